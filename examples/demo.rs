@@ -1,0 +1,83 @@
+//! The main job with nothing to set up: boots a simulated cluster on loopback, and runs `ctl` against it.
+//!
+//!     cargo run --release --example demo
+//!     cargo run --release --example demo -- [--lab-nodes N] <any ctl arguments>
+//!
+//! Without arguments: restarts contrail-collector on the analytics nodes, then shows the cluster's status.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use contrail_lab::{ClusterSpec, Lab};
+
+const RESTART: [&str; 5] = ["service", "contrail-collector", "restart", "--role", "analytics"];
+
+fn main() -> ExitCode {
+    let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let nodes = match take_lab_nodes(&mut words) {
+        Ok(nodes) => nodes,
+        Err(reason) => return fail(&reason),
+    };
+    // The lab is the cluster: it has a runtime of its own, as a cluster has machines of its own.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let lab = match runtime.block_on(Lab::start(ClusterSpec::demo(nodes))) {
+        Ok(lab) => lab,
+        Err(error) => return fail(&format!("the lab does not start: {error}")),
+    };
+    let code = if words.is_empty() {
+        let restarted = show(&lab, RESTART.map(OsString::from).to_vec());
+        let status = show(&lab, vec!["status".into()]);
+        if restarted == ExitCode::SUCCESS { status } else { restarted }
+    } else {
+        ctl(&lab, words)
+    };
+    drop(lab);
+    runtime.shutdown_background();
+    code
+}
+
+/// Runs a command line as one would type it, and shows it first.
+fn show(lab: &Lab, words: Vec<OsString>) -> ExitCode {
+    let typed: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    say(&format!("\n$ ctl {}", typed.join(" ")));
+    ctl(lab, words)
+}
+
+/// The same entry point as the binary, told where the lab is.
+fn ctl(lab: &Lab, words: Vec<OsString>) -> ExitCode {
+    let goes_to_nodes = words.first().is_some_and(|word| ["service", "status", "ping"].iter().any(|name| word == name));
+    let knows_inventory = goes_to_nodes || words.first().is_some_and(|word| word == "inventory");
+    let mut all = vec![OsString::from("ctl")];
+    all.extend(words);
+    if knows_inventory {
+        all.extend(["--inventory".into(), lab.inventory_path().into()]);
+    }
+    if goes_to_nodes {
+        all.extend(["--known-hosts".into(), lab.known_hosts_path().into(), "--ssh-config".into(), "none".into()]);
+    }
+    contrail_ctl::cli::main(all)
+}
+
+/// Takes `--lab-nodes N` from the front.
+fn take_lab_nodes(words: &mut Vec<OsString>) -> Result<usize, String> {
+    if words.first().is_none_or(|word| word != "--lab-nodes") {
+        return Ok(12);
+    }
+    let number = words.get(1).and_then(|word| word.to_str()).and_then(|word| word.parse().ok());
+    let nodes = number.filter(|nodes| (6..=5000).contains(nodes)).ok_or("--lab-nodes takes a number from 6 to 5000")?;
+    words.drain(..2);
+    Ok(nodes)
+}
+
+fn say(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+fn fail(reason: &str) -> ExitCode {
+    say(&format!("error: {reason}"));
+    ExitCode::FAILURE
+}

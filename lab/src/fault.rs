@@ -1,0 +1,306 @@
+//! The faults a test may order, and the set of them that is in force on one node.
+//!
+//! Start at [`Fault`]. Faults are data: the modules that act (network, sshd, supervisord, init) ask the set.
+//! Always holds: an order to break one program touches no other; clearing a fault gives back a well node as
+//! far as the fault allows (a process it killed stays dead until something starts it).
+
+use std::time::Duration;
+
+use crate::LabError;
+
+/// The moment in an action after which [`Fault::DropMidAction`] cuts the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The process has been stopped, nothing has been answered and nothing started yet.
+    Stop,
+    /// The process has been spawned and is not RUNNING yet.
+    Start,
+}
+
+/// How a program fails to be spawned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpawnKind {
+    /// `fork` or the log file fails: fault 50, `spawn error`; the process goes to BACKOFF.
+    Spawn,
+    /// The command does not exist: fault 20, `no such file`; the state does not change.
+    NoFile,
+    /// The command is not executable: fault 21, `file is not executable`.
+    NotExecutable,
+}
+
+/// One thing that is wrong with a node. Programs are named `name`, `group` or `group:name`; instances by
+/// their init name, `supervisor-analytics`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Nothing listens on the SSH port.
+    Refused,
+    /// A connect to the SSH port hangs: the listener's queue is full and SYNs are dropped.
+    BlackHole,
+    /// The connection is accepted, and no byte is ever sent.
+    SilentAfterAccept,
+    /// The connection is accepted and closed before the greeting, as sshd does past MaxStartups.
+    CloseBeforeBanner,
+    /// The greeting is bytes that no SSH client can read.
+    GarbageBanner,
+    /// The network dies without a word: live connections stop moving, new ones hang.
+    Freeze,
+    /// known_hosts names another key for the node than the one it shows.
+    WrongHostKey,
+    /// known_hosts has an `@revoked` line for the node's key.
+    RevokedHostKey,
+    /// known_hosts has no line for the node.
+    UnknownHostKey,
+    /// Every login is refused.
+    AuthRefused,
+    /// A login is neither granted nor refused.
+    HangOnLogin,
+    /// An action never answers: a stopped process stays STOPPING, a started one STARTING.
+    HangAction,
+    /// All connections of the node are cut once in the middle of the next action; with `come_back` false
+    /// nothing listens any more afterwards.
+    DropMidAction {
+        /// When the cut comes.
+        after: Moment,
+        /// Whether the node accepts connections again at once.
+        come_back: bool,
+    },
+    /// Every process stays STARTING for this much longer than its `startsecs`.
+    SlowStart(Duration),
+    /// The program dies soon after each spawn, and is retried for ever: BACKOFF. Takes effect at once.
+    Backoff(String),
+    /// The program dies soon after each spawn until its retries are spent: FATAL. Takes effect at once.
+    Fatal(String),
+    /// The program cannot be spawned (from the next start on).
+    SpawnError {
+        /// The program.
+        program: String,
+        /// Why not.
+        kind: SpawnKind,
+    },
+    /// The program becomes RUNNING and dies this long after that, each time (from the next start on).
+    Unstable {
+        /// The program.
+        program: String,
+        /// How long it runs after it became RUNNING.
+        after: Duration,
+    },
+    /// The RPC connection answers bytes that are not HTTP.
+    GarbageRpc,
+    /// RPC replies are HTTP, their body is not XML-RPC.
+    GarbageXml,
+    /// RPC replies have a body that never ends.
+    EndlessRpc,
+    /// Commands print without end.
+    EndlessExec,
+    /// Descriptions, spawn errors and logs hold terminal escape sequences and other control characters.
+    ControlCharacters,
+    /// All supervisords of the node are dead; their socket files are left behind and refuse.
+    SupervisorDown,
+    /// The supervisord of that instance is dead, as in [`Fault::SupervisorDown`].
+    InstanceDown(String),
+    /// No supervisord was ever installed: no socket, no init service.
+    SupervisorMissing,
+    /// supervisord is shutting down and answers fault 6 to everything.
+    ShutdownState,
+    /// sshd forbids forwarding, of unix sockets and of TCP: only exec works.
+    ForwardingForbidden,
+    /// `supervisorctl` is not on the node (nor can the init wrappers call it).
+    NoSupervisorctl,
+    /// The login user may not open the sockets, though it has the rights elsewhere (even as root).
+    PermissionDenied,
+    /// A stale `/tmp` socket file lies beside the live one and refuses (release 3.x).
+    StaleTmpSocket,
+    /// The action is done, its reply never sent; the channel is closed.
+    ReplyLost,
+    /// Commands end with the opposite exit code: 1 for success, 0 for failure.
+    LyingExitCode,
+    /// `reloadConfig` answers fault 92.
+    BadConfig,
+    /// The program's introspect says Non-Functional, with this description.
+    NonFunctional {
+        /// The program.
+        program: String,
+        /// What is said to be wrong.
+        description: String,
+    },
+    /// The program's introspect port accepts and never answers.
+    IntrospectHang(String),
+    /// The program does not open its introspect port (a standby, or one that has just begun).
+    IntrospectClosed(String),
+}
+
+impl Fault {
+    /// Reads a fault as written on a command line: `refused`, `slow-start=800ms`, `fatal=contrail-collector`,
+    /// `drop-mid-action=stop` (`stop,gone` if it does not come back), `spawn-error=contrail-api:0` (also
+    /// `no-file=`, `not-executable=`), `unstable=contrail-collector,300ms`.
+    ///
+    /// # Errors
+    /// [`LabError::UnknownFault`] for a word that names no fault, or a missing or unreadable parameter.
+    pub fn parse(text: &str) -> Result<Self, LabError> {
+        let unknown = || LabError::UnknownFault(text.to_owned());
+        let (word, arg) = match text.split_once('=') {
+            Some((word, arg)) => (word, Some(arg)),
+            None => (text, None),
+        };
+        let arg = || arg.filter(|a| !a.is_empty()).ok_or_else(unknown);
+        let two = |default: &'static str| -> Result<(String, String), LabError> {
+            let arg = arg()?;
+            let (a, b) = arg.split_once(',').unwrap_or((arg, default));
+            Ok((a.to_owned(), b.to_owned()))
+        };
+        let spawn = |kind| -> Result<Self, LabError> { Ok(Self::SpawnError { program: arg()?.to_owned(), kind }) };
+        Ok(match word {
+            "refused" => Self::Refused,
+            "black-hole" => Self::BlackHole,
+            "silent-after-accept" => Self::SilentAfterAccept,
+            "close-before-banner" => Self::CloseBeforeBanner,
+            "garbage-banner" => Self::GarbageBanner,
+            "freeze" => Self::Freeze,
+            "wrong-host-key" => Self::WrongHostKey,
+            "revoked-host-key" => Self::RevokedHostKey,
+            "unknown-host-key" => Self::UnknownHostKey,
+            "auth-refused" => Self::AuthRefused,
+            "hang-on-login" => Self::HangOnLogin,
+            "hang-action" => Self::HangAction,
+            "drop-mid-action" => {
+                let (after, back) = two("back")?;
+                Self::DropMidAction {
+                    after: match after.as_str() {
+                        "stop" => Moment::Stop,
+                        "start" => Moment::Start,
+                        _ => return Err(unknown()),
+                    },
+                    come_back: match back.as_str() {
+                        "back" => true,
+                        "gone" => false,
+                        _ => return Err(unknown()),
+                    },
+                }
+            }
+            "slow-start" => Self::SlowStart(duration(arg()?).ok_or_else(unknown)?),
+            "backoff" => Self::Backoff(arg()?.to_owned()),
+            "fatal" => Self::Fatal(arg()?.to_owned()),
+            "spawn-error" => spawn(SpawnKind::Spawn)?,
+            "no-file" => spawn(SpawnKind::NoFile)?,
+            "not-executable" => spawn(SpawnKind::NotExecutable)?,
+            "unstable" => {
+                let (program, after) = two("300ms")?;
+                Self::Unstable { program, after: duration(&after).ok_or_else(unknown)? }
+            }
+            "garbage-rpc" => Self::GarbageRpc,
+            "garbage-xml" => Self::GarbageXml,
+            "endless-rpc" => Self::EndlessRpc,
+            "endless-exec" => Self::EndlessExec,
+            "control-characters" => Self::ControlCharacters,
+            "supervisor-down" => Self::SupervisorDown,
+            "instance-down" => Self::InstanceDown(arg()?.to_owned()),
+            "supervisor-missing" => Self::SupervisorMissing,
+            "shutdown-state" => Self::ShutdownState,
+            "forwarding-forbidden" => Self::ForwardingForbidden,
+            "no-supervisorctl" => Self::NoSupervisorctl,
+            "permission-denied" => Self::PermissionDenied,
+            "stale-tmp-socket" => Self::StaleTmpSocket,
+            "reply-lost" => Self::ReplyLost,
+            "lying-exit-code" => Self::LyingExitCode,
+            "bad-config" => Self::BadConfig,
+            "non-functional" => {
+                let (program, description) = two("Database:Global connection down")?;
+                Self::NonFunctional { program, description }
+            }
+            "introspect-hang" => Self::IntrospectHang(arg()?.to_owned()),
+            "introspect-closed" => Self::IntrospectClosed(arg()?.to_owned()),
+            _ => return Err(unknown()),
+        })
+    }
+}
+
+/// `300ms`, `2s` or a bare number of seconds.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 0.001),
+        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
+    };
+    let value: f64 = number.parse().ok()?;
+    Duration::try_from_secs_f64(value * unit).ok()
+}
+
+/// Whether a program named as in a [`Fault`] is this process.
+pub(crate) fn names(program: &str, group: &str, name: &str) -> bool {
+    match program.split_once(':') {
+        Some((g, n)) => g == group && (n == name || n == "*"),
+        None => program == group || program == name || program == "all",
+    }
+}
+
+/// The faults in force on one node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FaultSet(Vec<Fault>);
+
+impl FaultSet {
+    pub(crate) fn new(faults: Vec<Fault>) -> Self {
+        Self(faults)
+    }
+
+    pub(crate) fn has(&self, fault: &Fault) -> bool {
+        self.0.contains(fault)
+    }
+
+    pub(crate) fn add(&mut self, fault: Fault) {
+        if !self.has(&fault) {
+            self.0.push(fault);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn remove(&mut self, fault: &Fault) {
+        self.0.retain(|f| f != fault);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+
+    /// Takes the order to cut connections at this moment, if there is one; it holds only once.
+    pub(crate) fn take_drop(&mut self, moment: Moment) -> Option<bool> {
+        let at = self.0.iter().position(|f| matches!(f, Fault::DropMidAction { after, .. } if *after == moment))?;
+        match self.0.remove(at) {
+            Fault::DropMidAction { come_back, .. } => Some(come_back),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_read_from_a_command_line() {
+        let parse = |t| Fault::parse(t).ok();
+        assert_eq!(parse("refused"), Some(Fault::Refused));
+        assert_eq!(parse("slow-start=800ms"), Some(Fault::SlowStart(Duration::from_millis(800))));
+        assert_eq!(
+            parse("drop-mid-action=stop,gone"),
+            Some(Fault::DropMidAction { after: Moment::Stop, come_back: false })
+        );
+        assert_eq!(
+            parse("unstable=contrail-collector"),
+            Some(Fault::Unstable { program: "contrail-collector".into(), after: Duration::from_millis(300) })
+        );
+        for bad in ["", "refusd", "fatal", "fatal=", "slow-start=x", "slow-start=-1s"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_named_by_process_group_or_both() {
+        assert!(names("contrail-api", "contrail-api", "0"));
+        assert!(names("contrail-api:0", "contrail-api", "0"));
+        assert!(!names("contrail-api:1", "contrail-api", "0"));
+        assert!(!names("contrail", "contrail-api", "0"));
+    }
+}

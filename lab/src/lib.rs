@@ -1,0 +1,52 @@
+//! A simulated Contrail cluster on loopback: real SSH protocol, simulated supervisords, faults to order.
+//!
+//! Start at [`Lab`] and [`ClusterSpec`]. A lab runs in the caller's process, on the caller's tokio runtime:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), contrail_lab::LabError> {
+//! use contrail_lab::{ClusterSpec, Fault, Lab};
+//!
+//! let lab = Lab::start(ClusterSpec::demo(12).fault("a6s02", Fault::Refused)).await?;
+//! // … run a client with lab.inventory_path() and lab.known_hosts_path() …
+//! let collector = lab.node("a6s01").process("supervisor-analytics", "contrail-collector");
+//! assert!(collector.is_some_and(|p| p.starts == 2));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The rooms, each using what stands before it: `util`, `fault`, [`spec`](ClusterSpec), `catalogue` (what a
+//! release has) · `process`, `supervisord` (state over time) · `xml`, `rpc`, `http` (how supervisord is asked)
+//! · `supervisorctl`, `init`, `shell`, `commands` (what exec finds) · `introspect` · `conn`, `sshd`, `net`,
+//! `files`, `node`, `lab`.
+//!
+//! What always holds: only 127/8 is bound; no command of the real machine is run and none of its files is
+//! read; a kinder answer than the real program's is a fault of the lab; all ends when [`Lab`] is dropped.
+
+mod catalogue;
+mod commands;
+mod conn;
+mod fault;
+mod files;
+mod http;
+mod init;
+mod introspect;
+mod lab;
+mod net;
+mod node;
+mod process;
+mod rpc;
+mod shared;
+mod shell;
+mod spec;
+mod sshd;
+mod supervisorctl;
+mod supervisord;
+mod util;
+mod xml;
+
+pub use fault::{Fault, Moment, SpawnKind};
+pub use lab::{Lab, LabError};
+pub use node::{Node, ProcessSnapshot, ServiceSnapshot};
+pub use process::State;
+pub use shared::{Counters, RpcCall};
+pub use spec::{ClusterSpec, InitFlavour, NodeSpec, Release, Role, SupervisorVersion, Timing, UserPolicy};

@@ -1,0 +1,157 @@
+//! The nodes' listeners: real ones, refused ones, and ones that swallow connects.
+//!
+//! Always holds: only addresses of 127/8 are bound; a change of a node's faults changes its listener at once;
+//! everything ends when the lab is dropped.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::conn::CutStream;
+use crate::fault::Fault;
+use crate::node::NodeInner;
+use crate::shared::Shared;
+use crate::sshd::{self, Login};
+
+/// Binds a listener with an ordinary queue.
+pub(crate) fn bind(address: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
+    listen(address, port, 1024)
+}
+
+fn listen(address: Ipv4Addr, port: u16, backlog: u32) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::V4(SocketAddrV4::new(address, port)))?;
+    socket.listen(backlog)
+}
+
+/// What the listener of a node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Open,
+    Refused,
+    BlackHole,
+}
+
+fn mode(shared: &Shared) -> Mode {
+    let faults = shared.faults();
+    if faults.has(&Fault::Refused) {
+        Mode::Refused
+    } else if faults.has(&Fault::BlackHole) || faults.has(&Fault::Freeze) {
+        Mode::BlackHole
+    } else {
+        Mode::Open
+    }
+}
+
+/// A listener whose queue is full, so that the kernel drops further SYNs; it must be kept to stay so.
+struct BlackHole {
+    _listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    async fn dig(address: Ipv4Addr, port: u16) -> io::Result<Self> {
+        let listener = listen(address, port, 0)?;
+        let mut queued = Vec::new();
+        // Connect until a connect hangs; Linux takes one or two in a queue of length zero.
+        for _ in 0..8 {
+            let connect = TcpStream::connect((address, port));
+            match tokio::time::timeout(Duration::from_millis(50), connect).await {
+                Ok(Ok(stream)) => queued.push(stream),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(Self { _listener: listener, _queued: queued })
+    }
+}
+
+/// Runs a node's listener until the lab is dropped. `listener` is the bound port, given up for a mode that
+/// wants none.
+pub(crate) async fn run(node: Arc<NodeInner>, login: Arc<Login>, listener: TcpListener) {
+    let mut changed = node.shared.faults_changed.subscribe();
+    let mut listener = Some(listener);
+    let mut hole = None;
+    loop {
+        changed.mark_unchanged();
+        let now = mode(&node.shared);
+        if now != Mode::Open {
+            listener = None;
+        }
+        if now != Mode::BlackHole {
+            hole = None;
+        }
+        if now == Mode::BlackHole && hole.is_none() {
+            hole = BlackHole::dig(node.address, node.port)
+                .await
+                .inspect_err(|error| tracing::error!(%error, "no black hole"))
+                .ok();
+        }
+        if now == Mode::Open && listener.is_none() {
+            listener =
+                bind(node.address, node.port).inspect_err(|error| tracing::error!(%error, "cannot listen again")).ok();
+        }
+        node.shared.ready.send_replace(true);
+        tokio::select! {
+            () = node.shared.until_closing() => return,
+            end = changed.changed() => if end.is_err() { return },
+            accepted = accept(listener.as_ref()) => match accepted {
+                Ok(stream) => {
+                    tokio::spawn(connection(Arc::clone(&node), Arc::clone(&login), stream));
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: others may end soon.
+                    tracing::warn!(%error, "accept");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            },
+        }
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
+    }
+}
+
+async fn connection(node: Arc<NodeInner>, login: Arc<Login>, mut stream: TcpStream) {
+    let shared = Arc::clone(&node.shared);
+    let switch = shared.opened();
+    let faults = shared.faults();
+    // Nagle's delay is not what anyone wants to measure; without it things work all the same.
+    let _slow = stream.set_nodelay(true).is_err();
+    if faults.has(&Fault::CloseBeforeBanner) {
+        drop(stream);
+    } else if faults.has(&Fault::SilentAfterAccept) {
+        silence(&shared, &mut stream).await;
+    } else if faults.has(&Fault::GarbageBanner) {
+        let garbage = b"\x00\xff\x16\x03\x01HTTP/1.1 200 OK\r\n\r\n\x1b[31mnot ssh\r\n".repeat(20);
+        if stream.write_all(&garbage).await.is_ok() {
+            silence(&shared, &mut stream).await;
+        }
+    } else {
+        let stream = CutStream::new(stream, Arc::clone(&switch));
+        tokio::select! {
+            () = sshd::serve(node, login, stream) => {}
+            () = shared.until_closing() => switch.turn(crate::conn::CutKind::Reset),
+        }
+    }
+    shared.closed();
+}
+
+/// Reads and says nothing until the peer or the lab gives up.
+async fn silence(shared: &Shared, stream: &mut TcpStream) {
+    let mut sink = [0; 1024];
+    let swallow = async { while matches!(stream.read(&mut sink).await, Ok(n) if n > 0) {} };
+    tokio::select! {
+        () = swallow => {}
+        () = shared.until_closing() => {}
+    }
+}

@@ -1,0 +1,359 @@
+//! One simulated node: its supervisords, its services, its files, and the handle by which tests see and
+//! disturb it.
+//!
+//! Start at [`Node`]. Always holds: what a test reads here is the state at that instant, after everything
+//! that was due has happened.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+
+use crate::catalogue::{self, Address, ProgramConfig};
+use crate::commands::Context;
+use crate::conn::CutKind;
+use crate::fault::Fault;
+use crate::files::Files;
+use crate::init::{self, InitService};
+use crate::process::State;
+use crate::rpc;
+use crate::shared::{Counters, Shared};
+use crate::supervisord::{Access, Named, Supervisord};
+use crate::util::lock;
+
+/// The parts of a node.
+pub(crate) struct NodeInner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) port: u16,
+    pub(crate) instances: Vec<Arc<Supervisord>>,
+    pub(crate) services: Vec<Arc<InitService>>,
+    files: Mutex<BTreeMap<String, String>>,
+}
+
+impl NodeInner {
+    pub(crate) fn new(shared: Shared, address: Ipv4Addr, port: u16) -> Self {
+        let shared = Arc::new(shared);
+        let instances = catalogue::instances(&shared.spec)
+            .into_iter()
+            .map(|config| Supervisord::new(config, Arc::clone(&shared)))
+            .collect();
+        let services = catalogue::init_services(&shared.spec)
+            .into_iter()
+            .map(|name| Arc::new(InitService::new(name, Arc::clone(&shared))))
+            .collect();
+        Self { shared, address, port, instances, services, files: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The supervisord behind a unix socket.
+    pub(crate) fn by_socket(&self, path: &str) -> Option<&Arc<Supervisord>> {
+        self.instances.iter().find(|i| matches!(&i.config.address, Address::Unix(p) if p == path))
+    }
+
+    /// The supervisord behind a TCP port.
+    pub(crate) fn by_port(&self, port: u16) -> Option<&Arc<Supervisord>> {
+        self.instances.iter().find(|i| matches!(&i.config.address, Address::Tcp(p) if *p == port))
+    }
+
+    /// Whether the path is that of a stale `/tmp` socket, left over from before an upgrade.
+    pub(crate) fn stale_socket(&self, path: &str) -> bool {
+        self.shared.has(&Fault::StaleTmpSocket)
+            && self.by_socket(path).is_none()
+            && self.instances.iter().any(|i| path == format!("/tmp/supervisord_{}.sock", i.config.short))
+    }
+
+    fn is_socket(&self, path: &str) -> bool {
+        self.stale_socket(path) || self.by_socket(path).is_some_and(|sup| sup.access() != Access::Missing)
+    }
+
+    fn is_dir(&self, path: &str) -> bool {
+        let path = path.trim_end_matches('/');
+        matches!(
+            path,
+            "" | "/tmp"
+                | "/var"
+                | "/var/run"
+                | "/run"
+                | "/etc"
+                | "/etc/contrail"
+                | "/etc/init.d"
+                | "/var/log"
+                | "/var/log/contrail"
+                | "/root"
+                | "/usr/bin"
+                | "/bin"
+        )
+    }
+
+    /// `test FLAG PATH`; `None` for a flag that is not known.
+    pub(crate) fn file_test(&self, flag: &str, path: &str, context: &Context) -> Option<bool> {
+        let socket = self.is_socket(path);
+        let dir = self.is_dir(path);
+        let file = self.read_file(path).is_some();
+        let program =
+            ["/usr/bin/", "/bin/", "/sbin/", "/usr/sbin/", "/etc/init.d/"].iter().any(|d| path.starts_with(d))
+                && (file || path.ends_with("/sh") || path.ends_with("/sudo") || path.ends_with("/service"));
+        let any = socket || dir || file || program;
+        Some(match flag {
+            "-S" => socket,
+            "-e" | "-a" => any,
+            "-f" => file || program,
+            "-d" => dir,
+            "-s" => file,
+            "-r" => any && (!socket || context.may_connect()),
+            "-w" if socket => context.may_connect(),
+            "-w" => any && (context.root || path.starts_with("/tmp")),
+            "-x" => dir || program,
+            "-h" | "-L" => false,
+            _ => return None,
+        })
+    }
+
+    /// The text of a file, if there is one.
+    pub(crate) fn read_file(&self, path: &str) -> Option<String> {
+        if let Some(text) = lock(&self.files).get(path) {
+            return Some(text.clone());
+        }
+        let missing = self.shared.has(&Fault::SupervisorMissing);
+        for sup in self.instances.iter().filter(|_| !missing) {
+            if path == sup.config.pidfile {
+                let pid = sup.look(|inner| inner.pid);
+                // One that died leaves its pid file behind, with a pid that nobody has.
+                return match (pid, sup.access()) {
+                    (0, Access::Refused) => Some("99999\n".to_owned()),
+                    (0, _) => None,
+                    (pid, _) => Some(format!("{pid}\n")),
+                };
+            }
+            if path == sup.config.config {
+                return Some(format!(
+                    "[unix_http_server]\nfile={}\n\n[supervisorctl]\nserverurl={}\n",
+                    sup.config.address.url().trim_start_matches("unix://"),
+                    sup.config.address.url()
+                ));
+            }
+        }
+        if let Some(name) = path.strip_prefix("/etc/init.d/") {
+            return init::exists(self, name).then(|| "#!/bin/sh\n".to_owned());
+        }
+        match path {
+            "/usr/bin/supervisorctl" if self.shared.has(&Fault::NoSupervisorctl) => None,
+            "/usr/bin/supervisorctl" => Some("#!/usr/bin/python\n".to_owned()),
+            "/etc/hostname" => Some(format!("{}\n", self.shared.spec.name)),
+            _ => None,
+        }
+    }
+}
+
+/// A process as a test sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProcessSnapshot {
+    /// Its state.
+    pub state: State,
+    /// Its pid; 0 when there is none.
+    pub pid: u32,
+    /// When it was last started, in seconds since 1970; 0 for never.
+    pub start: f64,
+    /// How often it was started since the lab began (the life it began with counts as one).
+    pub starts: u32,
+    /// How often it was stopped on request.
+    pub stops: u32,
+    /// The description that supervisord gives.
+    pub description: String,
+}
+
+/// A service that init runs by itself, as a test sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceSnapshot {
+    /// Its pid; 0 when it is stopped.
+    pub pid: u32,
+    /// How often it was started, its first life included.
+    pub starts: u32,
+    /// How often it was stopped.
+    pub stops: u32,
+}
+
+/// One node of a running lab.
+pub struct Node {
+    pub(crate) inner: Arc<NodeInner>,
+    pub(crate) files: Arc<Files>,
+}
+
+impl Node {
+    /// Its name in the inventory.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.shared.spec.name
+    }
+
+    /// Its loopback address.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        self.inner.address
+    }
+
+    /// The names of its supervisords, `supervisor-analytics` and so on.
+    #[must_use]
+    pub fn instances(&self) -> Vec<String> {
+        let all = self.inner.instances.iter();
+        all.map(|i| i.config.service.clone()).collect()
+    }
+
+    /// The address of a supervisord as `supervisorctl -s` takes it.
+    #[must_use]
+    pub fn url(&self, instance: &str) -> Option<String> {
+        Some(self.find(instance)?.config.address.url())
+    }
+
+    fn find(&self, instance: &str) -> Option<&Arc<Supervisord>> {
+        self.inner.instances.iter().find(|i| i.config.service == instance)
+    }
+
+    /// What it has seen so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.inner.shared.count(|c| c.clone())
+    }
+
+    /// Forgets what it has seen, but for the number of connections open now.
+    pub fn reset_counters(&self) {
+        self.inner.shared.count(|c| {
+            let open = c.open;
+            *c = Counters { open, max_open: open, ..Counters::default() };
+        });
+    }
+
+    /// A process, named `group:name` or by its name alone where both are equal.
+    #[must_use]
+    pub fn process(&self, instance: &str, name: &str) -> Option<ProcessSnapshot> {
+        let sup = self.find(instance)?;
+        let Ok(Named::One(key)) = sup.resolve(name) else {
+            return None;
+        };
+        sup.look(|inner| {
+            let p = inner.process(&key)?;
+            let (starts, stops) = inner.counts(p);
+            Some(ProcessSnapshot {
+                state: p.state,
+                pid: p.pid,
+                start: p.start,
+                starts,
+                stops,
+                description: rpc::description(sup, p),
+            })
+        })
+    }
+
+    /// All process names of a supervisord, as `supervisorctl status` prints them.
+    #[must_use]
+    pub fn processes(&self, instance: &str) -> Vec<String> {
+        self.find(instance).map(|sup| sup.look(|inner| inner.all().map(|p| p.namespec()).collect())).unwrap_or_default()
+    }
+
+    /// supervisord's own pid; `None` when it is down or there is no such instance.
+    #[must_use]
+    pub fn supervisor_pid(&self, instance: &str) -> Option<u32> {
+        let pid = self.find(instance)?.look(|inner| inner.pid);
+        (pid != 0).then_some(pid)
+    }
+
+    /// A service that init runs by itself.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<ServiceSnapshot> {
+        let service = self.inner.services.iter().find(|s| s.name == name)?;
+        let (pid, starts, stops) = service.snapshot();
+        Some(ServiceSnapshot { pid, starts, stops })
+    }
+
+    /// Puts a fault into force, beside those that already are.
+    pub fn set_fault(&self, fault: Fault) {
+        let shared = &self.inner.shared;
+        shared.edit_faults(|f| f.add(fault.clone()));
+        for sup in &self.inner.instances {
+            sup.apply(&fault);
+        }
+        match fault {
+            Fault::Freeze => shared.cut_all(CutKind::Frozen),
+            Fault::WrongHostKey | Fault::RevokedHostKey | Fault::UnknownHostKey => self.write_files(),
+            _ => {}
+        }
+    }
+
+    /// Takes all faults back. Programs that a fault has killed stay as they are; supervisords come back.
+    pub fn clear_fault(&self) {
+        let before = self.inner.shared.faults();
+        self.inner.shared.edit_faults(crate::fault::FaultSet::clear);
+        for fault in before.iter() {
+            self.after_removal(fault);
+        }
+    }
+
+    /// Takes one fault back.
+    pub fn remove_fault(&self, fault: &Fault) {
+        self.inner.shared.edit_faults(|f| f.remove(fault));
+        self.after_removal(fault);
+    }
+
+    fn after_removal(&self, fault: &Fault) {
+        for sup in &self.inner.instances {
+            sup.unapply(fault);
+        }
+        match fault {
+            Fault::Freeze => self.inner.shared.cut_all(CutKind::Live),
+            Fault::WrongHostKey | Fault::RevokedHostKey | Fault::UnknownHostKey => self.write_files(),
+            _ => {}
+        }
+    }
+
+    fn write_files(&self) {
+        if let Err(error) = self.files.write_known_hosts() {
+            tracing::error!(%error, "known_hosts could not be written");
+        }
+    }
+
+    /// Ends every SSH connection of the node at once.
+    pub fn cut_connections(&self) {
+        self.inner.shared.cut_all(CutKind::Reset);
+    }
+
+    /// Makes a program die by itself, as after a crash. False when there is no such process, or it is not up.
+    #[must_use = "a process that does not exist cannot be killed"]
+    pub fn kill(&self, instance: &str, name: &str) -> bool {
+        let Some(sup) = self.find(instance) else {
+            return false;
+        };
+        match sup.resolve(name) {
+            Ok(Named::One(key)) => sup.die(&key),
+            _ => false,
+        }
+    }
+
+    /// Puts a file on the node's virtual disk, for `cat` and `test`.
+    pub fn put_file(&self, path: impl Into<String>, text: impl Into<String>) {
+        lock(&self.inner.files).insert(path.into(), text.into());
+    }
+
+    /// Adds a program to an instance's configuration on disk; a reread finds it as added.
+    pub fn add_program(&self, instance: &str, group: &str) {
+        self.edit_config(instance, |config| config.push(ProgramConfig::new(group)));
+    }
+
+    /// Changes a program in an instance's configuration on disk; a reread finds it as changed.
+    pub fn change_program(&self, instance: &str, group: &str) {
+        self.edit_config(instance, |config| {
+            for program in config.iter_mut().filter(|p| p.group == group) {
+                program.edition += 1;
+            }
+        });
+    }
+
+    /// Removes a program from an instance's configuration on disk; a reread finds it as gone.
+    pub fn remove_program(&self, instance: &str, group: &str) {
+        self.edit_config(instance, |config| config.retain(|p| p.group != group));
+    }
+
+    fn edit_config(&self, instance: &str, edit: impl FnOnce(&mut Vec<ProgramConfig>)) {
+        if let Some(sup) = self.find(instance) {
+            sup.edit(|inner, _, _| edit(&mut inner.config));
+        }
+    }
+}

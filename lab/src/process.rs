@@ -1,0 +1,470 @@
+//! One supervised process: supervisord's state machine, driven by time.
+//!
+//! A process does nothing by itself: [`Process::next`] says when something is due and [`Process::fire`]
+//! does it. Always holds: `pid` is not zero exactly in STARTING, RUNNING and STOPPING; each spawn takes a
+//! pid that was never used before on its node.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::catalogue::{ProgramConfig, StopSignal};
+use crate::fault::{Fault, FaultSet, SpawnKind, names};
+use crate::spec::Timing;
+use crate::util::{Clock, Date, scaled, timedelta};
+
+/// A process's state as supervisord names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Stopped on request, or never started.
+    Stopped,
+    /// Spawned, not yet up for `startsecs`.
+    Starting,
+    /// Up.
+    Running,
+    /// Died too soon; will be tried again.
+    Backoff,
+    /// Asked to stop, not gone yet.
+    Stopping,
+    /// Ended by itself after having been up.
+    Exited,
+    /// Could not be started; given up.
+    Fatal,
+}
+
+impl State {
+    /// The number in the XML-RPC interface.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Stopped => 0,
+            Self::Starting => 10,
+            Self::Running => 20,
+            Self::Backoff => 30,
+            Self::Stopping => 40,
+            Self::Exited => 100,
+            Self::Fatal => 200,
+        }
+    }
+
+    /// The name in the XML-RPC interface and in `supervisorctl status`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "STOPPED",
+            Self::Starting => "STARTING",
+            Self::Running => "RUNNING",
+            Self::Backoff => "BACKOFF",
+            Self::Stopping => "STOPPING",
+            Self::Exited => "EXITED",
+            Self::Fatal => "FATAL",
+        }
+    }
+
+    /// Whether supervisord answers ALREADY_STARTED to a start.
+    pub(crate) fn is_running(self) -> bool {
+        matches!(self, Self::Running | Self::Backoff | Self::Starting)
+    }
+
+    /// Whether a waiting stop is done.
+    pub(crate) fn is_stopped(self) -> bool {
+        matches!(self, Self::Stopped | Self::Exited | Self::Fatal)
+    }
+}
+
+/// What a process needs to know of its node when something happens to it.
+pub(crate) struct World<'a> {
+    pub(crate) faults: &'a FaultSet,
+    pub(crate) timing: &'a Timing,
+    pub(crate) clock: &'a Clock,
+    pub(crate) next_pid: &'a mut dyn FnMut() -> u32,
+    /// False while supervisord shuts down or restarts: nothing is spawned then.
+    pub(crate) may_spawn: bool,
+}
+
+/// One process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) config: ProgramConfig,
+    pub(crate) state: State,
+    pub(crate) pid: u32,
+    /// Last start and stop in seconds since 1970; zero for never.
+    pub(crate) start: f64,
+    pub(crate) stop: f64,
+    pub(crate) spawnerr: String,
+    pub(crate) exitstatus: i32,
+    pub(crate) starts: u32,
+    pub(crate) stops: u32,
+    pub(crate) log: String,
+    backoff: u32,
+    /// When the state ends by itself: up long enough, pause over, gone after its signal.
+    due: Option<Instant>,
+    /// When the process dies of its own fault.
+    dies: Option<Instant>,
+}
+
+const LOG_LIMIT: usize = 64 * 1024;
+
+impl Process {
+    /// A process that has never been started.
+    pub(crate) fn new(config: ProgramConfig) -> Self {
+        Self {
+            config,
+            state: State::Stopped,
+            pid: 0,
+            start: 0.0,
+            stop: 0.0,
+            spawnerr: String::new(),
+            exitstatus: 0,
+            starts: 0,
+            stops: 0,
+            log: String::new(),
+            backoff: 0,
+            due: None,
+            dies: None,
+        }
+    }
+
+    /// `group:name`, or the name alone where both are equal.
+    pub(crate) fn namespec(&self) -> String {
+        if self.config.group == self.config.name {
+            self.config.name.clone()
+        } else {
+            format!("{}:{}", self.config.group, self.config.name)
+        }
+    }
+
+    fn is_named(&self, program: &str) -> bool {
+        names(program, &self.config.group, &self.config.name)
+    }
+
+    /// Makes it RUNNING since that moment, as one that was up before the lab started.
+    pub(crate) fn put_running(&mut self, pid: u32, start: f64) {
+        self.state = State::Running;
+        self.pid = pid;
+        self.start = start;
+        self.starts = 1;
+        self.log_line(start, "started");
+    }
+
+    pub(crate) fn log_line(&mut self, at: f64, text: &str) {
+        let date = Date::from_epoch(at);
+        self.log.push_str(&format!("{} {}: {text}\n", date.systemd(), self.config.group));
+        if self.log.len() > LOG_LIMIT {
+            let cut = self.log.len() - LOG_LIMIT / 2;
+            let cut = (cut..self.log.len()).find(|i| self.log.is_char_boundary(*i));
+            self.log.drain(..cut.unwrap_or(0));
+        }
+    }
+
+    /// Why it cannot be spawned, if supervisord sees that before it tries.
+    pub(crate) fn refused(&self, faults: &FaultSet) -> Option<SpawnKind> {
+        faults.iter().find_map(|f| match f {
+            Fault::SpawnError { program, kind } if self.is_named(program) => Some(*kind),
+            _ => None,
+        })
+    }
+
+    /// Starts it. A process that has a pid is left as it is, as supervisord does.
+    pub(crate) fn spawn(&mut self, now: Instant, world: &mut World<'_>) {
+        if self.pid != 0 {
+            return;
+        }
+        self.spawnerr.clear();
+        self.exitstatus = 0;
+        self.start = world.clock.epoch_at(now);
+        self.starts += 1;
+        self.dies = None;
+        if let Some(kind) = self.refused(world.faults) {
+            self.spawnerr = match kind {
+                SpawnKind::Spawn => format!("unknown error making dispatchers for '{}': EACCES", self.config.name),
+                SpawnKind::NoFile => format!("can't find command '{}'", self.config.command()),
+                SpawnKind::NotExecutable => {
+                    format!("command at '{}' is not executable", self.config.command())
+                }
+            };
+            self.back_off(now, world);
+            return;
+        }
+        self.pid = (world.next_pid)();
+        self.state = State::Starting;
+        let scale = world.timing.scale;
+        let mut up = scaled(self.config.startsecs, scale);
+        for fault in world.faults.iter() {
+            match fault {
+                Fault::SlowStart(more) => up += *more,
+                Fault::Backoff(p) | Fault::Fatal(p) if self.is_named(p) => {
+                    self.dies = Some(now + (up / 4).min(Duration::from_millis(50)));
+                }
+                Fault::Unstable { program, after } if self.is_named(program) => {
+                    self.dies = Some(now + up + *after);
+                }
+                _ => {}
+            }
+        }
+        self.due = (!world.faults.has(&Fault::HangAction)).then(|| now + up);
+        let at = self.start;
+        self.log_line(at, "started");
+    }
+
+    /// Asks it to stop. Does nothing to a process that is neither up nor waiting for another try.
+    pub(crate) fn kill(&mut self, now: Instant, world: &World<'_>) {
+        match self.state {
+            State::Backoff => {
+                self.state = State::Stopped;
+                self.due = None;
+            }
+            State::Running | State::Starting => {
+                self.state = State::Stopping;
+                self.dies = None;
+                let scale = world.timing.scale;
+                let wait = match self.config.stop {
+                    StopSignal::Kill => Duration::from_millis(5),
+                    StopSignal::Term => world.timing.stop.min(scaled(self.config.stopwaitsecs, scale)),
+                };
+                self.due = (!world.faults.has(&Fault::HangAction)).then(|| now + wait);
+            }
+            State::Stopped | State::Stopping | State::Exited | State::Fatal => {}
+        }
+    }
+
+    fn back_off(&mut self, now: Instant, world: &World<'_>) {
+        self.pid = 0;
+        self.dies = None;
+        self.state = State::Backoff;
+        self.backoff += 1;
+        // supervisord waits one second longer after each failure; a program ordered to stay in BACKOFF
+        // is tried again at long intervals.
+        let forever = self.stays_in_backoff(world.faults);
+        let pause = if forever {
+            20.0
+        } else if self.backoff > self.config.startretries {
+            0.0
+        } else {
+            f64::from(self.backoff)
+        };
+        self.due = Some(now + scaled(pause, world.timing.scale));
+        if world.faults.has(&Fault::ControlCharacters) {
+            self.spawnerr = format!("\x1b[2J\x1b]0;owned\x07{}\r\x08\u{9b}31m", self.spawnerr);
+        }
+    }
+
+    fn stays_in_backoff(&self, faults: &FaultSet) -> bool {
+        faults.iter().any(|f| matches!(f, Fault::Backoff(p) if self.is_named(p)))
+    }
+
+    /// The end of the process itself, however it came.
+    fn ends(&mut self, now: Instant, world: &World<'_>) {
+        let at = world.clock.epoch_at(now);
+        let was = self.state;
+        self.stop = at;
+        self.pid = 0;
+        self.dies = None;
+        self.due = None;
+        match was {
+            State::Stopping => {
+                self.state = State::Stopped;
+                self.stops += 1;
+                self.exitstatus = if self.config.stop == StopSignal::Kill { -1 } else { 0 };
+                self.log_line(at, "stopped");
+            }
+            State::Starting => {
+                self.log_line(at, "cannot start, giving up");
+                self.spawnerr = "Exited too quickly (process log may have details)".to_owned();
+                self.back_off(now, world);
+            }
+            State::Running => {
+                self.backoff = 0;
+                self.exitstatus = 1;
+                self.spawnerr = "Bad exit code 1".to_owned();
+                self.state = State::Exited;
+                self.log_line(at, "fatal error, exiting");
+                self.due = Some(now + Duration::from_millis(50));
+            }
+            State::Stopped | State::Backoff | State::Exited | State::Fatal => {}
+        }
+    }
+
+    /// Makes it die by itself, whatever it is doing.
+    pub(crate) fn die(&mut self, now: Instant, world: &World<'_>) {
+        self.ends(now, world);
+    }
+
+    /// Kills it as if it had died: RUNNING goes to BACKOFF or FATAL at once, as ordered by a fault.
+    pub(crate) fn break_now(&mut self, fault: &Fault, now: Instant, world: &World<'_>) {
+        let fatal = match fault {
+            Fault::Backoff(p) if self.is_named(p) => false,
+            Fault::Fatal(p) if self.is_named(p) => true,
+            _ => return,
+        };
+        if !matches!(self.state, State::Running | State::Starting | State::Exited) {
+            return;
+        }
+        self.state = State::Starting;
+        self.backoff = 0;
+        self.ends(now, world);
+        if fatal {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.backoff = 0;
+        self.due = None;
+        self.state = State::Fatal;
+    }
+
+    /// When something is due next.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        match (self.due, self.dies) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Does what is due at that instant, which must be the one that [`Self::next`] gave.
+    pub(crate) fn fire(&mut self, now: Instant, world: &mut World<'_>) {
+        if self.dies.is_some_and(|d| d <= now) && self.due.is_none_or(|due| self.dies < Some(due)) {
+            self.ends(now, world);
+            return;
+        }
+        self.due = None;
+        match self.state {
+            State::Starting => {
+                self.backoff = 0;
+                self.state = State::Running;
+            }
+            State::Stopping => self.ends(now, world),
+            State::Backoff => {
+                if self.backoff > self.config.startretries && !self.stays_in_backoff(world.faults) {
+                    self.give_up();
+                } else if world.may_spawn {
+                    self.spawn(now, world);
+                }
+            }
+            State::Exited if world.may_spawn => self.spawn(now, world),
+            State::Stopped | State::Running | State::Exited | State::Fatal => {}
+        }
+    }
+
+    /// The description of `getProcessInfo` and of `supervisorctl status`.
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds of this century")]
+    pub(crate) fn description(&self, now: f64) -> String {
+        match self.state {
+            State::Running => format!("pid {}, uptime {}", self.pid, timedelta(now as i64 - self.start as i64)),
+            State::Fatal | State::Backoff if self.spawnerr.is_empty() => {
+                format!("unknown error (try \"tail {}\")", self.config.name)
+            }
+            State::Fatal | State::Backoff => self.spawnerr.clone(),
+            State::Stopped | State::Exited if self.start > 0.0 => Date::from_epoch(self.stop).supervisor(),
+            State::Stopped | State::Exited => "Not started".to_owned(),
+            State::Starting | State::Stopping => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Rig {
+        faults: FaultSet,
+        timing: Timing,
+        clock: Clock,
+        pid: u32,
+        now: Instant,
+    }
+
+    impl Rig {
+        fn new(faults: Vec<Fault>) -> Self {
+            Self {
+                faults: FaultSet::new(faults),
+                timing: Timing::default(),
+                clock: Clock::start(),
+                pid: 100,
+                now: Instant::now(),
+            }
+        }
+
+        fn with<R>(&mut self, act: impl FnOnce(Instant, &mut World<'_>) -> R) -> R {
+            let pid = &mut self.pid;
+            let mut next_pid = || {
+                *pid += 1;
+                *pid
+            };
+            act(
+                self.now,
+                &mut World {
+                    faults: &self.faults,
+                    timing: &self.timing,
+                    clock: &self.clock,
+                    next_pid: &mut next_pid,
+                    may_spawn: true,
+                },
+            )
+        }
+
+        /// Fires everything that is due within so many seconds and gives the states passed through.
+        fn run(&mut self, process: &mut Process, seconds: f64) -> Vec<State> {
+            let end = self.now + Duration::from_secs_f64(seconds);
+            let mut seen = vec![process.state];
+            while let Some(at) = process.next().filter(|at| *at <= end) {
+                self.now = at;
+                self.with(|now, world| process.fire(now, world));
+                seen.push(process.state);
+            }
+            self.now = end;
+            seen
+        }
+    }
+
+    #[test]
+    fn a_well_process_starts_and_stops() {
+        let mut rig = Rig::new(vec![]);
+        let mut p = Process::new(ProgramConfig::new("a"));
+        assert_eq!(p.description(0.0), "Not started");
+        rig.with(|now, w| p.spawn(now, w));
+        assert_eq!((p.state, p.pid), (State::Starting, 101));
+        assert_eq!(rig.run(&mut p, 2.0), [State::Starting, State::Running]);
+        rig.with(|now, w| p.kill(now, w));
+        assert_eq!(rig.run(&mut p, 2.0), [State::Stopping, State::Stopped]);
+        assert_eq!((p.pid, p.starts, p.stops), (0, 1, 1));
+    }
+
+    #[test]
+    fn a_start_while_stopping_changes_nothing() {
+        let mut rig = Rig::new(vec![]);
+        let mut p = Process::new(ProgramConfig::new("a"));
+        rig.with(|now, w| p.spawn(now, w));
+        rig.run(&mut p, 2.0);
+        rig.with(|now, w| p.kill(now, w));
+        rig.with(|now, w| p.spawn(now, w));
+        assert_eq!(p.state, State::Stopping);
+        assert_eq!(rig.run(&mut p, 5.0), [State::Stopping, State::Stopped]);
+    }
+
+    #[test]
+    fn a_program_that_dies_too_soon_becomes_fatal_after_its_retries() {
+        use State::{Backoff, Fatal, Starting};
+        let mut rig = Rig::new(vec![Fault::Fatal("a".into())]);
+        let mut p = Process::new(ProgramConfig::new("a"));
+        rig.with(|now, w| p.spawn(now, w));
+        let seen = rig.run(&mut p, 20.0);
+        let mut want = [Starting, Backoff].repeat(4);
+        want.push(Fatal);
+        assert_eq!(seen, want);
+        assert_eq!(p.starts, 4);
+        assert!(p.description(0.0).starts_with("Exited too quickly"));
+    }
+
+    #[test]
+    fn an_unstable_program_runs_then_dies_then_is_started_again() {
+        let after = Duration::from_secs(2);
+        let mut rig = Rig::new(vec![Fault::Unstable { program: "a".into(), after }]);
+        let mut p = Process::new(ProgramConfig::new("a"));
+        rig.with(|now, w| p.spawn(now, w));
+        let seen = rig.run(&mut p, 3.5);
+        assert_eq!(seen, [State::Starting, State::Running, State::Exited, State::Starting]);
+        assert_eq!(p.pid, 102);
+    }
+}

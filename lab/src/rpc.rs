@@ -1,0 +1,498 @@
+//! supervisord's XML-RPC methods: names, parameters, faults; the work is done by [`Supervisord`].
+//!
+//! Always holds: a method either answers at once or gives a future. Dropping that future, as happens when the
+//! client goes away, leaves what was begun to take its course.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use dxr::Value;
+
+use crate::fault::Fault;
+use crate::process::Process;
+use crate::shared::{RpcCall, note};
+use crate::spec::SupervisorVersion;
+use crate::supervisord::{After, Inner, Item, Named, RpcFault, Supervisord, Verb, code};
+use crate::xml;
+
+pub(crate) type Answer = Result<Value, RpcFault>;
+type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// What a call leads to.
+pub(crate) enum Reply {
+    /// The answer.
+    Now(Answer),
+    /// The answer will come (supervisord calls it a deferred response).
+    Later(Later),
+    /// The call made supervisord's Python raise: HTTP 500.
+    Crash,
+}
+
+/// All methods, sorted, with the versions that lack the signal methods told apart.
+const METHODS: [&str; 40] = [
+    "supervisor.addProcessGroup",
+    "supervisor.clearAllProcessLogs",
+    "supervisor.clearLog",
+    "supervisor.clearProcessLog",
+    "supervisor.clearProcessLogs",
+    "supervisor.getAPIVersion",
+    "supervisor.getAllConfigInfo",
+    "supervisor.getAllProcessInfo",
+    "supervisor.getIdentification",
+    "supervisor.getPID",
+    "supervisor.getProcessInfo",
+    "supervisor.getState",
+    "supervisor.getSupervisorVersion",
+    "supervisor.getVersion",
+    "supervisor.readLog",
+    "supervisor.readMainLog",
+    "supervisor.readProcessLog",
+    "supervisor.readProcessStderrLog",
+    "supervisor.readProcessStdoutLog",
+    "supervisor.reloadConfig",
+    "supervisor.removeProcessGroup",
+    "supervisor.restart",
+    "supervisor.sendProcessStdin",
+    "supervisor.sendRemoteCommEvent",
+    "supervisor.shutdown",
+    "supervisor.signalAllProcesses",
+    "supervisor.signalProcess",
+    "supervisor.signalProcessGroup",
+    "supervisor.startAllProcesses",
+    "supervisor.startProcess",
+    "supervisor.startProcessGroup",
+    "supervisor.stopAllProcesses",
+    "supervisor.stopProcess",
+    "supervisor.stopProcessGroup",
+    "supervisor.tailProcessLog",
+    "supervisor.tailProcessStderrLog",
+    "supervisor.tailProcessStdoutLog",
+    "system.listMethods",
+    "system.methodHelp",
+    "system.multicall",
+];
+
+/// Whether a method changes something, so that [`Fault::ReplyLost`] concerns it.
+pub(crate) fn is_action(method: &str) -> bool {
+    let method = method.strip_prefix("supervisor.").unwrap_or(method);
+    ["start", "stop", "restart", "shutdown", "add", "remove", "signal"].iter().any(|p| method.starts_with(p))
+}
+
+/// Calls a method.
+pub(crate) fn call(sup: &Arc<Supervisord>, method: &str, params: Vec<Value>) -> Reply {
+    sup.shared.count(|c| {
+        let call = RpcCall {
+            instance: sup.config.service.clone(),
+            method: method.to_owned(),
+            args: params.iter().map(xml::show).collect(),
+        };
+        note(&mut c.rpc_calls, call);
+    });
+    match dispatch(sup, method, &params) {
+        Ok(reply) => reply,
+        Err(fault) if fault.code == code::RAISED => Reply::Crash,
+        Err(fault) => Reply::Now(Err(fault)),
+    }
+}
+
+fn dispatch(sup: &Arc<Supervisord>, method: &str, params: &[Value]) -> Result<Reply, RpcFault> {
+    match method {
+        "system.listMethods" => {
+            none(params)?;
+            let names = METHODS
+                .iter()
+                .filter(|m| !m.contains("signal") || sup.shared.spec.supervisor > SupervisorVersion::V3_0);
+            return now(Value::Array(names.map(|m| string(m)).collect()));
+        }
+        "system.methodHelp" => {
+            let name = text(params, 0)?;
+            if !METHODS.contains(&name) {
+                return Err(RpcFault::bare(code::SIGNATURE_UNSUPPORTED));
+            }
+            return now(string("documentation is not simulated"));
+        }
+        "system.multicall" => return multicall(sup, params),
+        _ => {}
+    }
+    let Some(name) = method.strip_prefix("supervisor.").filter(|_| METHODS.contains(&method)) else {
+        return Err(RpcFault::bare(code::UNKNOWN_METHOD));
+    };
+    let old = sup.shared.spec.supervisor == SupervisorVersion::V3_0;
+    if old && name.starts_with("signal") {
+        return Err(RpcFault::bare(code::UNKNOWN_METHOD));
+    }
+    if sup.mood() < 1 {
+        return Err(RpcFault::bare(code::SHUTDOWN_STATE));
+    }
+    match name {
+        "getAPIVersion" | "getVersion" => no_args(params, || string("3.0")),
+        "getSupervisorVersion" => no_args(params, || string(sup.shared.spec.supervisor.text())),
+        "getIdentification" => no_args(params, || string("supervisor")),
+        "getState" => {
+            no_args(params, || structure([("statecode", Value::Integer(1)), ("statename", string("RUNNING"))]))
+        }
+        "getPID" => no_args(params, || int(sup.look(|i| f64::from(i.pid)))),
+        "getAllProcessInfo" => {
+            no_args(params, || Value::Array(sup.look(|inner| inner.all().map(|p| info(sup, inner, p)).collect())))
+        }
+        "getProcessInfo" => {
+            arity(params, 1, 1)?;
+            let asked = text(params, 0)?;
+            let Named::One(key) = sup.resolve(asked)? else {
+                return Err(RpcFault::new(code::BAD_NAME, asked));
+            };
+            let value = sup.look(|inner| inner.process(&key).map(|p| info(sup, inner, p)));
+            now(value.ok_or_else(|| RpcFault::new(code::BAD_NAME, asked))?)
+        }
+        "startProcess" => one(sup, params, Verb::Start),
+        "stopProcess" => one(sup, params, Verb::Stop),
+        "startProcessGroup" => {
+            arity(params, 1, 2)?;
+            many(sup, Some(text(params, 0)?), Verb::Start, wait(params, 1))
+        }
+        "stopProcessGroup" => {
+            arity(params, 1, 2)?;
+            many(sup, Some(text(params, 0)?), Verb::Stop, wait(params, 1))
+        }
+        "startAllProcesses" => {
+            arity(params, 0, 1)?;
+            many(sup, None, Verb::Start, wait(params, 0))
+        }
+        "stopAllProcesses" => {
+            arity(params, 0, 1)?;
+            many(sup, None, Verb::Stop, wait(params, 0))
+        }
+        "reloadConfig" => {
+            none(params)?;
+            let lists = sup.reread()?.map(|names| Value::Array(names.into_iter().map(Value::String).collect()));
+            now(Value::Array(vec![Value::Array(lists.into())]))
+        }
+        "addProcessGroup" => {
+            arity(params, 1, 1)?;
+            sup.add_group(text(params, 0)?)?;
+            now(Value::Boolean(true))
+        }
+        "removeProcessGroup" => {
+            arity(params, 1, 1)?;
+            sup.remove_group(text(params, 0)?)?;
+            now(Value::Boolean(true))
+        }
+        "restart" => no_args(params, || {
+            sup.end(After::Reload);
+            Value::Boolean(true)
+        }),
+        "shutdown" => no_args(params, || {
+            sup.end(After::Halt);
+            Value::Boolean(true)
+        }),
+        "readProcessStdoutLog" | "readProcessLog" | "readProcessStderrLog" => {
+            arity(params, 3, 3)?;
+            let log = log(sup, text(params, 0)?, name.contains("Stderr"))?;
+            let part = read_log(&log, number(params, 1)?, number(params, 2)?)
+                .ok_or_else(|| RpcFault::new(code::BAD_ARGUMENTS, "log"))?;
+            now(Value::String(part))
+        }
+        "tailProcessStdoutLog" | "tailProcessLog" | "tailProcessStderrLog" => {
+            arity(params, 3, 3)?;
+            let log = log(sup, text(params, 0)?, name.contains("Stderr"))?;
+            let (part, offset, overflow) = tail_log(&log, number(params, 1)?, number(params, 2)?);
+            now(Value::Array(vec![
+                Value::String(part),
+                Value::Integer(i32::try_from(offset).unwrap_or(i32::MAX)),
+                Value::Boolean(overflow),
+            ]))
+        }
+        "signalProcess" => {
+            arity(params, 2, 2)?;
+            signal(sup, text(params, 0)?, text(params, 1)?)
+        }
+        // Listed by the real one, and of no use to a client of the lab.
+        _ => Err(RpcFault::new(code::FAILED, "not simulated")),
+    }
+}
+
+fn now(value: Value) -> Result<Reply, RpcFault> {
+    Ok(Reply::Now(Ok(value)))
+}
+
+fn no_args(params: &[Value], value: impl FnOnce() -> Value) -> Result<Reply, RpcFault> {
+    none(params)?;
+    now(value())
+}
+
+fn none(params: &[Value]) -> Result<(), RpcFault> {
+    arity(params, 0, 0)
+}
+
+fn arity(params: &[Value], min: usize, max: usize) -> Result<(), RpcFault> {
+    if (min..=max).contains(&params.len()) { Ok(()) } else { Err(RpcFault::bare(code::INCORRECT_PARAMETERS)) }
+}
+
+/// A parameter that must be a string; Python raises for another type.
+fn text(params: &[Value], at: usize) -> Result<&str, RpcFault> {
+    match params.get(at) {
+        Some(Value::String(s)) => Ok(s),
+        Some(_) => Err(RpcFault::bare(code::RAISED)),
+        None => Err(RpcFault::bare(code::INCORRECT_PARAMETERS)),
+    }
+}
+
+fn number(params: &[Value], at: usize) -> Result<i64, RpcFault> {
+    match params.get(at) {
+        Some(Value::Integer(i)) => Ok(i64::from(*i)),
+        _ => Err(RpcFault::bare(code::INCORRECT_PARAMETERS)),
+    }
+}
+
+fn wait(params: &[Value], at: usize) -> bool {
+    match params.get(at) {
+        None => true,
+        Some(Value::Boolean(b)) => *b,
+        Some(Value::Integer(i)) => *i != 0,
+        Some(Value::String(s)) => !s.is_empty(),
+        Some(_) => true,
+    }
+}
+
+fn string(text: &str) -> Value {
+    Value::String(text.to_owned())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "capped to the XML-RPC integer as supervisord does")]
+fn int(value: f64) -> Value {
+    Value::Integer(value as i32)
+}
+
+fn structure<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let members: BTreeMap<_, _> = members.map(|(k, v)| (k.to_owned(), v)).into();
+    Value::Struct(members)
+}
+
+/// A process's description as the node reports it, escape sequences and all if a fault wants them.
+pub(crate) fn description(sup: &Supervisord, process: &Process) -> String {
+    let plain = process.description(sup.shared.clock.epoch_now());
+    if sup.shared.has(&Fault::ControlCharacters) {
+        format!("\x1b[31m{plain}\x1b]0;owned\x07\r\x08\x7f\u{202e}")
+    } else {
+        plain
+    }
+}
+
+fn info(sup: &Supervisord, _inner: &Inner, p: &Process) -> Value {
+    let log = |channel| string(&format!("/var/log/contrail/{}-{channel}.log", p.config.group));
+    structure([
+        ("name", string(&p.config.name)),
+        ("group", string(&p.config.group)),
+        ("start", int(p.start)),
+        ("stop", int(p.stop)),
+        ("now", int(sup.shared.clock.epoch_now())),
+        ("state", Value::Integer(p.state.code())),
+        ("statename", string(p.state.name())),
+        ("spawnerr", string(&p.spawnerr)),
+        ("exitstatus", Value::Integer(p.exitstatus)),
+        ("logfile", log("stdout")),
+        ("stdout_logfile", log("stdout")),
+        ("stderr_logfile", log("stderr")),
+        ("pid", int(f64::from(p.pid))),
+        ("description", string(&description(sup, p))),
+    ])
+}
+
+fn items(list: Vec<Item>) -> Value {
+    let item = |i: Item| {
+        structure([
+            ("name", Value::String(i.name)),
+            ("group", Value::String(i.group)),
+            ("status", Value::Integer(i.status)),
+            ("description", Value::String(i.description)),
+        ])
+    };
+    Value::Array(list.into_iter().map(item).collect())
+}
+
+fn one(sup: &Arc<Supervisord>, params: &[Value], verb: Verb) -> Result<Reply, RpcFault> {
+    arity(params, 1, 2)?;
+    let (asked, wait) = (text(params, 0)?, wait(params, 1));
+    let key = match sup.resolve(asked)? {
+        Named::Group(group) => return many(sup, Some(&group), verb, wait),
+        Named::One(key) => key,
+    };
+    Ok(match sup.begin(&key, verb, asked, wait)? {
+        None => Reply::Now(Ok(Value::Boolean(true))),
+        Some(wait) => {
+            let sup = Arc::clone(sup);
+            Reply::Later(Box::pin(async move { sup.finish(wait).await.map(|()| Value::Boolean(true)) }))
+        }
+    })
+}
+
+fn many(sup: &Arc<Supervisord>, group: Option<&str>, verb: Verb, wait: bool) -> Result<Reply, RpcFault> {
+    let (done, pending) = sup.begin_many(group, verb, wait)?;
+    let sup = Arc::clone(sup);
+    Ok(Reply::Later(Box::pin(async move {
+        let list = sup.finish_many(done, pending).await;
+        if list.iter().any(|i| i.status == code::GONE) {
+            return Err(RpcFault::bare(code::GONE));
+        }
+        Ok(items(list))
+    })))
+}
+
+fn signal(sup: &Arc<Supervisord>, asked: &str, signal: &str) -> Result<Reply, RpcFault> {
+    let Named::One(key) = sup.resolve(asked)? else {
+        return Err(RpcFault::new(code::FAILED, "not simulated for groups"));
+    };
+    let name = signal.trim_start_matches("SIG");
+    if !["HUP", "INT", "TERM", "KILL", "USR1", "USR2", "QUIT"].contains(&name) && signal.parse::<u8>().is_err() {
+        return Err(RpcFault::new(code::BAD_SIGNAL, signal));
+    }
+    let up = sup.look(|inner| inner.process(&key).is_some_and(|p| p.pid != 0));
+    if up { now(Value::Boolean(true)) } else { Err(RpcFault::new(code::NOT_RUNNING, asked)) }
+}
+
+/// One of a process's logs.
+pub(crate) fn log(sup: &Supervisord, asked: &str, stderr: bool) -> Result<String, RpcFault> {
+    let bad = || RpcFault::new(code::BAD_NAME, asked);
+    let Named::One(key) = sup.resolve(asked)? else {
+        return Err(bad());
+    };
+    let log = sup.look(|inner| inner.process(&key).map(|p| p.log.clone())).ok_or_else(bad)?;
+    let log = match stderr {
+        false => log,
+        true => log.lines().filter(|l| l.contains("fatal")).map(|l| format!("{l}\n")).collect(),
+    };
+    Ok(if sup.shared.has(&Fault::ControlCharacters) {
+        format!("{log}\x1b[2J\x1b]8;;http://evil\x07click\x1b]8;;\x07\r\u{9b}A\n")
+    } else {
+        log
+    })
+}
+
+/// `readFile` of supervisord: `None` for arguments that it refuses.
+pub(crate) fn read_log(log: &str, offset: i64, length: i64) -> Option<String> {
+    let bytes = log.as_bytes();
+    let size = bytes.len();
+    let (from, to) = if offset < 0 {
+        if length != 0 {
+            return None;
+        }
+        let from = size.saturating_sub(usize::try_from(-offset).ok()?);
+        (from, size)
+    } else {
+        let from = usize::try_from(offset).ok()?.min(size);
+        let length = usize::try_from(length).ok()?;
+        let to = if length == 0 { size } else { (from + length).min(size) };
+        (from, to)
+    };
+    Some(String::from_utf8_lossy(&bytes[from..to]).into_owned())
+}
+
+/// `tailFile` of supervisord: the text, the next offset, and whether some was left out.
+fn tail_log(log: &str, offset: i64, length: i64) -> (String, i64, bool) {
+    let bytes = log.as_bytes();
+    let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+    let (mut offset, mut length, mut overflow) = (offset, length, false);
+    if size > offset.saturating_add(length) {
+        overflow = true;
+        offset = size - 1;
+    }
+    if offset.saturating_add(length) > size {
+        if offset > size - 1 {
+            length = 0;
+        }
+        offset = size - length;
+    }
+    let from = usize::try_from(offset.max(0)).unwrap_or(0).min(bytes.len());
+    let length = usize::try_from(length.max(0)).unwrap_or(0);
+    let to = from.saturating_add(length).min(bytes.len());
+    let part = String::from_utf8_lossy(&bytes[from..to]).into_owned();
+    (part, size, overflow)
+}
+
+/// Runs the calls one after the other; later ones wait for the earlier, and are lost with the client.
+fn multicall(sup: &Arc<Supervisord>, params: &[Value]) -> Result<Reply, RpcFault> {
+    arity(params, 1, 1)?;
+    let Some(Value::Array(calls)) = params.first() else {
+        return Err(RpcFault::bare(code::INCORRECT_PARAMETERS));
+    };
+    let mut calls = calls.clone().into_iter();
+    let mut results = Vec::new();
+    while let Some(call) = calls.next() {
+        match inner_call(sup, &call) {
+            Reply::Now(answer) => results.push(result(answer)),
+            Reply::Crash => results.push(result(Err(RpcFault::new(code::FAILED, "error")))),
+            Reply::Later(first) => {
+                let sup = Arc::clone(sup);
+                return Ok(Reply::Later(Box::pin(async move {
+                    results.push(result(first.await));
+                    for call in calls {
+                        let answer = match inner_call(&sup, &call) {
+                            Reply::Now(answer) => answer,
+                            Reply::Later(later) => later.await,
+                            Reply::Crash => Err(RpcFault::new(code::FAILED, "error")),
+                        };
+                        results.push(result(answer));
+                    }
+                    Ok(Value::Array(results))
+                })));
+            }
+        }
+    }
+    now(Value::Array(results))
+}
+
+fn inner_call(sup: &Arc<Supervisord>, request: &Value) -> Reply {
+    let wrong = |extra| Reply::Now(Err(RpcFault::new(code::INCORRECT_PARAMETERS, extra)));
+    let Value::Struct(members) = request else {
+        return wrong("No methodName");
+    };
+    let Some(Value::String(method)) = members.get("methodName") else {
+        return wrong("No methodName");
+    };
+    if method == "system.multicall" {
+        return wrong("Recursive system.multicall forbidden");
+    }
+    let params = match members.get("params") {
+        Some(Value::Array(params)) => params.clone(),
+        _ => Vec::new(),
+    };
+    call(sup, method, params)
+}
+
+/// A result within a multicall. supervisord, unlike others, does not wrap values in an array of one.
+fn result(answer: Answer) -> Value {
+    answer.unwrap_or_else(|fault| {
+        structure([("faultCode", Value::Integer(fault.code)), ("faultString", Value::String(fault.text))])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_read_as_supervisord_reads_files() {
+        assert_eq!(read_log("abcdef", -3, 0).as_deref(), Some("def"));
+        assert_eq!(read_log("abcdef", -30, 0).as_deref(), Some("abcdef"));
+        assert_eq!(read_log("abcdef", -3, 1), None);
+        assert_eq!(read_log("abcdef", 2, 2).as_deref(), Some("cd"));
+        assert_eq!(read_log("abcdef", 2, 0).as_deref(), Some("cdef"));
+        assert_eq!(read_log("abcdef", 20, 0).as_deref(), Some(""));
+    }
+
+    #[test]
+    fn logs_are_tailed_as_supervisord_tails_files() {
+        assert_eq!(tail_log("abcdef", 0, 3), ("def".into(), 6, true));
+        assert_eq!(tail_log("abcdef", 0, 100), ("abcdef".into(), 6, false));
+        assert_eq!(tail_log("abcdef", 6, 100), (String::new(), 6, false));
+        assert_eq!(tail_log("", 0, 100), (String::new(), 0, false));
+    }
+
+    #[test]
+    fn actions_are_told_from_questions() {
+        assert!(is_action("supervisor.startProcess") && is_action("supervisor.stopAllProcesses"));
+        assert!(!is_action("supervisor.getState") && !is_action("system.multicall"));
+    }
+}

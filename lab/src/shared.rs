@@ -1,0 +1,179 @@
+//! What all parts of one node share: its description, its faults, what was seen, its live connections.
+//!
+//! Always holds: no lock in here is held while another lock of this module is taken, nor across an await.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use crate::conn::{CutKind, Switch};
+use crate::fault::{Fault, FaultSet, Moment};
+use crate::spec::{NodeSpec, Timing};
+use crate::util::{Clock, lock};
+
+/// One XML-RPC call that a node received over a forwarded connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RpcCall {
+    /// The instance, `supervisor-analytics`.
+    pub instance: String,
+    /// The method, `supervisor.startProcess`.
+    pub method: String,
+    /// Its parameters, as XML-RPC values written for people: `"contrail-collector"`, `true`.
+    pub args: Vec<String>,
+}
+
+/// What one node has seen since the lab started. Each list stops growing at 10,000 entries.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    /// TCP connections accepted.
+    pub connections: u64,
+    /// Successful logins.
+    pub logins: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// The most connections that were open at once.
+    pub max_open: u64,
+    /// The commands of all exec requests, as received.
+    pub execs: Vec<String>,
+    /// The calls received by supervisords over forwarded connections.
+    pub rpc_calls: Vec<RpcCall>,
+    /// Paths of the unix sockets asked for, granted or not.
+    pub streamlocal_opens: Vec<String>,
+    /// Targets (`host:port`) of the TCP forwards asked for, granted or not.
+    pub tcpip_opens: Vec<String>,
+}
+
+const LIST_LIMIT: usize = 10_000;
+
+/// Appends, unless the list is full.
+pub(crate) fn note<T>(list: &mut Vec<T>, item: T) {
+    if list.len() < LIST_LIMIT {
+        list.push(item);
+    }
+}
+
+/// See the module's head.
+pub(crate) struct Shared {
+    pub(crate) spec: NodeSpec,
+    pub(crate) timing: Timing,
+    pub(crate) clock: Clock,
+    pub(crate) runtime: tokio::runtime::Handle,
+    faults: Mutex<FaultSet>,
+    counters: Mutex<Counters>,
+    connections: Mutex<Vec<Arc<Switch>>>,
+    next_pid: AtomicU32,
+    /// Changes with every change of the faults.
+    pub(crate) faults_changed: watch::Sender<u64>,
+    /// True once the lab is being dropped.
+    pub(crate) closing: watch::Sender<bool>,
+    /// True once the listener is as the faults want it.
+    pub(crate) ready: watch::Sender<bool>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        spec: NodeSpec,
+        timing: Timing,
+        clock: Clock,
+        runtime: tokio::runtime::Handle,
+        first_pid: u32,
+    ) -> Self {
+        let faults = FaultSet::new(spec.faults.clone());
+        Self {
+            spec,
+            timing,
+            clock,
+            runtime,
+            faults: Mutex::new(faults),
+            counters: Mutex::new(Counters::default()),
+            connections: Mutex::new(Vec::new()),
+            next_pid: AtomicU32::new(first_pid),
+            faults_changed: watch::Sender::new(0),
+            closing: watch::Sender::new(false),
+            ready: watch::Sender::new(false),
+        }
+    }
+
+    pub(crate) fn next_pid(&self) -> u32 {
+        // Real pids are not consecutive: other processes come and go.
+        self.next_pid.fetch_add(3, Ordering::Relaxed)
+    }
+
+    pub(crate) fn has(&self, fault: &Fault) -> bool {
+        lock(&self.faults).has(fault)
+    }
+
+    pub(crate) fn faults(&self) -> FaultSet {
+        lock(&self.faults).clone()
+    }
+
+    pub(crate) fn edit_faults(&self, edit: impl FnOnce(&mut FaultSet)) {
+        edit(&mut lock(&self.faults));
+        self.faults_changed.send_modify(|n| *n += 1);
+    }
+
+    pub(crate) fn count<R>(&self, edit: impl FnOnce(&mut Counters) -> R) -> R {
+        edit(&mut lock(&self.counters))
+    }
+
+    /// Registers a new connection.
+    pub(crate) fn opened(&self) -> Arc<Switch> {
+        let switch = Arc::new(Switch::default());
+        if self.has(&Fault::Freeze) {
+            switch.turn(CutKind::Frozen);
+        }
+        {
+            let mut all = lock(&self.connections);
+            all.retain(|s| Arc::strong_count(s) > 1);
+            all.push(Arc::clone(&switch));
+        }
+        self.count(|c| {
+            c.connections += 1;
+            c.open += 1;
+            c.max_open = c.max_open.max(c.open);
+        });
+        switch
+    }
+
+    /// Registers the end of a connection.
+    pub(crate) fn closed(&self) {
+        self.count(|c| c.open = c.open.saturating_sub(1));
+    }
+
+    /// Cuts or freezes every live connection.
+    pub(crate) fn cut_all(&self, kind: CutKind) {
+        let all = lock(&self.connections).clone();
+        for switch in all {
+            switch.turn(kind);
+        }
+    }
+
+    /// Called in the middle of an action; cuts the node's connections if a fault says so.
+    pub(crate) fn mid_action(&self, moment: Moment) {
+        let Some(come_back) = lock(&self.faults).take_drop(moment) else {
+            return;
+        };
+        if !come_back {
+            self.edit_faults(|f| f.add(Fault::Refused));
+        }
+        self.cut_all(CutKind::Reset);
+    }
+
+    /// Ends when the listener is as the faults wanted it when the lab was started.
+    pub(crate) async fn until_ready(&self) {
+        // The sender lives as long as this.
+        let _ready = self.ready.subscribe().wait_for(|r| *r).await.is_ok();
+    }
+
+    /// Ends when the lab is dropped.
+    pub(crate) async fn until_closing(&self) {
+        let mut closing = self.closing.subscribe();
+        // An error means that the sender is gone, which is the same news.
+        while !*closing.borrow_and_update() {
+            if closing.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}

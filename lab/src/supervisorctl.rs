@@ -1,0 +1,655 @@
+//! `supervisorctl` as run on a node: its words, its exit codes, by version.
+//!
+//! Always holds: what 3.0 and 3.3 print, they print with exit code 0, except where Python raised (2); 4.2.5
+//! ends with LSB codes, the last failure deciding. An unwaited-for end of the client stops nothing, as the
+//! command runs on the node.
+
+use std::sync::Arc;
+
+use crate::catalogue::Address;
+use crate::commands::{Context, Io};
+use crate::rpc;
+use crate::spec::SupervisorVersion;
+use crate::supervisord::{Access, After, Item, Named, RpcFault, Supervisord, Verb, code, split};
+
+/// Why a command ended early: the text was printed, this is the exit code.
+type Ended = i32;
+
+struct Ctl<'a> {
+    context: &'a Context,
+    url: String,
+    version: SupervisorVersion,
+    out: String,
+    /// The exit code so far, as 4.x counts it.
+    status: i32,
+    auth: Option<(String, String)>,
+}
+
+/// Runs `supervisorctl ARGS`.
+pub(crate) async fn run(context: &Context, io: &Io, args: &[String]) -> i32 {
+    let version = context.node.shared.spec.supervisor;
+    let mut ctl = Ctl { context, url: String::new(), version, out: String::new(), status: 0, auth: None };
+    let (mut user, mut password, mut at) = (None, None, 0);
+    while let Some(arg) = args.get(at).filter(|a| a.starts_with('-')) {
+        let (flag, glued) = match arg.split_once('=') {
+            Some((flag, value)) => (flag, Some(value.to_owned())),
+            None => (arg.as_str(), None),
+        };
+        at += 1;
+        if flag == "--" {
+            break;
+        }
+        let value = match glued {
+            Some(value) => value,
+            None => {
+                at += 1;
+                args.get(at - 1).cloned().unwrap_or_default()
+            }
+        };
+        match flag {
+            "-s" | "--serverurl" => ctl.url = value,
+            "-u" | "--username" => user = Some(value),
+            "-p" | "--password" => password = Some(value),
+            "-c" | "--configuration" => {
+                let found = context.node.instances.iter().find(|i| i.config.config == value);
+                match found {
+                    Some(sup) => ctl.url = sup.config.address.url(),
+                    None => {
+                        let text = format!(
+                            "Error: could not find config file {value}\nFor help, use \
+                             /usr/bin/supervisorctl -h\n"
+                        );
+                        io.err(&text).await;
+                        return 2;
+                    }
+                }
+            }
+            _ => {
+                let text = format!("Error: option {flag} not recognized\nFor help, use /usr/bin/supervisorctl -h\n");
+                io.err(&text).await;
+                return 2;
+            }
+        }
+    }
+    if ctl.url.is_empty() {
+        io.err(
+            "Error: No config file found at default paths (/usr/etc/supervisord.conf, \
+             /usr/supervisord.conf, supervisord.conf, etc/supervisord.conf, /etc/supervisord.conf); \
+             use the -c option to specify a config file at a different path\n\
+             For help, use /usr/bin/supervisorctl -h\n",
+        )
+        .await;
+        return 2;
+    }
+    ctl.auth = user.zip(password);
+    let (verb, names) = match args.get(at..).and_then(|a| a.split_first()) {
+        Some((verb, names)) => (verb.as_str(), names),
+        None => ("status", &[][..]),
+    };
+    if verb == "tail" && names.first().is_some_and(|n| n == "-f") {
+        return ctl.follow(io, names).await;
+    }
+    let ended = ctl.verb(verb, names).await;
+    io.out(&ctl.out).await;
+    match (ended, version) {
+        (Err(code), _) => code,
+        (Ok(()), SupervisorVersion::V4_2_5) => ctl.status,
+        (Ok(()), _) => 0,
+    }
+}
+
+impl Ctl<'_> {
+    fn line(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.out.push('\n');
+    }
+
+    fn old(&self) -> bool {
+        self.version == SupervisorVersion::V3_0
+    }
+
+    fn is_4(&self) -> bool {
+        self.version == SupervisorVersion::V4_2_5
+    }
+
+    /// Prints what Python raised, and ends.
+    fn raised(&mut self, class: &str, text: &str) -> Ended {
+        let (class, file) = if self.is_4() {
+            let class = match class {
+                "Fault" => "xmlrpc.client.Fault",
+                "EACCES" => "PermissionError",
+                "ENOENT" => "FileNotFoundError",
+                "ECONNREFUSED" => "ConnectionRefusedError",
+                _ => "http.client.RemoteDisconnected",
+            };
+            let file = if class.starts_with("xmlrpc") {
+                "/usr/lib/python3.11/xmlrpc/client.py line: 656"
+            } else {
+                "/usr/lib/python3/dist-packages/supervisor/xmlrpc.py line: 557"
+            };
+            (class, file)
+        } else {
+            let (class, file) = match class {
+                "Fault" => ("xmlrpclib.Fault", "/usr/lib/python2.7/xmlrpclib.py line: 800"),
+                "EACCES" | "ENOENT" | "ECONNREFUSED" => ("socket.error", "<string> line: 1"),
+                _ => ("httplib.BadStatusLine", "/usr/lib/python2.7/httplib.py line: 373"),
+            };
+            (class, file)
+        };
+        self.line(&format!("error: <class '{class}'>, {text}: file: {file}"));
+        if self.is_4() { 1 } else { 2 }
+    }
+
+    fn fault(&mut self, fault: &RpcFault) -> Ended {
+        match fault.code {
+            code::GONE => self.raised("gone", "''"),
+            n => self.raised("Fault", &format!("<Fault {n}: '{}'>", fault.text)),
+        }
+    }
+
+    /// The supervisord behind the address, or what kept it from answering.
+    fn connect(&mut self) -> Result<Arc<Supervisord>, Access> {
+        let unix = self.url.strip_prefix("unix://");
+        let found = self
+            .context
+            .node
+            .instances
+            .iter()
+            .find(|i| match (&i.config.address, unix) {
+                (Address::Unix(path), Some(asked)) => path == asked,
+                (Address::Tcp(port), None) => {
+                    let url = self.url.trim_end_matches('/');
+                    url == format!("http://localhost:{port}") || url == format!("http://127.0.0.1:{port}")
+                }
+                _ => false,
+            })
+            .cloned();
+        match found {
+            None if unix.is_some_and(|path| self.context.node.stale_socket(path)) => Err(Access::Refused),
+            None if unix.is_some() => Err(Access::Missing),
+            None => Err(Access::Refused),
+            Some(sup) => match sup.access() {
+                Access::Open => Ok(sup),
+                other => Err(other),
+            },
+        }
+    }
+
+    /// The first contact; `Ok(None)` when it failed in a way that supervisorctl has words for.
+    fn upcheck(&mut self) -> Result<Option<Arc<Supervisord>>, Ended> {
+        match self.connect() {
+            Ok(sup) => self.admitted(&sup).map(|()| Some(sup)),
+            Err(Access::Missing) => {
+                self.line(&format!("{} no such file", self.url));
+                self.status = 7;
+                Ok(None)
+            }
+            Err(_) => {
+                self.line(&format!("{} refused connection", self.url));
+                self.status = 4;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A contact by a verb that does not check first, so that Python raises.
+    fn unchecked(&mut self) -> Result<Arc<Supervisord>, Ended> {
+        match self.connect() {
+            Ok(sup) => self.admitted(&sup).map(|()| sup),
+            Err(Access::Missing) => Err(self.raised("ENOENT", "[Errno 2] No such file or directory")),
+            Err(_) => Err(self.raised("ECONNREFUSED", "[Errno 111] Connection refused")),
+        }
+    }
+
+    fn admitted(&mut self, sup: &Supervisord) -> Result<(), Ended> {
+        if self.url.starts_with("unix:") && !self.context.may_connect() {
+            return Err(self.raised("EACCES", "[Errno 13] Permission denied"));
+        }
+        if let Some(auth) = &self.context.node.shared.spec.rpc_auth
+            && self.auth.as_ref() != Some(auth)
+        {
+            self.line("Server requires authentication");
+            return Err(if self.is_4() { 1 } else { 2 });
+        }
+        if sup.mood() < 1 {
+            return Err(self.fault(&RpcFault::bare(code::SHUTDOWN_STATE)));
+        }
+        Ok(())
+    }
+
+    async fn verb(&mut self, verb: &str, names: &[String]) -> Result<(), Ended> {
+        match verb {
+            "status" => self.status(names),
+            "start" => self.act(Verb::Start, names).await,
+            "stop" => self.act(Verb::Stop, names).await,
+            "restart" => {
+                if self.upcheck()?.is_none() {
+                    return Ok(());
+                }
+                if names.is_empty() {
+                    self.line("Error: restart requires a process name");
+                    self.status = 1;
+                    return Ok(());
+                }
+                self.act(Verb::Stop, names).await?;
+                self.act(Verb::Start, names).await
+            }
+            "pid" => self.pid(names),
+            "reread" => self.reread(),
+            "update" => self.update(names).await,
+            "add" => self.add(names),
+            "remove" => self.remove(names),
+            "tail" => self.tail(names),
+            "shutdown" | "reload" => self.end(verb),
+            "version" => {
+                if self.upcheck()?.is_some() {
+                    self.line(self.version.text());
+                }
+                Ok(())
+            }
+            "avail" | "clear" | "signal" | "fg" | "maintail" | "open" => {
+                self.line("Error: not simulated by the lab");
+                self.status = 1;
+                Ok(())
+            }
+            _ => {
+                let line = [&[verb.to_owned()], names].concat().join(" ");
+                self.line(&format!("*** Unknown syntax: {line}"));
+                self.status = 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn status(&mut self, names: &[String]) -> Result<(), Ended> {
+        let Some(sup) = self.upcheck()? else {
+            self.status = 4;
+            return Ok(());
+        };
+        let all = sup.look(|inner| {
+            inner
+                .all()
+                .map(|p| {
+                    let config = &p.config;
+                    let key = (config.group.clone(), config.name.clone());
+                    (key, p.namespec(), p.state, rpc::description(&sup, p))
+                })
+                .collect::<Vec<_>>()
+        });
+        let everything = if self.old() {
+            names.first().is_none_or(|n| n == "all")
+        } else {
+            names.is_empty() || names.iter().any(|n| n == "all")
+        };
+        let mut rows = Vec::new();
+        if everything {
+            rows = all;
+        } else {
+            for name in names {
+                let (group, process) = split(name);
+                let before = rows.len();
+                // 3.0 asks for one process by name, so that a group is unknown to it.
+                let whole = process.is_none() && !self.old();
+                rows.extend(
+                    all.iter()
+                        .filter(|(key, ..)| key.0 == group && (whole || process.is_some_and(|p| p == key.1)))
+                        .cloned(),
+                );
+                if rows.len() > before {
+                    continue;
+                }
+                if self.old() {
+                    self.line(&format!("No such process {name}"));
+                } else if process.is_none() {
+                    self.line(&format!("{group}: ERROR (no such group)"));
+                } else {
+                    self.line(&format!("{name}: ERROR (no such process)"));
+                }
+                self.status = 4;
+            }
+        }
+        let width = rows.iter().map(|r| r.1.len()).max().unwrap_or(0).max(30) + 3;
+        for (_, name, state, description) in rows {
+            let state_name = state.name();
+            if self.old() {
+                self.line(&format!("{name:<32} {state_name:<10} {description}"));
+            } else {
+                self.line(&format!("{name:<width$}{state_name:<10}{description}"));
+            }
+            if state.is_stopped() {
+                self.status = 3;
+            }
+        }
+        Ok(())
+    }
+
+    /// The name in a line about one process: 3.0 prints group members without their group.
+    fn label(&self, item: &Item) -> String {
+        if self.old() || item.group == item.name { item.name.clone() } else { format!("{}:{}", item.group, item.name) }
+    }
+
+    fn result(&mut self, verb: Verb, label: &str, status: i32, text: &str) {
+        let why = match status {
+            code::SUCCESS => {
+                let done = if verb == Verb::Start { "started" } else { "stopped" };
+                self.line(&format!("{label}: {done}"));
+                return;
+            }
+            code::BAD_NAME => "no such process",
+            code::NO_FILE => "no such file",
+            code::NOT_EXECUTABLE => "file is not executable",
+            code::ALREADY_STARTED => "already started",
+            code::SPAWN_ERROR => "spawn error",
+            code::ABNORMAL_TERMINATION => "abnormal termination",
+            code::NOT_RUNNING => "not running",
+            _ => text,
+        };
+        self.line(&format!("{label}: ERROR ({why})"));
+        let ignored = match verb {
+            Verb::Start => code::ALREADY_STARTED,
+            Verb::Stop => code::NOT_RUNNING,
+        };
+        if status != ignored {
+            let dead = [code::SPAWN_ERROR, code::ABNORMAL_TERMINATION, code::NOT_RUNNING];
+            self.status = if dead.contains(&status) { 7 } else { 1 };
+        }
+    }
+
+    async fn act(&mut self, verb: Verb, names: &[String]) -> Result<(), Ended> {
+        let Some(sup) = self.upcheck()? else {
+            return Ok(());
+        };
+        if names.is_empty() {
+            let (word, status) = if verb == Verb::Start { ("start", 2) } else { ("stop", 1) };
+            self.line(&format!("Error: {word} requires a process name"));
+            self.status = status;
+            return Ok(());
+        }
+        self.context.acts();
+        if names.iter().any(|n| n == "all") {
+            return self.many(&sup, None, verb).await;
+        }
+        for name in names {
+            let (group, process) = split(name);
+            if process.is_none() {
+                self.many(&sup, Some(group), verb).await?;
+                continue;
+            }
+            let result = match sup.resolve(name) {
+                Ok(Named::One(key)) => match sup.begin(&key, verb, name, true) {
+                    Ok(Some(wait)) => sup.finish(wait).await,
+                    Ok(None) => Ok(()),
+                    Err(fault) => Err(fault),
+                },
+                Ok(Named::Group(_)) => Ok(()),
+                Err(fault) => Err(fault),
+            };
+            let (status, text) = match result {
+                Ok(()) => (code::SUCCESS, String::new()),
+                Err(fault) if matches!(fault.code, code::GONE | code::SHUTDOWN_STATE) => {
+                    return Err(self.fault(&fault));
+                }
+                Err(fault) => (fault.code, fault.text),
+            };
+            let label = match process {
+                Some(process) if group == process => process.to_owned(),
+                _ => name.clone(),
+            };
+            self.result(verb, &label, status, &text);
+        }
+        Ok(())
+    }
+
+    async fn many(&mut self, sup: &Supervisord, group: Option<&str>, verb: Verb) -> Result<(), Ended> {
+        let (done, pending) = match sup.begin_many(group, verb, true) {
+            Ok(begun) => begun,
+            Err(fault) if self.old() => return Err(self.fault(&fault)),
+            Err(_) => {
+                self.line(&format!("{}: ERROR (no such group)", group.unwrap_or("all")));
+                self.status = if verb == Verb::Start { 2 } else { 1 };
+                return Ok(());
+            }
+        };
+        for item in sup.finish_many(done, pending).await {
+            if item.status == code::GONE {
+                return Err(self.fault(&RpcFault::bare(code::GONE)));
+            }
+            let label = self.label(&item);
+            self.result(verb, &label, item.status, &item.description);
+        }
+        Ok(())
+    }
+
+    fn pid(&mut self, names: &[String]) -> Result<(), Ended> {
+        let Some(sup) = self.upcheck()? else {
+            return Ok(());
+        };
+        if names.is_empty() {
+            let pid = sup.look(|inner| inner.pid);
+            self.line(&pid.to_string());
+            return Ok(());
+        }
+        if names.iter().any(|n| n == "all") {
+            for pid in sup.look(|inner| inner.all().map(|p| p.pid).collect::<Vec<_>>()) {
+                self.line(&pid.to_string());
+            }
+            return Ok(());
+        }
+        for name in names {
+            let pid = match sup.resolve(name) {
+                Ok(Named::One(key)) => sup.look(|inner| inner.process(&key).map(|p| p.pid)),
+                _ => None,
+            };
+            match pid {
+                Some(pid) => {
+                    self.line(&pid.to_string());
+                    if pid == 0 {
+                        self.status = 7;
+                    }
+                }
+                None => {
+                    self.line(&format!("No such process {name}"));
+                    self.status = 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reread(&mut self) -> Result<(), Ended> {
+        let sup = self.unchecked()?;
+        match sup.reread() {
+            Err(fault) => {
+                self.line(&format!("ERROR: {}", fault.text));
+                self.status = 1;
+            }
+            Ok([added, changed, removed]) => {
+                let mut lines: Vec<_> = [(added, "available"), (changed, "changed"), (removed, "disappeared")]
+                    .into_iter()
+                    .flat_map(|(names, what)| names.into_iter().map(move |n| format!("{n}: {what}")))
+                    .collect();
+                lines.sort();
+                if lines.is_empty() {
+                    lines.push("No config updates to processes".to_owned());
+                }
+                lines.iter().for_each(|l| self.line(l));
+            }
+        }
+        Ok(())
+    }
+
+    async fn update(&mut self, names: &[String]) -> Result<(), Ended> {
+        let sup = self.unchecked()?;
+        let [added, changed, removed] = match sup.reread() {
+            Ok(lists) => lists,
+            Err(fault) => return Err(self.fault(&fault)),
+        };
+        self.context.acts();
+        let all = names.is_empty() || names.iter().any(|n| n == "all") || self.old();
+        if !all {
+            for name in names {
+                let known = added.contains(name) || sup.look(|i| i.groups.contains_key(name));
+                if !known {
+                    self.line(&format!("ERROR: no such group: {name}"));
+                    self.status = 1;
+                }
+            }
+        }
+        let chosen = |name: &String| all || names.contains(name);
+        for name in removed.iter().filter(|n| chosen(n)) {
+            stop_group(&sup, name).await;
+            self.line(&format!("{name}: stopped"));
+            if sup.remove_group(name).is_ok() {
+                self.line(&format!("{name}: removed process group"));
+            }
+        }
+        for name in changed.iter().filter(|n| chosen(n)) {
+            stop_group(&sup, name).await;
+            self.line(&format!("{name}: stopped"));
+            if let Err(fault) = sup.remove_group(name).and_then(|()| sup.add_group(name)) {
+                return Err(self.fault(&fault));
+            }
+            self.line(&format!("{name}: updated process group"));
+        }
+        for name in added.iter().filter(|n| chosen(n)) {
+            if let Err(fault) = sup.add_group(name) {
+                return Err(self.fault(&fault));
+            }
+            self.line(&format!("{name}: added process group"));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, names: &[String]) -> Result<(), Ended> {
+        let sup = self.unchecked()?;
+        self.context.acts();
+        for name in names {
+            match sup.add_group(name) {
+                Ok(()) => self.line(&format!("{name}: added process group")),
+                Err(fault) if fault.code == code::ALREADY_ADDED => {
+                    self.line("ERROR: process group already active");
+                }
+                Err(_) => {
+                    self.line(&format!("ERROR: no such process/group: {name}"));
+                    self.status = 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, names: &[String]) -> Result<(), Ended> {
+        let sup = self.unchecked()?;
+        self.context.acts();
+        for name in names {
+            match sup.remove_group(name) {
+                Ok(()) => self.line(&format!("{name}: removed process group")),
+                Err(fault) => {
+                    let why = if fault.code == code::STILL_RUNNING {
+                        "process/group still running"
+                    } else {
+                        "no such process/group"
+                    };
+                    self.line(&format!("ERROR: {why}: {name}"));
+                    self.status = 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tail(&mut self, names: &[String]) -> Result<(), Ended> {
+        let Some(sup) = self.upcheck()? else {
+            return Ok(());
+        };
+        let mut names = names.to_vec();
+        let mut length = 1600;
+        if names.first().is_some_and(|n| n.starts_with('-')) {
+            let modifier = names.remove(0);
+            match modifier[1..].parse::<i64>() {
+                Ok(bytes) => length = bytes,
+                Err(_) => {
+                    self.line(&format!("Error: bad argument {modifier}"));
+                    self.status = 1;
+                    return Ok(());
+                }
+            }
+        }
+        let Some(name) = names.first() else {
+            self.line("Error: too few arguments");
+            self.status = 1;
+            return Ok(());
+        };
+        let stderr = names.get(1).is_some_and(|c| c == "stderr");
+        match rpc::log(&sup, name, stderr) {
+            Ok(log) => {
+                let text = rpc::read_log(&log, -length, 0).unwrap_or_default();
+                self.line(&text);
+            }
+            Err(_) => {
+                self.line(&format!("{name}: ERROR (no such process name)"));
+                self.status = 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// `tail -f`: prints as the log grows, until nobody reads any more.
+    async fn follow(&mut self, io: &Io, names: &[String]) -> i32 {
+        let sup = self.upcheck();
+        io.out(&self.out).await;
+        let (Ok(Some(sup)), Some(name)) = (&sup, names.get(1)) else {
+            return sup.err().unwrap_or(0);
+        };
+        io.out("==> Press Ctrl-C to exit <==\n").await;
+        let stderr = names.get(2).is_some_and(|c| c == "stderr");
+        let mut seen = 0;
+        let mut first = true;
+        while let Ok(log) = rpc::log(sup, name, stderr) {
+            if first {
+                seen = log.len().saturating_sub(1024);
+                first = false;
+            }
+            let from = (seen.min(log.len())..=log.len()).find(|i| log.is_char_boundary(*i));
+            if !io.out(&log[from.unwrap_or(log.len())..]).await {
+                break;
+            }
+            seen = log.len();
+            let pause = std::time::Duration::from_millis(100);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = io.closed() => break,
+                () = self.context.node.shared.until_closing() => break,
+            }
+        }
+        0
+    }
+
+    fn end(&mut self, verb: &str) -> Result<(), Ended> {
+        match self.connect() {
+            Ok(sup) => {
+                self.admitted(&sup)?;
+                self.context.acts();
+                let (after, text) = if verb == "reload" {
+                    (After::Reload, "Restarted supervisord")
+                } else {
+                    (After::Halt, "Shut down")
+                };
+                sup.end(after);
+                self.line(text);
+            }
+            Err(access) => {
+                let why = if access == Access::Missing { "no such file" } else { "refused connection" };
+                self.line(&format!("ERROR: {} {why} (already shut down?)", self.url));
+                self.status = 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn stop_group(sup: &Supervisord, name: &str) {
+    if let Ok((done, pending)) = sup.begin_many(Some(name), Verb::Stop, true) {
+        sup.finish_many(done, pending).await;
+    }
+}

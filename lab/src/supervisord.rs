@@ -1,0 +1,820 @@
+//! One simulated supervisord: its processes over time, its own life, and the actions asked of it.
+//!
+//! Start at [`Supervisord`]. Time passes lazily: every look first lets happen what was due
+//! ([`Supervisord::look`]), and one timer wakes those who wait. Always holds: what an action begins, it
+//! begins at once and under the lock; whoever waits for its end may go away without changing it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Weak};
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::catalogue::{InstanceConfig, ProgramConfig};
+use crate::fault::{Fault, Moment, SpawnKind};
+use crate::process::{Process, State, World};
+use crate::shared::Shared;
+use crate::spec::SupervisorVersion;
+use crate::util::lock;
+
+/// Fault numbers of supervisord's XML-RPC interface.
+pub(crate) mod code {
+    pub(crate) const UNKNOWN_METHOD: i32 = 1;
+    pub(crate) const INCORRECT_PARAMETERS: i32 = 2;
+    pub(crate) const BAD_ARGUMENTS: i32 = 3;
+    pub(crate) const SIGNATURE_UNSUPPORTED: i32 = 4;
+    pub(crate) const SHUTDOWN_STATE: i32 = 6;
+    pub(crate) const BAD_NAME: i32 = 10;
+    pub(crate) const BAD_SIGNAL: i32 = 11;
+    pub(crate) const NO_FILE: i32 = 20;
+    pub(crate) const NOT_EXECUTABLE: i32 = 21;
+    pub(crate) const FAILED: i32 = 30;
+    pub(crate) const ABNORMAL_TERMINATION: i32 = 40;
+    pub(crate) const SPAWN_ERROR: i32 = 50;
+    pub(crate) const ALREADY_STARTED: i32 = 60;
+    pub(crate) const NOT_RUNNING: i32 = 70;
+    pub(crate) const SUCCESS: i32 = 80;
+    pub(crate) const ALREADY_ADDED: i32 = 90;
+    pub(crate) const STILL_RUNNING: i32 = 91;
+    pub(crate) const CANT_REREAD: i32 = 92;
+    /// Not a number of supervisord's: it died before it could answer.
+    pub(crate) const GONE: i32 = -1;
+    /// Not a number of supervisord's: its Python raised, and HTTP 500 is the answer.
+    pub(crate) const RAISED: i32 = -2;
+}
+
+/// A fault as supervisord answers it: `code`, and `NAME: extra` or the bare name as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RpcFault {
+    pub(crate) code: i32,
+    pub(crate) text: String,
+}
+
+impl RpcFault {
+    pub(crate) fn new(code: i32, extra: &str) -> Self {
+        let name = Self::name(code);
+        Self { code, text: format!("{name}: {extra}") }
+    }
+
+    pub(crate) fn bare(code: i32) -> Self {
+        Self { code, text: Self::name(code).to_owned() }
+    }
+
+    fn name(code: i32) -> &'static str {
+        match code {
+            code::UNKNOWN_METHOD => "UNKNOWN_METHOD",
+            code::INCORRECT_PARAMETERS => "INCORRECT_PARAMETERS",
+            code::BAD_ARGUMENTS => "BAD_ARGUMENTS",
+            code::SIGNATURE_UNSUPPORTED => "SIGNATURE_UNSUPPORTED",
+            code::SHUTDOWN_STATE => "SHUTDOWN_STATE",
+            code::BAD_NAME => "BAD_NAME",
+            code::BAD_SIGNAL => "BAD_SIGNAL",
+            code::NO_FILE => "NO_FILE",
+            code::NOT_EXECUTABLE => "NOT_EXECUTABLE",
+            code::FAILED => "FAILED",
+            code::ABNORMAL_TERMINATION => "ABNORMAL_TERMINATION",
+            code::SPAWN_ERROR => "SPAWN_ERROR",
+            code::ALREADY_STARTED => "ALREADY_STARTED",
+            code::NOT_RUNNING => "NOT_RUNNING",
+            code::SUCCESS => "SUCCESS",
+            code::ALREADY_ADDED => "ALREADY_ADDED",
+            code::STILL_RUNNING => "STILL_RUNNING",
+            code::CANT_REREAD => "CANT_REREAD",
+            _ => "UNKNOWN",
+        }
+    }
+}
+
+/// Whether and how a supervisord can be reached on its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// It answers.
+    Open,
+    /// The socket file is there, or the port is none of anyone's: connection refused.
+    Refused,
+    /// There is no socket file.
+    Missing,
+}
+
+/// What follows when all processes have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Nothing.
+    Halt,
+    /// A new supervisord, with a new pid.
+    Restart,
+    /// The same supervisord reads its configuration anew.
+    Reload,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Up,
+    Ending(After),
+    /// Not there; `stale` when its socket file was left behind.
+    Down {
+        boot: Option<Instant>,
+        pid: u32,
+        stale: bool,
+    },
+}
+
+/// A process by group and name.
+pub(crate) type Key = (String, String);
+
+/// Start or stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Start,
+    Stop,
+}
+
+/// Something that was begun and whose end is waited for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wait {
+    key: Key,
+    asked: String,
+    verb: Verb,
+    generation: u64,
+}
+
+/// One line of the answer to an action on several processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) group: String,
+    pub(crate) name: String,
+    pub(crate) status: i32,
+    pub(crate) description: String,
+}
+
+impl Item {
+    fn new(key: &Key, result: Result<(), RpcFault>) -> Self {
+        let (status, description) = match result {
+            Ok(()) => (code::SUCCESS, "OK".to_owned()),
+            Err(fault) => (fault.code, fault.text),
+        };
+        Self { group: key.0.clone(), name: key.1.clone(), status, description }
+    }
+}
+
+/// The state behind the lock.
+pub(crate) struct Inner {
+    /// supervisord's own pid; 0 while it is down.
+    pub(crate) pid: u32,
+    /// supervisord's state number: 1 running, 0 restarting, -1 shutting down.
+    pub(crate) mood: i32,
+    /// Since when it has been up, or was last seen up, in seconds since 1970.
+    pub(crate) since: f64,
+    /// The active groups, and their processes by name.
+    pub(crate) groups: BTreeMap<String, Vec<Process>>,
+    /// The configuration files as they are on disk.
+    pub(crate) config: Vec<ProgramConfig>,
+    phase: Phase,
+    cascade: Option<Instant>,
+    armed: Option<Instant>,
+    /// Starts and stops of processes of former lives.
+    past: BTreeMap<Key, (u32, u32)>,
+}
+
+impl Inner {
+    pub(crate) fn process(&self, key: &Key) -> Option<&Process> {
+        self.groups.get(&key.0)?.iter().find(|p| p.config.name == key.1)
+    }
+
+    fn process_mut(&mut self, key: &Key) -> Option<&mut Process> {
+        self.groups.get_mut(&key.0)?.iter_mut().find(|p| p.config.name == key.1)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Process> {
+        self.groups.values().flatten()
+    }
+
+    fn is_running(&self, group_suffix: &str) -> bool {
+        self.all().any(|p| p.config.group.ends_with(group_suffix) && p.state == State::Running)
+    }
+
+    /// Starts and stops since the lab began, former lives included.
+    pub(crate) fn counts(&self, process: &Process) -> (u32, u32) {
+        let key = (process.config.group.clone(), process.config.name.clone());
+        let (starts, stops) = self.past.get(&key).copied().unwrap_or_default();
+        (starts + process.starts, stops + process.stops)
+    }
+
+    fn insert(&mut self, config: ProgramConfig) {
+        let group = self.groups.entry(config.group.clone()).or_default();
+        group.push(Process::new(config));
+        group.sort_by(|a, b| a.config.name.cmp(&b.config.name));
+    }
+
+    fn forget(&mut self, group: &str) {
+        for process in self.groups.remove(group).unwrap_or_default() {
+            let past = self.past.entry((process.config.group, process.config.name)).or_default();
+            past.0 += process.starts;
+            past.1 += process.stops;
+        }
+    }
+}
+
+/// See the module's head.
+pub(crate) struct Supervisord {
+    pub(crate) config: InstanceConfig,
+    pub(crate) shared: Arc<Shared>,
+    inner: Mutex<Inner>,
+    changed: Notify,
+    /// Changes when the listening socket goes away, and with it every connection.
+    pub(crate) generation: watch::Sender<u64>,
+    me: Weak<Supervisord>,
+}
+
+impl Supervisord {
+    /// A supervisord that has been up, with all its programs, for as long as the node.
+    pub(crate) fn new(config: InstanceConfig, shared: Arc<Shared>) -> Arc<Self> {
+        let since = shared.clock.epoch_now() - shared.spec.uptime.as_secs_f64();
+        let mut inner = Inner {
+            pid: shared.next_pid(),
+            mood: 1,
+            since,
+            groups: BTreeMap::new(),
+            config: config.programs.clone(),
+            phase: Phase::Up,
+            cascade: None,
+            armed: None,
+            past: BTreeMap::new(),
+        };
+        for program in &config.programs {
+            inner.insert(program.clone());
+        }
+        for process in inner.groups.values_mut().flatten() {
+            process.put_running(shared.next_pid(), since + 1.0);
+        }
+        let this = Arc::new_cyclic(|me| Self {
+            config,
+            shared,
+            inner: Mutex::new(inner),
+            changed: Notify::new(),
+            generation: watch::Sender::new(0),
+            me: me.clone(),
+        });
+        for fault in this.shared.faults().iter() {
+            this.apply(fault);
+        }
+        this
+    }
+
+    /// Puts into effect what a fault does to a running supervisord at once.
+    pub(crate) fn apply(&self, fault: &Fault) {
+        match fault {
+            Fault::Backoff(_) | Fault::Fatal(_) => self.edit(|inner, now, world| {
+                for process in inner.groups.values_mut().flatten() {
+                    process.break_now(fault, now, world);
+                }
+            }),
+            Fault::SupervisorDown => self.crash(true),
+            Fault::SupervisorMissing => self.crash(false),
+            Fault::InstanceDown(name) if *name == self.config.service => self.crash(true),
+            _ => {}
+        }
+    }
+
+    /// Takes back what a fault did at once, as far as that can be.
+    pub(crate) fn unapply(&self, fault: &Fault) {
+        let mine = match fault {
+            Fault::SupervisorDown | Fault::SupervisorMissing => true,
+            Fault::InstanceDown(name) => *name == self.config.service,
+            _ => false,
+        };
+        if mine {
+            self.boot_if_down();
+        }
+    }
+
+    // ---- time ----------------------------------------------------------------------------------------
+
+    /// Lets happen what is due, then looks. Does not begin anything.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Inner) -> R) -> R {
+        self.edit(|inner, _, _| look(inner))
+    }
+
+    /// Lets happen what is due, then changes something.
+    pub(crate) fn edit<R>(&self, edit: impl FnOnce(&mut Inner, Instant, &mut World<'_>) -> R) -> R {
+        let faults = self.shared.faults();
+        let mut next_pid = || self.shared.next_pid();
+        let mut world = World {
+            faults: &faults,
+            timing: &self.shared.timing,
+            clock: &self.shared.clock,
+            next_pid: &mut next_pid,
+            may_spawn: true,
+        };
+        let (result, wake) = {
+            let mut inner = lock(&self.inner);
+            let now = Instant::now();
+            let mut fired = self.advance(&mut inner, now, &mut world);
+            world.may_spawn = inner.phase == Phase::Up;
+            let result = edit(&mut inner, now, &mut world);
+            fired |= self.advance(&mut inner, now, &mut world);
+            (result, fired)
+        };
+        if wake {
+            self.changed.notify_waiters();
+        }
+        self.arm();
+        result
+    }
+
+    fn next(inner: &Inner) -> Option<Instant> {
+        let boot = match inner.phase {
+            Phase::Down { boot, .. } => boot,
+            Phase::Up | Phase::Ending(_) => None,
+        };
+        inner.all().filter_map(Process::next).chain(boot).chain(inner.cascade).min()
+    }
+
+    /// Lets happen, in order, all that is due. True if anything did.
+    fn advance(&self, inner: &mut Inner, now: Instant, world: &mut World<'_>) -> bool {
+        let mut any = false;
+        loop {
+            any |= self.end_if_empty(inner, now);
+            let Some(at) = Self::next(inner).filter(|at| *at <= now) else {
+                return any;
+            };
+            any = true;
+            world.may_spawn = inner.phase == Phase::Up;
+            if let Phase::Down { boot: Some(boot), pid, .. } = inner.phase
+                && boot <= at
+            {
+                self.boot(inner, at, pid, world);
+            } else if inner.cascade.is_some_and(|c| c <= at) {
+                inner.cascade = None;
+                Self::begin_end(inner, After::Restart, at, world);
+            } else {
+                self.fire(inner, at, world);
+            }
+        }
+    }
+
+    /// Fires the process that is due at that instant.
+    fn fire(&self, inner: &mut Inner, at: Instant, world: &mut World<'_>) {
+        let Some(process) = inner.groups.values_mut().flatten().find(|p| p.next().is_some_and(|n| n <= at)) else {
+            return;
+        };
+        let before = process.state;
+        process.fire(at, world);
+        let (group, after) = (process.config.group.clone(), process.state);
+        if before != after {
+            self.on_change(inner, &group, after, at, world);
+        }
+    }
+
+    /// What Contrail's node managers do when a program's state changes.
+    fn on_change(&self, inner: &mut Inner, group: &str, state: State, at: Instant, world: &World<'_>) {
+        if !self.shared.spec.cascades
+            || inner.phase != Phase::Up
+            || !state.is_stopped()
+            || !inner.is_running("-nodemgr")
+        {
+            return;
+        }
+        if self.config.cascade.contains(&group) && inner.cascade.is_none() {
+            inner.cascade = Some(at + world.timing.cascade);
+        }
+        if group == "contrail-query-engine" && state == State::Fatal {
+            for process in inner.groups.get_mut("contrail-analytics-api").into_iter().flatten() {
+                process.kill(at, world);
+            }
+        }
+    }
+
+    /// Sets the timer for what is due next, if none is set early enough.
+    fn arm(&self) {
+        let at = {
+            let mut inner = lock(&self.inner);
+            match Self::next(&inner) {
+                Some(at) if inner.armed.is_none_or(|armed| at < armed) => {
+                    inner.armed = Some(at);
+                    at
+                }
+                _ => return,
+            }
+        };
+        let me = self.me.clone();
+        self.shared.runtime.spawn(async move {
+            tokio::time::sleep_until(at).await;
+            if let Some(this) = me.upgrade() {
+                {
+                    let mut inner = lock(&this.inner);
+                    if inner.armed == Some(at) {
+                        inner.armed = None;
+                    }
+                }
+                this.look(|_| ());
+            }
+        });
+    }
+
+    // ---- supervisord's own life ------------------------------------------------------------------------
+
+    /// Whether a connection to its address is accepted.
+    pub(crate) fn access(&self) -> Access {
+        let tcp = matches!(self.config.address, crate::catalogue::Address::Tcp(_));
+        let missing = self.shared.has(&Fault::SupervisorMissing);
+        self.look(|inner| match inner.phase {
+            _ if missing && !tcp => Access::Missing,
+            _ if missing => Access::Refused,
+            Phase::Up | Phase::Ending(_) => Access::Open,
+            Phase::Down { stale, .. } if stale || tcp => Access::Refused,
+            Phase::Down { .. } => Access::Missing,
+        })
+    }
+
+    /// supervisord's own state number, as a fault may have it.
+    pub(crate) fn mood(&self) -> i32 {
+        if self.shared.has(&Fault::ShutdownState) {
+            return -1;
+        }
+        self.look(|inner| inner.mood)
+    }
+
+    /// Dies at once, with all its processes; `stale` leaves the socket file behind.
+    fn crash(&self, stale: bool) {
+        self.edit(|inner, now, _| {
+            let at = self.shared.clock.epoch_at(now);
+            let groups: Vec<_> = inner.groups.keys().cloned().collect();
+            groups.iter().for_each(|g| inner.forget(g));
+            for program in self.config.programs.clone() {
+                inner.insert(program);
+            }
+            inner.since = at;
+            inner.pid = 0;
+            inner.cascade = None;
+            inner.phase = Phase::Down { boot: None, pid: 0, stale };
+        });
+        self.generation.send_modify(|n| *n += 1);
+        self.changed.notify_waiters();
+    }
+
+    fn boot_if_down(&self) {
+        self.edit(|inner, now, world| {
+            if matches!(inner.phase, Phase::Down { boot: None, .. }) {
+                self.boot(inner, now, 0, world);
+            }
+        });
+        self.changed.notify_waiters();
+    }
+
+    fn boot(&self, inner: &mut Inner, at: Instant, pid: u32, world: &mut World<'_>) {
+        let groups: Vec<_> = inner.groups.keys().cloned().collect();
+        groups.iter().for_each(|g| inner.forget(g));
+        for program in inner.config.clone() {
+            inner.insert(program);
+        }
+        inner.pid = if pid == 0 { (world.next_pid)() } else { pid };
+        inner.mood = 1;
+        inner.phase = Phase::Up;
+        inner.since = world.clock.epoch_at(at);
+        world.may_spawn = true;
+        for process in inner.groups.values_mut().flatten() {
+            process.spawn(at, world);
+        }
+    }
+
+    fn begin_end(inner: &mut Inner, after: After, at: Instant, world: &World<'_>) {
+        if inner.phase != Phase::Up {
+            return;
+        }
+        inner.phase = Phase::Ending(after);
+        inner.mood = if after == After::Reload { 0 } else { -1 };
+        for process in inner.groups.values_mut().flatten() {
+            process.kill(at, world);
+        }
+    }
+
+    /// When it is ending and no process is left, it goes away.
+    fn end_if_empty(&self, inner: &mut Inner, now: Instant) -> bool {
+        let Phase::Ending(after) = inner.phase else {
+            return false;
+        };
+        if !inner.all().all(|p| p.state.is_stopped()) {
+            return false;
+        }
+        let gap = self.shared.timing.gap;
+        inner.phase = Phase::Down {
+            boot: (after != After::Halt).then(|| now + gap),
+            pid: if after == After::Reload { inner.pid } else { 0 },
+            stale: false,
+        };
+        inner.since = self.shared.clock.epoch_at(now);
+        inner.pid = 0;
+        inner.cascade = None;
+        self.generation.send_modify(|n| *n += 1);
+        true
+    }
+
+    /// Begins to end: every process is stopped, then `after` follows. Nothing happens if it is not up.
+    pub(crate) fn end(&self, after: After) {
+        self.edit(|inner, now, world| Self::begin_end(inner, after, now, world));
+    }
+
+    /// Starts it if it is down and not about to come back by itself.
+    pub(crate) fn start_daemon(&self) {
+        self.boot_if_down();
+    }
+
+    /// Waits until it is up (true) or down for good (false).
+    pub(crate) async fn until(&self, up: bool) {
+        self.wait_for(|inner| {
+            let there = match inner.phase {
+                Phase::Up => up,
+                Phase::Ending(_) => false,
+                Phase::Down { boot, .. } => !up && boot.is_none(),
+            };
+            there.then_some(())
+        })
+        .await;
+    }
+
+    /// Makes a process die by itself; false when it is not up.
+    pub(crate) fn die(&self, key: &Key) -> bool {
+        let died = self.edit(|inner, now, world| {
+            let Some(process) = inner.process_mut(key).filter(|p| p.pid != 0) else {
+                return false;
+            };
+            process.die(now, world);
+            let state = process.state;
+            self.on_change(inner, &key.0, state, now, world);
+            true
+        });
+        self.changed.notify_waiters();
+        died
+    }
+
+    /// Whether there is a supervisord process, though it may be ending.
+    pub(crate) fn is_up(&self) -> bool {
+        self.look(|inner| matches!(inner.phase, Phase::Up | Phase::Ending(_)))
+    }
+
+    /// Looks again at every change until there is an answer.
+    async fn wait_for<R>(&self, mut look: impl FnMut(&Inner) -> Option<R>) -> R {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(result) = self.look(&mut look) {
+                return result;
+            }
+            changed.await;
+        }
+    }
+
+    // ---- actions ---------------------------------------------------------------------------------------
+
+    /// The processes that a name stands for: `name`, `group:name`, or `group:*` and `group:` for a group.
+    pub(crate) fn resolve(&self, asked: &str) -> Result<Named, RpcFault> {
+        let (group, name) = split(asked);
+        self.look(|inner| {
+            let bad = || RpcFault::new(code::BAD_NAME, asked);
+            let members = inner.groups.get(group).ok_or_else(bad)?;
+            match name {
+                None => Ok(Named::Group(group.to_owned())),
+                Some(name) => members
+                    .iter()
+                    .any(|p| p.config.name == name)
+                    .then(|| Named::One((group.to_owned(), name.to_owned())))
+                    .ok_or_else(bad),
+            }
+        })
+    }
+
+    /// Begins a start or a stop of one process; gives what to wait for, or nothing if it is done.
+    pub(crate) fn begin(&self, key: &Key, verb: Verb, asked: &str, wait: bool) -> Result<Option<Wait>, RpcFault> {
+        let version = self.shared.spec.supervisor;
+        let result = self.edit(|inner, now, world| {
+            let process = inner.process_mut(key).ok_or_else(|| RpcFault::new(code::BAD_NAME, asked))?;
+            match verb {
+                Verb::Start => Self::begin_start(process, now, world, asked, wait, version),
+                Verb::Stop => {
+                    if !process.state.is_running() {
+                        return Err(RpcFault::new(code::NOT_RUNNING, asked));
+                    }
+                    process.kill(now, world);
+                    let (group, state) = (key.0.as_str(), process.state);
+                    if state == State::Stopped {
+                        self.on_change(inner, group, state, now, world);
+                    }
+                    Ok(wait && !state.is_stopped())
+                }
+            }
+        });
+        self.changed.notify_waiters();
+        let pending = result?;
+        if verb == Verb::Start {
+            self.shared.mid_action(Moment::Start);
+        } else if !pending {
+            self.shared.mid_action(Moment::Stop);
+        }
+        let generation = *self.generation.borrow();
+        Ok(pending.then(|| Wait { key: key.clone(), asked: asked.to_owned(), verb, generation }))
+    }
+
+    /// Starts the process; true if its being up is still to be waited for.
+    fn begin_start(
+        process: &mut Process,
+        now: Instant,
+        world: &mut World<'_>,
+        asked: &str,
+        wait: bool,
+        version: SupervisorVersion,
+    ) -> Result<bool, RpcFault> {
+        match process.refused(world.faults) {
+            Some(SpawnKind::NoFile) => {
+                let extra = format!("can't find command '{}'", process.config.command());
+                return Err(RpcFault::new(code::NO_FILE, &extra));
+            }
+            Some(SpawnKind::NotExecutable) => {
+                let extra = format!("command at '{}' is not executable", process.config.command());
+                return Err(RpcFault::new(code::NOT_EXECUTABLE, &extra));
+            }
+            Some(SpawnKind::Spawn) | None => {}
+        }
+        if process.state.is_running() {
+            return Err(RpcFault::new(code::ALREADY_STARTED, asked));
+        }
+        // A process that is still STOPPING has a pid: the spawn does nothing, and the wait below ends
+        // with ABNORMAL_TERMINATION while the process goes on to STOPPED.
+        process.spawn(now, world);
+        if process.state == State::Backoff {
+            return Err(RpcFault::new(code::SPAWN_ERROR, asked));
+        }
+        if !wait {
+            return Ok(false);
+        }
+        Self::started(process, asked, version).map_or(Ok(true), |result| result.map(|()| false))
+    }
+
+    /// Whether a start that is waited for has come to an end, and to which.
+    fn started(process: &Process, asked: &str, version: SupervisorVersion) -> Option<Result<(), RpcFault>> {
+        // 3.0 does not look at the spawn error here.
+        if version > SupervisorVersion::V3_0 && !process.spawnerr.is_empty() {
+            return Some(Err(RpcFault::new(code::SPAWN_ERROR, asked)));
+        }
+        match process.state {
+            State::Running => Some(Ok(())),
+            State::Starting => None,
+            _ => Some(Err(RpcFault::new(code::ABNORMAL_TERMINATION, asked))),
+        }
+    }
+
+    fn ended(&self, inner: &Inner, wait: &Wait) -> Option<Result<(), RpcFault>> {
+        if *self.generation.borrow() != wait.generation {
+            return Some(Err(RpcFault::bare(code::GONE)));
+        }
+        let Some(process) = inner.process(&wait.key) else {
+            return Some(Err(RpcFault::bare(code::GONE)));
+        };
+        match wait.verb {
+            Verb::Start => Self::started(process, &wait.asked, self.shared.spec.supervisor),
+            Verb::Stop => process.state.is_stopped().then_some(Ok(())),
+        }
+    }
+
+    /// Waits for the end of what was begun.
+    pub(crate) async fn finish(&self, wait: Wait) -> Result<(), RpcFault> {
+        let result = self.wait_for(|inner| self.ended(inner, &wait)).await;
+        if wait.verb == Verb::Stop && result.is_ok() {
+            self.shared.mid_action(Moment::Stop);
+        }
+        result
+    }
+
+    /// Begins a start or a stop of all processes of a group (of all groups for `None`) that are not so yet.
+    pub(crate) fn begin_many(
+        &self,
+        group: Option<&str>,
+        verb: Verb,
+        wait: bool,
+    ) -> Result<(Vec<Item>, Vec<(Key, Wait)>), RpcFault> {
+        let mut keys = self.look(|inner| {
+            if let Some(group) = group
+                && !inner.groups.contains_key(group)
+            {
+                return Err(RpcFault::new(code::BAD_NAME, group));
+            }
+            Ok(inner
+                .all()
+                .filter(|p| group.is_none_or(|g| g == p.config.group))
+                .filter(|p| p.state.is_running() == (verb == Verb::Stop))
+                .map(|p| {
+                    let key = (p.config.group.clone(), p.config.name.clone());
+                    (p.config.priority, key, p.namespec())
+                })
+                .collect::<Vec<_>>())
+        })?;
+        keys.sort();
+        let (mut done, mut pending) = (Vec::new(), Vec::new());
+        for (_, key, asked) in keys {
+            match self.begin(&key, verb, &asked, wait) {
+                Ok(Some(wait)) => pending.push((key, wait)),
+                Ok(None) => done.push(Item::new(&key, Ok(()))),
+                Err(fault) => done.push(Item::new(&key, Err(fault))),
+            }
+        }
+        Ok((done, pending))
+    }
+
+    /// Waits for the end of all of them; the lines come in the order in which they end.
+    pub(crate) async fn finish_many(&self, mut done: Vec<Item>, mut pending: Vec<(Key, Wait)>) -> Vec<Item> {
+        let stop = pending.first().is_some_and(|(_, w)| w.verb == Verb::Stop);
+        self.wait_for(|inner| {
+            pending.retain(|(key, wait)| match self.ended(inner, wait) {
+                None => true,
+                Some(result) => {
+                    done.push(Item::new(key, result));
+                    false
+                }
+            });
+            pending.is_empty().then_some(())
+        })
+        .await;
+        if stop {
+            self.shared.mid_action(Moment::Stop);
+        }
+        done
+    }
+
+    // ---- configuration ---------------------------------------------------------------------------------
+
+    /// What a reread of the configuration finds: groups added, changed and removed.
+    pub(crate) fn reread(&self) -> Result<[Vec<String>; 3], RpcFault> {
+        if self.shared.has(&Fault::BadConfig) {
+            let extra = format!("File contains parsing errors: {}", self.config.config);
+            return Err(RpcFault::new(code::CANT_REREAD, &extra));
+        }
+        Ok(self.look(|inner| {
+            let (mut added, mut changed, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+            for program in &inner.config {
+                let name = &program.group;
+                match inner.groups.get(name) {
+                    None if !added.contains(name) => added.push(name.clone()),
+                    Some(group) if !group.iter().any(|p| p.config == *program) && !changed.contains(name) => {
+                        changed.push(name.clone());
+                    }
+                    _ => {}
+                }
+            }
+            for name in inner.groups.keys() {
+                if !inner.config.iter().any(|p| p.group == *name) {
+                    removed.push(name.clone());
+                }
+            }
+            [added, changed, removed]
+        }))
+    }
+
+    /// Makes a configured group active and starts it.
+    pub(crate) fn add_group(&self, name: &str) -> Result<(), RpcFault> {
+        let result = self.edit(|inner, now, world| {
+            let programs: Vec<_> = inner.config.iter().filter(|p| p.group == name).cloned().collect();
+            if programs.is_empty() {
+                return Err(RpcFault::new(code::BAD_NAME, name));
+            }
+            if inner.groups.contains_key(name) {
+                return Err(RpcFault::new(code::ALREADY_ADDED, name));
+            }
+            programs.into_iter().for_each(|p| inner.insert(p));
+            for process in inner.groups.get_mut(name).into_iter().flatten() {
+                process.spawn(now, world);
+            }
+            Ok(())
+        });
+        self.changed.notify_waiters();
+        result
+    }
+
+    /// Removes an active group none of whose processes is up.
+    pub(crate) fn remove_group(&self, name: &str) -> Result<(), RpcFault> {
+        self.edit(|inner, _, _| {
+            let group = inner.groups.get(name).ok_or_else(|| RpcFault::new(code::BAD_NAME, name))?;
+            if !group.iter().all(|p| p.state.is_stopped()) {
+                return Err(RpcFault::new(code::STILL_RUNNING, name));
+            }
+            inner.forget(name);
+            Ok(())
+        })
+    }
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Named {
+    One(Key),
+    Group(String),
+}
+
+/// Takes `group:name` apart as supervisord does: `None` for a whole group.
+pub(crate) fn split(name: &str) -> (&str, Option<&str>) {
+    match name.split_once(':') {
+        None => (name, Some(name)),
+        Some((group, "" | "*")) => (group, None),
+        Some((group, process)) => (group, Some(process)),
+    }
+}

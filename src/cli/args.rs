@@ -1,0 +1,278 @@
+//! The words as they are typed. Nothing is looked up or decided here.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::event::Via;
+
+/// Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
+#[derive(Debug, Parser)]
+#[command(name = "ctl", version, max_term_width = 100, arg_required_else_help = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Start, stop, restart, update or show services
+    Service(ServiceArgs),
+    /// Show all services of the cluster, or those named
+    Status(StatusArgs),
+    /// Connect to the nodes and find their supervisords; say what is wrong and how to mend it
+    Ping(PingArgs),
+    /// Show or check the inventory
+    Inventory(InventoryArgs),
+    /// Fold, expand or count a node set; needs no inventory
+    Nodeset(NodesetArgs),
+}
+
+/// ctl service NAME... ACTION
+#[derive(Debug, ClapArgs)]
+pub(super) struct ServiceArgs {
+    /// Services, and the action (start, stop, restart, status, update) first or last.
+    ///
+    /// A service is a program (contrail-collector), a group (contrail-api), one process of it (contrail-api:0), a
+    /// glob ('contrail-*', all), a supervisord instance (supervisor-analytics), or a service that init runs.
+    #[arg(value_name = "NAME... ACTION", required = true, num_args = 1..)]
+    pub(super) words: Vec<String>,
+    #[command(flatten)]
+    pub(super) fanout: FanoutArgs,
+    /// Ask no question
+    #[arg(short, long)]
+    pub(super) yes: bool,
+}
+
+/// ctl status [NAME...]
+#[derive(Debug, ClapArgs)]
+pub(super) struct StatusArgs {
+    /// Services; all without
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    #[command(flatten)]
+    pub(super) fanout: FanoutArgs,
+}
+
+/// ctl ping
+#[derive(Debug, ClapArgs)]
+pub(super) struct PingArgs {
+    #[command(flatten)]
+    pub(super) fanout: FanoutArgs,
+}
+
+/// What every command that goes to nodes takes.
+#[derive(Debug, ClapArgs)]
+pub(super) struct FanoutArgs {
+    /// The inventory [default: $CTL_INVENTORY, ./inventory.yaml, $XDG_CONFIG_HOME/ctl/inventory.yaml, /etc/ctl/inventory.yaml]
+    #[arg(short, long, value_name = "FILE", help_heading = "Nodes")]
+    pub(super) inventory: Option<PathBuf>,
+    /// Nodes that have any of the roles; the action goes to those roles' supervisords only
+    #[arg(short, long, value_name = "ROLE", value_delimiter = ',', help_heading = "Nodes")]
+    pub(super) role: Vec<String>,
+    /// Nodes of this node set: names, node[01-40], globs, @group, @role, and the operators , ! & ^
+    #[arg(short = 'w', long, value_name = "PATTERN", help_heading = "Nodes")]
+    pub(super) nodes: Option<String>,
+    /// Without the nodes of this node set
+    #[arg(short = 'x', long, value_name = "PATTERN", help_heading = "Nodes")]
+    pub(super) exclude: Option<String>,
+    /// Nodes worked on at once
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Connection")]
+    pub(super) forks: u32,
+    /// From the first attempt to an authenticated session, for one node [default: 5s]
+    #[arg(long, value_name = "D", value_parser = duration, help_heading = "Connection")]
+    pub(super) connect_timeout: Option<std::time::Duration>,
+    /// For the action on one node [default: 120s]
+    #[arg(long, value_name = "D", value_parser = duration, help_heading = "Connection")]
+    pub(super) timeout: Option<std::time::Duration>,
+    /// Connection attempts after the first, within --connect-timeout
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=20), help_heading = "Connection")]
+    pub(super) retries: u32,
+    /// User to log in as
+    #[arg(short, long, value_name = "USER", help_heading = "Connection")]
+    pub(super) user: Option<String>,
+    /// Port to connect to
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Connection")]
+    pub(super) port: Option<u16>,
+    /// Private key file
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    pub(super) identity: Option<PathBuf>,
+    /// Run commands on the nodes through sudo
+    #[arg(long, help_heading = "Connection")]
+    pub(super) sudo: bool,
+    /// `none` ignores the ssh_config files, which are not honoured yet
+    #[arg(long, value_name = "none", help_heading = "Connection")]
+    pub(super) ssh_config: Option<String>,
+    /// Known host keys [default: ~/.ssh/known_hosts]
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    pub(super) known_hosts: Option<PathBuf>,
+    /// What to do with a host whose key is not known
+    #[arg(long, value_name = "POLICY", default_value = "strict", help_heading = "Connection")]
+    pub(super) host_key: HostKey,
+    /// How supervisord is reached
+    #[arg(long, value_name = "WAY", default_value = "auto", help_heading = "Connection")]
+    pub(super) via: ViaArg,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// What every command that shows results takes.
+#[derive(Debug, ClapArgs)]
+pub(super) struct OutputArgs {
+    /// Form of the results
+    #[arg(short, long, value_name = "FORM", default_value = "table", help_heading = "Output")]
+    pub(super) output: Form,
+    /// Write the results to a file, whole or not at all
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(super) out: Option<PathBuf>,
+    /// Gather rows with one outcome under a folded node set [default: past 32 rows at a terminal]
+    #[arg(long, overrides_with = "no_fold", help_heading = "Output")]
+    pub(super) fold: bool,
+    /// One row for each result
+    #[arg(long, overrides_with = "fold", help_heading = "Output")]
+    pub(super) no_fold: bool,
+    /// Results only: no progress, no summary
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
+    pub(super) quiet: bool,
+    /// Say what is done, and why; twice: the SSH protocol as well
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Output")]
+    pub(super) verbose: u8,
+    /// Colour
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
+    pub(super) color: When,
+    /// No progress display
+    #[arg(long, help_heading = "Output")]
+    pub(super) no_progress: bool,
+    /// Write what -v says to a file
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(super) log_file: Option<PathBuf>,
+}
+
+/// ctl inventory
+#[derive(Debug, ClapArgs)]
+pub(super) struct InventoryArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<InventoryCommand>,
+    /// The inventory [default: $CTL_INVENTORY, ./inventory.yaml, $XDG_CONFIG_HOME/ctl/inventory.yaml, /etc/ctl/inventory.yaml]
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub(super) inventory: Option<PathBuf>,
+    /// Form of the results
+    #[arg(short, long, value_name = "FORM", default_value = "table", global = true)]
+    pub(super) output: PlainForm,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum InventoryCommand {
+    /// All nodes with their addresses, roles and groups
+    List,
+    /// All that is known of one node
+    Show {
+        /// The node
+        node: String,
+    },
+    /// Read the file and say what is wrong with it
+    Check,
+}
+
+/// ctl nodeset
+#[derive(Debug, ClapArgs)]
+pub(super) struct NodesetArgs {
+    #[command(subcommand)]
+    pub(super) command: NodesetCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NodesetCommand {
+    /// Write a node set as short as can be
+    Fold(PatternArgs),
+    /// Write out every name, in order
+    Expand(PatternArgs),
+    /// Say how many names there are
+    Count(PatternArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct PatternArgs {
+    /// Node set; several are joined; `-` reads standard input
+    #[arg(value_name = "PATTERN", required = true, allow_hyphen_values = true)]
+    pub(super) patterns: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum HostKey {
+    /// It is refused
+    Strict,
+    /// It is taken and written down; a changed key is still refused
+    AcceptNew,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ViaArg {
+    /// The first of the others that works
+    Auto,
+    /// XML-RPC over a forwarded socket
+    Rpc,
+    /// supervisorctl, executed on the node
+    Supervisorctl,
+    /// The init wrapper
+    Service,
+}
+
+impl ViaArg {
+    pub(super) fn via(self) -> Option<Via> {
+        match self {
+            Self::Auto => None,
+            Self::Rpc => Some(Via::Rpc),
+            Self::Supervisorctl => Some(Via::Supervisorctl),
+            Self::Service => Some(Via::Service),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    /// For people
+    Table,
+    /// For people, with more columns and rows
+    Wide,
+    /// One document
+    Json,
+    /// One object a line, as it happens
+    Jsonl,
+    /// The JSON document as YAML
+    Yaml,
+    /// One row a result
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlainForm {
+    /// For people
+    Table,
+    /// One document
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    /// At a terminal, unless NO_COLOR is set
+    Auto,
+    /// Also off a terminal
+    Always,
+    /// Not at all
+    Never,
+}
+
+/// `5s`, `2m`, `500ms`; a bare number is seconds. From a millisecond to a day.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let duration = match text.parse::<u64>() {
+        Ok(seconds) => std::time::Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text).map_err(|error| format!("{error}; a duration is 500ms, 5s or 2m"))?,
+    };
+    if duration.is_zero() || duration > std::time::Duration::from_secs(86_400) {
+        return Err("a duration is from 1ms to 1day".to_owned());
+    }
+    Ok(duration)
+}

@@ -1,0 +1,7 @@
+//! One file a command: from typed words to what is asked of the other rooms.
+
+pub(super) mod inventory;
+pub(super) mod nodeset;
+pub(super) mod ping;
+pub(super) mod service;
+pub(super) mod status;

@@ -1,0 +1,53 @@
+//! `ctl nodeset fold | expand | count PATTERN`: pure, without an inventory.
+
+use std::io::{Read, Write};
+
+use crate::cli::args::{NodesetArgs, NodesetCommand};
+use crate::cli::exit::Exit;
+use crate::cli::report::{CliError, pattern_error};
+use crate::nodeset::NodeSet;
+
+/// Longest text read from standard input, in bytes.
+const INPUT_LIMIT: u64 = 256 * 1024 * 1024;
+
+pub(in crate::cli) fn run(args: &NodesetArgs) -> Result<Exit, CliError> {
+    let (NodesetCommand::Fold(words) | NodesetCommand::Expand(words) | NodesetCommand::Count(words)) = &args.command;
+    let mut set = NodeSet::default();
+    for pattern in &words.patterns {
+        let (origin, text) =
+            if pattern == "-" { ("standard input", read_input()?) } else { ("PATTERN", pattern.clone()) };
+        let more = NodeSet::parse(&text).map_err(|error| pattern_error(origin, &text, &error))?;
+        set = if set.is_empty() { more } else { set.union(&more) };
+    }
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let written = match &args.command {
+        NodesetCommand::Fold(_) => writeln!(out, "{set}"),
+        NodesetCommand::Count(_) => writeln!(out, "{}", set.len()),
+        NodesetCommand::Expand(_) => expand(&set, &mut out),
+    };
+    match written.and_then(|()| out.flush()) {
+        Ok(()) => Ok(Exit::Good),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Good),
+        Err(error) => Err(CliError::usage(format!("standard output: {error}"))),
+    }
+}
+
+fn expand(set: &NodeSet, out: &mut impl Write) -> std::io::Result<()> {
+    for (index, name) in set.iter().enumerate() {
+        if index > 0 {
+            write!(out, " ")?;
+        }
+        write!(out, "{name}")?;
+    }
+    writeln!(out)
+}
+
+/// Lines and blanks separate patterns, as in `nodeset`.
+fn read_input() -> Result<String, CliError> {
+    let mut text = String::new();
+    std::io::stdin()
+        .take(INPUT_LIMIT)
+        .read_to_string(&mut text)
+        .map_err(|error| CliError::usage(format!("standard input: {error}")))?;
+    Ok(text.split_whitespace().collect::<Vec<_>>().join(","))
+}

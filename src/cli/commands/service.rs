@@ -1,0 +1,45 @@
+//! `ctl service NAME... ACTION`.
+
+use crate::cli::args::ServiceArgs;
+use crate::cli::exit::Exit;
+use crate::cli::fanout::{Request, carry_out};
+use crate::cli::report::CliError;
+use crate::plan::Action;
+
+/// The actions by their words.
+const ACTIONS: [Action; 5] = [Action::Start, Action::Stop, Action::Restart, Action::Status, Action::Update];
+
+pub(in crate::cli) fn run(args: ServiceArgs) -> Result<Exit, CliError> {
+    let (services, action) = split(&args.words)?;
+    carry_out(&Request { command: "service", action, services: &services, fanout: &args.fanout, yes: args.yes })
+}
+
+/// The action is the last word, as with `service`, or the first.
+fn split(words: &[String]) -> Result<(Vec<String>, Action), CliError> {
+    let action_of =
+        |word: Option<&String>| ACTIONS.into_iter().find(|action| word.is_some_and(|word| word == action.as_str()));
+    let (first, last) = (action_of(words.first()), action_of(words.last()));
+    let actions = ACTIONS.map(Action::as_str).join(", ");
+    match (first, last, words) {
+        (Some(_), _, [_]) => Err(CliError::usage("no service is named")
+            .with_hint("ctl service NAME... ACTION, such as `ctl service contrail-collector restart`")),
+        (Some(first), Some(last), _) => Err(CliError::usage(format!(
+            "two actions, `{}` first and `{}` last: which one is meant?",
+            first.as_str(),
+            last.as_str()
+        ))),
+        (Some(action), None, [_, services @ ..]) => Ok((services.to_vec(), action)),
+        (None, Some(action), [services @ .., _]) => Ok((services.to_vec(), action)),
+        _ => {
+            let near = words.last().and_then(|word| {
+                let distance = |action: &Action| strsim::damerau_levenshtein(word, action.as_str());
+                ACTIONS.into_iter().min_by_key(distance).filter(|action| distance(action) <= 2)
+            });
+            let error = CliError::usage(format!("no action: one of {actions} comes after the services"));
+            Err(match near {
+                Some(action) => error.with_hint(format!("did you mean {}?", action.as_str())),
+                None => error,
+            })
+        }
+    }
+}

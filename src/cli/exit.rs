@@ -1,0 +1,186 @@
+//! The exit codes and their precedence: nowhere else.
+
+use std::process::ExitCode;
+
+use crate::event::{CancelReason, FailureKind, Ledger, Outcome, ProcessState, TargetResult};
+use crate::plan::Action;
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: all as asked.
+    Good,
+    /// 1: an action failed, timed out, or its outcome is unknown.
+    Failed,
+    /// 2: usage, inventory or configuration error; nothing was touched.
+    Usage,
+    /// 3: `status` read everything, and something is not running.
+    NotRunning,
+    /// 4: a node was unreachable.
+    Unreachable,
+    /// 5: something was not started because of a limit, a cap or a gate.
+    NotStarted,
+    /// 6: a node is locked by another run.
+    Locked,
+    /// 129: hung up.
+    HungUp,
+    /// 130: interrupted.
+    Interrupted,
+    /// 143: terminated.
+    Terminated,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotRunning => 3,
+            Self::Unreachable => 4,
+            Self::NotStarted => 5,
+            Self::Locked => 6,
+            Self::HungUp => 129,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// How a run ends. Where several codes hold: the signals, then 6, 5, 4, 1, 3.
+pub(super) fn of_run(ledger: &Ledger, action: Action, cancel: Option<CancelReason>) -> Exit {
+    match cancel {
+        Some(CancelReason::HungUp) => return Exit::HungUp,
+        Some(CancelReason::Interrupted | CancelReason::GivenUp) => return Exit::Interrupted,
+        Some(CancelReason::Terminated) => return Exit::Terminated,
+        None => {}
+    }
+    let codes = ledger.results().iter().map(|result| of_result(result, action));
+    codes.max_by_key(|exit| rank(*exit)).unwrap_or(Exit::Good)
+}
+
+fn of_result(result: &TargetResult, action: Action) -> Exit {
+    let kind = result.failure.as_ref().map(|failure| failure.kind);
+    let reading = action == Action::Status;
+    match result.outcome {
+        _ if kind == Some(FailureKind::Locked) => Exit::Locked,
+        Outcome::NotStarted => Exit::NotStarted,
+        Outcome::Unreachable => Exit::Unreachable,
+        Outcome::Failed
+            if reading && matches!(kind, Some(FailureKind::SupervisorDown | FailureKind::SupervisorMissing)) =>
+        {
+            Exit::NotRunning
+        }
+        Outcome::Failed | Outcome::TimedOut | Outcome::Unknown => Exit::Failed,
+        Outcome::Ok if reading && result.state.is_some_and(|state| state != ProcessState::Running) => Exit::NotRunning,
+        Outcome::Ok | Outcome::Changed | Outcome::NotConfigured | Outcome::Skipped => Exit::Good,
+    }
+}
+
+const fn rank(exit: Exit) -> u8 {
+    match exit {
+        Exit::Good => 0,
+        Exit::NotRunning => 1,
+        Exit::Failed => 2,
+        Exit::Unreachable => 3,
+        Exit::NotStarted => 4,
+        Exit::Locked => 5,
+        Exit::Usage | Exit::HungUp | Exit::Interrupted | Exit::Terminated => 6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Failure, Stage};
+
+    fn result(outcome: Outcome, kind: Option<FailureKind>, state: Option<ProcessState>) -> TargetResult {
+        let failure = kind.map(|kind| Failure::new(Stage::Act, kind, "x"));
+        TargetResult { failure, state, ..TargetResult::new("n", outcome) }
+    }
+
+    fn worst(results: &[TargetResult], action: Action) -> Exit {
+        results.iter().map(|result| of_result(result, action)).max_by_key(|exit| rank(*exit)).unwrap_or(Exit::Good)
+    }
+
+    #[test]
+    fn the_code_of_a_result_depends_on_what_was_asked() {
+        use FailureKind as K;
+        use Outcome as O;
+        let running = Some(ProcessState::Running);
+        let stopped = Some(ProcessState::Stopped);
+        let table = [
+            (O::Ok, None, running, Action::Status, Exit::Good),
+            (O::Ok, None, stopped, Action::Status, Exit::NotRunning),
+            (O::Ok, None, stopped, Action::Stop, Exit::Good),
+            (O::Changed, None, running, Action::Restart, Exit::Good),
+            (O::NotConfigured, None, None, Action::Restart, Exit::Good),
+            (O::Skipped, None, None, Action::Restart, Exit::Good),
+            (O::Failed, Some(K::SupervisorDown), None, Action::Status, Exit::NotRunning),
+            (O::Failed, Some(K::SupervisorDown), None, Action::Ping, Exit::Failed),
+            (O::Failed, Some(K::SupervisorDown), None, Action::Restart, Exit::Failed),
+            (O::Failed, Some(K::Permission), None, Action::Status, Exit::Failed),
+            (O::TimedOut, Some(K::TimedOut), None, Action::Restart, Exit::Failed),
+            (O::Unknown, Some(K::ConnectionLost), None, Action::Restart, Exit::Failed),
+            (O::Unreachable, Some(K::Auth), None, Action::Status, Exit::Unreachable),
+            (O::NotStarted, Some(K::Limit), None, Action::Restart, Exit::NotStarted),
+            (O::NotStarted, Some(K::Locked), None, Action::Restart, Exit::Locked),
+        ];
+        for (outcome, kind, state, action, expected) in table {
+            assert_eq!(of_result(&result(outcome, kind, state), action), expected, "{outcome} {kind:?} {action:?}");
+        }
+    }
+
+    #[test]
+    fn precedence_is_six_five_four_one_three() {
+        let of = |outcome, kind| result(outcome, Some(kind), None);
+        let mut all = vec![result(Outcome::Ok, None, Some(ProcessState::Fatal))];
+        assert_eq!(worst(&all, Action::Status).code(), 3);
+        all.push(of(Outcome::Failed, FailureKind::Permission));
+        assert_eq!(worst(&all, Action::Status).code(), 1);
+        all.push(of(Outcome::Unreachable, FailureKind::Refused));
+        assert_eq!(worst(&all, Action::Status).code(), 4);
+        all.push(of(Outcome::NotStarted, FailureKind::MaxUnavailable));
+        assert_eq!(worst(&all, Action::Status).code(), 5);
+        all.push(of(Outcome::NotStarted, FailureKind::Locked));
+        assert_eq!(worst(&all, Action::Status).code(), 6);
+    }
+
+    #[test]
+    fn a_signal_is_stronger_than_every_result() {
+        let ledger = Ledger::default();
+        for (reason, code) in
+            [(CancelReason::HungUp, 129), (CancelReason::Interrupted, 130), (CancelReason::Terminated, 143)]
+        {
+            assert_eq!(of_run(&ledger, Action::Restart, Some(reason)).code(), code);
+        }
+    }
+
+    #[test]
+    fn the_documented_codes_are_these() {
+        let page = include_str!("../../docs/exit-codes.md");
+        let codes: Vec<u8> =
+            page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
+        let all = [
+            Exit::Good,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::NotRunning,
+            Exit::Unreachable,
+            Exit::NotStarted,
+            Exit::Locked,
+            Exit::HungUp,
+            Exit::Interrupted,
+            Exit::Terminated,
+        ];
+        assert_eq!(codes, all.map(Exit::code));
+    }
+}

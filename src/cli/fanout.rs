@@ -1,0 +1,265 @@
+//! The way that every command which goes to nodes takes: select, plan, run, sinks, exit code.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indicatif::ProgressDrawTarget;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::args::{FanoutArgs, Form, OutputArgs};
+use super::exit::{self, Exit};
+use super::report::CliError;
+use super::{settings, terminal};
+use crate::event::{CancelReason, Ledger, RunHead};
+use crate::plan::{Action, plan};
+use crate::run::run;
+use crate::select::{Query, Selection, select};
+use crate::sink::{CsvSink, JsonSink, JsonlSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink};
+use crate::transport::SshTransport;
+
+/// What a command asks for.
+pub(super) struct Request<'a> {
+    pub(super) command: &'a str,
+    pub(super) action: Action,
+    pub(super) services: &'a [String],
+    pub(super) fanout: &'a FanoutArgs,
+    pub(super) yes: bool,
+}
+
+/// Carries a request out.
+pub(super) fn carry_out(request: &Request<'_>) -> Result<Exit, CliError> {
+    let Request { action, fanout, .. } = *request;
+    start_log(&fanout.output)?;
+    let inventory = settings::inventory(fanout.inventory.as_deref())?;
+    let query = Query {
+        roles: &fanout.role,
+        nodes: fanout.nodes.as_deref(),
+        exclude: fanout.exclude.as_deref(),
+        services: request.services,
+    };
+    let selection = select(&inventory, &query)?;
+    let access = settings::access(fanout, &selection)?;
+    let transport = SshTransport::new(settings::ssh(fanout)?)?;
+    let out = Out::open(fanout.output.out.as_deref())?;
+    confirm(request, &selection)?;
+    raise_file_limit(selection.nodes.len().min(fanout.forks as usize * 2));
+
+    let head = RunHead {
+        run: run_id(),
+        command: request.command.to_owned(),
+        action: (action != Action::Ping).then(|| action.as_str().to_owned()),
+        services: request.services.to_vec(),
+        started: jiff::Timestamp::now(),
+        nodes: u32::try_from(selection.nodes.len()).unwrap_or(u32::MAX),
+    };
+    let plan = Arc::new(plan(selection, action, fanout.via.via()));
+    let mut sinks = sinks(&fanout.output, &out);
+    let mut ledger = Ledger::default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
+    let cancel = runtime.block_on(async {
+        let signals = signals(fanout.output.quiet)?;
+        let observe = |event: &crate::event::Event| {
+            if let Err(error) = ledger.apply(event) {
+                tracing::error!(%error, "an event that does not fit");
+            }
+            for warning in sinks.event(event, &ledger) {
+                terminal::say(&format!("warning: {warning}"));
+            }
+        };
+        let forks = fanout.forks as usize;
+        Ok::<_, CliError>(run(plan, head, access, forks, Arc::new(transport), signals, observe).await)
+    })?;
+    // A node that never answers must not keep the process.
+    runtime.shutdown_background();
+    let exit = exit::of_run(&ledger, action, cancel);
+    for warning in sinks.finish(&ledger, exit.code()) {
+        terminal::say(&format!("warning: {warning}"));
+    }
+    if !sinks.failed() {
+        out.keep()?;
+    }
+    Ok(exit)
+}
+
+/// A name for the run: when, and a few letters against chance.
+fn run_id() -> String {
+    let letters: String = (0..4).map(|_| char::from(rand::random_range(b'a'..=b'z'))).collect();
+    format!("{}-{letters}", jiff::Zoned::now().strftime("%Y%m%d-%H%M%S"))
+}
+
+/// A change to every node of the inventory is asked about.
+fn confirm(request: &Request<'_>, selection: &Selection) -> Result<(), CliError> {
+    let count = selection.nodes.len();
+    if !request.action.changes() || !selection.whole_inventory || count < 2 || request.yes {
+        return Ok(());
+    }
+    let what =
+        format!("{} of {} on all {count} nodes of the inventory", request.action.as_str(), request.services.join(", "));
+    if !terminal::can_ask() {
+        return Err(CliError::usage(format!("{what}: without a terminal this needs --yes"))
+            .with_hint("name the nodes or roles that are meant with -w or -r, or add -y"));
+    }
+    let answer = terminal::ask(&format!("{what}. Type the number of nodes to go on: "))
+        .map_err(|error| CliError::usage(format!("no answer: {error}")))?;
+    if answer == count.to_string() { Ok(()) } else { Err(CliError::usage("not confirmed: nothing was done")) }
+}
+
+/// Signals as the run understands them, each told once on stderr.
+fn signals(quiet: bool) -> Result<mpsc::Receiver<CancelReason>, CliError> {
+    let (sender, receiver) = mpsc::channel(4);
+    let kinds = [
+        (SignalKind::interrupt(), CancelReason::Interrupted),
+        (SignalKind::terminate(), CancelReason::Terminated),
+        (SignalKind::hangup(), CancelReason::HungUp),
+    ];
+    let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    for (kind, reason) in kinds {
+        let mut stream = signal(kind).map_err(|error| CliError::usage(format!("signals cannot be caught: {error}")))?;
+        let (sender, count) = (sender.clone(), Arc::clone(&count));
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                let before = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if !quiet {
+                    terminal::say(match before {
+                        0 => "stopping: no new node is begun, what is in flight may end (once more: give up waiting)",
+                        1 => "giving up waiting; what this run stopped is started again (once more: leave at once)",
+                        _ => "leaving",
+                    });
+                }
+                if sender.send(reason).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(receiver)
+}
+
+/// Each node takes a descriptor or two.
+fn raise_file_limit(nodes: usize) {
+    let wanted = u64::try_from(nodes).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(256);
+    match rlimit::increase_nofile_limit(wanted.max(1024)) {
+        Ok(limit) if limit < wanted => {
+            tracing::debug!(limit, wanted, "few file descriptors; lower --forks if connections fail")
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "the limit on file descriptors could not be raised"),
+    }
+}
+
+fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
+    let mut sinks = Sinks::default();
+    let notes = || -> Box<dyn Write + Send> {
+        if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
+    };
+    let table = |wide: bool| {
+        let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
+        let options = TableOptions {
+            wide,
+            fold: if output.fold {
+                Some(true)
+            } else if output.no_fold || !at_terminal {
+                Some(false)
+            } else {
+                None
+            },
+            width: if at_terminal { terminal::stdout_width() } else { None },
+            color: output.out.is_none() && terminal::color(output.color),
+        };
+        TableSink::new(options, out.writer(), notes())
+    };
+    // The display first: it must be off the screen before results are on it.
+    if !output.quiet && output.verbose == 0 && !output.no_progress && terminal::stderr_can_animate() {
+        sinks.push(Box::new(ProgressSink::new(ProgressDrawTarget::stderr())));
+    }
+    match output.output {
+        Form::Table => sinks.push(Box::new(table(false))),
+        Form::Wide => sinks.push(Box::new(table(true))),
+        Form::Json => sinks.push(Box::new(JsonSink::new(out.writer()))),
+        Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
+        Form::Yaml => sinks.push(Box::new(YamlSink::new(out.writer()))),
+        Form::Csv => sinks.push(Box::new(CsvSink::new(out.writer()))),
+    }
+    sinks
+}
+
+/// Where results go: stdout, or a file that is there whole or not at all.
+enum Out {
+    Stdout,
+    File { temporary: tempfile::NamedTempFile, path: PathBuf },
+}
+
+impl Out {
+    fn open(path: Option<&Path>) -> Result<Self, CliError> {
+        let Some(path) = path else { return Ok(Self::Stdout) };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| {
+            CliError::usage(format!("--out: nothing can be written to {}: {error}", folder.display()))
+        })?;
+        Ok(Self::File { temporary, path: path.to_owned() })
+    }
+
+    fn writer(&self) -> Box<dyn Write + Send> {
+        match self {
+            Self::Stdout => Box::new(std::io::stdout()),
+            Self::File { temporary, .. } => match temporary.reopen() {
+                Ok(file) => Box::new(std::io::BufWriter::new(file)),
+                Err(_) => Box::new(std::io::sink()),
+            },
+        }
+    }
+
+    fn keep(self) -> Result<(), CliError> {
+        let Self::File { temporary, path } = self else { return Ok(()) };
+        let failed = |error: &dyn std::fmt::Display| {
+            CliError::usage(format!("--out: {} was not written: {error}", path.display()))
+        };
+        temporary.as_file().sync_all().map_err(|error| failed(&error))?;
+        temporary.persist(&path).map_err(|error| failed(&error.error))?;
+        Ok(())
+    }
+}
+
+fn start_log(output: &OutputArgs) -> Result<(), CliError> {
+    let level = match (output.verbose, &output.log_file) {
+        (0, None) => return Ok(()),
+        (0 | 1, _) => tracing::Level::DEBUG,
+        (_, _) => tracing::Level::TRACE,
+    };
+    let ours = output.verbose < 2;
+    let targets = tracing_subscriber::filter::FilterFn::new(move |metadata| {
+        metadata.target().starts_with("contrail_ctl") || (!ours && *metadata.level() <= tracing::Level::DEBUG)
+    });
+    let builder =
+        tracing_subscriber::fmt().with_max_level(LevelFilter::from_level(level)).with_target(!ours).with_ansi(false);
+    let started = match &output.log_file {
+        Some(path) => {
+            let file = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(path)
+                .map_err(|error| CliError::usage(format!("--log-file {}: {error}", path.display())))?;
+            set_log(builder.with_writer(std::sync::Mutex::new(file)).finish(), targets)
+        }
+        None => set_log(builder.with_writer(std::io::stderr).finish(), targets),
+    };
+    if !started {
+        tracing::debug!("a log is there already");
+    }
+    Ok(())
+}
+
+fn set_log<S, F>(subscriber: S, filter: tracing_subscriber::filter::FilterFn<F>) -> bool
+where
+    S: tracing::Subscriber + Send + Sync + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    F: Fn(&tracing::Metadata<'_>) -> bool + Send + Sync + 'static,
+{
+    use tracing_subscriber::layer::SubscriberExt;
+    tracing::subscriber::set_global_default(subscriber.with(filter)).is_ok()
+}

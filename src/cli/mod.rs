@@ -1,0 +1,54 @@
+//! The command line: words in, exit code out. The only room that knows clap, terminals and exit codes.
+//!
+//! It may use every other room; none uses it. `args.rs` holds the words as typed, `settings.rs` what they mean,
+//! `commands/` one file a command, `exit.rs` the exit codes, `report.rs` how errors are shown. Start at [`main`].
+
+mod args;
+mod commands;
+mod exit;
+mod fanout;
+mod report;
+mod settings;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use self::exit::Exit;
+
+use self::args::{Args, Command};
+use self::report::CliError;
+
+/// Runs one command line, the program's name first, and says how the process should end.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(words) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version go to stdout and end well; everything else is a usage error, which clap ends with 2.
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Good };
+            return match error.print() {
+                Ok(()) => code.into(),
+                Err(_) => Exit::Usage.into(),
+            };
+        }
+    };
+    match run(args) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            error.print();
+            error.exit().into()
+        }
+    }
+}
+
+fn run(args: Args) -> Result<Exit, CliError> {
+    match args.command {
+        Command::Service(service) => commands::service::run(service),
+        Command::Status(status) => commands::status::run(status),
+        Command::Ping(ping) => commands::ping::run(ping),
+        Command::Inventory(inventory) => commands::inventory::run(inventory),
+        Command::Nodeset(nodeset) => commands::nodeset::run(&nodeset),
+    }
+}

@@ -1,0 +1,129 @@
+//! Errors for the person on call: what is wrong, where, and what to do next.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::exit::Exit;
+use super::terminal;
+use crate::inventory::InventoryError;
+use crate::nodeset::ParseError;
+use crate::select::SelectError;
+use crate::sink::text;
+use crate::transport::TransportError;
+
+/// Why a command did not begin. Nothing was touched.
+#[derive(Debug)]
+pub(super) struct CliError {
+    rendered: String,
+    hint: Option<String>,
+}
+
+impl CliError {
+    /// Something that was typed or configured wrong.
+    pub(super) fn usage(message: impl AsRef<str>) -> Self {
+        Self { rendered: format!("error: {}", message.as_ref()), hint: None }
+    }
+
+    /// With what to do next.
+    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn print(&self) {
+        terminal::say(self.rendered.trim_end());
+        if let Some(hint) = &self.hint {
+            terminal::say(&format!("  → {hint}"));
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "each kind of error names its exit code here")]
+    pub(super) fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// Problems shown of one file; a broken generator can make thousands.
+const PROBLEMS_SHOWN: usize = 50;
+
+impl From<InventoryError> for CliError {
+    fn from(error: InventoryError) -> Self {
+        let path = error.path.display().to_string();
+        let mut rendered = String::new();
+        for problem in error.problems.iter().take(PROBLEMS_SHOWN) {
+            let title = text::single_line(&problem.message);
+            let help = problem.help.as_deref().map(text::single_line);
+            if error.text.is_empty() {
+                rendered.push_str(&format!("error: {title}\n --> {path}:{}:{}\n", problem.line, problem.column));
+                if let Some(help) = help {
+                    rendered.push_str(&format!("  = help: {help}\n"));
+                }
+            } else {
+                let label = problem.label.as_deref().map(text::single_line).unwrap_or_default();
+                let mut marks = vec![(AnnotationKind::Primary, problem.span.clone(), label)];
+                if let Some((span, what)) = &problem.related {
+                    marks.push((AnnotationKind::Context, span.clone(), text::single_line(what)));
+                }
+                rendered.push_str(&snippet(&title, &path, &error.text, &marks, help.as_deref()));
+            }
+            rendered.push('\n');
+        }
+        let count = error.problems.len();
+        let more = count.saturating_sub(PROBLEMS_SHOWN);
+        if more > 0 {
+            rendered.push_str(&format!("… and {more} more\n"));
+        }
+        let things = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
+        rendered.push_str(&format!("error: {path}: {things}; nothing was done"));
+        Self { rendered, hint: None }
+    }
+}
+
+impl From<SelectError> for CliError {
+    fn from(error: SelectError) -> Self {
+        match &error {
+            SelectError::Pattern { option, pattern, error } => pattern_error(option, pattern, error),
+            SelectError::Role { hint, .. } => Self::usage(error.to_string()).with_hint(hint),
+            SelectError::Nodes { hint, .. } => Self::usage(error.to_string())
+                .with_hint(hint.clone().unwrap_or_else(|| "`ctl inventory list` shows its nodes".to_owned())),
+            SelectError::Service { .. } | SelectError::Nothing { .. } => Self::usage(error.to_string()),
+        }
+    }
+}
+
+impl From<TransportError> for CliError {
+    fn from(error: TransportError) -> Self {
+        let failure = error.failure();
+        Self { rendered: format!("error: {}", text::single_line(&failure.message)), hint: failure.hint }
+    }
+}
+
+/// A node set that cannot be read, with its place.
+pub(super) fn pattern_error(option: &str, pattern: &str, error: &ParseError) -> CliError {
+    let shown = text::single_line(pattern);
+    // The place is only right if nothing had to be made visible.
+    let span = if shown == pattern { error.span() } else { 0..shown.len() };
+    let marks = [(AnnotationKind::Primary, span, String::new())];
+    CliError { rendered: snippet(error.message(), option, &shown, &marks, error.hint()), hint: None }
+}
+
+fn snippet(
+    title: &str,
+    path: &str,
+    source: &str,
+    marks: &[(AnnotationKind, std::ops::Range<usize>, String)],
+    help: Option<&str>,
+) -> String {
+    let marks = marks.iter().map(|(kind, span, label)| {
+        let end = span.end.min(source.len());
+        let mark = kind.span(span.start.min(end)..end);
+        if label.is_empty() { mark } else { mark.label(label.as_str()) }
+    });
+    let mut group: Group<'_> =
+        Level::ERROR.primary_title(title).element(Snippet::source(source).path(path).annotations(marks));
+    if let Some(help) = help {
+        group = group.element(Level::HELP.message(help));
+    }
+    let mut rendered = Renderer::plain().render(&[group]);
+    rendered.push('\n');
+    rendered
+}

@@ -1,0 +1,203 @@
+//! What the typed words mean: the inventory that is read, how each node is reached, where results go.
+//!
+//! After this no clap type exists. What always holds: a setting on the command line is stronger than the
+//! inventory's, which is stronger than the default; what cannot be honoured is refused before a node is touched.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::args::{FanoutArgs, HostKey};
+use super::report::CliError;
+use crate::inventory::{self, Environment, Inventory, Node};
+use crate::run::NodeAccess;
+use crate::select::Selection;
+use crate::transport::ssh_config::{self, HostQuery};
+use crate::transport::{Endpoint, HostKeyPolicy, SshSettings};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The operator's own surroundings.
+pub(super) struct Surroundings {
+    pub(super) home: Option<PathBuf>,
+    user: Option<String>,
+    agent: Option<PathBuf>,
+}
+
+impl Surroundings {
+    pub(super) fn read() -> Self {
+        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        Self { home: path("HOME"), user: text("USER").or_else(|| text("LOGNAME")), agent: path("SSH_AUTH_SOCK") }
+    }
+
+    fn in_home(&self, file: &str) -> Option<PathBuf> {
+        self.home.as_ref().map(|home| home.join(file))
+    }
+}
+
+/// Finds and reads the inventory.
+pub(super) fn inventory(named: Option<&Path>) -> Result<Inventory, CliError> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => find_inventory()?,
+    };
+    Ok(inventory::load(&path, &Environment::process())?)
+}
+
+fn find_inventory() -> Result<PathBuf, CliError> {
+    if let Some(path) = std::env::var_os("CTL_INVENTORY").filter(|value| !value.is_empty()) {
+        return Ok(path.into());
+    }
+    let surroundings = Surroundings::read();
+    let config = std::env::var_os("XDG_CONFIG_HOME")
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| surroundings.in_home(".config"));
+    let mut places = vec![PathBuf::from("inventory.yaml")];
+    places.extend(config.map(|config| config.join("ctl/inventory.yaml")));
+    places.push(PathBuf::from("/etc/ctl/inventory.yaml"));
+    if let Some(found) = places.iter().find(|place| place.exists()) {
+        return Ok(found.clone());
+    }
+    let looked = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
+    Err(CliError::usage(format!("no inventory: neither -i nor $CTL_INVENTORY is given, and there is none at {looked}"))
+        .with_hint("inventory.example.yaml shows what one looks like; `ctl inventory check -i FILE` reads it"))
+}
+
+/// How each selected node is reached.
+pub(super) fn access(args: &FanoutArgs, selection: &Selection) -> Result<Vec<NodeAccess>, CliError> {
+    let surroundings = Surroundings::read();
+    refuse_jumps(selection)?;
+    refuse_ssh_config(args, selection, &surroundings)?;
+    selection.nodes.iter().map(|selected| node_access(args, &selected.node, &surroundings)).collect()
+}
+
+fn node_access(args: &FanoutArgs, node: &Node, surroundings: &Surroundings) -> Result<NodeAccess, CliError> {
+    let user = args.user.clone().or_else(|| node.ssh.user.clone()).or_else(|| surroundings.user.clone());
+    let Some(user) = user else {
+        return Err(CliError::usage(format!("no user to log in to {} as", node.name))
+            .with_hint("give one with -u, or with `user` in the inventory"));
+    };
+    let named: Vec<PathBuf> = match &args.identity {
+        Some(file) => vec![file.clone()],
+        None => node.ssh.identities.clone(),
+    };
+    let identities_named = !named.is_empty();
+    let default = || {
+        let files = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
+        files.iter().filter_map(|file| surroundings.in_home(file)).collect()
+    };
+    Ok(NodeAccess {
+        endpoint: Endpoint {
+            host: node.address.clone(),
+            port: args.port.or(node.ssh.port).unwrap_or(22),
+            user,
+            identities: if identities_named { named } else { default() },
+            identities_named,
+            connect_timeout: args.connect_timeout.or(node.ssh.connect_timeout).unwrap_or(CONNECT_TIMEOUT),
+            retries: args.retries,
+        },
+        sudo: args.sudo || node.sudo,
+        via: node.via,
+        timeout: args.timeout.or(node.timeout).unwrap_or(ACTION_TIMEOUT),
+    })
+}
+
+/// What holds for all connections.
+pub(super) fn ssh(args: &FanoutArgs) -> Result<SshSettings, CliError> {
+    let surroundings = Surroundings::read();
+    if let Some(file) = &args.known_hosts
+        && args.host_key == HostKey::Strict
+        && !file.exists()
+    {
+        return Err(CliError::usage(format!("--known-hosts: there is no file {}", file.display())));
+    }
+    let user = match &args.known_hosts {
+        Some(file) => vec![file.clone()],
+        None => {
+            [".ssh/known_hosts", ".ssh/known_hosts2"].iter().filter_map(|file| surroundings.in_home(file)).collect()
+        }
+    };
+    let global = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from);
+    Ok(SshSettings {
+        known_hosts: user.into_iter().chain(global).collect(),
+        host_key_policy: match args.host_key {
+            HostKey::Strict => HostKeyPolicy::Strict,
+            HostKey::AcceptNew => HostKeyPolicy::AcceptNew,
+        },
+        agent: surroundings.agent,
+    })
+}
+
+/// A bastion that is passed by would be a connection other than the one that was asked for.
+fn refuse_jumps(selection: &Selection) -> Result<(), CliError> {
+    let behind =
+        selection.nodes.iter().find_map(|selected| Some((&selected.node.name, selected.node.ssh.jump.as_ref()?)));
+    match behind {
+        Some((node, jump)) => {
+            Err(CliError::usage(format!("{node} is reached through a bastion (jump: {jump}), which ctl cannot do yet"))
+                .with_hint("leave such nodes out with -x, or run ctl on the bastion itself"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Until ssh_config is honoured, what it says about a selected node is refused rather than ignored.
+fn refuse_ssh_config(args: &FanoutArgs, selection: &Selection, surroundings: &Surroundings) -> Result<(), CliError> {
+    match args.ssh_config.as_deref() {
+        Some("none") => return Ok(()),
+        Some(other) => {
+            return Err(CliError::usage(format!("--ssh-config {other}: ssh_config files are not honoured yet"))
+                .with_hint("say in the inventory what it would say, and give --ssh-config none"));
+        }
+        None => {}
+    }
+    let places = [surroundings.in_home(".ssh/config"), Some(PathBuf::from("/etc/ssh/ssh_config"))];
+    let mut files = Vec::new();
+    for path in places.into_iter().flatten() {
+        let read = ssh_config::read_config(&path)
+            .map_err(|error| CliError::usage(error.to_string()).with_hint("--ssh-config none goes without it"))?;
+        files.extend(read.map(|text| (path, text)));
+    }
+    let queries: Vec<HostQuery> = selection
+        .nodes
+        .iter()
+        .flat_map(|selected| {
+            let node = &selected.node;
+            let query = |name: &str| HostQuery {
+                name: name.to_owned(),
+                // The node's address stands in the inventory, if only as its name.
+                address_set: node.address != node.name,
+                jump_set: false,
+                user_set: args.user.is_some() || node.ssh.user.is_some(),
+                port_set: args.port.is_some() || node.ssh.port.is_some(),
+                identity_set: args.identity.is_some() || !node.ssh.identities.is_empty(),
+                known_hosts_set: args.known_hosts.is_some(),
+            };
+            [Some(query(&node.name)), (node.address != node.name).then(|| query(&node.address))]
+        })
+        .flatten()
+        .collect();
+    let found = ssh_config::unhonoured(&files, &queries, |file, pattern| {
+        ssh_config::read_included(file, pattern, surroundings.home.as_deref())
+    });
+    let Some(first) = found.first() else { return Ok(()) };
+    let mut lines: Vec<String> = found
+        .iter()
+        .map(|one| format!("{}:{}: {} (for {})", one.file.display(), one.line, one.keyword, one.host))
+        .collect();
+    lines.dedup();
+    let more = lines.len().saturating_sub(8);
+    lines.truncate(8);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    Err(CliError::usage(format!(
+        "ssh_config is not honoured yet, and says {} for {}, which ctl would have to ignore:\n  {}",
+        first.keyword,
+        first.host,
+        lines.join("\n  ")
+    ))
+    .with_hint("say it in the inventory or on the command line; --ssh-config none then goes without the files"))
+}

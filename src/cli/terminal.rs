@@ -1,0 +1,53 @@
+//! What the three standard streams are attached to, and what follows from it.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::args::When;
+
+/// Whether stdout is a terminal.
+pub(super) fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether something that moves may be drawn on stderr.
+pub(super) fn stderr_can_animate() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether a question can be asked and answered.
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Columns of the terminal at stdout.
+pub(super) fn stdout_width() -> Option<u16> {
+    stdout_is_terminal().then(|| console::Term::stdout().size_checked().map(|(_, columns)| columns)).flatten()
+}
+
+/// Whether stdout gets colour.
+pub(super) fn color(when: When) -> bool {
+    match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => {
+            stdout_is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        }
+    }
+}
+
+/// Says something on stderr. A closed stderr is nobody's loss.
+pub(super) fn say(text: &str) {
+    drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// Asks on stderr and reads a line.
+pub(super) fn ask(question: &str) -> io::Result<String> {
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{question}")?;
+    stderr.flush()?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}

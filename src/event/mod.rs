@@ -1,0 +1,110 @@
+//! What can happen in a run, as plain data.
+//!
+//! Here live [`Event`] and all it is made of: outcomes, failures, results. It is a leaf: it uses no other
+//! room, holds no channel and does no I/O. What always holds: every event can be written as JSON and read
+//! back, and `seq` counts the kept events of a run without gaps. Start reading at [`EventKind`]; the fold
+//! from events to "now" is in [`ledger`].
+
+pub mod ledger;
+mod result;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::ledger::{Ledger, Summary};
+pub use self::result::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, UnknownWord, Via};
+
+/// One fact of a run, as the journal and the sinks see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts the events of the run from 0, without gaps, [`EventKind::Progress`] apart, which repeats the last number.
+    pub seq: u64,
+    /// The controller's wall clock.
+    pub at: jiff::Timestamp,
+    /// Time since the run began, from a clock that only rises.
+    pub elapsed: Duration,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// The run began; its head says what was asked.
+    RunStarted(RunHead),
+    /// A batch of nodes may now be worked on. Batches are numbered from 1 through the whole run.
+    BatchStarted {
+        /// Number of the batch.
+        batch: u32,
+        /// The role whose step this is; none where the run has no role order (`status`, `ping`).
+        role: Option<String>,
+        /// The nodes of the batch, in order.
+        nodes: Vec<String>,
+    },
+    /// Work on one node of a batch was granted.
+    NodeStarted {
+        /// Number of the batch.
+        batch: u32,
+        /// The node.
+        node: String,
+    },
+    /// What a node is busy with, for the display only: may be dropped, is not kept.
+    Progress {
+        /// The node.
+        node: String,
+        /// A few words, such as `connecting` or `restarting contrail-api:0`.
+        phase: String,
+    },
+    /// One target ended. There is exactly one for each (node, supervisor, service) of a batch.
+    Result(TargetResult),
+    /// All results of a node in this batch have been given.
+    NodeFinished {
+        /// Number of the batch.
+        batch: u32,
+        /// The node.
+        node: String,
+    },
+    /// The run is being given up, in part or whole.
+    CancelBegan {
+        /// Why.
+        reason: CancelReason,
+    },
+    /// Nothing more will happen.
+    RunFinished {
+        /// Time the whole run took, in milliseconds.
+        elapsed_ms: u64,
+    },
+}
+
+/// What was asked of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunHead {
+    /// Name of the run, sortable by time, unique for all practical purposes.
+    pub run: String,
+    /// The command, such as `service`.
+    pub command: String,
+    /// The action, such as `restart`; none for commands that have none.
+    pub action: Option<String>,
+    /// The services as they were typed.
+    pub services: Vec<String>,
+    /// When the run began.
+    pub started: jiff::Timestamp,
+    /// Number of nodes selected.
+    pub nodes: u32,
+}
+
+/// Why a run is given up. The order is of rising urgency, and a run's reason only rises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    /// SIGHUP: the terminal went away.
+    HungUp,
+    /// SIGINT: Ctrl-C.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// A second signal: waiting is given up.
+    GivenUp,
+}

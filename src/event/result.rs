@@ -1,0 +1,289 @@
+//! One result, and the words it is made of. The words are those of the JSON output and never change.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What became of one target: one (node, role's supervisord, service).
+///
+/// For a node that could not be asked there is one for each service as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetResult {
+    /// Name of the node in the inventory.
+    pub node: String,
+    /// The address it was reached at.
+    pub address: Option<String>,
+    /// The role whose supervisord this is.
+    pub role: Option<String>,
+    /// Name of the supervisord instance, such as `supervisor-analytics`.
+    pub supervisor: Option<String>,
+    /// The service as supervisord prints it (`contrail-api:0`), or as it was typed.
+    pub service: Option<String>,
+    /// What became of our action.
+    pub outcome: Outcome,
+    /// What supervisord (or init) says of the process.
+    pub state: Option<ProcessState>,
+    /// Process id on the node.
+    pub pid: Option<u32>,
+    /// Seconds since the process was started, by the node's clock.
+    pub uptime_s: Option<u64>,
+    /// What the service itself says of its work (`active`, `initializing`…).
+    pub functional: Option<String>,
+    /// Something worth telling that is no failure. Untrusted text: sinks make it safe.
+    pub message: String,
+    /// Present for every outcome that is bad.
+    pub failure: Option<Failure>,
+    /// How supervisord was reached.
+    pub via: Option<Via>,
+    /// Number of the batch.
+    pub batch: Option<u32>,
+    /// Time spent on this target, in milliseconds.
+    pub duration_ms: Option<u64>,
+}
+
+impl TargetResult {
+    /// A result for `node` that says nothing yet but its outcome.
+    #[must_use]
+    pub fn new(node: impl Into<String>, outcome: Outcome) -> Self {
+        Self {
+            node: node.into(),
+            address: None,
+            role: None,
+            supervisor: None,
+            service: None,
+            outcome,
+            state: None,
+            pid: None,
+            uptime_s: None,
+            functional: None,
+            message: String::new(),
+            failure: None,
+            via: None,
+            batch: None,
+            duration_ms: None,
+        }
+    }
+}
+
+/// Why a target's outcome is bad: for the person on call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was being done.
+    pub stage: Stage,
+    /// What went wrong, as one word that scripts may rely on.
+    pub kind: FailureKind,
+    /// What went wrong, in a sentence. Untrusted text: sinks make it safe.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    #[must_use]
+    pub fn new(stage: Stage, kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { stage, kind, message: message.into(), hint: None }
+    }
+
+    /// The same failure with what to do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// A word that is not one of an enumeration's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown word `{0}`")]
+pub struct UnknownWord(pub String);
+
+/// Declares an enumeration whose variants each have one fixed word, used in JSON and in every display.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant,)* }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The fixed word for it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == word).ok_or_else(|| UnknownWord(word.to_owned()))
+            }
+        }
+    };
+}
+
+words! {
+    /// What became of an action on one target. The order is from good to bad: the worst of a node stands for the node.
+    Outcome {
+        /// Its node's supervisords do not list the service.
+        NotConfigured = "not_configured",
+        /// Nothing needed changing, or the status was read.
+        Ok = "ok",
+        /// The action was done, and proved.
+        Changed = "changed",
+        /// The node is marked `maintenance`.
+        Skipped = "skipped",
+        /// Nothing was begun.
+        NotStarted = "not_started",
+        /// No session with the node could be had.
+        Unreachable = "unreachable",
+        /// The action did not end in time.
+        TimedOut = "timed_out",
+        /// The action failed.
+        Failed = "failed",
+        /// It may have begun, and could not be read again.
+        Unknown = "unknown",
+    }
+}
+
+impl Outcome {
+    /// Whether a result with this outcome carries a [`Failure`].
+    #[must_use]
+    pub const fn is_bad(self) -> bool {
+        match self {
+            Self::NotConfigured | Self::Ok | Self::Changed | Self::Skipped => false,
+            Self::NotStarted | Self::Unreachable | Self::TimedOut | Self::Failed | Self::Unknown => true,
+        }
+    }
+}
+
+words! {
+    /// What was being done when something failed.
+    Stage {
+        /// Nothing yet.
+        Plan = "plan",
+        /// Finding the address and opening the connection, up to the host key.
+        Connect = "connect",
+        /// Logging in.
+        Authenticate = "authenticate",
+        /// Finding the node's supervisords and reading what they list.
+        Inspect = "inspect",
+        /// Doing what was asked.
+        Act = "act",
+        /// Reading what became of it.
+        Verify = "verify",
+    }
+}
+
+words! {
+    /// What went wrong. More may come.
+    FailureKind {
+        /// The name has no address.
+        Dns = "dns",
+        /// Nothing listens there.
+        Refused = "refused",
+        /// There is no way to that network or host.
+        UnreachableNetwork = "unreachable_network",
+        /// No authenticated session in time.
+        ConnectTimeout = "connect_timeout",
+        /// What listens there does not greet as an SSH server.
+        Banner = "banner",
+        /// No common algorithm, or the key exchange failed.
+        Negotiation = "negotiation",
+        /// No known_hosts file holds the host's key.
+        HostKeyUnknown = "host_key_unknown",
+        /// known_hosts holds another key for this host.
+        HostKeyChanged = "host_key_changed",
+        /// The host's key is marked `@revoked`.
+        HostKeyRevoked = "host_key_revoked",
+        /// The node refused the user or every key.
+        Auth = "auth",
+        /// A key file could not be used.
+        KeyFile = "key_file",
+        /// The SSH agent could not be used.
+        Agent = "agent",
+        /// A bastion or proxy command failed.
+        Proxy = "proxy",
+        /// The connection was lost.
+        ConnectionLost = "connection_lost",
+        /// sudo refused.
+        Sudo = "sudo",
+        /// The user may not use the control socket.
+        Permission = "permission",
+        /// The instance exists on the node, and nothing answers on its address.
+        SupervisorDown = "supervisor_down",
+        /// The node has no such instance.
+        SupervisorMissing = "supervisor_missing",
+        /// None of the node's supervisords lists the service.
+        NoSuchService = "no_such_service",
+        /// The program could not be spawned.
+        SpawnError = "spawn_error",
+        /// The program ended before it counted as started.
+        AbnormalTermination = "abnormal_termination",
+        /// supervisord gave up on it.
+        Fatal = "fatal",
+        /// It came up and did not stay up.
+        Unstable = "unstable",
+        /// The time for the action on one node was over.
+        TimedOut = "timed_out",
+        /// A gate was not met.
+        Gate = "gate",
+        /// The limit on failures was reached.
+        Limit = "limit",
+        /// The role's cap leaves no room.
+        MaxUnavailable = "max_unavailable",
+        /// Another run holds the node.
+        Locked = "locked",
+        /// A signal came.
+        Interrupted = "interrupted",
+        /// The node's answer makes no sense.
+        Protocol = "protocol",
+        /// A command ended with another code than 0.
+        Command = "command",
+    }
+}
+
+words! {
+    /// How a supervisord is reached.
+    Via {
+        /// XML-RPC over a forwarded socket.
+        Rpc = "rpc",
+        /// `supervisorctl`, executed on the node.
+        Supervisorctl = "supervisorctl",
+        /// The init wrapper `service NAME VERB`.
+        Service = "service",
+    }
+}
+
+words! {
+    /// State of a process, in supervisord's words (supervisor 3.0 to 4.2.5, `supervisor/states.py`).
+    /// What init says of a service is put into the same words.
+    ProcessState {
+        /// Stopped by request, or never started.
+        Stopped = "STOPPED",
+        /// Spawned, and not yet up for `startsecs`.
+        Starting = "STARTING",
+        /// Up for `startsecs`.
+        Running = "RUNNING",
+        /// Ended too early; supervisord will try again.
+        Backoff = "BACKOFF",
+        /// Told to stop, and not yet gone.
+        Stopping = "STOPPING",
+        /// Ended by itself.
+        Exited = "EXITED",
+        /// supervisord gave up starting it.
+        Fatal = "FATAL",
+        /// A word that supervisord does not use, or its own UNKNOWN.
+        Unknown = "UNKNOWN",
+    }
+}

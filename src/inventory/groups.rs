@@ -1,0 +1,288 @@
+//! The `groups` of an inventory: named node sets, which may be made of one another and of roles.
+//!
+//! Here lives [`read`]. It uses `nodeset`. What always holds: a group that is wrong, or that is made of one that is,
+//! is told once, at its cause. Start reading at [`read`].
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+
+use super::catalogue::{ROLE_ALIASES, canonical_role};
+use super::nodes::Nodes;
+use super::problem::{Fault, quoted};
+use super::roles::Roles;
+use super::values::{self, Field, Reader};
+use crate::nodeset::{NodeSet, ParseError, Resolver};
+
+/// How deep groups may be made of one another.
+const MAX_DEPTH: usize = 100;
+
+/// Reads the `groups`, if there are any.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    field: Option<Field<'_>>,
+    roles: &Roles,
+    nodes: &Nodes,
+) -> BTreeMap<String, NodeSet> {
+    let all = NodeSet::from_names(nodes.list.iter().map(|node| node.name.as_str()));
+    let given = field.and_then(|field| values::pairs(reader, field.key, field.value, "group")).unwrap_or_default();
+    let mut groups = BTreeMap::new();
+    for field in given {
+        if let Err(flaw) = values::check_name(field.name, "._-") {
+            reader.fault(flaw.fault(field.key, "group", field.name));
+            continue;
+        }
+        // Also of a group that clashes with a role, its expression is looked at.
+        check_role(reader, field, roles);
+        let expression = expression(reader, field, &all, nodes.is_complete);
+        groups.insert(field.name, Group { field, expression, set: None, is_open: false });
+    }
+    let mut work = Work { all, roles: role_sets(roles, nodes), groups, is_complete: nodes.is_complete };
+    let names: Vec<&str> = work.groups.keys().copied().collect();
+    for name in names {
+        work.resolve(reader, name, 0);
+    }
+    (work.groups.into_iter()).filter_map(|(name, group)| Some((name.to_owned(), group.set.flatten()?))).collect()
+}
+
+/// `@name` must mean one thing.
+fn check_role(reader: &mut Reader<'_>, field: Field<'_>, roles: &Roles) {
+    let role = canonical_role(field.name);
+    if !roles.all.contains_key(role) {
+        return;
+    }
+    let message = if role == field.name {
+        format!("{} is the name of a role, too", quoted(field.name))
+    } else {
+        format!("{} is another name of the role {}", quoted(field.name), quoted(role))
+    };
+    let fault = Fault::new(field.key.span.clone(), message)
+        .label("this group")
+        .help(format!("`@{}` already means the nodes of that role; give the group another name", field.name));
+    reader.fault(match roles.keys.get(role) {
+        Some((_, place)) => fault.related(place.clone(), "this role"),
+        None => fault,
+    });
+}
+
+struct Group<'r> {
+    field: Field<'r>,
+    expression: Option<Expression<'r>>,
+    /// Its nodes once they are known; none where it is wrong.
+    set: Option<Option<NodeSet>>,
+    /// Whether it is being resolved just now.
+    is_open: bool,
+}
+
+/// A group's text, well-formed, one item for each element of a list.
+struct Expression<'r> {
+    items: Vec<Field<'r>>,
+    /// The groups and roles that it uses.
+    uses: BTreeSet<String>,
+}
+
+/// The text of a group, and what it uses.
+fn expression<'r>(
+    reader: &mut Reader<'_>,
+    field: Field<'r>,
+    all: &NodeSet,
+    is_complete: bool,
+) -> Option<Expression<'r>> {
+    let items = values::texts(reader, field, "a node set, such as node[01-40]")?;
+    let uses = Uses { all, names: RefCell::default() };
+    let mut is_good = true;
+    for item in &items {
+        if let Err(error) = NodeSet::parse_with(item.value.as_text().unwrap_or_default(), &uses) {
+            is_good = false;
+            tell(reader, *item, &error, is_complete);
+        }
+    }
+    is_good.then(|| Expression { items, uses: uses.names.into_inner() })
+}
+
+/// Says what is wrong with an expression. A glob may match a node whose name could not be read.
+fn tell(reader: &mut Reader<'_>, item: Field<'_>, error: &ParseError, is_complete: bool) {
+    if !is_complete && item.value.as_text().is_some_and(|said| said.contains(['*', '?'])) {
+        return;
+    }
+    let place = item.value.part(error.span());
+    let place = if place.is_empty() { item.value.place() } else { place };
+    reader.fault(Fault::new(place, error.message()).help_if(error.hint().map(str::to_owned)));
+}
+
+/// Answers every name with the empty set, and remembers it.
+struct Uses<'a> {
+    all: &'a NodeSet,
+    names: RefCell<BTreeSet<String>>,
+}
+
+impl Resolver for Uses<'_> {
+    fn group(&self, name: &str) -> Option<NodeSet> {
+        self.names.borrow_mut().insert(name.to_owned());
+        Some(NodeSet::from_names::<[&str; 0], &str>([]))
+    }
+
+    fn all(&self) -> &NodeSet {
+        self.all
+    }
+
+    fn group_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn role_sets(roles: &Roles, nodes: &Nodes) -> HashMap<String, NodeSet> {
+    let mut names: HashMap<&str, Vec<&str>> = roles.all.keys().map(|role| (role.as_str(), Vec::new())).collect();
+    for node in &nodes.list {
+        for role in &node.roles {
+            names.entry(role).or_default().push(&node.name);
+        }
+    }
+    names.into_iter().map(|(role, names)| (role.to_owned(), NodeSet::from_names(names))).collect()
+}
+
+struct Work<'r> {
+    all: NodeSet,
+    roles: HashMap<String, NodeSet>,
+    groups: BTreeMap<&'r str, Group<'r>>,
+    is_complete: bool,
+}
+
+impl<'r> Work<'r> {
+    /// Works out a group, those that it is made of first.
+    fn resolve(&mut self, reader: &mut Reader<'_>, name: &'r str, depth: usize) {
+        let Some(group) = self.groups.get_mut(name).filter(|group| group.set.is_none()) else { return };
+        group.is_open = true;
+        let items = group.expression.as_ref().map(|expression| expression.items.clone());
+        let uses: Vec<String> =
+            group.expression.iter().flat_map(|expression| expression.uses.iter().cloned()).collect();
+        let mut is_good = items.is_some();
+        for used in &uses {
+            is_good &= self.is_usable(reader, name, used, depth);
+        }
+        let set = items.filter(|_| is_good).and_then(|items| self.evaluate(reader, &items));
+        if let Some(group) = self.groups.get_mut(name) {
+            group.is_open = false;
+            group.set = Some(set);
+        }
+    }
+
+    /// Whether a name that a group uses has a set; if it is an unknown one or a circle, that is told.
+    fn is_usable(&mut self, reader: &mut Reader<'_>, user: &'r str, used: &str, depth: usize) -> bool {
+        let Some((&used, group)) = self.groups.get_key_value(used) else {
+            if self.roles.contains_key(canonical_role(used)) {
+                return true;
+            }
+            if reader.report.is_full() {
+                reader.report.add_untold();
+                return false;
+            }
+            let names = self.groups.keys().copied().chain(self.roles.keys().map(String::as_str));
+            let count = self.groups.len() + self.roles.len();
+            let near = reader.report.nearest(used, count, names.chain(ROLE_ALIASES.map(|(alias, _)| alias)));
+            let fault = Fault::new(self.place_of(user, used), format!("no group or role {}", quoted(used)))
+                .label("unknown group")
+                .help_if(near.map(|near| format!("did you mean `@{near}`?")));
+            reader.fault(fault);
+            return false;
+        };
+        if group.is_open {
+            let message = if used == user {
+                format!("the group {} is made of itself", quoted(user))
+            } else {
+                format!("the groups {} and {} are made of each other", quoted(used), quoted(user))
+            };
+            let fault = Fault::new(self.place_of(user, used), message).label("this closes the circle");
+            let fault =
+                if used == user { fault } else { fault.related(group.field.key.span.clone(), "it begins here") };
+            reader.fault(fault);
+            return false;
+        }
+        if depth >= MAX_DEPTH {
+            let message = format!("groups may be made of one another {MAX_DEPTH} times, no deeper");
+            reader.fault(Fault::new(self.place_of(user, used), message));
+            return false;
+        }
+        self.resolve(reader, used, depth + 1);
+        self.groups.get(used).is_some_and(|group| matches!(group.set, Some(Some(_))))
+    }
+
+    /// Where a group's text has `@used`.
+    fn place_of(&self, user: &str, used: &str) -> Range<usize> {
+        let Some(group) = self.groups.get(user) else { return 0..0 };
+        let reference = format!("@{used}");
+        let items = group.expression.iter().flat_map(|expression| &expression.items);
+        for item in items {
+            let said = item.value.as_text().unwrap_or_default();
+            for (at, _) in said.match_indices(&reference) {
+                let after = said.get(at + reference.len()..).and_then(|rest| rest.chars().next());
+                if !after.is_some_and(|c| c.is_alphanumeric() || "._-".contains(c)) {
+                    return item.value.part(at..at + reference.len());
+                }
+            }
+        }
+        group.field.value.place()
+    }
+
+    fn evaluate(&self, reader: &mut Reader<'_>, items: &[Field<'_>]) -> Option<NodeSet> {
+        let mut union: Option<NodeSet> = None;
+        for item in items {
+            let said = item.value.as_text().unwrap_or_default();
+            let set = match NodeSet::parse_with(said, self) {
+                Ok(set) => set,
+                Err(error) => {
+                    tell(reader, *item, &error, self.is_complete);
+                    return None;
+                }
+            };
+            self.check_nodes(reader, *item, said, &set);
+            union = Some(match union {
+                Some(union) => union.union(&set),
+                None => set,
+            });
+        }
+        Some(union.unwrap_or_else(|| NodeSet::from_names::<[&str; 0], &str>([])))
+    }
+
+    /// A group holds nodes of the inventory only: another name in it is most often misspelt.
+    fn check_nodes(&self, reader: &mut Reader<'_>, item: Field<'_>, said: &str, set: &NodeSet) {
+        let strange = set.difference(&self.all);
+        if strange.is_empty() || !self.is_complete {
+            return;
+        }
+        let first = strange.iter().next().unwrap_or_default();
+        let help = self.near_node(reader, &first);
+        let place = said.find(&first).map_or_else(|| item.value.place(), |at| item.value.part(at..at + first.len()));
+        let message = format!("the inventory has no node {}", quoted(&strange.to_string()));
+        reader.fault(Fault::new(place, message).label("unknown node").help_if(help));
+    }
+
+    /// A node whose name is like this one. Names that differ in their digits only are no misspelling.
+    fn near_node(&self, reader: &mut Reader<'_>, name: &str) -> Option<String> {
+        if reader.report.is_full() {
+            return None;
+        }
+        let letters = |name: &str| name.replace(|c: char| c.is_ascii_digit(), "");
+        let wanted = letters(name);
+        let names: Vec<String> = self.all.iter().filter(|known| letters(known) != wanted).collect();
+        let near = reader.report.nearest(name, self.all.iter().count(), names.iter().map(String::as_str))?;
+        Some(format!("did you mean `{near}`?"))
+    }
+}
+
+impl Resolver for Work<'_> {
+    fn group(&self, name: &str) -> Option<NodeSet> {
+        match self.groups.get(name) {
+            Some(group) => group.set.clone().flatten(),
+            None => self.roles.get(canonical_role(name)).cloned(),
+        }
+    }
+
+    fn all(&self) -> &NodeSet {
+        &self.all
+    }
+
+    fn group_names(&self) -> Vec<String> {
+        self.groups.keys().map(|name| (*name).to_owned()).chain(self.roles.keys().cloned()).collect()
+    }
+}

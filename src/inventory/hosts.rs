@@ -1,0 +1,156 @@
+//! Names and addresses of machines, users on them, and ways to them.
+//!
+//! Here live [`check_host`], [`check_jump`] and [`expand`]. They use [`super::values`] and `nodeset`. What always holds: what is accepted has
+//! nothing in it that a shell, a terminal or ssh would take for something else. Start reading at [`check_host`].
+
+use std::net::Ipv6Addr;
+
+use super::problem::quoted;
+use super::values::{Flaw, check_name, check_user, digits};
+use crate::nodeset::{NodeSet, ParseError, expand_in_order};
+
+/// Why a pattern cannot be written out.
+pub(super) enum Unexpandable {
+    /// It is not well-formed.
+    Pattern(ParseError),
+    /// It stands for so many, which is more than were asked for.
+    TooMany(u64),
+}
+
+/// Whether a name or address is to be written out: without ranges and commas it stands for itself.
+pub(super) fn is_pattern(said: &str) -> bool {
+    said.contains(['[', ']', ','])
+}
+
+/// The names or addresses that `said` stands for, in the order written; `most` of them, lest a few characters cost
+/// a second each.
+pub(super) fn expand(said: &str, most: usize) -> Result<Vec<String>, Unexpandable> {
+    if !is_pattern(said) {
+        return Ok(vec![said.to_owned()]);
+    }
+    if let Ok(set) = NodeSet::parse(said)
+        && set.len() > most as u64
+    {
+        return Err(Unexpandable::TooMany(set.len()));
+    }
+    expand_in_order(said).map_err(Unexpandable::Pattern)
+}
+
+/// Whether this may be the name of a node or an address: a host's name, or an IP address. With `zone`, an IPv6
+/// address may name its interface (`fe80::1%eth0`).
+pub(super) fn check_host(said: &str, zone: bool) -> Result<(), Flaw> {
+    check_name(said, if zone { "._-:%" } else { "._-:" })?;
+    let address = said.split('%').next().unwrap_or(said);
+    let is_v6 = address.parse::<Ipv6Addr>().is_ok();
+    let sign = if is_v6 { None } else { said.find([':', '%']) };
+    match sign {
+        Some(at) => {
+            Err(Flaw { part: at..said.len(), why: "it has a `:` or `%` in it, and is no IPv6 address".to_owned() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether this is a way through bastions, `[user@]host[:port]` with commas between them, or `none`.
+pub(super) fn check_jump(said: &str) -> Result<(), Flaw> {
+    let mut start = 0;
+    for hop in said.split(',') {
+        if hop.is_empty() && !said.is_empty() {
+            return Err(Flaw { part: start..start, why: "one of the bastions has no name".to_owned() });
+        }
+        check_hop(hop).map_err(|flaw| Flaw { part: start + flaw.part.start..start + flaw.part.end, why: flaw.why })?;
+        start += hop.len() + 1;
+    }
+    Ok(())
+}
+
+fn check_hop(hop: &str) -> Result<(), Flaw> {
+    let (user, rest) = match hop.rsplit_once('@') {
+        Some((user, rest)) => (Some(user), rest),
+        None => (None, hop),
+    };
+    let begin = hop.len() - rest.len();
+    if let Some(user) = user {
+        check_user(user)?;
+    }
+    let (host, at, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, after)) => {
+            let port = match after.strip_prefix(':') {
+                Some(port) => Some(port),
+                None if after.is_empty() => None,
+                None => {
+                    return Err(Flaw {
+                        part: hop.len() - after.len()..hop.len(),
+                        why: "after the `]` comes `:port` or nothing".to_owned(),
+                    });
+                }
+            };
+            (host, begin + 1, port)
+        }
+        None if rest.parse::<Ipv6Addr>().is_ok() => (rest, begin, None),
+        None => match rest.split_once(':') {
+            Some((host, port)) => (host, begin, Some(port)),
+            None => (rest, begin, None),
+        },
+    };
+    check_host(host, true).map_err(|flaw| Flaw { part: at + flaw.part.start..at + flaw.part.end, why: flaw.why })?;
+    match port {
+        Some(port) if digits::<u16>(port).is_none_or(|port| port == 0) => {
+            Err(Flaw { part: hop.len() - port.len()..hop.len(), why: format!("{} is no port", quoted(port)) })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for good in ["a", "a6s01", "10.0.0.1", "node-1.example.net", "_x", "::1", "2001:db8::1", "001"] {
+            assert_eq!(check_host(good, false), Ok(()), "{good}");
+        }
+        assert_eq!(check_host("fe80::1%eth0", true), Ok(()));
+        for (bad, part, why) in [
+            ("", 0..0, "it is empty"),
+            ("-oProxyCommand=x", 0..1, "it begins with `-`"),
+            ("a b", 1..2, "a blank may not be in it"),
+            ("a\tb", 1..2, "a blank may not be in it"),
+            ("a\u{1b}b", 1..2, "`\\u{1b}` may not be in it"),
+            ("a;b", 1..2, "`;` may not be in it"),
+            ("a$b", 1..2, "`$` may not be in it"),
+            ("a/b", 1..2, "`/` may not be in it"),
+            ("né", 1..3, "`é` may not be in it"),
+            ("10.0.0.1:22", 8..11, "it has a `:` or `%` in it, and is no IPv6 address"),
+            ("fe80::1%eth0", 7..8, "`%` may not be in it"),
+        ] {
+            assert_eq!(check_host(bad, false), Err(Flaw { part, why: why.to_owned() }), "{bad:?}");
+        }
+        assert!(check_host(&"x".repeat(254), false).is_err());
+        assert!(check_host("a%b", true).is_err());
+    }
+
+    #[test]
+    fn jumps() {
+        for good in ["bastion", "none", "me@bastion:2222", "a,b@c,d:1", "[::1]:22", "u@[::1]", "::1", "CORP\\me@b"] {
+            assert_eq!(check_jump(good), Ok(()), "{good}");
+        }
+        for (bad, part, why) in [
+            ("", 0..0, "it is empty"),
+            ("a,,b", 2..2, "one of the bastions has no name"),
+            ("a,-b", 2..3, "it begins with `-`"),
+            ("a:0", 2..3, "`0` is no port"),
+            ("a,b:x", 4..5, "`x` is no port"),
+            ("a:70000", 2..7, "`70000` is no port"),
+            ("a b", 1..2, "a blank may not be in it"),
+            ("-x@b", 0..1, "it begins with `-`"),
+            ("a,u;@b", 3..4, "`;` may not be in it"),
+            ("@b", 0..0, "it is empty"),
+            ("[::1]x", 5..6, "after the `]` comes `:port` or nothing"),
+            ("[a;b]", 2..3, "`;` may not be in it"),
+        ] {
+            assert_eq!(check_jump(bad), Err(Flaw { part, why: why.to_owned() }), "{bad:?}");
+        }
+    }
+}

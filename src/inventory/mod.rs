@@ -1,0 +1,40 @@
+//! The cluster as the operator describes it: nodes, roles and groups, from a YAML file.
+//!
+//! What lives here: the validated [`Inventory`] ([`model`](self)), the reader that makes one from a file ([`load`],
+//! [`parse`]) and Contrail's roles, sockets and services as data ([`ROLE_ORDER`], [`built_in_roles`],
+//! [`roles_of_service`]). It may use `nodeset` and, of `event`, the word [`Via`](crate::event::Via). It reads files
+//! and nothing else: no network, no other process, and the process environment only through [`Environment`].
+//!
+//! What always holds:
+//! - An [`Inventory`] has been checked as a whole: every role of a node exists, every name is unique and safe in a
+//!   command line and at a terminal, every group holds nodes of the inventory.
+//! - What is wrong is told at once, with its place ([`InventoryError`]); of a file that is not well-formed YAML the
+//!   first fault.
+//! - No text leads to a panic, or takes memory or time out of proportion.
+//!
+//! Where to start reading: `model.rs` for what comes out; `load.rs` for the way there, which goes through `raw.rs`
+//! (YAML to a tree with places), `roles.rs`, `nodes.rs` with `settings.rs`, and `groups.rs`; `catalogue.rs` for the
+//! built-in roles. The format is described in `docs/inventory.md`.
+
+mod catalogue;
+mod environment;
+mod groups;
+mod hosts;
+mod load;
+mod model;
+mod nodes;
+mod problem;
+mod raw;
+mod roles;
+mod settings;
+mod socket;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use self::catalogue::{ROLE_ALIASES, ROLE_ORDER, built_in_role, built_in_roles, canonical_role, roles_of_service};
+pub use self::environment::Environment;
+pub use self::load::{load, parse};
+pub use self::model::{Cap, ControlAddress, Inventory, Node, Role, SshSettings, Supervisor};
+pub use self::problem::{InventoryError, Problem};

@@ -1,0 +1,241 @@
+//! The `nodes` and `defaults` of an inventory.
+//!
+//! Here lives [`read`], which writes the patterns out into nodes. It uses [`super::settings`] for the keys of a node
+//! and `nodeset` for the patterns. What always holds: names are unique and safe in a command line, no two nodes are
+//! the same machine, and there are at most [`MAX_NODES`]. Start reading at [`read`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::hosts::{Unexpandable, check_host, expand, is_pattern};
+use super::model::{Node, SshSettings};
+use super::problem::{Fault, quoted};
+use super::raw::Raw;
+use super::roles::Roles;
+use super::settings::{self, Settings};
+use super::values::{self, Field, Reader};
+use crate::nodeset::NodeSet;
+
+/// How many nodes an inventory may have.
+pub(super) const MAX_NODES: usize = 100_000;
+
+/// The port that counts where none is given.
+const SSH_PORT: u16 = 22;
+
+/// The nodes of an inventory.
+pub(super) struct Nodes {
+    pub(super) list: Vec<Arc<Node>>,
+    /// Whether every name could be read, so that a name that is not in the list is none.
+    pub(super) is_complete: bool,
+}
+
+/// Reads the `nodes`, with what `defaults` says put in where they say nothing.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    defaults: Option<Field<'_>>,
+    nodes: Option<Field<'_>>,
+    roles: &Roles,
+) -> Nodes {
+    let defaults = defaults.map(|field| settings::defaults(reader, field, roles)).unwrap_or_default();
+    let mut builder = Builder { defaults, ..Builder::default() };
+    let faults_before = reader.report.len();
+    let given = nodes.and_then(|field| {
+        let pairs = values::pairs(reader, field.key, field.value, "node")?;
+        if pairs.is_empty() && reader.report.len() == faults_before {
+            let fault = Fault::new(field.key.span.clone(), "the inventory has no nodes")
+                .help("such as `nodes: {node1: {roles: [analytics]}}`");
+            reader.fault(fault);
+        }
+        Some(pairs)
+    });
+    builder.is_broken |= given.is_none() || reader.report.len() > faults_before;
+    for field in given.unwrap_or_default() {
+        builder.entry(reader, field, roles);
+        if builder.nodes.len() > MAX_NODES {
+            let message = format!(
+                "with {} there are {} nodes: an inventory may have {MAX_NODES}",
+                quoted(field.name),
+                builder.nodes.len()
+            );
+            reader.fault(Fault::new(field.key.span.clone(), message));
+            builder.is_broken = true;
+            break;
+        }
+    }
+    let list = builder.nodes.into_iter().map(Arc::new).collect();
+    Nodes { list, is_complete: !builder.is_broken }
+}
+
+/// What two nodes may not share: address, port and way there.
+type Machine = (String, u16, Option<String>);
+
+#[derive(Default)]
+struct Builder<'r> {
+    defaults: Settings<'r>,
+    nodes: Vec<Node>,
+    /// Place of each entry's key.
+    keys: Vec<Range<usize>>,
+    /// Entry of each name.
+    names: HashMap<String, usize>,
+    /// Name, entry and place of each machine.
+    machines: HashMap<Machine, (String, usize, Range<usize>)>,
+    is_broken: bool,
+}
+
+impl<'r> Builder<'r> {
+    /// Reads one entry: a pattern, and what holds for all its nodes.
+    fn entry(&mut self, reader: &mut Reader<'_>, field: Field<'r>, roles: &Roles) {
+        let own = settings::of_node(reader, field, roles);
+        let Some(names) = names(reader, field.key) else {
+            self.is_broken = true;
+            return;
+        };
+        let addresses = match own.address.or(self.defaults.address) {
+            Some(address) => settings::addresses(reader, address, names.len(), field.key, own.address.is_some()),
+            None => Some(names.clone()),
+        };
+        let entry = self.keys.len();
+        self.keys.push(field.key.span.clone());
+        let names = self.new_names(reader, field.key, entry, names);
+        // A wrong address must not make its node unknown to groups.
+        let addresses = addresses.unwrap_or_else(|| vec![String::new(); names.len()]);
+        let place = own.address.map_or_else(|| field.key.span.clone(), |address| address.value.place());
+        let mut is_told = BTreeSet::new();
+        for (name, address) in names.into_iter().zip(addresses) {
+            let Some(name) = name else { continue };
+            let node = self.node(name, address, &own);
+            self.machine(reader, &node, entry, &place, &mut is_told);
+            self.nodes.push(node);
+        }
+    }
+
+    /// The names of an entry, without those that are there already; one fault for each entry that has some of them.
+    fn new_names(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &Raw,
+        entry: usize,
+        names: Vec<String>,
+    ) -> Vec<Option<String>> {
+        let mut twice: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        let mut kept = Vec::with_capacity(names.len());
+        for name in names {
+            if let Some(other) = self.names.get(&name) {
+                twice.entry(*other).or_default().push(name);
+                kept.push(None);
+            } else {
+                self.names.insert(name.clone(), entry);
+                kept.push(Some(name));
+            }
+        }
+        for (other, names) in twice {
+            let message = match names.as_slice() {
+                [name] => format!("the node {} is given twice", quoted(name)),
+                _ => format!("the nodes {} are given twice", quoted(&NodeSet::from_names(&names).to_string())),
+            };
+            let fault = Fault::new(key.span.clone(), message);
+            let before = self.keys.get(other).filter(|_| other != entry).cloned();
+            reader.fault(match before {
+                Some(before) => fault.label("again").related(before, "first here"),
+                None => fault.label("twice in this pattern"),
+            });
+        }
+        kept
+    }
+
+    fn node(&self, name: String, address: String, own: &Settings<'_>) -> Node {
+        let defaults = &self.defaults;
+        Node {
+            name,
+            address,
+            roles: own.roles.as_ref().or(defaults.roles.as_ref()).cloned().unwrap_or_default(),
+            ssh: SshSettings {
+                port: own.port.or(defaults.port),
+                user: own.user.as_ref().or(defaults.user.as_ref()).cloned(),
+                identities: own.identities.as_ref().or(defaults.identities.as_ref()).cloned().unwrap_or_default(),
+                jump: own.jump.as_ref().or(defaults.jump.as_ref()).cloned(),
+                connect_timeout: own.connect_timeout.or(defaults.connect_timeout),
+            },
+            sudo: own.sudo.or(defaults.sudo).unwrap_or(false),
+            via: own.via.or(defaults.via).flatten(),
+            timeout: own.timeout.or(defaults.timeout),
+            maintenance: own.maintenance.clone(),
+        }
+    }
+
+    /// Two names for one machine: it would be worked on twice at once.
+    fn machine(
+        &mut self,
+        reader: &mut Reader<'_>,
+        node: &Node,
+        entry: usize,
+        place: &Range<usize>,
+        is_told: &mut BTreeSet<usize>,
+    ) {
+        if node.address.is_empty() {
+            return;
+        }
+        let port = node.ssh.port.unwrap_or(SSH_PORT);
+        let machine = (node.address.to_ascii_lowercase(), port, node.ssh.jump.clone());
+        let Some((other, other_entry, other_place)) = self.machines.get(&machine) else {
+            self.machines.insert(machine, (node.name.clone(), entry, place.clone()));
+            return;
+        };
+        if !is_told.insert(*other_entry) {
+            return;
+        }
+        let message = format!(
+            "{} and {} are one machine: both have the address {} and the port {port}",
+            quoted(other),
+            quoted(&node.name),
+            quoted(&node.address),
+        );
+        let fault = Fault::new(place.clone(), message)
+            .help("each node is a machine of its own, with its own `address` or `port`");
+        let fault = if other_place == place {
+            fault
+        } else {
+            fault.related(other_place.clone(), format!("the address of {}", quoted(other)))
+        };
+        reader.fault(fault);
+    }
+}
+
+/// The names that a key stands for, in the order of the pattern.
+fn names(reader: &mut Reader<'_>, key: &Raw) -> Option<Vec<String>> {
+    let said = key.as_text()?;
+    let is_pattern = is_pattern(said);
+    let names = match expand(said, MAX_NODES) {
+        Ok(names) => names,
+        Err(Unexpandable::Pattern(error)) => {
+            let fault = Fault::new(key.part(error.span()), error.message()).help_if(error.hint().map(str::to_owned));
+            reader.fault(fault);
+            return None;
+        }
+        Err(Unexpandable::TooMany(count)) => {
+            let message = format!("{} is {count} nodes: an inventory may have {MAX_NODES}", quoted(said));
+            reader.fault(Fault::new(key.span.clone(), message));
+            return None;
+        }
+    };
+    for name in &names {
+        if let Err(flaw) = check_host(name, false) {
+            let fault = if is_pattern {
+                let message = format!("{} cannot be the name of a node: {}", quoted(name), flaw.why);
+                Fault::new(key.span.clone(), message)
+            } else {
+                flaw.fault(key, "node", name)
+            };
+            let is_expression = said.contains(['@', '!', '&', '^', '*', '?']);
+            let fault = if is_expression {
+                fault.help("a node's key is names and ranges only, such as `node[01-40]`")
+            } else {
+                fault
+            };
+            reader.fault(fault);
+            return None;
+        }
+    }
+    Some(names)
+}

@@ -1,0 +1,282 @@
+//! Everything that is wrong with an inventory, and how it is gathered.
+//!
+//! Here live [`InventoryError`] and [`Problem`], which callers see, and [`Report`], in which the other files of this
+//! room collect faults as they go on reading. It uses nothing of ours. What always holds: a problem's span lies
+//! within the text, on character boundaries; problems are in the order of the file, and none is there twice.
+//! Start reading at [`Problem`].
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// How many problems of one file are told.
+const MAX_PROBLEMS: usize = 1000;
+
+/// How many names are compared with misspelt ones, in one file.
+const MAX_COMPARISONS: usize = 2_000_000;
+
+/// An inventory that cannot be used, with every fault that was found in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InventoryError {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text, into which the spans of `problems` point. Empty where the file could not be read.
+    pub text: String,
+    /// What is wrong, in the order of the file. Never empty.
+    pub problems: Vec<Problem>,
+}
+
+/// One fault of an inventory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The bytes of the text that are at fault.
+    pub span: Range<usize>,
+    /// Line of the span's start, from 1; 0 where the problem is of the file as a whole.
+    pub line: usize,
+    /// Character in the line, from 1; 0 where the problem is of the file as a whole.
+    pub column: usize,
+    /// What is wrong, and what was expected.
+    pub message: String,
+    /// A few words for the caret.
+    pub label: Option<String>,
+    /// How to mend it, such as ``did you mean `analytics`?``.
+    pub help: Option<String>,
+    /// Another place that has to do with it, and a few words for that.
+    pub related: Option<(Range<usize>, String)>,
+}
+
+impl InventoryError {
+    /// An error of the file as a whole, such as one that is not there.
+    pub(super) fn of_file(path: &Path, message: impl Into<String>, help: Option<&str>) -> Self {
+        let problem = Problem {
+            span: 0..0,
+            line: 0,
+            column: 0,
+            message: message.into(),
+            label: None,
+            help: help.map(str::to_owned),
+            related: None,
+        };
+        Self { path: path.to_owned(), text: String::new(), problems: vec![problem] }
+    }
+}
+
+impl Problem {
+    /// Whether it has a place in the text; if not, it is of the file as a whole.
+    #[must_use]
+    pub const fn has_place(&self) -> bool {
+        self.line > 0
+    }
+}
+
+impl fmt::Display for InventoryError {
+    /// A line for each problem: `PATH:LINE:COLUMN: MESSAGE (HELP)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{}:", self.path.display())?;
+            if problem.has_place() {
+                write!(f, "{}:{}:", problem.line, problem.column)?;
+            }
+            write!(f, " {}", problem.message)?;
+            if let Some(help) = &problem.help {
+                write!(f, " ({help})")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for InventoryError {}
+
+/// A problem whose line and column have not been worked out yet.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    span: Range<usize>,
+    message: String,
+    label: Option<String>,
+    help: Option<String>,
+    related: Option<(Range<usize>, String)>,
+}
+
+impl Fault {
+    pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span, message: message.into(), label: None, help: None, related: None }
+    }
+
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(super) fn help_if(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
+    }
+
+    pub(super) fn related(mut self, span: Range<usize>, words: impl Into<String>) -> Self {
+        self.related = Some((span, words.into()));
+        self
+    }
+}
+
+/// The faults found so far.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    faults: Vec<Fault>,
+    untold: usize,
+    comparisons: usize,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, fault: Fault) {
+        // A mapping that several nodes share by an anchor is read once for each: its faults are told once.
+        let is_known = (self.faults.iter()).any(|known| known.span == fault.span && known.message == fault.message);
+        if is_known {
+            return;
+        }
+        if self.faults.len() < MAX_PROBLEMS {
+            self.faults.push(fault);
+        } else {
+            self.untold += 1;
+        }
+    }
+
+    /// How many were found.
+    pub(super) fn len(&self) -> usize {
+        self.faults.len() + self.untold
+    }
+
+    /// Whether no more are told. Then the trouble of describing one can be spared: [`Self::add_untold`].
+    pub(super) fn is_full(&self) -> bool {
+        self.faults.len() >= MAX_PROBLEMS
+    }
+
+    /// Counts a fault that is not described.
+    pub(super) fn add_untold(&mut self) {
+        self.untold += 1;
+    }
+
+    /// The candidate that was most likely meant by `word`, if one is near enough, and if there is time to look:
+    /// of `count` candidates in a file that is wrong everywhere, not every one can be compared with every word.
+    pub(super) fn nearest<'c>(&mut self, word: &str, count: usize, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+        self.comparisons = self.comparisons.saturating_add(count);
+        if self.comparisons > MAX_COMPARISONS { None } else { nearest(word, candidates) }
+    }
+
+    /// The error that says it all.
+    pub(super) fn into_error(mut self, path: &Path, text: &str) -> InventoryError {
+        self.faults.sort_by_key(|fault| fault.span.start);
+        if self.untold > 0 {
+            let end = text.len();
+            let message = format!("{} more problems are not shown", self.untold);
+            self.faults.push(Fault::new(end..end, message).help("mend the first ones first"));
+        }
+        let mut places = Places { text, line: 1, line_start: 0, at: 0 };
+        let problems = (self.faults.into_iter())
+            .map(|fault| {
+                let span = within(text, fault.span);
+                let (line, column) = places.of(span.start);
+                Problem {
+                    span,
+                    line,
+                    column,
+                    message: fault.message,
+                    label: fault.label,
+                    help: fault.help,
+                    related: fault.related.map(|(span, words)| (within(text, span), words)),
+                }
+            })
+            .collect();
+        InventoryError { path: path.to_owned(), text: text.to_owned(), problems }
+    }
+}
+
+/// Line and column of rising offsets, in one walk through the text.
+struct Places<'t> {
+    text: &'t str,
+    line: usize,
+    line_start: usize,
+    at: usize,
+}
+
+impl Places<'_> {
+    fn of(&mut self, offset: usize) -> (usize, usize) {
+        for (index, _) in self.text.get(self.at..offset).unwrap_or_default().match_indices('\n') {
+            self.line += 1;
+            self.line_start = self.at + index + 1;
+        }
+        self.at = offset.max(self.at);
+        let before = self.text.get(self.line_start..offset).unwrap_or_default();
+        (self.line, before.chars().count() + 1)
+    }
+}
+
+/// The span, moved onto character boundaries within the text.
+fn within(text: &str, span: Range<usize>) -> Range<usize> {
+    let mut start = span.start.min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = span.end.clamp(start, text.len());
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    start..end
+}
+
+/// Text from the file, in back quotes, cut and with its control characters made visible.
+pub(super) fn quoted(text: &str) -> String {
+    const LIMIT: usize = 60;
+    let mut out = String::from("`");
+    for c in text.chars().take(LIMIT) {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    if text.chars().nth(LIMIT).is_some() {
+        out.push('…');
+    }
+    out.push('`');
+    out
+}
+
+/// The candidate that was most likely meant by `word`, if one is near enough.
+fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Names are short. What is longer is no misspelling, and must not cost time.
+    const LONGEST: usize = 100;
+    if word.len() > LONGEST {
+        return None;
+    }
+    let lower = word.to_lowercase();
+    let most = (word.chars().count() + 1) / 3;
+    (candidates.into_iter())
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= most)
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= most && *distance < candidate.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// ``did you mean `analytics`?``
+pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(word, candidates).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// Names with commas between, the first dozen of them.
+pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const LIMIT: usize = 12;
+    let mut names = names.into_iter();
+    let shown: Vec<&str> = names.by_ref().take(LIMIT).collect();
+    let more = if names.next().is_some() { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}

@@ -1,0 +1,284 @@
+//! YAML as a tree of values that know their places.
+//!
+//! Here live [`Raw`] and [`read`], which makes one from text; it is the only file that names the YAML library.
+//! Mappings are lists of pairs, so that a key given twice is seen with both places. It uses [`super::problem`].
+//! What always holds: the tree is bounded in depth and in size, whatever anchors the text plays with, and `<<` is
+//! expanded. Start reading at [`Raw`].
+
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
+use serde_saphyr::{NonFiniteFloatPolicy, Options, Spanned};
+
+use super::problem::{Fault, Report};
+use super::syntax::syntax_fault;
+
+/// Mappings and lists in one another. The format needs five.
+const MAX_DEPTH: usize = 24;
+/// Scalars, mappings and lists, those that anchors repeat included.
+const MAX_NODES: usize = 1_000_000;
+/// What anchors may repeat of them, in the words of the parser: a scalar is one, a mapping or list two.
+const MAX_REPEATED: usize = 500_000;
+
+/// A value and its place.
+#[derive(Debug, Clone)]
+pub(super) struct Raw {
+    /// The bytes it was read from. Of a mapping or list only the first byte, or nothing.
+    pub(super) span: Range<usize>,
+    /// Where in the text `value`'s characters begin, if they stand there as they are.
+    content: Option<usize>,
+    pub(super) value: Value,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as written.
+    Number(String),
+    Text(String),
+    List(Vec<Raw>),
+    /// Keys may be there twice.
+    Map(Vec<(Raw, Raw)>),
+}
+
+impl Raw {
+    /// The place of a part of the scalar's text; of all of it where the text does not stand there as it is.
+    pub(super) fn part(&self, part: Range<usize>) -> Range<usize> {
+        match self.content {
+            Some(start) => {
+                let end = (start + part.end).min(self.span.end);
+                (start + part.start).min(end)..end
+            }
+            None => self.span.clone(),
+        }
+    }
+
+    /// Place of a value for a caret: that of its first key or item where it has no characters of its own.
+    pub(super) fn place(&self) -> Range<usize> {
+        if !self.span.is_empty() {
+            return self.span.clone();
+        }
+        match &self.value {
+            Value::List(items) => items.first().map(Self::place),
+            Value::Map(pairs) => pairs.first().map(|(key, _)| key.place()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => None,
+        }
+        .unwrap_or_else(|| self.span.clone())
+    }
+
+    /// A scalar's text, whatever YAML takes it for; none for `~`, nothing, lists and mappings.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) | Value::Number(text) => Some(text),
+            Value::Bool(true) => Some("true"),
+            Value::Bool(false) => Some("false"),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// What kind of value it is, for messages.
+    pub(super) fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Null => "nothing",
+            Value::Bool(_) => "true or false",
+            Value::Number(_) => "a number",
+            Value::Text(_) => "text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// Reads one YAML document.
+///
+/// None if it is not well-formed, and then `report` says why: only the first fault of the syntax can be told.
+/// A byte order mark must have been taken off the text.
+pub(super) fn read(text: &str, report: &mut Report) -> Option<Raw> {
+    match serde_saphyr::from_str_with_options::<Spanned<Any>>(text, options()) {
+        Ok(tree) => Some(raw(text, tree, report)),
+        Err(error) => {
+            report.add(syntax_fault(text, &error));
+            None
+        }
+    }
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
+            max_nodes: MAX_NODES,
+            max_events: 2 * MAX_NODES,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPEATED },
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        merge_keys: MergeKeyPolicy::AsOrdinary,
+        strict_booleans: true,
+        reject_unsupported_tags: true,
+        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        with_snippet: false,
+    }
+}
+
+/// What the YAML library gives, before its places are turned into ours.
+enum Any {
+    Null,
+    Bool(bool),
+    Number,
+    Text(String),
+    List(Vec<Spanned<Any>>),
+    Map(Vec<(Spanned<Any>, Spanned<Any>)>),
+}
+
+impl<'de> Deserialize<'de> for Any {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor)
+    }
+}
+
+struct AnyVisitor;
+
+impl<'de> Visitor<'de> for AnyVisitor {
+    type Value = Any;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Any, E> {
+        Ok(Any::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Any, E> {
+        Ok(Any::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Any, E> {
+        Ok(Any::Bool(value))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Any, E> {
+        Ok(Any::Number)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Any, E> {
+        Ok(Any::Number)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Any, E> {
+        Ok(Any::Number)
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Any, E> {
+        Ok(Any::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Any, E> {
+        Ok(Any::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Any, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Any::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Any, A::Error> {
+        let mut map = Vec::new();
+        while let Some(pair) = entries.next_entry()? {
+            map.push(pair);
+        }
+        Ok(Any::Map(map))
+    }
+}
+
+fn raw(text: &str, node: Spanned<Any>, report: &mut Report) -> Raw {
+    let span = bytes(text, &node.defined);
+    let source = text.get(span.clone()).unwrap_or_default();
+    let mut content = None;
+    let value = match node.value {
+        Any::Null => Value::Null,
+        Any::Bool(value) => Value::Bool(value),
+        // A plain number stands in the text as it is: `001` must stay `001`.
+        Any::Number => {
+            content = Some(span.start);
+            Value::Number(source.to_owned())
+        }
+        Any::Text(value) => {
+            let inner = source.get(1..source.len().saturating_sub(1));
+            if source == value {
+                content = Some(span.start);
+            } else if inner == Some(value.as_str()) {
+                content = Some(span.start + 1);
+            }
+            Value::Text(value)
+        }
+        Any::List(items) => Value::List(items.into_iter().map(|item| raw(text, item, report)).collect()),
+        Any::Map(pairs) => Value::Map(merged(text, pairs, report)),
+    };
+    Raw { span, content, value }
+}
+
+/// The pairs of a mapping, with `<<` replaced by what it stands for: keys of the mapping itself come first and win,
+/// then earlier sources win over later ones.
+fn merged(text: &str, pairs: Vec<(Spanned<Any>, Spanned<Any>)>, report: &mut Report) -> Vec<(Raw, Raw)> {
+    let mut own = Vec::with_capacity(pairs.len());
+    let mut sources = Vec::new();
+    for (key, value) in pairs {
+        let (key, value) = (raw(text, key, report), raw(text, value, report));
+        if text.get(key.span.clone()) != Some("<<") {
+            own.push((key, value));
+            continue;
+        }
+        let given = match value.value {
+            Value::List(items) => items,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => vec![value],
+        };
+        for source in given {
+            match source.value {
+                Value::Map(pairs) => sources.extend(pairs),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
+                    let message = format!("`<<` takes a mapping or a list of mappings, not {}", source.kind());
+                    let place = if source.span.is_empty() { key.span.clone() } else { source.span.clone() };
+                    report.add(Fault::new(place, message).help("write `<<: *name`, with `&name` at that mapping"));
+                }
+            }
+        }
+    }
+    if !sources.is_empty() {
+        let mut known: HashSet<String> = own.iter().filter_map(|(key, _)| key.as_text()).map(str::to_owned).collect();
+        sources.retain(|(key, _)| key.as_text().is_none_or(|key| known.insert(key.to_owned())));
+        own.append(&mut sources);
+    }
+    own
+}
+
+/// The bytes of a place that the YAML library names.
+pub(super) fn bytes(text: &str, location: &serde_saphyr::Location) -> Range<usize> {
+    let span = location.span();
+    let to_usize = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    if let (Some(offset), Some(len)) = (span.byte_offset(), span.byte_len()) {
+        let start = to_usize(offset);
+        return start..start.saturating_add(to_usize(len));
+    }
+    if span == serde_saphyr::Span::UNKNOWN {
+        return 0..0;
+    }
+    // Errors of the scanner know only characters.
+    let mut indices = text.char_indices().map(|(index, _)| index).chain([text.len()]);
+    let start = indices.nth(to_usize(span.offset())).unwrap_or(text.len());
+    let end = match to_usize(span.len()) {
+        0 => start,
+        len => indices.nth(len - 1).unwrap_or(text.len()),
+    };
+    start..end
+}

@@ -1,0 +1,384 @@
+//! The `roles` of an inventory: the built-in ones, changed, and the file's own.
+//!
+//! Here lives [`read`]. It uses [`super::catalogue`], [`super::values`] and [`super::socket`]. What always holds: every
+//! role that the file names is in the result, even one that is wrong, so that nodes which refer to it are not blamed.
+//! Start reading at [`read`].
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::catalogue::{ROLE_ORDER, built_in_role, built_in_roles, canonical_role};
+use super::model::{Cap, ControlAddress, Role, Supervisor};
+use super::problem::{Fault, did_you_mean, quoted};
+use super::raw::Value;
+use super::socket::control_address;
+use super::values::{self, Field, Reader};
+
+/// Keys of the short form, which describes a single instance.
+const SHORT: [&str; 5] = ["supervisor", "socket", "services", "username", "password_file"];
+/// Keys of a role.
+const KEYS: [&str; 10] = [
+    "supervisor",
+    "socket",
+    "services",
+    "username",
+    "password_file",
+    "supervisors",
+    "init_services",
+    "max_unavailable",
+    "introspect",
+    "extends",
+];
+/// Keys of an entry of `supervisors`.
+const INSTANCE_KEYS: [&str; 5] = ["name", "socket", "services", "username", "password_file"];
+
+const SYNONYMS: [(&str, &str); 10] = [
+    ("supervisord", "supervisor"),
+    ("instance", "supervisor"),
+    ("sock", "socket"),
+    ("url", "socket"),
+    ("serverurl", "socket"),
+    ("programs", "services"),
+    ("program", "services"),
+    ("user", "username"),
+    ("cap", "max_unavailable"),
+    ("inherits", "extends"),
+];
+const INSTANCE_SYNONYMS: [(&str, &str); 7] = [
+    ("supervisor", "name"),
+    ("sock", "socket"),
+    ("url", "socket"),
+    ("serverurl", "socket"),
+    ("programs", "services"),
+    ("user", "username"),
+    ("password", "password_file"),
+];
+
+/// The roles of an inventory.
+pub(super) struct Roles {
+    /// All of them, by canonical name.
+    pub(super) all: BTreeMap<String, Arc<Role>>,
+    /// Where the file gives them: the name as written, and its place.
+    pub(super) keys: BTreeMap<String, (String, Range<usize>)>,
+}
+
+/// Reads the `roles`, if there are any, onto the built-in ones.
+pub(super) fn read(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Roles {
+    let all = built_in_roles().into_iter().map(|(name, role)| (name, Arc::new(role))).collect();
+    let mut roles = Roles { all, keys: BTreeMap::new() };
+    let given = field.and_then(|field| values::pairs(reader, field.key, field.value, "role"));
+    for field in given.unwrap_or_default() {
+        if let Err(flaw) = values::check_name(field.name, "._-") {
+            reader.fault(flaw.fault(field.key, "role", field.name));
+            continue;
+        }
+        let name = canonical_role(field.name);
+        match roles.keys.entry(name.to_owned()) {
+            Entry::Occupied(before) => {
+                let (said, place) = before.get();
+                let message = format!("{} is another name of {}, which is given too", quoted(field.name), quoted(said));
+                let fault =
+                    Fault::new(field.key.span.clone(), message).label("again").related(place.clone(), "first here");
+                reader.fault(fault);
+                continue;
+            }
+            Entry::Vacant(entry) => entry.insert((field.name.to_owned(), field.key.span.clone())),
+        };
+        let role = role(reader, name, field);
+        roles.all.insert(name.to_owned(), Arc::new(role));
+    }
+    roles
+}
+
+fn role(reader: &mut Reader<'_>, name: &str, field: Field<'_>) -> Role {
+    let faults_before = reader.report.len();
+    let fields = values::fields(reader, field.key, field.value, "a role", &KEYS, &SYNONYMS).unwrap_or_default();
+    let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
+    let mut role = base(reader, name, find("extends"));
+
+    let short: Vec<Field<'_>> = fields.iter().copied().filter(|field| SHORT.contains(&field.name)).collect();
+    match (find("supervisors"), short.first()) {
+        (Some(long), Some(short)) => {
+            let message = format!("`supervisors` and {} exclude each other", quoted(short.name));
+            let fault = Fault::new(long.key.span.clone(), message)
+                .related(short.key.span.clone(), "for a single instance")
+                .help("put everything into the list: `supervisors: [{name: …, socket: …}]`");
+            reader.fault(fault);
+        }
+        (Some(long), None) => role.supervisors = instances(reader, &role, long),
+        (None, Some(_)) => main_instance(reader, &mut role, &short),
+        (None, None) => {}
+    }
+    if let Some(field) = find("init_services") {
+        role.init_services = services(reader, field);
+    }
+    if let Some(field) = find("max_unavailable")
+        && let Some(cap) = cap(reader, field)
+    {
+        role.max_unavailable = cap;
+    }
+    if let Some(field) = find("introspect") {
+        role.introspect = introspect(reader, field);
+    }
+    // What is missing is told only of a role that is right otherwise.
+    if reader.report.len() == faults_before {
+        check_whole(reader, field, &role);
+    }
+    role
+}
+
+/// What the file's keys are put onto.
+fn base(reader: &mut Reader<'_>, name: &str, extends: Option<Field<'_>>) -> Role {
+    let own = built_in_role(name);
+    let Some(field) = extends else {
+        return own.unwrap_or_else(|| empty(name));
+    };
+    if own.is_some() {
+        let message = format!("{} is built in: it extends no other role", quoted(name));
+        reader.fault(Fault::new(field.key.span.clone(), message).help("give the role a name of its own"));
+    }
+    let Some(said) = values::text(reader, field, "the name of a built-in role") else {
+        return own.unwrap_or_else(|| empty(name));
+    };
+    match built_in_role(canonical_role(said)) {
+        Some(role) => Role { name: name.to_owned(), ..role },
+        None => {
+            let fault = Fault::new(field.value.place(), format!("no built-in role {}", quoted(said)))
+                .help(format!("the built-in roles are {}", ROLE_ORDER.join(", ")))
+                .help_if(did_you_mean(said, ROLE_ORDER));
+            reader.fault(fault);
+            own.unwrap_or_else(|| empty(name))
+        }
+    }
+}
+
+fn empty(name: &str) -> Role {
+    Role {
+        name: name.to_owned(),
+        supervisors: Vec::new(),
+        init_services: Vec::new(),
+        max_unavailable: None,
+        introspect: BTreeMap::new(),
+    }
+}
+
+fn new_instance(name: String) -> Supervisor {
+    Supervisor {
+        name,
+        addresses: Vec::new(),
+        services: Vec::new(),
+        cascades: Vec::new(),
+        optional: false,
+        config_file: None,
+        username: None,
+        password_file: None,
+    }
+}
+
+/// The short form: changes the role's first instance, or makes its only one.
+fn main_instance(reader: &mut Reader<'_>, role: &mut Role, fields: &[Field<'_>]) {
+    if role.supervisors.is_empty() {
+        role.supervisors.push(new_instance(format!("supervisor-{}", role.name)));
+    }
+    let Some(instance) = role.supervisors.first_mut() else { return };
+    if let Some(field) = fields.iter().find(|field| field.name == "supervisor")
+        && let Some(name) = values::name(reader, *field, "supervisord instance")
+        && name != instance.name
+    {
+        instance.name = name;
+        // Another instance has another file, which nobody has named.
+        instance.config_file = None;
+    }
+    change(reader, instance, fields);
+    if let Some(twice) = repeated(&role.supervisors) {
+        let place = fields.iter().find(|field| field.name == "supervisor").map(|field| field.value.place());
+        if let Some(place) = place {
+            let message = format!("the role has another instance {}", quoted(&twice));
+            reader.fault(Fault::new(place, message).help("`supervisors` lists all of a role's instances"));
+        }
+    }
+}
+
+fn repeated(instances: &[Supervisor]) -> Option<String> {
+    let (first, others) = instances.split_first()?;
+    others.iter().find(|other| other.name == first.name).map(|other| other.name.clone())
+}
+
+/// The list of `supervisors`. An entry that is named like one of the role's built-in instances starts as that.
+fn instances(reader: &mut Reader<'_>, role: &Role, field: Field<'_>) -> Vec<Supervisor> {
+    let items: Vec<_> = match &field.value.value {
+        Value::List(items) => items.iter().collect(),
+        Value::Map(_) => vec![field.value],
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {
+            values::wrong_value(reader, field, "a list of `{name: …, socket: …}`");
+            return Vec::new();
+        }
+    };
+    let mut instances: Vec<Supervisor> = Vec::new();
+    let mut places: HashMap<String, Range<usize>> = HashMap::new();
+    for value in items {
+        let faults_before = reader.report.len();
+        let Some(fields) =
+            values::fields(reader, field.key, value, "a supervisord", &INSTANCE_KEYS, &INSTANCE_SYNONYMS)
+        else {
+            continue;
+        };
+        let Some(name_field) = fields.iter().find(|field| field.name == "name") else {
+            let place = if value.place().is_empty() { field.key.span.clone() } else { value.place() };
+            reader.fault(
+                Fault::new(place, "a supervisord has no `name`")
+                    .help("the name of its init service, such as supervisor-billing"),
+            );
+            continue;
+        };
+        let Some(name) = values::name(reader, *name_field, "supervisord instance") else { continue };
+        let place = name_field.value.place();
+        if let Some(before) = places.get(&name) {
+            let message = format!("the supervisord {} is given twice", quoted(&name));
+            reader.fault(Fault::new(place, message).label("again").related(before.clone(), "first here"));
+            continue;
+        }
+        places.insert(name.clone(), place.clone());
+        let built_in = role.supervisors.iter().find(|own| own.name == name).cloned();
+        let mut instance = built_in.unwrap_or_else(|| new_instance(name));
+        change(reader, &mut instance, &fields);
+        if instance.addresses.is_empty() && reader.report.len() == faults_before {
+            let message = format!("the supervisord {} has no `socket`", quoted(&instance.name));
+            reader.fault(Fault::new(place, message).help("such as `socket: /var/run/supervisord.sock`"));
+        }
+        instances.push(instance);
+    }
+    if matches!(&field.value.value, Value::List(items) if items.is_empty()) {
+        reader.fault(
+            Fault::new(field.value.place(), "`supervisors` is empty")
+                .help("a role of init services only leaves it out"),
+        );
+    }
+    instances
+}
+
+/// Puts the keys that both forms share onto an instance.
+fn change(reader: &mut Reader<'_>, instance: &mut Supervisor, fields: &[Field<'_>]) {
+    let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
+    if let Some(field) = find("socket") {
+        instance.addresses = addresses(reader, field);
+    }
+    if let Some(field) = find("services") {
+        instance.services = services(reader, field);
+        instance.cascades.retain(|name| instance.services.contains(name));
+    }
+    let (username, password_file) = (find("username"), find("password_file"));
+    if let Some(field) = username {
+        instance.username = values::text(reader, field, "a user name").map(str::to_owned);
+    }
+    if let Some(field) = password_file {
+        instance.password_file = values::path(reader, field);
+    }
+    let alone = match (username, password_file) {
+        (Some(field), None) if instance.password_file.is_none() => Some((field, "password_file")),
+        (None, Some(field)) if instance.username.is_none() => Some((field, "username")),
+        _ => None,
+    };
+    if let Some((field, other)) = alone {
+        let message = format!("{} needs `{other}` beside it", quoted(field.name));
+        reader.fault(Fault::new(field.key.span.clone(), message).help("supervisord asks for both or for neither"));
+    }
+}
+
+fn addresses(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<ControlAddress> {
+    const EXPECTED: &str = "a socket's path, or http://localhost:PORT";
+    let mut addresses = Vec::new();
+    let items = values::texts(reader, field, EXPECTED);
+    if items.as_ref().is_some_and(Vec::is_empty) && matches!(&field.value.value, Value::List(items) if items.is_empty())
+    {
+        reader.fault(Fault::new(field.value.place(), format!("`socket` is an empty list: expected {EXPECTED}")));
+    }
+    let mut known = HashSet::new();
+    for item in items.unwrap_or_default() {
+        let said = item.value.as_text().unwrap_or_default();
+        match control_address(said.trim()) {
+            Ok(address) if known.insert(address.clone()) => addresses.push(address),
+            Ok(_) => {}
+            Err((message, help)) => {
+                let message = format!("{} {message}", quoted(said));
+                reader.fault(Fault::new(item.value.place(), message).help(help));
+            }
+        }
+    }
+    addresses
+}
+
+fn services(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
+    for item in values::texts(reader, field, "the name of a service").unwrap_or_default() {
+        if let Some(name) = values::name(reader, item, "service")
+            && known.insert(name.clone())
+        {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn cap(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Option<Cap>> {
+    const EXPECTED: &str = "a number of nodes, a percentage such as 25%, or none";
+    let said = field.value.as_text().unwrap_or_default().trim();
+    if said == "none" {
+        return Some(None);
+    }
+    let cap = match said.strip_suffix('%') {
+        Some(percent) => values::digits(percent.trim_end()).filter(|percent| *percent <= 100).map(Cap::Percent),
+        None => values::digits(said).map(Cap::Nodes),
+    };
+    match cap {
+        Some(Cap::Nodes(0) | Cap::Percent(0)) => {
+            let fault =
+                Fault::new(field.value.place(), "with a `max_unavailable` of 0 nothing could ever be restarted")
+                    .label(format!("expected {EXPECTED}"));
+            reader.fault(fault);
+            None
+        }
+        Some(cap) => Some(Some(cap)),
+        None => {
+            values::wrong_value(reader, field, EXPECTED);
+            None
+        }
+    }
+}
+
+fn introspect(reader: &mut Reader<'_>, field: Field<'_>) -> BTreeMap<String, u16> {
+    let mut ports = BTreeMap::new();
+    for field in values::pairs(reader, field.key, field.value, "service").unwrap_or_default() {
+        if let Err(flaw) = values::check_name(field.name, "._-:@") {
+            reader.fault(flaw.fault(field.key, "service", field.name));
+        } else if let Some(port) = values::port(reader, field) {
+            ports.insert(field.name.to_owned(), port);
+        }
+    }
+    ports
+}
+
+/// A role must have something to act on, and know where it listens.
+fn check_whole(reader: &mut Reader<'_>, field: Field<'_>, role: &Role) {
+    let name = quoted(field.name);
+    if role.supervisors.is_empty() && role.init_services.is_empty() {
+        let fault = Fault::new(
+            field.key.span.clone(),
+            format!("the role {name} has neither a supervisord nor an init service"),
+        )
+        .help(format!("such as `{}: {{socket: /var/run/supervisord.sock}}`", field.name))
+        .help_if(did_you_mean(field.name, ROLE_ORDER));
+        reader.fault(fault);
+    }
+    for instance in role.supervisors.iter().filter(|instance| instance.addresses.is_empty()) {
+        let fault = Fault::new(
+            field.key.span.clone(),
+            format!("the role {name} does not say where {} listens", quoted(&instance.name)),
+        )
+        .help("add its `socket`, such as `socket: /var/run/supervisord.sock`");
+        reader.fault(fault);
+    }
+}

@@ -1,0 +1,278 @@
+//! The keys of a node, which are those of `defaults` too.
+//!
+//! Here live [`Settings`], which may be empty in every part, and the functions that read them. It uses
+//! [`super::values`] and [`super::hosts`]. What always holds: what the file does not say is `None`, so that defaults
+//! can be put in. Start reading at [`of_node`].
+
+use std::collections::HashSet;
+use std::net::Ipv6Addr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::catalogue::{ROLE_ALIASES, canonical_role};
+use super::hosts::{Unexpandable, check_host, check_jump, expand, is_pattern};
+use super::problem::{Fault, listed, quoted};
+use super::raw::{Raw, Value};
+use super::roles::Roles;
+use super::values::{self, Field, Reader};
+use crate::event::Via;
+
+/// Keys of a node. `defaults` has all but the last.
+const KEYS: [&str; 11] = [
+    "roles",
+    "address",
+    "port",
+    "user",
+    "identity",
+    "jump",
+    "sudo",
+    "via",
+    "connect_timeout",
+    "timeout",
+    "maintenance",
+];
+
+/// Keys of Ansible, ssh_config and others.
+const SYNONYMS: [(&str, &str); 24] = [
+    ("role", "roles"),
+    ("host", "address"),
+    ("hostname", "address"),
+    ("ip", "address"),
+    ("addr", "address"),
+    ("ansible_host", "address"),
+    ("HostName", "address"),
+    ("ansible_port", "port"),
+    ("ssh_port", "port"),
+    ("username", "user"),
+    ("login", "user"),
+    ("remote_user", "user"),
+    ("ansible_user", "user"),
+    ("identities", "identity"),
+    ("identity_file", "identity"),
+    ("IdentityFile", "identity"),
+    ("key", "identity"),
+    ("ssh_key", "identity"),
+    ("proxy_jump", "jump"),
+    ("ProxyJump", "jump"),
+    ("bastion", "jump"),
+    ("become", "sudo"),
+    ("ansible_become", "sudo"),
+    ("ConnectTimeout", "connect_timeout"),
+];
+
+/// What the file says of a node, or of all of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Settings<'r> {
+    pub(super) roles: Option<Vec<String>>,
+    /// As written: how many it stands for is looked at where the names are known.
+    pub(super) address: Option<Field<'r>>,
+    pub(super) port: Option<u16>,
+    pub(super) user: Option<String>,
+    pub(super) identities: Option<Vec<PathBuf>>,
+    pub(super) jump: Option<String>,
+    pub(super) sudo: Option<bool>,
+    /// `auto` is `Some(None)`.
+    pub(super) via: Option<Option<Via>>,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) maintenance: Option<String>,
+}
+
+/// The settings of a node, or of a pattern's nodes.
+pub(super) fn of_node<'r>(reader: &mut Reader<'_>, field: Field<'r>, roles: &Roles) -> Settings<'r> {
+    read(reader, field, "a node", &KEYS, roles)
+}
+
+/// The settings of `defaults`.
+pub(super) fn defaults<'r>(reader: &mut Reader<'_>, field: Field<'r>, roles: &Roles) -> Settings<'r> {
+    let keys = KEYS.split_last().map_or(&[] as &[&str], |(_, keys)| keys);
+    read(reader, field, "`defaults`", keys, roles)
+}
+
+fn read<'r>(reader: &mut Reader<'_>, field: Field<'r>, owner: &str, keys: &[&str], roles: &Roles) -> Settings<'r> {
+    let mut settings = Settings::default();
+    let fields = values::fields(reader, field.key, field.value, owner, keys, &SYNONYMS);
+    for field in fields.unwrap_or_default() {
+        match field.name {
+            "roles" => settings.roles = node_roles(reader, field, roles),
+            "address" => settings.address = values::text(reader, field, "a host's name or address").map(|_| field),
+            "port" => settings.port = values::port(reader, field),
+            "user" => settings.user = user(reader, field),
+            "identity" => settings.identities = identities(reader, field),
+            "jump" => settings.jump = jump(reader, field),
+            "sudo" => settings.sudo = values::boolean(reader, field),
+            "via" => settings.via = via(reader, field),
+            "connect_timeout" => settings.connect_timeout = values::duration(reader, field),
+            "timeout" => settings.timeout = values::duration(reader, field),
+            "maintenance" => settings.maintenance = maintenance(reader, field),
+            _ => {}
+        }
+    }
+    settings
+}
+
+/// The roles' canonical names, each once. `roles: analytics` and `roles: analytics, config` are lists too.
+fn node_roles(reader: &mut Reader<'_>, field: Field<'_>, roles: &Roles) -> Option<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
+    for item in values::texts(reader, field, "the name of a role")? {
+        let said = item.value.as_text().unwrap_or_default();
+        let mut start = 0;
+        for part in said.split(',') {
+            let trimmed = part.trim();
+            let at = start + (part.len() - part.trim_start().len());
+            start += part.len() + 1;
+            let name = canonical_role(trimmed);
+            if trimmed.is_empty() {
+                reader.fault(Fault::new(item.value.place(), format!("a role without a name in {}", quoted(said))));
+            } else if !roles.all.contains_key(name) {
+                let place = item.value.part(at..at + trimmed.len());
+                unknown_role(reader, place, trimmed, roles);
+            } else if known.insert(name.to_owned()) {
+                names.push(name.to_owned());
+            }
+        }
+    }
+    Some(names)
+}
+
+fn unknown_role(reader: &mut Reader<'_>, place: Range<usize>, said: &str, roles: &Roles) {
+    let all = || roles.all.keys().map(String::as_str);
+    let candidates = all().chain(ROLE_ALIASES.map(|(alias, _)| alias));
+    let near = reader.report.nearest(said, roles.all.len(), candidates);
+    let help = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the roles are {}", listed(all())),
+    };
+    reader.fault(Fault::new(place, format!("no role {}", quoted(said))).label("unknown role").help(help));
+}
+
+fn user(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {
+    let said = values::text(reader, field, "a user's name")?;
+    match values::check_user(said) {
+        Ok(()) => Some(said.to_owned()),
+        Err(flaw) => {
+            reader.fault(flaw.fault(field.value, "user", said));
+            None
+        }
+    }
+}
+
+fn identities(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Vec<PathBuf>> {
+    let items = values::texts(reader, field, "the path of a private key")?;
+    Some(items.into_iter().filter_map(|item| values::path(reader, item)).collect())
+}
+
+fn jump(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {
+    let hops = values::texts(reader, field, "a bastion such as user@host:port")?;
+    let mut said = Vec::new();
+    for hop in hops {
+        let text = hop.value.as_text().unwrap_or_default();
+        match check_jump(text) {
+            Ok(()) => said.push(text),
+            Err(flaw) => {
+                let message = format!("{} is no way through bastions: {}", quoted(text), flaw.why);
+                let place = hop.value.part(flaw.part);
+                let place = if place.is_empty() { hop.value.place() } else { place };
+                reader
+                    .fault(Fault::new(place, message).help("write `[user@]host[:port]`, with commas between several"));
+            }
+        }
+    }
+    if said.is_empty() { None } else { Some(said.join(",")) }
+}
+
+fn via(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Option<Via>> {
+    let said = field.value.as_text().unwrap_or_default();
+    if said == "auto" {
+        return Some(None);
+    }
+    if let Ok(via) = said.parse::<Via>() {
+        return Some(Some(via));
+    }
+    values::wrong_value(reader, field, "auto, rpc, supervisorctl or service");
+    None
+}
+
+/// The reason, in one line. `false` says that there is none.
+fn maintenance(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {
+    match &field.value.value {
+        Value::Bool(false) => None,
+        Value::Bool(true) => {
+            let fault = Fault::new(field.value.place(), "`maintenance` takes the reason, not true")
+                .help("such as `maintenance: \"disk is being replaced, ask Ana\"`");
+            reader.fault(fault);
+            None
+        }
+        Value::Null | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+            let said = values::text(reader, field, "the reason, in words")?;
+            Some(said.split_whitespace().collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
+/// The `count` addresses that an address, perhaps with ranges, stands for. `own` is false where it is that of
+/// `defaults`; `key` is the node's.
+pub(super) fn addresses(
+    reader: &mut Reader<'_>,
+    field: Field<'_>,
+    count: usize,
+    key: &Raw,
+    own: bool,
+) -> Option<Vec<String>> {
+    let said = field.value.as_text().unwrap_or_default();
+    let is_pattern = is_pattern(said);
+    let unbracketed = said.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let Some(inner) = unbracketed.filter(|inner| inner.parse::<Ipv6Addr>().is_ok()) {
+        let fault = Fault::new(field.value.place(), format!("{} has brackets, which are for ranges", quoted(said)));
+        reader.fault(fault.help(format!("write `address: \"{inner}\"`")));
+        return None;
+    }
+    let addresses = match expand(said, count) {
+        Ok(addresses) => addresses,
+        Err(Unexpandable::Pattern(error)) => {
+            let place = field.value.part(error.span());
+            reader.fault(Fault::new(place, error.message()).help_if(error.hint().map(str::to_owned)));
+            return None;
+        }
+        Err(Unexpandable::TooMany(given)) => {
+            unequal(reader, field, given, count, key, own);
+            return None;
+        }
+    };
+    for address in &addresses {
+        if let Err(flaw) = check_host(address, true) {
+            let message = format!("{} is no address: {}", quoted(address), flaw.why);
+            let place = if is_pattern { field.value.place() } else { field.value.part(flaw.part) };
+            let help = if said.contains('@') {
+                Some("the user has a key of its own: `user: root`")
+            } else if said.contains(':') {
+                Some("the port has a key of its own: `port: 2222`")
+            } else {
+                None
+            };
+            reader.fault(Fault::new(place, message).help_if(help.map(str::to_owned)));
+            return None;
+        }
+    }
+    if addresses.len() == count {
+        return Some(addresses);
+    }
+    unequal(reader, field, addresses.len() as u64, count, key, own);
+    None
+}
+
+/// So many addresses are given for so many nodes.
+fn unequal(reader: &mut Reader<'_>, field: Field<'_>, given: u64, count: usize, key: &Raw, own: bool) {
+    let (given, needed) = (plural(given, "address", "addresses"), plural(count as u64, "node", "nodes"));
+    let said = field.value.as_text().unwrap_or_default();
+    let fault = Fault::new(field.value.place(), format!("{} is {given} for {needed}", quoted(said))).label(given);
+    let words = if own { needed } else { format!("{needed} without an `address`") };
+    let fault = fault.related(key.span.clone(), words);
+    reader.fault(fault.help("the ranges of a node's name and address must be of equal length"));
+}
+
+fn plural(count: u64, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+}

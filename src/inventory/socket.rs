@@ -1,0 +1,143 @@
+//! Where a supervisord listens, as people write it.
+//!
+//! Here lives [`control_address`]. It uses [`super::model`]. What always holds: an address that is accepted is a whole
+//! path or has a host and a port. Start reading at [`control_address`].
+
+use super::model::ControlAddress;
+use super::values::{check_name, digits};
+
+/// The longest path of a unix socket on Linux, in bytes (`sun_path`, less its end mark).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Reads `/path`, `unix:///path` or `http://host:port`.
+///
+/// The error is what is wrong, to be read after the address, and what to do about it.
+pub(super) fn control_address(said: &str) -> Result<ControlAddress, (String, String)> {
+    const FORMS: &str = "write /path/of.sock, unix:///path/of.sock or http://localhost:9002";
+    let bad = |what: &str, help: &str| Err((what.to_owned(), help.to_owned()));
+    if let Some(rest) = said.strip_prefix("http://") {
+        return http(rest);
+    }
+    if said.starts_with("https://") {
+        return bad("cannot be spoken to: supervisord has no TLS", "write http://localhost:PORT");
+    }
+    let path = match said.strip_prefix("unix:") {
+        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
+        None => said,
+    };
+    if path.starts_with('/') {
+        if path.chars().any(char::is_control) {
+            return bad("has a control character in it", FORMS);
+        }
+        if path.len() > MAX_SOCKET_PATH {
+            return bad("is longer than the 107 bytes that a socket's path may have", "is it a path on the node?");
+        }
+        return Ok(ControlAddress::Unix(path.to_owned()));
+    }
+    if path.starts_with(['~', '$']) {
+        return bad("is not a whole path", "a socket's path is one on the node: neither `~` nor `$` is expanded in it");
+    }
+    let port = said.rsplit(':').next().unwrap_or_default();
+    if digits::<u16>(port).is_some() {
+        let host = said.strip_suffix(port).and_then(|host| host.strip_suffix(':')).filter(|host| !host.is_empty());
+        return bad(
+            "is no address of a supervisord",
+            &format!("did you mean `http://{}:{port}`?", host.unwrap_or("localhost")),
+        );
+    }
+    bad("is no address of a supervisord", FORMS)
+}
+
+fn http(rest: &str) -> Result<ControlAddress, (String, String)> {
+    let bad = |what: &str, help: &str| Err((what.to_owned(), help.to_owned()));
+    let authority = rest.strip_suffix("/RPC2").or_else(|| rest.strip_suffix('/')).unwrap_or(rest);
+    if authority.contains('@') {
+        return bad("has a user name in it", "put `username` and `password_file` beside it");
+    }
+    if authority.contains('/') {
+        return bad("has a path in it", "write http://localhost:PORT");
+    }
+    let Some((host, port)) = authority.rsplit_once(':') else {
+        return bad("has no port", "write http://localhost:PORT");
+    };
+    let Some(port) = digits::<u16>(port).filter(|port| *port > 0) else {
+        return bad("has a port that is none", "write http://localhost:PORT, with a port from 1 to 65535");
+    };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let (host, signs) = inner.map_or((host, "._-"), |host| (host, ":."));
+    if check_name(host, signs).is_err() {
+        return bad("has a host that is none", "write http://localhost:PORT");
+    }
+    Ok(ControlAddress::Http { host: host.to_owned(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        for (said, written) in [
+            ("/var/run/a.sock", "unix:///var/run/a.sock"),
+            ("unix:///var/run/a.sock", "unix:///var/run/a.sock"),
+            ("unix:/var/run/a.sock", "unix:///var/run/a.sock"),
+            ("http://localhost:9002", "http://localhost:9002"),
+            ("http://127.0.0.1:9002/", "http://127.0.0.1:9002"),
+            ("http://localhost:9002/RPC2", "http://localhost:9002"),
+            ("http://[::1]:9002", "http://[::1]:9002"),
+        ] {
+            let address = control_address(said).expect(said);
+            assert_eq!(address.to_string(), written, "{said}");
+            assert_eq!(control_address(written).as_ref(), Ok(&address), "{written}");
+        }
+    }
+
+    #[test]
+    fn other_things_are_refused() {
+        let long = format!("/{}", "x".repeat(107));
+        for (said, message, help) in [
+            (
+                "a.sock",
+                "is no address of a supervisord",
+                "write /path/of.sock, unix:///path/of.sock or http://localhost:9002",
+            ),
+            ("localhost:9002", "is no address of a supervisord", "did you mean `http://localhost:9002`?"),
+            (":9002", "is no address of a supervisord", "did you mean `http://localhost:9002`?"),
+            ("9002", "is no address of a supervisord", "did you mean `http://localhost:9002`?"),
+            (
+                "unix://a.sock",
+                "is no address of a supervisord",
+                "write /path/of.sock, unix:///path/of.sock or http://localhost:9002",
+            ),
+            (
+                "~/a.sock",
+                "is not a whole path",
+                "a socket's path is one on the node: neither `~` nor `$` is expanded in it",
+            ),
+            ("https://localhost:1", "cannot be spoken to: supervisord has no TLS", "write http://localhost:PORT"),
+            ("http://localhost", "has no port", "write http://localhost:PORT"),
+            (
+                "http://localhost:0",
+                "has a port that is none",
+                "write http://localhost:PORT, with a port from 1 to 65535",
+            ),
+            (
+                "http://localhost:x",
+                "has a port that is none",
+                "write http://localhost:PORT, with a port from 1 to 65535",
+            ),
+            ("http://:9001", "has a host that is none", "write http://localhost:PORT"),
+            ("http://a b:9001", "has a host that is none", "write http://localhost:PORT"),
+            ("http://u:p@localhost:9001", "has a user name in it", "put `username` and `password_file` beside it"),
+            ("http://localhost:9001/x", "has a path in it", "write http://localhost:PORT"),
+            (
+                "/a\nb",
+                "has a control character in it",
+                "write /path/of.sock, unix:///path/of.sock or http://localhost:9002",
+            ),
+            (&long, "is longer than the 107 bytes that a socket's path may have", "is it a path on the node?"),
+        ] {
+            assert_eq!(control_address(said), Err((message.to_owned(), help.to_owned())), "{said}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the YAML parser says, in words that help.
+//!
+//! Here lives [`syntax_fault`], which turns an error of the YAML library into a [`Fault`]. It uses
+//! [`super::problem`] and [`super::raw`]. What always holds: the fault has the place that the parser named, or, where
+//! a tab is to blame, the place of the tab. Start reading at [`syntax_fault`].
+
+use std::ops::Range;
+
+use serde_saphyr::Error;
+
+use super::problem::{Fault, quoted};
+use super::raw::bytes;
+
+/// The fault that a YAML error stands for.
+pub(super) fn syntax_fault(text: &str, error: &Error) -> Fault {
+    let span = error.location().map_or(0..0, |location| bytes(text, &location));
+    let said = without_place(&error.to_string());
+    if let Some(tab) = tab_in_indentation(text, span.start) {
+        return Fault::new(tab, "a tab in the indentation, where YAML allows only blanks")
+            .label("this is a tab")
+            .help("indent with blanks");
+    }
+    if let Error::MultipleDocuments { .. } = error {
+        return Fault::new(span, "a second YAML document begins here; an inventory is a single one")
+            .help("remove the `---`, or put the documents together");
+    }
+    if let Error::RecursiveReferencesRequireWeakTypes { .. } = error {
+        return Fault::new(span, "this anchor contains itself");
+    }
+    if let Error::UnknownAnchor { .. } = error {
+        return unquoted(text, span.start).unwrap_or_else(|| Fault::new(span, "this alias has no anchor before it"));
+    }
+    if let Error::UnsupportedTag { tag, .. } = error {
+        return Fault::new(span, format!("the YAML tag {} means nothing here", quoted(tag)))
+            .help("a value that begins with `!` must be quoted");
+    }
+    let is_limit = matches!(
+        error,
+        Error::Budget { .. }
+            | Error::AliasReplayLimitExceeded { .. }
+            | Error::AliasExpansionLimitExceeded { .. }
+            | Error::AliasReplayStackDepthExceeded { .. }
+            | Error::AliasReplayCounterOverflow { .. }
+    );
+    // What an alias repeats carries the limit inside an error of its own.
+    if is_limit || said.contains("budget breached") || said.contains("recursion limit") {
+        return Fault::new(span, "too much, or too deeply nested, for an inventory")
+            .help("it may hold at most 1000000 values, those that anchors repeat included, in at most 24 levels");
+    }
+    if let Some(fault) = unquoted(text, span.start) {
+        return fault;
+    }
+    let line = line_of(text, span.start);
+    let help = if said.starts_with("unclosed quote") {
+        "the quote that begins here is never closed"
+    } else if said.starts_with("unclosed bracket") {
+        "the bracket that begins here is never closed"
+    } else if said.contains("flow mapping") || said.contains("flow sequence") {
+        "inside `{ }` and `[ ]`, quote what has brackets, as in \"node[1-3]\", and put commas between"
+    } else if said.contains("mapping values are not allowed") {
+        "is the line above indented as it should be? A value that has `: ` in it must be quoted"
+    } else if said.contains("block mapping") && line.trim_start().starts_with('[') {
+        "a key that begins with `[` must be quoted"
+    } else if said.contains("block mapping") || said.contains("block collection") {
+        "is this line indented like those it belongs to, and has its key a `:` after it?"
+    } else {
+        ""
+    };
+    let fault = Fault::new(span, format!("this is not valid YAML: {said}"));
+    if help.is_empty() { fault } else { fault.help(help) }
+}
+
+/// A value that YAML takes for something of its own because of its first character.
+fn unquoted(text: &str, at: usize) -> Option<Fault> {
+    let rest = text.get(at..)?;
+    let first = rest.chars().next()?;
+    let what = match first {
+        '@' => "a group",
+        '*' => "a glob",
+        '%' | '`' => "a value",
+        _ => return None,
+    };
+    let end = rest.find(['\n', '\r', '#', '}']).unwrap_or(rest.len());
+    let word = rest.get(..end)?.trim_end();
+    let message = format!("YAML does not let {what} begin with `{first}` unless it is quoted");
+    Some(Fault::new(at..at + word.len(), message).help(format!("write \"{}\"", word.escape_debug())))
+}
+
+/// The error's text without the place that ends it, which is shown otherwise.
+fn without_place(said: &str) -> String {
+    let said = said.lines().next().unwrap_or_default();
+    let end = said.find(" at line ").unwrap_or(said.len());
+    said.get(..end).unwrap_or(said).to_owned()
+}
+
+/// A tab that indents the line of an error, or the line after it: the parser sees some only as a strange end of the
+/// line before.
+fn tab_in_indentation(text: &str, at: usize) -> Option<Range<usize>> {
+    let at = at.min(text.len());
+    let start = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let mut line_start = start;
+    for line in text.get(start..)?.split_inclusive('\n').take(2) {
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line.get(..indent).and_then(|indent| indent.find('\t')) {
+            return Some(line_start + tab..line_start + tab + 1);
+        }
+        line_start += line.len();
+    }
+    None
+}
+
+fn line_of(text: &str, at: usize) -> &str {
+    let at = at.min(text.len());
+    let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+    text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default()
+}

@@ -1,0 +1,334 @@
+//! Single values of an inventory: text, numbers, durations, paths, and the keys of a mapping.
+//!
+//! Here live [`Reader`], which every reading function takes along, and the functions that turn a [`Raw`] into a typed
+//! value. It uses [`super::raw`] and [`super::problem`]. What always holds: a function that answers `None` has added
+//! a fault, so that nobody need say it again; and no value leads to a panic. Start reading at [`fields`].
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::environment::{Environment, expand};
+use super::problem::{Fault, Report, quoted};
+use super::raw::{Raw, Value};
+
+/// The longest time that may be set, lest sums of times overflow.
+const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The longest name of a node, role, group, service or user, in bytes: what DNS allows.
+const MAX_NAME: usize = 253;
+
+/// What reading needs beside the value.
+pub(super) struct Reader<'a> {
+    pub(super) report: Report,
+    pub(super) env: &'a Environment,
+    /// The folder of the file, from which relative paths count.
+    pub(super) folder: PathBuf,
+}
+
+impl Reader<'_> {
+    pub(super) fn fault(&mut self, fault: Fault) {
+        self.report.add(fault);
+    }
+
+    /// A value of the wrong kind. Where nothing was given, the key is shown instead.
+    fn wrong_kind(&mut self, key: &Raw, value: &Raw, expected: &str) {
+        let name = quoted(key.as_text().unwrap_or_default());
+        let (place, message) = match value.value {
+            Value::Null => (key.span.clone(), format!("{name} has no value: expected {expected}")),
+            Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+                (value.place(), format!("{name} takes {expected}, not {}", value.kind()))
+            }
+        };
+        self.fault(Fault::new(place, message).label(format!("expected {expected}")));
+    }
+}
+
+/// A key and its value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field<'r> {
+    pub(super) key: &'r Raw,
+    pub(super) name: &'r str,
+    pub(super) value: &'r Raw,
+}
+
+/// The pairs of a mapping, with every key readable as text and there once. `what` says what its keys are, such as
+/// `key` or `node`; `key` is that of the mapping itself.
+pub(super) fn pairs<'r>(reader: &mut Reader<'_>, key: &Raw, value: &'r Raw, what: &str) -> Option<Vec<Field<'r>>> {
+    mapping(reader, key, value, what, &format!("a mapping, each {what} with its value"))
+}
+
+fn mapping<'r>(reader: &mut Reader<'_>, key: &Raw, value: &'r Raw, what: &str, expected: &str) -> Option<Vec<Field<'r>>> {
+    match &value.value {
+        Value::Map(pairs) => Some(distinct(reader, pairs, what)),
+        Value::Null => Some(Vec::new()),
+        Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
+            reader.wrong_kind(key, value, expected);
+            None
+        }
+    }
+}
+
+fn distinct<'r>(reader: &mut Reader<'_>, pairs: &'r [(Raw, Raw)], what: &str) -> Vec<Field<'r>> {
+    let mut first: HashMap<&str, Range<usize>> = HashMap::with_capacity(pairs.len());
+    let mut fields = Vec::with_capacity(pairs.len());
+    for (key, value) in pairs {
+        let Some(name) = key.as_text() else {
+            let fault = Fault::new(key.place(), format!("a {what} must be text, not {}", key.kind()));
+            let is_list = matches!(key.value, Value::List(_));
+            let fault = if is_list { fault.help("a key that begins with `[` must be quoted") } else { fault };
+            reader.fault(fault);
+            continue;
+        };
+        if let Some(before) = first.get(name) {
+            let fault = Fault::new(key.span.clone(), format!("the {what} {} is given twice", quoted(name)))
+                .label("again")
+                .related(before.clone(), "first here");
+            reader.fault(fault);
+            continue;
+        }
+        first.insert(name, key.span.clone());
+        fields.push(Field { key, name, value });
+    }
+    fields
+}
+
+/// The fields of a mapping whose keys are `known`. `owner` says whose they are, such as `a node`; `synonyms` are keys
+/// that people know from elsewhere, and ours for them.
+pub(super) fn fields<'r>(
+    reader: &mut Reader<'_>,
+    key: &Raw,
+    value: &'r Raw,
+    owner: &str,
+    known: &[&str],
+    synonyms: &[(&str, &str)],
+) -> Option<Vec<Field<'r>>> {
+    let expected = format!("a mapping such as {{{}: …}}", known.first().copied().unwrap_or_default());
+    let mut fields = mapping(reader, key, value, "key", &expected)?;
+    keep_known(reader, &mut fields, owner, known, synonyms);
+    Some(fields)
+}
+
+/// Takes out the fields whose keys are not `known`, each with a fault. Gives the keys that were most likely meant.
+pub(super) fn keep_known<'k>(
+    reader: &mut Reader<'_>,
+    fields: &mut Vec<Field<'_>>,
+    owner: &str,
+    known: &[&'k str],
+    synonyms: &[(&str, &'k str)],
+) -> Vec<&'k str> {
+    let mut meant = Vec::new();
+    fields.retain(|field| {
+        let is_known = known.contains(&field.name);
+        if !is_known {
+            let ours = synonyms.iter().find(|(theirs, _)| *theirs == field.name).map(|(_, ours)| *ours);
+            let ours = ours.filter(|ours| known.contains(ours));
+            let near = ours.or_else(|| reader.report.nearest(field.name, known.len(), known.iter().copied()));
+            let glued = field.name.split_once(':').and_then(|(name, _)| known.iter().find(|key| **key == name));
+            let help = match (glued, near) {
+                (Some(name), _) => format!("put a blank after the colon: `{name}: …`"),
+                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) => format!("the keys are {}", known.join(", ")),
+            };
+            meant.extend(glued.copied().or(near));
+            let message = format!("{owner} has no key {}", quoted(field.name));
+            reader.fault(Fault::new(field.key.span.clone(), message).label("unknown key").help(help));
+        }
+        is_known
+    });
+    meant
+}
+
+/// Any scalar, as text.
+pub(super) fn text<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &str) -> Option<&'r str> {
+    match field.value.as_text() {
+        Some(text) if !text.trim().is_empty() => Some(text),
+        Some(_) => {
+            let message = format!("{} is empty: expected {expected}", quoted(field.name));
+            reader.fault(Fault::new(field.value.place(), message));
+            None
+        }
+        None => {
+            reader.wrong_kind(field.key, field.value, expected);
+            None
+        }
+    }
+}
+
+/// A scalar or a list of scalars; every item that is none adds a fault.
+pub(super) fn texts<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &str) -> Option<Vec<Field<'r>>> {
+    let items: Vec<&Raw> = match &field.value.value {
+        Value::List(items) => items.iter().collect(),
+        Value::Text(_) | Value::Number(_) | Value::Bool(_) => vec![field.value],
+        Value::Null | Value::Map(_) => {
+            reader.wrong_kind(field.key, field.value, &format!("{expected}, or a list of such"));
+            return None;
+        }
+    };
+    let mut texts = Vec::with_capacity(items.len());
+    for value in items {
+        let item = Field { value, ..field };
+        if text(reader, item, expected).is_some() {
+            texts.push(item);
+        }
+    }
+    Some(texts)
+}
+
+pub(super) fn boolean(reader: &mut Reader<'_>, field: Field<'_>) -> Option<bool> {
+    let said = field.value.as_text().map(str::to_lowercase);
+    match said.as_deref() {
+        Some("true" | "yes" | "on") => Some(true),
+        Some("false" | "no" | "off") => Some(false),
+        _ => {
+            wrong_value(reader, field, "true or false");
+            None
+        }
+    }
+}
+
+/// A TCP port.
+pub(super) fn port(reader: &mut Reader<'_>, field: Field<'_>) -> Option<u16> {
+    let port = number(field.value).and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0);
+    if port.is_none() {
+        wrong_value(reader, field, "a port from 1 to 65535");
+    }
+    port
+}
+
+/// A whole number, not negative, as people write it.
+pub(super) fn number(value: &Raw) -> Option<u64> {
+    digits(value.as_text()?)
+}
+
+/// Decimal digits only: neither sign nor blank nor `0x`.
+pub(super) fn digits<T: FromStr>(text: &str) -> Option<T> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// A time: `5s`, `2m`, `500ms`; a bare number is of seconds.
+pub(super) fn duration(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Duration> {
+    const EXPECTED: &str = "a time such as 5s, 2m or 500ms";
+    let parsed = field.value.as_text().map(str::trim).and_then(|said| {
+        if said.starts_with(|c: char| c.is_ascii_digit()) && said.bytes().all(|c| c.is_ascii_digit() || c == b'.') {
+            said.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        } else {
+            humantime::parse_duration(said).ok()
+        }
+    });
+    match parsed {
+        Some(duration) if duration.is_zero() || duration > MAX_DURATION => {
+            let message = format!("{} must be more than 0 and at most 7 days", quoted(field.name));
+            reader.fault(Fault::new(field.value.place(), message));
+            None
+        }
+        Some(duration) => Some(duration),
+        None => {
+            wrong_value(reader, field, EXPECTED);
+            None
+        }
+    }
+}
+
+/// A path on this machine, `~` and `$VAR` expanded; one that is not absolute counts from the folder of the file.
+pub(super) fn path(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PathBuf> {
+    let said = text(reader, field, "a path")?;
+    if said.chars().any(char::is_control) {
+        let message = format!("the path {} has a control character in it", quoted(said));
+        reader.fault(Fault::new(field.value.span.clone(), message));
+        return None;
+    }
+    match expand(said, reader.env) {
+        Ok(path) => Some(reader.folder.join(path)),
+        Err(error) => {
+            let place = field.value.part(error.span);
+            reader.fault(Fault::new(place, error.message).help_if(error.help));
+            None
+        }
+    }
+}
+
+/// A name that may safely be put into a command line or shown at a terminal. `what` says whose it is.
+pub(super) fn name(reader: &mut Reader<'_>, field: Field<'_>, what: &str) -> Option<String> {
+    let said = text(reader, field, &format!("the name of a {what}"))?;
+    match check_name(said, "._-:@") {
+        Ok(()) => Some(said.to_owned()),
+        Err(flaw) => {
+            reader.fault(flaw.fault(field.value, what, said));
+            None
+        }
+    }
+}
+
+/// A login name, as strict as OpenSSH is with one on its command line (`valid_ruser` in its ssh.c).
+pub(super) fn check_user(said: &str) -> Result<(), Flaw> {
+    if said.starts_with('-') {
+        return Err(Flaw { part: 0..1, why: "it begins with `-`".to_owned() });
+    }
+    if let Some(found) =
+        said.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control() || "'`\";&<>|(){}$".contains(*c))
+    {
+        return Err(strange(found));
+    }
+    if said.ends_with('\\') {
+        return Err(Flaw { part: said.len() - 1..said.len(), why: "it ends with a backslash".to_owned() });
+    }
+    length(said)
+}
+
+/// A name of letters, digits and `signs`, which begins with neither `-` nor `@`.
+pub(super) fn check_name(said: &str, signs: &str) -> Result<(), Flaw> {
+    if said.starts_with(['-', '@']) {
+        return Err(Flaw { part: 0..1, why: format!("it begins with `{}`", said.get(..1).unwrap_or_default()) });
+    }
+    match said.char_indices().find(|(_, c)| !c.is_ascii_alphanumeric() && !signs.contains(*c)) {
+        Some(found) => Err(strange(found)),
+        None => length(said),
+    }
+}
+
+fn strange((at, c): (usize, char)) -> Flaw {
+    let what = if c.is_whitespace() { "a blank".to_owned() } else { quoted(&c.to_string()) };
+    Flaw { part: at..at + c.len_utf8(), why: format!("{what} may not be in it") }
+}
+
+fn length(said: &str) -> Result<(), Flaw> {
+    match said.len() {
+        0 => Err(Flaw { part: 0..0, why: "it is empty".to_owned() }),
+        1..=MAX_NAME => Ok(()),
+        _ => Err(Flaw { part: 0..said.len(), why: format!("it is longer than {MAX_NAME} bytes") }),
+    }
+}
+
+/// Why a name cannot be one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Flaw {
+    /// The bytes of the name that are at fault.
+    pub(super) part: Range<usize>,
+    /// Such as ``it begins with `-` ``.
+    pub(super) why: String,
+}
+
+impl Flaw {
+    pub(super) fn fault(self, raw: &Raw, what: &str, said: &str) -> Fault {
+        let place = raw.part(self.part);
+        let place = if place.is_empty() { raw.place() } else { place };
+        Fault::new(place, format!("{} cannot be the name of a {what}: {}", quoted(said), self.why))
+    }
+}
+
+/// A value that is not what was expected.
+pub(super) fn wrong_value(reader: &mut Reader<'_>, field: Field<'_>, expected: &str) {
+    match field.value.as_text() {
+        Some(said) => {
+            let message = format!("{} is {}: expected {expected}", quoted(field.name), quoted(said));
+            let fault = Fault::new(field.value.place(), message).label(format!("expected {expected}"));
+            reader.fault(fault);
+        }
+        None => reader.wrong_kind(field.key, field.value, expected),
+    }
+}

@@ -1,0 +1,27 @@
+//! Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
+//!
+//! The rooms, in the order in which data goes through them:
+//!
+//! - [`nodeset`]: sets of node names, written short; pure.
+//! - [`inventory`]: the YAML of a cluster becomes validated nodes, roles and groups.
+//! - [`select`]: what was typed becomes the nodes, roles and services that are meant.
+//! - [`plan`]: what will be done, in which order, as data.
+//! - [`transport`]: one authenticated SSH session with a node.
+//! - [`supervisor`]: one supervisord over a session.
+//! - [`run`]: the plan is carried out; events come out.
+//! - [`event`]: what can happen, as data, and the ledger that folds it into "now".
+//! - [`sink`]: events become tables, JSON, progress.
+//! - [`cli`]: arguments, terminals and exit codes; the only room that knows them.
+//!
+//! Who may use whom is checked by `tests/layers.rs`; the picture is in `docs/architecture.md`.
+
+pub mod cli;
+pub mod event;
+pub mod inventory;
+pub mod nodeset;
+pub mod plan;
+pub mod run;
+pub mod select;
+pub mod sink;
+pub mod supervisor;
+pub mod transport;

@@ -1,0 +1,52 @@
+//! What can be wrong with an expression.
+//!
+//! What lives here: [`ParseError`]. What it may use: nothing of ours. What always holds: the span lies
+//! within the text that was read, on character boundaries. Where to start reading: [`ParseError`].
+
+use std::ops::Range;
+
+/// An expression that means nothing here: where, why, and often what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ParseError {
+    span: Range<usize>,
+    message: String,
+    hint: Option<String>,
+    unknown_group: Option<Box<str>>,
+}
+
+impl ParseError {
+    pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span, message: message.into(), hint: None, unknown_group: None }
+    }
+
+    pub(super) fn for_unknown_group(span: Range<usize>, name: &str) -> Self {
+        Self { unknown_group: Some(name.into()), ..Self::new(span, format!("unknown group `@{name}`")) }
+    }
+
+    /// The same error with another hint; for callers who know more than the parser.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// The bytes of the text that are at fault.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// What is wrong: lower case, no full stop.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to write instead, when there is something to say.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The group (without `@`) that the resolver did not know, if that is what is wrong.
+    pub fn unknown_group(&self) -> Option<&str> {
+        self.unknown_group.as_deref()
+    }
+}

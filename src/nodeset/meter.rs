@@ -1,0 +1,101 @@
+//! Limits on what an expression may cost.
+//!
+//! What lives here: [`Meter`], which every operation that can grow reports to, with its two kinds:
+//! [`Budget`] for text that somebody typed and [`Unmetered`] for sets that already exist. What it may
+//! use: nothing. What always holds: with `Unmetered` an operation cannot fail, and the types say so.
+//! Where to start reading: [`Budget`].
+
+use std::convert::Infallible;
+
+/// Watches over the cost of an operation and may stop it.
+pub(super) trait Meter {
+    /// Why the operation was stopped.
+    type Stop;
+
+    /// Reports `units` of work, one being a few nanoseconds or some 16 bytes.
+    fn work(&mut self, units: u64) -> Result<(), Self::Stop>;
+
+    /// Reports a set of several axes: how many boxes it falls into, and how many names it holds.
+    fn shape(&mut self, boxes: u64, names: u128) -> Result<(), Self::Stop>;
+}
+
+/// No limits.
+pub(super) struct Unmetered;
+
+impl Meter for Unmetered {
+    type Stop = Infallible;
+
+    fn work(&mut self, _units: u64) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn shape(&mut self, _boxes: u64, _names: u128) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// What stopped an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exhausted {
+    /// Working it out would take too long or too much memory.
+    Work,
+    /// The set falls into too many separate boxes.
+    Boxes,
+    /// The set holds more than 2^64 − 1 names.
+    Names,
+}
+
+/// The limits for one expression: work (growing with the length of the text), boxes and names.
+pub(super) struct Budget {
+    left: u64,
+}
+
+impl Budget {
+    /// Work allowed whatever the length of the text: about a second.
+    const BASE: u64 = 1 << 28;
+    /// Work allowed for each byte of text besides.
+    const PER_BYTE: u64 = 64;
+    /// Boxes a set of several axes may fall into.
+    const BOXES: u64 = 1 << 22;
+
+    /// The limits for an expression of `bytes` bytes.
+    pub(super) fn for_text(bytes: usize) -> Self {
+        let extra = u64::try_from(bytes).unwrap_or(u64::MAX);
+        Self { left: Self::BASE.saturating_add(extra.saturating_mul(Self::PER_BYTE)) }
+    }
+}
+
+impl Meter for Budget {
+    type Stop = Exhausted;
+
+    fn work(&mut self, units: u64) -> Result<(), Exhausted> {
+        self.left = self.left.checked_sub(units).ok_or(Exhausted::Work)?;
+        Ok(())
+    }
+
+    fn shape(&mut self, boxes: u64, names: u128) -> Result<(), Exhausted> {
+        if boxes > Self::BOXES {
+            Err(Exhausted::Boxes)
+        } else if names > u128::from(u64::MAX) {
+            Err(Exhausted::Names)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_end() {
+        let mut budget = Budget::for_text(1);
+        assert_eq!(budget.work(Budget::BASE), Ok(()));
+        assert_eq!(budget.work(Budget::PER_BYTE + 1), Err(Exhausted::Work));
+        assert_eq!(budget.work(Budget::PER_BYTE), Ok(()));
+        assert_eq!(budget.shape(Budget::BOXES, u64::MAX.into()), Ok(()));
+        assert_eq!(budget.shape(Budget::BOXES + 1, 1), Err(Exhausted::Boxes));
+        assert_eq!(budget.shape(1, u128::from(u64::MAX) + 1), Err(Exhausted::Names));
+    }
+}

@@ -1,0 +1,167 @@
+//! One service that init runs: a supervisord instance, or a service outside supervisord.
+//!
+//! What always holds: running is what init's text says, never its exit code; a restart is proved by another main
+//! pid or another start time.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::link::{Link, init_service};
+use super::target::Debt;
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
+use crate::plan::Action;
+use crate::supervisor::SupervisorError;
+use crate::supervisor::init::{self, InitState, InitStatus};
+use crate::transport::Transport;
+
+const POLL: Duration = Duration::from_millis(250);
+
+/// How long init's word is waited for after its own command has ended.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// What became of it.
+pub(super) struct InitVerdict {
+    pub(super) outcome: Outcome,
+    pub(super) state: Option<ProcessState>,
+    pub(super) pid: Option<u32>,
+    pub(super) message: String,
+    pub(super) failure: Option<Failure>,
+}
+
+/// A service by its name in init, on a node.
+pub(super) struct InitTarget<'a, T: Transport> {
+    pub(super) link: &'a Link<T>,
+    pub(super) name: &'a str,
+    pub(super) sudo: bool,
+    /// Whether it is a supervisord, whose status is told in the words of its init script.
+    pub(super) is_instance: bool,
+}
+
+impl<T: Transport> InitTarget<'_, T> {
+    /// Does the action. None: init does not know the service.
+    pub(super) async fn act(&self, action: Action, owe: impl Fn(Debt)) -> Option<InitVerdict> {
+        let before = match self.status().await {
+            Ok(status) => status,
+            Err(error) => return Some(self.error(&error, Stage::Inspect)),
+        };
+        if before.state == InitState::NotFound {
+            return None;
+        }
+        let up = matches!(before.state, InitState::Running | InitState::Starting);
+        let verb = match action {
+            Action::Status | Action::Ping | Action::Update => return Some(self.verdict(Outcome::Ok, &before, None)),
+            Action::Start if before.state == InitState::Running => {
+                return Some(self.verdict(Outcome::Ok, &before, Some("already running")));
+            }
+            Action::Stop if !up && before.state != InitState::Stopping => {
+                return Some(self.verdict(Outcome::Ok, &before, Some("not running")));
+            }
+            Action::Start => "start",
+            Action::Stop => "stop",
+            Action::Restart => "restart",
+        };
+        owe(if action == Action::Restart { Debt::Start } else { Debt::Begun });
+        let sent = match init_service(self.link, self.name, self.sudo).await {
+            Ok(service) => service.act(verb).await,
+            Err(error) => Err(error.into()),
+        };
+        match sent {
+            Ok(()) => {}
+            Err(error) if error.is_connection_lost() => {}
+            Err(error) => return Some(self.error(&error, Stage::Act)),
+        }
+        let verdict = self.verify(action, &before).await;
+        if verdict.state != Some(ProcessState::Stopped) {
+            owe(Debt::Begun);
+        }
+        Some(verdict)
+    }
+
+    async fn status(&self) -> Result<InitStatus, SupervisorError> {
+        init_service(self.link, self.name, self.sudo).await?.status().await
+    }
+
+    async fn verify(&self, action: Action, before: &InitStatus) -> InitVerdict {
+        let mut since = None;
+        loop {
+            let now = match self.status().await {
+                Ok(now) => now,
+                // The connection may be cut by what is restarted: it is made again until the time for the node is over.
+                Err(error) if error.is_connection_lost() => {
+                    sleep(POLL).await;
+                    continue;
+                }
+                Err(error) => return self.error(&error, Stage::Verify),
+            };
+            let waited = since.get_or_insert_with(Instant::now).elapsed();
+            let down = matches!(now.state, InitState::Stopped | InitState::Failed | InitState::Exited);
+            if action == Action::Stop && down {
+                return self.verdict(Outcome::Changed, &now, None);
+            }
+            if action != Action::Stop && now.state == InitState::Running {
+                let was_running = before.state == InitState::Running;
+                if !was_running || proves_restart(before, &now) {
+                    return self.verdict(Outcome::Changed, &now, None);
+                }
+                if !can_prove(&now) {
+                    let message = "init says it is running, but tells neither its pid nor its start time: the restart is not proved";
+                    return self.failed(Outcome::Unknown, &now, FailureKind::Protocol, message);
+                }
+            }
+            if waited >= SETTLE || now.state == InitState::Failed {
+                let message = match (action, now.state) {
+                    (Action::Stop, _) => format!("it still runs after `service {} stop`", self.name),
+                    (Action::Restart, InitState::Running) => "it is still the same process".to_owned(),
+                    _ => format!("it is not running: {}", now.text),
+                };
+                return self.failed(Outcome::Failed, &now, FailureKind::AbnormalTermination, message);
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn verdict(&self, outcome: Outcome, status: &InitStatus, note: Option<&str>) -> InitVerdict {
+        let running = status.state == InitState::Running;
+        let message = match (self.is_instance && running, status.pid, note) {
+            (true, Some(pid), None) => format!("supervisord (pid {pid}) is running..."),
+            (true, None, None) => "supervisord is running...".to_owned(),
+            (_, _, Some(note)) => note.to_owned(),
+            (false, _, None) if running && !self.is_instance => String::new(),
+            (_, _, None) => status.text.clone(),
+        };
+        let state = Some(init::process_state(status.state));
+        InitVerdict { outcome, state, pid: status.pid.filter(|_| running), message, failure: None }
+    }
+
+    fn failed(
+        &self,
+        outcome: Outcome,
+        status: &InitStatus,
+        kind: FailureKind,
+        message: impl Into<String>,
+    ) -> InitVerdict {
+        let failure = Failure::new(Stage::Verify, kind, message)
+            .with_hint(format!("look at `service {} status` and the logs on the node", self.name));
+        InitVerdict { failure: Some(failure), message: String::new(), ..self.verdict(outcome, status, None) }
+    }
+
+    fn error(&self, error: &SupervisorError, stage: Stage) -> InitVerdict {
+        let outcome = match (error.is_connection_lost(), stage) {
+            (true, Stage::Inspect) => Outcome::Unreachable,
+            _ => Outcome::Failed,
+        };
+        let failure = Some(error.failure(stage));
+        InitVerdict { outcome, state: None, pid: None, message: String::new(), failure }
+    }
+}
+
+fn can_prove(status: &InitStatus) -> bool {
+    status.pid.is_some() || status.since.is_some()
+}
+
+/// Another main pid, or another start time.
+fn proves_restart(before: &InitStatus, now: &InitStatus) -> bool {
+    (now.pid.is_some() && before.pid.is_some() && now.pid != before.pid)
+        || (now.since.is_some() && before.since.is_some() && now.since != before.since)
+}

@@ -1,0 +1,228 @@
+//! A node's one connection, made again when it was lost, and the supervisords reached over it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::Mutex;
+use tracing::debug;
+
+use crate::event::Via;
+use crate::inventory::{ControlAddress, Role, Supervisor};
+use crate::supervisor::command::{InitService, Shell, Supervisorctl, Wrapper};
+use crate::supervisor::rpc::{RpcClient, Snapshot};
+use crate::supervisor::via::{self, Diagnosis};
+use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
+use crate::transport::{Endpoint, Session, Transport, TransportError};
+
+/// The connection to one node. At most one at a time.
+pub(super) struct Link<T: Transport> {
+    transport: Arc<T>,
+    endpoint: Endpoint,
+    current: Mutex<Option<Arc<T::Session>>>,
+}
+
+impl<T: Transport> Link<T> {
+    pub(super) fn new(transport: Arc<T>, endpoint: Endpoint) -> Self {
+        Self { transport, endpoint, current: Mutex::default() }
+    }
+
+    /// The connection that is open, else a new one.
+    pub(super) async fn session(&self) -> Result<Arc<T::Session>, TransportError> {
+        let mut current = self.current.lock().await;
+        if let Some(session) = current.as_ref().filter(|session| !session.is_closed()) {
+            return Ok(Arc::clone(session));
+        }
+        if current.take().is_some() {
+            debug!(host = self.endpoint.host, "the connection was lost; connecting again");
+        }
+        let session = Arc::new(self.transport.connect(&self.endpoint).await?);
+        *current = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Whether a connection is open now. A connect under way counts as none.
+    pub(super) fn is_open(&self) -> bool {
+        self.current.try_lock().is_ok_and(|current| current.as_ref().is_some_and(|session| !session.is_closed()))
+    }
+}
+
+/// A supervisord on a node: which one, how it was reached, what it listed.
+pub(super) struct Instance<T: Transport> {
+    pub(super) link: Arc<Link<T>>,
+    pub(super) role: Arc<Role>,
+    pub(super) supervisor: Supervisor,
+    pub(super) sudo: bool,
+    way: Way,
+    authorization: Option<String>,
+    client: Mutex<(Arc<T::Session>, Arc<Client<T::Session>>)>,
+    /// What it listed when it was first asked.
+    pub(super) snapshot: Snapshot,
+    /// Groups that an update has taken out and not yet put in again.
+    owed_groups: std::sync::Mutex<BTreeSet<String>>,
+}
+
+#[derive(Clone)]
+enum Way {
+    Rpc(ControlAddress),
+    Supervisorctl(ControlAddress),
+    Service,
+}
+
+/// What one look at a process shows.
+#[derive(Debug, Clone)]
+pub(super) struct Look {
+    /// supervisord's own pid, where it matters and the way can tell.
+    pub(super) supervisor_pid: Option<u32>,
+    /// The process.
+    pub(super) process: ProcessInfo,
+}
+
+impl<T: Transport> Instance<T> {
+    /// Finds the way to an instance.
+    pub(super) async fn reach(
+        link: &Arc<Link<T>>,
+        role: &Arc<Role>,
+        supervisor: &Supervisor,
+        wanted: Option<Via>,
+        sudo: bool,
+    ) -> Result<Self, crate::event::Failure> {
+        let session = link.session().await.map_err(|error| error.failure())?;
+        let authorization = authorization(supervisor)?;
+        let diagnosis = if supervisor.optional { Diagnosis::Spare } else { Diagnosis::Look };
+        let reached = via::reach(&session, supervisor, wanted, sudo, authorization.clone(), diagnosis).await?;
+        let way = match (&reached.client, reached.client.address()) {
+            (Client::Rpc(_), Some(address)) => Way::Rpc(address.clone()),
+            (Client::Supervisorctl(_), Some(address)) => Way::Supervisorctl(address.clone()),
+            _ => Way::Service,
+        };
+        Ok(Self {
+            link: Arc::clone(link),
+            role: Arc::clone(role),
+            supervisor: supervisor.clone(),
+            sudo,
+            way,
+            authorization,
+            client: Mutex::new((session, Arc::new(reached.client))),
+            snapshot: reached.snapshot,
+            owed_groups: std::sync::Mutex::default(),
+        })
+    }
+
+    /// Notes that a group was taken out to be put in again.
+    pub(super) fn owe_group(&self, group: &str) {
+        self.owed_groups.lock().unwrap_or_else(PoisonError::into_inner).insert(group.to_owned());
+    }
+
+    /// The group is in again.
+    pub(super) fn group_is_in(&self, group: &str) {
+        self.owed_groups.lock().unwrap_or_else(PoisonError::into_inner).remove(group);
+    }
+
+    /// Puts in again what an update has taken out. Whether all of it is in.
+    pub(super) async fn put_in_owed_groups(&self) -> bool {
+        let owed = self.owed_groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Ok(client) = self.client().await else { return owed.is_empty() };
+        let mut all = true;
+        for group in owed {
+            let done = match client.add_group(&group).await {
+                // It was stopped and not yet taken out.
+                Err(SupervisorError::Fault { fault: Fault::AlreadyAdded, .. }) => client.start_group(&group).await,
+                done => done,
+            };
+            all &= done.is_ok();
+        }
+        all
+    }
+
+    pub(super) fn via(&self) -> Via {
+        match self.way {
+            Way::Rpc(_) => Via::Rpc,
+            Way::Supervisorctl(_) => Via::Supervisorctl,
+            Way::Service => Via::Service,
+        }
+    }
+
+    /// Where it was reached.
+    pub(super) fn address(&self) -> String {
+        match &self.way {
+            Way::Rpc(address) | Way::Supervisorctl(address) => address.to_string(),
+            Way::Service => format!("the init wrappers of {}", self.supervisor.name),
+        }
+    }
+
+    /// The client, on the connection that is open now.
+    pub(super) async fn client(&self) -> Result<Arc<Client<T::Session>>, TransportError> {
+        let session = self.link.session().await?;
+        let mut client = self.client.lock().await;
+        if !Arc::ptr_eq(&client.0, &session) {
+            let shell = Shell::new(Arc::clone(&session), self.sudo);
+            let new = match self.way.clone() {
+                Way::Rpc(address) => {
+                    Client::Rpc(RpcClient::new(Arc::clone(&session), address, self.authorization.clone()))
+                }
+                Way::Supervisorctl(address) => Client::Supervisorctl(Supervisorctl::new(shell, address)),
+                Way::Service => Client::Service(Wrapper::new(shell, self.supervisor.services.clone())),
+            };
+            *client = (session, Arc::new(new));
+        }
+        Ok(Arc::clone(&client.1))
+    }
+
+    /// The process as it is now. supervisord's own pid is asked for where a stop of the program restarts it all.
+    pub(super) async fn look(&self, group: &str, name: &str) -> Result<Look, SupervisorError> {
+        let client = self.client().await?;
+        let cascades = self.cascades(group);
+        match client.as_ref() {
+            Client::Rpc(rpc) => {
+                let (supervisor_pid, process) = rpc.look(&rpc_name(group, name)).await?;
+                Ok(Look { supervisor_pid, process })
+            }
+            Client::Supervisorctl(_) | Client::Service(_) => {
+                let supervisor_pid = if cascades { client.pid().await? } else { None };
+                let found =
+                    client.list().await?.into_iter().find(|process| process.group == group && process.name == name);
+                let process = found.ok_or_else(|| SupervisorError::Fault {
+                    fault: Fault::BadName,
+                    text: format!("{} no longer lists it", self.supervisor.name),
+                })?;
+                Ok(Look { supervisor_pid, process })
+            }
+        }
+    }
+
+    /// Whether a stop of this program makes the node manager restart the whole instance.
+    pub(super) fn cascades(&self, group: &str) -> bool {
+        self.supervisor.cascades.iter().any(|name| name == group)
+    }
+}
+
+/// The name that the API takes: always with the group.
+pub(super) fn rpc_name(group: &str, name: &str) -> String {
+    format!("{group}:{name}")
+}
+
+/// A service that init runs, over the connection that is open now.
+pub(super) async fn init_service<T: Transport>(
+    link: &Link<T>,
+    name: &str,
+    sudo: bool,
+) -> Result<InitService<T::Session>, TransportError> {
+    Ok(InitService::new(Shell::new(link.session().await?, sudo), name.to_owned()))
+}
+
+/// The value of the Authorization header, with the password read from its file.
+fn authorization(supervisor: &Supervisor) -> Result<Option<String>, crate::event::Failure> {
+    use base64::Engine;
+    let Some(user) = &supervisor.username else { return Ok(None) };
+    let password = match &supervisor.password_file {
+        Some(file) => std::fs::read_to_string(file).map_err(|error| {
+            let message =
+                format!("the password of {} cannot be read from {}: {error}", supervisor.name, file.display());
+            crate::event::Failure::new(crate::event::Stage::Inspect, crate::event::FailureKind::Permission, message)
+                .with_hint("check `password_file` in the inventory")
+        })?,
+        None => String::new(),
+    };
+    let pair = format!("{user}:{}", password.trim_end_matches(['\r', '\n']));
+    Ok(Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))))
+}

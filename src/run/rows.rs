@@ -1,0 +1,251 @@
+//! Results of a node, put together: each says node, role, supervisord and service, and what became of it.
+//!
+//! Pure: nothing is asked or decided here.
+
+use std::sync::Arc;
+
+use super::init_target::InitVerdict;
+use super::link::Instance;
+use super::message::Visit;
+use super::target::Verdict;
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
+use crate::inventory::{Role, Supervisor};
+use crate::plan::Plan;
+use crate::select::ServicePattern;
+use crate::supervisor::ProcessInfo;
+use crate::transport::Transport;
+
+/// Makes the results of one selected node.
+#[derive(Clone)]
+pub(super) struct Rows {
+    pub(super) plan: Arc<Plan>,
+    pub(super) index: usize,
+}
+
+impl Rows {
+    /// One result for each service as it was typed.
+    pub(super) fn typed(&self, visit: Visit, outcome: Outcome, failure: &Failure) -> Vec<TargetResult> {
+        let services = &self.plan.selection.services;
+        let names: Vec<Option<String>> = if services.is_empty() {
+            vec![None]
+        } else {
+            services.iter().map(|service| Some(service.as_str().to_owned())).collect()
+        };
+        let row = |service| TargetResult { service, failure: Some(failure.clone()), ..self.empty(visit, outcome) };
+        names.into_iter().map(row).collect()
+    }
+
+    /// Of a service that was named by hand and that none of the supervisords lists (`known` is what they list).
+    pub(super) fn no_such_service(&self, visit: Visit, service: &ServicePattern, known: &[String]) -> TargetResult {
+        let near = known
+            .iter()
+            .map(|name| (strsim::damerau_levenshtein(service.as_str(), name), name))
+            .filter(|(distance, name)| *distance <= name.len() / 3)
+            .min();
+        let hint = match near {
+            Some((_, name)) => format!("did you mean {name}?"),
+            None => "`ctl status` shows what its supervisords list".to_owned(),
+        };
+        let message = format!("none of the node's supervisords lists {}", service.as_str());
+        let mut result = self.empty(visit, Outcome::Failed);
+        result.service = Some(service.as_str().to_owned());
+        result.failure = Some(Failure::new(Stage::Inspect, FailureKind::NoSuchService, message).with_hint(hint));
+        result
+    }
+
+    /// Of a supervisord that does not answer: one for each service that it may run.
+    pub(super) fn not_reached(
+        &self,
+        visit: Visit,
+        role: &Arc<Role>,
+        supervisor: &Supervisor,
+        failure: &Failure,
+    ) -> Vec<TargetResult> {
+        let services = &self.plan.selection.services;
+        let outcome = if failure.kind == FailureKind::TimedOut { Outcome::TimedOut } else { Outcome::Failed };
+        let with = |service: Option<String>| TargetResult {
+            role: Some(role.name.clone()),
+            supervisor: Some(supervisor.name.clone()),
+            service,
+            failure: Some(failure.clone()),
+            ..self.empty(visit, outcome)
+        };
+        let meant: Vec<&ServicePattern> =
+            services.iter().filter(|service| !service.matches_instance(&supervisor.name)).collect();
+        if services.is_empty() {
+            return vec![with(Some(supervisor.name.clone()))];
+        }
+        // Another instance of the role may be the one that runs it.
+        let other = |service: &ServicePattern| {
+            let known =
+                |supervisor: &Supervisor| supervisor.services.iter().any(|name| service.matches_process(name, name));
+            !known(supervisor) && role.supervisors.iter().any(known)
+        };
+        meant
+            .into_iter()
+            .filter(|service| !other(service))
+            .map(|service| with(Some(service.as_str().to_owned())))
+            .collect()
+    }
+
+    /// Of a supervisord that answers.
+    pub(super) fn pong<T: Transport>(&self, visit: Visit, instance: &Instance<T>) -> TargetResult {
+        let mut result = self.of(visit, instance, Outcome::Ok);
+        result.state = Some(ProcessState::Running);
+        result.pid = instance.snapshot.pid;
+        let version = &instance.snapshot.version;
+        let version = if version.is_empty() { String::new() } else { format!("supervisor {version} ") };
+        result.message = format!("{version}at {}, {} processes", instance.address(), instance.snapshot.processes.len());
+        result
+    }
+
+    /// Of a process that was only read.
+    pub(super) fn read<T: Transport>(
+        &self,
+        visit: Visit,
+        instance: &Instance<T>,
+        process: &ProcessInfo,
+    ) -> TargetResult {
+        let mut result = self.of_process(visit, instance, process, Outcome::Ok);
+        if process.state != ProcessState::Running {
+            result.message.clone_from(&process.description);
+        }
+        result.duration_ms = Some(0);
+        result
+    }
+
+    /// Of a process that was acted on.
+    pub(super) fn judged<T: Transport>(
+        &self,
+        visit: Visit,
+        instance: &Instance<T>,
+        listed: &ProcessInfo,
+        verdict: Verdict,
+    ) -> TargetResult {
+        let process = verdict.process.as_ref().unwrap_or(listed);
+        let mut result = self.of_process(visit, instance, process, verdict.outcome);
+        if verdict.process.is_none() {
+            (result.state, result.pid, result.uptime_s) = (None, None, None);
+        }
+        result.message = verdict.message;
+        result.failure = verdict.failure;
+        result
+    }
+
+    /// Of a group whose configuration was reread.
+    pub(super) fn updated<T: Transport>(
+        &self,
+        visit: Visit,
+        instance: &Instance<T>,
+        group: String,
+        verdict: Verdict,
+    ) -> TargetResult {
+        let mut result = self.of(visit, instance, verdict.outcome);
+        result.service = Some(group);
+        if let Some(process) = &verdict.process {
+            result.state = Some(process.state);
+            result.pid = process.pid;
+            result.uptime_s = process.uptime.map(|uptime| uptime.as_secs());
+        }
+        result.message = verdict.message;
+        result.failure = verdict.failure;
+        result
+    }
+
+    /// Of a service that init runs; none: init does not know it.
+    pub(super) fn of_init(
+        &self,
+        visit: Visit,
+        role: &Role,
+        service: &str,
+        is_instance: bool,
+        named: bool,
+        verdict: Option<InitVerdict>,
+    ) -> TargetResult {
+        let mut result = self.empty(visit, Outcome::NotConfigured);
+        result.role = Some(role.name.clone());
+        result.service = Some(service.to_owned());
+        result.supervisor = is_instance.then(|| service.to_owned());
+        result.via = Some(Via::Service);
+        let Some(verdict) = verdict else {
+            result.message = "init does not know it".to_owned();
+            if is_instance || (named && self.plan.selection.by_hand) {
+                let (kind, what) = if is_instance {
+                    (FailureKind::SupervisorMissing, "instance")
+                } else {
+                    (FailureKind::NoSuchService, "service")
+                };
+                let message = format!("init on this node knows no {what} {service}");
+                result.outcome = Outcome::Failed;
+                result.failure = Some(
+                    Failure::new(Stage::Inspect, kind, message)
+                        .with_hint("is the role right for this node in the inventory?"),
+                );
+                result.message = String::new();
+            }
+            return result;
+        };
+        result.outcome = verdict.outcome;
+        result.state = verdict.state;
+        result.pid = verdict.pid;
+        result.message = verdict.message;
+        result.failure = verdict.failure;
+        result
+    }
+
+    /// Of a process that was not touched because its sibling did not come up.
+    pub(super) fn left_alone<T: Transport>(
+        &self,
+        visit: Visit,
+        instance: &Instance<T>,
+        process: &ProcessInfo,
+        first: &str,
+    ) -> TargetResult {
+        let message = format!("left as it is, since {first} did not come up");
+        let failure = Failure::new(Stage::Act, FailureKind::Gate, message).with_hint(format!("mend {first} first"));
+        TargetResult { failure: Some(failure), ..self.of_process(visit, instance, process, Outcome::NotStarted) }
+    }
+
+    /// Of a process.
+    pub(super) fn of_process<T: Transport>(
+        &self,
+        visit: Visit,
+        instance: &Instance<T>,
+        process: &ProcessInfo,
+        outcome: Outcome,
+    ) -> TargetResult {
+        let mut result = self.of(visit, instance, outcome);
+        result.service = Some(process.full_name());
+        result.state = Some(process.state);
+        result.pid = process.pid;
+        result.uptime_s = process.uptime.map(|uptime| uptime.as_secs());
+        result
+    }
+
+    /// Of an instance.
+    pub(super) fn of<T: Transport>(&self, visit: Visit, instance: &Instance<T>, outcome: Outcome) -> TargetResult {
+        TargetResult {
+            role: Some(instance.role.name.clone()),
+            supervisor: Some(instance.supervisor.name.clone()),
+            via: Some(instance.via()),
+            ..self.empty(visit, outcome)
+        }
+    }
+
+    /// Of the node alone. The role is that of the step, or the only one that is meant.
+    pub(super) fn empty(&self, visit: Visit, outcome: Outcome) -> TargetResult {
+        let selected = self.plan.selection.nodes.get(self.index);
+        let mut result =
+            TargetResult::new(selected.map(|selected| selected.node.name.clone()).unwrap_or_default(), outcome);
+        result.address = selected.map(|selected| selected.node.address.clone());
+        result.batch = Some(visit.batch);
+        let only = selected.filter(|selected| selected.roles.len() == 1).and_then(|selected| selected.roles.first());
+        result.role = self.role_of(visit).map(str::to_owned).or_else(|| only.map(|role| role.name.clone()));
+        result
+    }
+
+    /// The role of the step that a visit belongs to.
+    pub(super) fn role_of(&self, visit: Visit) -> Option<&str> {
+        self.plan.batches().find(|(_, batch)| batch.number == visit.batch).and_then(|(role, _)| role)
+    }
+}

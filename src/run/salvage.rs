@@ -1,0 +1,176 @@
+//! The end of a visit that came early, by the clock or by a second signal: what is owed is paid as far as that can
+//! be done, and what is known is told.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::debug;
+
+use super::NodeAccess;
+use super::init_target::InitTarget;
+use super::job::{Book, Job};
+use super::link::{Instance, Link, rpc_name};
+use super::message::Visit;
+use super::rows::Rows;
+use super::target::{Debt, is_up};
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
+use crate::plan::Action;
+use crate::supervisor::{Client, ProcessInfo};
+use crate::transport::Transport;
+
+/// Once the time for a node is over, so much is left to read and mend.
+const LAST_LOOK: Duration = Duration::from_millis(700);
+
+/// After the wait was given up, a start that is owed is tried for so long: a process that is being stopped cannot
+/// be started before it is gone, and supervisord kills it after `stopwaitsecs`, 10 s unless configured otherwise.
+const PAYING: Duration = Duration::from_secs(15);
+
+/// Why a visit ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The time for the node is over.
+    TimedOut,
+    /// A second signal came.
+    GivenUp,
+}
+
+/// What is needed to end a visit.
+pub(super) struct Salvage<'a, T: Transport> {
+    pub(super) rows: &'a Rows,
+    pub(super) link: &'a Link<T>,
+    pub(super) access: &'a NodeAccess,
+    pub(super) book: &'a Book<T>,
+    pub(super) visit: Visit,
+    pub(super) cause: Cause,
+}
+
+impl<T: Transport> Salvage<'_, T> {
+    /// Pays and tells: one result for each job that has none yet; for a node that was not yet understood, one for
+    /// each service as it was typed.
+    pub(super) async fn results(&self) -> Vec<TargetResult> {
+        let jobs = self.book.jobs();
+        if jobs.is_empty() {
+            let (outcome, failure) = match self.cause {
+                Cause::TimedOut => (Outcome::TimedOut, self.timed_out("its supervisords did not answer in time")),
+                Cause::GivenUp => (Outcome::NotStarted, not_begun()),
+            };
+            return self.rows.typed(self.visit, outcome, &failure);
+        }
+        let deadline = Instant::now() + if self.cause == Cause::TimedOut { LAST_LOOK } else { PAYING };
+        let open = jobs.iter().filter(|job| !self.book.entry(&job.key()).told);
+        join_all(open.map(|job| self.rescue(job, deadline))).await
+    }
+
+    async fn rescue(&self, job: &Job<T>, deadline: Instant) -> TargetResult {
+        let key = job.key();
+        let entry = self.book.entry(&key);
+        let begun = entry.debt != Debt::None;
+        let mut now = None;
+        let mut paid = false;
+        if self.link.is_open() || entry.debt == Debt::Start {
+            let attempt = async {
+                match job {
+                    Job::Process { instance, process } => (now, paid) = pay(instance, process, entry.debt).await,
+                    Job::Init { service, is_instance, .. } if entry.debt == Debt::Start => {
+                        let (link, sudo) = (self.link, self.access.sudo);
+                        let target = InitTarget { link, name: service, sudo, is_instance: *is_instance };
+                        paid = target.act(Action::Start, |_| {}).await.is_some_and(|verdict| !verdict.outcome.is_bad());
+                    }
+                    Job::Update { instance } => paid = instance.put_in_owed_groups().await,
+                    Job::Init { .. } => {}
+                }
+            };
+            if timeout_at(deadline, attempt).await.is_err() {
+                debug!(service = key.service, "no more time");
+            }
+        }
+        let (outcome, mut failure) = match (self.cause, begun) {
+            (Cause::TimedOut, false) => (Outcome::TimedOut, self.timed_out("not begun")),
+            (Cause::TimedOut, true) if !self.link.is_open() => (Outcome::Unknown, lost()),
+            (Cause::TimedOut, true) => (Outcome::TimedOut, self.timed_out(&after_time(now.as_ref(), entry.debt, paid))),
+            (Cause::GivenUp, false) => (Outcome::NotStarted, not_begun()),
+            (Cause::GivenUp, true) => (Outcome::Unknown, given_up(now.as_ref(), entry.debt, paid)),
+        };
+        let mut result = match (job, &now) {
+            (Job::Process { instance, .. }, Some(now)) => self.rows.of_process(self.visit, instance, now, outcome),
+            (Job::Process { instance, .. }, None) => self.rows.of(self.visit, instance, outcome),
+            (Job::Init { .. } | Job::Update { .. }, _) => self.rows.empty(self.visit, outcome),
+        };
+        let stopped = now.as_ref().is_none_or(|process| !is_up(process.state));
+        if entry.debt == Debt::Start && stopped && !paid {
+            let name = key.service.clone().unwrap_or_default();
+            failure.hint =
+                Some(format!("it may be left stopped: `ctl service {name} start -w {}` starts it", result.node));
+        }
+        result.role = key.role;
+        result.supervisor = key.supervisor;
+        result.service = key.service;
+        result.failure = Some(failure);
+        result.duration_ms = entry.since.and_then(|since| u64::try_from(since.elapsed().as_millis()).ok());
+        result
+    }
+
+    fn timed_out(&self, what: &str) -> Failure {
+        let message = format!("not done after {:.1} s: {what}", self.access.timeout.as_secs_f64());
+        Failure::new(Stage::Act, FailureKind::TimedOut, message)
+            .with_hint("--timeout gives it longer; look at the node first")
+    }
+}
+
+/// Reads a process; where a start is owed, sends it as soon as the process is gone. Whether the debt is paid.
+async fn pay<T: Transport>(instance: &Instance<T>, process: &ProcessInfo, debt: Debt) -> (Option<ProcessInfo>, bool) {
+    loop {
+        let look = timeout(LAST_LOOK, instance.look(&process.group, &process.name)).await;
+        let Ok(Ok(look)) = look else { return (None, false) };
+        let now = look.process;
+        if debt != Debt::Start
+            || now.state == ProcessState::Starting
+            || (is_up(now.state) && now.is_another_than(process))
+        {
+            return (Some(now), true);
+        }
+        if matches!(now.state, ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal) {
+            let Ok(client) = instance.client().await else { return (Some(now), false) };
+            let started = match client.as_ref() {
+                Client::Rpc(rpc) => rpc.start(&rpc_name(&now.group, &now.name), false).await,
+                Client::Supervisorctl(control) => control.act("start", &now.full_name()).await,
+                Client::Service(wrapper) => wrapper.act("start", &now.group).await,
+            };
+            if started.is_ok() {
+                let look = timeout(LAST_LOOK, instance.look(&process.group, &process.name)).await;
+                return (look.ok().and_then(Result::ok).map(|look| look.process), true);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn after_time(now: Option<&ProcessInfo>, debt: Debt, paid: bool) -> String {
+    match (now, debt) {
+        (None, _) => "its supervisord does not answer".to_owned(),
+        (Some(now), Debt::Start) if paid && !is_up(now.state) => format!("it is {}; its start was sent", now.state),
+        (Some(now), _) => format!("it is {}", now.state),
+    }
+}
+
+fn given_up(now: Option<&ProcessInfo>, debt: Debt, paid: bool) -> Failure {
+    let state = now.map_or_else(String::new, |now| format!("; it is {}", now.state));
+    let message = match (debt, paid) {
+        (Debt::Start, true) => format!("the wait was given up; its start was sent{state}"),
+        (Debt::Start, false) => format!("the wait was given up; its start could not be sent{state}"),
+        (Debt::Begun | Debt::None, _) => format!("the wait was given up{state}"),
+    };
+    Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint("look with `ctl status` what became of it")
+}
+
+fn not_begun() -> Failure {
+    Failure::new(Stage::Act, FailureKind::Interrupted, "not begun: the run was interrupted")
+}
+
+fn lost() -> Failure {
+    let message =
+        "the connection was lost in mid-action, and could not be made again in time to read what became of it";
+    Failure::new(Stage::Verify, FailureKind::ConnectionLost, message)
+        .with_hint("look at the node; then `ctl service NAME status` tells what became of it")
+}

@@ -1,0 +1,429 @@
+//! One process: start, stop, restart, and the proof that it happened.
+//!
+//! What always holds: the state read afterwards decides, not the reply; an action that may have begun is never
+//! sent twice; a start is owed for every stop that was sent, and [`Debt`] remembers it until it is paid.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use super::link::{Instance, Look, rpc_name};
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
+use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
+use crate::transport::Transport;
+
+/// How often a state that is on its way is read.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long a supervisord may be away before the wait for it is given up: its own restart stops every program first.
+const AWAY: Duration = Duration::from_secs(15);
+
+/// How long a program whose stop restarts its whole instance is watched: its node manager acts after it.
+const CASCADE_WINDOW: Duration = Duration::from_secs(2);
+
+/// What became of a target, without its names.
+#[derive(Debug, Clone)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    pub(super) process: Option<ProcessInfo>,
+    pub(super) message: String,
+    pub(super) failure: Option<Failure>,
+}
+
+impl Verdict {
+    fn good(outcome: Outcome, process: ProcessInfo, message: impl Into<String>) -> Self {
+        Self { outcome, process: Some(process), message: message.into(), failure: None }
+    }
+
+    fn failed(process: Option<ProcessInfo>, stage: Stage, kind: FailureKind, message: impl Into<String>) -> Self {
+        let failure = Some(Failure::new(stage, kind, message));
+        Self { outcome: Outcome::Failed, process, message: String::new(), failure }
+    }
+
+    pub(super) fn error(error: &SupervisorError, stage: Stage) -> Self {
+        let outcome =
+            if error.is_connection_lost() && stage == Stage::Inspect { Outcome::Unreachable } else { Outcome::Failed };
+        Self { outcome, process: None, message: String::new(), failure: Some(error.failure(stage)) }
+    }
+
+    fn hinted(mut self, hint: impl Into<String>) -> Self {
+        if let Some(failure) = &mut self.failure {
+            failure.hint = Some(hint.into());
+        }
+        self
+    }
+}
+
+/// What this run owes a target, should the work on it end early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Debt {
+    /// Nothing was sent.
+    #[default]
+    None,
+    /// Something was sent; nothing is owed.
+    Begun,
+    /// A stop was sent that a start must follow.
+    Start,
+}
+
+/// The work on one process.
+pub(super) struct Work<'a, T: Transport, F: Fn(Debt) + Sync> {
+    pub(super) instance: &'a Instance<T>,
+    /// As listed when the node was first asked.
+    pub(super) listed: &'a ProcessInfo,
+    /// Told before anything is sent.
+    pub(super) owe: F,
+}
+
+/// What the process and its supervisord were before, and what was said on the way.
+struct Before {
+    look: Look,
+    note: Option<SupervisorError>,
+}
+
+impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
+    pub(super) async fn start(&self) -> Verdict {
+        let look = match self.look_first().await {
+            Ok(look) => look,
+            Err(verdict) => return *verdict,
+        };
+        match look.process.state {
+            ProcessState::Running => return Verdict::good(Outcome::Ok, look.process, "already running"),
+            ProcessState::Backoff => {
+                let message =
+                    format!("supervisord is already trying, and it does not come up: {}", look.process.description);
+                return Verdict::failed(Some(look.process), Stage::Act, FailureKind::AbnormalTermination, message)
+                    .hinted("look at its log on the node");
+            }
+            ProcessState::Starting => {
+                let verdict = self.verify(Before { look, note: None }).await;
+                // It was on its way before us.
+                return Verdict {
+                    outcome: if verdict.outcome == Outcome::Changed { Outcome::Ok } else { verdict.outcome },
+                    ..verdict
+                };
+            }
+            ProcessState::Stopping => {
+                if let Err(verdict) = self.until_stopped(&look, false).await {
+                    return *verdict;
+                }
+            }
+            ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown => {}
+        }
+        (self.owe)(Debt::Begun);
+        let note = self.send_start().await.err();
+        self.verify(Before { look, note }).await
+    }
+
+    pub(super) async fn stop(&self) -> Verdict {
+        let look = match self.look_first().await {
+            Ok(look) => look,
+            Err(verdict) => return *verdict,
+        };
+        match look.process.state {
+            ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown => {
+                return Verdict::good(Outcome::Ok, look.process, "not running");
+            }
+            ProcessState::Running | ProcessState::Starting | ProcessState::Backoff | ProcessState::Stopping => {}
+        }
+        (self.owe)(Debt::Begun);
+        let note = if look.process.state == ProcessState::Stopping { None } else { self.send_stop().await.err() };
+        match self.until_stopped(&look, note.is_some()).await {
+            Ok(now) if is_up(now.process.state) => self.came_back(&look, now, note.as_ref()),
+            Ok(now) if self.instance.cascades(&self.listed.group) => self.watch_stopped(&look, now).await,
+            Ok(now) => Verdict::good(Outcome::Changed, now.process, ""),
+            Err(verdict) => *verdict,
+        }
+    }
+
+    pub(super) async fn restart(&self) -> Verdict {
+        let look = match self.look_first().await {
+            Ok(look) => look,
+            Err(verdict) => return *verdict,
+        };
+        if self.instance.via() != crate::event::Via::Rpc {
+            // One command for both: what stops it also starts it again, whatever becomes of us.
+            (self.owe)(Debt::Start);
+            let sent = self.send("restart").await;
+            return self.restarted(look, sent.err()).await;
+        }
+        if is_up(look.process.state) || look.process.state == ProcessState::Stopping {
+            (self.owe)(Debt::Start);
+            let note = if look.process.state == ProcessState::Stopping { None } else { self.send_stop().await.err() };
+            match self.until_stopped(&look, note.is_some()).await {
+                Ok(now) if is_up(now.process.state) => {
+                    // Somebody else started it again (a node manager), or the stop was never obeyed.
+                    return self.verify(Before { look, note }).await;
+                }
+                Ok(_) => {}
+                Err(verdict) => return *verdict,
+            }
+        }
+        (self.owe)(Debt::Start);
+        let sent = self.send_start().await;
+        self.restarted(look, sent.err()).await
+    }
+
+    /// After a restart was sent: the start, if the connection was lost before it could be, then the proof.
+    async fn restarted(&self, look: Look, note: Option<SupervisorError>) -> Verdict {
+        let verdict = self.verify(Before { look, note }).await;
+        let settled = verdict.process.as_ref().is_some_and(|process| process.state != ProcessState::Stopped);
+        if settled {
+            (self.owe)(Debt::Begun);
+        }
+        verdict
+    }
+
+    async fn look(&self) -> Result<Look, SupervisorError> {
+        self.instance.look(&self.listed.group, &self.listed.name).await
+    }
+
+    /// The state before anything is done: read anew, since other work may have come between.
+    async fn look_first(&self) -> Result<Look, Box<Verdict>> {
+        self.look().await.map_err(|error| Box::new(Verdict::error(&error, Stage::Inspect)))
+    }
+
+    async fn send_stop(&self) -> Result<(), SupervisorError> {
+        self.send("stop").await
+    }
+
+    async fn send_start(&self) -> Result<(), SupervisorError> {
+        self.send("start").await
+    }
+
+    async fn send(&self, verb: &str) -> Result<(), SupervisorError> {
+        let client = self.instance.client().await?;
+        let sent = match client.as_ref() {
+            Client::Rpc(rpc) => {
+                let name = rpc_name(&self.listed.group, &self.listed.name);
+                if verb == "stop" { rpc.stop(&name).await } else { rpc.start(&name, true).await }
+            }
+            Client::Supervisorctl(control) => control.act(verb, &self.listed.full_name()).await,
+            Client::Service(wrapper) => wrapper.act(verb, &self.listed.group).await,
+        };
+        if let Err(error) = &sent {
+            debug!(service = self.listed.full_name(), verb, %error, "answered");
+        }
+        sent
+    }
+
+    /// Waits until the process is neither up nor stopping. Also ends when it is up as another process, or, if the
+    /// reply to the stop was lost (`doubtful`), when it is simply still up.
+    async fn until_stopped(&self, before: &Look, doubtful: bool) -> Result<Look, Box<Verdict>> {
+        let mut away = Away::default();
+        let mut looks = 0;
+        loop {
+            match self.look().await {
+                Ok(now) => {
+                    away = Away::default();
+                    looks += 1;
+                    let another =
+                        now.process.is_another_than(&before.process) || now.supervisor_pid != before.supervisor_pid;
+                    match now.process.state {
+                        ProcessState::Stopping => {}
+                        ProcessState::Running | ProcessState::Starting | ProcessState::Backoff
+                            if !another && !(doubtful && looks > 10) => {}
+                        _ => return Ok(now),
+                    }
+                }
+                Err(error) => away.bear(&error, Duration::MAX)?,
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// A stop that did not last.
+    fn came_back(&self, before: &Look, now: Look, note: Option<&SupervisorError>) -> Verdict {
+        if !now.process.is_another_than(&before.process) {
+            let (kind, said) = note.map_or((FailureKind::Protocol, String::new()), |note| {
+                (note.failure(Stage::Act).kind, format!(": {note}"))
+            });
+            return Verdict::failed(Some(now.process), Stage::Verify, kind, format!("it was not stopped{said}"));
+        }
+        let message = "it was stopped, and something on the node started it again";
+        let verdict = Verdict::failed(Some(now.process), Stage::Verify, FailureKind::Unstable, message);
+        if self.instance.cascades(&self.listed.group) {
+            let instance = &self.instance.supervisor.name;
+            return verdict.hinted(format!(
+                "Contrail's node manager restarts {instance} when this program stops; to keep it down, stop {instance}"
+            ));
+        }
+        verdict
+    }
+
+    /// A stopped program whose node manager may start it again: it has to stay down for a while.
+    async fn watch_stopped(&self, before: &Look, first: Look) -> Verdict {
+        let end = Instant::now() + CASCADE_WINDOW;
+        let mut last = first;
+        let mut away = Away::default();
+        loop {
+            sleep(POLL).await;
+            match self.look().await {
+                Ok(now) if is_up(now.process.state) => return self.came_back(before, now, None),
+                Ok(now) if Instant::now() >= end && now.supervisor_pid == before.supervisor_pid => {
+                    return Verdict::good(Outcome::Changed, now.process, "");
+                }
+                Ok(now) => {
+                    away = Away::default();
+                    last = now;
+                }
+                Err(error) => {
+                    if let Err(verdict) = away.bear(&error, Duration::MAX) {
+                        return Verdict { process: Some(last.process), ..*verdict };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the proof of a start: RUNNING as another process than before, and staying so.
+    async fn verify(&self, before: Before) -> Verdict {
+        let Before { look: before, mut note } = before;
+        let cascades = self.instance.cascades(&self.listed.group);
+        let was_up = is_up(before.process.state);
+        let window = if cascades { CASCADE_WINDOW } else { Duration::ZERO };
+        let mut away = Away::default();
+        let mut stable: Option<(Instant, Look)> = None;
+        let mut looks = 0_u32;
+        loop {
+            let now = match self.look().await {
+                Ok(now) => now,
+                Err(error) => {
+                    let patience = if cascades { Duration::MAX } else { AWAY };
+                    if let Err(verdict) = away.bear(&error, patience) {
+                        return *verdict;
+                    }
+                    sleep(POLL).await;
+                    continue;
+                }
+            };
+            away = Away::default();
+            looks += 1;
+            let instance_restarted = before.supervisor_pid.is_some()
+                && now.supervisor_pid.is_some()
+                && before.supervisor_pid != now.supervisor_pid;
+            let process = now.process.clone();
+            match process.state {
+                ProcessState::Running if was_up && !process.is_another_than(&before.process) => {
+                    // The same process still: nothing was done, or the lost request is not obeyed yet.
+                    if looks > 10 {
+                        return self.not_restarted(process, note.as_ref());
+                    }
+                }
+                ProcessState::Running => {
+                    let since = match &stable {
+                        Some((since, first)) if !process.is_another_than(&first.process) => *since,
+                        Some((_, first)) if first.supervisor_pid == now.supervisor_pid => {
+                            let message = "it came up, and was then replaced by yet another process";
+                            return Verdict::failed(Some(process), Stage::Verify, FailureKind::Unstable, message)
+                                .hinted("look at its log on the node");
+                        }
+                        _ => Instant::now(),
+                    };
+                    if since.elapsed() >= window {
+                        let name = &self.instance.supervisor.name;
+                        let message = if instance_restarted {
+                            format!("the instance {name} was restarted")
+                        } else {
+                            String::new()
+                        };
+                        return Verdict::good(Outcome::Changed, process, message);
+                    }
+                    stable = Some((since, now));
+                }
+                ProcessState::Starting | ProcessState::Stopping => {}
+                ProcessState::Stopped if note.as_ref().is_some_and(SupervisorError::is_connection_lost) => {
+                    // The stop is done and the start was never heard: it is owed, and it was not sent.
+                    note = self.send_start().await.err();
+                    looks = 0;
+                }
+                ProcessState::Stopped if cascades && looks < 100 => {}
+                ProcessState::Stopped
+                | ProcessState::Exited
+                | ProcessState::Backoff
+                | ProcessState::Fatal
+                | ProcessState::Unknown => {
+                    // A node manager that restarts the instance first stops everything.
+                    if cascades && stable.is_some() && looks < 100 {
+                        sleep(POLL).await;
+                        continue;
+                    }
+                    return did_not_come_up(process, note.as_ref(), stable.is_some());
+                }
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn not_restarted(&self, process: ProcessInfo, note: Option<&SupervisorError>) -> Verdict {
+        let kind = note.map_or(FailureKind::Protocol, |note| note.failure(Stage::Act).kind);
+        let said = note.map(|note| format!(": {note}")).unwrap_or_default();
+        Verdict::failed(Some(process), Stage::Verify, kind, format!("it is still the same process{said}"))
+    }
+}
+
+/// Whether supervisord counts the state as running (`supervisor/states.py`, RUNNING_STATES).
+pub(super) fn is_up(state: ProcessState) -> bool {
+    match state {
+        ProcessState::Running | ProcessState::Starting | ProcessState::Backoff => true,
+        ProcessState::Stopped
+        | ProcessState::Stopping
+        | ProcessState::Exited
+        | ProcessState::Fatal
+        | ProcessState::Unknown => false,
+    }
+}
+
+fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up: bool) -> Verdict {
+    let fault = note.and_then(|note| if let SupervisorError::Fault { fault, .. } = note { Some(*fault) } else { None });
+    let said = match (&process.description, note) {
+        (words, _) if !words.is_empty() => words.clone(),
+        (_, Some(note)) => note.to_string(),
+        (_, None) => "supervisord gives no reason".to_owned(),
+    };
+    let (kind, message) = match (process.state, fault.and_then(Fault::kind)) {
+        (_, Some(FailureKind::SpawnError)) => (FailureKind::SpawnError, format!("it could not be spawned: {said}")),
+        (ProcessState::Fatal, _) => (FailureKind::Fatal, format!("supervisord gave up starting it: {said}")),
+        (ProcessState::Exited, _) => (FailureKind::Unstable, format!("it came up and ended: {said}")),
+        (_, _) if was_up => (FailureKind::Unstable, format!("it came up and did not stay: {said}")),
+        (ProcessState::Backoff, _) => {
+            (FailureKind::AbnormalTermination, format!("it ended before it was up; supervisord tries again: {said}"))
+        }
+        (_, Some(kind)) => (kind, said),
+        (state, None) => (FailureKind::AbnormalTermination, format!("it is {state} after the start: {said}")),
+    };
+    Verdict::failed(Some(process), Stage::Verify, kind, message).hinted("look at its log on the node")
+}
+
+/// For how long a supervisord has not answered.
+#[derive(Debug, Default)]
+struct Away {
+    since: Option<Instant>,
+}
+
+impl Away {
+    /// Takes an error of a look. While the action may still be under way, that is waited for, up to `patience`;
+    /// what no waiting can mend ends the wait.
+    fn bear(&mut self, error: &SupervisorError, patience: Duration) -> Result<(), Box<Verdict>> {
+        let passes = match error {
+            SupervisorError::Down(_) | SupervisorError::Silent(_) => true,
+            SupervisorError::Transport(crate::transport::TransportError::ChannelRefused { .. }) => true,
+            SupervisorError::Transport(_) => return Ok(()),
+            // A name that an instance which just came up does not know yet.
+            SupervisorError::Fault { fault, .. } => *fault == Fault::BadName && patience == Duration::MAX,
+            SupervisorError::Permission(_)
+            | SupervisorError::Sudo(_)
+            | SupervisorError::CommandMissing(_)
+            | SupervisorError::Protocol(_)
+            | SupervisorError::Unsupported(_) => false,
+        };
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if passes && since.elapsed() < patience {
+            return Ok(());
+        }
+        let failure = Some(error.failure(Stage::Verify));
+        let outcome = if passes { Outcome::Failed } else { Outcome::Unknown };
+        Err(Box::new(Verdict { outcome, process: None, message: String::new(), failure }))
+    }
+}

@@ -1,0 +1,131 @@
+//! `update`: rereads a supervisord's configuration, and applies it to the groups that were named and no others.
+//!
+//! What always holds: a changed group that was taken out is noted in the instance until it is in again.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::link::Instance;
+use super::target::{Debt, Verdict};
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
+use crate::select::ServicePattern;
+use crate::supervisor::{Fault, ProcessInfo, SupervisorError};
+use crate::transport::Transport;
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// Applies what changed of the named groups; one verdict for each of them.
+pub(super) async fn update<T: Transport>(
+    instance: &Instance<T>,
+    services: &[ServicePattern],
+    owe: &impl Fn(Debt),
+) -> Vec<(String, Verdict)> {
+    let all_failed = |error: &SupervisorError| {
+        services.iter().map(|service| (service.as_str().to_owned(), Verdict::error(error, Stage::Inspect))).collect()
+    };
+    let client = match instance.client().await {
+        Ok(client) => client,
+        Err(error) => return all_failed(&error.into()),
+    };
+    let summary = match client.reload_config().await {
+        Ok(summary) => summary,
+        Err(error) => return all_failed(&error),
+    };
+    let named = |group: &&String| services.iter().any(|service| service.matches_group(group));
+    let mut verdicts = Vec::new();
+    for group in summary.removed.iter().filter(named) {
+        owe(Debt::Begun);
+        let verdict = match client.remove_group(group).await {
+            Ok(()) => plain(Outcome::Changed, "taken out: it is gone from the configuration"),
+            Err(error) => Verdict::error(&error, Stage::Act),
+        };
+        verdicts.push((group.clone(), verdict));
+    }
+    for group in summary.changed.iter().filter(named) {
+        owe(Debt::Start);
+        instance.owe_group(group);
+        let verdict = match client.remove_group(group).await {
+            Ok(()) => add(instance, group, "restarted with its changed configuration").await,
+            Err(error) => Verdict::error(&error, Stage::Act),
+        };
+        verdicts.push((group.clone(), verdict));
+    }
+    for group in summary.added.iter().filter(named) {
+        owe(Debt::Begun);
+        verdicts.push((group.clone(), add(instance, group, "taken in: it is new in the configuration").await));
+    }
+    let known = |name: &str| verdicts.iter().any(|(group, _)| group == name);
+    let mut unchanged: Vec<String> = Vec::new();
+    for process in &instance.snapshot.processes {
+        if named(&&process.group) && !known(&process.group) && !unchanged.contains(&process.group) {
+            unchanged.push(process.group.clone());
+        }
+    }
+    for service in services {
+        let found = verdicts.iter().map(|(group, _)| group).chain(&unchanged).any(|group| service.matches_group(group));
+        if !found {
+            let message =
+                format!("{} does not list it, and its configuration does not name it", instance.supervisor.name);
+            verdicts.push((service.as_str().to_owned(), plain(Outcome::NotConfigured, &message)));
+        }
+    }
+    verdicts
+        .extend(unchanged.into_iter().map(|group| (group, plain(Outcome::Ok, "its configuration has not changed"))));
+    verdicts
+}
+
+async fn add<T: Transport>(instance: &Instance<T>, group: &str, message: &str) -> Verdict {
+    let added = match instance.client().await {
+        Ok(client) => client.add_group(group).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = added
+        && !matches!(error, SupervisorError::Fault { fault: Fault::AlreadyAdded, .. })
+    {
+        return Verdict::error(&error, Stage::Act);
+    }
+    instance.group_is_in(group);
+    loop {
+        let listed = match instance.client().await {
+            Ok(client) => client.list().await,
+            Err(error) => Err(error.into()),
+        };
+        let mine: Vec<ProcessInfo> = match listed {
+            Ok(listed) => listed.into_iter().filter(|process| process.group == group).collect(),
+            Err(error) if error.is_connection_lost() => Vec::new(),
+            Err(error) => return Verdict::error(&error, Stage::Verify),
+        };
+        let bad = mine.iter().find(|process| {
+            matches!(
+                process.state,
+                ProcessState::Backoff | ProcessState::Fatal | ProcessState::Exited | ProcessState::Unknown
+            )
+        });
+        if let Some(process) = bad {
+            let kind = if process.state == ProcessState::Fatal {
+                FailureKind::Fatal
+            } else {
+                FailureKind::AbnormalTermination
+            };
+            let text = format!("{} is {}: {}", process.full_name(), process.state, process.description);
+            let failure = Some(Failure::new(Stage::Verify, kind, text).with_hint("look at its log on the node"));
+            return Verdict {
+                outcome: Outcome::Failed,
+                process: Some(process.clone()),
+                message: String::new(),
+                failure,
+            };
+        }
+        // A program that does not start by itself stays STOPPED, as configured.
+        let settled = |process: &ProcessInfo| matches!(process.state, ProcessState::Running | ProcessState::Stopped);
+        if !mine.is_empty() && mine.iter().all(settled) {
+            return Verdict { process: mine.into_iter().next(), ..plain(Outcome::Changed, message) };
+        }
+        sleep(POLL).await;
+    }
+}
+
+fn plain(outcome: Outcome, message: &str) -> Verdict {
+    Verdict { outcome, process: None, message: message.to_owned(), failure: None }
+}

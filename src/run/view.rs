@@ -1,0 +1,231 @@
+//! What a node's supervisords are, and what there is to do there.
+//!
+//! A view is taken once a run, on the first visit, of all roles that are meant in any step: only so can be said
+//! that a service is nowhere on the node.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tracing::debug;
+
+use super::NodeAccess;
+use super::job::Job;
+use super::link::{Instance, Link};
+use super::message::Visit;
+use super::rows::Rows;
+use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult, Via};
+use crate::inventory::{Role, Supervisor};
+use crate::plan::Action;
+use crate::select::ServicePattern;
+use crate::supervisor::ProcessInfo;
+use crate::transport::Transport;
+
+/// A node's supervisords, each with how it was reached or why not.
+pub(super) struct View<T: Transport> {
+    instances: Vec<(Arc<Role>, Supervisor, Result<Arc<Instance<T>>, Failure>)>,
+    rows: Rows,
+    /// The way that was asked for.
+    via: Option<Via>,
+}
+
+/// What there is to do in a visit, and what can be said at once.
+pub(super) struct Agenda<T: Transport> {
+    pub(super) jobs: Vec<Job<T>>,
+    pub(super) results: Vec<TargetResult>,
+}
+
+impl<T: Transport> View<T> {
+    /// Finds the supervisords of all roles that are meant, at the same time.
+    pub(super) async fn take(link: &Arc<Link<T>>, rows: Rows, access: &NodeAccess) -> Self {
+        let roles = rows.plan.roles_in(rows.index, None);
+        let services = &rows.plan.selection.services;
+        let via = rows.plan.via.or(access.via);
+        // To restart an instance one need not ask it, and it may be down.
+        let ask = services.is_empty() || services.iter().any(|service| !is_instance_only(service, &roles));
+        let all = roles.iter().flat_map(|role| role.supervisors.iter().map(move |supervisor| (role, supervisor)));
+        let reached = join_all(all.filter(|_| ask).map(|(role, supervisor)| async {
+            let reached = Instance::reach(link, role, supervisor, via, access.sudo).await;
+            (Arc::clone(role), supervisor.clone(), reached.map(Arc::new))
+        }));
+        let instances = reached.await;
+        Self { instances, rows, via }
+    }
+
+    /// A failure that says the connection ended while the supervisords were asked.
+    pub(super) fn connection_lost(&self) -> Option<&Failure> {
+        let failures = self.instances.iter().filter_map(|(_, _, reached)| reached.as_ref().err());
+        failures.into_iter().find(|failure| failure.kind == FailureKind::ConnectionLost)
+    }
+
+    /// What there is to do in a visit.
+    pub(super) fn agenda(&self, visit: Visit) -> Agenda<T> {
+        let roles = self.rows.plan.roles_in(self.rows.index, self.rows.role_of(visit));
+        let services = &self.rows.plan.selection.services;
+        let action = self.rows.plan.action;
+        let mut jobs = Vec::new();
+        let mut results = Vec::new();
+        let here = |role: &Arc<Role>| roles.iter().any(|own| own.name == role.name);
+        for (role, supervisor, reached) in self.instances.iter().filter(|(role, _, _)| here(role)) {
+            match reached {
+                Err(failure) if supervisor.optional && is_absent(failure) => {
+                    debug!(
+                        instance = supervisor.name,
+                        why = failure.message,
+                        "not on this node, which need not have it"
+                    );
+                }
+                Err(failure) => results.extend(self.rows.not_reached(visit, role, supervisor, failure)),
+                Ok(instance) if action == Action::Ping => results.push(self.rows.pong(visit, instance)),
+                Ok(instance) if action == Action::Update => jobs.push(Job::Update { instance: Arc::clone(instance) }),
+                Ok(instance) => self.processes(visit, instance, &mut jobs, &mut results),
+            }
+        }
+        if action == Action::Ping {
+            if results.is_empty() {
+                results.push(TargetResult {
+                    message: "connected; it has no supervisord to ask".to_owned(),
+                    ..self.rows.empty(visit, Outcome::Ok)
+                });
+            }
+            return Agenda { jobs, results };
+        }
+        for role in &roles {
+            for supervisor in &role.supervisors {
+                if services.iter().any(|service| service.matches_instance(&supervisor.name)) && action != Action::Update
+                {
+                    let service = supervisor.name.clone();
+                    jobs.push(Job::Init { role: Arc::clone(role), service, is_instance: true, named: true });
+                }
+            }
+            self.init_services(role, &mut jobs);
+        }
+        self.not_found(visit, &roles, &jobs, &mut results);
+        Agenda { jobs, results }
+    }
+
+    /// The processes of an instance that are meant.
+    fn processes(
+        &self,
+        visit: Visit,
+        instance: &Arc<Instance<T>>,
+        jobs: &mut Vec<Job<T>>,
+        results: &mut Vec<TargetResult>,
+    ) {
+        let services = &self.rows.plan.selection.services;
+        let listed = &instance.snapshot.processes;
+        let meant = |process: &ProcessInfo| {
+            services.is_empty() || services.iter().any(|service| service.matches_process(&process.group, &process.name))
+        };
+        for process in listed.iter().filter(|process| meant(process)) {
+            let alone = |other: &ProcessInfo| other.group != process.group || meant(other);
+            if self.rows.plan.action.changes() && instance.via() == Via::Service && !listed.iter().all(alone) {
+                let message = format!(
+                    "the init wrapper acts on all of {} at once, and not all of it was asked for",
+                    process.group
+                );
+                let failure = Failure::new(Stage::Plan, FailureKind::Protocol, message)
+                    .with_hint("use --via rpc or --via supervisorctl for a single process");
+                let result = self.rows.of_process(visit, instance, process, Outcome::Failed);
+                results.push(TargetResult { failure: Some(failure), ..result });
+                continue;
+            }
+            jobs.push(Job::Process { instance: Arc::clone(instance), process: process.clone() });
+        }
+        if services.is_empty() && listed.is_empty() {
+            let result = self.rows.of(visit, instance, Outcome::Ok);
+            results.push(TargetResult { message: "it runs no programs".to_owned(), ..result });
+        }
+    }
+
+    /// The services of a role that init runs and that are meant. In older releases supervisord runs them, and then
+    /// what it lists is the truth.
+    fn init_services(&self, role: &Arc<Role>, jobs: &mut Vec<Job<T>>) {
+        let services = &self.rows.plan.selection.services;
+        for name in &role.init_services {
+            let asked_by = services.iter().find(|service| service.matches_init_service(name));
+            let by_supervisord = self.instances.iter().any(|(_, _, reached)| {
+                reached
+                    .as_ref()
+                    .is_ok_and(|instance| instance.snapshot.processes.iter().any(|process| process.group == *name))
+            });
+            // XML-RPC alone was asked for: nothing is executed on the node then, unless the service itself was named.
+            let spared = self.via == Some(Via::Rpc) && asked_by.is_none_or(ServicePattern::is_glob);
+            if by_supervisord
+                || spared
+                || (asked_by.is_none() && !services.is_empty())
+                || self.rows.plan.action == Action::Update
+            {
+                continue;
+            }
+            let named = asked_by.is_some_and(|service| !service.is_glob());
+            jobs.push(Job::Init { role: Arc::clone(role), service: name.clone(), is_instance: false, named });
+        }
+    }
+
+    /// Says of each service that was named where it is not; and, if it was named by hand and is nowhere on the node,
+    /// that there is none.
+    fn not_found(&self, visit: Visit, roles: &[Arc<Role>], jobs: &[Job<T>], results: &mut Vec<TargetResult>) {
+        if self.rows.plan.action == Action::Update {
+            return;
+        }
+        let all_roles = self.rows.plan.roles_in(self.rows.index, None);
+        for service in &self.rows.plan.selection.services {
+            let lists = |instance: &Instance<T>| {
+                instance.snapshot.processes.iter().any(|process| service.matches_process(&process.group, &process.name))
+            };
+            let by_init = |role: &Arc<Role>| {
+                role.supervisors.iter().any(|supervisor| service.matches_instance(&supervisor.name))
+                    || role.init_services.iter().any(|name| service.matches_init_service(name))
+            };
+            let anywhere = all_roles.iter().any(by_init)
+                || self.instances.iter().any(|(_, supervisor, reached)| match reached {
+                    Ok(instance) => lists(instance),
+                    // It cannot be said of one that does not answer, unless it need not be there.
+                    Err(failure) => !(supervisor.optional && is_absent(failure)),
+                });
+            let first_visit = all_roles.first().is_none_or(|first| roles.iter().any(|role| role.name == first.name));
+            if !anywhere && self.rows.plan.selection.by_hand {
+                if first_visit {
+                    results.push(self.rows.no_such_service(visit, service, &self.listed()));
+                }
+                continue;
+            }
+            for role in roles.iter().filter(|role| !by_init(role)) {
+                for (_, _, reached) in self.instances.iter().filter(|(own, _, _)| own.name == role.name) {
+                    if let Ok(instance) = reached
+                        && !lists(instance)
+                    {
+                        let mut result = self.rows.of(visit, instance, Outcome::NotConfigured);
+                        result.service = Some(service.as_str().to_owned());
+                        result.message = format!("{} does not list it", instance.supervisor.name);
+                        results.push(result);
+                    }
+                }
+            }
+        }
+        if jobs.is_empty() && results.is_empty() {
+            for service in &self.rows.plan.selection.services {
+                let mut result = self.rows.empty(visit, Outcome::NotConfigured);
+                result.service = Some(service.as_str().to_owned());
+                result.message = "the node has no supervisord that could run it".to_owned();
+                results.push(result);
+            }
+        }
+    }
+
+    /// Every process that any supervisord of the node lists.
+    fn listed(&self) -> Vec<String> {
+        let reached = self.instances.iter().filter_map(|(_, _, reached)| reached.as_ref().ok());
+        reached.flat_map(|instance| instance.snapshot.processes.iter().map(ProcessInfo::full_name)).collect()
+    }
+}
+
+/// Whether a failure to reach an instance may just mean that the node does not have it.
+fn is_absent(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::SupervisorMissing | FailureKind::SupervisorDown)
+}
+
+/// Whether a name means instances only, which are not asked themselves.
+fn is_instance_only(service: &ServicePattern, roles: &[Arc<Role>]) -> bool {
+    roles.iter().flat_map(|role| &role.supervisors).any(|supervisor| service.matches_instance(&supervisor.name))
+}

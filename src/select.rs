@@ -1,0 +1,324 @@
+//! From the inventory and what was typed to what is meant: nodes, their roles, and service patterns.
+//!
+//! Pure; it uses `inventory` and the leaf `nodeset`. What always holds: a [`Selection`] names each node once, in
+//! the order of the inventory; nothing that was typed wrong selects less than was meant, it is an error.
+
+use std::sync::Arc;
+
+use crate::inventory::{Inventory, Node, ROLE_ORDER, Role, canonical_role, roles_of_service};
+use crate::nodeset::{NodeSet, ParseError, Resolver};
+
+/// A service name as it was typed, and what it matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePattern {
+    typed: String,
+    glob: glob::Pattern,
+}
+
+impl ServicePattern {
+    /// Reads a service name or glob.
+    ///
+    /// # Errors
+    /// [`SelectError::Service`] for an empty name, one with blanks or control characters, or a broken glob.
+    pub fn parse(typed: &str) -> Result<Self, SelectError> {
+        let bad = |reason: &str| SelectError::Service { name: typed.to_owned(), reason: reason.to_owned() };
+        if typed.is_empty() {
+            return Err(bad("it is empty"));
+        }
+        if typed.starts_with('-') {
+            return Err(bad("it begins with `-`"));
+        }
+        if typed.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/' || c == '\\') {
+            return Err(bad("a service name has no blanks, slashes or control characters"));
+        }
+        if typed.matches(':').count() > 1 {
+            return Err(bad("it is `program`, `group:program` or a glob"));
+        }
+        let glob = if typed == "all" { "*" } else { typed };
+        let glob = glob::Pattern::new(glob).map_err(|error| bad(error.msg))?;
+        Ok(Self { typed: typed.to_owned(), glob })
+    }
+
+    /// As it was typed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.typed
+    }
+
+    /// Whether it can match several services.
+    #[must_use]
+    pub fn is_glob(&self) -> bool {
+        self.typed == "all" || self.typed.contains(['*', '?', '['])
+    }
+
+    /// Whether it matches a process. A bare name means its whole group, a glob is held against the group and
+    /// against `group:process`.
+    #[must_use]
+    pub fn matches_process(&self, group: &str, process: &str) -> bool {
+        if self.typed.contains(':') {
+            return self.glob.matches(&format!("{group}:{process}"));
+        }
+        self.glob.matches(group) || (self.is_glob() && self.glob.matches(&format!("{group}:{process}")))
+    }
+
+    /// Whether it matches a group as a whole.
+    #[must_use]
+    pub fn matches_group(&self, group: &str) -> bool {
+        let name = self.typed.strip_suffix(":*").unwrap_or(&self.typed);
+        name == group || self.glob.matches(group)
+    }
+
+    /// Whether it means the supervisord instance `name`. `all` and globs never do, unless they begin with `supervisor`.
+    #[must_use]
+    pub fn matches_instance(&self, name: &str) -> bool {
+        self.typed.starts_with("supervisor") && self.glob.matches(name)
+    }
+
+    /// Whether it means the service `name` that init runs.
+    #[must_use]
+    pub fn matches_init_service(&self, name: &str) -> bool {
+        self.glob.matches(name)
+    }
+}
+
+/// What was typed to say which nodes.
+#[derive(Debug, Clone, Default)]
+pub struct Query<'a> {
+    /// `--role`, commas already split.
+    pub roles: &'a [String],
+    /// `--nodes`.
+    pub nodes: Option<&'a str>,
+    /// `--exclude`.
+    pub exclude: Option<&'a str>,
+    /// The services as typed; none means all of them.
+    pub services: &'a [String],
+}
+
+/// What was meant.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    /// The nodes, in the order of the inventory.
+    pub nodes: Vec<SelectedNode>,
+    /// The services; empty means all.
+    pub services: Vec<ServicePattern>,
+    /// Whether the nodes or roles were named, so that a node without the service is a failure.
+    pub by_hand: bool,
+    /// Whether every node of the inventory is selected.
+    pub whole_inventory: bool,
+}
+
+/// A node and those of its roles that are meant.
+#[derive(Debug, Clone)]
+pub struct SelectedNode {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The roles whose supervisords are meant, in the order of the steps.
+    pub roles: Vec<Arc<Role>>,
+}
+
+/// What was typed cannot be meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// No such role.
+    #[error("there is no role `{name}`")]
+    Role {
+        /// As typed.
+        name: String,
+        /// The nearest role, or all of them.
+        hint: String,
+    },
+    /// A node set that cannot be read.
+    #[error("{option}: {error}")]
+    Pattern {
+        /// `--nodes` or `--exclude`.
+        option: &'static str,
+        /// As typed.
+        pattern: String,
+        /// What is wrong.
+        error: ParseError,
+    },
+    /// Nodes that the inventory does not have.
+    #[error("{option}: the inventory has no {nodes}")]
+    Nodes {
+        /// `--nodes` or `--exclude`.
+        option: &'static str,
+        /// The names, folded.
+        nodes: String,
+        /// The nearest name.
+        hint: Option<String>,
+    },
+    /// A service name that can be none.
+    #[error("`{name}` is no service name: {reason}")]
+    Service {
+        /// As typed.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nothing is left.
+    #[error("no node is selected: {reason}")]
+    Nothing {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Names of the inventory for node set expressions: groups, roles and their aliases.
+struct Names<'a> {
+    inventory: &'a Inventory,
+    all: NodeSet,
+}
+
+impl Resolver for Names<'_> {
+    fn group(&self, name: &str) -> Option<NodeSet> {
+        if let Some(group) = self.inventory.groups.get(name) {
+            return Some(group.clone());
+        }
+        let role = self.inventory.role(name)?;
+        let with = self.inventory.nodes.iter().filter(|node| node.roles.contains(&role.name));
+        Some(NodeSet::from_names(with.map(|node| node.name.as_str())))
+    }
+
+    fn all(&self) -> &NodeSet {
+        &self.all
+    }
+
+    fn group_names(&self) -> Vec<String> {
+        self.inventory.groups.keys().chain(self.inventory.roles.keys()).cloned().collect()
+    }
+}
+
+/// Finds out what is meant.
+///
+/// # Errors
+/// [`SelectError`] for every word that fits nothing, and where nothing is left.
+pub fn select(inventory: &Inventory, query: &Query<'_>) -> Result<Selection, SelectError> {
+    let services: Vec<_> = query.services.iter().map(|name| ServicePattern::parse(name)).collect::<Result<_, _>>()?;
+    let roles = named_roles(inventory, query.roles)?;
+    let names = Names { inventory, all: NodeSet::from_names(inventory.nodes.iter().map(|node| node.name.as_str())) };
+    let wanted = query.nodes.map(|pattern| node_set("--nodes", pattern, &names)).transpose()?;
+    let unwanted = query.exclude.map(|pattern| node_set("--exclude", pattern, &names)).transpose()?;
+    let by_hand = wanted.is_some() || !roles.is_empty();
+    let given = if by_hand { Vec::new() } else { catalogue_roles(inventory, &services) };
+
+    let mut nodes = Vec::new();
+    for node in &inventory.nodes {
+        if wanted.as_ref().is_some_and(|set| !set.contains(&node.name)) {
+            continue;
+        }
+        if unwanted.as_ref().is_some_and(|set| set.contains(&node.name)) {
+            continue;
+        }
+        let mut own: Vec<_> = node.roles.iter().filter_map(|name| inventory.role(name)).cloned().collect();
+        let limit = if roles.is_empty() { &given } else { &roles };
+        if !limit.is_empty() {
+            own.retain(|role| limit.contains(&role.name));
+            if own.is_empty() {
+                continue;
+            }
+        }
+        own.sort_by_key(|role| ROLE_ORDER.iter().position(|name| *name == role.name).unwrap_or(ROLE_ORDER.len()));
+        nodes.push(SelectedNode { node: Arc::clone(node), roles: own });
+    }
+    if nodes.is_empty() {
+        return Err(SelectError::Nothing { reason: nothing(query, &given) });
+    }
+    let whole_inventory = nodes.len() == inventory.nodes.len();
+    Ok(Selection { nodes, services, by_hand, whole_inventory })
+}
+
+fn named_roles(inventory: &Inventory, typed: &[String]) -> Result<Vec<String>, SelectError> {
+    let mut roles = Vec::new();
+    for name in typed {
+        let name = name.trim();
+        match inventory.role(name) {
+            Some(role) => roles.push(role.name.clone()),
+            None => {
+                let known: Vec<&str> = inventory.roles.keys().map(String::as_str).collect();
+                let hint = nearest(
+                    name,
+                    known.iter().copied().chain(["configuration", "webui", "vrouter", "collector", "cfgm"]),
+                )
+                .map_or_else(|| format!("the roles are {}", known.join(", ")), |near| format!("did you mean {near}?"));
+                return Err(SelectError::Role { name: name.to_owned(), hint });
+            }
+        }
+    }
+    Ok(roles)
+}
+
+fn node_set(option: &'static str, pattern: &str, names: &Names<'_>) -> Result<NodeSet, SelectError> {
+    let set = NodeSet::parse_with(pattern, names).map_err(|error| SelectError::Pattern {
+        option,
+        pattern: pattern.to_owned(),
+        error,
+    })?;
+    let strange = set.difference(&names.all);
+    if strange.is_empty() {
+        return Ok(set);
+    }
+    let first = strange.iter().next().unwrap_or_default();
+    let near = nearest(&first, names.inventory.nodes.iter().map(|node| node.name.as_str()));
+    Err(SelectError::Nodes {
+        option,
+        nodes: strange.to_string(),
+        hint: near.map(|near| format!("did you mean {near}?")),
+    })
+}
+
+/// The roles that the catalogue or the inventory gives the services to; none if one of them is not known there.
+fn catalogue_roles(inventory: &Inventory, services: &[ServicePattern]) -> Vec<String> {
+    let mut roles = Vec::new();
+    for service in services {
+        let of_service: Vec<String> = if service.is_glob() {
+            (inventory.roles.values()).filter(|role| has_match(role, service)).map(|role| role.name.clone()).collect()
+        } else {
+            let seed = roles_of_service(service.as_str()).into_iter().map(|name| canonical_role(name).to_owned());
+            let own = inventory
+                .roles
+                .values()
+                .filter(|role| role.has_service(service.as_str()))
+                .map(|role| role.name.clone());
+            seed.chain(own).collect()
+        };
+        // A service that nobody knows may be anywhere, and a glob may match what the catalogue has never heard of.
+        if of_service.is_empty() || (service.is_glob() && !service.as_str().starts_with("supervisor")) {
+            return Vec::new();
+        }
+        roles.extend(of_service);
+    }
+    roles
+}
+
+fn has_match(role: &Role, service: &ServicePattern) -> bool {
+    role.supervisors.iter().any(|supervisor| {
+        service.matches_instance(&supervisor.name)
+            || supervisor.services.iter().any(|name| service.matches_process(name, name))
+    }) || role.init_services.iter().any(|name| service.matches_init_service(name))
+}
+
+fn nothing(query: &Query<'_>, given: &[String]) -> String {
+    if !query.roles.is_empty() {
+        return format!(
+            "no node has the role {}{}",
+            query.roles.join(", "),
+            if query.nodes.is_some() || query.exclude.is_some() { " in that node set" } else { "" }
+        );
+    }
+    if let Some(pattern) = query.nodes {
+        return format!("`{pattern}` leaves none");
+    }
+    if query.exclude.is_some() {
+        return "--exclude leaves none".to_owned();
+    }
+    format!("no node has a role with that service ({})", given.join(", "))
+}
+
+/// The likeliest word that was meant.
+fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|word| (strsim::damerau_levenshtein(typed, word), word))
+        .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
+        .min()
+        .map(|(_, word)| word)
+}

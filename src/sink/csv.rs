@@ -1,0 +1,120 @@
+//! `-o csv`: one line a result, for spreadsheets.
+//!
+//! Here lives [`CsvSink`]. It uses `event` and this room. What always holds: there is a header, also without results;
+//! the columns are the fields of the JSON in their order, the failure's spread over four; what does not apply is empty.
+//! CSV has no escapes, so text goes through [`text`], whole.
+
+use std::io::Write;
+
+use super::{Sink, SinkError, text};
+use crate::event::{Event, Ledger, TargetResult};
+
+const HEADER: [&str; 18] = [
+    "node",
+    "address",
+    "role",
+    "supervisor",
+    "service",
+    "outcome",
+    "state",
+    "pid",
+    "uptime_s",
+    "functional",
+    "message",
+    "failure_stage",
+    "failure_kind",
+    "failure_message",
+    "failure_hint",
+    "via",
+    "batch",
+    "duration_ms",
+];
+
+/// One table of results, written when the run is over.
+pub struct CsvSink {
+    out: Box<dyn Write + Send>,
+}
+
+impl CsvSink {
+    /// Writes the table to `out`.
+    #[must_use]
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self { out }
+    }
+}
+
+impl Sink for CsvSink {
+    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
+        let mut table = csv::Writer::from_writer(&mut self.out);
+        table.write_record(HEADER)?;
+        for result in ledger.results() {
+            table.write_record(record(result))?;
+        }
+        Ok(table.flush()?)
+    }
+}
+
+fn record(result: &TargetResult) -> [String; HEADER.len()] {
+    let safe = |text: &str| text::visible(text).into_owned();
+    let maybe = |text: &Option<String>| text.as_deref().map(safe).unwrap_or_default();
+    let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let failure = result.failure.as_ref();
+    [
+        safe(&result.node),
+        maybe(&result.address),
+        maybe(&result.role),
+        maybe(&result.supervisor),
+        maybe(&result.service),
+        result.outcome.to_string(),
+        result.state.map(|state| state.to_string()).unwrap_or_default(),
+        number(result.pid.map(u64::from)),
+        number(result.uptime_s),
+        maybe(&result.functional),
+        safe(&result.message),
+        failure.map(|failure| failure.stage.to_string()).unwrap_or_default(),
+        failure.map(|failure| failure.kind.to_string()).unwrap_or_default(),
+        failure.map(|failure| safe(&failure.message)).unwrap_or_default(),
+        failure.map(|failure| maybe(&failure.hint)).unwrap_or_default(),
+        result.via.map(|via| via.to_string()).unwrap_or_default(),
+        number(result.batch.map(u64::from)),
+        number(result.duration_ms),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, Shared};
+    use super::*;
+    use crate::event::Outcome;
+
+    #[test]
+    fn failures_are_spread_over_columns() {
+        let out = Shared::default();
+        let (events, _) = samples::restart();
+        samples::play(&mut CsvSink::new(out.writer()), &events, 4);
+        insta::assert_snapshot!(out.text(), @"");
+    }
+
+    #[test]
+    fn the_columns_are_the_fields_of_the_json() {
+        let json = serde_json::to_string(&samples::result("a6s01", Outcome::Ok)).expect("JSON");
+        let mut place = 0;
+        for column in HEADER.iter().map(|column| if column.starts_with("failure_") { "failure" } else { column }) {
+            let found = json.find(&format!("\"{column}\":")).expect("a field");
+            assert!(found >= place, "{column}");
+            place = found;
+        }
+    }
+
+    #[test]
+    fn text_of_a_node_cannot_reach_the_terminal() {
+        let result = TargetResult { message: "a,\"b\"\n\x1b[2J".to_owned(), ..samples::result("a6s01", Outcome::Ok) };
+        let out = Shared::default();
+        samples::play(&mut CsvSink::new(out.writer()), &samples::run(Some("status"), vec![result]), 0);
+        assert!(out.text().contains(r#","a,""b""\n\x1b[2J","#), "{}", out.text());
+    }
+}

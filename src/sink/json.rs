@@ -1,0 +1,188 @@
+//! `-o json` and `-o jsonl`: the documents that scripts read.
+//!
+//! Here live [`JsonSink`], [`JsonlSink`] and the [`Document`] that the YAML is made of too. They use `event` and this
+//! room. What always holds: the names and the order of the fields are those of docs/output.md; a field that does not
+//! apply is null and never absent; a node's text is not altered, only escaped as JSON allows. Start at [`Document`].
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::{Sink, SinkError, text};
+use crate::event::{Event, EventKind, Ledger, RunHead, Summary, TargetResult};
+
+/// Name and version of the form. It changes when a field goes or changes its meaning.
+pub(super) const SCHEMA: &str = "ctl/1";
+
+/// A whole run.
+#[derive(Debug, Serialize)]
+pub(super) struct Document<'a> {
+    schema: &'static str,
+    run: Option<&'a str>,
+    command: Option<&'a str>,
+    action: Option<&'a str>,
+    services: &'a [String],
+    started: Option<jiff::Timestamp>,
+    elapsed_ms: u64,
+    exit_code: u8,
+    results: &'a [TargetResult],
+    summary: Summary,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(ledger: &'a Ledger, exit_code: u8) -> Self {
+        let head = ledger.head();
+        Self {
+            schema: SCHEMA,
+            run: head.map(|head| head.run.as_str()),
+            command: head.map(|head| head.command.as_str()),
+            action: head.and_then(|head| head.action.as_deref()),
+            services: head.map_or(&[], |head| head.services.as_slice()),
+            started: head.map(|head| head.started),
+            elapsed_ms: elapsed_ms(ledger),
+            exit_code,
+            results: ledger.results(),
+            summary: ledger.summary(),
+        }
+    }
+}
+
+fn elapsed_ms(ledger: &Ledger) -> u64 {
+    u64::try_from(ledger.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One document, written when the run is over.
+pub struct JsonSink {
+    out: Box<dyn Write + Send>,
+}
+
+impl JsonSink {
+    /// Writes the document to `out`.
+    #[must_use]
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self { out }
+    }
+}
+
+impl Sink for JsonSink {
+    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
+        let json = serde_json::to_string_pretty(&Document::new(ledger, exit_code)).map_err(SinkError::Json)?;
+        self.out.write_all(text::escape_json(&json).as_bytes())?;
+        self.out.write_all(b"\n")?;
+        Ok(self.out.flush()?)
+    }
+}
+
+/// One object a line, written and flushed as it happens. The last line is written when the run is over.
+pub struct JsonlSink {
+    out: Box<dyn Write + Send>,
+}
+
+impl JsonlSink {
+    /// Writes the lines to `out`.
+    #[must_use]
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self { out }
+    }
+
+    fn line(&mut self, line: &Line<'_>) -> Result<(), SinkError> {
+        let json = serde_json::to_string(&Tagged { schema: SCHEMA, line }).map_err(SinkError::Json)?;
+        let mut json = text::escape_json(&json).into_owned();
+        json.push('\n');
+        self.out.write_all(json.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+}
+
+/// A line and what stands before it in each.
+#[derive(Serialize)]
+struct Tagged<'a> {
+    schema: &'static str,
+    // Only ever written: nothing has to find out which fields are whose.
+    #[serde(flatten)]
+    line: &'a Line<'a>,
+}
+
+/// What is told as it happens.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    RunStarted(&'a RunHead),
+    BatchStarted { batch: u32, role: Option<&'a str>, nodes: &'a [String] },
+    Result(&'a TargetResult),
+    RunFinished { run: Option<&'a str>, elapsed_ms: u64, exit_code: u8, summary: Summary },
+}
+
+impl Sink for JsonlSink {
+    fn event(&mut self, event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+        match &event.kind {
+            EventKind::RunStarted(head) => self.line(&Line::RunStarted(head)),
+            EventKind::BatchStarted { batch, role, nodes } => {
+                self.line(&Line::BatchStarted { batch: *batch, role: role.as_deref(), nodes })
+            }
+            EventKind::Result(result) => self.line(&Line::Result(result)),
+            // The end needs the exit code: it is written by `finish`.
+            EventKind::RunFinished { .. }
+            | EventKind::NodeStarted { .. }
+            | EventKind::Progress { .. }
+            | EventKind::NodeFinished { .. }
+            | EventKind::CancelBegan { .. } => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
+        self.line(&Line::RunFinished {
+            run: ledger.head().map(|head| head.run.as_str()),
+            elapsed_ms: elapsed_ms(ledger),
+            exit_code,
+            summary: ledger.summary(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, Shared};
+    use super::*;
+    use crate::event::Outcome;
+
+    #[test]
+    fn the_document_is_that_of_the_contract() {
+        let out = Shared::default();
+        let (events, _) = samples::restart();
+        samples::play(&mut JsonSink::new(out.writer()), &events[..], 4);
+        insta::assert_snapshot!(out.text(), @"");
+    }
+
+    #[test]
+    fn lines_are_written_as_it_happens() {
+        let out = Shared::default();
+        let events = samples::run(Some("restart"), vec![samples::running("a6s01", Outcome::Changed, 20071, 4)]);
+        samples::play(&mut JsonlSink::new(out.writer()), &events, 0);
+        insta::assert_snapshot!(out.text(), @"");
+    }
+
+    #[test]
+    fn a_run_without_a_head_still_makes_a_document() {
+        let out = Shared::default();
+        samples::play(&mut JsonSink::new(out.writer()), &[], 130);
+        let document: serde_json::Value = serde_json::from_str(&out.text()).expect("it is JSON");
+        assert_eq!(document["run"], serde_json::Value::Null);
+        assert_eq!(document["exit_code"], 130);
+    }
+
+    #[test]
+    fn text_of_a_node_is_escaped_and_not_altered() {
+        let hostile = "\x1b[2J \u{9b}31m \"quoted\"\n\u{202e}\u{2028}";
+        let result = TargetResult { message: hostile.to_owned(), ..samples::result("a6s01", Outcome::Ok) };
+        let out = Shared::default();
+        samples::play(&mut JsonlSink::new(out.writer()), &samples::run(Some("status"), vec![result.clone()]), 0);
+        assert!(out.text().chars().all(|char| char == '\n' || !char.is_control()));
+        let line = out.text().lines().find(|line| line.contains("\"result\"")).expect("a result").to_owned();
+        assert_eq!(serde_json::from_str::<TargetResult>(&line).expect("a result"), result);
+    }
+}

@@ -1,0 +1,209 @@
+//! Events become what people and scripts read: tables, JSON, progress.
+//!
+//! Here live the sinks, one form a file, and [`Sinks`], which hands each event to all of them. The room uses `event`
+//! and the leaf `nodeset`, and knows no command line. What always holds: a sink decides nothing, it shows what the
+//! [`Ledger`] says; a sink that fails is dropped with one warning, and neither the run nor another sink notices; text
+//! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
+
+mod csv;
+mod grid;
+mod json;
+mod notes;
+mod progress;
+#[cfg(test)]
+mod samples;
+mod table;
+pub mod text;
+mod yaml;
+
+use std::io;
+
+use crate::event::{Event, Ledger};
+
+pub use self::csv::CsvSink;
+pub use self::grid::plain_table;
+pub use self::json::{JsonSink, JsonlSink};
+pub use self::progress::ProgressSink;
+pub use self::table::{TableOptions, TableSink};
+pub use self::yaml::YamlSink;
+
+/// Shows a run.
+pub trait Sink: Send {
+    /// Takes an event in, which `ledger` has taken in already.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Closed`] if nobody reads the output any more, another one if it could not be written.
+    fn event(&mut self, event: &Event, ledger: &Ledger) -> Result<(), SinkError>;
+
+    /// The run is over: writes what is left and flushes. It is called once, and nothing after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::event`].
+    fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError>;
+}
+
+/// Why a sink can write no more.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// Whoever read the output has gone, such as `head`: no reason to say anything.
+    #[error("the output was closed")]
+    Closed,
+    /// The output could not be written.
+    #[error("the output could not be written")]
+    Io(#[source] io::Error),
+    /// Something has no form in JSON.
+    #[error("the output could not be put into JSON")]
+    Json(#[source] serde_json::Error),
+    /// Something has no form in YAML.
+    #[error("the output could not be put into YAML")]
+    Yaml(#[source] serde_saphyr::ser::Error),
+    /// Something has no form in CSV.
+    #[error("the output could not be put into CSV")]
+    Csv(#[source] ::csv::Error),
+}
+
+impl From<io::Error> for SinkError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::Closed } else { Self::Io(error) }
+    }
+}
+
+impl From<::csv::Error> for SinkError {
+    fn from(error: ::csv::Error) -> Self {
+        if !error.is_io_error() {
+            return Self::Csv(error);
+        }
+        Self::from(io::Error::from(error))
+    }
+}
+
+/// All sinks of a run.
+#[derive(Default)]
+pub struct Sinks {
+    sinks: Vec<Box<dyn Sink>>,
+    closed: bool,
+    failed: bool,
+}
+
+impl Sinks {
+    /// Adds a sink. Events go to the sinks in the order in which they were added.
+    pub fn push(&mut self, sink: Box<dyn Sink>) {
+        self.sinks.push(sink);
+    }
+
+    /// Hands an event to all sinks. A sink that errs is dropped; what is to be said about it is returned, safe to show.
+    #[must_use]
+    pub fn event(&mut self, event: &Event, ledger: &Ledger) -> Vec<String> {
+        self.each(|sink| sink.event(event, ledger))
+    }
+
+    /// Tells all sinks that the run is over, and drops them. What is to be said about those that erred is returned,
+    /// safe to show.
+    #[must_use]
+    pub fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Vec<String> {
+        let warnings = self.each(|sink| sink.finish(ledger, exit_code));
+        self.sinks.clear();
+        warnings
+    }
+
+    /// Whether nobody reads an output any more. The work that has begun goes on all the same.
+    #[must_use]
+    pub fn stdout_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Whether an output is not whole, for another reason than that it was closed.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
+    fn each(&mut self, mut tell: impl FnMut(&mut dyn Sink) -> Result<(), SinkError>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        self.sinks.retain_mut(|sink| match tell(sink.as_mut()) {
+            Ok(()) => true,
+            Err(SinkError::Closed) => {
+                self.closed = true;
+                false
+            }
+            Err(error) => {
+                self.failed = true;
+                warnings.push(warning(&error));
+                false
+            }
+        });
+        warnings
+    }
+}
+
+/// The error with its causes, on one line.
+fn warning(error: &SinkError) -> String {
+    let mut words = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        words.push_str(": ");
+        words.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text::single_line(&words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{self, Shared};
+    use super::*;
+
+    /// Errs when told to.
+    struct Failing(Option<SinkError>);
+
+    impl Sink for Failing {
+        fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+            self.0.take().map_or(Ok(()), Err)
+        }
+
+        fn finish(&mut self, _ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
+            panic!("it was dropped")
+        }
+    }
+
+    #[test]
+    fn a_sink_that_errs_is_dropped_and_the_others_go_on() {
+        let out = Shared::default();
+        let mut sinks = Sinks::default();
+        sinks.push(Box::new(Failing(Some(io::Error::other("disk\x1b full").into()))));
+        sinks.push(Box::new(Failing(Some(io::Error::from(io::ErrorKind::BrokenPipe).into()))));
+        sinks.push(Box::new(CsvSink::new(out.writer())));
+        let (events, ledger) = samples::restart();
+        let warnings: Vec<String> = events.iter().flat_map(|event| sinks.event(event, &ledger)).collect();
+        assert_eq!(warnings, [r"the output could not be written: disk\x1b full"]);
+        assert!(sinks.stdout_closed());
+        assert!(sinks.failed());
+        assert_eq!(sinks.finish(&ledger, 0), Vec::<String>::new());
+        assert_eq!(out.text().lines().count(), 4);
+    }
+
+    #[test]
+    fn a_closed_output_is_quiet_whatever_the_form() {
+        let (events, ledger) = samples::restart();
+        let closed = || Box::new(samples::Closed) as Box<dyn io::Write + Send>;
+        let options = TableOptions::default();
+        let all: [Box<dyn Sink>; 5] = [
+            Box::new(JsonSink::new(closed())),
+            Box::new(JsonlSink::new(closed())),
+            Box::new(YamlSink::new(closed())),
+            Box::new(CsvSink::new(closed())),
+            Box::new(TableSink::new(options, closed(), Box::new(io::sink()))),
+        ];
+        for sink in all {
+            let mut sinks = Sinks::default();
+            sinks.push(sink);
+            let mut warnings: Vec<String> = events.iter().flat_map(|event| sinks.event(event, &ledger)).collect();
+            warnings.extend(sinks.finish(&ledger, 0));
+            assert_eq!(warnings, Vec::<String>::new());
+            assert!(sinks.stdout_closed());
+            assert!(!sinks.failed());
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What is said beside a table: each failure once with what to do about it, and the summary.
+//!
+//! Uses `event`, `nodeset` and this room. What always holds: every failure is named with all its nodes, folded; the
+//! last line counts every result. Start reading at [`notes`].
+
+use std::time::Duration;
+
+use super::text;
+use crate::event::{CancelReason, Failure, FailureKind, Ledger, Outcome};
+use crate::nodeset::NodeSet;
+
+/// The lines that follow a table. `empty`: the table shows no row.
+pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
+    if ledger.result_count() == 0 {
+        return format!("no results: no node was asked{}\n", given_up(ledger));
+    }
+    let mut lines = String::new();
+    if empty {
+        lines.push_str("nothing to show: no node asked has it configured (-o wide shows every node)\n");
+    }
+    for group in failures(ledger) {
+        lines.push_str(&group.lines());
+    }
+    lines.push_str(&summary(ledger));
+    lines.push('\n');
+    lines
+}
+
+/// Failures that ask for the same thing to be done.
+struct Group<'a> {
+    failure: &'a Failure,
+    nodes: Vec<&'a str>,
+    messages: Vec<&'a str>,
+}
+
+impl Group<'_> {
+    fn lines(&self) -> String {
+        let nodes = NodeSet::from_names(&self.nodes).to_string();
+        let others = match self.messages.len() - 1 {
+            0 => String::new(),
+            1 => " (and another message)".to_owned(),
+            more => format!(" (and {more} other messages)"),
+        };
+        let Failure { kind, message, hint, .. } = self.failure;
+        let mut lines = format!("{}: {kind}: {}{others}\n", text::visible(&nodes), text::single_line(message));
+        if let Some(hint) = hint {
+            lines.push_str(&format!("  → {}\n", text::single_line(hint)));
+        }
+        lines
+    }
+}
+
+fn failures(ledger: &Ledger) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut places: std::collections::HashMap<(FailureKind, Option<&str>), usize> = std::collections::HashMap::new();
+    for result in ledger.results() {
+        let Some(failure) = &result.failure else { continue };
+        let place = *places.entry((failure.kind, failure.hint.as_deref())).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => {
+                group.nodes.push(&result.node);
+                if !group.messages.contains(&failure.message.as_str()) {
+                    group.messages.push(&failure.message);
+                }
+            }
+            None => groups.push(Group { failure, nodes: vec![&result.node], messages: vec![&failure.message] }),
+        }
+    }
+    groups
+}
+
+/// `3 nodes, 3 results: 3 changed (0.8 s)`
+fn summary(ledger: &Ledger) -> String {
+    let summary = ledger.summary();
+    let counts: Vec<String> = [
+        Outcome::Ok,
+        Outcome::Changed,
+        Outcome::Skipped,
+        Outcome::NotConfigured,
+        Outcome::NotStarted,
+        Outcome::Unreachable,
+        Outcome::TimedOut,
+        Outcome::Failed,
+        Outcome::Unknown,
+    ]
+    .into_iter()
+    .map(|outcome| (outcome, summary.count(outcome)))
+    .filter(|(_, count)| *count > 0)
+    .map(|(outcome, count)| format!("{count} {outcome}"))
+    .collect();
+    format!(
+        "{}, {}: {} ({}){}",
+        counted(summary.nodes, "node"),
+        counted(summary.results, "result"),
+        counts.join(", "),
+        took(ledger.elapsed()),
+        given_up(ledger)
+    )
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn took(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds}.{} s", time.subsec_millis() / 100),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
+
+fn given_up(ledger: &Ledger) -> &'static str {
+    match ledger.cancel() {
+        None => "",
+        Some(CancelReason::HungUp) => "; given up: the terminal went away",
+        Some(CancelReason::Interrupted) => "; given up: interrupted",
+        Some(CancelReason::Terminated) => "; given up: terminated",
+        Some(CancelReason::GivenUp) => "; given up at the second signal, without waiting",
+    }
+}

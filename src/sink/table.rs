@@ -1,0 +1,462 @@
+//! `-o table` and `-o wide`: the results for people, and what to do about those that are bad.
+//!
+//! Here live [`TableSink`] and [`TableOptions`]. They use `event`, `nodeset` and this room. What always holds: the
+//! table goes to one writer, everything else to another; rows stand in the order of the ledger, but what is bad stands
+//! last, next to the prompt; the words are those of the JSON. Start reading at `Table::new`; the layout is in
+//! `grid.rs`, what follows the table in `notes.rs`.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use super::grid::{Cell, Grid, Paint};
+use super::notes::notes;
+use super::{Sink, SinkError, text};
+use crate::event::{Event, Ledger, Outcome, ProcessState, TargetResult};
+use crate::nodeset::NodeSet;
+
+/// Number of rows up to which they are not folded unless asked for.
+const FOLD_PAST: usize = 32;
+
+/// Least width of the first column where node sets are broken over lines.
+const LEAST_NODES: usize = 20;
+
+/// How a table is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableOptions {
+    /// More columns, always the same ones, and the rows that are `not_configured`.
+    pub wide: bool,
+    /// Whether rows that say the same are gathered under a folded node set; none: past 32 rows.
+    pub fold: Option<bool>,
+    /// Columns of the terminal that the table must fit; none: as wide as it needs.
+    pub width: Option<u16>,
+    /// Whether the table may be coloured.
+    pub color: bool,
+}
+
+/// A table, written when the run is over.
+pub struct TableSink {
+    options: TableOptions,
+    out: Box<dyn Write + Send>,
+    notes: Box<dyn Write + Send>,
+}
+
+impl TableSink {
+    /// Writes the table to `out`; failures, what to do about them, and the summary to `notes`.
+    #[must_use]
+    pub fn new(options: TableOptions, out: Box<dyn Write + Send>, notes: Box<dyn Write + Send>) -> Self {
+        Self { options, out, notes }
+    }
+}
+
+impl Sink for TableSink {
+    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
+        let table = Table::new(ledger, self.options);
+        let written = self.out.write_all(table.render().as_bytes()).and_then(|()| self.out.flush());
+        // The notes come also where nobody reads the table; that nobody reads the notes is nobody's loss.
+        let notes = notes(ledger, table.rows.is_empty());
+        drop(self.notes.write_all(notes.as_bytes()).and_then(|()| self.notes.flush()));
+        Ok(written?)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Node,
+    Nodes,
+    Address,
+    Role,
+    Supervisor,
+    Service,
+    Outcome,
+    State,
+    Pid,
+    Uptime,
+    Via,
+    Batch,
+    Time,
+    Message,
+}
+
+impl Column {
+    const ALL: [Self; 14] = [
+        Self::Node,
+        Self::Nodes,
+        Self::Address,
+        Self::Role,
+        Self::Supervisor,
+        Self::Service,
+        Self::Outcome,
+        Self::State,
+        Self::Pid,
+        Self::Uptime,
+        Self::Via,
+        Self::Batch,
+        Self::Time,
+        Self::Message,
+    ];
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Node => "NODE",
+            Self::Nodes => "NODES",
+            Self::Address => "ADDRESS",
+            Self::Role => "ROLE",
+            Self::Supervisor => "SUPERVISOR",
+            Self::Service => "SERVICE",
+            Self::Outcome => "OUTCOME",
+            Self::State => "STATE",
+            Self::Pid => "PID",
+            Self::Uptime => "UPTIME",
+            Self::Via => "VIA",
+            Self::Batch => "BATCH",
+            Self::Time => "TIME",
+            Self::Message => "MESSAGE",
+        }
+    }
+}
+
+/// What is shown.
+struct Table<'a> {
+    options: TableOptions,
+    folded: bool,
+    /// Whether the run only read: then the state is the news, not the outcome.
+    reading: bool,
+    rows: Vec<Row<'a>>,
+}
+
+impl<'a> Table<'a> {
+    fn new(ledger: &'a Ledger, options: TableOptions) -> Self {
+        let reading = ledger.head().and_then(|head| head.action.as_deref()).is_none_or(|action| action == "status");
+        let shown = |result: &&TargetResult| options.wide || result.outcome != Outcome::NotConfigured;
+        let results: Vec<&TargetResult> = ledger.results().iter().filter(shown).collect();
+        let folded = options.fold.unwrap_or(results.len() > FOLD_PAST);
+        let mut rows = if folded { fold(&results) } else { results.into_iter().map(Row::new).collect() };
+        rows.sort_by_key(|row| row.trouble(reading));
+        Self { options, folded, reading, rows }
+    }
+
+    fn render(&self) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
+        let columns: Vec<Column> = Column::ALL.into_iter().filter(|column| self.shows(*column)).collect();
+        let width = self.options.width.map(usize::from);
+        let cells = |row: &Row<'_>| columns.iter().map(|column| row.cell(*column)).collect();
+        Grid {
+            titles: columns.iter().map(|column| column.title().to_owned()).collect(),
+            rows: self.rows.iter().map(cells).collect(),
+            width,
+            first_limit: width.filter(|_| self.folded).map(|width| (width / 3).max(LEAST_NODES)),
+            color: self.options.color,
+        }
+        .render()
+    }
+
+    /// In `wide` the columns are always the same; else those are left out that would say nothing.
+    fn shows(&self, column: Column) -> bool {
+        let some = |has: fn(&TargetResult) -> bool| {
+            self.options.wide || self.rows.iter().flat_map(|row| &row.results).any(|result| has(result))
+        };
+        match column {
+            Column::Node => true,
+            Column::Nodes => self.folded,
+            Column::Address | Column::Supervisor | Column::Via | Column::Batch | Column::Time => self.options.wide,
+            Column::Role => some(|result| result.role.is_some()),
+            Column::Service => some(|result| result.service.is_some()),
+            Column::Outcome => !self.reading || some(|result| result.outcome != Outcome::Ok),
+            Column::State => some(|result| result.state.is_some() || result.functional.is_some()),
+            Column::Pid => some(|result| result.pid.is_some()),
+            Column::Uptime => some(|result| result.uptime_s.is_some()),
+            Column::Message => some(|result| result.failure.is_some() || !result.message.is_empty()),
+        }
+    }
+}
+
+/// Results that are shown as one: all but their nodes, pids and times is the same. Never empty.
+struct Row<'a> {
+    first: &'a TargetResult,
+    results: Vec<&'a TargetResult>,
+}
+
+impl<'a> Row<'a> {
+    fn new(result: &'a TargetResult) -> Self {
+        Self { first: result, results: vec![result] }
+    }
+
+    /// Rises with how bad it is.
+    fn trouble(&self, reading: bool) -> u8 {
+        let running = self.first.state.is_none_or(|state| state == ProcessState::Running);
+        match self.first.outcome.is_bad() {
+            true => 2,
+            false => u8::from(reading && !running),
+        }
+    }
+
+    fn nodes(&self) -> NodeSet {
+        NodeSet::from_names(self.results.iter().map(|result| &result.node))
+    }
+
+    fn cell(&self, column: Column) -> Cell {
+        let first = self.first;
+        match column {
+            Column::Node if self.results.len() == 1 => Cell::new(&first.node),
+            Column::Node => Cell::new(&self.nodes().to_string()),
+            Column::Nodes => Cell::new(&self.nodes().len().to_string()),
+            Column::Address => self.common(|result| result.address.clone()),
+            Column::Role => self.common(|result| result.role.clone()),
+            Column::Supervisor => self.common(|result| result.supervisor.clone()),
+            Column::Service => self.common(|result| result.service.clone()),
+            Column::Outcome => Cell::painted(first.outcome.as_str(), outcome_paint(first.outcome)),
+            Column::State => self.state(),
+            Column::Pid => self.common(|result| result.pid.map(|pid| pid.to_string())),
+            Column::Uptime => self.range(|result| result.uptime_s, age),
+            Column::Via => self.common(|result| result.via.map(|via| via.to_string())),
+            Column::Batch => self.common(|result| result.batch.map(|batch| batch.to_string())),
+            Column::Time => self.range(|result| result.duration_ms, seconds),
+            Column::Message => Cell::painted(&message(first), message_paint(first.outcome)),
+        }
+    }
+
+    /// The state, and what the service says of itself where that is not that all is well.
+    fn state(&self) -> Cell {
+        let functional = self.first.functional.as_deref().filter(|word| *word != "active").map(text::single_line);
+        let paint = self.first.state.map_or(Paint::Plain, state_paint);
+        match (self.first.state, functional) {
+            (None, None) => Cell::new("-"),
+            (None, Some(word)) => Cell::painted(&word, Paint::Doubtful),
+            (Some(state), None) => Cell::painted(state.as_str(), paint),
+            (Some(state), Some(word)) => {
+                let paint = if paint == Paint::Good { Paint::Doubtful } else { paint };
+                Cell::painted(&format!("{state} ({word})"), paint)
+            }
+        }
+    }
+
+    /// What all results of the row have.
+    fn common(&self, value: impl Fn(&TargetResult) -> Option<String>) -> Cell {
+        let first = value(self.first);
+        let same = self.results.iter().all(|result| value(result) == first);
+        match first.filter(|_| same) {
+            Some(words) => Cell::new(&words),
+            None => Cell::new("-"),
+        }
+    }
+
+    fn range(&self, value: impl Fn(&TargetResult) -> Option<u64>, show: impl Fn(u64) -> String) -> Cell {
+        let values = || self.results.iter().filter_map(|result| value(result));
+        match (values().min().map(&show), values().max().map(&show)) {
+            (Some(least), Some(most)) if least != most => Cell::new(&format!("{least}..{most}")),
+            (Some(only), _) => Cell::new(&only),
+            (None, _) => Cell::new("-"),
+        }
+    }
+}
+
+/// Gathers what says the same, in order of the first of each.
+fn fold<'a>(results: &[&'a TargetResult]) -> Vec<Row<'a>> {
+    let mut rows: Vec<Row<'a>> = Vec::new();
+    let mut places = HashMap::new();
+    for result in results {
+        let hint = result.failure.as_ref().and_then(|failure| failure.hint.as_deref());
+        let says = (result.outcome, result.state, result.functional.as_deref(), message(result), hint);
+        let place = *places.entry((result.role.as_deref(), result.service.as_deref(), says)).or_insert(rows.len());
+        match rows.get_mut(place) {
+            Some(row) => row.results.push(result),
+            None => rows.push(Row::new(result)),
+        }
+    }
+    rows
+}
+
+/// What is told of a result: its failure before anything else.
+fn message(result: &TargetResult) -> String {
+    let failure = result.failure.as_ref().map(|failure| format!("{}: {}", failure.kind, failure.message));
+    match failure {
+        Some(failure) if result.message.is_empty() => text::single_line(&failure),
+        Some(failure) => text::single_line(&format!("{failure}; {}", result.message)),
+        None => text::single_line(&result.message),
+    }
+}
+
+const fn outcome_paint(outcome: Outcome) -> Paint {
+    match outcome {
+        Outcome::NotConfigured => Paint::Faint,
+        Outcome::Ok | Outcome::Changed => Paint::Good,
+        Outcome::Skipped | Outcome::NotStarted => Paint::Doubtful,
+        Outcome::Unreachable | Outcome::TimedOut | Outcome::Failed | Outcome::Unknown => Paint::Bad,
+    }
+}
+
+const fn message_paint(outcome: Outcome) -> Paint {
+    match outcome_paint(outcome) {
+        Paint::Bad => Paint::Bad,
+        Paint::Plain | Paint::Good | Paint::Doubtful | Paint::Faint => Paint::Plain,
+    }
+}
+
+const fn state_paint(state: ProcessState) -> Paint {
+    match state {
+        ProcessState::Running => Paint::Good,
+        ProcessState::Starting | ProcessState::Stopping | ProcessState::Stopped | ProcessState::Exited => {
+            Paint::Doubtful
+        }
+        ProcessState::Backoff | ProcessState::Fatal | ProcessState::Unknown => Paint::Bad,
+    }
+}
+
+/// A time in its two largest units: `4s`, `3m12s`, `2h05m`, `41d03h`.
+fn age(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, _, _) => format!("{hours}h{:02}m", minutes % 60),
+        (_, _, _) => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
+/// Milliseconds as seconds with one place.
+fn seconds(milliseconds: u64) -> String {
+    format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, Shared};
+    use super::*;
+    use crate::event::{Event, EventKind, Failure, FailureKind, Stage};
+
+    /// What is on stdout, then what is on stderr.
+    fn show(options: TableOptions, events: &[Event]) -> String {
+        let (out, notes) = (Shared::default(), Shared::default());
+        let mut sink = TableSink::new(options, out.writer(), notes.writer());
+        samples::play(&mut sink, events, 0);
+        format!("{}---\n{}", out.text(), notes.text())
+    }
+
+    fn failed(node: &str) -> TargetResult {
+        let failure = Failure::new(Stage::Verify, FailureKind::Fatal, "it ended 3 times within startsecs\n\x1b[2J")
+            .with_hint("read its log: ctl logs contrail-collector --stderr");
+        TargetResult { failure: Some(failure), state: Some(ProcessState::Fatal), ..samples::result(node, Outcome::Failed) }
+    }
+
+    fn not_configured(node: &str) -> TargetResult {
+        TargetResult { supervisor: None, via: None, ..samples::result(node, Outcome::NotConfigured) }
+    }
+
+    #[test]
+    fn what_is_bad_stands_last_and_says_what_to_do() {
+        let (events, _) = samples::restart();
+        insta::assert_snapshot!(show(TableOptions::default(), &events), @"");
+    }
+
+    #[test]
+    fn wide_shows_everything() {
+        let events = samples::run(
+            Some("restart"),
+            vec![samples::running("a6s01", Outcome::Changed, 20071, 4), not_configured("db1"), failed("a6s03")],
+        );
+        insta::assert_snapshot!(show(TableOptions { wide: true, ..TableOptions::default() }, &events), @"");
+    }
+
+    #[test]
+    fn a_status_without_trouble_needs_no_outcome() {
+        let stopped = TargetResult {
+            state: Some(ProcessState::Exited),
+            message: "Mar 01 07:12 AM".to_owned(),
+            ..samples::result("a6s01", Outcome::Ok)
+        };
+        let initializing = TargetResult {
+            service: Some("contrail-api:0".to_owned()),
+            functional: Some("initializing".to_owned()),
+            ..samples::running("a6s02", Outcome::Ok, 300, 7503)
+        };
+        let running = TargetResult {
+            functional: Some("active".to_owned()),
+            ..samples::running("a6s02", Outcome::Ok, 4711, 266_400)
+        };
+        let events = samples::run(Some("status"), vec![stopped, initializing, running, not_configured("db1")]);
+        insta::assert_snapshot!(show(TableOptions::default(), &events), @"");
+    }
+
+    #[test]
+    fn a_ping_has_no_columns_without_content() {
+        let pong = TargetResult {
+            service: None,
+            message: "supervisor 3.3.5 at /var/run/supervisord.sock, 12 processes".to_owned(),
+            ..samples::running("a6s01", Outcome::Ok, 900, 60)
+        };
+        let pong = TargetResult { uptime_s: None, ..pong };
+        insta::assert_snapshot!(show(TableOptions::default(), &samples::run(None, vec![pong])), @"");
+    }
+
+    fn many() -> Vec<Event> {
+        let mut results: Vec<TargetResult> = (1..=40_u32)
+            .map(|number| samples::running(&format!("a6s{number:02}"), Outcome::Changed, 20_000 + number, u64::from(number)))
+            .collect();
+        for place in [2, 6, 7, 20] {
+            results[place] = samples::unknown_key(&format!("a6s{:02}", place + 1));
+        }
+        results[30] = failed("a6s31");
+        samples::run(Some("restart"), results)
+    }
+
+    #[test]
+    fn many_rows_are_folded() {
+        insta::assert_snapshot!(show(TableOptions::default(), &many()), @"");
+    }
+
+    #[test]
+    fn folding_is_as_asked() {
+        let unfolded = show(TableOptions { fold: Some(false), ..TableOptions::default() }, &many());
+        assert_eq!(unfolded.lines().filter(|line| line.contains(" changed ")).count(), 35);
+        let (events, _) = samples::restart();
+        let folded = show(TableOptions { fold: Some(true), ..TableOptions::default() }, &events);
+        assert!(folded.contains("a6s[01,03]  2"), "{folded}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_is_not_overrun() {
+        let (events, _) = samples::restart();
+        insta::assert_snapshot!(show(TableOptions { width: Some(100), ..TableOptions::default() }, &events), @"");
+        insta::assert_snapshot!(show(TableOptions { width: Some(80), ..TableOptions::default() }, &events), @"");
+        insta::assert_snapshot!(show(TableOptions { width: Some(80), ..TableOptions::default() }, &many()), @"");
+    }
+
+    #[test]
+    fn colour_changes_nothing_but_colour() {
+        let (events, _) = samples::restart();
+        let plain = show(TableOptions::default(), &events);
+        let colored = show(TableOptions { color: true, ..TableOptions::default() }, &events);
+        assert_eq!(console::strip_ansi_codes(&colored), plain);
+        insta::assert_snapshot!(colored.lines().nth(3).expect("a row").replace('\x1b', "ESC"), @"");
+    }
+
+    #[test]
+    fn nothing_to_show_is_said() {
+        insta::assert_snapshot!(show(TableOptions::default(), &samples::run(Some("status"), Vec::new())), @"");
+        let events = samples::run(Some("status"), vec![not_configured("db1"), not_configured("db2")]);
+        insta::assert_snapshot!(show(TableOptions::default(), &events), @"");
+    }
+
+    #[test]
+    fn a_run_that_was_given_up_says_so() {
+        let (events, _) = samples::restart();
+        let mut kinds: Vec<EventKind> = events.into_iter().map(|event| event.kind).collect();
+        kinds.insert(3, EventKind::CancelBegan { reason: crate::event::CancelReason::Interrupted });
+        let shown = show(TableOptions::default(), &samples::numbered(kinds));
+        insta::assert_snapshot!(shown.lines().last().expect("a summary"), @"");
+    }
+
+    #[test]
+    fn ages_have_two_units() {
+        let table = [(4, "4s"), (192, "3m12s"), (7503, "2h05m"), (3_553_200, "41d03h")];
+        for (given, wanted) in table {
+            assert_eq!(age(given), wanted);
+        }
+    }
+}

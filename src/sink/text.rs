@@ -1,0 +1,251 @@
+//! Makes untrusted text safe for a terminal: the only place that does.
+//!
+//! Here live [`single_line`] for what goes into a line of text, [`visible`] for what must be whole, [`cut`] and
+//! [`wrap`] for what must fit. They use nothing of ours. What always holds, whatever comes in: what comes out has no
+//! control characters and nothing invisible that changes what is seen (bidirectional overrides, zero-width characters,
+//! line separators), so that it is one line and cannot move a cursor. Characters of that kind are written as escapes:
+//! `\n`, `\x1b`, `\u{202e}`. Start reading at [`visible`].
+//!
+//! A backslash stays a backslash: these escapes are to be read by people, and cannot be turned back.
+
+use std::borrow::Cow;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Longest text that [`single_line`] gives, in columns, the mark of what was cut not counted.
+pub const LINE_LIMIT: usize = 400;
+
+/// Combining marks that may stand on one character; more would reach into the lines above and below.
+const MARKS_LIMIT: usize = 3;
+
+/// The text with everything made visible that a terminal would act on or hide.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    let mut marks = MARKS_LIMIT;
+    for char in text.chars() {
+        let zero_width = char.width().is_none_or(|width| width == 0);
+        marks = if zero_width { marks.saturating_add(1) } else { 0 };
+        if is_unsafe(char) || marks > MARKS_LIMIT {
+            push_escape(&mut safe, char);
+        } else {
+            safe.push(char);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// The text as one line that is safe to show: without blanks around it, made [`visible`], and no longer than
+/// [`LINE_LIMIT`] columns, followed by how much was cut.
+#[must_use]
+pub fn single_line(text: &str) -> String {
+    // What is far past the limit is not looked at twice: each character takes a column at least, marks apart.
+    let text = text.trim();
+    let near = text.char_indices().nth(LINE_LIMIT * (MARKS_LIMIT + 1)).map_or(text.len(), |(end, _)| end);
+    let (near, far) = text.split_at(near);
+    let safe = visible(near);
+    if far.is_empty() && width(&safe) <= LINE_LIMIT {
+        return safe.into_owned();
+    }
+    let head = head(&safe, LINE_LIMIT);
+    let lost = safe.chars().count() - head.chars().count() + far.chars().count();
+    format!("{head}… (+{lost} characters)")
+}
+
+/// As [`single_line`], for bytes of any kind: what is no UTF-8 is shown as U+FFFD.
+#[must_use]
+pub fn single_line_bytes(bytes: &[u8]) -> String {
+    single_line(&String::from_utf8_lossy(bytes))
+}
+
+/// Columns that safe text takes on a terminal.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// Safe text in at most `columns` columns: what is too long ends in `…`.
+#[must_use]
+pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return Cow::Borrowed(text);
+    }
+    let Some(room) = columns.checked_sub(1) else { return Cow::Borrowed("") };
+    Cow::Owned(format!("{}…", head(text, room)))
+}
+
+/// Safe text in lines of at most `columns` columns (never below 1), broken after a blank or a comma where there is one.
+#[must_use]
+pub fn wrap(text: &str, columns: usize) -> Vec<&str> {
+    let columns = columns.max(1);
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while width(rest) > columns {
+        let fits = match head(rest, columns).len() {
+            // A character wider than the line: it goes alone.
+            0 => rest.chars().next().map_or(rest.len(), char::len_utf8),
+            length => length,
+        };
+        let (line, after) = rest.split_at(fits);
+        let end = if after.starts_with(' ') { fits } else { line.rfind([' ', ',']).map_or(fits, |place| place + 1) };
+        let (line, after) = rest.split_at(end);
+        lines.push(line.trim_end());
+        rest = after.trim_start();
+    }
+    if !rest.is_empty() || lines.is_empty() {
+        lines.push(rest);
+    }
+    lines
+}
+
+/// JSON text with the characters escaped that a terminal would act on or hide, the way JSON itself allows. The values
+/// that a reader gets are the same: outside strings JSON has no such characters.
+pub(super) fn escape_json(json: &str) -> Cow<'_, str> {
+    if json.chars().all(|char| matches!(char, '\n' | ' '..='~') || !is_unsafe(char)) {
+        return Cow::Borrowed(json);
+    }
+    let mut safe = String::with_capacity(json.len() + 64);
+    for char in json.chars() {
+        if char != '\n' && is_unsafe(char) {
+            let mut units = [0; 2];
+            for unit in char.encode_utf16(&mut units) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            safe.push(char);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// The longest beginning that takes at most `columns` columns.
+fn head(text: &str, columns: usize) -> &str {
+    let mut taken = 0;
+    for (place, char) in text.char_indices() {
+        taken += char.width().unwrap_or(0);
+        if taken > columns {
+            return &text[..place];
+        }
+    }
+    text
+}
+
+fn push_escape(text: &mut String, char: char) {
+    match char {
+        '\n' => text.push_str("\\n"),
+        '\r' => text.push_str("\\r"),
+        '\t' => text.push_str("\\t"),
+        '\0'..='\u{ff}' => text.push_str(&format!("\\x{:02x}", u32::from(char))),
+        _ => text.push_str(&format!("\\u{{{:x}}}", u32::from(char))),
+    }
+}
+
+/// Whether a terminal would act on it, or hide it.
+fn is_unsafe(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{ad}'                        // soft hyphen
+            | '\u{34f}'                     // grapheme joiner
+            | '\u{61c}'                     // Arabic letter mark
+            | '\u{115f}'..='\u{1160}'       // Hangul fillers
+            | '\u{17b4}'..='\u{17b5}'       // Khmer vowels that are not seen
+            | '\u{180b}'..='\u{180f}'       // Mongolian selectors and separator
+            | '\u{200b}'..='\u{200f}'       // zero-width characters, direction marks
+            | '\u{2028}'..='\u{202e}'       // line and paragraph separators, bidirectional overrides
+            | '\u{2060}'..='\u{206f}'       // joiners, isolates, what is deprecated
+            | '\u{3164}' | '\u{ffa0}'       // Hangul fillers
+            | '\u{fe00}'..='\u{fe0f}'       // variation selectors
+            | '\u{feff}'                    // byte order mark
+            | '\u{fff0}'..='\u{fffb}'       // annotations
+            | '\u{1bca0}'..='\u{1bca3}'     // shorthand controls
+            | '\u{1d173}'..='\u{1d17a}'     // musical controls
+            | '\u{e0000}'..='\u{e0fff}'     // tags, more variation selectors
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_made_visible() {
+        let table = [
+            ("contrail-api:0", "contrail-api:0"),
+            ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
+            ("one\ntwo\r\nthree\tfour", r"one\ntwo\r\nthree\tfour"),
+            ("\0\x07\x7f\u{9b}2J", r"\x00\x07\x7f\x9b2J"),
+            ("\u{202e}gnp.exe\u{2069}", r"\u{202e}gnp.exe\u{2069}"),
+            ("a\u{200b}b\u{feff}c\u{2028}d", r"a\u{200b}b\u{feff}c\u{2028}d"),
+            ("Zürich 東京 e\u{301}", "Zürich 東京 e\u{301}"),
+            ("\u{301}", r"\u{301}"),
+            ("e\u{301}\u{301}\u{301}\u{301}\u{301}", "e\u{301}\u{301}\u{301}\\u{301}\\u{301}"),
+            (r"C:\n", r"C:\n"),
+        ];
+        for (given, wanted) in table {
+            assert_eq!(visible(given), wanted);
+        }
+    }
+
+    #[test]
+    fn a_line_is_trimmed_and_bounded() {
+        assert_eq!(single_line("  no such process\n"), "no such process");
+        assert_eq!(single_line(&"x".repeat(LINE_LIMIT)), "x".repeat(LINE_LIMIT));
+        assert_eq!(single_line(&"x".repeat(1_000_000)), format!("{}… (+999600 characters)", "x".repeat(LINE_LIMIT)));
+        assert_eq!(single_line_bytes(b"\xffls: \x1b"), "\u{fffd}ls: \\x1b");
+    }
+
+    #[test]
+    fn what_must_fit_fits() {
+        assert_eq!(cut("contrail", 8), "contrail");
+        assert_eq!(cut("contrail", 5), "cont…");
+        assert_eq!(cut("contrail", 0), "");
+        assert_eq!(cut("東京都", 4), "東…");
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("a6s[01,03],db1", 8), ["a6s[01,", "03],db1"]);
+        assert_eq!(wrap("unbreakable", 4), ["unbr", "eaka", "ble"]);
+        assert_eq!(wrap("東京", 1), ["東", "京"]);
+        assert_eq!(wrap("", 4), [""]);
+    }
+
+    #[test]
+    fn json_is_escaped_as_json_does() {
+        let json = "{\n  \"a\": \"\u{9b}\u{202e}\u{7f}\u{e0001}ü\"\n}";
+        let safe = escape_json(json);
+        assert_eq!(safe, "{\n  \"a\": \"\\u009b\\u202e\\u007f\\udb40\\udc01ü\"\n}");
+        let [before, after]: [serde_json::Value; 2] =
+            [json, &safe].map(|json| serde_json::from_str(json).expect("it is JSON"));
+        assert_eq!(before, after);
+    }
+
+    fn is_safe(text: &str) -> bool {
+        !text.chars().any(|char| char.is_control() || is_unsafe(char))
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_comes_in_reaches_the_terminal(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let lossy = String::from_utf8_lossy(&bytes);
+            prop_assert!(is_safe(&visible(&lossy)));
+            let line = single_line_bytes(&bytes);
+            prop_assert!(is_safe(&line));
+            prop_assert!(width(&line) <= LINE_LIMIT + 30);
+        }
+
+        #[test]
+        fn no_character_gets_through_that_should_not(text in any::<String>(), columns in 0..60_usize) {
+            let safe = visible(&text);
+            prop_assert!(is_safe(&safe));
+            prop_assert_eq!(visible(&safe), safe.as_ref(), "what is safe stays as it is");
+            prop_assert!(width(&cut(&safe, columns)) <= columns);
+            for line in wrap(&safe, columns) {
+                prop_assert!(width(line) <= columns.max(2));
+            }
+        }
+    }
+}

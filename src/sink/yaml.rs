@@ -1,0 +1,82 @@
+//! `-o yaml`: the JSON document, written as YAML.
+//!
+//! Here lives [`YamlSink`]. It uses `event` and this room. What always holds: reading the YAML gives the same values
+//! as reading the JSON.
+
+use std::io::Write;
+
+use super::json::Document;
+use super::{Sink, SinkError};
+use crate::event::{Event, Ledger};
+
+/// One document, written when the run is over.
+pub struct YamlSink {
+    out: Box<dyn Write + Send>,
+}
+
+impl YamlSink {
+    /// Writes the document to `out`.
+    #[must_use]
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self { out }
+    }
+}
+
+impl Sink for YamlSink {
+    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
+        let yaml = serde_saphyr::to_string(&Document::new(ledger, exit_code)).map_err(SinkError::Yaml)?;
+        self.out.write_all(yaml.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::json::JsonSink;
+    use super::super::samples::{self, Shared};
+    use super::*;
+    use crate::event::{Outcome, TargetResult};
+
+    /// The YAML and the JSON of a run with one result that says `message`.
+    fn both(message: &str) -> (String, String) {
+        let result = TargetResult { message: message.to_owned(), ..samples::running("a6s01", Outcome::Changed, 20071, 4) };
+        let events = samples::run(Some("restart"), vec![result]);
+        let (yaml, json) = (Shared::default(), Shared::default());
+        samples::play(&mut YamlSink::new(yaml.writer()), &events, 0);
+        samples::play(&mut JsonSink::new(json.writer()), &events, 0);
+        (yaml.text(), json.text())
+    }
+
+    #[test]
+    fn the_document_is_that_of_the_json() {
+        insta::assert_snapshot!(both("").0, @"");
+    }
+
+    fn check(message: &str) {
+        let (yaml, json) = both(message);
+        assert!(yaml.chars().all(|char| char == '\n' || !char.is_control()), "{yaml:?}");
+        let from_yaml: serde_json::Value = serde_saphyr::from_str(&yaml).expect("it is YAML");
+        let from_json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        assert_eq!(from_yaml, from_json);
+    }
+
+    #[test]
+    fn text_that_looks_like_something_else_is_text() {
+        for message in ["yes", "null", "~", "1", "1e3", "a: b", "- a", "# a", "a\nb\n", " a ", "\x1b[2J", "\u{9b}\u{202e}"] {
+            check(message);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_back(message in any::<String>()) {
+            check(&message);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The ways that run a command on the node: `supervisorctl`, the init wrapper of a program, and init itself.
+//!
+//! What always holds: each word is quoted, so that no name is ever a command; `sudo` never asks (`-n`); output
+//! is read up to [`OUTPUT_LIMIT`]; the exit code is never the truth, the state read afterwards is.
+
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::init::{self, InitProblem, InitStatus};
+use super::supervisorctl::{self, ControlProblem};
+use super::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
+use crate::inventory::ControlAddress;
+use crate::transport::{ExecOutput, Session};
+
+/// Longest output read of one command, each of stdout and stderr.
+pub const OUTPUT_LIMIT: usize = 1024 * 1024;
+
+/// Runs commands on a node, through sudo where asked.
+pub struct Shell<S: Session> {
+    session: Arc<S>,
+    sudo: bool,
+}
+
+impl<S: Session> Clone for Shell<S> {
+    fn clone(&self) -> Self {
+        Self { session: Arc::clone(&self.session), sudo: self.sudo }
+    }
+}
+
+impl<S: Session> Shell<S> {
+    /// A shell on `session`.
+    pub fn new(session: Arc<S>, sudo: bool) -> Self {
+        Self { session, sudo }
+    }
+
+    /// Runs the words as one command, through sudo where asked.
+    async fn run(&self, words: &[&str]) -> Result<ExecOutput, SupervisorError> {
+        let mut command = String::new();
+        if self.sudo {
+            command.push_str("sudo -n");
+        }
+        for word in words {
+            let quoted = shlex::try_quote(word)
+                .map_err(|_| SupervisorError::Unsupported(format!("`{}` holds a NUL", word.escape_debug())))?;
+            if !command.is_empty() {
+                command.push(' ');
+            }
+            command.push_str(&quoted);
+        }
+        debug!(command, "executing");
+        let output = self.session.exec(&command, OUTPUT_LIMIT).await?;
+        if output.truncated {
+            return Err(SupervisorError::Protocol(format!("`{command}` printed more than {OUTPUT_LIMIT} bytes")));
+        }
+        Ok(output)
+    }
+
+    /// Runs a script of the login shell as it is, without sudo.
+    pub(super) async fn script(&self, script: &str) -> Result<ExecOutput, SupervisorError> {
+        Ok(self.session.exec(script, OUTPUT_LIMIT).await?)
+    }
+}
+
+/// `supervisorctl -s ADDRESS`, executed on the node.
+pub struct Supervisorctl<S: Session> {
+    shell: Shell<S>,
+    address: ControlAddress,
+}
+
+impl<S: Session> Supervisorctl<S> {
+    /// For the supervisord at `address`.
+    pub fn new(shell: Shell<S>, address: ControlAddress) -> Self {
+        Self { shell, address }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &ControlAddress {
+        &self.address
+    }
+
+    async fn control(&self, words: &[&str]) -> Result<ExecOutput, SupervisorError> {
+        let address = self.address.to_string();
+        let mut all = vec!["supervisorctl", "-s", &address];
+        all.extend(words);
+        self.shell.run(&all).await
+    }
+
+    /// All processes.
+    ///
+    /// # Errors
+    /// [`SupervisorError`] for anything that kept it from answering.
+    pub async fn list(&self) -> Result<Vec<ProcessInfo>, SupervisorError> {
+        let output = self.control(&["status"]).await?;
+        processes(&output)
+    }
+
+    /// supervisord's own pid.
+    ///
+    /// # Errors
+    /// As [`Supervisorctl::list`].
+    pub async fn pid(&self) -> Result<Option<u32>, SupervisorError> {
+        let output = self.control(&["pid"]).await?;
+        refuse(&supervisorctl::parse_status(&output.stdout, &output.stderr, output.exit).problems)?;
+        Ok(supervisorctl::parse_pid(&output.stdout))
+    }
+
+    /// `start`, `stop` or `restart` of a process or a whole group (`name:*`).
+    ///
+    /// # Errors
+    /// [`SupervisorError::Fault`] for what supervisorctl said went wrong, else as [`Supervisorctl::list`].
+    pub async fn act(&self, verb: &str, name: &str) -> Result<(), SupervisorError> {
+        let output = self.control(&[verb, name]).await?;
+        acted(&output)
+    }
+
+    /// Rereads the configuration; nothing is applied.
+    ///
+    /// # Errors
+    /// As [`Supervisorctl::act`].
+    pub async fn reload_config(&self) -> Result<UpdateSummary, SupervisorError> {
+        let output = self.control(&["reread"]).await?;
+        refuse(&supervisorctl::parse_status(&output.stdout, &output.stderr, output.exit).problems)?;
+        let read = supervisorctl::parse_reread(&output.stdout);
+        if let Some(error) = read.error {
+            return Err(SupervisorError::Fault { fault: Fault::CantReread, text: error });
+        }
+        Ok(UpdateSummary { added: read.available, changed: read.changed, removed: read.disappeared })
+    }
+}
+
+/// The init wrapper of a program, `service contrail-collector VERB`: supervisorctl behind another name.
+pub struct Wrapper<S: Session> {
+    shell: Shell<S>,
+    programs: Vec<String>,
+}
+
+impl<S: Session> Wrapper<S> {
+    /// For the programs that have a wrapper: only these can be listed.
+    pub fn new(shell: Shell<S>, programs: Vec<String>) -> Self {
+        Self { shell, programs }
+    }
+
+    /// The processes of all programs whose wrapper the node has.
+    ///
+    /// # Errors
+    /// [`SupervisorError`] of the first wrapper that could not ask its supervisord;
+    /// [`SupervisorError::CommandMissing`] if the node has none of them.
+    pub async fn list(&self) -> Result<Vec<ProcessInfo>, SupervisorError> {
+        let asked = futures_util::future::join_all(self.programs.iter().map(|program| self.one(program))).await;
+        let mut found = Vec::new();
+        let mut any = false;
+        for answer in asked {
+            match answer {
+                Ok(processes) => {
+                    any = true;
+                    found.extend(processes);
+                }
+                Err(SupervisorError::CommandMissing(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if any { Ok(found) } else { Err(SupervisorError::CommandMissing("no init wrapper of its programs".to_owned())) }
+    }
+
+    async fn one(&self, program: &str) -> Result<Vec<ProcessInfo>, SupervisorError> {
+        let output = self.shell.run(&["service", program, "status"]).await?;
+        let status = init::parse_status(program, &output.stdout, &output.stderr, output.exit);
+        if status.state == init::InitState::NotFound {
+            return Err(SupervisorError::CommandMissing(format!("`service {program}` is not known there")));
+        }
+        let listed = processes(&output)?;
+        Ok(listed.into_iter().filter(|process| process.group == program).collect())
+    }
+
+    /// `start`, `stop` or `restart` of all processes of a program.
+    ///
+    /// # Errors
+    /// As [`Supervisorctl::act`].
+    pub async fn act(&self, verb: &str, program: &str) -> Result<(), SupervisorError> {
+        let output = self.shell.run(&["service", program, verb]).await?;
+        acted(&output)
+    }
+}
+
+/// A service that init runs: a supervisord instance, or one outside supervisord.
+pub struct InitService<S: Session> {
+    shell: Shell<S>,
+    name: String,
+}
+
+impl<S: Session> InitService<S> {
+    /// The service of this name.
+    pub fn new(shell: Shell<S>, name: String) -> Self {
+        Self { shell, name }
+    }
+
+    /// What init says of it. Where init says running but not which process, the pid file of the usual name is asked.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Transport`] and [`SupervisorError::Protocol`]; what sudo refuses.
+    pub async fn status(&self) -> Result<InitStatus, SupervisorError> {
+        let output = self.shell.run(&["service", &self.name, "status"]).await?;
+        let mut status = init::parse_status(&self.name, &output.stdout, &output.stderr, output.exit);
+        if status.state == init::InitState::Denied {
+            let problems = supervisorctl::parse_status(&output.stdout, &output.stderr, output.exit).problems;
+            refuse(&problems)?;
+            return Err(SupervisorError::Permission(status.text));
+        }
+        if status.state == init::InitState::Running && status.pid.is_none() {
+            status.pid = self.pid_file().await?;
+        }
+        Ok(status)
+    }
+
+    async fn pid_file(&self) -> Result<Option<u32>, SupervisorError> {
+        let Ok(name) = shlex::try_quote(&self.name) else { return Ok(None) };
+        let output = self.shell.script(&format!("cat /var/run/{name}.pid /var/run/{name}/{name}.pid")).await?;
+        Ok(output.stdout.lines().find_map(|line| line.trim().parse().ok()))
+    }
+
+    /// `start`, `stop` or `restart`. Its truth is the status read afterwards.
+    ///
+    /// # Errors
+    /// [`SupervisorError`] where it was not even tried: sudo refused, init does not know the service.
+    pub async fn act(&self, verb: &str) -> Result<(), SupervisorError> {
+        let output = self.shell.run(&["service", &self.name, verb]).await?;
+        match init::parse_action(&output.stdout, &output.stderr, output.exit) {
+            None => Ok(()),
+            Some(InitProblem::Command(problem)) => refuse(&[problem]),
+            Some(problem @ InitProblem::Denied { .. }) => Err(SupervisorError::Permission(problem.to_string())),
+            Some(problem @ InitProblem::NotFound { .. }) => Err(SupervisorError::CommandMissing(problem.to_string())),
+        }
+    }
+}
+
+fn processes(output: &ExecOutput) -> Result<Vec<ProcessInfo>, SupervisorError> {
+    let status = supervisorctl::parse_status(&output.stdout, &output.stderr, output.exit);
+    refuse(&status.problems)?;
+    Ok(status
+        .processes
+        .into_iter()
+        .map(|line| ProcessInfo {
+            group: line.group,
+            name: line.process,
+            state: line.state,
+            pid: line.pid,
+            start: None,
+            uptime: line.uptime,
+            description: line.description,
+        })
+        .collect())
+}
+
+/// The first problem that kept supervisorctl from doing its work at all.
+fn refuse(problems: &[ControlProblem]) -> Result<(), SupervisorError> {
+    for problem in problems {
+        let text = problem.to_string();
+        return Err(match problem {
+            ControlProblem::Refused { .. } | ControlProblem::NoSuchFile { .. } | ControlProblem::ShuttingDown => {
+                SupervisorError::Down(text)
+            }
+            ControlProblem::PermissionDenied | ControlProblem::Unauthorized => SupervisorError::Permission(text),
+            ControlProblem::SudoPassword | ControlProblem::SudoTty | ControlProblem::SudoDenied => {
+                SupervisorError::Sudo(text)
+            }
+            ControlProblem::CommandNotFound => SupervisorError::CommandMissing(text),
+            ControlProblem::PythonError { .. } => SupervisorError::Protocol(text),
+            ControlProblem::NoSuchProcess { .. }
+            | ControlProblem::NoSuchGroup { .. }
+            | ControlProblem::Unrecognised { .. } => continue,
+        });
+    }
+    Ok(())
+}
+
+/// What supervisorctl said of a start, stop or restart.
+fn acted(output: &ExecOutput) -> Result<(), SupervisorError> {
+    use supervisorctl::ActionResult as R;
+    let action = supervisorctl::parse_action(&output.stdout, &output.stderr, output.exit);
+    refuse(&action.problems)?;
+    for line in &action.lines {
+        let fault = match line.result {
+            R::SpawnError => Fault::SpawnError,
+            R::AbnormalTermination => Fault::AbnormalTermination,
+            R::NoSuchFile => Fault::NoFile,
+            R::NotExecutable => Fault::NotExecutable,
+            R::NoSuchProcess | R::NoSuchGroup => Fault::BadName,
+            // "not running" before "started" is what a restart of a stopped program prints.
+            _ => continue,
+        };
+        return Err(SupervisorError::Fault { fault, text: line.text.clone() });
+    }
+    Ok(())
+}

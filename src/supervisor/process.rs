@@ -1,0 +1,199 @@
+//! What a supervisord tells of its processes, whichever way it was asked, and how asking fails.
+
+use std::time::Duration;
+
+use crate::event::{Failure, FailureKind, ProcessState, Stage};
+use crate::transport::TransportError;
+
+/// One process as its supervisord describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessInfo {
+    /// Group; equal to `name` for a program that is no group.
+    pub group: String,
+    /// Process within the group.
+    pub name: String,
+    /// State.
+    pub state: ProcessState,
+    /// Process id, while there is one.
+    pub pid: Option<u32>,
+    /// When it was started, in epoch seconds of the node; not told by `supervisorctl`.
+    pub start: Option<i64>,
+    /// Time since then, by the node's own clock.
+    pub uptime: Option<Duration>,
+    /// supervisord's own words (untrusted).
+    pub description: String,
+}
+
+impl ProcessInfo {
+    /// The name as `supervisorctl` prints it: `group:name`, or just the name where both are equal.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        if self.group == self.name { self.name.clone() } else { format!("{}:{}", self.group, self.name) }
+    }
+
+    /// Whether `self` is another process than `before`: another pid, or another start time.
+    #[must_use]
+    pub fn is_another_than(&self, before: &Self) -> bool {
+        self.pid != before.pid || (self.start.is_some() && before.start.is_some() && self.start != before.start)
+    }
+}
+
+/// What a configuration reload would change, as group names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpdateSummary {
+    /// New in the configuration.
+    pub added: Vec<String>,
+    /// Changed there.
+    pub changed: Vec<String>,
+    /// Gone from it.
+    pub removed: Vec<String>,
+}
+
+/// Fault numbers of supervisord, the same from 3.0 to 4.2.5 (`supervisor/xmlrpc.py`, class Faults).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// 1: the method is not known.
+    UnknownMethod,
+    /// 6: supervisord is shutting down or restarting.
+    ShutdownState,
+    /// 10: no such process or group.
+    BadName,
+    /// 20: the program's file is missing.
+    NoFile,
+    /// 21: the program's file is not executable.
+    NotExecutable,
+    /// 30: failed.
+    Failed,
+    /// 40: it ended before it was up.
+    AbnormalTermination,
+    /// 50: it could not be spawned.
+    SpawnError,
+    /// 60: it runs already.
+    AlreadyStarted,
+    /// 70: it does not run.
+    NotRunning,
+    /// 90: the group is there already.
+    AlreadyAdded,
+    /// 91: processes of the group still run.
+    StillRunning,
+    /// 92: the configuration cannot be read.
+    CantReread,
+    /// Any other.
+    Other(i32),
+}
+
+impl Fault {
+    /// From the number on the wire.
+    #[must_use]
+    pub const fn from_code(code: i32) -> Self {
+        match code {
+            1 => Self::UnknownMethod,
+            6 => Self::ShutdownState,
+            10 => Self::BadName,
+            20 => Self::NoFile,
+            21 => Self::NotExecutable,
+            30 => Self::Failed,
+            40 => Self::AbnormalTermination,
+            50 => Self::SpawnError,
+            60 => Self::AlreadyStarted,
+            70 => Self::NotRunning,
+            90 => Self::AlreadyAdded,
+            91 => Self::StillRunning,
+            92 => Self::CantReread,
+            other => Self::Other(other),
+        }
+    }
+
+    /// The failure kind that explains a start or stop which ended badly.
+    #[must_use]
+    pub const fn kind(self) -> Option<FailureKind> {
+        match self {
+            Self::NoFile | Self::NotExecutable | Self::SpawnError => Some(FailureKind::SpawnError),
+            Self::AbnormalTermination => Some(FailureKind::AbnormalTermination),
+            Self::BadName => Some(FailureKind::NoSuchService),
+            Self::UnknownMethod
+            | Self::ShutdownState
+            | Self::Failed
+            | Self::AlreadyStarted
+            | Self::NotRunning
+            | Self::AlreadyAdded
+            | Self::StillRunning
+            | Self::CantReread
+            | Self::Other(_) => None,
+        }
+    }
+}
+
+/// Why a supervisord did not answer a question.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SupervisorError {
+    /// The connection to the node failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// It answered with a fault.
+    #[error("{text}")]
+    Fault {
+        /// Which.
+        fault: Fault,
+        /// Its text (untrusted).
+        text: String,
+    },
+    /// It is not there to answer: nobody listens, or it is shutting down.
+    #[error("{0}")]
+    Down(String),
+    /// The user may not ask.
+    #[error("{0}")]
+    Permission(String),
+    /// sudo refused.
+    #[error("{0}")]
+    Sudo(String),
+    /// The program to ask with is not on the node.
+    #[error("{0}")]
+    CommandMissing(String),
+    /// What came makes no sense, or is too long.
+    #[error("{0}")]
+    Protocol(String),
+    /// The way in use cannot do this.
+    #[error("{0}")]
+    Unsupported(String),
+    /// No answer in time to a question that should take no time.
+    #[error("no answer from {0}")]
+    Silent(String),
+}
+
+impl SupervisorError {
+    /// Whether the connection to the node itself is gone.
+    #[must_use]
+    pub fn is_connection_lost(&self) -> bool {
+        matches!(self, Self::Transport(error) if !matches!(error, TransportError::ChannelRefused { .. }))
+    }
+
+    /// The same as a failure of a result.
+    #[must_use]
+    pub fn failure(&self, stage: Stage) -> Failure {
+        let (kind, hint) = match self {
+            Self::Transport(TransportError::ChannelRefused { .. }) => (FailureKind::SupervisorDown, None),
+            Self::Transport(error) => return Failure { stage, ..error.failure() },
+            Self::Fault { fault, .. } => (fault.kind().unwrap_or(FailureKind::Protocol), None),
+            Self::Down(_) => (FailureKind::SupervisorDown, None),
+            Self::Permission(_) => (
+                FailureKind::Permission,
+                Some("log in as root, or set `sudo: true` for the node (or --sudo)".to_owned()),
+            ),
+            Self::Sudo(_) => (
+                FailureKind::Sudo,
+                Some("allow the user supervisorctl and service in sudoers with NOPASSWD and without requiretty, or log in as root".to_owned()),
+            ),
+            Self::CommandMissing(_) => (FailureKind::Command, None),
+            Self::Protocol(_) | Self::Unsupported(_) => (FailureKind::Protocol, None),
+            Self::Silent(_) => (FailureKind::TimedOut, None),
+        };
+        Failure { stage, kind, message: self.to_string(), hint }
+    }
+}
+
+/// A state from the word that supervisord uses for it; any other word is [`ProcessState::Unknown`].
+#[must_use]
+pub(super) fn state_from_word(word: &str) -> ProcessState {
+    word.parse().unwrap_or(ProcessState::Unknown)
+}

@@ -1,0 +1,339 @@
+//! XML-RPC over a forwarded socket: nothing is started on the node to ask.
+//!
+//! What always holds: one request in flight a channel (supervisord answers 400 to a pipelined one although it
+//! acts on it), a channel that had an error is not used again, an answer is at most [`BODY_LIMIT`] bytes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dxr::{TryToParams, Value};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tracing::debug;
+
+use super::process::state_from_word;
+use super::xmlrpc::{self, XmlRpcError};
+use super::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
+use crate::event::ProcessState;
+use crate::inventory::ControlAddress;
+use crate::transport::Session;
+
+/// Longest answer read: some thousand processes.
+pub const BODY_LIMIT: usize = 4 * 1024 * 1024;
+
+/// A question that starts nothing is answered at once, or the supervisord hangs.
+pub const QUESTION_TIME: Duration = Duration::from_secs(10);
+
+/// Channels that wait for their next request.
+const IDLE_CHANNELS: usize = 4;
+
+/// What one look at a supervisord shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Version of the supervisor package.
+    pub version: String,
+    /// Process id of supervisord itself.
+    pub pid: Option<u32>,
+    /// All its processes.
+    pub processes: Vec<ProcessInfo>,
+}
+
+/// A client of one supervisord.
+pub struct RpcClient<S: Session> {
+    session: Arc<S>,
+    address: ControlAddress,
+    authorization: Option<String>,
+    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+}
+
+impl<S: Session> std::fmt::Debug for RpcClient<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RpcClient").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl<S: Session> RpcClient<S> {
+    /// A client for the supervisord at `address`; connects when the first call is made. `authorization` is the
+    /// whole value of the header of that name.
+    pub fn new(session: Arc<S>, address: ControlAddress, authorization: Option<String>) -> Self {
+        Self { session, address, authorization, idle: Mutex::default() }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &ControlAddress {
+        &self.address
+    }
+
+    /// Version, own pid and all processes, in one request.
+    ///
+    /// # Errors
+    /// Every [`SupervisorError`] of a call.
+    pub async fn snapshot(&self) -> Result<Snapshot, SupervisorError> {
+        let methods = ["supervisor.getSupervisorVersion", "supervisor.getPID", "supervisor.getAllProcessInfo"];
+        let calls: Vec<(String, Vec<Value>)> = methods.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
+        let calls = dxr::multicall::into_multicall_params(calls).map_err(|error| self.nonsense(&error.to_string()))?;
+        let answer = self.question("system.multicall", &(calls,)).await?;
+        let parts = xmlrpc::items(&answer).unwrap_or_default();
+        let [version, pid, processes] = parts else {
+            return Err(self.nonsense("three answers were asked for"));
+        };
+        for part in parts {
+            if let Some(fault) = fault_of(part) {
+                return Err(fault_error(fault.0, fault.1));
+            }
+        }
+        let processes = xmlrpc::items(processes).ok_or_else(|| self.nonsense("no list of processes"))?;
+        Ok(Snapshot {
+            version: xmlrpc::text(version).unwrap_or_default().to_owned(),
+            pid: xmlrpc::integer(pid).and_then(|pid| u32::try_from(pid).ok()),
+            processes: processes.iter().map(|value| self.process(value)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// supervisord's own pid and one process, in one request.
+    ///
+    /// # Errors
+    /// Every [`SupervisorError`] of a call; a process that is not there is a [`Fault::BadName`].
+    pub async fn look(&self, name: &str) -> Result<(Option<u32>, ProcessInfo), SupervisorError> {
+        let calls = vec![
+            ("supervisor.getPID".to_owned(), Vec::new()),
+            ("supervisor.getProcessInfo".to_owned(), vec![Value::String(name.to_owned())]),
+        ];
+        let calls = dxr::multicall::into_multicall_params(calls).map_err(|error| self.nonsense(&error.to_string()))?;
+        let answer = self.question("system.multicall", &(calls,)).await?;
+        let Some([pid, process]) = xmlrpc::items(&answer) else {
+            return Err(self.nonsense("two answers were asked for"));
+        };
+        for part in [pid, process] {
+            if let Some((code, text)) = fault_of(part) {
+                return Err(fault_error(code, text));
+            }
+        }
+        Ok((xmlrpc::integer(pid).and_then(|pid| u32::try_from(pid).ok()), self.process(process)?))
+    }
+
+    /// Starts a process; with `wait` it answers once the process is up or has failed.
+    ///
+    /// # Errors
+    /// Every [`SupervisorError`] of a call. After any but a fault the outcome is not known.
+    pub async fn start(&self, name: &str, wait: bool) -> Result<(), SupervisorError> {
+        self.call("supervisor.startProcess", &(name.to_owned(), wait)).await.map(drop)
+    }
+
+    /// Stops a process, and answers once it is gone.
+    ///
+    /// # Errors
+    /// As [`RpcClient::start`].
+    pub async fn stop(&self, name: &str) -> Result<(), SupervisorError> {
+        self.call("supervisor.stopProcess", &(name.to_owned(), true)).await.map(drop)
+    }
+
+    /// Rereads the configuration; nothing is applied.
+    ///
+    /// # Errors
+    /// Every [`SupervisorError`] of a call; a configuration that cannot be read is [`Fault::CantReread`].
+    pub async fn reload_config(&self) -> Result<UpdateSummary, SupervisorError> {
+        let answer = self.question("supervisor.reloadConfig", &()).await?;
+        let lists = xmlrpc::items(&answer)
+            .and_then(|outer| xmlrpc::items(outer.first()?))
+            .filter(|lists| lists.len() == 3)
+            .ok_or_else(|| self.nonsense("no lists of groups"))?;
+        let names = |index: usize| -> Vec<String> {
+            let list = lists.get(index).and_then(xmlrpc::items).unwrap_or_default();
+            list.iter().filter_map(xmlrpc::text).map(str::to_owned).collect()
+        };
+        Ok(UpdateSummary { added: names(0), changed: names(1), removed: names(2) })
+    }
+
+    /// Starts all processes of a group, and does not wait for them.
+    ///
+    /// # Errors
+    /// As [`RpcClient::start`].
+    pub async fn start_group(&self, group: &str) -> Result<(), SupervisorError> {
+        self.call("supervisor.startProcessGroup", &(group.to_owned(), false)).await.map(drop)
+    }
+
+    /// Stops all processes of a group.
+    ///
+    /// # Errors
+    /// As [`RpcClient::start`].
+    pub async fn stop_group(&self, group: &str) -> Result<(), SupervisorError> {
+        self.call("supervisor.stopProcessGroup", &(group.to_owned(), true)).await.map(drop)
+    }
+
+    /// Takes a stopped group out of the running configuration.
+    ///
+    /// # Errors
+    /// As [`RpcClient::start`].
+    pub async fn remove_group(&self, group: &str) -> Result<(), SupervisorError> {
+        self.call("supervisor.removeProcessGroup", &(group.to_owned(),)).await.map(drop)
+    }
+
+    /// Takes a group of the reread configuration in, and starts what starts by itself.
+    ///
+    /// # Errors
+    /// As [`RpcClient::start`].
+    pub async fn add_group(&self, group: &str) -> Result<(), SupervisorError> {
+        self.call("supervisor.addProcessGroup", &(group.to_owned(),)).await.map(drop)
+    }
+
+    /// A call that should take no time.
+    async fn question(&self, method: &str, params: &impl TryToParams) -> Result<Value, SupervisorError> {
+        match tokio::time::timeout(QUESTION_TIME, self.call(method, params)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(SupervisorError::Silent(self.address.to_string())),
+        }
+    }
+
+    async fn call(&self, method: &str, params: &impl TryToParams) -> Result<Value, SupervisorError> {
+        let body = xmlrpc::encode(method, params).map_err(|error| self.nonsense(&error.to_string()))?;
+        debug!(address = %self.address, method, "calling");
+        let (answer, channel) = self.exchange(body).await?;
+        if let Some(channel) = channel {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE_CHANNELS {
+                idle.push(channel);
+            }
+        }
+        match xmlrpc::decode(&answer) {
+            Ok(value) => Ok(value),
+            Err(XmlRpcError::Fault { code, text }) => Err(fault_error(code, text)),
+            Err(error @ XmlRpcError::Malformed(_)) => Err(self.nonsense(&error.to_string())),
+        }
+    }
+
+    /// One request and its answer; the channel comes back if it may be used again.
+    async fn exchange(&self, body: String) -> Result<(Bytes, Option<SendRequest<Full<Bytes>>>), SupervisorError> {
+        let mut request = Request::post("/RPC2").header(HOST, "localhost").header(CONTENT_TYPE, "text/xml");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.nonsense(&error.to_string()))?;
+        let (response, channel) = self.send(request).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED => {
+                let text = format!("{} asks for a user name and a password", self.address);
+                return Err(SupervisorError::Permission(text));
+            }
+            other => return Err(self.nonsense(&format!("HTTP status {other}"))),
+        }
+        let answer = match Limited::new(response.into_body(), BODY_LIMIT).collect().await {
+            Ok(answer) => answer.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return Err(self.nonsense(&format!("the answer is longer than {BODY_LIMIT} bytes")));
+            }
+            Err(error) => match error.downcast::<hyper::Error>() {
+                Ok(error) => return Err(self.http(&error)),
+                Err(error) => return Err(self.nonsense(&error.to_string())),
+            },
+        };
+        Ok((answer, (!channel.is_closed()).then_some(channel)))
+    }
+
+    /// Sends on a channel that waits, else on a new one. A waiting channel that supervisord has closed in the
+    /// meantime tells so before anything was sent; only then is the request sent again.
+    async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>), SupervisorError> {
+        let mut request = request;
+        while let Some(mut channel) = self.idle_channel() {
+            match channel.try_send_request(request).await {
+                Ok(response) => return Ok((response, channel)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(self.http(error.error())),
+                },
+            }
+        }
+        let mut channel = self.open().await?;
+        let response = channel.send_request(request).await.map_err(|error| self.http(&error))?;
+        Ok((response, channel))
+    }
+
+    fn idle_channel(&self) -> Option<SendRequest<Full<Bytes>>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(channel) = idle.pop() {
+            if channel.is_ready() {
+                return Some(channel);
+            }
+        }
+        None
+    }
+
+    async fn open(&self) -> Result<SendRequest<Full<Bytes>>, SupervisorError> {
+        let stream = match &self.address {
+            ControlAddress::Unix(path) => self.session.open_unix(path).await?,
+            ControlAddress::Http { host, port } => self.session.open_tcp(host, *port).await?,
+        };
+        let (mut channel, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.http(&error))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(%error, "a channel to supervisord ended");
+            }
+        });
+        channel.ready().await.map_err(|error| self.http(&error))?;
+        Ok(channel)
+    }
+
+    fn process(&self, value: &Value) -> Result<ProcessInfo, SupervisorError> {
+        let members = xmlrpc::members(value).ok_or_else(|| self.nonsense("a process is no structure"))?;
+        let text =
+            |key: &str| members.get(key).and_then(xmlrpc::text).map(|text| text.chars().take(512).collect::<String>());
+        let number = |key: &str| members.get(key).and_then(xmlrpc::integer);
+        let (Some(name), Some(group)) = (text("name"), text("group")) else {
+            return Err(self.nonsense("a process without a name"));
+        };
+        let state = text("statename").map_or(ProcessState::Unknown, |word| state_from_word(&word));
+        let alive = matches!(state, ProcessState::Running | ProcessState::Starting | ProcessState::Stopping);
+        let start = number("start").filter(|start| *start > 0);
+        let uptime = start.zip(number("now")).and_then(|(start, now)| u64::try_from(now - start).ok());
+        let description = text("spawnerr").filter(|text| !text.is_empty()).or_else(|| text("description"));
+        Ok(ProcessInfo {
+            name,
+            group,
+            state,
+            pid: number("pid").filter(|_| alive).and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
+            start,
+            uptime: uptime.filter(|_| alive).map(Duration::from_secs),
+            description: description.unwrap_or_default(),
+        })
+    }
+
+    fn http(&self, error: &hyper::Error) -> SupervisorError {
+        if error.is_parse() {
+            return self.nonsense(&format!("not HTTP ({error})"));
+        }
+        if self.session.is_closed() {
+            let reason = "it ended while supervisord was asked".to_owned();
+            return SupervisorError::Transport(crate::transport::TransportError::Lost { reason });
+        }
+        SupervisorError::Down(format!("{} closed the connection ({error})", self.address))
+    }
+
+    fn nonsense(&self, reason: &str) -> SupervisorError {
+        SupervisorError::Protocol(format!("{}: {reason}", self.address))
+    }
+}
+
+fn fault_error(code: i32, text: String) -> SupervisorError {
+    match Fault::from_code(code) {
+        Fault::ShutdownState => SupervisorError::Down("supervisord is shutting down".to_owned()),
+        fault => SupervisorError::Fault { fault, text: text.chars().take(512).collect() },
+    }
+}
+
+/// A part of a multicall answer that is a fault.
+fn fault_of(value: &Value) -> Option<(i32, String)> {
+    let members = xmlrpc::members(value)?;
+    let code = members.get("faultCode").and_then(xmlrpc::integer)?;
+    let text = members.get("faultString").and_then(xmlrpc::text).unwrap_or_default();
+    Some((i32::try_from(code).unwrap_or_default(), text.to_owned()))
+}

@@ -1,0 +1,395 @@
+//! Finds the way to a supervisord that works on this node, and says why the others did not.
+//!
+//! `auto` tries XML-RPC at each address the inventory names, then looks at the sockets once, and goes on with
+//! `supervisorctl` and the init wrapper only where they can help. What always holds: nothing is changed here;
+//! a cause is told only when it was seen (a missing socket, a refused one, a forbidden one and one without
+//! permission look the same over SSH).
+
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::command::{Shell, Supervisorctl, Wrapper};
+use super::rpc::{RpcClient, Snapshot};
+use super::{ProcessInfo, SupervisorError, UpdateSummary};
+use crate::event::{Failure, FailureKind, Stage, Via};
+use crate::inventory::{ControlAddress, Supervisor};
+use crate::transport::Session;
+
+/// A client of one supervisord, whichever way it is reached.
+pub enum Client<S: Session> {
+    /// XML-RPC over a forwarded socket.
+    Rpc(RpcClient<S>),
+    /// `supervisorctl` on the node.
+    Supervisorctl(Supervisorctl<S>),
+    /// The init wrappers of its programs.
+    Service(Wrapper<S>),
+}
+
+impl<S: Session> Client<S> {
+    /// The way.
+    pub fn via(&self) -> Via {
+        match self {
+            Self::Rpc(_) => Via::Rpc,
+            Self::Supervisorctl(_) => Via::Supervisorctl,
+            Self::Service(_) => Via::Service,
+        }
+    }
+
+    /// Where the supervisord listens, as far as the way knows.
+    pub fn address(&self) -> Option<&ControlAddress> {
+        match self {
+            Self::Rpc(client) => Some(client.address()),
+            Self::Supervisorctl(client) => Some(client.address()),
+            Self::Service(_) => None,
+        }
+    }
+
+    /// All processes.
+    ///
+    /// # Errors
+    /// [`SupervisorError`] for anything that kept it from answering.
+    pub async fn list(&self) -> Result<Vec<ProcessInfo>, SupervisorError> {
+        match self {
+            Self::Rpc(client) => Ok(client.snapshot().await?.processes),
+            Self::Supervisorctl(client) => client.list().await,
+            Self::Service(client) => client.list().await,
+        }
+    }
+
+    /// supervisord's own pid, where the way can tell.
+    ///
+    /// # Errors
+    /// As [`Client::list`].
+    pub async fn pid(&self) -> Result<Option<u32>, SupervisorError> {
+        match self {
+            Self::Rpc(client) => Ok(client.snapshot().await?.pid),
+            Self::Supervisorctl(client) => client.pid().await,
+            Self::Service(_) => Ok(None),
+        }
+    }
+
+    /// Rereads the configuration; nothing is applied.
+    ///
+    /// # Errors
+    /// As [`Client::list`]; [`SupervisorError::Unsupported`] for the init wrapper.
+    pub async fn reload_config(&self) -> Result<UpdateSummary, SupervisorError> {
+        match self {
+            Self::Rpc(client) => client.reload_config().await,
+            Self::Supervisorctl(client) => client.reload_config().await,
+            Self::Service(_) => Err(no_update()),
+        }
+    }
+
+    /// Stops a group and takes it out of the running configuration.
+    ///
+    /// # Errors
+    /// As [`Client::reload_config`].
+    pub async fn remove_group(&self, group: &str) -> Result<(), SupervisorError> {
+        match self {
+            Self::Rpc(client) => {
+                client.stop_group(group).await?;
+                client.remove_group(group).await
+            }
+            Self::Supervisorctl(client) => {
+                client.act("stop", &format!("{group}:*")).await?;
+                client.act("remove", group).await
+            }
+            Self::Service(_) => Err(no_update()),
+        }
+    }
+
+    /// Starts all processes of a group, and does not wait for them.
+    ///
+    /// # Errors
+    /// As [`Client::list`].
+    pub async fn start_group(&self, group: &str) -> Result<(), SupervisorError> {
+        match self {
+            Self::Rpc(client) => client.start_group(group).await,
+            Self::Supervisorctl(client) => client.act("start", &format!("{group}:*")).await,
+            Self::Service(client) => client.act("start", group).await,
+        }
+    }
+
+    /// Takes a group of the reread configuration in, and starts what starts by itself.
+    ///
+    /// # Errors
+    /// As [`Client::reload_config`].
+    pub async fn add_group(&self, group: &str) -> Result<(), SupervisorError> {
+        match self {
+            Self::Rpc(client) => client.add_group(group).await,
+            Self::Supervisorctl(client) => client.act("add", group).await,
+            Self::Service(_) => Err(no_update()),
+        }
+    }
+}
+
+fn no_update() -> SupervisorError {
+    SupervisorError::Unsupported(
+        "the init wrapper cannot reread the configuration; use --via rpc or supervisorctl".to_owned(),
+    )
+}
+
+/// A supervisord that answered, and what it said first.
+pub struct Reached<S: Session> {
+    /// The client.
+    pub client: Client<S>,
+    /// What it lists.
+    pub snapshot: Snapshot,
+}
+
+/// How hard to look for the reason when nothing answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Diagnosis {
+    /// Look at the sockets on the node with one command.
+    Look,
+    /// Do not: the node need not have this instance.
+    Spare,
+}
+
+/// Finds the way to `supervisor`. `wanted` is the way asked for; none is `auto`.
+///
+/// # Errors
+/// A [`Failure`] with the reason of the best way, and a hint; kind `connection_lost` if the connection ended.
+pub async fn reach<S: Session>(
+    session: &Arc<S>,
+    supervisor: &Supervisor,
+    wanted: Option<Via>,
+    sudo: bool,
+    authorization: Option<String>,
+    diagnosis: Diagnosis,
+) -> Result<Reached<S>, Failure> {
+    let shell = Shell::new(Arc::clone(session), sudo);
+    let search = Search { session, supervisor, shell };
+    match wanted {
+        Some(Via::Rpc) => match search.rpc(authorization).await {
+            Ok(reached) => Ok(reached),
+            Err(error) if error.is_connection_lost() => Err(error.failure(Stage::Inspect)),
+            Err(error) if is_final(&error) || diagnosis == Diagnosis::Spare => Err(error.failure(Stage::Inspect)),
+            Err(error) => Err(search.look().await.explain(supervisor, sudo, &error)),
+        },
+        Some(Via::Supervisorctl) => search.supervisorctl(None).await.map_err(|error| error.failure(Stage::Inspect)),
+        Some(Via::Service) => search.wrapper().await.map_err(|error| error.failure(Stage::Inspect)),
+        None => search.auto(authorization, sudo).await,
+    }
+}
+
+/// Whether another way could not change the answer: it is there, and answered something.
+fn is_final(error: &SupervisorError) -> bool {
+    match error {
+        SupervisorError::Protocol(_) | SupervisorError::Silent(_) | SupervisorError::Fault { .. } => true,
+        SupervisorError::Permission(_) => true,
+        SupervisorError::Down(_)
+        | SupervisorError::Transport(_)
+        | SupervisorError::Sudo(_)
+        | SupervisorError::CommandMissing(_)
+        | SupervisorError::Unsupported(_) => false,
+    }
+}
+
+struct Search<'a, S: Session> {
+    session: &'a Arc<S>,
+    supervisor: &'a Supervisor,
+    shell: Shell<S>,
+}
+
+impl<S: Session> Search<'_, S> {
+    async fn auto(&self, authorization: Option<String>, sudo: bool) -> Result<Reached<S>, Failure> {
+        let name = &self.supervisor.name;
+        let rpc = match self.rpc(authorization).await {
+            Ok(reached) => return Ok(reached),
+            Err(error) if error.is_connection_lost() || is_final(&error) => return Err(error.failure(Stage::Inspect)),
+            Err(error) => error,
+        };
+        debug!(supervisor = name, why = %rpc, "not by XML-RPC");
+        let seen = self.look().await;
+        if !seen.may_help(sudo) {
+            return Err(seen.explain(self.supervisor, sudo, &rpc));
+        }
+        let control = match self.supervisorctl(Some(&seen)).await {
+            Ok(reached) => return Ok(reached),
+            Err(error) => error,
+        };
+        debug!(supervisor = name, why = %control, "not by supervisorctl");
+        if !matches!(control, SupervisorError::CommandMissing(_)) {
+            let failure = control.failure(Stage::Inspect);
+            return Err(if failure.kind == FailureKind::SupervisorDown {
+                seen.explain(self.supervisor, sudo, &rpc)
+            } else {
+                failure
+            });
+        }
+        match self.wrapper().await {
+            Ok(reached) => Ok(reached),
+            Err(error) => {
+                debug!(supervisor = name, why = %error, "not by the init wrapper");
+                let mut failure = seen.explain(self.supervisor, sudo, &rpc);
+                failure.message = format!("{}; supervisorctl: {control}; service: {error}", failure.message);
+                Err(failure)
+            }
+        }
+    }
+
+    async fn rpc(&self, authorization: Option<String>) -> Result<Reached<S>, SupervisorError> {
+        let mut worst: Option<SupervisorError> = None;
+        for address in &self.supervisor.addresses {
+            let client = RpcClient::new(Arc::clone(self.session), address.clone(), authorization.clone());
+            match client.snapshot().await {
+                Ok(snapshot) => {
+                    debug!(supervisor = self.supervisor.name, %address, "answers by XML-RPC");
+                    return Ok(Reached { client: Client::Rpc(client), snapshot });
+                }
+                Err(error) if error.is_connection_lost() => return Err(error),
+                Err(error) => {
+                    debug!(supervisor = self.supervisor.name, %address, why = %error, "does not answer");
+                    // What answered nonsense tells more than what did not answer at all.
+                    if worst.as_ref().is_none_or(|worst| !is_final(worst)) {
+                        worst = Some(error);
+                    }
+                }
+            }
+        }
+        Err(worst.unwrap_or_else(|| SupervisorError::Down("the inventory names no address for it".to_owned())))
+    }
+
+    async fn supervisorctl(&self, seen: Option<&Seen>) -> Result<Reached<S>, SupervisorError> {
+        let mut worst = SupervisorError::Down("the inventory names no address for it".to_owned());
+        for (index, address) in self.supervisor.addresses.iter().enumerate() {
+            if seen.is_some_and(|seen| !seen.worth_asking(index)) {
+                continue;
+            }
+            let client = Supervisorctl::new(self.shell.clone(), address.clone());
+            match client.list().await {
+                Ok(processes) => {
+                    let snapshot = Snapshot { version: String::new(), pid: None, processes };
+                    return Ok(Reached { client: Client::Supervisorctl(client), snapshot });
+                }
+                Err(error @ SupervisorError::Down(_)) => worst = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(worst)
+    }
+
+    async fn wrapper(&self) -> Result<Reached<S>, SupervisorError> {
+        let client = Wrapper::new(self.shell.clone(), self.supervisor.services.clone());
+        let processes = client.list().await?;
+        let snapshot = Snapshot { version: String::new(), pid: None, processes };
+        Ok(Reached { client: Client::Service(client), snapshot })
+    }
+
+    /// Looks at the sockets with one command, without sudo.
+    async fn look(&self) -> Seen {
+        let mut script = String::new();
+        let mut test = |flag: &str, path: &str, mark: &str| {
+            if let Ok(path) = shlex::try_quote(path) {
+                script.push_str(&format!("test {flag} {path} && echo {mark}; "));
+            }
+        };
+        for (index, address) in self.supervisor.addresses.iter().enumerate() {
+            if let ControlAddress::Unix(path) = address {
+                test("-S", path, &format!("ctl-socket-{index}"));
+                test("-w", path, &format!("ctl-writable-{index}"));
+            }
+        }
+        if let Some(file) = &self.supervisor.config_file {
+            test("-e", file, "ctl-config");
+        }
+        test("-e", &format!("/etc/init.d/{}", self.supervisor.name), "ctl-init");
+        test("-e", &format!("/etc/init/{}.conf", self.supervisor.name), "ctl-init");
+        script.push_str("echo ctl-end");
+        let output = match self.shell.script(&script).await {
+            Ok(output) => output.stdout,
+            Err(error) => {
+                debug!(%error, "could not look at the sockets");
+                String::new()
+            }
+        };
+        let has = |mark: String| output.lines().any(|line| line.trim() == mark);
+        let sockets = (self.supervisor.addresses.iter().enumerate())
+            .map(|(index, address)| match address {
+                ControlAddress::Http { .. } => Socket::Tcp,
+                ControlAddress::Unix(_) if has(format!("ctl-writable-{index}")) => Socket::Writable,
+                ControlAddress::Unix(_) if has(format!("ctl-socket-{index}")) => Socket::Forbidden,
+                ControlAddress::Unix(_) => Socket::Missing,
+            })
+            .collect();
+        Seen {
+            looked: has("ctl-end".to_owned()),
+            sockets,
+            config: has("ctl-config".to_owned()),
+            init: has("ctl-init".to_owned()),
+        }
+    }
+}
+
+/// What a look at the node's file system showed.
+struct Seen {
+    /// Whether the look succeeded at all.
+    looked: bool,
+    /// One for each address of the instance.
+    sockets: Vec<Socket>,
+    /// Its configuration file is there.
+    config: bool,
+    /// init knows it.
+    init: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Socket {
+    /// A TCP port: cannot be looked at.
+    Tcp,
+    /// No such socket.
+    Missing,
+    /// There, and the user may connect: then nobody listens, or sshd forbids the forwarding.
+    Writable,
+    /// There, and the user may not connect.
+    Forbidden,
+}
+
+impl Seen {
+    fn worth_asking(&self, index: usize) -> bool {
+        !self.looked || self.sockets.get(index) != Some(&Socket::Missing)
+    }
+
+    /// Whether executing something on the node can do what forwarding could not.
+    fn may_help(&self, sudo: bool) -> bool {
+        !self.looked
+            || self.sockets.iter().any(|socket| match socket {
+                Socket::Tcp | Socket::Writable => true,
+                Socket::Forbidden => sudo,
+                Socket::Missing => false,
+            })
+    }
+
+    fn explain(&self, supervisor: &Supervisor, sudo: bool, error: &SupervisorError) -> Failure {
+        let name = &supervisor.name;
+        let places = supervisor.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let start = format!("start it with `ctl service {name} start`");
+        let failure = |kind, message: String| Failure::new(Stage::Inspect, kind, message);
+        if !self.looked {
+            return failure(FailureKind::SupervisorDown, format!("{name} does not answer at {places}: {error}")).with_hint(format!(
+                "the socket may be missing, refused or forbidden, or sshd forbids forwarding; if it is down, {start}"
+            ));
+        }
+        if !sudo && self.sockets.contains(&Socket::Forbidden) {
+            return failure(FailureKind::Permission, format!("{name}: the user may not open its socket ({places})"))
+                .with_hint("log in as root, or set `sudo: true` for the node (or --sudo)");
+        }
+        if self.sockets.iter().any(|socket| matches!(socket, Socket::Writable | Socket::Forbidden)) {
+            return failure(
+                FailureKind::SupervisorDown,
+                format!("{name}: its socket is there, but nobody answers ({places})"),
+            )
+            .with_hint(start);
+        }
+        if supervisor.config_file.is_some() && !self.config && !self.init {
+            let message =
+                format!("the node has no {name}: neither its configuration, nor an init script, nor a socket");
+            return failure(FailureKind::SupervisorMissing, message)
+                .with_hint("is the role right for this node in the inventory?");
+        }
+        failure(FailureKind::SupervisorDown, format!("{name} is not running: nothing listens at {places}"))
+            .with_hint(start)
+    }
+}

@@ -1,0 +1,199 @@
+//! How a connection fails, and what that means for the person on call.
+
+use std::path::PathBuf;
+
+use crate::event::{Failure, FailureKind, Stage};
+
+/// Why a session could not be had or was lost.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// The name has no address.
+    #[error("`{host}` has no address: {reason}")]
+    Dns {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        reason: String,
+    },
+    /// Nothing listens on the port.
+    #[error("{host} port {port}: connection refused")]
+    Refused {
+        /// Host as asked for.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// No way to the host.
+    #[error("{host} port {port}: {reason}")]
+    Network {
+        /// Host as asked for.
+        host: String,
+        /// Port.
+        port: u16,
+        /// What the system said.
+        reason: String,
+    },
+    /// The time to connect was over while `doing`.
+    #[error("{host} port {port}: no session after {seconds:.1} s, while {doing}")]
+    Timeout {
+        /// Host as asked for.
+        host: String,
+        /// Port.
+        port: u16,
+        /// The budget, in seconds.
+        seconds: Seconds,
+        /// What was being waited for.
+        doing: &'static str,
+    },
+    /// The peer did not greet as an SSH server.
+    #[error("{host} port {port}: {reason}")]
+    Banner {
+        /// Host as asked for.
+        host: String,
+        /// Port.
+        port: u16,
+        /// What it did instead.
+        reason: String,
+    },
+    /// The key exchange failed.
+    #[error("{host} port {port}: {reason}")]
+    Negotiation {
+        /// Host as asked for.
+        host: String,
+        /// Port.
+        port: u16,
+        /// What the two sides did not agree on.
+        reason: String,
+    },
+    /// No known_hosts file holds this key for the host.
+    #[error("the host key of {name} is not known ({key})")]
+    HostKeyUnknown {
+        /// The name as known_hosts writes it.
+        name: String,
+        /// Type and fingerprint of the key shown.
+        key: String,
+        /// Where it could be added.
+        file: Option<PathBuf>,
+    },
+    /// Another key is known for the host.
+    #[error("the host key of {name} has CHANGED: it shows {key}, {place} holds another")]
+    HostKeyChanged {
+        /// The name as known_hosts writes it.
+        name: String,
+        /// Type and fingerprint of the key shown.
+        key: String,
+        /// File and line of the key that is known.
+        place: String,
+    },
+    /// The key is revoked.
+    #[error("the host key of {name} is revoked by {place} ({key})")]
+    HostKeyRevoked {
+        /// The name as known_hosts writes it.
+        name: String,
+        /// Type and fingerprint of the key shown.
+        key: String,
+        /// File and line of the revocation.
+        place: String,
+    },
+    /// known_hosts could not be used.
+    #[error("{reason}")]
+    KnownHosts {
+        /// What went wrong, with the file.
+        reason: String,
+    },
+    /// The node refused the user.
+    #[error("{user}@{host}: permission denied; tried {tried}")]
+    Auth {
+        /// User.
+        user: String,
+        /// Host as asked for.
+        host: String,
+        /// Each key offered, and the methods that the node would take.
+        tried: String,
+    },
+    /// Nothing could be offered because key files could not be used.
+    #[error("{user}@{host}: no key to offer: {reason}")]
+    KeyFile {
+        /// User.
+        user: String,
+        /// Host as asked for.
+        host: String,
+        /// Each file and why.
+        reason: String,
+    },
+    /// The agent was the only hope, and failed.
+    #[error("{user}@{host}: the SSH agent failed: {reason}")]
+    Agent {
+        /// User.
+        user: String,
+        /// Host as asked for.
+        host: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The connection ended.
+    #[error("the connection was lost: {reason}")]
+    Lost {
+        /// What is known of the cause.
+        reason: String,
+    },
+    /// The node opened no channel.
+    #[error("the node did not open {what}: {reason}")]
+    ChannelRefused {
+        /// What was asked for.
+        what: String,
+        /// What the node said.
+        reason: String,
+    },
+}
+
+/// Seconds, kept as milliseconds so that errors can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds(pub u128);
+
+impl std::fmt::Display for Seconds {
+    #[expect(clippy::cast_precision_loss, reason = "a time budget, shown with one digit")]
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (self.0 as f64 / 1000.0).fmt(f)
+    }
+}
+
+impl TransportError {
+    /// Whether a second attempt may fare better: the peer turned us away before it had looked at us.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Banner { .. } | Self::Network { .. } | Self::Lost { .. })
+    }
+
+    /// The same as a failure of a result.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        use FailureKind as K;
+        let (stage, kind, hint) = match self {
+            Self::Dns { .. } => (Stage::Connect, K::Dns, Some("check the name, or give the node an `address` in the inventory".to_owned())),
+            Self::Refused { .. } => (Stage::Connect, K::Refused, Some("is sshd running there, and on this port? (`port` in the inventory, or --port)".to_owned())),
+            Self::Network { .. } => (Stage::Connect, K::UnreachableNetwork, Some("is the node up, and is there a route to it?".to_owned())),
+            Self::Timeout { .. } => (Stage::Connect, K::ConnectTimeout, Some("is the node up, and does a firewall drop the packets? (--connect-timeout gives it longer)".to_owned())),
+            Self::Banner { .. } => (Stage::Connect, K::Banner, Some("what listens there is no SSH server, hangs, or turns connections away (MaxStartups)".to_owned())),
+            Self::Negotiation { .. } => (Stage::Connect, K::Negotiation, None),
+            Self::HostKeyUnknown { .. } => (
+                Stage::Connect,
+                K::HostKeyUnknown,
+                Some("compare the fingerprint with the node's console, then add it with `ssh` or `ssh-keyscan`, or run once with --host-key accept-new".to_owned()),
+            ),
+            Self::HostKeyChanged { .. } => (
+                Stage::Connect,
+                K::HostKeyChanged,
+                Some("somebody may be listening in, or the node was installed anew: compare the fingerprint with its console before you remove the old line".to_owned()),
+            ),
+            Self::HostKeyRevoked { .. } => (Stage::Connect, K::HostKeyRevoked, Some("do not connect: give the node a new host key".to_owned())),
+            Self::KnownHosts { .. } => (Stage::Connect, K::HostKeyUnknown, Some("mend the file, or name another with --known-hosts".to_owned())),
+            Self::Auth { .. } => (Stage::Authenticate, K::Auth, Some("check the user and the key (`user`, `identity` in the inventory, -u, --identity), and authorized_keys on the node".to_owned())),
+            Self::KeyFile { .. } => (Stage::Authenticate, K::KeyFile, Some("name a readable key with --identity, or load it into the agent with `ssh-add`".to_owned())),
+            Self::Agent { .. } => (Stage::Authenticate, K::Agent, Some("check $SSH_AUTH_SOCK and `ssh-add -l`".to_owned())),
+            Self::Lost { .. } => (Stage::Connect, K::ConnectionLost, None),
+            Self::ChannelRefused { .. } => (Stage::Inspect, K::Protocol, Some("sshd may have reached MaxSessions, or forbids commands or forwarding for this user".to_owned())),
+        };
+        Failure { stage, kind, message: self.to_string(), hint }
+    }
+}

@@ -1,0 +1,1032 @@
+//! Reads known_hosts files, decides about host keys as OpenSSH does, and writes a new line where that is asked for.
+//!
+//! Here live [`KnownHosts`], read and indexed once per run, and [`append`], the only thing that writes. The file
+//! uses the SSH library's key types and nothing of ours. What always holds: a revoked key is never known, a key
+//! is compared by what it is and not by its comment, a bad line is skipped alone and remembered, and what is read
+//! is bounded. Start reading at [`HostEntries::check`].
+//!
+//! The decisions are those of OpenSSH 9.2 (`hostfile.c`, `sshconnect.c`, and tried against its `ssh` and
+//! `ssh-keygen -F`): also that a host known only by keys of other types has changed, since it is the peer who
+//! chooses which type it shows; [`same_type`](Verdict::Changed::same_type) tells the two apart. There are two
+//! differences, both to the careful side:
+//!
+//! - A revocation of the bare name counts for `[name]:port` too; `ssh` warns and goes on.
+//! - A marker may be followed by a tab; `ssh` ignores such a line.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, Mac};
+use russh::keys::ssh_encoding::base64::{Base64, Encoding};
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, HashAlg, PublicKey};
+use sha1::Sha1;
+
+/// The port that names in known_hosts leave out.
+const DEFAULT_PORT: u16 = 22;
+/// A file larger than this, in bytes, is an error.
+const MAX_FILE: u64 = 64 << 20;
+/// A line longer than this, in bytes, is skipped.
+const MAX_LINE: usize = 256 << 10;
+/// OpenSSH matches nothing with a list that holds a longer name (`match.c`, `match_pattern_list`).
+const MAX_NAME: usize = 1022;
+/// So many skipped lines are remembered; the others are only counted.
+const MAX_SKIPPED: usize = 100;
+/// Attempts to lock a file that others replace.
+const MAX_REOPEN: usize = 8;
+
+/// What is known of a key that a host shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The key is known for this host.
+    Known {
+        /// File that holds it.
+        file: PathBuf,
+        /// Line there, from 1.
+        line: usize,
+    },
+    /// No key is known for this host.
+    Unknown,
+    /// Only other keys are known for this host: never to be accepted.
+    Changed {
+        /// File that holds the first of them; the first of the type shown, if there is one.
+        file: PathBuf,
+        /// Line there, from 1.
+        line: usize,
+        /// Whether one of them is of the type shown. If not, the host may merely show another of its keys than
+        /// before: ask for the known type first, see [`KnownHosts::algorithms_for`].
+        same_type: bool,
+        /// All keys known for this host, of any type.
+        expected: Vec<KnownKey>,
+    },
+    /// The key is marked `@revoked`.
+    Revoked {
+        /// File that says so.
+        file: PathBuf,
+        /// Line there, from 1.
+        line: usize,
+    },
+}
+
+/// A key of a known_hosts file, to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownKey {
+    /// File that holds it.
+    pub file: PathBuf,
+    /// Line there, from 1.
+    pub line: usize,
+    /// Its type.
+    pub algorithm: Algorithm,
+    /// Its fingerprint, `SHA256:…`.
+    pub fingerprint: String,
+}
+
+impl fmt::Display for KnownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({}:{})", self.algorithm, self.fingerprint, self.file.display(), self.line)
+    }
+}
+
+/// Why a known_hosts file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KnownHostsError {
+    /// The file is there and cannot be read.
+    #[error("cannot read {}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is larger than 64 MiB.
+    #[error("{} is larger than {MAX_FILE} bytes", file.display())]
+    TooLarge {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The file, its directory or its lock could not be written.
+    #[error("cannot write {}: {source}", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The host's name would mean something else in a known_hosts file.
+    #[error("`{}` cannot be written to a known_hosts file", name.escape_debug())]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The file holds another key for this host, or revokes this one.
+    #[error("{}:{line} holds another key for {name}, or revokes this one", file.display())]
+    Conflict {
+        /// The file.
+        file: PathBuf,
+        /// Line there, from 1.
+        line: usize,
+        /// The host as known_hosts writes it.
+        name: String,
+    },
+    /// The key cannot be written as text.
+    #[error("the host key cannot be encoded: {source}")]
+    Key {
+        /// Why.
+        source: russh::keys::ssh_key::Error,
+    },
+}
+
+/// A line that says nothing, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file.
+    pub file: PathBuf,
+    /// Line there, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: SkipReason,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SkipReason {
+    /// Neither `@cert-authority` nor `@revoked`, or more than one.
+    #[error("bad marker")]
+    Marker,
+    /// Nothing after the names.
+    #[error("no key")]
+    NoKey,
+    /// The key cannot be read, or is of a type that is not known.
+    #[error("unreadable key")]
+    BadKey,
+    /// `|1|…` without salt and hash.
+    #[error("bad hashed name")]
+    BadHash,
+    /// The line, or a name in it.
+    #[error("too long")]
+    TooLong,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Marker {
+    Plain,
+    CertAuthority,
+    Revoked,
+}
+
+#[derive(Debug)]
+struct Line {
+    file: usize,
+    number: usize,
+    marker: Marker,
+    key: PublicKey,
+}
+
+struct HashedName {
+    line: usize,
+    /// Keyed with the salt, so that a look-up costs half.
+    mac: Hmac<Sha1>,
+    hash: [u8; 20],
+}
+
+struct Pattern {
+    negated: bool,
+    text: String,
+}
+
+/// The keys of all known_hosts files of a run, indexed by host.
+#[derive(Default)]
+pub struct KnownHosts {
+    files: Vec<PathBuf>,
+    lines: Vec<Line>,
+    exact: HashMap<String, Vec<usize>>,
+    hashed: Vec<HashedName>,
+    patterns: Vec<(usize, Vec<Pattern>)>,
+    skipped: Vec<Skipped>,
+    skipped_count: usize,
+}
+
+impl fmt::Debug for KnownHosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KnownHosts")
+            .field("files", &self.files)
+            .field("lines", &self.lines.len())
+            .field("skipped", &self.skipped_count)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KnownHosts {
+    /// Reads the files, the user's first. A file that is not there is empty.
+    ///
+    /// # Errors
+    /// [`KnownHostsError::Read`] for a file that is there and cannot be read,
+    /// [`KnownHostsError::TooLarge`] for one of more than 64 MiB.
+    pub fn read(files: &[PathBuf]) -> Result<Self, KnownHostsError> {
+        let mut known = Self::default();
+        for path in files {
+            match File::open(path).and_then(|mut file| bounded(&mut file)) {
+                Ok(Some(text)) => known.add(path, &text),
+                Ok(None) => return Err(KnownHostsError::TooLarge { file: path.clone() }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(KnownHostsError::Read { file: path.clone(), source });
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// The same for texts: each with the name of its file.
+    #[must_use]
+    pub fn parse(texts: &[(PathBuf, String)]) -> Self {
+        let mut known = Self::default();
+        for (path, text) in texts {
+            known.add(path, text);
+        }
+        known
+    }
+
+    /// What is known of `key`, shown by `host` at `port`.
+    ///
+    /// `host` is the name as asked for; for a `HostKeyAlias` it is the alias, and `port` is 22.
+    #[must_use]
+    pub fn check(&self, host: &str, port: u16, key: &PublicKey) -> Verdict {
+        self.lookup(host, port).check(key)
+    }
+
+    /// The signature algorithms of the keys known for this host, to be put first among those that the client asks
+    /// for: else a host known by its RSA key shows another, and looks unknown. See [`HostEntries::algorithms`].
+    #[must_use]
+    pub fn algorithms_for(&self, host: &str, port: u16) -> Vec<Algorithm> {
+        self.lookup(host, port).algorithms()
+    }
+
+    /// The lines that speak of this host. One look-up serves both [`HostEntries::check`] and
+    /// [`HostEntries::algorithms`]; it costs one HMAC for each hashed name of the files (two for a port other than 22).
+    #[must_use]
+    pub fn lookup(&self, host: &str, port: u16) -> HostEntries<'_> {
+        let host = host.to_ascii_lowercase();
+        if port == DEFAULT_PORT || port == 0 {
+            HostEntries { known: self, named: self.matching(&host), bare: Vec::new() }
+        } else {
+            HostEntries { known: self, named: self.matching(&format!("[{host}]:{port}")), bare: self.matching(&host) }
+        }
+    }
+
+    /// Lines that were skipped, the first hundred of them.
+    #[must_use]
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// How many lines were skipped.
+    #[must_use]
+    pub fn skipped_count(&self) -> usize {
+        self.skipped_count
+    }
+
+    /// Indices of the lines whose names match, in their order.
+    fn matching(&self, name: &str) -> Vec<usize> {
+        let mut found: Vec<usize> = self.exact.get(name).cloned().unwrap_or_default();
+        for hashed in &self.hashed {
+            let mut mac = hashed.mac.clone();
+            mac.update(name.as_bytes());
+            if mac.finalize().into_bytes().as_slice() == hashed.hash {
+                found.push(hashed.line);
+            }
+        }
+        found.extend(self.patterns.iter().filter(|(_, list)| list_matches(list, name)).map(|(line, _)| *line));
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn add(&mut self, path: &Path, text: &str) {
+        let file = self.files.len();
+        self.files.push(path.to_owned());
+        for (index, line) in text.lines().enumerate() {
+            if let Err(reason) = self.add_line(file, index + 1, line) {
+                self.skipped_count += 1;
+                if self.skipped.len() < MAX_SKIPPED {
+                    self.skipped.push(Skipped { file: path.to_owned(), line: index + 1, reason });
+                }
+            }
+        }
+    }
+
+    fn add_line(&mut self, file: usize, number: usize, text: &str) -> Result<(), SkipReason> {
+        let text = text.trim_matches([' ', '\t', '\r']);
+        if text.is_empty() || text.starts_with('#') {
+            return Ok(());
+        }
+        if text.len() > MAX_LINE {
+            return Err(SkipReason::TooLong);
+        }
+        let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
+        let first = words.next().unwrap_or_default();
+        let (marker, names) = match first {
+            "@cert-authority" => (Marker::CertAuthority, words.next()),
+            "@revoked" => (Marker::Revoked, words.next()),
+            other => (Marker::Plain, Some(other)),
+        };
+        let names = names.ok_or(SkipReason::NoKey)?;
+        if names.starts_with('@') {
+            return Err(SkipReason::Marker);
+        }
+        let key = match (words.next(), words.next()) {
+            (Some(kind), Some(blob)) if !kind.starts_with('#') && !blob.starts_with('#') => read_key(kind, blob)?,
+            _ => return Err(SkipReason::NoKey),
+        };
+        let line = self.lines.len();
+        self.index(line, names)?;
+        self.lines.push(Line { file, number, marker, key });
+        Ok(())
+    }
+
+    fn index(&mut self, line: usize, names: &str) -> Result<(), SkipReason> {
+        if names.starts_with('|') {
+            self.hashed.push(hashed_name(line, names)?);
+            return Ok(());
+        }
+        let names: Vec<String> = names.split(',').map(str::to_ascii_lowercase).collect();
+        if names.iter().any(|name| name.len() > MAX_NAME) {
+            return Err(SkipReason::TooLong);
+        }
+        if names.iter().any(|name| name.starts_with('!') || name.contains(['*', '?'])) {
+            let list = names
+                .iter()
+                .map(|name| match name.strip_prefix('!') {
+                    Some(rest) => Pattern { negated: true, text: rest.to_owned() },
+                    None => Pattern { negated: false, text: name.clone() },
+                })
+                .collect();
+            self.patterns.push((line, list));
+        } else {
+            for name in names {
+                self.exact.entry(name).or_default().push(line);
+            }
+        }
+        Ok(())
+    }
+
+    fn known_key(&self, line: &Line) -> KnownKey {
+        KnownKey {
+            file: self.file(line),
+            line: line.number,
+            algorithm: line.key.key_data().algorithm(),
+            fingerprint: line.key.fingerprint(HashAlg::Sha256).to_string(),
+        }
+    }
+
+    fn file(&self, line: &Line) -> PathBuf {
+        self.files.get(line.file).cloned().unwrap_or_default()
+    }
+}
+
+/// The lines of the known_hosts files that speak of one host.
+#[derive(Debug)]
+pub struct HostEntries<'a> {
+    known: &'a KnownHosts,
+    /// Lines for the name as known_hosts writes it, with its port.
+    named: Vec<usize>,
+    /// Lines for the bare name, if the port is not 22.
+    bare: Vec<usize>,
+}
+
+impl<'a> HostEntries<'a> {
+    fn lines(&self, of: &[usize], marker: Marker) -> Vec<&'a Line> {
+        of.iter().filter_map(|index| self.known.lines.get(*index)).filter(|line| line.marker == marker).collect()
+    }
+
+    /// What is known of a key that this host shows (`sshconnect.c`, `check_host_key`).
+    ///
+    /// A revocation comes first. Where nothing is known for `[host]:port`, a key of the bare name counts if it is
+    /// this one, and does not count if it is another.
+    #[must_use]
+    pub fn check(&self, key: &PublicKey) -> Verdict {
+        let same = |line: &&Line| line.key.key_data() == key.key_data();
+        if let Some(line) = self.revoked(key) {
+            return Verdict::Revoked { file: self.known.file(line), line: line.number };
+        }
+        let named = self.lines(&self.named, Marker::Plain);
+        let bare = if named.is_empty() { self.lines(&self.bare, Marker::Plain) } else { Vec::new() };
+        if let Some(line) = named.iter().chain(&bare).copied().find(same) {
+            return Verdict::Known { file: self.known.file(line), line: line.number };
+        }
+        let kind = key.key_data().algorithm();
+        let of_type = named.iter().find(|line| line.key.key_data().algorithm() == kind);
+        match of_type.or(named.first()) {
+            Some(line) => Verdict::Changed {
+                file: self.known.file(line),
+                line: line.number,
+                same_type: of_type.is_some(),
+                expected: named.iter().map(|line| self.known.known_key(line)).collect(),
+            },
+            None => Verdict::Unknown,
+        }
+    }
+
+    /// Signature algorithms of the plain, unrevoked keys known for this host, each once, in the order of the files;
+    /// for RSA `rsa-sha2-512`, `rsa-sha2-256` and `ssh-rsa`. The caller keeps those that it allows at all.
+    ///
+    /// Where nothing is known for `[host]:port`, those of the bare name.
+    #[must_use]
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        let mut lines = self.lines(&self.named, Marker::Plain);
+        if lines.is_empty() {
+            lines = self.lines(&self.bare, Marker::Plain);
+        }
+        let mut found: Vec<Algorithm> = Vec::new();
+        for line in lines.into_iter().filter(|line| self.revoked(&line.key).is_none()) {
+            let algorithm = line.key.key_data().algorithm();
+            let wanted = if matches!(algorithm, Algorithm::Rsa { .. }) {
+                [Some(HashAlg::Sha512), Some(HashAlg::Sha256), None].map(|hash| Algorithm::Rsa { hash }).to_vec()
+            } else {
+                vec![algorithm]
+            };
+            for algorithm in wanted {
+                if !found.contains(&algorithm) {
+                    found.push(algorithm);
+                }
+            }
+        }
+        found
+    }
+
+    /// Keys of the `@cert-authority` lines that match this host. They never make a plain key known.
+    #[must_use]
+    pub fn authorities(&self) -> Vec<&'a PublicKey> {
+        self.lines(&self.named, Marker::CertAuthority).into_iter().map(|line| &line.key).collect()
+    }
+
+    fn revoked(&self, key: &PublicKey) -> Option<&'a Line> {
+        [&self.named, &self.bare]
+            .into_iter()
+            .flat_map(|of| self.lines(of, Marker::Revoked))
+            .find(|line| line.key.key_data() == key.key_data())
+    }
+}
+
+/// What [`append`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// The line was written.
+    Written,
+    /// The file held this key for this host already.
+    AlreadyThere,
+}
+
+/// Adds a host's key to a known_hosts file under its plain name, as `ssh` does under `StrictHostKeyChecking=accept-new`.
+///
+/// The file is made if it is missing (mode 0600, its directory 0700), locked against other runs of `ctl`, and read
+/// again under the lock. The line is one write, and never joined to a last line without newline. Blocks while
+/// another run holds the lock.
+///
+/// # Errors
+/// [`KnownHostsError::Conflict`] if the file holds any other plain key for this host, of whatever type, or revokes
+/// this one; [`KnownHostsError::Name`] for a name with a meaning of its own in such a file (`*`, a comma…);
+/// [`KnownHostsError::Write`], [`KnownHostsError::TooLarge`], [`KnownHostsError::Key`].
+pub fn append(path: &Path, host: &str, port: u16, key: &PublicKey) -> Result<Appended, KnownHostsError> {
+    append_as(path, host, port, key, str::to_owned)
+}
+
+/// As [`append`], with the name hashed (`HashKnownHosts yes`). `salt` must be random.
+///
+/// # Errors
+/// As [`append`].
+pub fn append_hashed(
+    path: &Path,
+    host: &str,
+    port: u16,
+    key: &PublicKey,
+    salt: [u8; 20],
+) -> Result<Appended, KnownHostsError> {
+    append_as(path, host, port, key, |name| hash_name(name, &salt))
+}
+
+fn append_as(
+    path: &Path,
+    host: &str,
+    port: u16,
+    key: &PublicKey,
+    written_name: impl Fn(&str) -> String,
+) -> Result<Appended, KnownHostsError> {
+    let bad = |c: char| c.is_control() || c.is_whitespace() || ",*?!|#@[]\"".contains(c);
+    if host.is_empty() || host.len() > MAX_NAME - 8 || host.contains(bad) {
+        return Err(KnownHostsError::Name { name: host.to_owned() });
+    }
+    let host = host.to_ascii_lowercase();
+    let name = if port == DEFAULT_PORT || port == 0 { host } else { format!("[{host}]:{port}") };
+    let key_text = PublicKey::new(key.key_data().clone(), String::new())
+        .to_openssh()
+        .map_err(|source| KnownHostsError::Key { source })?;
+    let line = format!("{} {}\n", written_name(&name), key_text.trim_end());
+
+    let failed = |source| KnownHostsError::Write { file: path.to_owned(), source };
+    let mut file = open_locked(path).map_err(failed)?;
+    let Some(text) = bounded(&mut file).map_err(failed)? else {
+        return Err(KnownHostsError::TooLarge { file: path.to_owned() });
+    };
+    let known = KnownHosts::parse(&[(path.to_owned(), text)]);
+    let there = HostEntries { known: &known, named: known.matching(&name), bare: Vec::new() };
+    let conflict = |line| Err(KnownHostsError::Conflict { file: path.to_owned(), line, name: name.clone() });
+    match there.check(key) {
+        Verdict::Known { .. } => return Ok(Appended::AlreadyThere),
+        Verdict::Revoked { line, .. } | Verdict::Changed { line, .. } => return conflict(line),
+        Verdict::Unknown => {}
+    }
+    let glued = ends_without_newline(&mut file).map_err(failed)?;
+    let line = if glued { format!("\n{line}") } else { line };
+    file.write_all(line.as_bytes()).map_err(failed)?;
+    Ok(Appended::Written)
+}
+
+/// Opens a file for appending and locks it; it is the one that stands at `path` once the lock is held.
+fn open_locked(path: &Path) -> io::Result<File> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    for _ in 0..MAX_REOPEN {
+        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        file.lock()?;
+        let held = file.metadata()?;
+        match fs::metadata(path) {
+            Ok(now) if now.dev() == held.dev() && now.ino() == held.ino() => return Ok(file),
+            // `ssh-keygen -R` has put another file in its place.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("it is being replaced all the time"))
+}
+
+fn ends_without_newline(file: &mut File) -> io::Result<bool> {
+    use std::io::{Seek, SeekFrom};
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+/// The text of a file, or `None` if it is too large. What is no UTF-8 matches no name and no key.
+fn bounded(file: &mut File) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len <= MAX_FILE) {
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    } else {
+        Ok(None)
+    }
+}
+
+fn read_key(kind: &str, blob: &str) -> Result<PublicKey, SkipReason> {
+    let key = PublicKey::from_openssh(&format!("{kind} {blob}")).map_err(|_| SkipReason::BadKey)?;
+    if matches!(key.key_data(), KeyData::Other(_) | KeyData::Certificate(_)) {
+        return Err(SkipReason::BadKey);
+    }
+    Ok(key)
+}
+
+fn hashed_name(line: usize, text: &str) -> Result<HashedName, SkipReason> {
+    let (salt, hash) = text.strip_prefix("|1|").and_then(|rest| rest.split_once('|')).ok_or(SkipReason::BadHash)?;
+    let salt = Base64::decode_vec(salt).map_err(|_| SkipReason::BadHash)?;
+    let hash = Base64::decode_vec(hash).map_err(|_| SkipReason::BadHash)?;
+    let hash: [u8; 20] = hash.try_into().map_err(|_| SkipReason::BadHash)?;
+    if salt.len() != hash.len() {
+        return Err(SkipReason::BadHash);
+    }
+    let mac = <Hmac<Sha1> as Mac>::new_from_slice(&salt).map_err(|_| SkipReason::BadHash)?;
+    Ok(HashedName { line, mac, hash })
+}
+
+fn hash_name(name: &str, salt: &[u8; 20]) -> String {
+    // An HMAC takes a key of any length; a name that could not be hashed is written plainly.
+    let Ok(mut mac) = <Hmac<Sha1> as Mac>::new_from_slice(salt) else {
+        return name.to_owned();
+    };
+    mac.update(name.as_bytes());
+    let hash = mac.finalize().into_bytes();
+    format!("|1|{}|{}", Base64::encode_string(salt), Base64::encode_string(hash.as_slice()))
+}
+
+/// A negated pattern that matches ends it; else one that matches is enough (`match.c`, `match_pattern_list`).
+fn list_matches(list: &[Pattern], name: &str) -> bool {
+    let mut positive = false;
+    for pattern in list {
+        if wildcard(&pattern.text, name) {
+            if pattern.negated {
+                return false;
+            }
+            positive = true;
+        }
+    }
+    positive
+}
+
+/// Whether `text` matches a pattern in which `*` stands for any text and `?` for any one byte
+/// (`match.c`, `match_pattern`). Never takes longer than the product of both lengths.
+pub(super) fn wildcard(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    // Where the last `*` stands, and how much of the text it has taken.
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(byte) if *byte == b'?' || Some(byte) == text.get(t) => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((at, taken)) => {
+                    p = at + 1;
+                    t = taken + 1;
+                    star = Some((at, t));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(p).all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ED1: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const ED2: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB9dG4kjRhQTtWTVzd2t27+t0DEHBPW7iOD23TUiYLio";
+    const EC1: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBBzwndddBb5W29J7wAm/WJsuyKVFBWxaS64MVaRPUETUNK3b/WR8G0A1f89a7YYrvOH0zkvKI/59FTqk/GOr0nY=";
+    const RSA1: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDgZliIi6ON5anSUI4ntlZ+klkVrWctgADsm/96hTGam35IeEZQIkCNVaRYX2pB5r0WxxGCvjTsRKZFPmUOSzwwiq3BanFWKQFhrbnt0onug6wjVnVnSSeyRERffhcNY07OYxRV7s5AHQsl9ZA6EV25/3H1IRYhcBhaEzJeetMOIw==";
+
+    fn key(text: &str) -> PublicKey {
+        PublicKey::from_openssh(text).expect("test key")
+    }
+
+    fn known(text: &str) -> KnownHosts {
+        KnownHosts::parse(&[(PathBuf::from("kh"), text.to_owned())])
+    }
+
+    /// The verdict as one word and a line.
+    fn said(verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Known { line, .. } => format!("known {line}"),
+            Verdict::Unknown => "unknown".to_owned(),
+            Verdict::Changed { line, same_type: true, .. } => format!("changed {line}"),
+            Verdict::Changed { line, same_type: false, .. } => format!("changed to another type {line}"),
+            Verdict::Revoked { line, .. } => format!("revoked {line}"),
+        }
+    }
+
+    #[test]
+    fn decisions() {
+        let cases: &[(&str, &str, u16, &str, &str)] = &[
+            ("n1 ED1", "n1", 22, ED1, "known 1"),
+            ("n1 ED1 some comment # x", "n1", 22, ED1, "known 1"),
+            ("# c\n\n  n1 ED1", "n1", 22, ED1, "known 3"),
+            ("n1\tED1", "n1", 22, ED1, "known 1"),
+            ("n1  \t ED1\r", "n1", 22, ED1, "known 1"),
+            ("n1 ED1", "N1", 22, ED1, "known 1"),
+            ("N1.DC ED1", "n1.dc", 22, ED1, "known 1"),
+            ("n1,10.0.0.1 ED1", "10.0.0.1", 22, ED1, "known 1"),
+            ("n1 ED1", "n2", 22, ED1, "unknown"),
+            ("n1 ED2", "n1", 22, ED1, "changed 1"),
+            ("n1 ED2\nn1 ED1", "n1", 22, ED1, "known 2"),
+            ("n1 EC1", "n1", 22, ED1, "changed to another type 1"),
+            ("n1 EC1\nn1 ED2", "n1", 22, ED1, "changed 2"),
+            ("*.dc1 ED1", "a.dc1", 22, ED1, "known 1"),
+            ("*.dc1 ED1", "a.dc2", 22, ED1, "unknown"),
+            ("n? ED1", "n7", 22, ED1, "known 1"),
+            ("n*,!n1 ED1", "n1", 22, ED1, "unknown"),
+            ("!n1,n* ED1", "n1", 22, ED1, "unknown"),
+            ("n*,!n1 ED1", "n2", 22, ED1, "known 1"),
+            ("n*,!n1 ED1\nn1 ED1", "n1", 22, ED1, "known 2"),
+            ("@revoked * ED1\nn1 ED1", "n1", 22, ED1, "revoked 1"),
+            ("n1 ED1\n@revoked n1 ED1", "n1", 22, ED1, "revoked 2"),
+            ("@revoked\tn1\tED1\nn1 ED1", "n1", 22, ED1, "revoked 1"),
+            ("@revoked n2 ED1\nn1 ED1", "n1", 22, ED1, "known 2"),
+            ("@revoked * ED2\nn1 ED1", "n1", 22, ED1, "known 2"),
+            ("@cert-authority * ED1", "n1", 22, ED1, "unknown"),
+            ("@cert-authority * ED2\nn1 ED1", "n1", 22, ED1, "known 2"),
+            ("@other n1 ED1", "n1", 22, ED1, "unknown"),
+            ("@revoked @revoked n1 ED1\nn1 ED1", "n1", 22, ED1, "known 2"),
+            ("n1 ssh-ed25519 AAAA\nn1 ED1", "n1", 22, ED1, "known 2"),
+            ("n1\nn1 ED1", "n1", 22, ED1, "known 2"),
+            ("n1 1024 35 1234567890\nn1 ED1", "n1", 22, ED1, "known 2"),
+            // Ports.
+            ("[n1]:2222 ED1", "n1", 2222, ED1, "known 1"),
+            ("[n1]:2222 ED1", "n1", 22, ED1, "unknown"),
+            ("n1 ED1", "n1", 2222, ED1, "known 1"),
+            ("n1 ED2", "n1", 2222, ED1, "unknown"),
+            ("[n1]:2222 ED2\nn1 ED1", "n1", 2222, ED1, "changed 1"),
+            ("[n1]:2222 EC1\nn1 ED1", "n1", 2222, ED1, "changed to another type 1"),
+            ("[*]:2222 ED1", "n1", 2222, ED1, "known 1"),
+            ("[n1]:* ED1", "n1", 2222, ED1, "known 1"),
+            ("@revoked n1 ED1\n[n1]:2222 ED1", "n1", 2222, ED1, "revoked 1"),
+            ("[fe80::1]:2222 ED1", "fe80::1", 2222, ED1, "known 1"),
+        ];
+        for (text, host, port, shown, expected) in cases {
+            let text = text.replace("ED1", ED1).replace("ED2", ED2).replace("EC1", EC1);
+            assert_eq!(said(&known(&text).check(host, *port, &key(shown))), *expected, "{text:?} for {host}:{port}");
+        }
+    }
+
+    #[test]
+    fn a_comment_does_not_change_a_key() {
+        assert_eq!(said(&known(&format!("n1 {ED1}")).check("n1", 22, &key(&format!("{ED1} root@x")))), "known 1");
+    }
+
+    #[test]
+    fn changed_tells_all_keys() {
+        let verdict = known(&format!("n1 {EC1}\nn1 {ED2}")).check("n1", 22, &key(ED1));
+        let Verdict::Changed { file, line, same_type: true, expected } = verdict else { panic!("{verdict:?}") };
+        assert_eq!((file, line), (PathBuf::from("kh"), 2));
+        let shown: Vec<String> = expected.iter().map(ToString::to_string).collect();
+        let fingerprint = |text: &str| key(text).fingerprint(HashAlg::Sha256).to_string();
+        assert_eq!(
+            shown,
+            [
+                format!("ecdsa-sha2-nistp256 {} (kh:1)", fingerprint(EC1)),
+                format!("ssh-ed25519 {} (kh:2)", fingerprint(ED2)),
+            ]
+        );
+    }
+
+    #[test]
+    fn files_come_in_their_order() {
+        let texts = [("a", format!("n1 {ED2}")), ("b", format!("n1 {ED1}"))];
+        let texts: Vec<(PathBuf, String)> = texts.into_iter().map(|(p, t)| (PathBuf::from(p), t)).collect();
+        let known = KnownHosts::parse(&texts);
+        assert_eq!(known.check("n1", 22, &key(ED1)), Verdict::Known { file: "b".into(), line: 1 });
+        let Verdict::Changed { file, .. } = known.check(
+            "n1",
+            22,
+            &key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+        ) else {
+            panic!("must be changed")
+        };
+        assert_eq!(file, PathBuf::from("a"));
+    }
+
+    #[test]
+    fn bad_lines_are_remembered() {
+        let long = "x".repeat(MAX_LINE + 1);
+        let name = "x".repeat(MAX_NAME + 1);
+        let text = format!(
+            "ok {ED1}\n@nope n1 {ED1}\nn1\nn1 ssh-ed25519 AAAA\n|1|x|y {ED1}\n{long}\n{name} {ED1}\nn1 made-up@x AAAA\n@revoked n1 {}",
+            ED1.replace("ssh-ed25519", "ssh-rsa")
+        );
+        let known = known(&text);
+        let found: Vec<(usize, SkipReason)> = known.skipped().iter().map(|s| (s.line, s.reason)).collect();
+        assert_eq!(
+            found,
+            [
+                (2, SkipReason::Marker),
+                (3, SkipReason::NoKey),
+                (4, SkipReason::BadKey),
+                (5, SkipReason::BadHash),
+                (6, SkipReason::TooLong),
+                (7, SkipReason::TooLong),
+                (8, SkipReason::BadKey),
+                (9, SkipReason::BadKey),
+            ]
+        );
+        assert_eq!(known.skipped_count(), 8);
+    }
+
+    #[test]
+    fn preferred_algorithms() {
+        let rsa = [Some(HashAlg::Sha512), Some(HashAlg::Sha256), None].map(|hash| Algorithm::Rsa { hash });
+        let ed = Algorithm::Ed25519;
+        let text =
+            format!("n1 {RSA1}\nn1 {ED1}\nn1 {ED2}\n@cert-authority n2 {ED1}\n@revoked * {ED1}\nn3 {ED1}\nn4 {ED2}");
+        let known = known(&text);
+        let with_ed: Vec<Algorithm> = rsa.iter().cloned().chain([ed.clone()]).collect();
+        assert_eq!(known.algorithms_for("n1", 22), with_ed);
+        assert_eq!(known.algorithms_for("n2", 22), []);
+        assert_eq!(known.algorithms_for("n3", 22), []);
+        assert_eq!(known.algorithms_for("n4", 2222), [ed]);
+        assert_eq!(known.lookup("n2", 22).authorities().len(), 1);
+    }
+
+    #[test]
+    fn wildcards() {
+        let cases = [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("**", "abc", true),
+            ("?", "", false),
+            ("a*b?c", "axxbyc", true),
+            ("a*b?c", "axxbyb", false),
+            ("*a*a*a", "aaaa", true),
+            ("*.dc1", ".dc1", true),
+            ("a?", "a", false),
+        ];
+        for (pattern, text, expected) in cases {
+            assert_eq!(wildcard(pattern, text), expected, "{pattern} {text}");
+        }
+        assert!(!wildcard(&"*a".repeat(500), &"b".repeat(100_000)));
+    }
+
+    #[test]
+    fn files_missing_and_unreadable() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let missing = dir.path().join("none");
+        assert_eq!(
+            said(&KnownHosts::read(&[missing]).expect("missing is empty").check("n1", 22, &key(ED1))),
+            "unknown"
+        );
+        let error = KnownHosts::read(&[dir.path().to_owned()]).expect_err("a directory cannot be read");
+        assert!(error.to_string().starts_with(&format!("cannot read {}: ", dir.path().display())), "{error}");
+        let latin = dir.path().join("latin");
+        fs::write(&latin, [b"n1 ", ED1.as_bytes(), b" M\xfcller\nn2 ", ED1.as_bytes()].concat()).expect("write");
+        let known = KnownHosts::read(&[latin]).expect("readable");
+        assert_eq!(said(&known.check("n1", 22, &key(ED1))), "known 1");
+        assert_eq!(said(&known.check("n2", 22, &key(ED1))), "known 2");
+    }
+
+    #[test]
+    fn appending() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("new/.ssh/known_hosts");
+        assert_eq!(append(&path, "N1", 22, &key(&format!("{ED1} comment"))).expect("written"), Appended::Written);
+        assert_eq!(fs::read_to_string(&path).expect("read"), format!("n1 {ED1}\n"));
+        let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(&dir.path().join("new/.ssh")), 0o700);
+
+        assert_eq!(append(&path, "n1", 22, &key(ED1)).expect("there"), Appended::AlreadyThere);
+        assert_eq!(append(&path, "n1", 2222, &key(ED2)).expect("other port"), Appended::Written);
+        for other in [ED2, EC1] {
+            let error = append(&path, "n1", 22, &key(other)).expect_err("another key");
+            assert!(matches!(error, KnownHostsError::Conflict { line: 1, .. }), "{error}");
+        }
+        assert_eq!(fs::read_to_string(&path).expect("read"), format!("n1 {ED1}\n[n1]:2222 {ED2}\n"));
+
+        for bad in ["", "*", "a,b", "a b", "!a", "|1|x", "#a", "@revoked", "a\nb", "[a]", "a\tb", "n?"] {
+            assert!(matches!(append(&path, bad, 22, &key(ED1)), Err(KnownHostsError::Name { .. })), "{bad:?}");
+        }
+
+        fs::write(&path, format!("n1 {ED1}\n@revoked * {ED2}")).expect("write");
+        assert!(matches!(append(&path, "n9", 22, &key(ED2)), Err(KnownHostsError::Conflict { line: 2, .. })));
+        assert_eq!(append_hashed(&path, "n9", 2222, &key(EC1), [7; 20]).expect("hashed"), Appended::Written);
+        let text = fs::read_to_string(&path).expect("read");
+        assert!(text.starts_with(&format!("n1 {ED1}\n@revoked * {ED2}\n|1|BwcHBwcHBwcHBwcHBwcHBwcHBwc=|")), "{text}");
+        assert_eq!(append(&path, "n9", 2222, &key(EC1)).expect("hashed is there"), Appended::AlreadyThere);
+        assert_eq!(said(&known(&text).check("n9", 2222, &key(EC1))), "known 3");
+    }
+
+    #[test]
+    fn many_writers_make_whole_lines_once() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("known_hosts");
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for host in 0..20 {
+                        append(path, &format!("n{}", (host + thread) % 20), 22, &key(ED1)).expect("appended");
+                    }
+                });
+            }
+        });
+        let text = fs::read_to_string(&path).expect("read");
+        let lines: BTreeSet<&str> = text.lines().collect();
+        let expected: Vec<String> = (0..20).map(|host| format!("n{host} {ED1}")).collect();
+        assert_eq!(text.lines().count(), 20);
+        assert_eq!(lines, expected.iter().map(String::as_str).collect());
+    }
+
+    fn keygen(arguments: &[&str]) -> String {
+        let output = Command::new("ssh-keygen")
+            .args(arguments)
+            .output()
+            .expect("ssh-keygen must be installed (Debian: apt-get install openssh-client)");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// `ssh-keygen -F` finds the same lines.
+    #[test]
+    fn agrees_with_ssh_keygen() {
+        let names = [
+            "n1",
+            "n2,n3",
+            "*.dc1",
+            "!a.dc1,*.dc1",
+            "*.dc1,!a.dc1",
+            "n?",
+            "[n1]:2222",
+            "[*]:2222",
+            "*",
+            "n1,,n2",
+            "!n1",
+            "10.0.0.*",
+            "!!n1,n*",
+            "@revoked n1",
+            "@cert-authority *.dc1",
+            "  n1",
+            "N1",
+            "n1\t",
+        ];
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("kh");
+        let text: String = names.iter().map(|name| format!("{name} {ED1}\n")).collect();
+        fs::write(&path, &text).expect("write");
+        let path = path.to_str().expect("plain path");
+        let known = known(&text);
+        for host in ["n1", "n2", "n3", "a.dc1", "b.dc1", "[n1]:2222", "[n2]:2222", "10.0.0.7", "n10", "other"] {
+            let output = keygen(&["-F", host, "-f", path]);
+            let theirs: Vec<usize> = output
+                .lines()
+                .filter_map(|line| line.strip_prefix("# Host ")?.split("line ").nth(1)?.split(' ').next()?.parse().ok())
+                .collect();
+            let ours: Vec<usize> =
+                known.matching(host).into_iter().filter_map(|line| Some(known.lines.get(line)?.number)).collect();
+            assert_eq!(ours, theirs, "{host}: {output}");
+        }
+    }
+
+    /// `ssh-keygen -H` makes hashed names that are found, and `ssh-keygen -F` finds ours.
+    #[test]
+    fn agrees_with_ssh_keygen_on_hashes() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("kh");
+        fs::write(&path, format!("n1,10.0.0.1 {ED1}\n[n1]:2222 {ED2}\n")).expect("write");
+        keygen(&["-q", "-H", "-f", path.to_str().expect("plain path")]);
+        let text = fs::read_to_string(&path).expect("read");
+        assert!(text.lines().all(|line| line.starts_with("|1|")), "{text}");
+        let known = known(&text);
+        assert_eq!(said(&known.check("N1", 22, &key(ED1))), "known 1");
+        assert_eq!(said(&known.check("10.0.0.1", 22, &key(ED1))), "known 2");
+        assert_eq!(said(&known.check("n1", 2222, &key(ED2))), "known 3");
+        assert_eq!(said(&known.check("n1", 2222, &key(ED1))), "changed 3");
+        assert_eq!(said(&known.check("n2", 22, &key(ED1))), "unknown");
+
+        append_hashed(&path, "n5", 2022, &key(ED1), [9; 20]).expect("written");
+        let found = keygen(&["-F", "[n5]:2022", "-f", path.to_str().expect("plain path")]);
+        assert!(found.contains("line 4"), "{found}");
+    }
+
+    #[test]
+    fn large_files_are_looked_up_quickly() {
+        let mut text = String::new();
+        for host in 0..20_000 {
+            text.push_str(&format!("host{host},10.1.{}.{} {ED1}\n", host / 250, host % 250));
+        }
+        let known = known(&text);
+        let found: BTreeMap<usize, usize> =
+            (0..5_000).map(|host| (host, known.matching(&format!("host{host}")).len())).collect();
+        assert!(found.values().all(|count| *count == 1));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,200}", host in "\\PC{0,20}", port: u16) {
+            let known = known(&text);
+            let _verdict = known.check(&host, port, &key(ED1));
+            let _algorithms = known.algorithms_for(&host, port);
+        }
+
+        #[test]
+        fn no_line_of_the_right_kind_panics(words in prop::collection::vec(
+            prop::sample::select(vec!["n1", "@revoked", "@cert-authority", "|1|", "|1|AAAA|AAAA", "*", "!n1", ",", ED1, EC1, "\t", " ", "\n", "#", "\r"]), 0..20)
+        ) {
+            let known = known(&words.concat());
+            let verdict = known.check("n1", 22, &key(ED1));
+            let revoked = known.lookup("n1", 22).revoked(&key(ED1)).is_some();
+            prop_assert_eq!(revoked, matches!(verdict, Verdict::Revoked { .. }));
+        }
+
+        #[test]
+        fn wildcard_agrees_with_a_plain_matcher(pattern in "[ab*?]{0,8}", text in "[ab]{0,10}") {
+            fn plain(p: &[u8], t: &[u8]) -> bool {
+                match p.split_first() {
+                    None => t.is_empty(),
+                    Some((b'*', rest)) => (0..=t.len()).any(|n| plain(rest, &t[n..])),
+                    Some((b'?', rest)) => !t.is_empty() && plain(rest, &t[1..]),
+                    Some((c, rest)) => t.first() == Some(c) && plain(rest, &t[1..]),
+                }
+            }
+            prop_assert_eq!(wildcard(&pattern, &text), plain(pattern.as_bytes(), text.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The seam to a node: one authenticated session that carries commands and forwarded streams.
+//!
+//! Here live [`Transport`] and [`Session`], what they need to know ([`Endpoint`]) and how they fail
+//! ([`TransportError`]). The room may use the leaf `event`. What always holds: a session is one connection;
+//! everything read through it is bounded in size, and everything done through it fails with an error that
+//! names the cause. Only `ssh.rs` and `auth.rs` know the SSH library; `known_hosts.rs` and `ssh_config.rs`
+//! are pure readers. Start at [`Transport::connect`].
+
+mod auth;
+mod error;
+pub mod known_hosts;
+mod ssh;
+pub mod ssh_config;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use self::error::TransportError;
+pub use self::ssh::{HostKeyPolicy, SshSession, SshSettings, SshTransport};
+
+/// How to reach one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Name or address to connect to; also the name that known_hosts is asked for.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// User to log in as.
+    pub user: String,
+    /// Private key files to offer.
+    pub identities: Vec<PathBuf>,
+    /// Whether `identities` were named by the operator (they are then offered before the agent's keys,
+    /// and one that cannot be read is worth telling) or are the default ones.
+    pub identities_named: bool,
+    /// Time from the first attempt to an authenticated session, all attempts together.
+    pub connect_timeout: Duration,
+    /// Attempts after the first, for failures that pass (refused, dropped before the greeting).
+    pub retries: u32,
+}
+
+/// Opens sessions.
+pub trait Transport: Send + Sync + 'static {
+    /// What it opens.
+    type Session: Session;
+
+    /// Connects, checks the host's key and logs in.
+    ///
+    /// # Errors
+    /// Every [`TransportError`] but `CommandTooLong`; never later than the endpoint's `connect_timeout`.
+    fn connect(&self, endpoint: &Endpoint) -> impl Future<Output = Result<Self::Session, TransportError>> + Send;
+}
+
+/// One authenticated connection to a node.
+pub trait Session: Send + Sync + 'static {
+    /// A byte stream to something on the node.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Runs a command in the login shell and gathers what it prints, at most `limit` bytes of each stream.
+    ///
+    /// # Errors
+    /// [`TransportError::Lost`] if the connection ended before the command's end was told,
+    /// [`TransportError::ChannelRefused`] if the node opens no session.
+    fn exec(&self, command: &str, limit: usize) -> impl Future<Output = Result<ExecOutput, TransportError>> + Send;
+
+    /// Opens a stream to a unix socket on the node.
+    ///
+    /// # Errors
+    /// [`TransportError::ChannelRefused`] if the node cannot or will not connect it (a missing socket, a refused
+    /// connection, a missing permission and a forbidden forwarding all look the same), [`TransportError::Lost`].
+    fn open_unix(&self, path: &str) -> impl Future<Output = Result<Self::Stream, TransportError>> + Send;
+
+    /// Opens a stream to a TCP port as seen from the node.
+    ///
+    /// # Errors
+    /// As [`Session::open_unix`].
+    fn open_tcp(&self, host: &str, port: u16) -> impl Future<Output = Result<Self::Stream, TransportError>> + Send;
+
+    /// Whether the connection has ended.
+    fn is_closed(&self) -> bool;
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Standard output, broken UTF-8 replaced.
+    pub stdout: String,
+    /// Standard error, broken UTF-8 replaced.
+    pub stderr: String,
+    /// Exit code; none if a signal ended it or the node did not tell.
+    pub exit: Option<u32>,
+    /// Whether a stream was longer than the limit; the command was then given up.
+    pub truncated: bool,
+}

@@ -1,0 +1,335 @@
+//! The arrows between the rooms of `src/`: fails on a path that leads from a room to one that it may not use.
+//!
+//! Reads the sources as text, comments and literals taken out, and looks at every `crate::…` path and every `super::…`
+//! path that leaves its room, in test modules too. What it cannot see: paths made by macros, and re-exports. The list
+//! of allowed arrows is [`MAY_USE`]; docs/architecture.md has the picture.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every room, and what it may use besides itself. `nodeset` and `event` are the leaves, open to every room but each
+/// other. `run` must never see `sink`, and nobody may use `cli`.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("nodeset", &[]),
+    ("event", &[]),
+    ("inventory", &["nodeset", "event"]),
+    ("select", &["inventory", "nodeset", "event"]),
+    ("plan", &["select", "inventory", "nodeset", "event"]),
+    ("transport", &["nodeset", "event"]),
+    // Of the inventory only the description of an instance: its addresses are data.
+    ("supervisor", &["transport", "inventory", "nodeset", "event"]),
+    ("guard", &["transport", "nodeset", "event"]),
+    ("journal", &["plan", "nodeset", "event"]),
+    ("run", &["journal", "guard", "supervisor", "transport", "plan", "select", "inventory", "nodeset", "event"]),
+    ("sink", &["nodeset", "event"]),
+    (
+        "cli",
+        &[
+            "sink",
+            "run",
+            "journal",
+            "guard",
+            "supervisor",
+            "transport",
+            "plan",
+            "select",
+            "inventory",
+            "nodeset",
+            "event",
+        ],
+    ),
+];
+
+/// One arrow that the list does not have.
+#[derive(Debug, PartialEq, Eq)]
+struct Breach {
+    file: PathBuf,
+    line: usize,
+    from: String,
+    to: String,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: `{}` may not use `{}`", self.file.display(), self.line, self.from, self.to)
+    }
+}
+
+#[test]
+fn no_room_uses_what_it_may_not() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&src, &mut files);
+    assert!(!files.is_empty(), "no sources below {}", src.display());
+    let mut breaches = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a readable source file");
+        let relative = file.strip_prefix(&src).expect("a file below src");
+        breaches.extend(check(relative, &text));
+    }
+    let report: Vec<String> = breaches.iter().map(ToString::to_string).collect();
+    assert!(report.is_empty(), "arrows that tests/layers.rs does not allow:\n{}", report.join("\n"));
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(dir).expect("a readable directory").map(|entry| entry.expect("an entry").path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Every breach in one file; `file` is relative to `src`.
+fn check(file: &Path, text: &str) -> Vec<Breach> {
+    let mut module: Vec<String> =
+        file.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if module.last().is_some_and(|last| last == "mod") {
+        module.pop();
+    }
+    let breach =
+        |line, from: &str, to: &str| Breach { file: file.to_owned(), line, from: from.to_owned(), to: to.to_owned() };
+    let room = match module.first().map(String::as_str) {
+        // The map: names every room, holds no logic.
+        Some("lib") if module.len() == 1 => return Vec::new(),
+        // Sees the library as a user does.
+        Some("main") if module.len() == 1 => "main",
+        Some(room) => room,
+        None => return Vec::new(),
+    };
+    let allowed = match MAY_USE.iter().find(|(name, _)| *name == room) {
+        Some((_, allowed)) => *allowed,
+        None if room == "main" => &["cli"],
+        None => return vec![breach(1, room, "anything: it has no place in MAY_USE")],
+    };
+    used_rooms(&code_only(text), &module)
+        .into_iter()
+        .filter(|(_, to)| to != room && !allowed.contains(&to.as_str()))
+        .map(|(line, to)| breach(line, room, &to))
+        .collect()
+}
+
+/// Every room that the code names by a path from the crate's root, with the line.
+fn used_rooms(code: &str, module: &[String]) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let bytes = code.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let word = word_at(code, at);
+        if word.is_empty() {
+            at += 1;
+            continue;
+        }
+        let mut end = at + word.len();
+        let line = code[..at].matches('\n').count() + 1;
+        let from_root = match word {
+            "crate" | "contrail_ctl" => after_colons(code, end),
+            "super" => {
+                let mut depth = 1;
+                let mut next = after_colons(code, end);
+                while let Some(start) = next.filter(|start| word_at(code, *start) == "super") {
+                    depth += 1;
+                    end = start + "super".len();
+                    next = after_colons(code, end);
+                }
+                // A module inside the file adds a level that is not seen here, so `super` may seem to lead to the
+                // root when it does not; what follows is then no room's name.
+                next.filter(|_| depth >= module.len())
+            }
+            _ => None,
+        };
+        if let Some(start) = from_root {
+            let known = |name: &&str| word != "super" || MAY_USE.iter().any(|(room, _)| room == name);
+            found.extend(first_names(code, start).into_iter().filter(known).map(|name| (line, name.to_owned())));
+        }
+        at = end;
+    }
+    found
+}
+
+/// The identifier that begins at `at`, empty if none does.
+fn word_at(code: &str, at: usize) -> &str {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let bytes = code.as_bytes();
+    if at > 0 && is_word(bytes[at - 1]) {
+        return "";
+    }
+    let length = bytes[at.min(bytes.len())..].iter().take_while(|byte| is_word(**byte)).count();
+    &code[at..at + length]
+}
+
+/// Where a path goes on after `::`, if it does.
+fn after_colons(code: &str, at: usize) -> Option<usize> {
+    let rest = code[at..].trim_start();
+    let rest = rest.strip_prefix("::")?.trim_start();
+    Some(code.len() - rest.len())
+}
+
+/// The first segment of the path at `start`, or of each path in the braces there.
+fn first_names(code: &str, start: usize) -> Vec<&str> {
+    if !code[start..].starts_with('{') {
+        let word = word_at(code, start);
+        return if word.is_empty() { Vec::new() } else { vec![word] };
+    }
+    let mut names = Vec::new();
+    let mut depth = 0;
+    let mut expecting = false;
+    for (offset, symbol) in code[start..].char_indices() {
+        match symbol {
+            '{' => {
+                depth += 1;
+                expecting = depth == 1;
+            }
+            '}' => {
+                depth -= 1;
+                if depth == 0 {
+                    break;
+                }
+            }
+            ',' => expecting = depth == 1,
+            _ if symbol.is_whitespace() => {}
+            _ => {
+                if expecting {
+                    names.push(word_at(code, start + offset));
+                    expecting = false;
+                }
+            }
+        }
+    }
+    names
+}
+
+/// The text with comments and literals blanked out, line breaks kept.
+fn code_only(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    let blank = |out: &mut String, from: usize, to: usize| {
+        // A literal ends a word, so it leaves at least one blank.
+        out.push(' ');
+        out.extend(chars[from..to].iter().filter(|symbol| **symbol == '\n'));
+    };
+    while at < chars.len() {
+        let end = literal_or_comment(&chars, at);
+        if end > at {
+            blank(&mut out, at, end);
+            at = end;
+        } else {
+            out.push(chars[at]);
+            at += 1;
+        }
+    }
+    out
+}
+
+/// The end of the comment or literal that begins at `at`, or `at` if none does.
+fn literal_or_comment(chars: &[char], at: usize) -> usize {
+    let starts =
+        |offset: usize, text: &str| text.chars().enumerate().all(|(n, symbol)| chars.get(offset + n) == Some(&symbol));
+    let len = chars.len();
+    if starts(at, "//") {
+        return (at..len).find(|n| chars[*n] == '\n').unwrap_or(len);
+    }
+    if starts(at, "/*") {
+        let (mut depth, mut n) = (0, at);
+        while n < len {
+            if starts(n, "/*") {
+                depth += 1;
+                n += 2;
+            } else if starts(n, "*/") {
+                depth -= 1;
+                n += 2;
+                if depth == 0 {
+                    return n;
+                }
+            } else {
+                n += 1;
+            }
+        }
+        return len;
+    }
+    let in_word = at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_');
+    if chars[at] == 'r' && (!in_word || chars[at - 1] == 'b') {
+        let hashes = chars[at + 1..].iter().take_while(|symbol| **symbol == '#').count();
+        if chars.get(at + 1 + hashes) == Some(&'"') {
+            let close: String = std::iter::once('"').chain(std::iter::repeat_n('#', hashes)).collect();
+            let body = at + 2 + hashes;
+            return (body..len).find(|n| starts(*n, &close)).map_or(len, |n| n + 1 + hashes);
+        }
+    }
+    if chars[at] == '"' {
+        let mut n = at + 1;
+        while n < len && chars[n] != '"' {
+            n += if chars[n] == '\\' { 2 } else { 1 };
+        }
+        return (n + 1).min(len);
+    }
+    if chars[at] == '\'' {
+        // 'a' and '\n' are literals; 'a without the closing quote is a lifetime.
+        if chars.get(at + 1) == Some(&'\\') {
+            return (at + 3..len).find(|n| chars[*n] == '\'').map_or(len, |n| n + 1);
+        }
+        if chars.get(at + 2) == Some(&'\'') {
+            return at + 3;
+        }
+    }
+    at
+}
+
+/// The checker itself: each sample is a file, its text, and the arrows that must be found.
+#[test]
+fn the_checker_sees_what_it_must() {
+    let samples: &[(&str, &str, &[(usize, &str)])] = &[
+        ("run/mod.rs", "use crate::sink::Table;", &[(1, "sink")]),
+        ("run/mod.rs", "use crate::plan::Plan;\nuse crate::{event::Event, cli};", &[(2, "cli")]),
+        ("run/gate.rs", "fn f() {\n    crate::sink::draw();\n}", &[(2, "sink")]),
+        ("run/gate.rs", "use crate::{\n    plan::{Plan, sink},\n    sink::{self, Table},\n};", &[(1, "sink")]),
+        ("run/gate.rs", "use super::super::sink::Table;", &[(1, "sink")]),
+        ("run/gate.rs", "use super::sink_like;\nmod tests { use super::*; }", &[]),
+        ("run/mod.rs", "use super::sink::Table;", &[(1, "sink")]),
+        ("event/mod.rs", "use crate::nodeset::NodeSet;", &[(1, "nodeset")]),
+        ("supervisor/rpc.rs", "use crate :: transport::Session;\nuse crate::supervisor::Action;", &[]),
+        ("sink/table.rs", "use crate::event::Ledger;\n#[cfg(test)]\nmod tests { use crate::run::Run; }", &[(3, "run")]),
+        (
+            "plan/mod.rs",
+            "// use crate::cli::Args;\n/* crate::cli /* nested */ crate::cli */ const A: &str = \"crate::cli\";",
+            &[],
+        ),
+        (
+            "plan/mod.rs",
+            "const A: &str = r#\"\"crate::cli\"#; const B: char = '\"'; fn f<'a>() { crate::cli::g() }",
+            &[(1, "cli")],
+        ),
+        ("plan/mod.rs", "use mycrate::cli; macro_rules! m { () => { $crate::run::x() } }", &[(1, "run")]),
+        ("cli/args.rs", "use crate::{run, sink, plan, transport};", &[]),
+        ("select.rs", "pub(crate) fn f() {}\nuse crate::plan::Plan;", &[(2, "plan")]),
+        ("main.rs", "fn main() { contrail_ctl::cli::main() }", &[]),
+        ("main.rs", "use contrail_ctl::run::Run;", &[(1, "run")]),
+        ("lib.rs", "pub mod cli;", &[]),
+        ("attic/mod.rs", "", &[(1, "anything: it has no place in MAY_USE")]),
+    ];
+    for (file, text, expected) in samples {
+        let found = check(Path::new(file), text);
+        let found: Vec<(usize, &str)> = found.iter().map(|breach| (breach.line, breach.to.as_str())).collect();
+        assert_eq!(&found, expected, "{file}: {text}");
+    }
+}
+
+/// The list itself has no arrow that style forbids, and no circle.
+#[test]
+fn the_list_has_no_circle() {
+    for (place, (room, allowed)) in MAY_USE.iter().enumerate() {
+        for used in *allowed {
+            let used_place = MAY_USE.iter().position(|(name, _)| name == used);
+            assert!(
+                used_place.is_some_and(|used_place| used_place < place),
+                "`{room}` uses `{used}`, which stands after it"
+            );
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! A cluster of real nodes and of addresses that fail, with everything that a run of `ctl` against it needs.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::command::{Finished, Running};
+use super::eventually;
+use super::node::{Node, Silent};
+use super::spec::NodeSpec;
+
+/// The client's idea of a node's host key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum HostKey {
+    #[default]
+    Known,
+    /// Not in known_hosts.
+    Unknown,
+    /// known_hosts has another key.
+    Changed,
+    /// known_hosts has the key, and a `@revoked` line with it.
+    Revoked,
+}
+
+enum Member {
+    Real(Box<NodeSpec>),
+    /// Nothing listens.
+    Refused,
+    /// Accepts, and never says a word.
+    Silent,
+}
+
+struct Entry {
+    name: String,
+    member: Member,
+    roles: Vec<&'static str>,
+    settings: Vec<String>,
+    host_key: HostKey,
+}
+
+/// What a cluster will be; see [`Cluster::builder`].
+pub(crate) struct Builder {
+    entries: Vec<Entry>,
+    defaults: String,
+    sections: String,
+    agent: bool,
+}
+
+/// A cluster that runs; it ends when it is dropped.
+pub(crate) struct Cluster {
+    nodes: Vec<Node>,
+    agent: Option<Running>,
+    _silent: Vec<Silent>,
+    dir: tempfile::TempDir,
+    /// Keeps the /24 ours, among all test binaries of the machine.
+    _reservation: TcpListener,
+}
+
+impl Builder {
+    fn add(mut self, name: &str, member: Member, roles: Vec<&'static str>) -> Self {
+        let settings = if let Member::Real(spec) = &member { spec.inventory.clone() } else { Vec::new() };
+        self.entries.push(Entry { name: name.to_owned(), member, roles, settings, host_key: HostKey::Known });
+        self
+    }
+
+    /// A real node.
+    pub(crate) fn node(self, name: &str, spec: NodeSpec) -> Self {
+        let roles = spec.roles();
+        self.add(name, Member::Real(Box::new(spec)), roles)
+    }
+
+    /// `PREFIX1` to `PREFIXcount`, all alike.
+    pub(crate) fn nodes(mut self, prefix: &str, count: u32, spec: &NodeSpec) -> Self {
+        for number in 1..=count {
+            self = self.node(&format!("{prefix}{number}"), spec.clone());
+        }
+        self
+    }
+
+    /// An address where nothing listens.
+    pub(crate) fn refused(self, name: &str, role: &'static str) -> Self {
+        self.add(name, Member::Refused, vec![role])
+    }
+
+    /// An address that accepts connections and says nothing.
+    pub(crate) fn silent(self, name: &str, role: &'static str) -> Self {
+        self.add(name, Member::Silent, vec![role])
+    }
+
+    /// What known_hosts says of a node added before.
+    pub(crate) fn host_key(mut self, name: &str, host_key: HostKey) -> Self {
+        self.entries.iter_mut().find(|entry| entry.name == name).expect("a node added before").host_key = host_key;
+        self
+    }
+
+    /// Further defaults of the inventory, `user: ctlops, sudo: true`; the user is root otherwise.
+    pub(crate) fn defaults(mut self, settings: &str) -> Self {
+        settings.clone_into(&mut self.defaults);
+        self
+    }
+
+    /// Further top-level sections of the inventory (`roles:`, `groups:`), as YAML.
+    pub(crate) fn sections(mut self, yaml: &str) -> Self {
+        yaml.clone_into(&mut self.sections);
+        self
+    }
+
+    /// The client key is only in an ssh-agent, not in a file.
+    pub(crate) fn with_agent(mut self) -> Self {
+        self.agent = true;
+        self
+    }
+
+    /// Starts everything, and waits until every program has left STARTING.
+    pub(crate) fn start(self) -> Cluster {
+        let dir = tempfile::Builder::new().prefix("ctl-real-").tempdir().unwrap();
+        let home = dir.path().join("home");
+        fs::create_dir_all(home.join(".ssh")).unwrap();
+        let client_key = home.join(".ssh/id_ed25519");
+        let client_public = keygen(&client_key);
+        let agent = self.agent.then(|| start_agent(dir.path(), &client_key));
+
+        let (reservation, network) = reserve_network();
+        let addresses: Vec<Ipv4Addr> =
+            (11..).take(self.entries.len()).map(|last| Ipv4Addr::new(127, network.0, network.1, last)).collect();
+        let port = free_port(&addresses);
+
+        let mut nodes = Vec::new();
+        let mut silent = Vec::new();
+        let mut known_hosts = String::new();
+        let mut inventory = format!("version: 1\ndefaults: {{port: {port}");
+        if self.defaults.contains("user:") {
+            write!(inventory, ", {}", self.defaults).unwrap();
+        } else {
+            let separator = if self.defaults.is_empty() { "" } else { ", " };
+            write!(inventory, ", user: root{separator}{}", self.defaults).unwrap();
+        }
+        write!(inventory, "}}\n{}\nnodes:\n", self.sections).unwrap();
+        for (entry, address) in self.entries.into_iter().zip(addresses) {
+            write!(inventory, "  {}: {{address: \"{address}\", roles: [{}]", entry.name, entry.roles.join(", "))
+                .unwrap();
+            for setting in &entry.settings {
+                write!(inventory, ", {setting}").unwrap();
+            }
+            inventory.push_str("}\n");
+
+            let key_file = dir.path().join(format!("{}.key", entry.name));
+            let public = keygen(&key_file);
+            let host = format!("[{address}]:{port}");
+            match entry.host_key {
+                HostKey::Known => {
+                    writeln!(known_hosts, "{host} {}", public.trim()).unwrap();
+                }
+                HostKey::Unknown => {}
+                HostKey::Changed => {
+                    let other = keygen(&dir.path().join(format!("{}.other", entry.name)));
+                    writeln!(known_hosts, "{host} {}", other.trim()).unwrap();
+                }
+                HostKey::Revoked => {
+                    writeln!(known_hosts, "{host} {0}\n@revoked * {0}", public.trim()).unwrap();
+                }
+            }
+            match entry.member {
+                Member::Real(spec) => nodes.push(Node::boot(
+                    &entry.name,
+                    SocketAddrV4::new(address, port),
+                    *spec,
+                    &dir.path().join(&entry.name),
+                    &client_public,
+                    &fs::read_to_string(&key_file).unwrap(),
+                )),
+                Member::Refused => {}
+                Member::Silent => silent.push(Silent::open(address, port)),
+            }
+        }
+        fs::write(home.join(".ssh/known_hosts"), known_hosts).unwrap();
+        fs::write(dir.path().join("inventory.yaml"), inventory).unwrap();
+        for node in &mut nodes {
+            node.ready();
+        }
+        Cluster { nodes, agent, _silent: silent, dir, _reservation: reservation }
+    }
+}
+
+impl Cluster {
+    pub(crate) fn builder() -> Builder {
+        Builder { entries: Vec::new(), defaults: String::new(), sections: String::new(), agent: false }
+    }
+
+    /// `count` nodes `a1`… that are all alike.
+    pub(crate) fn of(count: u32, spec: &NodeSpec) -> Self {
+        Self::builder().nodes("a", count, spec).start()
+    }
+
+    /// A real node by name.
+    pub(crate) fn node(&self, name: &str) -> &Node {
+        self.nodes.iter().find(|node| node.name == name).unwrap_or_else(|| panic!("no real node {name}"))
+    }
+
+    /// The same, to open and close its port.
+    pub(crate) fn node_mut(&mut self, name: &str) -> &mut Node {
+        self.nodes.iter_mut().find(|node| node.name == name).unwrap_or_else(|| panic!("no real node {name}"))
+    }
+
+    /// The real nodes.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The home directory that runs of `ctl` see.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    pub(crate) fn inventory(&self) -> PathBuf {
+        self.dir.path().join("inventory.yaml")
+    }
+
+    /// How many SSH connections all real nodes have seen together.
+    pub(crate) fn connections(&self) -> u32 {
+        self.nodes.iter().map(Node::connections).sum()
+    }
+
+    /// A clean environment for a client on this machine.
+    pub(crate) fn environment(&self, command: &mut Command) {
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", self.home())
+            .env("LANG", "C.UTF-8")
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        if self.agent.is_some() {
+            command.env("SSH_AUTH_SOCK", agent_socket(self.dir.path()));
+        }
+    }
+
+    /// A command line of `ctl` for this cluster, not started yet.
+    pub(crate) fn ctl_command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ctl"));
+        self.environment(&mut command);
+        command.env("CTL_INVENTORY", self.inventory()).args(words);
+        command
+    }
+
+    /// Runs `ctl` with these blank-separated words to its end.
+    pub(crate) fn ctl(&self, line: &str) -> Finished {
+        self.ctl_start(line).finish()
+    }
+
+    /// Runs `ctl` with words that may hold blanks.
+    pub(crate) fn ctl_words(&self, words: &[&str]) -> Finished {
+        Running::start(self.ctl_command(words.iter().copied())).finish()
+    }
+
+    /// Starts `ctl` with these blank-separated words.
+    pub(crate) fn ctl_start(&self, line: &str) -> Running {
+        Running::start(self.ctl_command(line.split_whitespace()))
+    }
+
+    /// OpenSSH's own client towards a node, with the cluster's key and known_hosts: `ssh OPTIONS user@node`.
+    pub(crate) fn ssh(&self, user: &str, node: &str, options: &[&str]) -> Command {
+        let endpoint = self.node(node).endpoint;
+        let mut command = Command::new("ssh");
+        self.environment(&mut command);
+        command
+            .args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentityFile=none"])
+            .args(["-o", &format!("UserKnownHostsFile={}", self.home().join(".ssh/known_hosts").display())]);
+        if self.agent.is_none() {
+            command.arg("-i").arg(self.home().join(".ssh/id_ed25519"));
+        }
+        command.args(options).args(["-p", &endpoint.port().to_string(), &format!("{user}@{}", endpoint.ip())]);
+        command
+    }
+
+    /// A path for a test's own files.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("inventory:\n{}", fs::read_to_string(self.inventory()).unwrap_or_default());
+        }
+        self.agent = None;
+    }
+}
+
+/// Makes a key pair without a passphrase, and gives the public half.
+fn keygen(path: &Path) -> String {
+    let output =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(path).output().unwrap();
+    assert!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr));
+    fs::read_to_string(path.with_file_name(format!("{}.pub", path.file_name().unwrap().to_string_lossy()))).unwrap()
+}
+
+fn agent_socket(dir: &Path) -> PathBuf {
+    dir.join("agent.sock")
+}
+
+/// Starts an agent in the foreground, moves the key into it, and takes the file away.
+fn start_agent(dir: &Path, key: &Path) -> Running {
+    let socket = agent_socket(dir);
+    let mut command = Command::new("ssh-agent");
+    command.args(["-D", "-a"]).arg(&socket).stdin(Stdio::null());
+    let agent = Running::start(command);
+    eventually("the agent's socket", || socket.exists().then_some(()));
+    let added = Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &socket).output().unwrap();
+    assert!(added.status.success(), "ssh-add: {}", String::from_utf8_lossy(&added.stderr));
+    fs::remove_file(key).unwrap();
+    agent
+}
+
+/// Takes a /24 of loopback for this cluster alone: whoever can bind its last address has it.
+fn reserve_network() -> (TcpListener, (u8, u8)) {
+    (77..100)
+        .flat_map(|second| (1..=254).map(move |third| (second, third)))
+        .find_map(|(second, third)| {
+            let listener = TcpListener::bind((Ipv4Addr::new(127, second, third, 254), 47_999)).ok()?;
+            Some((listener, (second, third)))
+        })
+        .expect("a free /24 of loopback")
+}
+
+/// A port that is free on all the addresses. Below the range that the kernel gives to clients, so that it stays free.
+fn free_port(addresses: &[Ipv4Addr]) -> u16 {
+    (2222..3222)
+        .find(|port| addresses.iter().all(|address| TcpListener::bind((*address, *port)).is_ok()))
+        .expect("a port that is free on every address of the cluster")
+}

@@ -1,0 +1,182 @@
+//! Runs of programs (mostly `ctl`) with a deadline, and what came out of them.
+
+use std::fmt;
+use std::io::{Read, Write as _};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::PATIENCE;
+
+/// A program that runs. Killed when dropped.
+pub(crate) struct Running {
+    line: String,
+    child: Child,
+    stdout: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
+    /// Kept open until the end: `script` hangs its terminal up when its input ends.
+    input: Option<ChildStdin>,
+}
+
+/// A program that has ended.
+pub(crate) struct Finished {
+    line: String,
+    status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+}
+
+impl Running {
+    /// Starts `command` with its output collected; its standard input is empty unless the caller has set it.
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let line = format!("{command:?}");
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
+        let stdout = child.stdout.take().map(collect);
+        let stderr = child.stderr.take().map(collect);
+        Self { line, child, stdout, stderr, input: None }
+    }
+
+    /// Starts `command` and types `text` into its standard input.
+    pub(crate) fn typing(mut command: Command, text: &str) -> Self {
+        command.stdin(Stdio::piped());
+        let mut running = Self::start(command);
+        running.input = running.child.stdin.take();
+        running.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+        running
+    }
+
+    /// Sends a signal by name, `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
+        assert!(status.success(), "cannot send {name} to {}", self.line);
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Panics
+    ///
+    /// With what was printed so far, when it takes longer than [`PATIENCE`].
+    pub(crate) fn finish(mut self) -> Finished {
+        let began = Instant::now();
+        let mut late = false;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if began.elapsed() > PATIENCE {
+                late = true;
+                self.child.kill().unwrap();
+                break self.child.wait().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let finished = Finished {
+            line: self.line.clone(),
+            status,
+            stdout: self.stdout.take().map(|thread| thread.join().unwrap()).unwrap_or_default(),
+            stderr: self.stderr.take().map(|thread| thread.join().unwrap()).unwrap_or_default(),
+            took: began.elapsed(),
+        };
+        assert!(!late, "did not end within {PATIENCE:?}\n{finished}");
+        finished
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            // It can only have ended in between, which is as good.
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        drop(pipe.read_to_end(&mut bytes));
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+impl Finished {
+    /// Asserts the exit code, and hands itself on.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "exit code; {}\n{self}", self.status);
+        self
+    }
+
+    /// The one JSON document on stdout.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("stdout is no JSON document: {error}\n{self}"))
+    }
+
+    /// The results of the JSON document.
+    #[track_caller]
+    pub(crate) fn results(&self) -> Vec<Value> {
+        let document = self.json();
+        document["results"].as_array().unwrap_or_else(|| panic!("no results\n{self}")).clone()
+    }
+
+    /// The only result of `node`.
+    #[track_caller]
+    pub(crate) fn result(&self, node: &str) -> Value {
+        let mut found: Vec<Value> = self.results().into_iter().filter(|result| result["node"] == node).collect();
+        assert_eq!(found.len(), 1, "results of {node}\n{self}");
+        found.remove(0)
+    }
+
+    /// The result of one service of `node`.
+    #[track_caller]
+    pub(crate) fn result_of(&self, node: &str, service: &str) -> Value {
+        let mut found: Vec<Value> = self
+            .results()
+            .into_iter()
+            .filter(|result| result["node"] == node && result["service"] == service)
+            .collect();
+        assert_eq!(found.len(), 1, "results of {node}, {service}\n{self}");
+        found.remove(0)
+    }
+
+    /// `outcome` and, where there is one, `failure.kind` of every result as `node service outcome kind`, sorted.
+    #[track_caller]
+    pub(crate) fn outcomes(&self) -> Vec<String> {
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let mut lines: Vec<String> = self
+            .results()
+            .iter()
+            .map(|result| {
+                let line =
+                    format!("{} {} {}", text(&result["node"]), text(&result["service"]), text(&result["outcome"]));
+                match result["failure"]["kind"].as_str() {
+                    Some(kind) => format!("{line} {kind}"),
+                    None => line,
+                }
+            })
+            .collect();
+        lines.sort();
+        lines
+    }
+}
+
+impl fmt::Display for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "$ {}\n--- {} after {:?}\n--- stdout\n{}\n--- stderr\n{}\n---",
+            self.line, self.status, self.took, self.stdout, self.stderr
+        )
+    }
+}

@@ -1,0 +1,50 @@
+//! Real nodes to test against: OpenSSH's sshd and supervisord, one set of namespaces a node.
+//!
+//! A [`Cluster`] is described by [`Cluster::builder`], runs until it is dropped, and knows the inventory, the
+//! known_hosts file and the client key that a run of `ctl` needs ([`Cluster::ctl`]). A [`Node`] can be asked
+//! without SSH and without `ctl` ([`Node::process`], [`Node::sh`]), so that a test never believes `ctl`'s own word.
+//!
+//! What always holds: nothing listens outside 127.0.0.0/8, nothing of the machine's file system is changed
+//! beside the cluster's temporary directory, and every process ends with its node, even when the test binary
+//! is killed (the node's pid 1 ends with its standard input).
+//!
+//! Start reading at `cluster.rs`; `spec.rs` says what can stand on a node, `node/boot.sh` what a node is.
+
+mod cluster;
+mod command;
+mod node;
+mod rpc;
+mod spec;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+pub(crate) use cluster::{Cluster, HostKey};
+pub(crate) use command::{Finished, Running};
+pub(crate) use node::Node;
+pub(crate) use rpc::Process;
+pub(crate) use spec::{Instance, Listen, NodeSpec, Program};
+
+/// How long a condition may take before a test fails. Generous, since builds may share the machine; no test passes by waiting it out.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` gives a value.
+///
+/// # Panics
+///
+/// With `what`, when that takes longer than [`PATIENCE`].
+pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What a supervisord says of a process, asked over any socket that leads to it.
+pub(crate) fn process_over(socket: &Path, name: &str) -> Option<Process> {
+    rpc::process(socket, name).ok()
+}

@@ -1,0 +1,354 @@
+//! One real node: namespaces of its own, its supervisords, and an sshd for each connection.
+//!
+//! sshd is started per connection with `-i`, as systemd's ssh.socket and inetd do it: the listening socket belongs
+//! to the machine's loopback (so that the client needs no route into the node), sshd itself to the node's network
+//! namespace (so that every node has a `localhost` of its own, with Contrail's fixed ports).
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+
+use super::rpc::{self, Process};
+use super::spec::NodeSpec;
+use super::{Instance, eventually};
+
+/// Where OpenSSH's server stands on Debian and most others.
+const SSHD: &str = "/usr/sbin/sshd";
+
+/// A node that runs. Everything on it ends when it is dropped.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) endpoint: SocketAddrV4,
+    spec: NodeSpec,
+    /// `unshare`, whose end is the end of the node; it holds the pipe that keeps pid 1 waiting.
+    unshare: Child,
+    boot: Option<BufReader<ChildStdout>>,
+    /// The node's pid 1 as the machine numbers it.
+    init: u32,
+    stage: PathBuf,
+    door: Option<Door>,
+    connections: Arc<AtomicU32>,
+}
+
+impl Node {
+    /// Writes the node's files below `stage` and starts it, without waiting for its services ([`Node::ready`]).
+    pub(super) fn boot(
+        name: &str,
+        endpoint: SocketAddrV4,
+        spec: NodeSpec,
+        stage: &Path,
+        client_key: &str,
+        host_key: &str,
+    ) -> Self {
+        write_stage(stage, &spec, client_key, host_key);
+        let script = stage.join("boot.sh");
+        let mut unshare = Command::new("unshare")
+            .args(["--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "--", "/bin/bash"])
+            .arg(&script)
+            .arg(stage)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LANG", "C.UTF-8")
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(stage.join("boot.err")).unwrap())
+            .spawn()
+            .expect("unshare (util-linux) can be started");
+        let boot = unshare.stdout.take().map(BufReader::new);
+        Self {
+            name: name.to_owned(),
+            endpoint,
+            spec,
+            unshare,
+            boot,
+            init: 0,
+            stage: stage.to_owned(),
+            door: None,
+            connections: Arc::default(),
+        }
+    }
+
+    /// Waits until its services are started and their supervisords answer, then opens its SSH port.
+    pub(super) fn ready(&mut self) {
+        let mut line = String::new();
+        if let Some(mut boot) = self.boot.take() {
+            drop(boot.read_line(&mut line));
+        }
+        assert!(
+            line == "ready\n",
+            "node {} did not start (namespaces need root and, in a container, CAP_SYS_ADMIN):\n{}",
+            self.name,
+            fs::read_to_string(self.stage.join("boot.err")).unwrap_or_default()
+        );
+        self.init = eventually("pid 1 of a node", || child_of(self.unshare.id()));
+        for instance in &self.spec.instances {
+            eventually(&format!("{} on {}", instance.service, self.name), || self.supervisord_pid(instance.service));
+            for program in &instance.programs {
+                let settled = format!("{} on {} to leave STARTING", program.name, self.name);
+                eventually(&settled, || (!self.is_starting(instance, &program.name)).then_some(()));
+            }
+        }
+        self.listen();
+    }
+
+    fn is_starting(&self, instance: &Instance, program: &str) -> bool {
+        let reply =
+            rpc::call(&self.inside(&instance.probe_socket()), "supervisor.getAllProcessInfo", &[]).unwrap_or_default();
+        // BACKOFF counts as settled: a program that dies at once stays there for a while.
+        reply.split("<struct>").any(|entry| {
+            entry.contains(&format!("<name>group</name>\n<value><string>{program}<"))
+                && entry.contains("<name>statename</name>\n<value><string>STARTING<")
+        })
+    }
+
+    /// The machine's path of a file on the node. A link in it must not be absolute.
+    pub(crate) fn inside(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.init))
+    }
+
+    /// A file of the node, empty if it is not there.
+    pub(crate) fn read(&self, path: &str) -> String {
+        fs::read(self.inside(path)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Everything that sshd has logged so far, at DEBUG1.
+    pub(crate) fn sshd_log(&self) -> String {
+        self.read("/var/log/sshd.log")
+    }
+
+    /// How many connections its SSH port has seen.
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Runs a shell script on the node as root, without SSH, and gives its output.
+    ///
+    /// # Panics
+    ///
+    /// When the script fails.
+    #[track_caller]
+    pub(crate) fn sh(&self, script: &str) -> String {
+        let output = enter(self.init).args(["/bin/sh", "-c", script]).stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "on {}: {script}\n{text}{}",
+            self.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        text
+    }
+
+    fn socket_of(&self, service: &str) -> PathBuf {
+        let instance = self.spec.instances.iter().find(|instance| {
+            let group = service.split(':').next().unwrap_or(service);
+            instance.service == service || instance.programs.iter().any(|program| program.name == group)
+        });
+        let instance = instance.unwrap_or_else(|| panic!("no supervisord of {} has {service}", self.name));
+        self.inside(&instance.probe_socket())
+    }
+
+    /// What its supervisord says of a process (`contrail-collector`, `contrail-api:0`); `None` while it does not answer.
+    pub(crate) fn process(&self, name: &str) -> Option<Process> {
+        rpc::process(&self.socket_of(name), name).ok()
+    }
+
+    /// The pid of a supervisord, by its init service; `None` while it does not answer.
+    pub(crate) fn supervisord_pid(&self, service: &str) -> Option<u32> {
+        rpc::supervisord_pid(&self.socket_of(service)).ok()
+    }
+
+    /// Waits until a process is in `state`.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, process: &str, state: &str) -> Process {
+        eventually(&format!("{process} on {} to be {state}", self.name), || {
+            self.process(process).filter(|found| found.state == state)
+        })
+    }
+
+    /// Kills the node's sshd processes: every connection is lost, what was started detached goes on.
+    pub(crate) fn cut_connections(&self) {
+        self.sh("for dir in /proc/[0-9]*; do\n\
+                 if [ \"$(cat $dir/comm 2>/dev/null)\" = sshd ]; then kill -9 ${dir#/proc/} 2>/dev/null; fi\n\
+                 done; true");
+    }
+
+    /// Opens the SSH port (again).
+    pub(crate) fn listen(&mut self) {
+        self.door = Some(Door::open(self.endpoint, self.init, Arc::clone(&self.connections)));
+    }
+
+    /// Closes the SSH port; connections that are open stay.
+    pub(crate) fn refuse(&mut self) {
+        self.door = None;
+    }
+
+    /// Replaces the section of a program, as an administrator would who edits its file.
+    pub(crate) fn write_program(&self, role_service: &str, program: &super::Program) {
+        let instance = self.spec.instances.iter().find(|instance| instance.service == role_service);
+        let path = instance.expect("an instance of the node").ini_path(&program.name);
+        fs::write(self.inside(&path), program.ini()).unwrap();
+    }
+
+    fn keep_logs(&self) {
+        let kept =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("real").join(format!("{}-{}", self.endpoint.ip(), self.name));
+        drop(fs::create_dir_all(&kept));
+        let copied = Command::new("cp").arg("-r").arg(self.inside("/var/log/.")).arg(&kept).status();
+        if copied.is_ok_and(|status| status.success()) {
+            eprintln!("logs of node {}: {}", self.name, kept.display());
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.door = None;
+        if std::thread::panicking() && self.init != 0 {
+            self.keep_logs();
+        }
+        // The kernel ends what is left in a pid namespace when its pid 1 ends; errors mean that it has ended already.
+        drop(self.unshare.kill());
+        drop(self.unshare.wait());
+    }
+}
+
+/// The open SSH port of a node.
+struct Door {
+    endpoint: SocketAddrV4,
+    closed: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Door {
+    fn open(endpoint: SocketAddrV4, init: u32, connections: Arc<AtomicU32>) -> Self {
+        let listener = TcpListener::bind(endpoint).unwrap_or_else(|error| panic!("{endpoint}: {error}"));
+        let closed = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&closed);
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if seen.load(Ordering::SeqCst) {
+                    break;
+                }
+                if let Ok(stream) = stream {
+                    connections.fetch_add(1, Ordering::SeqCst);
+                    serve(stream, init);
+                }
+            }
+        });
+        Self { endpoint, closed, thread: Some(thread) }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::SeqCst);
+        // Wakes the thread, which then finds the door closed.
+        drop(TcpStream::connect(self.endpoint));
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Hands one connection to an sshd in the node. The socket is closed here, so that its end is sshd's end.
+fn serve(stream: TcpStream, init: u32) {
+    let Ok(output) = stream.try_clone() else { return };
+    let spawned = enter(init)
+        .args([SSHD, "-i", "-f", "/etc/ssh/sshd_config", "-E", "/var/log/sshd.log"])
+        .stdin(OwnedFd::from(stream))
+        .stdout(OwnedFd::from(output))
+        .stderr(Stdio::null())
+        .spawn();
+    if let Ok(mut sshd) = spawned {
+        std::thread::spawn(move || sshd.wait());
+    }
+}
+
+/// The start of a command line that runs in the node.
+fn enter(init: u32) -> Command {
+    let mut command = Command::new("nsenter");
+    command
+        .args(["--target", &init.to_string(), "--mount", "--pid", "--net", "--root", "--"])
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LANG", "C.UTF-8")
+        .current_dir("/");
+    command
+}
+
+/// The child of a process, by the machine's table of processes.
+fn child_of(parent: u32) -> Option<u32> {
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let mut stat = String::new();
+        fs::File::open(entry.path().join("stat")).ok()?.read_to_string(&mut stat).ok()?;
+        // "pid (name) state ppid …", and the name may hold anything.
+        let ppid = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+        (ppid.parse() == Ok(parent)).then_some(pid)
+    })
+}
+
+fn write_stage(stage: &Path, spec: &NodeSpec, client_key: &str, host_key: &str) {
+    let write = |path: &str, contents: &str, mode: u32| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = stage.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, contents).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("boot.sh", include_str!("../node/boot.sh"), 0o755);
+    write("etc/ssh/host_key", host_key, 0o600);
+    write("etc/ssh/authorized_keys", client_key, 0o644);
+    let mut config = spec.sshd.join("\n");
+    config.push_str(
+        "\nHostKey /etc/ssh/host_key\nAuthorizedKeysFile /etc/ssh/authorized_keys\nLogLevel DEBUG1\nUsePAM no\nUseDNS no\n\
+         PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n",
+    );
+    write("etc/ssh/sshd_config", &config, 0o600);
+    for (path, contents, executable) in spec.files() {
+        write(&path, &contents, if executable { 0o755 } else { 0o644 });
+    }
+}
+
+/// An address at which connections are accepted and nothing is ever said.
+pub(super) struct Silent {
+    door: TcpListener,
+    closed: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Silent {
+    pub(super) fn open(address: Ipv4Addr, port: u16) -> Self {
+        let door = TcpListener::bind((address, port)).unwrap();
+        let listener = door.try_clone().unwrap();
+        let closed = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&closed);
+        let thread = std::thread::spawn(move || {
+            let mut held = Vec::new();
+            while !seen.load(Ordering::SeqCst) {
+                held.extend(listener.accept());
+            }
+        });
+        Self { door, closed, thread: Some(thread) }
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::SeqCst);
+        if let Ok(address) = self.door.local_addr() {
+            drop(TcpStream::connect(address));
+        }
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}

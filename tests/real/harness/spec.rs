@@ -1,0 +1,325 @@
+//! What stands on a node: Contrail's supervisords with their real paths, and programs that behave well or badly.
+//!
+//! Pure: turns a [`NodeSpec`] into the files of the node. The paths are those of Contrail 3.1 and 3.2 unless [`Listen`] says otherwise.
+
+use std::fmt::Write as _;
+
+/// Where a supervisord listens; it moved twice in Contrail's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// `/var/run/supervisord_X.sock`, Contrail 3.0.3 to 3.2.
+    VarRun,
+    /// `/tmp/supervisord_X.sock`, Contrail 1.10 to 3.0.2.
+    Tmp,
+    /// A port of localhost, Contrail 1.0x.
+    Tcp,
+}
+
+/// One program of a supervisord.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) name: String,
+    command: String,
+    workers: Option<u32>,
+    settings: Vec<(&'static str, String)>,
+    listener: bool,
+}
+
+impl Program {
+    /// A program with a command of the test's own.
+    pub(crate) fn running(name: &str, command: &str) -> Self {
+        let settings = vec![("startsecs", "1".to_owned())];
+        Self { name: name.to_owned(), command: command.to_owned(), workers: None, settings, listener: false }
+    }
+
+    /// Runs until it is told to stop, and stops at once.
+    pub(crate) fn steady(name: &str) -> Self {
+        Self::running(name, "/bin/sleep 1000000")
+    }
+
+    /// Does not hear TERM, and is given ten minutes for it: a stop that hangs.
+    pub(crate) fn deaf(name: &str) -> Self {
+        Self::running(name, r#"/bin/sh -c "trap '' TERM; while :; do sleep 1; done""#).set("stopwaitsecs", "600")
+    }
+
+    /// Needs `seconds` to stop, so that a test can act while it is STOPPING.
+    pub(crate) fn slow_to_stop(name: &str, seconds: u32) -> Self {
+        let command = format!(r#"/bin/sh -c "trap 'sleep {seconds}; exit 0' TERM; while :; do sleep 0.1; done""#);
+        Self::running(name, &command).set("stopwaitsecs", "600")
+    }
+
+    /// Ends as soon as it starts, so it is in BACKOFF and, after `retries` attempts, FATAL.
+    pub(crate) fn dies_at_once(name: &str, retries: u32) -> Self {
+        Self::running(name, "/bin/false").set("startretries", &retries.to_string())
+    }
+
+    /// A node manager that restarts the whole of `supervisor-config` when contrail-api stops.
+    pub(crate) fn cascading_node_manager(name: &str) -> Self {
+        let listener = Self::running(name, "/bin/bash /etc/contrail/nodemgr.sh");
+        Self { listener: true, ..listener }
+            .set("events", "PROCESS_STATE_EXITED,PROCESS_STATE_FATAL,PROCESS_STATE_STOPPED")
+    }
+
+    /// Answers NodeStatus on `port` with the state and description that `/run/introspect-NAME` holds.
+    pub(crate) fn introspecting(name: &str, port: u16) -> Self {
+        Self::running(
+            name,
+            &format!("/usr/bin/env python3 /etc/contrail/introspect.py {port} {name} /run/introspect-{name}"),
+        )
+    }
+
+    /// `count` processes, `NAME:0` and on.
+    pub(crate) fn workers(mut self, count: u32) -> Self {
+        self.workers = Some(count);
+        self
+    }
+
+    /// Any further setting of a `[program:x]` section; a later one replaces an earlier one.
+    pub(crate) fn set(mut self, key: &'static str, value: &str) -> Self {
+        self.settings.retain(|(known, _)| *known != key);
+        self.settings.push((key, value.to_owned()));
+        self
+    }
+
+    /// The program's `.ini` file.
+    pub(crate) fn ini(&self) -> String {
+        let kind = if self.listener { "eventlistener" } else { "program" };
+        let mut text = format!("[{kind}:{}]\ncommand={}\n", self.name, self.command);
+        if let Some(count) = self.workers {
+            // As Contrail's own files have it: the process is named by its number alone.
+            writeln!(text, "process_name=%(process_num)s\nnumprocs={count}").unwrap();
+        }
+        for (key, value) in &self.settings {
+            writeln!(text, "{key}={value}").unwrap();
+        }
+        text
+    }
+}
+
+/// One supervisord of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Instance {
+    /// The inventory's role.
+    pub(crate) role: &'static str,
+    /// The name of the init service, `supervisor-analytics`.
+    pub(crate) service: &'static str,
+    /// The middle of its file names, `analytics`.
+    short: &'static str,
+    pidfile: &'static str,
+    tcp_port: u16,
+    pub(crate) listen: Listen,
+    pub(crate) programs: Vec<Program>,
+    cuts_ssh: bool,
+}
+
+/// What the script of an instance does first when it stops, so that it cuts the connection it may run on.
+const CUT_SSH: &str = r#"for dir in /proc/[0-9]*; do
+        if [ "$(cat "$dir/comm" 2>/dev/null)" = sshd ]; then kill -9 "${dir#/proc/}" 2>/dev/null; fi
+    done"#;
+
+impl Instance {
+    fn contrail(
+        role: &'static str,
+        service: &'static str,
+        short: &'static str,
+        pidfile: &'static str,
+        tcp_port: u16,
+    ) -> Self {
+        Self { role, service, short, pidfile, tcp_port, listen: Listen::VarRun, programs: Vec::new(), cuts_ssh: false }
+    }
+
+    pub(crate) fn analytics() -> Self {
+        Self::contrail("analytics", "supervisor-analytics", "analytics", "/var/run/supervisord-analytics.pid", 9002)
+    }
+
+    pub(crate) fn control() -> Self {
+        Self::contrail("control", "supervisor-control", "control", "/var/run/supervisord_control.pid", 9003)
+    }
+
+    pub(crate) fn config() -> Self {
+        Self::contrail("config", "supervisor-config", "config", "/var/run/supervisord-config.pid", 9004)
+    }
+
+    pub(crate) fn vrouter() -> Self {
+        Self::contrail("compute", "supervisor-vrouter", "vrouter", "/var/run/supervisord-vrouter.pid", 9005)
+    }
+
+    pub(crate) fn database() -> Self {
+        Self::contrail(
+            "database",
+            "supervisor-database",
+            "database",
+            "/var/run/supervisord_contrail_database.pid",
+            9007,
+        )
+    }
+
+    pub(crate) fn webui() -> Self {
+        Self::contrail("web-ui", "supervisor-webui", "webui", "/var/run/supervisord_webui.pid", 9008)
+    }
+
+    pub(crate) fn with(mut self, program: Program) -> Self {
+        self.programs.push(program);
+        self
+    }
+
+    pub(crate) fn listening(mut self, listen: Listen) -> Self {
+        self.listen = listen;
+        self
+    }
+
+    /// The same supervisord under a role of the test's own.
+    pub(crate) fn serving(mut self, role: &'static str) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Stopping the instance ends every SSH connection of the node, as restarting supervisor-vrouter can.
+    pub(crate) fn cutting_ssh(mut self) -> Self {
+        self.cuts_ssh = true;
+        self
+    }
+
+    /// What `supervisorctl -s` must be given.
+    pub(crate) fn address(&self) -> String {
+        match self.listen {
+            Listen::VarRun | Listen::Tmp => format!("unix://{}", self.socket()),
+            Listen::Tcp => format!("http://localhost:{}", self.tcp_port),
+        }
+    }
+
+    /// The path of its unix socket on the node.
+    pub(crate) fn socket(&self) -> String {
+        let dir = if self.listen == Listen::Tmp { "/tmp" } else { "/var/run" };
+        format!("{dir}/supervisord_{}.sock", self.short)
+    }
+
+    fn conf_path(&self) -> String {
+        format!("/etc/contrail/supervisord_{}.conf", self.short)
+    }
+
+    fn conf(&self) -> String {
+        let (short, pidfile, address) = (self.short, self.pidfile, self.address());
+        // The tests look at a supervisord through its unix socket; so one that listens on TCP has a private one besides, at a path that `ctl` does not know.
+        let server = match self.listen {
+            Listen::VarRun | Listen::Tmp => format!("[unix_http_server]\nfile={}\nchmod=0700\n", self.socket()),
+            Listen::Tcp => format!(
+                "[inet_http_server]\nport=127.0.0.1:{}\n\n[unix_http_server]\nfile={}\nchmod=0700\n",
+                self.tcp_port,
+                self.probe_socket()
+            ),
+        };
+        format!(
+            "{server}\n\
+             [supervisord]\nlogfile=/var/log/contrail/supervisord-{short}.log\npidfile={pidfile}\nchildlogdir=/var/log/contrail\nuser=root\n\n\
+             [rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n\n\
+             [supervisorctl]\nserverurl={address}\n\n\
+             [include]\nfiles=/etc/contrail/supervisord_{short}_files/*.ini\n"
+        )
+    }
+
+    /// The socket that the tests ask, seen from inside the node.
+    pub(crate) fn probe_socket(&self) -> String {
+        match self.listen {
+            // Not through the /var/run link: it is absolute, and would lead out of the node when followed from outside.
+            Listen::VarRun => format!("/run/supervisord_{}.sock", self.short),
+            Listen::Tmp => self.socket(),
+            Listen::Tcp => format!("/run/probe-{}.sock", self.short),
+        }
+    }
+
+    /// The file that holds a program's section.
+    pub(crate) fn ini_path(&self, program: &str) -> String {
+        format!("/etc/contrail/supervisord_{}_files/{program}.ini", self.short)
+    }
+}
+
+/// One real node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeSpec {
+    pub(crate) instances: Vec<Instance>,
+    init_services: Vec<String>,
+    pub(crate) inventory: Vec<String>,
+    pub(crate) sshd: Vec<String>,
+    sudoers: String,
+}
+
+impl NodeSpec {
+    pub(crate) fn new(instance: Instance) -> Self {
+        Self::default().and(instance)
+    }
+
+    /// One more supervisord.
+    pub(crate) fn and(mut self, instance: Instance) -> Self {
+        self.instances.push(instance);
+        self
+    }
+
+    /// A service that init runs, outside supervisord.
+    pub(crate) fn init_service(mut self, name: &str) -> Self {
+        self.init_services.push(name.to_owned());
+        self
+    }
+
+    /// Further settings of the node in the inventory, `key: value`.
+    pub(crate) fn inventory(mut self, setting: &str) -> Self {
+        self.inventory.push(setting.to_owned());
+        self
+    }
+
+    /// A further line of the node's sshd_config; the first value of a keyword counts there, and these come first.
+    pub(crate) fn sshd(mut self, line: &str) -> Self {
+        self.sshd.push(line.to_owned());
+        self
+    }
+
+    /// A further line of the node's sudoers.
+    pub(crate) fn sudoers(mut self, line: &str) -> Self {
+        self.sudoers = format!("{line}\n");
+        self
+    }
+
+    /// The node's roles, for the inventory.
+    pub(crate) fn roles(&self) -> Vec<&'static str> {
+        self.instances.iter().map(|instance| instance.role).collect()
+    }
+
+    /// Every file of the node that is not a matter of SSH: path below the stage, contents, whether it is executable.
+    pub(crate) fn files(&self) -> Vec<(String, String, bool)> {
+        let mut files = vec![
+            ("etc/contrail/nodemgr.sh".to_owned(), include_str!("../node/nodemgr.sh").to_owned(), true),
+            ("etc/contrail/introspect.py".to_owned(), include_str!("../node/introspect.py").to_owned(), true),
+            ("etc/sudoers.extra".to_owned(), self.sudoers.clone(), false),
+        ];
+        for instance in &self.instances {
+            let address = instance.address();
+            let script = include_str!("../node/instance.sh")
+                .replace("@NAME@", instance.service)
+                .replace("@CONF@", &instance.conf_path())
+                .replace("@PIDFILE@", instance.pidfile)
+                .replace("@ADDRESS@", &address)
+                .replace("@WHEN_STOPPING@", if instance.cuts_ssh { CUT_SSH } else { ":" });
+            files.push((format!("etc/init.d/{}", instance.service), script, true));
+            files.push((
+                format!("boot.d/{}", instance.service),
+                format!("#!/bin/sh\nexec /etc/init.d/{} start\n", instance.service),
+                true,
+            ));
+            files.push((instance.conf_path()[1..].to_owned(), instance.conf(), false));
+            for program in &instance.programs {
+                files.push((instance.ini_path(&program.name)[1..].to_owned(), program.ini(), false));
+                let wrapper = if program.workers.is_some() {
+                    include_str!("../node/group-wrapper.sh")
+                } else {
+                    include_str!("../node/wrapper.sh")
+                };
+                files.push((format!("etc/init.d/{}", program.name), wrapper.replace("@ADDRESS@", &address), true));
+            }
+        }
+        for name in &self.init_services {
+            files.push((format!("etc/init.d/{name}"), include_str!("../node/daemon.sh").to_owned(), true));
+            files.push((format!("boot.d/{name}"), format!("#!/bin/sh\nexec /etc/init.d/{name} start\n"), true));
+        }
+        files
+    }
+}

@@ -1,0 +1,20 @@
+//! The promises of `ctl` kept against the real parts: OpenSSH's sshd, supervisord and its `supervisorctl`, Debian's
+//! `service`, sudo, ssh-agent. One binary; `tests/run` installs the parts and runs it as root.
+//!
+//! Every test has a cluster of its own on its own loopback network (see `harness`), so tests run side by side. A
+//! timing is never asserted, beyond that a run ends; waiting is for a condition, with a deadline. What a node did is
+//! read from the node (its supervisord, its logs), never from `ctl`'s word alone.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on ends, and says where the logs are"
+)]
+
+mod actions;
+mod faults;
+mod harness;
+mod output;
+mod reach;
+mod selftest;
+mod signals;
+mod status;

@@ -1,0 +1,153 @@
+//! `ctl status` over a whole cluster, and what it costs the nodes.
+
+use crate::harness::{Cluster, Instance, NodeSpec, Program};
+
+/// The bar of the issue: sixteen nodes are read without a process on any of them.
+#[test]
+fn status_over_rpc_opens_no_session() {
+    let spec = NodeSpec::new(Instance::webui().with(Program::steady("contrail-webui")));
+    let cluster = Cluster::of(16, &spec);
+    let finished = cluster.ctl("status --via rpc -o json").expect(0);
+    assert_eq!(finished.json()["summary"]["nodes"], 16, "{finished}");
+    for node in cluster.nodes() {
+        assert_eq!(finished.result_of(&node.name, "contrail-webui")["state"], "RUNNING", "{finished}");
+        assert_eq!(node.connections(), 1, "{}", node.name);
+        let log = node.sshd_log();
+        assert!(log.contains("Accepted publickey"), "{log}");
+        assert!(log.contains("ctype direct-streamlocal@openssh.com"), "{log}");
+        assert!(!log.contains("ctype session"), "{log}");
+        assert!(!log.contains("session_exec") && !log.contains("exec request"), "{log}");
+    }
+
+    // The yardstick sees a session when there is one.
+    cluster.ctl("service contrail-webui status --via supervisorctl -w a1").expect(0);
+    let log = cluster.node("a1").sshd_log();
+    assert!(log.contains("ctype session") && log.contains("exec request"), "{log}");
+}
+
+#[test]
+fn everything_that_is_not_well_is_exit_3() {
+    let instance =
+        Instance::webui().with(Program::steady("contrail-webui")).with(Program::steady("contrail-webui-middleware"));
+    let cluster = Cluster::of(2, &NodeSpec::new(instance));
+    cluster.ctl("status").expect(0);
+    cluster.node("a2").sh("supervisorctl -s unix:///var/run/supervisord_webui.sock stop contrail-webui");
+    let finished = cluster.ctl("status -o json").expect(3);
+    assert_eq!(finished.result_of("a2", "contrail-webui")["state"], "STOPPED", "{finished}");
+    assert_eq!(finished.result_of("a2", "contrail-webui")["outcome"], "ok", "read, and shown: {finished}");
+    let table = cluster.ctl("status").expect(3);
+    assert!(table.stdout.contains("STOPPED") || table.stdout.contains("inactive"), "{table}");
+    cluster.ctl("status contrail-webui-middleware").expect(0);
+    cluster.ctl("service contrail-webui status").expect(3);
+    cluster.ctl("service contrail-webui status -w a1").expect(0);
+}
+
+/// Contrail's own notion of working, asked on the node's localhost.
+#[test]
+fn introspect_says_what_works() {
+    let instance = Instance::analytics().with(Program::introspecting("contrail-collector", 8089));
+    let cluster = Cluster::of(2, &NodeSpec::new(instance));
+    for node in cluster.nodes() {
+        std::fs::write(node.inside("/run/introspect-contrail-collector"), "Functional\n\n").unwrap();
+    }
+    let well = cluster.ctl("status -o json").expect(0);
+    assert_eq!(well.result_of("a1", "contrail-collector")["functional"], "active", "{well}");
+    let description = "Database:an-node-2:Global connection down";
+    let told = format!("Non-Functional\n{description}\n");
+    std::fs::write(cluster.node("a2").inside("/run/introspect-contrail-collector"), told).unwrap();
+    let waiting = cluster.ctl("status -o json").expect(3);
+    let result = waiting.result_of("a2", "contrail-collector");
+    assert_eq!((&result["state"], &result["functional"]), (&"RUNNING".into(), &"initializing".into()), "{waiting}");
+    assert!(result.to_string().contains(description), "{waiting}");
+}
+
+/// The fields that scripts may rely on: all there, null where they do not apply.
+#[test]
+fn the_json_document() {
+    let cluster = Cluster::builder()
+        .node("a1", NodeSpec::new(Instance::webui().with(Program::steady("contrail-webui"))))
+        .refused("x1", "web-ui")
+        .start();
+    let finished = cluster.ctl("service contrail-webui restart -y -o json").expect(4);
+    let document = finished.json();
+    let keys = |value: &serde_json::Value| {
+        let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(
+        keys(&document),
+        ["action", "command", "elapsed_ms", "exit_code", "results", "run", "schema", "services", "started", "summary"]
+    );
+    assert_eq!(document["schema"], "ctl/1");
+    assert_eq!(document["command"], "service");
+    assert_eq!(document["action"], "restart");
+    assert_eq!(document["services"], serde_json::json!(["contrail-webui"]));
+    assert_eq!(document["exit_code"], 4);
+    let fields = [
+        "address",
+        "batch",
+        "duration_ms",
+        "failure",
+        "functional",
+        "message",
+        "node",
+        "outcome",
+        "pid",
+        "role",
+        "service",
+        "state",
+        "supervisor",
+        "uptime_s",
+        "via",
+    ];
+    for result in document["results"].as_array().unwrap() {
+        assert_eq!(keys(result), fields, "{finished}");
+    }
+    let good = finished.result("a1");
+    assert_eq!(good["address"], cluster.node("a1").endpoint.ip().to_string().as_str());
+    assert_eq!((&good["role"], &good["supervisor"]), (&"web-ui".into(), &"supervisor-webui".into()));
+    assert_eq!((&good["via"], &good["state"]), (&"rpc".into(), &"RUNNING".into()));
+    assert!(good["uptime_s"].is_u64() && good["duration_ms"].is_u64() && good["pid"].is_u64(), "{finished}");
+    let bad = finished.result("x1");
+    assert_eq!(bad["service"], "contrail-webui", "as it was typed");
+    assert_eq!(keys(&bad["failure"]), ["hint", "kind", "message", "stage"], "{finished}");
+    let mut summary = keys(&document["summary"]);
+    summary.retain(|key| key != "nodes_by_outcome");
+    assert_eq!(
+        summary,
+        [
+            "changed",
+            "failed",
+            "nodes",
+            "not_configured",
+            "not_started",
+            "ok",
+            "results",
+            "skipped",
+            "timed_out",
+            "unknown",
+            "unreachable",
+        ]
+    );
+    assert_eq!(
+        document["summary"]["nodes_by_outcome"],
+        serde_json::json!({"changed": 1, "unreachable": 1}),
+        "{finished}"
+    );
+}
+
+#[test]
+fn a_node_in_maintenance_is_skipped() {
+    let spec = NodeSpec::new(Instance::webui().with(Program::steady("contrail-webui")));
+    let cluster = Cluster::builder()
+        .node("a1", spec.clone())
+        .node("a2", spec.inventory("maintenance: \"disk replaced\""))
+        .start();
+    let before = cluster.node("a2").process("contrail-webui");
+    let finished = cluster.ctl("service contrail-webui restart -y -o json").expect(0);
+    assert_eq!(finished.outcomes(), ["a1 contrail-webui changed", "a2 contrail-webui skipped"]);
+    assert!(finished.result("a2")["message"].as_str().unwrap().contains("disk replaced"), "{finished}");
+    assert_eq!(cluster.node("a2").process("contrail-webui"), before);
+    assert_eq!(cluster.node("a2").connections(), 0);
+}
