@@ -69,6 +69,8 @@ fn spec(args: impl Iterator<Item = String>) -> Result<ClusterSpec, String> {
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let spec = spec(std::env::args().skip(1))?;
+    // One descriptor for each listener and each connection.
+    rlimit::increase_nofile_limit(u64::MAX)?;
     let lab = Lab::start(spec).await?;
     let mut out = std::io::stdout();
     writeln!(out, "{}\nport {}\nready", lab.dir().display(), lab.port())?;

@@ -352,7 +352,7 @@ async fn lookup(context: &Context, io: &Io, args: &[String]) -> i32 {
     for name in args {
         let here = COMMANDS.contains(&name.as_str())
             && !(name == "supervisorctl" && context.node.shared.has(&Fault::NoSupervisorctl))
-            && !(name == "systemctl" && !init::has_systemctl(&context.node));
+            && (name != "systemctl" || init::has_systemctl(&context.node));
         if !here {
             code = 127;
             continue;

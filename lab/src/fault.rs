@@ -215,6 +215,36 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// Whether known_hosts depends on it.
+    pub(crate) fn is_host_key(&self) -> bool {
+        matches!(self, Self::WrongHostKey | Self::RevokedHostKey | Self::UnknownHostKey)
+    }
+
+    /// Whether it kills the supervisord of that name; if so, whether its socket file stays.
+    pub(crate) fn downs(&self, service: &str) -> Option<bool> {
+        if *self == Self::SupervisorDown {
+            return Some(true);
+        }
+        if *self == Self::SupervisorMissing {
+            return Some(false);
+        }
+        matches!(self, Self::InstanceDown(name) if name == service).then_some(true)
+    }
+
+    /// Whether it makes a process die too soon after each spawn; if so, whether that is fatal in the end.
+    pub(crate) fn breaks(&self, group: &str, name: &str) -> Option<bool> {
+        let (program, fatal) = if let Self::Fatal(program) = self {
+            (program, true)
+        } else if let Self::Backoff(program) = self {
+            (program, false)
+        } else {
+            return None;
+        };
+        names(program, group, name).then_some(fatal)
+    }
+}
+
 /// `300ms`, `2s` or a bare number of seconds.
 fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = match text.strip_suffix("ms") {
@@ -260,6 +290,58 @@ impl FaultSet {
         self.0.retain(|f| f != fault);
     }
 
+    /// Why a process cannot be spawned.
+    pub(crate) fn spawn(&self, group: &str, name: &str) -> Option<SpawnKind> {
+        self.0.iter().find_map(|f| {
+            if let Fault::SpawnError { program, kind } = f
+                && names(program, group, name)
+            {
+                Some(*kind)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// When a process that is up in `up` dies, counted from its spawn.
+    pub(crate) fn death(&self, group: &str, name: &str, up: Duration) -> Option<Duration> {
+        self.0.iter().find_map(|f| {
+            if f.breaks(group, name).is_some() {
+                Some((up / 4).min(Duration::from_millis(50)))
+            } else if let Fault::Unstable { program, after } = f
+                && names(program, group, name)
+            {
+                Some(up + *after)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// How much longer than `startsecs` a start takes.
+    pub(crate) fn slow_start(&self) -> Duration {
+        let more = |f: &Fault| if let Fault::SlowStart(d) = f { *d } else { Duration::ZERO };
+        self.0.iter().map(more).sum()
+    }
+
+    /// Whether a process is tried again for ever.
+    pub(crate) fn stays_in_backoff(&self, group: &str, name: &str) -> bool {
+        self.0.iter().any(|f| f.breaks(group, name) == Some(false))
+    }
+
+    /// What a program says is wrong with it.
+    pub(crate) fn non_functional(&self, group: &str, name: &str) -> Option<&str> {
+        self.0.iter().find_map(|f| {
+            if let Fault::NonFunctional { program, description } = f
+                && names(program, group, name)
+            {
+                Some(description.as_str())
+            } else {
+                None
+            }
+        })
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.0.iter()
     }
@@ -267,10 +349,10 @@ impl FaultSet {
     /// Takes the order to cut connections at this moment, if there is one; it holds only once.
     pub(crate) fn take_drop(&mut self, moment: Moment) -> Option<bool> {
         let at = self.0.iter().position(|f| matches!(f, Fault::DropMidAction { after, .. } if *after == moment))?;
-        match self.0.remove(at) {
-            Fault::DropMidAction { come_back, .. } => Some(come_back),
-            _ => None,
-        }
+        let Fault::DropMidAction { come_back, .. } = self.0.remove(at) else {
+            return None;
+        };
+        Some(come_back)
     }
 }
 

@@ -39,13 +39,8 @@ pub(crate) fn listener(node: &NodeInner, port: u16) -> Option<Page> {
 
 fn body(node: &NodeInner, page: &Page) -> String {
     let faults = node.shared.faults();
-    let wrong = faults.iter().find_map(|f| match f {
-        Fault::NonFunctional { program, description } if names(program, &page.program, &page.process) => {
-            Some(description.clone())
-        }
-        _ => None,
-    });
-    let (state, up, description) = match &wrong {
+    let wrong = faults.non_functional(&page.program, &page.process);
+    let (state, up, description) = match wrong {
         None => ("Functional", "Up", "<description type=\"string\" identifier=\"5\"/>".to_owned()),
         Some(text) => {
             let text = text.replace('&', "&amp;").replace('<', "&lt;");

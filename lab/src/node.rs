@@ -271,10 +271,11 @@ impl Node {
         for sup in &self.inner.instances {
             sup.apply(&fault);
         }
-        match fault {
-            Fault::Freeze => shared.cut_all(CutKind::Frozen),
-            Fault::WrongHostKey | Fault::RevokedHostKey | Fault::UnknownHostKey => self.write_files(),
-            _ => {}
+        if fault == Fault::Freeze {
+            shared.cut_all(CutKind::Frozen);
+        }
+        if fault.is_host_key() {
+            self.write_files();
         }
     }
 
@@ -297,10 +298,11 @@ impl Node {
         for sup in &self.inner.instances {
             sup.unapply(fault);
         }
-        match fault {
-            Fault::Freeze => self.inner.shared.cut_all(CutKind::Live),
-            Fault::WrongHostKey | Fault::RevokedHostKey | Fault::UnknownHostKey => self.write_files(),
-            _ => {}
+        if *fault == Fault::Freeze {
+            self.inner.shared.cut_all(CutKind::Live);
+        }
+        if fault.is_host_key() {
+            self.write_files();
         }
     }
 

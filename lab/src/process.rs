@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::catalogue::{ProgramConfig, StopSignal};
-use crate::fault::{Fault, FaultSet, SpawnKind, names};
+use crate::fault::{Fault, FaultSet, SpawnKind};
 use crate::spec::Timing;
 use crate::util::{Clock, Date, scaled, timedelta};
 
@@ -134,10 +134,6 @@ impl Process {
         }
     }
 
-    fn is_named(&self, program: &str) -> bool {
-        names(program, &self.config.group, &self.config.name)
-    }
-
     /// Makes it RUNNING since that moment, as one that was up before the lab started.
     pub(crate) fn put_running(&mut self, pid: u32, start: f64) {
         self.state = State::Running;
@@ -159,10 +155,7 @@ impl Process {
 
     /// Why it cannot be spawned, if supervisord sees that before it tries.
     pub(crate) fn refused(&self, faults: &FaultSet) -> Option<SpawnKind> {
-        faults.iter().find_map(|f| match f {
-            Fault::SpawnError { program, kind } if self.is_named(program) => Some(*kind),
-            _ => None,
-        })
+        faults.spawn(&self.config.group, &self.config.name)
     }
 
     /// Starts it. A process that has a pid is left as it is, as supervisord does.
@@ -189,19 +182,11 @@ impl Process {
         self.pid = (world.next_pid)();
         self.state = State::Starting;
         let scale = world.timing.scale;
-        let mut up = scaled(self.config.startsecs, scale);
-        for fault in world.faults.iter() {
-            match fault {
-                Fault::SlowStart(more) => up += *more,
-                Fault::Backoff(p) | Fault::Fatal(p) if self.is_named(p) => {
-                    self.dies = Some(now + (up / 4).min(Duration::from_millis(50)));
-                }
-                Fault::Unstable { program, after } if self.is_named(program) => {
-                    self.dies = Some(now + up + *after);
-                }
-                _ => {}
-            }
-        }
+        let up = scaled(self.config.startsecs, scale) + world.faults.slow_start();
+        self.dies = world
+            .faults
+            .death(&self.config.group, &self.config.name, up)
+            .map(|after| now + after);
         self.due = (!world.faults.has(&Fault::HangAction)).then(|| now + up);
         let at = self.start;
         self.log_line(at, "started");
@@ -250,7 +235,7 @@ impl Process {
     }
 
     fn stays_in_backoff(&self, faults: &FaultSet) -> bool {
-        faults.iter().any(|f| matches!(f, Fault::Backoff(p) if self.is_named(p)))
+        faults.stays_in_backoff(&self.config.group, &self.config.name)
     }
 
     /// The end of the process itself, however it came.
@@ -292,10 +277,8 @@ impl Process {
 
     /// Kills it as if it had died: RUNNING goes to BACKOFF or FATAL at once, as ordered by a fault.
     pub(crate) fn break_now(&mut self, fault: &Fault, now: Instant, world: &World<'_>) {
-        let fatal = match fault {
-            Fault::Backoff(p) if self.is_named(p) => false,
-            Fault::Fatal(p) if self.is_named(p) => true,
-            _ => return,
+        let Some(fatal) = fault.breaks(&self.config.group, &self.config.name) else {
+            return;
         };
         if !matches!(self.state, State::Running | State::Starting | State::Exited) {
             return;

@@ -170,7 +170,7 @@ impl Ctl<'_> {
             None => Err(Access::Refused),
             Some(sup) => match sup.access() {
                 Access::Open => Ok(sup),
-                other => Err(other),
+                access @ (Access::Refused | Access::Missing) => Err(access),
             },
         }
     }

@@ -52,7 +52,9 @@ fn value(v: &Value, out: &mut String) {
             out.push_str("</data></array>");
         }
         // supervisord sends no other kind; dxr's enum may grow.
-        _ => out.push_str("<string></string>"),
+        Value::Double(_) | Value::DateTime(_) | Value::Base64(_) | _ => {
+            out.push_str("<string></string>");
+        }
     }
     out.push_str("</value>\n");
 }
@@ -95,6 +97,7 @@ pub(crate) fn show(v: &Value) -> String {
             let members: Vec<_> = members.iter().map(|(k, v)| format!("{k}: {}", show(v))).collect();
             format!("{{{}}}", members.join(", "))
         }
+        other @ (Value::DateTime(_) | Value::Base64(_)) => format!("{other:?}"),
         other => format!("{other:?}"),
     }
 }

@@ -431,3 +431,318 @@ impl Summary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn head() -> RunHead {
+        RunHead {
+            run: "r".to_owned(),
+            command: "service".to_owned(),
+            action: Some("restart".to_owned()),
+            services: Vec::new(),
+            started: jiff::Timestamp::UNIX_EPOCH,
+            nodes: 3,
+        }
+    }
+
+    fn event(seq: u64, kind: EventKind) -> Event {
+        Event { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::from_millis(seq), kind }
+    }
+
+    /// Numbers the events as a run does.
+    fn numbered(kinds: impl IntoIterator<Item = EventKind>) -> Vec<Event> {
+        let mut seq = 0;
+        let number = |kind| {
+            let kept = !matches!(kind, EventKind::Progress { .. });
+            let event = event(seq, kind);
+            seq += u64::from(kept);
+            event
+        };
+        kinds.into_iter().map(number).collect()
+    }
+
+    fn batch(batch: u32, nodes: &[&str]) -> EventKind {
+        EventKind::BatchStarted { batch, role: None, nodes: nodes.iter().map(|node| (*node).to_owned()).collect() }
+    }
+
+    fn started(batch: u32, node: &str) -> EventKind {
+        EventKind::NodeStarted { batch, node: node.to_owned() }
+    }
+
+    fn finished(batch: u32, node: &str) -> EventKind {
+        EventKind::NodeFinished { batch, node: node.to_owned() }
+    }
+
+    fn phase(node: &str, phase: &str) -> EventKind {
+        EventKind::Progress { node: node.to_owned(), phase: phase.to_owned() }
+    }
+
+    fn result(batch: u32, node: &str, service: &str, outcome: Outcome) -> EventKind {
+        EventKind::Result(TargetResult {
+            batch: Some(batch),
+            supervisor: Some("supervisor-analytics".to_owned()),
+            service: Some(service.to_owned()),
+            ..TargetResult::new(node, outcome)
+        })
+    }
+
+    fn fold(kinds: impl IntoIterator<Item = EventKind>) -> Ledger {
+        let mut ledger = Ledger::default();
+        for event in numbered(kinds) {
+            ledger.apply(&event).expect("an event that fits");
+        }
+        ledger
+    }
+
+    #[test]
+    fn results_stand_in_the_order_of_batches_and_not_of_arrival() {
+        let ledger = fold([
+            batch(1, &["b", "a"]),
+            result(1, "a", "z", Outcome::Ok),
+            batch(2, &["c"]),
+            result(2, "c", "y", Outcome::Ok),
+            result(1, "b", "y", Outcome::Ok),
+            result(1, "stranger", "y", Outcome::Ok),
+            result(1, "b", "x", Outcome::Ok),
+        ]);
+        let order: Vec<_> =
+            ledger.results().iter().map(|result| (result.node.as_str(), result.service.as_deref())).collect();
+        let wanted = [("b", "x"), ("b", "y"), ("a", "z"), ("stranger", "y"), ("c", "y")];
+        assert_eq!(order, wanted.map(|(node, service)| (node, Some(service))));
+    }
+
+    #[test]
+    fn results_asked_for_early_do_not_hide_later_ones() {
+        let mut ledger = fold([result(1, "a", "x", Outcome::Ok)]);
+        assert_eq!(ledger.results().len(), 1);
+        ledger.apply(&event(1, result(1, "a", "y", Outcome::Ok))).expect("an event that fits");
+        assert_eq!(ledger.results().len(), 2);
+    }
+
+    #[test]
+    fn a_node_counts_under_its_worst() {
+        let ledger = fold([
+            result(1, "a", "x", Outcome::Changed),
+            result(2, "a", "x", Outcome::Failed),
+            result(1, "b", "x", Outcome::NotConfigured),
+            result(1, "b", "y", Outcome::Ok),
+            result(1, "c", "x", Outcome::NotConfigured),
+        ]);
+        let summary = ledger.summary();
+        assert_eq!((summary.nodes, summary.results), (3, 5));
+        assert_eq!((summary.changed, summary.failed, summary.ok, summary.not_configured), (1, 1, 1, 2));
+        let by_outcome = [(Outcome::NotConfigured, 1), (Outcome::Ok, 1), (Outcome::Failed, 1)];
+        assert_eq!(summary.nodes_by_outcome, BTreeMap::from(by_outcome));
+        assert_eq!(Outcome::ALL.iter().map(|outcome| summary.count(*outcome)).sum::<u64>(), summary.results);
+    }
+
+    #[test]
+    fn what_runs_is_known_until_it_has_finished() {
+        let mut ledger = fold([
+            EventKind::RunStarted(head()),
+            batch(1, &["a", "b"]),
+            started(1, "a"),
+            started(1, "b"),
+            phase("b", "connecting"),
+            finished(1, "a"),
+        ]);
+        let running = Running { batch: 1, node: "b".to_owned(), phase: "connecting".to_owned() };
+        assert_eq!(ledger.running(), [running]);
+        assert_eq!(ledger.finished_nodes(), 1);
+        let next = [(4, finished(1, "b"), 2), (5, batch(2, &["a"]), 1), (6, finished(2, "a"), 2)];
+        for (seq, kind, wanted) in next {
+            // The start of the run was number 0, and progress has no number of its own.
+            ledger.apply(&event(seq + 1, kind)).expect("an event that fits");
+            assert_eq!(ledger.finished_nodes(), wanted);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let begin = || {
+            fold([
+                EventKind::RunStarted(head()),
+                batch(1, &["a", "b"]),
+                result(1, "a", "x", Outcome::Ok),
+                finished(1, "b"),
+            ])
+        };
+        let second = LedgerError::SecondResult {
+            node: "a".to_owned(),
+            batch: Some(1),
+            supervisor: Some("supervisor-analytics".to_owned()),
+            service: Some("x".to_owned()),
+        };
+        let late = || LedgerError::NodeWasFinished { node: "b".to_owned(), batch: Some(1) };
+        let table = [
+            (result(1, "a", "x", Outcome::Failed), second),
+            (result(1, "b", "x", Outcome::Ok), late()),
+            (started(1, "b"), late()),
+            (finished(1, "b"), late()),
+            (batch(1, &["c"]), LedgerError::SecondBatch { batch: 1 }),
+            (EventKind::RunStarted(head()), LedgerError::SecondStart { run: "r".to_owned() }),
+        ];
+        for (kind, wanted) in table {
+            let mut ledger = begin();
+            assert_eq!(ledger.apply(&event(4, kind)), Err(wanted));
+            assert_eq!(view(&ledger), View { next_seq: 5, ..view(&begin()) });
+        }
+        // The same service in another batch is another target.
+        assert_eq!(begin().apply(&event(4, result(2, "a", "x", Outcome::Ok))), Ok(()));
+    }
+
+    #[test]
+    fn a_gap_is_told_and_the_event_kept() {
+        let mut ledger = fold([EventKind::RunStarted(head())]);
+        let gap = LedgerError::Gap { expected: 1, found: 7 };
+        assert_eq!(ledger.apply(&event(7, result(1, "a", "x", Outcome::Ok))), Err(gap));
+        assert_eq!(ledger.result_count(), 1);
+        assert_eq!(ledger.apply(&event(8, result(1, "a", "y", Outcome::Ok))), Ok(()));
+    }
+
+    #[test]
+    fn nothing_comes_after_the_end() {
+        let mut ledger = fold([started(1, "a"), EventKind::RunFinished { elapsed_ms: 812 }]);
+        assert!(ledger.is_finished());
+        assert_eq!(ledger.running(), []);
+        assert_eq!(ledger.elapsed(), Duration::from_millis(812));
+        assert_eq!(
+            ledger.apply(&event(2, result(1, "a", "x", Outcome::Ok))),
+            Err(LedgerError::RunWasFinished { seq: 2 })
+        );
+        assert_eq!(ledger.apply(&event(1, EventKind::RunFinished { elapsed_ms: 9 })), Ok(()));
+        assert_eq!(ledger.elapsed(), Duration::from_millis(812));
+    }
+
+    #[test]
+    fn the_reason_only_rises() {
+        let cancel = |reason| EventKind::CancelBegan { reason };
+        assert_eq!(fold([]).cancel(), None);
+        let ledger = fold([cancel(CancelReason::Terminated), cancel(CancelReason::Interrupted)]);
+        assert_eq!(ledger.cancel(), Some(CancelReason::Terminated));
+    }
+
+    #[test]
+    fn the_summary_is_that_of_the_contract() {
+        let ledger = fold([
+            result(1, "a", "x", Outcome::Changed),
+            result(1, "b", "x", Outcome::Changed),
+            result(1, "c", "x", Outcome::Changed),
+        ]);
+        let wanted = concat!(
+            r#"{"nodes":3,"results":3,"ok":0,"changed":3,"failed":0,"unreachable":0,"timed_out":0,"#,
+            r#""not_configured":0,"skipped":0,"not_started":0,"unknown":0,"nodes_by_outcome":{"changed":3}}"#
+        );
+        assert_eq!(serde_json::to_string(&ledger.summary()).expect("JSON"), wanted);
+    }
+
+    /// Everything that a ledger tells, phases apart.
+    #[derive(Debug, PartialEq)]
+    struct View {
+        next_seq: u64,
+        head: Option<RunHead>,
+        batches: Vec<Batch>,
+        results: Vec<TargetResult>,
+        running: Vec<(u32, String)>,
+        finished_nodes: u64,
+        cancel: Option<CancelReason>,
+        elapsed: Duration,
+        finished: bool,
+        summary: Summary,
+    }
+
+    fn view(ledger: &Ledger) -> View {
+        View {
+            next_seq: ledger.next_seq,
+            head: ledger.head().cloned(),
+            batches: ledger.batches.clone(),
+            results: ledger.results().to_vec(),
+            running: ledger.running().iter().map(|running| (running.batch, running.node.clone())).collect(),
+            finished_nodes: ledger.finished_nodes(),
+            cancel: ledger.cancel(),
+            elapsed: ledger.elapsed(),
+            finished: ledger.is_finished(),
+            summary: ledger.summary(),
+        }
+    }
+
+    /// A run as a dispatcher could make it, cut short anywhere: batches of nodes, each node with some services.
+    fn any_run() -> impl Strategy<Value = Vec<Event>> {
+        let outcome = proptest::sample::select(Outcome::ALL);
+        let services = proptest::collection::vec(outcome, 0..4);
+        let nodes = proptest::collection::vec(services, 0..4);
+        let batches = proptest::collection::vec(nodes, 0..4);
+        (batches, any::<proptest::sample::Index>(), any::<bool>()).prop_map(|(batches, end, cancelled)| {
+            let mut kinds = vec![EventKind::RunStarted(head())];
+            for (batch_index, nodes) in batches.iter().enumerate() {
+                let number = u32::try_from(batch_index).expect("few batches") + 1;
+                let names: Vec<String> = (0..nodes.len()).rev().map(|index| format!("node{index}")).collect();
+                kinds.push(batch(number, &names.iter().map(String::as_str).collect::<Vec<_>>()));
+                kinds.extend(names.iter().map(|name| started(number, name)));
+                for (name, outcomes) in names.iter().zip(nodes) {
+                    kinds.push(phase(name, "connecting"));
+                    for (service, outcome) in outcomes.iter().enumerate() {
+                        kinds.push(result(number, name, &format!("service{service}"), *outcome));
+                        kinds.push(phase(name, "going on"));
+                    }
+                    kinds.push(finished(number, name));
+                }
+            }
+            if cancelled {
+                kinds.push(EventKind::CancelBegan { reason: CancelReason::Interrupted });
+            }
+            kinds.push(EventKind::RunFinished { elapsed_ms: 812 });
+            kinds.truncate(end.index(kinds.len()) + 1);
+            numbered(kinds)
+        })
+    }
+
+    fn folded<'a>(events: impl IntoIterator<Item = &'a Event>) -> View {
+        let mut ledger = Ledger::default();
+        for event in events {
+            ledger.apply(event).expect("an event that fits");
+        }
+        view(&ledger)
+    }
+
+    proptest! {
+        #[test]
+        fn events_that_come_again_change_nothing(
+            events in any_run(),
+            again in proptest::collection::vec(any::<proptest::sample::Index>(), 64),
+        ) {
+            let wanted = folded(&events);
+            prop_assert_eq!(&folded(events.iter().flat_map(|event| [event, event])), &wanted);
+            // After each event any of those before it, once more.
+            let repeated = events.iter().enumerate().flat_map(|(place, event)| {
+                let earlier = again.get(place % again.len()).and_then(|index| events.get(index.index(place + 1)));
+                [Some(event), earlier].into_iter().flatten()
+            });
+            prop_assert_eq!(&folded(repeated), &wanted);
+            prop_assert_eq!(&folded(events.iter().chain(&events)), &wanted);
+        }
+
+        #[test]
+        fn progress_that_is_lost_changes_nothing_but_phases(events in any_run(), lost in any::<u64>()) {
+            let wanted = folded(&events);
+            let is_progress = |event: &Event| matches!(event.kind, EventKind::Progress { .. });
+            prop_assert_eq!(&folded(events.iter().filter(|event| !is_progress(event))), &wanted);
+            let some = events.iter().enumerate();
+            let some = some.filter(|(place, event)| !is_progress(event) || lost >> (place % 64) & 1 == 0);
+            prop_assert_eq!(&folded(some.map(|(_, event)| event)), &wanted);
+        }
+
+        #[test]
+        fn every_result_is_counted_once(events in any_run()) {
+            let given = events.iter().filter(|event| matches!(event.kind, EventKind::Result(_))).count();
+            let view = folded(&events);
+            prop_assert_eq!(view.results.len(), given);
+            prop_assert_eq!(view.summary.results, given as u64);
+            prop_assert_eq!(view.summary.nodes_by_outcome.values().sum::<u64>(), view.summary.nodes);
+        }
+    }
+}

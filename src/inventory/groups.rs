@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::catalogue::{ROLE_ALIASES, canonical_role};
 use super::nodes::Nodes;
-use super::problem::{Fault, quoted};
+use super::problem::{Fault, nearest, quoted};
 use super::roles::Roles;
 use super::values::{self, Field, Reader};
 use crate::nodeset::{NodeSet, ParseError, Resolver};
@@ -178,8 +178,9 @@ impl<'r> Work<'r> {
                 return false;
             }
             let names = self.groups.keys().copied().chain(self.roles.keys().map(String::as_str));
-            let count = self.groups.len() + self.roles.len();
-            let near = reader.report.nearest(used, count, names.chain(ROLE_ALIASES.map(|(alias, _)| alias)));
+            let affords = reader.report.affords(self.groups.len() + self.roles.len());
+            let names = names.chain(ROLE_ALIASES.map(|(alias, _)| alias));
+            let near = if affords { nearest(used, names) } else { None };
             let fault = Fault::new(self.place_of(user, used), format!("no group or role {}", quoted(used)))
                 .label("unknown group")
                 .help_if(near.map(|near| format!("did you mean `@{near}`?")));
@@ -259,13 +260,13 @@ impl<'r> Work<'r> {
 
     /// A node whose name is like this one. Names that differ in their digits only are no misspelling.
     fn near_node(&self, reader: &mut Reader<'_>, name: &str) -> Option<String> {
-        if reader.report.is_full() {
+        if !reader.report.affords(usize::try_from(self.all.len()).unwrap_or(usize::MAX)) {
             return None;
         }
         let letters = |name: &str| name.replace(|c: char| c.is_ascii_digit(), "");
         let wanted = letters(name);
         let names: Vec<String> = self.all.iter().filter(|known| letters(known) != wanted).collect();
-        let near = reader.report.nearest(name, self.all.iter().count(), names.iter().map(String::as_str))?;
+        let near = nearest(name, names.iter().map(String::as_str))?;
         Some(format!("did you mean `{near}`?"))
     }
 }

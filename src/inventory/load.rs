@@ -133,7 +133,8 @@ fn whole(reader: &mut Reader<'_>, root: &Raw, path: PathBuf) -> Inventory {
         }
         Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
             let message = format!("an inventory is a mapping with the keys {}, not {}", KEYS.join(", "), root.kind());
-            let is_glued = root.as_text().is_some_and(|said| KEYS.iter().any(|key| said.starts_with(&format!("{key}:"))));
+            let is_glued =
+                root.as_text().is_some_and(|said| KEYS.iter().any(|key| said.starts_with(&format!("{key}:"))));
             let help = if is_glued { "put a blank after the colon" } else { EXAMPLE };
             reader.fault(Fault::new(root.place(), message).help(help));
             return empty();

@@ -164,11 +164,11 @@ impl Report {
         self.untold += 1;
     }
 
-    /// The candidate that was most likely meant by `word`, if one is near enough, and if there is time to look:
-    /// of `count` candidates in a file that is wrong everywhere, not every one can be compared with every word.
-    pub(super) fn nearest<'c>(&mut self, word: &str, count: usize, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-        self.comparisons = self.comparisons.saturating_add(count);
-        if self.comparisons > MAX_COMPARISONS { None } else { nearest(word, candidates) }
+    /// Whether there is time to compare a misspelt word with so many names: in a file that is wrong everywhere, not
+    /// every word can be compared with every name.
+    pub(super) fn affords(&mut self, comparisons: usize) -> bool {
+        self.comparisons = self.comparisons.saturating_add(comparisons);
+        self.comparisons <= MAX_COMPARISONS
     }
 
     /// The error that says it all.
@@ -251,7 +251,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// The candidate that was most likely meant by `word`, if one is near enough.
-fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Names are short. What is longer is no misspelling, and must not cost time.
     const LONGEST: usize = 100;
     if word.len() > LONGEST {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::catalogue::{ROLE_ALIASES, canonical_role};
 use super::hosts::{Unexpandable, check_host, check_jump, expand, is_pattern};
-use super::problem::{Fault, listed, quoted};
+use super::problem::{Fault, listed, nearest, quoted};
 use super::raw::{Raw, Value};
 use super::roles::Roles;
 use super::values::{self, Field, Reader};
@@ -140,7 +140,7 @@ fn node_roles(reader: &mut Reader<'_>, field: Field<'_>, roles: &Roles) -> Optio
 fn unknown_role(reader: &mut Reader<'_>, place: Range<usize>, said: &str, roles: &Roles) {
     let all = || roles.all.keys().map(String::as_str);
     let candidates = all().chain(ROLE_ALIASES.map(|(alias, _)| alias));
-    let near = reader.report.nearest(said, roles.all.len(), candidates);
+    let near = if reader.report.affords(roles.all.len()) { nearest(said, candidates) } else { None };
     let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the roles are {}", listed(all())),

@@ -13,6 +13,11 @@ use super::raw::bytes;
 
 /// The fault that a YAML error stands for.
 pub(super) fn syntax_fault(text: &str, error: &Error) -> Fault {
+    // What is wrong in a place that an alias repeats comes with both places; ours is that of the alias.
+    let cause = match error {
+        Error::AliasError { error, .. } => error,
+        _ => error,
+    };
     let span = error.location().map_or(0..0, |location| bytes(text, &location));
     let said = without_place(&error.to_string());
     if let Some(tab) = tab_in_indentation(text, span.start) {

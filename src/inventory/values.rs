@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::environment::{Environment, expand};
-use super::problem::{Fault, Report, quoted};
+use super::problem::{Fault, Report, nearest, quoted};
 use super::raw::{Raw, Value};
 
 /// The longest time that may be set, lest sums of times overflow.
@@ -59,7 +59,13 @@ pub(super) fn pairs<'r>(reader: &mut Reader<'_>, key: &Raw, value: &'r Raw, what
     mapping(reader, key, value, what, &format!("a mapping, each {what} with its value"))
 }
 
-fn mapping<'r>(reader: &mut Reader<'_>, key: &Raw, value: &'r Raw, what: &str, expected: &str) -> Option<Vec<Field<'r>>> {
+fn mapping<'r>(
+    reader: &mut Reader<'_>,
+    key: &Raw,
+    value: &'r Raw,
+    what: &str,
+    expected: &str,
+) -> Option<Vec<Field<'r>>> {
     match &value.value {
         Value::Map(pairs) => Some(distinct(reader, pairs, what)),
         Value::Null => Some(Vec::new()),
@@ -124,7 +130,7 @@ pub(super) fn keep_known<'k>(
         if !is_known {
             let ours = synonyms.iter().find(|(theirs, _)| *theirs == field.name).map(|(_, ours)| *ours);
             let ours = ours.filter(|ours| known.contains(ours));
-            let near = ours.or_else(|| reader.report.nearest(field.name, known.len(), known.iter().copied()));
+            let near = ours.or_else(|| nearest(field.name, known.iter().copied()));
             let glued = field.name.split_once(':').and_then(|(name, _)| known.iter().find(|key| **key == name));
             let help = match (glued, near) {
                 (Some(name), _) => format!("put a blank after the colon: `{name}: …`"),

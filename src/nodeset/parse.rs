@@ -463,7 +463,7 @@ mod tests {
             ),
             ("n[1-99999999999/2]".into(), "too much to work out"),
             ("n[1-99999999999]0".into(), "too much to work out"),
-            ("a1".repeat(16) + "[1-2]", "range behind more than 15 other numbers in one name"),
+            ("a1".repeat(16) + "a[1-2]", "range behind more than 15 other numbers in one name"),
         ];
         for (text, message) in table {
             assert_eq!(NodeSet::parse(&text).unwrap_err().message(), message);

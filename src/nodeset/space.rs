@@ -277,7 +277,7 @@ impl Space {
     pub(super) fn combine<M: Meter>(&self, op: Op, other: &Self, meter: &mut M) -> Result<Option<Self>, M::Stop> {
         match (self, other) {
             (Self::Line(left), Self::Line(right)) => {
-                meter.work(self.weight() + other.weight())?;
+                meter.work(LINE_WORK * (self.weight() + other.weight()))?;
                 let line = left.combine(right, |left, right| op.keeps(left, right));
                 Ok((!line.is_empty()).then(|| Self::Line(Arc::new(line))))
             }
@@ -334,6 +334,9 @@ impl Space {
         }
     }
 }
+
+/// Work for each span where two lines are compared.
+const LINE_WORK: u64 = 4;
 
 /// Work for each piece of an axis where two branches are compared.
 const PIECE_WORK: u64 = 96;

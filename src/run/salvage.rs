@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::debug;
 
 use super::NodeAccess;
@@ -71,7 +71,7 @@ impl<T: Transport> Salvage<'_, T> {
         if self.link.is_open() || entry.debt == Debt::Start {
             let attempt = async {
                 match job {
-                    Job::Process { instance, process } => (now, paid) = pay(instance, process, entry.debt).await,
+                    Job::Process { instance, process } => paid = pay(instance, process, entry.debt, &mut now).await,
                     Job::Init { service, is_instance, .. } if entry.debt == Debt::Start => {
                         let (link, sudo) = (self.link, self.access.sudo);
                         let target = InitTarget { link, name: service, sudo, is_instance: *is_instance };
@@ -118,31 +118,37 @@ impl<T: Transport> Salvage<'_, T> {
     }
 }
 
-/// Reads a process; where a start is owed, sends it as soon as the process is gone. Whether the debt is paid.
-async fn pay<T: Transport>(instance: &Instance<T>, process: &ProcessInfo, debt: Debt) -> (Option<ProcessInfo>, bool) {
+/// Reads a process into `seen`; where a start is owed, sends it as soon as the process is gone. Whether the debt is
+/// paid. May be dropped at any point: what was seen until then stays.
+async fn pay<T: Transport>(
+    instance: &Instance<T>,
+    process: &ProcessInfo,
+    debt: Debt,
+    seen: &mut Option<ProcessInfo>,
+) -> bool {
     loop {
         let look = timeout(LAST_LOOK, instance.look(&process.group, &process.name)).await;
-        let Ok(Ok(look)) = look else { return (None, false) };
-        let now = look.process;
-        if debt != Debt::Start
-            || now.state == ProcessState::Starting
-            || (is_up(now.state) && now.is_another_than(process))
-        {
-            return (Some(now), true);
+        let Ok(Ok(look)) = look else { return false };
+        let now = seen.insert(look.process);
+        let another = is_up(now.state) && now.is_another_than(process);
+        if debt != Debt::Start || now.state == ProcessState::Starting || another {
+            return true;
         }
         if matches!(now.state, ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal) {
-            let Ok(client) = instance.client().await else { return (Some(now), false) };
+            let Ok(client) = instance.client().await else { return false };
             let started = match client.as_ref() {
                 Client::Rpc(rpc) => rpc.start(&rpc_name(&now.group, &now.name), false).await,
                 Client::Supervisorctl(control) => control.act("start", &now.full_name()).await,
                 Client::Service(wrapper) => wrapper.act("start", &now.group).await,
             };
             if started.is_ok() {
-                let look = timeout(LAST_LOOK, instance.look(&process.group, &process.name)).await;
-                return (look.ok().and_then(Result::ok).map(|look| look.process), true);
+                if let Ok(Ok(look)) = timeout(LAST_LOOK, instance.look(&process.group, &process.name)).await {
+                    *seen = Some(look.process);
+                }
+                return true;
             }
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -19,6 +19,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long a supervisord may be away before the wait for it is given up: its own restart stops every program first.
 const AWAY: Duration = Duration::from_secs(15);
 
+/// How long supervisord's own further attempts are waited for: by default it makes three, after 1, 2 and 3 s.
+const RETRIES: Duration = Duration::from_secs(10);
+
 /// How long a program whose stop restarts its whole instance is watched: its node manager acts after it.
 const CASCADE_WINDOW: Duration = Duration::from_secs(2);
 
@@ -285,6 +288,7 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
         let window = if cascades { CASCADE_WINDOW } else { Duration::ZERO };
         let mut away = Away::default();
         let mut stable: Option<(Instant, Look)> = None;
+        let mut retrying: Option<Instant> = None;
         let mut looks = 0_u32;
         loop {
             let now = match self.look().await {
@@ -323,10 +327,10 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
                     };
                     if since.elapsed() >= window {
                         let name = &self.instance.supervisor.name;
-                        let message = if instance_restarted {
-                            format!("the instance {name} was restarted")
-                        } else {
-                            String::new()
+                        let message = match (instance_restarted, retrying) {
+                            (true, _) => format!("the instance {name} was restarted"),
+                            (false, Some(_)) => "it did not come up at the first attempt".to_owned(),
+                            (false, None) => String::new(),
                         };
                         return Verdict::good(Outcome::Changed, process, message);
                     }
@@ -339,6 +343,11 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
                     looks = 0;
                 }
                 ProcessState::Stopped if cascades && looks < 100 => {}
+                ProcessState::Backoff if stable.is_none() && !is_spawn_error(&process, note.as_ref()) => {
+                    if retrying.get_or_insert_with(Instant::now).elapsed() >= RETRIES {
+                        return did_not_come_up(process, note.as_ref(), false);
+                    }
+                }
                 ProcessState::Stopped
                 | ProcessState::Exited
                 | ProcessState::Backoff
@@ -376,24 +385,42 @@ pub(super) fn is_up(state: ProcessState) -> bool {
 }
 
 fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up: bool) -> Verdict {
-    let fault = note.and_then(|note| if let SupervisorError::Fault { fault, .. } = note { Some(*fault) } else { None });
+    // What supervisord says of a stopped process is a date.
+    let stopped = matches!(process.state, ProcessState::Stopped | ProcessState::Exited);
     let said = match (&process.description, note) {
-        (words, _) if !words.is_empty() => words.clone(),
+        (words, _) if !words.is_empty() && !stopped => words.clone(),
         (_, Some(note)) => note.to_string(),
+        (words, None) if !words.is_empty() => words.clone(),
         (_, None) => "supervisord gives no reason".to_owned(),
     };
-    let (kind, message) = match (process.state, fault.and_then(Fault::kind)) {
-        (_, Some(FailureKind::SpawnError)) => (FailureKind::SpawnError, format!("it could not be spawned: {said}")),
-        (ProcessState::Fatal, _) => (FailureKind::Fatal, format!("supervisord gave up starting it: {said}")),
-        (ProcessState::Exited, _) => (FailureKind::Unstable, format!("it came up and ended: {said}")),
-        (_, _) if was_up => (FailureKind::Unstable, format!("it came up and did not stay: {said}")),
-        (ProcessState::Backoff, _) => {
-            (FailureKind::AbnormalTermination, format!("it ended before it was up; supervisord tries again: {said}"))
+    let (kind, message) = match process.state {
+        _ if is_spawn_error(&process, note) => (FailureKind::SpawnError, format!("it could not be spawned: {said}")),
+        ProcessState::Fatal => (FailureKind::Fatal, format!("supervisord gave up starting it: {said}")),
+        ProcessState::Exited => (FailureKind::Unstable, format!("it came up and ended: {said}")),
+        _ if was_up => (FailureKind::Unstable, format!("it came up and did not stay: {said}")),
+        ProcessState::Backoff => {
+            (FailureKind::AbnormalTermination, format!("it ends before it is up, again and again: {said}"))
         }
-        (_, Some(kind)) => (kind, said),
-        (state, None) => (FailureKind::AbnormalTermination, format!("it is {state} after the start: {said}")),
+        state => match note.and_then(fault_of).and_then(Fault::kind) {
+            Some(kind) => (kind, said),
+            None => (FailureKind::AbnormalTermination, format!("it is {state} after the start: {said}")),
+        },
     };
     Verdict::failed(Some(process), Stage::Verify, kind, message).hinted("look at its log on the node")
+}
+
+fn fault_of(error: &SupervisorError) -> Option<Fault> {
+    if let SupervisorError::Fault { fault, .. } = error { Some(*fault) } else { None }
+}
+
+/// Whether the program never ran at all. supervisord answers SPAWN_ERROR also for one that ended too early, and
+/// tells the two apart only in its words (supervisor 3.0 to 4.2.5, `process.py`, `finish`).
+fn is_spawn_error(process: &ProcessInfo, note: Option<&SupervisorError>) -> bool {
+    match note.and_then(fault_of) {
+        Some(Fault::NoFile | Fault::NotExecutable) => true,
+        Some(Fault::SpawnError) => !process.description.starts_with("Exited too quickly"),
+        _ => false,
+    }
 }
 
 /// For how long a supervisord has not answered.

@@ -96,7 +96,12 @@ mod tests {
         let out = Shared::default();
         let (events, _) = samples::restart();
         samples::play(&mut CsvSink::new(out.writer()), &events, 4);
-        insta::assert_snapshot!(out.text(), @"");
+        insta::assert_snapshot!(out.text(), @r#"
+        node,address,role,supervisor,service,outcome,state,pid,uptime_s,functional,message,failure_stage,failure_kind,failure_message,failure_hint,via,batch,duration_ms
+        a6s01,127.0.1.1,analytics,supervisor-analytics,contrail-collector,changed,RUNNING,20071,4,,,,,,,rpc,1,640
+        a6s02,127.0.1.1,analytics,,contrail-collector,unreachable,,,,,,connect,host_key_unknown,no known_hosts file holds its key,"ssh-keyscan it, compare, and add it to known_hosts",,1,640
+        a6s03,127.0.1.1,analytics,supervisor-analytics,contrail-collector,changed,RUNNING,1187,5,,,,,,,rpc,1,640
+        "#);
     }
 
     #[test]

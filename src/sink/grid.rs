@@ -14,6 +14,9 @@ const GAP: usize = 2;
 /// Least room, in columns, that the last column is worth having beside the others; with less it goes below them.
 const LEAST_LAST: usize = 24;
 
+/// Least width of a first column that may be broken over lines.
+const LEAST_FIRST: usize = 10;
+
 /// Most lines of a cell in the last column of a table that has a width.
 const MOST_LINES: usize = 3;
 
@@ -56,6 +59,11 @@ impl Cell {
         Self::painted(words, Paint::Plain)
     }
 
+    /// Whether it says nothing.
+    pub(super) fn is_blank(&self) -> bool {
+        matches!(self.text.as_str(), "" | "-")
+    }
+
     pub(super) fn painted(words: &str, paint: Paint) -> Self {
         Self { text: text::visible(words).into_owned(), paint }
     }
@@ -69,8 +77,8 @@ pub(super) struct Grid {
     pub(super) rows: Vec<Vec<Cell>>,
     /// Columns of the terminal; without, no line is too long.
     pub(super) width: Option<usize>,
-    /// Widest that the first column may be where there is a width.
-    pub(super) first_limit: Option<usize>,
+    /// Whether the first column may be broken over lines where there is a width.
+    pub(super) break_first: bool,
     pub(super) color: bool,
 }
 
@@ -80,22 +88,7 @@ impl Grid {
         let count = self.rows.iter().map(Vec::len).chain([self.titles.len()]).max().unwrap_or(0);
         let Some(last) = count.checked_sub(1) else { return String::new() };
         let mut widths: Vec<usize> = (0..count).map(|column| self.natural_width(column)).collect();
-        if let (Some(_), Some(limit), Some(first)) = (self.width, self.first_limit, widths.first_mut()) {
-            *first = limit.clamp(1, (*first).max(1));
-        }
-        let before_last: usize = widths.iter().take(last).map(|width| width + GAP).sum();
-        let mut below = None;
-        if let Some(width) = self.width
-            && last > 0
-        {
-            let room = width.saturating_sub(before_last);
-            let wanted = widths.get(last).copied().unwrap_or(0);
-            if room < wanted.min(LEAST_LAST) {
-                below = Some(width.saturating_sub(INDENT).max(LEAST_LAST));
-            } else if let Some(widest) = widths.last_mut() {
-                *widest = wanted.min(room);
-            }
-        }
+        let below = self.width.filter(|_| last > 0).and_then(|width| self.fit(&mut widths, width));
         let beside = if below.is_some() { last } else { count };
 
         let mut lines = String::new();
@@ -112,6 +105,23 @@ impl Grid {
             }
         }
         lines
+    }
+
+    /// Makes the widths fit into `width` columns, as far as that can be. Where there is no room for the last column it
+    /// goes below the rows, in so many columns as are returned.
+    fn fit(&self, widths: &mut [usize], width: usize) -> Option<usize> {
+        let [first, between @ .., widest] = widths else { return None };
+        let others = GAP + between.iter().map(|column| column + GAP).sum::<usize>();
+        let least = if self.break_first { LEAST_FIRST.min(*first) } else { *first };
+        let wanted = LEAST_LAST.min(*widest);
+        let fits = least + others + wanted <= width;
+        let taken = others + if fits { wanted } else { 0 };
+        *first = width.saturating_sub(taken).clamp(least, *first);
+        if fits {
+            *widest = (*widest).min(width - *first - others);
+            return None;
+        }
+        Some(width.saturating_sub(INDENT).max(LEAST_LAST))
     }
 
     fn natural_width(&self, column: usize) -> usize {

@@ -120,12 +120,7 @@ pub(super) fn running(node: &str, outcome: Outcome, pid: u32, uptime_s: u64) -> 
 pub(super) fn unknown_key(node: &str) -> TargetResult {
     let failure = Failure::new(Stage::Connect, FailureKind::HostKeyUnknown, "no known_hosts file holds its key")
         .with_hint("ssh-keyscan it, compare, and add it to known_hosts");
-    TargetResult {
-        supervisor: None,
-        via: None,
-        failure: Some(failure),
-        ..result(node, Outcome::Unreachable)
-    }
+    TargetResult { supervisor: None, via: None, failure: Some(failure), ..result(node, Outcome::Unreachable) }
 }
 
 /// A run of one batch that ended with these results, in 812 ms.

@@ -17,9 +17,6 @@ use crate::nodeset::NodeSet;
 /// Number of rows up to which they are not folded unless asked for.
 const FOLD_PAST: usize = 32;
 
-/// Least width of the first column where node sets are broken over lines.
-const LEAST_NODES: usize = 20;
-
 /// How a table is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TableOptions {
@@ -144,13 +141,12 @@ impl<'a> Table<'a> {
             return String::new();
         }
         let columns: Vec<Column> = Column::ALL.into_iter().filter(|column| self.shows(*column)).collect();
-        let width = self.options.width.map(usize::from);
         let cells = |row: &Row<'_>| columns.iter().map(|column| row.cell(*column)).collect();
         Grid {
             titles: columns.iter().map(|column| column.title().to_owned()).collect(),
             rows: self.rows.iter().map(cells).collect(),
-            width,
-            first_limit: width.filter(|_| self.folded).map(|width| (width / 3).max(LEAST_NODES)),
+            width: self.options.width.map(usize::from),
+            break_first: self.folded,
             color: self.options.color,
         }
         .render()
@@ -158,20 +154,17 @@ impl<'a> Table<'a> {
 
     /// In `wide` the columns are always the same; else those are left out that would say nothing.
     fn shows(&self, column: Column) -> bool {
-        let some = |has: fn(&TargetResult) -> bool| {
-            self.options.wide || self.rows.iter().flat_map(|row| &row.results).any(|result| has(result))
-        };
         match column {
             Column::Node => true,
             Column::Nodes => self.folded,
             Column::Address | Column::Supervisor | Column::Via | Column::Batch | Column::Time => self.options.wide,
-            Column::Role => some(|result| result.role.is_some()),
-            Column::Service => some(|result| result.service.is_some()),
-            Column::Outcome => !self.reading || some(|result| result.outcome != Outcome::Ok),
-            Column::State => some(|result| result.state.is_some() || result.functional.is_some()),
-            Column::Pid => some(|result| result.pid.is_some()),
-            Column::Uptime => some(|result| result.uptime_s.is_some()),
-            Column::Message => some(|result| result.failure.is_some() || !result.message.is_empty()),
+            Column::Outcome => {
+                let read = |row: &Row<'_>| row.first.outcome == Outcome::Ok;
+                self.options.wide || !self.reading || !self.rows.iter().all(read)
+            }
+            Column::Role | Column::Service | Column::State | Column::Pid | Column::Uptime | Column::Message => {
+                self.options.wide || !self.rows.iter().all(|row| row.cell(column).is_blank())
+            }
         }
     }
 }
@@ -190,10 +183,8 @@ impl<'a> Row<'a> {
     /// Rises with how bad it is.
     fn trouble(&self, reading: bool) -> u8 {
         let running = self.first.state.is_none_or(|state| state == ProcessState::Running);
-        match self.first.outcome.is_bad() {
-            true => 2,
-            false => u8::from(reading && !running),
-        }
+        let well = running && self.first.functional.as_deref().is_none_or(is_well);
+        if self.first.outcome.is_bad() { 2 } else { u8::from(reading && !well) }
     }
 
     fn nodes(&self) -> NodeSet {
@@ -221,19 +212,19 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The state, and what the service says of itself where that is not that all is well.
+    /// The state, and what the service says of itself where that is more.
     fn state(&self) -> Cell {
-        let functional = self.first.functional.as_deref().filter(|word| *word != "active").map(text::single_line);
+        let functional = self.first.functional.as_deref().filter(|word| *word != "active");
+        let words = match (self.first.state, functional.map(text::single_line)) {
+            (None, None) => return Cell::new("-"),
+            (None, Some(word)) => word,
+            (Some(state), None) => state.to_string(),
+            (Some(state), Some(word)) => format!("{state} ({word})"),
+        };
         let paint = self.first.state.map_or(Paint::Plain, state_paint);
-        match (self.first.state, functional) {
-            (None, None) => Cell::new("-"),
-            (None, Some(word)) => Cell::painted(&word, Paint::Doubtful),
-            (Some(state), None) => Cell::painted(state.as_str(), paint),
-            (Some(state), Some(word)) => {
-                let paint = if paint == Paint::Good { Paint::Doubtful } else { paint };
-                Cell::painted(&format!("{state} ({word})"), paint)
-            }
-        }
+        let doubtful = paint != Paint::Bad && !functional.is_none_or(is_well);
+        let paint = if doubtful { Paint::Doubtful } else { paint };
+        Cell::painted(&words, paint)
     }
 
     /// What all results of the row have.
@@ -280,6 +271,11 @@ fn message(result: &TargetResult) -> String {
         Some(failure) => text::single_line(&format!("{failure}; {}", result.message)),
         None => text::single_line(&result.message),
     }
+}
+
+/// Whether what a service says of its work is good.
+fn is_well(functional: &str) -> bool {
+    matches!(functional, "active" | "backup")
 }
 
 const fn outcome_paint(outcome: Outcome) -> Paint {
@@ -341,7 +337,11 @@ mod tests {
     fn failed(node: &str) -> TargetResult {
         let failure = Failure::new(Stage::Verify, FailureKind::Fatal, "it ended 3 times within startsecs\n\x1b[2J")
             .with_hint("read its log: ctl logs contrail-collector --stderr");
-        TargetResult { failure: Some(failure), state: Some(ProcessState::Fatal), ..samples::result(node, Outcome::Failed) }
+        TargetResult {
+            failure: Some(failure),
+            state: Some(ProcessState::Fatal),
+            ..samples::result(node, Outcome::Failed)
+        }
     }
 
     fn not_configured(node: &str) -> TargetResult {
@@ -351,7 +351,16 @@ mod tests {
     #[test]
     fn what_is_bad_stands_last_and_says_what_to_do() {
         let (events, _) = samples::restart();
-        insta::assert_snapshot!(show(TableOptions::default(), &events), @"");
+        insta::assert_snapshot!(show(TableOptions::default(), &events), @"
+        NODE   ROLE       SERVICE             OUTCOME      STATE    PID    UPTIME  MESSAGE
+        a6s01  analytics  contrail-collector  changed      RUNNING  20071  4s
+        a6s03  analytics  contrail-collector  changed      RUNNING  1187   5s
+        a6s02  analytics  contrail-collector  unreachable  -        -      -       host_key_unknown: no known_hosts file holds its key
+        ---
+        a6s02: host_key_unknown: no known_hosts file holds its key
+          → ssh-keyscan it, compare, and add it to known_hosts
+        3 nodes, 3 results: 2 changed, 1 unreachable (0.8 s)
+        ");
     }
 
     #[test]
@@ -360,7 +369,16 @@ mod tests {
             Some("restart"),
             vec![samples::running("a6s01", Outcome::Changed, 20071, 4), not_configured("db1"), failed("a6s03")],
         );
-        insta::assert_snapshot!(show(TableOptions { wide: true, ..TableOptions::default() }, &events), @"");
+        insta::assert_snapshot!(show(TableOptions { wide: true, ..TableOptions::default() }, &events), @r"
+        NODE   ADDRESS    ROLE       SUPERVISOR            SERVICE             OUTCOME         STATE    PID    UPTIME  VIA  BATCH  TIME  MESSAGE
+        a6s01  127.0.1.1  analytics  supervisor-analytics  contrail-collector  changed         RUNNING  20071  4s      rpc  1      0.6s
+        db1    127.0.1.1  analytics  -                     contrail-collector  not_configured  -        -      -       -    1      0.6s
+        a6s03  127.0.1.1  analytics  supervisor-analytics  contrail-collector  failed          FATAL    -      -       rpc  1      0.6s  fatal: it ended 3 times within startsecs\n\x1b[2J
+        ---
+        a6s03: fatal: it ended 3 times within startsecs\n\x1b[2J
+          → read its log: ctl logs contrail-collector --stderr
+        3 nodes, 3 results: 1 changed, 1 not_configured, 1 failed (0.8 s)
+        ");
     }
 
     #[test]
@@ -380,7 +398,14 @@ mod tests {
             ..samples::running("a6s02", Outcome::Ok, 4711, 266_400)
         };
         let events = samples::run(Some("status"), vec![stopped, initializing, running, not_configured("db1")]);
-        insta::assert_snapshot!(show(TableOptions::default(), &events), @"");
+        insta::assert_snapshot!(show(TableOptions::default(), &events), @"
+        NODE   ROLE       SERVICE             STATE                   PID   UPTIME  MESSAGE
+        a6s02  analytics  contrail-collector  RUNNING                 4711  3d02h
+        a6s01  analytics  contrail-collector  EXITED                  -     -       Mar 01 07:12 AM
+        a6s02  analytics  contrail-api:0      RUNNING (initializing)  300   2h05m
+        ---
+        3 nodes, 4 results: 3 ok, 1 not_configured (0.8 s)
+        ");
     }
 
     #[test]
@@ -391,12 +416,19 @@ mod tests {
             ..samples::running("a6s01", Outcome::Ok, 900, 60)
         };
         let pong = TargetResult { uptime_s: None, ..pong };
-        insta::assert_snapshot!(show(TableOptions::default(), &samples::run(None, vec![pong])), @"");
+        insta::assert_snapshot!(show(TableOptions::default(), &samples::run(None, vec![pong])), @"
+        NODE   ROLE       STATE    PID  MESSAGE
+        a6s01  analytics  RUNNING  900  supervisor 3.3.5 at /var/run/supervisord.sock, 12 processes
+        ---
+        1 node, 1 result: 1 ok (0.8 s)
+        ");
     }
 
     fn many() -> Vec<Event> {
         let mut results: Vec<TargetResult> = (1..=40_u32)
-            .map(|number| samples::running(&format!("a6s{number:02}"), Outcome::Changed, 20_000 + number, u64::from(number)))
+            .map(|number| {
+                samples::running(&format!("a6s{number:02}"), Outcome::Changed, 20_000 + number, u64::from(number))
+            })
             .collect();
         for place in [2, 6, 7, 20] {
             results[place] = samples::unknown_key(&format!("a6s{:02}", place + 1));
@@ -407,7 +439,18 @@ mod tests {
 
     #[test]
     fn many_rows_are_folded() {
-        insta::assert_snapshot!(show(TableOptions::default(), &many()), @"");
+        insta::assert_snapshot!(show(TableOptions::default(), &many()), @r"
+        NODE                                NODES  ROLE       SERVICE             OUTCOME      STATE    UPTIME   MESSAGE
+        a6s[01-02,04-06,09-20,22-30,32-40]  35     analytics  contrail-collector  changed      RUNNING  1s..40s
+        a6s[03,07-08,21]                    4      analytics  contrail-collector  unreachable  -        -        host_key_unknown: no known_hosts file holds its key
+        a6s31                               1      analytics  contrail-collector  failed       FATAL    -        fatal: it ended 3 times within startsecs\n\x1b[2J
+        ---
+        a6s[03,07-08,21]: host_key_unknown: no known_hosts file holds its key
+          → ssh-keyscan it, compare, and add it to known_hosts
+        a6s31: fatal: it ended 3 times within startsecs\n\x1b[2J
+          → read its log: ctl logs contrail-collector --stderr
+        40 nodes, 40 results: 35 changed, 4 unreachable, 1 failed (0.8 s)
+        ");
     }
 
     #[test]
@@ -422,9 +465,48 @@ mod tests {
     #[test]
     fn a_narrow_terminal_is_not_overrun() {
         let (events, _) = samples::restart();
-        insta::assert_snapshot!(show(TableOptions { width: Some(100), ..TableOptions::default() }, &events), @"");
-        insta::assert_snapshot!(show(TableOptions { width: Some(80), ..TableOptions::default() }, &events), @"");
-        insta::assert_snapshot!(show(TableOptions { width: Some(80), ..TableOptions::default() }, &many()), @"");
+        insta::assert_snapshot!(show(TableOptions { width: Some(100), ..TableOptions::default() }, &events), @"
+        NODE   ROLE       SERVICE             OUTCOME      STATE    PID    UPTIME  MESSAGE
+        a6s01  analytics  contrail-collector  changed      RUNNING  20071  4s
+        a6s03  analytics  contrail-collector  changed      RUNNING  1187   5s
+        a6s02  analytics  contrail-collector  unreachable  -        -      -       host_key_unknown: no
+                                                                                   known_hosts file holds
+                                                                                   its key
+        ---
+        a6s02: host_key_unknown: no known_hosts file holds its key
+          → ssh-keyscan it, compare, and add it to known_hosts
+        3 nodes, 3 results: 2 changed, 1 unreachable (0.8 s)
+        ");
+        insta::assert_snapshot!(show(TableOptions { width: Some(80), ..TableOptions::default() }, &events), @"
+        NODE   ROLE       SERVICE             OUTCOME      STATE    PID    UPTIME
+        a6s01  analytics  contrail-collector  changed      RUNNING  20071  4s
+        a6s03  analytics  contrail-collector  changed      RUNNING  1187   5s
+        a6s02  analytics  contrail-collector  unreachable  -        -      -
+            host_key_unknown: no known_hosts file holds its key
+        ---
+        a6s02: host_key_unknown: no known_hosts file holds its key
+          → ssh-keyscan it, compare, and add it to known_hosts
+        3 nodes, 3 results: 2 changed, 1 unreachable (0.8 s)
+        ");
+        insta::assert_snapshot!(show(TableOptions { width: Some(80), ..TableOptions::default() }, &many()), @r"
+        NODE        NODES  ROLE       SERVICE             OUTCOME      STATE    UPTIME
+        a6s[01-02,  35     analytics  contrail-collector  changed      RUNNING  1s..40s
+        04-06,
+        09-20,
+        22-30,
+        32-40]
+        a6s[03,     4      analytics  contrail-collector  unreachable  -        -
+        07-08,21]
+            host_key_unknown: no known_hosts file holds its key
+        a6s31       1      analytics  contrail-collector  failed       FATAL    -
+            fatal: it ended 3 times within startsecs\n\x1b[2J
+        ---
+        a6s[03,07-08,21]: host_key_unknown: no known_hosts file holds its key
+          → ssh-keyscan it, compare, and add it to known_hosts
+        a6s31: fatal: it ended 3 times within startsecs\n\x1b[2J
+          → read its log: ctl logs contrail-collector --stderr
+        40 nodes, 40 results: 35 changed, 4 unreachable, 1 failed (0.8 s)
+        ");
     }
 
     #[test]
@@ -433,14 +515,21 @@ mod tests {
         let plain = show(TableOptions::default(), &events);
         let colored = show(TableOptions { color: true, ..TableOptions::default() }, &events);
         assert_eq!(console::strip_ansi_codes(&colored), plain);
-        insta::assert_snapshot!(colored.lines().nth(3).expect("a row").replace('\x1b', "ESC"), @"");
+        insta::assert_snapshot!(colored.lines().nth(3).expect("a row").replace('\x1b', "ESC"), @"a6s02  analytics  contrail-collector  ESC[31mESC[1munreachableESC[0m  -        -      -       ESC[31mESC[1mhost_key_unknown: no known_hosts file holds its keyESC[0m");
     }
 
     #[test]
     fn nothing_to_show_is_said() {
-        insta::assert_snapshot!(show(TableOptions::default(), &samples::run(Some("status"), Vec::new())), @"");
+        insta::assert_snapshot!(show(TableOptions::default(), &samples::run(Some("status"), Vec::new())), @"
+        ---
+        no results: no node was asked
+        ");
         let events = samples::run(Some("status"), vec![not_configured("db1"), not_configured("db2")]);
-        insta::assert_snapshot!(show(TableOptions::default(), &events), @"");
+        insta::assert_snapshot!(show(TableOptions::default(), &events), @"
+        ---
+        nothing to show: no node asked has it configured (-o wide shows every node)
+        2 nodes, 2 results: 2 not_configured (0.8 s)
+        ");
     }
 
     #[test]
@@ -449,7 +538,7 @@ mod tests {
         let mut kinds: Vec<EventKind> = events.into_iter().map(|event| event.kind).collect();
         kinds.insert(3, EventKind::CancelBegan { reason: crate::event::CancelReason::Interrupted });
         let shown = show(TableOptions::default(), &samples::numbered(kinds));
-        insta::assert_snapshot!(shown.lines().last().expect("a summary"), @"");
+        insta::assert_snapshot!(shown.lines().last().expect("a summary"), @"3 nodes, 3 results: 2 changed, 1 unreachable (0.8 s); given up: interrupted");
     }
 
     #[test]

@@ -45,7 +45,8 @@ mod tests {
 
     /// The YAML and the JSON of a run with one result that says `message`.
     fn both(message: &str) -> (String, String) {
-        let result = TargetResult { message: message.to_owned(), ..samples::running("a6s01", Outcome::Changed, 20071, 4) };
+        let result =
+            TargetResult { message: message.to_owned(), ..samples::running("a6s01", Outcome::Changed, 20071, 4) };
         let events = samples::run(Some("restart"), vec![result]);
         let (yaml, json) = (Shared::default(), Shared::default());
         samples::play(&mut YamlSink::new(yaml.writer()), &events, 0);
@@ -55,7 +56,47 @@ mod tests {
 
     #[test]
     fn the_document_is_that_of_the_json() {
-        insta::assert_snapshot!(both("").0, @"");
+        insta::assert_snapshot!(both("").0, @r#"
+        schema: ctl/1
+        run: 20260301-080000-abcd
+        command: service
+        action: restart
+        services:
+        - contrail-collector
+        started: "2026-03-01T08:00:00Z"
+        elapsed_ms: 812
+        exit_code: 0
+        results:
+        - node: a6s01
+          address: "127.0.1.1"
+          role: analytics
+          supervisor: supervisor-analytics
+          service: contrail-collector
+          outcome: changed
+          state: RUNNING
+          pid: 20071
+          uptime_s: 4
+          functional: null
+          message: ""
+          failure: null
+          via: rpc
+          batch: 1
+          duration_ms: 640
+        summary:
+          nodes: 1
+          results: 1
+          ok: 0
+          changed: 1
+          failed: 0
+          unreachable: 0
+          timed_out: 0
+          not_configured: 0
+          skipped: 0
+          not_started: 0
+          unknown: 0
+          nodes_by_outcome:
+            changed: 1
+        "#);
     }
 
     fn check(message: &str) {
@@ -68,7 +109,9 @@ mod tests {
 
     #[test]
     fn text_that_looks_like_something_else_is_text() {
-        for message in ["yes", "null", "~", "1", "1e3", "a: b", "- a", "# a", "a\nb\n", " a ", "\x1b[2J", "\u{9b}\u{202e}"] {
+        for message in
+            ["yes", "null", "~", "1", "1e3", "a: b", "- a", "# a", "a\nb\n", " a ", "\x1b[2J", "\u{9b}\u{202e}"]
+        {
             check(message);
         }
     }

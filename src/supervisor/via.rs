@@ -164,12 +164,13 @@ pub async fn reach<S: Session>(
     match wanted {
         Some(Via::Rpc) => match search.rpc(authorization).await {
             Ok(reached) => Ok(reached),
-            Err(error) if error.is_connection_lost() => Err(error.failure(Stage::Inspect)),
-            Err(error) if is_final(&error) || diagnosis == Diagnosis::Spare => Err(error.failure(Stage::Inspect)),
+            Err(error) if error.is_connection_lost() || is_final(&error) || diagnosis == Diagnosis::Spare => {
+                Err(search.failure(&error))
+            }
             Err(error) => Err(search.look().await.explain(supervisor, sudo, &error)),
         },
-        Some(Via::Supervisorctl) => search.supervisorctl(None).await.map_err(|error| error.failure(Stage::Inspect)),
-        Some(Via::Service) => search.wrapper().await.map_err(|error| error.failure(Stage::Inspect)),
+        Some(Via::Supervisorctl) => search.supervisorctl(None).await.map_err(|error| search.failure(&error)),
+        Some(Via::Service) => search.wrapper().await.map_err(|error| search.failure(&error)),
         None => search.auto(authorization, sudo).await,
     }
 }
@@ -194,11 +195,17 @@ struct Search<'a, S: Session> {
 }
 
 impl<S: Session> Search<'_, S> {
+    /// An error as a failure that names the instance.
+    fn failure(&self, error: &SupervisorError) -> Failure {
+        let failure = error.failure(Stage::Inspect);
+        Failure { message: format!("{}: {}", self.supervisor.name, failure.message), ..failure }
+    }
+
     async fn auto(&self, authorization: Option<String>, sudo: bool) -> Result<Reached<S>, Failure> {
         let name = &self.supervisor.name;
         let rpc = match self.rpc(authorization).await {
             Ok(reached) => return Ok(reached),
-            Err(error) if error.is_connection_lost() || is_final(&error) => return Err(error.failure(Stage::Inspect)),
+            Err(error) if error.is_connection_lost() || is_final(&error) => return Err(self.failure(&error)),
             Err(error) => error,
         };
         debug!(supervisor = name, why = %rpc, "not by XML-RPC");
@@ -212,7 +219,7 @@ impl<S: Session> Search<'_, S> {
         };
         debug!(supervisor = name, why = %control, "not by supervisorctl");
         if !matches!(control, SupervisorError::CommandMissing(_)) {
-            let failure = control.failure(Stage::Inspect);
+            let failure = self.failure(&control);
             return Err(if failure.kind == FailureKind::SupervisorDown {
                 seen.explain(self.supervisor, sudo, &rpc)
             } else {
@@ -242,8 +249,8 @@ impl<S: Session> Search<'_, S> {
                 Err(error) if error.is_connection_lost() => return Err(error),
                 Err(error) => {
                     debug!(supervisor = self.supervisor.name, %address, why = %error, "does not answer");
-                    // What answered nonsense tells more than what did not answer at all.
-                    if worst.as_ref().is_none_or(|worst| !is_final(worst)) {
+                    // One that answered something, if only nonsense, tells more than one that cannot be opened.
+                    if worst.as_ref().is_none_or(|worst| matches!(worst, SupervisorError::Transport(_))) {
                         worst = Some(error);
                     }
                 }
@@ -377,11 +384,11 @@ impl Seen {
                 .with_hint("log in as root, or set `sudo: true` for the node (or --sudo)");
         }
         if self.sockets.iter().any(|socket| matches!(socket, Socket::Writable | Socket::Forbidden)) {
-            return failure(
-                FailureKind::SupervisorDown,
-                format!("{name}: its socket is there, but nobody answers ({places})"),
-            )
-            .with_hint(start);
+            let why = match error {
+                SupervisorError::Down(why) => why.as_str(),
+                _ => "its socket is there, but nobody answers",
+            };
+            return failure(FailureKind::SupervisorDown, format!("{name}: {why} ({places})")).with_hint(start);
         }
         if supervisor.config_file.is_some() && !self.config && !self.init {
             let message =

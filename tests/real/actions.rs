@@ -136,8 +136,7 @@ fn config() -> Instance {
 const CONFIG_PROCESSES: [&str; 5] =
     ["contrail-api:0", "contrail-api:1", "contrail-schema", "contrail-svc-monitor", "ifmap"];
 
-#[test]
-fn names_groups_and_globs() {
+fn names_groups_and_globs(via: &str) {
     let cluster = Cluster::of(1, &NodeSpec::new(config()));
     let node = cluster.node("a1");
     for (names, expected) in [
@@ -152,7 +151,7 @@ fn names_groups_and_globs() {
         let instance = node.supervisord_pid("supervisor-config");
         let mut words = vec!["service"];
         words.extend(&names);
-        words.extend(["restart", "--role", "config", "-y", "-o", "json"]);
+        words.extend(["restart", "--role", "config", "-y", "-o", "json", "--via", via]);
         let finished = cluster.ctl_words(&words).expect(0);
         let mut services: Vec<String> =
             finished.results().iter().map(|result| result["service"].as_str().unwrap().to_owned()).collect();
@@ -166,17 +165,55 @@ fn names_groups_and_globs() {
     }
 }
 
-/// Processes of one group are restarted in turn, so that the service never goes dark.
 #[test]
-fn a_group_never_goes_dark() {
+fn names_groups_and_globs_over_rpc() {
+    names_groups_and_globs("rpc");
+}
+
+#[test]
+fn names_groups_and_globs_through_supervisorctl() {
+    names_groups_and_globs("supervisorctl");
+}
+
+/// Processes of one group are restarted in turn, so that the service never goes dark.
+fn a_group_never_goes_dark(via: &str) {
     let cluster = Cluster::of(1, &NodeSpec::new(config()));
     let node = cluster.node("a1");
     let old = node.read("/var/log/contrail/supervisord-config.log").len();
-    cluster.ctl("service contrail-api restart -y").expect(0);
+    let finished = cluster.ctl(&format!("service contrail-api restart --role config -y -o json --via {via}")).expect(0);
+    assert_eq!(finished.outcomes(), ["a1 contrail-api:0 changed", "a1 contrail-api:1 changed"]);
     let log = node.read("/var/log/contrail/supervisord-config.log");
     let at = |text: &str| log[old..].find(text).unwrap_or_else(|| panic!("no {text:?} in\n{}", &log[old..]));
+    for process in ["0", "1"] {
+        assert_eq!(log[old..].matches(&format!("stopped: {process} ")).count(), 1, "stopped once: {}", &log[old..]);
+    }
     let (first, second) = if at("stopped: 0") < at("stopped: 1") { ("0", "1") } else { ("1", "0") };
     assert!(at(&format!("success: {first} entered RUNNING")) < at(&format!("stopped: {second}")), "{log}");
+}
+
+#[test]
+fn a_group_never_goes_dark_over_rpc() {
+    a_group_never_goes_dark("rpc");
+}
+
+#[test]
+fn a_group_never_goes_dark_through_supervisorctl() {
+    a_group_never_goes_dark("supervisorctl");
+}
+
+/// The init wrapper of a group takes all its processes, each once.
+#[test]
+fn a_group_through_service() {
+    a_group_never_goes_dark("service");
+}
+
+/// The wrapper cannot name one process of a group; what was not named must not be touched.
+#[test]
+fn one_process_of_a_group_through_service() {
+    let cluster = Cluster::of(1, &NodeSpec::new(config()));
+    let before = cluster.node("a1").process("contrail-api:1");
+    let finished = cluster.ctl("service contrail-api:0 restart --role config -y -o json --via service");
+    assert_eq!(cluster.node("a1").process("contrail-api:1"), before, "{finished}");
 }
 
 #[test]
@@ -286,17 +323,16 @@ fn a_role_that_contrail_does_not_know() {
 }
 
 /// update: rereads the configuration, then adds, removes and restarts only what is named and changed.
-#[test]
-fn update_touches_only_what_is_named() {
+fn update_touches_only_what_is_named(via: &str) {
     let cluster = Cluster::of(1, &NodeSpec::new(config()));
     let node = cluster.node("a1");
     let before = CONFIG_PROCESSES.map(|name| node.process(name).unwrap());
-    let quiet = cluster.ctl("service contrail-schema update -y -o json").expect(0);
+    let quiet = cluster.ctl(&format!("service contrail-schema update -y -o json --via {via}")).expect(0);
     assert_eq!(quiet.outcomes(), ["a1 contrail-schema ok"]);
 
     node.write_program("supervisor-config", &Program::steady("contrail-schema").set("priority", "450"));
     node.write_program("supervisor-config", &Program::steady("ifmap").set("priority", "420"));
-    let update = cluster.ctl("service contrail-schema update -y -o json").expect(0);
+    let update = cluster.ctl(&format!("service contrail-schema update -y -o json --via {via}")).expect(0);
     assert_eq!(update.outcomes(), ["a1 contrail-schema changed"]);
     for (name, before) in CONFIG_PROCESSES.iter().zip(before) {
         let now = node.process(name).unwrap();
@@ -305,19 +341,30 @@ fn update_touches_only_what_is_named() {
 
     // One that is new, and one that is gone.
     node.write_program("supervisor-config", &Program::steady("contrail-device-manager"));
-    let added = cluster.ctl("service contrail-device-manager update --role config -y -o json").expect(0);
+    let added =
+        cluster.ctl(&format!("service contrail-device-manager update --role config -y -o json --via {via}")).expect(0);
     assert_eq!(added.outcomes(), ["a1 contrail-device-manager changed"]);
     let running = node.sh("supervisorctl -s unix:///var/run/supervisord_config.sock pid contrail-device-manager");
     assert_ne!(running.trim(), "0");
     node.sh("rm /etc/contrail/supervisord_config_files/contrail-svc-monitor.ini");
-    let removed = cluster.ctl("service contrail-svc-monitor update --role config -y -o json").expect(0);
+    let removed =
+        cluster.ctl(&format!("service contrail-svc-monitor update --role config -y -o json --via {via}")).expect(0);
     assert_eq!(removed.outcomes(), ["a1 contrail-svc-monitor changed"]);
     assert_eq!(node.process("contrail-svc-monitor"), None);
 }
 
-/// Stopping contrail-api makes the node manager restart the whole instance; that is still a restart that worked.
 #[test]
-fn a_cascade_is_a_change() {
+fn update_over_rpc() {
+    update_touches_only_what_is_named("rpc");
+}
+
+#[test]
+fn update_through_supervisorctl() {
+    update_touches_only_what_is_named("supervisorctl");
+}
+
+/// Stopping contrail-api makes the node manager restart the whole instance; that is still a restart that worked.
+fn a_cascade_is_a_change(via: &str) {
     let instance = Instance::config()
         .with(Program::steady("contrail-api").workers(1))
         .with(Program::steady("contrail-schema"))
@@ -325,7 +372,7 @@ fn a_cascade_is_a_change() {
     let cluster = Cluster::of(1, &NodeSpec::new(instance));
     let node = cluster.node("a1");
     let instance = node.supervisord_pid("supervisor-config").unwrap();
-    let finished = cluster.ctl("service contrail-api restart --role config -y -o json").expect(0);
+    let finished = cluster.ctl(&format!("service contrail-api restart --role config -y -o json --via {via}")).expect(0);
     let result = finished.result("a1");
     assert_eq!(result["outcome"], "changed", "{finished}");
     assert_eq!(result["state"], "RUNNING", "{finished}");
@@ -334,6 +381,16 @@ fn a_cascade_is_a_change() {
         eventually("another supervisord", || node.supervisord_pid("supervisor-config").filter(|pid| *pid != instance));
     assert_eq!(result["pid"], node.wait_for("contrail-api:0", "RUNNING").pid, "{finished}");
     assert_eq!(node.supervisord_pid("supervisor-config"), Some(after), "restarted once");
+}
+
+#[test]
+fn a_cascade_over_rpc() {
+    a_cascade_is_a_change("rpc");
+}
+
+#[test]
+fn a_cascade_through_supervisorctl() {
+    a_cascade_is_a_change("supervisorctl");
 }
 
 /// Restarting supervisor-vrouter can take the network, and with it the connection, down.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::harness::{Cluster, Finished, HostKey, Instance, NodeSpec, Program, eventually};
 
 fn analytics(program: Program) -> NodeSpec {
@@ -97,18 +99,27 @@ fn bad_starts(options: &str) {
     cluster.node("a1").wait_for("contrail-named", "FATAL");
     let run = |line: &str, code| cluster.ctl(&format!("{line} -o json {options}")).expect(code);
     let kind = |finished: &Finished| {
-        let result = finished.result("a1");
+        // Through the init wrappers nobody can tell that the node has no supervisor-dns.
+        let configured = |result: &&Value| result["outcome"] != "not_configured";
+        let results: Vec<Value> = finished.results().iter().filter(configured).cloned().collect();
+        let [result] = results.as_slice() else { panic!("not one result\n{finished}") };
         assert_eq!(result["outcome"], "failed", "{finished}");
         assert!(!result["failure"]["message"].as_str().unwrap().is_empty(), "{finished}");
+        assert!(result["failure"]["hint"].is_string(), "{finished}");
         result["failure"]["kind"].as_str().unwrap().to_owned()
     };
+    // supervisord 4 answers SPAWN_ERROR to a program that ends at once, supervisord 3 ABNORMAL_TERMINATION; and it may
+    // have given up trying when the state is read.
+    let died = ["spawn_error", "abnormal_termination", "fatal"];
     assert_eq!(kind(&run("service contrail-control start", 1)), "spawn_error");
-    assert_eq!(kind(&run("service contrail-dns start", 1)), "abnormal_termination");
+    let dns = kind(&run("service contrail-dns start", 1));
+    assert!(died.contains(&dns.as_str()), "{dns}");
     // A restart of what is FATAL tries again, and fails again.
-    assert_eq!(kind(&run("service contrail-named restart", 1)), "abnormal_termination");
+    let named = kind(&run("service contrail-named restart", 1));
+    assert!(died.contains(&named.as_str()), "{named}");
     cluster.node("a1").wait_for("contrail-named", "FATAL");
     let status = run("service contrail-named status", 3);
-    assert_eq!(status.result("a1")["state"], "FATAL", "{status}");
+    assert!(status.results().iter().any(|result| result["state"] == "FATAL"), "{status}");
     // What is fine is not touched by what is not.
     let all = run("service all start", 1);
     assert_eq!(all.result_of("a1", "contrail-control-nodemgr")["outcome"], "ok", "{all}");
@@ -215,7 +226,7 @@ fn forwarding_that_is_forbidden() {
     assert_eq!(finished.result("a1")["outcome"], "changed", "{finished}");
     assert_eq!(finished.result("a1")["via"], "supervisorctl", "{finished}");
     let told = cluster.ctl("service contrail-collector status -v").expect(0);
-    assert!(told.stderr.contains("rpc"), "-v says why\n{told}");
+    assert!(told.stderr.contains("not by XML-RPC"), "-v says why\n{told}");
     // Nobody may be told that the supervisord is down when only the way to it is closed.
     let strict = cluster.ctl("service contrail-collector restart -o json --via rpc").expect(1);
     assert_ne!(strict.result("a1")["failure"]["kind"], "supervisor_down", "{strict}");

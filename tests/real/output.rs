@@ -60,7 +60,9 @@ fn a_closed_stdout_ends_quietly() {
         ]);
         let finished = Running::start(command).finish().expect(0);
         assert_eq!(finished.stdout.lines().count(), 1, "{finished}");
-        assert!(finished.stderr.is_empty(), "{finished}");
+        // The line that sums up may be there; no complaint about the pipe may.
+        assert!(finished.stderr.lines().count() <= 1, "{finished}");
+        assert!(!finished.stderr.to_lowercase().contains("pipe"), "{finished}");
     }
     for (node, before) in cluster.nodes().iter().zip(before) {
         let now = node.process("contrail-webui").unwrap();
@@ -121,5 +123,8 @@ fn every_form_of_output() {
 fn progress_only_at_a_terminal() {
     let cluster = Cluster::of(1, &webui());
     let finished = cluster.ctl("service contrail-webui restart").expect(0);
-    assert!(finished.stderr.is_empty(), "{finished}");
+    assert!(!finished.stderr.contains(['\u{1b}', '\r']), "{finished}");
+    assert!(finished.stderr.lines().count() <= 1, "{finished}");
+    let quiet = cluster.ctl("service contrail-webui restart -q").expect(0);
+    assert!(quiet.stderr.is_empty(), "{quiet}");
 }

@@ -16,7 +16,7 @@ fn a_key_in_the_agent() {
     let mut command = cluster.ctl_command(["service", "contrail-collector", "status", "-o", "json"]);
     command.env_remove("SSH_AUTH_SOCK");
     let finished = crate::harness::Running::start(command).finish().expect(4);
-    assert_eq!(finished.outcomes()[0], "a1 contrail-collector unreachable auth", "{finished}");
+    assert_eq!(finished.outcomes()[0], "a1 contrail-collector unreachable key_file", "{finished}");
 }
 
 #[test]
@@ -25,10 +25,16 @@ fn an_identity_that_is_named() {
     let key = cluster.path("moved-key");
     fs::rename(cluster.home().join(".ssh/id_ed25519"), &key).unwrap();
     let refused = cluster.ctl("service contrail-collector status -o json").expect(4);
-    assert_eq!(refused.outcomes(), ["a1 contrail-collector unreachable auth"]);
+    assert_eq!(refused.outcomes(), ["a1 contrail-collector unreachable key_file"], "nothing to offer");
     cluster.ctl(&format!("service contrail-collector status --identity {}", key.display())).expect(0);
     let missing = cluster.ctl("service contrail-collector status -o json --identity /nonexistent/key").expect(4);
     assert_eq!(missing.outcomes(), ["a1 contrail-collector unreachable key_file"]);
+    // A key that the node does not know.
+    let stranger = cluster.new_key("stranger");
+    let line = format!("service contrail-collector restart -o json --identity {}", stranger.display());
+    let before = cluster.node("a1").process("contrail-collector");
+    assert_eq!(cluster.ctl(&line).expect(4).outcomes(), ["a1 contrail-collector unreachable auth"]);
+    assert_eq!(cluster.node("a1").process("contrail-collector"), before);
 }
 
 #[test]

@@ -172,3 +172,22 @@ fn a_dropped_cluster_leaves_no_process() {
     drop(cluster);
     eventually("the node's pid 1 to be gone", || (!root.join("run").exists()).then_some(()));
 }
+
+/// Every node has Contrail's fixed ports on a localhost of its own.
+#[test]
+fn introspect_ports_are_the_nodes_own() {
+    let instance = Instance::analytics().with(Program::introspecting("contrail-collector", 8089));
+    let cluster = Cluster::of(2, &NodeSpec::new(instance));
+    for (node, state) in [("a1", "Functional"), ("a2", "Non-Functional")] {
+        std::fs::write(cluster.node(node).inside("/run/introspect-contrail-collector"), format!("{state}\nsaid so\n"))
+            .unwrap();
+    }
+    for (node, state) in [("a1", ">Functional<"), ("a2", ">Non-Functional<")] {
+        let request = "GET /Snh_SandeshUVECacheReq?x=NodeStatus HTTP/1.0\r\n\r\n";
+        let answer = eventually("an answer of the introspect port", || {
+            let forward = Running::typing(cluster.ssh("root", node, &["-W", "localhost:8089"]), request).finish();
+            forward.stdout.contains("ProcessStatus").then_some(forward)
+        });
+        assert!(answer.stdout.contains(state), "{answer}");
+    }
+}

@@ -275,6 +275,13 @@ impl Cluster {
         command
     }
 
+    /// A key pair that no node knows; the path of the private half.
+    pub(crate) fn new_key(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        keygen(&path);
+        path
+    }
+
     /// A path for a test's own files.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
