@@ -3,7 +3,14 @@
 //! Start at [`Supervisord::begin`] and [`Supervisord::finish`]. Always holds: all that an action does to a
 //! process it does in `begin`, under the lock; `finish` only waits.
 
-USES
+use tokio::time::Instant;
+
+use crate::fault::{Fault, Moment, SpawnKind};
+use crate::process::{Process, State, World};
+use crate::rpcfault::{RpcFault, code};
+use crate::spec::SupervisorVersion;
+use crate::supervisord::{Inner, Supervisord};
+
 /// A process by group and name.
 pub(crate) type Key = (String, String);
 
@@ -42,6 +49,9 @@ impl Item {
     }
 }
 
+/// What several begun actions came to: the lines of those that are done, and those still to be waited for.
+pub(crate) type Begun = (Vec<Item>, Vec<(Key, Wait)>);
+
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Named {
@@ -59,8 +69,6 @@ pub(crate) fn split(name: &str) -> (&str, Option<&str>) {
 }
 
 impl Supervisord {
-    // ---- actions ---------------------------------------------------------------------------------------
-
     /// The processes that a name stands for: `name`, `group:name`, or `group:*` and `group:` for a group.
     pub(crate) fn resolve(&self, asked: &str) -> Result<Named, RpcFault> {
         let (group, name) = split(asked);
@@ -98,7 +106,7 @@ impl Supervisord {
                 }
             }
         });
-        self.changed.notify_waiters();
+        self.wake();
         let pending = result?;
         if verb == Verb::Start {
             self.shared.mid_action(Moment::Start);
@@ -182,12 +190,7 @@ impl Supervisord {
     }
 
     /// Begins a start or a stop of all processes of a group (of all groups for `None`) that are not so yet.
-    pub(crate) fn begin_many(
-        &self,
-        group: Option<&str>,
-        verb: Verb,
-        wait: bool,
-    ) -> Result<(Vec<Item>, Vec<(Key, Wait)>), RpcFault> {
+    pub(crate) fn begin_many(&self, group: Option<&str>, verb: Verb, wait: bool) -> Result<Begun, RpcFault> {
         let mut keys = self.look(|inner| {
             if let Some(group) = group
                 && !inner.groups.contains_key(group)
@@ -281,7 +284,7 @@ impl Supervisord {
             }
             Ok(())
         });
-        self.changed.notify_waiters();
+        self.wake();
         result
     }
 

@@ -12,7 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::fault::Fault;
 use crate::rpc::{self, Reply};
-use crate::supervisord::{Supervisord, code};
+use crate::rpcfault::code;
+use crate::supervisord::Supervisord;
 use crate::util::{Date, base64};
 use crate::xml;
 

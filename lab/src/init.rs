@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::catalogue;
 use crate::commands::{Context, Io};
 use crate::conn::CutKind;
-use crate::fault::Fault;
+use crate::fault::{Fault, Moment};
 use crate::node::NodeInner;
 use crate::shared::Shared;
 use crate::spec::InitFlavour;
@@ -69,7 +69,7 @@ impl InitService {
         state.stops += 1;
         state.since = self.shared.clock.epoch_now();
         drop(state);
-        self.shared.mid_action(crate::fault::Moment::Stop);
+        self.shared.mid_action(Moment::Stop);
     }
 
     fn start(&self) {
@@ -290,9 +290,8 @@ async fn stop(context: &Context, unit: &Unit, restart: bool) -> String {
             if sup.config.short == "vrouter" && context.node.shared.spec.vrouter_cuts_ssh {
                 context.node.shared.cut_all(CutKind::Reset);
             }
-            if !restart {
-                sup.until(false).await;
-            }
+            sup.until_gone().await;
+            context.node.shared.mid_action(Moment::Stop);
             lines + "Shut down\n"
         }
         Unit::Instance(_) | Unit::Wrapper => String::new(),
@@ -303,12 +302,14 @@ async fn start(unit: &Unit) {
     match unit {
         Unit::Service(service) => {
             service.start();
+            service.shared.mid_action(Moment::Start);
             // Cassandra's script returns before Cassandra is of any use.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Unit::Instance(sup) => {
             sup.start_daemon();
-            sup.until(true).await;
+            sup.until_up().await;
+            sup.shared.mid_action(Moment::Start);
         }
         Unit::Wrapper => {}
     }

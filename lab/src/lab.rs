@@ -105,7 +105,7 @@ impl Lab {
     /// Waits until listeners that are not to be there are gone and black holes are dug.
     async fn settle(&self) {
         for node in &self.nodes {
-            node.inner.shared.until_ready().await;
+            node.settled().await;
         }
     }
 

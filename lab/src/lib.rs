@@ -15,13 +15,14 @@
 //! ```
 //!
 //! The rooms, each using what stands before it: `util`, `fault`, [`spec`](ClusterSpec), `catalogue` (what a
-//! release has) · `process`, `supervisord` (state over time) · `xml`, `rpc`, `http` (how supervisord is asked)
+//! release has) · `process`, `supervisord`, `actions` (state over time) · `rpcfault`, `xml`, `rpc`, `http` (how supervisord is asked)
 //! · `supervisorctl`, `init`, `shell`, `commands` (what exec finds) · `introspect` · `conn`, `sshd`, `net`,
 //! `files`, `node`, `lab`.
 //!
 //! What always holds: only 127/8 is bound; no command of the real machine is run and none of its files is
 //! read; a kinder answer than the real program's is a fault of the lab; all ends when [`Lab`] is dropped.
 
+mod actions;
 mod catalogue;
 mod commands;
 mod conn;
@@ -35,6 +36,7 @@ mod net;
 mod node;
 mod process;
 mod rpc;
+mod rpcfault;
 mod shared;
 mod shell;
 mod spec;

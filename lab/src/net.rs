@@ -23,10 +23,14 @@ pub(crate) fn bind(address: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
 }
 
 fn listen(address: Ipv4Addr, port: u16, backlog: u32) -> io::Result<TcpListener> {
+    bound(address, port)?.listen(backlog)
+}
+
+fn bound(address: Ipv4Addr, port: u16) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(SocketAddr::V4(SocketAddrV4::new(address, port)))?;
-    socket.listen(backlog)
+    Ok(socket)
 }
 
 /// What the listener of a node does.
@@ -71,36 +75,51 @@ impl BlackHole {
     }
 }
 
-/// Runs a node's listener until the lab is dropped. `listener` is the bound port, given up for a mode that
-/// wants none.
+/// What a node's port is held by.
+enum Port {
+    Listening(TcpListener),
+    /// Bound, so that nobody else takes it, and not listening, so that connects are refused.
+    Refusing(#[expect(dead_code, reason = "held, not used")] TcpSocket),
+    Hole(#[expect(dead_code, reason = "held, not used")] BlackHole),
+}
+
+impl Port {
+    async fn new(mode: Mode, address: Ipv4Addr, port: u16) -> io::Result<Self> {
+        Ok(match mode {
+            Mode::Open => Self::Listening(bind(address, port)?),
+            Mode::Refused => Self::Refusing(bound(address, port)?),
+            Mode::BlackHole => Self::Hole(BlackHole::dig(address, port).await?),
+        })
+    }
+
+    fn mode(&self) -> Mode {
+        match self {
+            Self::Listening(_) => Mode::Open,
+            Self::Refusing(_) => Mode::Refused,
+            Self::Hole(_) => Mode::BlackHole,
+        }
+    }
+}
+
+/// Runs a node's listener until the lab is dropped, beginning with one that is bound already.
 pub(crate) async fn run(node: Arc<NodeInner>, login: Arc<Login>, listener: TcpListener) {
     let mut changed = node.shared.faults_changed.subscribe();
-    let mut listener = Some(listener);
-    let mut hole = None;
+    let mut port = Some(Port::Listening(listener));
     loop {
-        changed.mark_unchanged();
-        let now = mode(&node.shared);
-        if now != Mode::Open {
-            listener = None;
-        }
-        if now != Mode::BlackHole {
-            hole = None;
-        }
-        if now == Mode::BlackHole && hole.is_none() {
-            hole = BlackHole::dig(node.address, node.port)
+        let version = *changed.borrow_and_update();
+        let wanted = mode(&node.shared);
+        if port.as_ref().map(Port::mode) != Some(wanted) {
+            drop(port.take());
+            port = Port::new(wanted, node.address, node.port)
                 .await
-                .inspect_err(|error| tracing::error!(%error, "no black hole"))
+                .inspect_err(|error| tracing::error!(%error, ?wanted, "the listener cannot follow"))
                 .ok();
         }
-        if now == Mode::Open && listener.is_none() {
-            listener =
-                bind(node.address, node.port).inspect_err(|error| tracing::error!(%error, "cannot listen again")).ok();
-        }
-        node.shared.ready.send_replace(true);
+        node.shared.listening.send_replace(Some(version));
         tokio::select! {
             () = node.shared.until_closing() => return,
             end = changed.changed() => if end.is_err() { return },
-            accepted = accept(listener.as_ref()) => match accepted {
+            accepted = accept(port.as_ref()) => match accepted {
                 Ok(stream) => {
                     tokio::spawn(connection(Arc::clone(&node), Arc::clone(&login), stream));
                 }
@@ -114,10 +133,10 @@ pub(crate) async fn run(node: Arc<NodeInner>, login: Arc<Login>, listener: TcpLi
     }
 }
 
-async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
-    match listener {
-        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
-        None => std::future::pending().await,
+async fn accept(port: Option<&Port>) -> io::Result<TcpStream> {
+    match port {
+        Some(Port::Listening(listener)) => listener.accept().await.map(|(stream, _)| stream),
+        Some(Port::Refusing(_) | Port::Hole(_)) | None => std::future::pending().await,
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
+use crate::actions::Named;
 use crate::catalogue::{self, Address, ProgramConfig};
 use crate::commands::Context;
 use crate::conn::CutKind;
@@ -17,7 +18,7 @@ use crate::init::{self, InitService};
 use crate::process::State;
 use crate::rpc;
 use crate::shared::{Counters, Shared};
-use crate::supervisord::{Access, Named, Supervisord};
+use crate::supervisord::{Access, Supervisord};
 use crate::util::lock;
 
 /// The parts of a node.
@@ -277,6 +278,12 @@ impl Node {
         if fault.is_host_key() {
             self.write_files();
         }
+    }
+
+    /// Waits until the listener has followed the faults: opened, closed or made a black hole. What else a fault
+    /// does, it does at once.
+    pub async fn settled(&self) {
+        self.inner.shared.until_settled().await;
     }
 
     /// Takes all faults back. Programs that a fault has killed stay as they are; supervisords come back.

@@ -183,10 +183,7 @@ impl Process {
         self.state = State::Starting;
         let scale = world.timing.scale;
         let up = scaled(self.config.startsecs, scale) + world.faults.slow_start();
-        self.dies = world
-            .faults
-            .death(&self.config.group, &self.config.name, up)
-            .map(|after| now + after);
+        self.dies = world.faults.death(&self.config.group, &self.config.name, up).map(|after| now + after);
         self.due = (!world.faults.has(&Fault::HangAction)).then(|| now + up);
         let at = self.start;
         self.log_line(at, "started");

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use dxr::Value;
 
+use crate::actions::{Item, Named, Verb};
 use crate::fault::Fault;
 use crate::process::Process;
+use crate::rpcfault::{RpcFault, code};
 use crate::shared::{RpcCall, note};
 use crate::spec::SupervisorVersion;
-use crate::supervisord::{After, Inner, Item, Named, RpcFault, Supervisord, Verb, code};
+use crate::supervisord::{After, Supervisord};
 use crate::xml;
 
 pub(crate) type Answer = Result<Value, RpcFault>;
@@ -135,7 +137,7 @@ fn dispatch(sup: &Arc<Supervisord>, method: &str, params: &[Value]) -> Result<Re
         }
         "getPID" => no_args(params, || int(sup.look(|i| f64::from(i.pid)))),
         "getAllProcessInfo" => {
-            no_args(params, || Value::Array(sup.look(|inner| inner.all().map(|p| info(sup, inner, p)).collect())))
+            no_args(params, || Value::Array(sup.look(|inner| inner.all().map(|p| info(sup, p)).collect())))
         }
         "getProcessInfo" => {
             arity(params, 1, 1)?;
@@ -143,7 +145,7 @@ fn dispatch(sup: &Arc<Supervisord>, method: &str, params: &[Value]) -> Result<Re
             let Named::One(key) = sup.resolve(asked)? else {
                 return Err(RpcFault::new(code::BAD_NAME, asked));
             };
-            let value = sup.look(|inner| inner.process(&key).map(|p| info(sup, inner, p)));
+            let value = sup.look(|inner| inner.process(&key).map(|p| info(sup, p)));
             now(value.ok_or_else(|| RpcFault::new(code::BAD_NAME, asked))?)
         }
         "startProcess" => one(sup, params, Verb::Start),
@@ -280,7 +282,7 @@ pub(crate) fn description(sup: &Supervisord, process: &Process) -> String {
     }
 }
 
-fn info(sup: &Supervisord, _inner: &Inner, p: &Process) -> Value {
+fn info(sup: &Supervisord, p: &Process) -> Value {
     let log = |channel| string(&format!("/var/log/contrail/{}-{channel}.log", p.config.group));
     structure([
         ("name", string(&p.config.name)),

@@ -67,8 +67,8 @@ pub(crate) struct Shared {
     pub(crate) faults_changed: watch::Sender<u64>,
     /// True once the lab is being dropped.
     pub(crate) closing: watch::Sender<bool>,
-    /// True once the listener is as the faults want it.
-    pub(crate) ready: watch::Sender<bool>,
+    /// The change of the faults that the listener has followed last.
+    pub(crate) listening: watch::Sender<Option<u64>>,
 }
 
 impl Shared {
@@ -91,7 +91,7 @@ impl Shared {
             next_pid: AtomicU32::new(first_pid),
             faults_changed: watch::Sender::new(0),
             closing: watch::Sender::new(false),
-            ready: watch::Sender::new(false),
+            listening: watch::Sender::new(None),
         }
     }
 
@@ -160,10 +160,16 @@ impl Shared {
         self.cut_all(CutKind::Reset);
     }
 
-    /// Ends when the listener is as the faults wanted it when the lab was started.
-    pub(crate) async fn until_ready(&self) {
-        // The sender lives as long as this.
-        let _ready = self.ready.subscribe().wait_for(|r| *r).await.is_ok();
+    /// Ends when the listener is as the faults want it now.
+    pub(crate) async fn until_settled(&self) {
+        let wanted = *self.faults_changed.borrow();
+        let mut listening = self.listening.subscribe();
+        let settled = listening.wait_for(|now| now.is_some_and(|now| now >= wanted));
+        tokio::select! {
+            // The sender lives as long as this.
+            end = settled => drop(end),
+            () = self.until_closing() => {}
+        }
     }
 
     /// Ends when the lab is dropped.

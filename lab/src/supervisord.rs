@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::actions::Key;
 use crate::catalogue::{InstanceConfig, ProgramConfig};
-use crate::fault::{Fault, Moment, SpawnKind};
+use crate::fault::Fault;
 use crate::process::{Process, State, World};
 use crate::shared::Shared;
-use crate::spec::SupervisorVersion;
 use crate::util::lock;
 
 /// Whether and how a supervisord can be reached on its address.
@@ -75,7 +75,7 @@ impl Inner {
         self.groups.get(&key.0)?.iter().find(|p| p.config.name == key.1)
     }
 
-    fn process_mut(&mut self, key: &Key) -> Option<&mut Process> {
+    pub(crate) fn process_mut(&mut self, key: &Key) -> Option<&mut Process> {
         self.groups.get_mut(&key.0)?.iter_mut().find(|p| p.config.name == key.1)
     }
 
@@ -94,13 +94,13 @@ impl Inner {
         (starts + process.starts, stops + process.stops)
     }
 
-    fn insert(&mut self, config: ProgramConfig) {
+    pub(crate) fn insert(&mut self, config: ProgramConfig) {
         let group = self.groups.entry(config.group.clone()).or_default();
         group.push(Process::new(config));
         group.sort_by(|a, b| a.config.name.cmp(&b.config.name));
     }
 
-    fn forget(&mut self, group: &str) {
+    pub(crate) fn forget(&mut self, group: &str) {
         for process in self.groups.remove(group).unwrap_or_default() {
             let past = self.past.entry((process.config.group, process.config.name)).or_default();
             past.0 += process.starts;
@@ -203,7 +203,7 @@ impl Supervisord {
             (result, fired)
         };
         if wake {
-            self.changed.notify_waiters();
+            self.wake();
         }
         self.arm();
         result
@@ -254,7 +254,7 @@ impl Supervisord {
     }
 
     /// What Contrail's node managers do when a program's state changes.
-    fn on_change(&self, inner: &mut Inner, group: &str, state: State, at: Instant, world: &World<'_>) {
+    pub(crate) fn on_change(&self, inner: &mut Inner, group: &str, state: State, at: Instant, world: &World<'_>) {
         if !self.shared.spec.cascades
             || inner.phase != Phase::Up
             || !state.is_stopped()
@@ -337,7 +337,7 @@ impl Supervisord {
             inner.phase = Phase::Down { boot: None, pid: 0, stale };
         });
         self.generation.send_modify(|n| *n += 1);
-        self.changed.notify_waiters();
+        self.wake();
     }
 
     fn boot_if_down(&self) {
@@ -346,7 +346,7 @@ impl Supervisord {
                 self.boot(inner, now, 0, world);
             }
         });
-        self.changed.notify_waiters();
+        self.wake();
     }
 
     fn boot(&self, inner: &mut Inner, at: Instant, pid: u32, world: &mut World<'_>) {
@@ -407,17 +407,14 @@ impl Supervisord {
         self.boot_if_down();
     }
 
-    /// Waits until it is up (true) or down for good (false).
-    pub(crate) async fn until(&self, up: bool) {
-        self.wait_for(|inner| {
-            let there = match inner.phase {
-                Phase::Up => up,
-                Phase::Ending(_) => false,
-                Phase::Down { boot, .. } => !up && boot.is_none(),
-            };
-            there.then_some(())
-        })
-        .await;
+    /// Waits until it is up.
+    pub(crate) async fn until_up(&self) {
+        self.wait_for(|inner| (inner.phase == Phase::Up).then_some(())).await;
+    }
+
+    /// Waits until an end that was begun is done.
+    pub(crate) async fn until_gone(&self) {
+        self.wait_for(|inner| (!matches!(inner.phase, Phase::Ending(_))).then_some(())).await;
     }
 
     /// Makes a process die by itself; false when it is not up.
@@ -431,7 +428,7 @@ impl Supervisord {
             self.on_change(inner, &key.0, state, now, world);
             true
         });
-        self.changed.notify_waiters();
+        self.wake();
         died
     }
 
@@ -440,8 +437,13 @@ impl Supervisord {
         self.look(|inner| matches!(inner.phase, Phase::Up | Phase::Ending(_)))
     }
 
+    /// Wakes those who wait for a change.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_waiters();
+    }
+
     /// Looks again at every change until there is an answer.
-    async fn wait_for<R>(&self, mut look: impl FnMut(&Inner) -> Option<R>) -> R {
+    pub(crate) async fn wait_for<R>(&self, mut look: impl FnMut(&Inner) -> Option<R>) -> R {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

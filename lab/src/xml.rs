@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use dxr::Value;
 
-use crate::supervisord::RpcFault;
+use crate::rpcfault::RpcFault;
 
 fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
@@ -97,15 +97,14 @@ pub(crate) fn show(v: &Value) -> String {
             let members: Vec<_> = members.iter().map(|(k, v)| format!("{k}: {}", show(v))).collect();
             format!("{{{}}}", members.join(", "))
         }
-        other @ (Value::DateTime(_) | Value::Base64(_)) => format!("{other:?}"),
-        other => format!("{other:?}"),
+        Value::DateTime(_) | Value::Base64(_) | _ => format!("{v:?}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervisord::code;
+    use crate::rpcfault::code;
 
     #[test]
     fn replies_are_written_as_supervisord_writes_them() {

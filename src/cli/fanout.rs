@@ -63,7 +63,7 @@ pub(super) fn carry_out(request: &Request<'_>) -> Result<Exit, CliError> {
         .build()
         .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
     let cancel = runtime.block_on(async {
-        let signals = signals(fanout.output.quiet)?;
+        let signals = signals(fanout.output.quiet || shows_progress(&fanout.output))?;
         let observe = |event: &crate::event::Event| {
             if let Err(error) = ledger.apply(event) {
                 tracing::error!(%error, "an event that does not fit");
@@ -110,7 +110,7 @@ fn confirm(request: &Request<'_>, selection: &Selection) -> Result<(), CliError>
     if answer == count.to_string() { Ok(()) } else { Err(CliError::usage("not confirmed: nothing was done")) }
 }
 
-/// Signals as the run understands them, each told once on stderr.
+/// Signals as the run understands them, each told on stderr unless something else shows it.
 fn signals(quiet: bool) -> Result<mpsc::Receiver<CancelReason>, CliError> {
     let (sender, receiver) = mpsc::channel(4);
     let kinds = [
@@ -153,6 +153,13 @@ fn raise_file_limit(nodes: usize) {
     }
 }
 
+/// The display is for a terminal, and for nothing else that writes to it meanwhile.
+fn shows_progress(output: &OutputArgs) -> bool {
+    let lines_as_it_happens = output.output == Form::Jsonl && output.out.is_none() && terminal::stdout_is_terminal();
+    let logs = output.verbose > 0 && output.log_file.is_none();
+    !output.quiet && !logs && !lines_as_it_happens && !output.no_progress && terminal::stderr_can_animate()
+}
+
 fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
     let mut sinks = Sinks::default();
     let notes = || -> Box<dyn Write + Send> {
@@ -175,7 +182,7 @@ fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
         TableSink::new(options, out.writer(), notes())
     };
     // The display first: it must be off the screen before results are on it.
-    if !output.quiet && output.verbose == 0 && !output.no_progress && terminal::stderr_can_animate() {
+    if shows_progress(output) {
         sinks.push(Box::new(ProgressSink::new(ProgressDrawTarget::stderr())));
     }
     match output.output {

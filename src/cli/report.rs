@@ -53,7 +53,9 @@ impl From<InventoryError> for CliError {
             let title = text::single_line(&problem.message);
             let help = problem.help.as_deref().map(text::single_line);
             if error.text.is_empty() {
-                rendered.push_str(&format!("error: {title}\n --> {path}:{}:{}\n", problem.line, problem.column));
+                let place =
+                    if problem.line == 0 { String::new() } else { format!(":{}:{}", problem.line, problem.column) };
+                rendered.push_str(&format!("error: {title}\n --> {path}{place}\n"));
                 if let Some(help) = help {
                     rendered.push_str(&format!("  = help: {help}\n"));
                 }

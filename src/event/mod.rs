@@ -18,7 +18,8 @@ pub use self::result::{Failure, FailureKind, Outcome, ProcessState, Stage, Targe
 /// One fact of a run, as the journal and the sinks see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Counts the events of the run from 0, without gaps, [`EventKind::Progress`] apart, which repeats the last number.
+    /// Counts the kept events of the run from 0, without gaps. [`EventKind::Progress`], which is not kept, has the
+    /// number of the event after it.
     pub seq: u64,
     /// The controller's wall clock.
     pub at: jiff::Timestamp,

@@ -1,7 +1,6 @@
 //! The cluster as the operator describes it: nodes, roles and groups, from a YAML file.
 //!
-//! What lives here: the validated [`Inventory`] ([`model`](self)), the reader that makes one from a file ([`load`],
-//! [`parse`]) and Contrail's roles, sockets and services as data ([`ROLE_ORDER`], [`built_in_roles`],
+//! What lives here: the validated [`Inventory`], the reader that makes one from a file ([`load()`], [`parse`]) and Contrail's roles, sockets and services as data ([`ROLE_ORDER`], [`built_in_roles`],
 //! [`roles_of_service`]). It may use `nodeset` and, of `event`, the word [`Via`](crate::event::Via). It reads files
 //! and nothing else: no network, no other process, and the process environment only through [`Environment`].
 //!
@@ -10,7 +9,8 @@
 //!   command line and at a terminal, every group holds nodes of the inventory.
 //! - What is wrong is told at once, with its place ([`InventoryError`]); of a file that is not well-formed YAML the
 //!   first fault.
-//! - No text leads to a panic, or takes memory or time out of proportion.
+//! - No text leads to a panic, and there are limits on its size (4 MiB, a million values, 24 levels), on what anchors
+//!   repeat, and on the nodes (100,000), so that none takes memory or time without end.
 //!
 //! Where to start reading: `model.rs` for what comes out; `load.rs` for the way there, which goes through `raw.rs`
 //! (YAML to a tree with places), `roles.rs`, `nodes.rs` with `settings.rs`, and `groups.rs`; `catalogue.rs` for the

@@ -17,11 +17,11 @@ use super::problem::{Fault, Report};
 use super::syntax::syntax_fault;
 
 /// Mappings and lists in one another. The format needs five.
-const MAX_DEPTH: usize = 24;
+pub(super) const MAX_DEPTH: usize = 24;
 /// Scalars, mappings and lists, those that anchors repeat included.
-const MAX_NODES: usize = 1_000_000;
+pub(super) const MAX_NODES: usize = 1_000_000;
 /// What anchors may repeat of them, in the words of the parser: a scalar is one, a mapping or list two.
-const MAX_REPEATED: usize = 500_000;
+pub(super) const MAX_REPEATED: usize = 250_000;
 
 /// A value and its place.
 #[derive(Debug, Clone)]

@@ -9,15 +9,12 @@ use std::ops::Range;
 use serde_saphyr::Error;
 
 use super::problem::{Fault, quoted};
-use super::raw::bytes;
+use super::raw::{MAX_DEPTH, MAX_NODES, MAX_REPEATED, bytes};
 
 /// The fault that a YAML error stands for.
 pub(super) fn syntax_fault(text: &str, error: &Error) -> Fault {
     // What is wrong in a place that an alias repeats comes with both places; ours is that of the alias.
-    let cause = match error {
-        Error::AliasError { error, .. } => error,
-        _ => error,
-    };
+    let cause = if let Error::AliasError { error, .. } = error { error } else { error };
     let span = error.location().map_or(0..0, |location| bytes(text, &location));
     let said = without_place(&error.to_string());
     if let Some(tab) = tab_in_indentation(text, span.start) {
@@ -25,34 +22,35 @@ pub(super) fn syntax_fault(text: &str, error: &Error) -> Fault {
             .label("this is a tab")
             .help("indent with blanks");
     }
-    if let Error::MultipleDocuments { .. } = error {
+    if let Error::MultipleDocuments { .. } = cause {
         return Fault::new(span, "a second YAML document begins here; an inventory is a single one")
             .help("remove the `---`, or put the documents together");
     }
-    if let Error::RecursiveReferencesRequireWeakTypes { .. } = error {
+    if let Error::RecursiveReferencesRequireWeakTypes { .. } = cause {
         return Fault::new(span, "this anchor contains itself");
     }
     if let Error::UnknownAnchor { .. } = error {
-        return unquoted(text, span.start).unwrap_or_else(|| Fault::new(span, "this alias has no anchor before it"));
+        return unquoted(text, span.start, '*')
+            .unwrap_or_else(|| Fault::new(span, "this alias has no anchor before it"));
     }
-    if let Error::UnsupportedTag { tag, .. } = error {
+    if let Error::UnsupportedTag { tag, .. } = cause {
         return Fault::new(span, format!("the YAML tag {} means nothing here", quoted(tag)))
             .help("a value that begins with `!` must be quoted");
     }
     let is_limit = matches!(
-        error,
+        cause,
         Error::Budget { .. }
             | Error::AliasReplayLimitExceeded { .. }
             | Error::AliasExpansionLimitExceeded { .. }
             | Error::AliasReplayStackDepthExceeded { .. }
             | Error::AliasReplayCounterOverflow { .. }
     );
-    // What an alias repeats carries the limit inside an error of its own.
-    if is_limit || said.contains("budget breached") || said.contains("recursion limit") {
-        return Fault::new(span, "too much, or too deeply nested, for an inventory")
-            .help("it may hold at most 1000000 values, those that anchors repeat included, in at most 24 levels");
+    if is_limit || said.contains("recursion limit") {
+        return Fault::new(span, "too much, or too deeply nested, for an inventory").help(format!(
+            "it may hold {MAX_NODES} values, {MAX_REPEATED} repeated by anchors, in {MAX_DEPTH} levels"
+        ));
     }
-    if let Some(fault) = unquoted(text, span.start) {
+    if let Some(fault) = ['@', '%', '`'].into_iter().find_map(|first| unquoted(text, span.start, first)) {
         return fault;
     }
     let line = line_of(text, span.start);
@@ -75,15 +73,13 @@ pub(super) fn syntax_fault(text: &str, error: &Error) -> Fault {
     if help.is_empty() { fault } else { fault.help(help) }
 }
 
-/// A value that YAML takes for something of its own because of its first character.
-fn unquoted(text: &str, at: usize) -> Option<Fault> {
-    let rest = text.get(at..)?;
-    let first = rest.chars().next()?;
+/// A value that YAML takes for something of its own because of its `first` character.
+fn unquoted(text: &str, at: usize, first: char) -> Option<Fault> {
+    let rest = text.get(at..).filter(|rest| rest.starts_with(first))?;
     let what = match first {
         '@' => "a group",
         '*' => "a glob",
-        '%' | '`' => "a value",
-        _ => return None,
+        _ => "a value",
     };
     let end = rest.find(['\n', '\r', '#', '}']).unwrap_or(rest.len());
     let word = rest.get(..end)?.trim_end();

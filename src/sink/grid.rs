@@ -1,27 +1,24 @@
 //! Columns of text without frames: what can be read in a terminal, put into a ticket, and cut with awk.
 //!
-//! Here live [`plain_table`] and the `Grid` behind every table. They use this room's [`text`] only. What always holds:
-//! cells are made visible here, whatever they hold; no line ends in blanks; colour is never needed to understand a
-//! line, and does not change its width. Start reading at `Grid::render`.
+//! Here live [`plain_table`] and the `Grid` behind every table; the layout is comfy-table's. They use this room's
+//! [`text`] only. What always holds: cells are made visible here, whatever they hold; no line ends in blanks; colour is
+//! never needed to understand a line, and does not change its width. Start reading at `Grid::render`.
 
-use console::Style;
+use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, Table, Width};
 
 use super::text;
 
 /// Blanks between two columns.
-const GAP: usize = 2;
+const GAP: u16 = 2;
 
-/// Least room, in columns, that the last column is worth having beside the others; with less it goes below them.
-const LEAST_LAST: usize = 24;
+/// Least width of the first column, which may be broken over lines, where there is a width.
+const LEAST_FIRST: u16 = 10;
 
-/// Least width of a first column that may be broken over lines.
-const LEAST_FIRST: usize = 10;
+/// Least width of the last column where there is a width.
+const LEAST_LAST: u16 = 24;
 
-/// Most lines of a cell in the last column of a table that has a width.
-const MOST_LINES: usize = 3;
-
-/// Indent of what goes below a row.
-const INDENT: usize = 4;
+/// Longest text of a last column that is broken over lines; the whole is in every other form of output.
+const LONGEST_BROKEN: usize = 240;
 
 /// How a cell stands out, where colour is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,20 +28,6 @@ pub(super) enum Paint {
     Doubtful,
     Bad,
     Faint,
-}
-
-impl Paint {
-    fn apply(self, text: &str) -> String {
-        let style = match self {
-            Self::Plain => return text.to_owned(),
-            Self::Good => Style::new().green(),
-            Self::Doubtful => Style::new().yellow(),
-            Self::Bad => Style::new().red().bold(),
-            Self::Faint => Style::new().dim(),
-        };
-        // Whether colour is allowed was decided by whoever made the grid.
-        style.force_styling(true).apply_to(text).to_string()
-    }
 }
 
 /// One place in a grid.
@@ -67,6 +50,18 @@ impl Cell {
     pub(super) fn painted(words: &str, paint: Paint) -> Self {
         Self { text: text::visible(words).into_owned(), paint }
     }
+
+    fn laid_out(&self, words: &str, color: bool) -> comfy_table::Cell {
+        let cell = comfy_table::Cell::new(words);
+        match self.paint {
+            _ if !color => cell,
+            Paint::Plain => cell,
+            Paint::Good => cell.fg(Color::DarkGreen),
+            Paint::Doubtful => cell.fg(Color::DarkYellow),
+            Paint::Bad => cell.fg(Color::DarkRed).add_attribute(Attribute::Bold),
+            Paint::Faint => cell.add_attribute(Attribute::Dim),
+        }
+    }
 }
 
 /// Rows under titles.
@@ -83,107 +78,72 @@ pub(super) struct Grid {
 }
 
 impl Grid {
+    /// Whether its columns do not fit into the width, a last one that can be broken counted with its least width.
+    pub(super) fn is_crowded(&self) -> bool {
+        let Some(width) = self.width else { return false };
+        let columns = self.rows.iter().map(Vec::len).chain([self.titles.len()]).max().unwrap_or(0);
+        let widest = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| text::width(&cell.text));
+            let widest = cells.max().unwrap_or(0).max(self.titles.get(column).map_or(0, |title| text::width(title)));
+            let breaks = column + 1 == columns || (column == 0 && self.break_first);
+            if breaks { widest.min(usize::from(LEAST_LAST)) } else { widest }
+        };
+        (0..columns).map(|column| widest(column) + usize::from(GAP)).sum::<usize>() > width + usize::from(GAP)
+    }
+
     /// The grid as lines.
     pub(super) fn render(&self) -> String {
-        let count = self.rows.iter().map(Vec::len).chain([self.titles.len()]).max().unwrap_or(0);
-        let Some(last) = count.checked_sub(1) else { return String::new() };
-        let mut widths: Vec<usize> = (0..count).map(|column| self.natural_width(column)).collect();
-        let below = self.width.filter(|_| last > 0).and_then(|width| self.fit(&mut widths, width));
-        let beside = if below.is_some() { last } else { count };
-
-        let mut lines = String::new();
+        let mut table = Table::new();
+        table
+            .load_style(comfy_table::presets::NOTHING)
+            .force_no_tty()
+            .set_content_arrangement(ContentArrangement::Disabled);
+        if self.color {
+            table.enforce_styling();
+            table.style_text_only();
+        }
         if !self.titles.is_empty() {
-            let titles: Vec<Cell> = self.titles.iter().map(|title| Cell::new(title)).collect();
-            self.push_row(&mut lines, &titles, &widths, beside);
+            table.set_header(&self.titles);
         }
+        let last = self.rows.iter().map(Vec::len).chain([self.titles.len()]).max().unwrap_or(0).saturating_sub(1);
         for row in &self.rows {
-            self.push_row(&mut lines, row, &widths, beside);
-            if let (Some(columns), Some(cell)) = (below, row.get(last).filter(|cell| !cell.text.is_empty())) {
-                for line in bounded(&cell.text, columns) {
-                    push_line(&mut lines, &format!("{:INDENT$}{}", "", self.paint(cell, &line)));
-                }
-            }
-        }
-        lines
-    }
-
-    /// Makes the widths fit into `width` columns, as far as that can be. Where there is no room for the last column it
-    /// goes below the rows, in so many columns as are returned.
-    fn fit(&self, widths: &mut [usize], width: usize) -> Option<usize> {
-        let [first, between @ .., widest] = widths else { return None };
-        let others = GAP + between.iter().map(|column| column + GAP).sum::<usize>();
-        let least = if self.break_first { LEAST_FIRST.min(*first) } else { *first };
-        let wanted = LEAST_LAST.min(*widest);
-        let fits = least + others + wanted <= width;
-        let taken = others + if fits { wanted } else { 0 };
-        *first = width.saturating_sub(taken).clamp(least, *first);
-        if fits {
-            *widest = (*widest).min(width - *first - others);
-            return None;
-        }
-        Some(width.saturating_sub(INDENT).max(LEAST_LAST))
-    }
-
-    fn natural_width(&self, column: usize) -> usize {
-        let title = self.titles.get(column).map_or(0, |title| text::width(title));
-        let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| text::width(&cell.text));
-        cells.max().unwrap_or(0).max(title)
-    }
-
-    fn push_row(&self, lines: &mut String, row: &[Cell], widths: &[usize], beside: usize) {
-        let cells: Vec<(&Cell, usize, Vec<String>)> = row
-            .iter()
-            .zip(widths)
-            .enumerate()
-            .take(beside)
-            .map(|(column, (cell, width))| {
-                let broken = match self.width {
-                    None => vec![cell.text.clone()],
-                    // What identifies the row is never cut, only broken.
-                    Some(_) if column == 0 => text::wrap(&cell.text, *width).into_iter().map(str::to_owned).collect(),
-                    Some(_) => bounded(&cell.text, *width),
+            table.add_row(row.iter().enumerate().map(|(column, cell)| {
+                let words = match self.width {
+                    // What identifies the row is never cut, only broken, and only where a node set may be broken.
+                    Some(width) if column == 0 && self.break_first => {
+                        text::wrap(&cell.text, (width / 4).max(usize::from(LEAST_FIRST))).join("\n")
+                    }
+                    Some(_) if column == last => text::cut(&cell.text, LONGEST_BROKEN).to_string(),
+                    Some(_) | None => cell.text.clone(),
                 };
-                (cell, *width, broken)
-            })
-            .collect();
-        let height = cells.iter().map(|(_, _, broken)| broken.len()).max().unwrap_or(0);
-        for index in 0..height {
-            let mut line = String::new();
-            // Blanks are owed until something comes after them.
-            let mut owed = 0;
-            for (cell, width, broken) in &cells {
-                let words = broken.get(index).map_or("", String::as_str);
-                if !words.is_empty() {
-                    line.extend(std::iter::repeat_n(' ', owed));
-                    line.push_str(&self.paint(cell, words));
-                    owed = 0;
-                }
-                owed += width.saturating_sub(text::width(words)) + GAP;
+                cell.laid_out(&words, self.color)
+            }));
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, GAP));
+        }
+        if let Some(width) = self.width {
+            table
+                .set_width(u16::try_from(width).unwrap_or(u16::MAX))
+                .set_content_arrangement(ContentArrangement::Dynamic);
+            let widest = table.column_max_content_widths();
+            for (index, column) in table.column_iter_mut().enumerate() {
+                // All but the message is short, and is read down the column.
+                column.set_constraint(if index == last && index > 0 {
+                    let widest = widest.get(index).map_or(LEAST_LAST, |widest| widest.saturating_add(GAP));
+                    ColumnConstraint::LowerBoundary(Width::Fixed(LEAST_LAST.min(widest)))
+                } else {
+                    ColumnConstraint::ContentWidth
+                });
             }
-            push_line(lines, &line);
         }
-    }
-
-    fn paint(&self, cell: &Cell, words: &str) -> String {
-        if self.color { cell.paint.apply(words) } else { words.to_owned() }
-    }
-}
-
-/// The text in lines of at most `columns` columns, and not too many of them.
-fn bounded(words: &str, columns: usize) -> Vec<String> {
-    let mut lines: Vec<String> = text::wrap(words, columns).into_iter().map(str::to_owned).collect();
-    if lines.len() > MOST_LINES {
-        lines.truncate(MOST_LINES);
-        if let Some(end) = lines.last_mut() {
-            *end = format!("{}…", text::cut(end, columns.saturating_sub(1)).trim_end_matches('…'));
+        let mut lines = String::new();
+        for line in table.lines() {
+            lines.push_str(line.trim_end());
+            lines.push('\n');
         }
+        if lines == "\n" { String::new() } else { lines }
     }
-    lines
-}
-
-fn push_line(lines: &mut String, line: &str) {
-    lines.push_str(line.trim_end());
-    lines.push('\n');
 }
 
 /// Rows in columns, under titles if there are any: for lists that are no results of a run. Cells are made visible.

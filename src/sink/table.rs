@@ -140,8 +140,23 @@ impl<'a> Table<'a> {
         if self.rows.is_empty() {
             return String::new();
         }
-        let columns: Vec<Column> = Column::ALL.into_iter().filter(|column| self.shows(*column)).collect();
-        let cells = |row: &Row<'_>| columns.iter().map(|column| row.cell(*column)).collect();
+        let mut columns: Vec<Column> = Column::ALL.into_iter().filter(|column| self.shows(*column)).collect();
+        let mut grid = self.grid(&columns);
+        if !self.options.wide {
+            // What a narrow terminal can do without, the least needed first.
+            for spare in [Column::Uptime, Column::Pid, Column::Role] {
+                if !grid.is_crowded() {
+                    break;
+                }
+                columns.retain(|column| *column != spare);
+                grid = self.grid(&columns);
+            }
+        }
+        grid.render()
+    }
+
+    fn grid(&self, columns: &[Column]) -> Grid {
+        let cells = |row: &Row<'_>| columns.iter().map(|column| self.cell(row, *column)).collect();
         Grid {
             titles: columns.iter().map(|column| column.title().to_owned()).collect(),
             rows: self.rows.iter().map(cells).collect(),
@@ -149,7 +164,16 @@ impl<'a> Table<'a> {
             break_first: self.folded,
             color: self.options.color,
         }
-        .render()
+    }
+
+    /// At a terminal a failure is told by its kind here, and in full below the table.
+    fn cell(&self, row: &Row<'_>, column: Column) -> Cell {
+        match (&row.first.failure, column) {
+            (Some(failure), Column::Message) if self.options.width.is_some() && !self.options.wide => {
+                Cell::painted(failure.kind.as_str(), message_paint(row.first.outcome))
+            }
+            _ => row.cell(column),
+        }
     }
 
     /// In `wide` the columns are always the same; else those are left out that would say nothing.
@@ -469,37 +493,28 @@ mod tests {
         NODE   ROLE       SERVICE             OUTCOME      STATE    PID    UPTIME  MESSAGE
         a6s01  analytics  contrail-collector  changed      RUNNING  20071  4s
         a6s03  analytics  contrail-collector  changed      RUNNING  1187   5s
-        a6s02  analytics  contrail-collector  unreachable  -        -      -       host_key_unknown: no
-                                                                                   known_hosts file holds
-                                                                                   its key
+        a6s02  analytics  contrail-collector  unreachable  -        -      -       host_key_unknown
         ---
         a6s02: host_key_unknown: no known_hosts file holds its key
           → ssh-keyscan it, compare, and add it to known_hosts
         3 nodes, 3 results: 2 changed, 1 unreachable (0.8 s)
         ");
         insta::assert_snapshot!(show(TableOptions { width: Some(80), ..TableOptions::default() }, &events), @"
-        NODE   ROLE       SERVICE             OUTCOME      STATE    PID    UPTIME
-        a6s01  analytics  contrail-collector  changed      RUNNING  20071  4s
-        a6s03  analytics  contrail-collector  changed      RUNNING  1187   5s
-        a6s02  analytics  contrail-collector  unreachable  -        -      -
-            host_key_unknown: no known_hosts file holds its key
+        NODE   ROLE       SERVICE             OUTCOME      STATE    MESSAGE
+        a6s01  analytics  contrail-collector  changed      RUNNING
+        a6s03  analytics  contrail-collector  changed      RUNNING
+        a6s02  analytics  contrail-collector  unreachable  -        host_key_unknown
         ---
         a6s02: host_key_unknown: no known_hosts file holds its key
           → ssh-keyscan it, compare, and add it to known_hosts
         3 nodes, 3 results: 2 changed, 1 unreachable (0.8 s)
         ");
         insta::assert_snapshot!(show(TableOptions { width: Some(80), ..TableOptions::default() }, &many()), @r"
-        NODE        NODES  ROLE       SERVICE             OUTCOME      STATE    UPTIME
-        a6s[01-02,  35     analytics  contrail-collector  changed      RUNNING  1s..40s
-        04-06,
-        09-20,
-        22-30,
-        32-40]
-        a6s[03,     4      analytics  contrail-collector  unreachable  -        -
-        07-08,21]
-            host_key_unknown: no known_hosts file holds its key
-        a6s31       1      analytics  contrail-collector  failed       FATAL    -
-            fatal: it ended 3 times within startsecs\n\x1b[2J
+        NODE                NODES  SERVICE             OUTCOME      STATE    MESSAGE
+        a6s[01-02,04-06,    35     contrail-collector  changed      RUNNING
+        09-20,22-30,32-40]
+        a6s[03,07-08,21]    4      contrail-collector  unreachable  -        host_key_unknown
+        a6s31               1      contrail-collector  failed       FATAL    fatal
         ---
         a6s[03,07-08,21]: host_key_unknown: no known_hosts file holds its key
           → ssh-keyscan it, compare, and add it to known_hosts
@@ -515,7 +530,7 @@ mod tests {
         let plain = show(TableOptions::default(), &events);
         let colored = show(TableOptions { color: true, ..TableOptions::default() }, &events);
         assert_eq!(console::strip_ansi_codes(&colored), plain);
-        insta::assert_snapshot!(colored.lines().nth(3).expect("a row").replace('\x1b', "ESC"), @"a6s02  analytics  contrail-collector  ESC[31mESC[1munreachableESC[0m  -        -      -       ESC[31mESC[1mhost_key_unknown: no known_hosts file holds its keyESC[0m");
+        insta::assert_snapshot!(colored.lines().nth(3).expect("a row").replace('\x1b', "ESC"), @"a6s02  analytics  contrail-collector  ESC[38;5;1mESC[1munreachableESC[0m  -        -      -       ESC[38;5;1mESC[1mhost_key_unknown: no known_hosts file holds its keyESC[0m");
     }
 
     #[test]

@@ -207,6 +207,27 @@ fn a_group_through_service() {
     a_group_never_goes_dark("service");
 }
 
+/// The catalogue has contrail-dns in two instances; a node with one of them has one wrapper, which is run once.
+#[test]
+fn a_wrapper_is_run_once() {
+    let instance = Instance::control().with(Program::steady("contrail-control")).with(Program::steady("contrail-dns"));
+    let cluster = Cluster::of(1, &NodeSpec::new(instance));
+    let finished = cluster.ctl("service contrail-dns restart --role control -y -o json --via service").expect(0);
+    let log = cluster.node("a1").read("/var/log/contrail/supervisord-control.log");
+    assert_eq!(log.matches("stopped: contrail-dns").count(), 1, "{log}");
+    assert_eq!(finished.outcomes().iter().filter(|line| line.ends_with(" changed")).count(), 1, "{finished}");
+}
+
+/// sshd allows ten sessions on a connection, and asking every wrapper takes one each.
+#[test]
+fn wrappers_stay_within_max_sessions() {
+    let cluster = Cluster::of(1, &NodeSpec::new(analytics()));
+    for _ in 0..5 {
+        let finished = cluster.ctl("service contrail-collector restart --via service -o json").expect(0);
+        assert_eq!(finished.outcomes(), ["a1 contrail-collector changed"]);
+    }
+}
+
 /// The wrapper cannot name one process of a group; what was not named must not be touched.
 #[test]
 fn one_process_of_a_group_through_service() {

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::harness::{Cluster, Finished, HostKey, Instance, NodeSpec, Program, eventually};
 
 fn analytics(program: Program) -> NodeSpec {
@@ -90,39 +88,35 @@ fn a_cut_stop_is_read_again() {
 
 /// Programs that will not run, by each way to supervisord.
 fn bad_starts(options: &str) {
-    let instance = Instance::control()
-        .with(Program::running("contrail-control", "/nonexistent/contrail-control").set("autostart", "false"))
-        .with(Program::dies_at_once("contrail-dns", 1).set("autostart", "false"))
-        .with(Program::dies_at_once("contrail-named", 1))
-        .with(Program::steady("contrail-control-nodemgr"));
+    let instance = Instance::webui()
+        .with(Program::running("contrail-webui", "/nonexistent/contrail-webui").set("autostart", "false"))
+        .with(Program::dies_at_once("contrail-webui-middleware", 1).set("autostart", "false"))
+        .with(Program::steady("redis-webui"));
     let cluster = Cluster::of(1, &NodeSpec::new(instance));
-    cluster.node("a1").wait_for("contrail-named", "FATAL");
     let run = |line: &str, code| cluster.ctl(&format!("{line} -o json {options}")).expect(code);
     let kind = |finished: &Finished| {
-        // Through the init wrappers nobody can tell that the node has no supervisor-dns.
-        let configured = |result: &&Value| result["outcome"] != "not_configured";
-        let results: Vec<Value> = finished.results().iter().filter(configured).cloned().collect();
-        let [result] = results.as_slice() else { panic!("not one result\n{finished}") };
+        let result = finished.result("a1");
         assert_eq!(result["outcome"], "failed", "{finished}");
         assert!(!result["failure"]["message"].as_str().unwrap().is_empty(), "{finished}");
         assert!(result["failure"]["hint"].is_string(), "{finished}");
         result["failure"]["kind"].as_str().unwrap().to_owned()
     };
+    assert_eq!(kind(&run("service contrail-webui start", 1)), "spawn_error");
     // supervisord 4 answers SPAWN_ERROR to a program that ends at once, supervisord 3 ABNORMAL_TERMINATION; and it may
     // have given up trying when the state is read.
     let died = ["spawn_error", "abnormal_termination", "fatal"];
-    assert_eq!(kind(&run("service contrail-control start", 1)), "spawn_error");
-    let dns = kind(&run("service contrail-dns start", 1));
-    assert!(died.contains(&dns.as_str()), "{dns}");
+    let start = kind(&run("service contrail-webui-middleware start", 1));
+    assert!(died.contains(&start.as_str()), "{start}");
     // A restart of what is FATAL tries again, and fails again.
-    let named = kind(&run("service contrail-named restart", 1));
-    assert!(died.contains(&named.as_str()), "{named}");
-    cluster.node("a1").wait_for("contrail-named", "FATAL");
-    let status = run("service contrail-named status", 3);
-    assert!(status.results().iter().any(|result| result["state"] == "FATAL"), "{status}");
+    cluster.node("a1").wait_for("contrail-webui-middleware", "FATAL");
+    let restart = kind(&run("service contrail-webui-middleware restart", 1));
+    assert!(died.contains(&restart.as_str()), "{restart}");
+    cluster.node("a1").wait_for("contrail-webui-middleware", "FATAL");
+    let status = run("service contrail-webui-middleware status", 3);
+    assert_eq!(status.result("a1")["state"], "FATAL", "{status}");
     // What is fine is not touched by what is not.
     let all = run("service all start", 1);
-    assert_eq!(all.result_of("a1", "contrail-control-nodemgr")["outcome"], "ok", "{all}");
+    assert_eq!(all.result_of("a1", "redis-webui")["outcome"], "ok", "{all}");
 }
 
 #[test]

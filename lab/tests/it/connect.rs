@@ -114,21 +114,11 @@ async fn a_refused_port_opens_when_the_fault_goes_and_closes_when_it_comes() {
     let error = tcp(&lab).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     node.clear_fault();
-    for _ in 0..100 {
-        if tcp(&lab).await.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    node.settled().await;
     Client::root(&lab, "n").await;
     node.set_fault(Fault::Refused);
-    for _ in 0..100 {
-        if tcp(&lab).await.is_err() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the port stays open");
+    node.settled().await;
+    assert!(tcp(&lab).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,10 +163,7 @@ async fn a_frozen_network_moves_nothing_and_thaws() {
     node.set_fault(Fault::Freeze);
     hangs(300, client.run("echo b")).await;
     assert!(!client.is_closed());
-    for _ in 0..50 {
-        // The listener follows in its own time.
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    node.settled().await;
     hangs(300, tcp(&lab)).await;
     node.clear_fault();
     assert_eq!(client.run("echo c").await.out, "c\n");

@@ -54,10 +54,19 @@ async fn a_connection_is_cut_in_a_start_and_the_node_stays_away() {
     eventually("the start", || state(&lab) == State::Running).await;
     assert!(Client::open(&lab, lab.node("n")).await.is_err());
     lab.node("n").clear_fault();
-    let begun = Instant::now();
-    while Client::open(&lab, lab.node("n")).await.is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(5));
-    }
+    lab.node("n").settled().await;
+    Client::root(&lab, "n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_cut_in_the_restart_of_an_instance_which_goes_on() {
+    let fault = Fault::DropMidAction { after: Moment::Stop, come_back: true };
+    let (lab, client, _rpc) = with(fault).await;
+    let node = lab.node("n");
+    let before = node.supervisor_pid(ANALYTICS);
+    client.run("service supervisor-analytics restart").await;
+    eventually("the cut", || client.is_closed()).await;
+    eventually("the restart", || state(&lab) == State::Running && node.supervisor_pid(ANALYTICS) != before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

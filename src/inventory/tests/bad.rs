@@ -1,1 +1,800 @@
-//! x
+//! Inventories that are wrong: what is said, and where.
+
+use super::{bad, faults};
+
+/// Texts, and the faults in them as `LINE:COLUMN: MESSAGE (HELP)`.
+type Table<'a> = &'a [(&'a str, &'a [&'a str])];
+
+#[track_caller]
+fn check(table: Table<'_>) {
+    for (text, expected) in table {
+        assert_eq!(&faults(text), expected, "in\n{text}");
+    }
+}
+
+#[test]
+fn the_version() {
+    check(&[
+        ("nodes: {a: {}}\n", &["1:1: the inventory does not say its `version` (begin the file with `version: 1`)"]),
+        (
+            "version: 2\nnodes: {a: {}}\n",
+            &["1:10: this program knows version 1 of the format, not 2 (a newer ctl wrote this file)"],
+        ),
+        (
+            "version: 0\nnodes: {a: {}}\n",
+            &["1:10: this program knows version 1 of the format, not 0 (write `version: 1`)"],
+        ),
+        ("version: one\nnodes: {a: {}}\n", &["1:10: `version` is `one`: expected 1"]),
+        ("version: 1.0\nnodes: {a: {}}\n", &["1:10: `version` is `1.0`: expected 1"]),
+        ("version:\nnodes: {a: {}}\n", &["1:1: `version` has no value: expected the number 1"]),
+        ("version: [1]\nnodes: {a: {}}\n", &["1:10: `version` takes the number 1, not a list"]),
+    ]);
+}
+
+#[test]
+fn the_file_as_a_whole() {
+    check(&[
+        (
+            "- a\n- b\n",
+            &[
+                "1:3: an inventory is a mapping with the keys version, defaults, roles, groups, nodes, not a list (the least is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
+            ],
+        ),
+        (
+            "hello\n",
+            &[
+                "1:1: an inventory is a mapping with the keys version, defaults, roles, groups, nodes, not text (the least is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
+            ],
+        ),
+        (
+            "version: 1\n",
+            &[
+                "1:1: the inventory has no `nodes` (the least is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes: {}\n",
+            &["2:1: the inventory has no nodes (such as `nodes: {node1: {roles: [analytics]}}`)"],
+        ),
+        ("version: 1\nnodes:\n", &["2:1: the inventory has no nodes (such as `nodes: {node1: {roles: [analytics]}}`)"]),
+        ("version: 1\nnodes: [a, b]\n", &["2:8: `nodes` takes a mapping, each node with its value, not a list"]),
+        ("version: 1\nnodes: a\n", &["2:8: `nodes` takes a mapping, each node with its value, not text"]),
+        (
+            "version: 1\nnodes: {a: {}}\ngroop: {}\n",
+            &["3:1: the inventory has no key `groop` (did you mean `groups`?)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nzzz: {}\n",
+            &["3:1: the inventory has no key `zzz` (the keys are version, defaults, roles, groups, nodes)"],
+        ),
+        ("version: 1\nhosts: {a: {}}\n", &["2:1: the inventory has no key `hosts` (did you mean `nodes`?)"]),
+        ("version: 1\nnodes: {a: {}}\ngroups: {}\nnodes: {b: {}}\n", &["4:1: the key `nodes` is given twice"]),
+        (
+            "version: 1\nnodes: {a: {}}\n[x]: {}\n",
+            &["3:1: a key must be text, not a list (a key that begins with `[` must be quoted)"],
+        ),
+        ("version: 1\nnodes: {a: {}}\n~: {}\n", &["3:1: a key must be text, not nothing"]),
+        (
+            "version:1\n",
+            &[
+                "1:1: an inventory is a mapping with the keys version, defaults, roles, groups, nodes, not text (put a blank after the colon)",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn names_and_keys_of_nodes() {
+    check(&[
+        ("version: 1\nnodes:\n  a: {rols: [analytics]}\n", &["3:7: a node has no key `rols` (did you mean `roles`?)"]),
+        (
+            "version: 1\nnodes:\n  a: {colour: red}\n",
+            &[
+                "3:7: a node has no key `colour` (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, maintenance)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {ansible_host: 10.0.0.1}\n",
+            &["3:7: a node has no key `ansible_host` (did you mean `address`?)"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {port:22}\n",
+            &["3:7: a node has no key `port:22` (put a blank after the colon: `port: …`)"],
+        ),
+        ("version: 1\nnodes:\n  a: {port: 22, user: x, port: 23}\n", &["3:26: the key `port` is given twice"]),
+        ("version: 1\nnodes:\n  a: {}\n  b: {}\n  a: {port: 1}\n", &["5:3: the node `a` is given twice"]),
+        ("version: 1\nnodes:\n  a[1-3]: {}\n  a2: {}\n", &["4:3: the node `a2` is given twice"]),
+        ("version: 1\nnodes:\n  a[1-4]: {}\n  b: {}\n  a[3-6]: {}\n", &["5:3: the nodes `a[3-4]` are given twice"]),
+        (
+            "version: 1\nnodes:\n  a[1-2]: {}\n  a[3-4]: {}\n  a[2-3]: {}\n",
+            &["5:3: the node `a2` is given twice", "5:3: the node `a3` is given twice"],
+        ),
+        ("version: 1\nnodes:\n  'a[1,1]': {}\n", &["3:3: the node `a1` is given twice"]),
+        ("version: 1\nnodes:\n  a: analytics\n", &["3:6: `a` takes a mapping such as {roles: …}, not text"]),
+        ("version: 1\nnodes:\n  a: [analytics]\n", &["3:6: `a` takes a mapping such as {roles: …}, not a list"]),
+        ("version: 1\nnodes:\n  a: {port: abc}\n", &["3:13: `port` is `abc`: expected a port from 1 to 65535"]),
+        ("version: 1\nnodes:\n  a: {port: 99999}\n", &["3:13: `port` is `99999`: expected a port from 1 to 65535"]),
+        ("version: 1\nnodes:\n  a: {port: 0}\n", &["3:13: `port` is `0`: expected a port from 1 to 65535"]),
+        ("version: 1\nnodes:\n  a: {port: -1}\n", &["3:13: `port` is `-1`: expected a port from 1 to 65535"]),
+        ("version: 1\nnodes:\n  a: {port: 0x16}\n", &["3:13: `port` is `0x16`: expected a port from 1 to 65535"]),
+        ("version: 1\nnodes:\n  a: {port: }\n", &["3:7: `port` has no value: expected a port from 1 to 65535"]),
+        ("version: 1\nnodes:\n  a: {port: [22]}\n", &["3:13: `port` takes a port from 1 to 65535, not a list"]),
+        (
+            "version: 1\nnodes:\n  a: {port: 99999999999999999999999}\n",
+            &["3:13: `port` is `99999999999999999999999`: expected a port from 1 to 65535"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {roles: [config, analytcs]}\n",
+            &["3:23: no role `analytcs` (did you mean `analytics`?)"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {roles: [zookeeper]}\n",
+            &["3:15: no role `zookeeper` (the roles are analytics, compute, config, control, database, web-ui)"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {roles: confguration}\n",
+            &["3:14: no role `confguration` (did you mean `configuration`?)"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {roles: \"config, analytcs\"}\n",
+            &["3:23: no role `analytcs` (did you mean `analytics`?)"],
+        ),
+        ("version: 1\nnodes:\n  a: {roles: [\"\"]}\n", &["3:15: `roles` is empty: expected the name of a role"]),
+        ("version: 1\nnodes:\n  a: {roles: \"config,,\"}\n", &["3:14: a role without a name in `config,,`"]),
+        (
+            "version: 1\nnodes:\n  a: {roles: {config: x}}\n",
+            &["3:14: `roles` takes the name of a role, or a list of such, not a mapping"],
+        ),
+        ("version: 1\nnodes:\n  a: {roles: [[config]]}\n", &["3:15: `roles` takes the name of a role, not a list"]),
+        (
+            "version: 1\nnodes:\n  a:\n    roles:\n    user: x\n",
+            &["4:5: `roles` has no value: expected the name of a role, or a list of such"],
+        ),
+        ("version: 1\nnodes:\n  node[3-1]: {}\n", &["3:8: range `3-1` runs backwards (write 1-3)"]),
+        ("version: 1\nnodes:\n  \"node[3-1]\": {}\n", &["3:9: range `3-1` runs backwards (write 1-3)"]),
+        ("version: 1\nnodes:\n  node[1-3: {}\n", &["3:7: `[` without `]`"]),
+        ("version: 1\nnodes:\n  node[a-b]: {}\n", &["3:8: `a` is not a number"]),
+        (
+            "version: 1\nnodes:\n  a*: {}\n",
+            &[
+                "3:4: `a*` cannot be the name of a node: `*` may not be in it (a node's key is names and ranges only, such as `node[01-40]`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  \"@rack\": {}\n",
+            &[
+                "3:4: `@rack` cannot be the name of a node: it begins with `@` (a node's key is names and ranges only, such as `node[01-40]`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  a!b: {}\n",
+            &[
+                "3:4: `a!b` cannot be the name of a node: `!` may not be in it (a node's key is names and ranges only, such as `node[01-40]`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  a[1-2]*: {}\n",
+            &["3:3: `a[1-2]*` is a group or glob, and only names and ranges may stand here"],
+        ),
+        (
+            "version: 1\nnodes:\n  -oProxyCommand=x: {}\n",
+            &["3:3: `-oProxyCommand=x` cannot be the name of a node: it begins with `-`"],
+        ),
+        ("version: 1\nnodes:\n  \"-a[1-2]\": {}\n", &["3:3: `-a1` cannot be the name of a node: it begins with `-`"]),
+        ("version: 1\nnodes:\n  a b: {}\n", &["3:4: `a b` cannot be the name of a node: a blank may not be in it"]),
+        (
+            "version: 1\nnodes:\n  \"a\\eb\": {}\n",
+            &["3:3: `a\\u{1b}b` cannot be the name of a node: `\\u{1b}` may not be in it"],
+        ),
+        (
+            "version: 1\nnodes:\n  a;reboot: {}\n",
+            &["3:4: `a;reboot` cannot be the name of a node: `;` may not be in it"],
+        ),
+        (
+            "version: 1\nnodes:\n  $(reboot): {}\n",
+            &["3:3: `$(reboot)` cannot be the name of a node: `$` may not be in it"],
+        ),
+        ("version: 1\nnodes:\n  nœud: {}\n", &["3:4: `nœud` cannot be the name of a node: `œ` may not be in it"]),
+        (
+            "version: 1\nnodes:\n  a: {user: \"né\", prt: 1}\n",
+            &["3:19: a node has no key `prt` (did you mean `port`?)"],
+        ),
+        ("version: 1\nnodes:\n  \"\": {}\n", &["3:3: `` cannot be the name of a node: it is empty"]),
+        (
+            "version: 1\nnodes:\n  a:22: {}\n",
+            &["3:4: `a:22` cannot be the name of a node: it has a `:` or `%` in it, and is no IPv6 address"],
+        ),
+        (
+            "version: 1\nnodes:\n  a[1-200000]: {}\n",
+            &["3:3: `a[1-200000]` is 200000 nodes: an inventory may have 100000"],
+        ),
+        (
+            "version: 1\nnodes:\n  a[1-60000]: {}\n  b[1-60000]: {}\n  c: {}\n",
+            &["4:3: with `b[1-60000]` there are 120000 nodes: an inventory may have 100000"],
+        ),
+        (
+            "version: 1\nnodes:\n  a[1-999999]b[1-999999]c[1-999999]: {}\n",
+            &["3:3: `a[1-999999]b[1-999999]c[1-999999]` is 999997000002999999 nodes: an inventory may have 100000"],
+        ),
+    ]);
+}
+
+#[test]
+fn addresses_of_nodes() {
+    check(&[
+        (
+            "version: 1\nnodes:\n  db[1-3]: {address: \"10.0.0.[11-12]\"}\n",
+            &[
+                "3:22: `10.0.0.[11-12]` is 2 addresses for 3 nodes (the ranges of a node's name and address must be of equal length)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  db[1-2]: {address: \"10.0.0.[11-13]\"}\n",
+            &[
+                "3:22: `10.0.0.[11-13]` is 3 addresses for 2 nodes (the ranges of a node's name and address must be of equal length)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  db[1-3]: {address: 10.0.0.1}\n",
+            &[
+                "3:22: `10.0.0.1` is 1 address for 3 nodes (the ranges of a node's name and address must be of equal length)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  db1: {address: \"10.0.0.[1-9]\"}\n",
+            &[
+                "3:18: `10.0.0.[1-9]` is 9 addresses for 1 node (the ranges of a node's name and address must be of equal length)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  db1: {address: \"10.[0-999999].[0-999999].[0-99999]\"}\n",
+            &[
+                "3:18: `10.[0-999999].[0-999999].[0-99999]` is 100000000000000000 addresses for 1 node (the ranges of a node's name and address must be of equal length)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  db[1-3]: {address: \"10.0.0.[3-1]\"}\n",
+            &["3:31: range `3-1` runs backwards (write 1-3)"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {address: \"10.0.0.1:2222\"}\n",
+            &[
+                "3:25: `10.0.0.1:2222` is no address: it has a `:` or `%` in it, and is no IPv6 address (the port has a key of its own: `port: 2222`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {address: root@10.0.0.1}\n",
+            &[
+                "3:20: `root@10.0.0.1` is no address: `@` may not be in it (the user has a key of its own: `user: root`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {address: \"[2001:db8::1]\"}\n",
+            &["3:16: `[2001:db8::1]` has brackets, which are for ranges (write `address: \"2001:db8::1\"`)"],
+        ),
+        ("version: 1\nnodes:\n  a: {address: -x}\n", &["3:16: `-x` is no address: it begins with `-`"]),
+        ("version: 1\nnodes:\n  a: {address: \"a b\"}\n", &["3:18: `a b` is no address: a blank may not be in it"]),
+        (
+            "version: 1\nnodes:\n  a: {address: \"\"}\n",
+            &["3:16: `address` is empty: expected a host's name or address"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {address: ~}\n",
+            &["3:7: `address` has no value: expected a host's name or address"],
+        ),
+        ("version: 1\nnodes:\n  a: {address: [b]}\n", &["3:16: `address` takes a host's name or address, not a list"]),
+        (
+            "version: 1\nnodes:\n  a: {address: 10.0.0.1}\n  b: {address: 10.0.0.1}\n",
+            &[
+                "4:16: `a` and `b` are one machine: both have the address `10.0.0.1` and the port 22 (each node is a machine of its own, with its own `address` or `port`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {address: b}\n  b: {}\n",
+            &[
+                "4:3: `a` and `b` are one machine: both have the address `b` and the port 22 (each node is a machine of its own, with its own `address` or `port`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {address: 10.0.0.1, port: 22}\n  b: {address: 10.0.0.1}\n",
+            &[
+                "4:16: `a` and `b` are one machine: both have the address `10.0.0.1` and the port 22 (each node is a machine of its own, with its own `address` or `port`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  a[1-2]: {address: \"10.0.0.[1,1]\"}\n",
+            &[
+                "3:21: `a1` and `a2` are one machine: both have the address `10.0.0.1` and the port 22 (each node is a machine of its own, with its own `address` or `port`)",
+            ],
+        ),
+        (
+            "version: 1\ndefaults: {address: 10.0.0.1}\nnodes:\n  a: {}\n  b: {port: 23}\n  c: {}\n",
+            &[
+                "6:3: `a` and `c` are one machine: both have the address `10.0.0.1` and the port 22 (each node is a machine of its own, with its own `address` or `port`)",
+            ],
+        ),
+        (
+            "version: 1\ndefaults: {address: 10.0.0.1}\nnodes:\n  a[1-2]: {}\n",
+            &[
+                "2:21: `10.0.0.1` is 1 address for 2 nodes (the ranges of a node's name and address must be of equal length)",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn settings_of_nodes() {
+    check(&[
+        (
+            "version: 1\nnodes:\n  a: {user: \"x;y\"}\n",
+            &["3:15: `x;y` cannot be the name of a user: `;` may not be in it"],
+        ),
+        ("version: 1\nnodes:\n  a: {user: -x}\n", &["3:13: `-x` cannot be the name of a user: it begins with `-`"]),
+        (
+            "version: 1\nnodes:\n  a: {user: a b}\n",
+            &["3:14: `a b` cannot be the name of a user: a blank may not be in it"],
+        ),
+        ("version: 1\nnodes:\n  a: {user: [x]}\n", &["3:13: `user` takes a user's name, not a list"]),
+        (
+            "version: 1\nnodes:\n  a: {jump: \"b:x\"}\n",
+            &[
+                "3:16: `b:x` is no way through bastions: `x` is no port (write `[user@]host[:port]`, with commas between several)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {jump: \"b,-c\"}\n",
+            &[
+                "3:16: `b,-c` is no way through bastions: it begins with `-` (write `[user@]host[:port]`, with commas between several)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {jump: \"b,,c\"}\n",
+            &[
+                "3:13: `b,,c` is no way through bastions: one of the bastions has no name (write `[user@]host[:port]`, with commas between several)",
+            ],
+        ),
+        ("version: 1\nnodes:\n  a: {sudo: perhaps}\n", &["3:13: `sudo` is `perhaps`: expected true or false"]),
+        ("version: 1\nnodes:\n  a: {sudo: 1}\n", &["3:13: `sudo` is `1`: expected true or false"]),
+        (
+            "version: 1\nnodes:\n  a: {via: ssh}\n",
+            &["3:12: `via` is `ssh`: expected auto, rpc, supervisorctl or service"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {timeout: soon}\n",
+            &["3:16: `timeout` is `soon`: expected a time such as 5s, 2m or 500ms"],
+        ),
+        ("version: 1\nnodes:\n  a: {timeout: 0}\n", &["3:16: `timeout` must be more than 0 and at most 7 days"]),
+        (
+            "version: 1\nnodes:\n  a: {timeout: -5s}\n",
+            &["3:16: `timeout` is `-5s`: expected a time such as 5s, 2m or 500ms"],
+        ),
+        ("version: 1\nnodes:\n  a: {timeout: 30days}\n", &["3:16: `timeout` must be more than 0 and at most 7 days"]),
+        (
+            "version: 1\nnodes:\n  a: {timeout: 99999999999999999999999999999}\n",
+            &["3:16: `timeout` is `99999999999999999999999999999`: expected a time such as 5s, 2m or 500ms"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {connect_timeout: 5x}\n",
+            &["3:24: `connect_timeout` is `5x`: expected a time such as 5s, 2m or 500ms"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {connect_timeout: [5]}\n",
+            &["3:24: `connect_timeout` takes a time such as 5s, 2m or 500ms, not a list"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {maintenance: true}\n",
+            &[
+                "3:20: `maintenance` takes the reason, not true (such as `maintenance: \"disk is being replaced, ask Ana\"`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {maintenance: \"\"}\n",
+            &["3:20: `maintenance` is empty: expected the reason, in words"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {maintenance: [a]}\n",
+            &["3:20: `maintenance` takes the reason, in words, not a list"],
+        ),
+        (
+            "version: 1\ndefaults: {maintenance: x}\nnodes: {a: {}}\n",
+            &[
+                "2:12: `defaults` has no key `maintenance` (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout)",
+            ],
+        ),
+        ("version: 1\nnodes:\n  a: {identity: $NOPE/id}\n", &["3:17: the environment variable `NOPE` is not set"]),
+        (
+            "version: 1\nnodes:\n  a: {identity: [~/x, ~bob/id]}\n",
+            &["3:23: `~bob` is not known: only one's own `~/` is expanded (write the whole path)"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {identity: {x: y}}\n",
+            &["3:17: `identity` takes the path of a private key, or a list of such, not a mapping"],
+        ),
+        ("version: 1\nnodes:\n  a: {identity: \"a\\tb\"}\n", &["3:17: the path `a\\tb` has a control character in it"]),
+        (
+            "version: 1\ndefaults: [a]\nnodes: {a: {}}\n",
+            &["2:11: `defaults` takes a mapping such as {roles: …}, not a list"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {<<: x}\n",
+            &[
+                "3:11: `<<` takes a mapping or a list of mappings, not text (write `<<: *name`, with `&name` at that mapping)",
+            ],
+        ),
+        (
+            "version: 1\nx-c: &c {port: abc}\nnodes:\n  a: {<<: *c}\n  b: {<<: *c}\n",
+            &["2:16: `port` is `abc`: expected a port from 1 to 65535"],
+        ),
+    ]);
+}
+
+#[test]
+fn roles() {
+    check(&[
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  billing: {supervisor: supervisor-billing}\n",
+            &[
+                "4:3: the role `billing` does not say where `supervisor-billing` listens (add its `socket`, such as `socket: /var/run/supervisord.sock`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  billing:\n",
+            &[
+                "4:3: the role `billing` has neither a supervisord nor an init service (such as `billing: {socket: /var/run/supervisord.sock}`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  analytcs: {max_unavailable: 1}\n",
+            &["4:3: the role `analytcs` has neither a supervisord nor an init service (did you mean `analytics`?)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  analytics: {max_unavailble: 1}\n",
+            &["4:15: a role has no key `max_unavailble` (did you mean `max_unavailable`?)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, programs: [x]}\n",
+            &["4:19: a role has no key `programs` (did you mean `services`?)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, supervisors: [{name: x, socket: /b}]}\n",
+            &[
+                "4:19: `supervisors` and `socket` exclude each other (put everything into the list: `supervisors: [{name: …, socket: …}]`)",
+            ],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: [{socket: /b}]}\n",
+            &["4:21: a supervisord has no `name` (the name of its init service, such as supervisor-billing)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: [{}]}\n",
+            &["4:21: a supervisord has no `name` (the name of its init service, such as supervisor-billing)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: [x]}\n",
+            &["4:21: `supervisors` takes a mapping such as {name: …}, not text"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: [{name: x}]}\n",
+            &["4:28: the supervisord `x` has no `socket` (such as `socket: /var/run/supervisord.sock`)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: [{name: x, socket: /a}, {name: x, socket: /b}]}\n",
+            &["4:51: the supervisord `x` is given twice"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: []}\n",
+            &["4:20: `supervisors` is empty (a role of init services only leaves it out)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: x}\n",
+            &["4:20: `supervisors` is `x`: expected a list of `{name: …, socket: …}`"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: [{name: x, sock: /a}]}\n",
+            &["4:31: a supervisord has no key `sock` (did you mean `socket`?)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: b.sock}\n",
+            &[
+                "4:15: `b.sock` is no address of a supervisord (write /path/of.sock, unix:///path/of.sock or http://localhost:9002)",
+            ],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: [/a, 9002]}\n",
+            &["4:20: `9002` is no address of a supervisord (did you mean `http://localhost:9002`?)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: ~/b.sock}\n",
+            &[
+                "4:15: `~/b.sock` is not a whole path (a socket's path is one on the node: neither `~` nor `$` is expanded in it)",
+            ],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: []}\n",
+            &["4:15: `socket` is an empty list: expected a socket's path, or http://localhost:PORT"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: {a: b}}\n",
+            &["4:15: `socket` takes a socket's path, or http://localhost:PORT, or a list of such, not a mapping"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, services: [\"a b\"]}\n",
+            &["4:32: `a b` cannot be the name of a service: a blank may not be in it"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, services: [-a]}\n",
+            &["4:30: `-a` cannot be the name of a service: it begins with `-`"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, supervisor: \"x;y\"}\n",
+            &["4:33: `x;y` cannot be the name of a supervisord instance: `;` may not be in it"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {init_services: \"a$b\"}\n",
+            &["4:24: `a$b` cannot be the name of a service: `$` may not be in it"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: 0}\n",
+            &["4:36: with a `max_unavailable` of 0 nothing could ever be restarted"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: 101%}\n",
+            &["4:36: `max_unavailable` is `101%`: expected a number of nodes, a percentage such as 25%, or none"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: 0%}\n",
+            &["4:36: with a `max_unavailable` of 0 nothing could ever be restarted"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: few}\n",
+            &["4:36: `max_unavailable` is `few`: expected a number of nodes, a percentage such as 25%, or none"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: }\n",
+            &["4:19: `max_unavailable` has no value: expected a number of nodes, a percentage such as 25%, or none"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: 1.5}\n",
+            &["4:36: `max_unavailable` is `1.5`: expected a number of nodes, a percentage such as 25%, or none"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, introspect: {x: 0}}\n",
+            &["4:35: `x` is `0`: expected a port from 1 to 65535"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, introspect: [x]}\n",
+            &["4:31: `introspect` takes a mapping, each service with its value, not a list"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, introspect: {\"a b\": 1}}\n",
+            &["4:34: `a b` cannot be the name of a service: a blank may not be in it"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {extends: analytcs}\n",
+            &["4:16: no built-in role `analytcs` (did you mean `analytics`?)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  c: {socket: /a}\n  b: {extends: c}\n",
+            &[
+                "5:16: no built-in role `c` (the built-in roles are database, config, analytics, control, web-ui, compute)",
+            ],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  control: {extends: analytics}\n",
+            &["4:13: `control` is built in: it extends no other role (give the role a name of its own)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  webui: {max_unavailable: 1}\n  web-ui: {max_unavailable: 2}\n",
+            &["5:3: `web-ui` is another name of `webui`, which is given too"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a}\n  b: {socket: /b}\n",
+            &["5:3: the role `b` is given twice"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  \"a b\": {socket: /a}\n",
+            &["4:5: `a b` cannot be the name of a role: a blank may not be in it"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, username: x}\n",
+            &["4:19: `username` needs `password_file` beside it (supervisord asks for both or for neither)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, password_file: /x}\n",
+            &["4:19: `password_file` needs `username` beside it (supervisord asks for both or for neither)"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, username: x, password_file: $NOPE}\n",
+            &["4:47: the environment variable `NOPE` is not set"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  config: {supervisor: supervisor-support-service}\n",
+            &[
+                "4:24: the role has another instance `supervisor-support-service` (`supervisors` lists all of a role's instances)",
+            ],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles: [a]\n",
+            &["3:8: `roles` takes a mapping, each role with its value, not a list"],
+        ),
+    ]);
+}
+
+#[test]
+fn groups() {
+    check(&[
+        (
+            "version: 1\nnodes: {a: {}}\ngroups:\n  g: \"a,@rak1\"\n  rack1: a\n",
+            &["4:9: no group or role `rak1` (did you mean `@rack1`?)"],
+        ),
+        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@nothing\"\n", &["4:7: no group or role `nothing`"]),
+        (
+            "version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@analytcs\"\n",
+            &["4:7: no group or role `analytcs` (did you mean `@analytics`?)"],
+        ),
+        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@g\"\n", &["4:7: the group `g` is made of itself"]),
+        (
+            "version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@h\"\n  h: \"a,@i\"\n  i: \"@g\"\n",
+            &["6:7: the groups `g` and `i` are made of each other"],
+        ),
+        (
+            "version: 1\nnodes: {node1: {}, node2: {}}\ngroups:\n  g: \"node1,nod2\"\n",
+            &["4:13: the inventory has no node `nod2` (did you mean `node2`?)"],
+        ),
+        (
+            "version: 1\nnodes: {\"a[1-3]\": {}}\ngroups:\n  g: \"a[1-5]\"\n",
+            &["4:6: the inventory has no node `a[4-5]`"],
+        ),
+        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"a[3-1]\"\n", &["4:9: range `3-1` runs backwards (write 1-3)"]),
+        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"zz*\"\n", &["4:7: `zz*` matches no node of the inventory"]),
+        (
+            "version: 1\nnodes: {a: {}}\ngroups:\n  analytics: a\n",
+            &[
+                "4:3: `analytics` is the name of a role, too (`@analytics` already means the nodes of that role; give the group another name)",
+            ],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\ngroups:\n  collector: a\n",
+            &[
+                "4:3: `collector` is another name of the role `analytics` (`@collector` already means the nodes of that role; give the group another name)",
+            ],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\nroles:\n  billing: {socket: /a}\ngroups:\n  billing: a\n",
+            &[
+                "6:3: `billing` is the name of a role, too (`@billing` already means the nodes of that role; give the group another name)",
+            ],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\ngroups:\n  \"a b\": a\n",
+            &["4:5: `a b` cannot be the name of a group: a blank may not be in it"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\ngroups:\n  g: {a: b}\n",
+            &["4:6: `g` takes a node set, such as node[01-40], or a list of such, not a mapping"],
+        ),
+        (
+            "version: 1\nnodes: {a: {}}\ngroups:\n  g:\n",
+            &["4:3: `g` has no value: expected a node set, such as node[01-40], or a list of such"],
+        ),
+        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: a\n  g: a\n", &["5:3: the group `g` is given twice"]),
+        (
+            "version: 1\nnodes: {a: {}}\ngroups: [a]\n",
+            &["3:9: `groups` takes a mapping, each group with its value, not a list"],
+        ),
+        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@h,a\"\n  h: \"@nope\"\n", &["5:7: no group or role `nope`"]),
+    ]);
+}
+
+#[test]
+fn syntax() {
+    check(&[
+        ("a: 1\n\tb: 2\n", &["2:1: a tab in the indentation, where YAML allows only blanks (indent with blanks)"]),
+        ("a:\n\tb: 2\n", &["2:1: a tab in the indentation, where YAML allows only blanks (indent with blanks)"]),
+        (
+            "a:\n  b: 1\n \tc: 2\n",
+            &["3:2: a tab in the indentation, where YAML allows only blanks (indent with blanks)"],
+        ),
+        (
+            "a: \"b\nc: 1\n",
+            &["1:4: this is not valid YAML: unclosed quote (the quote that begins here is never closed)"],
+        ),
+        (
+            "a:\n  b: 1\n c: 2\n",
+            &[
+                "3:2: this is not valid YAML: while parsing a block mapping, did not find expected key (is this line indented like those it belongs to, and has its key a `:` after it?)",
+            ],
+        ),
+        (
+            "a: b: c\n",
+            &[
+                "1:5: this is not valid YAML: mapping values are not allowed in this context (is the line above indented as it should be? A value that has `: ` in it must be quoted)",
+            ],
+        ),
+        ("g: @foo\n", &["1:4: YAML does not let a group begin with `@` unless it is quoted (write \"@foo\")"]),
+        ("g: *foo\n", &["1:4: YAML does not let a glob begin with `*` unless it is quoted (write \"*foo\")"]),
+        ("g: !foo\n", &["1:8: the YAML tag `!foo` means nothing here (a value that begins with `!` must be quoted)"]),
+        (
+            "g: {a: b[1-3], c: d}\n",
+            &[
+                "1:9: this is not valid YAML: while parsing a flow mapping, did not find expected ',' or '}' (inside `{ }` and `[ ]`, quote what has brackets, as in \"node[1-3]\", and put commas between)",
+            ],
+        ),
+        (
+            "g: [a, b\n",
+            &["1:4: this is not valid YAML: unclosed bracket '[' (the bracket that begins here is never closed)"],
+        ),
+        (
+            "a: 1\n---\nb: 2\n",
+            &[
+                "3:1: a second YAML document begins here; an inventory is a single one (remove the `---`, or put the documents together)",
+            ],
+        ),
+        ("a: &a [*a]\n", &["1:8: this anchor contains itself"]),
+        ("", &["1:1: the inventory is empty (the least is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)"]),
+        (
+            "# only\n",
+            &["1:1: the inventory is empty (the least is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)"],
+        ),
+        ("a: \"x\" y\n", &["1:8: this is not valid YAML: invalid trailing content after double-quoted scalar"]),
+        ("a: \u{1b}\n", &["1:4: this is not valid YAML: unexpected character: `\\u{1b}'"]),
+        ("a: `x`\n", &["1:4: YAML does not let a value begin with ``` unless it is quoted (write \"`x`\")"]),
+        (
+            "a\n  b: 1\n",
+            &[
+                "2:4: this is not valid YAML: mapping values are not allowed in this context (is the line above indented as it should be? A value that has `: ` in it must be quoted)",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn every_fault_of_a_file_is_told_at_once() {
+    let text = "versoin: 1\ndefaults: {usr: x}\nroles:\n  analytics: {max_unavailable: lots}\ngroups:\n  g: \"@nope\"\n  \
+                compute: a\nnodes:\n  a: {port: 0, roles: [nope]}\n  a[1: {}\n  b: {address: \"c d\"}\n  b: {}\n";
+    let places: Vec<(usize, usize)> = bad(text).problems.iter().map(|problem| (problem.line, problem.column)).collect();
+    assert_eq!(places, [(1, 1), (2, 12), (4, 32), (6, 7), (7, 3), (9, 13), (9, 24), (10, 4), (11, 18), (12, 3)]);
+}
+
+/// The text under the caret, what is said there, and the text of the other place.
+#[test]
+fn carets_are_under_what_is_wrong() {
+    let nodes = "version: 1\nnodes:\n";
+    for (text, at, label, other) in [
+        ("  a: {rols: [analytics]}", "rols", Some("unknown key"), None),
+        ("  a: {port: 99999}", "99999", Some("expected a port from 1 to 65535"), None),
+        ("  a: {port: }", "port", Some("expected a port from 1 to 65535"), None),
+        ("  a: {roles: [config, \"analytcs\"]}", "analytcs", Some("unknown role"), None),
+        ("  node[1-2,9-3]: {}", "9-3", None, None),
+        ("  \"node[9-3]\": {}", "9-3", None, None),
+        ("  a;b: {}", ";", None, None),
+        ("  \"\\x61;b\": {}", "\"\\x61;b\"", None, None),
+        ("  a: {identity: [x, \"$NOPE/y\"]}", "$NOPE", None, None),
+        ("  a: {jump: \"b,c:x\"}", "x", None, None),
+        ("  a: {}\n  b: {}\n  a: {port: 1}", "a", Some("again"), Some(("a", "first here"))),
+        ("  a[1-3]: {}\n  b,a2: {}", "b,a2", Some("again"), Some(("a[1-3]", "first here"))),
+        ("  a: {port: 1, port: 2}", "port", Some("again"), Some(("port", "first here"))),
+        ("  d[1-3]: {address: \"b[1-2]\"}", "\"b[1-2]\"", Some("2 addresses"), Some(("d[1-3]", "3 nodes"))),
+        ("  a: {address: x}\n  b: {address: x}", "x", None, Some(("x", "the address of `a`"))),
+        ("  a: {}\ngroups: {g: \"a,@nope!a\"}", "@nope", Some("unknown group"), None),
+        (
+            "  a: {}\ngroups: {g: \"@h\", h: \"@g\"}",
+            "@g",
+            Some("this closes the circle"),
+            Some(("g", "it begins here")),
+        ),
+        ("  a: {}\ngroups: {g: \"a,b\"}", "b", Some("unknown node"), None),
+        ("  a: {}\nroles: {r: {socket: /x}}\ngroups: {r: a}", "r", Some("this group"), Some(("r", "this role"))),
+        ("  a: {}\nroles: {webui: , web-ui: }", "web-ui", Some("again"), Some(("webui", "first here"))),
+        ("  a:\n\tport: 1", "\t", Some("this is a tab"), None),
+        ("  a: {user: \"é\", jump: \"ü;\"}", "ü", None, None),
+    ] {
+        let error = bad(&format!("{nodes}{text}"));
+        let problem = &error.problems[0];
+        assert_eq!(error.problems.len(), 1, "{error}");
+        assert_eq!((&error.text[problem.span.clone()], problem.label.as_deref()), (at, label), "{error}");
+        let related = problem.related.as_ref().map(|(span, words)| (&error.text[span.clone()], words.as_str()));
+        assert_eq!(related, other, "{error}");
+        assert!(problem.related.as_ref().is_none_or(|(span, _)| *span != problem.span), "{error}");
+    }
+}
