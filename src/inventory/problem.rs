@@ -2,7 +2,8 @@
 //!
 //! Here live [`InventoryError`] and [`Problem`], which callers see, and [`Report`], in which the other files of this
 //! room collect faults as they go on reading. It uses nothing of ours. What always holds: a problem's span lies
-//! within the text, on character boundaries; problems are in the order of the file, and none is there twice.
+//! within the text, on character boundaries; problems are in the order of the file, and none is there twice; what they
+//! say has no control characters in it.
 //! Start reading at [`Problem`].
 
 use std::fmt;
@@ -188,10 +189,10 @@ impl Report {
                     span,
                     line,
                     column,
-                    message: fault.message,
-                    label: fault.label,
-                    help: fault.help,
-                    related: fault.related.map(|(span, words)| (within(text, span), words)),
+                    message: visible(fault.message),
+                    label: fault.label.map(visible),
+                    help: fault.help.map(visible),
+                    related: fault.related.map(|(span, words)| (within(text, span), visible(words))),
                 }
             })
             .collect();
@@ -232,22 +233,28 @@ fn within(text: &str, span: Range<usize>) -> Range<usize> {
     start..end
 }
 
-/// Text from the file, in back quotes, cut and with its control characters made visible.
-pub(super) fn quoted(text: &str) -> String {
-    const LIMIT: usize = 60;
-    let mut out = String::from("`");
-    for c in text.chars().take(LIMIT) {
+/// Control characters made visible: what another room says of a text may quote it as it is.
+fn visible(words: String) -> String {
+    if !words.contains(char::is_control) {
+        return words;
+    }
+    let mut out = String::with_capacity(words.len() + 8);
+    for c in words.chars() {
         if c.is_control() {
             out.extend(c.escape_default());
         } else {
             out.push(c);
         }
     }
-    if text.chars().nth(LIMIT).is_some() {
-        out.push('…');
-    }
-    out.push('`');
     out
+}
+
+/// Text from the file, in back quotes, cut and with its control characters made visible.
+pub(super) fn quoted(text: &str) -> String {
+    const LIMIT: usize = 60;
+    let cut: String = text.chars().take(LIMIT).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    format!("`{}{more}`", visible(cut))
 }
 
 /// The candidate that was most likely meant by `word`, if one is near enough.

@@ -169,6 +169,14 @@ fn check(text: &str) {
 }
 
 #[test]
+fn what_another_room_quotes_is_made_visible() {
+    for text in ["version: 1\nnodes: {'a[\u{85}]': {}}", "version: 1\nnodes: {a: {}}\ngroups: {g: \"@\\e[2J\"}"] {
+        assert!(bad(text).to_string().contains("\\u{"), "{}", bad(text));
+        check(text);
+    }
+}
+
+#[test]
 fn the_seed_is_right() {
     assert_eq!(good(SEED).nodes.len(), 5);
 }
