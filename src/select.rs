@@ -45,6 +45,12 @@ impl ServicePattern {
         &self.typed
     }
 
+    /// The part before a colon: the group, or the whole name.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        self.typed.split(':').next().unwrap_or(&self.typed)
+    }
+
     /// Whether it can match several services.
     #[must_use]
     pub fn is_glob(&self) -> bool {

@@ -281,10 +281,13 @@ fn literal_or_comment(chars: &[char], at: usize) -> usize {
     at
 }
 
-/// The checker itself: each sample is a file, its text, and the arrows that must be found.
+/// A file, its text, and the breaches that must be found in it: line, and the room that is used.
+type Sample = (&'static str, &'static str, &'static [(usize, &'static str)]);
+
+/// The checker itself.
 #[test]
 fn the_checker_sees_what_it_must() {
-    let samples: &[(&str, &str, &[(usize, &str)])] = &[
+    let samples: &[Sample] = &[
         ("run/mod.rs", "use crate::sink::Table;", &[(1, "sink")]),
         ("run/mod.rs", "use crate::plan::Plan;\nuse crate::{event::Event, cli};", &[(2, "cli")]),
         ("run/gate.rs", "fn f() {\n    crate::sink::draw();\n}", &[(2, "sink")]),

@@ -146,6 +146,25 @@ impl Io {
         self
     }
 
+    /// The two ends of a pipe: one that reads from it and writes where this one does, and one that writes into it.
+    /// What is written to stderr goes past the pipe.
+    pub(crate) fn pipe(&self) -> (Self, Self) {
+        let (sender, mut chunks) = mpsc::channel::<Chunk>(16);
+        let (into, receiver) = mpsc::unbounded_channel();
+        let past = self.clone();
+        tokio::spawn(async move {
+            while let Some((err, bytes)) = chunks.recv().await {
+                if err {
+                    past.err(&String::from_utf8_lossy(&bytes)).await;
+                } else if into.send(bytes).is_err() {
+                    break;
+                }
+            }
+        });
+        let input = Some(Arc::new(Mutex::new(Input { receiver, left: Bytes::new() })));
+        (Self { input, ..self.clone() }, Self { sender, out: Sink::Out, err: Sink::Err, input: None })
+    }
+
     pub(crate) fn no_input(&self) -> Self {
         Self { input: None, ..self.clone() }
     }
@@ -193,7 +212,8 @@ pub(crate) fn run<'a>(
             return 127;
         }
         match name {
-            "true" | ":" => 0,
+            // Signals do not reach what the lab simulates.
+            "true" | ":" | "trap" => 0,
             "false" => 1,
             "echo" => {
                 let (newline, args) = match args.first().map(String::as_str) {
@@ -316,8 +336,9 @@ fn known_path(context: &Context, path: &str) -> bool {
         || (dir == "/etc/init.d" && init::exists(&context.node, name))
 }
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "true",
+    "trap",
     "false",
     "echo",
     "printf",

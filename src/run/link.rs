@@ -57,6 +57,8 @@ pub(super) struct Instance<T: Transport> {
     client: Mutex<(Arc<T::Session>, Arc<Client<T::Session>>)>,
     /// What it listed when it was first asked.
     pub(super) snapshot: Snapshot,
+    /// Programs whose init wrapper was run: it acts on all processes of the program at once.
+    wrapped: std::sync::Mutex<BTreeSet<String>>,
     /// Groups that an update has taken out and not yet put in again.
     owed_groups: std::sync::Mutex<BTreeSet<String>>,
 }
@@ -104,8 +106,21 @@ impl<T: Transport> Instance<T> {
             authorization,
             client: Mutex::new((session, Arc::new(reached.client))),
             snapshot: reached.snapshot,
+            wrapped: std::sync::Mutex::default(),
             owed_groups: std::sync::Mutex::default(),
         })
+    }
+
+    /// Whether the init wrapper of a program is to be run: once a run, whichever of its processes comes first.
+    pub(super) fn is_first_wrapped(&self, program: &str) -> bool {
+        self.wrapped.lock().unwrap_or_else(PoisonError::into_inner).insert(program.to_owned())
+    }
+
+    /// Drops processes that another instance of the node lists as well: an init wrapper does not say whose they are.
+    pub(super) fn leave_to_others(&mut self, taken: &mut BTreeSet<(String, String)>) {
+        if self.via() == Via::Service {
+            self.snapshot.processes.retain(|process| taken.insert((process.group.clone(), process.name.clone())));
+        }
     }
 
     /// Notes that a group was taken out to be put in again.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::link::{Instance, Look, rpc_name};
-use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, Via};
 use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
 use crate::transport::Transport;
 
@@ -145,7 +145,7 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
             Ok(look) => look,
             Err(verdict) => return *verdict,
         };
-        if self.instance.via() != crate::event::Via::Rpc {
+        if self.instance.via() != Via::Rpc {
             // One command for both: what stops it also starts it again, whatever becomes of us.
             (self.owe)(Debt::Start);
             let sent = self.send("restart").await;
@@ -184,6 +184,10 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
 
     /// The state before anything is done: read anew, since other work may have come between.
     async fn look_first(&self) -> Result<Look, Box<Verdict>> {
+        if self.instance.via() == Via::Service {
+            // The wrapper may have been run for a sibling already: what was listed is what was before.
+            return Ok(Look { supervisor_pid: None, process: self.listed.clone() });
+        }
         self.look().await.map_err(|error| Box::new(Verdict::error(&error, Stage::Inspect)))
     }
 
@@ -203,6 +207,7 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
                 if verb == "stop" { rpc.stop(&name).await } else { rpc.start(&name, true).await }
             }
             Client::Supervisorctl(control) => control.act(verb, &self.listed.full_name()).await,
+            Client::Service(_) if !self.instance.is_first_wrapped(&self.listed.group) => return Ok(()),
             Client::Service(wrapper) => wrapper.act(verb, &self.listed.group).await,
         };
         if let Err(error) = &sent {

@@ -3,6 +3,7 @@
 //! A view is taken once a run, on the first visit, of all roles that are meant in any step: only so can be said
 //! that a service is nowhere on the node.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -42,12 +43,29 @@ impl<T: Transport> View<T> {
         let via = rows.plan.via.or(access.via);
         // To restart an instance one need not ask it, and it may be down.
         let ask = services.is_empty() || services.iter().any(|service| !is_instance_only(service, &roles));
+        // An init wrapper can only be asked by name, so what nobody is known to have may be anyone's.
+        let stray = services.iter().filter(|service| !service.is_glob()).map(ServicePattern::group);
+        let stray: Vec<&str> = stray.filter(|name| !roles.iter().any(|role| role.has_service(name))).collect();
+        let with_stray = |supervisor: &Supervisor| {
+            let mut supervisor = supervisor.clone();
+            supervisor.services.extend(stray.iter().map(|name| (*name).to_owned()));
+            supervisor
+        };
         let all = roles.iter().flat_map(|role| role.supervisors.iter().map(move |supervisor| (role, supervisor)));
-        let reached = join_all(all.filter(|_| ask).map(|(role, supervisor)| async {
-            let reached = Instance::reach(link, role, supervisor, via, access.sudo).await;
-            (Arc::clone(role), supervisor.clone(), reached.map(Arc::new))
+        let all = all.filter(|_| ask).map(|(role, supervisor)| (role, with_stray(supervisor)));
+        let reached = join_all(all.map(async |(role, supervisor)| {
+            let reached = Instance::reach(link, role, &supervisor, via, access.sudo).await;
+            (Arc::clone(role), supervisor, reached)
         }));
-        let instances = reached.await;
+        let mut taken = BTreeSet::new();
+        let own = |(role, supervisor, reached): (Arc<Role>, Supervisor, Result<Instance<T>, Failure>)| {
+            let reached = reached.map(|mut instance| {
+                instance.leave_to_others(&mut taken);
+                Arc::new(instance)
+            });
+            (role, supervisor, reached)
+        };
+        let instances = reached.await.into_iter().map(own).collect();
         Self { instances, rows, via }
     }
 
@@ -131,7 +149,7 @@ impl<T: Transport> View<T> {
             }
             jobs.push(Job::Process { instance: Arc::clone(instance), process: process.clone() });
         }
-        if services.is_empty() && listed.is_empty() {
+        if services.is_empty() && listed.is_empty() && !instance.supervisor.optional {
             let result = self.rows.of(visit, instance, Outcome::Ok);
             results.push(TargetResult { message: "it runs no programs".to_owned(), ..result });
         }

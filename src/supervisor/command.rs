@@ -16,6 +16,14 @@ use crate::transport::{ExecOutput, Session};
 /// Longest output read of one command, each of stdout and stderr.
 pub const OUTPUT_LIMIT: usize = 1024 * 1024;
 
+/// Before the exit code of a command in what it printed.
+const EXIT_MARK: &str = "ctl-exit";
+
+/// A word as a shell reads it as one.
+fn quote(word: &str) -> Result<std::borrow::Cow<'_, str>, SupervisorError> {
+    shlex::try_quote(word).map_err(|_| SupervisorError::Unsupported(format!("`{}` holds a NUL", word.escape_debug())))
+}
+
 /// Runs commands on a node, through sudo where asked.
 pub struct Shell<S: Session> {
     session: Arc<S>,
@@ -36,20 +44,37 @@ impl<S: Session> Shell<S> {
 
     /// Runs the words as one command, through sudo where asked.
     async fn run(&self, words: &[&str]) -> Result<ExecOutput, SupervisorError> {
-        let mut command = String::new();
-        if self.sudo {
-            command.push_str("sudo -n");
+        let command = self.line(words)?;
+        self.execute(&command).await
+    }
+
+    /// Runs the words as one command that goes on to its end even if the connection is lost meanwhile: what it
+    /// prints then is drained on the node. Without that it would be killed by its next word to a closed pipe, and
+    /// `supervisorctl restart` prints between its stop and its start. stderr is told as stdout.
+    async fn run_to_its_end(&self, words: &[&str]) -> Result<ExecOutput, SupervisorError> {
+        let command = self.line(words)?;
+        let script = format!(
+            "trap \"\" HUP; {{ {command} 2>&1 </dev/null; echo {EXIT_MARK} $?; }} | {{ trap \"\" PIPE; cat; cat >/dev/null; }}"
+        );
+        let mut output = self.execute(&format!("sh -c {}", quote(&script)?)).await?;
+        // The last line is ours; a word of the command's own may stand before it without a line's end.
+        if let Some((said, code)) = output.stdout.rsplit_once(EXIT_MARK) {
+            output.exit = code.trim().parse().ok();
+            output.stdout = said.to_owned();
         }
-        for word in words {
-            let quoted = shlex::try_quote(word)
-                .map_err(|_| SupervisorError::Unsupported(format!("`{}` holds a NUL", word.escape_debug())))?;
-            if !command.is_empty() {
-                command.push(' ');
-            }
-            command.push_str(&quoted);
-        }
+        Ok(output)
+    }
+
+    /// The words as one line for a shell.
+    fn line(&self, words: &[&str]) -> Result<String, SupervisorError> {
+        let sudo = if self.sudo { ["sudo", "-n"].as_slice() } else { &[] };
+        let quoted: Vec<_> = sudo.iter().chain(words).map(|word| quote(word)).collect::<Result<_, _>>()?;
+        Ok(quoted.join(" "))
+    }
+
+    async fn execute(&self, command: &str) -> Result<ExecOutput, SupervisorError> {
         debug!(command, "executing");
-        let output = self.session.exec(&command, OUTPUT_LIMIT).await?;
+        let output = self.session.exec(command, OUTPUT_LIMIT).await?;
         if output.truncated {
             return Err(SupervisorError::Protocol(format!("`{command}` printed more than {OUTPUT_LIMIT} bytes")));
         }
@@ -110,7 +135,8 @@ impl<S: Session> Supervisorctl<S> {
     /// # Errors
     /// [`SupervisorError::Fault`] for what supervisorctl said went wrong, else as [`Supervisorctl::list`].
     pub async fn act(&self, verb: &str, name: &str) -> Result<(), SupervisorError> {
-        let output = self.control(&[verb, name]).await?;
+        let address = self.address.to_string();
+        let output = self.shell.run_to_its_end(&["supervisorctl", "-s", &address, verb, name]).await?;
         acted(&output)
     }
 
@@ -178,7 +204,7 @@ impl<S: Session> Wrapper<S> {
     /// # Errors
     /// As [`Supervisorctl::act`].
     pub async fn act(&self, verb: &str, program: &str) -> Result<(), SupervisorError> {
-        let output = self.shell.run(&["service", program, verb]).await?;
+        let output = self.shell.run_to_its_end(&["service", program, verb]).await?;
         acted(&output)
     }
 }
@@ -224,7 +250,7 @@ impl<S: Session> InitService<S> {
     /// # Errors
     /// [`SupervisorError`] where it was not even tried: sudo refused, init does not know the service.
     pub async fn act(&self, verb: &str) -> Result<(), SupervisorError> {
-        let output = self.shell.run(&["service", &self.name, verb]).await?;
+        let output = self.shell.run_to_its_end(&["service", &self.name, verb]).await?;
         match init::parse_action(&output.stdout, &output.stderr, output.exit) {
             None => Ok(()),
             Some(InitProblem::Command(problem)) => refuse(&[problem]),

@@ -165,7 +165,10 @@ impl SupervisorError {
     /// Whether the connection to the node itself is gone.
     #[must_use]
     pub fn is_connection_lost(&self) -> bool {
-        matches!(self, Self::Transport(error) if !matches!(error, TransportError::ChannelRefused { .. }))
+        let refused = |error: &TransportError| {
+            matches!(error, TransportError::ChannelRefused { .. } | TransportError::CommandRefused { .. })
+        };
+        matches!(self, Self::Transport(error) if !refused(error))
     }
 
     /// The same as a failure of a result.

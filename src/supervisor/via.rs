@@ -167,7 +167,14 @@ pub async fn reach<S: Session>(
             Err(error) if error.is_connection_lost() || is_final(&error) || diagnosis == Diagnosis::Spare => {
                 Err(search.failure(&error))
             }
-            Err(error) => Err(search.look().await.explain(supervisor, sudo, &error)),
+            Err(error) => {
+                let seen = search.look().await;
+                // Whether nobody listens or sshd does not forward: only asking on the node itself tells them apart.
+                if seen.sockets.contains(&Socket::Writable) && search.supervisorctl(Some(&seen)).await.is_ok() {
+                    return Err(search.not_forwarded());
+                }
+                Err(seen.explain(supervisor, sudo, &error))
+            }
         },
         Some(Via::Supervisorctl) => search.supervisorctl(None).await.map_err(|error| search.failure(&error)),
         Some(Via::Service) => search.wrapper().await.map_err(|error| search.failure(&error)),
@@ -195,6 +202,13 @@ struct Search<'a, S: Session> {
 }
 
 impl<S: Session> Search<'_, S> {
+    fn not_forwarded(&self) -> Failure {
+        let message = format!("{} runs, but sshd on the node does not forward to its socket", self.supervisor.name);
+        Failure::new(Stage::Inspect, FailureKind::Permission, message).with_hint(
+            "use --via supervisorctl or auto, or allow AllowStreamLocalForwarding and AllowTcpForwarding in its sshd_config",
+        )
+    }
+
     /// An error as a failure that names the instance.
     fn failure(&self, error: &SupervisorError) -> Failure {
         let failure = error.failure(Stage::Inspect);

@@ -137,6 +137,12 @@ pub enum TransportError {
         /// What is known of the cause.
         reason: String,
     },
+    /// The node runs no commands for this user.
+    #[error("the node runs no command: {reason}")]
+    CommandRefused {
+        /// What the node said.
+        reason: String,
+    },
     /// The node opened no channel.
     #[error("the node did not open {what}: {reason}")]
     ChannelRefused {
@@ -192,6 +198,11 @@ impl TransportError {
             Self::KeyFile { .. } => (Stage::Authenticate, K::KeyFile, Some("name a readable key with --identity, or load it into the agent with `ssh-add`".to_owned())),
             Self::Agent { .. } => (Stage::Authenticate, K::Agent, Some("check $SSH_AUTH_SOCK and `ssh-add -l`".to_owned())),
             Self::Lost { .. } => (Stage::Connect, K::ConnectionLost, None),
+            Self::CommandRefused { .. } => (
+                Stage::Inspect,
+                K::Command,
+                Some("sshd may have reached MaxSessions, or forbids commands for this user".to_owned()),
+            ),
             Self::ChannelRefused { .. } => (Stage::Inspect, K::Protocol, Some("sshd may have reached MaxSessions, or forbids commands or forwarding for this user".to_owned())),
         };
         Failure { stage, kind, message: self.to_string(), hint }

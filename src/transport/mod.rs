@@ -62,7 +62,7 @@ pub trait Session: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`TransportError::Lost`] if the connection ended before the command's end was told,
-    /// [`TransportError::ChannelRefused`] if the node opens no session.
+    /// [`TransportError::CommandRefused`] if the node runs no command.
     fn exec(&self, command: &str, limit: usize) -> impl Future<Output = Result<ExecOutput, TransportError>> + Send;
 
     /// Opens a stream to a unix socket on the node.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use rand::Rng;
 use russh::client::{self, Handle};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
-use russh::{ChannelMsg, ChannelStream, Preferred, kex};
+use russh::{Channel, ChannelMsg, ChannelStream, Preferred, kex};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
@@ -177,7 +177,10 @@ impl Transport for SshTransport {
 }
 
 /// sshd's MaxSessions is 10 by default and counts commands, not forwarded streams; some room is left for others.
-const COMMANDS_AT_ONCE: usize = 8;
+const COMMANDS_AT_ONCE: usize = 4;
+
+/// How often a command channel that was refused is asked for again: sshd counts a command until it has reaped it.
+const CHANNEL_RETRIES: u32 = 10;
 
 /// How far a connection has come.
 #[derive(Clone, Copy)]
@@ -449,6 +452,24 @@ impl std::fmt::Debug for SshSession {
 }
 
 impl SshSession {
+    async fn command_channel(&self) -> Result<Channel<client::Msg>, TransportError> {
+        let mut attempt = 0;
+        loop {
+            match self.handle.channel_open_session().await {
+                Ok(channel) => return Ok(channel),
+                Err(russh::Error::ChannelOpenFailure(reason)) if attempt < CHANNEL_RETRIES => {
+                    attempt += 1;
+                    debug!(?reason, attempt, "no command channel; trying again");
+                    tokio::time::sleep(Duration::from_millis(50) * attempt).await;
+                }
+                Err(russh::Error::ChannelOpenFailure(reason)) => {
+                    return Err(TransportError::CommandRefused { reason: format!("{reason:?}") });
+                }
+                Err(other) => return Err(self.lost(&other.to_string())),
+            }
+        }
+    }
+
     fn channel_error(&self, what: &str, error: &russh::Error) -> TransportError {
         match error {
             russh::Error::ChannelOpenFailure(reason) => {
@@ -469,8 +490,7 @@ impl Session for SshSession {
 
     async fn exec(&self, command: &str, limit: usize) -> Result<ExecOutput, TransportError> {
         let _permit = self.commands.acquire().await.map_err(|error| self.lost(&error.to_string()))?;
-        let opened = self.handle.channel_open_session().await;
-        let mut channel = opened.map_err(|error| self.channel_error("a command channel", &error))?;
+        let mut channel = self.command_channel().await?;
         let sent = channel.exec(true, command).await;
         sent.map_err(|error| self.lost(&error.to_string()))?;
         let mut stdout = Vec::new();
@@ -487,8 +507,8 @@ impl Session for SshSession {
                 }
                 ChannelMsg::ExitSignal { .. } => ended = true,
                 ChannelMsg::Failure => {
-                    let what = "the command".to_owned();
-                    return Err(TransportError::ChannelRefused { what, reason: "the request was denied".to_owned() });
+                    let reason = "the request was denied".to_owned();
+                    return Err(TransportError::CommandRefused { reason });
                 }
                 ChannelMsg::Close => {
                     ended = true;

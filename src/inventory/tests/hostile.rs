@@ -170,8 +170,12 @@ fn check(text: &str) {
 
 #[test]
 fn what_another_room_quotes_is_made_visible() {
-    for text in ["version: 1\nnodes: {'a[\u{85}]': {}}", "version: 1\nnodes: {a: {}}\ngroups: {g: \"@\\e[2J\"}"] {
-        assert!(bad(text).to_string().contains("\\u{"), "{}", bad(text));
+    for text in [
+        "version: 1\nnodes: {\"a[\\x01]\": {}}",
+        "version: 1\nnodes: {a: {}}\ngroups: {g: \"a,\\x1b\"}",
+        "version: 1\nnodes: {a: {user: \"\\x1b[2J\"}}",
+    ] {
+        assert!(bad(text).to_string().contains("\\u{1"), "{}", bad(text));
         check(text);
     }
 }

@@ -200,6 +200,7 @@ impl Node {
     fn keep_logs(&self) {
         let kept =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join("real").join(format!("{}-{}", self.endpoint.ip(), self.name));
+        drop(fs::remove_dir_all(&kept));
         drop(fs::create_dir_all(&kept));
         let copied = Command::new("cp").arg("-r").arg(self.inside("/var/log/.")).arg(&kept).status();
         if copied.is_ok_and(|status| status.success()) {
