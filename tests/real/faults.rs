@@ -233,7 +233,7 @@ fn a_hanging_stop_is_timed_out() {
         Cluster::builder().node("a1", analytics(Program::deaf("contrail-collector"))).node("a2", steady()).start();
     for via in ["rpc", "supervisorctl"] {
         let finished =
-            cluster.ctl(&format!("service contrail-collector restart -y -o json --timeout 4s --via {via}")).expect(1);
+            cluster.ctl(&format!("service contrail-collector restart -y -o json --timeout 10s --via {via}")).expect(1);
         assert_eq!(
             finished.outcomes(),
             ["a1 contrail-collector timed_out timed_out", "a2 contrail-collector changed"],

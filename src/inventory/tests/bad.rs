@@ -798,3 +798,14 @@ fn carets_are_under_what_is_wrong() {
         assert!(problem.related.as_ref().is_none_or(|(span, _)| *span != problem.span), "{error}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_and_line_ends_of_windows_do_not_move_the_caret() {
+    let error = bad("\u{feff}versoin: 1\r\nnodes:\r\n  a: {port: x}\r\n");
+    let places: Vec<_> = (error.problems.iter())
+        .map(|problem| (problem.line, problem.column, &error.text[problem.span.clone()]))
+        .collect();
+    assert_eq!(places, [(1, 1, "versoin"), (3, 13, "x")]);
+    let error = bad("\u{feff}a: \"x\r\n");
+    assert_eq!((error.problems[0].line, error.problems[0].column), (1, 4));
+}
