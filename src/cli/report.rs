@@ -54,7 +54,7 @@ impl From<InventoryError> for CliError {
             let help = problem.help.as_deref().map(text::single_line);
             if error.text.is_empty() {
                 let place =
-                    if problem.line == 0 { String::new() } else { format!(":{}:{}", problem.line, problem.column) };
+                    if problem.has_place() { format!(":{}:{}", problem.line, problem.column) } else { String::new() };
                 rendered.push_str(&format!("error: {title}\n --> {path}{place}\n"));
                 if let Some(help) = help {
                     rendered.push_str(&format!("  = help: {help}\n"));
@@ -105,7 +105,10 @@ pub(super) fn pattern_error(option: &str, pattern: &str, error: &ParseError) -> 
     // The place is only right if nothing had to be made visible.
     let span = if shown == pattern { error.span() } else { 0..shown.len() };
     let marks = [(AnnotationKind::Primary, span, String::new())];
-    CliError { rendered: snippet(error.message(), option, &shown, &marks, error.hint()), hint: None }
+    CliError {
+        rendered: snippet(&text::single_line(error.message()), option, &shown, &marks, error.hint()),
+        hint: None,
+    }
 }
 
 fn snippet(

@@ -132,8 +132,10 @@ pub(super) fn ssh(args: &FanoutArgs) -> Result<SshSettings, CliError> {
 
 /// A bastion that is passed by would be a connection other than the one that was asked for.
 fn refuse_jumps(selection: &Selection) -> Result<(), CliError> {
-    let behind =
-        selection.nodes.iter().find_map(|selected| Some((&selected.node.name, selected.node.ssh.jump.as_ref()?)));
+    let behind = selection.nodes.iter().find_map(|selected| {
+        let jump = selected.node.ssh.jump.as_deref().filter(|jump| *jump != "none")?;
+        Some((&selected.node.name, jump))
+    });
     match behind {
         Some((node, jump)) => {
             Err(CliError::usage(format!("{node} is reached through a bastion (jump: {jump}), which ctl cannot do yet"))

@@ -264,6 +264,8 @@ fn change(reader: &mut Reader<'_>, instance: &mut Supervisor, fields: &[Field<'_
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
     if let Some(field) = find("socket") {
         instance.addresses = addresses(reader, field);
+        // Whoever moved the socket may have moved the rest; its absence would prove nothing.
+        instance.config_file = None;
     }
     if let Some(field) = find("services") {
         instance.services = services(reader, field);

@@ -239,7 +239,7 @@ fn the_short_form_changes_the_main_instance_of_a_built_in_role() {
     assert_eq!(config[0].addresses, [ControlAddress::Unix("/x.sock".to_owned())]);
     assert_eq!(config[0].services, ["contrail-api", "mine"]);
     assert_eq!(config[0].cascades, ["contrail-api"]);
-    assert_eq!(config[0].config_file.as_deref(), Some("/etc/contrail/supervisord_config.conf"));
+    assert_eq!(config[0].config_file, None, "that of another socket");
     assert_eq!(config[1..], built_in_role("config").expect("config").supervisors[1..]);
 
     let database = &inventory.roles["database"].supervisors;
