@@ -94,8 +94,10 @@ impl Rows {
         result.state = Some(ProcessState::Running);
         result.pid = instance.snapshot.pid;
         let version = &instance.snapshot.version;
+        let count = instance.snapshot.processes.len();
+        let noun = if count == 1 { "process" } else { "processes" };
         let version = if version.is_empty() { String::new() } else { format!("supervisor {version} ") };
-        result.message = format!("{version}at {}, {} processes", instance.address(), instance.snapshot.processes.len());
+        result.message = format!("{version}at {}, {count} {noun}", instance.address());
         result
     }
 
