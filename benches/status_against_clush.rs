@@ -5,7 +5,12 @@
 //! Measured: the whole command, from its start to its end, on 16 nodes (OpenSSH's sshd and supervisord 4.2.5, in
 //! namespaces of this machine) with 6 programs each; 10 runs of each, in turn, after one that does not count; the
 //! median, the least and the most are printed. Needs what `tests/run` needs, `clush` (Debian: clustershell), and root.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be made ends and says why")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a measurement that cannot be made ends and says why"
+)]
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -25,6 +25,7 @@ pub(super) enum Input {
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most orders are records, and an order lives for a moment")]
 pub(super) enum Order {
     /// Tell the world.
     Record(EventKind),
@@ -237,17 +238,16 @@ impl<'a> Dispatcher<'a> {
             orders.push(Order::Record(EventKind::Result(result)));
         }
         if progress.found.is_empty() && progress.ended.is_empty() {
-            let outcome = match (end, self.cancel) {
-                (VisitEnd::Broken, _) => Outcome::Failed,
-                (_, Some(_)) => Outcome::NotStarted,
-                (_, None) => Outcome::NotConfigured,
+            let (outcome, failure) = match (end, self.cancel) {
+                (VisitEnd::Broken, _) => (Outcome::Failed, Some(defect())),
+                (VisitEnd::Done | VisitEnd::NodeLost, Some(_)) => (Outcome::NotStarted, Some(interrupted())),
+                (VisitEnd::Done | VisitEnd::NodeLost, None) => (Outcome::NotConfigured, None),
             };
             for mut result in self.typed(visit, outcome) {
-                match outcome {
-                    Outcome::Failed => result.failure = Some(defect()),
-                    Outcome::NotStarted => result.failure = Some(interrupted()),
-                    _ => result.message = "nothing to do on this node".to_owned(),
+                if failure.is_none() {
+                    result.message = "nothing to do on this node".to_owned();
                 }
+                result.failure.clone_from(&failure);
                 orders.push(Order::Record(EventKind::Result(result)));
             }
         }
@@ -354,9 +354,9 @@ mod tests {
     }
 
     fn results(orders: &[Order]) -> Vec<(String, Option<u32>, Outcome)> {
-        let result = |order: &Order| match order {
-            Order::Record(EventKind::Result(result)) => Some((result.node.clone(), result.batch, result.outcome)),
-            _ => None,
+        let result = |order: &Order| {
+            let Order::Record(EventKind::Result(result)) = order else { return None };
+            Some((result.node.clone(), result.batch, result.outcome))
         };
         orders.iter().filter_map(result).collect()
     }
@@ -491,10 +491,13 @@ mod tests {
                 prop_assert!(open.len() <= forks);
                 all.extend(orders);
             }
-            let mut ends: Vec<(u32, String)> = all.iter().filter_map(|order| match order {
-                Order::Record(EventKind::NodeFinished { batch, node }) => Some((*batch, node.clone())),
-                _ => None,
-            }).collect();
+            let mut ends: Vec<(u32, String)> = all
+                .iter()
+                .filter_map(|order| {
+                    let Order::Record(EventKind::NodeFinished { batch, node }) = order else { return None };
+                    Some((*batch, node.clone()))
+                })
+                .collect();
             ends.sort();
             let mut expected: Vec<(u32, String)> = plan.batches()
                 .flat_map(|(_, batch)| batch.nodes.iter().map(|node| (batch.number, format!("n{node}"))))

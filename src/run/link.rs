@@ -54,13 +54,19 @@ pub(super) struct Instance<T: Transport> {
     pub(super) sudo: bool,
     way: Way,
     authorization: Option<String>,
-    client: Mutex<(Arc<T::Session>, Arc<Client<T::Session>>)>,
+    client: Mutex<Connected<T::Session>>,
     /// What it listed when it was first asked.
     pub(super) snapshot: Snapshot,
     /// Programs whose init wrapper was run: it acts on all processes of the program at once.
     wrapped: std::sync::Mutex<BTreeSet<String>>,
     /// Groups that an update has taken out and not yet put in again.
     owed_groups: std::sync::Mutex<BTreeSet<String>>,
+}
+
+/// A client and the connection it is on.
+struct Connected<S: Session> {
+    session: Arc<S>,
+    client: Arc<Client<S>>,
 }
 
 #[derive(Clone)]
@@ -104,7 +110,7 @@ impl<T: Transport> Instance<T> {
             sudo,
             way,
             authorization,
-            client: Mutex::new((session, Arc::new(reached.client))),
+            client: Mutex::new(Connected { session, client: Arc::new(reached.client) }),
             snapshot: reached.snapshot,
             wrapped: std::sync::Mutex::default(),
             owed_groups: std::sync::Mutex::default(),
@@ -169,7 +175,7 @@ impl<T: Transport> Instance<T> {
     pub(super) async fn client(&self) -> Result<Arc<Client<T::Session>>, TransportError> {
         let session = self.link.session().await?;
         let mut client = self.client.lock().await;
-        if !Arc::ptr_eq(&client.0, &session) {
+        if !Arc::ptr_eq(&client.session, &session) {
             let shell = Shell::new(Arc::clone(&session), self.sudo);
             let new = match self.way.clone() {
                 Way::Rpc(address) => {
@@ -178,9 +184,9 @@ impl<T: Transport> Instance<T> {
                 Way::Supervisorctl(address) => Client::Supervisorctl(Supervisorctl::new(shell, address)),
                 Way::Service => Client::Service(Wrapper::new(shell, self.supervisor.services.clone())),
             };
-            *client = (session, Arc::new(new));
+            *client = Connected { session, client: Arc::new(new) };
         }
-        Ok(Arc::clone(&client.1))
+        Ok(Arc::clone(&client.client))
     }
 
     /// The process as it is now. supervisord's own pid is asked for where a stop of the program restarts it all.

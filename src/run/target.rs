@@ -228,11 +228,9 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
                     looks += 1;
                     let another =
                         now.process.is_another_than(&before.process) || now.supervisor_pid != before.supervisor_pid;
-                    match now.process.state {
-                        ProcessState::Stopping => {}
-                        ProcessState::Running | ProcessState::Starting | ProcessState::Backoff
-                            if !another && !(doubtful && looks > 10) => {}
-                        _ => return Ok(now),
+                    let still_up = is_up(now.process.state) && !another && (!doubtful || looks <= 10);
+                    if now.process.state != ProcessState::Stopping && !still_up {
+                        return Ok(now);
                     }
                 }
                 Err(error) => away.bear(&error, Duration::MAX)?,
@@ -406,7 +404,11 @@ fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up:
         ProcessState::Backoff => {
             (FailureKind::AbnormalTermination, format!("it ends before it is up, again and again: {said}"))
         }
-        state => match note.and_then(fault_of).and_then(Fault::kind) {
+        state @ (ProcessState::Stopped
+        | ProcessState::Starting
+        | ProcessState::Running
+        | ProcessState::Stopping
+        | ProcessState::Unknown) => match note.and_then(fault_of).and_then(Fault::kind) {
             Some(kind) => (kind, said),
             None => (FailureKind::AbnormalTermination, format!("it is {state} after the start: {said}")),
         },

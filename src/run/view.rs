@@ -23,10 +23,17 @@ use crate::transport::Transport;
 
 /// A node's supervisords, each with how it was reached or why not.
 pub(super) struct View<T: Transport> {
-    instances: Vec<(Arc<Role>, Supervisor, Result<Arc<Instance<T>>, Failure>)>,
+    instances: Vec<Found<T>>,
     rows: Rows,
     /// The way that was asked for.
     via: Option<Via>,
+}
+
+/// An instance that the inventory names, and what came of asking it.
+struct Found<T: Transport> {
+    role: Arc<Role>,
+    supervisor: Supervisor,
+    reached: Result<Arc<Instance<T>>, Failure>,
 }
 
 /// What there is to do in a visit, and what can be said at once.
@@ -58,20 +65,20 @@ impl<T: Transport> View<T> {
             (Arc::clone(role), supervisor, reached)
         }));
         let mut taken = BTreeSet::new();
-        let own = |(role, supervisor, reached): (Arc<Role>, Supervisor, Result<Instance<T>, Failure>)| {
+        let mut instances = Vec::new();
+        for (role, supervisor, reached) in reached.await {
             let reached = reached.map(|mut instance| {
                 instance.leave_to_others(&mut taken);
                 Arc::new(instance)
             });
-            (role, supervisor, reached)
-        };
-        let instances = reached.await.into_iter().map(own).collect();
+            instances.push(Found { role, supervisor, reached });
+        }
         Self { instances, rows, via }
     }
 
     /// A failure that says the connection ended while the supervisords were asked.
     pub(super) fn connection_lost(&self) -> Option<&Failure> {
-        let failures = self.instances.iter().filter_map(|(_, _, reached)| reached.as_ref().err());
+        let failures = self.instances.iter().filter_map(|found| found.reached.as_ref().err());
         failures.into_iter().find(|failure| failure.kind == FailureKind::ConnectionLost)
     }
 
@@ -83,7 +90,7 @@ impl<T: Transport> View<T> {
         let mut jobs = Vec::new();
         let mut results = Vec::new();
         let here = |role: &Arc<Role>| roles.iter().any(|own| own.name == role.name);
-        for (role, supervisor, reached) in self.instances.iter().filter(|(role, _, _)| here(role)) {
+        for Found { role, supervisor, reached } in self.instances.iter().filter(|found| here(&found.role)) {
             match reached {
                 Err(failure) if supervisor.optional && is_absent(failure) => {
                     debug!(
@@ -161,7 +168,7 @@ impl<T: Transport> View<T> {
         let services = &self.rows.plan.selection.services;
         for name in &role.init_services {
             let asked_by = services.iter().find(|service| service.matches_init_service(name));
-            let by_supervisord = self.instances.iter().any(|(_, _, reached)| {
+            let by_supervisord = self.instances.iter().any(|Found { reached, .. }| {
                 reached
                     .as_ref()
                     .is_ok_and(|instance| instance.snapshot.processes.iter().any(|process| process.group == *name))
@@ -196,7 +203,7 @@ impl<T: Transport> View<T> {
                     || role.init_services.iter().any(|name| service.matches_init_service(name))
             };
             let anywhere = all_roles.iter().any(by_init)
-                || self.instances.iter().any(|(_, supervisor, reached)| match reached {
+                || self.instances.iter().any(|Found { supervisor, reached, .. }| match reached {
                     Ok(instance) => lists(instance),
                     // It cannot be said of one that does not answer, unless it need not be there.
                     Err(failure) => !(supervisor.optional && is_absent(failure)),
@@ -209,7 +216,7 @@ impl<T: Transport> View<T> {
                 continue;
             }
             for role in roles.iter().filter(|role| !by_init(role)) {
-                for (_, _, reached) in self.instances.iter().filter(|(own, _, _)| own.name == role.name) {
+                for Found { reached, .. } in self.instances.iter().filter(|found| found.role.name == role.name) {
                     if let Ok(instance) = reached
                         && !lists(instance)
                     {
@@ -233,7 +240,7 @@ impl<T: Transport> View<T> {
 
     /// Every process that any supervisord of the node lists.
     fn listed(&self) -> Vec<String> {
-        let reached = self.instances.iter().filter_map(|(_, _, reached)| reached.as_ref().ok());
+        let reached = self.instances.iter().filter_map(|found| found.reached.as_ref().ok());
         reached.flat_map(|instance| instance.snapshot.processes.iter().map(ProcessInfo::full_name)).collect()
     }
 }

@@ -313,7 +313,20 @@ fn acted(output: &ExecOutput) -> Result<(), SupervisorError> {
             R::NotExecutable => Fault::NotExecutable,
             R::NoSuchProcess | R::NoSuchGroup => Fault::BadName,
             // "not running" before "started" is what a restart of a stopped program prints.
-            _ => continue,
+            R::Started
+            | R::Stopped
+            | R::Signalled
+            | R::Cleared
+            | R::Added
+            | R::Removed
+            | R::Updated
+            | R::AlreadyStarted
+            | R::NotRunning
+            | R::BadSignal
+            | R::AlreadyAdded
+            | R::StillRunning
+            | R::Failed
+            | R::Other => continue,
         };
         return Err(SupervisorError::Fault { fault, text: line.text.clone() });
     }

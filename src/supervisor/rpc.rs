@@ -324,10 +324,11 @@ impl<S: Session> RpcClient<S> {
 }
 
 fn fault_error(code: i32, text: String) -> SupervisorError {
-    match Fault::from_code(code) {
-        Fault::ShutdownState => SupervisorError::Down("supervisord is shutting down".to_owned()),
-        fault => SupervisorError::Fault { fault, text: text.chars().take(512).collect() },
+    let fault = Fault::from_code(code);
+    if fault == Fault::ShutdownState {
+        return SupervisorError::Down("supervisord is shutting down".to_owned());
     }
+    SupervisorError::Fault { fault, text: text.chars().take(512).collect() }
 }
 
 /// A part of a multicall answer that is a fault.

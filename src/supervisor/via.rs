@@ -398,10 +398,8 @@ impl Seen {
                 .with_hint("log in as root, or set `sudo: true` for the node (or --sudo)");
         }
         if self.sockets.iter().any(|socket| matches!(socket, Socket::Writable | Socket::Forbidden)) {
-            let why = match error {
-                SupervisorError::Down(why) => why.as_str(),
-                _ => "its socket is there, but nobody answers",
-            };
+            let why =
+                if let SupervisorError::Down(why) = error { why } else { "its socket is there, but nobody answers" };
             return failure(FailureKind::SupervisorDown, format!("{name}: {why} ({places})")).with_hint(start);
         }
         if supervisor.config_file.is_some() && !self.config && !self.init {

@@ -95,13 +95,8 @@ pub fn text(value: &Value) -> Option<&str> {
     if let Value::String(text) = value { Some(text) } else { None }
 }
 
-/// A whole number, or nothing. Python writes large epoch seconds as doubles or as `i8`.
+/// A whole number, or nothing. supervisord writes all of its numbers as `int` (epoch seconds fit until 2038).
 #[must_use]
 pub fn integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::Integer(number) => Some(i64::from(*number)),
-        #[expect(clippy::cast_possible_truncation, reason = "seconds and process ids")]
-        Value::Double(number) if number.is_finite() => Some(*number as i64),
-        _ => None,
-    }
+    if let Value::Integer(number) = value { Some(i64::from(*number)) } else { None }
 }

@@ -229,17 +229,17 @@ fn timeout_error(endpoint: &Endpoint, step: Step) -> TransportError {
 fn handshake_error(endpoint: &Endpoint, greeted: bool, error: &russh::Error) -> TransportError {
     let (host, port) = (endpoint.host.clone(), endpoint.port);
     if !greeted {
-        let reason = match error {
-            russh::Error::Version => "what answered is not an SSH server".to_owned(),
-            other => format!("the connection was closed before an SSH greeting came ({other})"),
+        let reason = if matches!(error, russh::Error::Version) {
+            "what answered is not an SSH server".to_owned()
+        } else {
+            format!("the connection was closed before an SSH greeting came ({error})")
         };
         return TransportError::Banner { host, port, reason };
     }
-    let reason = match error {
-        russh::Error::NoCommonAlgo { kind, theirs, .. } => {
-            format!("no common {} algorithm; the node offers {}", format!("{kind:?}").to_lowercase(), theirs.join(", "))
-        }
-        other => format!("key exchange failed: {other}"),
+    let reason = if let russh::Error::NoCommonAlgo { kind, theirs, .. } = error {
+        format!("no common {} algorithm; the node offers {}", format!("{kind:?}").to_lowercase(), theirs.join(", "))
+    } else {
+        format!("key exchange failed: {error}")
     };
     TransportError::Negotiation { host, port, reason }
 }
@@ -257,9 +257,10 @@ fn config(known: Vec<Algorithm>) -> client::Config {
     let rsa = |hash| Algorithm::Rsa { hash: Some(hash) };
     let mut keys = Vec::new();
     for algorithm in known {
-        match algorithm {
-            Algorithm::Rsa { .. } => keys.extend([rsa(HashAlg::Sha512), rsa(HashAlg::Sha256)]),
-            other => keys.push(other),
+        if matches!(algorithm, Algorithm::Rsa { .. }) {
+            keys.extend([rsa(HashAlg::Sha512), rsa(HashAlg::Sha256)]);
+        } else {
+            keys.push(algorithm);
         }
     }
     keys.extend([
@@ -312,7 +313,7 @@ impl HostKeys {
             Verdict::Revoked { file, line, .. } => {
                 Err(TransportError::HostKeyRevoked { name, key: shown, place: place(&file, line) })
             }
-            Verdict::Unknown { .. } => match (self.policy, &self.file) {
+            Verdict::Unknown => match (self.policy, &self.file) {
                 (HostKeyPolicy::AcceptNew, Some(_)) => {
                     // The file is locked while it is written, maybe by another run.
                     let (this, host, key) = (Arc::clone(self), host.to_owned(), key.clone());
@@ -471,12 +472,10 @@ impl SshSession {
     }
 
     fn channel_error(&self, what: &str, error: &russh::Error) -> TransportError {
-        match error {
-            russh::Error::ChannelOpenFailure(reason) => {
-                TransportError::ChannelRefused { what: what.to_owned(), reason: format!("{reason:?}") }
-            }
-            other => self.lost(&other.to_string()),
+        if let russh::Error::ChannelOpenFailure(reason) = error {
+            return TransportError::ChannelRefused { what: what.to_owned(), reason: format!("{reason:?}") };
         }
+        self.lost(&error.to_string())
     }
 
     fn lost(&self, otherwise: &str) -> TransportError {
@@ -488,6 +487,7 @@ impl SshSession {
 impl Session for SshSession {
     type Stream = ChannelStream<client::Msg>;
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what else a node says of a channel tells nothing of a command")]
     async fn exec(&self, command: &str, limit: usize) -> Result<ExecOutput, TransportError> {
         let _permit = self.commands.acquire().await.map_err(|error| self.lost(&error.to_string()))?;
         let mut channel = self.command_channel().await?;
