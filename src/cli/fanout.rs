@@ -205,6 +205,9 @@ enum Out {
 impl Out {
     fn open(path: Option<&Path>) -> Result<Self, CliError> {
         let Some(path) = path else { return Ok(Self::Stdout) };
+        if path.is_dir() {
+            return Err(CliError::usage(format!("--out: {} is a folder", path.display())));
+        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| {
             CliError::usage(format!("--out: nothing can be written to {}: {error}", folder.display()))

@@ -183,7 +183,7 @@ impl<'r> Work<'r> {
             let near = if affords { nearest(used, names) } else { None };
             let fault = Fault::new(self.place_of(user, used), format!("no group or role {}", quoted(used)))
                 .label("unknown group")
-                .help_if(near.map(|near| format!("did you mean `@{near}`?")));
+                .help_if(near.map(|near| format!("did you mean @{near}?")));
             reader.fault(fault);
             return false;
         };
@@ -267,7 +267,7 @@ impl<'r> Work<'r> {
         let wanted = letters(name);
         let names: Vec<String> = self.all.iter().filter(|known| letters(known) != wanted).collect();
         let near = nearest(name, names.iter().map(String::as_str))?;
-        Some(format!("did you mean `{near}`?"))
+        Some(format!("did you mean {near}?"))
     }
 }
 

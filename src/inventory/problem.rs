@@ -40,7 +40,7 @@ pub struct Problem {
     pub message: String,
     /// A few words for the caret.
     pub label: Option<String>,
-    /// How to mend it, such as ``did you mean `analytics`?``.
+    /// How to mend it, such as `did you mean analytics?`.
     pub help: Option<String>,
     /// Another place that has to do with it, and a few words for that.
     pub related: Option<(Range<usize>, String)>,
@@ -274,9 +274,9 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, candidate)| candidate)
 }
 
-/// ``did you mean `analytics`?``
+/// `did you mean analytics?`
 pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    nearest(word, candidates).map(|near| format!("did you mean `{near}`?"))
+    nearest(word, candidates).map(|near| format!("did you mean {near}?"))
 }
 
 /// Names with commas between, the first dozen of them.

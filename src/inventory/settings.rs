@@ -142,7 +142,7 @@ fn unknown_role(reader: &mut Reader<'_>, place: Range<usize>, said: &str, roles:
     let candidates = all().chain(ROLE_ALIASES.map(|(alias, _)| alias));
     let near = if reader.report.affords(roles.all.len()) { nearest(said, candidates) } else { None };
     let help = match near {
-        Some(near) => format!("did you mean `{near}`?"),
+        Some(near) => format!("did you mean {near}?"),
         None => format!("the roles are {}", listed(all())),
     };
     reader.fault(Fault::new(place, format!("no role {}", quoted(said))).label("unknown role").help(help));

@@ -42,7 +42,7 @@ pub(super) fn control_address(said: &str) -> Result<ControlAddress, (String, Str
         let host = said.strip_suffix(port).and_then(|host| host.strip_suffix(':')).filter(|host| !host.is_empty());
         return bad(
             "is no address of a supervisord",
-            &format!("did you mean `http://{}:{port}`?", host.unwrap_or("localhost")),
+            &format!("did you mean http://{}:{port}?", host.unwrap_or("localhost")),
         );
     }
     bad("is no address of a supervisord", FORMS)
@@ -101,9 +101,9 @@ mod tests {
                 "is no address of a supervisord",
                 "write /path/of.sock, unix:///path/of.sock or http://localhost:9002",
             ),
-            ("localhost:9002", "is no address of a supervisord", "did you mean `http://localhost:9002`?"),
-            (":9002", "is no address of a supervisord", "did you mean `http://localhost:9002`?"),
-            ("9002", "is no address of a supervisord", "did you mean `http://localhost:9002`?"),
+            ("localhost:9002", "is no address of a supervisord", "did you mean http://localhost:9002?"),
+            (":9002", "is no address of a supervisord", "did you mean http://localhost:9002?"),
+            ("9002", "is no address of a supervisord", "did you mean http://localhost:9002?"),
             (
                 "unix://a.sock",
                 "is no address of a supervisord",

@@ -134,7 +134,7 @@ pub(super) fn keep_known<'k>(
             let glued = field.name.split_once(':').and_then(|(name, _)| known.iter().find(|key| **key == name));
             let help = match (glued, near) {
                 (Some(name), _) => format!("put a blank after the colon: `{name}: …`"),
-                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, Some(near)) => format!("did you mean {near}?"),
                 (None, None) => format!("the keys are {}", known.join(", ")),
             };
             meant.extend(glued.copied().or(near));

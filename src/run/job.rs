@@ -18,8 +18,8 @@ pub(super) enum Job<T: Transport> {
     Process { instance: Arc<Instance<T>>, process: ProcessInfo },
     /// The action on a service that init runs. `named`: it was typed itself, not matched by a glob.
     Init { role: Arc<Role>, service: String, is_instance: bool, named: bool },
-    /// Rereading an instance's configuration; which groups that concerns is known only then.
-    Update { instance: Arc<Instance<T>> },
+    /// Rereading the configuration of a role's instances; which groups that concerns is known only then.
+    Update { role: Arc<Role>, instances: Vec<Arc<Instance<T>>> },
 }
 
 impl<T: Transport> Job<T> {
@@ -36,11 +36,7 @@ impl<T: Transport> Job<T> {
                 supervisor: is_instance.then(|| service.clone()),
                 service: Some(service.clone()),
             },
-            Self::Update { instance } => TargetKey {
-                role: Some(instance.role.name.clone()),
-                supervisor: Some(instance.supervisor.name.clone()),
-                service: None,
-            },
+            Self::Update { role, .. } => TargetKey { role: Some(role.name.clone()), supervisor: None, service: None },
         }
     }
 

@@ -21,6 +21,7 @@ use super::view::{Agenda, View};
 use super::{NodeAccess, update};
 use crate::event::{Failure, Outcome, TargetResult};
 use crate::plan::{Action, Plan};
+use crate::select::ServicePattern;
 use crate::transport::Transport;
 
 /// Groups of one supervisord that are worked on at once; each takes a channel of its own.
@@ -183,9 +184,27 @@ impl<T: Transport> NodeTask<T> {
                 let verdict = target.act(self.rows.plan.action, owe).await;
                 vec![self.rows.of_init(visit, role, service, *is_instance, *named, verdict)]
             }
-            Job::Update { instance } => {
-                let updated = update::update(instance, &self.rows.plan.selection.services, &owe).await;
-                updated.into_iter().map(|(group, verdict)| self.rows.updated(visit, instance, group, verdict)).collect()
+            Job::Update { instances, .. } => {
+                let services = &self.rows.plan.selection.services;
+                let mut results = Vec::new();
+                for instance in instances {
+                    let updated = update::update(instance, services, &owe).await;
+                    results.extend(
+                        updated.into_iter().map(|(group, verdict)| self.rows.updated(visit, instance, group, verdict)),
+                    );
+                }
+                let concerns = |service: &ServicePattern, result: &TargetResult| {
+                    result
+                        .service
+                        .as_deref()
+                        .is_some_and(|name| name == service.as_str() || service.matches_group(name))
+                };
+                for service in services {
+                    if !results.iter().any(|result| concerns(service, result)) {
+                        results.push(self.rows.not_in_any_configuration(visit, service));
+                    }
+                }
+                results
             }
         };
         let took = u64::try_from(began.elapsed().as_millis()).ok();

@@ -154,6 +154,23 @@ impl Rows {
         result
     }
 
+    /// Of a service that an update was asked for, and that no supervisord of the role lists or has in its configuration.
+    pub(super) fn not_in_any_configuration(&self, visit: Visit, service: &ServicePattern) -> TargetResult {
+        let message = "no supervisord lists it, and no configuration names it";
+        let mut result = self.empty(visit, Outcome::NotConfigured);
+        result.service = Some(service.as_str().to_owned());
+        if self.plan.selection.by_hand && !service.is_glob() {
+            result.outcome = Outcome::Failed;
+            result.failure = Some(
+                Failure::new(Stage::Inspect, FailureKind::NoSuchService, message)
+                    .with_hint("`ctl status` shows what its supervisords list"),
+            );
+        } else {
+            message.clone_into(&mut result.message);
+        }
+        result
+    }
+
     /// Of a service that init runs; none: init does not know it.
     pub(super) fn of_init(
         &self,

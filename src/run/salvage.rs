@@ -77,7 +77,10 @@ impl<T: Transport> Salvage<'_, T> {
                         let target = InitTarget { link, name: service, sudo, is_instance: *is_instance };
                         paid = target.act(Action::Start, |_| {}).await.is_some_and(|verdict| !verdict.outcome.is_bad());
                     }
-                    Job::Update { instance } => paid = instance.put_in_owed_groups().await,
+                    Job::Update { instances, .. } => {
+                        let put_in = join_all(instances.iter().map(|instance| instance.put_in_owed_groups()));
+                        paid = put_in.await.into_iter().all(|all| all);
+                    }
                     Job::Init { .. } => {}
                 }
             };
@@ -88,6 +91,9 @@ impl<T: Transport> Salvage<'_, T> {
         let (outcome, mut failure) = match (self.cause, begun) {
             (Cause::TimedOut, false) => (Outcome::TimedOut, self.timed_out("not begun")),
             (Cause::TimedOut, true) if !self.link.is_open() => (Outcome::Unknown, lost()),
+            (Cause::TimedOut, true) if now.is_none() && matches!(job, Job::Process { .. }) => {
+                (Outcome::Unknown, self.timed_out("and it could not be read what became of it"))
+            }
             (Cause::TimedOut, true) => (Outcome::TimedOut, self.timed_out(&after_time(now.as_ref(), entry.debt, paid))),
             (Cause::GivenUp, false) => (Outcome::NotStarted, not_begun()),
             (Cause::GivenUp, true) => (Outcome::Unknown, given_up(now.as_ref(), entry.debt, paid)),

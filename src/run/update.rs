@@ -15,7 +15,7 @@ use crate::transport::Transport;
 
 const POLL: Duration = Duration::from_millis(100);
 
-/// Applies what changed of the named groups; one verdict for each of them.
+/// Applies what changed of the named groups; one verdict for each of them that the instance lists or is to list.
 pub(super) async fn update<T: Transport>(
     instance: &Instance<T>,
     services: &[ServicePattern],
@@ -60,14 +60,6 @@ pub(super) async fn update<T: Transport>(
     for process in &instance.snapshot.processes {
         if named(&&process.group) && !known(&process.group) && !unchanged.contains(&process.group) {
             unchanged.push(process.group.clone());
-        }
-    }
-    for service in services {
-        let found = verdicts.iter().map(|(group, _)| group).chain(&unchanged).any(|group| service.matches_group(group));
-        if !found {
-            let message =
-                format!("{} does not list it, and its configuration does not name it", instance.supervisor.name);
-            verdicts.push((service.as_str().to_owned(), plain(Outcome::NotConfigured, &message)));
         }
     }
     verdicts

@@ -89,6 +89,7 @@ impl<T: Transport> View<T> {
         let action = self.rows.plan.action;
         let mut jobs = Vec::new();
         let mut results = Vec::new();
+        let mut updated = Vec::new();
         let here = |role: &Arc<Role>| roles.iter().any(|own| own.name == role.name);
         for Found { role, supervisor, reached } in self.instances.iter().filter(|found| here(&found.role)) {
             match reached {
@@ -101,9 +102,12 @@ impl<T: Transport> View<T> {
                 }
                 Err(failure) => results.extend(self.rows.not_reached(visit, role, supervisor, failure)),
                 Ok(instance) if action == Action::Ping => results.push(self.rows.pong(visit, instance)),
-                Ok(instance) if action == Action::Update => jobs.push(Job::Update { instance: Arc::clone(instance) }),
+                Ok(instance) if action == Action::Update => updated.push(Arc::clone(instance)),
                 Ok(instance) => self.processes(visit, instance, &mut jobs, &mut results),
             }
+        }
+        if let Some(role) = roles.first().filter(|_| !updated.is_empty()) {
+            jobs.push(Job::Update { role: Arc::clone(role), instances: updated });
         }
         if action == Action::Ping {
             if results.is_empty() {
@@ -216,15 +220,17 @@ impl<T: Transport> View<T> {
                 continue;
             }
             for role in roles.iter().filter(|role| !by_init(role)) {
-                for Found { reached, .. } in self.instances.iter().filter(|found| found.role.name == role.name) {
-                    if let Ok(instance) = reached
-                        && !lists(instance)
-                    {
-                        let mut result = self.rows.of(visit, instance, Outcome::NotConfigured);
-                        result.service = Some(service.as_str().to_owned());
-                        result.message = format!("{} does not list it", instance.supervisor.name);
-                        results.push(result);
-                    }
+                let of_role = || self.instances.iter().filter(|found| found.role.name == role.name);
+                let reached = || of_role().filter_map(|found| found.reached.as_ref().ok());
+                // One of the role's supervisords has it: that the others have not goes without saying.
+                if reached().any(|instance| lists(instance)) {
+                    continue;
+                }
+                for instance in reached().filter(|instance| !instance.supervisor.optional) {
+                    let mut result = self.rows.of(visit, instance, Outcome::NotConfigured);
+                    result.service = Some(service.as_str().to_owned());
+                    result.message = format!("{} does not list it", instance.supervisor.name);
+                    results.push(result);
                 }
             }
         }

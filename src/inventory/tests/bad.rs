@@ -59,15 +59,12 @@ fn the_file_as_a_whole() {
         ("version: 1\nnodes:\n", &["2:1: the inventory has no nodes (such as `nodes: {node1: {roles: [analytics]}}`)"]),
         ("version: 1\nnodes: [a, b]\n", &["2:8: `nodes` takes a mapping, each node with its value, not a list"]),
         ("version: 1\nnodes: a\n", &["2:8: `nodes` takes a mapping, each node with its value, not text"]),
-        (
-            "version: 1\nnodes: {a: {}}\ngroop: {}\n",
-            &["3:1: the inventory has no key `groop` (did you mean `groups`?)"],
-        ),
+        ("version: 1\nnodes: {a: {}}\ngroop: {}\n", &["3:1: the inventory has no key `groop` (did you mean groups?)"]),
         (
             "version: 1\nnodes: {a: {}}\nzzz: {}\n",
             &["3:1: the inventory has no key `zzz` (the keys are version, defaults, roles, groups, nodes)"],
         ),
-        ("version: 1\nhosts: {a: {}}\n", &["2:1: the inventory has no key `hosts` (did you mean `nodes`?)"]),
+        ("version: 1\nhosts: {a: {}}\n", &["2:1: the inventory has no key `hosts` (did you mean nodes?)"]),
         ("version: 1\nnodes: {a: {}}\ngroups: {}\nnodes: {b: {}}\n", &["4:1: the key `nodes` is given twice"]),
         (
             "version: 1\nnodes: {a: {}}\n[x]: {}\n",
@@ -86,7 +83,7 @@ fn the_file_as_a_whole() {
 #[test]
 fn names_and_keys_of_nodes() {
     check(&[
-        ("version: 1\nnodes:\n  a: {rols: [analytics]}\n", &["3:7: a node has no key `rols` (did you mean `roles`?)"]),
+        ("version: 1\nnodes:\n  a: {rols: [analytics]}\n", &["3:7: a node has no key `rols` (did you mean roles?)"]),
         (
             "version: 1\nnodes:\n  a: {colour: red}\n",
             &[
@@ -95,7 +92,7 @@ fn names_and_keys_of_nodes() {
         ),
         (
             "version: 1\nnodes:\n  a: {ansible_host: 10.0.0.1}\n",
-            &["3:7: a node has no key `ansible_host` (did you mean `address`?)"],
+            &["3:7: a node has no key `ansible_host` (did you mean address?)"],
         ),
         (
             "version: 1\nnodes:\n  a: {port:22}\n",
@@ -125,7 +122,7 @@ fn names_and_keys_of_nodes() {
         ),
         (
             "version: 1\nnodes:\n  a: {roles: [config, analytcs]}\n",
-            &["3:23: no role `analytcs` (did you mean `analytics`?)"],
+            &["3:23: no role `analytcs` (did you mean analytics?)"],
         ),
         (
             "version: 1\nnodes:\n  a: {roles: [zookeeper]}\n",
@@ -133,11 +130,11 @@ fn names_and_keys_of_nodes() {
         ),
         (
             "version: 1\nnodes:\n  a: {roles: confguration}\n",
-            &["3:14: no role `confguration` (did you mean `configuration`?)"],
+            &["3:14: no role `confguration` (did you mean configuration?)"],
         ),
         (
             "version: 1\nnodes:\n  a: {roles: \"config, analytcs\"}\n",
-            &["3:23: no role `analytcs` (did you mean `analytics`?)"],
+            &["3:23: no role `analytcs` (did you mean analytics?)"],
         ),
         ("version: 1\nnodes:\n  a: {roles: [\"\"]}\n", &["3:15: `roles` is empty: expected the name of a role"]),
         ("version: 1\nnodes:\n  a: {roles: \"config,,\"}\n", &["3:14: a role without a name in `config,,`"]),
@@ -195,10 +192,7 @@ fn names_and_keys_of_nodes() {
             &["3:3: `$(reboot)` cannot be the name of a node: `$` may not be in it"],
         ),
         ("version: 1\nnodes:\n  nœud: {}\n", &["3:4: `nœud` cannot be the name of a node: `œ` may not be in it"]),
-        (
-            "version: 1\nnodes:\n  a: {user: \"né\", prt: 1}\n",
-            &["3:19: a node has no key `prt` (did you mean `port`?)"],
-        ),
+        ("version: 1\nnodes:\n  a: {user: \"né\", prt: 1}\n", &["3:19: a node has no key `prt` (did you mean port?)"]),
         ("version: 1\nnodes:\n  \"\": {}\n", &["3:3: `` cannot be the name of a node: it is empty"]),
         (
             "version: 1\nnodes:\n  a:22: {}\n",
@@ -445,15 +439,15 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  analytcs: {max_unavailable: 1}\n",
-            &["4:3: the role `analytcs` has neither a supervisord nor an init service (did you mean `analytics`?)"],
+            &["4:3: the role `analytcs` has neither a supervisord nor an init service (did you mean analytics?)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  analytics: {max_unavailble: 1}\n",
-            &["4:15: a role has no key `max_unavailble` (did you mean `max_unavailable`?)"],
+            &["4:15: a role has no key `max_unavailble` (did you mean max_unavailable?)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, programs: [x]}\n",
-            &["4:19: a role has no key `programs` (did you mean `services`?)"],
+            &["4:19: a role has no key `programs` (did you mean services?)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, supervisors: [{name: x, socket: /b}]}\n",
@@ -491,7 +485,7 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: [{name: x, sock: /a}]}\n",
-            &["4:31: a supervisord has no key `sock` (did you mean `socket`?)"],
+            &["4:31: a supervisord has no key `sock` (did you mean socket?)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: b.sock}\n",
@@ -501,7 +495,7 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: [/a, 9002]}\n",
-            &["4:20: `9002` is no address of a supervisord (did you mean `http://localhost:9002`?)"],
+            &["4:20: `9002` is no address of a supervisord (did you mean http://localhost:9002?)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: ~/b.sock}\n",
@@ -571,7 +565,7 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {extends: analytcs}\n",
-            &["4:16: no built-in role `analytcs` (did you mean `analytics`?)"],
+            &["4:16: no built-in role `analytcs` (did you mean analytics?)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  c: {socket: /a}\n  b: {extends: c}\n",
@@ -625,12 +619,12 @@ fn groups() {
     check(&[
         (
             "version: 1\nnodes: {a: {}}\ngroups:\n  g: \"a,@rak1\"\n  rack1: a\n",
-            &["4:9: no group or role `rak1` (did you mean `@rack1`?)"],
+            &["4:9: no group or role `rak1` (did you mean @rack1?)"],
         ),
         ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@nothing\"\n", &["4:7: no group or role `nothing`"]),
         (
             "version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@analytcs\"\n",
-            &["4:7: no group or role `analytcs` (did you mean `@analytics`?)"],
+            &["4:7: no group or role `analytcs` (did you mean @analytics?)"],
         ),
         ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@g\"\n", &["4:7: the group `g` is made of itself"]),
         (
@@ -639,7 +633,7 @@ fn groups() {
         ),
         (
             "version: 1\nnodes: {node1: {}, node2: {}}\ngroups:\n  g: \"node1,nod2\"\n",
-            &["4:13: the inventory has no node `nod2` (did you mean `node2`?)"],
+            &["4:13: the inventory has no node `nod2` (did you mean node2?)"],
         ),
         (
             "version: 1\nnodes: {\"a[1-3]\": {}}\ngroups:\n  g: \"a[1-5]\"\n",
