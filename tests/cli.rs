@@ -1,8 +1,17 @@
-//! The command line as one types it: help, errors, exit codes. Each case stands in `tests/cli/` with what it prints.
+//! The command line as it is typed: help, mistakes, and what needs no node. The cases are in `tests/cli/`.
 //!
-//! After a change that is meant: `TRYCMD=overwrite cargo test --test cli`, then read the difference.
+//! `TRYCMD=overwrite cargo test --test cli` writes down what is printed now; read the difference before you keep it.
 
 #[test]
-fn as_typed() {
-    trycmd::TestCases::new().env("HOME", "/nonexistent").env("COLUMNS", "100").case("tests/cli/*.md").run();
+fn the_command_line() {
+    // Nothing of the machine's own may show: no home, no inventory, no width of a terminal.
+    trycmd::TestCases::new()
+        .env("HOME", "/home/ops")
+        .env("CTL_INVENTORY", "")
+        .env("XDG_CONFIG_HOME", "")
+        .env("COLUMNS", "100")
+        .env("NO_COLOR", "1")
+        .env("CLICOLOR_FORCE", "0")
+        .case("tests/cli/*.toml")
+        .case("tests/cli/*.md");
 }

@@ -120,6 +120,10 @@ fn signals(quiet: bool) -> Result<mpsc::Receiver<CancelReason>, CliError> {
     ];
     let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
     for (kind, reason) in kinds {
+        // Under nohup the terminal's end is ignored on purpose.
+        if reason == CancelReason::HungUp && terminal::is_ignored(kind.as_raw_value()) {
+            continue;
+        }
         let mut stream = signal(kind).map_err(|error| CliError::usage(format!("signals cannot be caught: {error}")))?;
         let (sender, count) = (sender.clone(), Arc::clone(&count));
         tokio::spawn(async move {

@@ -51,3 +51,11 @@ pub(super) fn ask(question: &str) -> io::Result<String> {
     io::stdin().read_line(&mut line)?;
     Ok(line.trim().to_owned())
 }
+
+/// Whether a signal was ignored when the process began (proc(5), `SigIgn`); where that cannot be read, not.
+pub(super) fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    u32::try_from(signal - 1).is_ok_and(|bit| mask.checked_shr(bit).is_some_and(|rest| rest & 1 == 1))
+}

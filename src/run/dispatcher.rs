@@ -238,7 +238,10 @@ impl<'a> Dispatcher<'a> {
             orders.push(Order::Record(EventKind::Result(result)));
         }
         if progress.found.is_empty() && progress.ended.is_empty() {
+            let begun = !progress.begun.is_empty();
             let (outcome, failure) = match (end, self.cancel) {
+                (VisitEnd::Broken, _) if begun => (Outcome::Unknown, Some(defect())),
+                (VisitEnd::Done | VisitEnd::NodeLost, Some(_)) if begun => (Outcome::Unknown, Some(given_up(true))),
                 (VisitEnd::Broken, _) => (Outcome::Failed, Some(defect())),
                 (VisitEnd::Done | VisitEnd::NodeLost, Some(_)) => (Outcome::NotStarted, Some(interrupted())),
                 (VisitEnd::Done | VisitEnd::NodeLost, None) => (Outcome::NotConfigured, None),

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tracing::debug;
 
 use super::link::{Link, init_service};
 use super::target::Debt;
@@ -13,7 +14,7 @@ use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
 use crate::plan::Action;
 use crate::supervisor::SupervisorError;
 use crate::supervisor::init::{self, InitState, InitStatus};
-use crate::transport::Transport;
+use crate::transport::{Transport, TransportError};
 
 const POLL: Duration = Duration::from_millis(250);
 
@@ -68,8 +69,15 @@ impl<T: Transport> InitTarget<'_, T> {
         };
         match sent {
             Ok(()) => {}
-            Err(error) if error.is_connection_lost() => {}
-            Err(error) => return Some(self.error(&error, Stage::Act)),
+            // Nothing ran.
+            Err(
+                error @ (SupervisorError::Sudo(_)
+                | SupervisorError::Permission(_)
+                | SupervisorError::CommandMissing(_)
+                | SupervisorError::Transport(TransportError::CommandRefused { .. })),
+            ) => return Some(self.error(&error, Stage::Act)),
+            // It may have run: what init says then decides.
+            Err(error) => debug!(service = self.name, %error, "answered"),
         }
         let verdict = self.verify(action, &before).await;
         if verdict.state != Some(ProcessState::Stopped) {
@@ -100,7 +108,7 @@ impl<T: Transport> InitTarget<'_, T> {
                 return self.verdict(Outcome::Changed, &now, None);
             }
             if action != Action::Stop && now.state == InitState::Running {
-                let was_running = before.state == InitState::Running;
+                let was_running = matches!(before.state, InitState::Running | InitState::Starting);
                 if !was_running || proves_restart(before, &now) {
                     return self.verdict(Outcome::Changed, &now, None);
                 }

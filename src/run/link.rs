@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::Mutex;
 use tracing::debug;
 
-use crate::event::Via;
+use crate::event::{ProcessState, Via};
 use crate::inventory::{ControlAddress, Role, Supervisor};
 use crate::supervisor::command::{InitService, Shell, Supervisorctl, Wrapper};
 use crate::supervisor::rpc::{RpcClient, Snapshot};
@@ -139,20 +139,37 @@ impl<T: Transport> Instance<T> {
         self.owed_groups.lock().unwrap_or_else(PoisonError::into_inner).remove(group);
     }
 
-    /// Puts in again what an update has taken out. Whether all of it is in.
-    pub(super) async fn put_in_owed_groups(&self) -> bool {
-        let owed = self.owed_groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Ok(client) = self.client().await else { return owed.is_empty() };
-        let mut all = true;
-        for group in owed {
-            let done = match client.add_group(&group).await {
-                // It was stopped and not yet taken out.
-                Err(SupervisorError::Fault { fault: Fault::AlreadyAdded, .. }) => client.start_group(&group).await,
-                done => done,
-            };
-            all &= done.is_ok();
+    /// Puts in again what an update has taken out. Ends only when all of it is in, so it is to be given a time.
+    pub(super) async fn put_in_owed_groups(&self) {
+        loop {
+            let owed = self.owed_groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if owed.is_empty() {
+                return;
+            }
+            for group in owed {
+                match self.put_in(&group).await {
+                    Ok(true) => self.group_is_in(&group),
+                    Ok(false) => {}
+                    Err(error) => debug!(group, %error, "not put in again yet"),
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
-        all
+    }
+
+    /// Whether a group is in, and was told to start.
+    async fn put_in(&self, group: &str) -> Result<bool, SupervisorError> {
+        let client = self.client().await?;
+        match client.add_group(group).await {
+            // It was not taken out yet. One that is being stopped takes no start, though supervisord says it does.
+            Err(SupervisorError::Fault { fault: Fault::AlreadyAdded, .. }) => {}
+            added => return added.map(|()| true),
+        }
+        let stopping = |process: &ProcessInfo| process.group == group && process.state == ProcessState::Stopping;
+        if client.list().await?.iter().any(stopping) {
+            return Ok(false);
+        }
+        client.start_group(group).await.map(|()| true)
     }
 
     pub(super) fn via(&self) -> Via {
@@ -192,7 +209,7 @@ impl<T: Transport> Instance<T> {
     /// The process as it is now. supervisord's own pid is asked for where a stop of the program restarts it all.
     pub(super) async fn look(&self, group: &str, name: &str) -> Result<Look, SupervisorError> {
         let client = self.client().await?;
-        let cascades = self.cascades(group);
+        let cascades = self.may_be_restarted();
         match client.as_ref() {
             Client::Rpc(rpc) => {
                 let (supervisor_pid, process) = rpc.look(&rpc_name(group, name)).await?;
@@ -209,6 +226,11 @@ impl<T: Transport> Instance<T> {
                 Ok(Look { supervisor_pid, process })
             }
         }
+    }
+
+    /// Whether the stop of some program of it makes the node manager restart the whole instance.
+    pub(super) fn may_be_restarted(&self) -> bool {
+        !self.supervisor.cascades.is_empty()
     }
 
     /// Whether a stop of this program makes the node manager restart the whole instance.

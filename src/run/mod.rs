@@ -104,12 +104,16 @@ pub async fn run<T: Transport>(
                 }
             }
         }
-        // News first: a task tells all it has to tell before it ends.
         let input = tokio::select! {
             biased;
             Some(reason) = signals.recv() => Input::Signal(reason),
             Some(message) = inbox.recv() => Input::Message(message),
-            Some(joined) = working.join_next_with_id() => match joined {
+            Some(joined) = working.join_next_with_id() => {
+                // What the task told before it ended may have come in since the inbox was looked at.
+                while let Ok(message) = inbox.try_recv() {
+                    orders.extend(dispatcher.handle(Input::Message(message)));
+                }
+                match joined {
                 Ok((id, (visit, task, end))) => {
                     visits.remove(&id);
                     if let Some(place) = tasks.get_mut(visit.node) {
@@ -123,6 +127,7 @@ pub async fn run<T: Transport>(
                         error!(%broken, "a node task ended by a defect");
                     }
                     Input::Ended(visit, VisitEnd::Broken)
+                }
                 }
             },
             else => return dispatcher.cancel(),

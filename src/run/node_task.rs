@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::init_target::InitTarget;
@@ -15,7 +15,7 @@ use super::job::{Book, Job};
 use super::link::Link;
 use super::message::{Message, News, TargetKey, Visit, VisitEnd};
 use super::rows::Rows;
-use super::salvage::{Cause, Salvage};
+use super::salvage::{self, Cause, PAYING, Salvage};
 use super::target::{Debt, Work};
 use super::view::{Agenda, View};
 use super::{NodeAccess, update};
@@ -168,7 +168,7 @@ impl<T: Transport> NodeTask<T> {
         let mut results = match job {
             Job::Process { instance, process } => {
                 let work = Work { instance: instance.as_ref(), listed: process, owe };
-                let verdict = match self.rows.plan.action {
+                let mut verdict = match self.rows.plan.action {
                     Action::Start => work.start().await,
                     Action::Stop => work.stop().await,
                     Action::Restart => work.restart().await,
@@ -176,6 +176,13 @@ impl<T: Transport> NodeTask<T> {
                         return vec![self.rows.read(visit, instance, process)];
                     }
                 };
+                // However the work ended: what this run has stopped is started again, if that can still be done.
+                if book.entry(&key).debt == Debt::Start && verdict.leaves_it_down() {
+                    let mut seen = None;
+                    let pay = salvage::pay(instance, process, Debt::Start, PAYING, &mut seen);
+                    let paid = timeout(PAYING, pay).await.unwrap_or(false);
+                    verdict.was_mended(seen, paid);
+                }
                 vec![self.rows.judged(visit, instance, process, verdict)]
             }
             Job::Init { role, service, is_instance, named } => {
@@ -219,8 +226,9 @@ impl<T: Transport> NodeTask<T> {
     }
 
     async fn tell_result(&self, visit: Visit, book: &Book<T>, result: TargetResult) {
-        book.told(&TargetKey::of(&result));
+        let key = TargetKey::of(&result);
         self.tell(visit, News::Result(Box::new(result))).await;
+        book.told(&key);
     }
 
     async fn tell(&self, visit: Visit, news: News) {

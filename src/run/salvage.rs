@@ -24,7 +24,7 @@ const LAST_LOOK: Duration = Duration::from_millis(700);
 
 /// After the wait was given up, a start that is owed is tried for so long: a process that is being stopped cannot
 /// be started before it is gone, and supervisord kills it after `stopwaitsecs`, 10 s unless configured otherwise.
-const PAYING: Duration = Duration::from_secs(15);
+pub(super) const PAYING: Duration = Duration::from_secs(15);
 
 /// Why a visit ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,18 +68,22 @@ impl<T: Transport> Salvage<'_, T> {
         let begun = entry.debt != Debt::None;
         let mut now = None;
         let mut paid = false;
+        // A look may have to connect first.
+        let patience = if self.cause == Cause::TimedOut { LAST_LOOK } else { PAYING / 3 };
         if self.link.is_open() || entry.debt == Debt::Start {
             let attempt = async {
                 match job {
-                    Job::Process { instance, process } => paid = pay(instance, process, entry.debt, &mut now).await,
+                    Job::Process { instance, process } => {
+                        paid = pay(instance, process, entry.debt, patience, &mut now).await
+                    }
                     Job::Init { service, is_instance, .. } if entry.debt == Debt::Start => {
                         let (link, sudo) = (self.link, self.access.sudo);
                         let target = InitTarget { link, name: service, sudo, is_instance: *is_instance };
                         paid = target.act(Action::Start, |_| {}).await.is_some_and(|verdict| !verdict.outcome.is_bad());
                     }
                     Job::Update { instances, .. } => {
-                        let put_in = join_all(instances.iter().map(|instance| instance.put_in_owed_groups()));
-                        paid = put_in.await.into_iter().all(|all| all);
+                        join_all(instances.iter().map(|instance| instance.put_in_owed_groups())).await;
+                        paid = true;
                     }
                     Job::Init { .. } => {}
                 }
@@ -125,23 +129,27 @@ impl<T: Transport> Salvage<'_, T> {
 }
 
 /// Reads a process into `seen`; where a start is owed, sends it as soon as the process is gone. Whether the debt is
-/// paid. May be dropped at any point: what was seen until then stays.
-async fn pay<T: Transport>(
+/// paid. A look may take `patience`. Ends only when that is known, so it is to be given a time; it may be dropped at any
+/// point, and what was seen until then stays.
+pub(super) async fn pay<T: Transport>(
     instance: &Instance<T>,
     process: &ProcessInfo,
     debt: Debt,
+    patience: Duration,
     seen: &mut Option<ProcessInfo>,
 ) -> bool {
     loop {
-        let look = timeout(LAST_LOOK, instance.look(&process.group, &process.name)).await;
-        let Ok(Ok(look)) = look else { return false };
+        let Ok(Ok(look)) = timeout(patience, instance.look(&process.group, &process.name)).await else {
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
         let now = seen.insert(look.process);
         let another = is_up(now.state) && now.is_another_than(process);
         if debt != Debt::Start || now.state == ProcessState::Starting || another {
             return true;
         }
         if matches!(now.state, ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal) {
-            let Ok(client) = instance.client().await else { return false };
+            let Ok(client) = instance.client().await else { continue };
             let started = match client.as_ref() {
                 Client::Rpc(rpc) => rpc.start(&rpc_name(&now.group, &now.name), false).await,
                 Client::Supervisorctl(control) => control.act("start", &now.full_name()).await,

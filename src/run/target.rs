@@ -19,6 +19,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long a supervisord may be away before the wait for it is given up: its own restart stops every program first.
 const AWAY: Duration = Duration::from_secs(15);
 
+/// How often a start that was not heard is sent again to a process that is STOPPED.
+const RESENDS: u32 = 20;
+
 /// How long supervisord's own further attempts are waited for: by default it makes three, after 1, 2 and 3 s.
 const RETRIES: Duration = Duration::from_secs(10);
 
@@ -50,7 +53,25 @@ impl Verdict {
         Self { outcome, process: None, message: String::new(), failure: Some(error.failure(stage)) }
     }
 
-    fn hinted(mut self, hint: impl Into<String>) -> Self {
+    /// Whether the work ended badly, and the process is not known to be up.
+    pub(super) fn leaves_it_down(&self) -> bool {
+        let down = |process: &ProcessInfo| matches!(process.state, ProcessState::Stopped | ProcessState::Stopping);
+        self.outcome.is_bad() && self.process.as_ref().is_none_or(down)
+    }
+
+    /// Notes what was seen when the start that was owed was sent after all.
+    pub(super) fn was_mended(&mut self, seen: Option<ProcessInfo>, paid: bool) {
+        if let Some(failure) = &mut self.failure {
+            if paid {
+                failure.message.push_str("; its start was sent again");
+            } else {
+                failure.hint = Some("it may be left stopped: start it, and look at the node".to_owned());
+            }
+        }
+        self.process = seen.or(self.process.take());
+    }
+
+    pub(super) fn hinted(mut self, hint: impl Into<String>) -> Self {
         if let Some(failure) = &mut self.failure {
             failure.hint = Some(hint.into());
         }
@@ -286,12 +307,14 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
     /// Waits for the proof of a start: RUNNING as another process than before, and staying so.
     async fn verify(&self, before: Before) -> Verdict {
         let Before { look: before, mut note } = before;
-        let cascades = self.instance.cascades(&self.listed.group);
+        // Its own stop, or that of another program of the instance, may make a node manager restart it all.
+        let cascades = self.instance.may_be_restarted();
         let was_up = is_up(before.process.state);
-        let window = if cascades { CASCADE_WINDOW } else { Duration::ZERO };
+        let window = if self.instance.cascades(&self.listed.group) { CASCADE_WINDOW } else { Duration::ZERO };
         let mut away = Away::default();
         let mut stable: Option<(Instant, Look)> = None;
         let mut retrying: Option<Instant> = None;
+        let mut resent = 0_u32;
         let mut looks = 0_u32;
         loop {
             let now = match self.look().await {
@@ -312,7 +335,7 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
                 && before.supervisor_pid != now.supervisor_pid;
             let process = now.process.clone();
             match process.state {
-                ProcessState::Running if was_up && !process.is_another_than(&before.process) => {
+                ProcessState::Running if was_up && !is_new(&process, &before.process, note.as_ref()) => {
                     // The same process still: nothing was done, or the lost request is not obeyed yet.
                     if looks > 10 {
                         return self.not_restarted(process, note.as_ref());
@@ -340,8 +363,9 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
                     stable = Some((since, now));
                 }
                 ProcessState::Starting | ProcessState::Stopping => {}
-                ProcessState::Stopped if note.as_ref().is_some_and(SupervisorError::is_connection_lost) => {
-                    // The stop is done and the start was never heard: it is owed, and it was not sent.
+                ProcessState::Stopped if resent < RESENDS && note.as_ref().is_some_and(was_not_heard) => {
+                    // The stop is done and the start was never heard: it is owed, and it was not obeyed.
+                    resent += 1;
                     note = self.send_start().await.err();
                     looks = 0;
                 }
@@ -416,8 +440,29 @@ fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up:
     Verdict::failed(Some(process), Stage::Verify, kind, message).hinted("look at its log on the node")
 }
 
+/// Whether a process is another than before. Where neither pid nor start time was told of the one before
+/// (`supervisorctl` does not, of one that is STARTING), the word of whoever restarted it has to do.
+fn is_new(now: &ProcessInfo, before: &ProcessInfo, note: Option<&SupervisorError>) -> bool {
+    now.is_another_than(before) || (before.pid.is_none() && before.start.is_none() && note.is_none())
+}
+
 fn fault_of(error: &SupervisorError) -> Option<Fault> {
     if let SupervisorError::Fault { fault, .. } = error { Some(*fault) } else { None }
+}
+
+/// Whether an answer says that the request did not reach supervisord, or leaves it open.
+fn was_not_heard(error: &SupervisorError) -> bool {
+    match error {
+        SupervisorError::Transport(_)
+        | SupervisorError::Down(_)
+        | SupervisorError::Protocol(_)
+        | SupervisorError::Silent(_) => true,
+        SupervisorError::Fault { .. }
+        | SupervisorError::Permission(_)
+        | SupervisorError::Sudo(_)
+        | SupervisorError::CommandMissing(_)
+        | SupervisorError::Unsupported(_) => false,
+    }
 }
 
 /// Whether the program never ran at all. supervisord answers SPAWN_ERROR also for one that ended too early, and
@@ -443,7 +488,10 @@ impl Away {
         let passes = match error {
             SupervisorError::Down(_) | SupervisorError::Silent(_) => true,
             SupervisorError::Transport(crate::transport::TransportError::ChannelRefused { .. }) => true,
-            SupervisorError::Transport(_) => return Ok(()),
+            SupervisorError::Transport(error) if error.may_pass() => return Ok(()),
+            SupervisorError::Transport(crate::transport::TransportError::Timeout { .. }) => return Ok(()),
+            // A login or a host key that is refused will be refused again, and each attempt counts against us.
+            SupervisorError::Transport(_) => false,
             // A name that an instance which just came up does not know yet.
             SupervisorError::Fault { fault, .. } => *fault == Fault::BadName && patience == Duration::MAX,
             SupervisorError::Permission(_)

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::link::Instance;
+use super::salvage::PAYING;
 use super::target::{Debt, Verdict};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
 use crate::select::ServicePattern;
@@ -14,6 +15,9 @@ use crate::supervisor::{Fault, ProcessInfo, SupervisorError};
 use crate::transport::Transport;
 
 const POLL: Duration = Duration::from_millis(100);
+
+/// How often a step is begun when the connection is lost meanwhile.
+const ATTEMPTS: u32 = 5;
 
 /// Applies what changed of the named groups; one verdict for each of them that the instance lists or is to list.
 pub(super) async fn update<T: Transport>(
@@ -36,7 +40,7 @@ pub(super) async fn update<T: Transport>(
     let mut verdicts = Vec::new();
     for group in summary.removed.iter().filter(named) {
         owe(Debt::Begun);
-        let verdict = match client.remove_group(group).await {
+        let verdict = match remove(instance, group).await {
             Ok(()) => plain(Outcome::Changed, "taken out: it is gone from the configuration"),
             Err(error) => Verdict::error(&error, Stage::Act),
         };
@@ -45,9 +49,14 @@ pub(super) async fn update<T: Transport>(
     for group in summary.changed.iter().filter(named) {
         owe(Debt::Start);
         instance.owe_group(group);
-        let verdict = match client.remove_group(group).await {
+        let verdict = match remove(instance, group).await {
             Ok(()) => add(instance, group, "restarted with its changed configuration").await,
             Err(error) => Verdict::error(&error, Stage::Act),
+        };
+        let verdict = if verdict.outcome.is_bad() && timeout(PAYING, instance.put_in_owed_groups()).await.is_err() {
+            verdict.hinted(format!("it may be left stopped: `supervisorctl add {group}` on the node puts it in again"))
+        } else {
+            verdict
         };
         verdicts.push((group.clone(), verdict));
     }
@@ -67,15 +76,37 @@ pub(super) async fn update<T: Transport>(
     verdicts
 }
 
+/// Takes a group out. A connection that is lost meanwhile is made again to go on: stopping what is stopped and taking
+/// out what is out change nothing more.
+async fn remove<T: Transport>(instance: &Instance<T>, group: &str) -> Result<(), SupervisorError> {
+    let mut attempts = 0;
+    loop {
+        let removed = match instance.client().await {
+            Ok(client) => client.remove_group(group).await,
+            Err(error) => Err(error.into()),
+        };
+        attempts += 1;
+        match removed {
+            Err(error) if error.is_connection_lost() && attempts < ATTEMPTS => sleep(POLL).await,
+            Err(SupervisorError::Fault { fault: Fault::BadName, .. }) if attempts > 1 => return Ok(()),
+            removed => return removed,
+        }
+    }
+}
+
 async fn add<T: Transport>(instance: &Instance<T>, group: &str, message: &str) -> Verdict {
-    let added = match instance.client().await {
-        Ok(client) => client.add_group(group).await,
-        Err(error) => Err(error.into()),
-    };
-    if let Err(error) = added
-        && !matches!(error, SupervisorError::Fault { fault: Fault::AlreadyAdded, .. })
-    {
-        return Verdict::error(&error, Stage::Act);
+    let mut attempts = 0;
+    loop {
+        let added = match instance.client().await {
+            Ok(client) => client.add_group(group).await,
+            Err(error) => Err(error.into()),
+        };
+        attempts += 1;
+        match added {
+            Ok(()) | Err(SupervisorError::Fault { fault: Fault::AlreadyAdded, .. }) => break,
+            Err(error) if error.is_connection_lost() && attempts < ATTEMPTS => sleep(POLL).await,
+            Err(error) => return Verdict::error(&error, Stage::Act),
+        }
     }
     instance.group_is_in(group);
     loop {

@@ -79,7 +79,9 @@ impl<T: Transport> View<T> {
     /// A failure that says the connection ended while the supervisords were asked.
     pub(super) fn connection_lost(&self) -> Option<&Failure> {
         let failures = self.instances.iter().filter_map(|found| found.reached.as_ref().err());
-        failures.into_iter().find(|failure| failure.kind == FailureKind::ConnectionLost)
+        failures.into_iter().find(|failure| {
+            failure.kind == FailureKind::ConnectionLost || matches!(failure.stage, Stage::Connect | Stage::Authenticate)
+        })
     }
 
     /// What there is to do in a visit.

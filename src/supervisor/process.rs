@@ -31,10 +31,12 @@ impl ProcessInfo {
         if self.group == self.name { self.name.clone() } else { format!("{}:{}", self.group, self.name) }
     }
 
-    /// Whether `self` is another process than `before`: another pid, or another start time.
+    /// Whether `self` is known to be another process than `before`: another pid, or another start time.
     #[must_use]
     pub fn is_another_than(&self, before: &Self) -> bool {
-        self.pid != before.pid || (self.start.is_some() && before.start.is_some() && self.start != before.start)
+        let told = self.pid.is_some() && before.pid.is_some();
+        (told && self.pid != before.pid)
+            || (self.start.is_some() && before.start.is_some() && self.start != before.start)
     }
 }
 

@@ -93,7 +93,13 @@ impl<S: Session> Client<S> {
             }
             Self::Supervisorctl(client) => {
                 client.act("stop", &format!("{group}:*")).await?;
-                client.act("remove", group).await
+                client.act("remove", group).await?;
+                // supervisorctl ends well on a refusal too: what it lists decides.
+                if client.list().await?.iter().any(|process| process.group == group) {
+                    let text = format!("{group} was not taken out: its processes still run");
+                    return Err(SupervisorError::Fault { fault: super::Fault::StillRunning, text });
+                }
+                Ok(())
             }
             Self::Service(_) => Err(no_update()),
         }

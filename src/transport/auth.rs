@@ -12,19 +12,14 @@ use russh::client::{AuthResult, Handle, Handler};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::{AgentClient, AgentStream};
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, load_public_key, load_secret_key};
-use tokio::sync::Semaphore;
 use tracing::debug;
 
 use super::{Endpoint, TransportError};
-
-/// An agent answers one question at a time; more than a few connections only make it swap.
-const AGENT_LOGINS_AT_ONCE: usize = 4;
 
 /// The operator's keys: files read so far, and the agent.
 pub(super) struct KeyRing {
     files: Mutex<HashMap<PathBuf, KeyFile>>,
     agent: Option<PathBuf>,
-    agent_logins: Semaphore,
 }
 
 #[derive(Clone)]
@@ -38,7 +33,7 @@ enum KeyFile {
 
 impl KeyRing {
     pub(super) fn new(agent: Option<PathBuf>) -> Self {
-        Self { files: Mutex::default(), agent, agent_logins: Semaphore::new(AGENT_LOGINS_AT_ONCE) }
+        Self { files: Mutex::default(), agent }
     }
 
     fn file(&self, path: &Path) -> KeyFile {
@@ -152,7 +147,6 @@ async fn offer_agent<H: Handler>(
     attempts: &mut Attempts,
 ) -> bool {
     let Some(path) = &keys.agent else { return false };
-    let Ok(_permit) = keys.agent_logins.acquire().await else { return false };
     let mut agent = match AgentClient::connect_uds(path).await {
         Ok(agent) => agent,
         Err(error) => {

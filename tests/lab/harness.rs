@@ -1,0 +1,421 @@
+//! A lab, the real binary run against it, and what came out.
+//!
+//! Start at [`Cluster`]. Always holds: `ctl` runs in an environment of its own (an empty home, no agent), with its
+//! standard input closed; a wait is for a condition and ends at [`PATIENCE`]; nothing of a run outlives its test.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use contrail_lab::{ClusterSpec, Counters, Lab, Node, NodeSpec, ProcessSnapshot, Release, Role, State, Timing};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take before it counts as hanging; no test is to come near it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) const ANALYTICS: &str = "supervisor-analytics";
+pub(crate) const CONFIG: &str = "supervisor-config";
+pub(crate) const COLLECTOR: &str = "contrail-collector";
+
+/// A fiftieth of real time: a collector takes a tenth of a second to start.
+pub(crate) const FAST: Timing = Timing {
+    scale: 0.02,
+    stop: Duration::from_millis(20),
+    cascade: Duration::from_millis(200),
+    gap: Duration::from_millis(100),
+};
+
+/// `count` analytics nodes of release 3.2, `n01` and on, at the pace of these tests.
+pub(crate) fn uniform(count: usize) -> ClusterSpec {
+    ClusterSpec::uniform(count, Release::R3_2).timing(FAST)
+}
+
+/// One node, `n`, at the pace of these tests.
+pub(crate) fn single(node: NodeSpec) -> ClusterSpec {
+    ClusterSpec::new(vec![node]).timing(FAST)
+}
+
+/// A node `n` of that release with these roles.
+pub(crate) fn node(release: Release, roles: impl IntoIterator<Item = Role>) -> NodeSpec {
+    NodeSpec::new("n", release).roles(roles)
+}
+
+/// A lab that runs, and a place for the files of a test.
+pub(crate) struct Cluster {
+    // Dropped in this order: the lab ends before its runtime does.
+    lab: Lab,
+    _runtime: tokio::runtime::Runtime,
+    home: TempDir,
+}
+
+impl Cluster {
+    pub(crate) fn start(spec: ClusterSpec) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let lab = runtime.block_on(Lab::start(spec)).expect("the lab starts");
+        Self { lab, _runtime: runtime, home: TempDir::new().expect("a folder") }
+    }
+
+    pub(crate) fn node(&self, name: &str) -> &Node {
+        self.lab.node(name)
+    }
+
+    pub(crate) fn nodes(&self) -> &[Node] {
+        self.lab.nodes()
+    }
+
+    /// The collector of a node.
+    #[track_caller]
+    pub(crate) fn collector(&self, name: &str) -> ProcessSnapshot {
+        self.process(name, ANALYTICS, COLLECTOR)
+    }
+
+    /// A process that there is.
+    #[track_caller]
+    pub(crate) fn process(&self, node: &str, instance: &str, name: &str) -> ProcessSnapshot {
+        self.node(node).process(instance, name).unwrap_or_else(|| panic!("{node} has no {name} in {instance}"))
+    }
+
+    pub(crate) fn counters(&self, node: &str) -> Counters {
+        self.node(node).counters()
+    }
+
+    /// TCP connections that all nodes together have seen.
+    pub(crate) fn connections(&self) -> u64 {
+        self.nodes().iter().map(|node| node.counters().connections).sum()
+    }
+
+    /// A file for this test.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// The text of the known_hosts file.
+    pub(crate) fn known_hosts(&self) -> String {
+        std::fs::read_to_string(self.lab.known_hosts_path()).expect("a known_hosts file")
+    }
+
+    /// The lab's inventory as text.
+    pub(crate) fn inventory(&self) -> String {
+        std::fs::read_to_string(self.lab.inventory_path()).expect("the lab's inventory")
+    }
+
+    /// Writes another inventory, and gives its path.
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+
+    /// `ctl` with these words (blank-separated) and nothing else.
+    pub(crate) fn bare(&self, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ctl"));
+        command.args(words.split_whitespace()).stdin(Stdio::null());
+        command.env_clear().env("HOME", self.home.path()).env("PATH", "/usr/bin:/bin").env("RUST_BACKTRACE", "1");
+        command.current_dir(self.home.path());
+        command
+    }
+
+    /// `ctl` with these words, told where the lab is.
+    pub(crate) fn command(&self, words: &str) -> Command {
+        self.command_with(words, &self.lab.inventory_path())
+    }
+
+    /// The same with another inventory.
+    pub(crate) fn command_with(&self, words: &str, inventory: &Path) -> Command {
+        let mut command = self.bare(words);
+        command.arg("-i").arg(inventory).arg("--known-hosts").arg(self.lab.known_hosts_path());
+        command.args(["--ssh-config", "none"]);
+        command
+    }
+
+    /// Starts `ctl` against the lab.
+    pub(crate) fn begin(&self, words: &str) -> Running {
+        Running::start(self.command(words))
+    }
+
+    /// Runs `ctl` against the lab to its end.
+    pub(crate) fn ctl(&self, words: &str) -> Finished {
+        self.begin(words).finish()
+    }
+
+    /// Waits until a process is in that state.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, node: &str, instance: &str, name: &str, state: State) {
+        let what = format!("{name} of {node} to be {state:?}");
+        eventually(&what, || (self.process(node, instance, name).state == state).then_some(()));
+    }
+}
+
+/// Waits until there is an answer.
+#[track_caller]
+pub(crate) fn eventually<R>(what: &str, mut look: impl FnMut() -> Option<R>) -> R {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A `ctl` that runs. Killed when dropped.
+pub(crate) struct Running {
+    line: String,
+    child: Child,
+    stdout: Stream,
+    stderr: Stream,
+}
+
+/// What a pipe has given so far.
+struct Stream {
+    text: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Stream {
+    fn read(mut pipe: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&text);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                shared.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..count]);
+            }
+        });
+        Self { text, reader: Some(reader) }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.text.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    fn end(mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("a pipe is read");
+        }
+        self.so_far()
+    }
+}
+
+impl Running {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let line = format!("{command:?}");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
+        let stdout = Stream::read(child.stdout.take().expect("a pipe"));
+        let stderr = Stream::read(child.stderr.take().expect("a pipe"));
+        Self { line, child, stdout, stderr }
+    }
+
+    /// Sends a signal by name, `INT`.
+    #[track_caller]
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
+        assert!(status.success(), "cannot send {name} to {}", self.line);
+    }
+
+    /// Waits until stderr holds these words.
+    #[track_caller]
+    pub(crate) fn until_said(&self, words: &str) {
+        eventually(&format!("`{words}` of {}", self.line), || self.stderr.so_far().contains(words).then_some(()));
+    }
+
+    /// Waits until stdout holds these words.
+    #[track_caller]
+    pub(crate) fn until_printed(&self, words: &str) {
+        eventually(&format!("`{words}` of {}", self.line), || self.stdout.so_far().contains(words).then_some(()));
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> Finished {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                break status;
+            }
+            if began.elapsed() > PATIENCE {
+                self.child.kill().expect("a child to kill");
+                self.child.wait().expect("a child");
+                let said = format!("stdout: {}\nstderr: {}", self.stdout.so_far(), self.stderr.so_far());
+                panic!("{} did not end within {PATIENCE:?}\n{said}", self.line);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let line = std::mem::take(&mut self.line);
+        let empty = || Stream { text: Arc::default(), reader: None };
+        let stdout = std::mem::replace(&mut self.stdout, empty()).end();
+        let stderr = std::mem::replace(&mut self.stderr, empty()).end();
+        Finished { line, status, stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            // It can only have ended in between, which is as good.
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// A `ctl` that has ended.
+pub(crate) struct Finished {
+    line: String,
+    status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl fmt::Display for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, status, stdout, stderr } = self;
+        write!(f, "$ {line}\n--- {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---")
+    }
+}
+
+impl Finished {
+    /// Asserts the exit code, and hands itself on.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "exit code\n{self}");
+        self
+    }
+
+    /// The one JSON document on stdout, its own promises checked: see [`check`].
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        let document: Value = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("stdout is no JSON document: {error}\n{self}"));
+        assert_eq!(document["schema"], "ctl/1", "{self}");
+        assert_eq!(document["exit_code"].as_i64(), self.status.code().map(i64::from), "{self}");
+        check(&document["results"], &document["summary"], self);
+        document
+    }
+
+    /// The results of the JSON document.
+    #[track_caller]
+    pub(crate) fn results(&self) -> Vec<Value> {
+        list(&self.json()["results"]).to_vec()
+    }
+
+    /// The only result of `node`.
+    #[track_caller]
+    pub(crate) fn result(&self, node: &str) -> Value {
+        self.only(node, |result| result["node"] == node)
+    }
+
+    /// The result of one service of `node`, from the supervisord that has it.
+    #[track_caller]
+    pub(crate) fn result_of(&self, node: &str, service: &str) -> Value {
+        self.only(node, |result| {
+            result["node"] == node && result["service"] == service && result["outcome"] != "not_configured"
+        })
+    }
+
+    #[track_caller]
+    fn only(&self, what: &str, is_meant: impl Fn(&Value) -> bool) -> Value {
+        let mut found: Vec<Value> = self.results().into_iter().filter(is_meant).collect();
+        assert_eq!(found.len(), 1, "results of {what}\n{self}");
+        found.remove(0)
+    }
+
+    /// The only result of `node` that says more than that one of its supervisords does not list the service.
+    #[track_caller]
+    pub(crate) fn configured(&self, node: &str) -> Value {
+        self.only(node, |result| result["node"] == node && result["outcome"] != "not_configured")
+    }
+
+    /// Each result as `node service outcome`, and the failure's kind where there is one; sorted. Without those that
+    /// say no more than that a supervisord does not list the service.
+    #[track_caller]
+    pub(crate) fn outcomes(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self
+            .results()
+            .iter()
+            .filter(|result| result["outcome"] != "not_configured")
+            .map(|result| format!("{} {} {}", word(&result["node"]), word(&result["service"]), ended(result)))
+            .collect();
+        lines.sort();
+        lines
+    }
+}
+
+/// How a result ended: its outcome, and the failure's kind where there is one.
+pub(crate) fn ended(result: &Value) -> String {
+    match result["failure"]["kind"].as_str() {
+        Some(kind) => format!("{} {kind}", word(&result["outcome"])),
+        None => word(&result["outcome"]).to_owned(),
+    }
+}
+
+/// A text, or `-` for null.
+pub(crate) fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+#[track_caller]
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap_or_else(|| panic!("no list: {value}"))
+}
+
+const FIELDS: [&str; 15] = [
+    "node",
+    "address",
+    "role",
+    "supervisor",
+    "service",
+    "outcome",
+    "state",
+    "pid",
+    "uptime_s",
+    "functional",
+    "message",
+    "failure",
+    "via",
+    "batch",
+    "duration_ms",
+];
+
+const OUTCOMES: [&str; 9] =
+    ["ok", "changed", "failed", "unreachable", "timed_out", "not_configured", "skipped", "not_started", "unknown"];
+
+/// What contract 4 says of every document: each field is there, bad outcomes have a failure with a message and others
+/// have none, the summary counts what is there.
+#[track_caller]
+pub(crate) fn check(results: &Value, summary: &Value, run: &dyn fmt::Display) {
+    let results = list(results);
+    for result in results {
+        let fields: Vec<&str> = result.as_object().expect("a result").keys().map(String::as_str).collect();
+        assert!(FIELDS.iter().all(|field| fields.contains(field)), "fields of {result:#}\n{run}");
+        let outcome = word(&result["outcome"]);
+        assert!(OUTCOMES.contains(&outcome), "{result:#}\n{run}");
+        let good = matches!(outcome, "ok" | "changed" | "not_configured" | "skipped");
+        assert_eq!(result["failure"].is_null(), good, "{result:#}\n{run}");
+        if !good {
+            let failure = &result["failure"];
+            assert!(failure["message"].as_str().is_some_and(|message| !message.is_empty()), "{result:#}\n{run}");
+            assert!(failure["stage"].is_string() && failure.get("hint").is_some(), "{result:#}\n{run}");
+        }
+    }
+    assert_eq!(summary["results"], results.len(), "{run}");
+    let mut nodes: Vec<&str> = results.iter().map(|result| word(&result["node"])).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    assert_eq!(summary["nodes"], nodes.len(), "{run}");
+    for outcome in OUTCOMES {
+        let count = results.iter().filter(|result| result["outcome"] == outcome).count();
+        assert_eq!(summary[outcome], count, "{outcome}\n{run}");
+    }
+    let by_outcome = summary["nodes_by_outcome"].as_object().expect("nodes by outcome");
+    assert_eq!(by_outcome.values().filter_map(Value::as_u64).sum::<u64>(), nodes.len() as u64, "{run}");
+}

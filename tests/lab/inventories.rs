@@ -1,0 +1,147 @@
+//! Inventories that are refused: with the place, and before any node is contacted.
+
+use crate::harness::{COLLECTOR, Cluster, Running, uniform};
+
+/// Asserts that a file is refused, at a place (`line:column`, or a line) where it has one.
+#[track_caller]
+fn refused(cluster: &Cluster, name: &str, text: &[u8], place: Option<&str>, said: &str) {
+    let file = cluster.write(name, text);
+    refused_file(cluster, &file, place, said);
+}
+
+#[track_caller]
+fn refused_file(cluster: &Cluster, file: &std::path::Path, place: Option<&str>, said: &str) {
+    for line in ["status", "ping", &format!("service {COLLECTOR} restart -y")] {
+        let run = Running::start(cluster.command_with(line, file)).finish().expect(2);
+        assert!(run.stdout.is_empty(), "{run}");
+        let path = file.display().to_string();
+        let expected = place.map_or_else(|| path.clone(), |place| format!("{path}:{place}"));
+        assert!(run.stderr.contains(&expected), "expected {expected}\n{run}");
+        assert!(run.stderr.contains(said), "expected `{said}`\n{run}");
+    }
+    let mut check = cluster.bare("inventory check -i");
+    check.arg(file);
+    Running::start(check).finish().expect(2);
+    assert_eq!(cluster.connections(), 0, "no node was contacted");
+}
+
+/// The bar of the issue. Every one of them would reach the nodes of the lab, were it not for the mistake.
+#[test]
+fn each_bad_inventory_is_refused_with_its_place() {
+    let cluster = Cluster::start(uniform(2));
+    let good = cluster.inventory();
+    let next = good.lines().count() + 1;
+    // A line more, and what in it is wrong.
+    let lines = [
+        ("\tn03: {roles: [analytics]}", "\t", "tab"),
+        ("  n01: {roles: [analytics]}", "n01", "n01"),
+        ("  n[01-03]: {roles: [analytics]}", "n[01-03]", "n01"),
+        ("  node[3-1]: {roles: [analytics]}", "3-1", "3-1"),
+        ("  n03: {roles: [analitics]}", "analitics", "did you mean analytics?"),
+        ("  n03: {rolls: [analytics]}", "rolls", "did you mean `roles`?"),
+        ("  n03: {roles: [analytics], port: 99999}", "99999", "65535"),
+        ("  n[03-05]: {roles: [analytics], address: \"10.0.0.[1-2]\"}", "\"10.0.0.[1-2]\"", "3"),
+        ("  n03: {roles: [analytics], maintainance: x}", "maintainance", "maintenance"),
+        ("  n03: [analytics]", "[analytics]", "mapping"),
+    ];
+    for (line, wrong, said) in lines {
+        let column = line.find(wrong).expect("what is wrong is in the line") + 1;
+        refused(&cluster, "line.yaml", format!("{good}{line}\n").as_bytes(), Some(&format!("{next}:{column}")), said);
+    }
+    let instead = |from: &str, to: &str| {
+        assert!(good.contains(from), "{good}");
+        good.replace(from, to).into_bytes()
+    };
+    refused(&cluster, "empty.yaml", b"", Some("1:1"), "empty");
+    refused(&cluster, "blank.yaml", b"\n\n# nothing\n", Some("1:1"), "empty");
+    refused(&cluster, "binary.yaml", b"\x7fELF\x02\x01\x01\0\0\0\xff\xfe", Some("1:"), "text");
+    refused(&cluster, "group.yaml", &instead("nodes:\n", "groups: {g: \"@nosuch\"}\nnodes:\n"), Some("3:"), "nosuch");
+    refused(&cluster, "both.yaml", &instead("nodes:\n", "groups: {analytics: n01}\nnodes:\n"), Some("3:"), "analytics");
+    refused(&cluster, "version.yaml", &instead("version: 1", "version: 2"), Some("1:10"), "version");
+}
+
+#[test]
+fn a_yaml_bomb() {
+    let cluster = Cluster::start(uniform(1));
+    let mut bomb = String::from("version: 1\nx-0: &a0 [x,x,x,x,x,x,x,x,x]\n");
+    for level in 1..12 {
+        let below = vec![format!("*a{}", level - 1); 9].join(",");
+        bomb.push_str(&format!("x-{level}: &a{level} [{below}]\n"));
+    }
+    bomb.push_str(&cluster.inventory().replace("version: 1\n", ""));
+    refused(&cluster, "bomb.yaml", bomb.as_bytes(), None, "");
+}
+
+#[test]
+fn a_file_of_100_mb() {
+    let cluster = Cluster::start(uniform(1));
+    let path = cluster.path("large.yaml");
+    let good = cluster.inventory();
+    std::fs::write(&path, good).expect("written");
+    std::fs::File::options().write(true).open(&path).and_then(|file| file.set_len(100 << 20)).expect("a sparse file");
+    refused_file(&cluster, &path, None, "4 MiB");
+}
+
+#[test]
+fn what_is_no_file() {
+    let cluster = Cluster::start(uniform(1));
+    refused_file(&cluster, &cluster.path("none.yaml"), None, "no such file");
+    refused_file(&cluster, &cluster.path(""), None, "folder");
+}
+
+/// All errors of a file at once, each with its place and what was expected.
+#[test]
+fn all_errors_at_once() {
+    let cluster = Cluster::start(uniform(1));
+    let lines = cluster.inventory().lines().count();
+    let text = cluster.inventory()
+        + "  n02: {roles: [analitics]}\n  n03: {rolls: [analytics]}\n  n04: {roles: [config], port: 99999}\n";
+    let file = cluster.write("many.yaml", text);
+    let run = Running::start(cluster.command_with("status", &file)).finish().expect(2);
+    for (line, said) in [(1, "did you mean analytics?"), (2, "did you mean `roles`?"), (3, "99999")] {
+        let place = format!("{}:{}:", file.display(), lines + line);
+        assert!(run.stderr.contains(&place) && run.stderr.contains(said), "{place} {said}\n{run}");
+    }
+    assert!(run.stderr.contains("^"), "a caret marks it\n{run}");
+    assert_eq!(cluster.connections(), 0);
+}
+
+/// Where the inventory is looked for.
+#[test]
+fn the_inventory_is_found() {
+    let cluster = Cluster::start(uniform(1));
+    let text = cluster.inventory();
+    let list = |change: &dyn Fn(&mut std::process::Command)| {
+        let mut command = cluster.bare("inventory list -o json");
+        change(&mut command);
+        Running::start(command).finish()
+    };
+    let none = list(&|_| {}).expect(2);
+    assert!(none.stderr.contains("inventory.yaml") && none.stderr.contains("-i"), "{none}");
+    // $HOME/.config, then $XDG_CONFIG_HOME, then here, then $CTL_INVENTORY: the later is the stronger.
+    let named = |node: &str| text.replace("n01", node);
+    std::fs::create_dir_all(cluster.path(".config/ctl")).expect("a folder");
+    cluster.write(".config/ctl/inventory.yaml", named("home"));
+    assert!(list(&|_| {}).expect(0).stdout.contains("\"home\""));
+    std::fs::create_dir_all(cluster.path("xdg/ctl")).expect("a folder");
+    cluster.write("xdg/ctl/inventory.yaml", named("xdg"));
+    let xdg = cluster.path("xdg");
+    let with_xdg = |command: &mut std::process::Command| {
+        command.env("XDG_CONFIG_HOME", &xdg);
+    };
+    assert!(list(&with_xdg).expect(0).stdout.contains("\"xdg\""));
+    cluster.write("inventory.yaml", named("here"));
+    assert!(list(&with_xdg).expect(0).stdout.contains("\"here\""));
+    let other = cluster.write("other.yaml", named("other"));
+    let with_both = |command: &mut std::process::Command| {
+        with_xdg(command);
+        command.env("CTL_INVENTORY", &other);
+    };
+    assert!(list(&with_both).expect(0).stdout.contains("\"other\""));
+    let last = cluster.write("last.yaml", named("last"));
+    let with_all = |command: &mut std::process::Command| {
+        with_both(command);
+        command.arg("-i").arg(&last);
+    };
+    assert!(list(&with_all).expect(0).stdout.contains("\"last\""));
+}

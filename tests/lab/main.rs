@@ -1,0 +1,16 @@
+//! The promises of `ctl` kept against the lab, above all where things go wrong.
+//!
+//! Every test has a lab of its own in this process (see `harness`) and runs the real binary against it. What a node
+//! did is read from the lab, never from `ctl`'s word alone. A timing is never asserted, beyond that a run ends.
+
+mod faults;
+mod files;
+mod groups;
+mod harness;
+mod inventories;
+mod output;
+mod reach;
+mod releases;
+mod selection;
+mod signals;
+mod update;

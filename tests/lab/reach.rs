@@ -1,0 +1,147 @@
+//! Connections: how many, what goes over them, how many nodes at once.
+
+use std::time::Duration;
+
+use contrail_lab::{ClusterSpec, Fault, Release, Role, State};
+
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, list, node, single, uniform, word};
+
+/// However many supervisords and services: one connection, one login.
+#[test]
+fn one_connection_for_a_node() {
+    let cluster = Cluster::start(single(node(Release::R3_2, Role::ALL)));
+    for (line, code) in [
+        ("status -o json", 0),
+        ("ping -o json", 0),
+        ("service contrail-collector contrail-control restart -y -o json", 0),
+        ("service contrail-collector contrail-control restart -y -o json --via supervisorctl", 0),
+        ("service contrail-* status -o json", 0),
+    ] {
+        cluster.node("n").reset_counters();
+        let run = cluster.ctl(line).expect(code);
+        let seen = cluster.counters("n");
+        assert_eq!((seen.connections, seen.logins, seen.max_open), (1, 1, 1), "{line}: {seen:?}\n{run}");
+    }
+}
+
+/// Every supervisord of a node is asked, each through its own socket, and no process is started for it.
+#[test]
+fn a_status_that_starts_nothing_on_the_node() {
+    let cluster = Cluster::start(single(node(Release::R3_2, Role::ALL)));
+    let run = cluster.ctl("status -o json --via rpc").expect(0);
+    let seen = cluster.counters("n");
+    assert!(seen.execs.is_empty(), "{:?}\n{run}", seen.execs);
+    assert_eq!(seen.connections, 1, "{run}");
+    let results = run.results();
+    for instance in cluster.node("n").instances() {
+        let url = cluster.node("n").url(&instance).expect("an address");
+        let path = url.trim_start_matches("unix://");
+        assert!(seen.streamlocal_opens.iter().any(|open| open == path), "{path}: {seen:?}");
+        let asked = seen.rpc_calls.iter().filter(|call| call.instance == instance).count();
+        assert!(asked > 0, "{instance} was not asked\n{run}");
+        let mut listed: Vec<&str> = results
+            .iter()
+            .filter(|result| result["supervisor"] == *instance)
+            .map(|result| word(&result["service"]))
+            .collect();
+        let mut expected = cluster.node("n").processes(&instance);
+        listed.sort_unstable();
+        expected.sort();
+        assert_eq!(listed, expected, "every process of {instance}\n{run}");
+    }
+    // Nor does a plain restart, by the way that `auto` takes.
+    cluster.node("n").reset_counters();
+    cluster.ctl(&format!("service {COLLECTOR} restart -o json")).expect(0);
+    assert!(cluster.counters("n").execs.is_empty(), "{:?}", cluster.counters("n").execs);
+}
+
+/// The same cluster, the same words, by each way.
+#[test]
+fn the_status_of_a_cluster() {
+    let cluster = Cluster::start(ClusterSpec::demo(12).timing(FAST));
+    let run = cluster.ctl("status -o json").expect(0);
+    let document = run.json();
+    assert_eq!(document["summary"]["nodes"], 12, "{run}");
+    assert_eq!((word(&document["command"]), word(&document["action"])), ("status", "status"), "{run}");
+    for result in list(&document["results"]) {
+        assert_eq!((word(&result["outcome"]), word(&result["state"])), ("ok", "RUNNING"), "{result:#}");
+    }
+    // Cassandra is run by init, and is there too.
+    let databases = cluster.nodes().iter().filter(|node| node.name().starts_with("db")).count();
+    let seen = list(&document["results"]).iter().filter(|result| result["service"] == "contrail-database").count();
+    assert_eq!(seen, databases, "{run}");
+    let mut nodes: Vec<&str> = list(&document["results"]).iter().map(|result| word(&result["node"])).collect();
+    nodes.dedup();
+    let order: Vec<&str> = cluster.nodes().iter().map(contrail_lab::Node::name).collect();
+    assert_eq!(nodes, order, "results are in the order of the inventory\n{run}");
+}
+
+/// No more nodes are worked on at once than --forks says: each is done before the one that is next but one begins.
+#[test]
+fn forks_bound_the_nodes_at_work() {
+    let slow = Duration::from_millis(250);
+    for forks in [1, 2] {
+        let spec = uniform(6).each(|node| node.faults.push(Fault::SlowStart(slow)));
+        let cluster = Cluster::start(spec);
+        let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json --forks {forks}")).expect(0);
+        // Each is at work from before its start until after it is up, which takes `slow` and its startsecs.
+        let mut begun: Vec<f64> = cluster.nodes().iter().map(|node| cluster.collector(node.name()).start).collect();
+        begun.sort_by(f64::total_cmp);
+        for pair in begun.windows(forks + 1) {
+            let apart = pair[forks] - pair[0];
+            assert!(apart >= slow.as_secs_f64(), "{forks} forks, {apart} s apart: {begun:?}\n{run}");
+        }
+    }
+}
+
+/// And no fewer: with as many forks as nodes, all of them are at work at once.
+#[test]
+fn forks_are_used() {
+    let spec = uniform(5).each(|node| node.faults.push(Fault::HangAction));
+    let cluster = Cluster::start(spec);
+    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --forks 4 --timeout 20s"));
+    let stopping =
+        || cluster.nodes().iter().filter(|node| cluster.collector(node.name()).state == State::Stopping).count();
+    crate::harness::eventually("four nodes to hang", || (stopping() == 4).then_some(()));
+    run.signal("INT");
+    run.until_said("stopping:");
+    run.signal("INT");
+    run.until_said("giving up");
+    run.signal("INT");
+    let run = run.finish().expect(130);
+    assert_eq!(stopping(), 4, "{run}");
+    let untouched = cluster.nodes().iter().filter(|node| cluster.counters(node.name()).connections == 0).count();
+    assert_eq!(untouched, 1, "{run}");
+}
+
+/// `accept-new` writes each key down, once, though many nodes come at the same time; after that it is known.
+#[test]
+fn new_host_keys_are_written_down() {
+    let spec = uniform(12).each(|node| node.faults.push(Fault::UnknownHostKey));
+    let cluster = Cluster::start(spec);
+    let strict = cluster.ctl("ping -o json").expect(4);
+    assert_eq!(strict.json()["summary"]["unreachable"], 12, "{strict}");
+    assert_eq!(cluster.nodes().iter().map(|node| node.counters().logins).sum::<u64>(), 0, "{strict}");
+    for _ in 0..2 {
+        let run = cluster.ctl("ping -o json --host-key accept-new").expect(0);
+        assert_eq!(run.json()["summary"]["nodes_by_outcome"]["ok"], 12, "{run}");
+        let known = cluster.known_hosts();
+        let keys = known.lines().filter(|line| line.contains("ssh-ed25519")).count();
+        assert_eq!(keys, 12, "{known}");
+    }
+    cluster.ctl("ping -o json").expect(0);
+}
+
+/// Results come from the node that they say.
+#[test]
+fn a_cluster_of_a_hundred() {
+    let cluster = Cluster::start(uniform(100));
+    let run = cluster.ctl(&format!("service {COLLECTOR} status -o json --connect-timeout 30s")).expect(0);
+    assert_eq!(run.results().len(), 100);
+    for node in cluster.nodes() {
+        let (result, now) = (run.result(node.name()), cluster.process(node.name(), ANALYTICS, COLLECTOR));
+        assert_eq!(result["pid"], now.pid, "{result:#}");
+        assert_eq!(word(&result["address"]), node.address().to_string(), "{result:#}");
+        assert_eq!(node.counters().max_open, 1);
+    }
+}

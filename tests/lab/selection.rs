@@ -1,0 +1,340 @@
+//! Which nodes and services are meant, and what is asked first.
+
+use contrail_lab::{ClusterSpec, Release, Role, State};
+
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Running, ended, node, single, uniform, word};
+
+fn demo() -> Cluster {
+    Cluster::start(ClusterSpec::demo(12).timing(FAST))
+}
+
+/// The nodes that saw a connection, by their names without the number.
+fn contacted(cluster: &Cluster) -> Vec<String> {
+    let nodes = cluster.nodes().iter().filter(|node| node.counters().connections > 0);
+    let mut names: Vec<String> =
+        nodes.map(|node| node.name().trim_end_matches(|char: char| char.is_ascii_digit()).to_owned()).collect();
+    names.dedup();
+    names
+}
+
+/// With neither --role nor --nodes a service goes to the roles that the catalogue gives it to; what the nodes list is
+/// the truth.
+#[test]
+fn a_service_goes_to_its_roles() {
+    let cluster = demo();
+    let run = cluster.ctl(&format!("service {COLLECTOR} restart -o json")).expect(0);
+    assert_eq!(contacted(&cluster), ["a6s", "cfg", "web", "db"], "{run}");
+    let by_outcome = &run.json()["summary"]["nodes_by_outcome"];
+    assert_eq!(*by_outcome, serde_json::json!({"changed": 3, "not_configured": 5}), "{run}");
+    for result in run.results() {
+        let expected = if word(&result["node"]).starts_with("a6s") { "changed" } else { "not_configured" };
+        assert_eq!(ended(&result), expected, "{run}");
+    }
+    // The table has only those that have it; `wide` has all.
+    let table = cluster.ctl(&format!("service {COLLECTOR} status")).expect(0);
+    assert!(table.stdout.contains("a6s01") && !table.stdout.contains("db01"), "{table}");
+    let wide = cluster.ctl(&format!("service {COLLECTOR} status -o wide")).expect(0);
+    assert!(wide.stdout.contains("a6s01") && wide.stdout.contains("db01"), "{wide}");
+}
+
+#[test]
+fn a_role_by_each_of_its_names() {
+    let cluster = demo();
+    for (role, nodes) in [
+        ("analytics", "a6s"),
+        ("collector", "a6s"),
+        ("config", "cfg"),
+        ("configuration", "cfg"),
+        ("cfgm", "cfg"),
+        ("control", "ctl"),
+        ("web-ui", "web"),
+        ("webui", "web"),
+        ("compute", "c"),
+        ("vrouter", "c"),
+        ("database", "db"),
+    ] {
+        cluster.nodes().iter().for_each(contrail_lab::Node::reset_counters);
+        let run = cluster.ctl(&format!("status -r {role} -o json")).expect(0);
+        assert_eq!(contacted(&cluster), [nodes], "{role}\n{run}");
+    }
+}
+
+/// Roles, node sets, and both.
+#[test]
+fn node_sets() {
+    let cluster = demo();
+    let groups = "groups: {rack1: \"a6s[01-02],db01\", rack2: \"@database!@rack1\"}\nnodes:\n";
+    let inventory = cluster.write("groups.yaml", cluster.inventory().replace("nodes:\n", groups));
+    for (options, expected) in [
+        ("-w a6s[01-02]", "a6s01 a6s02"),
+        ("-w a6s0*", "a6s01 a6s02 a6s03"),
+        ("-w @rack1", "a6s01 a6s02 db01"),
+        ("-w @rack2", "db02"),
+        ("-w @analytics!a6s02", "a6s01 a6s03"),
+        ("-w @rack1&@database", "db01"),
+        ("-w @rack1^@database", "a6s01 a6s02 db02"),
+        ("-w a6s[1-2]", ""),
+        ("-r analytics -x a6s[02-03]", "a6s01"),
+        ("-r analytics,database -w @rack1", "a6s01 a6s02 db01"),
+        ("-r database -w @rack1", "db01"),
+        ("-w web01,cfg01 -x web*", "cfg01"),
+    ] {
+        let code = if expected.is_empty() { 2 } else { 0 };
+        let run =
+            Running::start(cluster.command_with(&format!("ping -o json {options}"), &inventory)).finish().expect(code);
+        if expected.is_empty() {
+            // a6s1 is not a6s01.
+            assert!(run.stderr.contains("a6s"), "{run}");
+            continue;
+        }
+        let mut nodes: Vec<String> = run.results().iter().map(|result| word(&result["node"]).to_owned()).collect();
+        nodes.sort();
+        nodes.dedup();
+        assert_eq!(nodes.join(" "), expected, "{options}\n{run}");
+    }
+}
+
+/// A node with two roles: the action goes to the supervisords of those that were named.
+#[test]
+fn a_role_limits_the_supervisords() {
+    let cluster = Cluster::start(single(node(Release::R3_2, [Role::Analytics, Role::Control])));
+    let run = cluster.ctl("status -r control -o json --via rpc").expect(0);
+    assert!(run.results().iter().all(|result| result["supervisor"] == "supervisor-control"), "{run}");
+    assert!(cluster.counters("n").rpc_calls.iter().all(|call| call.instance == "supervisor-control"), "{run}");
+    let run = cluster.ctl("service all restart -r control -y -o json").expect(0);
+    assert!(run.results().iter().all(|result| result["supervisor"] == "supervisor-control"), "{run}");
+    assert_eq!(cluster.collector("n").starts, 1, "{run}");
+    assert_eq!(cluster.process("n", "supervisor-control", "contrail-control").starts, 2, "{run}");
+}
+
+/// Named for a role or a node that has it not, a service is missing; named for none, it may be anywhere.
+#[test]
+fn a_service_that_is_not_there() {
+    let cluster = demo();
+    for options in ["-r config", "-w cfg[01-02]"] {
+        let run = cluster.ctl(&format!("service {COLLECTOR} restart {options} -o json")).expect(1);
+        assert_eq!(
+            run.outcomes(),
+            ["cfg01 contrail-collector failed no_such_service", "cfg02 contrail-collector failed no_such_service"],
+            "{run}"
+        );
+    }
+    let run = cluster.ctl("service contrail-colector restart -r analytics -o json").expect(1);
+    let hint = word(&run.result("a6s01")["failure"]["hint"]).to_owned();
+    assert_eq!(ended(&run.result("a6s01")), "failed no_such_service", "{run}");
+    assert!(hint.contains(COLLECTOR), "did you mean: {hint}");
+    // Nobody knows it: every node is asked, and none is blamed.
+    let run = cluster.ctl("service nonesuch status -o json").expect(0);
+    assert!(run.outcomes().is_empty(), "{run}");
+    assert_eq!(run.json()["summary"]["nodes"], 12, "{run}");
+    // Two services, one of which is there.
+    let run = cluster.ctl(&format!("service {COLLECTOR} nonesuch status -w a6s01 -o json")).expect(1);
+    assert_eq!(run.outcomes(), ["a6s01 contrail-collector ok", "a6s01 nonesuch failed no_such_service"], "{run}");
+}
+
+#[test]
+fn globs_and_groups() {
+    let cluster = Cluster::start(single(node(Release::R3_2, [Role::Analytics, Role::Config])));
+    let services = |line: &str| -> Vec<String> {
+        let run = cluster.ctl(&format!("{line} -o json --via rpc")).expect(0);
+        let results = run.results().into_iter().filter(|result| result["outcome"] != "not_configured");
+        let mut names: Vec<String> = results.map(|result| word(&result["service"]).to_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(services("service contrail-api status"), ["contrail-api:0"]);
+    assert_eq!(services("service contrail-api:0 status"), ["contrail-api:0"]);
+    assert_eq!(services("service contrail-api:* status"), ["contrail-api:0"]);
+    assert_eq!(services("service *-collector status"), ["contrail-collector", "contrail-snmp-collector"]);
+    assert_eq!(services("service contrail-[ac]*-api status"), ["contrail-analytics-api"]);
+    // `all` and globs never mean an instance, unless they begin with `supervisor`.
+    let everything = services("service all status");
+    let on_node: usize =
+        cluster.node("n").instances().iter().map(|instance| cluster.node("n").processes(instance).len()).sum();
+    assert_eq!(everything.len(), on_node, "{everything:?}");
+    assert!(!everything.iter().any(|name| name.starts_with("supervisor-")), "{everything:?}");
+    assert_eq!(services("service s* status"), Vec::<String>::new());
+    assert_eq!(
+        services("service supervisor-* status"),
+        ["supervisor-analytics", "supervisor-config", "supervisor-support-service"]
+    );
+}
+
+/// An instance and one of its programs in one breath: both are restarted.
+#[test]
+fn an_instance_and_its_program() {
+    let cluster = Cluster::start(uniform(1));
+    let before = (cluster.collector("n01").pid, cluster.node("n01").supervisor_pid(ANALYTICS));
+    let run = cluster.ctl(&format!("service {ANALYTICS} {COLLECTOR} restart -o json")).expect(0);
+    assert_eq!(run.outcomes(), ["n01 contrail-collector changed", "n01 supervisor-analytics changed"], "{run}");
+    let now = (cluster.collector("n01").pid, cluster.node("n01").supervisor_pid(ANALYTICS));
+    assert!(now.0 != before.0 && now.1 != before.1 && now.1.is_some(), "{run}");
+    assert_eq!(run.result_of("n01", COLLECTOR)["pid"], now.0, "{run}");
+}
+
+/// The action may come first as well.
+#[test]
+fn the_action_comes_first_or_last() {
+    let cluster = Cluster::start(uniform(1));
+    for line in ["service restart contrail-collector", "service contrail-collector restart"] {
+        cluster.ctl(line).expect(0);
+    }
+    assert_eq!(cluster.collector("n01").starts, 3);
+}
+
+/// Twice the same service is once.
+#[test]
+fn a_service_that_is_named_twice() {
+    let cluster = Cluster::start(uniform(1));
+    let run = cluster.ctl("service contrail-collector contrail-collector contrail-coll* restart -o json").expect(0);
+    assert_eq!(run.outcomes(), ["n01 contrail-collector changed"], "{run}");
+    assert_eq!(cluster.collector("n01").starts, 2, "{run}");
+}
+
+/// What is in maintenance is shown, and not so much as connected to.
+#[test]
+fn maintenance() {
+    let cluster = Cluster::start(uniform(3));
+    let text = cluster.inventory().replace("n02: {", "n02: {maintenance: \"disk, ask Ana\", ");
+    let inventory = cluster.write("maintenance.yaml", text);
+    let run = Running::start(cluster.command_with("service contrail-collector restart -y -o json", &inventory));
+    let run = run.finish().expect(0);
+    assert_eq!(
+        run.outcomes(),
+        ["n01 contrail-collector changed", "n02 contrail-collector skipped", "n03 contrail-collector changed"]
+    );
+    assert!(word(&run.result("n02")["message"]).contains("disk, ask Ana"), "{run}");
+    assert_eq!(cluster.counters("n02").connections, 0, "{run}");
+    let table = Running::start(cluster.command_with("service contrail-collector restart -y", &inventory)).finish();
+    assert!(table.expect(0).stdout.contains("disk, ask Ana"));
+}
+
+/// A change to the whole inventory is asked about, and without a terminal refused.
+#[test]
+fn the_whole_inventory_needs_a_yes() {
+    let cluster = Cluster::start(uniform(3));
+    for line in [
+        "service contrail-collector restart",
+        "service contrail-collector restart -r analytics",
+        "service contrail-collector stop -w n[01-03]",
+        "service contrail-collector start -w *",
+        "service contrail-collector update",
+        "service all restart -o json",
+    ] {
+        let run = cluster.ctl(line).expect(2);
+        assert!(run.stdout.is_empty(), "{run}");
+        assert!(run.stderr.contains("-y") || run.stderr.contains("--yes"), "says the remedy: {run}");
+    }
+    assert_eq!(cluster.connections(), 0, "no node was contacted");
+    assert_eq!(cluster.collector("n01").starts, 1);
+    // A part of it needs no yes, nor does a question.
+    cluster.ctl("service contrail-collector restart -w n[01-02]").expect(0);
+    cluster.ctl("service contrail-collector restart -x n01").expect(0);
+    cluster.ctl("service contrail-collector status").expect(0);
+    cluster.ctl("status").expect(0);
+    for yes in ["-y", "--yes"] {
+        cluster.ctl(&format!("service contrail-collector restart {yes}")).expect(0);
+    }
+    let starts: Vec<u32> = cluster.nodes().iter().map(|node| cluster.collector(node.name()).starts).collect();
+    assert_eq!(starts, [4, 5, 4]);
+    // One node is no fleet.
+    let alone = Cluster::start(uniform(1));
+    alone.ctl("service contrail-collector restart").expect(0);
+}
+
+/// Whatever is typed wrong touches nothing.
+#[test]
+fn mistakes_touch_nothing() {
+    let cluster = Cluster::start(uniform(2));
+    for line in [
+        "service contrail-collector restrat",
+        "service restart contrail-collector stop",
+        "service restart",
+        "service contrail-collector restart -r analitics",
+        "service contrail-collector restart -w n09",
+        "service contrail-collector restart -w n[02-01]",
+        "service contrail-collector restart -w @nogroup",
+        "service contrail-collector restart -x n[01-02] -y",
+        "service contrail-collector restart --rolling -y",
+        "service contrail-collector restart --serial 1 -y",
+        "service contrail-collector restart -y --timeout 0s",
+        "service contrail-collector restart -y -f 0",
+        "service contrail-collector restart -y -o html",
+        "service contrail-collector restart -y --host-key no",
+        "service contrail-collector restart -y -J bastion",
+        "service contrail-collector restart -y -K",
+        "service contrail-collector restart -y --dry-run",
+        "service a/b restart -y",
+        "service contrail-[ restart -y",
+    ] {
+        let run = cluster.ctl(line).expect(2);
+        assert!(run.stdout.is_empty() && !run.stderr.is_empty(), "{run}");
+    }
+    // The options that come last would be read as the file: these stand alone.
+    for (options, word) in
+        [("--ssh-config /etc/hostname", "ssh_config"), ("--known-hosts /nonexistent", "/nonexistent")]
+    {
+        let mut command = cluster.bare(&format!("service contrail-collector restart -y {options}"));
+        command.arg("-i").arg(cluster.write("inventory.yaml", cluster.inventory()));
+        let run = Running::start(command).finish().expect(2);
+        assert!(run.stderr.contains(word), "{run}");
+    }
+    assert_eq!(cluster.connections(), 0, "no node was contacted");
+}
+
+/// What stands for a bastion or a setting of ssh_config that is not honoured is refused, not passed by.
+#[test]
+fn what_is_not_honoured_is_refused() {
+    let cluster = Cluster::start(uniform(2));
+    let inventory = cluster.write("jump.yaml", cluster.inventory().replace("n02: {", "n02: {jump: bastion, "));
+    let refused = Running::start(cluster.command_with("service contrail-collector restart -y", &inventory)).finish();
+    assert!(refused.expect(2).stderr.contains("bastion"));
+    let others = Running::start(cluster.command_with("service contrail-collector restart -x n02", &inventory)).finish();
+    others.expect(0);
+    assert_eq!(cluster.counters("n02").connections, 0);
+
+    std::fs::create_dir(cluster.path(".ssh")).expect("a folder");
+    std::fs::write(cluster.path(".ssh/config"), "Host 127.10.0.*\n  ProxyCommand nc %h %p\n").expect("written");
+    let bare = |words: &str| {
+        let mut command = cluster.bare(words);
+        command.arg("-i").arg(cluster.write("inventory.yaml", cluster.inventory()));
+        Running::start(command).finish()
+    };
+    let refused = bare("status").expect(2);
+    assert!(refused.stderr.contains("ProxyCommand") && refused.stderr.contains(".ssh/config"), "{refused}");
+    assert_eq!(cluster.counters("n02").connections, 0);
+}
+
+/// Starting what runs and stopping what is stopped is well.
+#[test]
+fn what_is_so_already_is_well() {
+    let cluster = Cluster::start(uniform(1));
+    let action = |verb: &str| cluster.ctl(&format!("service {COLLECTOR} {verb} -o json")).expect(0);
+    let before = cluster.collector("n01");
+    let changing = || {
+        let calls = cluster.counters("n01").rpc_calls;
+        calls.iter().filter(|call| call.method.contains("start") || call.method.contains("stop")).count()
+    };
+    let run = action("start");
+    assert_eq!((run.outcomes(), changing()), (vec!["n01 contrail-collector ok".to_owned()], 0), "{run}");
+    assert_eq!(cluster.collector("n01").pid, before.pid, "{run}");
+    let run = action("stop");
+    assert_eq!((run.outcomes(), changing()), (vec!["n01 contrail-collector changed".to_owned()], 1), "{run}");
+    let run = action("stop");
+    assert_eq!((run.outcomes(), changing()), (vec!["n01 contrail-collector ok".to_owned()], 1), "{run}");
+    cluster.wait_for("n01", ANALYTICS, COLLECTOR, State::Stopped);
+    let run = action("start");
+    assert_eq!((run.outcomes(), changing()), (vec!["n01 contrail-collector changed".to_owned()], 2), "{run}");
+    assert_eq!(cluster.collector("n01").starts, 2, "{run}");
+}
+
+/// "already started" while in BACKOFF is not running.
+#[test]
+fn already_started_in_backoff_is_not_running() {
+    for via in ["rpc", "supervisorctl", "service"] {
+        let cluster = Cluster::start(uniform(1).fault("n01", contrail_lab::Fault::Backoff(COLLECTOR.to_owned())));
+        cluster.wait_for("n01", ANALYTICS, COLLECTOR, State::Backoff);
+        let run = cluster.ctl(&format!("service {COLLECTOR} start -o json --via {via}")).expect(1);
+        assert_eq!(ended(&run.result("n01")), "failed abnormal_termination", "{run}");
+    }
+}

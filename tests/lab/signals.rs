@@ -1,0 +1,163 @@
+//! Interrupted runs: the document is complete, what is in flight ends, and nothing that the run stopped stays stopped.
+
+use std::time::Duration;
+
+use contrail_lab::{ClusterSpec, Fault, Moment, Node, Release, State, Timing};
+
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, ended, eventually, uniform, word};
+
+/// A program that ends on TERM, and so at the pace that the lab is told.
+const SLOW: &str = "contrail-analytics-nodemgr";
+
+/// A lab where [`SLOW`] takes a second and a half to stop.
+fn slow_to_stop(nodes: usize) -> Cluster {
+    let timing = Timing { scale: 0.2, stop: Duration::from_millis(1500), ..crate::harness::FAST };
+    Cluster::start(ClusterSpec::uniform(nodes, Release::R3_2).timing(timing))
+}
+
+fn count(cluster: &Cluster, name: &str, state: State) -> usize {
+    cluster.nodes().iter().filter(|node| cluster.process(node.name(), ANALYTICS, name).state == state).count()
+}
+
+/// The first signal lets what is in flight end, and starts nothing new.
+fn first_signal(signal: &str, code: i32) {
+    let slow = Fault::SlowStart(Duration::from_millis(800));
+    let cluster = Cluster::start(uniform(5).each(|node| node.faults.push(slow.clone())));
+    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --forks 2"));
+    eventually("two nodes to start", || (count(&cluster, COLLECTOR, State::Starting) == 2).then_some(()));
+    run.signal(signal);
+    let run = run.finish().expect(code);
+    assert_eq!(run.results().len(), 5, "{run}");
+    let mut begun = 0;
+    for node in cluster.nodes() {
+        let (result, now) = (run.result(node.name()), cluster.collector(node.name()));
+        if now.starts == 1 {
+            assert_eq!(ended(&result), "not_started interrupted", "{run}");
+            assert_eq!((now.stops, node.counters().connections), (0, 0), "{run}");
+        } else {
+            assert_eq!(ended(&result), "changed", "{run}");
+            assert_eq!(
+                (now.starts, now.state, result["pid"].as_u64()),
+                (2, State::Running, Some(now.pid.into())),
+                "{run}"
+            );
+            begun += 1;
+        }
+    }
+    assert_eq!(begun, 2, "{run}");
+}
+
+#[test]
+fn interrupted_once() {
+    first_signal("INT", 130);
+}
+
+#[test]
+fn terminated_once() {
+    first_signal("TERM", 143);
+}
+
+#[test]
+fn hung_up_once() {
+    first_signal("HUP", 129);
+}
+
+/// Sends the signal, and waits until it is said to have come: two in one breath may be delivered as one.
+fn twice(cluster: &Cluster, line: &str, in_flight: impl Fn() -> bool) -> Finished {
+    let run = cluster.begin(line);
+    eventually("something in flight", || in_flight().then_some(()));
+    run.signal("INT");
+    run.until_said("stopping:");
+    run.signal("INT");
+    run.until_said("giving up");
+    run.finish().expect(130)
+}
+
+/// The second gives up waiting; what the run has stopped is started again, and by this run.
+#[test]
+fn interrupted_twice() {
+    for via in ["rpc", "supervisorctl"] {
+        let cluster = slow_to_stop(4);
+        let line = format!("service {SLOW} restart -y -o json --forks 2 --via {via}");
+        let run = twice(&cluster, &line, || count(&cluster, SLOW, State::Stopping) == 2);
+        assert_eq!(run.results().len(), 4, "{run}");
+        for node in cluster.nodes() {
+            let result = run.result(node.name());
+            let untouched = node.counters().connections == 0;
+            let expected = if untouched { "not_started interrupted" } else { "unknown interrupted" };
+            assert_eq!(ended(&result), expected, "{via}\n{run}");
+            cluster.wait_for(node.name(), ANALYTICS, SLOW, State::Running);
+            let now = cluster.process(node.name(), ANALYTICS, SLOW);
+            assert_eq!((now.starts, now.stops), if untouched { (1, 0) } else { (2, 1) }, "{via}\n{run}");
+        }
+        assert_eq!(run.json()["summary"]["unknown"], 2, "{run}");
+    }
+}
+
+/// A stop that was asked for is not undone.
+#[test]
+fn interrupted_twice_a_stop_stays_a_stop() {
+    let cluster = slow_to_stop(1);
+    let run = twice(&cluster, &format!("service {SLOW} stop -o json"), || count(&cluster, SLOW, State::Stopping) == 1);
+    assert_eq!(ended(&run.result("n01")), "unknown interrupted", "{run}");
+    cluster.wait_for("n01", ANALYTICS, SLOW, State::Stopped);
+    assert_eq!(cluster.process("n01", ANALYTICS, SLOW).starts, 1, "{run}");
+}
+
+/// The second signal where the start hangs: the wait is over, and the process is on its way.
+#[test]
+fn interrupted_twice_while_it_starts() {
+    let slow = Fault::SlowStart(Duration::from_secs(3));
+    let cluster = Cluster::start(uniform(1).fault("n01", slow));
+    let line = format!("service {COLLECTOR} restart -o json");
+    let run = twice(&cluster, &line, || count(&cluster, COLLECTOR, State::Starting) == 1);
+    assert_eq!(ended(&run.result("n01")), "unknown interrupted", "{run}");
+    cluster.wait_for("n01", ANALYTICS, COLLECTOR, State::Running);
+    assert_eq!(cluster.collector("n01").starts, 2, "{run}");
+}
+
+/// A third leaves at once, with a document that is complete.
+#[test]
+fn interrupted_three_times() {
+    let spec = uniform(3).each(|node| node.faults.push(Fault::HangAction));
+    let cluster = Cluster::start(spec);
+    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --forks 2"));
+    eventually("two nodes to hang", || (count(&cluster, COLLECTOR, State::Stopping) == 2).then_some(()));
+    for said in ["stopping:", "giving up", "leaving"] {
+        run.signal("INT");
+        run.until_said(said);
+    }
+    let run = run.finish().expect(130);
+    let mut outcomes: Vec<String> = run.results().iter().map(ended).collect();
+    outcomes.sort();
+    assert_eq!(outcomes, ["not_started interrupted", "unknown interrupted", "unknown interrupted"], "{run}");
+}
+
+/// A first signal while nodes do not answer: what hangs in a connect is done at its own timeout, and nothing waits longer.
+#[test]
+fn interrupted_while_it_connects() {
+    let spec = uniform(3).each(|node| node.faults.push(Fault::SilentAfterAccept));
+    let cluster = Cluster::start(spec);
+    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --forks 2 --connect-timeout 2s"));
+    let reached = |nodes: &[Node]| nodes.iter().filter(|node| node.counters().connections > 0).count();
+    eventually("two connections", || (reached(cluster.nodes()) == 2).then_some(()));
+    run.signal("TERM");
+    let run = run.finish().expect(143);
+    let mut outcomes: Vec<String> = run.results().iter().map(ended).collect();
+    outcomes.sort();
+    assert_eq!(outcomes, ["not_started interrupted", "unreachable banner", "unreachable banner"], "{run}");
+    assert_eq!(reached(cluster.nodes()), 2, "{run}");
+}
+
+/// A second signal after the connection was cut for good: the start cannot be sent, and that is said.
+#[test]
+fn what_could_not_be_started_again_is_told() {
+    let cut = Fault::DropMidAction { after: Moment::Stop, come_back: false };
+    let cluster = Cluster::start(uniform(1).fault("n01", cut));
+    let line = format!("service {COLLECTOR} restart -o json");
+    let run = twice(&cluster, &line, || count(&cluster, COLLECTOR, State::Stopped) == 1);
+    let result = run.result("n01");
+    assert_eq!(word(&result["outcome"]), "unknown", "{run}");
+    let hint = word(&result["failure"]["hint"]);
+    assert!(hint.contains("start") && hint.contains(COLLECTOR) && hint.contains("n01"), "names the command\n{run}");
+}
