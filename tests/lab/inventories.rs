@@ -38,7 +38,7 @@ fn each_bad_inventory_is_refused_with_its_place() {
         ("  n[01-03]: {roles: [analytics]}", "n[01-03]", "n01"),
         ("  node[3-1]: {roles: [analytics]}", "3-1", "3-1"),
         ("  n03: {roles: [analitics]}", "analitics", "did you mean analytics?"),
-        ("  n03: {rolls: [analytics]}", "rolls", "did you mean `roles`?"),
+        ("  n03: {rolls: [analytics]}", "rolls", "did you mean roles?"),
         ("  n03: {roles: [analytics], port: 99999}", "99999", "65535"),
         ("  n[03-05]: {roles: [analytics], address: \"10.0.0.[1-2]\"}", "\"10.0.0.[1-2]\"", "3"),
         ("  n03: {roles: [analytics], maintainance: x}", "maintainance", "maintenance"),
@@ -98,7 +98,7 @@ fn all_errors_at_once() {
         + "  n02: {roles: [analitics]}\n  n03: {rolls: [analytics]}\n  n04: {roles: [config], port: 99999}\n";
     let file = cluster.write("many.yaml", text);
     let run = Running::start(cluster.command_with("status", &file)).finish().expect(2);
-    for (line, said) in [(1, "did you mean analytics?"), (2, "did you mean `roles`?"), (3, "99999")] {
+    for (line, said) in [(1, "did you mean analytics?"), (2, "did you mean roles?"), (3, "99999")] {
         let place = format!("{}:{}:", file.display(), lines + line);
         assert!(run.stderr.contains(&place) && run.stderr.contains(said), "{place} {said}\n{run}");
     }
