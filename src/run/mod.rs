@@ -82,7 +82,8 @@ pub async fn run<T: Transport>(
                 Order::Record(kind) => recorder.record(kind),
                 Order::Grant(visit) => match tasks.get_mut(visit.node).and_then(Option::take) {
                     Some(mut task) => {
-                        let span = info_span!("node", index = visit.node, batch = visit.batch);
+                        let name = plan.selection.nodes.get(visit.node).map(|selected| selected.node.name.as_str());
+                        let span = info_span!("node", name, batch = visit.batch);
                         let work = async move {
                             let end = Box::pin(task.visit(visit)).await;
                             (visit, task, end)

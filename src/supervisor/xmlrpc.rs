@@ -100,3 +100,193 @@ pub fn text(value: &Value) -> Option<&str> {
 pub fn integer(value: &Value) -> Option<i64> {
     if let Value::Integer(number) = value { Some(i64::from(*number)) } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn response(value: &str) -> String {
+        format!(
+            "<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n<value>{value}</value>\n</param>\n</params>\n</methodResponse>\n"
+        )
+    }
+
+    fn decoded(value: &str) -> Result<Value, XmlRpcError> {
+        decode(response(value).as_bytes())
+    }
+
+    /// So many arrays in one another, with `filler` in each.
+    fn tower(levels: usize, filler: &str) -> String {
+        let (open, close) = (format!("<value><array><data>{filler}"), "</data></array></value>");
+        format!(
+            "<methodResponse><params><param>{}{}</param></params></methodResponse>",
+            open.repeat(levels),
+            close.repeat(levels)
+        )
+    }
+
+    #[test]
+    fn a_call_is_what_supervisord_reads() {
+        let call = encode("supervisor.startProcess", &("a:<b>&".to_owned(), true)).expect("a call");
+        assert!(call.contains("<methodName>supervisor.startProcess</methodName>"), "{call}");
+        assert!(call.contains("<string>a:&lt;b&gt;&amp;</string>") && call.contains("<boolean>1</boolean>"), "{call}");
+    }
+
+    #[test]
+    fn answers_as_supervisord_writes_them() {
+        assert_eq!(decoded("<boolean>1</boolean>"), Ok(Value::Boolean(true)));
+        assert_eq!(decoded("<string>3.3.1</string>").as_ref().ok().and_then(text), Some("3.3.1"));
+        assert_eq!(decoded("<int>4711</int>").as_ref().ok().and_then(integer), Some(4711));
+        let list =
+            decoded("<array><data>\n<value><int>1</int></value>\n<value><string></string></value>\n</data></array>");
+        assert_eq!(list.as_ref().ok().and_then(items).map(<[Value]>::len), Some(2), "{list:?}");
+        let member = "<member>\n<name>statename</name>\n<value><string>RUNNING</string></value>\n</member>";
+        let structure = decoded(&format!("<struct>\n{member}\n</struct>")).expect("a structure");
+        assert_eq!(members(&structure).and_then(|members| text(members.get("statename")?)), Some("RUNNING"));
+        assert_eq!((items(&structure), text(&structure), integer(&structure)), (None, None, None));
+    }
+
+    #[test]
+    fn a_fault_is_a_fault() {
+        let body = "<?xml version='1.0'?>\n<methodResponse>\n<fault>\n<value><struct>\n<member>\n<name>faultCode</name>\n\
+                    <value><int>10</int></value>\n</member>\n<member>\n<name>faultString</name>\n\
+                    <value><string>BAD_NAME: x</string></value>\n</member>\n</struct></value>\n</fault>\n</methodResponse>\n";
+        assert_eq!(decode(body.as_bytes()), Err(XmlRpcError::Fault { code: 10, text: "BAD_NAME: x".to_owned() }));
+    }
+
+    #[test]
+    fn nonsense_is_malformed_and_quoted_in_short() {
+        let bodies = [
+            "",
+            "<",
+            "not xml",
+            "<methodResponse>",
+            "<methodCall/>",
+            "\0\0",
+            "<methodResponse><params/></methodResponse>",
+        ];
+        let long = "x".repeat(100_000);
+        for body in bodies.into_iter().chain([long.as_str()]) {
+            match decode(body.as_bytes()) {
+                Err(XmlRpcError::Malformed(reason)) => assert!(reason.chars().count() <= 160, "{reason}"),
+                other => panic!("{body:?} is {other:?}"),
+            }
+        }
+    }
+
+    /// The parser recurses: what is deeper than any answer of supervisord's never gets to it, however it is dressed.
+    #[test]
+    fn a_tower_is_refused() {
+        assert!(decode(tower(10, "").as_bytes()).is_ok());
+        let fillers = ["", "<!-- </a></a></a> -->", "<![CDATA[</a></a></a>]]>", "<? </a></a></a> ?>"];
+        for filler in fillers {
+            let levels = 50_000;
+            assert!(depth(&tower(levels, filler)) > DEPTH_LIMIT, "with {filler}");
+            assert_eq!(
+                decode(tower(levels, filler).as_bytes()),
+                Err(XmlRpcError::Malformed("nested too deeply".to_owned()))
+            );
+        }
+        let dressed = tower(50_000, "").replace("<data>", "<data x='/>'>");
+        assert!(depth(&dressed) > DEPTH_LIMIT);
+        // What closes does not count as open again.
+        let flat = format!("<array><data>{}</data></array>", "<value><int>1</int></value>".repeat(5000));
+        assert_eq!(decoded(&flat).as_ref().ok().and_then(items).map(<[Value]>::len), Some(5000));
+    }
+
+    /// Pieces that an answer is made of, in any order.
+    fn pieces() -> impl Strategy<Value = String> {
+        let words = [
+            "<methodResponse>",
+            "</methodResponse>",
+            "<params>",
+            "</params>",
+            "<param>",
+            "</param>",
+            "<value>",
+            "</value>",
+            "<array>",
+            "</array>",
+            "<data>",
+            "</data>",
+            "<struct>",
+            "</struct>",
+            "<member>",
+            "</member>",
+            "<name>",
+            "</name>",
+            "<int>",
+            "</int>",
+            "<i4/>",
+            "<string>",
+            "</string>",
+            "<boolean>",
+            "</boolean>",
+            "<double>",
+            "</double>",
+            "<dateTime.iso8601>",
+            "<base64>",
+            "</base64>",
+            "<nil/>",
+            "<fault>",
+            "</fault>",
+            "<!--",
+            "-->",
+            "<![CDATA[",
+            "]]>",
+            "<?",
+            "?>",
+            "&amp;",
+            "&#0;",
+            "&bogus;",
+            "<",
+            ">",
+            "/",
+            "faultCode",
+            "faultString",
+            "1",
+            "-99999999999",
+            "NaN",
+            " ",
+            "\n",
+            "\u{1}",
+            "\u{fffd}",
+            "é",
+            "a='b'",
+            "\"",
+        ];
+        prop::collection::vec(prop::sample::select(words.to_vec()), 0..60).prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..2000)) {
+            drop(decode(&body));
+        }
+
+        #[test]
+        fn any_pieces_are_read_without_a_panic(pieces in pieces()) {
+            drop(decode(pieces.as_bytes()));
+            drop(decoded(&pieces));
+        }
+
+        /// An answer that was cut or changed on the way.
+        #[test]
+        fn a_broken_answer_is_read_without_a_panic(at in 0_usize..400, byte: u8, cut: bool) {
+            let mut body = response("<array><data><value><struct><member><name>pid</name><value><int>1</int></value></member></struct></value></data></array>").into_bytes();
+            let at = at % body.len();
+            if cut { body.truncate(at) } else { body[at] = byte }
+            drop(decode(&body));
+        }
+
+        #[test]
+        fn what_is_written_is_read_again(text in "[^\u{0}-\u{1f}\u{7f}\r]{0,40}", number: i32, yes: bool) {
+            let xml = |value: Value| dxr::MethodResponse { value }.to_xml().expect("xml");
+            prop_assert_eq!(decode(xml(Value::Integer(number)).as_bytes()), Ok(Value::Integer(number)));
+            prop_assert_eq!(decode(xml(Value::Boolean(yes)).as_bytes()), Ok(Value::Boolean(yes)));
+            prop_assert_eq!(decode(xml(Value::String(text.clone())).as_bytes()), Ok(Value::String(text)));
+        }
+    }
+}
