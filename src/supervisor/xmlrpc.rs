@@ -54,19 +54,24 @@ pub fn decode(body: &[u8]) -> Result<Value, XmlRpcError> {
     }
 }
 
-/// Deepest nesting of elements, counted without parsing: the parser recurses, and must not be handed a tower.
+/// Deepest nesting of elements, counted without parsing: the parser recurses, and must not be handed a tower. What could
+/// hide one (comments, CDATA, attributes) has no place in XML-RPC, and counts as too deep.
 fn depth(text: &str) -> usize {
     let mut now = 0_usize;
     let mut deepest = 0;
-    for part in text.split('<').skip(1) {
-        if part.starts_with('/') {
+    for (index, part) in text.split('<').skip(1).enumerate() {
+        let tag = part.split('>').next().unwrap_or(part);
+        if tag.starts_with('?') && index == 0 {
+            continue;
+        }
+        if tag.starts_with(['!', '?']) || tag.contains(['=', '"', '\'']) {
+            return usize::MAX;
+        }
+        if tag.starts_with('/') {
             now = now.saturating_sub(1);
-        } else if !part.starts_with(['?', '!']) {
-            let tag = part.split('>').next().unwrap_or(part);
-            if !tag.ends_with('/') {
-                now += 1;
-                deepest = deepest.max(now);
-            }
+        } else if !tag.ends_with('/') {
+            now += 1;
+            deepest = deepest.max(now);
         }
     }
     deepest
