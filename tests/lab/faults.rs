@@ -102,9 +102,9 @@ fn spawn(kind: SpawnKind) -> Fault {
 fn no_connection() {
     check(vec![
         case(Fault::Refused, "", "unreachable refused", 4, Did::Nothing),
-        case(Fault::BlackHole, "--connect-timeout 2s", "unreachable connect_timeout", 4, Did::Nothing),
-        case(Fault::Freeze, "--connect-timeout 2s", "unreachable connect_timeout", 4, Did::Nothing),
-        case(Fault::SilentAfterAccept, "--connect-timeout 2s", "unreachable banner", 4, Did::Nothing),
+        case(Fault::BlackHole, "--connect-timeout 4s", "unreachable connect_timeout", 4, Did::Nothing),
+        case(Fault::Freeze, "--connect-timeout 4s", "unreachable connect_timeout", 4, Did::Nothing),
+        case(Fault::SilentAfterAccept, "--connect-timeout 4s", "unreachable banner", 4, Did::Nothing),
         case(Fault::CloseBeforeBanner, "", "unreachable banner", 4, Did::Nothing),
         case(Fault::GarbageBanner, "", "unreachable banner", 4, Did::Nothing),
     ]);
@@ -120,16 +120,16 @@ fn no_login() {
         case(Fault::UnknownHostKey, "", "unreachable host_key_unknown", 4, Did::Nothing),
         case(Fault::UnknownHostKey, "--host-key accept-new", "changed", 0, Did::Restarted),
         case(Fault::AuthRefused, "", "unreachable auth", 4, Did::Nothing),
-        case(Fault::HangOnLogin, "--connect-timeout 2s", "unreachable connect_timeout", 4, Did::Nothing),
+        case(Fault::HangOnLogin, "--connect-timeout 4s", "unreachable connect_timeout", 4, Did::Nothing),
     ]);
 }
 
 #[test]
 fn an_action_that_hangs() {
     check(vec![
-        case(Fault::HangAction, "--timeout 3s --via rpc", "timed_out timed_out", 1, Did::Hangs),
-        case(Fault::HangAction, "--timeout 3s --via supervisorctl", "timed_out timed_out", 1, Did::Hangs),
-        case(Fault::HangAction, "--timeout 3s --via service", "timed_out timed_out", 1, Did::Hangs),
+        case(Fault::HangAction, "--timeout 6s --via rpc", "timed_out timed_out", 1, Did::Hangs),
+        case(Fault::HangAction, "--timeout 6s --via supervisorctl", "timed_out timed_out", 1, Did::Hangs),
+        case(Fault::HangAction, "--timeout 6s --via service", "timed_out timed_out", 1, Did::Hangs),
     ]);
 }
 
@@ -188,11 +188,11 @@ fn a_node_that_comes_back() {
 #[test]
 fn a_node_lost_in_mid_action() {
     check(vec![
-        case(cut(Moment::Stop, false), "--timeout 3s --via rpc", "unknown connection_lost", 1, Did::Stopped),
-        case(cut(Moment::Start, false), "--timeout 3s --via rpc", "unknown connection_lost", 1, Did::Restarted),
+        case(cut(Moment::Stop, false), "--timeout 6s --via rpc", "unknown connection_lost", 1, Did::Stopped),
+        case(cut(Moment::Start, false), "--timeout 6s --via rpc", "unknown connection_lost", 1, Did::Restarted),
         case(
             cut(Moment::Stop, false),
-            "--timeout 3s --via supervisorctl",
+            "--timeout 6s --via supervisorctl",
             "unknown connection_lost",
             1,
             Did::Restarted,
@@ -300,7 +300,7 @@ fn answers_that_cannot_be_trusted() {
 fn a_network_that_dies_in_mid_action() {
     let spec = uniform(2).fault("n02", Fault::SlowStart(Duration::from_secs(1)));
     let cluster = Cluster::start(spec);
-    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --timeout 3s"));
+    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --timeout 6s"));
     cluster.wait_for("n02", ANALYTICS, COLLECTOR, State::Starting);
     cluster.node("n02").set_fault(Fault::Freeze);
     let run = run.finish().expect(1);
@@ -343,7 +343,8 @@ fn all_of_it_in_one_run() {
         spec.nodes[index].faults.push(fault.clone());
     }
     let cluster = Cluster::start(spec);
-    let run = cluster.ctl("service contrail-collector restart -y -o json --connect-timeout 4s --timeout 8s").expect(4);
+    let run =
+        cluster.ctl("service contrail-collector restart -y -o json --connect-timeout 12s --timeout 20s").expect(4);
     let results = run.results();
     assert_eq!(results.len(), bad + 8, "{run}");
     let expected = faults.iter().map(|(_, ended)| *ended).chain(std::iter::repeat_n("changed", 8));
@@ -363,7 +364,8 @@ fn eleven_of_sixteen() {
         .fault("n12", Fault::HangAction)
         .fault("n15", cut(Moment::Stop, false));
     let cluster = Cluster::start(spec);
-    let run = cluster.ctl("service contrail-collector restart -y -o json --connect-timeout 3s --timeout 5s").expect(4);
+    let run =
+        cluster.ctl("service contrail-collector restart -y -o json --connect-timeout 12s --timeout 20s").expect(4);
     assert_eq!(run.results().len(), 16, "{run}");
     let summary = &run.json()["summary"];
     assert_eq!(
