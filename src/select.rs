@@ -328,3 +328,211 @@ fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a 
         .min()
         .map(|(_, word)| word)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::inventory::{Environment, parse};
+
+    const INVENTORY: &str = "
+version: 1
+roles:
+  billing: {socket: /run/b.sock, services: [invoicer, mailer], init_services: [billing-proxy]}
+groups: {rack1: 'a[1-2],d1', rack2: '@database!@rack1'}
+nodes:
+  a[1-3]: {roles: [control, analytics]}
+  d[1-2]: {roles: [database]}
+  c1: {roles: [config]}
+  w1: {roles: [web-ui]}
+  b1: {roles: [billing]}
+";
+
+    fn inventory() -> Inventory {
+        let nowhere = Environment::new(None, std::iter::empty::<(&str, &str)>());
+        parse(INVENTORY, Path::new("inventory.yaml"), &nowhere).expect("an inventory")
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// What `-r ROLES -w NODES -x EXCLUDE SERVICES` selects; `-` stands for an option that is not given.
+    fn selected(roles: &str, nodes: &str, exclude: &str, services: &str) -> Result<Selection, SelectError> {
+        let given = |text| (text != "-").then_some(text);
+        let (roles, services) = (words(given(roles).unwrap_or_default()), words(services));
+        let query = Query { roles: &roles, nodes: given(nodes), exclude: given(exclude), services: &services };
+        select(&inventory(), &query)
+    }
+
+    fn names(selection: &Selection) -> String {
+        selection.nodes.iter().map(|selected| selected.node.name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn nodes_come_from_roles_node_sets_and_services() {
+        // Roles, nodes, excluded, services; then the nodes, whether named by hand, whether all there are.
+        let table = [
+            ("-", "-", "-", "", "a1 a2 a3 d1 d2 c1 w1 b1", false, true),
+            ("analytics", "-", "-", "", "a1 a2 a3", true, false),
+            ("collector", "-", "-", "", "a1 a2 a3", true, false),
+            ("database config", "-", "-", "", "d1 d2 c1", true, false),
+            ("-", "d2,a[1-2]", "-", "", "a1 a2 d2", true, false),
+            ("-", "@rack1", "-", "", "a1 a2 d1", true, false),
+            ("-", "@rack2", "-", "", "d2", true, false),
+            ("-", "@analytics!a2", "-", "", "a1 a3", true, false),
+            ("-", "@collector", "-", "", "a1 a2 a3", true, false),
+            ("-", "*1", "-", "", "a1 d1 c1 w1 b1", true, false),
+            ("-", "*", "-", "", "a1 a2 a3 d1 d2 c1 w1 b1", true, true),
+            ("-", "-", "a*,@database", "", "c1 w1 b1", false, false),
+            ("analytics", "@rack1", "a1", "", "a2", true, false),
+            // The manual gives the collector to four roles; nobody has heard of `nonesuch`.
+            ("-", "-", "-", "contrail-collector", "a1 a2 a3 d1 d2 c1 w1", false, false),
+            ("-", "-", "-", "contrail-api:0", "c1", false, false),
+            ("-", "-", "-", "contrail-control", "a1 a2 a3", false, false),
+            ("-", "-", "-", "supervisor-database", "d1 d2", false, false),
+            ("-", "-", "-", "supervisor-*", "a1 a2 a3 d1 d2 c1 w1 b1", false, true),
+            ("-", "-", "-", "mailer", "b1", false, false),
+            ("-", "-", "-", "billing-proxy", "b1", false, false),
+            ("-", "-", "-", "mailer contrail-api", "c1 b1", false, false),
+            ("-", "-", "-", "mailer nonesuch", "a1 a2 a3 d1 d2 c1 w1 b1", false, true),
+            ("-", "-", "-", "contrail-*", "a1 a2 a3 d1 d2 c1 w1 b1", false, true),
+            ("-", "-", "-", "all", "a1 a2 a3 d1 d2 c1 w1 b1", false, true),
+            ("-", "-", "c1", "contrail-api mailer", "b1", false, false),
+            ("billing", "-", "-", "contrail-collector", "b1", true, false),
+        ];
+        for (roles, nodes, exclude, services, expected, by_hand, whole) in table {
+            let said = format!("-r {roles} -w {nodes} -x {exclude} {services}");
+            let selection = selected(roles, nodes, exclude, services).unwrap_or_else(|error| panic!("{said}: {error}"));
+            assert_eq!(names(&selection), expected, "{said}");
+            assert_eq!((selection.by_hand, selection.whole_inventory), (by_hand, whole), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_node_goes_with_the_roles_that_are_meant_in_their_order() {
+        let roles = |selection: &Selection| {
+            selection.nodes[0].roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        let of = |roles_: &str, services: &str| roles(&selected(roles_, "a1", "-", services).expect("a1"));
+        assert_eq!(of("-", ""), "analytics control");
+        assert_eq!(of("control", ""), "control");
+        // By hand the roles are not limited by what the catalogue says.
+        assert_eq!(of("-", "contrail-control"), "analytics control");
+        let by_service = selected("-", "-", "-", "contrail-control").expect("some");
+        assert_eq!(roles(&by_service), "control");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_an_error() {
+        let table = [
+            ("analitics", "-", "-", "", "there is no role `analitics`"),
+            ("-", "a4", "-", "", "--nodes: the inventory has no a4"),
+            ("-", "a[1-5]", "-", "", "--nodes: the inventory has no a[4-5]"),
+            ("-", "-", "z9", "", "--exclude: the inventory has no z9"),
+            ("-", "a[3-1]", "-", "", "--nodes: range `3-1` runs backwards"),
+            ("-", "@rack9", "-", "", "--nodes: unknown group `@rack9`"),
+            ("compute", "-", "-", "", "no node is selected: no node has the role compute"),
+            ("database", "a1", "-", "", "no node is selected: no node has the role database in that node set"),
+            ("-", "a1!a1", "-", "", "no node is selected: `a1!a1` leaves none"),
+            ("-", "-", "*", "", "no node is selected: --exclude leaves none"),
+            (
+                "-",
+                "-",
+                "-",
+                "a/b",
+                "`a/b` is no service name: a service name has no blanks, slashes or control characters",
+            ),
+            ("-", "-", "-", "-x", "`-x` is no service name: it begins with `-`"),
+            ("-", "-", "-", "a:b:c", "`a:b:c` is no service name: it is `program`, `group:program` or a glob"),
+        ];
+        for (roles, nodes, exclude, services, expected) in table {
+            let error = selected(roles, nodes, exclude, services).expect_err(expected);
+            assert_eq!(error.to_string(), expected);
+        }
+        let SelectError::Role { hint, .. } = selected("analitics", "-", "-", "").expect_err("no role") else {
+            panic!("a role is wrong");
+        };
+        assert_eq!(hint, "did you mean analytics?");
+        assert!(ServicePattern::parse("").is_err() && ServicePattern::parse("a b").is_err());
+        assert!(ServicePattern::parse("a\u{1b}").is_err() && ServicePattern::parse("a[").is_err());
+    }
+
+    #[test]
+    fn what_a_service_name_matches() {
+        // Typed; group, process; whether it matches.
+        let table = [
+            ("contrail-api", "contrail-api", "0", true),
+            ("contrail-api", "contrail-api", "1", true),
+            ("contrail-api:0", "contrail-api", "0", true),
+            ("contrail-api:0", "contrail-api", "1", false),
+            ("contrail-api:*", "contrail-api", "1", true),
+            ("contrail-api", "contrail-api-2", "0", false),
+            ("contrail-*", "contrail-api", "0", true),
+            ("contrail-*", "ifmap", "ifmap", false),
+            ("*:0", "contrail-api", "0", true),
+            ("*:0", "contrail-api", "1", false),
+            ("*0", "contrail-api", "0", true),
+            ("contrail-[ac]*", "contrail-api", "0", true),
+            ("contrail-[!a]*", "contrail-api", "0", false),
+            ("all", "ifmap", "ifmap", true),
+            ("contrail-collector", "contrail-collector", "contrail-collector", true),
+            ("Contrail-collector", "contrail-collector", "contrail-collector", false),
+        ];
+        for (typed, group, process, expected) in table {
+            let pattern = ServicePattern::parse(typed).expect(typed);
+            assert_eq!(pattern.matches_process(group, process), expected, "{typed} and {group}:{process}");
+            assert_eq!(pattern.as_str(), typed);
+        }
+    }
+
+    #[test]
+    fn globs_mean_no_instance_unless_they_say_so() {
+        let meant =
+            |typed: &str| ServicePattern::parse(typed).is_ok_and(|p| p.matches_instance("supervisor-analytics"));
+        for typed in ["supervisor-analytics", "supervisor-*", "supervisor*", "supervisor-a*"] {
+            assert!(meant(typed), "{typed}");
+        }
+        for typed in ["all", "*", "s*", "*-analytics", "supervisor-config", "[s]upervisor-*", "contrail-analytics"] {
+            assert!(!meant(typed), "{typed}");
+        }
+    }
+
+    #[test]
+    fn groups_as_a_whole() {
+        let meant = |typed: &str, group: &str| ServicePattern::parse(typed).is_ok_and(|p| p.matches_group(group));
+        assert!(meant("contrail-api", "contrail-api") && meant("contrail-api:*", "contrail-api"));
+        assert!(meant("contrail-*", "contrail-api") && meant("all", "contrail-api"));
+        assert!(!meant("contrail-api:0", "contrail-api") && !meant("contrail", "contrail-api"));
+        let group = |typed: &str| ServicePattern::parse(typed).expect(typed).group().to_owned();
+        assert_eq!((group("contrail-api:0").as_str(), group("ifmap").as_str()), ("contrail-api", "ifmap"));
+        let is_glob = |typed: &str| ServicePattern::parse(typed).is_ok_and(|p| p.is_glob());
+        assert!(is_glob("all") && is_glob("a*") && is_glob("a?") && is_glob("a[b]") && !is_glob("allow"));
+    }
+
+    proptest! {
+        /// Whatever is typed: no panic, and each node at most once, in the order of the inventory, with a role.
+        #[test]
+        fn any_words_select_in_order(
+            role in prop::option::of("(analytics|webui|data.{0,5}|.{0,8})"),
+            nodes in prop::option::of("([acdw@*!&^,1-3\\[\\]-]{0,8}|.{0,8})"),
+            services in prop::collection::vec("(contrail-(api|collector)|all|mailer|supervisor-.?|.{0,6})", 0..3),
+        ) {
+            let inventory = inventory();
+            let roles: Vec<String> = role.into_iter().collect();
+            let query = Query { roles: &roles, nodes: nodes.as_deref(), exclude: None, services: &services };
+            let Ok(selection) = select(&inventory, &query) else { return Ok(()) };
+            let places: Vec<usize> = selection.nodes.iter()
+                .map(|selected| inventory.nodes.iter().position(|node| node.name == selected.node.name).expect("a node"))
+                .collect();
+            prop_assert!(!places.is_empty() && places.is_sorted_by(|a, b| a < b));
+            for selected in &selection.nodes {
+                prop_assert!(!selected.roles.is_empty());
+                prop_assert!(selected.roles.iter().all(|role| selected.node.roles.contains(&role.name)));
+            }
+        }
+    }
+}

@@ -130,3 +130,147 @@ pub fn plan(selection: Selection, action: Action, via: Option<Via>) -> Plan {
         .collect();
     Plan { action, via, selection, steps }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::inventory::{Node, SshSettings};
+    use crate::select::SelectedNode;
+
+    const CHANGES: [Action; 4] = [Action::Start, Action::Stop, Action::Restart, Action::Update];
+    const QUESTIONS: [Action; 2] = [Action::Status, Action::Ping];
+
+    fn role(name: &str) -> Arc<Role> {
+        Arc::new(Role {
+            name: name.to_owned(),
+            supervisors: Vec::new(),
+            init_services: Vec::new(),
+            max_unavailable: None,
+            introspect: std::collections::BTreeMap::new(),
+        })
+    }
+
+    /// One node for each of these, with its roles.
+    fn selection(nodes: &[&[&str]]) -> Selection {
+        let node = |(index, roles): (usize, &&[&str])| SelectedNode {
+            node: Arc::new(Node {
+                name: format!("n{index}"),
+                address: format!("10.0.0.{index}"),
+                roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+                ssh: SshSettings::default(),
+                sudo: false,
+                via: None,
+                timeout: None,
+                maintenance: None,
+            }),
+            roles: roles.iter().map(|name| role(name)).collect(),
+        };
+        Selection {
+            nodes: nodes.iter().enumerate().map(node).collect(),
+            services: Vec::new(),
+            by_hand: false,
+            whole_inventory: true,
+        }
+    }
+
+    /// The steps as `role: nodes`, the batch numbers left to [`numbers`].
+    fn steps(plan: &Plan) -> Vec<String> {
+        plan.batches().map(|(role, batch)| format!("{}: {:?}", role.unwrap_or("-"), batch.nodes)).collect()
+    }
+
+    fn numbers(plan: &Plan) -> Vec<u32> {
+        plan.batches().map(|(_, batch)| batch.number).collect()
+    }
+
+    #[test]
+    fn a_change_goes_role_by_role() {
+        let nodes: [&[&str]; 7] = [
+            &["compute"],
+            &["analytics", "config"],
+            &["database"],
+            &["billing"],
+            &["web-ui", "control"],
+            &["config"],
+            &[],
+        ];
+        for action in CHANGES {
+            let plan = plan(selection(&nodes), action, None);
+            assert_eq!(
+                steps(&plan),
+                [
+                    "database: [2]",
+                    "config: [1, 5]",
+                    "analytics: [1]",
+                    "control: [4]",
+                    "web-ui: [4]",
+                    "compute: [0]",
+                    "billing: [3]",
+                    "-: [6]"
+                ]
+            );
+            assert_eq!(numbers(&plan), [1, 2, 3, 4, 5, 6, 7, 8]);
+            let of = |index, role| plan.roles_in(index, role).iter().map(|role| role.name.clone()).collect::<Vec<_>>();
+            assert_eq!((of(1, Some("config")), of(1, None)), (words("config"), words("analytics config")));
+            assert_eq!((of(1, Some("compute")), of(6, None), of(99, None)), (Vec::new(), Vec::new(), Vec::new()));
+        }
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_question_goes_to_all_at_once() {
+        let nodes: [&[&str]; 3] = [&["compute"], &["analytics", "config"], &["database"]];
+        for action in QUESTIONS {
+            let plan = plan(selection(&nodes), action, Some(Via::Rpc));
+            assert_eq!((steps(&plan), numbers(&plan)), (vec!["-: [0, 1, 2]".to_owned()], vec![1]));
+            assert_eq!((plan.action, plan.via), (action, Some(Via::Rpc)));
+        }
+    }
+
+    #[test]
+    fn actions_have_their_words() {
+        let words = ["start", "stop", "restart", "update"];
+        assert_eq!(CHANGES.map(Action::as_str), words);
+        assert!(CHANGES.into_iter().all(Action::changes) && !QUESTIONS.into_iter().any(Action::changes));
+    }
+
+    proptest! {
+        /// Every role of every node is visited exactly once, steps are in the order of the roles, batches are counted.
+        #[test]
+        fn every_role_of_every_node_is_visited_once(
+            nodes in prop::collection::vec(prop::sample::subsequence(
+                vec!["database", "config", "analytics", "control", "web-ui", "compute", "billing", "mail"], 0..4), 1..20),
+            change in 0_usize..4,
+        ) {
+            let slices: Vec<&[&str]> = nodes.iter().map(Vec::as_slice).collect();
+            let plan = plan(selection(&slices), CHANGES[change], None);
+            let mut visits: Vec<(usize, String)> = Vec::new();
+            for (role, batch) in plan.batches() {
+                prop_assert!(!batch.nodes.is_empty() && batch.nodes.is_sorted());
+                for index in &batch.nodes {
+                    match role {
+                        Some(role) => visits.push((*index, role.to_owned())),
+                        None => prop_assert!(nodes[*index].is_empty()),
+                    }
+                }
+            }
+            visits.sort();
+            let mut expected: Vec<(usize, String)> = nodes.iter().enumerate()
+                .flat_map(|(index, roles)| roles.iter().map(move |role| (index, (*role).to_owned())))
+                .collect();
+            expected.sort();
+            prop_assert_eq!(visits, expected);
+            let numbers = numbers(&plan);
+            prop_assert!(numbers.iter().copied().eq(1..=u32::try_from(numbers.len()).expect("few")));
+            let place = |role: &str| ROLE_ORDER.iter().position(|name| *name == role);
+            let known: Vec<usize> = plan.steps.iter().filter_map(|step| place(step.role.as_deref()?)).collect();
+            prop_assert!(known.is_sorted_by(|a, b| a < b));
+        }
+    }
+}
