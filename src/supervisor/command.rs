@@ -283,9 +283,10 @@ fn refuse(problems: &[ControlProblem]) -> Result<(), SupervisorError> {
     for problem in problems {
         let text = problem.to_string();
         return Err(match problem {
-            ControlProblem::Refused { .. } | ControlProblem::NoSuchFile { .. } | ControlProblem::ShuttingDown => {
-                SupervisorError::Down(text)
-            }
+            ControlProblem::Refused { .. }
+            | ControlProblem::NoSuchFile { .. }
+            | ControlProblem::ShuttingDown
+            | ControlProblem::HungUp => SupervisorError::Down(text),
             ControlProblem::PermissionDenied | ControlProblem::Unauthorized => SupervisorError::Permission(text),
             ControlProblem::SudoPassword | ControlProblem::SudoTty | ControlProblem::SudoDenied => {
                 SupervisorError::Sudo(text)

@@ -77,6 +77,8 @@ pub enum ControlProblem {
     },
     /// supervisord is shutting down or restarting.
     ShuttingDown,
+    /// supervisord ended the connection before it had answered: it went away in the middle.
+    HungUp,
     /// supervisord wants a user name and a password.
     Unauthorized,
     /// supervisorctl failed with an exception that is none of the above.
@@ -110,6 +112,7 @@ impl fmt::Display for ControlProblem {
             Self::NoSuchProcess { name } => write!(f, "no such process {name}"),
             Self::NoSuchGroup { name } => write!(f, "no such group {name}"),
             Self::ShuttingDown => f.write_str("supervisord is shutting down"),
+            Self::HungUp => f.write_str("supervisord went away before it had answered"),
             Self::Unauthorized => f.write_str("server requires authentication"),
             Self::PythonError { text } => write!(f, "supervisorctl failed: {text}"),
             Self::SudoPassword => f.write_str("sudo wants a password"),
@@ -539,6 +542,13 @@ fn exception(text: &str) -> ControlProblem {
     if of_socket && says(&["[Errno 2] No such file or directory: file: ", "(2, 'No such file or directory')"]) {
         return ControlProblem::NoSuchFile { address: String::new() };
     }
+    let reset = ["[Errno 104]", "(104, ", "[Errno 32]", "(32, ", "[Errno 54]"];
+    let of_connection = of_socket || says(&["ConnectionResetError", "BrokenPipeError", "ConnectionAbortedError"]);
+    // An answer that ends early: no status line, half a body, or no element in what came of it.
+    let cut_short = ["RemoteDisconnected", "BadStatusLine", "IncompleteRead", "ExpatError'>, no element found"];
+    if of_connection && says(&reset) || says(&cut_short) {
+        return ControlProblem::HungUp;
+    }
     ControlProblem::PythonError { text: clip(text) }
 }
 
@@ -853,6 +863,36 @@ kafka                            SLEEPING  odd
                 "",
                 Some(2),
                 vec![P::NoSuchGroup { name: named("nosuch") }],
+            ),
+            (
+                "error: <class 'ConnectionResetError'>, [Errno 104] Connection reset by peer: file: /usr/lib/python3.11/socket.py line: 706\n",
+                "",
+                Some(1),
+                vec![P::HungUp],
+            ),
+            (
+                "error: <class 'BrokenPipeError'>, [Errno 32] Broken pipe: file: /usr/lib/python3.11/http/client.py line: 1040\n",
+                "",
+                Some(1),
+                vec![P::HungUp],
+            ),
+            (
+                "error: <class 'http.client.RemoteDisconnected'>, Remote end closed connection without response: file: /usr/lib/python3.11/http/client.py line: 294\n",
+                "",
+                Some(1),
+                vec![P::HungUp],
+            ),
+            (
+                "error: <class 'httplib.BadStatusLine'>, '': file: /usr/lib64/python2.6/httplib.py line: 355\n",
+                "",
+                Some(2),
+                vec![P::HungUp],
+            ),
+            (
+                "error: <class 'socket.error'>, [Errno 104] Connection reset by peer: file: /usr/lib64/python2.7/socket.py line: 476\n",
+                "",
+                Some(2),
+                vec![P::HungUp],
             ),
             (
                 "error: <class 'OSError'>, [Errno 99] odd: file: x line: 1\n",

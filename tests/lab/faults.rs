@@ -51,43 +51,60 @@ fn did(before: &ProcessSnapshot, now: &ProcessSnapshot) -> Option<Did> {
     }
 }
 
+/// Labs that run at once. They wait most of the time.
+const AT_ONCE: usize = 3;
+
 /// Runs every case, and tells of all that differ from the contract.
 #[track_caller]
 fn check(cases: Vec<Case>) {
     let mut wrong = String::new();
-    for Case { faults, options, ended: expected, exit, did: done } in cases {
-        let mut spec = uniform(3);
-        for fault in &faults {
-            spec = spec.fault("n02", fault.clone());
-        }
-        let cluster = Cluster::start(spec);
-        let before: Vec<_> = ["n01", "n02", "n03"].map(|name| cluster.collector(name)).into();
-        let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json {options}"));
-        let document = run.json();
-        let mut say = |what: String| writeln!(wrong, "{faults:?} {options}: {what}\n{run}\n").expect("a string");
-
-        assert_eq!(document["summary"]["nodes"], 3, "{run}");
-        for (name, before) in ["n01", "n03"].iter().zip([&before[0], &before[2]]) {
-            let (result, now) = (run.result(name), cluster.collector(name));
-            if ended(&result) != "changed" || did(before, &now) != Some(Did::Restarted) || result["pid"] != now.pid {
-                say(format!("{name} is {result:#}, and on the node {now:?}"));
+    for some in cases.chunks(AT_ONCE) {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = some.iter().map(|case| scope.spawn(|| differences(case))).collect();
+            for case in running {
+                wrong += &case.join().expect("a case that runs to its end");
             }
-        }
-        let (result, now) = (run.result("n02"), cluster.collector("n02"));
-        if ended(&result) != expected {
-            say(format!("expected {expected}, got {}", ended(&result)));
-        }
-        if document["exit_code"] != exit {
-            say(format!("expected exit code {exit}"));
-        }
-        if did(&before[1], &now) != Some(done) {
-            say(format!("expected {done:?} on the node, got {now:?}"));
-        }
-        if expected == "changed" && result["pid"] != now.pid {
-            say(format!("on the node the pid is {}", now.pid));
-        }
+        });
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// What differs from the contract, in words; empty if nothing does.
+fn differences(Case { faults, options, ended: expected, exit, did: done }: &Case) -> String {
+    let mut spec = uniform(3);
+    for fault in faults {
+        spec = spec.fault("n02", fault.clone());
+    }
+    let cluster = Cluster::start(spec);
+    let before: Vec<_> = ["n01", "n02", "n03"].map(|name| cluster.collector(name)).into();
+    let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json {options}"));
+    let document = run.json();
+    let mut wrong = String::new();
+    let mut say = |what: String| writeln!(wrong, "{faults:?} {options}: {what}\n{run}\n").expect("a string");
+
+    if document["summary"]["nodes"] != 3 {
+        say("a node is missing".to_owned());
+    }
+    for (name, before) in ["n01", "n03"].iter().zip([&before[0], &before[2]]) {
+        let (result, now) = (run.result(name), cluster.collector(name));
+        if ended(&result) != "changed" || did(before, &now) != Some(Did::Restarted) || result["pid"] != now.pid {
+            say(format!("{name} is {result:#}, and on the node {now:?}"));
+        }
+    }
+    let (result, now) = (run.result("n02"), cluster.collector("n02"));
+    if ended(&result) != *expected {
+        say(format!("expected {expected}, got {}", ended(&result)));
+    }
+    if document["exit_code"] != *exit {
+        say(format!("expected exit code {exit}"));
+    }
+    if did(&before[1], &now) != Some(*done) {
+        say(format!("expected {done:?} on the node, got {now:?}"));
+    }
+    if *expected == "changed" && result["pid"] != now.pid {
+        say(format!("on the node the pid is {}", now.pid));
+    }
+    wrong
 }
 
 fn collector() -> String {
