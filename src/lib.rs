@@ -23,5 +23,6 @@ pub mod plan;
 pub mod run;
 pub mod select;
 pub mod sink;
+pub mod guard;
 pub mod supervisor;
 pub mod transport;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::event::Via;
+use crate::plan::amount::{Caps, FailureLimit, Serial};
 
 /// Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
 #[derive(Debug, Parser)]
@@ -18,6 +19,8 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Start, stop, restart, update or show services
     Service(ServiceArgs),
+    /// Run a command on the nodes, its output gathered
+    Exec(ExecArgs),
     /// Show all services of the cluster, or those named
     Status(StatusArgs),
     /// Connect to the nodes and find their supervisords; say what is wrong and how to mend it
@@ -38,10 +41,93 @@ pub(super) struct ServiceArgs {
     #[arg(value_name = "NAME... ACTION", required = true, num_args = 1..)]
     pub(super) words: Vec<String>,
     #[command(flatten)]
+    pub(super) change: ChangeArgs,
+    #[command(flatten)]
     pub(super) fanout: FanoutArgs,
+}
+
+/// ctl exec -- COMMAND...
+#[derive(Debug, ClapArgs)]
+pub(super) struct ExecArgs {
+    /// One word goes to the login shell as it is, as with ssh; several words arrive as they were typed
+    #[arg(value_name = "COMMAND", required = true, num_args = 1.., last = true)]
+    pub(super) command: Vec<String>,
+    #[command(flatten)]
+    pub(super) change: ChangeArgs,
+    #[command(flatten)]
+    pub(super) fanout: FanoutArgs,
+}
+
+/// What every action that changes a node takes.
+#[derive(Debug, ClapArgs)]
+pub(super) struct ChangeArgs {
+    /// Sizes of the batches: 1, 25%, or a list, of which the last repeats (1,25%,100%) [default: all at once]
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = "Batches")]
+    pub(super) serial: Option<Serial>,
+    /// One node at a time: --serial 1
+    #[arg(long, conflicts_with = "serial", help_heading = "Batches")]
+    pub(super) rolling: bool,
+    /// No further batch once more nodes than this have failed [default: 0 in batches, else unlimited]
+    #[arg(long, value_name = "N|P%", allow_hyphen_values = true, help_heading = "Batches")]
+    pub(super) max_failures: Option<FailureLimit>,
+    /// Nodes of a role that may be down at once [default: the inventory's; database and config: 1]
+    #[arg(long, value_name = "N|P%|none", allow_hyphen_values = true, help_heading = "Batches")]
+    pub(super) max_unavailable: Option<Caps>,
+    /// Between batches
+    #[arg(long, value_name = "D", value_parser = pause, help_heading = "Batches")]
+    pub(super) pause: Option<std::time::Duration>,
+    /// What ends a batch
+    #[arg(long, value_name = "GATE", help_heading = "Batches")]
+    pub(super) gate: Option<GateArg>,
+    /// How long a service has to be RUNNING with its pid unchanged [default: 5s in batches, else 0s]
+    #[arg(long, value_name = "D", value_parser = pause, help_heading = "Batches")]
+    pub(super) stable: Option<std::time::Duration>,
+    /// How long a gate may take [default: 120s]
+    #[arg(long, value_name = "D", value_parser = duration, help_heading = "Batches")]
+    pub(super) gate_timeout: Option<std::time::Duration>,
+    /// A command that must exit 0 on each node of a batch before the next
+    #[arg(long, value_name = "COMMAND", help_heading = "Batches")]
+    pub(super) check: Option<String>,
     /// Ask no question
     #[arg(short, long)]
     pub(super) yes: bool,
+    /// Show the plan and change nothing; `live` reads the nodes for it
+    #[arg(long, value_name = "live", num_args = 0..=1, require_equals = true, default_missing_value = "plan")]
+    pub(super) dry_run: Option<DryRun>,
+    #[command(flatten)]
+    pub(super) keep: KeepArgs,
+}
+
+/// How a changing run keeps nodes to itself.
+#[derive(Debug, ClapArgs)]
+pub(super) struct KeepArgs {
+    /// Why: kept in the journal, and shown to who meets the lock
+    #[arg(long, value_name = "TEXT", help_heading = "Locks")]
+    pub(super) reason: Option<String>,
+    /// Wait for a lock that another run holds [default: 0s]
+    #[arg(long, value_name = "D", value_parser = pause, help_heading = "Locks")]
+    pub(super) lock_wait: Option<std::time::Duration>,
+    /// Change nodes without guard and lock where they cannot offer them
+    #[arg(long, help_heading = "Locks")]
+    pub(super) no_guard: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum DryRun {
+    /// Without connecting
+    Plan,
+    /// With what the nodes say
+    Live,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum GateArg {
+    /// Every service it touched is RUNNING, and stays so
+    Running,
+    /// And its introspect port says that it is active
+    Active,
+    /// Nothing but the proof that it was done
+    None,
 }
 
 /// ctl status [NAME...]
@@ -263,6 +349,15 @@ pub(super) enum When {
     Always,
     /// Not at all
     Never,
+}
+
+/// A time that may be none: `0s`, else as [`duration`].
+fn pause(text: &str) -> Result<std::time::Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time.is_zero() => Ok(time),
+        _ if text == "0" => Ok(std::time::Duration::ZERO),
+        _ => duration(text),
+    }
 }
 
 /// `5s`, `2m`, `500ms`; a bare number is seconds. From a millisecond to a day.

@@ -61,7 +61,7 @@ pub(super) fn of_run(ledger: &Ledger, action: Action, cancel: Option<CancelReaso
         Some(CancelReason::HungUp) => return Exit::HungUp,
         Some(CancelReason::Interrupted | CancelReason::GivenUp) => return Exit::Interrupted,
         Some(CancelReason::Terminated) => return Exit::Terminated,
-        None => {}
+        Some(CancelReason::JournalLost) | None => {}
     }
     let codes = ledger.results().iter().map(|result| of_result(result, action));
     codes.max_by_key(|exit| rank(*exit)).unwrap_or(Exit::Good)

@@ -9,14 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::args::{FanoutArgs, Form, OutputArgs};
+use super::args::{ChangeArgs, DryRun, FanoutArgs, Form, OutputArgs};
 use super::exit::{self, Exit};
 use super::report::CliError;
 use super::{settings, terminal};
-use crate::event::{CancelReason, Ledger, RunHead};
-use crate::plan::{Action, plan};
-use crate::run::run;
-use crate::select::{Query, Selection, select};
+use crate::event::{CancelReason, EventKind, Ledger, RunHead};
+use crate::plan::{Action, Plan, Wanted, explain, plan};
+use crate::run::{Guarding, Noted, Setup, run};
+use crate::select::{Query, select};
 use crate::sink::{CsvSink, JsonSink, JsonlSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink};
 use crate::transport::SshTransport;
 
@@ -25,8 +25,11 @@ pub(super) struct Request<'a> {
     pub(super) command: &'a str,
     pub(super) action: Action,
     pub(super) services: &'a [String],
+    /// The command of `exec`.
+    pub(super) line: Option<String>,
+    /// How carefully; none for what changes nothing.
+    pub(super) change: Option<&'a ChangeArgs>,
     pub(super) fanout: &'a FanoutArgs,
-    pub(super) yes: bool,
 }
 
 /// Carries a request out.
@@ -41,39 +44,94 @@ pub(super) fn carry_out(request: &Request<'_>) -> Result<Exit, CliError> {
         services: request.services,
     };
     let selection = select(&inventory, &query)?;
-    let access = settings::access(fanout, &selection)?;
+    let whole_inventory = selection.whole_inventory;
+    let mut wanted = Wanted::new(action, selection);
+    wanted.task.command.clone_from(&request.line);
+    wanted.task.policy = request.change.map(settings::policy).unwrap_or_default();
+    let plan = plan(vec![wanted], &inventory, fanout.via.via());
+    let what = match &request.line {
+        Some(line) => format!("`{line}`"),
+        None => format!("{} of {}", action.as_str(), request.services.join(", ")),
+    };
+    let job = Job {
+        command: request.command.to_owned(),
+        services: request.services.to_vec(),
+        plan,
+        confirm: whole_inventory.then_some(what),
+    };
+    carry_out_job(job, fanout, request.change)
+}
+
+/// A plan, and what is told of it.
+pub(super) struct Job {
+    pub(super) command: String,
+    pub(super) services: Vec<String>,
+    pub(super) plan: Plan,
+    /// What is asked about before every node of the inventory is changed.
+    pub(super) confirm: Option<String>,
+}
+
+/// Carries a plan out.
+pub(super) fn carry_out_job(job: Job, fanout: &FanoutArgs, change: Option<&ChangeArgs>) -> Result<Exit, CliError> {
+    let Job { command, services, plan, confirm: question } = job;
+    let access = settings::access(fanout, &plan.nodes)?;
     let transport = SshTransport::new(settings::ssh(fanout)?)?;
     let out = Out::open(fanout.output.out.as_deref())?;
-    confirm(request, &selection)?;
-    raise_file_limit(selection.nodes.len().min(fanout.forks as usize * 2));
+    if change.is_some_and(|change| change.dry_run == Some(DryRun::Plan)) {
+        return dry_run(&plan, &fanout.output, out);
+    }
+    if let (Some(what), Some(change)) = (question, change) {
+        confirm(&what, &plan, change)?;
+    }
+    raise_file_limit(plan.nodes.len());
 
+    let action = plan.action().unwrap_or(Action::Status);
+    let started = jiff::Timestamp::now();
     let head = RunHead {
         run: run_id(),
-        command: request.command.to_owned(),
+        command,
         action: (action != Action::Ping).then(|| action.as_str().to_owned()),
-        services: request.services.to_vec(),
-        started: jiff::Timestamp::now(),
-        nodes: u32::try_from(selection.nodes.len()).unwrap_or(u32::MAX),
+        services,
+        started,
+        nodes: u32::try_from(plan.selected).unwrap_or(u32::MAX),
     };
-    let plan = Arc::new(plan(selection, action, fanout.via.via()));
+    let keep = change.map(|change| &change.keep);
+    let owner = settings::owner(&head.run, started, keep.and_then(|keep| keep.reason.as_deref()));
+    let lock_wait = keep.and_then(|keep| keep.lock_wait).unwrap_or_default();
+    let guarding = Guarding::new(owner, lock_wait, keep.is_some_and(|keep| keep.no_guard), &plan);
     let mut sinks = sinks(&fanout.output, &out);
     let mut ledger = Ledger::default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
+    let setup = Setup {
+        plan: Arc::new(plan),
+        head,
+        access,
+        forks: fanout.forks as usize,
+        transport: Arc::new(transport),
+        guarding,
+        first_seq: 0,
+    };
     let cancel = runtime.block_on(async {
         let signals = signals(fanout.output.quiet || shows_progress(&fanout.output))?;
+        let tells = !fanout.output.quiet && !shows_progress(&fanout.output);
         let observe = |event: &crate::event::Event| {
+            if let EventKind::Notice { message } = &event.kind
+                && tells
+            {
+                terminal::say(message);
+            }
             if let Err(error) = ledger.apply(event) {
                 tracing::error!(%error, "an event that does not fit");
             }
             for warning in sinks.event(event, &ledger) {
                 terminal::say(&format!("warning: {warning}"));
             }
+            Noted::Yes
         };
-        let forks = fanout.forks as usize;
-        Ok::<_, CliError>(run(plan, head, access, forks, Arc::new(transport), signals, observe).await)
+        Ok::<_, CliError>(run(setup, signals, observe).await)
     })?;
     // A node that never answers must not keep the process.
     runtime.shutdown_background();
@@ -87,6 +145,46 @@ pub(super) fn carry_out(request: &Request<'_>) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
+/// Shows the plan.
+fn dry_run(plan: &Plan, output: &OutputArgs, out: Out) -> Result<Exit, CliError> {
+    let view = explain::view(plan);
+    let text = match output.output {
+        Form::Table | Form::Wide => explain::text(plan),
+        Form::Json | Form::Jsonl => json_document(&view, output.output == Form::Json)?,
+        Form::Yaml => yaml_document(&view)?,
+        Form::Csv => return Err(CliError::usage("a plan has no form csv").with_hint("-o table, json or yaml")),
+    };
+    let mut writer = out.writer();
+    let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
+    drop(writer);
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            return Err(CliError::usage(format!("the plan could not be written: {error}")));
+        }
+        _ => {}
+    }
+    out.keep()?;
+    Ok(Exit::Good)
+}
+
+#[derive(serde::Serialize)]
+struct PlanDocument<'a> {
+    schema: &'static str,
+    plan: &'a explain::PlanView,
+}
+
+fn json_document(view: &explain::PlanView, pretty: bool) -> Result<String, CliError> {
+    let document = PlanDocument { schema: "ctl/1", plan: view };
+    let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
+    text.map(|text| text + "\n").map_err(|error| CliError::usage(format!("the plan could not be written: {error}")))
+}
+
+fn yaml_document(view: &explain::PlanView) -> Result<String, CliError> {
+    let document = PlanDocument { schema: "ctl/1", plan: view };
+    serde_saphyr::to_string(&document)
+        .map_err(|error| CliError::usage(format!("the plan could not be written: {error}")))
+}
+
 /// A name for the run: when, and a few letters against chance.
 fn run_id() -> String {
     let letters: String = (0..4).map(|_| char::from(rand::random_range(b'a'..=b'z'))).collect();
@@ -94,13 +192,12 @@ fn run_id() -> String {
 }
 
 /// A change to every node of the inventory is asked about.
-fn confirm(request: &Request<'_>, selection: &Selection) -> Result<(), CliError> {
-    let count = selection.nodes.len();
-    if !request.action.changes() || !selection.whole_inventory || count < 2 || request.yes {
+fn confirm(what: &str, plan: &Plan, change: &ChangeArgs) -> Result<(), CliError> {
+    let count = plan.selected;
+    if !plan.changes() || count < 2 || change.yes || change.dry_run.is_some() {
         return Ok(());
     }
-    let what =
-        format!("{} of {} on all {count} nodes of the inventory", request.action.as_str(), request.services.join(", "));
+    let what = format!("{what} on all {count} nodes of the inventory");
     if !terminal::can_ask() {
         return Err(CliError::usage(format!("{what}: without a terminal this needs --yes"))
             .with_hint("name the nodes or roles that are meant with -w or -r, or add -y"));

@@ -45,7 +45,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(args: Args) -> Result<Exit, CliError> {
     match args.command {
-        Command::Service(service) => commands::service::run(service),
+        Command::Exec(exec) => commands::exec::run(&exec),
+        Command::Service(service) => commands::service::run(&service),
         Command::Status(status) => commands::status::run(status),
         Command::Ping(ping) => commands::ping::run(ping),
         Command::Inventory(inventory) => commands::inventory::run(inventory),

@@ -6,11 +6,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{FanoutArgs, HostKey};
+use super::args::{ChangeArgs, FanoutArgs, GateArg, HostKey};
 use super::report::CliError;
 use crate::inventory::{self, Environment, Inventory, Node};
 use crate::run::NodeAccess;
-use crate::select::Selection;
+use crate::guard::Holder;
+use crate::plan::amount::Serial;
+use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
+use crate::select::SelectedNode;
 use crate::transport::ssh_config::{self, HostQuery};
 use crate::transport::{Endpoint, HostKeyPolicy, SshSettings};
 
@@ -65,12 +68,50 @@ fn find_inventory() -> Result<PathBuf, CliError> {
         .with_hint("inventory.example.yaml shows what one looks like; `ctl inventory check -i FILE` reads it"))
 }
 
-/// How each selected node is reached.
-pub(super) fn access(args: &FanoutArgs, selection: &Selection) -> Result<Vec<NodeAccess>, CliError> {
+/// How carefully nodes are changed.
+pub(super) fn policy(args: &ChangeArgs) -> Policy {
+    Policy {
+        serial: if args.rolling { Some(Serial::one()) } else { args.serial.clone() },
+        max_failures: args.max_failures,
+        caps: args.max_unavailable.unwrap_or_default(),
+        pause: args.pause.unwrap_or_default(),
+        gate: match args.gate {
+            Some(GateArg::Active) => Gate::Active,
+            Some(GateArg::None) => Gate::None,
+            Some(GateArg::Running) | None => Gate::Running,
+        },
+        stable: args.stable,
+        gate_timeout: args.gate_timeout.unwrap_or(GATE_TIMEOUT),
+        check: args.check.clone(),
+    }
+}
+
+/// The user's number, where the surroundings do not tell the name (proc(5), `Uid`).
+fn user_id() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let id = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next());
+    format!("uid-{}", id.unwrap_or("unknown"))
+}
+
+/// Who the nodes are told has them.
+pub(super) fn owner(run: &str, started: jiff::Timestamp, reason: Option<&str>) -> Holder {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Holder {
+        key: format!("{:016x}", rand::random::<u64>()),
+        run: run.to_owned(),
+        user: Surroundings::read().user.unwrap_or_else(user_id),
+        host: host.trim().to_owned(),
+        since: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        reason: reason.unwrap_or_default().to_owned(),
+    }
+}
+
+/// How each node of a plan is reached.
+pub(super) fn access(args: &FanoutArgs, nodes: &[SelectedNode]) -> Result<Vec<NodeAccess>, CliError> {
     let surroundings = Surroundings::read();
-    refuse_jumps(selection)?;
-    refuse_ssh_config(args, selection, &surroundings)?;
-    selection.nodes.iter().map(|selected| node_access(args, &selected.node, &surroundings)).collect()
+    refuse_jumps(nodes)?;
+    refuse_ssh_config(args, nodes, &surroundings)?;
+    nodes.iter().map(|selected| node_access(args, &selected.node, &surroundings)).collect()
 }
 
 fn node_access(args: &FanoutArgs, node: &Node, surroundings: &Surroundings) -> Result<NodeAccess, CliError> {
@@ -131,8 +172,8 @@ pub(super) fn ssh(args: &FanoutArgs) -> Result<SshSettings, CliError> {
 }
 
 /// A bastion that is passed by would be a connection other than the one that was asked for.
-fn refuse_jumps(selection: &Selection) -> Result<(), CliError> {
-    let behind = selection.nodes.iter().find_map(|selected| {
+fn refuse_jumps(nodes: &[SelectedNode]) -> Result<(), CliError> {
+    let behind = nodes.iter().find_map(|selected| {
         let jump = selected.node.ssh.jump.as_deref().filter(|jump| *jump != "none")?;
         Some((&selected.node.name, jump))
     });
@@ -146,7 +187,7 @@ fn refuse_jumps(selection: &Selection) -> Result<(), CliError> {
 }
 
 /// Until ssh_config is honoured, what it says about a selected node is refused rather than ignored.
-fn refuse_ssh_config(args: &FanoutArgs, selection: &Selection, surroundings: &Surroundings) -> Result<(), CliError> {
+fn refuse_ssh_config(args: &FanoutArgs, nodes: &[SelectedNode], surroundings: &Surroundings) -> Result<(), CliError> {
     match args.ssh_config.as_deref() {
         Some("none") => return Ok(()),
         Some(other) => {
@@ -162,8 +203,7 @@ fn refuse_ssh_config(args: &FanoutArgs, selection: &Selection, surroundings: &Su
             .map_err(|error| CliError::usage(error.to_string()).with_hint("--ssh-config none goes without it"))?;
         files.extend(read.map(|text| (path, text)));
     }
-    let queries: Vec<HostQuery> = selection
-        .nodes
+    let queries: Vec<HostQuery> = nodes
         .iter()
         .flat_map(|selected| {
             let node = &selected.node;

@@ -151,6 +151,9 @@ impl Ledger {
             | EventKind::BatchStarted { .. }
             | EventKind::NodeStarted { .. }
             | EventKind::Progress { .. }
+            | EventKind::Inspected { .. }
+            | EventKind::Notice { .. }
+            | EventKind::Gate { .. }
             | EventKind::Result(_)
             | EventKind::NodeFinished { .. }
             | EventKind::CancelBegan { .. } => self.elapsed.max(event.elapsed),
@@ -271,6 +274,7 @@ impl Ledger {
                 }
             }
             EventKind::Progress { node, phase } => self.progress(node, phase),
+            EventKind::Inspected { .. } | EventKind::Notice { .. } | EventKind::Gate { .. } => {}
             EventKind::Result(result) => self.take_result(result)?,
             EventKind::NodeFinished { batch, node } => {
                 self.refuse_finished(Some(*batch), node)?;
@@ -346,10 +350,9 @@ impl Ledger {
     }
 
     /// A result without a batch is taken for one of the batch that was begun last.
+    /// What is told of no batch can come at any time: a node that is not begun in a later step.
     fn refuse_finished(&self, batch: Option<u32>, node: &str) -> Result<(), LedgerError> {
-        let finished = batch
-            .or_else(|| self.batch().map(|batch| batch.number))
-            .is_some_and(|batch| self.finished_visits.contains(&(batch, node.to_owned())));
+        let finished = batch.is_some_and(|batch| self.finished_visits.contains(&(batch, node.to_owned())));
         if finished { Err(LedgerError::NodeWasFinished { node: node.to_owned(), batch }) } else { Ok(()) }
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::ledger::{Ledger, Summary};
-pub use self::result::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, UnknownWord, Via};
+pub use self::result::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, UnknownWord, Via};
 
 /// One fact of a run, as the journal and the sinks see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,31 @@ pub enum EventKind {
         batch: u32,
         /// The node.
         node: String,
+    },
+    /// A selected node as it was before anything was changed: what a resumed run compares with.
+    Inspected {
+        /// The node.
+        node: String,
+        /// Every target that was found there.
+        targets: Vec<TargetState>,
+    },
+    /// Something about the run as a whole that is worth telling.
+    Notice {
+        /// What.
+        message: String,
+    },
+    /// A gate is waited for, was met, or was not.
+    Gate {
+        /// Number of the batch.
+        batch: u32,
+        /// The node.
+        node: String,
+        /// The service; none for a check, which is of the node.
+        service: Option<String>,
+        /// Whether it was met; none while it is waited for.
+        met: Option<bool>,
+        /// What is waited for, and why it is not met yet. Untrusted text: sinks make it safe.
+        waiting_for: String,
     },
     /// What a node is busy with, for the display only: may be dropped, is not kept.
     Progress {
@@ -96,10 +121,29 @@ pub struct RunHead {
     pub nodes: u32,
 }
 
+/// A target as it was before anything was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetState {
+    /// Its role.
+    pub role: Option<String>,
+    /// The supervisord instance; none for a service that init runs.
+    pub supervisor: Option<String>,
+    /// The service.
+    pub service: Option<String>,
+    /// What supervisord or init said of it.
+    pub state: Option<ProcessState>,
+    /// Its pid on the node.
+    pub pid: Option<u32>,
+    /// When it was started, in epoch seconds of the node, where that was told.
+    pub start: Option<i64>,
+}
+
 /// Why a run is given up. The order is of rising urgency, and a run's reason only rises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReason {
+    /// The journal could not be written any more.
+    JournalLost,
     /// SIGHUP: the terminal went away.
     HungUp,
     /// SIGINT: Ctrl-C.

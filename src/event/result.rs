@@ -40,6 +40,22 @@ pub struct TargetResult {
     pub batch: Option<u32>,
     /// Time spent on this target, in milliseconds.
     pub duration_ms: Option<u64>,
+    /// What a command did; of `exec` alone.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandRun>,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRun {
+    /// Exit code; none if a signal ended it or its end is not known.
+    pub exit_status: Option<u32>,
+    /// Standard output, broken UTF-8 replaced. Untrusted text: sinks make it safe.
+    pub stdout: String,
+    /// Standard error, broken UTF-8 replaced. Untrusted text: sinks make it safe.
+    pub stderr: String,
+    /// Whether either was longer than what is kept.
+    pub truncated: bool,
 }
 
 impl TargetResult {
@@ -62,6 +78,7 @@ impl TargetResult {
             via: None,
             batch: None,
             duration_ms: None,
+            command: None,
         }
     }
 }

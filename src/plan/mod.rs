@@ -1,14 +1,26 @@
 //! What will be done, in which order, as plain data.
 //!
-//! Here live [`Plan`], [`Step`], [`Batch`] and [`plan`], which makes one from a [`Selection`]. Pure; it uses
-//! `select` and `inventory`. What always holds: the batches of a plan name every selected node at least once,
-//! each role's nodes in one step, steps in the order of the roles, batches numbered from 1.
+//! Here live [`Plan`], [`Task`], [`Step`] and [`plan`], which makes one; `amount.rs` and `policy.rs` hold what is said
+//! about batches, limits and gates, `batch.rs` which nodes go next, `explain.rs` the plan as text, `rollout.rs` the
+//! file that describes several tasks. Pure; it uses `select` and `inventory`. What always holds: the steps of a task
+//! name every node that it selects, each role's nodes in one step, steps in the order of the roles.
 
+pub mod amount;
+pub mod batch;
+pub mod explain;
+pub mod policy;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use self::amount::{Amount, Caps};
+use self::batch::Budget;
+use self::policy::Policy;
 use crate::event::Via;
-use crate::inventory::{ROLE_ORDER, Role};
-use crate::select::Selection;
+use crate::inventory::{Inventory, ROLE_ORDER, Role};
+use crate::select::{SelectedNode, Selection, ServicePattern};
 
-/// What is done to a service.
+/// What is done to a service, or on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Run it.
@@ -23,6 +35,8 @@ pub enum Action {
     Update,
     /// Say whether its node and its supervisord can be reached.
     Ping,
+    /// Run a command on the node.
+    Exec,
 }
 
 impl Action {
@@ -36,6 +50,7 @@ impl Action {
             Self::Status => "status",
             Self::Update => "update",
             Self::Ping => "ping",
+            Self::Exec => "exec",
         }
     }
 
@@ -43,8 +58,92 @@ impl Action {
     #[must_use]
     pub const fn changes(self) -> bool {
         match self {
-            Self::Start | Self::Stop | Self::Restart | Self::Update => true,
+            Self::Start | Self::Stop | Self::Restart | Self::Update | Self::Exec => true,
             Self::Status | Self::Ping => false,
+        }
+    }
+
+    /// Whether it goes role by role: what is done to services does, a command is run once on each node.
+    const fn goes_by_role(self) -> bool {
+        match self {
+            Self::Start | Self::Stop | Self::Restart | Self::Update => true,
+            Self::Status | Self::Ping | Self::Exec => false,
+        }
+    }
+
+    /// Whether it can take a service down that was up.
+    const fn takes_down(self) -> bool {
+        match self {
+            Self::Stop | Self::Restart | Self::Update | Self::Exec => true,
+            Self::Start | Self::Status | Self::Ping => false,
+        }
+    }
+}
+
+/// One thing to do, and on what: a command line is one task, a rollout has several.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// Its name in the rollout.
+    pub name: Option<String>,
+    /// The action.
+    pub action: Action,
+    /// The services; empty means all.
+    pub services: Vec<ServicePattern>,
+    /// The command of [`Action::Exec`], for the login shell.
+    pub command: Option<String>,
+    /// Whether the nodes or roles were named, so that a node without the service is a failure.
+    pub by_hand: bool,
+    /// How carefully.
+    pub policy: Policy,
+    /// Whether the tasks after it are done although it was stopped by its failure limit, a cap or a gate.
+    pub goes_on: bool,
+    /// Which of the targets that are found are meant.
+    pub targets: Targets,
+}
+
+/// Which targets of a task are meant. By the name of their node; `(role, service)` each.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Targets {
+    /// All that are found.
+    #[default]
+    All,
+    /// These.
+    Only(BTreeMap<String, BTreeSet<TargetName>>),
+    /// All but these, which are done.
+    Except(BTreeMap<String, BTreeSet<TargetName>>),
+}
+
+/// The role and the service of a target, on a node that is known.
+pub type TargetName = (Option<String>, Option<String>);
+
+impl Targets {
+    /// Whether a target is meant.
+    #[must_use]
+    pub fn contains(&self, node: &str, role: Option<&str>, service: Option<&str>) -> bool {
+        let name = (role.map(str::to_owned), service.map(str::to_owned));
+        let listed =
+            |targets: &BTreeMap<String, BTreeSet<TargetName>>| targets.get(node).is_some_and(|own| own.contains(&name));
+        match self {
+            Self::All => true,
+            Self::Only(targets) => listed(targets),
+            Self::Except(targets) => !listed(targets),
+        }
+    }
+}
+
+impl Task {
+    /// A task without a policy of its own.
+    #[must_use]
+    pub fn new(action: Action, services: Vec<ServicePattern>, by_hand: bool) -> Self {
+        Self {
+            name: None,
+            action,
+            services,
+            command: None,
+            by_hand,
+            policy: Policy::default(),
+            goes_on: false,
+            targets: Targets::All,
         }
     }
 }
@@ -52,83 +151,220 @@ impl Action {
 /// Everything that a run will do.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The action.
-    pub action: Action,
+    /// What is done, in order.
+    pub tasks: Vec<Task>,
     /// The way to the supervisords that the operator asked for; none leaves it to each node.
     pub via: Option<Via>,
-    /// What was selected.
-    pub selection: Selection,
+    /// The nodes that any task selects, in the order of the inventory, with all roles that are meant in any of them;
+    /// behind them those that are only watched, since they count towards a cap.
+    pub nodes: Vec<SelectedNode>,
+    /// How many of `nodes` are selected.
+    pub selected: usize,
     /// In order.
     pub steps: Vec<Step>,
+    /// How many nodes of a role a task may take down.
+    pub caps: Vec<RoleCap>,
 }
 
-/// The action on the nodes of one role.
+/// A task on the nodes of one role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
+    /// Index of the task.
+    pub task: usize,
     /// Its role; none where all of a node's roles are visited at once.
     pub role: Option<String>,
-    /// In order.
-    pub batches: Vec<Batch>,
-}
-
-/// Nodes that go together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// From 1, through the whole plan.
-    pub number: u32,
-    /// Indexes into the selection's nodes.
+    /// Indexes into the plan's nodes, in the order of the inventory.
     pub nodes: Vec<usize>,
 }
 
+/// A cap that holds for a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleCap {
+    /// Index of the task.
+    pub task: usize,
+    /// The role.
+    pub role: String,
+    /// As it was said.
+    pub amount: Amount,
+    /// So many nodes may be down.
+    pub limit: usize,
+    /// All nodes of the role: indexes into the plan's nodes.
+    pub members: Vec<usize>,
+}
+
 impl Plan {
-    /// Every batch with the role of its step, in order.
-    pub fn batches(&self) -> impl Iterator<Item = (Option<&str>, &Batch)> {
-        self.steps.iter().flat_map(|step| step.batches.iter().map(|batch| (step.role.as_deref(), batch)))
+    /// Whether any task changes a node.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        self.tasks.iter().any(|task| task.action.changes())
     }
 
-    /// The roles of selected node `index` that a batch of `role` visits.
-    pub fn roles_in(&self, index: usize, role: Option<&str>) -> Vec<std::sync::Arc<Role>> {
-        let Some(node) = self.selection.nodes.get(index) else { return Vec::new() };
+    /// The action of the first task, which is that of the run on a command line.
+    #[must_use]
+    pub fn action(&self) -> Option<Action> {
+        self.tasks.first().map(|task| task.action)
+    }
+
+    /// The task of a step.
+    #[must_use]
+    pub fn task_of(&self, step: usize) -> Option<&Task> {
+        self.tasks.get(self.steps.get(step)?.task)
+    }
+
+    /// The roles of node `index` that a step of `role` visits.
+    #[must_use]
+    pub fn roles_in(&self, index: usize, role: Option<&str>) -> Vec<Arc<Role>> {
+        let Some(node) = self.nodes.get(index) else { return Vec::new() };
         node.roles.iter().filter(|own| role.is_none_or(|role| own.name == role)).cloned().collect()
+    }
+
+    /// The services of all tasks.
+    pub fn services(&self) -> impl Iterator<Item = &ServicePattern> {
+        self.tasks.iter().flat_map(|task| &task.services)
+    }
+
+    /// Whether any task means every service.
+    #[must_use]
+    pub fn means_all_services(&self) -> bool {
+        self.tasks.iter().any(|task| task.services.is_empty() && task.action != Action::Exec)
+    }
+
+    /// Whether a task may change node `index`.
+    #[must_use]
+    pub fn is_selected(&self, index: usize) -> bool {
+        index < self.selected
+    }
+
+    /// The budgets of a task, with nothing down.
+    #[must_use]
+    pub fn budgets(&self, task: usize) -> Vec<Budget> {
+        let of_task = self.caps.iter().filter(|cap| cap.task == task);
+        of_task
+            .map(|cap| Budget {
+                role: cap.role.clone(),
+                limit: cap.limit,
+                members: cap.members.iter().copied().collect(),
+                down: BTreeSet::new(),
+            })
+            .collect()
     }
 }
 
-/// The plan for doing `action` on what was selected. Reading is one step over all nodes; a change goes role by
-/// role, in the order in which Contrail is upgraded, so that what others depend on is up again first.
-#[must_use]
-pub fn plan(selection: Selection, action: Action, via: Option<Via>) -> Plan {
-    let all: Vec<usize> = (0..selection.nodes.len()).collect();
-    let mut groups: Vec<(Option<String>, Vec<usize>)> = Vec::new();
-    if action.changes() {
-        let mut roles: Vec<&str> = ROLE_ORDER.to_vec();
-        let own = selection.nodes.iter().flat_map(|node| node.roles.iter().map(|role| role.name.as_str()));
-        for role in own {
-            if !roles.contains(&role) {
-                roles.push(role);
-            }
-        }
-        for role in roles {
-            let with = |index: &usize| {
-                selection.nodes.get(*index).is_some_and(|node| node.roles.iter().any(|own| own.name == role))
-            };
-            let nodes: Vec<usize> = all.iter().copied().filter(with).collect();
-            if !nodes.is_empty() {
-                groups.push((Some(role.to_owned()), nodes));
-            }
-        }
-        let idle = |index: &usize| selection.nodes.get(*index).is_some_and(|node| node.roles.is_empty());
-        let without: Vec<usize> = all.into_iter().filter(idle).collect();
-        if !without.is_empty() {
-            groups.push((None, without));
-        }
-    } else {
-        groups.push((None, all));
+/// What a task is to do, and what was selected for it.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The task.
+    pub task: Task,
+    /// Its nodes.
+    pub nodes: Vec<SelectedNode>,
+}
+
+impl Wanted {
+    /// A task as it was typed.
+    #[must_use]
+    pub fn new(action: Action, selection: Selection) -> Self {
+        Self { task: Task::new(action, selection.services, selection.by_hand), nodes: selection.nodes }
     }
-    let steps = (1..)
-        .zip(groups)
-        .map(|(number, (role, nodes))| Step { role, batches: vec![Batch { number, nodes }] })
-        .collect();
-    Plan { action, via, selection, steps }
+}
+
+/// The plan for doing all that is wanted, one task after the other. Reading, and a command, are one step over all
+/// nodes; a change of services goes role by role, in the order in which Contrail is upgraded, so that what others
+/// depend on is up again first.
+#[must_use]
+pub fn plan(wanted: Vec<Wanted>, inventory: &Inventory, via: Option<Via>) -> Plan {
+    let mut nodes: Vec<SelectedNode> = Vec::new();
+    for own in wanted.iter().flat_map(|wanted| &wanted.nodes) {
+        match nodes.iter_mut().find(|known| known.node.name == own.node.name) {
+            Some(known) => {
+                let new = own.roles.iter().filter(|role| !known.roles.iter().any(|other| other.name == role.name));
+                let new: Vec<_> = new.cloned().collect();
+                known.roles.extend(new);
+                known.roles.sort_by_key(|role| place(&role.name));
+            }
+            None => nodes.push(own.clone()),
+        }
+    }
+    let order: BTreeMap<&str, usize> =
+        inventory.nodes.iter().enumerate().map(|(place, node)| (node.name.as_str(), place)).collect();
+    nodes.sort_by_key(|selected| order.get(selected.node.name.as_str()).copied());
+    let mut plan = Plan { tasks: Vec::new(), via, selected: nodes.len(), nodes, steps: Vec::new(), caps: Vec::new() };
+    for (index, Wanted { task, nodes }) in wanted.into_iter().enumerate() {
+        let names: BTreeMap<&str, &SelectedNode> =
+            nodes.iter().map(|selected| (selected.node.name.as_str(), selected)).collect();
+        let meant: Vec<(usize, &SelectedNode)> = (0..plan.selected)
+            .filter_map(|index| Some((index, *names.get(plan.nodes.get(index)?.node.name.as_str())?)))
+            .collect();
+        plan.steps.extend(steps(index, &task, &meant));
+        cap(&mut plan, index, &task, &meant, inventory);
+        plan.tasks.push(task);
+    }
+    plan
+}
+
+/// Where a role comes in the order of the steps.
+fn place(role: &str) -> usize {
+    ROLE_ORDER.iter().position(|name| *name == role).unwrap_or(ROLE_ORDER.len())
+}
+
+fn steps(index: usize, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<Step> {
+    let step = |role: Option<&str>, nodes: Vec<usize>| Step { task: index, role: role.map(str::to_owned), nodes };
+    if !task.action.goes_by_role() {
+        return vec![step(None, meant.iter().map(|(index, _)| *index).collect())];
+    }
+    let mut roles: Vec<&str> = ROLE_ORDER.to_vec();
+    for role in meant.iter().flat_map(|(_, node)| &node.roles) {
+        if !roles.contains(&role.name.as_str()) {
+            roles.push(&role.name);
+        }
+    }
+    let with = |role: &str| -> Vec<usize> {
+        let has = |node: &SelectedNode| node.roles.iter().any(|own| own.name == role);
+        meant.iter().filter(|(_, node)| has(node)).map(|(index, _)| *index).collect()
+    };
+    let mut steps: Vec<Step> = roles.into_iter().map(|role| step(Some(role), with(role))).collect();
+    steps.push(step(None, meant.iter().filter(|(_, node)| node.roles.is_empty()).map(|(index, _)| *index).collect()));
+    steps.retain(|step| !step.nodes.is_empty());
+    steps
+}
+
+/// Notes the caps that a task has to keep, and watches all nodes of the roles that have one.
+fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &SelectedNode)], inventory: &Inventory) {
+    if !task.action.takes_down() || task.policy.caps == Caps::Off {
+        return;
+    }
+    let mut roles: Vec<&Arc<Role>> = Vec::new();
+    for role in meant.iter().flat_map(|(_, node)| &node.roles) {
+        if !roles.iter().any(|known| known.name == role.name) {
+            roles.push(role);
+        }
+    }
+    roles.sort_by_key(|role| place(&role.name));
+    for role in roles {
+        let amount = match (task.policy.caps, role.max_unavailable) {
+            (Caps::Each(amount), _) => amount,
+            // A command is no service of the role: nothing says that it takes one down.
+            (Caps::Inventory, Some(cap)) if task.action != Action::Exec => cap.into(),
+            (Caps::Inventory | Caps::Off, _) => continue,
+        };
+        let with = inventory.nodes.iter().filter(|node| node.roles.contains(&role.name));
+        let mut members = Vec::new();
+        for node in with {
+            let known = plan.nodes.iter().position(|known| known.node.name == node.name);
+            let index = known.unwrap_or_else(|| {
+                plan.nodes.push(SelectedNode { node: Arc::clone(node), roles: Vec::new() });
+                plan.nodes.len() - 1
+            });
+            if let Some(watched) = plan.nodes.get_mut(index)
+                && !watched.roles.iter().any(|own| own.name == role.name)
+                && index >= plan.selected
+            {
+                watched.roles.push(Arc::clone(role));
+            }
+            members.push(index);
+        }
+        let limit = amount.of(members.len());
+        plan.caps.push(RoleCap { task: task_index, role: role.name.clone(), amount, limit, members });
+    }
 }
 
 #[cfg(test)]
@@ -155,10 +391,10 @@ mod tests {
     }
 
     /// One node for each of these, with its roles.
-    fn selection(nodes: &[&[&str]]) -> Selection {
-        let node = |(index, roles): (usize, &&[&str])| SelectedNode {
-            node: Arc::new(Node {
-                name: format!("n{index}"),
+    fn inventory(nodes: &[&[&str]]) -> Inventory {
+        let node = |(index, roles): (usize, &&[&str])| {
+            Arc::new(Node {
+                name: format!("n{index:02}"),
                 address: format!("10.0.0.{index}"),
                 roles: roles.iter().map(|role| (*role).to_owned()).collect(),
                 ssh: SshSettings::default(),
@@ -166,24 +402,34 @@ mod tests {
                 via: None,
                 timeout: None,
                 maintenance: None,
-            }),
-            roles: roles.iter().map(|name| role(name)).collect(),
+            })
         };
-        Selection {
+        Inventory {
+            path: "inventory.yaml".into(),
             nodes: nodes.iter().enumerate().map(node).collect(),
-            services: Vec::new(),
-            by_hand: false,
-            whole_inventory: true,
+            roles: nodes.iter().copied().flatten().map(|name| ((*name).to_owned(), role(name))).collect(),
+            groups: BTreeMap::new(),
         }
     }
 
-    /// The steps as `role: nodes`, the batch numbers left to [`numbers`].
-    fn steps(plan: &Plan) -> Vec<String> {
-        plan.batches().map(|(role, batch)| format!("{}: {:?}", role.unwrap_or("-"), batch.nodes)).collect()
+    /// Those of its nodes, with all their roles.
+    fn wanted(inventory: &Inventory, action: Action, nodes: &[usize]) -> Wanted {
+        let select = |index: &usize| {
+            let node = Arc::clone(&inventory.nodes[*index]);
+            let roles = node.roles.iter().map(|name| Arc::clone(&inventory.roles[name])).collect();
+            SelectedNode { node, roles }
+        };
+        Wanted { task: Task::new(action, Vec::new(), false), nodes: nodes.iter().map(select).collect() }
     }
 
-    fn numbers(plan: &Plan) -> Vec<u32> {
-        plan.batches().map(|(_, batch)| batch.number).collect()
+    fn plan_all(nodes: &[&[&str]], action: Action, via: Option<Via>) -> Plan {
+        let inventory = inventory(nodes);
+        let all: Vec<usize> = (0..nodes.len()).collect();
+        plan(vec![wanted(&inventory, action, &all)], &inventory, via)
+    }
+
+    fn steps(plan: &Plan) -> Vec<String> {
+        plan.steps.iter().map(|step| format!("{}: {:?}", step.role.as_deref().unwrap_or("-"), step.nodes)).collect()
     }
 
     #[test]
@@ -198,7 +444,7 @@ mod tests {
             &[],
         ];
         for action in CHANGES {
-            let plan = plan(selection(&nodes), action, None);
+            let plan = plan_all(&nodes, action, None);
             assert_eq!(
                 steps(&plan),
                 [
@@ -212,7 +458,6 @@ mod tests {
                     "-: [6]"
                 ]
             );
-            assert_eq!(numbers(&plan), [1, 2, 3, 4, 5, 6, 7, 8]);
             let of = |index, role| plan.roles_in(index, role).iter().map(|role| role.name.clone()).collect::<Vec<_>>();
             assert_eq!((of(1, Some("config")), of(1, None)), (words("config"), words("analytics config")));
             assert_eq!((of(1, Some("compute")), of(6, None), of(99, None)), (Vec::new(), Vec::new(), Vec::new()));
@@ -227,9 +472,9 @@ mod tests {
     fn a_question_goes_to_all_at_once() {
         let nodes: [&[&str]; 3] = [&["compute"], &["analytics", "config"], &["database"]];
         for action in QUESTIONS {
-            let plan = plan(selection(&nodes), action, Some(Via::Rpc));
-            assert_eq!((steps(&plan), numbers(&plan)), (vec!["-: [0, 1, 2]".to_owned()], vec![1]));
-            assert_eq!((plan.action, plan.via), (action, Some(Via::Rpc)));
+            let plan = plan_all(&nodes, action, Some(Via::Rpc));
+            assert_eq!(steps(&plan), ["-: [0, 1, 2]"]);
+            assert_eq!((plan.action(), plan.via), (Some(action), Some(Via::Rpc)));
         }
     }
 
@@ -249,13 +494,13 @@ mod tests {
             change in 0_usize..4,
         ) {
             let slices: Vec<&[&str]> = nodes.iter().map(Vec::as_slice).collect();
-            let plan = plan(selection(&slices), CHANGES[change], None);
+            let plan = plan_all(&slices, CHANGES[change], None);
             let mut visits: Vec<(usize, String)> = Vec::new();
-            for (role, batch) in plan.batches() {
-                prop_assert!(!batch.nodes.is_empty() && batch.nodes.is_sorted());
-                for index in &batch.nodes {
-                    match role {
-                        Some(role) => visits.push((*index, role.to_owned())),
+            for step in &plan.steps {
+                prop_assert!(!step.nodes.is_empty() && step.nodes.is_sorted());
+                for index in &step.nodes {
+                    match &step.role {
+                        Some(role) => visits.push((*index, role.clone())),
                         None => prop_assert!(nodes[*index].is_empty()),
                     }
                 }
@@ -266,11 +511,60 @@ mod tests {
                 .collect();
             expected.sort();
             prop_assert_eq!(visits, expected);
-            let numbers = numbers(&plan);
-            prop_assert!(numbers.iter().copied().eq(1..=u32::try_from(numbers.len()).expect("few")));
             let place = |role: &str| ROLE_ORDER.iter().position(|name| *name == role);
             let known: Vec<usize> = plan.steps.iter().filter_map(|step| place(step.role.as_deref()?)).collect();
             prop_assert!(known.is_sorted_by(|a, b| a < b));
         }
+    }
+
+    #[test]
+    fn a_command_is_run_once_on_a_node() {
+        let plan = plan_all(&[&["config", "database"], &["config"]], Action::Exec, None);
+        assert_eq!(steps(&plan), ["-: [0, 1]"]);
+    }
+
+    #[test]
+    fn a_capped_role_is_watched_whole() {
+        let mut inventory = inventory(&[&["database"], &["database", "config"], &["config"], &["compute"]]);
+        let capped = Role { max_unavailable: Some(crate::inventory::Cap::Nodes(1)), ..(*role("database")).clone() };
+        inventory.roles.insert("database".to_owned(), Arc::new(capped));
+        let of = |action, caps, nodes: &[usize]| {
+            let mut wanted = wanted(&inventory, action, nodes);
+            wanted.task.policy.caps = caps;
+            let plan = plan(vec![wanted], &inventory, None);
+            let caps: Vec<_> = plan.caps.iter().map(|cap| (cap.role.clone(), cap.limit, cap.members.clone())).collect();
+            (plan.selected, plan.nodes.len(), caps)
+        };
+        let database = |members: &[usize]| vec![("database".to_owned(), 1, members.to_vec())];
+        assert_eq!(of(Action::Restart, Caps::Inventory, &[1]), (1, 2, database(&[1, 0])));
+        assert_eq!(of(Action::Restart, Caps::Inventory, &[2]), (1, 1, Vec::new()));
+        assert_eq!(of(Action::Restart, Caps::Off, &[1]), (1, 1, Vec::new()));
+        assert_eq!(of(Action::Start, Caps::Inventory, &[1]), (1, 1, Vec::new()), "a start takes nothing down");
+        assert_eq!(of(Action::Exec, Caps::Inventory, &[1]), (1, 1, Vec::new()));
+        let each = Caps::Each(Amount::Nodes(1));
+        assert_eq!(of(Action::Exec, each, &[0]), (1, 2, database(&[0, 1])));
+    }
+
+    #[test]
+    fn a_rollout_has_the_steps_of_all_its_tasks() {
+        let inventory = inventory(&[&["database"], &["config"], &["compute"]]);
+        let tasks = vec![
+            wanted(&inventory, Action::Stop, &[1]),
+            wanted(&inventory, Action::Exec, &[0, 1]),
+            wanted(&inventory, Action::Start, &[1, 0]),
+        ];
+        let plan = plan(tasks, &inventory, None);
+        let steps: Vec<_> = plan.steps.iter().map(|step| (step.task, step.role.clone(), step.nodes.clone())).collect();
+        let role = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            steps,
+            [
+                (0, role("config"), vec![1]),
+                (1, None, vec![0, 1]),
+                (2, role("database"), vec![0]),
+                (2, role("config"), vec![1])
+            ]
+        );
+        assert_eq!(plan.selected, 2);
     }
 }

@@ -1,14 +1,24 @@
-//! Decides: which node is next, what a signal means, when the run is over.
+//! Decides: which node is next, what a failure or a signal means, when the run is over.
 //!
 //! Synchronous, without I/O and without a clock, so that every schedule can be replayed in a test: inputs go in,
-//! orders come out. What always holds: no node is started after the first signal; every visit of the plan ends
+//! orders come out. What always holds: no node is started after the first signal, nor in a task whose failure limit
+//! is exceeded; nothing is changed before every node was connected to, locked and read; every visit of the plan ends
 //! exactly once, and with results for everything that was selected.
+//!
+//! A run that changes nodes goes through the stages of [`Stage`] in order; one that only reads begins with the steps.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
-use super::message::{Message, News, TargetKey, Visit, VisitEnd};
-use crate::event::{CancelReason, EventKind, Failure, FailureKind, Outcome, Stage, TargetResult};
-use crate::plan::Plan;
+use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
+use super::rows;
+use crate::event::{CancelReason, EventKind, Failure, FailureKind, Outcome, ProcessState, Stage as At, TargetResult};
+use crate::nodeset::NodeSet;
+use crate::plan::batch::{Budget, next_batch};
+use crate::plan::{Action, Plan, Step, Task};
+
+/// Between two attempts at locks that another run holds.
+const LOCK_POLL: Duration = Duration::from_secs(1);
 
 /// What the dispatcher is told.
 #[derive(Debug)]
@@ -17,10 +27,14 @@ pub(super) enum Input {
     Begin,
     /// News of a node task.
     Message(Message),
-    /// A visit's task has ended.
-    Ended(Visit, VisitEnd),
+    /// A duty has ended.
+    Ended(Duty, DutyEnd),
+    /// The pause between two batches is over.
+    PauseOver,
     /// The process was told to end.
     Signal(CancelReason),
+    /// The journal can no longer be written.
+    JournalLost,
 }
 
 /// What is to be done.
@@ -30,29 +44,88 @@ pub(super) enum Order {
     /// Tell the world.
     Record(EventKind),
     /// Let a node task work.
-    Grant(Visit),
-    /// Tell the tasks to give up waiting, and to start again what they have stopped.
+    Start(Duty),
+    /// Wait, then say so.
+    Pause(Duration),
+    /// Tell the tasks to end their waiting at gates.
+    StopWaiting,
+    /// Tell the tasks to give up waiting.
     GiveUp,
+    /// Let all nodes go whose locks are held.
+    Unlock,
     /// Drop the tasks.
     Abandon,
     /// Nothing more will come.
     Finish,
 }
 
+/// How far the run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing was done.
+    Begin,
+    /// Every node is connected to.
+    Connect,
+    /// The first lock is taken: of two runs that begin at once, one gets it.
+    LockFirst,
+    /// The other locks are taken.
+    LockRest,
+    /// Every node is read.
+    Inspect,
+    /// Steps are carried out, the one of this index next.
+    Steps(usize),
+    /// Before the step of this index, the nodes of its capped roles are read again.
+    InspectAgain(usize),
+    /// Nothing more will come.
+    Finished,
+}
+
 /// The state of a run.
 pub(super) struct Dispatcher<'a> {
     plan: &'a Plan,
     forks: usize,
-    /// Batches not begun.
-    batches: VecDeque<usize>,
-    /// Visits of the batch at work that wait for a fork.
-    waiting: VecDeque<Visit>,
-    running: BTreeMap<Visit, Progress>,
-    /// Nodes that cannot be asked.
+    stage: Stage,
+    /// Duties that wait for a fork.
+    waiting: VecDeque<Duty>,
+    running: BTreeMap<Duty, Progress>,
+    /// Nodes that will not be visited any more; what there was to tell of them is told.
     lost: BTreeSet<usize>,
+    /// Nodes that are connected to.
+    connected: BTreeSet<usize>,
+    /// The step at work.
+    step: Option<AtStep>,
+    batches: u32,
+    /// What is known to be down, for each task.
+    budgets: Vec<Vec<Budget>>,
+    /// Nodes that failed, and of what, for each task.
+    failed: Vec<BTreeMap<usize, FailureKind>>,
+    /// Why a task is not gone on with.
+    stopped: Vec<Option<Failure>>,
+    /// A lock that another run holds, and whether it is waited for.
+    locked: Option<(Failure, bool)>,
+    /// Why nothing is begun at all.
+    halted: Option<Failure>,
+    /// Targets that were told without a batch.
+    told: BTreeSet<(usize, TargetKey)>,
+    /// Results that wait for the check of their batch.
+    held: BTreeMap<Visit, Vec<TargetResult>>,
+    pausing: bool,
+    /// Whether what was read may be outdated by another task.
+    outdated: bool,
     signals: u32,
     cancel: Option<CancelReason>,
-    finished: bool,
+}
+
+/// A step at work.
+struct AtStep {
+    /// Nodes not begun.
+    waiting: Vec<usize>,
+    /// Batches begun.
+    batches: usize,
+    /// Whether the batch was checked, or needs no check.
+    checked: bool,
+    /// Whether the pause before the next batch was made, or is not due.
+    paused: bool,
 }
 
 /// What is known of a visit at work.
@@ -61,21 +134,35 @@ struct Progress {
     found: Vec<TargetKey>,
     begun: BTreeSet<TargetKey>,
     ended: BTreeSet<TargetKey>,
+    /// Whether something did not end up RUNNING.
+    down: bool,
 }
 
 impl<'a> Dispatcher<'a> {
     /// A dispatcher for `plan` that lets at most `forks` nodes be worked on at once.
     pub(super) fn new(plan: &'a Plan, forks: usize) -> Self {
+        let tasks = plan.tasks.len();
         Self {
             plan,
             forks: forks.max(1),
-            batches: (0..plan.batches().count()).collect(),
+            stage: Stage::Begin,
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
             lost: BTreeSet::new(),
+            connected: BTreeSet::new(),
+            step: None,
+            batches: 0,
+            budgets: (0..tasks).map(|task| plan.budgets(task)).collect(),
+            failed: vec![BTreeMap::new(); tasks],
+            stopped: vec![None; tasks],
+            locked: None,
+            halted: None,
+            told: BTreeSet::new(),
+            held: BTreeMap::new(),
+            pausing: false,
+            outdated: false,
             signals: 0,
             cancel: None,
-            finished: false,
         }
     }
 
@@ -85,8 +172,10 @@ impl<'a> Dispatcher<'a> {
         match input {
             Input::Begin => {}
             Input::Message(message) => self.message(message, &mut orders),
-            Input::Ended(visit, end) => self.ended(visit, end, &mut orders),
+            Input::Ended(duty, end) => self.ended(duty, end, &mut orders),
+            Input::PauseOver => self.pausing = false,
             Input::Signal(reason) => self.signal(reason, &mut orders),
+            Input::JournalLost => self.stop(CancelReason::JournalLost, &mut orders),
         }
         self.advance(&mut orders);
         orders
@@ -97,12 +186,18 @@ impl<'a> Dispatcher<'a> {
         self.cancel
     }
 
+    fn task(&self, step: usize) -> Option<&'a Task> {
+        self.plan.task_of(step)
+    }
+
     fn message(&mut self, message: Message, orders: &mut Vec<Order>) {
-        let Some(progress) = self.running.get_mut(&message.visit) else { return };
+        let node = rows::node_name(self.plan, message.duty.node());
+        let Some(progress) = self.running.get_mut(&message.duty) else { return };
         match message.news {
-            News::Phase(phase) => {
-                let node = node_name(self.plan, message.visit.node);
-                orders.push(Order::Record(EventKind::Progress { node, phase }));
+            News::Phase(phase) => orders.push(Order::Record(EventKind::Progress { node, phase })),
+            News::Gate { service, met, waiting_for } => {
+                let batch = if let Duty::Visit(visit) | Duty::Check(visit) = message.duty { visit.batch } else { 0 };
+                orders.push(Order::Record(EventKind::Gate { batch, node, service, met, waiting_for }));
             }
             News::Targets(found) => progress.found = found,
             News::Begun(key) => {
@@ -110,413 +205,645 @@ impl<'a> Dispatcher<'a> {
             }
             News::Result(result) => {
                 if progress.ended.insert(TargetKey::of(&result)) {
-                    orders.push(Order::Record(EventKind::Result(*result)));
+                    self.result(message.duty, *result, orders);
                 }
             }
         }
     }
 
-    fn ended(&mut self, visit: Visit, end: VisitEnd, orders: &mut Vec<Order>) {
-        let Some(progress) = self.running.remove(&visit) else { return };
-        if end == VisitEnd::NodeLost {
-            self.lost.insert(visit.node);
+    /// A target's end: counted, and told unless a check is to come.
+    fn result(&mut self, duty: Duty, result: TargetResult, orders: &mut Vec<Order>) {
+        let Duty::Visit(visit) = duty else {
+            orders.push(Order::Record(EventKind::Result(result)));
+            return;
+        };
+        if let Some(progress) = self.running.get_mut(&duty) {
+            progress.down |= is_down(&result);
         }
-        self.fill(visit, &progress, end, orders);
-        orders.push(Order::Record(EventKind::NodeFinished {
-            batch: visit.batch,
-            node: node_name(self.plan, visit.node),
-        }));
+        self.count(visit.step, visit.node, &result);
+        if self.has_check(visit.step) {
+            self.held.entry(visit).or_default().push(result);
+        } else {
+            orders.push(Order::Record(EventKind::Result(result)));
+        }
+    }
+
+    /// Counts a node that failed: once, whatever failed on it. A lock that another run holds is no failure.
+    fn count(&mut self, step: usize, node: usize, result: &TargetResult) {
+        let counts = matches!(
+            result.outcome,
+            Outcome::Failed | Outcome::Unreachable | Outcome::TimedOut | Outcome::Unknown
+        );
+        if counts
+            && let Some(task) = self.plan.steps.get(step).map(|step| step.task)
+            && let Some(failed) = self.failed.get_mut(task)
+        {
+            let kind = result.failure.as_ref().map_or(FailureKind::Protocol, |failure| failure.kind);
+            failed.entry(node).or_insert(kind);
+        }
+    }
+
+    fn has_check(&self, step: usize) -> bool {
+        self.task(step).is_some_and(|task| task.action.changes() && task.policy.check.is_some())
+    }
+
+    fn ended(&mut self, duty: Duty, end: DutyEnd, orders: &mut Vec<Order>) {
+        let Some(progress) = self.running.remove(&duty) else { return };
+        match duty {
+            Duty::Connect(node) | Duty::Lock(node) | Duty::Inspect(node) => {
+                self.prepared(duty, node, end, orders);
+            }
+            Duty::Visit(visit) => {
+                if let DutyEnd::Lost(..) = &end {
+                    self.lost.insert(visit.node);
+                    self.mark_down(visit.node);
+                }
+                self.fill(visit, &progress, &end, orders);
+                self.note_down(visit, progress.down);
+                if !self.held.contains_key(&visit) {
+                    self.finish_node(visit, orders);
+                }
+            }
+            Duty::Check(visit) => {
+                let failure = match end {
+                    DutyEnd::Done | DutyEnd::Held(..) | DutyEnd::Inspected(_) => None,
+                    DutyEnd::Lost(_, failure) => Some(failure),
+                    DutyEnd::Broken => Some(defect()),
+                };
+                self.release(visit, failure.as_ref(), orders);
+            }
+        }
+    }
+
+    /// The end of a duty that comes before the first change.
+    fn prepared(&mut self, duty: Duty, node: usize, end: DutyEnd, orders: &mut Vec<Order>) {
+        match (end, duty) {
+            (DutyEnd::Inspected(inspection), _) => self.inspected(node, inspection, orders),
+            (DutyEnd::Held(failure, again), _) => {
+                let again = again && self.locked.as_ref().is_none_or(|(_, again)| *again);
+                self.locked = Some((failure, again));
+            }
+            (DutyEnd::Done, Duty::Connect(_)) => {
+                self.connected.insert(node);
+            }
+            (DutyEnd::Done, _) => {}
+            (DutyEnd::Lost(outcome, failure), _) => self.lose(node, outcome, &failure, orders),
+            (DutyEnd::Broken, _) => self.lose(node, Outcome::Failed, &defect(), orders),
+        }
+    }
+
+    /// A node that cannot be worked on: it is told once, counted in every task, and down in every role.
+    fn lose(&mut self, node: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Order>) {
+        self.connected.remove(&node);
+        self.mark_down(node);
+        if !self.plan.is_selected(node) || !self.lost.insert(node) {
+            return;
+        }
+        let mut first = true;
+        for (index, step) in self.plan.steps.iter().enumerate().filter(|(_, step)| step.nodes.contains(&node)) {
+            if let Some(failed) = self.failed.get_mut(step.task) {
+                failed.insert(node, failure.kind);
+            }
+            if std::mem::take(&mut first) {
+                for mut result in rows::typed(self.plan, index, None, node, outcome) {
+                    result.failure = Some(failure.clone());
+                    orders.push(Order::Record(EventKind::Result(result)));
+                }
+            }
+        }
+    }
+
+    fn mark_down(&mut self, node: usize) {
+        for budget in self.budgets.iter_mut().flatten() {
+            if budget.members.contains(&node) {
+                budget.down.insert(node);
+            }
+        }
+    }
+
+    fn inspected(&mut self, node: usize, inspection: Inspection, orders: &mut Vec<Order>) {
+        for (task, budgets) in self.budgets.iter_mut().enumerate() {
+            for budget in budgets.iter_mut().filter(|budget| budget.members.contains(&node)) {
+                if inspection.down.iter().any(|(of, role)| *of == task && *role == budget.role) {
+                    budget.down.insert(node);
+                } else {
+                    budget.down.remove(&node);
+                }
+            }
+        }
+        if self.stage == Stage::Inspect && self.plan.is_selected(node) {
+            let node = rows::node_name(self.plan, node);
+            orders.push(Order::Record(EventKind::Inspected { node, targets: inspection.targets }));
+        }
+    }
+
+    /// After a visit: whether the role of its step is up on the node.
+    fn note_down(&mut self, visit: Visit, is_down: bool) {
+        let Some(step) = self.plan.steps.get(visit.step) else { return };
+        let own = |budget: &&mut Budget| step.role.as_deref().is_none_or(|role| role == budget.role);
+        let Some(budgets) = self.budgets.get_mut(step.task) else { return };
+        for budget in budgets.iter_mut().filter(own).filter(|budget| budget.members.contains(&visit.node)) {
+            if is_down {
+                budget.down.insert(visit.node);
+            } else {
+                budget.down.remove(&visit.node);
+            }
+        }
+    }
+
+    fn finish_node(&self, visit: Visit, orders: &mut Vec<Order>) {
+        let node = rows::node_name(self.plan, visit.node);
+        orders.push(Order::Record(EventKind::NodeFinished { batch: visit.batch, node }));
+    }
+
+    /// Tells the results that waited for a check; `failure` says why it was not passed.
+    fn release(&mut self, visit: Visit, failure: Option<&Failure>, orders: &mut Vec<Order>) {
+        for mut result in self.held.remove(&visit).unwrap_or_default() {
+            if let Some(failure) = failure
+                && !result.outcome.is_bad()
+                && result.outcome != Outcome::NotConfigured
+            {
+                result.outcome = Outcome::Failed;
+                result.failure = Some(failure.clone());
+                self.count(visit.step, visit.node, &result);
+            }
+            orders.push(Order::Record(EventKind::Result(result)));
+        }
+        self.finish_node(visit, orders);
     }
 
     fn signal(&mut self, reason: CancelReason, orders: &mut Vec<Order>) {
         self.signals += 1;
         match self.signals {
-            1 => {
-                self.cancel = Some(reason);
-                orders.push(Order::Record(EventKind::CancelBegan { reason }));
-            }
+            1 => self.stop(reason, orders),
             2 => {
                 orders.push(Order::Record(EventKind::CancelBegan { reason: CancelReason::GivenUp }));
                 orders.push(Order::GiveUp);
             }
             _ => {
                 orders.push(Order::Abandon);
-                for (visit, progress) in std::mem::take(&mut self.running) {
-                    self.fill(visit, &progress, VisitEnd::Done, orders);
-                    let node = node_name(self.plan, visit.node);
-                    orders.push(Order::Record(EventKind::NodeFinished { batch: visit.batch, node }));
+                for (duty, progress) in std::mem::take(&mut self.running) {
+                    match duty {
+                        Duty::Visit(visit) => {
+                            self.fill(visit, &progress, &DutyEnd::Done, orders);
+                            if !self.held.contains_key(&visit) {
+                                self.finish_node(visit, orders);
+                            }
+                        }
+                        Duty::Check(visit) => self.release(visit, None, orders),
+                        Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) => {}
+                    }
                 }
             }
         }
+    }
+
+    /// Nothing new is begun from here on.
+    fn stop(&mut self, reason: CancelReason, orders: &mut Vec<Order>) {
+        self.cancel = self.cancel.max(Some(reason));
+        self.pausing = false;
+        orders.push(Order::Record(EventKind::CancelBegan { reason }));
+        orders.push(Order::StopWaiting);
     }
 
     fn advance(&mut self, orders: &mut Vec<Order>) {
-        while !self.finished {
-            if self.cancel.is_some() {
-                self.drop_what_waits(orders);
+        while self.stage != Stage::Finished {
+            if let Some(failure) = self.early_end() {
+                self.drop_what_waits(&failure, orders);
             }
             while self.running.len() < self.forks
-                && let Some(visit) = self.waiting.pop_front()
+                && let Some(duty) = self.waiting.pop_front()
             {
-                self.start(visit, orders);
+                self.start(duty, orders);
             }
-            if !self.running.is_empty() {
+            if !self.running.is_empty() || self.pausing {
                 return;
             }
-            match self.batches.pop_front() {
-                Some(index) => self.open_batch(index, orders),
-                None if self.waiting.is_empty() => {
-                    self.finished = true;
-                    orders.push(Order::Finish);
+            if self.waiting.is_empty() {
+                self.next(orders);
+            }
+        }
+    }
+
+    /// Why nothing new is begun, if that is so.
+    fn early_end(&self) -> Option<Failure> {
+        if self.cancel.is_some() { Some(interrupted()) } else { self.halted.clone() }
+    }
+
+    /// What waited for a fork when the run was given up.
+    fn drop_what_waits(&mut self, failure: &Failure, orders: &mut Vec<Order>) {
+        for duty in std::mem::take(&mut self.waiting) {
+            match duty {
+                Duty::Visit(visit) => {
+                    for mut result in
+                        rows::typed(self.plan, visit.step, Some(visit.batch), visit.node, Outcome::NotStarted)
+                    {
+                        result.failure = Some(failure.clone());
+                        orders.push(Order::Record(EventKind::Result(result)));
+                    }
+                    self.finish_node(visit, orders);
                 }
-                None => {}
+                Duty::Check(visit) => self.release(visit, None, orders),
+                Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) => {}
             }
         }
     }
 
-    fn open_batch(&mut self, index: usize, orders: &mut Vec<Order>) {
-        let Some((role, batch)) = self.plan.batches().nth(index) else { return };
-        orders.push(Order::Record(EventKind::BatchStarted {
-            batch: batch.number,
-            role: role.map(str::to_owned),
-            nodes: batch.nodes.iter().map(|node| node_name(self.plan, *node)).collect(),
-        }));
-        self.waiting = batch.nodes.iter().map(|node| Visit { batch: batch.number, node: *node }).collect();
-    }
-
-    fn start(&mut self, visit: Visit, orders: &mut Vec<Order>) {
-        let node = node_name(self.plan, visit.node);
-        if self.lost.contains(&visit.node) {
-            orders.push(Order::Record(EventKind::NodeFinished { batch: visit.batch, node }));
+    /// Everything that was begun has ended: what comes now.
+    fn next(&mut self, orders: &mut Vec<Order>) {
+        if let Some(failure) = self.early_end() {
+            self.end_early(&failure, orders);
             return;
         }
-        let reason = self.plan.selection.nodes.get(visit.node).and_then(|selected| selected.node.maintenance.clone());
-        if let Some(reason) = reason {
-            // One word for all its visits: a node is not in maintenance once a step.
-            self.lost.insert(visit.node);
-            for mut result in self.typed(visit, Outcome::Skipped) {
-                result.message = format!("maintenance: {reason}");
-                orders.push(Order::Record(EventKind::Result(result)));
+        if let Some((failure, again)) = self.locked.take() {
+            // All locks or none: two runs that wait for each other's would wait for good.
+            if again {
+                orders.push(Order::Unlock);
+                orders.push(Order::Pause(LOCK_POLL));
+                self.pausing = true;
+                self.stage = Stage::Connect;
+            } else {
+                self.halted = Some(failure);
             }
-            orders.push(Order::Record(EventKind::NodeFinished { batch: visit.batch, node }));
             return;
         }
-        self.running.insert(visit, Progress::default());
-        orders.push(Order::Record(EventKind::NodeStarted { batch: visit.batch, node }));
-        orders.push(Order::Grant(visit));
+        match self.stage {
+            Stage::Begin if self.plan.changes() => {
+                self.stage = Stage::Connect;
+                let all = (0..self.plan.nodes.len()).filter(|node| self.needs_connection(*node));
+                self.waiting = all.map(Duty::Connect).collect();
+            }
+            Stage::Begin => self.stage = Stage::Steps(0),
+            // If too many cannot be reached, nothing is locked or read for nothing.
+            Stage::Connect if self.is_hopeless() => self.stage = Stage::Steps(0),
+            Stage::Connect => {
+                self.stage = Stage::LockFirst;
+                self.waiting = self.by_name().first().map(|node| Duty::Lock(*node)).into_iter().collect();
+            }
+            Stage::LockFirst => {
+                self.stage = Stage::LockRest;
+                self.waiting = self.by_name().into_iter().skip(1).map(Duty::Lock).collect();
+            }
+            Stage::LockRest => {
+                self.stage = Stage::Inspect;
+                self.waiting = self.connected.iter().copied().map(Duty::Inspect).collect();
+            }
+            Stage::Inspect | Stage::InspectAgain(_) => {
+                let step = if let Stage::InspectAgain(step) = self.stage { step } else { 0 };
+                if self.stage == Stage::Inspect {
+                    self.refuse_stops(orders);
+                }
+                self.outdated = false;
+                self.stage = Stage::Steps(step);
+            }
+            Stage::Steps(index) => self.next_in_steps(index, orders),
+            Stage::Finished => {}
+        }
     }
 
-    /// After a signal: everything not begun is told as such, batch by batch.
-    fn drop_what_waits(&mut self, orders: &mut Vec<Order>) {
-        loop {
-            for visit in std::mem::take(&mut self.waiting) {
-                if !self.lost.contains(&visit.node) {
-                    for result in self.not_begun(visit) {
+    /// A node is connected to before the first change if it is to be changed, or counts towards a cap.
+    fn needs_connection(&self, node: usize) -> bool {
+        let is_capped = self.plan.caps.iter().any(|cap| cap.members.contains(&node));
+        let rests = self.plan.nodes.get(node).is_some_and(|selected| selected.node.maintenance.is_some());
+        is_capped || (self.plan.is_selected(node) && !rests)
+    }
+
+    /// The nodes that are connected to, by name.
+    fn by_name(&self) -> Vec<usize> {
+        let mut nodes: Vec<usize> = self.connected.iter().copied().collect();
+        nodes.sort_by_cached_key(|node| rows::node_name(self.plan, *node));
+        nodes
+    }
+
+    /// Whether nothing of the plan will be begun.
+    fn is_hopeless(&self) -> bool {
+        let goes_on = self.plan.tasks.first().is_none_or(|task| task.goes_on);
+        self.connected.iter().all(|node| !self.plan.is_selected(*node)) || (self.is_over_limit(0) && !goes_on)
+    }
+
+    fn is_over_limit(&self, task: usize) -> bool {
+        let Some(limit) = self.plan.tasks.get(task).map(|task| task.policy.failure_limit()) else { return false };
+        let steps = self.plan.steps.iter().filter(|step| step.task == task);
+        let nodes: BTreeSet<usize> = steps.flat_map(|step| step.nodes.iter().copied()).collect();
+        limit.is_exceeded(self.failed.get(task).map_or(0, BTreeMap::len), nodes.len())
+    }
+
+    /// A stop that takes more of a role down than its cap allows is refused as a whole, before anything is changed.
+    fn refuse_stops(&mut self, orders: &mut Vec<Order>) {
+        let stops = self.plan.tasks.iter().enumerate().filter(|(_, task)| task.action == Action::Stop);
+        for (index, _) in stops {
+            let selected: BTreeSet<usize> = self
+                .plan
+                .steps
+                .iter()
+                .filter(|step| step.task == index)
+                .flat_map(|step| step.nodes.iter().copied())
+                .filter(|node| !self.lost.contains(node) && !self.rests(*node))
+                .collect();
+            let broken = self.budgets.get(index).into_iter().flatten().find(|budget| {
+                let going = selected.iter().filter(|node| budget.members.contains(node));
+                let going = going.filter(|node| !budget.down.contains(node)).count();
+                going > 0 && budget.down.len() + going > budget.limit
+            });
+            if let Some(budget) = broken {
+                let failure = self.spent(budget, "stopping them would leave more of the role down");
+                let message = failure.message.clone();
+                self.halted.get_or_insert(failure);
+                orders.push(Order::Record(EventKind::Notice { message }));
+            }
+        }
+    }
+
+    fn rests(&self, node: usize) -> bool {
+        self.plan.nodes.get(node).is_some_and(|selected| selected.node.maintenance.is_some())
+    }
+
+    /// The failure of what a cap does not let begin.
+    fn spent(&self, budget: &Budget, why: &str) -> Failure {
+        let down: Vec<String> = budget.down.iter().map(|node| rows::node_name(self.plan, *node)).collect();
+        let set = NodeSet::from_names(down.iter().map(String::as_str));
+        let down = if down.is_empty() { "none is down now".to_owned() } else { format!("down now: {set}") };
+        let message = format!(
+            "at most {} of the {} nodes of {} may be down at once, and {why} ({down})",
+            budget.limit,
+            budget.members.len(),
+            budget.role
+        );
+        Failure::new(At::Plan, FailureKind::MaxUnavailable, message)
+            .with_hint("mend what is down first, or allow more with --max-unavailable")
+    }
+
+    fn next_in_steps(&mut self, index: usize, orders: &mut Vec<Order>) {
+        if let Some(step) = &mut self.step {
+            if step.checked {
+                self.next_batch(index, orders);
+            } else {
+                step.checked = true;
+                self.check_batch(orders);
+            }
+            return;
+        }
+        let Some(step) = self.plan.steps.get(index) else {
+            self.stage = Stage::Finished;
+            orders.push(Order::Finish);
+            return;
+        };
+        let capped = self.budgets.get(step.task).is_some_and(|budgets| !budgets.is_empty());
+        if capped && self.outdated {
+            self.stage = Stage::InspectAgain(index);
+            let members: BTreeSet<usize> =
+                self.plan.caps.iter().filter(|cap| cap.task == step.task).flat_map(|cap| cap.members.clone()).collect();
+            self.waiting = members.intersection(&self.connected).copied().map(Duty::Inspect).collect();
+            return;
+        }
+        self.open_step(index, step, orders);
+    }
+
+    fn open_step(&mut self, index: usize, step: &Step, orders: &mut Vec<Order>) {
+        let mut waiting = Vec::new();
+        for node in &step.nodes {
+            if self.lost.contains(node) {
+                continue;
+            }
+            let maintenance = self.plan.nodes.get(*node).and_then(|selected| selected.node.maintenance.clone());
+            match maintenance {
+                None => waiting.push(*node),
+                Some(reason) => {
+                    // One word for all its steps: a node is not in maintenance once a step.
+                    self.lost.insert(*node);
+                    for mut result in rows::typed(self.plan, index, None, *node, Outcome::Skipped) {
+                        result.message = format!("maintenance: {reason}");
                         orders.push(Order::Record(EventKind::Result(result)));
                     }
                 }
-                let node = node_name(self.plan, visit.node);
-                orders.push(Order::Record(EventKind::NodeFinished { batch: visit.batch, node }));
             }
-            match self.batches.pop_front() {
-                Some(index) => self.open_batch(index, orders),
-                None => return,
+        }
+        let is_first = self.batches == 0 || self.outdated;
+        self.step = Some(AtStep { waiting, batches: 0, checked: true, paused: is_first });
+    }
+
+    /// Begins the next batch of the step at work, or ends the step.
+    fn next_batch(&mut self, index: usize, orders: &mut Vec<Order>) {
+        let (Some(step), Some(task), Some(at)) = (self.plan.steps.get(index), self.task(index), &mut self.step) else {
+            return;
+        };
+        at.waiting.retain(|node| !self.lost.contains(node));
+        let (waiting, batches, paused) = (at.waiting.clone(), at.batches, at.paused);
+        let stop = self.stop_of(step.task, task);
+        if waiting.is_empty() || stop.is_some() {
+            if let Some(failure) = stop {
+                self.not_begun(index, &waiting, &failure, orders);
+            }
+            self.close_step(index);
+            return;
+        }
+        let size = task.policy.batch_size(batches, step.nodes.len());
+        let budgets = self.budgets.get(step.task).map(Vec::as_slice).unwrap_or_default();
+        let batch = next_batch(&waiting, size, budgets);
+        let bites = |budget: &&Budget| waiting.iter().any(|node| budget.members.contains(node));
+        if batch.is_empty() {
+            let spent = budgets.iter().filter(bites).find(|budget| budget.down.len() >= budget.limit);
+            let failure = spent.map_or_else(defect, |budget| self.spent(budget, "none of the others may go down"));
+            self.not_begun(index, &waiting, &failure, orders);
+            if let Some(stopped) = self.stopped.get_mut(step.task) {
+                *stopped = Some(failure);
+            }
+            self.close_step(index);
+            return;
+        }
+        let pause = task.policy.pause;
+        if !paused && !pause.is_zero() {
+            at_pause(&mut self.step);
+            self.pausing = true;
+            orders.push(Order::Pause(pause));
+            return;
+        }
+        // The cap is said where it bites: fewer go at once than was asked for.
+        if batches == 0
+            && batch.len() < size.min(waiting.len())
+            && let Some(budget) = budgets.iter().find(bites)
+        {
+            let (limit, members, role) = (budget.limit, budget.members.len(), &budget.role);
+            let message =
+                format!("max_unavailable: at most {limit} of the {members} nodes of {role} may be down at once");
+            orders.push(Order::Record(EventKind::Notice { message }));
+        }
+        self.begin_batch(index, &batch, orders);
+    }
+
+    /// Why a task is not gone on with, if that is so: its own limit, or an earlier task that was to be the last then.
+    fn stop_of(&mut self, index: usize, task: &Task) -> Option<Failure> {
+        if self.stopped.get(index).is_some_and(Option::is_none) && self.is_over_limit(index) {
+            let failure = self.limit_failure(index, task);
+            if let Some(stopped) = self.stopped.get_mut(index) {
+                *stopped = Some(failure);
+            }
+        }
+        let earlier = self.plan.tasks.iter().zip(&self.stopped).take(index);
+        let earlier = earlier.filter(|(task, _)| !task.goes_on).find_map(|(_, stopped)| stopped.clone());
+        earlier.or_else(|| self.stopped.get(index).cloned().flatten())
+    }
+
+    fn begin_batch(&mut self, index: usize, batch: &[usize], orders: &mut Vec<Order>) {
+        self.batches += 1;
+        let number = self.batches;
+        let role = self.plan.steps.get(index).and_then(|step| step.role.clone());
+        let nodes = batch.iter().map(|node| rows::node_name(self.plan, *node)).collect();
+        orders.push(Order::Record(EventKind::BatchStarted { batch: number, role, nodes }));
+        self.waiting =
+            batch.iter().map(|node| Duty::Visit(Visit { step: index, batch: number, node: *node })).collect();
+        if let Some(step) = &mut self.step {
+            step.waiting.retain(|node| !batch.contains(node));
+            step.batches += 1;
+            step.checked = false;
+            step.paused = false;
+        }
+    }
+
+    /// After the visits of a batch: the checks of the nodes on which all went well.
+    fn check_batch(&mut self, orders: &mut Vec<Order>) {
+        let visits: Vec<Visit> = self.held.keys().copied().collect();
+        for visit in visits {
+            let well = |results: &Vec<TargetResult>| {
+                results.iter().all(|result| !result.outcome.is_bad())
+                    && results.iter().any(|result| matches!(result.outcome, Outcome::Changed | Outcome::Ok))
+            };
+            if self.held.get(&visit).is_some_and(well) {
+                self.waiting.push_back(Duty::Check(visit));
+            } else {
+                self.release(visit, None, orders);
+            }
+        }
+    }
+
+    fn close_step(&mut self, index: usize) {
+        self.step = None;
+        let task = |index: usize| self.plan.steps.get(index).map(|step| step.task);
+        self.outdated |= task(index) != task(index + 1);
+        self.stage = Stage::Steps(index + 1);
+    }
+
+    /// Why no further batch of a task is started.
+    fn limit_failure(&self, index: usize, task: &Task) -> Failure {
+        let failed = self.failed.get(index).cloned().unwrap_or_default();
+        let names: Vec<String> = failed.keys().map(|node| rows::node_name(self.plan, *node)).collect();
+        let set = NodeSet::from_names(names.iter().map(String::as_str));
+        let limit = task.policy.failure_limit();
+        let noun = if failed.len() == 1 { "node has" } else { "nodes have" };
+        let by_gate = failed.values().any(|kind| *kind == FailureKind::Gate);
+        let kind = if by_gate { FailureKind::Gate } else { FailureKind::Limit };
+        let message = format!("not begun: {} {noun} failed ({set}), and the failure limit is {limit}", failed.len());
+        Failure::new(At::Plan, kind, message).with_hint("mend what failed first; --max-failures allows more")
+    }
+
+    fn start(&mut self, duty: Duty, orders: &mut Vec<Order>) {
+        if let Duty::Visit(visit) = duty {
+            let node = rows::node_name(self.plan, visit.node);
+            orders.push(Order::Record(EventKind::NodeStarted { batch: visit.batch, node }));
+        }
+        self.running.insert(duty, Progress::default());
+        orders.push(Order::Start(duty));
+    }
+
+    /// After a signal, or where nothing may begin: everything not begun is told as such.
+    fn end_early(&mut self, failure: &Failure, orders: &mut Vec<Order>) {
+        for visit in self.held.keys().copied().collect::<Vec<_>>() {
+            self.release(visit, None, orders);
+        }
+        let mut first = if let Stage::Steps(index) | Stage::InspectAgain(index) = self.stage { index } else { 0 };
+        if let Some(step) = self.step.take() {
+            self.not_begun(first, &step.waiting, failure, orders);
+            first += 1;
+        }
+        for (index, step) in self.plan.steps.iter().enumerate().skip(first) {
+            self.open_step(index, step, orders);
+            let waiting = self.step.take().map(|step| step.waiting).unwrap_or_default();
+            self.not_begun(index, &waiting, failure, orders);
+        }
+        self.stage = Stage::Finished;
+        orders.push(Order::Finish);
+    }
+
+    fn not_begun(&mut self, step: usize, nodes: &[usize], failure: &Failure, orders: &mut Vec<Order>) {
+        for node in nodes.iter().filter(|node| !self.lost.contains(node)) {
+            for mut result in rows::typed(self.plan, step, None, *node, Outcome::NotStarted) {
+                // Two tasks of a rollout may mean the same target: it is told once.
+                if self.told.insert((*node, TargetKey::of(&result))) {
+                    result.failure = Some(failure.clone());
+                    orders.push(Order::Record(EventKind::Result(result)));
+                }
             }
         }
     }
 
     /// Gives every target of an ended visit that has no result yet the one that is true of it.
-    fn fill(&self, visit: Visit, progress: &Progress, end: VisitEnd, orders: &mut Vec<Order>) {
+    fn fill(&mut self, visit: Visit, progress: &Progress, end: &DutyEnd, orders: &mut Vec<Order>) {
+        let broken = matches!(end, DutyEnd::Broken);
+        let mut missing = Vec::new();
         for key in progress.found.iter().filter(|key| !progress.ended.contains(key)) {
             let begun = progress.begun.contains(key);
             let outcome = if begun { Outcome::Unknown } else { Outcome::NotStarted };
-            let mut result = self.result(visit, outcome);
+            let mut result = rows::of_node(self.plan, visit.step, Some(visit.batch), visit.node, outcome);
             result.role.clone_from(&key.role);
             result.supervisor.clone_from(&key.supervisor);
             result.service.clone_from(&key.service);
-            result.failure = Some(if end == VisitEnd::Broken { defect() } else { given_up(begun) });
-            orders.push(Order::Record(EventKind::Result(result)));
+            result.failure = Some(if broken { defect() } else { given_up(begun) });
+            missing.push(result);
         }
         if progress.found.is_empty() && progress.ended.is_empty() {
             let begun = !progress.begun.is_empty();
-            let (outcome, failure) = match (end, self.cancel) {
-                (VisitEnd::Broken, _) if begun => (Outcome::Unknown, Some(defect())),
-                (VisitEnd::Done | VisitEnd::NodeLost, Some(_)) if begun => (Outcome::Unknown, Some(given_up(true))),
-                (VisitEnd::Broken, _) => (Outcome::Failed, Some(defect())),
-                (VisitEnd::Done | VisitEnd::NodeLost, Some(_)) => (Outcome::NotStarted, Some(interrupted())),
-                (VisitEnd::Done | VisitEnd::NodeLost, None) => (Outcome::NotConfigured, None),
+            let (outcome, failure) = match (broken, self.cancel) {
+                (true, _) if begun => (Outcome::Unknown, Some(defect())),
+                (false, Some(_)) if begun => (Outcome::Unknown, Some(given_up(true))),
+                (true, _) => (Outcome::Failed, Some(defect())),
+                (false, Some(_)) => (Outcome::NotStarted, Some(interrupted())),
+                (false, None) => (Outcome::NotConfigured, None),
             };
-            for mut result in self.typed(visit, outcome) {
+            for mut result in rows::typed(self.plan, visit.step, Some(visit.batch), visit.node, outcome) {
                 if failure.is_none() {
                     result.message = "nothing to do on this node".to_owned();
                 }
                 result.failure.clone_from(&failure);
+                missing.push(result);
+            }
+        }
+        for result in missing {
+            self.count(visit.step, visit.node, &result);
+            if self.held.contains_key(&visit) {
+                self.held.entry(visit).or_default().push(result);
+            } else {
                 orders.push(Order::Record(EventKind::Result(result)));
             }
         }
     }
+}
 
-    fn not_begun(&self, visit: Visit) -> Vec<TargetResult> {
-        let mut results = self.typed(visit, Outcome::NotStarted);
-        for result in &mut results {
-            result.failure = Some(interrupted());
-        }
-        results
-    }
-
-    /// One result for each service as it was typed.
-    fn typed(&self, visit: Visit, outcome: Outcome) -> Vec<TargetResult> {
-        let services = &self.plan.selection.services;
-        let names: Vec<Option<String>> = if services.is_empty() {
-            vec![None]
-        } else {
-            services.iter().map(|service| Some(service.as_str().to_owned())).collect()
-        };
-        let with = |service| TargetResult { service, ..self.result(visit, outcome) };
-        names.into_iter().map(with).collect()
-    }
-
-    fn result(&self, visit: Visit, outcome: Outcome) -> TargetResult {
-        let mut result = TargetResult::new(node_name(self.plan, visit.node), outcome);
-        let selected = self.plan.selection.nodes.get(visit.node);
-        let step = self.plan.batches().find(|(_, batch)| batch.number == visit.batch).and_then(|(role, _)| role);
-        result.address = selected.map(|selected| selected.node.address.clone());
-        result.role = step.map(str::to_owned).or_else(|| {
-            selected
-                .filter(|selected| selected.roles.len() == 1)
-                .and_then(|selected| Some(selected.roles.first()?.name.clone()))
-        });
-        result.batch = Some(visit.batch);
-        result
+/// The pause before the next batch is made.
+fn at_pause(step: &mut Option<AtStep>) {
+    if let Some(step) = step {
+        step.paused = true;
     }
 }
 
-fn node_name(plan: &Plan, index: usize) -> String {
-    plan.selection.nodes.get(index).map(|selected| selected.node.name.clone()).unwrap_or_default()
+/// Whether a result says that something is down.
+fn is_down(result: &TargetResult) -> bool {
+    match result.state {
+        Some(state) => state != ProcessState::Running,
+        None => result.outcome.is_bad(),
+    }
 }
 
 fn interrupted() -> Failure {
-    Failure::new(Stage::Plan, FailureKind::Interrupted, "not begun: the run was interrupted")
+    Failure::new(At::Plan, FailureKind::Interrupted, "not begun: the run was interrupted")
 }
 
 fn given_up(begun: bool) -> Failure {
     let message = if begun { "the wait for its end was given up" } else { "not begun: the run was interrupted" };
-    let failure = Failure::new(Stage::Act, FailureKind::Interrupted, message);
+    let failure = Failure::new(At::Act, FailureKind::Interrupted, message);
     if begun { failure.with_hint("look with `ctl status` what became of it") } else { failure }
 }
 
 fn defect() -> Failure {
-    Failure::new(Stage::Act, FailureKind::Protocol, "a defect in ctl ended the work on this node")
+    Failure::new(At::Act, FailureKind::Protocol, "a defect in ctl ended the work on this node")
         .with_hint("look with `ctl status` what became of it, and report the defect")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::inventory::{Node, SshSettings};
-    use crate::plan::{Action, Batch, Step};
-    use crate::select::{SelectedNode, Selection, ServicePattern};
-
-    fn plan_of(nodes: usize, batches: &[&[usize]]) -> Plan {
-        let node = |index: usize| SelectedNode {
-            node: Arc::new(Node {
-                name: format!("n{index}"),
-                address: format!("127.0.0.{index}"),
-                roles: Vec::new(),
-                ssh: SshSettings::default(),
-                sudo: false,
-                via: None,
-                timeout: None,
-                maintenance: None,
-            }),
-            roles: Vec::new(),
-        };
-        let step = |(number, nodes): (u32, &&[usize])| Step {
-            role: Some(format!("r{number}")),
-            batches: vec![Batch { number, nodes: nodes.to_vec() }],
-        };
-        Plan {
-            action: Action::Restart,
-            via: None,
-            selection: Selection {
-                nodes: (0..nodes).map(node).collect(),
-                services: vec![ServicePattern::parse("x").expect("a name")],
-                by_hand: false,
-                whole_inventory: true,
-            },
-            steps: (1..).zip(batches).map(step).collect(),
-        }
-    }
-
-    fn granted(orders: &[Order]) -> Vec<Visit> {
-        orders.iter().filter_map(|order| if let Order::Grant(visit) = order { Some(*visit) } else { None }).collect()
-    }
-
-    fn results(orders: &[Order]) -> Vec<(String, Option<u32>, Outcome)> {
-        let result = |order: &Order| {
-            let Order::Record(EventKind::Result(result)) = order else { return None };
-            Some((result.node.clone(), result.batch, result.outcome))
-        };
-        orders.iter().filter_map(result).collect()
-    }
-
-    fn visit(batch: u32, node: usize) -> Visit {
-        Visit { batch, node }
-    }
-
-    fn told(visit: Visit, node: &str) -> Input {
-        let mut result = TargetResult::new(node, Outcome::Changed);
-        result.batch = Some(visit.batch);
-        Input::Message(Message { visit, news: News::Result(Box::new(result)) })
-    }
-
-    #[test]
-    fn forks_bound_the_nodes_and_batches_follow_each_other() {
-        let plan = plan_of(3, &[&[0, 1, 2], &[0]]);
-        let mut dispatcher = Dispatcher::new(&plan, 2);
-        assert_eq!(granted(&dispatcher.handle(Input::Begin)), [visit(1, 0), visit(1, 1)]);
-        dispatcher.handle(told(visit(1, 0), "n0"));
-        assert_eq!(granted(&dispatcher.handle(Input::Ended(visit(1, 0), VisitEnd::Done))), [visit(1, 2)]);
-        assert_eq!(granted(&dispatcher.handle(Input::Ended(visit(1, 1), VisitEnd::Done))), []);
-        assert_eq!(granted(&dispatcher.handle(Input::Ended(visit(1, 2), VisitEnd::Done))), [visit(2, 0)]);
-        let last = dispatcher.handle(Input::Ended(visit(2, 0), VisitEnd::Done));
-        assert_eq!(last.last(), Some(&Order::Finish));
-    }
-
-    #[test]
-    fn the_first_signal_starts_no_new_node_and_tells_of_all_that_wait() {
-        let plan = plan_of(3, &[&[0, 1], &[2]]);
-        let mut dispatcher = Dispatcher::new(&plan, 1);
-        dispatcher.handle(Input::Begin);
-        let orders = dispatcher.handle(Input::Signal(CancelReason::Interrupted));
-        assert_eq!(granted(&orders), []);
-        assert_eq!(
-            results(&orders),
-            [("n1".to_owned(), Some(1), Outcome::NotStarted), ("n2".to_owned(), Some(2), Outcome::NotStarted)]
-        );
-        assert!(!orders.contains(&Order::Finish), "n0 is still at work");
-        dispatcher.handle(told(visit(1, 0), "n0"));
-        let orders = dispatcher.handle(Input::Ended(visit(1, 0), VisitEnd::Done));
-        assert_eq!(results(&orders), []);
-        assert_eq!(orders.last(), Some(&Order::Finish));
-        assert_eq!(dispatcher.cancel(), Some(CancelReason::Interrupted));
-    }
-
-    #[test]
-    fn the_second_signal_gives_up_and_the_third_leaves() {
-        let plan = plan_of(1, &[&[0]]);
-        let mut dispatcher = Dispatcher::new(&plan, 1);
-        dispatcher.handle(Input::Begin);
-        let key = TargetKey { role: None, supervisor: Some("s".to_owned()), service: Some("x".to_owned()) };
-        let other = TargetKey { service: Some("y".to_owned()), ..key.clone() };
-        let news = |news| Input::Message(Message { visit: visit(1, 0), news });
-        dispatcher.handle(news(News::Targets(vec![key.clone(), other])));
-        dispatcher.handle(news(News::Begun(key)));
-        dispatcher.handle(Input::Signal(CancelReason::Terminated));
-        assert!(dispatcher.handle(Input::Signal(CancelReason::Terminated)).contains(&Order::GiveUp));
-        let orders = dispatcher.handle(Input::Signal(CancelReason::Interrupted));
-        assert!(orders.contains(&Order::Abandon));
-        let outcomes: Vec<Outcome> = results(&orders).into_iter().map(|(_, _, outcome)| outcome).collect();
-        assert_eq!(outcomes, [Outcome::Unknown, Outcome::NotStarted]);
-        assert_eq!(orders.last(), Some(&Order::Finish));
-        assert_eq!(dispatcher.cancel(), Some(CancelReason::Terminated), "the first reason stands");
-    }
-
-    #[test]
-    fn a_node_that_cannot_be_asked_is_told_of_once() {
-        let plan = plan_of(1, &[&[0], &[0]]);
-        let mut dispatcher = Dispatcher::new(&plan, 4);
-        dispatcher.handle(Input::Begin);
-        let news = News::Result(Box::new(TargetResult::new("n0", Outcome::Unreachable)));
-        dispatcher.handle(Input::Message(Message { visit: visit(1, 0), news }));
-        let orders = dispatcher.handle(Input::Ended(visit(1, 0), VisitEnd::NodeLost));
-        assert_eq!(granted(&orders), []);
-        assert_eq!(results(&orders), []);
-        assert_eq!(orders.last(), Some(&Order::Finish));
-    }
-
-    #[test]
-    fn a_task_that_breaks_leaves_no_target_without_a_result() {
-        let plan = plan_of(1, &[&[0]]);
-        let mut dispatcher = Dispatcher::new(&plan, 4);
-        dispatcher.handle(Input::Begin);
-        let orders = dispatcher.handle(Input::Ended(visit(1, 0), VisitEnd::Broken));
-        assert_eq!(results(&orders), [("n0".to_owned(), Some(1), Outcome::Failed)]);
-    }
-
-    #[derive(Debug, Clone, Copy)]
-    enum Turn {
-        Signal,
-        End(VisitEnd),
-    }
-
-    fn scripts() -> impl Strategy<Value = Vec<Turn>> {
-        let step = prop_oneof![
-            1 => Just(Turn::Signal),
-            4 => Just(Turn::End(VisitEnd::Done)),
-            1 => Just(Turn::End(VisitEnd::NodeLost)),
-            1 => Just(Turn::End(VisitEnd::Broken)),
-        ];
-        proptest::collection::vec(step, 0..40)
-    }
-
-    proptest! {
-        /// Under any script of ends and signals: every visit of the plan ends once, no visit is granted twice, no
-        /// more than `forks` at once, every node has a result, and the run finishes once.
-        #[test]
-        fn every_visit_ends_exactly_once(script in scripts(), forks in 1_usize..5) {
-            let plan = plan_of(5, &[&[0, 1, 2, 3], &[4], &[0, 2, 4]]);
-            let mut dispatcher = Dispatcher::new(&plan, forks);
-            let mut all = dispatcher.handle(Input::Begin);
-            let mut open = granted(&all);
-            let mut steps = script.into_iter();
-            while !all.contains(&Order::Finish) {
-                let input = match (steps.next(), open.first().copied()) {
-                    (Some(Turn::Signal), _) | (_, None) => Input::Signal(CancelReason::Interrupted),
-                    (Some(Turn::End(end)), Some(visit)) => {
-                        open.remove(0);
-                        Input::Ended(visit, end)
-                    }
-                    (None, Some(visit)) => {
-                        open.remove(0);
-                        Input::Ended(visit, VisitEnd::Done)
-                    }
-                };
-                let orders = dispatcher.handle(input);
-                open.extend(granted(&orders));
-                if orders.contains(&Order::Abandon) {
-                    open.clear();
-                }
-                prop_assert!(open.len() <= forks);
-                all.extend(orders);
-            }
-            let mut ends: Vec<(u32, String)> = all
-                .iter()
-                .filter_map(|order| {
-                    let Order::Record(EventKind::NodeFinished { batch, node }) = order else { return None };
-                    Some((*batch, node.clone()))
-                })
-                .collect();
-            ends.sort();
-            let mut expected: Vec<(u32, String)> = plan.batches()
-                .flat_map(|(_, batch)| batch.nodes.iter().map(|node| (batch.number, format!("n{node}"))))
-                .collect();
-            expected.sort();
-            prop_assert_eq!(ends, expected);
-            let mut visits = granted(&all);
-            let count = visits.len();
-            visits.sort();
-            visits.dedup();
-            prop_assert_eq!(visits.len(), count);
-            prop_assert_eq!(all.iter().filter(|order| **order == Order::Finish).count(), 1);
-            for node in 0..5 {
-                let name = format!("n{node}");
-                prop_assert!(results(&all).iter().any(|(of, _, _)| *of == name), "{} has no result", name);
-            }
-        }
-    }
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::link::{Link, init_service};
+use super::job::Tab;
+use super::link::{Link, init_service, sudo_words};
 use super::target::Debt;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
+use crate::guard::Rescue;
 use crate::plan::Action;
 use crate::supervisor::SupervisorError;
 use crate::supervisor::init::{self, InitState, InitStatus};
@@ -35,13 +37,15 @@ pub(super) struct InitTarget<'a, T: Transport> {
     pub(super) link: &'a Link<T>,
     pub(super) name: &'a str,
     pub(super) sudo: bool,
+    /// How long it has to stay up.
+    pub(super) stable: Duration,
     /// Whether it is a supervisord, whose status is told in the words of its init script.
     pub(super) is_instance: bool,
 }
 
 impl<T: Transport> InitTarget<'_, T> {
     /// Does the action. None: init does not know the service.
-    pub(super) async fn act(&self, action: Action, owe: impl Fn(Debt)) -> Option<InitVerdict> {
+    pub(super) async fn act(&self, action: Action, tab: Option<&Tab<'_, T>>) -> Option<InitVerdict> {
         let before = match self.status().await {
             Ok(status) => status,
             Err(error) => return Some(self.error(&error, Stage::Inspect)),
@@ -51,7 +55,7 @@ impl<T: Transport> InitTarget<'_, T> {
         }
         let up = matches!(before.state, InitState::Running | InitState::Starting);
         let verb = match action {
-            Action::Status | Action::Ping | Action::Update => return Some(self.verdict(Outcome::Ok, &before, None)),
+            Action::Status | Action::Ping | Action::Update | Action::Exec => return Some(self.verdict(Outcome::Ok, &before, None)),
             Action::Start if before.state == InitState::Running => {
                 return Some(self.verdict(Outcome::Ok, &before, Some("already running")));
             }
@@ -62,7 +66,19 @@ impl<T: Transport> InitTarget<'_, T> {
             Action::Stop => "stop",
             Action::Restart => "restart",
         };
-        owe(if action == Action::Restart { Debt::Start } else { Debt::Begun });
+        if let Some(tab) = tab {
+            let rescue = Rescue::Init { name: self.name.to_owned(), prefix: sudo_words(self.sudo) };
+            let owed = match action {
+                Action::Restart => tab.owe(Debt::Start, Some(rescue)).await,
+                _ => tab.owe(Debt::Begun, None).await,
+            };
+            if let Err(failure) = owed {
+                return Some(InitVerdict {
+                    failure: Some(failure),
+                    ..self.verdict(Outcome::Failed, &before, Some(""))
+                });
+            }
+        }
         let sent = match init_service(self.link, self.name, self.sudo).await {
             Ok(service) => service.act(verb).await,
             Err(error) => Err(error.into()),
@@ -79,11 +95,40 @@ impl<T: Transport> InitTarget<'_, T> {
             // It may have run: what init says then decides.
             Err(error) => debug!(service = self.name, %error, "answered"),
         }
-        let verdict = self.verify(action, &before).await;
-        if verdict.state != Some(ProcessState::Stopped) {
-            owe(Debt::Begun);
+        let mut verdict = self.verify(action, &before).await;
+        if let Some(tab) = tab {
+            if verdict.state != Some(ProcessState::Stopped)
+                && let Err(failure) = tab.owe(Debt::Begun, None).await
+            {
+                verdict.failure.get_or_insert(failure);
+            }
+            if verdict.outcome == Outcome::Changed && action != Action::Stop && !self.stable.is_zero() {
+                return Some(self.stay(verdict, tab).await);
+            }
         }
         Some(verdict)
+    }
+
+    /// It has to stay up as the same process for the stable time.
+    async fn stay(&self, first: InitVerdict, tab: &Tab<'_, T>) -> InitVerdict {
+        let since = Instant::now();
+        tab.gate(None, format!("running for {:?}", self.stable)).await;
+        while since.elapsed() < self.stable && !tab.waits_no_more() {
+            sleep(POLL).await;
+            let now = match self.status().await {
+                Ok(now) => now,
+                Err(error) if error.is_connection_lost() => continue,
+                Err(error) => return self.error(&error, Stage::Verify),
+            };
+            let same = now.pid.is_none() || first.pid.is_none() || now.pid == first.pid;
+            if now.state != InitState::Running || !same {
+                tab.gate(Some(false), format!("running for {:?}", self.stable)).await;
+                let message = format!("it came up and did not stay: {}", now.text);
+                return self.failed(Outcome::Failed, &now, FailureKind::Unstable, message);
+            }
+        }
+        tab.gate(Some(true), format!("running for {:?}", self.stable)).await;
+        first
     }
 
     async fn status(&self) -> Result<InitStatus, SupervisorError> {

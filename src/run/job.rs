@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::link::Instance;
-use super::message::TargetKey;
+use super::message::{Duty, Message, News, TargetKey, Visit};
 use super::target::Debt;
+use crate::event::{Failure, FailureKind, Stage};
+use crate::guard::{ArmError, Guard, Rescue};
 use crate::inventory::Role;
 use crate::supervisor::ProcessInfo;
 use crate::transport::Transport;
@@ -64,6 +68,8 @@ pub(super) struct Entry {
     pub(super) told: bool,
     /// When it was begun.
     pub(super) since: Option<Instant>,
+    /// What the guard on the node starts again for it.
+    armed: Vec<u64>,
 }
 
 impl<T: Transport> Default for Book<T> {
@@ -83,8 +89,25 @@ impl<T: Transport> Book<T> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether the guard is to start something again.
+    pub(super) fn is_armed(&self) -> bool {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).values().any(|entry| !entry.armed.is_empty())
+    }
+
+    /// Notes that the guard is armed for it.
+    fn arm(&self, key: &TargetKey, number: u64) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.entry(key.clone()).or_default().armed.push(number);
+    }
+
+    /// Takes back all that the guard is armed with for it.
+    fn disarm(&self, key: &TargetKey) -> Vec<u64> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get_mut(key).map(|entry| std::mem::take(&mut entry.armed)).unwrap_or_default()
+    }
+
     /// Notes what is owed from now on.
-    pub(super) fn owe(&self, key: &TargetKey, debt: Debt) {
+    fn owe(&self, key: &TargetKey, debt: Debt) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(key.clone()).or_default();
         entry.debt = debt;
@@ -100,4 +123,74 @@ impl<T: Transport> Book<T> {
     pub(super) fn entry(&self, key: &TargetKey) -> Entry {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().unwrap_or_default()
     }
+}
+
+/// The account of one target: what is owed for it, and the switch on the node that pays if this run cannot.
+pub(super) struct Tab<'a, T: Transport> {
+    pub(super) book: &'a Book<T>,
+    pub(super) key: TargetKey,
+    pub(super) visit: Visit,
+    /// None where the operator does without.
+    pub(super) guard: Option<&'a Guard>,
+    pub(super) news: &'a mpsc::Sender<Message>,
+    /// Whether waiting at gates is to end.
+    pub(super) stop_waiting: watch::Receiver<bool>,
+}
+
+impl<T: Transport> Tab<'_, T> {
+    /// Notes what is owed from now on. Once this has returned, a start that is owed is paid by the guard if this run
+    /// comes to an end; `rescue` says how.
+    ///
+    /// An error says that the guard could not be armed: then nothing may be stopped.
+    pub(super) async fn owe(&self, debt: Debt, rescue: Option<Rescue>) -> Result<(), Failure> {
+        match (debt, rescue, self.guard) {
+            (Debt::Start, Some(rescue), Some(guard)) => match guard.arm(&rescue).await {
+                Ok(number) => self.book.arm(&self.key, number),
+                Err(error) => return Err(not_armed(&error)),
+            },
+            (Debt::Start, _, _) => {}
+            (Debt::Begun | Debt::None, _, guard) => {
+                for number in self.book.disarm(&self.key) {
+                    if let Some(guard) = guard {
+                        guard.disarm(number).await;
+                    }
+                }
+            }
+        }
+        self.book.owe(&self.key, debt);
+        if debt != Debt::None {
+            self.tell(News::Begun(self.key.clone())).await;
+        }
+        Ok(())
+    }
+
+    /// What a gate waits for, or whether it was met.
+    pub(super) async fn gate(&self, met: Option<bool>, waiting_for: impl Into<String>) {
+        self.tell(News::Gate { service: self.key.service.clone(), met, waiting_for: waiting_for.into() }).await;
+    }
+
+    /// Shows what is waited for.
+    pub(super) async fn phase(&self, phase: String) {
+        self.tell(News::Phase(phase)).await;
+    }
+
+    /// Whether the waiting at gates is to end: the run was told to stop.
+    pub(super) fn waits_no_more(&self) -> bool {
+        *self.stop_waiting.borrow()
+    }
+
+    async fn tell(&self, news: News) {
+        if self.news.send(Message { duty: Duty::Visit(self.visit), news }).await.is_err() {
+            debug!("the run no longer listens");
+        }
+    }
+}
+
+fn not_armed(error: &ArmError) -> Failure {
+    let kind = match error {
+        ArmError::Gone => FailureKind::ConnectionLost,
+        ArmError::Unable(_) => FailureKind::Command,
+    };
+    Failure::new(Stage::Act, kind, format!("nothing was stopped: {error}"))
+        .with_hint("look at the node, or go without its guard: --no-guard")
 }

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 use tracing::debug;
 
 use crate::event::{ProcessState, Via};
+use crate::guard::Rescue;
 use crate::inventory::{ControlAddress, Role, Supervisor};
 use crate::supervisor::command::{InitService, Shell, Supervisorctl, Wrapper};
 use crate::supervisor::rpc::{RpcClient, Snapshot};
@@ -228,6 +229,47 @@ impl<T: Transport> Instance<T> {
         }
     }
 
+    /// How the guard starts a process of it again.
+    pub(super) fn rescue(&self, group: &str, name: &str) -> Rescue {
+        match &self.way {
+            Way::Rpc(_) | Way::Supervisorctl(_) => {
+                Rescue::Process { name: rpc_name(group, name), supervisorctl: self.supervisorctl() }
+            }
+            Way::Service => Rescue::Init { name: group.to_owned(), prefix: sudo_words(self.sudo) },
+        }
+    }
+
+    /// How the guard puts a group of it in again.
+    pub(super) fn rescue_group(&self, group: &str) -> Rescue {
+        Rescue::Group { name: group.to_owned(), supervisorctl: self.supervisorctl() }
+    }
+
+    /// `supervisorctl` as the guard calls it. Where a password is wanted, the node's own configuration has it: it is
+    /// never sent as an argument.
+    fn supervisorctl(&self) -> Vec<String> {
+        let mut words = sudo_words(self.sudo);
+        words.push("supervisorctl".to_owned());
+        let address = match &self.way {
+            Way::Rpc(address) | Way::Supervisorctl(address) => address.to_string(),
+            Way::Service => String::new(),
+        };
+        match (&self.supervisor.username, &self.supervisor.config_file) {
+            (Some(_), Some(file)) => words.extend(["-c".to_owned(), file.clone()]),
+            _ => words.extend(["-s".to_owned(), address]),
+        }
+        words
+    }
+
+    /// Whether the instance is another than when it was first asked, and the process with it.
+    pub(super) fn was_restarted(&self, now: &Look) -> bool {
+        let listed = self.snapshot.processes.iter();
+        let mut listed = listed.filter(|known| known.group == now.process.group && known.name == now.process.name);
+        self.snapshot.pid.is_some()
+            && now.supervisor_pid.is_some()
+            && self.snapshot.pid != now.supervisor_pid
+            && listed.any(|known| now.process.is_another_than(known))
+    }
+
     /// Whether the stop of some program of it makes the node manager restart the whole instance.
     pub(super) fn may_be_restarted(&self) -> bool {
         !self.supervisor.cascades.is_empty()
@@ -242,6 +284,11 @@ impl<T: Transport> Instance<T> {
 /// The name that the API takes: always with the group.
 pub(super) fn rpc_name(group: &str, name: &str) -> String {
     format!("{group}:{name}")
+}
+
+/// What stands before a command on the node.
+pub(super) fn sudo_words(sudo: bool) -> Vec<String> {
+    if sudo { vec!["sudo".to_owned(), "-n".to_owned()] } else { Vec::new() }
 }
 
 /// A service that init runs, over the connection that is open now.

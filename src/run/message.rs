@@ -1,14 +1,66 @@
 //! What node tasks and the dispatcher tell each other. Private to the room: what leaves it are events.
 
-use crate::event::TargetResult;
+use crate::event::{Failure, Outcome, TargetResult, TargetState};
 
 /// A batch's work on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Visit {
+    /// Index of the step.
+    pub(super) step: usize,
     /// Number of the batch.
     pub(super) batch: u32,
-    /// Index of the node in the selection.
+    /// Index of the node in the plan.
     pub(super) node: usize,
+}
+
+/// What a node task is given to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Duty {
+    /// Connect to the node.
+    Connect(usize),
+    /// Take its lock, and start its guard.
+    Lock(usize),
+    /// Read the state of everything that is meant there.
+    Inspect(usize),
+    /// Act.
+    Visit(Visit),
+    /// Run the check on it.
+    Check(Visit),
+}
+
+impl Duty {
+    /// Index of the node.
+    pub(super) const fn node(self) -> usize {
+        match self {
+            Self::Connect(node) | Self::Lock(node) | Self::Inspect(node) => node,
+            Self::Visit(visit) | Self::Check(visit) => visit.node,
+        }
+    }
+}
+
+/// How a duty ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum DutyEnd {
+    /// Everything it had to tell is told; of a check: it was passed.
+    Done,
+    /// The node cannot be worked on, with the outcome that says so: later duties would only say the same again. Of a
+    /// check: it was not passed.
+    Lost(Outcome, Failure),
+    /// Another run has the node; whether it is worth to ask again.
+    Held(Failure, bool),
+    /// What was read.
+    Inspected(Inspection),
+    /// The task ended without telling, by a defect of ours.
+    Broken,
+}
+
+/// What a node looks like before it is touched.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Inspection {
+    /// Every target that was found, each once.
+    pub(super) targets: Vec<TargetState>,
+    /// The tasks and roles of which something is down here.
+    pub(super) down: Vec<(usize, String)>,
 }
 
 /// One service of one supervisord on a node.
@@ -29,11 +81,11 @@ impl TargetKey {
     }
 }
 
-/// From a node task, about a visit.
+/// From a node task, about its node.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Message {
-    /// Which.
-    pub(super) visit: Visit,
+    /// Which duty.
+    pub(super) duty: Duty,
     /// What.
     pub(super) news: News,
 }
@@ -47,17 +99,15 @@ pub(super) enum News {
     Targets(Vec<TargetKey>),
     /// From now on the target may be changed.
     Begun(TargetKey),
+    /// A gate is waited for, or was met or not.
+    Gate {
+        /// The service.
+        service: Option<String>,
+        /// Whether it was met; none while it is waited for.
+        met: Option<bool>,
+        /// What is waited for, and why it is not met yet.
+        waiting_for: String,
+    },
     /// A target's end.
     Result(Box<TargetResult>),
-}
-
-/// How a visit ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum VisitEnd {
-    /// Everything it had to tell is told.
-    Done,
-    /// The node cannot be asked: later visits would only say the same again.
-    NodeLost,
-    /// The task ended without telling, by a defect of ours.
-    Broken,
 }

@@ -4,7 +4,11 @@
 //! What always holds: every selected node ends with results, whatever is thrown at the run; nothing is started
 //! after the first signal. Start at [`run`]; what is decided is in `dispatcher.rs`, what is done in `node_task.rs`.
 
+mod command;
 mod dispatcher;
+#[cfg(test)]
+mod dispatcher_tests;
+mod gate;
 mod init_target;
 mod job;
 mod link;
@@ -25,9 +29,10 @@ use tokio::task::{Id, JoinSet};
 use tracing::{Instrument, debug, error, info_span};
 
 use self::dispatcher::{Dispatcher, Input, Order};
-use self::message::{Visit, VisitEnd};
-use self::node_task::NodeTask;
+use self::message::{Duty, DutyEnd};
+use self::node_task::{NodeTask, Signals};
 use crate::event::{CancelReason, Event, EventKind, RunHead, Via};
+use crate::guard::Holder;
 use crate::plan::Plan;
 use crate::transport::{Endpoint, Transport};
 
@@ -47,32 +52,85 @@ pub struct NodeAccess {
 /// News of node tasks that wait to be handled; past this a task waits.
 const NEWS_LIMIT: usize = 1024;
 
-/// Runs `plan` to its end, with at most `forks` nodes worked on at once. `access` has one entry for each selected
-/// node. Each event is given to `observe` before anything that follows from it is done. Returns the reason for
-/// which the run was given up, if it was.
+/// Who changes the nodes, and how they are kept from others meanwhile.
+#[derive(Debug)]
+pub struct Guarding {
+    /// Whether nodes are locked and guarded: they are if they are changed.
+    is_wanted: bool,
+    /// Whether a node that cannot offer it is changed without.
+    is_optional: bool,
+    /// What others read who meet the lock.
+    owner: Holder,
+    /// Until when locks are waited for.
+    waits_until: tokio::time::Instant,
+    began: tokio::time::Instant,
+}
+
+impl Guarding {
+    /// For a run of `owner`. Locks that others hold are waited for up to `lock_wait`. `is_optional`: a node that has no
+    /// shell or no flock is changed all the same.
+    #[must_use]
+    pub fn new(owner: Holder, lock_wait: Duration, is_optional: bool, plan: &Plan) -> Self {
+        let began = tokio::time::Instant::now();
+        Self { is_wanted: plan.changes(), is_optional, owner, waits_until: began + lock_wait, began }
+    }
+}
+
+/// Everything that a run needs.
+pub struct Setup<T: Transport> {
+    /// What is done.
+    pub plan: Arc<Plan>,
+    /// What was asked.
+    pub head: RunHead,
+    /// One entry for each node of the plan.
+    pub access: Vec<NodeAccess>,
+    /// Nodes worked on at once.
+    pub forks: usize,
+    /// Opens sessions.
+    pub transport: Arc<T>,
+    /// How nodes are kept from others.
+    pub guarding: Guarding,
+    /// Number of the first event: not 0 where a run is gone on with.
+    pub first_seq: u64,
+}
+
+/// Whether what was to be noted is noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Noted {
+    /// It is.
+    Yes,
+    /// It is not: nothing new may be begun.
+    No,
+}
+
+/// Runs a plan to its end. Each event is given to `observe` before anything that follows from it is done. Returns the
+/// reason for which the run was given up, if it was.
 pub async fn run<T: Transport>(
-    plan: Arc<Plan>,
-    head: RunHead,
-    access: Vec<NodeAccess>,
-    forks: usize,
-    transport: Arc<T>,
+    setup: Setup<T>,
     mut signals: mpsc::Receiver<CancelReason>,
-    mut observe: impl FnMut(&Event),
+    mut observe: impl FnMut(&Event) -> Noted,
 ) -> Option<CancelReason> {
-    let mut recorder = Recorder { began: Instant::now(), seq: 0, observe: &mut observe };
+    let Setup { plan, head, access, forks, transport, guarding, first_seq } = setup;
+    let mut recorder = Recorder { began: Instant::now(), seq: first_seq, lost: false, observe: &mut observe };
     let (news, mut inbox) = mpsc::channel(NEWS_LIMIT);
+    let (stop_waiting, waits_no_more) = watch::channel(false);
     let (give_up, given_up) = watch::channel(false);
+    let told = Signals { stop_waiting: waits_no_more, give_up: given_up };
+    let guarding = Arc::new(guarding);
     let mut tasks: Vec<Option<NodeTask<T>>> = access
         .into_iter()
         .enumerate()
         .map(|(index, access)| {
-            let (plan, transport) = (Arc::clone(&plan), Arc::clone(&transport));
-            Some(NodeTask::new(plan, index, access, transport, news.clone(), given_up.clone()))
+            let (plan, transport, guarding) = (Arc::clone(&plan), Arc::clone(&transport), Arc::clone(&guarding));
+            Some(NodeTask::new(plan, index, access, transport, guarding, news.clone(), told.clone()))
         })
         .collect();
     let mut dispatcher = Dispatcher::new(&plan, forks);
-    let mut working: JoinSet<(Visit, NodeTask<T>, VisitEnd)> = JoinSet::new();
-    let mut visits: HashMap<Id, Visit> = HashMap::new();
+    let mut working: JoinSet<(Duty, NodeTask<T>, DutyEnd)> = JoinSet::new();
+    let mut duties: HashMap<Id, Duty> = HashMap::new();
+    let mut pause: Option<tokio::time::Instant> = None;
+    let mut journal_lost = false;
 
     recorder.record(EventKind::RunStarted(head));
     let mut orders = VecDeque::from(dispatcher.handle(Input::Begin));
@@ -80,30 +138,41 @@ pub async fn run<T: Transport>(
         while let Some(order) = orders.pop_front() {
             match order {
                 Order::Record(kind) => recorder.record(kind),
-                Order::Grant(visit) => match tasks.get_mut(visit.node).and_then(Option::take) {
-                    Some(mut task) => {
-                        let name = plan.selection.nodes.get(visit.node).map(|selected| selected.node.name.as_str());
-                        let span = info_span!("node", name, batch = visit.batch);
-                        let work = async move {
-                            let end = Box::pin(task.visit(visit)).await;
-                            (visit, task, end)
-                        };
-                        visits.insert(working.spawn(work.instrument(span)).id(), visit);
+                // What was not noted is not done.
+                Order::Start(duty) if recorder.lost && matches!(duty, Duty::Visit(_)) => {
+                    if !std::mem::replace(&mut journal_lost, true) {
+                        orders.extend(dispatcher.handle(Input::JournalLost));
                     }
-                    None => orders.extend(dispatcher.handle(Input::Ended(visit, VisitEnd::Broken))),
-                },
-                Order::GiveUp => {
-                    if give_up.send(true).is_err() {
-                        debug!("no task is left to give up");
-                    }
+                    orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Done)));
                 }
+                Order::Start(duty) => match tasks.get_mut(duty.node()).and_then(Option::take) {
+                    Some(mut task) => {
+                        let name = plan.nodes.get(duty.node()).map(|selected| selected.node.name.as_str());
+                        let span = info_span!("node", name, ?duty);
+                        let work = async move {
+                            let end = Box::pin(task.work(duty)).await;
+                            (duty, task, end)
+                        };
+                        duties.insert(working.spawn(work.instrument(span)).id(), duty);
+                    }
+                    None => orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Broken))),
+                },
+                Order::Pause(time) => pause = Some(tokio::time::Instant::now() + time),
+                Order::StopWaiting => tell(&stop_waiting),
+                Order::GiveUp => tell(&give_up),
+                Order::Unlock => release(&mut tasks).await,
                 Order::Abandon => working.abort_all(),
                 Order::Finish => {
+                    release(&mut tasks).await;
                     let elapsed_ms = u64::try_from(recorder.began.elapsed().as_millis()).unwrap_or(u64::MAX);
                     recorder.record(EventKind::RunFinished { elapsed_ms });
                     return dispatcher.cancel();
                 }
             }
+        }
+        if recorder.lost && !std::mem::replace(&mut journal_lost, true) {
+            orders.extend(dispatcher.handle(Input::JournalLost));
+            continue;
         }
         let input = tokio::select! {
             biased;
@@ -115,40 +184,67 @@ pub async fn run<T: Transport>(
                     orders.extend(dispatcher.handle(Input::Message(message)));
                 }
                 match joined {
-                Ok((id, (visit, task, end))) => {
-                    visits.remove(&id);
-                    if let Some(place) = tasks.get_mut(visit.node) {
-                        *place = Some(task);
+                    Ok((id, (duty, task, end))) => {
+                        duties.remove(&id);
+                        if let Some(place) = tasks.get_mut(duty.node()) {
+                            *place = Some(task);
+                        }
+                        Input::Ended(duty, end)
                     }
-                    Input::Ended(visit, end)
-                }
-                Err(broken) => {
-                    let Some(visit) = visits.remove(&broken.id()) else { continue };
-                    if broken.is_panic() {
-                        error!(%broken, "a node task ended by a defect");
+                    Err(broken) => {
+                        let Some(duty) = duties.remove(&broken.id()) else { continue };
+                        if broken.is_panic() {
+                            error!(%broken, "a node task ended by a defect");
+                        }
+                        Input::Ended(duty, DutyEnd::Broken)
                     }
-                    Input::Ended(visit, VisitEnd::Broken)
-                }
                 }
             },
-            else => return dispatcher.cancel(),
+            () = over(pause) => {
+                pause = None;
+                Input::PauseOver
+            }
         };
+        if let Input::Signal(_) = input {
+            pause = None;
+        }
         orders.extend(dispatcher.handle(input));
     }
 }
 
+/// Ends at `pause`; without one, never.
+async fn over(pause: Option<tokio::time::Instant>) {
+    match pause {
+        Some(pause) => tokio::time::sleep_until(pause).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn tell(signal: &watch::Sender<bool>) {
+    if signal.send(true).is_err() {
+        debug!("no task is left to be told");
+    }
+}
+
+/// Lets all nodes go that no task is at work on.
+async fn release<T: Transport>(tasks: &mut [Option<NodeTask<T>>]) {
+    futures_util::future::join_all(tasks.iter_mut().flatten().map(NodeTask::release)).await;
+}
+
 /// Numbers events and hands them out.
-struct Recorder<'a, F: FnMut(&Event)> {
+struct Recorder<'a, F: FnMut(&Event) -> Noted> {
     began: Instant,
     seq: u64,
+    /// Whether something could not be noted.
+    lost: bool,
     observe: &'a mut F,
 }
 
-impl<F: FnMut(&Event)> Recorder<'_, F> {
+impl<F: FnMut(&Event) -> Noted> Recorder<'_, F> {
     fn record(&mut self, kind: EventKind) {
         let kept = !matches!(kind, EventKind::Progress { .. });
         let event = Event { seq: self.seq, at: jiff::Timestamp::now(), elapsed: self.began.elapsed(), kind };
-        (self.observe)(&event);
+        self.lost |= (self.observe)(&event) == Noted::No;
         if kept {
             self.seq += 1;
         }

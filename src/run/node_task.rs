@@ -1,25 +1,30 @@
-//! One node's life in a run: connect, find its supervisords, act on each target, tell what became of it.
+//! One node's life in a run: connect, lock, read, act on each target, tell what became of it.
 //!
 //! What always holds: one connection; each target found has one result; the task never prints, never decides
-//! which node is next, and ends within its time.
+//! which node is next, and ends within its time; nothing is stopped before the guard is armed to start it again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
+use super::command;
+use super::gate;
 use super::init_target::InitTarget;
-use super::job::{Book, Job};
+use super::job::{Book, Job, Tab};
 use super::link::Link;
-use super::message::{Message, News, TargetKey, Visit, VisitEnd};
+use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
 use super::rows::Rows;
 use super::salvage::{self, Cause, PAYING, Salvage};
 use super::target::{Debt, Work};
 use super::view::{Agenda, View};
-use super::{NodeAccess, update};
-use crate::event::{Failure, Outcome, TargetResult};
+use super::{Guarding, NodeAccess, update};
+use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult};
+use crate::guard::{Guard, TakeError};
+use crate::plan::policy::Gate;
 use crate::plan::{Action, Plan};
 use crate::select::ServicePattern;
 use crate::transport::Transport;
@@ -27,14 +32,29 @@ use crate::transport::Transport;
 /// Groups of one supervisord that are worked on at once; each takes a channel of its own.
 const GROUPS_AT_ONCE: usize = 8;
 
+/// The guard of a controller that is gone ends after so long at the latest: it notices, and starts again what it has to.
+const OLD_GUARD: Duration = Duration::from_secs(160);
+
 /// A node and all that is known of it in this run.
 pub(super) struct NodeTask<T: Transport> {
     rows: Rows,
     access: NodeAccess,
     link: Arc<Link<T>>,
-    view: Option<Arc<View<T>>>,
+    /// What was read, and for which task.
+    view: Option<(usize, Arc<View<T>>)>,
+    guarding: Arc<Guarding>,
+    guard: Option<Guard>,
     news: mpsc::Sender<Message>,
-    give_up: watch::Receiver<bool>,
+    signals: Signals,
+}
+
+/// What the dispatcher tells all tasks at once.
+#[derive(Clone)]
+pub(super) struct Signals {
+    /// Waiting at gates is to end.
+    pub(super) stop_waiting: watch::Receiver<bool>,
+    /// All waiting is to end.
+    pub(super) give_up: watch::Receiver<bool>,
 }
 
 impl<T: Transport> NodeTask<T> {
@@ -43,50 +63,186 @@ impl<T: Transport> NodeTask<T> {
         index: usize,
         access: NodeAccess,
         transport: Arc<T>,
+        guarding: Arc<Guarding>,
         news: mpsc::Sender<Message>,
-        give_up: watch::Receiver<bool>,
+        signals: Signals,
     ) -> Self {
         let link = Arc::new(Link::new(transport, access.endpoint.clone()));
-        Self { rows: Rows { plan, index }, access, link, view: None, news, give_up }
+        Self { rows: Rows { plan, index }, access, link, view: None, guarding, guard: None, news, signals }
+    }
+
+    /// Does one duty.
+    pub(super) async fn work(&mut self, duty: Duty) -> DutyEnd {
+        match duty {
+            Duty::Visit(visit) => self.visit(visit).await,
+            Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) | Duty::Check(_) => {
+                let mut give_up = self.signals.give_up.clone();
+                tokio::select! {
+                    end = self.prepare(duty) => end,
+                    // What was not changed yet is told by the dispatcher.
+                    () = told(&mut give_up) => DutyEnd::Done,
+                }
+            }
+        }
+    }
+
+    async fn prepare(&mut self, duty: Duty) -> DutyEnd {
+        match duty {
+            Duty::Connect(_) => {
+                self.phase(duty, "connecting").await;
+                self.link.session().await.map_or_else(|error| unreachable_end(error.failure()), |_| DutyEnd::Done)
+            }
+            Duty::Lock(_) => {
+                self.phase(duty, "taking its lock").await;
+                self.lock().await.map_or_else(|end| end, |()| DutyEnd::Done)
+            }
+            Duty::Inspect(_) => {
+                self.phase(duty, "asking its supervisords").await;
+                match timeout(self.access.timeout, self.inspect()).await {
+                    Ok(Ok(inspection)) => DutyEnd::Inspected(inspection),
+                    Ok(Err(failure)) => unreachable_end(failure),
+                    Err(_) => DutyEnd::Lost(Outcome::TimedOut, self.silent()),
+                }
+            }
+            Duty::Check(visit) => self.check(duty, visit).await,
+            Duty::Visit(_) => DutyEnd::Done,
+        }
+    }
+
+    /// Has the node's guard, and with it its lock.
+    async fn lock(&mut self) -> Result<(), DutyEnd> {
+        if self.guard.as_ref().is_some_and(Guard::is_alive) || !self.guarding.is_wanted {
+            return Ok(());
+        }
+        let session = self.link.session().await.map_err(|error| unreachable_end(error.failure()))?;
+        match Guard::take(session.as_ref(), &self.guarding.owner).await {
+            Ok(guard) => {
+                self.guard = Some(guard);
+                Ok(())
+            }
+            Err(TakeError::Held(holder)) => {
+                let name = super::rows::node_name(&self.rows.plan, self.rows.index);
+                let failure = Failure::new(Stage::Plan, FailureKind::Locked, format!("{name} is locked by {holder}"))
+                    .with_hint("wait for it (--lock-wait), or talk to whoever runs it; nothing was changed");
+                // What a dead controller of this very run left behind ends by itself.
+                let ends_soon = holder.run == self.guarding.owner.run && self.guarding.began.elapsed() < OLD_GUARD;
+                Err(DutyEnd::Held(failure, ends_soon || self.guarding.waits_until > Instant::now()))
+            }
+            Err(TakeError::Transport(error)) => Err(unreachable_end(error.failure())),
+            Err(error @ TakeError::Unable(_)) if self.guarding.is_optional => {
+                debug!(%error, "going without a guard");
+                Ok(())
+            }
+            Err(error @ TakeError::Unable(_)) => {
+                let failure = Failure::new(Stage::Inspect, FailureKind::Command, error.to_string()).with_hint(
+                    "without it a lost connection could leave a service stopped, and two runs could meet; --no-guard goes without",
+                );
+                Err(DutyEnd::Lost(Outcome::Failed, failure))
+            }
+        }
+    }
+
+    /// Lets the node go.
+    pub(super) async fn release(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.release().await;
+        }
+    }
+
+    async fn inspect(&mut self) -> Result<Inspection, Failure> {
+        let view = Arc::new(View::take(&self.link, self.rows.clone(), &self.access).await);
+        if let Some(failure) = view.connection_lost() {
+            return Err(failure.clone());
+        }
+        let inspection = view.inspect(&self.link, &self.access).await;
+        let first = self.rows.plan.steps.iter().find(|step| step.nodes.contains(&self.rows.index));
+        self.view = Some((first.map_or(0, |step| step.task), view));
+        Ok(inspection)
+    }
+
+    /// Runs the check of a batch on the node.
+    async fn check(&mut self, duty: Duty, visit: Visit) -> DutyEnd {
+        let Some(check) = self.rows.task(visit).and_then(|task| task.policy.check.clone()) else {
+            return DutyEnd::Done;
+        };
+        self.phase(duty, "running the check").await;
+        let mut stop_waiting = self.signals.stop_waiting.clone();
+        let outcome = command::check(&self.link, &check, &self.access, told(&mut stop_waiting)).await;
+        let (met, said) = match &outcome {
+            Ok(()) => (Some(true), "the check exited 0".to_owned()),
+            Err(failure) => (Some(false), failure.message.clone()),
+        };
+        let news = News::Gate { service: None, met, waiting_for: said };
+        self.tell(duty, news).await;
+        outcome.map_or_else(|failure| DutyEnd::Lost(Outcome::Failed, failure), |()| DutyEnd::Done)
     }
 
     /// Does a batch's work on this node.
-    pub(super) async fn visit(&mut self, visit: Visit) -> VisitEnd {
-        let mut give_up = self.give_up.clone();
+    async fn visit(&mut self, visit: Visit) -> DutyEnd {
+        let duty = Duty::Visit(visit);
+        if self.rows.action(visit) == Action::Exec {
+            return self.exec(visit).await;
+        }
+        let mut give_up = self.signals.give_up.clone();
         let book = Book::default();
         let ended = tokio::select! {
-            ended = self.work(visit, &book) => ended,
-            () = given_up(&mut give_up) => Ended::Early(Cause::GivenUp),
+            ended = self.act(visit, &book) => ended,
+            () = told(&mut give_up) => Ended::Early(Cause::GivenUp),
         };
-        match ended {
-            Ended::Done => VisitEnd::Done,
-            Ended::Unreachable(failure) => {
-                for result in self.rows.typed(visit, Outcome::Unreachable, &failure) {
-                    self.tell(visit, News::Result(Box::new(result))).await;
+        let end = match ended {
+            Ended::Done => DutyEnd::Done,
+            Ended::Lost(end) => {
+                if let DutyEnd::Lost(outcome, failure) = &end {
+                    for result in self.rows.typed(visit, *outcome, failure) {
+                        self.tell(duty, News::Result(Box::new(result))).await;
+                    }
                 }
-                VisitEnd::NodeLost
+                end
             }
             Ended::Early(cause) => {
                 let (rows, link, access) = (&self.rows, &self.link, &self.access);
-                let salvage = Salvage { rows, link, access, book: &book, visit, cause };
+                let guarded = self.guard.as_ref().is_some_and(Guard::is_alive);
+                let salvage = Salvage { rows, link, access, book: &book, visit, cause, guarded };
                 for result in salvage.results().await {
-                    self.tell(visit, News::Result(Box::new(result))).await;
+                    self.tell(duty, News::Result(Box::new(result))).await;
                 }
-                VisitEnd::Done
+                DutyEnd::Done
             }
+        };
+        if book.is_armed() {
+            // What is still owed is the guard's now: when its channel ends, it pays.
+            self.guard = None;
         }
+        end
     }
 
-    async fn work(&mut self, visit: Visit, book: &Book<T>) -> Ended {
-        self.phase(visit, "connecting").await;
+    async fn act(&mut self, visit: Visit, book: &Book<T>) -> Ended {
+        let duty = Duty::Visit(visit);
+        self.phase(duty, "connecting").await;
         if let Err(error) = self.link.session().await {
-            return Ended::Unreachable(error.failure());
+            return Ended::Lost(unreachable_end(error.failure()));
         }
-        let deadline = Instant::now() + self.access.timeout;
+        let changes = self.rows.action(visit).changes();
+        if changes && let Err(end) = self.lock().await {
+            // Another run got the node while its connection was lost.
+            return Ended::Lost(match end {
+                DutyEnd::Held(failure, _) => DutyEnd::Lost(Outcome::NotStarted, failure),
+                other => other,
+            });
+        }
+        let policy = self.rows.task(visit).map(|task| task.policy.clone()).unwrap_or_default();
+        let mut time = self.access.timeout;
+        if changes {
+            time += policy.stable_time();
+            if policy.gate == Gate::Active {
+                time += policy.gate_timeout;
+            }
+        }
+        let deadline = Instant::now() + time;
         let work = async {
             let view = self.view(visit).await;
             if let Some(failure) = view.connection_lost() {
-                return Ended::Unreachable(failure.clone());
+                return Ended::Lost(unreachable_end(failure.clone()));
             }
             let Agenda { jobs, results } = view.agenda(visit);
             let jobs: Vec<Arc<Job<T>>> = jobs.into_iter().map(Arc::new).collect();
@@ -94,9 +250,9 @@ impl<T: Transport> NodeTask<T> {
             // Whom an update concerns is known only after it.
             let named = jobs.iter().filter(|job| !matches!(job.as_ref(), Job::Update { .. }));
             let found = named.map(|job| job.key()).chain(results.iter().map(TargetKey::of)).collect();
-            self.tell(visit, News::Targets(found)).await;
+            self.tell(duty, News::Targets(found)).await;
             for result in results {
-                self.tell(visit, News::Result(Box::new(result))).await;
+                self.tell(duty, News::Result(Box::new(result))).await;
             }
             self.do_all(visit, &jobs, book).await;
             Ended::Done
@@ -104,17 +260,22 @@ impl<T: Transport> NodeTask<T> {
         timeout_at(deadline, work).await.unwrap_or(Ended::Early(Cause::TimedOut))
     }
 
+    /// What was read for this visit's task; read anew if it was read for another.
     async fn view(&mut self, visit: Visit) -> Arc<View<T>> {
-        if let Some(view) = &self.view {
+        let task = self.rows.plan.steps.get(visit.step).map_or(0, |step| step.task);
+        if let Some((of, view)) = &self.view
+            && *of == task
+        {
             return Arc::clone(view);
         }
-        self.phase(visit, "asking its supervisords").await;
+        self.phase(Duty::Visit(visit), "asking its supervisords").await;
         let view = Arc::new(View::take(&self.link, self.rows.clone(), &self.access).await);
-        self.view = Some(Arc::clone(&view));
+        self.view = Some((task, Arc::clone(&view)));
         view
     }
 
     /// Does the jobs: the processes of a group one after the other if they are restarted, all else at the same time.
+    /// Where the stop of a program restarts its whole instance, that program goes first, and alone.
     async fn do_all(&self, visit: Visit, jobs: &[Arc<Job<T>>], book: &Book<T>) {
         let mut chains: Vec<Vec<&Arc<Job<T>>>> = Vec::new();
         for job in jobs {
@@ -124,55 +285,69 @@ impl<T: Transport> NodeTask<T> {
                 _ => chains.push(vec![job]),
             }
         }
-        stream::iter(chains)
-            .for_each_concurrent(GROUPS_AT_ONCE, |chain| async move {
-                let mut down: Option<String> = None;
-                for job in chain {
-                    if let Some(first) = &down
-                        && self.rows.plan.action == Action::Restart
-                    {
-                        if let Job::Process { instance, process } = job.as_ref() {
-                            let result = self.rows.left_alone(visit, instance, process, first);
-                            self.tell_result(visit, book, result).await;
-                        }
-                        continue;
-                    }
-                    for result in self.one(visit, job, book).await {
-                        if result.outcome.is_bad() {
-                            down.clone_from(&result.service);
-                        }
-                        self.tell_result(visit, book, result).await;
-                    }
-                    book.told(&job.key());
-                }
+        let cascades = |chain: &Vec<&Arc<Job<T>>>| {
+            chain.first().is_some_and(|job| match job.as_ref() {
+                Job::Process { instance, process } => instance.cascades(&process.group),
+                Job::Init { .. } | Job::Update { .. } => false,
             })
+        };
+        let (first, rest): (Vec<_>, Vec<_>) = chains.into_iter().partition(cascades);
+        for chain in first {
+            self.do_chain(visit, chain, book).await;
+        }
+        stream::iter(rest)
+            .for_each_concurrent(GROUPS_AT_ONCE, |chain| async move { self.do_chain(visit, chain, book).await })
             .await;
+    }
+
+    async fn do_chain(&self, visit: Visit, chain: Vec<&Arc<Job<T>>>, book: &Book<T>) {
+        let mut down: Option<String> = None;
+        for job in chain {
+            if let Some(first) = &down
+                && self.rows.action(visit) == Action::Restart
+            {
+                if let Job::Process { instance, process } = job.as_ref() {
+                    let result = self.rows.left_alone(visit, instance, process, first);
+                    self.tell_result(visit, book, result).await;
+                }
+                continue;
+            }
+            for result in self.one(visit, job, book).await {
+                if result.outcome.is_bad() {
+                    down.clone_from(&result.service);
+                }
+                self.tell_result(visit, book, result).await;
+            }
+            book.told(&job.key());
+        }
     }
 
     async fn one(&self, visit: Visit, job: &Job<T>, book: &Book<T>) -> Vec<TargetResult> {
         let began = Instant::now();
         let key = job.key();
-        if self.rows.plan.action.changes() {
+        let action = self.rows.action(visit);
+        let policy = self.rows.task(visit).map(|task| task.policy.clone()).unwrap_or_default();
+        let stable = policy.stable_time();
+        if action.changes() {
             let name = key.service.as_deref().unwrap_or("the configuration");
-            self.phase(visit, &format!("{} {name}", doing(self.rows.plan.action))).await;
+            self.phase(Duty::Visit(visit), &format!("{} {name}", doing(action))).await;
         }
-        let owe = |debt: Debt| {
-            book.owe(&key, debt);
-            if debt != Debt::None {
-                let message = Message { visit, news: News::Begun(key.clone()) };
-                if self.news.try_send(message).is_err() {
-                    debug!("the run no longer listens");
-                }
-            }
+        let tab = Tab {
+            book,
+            key: key.clone(),
+            visit,
+            guard: self.guard.as_ref(),
+            news: &self.news,
+            stop_waiting: self.signals.stop_waiting.clone(),
         };
         let mut results = match job {
             Job::Process { instance, process } => {
-                let work = Work { instance: instance.as_ref(), listed: process, owe };
-                let mut verdict = match self.rows.plan.action {
+                let work = Work { instance: instance.as_ref(), listed: process, tab: &tab, stable };
+                let mut verdict = match action {
                     Action::Start => work.start().await,
                     Action::Stop => work.stop().await,
                     Action::Restart => work.restart().await,
-                    Action::Status | Action::Update | Action::Ping => {
+                    Action::Status | Action::Update | Action::Ping | Action::Exec => {
                         return vec![self.rows.read(visit, instance, process)];
                     }
                 };
@@ -183,19 +358,30 @@ impl<T: Transport> NodeTask<T> {
                     let paid = timeout(PAYING, pay).await.unwrap_or(false);
                     verdict.was_mended(seen, paid);
                 }
-                vec![self.rows.judged(visit, instance, process, verdict)]
+                let mut functional = None;
+                if policy.gate == Gate::Active && action != Action::Stop && !verdict.outcome.is_bad() {
+                    let (said, failure) = gate::active(instance, process, policy.gate_timeout, &tab).await;
+                    functional = said;
+                    if let Some(failure) = failure {
+                        verdict.outcome = Outcome::Failed;
+                        verdict.failure = Some(failure);
+                    }
+                }
+                let mut result = self.rows.judged(visit, instance, process, verdict);
+                result.functional = functional;
+                vec![result]
             }
             Job::Init { role, service, is_instance, named } => {
-                let target =
-                    InitTarget { link: &self.link, name: service, sudo: self.access.sudo, is_instance: *is_instance };
-                let verdict = target.act(self.rows.plan.action, owe).await;
+                let (link, sudo) = (&self.link, self.access.sudo);
+                let target = InitTarget { link, name: service, sudo, is_instance: *is_instance, stable };
+                let verdict = target.act(action, Some(&tab)).await;
                 vec![self.rows.of_init(visit, role, service, *is_instance, *named, verdict)]
             }
             Job::Update { instances, .. } => {
-                let services = &self.rows.plan.selection.services;
+                let services = self.rows.services(visit);
                 let mut results = Vec::new();
                 for instance in instances {
-                    let updated = update::update(instance, services, &owe).await;
+                    let updated = update::update(instance, services, &tab).await;
                     results.extend(
                         updated.into_iter().map(|(group, verdict)| self.rows.updated(visit, instance, group, verdict)),
                     );
@@ -221,18 +407,58 @@ impl<T: Transport> NodeTask<T> {
         results
     }
 
-    async fn phase(&self, visit: Visit, phase: &str) {
-        self.tell(visit, News::Phase(phase.to_owned())).await;
+    /// Runs the operator's command.
+    async fn exec(&mut self, visit: Visit) -> DutyEnd {
+        let duty = Duty::Visit(visit);
+        self.phase(duty, "connecting").await;
+        let lost = match self.link.session().await {
+            Err(error) => Some(unreachable_end(error.failure())),
+            Ok(_) => self.lock().await.err(),
+        };
+        if let Some(end) = lost {
+            let end = match end {
+                DutyEnd::Held(failure, _) => DutyEnd::Lost(Outcome::NotStarted, failure),
+                other => other,
+            };
+            if let DutyEnd::Lost(outcome, failure) = &end {
+                for result in self.rows.typed(visit, *outcome, failure) {
+                    self.tell(duty, News::Result(Box::new(result))).await;
+                }
+            }
+            return end;
+        }
+        let command = self.rows.task(visit).and_then(|task| task.command.clone()).unwrap_or_default();
+        let key = TargetKey::of(&self.rows.empty(visit, Outcome::Ok));
+        self.tell(duty, News::Begun(key)).await;
+        self.phase(duty, "running the command").await;
+        let began = Instant::now();
+        let mut give_up = self.signals.give_up.clone();
+        let ended = command::run(&self.link, &command, &self.access, told(&mut give_up)).await;
+        let mut result = command::judged(self.rows.empty(visit, Outcome::Changed), ended, &self.access);
+        result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
+        self.tell(duty, News::Result(Box::new(result))).await;
+        DutyEnd::Done
+    }
+
+    fn silent(&self) -> Failure {
+        let message =
+            format!("not done after {:.1} s: its supervisords did not answer in time", self.access.timeout.as_secs_f64());
+        Failure::new(Stage::Inspect, FailureKind::TimedOut, message)
+            .with_hint("--timeout gives it longer; look at the node first")
+    }
+
+    async fn phase(&self, duty: Duty, phase: &str) {
+        self.tell(duty, News::Phase(phase.to_owned())).await;
     }
 
     async fn tell_result(&self, visit: Visit, book: &Book<T>, result: TargetResult) {
         let key = TargetKey::of(&result);
-        self.tell(visit, News::Result(Box::new(result))).await;
+        self.tell(Duty::Visit(visit), News::Result(Box::new(result))).await;
         book.told(&key);
     }
 
-    async fn tell(&self, visit: Visit, news: News) {
-        if self.news.send(Message { visit, news }).await.is_err() {
+    async fn tell(&self, duty: Duty, news: News) {
+        if self.news.send(Message { duty, news }).await.is_err() {
             debug!("the run no longer listens");
         }
     }
@@ -241,12 +467,17 @@ impl<T: Transport> NodeTask<T> {
 /// Why a visit's work ended.
 enum Ended {
     Done,
-    Unreachable(Failure),
+    Lost(DutyEnd),
     Early(Cause),
 }
 
-async fn given_up(give_up: &mut watch::Receiver<bool>) {
-    if give_up.wait_for(|given_up| *given_up).await.is_err() {
+fn unreachable_end(failure: Failure) -> DutyEnd {
+    DutyEnd::Lost(Outcome::Unreachable, failure)
+}
+
+/// Ends when all tasks are told so.
+async fn told(signal: &mut watch::Receiver<bool>) {
+    if signal.wait_for(|told| *told).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
@@ -257,6 +488,6 @@ fn doing(action: Action) -> &'static str {
         Action::Stop => "stopping",
         Action::Restart => "restarting",
         Action::Update => "updating",
-        Action::Status | Action::Ping => "reading",
+        Action::Status | Action::Ping | Action::Exec => "reading",
     }
 }

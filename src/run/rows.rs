@@ -10,12 +10,46 @@ use super::message::Visit;
 use super::target::Verdict;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
 use crate::inventory::{Role, Supervisor};
-use crate::plan::Plan;
+use crate::plan::{Action, Plan, Task};
 use crate::select::ServicePattern;
 use crate::supervisor::ProcessInfo;
 use crate::transport::Transport;
 
-/// Makes the results of one selected node.
+/// The name of node `index`.
+pub(super) fn node_name(plan: &Plan, index: usize) -> String {
+    plan.nodes.get(index).map(|selected| selected.node.name.clone()).unwrap_or_default()
+}
+
+/// A result of a node alone. The role is that of the step, or the only one that is meant.
+pub(super) fn of_node(plan: &Plan, step: usize, batch: Option<u32>, index: usize, outcome: Outcome) -> TargetResult {
+    let selected = plan.nodes.get(index);
+    let mut result = TargetResult::new(node_name(plan, index), outcome);
+    result.address = selected.map(|selected| selected.node.address.clone());
+    result.batch = batch;
+    let only = selected.filter(|selected| selected.roles.len() == 1).and_then(|selected| selected.roles.first());
+    let role = plan.steps.get(step).and_then(|step| step.role.clone());
+    result.role = role.or_else(|| only.map(|role| role.name.clone()));
+    result
+}
+
+/// One result for each service of a step as it was typed.
+pub(super) fn typed(
+    plan: &Plan,
+    step: usize,
+    batch: Option<u32>,
+    index: usize,
+    outcome: Outcome,
+) -> Vec<TargetResult> {
+    let services = plan.task_of(step).map(|task| task.services.as_slice()).unwrap_or_default();
+    let names: Vec<Option<String>> = if services.is_empty() {
+        vec![None]
+    } else {
+        services.iter().map(|service| Some(service.as_str().to_owned())).collect()
+    };
+    names.into_iter().map(|service| TargetResult { service, ..of_node(plan, step, batch, index, outcome) }).collect()
+}
+
+/// Makes the results of one node.
 #[derive(Clone)]
 pub(super) struct Rows {
     pub(super) plan: Arc<Plan>,
@@ -23,16 +57,32 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    /// The task of a visit.
+    pub(super) fn task(&self, visit: Visit) -> Option<&Task> {
+        self.plan.task_of(visit.step)
+    }
+
+    /// The services of a visit's task.
+    pub(super) fn services(&self, visit: Visit) -> &[ServicePattern] {
+        self.task(visit).map(|task| task.services.as_slice()).unwrap_or_default()
+    }
+
+    /// What a visit does.
+    pub(super) fn action(&self, visit: Visit) -> Action {
+        self.task(visit).map_or(Action::Status, |task| task.action)
+    }
+
+    fn by_hand(&self, visit: Visit) -> bool {
+        self.task(visit).is_some_and(|task| task.by_hand)
+    }
+
     /// One result for each service as it was typed.
     pub(super) fn typed(&self, visit: Visit, outcome: Outcome, failure: &Failure) -> Vec<TargetResult> {
-        let services = &self.plan.selection.services;
-        let names: Vec<Option<String>> = if services.is_empty() {
-            vec![None]
-        } else {
-            services.iter().map(|service| Some(service.as_str().to_owned())).collect()
-        };
-        let row = |service| TargetResult { service, failure: Some(failure.clone()), ..self.empty(visit, outcome) };
-        names.into_iter().map(row).collect()
+        let mut results = typed(&self.plan, visit.step, Some(visit.batch), self.index, outcome);
+        for result in &mut results {
+            result.failure = Some(failure.clone());
+        }
+        results
     }
 
     /// Of a service that was named by hand and that none of the supervisords lists (`known` is what they list).
@@ -61,7 +111,7 @@ impl Rows {
         supervisor: &Supervisor,
         failure: &Failure,
     ) -> Vec<TargetResult> {
-        let services = &self.plan.selection.services;
+        let services = self.services(visit);
         let outcome = if failure.kind == FailureKind::TimedOut { Outcome::TimedOut } else { Outcome::Failed };
         let with = |service: Option<String>| TargetResult {
             role: Some(role.name.clone()),
@@ -159,7 +209,7 @@ impl Rows {
         let message = "no supervisord lists it, and no configuration names it";
         let mut result = self.empty(visit, Outcome::NotConfigured);
         result.service = Some(service.as_str().to_owned());
-        if self.plan.selection.by_hand && !service.is_glob() {
+        if self.by_hand(visit) && !service.is_glob() {
             result.outcome = Outcome::Failed;
             result.failure = Some(
                 Failure::new(Stage::Inspect, FailureKind::NoSuchService, message)
@@ -188,7 +238,7 @@ impl Rows {
         result.via = Some(Via::Service);
         let Some(verdict) = verdict else {
             result.message = "init does not know it".to_owned();
-            if is_instance || (named && self.plan.selection.by_hand) {
+            if is_instance || (named && self.by_hand(visit)) {
                 let (kind, what) = if is_instance {
                     (FailureKind::SupervisorMissing, "instance")
                 } else {
@@ -251,20 +301,13 @@ impl Rows {
         }
     }
 
-    /// Of the node alone. The role is that of the step, or the only one that is meant.
+    /// Of the node alone.
     pub(super) fn empty(&self, visit: Visit, outcome: Outcome) -> TargetResult {
-        let selected = self.plan.selection.nodes.get(self.index);
-        let mut result =
-            TargetResult::new(selected.map(|selected| selected.node.name.clone()).unwrap_or_default(), outcome);
-        result.address = selected.map(|selected| selected.node.address.clone());
-        result.batch = Some(visit.batch);
-        let only = selected.filter(|selected| selected.roles.len() == 1).and_then(|selected| selected.roles.first());
-        result.role = self.role_of(visit).map(str::to_owned).or_else(|| only.map(|role| role.name.clone()));
-        result
+        of_node(&self.plan, visit.step, Some(visit.batch), self.index, outcome)
     }
 
     /// The role of the step that a visit belongs to.
     pub(super) fn role_of(&self, visit: Visit) -> Option<&str> {
-        self.plan.batches().find(|(_, batch)| batch.number == visit.batch).and_then(|(role, _)| role)
+        self.plan.steps.get(visit.step).and_then(|step| step.role.as_deref())
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Salvage<'a, T: Transport> {
     pub(super) book: &'a Book<T>,
     pub(super) visit: Visit,
     pub(super) cause: Cause,
+    /// Whether the node's guard lives: then what is owed is its affair.
+    pub(super) guarded: bool,
 }
 
 impl<T: Transport> Salvage<'_, T> {
@@ -70,7 +72,9 @@ impl<T: Transport> Salvage<'_, T> {
         let mut paid = false;
         // A look may have to connect first.
         let patience = if self.cause == Cause::TimedOut { LAST_LOOK } else { PAYING / 3 };
-        if self.link.is_open() || entry.debt == Debt::Start {
+        // With a guard on the node, giving up means to leave at once.
+        let leaves = self.cause == Cause::GivenUp && self.guarded;
+        if !leaves && (self.link.is_open() || entry.debt == Debt::Start) {
             let attempt = async {
                 match job {
                     Job::Process { instance, process } => {
@@ -78,8 +82,9 @@ impl<T: Transport> Salvage<'_, T> {
                     }
                     Job::Init { service, is_instance, .. } if entry.debt == Debt::Start => {
                         let (link, sudo) = (self.link, self.access.sudo);
-                        let target = InitTarget { link, name: service, sudo, is_instance: *is_instance };
-                        paid = target.act(Action::Start, |_| {}).await.is_some_and(|verdict| !verdict.outcome.is_bad());
+                        let (stable, is_instance) = (Duration::ZERO, *is_instance);
+                        let target = InitTarget { link, name: service, sudo, is_instance, stable };
+                        paid = target.act(Action::Start, None).await.is_some_and(|verdict| !verdict.outcome.is_bad());
                     }
                     Job::Update { instances, .. } => {
                         join_all(instances.iter().map(|instance| instance.put_in_owed_groups())).await;
@@ -100,6 +105,7 @@ impl<T: Transport> Salvage<'_, T> {
             }
             (Cause::TimedOut, true) => (Outcome::TimedOut, self.timed_out(&after_time(now.as_ref(), entry.debt, paid))),
             (Cause::GivenUp, false) => (Outcome::NotStarted, not_begun()),
+            (Cause::GivenUp, true) if leaves => (Outcome::Unknown, left_to_guard(entry.debt)),
             (Cause::GivenUp, true) => (Outcome::Unknown, given_up(now.as_ref(), entry.debt, paid)),
         };
         let mut result = match (job, &now) {
@@ -108,7 +114,7 @@ impl<T: Transport> Salvage<'_, T> {
             (Job::Init { .. } | Job::Update { .. }, _) => self.rows.empty(self.visit, outcome),
         };
         let stopped = now.as_ref().is_none_or(|process| !is_up(process.state));
-        if entry.debt == Debt::Start && stopped && !paid {
+        if entry.debt == Debt::Start && stopped && !paid && !self.guarded {
             let name = key.service.clone().unwrap_or_default();
             failure.hint =
                 Some(format!("it may be left stopped: `ctl service {name} start -w {}` starts it", result.node));
@@ -180,6 +186,14 @@ fn given_up(now: Option<&ProcessInfo>, debt: Debt, paid: bool) -> Failure {
         (Debt::Start, true) => format!("the wait was given up; its start was sent{state}"),
         (Debt::Start, false) => format!("the wait was given up; its start could not be sent{state}"),
         (Debt::Begun | Debt::None, _) => format!("the wait was given up{state}"),
+    };
+    Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint("look with `ctl status` what became of it")
+}
+
+fn left_to_guard(debt: Debt) -> Failure {
+    let message = match debt {
+        Debt::Start => "the wait was given up; the guard on the node starts it if it was stopped",
+        Debt::Begun | Debt::None => "the wait was given up",
     };
     Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint("look with `ctl status` what became of it")
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use super::job::Tab;
 use super::link::{Instance, Look, rpc_name};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, Via};
 use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
@@ -92,12 +93,14 @@ pub(super) enum Debt {
 }
 
 /// The work on one process.
-pub(super) struct Work<'a, T: Transport, F: Fn(Debt) + Sync> {
+pub(super) struct Work<'a, T: Transport> {
     pub(super) instance: &'a Instance<T>,
     /// As listed when the node was first asked.
     pub(super) listed: &'a ProcessInfo,
     /// Told before anything is sent.
-    pub(super) owe: F,
+    pub(super) tab: &'a Tab<'a, T>,
+    /// How long it has to stay up.
+    pub(super) stable: Duration,
 }
 
 /// What the process and its supervisord were before, and what was said on the way.
@@ -106,7 +109,7 @@ struct Before {
     note: Option<SupervisorError>,
 }
 
-impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
+impl<T: Transport> Work<'_, T> {
     pub(super) async fn start(&self) -> Verdict {
         let look = match self.look_first().await {
             Ok(look) => look,
@@ -135,7 +138,9 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
             }
             ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown => {}
         }
-        (self.owe)(Debt::Begun);
+        if let Err(verdict) = self.owe(Debt::Begun).await {
+            return *verdict;
+        }
         let note = self.send_start().await.err();
         self.verify(Before { look, note }).await
     }
@@ -151,7 +156,9 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
             }
             ProcessState::Running | ProcessState::Starting | ProcessState::Backoff | ProcessState::Stopping => {}
         }
-        (self.owe)(Debt::Begun);
+        if let Err(verdict) = self.owe(Debt::Begun).await {
+            return *verdict;
+        }
         let note = if look.process.state == ProcessState::Stopping { None } else { self.send_stop().await.err() };
         match self.until_stopped(&look, note.is_some()).await {
             Ok(now) if is_up(now.process.state) => self.came_back(&look, now, note.as_ref()),
@@ -166,14 +173,20 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
             Ok(look) => look,
             Err(verdict) => return *verdict,
         };
+        if self.instance.was_restarted(&look) {
+            // The stop of another program of the instance has restarted this one with it: once is enough.
+            let before = Look { supervisor_pid: self.instance.snapshot.pid, process: self.listed.clone() };
+            return self.verify(Before { look: before, note: None }).await;
+        }
+        if let Err(verdict) = self.owe(Debt::Start).await {
+            return *verdict;
+        }
         if self.instance.via() != Via::Rpc {
             // One command for both: what stops it also starts it again, whatever becomes of us.
-            (self.owe)(Debt::Start);
             let sent = self.send("restart").await;
             return self.restarted(look, sent.err()).await;
         }
         if is_up(look.process.state) || look.process.state == ProcessState::Stopping {
-            (self.owe)(Debt::Start);
             let note = if look.process.state == ProcessState::Stopping { None } else { self.send_stop().await.err() };
             match self.until_stopped(&look, note.is_some()).await {
                 Ok(now) if is_up(now.process.state) => {
@@ -184,7 +197,6 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
                 Err(verdict) => return *verdict,
             }
         }
-        (self.owe)(Debt::Start);
         let sent = self.send_start().await;
         self.restarted(look, sent.err()).await
     }
@@ -193,10 +205,19 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
     async fn restarted(&self, look: Look, note: Option<SupervisorError>) -> Verdict {
         let verdict = self.verify(Before { look, note }).await;
         let settled = verdict.process.as_ref().is_some_and(|process| process.state != ProcessState::Stopped);
-        if settled {
-            (self.owe)(Debt::Begun);
+        if settled && let Err(unsettled) = self.owe(Debt::Begun).await {
+            return *unsettled;
         }
         verdict
+    }
+
+    /// Notes what is owed from now on; a verdict if it cannot be, and then nothing may be sent.
+    async fn owe(&self, debt: Debt) -> Result<(), Box<Verdict>> {
+        let rescue = (debt == Debt::Start).then(|| self.instance.rescue(&self.listed.group, &self.listed.name));
+        self.tab.owe(debt, rescue).await.map_err(|failure| {
+            let (process, message) = (Some(self.listed.clone()), String::new());
+            Box::new(Verdict { outcome: Outcome::Failed, process, message, failure: Some(failure) })
+        })
     }
 
     async fn look(&self) -> Result<Look, SupervisorError> {
@@ -310,7 +331,8 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
         // Its own stop, or that of another program of the instance, may make a node manager restart it all.
         let cascades = self.instance.may_be_restarted();
         let was_up = is_up(before.process.state);
-        let window = if self.instance.cascades(&self.listed.group) { CASCADE_WINDOW } else { Duration::ZERO };
+        let proof = if self.instance.cascades(&self.listed.group) { CASCADE_WINDOW } else { Duration::ZERO };
+        let mut said: Option<u64> = None;
         let mut away = Away::default();
         let mut stable: Option<(Instant, Look)> = None;
         let mut retrying: Option<Instant> = None;
@@ -351,7 +373,12 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
                         }
                         _ => Instant::now(),
                     };
+                    let window = if self.tab.waits_no_more() { proof } else { proof.max(self.stable) };
                     if since.elapsed() >= window {
+                        if !self.stable.is_zero() {
+                            let short = if window < self.stable { ", not waited for to its end" } else { "" };
+                            self.tab.gate(Some(true), format!("RUNNING for {:?}{short}", self.stable)).await;
+                        }
                         let name = &self.instance.supervisor.name;
                         let message = match (instance_restarted, retrying) {
                             (true, _) => format!("the instance {name} was restarted"),
@@ -361,6 +388,7 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
                         return Verdict::good(Outcome::Changed, process, message);
                     }
                     stable = Some((since, now));
+                    self.say_stable(since.elapsed(), &mut said).await;
                 }
                 ProcessState::Starting | ProcessState::Stopping => {}
                 ProcessState::Stopped if resent < RESENDS && note.as_ref().is_some_and(was_not_heard) => {
@@ -390,6 +418,19 @@ impl<T: Transport, F: Fn(Debt) + Sync> Work<'_, T, F> {
             }
             sleep(POLL).await;
         }
+    }
+
+    /// Shows how long it has been up, each second.
+    async fn say_stable(&self, up: Duration, said: &mut Option<u64>) {
+        if self.stable.is_zero() || *said == Some(up.as_secs()) {
+            return;
+        }
+        if said.is_none() {
+            self.tab.gate(None, format!("RUNNING for {:?}", self.stable)).await;
+        }
+        *said = Some(up.as_secs());
+        let (name, of) = (self.listed.full_name(), self.stable.as_secs());
+        self.tab.phase(format!("{name} RUNNING, {} s of {of} s", up.as_secs())).await;
     }
 
     fn not_restarted(&self, process: ProcessInfo, note: Option<&SupervisorError>) -> Verdict {

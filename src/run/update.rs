@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::job::Tab;
 use super::link::Instance;
 use super::salvage::PAYING;
 use super::target::{Debt, Verdict};
@@ -23,7 +24,7 @@ const ATTEMPTS: u32 = 5;
 pub(super) async fn update<T: Transport>(
     instance: &Instance<T>,
     services: &[ServicePattern],
-    owe: &impl Fn(Debt),
+    tab: &Tab<'_, T>,
 ) -> Vec<(String, Verdict)> {
     let all_failed = |error: &SupervisorError| {
         services.iter().map(|service| (service.as_str().to_owned(), Verdict::error(error, Stage::Inspect))).collect()
@@ -39,15 +40,20 @@ pub(super) async fn update<T: Transport>(
     let named = |group: &&String| services.iter().any(|service| service.matches_group(group));
     let mut verdicts = Vec::new();
     for group in summary.removed.iter().filter(named) {
-        owe(Debt::Begun);
-        let verdict = match remove(instance, group).await {
-            Ok(()) => plain(Outcome::Changed, "taken out: it is gone from the configuration"),
-            Err(error) => Verdict::error(&error, Stage::Act),
+        let verdict = match tab.owe(Debt::Begun, None).await {
+            Ok(()) => match remove(instance, group).await {
+                Ok(()) => plain(Outcome::Changed, "taken out: it is gone from the configuration"),
+                Err(error) => Verdict::error(&error, Stage::Act),
+            },
+            Err(failure) => not_begun(failure),
         };
         verdicts.push((group.clone(), verdict));
     }
     for group in summary.changed.iter().filter(named) {
-        owe(Debt::Start);
+        if let Err(failure) = tab.owe(Debt::Start, Some(instance.rescue_group(group))).await {
+            verdicts.push((group.clone(), not_begun(failure)));
+            continue;
+        }
         instance.owe_group(group);
         let verdict = match remove(instance, group).await {
             Ok(()) => add(instance, group, "restarted with its changed configuration").await,
@@ -58,10 +64,21 @@ pub(super) async fn update<T: Transport>(
         } else {
             verdict
         };
+        if !verdict.leaves_it_down()
+            && let Err(failure) = tab.owe(Debt::Begun, None).await
+        {
+            tracing::debug!(failure.message, "not disarmed");
+        }
         verdicts.push((group.clone(), verdict));
     }
     for group in summary.added.iter().filter(named) {
-        owe(Debt::Begun);
+        // A group that is still out stays with the guard.
+        if !tab.book.is_armed()
+            && let Err(failure) = tab.owe(Debt::Begun, None).await
+        {
+            verdicts.push((group.clone(), not_begun(failure)));
+            continue;
+        }
         verdicts.push((group.clone(), add(instance, group, "taken in: it is new in the configuration").await));
     }
     let known = |name: &str| verdicts.iter().any(|(group, _)| group == name);
@@ -147,6 +164,10 @@ async fn add<T: Transport>(instance: &Instance<T>, group: &str, message: &str) -
         }
         sleep(POLL).await;
     }
+}
+
+fn not_begun(failure: Failure) -> Verdict {
+    Verdict { failure: Some(failure), ..plain(Outcome::Failed, "") }
 }
 
 fn plain(outcome: Outcome, message: &str) -> Verdict {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tracing::debug;
@@ -12,9 +13,10 @@ use tracing::debug;
 use super::NodeAccess;
 use super::job::Job;
 use super::link::{Instance, Link};
-use super::message::Visit;
+use super::init_target::InitTarget;
+use super::message::{Inspection, TargetKey, Visit};
 use super::rows::Rows;
-use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult, Via};
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, TargetState, Via};
 use crate::inventory::{Role, Supervisor};
 use crate::plan::Action;
 use crate::select::ServicePattern;
@@ -46,12 +48,12 @@ impl<T: Transport> View<T> {
     /// Finds the supervisords of all roles that are meant, at the same time.
     pub(super) async fn take(link: &Arc<Link<T>>, rows: Rows, access: &NodeAccess) -> Self {
         let roles = rows.plan.roles_in(rows.index, None);
-        let services = &rows.plan.selection.services;
+        let services: Vec<&ServicePattern> = rows.plan.services().collect();
         let via = rows.plan.via.or(access.via);
         // To restart an instance one need not ask it, and it may be down.
-        let ask = services.is_empty() || services.iter().any(|service| !is_instance_only(service, &roles));
+        let ask = rows.plan.means_all_services() || services.iter().any(|service| !is_instance_only(service, &roles));
         // An init wrapper can only be asked by name, so what nobody is known to have may be anyone's.
-        let stray = services.iter().filter(|service| !service.is_glob()).map(ServicePattern::group);
+        let stray = services.iter().filter(|service| !service.is_glob()).map(|service| service.group());
         let stray: Vec<&str> = stray.filter(|name| !roles.iter().any(|role| role.has_service(name))).collect();
         let with_stray = |supervisor: &Supervisor| {
             let mut supervisor = supervisor.clone();
@@ -84,11 +86,44 @@ impl<T: Transport> View<T> {
         })
     }
 
+    /// What was found of everything that this run may change, and what of it is down.
+    pub(super) async fn inspect(&self, link: &Link<T>, access: &NodeAccess) -> Inspection {
+        let mut inspection = Inspection::default();
+        let plan = &self.rows.plan;
+        for (index, step) in plan.steps.iter().enumerate() {
+            let Some(role) = &step.role else { continue };
+            let is_member = |cap: &crate::plan::RoleCap| {
+                cap.task == step.task && cap.role == *role && cap.members.contains(&self.rows.index)
+            };
+            let capped = plan.caps.iter().any(is_member);
+            let selected = step.nodes.contains(&self.rows.index);
+            if !capped && !selected {
+                continue;
+            }
+            let agenda = self.agenda(Visit { step: index, batch: 0, node: self.rows.index });
+            let mut is_down = agenda.results.iter().any(|result| {
+                let kind = result.failure.as_ref().map(|failure| failure.kind);
+                result.outcome.is_bad() && kind != Some(FailureKind::NoSuchService)
+            });
+            for job in &agenda.jobs {
+                let Some(state) = state_of(job, link, access).await else { continue };
+                is_down |= state.state != Some(ProcessState::Running);
+                if selected && !inspection.targets.contains(&state) {
+                    inspection.targets.push(state);
+                }
+            }
+            if capped && is_down {
+                inspection.down.push((step.task, role.clone()));
+            }
+        }
+        inspection
+    }
+
     /// What there is to do in a visit.
     pub(super) fn agenda(&self, visit: Visit) -> Agenda<T> {
         let roles = self.rows.plan.roles_in(self.rows.index, self.rows.role_of(visit));
-        let services = &self.rows.plan.selection.services;
-        let action = self.rows.plan.action;
+        let services = self.rows.services(visit);
+        let action = self.rows.action(visit);
         let mut jobs = Vec::new();
         let mut results = Vec::new();
         let mut updated = Vec::new();
@@ -128,9 +163,16 @@ impl<T: Transport> View<T> {
                     jobs.push(Job::Init { role: Arc::clone(role), service, is_instance: true, named: true });
                 }
             }
-            self.init_services(role, &mut jobs);
+            self.init_services(visit, role, &mut jobs);
         }
         self.not_found(visit, &roles, &jobs, &mut results);
+        if let Some(task) = self.rows.task(visit) {
+            let node = super::rows::node_name(&self.rows.plan, self.rows.index);
+            let meant =
+                |key: TargetKey| task.targets.contains(&node, key.role.as_deref(), key.service.as_deref());
+            jobs.retain(|job| meant(job.key()));
+            results.retain(|result| meant(TargetKey::of(result)));
+        }
         Agenda { jobs, results }
     }
 
@@ -142,14 +184,14 @@ impl<T: Transport> View<T> {
         jobs: &mut Vec<Job<T>>,
         results: &mut Vec<TargetResult>,
     ) {
-        let services = &self.rows.plan.selection.services;
+        let services = self.rows.services(visit);
         let listed = &instance.snapshot.processes;
         let meant = |process: &ProcessInfo| {
             services.is_empty() || services.iter().any(|service| service.matches_process(&process.group, &process.name))
         };
         for process in listed.iter().filter(|process| meant(process)) {
             let alone = |other: &ProcessInfo| other.group != process.group || meant(other);
-            if self.rows.plan.action.changes() && instance.via() == Via::Service && !listed.iter().all(alone) {
+            if self.rows.action(visit).changes() && instance.via() == Via::Service && !listed.iter().all(alone) {
                 let message = format!(
                     "the init wrapper acts on all of {} at once, and not all of it was asked for",
                     process.group
@@ -170,8 +212,8 @@ impl<T: Transport> View<T> {
 
     /// The services of a role that init runs and that are meant. In older releases supervisord runs them, and then
     /// what it lists is the truth.
-    fn init_services(&self, role: &Arc<Role>, jobs: &mut Vec<Job<T>>) {
-        let services = &self.rows.plan.selection.services;
+    fn init_services(&self, visit: Visit, role: &Arc<Role>, jobs: &mut Vec<Job<T>>) {
+        let services = self.rows.services(visit);
         for name in &role.init_services {
             let asked_by = services.iter().find(|service| service.matches_init_service(name));
             let by_supervisord = self.instances.iter().any(|Found { reached, .. }| {
@@ -184,7 +226,7 @@ impl<T: Transport> View<T> {
             if by_supervisord
                 || spared
                 || (asked_by.is_none() && !services.is_empty())
-                || self.rows.plan.action == Action::Update
+                || self.rows.action(visit) == Action::Update
             {
                 continue;
             }
@@ -196,11 +238,11 @@ impl<T: Transport> View<T> {
     /// Says of each service that was named where it is not; and, if it was named by hand and is nowhere on the node,
     /// that there is none.
     fn not_found(&self, visit: Visit, roles: &[Arc<Role>], jobs: &[Job<T>], results: &mut Vec<TargetResult>) {
-        if self.rows.plan.action == Action::Update {
+        if self.rows.action(visit) == Action::Update {
             return;
         }
         let all_roles = self.rows.plan.roles_in(self.rows.index, None);
-        for service in &self.rows.plan.selection.services {
+        for service in self.rows.services(visit) {
             let lists = |instance: &Instance<T>| {
                 instance.snapshot.processes.iter().any(|process| service.matches_process(&process.group, &process.name))
             };
@@ -215,7 +257,7 @@ impl<T: Transport> View<T> {
                     Err(failure) => !(supervisor.optional && is_absent(failure)),
                 });
             let first_visit = all_roles.first().is_none_or(|first| roles.iter().any(|role| role.name == first.name));
-            if !anywhere && self.rows.plan.selection.by_hand {
+            if !anywhere && self.rows.task(visit).is_some_and(|task| task.by_hand) {
                 if first_visit {
                     results.push(self.rows.no_such_service(visit, service, &self.listed()));
                 }
@@ -237,7 +279,7 @@ impl<T: Transport> View<T> {
             }
         }
         if jobs.is_empty() && results.is_empty() {
-            for service in &self.rows.plan.selection.services {
+            for service in self.rows.services(visit) {
                 let mut result = self.rows.empty(visit, Outcome::NotConfigured);
                 result.service = Some(service.as_str().to_owned());
                 result.message = "the node has no supervisord that could run it".to_owned();
@@ -261,4 +303,26 @@ fn is_absent(failure: &Failure) -> bool {
 /// Whether a name means instances only, which are not asked themselves.
 fn is_instance_only(service: &ServicePattern, roles: &[Arc<Role>]) -> bool {
     roles.iter().flat_map(|role| &role.supervisors).any(|supervisor| service.matches_instance(&supervisor.name))
+}
+
+/// A target as it is now; none where it is not there, or nothing of it is known before it is done.
+async fn state_of<T: Transport>(job: &Job<T>, link: &Link<T>, access: &NodeAccess) -> Option<TargetState> {
+    let TargetKey { role, supervisor, service } = job.key();
+    match job {
+        Job::Process { process, .. } => Some(TargetState {
+            role,
+            supervisor,
+            service,
+            state: Some(process.state),
+            pid: process.pid,
+            start: process.start,
+        }),
+        Job::Init { service: name, is_instance, .. } => {
+            let (stable, is_instance) = (Duration::ZERO, *is_instance);
+            let target = InitTarget { link, name, sudo: access.sudo, is_instance, stable };
+            let verdict = target.act(Action::Status, None).await?;
+            Some(TargetState { role, supervisor, service, state: verdict.state, pid: verdict.pid, start: None })
+        }
+        Job::Update { .. } => None,
+    }
 }

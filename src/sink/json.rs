@@ -114,6 +114,7 @@ enum Line<'a> {
     RunStarted(&'a RunHead),
     BatchStarted { batch: u32, role: Option<&'a str>, nodes: &'a [String] },
     Result(&'a TargetResult),
+    Gate { batch: u32, node: &'a str, service: Option<&'a str>, met: Option<bool>, waiting_for: &'a str },
     RunFinished { run: Option<&'a str>, elapsed_ms: u64, exit_code: u8, summary: Summary },
 }
 
@@ -125,10 +126,19 @@ impl Sink for JsonlSink {
                 self.line(&Line::BatchStarted { batch: *batch, role: role.as_deref(), nodes })
             }
             EventKind::Result(result) => self.line(&Line::Result(result)),
+            EventKind::Gate { batch, node, service, met, waiting_for } => self.line(&Line::Gate {
+                batch: *batch,
+                node,
+                service: service.as_deref(),
+                met: *met,
+                waiting_for,
+            }),
             // The end needs the exit code: it is written by `finish`.
             EventKind::RunFinished { .. }
             | EventKind::NodeStarted { .. }
             | EventKind::Progress { .. }
+            | EventKind::Inspected { .. }
+            | EventKind::Notice { .. }
             | EventKind::NodeFinished { .. }
             | EventKind::CancelBegan { .. } => Ok(()),
         }

@@ -9,6 +9,7 @@ mod csv;
 mod grid;
 mod json;
 mod notes;
+mod output;
 mod progress;
 #[cfg(test)]
 mod samples;

@@ -112,6 +112,7 @@ fn took(time: Duration) -> String {
 fn given_up(ledger: &Ledger) -> &'static str {
     match ledger.cancel() {
         None => "",
+        Some(CancelReason::JournalLost) => "; given up: the journal cannot be written",
         Some(CancelReason::HungUp) => "; given up: the terminal went away",
         Some(CancelReason::Interrupted) => "; given up: interrupted",
         Some(CancelReason::Terminated) => "; given up: terminated",

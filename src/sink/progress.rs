@@ -69,9 +69,12 @@ impl Sink for ProgressSink {
         match &event.kind {
             EventKind::RunStarted(_) => self.begin(ledger),
             EventKind::RunFinished { .. } => self.clear(),
+            EventKind::Notice { message } => self.bar.println(text::single_line(message)),
             EventKind::BatchStarted { .. }
             | EventKind::NodeStarted { .. }
             | EventKind::Progress { .. }
+            | EventKind::Inspected { .. }
+            | EventKind::Gate { .. }
             | EventKind::Result(_)
             | EventKind::NodeFinished { .. }
             | EventKind::CancelBegan { .. } => self.show(ledger),

@@ -10,6 +10,7 @@ use std::io::Write;
 
 use super::grid::{Cell, Grid, Paint};
 use super::notes::notes;
+use super::output::gathered;
 use super::{Sink, SinkError, text};
 use crate::event::{Event, Ledger, Outcome, ProcessState, TargetResult};
 use crate::nodeset::NodeSet;
@@ -52,9 +53,10 @@ impl Sink for TableSink {
 
     fn finish(&mut self, ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
         let table = Table::new(ledger, self.options);
-        let written = self.out.write_all(table.render().as_bytes()).and_then(|()| self.out.flush());
+        let text = gathered(ledger.results()) + &table.render();
+        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
         // The notes come also where nobody reads the table; that nobody reads the notes is nobody's loss.
-        let notes = notes(ledger, table.rows.is_empty());
+        let notes = notes(ledger, text.is_empty());
         drop(self.notes.write_all(notes.as_bytes()).and_then(|()| self.notes.flush()));
         Ok(written?)
     }
@@ -128,7 +130,11 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     fn new(ledger: &'a Ledger, options: TableOptions) -> Self {
         let reading = ledger.head().and_then(|head| head.action.as_deref()).is_none_or(|action| action == "status");
-        let shown = |result: &&TargetResult| options.wide || result.outcome != Outcome::NotConfigured;
+        // What a command printed is told above; here only those that did not go well.
+        let is_told = |result: &TargetResult| result.command.is_some() && result.outcome == Outcome::Changed;
+        let shown = |result: &&TargetResult| {
+            options.wide || (result.outcome != Outcome::NotConfigured && !is_told(result))
+        };
         let results: Vec<&TargetResult> = ledger.results().iter().filter(shown).collect();
         let folded = options.fold.unwrap_or(results.len() > FOLD_PAST);
         let mut rows = if folded { fold(&results) } else { results.into_iter().map(Row::new).collect() };

@@ -8,6 +8,7 @@
 
 pub mod command;
 pub mod init;
+pub mod introspect;
 mod process;
 pub mod rpc;
 pub mod supervisorctl;

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use self::error::TransportError;
-pub use self::ssh::{HostKeyPolicy, SshSession, SshSettings, SshTransport};
+pub use self::ssh::{HostKeyPolicy, SshCommand, SshSession, SshSettings, SshTransport};
 
 /// How to reach one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,14 @@ pub trait Transport: Send + Sync + 'static {
 pub trait Session: Send + Sync + 'static {
     /// A byte stream to something on the node.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// A command that runs on the node.
+    type Command: RemoteCommand;
+
+    /// Starts a command in the login shell and keeps its streams.
+    ///
+    /// # Errors
+    /// [`TransportError::Lost`], [`TransportError::CommandRefused`] if the node runs no command.
+    fn start(&self, command: &str) -> impl Future<Output = Result<Self::Command, TransportError>> + Send;
 
     /// Runs a command in the login shell and gathers what it prints, at most `limit` bytes of each stream.
     ///
@@ -80,6 +88,35 @@ pub trait Session: Send + Sync + 'static {
 
     /// Whether the connection has ended.
     fn is_closed(&self) -> bool;
+}
+
+/// A command that runs on a node, and its streams. Dropping it closes them; what the node does then is its own affair.
+pub trait RemoteCommand: Send + 'static {
+    /// Writes to its standard input.
+    ///
+    /// # Errors
+    /// [`TransportError::Lost`] if nothing can be written any more.
+    fn write(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), TransportError>> + Send;
+
+    /// The next thing that it tells; may be dropped and asked again. None: nothing more comes, and if no
+    /// [`Piece::Exit`] came before, its end was not told.
+    fn next(&mut self) -> impl Future<Output = Option<Piece>> + Send;
+
+    /// Closes its streams: its standard input ends.
+    fn close(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Something that a command tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes of its standard output.
+    Stdout(Vec<u8>),
+    /// Bytes of its standard error.
+    Stderr(Vec<u8>),
+    /// Its end: the exit code; none if a signal ended it.
+    Exit(Option<u32>),
+    /// The node refused to run it.
+    Refused,
 }
 
 /// What a command printed, and how it ended.

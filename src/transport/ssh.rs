@@ -20,12 +20,13 @@ use russh::{Channel, ChannelMsg, ChannelStream, Preferred, kex};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::auth::{self, KeyRing};
 use super::error::Seconds;
 use super::known_hosts::{self, KnownHosts, Verdict};
-use super::{Endpoint, ExecOutput, Session, Transport, TransportError};
+use super::{Endpoint, ExecOutput, Piece, RemoteCommand, Session, Transport, TransportError};
 
 /// What a host is believed to be without a known key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,7 +178,10 @@ impl Transport for SshTransport {
 }
 
 /// sshd's MaxSessions is 10 by default and counts commands, not forwarded streams; some room is left for others.
-const COMMANDS_AT_ONCE: usize = 4;
+const COMMANDS_AT_ONCE: usize = 3;
+
+/// How long the streams of a command that has ended are read on.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// How often a command channel that was refused is asked for again: sshd counts a command until it has reaped it.
 const CHANNEL_RETRIES: u32 = 10;
@@ -479,55 +483,58 @@ impl SshSession {
     }
 
     fn lost(&self, otherwise: &str) -> TransportError {
-        let told = self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        TransportError::Lost { reason: told.unwrap_or_else(|| otherwise.to_owned()) }
+        lost(&self.lost, otherwise)
     }
+}
+
+/// A loss with the cause that the connection told, if it told one.
+fn lost(told: &Mutex<Option<String>>, otherwise: &str) -> TransportError {
+    let told = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    TransportError::Lost { reason: told.unwrap_or_else(|| otherwise.to_owned()) }
 }
 
 impl Session for SshSession {
     type Stream = ChannelStream<client::Msg>;
+    type Command = SshCommand;
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what else a node says of a channel tells nothing of a command")]
+    async fn start(&self, command: &str) -> Result<SshCommand, TransportError> {
+        let channel = self.command_channel().await?;
+        channel.exec(true, command).await.map_err(|error| self.lost(&error.to_string()))?;
+        Ok(SshCommand { channel, lost: Arc::clone(&self.lost), told_end: false, closed: false })
+    }
+
     async fn exec(&self, command: &str, limit: usize) -> Result<ExecOutput, TransportError> {
         let _permit = self.commands.acquire().await.map_err(|error| self.lost(&error.to_string()))?;
-        let mut channel = self.command_channel().await?;
-        let sent = channel.exec(true, command).await;
-        sent.map_err(|error| self.lost(&error.to_string()))?;
-        let mut stdout = Vec::new();
-        let mut stderr = Vec::new();
+        let mut running = self.start(command).await?;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut output = ExecOutput::default();
         let mut ended = false;
-        while let Some(message) = channel.wait().await {
-            match message {
-                ChannelMsg::Data { data } => stdout.extend_from_slice(&data),
-                ChannelMsg::ExtendedData { data, ext: 1 } => stderr.extend_from_slice(&data),
-                ChannelMsg::ExitStatus { exit_status } => {
-                    output.exit = Some(exit_status);
+        loop {
+            // What it leaves behind may hold its streams open: they are waited for only so long.
+            let next = if ended { timeout(DRAIN, running.next()).await.unwrap_or(None) } else { running.next().await };
+            match next {
+                Some(Piece::Stdout(bytes)) => stdout.extend(bytes),
+                Some(Piece::Stderr(bytes)) => stderr.extend(bytes),
+                Some(Piece::Exit(code)) => {
+                    output.exit = code;
                     ended = true;
                 }
-                ChannelMsg::ExitSignal { .. } => ended = true,
-                ChannelMsg::Failure => {
+                Some(Piece::Refused) => {
                     let reason = "the request was denied".to_owned();
                     return Err(TransportError::CommandRefused { reason });
                 }
-                ChannelMsg::Close => {
-                    ended = true;
-                    break;
-                }
-                _ => {}
+                None => break,
             }
             if stdout.len() > limit || stderr.len() > limit {
                 output.truncated = true;
                 ended = true;
-                if let Err(error) = channel.close().await {
-                    debug!(%error, "a channel could not be closed");
-                }
                 break;
             }
         }
         if !ended {
             return Err(self.lost("it ended while a command ran"));
         }
+        running.close().await;
         stdout.truncate(limit);
         stderr.truncate(limit);
         output.stdout = String::from_utf8_lossy(&stdout).into_owned();
@@ -547,5 +554,52 @@ impl Session for SshSession {
 
     fn is_closed(&self) -> bool {
         self.handle.is_closed()
+    }
+}
+
+/// A command on a channel of its own.
+pub struct SshCommand {
+    channel: Channel<client::Msg>,
+    lost: Arc<Mutex<Option<String>>>,
+    told_end: bool,
+    closed: bool,
+}
+
+impl RemoteCommand for SshCommand {
+    async fn close(&mut self) {
+        if let Err(error) = self.channel.close().await {
+            debug!(%error, "a channel could not be closed");
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), TransportError> {
+        self.channel.data(bytes).await.map_err(|error| lost(&self.lost, &error.to_string()))
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what else a node says of a channel tells nothing of a command")]
+    async fn next(&mut self) -> Option<Piece> {
+        while !self.closed {
+            match self.channel.wait().await? {
+                ChannelMsg::Data { data } => return Some(Piece::Stdout(data.to_vec())),
+                ChannelMsg::ExtendedData { data, ext: 1 } => return Some(Piece::Stderr(data.to_vec())),
+                ChannelMsg::ExitStatus { exit_status } => {
+                    self.told_end = true;
+                    return Some(Piece::Exit(Some(exit_status)));
+                }
+                ChannelMsg::ExitSignal { .. } => {
+                    self.told_end = true;
+                    return Some(Piece::Exit(None));
+                }
+                ChannelMsg::Failure => return Some(Piece::Refused),
+                ChannelMsg::Close => {
+                    self.closed = true;
+                    if !self.told_end {
+                        return Some(Piece::Exit(None));
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
     }
 }

@@ -1,5 +1,6 @@
 //! One file a command: from typed words to what is asked of the other rooms.
 
+pub(super) mod exec;
 pub(super) mod inventory;
 pub(super) mod nodeset;
 pub(super) mod ping;

@@ -9,9 +9,9 @@ use crate::plan::Action;
 /// The actions by their words.
 const ACTIONS: [Action; 5] = [Action::Start, Action::Stop, Action::Restart, Action::Status, Action::Update];
 
-pub(in crate::cli) fn run(args: ServiceArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &ServiceArgs) -> Result<Exit, CliError> {
     let (services, action) = split(&args.words)?;
-    carry_out(&Request { command: "service", action, services: &services, fanout: &args.fanout, yes: args.yes })
+    carry_out(&Request { command: "service", action, services: &services, line: None, change: Some(&args.change), fanout: &args.fanout })
 }
 
 /// The action is the last word, as with `service`, or the first.

@@ -11,7 +11,8 @@ pub(in crate::cli) fn run(args: StatusArgs) -> Result<Exit, CliError> {
         command: "status",
         action: Action::Status,
         services: &args.names,
+        line: None,
+        change: None,
         fanout: &args.fanout,
-        yes: true,
     })
 }

@@ -1,0 +1,218 @@
+//! The plan as text and as data, for `--dry-run`.
+//!
+//! Pure. Caps are told as upper bounds: what is down already, and so goes first or costs, is known only from the nodes.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::batch;
+use super::policy::{Gate, Policy};
+use super::{Action, Plan, Step, Task};
+use crate::inventory::Supervisor;
+use crate::nodeset::NodeSet;
+
+/// The plan as `--dry-run -o json` shows it.
+#[derive(Debug, Serialize)]
+pub struct PlanView {
+    /// In order.
+    pub steps: Vec<StepView>,
+}
+
+/// One step of it.
+#[derive(Debug, Serialize)]
+pub struct StepView {
+    /// Its name in the rollout.
+    pub name: Option<String>,
+    /// Its role; none where all of a node's roles are visited at once.
+    pub role: Option<String>,
+    /// The action.
+    pub action: &'static str,
+    /// The services, as they were typed.
+    pub services: Vec<String>,
+    /// The command, for `exec`.
+    pub command: Option<String>,
+    /// Names of the nodes that go together, in order.
+    pub batches: Vec<Vec<String>>,
+    /// Nodes that are left out since they are in maintenance.
+    pub skipped: Vec<String>,
+    /// How many nodes of each capped role may be down at once.
+    pub caps: Vec<CapView>,
+    /// Services whose stop makes a node manager restart a whole instance: there the node is one unit.
+    pub cascades: Vec<String>,
+}
+
+/// A cap that holds in a step.
+#[derive(Debug, Serialize)]
+pub struct CapView {
+    /// The role.
+    pub role: String,
+    /// So many nodes of it may be down at once.
+    pub max_unavailable: usize,
+    /// How many nodes the role has.
+    pub nodes: usize,
+}
+
+/// The plan as data.
+#[must_use]
+pub fn view(plan: &Plan) -> PlanView {
+    PlanView { steps: plan.steps.iter().filter_map(|step| view_step(plan, step)).collect() }
+}
+
+fn view_step(plan: &Plan, step: &Step) -> Option<StepView> {
+    let task = plan.tasks.get(step.task)?;
+    let name = |index: &usize| plan.nodes.get(*index).map(|selected| selected.node.name.clone());
+    let is_skipped = |index: &usize| plan.nodes.get(*index).is_some_and(|selected| selected.node.maintenance.is_some());
+    let (skipped, nodes): (Vec<usize>, Vec<usize>) = step.nodes.iter().partition(|index| is_skipped(index));
+    let budgets = plan.budgets(step.task);
+    let size = |index| task.policy.batch_size(index, step.nodes.len());
+    let batches = batch::batches(&nodes, size, &budgets);
+    let here = |role: &str| step.role.as_deref().is_none_or(|own| own == role);
+    let caps = plan.caps.iter().filter(|cap| cap.task == step.task && here(&cap.role));
+    let mut cascades: Vec<String> = supervisors(plan, step)
+        .flat_map(|supervisor| supervisor.cascades.iter().map(move |program| (program, &supervisor.name)))
+        .filter(|(program, _)| {
+            task.services.is_empty() || task.services.iter().any(|service| service.matches_group(program))
+        })
+        .map(|(program, instance)| format!("{program} ({instance})"))
+        .collect();
+    cascades.sort();
+    cascades.dedup();
+    if !matches!(task.action, Action::Stop | Action::Restart | Action::Update) {
+        cascades.clear();
+    }
+    Some(StepView {
+        name: task.name.clone(),
+        role: step.role.clone(),
+        action: task.action.as_str(),
+        services: task.services.iter().map(|service| service.as_str().to_owned()).collect(),
+        command: task.command.clone(),
+        batches: batches.iter().map(|batch| batch.iter().filter_map(name).collect()).collect(),
+        skipped: skipped.iter().filter_map(name).collect(),
+        caps: caps
+            .map(|cap| CapView { role: cap.role.clone(), max_unavailable: cap.limit, nodes: cap.members.len() })
+            .collect(),
+        cascades,
+    })
+}
+
+/// The supervisords that a step goes to, each once.
+fn supervisors<'a>(plan: &'a Plan, step: &'a Step) -> impl Iterator<Item = &'a Supervisor> {
+    let roles = step.nodes.iter().filter_map(|index| plan.nodes.get(*index)).flat_map(|selected| &selected.roles);
+    let mut seen = std::collections::BTreeSet::new();
+    roles
+        .filter(|role| step.role.as_deref().is_none_or(|own| role.name == own))
+        .filter(move |role| seen.insert(role.name.as_str()))
+        .flat_map(|role| &role.supervisors)
+}
+
+/// The plan as text.
+#[must_use]
+pub fn text(plan: &Plan) -> String {
+    let mut text = String::new();
+    for (number, step) in (1..).zip(&plan.steps) {
+        let (Some(view), Some(task)) = (view_step(plan, step), plan.tasks.get(step.task)) else { continue };
+        if explain_step(&mut text, plan, number, step, task, &view).is_err() {
+            break;
+        }
+    }
+    text
+}
+
+fn explain_step(
+    text: &mut String,
+    plan: &Plan,
+    number: usize,
+    step: &Step,
+    task: &Task,
+    view: &StepView,
+) -> std::fmt::Result {
+    let what = match &task.command {
+        Some(command) => format!("exec: {command}"),
+        None if task.services.is_empty() => format!("{} of all services", view.action),
+        None => format!("{} {}", view.action, view.services.join(" ")),
+    };
+    let role = view.role.as_ref().map(|role| format!(", role {role}")).unwrap_or_default();
+    let name = view.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    writeln!(text, "step {number}{name}: {what}{role}, {} on {}", count(view.batches.len(), "batch", "batches"), count(step.nodes.len(), "node", "nodes"))?;
+    for (number, batch) in (1..).zip(&view.batches) {
+        writeln!(text, "  batch {number}: {} ({})", fold(batch), batch.len())?;
+    }
+    if !view.skipped.is_empty() {
+        writeln!(text, "  skipped, in maintenance: {}", fold(&view.skipped))?;
+    }
+    for line in requests(plan, step, task) {
+        writeln!(text, "  request: {line}")?;
+    }
+    for cap in &view.caps {
+        writeln!(
+            text,
+            "  cap: at most {} of the {} nodes of {} may be down at once (max_unavailable); what is down already counts",
+            cap.max_unavailable, cap.nodes, cap.role
+        )?;
+    }
+    for program in &view.cascades {
+        writeln!(text, "  one unit: a stop of {program} can make its node manager restart the whole instance")?;
+    }
+    if task.action.changes() {
+        writeln!(text, "  {}", rules(task.action, &task.policy))?;
+    }
+    Ok(())
+}
+
+/// What is asked of the supervisords, as far as the catalogue knows them.
+fn requests(plan: &Plan, step: &Step, task: &Task) -> Vec<String> {
+    let verbs = match task.action {
+        Action::Start => "startProcess",
+        Action::Stop => "stopProcess",
+        Action::Restart => "stopProcess, startProcess",
+        Action::Update => "reloadConfig, removeProcessGroup, addProcessGroup",
+        Action::Status | Action::Ping | Action::Exec => return Vec::new(),
+    };
+    let mut lines = Vec::new();
+    for supervisor in supervisors(plan, step) {
+        for service in &task.services {
+            if service.matches_instance(&supervisor.name) {
+                lines.push(format!("service {} {}", supervisor.name, task.action.as_str()));
+            }
+        }
+        let meant = |name: &&String| task.services.is_empty() || task.services.iter().any(|service| service.matches_group(name));
+        let known: Vec<&str> = supervisor.services.iter().filter(meant).map(String::as_str).collect();
+        if !known.is_empty() {
+            let addresses: Vec<String> = supervisor.addresses.iter().map(ToString::to_string).collect();
+            lines.push(format!("{verbs} of {} at {} ({})", known.join(", "), supervisor.name, addresses.join(" or ")));
+        }
+    }
+    lines
+}
+
+fn rules(action: Action, policy: &Policy) -> String {
+    let mut rules = vec![format!("failure limit {}", policy.failure_limit())];
+    if action != Action::Exec && action != Action::Stop {
+        let stable = policy.stable_time();
+        rules.push(match policy.gate {
+            Gate::None => "no gate".to_owned(),
+            Gate::Running => format!("gate: RUNNING for {}", humantime::format_duration(stable)),
+            Gate::Active => format!(
+                "gate: RUNNING for {} and active, within {}",
+                humantime::format_duration(stable),
+                humantime::format_duration(policy.gate_timeout)
+            ),
+        });
+    }
+    if let Some(check) = &policy.check {
+        rules.push(format!("check: {check}"));
+    }
+    if !policy.pause.is_zero() {
+        rules.push(format!("pause {}", humantime::format_duration(policy.pause)));
+    }
+    rules.join("; ")
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn fold(names: &[String]) -> String {
+    NodeSet::from_names(names.iter().map(String::as_str)).to_string()
+}

@@ -1,0 +1,527 @@
+//! Schedules replayed: the dispatcher is fed what node tasks would say, and its orders are looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::dispatcher::{Dispatcher, Input, Order};
+use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
+use crate::event::{
+    CancelReason, Event, EventKind, Failure, FailureKind, Ledger, Outcome, ProcessState, RunHead, Stage, TargetResult,
+};
+use crate::inventory::{Node, Role, SshSettings};
+use crate::plan::amount::{Amount, FailureLimit, Serial};
+use crate::plan::policy::Policy;
+use crate::plan::{Action, Plan, RoleCap, Step, Task};
+use crate::select::{SelectedNode, ServicePattern};
+
+/// What a node does when it is its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    Good,
+    Unreachable,
+    NoGuard,
+    Held,
+    DownBefore,
+    Fails,
+    LosesItsConnection,
+    Breaks,
+    FailsTheCheck,
+}
+
+const NATURES: [Nature; 9] = [
+    Nature::Good,
+    Nature::Unreachable,
+    Nature::NoGuard,
+    Nature::Held,
+    Nature::DownBefore,
+    Nature::Fails,
+    Nature::LosesItsConnection,
+    Nature::Breaks,
+    Nature::FailsTheCheck,
+];
+
+fn node(name: &str, roles: &[&str]) -> SelectedNode {
+    let role = |name: &&str| {
+        Arc::new(Role {
+            name: (*name).to_owned(),
+            supervisors: Vec::new(),
+            init_services: Vec::new(),
+            max_unavailable: None,
+            introspect: BTreeMap::new(),
+        })
+    };
+    SelectedNode {
+        node: Arc::new(Node {
+            name: name.to_owned(),
+            address: "127.0.0.1".to_owned(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            ssh: SshSettings::default(),
+            sudo: false,
+            via: None,
+            timeout: None,
+            maintenance: None,
+        }),
+        roles: roles.iter().map(role).collect(),
+    }
+}
+
+/// `steps` are the nodes of each role, in order.
+fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: Action, policy: Policy) -> Plan {
+    let service = ServicePattern::parse("x").expect("a name");
+    let of = |index: usize| {
+        let roles: Vec<&str> = steps.iter().filter(|(_, own)| own.contains(&index)).map(|(role, _)| *role).collect();
+        node(&format!("n{index:02}"), &roles)
+    };
+    let step = |(role, nodes): &(&str, Vec<usize>)| Step { task: 0, role: Some((*role).to_owned()), nodes: nodes.clone() };
+    Plan {
+        tasks: vec![Task { policy, ..Task::new(action, vec![service], true) }],
+        via: None,
+        nodes: (0..nodes + watched).map(of).collect(),
+        selected: nodes,
+        steps: steps.iter().map(step).collect(),
+        caps: Vec::new(),
+    }
+}
+
+fn capped(mut plan: Plan, role: &str, limit: usize, members: Vec<usize>) -> Plan {
+    let amount = Amount::Nodes(u32::try_from(limit).expect("few"));
+    plan.caps.push(RoleCap { task: 0, role: role.to_owned(), amount, limit, members });
+    plan
+}
+
+fn rolling(serial: &str) -> Policy {
+    Policy { serial: Some(serial.parse::<Serial>().expect("a list")), ..Policy::default() }
+}
+
+/// A run in a world of such nodes.
+struct World<'a> {
+    plan: &'a Plan,
+    natures: Vec<Nature>,
+    /// Which of the things that could happen next does, and when signals come.
+    script: Vec<u8>,
+    signals: u32,
+    running: Vec<Duty>,
+    pausing: bool,
+    finished: bool,
+    /// What is down in truth.
+    down: BTreeSet<usize>,
+    log: Vec<Order>,
+    ledger: Ledger,
+    seq: u64,
+}
+
+impl<'a> World<'a> {
+    fn new(plan: &'a Plan, natures: Vec<Nature>, script: Vec<u8>) -> Self {
+        let down = natures.iter().enumerate();
+        let down = down.filter(|(_, nature)| matches!(nature, Nature::DownBefore | Nature::Unreachable));
+        Self {
+            plan,
+            down: down.map(|(index, _)| index).collect(),
+            natures,
+            script,
+            signals: 0,
+            running: Vec::new(),
+            pausing: false,
+            finished: false,
+            log: Vec::new(),
+            ledger: Ledger::default(),
+            seq: 0,
+        }
+    }
+
+    fn run(mut self, forks: usize) -> Self {
+        let mut dispatcher = Dispatcher::new(self.plan, forks);
+        let head = RunHead {
+            run: "r".to_owned(),
+            command: "service".to_owned(),
+            action: None,
+            services: Vec::new(),
+            started: jiff::Timestamp::UNIX_EPOCH,
+            nodes: 0,
+        };
+        self.record(EventKind::RunStarted(head));
+        let orders = dispatcher.handle(Input::Begin);
+        self.obey(orders, forks);
+        let mut script = std::mem::take(&mut self.script).into_iter();
+        for _ in 0..10_000 {
+            if self.finished {
+                return self;
+            }
+            let chance = script.next().unwrap_or(0);
+            // Few runs are told to stop.
+            if chance > 250 {
+                self.signals += 1;
+                let orders = dispatcher.handle(Input::Signal(CancelReason::Interrupted));
+                self.obey(orders, forks);
+                if self.signals >= 3 {
+                    self.running.clear();
+                }
+                continue;
+            }
+            if self.running.is_empty() {
+                assert!(std::mem::take(&mut self.pausing), "nothing is at work, and the run is not over");
+                let orders = dispatcher.handle(Input::PauseOver);
+                self.obey(orders, forks);
+                continue;
+            }
+            let duty = self.running.remove(usize::from(chance) % self.running.len());
+            for input in self.answers(duty) {
+                let orders = dispatcher.handle(input);
+                self.obey(orders, forks);
+            }
+        }
+        panic!("the run does not end: {:?}", self.log);
+    }
+
+    fn record(&mut self, kind: EventKind) {
+        let kept = !matches!(kind, EventKind::Progress { .. });
+        let event = Event { seq: self.seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: std::time::Duration::ZERO, kind };
+        self.ledger.apply(&event).unwrap_or_else(|error| panic!("{error}: {event:?} in {:?}", self.log));
+        self.seq += u64::from(kept);
+    }
+
+    fn obey(&mut self, orders: Vec<Order>, forks: usize) {
+        for order in orders {
+            match &order {
+                Order::Record(kind) => self.record(kind.clone()),
+                Order::Start(duty) => {
+                    self.begin(*duty);
+                    self.running.push(*duty);
+                    assert!(self.running.len() <= forks);
+                }
+                Order::Pause(_) => self.pausing = true,
+                Order::Finish => self.finished = true,
+                Order::Abandon => self.running.clear(),
+                Order::StopWaiting | Order::GiveUp | Order::Unlock => {}
+            }
+            self.log.push(order);
+        }
+    }
+
+    /// What must hold when something is begun.
+    fn begin(&mut self, duty: Duty) {
+        let Duty::Visit(visit) = duty else { return };
+        assert_eq!(self.signals, 0, "a visit after a signal: {:?}", self.log);
+        let was_up = self.down.insert(visit.node);
+        for cap in self.plan.caps.iter().filter(|_| was_up) {
+            let down = cap.members.iter().filter(|node| self.down.contains(node)).count();
+            let counts = cap.members.contains(&visit.node);
+            assert!(!counts || down <= cap.limit, "{down} of {} down: {:?}", cap.role, self.log);
+        }
+    }
+
+    fn answers(&mut self, duty: Duty) -> Vec<Input> {
+        let nature = self.natures[duty.node()];
+        let failure = |kind| Failure::new(Stage::Act, kind, "x");
+        let lost = || DutyEnd::Lost(Outcome::Unreachable, failure(FailureKind::ConnectionLost));
+        let end = match (duty, nature) {
+            (Duty::Connect(_), Nature::Unreachable) => lost(),
+            (Duty::Lock(_), Nature::NoGuard) => DutyEnd::Lost(Outcome::Failed, failure(FailureKind::Command)),
+            (Duty::Lock(_), Nature::Held) => DutyEnd::Held(failure(FailureKind::Locked), false),
+            (Duty::Inspect(node), _) => {
+                let roles = self.plan.nodes[node].roles.iter().map(|role| (0, role.name.clone()));
+                let watched = self.plan.caps.iter().map(|cap| (0, cap.role.clone()));
+                let down = if self.down.contains(&node) { roles.chain(watched).collect() } else { Vec::new() };
+                DutyEnd::Inspected(Inspection { targets: Vec::new(), down })
+            }
+            (Duty::Check(_), Nature::FailsTheCheck) => DutyEnd::Lost(Outcome::Failed, failure(FailureKind::Gate)),
+            (Duty::Visit(visit), _) => return self.visited(visit, nature),
+            _ => DutyEnd::Done,
+        };
+        vec![Input::Ended(duty, end)]
+    }
+
+    fn visited(&mut self, visit: Visit, nature: Nature) -> Vec<Input> {
+        let duty = Duty::Visit(visit);
+        let role = self.plan.steps[visit.step].role.clone();
+        let key = TargetKey { role: role.clone(), supervisor: None, service: Some("x".to_owned()) };
+        let news = |news| Input::Message(Message { duty, news });
+        let mut result = TargetResult::new(self.plan.nodes[visit.node].node.name.clone(), Outcome::Changed);
+        (result.role, result.service, result.batch) = (role, key.service.clone(), Some(visit.batch));
+        let mut answers = vec![news(News::Targets(vec![key.clone()])), news(News::Begun(key))];
+        match nature {
+            Nature::Fails => {
+                result.outcome = Outcome::Failed;
+                result.state = Some(ProcessState::Fatal);
+                result.failure = Some(Failure::new(Stage::Verify, FailureKind::Fatal, "x"));
+                answers.push(news(News::Result(Box::new(result))));
+                answers.push(Input::Ended(duty, DutyEnd::Done));
+            }
+            Nature::LosesItsConnection => {
+                let failure = Failure::new(Stage::Verify, FailureKind::ConnectionLost, "x");
+                answers.push(Input::Ended(duty, DutyEnd::Lost(Outcome::Unreachable, failure)));
+            }
+            Nature::Breaks => answers.push(Input::Ended(duty, DutyEnd::Broken)),
+            _ => {
+                self.down.remove(&visit.node);
+                result.state = Some(ProcessState::Running);
+                answers.push(news(News::Result(Box::new(result))));
+                answers.push(Input::Ended(duty, DutyEnd::Done));
+            }
+        }
+        answers
+    }
+
+    fn batches(&self) -> Vec<Vec<String>> {
+        let nodes = |order: &Order| match order {
+            Order::Record(EventKind::BatchStarted { nodes, .. }) => Some(nodes.clone()),
+            _ => None,
+        };
+        self.log.iter().filter_map(nodes).collect()
+    }
+
+    fn outcomes(&self) -> Vec<String> {
+        let word = |result: &TargetResult| {
+            let kind = result.failure.as_ref().map(|failure| format!("/{}", failure.kind)).unwrap_or_default();
+            format!("{} {}{kind}", result.node, result.outcome)
+        };
+        self.ledger.results().iter().map(word).collect()
+    }
+}
+
+fn all_good(count: usize) -> Vec<Nature> {
+    vec![Nature::Good; count]
+}
+
+#[test]
+fn a_change_connects_locks_and_reads_before_it_acts() {
+    let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
+    let world = World::new(&plan, all_good(2), Vec::new()).run(8);
+    let duties: Vec<Duty> =
+        world.log.iter().filter_map(|order| if let Order::Start(duty) = order { Some(*duty) } else { None }).collect();
+    let visit = |node| Duty::Visit(Visit { step: 0, batch: 1, node });
+    assert_eq!(
+        duties,
+        [
+            Duty::Connect(0),
+            Duty::Connect(1),
+            Duty::Lock(0),
+            Duty::Lock(1),
+            Duty::Inspect(0),
+            Duty::Inspect(1),
+            visit(0),
+            visit(1)
+        ]
+    );
+    assert_eq!(world.outcomes(), ["n00 changed", "n01 changed"]);
+}
+
+#[test]
+fn reading_begins_at_once() {
+    let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Status, Policy::default());
+    let world = World::new(&plan, all_good(2), Vec::new()).run(8);
+    assert!(matches!(world.log[2], Order::Start(Duty::Visit(_))), "{:?}", world.log);
+}
+
+#[test]
+fn a_canary_that_fails_stops_the_run() {
+    let plan = plan_of(3, 0, &[("r", vec![0, 1, 2])], Action::Restart, rolling("1"));
+    let mut natures = all_good(3);
+    natures[0] = Nature::Fails;
+    let world = World::new(&plan, natures, Vec::new()).run(8);
+    assert_eq!(world.batches(), [["n00"]]);
+    assert_eq!(world.outcomes(), ["n00 failed/fatal", "n01 not_started/limit", "n02 not_started/limit"]);
+}
+
+#[test]
+fn the_limit_decides_who_goes_on() {
+    let begun = |limit: &str, natures: Vec<Nature>| {
+        let policy = Policy { max_failures: Some(limit.parse().expect("a limit")), ..rolling("1") };
+        let plan = plan_of(4, 0, &[("r", vec![0, 1, 2, 3])], Action::Restart, policy);
+        World::new(&plan, natures, Vec::new()).run(8).batches().len()
+    };
+    let two = || vec![Nature::Fails, Nature::Fails, Nature::Good, Nature::Good];
+    assert_eq!((begun("50%", two()), begun("49%", two())), (4, 2));
+    assert_eq!((begun("100%", two()), begun("1", two()), begun("2", two())), (4, 2, 4));
+    let one_away = vec![Nature::Good, Nature::Good, Nature::Good, Nature::Unreachable];
+    assert_eq!(begun("0", one_away), 0, "what is unreachable counts before the first change");
+}
+
+#[test]
+fn a_batch_that_fails_whole_does_not_end_a_run_that_the_limit_allows() {
+    let policy = Policy { max_failures: Some(FailureLimit::Percent(50)), ..rolling("2") };
+    let plan = plan_of(4, 0, &[("r", vec![0, 1, 2, 3])], Action::Restart, policy);
+    let natures = vec![Nature::Fails, Nature::Fails, Nature::Good, Nature::Good];
+    assert_eq!(World::new(&plan, natures, Vec::new()).run(8).batches().len(), 2);
+}
+
+#[test]
+fn a_held_lock_ends_the_run_before_it_begins() {
+    let plan = plan_of(3, 0, &[("r", vec![0, 1, 2])], Action::Restart, Policy::default());
+    let natures = vec![Nature::Good, Nature::Good, Nature::Held];
+    let world = World::new(&plan, natures, Vec::new()).run(8);
+    assert_eq!(world.batches().len(), 0);
+    let locked = ["n00", "n01", "n02"].map(|node| format!("{node} not_started/locked"));
+    assert_eq!(world.outcomes(), locked);
+}
+
+#[test]
+fn a_lock_that_is_waited_for_is_asked_for_again() {
+    let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
+    let mut dispatcher = Dispatcher::new(&plan, 8);
+    let mut orders = dispatcher.handle(Input::Begin);
+    for node in [0, 1] {
+        orders = dispatcher.handle(Input::Ended(Duty::Connect(node), DutyEnd::Done));
+    }
+    assert_eq!(orders, [Order::Start(Duty::Lock(0))]);
+    let failure = Failure::new(Stage::Plan, FailureKind::Locked, "x");
+    let orders = dispatcher.handle(Input::Ended(Duty::Lock(0), DutyEnd::Held(failure, true)));
+    assert!(matches!(orders.as_slice(), [Order::Unlock, Order::Pause(_)]), "{orders:?}");
+    assert_eq!(dispatcher.handle(Input::PauseOver), [Order::Start(Duty::Lock(0))]);
+}
+
+#[test]
+fn a_cap_makes_batches() {
+    let plan = capped(
+        plan_of(3, 0, &[("r", vec![0, 1, 2])], Action::Restart, Policy::default()),
+        "r",
+        1,
+        vec![0, 1, 2],
+    );
+    let world = World::new(&plan, all_good(3), Vec::new()).run(8);
+    assert_eq!(world.batches(), [["n00"], ["n01"], ["n02"]]);
+    let notices = world.log.iter().filter(|order| matches!(order, Order::Record(EventKind::Notice { .. }))).count();
+    assert_eq!(notices, 1, "the cap is said once, where it bites");
+}
+
+#[test]
+fn what_is_down_goes_first_and_a_spent_budget_ends_the_run() {
+    let of = |natures: Vec<Nature>| {
+        let watched = natures.len() - 3;
+        let members = (0..natures.len()).collect();
+        let policy = Policy::default();
+        let plan = capped(plan_of(3, watched, &[("r", vec![0, 1, 2])], Action::Restart, policy), "r", 1, members);
+        let world = World::new(&plan, natures, Vec::new()).run(8);
+        (world.batches(), world.outcomes())
+    };
+    let (batches, _) = of(vec![Nature::Good, Nature::Good, Nature::DownBefore]);
+    assert_eq!(batches, [["n02"], ["n00"], ["n01"]]);
+    let (batches, outcomes) = of(vec![Nature::Good, Nature::Good, Nature::Good, Nature::DownBefore]);
+    assert_eq!(batches.len(), 0, "a watched node is down");
+    assert_eq!(outcomes, ["n00", "n01", "n02"].map(|node| format!("{node} not_started/max_unavailable")));
+    let (batches, outcomes) = of(vec![Nature::Fails, Nature::Good, Nature::Good]);
+    assert_eq!(batches, [["n00"]], "what failed stays down");
+    assert_eq!(outcomes[1..], ["n01", "n02"].map(|node| format!("{node} not_started/max_unavailable")));
+}
+
+#[test]
+fn a_stop_that_breaks_the_cap_is_refused() {
+    let of = |nodes: Vec<usize>| {
+        let plan =
+            capped(plan_of(3, 0, &[("r", nodes)], Action::Stop, Policy::default()), "r", 1, vec![0, 1, 2]);
+        World::new(&plan, all_good(3), Vec::new()).run(8).batches().len()
+    };
+    assert_eq!((of(vec![0, 1]), of(vec![0])), (0, 1));
+}
+
+#[test]
+fn a_check_that_fails_makes_its_node_fail() {
+    let policy = Policy { check: Some("true".to_owned()), ..rolling("2") };
+    let plan = plan_of(4, 0, &[("r", vec![0, 1, 2, 3])], Action::Restart, policy);
+    let natures = vec![Nature::FailsTheCheck, Nature::Good, Nature::Good, Nature::Good];
+    let world = World::new(&plan, natures, Vec::new()).run(8);
+    assert_eq!(world.batches(), [["n00", "n01"]]);
+    assert_eq!(
+        world.outcomes(),
+        ["n00 failed/gate", "n01 changed", "n02 not_started/gate", "n03 not_started/gate"]
+    );
+}
+
+#[test]
+fn pauses_are_between_batches() {
+    let policy = Policy { pause: std::time::Duration::from_secs(9), ..rolling("1") };
+    let plan = plan_of(3, 0, &[("r", vec![0, 1]), ("s", vec![2])], Action::Restart, policy);
+    let world = World::new(&plan, all_good(3), Vec::new()).run(8);
+    let words: Vec<&str> = world
+        .log
+        .iter()
+        .filter_map(|order| match order {
+            Order::Pause(_) => Some("pause"),
+            Order::Record(EventKind::BatchStarted { .. }) => Some("batch"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(words, ["batch", "pause", "batch", "pause", "batch"]);
+}
+
+#[test]
+fn a_lost_journal_begins_nothing_new() {
+    let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Status, Policy::default());
+    let mut dispatcher = Dispatcher::new(&plan, 1);
+    let first = dispatcher.handle(Input::Begin);
+    assert!(first.contains(&Order::Start(Duty::Visit(Visit { step: 0, batch: 1, node: 0 }))));
+    drop(dispatcher.handle(Input::JournalLost));
+    let orders = dispatcher.handle(Input::Ended(Duty::Visit(Visit { step: 0, batch: 1, node: 0 }), DutyEnd::Done));
+    assert!(orders.contains(&Order::Finish) && !orders.iter().any(|order| matches!(order, Order::Start(_))));
+}
+
+fn any_plan() -> impl Strategy<Value = (Plan, Vec<Nature>)> {
+    let natures = prop::collection::vec(prop::sample::select(NATURES.to_vec()), 1..9);
+    let serial = prop::sample::select(vec!["1", "2", "1,3", "50%", "100%"]);
+    let limit = prop::option::of(prop::sample::select(vec!["0", "1", "50%", "100%"]));
+    let action = prop::sample::select(vec![Action::Restart, Action::Stop, Action::Start, Action::Status]);
+    let caps = prop::collection::vec((0_usize..2, 1_usize..4), 0..2);
+    (natures, prop::option::of(serial), limit, action, caps, any::<bool>(), any::<u16>(), 0_usize..3).prop_map(
+        |(mut natures, serial, limit, action, caps, check, second, watched)| {
+            let nodes = natures.len();
+            natures.extend(NATURES.into_iter().skip(3).take(watched));
+            let policy = Policy {
+                serial: serial.map(|list| list.parse().expect("a list")),
+                max_failures: limit.map(|limit| limit.parse().expect("a limit")),
+                check: check.then(|| "true".to_owned()),
+                ..Policy::default()
+            };
+            let all: Vec<usize> = (0..nodes).collect();
+            let some = all.iter().copied().filter(|node| second >> node & 1 == 1).collect();
+            let mut plan = plan_of(nodes, watched, &[("r", all), ("s", some)], action, policy);
+            for (role, limit) in caps {
+                let name = ["r", "s"][role];
+                let members = plan.steps[role].nodes.iter().copied().chain(nodes..nodes + watched).collect();
+                // What only reads or starts has no caps.
+                if matches!(action, Action::Restart | Action::Stop) {
+                    plan = capped(plan, name, limit, members);
+                }
+            }
+            (plan, natures)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whatever fails and whoever interrupts: the run ends; every target ends exactly once (the ledger refuses a second
+    /// end); no more than the cap is down by the run's own doing and no visit follows a signal (both in `begin`); and no
+    /// batch begins after the limit is exceeded.
+    #[test]
+    fn every_schedule_keeps_the_promises(
+        (plan, natures) in any_plan(),
+        forks in 1_usize..6,
+        script in prop::collection::vec(any::<u8>(), 0..120),
+    ) {
+        let world = World::new(&plan, natures, script).run(forks);
+        let mut failed: BTreeSet<String> = BTreeSet::new();
+        let limit = plan.tasks[0].policy.failure_limit();
+        let nodes: BTreeSet<usize> = plan.steps.iter().flat_map(|step| step.nodes.iter().copied()).collect();
+        for order in &world.log {
+            match order {
+                Order::Record(EventKind::Result(result)) if matches!(result.outcome, Outcome::Failed | Outcome::Unreachable | Outcome::TimedOut | Outcome::Unknown) => {
+                    failed.insert(result.node.clone());
+                }
+                Order::Record(EventKind::BatchStarted { .. }) => {
+                    prop_assert!(!limit.is_exceeded(failed.len(), nodes.len()), "{:?}", world.log);
+                }
+                _ => {}
+            }
+        }
+        for index in 0..plan.selected {
+            let name = &plan.nodes[index].node.name;
+            let steps = plan.steps.iter().filter(|step| step.nodes.contains(&index)).count();
+            let ends = world.ledger.results().iter().filter(|result| &result.node == name).count();
+            let is_told_once = ends == steps || (ends >= 1 && failed.contains(name));
+            prop_assert!(is_told_once, "{name} has {ends} ends in {steps} steps: {:?}", world.log);
+        }
+    }
+}

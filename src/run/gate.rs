@@ -1,0 +1,67 @@
+//! What has to be true of a service before its batch is done, beyond RUNNING: what it says of its own work.
+//!
+//! What always holds: a question that fails or is not answered in time is asked again until the gate's own time is over.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::job::Tab;
+use super::link::Instance;
+use crate::event::{Failure, FailureKind, Stage};
+use crate::supervisor::ProcessInfo;
+use crate::supervisor::introspect::{self, Functional};
+use crate::transport::Transport;
+
+/// Between two questions.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How long one answer is waited for: contrail-status, too, came to wait 2 s, since busy nodes are slow.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Waits until a process says that it is active, or a standby. What it said last, and a failure if it was not well
+/// within `limit`. A service without an introspect port is well when it is RUNNING.
+pub(super) async fn active<T: Transport>(
+    instance: &Instance<T>,
+    process: &ProcessInfo,
+    limit: Duration,
+    tab: &Tab<'_, T>,
+) -> (Option<String>, Option<Failure>) {
+    let Some(port) = introspect::port_of(&instance.role.introspect, &process.group, &process.name) else {
+        return (None, None);
+    };
+    let began = Instant::now();
+    let mut said: Option<String> = None;
+    loop {
+        let now = match instance.link.session().await {
+            Ok(session) => introspect::ask(session.as_ref(), &process.group, port, PATIENCE)
+                .await
+                .map_or_else(|error| (None, error.to_string()), |now| (Some(now.clone()), now.to_string())),
+            Err(error) => (None, error.to_string()),
+        };
+        let waited = began.elapsed();
+        let (functional, text) = now;
+        let word = functional.as_ref().map(|functional| functional.as_str().to_owned());
+        if functional.as_ref().is_some_and(Functional::is_well) {
+            tab.gate(Some(true), text).await;
+            return (word, None);
+        }
+        if tab.waits_no_more() {
+            return (word, None);
+        }
+        if waited >= limit {
+            tab.gate(Some(false), text.clone()).await;
+            let message = format!("the gate was not met within {} s: {text}", limit.as_secs());
+            let failure = Failure::new(Stage::Verify, FailureKind::Gate, message)
+                .with_hint("look at its log on the node; --gate-timeout gives it longer");
+            return (word, Some(failure));
+        }
+        if said.as_ref() != Some(&text) {
+            tab.gate(None, text.clone()).await;
+            said = Some(text.clone());
+        }
+        let name = process.full_name();
+        tab.phase(format!("{name}: {text}, {} s of {} s", waited.as_secs(), limit.as_secs())).await;
+        sleep(POLL).await;
+    }
+}
