@@ -13,11 +13,16 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::fault::Fault;
+use crate::guard;
 use crate::init;
 use crate::node::NodeInner;
+use crate::rescue;
 use crate::shell;
 use crate::spec::UserPolicy;
 use crate::supervisorctl;
+
+/// The exit code that stands for a death by signal; no command has it of its own.
+pub(crate) const KILLED: i32 = i32::MIN;
 
 /// Output of a command on its way to the client: true for stderr.
 pub(crate) type Chunk = (bool, Bytes);
@@ -34,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) pty: bool,
     /// Set once the command has changed something.
     pub(crate) acted: Arc<AtomicBool>,
+    /// Whether it runs in a guard's rescue, where the functions of the guard's scripts are known.
+    pub(crate) rescue: bool,
 }
 
 impl Context {
@@ -174,25 +181,35 @@ impl Io {
         self.input.as_ref()?.lock().await.next().await
     }
 
-    /// A line of stdin without its end; what follows stays to be read.
-    async fn read_line(&self) -> Option<String> {
+    /// A line of stdin without its end, and whether that end came; what follows stays to be read.
+    async fn next_line(&self) -> Option<(String, bool)> {
         let mut input = self.input.as_ref()?.lock().await;
         let mut line = Vec::new();
-        loop {
+        let whole = loop {
             match input.next().await {
                 None if line.is_empty() => return None,
-                None => break,
+                None => break false,
                 Some(mut bytes) => {
                     if let Some(end) = bytes.iter().position(|b| *b == b'\n') {
                         line.extend_from_slice(&bytes.split_to(end));
                         input.left = bytes.split_off(1);
-                        break;
+                        break true;
                     }
                     line.extend_from_slice(&bytes);
                 }
             }
-        }
-        Some(String::from_utf8_lossy(&line).into_owned())
+        };
+        Some((String::from_utf8_lossy(&line).into_owned(), whole))
+    }
+
+    /// A line of stdin, the last one also when it has no end.
+    async fn read_line(&self) -> Option<String> {
+        self.next_line().await.map(|(line, _)| line)
+    }
+
+    /// A line of stdin. One without its end is none, as for a shell's `read`.
+    pub(crate) async fn read_whole_line(&self) -> Option<String> {
+        self.next_line().await.and_then(|(line, whole)| whole.then_some(line))
     }
 }
 
@@ -278,6 +295,9 @@ pub(crate) fn run<'a>(
                 0
             }
             "sh" | "bash" | "dash" => match args {
+                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-guard" => {
+                    guard::run(context, io, words).await
+                }
                 [flag, script, ..] if flag.starts_with('-') && flag.ends_with('c') => {
                     shell::run(context, io, script).await
                 }
@@ -306,6 +326,7 @@ pub(crate) fn run<'a>(
             "supervisorctl" if !context.node.shared.has(&Fault::NoSupervisorctl) => {
                 supervisorctl::run(context, io, args).await
             }
+            "up" | "grp" | "init" if context.rescue => rescue::run(context, name, args).await,
             "service" => init::service(context, io, args).await,
             "systemctl" => init::systemctl(context, io, args).await,
             _ if command.starts_with("/etc/init.d/") => {

@@ -107,6 +107,12 @@ pub enum Fault {
     ForwardingForbidden,
     /// `supervisorctl` is not on the node (nor can the init wrappers call it).
     NoSupervisorctl,
+    /// The node has no `flock`: a guard says so and ends.
+    NoFlock,
+    /// The login user has no shell: each command and shell prints one line and ends 1.
+    NoLogin,
+    /// The login shell prints two lines of its own to stdout before each command's output.
+    ChattyLogin,
     /// The login user may not open the sockets, though it has the rights elsewhere (even as root).
     PermissionDenied,
     /// A stale `/tmp` socket file lies beside the live one and refuses (release 3.x).
@@ -199,6 +205,9 @@ impl Fault {
             "shutdown-state" => Self::ShutdownState,
             "forwarding-forbidden" => Self::ForwardingForbidden,
             "no-supervisorctl" => Self::NoSupervisorctl,
+            "no-flock" => Self::NoFlock,
+            "nologin" => Self::NoLogin,
+            "chatty-login" => Self::ChattyLogin,
             "permission-denied" => Self::PermissionDenied,
             "stale-tmp-socket" => Self::StaleTmpSocket,
             "reply-lost" => Self::ReplyLost,

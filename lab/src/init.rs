@@ -12,6 +12,7 @@ use crate::commands::{Context, Io};
 use crate::conn::CutKind;
 use crate::fault::{Fault, Moment};
 use crate::node::NodeInner;
+use crate::process::State;
 use crate::shared::Shared;
 use crate::spec::InitFlavour;
 use crate::supervisorctl;
@@ -33,6 +34,8 @@ struct Daemon {
     since: f64,
     starts: u32,
     stops: u32,
+    /// Whether it has been told to stop and has not ended yet.
+    stopping: bool,
 }
 
 impl InitService {
@@ -42,6 +45,7 @@ impl InitService {
             since: shared.clock.epoch_now() - shared.spec.uptime.as_secs_f64(),
             starts: 1,
             stops: 0,
+            stopping: false,
         };
         Self { name, shared, state: Mutex::new(state) }
     }
@@ -63,8 +67,10 @@ impl InitService {
         if self.shared.has(&Fault::HangAction) {
             self.shared.until_closing().await;
         }
+        lock(&self.state).stopping = true;
         tokio::time::sleep(self.shared.timing.stop).await;
         let mut state = lock(&self.state);
+        state.stopping = false;
         state.pid = 0;
         state.stops += 1;
         state.since = self.shared.clock.epoch_now();
@@ -102,6 +108,24 @@ fn find(node: &NodeInner, name: &str) -> Option<Unit> {
     let programs = || node.instances.iter().flat_map(|i| &i.config.programs);
     (programs().any(|p| p.group == name) && catalogue::has_wrapper(node.shared.spec.release, name))
         .then_some(Unit::Wrapper)
+}
+
+/// Whether what the name stands for runs and has not been told to stop. What init does not know never does.
+pub(crate) fn stays_up(node: &NodeInner, name: &str) -> bool {
+    match find(node, name) {
+        Some(Unit::Instance(sup)) => sup.stays_up(),
+        Some(Unit::Service(service)) => {
+            let daemon = service.daemon();
+            daemon.pid != 0 && !daemon.stopping
+        }
+        Some(Unit::Wrapper) => node.instances.iter().any(|sup| {
+            sup.look(|inner| {
+                let mut all = inner.all().filter(|p| p.config.group == name).peekable();
+                all.peek().is_some() && all.all(|p| p.state == State::Running)
+            })
+        }),
+        None => false,
+    }
 }
 
 /// Whether init knows the name.
@@ -205,9 +229,15 @@ fn daemon(unit: &Unit) -> Daemon {
         Unit::Service(service) => service.daemon(),
         Unit::Instance(sup) => {
             let up = sup.is_up();
-            sup.look(|inner| Daemon { pid: if up { inner.pid } else { 0 }, since: inner.since, starts: 0, stops: 0 })
+            sup.look(|inner| Daemon {
+                pid: if up { inner.pid } else { 0 },
+                since: inner.since,
+                starts: 0,
+                stops: 0,
+                stopping: false,
+            })
         }
-        Unit::Wrapper => Daemon { pid: 0, since: 0.0, starts: 0, stops: 0 },
+        Unit::Wrapper => Daemon { pid: 0, since: 0.0, starts: 0, stops: 0, stopping: false },
     }
 }
 

@@ -84,7 +84,7 @@ impl Lab {
             let login = Login::new(key, identity.public_key().clone(), password);
             // Pids differ between nodes, so that a mix-up shows.
             let first_pid = 1000 + u32::try_from(index).unwrap_or(0) % 500 * 40;
-            let shared = Shared::new(node, spec.timing, clock, runtime.clone(), first_pid);
+            let shared = Shared::new(node, spec.timing, spec.guard_silence, clock, runtime.clone(), first_pid);
             let inner = Arc::new(NodeInner::new(shared, address, port));
             hosts.push(Host { shared: Arc::clone(&inner.shared), address, key: public });
             starts.push((inner, Arc::new(login), listener));

@@ -16,8 +16,8 @@
 //!
 //! The rooms, each using what stands before it: `util`, `fault`, [`spec`](ClusterSpec), `catalogue` (what a
 //! release has) · `process`, `supervisord`, `actions` (state over time) · `rpcfault`, `xml`, `rpc`, `http` (how supervisord is asked)
-//! · `supervisorctl`, `init`, `shell`, `commands` (what exec finds) · `introspect` · `conn`, `sshd`, `net`,
-//! `files`, `node`, `lab`.
+//! · `supervisorctl`, `init`, `shell`, `commands` (what exec finds) · `guard`, `rescue` (what a held channel does)
+//! · `introspect` · `conn`, `sshd`, `net`, `files`, `node`, `lab`.
 //!
 //! What always holds: only 127/8 is bound; no command of the real machine is run and none of its files is
 //! read; a kinder answer than the real program's is a fault of the lab; all ends when [`Lab`] is dropped.
@@ -28,6 +28,7 @@ mod commands;
 mod conn;
 mod fault;
 mod files;
+mod guard;
 mod http;
 mod init;
 mod introspect;
@@ -35,6 +36,7 @@ mod lab;
 mod net;
 mod node;
 mod process;
+mod rescue;
 mod rpc;
 mod rpcfault;
 mod shared;
@@ -47,6 +49,7 @@ mod util;
 mod xml;
 
 pub use fault::{Fault, Moment, SpawnKind};
+pub use guard::GuardSnapshot;
 pub use lab::{Lab, LabError};
 pub use node::{Node, ProcessSnapshot, ServiceSnapshot};
 pub use process::State;

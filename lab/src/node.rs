@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::actions::Named;
 use crate::catalogue::{self, Address, ProgramConfig};
@@ -14,6 +15,7 @@ use crate::commands::Context;
 use crate::conn::CutKind;
 use crate::fault::Fault;
 use crate::files::Files;
+use crate::guard::{GuardSnapshot, Guards};
 use crate::init::{self, InitService};
 use crate::process::State;
 use crate::rpc;
@@ -28,6 +30,7 @@ pub(crate) struct NodeInner {
     pub(crate) port: u16,
     pub(crate) instances: Vec<Arc<Supervisord>>,
     pub(crate) services: Vec<Arc<InitService>>,
+    pub(crate) guards: Guards,
     files: Mutex<BTreeMap<String, String>>,
 }
 
@@ -42,7 +45,8 @@ impl NodeInner {
             .into_iter()
             .map(|name| Arc::new(InitService::new(name, Arc::clone(&shared))))
             .collect();
-        Self { shared, address, port, instances, services, files: Mutex::new(BTreeMap::new()) }
+        let files = Mutex::new(BTreeMap::new());
+        Self { shared, address, port, instances, services, guards: Guards::default(), files }
     }
 
     /// The supervisord behind a unix socket.
@@ -334,6 +338,45 @@ impl Node {
             Ok(Named::One(key)) => sup.die(&key),
             _ => false,
         }
+    }
+
+    /// The node's lock, and what its guards have armed and rescued.
+    #[must_use]
+    pub fn guard(&self) -> GuardSnapshot {
+        self.inner.guards.snapshot()
+    }
+
+    /// Takes the node's lock for somebody outside the lab, known by these words (`run=… user=… host=…`). False
+    /// when it is held already.
+    #[must_use = "a lock that somebody else holds is not taken"]
+    pub fn take_lock(&self, words: &str) -> bool {
+        self.inner.guards.take(words)
+    }
+
+    /// Gives back what [`Node::take_lock`] took; false when there is no such lock. A guard's lock stays.
+    pub fn release_lock(&self) -> bool {
+        self.inner.guards.release()
+    }
+
+    /// Kills the guards that run on the node, as by `kill -9`: their channels end with a signal and the lock is
+    /// free, and nothing is rescued. Gives their number.
+    pub fn kill_guards(&self) -> usize {
+        self.inner.guards.kill()
+    }
+
+    /// Freezes the network of the node ([`Fault::Freeze`]) for that time: connections stay open and move no
+    /// byte, in either direction. What was on its way arrives afterwards, as TCP sends it again. Without a time
+    /// it lasts until [`Node::remove_fault`] or [`Node::clear_fault`].
+    pub fn partition(&self, time: Option<Duration>) {
+        self.set_fault(Fault::Freeze);
+        let Some(time) = time else { return };
+        let shared = Arc::clone(&self.inner.shared);
+        self.inner.shared.runtime.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(time) => shared.thaw(),
+                () = shared.until_closing() => {}
+            }
+        });
     }
 
     /// Puts a file on the node's virtual disk, for `cat` and `test`.

@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -57,6 +58,8 @@ pub(crate) fn note<T>(list: &mut Vec<T>, item: T) {
 pub(crate) struct Shared {
     pub(crate) spec: NodeSpec,
     pub(crate) timing: Timing,
+    /// How long a guard waits for a line.
+    pub(crate) guard_silence: Duration,
     pub(crate) clock: Clock,
     pub(crate) runtime: tokio::runtime::Handle,
     faults: Mutex<FaultSet>,
@@ -75,6 +78,7 @@ impl Shared {
     pub(crate) fn new(
         spec: NodeSpec,
         timing: Timing,
+        guard_silence: Duration,
         clock: Clock,
         runtime: tokio::runtime::Handle,
         first_pid: u32,
@@ -83,6 +87,7 @@ impl Shared {
         Self {
             spec,
             timing,
+            guard_silence,
             clock,
             runtime,
             faults: Mutex::new(faults),
@@ -147,6 +152,12 @@ impl Shared {
         for switch in all {
             switch.turn(kind);
         }
+    }
+
+    /// Takes [`Fault::Freeze`] back: what was held moves on.
+    pub(crate) fn thaw(&self) {
+        self.edit_faults(|f| f.remove(&Fault::Freeze));
+        self.cut_all(CutKind::Live);
     }
 
     /// Called in the middle of an action; cuts the node's connections if a fault says so.

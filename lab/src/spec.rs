@@ -273,13 +273,15 @@ pub struct ClusterSpec {
     pub timing: Timing,
     /// The SSH port of all nodes; an unused one is found when `None`.
     pub port: Option<u16>,
+    /// How long a guard waits for a line before it rescues; 30 s unless set.
+    pub guard_silence: Duration,
 }
 
 impl ClusterSpec {
     /// A cluster of these nodes, at demo speed.
     #[must_use]
     pub fn new(nodes: Vec<NodeSpec>) -> Self {
-        Self { nodes, timing: Timing::fast(), port: None }
+        Self { nodes, timing: Timing::fast(), port: None, guard_silence: Duration::from_secs(30) }
     }
 
     /// `nodes` nodes of release 3.2 over all six roles. Twelve are three analytics, and two each of config,
@@ -348,6 +350,13 @@ impl ClusterSpec {
     #[must_use]
     pub fn timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
+        self
+    }
+
+    /// Sets how long a guard waits for a line.
+    #[must_use]
+    pub fn guard_silence(mut self, silence: Duration) -> Self {
+        self.guard_silence = silence;
         self
     }
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use russh::keys::{PrivateKey, PublicKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, MethodKind, MethodSet, Pty};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::commands::{self, Chunk, Context, Io};
+use crate::commands::{self, Chunk, Context, Io, KILLED};
 use crate::conn::CutStream;
 use crate::fault::Fault;
 use crate::http;
@@ -270,9 +270,10 @@ impl Peer {
             root: self.user == "root",
             pty: self.ptys.contains(&id),
             acted: Arc::new(AtomicBool::new(false)),
+            rescue: false,
         };
         session.channel_success(id)?;
-        tokio::spawn(exec(channel, context, command));
+        tokio::spawn(exec(channel, session.handle(), context, command));
         Ok(())
     }
 }
@@ -291,8 +292,9 @@ async fn jump(channel: Channel<Msg>, reply: ChannelOpenHandle, address: Ipv4Addr
 }
 
 /// Runs a command and carries its streams. The command has a task of its own, which outlives the channel.
-async fn exec(channel: Channel<Msg>, context: Context, command: String) {
+async fn exec(channel: Channel<Msg>, handle: server::Handle, context: Context, command: String) {
     let shared = Arc::clone(&context.node.shared);
+    let id = channel.id();
     let (mut reader, writer) = channel.split();
     let (out, mut chunks) = mpsc::channel::<Chunk>(16);
     let (input, stdin) = mpsc::unbounded_channel();
@@ -304,6 +306,13 @@ async fn exec(channel: Channel<Msg>, context: Context, command: String) {
             if shared.has(&Fault::EndlessExec) {
                 while io.out("an endless line of output, and one more, and one more\n").await {}
                 return 0;
+            }
+            if shared.has(&Fault::NoLogin) {
+                io.out("This account is currently not available.\n").await;
+                return 1;
+            }
+            if shared.has(&Fault::ChattyLogin) {
+                io.out("*** Authorised users only ***\nYou have new mail.\n").await;
             }
             tokio::select! {
                 code = shell::run(&context, &io, &command) => code,
@@ -343,6 +352,11 @@ async fn exec(channel: Channel<Msg>, context: Context, command: String) {
         }
         let code = run.await.unwrap_or(255);
         lost |= acted.load(Ordering::Relaxed) && shared.has(&Fault::ReplyLost);
+        if code == KILLED {
+            let told = handle.exit_signal_request(id, Sig::KILL, false, String::new(), String::new()).await;
+            tracing::trace!(told = told.is_ok(), "command was killed");
+            return;
+        }
         let code = match code {
             code if !shared.has(&Fault::LyingExitCode) => u32::try_from(code).unwrap_or(255),
             0 => 1,

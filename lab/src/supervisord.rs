@@ -437,6 +437,11 @@ impl Supervisord {
         self.look(|inner| matches!(inner.phase, Phase::Up | Phase::Ending(_)))
     }
 
+    /// Whether it is up and not ending.
+    pub(crate) fn stays_up(&self) -> bool {
+        self.look(|inner| inner.phase == Phase::Up)
+    }
+
     /// Wakes those who wait for a change.
     pub(crate) fn wake(&self) {
         self.changed.notify_waiters();

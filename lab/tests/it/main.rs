@@ -5,5 +5,6 @@
 mod client;
 mod connect;
 mod exec;
+mod guard;
 mod rpc;
 mod rpc_faults;

@@ -1,0 +1,237 @@
+//! The node's side of the guard: one lock for the node, and a dead man's switch behind each held channel.
+//!
+//! A client sends `exec /bin/sh -c SCRIPT ctl-guard MARK WORDS…`, two lines of script, and then lines of the
+//! protocol. The lab interprets no script; it does here what they would do. Start at [`run`] and [`Guards`].
+//!
+//! Always holds: at most one guard holds the lock; it is given back when its guard has ended, however that
+//! came, and never before the rescue is over; whatever is armed is either disarmed, forgotten by `q` or by a
+//! kill, or run.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::commands::{Context, Io, KILLED};
+use crate::fault::Fault;
+use crate::shell;
+use crate::util::lock;
+
+/// The lock of a node and the guards on it, as a test sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GuardSnapshot {
+    /// The words of who holds the node's lock, `run=… user=…`; `None` while it is free.
+    pub holder: Option<String>,
+    /// How many guards run now, those that share a holder's `run=` included.
+    pub guards: usize,
+    /// What is armed: number and code, those of the oldest guard first. What a rescue has run is gone.
+    pub armed: Vec<(u64, String)>,
+    /// Whether a guard is at its rescue now.
+    pub rescuing: bool,
+    /// How many rescues are over. The end of a guard that had nothing armed is none.
+    pub rescues: u32,
+    /// The codes that rescues have run to their end, in that order.
+    pub rescued: Vec<String>,
+}
+
+/// What a guard that runs now is known by.
+#[derive(Default)]
+struct Live {
+    armed: BTreeMap<u64, String>,
+    rescuing: bool,
+    kill: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The lock's holder: its words and the number of its guard; no number when it was taken from outside.
+    holder: Option<(Option<u64>, String)>,
+    live: BTreeMap<u64, Live>,
+    next: u64,
+    rescues: u32,
+    rescued: Vec<String>,
+}
+
+/// The lock of one node, and its guards.
+#[derive(Default)]
+pub(crate) struct Guards(Mutex<State>);
+
+/// What came of asking for the lock.
+enum Taken {
+    /// It is this guard's, or that of another guard of the same run.
+    Ready,
+    /// Somebody else has it: the words.
+    Held(String),
+}
+
+impl Guards {
+    pub(crate) fn snapshot(&self) -> GuardSnapshot {
+        let state = lock(&self.0);
+        GuardSnapshot {
+            holder: state.holder.as_ref().map(|(_, words)| words.clone()),
+            guards: state.live.len(),
+            armed: state.live.values().flat_map(|l| &l.armed).map(|(n, code)| (*n, code.clone())).collect(),
+            rescuing: state.live.values().any(|l| l.rescuing),
+            rescues: state.rescues,
+            rescued: state.rescued.clone(),
+        }
+    }
+
+    /// Takes the lock for somebody outside the lab; false when it is held.
+    pub(crate) fn take(&self, words: &str) -> bool {
+        let mut state = lock(&self.0);
+        let free = state.holder.is_none();
+        if free {
+            state.holder = Some((None, words.to_owned()));
+        }
+        free
+    }
+
+    /// Gives back the lock that was taken from outside; false when it was not.
+    pub(crate) fn release(&self) -> bool {
+        lock(&self.0).holder.take_if(|(guard, _)| guard.is_none()).is_some()
+    }
+
+    /// Kills every guard; gives their number.
+    pub(crate) fn kill(&self) -> usize {
+        let all: Vec<_> = lock(&self.0).live.values().map(|l| Arc::clone(&l.kill)).collect();
+        all.iter().for_each(|kill| kill.notify_one());
+        all.len()
+    }
+
+    fn enter(&self) -> Guard<'_> {
+        let mut state = lock(&self.0);
+        let id = state.next;
+        state.next += 1;
+        let live = Live::default();
+        let kill = Arc::clone(&live.kill);
+        state.live.insert(id, live);
+        Guard { all: self, id, kill }
+    }
+}
+
+/// One guard. When it is dropped it is off the list, and the lock is free if it was its own.
+struct Guard<'a> {
+    all: &'a Guards,
+    id: u64,
+    kill: Arc<Notify>,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.all.0);
+        state.live.remove(&self.id);
+        let id = self.id;
+        drop(state.holder.take_if(|(guard, _)| *guard == Some(id)));
+    }
+}
+
+/// The word that tells runs apart. One run may meet its own lock, where two names are one machine.
+fn run_of(words: &str) -> Option<&str> {
+    words.split(' ').find_map(|word| word.strip_prefix("run="))
+}
+
+impl Guard<'_> {
+    fn take(&self, words: &str) -> Taken {
+        let mut state = lock(&self.all.0);
+        match &state.holder {
+            None => {
+                state.holder = Some((Some(self.id), words.to_owned()));
+                Taken::Ready
+            }
+            Some((_, holder)) if run_of(holder).is_some() && run_of(holder) == run_of(words) => Taken::Ready,
+            Some((_, holder)) => Taken::Held(holder.clone()),
+        }
+    }
+
+    fn edit<R>(&self, edit: impl FnOnce(&mut Live) -> R) -> R {
+        edit(lock(&self.all.0).live.entry(self.id).or_default())
+    }
+
+    fn first_armed(&self) -> Option<(u64, String)> {
+        self.edit(|live| live.armed.first_key_value().map(|(number, code)| (*number, code.clone())))
+    }
+
+    /// Runs what is armed, by its numbers, one after the other.
+    async fn rescue(&self, context: &Context, io: &Io) {
+        if self.first_armed().is_none() {
+            return;
+        }
+        self.edit(|live| live.rescuing = true);
+        // What a rescue does is not what the guard's own answer tells, so that a fault may not take it for that.
+        let context = Context { rescue: true, acted: Arc::new(AtomicBool::new(false)), ..context.clone() };
+        let io = io.no_input().out_null().err_null();
+        while let Some((number, code)) = self.first_armed() {
+            let ended = shell::run(&context, &io, &code).await;
+            tracing::debug!(number, code, ended, "rescued");
+            self.edit(|live| live.armed.remove(&number));
+            lock(&self.all.0).rescued.push(code);
+        }
+        lock(&self.all.0).rescues += 1;
+    }
+}
+
+/// The next line; `None` when stdin has ended or nothing came for so long.
+async fn line(io: &Io, silence: Duration) -> Option<String> {
+    tokio::time::timeout(silence, io.read_whole_line()).await.unwrap_or(None)
+}
+
+/// Runs one guard: `words` are what followed `ctl-guard`. Gives its exit code.
+pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
+    let Some((mark, words)) = words.split_first() else {
+        io.err("ctl-guard: no mark\n").await;
+        return 2;
+    };
+    let words = words.join(" ");
+    let guard = context.node.guards.enter();
+    tokio::select! {
+        () = guard.kill.notified() => KILLED,
+        code = serve(context, io, &guard, mark, &words) => code,
+    }
+}
+
+async fn serve(context: &Context, io: &Io, guard: &Guard<'_>, mark: &str, words: &str) -> i32 {
+    let silence = context.node.shared.guard_silence;
+    for _script in 0..2 {
+        if line(io, silence).await.is_none() {
+            return 0;
+        }
+    }
+    if context.node.shared.has(&Fault::NoFlock) {
+        io.out(&format!("{mark} noflock\n")).await;
+        return 0;
+    }
+    match guard.take(words) {
+        Taken::Ready => io.out(&format!("{mark} ready\n")).await,
+        Taken::Held(by) => {
+            io.out(&format!("{mark} held\n{mark} by {by}\n")).await;
+            return 0;
+        }
+    };
+    while let Some(line) = line(io, silence).await {
+        let answer = match (line.as_str(), line.chars().next()) {
+            ("q", _) => return 0,
+            (".", _) => ".".to_owned(),
+            (line, Some('+')) => match line[1..].split_once(' ').map(|(n, code)| (n.parse(), code)) {
+                Some((Ok(number), code)) => {
+                    guard.edit(|live| live.armed.insert(number, code.to_owned()));
+                    format!("+{number}")
+                }
+                _ => continue,
+            },
+            (line, Some('-')) => match line[1..].parse() {
+                Ok(number) => {
+                    guard.edit(|live| live.armed.remove(&number));
+                    format!("-{number}")
+                }
+                Err(_) => continue,
+            },
+            _ => continue,
+        };
+        io.out(&format!("{mark} {answer}\n")).await;
+    }
+    guard.rescue(context, io).await;
+    0
+}
