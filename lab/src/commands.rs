@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 
+use crate::bounded::{self, Jobs};
 use crate::fault::Fault;
 use crate::guard;
 use crate::init;
@@ -41,6 +42,8 @@ pub(crate) struct Context {
     pub(crate) acted: Arc<AtomicBool>,
     /// Whether it runs in a guard's rescue, where the functions of the guard's scripts are known.
     pub(crate) rescue: bool,
+    /// Where background jobs are noted, for a command that may be ended with all it began.
+    pub(crate) jobs: Option<Jobs>,
 }
 
 impl Context {
@@ -276,6 +279,11 @@ pub(crate) fn run<'a>(
                 io.out(&format!("{}\n", context.node.shared.spec.name)).await;
                 0
             }
+            "uname" if args.iter().any(|a| a == "-n") => {
+                io.out(&format!("{}\n", context.node.shared.spec.name)).await;
+                0
+            }
+            "seq" => seq(io, args).await,
             "uname" => {
                 io.out("Linux\n").await;
                 0
@@ -297,6 +305,9 @@ pub(crate) fn run<'a>(
             "sh" | "bash" | "dash" => match args {
                 [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-guard" => {
                     guard::run(context, io, words).await
+                }
+                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-exec" => {
+                    bounded::run(context, io, words).await
                 }
                 [flag, script, ..] if flag.starts_with('-') && flag.ends_with('c') => {
                     shell::run(context, io, script).await
@@ -357,7 +368,7 @@ fn known_path(context: &Context, path: &str) -> bool {
         || (dir == "/etc/init.d" && init::exists(&context.node, name))
 }
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "true",
     "trap",
     "false",
@@ -375,6 +386,7 @@ const COMMANDS: [&str; 29] = [
     "pwd",
     "date",
     "sleep",
+    "seq",
     "sh",
     "bash",
     "dash",
@@ -409,6 +421,36 @@ async fn lookup(context: &Context, io: &Io, args: &[String]) -> i32 {
         io.out(&text).await;
     }
     code
+}
+
+/// `seq [FIRST [STEP]] LAST`, in whole numbers. Ends when nobody reads any more.
+async fn seq(io: &Io, args: &[String]) -> i32 {
+    let numbers: Result<Vec<i64>, _> = args.iter().map(|a| a.parse()).collect();
+    let (mut next, step, last) = match numbers.as_deref() {
+        Ok([last]) => (1, 1, *last),
+        Ok([first, last]) => (*first, 1, *last),
+        Ok([first, step, last]) if *step != 0 => (*first, *step, *last),
+        _ => {
+            io.err("seq: invalid argument\n").await;
+            return 1;
+        }
+    };
+    let mut text = String::new();
+    while (step > 0 && next <= last) || (step < 0 && next >= last) {
+        text.push_str(&format!("{next}\n"));
+        if text.len() > 4096 {
+            if !io.out(&text).await {
+                return 141;
+            }
+            text.clear();
+        }
+        next = match next.checked_add(step) {
+            Some(next) => next,
+            None => break,
+        };
+    }
+    io.out(&text).await;
+    0
 }
 
 async fn printf(io: &Io, args: &[String]) -> i32 {

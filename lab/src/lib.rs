@@ -16,13 +16,14 @@
 //!
 //! The rooms, each using what stands before it: `util`, `fault`, [`spec`](ClusterSpec), `catalogue` (what a
 //! release has) · `process`, `supervisord`, `actions` (state over time) · `rpcfault`, `xml`, `rpc`, `http` (how supervisord is asked)
-//! · `supervisorctl`, `init`, `shell`, `commands` (what exec finds) · `guard`, `rescue` (what a held channel does)
+//! · `supervisorctl`, `init`, `shell`, `commands` (what exec finds) · `guard`, `rescue`, `bounded` (what a held channel does)
 //! · `introspect` · `conn`, `sshd`, `net`, `files`, `node`, `lab`.
 //!
 //! What always holds: only 127/8 is bound; no command of the real machine is run and none of its files is
 //! read; a kinder answer than the real program's is a fault of the lab; all ends when [`Lab`] is dropped.
 
 mod actions;
+mod bounded;
 mod catalogue;
 mod commands;
 mod conn;
@@ -48,6 +49,7 @@ mod supervisord;
 mod util;
 mod xml;
 
+pub use bounded::CommandsSnapshot;
 pub use fault::{Fault, Moment, SpawnKind};
 pub use guard::GuardSnapshot;
 pub use lab::{Lab, LabError};

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::actions::Named;
+use crate::bounded::{Commands, CommandsSnapshot};
 use crate::catalogue::{self, Address, ProgramConfig};
 use crate::commands::Context;
 use crate::conn::CutKind;
@@ -31,6 +32,7 @@ pub(crate) struct NodeInner {
     pub(crate) instances: Vec<Arc<Supervisord>>,
     pub(crate) services: Vec<Arc<InitService>>,
     pub(crate) guards: Guards,
+    pub(crate) commands: Commands,
     files: Mutex<BTreeMap<String, String>>,
 }
 
@@ -46,7 +48,16 @@ impl NodeInner {
             .map(|name| Arc::new(InitService::new(name, Arc::clone(&shared))))
             .collect();
         let files = Mutex::new(BTreeMap::new());
-        Self { shared, address, port, instances, services, guards: Guards::default(), files }
+        Self {
+            shared,
+            address,
+            port,
+            instances,
+            services,
+            guards: Guards::default(),
+            commands: Commands::default(),
+            files,
+        }
     }
 
     /// The supervisord behind a unix socket.
@@ -362,6 +373,12 @@ impl Node {
     /// free, and nothing is rescued. Gives their number.
     pub fn kill_guards(&self) -> usize {
         self.inner.guards.kill()
+    }
+
+    /// The users' commands that were sent with an end (`ctl-exec`).
+    #[must_use]
+    pub fn commands(&self) -> CommandsSnapshot {
+        self.inner.commands.snapshot()
     }
 
     /// Freezes the network of the node ([`Fault::Freeze`]) for that time: connections stay open and move no

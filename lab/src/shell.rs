@@ -449,7 +449,9 @@ fn eval<'a>(
             Script::Background(inner) => {
                 let (inner, context, io) = ((**inner).clone(), context.clone(), io.no_input());
                 let mut env = env.clone();
-                tokio::spawn(async move { eval(&inner, &context, &io, &mut env).await });
+                let jobs = context.jobs.clone();
+                let job = tokio::spawn(async move { eval(&inner, &context, &io, &mut env).await });
+                jobs.iter().for_each(|jobs| jobs.add(job.abort_handle()));
                 0
             }
             Script::If(arms, otherwise) => 'found: {

@@ -271,6 +271,7 @@ impl Peer {
             pty: self.ptys.contains(&id),
             acted: Arc::new(AtomicBool::new(false)),
             rescue: false,
+            jobs: None,
         };
         session.channel_success(id)?;
         tokio::spawn(exec(channel, session.handle(), context, command));

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it looks for")]
 
+mod bounded;
 mod client;
 mod connect;
 mod exec;

@@ -1,0 +1,105 @@
+//! A command of the user with an end: it stops when its client goes, says so, or has had enough time.
+//!
+//! A client sends `exec /bin/sh -c SCRIPT ctl-exec LIMIT`, a line of script, which the lab does not interpret,
+//! and a line with the command. Start at [`run`]. Always holds: when it was ended, nothing that the small shell
+//! began for it runs on, background jobs included; what the command has asked of a supervisord stays asked.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use crate::commands::{Context, Io};
+use crate::shell;
+use crate::util::lock;
+
+/// The exit code of a command that was ended, as after SIGTERM.
+const ENDED: i32 = 143;
+
+/// The users' commands on a node (those sent with an end), as a test sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CommandsSnapshot {
+    /// How many run now.
+    pub running: usize,
+    /// How many came to an end by themselves.
+    pub finished: usize,
+    /// How many were ended: by the end of stdin, on request, or at their limit.
+    pub ended: usize,
+}
+
+/// The users' commands on a node.
+#[derive(Default)]
+pub(crate) struct Commands(Mutex<CommandsSnapshot>);
+
+impl Commands {
+    pub(crate) fn snapshot(&self) -> CommandsSnapshot {
+        *lock(&self.0)
+    }
+}
+
+/// The background jobs of one command.
+#[derive(Clone, Default)]
+pub(crate) struct Jobs(Arc<Mutex<Vec<AbortHandle>>>);
+
+impl Jobs {
+    pub(crate) fn add(&self, job: AbortHandle) {
+        lock(&self.0).push(job);
+    }
+
+    fn abort(&self) {
+        lock(&self.0).drain(..).for_each(|job| job.abort());
+    }
+}
+
+/// One command that runs; counted as running until it is dropped.
+struct Running<'a>(&'a Commands);
+
+impl<'a> Running<'a> {
+    fn begin(all: &'a Commands) -> Self {
+        lock(&all.0).running += 1;
+        Self(all)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.0).running -= 1;
+    }
+}
+
+/// Runs one command: `words` are what followed `ctl-exec`. Gives its exit code.
+pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
+    let limit = words.first().and_then(|w| w.parse::<f64>().ok());
+    let Some(limit) = limit.and_then(|s| Duration::try_from_secs_f64(s).ok()) else {
+        io.err("ctl-exec: no limit\n").await;
+        return 2;
+    };
+    let all = &context.node.commands;
+    let (Some(_script), Some(command)) = (io.read_whole_line().await, io.read_whole_line().await) else {
+        return ENDED;
+    };
+    let command = command.replace('\u{1}', "\n");
+    let context = Context { jobs: Some(Jobs::default()), ..context.clone() };
+    let stdio = io.no_input();
+    let _running = Running::begin(all);
+    let told = async { while io.read_whole_line().await.is_some_and(|line| line != "k") {} };
+    let code = tokio::select! {
+        // In this order: a command whose client went may end by itself too, as nobody reads it any more.
+        biased;
+        () = told => None,
+        code = shell::run(&context, &stdio, &command) => Some(code),
+        () = tokio::time::sleep(limit) => None,
+    };
+    let mut counts = lock(&all.0);
+    match code {
+        Some(code) => {
+            counts.finished += 1;
+            code
+        }
+        None => {
+            counts.ended += 1;
+            context.jobs.iter().for_each(Jobs::abort);
+            ENDED
+        }
+    }
+}
