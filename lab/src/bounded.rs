@@ -84,10 +84,9 @@ pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     let _running = Running::begin(all);
     let told = async { while io.read_whole_line().await.is_some_and(|line| line != "k") {} };
     let code = tokio::select! {
-        // In this order: a command whose client went may end by itself too, as nobody reads it any more.
-        biased;
+        // A command whose client went may see first that nobody reads it any more, and end by that.
+        code = shell::run(&context, &stdio, &command) => (!io.is_closed()).then_some(code),
         () = told => None,
-        code = shell::run(&context, &stdio, &command) => Some(code),
         () = tokio::time::sleep(limit) => None,
     };
     let mut counts = lock(&all.0);

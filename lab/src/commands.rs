@@ -131,6 +131,11 @@ impl Io {
         self.send(&self.err, text).await
     }
 
+    /// Whether nobody reads any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Ends when nobody reads any more.
     pub(crate) async fn closed(&self) {
         self.sender.closed().await;

@@ -1,45 +1,137 @@
 //! The introspect HTTP port of a Contrail program: one page, its NodeStatus.
 //!
-//! Always holds: a program that is not RUNNING has no open port; the page has the shape that release 3.2
-//! gives it, with an entry that has no process_status first, which a reader must skip.
+//! Start at [`Introspect`]. Always holds: a program that is not RUNNING has no open port, and neither has one
+//! that nobody gave one; the page has the shape that release 3.2 gives it, with an entry that has no
+//! process_status first, which a reader must skip.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::catalogue;
 use crate::fault::{Fault, names};
 use crate::node::NodeInner;
-use crate::process::State;
+use crate::process::{Process, State};
+use crate::util::lock;
+
+/// What a program answers on its introspect port while it is RUNNING.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Introspect {
+    /// Nobody listens on the port.
+    #[default]
+    Refused,
+    /// NodeStatus says Functional, as soon as the program is RUNNING.
+    Functional,
+    /// NodeStatus says Non-Functional, with this description.
+    NonFunctional(String),
+    /// NodeStatus says Non-Functional for this long after each start, then Functional.
+    FunctionalAfter(Duration),
+    /// The port accepts and never answers.
+    Silent,
+    /// HTTP status 500.
+    ServerError,
+    /// Bytes that are not HTTP.
+    Garbage,
+    /// HTTP status 200 with a body that is not XML.
+    GarbageXml,
+}
+
+/// What is said to be wrong with a program that is not ready yet.
+const NOT_YET: &str = "Database:Global connection down";
+
+/// The introspect port of one program, named as in a [`Fault`].
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) program: String,
+    pub(crate) port: u16,
+    pub(crate) state: Introspect,
+}
+
+/// The introspect ports of a node's programs. For a program that two of them name the one set last holds.
+pub(crate) struct Settings(Mutex<Vec<Setting>>);
+
+impl Settings {
+    pub(crate) fn new(all: Vec<Setting>) -> Self {
+        Self(Mutex::new(all))
+    }
+
+    pub(crate) fn set(&self, setting: Setting) {
+        let mut all = lock(&self.0);
+        all.retain(|s| s.program != setting.program);
+        all.push(setting);
+    }
+
+    /// Port and answer of a process; nothing when nobody gave it a port.
+    fn of(&self, node: &NodeInner, process: &Process) -> Option<(u16, Introspect)> {
+        let (group, name) = (&process.config.group, &process.config.name);
+        if let Some(set) = lock(&self.0).iter().rev().find(|s| names(&s.program, group, name)) {
+            return Some((set.port, set.state.clone()));
+        }
+        let state = if node.shared.spec.introspects { Introspect::Functional } else { Introspect::Refused };
+        Some((catalogue::introspect(group)?, state))
+    }
+}
 
 /// What a connect to a TCP port of the node finds.
 pub(crate) struct Page {
     program: String,
-    process: String,
-    hangs: bool,
+    answer: Answer,
+}
+
+enum Answer {
+    /// NodeStatus; with a description when it is Non-Functional.
+    Status(Option<String>),
+    Silence,
+    ServerError,
+    Garbage,
+    GarbageXml,
 }
 
 /// The program that listens on that port now, if there is one.
 pub(crate) fn listener(node: &NodeInner, port: u16) -> Option<Page> {
-    let faults = node.shared.faults();
     node.instances.iter().find_map(|sup| {
         sup.look(|inner| {
-            inner.all().find_map(|p| {
-                let (group, name) = (&p.config.group, &p.config.name);
-                if catalogue::introspect(group)? != port || p.state != State::Running {
-                    return None;
-                }
-                let closed = faults.iter().any(|f| matches!(f, Fault::IntrospectClosed(n) if names(n, group, name)));
-                let hangs = faults.iter().any(|f| matches!(f, Fault::IntrospectHang(n) if names(n, group, name)));
-                (!closed).then(|| Page { program: group.clone(), process: name.clone(), hangs })
+            inner.all().filter(|p| p.state == State::Running).find_map(|p| {
+                let (own, state) = node.introspect.of(node, p)?;
+                let answer = answer(node, p, state).filter(|_| own == port)?;
+                Some(Page { program: p.config.group.clone(), answer })
             })
         })
     })
 }
 
-fn body(node: &NodeInner, page: &Page) -> String {
+/// What a process answers: as a fault has it, or as it is set. `None` when its port is closed.
+fn answer(node: &NodeInner, process: &Process, state: Introspect) -> Option<Answer> {
+    let (group, name) = (&process.config.group, &process.config.name);
     let faults = node.shared.faults();
-    let wrong = faults.non_functional(&page.program, &page.process);
+    let has = |is: fn(&Fault) -> Option<&String>| faults.iter().filter_map(is).any(|n| names(n, group, name));
+    if has(|f| if let Fault::IntrospectClosed(n) = f { Some(n) } else { None }) {
+        return None;
+    }
+    if has(|f| if let Fault::IntrospectHang(n) = f { Some(n) } else { None }) {
+        return Some(Answer::Silence);
+    }
+    if let Some(description) = faults.non_functional(group, name) {
+        return Some(Answer::Status(Some(description.to_owned())));
+    }
+    Some(match state {
+        Introspect::Refused => return None,
+        Introspect::Functional => Answer::Status(None),
+        Introspect::NonFunctional(description) => Answer::Status(Some(description)),
+        Introspect::FunctionalAfter(time) => {
+            let since = node.shared.clock.epoch_now() - process.start;
+            Answer::Status((since < time.as_secs_f64()).then(|| NOT_YET.to_owned()))
+        }
+        Introspect::Silent => Answer::Silence,
+        Introspect::ServerError => Answer::ServerError,
+        Introspect::Garbage => Answer::Garbage,
+        Introspect::GarbageXml => Answer::GarbageXml,
+    })
+}
+
+fn body(node: &NodeInner, module: &str, wrong: Option<&str>) -> String {
     let (state, up, description) = match wrong {
         None => ("Functional", "Up", "<description type=\"string\" identifier=\"5\"/>".to_owned()),
         Some(text) => {
@@ -48,7 +140,6 @@ fn body(node: &NodeInner, page: &Page) -> String {
         }
     };
     let name = &node.shared.spec.name;
-    let module = &page.program;
     format!(
         "<?xml-stylesheet type=\"text/xsl\" href=\"/universal_parse.xsl\"?>\
          <__NodeStatusUVE_list type=\"slist\">\
@@ -86,17 +177,21 @@ where
             _ => return,
         }
     }
-    if page.hangs {
-        node.shared.until_closing().await;
-        return;
-    }
     let known = String::from_utf8_lossy(&request).contains("Snh_SandeshUVECacheReq?x=NodeStatus");
-    let (status, body) =
-        if known { ("200 OK", body(&node, &page)) } else { ("404 Not Found", "<html>not simulated</html>".to_owned()) };
-    let reply = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
+    let http = |status: &str, body: &str| {
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let reply = match &page.answer {
+        Answer::Silence => return node.shared.until_closing().await,
+        Answer::ServerError => http("500 Internal Server Error", "<html>500</html>"),
+        Answer::Garbage => "\u{1}\u{2}no HTTP here\r\n".repeat(3),
+        Answer::GarbageXml => http("200 OK", "<<& \u{1}no XML </NodeStatus"),
+        Answer::Status(wrong) if known => http("200 OK", &body(&node, &page.program, wrong.as_deref())),
+        Answer::Status(_) => http("404 Not Found", "<html>not simulated</html>"),
+    };
     // The peer may be gone already.
     let _gone = stream.write_all(reply.as_bytes()).await.is_err() || stream.shutdown().await.is_err();
 }

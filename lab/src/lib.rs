@@ -52,6 +52,7 @@ mod xml;
 pub use bounded::CommandsSnapshot;
 pub use fault::{Fault, Moment, SpawnKind};
 pub use guard::GuardSnapshot;
+pub use introspect::Introspect;
 pub use lab::{Lab, LabError};
 pub use node::{Node, ProcessSnapshot, ServiceSnapshot};
 pub use process::State;

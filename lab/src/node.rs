@@ -18,6 +18,7 @@ use crate::fault::Fault;
 use crate::files::Files;
 use crate::guard::{GuardSnapshot, Guards};
 use crate::init::{self, InitService};
+use crate::introspect::{Introspect, Setting, Settings};
 use crate::process::State;
 use crate::rpc;
 use crate::shared::{Counters, Shared};
@@ -33,6 +34,7 @@ pub(crate) struct NodeInner {
     pub(crate) services: Vec<Arc<InitService>>,
     pub(crate) guards: Guards,
     pub(crate) commands: Commands,
+    pub(crate) introspect: Settings,
     files: Mutex<BTreeMap<String, String>>,
 }
 
@@ -47,8 +49,13 @@ impl NodeInner {
             .into_iter()
             .map(|name| Arc::new(InitService::new(name, Arc::clone(&shared))))
             .collect();
-        let files = Mutex::new(BTreeMap::new());
+        let introspect = shared.spec.introspect.iter().map(|(program, port, state)| Setting {
+            program: program.clone(),
+            port: *port,
+            state: state.clone(),
+        });
         Self {
+            introspect: Settings::new(introspect.collect()),
             shared,
             address,
             port,
@@ -56,7 +63,7 @@ impl NodeInner {
             services,
             guards: Guards::default(),
             commands: Commands::default(),
-            files,
+            files: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -278,6 +285,11 @@ impl Node {
         let service = self.inner.services.iter().find(|s| s.name == name)?;
         let (pid, starts, stops) = service.snapshot();
         Some(ServiceSnapshot { pid, starts, stops })
+    }
+
+    /// Changes what a program (named as in a [`Fault`]) answers on its introspect port, and the port.
+    pub fn set_introspect(&self, program: &str, port: u16, answer: Introspect) {
+        self.inner.introspect.set(Setting { program: program.to_owned(), port, state: answer });
     }
 
     /// Puts a fault into force, beside those that already are.

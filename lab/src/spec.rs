@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::fault::Fault;
+use crate::introspect::Introspect;
 
 /// A Contrail role of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -177,6 +178,11 @@ pub struct NodeSpec {
     pub vrouter_cuts_ssh: bool,
     /// How long everything has been up when the lab starts.
     pub uptime: Duration,
+    /// Programs that answer NodeStatus: name as in a [`Fault`], port, answer. A later one wins.
+    pub introspect: Vec<(String, u16, Introspect)>,
+    /// Whether every other program that has an introspect port by default answers Functional on it. If not, as
+    /// by default, connects to these ports are refused.
+    pub introspects: bool,
     /// What is wrong from the start.
     pub faults: Vec<Fault>,
 }
@@ -208,6 +214,8 @@ impl NodeSpec {
             database_exited: false,
             vrouter_cuts_ssh: false,
             uptime: Duration::from_secs(3 * 86_400 + 7664),
+            introspect: Vec::new(),
+            introspects: false,
             faults: Vec::new(),
         }
     }
@@ -237,6 +245,20 @@ impl NodeSpec {
     #[must_use]
     pub fn supervisor(mut self, version: SupervisorVersion) -> Self {
         self.supervisor = version;
+        self
+    }
+
+    /// Lets a program answer NodeStatus on that TCP port.
+    #[must_use]
+    pub fn introspect(mut self, program: impl Into<String>, port: u16, answer: Introspect) -> Self {
+        self.introspect.push((program.into(), port, answer));
+        self
+    }
+
+    /// Lets every program that has an introspect port by default answer Functional on it.
+    #[must_use]
+    pub fn introspects(mut self) -> Self {
+        self.introspects = true;
         self
     }
 

@@ -90,12 +90,18 @@ async fn a_command_ends_with_its_channel_and_with_its_connection() {
     let client = Client::root(&lab, "n").await;
     let channel = begin(&client, "", "60", "seq 1000000000").await;
     eventually("the command", || counts(&lab).running == 1).await;
-    channel.close().await.unwrap();
+    // Its output must be read, or this client's connection stands still, close and all.
+    let (mut reader, writer) = channel.split();
+    let read = tokio::spawn(async move { while reader.wait().await.is_some() {} });
+    writer.close().await.unwrap();
     eventually("its end", || counts(&lab) == CommandsSnapshot { running: 0, finished: 0, ended: 1 }).await;
-    let _channel = begin(&client, "", "60", "sleep 50").await;
-    eventually("the command", || counts(&lab).running == 1).await;
+    read.abort();
+    // One that sleeps, and one whose output nobody reads.
+    let _sleeps = begin(&client, "", "60", "sleep 50").await;
+    let _talks = begin(&client, "", "60", "seq 1000000000").await;
+    eventually("the commands", || counts(&lab).running == 2).await;
     lab.node("n").cut_connections();
-    eventually("its end", || counts(&lab) == CommandsSnapshot { running: 0, finished: 0, ended: 2 }).await;
+    eventually("their end", || counts(&lab) == CommandsSnapshot { running: 0, finished: 0, ended: 3 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

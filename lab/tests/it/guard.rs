@@ -39,8 +39,8 @@ impl Guard {
         let script = r#"trap "" HUP; IFS= read -r a; echo '\''it'\''; IFS= read -r b; while :; do eval "$(x)"; done"#;
         let channel = client.start(&format!("exec /bin/sh -c '{script}' ctl-guard @7f {words}")).await;
         let mut guard = Self { channel, text: String::new(), code: None, signal: false };
-        let long = "x() { echo a; }\u{1}".repeat(1000);
-        guard.send(&format!("one\u{1}two\n{long}\n")).await;
+        let long = "x() { echo a; }\u{1f}".repeat(1000);
+        guard.send(&format!("one\u{1f}two\n{long}\n")).await;
         guard
     }
 

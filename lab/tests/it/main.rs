@@ -7,5 +7,6 @@ mod client;
 mod connect;
 mod exec;
 mod guard;
+mod introspect;
 mod rpc;
 mod rpc_faults;

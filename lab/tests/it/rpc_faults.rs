@@ -276,28 +276,3 @@ async fn a_broken_configuration_cannot_be_reread() {
     assert_eq!(code, 92);
     assert!(words.starts_with("CANT_REREAD: "), "{words}");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn introspect_tells_what_is_wrong_hangs_or_is_closed() {
-    const GET: &str = "GET /Snh_SandeshUVECacheReq?x=NodeStatus HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let (lab, client, _rpc) = with(Fault::NonFunctional {
-        program: COLLECTOR.into(),
-        description: "Database:n:Global connection down".into(),
-    })
-    .await;
-    let mut page = client.tcp(8089).await.unwrap();
-    page.send(GET).await;
-    let text = page.rest().await;
-    assert!(text.contains(">Non-Functional<") && text.contains("Global connection down"), "{text}");
-    lab.node("n").clear_fault();
-    let mut page = client.tcp(8089).await.unwrap();
-    page.send(GET).await;
-    assert!(page.rest().await.contains(">Functional<"));
-    lab.node("n").set_fault(Fault::IntrospectHang(COLLECTOR.into()));
-    let mut page = client.tcp(8089).await.unwrap();
-    page.send(GET).await;
-    hangs(200, page.rest()).await;
-    lab.node("n").clear_fault();
-    lab.node("n").set_fault(Fault::IntrospectClosed(COLLECTOR.into()));
-    assert!(client.tcp(8089).await.is_err());
-}
