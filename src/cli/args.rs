@@ -21,6 +21,8 @@ pub(super) enum Command {
     Service(ServiceArgs),
     /// Run a command on the nodes, its output gathered
     Exec(ExecArgs),
+    /// Wait until services are running, active or stopped
+    Wait(WaitArgs),
     /// Show all services of the cluster, or those named
     Status(StatusArgs),
     /// Connect to the nodes and find their supervisords; say what is wrong and how to mend it
@@ -56,6 +58,35 @@ pub(super) struct ExecArgs {
     pub(super) change: ChangeArgs,
     #[command(flatten)]
     pub(super) fanout: FanoutArgs,
+}
+
+/// ctl wait NAME...
+#[derive(Debug, ClapArgs)]
+pub(super) struct WaitArgs {
+    /// Services
+    #[arg(value_name = "NAME", required = true)]
+    pub(super) names: Vec<String>,
+    /// What has to be true of all of them
+    #[arg(long = "for", value_name = "STATE")]
+    pub(super) condition: ConditionArg,
+    /// For how long, with the same pid
+    #[arg(long, value_name = "D", value_parser = pause, default_value = "0s")]
+    pub(super) stable: std::time::Duration,
+    /// How long it is waited for
+    #[arg(long, value_name = "D", value_parser = duration, default_value = "120s")]
+    pub(super) wait_timeout: std::time::Duration,
+    #[command(flatten)]
+    pub(super) fanout: FanoutArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ConditionArg {
+    /// RUNNING
+    Running,
+    /// RUNNING, and its introspect port says that it is active or a standby
+    Active,
+    /// Not running
+    Stopped,
 }
 
 /// What every action that changes a node takes.

@@ -14,7 +14,7 @@ use super::exit::{self, Exit};
 use super::report::CliError;
 use super::{settings, terminal};
 use crate::event::{CancelReason, EventKind, Ledger, RunHead};
-use crate::plan::{Action, Plan, Wanted, explain, plan};
+use crate::plan::{Action, Plan, Until, Wanted, explain, plan};
 use crate::run::{Guarding, Noted, Setup, run};
 use crate::select::{Query, select};
 use crate::sink::{CsvSink, JsonSink, JsonlSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink};
@@ -27,9 +27,18 @@ pub(super) struct Request<'a> {
     pub(super) services: &'a [String],
     /// The command of `exec`.
     pub(super) line: Option<String>,
+    /// What `wait` waits for.
+    pub(super) until: Option<Until>,
     /// How carefully; none for what changes nothing.
     pub(super) change: Option<&'a ChangeArgs>,
     pub(super) fanout: &'a FanoutArgs,
+}
+
+impl<'a> Request<'a> {
+    /// A request that changes nothing.
+    pub(super) fn new(command: &'a str, action: Action, services: &'a [String], fanout: &'a FanoutArgs) -> Self {
+        Self { command, action, services, line: None, until: None, change: None, fanout }
+    }
 }
 
 /// Carries a request out.
@@ -47,6 +56,7 @@ pub(super) fn carry_out(request: &Request<'_>) -> Result<Exit, CliError> {
     let whole_inventory = selection.whole_inventory;
     let mut wanted = Wanted::new(action, selection);
     wanted.task.command.clone_from(&request.line);
+    wanted.task.until = request.until;
     wanted.task.policy = request.change.map(settings::policy).unwrap_or_default();
     let plan = plan(vec![wanted], &inventory, fanout.via.via());
     let what = match &request.line {

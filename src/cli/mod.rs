@@ -46,6 +46,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(args: Args) -> Result<Exit, CliError> {
     match args.command {
         Command::Exec(exec) => commands::exec::run(&exec),
+        Command::Wait(wait) => commands::wait::run(&wait),
         Command::Service(service) => commands::service::run(&service),
         Command::Status(status) => commands::status::run(status),
         Command::Ping(ping) => commands::ping::run(ping),

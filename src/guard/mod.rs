@@ -30,8 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the end of a guard is waited for, so that the lock is free when the run says that it is over.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Longest line of a guard, and most of what a login shell says before it.
+/// Longest line of a guard.
 const LINE_LIMIT: usize = 64 * 1024;
+
+/// Most of what a login shell may print before the guard.
+const NOISE_LIMIT: usize = 1024 * 1024;
 
 /// Who holds a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -205,6 +208,9 @@ pub enum TakeError {
     /// The node cannot offer it.
     #[error("the node cannot be guarded: {0}")]
     Unable(String),
+    /// What its shell prints has no end.
+    #[error("the node cannot be guarded: its shell printed more than {NOISE_LIMIT} bytes")]
+    Endless,
     /// The connection is gone.
     #[error(transparent)]
     Transport(TransportError),
@@ -263,7 +269,7 @@ impl Guard {
             other => TakeError::Transport(other),
         };
         let command = session.start(&line).await.map_err(lost)?;
-        let mut channel = Channel { command, mark, lines: Lines::default() };
+        let mut channel = Channel { command, mark, lines: Lines::default(), printed: 0 };
         let scripts = format!("{}\n{}\n", one_line(LOCK), one_line(GUARD));
         channel.command.write(scripts.as_bytes()).await.map_err(TakeError::Transport)?;
         match timeout(PATIENCE, channel.greeting()).await {
@@ -350,6 +356,8 @@ struct Channel<C: RemoteCommand> {
     command: C,
     mark: String,
     lines: Lines,
+    /// Bytes that came since the last line of the guard's own.
+    printed: usize,
 }
 
 impl<C: RemoteCommand> Channel<C> {
@@ -359,17 +367,28 @@ impl<C: RemoteCommand> Channel<C> {
             while let Some(line) = self.lines.whole.pop_front() {
                 // A login shell may leave its last line without an end.
                 match line.split_once(&format!("{} ", self.mark)) {
-                    Some((_, said)) => return Some(said.to_owned()),
+                    Some((_, said)) => {
+                        self.printed = 0;
+                        return Some(said.to_owned());
+                    }
                     None if noise.len() < 512 && !line.trim().is_empty() => *noise = line,
                     None => {}
                 }
             }
+            if self.printed > NOISE_LIMIT {
+                return None;
+            }
             match self.command.next().await? {
-                Piece::Stdout(bytes) => self.lines.take_in(&bytes),
-                Piece::Stderr(bytes) if noise.is_empty() => {
-                    String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().clone_into(noise);
+                Piece::Stdout(bytes) => {
+                    self.printed += bytes.len();
+                    self.lines.take_in(&bytes);
                 }
-                Piece::Stderr(_) => {}
+                Piece::Stderr(bytes) => {
+                    self.printed += bytes.len();
+                    if noise.is_empty() {
+                        String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().clone_into(noise);
+                    }
+                }
                 Piece::Exit(_) | Piece::Refused => {}
             }
         }
@@ -391,6 +410,10 @@ impl<C: RemoteCommand> Channel<C> {
         }
         if held {
             return Err(TakeError::Held(Holder::default()));
+        }
+        if self.printed > NOISE_LIMIT {
+            self.command.close().await;
+            return Err(TakeError::Endless);
         }
         let said = if noise.is_empty() { "nothing".to_owned() } else { format!("`{noise}`") };
         Err(TakeError::Unable(format!("its shell ended at once and said {said}")))

@@ -12,6 +12,7 @@ pub mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::amount::{Amount, Caps};
 use self::batch::Budget;
@@ -37,6 +38,42 @@ pub enum Action {
     Ping,
     /// Run a command on the node.
     Exec,
+    /// Wait until a service is as wanted.
+    Wait,
+}
+
+/// What `wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Until {
+    /// What has to be true of every service.
+    pub condition: Condition,
+    /// For how long, with the same pid.
+    pub stable: Duration,
+    /// How long it is waited for.
+    pub limit: Duration,
+}
+
+/// How a service is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// RUNNING.
+    Running,
+    /// RUNNING, and active by its own word where it gives one.
+    Active,
+    /// Not running.
+    Stopped,
+}
+
+impl Condition {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Active => "active",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 impl Action {
@@ -51,6 +88,7 @@ impl Action {
             Self::Update => "update",
             Self::Ping => "ping",
             Self::Exec => "exec",
+            Self::Wait => "wait",
         }
     }
 
@@ -59,7 +97,7 @@ impl Action {
     pub const fn changes(self) -> bool {
         match self {
             Self::Start | Self::Stop | Self::Restart | Self::Update | Self::Exec => true,
-            Self::Status | Self::Ping => false,
+            Self::Status | Self::Ping | Self::Wait => false,
         }
     }
 
@@ -67,7 +105,7 @@ impl Action {
     const fn goes_by_role(self) -> bool {
         match self {
             Self::Start | Self::Stop | Self::Restart | Self::Update => true,
-            Self::Status | Self::Ping | Self::Exec => false,
+            Self::Status | Self::Ping | Self::Exec | Self::Wait => false,
         }
     }
 
@@ -75,7 +113,7 @@ impl Action {
     const fn takes_down(self) -> bool {
         match self {
             Self::Stop | Self::Restart | Self::Update | Self::Exec => true,
-            Self::Start | Self::Status | Self::Ping => false,
+            Self::Start | Self::Status | Self::Ping | Self::Wait => false,
         }
     }
 }
@@ -91,6 +129,10 @@ pub struct Task {
     pub services: Vec<ServicePattern>,
     /// The command of [`Action::Exec`], for the login shell.
     pub command: Option<String>,
+    /// What [`Action::Wait`] waits for.
+    pub until: Option<Until>,
+    /// Time for the action on one node; none leaves it to the node's own.
+    pub timeout: Option<Duration>,
     /// Whether the nodes or roles were named, so that a node without the service is a failure.
     pub by_hand: bool,
     /// How carefully.
@@ -140,6 +182,8 @@ impl Task {
             action,
             services,
             command: None,
+            until: None,
+            timeout: None,
             by_hand,
             policy: Policy::default(),
             goes_on: false,
@@ -370,6 +414,7 @@ fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &Select
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+use std::time::Duration;
 
     use proptest::prelude::*;
 

@@ -827,9 +827,10 @@ fn at_pause(step: &mut Option<AtStep>) {
 
 /// Whether a result says that something is down.
 fn is_down(result: &TargetResult) -> bool {
+    let is_nowhere = result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoSuchService);
     match result.state {
         Some(state) => state != ProcessState::Running,
-        None => result.outcome.is_bad(),
+        None => result.outcome.is_bad() && !is_nowhere,
     }
 }
 

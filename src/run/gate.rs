@@ -19,6 +19,14 @@ const POLL: Duration = Duration::from_millis(500);
 /// How long one answer is waited for: contrail-status, too, came to wait 2 s, since busy nodes are slow.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What a process says of itself now; none where it has no introspect port or the node cannot be asked.
+pub(super) async fn functional<T: Transport>(instance: &Instance<T>, process: &ProcessInfo) -> Option<String> {
+    let port = introspect::port_of(&instance.role.introspect, &process.group, &process.name)?;
+    let session = instance.link.session().await.ok()?;
+    let said = introspect::ask(session.as_ref(), &process.group, port, PATIENCE).await.ok()?;
+    Some(said.as_str().to_owned())
+}
+
 /// Waits until a process says that it is active, or a standby. What it said last, and a failure if it was not well
 /// within `limit`. A service without an introspect port is well when it is RUNNING.
 pub(super) async fn active<T: Transport>(

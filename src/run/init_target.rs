@@ -55,7 +55,7 @@ impl<T: Transport> InitTarget<'_, T> {
         }
         let up = matches!(before.state, InitState::Running | InitState::Starting);
         let verb = match action {
-            Action::Status | Action::Ping | Action::Update | Action::Exec => return Some(self.verdict(Outcome::Ok, &before, None)),
+            Action::Status | Action::Ping | Action::Update | Action::Exec | Action::Wait => return Some(self.verdict(Outcome::Ok, &before, None)),
             Action::Start if before.state == InitState::Running => {
                 return Some(self.verdict(Outcome::Ok, &before, Some("already running")));
             }

@@ -19,6 +19,7 @@ mod salvage;
 mod target;
 mod update;
 mod view;
+mod wait;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

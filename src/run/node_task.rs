@@ -21,11 +21,11 @@ use super::rows::Rows;
 use super::salvage::{self, Cause, PAYING, Salvage};
 use super::target::{Debt, Work};
 use super::view::{Agenda, View};
-use super::{Guarding, NodeAccess, update};
+use super::{Guarding, NodeAccess, update, wait};
 use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult};
 use crate::guard::{Guard, TakeError};
 use crate::plan::policy::Gate;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Until};
 use crate::select::ServicePattern;
 use crate::transport::Transport;
 
@@ -129,12 +129,13 @@ impl<T: Transport> NodeTask<T> {
                 Err(DutyEnd::Held(failure, ends_soon || self.guarding.waits_until > Instant::now()))
             }
             Err(TakeError::Transport(error)) => Err(unreachable_end(error.failure())),
-            Err(error @ TakeError::Unable(_)) if self.guarding.is_optional => {
+            Err(error @ (TakeError::Unable(_) | TakeError::Endless)) if self.guarding.is_optional => {
                 debug!(%error, "going without a guard");
                 Ok(())
             }
-            Err(error @ TakeError::Unable(_)) => {
-                let failure = Failure::new(Stage::Inspect, FailureKind::Command, error.to_string()).with_hint(
+            Err(error @ (TakeError::Unable(_) | TakeError::Endless)) => {
+                let kind = if error == TakeError::Endless { FailureKind::Protocol } else { FailureKind::Command };
+                let failure = Failure::new(Stage::Inspect, kind, error.to_string()).with_hint(
                     "without it a lost connection could leave a service stopped, and two runs could meet; --no-guard goes without",
                 );
                 Err(DutyEnd::Lost(Outcome::Failed, failure))
@@ -167,7 +168,8 @@ impl<T: Transport> NodeTask<T> {
         };
         self.phase(duty, "running the check").await;
         let mut stop_waiting = self.signals.stop_waiting.clone();
-        let outcome = command::check(&self.link, &check, &self.access, told(&mut stop_waiting)).await;
+        let access = NodeAccess { timeout: self.timeout(visit), ..self.access.clone() };
+        let outcome = command::check(&self.link, &check, &access, told(&mut stop_waiting)).await;
         let (met, said) = match &outcome {
             Ok(()) => (Some(true), "the check exited 0".to_owned()),
             Err(failure) => (Some(false), failure.message.clone()),
@@ -182,6 +184,9 @@ impl<T: Transport> NodeTask<T> {
         let duty = Duty::Visit(visit);
         if self.rows.action(visit) == Action::Exec {
             return self.exec(visit).await;
+        }
+        if let Some(until) = self.rows.task(visit).and_then(|task| task.until) {
+            return self.wait(visit, until).await;
         }
         let mut give_up = self.signals.give_up.clone();
         let book = Book::default();
@@ -231,7 +236,7 @@ impl<T: Transport> NodeTask<T> {
             });
         }
         let policy = self.rows.task(visit).map(|task| task.policy.clone()).unwrap_or_default();
-        let mut time = self.access.timeout;
+        let mut time = self.timeout(visit);
         if changes {
             time += policy.stable_time();
             if policy.gate == Gate::Active {
@@ -347,7 +352,7 @@ impl<T: Transport> NodeTask<T> {
                     Action::Start => work.start().await,
                     Action::Stop => work.stop().await,
                     Action::Restart => work.restart().await,
-                    Action::Status | Action::Update | Action::Ping | Action::Exec => {
+                    Action::Status | Action::Update | Action::Ping | Action::Exec | Action::Wait => {
                         return vec![self.rows.read(visit, instance, process)];
                     }
                 };
@@ -407,6 +412,23 @@ impl<T: Transport> NodeTask<T> {
         results
     }
 
+    /// Waits until all is as wanted; a signal ends the waiting.
+    async fn wait(&mut self, visit: Visit, until: Until) -> DutyEnd {
+        let duty = Duty::Visit(visit);
+        let mut stop_waiting = self.signals.stop_waiting.clone();
+        let news = self.news.clone();
+        // What is shown may be dropped.
+        let say = move |phase: String| drop(news.try_send(Message { duty, news: News::Phase(phase) }));
+        let results = tokio::select! {
+            results = wait::wait(&self.link, &self.rows, &self.access, until, visit, say) => results,
+            () = told(&mut stop_waiting) => return DutyEnd::Done,
+        };
+        for result in results {
+            self.tell(duty, News::Result(Box::new(result))).await;
+        }
+        DutyEnd::Done
+    }
+
     /// Runs the operator's command.
     async fn exec(&mut self, visit: Visit) -> DutyEnd {
         let duty = Duty::Visit(visit);
@@ -433,11 +455,17 @@ impl<T: Transport> NodeTask<T> {
         self.phase(duty, "running the command").await;
         let began = Instant::now();
         let mut give_up = self.signals.give_up.clone();
-        let ended = command::run(&self.link, &command, &self.access, told(&mut give_up)).await;
-        let mut result = command::judged(self.rows.empty(visit, Outcome::Changed), ended, &self.access);
+        let access = NodeAccess { timeout: self.timeout(visit), ..self.access.clone() };
+        let ended = command::run(&self.link, &command, &access, told(&mut give_up)).await;
+        let mut result = command::judged(self.rows.empty(visit, Outcome::Changed), ended, &access);
         result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
         self.tell(duty, News::Result(Box::new(result))).await;
         DutyEnd::Done
+    }
+
+    /// Time for the action on the node: what the task says, else what holds for the node.
+    fn timeout(&self, visit: Visit) -> Duration {
+        self.rows.task(visit).and_then(|task| task.timeout).unwrap_or(self.access.timeout)
     }
 
     fn silent(&self) -> Failure {
@@ -488,6 +516,6 @@ fn doing(action: Action) -> &'static str {
         Action::Stop => "stopping",
         Action::Restart => "restarting",
         Action::Update => "updating",
-        Action::Status | Action::Ping | Action::Exec => "reading",
+        Action::Status | Action::Ping | Action::Exec | Action::Wait => "reading",
     }
 }

@@ -16,11 +16,8 @@ pub(in crate::cli) fn run(args: &ExecArgs) -> Result<Exit, CliError> {
         return Err(CliError::usage("the command is empty"));
     }
     carry_out(&Request {
-        command: "exec",
-        action: Action::Exec,
-        services: &[],
         line: Some(line),
         change: Some(&args.change),
-        fanout: &args.fanout,
+        ..Request::new("exec", Action::Exec, &[], &args.fanout)
     })
 }

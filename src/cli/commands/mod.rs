@@ -6,3 +6,4 @@ pub(super) mod nodeset;
 pub(super) mod ping;
 pub(super) mod service;
 pub(super) mod status;
+pub(super) mod wait;

@@ -7,5 +7,5 @@ use crate::cli::report::CliError;
 use crate::plan::Action;
 
 pub(in crate::cli) fn run(args: PingArgs) -> Result<Exit, CliError> {
-    carry_out(&Request { command: "ping", action: Action::Ping, services: &[], line: None, change: None, fanout: &args.fanout })
+    carry_out(&Request::new("ping", Action::Ping, &[], &args.fanout))
 }

@@ -11,7 +11,7 @@ const ACTIONS: [Action; 5] = [Action::Start, Action::Stop, Action::Restart, Acti
 
 pub(in crate::cli) fn run(args: &ServiceArgs) -> Result<Exit, CliError> {
     let (services, action) = split(&args.words)?;
-    carry_out(&Request { command: "service", action, services: &services, line: None, change: Some(&args.change), fanout: &args.fanout })
+    carry_out(&Request { change: Some(&args.change), ..Request::new("service", action, &services, &args.fanout) })
 }
 
 /// The action is the last word, as with `service`, or the first.

@@ -7,12 +7,5 @@ use crate::cli::report::CliError;
 use crate::plan::Action;
 
 pub(in crate::cli) fn run(args: StatusArgs) -> Result<Exit, CliError> {
-    carry_out(&Request {
-        command: "status",
-        action: Action::Status,
-        services: &args.names,
-        line: None,
-        change: None,
-        fanout: &args.fanout,
-    })
+    carry_out(&Request::new("status", Action::Status, &args.names, &args.fanout))
 }

@@ -1,0 +1,169 @@
+//! `wait`: reads a node again and again until what was asked for is true there, or the time is over.
+//!
+//! What always holds: nothing is changed; a node that cannot be reached yet is asked again until the time is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::NodeAccess;
+use super::gate;
+use super::init_target::InitTarget;
+use super::job::Job;
+use super::link::Link;
+use super::message::Visit;
+use super::rows::Rows;
+use super::view::{Agenda, View};
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
+use crate::plan::{Action, Condition, Until};
+use crate::transport::Transport;
+
+/// Between two looks at a node.
+const POLL: Duration = Duration::from_millis(500);
+
+/// What one look shows: a result for each target, and whether it is as wanted.
+type Look = Vec<(TargetResult, bool)>;
+
+/// Waits on one node. Ends with the last results that could be read, by the end of `until.limit`.
+pub(super) async fn wait<T: Transport>(
+    link: &Arc<Link<T>>,
+    rows: &Rows,
+    access: &NodeAccess,
+    until: Until,
+    visit: Visit,
+    say: impl Fn(String) + Send + Sync,
+) -> Vec<TargetResult> {
+    let began = Instant::now();
+    let deadline = began + until.limit;
+    let mut last: Option<Look> = None;
+    let mut since: Option<(Instant, Vec<Option<u32>>)> = None;
+    let mut lost: Option<Failure> = None;
+    loop {
+        match timeout_at(deadline, look(link, rows, access, until.condition, visit)).await {
+            Ok(Ok(seen)) => {
+                lost = None;
+                let pids: Vec<_> = seen.iter().map(|(result, _)| result.pid).collect();
+                if seen.iter().all(|(_, met)| *met) {
+                    let (first, _) = since.take_if(|(_, same)| *same == pids).unwrap_or((Instant::now(), Vec::new()));
+                    if first.elapsed() >= until.stable {
+                        return seen.into_iter().map(|(result, _)| result).collect();
+                    }
+                    since = Some((first, pids));
+                } else {
+                    since = None;
+                }
+                let what = seen.iter().find(|(_, met)| !met).map(|(result, _)| told(result));
+                say(format!(
+                    "waiting for {}{}, {} s of {} s",
+                    until.condition.as_str(),
+                    what.map(|what| format!(" ({what})")).unwrap_or_default(),
+                    began.elapsed().as_secs(),
+                    until.limit.as_secs()
+                ));
+                last = Some(seen);
+            }
+            Ok(Err(failure)) => {
+                since = None;
+                lost = Some(failure);
+            }
+            Err(_) => {}
+        }
+        if Instant::now() + POLL >= deadline {
+            break;
+        }
+        sleep(POLL).await;
+    }
+    match (last, lost) {
+        (_, Some(failure)) => rows.typed(visit, Outcome::Unreachable, &failure),
+        (Some(seen), None) => seen.into_iter().map(|(result, met)| ended(result, met, until)).collect(),
+        (None, None) => {
+            let failure = Failure::new(Stage::Inspect, FailureKind::TimedOut, "its supervisords did not answer in time");
+            rows.typed(visit, Outcome::TimedOut, &failure.with_hint("--wait-timeout gives it longer"))
+        }
+    }
+}
+
+/// The result of a target when the time is over.
+fn ended(mut result: TargetResult, met: bool, until: Until) -> TargetResult {
+    let over = |what: &str| {
+        let message = format!("not {} after {} s: {what}", until.condition.as_str(), until.limit.as_secs());
+        Failure::new(Stage::Verify, FailureKind::TimedOut, message).with_hint("--wait-timeout gives it longer")
+    };
+    if result.failure.is_none() {
+        let what = if met { format!("not yet for {:?}", until.stable) } else { told(&result) };
+        result.failure = Some(over(&what));
+        result.outcome = Outcome::TimedOut;
+    }
+    result
+}
+
+fn told(result: &TargetResult) -> String {
+    let name = result.service.as_deref().unwrap_or("it");
+    let state = result.state.map_or_else(|| "not known".to_owned(), |state| state.to_string());
+    match (&result.failure, &result.functional) {
+        (Some(failure), _) => format!("{name}: {}", failure.message),
+        (None, Some(functional)) => format!("{name} is {state}, {functional}"),
+        (None, None) => format!("{name} is {state}"),
+    }
+}
+
+async fn look<T: Transport>(
+    link: &Arc<Link<T>>,
+    rows: &Rows,
+    access: &NodeAccess,
+    condition: Condition,
+    visit: Visit,
+) -> Result<Look, Failure> {
+    link.session().await.map_err(|error| error.failure())?;
+    let view = View::take(link, rows.clone(), access).await;
+    if let Some(failure) = view.connection_lost() {
+        return Err(failure.clone());
+    }
+    let Agenda { jobs, results } = view.agenda(visit);
+    let mut seen: Look = results
+        .into_iter()
+        .map(|result| {
+            let down = result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::SupervisorDown);
+            let met = match result.outcome {
+                Outcome::NotConfigured => true,
+                _ => down && condition == Condition::Stopped,
+            };
+            (result, met)
+        })
+        .collect();
+    for job in &jobs {
+        let mut result = match job {
+            Job::Process { instance, process } => {
+                let mut result = rows.read(visit, instance, process);
+                if condition == Condition::Active && process.state == ProcessState::Running {
+                    result.functional = gate::functional(instance, process).await;
+                }
+                result
+            }
+            Job::Init { role, service, is_instance, named } => {
+                let (stable, is_instance) = (Duration::ZERO, *is_instance);
+                let target = InitTarget { link, name: service, sudo: access.sudo, is_instance, stable };
+                let verdict = target.act(Action::Status, None).await;
+                rows.of_init(visit, role, service, is_instance, *named, verdict)
+            }
+            Job::Update { .. } => continue,
+        };
+        let running = result.state == Some(ProcessState::Running);
+        let met = match condition {
+            Condition::Running => running,
+            Condition::Active => {
+                running && result.functional.as_deref().is_none_or(|word| matches!(word, "active" | "backup"))
+            }
+            Condition::Stopped => matches!(
+                result.state,
+                Some(ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal)
+            ),
+        };
+        if result.outcome == Outcome::Ok {
+            result.message.clear();
+        }
+        seen.push((result, met));
+    }
+    Ok(seen)
+}
