@@ -17,12 +17,13 @@
 
 pub mod cli;
 pub mod event;
+pub mod guard;
 pub mod inventory;
+pub mod journal;
 pub mod nodeset;
 pub mod plan;
 pub mod run;
 pub mod select;
 pub mod sink;
-pub mod guard;
 pub mod supervisor;
 pub mod transport;

@@ -21,6 +21,8 @@ pub(super) enum Command {
     Service(ServiceArgs),
     /// Run a command on the nodes, its output gathered
     Exec(ExecArgs),
+    /// The runs that changed nodes: list them, show one, go on with it, do again what failed, undo what it stopped
+    Runs(RunsArgs),
     /// Wait until services are running, active or stopped
     Wait(WaitArgs),
     /// Show all services of the cluster, or those named
@@ -58,6 +60,71 @@ pub(super) struct ExecArgs {
     pub(super) change: ChangeArgs,
     #[command(flatten)]
     pub(super) fanout: FanoutArgs,
+}
+
+/// ctl runs
+#[derive(Debug, ClapArgs)]
+pub(super) struct RunsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<RunsCommand>,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RunsCommand {
+    /// The newest runs
+    List {
+        /// At most so many
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+        limit: u32,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// What became of a run
+    Show {
+        /// Its name, enough of its first letters, or `last`
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Go on where a run stopped: first with the nodes that were in flight
+    Resume {
+        /// Its name, enough of its first letters, or `last`
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Do again what did not succeed, as a new run
+    Retry {
+        /// Its name, enough of its first letters, or `last`
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Start again what a run has stopped, as a new run
+    Undo {
+        /// Its name, enough of its first letters, or `last`
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+impl RunsCommand {
+    pub(super) fn output(&self) -> &OutputArgs {
+        match self {
+            Self::List { output, .. }
+            | Self::Show { output, .. }
+            | Self::Resume { output, .. }
+            | Self::Retry { output, .. }
+            | Self::Undo { output, .. } => output,
+        }
+    }
 }
 
 /// ctl wait NAME...
@@ -127,6 +194,27 @@ pub(super) struct ChangeArgs {
     pub(super) dry_run: Option<DryRun>,
     #[command(flatten)]
     pub(super) keep: KeepArgs,
+}
+
+impl ChangeArgs {
+    /// An option that means something only where something is changed, if one was given.
+    pub(super) fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.serial.is_some(), "--serial"),
+            (self.rolling, "--rolling"),
+            (self.max_failures.is_some(), "--max-failures"),
+            (self.max_unavailable.is_some(), "--max-unavailable"),
+            (self.pause.is_some(), "--pause"),
+            (self.gate.is_some(), "--gate"),
+            (self.stable.is_some(), "--stable"),
+            (self.gate_timeout.is_some(), "--gate-timeout"),
+            (self.check.is_some(), "--check"),
+            (self.keep.reason.is_some(), "--reason"),
+            (self.keep.lock_wait.is_some(), "--lock-wait"),
+            (self.keep.no_guard, "--no-guard"),
+        ];
+        given.into_iter().find_map(|(given, option)| given.then_some(option))
+    }
 }
 
 /// How a changing run keeps nodes to itself.
@@ -234,7 +322,7 @@ pub(super) struct FanoutArgs {
 }
 
 /// What every command that shows results takes.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 pub(super) struct OutputArgs {
     /// Form of the results
     #[arg(short, long, value_name = "FORM", default_value = "table", help_heading = "Output")]

@@ -1,198 +1,209 @@
-//! The way that every command which goes to nodes takes: select, plan, run, sinks, exit code.
+//! The way that every run takes: plan, journal, run, sinks, exit code.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use indicatif::ProgressDrawTarget;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing_subscriber::filter::LevelFilter;
 
-use super::args::{ChangeArgs, DryRun, FanoutArgs, Form, OutputArgs};
+use super::args::{ChangeArgs, DryRun, FanoutArgs};
 use super::exit::{self, Exit};
+use super::job::Job;
+use super::output::{self, Out};
 use super::report::CliError;
 use super::{settings, terminal};
-use crate::event::{CancelReason, EventKind, Ledger, RunHead};
-use crate::plan::{Action, Plan, Until, Wanted, explain, plan};
+use crate::event::{CancelReason, Event, EventKind, Ledger, Outcome, RunHead, TargetResult};
+use crate::journal::resume::Rest;
+use crate::journal::{Controller, Journal, RunRequest};
+use crate::plan::{Action, Plan};
 use crate::run::{Guarding, Noted, Setup, run};
-use crate::select::{Query, select};
-use crate::sink::{CsvSink, JsonSink, JsonlSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink};
 use crate::transport::SshTransport;
 
-/// What a command asks for.
-pub(super) struct Request<'a> {
-    pub(super) command: &'a str,
-    pub(super) action: Action,
-    pub(super) services: &'a [String],
-    /// The command of `exec`.
-    pub(super) line: Option<String>,
-    /// What `wait` waits for.
-    pub(super) until: Option<Until>,
-    /// How carefully; none for what changes nothing.
-    pub(super) change: Option<&'a ChangeArgs>,
-    pub(super) fanout: &'a FanoutArgs,
+/// What a run goes on from.
+pub(super) struct Resumed {
+    pub(super) journal: Journal,
+    pub(super) request: RunRequest,
+    pub(super) rest: Rest,
+    /// Number of the next event.
+    pub(super) next_seq: u64,
 }
 
-impl<'a> Request<'a> {
-    /// A request that changes nothing.
-    pub(super) fn new(command: &'a str, action: Action, services: &'a [String], fanout: &'a FanoutArgs) -> Self {
-        Self { command, action, services, line: None, until: None, change: None, fanout }
-    }
-}
-
-/// Carries a request out.
-pub(super) fn carry_out(request: &Request<'_>) -> Result<Exit, CliError> {
-    let Request { action, fanout, .. } = *request;
-    start_log(&fanout.output)?;
-    let inventory = settings::inventory(fanout.inventory.as_deref())?;
-    let query = Query {
-        roles: &fanout.role,
-        nodes: fanout.nodes.as_deref(),
-        exclude: fanout.exclude.as_deref(),
-        services: request.services,
-    };
-    let selection = select(&inventory, &query)?;
-    let whole_inventory = selection.whole_inventory;
-    let mut wanted = Wanted::new(action, selection);
-    wanted.task.command.clone_from(&request.line);
-    wanted.task.until = request.until;
-    wanted.task.policy = request.change.map(settings::policy).unwrap_or_default();
-    let plan = plan(vec![wanted], &inventory, fanout.via.via());
-    let what = match &request.line {
-        Some(line) => format!("`{line}`"),
-        None => format!("{} of {}", action.as_str(), request.services.join(", ")),
-    };
-    let job = Job {
-        command: request.command.to_owned(),
-        services: request.services.to_vec(),
-        plan,
-        confirm: whole_inventory.then_some(what),
-    };
-    carry_out_job(job, fanout, request.change)
-}
-
-/// A plan, and what is told of it.
-pub(super) struct Job {
-    pub(super) command: String,
-    pub(super) services: Vec<String>,
-    pub(super) plan: Plan,
-    /// What is asked about before every node of the inventory is changed.
-    pub(super) confirm: Option<String>,
-}
-
-/// Carries a plan out.
-pub(super) fn carry_out_job(job: Job, fanout: &FanoutArgs, change: Option<&ChangeArgs>) -> Result<Exit, CliError> {
-    let Job { command, services, plan, confirm: question } = job;
-    let access = settings::access(fanout, &plan.nodes)?;
+/// Carries a job out. `words` are those that were typed, without the program's name.
+pub(super) fn carry_out(
+    job: Job,
+    fanout: &FanoutArgs,
+    change: Option<&ChangeArgs>,
+    words: &[String],
+    resumed: Option<Resumed>,
+) -> Result<Exit, CliError> {
+    let access = settings::access(fanout, &job.plan.nodes)?;
     let transport = SshTransport::new(settings::ssh(fanout)?)?;
     let out = Out::open(fanout.output.out.as_deref())?;
     if change.is_some_and(|change| change.dry_run == Some(DryRun::Plan)) {
-        return dry_run(&plan, &fanout.output, out);
+        return output::dry_run(&job.plan, &fanout.output, out);
     }
-    if let (Some(what), Some(change)) = (question, change) {
-        confirm(&what, &plan, change)?;
+    if let (Some(what), Some(change)) = (&job.confirm, change) {
+        confirm(what, &job.plan, change)?;
     }
-    raise_file_limit(plan.nodes.len());
+    raise_file_limit(job.plan.nodes.len());
 
-    let action = plan.action().unwrap_or(Action::Status);
-    let started = jiff::Timestamp::now();
-    let head = RunHead {
-        run: run_id(),
-        command,
-        action: (action != Action::Ping).then(|| action.as_str().to_owned()),
-        services,
-        started,
-        nodes: u32::try_from(plan.selected).unwrap_or(u32::MAX),
-    };
+    let action = job.plan.action().unwrap_or(Action::Status);
+    let changes = job.plan.changes();
     let keep = change.map(|change| &change.keep);
-    let owner = settings::owner(&head.run, started, keep.and_then(|keep| keep.reason.as_deref()));
+    let reason = keep.and_then(|keep| keep.reason.clone());
+    let head = RunHead {
+        run: resumed.as_ref().map_or_else(run_id, |resumed| resumed.request.run.clone()),
+        command: job.command.clone(),
+        action: (action != Action::Ping).then(|| action.as_str().to_owned()),
+        services: job.services.clone(),
+        started: resumed.as_ref().map_or_else(jiff::Timestamp::now, |resumed| resumed.request.started),
+        nodes: u32::try_from(job.plan.selected).unwrap_or(u32::MAX),
+    };
+    let (journal, rest, first_seq) = match resumed {
+        Some(resumed) => (Some(resumed.journal), Some(resumed.rest), resumed.next_seq),
+        None if changes => (Some(begin(&head, &job, reason.clone(), words)?), None, 0),
+        None => {
+            if action == Action::Status {
+                warn_of_journal();
+            }
+            (None, None, 0)
+        }
+    };
+    let owner = settings::owner(&head.run, jiff::Timestamp::now(), reason.as_deref());
     let lock_wait = keep.and_then(|keep| keep.lock_wait).unwrap_or_default();
-    let guarding = Guarding::new(owner, lock_wait, keep.is_some_and(|keep| keep.no_guard), &plan);
-    let mut sinks = sinks(&fanout.output, &out);
-    let mut ledger = Ledger::default();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
+    let guarding = Guarding::new(owner, lock_wait, keep.is_some_and(|keep| keep.no_guard), &job.plan);
     let setup = Setup {
-        plan: Arc::new(plan),
-        head,
+        plan: Arc::new(job.plan),
+        head: head.clone(),
         access,
         forks: fanout.forks as usize,
         transport: Arc::new(transport),
         guarding,
-        first_seq: 0,
+        first_seq,
+        first_batch: rest.as_ref().map_or(1, |rest| rest.next_batch),
     };
+    let quiet = fanout.output.quiet || output::shows_progress(&fanout.output);
+    let mut teller = Teller {
+        sinks: output::sinks(&fanout.output, &out),
+        ledger: Ledger::default(),
+        seq: 0,
+        carried: rest.map(|rest| rest.results).unwrap_or_default(),
+        journal,
+        run: head.run.clone(),
+        says: !quiet,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
     let cancel = runtime.block_on(async {
-        let signals = signals(fanout.output.quiet || shows_progress(&fanout.output))?;
-        let tells = !fanout.output.quiet && !shows_progress(&fanout.output);
-        let observe = |event: &crate::event::Event| {
-            if let EventKind::Notice { message } = &event.kind
-                && tells
-            {
-                terminal::say(message);
-            }
-            if let Err(error) = ledger.apply(event) {
-                tracing::error!(%error, "an event that does not fit");
-            }
-            for warning in sinks.event(event, &ledger) {
-                terminal::say(&format!("warning: {warning}"));
-            }
-            Noted::Yes
-        };
-        Ok::<_, CliError>(run(setup, signals, observe).await)
+        let signals = signals(quiet)?;
+        Ok::<_, CliError>(run(setup, signals, |event| teller.observe(event)).await)
     })?;
     // A node that never answers must not keep the process.
     runtime.shutdown_background();
-    let exit = exit::of_run(&ledger, action, cancel);
-    for warning in sinks.finish(&ledger, exit.code()) {
+    let exit = exit::of_run(&teller.ledger, action, cancel);
+    let is_whole = cancel.is_none() && teller.ledger.results().iter().all(is_end);
+    if let Some(journal) = &mut teller.journal
+        && let Err(error) = journal.end(&head.run, exit.code(), is_whole)
+    {
+        terminal::say(&format!("warning: {error}"));
+    }
+    for warning in teller.sinks.finish(&teller.ledger, exit.code()) {
         terminal::say(&format!("warning: {warning}"));
     }
-    if !sinks.failed() {
+    if !teller.sinks.failed() {
         out.keep()?;
+    }
+    if changes && !is_whole {
+        terminal::say(&format!("this run did not finish; to go on with it: ctl runs resume {}", head.run));
     }
     Ok(exit)
 }
 
-/// Shows the plan.
-fn dry_run(plan: &Plan, output: &OutputArgs, out: Out) -> Result<Exit, CliError> {
-    let view = explain::view(plan);
-    let text = match output.output {
-        Form::Table | Form::Wide => explain::text(plan),
-        Form::Json | Form::Jsonl => json_document(&view, output.output == Form::Json)?,
-        Form::Yaml => yaml_document(&view)?,
-        Form::Csv => return Err(CliError::usage("a plan has no form csv").with_hint("-o table, json or yaml")),
-    };
-    let mut writer = out.writer();
-    let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
-    drop(writer);
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            return Err(CliError::usage(format!("the plan could not be written: {error}")));
-        }
-        _ => {}
+/// Whether a result is an end: a run that has others can be gone on with.
+fn is_end(result: &TargetResult) -> bool {
+    !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
+}
+
+/// Notes the run before anything of it happens.
+fn begin(head: &RunHead, job: &Job, reason: Option<String>, words: &[String]) -> Result<Journal, CliError> {
+    let mut journal = Journal::open(&settings::journal_path()?)?;
+    journal.begin(&RunRequest {
+        run: head.run.clone(),
+        words: words.to_vec(),
+        directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+        inventory: job.inventory.clone(),
+        rollout: job.rollout.clone(),
+        controller: Controller::this(settings::user()),
+        reason,
+        started: head.started,
+        command: head.command.clone(),
+        action: head.action.clone(),
+        services: head.services.clone(),
+        nodes: head.nodes,
+        origin: job.origin.clone(),
+    })?;
+    Ok(journal)
+}
+
+/// Reading goes on without a journal, but whoever reads may want to change something next.
+fn warn_of_journal() {
+    let opened = settings::journal_path().and_then(|path| Ok(Journal::open(&path)?));
+    if let Err(error) = opened {
+        terminal::say(&format!("warning: {}; nothing could be changed now", error.message()));
     }
-    out.keep()?;
-    Ok(Exit::Good)
 }
 
-#[derive(serde::Serialize)]
-struct PlanDocument<'a> {
-    schema: &'static str,
-    plan: &'a explain::PlanView,
+/// Hands events out: first to the journal, then to the ledger, then to the sinks.
+struct Teller {
+    sinks: crate::sink::Sinks,
+    ledger: Ledger,
+    /// Counts what the ledger is told, which of a resumed run is not all that the journal has.
+    seq: u64,
+    /// Ends that stand from before.
+    carried: Vec<TargetResult>,
+    journal: Option<Journal>,
+    run: String,
+    says: bool,
 }
 
-fn json_document(view: &explain::PlanView, pretty: bool) -> Result<String, CliError> {
-    let document = PlanDocument { schema: "ctl/1", plan: view };
-    let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
-    text.map(|text| text + "\n").map_err(|error| CliError::usage(format!("the plan could not be written: {error}")))
-}
+impl Teller {
+    fn observe(&mut self, event: &Event) -> Noted {
+        let noted = match &mut self.journal {
+            Some(journal) => journal.append(&self.run, event),
+            None => Ok(()),
+        };
+        if let EventKind::Notice { message } = &event.kind
+            && self.says
+        {
+            terminal::say(message);
+        }
+        self.tell(event.clone());
+        if matches!(event.kind, EventKind::RunStarted(_)) {
+            for result in std::mem::take(&mut self.carried) {
+                self.tell(Event { kind: EventKind::Result(result), ..event.clone() });
+            }
+        }
+        match noted {
+            Ok(()) => Noted::Yes,
+            Err(error) => {
+                terminal::say(&format!("error: {error}; nothing new is begun"));
+                Noted::No
+            }
+        }
+    }
 
-fn yaml_document(view: &explain::PlanView) -> Result<String, CliError> {
-    let document = PlanDocument { schema: "ctl/1", plan: view };
-    serde_saphyr::to_string(&document)
-        .map_err(|error| CliError::usage(format!("the plan could not be written: {error}")))
+    fn tell(&mut self, event: Event) {
+        let event = Event { seq: self.seq, ..event };
+        self.seq += u64::from(!matches!(event.kind, EventKind::Progress { .. }));
+        if let Err(error) = self.ledger.apply(&event) {
+            tracing::error!(%error, "an event that does not fit");
+        }
+        for warning in self.sinks.event(&event, &self.ledger) {
+            terminal::say(&format!("warning: {warning}"));
+        }
+    }
 }
 
 /// A name for the run: when, and a few letters against chance.
@@ -262,125 +273,4 @@ fn raise_file_limit(nodes: usize) {
         Ok(_) => {}
         Err(error) => tracing::debug!(%error, "the limit on file descriptors could not be raised"),
     }
-}
-
-/// The display is for a terminal, and for nothing else that writes to it meanwhile.
-fn shows_progress(output: &OutputArgs) -> bool {
-    let lines_as_it_happens = output.output == Form::Jsonl && output.out.is_none() && terminal::stdout_is_terminal();
-    let logs = output.verbose > 0 && output.log_file.is_none();
-    !output.quiet && !logs && !lines_as_it_happens && !output.no_progress && terminal::stderr_can_animate()
-}
-
-fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
-    let mut sinks = Sinks::default();
-    let notes = || -> Box<dyn Write + Send> {
-        if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
-    };
-    let table = |wide: bool| {
-        let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
-        let options = TableOptions {
-            wide,
-            fold: if output.fold {
-                Some(true)
-            } else if output.no_fold || !at_terminal {
-                Some(false)
-            } else {
-                None
-            },
-            width: if at_terminal { terminal::stdout_width() } else { None },
-            color: output.out.is_none() && terminal::color(output.color),
-        };
-        TableSink::new(options, out.writer(), notes())
-    };
-    // The display first: it must be off the screen before results are on it.
-    if shows_progress(output) {
-        sinks.push(Box::new(ProgressSink::new(ProgressDrawTarget::stderr())));
-    }
-    match output.output {
-        Form::Table => sinks.push(Box::new(table(false))),
-        Form::Wide => sinks.push(Box::new(table(true))),
-        Form::Json => sinks.push(Box::new(JsonSink::new(out.writer()))),
-        Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
-        Form::Yaml => sinks.push(Box::new(YamlSink::new(out.writer()))),
-        Form::Csv => sinks.push(Box::new(CsvSink::new(out.writer()))),
-    }
-    sinks
-}
-
-/// Where results go: stdout, or a file that is there whole or not at all.
-enum Out {
-    Stdout,
-    File { temporary: tempfile::NamedTempFile, path: PathBuf },
-}
-
-impl Out {
-    fn open(path: Option<&Path>) -> Result<Self, CliError> {
-        let Some(path) = path else { return Ok(Self::Stdout) };
-        if path.is_dir() {
-            return Err(CliError::usage(format!("--out: {} is a folder", path.display())));
-        }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| {
-            CliError::usage(format!("--out: nothing can be written to {}: {error}", folder.display()))
-        })?;
-        Ok(Self::File { temporary, path: path.to_owned() })
-    }
-
-    fn writer(&self) -> Box<dyn Write + Send> {
-        match self {
-            Self::Stdout => Box::new(std::io::stdout()),
-            Self::File { temporary, .. } => match temporary.reopen() {
-                Ok(file) => Box::new(std::io::BufWriter::new(file)),
-                Err(_) => Box::new(std::io::sink()),
-            },
-        }
-    }
-
-    fn keep(self) -> Result<(), CliError> {
-        let Self::File { temporary, path } = self else { return Ok(()) };
-        let failed = |error: &dyn std::fmt::Display| {
-            CliError::usage(format!("--out: {} was not written: {error}", path.display()))
-        };
-        temporary.as_file().sync_all().map_err(|error| failed(&error))?;
-        temporary.persist(&path).map_err(|error| failed(&error.error))?;
-        Ok(())
-    }
-}
-
-fn start_log(output: &OutputArgs) -> Result<(), CliError> {
-    let level = match (output.verbose, &output.log_file) {
-        (0, None) => return Ok(()),
-        (0 | 1, _) => tracing::Level::DEBUG,
-        (_, _) => tracing::Level::TRACE,
-    };
-    let ours = output.verbose < 2;
-    let targets = tracing_subscriber::filter::FilterFn::new(move |metadata| {
-        metadata.target().starts_with("contrail_ctl") || (!ours && *metadata.level() <= tracing::Level::DEBUG)
-    });
-    let builder =
-        tracing_subscriber::fmt().with_max_level(LevelFilter::from_level(level)).with_target(!ours).with_ansi(false);
-    let started = match &output.log_file {
-        Some(path) => {
-            let file = std::fs::File::options()
-                .create(true)
-                .append(true)
-                .open(path)
-                .map_err(|error| CliError::usage(format!("--log-file {}: {error}", path.display())))?;
-            set_log(builder.with_writer(std::sync::Mutex::new(file)).finish(), targets)
-        }
-        None => set_log(builder.with_writer(std::io::stderr).finish(), targets),
-    };
-    if !started {
-        tracing::debug!("a log is there already");
-    }
-    Ok(())
-}
-
-fn set_log<S, F>(subscriber: S, filter: tracing_subscriber::filter::FilterFn<F>) -> bool
-where
-    S: tracing::Subscriber + Send + Sync + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-    F: Fn(&tracing::Metadata<'_>) -> bool + Send + Sync + 'static,
-{
-    use tracing_subscriber::layer::SubscriberExt;
-    tracing::subscriber::set_global_default(subscriber.with(filter)).is_ok()
 }

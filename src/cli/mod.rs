@@ -7,6 +7,8 @@ mod args;
 mod commands;
 mod exit;
 mod fanout;
+mod job;
+mod output;
 mod report;
 mod settings;
 mod terminal;
@@ -23,6 +25,8 @@ use self::report::CliError;
 
 /// Runs one command line, the program's name first, and says how the process should end.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let typed: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let args = match Args::try_parse_from(words) {
         Ok(args) => args,
         Err(error) => {
@@ -34,7 +38,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    match run(args) {
+    match run(args, &typed) {
         Ok(exit) => exit.into(),
         Err(error) => {
             error.print();
@@ -43,13 +47,14 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(args: Args) -> Result<Exit, CliError> {
+fn run(args: Args, words: &[String]) -> Result<Exit, CliError> {
     match args.command {
-        Command::Exec(exec) => commands::exec::run(&exec),
+        Command::Exec(exec) => commands::exec::run(&exec, words),
+        Command::Runs(runs) => commands::runs::run(&runs),
         Command::Wait(wait) => commands::wait::run(&wait),
-        Command::Service(service) => commands::service::run(&service),
-        Command::Status(status) => commands::status::run(status),
-        Command::Ping(ping) => commands::ping::run(ping),
+        Command::Service(service) => commands::service::run(&service, words),
+        Command::Status(status) => commands::status::run(&status),
+        Command::Ping(ping) => commands::ping::run(&ping),
         Command::Inventory(inventory) => commands::inventory::run(inventory),
         Command::Nodeset(nodeset) => commands::nodeset::run(&nodeset),
     }

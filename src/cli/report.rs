@@ -5,6 +5,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use super::exit::Exit;
 use super::terminal;
 use crate::inventory::InventoryError;
+use crate::journal::JournalError;
 use crate::nodeset::ParseError;
 use crate::select::SelectError;
 use crate::sink::text;
@@ -27,6 +28,11 @@ impl CliError {
     pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// What is wrong, without more.
+    pub(super) fn message(&self) -> &str {
+        self.rendered.trim_end().trim_start_matches("error: ")
     }
 
     pub(super) fn print(&self) {
@@ -89,6 +95,27 @@ impl From<SelectError> for CliError {
                 .with_hint(hint.clone().unwrap_or_else(|| "`ctl inventory list` shows its nodes".to_owned())),
             SelectError::Service { .. } | SelectError::Nothing { .. } => Self::usage(error.to_string()),
         }
+    }
+}
+
+impl From<JournalError> for CliError {
+    fn from(error: JournalError) -> Self {
+        let hint = match &error {
+            JournalError::NotFound { newest: Some(newest), .. } => {
+                format!("`ctl runs list` shows them; the newest is {newest}")
+            }
+            JournalError::NotFound { newest: None, .. } => "no run has changed a node yet".to_owned(),
+            JournalError::Ambiguous { .. } => "give more of its name".to_owned(),
+            JournalError::StillRunning { .. } => "wait for its end, or stop it".to_owned(),
+            JournalError::Finished { .. } => "`ctl runs show` tells how".to_owned(),
+            JournalError::Open { .. } | JournalError::Database { .. } => {
+                "a run that changes nodes is written down first; $XDG_STATE_HOME says where".to_owned()
+            }
+            JournalError::Newer { .. } | JournalError::Row { .. } => {
+                "use the ctl that wrote it, or another place: $XDG_STATE_HOME".to_owned()
+            }
+        };
+        Self::usage(text::single_line(&error.to_string())).with_hint(hint)
     }
 }
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::args::{ChangeArgs, FanoutArgs, GateArg, HostKey};
 use super::report::CliError;
-use crate::inventory::{self, Environment, Inventory, Node};
-use crate::run::NodeAccess;
 use crate::guard::Holder;
+use crate::inventory::{self, Environment, Inventory, Node};
+use crate::journal::Document;
 use crate::plan::amount::Serial;
 use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
+use crate::run::NodeAccess;
 use crate::select::SelectedNode;
 use crate::transport::ssh_config::{self, HostQuery};
 use crate::transport::{Endpoint, HostKeyPolicy, SshSettings};
@@ -40,12 +41,43 @@ impl Surroundings {
 }
 
 /// Finds and reads the inventory.
-pub(super) fn inventory(named: Option<&Path>) -> Result<Inventory, CliError> {
+pub(super) fn inventory(named: Option<&Path>, sources: &Sources) -> Result<(Inventory, Document), CliError> {
+    let environment = Environment::process();
+    if let Some(Document { path, text }) = &sources.inventory {
+        let inventory = inventory::parse(text, path, &environment)?;
+        return Ok((inventory, Document { path: path.clone(), text: text.clone() }));
+    }
     let path = match named {
         Some(path) => path.to_owned(),
         None => find_inventory()?,
     };
-    Ok(inventory::load(&path, &Environment::process())?)
+    let text = inventory::read(&path)?;
+    let inventory = inventory::parse(&text, &path, &environment)?;
+    let path = std::path::absolute(&path).unwrap_or(path);
+    Ok((inventory, Document { path, text }))
+}
+
+/// Files as they were when a run was first asked for; none means as they are now.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    pub(super) inventory: Option<Document>,
+    pub(super) rollout: Option<Document>,
+}
+
+/// Where the journal is.
+pub(super) fn journal_path() -> Result<PathBuf, CliError> {
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = state.or_else(|| Surroundings::read().in_home(".local/state"));
+    let Some(state) = state else {
+        return Err(CliError::usage("there is no place for the journal: neither $XDG_STATE_HOME nor $HOME is set")
+            .with_hint("a run that changes nodes is written down first, so that it can be gone on with"));
+    };
+    Ok(state.join("ctl/journal.db"))
+}
+
+/// The operator's name on this host.
+pub(super) fn user() -> String {
+    Surroundings::read().user.unwrap_or_else(user_id)
 }
 
 fn find_inventory() -> Result<PathBuf, CliError> {
@@ -99,7 +131,7 @@ pub(super) fn owner(run: &str, started: jiff::Timestamp, reason: Option<&str>) -
     Holder {
         key: format!("{:016x}", rand::random::<u64>()),
         run: run.to_owned(),
-        user: Surroundings::read().user.unwrap_or_else(user_id),
+        user: user(),
         host: host.trim().to_owned(),
         since: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         reason: reason.unwrap_or_default().to_owned(),

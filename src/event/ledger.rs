@@ -261,7 +261,7 @@ impl Ledger {
                 }
                 self.head = Some(head.clone());
             }
-            EventKind::BatchStarted { batch, role, nodes } => {
+            EventKind::BatchStarted { batch, role, nodes, .. } => {
                 if self.batches.iter().any(|known| known.number == *batch) {
                     return Err(LedgerError::SecondBatch { batch: *batch });
                 }
@@ -469,7 +469,12 @@ mod tests {
     }
 
     fn batch(batch: u32, nodes: &[&str]) -> EventKind {
-        EventKind::BatchStarted { batch, role: None, nodes: nodes.iter().map(|node| (*node).to_owned()).collect() }
+        EventKind::BatchStarted {
+            batch,
+            step: 0,
+            role: None,
+            nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+        }
     }
 
     fn started(batch: u32, node: &str) -> EventKind {

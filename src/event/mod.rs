@@ -13,7 +13,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::ledger::{Ledger, Summary};
-pub use self::result::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, UnknownWord, Via};
+pub use self::result::{
+    CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, UnknownWord, Via,
+};
 
 /// One fact of a run, as the journal and the sinks see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,8 @@ pub enum EventKind {
     BatchStarted {
         /// Number of the batch.
         batch: u32,
+        /// Index of its step in the plan.
+        step: u32,
         /// The role whose step this is; none where the run has no role order (`status`, `ping`).
         role: Option<String>,
         /// The nodes of the batch, in order.

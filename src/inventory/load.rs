@@ -41,9 +41,16 @@ const EXAMPLE: &str = "the least is `version: 1` and `nodes: {node1: {roles: [an
 /// # Errors
 /// [`InventoryError`] if it cannot be read, is a folder, is larger than 4 MiB, or is not text; else as [`parse`].
 pub fn load(path: &Path, env: &Environment) -> Result<Inventory, InventoryError> {
-    let bytes = read(path).map_err(|error| unreadable(path, &error))?;
-    let text = decode(path, &bytes)?;
-    parse(text, path, env)
+    parse(&read(path)?, path, env)
+}
+
+/// Reads the text of an inventory from a file.
+///
+/// # Errors
+/// [`InventoryError`] if it cannot be read, is a folder, is larger than 4 MiB, or is not text.
+pub fn read(path: &Path) -> Result<String, InventoryError> {
+    let bytes = read_bytes(path).map_err(|error| unreadable(path, &error))?;
+    decode(path, &bytes).map(str::to_owned)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> InventoryError {
@@ -62,7 +69,7 @@ fn unreadable(path: &Path, error: &io::Error) -> InventoryError {
     InventoryError::of_file(path, message, help)
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {

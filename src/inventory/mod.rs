@@ -35,6 +35,6 @@ mod values;
 
 pub use self::catalogue::{ROLE_ALIASES, ROLE_ORDER, built_in_role, built_in_roles, canonical_role, roles_of_service};
 pub use self::environment::Environment;
-pub use self::load::{load, parse};
+pub use self::load::{load, parse, read};
 pub use self::model::{Cap, ControlAddress, Inventory, Node, Role, SshSettings, Supervisor};
 pub use self::problem::{InventoryError, Problem};

@@ -201,7 +201,8 @@ mod tests {
     #[test]
     fn sizes_are_rounded_down_and_never_zero() {
         let of = |typed: &str, nodes| typed.parse::<Amount>().expect("an amount").of(nodes);
-        let table = [("2", 10, 2), ("20%", 3, 1), ("20%", 11, 2), ("20%", 22, 4), ("100%", 7, 7), ("1%", 7, 1), ("50%", 3, 1)];
+        let table =
+            [("2", 10, 2), ("20%", 3, 1), ("20%", 11, 2), ("20%", 22, 4), ("100%", 7, 7), ("1%", 7, 1), ("50%", 3, 1)];
         for (typed, nodes, expected) in table {
             assert_eq!(of(typed, nodes), expected, "{typed} of {nodes}");
         }

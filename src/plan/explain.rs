@@ -134,7 +134,12 @@ fn explain_step(
     };
     let role = view.role.as_ref().map(|role| format!(", role {role}")).unwrap_or_default();
     let name = view.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
-    writeln!(text, "step {number}{name}: {what}{role}, {} on {}", count(view.batches.len(), "batch", "batches"), count(step.nodes.len(), "node", "nodes"))?;
+    writeln!(
+        text,
+        "step {number}{name}: {what}{role}, {} on {}",
+        count(view.batches.len(), "batch", "batches"),
+        count(step.nodes.len(), "node", "nodes")
+    )?;
     for (number, batch) in (1..).zip(&view.batches) {
         writeln!(text, "  batch {number}: {} ({})", fold(batch), batch.len())?;
     }
@@ -176,7 +181,9 @@ fn requests(plan: &Plan, step: &Step, task: &Task) -> Vec<String> {
                 lines.push(format!("service {} {}", supervisor.name, task.action.as_str()));
             }
         }
-        let meant = |name: &&String| task.services.is_empty() || task.services.iter().any(|service| service.matches_group(name));
+        let meant = |name: &&String| {
+            task.services.is_empty() || task.services.iter().any(|service| service.matches_group(name))
+        };
         let known: Vec<&str> = supervisor.services.iter().filter(meant).map(String::as_str).collect();
         if !known.is_empty() {
             let addresses: Vec<String> = supervisor.addresses.iter().map(ToString::to_string).collect();

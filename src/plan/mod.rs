@@ -17,7 +17,7 @@ use std::time::Duration;
 use self::amount::{Amount, Caps};
 use self::batch::Budget;
 use self::policy::Policy;
-use crate::event::Via;
+use crate::event::{TargetState, Via};
 use crate::inventory::{Inventory, ROLE_ORDER, Role};
 use crate::select::{SelectedNode, Selection, ServicePattern};
 
@@ -141,6 +141,9 @@ pub struct Task {
     pub goes_on: bool,
     /// Which of the targets that are found are meant.
     pub targets: Targets,
+    /// What the targets of a node were before a controller that is gone began with it, by the node's name: what has
+    /// become another since then was done.
+    pub begun: BTreeMap<String, Vec<TargetState>>,
 }
 
 /// Which targets of a task are meant. By the name of their node; `(role, service)` each.
@@ -188,6 +191,7 @@ impl Task {
             policy: Policy::default(),
             goes_on: false,
             targets: Targets::All,
+            begun: BTreeMap::new(),
         }
     }
 }
@@ -208,6 +212,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// How many nodes of a role a task may take down.
     pub caps: Vec<RoleCap>,
+    /// Selected nodes with nothing left to do.
+    pub idle: BTreeSet<usize>,
 }
 
 /// A task on the nodes of one role.
@@ -276,7 +282,14 @@ impl Plan {
     /// Whether a task may change node `index`.
     #[must_use]
     pub fn is_selected(&self, index: usize) -> bool {
-        index < self.selected
+        index < self.selected && !self.idle.contains(&index)
+    }
+
+    /// Notes that nodes were taken out of the steps: those that are in no step any more are no longer changed, though
+    /// they may still count towards a cap.
+    pub fn steps_emptied(&mut self) {
+        self.idle =
+            (0..self.selected).filter(|node| !self.steps.iter().any(|step| step.nodes.contains(node))).collect();
     }
 
     /// The budgets of a task, with nothing down.
@@ -331,7 +344,15 @@ pub fn plan(wanted: Vec<Wanted>, inventory: &Inventory, via: Option<Via>) -> Pla
     let order: BTreeMap<&str, usize> =
         inventory.nodes.iter().enumerate().map(|(place, node)| (node.name.as_str(), place)).collect();
     nodes.sort_by_key(|selected| order.get(selected.node.name.as_str()).copied());
-    let mut plan = Plan { tasks: Vec::new(), via, selected: nodes.len(), nodes, steps: Vec::new(), caps: Vec::new() };
+    let mut plan = Plan {
+        tasks: Vec::new(),
+        via,
+        selected: nodes.len(),
+        nodes,
+        steps: Vec::new(),
+        caps: Vec::new(),
+        idle: BTreeSet::new(),
+    };
     for (index, Wanted { task, nodes }) in wanted.into_iter().enumerate() {
         let names: BTreeMap<&str, &SelectedNode> =
             nodes.iter().map(|selected| (selected.node.name.as_str(), selected)).collect();
@@ -414,7 +435,7 @@ fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &Select
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-use std::time::Duration;
+    use std::time::Duration;
 
     use proptest::prelude::*;
 

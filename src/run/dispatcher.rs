@@ -95,6 +95,8 @@ pub(super) struct Dispatcher<'a> {
     /// The step at work.
     step: Option<AtStep>,
     batches: u32,
+    /// Whether a batch was begun.
+    begun: bool,
     /// What is known to be down, for each task.
     budgets: Vec<Vec<Budget>>,
     /// Nodes that failed, and of what, for each task.
@@ -139,8 +141,9 @@ struct Progress {
 }
 
 impl<'a> Dispatcher<'a> {
-    /// A dispatcher for `plan` that lets at most `forks` nodes be worked on at once.
-    pub(super) fn new(plan: &'a Plan, forks: usize) -> Self {
+    /// A dispatcher for `plan` that lets at most `forks` nodes be worked on at once. Batches are counted from
+    /// `first_batch`: from 1, unless a run is gone on with.
+    pub(super) fn new(plan: &'a Plan, forks: usize, first_batch: u32) -> Self {
         let tasks = plan.tasks.len();
         Self {
             plan,
@@ -151,7 +154,8 @@ impl<'a> Dispatcher<'a> {
             lost: BTreeSet::new(),
             connected: BTreeSet::new(),
             step: None,
-            batches: 0,
+            batches: first_batch.saturating_sub(1),
+            begun: false,
             budgets: (0..tasks).map(|task| plan.budgets(task)).collect(),
             failed: vec![BTreeMap::new(); tasks],
             stopped: vec![None; tasks],
@@ -230,10 +234,8 @@ impl<'a> Dispatcher<'a> {
 
     /// Counts a node that failed: once, whatever failed on it. A lock that another run holds is no failure.
     fn count(&mut self, step: usize, node: usize, result: &TargetResult) {
-        let counts = matches!(
-            result.outcome,
-            Outcome::Failed | Outcome::Unreachable | Outcome::TimedOut | Outcome::Unknown
-        );
+        let counts =
+            matches!(result.outcome, Outcome::Failed | Outcome::Unreachable | Outcome::TimedOut | Outcome::Unknown);
         if counts
             && let Some(task) = self.plan.steps.get(step).map(|step| step.task)
             && let Some(failed) = self.failed.get_mut(task)
@@ -618,7 +620,7 @@ impl<'a> Dispatcher<'a> {
                 }
             }
         }
-        let is_first = self.batches == 0 || self.outdated;
+        let is_first = !self.begun || self.outdated;
         self.step = Some(AtStep { waiting, batches: 0, checked: true, paused: is_first });
     }
 
@@ -686,10 +688,12 @@ impl<'a> Dispatcher<'a> {
 
     fn begin_batch(&mut self, index: usize, batch: &[usize], orders: &mut Vec<Order>) {
         self.batches += 1;
+        self.begun = true;
         let number = self.batches;
         let role = self.plan.steps.get(index).and_then(|step| step.role.clone());
         let nodes = batch.iter().map(|node| rows::node_name(self.plan, *node)).collect();
-        orders.push(Order::Record(EventKind::BatchStarted { batch: number, role, nodes }));
+        let step = u32::try_from(index).unwrap_or(u32::MAX);
+        orders.push(Order::Record(EventKind::BatchStarted { batch: number, step, role, nodes }));
         self.waiting =
             batch.iter().map(|node| Duty::Visit(Visit { step: index, batch: number, node: *node })).collect();
         if let Some(step) = &mut self.step {

@@ -74,7 +74,8 @@ fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: A
         let roles: Vec<&str> = steps.iter().filter(|(_, own)| own.contains(&index)).map(|(role, _)| *role).collect();
         node(&format!("n{index:02}"), &roles)
     };
-    let step = |(role, nodes): &(&str, Vec<usize>)| Step { task: 0, role: Some((*role).to_owned()), nodes: nodes.clone() };
+    let step =
+        |(role, nodes): &(&str, Vec<usize>)| Step { task: 0, role: Some((*role).to_owned()), nodes: nodes.clone() };
     Plan {
         tasks: vec![Task { policy, ..Task::new(action, vec![service], true) }],
         via: None,
@@ -82,6 +83,7 @@ fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: A
         selected: nodes,
         steps: steps.iter().map(step).collect(),
         caps: Vec::new(),
+        idle: BTreeSet::new(),
     }
 }
 
@@ -132,7 +134,7 @@ impl<'a> World<'a> {
     }
 
     fn run(mut self, forks: usize) -> Self {
-        let mut dispatcher = Dispatcher::new(self.plan, forks);
+        let mut dispatcher = Dispatcher::new(self.plan, forks, 1);
         let head = RunHead {
             run: "r".to_owned(),
             command: "service".to_owned(),
@@ -360,7 +362,7 @@ fn a_held_lock_ends_the_run_before_it_begins() {
 #[test]
 fn a_lock_that_is_waited_for_is_asked_for_again() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
-    let mut dispatcher = Dispatcher::new(&plan, 8);
+    let mut dispatcher = Dispatcher::new(&plan, 8, 1);
     let mut orders = dispatcher.handle(Input::Begin);
     for node in [0, 1] {
         orders = dispatcher.handle(Input::Ended(Duty::Connect(node), DutyEnd::Done));
@@ -374,12 +376,8 @@ fn a_lock_that_is_waited_for_is_asked_for_again() {
 
 #[test]
 fn a_cap_makes_batches() {
-    let plan = capped(
-        plan_of(3, 0, &[("r", vec![0, 1, 2])], Action::Restart, Policy::default()),
-        "r",
-        1,
-        vec![0, 1, 2],
-    );
+    let plan =
+        capped(plan_of(3, 0, &[("r", vec![0, 1, 2])], Action::Restart, Policy::default()), "r", 1, vec![0, 1, 2]);
     let world = World::new(&plan, all_good(3), Vec::new()).run(8);
     assert_eq!(world.batches(), [["n00"], ["n01"], ["n02"]]);
     let notices = world.log.iter().filter(|order| matches!(order, Order::Record(EventKind::Notice { .. }))).count();
@@ -409,8 +407,7 @@ fn what_is_down_goes_first_and_a_spent_budget_ends_the_run() {
 #[test]
 fn a_stop_that_breaks_the_cap_is_refused() {
     let of = |nodes: Vec<usize>| {
-        let plan =
-            capped(plan_of(3, 0, &[("r", nodes)], Action::Stop, Policy::default()), "r", 1, vec![0, 1, 2]);
+        let plan = capped(plan_of(3, 0, &[("r", nodes)], Action::Stop, Policy::default()), "r", 1, vec![0, 1, 2]);
         World::new(&plan, all_good(3), Vec::new()).run(8).batches().len()
     };
     assert_eq!((of(vec![0, 1]), of(vec![0])), (0, 1));
@@ -423,10 +420,7 @@ fn a_check_that_fails_makes_its_node_fail() {
     let natures = vec![Nature::FailsTheCheck, Nature::Good, Nature::Good, Nature::Good];
     let world = World::new(&plan, natures, Vec::new()).run(8);
     assert_eq!(world.batches(), [["n00", "n01"]]);
-    assert_eq!(
-        world.outcomes(),
-        ["n00 failed/gate", "n01 changed", "n02 not_started/gate", "n03 not_started/gate"]
-    );
+    assert_eq!(world.outcomes(), ["n00 failed/gate", "n01 changed", "n02 not_started/gate", "n03 not_started/gate"]);
 }
 
 #[test]
@@ -449,7 +443,7 @@ fn pauses_are_between_batches() {
 #[test]
 fn a_lost_journal_begins_nothing_new() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Status, Policy::default());
-    let mut dispatcher = Dispatcher::new(&plan, 1);
+    let mut dispatcher = Dispatcher::new(&plan, 1, 1);
     let first = dispatcher.handle(Input::Begin);
     assert!(first.contains(&Order::Start(Duty::Visit(Visit { step: 0, batch: 1, node: 0 }))));
     drop(dispatcher.handle(Input::JournalLost));

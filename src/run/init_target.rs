@@ -11,7 +11,7 @@ use tracing::debug;
 use super::job::Tab;
 use super::link::{Link, init_service, sudo_words};
 use super::target::Debt;
-use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState};
 use crate::guard::Rescue;
 use crate::plan::Action;
 use crate::supervisor::SupervisorError;
@@ -55,7 +55,9 @@ impl<T: Transport> InitTarget<'_, T> {
         }
         let up = matches!(before.state, InitState::Running | InitState::Starting);
         let verb = match action {
-            Action::Status | Action::Ping | Action::Update | Action::Exec | Action::Wait => return Some(self.verdict(Outcome::Ok, &before, None)),
+            Action::Status | Action::Ping | Action::Update | Action::Exec | Action::Wait => {
+                return Some(self.verdict(Outcome::Ok, &before, None));
+            }
             Action::Start if before.state == InitState::Running => {
                 return Some(self.verdict(Outcome::Ok, &before, Some("already running")));
             }
@@ -107,6 +109,18 @@ impl<T: Transport> InitTarget<'_, T> {
             }
         }
         Some(verdict)
+    }
+
+    /// Goes on with a restart that a controller which is gone has begun: if it is another process than before, it is
+    /// done.
+    pub(super) async fn resume_restart(&self, before: &TargetState, tab: &Tab<'_, T>) -> Option<InitVerdict> {
+        match self.status().await {
+            Ok(now) if now.state == InitState::Running && now.pid.is_some() && now.pid != before.pid => {
+                let verdict = self.verdict(Outcome::Changed, &now, None);
+                Some(if self.stable.is_zero() { verdict } else { self.stay(verdict, tab).await })
+            }
+            _ => self.act(Action::Restart, Some(tab)).await,
+        }
     }
 
     /// It has to stay up as the same process for the stable time.

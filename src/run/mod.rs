@@ -93,6 +93,8 @@ pub struct Setup<T: Transport> {
     pub guarding: Guarding,
     /// Number of the first event: not 0 where a run is gone on with.
     pub first_seq: u64,
+    /// Number of the first batch: 1, unless a run is gone on with.
+    pub first_batch: u32,
 }
 
 /// Whether what was to be noted is noted.
@@ -112,7 +114,7 @@ pub async fn run<T: Transport>(
     mut signals: mpsc::Receiver<CancelReason>,
     mut observe: impl FnMut(&Event) -> Noted,
 ) -> Option<CancelReason> {
-    let Setup { plan, head, access, forks, transport, guarding, first_seq } = setup;
+    let Setup { plan, head, access, forks, transport, guarding, first_seq, first_batch } = setup;
     let mut recorder = Recorder { began: Instant::now(), seq: first_seq, lost: false, observe: &mut observe };
     let (news, mut inbox) = mpsc::channel(NEWS_LIMIT);
     let (stop_waiting, waits_no_more) = watch::channel(false);
@@ -127,7 +129,7 @@ pub async fn run<T: Transport>(
             Some(NodeTask::new(plan, index, access, transport, guarding, news.clone(), told.clone()))
         })
         .collect();
-    let mut dispatcher = Dispatcher::new(&plan, forks);
+    let mut dispatcher = Dispatcher::new(&plan, forks, first_batch);
     let mut working: JoinSet<(Duty, NodeTask<T>, DutyEnd)> = JoinSet::new();
     let mut duties: HashMap<Id, Duty> = HashMap::new();
     let mut pause: Option<tokio::time::Instant> = None;

@@ -22,7 +22,7 @@ use super::salvage::{self, Cause, PAYING, Salvage};
 use super::target::{Debt, Work};
 use super::view::{Agenda, View};
 use super::{Guarding, NodeAccess, update, wait};
-use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult};
+use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult, TargetState};
 use crate::guard::{Guard, TakeError};
 use crate::plan::policy::Gate;
 use crate::plan::{Action, Plan, Until};
@@ -347,7 +347,8 @@ impl<T: Transport> NodeTask<T> {
         };
         let mut results = match job {
             Job::Process { instance, process } => {
-                let work = Work { instance: instance.as_ref(), listed: process, tab: &tab, stable };
+                let begun = self.begun(visit, &key);
+                let work = Work { instance: instance.as_ref(), listed: process, tab: &tab, stable, begun };
                 let mut verdict = match action {
                     Action::Start => work.start().await,
                     Action::Stop => work.stop().await,
@@ -356,6 +357,7 @@ impl<T: Transport> NodeTask<T> {
                         return vec![self.rows.read(visit, instance, process)];
                     }
                 };
+                verdict.was_begun(begun);
                 // However the work ended: what this run has stopped is started again, if that can still be done.
                 if book.entry(&key).debt == Debt::Start && verdict.leaves_it_down() {
                     let mut seen = None;
@@ -379,7 +381,10 @@ impl<T: Transport> NodeTask<T> {
             Job::Init { role, service, is_instance, named } => {
                 let (link, sudo) = (&self.link, self.access.sudo);
                 let target = InitTarget { link, name: service, sudo, is_instance: *is_instance, stable };
-                let verdict = target.act(action, Some(&tab)).await;
+                let verdict = match self.begun(visit, &key) {
+                    Some(before) if action == Action::Restart => target.resume_restart(before, &tab).await,
+                    _ => target.act(action, Some(&tab)).await,
+                };
                 vec![self.rows.of_init(visit, role, service, *is_instance, *named, verdict)]
             }
             Job::Update { instances, .. } => {
@@ -429,6 +434,15 @@ impl<T: Transport> NodeTask<T> {
         DutyEnd::Done
     }
 
+    /// What a target was before a controller that is gone began with it.
+    fn begun(&self, visit: Visit, key: &TargetKey) -> Option<&TargetState> {
+        let name = &self.rows.plan.nodes.get(self.rows.index)?.node.name;
+        let states = self.rows.task(visit)?.begun.get(name)?;
+        states
+            .iter()
+            .find(|state| state.role == key.role && state.supervisor == key.supervisor && state.service == key.service)
+    }
+
     /// Runs the operator's command.
     async fn exec(&mut self, visit: Visit) -> DutyEnd {
         let duty = Duty::Visit(visit);
@@ -469,8 +483,10 @@ impl<T: Transport> NodeTask<T> {
     }
 
     fn silent(&self) -> Failure {
-        let message =
-            format!("not done after {:.1} s: its supervisords did not answer in time", self.access.timeout.as_secs_f64());
+        let message = format!(
+            "not done after {:.1} s: its supervisords did not answer in time",
+            self.access.timeout.as_secs_f64()
+        );
         Failure::new(Stage::Inspect, FailureKind::TimedOut, message)
             .with_hint("--timeout gives it longer; look at the node first")
     }

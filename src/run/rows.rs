@@ -33,13 +33,7 @@ pub(super) fn of_node(plan: &Plan, step: usize, batch: Option<u32>, index: usize
 }
 
 /// One result for each service of a step as it was typed.
-pub(super) fn typed(
-    plan: &Plan,
-    step: usize,
-    batch: Option<u32>,
-    index: usize,
-    outcome: Outcome,
-) -> Vec<TargetResult> {
+pub(super) fn typed(plan: &Plan, step: usize, batch: Option<u32>, index: usize, outcome: Outcome) -> Vec<TargetResult> {
     let services = plan.task_of(step).map(|task| task.services.as_slice()).unwrap_or_default();
     let names: Vec<Option<String>> = if services.is_empty() {
         vec![None]

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::job::Tab;
 use super::link::{Instance, Look, rpc_name};
-use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, Via};
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState, Via};
 use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
 use crate::transport::Transport;
 
@@ -60,6 +60,17 @@ impl Verdict {
         self.outcome.is_bad() && self.process.as_ref().is_none_or(down)
     }
 
+    /// What was done by a controller that is gone is done, though nothing was left to do.
+    pub(super) fn was_begun(&mut self, before: Option<&TargetState>) {
+        let differs = before.is_some_and(|before| {
+            let now = self.process.as_ref().map(|process| process.state);
+            before.state.is_some_and(is_up) != now.is_some_and(is_up)
+        });
+        if self.outcome == Outcome::Ok && differs {
+            self.outcome = Outcome::Changed;
+        }
+    }
+
     /// Notes what was seen when the start that was owed was sent after all.
     pub(super) fn was_mended(&mut self, seen: Option<ProcessInfo>, paid: bool) {
         if let Some(failure) = &mut self.failure {
@@ -101,6 +112,8 @@ pub(super) struct Work<'a, T: Transport> {
     pub(super) tab: &'a Tab<'a, T>,
     /// How long it has to stay up.
     pub(super) stable: Duration,
+    /// What it was before a controller that is gone began with it.
+    pub(super) begun: Option<&'a TargetState>,
 }
 
 /// What the process and its supervisord were before, and what was said on the way.
@@ -173,6 +186,14 @@ impl<T: Transport> Work<'_, T> {
             Ok(look) => look,
             Err(verdict) => return *verdict,
         };
+        if let Some(before) = self.begun.map(|before| was(before, &look.process))
+            && is_up(look.process.state)
+            && (look.process.is_another_than(&before) || !is_up(before.state))
+        {
+            // The controller that is gone, or its guard, has done it: only the proof is missing.
+            let before = Look { supervisor_pid: None, process: before };
+            return self.verify(Before { look: before, note: None }).await;
+        }
         if self.instance.was_restarted(&look) {
             // The stop of another program of the instance has restarted this one with it: once is enough.
             let before = Look { supervisor_pid: self.instance.snapshot.pid, process: self.listed.clone() };
@@ -437,6 +458,19 @@ impl<T: Transport> Work<'_, T> {
         let kind = note.map_or(FailureKind::Protocol, |note| note.failure(Stage::Act).kind);
         let said = note.map(|note| format!(": {note}")).unwrap_or_default();
         Verdict::failed(Some(process), Stage::Verify, kind, format!("it is still the same process{said}"))
+    }
+}
+
+/// A process as it was noted before it was touched.
+fn was(before: &TargetState, now: &ProcessInfo) -> ProcessInfo {
+    ProcessInfo {
+        group: now.group.clone(),
+        name: now.name.clone(),
+        state: before.state.unwrap_or(ProcessState::Unknown),
+        pid: before.pid,
+        start: before.start,
+        uptime: None,
+        description: String::new(),
     }
 }
 

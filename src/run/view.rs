@@ -11,9 +11,9 @@ use futures_util::future::join_all;
 use tracing::debug;
 
 use super::NodeAccess;
+use super::init_target::InitTarget;
 use super::job::Job;
 use super::link::{Instance, Link};
-use super::init_target::InitTarget;
 use super::message::{Inspection, TargetKey, Visit};
 use super::rows::Rows;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, TargetState, Via};
@@ -168,8 +168,7 @@ impl<T: Transport> View<T> {
         self.not_found(visit, &roles, &jobs, &mut results);
         if let Some(task) = self.rows.task(visit) {
             let node = super::rows::node_name(&self.rows.plan, self.rows.index);
-            let meant =
-                |key: TargetKey| task.targets.contains(&node, key.role.as_deref(), key.service.as_deref());
+            let meant = |key: TargetKey| task.targets.contains(&node, key.role.as_deref(), key.service.as_deref());
             jobs.retain(|job| meant(job.key()));
             results.retain(|result| meant(TargetKey::of(result)));
         }

@@ -78,7 +78,8 @@ pub(super) async fn wait<T: Transport>(
         (_, Some(failure)) => rows.typed(visit, Outcome::Unreachable, &failure),
         (Some(seen), None) => seen.into_iter().map(|(result, met)| ended(result, met, until)).collect(),
         (None, None) => {
-            let failure = Failure::new(Stage::Inspect, FailureKind::TimedOut, "its supervisords did not answer in time");
+            let failure =
+                Failure::new(Stage::Inspect, FailureKind::TimedOut, "its supervisords did not answer in time");
             rows.typed(visit, Outcome::TimedOut, &failure.with_hint("--wait-timeout gives it longer"))
         }
     }
@@ -155,10 +156,9 @@ async fn look<T: Transport>(
             Condition::Active => {
                 running && result.functional.as_deref().is_none_or(|word| matches!(word, "active" | "backup"))
             }
-            Condition::Stopped => matches!(
-                result.state,
-                Some(ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal)
-            ),
+            Condition::Stopped => {
+                matches!(result.state, Some(ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal))
+            }
         };
         if result.outcome == Outcome::Ok {
             result.message.clear();

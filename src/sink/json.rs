@@ -122,17 +122,13 @@ impl Sink for JsonlSink {
     fn event(&mut self, event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
         match &event.kind {
             EventKind::RunStarted(head) => self.line(&Line::RunStarted(head)),
-            EventKind::BatchStarted { batch, role, nodes } => {
+            EventKind::BatchStarted { batch, role, nodes, .. } => {
                 self.line(&Line::BatchStarted { batch: *batch, role: role.as_deref(), nodes })
             }
             EventKind::Result(result) => self.line(&Line::Result(result)),
-            EventKind::Gate { batch, node, service, met, waiting_for } => self.line(&Line::Gate {
-                batch: *batch,
-                node,
-                service: service.as_deref(),
-                met: *met,
-                waiting_for,
-            }),
+            EventKind::Gate { batch, node, service, met, waiting_for } => {
+                self.line(&Line::Gate { batch: *batch, node, service: service.as_deref(), met: *met, waiting_for })
+            }
             // The end needs the exit code: it is written by `finish`.
             EventKind::RunFinished { .. }
             | EventKind::NodeStarted { .. }

@@ -212,7 +212,7 @@ mod tests {
     fn under_way(phase: &str) -> Vec<Event> {
         let node = |number: u32| format!("a6s{number:02}");
         let mut kinds = vec![EventKind::RunStarted(samples::head(Some("restart"), 16))];
-        kinds.push(EventKind::BatchStarted { batch: 1, role: None, nodes: (1..=16).map(node).collect() });
+        kinds.push(EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: (1..=16).map(node).collect() });
         kinds.extend((1..=9).map(|number| EventKind::NodeStarted { batch: 1, node: node(number) }));
         for number in [1, 2, 5, 6, 7] {
             let result = match number {
@@ -245,7 +245,7 @@ mod tests {
     fn later_batches_and_signals_are_told() {
         let mut kinds: Vec<EventKind> = under_way("stopping").into_iter().map(|event| event.kind).collect();
         let nodes = vec!["a6s01".to_owned()];
-        kinds.push(EventKind::BatchStarted { batch: 2, role: Some("config".to_owned()), nodes });
+        kinds.push(EventKind::BatchStarted { batch: 2, step: 0, role: Some("config".to_owned()), nodes });
         kinds.push(EventKind::CancelBegan { reason: CancelReason::Interrupted });
         insta::assert_snapshot!(seen(160, &samples::numbered(kinds)), @"[==>     ] 4/16 nodes · 0s · stopping · 1 unreachable, 4 changed · batch 2 of config · stopping on a6s03, a6s04 (+2)");
     }

@@ -132,9 +132,8 @@ impl<'a> Table<'a> {
         let reading = ledger.head().and_then(|head| head.action.as_deref()).is_none_or(|action| action == "status");
         // What a command printed is told above; here only those that did not go well.
         let is_told = |result: &TargetResult| result.command.is_some() && result.outcome == Outcome::Changed;
-        let shown = |result: &&TargetResult| {
-            options.wide || (result.outcome != Outcome::NotConfigured && !is_told(result))
-        };
+        let shown =
+            |result: &&TargetResult| options.wide || (result.outcome != Outcome::NotConfigured && !is_told(result));
         let results: Vec<&TargetResult> = ledger.results().iter().filter(shown).collect();
         let folded = options.fold.unwrap_or(results.len() > FOLD_PAST);
         let mut rows = if folded { fold(&results) } else { results.into_iter().map(Row::new).collect() };

@@ -2,11 +2,21 @@
 
 use crate::cli::args::ExecArgs;
 use crate::cli::exit::Exit;
-use crate::cli::fanout::{Request, carry_out};
+use crate::cli::fanout::carry_out;
+use crate::cli::job::{Job, Request};
+use crate::cli::output::start_log;
 use crate::cli::report::CliError;
+use crate::cli::settings::Sources;
 use crate::plan::Action;
 
-pub(in crate::cli) fn run(args: &ExecArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &ExecArgs, words: &[String]) -> Result<Exit, CliError> {
+    start_log(&args.fanout.output)?;
+    let job = job(args, &Sources::default())?;
+    carry_out(job, &args.fanout, Some(&args.change), words, None)
+}
+
+/// What the words mean: one goes to the login shell as it is, several arrive as they were typed.
+pub(in crate::cli) fn job(args: &ExecArgs, sources: &Sources) -> Result<Job, CliError> {
     let line = match args.command.as_slice() {
         [line] => line.clone(),
         words => shlex::try_join(words.iter().map(String::as_str))
@@ -15,9 +25,6 @@ pub(in crate::cli) fn run(args: &ExecArgs) -> Result<Exit, CliError> {
     if line.trim().is_empty() {
         return Err(CliError::usage("the command is empty"));
     }
-    carry_out(&Request {
-        line: Some(line),
-        change: Some(&args.change),
-        ..Request::new("exec", Action::Exec, &[], &args.fanout)
-    })
+    Request { line: Some(line), change: Some(&args.change), ..Request::new("exec", Action::Exec, &[], &args.fanout) }
+        .job(sources)
 }

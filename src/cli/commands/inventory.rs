@@ -12,7 +12,7 @@ use crate::inventory::{Inventory, Node};
 use crate::sink::{plain_table, text};
 
 pub(in crate::cli) fn run(args: InventoryArgs) -> Result<Exit, CliError> {
-    let inventory = settings::inventory(args.inventory.as_deref())?;
+    let (inventory, _) = settings::inventory(args.inventory.as_deref(), &settings::Sources::default())?;
     let shown = match args.command.unwrap_or(InventoryCommand::List) {
         InventoryCommand::List => list(&inventory, args.output)?,
         InventoryCommand::Show { node } => show(&inventory, &node, args.output)?,

@@ -2,16 +2,34 @@
 
 use crate::cli::args::ServiceArgs;
 use crate::cli::exit::Exit;
-use crate::cli::fanout::{Request, carry_out};
+use crate::cli::fanout::carry_out;
+use crate::cli::job::{Job, Request};
+use crate::cli::output::start_log;
 use crate::cli::report::CliError;
+use crate::cli::settings::Sources;
 use crate::plan::Action;
 
 /// The actions by their words.
 const ACTIONS: [Action; 5] = [Action::Start, Action::Stop, Action::Restart, Action::Status, Action::Update];
 
-pub(in crate::cli) fn run(args: &ServiceArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &ServiceArgs, words: &[String]) -> Result<Exit, CliError> {
+    start_log(&args.fanout.output)?;
+    let job = job(args, &Sources::default())?;
+    carry_out(job, &args.fanout, Some(&args.change), words, None)
+}
+
+/// What the words mean.
+pub(in crate::cli) fn job(args: &ServiceArgs, sources: &Sources) -> Result<Job, CliError> {
     let (services, action) = split(&args.words)?;
-    carry_out(&Request { change: Some(&args.change), ..Request::new("service", action, &services, &args.fanout) })
+    if !action.changes()
+        && let Some(option) = args.change.first_given()
+    {
+        return Err(CliError::usage(format!(
+            "{option} is for actions that change something, not for {}",
+            action.as_str()
+        )));
+    }
+    Request { change: Some(&args.change), ..Request::new("service", action, &services, &args.fanout) }.job(sources)
 }
 
 /// The action is the last word, as with `service`, or the first.

@@ -2,8 +2,11 @@
 
 use crate::cli::args::{ConditionArg, WaitArgs};
 use crate::cli::exit::Exit;
-use crate::cli::fanout::{Request, carry_out};
+use crate::cli::fanout::carry_out;
+use crate::cli::job::Request;
+use crate::cli::output::start_log;
 use crate::cli::report::CliError;
+use crate::cli::settings::Sources;
 use crate::plan::{Action, Condition, Until};
 
 pub(in crate::cli) fn run(args: &WaitArgs) -> Result<Exit, CliError> {
@@ -12,8 +15,8 @@ pub(in crate::cli) fn run(args: &WaitArgs) -> Result<Exit, CliError> {
         ConditionArg::Active => Condition::Active,
         ConditionArg::Stopped => Condition::Stopped,
     };
-    carry_out(&Request {
-        until: Some(Until { condition, stable: args.stable, limit: args.wait_timeout }),
-        ..Request::new("wait", Action::Wait, &args.names, &args.fanout)
-    })
+    start_log(&args.fanout.output)?;
+    let until = Some(Until { condition, stable: args.stable, limit: args.wait_timeout });
+    let request = Request { until, ..Request::new("wait", Action::Wait, &args.names, &args.fanout) };
+    carry_out(request.job(&Sources::default())?, &args.fanout, None, &[], None)
 }

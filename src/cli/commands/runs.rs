@@ -1,0 +1,259 @@
+//! `ctl runs [list | show ID | resume ID | retry ID | undo ID]`.
+
+use clap::Parser;
+use serde::Serialize;
+
+use crate::cli::args::{Args, ChangeArgs, Command, FanoutArgs, OutputArgs, RunsArgs, RunsCommand};
+use crate::cli::commands::{exec, service};
+use crate::cli::exit::{self, Exit};
+use crate::cli::fanout::{Resumed, carry_out};
+use crate::cli::job::Job;
+use crate::cli::output::{self, Out, document, start_log};
+use crate::cli::report::CliError;
+use crate::cli::settings::{self, Sources};
+use crate::cli::terminal;
+use crate::event::{Event, EventKind, Ledger, TargetResult};
+use crate::journal::resume;
+use crate::journal::{Controller, Journal, JournalError, Origin, RunRecord, RunState, RunSummary};
+use crate::plan::{Action, Targets, Wanted, plan};
+use crate::select::{Query, select};
+use crate::sink::{plain_table, text};
+
+/// Runs shown where no number is given.
+const SHOWN: u32 = 20;
+
+/// Runs that go back to each other are followed so far.
+const ORIGINS: u32 = 16;
+
+/// A job, and the options that its run was typed with.
+type Planned = (Job, FanoutArgs, ChangeArgs);
+
+pub(in crate::cli) fn run(args: &RunsArgs) -> Result<Exit, CliError> {
+    let output = args.command.as_ref().map_or(&args.output, RunsCommand::output);
+    start_log(output)?;
+    let journal = Journal::open(&settings::journal_path()?)?;
+    match &args.command {
+        None => list(&journal, SHOWN, output),
+        Some(RunsCommand::List { limit, .. }) => list(&journal, *limit, output),
+        Some(RunsCommand::Show { id, .. }) => show(&journal.load(id)?, output),
+        Some(RunsCommand::Resume { id, .. }) => resume(journal, id, output),
+        Some(RunsCommand::Retry { id, .. }) => {
+            let record = journal.load(id)?;
+            not_at_work(&record)?;
+            anew(retry(&record, 0)?, "left nothing that did not succeed", &record, output)
+        }
+        Some(RunsCommand::Undo { id, .. }) => {
+            let record = journal.load(id)?;
+            not_at_work(&record)?;
+            anew(undo(&record, 0)?, "has stopped nothing", &record, output)
+        }
+    }
+}
+
+fn list(journal: &Journal, limit: u32, output: &OutputArgs) -> Result<Exit, CliError> {
+    #[derive(Serialize)]
+    struct List {
+        runs: Vec<RunSummary>,
+    }
+    let list = List { runs: journal.runs(limit)? };
+    let rows = || {
+        let rows = list.runs.iter().map(|run| {
+            vec![
+                run.run.clone(),
+                run.started.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+                run.state.to_string(),
+                run.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+                text::single_line(&what(run)),
+                run.nodes.to_string(),
+                text::single_line(&format!("{}@{}", run.user, run.host)),
+                text::single_line(run.reason.as_deref().unwrap_or_default()),
+            ]
+        });
+        if list.runs.is_empty() {
+            return "no run has changed a node yet\n".to_owned();
+        }
+        plain_table(&["RUN", "STARTED", "STATE", "EXIT", "WHAT", "NODES", "BY", "REASON"], rows) + "\n"
+    };
+    document(output.output, Out::open(output.out.as_deref())?, rows, &list)?;
+    Ok(Exit::Good)
+}
+
+fn what(run: &RunSummary) -> String {
+    let mut words = vec![run.command.clone()];
+    words.extend(run.services.iter().cloned());
+    words.extend(run.action.clone().filter(|action| *action != run.command));
+    words.extend(run.origin.as_ref().map(|origin| format!("({} of {})", origin.how, origin.run)));
+    words.join(" ")
+}
+
+/// Replays a run into the sinks.
+fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
+    let out = Out::open(output.out.as_deref())?;
+    let mut sinks = output::sinks(&OutputArgs { no_progress: true, ..output.clone() }, &out);
+    let mut ledger = Ledger::default();
+    for (seq, event) in (0..).zip(last_words(&record.events)) {
+        let event = Event { seq, ..event.clone() };
+        if let Err(error) = ledger.apply(&event) {
+            tracing::debug!(%error, "an event that does not fit");
+        }
+        for warning in sinks.event(&event, &ledger) {
+            terminal::say(&format!("warning: {warning}"));
+        }
+    }
+    let code = exit::of_run(&ledger, Action::Restart, ledger.cancel()).code();
+    for warning in sinks.finish(&ledger, code) {
+        terminal::say(&format!("warning: {warning}"));
+    }
+    out.keep()?;
+    let run = &record.request.run;
+    match record.state {
+        RunState::Finished => {}
+        RunState::Running => terminal::say("the run is at work"),
+        RunState::Interrupted => {
+            terminal::say(&format!("this run did not finish; to go on with it: ctl runs resume {run}"));
+        }
+    }
+    Ok(Exit::Good)
+}
+
+/// The events of a run as if it had gone through in one piece: what was told as not begun or not known, and came to
+/// another end when the run was gone on with, is left out, and so are the ends between.
+fn last_words(events: &[Event]) -> Vec<&Event> {
+    let result = |event: &&Event| if let EventKind::Result(_) = event.kind { true } else { false };
+    let results: Vec<&Event> = events.iter().filter(result).collect();
+    let is_replaced = |event: &Event, own: &TargetResult| {
+        let same = |other: &&Event| match &other.kind {
+            EventKind::Result(other) => {
+                let same_service = other.service == own.service || own.batch.is_none();
+                other.node == own.node && other.role == own.role && same_service
+            }
+            _ => false,
+        };
+        own.outcome.is_bad() && results.iter().any(|other| other.seq > event.seq && same(other))
+    };
+    let last_start = events.iter().rposition(|event| matches!(event.kind, EventKind::RunStarted(_))).unwrap_or(0);
+    let is_kept = |(index, event): &(usize, &Event)| match &event.kind {
+        EventKind::RunStarted(_) => *index == 0,
+        EventKind::RunFinished { .. } | EventKind::CancelBegan { .. } => *index > last_start,
+        EventKind::Result(own) => !is_replaced(event, own),
+        _ => true,
+    };
+    events.iter().enumerate().filter(is_kept).map(|(_, event)| event).collect()
+}
+
+/// Goes on where a run stopped.
+fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, CliError> {
+    let run = journal.load(id)?.request.run;
+    match journal.take_over(&run, &Controller::this(settings::user())) {
+        Err(JournalError::Finished { run }) => {
+            terminal::say(&format!("run {run} was finished: nothing is left to do (ctl runs show {run} tells how)"));
+            return Ok(Exit::Good);
+        }
+        taken => taken?,
+    }
+    // Read after it is ours: what its last controller noted is all there.
+    let record = journal.load(&run)?;
+    let (mut job, mut fanout, mut change) = match planned(&record, 0) {
+        Ok(planned) => planned,
+        Err(error) => {
+            journal.end(&run, Exit::Usage.code(), false)?;
+            return Err(error);
+        }
+    };
+    let rest = resume::go_on(&mut job.plan, &record.events);
+    let next_seq = record.events.last().map_or(0, |event| event.seq + 1);
+    fanout.output = output.clone();
+    change.yes = true;
+    change.dry_run = None;
+    let resumed = Resumed { journal, request: record.request, rest, next_seq };
+    carry_out(job, &fanout, Some(&change), &[], Some(resumed))
+}
+
+/// Carries out what goes back to another run, as a run of its own.
+fn anew(
+    (job, mut fanout, change): Planned,
+    nothing: &str,
+    record: &RunRecord,
+    output: &OutputArgs,
+) -> Result<Exit, CliError> {
+    if job.plan.steps.iter().all(|step| step.nodes.is_empty()) {
+        terminal::say(&format!("run {} {nothing}: nothing to do", record.request.run));
+        return Ok(Exit::Good);
+    }
+    fanout.output = output.clone();
+    // The run's whole name: `last` will be another.
+    let how = job.origin.as_ref().map(|origin| origin.how.clone()).unwrap_or_default();
+    let words = ["runs".to_owned(), how, record.request.run.clone()];
+    carry_out(job, &fanout, Some(&change), &words, None)
+}
+
+/// The plan of a run, made again from what was noted of it.
+fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
+    let request = &record.request;
+    let impossible =
+        || CliError::usage(format!("run {} cannot be gone on with: its command changes nothing", request.run));
+    // Relative paths count from where they were typed; the inventory and the rollout file are the journal's.
+    if std::env::set_current_dir(&request.directory).is_err() {
+        tracing::debug!(directory = %request.directory.display(), "it is not there any more");
+    }
+    let words = std::iter::once("ctl").chain(request.words.iter().map(String::as_str));
+    let args = Args::try_parse_from(words).map_err(|error| {
+        CliError::usage(format!("the command line of run {} is not understood any more: {error}", request.run))
+    })?;
+    let sources = Sources { inventory: Some(request.inventory.clone()), rollout: request.rollout.clone() };
+    match args.command {
+        Command::Service(args) => Ok((service::job(&args, &sources)?, args.fanout, args.change)),
+        Command::Exec(args) => Ok((exec::job(&args, &sources)?, args.fanout, args.change)),
+        Command::Runs(RunsArgs { command: Some(command), .. }) if depth < ORIGINS => {
+            let journal = Journal::open(&settings::journal_path()?)?;
+            match command {
+                RunsCommand::Retry { id, .. } => retry(&journal.load(&id)?, depth + 1),
+                RunsCommand::Undo { id, .. } => undo(&journal.load(&id)?, depth + 1),
+                RunsCommand::List { .. } | RunsCommand::Show { .. } | RunsCommand::Resume { .. } => Err(impossible()),
+            }
+        }
+        _ => Err(impossible()),
+    }
+}
+
+/// What did not succeed, once more.
+fn retry(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
+    let (mut job, fanout, change) = planned(record, depth)?;
+    drop(resume::again(&mut job.plan, &record.events));
+    job.origin = Some(Origin { how: "retry".to_owned(), run: record.request.run.clone() });
+    job.confirm = None;
+    Ok((job, fanout, change))
+}
+
+/// Starts again what a run has stopped.
+fn undo(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
+    let (mut job, fanout, change) = planned(record, depth)?;
+    let stopped = resume::stopped(&job.plan, &record.events);
+    let mut services: Vec<String> = stopped.values().flatten().filter_map(|(_, service)| service.clone()).collect();
+    services.sort();
+    services.dedup();
+    job.plan.steps.clear();
+    if !services.is_empty() {
+        let sources = Sources { inventory: Some(record.request.inventory.clone()), rollout: None };
+        let (inventory, _) = settings::inventory(None, &sources)?;
+        let nodes = stopped.keys().cloned().collect::<Vec<_>>().join(",");
+        let query = Query { nodes: Some(&nodes), services: &services, ..Query::default() };
+        let mut wanted = Wanted::new(Action::Start, select(&inventory, &query)?);
+        wanted.task.targets = Targets::Only(stopped);
+        job.plan = plan(vec![wanted], &inventory, fanout.via.via());
+    }
+    job.services = services;
+    job.origin = Some(Origin { how: "undo".to_owned(), run: record.request.run.clone() });
+    job.confirm = None;
+    Ok((job, fanout, change))
+}
+
+/// A run that is at work is left alone.
+fn not_at_work(record: &RunRecord) -> Result<(), CliError> {
+    if record.state == RunState::Running {
+        return Err(
+            CliError::usage(format!("run {} is at work", record.request.run)).with_hint("wait for its end, or stop it")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! From typed words to a plan: what a command line, a rollout file or an earlier run asks for.
+
+use super::args::{ChangeArgs, FanoutArgs};
+use super::report::CliError;
+use super::settings::{self, Sources};
+use crate::journal::{Document, Origin};
+use crate::plan::{Action, Plan, Until, Wanted, plan};
+use crate::select::{Query, select};
+
+/// A plan, and what is told of it.
+pub(super) struct Job {
+    pub(super) command: String,
+    pub(super) services: Vec<String>,
+    pub(super) plan: Plan,
+    /// What is asked about before every node of the inventory is changed.
+    pub(super) confirm: Option<String>,
+    pub(super) inventory: Document,
+    pub(super) rollout: Option<Document>,
+    pub(super) origin: Option<Origin>,
+}
+
+/// What a command asks for.
+pub(super) struct Request<'a> {
+    pub(super) command: &'a str,
+    pub(super) action: Action,
+    pub(super) services: &'a [String],
+    /// The command of `exec`.
+    pub(super) line: Option<String>,
+    /// What `wait` waits for.
+    pub(super) until: Option<Until>,
+    /// How carefully; none for what changes nothing.
+    pub(super) change: Option<&'a ChangeArgs>,
+    pub(super) fanout: &'a FanoutArgs,
+}
+
+impl<'a> Request<'a> {
+    /// A request that changes nothing.
+    pub(super) fn new(command: &'a str, action: Action, services: &'a [String], fanout: &'a FanoutArgs) -> Self {
+        Self { command, action, services, line: None, until: None, change: None, fanout }
+    }
+
+    /// What it means.
+    pub(super) fn job(self, sources: &Sources) -> Result<Job, CliError> {
+        let Self { action, fanout, .. } = self;
+        let (inventory, document) = settings::inventory(fanout.inventory.as_deref(), sources)?;
+        let query = Query {
+            roles: &fanout.role,
+            nodes: fanout.nodes.as_deref(),
+            exclude: fanout.exclude.as_deref(),
+            services: self.services,
+        };
+        let selection = select(&inventory, &query)?;
+        let what = match &self.line {
+            Some(line) => format!("`{line}`"),
+            None => format!("{} of {}", action.as_str(), self.services.join(", ")),
+        };
+        let confirm = selection.whole_inventory.then_some(what);
+        let mut wanted = Wanted::new(action, selection);
+        wanted.task.command = self.line;
+        wanted.task.until = self.until;
+        wanted.task.policy = self.change.map(settings::policy).unwrap_or_default();
+        Ok(Job {
+            command: self.command.to_owned(),
+            services: self.services.to_vec(),
+            plan: plan(vec![wanted], &inventory, fanout.via.via()),
+            confirm,
+            inventory: document,
+            rollout: None,
+            origin: None,
+        })
+    }
+}

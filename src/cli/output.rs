@@ -1,0 +1,180 @@
+//! Where results, notes and logs go.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressDrawTarget;
+use serde::Serialize;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::args::{Form, OutputArgs};
+use super::exit::Exit;
+use super::report::CliError;
+use super::terminal;
+use crate::plan::{Plan, explain};
+use crate::sink::{CsvSink, JsonSink, JsonlSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink};
+
+/// The display is for a terminal, and for nothing else that writes to it meanwhile.
+pub(super) fn shows_progress(output: &OutputArgs) -> bool {
+    let lines_as_it_happens = output.output == Form::Jsonl && output.out.is_none() && terminal::stdout_is_terminal();
+    let logs = output.verbose > 0 && output.log_file.is_none();
+    !output.quiet && !logs && !lines_as_it_happens && !output.no_progress && terminal::stderr_can_animate()
+}
+
+/// What is told of a run, and how.
+pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
+    let mut sinks = Sinks::default();
+    let notes = || -> Box<dyn Write + Send> {
+        if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
+    };
+    let table = |wide: bool| {
+        let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
+        let options = TableOptions {
+            wide,
+            fold: if output.fold {
+                Some(true)
+            } else if output.no_fold || !at_terminal {
+                Some(false)
+            } else {
+                None
+            },
+            width: if at_terminal { terminal::stdout_width() } else { None },
+            color: output.out.is_none() && terminal::color(output.color),
+        };
+        TableSink::new(options, out.writer(), notes())
+    };
+    // The display first: it must be off the screen before results are on it.
+    if shows_progress(output) {
+        sinks.push(Box::new(ProgressSink::new(ProgressDrawTarget::stderr())));
+    }
+    match output.output {
+        Form::Table => sinks.push(Box::new(table(false))),
+        Form::Wide => sinks.push(Box::new(table(true))),
+        Form::Json => sinks.push(Box::new(JsonSink::new(out.writer()))),
+        Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
+        Form::Yaml => sinks.push(Box::new(YamlSink::new(out.writer()))),
+        Form::Csv => sinks.push(Box::new(CsvSink::new(out.writer()))),
+    }
+    sinks
+}
+
+/// Where results go: stdout, or a file that is there whole or not at all.
+pub(super) enum Out {
+    Stdout,
+    File { temporary: tempfile::NamedTempFile, path: PathBuf },
+}
+
+impl Out {
+    pub(super) fn open(path: Option<&Path>) -> Result<Self, CliError> {
+        let Some(path) = path else { return Ok(Self::Stdout) };
+        if path.is_dir() {
+            return Err(CliError::usage(format!("--out: {} is a folder", path.display())));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| {
+            CliError::usage(format!("--out: nothing can be written to {}: {error}", folder.display()))
+        })?;
+        Ok(Self::File { temporary, path: path.to_owned() })
+    }
+
+    pub(super) fn writer(&self) -> Box<dyn Write + Send> {
+        match self {
+            Self::Stdout => Box::new(std::io::stdout()),
+            Self::File { temporary, .. } => match temporary.reopen() {
+                Ok(file) => Box::new(std::io::BufWriter::new(file)),
+                Err(_) => Box::new(std::io::sink()),
+            },
+        }
+    }
+
+    pub(super) fn keep(self) -> Result<(), CliError> {
+        let Self::File { temporary, path } = self else { return Ok(()) };
+        let failed = |error: &dyn std::fmt::Display| {
+            CliError::usage(format!("--out: {} was not written: {error}", path.display()))
+        };
+        temporary.as_file().sync_all().map_err(|error| failed(&error))?;
+        temporary.persist(&path).map_err(|error| failed(&error.error))?;
+        Ok(())
+    }
+}
+
+/// Begins the log, if one was asked for.
+pub(super) fn start_log(output: &OutputArgs) -> Result<(), CliError> {
+    let level = match (output.verbose, &output.log_file) {
+        (0, None) => return Ok(()),
+        (0 | 1, _) => tracing::Level::DEBUG,
+        (_, _) => tracing::Level::TRACE,
+    };
+    let ours = output.verbose < 2;
+    let targets = tracing_subscriber::filter::FilterFn::new(move |metadata| {
+        metadata.target().starts_with("contrail_ctl") || (!ours && *metadata.level() <= tracing::Level::DEBUG)
+    });
+    let builder =
+        tracing_subscriber::fmt().with_max_level(LevelFilter::from_level(level)).with_target(!ours).with_ansi(false);
+    let started = match &output.log_file {
+        Some(path) => {
+            let file = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(path)
+                .map_err(|error| CliError::usage(format!("--log-file {}: {error}", path.display())))?;
+            set_log(builder.with_writer(std::sync::Mutex::new(file)).finish(), targets)
+        }
+        None => set_log(builder.with_writer(std::io::stderr).finish(), targets),
+    };
+    if !started {
+        tracing::debug!("a log is there already");
+    }
+    Ok(())
+}
+
+fn set_log<S, F>(subscriber: S, filter: tracing_subscriber::filter::FilterFn<F>) -> bool
+where
+    S: tracing::Subscriber + Send + Sync + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    F: Fn(&tracing::Metadata<'_>) -> bool + Send + Sync + 'static,
+{
+    use tracing_subscriber::layer::SubscriberExt;
+    tracing::subscriber::set_global_default(subscriber.with(filter)).is_ok()
+}
+
+/// Shows the plan.
+pub(super) fn dry_run(plan: &Plan, output: &OutputArgs, out: Out) -> Result<Exit, CliError> {
+    #[derive(Serialize)]
+    struct Shown {
+        plan: explain::PlanView,
+    }
+    document(output.output, out, || explain::text(plan), &Shown { plan: explain::view(plan) })?;
+    Ok(Exit::Good)
+}
+
+/// Writes one document in the form that was asked for: `text` for people, else the schema's name and `data`.
+pub(super) fn document(
+    form: Form,
+    out: Out,
+    text: impl FnOnce() -> String,
+    data: &impl Serialize,
+) -> Result<(), CliError> {
+    #[derive(Serialize)]
+    struct Document<'a, T: Serialize> {
+        schema: &'static str,
+        #[serde(flatten)]
+        data: &'a T,
+    }
+    let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("it could not be written: {error}"));
+    let document = Document { schema: "ctl/1", data };
+    let text = match form {
+        Form::Table | Form::Wide => text(),
+        Form::Json => serde_json::to_string_pretty(&document).map_err(|error| failed(&error))? + "\n",
+        Form::Jsonl => serde_json::to_string(&document).map_err(|error| failed(&error))? + "\n",
+        Form::Yaml => serde_saphyr::to_string(&document).map_err(|error| failed(&error))?,
+        Form::Csv => return Err(CliError::usage("this has no form csv").with_hint("-o table, json or yaml")),
+    };
+    let mut writer = out.writer();
+    let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
+    drop(writer);
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(failed(&error)),
+        _ => {}
+    }
+    out.keep()
+}

@@ -1,0 +1,164 @@
+//! What is left of a run: to go on with it, to do again what did not succeed, to start again what it stopped.
+//!
+//! Pure: a record and a plan in, a smaller plan out. What always holds: a target whose good end was noted is never done
+//! again; one that was in flight is first looked at, and a command that was in flight is never run again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::{Event, EventKind, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, TargetState};
+use crate::plan::{Action, Plan, TargetName, Targets};
+
+/// What was noted of a run, step by step.
+#[derive(Debug, Default)]
+struct History {
+    /// The last word on each target of a step, by step and node.
+    results: BTreeMap<(u32, String), Vec<TargetResult>>,
+    /// Nodes that were begun and not finished, with what they were before.
+    in_flight: BTreeMap<(u32, String), Vec<TargetState>>,
+    last_batch: u32,
+}
+
+impl History {
+    fn read(events: &[Event]) -> Self {
+        let mut history = Self::default();
+        let mut steps: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut before: BTreeMap<String, Vec<TargetState>> = BTreeMap::new();
+        for event in events {
+            match &event.kind {
+                EventKind::BatchStarted { batch, step, .. } => {
+                    steps.insert(*batch, *step);
+                    history.last_batch = history.last_batch.max(*batch);
+                }
+                EventKind::Inspected { node, targets } => {
+                    before.insert(node.clone(), targets.clone());
+                }
+                EventKind::NodeStarted { batch, node } => {
+                    if let Some(step) = steps.get(batch) {
+                        let states = before.get(node).cloned().unwrap_or_default();
+                        history.in_flight.insert((*step, node.clone()), states);
+                    }
+                }
+                EventKind::Result(result) => {
+                    if let Some(step) = result.batch.and_then(|batch| steps.get(&batch)) {
+                        history.results.entry((*step, result.node.clone())).or_default().push(result.clone());
+                    }
+                }
+                EventKind::NodeFinished { batch, node } => {
+                    if let Some(step) = steps.get(batch) {
+                        history.in_flight.remove(&(*step, node.clone()));
+                    }
+                }
+                EventKind::RunStarted(_)
+                | EventKind::Notice { .. }
+                | EventKind::Gate { .. }
+                | EventKind::Progress { .. }
+                | EventKind::CancelBegan { .. }
+                | EventKind::RunFinished { .. } => {}
+            }
+        }
+        history
+    }
+}
+
+/// What is left to do, and what there is to tell of what was done.
+#[derive(Debug)]
+pub struct Rest {
+    /// The ends that stand.
+    pub results: Vec<TargetResult>,
+    /// The batch that comes next.
+    pub next_batch: u32,
+}
+
+/// Takes out of `plan` what was done, so that it goes on where the run of `events` stopped. What failed stands; what was
+/// never begun, was given up or could not be reached is done.
+pub fn go_on(plan: &mut Plan, events: &[Event]) -> Rest {
+    let stands = |result: &TargetResult| !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown);
+    reduce(plan, events, stands, true)
+}
+
+/// Takes out of `plan` what succeeded: what is left is to be tried again.
+pub fn again(plan: &mut Plan, events: &[Event]) -> Rest {
+    let stands = |result: &TargetResult| !result.outcome.is_bad();
+    reduce(plan, events, stands, false)
+}
+
+fn reduce(plan: &mut Plan, events: &[Event], stands: impl Fn(&TargetResult) -> bool, resumes: bool) -> Rest {
+    let history = History::read(events);
+    let mut rest = Rest { results: Vec::new(), next_batch: history.last_batch + 1 };
+    let mut done: BTreeMap<usize, BTreeMap<String, BTreeSet<TargetName>>> = BTreeMap::new();
+    for (index, step) in (0_u32..).zip(&mut plan.steps) {
+        let Some(task) = plan.tasks.get_mut(step.task) else { continue };
+        step.nodes.retain(|node| {
+            let Some(name) = plan.nodes.get(*node).map(|selected| selected.node.name.clone()) else { return false };
+            let key = (index, name);
+            let results = history.results.get(&key).map(Vec::as_slice).unwrap_or_default();
+            let kept: Vec<&TargetResult> = results.iter().filter(|result| stands(result)).collect();
+            let in_flight = history.in_flight.get(&key);
+            let name = key.1;
+            rest.results.extend(kept.iter().map(|result| (*result).clone()));
+            // A command may have done its work.
+            let given_up = results.iter().any(|result| result.outcome == Outcome::Unknown);
+            if task.action == Action::Exec && resumes && (in_flight.is_some() || given_up) {
+                let selected = plan.nodes.get(*node);
+                rest.results.push(not_known(name, selected.map(|selected| selected.node.address.clone())));
+                return false;
+            }
+            if in_flight.is_none() && !results.is_empty() && kept.len() == results.len() {
+                return false;
+            }
+            let names = kept.iter().map(|result| (result.role.clone(), result.service.clone()));
+            done.entry(step.task).or_default().entry(name.clone()).or_default().extend(names);
+            if let Some(before) = in_flight
+                && resumes
+            {
+                task.begun.insert(name, before.clone());
+            }
+            true
+        });
+    }
+    for (task, done) in done {
+        if let Some(task) = plan.tasks.get_mut(task) {
+            task.targets = Targets::Except(done);
+        }
+    }
+    plan.steps_emptied();
+    rest
+}
+
+/// A command that was in flight when its controller ended.
+fn not_known(node: String, address: Option<String>) -> TargetResult {
+    let message = "it was under way when its controller ended, and is not run again";
+    let failure = Failure::new(Stage::Act, FailureKind::ConnectionLost, message)
+        .with_hint("it may have done its work, or a part of it: look at the node");
+    TargetResult { address, failure: Some(failure), ..TargetResult::new(node, Outcome::Unknown) }
+}
+
+/// The targets that a run has stopped, or may have left stopped, by node.
+#[must_use]
+pub fn stopped(plan: &Plan, events: &[Event]) -> BTreeMap<String, BTreeSet<TargetName>> {
+    let history = History::read(events);
+    let mut stopped: BTreeMap<String, BTreeSet<TargetName>> = BTreeMap::new();
+    let action = |step: u32| plan.task_of(usize::try_from(step).ok()?).map(|task| task.action);
+    for ((step, node), results) in &history.results {
+        let of = results.iter().filter(|result| match action(*step) {
+            Some(Action::Stop) => matches!(result.outcome, Outcome::Changed | Outcome::Unknown | Outcome::TimedOut),
+            Some(Action::Restart | Action::Update) => {
+                result.outcome.is_bad()
+                    && result.outcome != Outcome::NotStarted
+                    && result.state != Some(ProcessState::Running)
+            }
+            _ => false,
+        });
+        let names = of.map(|result| (result.role.clone(), result.service.clone()));
+        stopped.entry(node.clone()).or_default().extend(names);
+    }
+    for ((step, node), before) in &history.in_flight {
+        if matches!(action(*step), Some(Action::Stop | Action::Restart | Action::Update)) {
+            let ran = before.iter().filter(|state| state.state == Some(ProcessState::Running));
+            let names = ran.map(|state| (state.role.clone(), state.service.clone()));
+            stopped.entry(node.clone()).or_default().extend(names);
+        }
+    }
+    stopped.retain(|_, names| !names.is_empty());
+    stopped
+}
