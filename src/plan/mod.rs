@@ -4,6 +4,9 @@
 //! `select` and `inventory`. What always holds: the batches of a plan name every selected node at least once,
 //! each role's nodes in one step, steps in the order of the roles, batches numbered from 1.
 
+pub mod amount;
+pub mod policy;
+
 use crate::event::Via;
 use crate::inventory::{ROLE_ORDER, Role};
 use crate::select::Selection;

@@ -1,0 +1,257 @@
+//! Numbers of nodes as they are typed: `3`, `25%`, lists of them, and limits of failures.
+//!
+//! What always holds: a size is rounded down and never below one node; a failure limit is compared unrounded, or
+//! 10 % of four nodes would forgive one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::inventory::Cap;
+
+/// So many nodes, or so many of a hundred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// At least 1.
+    Nodes(u32),
+    /// 1 to 100.
+    Percent(u8),
+}
+
+/// A number that cannot be meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{typed}` is no {what}: {reason}")]
+pub struct AmountError {
+    /// As typed.
+    typed: String,
+    /// What it was to be.
+    what: &'static str,
+    /// What would be right.
+    reason: &'static str,
+}
+
+/// Digits, and whether a percent sign follows.
+fn number(typed: &str) -> Option<(u32, bool)> {
+    let (digits, percent) = match typed.strip_suffix('%') {
+        Some(digits) => (digits, true),
+        None => (typed, false),
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    Some((digits.parse().ok().filter(|_| plain)?, percent))
+}
+
+impl Amount {
+    /// The number of nodes among `nodes`: a percentage is rounded down, and at least one.
+    #[must_use]
+    pub fn of(self, nodes: usize) -> usize {
+        match self {
+            Self::Nodes(count) => usize::try_from(count).unwrap_or(usize::MAX).max(1),
+            Self::Percent(percent) => (nodes.saturating_mul(usize::from(percent)) / 100).max(1),
+        }
+    }
+}
+
+impl FromStr for Amount {
+    type Err = AmountError;
+
+    fn from_str(typed: &str) -> Result<Self, AmountError> {
+        let bad = |reason| AmountError { typed: typed.to_owned(), what: "number of nodes", reason };
+        match number(typed.trim()) {
+            Some((0, _)) => Err(bad("at least one node is needed to go on")),
+            Some((count, false)) => Ok(Self::Nodes(count)),
+            Some((percent, true)) => match u8::try_from(percent) {
+                Ok(percent) if percent <= 100 => Ok(Self::Percent(percent)),
+                _ => Err(bad("more than 100% of the nodes there cannot be")),
+            },
+            None => Err(bad("it is a number from 1, such as 3, or a percentage from 1% to 100%")),
+        }
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nodes(count) => write!(f, "{count}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl From<Cap> for Amount {
+    fn from(cap: Cap) -> Self {
+        match cap {
+            Cap::Nodes(count) => Self::Nodes(count),
+            Cap::Percent(percent) => Self::Percent(percent),
+        }
+    }
+}
+
+/// Sizes of batches, the last one repeated: `1,25%,100%`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serial(Vec<Amount>);
+
+impl Serial {
+    /// One node at a time.
+    #[must_use]
+    pub fn one() -> Self {
+        Self(vec![Amount::Nodes(1)])
+    }
+
+    /// The size of batch `index`, from 0, of a step over `nodes` nodes.
+    #[must_use]
+    pub fn size(&self, index: usize, nodes: usize) -> usize {
+        self.0.get(index).or(self.0.last()).map_or(nodes, |amount| amount.of(nodes))
+    }
+}
+
+impl FromStr for Serial {
+    type Err = AmountError;
+
+    fn from_str(typed: &str) -> Result<Self, AmountError> {
+        typed.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, amount) in self.0.iter().enumerate() {
+            write!(f, "{}{amount}", if place == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+/// How many nodes may fail before no further batch is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureLimit {
+    /// So many nodes; 0 forgives none.
+    Nodes(u32),
+    /// So many of a hundred, 0 to 100.
+    Percent(u8),
+    /// Any number.
+    Unlimited,
+}
+
+impl FailureLimit {
+    /// Whether `failed` of `nodes` nodes are too many.
+    #[must_use]
+    pub fn is_exceeded(self, failed: usize, nodes: usize) -> bool {
+        match self {
+            Self::Nodes(limit) => failed > usize::try_from(limit).unwrap_or(usize::MAX),
+            Self::Percent(percent) => failed.saturating_mul(100) > usize::from(percent).saturating_mul(nodes),
+            Self::Unlimited => false,
+        }
+    }
+}
+
+impl FromStr for FailureLimit {
+    type Err = AmountError;
+
+    fn from_str(typed: &str) -> Result<Self, AmountError> {
+        let bad = |reason| AmountError { typed: typed.to_owned(), what: "failure limit", reason };
+        match number(typed.trim()) {
+            Some((count, false)) => Ok(Self::Nodes(count)),
+            Some((percent, true)) => match u8::try_from(percent) {
+                Ok(percent) if percent <= 100 => Ok(Self::Percent(percent)),
+                _ => Err(bad("more than 100% of the nodes cannot fail")),
+            },
+            None => Err(bad("it is a number of nodes, such as 0 or 2, or a percentage from 0% to 100%")),
+        }
+    }
+}
+
+impl fmt::Display for FailureLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nodes(count) => write!(f, "{count}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+            Self::Unlimited => f.write_str("unlimited"),
+        }
+    }
+}
+
+/// Which caps of the roles hold for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Caps {
+    /// Those of the inventory.
+    #[default]
+    Inventory,
+    /// This one, for every role.
+    Each(Amount),
+    /// None.
+    Off,
+}
+
+impl FromStr for Caps {
+    type Err = AmountError;
+
+    fn from_str(typed: &str) -> Result<Self, AmountError> {
+        match typed.trim() {
+            "none" => Ok(Self::Off),
+            amount => amount.parse().map(Self::Each),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded_down_and_never_zero() {
+        let of = |typed: &str, nodes| typed.parse::<Amount>().expect("an amount").of(nodes);
+        let table =
+            [("2", 10, 2), ("20%", 3, 1), ("20%", 11, 2), ("20%", 22, 4), ("100%", 7, 7), ("1%", 7, 1), ("50%", 3, 1)];
+        for (typed, nodes, expected) in table {
+            assert_eq!(of(typed, nodes), expected, "{typed} of {nodes}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for typed in ["0", "0%", "-1", "101%", "abc", "", "1.5", "+1", "%", "1,,2", "1,", "99999999999", "300%"] {
+            assert!(typed.parse::<Serial>().is_err(), "{typed}");
+        }
+        for typed in ["-1", "101%", "abc", "", "%"] {
+            assert!(typed.parse::<FailureLimit>().is_err(), "{typed}");
+        }
+        assert_eq!("none".parse(), Ok(Caps::Off));
+        assert_eq!("25%".parse(), Ok(Caps::Each(Amount::Percent(25))));
+        assert!("0".parse::<Caps>().is_err());
+    }
+
+    #[test]
+    fn the_last_size_repeats() {
+        let serial: Serial = "1,2,3".parse().expect("a list");
+        assert_eq!((0..5).map(|index| serial.size(index, 10)).collect::<Vec<_>>(), [1, 2, 3, 3, 3]);
+        assert_eq!(serial.to_string(), "1,2,3");
+    }
+
+    #[test]
+    fn failures_are_compared_unrounded() {
+        let limit = |typed: &str| typed.parse::<FailureLimit>().expect("a limit");
+        assert!(!limit("50%").is_exceeded(2, 4));
+        assert!(limit("49%").is_exceeded(2, 4));
+        assert!(!limit("100%").is_exceeded(1, 1));
+        assert!(limit("10%").is_exceeded(1, 4));
+        assert!(limit("0").is_exceeded(1, 100) && !limit("0").is_exceeded(0, 100));
+        assert!(limit("0%").is_exceeded(1, 100) && !limit("0%").is_exceeded(0, 100));
+        assert!(!FailureLimit::Unlimited.is_exceeded(9, 9));
+    }
+
+    proptest! {
+        #[test]
+        fn a_size_is_between_one_and_all(percent in 1_u8..=100, nodes in 1_usize..5000) {
+            let size = Amount::Percent(percent).of(nodes);
+            prop_assert!((1..=nodes).contains(&size));
+            prop_assert!(size == 1 || size * 100 <= nodes * usize::from(percent));
+        }
+
+        #[test]
+        fn what_is_written_is_read_again(typed in "[1-9][0-9]{0,2}(,[1-9][0-9]?%){0,3}") {
+            let serial: Serial = typed.parse().expect("a list");
+            prop_assert_eq!(serial.to_string(), typed);
+        }
+    }
+}

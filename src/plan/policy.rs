@@ -1,0 +1,110 @@
+//! How carefully a task goes: batch sizes, limits, gates. What was not said has its default here and nowhere else.
+
+use std::time::Duration;
+
+use super::amount::{Caps, FailureLimit, Serial};
+
+/// Time that a service has to stay up where nothing else was said and the run is batched.
+const STABLE: Duration = Duration::from_secs(5);
+
+/// Time that a gate may take where nothing else was said.
+pub const GATE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// When a batch is well enough for the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gate {
+    /// Every service it touched is RUNNING, with its pid unchanged for the stable time.
+    #[default]
+    Running,
+    /// And says of itself that it is active (or a standby).
+    Active,
+    /// As soon as the restart is proved.
+    None,
+}
+
+/// What is said of a task on the command line or in a rollout file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Sizes of the batches; none is all at once.
+    pub serial: Option<Serial>,
+    /// As said; none is the default.
+    pub max_failures: Option<FailureLimit>,
+    /// Which caps hold.
+    pub caps: Caps,
+    /// Between batches.
+    pub pause: Duration,
+    /// What ends a batch.
+    pub gate: Gate,
+    /// As said; none is the default.
+    pub stable: Option<Duration>,
+    /// How long a gate may take.
+    pub gate_timeout: Duration,
+    /// A command that must exit 0 on each node of a batch before the next.
+    pub check: Option<String>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            serial: None,
+            max_failures: None,
+            caps: Caps::default(),
+            pause: Duration::ZERO,
+            gate: Gate::default(),
+            stable: None,
+            gate_timeout: GATE_TIMEOUT,
+            check: None,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether the nodes go in batches because the operator said so.
+    #[must_use]
+    pub fn is_batched(&self) -> bool {
+        self.serial.is_some()
+    }
+
+    /// Nodes that may fail: none when batched, any number otherwise.
+    #[must_use]
+    pub fn failure_limit(&self) -> FailureLimit {
+        let default = if self.is_batched() { FailureLimit::Nodes(0) } else { FailureLimit::Unlimited };
+        self.max_failures.unwrap_or(default)
+    }
+
+    /// Time for which a service has to stay up: 5 s when batched, none otherwise, and none without a gate.
+    #[must_use]
+    pub fn stable_time(&self) -> Duration {
+        match (self.gate, self.stable) {
+            (Gate::None, _) => Duration::ZERO,
+            (Gate::Running | Gate::Active, Some(stable)) => stable,
+            (Gate::Running | Gate::Active, None) if self.is_batched() => STABLE,
+            (Gate::Running | Gate::Active, None) => Duration::ZERO,
+        }
+    }
+
+    /// The size of batch `index`, from 0, of a step over `nodes` nodes.
+    #[must_use]
+    pub fn batch_size(&self, index: usize, nodes: usize) -> usize {
+        self.serial.as_ref().map_or(nodes, |serial| serial.size(index, nodes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_said_depends_on_batches() {
+        let all_at_once = Policy::default();
+        assert_eq!(all_at_once.failure_limit(), FailureLimit::Unlimited);
+        assert_eq!((all_at_once.stable_time(), all_at_once.batch_size(0, 9)), (Duration::ZERO, 9));
+        let rolling = Policy { serial: Some(Serial::one()), ..Policy::default() };
+        assert_eq!(rolling.failure_limit(), FailureLimit::Nodes(0));
+        assert_eq!((rolling.stable_time(), rolling.batch_size(3, 9)), (STABLE, 1));
+        let said = Policy { stable: Some(Duration::ZERO), max_failures: Some(FailureLimit::Percent(50)), ..rolling };
+        assert_eq!((said.stable_time(), said.failure_limit()), (Duration::ZERO, FailureLimit::Percent(50)));
+        let gateless = Policy { gate: Gate::None, stable: Some(STABLE), ..said };
+        assert_eq!(gateless.stable_time(), Duration::ZERO);
+    }
+}
