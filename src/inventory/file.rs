@@ -37,17 +37,18 @@ impl Kind {
     }
 
     fn unreadable(self, error: &io::Error) -> Problem {
-        match error.kind() {
-            io::ErrorKind::NotFound => Problem::of_file("there is no such file", None),
-            io::ErrorKind::PermissionDenied => {
-                Problem::of_file("it may not be read", Some("its owner and mode forbid it"))
-            }
-            io::ErrorKind::IsADirectory => {
-                let noun = self.name.split_once(' ').map_or(self.name, |(_, noun)| noun);
-                Problem::of_file("it is a folder, not a file", Some(&format!("give the {noun} file in it")))
-            }
-            io::ErrorKind::FileTooLarge => self.too_large(),
-            _ => Problem::of_file(format!("it cannot be read: {error}"), None),
+        let kind = error.kind();
+        if kind == io::ErrorKind::NotFound {
+            Problem::of_file("there is no such file", None)
+        } else if kind == io::ErrorKind::PermissionDenied {
+            Problem::of_file("it may not be read", Some("its owner and mode forbid it"))
+        } else if kind == io::ErrorKind::IsADirectory {
+            let noun = self.name.split_once(' ').map_or(self.name, |(_, noun)| noun);
+            Problem::of_file("it is a folder, not a file", Some(&format!("give the {noun} file in it")))
+        } else if kind == io::ErrorKind::FileTooLarge {
+            self.too_large()
+        } else {
+            Problem::of_file(format!("it cannot be read: {error}"), None)
         }
     }
 }

@@ -55,8 +55,7 @@ pub fn parse(text: &str, path: &Path, env: &Environment) -> Result<Inventory, In
     let text = file::without_mark(text);
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let mut reader = Reader { report: Report::default(), env, folder };
-    let inventory =
-        file::tree(text, KIND, &mut reader.report).map(|root| whole(&mut reader, &root, path.to_owned()));
+    let inventory = file::tree(text, KIND, &mut reader.report).map(|root| whole(&mut reader, &root, path.to_owned()));
     match inventory {
         Some(inventory) if reader.report.len() == 0 => Ok(inventory),
         _ => Err(reader.report.into_error(path, text)),

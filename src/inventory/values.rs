@@ -1,17 +1,20 @@
-//! Single values of an inventory: text, numbers, durations, paths, and the keys of a mapping.
+//! Single values of an inventory: text, numbers, durations, paths, roles, and the keys of a mapping.
 //!
 //! Here live [`Reader`], which every reading function takes along, and the functions that turn a [`Raw`] into a typed
-//! value. It uses [`super::raw`] and [`super::problem`]. What always holds: a function that answers `None` has added
+//! value. It uses [`super::raw`], [`super::problem`] and the catalogue. What always holds: a function that answers `None` has added
 //! a fault, so that nobody need say it again; and no value leads to a panic. Start reading at [`fields`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::catalogue::{ROLE_ALIASES, canonical_role};
 use super::environment::{Environment, expand};
-use super::problem::{Fault, Report, nearest, quoted};
+use super::model::Role;
+use super::problem::{Fault, Report, listed, nearest, quoted};
 use super::raw::{Raw, Value};
 
 /// The longest time that may be set, lest sums of times overflow.
@@ -265,6 +268,46 @@ pub(crate) fn path(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PathBuf>
             None
         }
     }
+}
+
+/// The roles' canonical names, each once. `roles: analytics` and `roles: analytics, config` are lists too.
+pub(crate) fn role_names(
+    reader: &mut Reader<'_>,
+    field: Field<'_>,
+    roles: &BTreeMap<String, Arc<Role>>,
+) -> Option<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
+    for item in texts(reader, field, "the name of a role")? {
+        let said = item.value.as_text().unwrap_or_default();
+        let mut start = 0;
+        for part in said.split(',') {
+            let trimmed = part.trim();
+            let at = start + (part.len() - part.trim_start().len());
+            start += part.len() + 1;
+            let name = canonical_role(trimmed);
+            if trimmed.is_empty() {
+                reader.fault(Fault::new(item.value.place(), format!("a role without a name in {}", quoted(said))));
+            } else if !roles.contains_key(name) {
+                let place = item.value.part(at..at + trimmed.len());
+                unknown_role(reader, place, trimmed, roles);
+            } else if known.insert(name.to_owned()) {
+                names.push(name.to_owned());
+            }
+        }
+    }
+    Some(names)
+}
+
+fn unknown_role(reader: &mut Reader<'_>, place: Range<usize>, said: &str, roles: &BTreeMap<String, Arc<Role>>) {
+    let all = || roles.keys().map(String::as_str);
+    let candidates = all().chain(ROLE_ALIASES.map(|(alias, _)| alias));
+    let near = if reader.report.affords(roles.len()) { nearest(said, candidates) } else { None };
+    let help = match near {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("the roles are {}", listed(all())),
+    };
+    reader.fault(Fault::new(place, format!("no role {}", quoted(said))).label("unknown role").help(help));
 }
 
 /// A name that may safely be put into a command line or shown at a terminal. `what` says whose it is.
