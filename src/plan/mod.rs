@@ -6,6 +6,7 @@
 
 pub mod amount;
 pub mod policy;
+pub mod rollout;
 
 use crate::event::Via;
 use crate::inventory::{ROLE_ORDER, Role};
