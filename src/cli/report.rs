@@ -1,12 +1,15 @@
 //! Errors for the person on call: what is wrong, where, and what to do next.
 
+use std::path::Path;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::exit::Exit;
 use super::terminal;
-use crate::inventory::InventoryError;
+use crate::inventory::{InventoryError, Problem};
 use crate::journal::JournalError;
 use crate::nodeset::ParseError;
+use crate::plan::rollout::RolloutError;
 use crate::select::SelectError;
 use crate::sink::text;
 use crate::transport::TransportError;
@@ -53,37 +56,48 @@ const PROBLEMS_SHOWN: usize = 50;
 
 impl From<InventoryError> for CliError {
     fn from(error: InventoryError) -> Self {
-        let path = error.path.display().to_string();
-        let mut rendered = String::new();
-        for problem in error.problems.iter().take(PROBLEMS_SHOWN) {
-            let title = text::single_line(&problem.message);
-            let help = problem.help.as_deref().map(text::single_line);
-            if error.text.is_empty() {
-                let place =
-                    if problem.has_place() { format!(":{}:{}", problem.line, problem.column) } else { String::new() };
-                rendered.push_str(&format!("error: {title}\n --> {path}{place}\n"));
-                if let Some(help) = help {
-                    rendered.push_str(&format!("  = help: {help}\n"));
-                }
-            } else {
-                let label = problem.label.as_deref().map(text::single_line).unwrap_or_default();
-                let mut marks = vec![(AnnotationKind::Primary, problem.span.clone(), label)];
-                if let Some((span, what)) = &problem.related {
-                    marks.push((AnnotationKind::Context, span.clone(), text::single_line(what)));
-                }
-                rendered.push_str(&snippet(&title, &path, &error.text, &marks, help.as_deref()));
-            }
-            rendered.push('\n');
-        }
-        let count = error.problems.len();
-        let more = count.saturating_sub(PROBLEMS_SHOWN);
-        if more > 0 {
-            rendered.push_str(&format!("… and {more} more\n"));
-        }
-        let things = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
-        rendered.push_str(&format!("error: {path}: {things}; nothing was done"));
-        Self { rendered, hint: None }
+        file_error(&error.path, &error.text, &error.problems)
     }
+}
+
+impl From<RolloutError> for CliError {
+    fn from(error: RolloutError) -> Self {
+        file_error(&error.path, &error.text, &error.problems)
+    }
+}
+
+/// Every problem of a file, with its place.
+fn file_error(path: &Path, source: &str, problems: &[Problem]) -> CliError {
+    let path = path.display().to_string();
+    let mut rendered = String::new();
+    for problem in problems.iter().take(PROBLEMS_SHOWN) {
+        let title = text::single_line(&problem.message);
+        let help = problem.help.as_deref().map(text::single_line);
+        if source.is_empty() {
+            let place =
+                if problem.has_place() { format!(":{}:{}", problem.line, problem.column) } else { String::new() };
+            rendered.push_str(&format!("error: {title}\n --> {path}{place}\n"));
+            if let Some(help) = help {
+                rendered.push_str(&format!("  = help: {help}\n"));
+            }
+        } else {
+            let label = problem.label.as_deref().map(text::single_line).unwrap_or_default();
+            let mut marks = vec![(AnnotationKind::Primary, problem.span.clone(), label)];
+            if let Some((span, what)) = &problem.related {
+                marks.push((AnnotationKind::Context, span.clone(), text::single_line(what)));
+            }
+            rendered.push_str(&snippet(&title, &path, source, &marks, help.as_deref()));
+        }
+        rendered.push('\n');
+    }
+    let count = problems.len();
+    let more = count.saturating_sub(PROBLEMS_SHOWN);
+    if more > 0 {
+        rendered.push_str(&format!("… and {more} more\n"));
+    }
+    let things = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
+    rendered.push_str(&format!("error: {path}: {things}; nothing was done"));
+    CliError { rendered, hint: None }
 }
 
 impl From<SelectError> for CliError {
@@ -158,4 +172,51 @@ fn snippet(
     let mut rendered = Renderer::plain().render(&[group]);
     rendered.push('\n');
     rendered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{Environment, parse};
+    use crate::plan::rollout;
+
+    #[test]
+    fn a_rollout_that_is_wrong_is_shown_as_an_inventory_is() {
+        let inventory = "version: 1\nnodes: {db1: {roles: [database]}}";
+        let inventory = parse(inventory, Path::new("inventory.yaml"), &Environment::default()).expect("an inventory");
+        let text = "version: 1\nvars: {release: 3.2}\nsteps:\n  - {name: up, role: database, exec: 'yum {{ relase }}'}\n  - {name: up, role: databse, exec: date}\n";
+        let error = rollout::read(Path::new("up.yaml"), text, &[], &inventory).expect_err("no rollout");
+        let expected = "\
+error: there is no variable `relase`
+ --> up.yaml:4:43
+  |
+4 |   - {name: up, role: database, exec: 'yum {{ relase }}'}
+  |                                           ^^^^^^^^^^^^ unknown variable
+  |
+  = help: did you mean release?
+
+error: two steps have the name `up`
+ --> up.yaml:5:12
+  |
+4 |   - {name: up, role: database, exec: 'yum {{ relase }}'}
+  |            -- first here
+5 |   - {name: up, role: databse, exec: date}
+  |            ^^ again
+  |
+  = help: a step is known by its name; give each its own
+
+error: no role `databse`
+ --> up.yaml:5:22
+  |
+5 |   - {name: up, role: databse, exec: date}
+  |                      ^^^^^^^ unknown role
+  |
+  = help: did you mean database?
+
+error: up.yaml: 3 problems; nothing was done";
+        assert_eq!(CliError::from(error).rendered, expected);
+        let missing = rollout::load(Path::new("none.yaml"), &[], &inventory).expect_err("no file");
+        let expected = "error: there is no such file\n --> none.yaml\n\nerror: none.yaml: 1 problem; nothing was done";
+        assert_eq!(CliError::from(missing).rendered, expected);
+    }
 }

@@ -1,23 +1,20 @@
 //! From a file, or its text, to an [`Inventory`].
 //!
 //! Here live [`load`] and [`parse`]: what a whole file must have, and in which order its parts are read. It uses the
-//! other files of this room. What always holds: a file is never read past [`MAX_FILE`] bytes, and every fault of a
-//! well-formed file is told at once. Start reading at [`parse`].
+//! other files of this room. What always holds: every fault of a well-formed file is told at once. Start reading at [`parse`].
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
+use super::file::{self, NoText};
 use super::model::Inventory;
 use super::problem::{Fault, InventoryError, Report, quoted};
-use super::raw::{self, Raw, Value};
+use super::raw::{Raw, Value};
 use super::values::{self, Field, Reader};
 use super::{groups, nodes, roles};
 
-/// The largest file, in bytes.
-const MAX_FILE: u64 = 4 * 1024 * 1024;
+const KIND: file::Kind = file::Kind { name: "an inventory", max_bytes: 4 * 1024 * 1024 };
 
 /// The version of the format.
 const VERSION: u64 = 1;
@@ -49,63 +46,11 @@ pub fn load(path: &Path, env: &Environment) -> Result<Inventory, InventoryError>
 /// # Errors
 /// [`InventoryError`] if it cannot be read, is a folder, is larger than 4 MiB, or is not text.
 pub fn read(path: &Path) -> Result<String, InventoryError> {
-    let bytes = read_bytes(path).map_err(|error| unreadable(path, &error))?;
-    decode(path, &bytes).map(str::to_owned)
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> InventoryError {
-    let kind = error.kind();
-    let (message, help) = if kind == io::ErrorKind::NotFound {
-        ("there is no such file".to_owned(), None)
-    } else if kind == io::ErrorKind::PermissionDenied {
-        ("it may not be read".to_owned(), Some("its owner and mode forbid it"))
-    } else if kind == io::ErrorKind::IsADirectory {
-        ("it is a folder, not a file".to_owned(), Some("give the inventory file in it"))
-    } else if kind == io::ErrorKind::FileTooLarge {
-        (format!("it is larger than {} MiB", MAX_FILE >> 20), Some("is it an inventory?"))
-    } else {
-        (format!("it cannot be read: {error}"), None)
-    };
-    InventoryError::of_file(path, message, help)
-}
-
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if metadata.len() > MAX_FILE {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    // A pipe says that it has no length.
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(bytes)
-}
-
-/// The text of a file, if it is text.
-fn decode<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, InventoryError> {
-    std::str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-        let what = if wide { "this is UTF-16" } else { "this is not UTF-8" };
-        let byte = bytes.get(at).copied().unwrap_or_default();
-        let fault = Fault::new(at..at + 1, format!("{what}: byte 0x{byte:02x} at offset {at}"));
-        let mut report = Report::default();
-        report.add(fault.help("an inventory is a text file in UTF-8"));
-        // Up to the fault the text is what the bytes are, so the offset is right in it.
-        report.into_error(path, &String::from_utf8_lossy(bytes))
+    file::load(path, KIND).map_err(|NoText { text, problems }| InventoryError {
+        path: path.to_owned(),
+        text,
+        problems,
     })
-}
-
-fn nul(text: &str) -> Option<Fault> {
-    let at = text.find('\0')?;
-    let message = format!("this is not a text file: byte 0x00 at offset {at}");
-    Some(Fault::new(at..at + 1, message).help("an inventory is a text file in UTF-8"))
 }
 
 /// Reads an inventory from text. `path` is where the text is from: for messages, and relative paths count from its
@@ -114,15 +59,10 @@ fn nul(text: &str) -> Option<Fault> {
 /// # Errors
 /// [`InventoryError`] with every fault; with the first alone if the text is not well-formed YAML.
 pub fn parse(text: &str, path: &Path, env: &Environment) -> Result<Inventory, InventoryError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = file::without_mark(text);
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let mut reader = Reader { report: Report::default(), env, folder };
-    let inventory = if let Some(fault) = nul(text) {
-        reader.fault(fault);
-        None
-    } else {
-        raw::read(text, &mut reader.report).map(|root| whole(&mut reader, &root, path.to_owned()))
-    };
+    let inventory = file::tree(text, KIND, &mut reader.report).map(|root| whole(&mut reader, &root, path.to_owned()));
     match inventory {
         Some(inventory) if reader.report.len() == 0 => Ok(inventory),
         _ => Err(reader.report.into_error(path, text)),

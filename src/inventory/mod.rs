@@ -14,24 +14,26 @@
 //!
 //! Where to start reading: `model.rs` for what comes out; `load.rs` for the way there, which goes through `raw.rs`
 //! (YAML to a tree with places), `roles.rs`, `nodes.rs` with `settings.rs`, and `groups.rs`; `catalogue.rs` for the
-//! built-in roles. The format is described in `docs/inventory.md`.
+//! built-in roles. The format is described in `docs/inventory.md`. `file.rs`, `problem.rs`, `raw.rs` and `values.rs` know
+//! nothing of nodes: the rollout file is read with them, too, so that its faults look the same.
 
 mod catalogue;
 mod environment;
+pub(crate) mod file;
 mod groups;
 mod hosts;
 mod load;
 mod model;
 mod nodes;
-mod problem;
-mod raw;
+pub(crate) mod problem;
+pub(crate) mod raw;
 mod roles;
 mod settings;
 mod socket;
 mod syntax;
 #[cfg(test)]
 mod tests;
-mod values;
+pub(crate) mod values;
 
 pub use self::catalogue::{ROLE_ALIASES, ROLE_ORDER, built_in_role, built_in_roles, canonical_role, roles_of_service};
 pub use self::environment::Environment;

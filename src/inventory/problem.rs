@@ -1,7 +1,7 @@
-//! Everything that is wrong with an inventory, and how it is gathered.
+//! Everything that is wrong with an inventory, or with another file of YAML, and how it is gathered.
 //!
-//! Here live [`InventoryError`] and [`Problem`], which callers see, and [`Report`], in which the other files of this
-//! room collect faults as they go on reading. It uses nothing of ours. What always holds: a problem's span lies
+//! Here live [`InventoryError`] and [`Problem`], which callers see, and [`Report`], in which those who
+//! read such a file collect faults as they go on. It uses nothing of ours. What always holds: a problem's span lies
 //! within the text, on character boundaries; problems are in the order of the file, and none is there twice; what they
 //! say has no control characters in it.
 //! Start reading at [`Problem`].
@@ -27,7 +27,7 @@ pub struct InventoryError {
     pub problems: Vec<Problem>,
 }
 
-/// One fault of an inventory.
+/// One fault of an inventory, or of another file that is read in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The bytes of the text that are at fault.
@@ -46,10 +46,10 @@ pub struct Problem {
     pub related: Option<(Range<usize>, String)>,
 }
 
-impl InventoryError {
-    /// An error of the file as a whole, such as one that is not there.
-    pub(super) fn of_file(path: &Path, message: impl Into<String>, help: Option<&str>) -> Self {
-        let problem = Problem {
+impl Problem {
+    /// A problem of the file as a whole, such as that it is not there.
+    pub(crate) fn of_file(message: impl Into<String>, help: Option<&str>) -> Self {
+        Self {
             span: 0..0,
             line: 0,
             column: 0,
@@ -57,12 +57,9 @@ impl InventoryError {
             label: None,
             help: help.map(str::to_owned),
             related: None,
-        };
-        Self { path: path.to_owned(), text: String::new(), problems: vec![problem] }
+        }
     }
-}
 
-impl Problem {
     /// Whether it has a place in the text; if not, it is of the file as a whole.
     #[must_use]
     pub const fn has_place(&self) -> bool {
@@ -70,23 +67,28 @@ impl Problem {
     }
 }
 
+/// A line for each problem: `PATH:LINE:COLUMN: MESSAGE (HELP)`.
+pub(crate) fn write_lines(f: &mut fmt::Formatter<'_>, path: &Path, problems: &[Problem]) -> fmt::Result {
+    for (index, problem) in problems.iter().enumerate() {
+        if index > 0 {
+            f.write_str("\n")?;
+        }
+        write!(f, "{}:", path.display())?;
+        if problem.has_place() {
+            write!(f, "{}:{}:", problem.line, problem.column)?;
+        }
+        write!(f, " {}", problem.message)?;
+        if let Some(help) = &problem.help {
+            write!(f, " ({help})")?;
+        }
+    }
+    Ok(())
+}
+
 impl fmt::Display for InventoryError {
     /// A line for each problem: `PATH:LINE:COLUMN: MESSAGE (HELP)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{}:", self.path.display())?;
-            if problem.has_place() {
-                write!(f, "{}:{}:", problem.line, problem.column)?;
-            }
-            write!(f, " {}", problem.message)?;
-            if let Some(help) = &problem.help {
-                write!(f, " ({help})")?;
-            }
-        }
-        Ok(())
+        write_lines(f, &self.path, &self.problems)
     }
 }
 
@@ -94,7 +96,7 @@ impl std::error::Error for InventoryError {}
 
 /// A problem whose line and column have not been worked out yet.
 #[derive(Debug, Clone)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     span: Range<usize>,
     message: String,
     label: Option<String>,
@@ -103,26 +105,26 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { span, message: message.into(), label: None, help: None, related: None }
     }
 
-    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    pub(super) fn help_if(mut self, help: Option<String>) -> Self {
+    pub(crate) fn help_if(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
         self
     }
 
-    pub(super) fn related(mut self, span: Range<usize>, words: impl Into<String>) -> Self {
+    pub(crate) fn related(mut self, span: Range<usize>, words: impl Into<String>) -> Self {
         self.related = Some((span, words.into()));
         self
     }
@@ -130,14 +132,14 @@ impl Fault {
 
 /// The faults found so far.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     faults: Vec<Fault>,
     untold: usize,
     comparisons: usize,
 }
 
 impl Report {
-    pub(super) fn add(&mut self, fault: Fault) {
+    pub(crate) fn add(&mut self, fault: Fault) {
         // A mapping that several nodes share by an anchor is read once for each: its faults are told once.
         let is_known = (self.faults.iter()).any(|known| known.span == fault.span && known.message == fault.message);
         if is_known {
@@ -151,29 +153,34 @@ impl Report {
     }
 
     /// How many were found.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.faults.len() + self.untold
     }
 
     /// Whether no more are told. Then the trouble of describing one can be spared: [`Self::add_untold`].
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.faults.len() >= MAX_PROBLEMS
     }
 
     /// Counts a fault that is not described.
-    pub(super) fn add_untold(&mut self) {
+    pub(crate) fn add_untold(&mut self) {
         self.untold += 1;
     }
 
     /// Whether there is time to compare a misspelt word with so many names: in a file that is wrong everywhere, not
     /// every word can be compared with every name.
-    pub(super) fn affords(&mut self, comparisons: usize) -> bool {
+    pub(crate) fn affords(&mut self, comparisons: usize) -> bool {
         self.comparisons = self.comparisons.saturating_add(comparisons);
         self.comparisons <= MAX_COMPARISONS
     }
 
     /// The error that says it all.
-    pub(super) fn into_error(mut self, path: &Path, text: &str) -> InventoryError {
+    pub(super) fn into_error(self, path: &Path, text: &str) -> InventoryError {
+        InventoryError { path: path.to_owned(), text: text.to_owned(), problems: self.into_problems(text) }
+    }
+
+    /// What was found, in the order of the text.
+    pub(crate) fn into_problems(mut self, text: &str) -> Vec<Problem> {
         self.faults.sort_by_key(|fault| fault.span.start);
         if self.untold > 0 {
             let end = text.len();
@@ -181,7 +188,7 @@ impl Report {
             self.faults.push(Fault::new(end..end, message).help("mend the first ones first"));
         }
         let mut places = Places { text, line: 1, line_start: 0, at: 0 };
-        let problems = (self.faults.into_iter())
+        (self.faults.into_iter())
             .map(|fault| {
                 let span = within(text, fault.span);
                 let (line, column) = places.of(span.start);
@@ -195,8 +202,7 @@ impl Report {
                     related: fault.related.map(|(span, words)| (within(text, span), visible(words))),
                 }
             })
-            .collect();
-        InventoryError { path: path.to_owned(), text: text.to_owned(), problems }
+            .collect()
     }
 }
 
@@ -250,7 +256,7 @@ fn visible(words: String) -> String {
 }
 
 /// Text from the file, in back quotes, cut and with its control characters made visible.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LIMIT: usize = 60;
     let cut: String = text.chars().take(LIMIT).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
@@ -258,7 +264,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// The candidate that was most likely meant by `word`, if one is near enough.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Names are short. What is longer is no misspelling, and must not cost time.
     const LONGEST: usize = 100;
     if word.len() > LONGEST {
@@ -275,12 +281,12 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// `did you mean analytics?`
-pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(word, candidates).map(|near| format!("did you mean {near}?"))
 }
 
 /// Names with commas between, the first dozen of them.
-pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const LIMIT: usize = 12;
     let mut names = names.into_iter();
     let shown: Vec<&str> = names.by_ref().take(LIMIT).collect();

@@ -17,24 +17,24 @@ use super::problem::{Fault, Report};
 use super::syntax::syntax_fault;
 
 /// Mappings and lists in one another. The format needs five.
-pub(super) const MAX_DEPTH: usize = 24;
+pub(crate) const MAX_DEPTH: usize = 24;
 /// Scalars, mappings and lists, those that anchors repeat included.
-pub(super) const MAX_NODES: usize = 1_000_000;
+pub(crate) const MAX_NODES: usize = 1_000_000;
 /// What anchors may repeat of them, in the words of the parser: a scalar is one, a mapping or list two.
-pub(super) const MAX_REPEATED: usize = 250_000;
+pub(crate) const MAX_REPEATED: usize = 250_000;
 
 /// A value and its place.
 #[derive(Debug, Clone)]
-pub(super) struct Raw {
+pub(crate) struct Raw {
     /// The bytes it was read from. Of a mapping or list only the first byte, or nothing.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// Where in the text `value`'s characters begin, if they stand there as they are.
     content: Option<usize>,
-    pub(super) value: Value,
+    pub(crate) value: Value,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Nothing, `~` or `null`.
     Null,
     /// `true` or `false`.
@@ -49,7 +49,7 @@ pub(super) enum Value {
 
 impl Raw {
     /// The place of a part of the scalar's text; of all of it where the text does not stand there as it is.
-    pub(super) fn part(&self, part: Range<usize>) -> Range<usize> {
+    pub(crate) fn part(&self, part: Range<usize>) -> Range<usize> {
         match self.content {
             Some(start) => {
                 let end = (start + part.end).min(self.span.end);
@@ -60,7 +60,7 @@ impl Raw {
     }
 
     /// Place of a value for a caret: that of its first key or item where it has no characters of its own.
-    pub(super) fn place(&self) -> Range<usize> {
+    pub(crate) fn place(&self) -> Range<usize> {
         if !self.span.is_empty() {
             return self.span.clone();
         }
@@ -73,7 +73,7 @@ impl Raw {
     }
 
     /// A scalar's text, whatever YAML takes it for; none for `~`, nothing, lists and mappings.
-    pub(super) fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) | Value::Number(text) => Some(text),
             Value::Bool(true) => Some("true"),
@@ -83,7 +83,7 @@ impl Raw {
     }
 
     /// What kind of value it is, for messages.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match &self.value {
             Value::Null => "nothing",
             Value::Bool(_) => "true or false",
@@ -98,12 +98,12 @@ impl Raw {
 /// Reads one YAML document.
 ///
 /// None if it is not well-formed, and then `report` says why: only the first fault of the syntax can be told.
-/// A byte order mark must have been taken off the text.
-pub(super) fn read(text: &str, report: &mut Report) -> Option<Raw> {
+/// A byte order mark must have been taken off the text; `owner` is what it is, such as `an inventory`.
+pub(crate) fn read(text: &str, owner: &str, report: &mut Report) -> Option<Raw> {
     match serde_saphyr::from_str_with_options::<Spanned<Any>>(text, options()) {
         Ok(tree) => Some(raw(text, tree, report)),
         Err(error) => {
-            report.add(syntax_fault(text, &error));
+            report.add(syntax_fault(text, owner, &error));
             None
         }
     }
@@ -263,7 +263,7 @@ fn merged(text: &str, pairs: Vec<(Spanned<Any>, Spanned<Any>)>, report: &mut Rep
 }
 
 /// The bytes of a place that the YAML library names.
-pub(super) fn bytes(text: &str, location: &serde_saphyr::Location) -> Range<usize> {
+pub(crate) fn bytes(text: &str, location: &serde_saphyr::Location) -> Range<usize> {
     let span = location.span();
     let to_usize = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     if let (Some(offset), Some(len)) = (span.byte_offset(), span.byte_len()) {

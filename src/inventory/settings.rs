@@ -4,15 +4,12 @@
 //! [`super::values`] and [`super::hosts`]. What always holds: what the file does not say is `None`, so that defaults
 //! can be put in. Start reading at [`of_node`].
 
-use std::collections::HashSet;
 use std::net::Ipv6Addr;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::catalogue::{ROLE_ALIASES, canonical_role};
 use super::hosts::{Unexpandable, check_host, check_jump, expand, is_pattern};
-use super::problem::{Fault, listed, nearest, quoted};
+use super::problem::{Fault, quoted};
 use super::raw::{Raw, Value};
 use super::roles::Roles;
 use super::values::{self, Field, Reader};
@@ -95,7 +92,7 @@ fn read<'r>(reader: &mut Reader<'_>, field: Field<'r>, owner: &str, keys: &[&str
     let fields = values::fields(reader, field.key, field.value, owner, keys, &SYNONYMS);
     for field in fields.unwrap_or_default() {
         match field.name {
-            "roles" => settings.roles = node_roles(reader, field, roles),
+            "roles" => settings.roles = values::role_names(reader, field, &roles.all),
             "address" => settings.address = values::text(reader, field, "a host's name or address").map(|_| field),
             "port" => settings.port = values::port(reader, field),
             "user" => settings.user = user(reader, field),
@@ -110,42 +107,6 @@ fn read<'r>(reader: &mut Reader<'_>, field: Field<'r>, owner: &str, keys: &[&str
         }
     }
     settings
-}
-
-/// The roles' canonical names, each once. `roles: analytics` and `roles: analytics, config` are lists too.
-fn node_roles(reader: &mut Reader<'_>, field: Field<'_>, roles: &Roles) -> Option<Vec<String>> {
-    let mut names: Vec<String> = Vec::new();
-    let mut known = HashSet::new();
-    for item in values::texts(reader, field, "the name of a role")? {
-        let said = item.value.as_text().unwrap_or_default();
-        let mut start = 0;
-        for part in said.split(',') {
-            let trimmed = part.trim();
-            let at = start + (part.len() - part.trim_start().len());
-            start += part.len() + 1;
-            let name = canonical_role(trimmed);
-            if trimmed.is_empty() {
-                reader.fault(Fault::new(item.value.place(), format!("a role without a name in {}", quoted(said))));
-            } else if !roles.all.contains_key(name) {
-                let place = item.value.part(at..at + trimmed.len());
-                unknown_role(reader, place, trimmed, roles);
-            } else if known.insert(name.to_owned()) {
-                names.push(name.to_owned());
-            }
-        }
-    }
-    Some(names)
-}
-
-fn unknown_role(reader: &mut Reader<'_>, place: Range<usize>, said: &str, roles: &Roles) {
-    let all = || roles.all.keys().map(String::as_str);
-    let candidates = all().chain(ROLE_ALIASES.map(|(alias, _)| alias));
-    let near = if reader.report.affords(roles.all.len()) { nearest(said, candidates) } else { None };
-    let help = match near {
-        Some(near) => format!("did you mean {near}?"),
-        None => format!("the roles are {}", listed(all())),
-    };
-    reader.fault(Fault::new(place, format!("no role {}", quoted(said))).label("unknown role").help(help));
 }
 
 fn user(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {

@@ -11,8 +11,8 @@ use serde_saphyr::Error;
 use super::problem::{Fault, quoted};
 use super::raw::{MAX_DEPTH, MAX_NODES, MAX_REPEATED, bytes};
 
-/// The fault that a YAML error stands for.
-pub(super) fn syntax_fault(text: &str, error: &Error) -> Fault {
+/// The fault that a YAML error stands for. `owner` is what the text is, such as `an inventory`.
+pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Fault {
     // What is wrong in a place that an alias repeats comes with both places; ours is that of the alias.
     let cause = if let Error::AliasError { error, .. } = error { error } else { error };
     let span = error.location().map_or(0..0, |location| bytes(text, &location));
@@ -23,7 +23,7 @@ pub(super) fn syntax_fault(text: &str, error: &Error) -> Fault {
             .help("indent with blanks");
     }
     if let Error::MultipleDocuments { .. } = cause {
-        return Fault::new(span, "a second YAML document begins here; an inventory is a single one")
+        return Fault::new(span, format!("a second YAML document begins here; {owner} is a single one"))
             .help("remove the `---`, or put the documents together");
     }
     if let Error::RecursiveReferencesRequireWeakTypes { .. } = cause {
@@ -46,7 +46,7 @@ pub(super) fn syntax_fault(text: &str, error: &Error) -> Fault {
             | Error::AliasReplayCounterOverflow { .. }
     );
     if is_limit || said.contains("recursion limit") {
-        return Fault::new(span, "too much, or too deeply nested, for an inventory").help(format!(
+        return Fault::new(span, format!("too much, or too deeply nested, for {owner}")).help(format!(
             "it may hold {MAX_NODES} values, {MAX_REPEATED} repeated by anchors, in {MAX_DEPTH} levels"
         ));
     }

@@ -1,17 +1,20 @@
-//! Single values of an inventory: text, numbers, durations, paths, and the keys of a mapping.
+//! Single values of an inventory: text, numbers, durations, paths, roles, and the keys of a mapping.
 //!
 //! Here live [`Reader`], which every reading function takes along, and the functions that turn a [`Raw`] into a typed
-//! value. It uses [`super::raw`] and [`super::problem`]. What always holds: a function that answers `None` has added
+//! value. It uses [`super::raw`], [`super::problem`] and the catalogue. What always holds: a function that answers `None` has added
 //! a fault, so that nobody need say it again; and no value leads to a panic. Start reading at [`fields`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::catalogue::{ROLE_ALIASES, canonical_role};
 use super::environment::{Environment, expand};
-use super::problem::{Fault, Report, nearest, quoted};
+use super::model::Role;
+use super::problem::{Fault, Report, listed, nearest, quoted};
 use super::raw::{Raw, Value};
 
 /// The longest time that may be set, lest sums of times overflow.
@@ -20,20 +23,20 @@ const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const MAX_NAME: usize = 253;
 
 /// What reading needs beside the value.
-pub(super) struct Reader<'a> {
-    pub(super) report: Report,
-    pub(super) env: &'a Environment,
+pub(crate) struct Reader<'a> {
+    pub(crate) report: Report,
+    pub(crate) env: &'a Environment,
     /// The folder of the file, from which relative paths count.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Reader<'_> {
-    pub(super) fn fault(&mut self, fault: Fault) {
+    pub(crate) fn fault(&mut self, fault: Fault) {
         self.report.add(fault);
     }
 
     /// A value of the wrong kind. Where nothing was given, the key is shown instead.
-    fn wrong_kind(&mut self, key: &Raw, value: &Raw, expected: &str) {
+    pub(crate) fn wrong_kind(&mut self, key: &Raw, value: &Raw, expected: &str) {
         let name = quoted(key.as_text().unwrap_or_default());
         let (place, message) = match value.value {
             Value::Null => (key.span.clone(), format!("{name} has no value: expected {expected}")),
@@ -47,15 +50,15 @@ impl Reader<'_> {
 
 /// A key and its value.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Field<'r> {
-    pub(super) key: &'r Raw,
-    pub(super) name: &'r str,
-    pub(super) value: &'r Raw,
+pub(crate) struct Field<'r> {
+    pub(crate) key: &'r Raw,
+    pub(crate) name: &'r str,
+    pub(crate) value: &'r Raw,
 }
 
 /// The pairs of a mapping, with every key readable as text and there once. `what` says what its keys are, such as
 /// `key` or `node`; `key` is that of the mapping itself.
-pub(super) fn pairs<'r>(reader: &mut Reader<'_>, key: &Raw, value: &'r Raw, what: &str) -> Option<Vec<Field<'r>>> {
+pub(crate) fn pairs<'r>(reader: &mut Reader<'_>, key: &Raw, value: &'r Raw, what: &str) -> Option<Vec<Field<'r>>> {
     mapping(reader, key, value, what, &format!("a mapping, each {what} with its value"))
 }
 
@@ -102,7 +105,7 @@ fn distinct<'r>(reader: &mut Reader<'_>, pairs: &'r [(Raw, Raw)], what: &str) ->
 
 /// The fields of a mapping whose keys are `known`. `owner` says whose they are, such as `a node`; `synonyms` are keys
 /// that people know from elsewhere, and ours for them.
-pub(super) fn fields<'r>(
+pub(crate) fn fields<'r>(
     reader: &mut Reader<'_>,
     key: &Raw,
     value: &'r Raw,
@@ -117,7 +120,7 @@ pub(super) fn fields<'r>(
 }
 
 /// Takes out the fields whose keys are not `known`, each with a fault. Gives the keys that were most likely meant.
-pub(super) fn keep_known<'k>(
+pub(crate) fn keep_known<'k>(
     reader: &mut Reader<'_>,
     fields: &mut Vec<Field<'_>>,
     owner: &str,
@@ -147,7 +150,7 @@ pub(super) fn keep_known<'k>(
 }
 
 /// Any scalar, as text.
-pub(super) fn text<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &str) -> Option<&'r str> {
+pub(crate) fn text<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &str) -> Option<&'r str> {
     match field.value.as_text() {
         Some(text) if !text.trim().is_empty() => Some(text),
         Some(_) => {
@@ -163,7 +166,7 @@ pub(super) fn text<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &str
 }
 
 /// A scalar or a list of scalars; every item that is none adds a fault.
-pub(super) fn texts<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &str) -> Option<Vec<Field<'r>>> {
+pub(crate) fn texts<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &str) -> Option<Vec<Field<'r>>> {
     let items: Vec<&Raw> = match &field.value.value {
         Value::List(items) => items.iter().collect(),
         Value::Text(_) | Value::Number(_) | Value::Bool(_) => vec![field.value],
@@ -182,7 +185,7 @@ pub(super) fn texts<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &st
     Some(texts)
 }
 
-pub(super) fn boolean(reader: &mut Reader<'_>, field: Field<'_>) -> Option<bool> {
+pub(crate) fn boolean(reader: &mut Reader<'_>, field: Field<'_>) -> Option<bool> {
     let said = field.value.as_text().map(str::to_lowercase);
     match said.as_deref() {
         Some("true" | "yes" | "on") => Some(true),
@@ -195,7 +198,7 @@ pub(super) fn boolean(reader: &mut Reader<'_>, field: Field<'_>) -> Option<bool>
 }
 
 /// A TCP port.
-pub(super) fn port(reader: &mut Reader<'_>, field: Field<'_>) -> Option<u16> {
+pub(crate) fn port(reader: &mut Reader<'_>, field: Field<'_>) -> Option<u16> {
     let port = number(field.value).and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0);
     if port.is_none() {
         wrong_value(reader, field, "a port from 1 to 65535");
@@ -204,12 +207,12 @@ pub(super) fn port(reader: &mut Reader<'_>, field: Field<'_>) -> Option<u16> {
 }
 
 /// A whole number, not negative, as people write it.
-pub(super) fn number(value: &Raw) -> Option<u64> {
+pub(crate) fn number(value: &Raw) -> Option<u64> {
     digits(value.as_text()?)
 }
 
 /// Decimal digits only: neither sign nor blank nor `0x`.
-pub(super) fn digits<T: FromStr>(text: &str) -> Option<T> {
+pub(crate) fn digits<T: FromStr>(text: &str) -> Option<T> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -217,7 +220,16 @@ pub(super) fn digits<T: FromStr>(text: &str) -> Option<T> {
 }
 
 /// A time: `5s`, `2m`, `500ms`; a bare number is of seconds.
-pub(super) fn duration(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Duration> {
+pub(crate) fn duration(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Duration> {
+    time(reader, field, Duration::from_nanos(1), "more than 0 and at most 7 days")
+}
+
+/// A time as [`duration`] takes it, or none at all.
+pub(crate) fn duration_or_zero(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Duration> {
+    time(reader, field, Duration::ZERO, "at most 7 days")
+}
+
+fn time(reader: &mut Reader<'_>, field: Field<'_>, least: Duration, bounds: &str) -> Option<Duration> {
     const EXPECTED: &str = "a time such as 5s, 2m or 500ms";
     let parsed = field.value.as_text().map(str::trim).and_then(|said| {
         if said.starts_with(|c: char| c.is_ascii_digit()) && said.bytes().all(|c| c.is_ascii_digit() || c == b'.') {
@@ -227,8 +239,8 @@ pub(super) fn duration(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Dura
         }
     });
     match parsed {
-        Some(duration) if duration.is_zero() || duration > MAX_DURATION => {
-            let message = format!("{} must be more than 0 and at most 7 days", quoted(field.name));
+        Some(duration) if duration < least || duration > MAX_DURATION => {
+            let message = format!("{} must be {bounds}", quoted(field.name));
             reader.fault(Fault::new(field.value.place(), message));
             None
         }
@@ -241,7 +253,7 @@ pub(super) fn duration(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Dura
 }
 
 /// A path on this machine, `~` and `$VAR` expanded; one that is not absolute counts from the folder of the file.
-pub(super) fn path(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PathBuf> {
+pub(crate) fn path(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PathBuf> {
     let said = text(reader, field, "a path")?;
     if said.chars().any(char::is_control) {
         let message = format!("the path {} has a control character in it", quoted(said));
@@ -258,8 +270,48 @@ pub(super) fn path(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PathBuf>
     }
 }
 
+/// The roles' canonical names, each once. `roles: analytics` and `roles: analytics, config` are lists too.
+pub(crate) fn role_names(
+    reader: &mut Reader<'_>,
+    field: Field<'_>,
+    roles: &BTreeMap<String, Arc<Role>>,
+) -> Option<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
+    for item in texts(reader, field, "the name of a role")? {
+        let said = item.value.as_text().unwrap_or_default();
+        let mut start = 0;
+        for part in said.split(',') {
+            let trimmed = part.trim();
+            let at = start + (part.len() - part.trim_start().len());
+            start += part.len() + 1;
+            let name = canonical_role(trimmed);
+            if trimmed.is_empty() {
+                reader.fault(Fault::new(item.value.place(), format!("a role without a name in {}", quoted(said))));
+            } else if !roles.contains_key(name) {
+                let place = item.value.part(at..at + trimmed.len());
+                unknown_role(reader, place, trimmed, roles);
+            } else if known.insert(name.to_owned()) {
+                names.push(name.to_owned());
+            }
+        }
+    }
+    Some(names)
+}
+
+fn unknown_role(reader: &mut Reader<'_>, place: Range<usize>, said: &str, roles: &BTreeMap<String, Arc<Role>>) {
+    let all = || roles.keys().map(String::as_str);
+    let candidates = all().chain(ROLE_ALIASES.map(|(alias, _)| alias));
+    let near = if reader.report.affords(roles.len()) { nearest(said, candidates) } else { None };
+    let help = match near {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("the roles are {}", listed(all())),
+    };
+    reader.fault(Fault::new(place, format!("no role {}", quoted(said))).label("unknown role").help(help));
+}
+
 /// A name that may safely be put into a command line or shown at a terminal. `what` says whose it is.
-pub(super) fn name(reader: &mut Reader<'_>, field: Field<'_>, what: &str) -> Option<String> {
+pub(crate) fn name(reader: &mut Reader<'_>, field: Field<'_>, what: &str) -> Option<String> {
     let said = text(reader, field, &format!("the name of a {what}"))?;
     match check_name(said, "._-:@") {
         Ok(()) => Some(said.to_owned()),
@@ -271,7 +323,7 @@ pub(super) fn name(reader: &mut Reader<'_>, field: Field<'_>, what: &str) -> Opt
 }
 
 /// A login name, as strict as OpenSSH is with one on its command line (`valid_ruser` in its ssh.c).
-pub(super) fn check_user(said: &str) -> Result<(), Flaw> {
+pub(crate) fn check_user(said: &str) -> Result<(), Flaw> {
     if said.starts_with('-') {
         return Err(Flaw { part: 0..1, why: "it begins with `-`".to_owned() });
     }
@@ -287,7 +339,7 @@ pub(super) fn check_user(said: &str) -> Result<(), Flaw> {
 }
 
 /// A name of letters, digits and `signs`, which begins with neither `-` nor `@`.
-pub(super) fn check_name(said: &str, signs: &str) -> Result<(), Flaw> {
+pub(crate) fn check_name(said: &str, signs: &str) -> Result<(), Flaw> {
     if said.starts_with(['-', '@']) {
         return Err(Flaw { part: 0..1, why: format!("it begins with `{}`", said.get(..1).unwrap_or_default()) });
     }
@@ -312,15 +364,15 @@ fn length(said: &str) -> Result<(), Flaw> {
 
 /// Why a name cannot be one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Flaw {
+pub(crate) struct Flaw {
     /// The bytes of the name that are at fault.
-    pub(super) part: Range<usize>,
+    pub(crate) part: Range<usize>,
     /// Such as ``it begins with `-` ``.
-    pub(super) why: String,
+    pub(crate) why: String,
 }
 
 impl Flaw {
-    pub(super) fn fault(self, raw: &Raw, what: &str, said: &str) -> Fault {
+    pub(crate) fn fault(self, raw: &Raw, what: &str, said: &str) -> Fault {
         let place = raw.part(self.part);
         let place = if place.is_empty() { raw.place() } else { place };
         Fault::new(place, format!("{} cannot be the name of a {what}: {}", quoted(said), self.why))
@@ -328,7 +380,7 @@ impl Flaw {
 }
 
 /// A value that is not what was expected.
-pub(super) fn wrong_value(reader: &mut Reader<'_>, field: Field<'_>, expected: &str) {
+pub(crate) fn wrong_value(reader: &mut Reader<'_>, field: Field<'_>, expected: &str) {
     match field.value.as_text() {
         Some(said) => {
             let message = format!("{} is {}: expected {expected}", quoted(field.name), quoted(said));

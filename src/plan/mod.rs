@@ -9,6 +9,7 @@ pub mod amount;
 pub mod batch;
 pub mod explain;
 pub mod policy;
+pub mod rollout;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

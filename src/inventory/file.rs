@@ -1,0 +1,112 @@
+//! Text files that people write in YAML: the inventory, and what other rooms read in the same way.
+//!
+//! Here live [`Kind`], which says what sort of file it is, [`load`], which makes text of it, and [`tree`], which makes
+//! values with places of the text. It uses [`super::raw`] and [`super::problem`]. What always holds: no more than
+//! [`Kind::max_bytes`] are read, whatever the file says of its length. Start reading at [`load`].
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::problem::{Fault, Problem, Report};
+use super::raw::{self, Raw};
+
+/// A sort of file, for messages and limits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    /// With its article, such as `an inventory`.
+    pub(crate) name: &'static str,
+    /// The largest file, in bytes.
+    pub(crate) max_bytes: u64,
+}
+
+/// A file that is not even text, with why.
+#[derive(Debug)]
+pub(crate) struct NoText {
+    /// As much of the text as the places of the problems need; empty where there is none.
+    pub(crate) text: String,
+    /// Never empty.
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Kind {
+    /// The problem of a file that is larger than [`Self::max_bytes`].
+    pub(crate) fn too_large(self) -> Problem {
+        let message = format!("it is larger than {} MiB", self.max_bytes >> 20);
+        Problem::of_file(message, Some(&format!("is it {}?", self.name)))
+    }
+
+    fn unreadable(self, error: &io::Error) -> Problem {
+        let kind = error.kind();
+        if kind == io::ErrorKind::NotFound {
+            Problem::of_file("there is no such file", None)
+        } else if kind == io::ErrorKind::PermissionDenied {
+            Problem::of_file("it may not be read", Some("its owner and mode forbid it"))
+        } else if kind == io::ErrorKind::IsADirectory {
+            let noun = self.name.split_once(' ').map_or(self.name, |(_, noun)| noun);
+            Problem::of_file("it is a folder, not a file", Some(&format!("give the {noun} file in it")))
+        } else if kind == io::ErrorKind::FileTooLarge {
+            self.too_large()
+        } else {
+            Problem::of_file(format!("it cannot be read: {error}"), None)
+        }
+    }
+}
+
+/// The text of a file.
+pub(crate) fn load(path: &Path, kind: Kind) -> Result<String, NoText> {
+    let bytes = read(path, kind.max_bytes)
+        .map_err(|error| NoText { text: String::new(), problems: vec![kind.unreadable(&error)] })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+        let what = if wide { "this is UTF-16" } else { "this is not UTF-8" };
+        let byte = bytes.get(at).copied().unwrap_or_default();
+        let fault = Fault::new(at..at + 1, format!("{what}: byte 0x{byte:02x} at offset {at}"));
+        let mut report = Report::default();
+        report.add(fault.help(text_file(kind)));
+        // Up to the fault the text is what the bytes are, so the offset is right in it.
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        NoText { problems: report.into_problems(&text), text }
+    })
+}
+
+fn text_file(kind: Kind) -> String {
+    format!("{} is a text file in UTF-8", kind.name)
+}
+
+fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if metadata.len() > max_bytes {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    // A pipe says that it has no length.
+    let mut bytes = Vec::new();
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+/// The text without the mark that some editors begin a file with, which is no part of it.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// The values of a text from which the mark has been taken.
+///
+/// None if it is not well-formed, and then `report` says why.
+pub(crate) fn tree(text: &str, kind: Kind, report: &mut Report) -> Option<Raw> {
+    if let Some(at) = text.find('\0') {
+        let message = format!("this is not a text file: byte 0x00 at offset {at}");
+        report.add(Fault::new(at..at + 1, message).help(text_file(kind)));
+        return None;
+    }
+    raw::read(text, kind.name, report)
+}

@@ -1,0 +1,189 @@
+//! From a file, or its text, to a [`Rollout`].
+//!
+//! Here live [`load`] and [`read`]: what a whole file must have, and in which order its parts are read. It uses the
+//! other files of this room and the reader of the inventory. What always holds: every fault of a well-formed file is
+//! told at once. Start reading at [`read`].
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::settings::{self, Settings};
+use super::step;
+use super::variables::Variables;
+use super::{Rollout, RolloutError};
+use crate::inventory::file::{self, Kind, NoText};
+use crate::inventory::problem::{Fault, Report, quoted};
+use crate::inventory::raw::{Raw, Value};
+use crate::inventory::values::{self, Field, Reader};
+use crate::inventory::{Environment, Inventory};
+
+/// The most steps that a rollout may have.
+pub const MAX_STEPS: usize = 1000;
+
+const KIND: Kind = Kind { name: "a rollout", max_bytes: 1024 * 1024 };
+
+/// The version of the format.
+const VERSION: u64 = 1;
+
+const KEYS: [&str; 5] = ["version", "name", "vars", "defaults", "steps"];
+const SYNONYMS: [(&str, &str); 6] = [
+    ("tasks", "steps"),
+    ("plan", "steps"),
+    ("stages", "steps"),
+    ("variables", "vars"),
+    ("settings", "defaults"),
+    ("policy", "defaults"),
+];
+
+/// The least that a file must have.
+const EXAMPLE: &str =
+    "the least is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`";
+
+/// What reading a part needs beside the part.
+pub(super) struct Work<'w> {
+    pub(super) reader: Reader<'w>,
+    pub(super) text: &'w str,
+    pub(super) inventory: &'w Inventory,
+}
+
+/// Reads the rollout in a file, and checks it against an inventory. `vars` are the `-e KEY=VALUE` of the command line.
+///
+/// # Errors
+/// [`RolloutError`] if it cannot be read, is a folder, is larger than 1 MiB, or is not text; else as [`read`].
+pub fn load(path: &Path, vars: &[(String, String)], inventory: &Inventory) -> Result<Rollout, RolloutError> {
+    let text = file::load(path, KIND).map_err(|NoText { text, problems }| RolloutError {
+        path: path.to_owned(),
+        text,
+        problems,
+    })?;
+    read(path, &text, vars, inventory)
+}
+
+/// Reads a rollout from text, and checks it against an inventory without connecting to a node. `path` is where the
+/// text is from, for messages; `vars` are the `-e KEY=VALUE` of the command line, of which the last of a name counts.
+///
+/// # Errors
+/// [`RolloutError`] with every fault; with the first alone if the text is not well-formed YAML or larger than 1 MiB.
+pub fn read(
+    path: &Path,
+    text: &str,
+    vars: &[(String, String)],
+    inventory: &Inventory,
+) -> Result<Rollout, RolloutError> {
+    if text.len() as u64 > KIND.max_bytes {
+        let problems = vec![KIND.too_large()];
+        return Err(RolloutError { path: path.to_owned(), text: String::new(), problems });
+    }
+    let text = file::without_mark(text);
+    // No key takes a path of this machine, so nothing is ever expanded.
+    let environment = Environment::default();
+    let reader = Reader { report: Report::default(), env: &environment, folder: PathBuf::new() };
+    let mut work = Work { reader, text, inventory };
+    let rollout = file::tree(text, KIND, &mut work.reader.report).and_then(|root| whole(&mut work, &root, vars));
+    match rollout {
+        Some(rollout) if work.reader.report.len() == 0 => Ok(rollout),
+        _ => Err(RolloutError {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            problems: work.reader.report.into_problems(text),
+        }),
+    }
+}
+
+/// Reads the parts, each after those that it refers to.
+fn whole(work: &mut Work<'_>, root: &Raw, given: &[(String, String)]) -> Option<Rollout> {
+    match &root.value {
+        Value::Map(_) => {}
+        Value::Null => {
+            work.reader.fault(Fault::new(0..0, "the rollout is empty").help(EXAMPLE));
+            return None;
+        }
+        Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
+            let message = format!("a rollout is a mapping with the keys {}, not {}", KEYS.join(", "), root.kind());
+            let is_glued =
+                root.as_text().is_some_and(|said| KEYS.iter().any(|key| said.starts_with(&format!("{key}:"))));
+            let help = if is_glued {
+                "put a blank after the colon"
+            } else if matches!(root.value, Value::List(_)) {
+                "put the list under `steps:`"
+            } else {
+                EXAMPLE
+            };
+            work.reader.fault(Fault::new(root.place(), message).help(help));
+            return None;
+        }
+    }
+    let mut fields = values::pairs(&mut work.reader, root, root, "key")?;
+    // Theirs, for instance to hold anchors.
+    fields.retain(|field| !field.name.starts_with("x-"));
+    let meant = values::keep_known(&mut work.reader, &mut fields, "the rollout", &KEYS, &SYNONYMS);
+    let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
+
+    if find("version").is_some() || !meant.contains(&"version") {
+        version(&mut work.reader, find("version"));
+    }
+    let vars = Variables::read(work, find("vars"), given, !meant.contains(&"vars"));
+    let name = find("name").and_then(|field| step::title(work, &vars, field));
+    let defaults = find("defaults").map(|field| settings::defaults(work, &vars, field)).unwrap_or_default();
+    let steps = match find("steps") {
+        Some(field) => steps(work, &vars, &defaults, field),
+        None => {
+            if !meant.contains(&"steps") {
+                work.reader.fault(Fault::new(0..0, "the rollout has no `steps`").help(EXAMPLE));
+            }
+            Vec::new()
+        }
+    };
+    Some(Rollout { name, steps })
+}
+
+fn version(reader: &mut Reader<'_>, field: Option<Field<'_>>) {
+    let Some(field) = field else {
+        let fault = Fault::new(0..0, "the rollout does not say its `version`").help("begin the file with `version: 1`");
+        reader.fault(fault);
+        return;
+    };
+    match values::number(field.value) {
+        Some(VERSION) => {}
+        Some(other) => {
+            let message = format!("this program knows version {VERSION} of the format, not {other}");
+            let help = if other > VERSION { "a newer ctl wrote this file" } else { "write `version: 1`" };
+            reader.fault(Fault::new(field.value.place(), message).label("unknown version").help(help));
+        }
+        None => values::wrong_value(reader, field, "the number 1"),
+    }
+}
+
+fn steps(work: &mut Work<'_>, vars: &Variables, defaults: &Settings, field: Field<'_>) -> Vec<super::RolloutStep> {
+    let Value::List(items) = &field.value.value else {
+        work.reader.wrong_kind(field.key, field.value, "a list of steps, each with a `-`");
+        return Vec::new();
+    };
+    if items.is_empty() {
+        work.reader.fault(Fault::new(field.key.span.clone(), "the rollout has no steps").help(EXAMPLE));
+    }
+    if let Some(first_over) = items.get(MAX_STEPS) {
+        let message = format!("there are {} steps: a rollout may have {MAX_STEPS}", items.len());
+        work.reader.fault(Fault::new(first_over.place(), message).label("the first that is too many"));
+        return Vec::new();
+    }
+    let mut names: HashMap<String, Range<usize>> = HashMap::with_capacity(items.len());
+    let mut steps = Vec::with_capacity(items.len());
+    for item in items {
+        let Some((name, step)) = step::read(work, vars, defaults, field, item) else { continue };
+        if let Some((said, place)) = name {
+            if let Some(before) = names.get(&said) {
+                let fault = Fault::new(place, format!("two steps have the name {}", quoted(&said)))
+                    .label("again")
+                    .related(before.clone(), "first here")
+                    .help("a step is known by its name; give each its own");
+                work.reader.fault(fault);
+            } else {
+                names.insert(said, place);
+            }
+        }
+        steps.extend(step);
+    }
+    steps
+}

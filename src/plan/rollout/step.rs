@@ -1,0 +1,290 @@
+//! One step of a rollout: which nodes, and what is done to them.
+//!
+//! Here lives [`read`]. It uses `select` to see that the step would select what it says. What always holds: a step
+//! that comes out selects at least one node of the inventory, and does one thing. Start reading at [`read`].
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use super::file::Work;
+use super::settings::{self, Settings};
+use super::variables::Variables;
+use super::{RolloutStep, What};
+use crate::inventory::problem::{Fault, quoted};
+use crate::inventory::raw::{Raw, Value};
+use crate::inventory::values::{self, Field};
+use crate::plan::Action;
+use crate::select::{Query, SelectError, ServicePattern, select};
+
+/// Keys of a step beside its settings.
+pub(super) const OWN_KEYS: [&str; 7] = ["name", "role", "nodes", "exclude", "exec", "services", "action"];
+const OWN_SYNONYMS: [(&str, &str); 12] = [
+    ("roles", "role"),
+    ("hosts", "nodes"),
+    ("node", "nodes"),
+    ("targets", "nodes"),
+    ("except", "exclude"),
+    ("command", "exec"),
+    ("cmd", "exec"),
+    ("shell", "exec"),
+    ("run", "exec"),
+    ("service", "services"),
+    ("programs", "services"),
+    ("state", "action"),
+];
+
+const ACTIONS: [(&str, Action); 4] =
+    [("restart", Action::Restart), ("start", Action::Start), ("stop", Action::Stop), ("update", Action::Update)];
+
+/// The name of a step with its place, if it could be read.
+type Name = Option<(String, Range<usize>)>;
+
+/// Reads a step, which is an item of `steps`. Its name comes out also where the step is wrong otherwise.
+pub(super) fn read(
+    work: &mut Work<'_>,
+    vars: &Variables,
+    defaults: &Settings,
+    steps: Field<'_>,
+    item: &Raw,
+) -> Option<(Name, Option<RolloutStep>)> {
+    if !matches!(item.value, Value::Map(_)) {
+        let place = if item.place().is_empty() { steps.key.span.clone() } else { item.place() };
+        let message = format!("a step is a mapping with a `name` and more, not {}", item.kind());
+        work.reader.fault(Fault::new(place, message).label("no step"));
+        return None;
+    }
+    let keys: Vec<&str> = OWN_KEYS.iter().chain(&settings::KEYS).copied().collect();
+    let synonyms: Vec<(&str, &str)> = OWN_SYNONYMS.iter().chain(&settings::SYNONYMS).copied().collect();
+    let mut fields = values::pairs(&mut work.reader, steps.key, item, "key")?;
+    let meant = values::keep_known(&mut work.reader, &mut fields, "a step", &keys, &synonyms);
+    let step = Fields { item, fields: &fields, meant: &meant };
+
+    let name = step.find("name").and_then(|field| Some((title(work, vars, field)?, field.value.place())));
+    if !step.has("name") {
+        let fault = Fault::new(item.place(), "the step has no `name`").label("this step");
+        work.reader.fault(fault.help("such as `name: restart the collectors`"));
+    }
+    let targets = targets(work, vars, &step);
+    let what = what(work, vars, &step);
+    let settings = settings::read(work, vars, &fields).or(defaults);
+    let whole = name.clone().zip(targets).zip(what).map(|(((name, _), targets), what)| RolloutStep {
+        name,
+        roles: targets.roles,
+        nodes: targets.nodes,
+        exclude: targets.exclude,
+        what,
+        timeout: settings.timeout(),
+        goes_on: settings.goes_on(),
+        policy: settings.policy(),
+    });
+    Some((name, whole))
+}
+
+/// A name in one line, of the rollout or of a step.
+pub(super) fn title(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Option<String> {
+    let title = settings::text(work, vars, field, "a name")?;
+    let title = title.trim();
+    if title.contains(char::is_control) {
+        let message = format!("the name {} has a control character in it", quoted(title));
+        work.reader.fault(Fault::new(field.value.place(), message).label("a name is one line"));
+        return None;
+    }
+    Some(title.to_owned())
+}
+
+/// What a step's mapping holds.
+struct Fields<'f, 'r> {
+    item: &'r Raw,
+    fields: &'f [Field<'r>],
+    /// The keys that misspelt ones were meant to be: they are not missing.
+    meant: &'f [&'f str],
+}
+
+impl<'r> Fields<'_, 'r> {
+    fn find(&self, key: &str) -> Option<Field<'r>> {
+        self.fields.iter().copied().find(|field| field.name == key)
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.find(key).is_some() || self.meant.contains(&key)
+    }
+}
+
+/// Which nodes.
+struct Targets {
+    roles: Vec<String>,
+    nodes: Option<String>,
+    exclude: Option<String>,
+}
+
+fn targets(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Option<Targets> {
+    let role = step.find("role");
+    let found = role.map(|field| roles(work, field));
+    let nodes = step.find("nodes").map(|field| (field, settings::text(work, vars, field, "a node set")));
+    let exclude = step.find("exclude").map(|field| (field, settings::text(work, vars, field, "a node set")));
+    if !step.has("role") && !step.has("nodes") {
+        let fault = Fault::new(step.item.place(), "the step does not say where: it has neither `role` nor `nodes`");
+        work.reader.fault(fault.label("this step").help("such as `role: analytics`; `nodes: \"@*\"` are all of them"));
+    }
+    let patterns: Vec<_> =
+        nodes.iter().chain(&exclude).filter_map(|(field, text)| Some((*field, text.as_deref()?))).collect();
+    let are_right =
+        patterns.into_iter().fold(true, |so_far, (field, pattern)| pattern_is_right(work, field, pattern) && so_far);
+    let place = role.or(step.find("nodes"))?.key.span.clone();
+    let given = |text: Option<(Field<'_>, Option<String>)>| match text {
+        Some((_, None)) => None,
+        Some((_, Some(text))) => Some(Some(text)),
+        None => Some(None),
+    };
+    let targets = Targets { roles: found.unwrap_or(Some(Vec::new()))?, nodes: given(nodes)?, exclude: given(exclude)? };
+    (are_right && selects(work, &targets, place)).then_some(targets)
+}
+
+/// The canonical names. None where one of them is wrong.
+fn roles(work: &mut Work<'_>, field: Field<'_>) -> Option<Vec<String>> {
+    let faults_before = work.reader.report.len();
+    let names = values::role_names(&mut work.reader, field, &work.inventory.roles)?;
+    if names.is_empty() && work.reader.report.len() == faults_before {
+        let fault = Fault::new(field.key.span.clone(), "`role` is an empty list").label("no role");
+        work.reader.fault(fault.help("leave the key out, and give `nodes`"));
+    }
+    (work.reader.report.len() == faults_before).then_some(names)
+}
+
+/// Looks at a pattern alone.
+fn pattern_is_right(work: &mut Work<'_>, field: Field<'_>, pattern: &str) -> bool {
+    let key = quoted(field.name);
+    let fault = match select(work.inventory, &Query { nodes: Some(pattern), ..Query::default() }) {
+        Ok(_) => return true,
+        Err(SelectError::Pattern { error, .. }) => {
+            // Variables move what comes after them.
+            let place = if field.value.as_text() == Some(pattern) { field.value.part(error.span()) } else { 0..0 };
+            let place = if place.is_empty() { field.value.place() } else { place };
+            Fault::new(place, format!("{key}: {}", error.message())).help_if(error.hint().map(str::to_owned))
+        }
+        Err(SelectError::Nodes { nodes, hint, .. }) => {
+            let help = hint.unwrap_or_else(|| "`ctl inventory list` shows its nodes".to_owned());
+            Fault::new(field.value.place(), format!("{key}: the inventory has no {nodes}")).help(help)
+        }
+        // Whether anything is left is seen where the step's other words are known, too.
+        Err(SelectError::Nothing { .. }) => return true,
+        Err(error @ (SelectError::Role { .. } | SelectError::Service { .. })) => {
+            Fault::new(field.value.place(), format!("{key}: {error}"))
+        }
+    };
+    work.reader.fault(fault);
+    false
+}
+
+fn selects(work: &mut Work<'_>, targets: &Targets, place: Range<usize>) -> bool {
+    let query = Query {
+        roles: &targets.roles,
+        nodes: targets.nodes.as_deref(),
+        exclude: targets.exclude.as_deref(),
+        services: &[],
+    };
+    let Err(error) = select(work.inventory, &query) else { return true };
+    let reason = if let SelectError::Nothing { reason } = error { reason } else { error.to_string() };
+    work.reader.fault(Fault::new(place, format!("the step selects no node: {reason}")).label("selects nothing"));
+    false
+}
+
+fn what(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Option<What> {
+    let (exec, services, action) = (step.find("exec"), step.find("services"), step.find("action"));
+    if let Some(exec) = exec {
+        if let Some(other) = services.or(action) {
+            let message = format!("`exec` and {} exclude each other", quoted(other.name));
+            let fault = Fault::new(other.key.span.clone(), message).label("another thing to do");
+            let fault = fault.related(exec.key.span.clone(), "one thing to do");
+            work.reader.fault(fault.help("make two steps of it"));
+        }
+    } else if !step.has("services") && !step.has("action") && !step.has("exec") {
+        let fault = Fault::new(step.item.place(), "the step does nothing: it has neither `exec` nor `services`");
+        work.reader.fault(fault.label("this step").help("give it a command, or services and an `action`"));
+    } else if let Some(action) = action.filter(|_| !step.has("services")) {
+        let fault = Fault::new(action.key.span.clone(), "there is an `action`, but no `services` for it");
+        work.reader.fault(fault.help("such as `services: contrail-collector`, or `services: all`"));
+    } else if let Some(services) = services.filter(|_| !step.has("action")) {
+        let fault = Fault::new(services.key.span.clone(), "there are `services`, but no `action` for them");
+        work.reader.fault(fault.help("such as `action: restart`"));
+    }
+    let command = exec.map(|field| command(work, vars, field));
+    let names = services.map(|field| service_names(work, vars, field));
+    let action = action.map(|field| settings::one_of(work, field, &ACTIONS));
+    match (command, names, action) {
+        (Some(command), None, None) => Some(What::Exec { command: command? }),
+        (None, Some(services), Some(action)) => Some(What::Service { services: services?, action: action? }),
+        _ => None,
+    }
+}
+
+/// A text is a command as it is; of a list each word arrives as it is written.
+fn command(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Option<String> {
+    let Value::List(items) = &field.value.value else {
+        return settings::command(work, vars, field, "a command");
+    };
+    let mut words = Vec::with_capacity(items.len());
+    let mut is_right = true;
+    for value in items {
+        // A word may be empty: programs can be given such.
+        if value.as_text().is_some_and(str::is_empty) && !words.is_empty() {
+            words.push(String::new());
+            continue;
+        }
+        match settings::command(work, vars, Field { value, ..field }, "a word of a command") {
+            Some(word) => words.push(word),
+            None => is_right = false,
+        }
+    }
+    if items.is_empty() {
+        work.reader.fault(Fault::new(field.value.place(), "`exec` is an empty list").label("no command"));
+    }
+    if !is_right || words.is_empty() {
+        return None;
+    }
+    // Nothing but a NUL cannot be quoted.
+    shlex::try_join(words.iter().map(String::as_str)).ok()
+}
+
+fn service_names(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Option<Vec<String>> {
+    let items = match &field.value.value {
+        Value::List(items) => items.as_slice(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
+            std::slice::from_ref(field.value)
+        }
+    };
+    if items.is_empty() {
+        let fault = Fault::new(field.value.place(), "`services` is an empty list").label("no service");
+        work.reader.fault(fault.help("`services: all` are all that the nodes have"));
+        return None;
+    }
+    let mut names: Vec<String> = Vec::with_capacity(items.len());
+    let mut known = HashSet::new();
+    let mut is_right = true;
+    for value in items {
+        let name = settings::text(work, vars, Field { value, ..field }, "the name of a service");
+        match name.filter(|name| service_is_right(work, value, name)) {
+            Some(name) => {
+                if known.insert(name.clone()) {
+                    names.push(name);
+                }
+            }
+            None => is_right = false,
+        }
+    }
+    is_right.then_some(names)
+}
+
+fn service_is_right(work: &mut Work<'_>, value: &Raw, name: &str) -> bool {
+    let is_several = name.contains([',', ' ']);
+    let reason = match ServicePattern::parse(name) {
+        Err(SelectError::Service { reason, .. }) => reason,
+        Err(error) => error.to_string(),
+        Ok(_) if is_several => "a service name has no commas".to_owned(),
+        Ok(_) => return true,
+    };
+    let fault = Fault::new(value.place(), format!("{} is no service name: {reason}", quoted(name)));
+    let help = is_several.then(|| "several services are a list: `[contrail-api, contrail-schema]`".to_owned());
+    work.reader.fault(fault.help_if(help));
+    false
+}

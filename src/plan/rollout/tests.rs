@@ -1,0 +1,692 @@
+//! Tests of the rollout file as a whole: texts in, rollouts or faults out.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::inventory::{Environment, Inventory, parse};
+use crate::plan::amount::{Amount, Caps, FailureLimit};
+use crate::plan::policy::{GATE_TIMEOUT, Gate};
+
+const INVENTORY: &str = "
+version: 1
+groups: {rack1: 'db1,an1', none: '@*!@*'}
+nodes:
+  db[1-3]: {roles: [database]}
+  an[1-3]: {roles: [analytics, config]}
+";
+
+/// A right file with every key, for the tests that change it.
+const WHOLE: &str = r#"version: 1
+name: upgrade to {{ release }}
+vars: {release: 3.2.0-19, flags: "-y"}
+defaults: {serial: 1, gate: running, pause: 5s}
+steps:
+  - name: install {{release}}
+    role: database
+    exec: "yum {{ flags }} install contrail-{{ release }}"
+    serial: [1, 50%]
+    max_failures: 10%
+    max_unavailable: none
+    gate: active
+    stable: 0
+    gate_timeout: 5m
+    check: "test -e /opt/{{release}}"
+    pause: 0s
+    timeout: 10m
+    on_failure: continue
+  - name: restart
+    role: [collector, cfgm]
+    nodes: "an[1-2],@database"
+    exclude: an2
+    services: ["contrail-{{ which }}", contrail-api, contrail-api]
+    action: restart
+  - {name: clean, nodes: "@*", exec: [rm, -rf, "/tmp/{{ release }} x", ""]}
+"#;
+
+fn inventory() -> Inventory {
+    parse(INVENTORY, Path::new("inventory.yaml"), &Environment::default()).expect("an inventory")
+}
+
+fn given(vars: &[(&str, &str)]) -> Vec<(String, String)> {
+    vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn read_with(text: &str, vars: &[(&str, &str)]) -> Result<Rollout, RolloutError> {
+    read(Path::new("up.yaml"), text, &given(vars), &inventory())
+}
+
+#[track_caller]
+fn good(text: &str, vars: &[(&str, &str)]) -> Rollout {
+    match read_with(text, vars) {
+        Ok(rollout) => rollout,
+        Err(error) => panic!("{error}\n{text}"),
+    }
+}
+
+/// The faults as `LINE:COLUMN: MESSAGE (HELP)`.
+#[track_caller]
+fn faults(text: &str, vars: &[(&str, &str)]) -> Vec<String> {
+    match read_with(text, vars) {
+        Ok(rollout) => panic!("no fault in\n{text}\n{rollout:?}"),
+        Err(error) => {
+            let said = error.to_string();
+            said.lines().map(|line| line.strip_prefix("up.yaml:").unwrap_or(line).trim_start().to_owned()).collect()
+        }
+    }
+}
+
+/// Texts, and the faults in them.
+#[track_caller]
+fn check(table: &[(&str, &[&str])]) {
+    for (text, expected) in table {
+        assert_eq!(&faults(text, &[]), expected, "in\n{text}");
+    }
+}
+
+/// Keys of a step that is right otherwise, and the faults that they make in it. The keys begin at 3:5.
+#[track_caller]
+fn check_steps(table: &[(&str, &[&str])]) {
+    for (keys, expected) in table {
+        check(&[(&format!("version: 1\nsteps:\n  - {keys}\n    name: it\n"), expected)]);
+    }
+}
+
+#[test]
+fn every_key() {
+    let text = WHOLE.replace("vars: {", "vars: {which: ~, ");
+    let rollout = good(&text, &[("release", "9"), ("which", "schema"), ("release", "4.0")]);
+    assert_eq!(rollout.name.as_deref(), Some("upgrade to 4.0"));
+    let [install, restart, clean] = &rollout.steps[..] else { panic!("{rollout:?}") };
+    assert_eq!(
+        *install,
+        RolloutStep {
+            name: "install 4.0".into(),
+            roles: vec!["database".into()],
+            nodes: None,
+            exclude: None,
+            what: What::Exec { command: "yum -y install contrail-4.0".into() },
+            policy: Policy {
+                serial: Some("1,50%".parse().expect("sizes")),
+                max_failures: Some(FailureLimit::Percent(10)),
+                caps: Caps::Off,
+                pause: Duration::ZERO,
+                gate: Gate::Active,
+                stable: Some(Duration::ZERO),
+                gate_timeout: Duration::from_secs(300),
+                check: Some("test -e /opt/4.0".into()),
+            },
+            timeout: Some(Duration::from_secs(600)),
+            goes_on: true,
+        }
+    );
+    assert_eq!(restart.roles, ["analytics", "config"]);
+    assert_eq!((restart.nodes.as_deref(), restart.exclude.as_deref()), (Some("an[1-2],@database"), Some("an2")));
+    let services = vec!["contrail-schema".into(), "contrail-api".into()];
+    assert_eq!(restart.what, What::Service { services, action: Action::Restart });
+    assert_eq!(restart.policy.serial, Some("1".parse().expect("a size")));
+    assert_eq!((restart.policy.pause, restart.policy.gate_timeout), (Duration::from_secs(5), GATE_TIMEOUT));
+    assert!(!restart.goes_on && restart.timeout.is_none());
+    assert_eq!(clean.what, What::Exec { command: "rm -rf '/tmp/4.0 x' ''".into() });
+}
+
+#[test]
+fn what_is_not_said_is_the_policy_s_default() {
+    let rollout = good("version: 1\nsteps: [{name: a, nodes: an1, exec: date}]", &[]);
+    assert_eq!(rollout.steps[0].policy, Policy::default());
+    assert_eq!(rollout.name, None);
+}
+
+#[test]
+fn amounts_in_their_forms() {
+    let policy = |keys: &str| {
+        let text = format!("version: 1\nsteps: [{{name: a, role: database, exec: date, {keys}}}]");
+        good(&text, &[]).steps[0].policy.clone()
+    };
+    for (typed, expected) in [
+        ("2", "2"),
+        ("25%", "25%"),
+        ("'1,25%, 100%'", "1,25%,100%"),
+        ("[1, 25%, '50%,100%']", "1,25%,50%,100%"),
+        ("'3'", "3"),
+    ] {
+        let serial = policy(&format!("serial: {typed}")).serial.map(|serial| serial.to_string());
+        assert_eq!(serial.as_deref(), Some(expected), "{typed}");
+    }
+    assert_eq!(policy("max_unavailable: 2").caps, Caps::Each(Amount::Nodes(2)));
+    assert_eq!(policy("max_failures: 0").max_failures, Some(FailureLimit::Nodes(0)));
+    assert_eq!(policy("gate: none, stable: 1.5").stable, Some(Duration::from_millis(1500)));
+}
+
+#[test]
+fn a_variable_is_never_read_again() {
+    let text = "version: 1\nvars: {a: x, n: 007, t: true, e: ''}\nsteps: [{name: s, nodes: an1, exec: 'echo {{a}}.{{ n }}{{t}}{{ e }}; }} {}'}]";
+    let command = |vars: &[(&str, &str)]| good(text, vars).steps[0].what.clone();
+    assert_eq!(command(&[]), What::Exec { command: "echo x.007true; }} {}".into() });
+    // Neither as YAML nor for variables, and into a text as it is.
+    let evil = "'}]\nsteps: [{{ n }} {{";
+    assert_eq!(command(&[("a", evil)]), What::Exec { command: format!("echo {evil}.007true; }}}} {{}}") });
+    let list = "version: 1\nvars: {a: x}\nsteps: [{name: s, nodes: an1, exec: [echo, '{{ a }}']}]";
+    let quoted = good(list, &[("a", "x; reboot")]).steps[0].what.clone();
+    assert_eq!(quoted, What::Exec { command: "echo 'x; reboot'".into() });
+    // A name that was put together is checked as it came out.
+    let nodes = "version: 1\nvars: {n: 1}\nsteps: [{name: s, nodes: 'an[{{ n }}]', exec: date}]";
+    assert_eq!(good(nodes, &[("n", "1-2")]).steps[0].nodes.as_deref(), Some("an[1-2]"));
+    assert_eq!(faults(nodes, &[("n", "7-8")]), ["3:26: `nodes`: the inventory has no an[7-8] (did you mean an1?)"]);
+}
+
+#[test]
+fn anchors_and_keys_of_ones_own() {
+    let text = "
+version: 1
+x-slow: &slow {serial: 1, pause: 1m}
+steps:
+  - {<<: *slow, name: a, role: database, exec: date}
+  - {<<: *slow, name: b, role: config, exec: date, pause: 2m}
+";
+    let rollout = good(text, &[]);
+    let pauses: Vec<_> = rollout.steps.iter().map(|step| step.policy.pause.as_secs()).collect();
+    assert_eq!(pauses, [60, 120]);
+}
+
+#[test]
+fn the_file_as_a_whole() {
+    const LEAST: &str =
+        "(the least is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`)";
+    let with_least = |said: &str| format!("{said} {LEAST}");
+    let table = [
+        ("", with_least("1:1: the rollout is empty")),
+        ("# nothing\n", with_least("1:1: the rollout is empty")),
+        ("version: 1\n", with_least("1:1: the rollout has no `steps`")),
+        ("version: 1\nsteps: []\n", with_least("2:1: the rollout has no steps")),
+        (
+            "restart\n",
+            with_least("1:1: a rollout is a mapping with the keys version, name, vars, defaults, steps, not text"),
+        ),
+    ];
+    for (text, expected) in &table {
+        assert_eq!(faults(text, &[]), [expected.as_str()], "in\n{text}");
+    }
+    check(&[
+        (
+            "- name: a\n",
+            &[
+                "1:3: a rollout is a mapping with the keys version, name, vars, defaults, steps, not a list (put the list under `steps:`)",
+            ],
+        ),
+        (
+            "steps: [{name: a, role: database, exec: date}]\n",
+            &["1:1: the rollout does not say its `version` (begin the file with `version: 1`)"],
+        ),
+        (
+            "version: 2\nsteps: [{name: a, role: database, exec: date}]\n",
+            &["1:10: this program knows version 1 of the format, not 2 (a newer ctl wrote this file)"],
+        ),
+        (
+            "version: one\nsteps: [{name: a, role: database, exec: date}]\n",
+            &["1:10: `version` is `one`: expected the number 1"],
+        ),
+        ("version: 1\nsteps: {a: b}\n", &["2:8: `steps` takes a list of steps, each with a `-`, not a mapping"]),
+        ("version: 1\nsteps:\n", &["2:1: `steps` has no value: expected a list of steps, each with a `-`"]),
+        ("version: 1\ntasks: []\n", &["2:1: the rollout has no key `tasks` (did you mean steps?)"]),
+        (
+            "version: 1\nsteps: []\nsteps: []\n",
+            &[
+                "2:1: the rollout has no steps (the least is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`)",
+                "3:1: the key `steps` is given twice",
+            ],
+        ),
+        (
+            "version: 1\nsteps:\n\t- name: a\n",
+            &["3:1: a tab in the indentation, where YAML allows only blanks (indent with blanks)"],
+        ),
+        (
+            "version: 1\nsteps: [{name: 'a}]\n",
+            &["2:16: this is not valid YAML: unclosed quote (the quote that begins here is never closed)"],
+        ),
+        (
+            "version: 1\n---\nsteps: []\n",
+            &[
+                "3:1: a second YAML document begins here; a rollout is a single one (remove the `---`, or put the documents together)",
+            ],
+        ),
+        (
+            "version: 1\0",
+            &["1:11: this is not a text file: byte 0x00 at offset 10 (a rollout is a text file in UTF-8)"],
+        ),
+        ("version: 1\nsteps: [a]\n", &["2:9: a step is a mapping with a `name` and more, not text"]),
+    ]);
+}
+
+#[test]
+fn a_step_as_a_whole() {
+    check(&[
+        (
+            "version: 1\nsteps:\n  - role: database\n    exec: date\n",
+            &["3:5: the step has no `name` (such as `name: restart the collectors`)"],
+        ),
+        (
+            "version: 1\nsteps:\n  - {name: a, role: database, exec: date}\n  - {name: a, role: config, exec: date}\n",
+            &["4:12: two steps have the name `a` (a step is known by its name; give each its own)"],
+        ),
+        // Also where a variable makes them one, and where one of them is wrong.
+        (
+            "version: 1\nvars: {v: a}\nsteps:\n  - {name: a, role: database}\n  - {name: '{{ v }}', role: config, exec: date}\n",
+            &[
+                "4:5: the step does nothing: it has neither `exec` nor `services` (give it a command, or services and an `action`)",
+                "5:12: two steps have the name `a` (a step is known by its name; give each its own)",
+            ],
+        ),
+        (
+            "version: 1\nsteps:\n  - {name: \"a\\nb\", role: database, exec: date}\n",
+            &["3:12: the name `a\\nb` has a control character in it"],
+        ),
+        (
+            "version: 1\nsteps:\n  - {nam: a, role: database, exce: date}\n",
+            &[
+                "3:6: a step has no key `nam` (did you mean name?)",
+                "3:30: a step has no key `exce` (did you mean exec?)",
+            ],
+        ),
+        ("version: 1\nsteps:\n  - date\n", &["3:5: a step is a mapping with a `name` and more, not text"]),
+        ("version: 1\nsteps:\n  -\n", &["2:1: a step is a mapping with a `name` and more, not nothing"]),
+    ]);
+}
+
+#[test]
+fn where_a_step_goes() {
+    check_steps(&[
+        (
+            "exec: date",
+            &[
+                "3:5: the step does not say where: it has neither `role` nor `nodes` (such as `role: analytics`; `nodes: \"@*\"` are all of them)",
+            ],
+        ),
+        ("role: databse\n    exec: date", &["3:11: no role `databse` (did you mean database?)"]),
+        (
+            "role: [database, collector, xyz]\n    exec: date",
+            &["3:33: no role `xyz` (the roles are analytics, compute, config, control, database, web-ui)"],
+        ),
+        ("role: []\n    exec: date", &["3:5: `role` is an empty list (leave the key out, and give `nodes`)"]),
+        ("role: compute\n    exec: date", &["3:5: the step selects no node: no node has the role compute"]),
+        (
+            "role: config\n    nodes: db[1-2]\n    exec: date",
+            &["3:5: the step selects no node: no node has the role config in that node set"],
+        ),
+        ("nodes: db1\n    exclude: 'db*'\n    exec: date", &["3:5: the step selects no node: `db1` leaves none"]),
+        ("nodes: '@none'\n    exec: date", &["3:5: the step selects no node: `@none` leaves none"]),
+        ("nodes: db[1-4]\n    exec: date", &["3:12: `nodes`: the inventory has no db4 (did you mean db1?)"]),
+        ("nodes: db[1-\n    exec: date", &["3:14: `nodes`: `[` without `]`"]),
+        (
+            "nodes: '@rack2'\n    exec: date",
+            &[
+                "3:13: `nodes`: unknown group `@rack2` (known groups: analytics, compute, config, control, database, none, rack1, web-ui)",
+            ],
+        ),
+        (
+            "nodes: x1\n    exclude: y1\n    role: z\n    exec: date",
+            &[
+                "3:12: `nodes`: the inventory has no x1 (`ctl inventory list` shows its nodes)",
+                "4:14: `exclude`: the inventory has no y1 (`ctl inventory list` shows its nodes)",
+                "5:11: no role `z` (the roles are analytics, compute, config, control, database, web-ui)",
+            ],
+        ),
+        ("nodes: [db1]\n    exec: date", &["3:12: `nodes` takes a node set, not a list"]),
+    ]);
+}
+
+#[test]
+fn what_a_step_does() {
+    check_steps(&[
+        (
+            "role: database",
+            &[
+                "3:5: the step does nothing: it has neither `exec` nor `services` (give it a command, or services and an `action`)",
+            ],
+        ),
+        (
+            "role: database\n    exec: date\n    services: all\n    action: stop",
+            &["5:5: `exec` and `services` exclude each other (make two steps of it)"],
+        ),
+        (
+            "role: database\n    action: stop",
+            &[
+                "4:5: there is an `action`, but no `services` for it (such as `services: contrail-collector`, or `services: all`)",
+            ],
+        ),
+        (
+            "role: database\n    services: all",
+            &["4:5: there are `services`, but no `action` for them (such as `action: restart`)"],
+        ),
+        (
+            "role: database\n    services: all\n    action: restrat",
+            &["5:13: `action` is `restrat`: expected restart, start, stop or update (did you mean restart?)"],
+        ),
+        (
+            "role: database\n    services: all\n    action: status",
+            &["5:13: `action` is `status`: expected restart, start, stop or update"],
+        ),
+        (
+            "role: database\n    services: a, b\n    action: stop",
+            &[
+                "4:15: `a, b` is no service name: a service name has no blanks, slashes or control characters (several services are a list: `[contrail-api, contrail-schema]`)",
+            ],
+        ),
+        (
+            "role: database\n    services: [a, 'b,c', 'd:e:f', /x, '[']\n    action: stop",
+            &[
+                "4:19: `b,c` is no service name: a service name has no commas (several services are a list: `[contrail-api, contrail-schema]`)",
+                "4:26: `d:e:f` is no service name: it is `program`, `group:program` or a glob",
+                "4:35: `/x` is no service name: a service name has no blanks, slashes or control characters",
+                "4:39: `[` is no service name: invalid range pattern",
+            ],
+        ),
+        (
+            "role: database\n    services: []\n    action: stop",
+            &["4:15: `services` is an empty list (`services: all` are all that the nodes have)"],
+        ),
+        ("role: database\n    exec: []", &["4:11: `exec` is an empty list"]),
+        ("role: database\n    exec: ''", &["4:11: `exec` is empty: expected a command"]),
+        ("role: database\n    exec: ['', x]", &["4:12: `exec` is empty: expected a word of a command"]),
+        ("role: database\n    exec:", &["4:5: `exec` has no value: expected a command"]),
+        ("role: database\n    exec: {a: b}", &["4:11: `exec` takes a command, not a mapping"]),
+        ("role: database\n    exec: \"a\\0\"", &["4:11: the command in `exec` has a NUL character in it"]),
+        ("role: database\n    exec: [a, \"b\\0\"]", &["4:15: the command in `exec` has a NUL character in it"]),
+    ]);
+}
+
+#[test]
+fn settings_that_are_wrong() {
+    const PLACE: &str = "role: database\n    exec: date\n    ";
+    let table: &[(&str, &str)] = &[
+        ("serial: 0", "5:13: `0` is no number of nodes: at least one node is needed to go on"),
+        (
+            "serial: -1",
+            "5:13: `-1` is no number of nodes: it is a number from 1, such as 3, or a percentage from 1% to 100%",
+        ),
+        ("serial: [1, 101%]", "5:17: `101%` is no number of nodes: more than 100% of the nodes there cannot be"),
+        ("serial: []", "5:13: `serial` is an empty list"),
+        ("serial:", "5:5: `serial` has no value: expected a number of nodes, a percentage, or several"),
+        ("serial: [[1]]", "5:14: `serial` takes a number of nodes, a percentage, or several, not a list"),
+        (
+            "max_failures: some",
+            "5:19: `some` is no failure limit: it is a number of nodes, such as 0 or 2, or a percentage from 0% to 100%",
+        ),
+        ("max_unavailable: 0", "5:22: `0` is no number of nodes: at least one node is needed to go on"),
+        ("gate: runing", "5:11: `gate` is `runing`: expected running, active or none (did you mean running?)"),
+        ("stable: 5 parsecs", "5:13: `stable` is `5 parsecs`: expected a time such as 5s, 2m or 500ms"),
+        ("pause: 8d", "5:12: `pause` must be at most 7 days"),
+        ("timeout: 0", "5:14: `timeout` must be more than 0 and at most 7 days"),
+        ("gate_timeout: 0s", "5:19: `gate_timeout` must be more than 0 and at most 7 days"),
+        ("on_failure: abort", "5:17: `on_failure` is `abort`: expected stop or continue"),
+        ("check: [a]", "5:12: `check` takes a command, not a list"),
+        ("check: '{{ x }}'", "5:13: there is no variable `x` (declare it: `vars: {name: value}`)"),
+        ("max_unavailible: 1", "5:5: a step has no key `max_unavailible` (did you mean max_unavailable?)"),
+    ];
+    for (key, expected) in table {
+        check_steps(&[(&format!("{PLACE}{key}"), &[expected])]);
+        // In `defaults` they are as wrong, each at its place there.
+        let text = format!("version: 1\ndefaults:\n    {key}\nsteps: [{{name: a, role: database, exec: date}}]\n");
+        let moved = expected.replacen("5:", "3:", 1).replace("a step has", "`defaults` has");
+        assert_eq!(faults(&text, &[]), [moved], "in\n{text}");
+    }
+    check(&[(
+        "version: 1\ndefaults: {role: database}\nsteps: [{name: a, role: database, exec: date}]\n",
+        &[
+            "2:12: `defaults` has no key `role` (the keys are serial, max_failures, max_unavailable, gate, stable, gate_timeout, check, pause, timeout, on_failure)",
+        ],
+    )]);
+}
+
+#[test]
+fn variables_that_are_wrong() {
+    const STEPS: &str = "\nsteps: [{name: a, role: database, exec: 'echo {{ release }}'}]\n";
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let table: &[Row<'_>] = &[
+        ("", &[], &["3:47: there is no variable `release` (declare it: `vars: {name: value}`)"]),
+        ("vars: {relaese: 1}", &[], &["3:47: there is no variable `release` (did you mean relaese?)"]),
+        ("vars: {x: 1, y: 2}", &[], &["3:47: there is no variable `release` (the variables are x, y)"]),
+        ("vars: {release: ~}", &[], &["2:8: the variable `release` needs a value (give it with `-e release=VALUE`)"]),
+        (
+            "vars: {release: 1}",
+            &[("relase", "2")],
+            &["2:1: `-e` gives `relase`, which is no variable of this rollout (did you mean release?)"],
+        ),
+        (
+            "vars: {release: 1}",
+            &[("x", "2")],
+            &["2:1: `-e` gives `x`, which is no variable of this rollout (its variables are release)"],
+        ),
+        ("vars: {release: [1]}", &[], &["2:17: `release` takes text, not a list"]),
+        ("vars: {release: 1, release: 2}", &[], &["2:20: the variable `release` is given twice"]),
+        (
+            "vars: {release: 1, a b: 2}",
+            &[],
+            &["2:21: `a b` cannot be the name of a variable: a blank may not be in it"],
+        ),
+        // What they name is not known then, and is not blamed.
+        ("variables: {release: 1}", &[("x", "2")], &["2:1: the rollout has no key `variables` (did you mean vars?)"]),
+        ("vars: release", &[], &["2:7: `vars` takes a mapping, each variable with its value, not text"]),
+    ];
+    for (vars, given, expected) in table {
+        let text = format!("version: 1\n{vars}{STEPS}");
+        assert_eq!(&faults(&text, given), expected, "in\n{text}");
+    }
+    assert_eq!(
+        faults("version: 1\nsteps: [{name: a, nodes: db1, exec: date}]", &[("x", "")]),
+        ["1:1: `-e` gives `x`, which is no variable of this rollout (it has none)"]
+    );
+}
+
+#[test]
+fn braces_that_are_wrong() {
+    check_steps(&[
+        ("role: database\n    exec: echo {{ x", &["4:16: a `{{` in `exec` is never closed (write `{{ name }}`)"]),
+        (
+            "role: database\n    exec: '{{ y }} {{ x {{ y }}'",
+            &[
+                "4:12: there is no variable `y` (declare it: `vars: {name: value}`)",
+                "4:20: a `{{` in `exec` is never closed (write `{{ name }}`)",
+            ],
+        ),
+        ("role: database\n    exec: '{{ }}'", &["4:12: there is no name between the braces (write `{{ name }}`)"]),
+        (
+            "role: database\n    exec: {{ y }}",
+            &[
+                "4:11: YAML takes the braces of `exec` for a mapping (quote a value that begins with `{{`: \"{{ name }}\")",
+            ],
+        ),
+        // In a block the place is that of the braces, too.
+        (
+            "role: database\n    exec: |\n      set -e\n      echo {{ y }}",
+            &["6:12: there is no variable `y` (declare it: `vars: {name: value}`)"],
+        ),
+    ]);
+    check(&[(
+        "version: 1\nvars: {e: ' '}\nsteps: [{name: a, role: database, exec: '{{ e }}'}]\n",
+        &["3:41: `exec` is empty once its variables are filled in"],
+    )]);
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let text = "version: 2
+vars: {a: ~}
+defaults: {serial: 0}
+steps:
+  - {name: a, role: databse, exec: '{{ b }}'}
+  - {name: a, nodes: zz9, services: 'x y', action: strat}
+";
+    let lines: Vec<usize> = match read_with(text, &[("c", "")]) {
+        Err(error) => error.problems.iter().map(|problem| problem.line).collect(),
+        Ok(rollout) => panic!("{rollout:?}"),
+    };
+    assert_eq!(lines, [1, 2, 2, 3, 5, 5, 6, 6, 6, 6]);
+}
+
+#[test]
+fn bounds() {
+    let steps = |count: usize| {
+        let steps: String = (0..count).map(|n| format!("  - {{name: s{n}, nodes: db1, exec: date}}\n")).collect();
+        format!("version: 1\nsteps:\n{steps}")
+    };
+    assert_eq!(good(&steps(MAX_STEPS), &[]).steps.len(), MAX_STEPS);
+    assert_eq!(faults(&steps(MAX_STEPS + 1), &[]), ["1003:5: there are 1001 steps: a rollout may have 1000"]);
+
+    let large = format!("version: 1\n#{}", "x".repeat(1024 * 1024));
+    assert_eq!(faults(&large, &[]), ["it is larger than 1 MiB (is it a rollout?)"]);
+
+    // A variable of half a megabyte, 50,000 times.
+    let text = format!(
+        "version: 1\nvars: {{v: {}}}\nsteps: [{{name: a, nodes: db1, exec: 'x{}'}}]",
+        "y".repeat(500_000),
+        "{{v}}".repeat(50_000)
+    );
+    let began = Instant::now();
+    assert_eq!(faults(&text, &[]), ["3:37: `exec` is longer than 128 KiB"]);
+    assert!(began.elapsed() < Duration::from_secs(30));
+
+    let long = format!("version: 1\nsteps: [{{name: a, nodes: db1, exec: date, serial: {}}}]", "1".repeat(500_000));
+    assert!(faults(&long, &[]).concat().len() < 300);
+}
+
+#[test]
+fn files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = |path: &Path| {
+        let said = load(path, &[], &inventory()).expect_err("no rollout").to_string();
+        said.strip_prefix(&path.display().to_string()).unwrap_or(&said).to_owned()
+    };
+    assert_eq!(said(&folder.path().join("none.yaml")), ": there is no such file");
+    assert_eq!(said(folder.path()), ": it is a folder, not a file (give the rollout file in it)");
+    let path = folder.path().join("up.yaml");
+    std::fs::write(&path, b"version: 1 # \xff").expect("written");
+    assert_eq!(said(&path), ":1:14: this is not UTF-8: byte 0xff at offset 13 (a rollout is a text file in UTF-8)");
+    std::fs::File::create(&path).and_then(|file| file.set_len(100 << 30)).expect("written");
+    assert_eq!(said(&path), ": it is larger than 1 MiB (is it a rollout?)");
+    std::fs::write(&path, "\u{feff}version: 1\nsteps: [{name: a, nodes: db1, exec: date}]").expect("written");
+    assert_eq!(load(&path, &[], &inventory()).expect("a rollout").steps.len(), 1);
+}
+
+/// An example of the documentation, against its inventory.
+fn example(rollout: &str, inventory: &str, vars: &[(&str, &str)]) -> Result<Rollout, RolloutError> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
+    let inventory =
+        crate::inventory::load(&folder.join(inventory), &Environment::default()).expect("the example's inventory");
+    load(&folder.join(rollout), &given(vars), &inventory)
+}
+
+#[test]
+fn the_examples_are_right() {
+    let upgrade = example("contrail-upgrade.yaml", "contrail-inventory.yaml", &[]).expect("a rollout");
+    assert_eq!(upgrade.name.as_deref(), Some("Contrail 3.2.0.0-19"));
+    // The order of Contrail's own upgrade task, after what is stopped first.
+    let mut roles: Vec<&str> = Vec::new();
+    for step in upgrade.steps.iter().skip_while(|step| step.roles != ["database"]) {
+        if let [role] = &step.roles[..]
+            && roles.last() != Some(&role.as_str())
+        {
+            roles.push(role);
+        }
+    }
+    assert_eq!(roles, crate::inventory::ROLE_ORDER);
+
+    let deploy = |vars| example("fleet-deploy.yaml", "fleet-inventory.yaml", vars);
+    let fetch = deploy(&[("build", "1 2")]).expect("a rollout").steps[0].what.clone();
+    assert_eq!(fetch, What::Exec { command: "/srv/shop/bin/fetch '1 2'".into() });
+    let said = deploy(&[]).expect_err("no build").problems.remove(0).message;
+    assert_eq!(said, "the variable `build` needs a value");
+}
+
+#[test]
+fn the_documented_ones_are_right() {
+    let docs = include_str!("../../../docs/rollout.md");
+    let blocks: Vec<&str> = docs.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(good(blocks[0], &[]).steps[0].name.contains("collectors"));
+    for key in settings::KEYS.iter().chain(&step::OWN_KEYS) {
+        assert!(docs.contains(&format!("| `{key}` |")), "docs/rollout.md does not have {key}");
+    }
+}
+
+/// What texts of rollouts are made of.
+const PIECES: [&str; 40] = [
+    "version: 1\n",
+    "steps:\n",
+    "  - ",
+    "name: ",
+    "role: ",
+    "nodes: ",
+    "exclude: ",
+    "exec: ",
+    "services: ",
+    "action: ",
+    "serial: ",
+    "defaults: ",
+    "vars: ",
+    "check: ",
+    "{{",
+    "}}",
+    "{{ a }}",
+    "a",
+    "1",
+    "25%",
+    "\n",
+    "    ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    "'",
+    "\"",
+    "@*",
+    "&x ",
+    "*x",
+    "<<: ",
+    "~",
+    "|\n",
+    "db1",
+    "database",
+    "stop",
+    "\t",
+    "é",
+];
+
+proptest! {
+    #[test]
+    fn any_text_is_read_without_a_panic(text in any::<String>()) {
+        prop_assert!(read_with(&text, &[("a", "b")]).is_err());
+    }
+
+    #[test]
+    fn any_pieces_are_read_without_a_panic(pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..60)) {
+        // Whether they are a rollout does not matter; where not, something is told, within the text.
+        let text = pieces.concat();
+        if let Err(error) = read_with(&text, &[]) {
+            prop_assert!(!error.problems.is_empty());
+            prop_assert!(error.problems.iter().all(|problem| error.text.get(problem.span.clone()).is_some()));
+        }
+    }
+
+    #[test]
+    fn a_right_text_with_changes_is_read_without_a_panic(
+        at in 0..WHOLE.len(), len in 0_usize..20, piece in prop::sample::select(&PIECES[..]),
+    ) {
+        let text = format!("{}{piece}{}", &WHOLE[..at], &WHOLE[(at + len).min(WHOLE.len())..]);
+        if let Err(error) = read_with(&text, &[]) {
+            prop_assert!(!error.problems.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_a_variable_stands_for_arrives_as_it_is(value in "[^\u{0}]{0,40}") {
+        let text = "version: 1\nvars: {v: ~}\nsteps: [{name: a, nodes: db1, exec: 'echo \"{{ v }}\"'}]";
+        let rollout = good(text, &[("v", &value)]);
+        prop_assert_eq!(&rollout.steps[0].what, &What::Exec { command: format!("echo \"{value}\"") });
+        let list = "version: 1\nvars: {v: ~}\nsteps: [{name: a, nodes: db1, exec: [echo, '<{{ v }}>']}]";
+        let What::Exec { command } = good(list, &[("v", &value)]).steps.remove(0).what else { panic!("no command") };
+        prop_assert_eq!(shlex::split(&command), Some(vec!["echo".to_owned(), format!("<{value}>")]));
+    }
+}
