@@ -21,6 +21,8 @@ pub(super) enum Command {
     Service(ServiceArgs),
     /// Run a command on the nodes, its output gathered
     Exec(ExecArgs),
+    /// Carry out a rollout file: an upgrade as ordered steps, each in batches with gates
+    Rollout(RolloutArgs),
     /// The runs that changed nodes: list them, show one, go on with it, do again what failed, undo what it stopped
     Runs(RunsArgs),
     /// Wait until services are running, active or stopped
@@ -58,6 +60,24 @@ pub(super) struct ExecArgs {
     pub(super) command: Vec<String>,
     #[command(flatten)]
     pub(super) change: ChangeArgs,
+    #[command(flatten)]
+    pub(super) fanout: FanoutArgs,
+}
+
+/// ctl rollout FILE
+#[derive(Debug, ClapArgs)]
+pub(super) struct RolloutArgs {
+    /// The rollout file; docs/rollout.md explains it
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// A variable of the file; may be given more than once
+    #[arg(short = 'e', long = "var", value_name = "KEY=VALUE", value_parser = variable)]
+    pub(super) vars: Vec<(String, String)>,
+    /// Check the file against the inventory, and connect to nothing
+    #[arg(long)]
+    pub(super) validate: bool,
+    #[command(flatten)]
+    pub(super) go: GoArgs,
     #[command(flatten)]
     pub(super) fanout: FanoutArgs,
 }
@@ -159,6 +179,15 @@ pub(super) enum ConditionArg {
 /// What every action that changes a node takes.
 #[derive(Debug, ClapArgs)]
 pub(super) struct ChangeArgs {
+    #[command(flatten)]
+    pub(super) batches: BatchArgs,
+    #[command(flatten)]
+    pub(super) go: GoArgs,
+}
+
+/// Batches, limits and gates.
+#[derive(Debug, ClapArgs)]
+pub(super) struct BatchArgs {
     /// Sizes of the batches: 1, 25%, or a list, of which the last repeats (1,25%,100%) [default: all at once]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = "Batches")]
     pub(super) serial: Option<Serial>,
@@ -186,40 +215,17 @@ pub(super) struct ChangeArgs {
     /// A command that must exit 0 on each node of a batch before the next
     #[arg(long, value_name = "COMMAND", help_heading = "Batches")]
     pub(super) check: Option<String>,
+}
+
+/// How a changing run begins, and how it keeps nodes to itself.
+#[derive(Debug, Clone, ClapArgs)]
+pub(super) struct GoArgs {
     /// Ask no question
     #[arg(short, long)]
     pub(super) yes: bool,
     /// Show the plan and change nothing; `live` reads the nodes for it
     #[arg(long, value_name = "live", num_args = 0..=1, require_equals = true, default_missing_value = "plan")]
     pub(super) dry_run: Option<DryRun>,
-    #[command(flatten)]
-    pub(super) keep: KeepArgs,
-}
-
-impl ChangeArgs {
-    /// An option that means something only where something is changed, if one was given.
-    pub(super) fn first_given(&self) -> Option<&'static str> {
-        let given = [
-            (self.serial.is_some(), "--serial"),
-            (self.rolling, "--rolling"),
-            (self.max_failures.is_some(), "--max-failures"),
-            (self.max_unavailable.is_some(), "--max-unavailable"),
-            (self.pause.is_some(), "--pause"),
-            (self.gate.is_some(), "--gate"),
-            (self.stable.is_some(), "--stable"),
-            (self.gate_timeout.is_some(), "--gate-timeout"),
-            (self.check.is_some(), "--check"),
-            (self.keep.reason.is_some(), "--reason"),
-            (self.keep.lock_wait.is_some(), "--lock-wait"),
-            (self.keep.no_guard, "--no-guard"),
-        ];
-        given.into_iter().find_map(|(given, option)| given.then_some(option))
-    }
-}
-
-/// How a changing run keeps nodes to itself.
-#[derive(Debug, ClapArgs)]
-pub(super) struct KeepArgs {
     /// Why: kept in the journal, and shown to who meets the lock
     #[arg(long, value_name = "TEXT", help_heading = "Locks")]
     pub(super) reason: Option<String>,
@@ -229,6 +235,27 @@ pub(super) struct KeepArgs {
     /// Change nodes without guard and lock where they cannot offer them
     #[arg(long, help_heading = "Locks")]
     pub(super) no_guard: bool,
+}
+
+impl ChangeArgs {
+    /// An option that means something only where something is changed, if one was given.
+    pub(super) fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.batches.serial.is_some(), "--serial"),
+            (self.batches.rolling, "--rolling"),
+            (self.batches.max_failures.is_some(), "--max-failures"),
+            (self.batches.max_unavailable.is_some(), "--max-unavailable"),
+            (self.batches.pause.is_some(), "--pause"),
+            (self.batches.gate.is_some(), "--gate"),
+            (self.batches.stable.is_some(), "--stable"),
+            (self.batches.gate_timeout.is_some(), "--gate-timeout"),
+            (self.batches.check.is_some(), "--check"),
+            (self.go.reason.is_some(), "--reason"),
+            (self.go.lock_wait.is_some(), "--lock-wait"),
+            (self.go.no_guard, "--no-guard"),
+        ];
+        given.into_iter().find_map(|(given, option)| given.then_some(option))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -468,6 +495,14 @@ pub(super) enum When {
     Always,
     /// Not at all
     Never,
+}
+
+/// `KEY=VALUE`
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a variable is given as KEY=VALUE".to_owned()),
+    }
 }
 
 /// A time that may be none: `0s`, else as [`duration`].

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::args::{ChangeArgs, DryRun, FanoutArgs};
+use super::args::{DryRun, FanoutArgs, GoArgs};
 use super::exit::{self, Exit};
 use super::job::Job;
 use super::output::{self, Out};
 use super::report::CliError;
 use super::{settings, terminal};
-use crate::event::{CancelReason, Event, EventKind, Ledger, Outcome, RunHead, TargetResult};
+use crate::event::{CancelReason, Event, EventKind, Ledger, Outcome, ProcessState, RunHead, TargetResult};
+use crate::guard::Holder;
 use crate::journal::resume::Rest;
 use crate::journal::{Controller, Journal, RunRequest};
+use crate::plan::explain::Down;
 use crate::plan::{Action, Plan};
-use crate::run::{Guarding, Noted, Setup, run};
+use crate::run::{Guarding, NodeAccess, Noted, Setup, run};
 use crate::transport::SshTransport;
 
 /// What a run goes on from.
@@ -32,29 +34,33 @@ pub(super) struct Resumed {
 pub(super) fn carry_out(
     job: Job,
     fanout: &FanoutArgs,
-    change: Option<&ChangeArgs>,
+    go: Option<&GoArgs>,
     words: &[String],
     resumed: Option<Resumed>,
 ) -> Result<Exit, CliError> {
     let access = settings::access(fanout, &job.plan.nodes)?;
     let transport = SshTransport::new(settings::ssh(fanout)?)?;
     let out = Out::open(fanout.output.out.as_deref())?;
-    if change.is_some_and(|change| change.dry_run == Some(DryRun::Plan)) {
-        return output::dry_run(&job.plan, &fanout.output, out);
+    let dry_run = go.and_then(|go| go.dry_run);
+    if dry_run == Some(DryRun::Plan) {
+        return output::dry_run(&job.plan, None, &fanout.output, out);
     }
-    if let (Some(what), Some(change)) = (&job.confirm, change) {
-        confirm(what, &job.plan, change)?;
+    if let (Some(what), Some(go)) = (&job.confirm, go) {
+        confirm(what, &job.plan, go)?;
     }
     raise_file_limit(job.plan.nodes.len());
+    if dry_run == Some(DryRun::Live) {
+        let down = what_is_down(&job.plan, access, fanout, transport)?;
+        return output::dry_run(&job.plan, Some(&down), &fanout.output, out);
+    }
 
     let action = job.plan.action().unwrap_or(Action::Status);
     let changes = job.plan.changes();
-    let keep = change.map(|change| &change.keep);
-    let reason = keep.and_then(|keep| keep.reason.clone());
+    let reason = go.and_then(|go| go.reason.clone());
     let head = RunHead {
         run: resumed.as_ref().map_or_else(run_id, |resumed| resumed.request.run.clone()),
         command: job.command.clone(),
-        action: (action != Action::Ping).then(|| action.as_str().to_owned()),
+        action: job.action.clone(),
         services: job.services.clone(),
         started: resumed.as_ref().map_or_else(jiff::Timestamp::now, |resumed| resumed.request.started),
         nodes: u32::try_from(job.plan.selected).unwrap_or(u32::MAX),
@@ -70,8 +76,8 @@ pub(super) fn carry_out(
         }
     };
     let owner = settings::owner(&head.run, jiff::Timestamp::now(), reason.as_deref());
-    let lock_wait = keep.and_then(|keep| keep.lock_wait).unwrap_or_default();
-    let guarding = Guarding::new(owner, lock_wait, keep.is_some_and(|keep| keep.no_guard), &job.plan);
+    let lock_wait = go.and_then(|go| go.lock_wait).unwrap_or_default();
+    let guarding = Guarding::new(owner, lock_wait, go.is_some_and(|go| go.no_guard), &job.plan);
     let setup = Setup {
         plan: Arc::new(job.plan),
         head: head.clone(),
@@ -119,6 +125,60 @@ pub(super) fn carry_out(
         terminal::say(&format!("this run did not finish; to go on with it: ctl runs resume {}", head.run));
     }
     Ok(exit)
+}
+
+/// Reads everything that a plan means, and says what of it is down. Changes nothing.
+fn what_is_down(
+    plan: &Plan,
+    access: Vec<NodeAccess>,
+    fanout: &FanoutArgs,
+    transport: SshTransport,
+) -> Result<Down, CliError> {
+    let reading = plan.reading();
+    let head = RunHead {
+        run: run_id(),
+        command: "status".to_owned(),
+        action: Some(Action::Status.as_str().to_owned()),
+        services: Vec::new(),
+        started: jiff::Timestamp::now(),
+        nodes: u32::try_from(reading.selected).unwrap_or(u32::MAX),
+    };
+    let guarding = Guarding::new(Holder::default(), std::time::Duration::ZERO, true, &reading);
+    let setup = Setup {
+        plan: Arc::new(reading),
+        head,
+        access,
+        forks: fanout.forks as usize,
+        transport: Arc::new(transport),
+        guarding,
+        first_seq: 0,
+        first_batch: 1,
+    };
+    let mut down = Down::new();
+    let observe = |event: &Event| {
+        if let EventKind::Result(result) = &event.kind
+            && (result.outcome.is_bad() || result.state.is_some_and(|state| state != ProcessState::Running))
+        {
+            let roles = plan.nodes.iter().filter(|selected| selected.node.name == result.node);
+            let roles = roles.flat_map(|selected| &selected.roles).map(|role| &role.name);
+            let own = roles.filter(|role| result.role.as_ref().is_none_or(|own| own == *role));
+            down.extend(own.map(|role| (role.clone(), result.node.clone())));
+        }
+        Noted::Yes
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
+    let cancel = runtime.block_on(async {
+        let signals = signals(fanout.output.quiet)?;
+        Ok::<_, CliError>(run(setup, signals, observe).await)
+    })?;
+    runtime.shutdown_background();
+    match cancel {
+        None => Ok(down),
+        Some(_) => Err(CliError::usage("interrupted while the nodes were read: nothing was changed")),
+    }
 }
 
 /// Whether a result is an end: a run that has others can be gone on with.
@@ -213,9 +273,9 @@ fn run_id() -> String {
 }
 
 /// A change to every node of the inventory is asked about.
-fn confirm(what: &str, plan: &Plan, change: &ChangeArgs) -> Result<(), CliError> {
+fn confirm(what: &str, plan: &Plan, go: &GoArgs) -> Result<(), CliError> {
     let count = plan.selected;
-    if !plan.changes() || count < 2 || change.yes || change.dry_run.is_some() {
+    if !plan.changes() || count < 2 || go.yes || go.dry_run.is_some() {
         return Ok(());
     }
     let what = format!("{what} on all {count} nodes of the inventory");

@@ -10,6 +10,7 @@ use crate::select::{Query, select};
 /// A plan, and what is told of it.
 pub(super) struct Job {
     pub(super) command: String,
+    pub(super) action: Option<String>,
     pub(super) services: Vec<String>,
     pub(super) plan: Plan,
     /// What is asked about before every node of the inventory is changed.
@@ -58,9 +59,10 @@ impl<'a> Request<'a> {
         let mut wanted = Wanted::new(action, selection);
         wanted.task.command = self.line;
         wanted.task.until = self.until;
-        wanted.task.policy = self.change.map(settings::policy).unwrap_or_default();
+        wanted.task.policy = self.change.map(|change| settings::policy(&change.batches)).unwrap_or_default();
         Ok(Job {
             command: self.command.to_owned(),
+            action: (action != Action::Ping).then(|| action.as_str().to_owned()),
             services: self.services.to_vec(),
             plan: plan(vec![wanted], &inventory, fanout.via.via()),
             confirm,

@@ -50,6 +50,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(args: Args, words: &[String]) -> Result<Exit, CliError> {
     match args.command {
         Command::Exec(exec) => commands::exec::run(&exec, words),
+        Command::Rollout(rollout) => commands::rollout::run(&rollout, words),
         Command::Runs(runs) => commands::runs::run(&runs),
         Command::Wait(wait) => commands::wait::run(&wait),
         Command::Service(service) => commands::service::run(&service, words),

@@ -138,12 +138,17 @@ where
 }
 
 /// Shows the plan.
-pub(super) fn dry_run(plan: &Plan, output: &OutputArgs, out: Out) -> Result<Exit, CliError> {
+pub(super) fn dry_run(
+    plan: &Plan,
+    down: Option<&explain::Down>,
+    output: &OutputArgs,
+    out: Out,
+) -> Result<Exit, CliError> {
     #[derive(Serialize)]
     struct Shown {
         plan: explain::PlanView,
     }
-    document(output.output, out, || explain::text(plan), &Shown { plan: explain::view(plan) })?;
+    document(output.output, out, || explain::text(plan, down), &Shown { plan: explain::view(plan, down) })?;
     Ok(Exit::Good)
 }
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{ChangeArgs, FanoutArgs, GateArg, HostKey};
+use super::args::{BatchArgs, FanoutArgs, GateArg, HostKey};
 use super::report::CliError;
 use crate::guard::Holder;
 use crate::inventory::{self, Environment, Inventory, Node};
@@ -101,7 +101,7 @@ fn find_inventory() -> Result<PathBuf, CliError> {
 }
 
 /// How carefully nodes are changed.
-pub(super) fn policy(args: &ChangeArgs) -> Policy {
+pub(super) fn policy(args: &BatchArgs) -> Policy {
     Policy {
         serial: if args.rolling { Some(Serial::one()) } else { args.serial.clone() },
         max_failures: args.max_failures,

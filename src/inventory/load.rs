@@ -46,11 +46,7 @@ pub fn load(path: &Path, env: &Environment) -> Result<Inventory, InventoryError>
 /// # Errors
 /// [`InventoryError`] if it cannot be read, is a folder, is larger than 4 MiB, or is not text.
 pub fn read(path: &Path) -> Result<String, InventoryError> {
-    file::load(path, KIND).map_err(|NoText { text, problems }| InventoryError {
-        path: path.to_owned(),
-        text,
-        problems,
-    })
+    file::load(path, KIND).map_err(|NoText { text, problems }| InventoryError { path: path.to_owned(), text, problems })
 }
 
 /// Reads an inventory from text. `path` is where the text is from: for messages, and relative paths count from its

@@ -2,6 +2,7 @@
 //!
 //! Pure. Caps are told as upper bounds: what is down already, and so goes first or costs, is known only from the nodes.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde::Serialize;
@@ -36,6 +37,8 @@ pub struct StepView {
     pub batches: Vec<Vec<String>>,
     /// Nodes that are left out since they are in maintenance.
     pub skipped: Vec<String>,
+    /// Nodes that a cap does not let begin as things are.
+    pub not_started: Vec<String>,
     /// How many nodes of each capped role may be down at once.
     pub caps: Vec<CapView>,
     /// Services whose stop makes a node manager restart a whole instance: there the node is one unit.
@@ -51,20 +54,32 @@ pub struct CapView {
     pub max_unavailable: usize,
     /// How many nodes the role has.
     pub nodes: usize,
+    /// Those of them that are down now; none if they were not asked.
+    pub down: Option<Vec<String>>,
 }
 
-/// The plan as data.
+/// What was found to be down, `(role, node)` each.
+pub type Down = BTreeSet<(String, String)>;
+
+/// The plan as data. `down`: what the nodes say, if they were asked.
 #[must_use]
-pub fn view(plan: &Plan) -> PlanView {
-    PlanView { steps: plan.steps.iter().filter_map(|step| view_step(plan, step)).collect() }
+pub fn view(plan: &Plan, down: Option<&Down>) -> PlanView {
+    PlanView { steps: plan.steps.iter().filter_map(|step| view_step(plan, step, down)).collect() }
 }
 
-fn view_step(plan: &Plan, step: &Step) -> Option<StepView> {
+fn view_step(plan: &Plan, step: &Step, down: Option<&Down>) -> Option<StepView> {
     let task = plan.tasks.get(step.task)?;
     let name = |index: &usize| plan.nodes.get(*index).map(|selected| selected.node.name.clone());
     let is_skipped = |index: &usize| plan.nodes.get(*index).is_some_and(|selected| selected.node.maintenance.is_some());
     let (skipped, nodes): (Vec<usize>, Vec<usize>) = step.nodes.iter().partition(|index| is_skipped(index));
-    let budgets = plan.budgets(step.task);
+    let mut budgets = plan.budgets(step.task);
+    for budget in &mut budgets {
+        let is_down = |node: &&usize| {
+            let key = name(node).map(|name| (budget.role.clone(), name));
+            key.is_some_and(|key| down.is_some_and(|down| down.contains(&key)))
+        };
+        budget.down = budget.members.iter().filter(is_down).copied().collect();
+    }
     let size = |index| task.policy.batch_size(index, step.nodes.len());
     let batches = batch::batches(&nodes, size, &budgets);
     let here = |role: &str| step.role.as_deref().is_none_or(|own| own == role);
@@ -90,10 +105,24 @@ fn view_step(plan: &Plan, step: &Step) -> Option<StepView> {
         batches: batches.iter().map(|batch| batch.iter().filter_map(name).collect()).collect(),
         skipped: skipped.iter().filter_map(name).collect(),
         caps: caps
-            .map(|cap| CapView { role: cap.role.clone(), max_unavailable: cap.limit, nodes: cap.members.len() })
+            .map(|cap| CapView {
+                role: cap.role.clone(),
+                max_unavailable: cap.limit,
+                nodes: cap.members.len(),
+                down: down.map(|_| {
+                    let budget = budgets.iter().find(|budget| budget.role == cap.role);
+                    budget.map(|budget| budget.down.iter().filter_map(name).collect()).unwrap_or_default()
+                }),
+            })
             .collect(),
+        not_started: if down.is_some() { left(&nodes, &batches).iter().filter_map(name).collect() } else { Vec::new() },
         cascades,
     })
+}
+
+/// The nodes that are in no batch.
+fn left(nodes: &[usize], batches: &[Vec<usize>]) -> Vec<usize> {
+    nodes.iter().copied().filter(|node| !batches.iter().flatten().any(|other| other == node)).collect()
 }
 
 /// The supervisords that a step goes to, each once.
@@ -106,12 +135,12 @@ fn supervisors<'a>(plan: &'a Plan, step: &'a Step) -> impl Iterator<Item = &'a S
         .flat_map(|role| &role.supervisors)
 }
 
-/// The plan as text.
+/// The plan as text. `down`: what the nodes say, if they were asked.
 #[must_use]
-pub fn text(plan: &Plan) -> String {
+pub fn text(plan: &Plan, down: Option<&Down>) -> String {
     let mut text = String::new();
     for (number, step) in (1..).zip(&plan.steps) {
-        let (Some(view), Some(task)) = (view_step(plan, step), plan.tasks.get(step.task)) else { continue };
+        let (Some(view), Some(task)) = (view_step(plan, step, down), plan.tasks.get(step.task)) else { continue };
         if explain_step(&mut text, plan, number, step, task, &view).is_err() {
             break;
         }
@@ -143,6 +172,9 @@ fn explain_step(
     for (number, batch) in (1..).zip(&view.batches) {
         writeln!(text, "  batch {number}: {} ({})", fold(batch), batch.len())?;
     }
+    if !view.not_started.is_empty() {
+        writeln!(text, "  not started, a cap does not let them: {}", fold(&view.not_started))?;
+    }
     if !view.skipped.is_empty() {
         writeln!(text, "  skipped, in maintenance: {}", fold(&view.skipped))?;
     }
@@ -152,8 +184,15 @@ fn explain_step(
     for cap in &view.caps {
         writeln!(
             text,
-            "  cap: at most {} of the {} nodes of {} may be down at once (max_unavailable); what is down already counts",
-            cap.max_unavailable, cap.nodes, cap.role
+            "  cap: at most {} of the {} nodes of {} may be down at once (max_unavailable); {}",
+            cap.max_unavailable,
+            cap.nodes,
+            cap.role,
+            match &cap.down {
+                None => "what is down already counts".to_owned(),
+                Some(down) if down.is_empty() => "none is down now".to_owned(),
+                Some(down) => format!("down now: {}", fold(down)),
+            }
         )?;
     }
     for program in &view.cascades {

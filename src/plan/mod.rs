@@ -286,6 +286,22 @@ impl Plan {
         index < self.selected && !self.idle.contains(&index)
     }
 
+    /// A plan that reads all that this one means, on the same nodes, and changes nothing.
+    #[must_use]
+    pub fn reading(&self) -> Self {
+        let services = self.services().cloned().collect();
+        let nodes: Vec<usize> = (0..self.nodes.len()).collect();
+        Self {
+            tasks: vec![Task::new(Action::Status, services, false)],
+            via: self.via,
+            nodes: self.nodes.clone(),
+            selected: nodes.len(),
+            steps: vec![Step { task: 0, role: None, nodes }],
+            caps: Vec::new(),
+            idle: BTreeSet::new(),
+        }
+    }
+
     /// Notes that nodes were taken out of the steps: those that are in no step any more are no longer changed, though
     /// they may still count towards a cap.
     pub fn steps_emptied(&mut self) {

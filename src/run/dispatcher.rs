@@ -256,12 +256,13 @@ impl<'a> Dispatcher<'a> {
                 self.prepared(duty, node, end, orders);
             }
             Duty::Visit(visit) => {
+                let is_lost = matches!(end, DutyEnd::Lost(..) | DutyEnd::Broken);
+                let misses = self.fill(visit, &progress, &end, orders);
+                self.note_down(visit, progress.down || misses || is_lost);
                 if let DutyEnd::Lost(..) = &end {
                     self.lost.insert(visit.node);
                     self.mark_down(visit.node);
                 }
-                self.fill(visit, &progress, &end, orders);
-                self.note_down(visit, progress.down);
                 if !self.held.contains_key(&visit) {
                     self.finish_node(visit, orders);
                 }
@@ -387,7 +388,8 @@ impl<'a> Dispatcher<'a> {
                 for (duty, progress) in std::mem::take(&mut self.running) {
                     match duty {
                         Duty::Visit(visit) => {
-                            self.fill(visit, &progress, &DutyEnd::Done, orders);
+                            let misses = self.fill(visit, &progress, &DutyEnd::Done, orders);
+                            self.note_down(visit, progress.down || misses);
                             if !self.held.contains_key(&visit) {
                                 self.finish_node(visit, orders);
                             }
@@ -780,8 +782,9 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Gives every target of an ended visit that has no result yet the one that is true of it.
-    fn fill(&mut self, visit: Visit, progress: &Progress, end: &DutyEnd, orders: &mut Vec<Order>) {
+    /// Gives every target of an ended visit that has no result yet the one that is true of it. Whether one of them may
+    /// be down.
+    fn fill(&mut self, visit: Visit, progress: &Progress, end: &DutyEnd, orders: &mut Vec<Order>) -> bool {
         let broken = matches!(end, DutyEnd::Broken);
         let mut missing = Vec::new();
         for key in progress.found.iter().filter(|key| !progress.ended.contains(key)) {
@@ -811,6 +814,7 @@ impl<'a> Dispatcher<'a> {
                 missing.push(result);
             }
         }
+        let misses = missing.iter().any(is_down);
         for result in missing {
             self.count(visit.step, visit.node, &result);
             if self.held.contains_key(&visit) {
@@ -819,6 +823,7 @@ impl<'a> Dispatcher<'a> {
                 orders.push(Order::Record(EventKind::Result(result)));
             }
         }
+        misses
     }
 }
 

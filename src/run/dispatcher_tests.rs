@@ -484,7 +484,7 @@ fn any_plan() -> impl Strategy<Value = (Plan, Vec<Nature>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(2048))]
 
     /// Whatever fails and whoever interrupts: the run ends; every target ends exactly once (the ledger refuses a second
     /// end); no more than the cap is down by the run's own doing and no visit follows a signal (both in `begin`); and no

@@ -12,7 +12,7 @@ use crate::plan::Action;
 pub(in crate::cli) fn run(args: &ExecArgs, words: &[String]) -> Result<Exit, CliError> {
     start_log(&args.fanout.output)?;
     let job = job(args, &Sources::default())?;
-    carry_out(job, &args.fanout, Some(&args.change), words, None)
+    carry_out(job, &args.fanout, Some(&args.change.go), words, None)
 }
 
 /// What the words mean: one goes to the login shell as it is, several arrive as they were typed.

@@ -4,6 +4,7 @@ pub(super) mod exec;
 pub(super) mod inventory;
 pub(super) mod nodeset;
 pub(super) mod ping;
+pub(super) mod rollout;
 pub(super) mod runs;
 pub(super) mod service;
 pub(super) mod status;

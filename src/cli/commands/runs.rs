@@ -3,8 +3,8 @@
 use clap::Parser;
 use serde::Serialize;
 
-use crate::cli::args::{Args, ChangeArgs, Command, FanoutArgs, OutputArgs, RunsArgs, RunsCommand};
-use crate::cli::commands::{exec, service};
+use crate::cli::args::{Args, Command, FanoutArgs, GoArgs, OutputArgs, RunsArgs, RunsCommand};
+use crate::cli::commands::{exec, rollout, service};
 use crate::cli::exit::{self, Exit};
 use crate::cli::fanout::{Resumed, carry_out};
 use crate::cli::job::Job;
@@ -26,7 +26,7 @@ const SHOWN: u32 = 20;
 const ORIGINS: u32 = 16;
 
 /// A job, and the options that its run was typed with.
-type Planned = (Job, FanoutArgs, ChangeArgs);
+type Planned = (Job, FanoutArgs, GoArgs);
 
 pub(in crate::cli) fn run(args: &RunsArgs) -> Result<Exit, CliError> {
     let output = args.command.as_ref().map_or(&args.output, RunsCommand::output);
@@ -153,7 +153,7 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, C
     }
     // Read after it is ours: what its last controller noted is all there.
     let record = journal.load(&run)?;
-    let (mut job, mut fanout, mut change) = match planned(&record, 0) {
+    let (mut job, mut fanout, mut go) = match planned(&record, 0) {
         Ok(planned) => planned,
         Err(error) => {
             journal.end(&run, Exit::Usage.code(), false)?;
@@ -163,15 +163,15 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, C
     let rest = resume::go_on(&mut job.plan, &record.events);
     let next_seq = record.events.last().map_or(0, |event| event.seq + 1);
     fanout.output = output.clone();
-    change.yes = true;
-    change.dry_run = None;
+    go.yes = true;
+    go.dry_run = None;
     let resumed = Resumed { journal, request: record.request, rest, next_seq };
-    carry_out(job, &fanout, Some(&change), &[], Some(resumed))
+    carry_out(job, &fanout, Some(&go), &[], Some(resumed))
 }
 
 /// Carries out what goes back to another run, as a run of its own.
 fn anew(
-    (job, mut fanout, change): Planned,
+    (job, mut fanout, go): Planned,
     nothing: &str,
     record: &RunRecord,
     output: &OutputArgs,
@@ -184,7 +184,7 @@ fn anew(
     // The run's whole name: `last` will be another.
     let how = job.origin.as_ref().map(|origin| origin.how.clone()).unwrap_or_default();
     let words = ["runs".to_owned(), how, record.request.run.clone()];
-    carry_out(job, &fanout, Some(&change), &words, None)
+    carry_out(job, &fanout, Some(&go), &words, None)
 }
 
 /// The plan of a run, made again from what was noted of it.
@@ -202,8 +202,9 @@ fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
     })?;
     let sources = Sources { inventory: Some(request.inventory.clone()), rollout: request.rollout.clone() };
     match args.command {
-        Command::Service(args) => Ok((service::job(&args, &sources)?, args.fanout, args.change)),
-        Command::Exec(args) => Ok((exec::job(&args, &sources)?, args.fanout, args.change)),
+        Command::Service(args) => Ok((service::job(&args, &sources)?, args.fanout, args.change.go)),
+        Command::Exec(args) => Ok((exec::job(&args, &sources)?, args.fanout, args.change.go)),
+        Command::Rollout(args) => Ok((rollout::job(&args, &sources)?, args.fanout, args.go)),
         Command::Runs(RunsArgs { command: Some(command), .. }) if depth < ORIGINS => {
             let journal = Journal::open(&settings::journal_path()?)?;
             match command {
@@ -218,16 +219,16 @@ fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
 
 /// What did not succeed, once more.
 fn retry(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
-    let (mut job, fanout, change) = planned(record, depth)?;
+    let (mut job, fanout, go) = planned(record, depth)?;
     drop(resume::again(&mut job.plan, &record.events));
     job.origin = Some(Origin { how: "retry".to_owned(), run: record.request.run.clone() });
     job.confirm = None;
-    Ok((job, fanout, change))
+    Ok((job, fanout, go))
 }
 
 /// Starts again what a run has stopped.
 fn undo(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
-    let (mut job, fanout, change) = planned(record, depth)?;
+    let (mut job, fanout, go) = planned(record, depth)?;
     let stopped = resume::stopped(&job.plan, &record.events);
     let mut services: Vec<String> = stopped.values().flatten().filter_map(|(_, service)| service.clone()).collect();
     services.sort();
@@ -245,7 +246,7 @@ fn undo(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
     job.services = services;
     job.origin = Some(Origin { how: "undo".to_owned(), run: record.request.run.clone() });
     job.confirm = None;
-    Ok((job, fanout, change))
+    Ok((job, fanout, go))
 }
 
 /// A run that is at work is left alone.

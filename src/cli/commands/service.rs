@@ -15,7 +15,7 @@ const ACTIONS: [Action; 5] = [Action::Start, Action::Stop, Action::Restart, Acti
 pub(in crate::cli) fn run(args: &ServiceArgs, words: &[String]) -> Result<Exit, CliError> {
     start_log(&args.fanout.output)?;
     let job = job(args, &Sources::default())?;
-    carry_out(job, &args.fanout, Some(&args.change), words, None)
+    carry_out(job, &args.fanout, Some(&args.change.go), words, None)
 }
 
 /// What the words mean.

@@ -47,17 +47,12 @@ pub(super) struct Work<'w> {
     pub(super) inventory: &'w Inventory,
 }
 
-/// Reads the rollout in a file, and checks it against an inventory. `vars` are the `-e KEY=VALUE` of the command line.
+/// Reads the text of a rollout from a file.
 ///
 /// # Errors
-/// [`RolloutError`] if it cannot be read, is a folder, is larger than 1 MiB, or is not text; else as [`read`].
-pub fn load(path: &Path, vars: &[(String, String)], inventory: &Inventory) -> Result<Rollout, RolloutError> {
-    let text = file::load(path, KIND).map_err(|NoText { text, problems }| RolloutError {
-        path: path.to_owned(),
-        text,
-        problems,
-    })?;
-    read(path, &text, vars, inventory)
+/// [`RolloutError`] if it cannot be read, is a folder, is larger than 1 MiB, or is not text.
+pub fn load(path: &Path) -> Result<String, RolloutError> {
+    file::load(path, KIND).map_err(|NoText { text, problems }| RolloutError { path: path.to_owned(), text, problems })
 }
 
 /// Reads a rollout from text, and checks it against an inventory without connecting to a node. `path` is where the

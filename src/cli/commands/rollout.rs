@@ -1,0 +1,101 @@
+//! `ctl rollout FILE`.
+
+use std::collections::BTreeSet;
+
+use crate::cli::args::RolloutArgs;
+use crate::cli::exit::Exit;
+use crate::cli::fanout::carry_out;
+use crate::cli::job::Job;
+use crate::cli::output::start_log;
+use crate::cli::report::CliError;
+use crate::cli::settings::{self, Sources};
+use crate::cli::terminal;
+use crate::journal::Document;
+use crate::plan::rollout::{self, RolloutStep, What};
+use crate::plan::{Action, Task, Wanted, plan};
+use crate::select::{Query, Selection, select};
+
+pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<Exit, CliError> {
+    start_log(&args.fanout.output)?;
+    let job = job(args, &Sources::default())?;
+    if args.validate {
+        let steps = job.plan.tasks.len();
+        let noun = if steps == 1 { "step" } else { "steps" };
+        terminal::say(&format!(
+            "{}: {steps} {noun} on {} nodes; nothing is wrong with it",
+            args.file.display(),
+            job.plan.selected
+        ));
+        return Ok(Exit::Good);
+    }
+    carry_out(job, &args.fanout, Some(&args.go), words, None)
+}
+
+/// What the file means. `-r`, `-w` and `-x` leave nodes out of its steps.
+pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, CliError> {
+    let fanout = &args.fanout;
+    let (inventory, document) = settings::inventory(fanout.inventory.as_deref(), sources)?;
+    let file = match &sources.rollout {
+        Some(file) => file.clone(),
+        None => {
+            let text = rollout::load(&args.file)?;
+            Document { path: std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()), text }
+        }
+    };
+    let read = rollout::read(&file.path, &file.text, &args.vars, &inventory)?;
+    let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();
+    let query = Query {
+        roles: &fanout.role,
+        nodes: fanout.nodes.as_deref(),
+        exclude: fanout.exclude.as_deref(),
+        services: &[],
+    };
+    let limit: Option<BTreeSet<String>> = if is_limited {
+        let nodes = select(&inventory, &query)?.nodes;
+        Some(nodes.iter().map(|selected| selected.node.name.clone()).collect())
+    } else {
+        None
+    };
+    let mut wanted = Vec::new();
+    for step in read.steps {
+        let services = if let What::Service { services, .. } = &step.what { services.as_slice() } else { &[] };
+        let query =
+            Query { roles: &step.roles, nodes: step.nodes.as_deref(), exclude: step.exclude.as_deref(), services };
+        let mut selection = select(&inventory, &query)?;
+        if let Some(limit) = &limit {
+            selection.nodes.retain(|selected| limit.contains(&selected.node.name));
+        }
+        wanted.push(task(step, selection));
+    }
+    let plan = plan(wanted, &inventory, fanout.via.via());
+    if plan.selected == 0 {
+        return Err(CliError::usage("no node is left of the rollout's"));
+    }
+    let name = read.name.unwrap_or_else(|| args.file.display().to_string());
+    Ok(Job {
+        command: "rollout".to_owned(),
+        action: Some("rollout".to_owned()),
+        services: Vec::new(),
+        confirm: (plan.selected == inventory.nodes.len()).then(|| format!("rollout of {name}")),
+        plan,
+        inventory: document,
+        rollout: Some(file),
+        origin: None,
+    })
+}
+
+fn task(step: RolloutStep, selection: Selection) -> Wanted {
+    let (action, command) = match step.what {
+        What::Service { action, .. } => (action, None),
+        What::Exec { command } => (Action::Exec, Some(command)),
+    };
+    let task = Task {
+        name: Some(step.name),
+        command,
+        timeout: step.timeout,
+        policy: step.policy,
+        goes_on: step.goes_on,
+        ..Task::new(action, selection.services, true)
+    };
+    Wanted { task, nodes: selection.nodes }
+}
