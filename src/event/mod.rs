@@ -34,6 +34,7 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "most events are results, and few live at once")]
 pub enum EventKind {
     /// The run began; its head says what was asked.
     RunStarted(RunHead),

@@ -264,9 +264,11 @@ impl Guard {
     async fn try_take<S: Session>(session: &S, owner: &Holder) -> Result<Self, TakeError> {
         let mark = format!("ctl-{:016x}", rand::random::<u64>());
         let line = format!("exec /bin/sh -c {READ_AND_RUN} ctl-guard {mark}{}", owner.words());
-        let lost = |error: TransportError| match error {
-            TransportError::CommandRefused { reason } => TakeError::Unable(format!("it runs no command: {reason}")),
-            other => TakeError::Transport(other),
+        let lost = |error: TransportError| {
+            if let TransportError::CommandRefused { reason } = error {
+                return TakeError::Unable(format!("it runs no command: {reason}"));
+            }
+            TakeError::Transport(error)
         };
         let command = session.start(&line).await.map_err(lost)?;
         let mut channel = Channel { command, mark, lines: Lines::default(), printed: 0 };

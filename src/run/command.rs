@@ -6,6 +6,9 @@ use crate::event::{CommandRun, Failure, FailureKind, Outcome, Stage, TargetResul
 use crate::guard::command::{self, CommandEnd, CommandOutput};
 use crate::transport::{Transport, TransportError};
 
+/// What to do after a command whose end is not known.
+const HALF_DONE: &str = "it may have done part of its work: look at the node";
+
 /// Runs a command within the node's time.
 pub(super) async fn run<T: Transport>(
     link: &Link<T>,
@@ -54,23 +57,17 @@ pub(super) fn judged(
             return result;
         }
     };
-    let (outcome, kind) = match &output.end {
-        CommandEnd::Exited(Some(0)) => (Outcome::Changed, None),
-        CommandEnd::Exited(_) => (Outcome::Failed, Some(FailureKind::Command)),
-        CommandEnd::TimedOut => (Outcome::TimedOut, Some(FailureKind::TimedOut)),
-        CommandEnd::GivenUp => (Outcome::Unknown, Some(FailureKind::Interrupted)),
-        CommandEnd::Lost => (Outcome::Unknown, Some(FailureKind::ConnectionLost)),
+    let (outcome, kind, hint) = match &output.end {
+        CommandEnd::Exited(Some(0)) => (Outcome::Changed, None, None),
+        CommandEnd::Exited(_) => (Outcome::Failed, Some(FailureKind::Command), None),
+        CommandEnd::TimedOut => (Outcome::TimedOut, Some(FailureKind::TimedOut), Some("--timeout gives it longer")),
+        CommandEnd::GivenUp => (Outcome::Unknown, Some(FailureKind::Interrupted), Some(HALF_DONE)),
+        CommandEnd::Lost => (Outcome::Unknown, Some(FailureKind::ConnectionLost), Some(HALF_DONE)),
     };
     result.outcome = outcome;
-    result.failure = kind.map(|kind| {
-        let failure = Failure::new(Stage::Act, kind, format!("the command {}", ended(&output.end, access)));
-        match kind {
-            FailureKind::TimedOut => failure.with_hint("--timeout gives it longer"),
-            FailureKind::Interrupted | FailureKind::ConnectionLost => {
-                failure.with_hint("it may have done part of its work: look at the node")
-            }
-            _ => failure,
-        }
+    result.failure = kind.map(|kind| Failure {
+        hint: hint.map(str::to_owned),
+        ..Failure::new(Stage::Act, kind, format!("the command {}", ended(&output.end, access)))
     });
     let exit = if let CommandEnd::Exited(code) = output.end { code } else { None };
     result.command = Some(CommandRun {

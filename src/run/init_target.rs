@@ -70,9 +70,10 @@ impl<T: Transport> InitTarget<'_, T> {
         };
         if let Some(tab) = tab {
             let rescue = Rescue::Init { name: self.name.to_owned(), prefix: sudo_words(self.sudo) };
-            let owed = match action {
-                Action::Restart => tab.owe(Debt::Start, Some(rescue)).await,
-                _ => tab.owe(Debt::Begun, None).await,
+            let owed = if action == Action::Restart {
+                tab.owe(Debt::Start, Some(rescue)).await
+            } else {
+                tab.owe(Debt::Begun, None).await
             };
             if let Err(failure) = owed {
                 return Some(InitVerdict {

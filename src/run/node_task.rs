@@ -230,10 +230,7 @@ impl<T: Transport> NodeTask<T> {
         let changes = self.rows.action(visit).changes();
         if changes && let Err(end) = self.lock().await {
             // Another run got the node while its connection was lost.
-            return Ended::Lost(match end {
-                DutyEnd::Held(failure, _) => DutyEnd::Lost(Outcome::NotStarted, failure),
-                other => other,
-            });
+            return Ended::Lost(not_begun(end));
         }
         let policy = self.rows.task(visit).map(|task| task.policy.clone()).unwrap_or_default();
         let mut time = self.timeout(visit);
@@ -452,10 +449,7 @@ impl<T: Transport> NodeTask<T> {
             Ok(_) => self.lock().await.err(),
         };
         if let Some(end) = lost {
-            let end = match end {
-                DutyEnd::Held(failure, _) => DutyEnd::Lost(Outcome::NotStarted, failure),
-                other => other,
-            };
+            let end = not_begun(end);
             if let DutyEnd::Lost(outcome, failure) = &end {
                 for result in self.rows.typed(visit, *outcome, failure) {
                     self.tell(duty, News::Result(Box::new(result))).await;
@@ -513,6 +507,11 @@ enum Ended {
     Done,
     Lost(DutyEnd),
     Early(Cause),
+}
+
+/// A node that another run has got is not begun.
+fn not_begun(end: DutyEnd) -> DutyEnd {
+    if let DutyEnd::Held(failure, _) = end { DutyEnd::Lost(Outcome::NotStarted, failure) } else { end }
 }
 
 fn unreachable_end(failure: Failure) -> DutyEnd {

@@ -126,10 +126,7 @@ async fn look<T: Transport>(
         .into_iter()
         .map(|result| {
             let down = result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::SupervisorDown);
-            let met = match result.outcome {
-                Outcome::NotConfigured => true,
-                _ => down && condition == Condition::Stopped,
-            };
+            let met = result.outcome == Outcome::NotConfigured || (down && condition == Condition::Stopped);
             (result, met)
         })
         .collect();

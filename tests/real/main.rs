@@ -12,6 +12,7 @@
 
 mod actions;
 mod faults;
+mod guard;
 mod harness;
 mod output;
 mod reach;

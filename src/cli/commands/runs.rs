@@ -119,24 +119,29 @@ fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
 /// The events of a run as if it had gone through in one piece: what was told as not begun or not known, and came to
 /// another end when the run was gone on with, is left out, and so are the ends between.
 fn last_words(events: &[Event]) -> Vec<&Event> {
-    let result = |event: &&Event| if let EventKind::Result(_) = event.kind { true } else { false };
-    let results: Vec<&Event> = events.iter().filter(result).collect();
+    let result_of = |event: &Event| {
+        if let EventKind::Result(result) = &event.kind { Some((event.seq, result.clone())) } else { None }
+    };
+    let results: Vec<(u64, TargetResult)> = events.iter().filter_map(result_of).collect();
     let is_replaced = |event: &Event, own: &TargetResult| {
-        let same = |other: &&Event| match &other.kind {
-            EventKind::Result(other) => {
-                let same_service = other.service == own.service || own.batch.is_none();
-                other.node == own.node && other.role == own.role && same_service
-            }
-            _ => false,
+        let same = |other: &TargetResult| {
+            let same_service = other.service == own.service || own.batch.is_none();
+            other.node == own.node && other.role == own.role && same_service
         };
-        own.outcome.is_bad() && results.iter().any(|other| other.seq > event.seq && same(other))
+        own.outcome.is_bad() && results.iter().any(|(seq, other)| *seq > event.seq && same(other))
     };
     let last_start = events.iter().rposition(|event| matches!(event.kind, EventKind::RunStarted(_))).unwrap_or(0);
     let is_kept = |(index, event): &(usize, &Event)| match &event.kind {
         EventKind::RunStarted(_) => *index == 0,
         EventKind::RunFinished { .. } | EventKind::CancelBegan { .. } => *index > last_start,
         EventKind::Result(own) => !is_replaced(event, own),
-        _ => true,
+        EventKind::BatchStarted { .. }
+        | EventKind::NodeStarted { .. }
+        | EventKind::NodeFinished { .. }
+        | EventKind::Inspected { .. }
+        | EventKind::Notice { .. }
+        | EventKind::Gate { .. }
+        | EventKind::Progress { .. } => true,
     };
     events.iter().enumerate().filter(is_kept).map(|(_, event)| event).collect()
 }
@@ -213,7 +218,12 @@ fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
                 RunsCommand::List { .. } | RunsCommand::Show { .. } | RunsCommand::Resume { .. } => Err(impossible()),
             }
         }
-        _ => Err(impossible()),
+        Command::Runs(_)
+        | Command::Wait(_)
+        | Command::Status(_)
+        | Command::Ping(_)
+        | Command::Inventory(_)
+        | Command::Nodeset(_) => Err(impossible()),
     }
 }
 

@@ -1,0 +1,120 @@
+//! What a run keeps to itself and never leaves behind: locks, guards, the journal, commands with an end.
+
+use crate::harness::{Cluster, Instance, Node, NodeSpec, Program, eventually};
+
+fn analytics() -> NodeSpec {
+    NodeSpec::new(Instance::analytics().with(Program::slow_to_stop("contrail-collector", 3)))
+}
+
+fn collector(node: &Node) -> (u32, String) {
+    let process = node.process("contrail-collector").unwrap();
+    (process.pid, process.state)
+}
+
+/// The lock as any user of the node sees it.
+fn is_locked(node: &Node) -> bool {
+    node.sh("flock -n /run/lock true && echo free || echo held").trim() == "held"
+}
+
+fn state(node: &Node, wanted: &str) -> Option<()> {
+    (collector(node).1 == wanted).then_some(())
+}
+
+/// The controller is killed in mid-restart: the guard starts what was stopped and lets the node go, and the run that is
+/// gone on with restarts nothing twice.
+fn killed_in_mid_restart(via: &str) {
+    let cluster = Cluster::of(3, &analytics());
+    let before: Vec<u32> = cluster.nodes().iter().map(|node| collector(node).0).collect();
+    let run = cluster.ctl_start(&format!(
+        "service contrail-collector restart --rolling --stable 0s -y -o json --via {via} --reason drill"
+    ));
+    let second = cluster.node("a2");
+    eventually("the second node to stop", || state(second, "STOPPING"));
+    assert!(cluster.nodes().iter().all(is_locked), "every node is locked, also the one that is not begun");
+    run.signal("KILL");
+    drop(run.finish());
+    eventually("the guard to start it", || state(second, "RUNNING"));
+    eventually("the locks to be free", || (!cluster.nodes().iter().any(is_locked)).then_some(()));
+    let guarded: Vec<u32> = cluster.nodes().iter().map(|node| collector(node).0).collect();
+    assert_ne!(guarded[1], before[1]);
+    assert_eq!(guarded[2], before[2], "the third was not begun");
+
+    let list = cluster.ctl("runs list -o json").expect(0).json();
+    assert_eq!(list["runs"][0]["state"], "interrupted");
+    assert_eq!(list["runs"][0]["reason"], "drill");
+    let id = list["runs"][0]["run"].as_str().unwrap().to_owned();
+    let resumed = cluster.ctl(&format!("runs resume {id} -o json")).expect(0);
+    assert_eq!(
+        resumed.outcomes(),
+        ["a1 contrail-collector changed", "a2 contrail-collector changed", "a3 contrail-collector changed"],
+        "{resumed}"
+    );
+    let after: Vec<u32> = cluster.nodes().iter().map(|node| collector(node).0).collect();
+    assert_eq!(after[..2], guarded[..2], "restarted once is enough: {resumed}");
+    assert_ne!(after[2], guarded[2], "{resumed}");
+    assert_eq!(resumed.json()["run"], id.as_str());
+    let again = cluster.ctl(&format!("runs resume {id}")).expect(0);
+    assert!(again.stderr.contains("was finished"), "{again}");
+}
+
+#[test]
+fn killed_in_mid_restart_over_rpc() {
+    killed_in_mid_restart("rpc");
+}
+
+#[test]
+fn killed_in_mid_restart_through_supervisorctl() {
+    killed_in_mid_restart("supervisorctl");
+}
+
+/// A second run is told who has the node, changes nothing, and leaves nothing locked; also for another user.
+#[test]
+fn two_runs_do_not_meet() {
+    let cluster = Cluster::of(2, &analytics());
+    let first = cluster.ctl_start("service contrail-collector restart -y -o json --reason first");
+    let node = cluster.node("a1");
+    eventually("the first run to stop it", || state(node, "STOPPING"));
+    let before = cluster.nodes().iter().map(|node| collector(node).0).collect::<Vec<_>>();
+    for user in ["root", "ctlops --sudo"] {
+        let second = cluster.ctl(&format!("service contrail-collector stop -y -o json -u {user}")).expect(6);
+        assert_eq!(
+            second.outcomes(),
+            ["a1 contrail-collector not_started locked", "a2 contrail-collector not_started locked"],
+            "{second}"
+        );
+        let message = second.result("a1")["failure"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("run 2") && message.contains("(first)"), "{second}");
+    }
+    first.finish().expect(0);
+    assert_eq!(cluster.nodes().iter().map(|node| collector(node).1).collect::<Vec<_>>(), ["RUNNING", "RUNNING"]);
+    assert!(before.len() == 2 && !cluster.nodes().iter().any(is_locked));
+}
+
+/// A command whose time is over is ended with all its children, and what it printed is kept.
+#[test]
+fn a_command_is_ended_on_the_node() {
+    let cluster = Cluster::of(2, &analytics());
+    let command = "echo before; sleep 600 & sleep 601; echo after";
+    let run = cluster.ctl_words(&["exec", "-y", "--timeout", "2s", "-o", "json", "--", command]);
+    let run = run.expect(1);
+    for node in cluster.nodes() {
+        let result = run.result(&node.name);
+        assert_eq!((&result["outcome"], &result["stdout"]), (&"timed_out".into(), &"before\n".into()), "{run}");
+        eventually("no sleep on the node", || node.sh("pgrep -f 'sleep 60[01]' || echo none").contains("none").then_some(()));
+        assert!(!is_locked(node));
+    }
+}
+
+/// Without `flock` a node is not changed, unless the operator goes without.
+#[test]
+fn a_node_that_cannot_be_guarded() {
+    let cluster = Cluster::of(1, &analytics());
+    let node = cluster.node("a1");
+    node.sh("mount --bind /dev/null /usr/bin/flock");
+    let before = collector(node).0;
+    let refused = cluster.ctl("service contrail-collector restart -o json").expect(1);
+    assert_eq!(refused.outcomes(), ["a1 contrail-collector failed command"], "{refused}");
+    assert_eq!(collector(node).0, before);
+    cluster.ctl("service contrail-collector restart -o json --no-guard").expect(0);
+    assert_ne!(collector(node).0, before);
+}
