@@ -1,10 +1,10 @@
 //! One supervisord over a [`Session`](crate::transport::Session): what it lists, start, stop, update.
 //!
 //! Here live [`Client`], with one way each in `rpc.rs` (over a forwarded socket), `supervisorctl.rs` (executed on
-//! the node) and `init.rs` (the init wrapper), and [`reach`](via::reach), which finds the way that works. The
-//! room uses `transport`, `inventory::model` for the addresses, and the leaf `event`. What always holds: states
-//! decide, exit codes and reply texts only explain; everything read is bounded in size and time. Start at
-//! [`via::reach`].
+//! the node) and `init.rs` (the init wrapper), and [`reach`](via::reach), which finds the way that works. Beside them
+//! [`introspect`] asks the services themselves, which supervisord knows nothing of. The room uses `transport`,
+//! `inventory::model` for the addresses, and the leaf `event`. What always holds: states decide, exit codes and
+//! reply texts only explain; everything read is bounded in size and time. Start at [`via::reach`].
 
 pub mod command;
 pub mod init;
@@ -15,5 +15,6 @@ pub mod supervisorctl;
 pub mod via;
 pub mod xmlrpc;
 
+pub use self::introspect::Functional;
 pub use self::process::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
 pub use self::via::{Client, Reached};

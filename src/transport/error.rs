@@ -4,6 +4,11 @@ use std::path::PathBuf;
 
 use crate::event::{Failure, FailureKind, Stage};
 
+/// The reason of a [`TransportError::ChannelRefused`] when the node tried to connect and could not: refused, or no such
+/// socket. It is `SSH_OPEN_CONNECT_FAILED` of RFC 4254, section 5.1. Newer sshds tell a forbidden forwarding apart from
+/// it, older ones do not.
+pub const CONNECT_FAILED: &str = "ConnectFailed";
+
 /// Why a session could not be had or was lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
@@ -148,7 +153,7 @@ pub enum TransportError {
     ChannelRefused {
         /// What was asked for.
         what: String,
-        /// What the node said.
+        /// What the node said; [`CONNECT_FAILED`] if it tried.
         reason: String,
     },
 }
@@ -169,6 +174,13 @@ impl TransportError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Banner { .. } | Self::Network { .. } | Self::Lost { .. })
+    }
+
+    /// Whether the node tried to open a stream and found nobody at its end, as far as it tells the causes apart: see
+    /// [`CONNECT_FAILED`]. A forwarding that is said to be forbidden proves nothing about who listens.
+    #[must_use]
+    pub fn nobody_listens(&self) -> bool {
+        matches!(self, Self::ChannelRefused { reason, .. } if reason == CONNECT_FAILED)
     }
 
     /// The same as a failure of a result.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use self::error::TransportError;
+pub use self::error::{CONNECT_FAILED, TransportError};
 pub use self::ssh::{HostKeyPolicy, SshCommand, SshSession, SshSettings, SshTransport};
 
 /// How to reach one node.
@@ -83,7 +83,7 @@ pub trait Session: Send + Sync + 'static {
     /// Opens a stream to a TCP port as seen from the node.
     ///
     /// # Errors
-    /// As [`Session::open_unix`].
+    /// As [`Session::open_unix`]; newer nodes tell a forbidden forwarding apart, see [`CONNECT_FAILED`].
     fn open_tcp(&self, host: &str, port: u16) -> impl Future<Output = Result<Self::Stream, TransportError>> + Send;
 
     /// Whether the connection has ended.

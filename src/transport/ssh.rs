@@ -16,7 +16,7 @@ use std::time::Duration;
 use rand::Rng;
 use russh::client::{self, Handle};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
-use russh::{Channel, ChannelMsg, ChannelStream, Preferred, kex};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelStream, Preferred, kex};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::auth::{self, KeyRing};
-use super::error::Seconds;
+use super::error::{CONNECT_FAILED, Seconds};
 use super::known_hosts::{self, KnownHosts, Verdict};
 use super::{Endpoint, ExecOutput, Piece, RemoteCommand, Session, Transport, TransportError};
 
@@ -477,7 +477,9 @@ impl SshSession {
 
     fn channel_error(&self, what: &str, error: &russh::Error) -> TransportError {
         if let russh::Error::ChannelOpenFailure(reason) = error {
-            return TransportError::ChannelRefused { what: what.to_owned(), reason: format!("{reason:?}") };
+            let tried = matches!(reason, ChannelOpenFailure::ConnectFailed);
+            let reason = if tried { CONNECT_FAILED.to_owned() } else { format!("{reason:?}") };
+            return TransportError::ChannelRefused { what: what.to_owned(), reason };
         }
         self.lost(&error.to_string())
     }

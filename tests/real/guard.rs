@@ -100,7 +100,9 @@ fn a_command_is_ended_on_the_node() {
     for node in cluster.nodes() {
         let result = run.result(&node.name);
         assert_eq!((&result["outcome"], &result["stdout"]), (&"timed_out".into(), &"before\n".into()), "{run}");
-        eventually("no sleep on the node", || node.sh("pgrep -f 'sleep 60[01]' || echo none").contains("none").then_some(()));
+        eventually("no sleep on the node", || {
+            node.sh("pgrep -f 'sleep 60[01]' || echo none").contains("none").then_some(())
+        });
         assert!(!is_locked(node));
     }
 }

@@ -556,7 +556,7 @@ fn bounds() {
 fn files() {
     let folder = tempfile::tempdir().expect("a folder");
     let said = |path: &Path| {
-        let said = load(path, &[], &inventory()).expect_err("no rollout").to_string();
+        let said = load(path).expect_err("no rollout").to_string();
         said.strip_prefix(&path.display().to_string()).unwrap_or(&said).to_owned()
     };
     assert_eq!(said(&folder.path().join("none.yaml")), ": there is no such file");

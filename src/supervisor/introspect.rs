@@ -1,0 +1,371 @@
+//! What a Contrail service says of its own work: its NodeStatus, asked of its introspect port over the session.
+//!
+//! Here live [`Functional`], [`ask`] and [`port_of`]. The module uses `transport`, hyper as `rpc.rs` does, and quick-xml.
+//! What always holds: one question is one channel, gone when the answer is there or the time is over; an answer is at
+//! most [`BODY_LIMIT`] bytes and [`DEPTH_LIMIT`] elements deep; entities that a document defines are not expanded; what is
+//! not understood is never taken for well. A RUNNING process may well be `initializing`: supervisord sees processes, not
+//! their work. Start reading at [`ask`].
+//!
+//! The meanings are those of Contrail's own `contrail-status` (`contrail-controller` R1.10 to R3.2
+//! `src/config/utils/contrail-status.py`); the elements come from `src/base/sandesh/process_info.sandesh` and
+//! `nodeinfo.sandesh` there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use quick_xml::Reader;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesRef, Event};
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use super::supervisorctl::clip;
+use crate::transport::{Session, TransportError};
+
+/// Longest answer read.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+
+/// Longest head of an answer read.
+const HEAD_LIMIT: usize = 64 * 1024;
+
+/// Deepest nesting read; a NodeStatus of Release 3.2 has 13 levels.
+pub const DEPTH_LIMIT: usize = 64;
+
+/// The page that every introspect server has. `x` picks one kind of what it keeps.
+const PAGE: &str = "/Snh_SandeshUVECacheReq?x=NodeStatus";
+
+/// Where the servers listen, as `contrail-status` asks them.
+const HOST_NAME: &str = "localhost";
+
+/// Services of which one works and the others stand by: who has lost the election opens no introspect port.
+/// (`BackupImplementedServices` in `contrail-controller` R2.20 to R3.2 `src/sandesh/common/vns.sandesh`.)
+const STAND_BY: [&str; 3] = ["contrail-device-manager", "contrail-schema", "contrail-svc-monitor"];
+
+/// What a service says of its own work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Functional {
+    /// It does its work.
+    Active,
+    /// It runs and does not do its work, or cannot tell.
+    Initializing {
+        /// What it lacks in its own words, or why it could not tell: one line of at most 512 bytes.
+        reason: Option<String>,
+    },
+    /// It stands by, and another node's does the work.
+    Backup,
+    /// It did not answer in time.
+    Timeout,
+}
+
+impl Functional {
+    /// The word that `contrail-status` has for it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Initializing { .. } => "initializing",
+            Self::Backup => "backup",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// Whether nothing is wrong: it works, or stands by as it should.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        matches!(self, Self::Active | Self::Backup)
+    }
+
+    fn initializing(reason: &str) -> Self {
+        let words = reason.split(|char: char| char.is_whitespace() || char.is_control());
+        let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        Self::Initializing { reason: (!line.is_empty()).then(|| clip(&line)) }
+    }
+}
+
+/// As `contrail-status` prints it: `initializing (Zookeeper: connection down)`.
+impl fmt::Display for Functional {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())?;
+        match self {
+            Self::Initializing { reason: Some(reason) } => write!(f, " ({reason})"),
+            Self::Initializing { reason: None } | Self::Active | Self::Backup | Self::Timeout => Ok(()),
+        }
+    }
+}
+
+/// Why a question had no good answer. What it prints goes on after `port N`.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error("answers with HTTP status {0}")]
+    Status(StatusCode),
+    #[error("does not speak HTTP")]
+    NotHttp,
+    #[error("broke off before its answer was whole")]
+    BrokeOff,
+    #[error("answers with more than {BODY_LIMIT} bytes")]
+    TooLong,
+    #[error("answers with what is not XML, or not all of it")]
+    NotXml,
+    #[error("answers with elements nested too deeply")]
+    TooDeep,
+    #[error("answers without a NodeStatus")]
+    NoNodeStatus,
+    #[error("answers with a NodeStatus that has no process_status")]
+    NoProcessStatus,
+    #[error("answers with an empty process_status")]
+    EmptyProcessStatus,
+    #[error("answers with a process_status that has no state")]
+    NoState,
+    #[error("answers with the state {0}")]
+    OtherState(String),
+}
+
+/// Asks a service how its work goes: one question, answered within `patience`. Whoever gets [`Functional::Timeout`] or
+/// [`Functional::Initializing`] may ask again; nothing is retried here.
+///
+/// `service` is the group's name, such as `contrail-schema`: for those that stand by, a refused connection means
+/// [`Functional::Backup`]. A forwarding that the node says to forbid means that for none.
+///
+/// # Errors
+/// What the session says when the connection to the node itself is gone: [`TransportError::Lost`]. Whatever the
+/// service does is no error.
+pub async fn ask<S: Session>(
+    session: &S,
+    service: &str,
+    port: u16,
+    patience: Duration,
+) -> Result<Functional, TransportError> {
+    debug!(service, port, "asking for the NodeStatus");
+    let answer = tokio::time::timeout(patience, exchange(session, port)).await;
+    let problem = match answer.map(|answer| answer.and_then(|body| status_in(&body))) {
+        Ok(Ok(status)) => return Ok(status),
+        Ok(Err(problem)) => Some(problem),
+        Err(_) => None,
+    };
+    match problem {
+        Some(Problem::Transport(error)) if error.nobody_listens() => {
+            if STAND_BY.contains(&service) {
+                return Ok(Functional::Backup);
+            }
+            Ok(Functional::initializing(&format!("nobody listens on port {port}")))
+        }
+        Some(Problem::Transport(refused @ TransportError::ChannelRefused { .. })) => {
+            Ok(Functional::initializing(&refused.to_string()))
+        }
+        Some(Problem::Transport(error)) => Err(error),
+        // A stream that ends or stays silent may be the connection's end, which nobody but the session knows of.
+        _ if session.is_closed() => {
+            Err(TransportError::Lost { reason: format!("it ended while {service} was asked for its status") })
+        }
+        Some(problem) => Ok(Functional::initializing(&format!("port {port} {problem}"))),
+        None => Ok(Functional::Timeout),
+    }
+}
+
+/// The introspect port of one process; none if it has none, or none that is known.
+///
+/// `ports` is [`Role::introspect`](crate::inventory::Role::introspect); `process` is its name with or without the
+/// group (`0`, `contrail-api:0`). An entry of the process's own (`contrail-api:1`) comes first. The entry of the group
+/// is the port of the plain process and of worker 0 alone: where the others listen is written in no public source
+/// (provisioning starts them with one configuration file, `contrail-provisioning` R3.2
+/// `contrail_provisioning/config/templates/contrail_api_ini.py`), the next ports belong to other services, and
+/// `contrail-status` asks no worker but `contrail-api:0`.
+#[must_use]
+pub fn port_of(ports: &BTreeMap<String, u16>, group: &str, process: &str) -> Option<u16> {
+    let process = process.strip_prefix(group).and_then(|rest| rest.strip_prefix(':')).unwrap_or(process);
+    let own = ports.get(&format!("{group}:{process}"));
+    let is_first = process == group || process == "0" || process.is_empty();
+    own.or_else(|| ports.get(group).filter(|_| is_first)).copied()
+}
+
+/// One request on a channel of its own, and the body of its answer.
+async fn exchange<S: Session>(session: &S, port: u16) -> Result<Bytes, Problem> {
+    let stream = session.open_tcp(HOST_NAME, port).await?;
+    // The servers are Python's and C++'s of many years: what they write in a head is none of our business.
+    let mut http = http1::Builder::new();
+    http.max_buf_size(HEAD_LIMIT)
+        .ignore_invalid_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true);
+    let (mut channel, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|error| of_http(&error))?;
+    // Dropped with the question, it ends the task: the channel must not outlive it, whatever HTTP is in the middle of.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(connection);
+    let request = Request::get(PAGE)
+        .header(HOST, format!("{HOST_NAME}:{port}"))
+        .header(CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| Problem::NotHttp)?;
+    let response = channel.send_request(request).await.map_err(|error| of_http(&error))?;
+    if response.status() != StatusCode::OK {
+        return Err(Problem::Status(response.status()));
+    }
+    match Limited::new(response.into_body(), BODY_LIMIT).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLong),
+        Err(error) => Err(error.downcast_ref::<hyper::Error>().map_or(Problem::BrokeOff, of_http)),
+    }
+}
+
+fn of_http(error: &hyper::Error) -> Problem {
+    debug!(%error, "an introspect server did not answer well");
+    if error.is_parse() { Problem::NotHttp } else { Problem::BrokeOff }
+}
+
+/// What an answer says.
+fn status_in(body: &[u8]) -> Result<Functional, Problem> {
+    let status = first_process_status(&String::from_utf8_lossy(body))?;
+    match status.state.trim() {
+        "Functional" => Ok(Functional::Active),
+        "Non-Functional" => Ok(Functional::initializing(status.tor.as_deref().unwrap_or(&status.description))),
+        "" => Err(Problem::NoState),
+        other => Err(Problem::OtherState(other.to_owned())),
+    }
+}
+
+/// An element of an answer, as far as it matters. Attributes do not: field numbers differ from release to release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Element {
+    NodeStatus,
+    Processes,
+    Process,
+    State,
+    Description,
+    Connection,
+    Type,
+    Name,
+    Status,
+    Other,
+}
+
+impl Element {
+    fn of(name: &str) -> Self {
+        match name {
+            "NodeStatus" => Self::NodeStatus,
+            "process_status" => Self::Processes,
+            "ProcessStatus" => Self::Process,
+            "state" => Self::State,
+            "description" => Self::Description,
+            "ConnectionInfo" => Self::Connection,
+            "type" => Self::Type,
+            "name" => Self::Name,
+            "status" => Self::Status,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What a ProcessStatus says, each text as it was written.
+#[derive(Debug, Default)]
+struct ProcessStatus {
+    state: String,
+    description: String,
+    /// What a ToR agent says of its switch, which tells more than its description.
+    tor: Option<String>,
+}
+
+/// One ConnectionInfo.
+#[derive(Debug, Default)]
+struct Connection {
+    kind: String,
+    name: String,
+    status: String,
+}
+
+impl Connection {
+    /// In the words of `contrail-status`, if it is one with a ToR switch and says how it is.
+    fn tor(&self) -> Option<String> {
+        let (name, status) = (self.name.trim(), self.status.trim());
+        let is_tor = self.kind.trim() == "ToR" && !status.is_empty();
+        is_tor.then(|| format!("ToR:{name} connection {}", status.to_lowercase()))
+    }
+}
+
+/// The first ProcessStatus of the first NodeStatus that has a process_status; node managers send others before it.
+/// What comes after it is not read.
+fn first_process_status(text: &str) -> Result<ProcessStatus, Problem> {
+    let mut reader = Reader::from_str(text);
+    reader.config_mut().expand_empty_elements = true;
+    reader.config_mut().allow_dangling_amp = true;
+    let mut path: Vec<Element> = Vec::new();
+    let mut value = String::new();
+    let mut status = ProcessStatus::default();
+    let mut connection = Connection::default();
+    let mut seen_node_status = false;
+    loop {
+        match reader.read_event().map_err(|_| Problem::NotXml)? {
+            Event::Start(tag) => {
+                if path.len() == DEPTH_LIMIT {
+                    return Err(Problem::TooDeep);
+                }
+                let element = Element::of(tag.name().into_inner());
+                match element {
+                    Element::NodeStatus => seen_node_status = true,
+                    Element::Process => status = ProcessStatus::default(),
+                    Element::Connection => connection = Connection::default(),
+                    Element::Processes
+                    | Element::State
+                    | Element::Description
+                    | Element::Type
+                    | Element::Name
+                    | Element::Status
+                    | Element::Other => {}
+                }
+                path.push(element);
+                value.clear();
+            }
+            Event::End(_) => {
+                let closed = path.pop();
+                let value = std::mem::take(&mut value);
+                match (path.last(), closed) {
+                    (Some(Element::Process), Some(Element::State)) => status.state = value,
+                    (Some(Element::Process), Some(Element::Description)) => status.description = value,
+                    (Some(Element::Connection), Some(Element::Type)) => connection.kind = value,
+                    (Some(Element::Connection), Some(Element::Name)) => connection.name = value,
+                    (Some(Element::Connection), Some(Element::Status)) => connection.status = value,
+                    (_, Some(Element::Connection)) => status.tor = connection.tor().or(status.tor),
+                    (_, Some(Element::Process)) if is_in_node_status(&path) => return Ok(status),
+                    (Some(Element::NodeStatus), Some(Element::Processes)) => return Err(Problem::EmptyProcessStatus),
+                    _ => {}
+                }
+            }
+            Event::Text(text) => value.push_str(&text),
+            Event::CData(text) => value.push_str(&text),
+            Event::GeneralRef(reference) => push_reference(&mut value, &reference),
+            Event::Eof if !path.is_empty() => return Err(Problem::NotXml),
+            Event::Eof if seen_node_status => return Err(Problem::NoProcessStatus),
+            Event::Eof => return Err(Problem::NoNodeStatus),
+            // `Empty` comes as a start and an end.
+            Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+        }
+    }
+}
+
+fn is_in_node_status(path: &[Element]) -> bool {
+    path.windows(2).any(|pair| pair == [Element::NodeStatus, Element::Processes])
+}
+
+/// A character or one of XML's own five entities; any other, which only the document could define, as it was written.
+fn push_reference(value: &mut String, reference: &BytesRef<'_>) {
+    if let Ok(Some(char)) = reference.resolve_char_ref() {
+        value.push(char);
+    } else if let Some(text) = resolve_predefined_entity(reference) {
+        value.push_str(text);
+    } else {
+        value.push('&');
+        value.push_str(reference);
+        value.push(';');
+    }
+}
+
+#[cfg(test)]
+mod tests;
