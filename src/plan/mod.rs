@@ -452,7 +452,6 @@ fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &Select
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use proptest::prelude::*;
 

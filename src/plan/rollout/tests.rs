@@ -567,7 +567,8 @@ fn files() {
     std::fs::File::create(&path).and_then(|file| file.set_len(100 << 30)).expect("written");
     assert_eq!(said(&path), ": it is larger than 1 MiB (is it a rollout?)");
     std::fs::write(&path, "\u{feff}version: 1\nsteps: [{name: a, nodes: db1, exec: date}]").expect("written");
-    assert_eq!(load(&path, &[], &inventory()).expect("a rollout").steps.len(), 1);
+    let text = load(&path).expect("a rollout");
+    assert_eq!(read(&path, &text, &[], &inventory()).expect("a rollout").steps.len(), 1);
 }
 
 /// An example of the documentation, against its inventory.
@@ -575,7 +576,8 @@ fn example(rollout: &str, inventory: &str, vars: &[(&str, &str)]) -> Result<Roll
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
     let inventory =
         crate::inventory::load(&folder.join(inventory), &Environment::default()).expect("the example's inventory");
-    load(&folder.join(rollout), &given(vars), &inventory)
+    let path = folder.join(rollout);
+    read(&path, &load(&path)?, &given(vars), &inventory)
 }
 
 #[test]
