@@ -8,6 +8,7 @@
 //! - [`plan`]: what will be done, in which order, as data.
 //! - [`transport`]: one authenticated SSH session with a node.
 //! - [`supervisor`]: one supervisord over a session.
+//! - [`journal`]: the record of everything that changed a node; on disk before it is told.
 //! - [`run`]: the plan is carried out; events come out.
 //! - [`event`]: what can happen, as data, and the ledger that folds it into "now".
 //! - [`sink`]: events become tables, JSON, progress.
@@ -18,6 +19,7 @@
 pub mod cli;
 pub mod event;
 pub mod inventory;
+pub mod journal;
 pub mod nodeset;
 pub mod plan;
 pub mod run;
