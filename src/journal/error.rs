@@ -51,7 +51,10 @@ pub enum JournalError {
         found: i64,
     },
     /// The file may be read only.
-    #[error("the journal {} cannot be written: mend its permissions and those of its directory, or set XDG_STATE_HOME", path.display())]
+    #[error(
+        "the journal {} cannot be written: mend its permissions and those of its directory, or set XDG_STATE_HOME",
+        path.display()
+    )]
     ReadOnly {
         /// The file.
         path: PathBuf,
@@ -104,7 +107,10 @@ pub enum JournalError {
         source: rusqlite::Error,
     },
     /// An event makes no sense, or is of a kind that this `ctl` does not know.
-    #[error("the journal {} holds an event that this ctl cannot read, number {seq} of run `{run}`: {source}", path.display())]
+    #[error(
+        "the journal {} holds an event that this ctl cannot read, number {seq} of run `{run}`: {source}",
+        path.display()
+    )]
     UnreadableEvent {
         /// The file.
         path: PathBuf,
