@@ -9,7 +9,7 @@
 //! - [`transport`]: one authenticated SSH session with a node.
 //! - [`supervisor`]: one supervisord over a session.
 //! - [`guard`]: what holds a node while a run owns it: its lock, and a dead-man's switch.
-//! - [`journal`]: what runs were asked and what happened in them, on disk.
+//! - [`journal`]: the record of everything that changed a node; on disk before it is told.
 //! - [`run`]: the plan is carried out; events come out.
 //! - [`event`]: what can happen, as data, and the ledger that folds it into "now".
 //! - [`sink`]: events become tables, JSON, progress.

@@ -195,7 +195,7 @@ fn begin(head: &RunHead, job: &Job, reason: Option<String>, words: &[String]) ->
         directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
         inventory: job.inventory.clone(),
         rollout: job.rollout.clone(),
-        controller: Controller::this(settings::user()),
+        controller: Controller::this(),
         reason,
         started: head.started,
         command: head.command.clone(),

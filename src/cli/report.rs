@@ -113,23 +113,9 @@ impl From<SelectError> for CliError {
 }
 
 impl From<JournalError> for CliError {
+    /// Its text says what to do as well.
     fn from(error: JournalError) -> Self {
-        let hint = match &error {
-            JournalError::NotFound { newest: Some(newest), .. } => {
-                format!("`ctl runs list` shows them; the newest is {newest}")
-            }
-            JournalError::NotFound { newest: None, .. } => "no run has changed a node yet".to_owned(),
-            JournalError::Ambiguous { .. } => "give more of its name".to_owned(),
-            JournalError::StillRunning { .. } => "wait for its end, or stop it".to_owned(),
-            JournalError::Finished { .. } => "`ctl runs show` tells how".to_owned(),
-            JournalError::Open { .. } | JournalError::Database { .. } => {
-                "a run that changes nodes is written down first; $XDG_STATE_HOME says where".to_owned()
-            }
-            JournalError::Newer { .. } | JournalError::Row { .. } => {
-                "use the ctl that wrote it, or another place: $XDG_STATE_HOME".to_owned()
-            }
-        };
-        Self::usage(text::single_line(&error.to_string())).with_hint(hint)
+        Self::usage(text::single_line(&error.to_string()))
     }
 }
 

@@ -72,7 +72,8 @@ pub(super) fn journal_path() -> Result<PathBuf, CliError> {
         return Err(CliError::usage("there is no place for the journal: neither $XDG_STATE_HOME nor $HOME is set")
             .with_hint("a run that changes nodes is written down first, so that it can be gone on with"));
     };
-    Ok(state.join("ctl/journal.db"))
+    let path = state.join("ctl/journal.db");
+    std::path::absolute(&path).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
 }
 
 /// The operator's name on this host.

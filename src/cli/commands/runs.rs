@@ -82,7 +82,10 @@ fn what(run: &RunSummary) -> String {
     let mut words = vec![run.command.clone()];
     words.extend(run.services.iter().cloned());
     words.extend(run.action.clone().filter(|action| *action != run.command));
-    words.extend(run.origin.as_ref().map(|origin| format!("({} of {})", origin.how, origin.run)));
+    words.extend(run.origin.as_ref().map(|origin| match origin {
+        Origin::Retry { run } => format!("(retry of {run})"),
+        Origin::Undo { run } => format!("(undo of {run})"),
+    }));
     words.join(" ")
 }
 
@@ -149,8 +152,8 @@ fn last_words(events: &[Event]) -> Vec<&Event> {
 /// Goes on where a run stopped.
 fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, CliError> {
     let run = journal.load(id)?.request.run;
-    match journal.take_over(&run, &Controller::this(settings::user())) {
-        Err(JournalError::Finished { run }) => {
+    match journal.take_over(&run, &Controller::this()) {
+        Err(JournalError::Finished { run, .. }) => {
             terminal::say(&format!("run {run} was finished: nothing is left to do (ctl runs show {run} tells how)"));
             return Ok(Exit::Good);
         }
@@ -187,8 +190,8 @@ fn anew(
     }
     fanout.output = output.clone();
     // The run's whole name: `last` will be another.
-    let how = job.origin.as_ref().map(|origin| origin.how.clone()).unwrap_or_default();
-    let words = ["runs".to_owned(), how, record.request.run.clone()];
+    let how = if let Some(Origin::Undo { .. }) = job.origin { "undo" } else { "retry" };
+    let words = ["runs".to_owned(), how.to_owned(), record.request.run.clone()];
     carry_out(job, &fanout, Some(&go), &words, None)
 }
 
@@ -231,7 +234,7 @@ fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
 fn retry(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
     let (mut job, fanout, go) = planned(record, depth)?;
     drop(resume::again(&mut job.plan, &record.events));
-    job.origin = Some(Origin { how: "retry".to_owned(), run: record.request.run.clone() });
+    job.origin = Some(Origin::Retry { run: record.request.run.clone() });
     job.confirm = None;
     Ok((job, fanout, go))
 }
@@ -254,7 +257,7 @@ fn undo(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
         job.plan = plan(vec![wanted], &inventory, fanout.via.via());
     }
     job.services = services;
-    job.origin = Some(Origin { how: "undo".to_owned(), run: record.request.run.clone() });
+    job.origin = Some(Origin::Undo { run: record.request.run.clone() });
     job.confirm = None;
     Ok((job, fanout, go))
 }

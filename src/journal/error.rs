@@ -1,0 +1,238 @@
+//! How the journal fails, and what that means for the person on call.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use super::schema::{BUSY_TIMEOUT, VERSION};
+
+/// Why the journal could not be opened, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The directory it is to be in cannot be made.
+    #[error("cannot make the directory {} for the journal: {source}", dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file cannot be made, or not even be looked at.
+    #[error("cannot open the journal {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something else than a file has its name.
+    #[error("{} is to be the journal, and is no plain file: move it away, or set XDG_STATE_HOME", path.display())]
+    NotAFile {
+        /// What has its name.
+        path: PathBuf,
+    },
+    /// The file is no database, or the database of another program. It was left as it is.
+    #[error(
+        "{} is no journal of ctl: move it away, and a new one is made (nothing in it was changed)", path.display()
+    )]
+    NotAJournal {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer `ctl` wrote it. It was left as it is.
+    #[error(
+        "a newer ctl wrote the journal {} (format {found}, this one knows {VERSION}): use that ctl", path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+    },
+    /// The file may be read only.
+    #[error(
+        "the journal {} cannot be written: mend its permissions and those of its directory, or set XDG_STATE_HOME",
+        path.display()
+    )]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process kept it locked.
+    #[error(
+        "another process has kept the journal {} locked for {} s: try again", path.display(), BUSY_TIMEOUT.as_secs()
+    )]
+    Busy {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// There is no room for what is to be noted.
+    #[error("no room for the journal {}: free some space on its file system, or set XDG_STATE_HOME", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The file is broken.
+    #[error(
+        "the journal {} is damaged ({source}): move it away together with its -wal file to keep it, and a new one is \
+         made", path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// Anything else that SQLite meets.
+    #[error("the journal {} cannot be used: {source}", path.display())]
+    Storage {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// What is noted of the run makes no sense.
+    #[error("the journal {} holds something unreadable of run `{run}`: {source}", path.display())]
+    UnreadableRun {
+        /// The file.
+        path: PathBuf,
+        /// The run.
+        run: String,
+        /// Which value, and why.
+        source: rusqlite::Error,
+    },
+    /// An event makes no sense, or is of a kind that this `ctl` does not know.
+    #[error(
+        "the journal {} holds an event that this ctl cannot read, number {seq} of run `{run}`: {source}",
+        path.display()
+    )]
+    UnreadableEvent {
+        /// The file.
+        path: PathBuf,
+        /// The run.
+        run: String,
+        /// Number of the event.
+        seq: i64,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The run has more events than are read.
+    #[error("run `{run}` has {bytes} bytes of events in the journal {}, more than ctl reads", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The run.
+        run: String,
+        /// Size of its events.
+        bytes: i64,
+    },
+    /// There is no such run.
+    #[error("no run `{id}` in the journal {}{}", path.display(), instead(near.as_deref(), newest.as_deref()))]
+    NotFound {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        id: String,
+        /// The one that is probably meant.
+        near: Option<String>,
+        /// The newest run; none in an empty journal.
+        newest: Option<String>,
+    },
+    /// It could be one of several.
+    #[error("`{id}` could be run {}{}: give more of it", matches.join(", "), if *more { ", …" } else { "" })]
+    Ambiguous {
+        /// What was asked for.
+        id: String,
+        /// Those that begin so, newest first.
+        matches: Vec<String>,
+        /// Whether there are more of them.
+        more: bool,
+    },
+    /// It is too little to name a run by.
+    #[error("`{id}` is too little to name a run by: give at least 4 characters, or `last` for the newest")]
+    TooShort {
+        /// What was asked for.
+        id: String,
+    },
+    /// The name is taken.
+    #[error("there is a run `{run}` in the journal already")]
+    Exists {
+        /// The run.
+        run: String,
+    },
+    /// Another event has this number: somebody else works at the run.
+    #[error("another event has number {seq} of run `{run}` already: another ctl has taken the run over")]
+    Conflict {
+        /// The run.
+        run: String,
+        /// The number.
+        seq: u64,
+    },
+    /// Somebody else works at the run now.
+    #[error("another ctl has taken run `{run}` over: `ctl runs show {run}` says who")]
+    TakenOver {
+        /// The run.
+        run: String,
+    },
+    /// Its end is noted, so nothing more is.
+    #[error("the end of run `{run}` is noted already")]
+    Ended {
+        /// The run.
+        run: String,
+    },
+    /// It has a controller, as far as can be told from here.
+    #[error(
+        "run `{run}` is still running: pid {pid} on `{host}`; it can be taken over once that process is gone, and on \
+         that host only"
+    )]
+    StillRunning {
+        /// The run.
+        run: String,
+        /// Process id of its controller.
+        pid: u32,
+        /// Host of its controller.
+        host: String,
+    },
+    /// Everything it was to do was done.
+    #[error("run `{run}` is finished: nothing of it is left to do")]
+    Finished {
+        /// The run.
+        run: String,
+    },
+}
+
+impl JournalError {
+    /// What SQLite met at the journal in `path`, sorted by what can be done about it.
+    pub(super) fn storage(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        let code = source.sqlite_error_code();
+        let is = |codes: &[ErrorCode]| code.is_some_and(|code| codes.contains(&code));
+        if is(&[ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked]) {
+            Self::Busy { path, source }
+        } else if is(&[ErrorCode::DiskFull]) {
+            Self::Full { path, source }
+        } else if is(&[ErrorCode::NotADatabase]) {
+            Self::NotAJournal { path }
+        } else if is(&[ErrorCode::ReadOnly]) {
+            Self::ReadOnly { path }
+        } else if is(&[ErrorCode::DatabaseCorrupt]) {
+            Self::Damaged { path, source }
+        } else {
+            Self::Storage { path, source }
+        }
+    }
+}
+
+/// What to ask for instead of a run that is not there.
+fn instead(near: Option<&str>, newest: Option<&str>) -> String {
+    match (near, newest) {
+        (Some(near), _) => format!("; did you mean `{near}`?"),
+        (None, Some(newest)) => format!("; the newest is `{newest}`"),
+        (None, None) => ", which is empty".to_owned(),
+    }
+}
