@@ -587,7 +587,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
             nodes,
         })),
         (any::<u32>(), prop::option::of(node()), prop::collection::vec(node(), 0..4))
-            .prop_map(|(batch, role, nodes)| EventKind::BatchStarted { batch, role, nodes }),
+            .prop_map(|(batch, role, nodes)| EventKind::BatchStarted { batch, step: 0, role, nodes }),
         (any::<u32>(), node()).prop_map(|(batch, node)| EventKind::NodeStarted { batch, node }),
         (node(), node()).prop_map(|(node, phase)| EventKind::Progress { node, phase }),
         (outcome, any::<String>()).prop_map(|(outcome, message)| EventKind::Result(TargetResult {
