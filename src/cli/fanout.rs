@@ -104,7 +104,7 @@ pub(super) fn carry_out(
         .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
     let cancel = runtime.block_on(async {
         let signals = signals(quiet)?;
-        Ok::<_, CliError>(run(setup, signals, |event| teller.observe(event)).await)
+        Ok::<_, CliError>(run(setup, signals, |events| teller.observe(events)).await)
     })?;
     // A node that never answers must not keep the process.
     runtime.shutdown_background();
@@ -155,10 +155,14 @@ fn what_is_down(
         first_batch: 1,
     };
     let mut down = Down::new();
-    let observe = |event: &Event| {
-        if let EventKind::Result(result) = &event.kind
-            && (result.outcome.is_bad() || result.state.is_some_and(|state| state != ProcessState::Running))
-        {
+    let observe = |events: &[Event]| {
+        let results = events
+            .iter()
+            .filter_map(|event| if let EventKind::Result(result) = &event.kind { Some(result) } else { None });
+        let is_down = |result: &&TargetResult| {
+            result.outcome.is_bad() || result.state.is_some_and(|state| state != ProcessState::Running)
+        };
+        for result in results.filter(is_down) {
             let roles = plan.nodes.iter().filter(|selected| selected.node.name == result.node);
             let roles = roles.flat_map(|selected| &selected.roles).map(|role| &role.name);
             let own = roles.filter(|role| result.role.as_ref().is_none_or(|own| own == *role));
@@ -229,20 +233,22 @@ struct Teller {
 }
 
 impl Teller {
-    fn observe(&mut self, event: &Event) -> Noted {
+    fn observe(&mut self, events: &[Event]) -> Noted {
         let noted = match &mut self.journal {
-            Some(journal) => journal.append(&self.run, event),
+            Some(journal) => journal.append_all(&self.run, events),
             None => Ok(()),
         };
-        if let EventKind::Notice { message } = &event.kind
-            && self.says
-        {
-            terminal::say(message);
-        }
-        self.tell(event.clone());
-        if matches!(event.kind, EventKind::RunStarted(_)) {
-            for result in std::mem::take(&mut self.carried) {
-                self.tell(Event { kind: EventKind::Result(result), ..event.clone() });
+        for event in events {
+            if let EventKind::Notice { message } = &event.kind
+                && self.says
+            {
+                terminal::say(message);
+            }
+            self.tell(event.clone());
+            if matches!(event.kind, EventKind::RunStarted(_)) {
+                for result in std::mem::take(&mut self.carried) {
+                    self.tell(Event { kind: EventKind::Result(result), ..event.clone() });
+                }
             }
         }
         match noted {

@@ -36,12 +36,14 @@ grp() {
   done
 }
 
-# init LIMIT NAME WORDS...: a service that init runs.
+# init LIMIT NAME WORDS...: a service that init runs. Its restart is one command, which goes on by itself when the
+# connection ends: it is waited for before anything is started beside it.
 init() {
   limit=$1 name=$2 n=0
   shift 2
+  sleep 5
   while [ $n -lt $limit ]; do
-    "$@" service "$name" start >/dev/null 2>&1 </dev/null
+    [ $n -eq 0 ] || "$@" service "$name" start >/dev/null 2>&1 </dev/null
     said=$("$@" service "$name" status 2>&1 </dev/null)
     case $said in *"not running"*) ;; *running*|*" RUNNING "*) return ;; esac
     sleep 1

@@ -43,6 +43,8 @@ pub(super) enum Input {
 pub(super) enum Order {
     /// Tell the world.
     Record(EventKind),
+    /// Told already.
+    Recorded,
     /// Let a node task work.
     Start(Duty),
     /// Wait, then say so.
@@ -57,6 +59,19 @@ pub(super) enum Order {
     Abandon,
     /// Nothing more will come.
     Finish,
+}
+
+impl Order {
+    /// What is to be told, if it was not told yet.
+    pub(super) fn take_record(&mut self) -> Option<EventKind> {
+        match std::mem::replace(self, Self::Recorded) {
+            Self::Record(kind) => Some(kind),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 /// How far the run has come.
@@ -297,9 +312,16 @@ impl<'a> Dispatcher<'a> {
 
     /// A node that cannot be worked on: it is told once, counted in every task, and down in every role.
     fn lose(&mut self, node: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Order>) {
+        if !self.plan.is_selected(node) && outcome == Outcome::Failed {
+            // It is only watched: it can be read, but another run could change it meanwhile.
+            let node = rows::node_name(self.plan, node);
+            let message = format!("{node}, which counts towards a cap, is not locked: {}", failure.message);
+            orders.push(Order::Record(EventKind::Notice { message }));
+            return;
+        }
         self.connected.remove(&node);
         self.mark_down(node);
-        if !self.plan.is_selected(node) || !self.lost.insert(node) {
+        if !self.plan.is_selected(node) || self.rests(node) || !self.lost.insert(node) {
             return;
         }
         let mut first = true;

@@ -107,8 +107,8 @@ struct World<'a> {
     running: Vec<Duty>,
     pausing: bool,
     finished: bool,
-    /// What is down in truth.
-    down: BTreeSet<usize>,
+    /// What is down in truth: a role on a node.
+    down: BTreeSet<(String, usize)>,
     log: Vec<Order>,
     ledger: Ledger,
     seq: u64,
@@ -118,9 +118,10 @@ impl<'a> World<'a> {
     fn new(plan: &'a Plan, natures: Vec<Nature>, script: Vec<u8>) -> Self {
         let down = natures.iter().enumerate();
         let down = down.filter(|(_, nature)| matches!(nature, Nature::DownBefore | Nature::Unreachable));
+        let roles = ["r", "s"].map(str::to_owned);
         Self {
             plan,
-            down: down.map(|(index, _)| index).collect(),
+            down: down.flat_map(|(index, _)| roles.clone().map(|role| (role, index))).collect(),
             natures,
             script,
             signals: 0,
@@ -196,7 +197,7 @@ impl<'a> World<'a> {
                 Order::Pause(_) => self.pausing = true,
                 Order::Finish => self.finished = true,
                 Order::Abandon => self.running.clear(),
-                Order::StopWaiting | Order::GiveUp | Order::Unlock => {}
+                Order::StopWaiting | Order::GiveUp | Order::Unlock | Order::Recorded => {}
             }
             self.log.push(order);
         }
@@ -206,10 +207,14 @@ impl<'a> World<'a> {
     fn begin(&mut self, duty: Duty) {
         let Duty::Visit(visit) = duty else { return };
         assert_eq!(self.signals, 0, "a visit after a signal: {:?}", self.log);
-        let was_up = self.down.insert(visit.node);
-        for cap in self.plan.caps.iter().filter(|_| was_up) {
-            let down = cap.members.iter().filter(|node| self.down.contains(node)).count();
-            let counts = cap.members.contains(&visit.node);
+        let at_work = |node: &usize| {
+            let visits = self.running.iter().chain([&duty]);
+            visits.into_iter().any(|duty| matches!(duty, Duty::Visit(visit) if visit.node == *node))
+        };
+        for cap in &self.plan.caps {
+            let is_down = |node: &usize| self.down.contains(&(cap.role.clone(), *node));
+            let down = cap.members.iter().filter(|node| is_down(node) || at_work(node)).count();
+            let counts = cap.members.contains(&visit.node) && !is_down(&visit.node);
             assert!(!counts || down <= cap.limit, "{down} of {} down: {:?}", cap.role, self.log);
         }
     }
@@ -223,9 +228,8 @@ impl<'a> World<'a> {
             (Duty::Lock(_), Nature::NoGuard) => DutyEnd::Lost(Outcome::Failed, failure(FailureKind::Command)),
             (Duty::Lock(_), Nature::Held) => DutyEnd::Held(failure(FailureKind::Locked), false),
             (Duty::Inspect(node), _) => {
-                let roles = self.plan.nodes[node].roles.iter().map(|role| (0, role.name.clone()));
-                let watched = self.plan.caps.iter().map(|cap| (0, cap.role.clone()));
-                let down = if self.down.contains(&node) { roles.chain(watched).collect() } else { Vec::new() };
+                let down = self.down.iter().filter(|(_, other)| *other == node).map(|(role, _)| (0, role.clone()));
+                let down = down.collect();
                 DutyEnd::Inspected(Inspection { targets: Vec::new(), down })
             }
             (Duty::Check(_), Nature::FailsTheCheck) => DutyEnd::Lost(Outcome::Failed, failure(FailureKind::Gate)),
@@ -242,7 +246,14 @@ impl<'a> World<'a> {
         let news = |news| Input::Message(Message { duty, news });
         let mut result = TargetResult::new(self.plan.nodes[visit.node].node.name.clone(), Outcome::Changed);
         (result.role, result.service, result.batch) = (role, key.service.clone(), Some(visit.batch));
+        let own = (result.role.clone().unwrap_or_default(), visit.node);
         let mut answers = vec![news(News::Targets(vec![key.clone()])), news(News::Begun(key))];
+        if matches!(nature, Nature::Fails | Nature::LosesItsConnection | Nature::Breaks) {
+            self.down.insert(own.clone());
+        }
+        if nature == Nature::LosesItsConnection {
+            self.down.extend(["r", "s"].map(|role| (role.to_owned(), visit.node)));
+        }
         match nature {
             Nature::Fails => {
                 result.outcome = Outcome::Failed;
@@ -257,7 +268,7 @@ impl<'a> World<'a> {
             }
             Nature::Breaks => answers.push(Input::Ended(duty, DutyEnd::Broken)),
             _ => {
-                self.down.remove(&visit.node);
+                self.down.remove(&own);
                 result.state = Some(ProcessState::Running);
                 answers.push(news(News::Result(Box::new(result))));
                 answers.push(Input::Ended(duty, DutyEnd::Done));

@@ -107,12 +107,12 @@ pub enum Noted {
     No,
 }
 
-/// Runs a plan to its end. Each event is given to `observe` before anything that follows from it is done. Returns the
+/// Runs a plan to its end. Events are given to `observe` in order, before anything that follows from them is done. Returns the
 /// reason for which the run was given up, if it was.
 pub async fn run<T: Transport>(
     setup: Setup<T>,
     mut signals: mpsc::Receiver<CancelReason>,
-    mut observe: impl FnMut(&Event) -> Noted,
+    mut observe: impl FnMut(&[Event]) -> Noted,
 ) -> Option<CancelReason> {
     let Setup { plan, head, access, forks, transport, guarding, first_seq, first_batch } = setup;
     let mut recorder = Recorder { began: Instant::now(), seq: first_seq, lost: false, observe: &mut observe };
@@ -135,18 +135,23 @@ pub async fn run<T: Transport>(
     let mut pause: Option<tokio::time::Instant> = None;
     let mut journal_lost = false;
 
-    recorder.record(EventKind::RunStarted(head));
+    recorder.record([EventKind::RunStarted(head)]);
     let mut orders = VecDeque::from(dispatcher.handle(Input::Begin));
     loop {
+        // What is to be told is told first, in one go: nothing is done of which the intent is not noted.
+        let told = orders.iter_mut().filter_map(Order::take_record);
+        recorder.record(told.collect::<Vec<_>>());
+        if recorder.lost && !std::mem::replace(&mut journal_lost, true) {
+            orders.extend(dispatcher.handle(Input::JournalLost));
+            continue;
+        }
         while let Some(order) = orders.pop_front() {
             match order {
-                Order::Record(kind) => recorder.record(kind),
+                Order::Record(_) | Order::Recorded => {}
                 // What was not noted is not done.
                 Order::Start(duty) if recorder.lost && matches!(duty, Duty::Visit(_)) => {
-                    if !std::mem::replace(&mut journal_lost, true) {
-                        orders.extend(dispatcher.handle(Input::JournalLost));
-                    }
                     orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Done)));
+                    break;
                 }
                 Order::Start(duty) => match tasks.get_mut(duty.node()).and_then(Option::take) {
                     Some(mut task) => {
@@ -158,7 +163,10 @@ pub async fn run<T: Transport>(
                         };
                         duties.insert(working.spawn(work.instrument(span)).id(), duty);
                     }
-                    None => orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Broken))),
+                    None => {
+                        orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Broken)));
+                        break;
+                    }
                 },
                 Order::Pause(time) => pause = Some(tokio::time::Instant::now() + time),
                 Order::StopWaiting => tell(&stop_waiting),
@@ -168,13 +176,12 @@ pub async fn run<T: Transport>(
                 Order::Finish => {
                     release(&mut tasks).await;
                     let elapsed_ms = u64::try_from(recorder.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    recorder.record(EventKind::RunFinished { elapsed_ms });
+                    recorder.record([EventKind::RunFinished { elapsed_ms }]);
                     return dispatcher.cancel();
                 }
             }
         }
-        if recorder.lost && !std::mem::replace(&mut journal_lost, true) {
-            orders.extend(dispatcher.handle(Input::JournalLost));
+        if !orders.is_empty() {
             continue;
         }
         let input = tokio::select! {
@@ -212,6 +219,11 @@ pub async fn run<T: Transport>(
             pause = None;
         }
         orders.extend(dispatcher.handle(input));
+        // What else has come in meanwhile is noted together with it.
+        for _ in 0..NEWS_LIMIT {
+            let Ok(message) = inbox.try_recv() else { break };
+            orders.extend(dispatcher.handle(Input::Message(message)));
+        }
     }
 }
 
@@ -235,7 +247,7 @@ async fn release<T: Transport>(tasks: &mut [Option<NodeTask<T>>]) {
 }
 
 /// Numbers events and hands them out.
-struct Recorder<'a, F: FnMut(&Event) -> Noted> {
+struct Recorder<'a, F: FnMut(&[Event]) -> Noted> {
     began: Instant,
     seq: u64,
     /// Whether something could not be noted.
@@ -243,13 +255,16 @@ struct Recorder<'a, F: FnMut(&Event) -> Noted> {
     observe: &'a mut F,
 }
 
-impl<F: FnMut(&Event) -> Noted> Recorder<'_, F> {
-    fn record(&mut self, kind: EventKind) {
-        let kept = !matches!(kind, EventKind::Progress { .. });
-        let event = Event { seq: self.seq, at: jiff::Timestamp::now(), elapsed: self.began.elapsed(), kind };
-        self.lost |= (self.observe)(&event) == Noted::No;
-        if kept {
-            self.seq += 1;
+impl<F: FnMut(&[Event]) -> Noted> Recorder<'_, F> {
+    fn record(&mut self, kinds: impl IntoIterator<Item = EventKind>) {
+        let mut events = Vec::new();
+        for kind in kinds {
+            let kept = !matches!(kind, EventKind::Progress { .. });
+            events.push(Event { seq: self.seq, at: jiff::Timestamp::now(), elapsed: self.began.elapsed(), kind });
+            self.seq += u64::from(kept);
+        }
+        if !events.is_empty() {
+            self.lost |= (self.observe)(&events) == Noted::No;
         }
     }
 }
