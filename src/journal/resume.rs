@@ -162,3 +162,162 @@ pub fn stopped(plan: &Plan, events: &[Event]) -> BTreeMap<String, BTreeSet<Targe
     stopped.retain(|_, names| !names.is_empty());
     stopped
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::inventory::{Node, Role, SshSettings};
+    use crate::plan::{Step, Task};
+    use crate::select::{SelectedNode, ServicePattern};
+
+    fn plan(action: Action, nodes: usize) -> Plan {
+        let role = Arc::new(Role {
+            name: "r".to_owned(),
+            supervisors: Vec::new(),
+            init_services: Vec::new(),
+            max_unavailable: None,
+            introspect: BTreeMap::new(),
+        });
+        let node = |index: usize| SelectedNode {
+            node: Arc::new(Node {
+                name: format!("n{index}"),
+                address: format!("10.0.0.{index}"),
+                roles: vec!["r".to_owned()],
+                ssh: SshSettings::default(),
+                sudo: false,
+                via: None,
+                timeout: None,
+                maintenance: None,
+            }),
+            roles: vec![Arc::clone(&role)],
+        };
+        let services = vec![ServicePattern::parse("x").expect("a name")];
+        let role = (action != Action::Exec).then(|| "r".to_owned());
+        Plan {
+            tasks: vec![Task::new(action, services, true)],
+            via: None,
+            nodes: (0..nodes).map(node).collect(),
+            selected: nodes,
+            steps: vec![Step { task: 0, role, nodes: (0..nodes).collect() }],
+            caps: Vec::new(),
+            idle: BTreeSet::new(),
+        }
+    }
+
+    fn result(node: usize, service: &str, outcome: Outcome, batch: Option<u32>) -> EventKind {
+        let mut result = TargetResult::new(format!("n{node}"), outcome);
+        (result.role, result.service, result.batch) = (Some("r".to_owned()), Some(service.to_owned()), batch);
+        EventKind::Result(result)
+    }
+
+    fn state(service: &str, pid: u32) -> TargetState {
+        TargetState {
+            role: Some("r".to_owned()),
+            supervisor: None,
+            service: Some(service.to_owned()),
+            state: Some(ProcessState::Running),
+            pid: Some(pid),
+            start: None,
+        }
+    }
+
+    fn batch(batch: u32, nodes: &[usize]) -> EventKind {
+        let nodes = nodes.iter().map(|node| format!("n{node}")).collect();
+        EventKind::BatchStarted { batch, step: 0, role: Some("r".to_owned()), nodes }
+    }
+
+    fn started(batch: u32, node: usize) -> EventKind {
+        EventKind::NodeStarted { batch, node: format!("n{node}") }
+    }
+
+    fn finished(batch: u32, node: usize) -> EventKind {
+        EventKind::NodeFinished { batch, node: format!("n{node}") }
+    }
+
+    fn events(kinds: Vec<EventKind>) -> Vec<Event> {
+        let event =
+            |(seq, kind)| Event { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: std::time::Duration::ZERO, kind };
+        (0..).zip(kinds).map(event).collect()
+    }
+
+    /// n0 was done, n1 in flight with one of its two services done, n2 not begun, n3 failed, n4 could not be reached, n5
+    /// was told as not begun.
+    fn history() -> Vec<Event> {
+        let inspected = |node: usize| EventKind::Inspected {
+            node: format!("n{node}"),
+            targets: vec![state("x:0", 10), state("x:1", 11)],
+        };
+        events(vec![
+            result(4, "x", Outcome::Unreachable, None),
+            inspected(0),
+            inspected(1),
+            batch(1, &[0, 3]),
+            started(1, 0),
+            started(1, 3),
+            result(0, "x:0", Outcome::Changed, Some(1)),
+            finished(1, 0),
+            result(3, "x:0", Outcome::Failed, Some(1)),
+            finished(1, 3),
+            batch(2, &[1]),
+            started(2, 1),
+            result(1, "x:0", Outcome::Changed, Some(2)),
+            result(5, "x", Outcome::NotStarted, None),
+        ])
+    }
+
+    #[test]
+    fn a_run_goes_on_where_it_stopped() {
+        let mut plan = plan(Action::Restart, 6);
+        let rest = go_on(&mut plan, &history());
+        assert_eq!(plan.steps[0].nodes, [1, 2, 4, 5], "what ended, well or badly, stands");
+        assert_eq!((rest.next_batch, rest.results.len()), (3, 3));
+        let is_meant = |node: &str, service: &str| plan.tasks[0].targets.contains(node, Some("r"), Some(service));
+        assert!(!is_meant("n1", "x:0") && is_meant("n1", "x:1") && is_meant("n2", "x:0"));
+        assert_eq!(plan.tasks[0].begun.keys().collect::<Vec<_>>(), ["n1"]);
+        assert_eq!(plan.tasks[0].begun["n1"][1].pid, Some(11));
+        assert!(plan.is_selected(1) && !plan.is_selected(0) && !plan.is_selected(3));
+    }
+
+    #[test]
+    fn what_did_not_succeed_is_tried_again() {
+        let mut plan = plan(Action::Restart, 6);
+        let rest = again(&mut plan, &history());
+        assert_eq!(plan.steps[0].nodes, [1, 2, 3, 4, 5]);
+        assert!(plan.tasks[0].begun.is_empty(), "a new run begins anew");
+        assert_eq!(rest.results.len(), 2);
+    }
+
+    #[test]
+    fn a_command_in_flight_is_never_run_again() {
+        let mut plan = plan(Action::Exec, 3);
+        let of = vec![batch(1, &[0, 1, 2]), started(1, 0), started(1, 1), finished(1, 1)];
+        let rest = go_on(&mut plan, &events(of));
+        assert_eq!(plan.steps[0].nodes, [1, 2], "n1 has finished without a result: nothing is known to be done");
+        let outcomes: Vec<_> = rest.results.iter().map(|result| (result.node.as_str(), result.outcome)).collect();
+        assert_eq!(outcomes, [("n0", Outcome::Unknown)]);
+    }
+
+    #[test]
+    fn what_was_stopped_is_known() {
+        let kinds = vec![
+            batch(1, &[0, 1, 2]),
+            started(1, 0),
+            result(0, "x:0", Outcome::Changed, Some(1)),
+            result(0, "x:1", Outcome::Ok, Some(1)),
+            finished(1, 0),
+            EventKind::Inspected { node: "n1".to_owned(), targets: vec![state("x:0", 10)] },
+            started(1, 1),
+        ];
+        let names = |services: &[&str]| {
+            services.iter().map(|service| (Some("r".to_owned()), Some((*service).to_owned()))).collect::<BTreeSet<_>>()
+        };
+        let of_stop = stopped(&plan(Action::Stop, 3), &events(kinds.clone()));
+        assert_eq!(of_stop["n0"], names(&["x:0"]), "what was not running was not stopped");
+        assert_eq!(of_stop["n1"], names(&["x:0"]), "in flight: it may be stopped");
+        assert_eq!(of_stop.len(), 2);
+        let of_restart = stopped(&plan(Action::Restart, 3), &events(kinds));
+        assert_eq!(of_restart.keys().collect::<Vec<_>>(), ["n1"], "what was restarted runs");
+    }
+}

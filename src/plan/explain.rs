@@ -262,3 +262,66 @@ fn count(number: usize, one: &str, many: &str) -> String {
 fn fold(names: &[String]) -> String {
     NodeSet::from_names(names.iter().map(String::as_str)).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{Environment, parse};
+    use crate::plan::{Wanted, plan};
+    use crate::select::{Query, select};
+
+    fn made(action: Action, services: &[&str], edit: impl Fn(&mut Policy)) -> Plan {
+        let text = "version: 1\nnodes:\n  cfg[1-3]: {roles: [config]}\n  a[1-4]: {roles: [analytics]}\n  a5: {roles: [analytics], maintenance: new disks}\n";
+        let inventory =
+            parse(text, std::path::Path::new("inventory.yaml"), &Environment::default()).expect("an inventory");
+        let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
+        let roles = ["analytics".to_owned(), "config".to_owned()];
+        let query = Query { roles: &roles, services: &services, ..Query::default() };
+        let mut wanted = Wanted::new(action, select(&inventory, &query).expect("a selection"));
+        edit(&mut wanted.task.policy);
+        plan(vec![wanted], &inventory, None)
+    }
+
+    #[test]
+    fn a_plan_says_what_is_done_and_what_is_capped() {
+        let plan = made(Action::Restart, &["contrail-api", "contrail-collector"], |policy| {
+            policy.serial = Some("1,2".parse().expect("a list"));
+            policy.check = Some("true".to_owned());
+        });
+        insta::assert_snapshot!(text(&plan, None), @r#"
+        step 1: restart contrail-api contrail-collector, role config, 3 batches on 3 nodes
+          batch 1: cfg1 (1)
+          batch 2: cfg2 (1)
+          batch 3: cfg3 (1)
+          request: stopProcess, startProcess of contrail-api at supervisor-config (unix:///var/run/supervisord_config.sock or unix:///tmp/supervisord_config.sock or http://localhost:9004)
+          cap: at most 1 of the 3 nodes of config may be down at once (max_unavailable); what is down already counts
+          one unit: a stop of contrail-api (supervisor-config) can make its node manager restart the whole instance
+          failure limit 0; gate: RUNNING for 5s; check: true
+        step 2: restart contrail-api contrail-collector, role analytics, 3 batches on 5 nodes
+          batch 1: a1 (1)
+          batch 2: a[2-3] (2)
+          batch 3: a4 (1)
+          skipped, in maintenance: a5
+          request: stopProcess, startProcess of contrail-collector at supervisor-analytics (unix:///var/run/supervisord_analytics.sock or unix:///tmp/supervisord_analytics.sock or http://localhost:9002)
+          failure limit 0; gate: RUNNING for 5s; check: true
+        "#);
+        let down = Down::from([("config".to_owned(), "cfg2".to_owned())]);
+        let view = view(&plan, Some(&down));
+        assert_eq!(view.steps[0].batches, [["cfg2"]], "what is down goes first, and nothing may go with it");
+        assert_eq!(view.steps[0].not_started, ["cfg1", "cfg3"]);
+        assert_eq!(view.steps[0].caps[0].down.as_deref(), Some(["cfg2".to_owned()].as_slice()));
+        assert_eq!(view.steps[1].skipped, ["a5"]);
+    }
+
+    #[test]
+    fn a_command_is_one_step() {
+        let mut plan = made(Action::Exec, &[], |_| {});
+        plan.tasks[0].command = Some("uptime".to_owned());
+        insta::assert_snapshot!(text(&plan, None), @r#"
+        step 1: exec: uptime, 1 batch on 8 nodes
+          batch 1: a[1-4],cfg[1-3] (7)
+          skipped, in maintenance: a5
+          failure limit unlimited
+        "#);
+    }
+}
