@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use contrail_lab::{ClusterSpec, Counters, Lab, Node, NodeSpec, ProcessSnapshot, Release, Role, State, Timing};
+use contrail_lab::{
+    ClusterSpec, Counters, GuardSnapshot, Lab, Node, NodeSpec, ProcessSnapshot, Release, Role, State, Timing,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -356,6 +358,16 @@ pub(crate) fn ended(result: &Value) -> String {
         Some(kind) => format!("{} {kind}", word(&result["outcome"])),
         None => word(&result["outcome"]).to_owned(),
     }
+}
+
+/// Whether a command that a node was sent is the one that holds its lock and its guard.
+pub(crate) fn is_guard(command: &str) -> bool {
+    command.starts_with("exec /bin/sh -c ") && command.contains(" ctl-guard ")
+}
+
+/// Whether nobody holds a node, and nothing is armed there.
+pub(crate) fn is_free(guard: &GuardSnapshot) -> bool {
+    guard.holder.is_none() && guard.guards == 0 && guard.armed.is_empty()
 }
 
 /// A text, or `-` for null.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use contrail_lab::{ClusterSpec, Fault, Release, Role, State};
 
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, list, node, single, uniform, word};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, ended, is_guard, list, node, single, uniform, word};
 
 /// However many supervisords and services: one connection, one login.
 #[test]
@@ -49,10 +49,11 @@ fn a_status_that_starts_nothing_on_the_node() {
         expected.sort();
         assert_eq!(listed, expected, "every process of {instance}\n{run}");
     }
-    // Nor does a plain restart, by the way that `auto` takes.
+    // A plain restart, by the way that `auto` takes, starts the guard and nothing else.
     cluster.node("n").reset_counters();
     cluster.ctl(&format!("service {COLLECTOR} restart -o json")).expect(0);
-    assert!(cluster.counters("n").execs.is_empty(), "{:?}", cluster.counters("n").execs);
+    let execs = cluster.counters("n").execs;
+    assert!(execs.len() == 1 && is_guard(&execs[0]), "{execs:?}");
 }
 
 /// The same cluster, the same words, by each way.
@@ -107,11 +108,15 @@ fn forks_are_used() {
     run.until_said("stopping:");
     run.signal("INT");
     run.until_said("giving up");
-    run.signal("INT");
     let run = run.finish().expect(130);
     assert_eq!(stopping(), 4, "{run}");
-    let untouched = cluster.nodes().iter().filter(|node| cluster.counters(node.name()).connections == 0).count();
-    assert_eq!(untouched, 1, "{run}");
+    let untouched = |node: &&contrail_lab::Node| {
+        let calls = node.counters().rpc_calls;
+        !calls.iter().any(|call| call.method.contains("stop") || call.method.contains("start"))
+    };
+    let untouched: Vec<&str> = cluster.nodes().iter().filter(untouched).map(contrail_lab::Node::name).collect();
+    assert_eq!(untouched.len(), 1, "{run}");
+    assert_eq!(ended(&run.result(untouched[0])), "not_started interrupted", "{run}");
 }
 
 /// `accept-new` writes each key down, once, though many nodes come at the same time; after that it is known.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use contrail_lab::{ClusterSpec, Fault, Moment, Node, Release, State, Timing};
 
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, ended, eventually, uniform, word};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, ended, eventually, is_free, uniform, word};
 
 /// A program that ends on TERM, and so at the pace that the lab is told.
 const SLOW: &str = "contrail-analytics-nodemgr";
@@ -31,9 +31,12 @@ fn first_signal(signal: &str, code: i32) {
     let mut begun = 0;
     for node in cluster.nodes() {
         let (result, now) = (run.result(node.name()), cluster.collector(node.name()));
+        // It was let go before the run was over.
+        assert!(is_free(&node.guard()), "{:?}\n{run}", node.guard());
         if now.starts == 1 {
             assert_eq!(ended(&result), "not_started interrupted", "{run}");
-            assert_eq!((now.stops, node.counters().connections), (0, 0), "{run}");
+            assert_eq!((now.stops, now.state), (0, State::Running), "{run}");
+            assert!(result["batch"] == 1 || result["batch"].is_null(), "{run}");
         } else {
             assert_eq!(ended(&result), "changed", "{run}");
             assert_eq!(
@@ -73,7 +76,7 @@ fn twice(cluster: &Cluster, line: &str, in_flight: impl Fn() -> bool) -> Finishe
     run.finish().expect(130)
 }
 
-/// The second gives up waiting; what the run has stopped is started again, and by this run.
+/// The second gives up waiting; what the run has stopped is started again, by the guard on the node.
 #[test]
 fn interrupted_twice() {
     for via in ["rpc", "supervisorctl"] {
@@ -83,12 +86,15 @@ fn interrupted_twice() {
         assert_eq!(run.results().len(), 4, "{run}");
         for node in cluster.nodes() {
             let result = run.result(node.name());
-            let untouched = node.counters().connections == 0;
+            let now = cluster.process(node.name(), ANALYTICS, SLOW);
+            let untouched = (now.state, now.starts) == (State::Running, 1);
             let expected = if untouched { "not_started interrupted" } else { "unknown interrupted" };
             assert_eq!(ended(&result), expected, "{via}\n{run}");
             cluster.wait_for(node.name(), ANALYTICS, SLOW, State::Running);
             let now = cluster.process(node.name(), ANALYTICS, SLOW);
             assert_eq!((now.starts, now.stops), if untouched { (1, 0) } else { (2, 1) }, "{via}\n{run}");
+            eventually("the node to be free", || is_free(&node.guard()).then_some(()));
+            assert_eq!(node.guard().rescues, u32::from(!untouched), "{via}\n{run}");
         }
         assert_eq!(run.json()["summary"]["unknown"], 2, "{run}");
     }
@@ -116,12 +122,13 @@ fn interrupted_twice_while_it_starts() {
     assert_eq!(cluster.collector("n01").starts, 2, "{run}");
 }
 
-/// A third leaves at once, with a document that is complete.
+/// Without a guard ctl itself tries to start again what it has stopped; a third leaves at once, with a document that
+/// is complete.
 #[test]
 fn interrupted_three_times() {
-    let spec = uniform(3).each(|node| node.faults.push(Fault::HangAction));
+    let spec = uniform(3).each(|node| node.faults.extend([Fault::HangAction, Fault::NoFlock]));
     let cluster = Cluster::start(spec);
-    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --forks 2"));
+    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --forks 2 --no-guard"));
     eventually("two nodes to hang", || (count(&cluster, COLLECTOR, State::Stopping) == 2).then_some(()));
     for said in ["stopping:", "giving up", "leaving"] {
         run.signal("INT");
@@ -149,15 +156,30 @@ fn interrupted_while_it_connects() {
     assert_eq!(reached(cluster.nodes()), 2, "{run}");
 }
 
-/// A second signal after the connection was cut for good: the start cannot be sent, and that is said.
+/// A second signal after the connection was cut for good, on a node without a guard: the start cannot be sent, and that
+/// is said.
 #[test]
 fn what_could_not_be_started_again_is_told() {
     let cut = Fault::DropMidAction { after: Moment::Stop, come_back: false };
-    let cluster = Cluster::start(uniform(1).fault("n01", cut));
-    let line = format!("service {COLLECTOR} restart -o json");
+    let cluster = Cluster::start(uniform(1).fault("n01", cut).fault("n01", Fault::NoFlock));
+    let line = format!("service {COLLECTOR} restart -o json --no-guard");
     let run = twice(&cluster, &line, || count(&cluster, COLLECTOR, State::Stopped) == 1);
     let result = run.result("n01");
     assert_eq!(word(&result["outcome"]), "unknown", "{run}");
     let hint = word(&result["failure"]["hint"]);
     assert!(hint.contains("start") && hint.contains(COLLECTOR) && hint.contains("n01"), "names the command\n{run}");
+}
+
+/// The same with a guard: it has started it again, and nothing says that it may be stopped.
+#[test]
+fn what_the_guard_starts_again_is_not_told_as_stopped() {
+    let cut = Fault::DropMidAction { after: Moment::Stop, come_back: false };
+    let cluster = Cluster::start(uniform(1).fault("n01", cut));
+    let line = format!("service {COLLECTOR} restart -o json -v");
+    let run = twice(&cluster, &line, || cluster.node("n01").guard().rescues == 1);
+    let result = run.result("n01");
+    assert_eq!(word(&result["outcome"]), "unknown", "{run}");
+    cluster.wait_for("n01", ANALYTICS, COLLECTOR, State::Running);
+    let now = cluster.collector("n01");
+    assert_eq!((now.starts, now.stops), (2, 1), "{run}");
 }
