@@ -7,7 +7,12 @@
 //! a local XML-RPC client takes for stopProcess and startProcess of the same program on the same node; 5 runs of each over
 //! 8 nodes, in turn. The medians of all 40 are compared. Nodes are OpenSSH's sshd and supervisord 4.2.5 in namespaces of
 //! this machine; needs what `tests/run` needs, and root.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be made ends and says why")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a measurement that cannot be made ends and says why"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;

@@ -64,13 +64,10 @@ pub(super) enum Order {
 impl Order {
     /// What is to be told, if it was not told yet.
     pub(super) fn take_record(&mut self) -> Option<EventKind> {
-        match std::mem::replace(self, Self::Recorded) {
-            Self::Record(kind) => Some(kind),
-            other => {
-                *self = other;
-                None
-            }
+        if !matches!(self, Self::Record(_)) {
+            return None;
         }
+        if let Self::Record(kind) = std::mem::replace(self, Self::Recorded) { Some(kind) } else { None }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Schedules replayed: the dispatcher is fed what node tasks would say, and its orders are looked at.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at some of the orders and natures")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
