@@ -14,7 +14,7 @@ up() {
   shift 2
   while [ $n -lt $limit ]; do
     said=$("$@" start "$name" 2>&1 </dev/null)
-    case $said in *": started"*) return ;; esac
+    case $said in *": started"*|*"(no such file)"*|*"(file is not executable)"*|*"(no such process)"*) return ;; esac
     sleep 1
     said=$("$@" status "$name" 2>&1 </dev/null)
     case $said in *" RUNNING "*|*" FATAL "*) return ;; esac

@@ -225,8 +225,12 @@ impl<T: Transport> Work<'_, T> {
     /// After a restart was sent: the start, if the connection was lost before it could be, then the proof.
     async fn restarted(&self, look: Look, note: Option<SupervisorError>) -> Verdict {
         let verdict = self.verify(Before { look, note }).await;
+        // A program that cannot be spawned was tried, and will not come up by being tried again.
+        let tried = verdict.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::SpawnError);
         let settled = verdict.process.as_ref().is_some_and(|process| process.state != ProcessState::Stopped);
-        if settled && let Err(unsettled) = self.owe(Debt::Begun).await {
+        if (settled || tried)
+            && let Err(unsettled) = self.owe(Debt::Begun).await
+        {
             return *unsettled;
         }
         verdict
