@@ -146,6 +146,28 @@ impl Cluster {
         self.begin(words).finish()
     }
 
+    /// `ctl exec` with these options, and a command of these words.
+    pub(crate) fn exec(&self, options: &str, words: &[&str]) -> Running {
+        let mut command = self.command(&format!("exec {options}"));
+        command.arg("--").args(words);
+        Running::start(command)
+    }
+
+    /// Waits until nobody holds a node, and nothing is armed or at work there.
+    #[track_caller]
+    pub(crate) fn at_rest(&self) {
+        for node in self.nodes() {
+            let what = format!("{} to be at rest", node.name());
+            eventually(&what, || (is_free(&node.guard()) && node.commands().running == 0).then_some(()));
+        }
+    }
+
+    /// How often a program of each node was started, and how often stopped.
+    pub(crate) fn counts(&self, instance: &str, name: &str) -> Vec<(u32, u32)> {
+        let process = |node: &Node| self.process(node.name(), instance, name);
+        self.nodes().iter().map(process).map(|process| (process.starts, process.stops)).collect()
+    }
+
     /// Waits until a process is in that state.
     #[track_caller]
     pub(crate) fn wait_for(&self, node: &str, instance: &str, name: &str, state: State) {
@@ -222,6 +244,11 @@ impl Running {
         let kill = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
         assert!(status.success(), "cannot send {name} to {}", self.line);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
     }
 
     /// Waits until stderr holds these words.
@@ -302,6 +329,20 @@ impl Finished {
         assert_eq!(document["exit_code"].as_i64(), self.status.code().map(i64::from), "{self}");
         check(&document["results"], &document["summary"], self);
         document
+    }
+
+    /// The lines of `-o jsonl`.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let event = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}\n{self}"));
+        self.stdout.lines().map(event).collect()
+    }
+
+    /// The nodes of each batch, from `-o jsonl`.
+    #[track_caller]
+    pub(crate) fn batches(&self) -> Vec<String> {
+        let started = self.events().into_iter().filter(|event| event["event"] == "batch_started");
+        started.map(|batch| list(&batch["nodes"]).iter().map(word).collect::<Vec<_>>().join(" ")).collect()
     }
 
     /// The results of the JSON document.

@@ -3,14 +3,19 @@
 //! Every test has a lab of its own in this process (see `harness`) and runs the real binary against it. What a node
 //! did is read from the lab, never from `ctl`'s word alone. A timing is never asserted, beyond that a run ends.
 
+mod exec;
 mod faults;
 mod files;
+mod gates;
 mod groups;
+mod guards;
 mod harness;
 mod inventories;
+mod locks;
 mod output;
 mod reach;
 mod releases;
+mod rolling;
 mod selection;
 mod signals;
 mod update;

@@ -9,10 +9,6 @@ use serde_json::Value;
 
 use crate::harness::{COLLECTOR, Cluster, FAST, check, ended, list, node, single, uniform, word};
 
-fn lines(stdout: &str) -> Vec<Value> {
-    stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
-}
-
 /// What the head of a document says.
 #[test]
 fn the_head_of_the_document() {
@@ -42,7 +38,7 @@ fn the_head_of_the_document() {
 fn jsonl() {
     let cluster = Cluster::start(uniform(4).fault("n04", Fault::Refused));
     let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o jsonl")).expect(4);
-    let events = lines(&run.stdout);
+    let events = run.events();
     assert!(events.iter().all(|event| event["schema"] == "ctl/1"), "{run}");
     let names: Vec<&str> = events.iter().map(|event| word(&event["event"])).collect();
     assert_eq!(
@@ -73,7 +69,7 @@ fn jsonl() {
 fn the_order_of_the_roles() {
     let cluster = Cluster::start(ClusterSpec::demo(12).timing(FAST));
     let run = cluster.ctl("service all restart -y -o jsonl").expect(0);
-    let events = lines(&run.stdout);
+    let events = run.events();
     let roles: Vec<&str> =
         events.iter().filter(|event| event["event"] == "batch_started").map(|event| word(&event["role"])).collect();
     // The two of database and of config go one after the other, since their roles are capped.
@@ -114,7 +110,7 @@ fn the_order_of_the_roles() {
 fn a_node_with_two_roles() {
     let cluster = Cluster::start(single(node(Release::R3_2, [Role::Analytics, Role::Control])));
     let run = cluster.ctl("service contrail-collector contrail-control restart -y -o jsonl -w n").expect(0);
-    let events = lines(&run.stdout);
+    let events = run.events();
     let batches: Vec<&str> =
         events.iter().filter(|event| event["event"] == "batch_started").map(|event| word(&event["role"])).collect();
     assert_eq!(batches, ["analytics", "control"], "{run}");

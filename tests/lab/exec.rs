@@ -1,0 +1,156 @@
+//! `ctl exec`: what the command gets, what comes back, and that nothing of it is left on the nodes.
+
+use crate::harness::{Cluster, Finished, ended, eventually, is_free, uniform, word};
+
+fn json(cluster: &Cluster, options: &str, words: &[&str]) -> Finished {
+    cluster.exec(&format!("-y -o json {options}"), words).finish()
+}
+
+/// Gathered: one output, under the nodes that gave it.
+#[test]
+fn the_same_output_is_told_once() {
+    let cluster = Cluster::start(uniform(4));
+    cluster.node("n03").put_file("/etc/release", "other\n");
+    for name in ["n01", "n02", "n04"] {
+        cluster.node(name).put_file("/etc/release", "same\n");
+    }
+    let run = cluster.exec("-y", &["cat", "/etc/release"]).finish().expect(0);
+    assert_eq!(run.stdout.matches("same").count(), 1, "{run}");
+    assert_eq!(run.stdout.matches("other").count(), 1, "{run}");
+    assert!(run.stdout.contains("n[01-02,04]") && run.stdout.contains("n03"), "{run}");
+    cluster.at_rest();
+}
+
+/// Exit codes, and the fields of a result.
+#[test]
+fn what_came_of_it() {
+    let cluster = Cluster::start(uniform(2));
+    cluster.node("n01").put_file("/etc/flag", "up\n");
+    let run = json(&cluster, "", &["cat", "/etc/flag"]).expect(1);
+    assert_eq!(run.outcomes(), ["n01 - changed", "n02 - failed command"], "{run}");
+    let (first, second) = (run.result("n01"), run.result("n02"));
+    assert_eq!((first["exit_status"].as_i64(), word(&first["stdout"]), word(&first["stderr"])), (Some(0), "up\n", ""));
+    assert_eq!((&first["truncated"], &first["batch"]), (&false.into(), &1.into()), "{run}");
+    assert_eq!((second["exit_status"].as_i64(), word(&second["stdout"])), (Some(1), ""), "{run}");
+    assert!(word(&second["stderr"]).contains("/etc/flag"), "{run}");
+    let run = json(&cluster, "-w n01", &["echo out; echo err >&2; exit 42"]).expect(1);
+    let result = run.result("n01");
+    assert_eq!(
+        (result["exit_status"].as_i64(), word(&result["stdout"]), word(&result["stderr"])),
+        (Some(42), "out\n", "err\n"),
+        "{run}"
+    );
+    assert!(word(&result["failure"]["message"]).contains("42"), "{run}");
+    cluster.at_rest();
+}
+
+/// One word is the login shell's, as with ssh; several arrive as they were typed.
+#[test]
+fn words_arrive_as_typed() {
+    let cluster = Cluster::start(uniform(1));
+    let said = |words: &[&str]| word(&json(&cluster, "", words).expect(0).result("n01")["stdout"]).to_owned();
+    assert_eq!(said(&["echo a  b; echo $HOME"]), "a b\n/root\n");
+    assert_eq!(said(&["echo", "a  b;", "$HOME", "it's", "\"q\"", "", "x|y"]), "a  b; $HOME it's \"q\"  x|y\n");
+    assert_eq!(said(&["echo", "-n", "--", "-w"]), "-- -w");
+    assert_eq!(said(&["echo one\necho two"]), "one\ntwo\n");
+}
+
+/// Output past the limit is cut, and that is said.
+#[test]
+fn more_than_is_kept() {
+    let cluster = Cluster::start(uniform(2));
+    let run = json(&cluster, "", &["seq", "1", "60000"]).expect(0);
+    for result in run.results() {
+        let stdout = word(&result["stdout"]);
+        assert_eq!(result["truncated"], true, "{} bytes", stdout.len());
+        assert!(stdout.starts_with("1\n2\n") && stdout.len() == 256 * 1024, "{} bytes", stdout.len());
+    }
+    cluster.at_rest();
+}
+
+/// Time is up: it is ended on the node, and what it had printed is kept.
+#[test]
+fn a_command_that_takes_too_long() {
+    let cluster = Cluster::start(uniform(2));
+    let run = json(&cluster, "--timeout 1s", &["echo before; sleep 600 & sleep 600"]).expect(1);
+    assert_eq!(run.outcomes(), ["n01 - timed_out timed_out", "n02 - timed_out timed_out"], "{run}");
+    for node in cluster.nodes() {
+        let result = run.result(node.name());
+        assert_eq!((word(&result["stdout"]), &result["exit_status"]), ("before\n", &serde_json::Value::Null), "{run}");
+    }
+    cluster.at_rest();
+    assert!(cluster.nodes().iter().all(|node| node.commands().ended == 1), "{run}");
+}
+
+/// The first signal lets it end by itself, the second ends it on the nodes.
+#[test]
+fn a_command_that_is_interrupted() {
+    let cluster = Cluster::start(uniform(3));
+    let run = cluster.exec("-y -o json -f 2", &["echo before; sleep 600"]);
+    let running = || cluster.nodes().iter().filter(|node| node.commands().running == 1).count();
+    eventually("two commands", || (running() == 2).then_some(()));
+    // It takes the lock, and has nothing to start again.
+    for node in cluster.nodes() {
+        let guard = node.guard();
+        assert!(guard.holder.is_some() && guard.armed.is_empty(), "{guard:?}");
+    }
+    run.signal("INT");
+    run.until_said("stopping:");
+    assert_eq!(running(), 2);
+    run.signal("INT");
+    let run = run.finish().expect(130);
+    let mut outcomes: Vec<String> = run.results().iter().map(ended).collect();
+    outcomes.sort();
+    assert_eq!(outcomes, ["not_started interrupted", "unknown interrupted", "unknown interrupted"], "{run}");
+    cluster.at_rest();
+    let ended: usize = cluster.nodes().iter().map(|node| node.commands().ended).sum();
+    assert_eq!(ended, 2, "{run}");
+}
+
+/// The controller dies, or its connection: the node ends the command.
+#[test]
+fn a_command_whose_controller_is_gone() {
+    let cluster = Cluster::start(uniform(2));
+    let run = cluster.exec("-y -o json", &["sleep 600"]);
+    let running = || cluster.nodes().iter().filter(|node| node.commands().running == 1).count();
+    eventually("two commands", || (running() == 2).then_some(()));
+    cluster.node("n01").cut_connections();
+    eventually("the end of the first", || (running() == 1).then_some(()));
+    run.signal("KILL");
+    cluster.at_rest();
+    assert!(cluster.nodes().iter().all(|node| node.commands().ended == 1));
+}
+
+/// Batches and limits hold for commands as well.
+#[test]
+fn batches_of_commands() {
+    let cluster = Cluster::start(uniform(4));
+    for name in ["n01", "n03", "n04"] {
+        cluster.node(name).put_file("/etc/flag", "up\n");
+    }
+    let run = json(&cluster, "--serial 1", &["cat", "/etc/flag"]).expect(5);
+    assert_eq!(
+        run.outcomes(),
+        ["n01 - changed", "n02 - failed command", "n03 - not_started limit", "n04 - not_started limit"],
+        "{run}"
+    );
+    let finished = || cluster.nodes().iter().map(|node| node.commands().finished).collect::<Vec<_>>();
+    assert_eq!(finished(), [1, 1, 0, 0], "{run}");
+    let run = json(&cluster, "--serial 1 --max-failures 1", &["cat", "/etc/flag"]).expect(1);
+    assert_eq!(run.json()["summary"]["changed"], 3, "{run}");
+    assert_eq!(finished(), [2, 2, 1, 1], "{run}");
+    let run = cluster.exec("-y -o jsonl --serial 2 --max-failures 1", &["true"]).finish().expect(0);
+    assert_eq!(run.batches(), ["n01 n02", "n03 n04"], "{run}");
+    assert!(cluster.nodes().iter().all(|node| is_free(&node.guard())), "{run}");
+}
+
+/// What changes every node of an inventory is asked about.
+#[test]
+fn a_command_on_the_whole_inventory() {
+    let cluster = Cluster::start(uniform(2));
+    let run = cluster.exec("", &["true"]).finish().expect(2);
+    assert!(run.stderr.contains("--yes") || run.stderr.contains("-y"), "{run}");
+    assert_eq!(cluster.connections(), 0, "{run}");
+    cluster.exec("-w n01", &["true"]).finish().expect(0);
+    assert_eq!(cluster.node("n02").commands().finished, 0);
+}

@@ -1,0 +1,188 @@
+//! One run at a time: locks that others hold, and nodes that cannot be locked.
+
+use std::time::Duration;
+
+use contrail_lab::{ClusterSpec, Fault, Introspect, NodeSpec, Release, Role};
+
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, ended, eventually, is_guard, uniform, word};
+
+/// Another controller's words.
+const ANA: &str =
+    "key=ffff run=20261122-101112-abcd user=ana host=jump since=2026-11-22T10:11:12Z reason=disk%20swap%2C%20rack%201";
+
+fn guards_sent(cluster: &Cluster, node: &str) -> usize {
+    cluster.counters(node).execs.iter().filter(|command| is_guard(command)).count()
+}
+
+/// All locks or none: nothing is changed anywhere, and who has it is said.
+#[test]
+fn a_lock_that_another_run_holds() {
+    let cluster = Cluster::start(uniform(3));
+    assert!(cluster.node("n02").take_lock(ANA));
+    for options in ["", "--serial 1 --stable 0s", "-f 1", "--no-guard"] {
+        let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json {options}")).expect(6);
+        for name in ["n01", "n02", "n03"] {
+            let result = run.result(name);
+            assert_eq!(ended(&result), "not_started locked", "{options}\n{run}");
+            assert!(result["batch"].is_null(), "{run}");
+            let message = word(&result["failure"]["message"]);
+            for said in ["n02", "20261122-101112-abcd", "ana@jump", "2026-11-22T10:11:12Z", "disk swap, rack 1"] {
+                assert!(message.contains(said), "{said}: {message}");
+            }
+        }
+        assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0); 3], "{options}\n{run}");
+        for free in ["n01", "n03"] {
+            assert_eq!(cluster.node(free).guard().holder, None, "{options}\n{run}");
+        }
+        assert_eq!(cluster.node("n02").guard().holder.as_deref(), Some(ANA), "{options}\n{run}");
+    }
+    let table = cluster.ctl(&format!("service {COLLECTOR} restart -y")).expect(6);
+    let said = format!("{}{}", table.stdout, table.stderr);
+    assert!(said.contains("ana@jump") && said.contains("disk swap, rack 1"), "{table}");
+    let exec = cluster.exec("-y -o json", &["true"]).finish().expect(6);
+    assert_eq!(ended(&exec.result("n01")), "not_started locked", "{exec}");
+    assert!(cluster.nodes().iter().all(|node| node.commands() == contrail_lab::CommandsSnapshot::default()));
+    // Questions need no lock, nor does what goes elsewhere.
+    cluster.ctl("status -o json").expect(0);
+    cluster.ctl(&format!("service {COLLECTOR} restart -w n01,n03 -o json")).expect(0);
+    assert!(cluster.node("n02").release_lock());
+    cluster.at_rest();
+}
+
+/// It is waited for, nothing is held meanwhile, and then the run goes on.
+#[test]
+fn a_lock_that_is_waited_for() {
+    let cluster = Cluster::start(uniform(3));
+    assert!(cluster.node("n03").take_lock(ANA));
+    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --lock-wait 10m"));
+    eventually("a second attempt", || (guards_sent(&cluster, "n03") >= 2).then_some(()));
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0); 3]);
+    eventually("the others to be let go", || {
+        let held = ["n01", "n02"].iter().any(|name| cluster.node(name).guard().holder.is_some());
+        (!held).then_some(())
+    });
+    assert!(cluster.node("n03").release_lock());
+    let run = run.finish().expect(0);
+    assert_eq!(run.json()["summary"]["changed"], 3, "{run}");
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1); 3], "{run}");
+    cluster.at_rest();
+}
+
+/// Waited for in vain, and the waiting interrupted.
+#[test]
+fn a_lock_that_stays() {
+    let cluster = Cluster::start(uniform(2));
+    assert!(cluster.node("n01").take_lock(ANA));
+    let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json --lock-wait 1s")).expect(6);
+    assert_eq!(ended(&run.result("n02")), "not_started locked", "{run}");
+    let sent = guards_sent(&cluster, "n01");
+    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --lock-wait 10m"));
+    eventually("an attempt", || (guards_sent(&cluster, "n01") > sent).then_some(()));
+    run.signal("INT");
+    let run = run.finish().expect(130);
+    assert_eq!(
+        run.outcomes(),
+        ["n01 contrail-collector not_started interrupted", "n02 contrail-collector not_started interrupted"],
+        "{run}"
+    );
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0); 2], "{run}");
+    assert_eq!(cluster.node("n02").guard().holder, None, "{run}");
+}
+
+/// Of a capped role every node is locked, also those that are not selected.
+#[test]
+fn a_capped_role_is_locked_whole() {
+    let nodes = (1..=3).map(|number| NodeSpec::new(format!("db{number}"), Release::R3_2).roles([Role::Database]));
+    let cluster = Cluster::start(ClusterSpec::new(nodes.collect()).timing(FAST));
+    assert!(cluster.node("db3").take_lock(ANA));
+    let run = cluster.ctl("service kafka restart -w db1 -o json").expect(6);
+    assert_eq!(run.outcomes(), ["db1 kafka not_started locked"], "{run}");
+    assert_eq!(cluster.counts("supervisor-database", "kafka"), [(1, 0); 3], "{run}");
+    // Without the cap the others do not matter.
+    let run = cluster.ctl("service kafka restart -w db1 -o json --max-unavailable none").expect(0);
+    assert_eq!(run.outcomes(), ["db1 kafka changed"], "{run}");
+    assert!(cluster.node("db3").release_lock());
+    cluster.at_rest();
+}
+
+/// A node without flock, and one whose user has no shell: refused with a remedy, which works.
+#[test]
+fn a_node_that_cannot_be_guarded() {
+    for fault in [Fault::NoFlock, Fault::NoLogin] {
+        let cluster = Cluster::start(uniform(3).fault("n02", fault.clone()));
+        let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json")).expect(1);
+        let result = run.result("n02");
+        assert_eq!(ended(&result), "failed command", "{fault:?}\n{run}");
+        assert!(word(&result["failure"]["hint"]).contains("--no-guard"), "{fault:?}\n{run}");
+        assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1), (1, 0), (2, 1)], "{fault:?}\n{run}");
+        cluster.at_rest();
+        let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json --no-guard")).expect(0);
+        assert_eq!(run.json()["summary"]["changed"], 3, "{fault:?}\n{run}");
+        assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(3, 2), (2, 1), (3, 2)], "{fault:?}\n{run}");
+        cluster.at_rest();
+    }
+}
+
+/// What a login shell prints of its own is passed over.
+#[test]
+fn a_login_shell_that_speaks() {
+    let cluster = Cluster::start(uniform(2).fault("n02", Fault::ChattyLogin));
+    let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json")).expect(0);
+    assert_eq!(run.json()["summary"]["changed"], 2, "{run}");
+    assert_eq!(guards_sent(&cluster, "n02"), 1, "{run}");
+    cluster.at_rest();
+    assert!(cluster.node("n02").take_lock(ANA));
+    let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json")).expect(6);
+    assert!(word(&run.result("n02")["failure"]["message"]).contains("ana@jump"), "{run}");
+}
+
+/// Two at once on the same nodes: one changes them, the other changes nothing, and neither waits for the other.
+#[test]
+fn two_at_once() {
+    let not_yet = Introspect::NonFunctional("not yet".to_owned());
+    let gated = uniform(4).each(|node| node.introspect.push((COLLECTOR.to_owned(), 8089, not_yet.clone())));
+    let cluster = Cluster::start(gated);
+    let line = format!("service {COLLECTOR} restart -y -o json --gate active --gate-timeout 5m");
+    let mut runs = [cluster.begin(&line), cluster.begin(&line)];
+    // The winner stays at its gate until the loser has ended.
+    eventually("one of the two to end", || runs.iter_mut().any(crate::harness::Running::has_ended).then_some(()));
+    for node in cluster.nodes() {
+        node.set_introspect(COLLECTOR, 8089, Introspect::Functional);
+    }
+    let ends = runs.map(crate::harness::Running::finish);
+    let mut codes: Vec<u64> = ends.iter().filter_map(|run| run.json()["exit_code"].as_u64()).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 6], "{}\n{}", ends[0], ends[1]);
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1); 4]);
+    let (winner, loser) = if ends[0].json()["exit_code"] == 0 { (&ends[0], &ends[1]) } else { (&ends[1], &ends[0]) };
+    let message = word(&loser.result("n01")["failure"]["message"]).to_owned();
+    assert!(message.contains(word(&winner.json()["run"])), "{message}\n{winner}");
+    cluster.at_rest();
+}
+
+/// A lock that is lost on the way, and taken by somebody else: that node is left alone.
+#[test]
+fn a_lock_that_is_lost_on_the_way() {
+    for taken in [true, false] {
+        let slow = Fault::SlowStart(Duration::from_secs(1));
+        let cluster = Cluster::start(uniform(2).fault("n01", slow));
+        let line = format!("service {COLLECTOR} restart -y -o json --serial 1 --stable 0s");
+        let run = cluster.begin(&line);
+        cluster.wait_for("n01", ANALYTICS, COLLECTOR, contrail_lab::State::Starting);
+        assert_eq!(cluster.node("n02").kill_guards(), 1);
+        if taken {
+            eventually("the lock", || cluster.node("n02").take_lock(ANA).then_some(()));
+            let run = run.finish().expect(6);
+            assert_eq!(
+                run.outcomes(),
+                ["n01 contrail-collector changed", "n02 contrail-collector not_started locked"],
+                "{run}"
+            );
+            assert_eq!(cluster.collector("n02").starts, 1, "{run}");
+        } else {
+            let run = run.finish().expect(0);
+            assert_eq!(cluster.collector("n02").starts, 2, "{run}");
+            assert_eq!(guards_sent(&cluster, "n02"), 2, "guarded anew\n{run}");
+        }
+    }
+}
