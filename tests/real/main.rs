@@ -7,10 +7,12 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "a test that cannot go on ends, and says where the logs are"
 )]
 
 mod actions;
+mod campaign;
 mod faults;
 mod guard;
 mod harness;

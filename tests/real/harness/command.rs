@@ -117,6 +117,11 @@ impl Finished {
         self
     }
 
+    /// The exit code; none if a signal ended it.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
     /// The one JSON document on stdout.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {

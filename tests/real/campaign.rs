@@ -1,0 +1,260 @@
+//! Faults at every phase of a rolling restart of eight real nodes, at random places from a fixed seed: the controller is
+//! killed, a connection is cut, a node falls silent without a word, two runs meet.
+//!
+//! What must hold is read from the nodes: within 35 s nothing is left stopped and nothing is left locked; a run that is
+//! gone on with ends with a complete table and restarts nothing that was restarted. `tests/campaign` runs many more points
+//! (CTL_CAMPAIGN, a factor) and prints the counts.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program, Running, eventually};
+
+/// What is promised to whoever loses the controller or the connection: 30 s of silence, and the start.
+const PROMISE: Duration = Duration::from_secs(35);
+
+const NODES: usize = 8;
+const RESTART: &str = "service contrail-collector restart --rolling -y -o json --reason campaign --connect-timeout 30s";
+
+/// How many times the number of points that every test run has.
+fn factor() -> usize {
+    std::env::var("CTL_CAMPAIGN").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// A sequence that looks random (xorshift), the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+}
+
+/// Where the fault strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// All locks are held, nothing is changed.
+    Locked,
+    /// The stop was sent.
+    Stopping,
+    /// It is stopped, or just about to be started.
+    Stopped,
+    /// The start was sent.
+    Starting,
+    /// It runs, and the gate waits.
+    Gate,
+}
+
+const PHASES: [Phase; 5] = [Phase::Locked, Phase::Stopping, Phase::Stopped, Phase::Starting, Phase::Gate];
+
+/// Eight nodes, of which every other takes 3 s to stop.
+fn cluster() -> Cluster {
+    let quick = NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")));
+    let slow = NodeSpec::new(Instance::analytics().with(Program::slow_to_stop("contrail-collector", 3)));
+    let mut builder = Cluster::builder();
+    for number in 1..=NODES {
+        builder = builder.node(&format!("a{number}"), if number % 2 == 0 { slow.clone() } else { quick.clone() });
+    }
+    builder.start()
+}
+
+fn pid(node: &Node) -> u32 {
+    node.process("contrail-collector").map_or(0, |process| process.pid)
+}
+
+fn pids(cluster: &Cluster) -> Vec<u32> {
+    cluster.nodes().iter().map(pid).collect()
+}
+
+fn state(node: &Node) -> String {
+    node.process("contrail-collector").map_or_else(String::new, |process| process.state)
+}
+
+fn is_locked(node: &Node) -> bool {
+    node.sh("flock -n /run/lock true && echo free || echo held").trim() == "held"
+}
+
+/// Waits until a run is in a phase on a node. The shortest of them may be over when it is seen: then the next has come.
+fn reach(phase: Phase, node: &Node, last: &Node, before: u32) {
+    let is_there = || match (phase, state(node).as_str()) {
+        (Phase::Locked, _) => is_locked(last),
+        (Phase::Stopping, "STOPPING") => true,
+        (Phase::Stopping | Phase::Stopped, "STOPPED" | "STARTING") => true,
+        (Phase::Starting, "STARTING") => true,
+        (_, "RUNNING") => pid(node) != before,
+        _ => false,
+    };
+    eventually(&format!("{phase:?} on {}", node.name), || is_there().then_some(()));
+}
+
+/// Everything runs and nothing is locked, within what is promised.
+fn is_whole_again(cluster: &Cluster, what: &str) {
+    let began = Instant::now();
+    loop {
+        let bad = cluster.nodes().iter().find(|node| state(node) != "RUNNING" || is_locked(node));
+        let Some(bad) = bad else { return };
+        let (state, locked) = (state(bad), is_locked(bad));
+        assert!(began.elapsed() < PROMISE, "{what}: {} is {state}, locked: {locked}", bad.name);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn begin(cluster: &Cluster, phase: Phase) -> Running {
+    let stable = if phase == Phase::Gate { "3s" } else { "0s" };
+    cluster.ctl_start(&format!("{RESTART} --stable {stable}"))
+}
+
+/// The newest run is gone on with: its table is whole, and nothing that was restarted is restarted again.
+fn resume(cluster: &Cluster, before: &[u32], what: &str) {
+    let id = cluster.ctl("runs list -o json").expect(0).json()["runs"][0]["run"].as_str().unwrap().to_owned();
+    let now = pids(cluster);
+    let resumed = cluster.ctl(&format!("runs resume {id} -o json"));
+    assert_eq!(resumed.code(), Some(0), "{what}: {resumed}");
+    assert!(is_all_changed(&resumed), "{what}: {resumed}");
+    for ((node, before), (then, after)) in cluster.nodes().iter().zip(before).zip(now.iter().zip(pids(cluster))) {
+        assert_ne!(*before, after, "{what}: {} was never restarted: {resumed}", node.name);
+        assert!(then == before || *then == after, "{what}: {} was restarted twice: {resumed}", node.name);
+    }
+}
+
+fn is_all_changed(run: &Finished) -> bool {
+    let outcomes = run.outcomes();
+    outcomes.len() == NODES && outcomes.iter().all(|outcome| outcome.ends_with(" changed"))
+}
+
+/// Points shared by clusters that are worked on side by side.
+fn side_by_side(points: usize, clusters: usize, seed: u64, point: impl Fn(&mut Cluster, &mut Dice, usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for number in 0..clusters.min(points) {
+            let (next, point) = (&next, &point);
+            scope.spawn(move || {
+                let mut cluster = cluster();
+                let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (number as u64 + 1));
+                loop {
+                    let index = next.fetch_add(1, Ordering::SeqCst);
+                    if index >= points {
+                        return;
+                    }
+                    point(&mut cluster, &mut dice, index);
+                }
+            });
+        }
+    });
+    println!("campaign: {points} points, seed {seed}, nothing left stopped, nothing left locked");
+}
+
+#[test]
+fn the_controller_is_killed() {
+    side_by_side(10 * factor(), 4, 20_261_123, |cluster, dice, index| {
+        let phase = PHASES[index % PHASES.len()];
+        let place = dice.roll(NODES);
+        let what = format!("point {index}, killed at {phase:?} on a{}", place + 1);
+        let before = pids(cluster);
+        let run = begin(cluster, phase);
+        reach(phase, &cluster.nodes()[place], &cluster.nodes()[NODES - 1], before[place]);
+        run.signal("KILL");
+        drop(run.finish());
+        is_whole_again(cluster, &what);
+        resume(cluster, &before, &what);
+    });
+}
+
+#[test]
+fn a_connection_is_cut() {
+    side_by_side(5 * factor(), 4, 7, |cluster, dice, index| {
+        let phase = PHASES[index % PHASES.len()];
+        let place = dice.roll(NODES);
+        let what = format!("point {index}, cut at {phase:?} on a{}", place + 1);
+        let before = pids(cluster);
+        let run = begin(cluster, phase);
+        reach(phase, &cluster.nodes()[place], &cluster.nodes()[NODES - 1], before[place]);
+        cluster.nodes()[place].cut_connections();
+        let run = run.finish();
+        assert!(is_all_changed(&run), "{what}: {run}");
+        is_whole_again(cluster, &what);
+        for ((node, before), after) in cluster.nodes().iter().zip(before).zip(pids(cluster)) {
+            assert!(after != before && run.result(&node.name)["pid"] == after, "{what}: {}: {run}", node.name);
+        }
+    });
+}
+
+/// A node whose SSH daemon says nothing any more and closes nothing, as if its packets were dropped, and takes no new
+/// connection: its guard acts after 30 s of silence.
+#[test]
+fn a_node_falls_silent() {
+    side_by_side(2 * factor(), 2, 11, |cluster, dice, index| {
+        let phase = [Phase::Stopping, Phase::Starting][index % 2];
+        // One of those that take their time, so that it is silent before it is over.
+        let place = 2 * dice.roll(2) + 1;
+        let name = cluster.nodes()[place].name.clone();
+        let what = format!("point {index}, silent at {phase:?} on {name}");
+        let before = pids(cluster);
+        let run = cluster.ctl_start(&format!("{RESTART} --stable 0s --timeout 6s"));
+        reach(phase, cluster.node(&name), &cluster.nodes()[NODES - 1], before[place]);
+        cluster.node_mut(&name).refuse();
+        signal_sshd(cluster.node(&name), "STOP");
+        let run = run.finish();
+        let result = run.result(&name);
+        let outcome = result["outcome"].as_str().unwrap();
+        assert!(matches!(outcome, "unknown" | "timed_out"), "{what}: {run}");
+        is_whole_again(cluster, &what);
+        cluster.node_mut(&name).listen();
+        signal_sshd(cluster.node(&name), "CONT");
+        resume_or_retry(cluster, &what);
+    });
+}
+
+/// Brings the cluster to a known state for the next point.
+fn resume_or_retry(cluster: &Cluster, what: &str) {
+    let resumed = cluster.ctl("runs resume last -o json");
+    assert_eq!(resumed.results().len(), NODES, "{what}: {resumed}");
+}
+
+fn signal_sshd(node: &Node, signal: &str) {
+    node.sh(&format!(
+        "for dir in /proc/[0-9]*; do\n\
+         if [ \"$(cat $dir/comm 2>/dev/null)\" = sshd ]; then kill -{signal} ${{dir#/proc/}} 2>/dev/null; fi\n\
+         done; true"
+    ));
+}
+
+/// Exactly one of two runs that begin at once changes the nodes; the other names it and changes nothing. Each node's
+/// supervisord says how often the service was stopped.
+#[test]
+fn two_runs_meet() {
+    side_by_side(4 * factor(), 2, 3, |cluster, _, index| {
+        let line = if index % 2 == 0 { RESTART.replace(" --rolling", "") } else { RESTART.to_owned() };
+        let before = pids(cluster);
+        let counts = |cluster: &Cluster| cluster.nodes().iter().map(stops).collect::<Vec<_>>();
+        let stopped = counts(cluster);
+        let both = [(); 2].map(|()| cluster.ctl_start(&format!("{line} --stable 0s")));
+        let both = both.map(Running::finish);
+        let codes: Vec<_> = both.iter().map(Finished::code).collect();
+        let (winner, loser) = match codes.as_slice() {
+            [Some(0), Some(6)] => (&both[0], &both[1]),
+            [Some(6), Some(0)] => (&both[1], &both[0]),
+            _ => panic!("point {index}: {codes:?}\n{}\n{}", both[0], both[1]),
+        };
+        let run = winner.json()["run"].as_str().unwrap().to_owned();
+        assert!(is_all_changed(winner), "{winner}");
+        for node in cluster.nodes() {
+            let result = loser.result(&node.name);
+            assert_eq!(result["outcome"], "not_started", "{loser}");
+            assert!(result["failure"]["message"].as_str().unwrap().contains(&run), "{loser}");
+        }
+        let now = counts(cluster);
+        assert!(stopped.iter().zip(&now).all(|(then, now)| then + 1 == *now), "{stopped:?} {now:?}");
+        assert!(pids(cluster).iter().zip(before).all(|(now, before)| *now != before));
+        is_whole_again(cluster, "two runs");
+    });
+}
+
+/// How often its supervisord has seen the service end.
+fn stops(node: &Node) -> usize {
+    let log = node.sh("cat /var/log/contrail/supervisord-analytics.log");
+    log.lines().filter(|line| line.contains("stopped: contrail-collector")).count()
+}
