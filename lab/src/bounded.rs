@@ -79,6 +79,10 @@ pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
         return ENDED;
     };
     let command = command.replace('\u{1f}', "\n");
+    if context.node.shared.spec.obliging {
+        lock(&all.0).finished += 1;
+        return 0;
+    }
     let context = Context { jobs: Some(Jobs::default()), ..context.clone() };
     let stdio = io.no_input();
     let _running = Running::begin(all);

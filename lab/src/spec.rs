@@ -183,6 +183,9 @@ pub struct NodeSpec {
     /// Whether every other program that has an introspect port by default answers Functional on it. If not, as
     /// by default, connects to these ports are refused.
     pub introspects: bool,
+    /// Whether every command with an end (`ctl-exec`) does nothing and ends with 0: packages that are installed, tools
+    /// that the lab does not have.
+    pub obliging: bool,
     /// What is wrong from the start.
     pub faults: Vec<Fault>,
 }
@@ -216,8 +219,16 @@ impl NodeSpec {
             uptime: Duration::from_secs(3 * 86_400 + 7664),
             introspect: Vec::new(),
             introspects: false,
+            obliging: false,
             faults: Vec::new(),
         }
+    }
+
+    /// Lets every command with an end do nothing and end with 0.
+    #[must_use]
+    pub fn obliging(mut self) -> Self {
+        self.obliging = true;
+        self
     }
 
     /// Sets the roles.

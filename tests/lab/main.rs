@@ -16,6 +16,7 @@ mod output;
 mod reach;
 mod releases;
 mod rolling;
+mod rollouts;
 mod selection;
 mod signals;
 mod update;
