@@ -104,7 +104,7 @@ fn differences(Case { faults, options, ended: expected, exit, did: done }: &Case
         say(format!("expected {done:?} on the node, got {:?}", cluster.collector("n02")));
     }
     // What hangs while it is stopped, the guard goes on trying to start.
-    let goes_on = matches!(done, Did::Stopped | Did::Hangs);
+    let goes_on = *done == Did::Hangs;
     let at_work = |node: &&Node| !is_free(&node.guard()) && (node.name() != "n02" || !goes_on);
     if !within(AFTERMATH, || !cluster.nodes().iter().any(|node| at_work(&node))) {
         let held: Vec<_> = cluster.nodes().iter().map(Node::guard).collect();
@@ -273,6 +273,7 @@ fn nonsense_on_the_wire() {
         case(Fault::EndlessExec, "--via service", "failed protocol", 1, Did::Nothing),
         // What reads its supervisord has no need of its shell; what guards it has.
         case(Fault::EndlessExec, "", "failed protocol", 1, Did::Nothing),
+        case(Fault::EndlessExec, "--no-guard", "changed", 0, Did::Restarted),
     ]);
 }
 
