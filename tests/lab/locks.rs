@@ -186,3 +186,19 @@ fn a_lock_that_is_lost_on_the_way() {
         }
     }
 }
+
+/// A start that is refused for good: the run has told so, and leaves nothing behind that keeps the next run out.
+#[test]
+fn a_start_that_is_refused_for_good() {
+    for kind in [contrail_lab::SpawnKind::NoFile, contrail_lab::SpawnKind::NotExecutable] {
+        let gone = Fault::SpawnError { program: COLLECTOR.to_owned(), kind };
+        let cluster = Cluster::start(uniform(1).fault("n01", gone.clone()));
+        let run = cluster.ctl(&format!("service {COLLECTOR} restart -o json")).expect(1);
+        assert_eq!(ended(&run.result("n01")), "failed spawn_error", "{run}");
+        // The operator mends it, and goes on at once.
+        cluster.node("n01").remove_fault(&gone);
+        let run = cluster.ctl(&format!("service {COLLECTOR} start -o json")).expect(0);
+        assert_eq!(ended(&run.result("n01")), "changed", "{run}");
+        cluster.at_rest();
+    }
+}

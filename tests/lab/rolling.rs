@@ -6,7 +6,7 @@ use std::time::Duration;
 use contrail_lab::{ClusterSpec, Fault, NodeSpec, Release, Role, SpawnKind, State};
 use serde_json::Value;
 
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, list, uniform, word};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, is_guard, list, uniform, word};
 
 const DATABASE: &str = "supervisor-database";
 const KAFKA: &str = "kafka";
@@ -311,4 +311,25 @@ fn a_signal_in_a_pause() {
     assert_eq!(run.batches(), ["n01"], "{run}");
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [RESTARTED, UNTOUCHED], "{run}");
     cluster.at_rest();
+}
+
+/// `--dry-run=live` reads the nodes for the plan, and neither locks nor changes any.
+#[test]
+fn a_live_plan() {
+    let cluster = Cluster::start(databases(3).fault("db3", Fault::Fatal(KAFKA.to_owned())));
+    cluster.wait_for("db3", DATABASE, KAFKA, State::Fatal);
+    let run = cluster.ctl(&format!("service {KAFKA} restart -y --dry-run=live -o json")).expect(0);
+    let plan: Value = serde_json::from_str(&run.stdout).expect("a document");
+    let step = &plan["plan"]["steps"][0];
+    assert_eq!(list(&list(&step["batches"])[0]), ["db3"], "what is down goes first\n{run}");
+    // Whether the others go depends on what becomes of it; none is missing.
+    let mut all: Vec<&str> = list(&step["batches"]).iter().flat_map(list).map(word).collect();
+    all.extend(list(&step["not_started"]).iter().map(word));
+    all.sort_unstable();
+    assert_eq!(all, ["db1", "db2", "db3"], "{run}");
+    for node in cluster.nodes() {
+        let seen = node.counters();
+        assert!(seen.logins == 1 && !seen.execs.iter().any(|command| is_guard(command)), "{seen:?}");
+    }
+    assert_eq!(cluster.counts(DATABASE, KAFKA)[..2], [UNTOUCHED; 2], "{run}");
 }

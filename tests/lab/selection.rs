@@ -271,6 +271,8 @@ fn mistakes_touch_nothing() {
         "service contrail-collector restart --gate-timeout 0s -y",
         "service contrail-collector restart --stable soon -y",
         "service contrail-collector restart --dry-run=alive -y",
+        "service contrail-collector status --serial 1",
+        "service contrail-collector status --no-guard",
         "exec -y",
         "exec -y --",
         "service contrail-collector restart -y --timeout 0s",
