@@ -20,7 +20,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Of the inventory only the description of an instance: its addresses are data.
     ("supervisor", &["transport", "inventory", "nodeset", "event"]),
     ("guard", &["transport", "nodeset", "event"]),
-    ("journal", &["plan", "nodeset", "event"]),
+    // Of `select` and `inventory` only its tests: a plan is made of their types.
+    ("journal", &["plan", "select", "inventory", "nodeset", "event"]),
     ("run", &["journal", "guard", "supervisor", "transport", "plan", "select", "inventory", "nodeset", "event"]),
     ("sink", &["nodeset", "event"]),
     (

@@ -19,6 +19,7 @@ use crate::journal::{Controller, Journal, RunRequest};
 use crate::plan::explain::Down;
 use crate::plan::{Action, Plan};
 use crate::run::{Guarding, NodeAccess, Noted, Setup, run};
+use crate::sink::text;
 use crate::transport::SshTransport;
 
 /// What a run goes on from.
@@ -163,6 +164,9 @@ fn what_is_down(
             result.outcome.is_bad() || result.state.is_some_and(|state| state != ProcessState::Running)
         };
         for result in results.filter(is_down) {
+            if let (Outcome::Unreachable, Some(failure)) = (result.outcome, &result.failure) {
+                terminal::say(&format!("{}: {}: {}", result.node, failure.kind, text::single_line(&failure.message)));
+            }
             let roles = plan.nodes.iter().filter(|selected| selected.node.name == result.node);
             let roles = roles.flat_map(|selected| &selected.roles).map(|role| &role.name);
             let own = roles.filter(|role| result.role.as_ref().is_none_or(|own| own == *role));

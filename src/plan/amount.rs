@@ -187,7 +187,11 @@ impl FromStr for Caps {
     fn from_str(typed: &str) -> Result<Self, AmountError> {
         match typed.trim() {
             "none" => Ok(Self::Off),
-            amount => amount.parse().map(Self::Each),
+            amount => amount.parse().map(Self::Each).map_err(|error: AmountError| AmountError {
+                what: "cap",
+                reason: "it is a number of nodes from 1, a percentage from 1% to 100%, or none",
+                ..error
+            }),
         }
     }
 }

@@ -46,17 +46,22 @@ pub fn next_batch(waiting: &[usize], size: usize, budgets: &[Budget]) -> Vec<usi
     batch
 }
 
-/// The batches of a step if nothing goes wrong and every node is up before it is its turn: what a plan can promise.
+/// The batches of a step if nothing goes wrong: what a plan can promise.
 #[must_use]
 pub fn batches(nodes: &[usize], size: impl Fn(usize) -> usize, budgets: &[Budget]) -> Vec<Vec<usize>> {
     let mut waiting = nodes.to_vec();
+    let mut budgets = budgets.to_vec();
     let mut batches = Vec::new();
     while !waiting.is_empty() {
-        let batch = next_batch(&waiting, size(batches.len()), budgets);
+        let batch = next_batch(&waiting, size(batches.len()), &budgets);
         if batch.is_empty() {
             break;
         }
         waiting.retain(|node| !batch.contains(node));
+        // What was down comes up with its batch.
+        for budget in &mut budgets {
+            budget.down.retain(|node| !batch.contains(node));
+        }
         batches.push(batch);
     }
     batches
@@ -126,7 +131,7 @@ mod tests {
             size in 1_usize..8,
             caps in prop::collection::vec((1_usize..5, prop::collection::btree_set(0_usize..36, 0..30), prop::collection::btree_set(0_usize..36, 0..6)), 0..3),
         ) {
-            let budgets: Vec<Budget> = caps.into_iter().map(|(limit, members, down)| {
+            let mut budgets: Vec<Budget> = caps.into_iter().map(|(limit, members, down)| {
                 let down = down.intersection(&members).copied().collect();
                 Budget { role: "r".to_owned(), limit, members, down }
             }).collect();
@@ -135,9 +140,12 @@ mod tests {
             let mut seen = BTreeSet::new();
             for batch in &made {
                 prop_assert!(!batch.is_empty() && batch.len() <= size);
-                for budget in &budgets {
+                for budget in &mut budgets {
                     let going: Vec<_> = batch.iter().filter(|node| budget.members.contains(node) && !budget.down.contains(node)).collect();
                     prop_assert!(going.is_empty() || budget.down.len() + going.len() <= budget.limit);
+                }
+                for budget in &mut budgets {
+                    budget.down.retain(|node| !batch.contains(node));
                 }
                 for node in batch {
                     prop_assert!(*node < nodes && seen.insert(*node));

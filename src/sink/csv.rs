@@ -30,6 +30,8 @@ const HEADER: [&str; 18] = [
     "duration_ms",
 ];
 
+const COMMAND_HEADER: [&str; 4] = ["exit_status", "stdout", "stderr", "truncated"];
+
 /// One table of results, written when the run is over.
 pub struct CsvSink {
     out: Box<dyn Write + Send>,
@@ -50,12 +52,27 @@ impl Sink for CsvSink {
 
     fn finish(&mut self, ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
         let mut table = csv::Writer::from_writer(&mut self.out);
-        table.write_record(HEADER)?;
-        for result in ledger.results() {
-            table.write_record(record(result))?;
+        let results = ledger.results();
+        // What a command did has columns of its own, where there was one.
+        let commands = results.iter().any(|result| result.command.is_some());
+        let more = if commands { COMMAND_HEADER.as_slice() } else { &[] };
+        table.write_record(HEADER.iter().chain(more))?;
+        for result in results {
+            let more = if commands { command(result).to_vec() } else { Vec::new() };
+            table.write_record(record(result).iter().chain(&more))?;
         }
         Ok(table.flush()?)
     }
+}
+
+fn command(result: &TargetResult) -> [String; COMMAND_HEADER.len()] {
+    let Some(run) = &result.command else { return Default::default() };
+    [
+        run.exit_status.map(|code| code.to_string()).unwrap_or_default(),
+        text::visible(&run.stdout).into_owned(),
+        text::visible(&run.stderr).into_owned(),
+        run.truncated.to_string(),
+    ]
 }
 
 fn record(result: &TargetResult) -> [String; HEADER.len()] {

@@ -414,7 +414,10 @@ fn settings_that_are_wrong() {
             "max_failures: some",
             "5:19: `some` is no failure limit: it is a number of nodes, such as 0 or 2, or a percentage from 0% to 100%",
         ),
-        ("max_unavailable: 0", "5:22: `0` is no number of nodes: at least one node is needed to go on"),
+        (
+            "max_unavailable: 0",
+            "5:22: `0` is no cap: it is a number of nodes from 1, a percentage from 1% to 100%, or none",
+        ),
         ("gate: runing", "5:11: `gate` is `runing`: expected running, active or none (did you mean running?)"),
         ("stable: 5 parsecs", "5:13: `stable` is `5 parsecs`: expected a time such as 5s, 2m or 500ms"),
         ("pause: 8d", "5:12: `pause` must be at most 7 days"),
