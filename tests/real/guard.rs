@@ -1,6 +1,9 @@
 //! What a run keeps to itself and never leaves behind: locks, guards, the journal, commands with an end.
 
-use crate::harness::{Cluster, Instance, Node, NodeSpec, Program, eventually};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::harness::{Cluster, Instance, Node, NodeSpec, Program, Running, eventually};
 
 fn analytics() -> NodeSpec {
     NodeSpec::new(Instance::analytics().with(Program::slow_to_stop("contrail-collector", 3)))
@@ -119,4 +122,52 @@ fn a_node_that_cannot_be_guarded() {
     assert_eq!(collector(node).0, before);
     cluster.ctl("service contrail-collector restart -o json --no-guard").expect(0);
     assert_ne!(collector(node).0, before);
+}
+
+/// A command on eight nodes whose time is over, one of them cut off meanwhile: nothing of it is left anywhere, and what was
+/// printed before is kept.
+#[test]
+fn a_command_is_ended_also_where_the_connection_was_cut() {
+    let cluster = Cluster::of(8, &NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector"))));
+    let command = "echo before; sleep 600";
+    let words = ["exec", "-y", "--connect-timeout", "30s", "--timeout", "2s", "-o", "json", "--", command];
+    let run = Running::start(cluster.ctl_command(words));
+    let cut = cluster.node("a5");
+    eventually("the command to run there", || node_runs(cut, "sleep 600").then_some(()));
+    cut.cut_connections();
+    let run = run.finish().expect(1);
+    for node in cluster.nodes() {
+        let result = run.result(&node.name);
+        let expected = if node.name == "a5" { "unknown" } else { "timed_out" };
+        assert_eq!((&result["outcome"], &result["stdout"]), (&expected.into(), &"before\n".into()), "{run}");
+        eventually("nothing to be left", || (!node_runs(node, "sleep 600") && !is_locked(node)).then_some(()));
+    }
+}
+
+fn node_runs(node: &Node, command: &str) -> bool {
+    !node.sh(&format!("pgrep -f '^{command}' || echo none")).contains("none")
+}
+
+/// A look at every node each 20 ms, past `ctl` and past SSH: never is more of the role down than its cap allows.
+#[test]
+fn a_cap_is_never_passed() {
+    let program = Program::slow_to_stop("contrail-schema", 1);
+    let cluster = Cluster::of(4, &NodeSpec::new(Instance::config().with(program)));
+    let over = AtomicBool::new(false);
+    let most = std::thread::scope(|scope| {
+        let prober = scope.spawn(|| {
+            let mut most = 0;
+            while !over.load(Ordering::SeqCst) {
+                let runs = |node: &&Node| node.process("contrail-schema").is_some_and(|found| found.state == "RUNNING");
+                most = most.max(cluster.nodes().iter().filter(|node| !runs(node)).count());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            most
+        });
+        let run = cluster.ctl("service contrail-schema restart -y -o json --connect-timeout 30s").expect(0);
+        assert_eq!(run.outcomes().len(), 4, "{run}");
+        over.store(true, Ordering::SeqCst);
+        prober.join().unwrap()
+    });
+    assert_eq!(most, 1, "config is capped at one");
 }
