@@ -69,7 +69,7 @@ pub(super) async fn active<T: Transport>(
             said = Some(text.clone());
         }
         let name = process.full_name();
-        tab.phase(format!("waiting for {name}: {text}, {} s of {} s", waited.as_secs(), limit.as_secs())).await;
+        tab.phase(format!("waiting: {text}, {} s of {} s ({name})", waited.as_secs(), limit.as_secs())).await;
         sleep(POLL).await;
     }
 }

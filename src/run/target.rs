@@ -455,7 +455,7 @@ impl<T: Transport> Work<'_, T> {
         }
         *said = Some(up.as_secs());
         let (name, of) = (self.listed.full_name(), self.stable.as_secs());
-        self.tab.phase(format!("waiting for {name}: RUNNING, {} s of {of} s", up.as_secs())).await;
+        self.tab.phase(format!("waiting: RUNNING, {} s of {of} s ({name})", up.as_secs())).await;
     }
 
     fn not_restarted(&self, process: ProcessInfo, note: Option<&SupervisorError>) -> Verdict {

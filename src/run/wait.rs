@@ -55,7 +55,7 @@ pub(super) async fn wait<T: Transport>(
                 }
                 let what = seen.iter().find(|(_, met)| !met).map(|(result, _)| told(result));
                 say(format!(
-                    "waiting for {}{}, {} s of {} s",
+                    "waiting: for {}{}, {} s of {} s",
                     until.condition.as_str(),
                     what.map(|what| format!(" ({what})")).unwrap_or_default(),
                     began.elapsed().as_secs(),

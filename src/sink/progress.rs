@@ -129,6 +129,10 @@ fn busy(ledger: &Ledger) -> Option<String> {
         more => format!(" (+{more})"),
     };
     let phase = text::single_line(phase);
+    // What is waited for, how long still, and why: `waiting for db2: initializing (Zookeeper down), 14 s of 120 s`.
+    if let Some(what) = phase.strip_prefix("waiting: ") {
+        return Some(format!("waiting for {}{more}: {what}", names.join(", ")));
+    }
     Some(format!("{} on {}{more}", text::cut(&phase, PHASE_LIMIT), names.join(", ")))
 }
 
@@ -234,6 +238,12 @@ mod tests {
         insta::assert_snapshot!(seen(160, &events), @"[==>     ] 5/16 nodes · 0s · 1 unreachable, 4 changed · restarting contrail-collector on a6s03, a6s04 (+2)");
         insta::assert_snapshot!(seen(80, &events), @"[==>     ] 5/16 nodes · 0s · 1 unreachable, 4 changed · restarting contrail-coll");
         insta::assert_snapshot!(seen(40, &events), @"[==>     ] 5/16 nodes · 0s · 1 unreachab");
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told_with_its_node() {
+        let events = under_way("waiting: initializing (Zookeeper down), 14 s of 120 s (contrail-api:0)");
+        insta::assert_snapshot!(seen(160, &events), @"[==>     ] 5/16 nodes · 0s · 1 unreachable, 4 changed · waiting for a6s03, a6s04 (+2): initializing (Zookeeper down), 14 s of 120 s (contrail-api:0)");
     }
 
     #[test]
