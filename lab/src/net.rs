@@ -120,6 +120,8 @@ pub(crate) async fn run(node: Arc<NodeInner>, login: Arc<Login>, listener: TcpLi
             () = node.shared.until_closing() => return,
             end = changed.changed() => if end.is_err() { return },
             accepted = accept(port.as_ref()) => match accepted {
+                // The port is about to close: who was quick is turned away all the same.
+                Ok(_) if mode(&node.shared) == Mode::Refused => {}
                 Ok(stream) => {
                     tokio::spawn(connection(Arc::clone(&node), Arc::clone(&login), stream));
                 }
