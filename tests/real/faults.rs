@@ -234,11 +234,12 @@ fn a_hanging_stop_is_timed_out() {
             Cluster::builder().node("a1", analytics(Program::deaf("contrail-collector"))).node("a2", steady()).start();
         let finished =
             cluster.ctl(&format!("service contrail-collector restart -y -o json --timeout 10s --via {via}")).expect(1);
-        assert_eq!(
-            finished.outcomes(),
-            ["a1 contrail-collector timed_out timed_out", "a2 contrail-collector changed"],
-            "{finished}"
-        );
+        // A busy machine may leave no time for supervisorctl to say once more how it is: that is told as unknown.
+        let outcomes = finished.outcomes();
+        let of_the_deaf = outcomes.first().map(String::as_str);
+        let is_told = of_the_deaf == Some("a1 contrail-collector timed_out timed_out")
+            || (via == "supervisorctl" && of_the_deaf == Some("a1 contrail-collector unknown timed_out"));
+        assert!(is_told && outcomes.get(1).is_some_and(|other| other == "a2 contrail-collector changed"), "{finished}");
         // Only that it ends by its own timeout, far from supervisord's ten minutes.
         assert!(finished.took < Duration::from_secs(50), "{finished}");
     }
