@@ -1,8 +1,8 @@
 //! The record of everything that changed a node: which runs there were, what each was asked, and every event of it.
 //!
 //! Here live [`Journal`], one connection to the SQLite file, and what goes in and comes out ([`RunRequest`],
-//! [`RunSummary`], [`RunRecord`]). The room may use the leaf `event`. It does I/O on its own file and on `/proc`, and
-//! nothing else: where the file is, the caller says.
+//! [`RunSummary`], [`RunRecord`]). The room may use the leaf `event`, and `resume.rs`, which is pure, `plan`. It does
+//! I/O on its own file and on `/proc`, and nothing else: where the file is, the caller says.
 //!
 //! What always holds:
 //! - What [`Journal::begin`], [`Journal::append`] and [`Journal::end`] returned `Ok` for survives the loss of power.

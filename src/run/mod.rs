@@ -1,8 +1,8 @@
 //! Runs a plan: one dispatcher that decides, one task a node that works, one stream of events that leaves.
 //!
-//! It uses `plan`, `select`, `transport`, `supervisor` and the leaf `event`; never a sink, never the command line.
-//! What always holds: every selected node ends with results, whatever is thrown at the run; nothing is started
-//! after the first signal. Start at [`run`]; what is decided is in `dispatcher.rs`, what is done in `node_task.rs`.
+//! It uses `plan`, `select`, `transport`, `supervisor`, `guard` and the leaf `event`; never a sink, never the command
+//! line; the journal is whoever observes. What always holds: every selected node ends with results, whatever is thrown
+//! at the run; nothing is started after the first signal, nor before its intent was noted. Start at [`run`]; what is decided is in `dispatcher.rs`, what is done in `node_task.rs`.
 
 mod command;
 mod dispatcher;
