@@ -4,6 +4,7 @@
 //! inventory's, which is stronger than the default; what cannot be honoured is refused before a node is touched.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{BatchArgs, FanoutArgs, GateArg, HostKey};
@@ -16,10 +17,12 @@ use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
 use crate::run::NodeAccess;
 use crate::select::SelectedNode;
 use crate::transport::ssh_config::{self, HostQuery};
-use crate::transport::{Endpoint, HostKeyPolicy, SshSettings};
+use crate::transport::{AddressFamily, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
+/// A peer that has died without a word is noticed after half a minute.
+const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(10), count: 3 };
 
 /// The operator's own surroundings.
 pub(super) struct Surroundings {
@@ -144,10 +147,16 @@ pub(super) fn access(args: &FanoutArgs, nodes: &[SelectedNode]) -> Result<Vec<No
     let surroundings = Surroundings::read();
     refuse_jumps(nodes)?;
     refuse_ssh_config(args, nodes, &surroundings)?;
-    nodes.iter().map(|selected| node_access(args, &selected.node, &surroundings)).collect()
+    let host_keys = Arc::new(host_keys(args, &surroundings)?);
+    nodes.iter().map(|selected| node_access(args, &selected.node, &surroundings, &host_keys)).collect()
 }
 
-fn node_access(args: &FanoutArgs, node: &Node, surroundings: &Surroundings) -> Result<NodeAccess, CliError> {
+fn node_access(
+    args: &FanoutArgs,
+    node: &Node,
+    surroundings: &Surroundings,
+    host_keys: &Arc<HostKeySettings>,
+) -> Result<NodeAccess, CliError> {
     let user = args.user.clone().or_else(|| node.ssh.user.clone()).or_else(|| surroundings.user.clone());
     let Some(user) = user else {
         return Err(CliError::usage(format!("no user to log in to {} as", node.name))
@@ -166,9 +175,21 @@ fn node_access(args: &FanoutArgs, node: &Node, surroundings: &Surroundings) -> R
         endpoint: Endpoint {
             host: node.address.clone(),
             port: args.port.or(node.ssh.port).unwrap_or(22),
-            user,
-            identities: if identities_named { named } else { default() },
-            identities_named,
+            family: AddressFamily::Any,
+            bind: None,
+            proxy: Proxy::Direct,
+            login: Login {
+                user,
+                identities: if identities_named { named } else { default() },
+                identities_named,
+                certificates: Vec::new(),
+                identities_only: false,
+                agent: surroundings.agent.clone(),
+                methods: vec![Method::PublicKey],
+            },
+            host_keys: Arc::clone(host_keys),
+            algorithms: Arc::default(),
+            keepalive: KEEPALIVE,
             connect_timeout: args.connect_timeout.or(node.ssh.connect_timeout).unwrap_or(CONNECT_TIMEOUT),
             retries: args.retries,
         },
@@ -178,29 +199,31 @@ fn node_access(args: &FanoutArgs, node: &Node, surroundings: &Surroundings) -> R
     })
 }
 
-/// What holds for all connections.
-pub(super) fn ssh(args: &FanoutArgs) -> Result<SshSettings, CliError> {
-    let surroundings = Surroundings::read();
+/// How host keys are judged.
+fn host_keys(args: &FanoutArgs, surroundings: &Surroundings) -> Result<HostKeySettings, CliError> {
     if let Some(file) = &args.known_hosts
         && args.host_key == HostKey::Strict
         && !file.exists()
     {
         return Err(CliError::usage(format!("--known-hosts: there is no file {}", file.display())));
     }
-    let user = match &args.known_hosts {
+    let user_files = match &args.known_hosts {
         Some(file) => vec![file.clone()],
         None => {
             [".ssh/known_hosts", ".ssh/known_hosts2"].iter().filter_map(|file| surroundings.in_home(file)).collect()
         }
     };
-    let global = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from);
-    Ok(SshSettings {
-        known_hosts: user.into_iter().chain(global).collect(),
-        host_key_policy: match args.host_key {
+    Ok(HostKeySettings {
+        user_files,
+        global_files: ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from).to_vec(),
+        revoked: Vec::new(),
+        alias: None,
+        policy: match args.host_key {
             HostKey::Strict => HostKeyPolicy::Strict,
             HostKey::AcceptNew => HostKeyPolicy::AcceptNew,
         },
-        agent: surroundings.agent,
+        hash_names: false,
+        min_rsa_bits: 1024,
     })
 }
 

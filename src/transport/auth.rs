@@ -12,14 +12,17 @@ use russh::client::{AuthResult, Handle, Handler};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::{AgentClient, AgentStream};
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, load_public_key, load_secret_key};
+use secrecy::SecretString;
 use tracing::debug;
 
 use super::{Endpoint, TransportError};
 
-/// The operator's keys: files read so far, and the agent.
+/// What the operator can log in with: key files read so far, and the password.
+#[derive(Default)]
 pub(super) struct KeyRing {
     files: Mutex<HashMap<PathBuf, KeyFile>>,
-    agent: Option<PathBuf>,
+    #[expect(dead_code, reason = "not sent yet")]
+    password: Option<SecretString>,
 }
 
 #[derive(Clone)]
@@ -32,8 +35,8 @@ enum KeyFile {
 }
 
 impl KeyRing {
-    pub(super) fn new(agent: Option<PathBuf>) -> Self {
-        Self { files: Mutex::default(), agent }
+    pub(super) fn new(password: Option<SecretString>) -> Self {
+        Self { files: Mutex::default(), password }
     }
 
     fn file(&self, path: &Path) -> KeyFile {
@@ -74,11 +77,11 @@ pub(super) async fn authenticate<H: Handler>(
     let mut attempts = Attempts::default();
     let files = files_to_offer(endpoint, keys, &mut attempts);
     let order: [Source; 2] =
-        if endpoint.identities_named { [Source::Files, Source::Agent] } else { [Source::Agent, Source::Files] };
+        if endpoint.login.identities_named { [Source::Files, Source::Agent] } else { [Source::Agent, Source::Files] };
     for source in order {
         let accepted = match source {
             Source::Files => offer_files(handle, endpoint, &files, &mut attempts).await,
-            Source::Agent => offer_agent(handle, endpoint, keys, &files, &mut attempts).await,
+            Source::Agent => offer_agent(handle, endpoint, &files, &mut attempts).await,
         };
         if accepted {
             return Ok(());
@@ -98,12 +101,12 @@ enum Source {
 
 fn files_to_offer(endpoint: &Endpoint, keys: &KeyRing, attempts: &mut Attempts) -> Vec<(PathBuf, KeyFile)> {
     let mut files = Vec::new();
-    for path in &endpoint.identities {
+    for path in &endpoint.login.identities {
         let file = keys.file(path);
         let problem = match &file {
             KeyFile::Usable(_) => None,
             KeyFile::Encrypted(_) => Some("is encrypted".to_owned()),
-            KeyFile::Missing => endpoint.identities_named.then(|| "does not exist".to_owned()),
+            KeyFile::Missing => endpoint.login.identities_named.then(|| "does not exist".to_owned()),
             KeyFile::Broken(reason) => Some(format!("cannot be read: {reason}")),
         };
         attempts.files.extend(problem.map(|problem| format!("{} {problem}", path.display())));
@@ -122,9 +125,9 @@ async fn offer_files<H: Handler>(
         let KeyFile::Usable(key) = file else { continue };
         let hash = rsa_hash(handle, &key.algorithm()).await;
         attempts.tried.push(format!("{} ({})", path.display(), key.algorithm()));
-        debug!(host = endpoint.host, user = endpoint.user, file = %path.display(), "offering a key file");
+        debug!(host = endpoint.host, user = endpoint.login.user, file = %path.display(), "offering a key file");
         let offered = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
-        match handle.authenticate_publickey(endpoint.user.clone(), offered).await {
+        match handle.authenticate_publickey(endpoint.login.user.clone(), offered).await {
             Ok(AuthResult::Success) => return true,
             Ok(AuthResult::Failure { remaining_methods, .. }) => attempts.methods = methods(&remaining_methods),
             Err(error) => {
@@ -142,11 +145,10 @@ async fn offer_files<H: Handler>(
 async fn offer_agent<H: Handler>(
     handle: &mut Handle<H>,
     endpoint: &Endpoint,
-    keys: &KeyRing,
     files: &[(PathBuf, KeyFile)],
     attempts: &mut Attempts,
 ) -> bool {
-    let Some(path) = &keys.agent else { return false };
+    let Some(path) = &endpoint.login.agent else { return false };
     let mut agent = match AgentClient::connect_uds(path).await {
         Ok(agent) => agent,
         Err(error) => {
@@ -185,8 +187,13 @@ async fn offer_identity<H: Handler, S: AgentStream + Unpin + Send + 'static>(
     let key = identity.public_key().into_owned();
     let hash = rsa_hash(handle, &key.algorithm()).await;
     attempts.tried.push(format!("agent key {} ({})", key.fingerprint(HashAlg::Sha256), key.algorithm()));
-    debug!(host = endpoint.host, user = endpoint.user, comment = identity.comment(), "offering a key of the agent");
-    let user = endpoint.user.clone();
+    debug!(
+        host = endpoint.host,
+        user = endpoint.login.user,
+        comment = identity.comment(),
+        "offering a key of the agent"
+    );
+    let user = endpoint.login.user.clone();
     let offered = match identity {
         AgentIdentity::PublicKey { .. } => handle.authenticate_publickey_with(user, key, hash, agent).await,
         AgentIdentity::Certificate { certificate, .. } => {
@@ -237,7 +244,7 @@ fn methods(remaining: &russh::MethodSet) -> String {
 }
 
 fn refusal(endpoint: &Endpoint, attempts: Attempts, lost: Option<String>) -> TransportError {
-    let (user, host) = (endpoint.user.clone(), endpoint.host.clone());
+    let (user, host) = (endpoint.login.user.clone(), endpoint.host.clone());
     if attempts.tried.is_empty() {
         if let Some(reason) = attempts.agent {
             return TransportError::Agent { user, host, reason };

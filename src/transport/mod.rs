@@ -3,43 +3,30 @@
 //! Here live [`Transport`] and [`Session`], what they need to know ([`Endpoint`]) and how they fail
 //! ([`TransportError`]). The room may use the leaf `event`. What always holds: a session is one connection;
 //! everything read through it is bounded in size, and everything done through it fails with an error that
-//! names the cause. Only `ssh.rs` and `auth.rs` know the SSH library; `known_hosts.rs` and `ssh_config.rs`
-//! are pure readers. Start at [`Transport::connect`].
+//! names the cause. `endpoint.rs` says where and how, `connect.rs` opens, `session.rs` is what comes of it;
+//! `known_hosts.rs`, `algorithms.rs` and `ssh_config.rs` are pure. Start at [`Transport::connect`].
 
+mod algorithms;
 mod auth;
+mod connect;
+mod endpoint;
 mod error;
+mod host_keys;
 pub mod known_hosts;
-mod ssh;
+mod session;
 pub mod ssh_config;
+mod wire;
 
 use std::future::Future;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use self::connect::{SshSettings, SshTransport};
+pub use self::endpoint::{
+    AddressFamily, Algorithms, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy,
+};
 pub use self::error::{CONNECT_FAILED, TransportError};
-pub use self::ssh::{HostKeyPolicy, SshCommand, SshSession, SshSettings, SshTransport};
-
-/// How to reach one node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Name or address to connect to; also the name that known_hosts is asked for.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// User to log in as.
-    pub user: String,
-    /// Private key files to offer.
-    pub identities: Vec<PathBuf>,
-    /// Whether `identities` were named by the operator (they are then offered before the agent's keys,
-    /// and one that cannot be read is worth telling) or are the default ones.
-    pub identities_named: bool,
-    /// Time from the first attempt to an authenticated session, all attempts together.
-    pub connect_timeout: Duration,
-    /// Attempts after the first, for failures that pass (refused, dropped before the greeting).
-    pub retries: u32,
-}
+pub use self::session::{SshCommand, SshSession};
 
 /// Opens sessions.
 pub trait Transport: Send + Sync + 'static {
