@@ -57,6 +57,7 @@ fn run(args: Args, words: &[String]) -> Result<Exit, CliError> {
         Command::Status(status) => commands::status::run(&status),
         Command::Ping(ping) => commands::ping::run(&ping),
         Command::Inventory(inventory) => commands::inventory::run(inventory),
+        Command::SshConfig(_) => Err(CliError::usage("not yet")),
         Command::Nodeset(nodeset) => commands::nodeset::run(&nodeset),
     }
 }

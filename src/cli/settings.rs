@@ -145,7 +145,6 @@ pub(super) fn owner(run: &str, started: jiff::Timestamp, reason: Option<&str>) -
 /// How each node of a plan is reached.
 pub(super) fn access(args: &FanoutArgs, nodes: &[SelectedNode]) -> Result<Vec<NodeAccess>, CliError> {
     let surroundings = Surroundings::read();
-    refuse_jumps(nodes)?;
     refuse_ssh_config(args, nodes, &surroundings)?;
     let host_keys = Arc::new(host_keys(args, &surroundings)?);
     nodes.iter().map(|selected| node_access(args, &selected.node, &surroundings, &host_keys)).collect()
@@ -157,12 +156,12 @@ fn node_access(
     surroundings: &Surroundings,
     host_keys: &Arc<HostKeySettings>,
 ) -> Result<NodeAccess, CliError> {
-    let user = args.user.clone().or_else(|| node.ssh.user.clone()).or_else(|| surroundings.user.clone());
+    let user = args.ssh.user.clone().or_else(|| node.ssh.user.clone()).or_else(|| surroundings.user.clone());
     let Some(user) = user else {
         return Err(CliError::usage(format!("no user to log in to {} as", node.name))
             .with_hint("give one with -u, or with `user` in the inventory"));
     };
-    let named: Vec<PathBuf> = match &args.identity {
+    let named: Vec<PathBuf> = match &args.ssh.identity {
         Some(file) => vec![file.clone()],
         None => node.ssh.identities.clone(),
     };
@@ -171,26 +170,27 @@ fn node_access(
         let files = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
         files.iter().filter_map(|file| surroundings.in_home(file)).collect()
     };
+    let login = Login {
+        user,
+        identities: if identities_named { named } else { default() },
+        identities_named,
+        certificates: Vec::new(),
+        identities_only: false,
+        agent: surroundings.agent.clone(),
+        methods: vec![Method::PublicKey],
+    };
     Ok(NodeAccess {
         endpoint: Endpoint {
             host: node.address.clone(),
-            port: args.port.or(node.ssh.port).unwrap_or(22),
+            port: args.ssh.port.or(node.ssh.port).unwrap_or(22),
             family: AddressFamily::Any,
             bind: None,
-            proxy: Proxy::Direct,
-            login: Login {
-                user,
-                identities: if identities_named { named } else { default() },
-                identities_named,
-                certificates: Vec::new(),
-                identities_only: false,
-                agent: surroundings.agent.clone(),
-                methods: vec![Method::PublicKey],
-            },
+            proxy: interim_jump(args, node, host_keys, &login),
+            login,
             host_keys: Arc::clone(host_keys),
             algorithms: Arc::default(),
             keepalive: KEEPALIVE,
-            connect_timeout: args.connect_timeout.or(node.ssh.connect_timeout).unwrap_or(CONNECT_TIMEOUT),
+            connect_timeout: args.ssh.connect_timeout.or(node.ssh.connect_timeout).unwrap_or(CONNECT_TIMEOUT),
             retries: args.retries,
         },
         sudo: args.sudo || node.sudo,
@@ -201,13 +201,13 @@ fn node_access(
 
 /// How host keys are judged.
 fn host_keys(args: &FanoutArgs, surroundings: &Surroundings) -> Result<HostKeySettings, CliError> {
-    if let Some(file) = &args.known_hosts
-        && args.host_key == HostKey::Strict
+    if let Some(file) = &args.ssh.known_hosts
+        && args.ssh.host_key != Some(HostKey::AcceptNew)
         && !file.exists()
     {
         return Err(CliError::usage(format!("--known-hosts: there is no file {}", file.display())));
     }
-    let user_files = match &args.known_hosts {
+    let user_files = match &args.ssh.known_hosts {
         Some(file) => vec![file.clone()],
         None => {
             [".ssh/known_hosts", ".ssh/known_hosts2"].iter().filter_map(|file| surroundings.in_home(file)).collect()
@@ -218,33 +218,41 @@ fn host_keys(args: &FanoutArgs, surroundings: &Surroundings) -> Result<HostKeySe
         global_files: ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from).to_vec(),
         revoked: Vec::new(),
         alias: None,
-        policy: match args.host_key {
-            HostKey::Strict => HostKeyPolicy::Strict,
-            HostKey::AcceptNew => HostKeyPolicy::AcceptNew,
+        policy: match args.ssh.host_key {
+            Some(HostKey::AcceptNew) => HostKeyPolicy::AcceptNew,
+            Some(HostKey::Strict) | None => HostKeyPolicy::Strict,
         },
         hash_names: false,
         min_rsa_bits: 1024,
     })
 }
 
-/// A bastion that is passed by would be a connection other than the one that was asked for.
-fn refuse_jumps(nodes: &[SelectedNode]) -> Result<(), CliError> {
-    let behind = nodes.iter().find_map(|selected| {
-        let jump = selected.node.ssh.jump.as_deref().filter(|jump| *jump != "none")?;
-        Some((&selected.node.name, jump))
-    });
-    match behind {
-        Some((node, jump)) => {
-            Err(CliError::usage(format!("{node} is reached through a bastion (jump: {jump}), which ctl cannot do yet"))
-                .with_hint("leave such nodes out with -x, or run ctl on the bastion itself"))
-        }
-        None => Ok(()),
+fn interim_jump(args: &FanoutArgs, node: &Node, host_keys: &Arc<HostKeySettings>, login: &Login) -> Proxy {
+    let spec = args.ssh.jump.clone().or_else(|| node.ssh.jump.clone()).filter(|jump| jump != "none");
+    let mut proxy = Proxy::Direct;
+    for hop in spec.iter().flat_map(|spec| spec.split(',')) {
+        let (user, rest) = hop.split_once('@').unwrap_or(("root", hop));
+        let (host, port) = rest.split_once(':').unwrap_or((rest, "22"));
+        proxy = Proxy::Jump(Arc::new(Endpoint {
+            host: host.to_owned(),
+            port: port.parse().unwrap_or(22),
+            family: AddressFamily::Any,
+            bind: None,
+            proxy,
+            login: Login { user: user.to_owned(), ..login.clone() },
+            host_keys: Arc::clone(host_keys),
+            algorithms: Arc::default(),
+            keepalive: KEEPALIVE,
+            connect_timeout: args.ssh.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+            retries: args.retries,
+        }));
     }
+    proxy
 }
 
 /// Until ssh_config is honoured, what it says about a selected node is refused rather than ignored.
 fn refuse_ssh_config(args: &FanoutArgs, nodes: &[SelectedNode], surroundings: &Surroundings) -> Result<(), CliError> {
-    match args.ssh_config.as_deref() {
+    match args.ssh.ssh_config.as_deref().and_then(Path::to_str) {
         Some("none") => return Ok(()),
         Some(other) => {
             return Err(CliError::usage(format!("--ssh-config {other}: ssh_config files are not honoured yet"))
@@ -268,10 +276,10 @@ fn refuse_ssh_config(args: &FanoutArgs, nodes: &[SelectedNode], surroundings: &S
                 // The node's address stands in the inventory, if only as its name.
                 address_set: node.address != node.name,
                 jump_set: false,
-                user_set: args.user.is_some() || node.ssh.user.is_some(),
-                port_set: args.port.is_some() || node.ssh.port.is_some(),
-                identity_set: args.identity.is_some() || !node.ssh.identities.is_empty(),
-                known_hosts_set: args.known_hosts.is_some(),
+                user_set: args.ssh.user.is_some() || node.ssh.user.is_some(),
+                port_set: args.ssh.port.is_some() || node.ssh.port.is_some(),
+                identity_set: args.ssh.identity.is_some() || !node.ssh.identities.is_empty(),
+                known_hosts_set: args.ssh.known_hosts.is_some(),
             };
             [Some(query(&node.name)), (node.address != node.name).then(|| query(&node.address))]
         })

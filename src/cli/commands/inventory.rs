@@ -15,7 +15,7 @@ pub(in crate::cli) fn run(args: InventoryArgs) -> Result<Exit, CliError> {
     let (inventory, _) = settings::inventory(args.inventory.as_deref(), &settings::Sources::default())?;
     let shown = match args.command.unwrap_or(InventoryCommand::List) {
         InventoryCommand::List => list(&inventory, args.output)?,
-        InventoryCommand::Show { node } => show(&inventory, &node, args.output)?,
+        InventoryCommand::Show { node, .. } => show(&inventory, &node, args.output)?,
         InventoryCommand::Check => check(&inventory, args.output)?,
     };
     match writeln!(std::io::stdout().lock(), "{}", shown.trim_end()) {
