@@ -132,7 +132,7 @@ impl Shared {
     /// Attempts until one succeeds, the time is over, or a failure does not pass. Waiting for the bastion and for others
     /// at the same door costs nothing of the time.
     async fn open(self: &Arc<Self>, endpoint: &Endpoint, purpose: Purpose) -> Result<Opened, TransportError> {
-        let Endpoint { host, port, connect_timeout, .. } = endpoint;
+        let Endpoint { host, connect_timeout, .. } = endpoint;
         let mut left = *connect_timeout;
         let (mut retries, mut turned_away) = (0, 0_u32);
         loop {
@@ -140,7 +140,7 @@ impl Shared {
                 Proxy::Jump(bastion) => Some(self.bastions.berth(self, bastion).await?),
                 Proxy::Direct | Proxy::Command(_) => None,
             };
-            let place = self.doors.enter(host, *port).await;
+            let place = self.doors.enter(host).await;
             let began = Instant::now();
             let step = AtomicU8::new(Step::Resolving as u8);
             let ended = tokio::time::timeout(left, self.attempt(endpoint, berth, purpose, &step)).await;
@@ -154,7 +154,7 @@ impl Shared {
                 turned_away += 1;
                 if let Some(logins) = place.turned_away() {
                     self.tell(format!(
-                        "{host} port {port} turns connections away before its greeting (MaxStartups): at most {logins} \
+                        "{host} turns connections away before its greeting (MaxStartups): at most {logins} \
                          logins there at once now"
                     ));
                 }

@@ -1,4 +1,4 @@
-//! How many logins are under way at one host and port: as many as it takes.
+//! How many logins are under way at one host: as many as it takes.
 //!
 //! sshd drops connections at random while many wait to log in (MaxStartups). Here live [`Doors`], which count those that are
 //! under way, and let fewer in at a host once it has turned some away. What always holds: who has entered leaves when its
@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// All hosts and ports of a run.
+/// All hosts of a run. The ports of a host are one door: they may belong to one sshd.
 #[derive(Default)]
 pub(super) struct Doors {
-    doors: Mutex<HashMap<(String, u16), Arc<Door>>>,
+    doors: Mutex<HashMap<String, Arc<Door>>>,
 }
 
 impl Doors {
     /// Waits until there is room to log in.
-    pub(super) async fn enter(&self, host: &str, port: u16) -> Place {
+    pub(super) async fn enter(&self, host: &str) -> Place {
         let door = {
             let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(doors.entry((host.to_owned(), port)).or_default())
+            Arc::clone(doors.entry(host.to_owned()).or_default())
         };
         loop {
             let freed = door.freed.notified();
@@ -101,7 +101,7 @@ mod tests {
         let doors = Doors::default();
         let mut places = Vec::new();
         for _ in 0..8 {
-            places.push(doors.enter("b", 22).await);
+            places.push(doors.enter("b").await);
         }
         let first = places.pop().unwrap();
         assert_eq!(first.turned_away(), Some(4));
@@ -109,23 +109,23 @@ mod tests {
         // Others of the same burst are no news.
         assert_eq!(places.pop().unwrap().turned_away(), None);
         // Six are left: nobody enters before three more have left.
-        let mut next = std::pin::pin!(doors.enter("b", 22));
+        let mut next = std::pin::pin!(doors.enter("b"));
         assert!(waits(next.as_mut()));
         places.truncate(4);
         assert!(waits(next.as_mut()));
         places.truncate(3);
         assert!(!waits(next.as_mut()));
         // Another host has its own door.
-        assert!(!waits(std::pin::pin!(doors.enter("c", 22))));
+        assert!(!waits(std::pin::pin!(doors.enter("c"))));
     }
 
     #[tokio::test]
     async fn one_always_may() {
         let doors = Doors::default();
         for _ in 0..3 {
-            let place = doors.enter("b", 22).await;
+            let place = doors.enter("b").await;
             place.turned_away();
         }
-        assert!(!waits(std::pin::pin!(doors.enter("b", 22))));
+        assert!(!waits(std::pin::pin!(doors.enter("b"))));
     }
 }

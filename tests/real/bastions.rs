@@ -1,6 +1,7 @@
 //! Nodes behind bastions and proxy commands, against OpenSSH's server.
 
 use std::fs;
+use std::net::Ipv4Addr;
 
 use crate::harness::{Bastion, Cluster, Instance, NodeSpec, Program, Running};
 
@@ -30,7 +31,8 @@ fn failure(finished: &crate::harness::Finished) -> (String, String) {
 fn one_connection_for_all_nodes_behind_it() {
     let cluster = Cluster::of(4, &spec());
     let bastion = cluster.bastion(1, "");
-    let finished = cluster.ctl(&format!("service contrail-collector restart -y -o json -J {}", jump(&bastion))).expect(0);
+    let finished =
+        cluster.ctl(&format!("service contrail-collector restart -y -o json -J {}", jump(&bastion))).expect(0);
     assert_eq!(finished.json()["summary"]["nodes_by_outcome"]["changed"], 4, "{finished}");
     assert_eq!(bastion.logins(), 1, "{}", bastion.log());
     // Each node was reached from the bastion, and once.
@@ -160,7 +162,8 @@ fn a_bastion_that_dies_in_the_middle() {
     let cluster = Cluster::of(4, &slow);
     let mut bastion = cluster.bastion(1, "");
     let before: Vec<_> = cluster.nodes().iter().map(|node| node.process("contrail-collector")).collect();
-    let line = format!("service contrail-collector restart --serial 2 --max-failures 4 -y -o json -J {}", jump(&bastion));
+    let line =
+        format!("service contrail-collector restart --serial 2 --max-failures 4 -y -o json -J {}", jump(&bastion));
     let running: Running = cluster.ctl_start(&line);
     cluster.node("a1").wait_for("contrail-collector", "STOPPING");
     bastion.kill();
@@ -173,4 +176,58 @@ fn a_bastion_that_dies_in_the_middle() {
         assert!(now.is_some() && now != before, "{} was restarted", node.name);
     }
     assert!(bastion.logins() >= 2, "{}", bastion.log());
+}
+
+/// An inventory of hosts that are no more than an sshd.
+fn bare_hosts(places: &[(Ipv4Addr, u16)], rest: &str) -> String {
+    let line = |(n, (address, port)): (usize, &(Ipv4Addr, u16))| {
+        format!("  n{n}: {{address: \"{address}\", port: {port}, user: root, roles: [analytics]{rest}}}\n")
+    };
+    format!("version: 1\nnodes:\n{}", places.iter().enumerate().map(line).collect::<String>())
+}
+
+/// sshd drops some of those that wait to log in: they come again, and fewer at once.
+#[test]
+fn a_burst_of_logins_at_one_address() {
+    let cluster = Cluster::of(1, &spec());
+    // sshd takes no more than 16 ports.
+    let ports = 9001..=9015;
+    let lines: String = ports.clone().map(|port| format!("Port {port}\n")).collect();
+    let crowded = cluster.bastion(1, &format!("MaxStartups 2:70:4\n{lines}"));
+    let inventory = cluster.path("crowd.yaml");
+    let places: Vec<_> = ports.map(|port| (crowded.address(), port)).collect();
+    fs::write(&inventory, bare_hosts(&places, "")).unwrap();
+    let line =
+        format!("exec -i {} -y -o json --connect-timeout 20s --host-key accept-new -- true", inventory.display());
+    let finished = cluster.ctl(&line).expect(0);
+    assert_eq!(finished.json()["summary"]["nodes_by_outcome"]["changed"], places.len(), "{finished}");
+    assert!(crowded.log().contains("MaxStartups"), "nobody was turned away:\n{}", crowded.log());
+    assert!(finished.stderr.contains("MaxStartups"), "{finished}");
+}
+
+/// Behind such a bastion they all go over one connection.
+#[test]
+fn a_hundred_nodes_behind_a_bastion_with_few_startups() {
+    let cluster = Cluster::of(1, &spec());
+    let bastion = cluster.bastion(1, "MaxStartups 10:30:60");
+    let [a, b, c, _] = bastion.address().octets();
+    let mut places = Vec::new();
+    let hosts: Vec<Bastion> = (0..10)
+        .map(|group| {
+            let own: Vec<_> = (0..10).map(|n| Ipv4Addr::new(a, b, c, 60 + group * 10 + n)).collect();
+            let lines: String = own.iter().map(|address| format!("ListenAddress {address}\n")).collect();
+            let host = cluster.bastion(2 + group, &format!("MaxStartups 200\n{lines}"));
+            places.extend(own.into_iter().map(|address| (address, host.endpoint.port())));
+            host
+        })
+        .collect();
+    let inventory = cluster.path("crowd.yaml");
+    fs::write(&inventory, bare_hosts(&places, &format!(", jump: \"{}\"", jump(&bastion)))).unwrap();
+    // They run no supervisord; here it counts that they were asked.
+    let line = format!("status -i {} -o json --connect-timeout 20s --host-key accept-new", inventory.display());
+    let finished = cluster.ctl(&line);
+    assert_eq!(finished.json()["summary"]["nodes"], 100, "{finished}");
+    assert_eq!(finished.json()["summary"]["unreachable"], 0, "{finished}");
+    assert_eq!(bastion.logins(), 1);
+    assert_eq!(hosts.iter().map(Bastion::logins).sum::<usize>(), 100);
 }
