@@ -464,3 +464,6 @@ impl client::Handler for Handler {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             let mut seen = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
             if seen.len() < GREETING_LIMIT {
                 seen.extend_from_slice(buf.filled().get(before..).unwrap_or_default());
-                if seen.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"SSH-")) {
+                if seen
+                    .split(|byte| *byte == b'\n')
+                    .any(|line| line.starts_with(b"SSH-2.0") || line.starts_with(b"SSH-1.99"))
+                {
                     self.greeted.store(true, Ordering::Relaxed);
                     *seen = Vec::new();
                 }
