@@ -411,7 +411,7 @@ pub(super) struct InventoryArgs {
     pub(super) output: PlainForm,
 }
 
-#[derive(Debug, Clone, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(super) enum InventoryCommand {
     /// All nodes with their addresses, roles and groups
     List,
@@ -419,9 +419,8 @@ pub(super) enum InventoryCommand {
     Show {
         /// The node
         node: String,
-        /// ssh_config to read instead of the user's and the system's; `none` for none
-        #[arg(long, value_name = "FILE")]
-        ssh_config: Option<PathBuf>,
+        #[command(flatten)]
+        ssh: Box<SshArgs>,
     },
     /// Read the file and say what is wrong with it
     Check,
