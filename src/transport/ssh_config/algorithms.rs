@@ -77,8 +77,8 @@ impl List {
     fn knows(self, name: &str) -> bool {
         match self {
             Self::Ciphers | Self::Macs => self.all().contains(&name),
-            // The name of the mechanism is appended when it is used, so that a beginning is enough.
-            Self::Gssapi => GSSAPI.iter().any(|known| known.starts_with(name)),
+            // The name of the mechanism may follow.
+            Self::Gssapi => GSSAPI.iter().any(|known| name.starts_with(known)),
             Self::Kex => KEX.contains(&name) || Self::Gssapi.knows(name),
             Self::Keys | Self::Signatures => {
                 let pattern = Pattern::new(name.strip_prefix('!').unwrap_or(name));

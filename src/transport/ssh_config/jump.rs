@@ -56,12 +56,13 @@ pub(super) fn parse(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result
     if text.eq_ignore_ascii_case("none") {
         return Ok(None);
     }
-    let chain = text.split('#').next().unwrap_or("").trim_end();
+    // What follows a blank or a comment does not count, except that then `none` is a name.
+    let chain = text.split(['#', ' ', '\t', '\r', '\n']).next().unwrap_or("");
     let hop = |part: &str| hop(part, service).ok_or_else(|| JumpError { hop: part.to_owned() });
     let hops = chain.split(',').map(hop).collect::<Result<Vec<_>, _>>()?;
     let mut shown = String::new();
     // All but the last hop are shown as they were written.
-    if let Some((before, _)) = text.rsplit_once(',')
+    if let Some((before, _)) = chain.rsplit_once(',')
         && !before.is_empty()
     {
         shown.push_str(before);
@@ -186,6 +187,9 @@ mod tests {
             ("u@v@a", "u@v@a"),
             ("a,b:2,u@c", "a,b:2,u@c"),
             ("a,b # c", "a,b"),
+            ("a,b#c,d", "a,b"),
+            ("a b,c", "a"),
+            ("none # c", "none"),
             ("[::1]:22", "[::1]:22"),
             ("10.0.0.1", "[10.0.0.1]"),
             ("ssh://u@a:22", "u@a:22"),
