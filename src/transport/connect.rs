@@ -9,20 +9,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::Rng;
-use russh::client;
+use russh::client::{self, GexParams};
 use russh::keys::PublicKeyOrCertificate;
 use secrecy::SecretString;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tracing::debug;
 
+use super::algorithms::{self, Disagreement};
 use super::auth::{self, KeyRing};
 use super::endpoint::{Endpoint, HostKeySettings, Keepalive};
 use super::error::Seconds;
 use super::host_keys::{HostKeyStore, Wanted};
 use super::session::SshSession;
 use super::wire::Wire;
-use super::{Transport, TransportError, algorithms};
+use super::{Transport, TransportError};
 
 /// What holds for all connections of a run.
 #[derive(Debug, Default)]
@@ -93,7 +94,7 @@ impl SshTransport {
             lost: Arc::clone(&lost),
         };
         let wanted = self.host_keys.wanted(&endpoint.host_keys, host, *port)?;
-        let config = Arc::new(config(endpoint, &wanted));
+        let config = Arc::new(config(endpoint, &wanted)?);
         let connecting = client::connect_stream(config, stream, handler);
         let watch = async {
             // The stage is known only by looking: the library tells nothing between greeting and key exchange.
@@ -205,20 +206,30 @@ fn handshake_error(endpoint: &Endpoint, greeted: bool, error: &russh::Error) -> 
         };
         return TransportError::Banner { host, port, reason };
     }
-    let reason = if let russh::Error::NoCommonAlgo { kind, theirs, .. } = error {
-        format!("no common {} algorithm; the node offers {}", format!("{kind:?}").to_lowercase(), theirs.join(", "))
-    } else {
-        format!("key exchange failed: {error}")
-    };
-    TransportError::Negotiation { host, port, reason }
+    if let russh::Error::NoCommonAlgo { kind, theirs, .. } = error {
+        return negotiation_error(endpoint, algorithms::disagreement(kind, theirs, &endpoint.algorithms));
+    }
+    TransportError::Negotiation { host, port, reason: format!("key exchange failed: {error}"), hint: None }
+}
+
+fn negotiation_error(endpoint: &Endpoint, Disagreement { reason, hint }: Disagreement) -> TransportError {
+    TransportError::Negotiation { host: endpoint.host.clone(), port: endpoint.port, reason, hint: Some(hint) }
 }
 
 /// The client's side of the protocol.
-fn config(endpoint: &Endpoint, wanted: &Wanted) -> client::Config {
+///
+/// # Errors
+/// [`TransportError::Negotiation`] if what the endpoint allows leaves nothing to offer.
+fn config(endpoint: &Endpoint, wanted: &Wanted) -> Result<client::Config, TransportError> {
+    let preferred = algorithms::preferred(&endpoint.algorithms, wanted)
+        .map_err(|disagreement| negotiation_error(endpoint, disagreement))?;
+    // As OpenSSH, at least 2048 bits: the library's own least, 3072, is more than nodes have that know a fixed group only.
+    let gex = GexParams::new(2048, 3072, 8192).unwrap_or_default();
     let Keepalive { interval, count } = endpoint.keepalive;
     let asks = !interval.is_zero() && count > 0;
-    client::Config {
-        preferred: algorithms::preferred(&endpoint.algorithms, wanted),
+    Ok(client::Config {
+        preferred,
+        gex,
         nodelay: true,
         // What a node may send unasked.
         window_size: 256 * 1024,
@@ -227,7 +238,7 @@ fn config(endpoint: &Endpoint, wanted: &Wanted) -> client::Config {
         // A peer that is alive answers well before: one question at least is asked and waited for.
         inactivity_timeout: asks.then(|| interval * count.max(2)),
         ..client::Config::default()
-    }
+    })
 }
 
 /// The library's callbacks.

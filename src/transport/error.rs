@@ -69,6 +69,8 @@ pub enum TransportError {
         port: u16,
         /// What the two sides did not agree on.
         reason: String,
+        /// The setting that would help, where one is known.
+        hint: Option<String>,
     },
     /// No known_hosts file holds this key for the host.
     #[error("the host key of {name} is not known ({key})")]
@@ -193,7 +195,7 @@ impl TransportError {
             Self::Network { .. } => (Stage::Connect, K::UnreachableNetwork, Some("is the node up, and is there a route to it?".to_owned())),
             Self::Timeout { .. } => (Stage::Connect, K::ConnectTimeout, Some("is the node up, and does a firewall drop the packets? (--connect-timeout gives it longer)".to_owned())),
             Self::Banner { .. } => (Stage::Connect, K::Banner, Some("what listens there is no SSH server, hangs, or turns connections away (MaxStartups)".to_owned())),
-            Self::Negotiation { .. } => (Stage::Connect, K::Negotiation, None),
+            Self::Negotiation { hint, .. } => (Stage::Connect, K::Negotiation, hint.clone()),
             Self::HostKeyUnknown { .. } => (
                 Stage::Connect,
                 K::HostKeyUnknown,
