@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::args::{HostKey, SshArgs};
 use super::report::CliError;
 use super::terminal;
-use crate::inventory::Node;
+use crate::inventory::{Node, SshKeyword};
 use crate::sink::text;
 use crate::transport::ssh_config::{
     self, ExecRunner, Given, JumpHop, Operator, Origin, Query, Resolved, Setting, SshConfig, StrictHostKeyChecking,
@@ -91,6 +91,17 @@ impl<'a> Ways<'a> {
         let named = (!ssh.identities.is_empty()).then(|| from_inventory(ssh.identities.clone()));
         query.identities = query.identities.or(named);
         query.connect_timeout = query.connect_timeout.or_else(|| ssh.connect_timeout.map(from_inventory));
+        for option in &ssh.algorithms {
+            let list = match option.keyword {
+                SshKeyword::HostKeyAlgorithms => &mut query.host_key_algorithms,
+                SshKeyword::KexAlgorithms => &mut query.kex_algorithms,
+                SshKeyword::Ciphers => &mut query.ciphers,
+                SshKeyword::Macs => &mut query.macs,
+                SshKeyword::PubkeyAcceptedAlgorithms => &mut query.pubkey_accepted_algorithms,
+            };
+            let origin = Origin::Inventory(option.origin.to_string().into());
+            *list = Some(Given { value: option.value.to_string(), origin });
+        }
         self.resolve(&query)
     }
 

@@ -13,7 +13,7 @@
 //!   repeat, and on the nodes (100,000), so that none takes memory or time without end.
 //!
 //! Where to start reading: `model.rs` for what comes out; `load.rs` for the way there, which goes through `raw.rs`
-//! (YAML to a tree with places), `roles.rs`, `nodes.rs` with `settings.rs`, and `groups.rs`; `catalogue.rs` for the
+//! (YAML to a tree with places), `roles.rs`, `nodes.rs` with `settings.rs` and `ssh_options.rs`, and `groups.rs`; `catalogue.rs` for the
 //! built-in roles. The format is described in `docs/inventory.md`. `file.rs`, `problem.rs`, `raw.rs` and `values.rs` know
 //! nothing of nodes: the rollout file is read with them, too, so that its faults look the same.
 
@@ -30,6 +30,7 @@ pub(crate) mod raw;
 mod roles;
 mod settings;
 mod socket;
+mod ssh_options;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -38,5 +39,7 @@ pub(crate) mod values;
 pub use self::catalogue::{ROLE_ALIASES, ROLE_ORDER, built_in_role, built_in_roles, canonical_role, roles_of_service};
 pub use self::environment::Environment;
 pub use self::load::{load, parse, read};
-pub use self::model::{Cap, ControlAddress, Inventory, Node, Role, SshSettings, Supervisor};
+pub use self::model::{
+    Cap, ControlAddress, Inventory, Node, OptionOrigin, Role, SshKeyword, SshOption, SshSettings, Supervisor,
+};
 pub use self::problem::{InventoryError, Problem};

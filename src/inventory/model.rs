@@ -70,6 +70,79 @@ pub struct SshSettings {
     pub jump: Option<String>,
     /// Time from the first attempt to an authenticated session.
     pub connect_timeout: Option<Duration>,
+    /// What may be negotiated, as `ssh_options` says it: each keyword at most once, in the order of [`SshKeyword::ALL`].
+    pub algorithms: Vec<SshOption>,
+}
+
+/// One of a node's `ssh_options`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshOption {
+    /// The keyword of ssh_config.
+    pub keyword: SshKeyword,
+    /// Its value as ssh_config takes it: names that OpenSSH knows with commas between, perhaps behind `+`, `-` or `^`.
+    pub value: Arc<str>,
+    /// Who says so.
+    pub origin: OptionOrigin,
+}
+
+/// A keyword that `ssh_options` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SshKeyword {
+    /// Host keys, and the signatures made with them.
+    HostKeyAlgorithms,
+    /// Key exchanges.
+    KexAlgorithms,
+    /// Ciphers.
+    Ciphers,
+    /// `MACs`.
+    Macs,
+    /// Signatures with which one logs in.
+    PubkeyAcceptedAlgorithms,
+}
+
+impl SshKeyword {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::HostKeyAlgorithms, Self::KexAlgorithms, Self::Ciphers, Self::Macs, Self::PubkeyAcceptedAlgorithms];
+
+    /// As ssh_config writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HostKeyAlgorithms => "HostKeyAlgorithms",
+            Self::KexAlgorithms => "KexAlgorithms",
+            Self::Ciphers => "Ciphers",
+            Self::Macs => "MACs",
+            Self::PubkeyAcceptedAlgorithms => "PubkeyAcceptedAlgorithms",
+        }
+    }
+}
+
+impl fmt::Display for SshKeyword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Where a node's setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OptionOrigin {
+    /// Its own entry.
+    Node,
+    /// The first of its roles that says so, by canonical name.
+    Role(Arc<str>),
+    /// `defaults`.
+    Defaults,
+}
+
+impl fmt::Display for OptionOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node => f.write_str("the node"),
+            Self::Role(role) => write!(f, "the role {role}"),
+            Self::Defaults => f.write_str("defaults"),
+        }
+    }
 }
 
 /// A function in the cluster that has its own supervisords.

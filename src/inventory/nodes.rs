@@ -1,19 +1,20 @@
 //! The `nodes` and `defaults` of an inventory.
 //!
-//! Here lives [`read`], which writes the patterns out into nodes. It uses [`super::settings`] for the keys of a node
-//! and `nodeset` for the patterns. What always holds: names are unique and safe in a command line, no two nodes are
-//! the same machine, and there are at most [`MAX_NODES`]. Start reading at [`read`].
+//! Here lives [`read`], which writes the patterns out into nodes. It uses [`super::settings`] for the keys of a node,
+//! [`super::ssh_options`] and `nodeset` for the patterns. What always holds: names are unique and safe in a command
+//! line, no two nodes are the same machine, and there are at most [`MAX_NODES`]. Start reading at [`read`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::hosts::{Unexpandable, check_host, expand, is_pattern};
-use super::model::{Node, SshSettings};
+use super::model::{Node, SshOption, SshSettings};
 use super::problem::{Fault, quoted};
 use super::raw::Raw;
 use super::roles::Roles;
 use super::settings::{self, Settings};
+use super::ssh_options;
 use super::values::{self, Field, Reader};
 use crate::nodeset::NodeSet;
 
@@ -91,6 +92,14 @@ impl<'r> Builder<'r> {
             self.is_broken = true;
             return;
         };
+        let ssh_options = ssh_options::of_nodes(
+            reader,
+            field.key,
+            &own.ssh_options,
+            self.roles(&own),
+            &roles.ssh_options,
+            &self.defaults.ssh_options,
+        );
         let addresses = match own.address.or(self.defaults.address) {
             Some(address) => settings::addresses(reader, address, names.len(), field.key, own.address.is_some()),
             None => Some(names.clone()),
@@ -104,7 +113,7 @@ impl<'r> Builder<'r> {
         let mut is_told = BTreeSet::new();
         for (name, address) in names.into_iter().zip(addresses) {
             let Some(name) = name else { continue };
-            let node = self.node(name, address, &own);
+            let node = self.node(name, address, &own, &ssh_options);
             self.machine(reader, &node, entry, &place, &mut is_told);
             self.nodes.push(node);
         }
@@ -144,18 +153,23 @@ impl<'r> Builder<'r> {
         kept
     }
 
-    fn node(&self, name: String, address: String, own: &Settings<'_>) -> Node {
+    fn roles<'s>(&'s self, own: &'s Settings<'_>) -> &'s [String] {
+        own.roles.as_ref().or(self.defaults.roles.as_ref()).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn node(&self, name: String, address: String, own: &Settings<'_>, ssh_options: &[SshOption]) -> Node {
         let defaults = &self.defaults;
         Node {
             name,
             address,
-            roles: own.roles.as_ref().or(defaults.roles.as_ref()).cloned().unwrap_or_default(),
+            roles: self.roles(own).to_vec(),
             ssh: SshSettings {
                 port: own.port.or(defaults.port),
                 user: own.user.as_ref().or(defaults.user.as_ref()).cloned(),
                 identities: own.identities.as_ref().or(defaults.identities.as_ref()).cloned().unwrap_or_default(),
                 jump: own.jump.as_ref().or(defaults.jump.as_ref()).cloned(),
                 connect_timeout: own.connect_timeout.or(defaults.connect_timeout),
+                algorithms: ssh_options.to_vec(),
             },
             sudo: own.sudo.or(defaults.sudo).unwrap_or(false),
             via: own.via.or(defaults.via).flatten(),

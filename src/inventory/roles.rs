@@ -1,8 +1,8 @@
 //! The `roles` of an inventory: the built-in ones, changed, and the file's own.
 //!
-//! Here lives [`read`]. It uses [`super::catalogue`], [`super::values`] and [`super::socket`]. What always holds: every
-//! role that the file names is in the result, even one that is wrong, so that nodes which refer to it are not blamed.
-//! Start reading at [`read`].
+//! Here lives [`read`]. It uses [`super::catalogue`], [`super::values`], [`super::socket`] and
+//! [`super::ssh_options`]. What always holds: every role that the file names is in the result, even one that is wrong,
+//! so that nodes which refer to it are not blamed. Start reading at [`read`].
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,12 +14,13 @@ use super::model::{Cap, ControlAddress, Role, Supervisor};
 use super::problem::{Fault, did_you_mean, quoted};
 use super::raw::Value;
 use super::socket::control_address;
+use super::ssh_options::{self, Given};
 use super::values::{self, Field, Reader};
 
 /// Keys of the short form, which describes a single instance.
 const SHORT: [&str; 5] = ["supervisor", "socket", "services", "username", "password_file"];
 /// Keys of a role.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "supervisor",
     "socket",
     "services",
@@ -30,6 +31,7 @@ const KEYS: [&str; 10] = [
     "max_unavailable",
     "introspect",
     "extends",
+    "ssh_options",
 ];
 /// Keys of an entry of `supervisors`.
 const INSTANCE_KEYS: [&str; 5] = ["name", "socket", "services", "username", "password_file"];
@@ -62,12 +64,14 @@ pub(super) struct Roles {
     pub(super) all: BTreeMap<String, Arc<Role>>,
     /// Where the file gives them: the name as written, and its place.
     pub(super) keys: BTreeMap<String, (String, Range<usize>)>,
+    /// What they say of the connections to their nodes, by canonical name.
+    pub(super) ssh_options: BTreeMap<String, Vec<Given>>,
 }
 
 /// Reads the `roles`, if there are any, onto the built-in ones.
 pub(super) fn read(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Roles {
     let all = built_in_roles().into_iter().map(|(name, role)| (name, Arc::new(role))).collect();
-    let mut roles = Roles { all, keys: BTreeMap::new() };
+    let mut roles = Roles { all, keys: BTreeMap::new(), ssh_options: BTreeMap::new() };
     let given = field.and_then(|field| values::pairs(reader, field.key, field.value, "role"));
     for field in given.unwrap_or_default() {
         if let Err(flaw) = values::check_name(field.name, "._-") {
@@ -86,13 +90,14 @@ pub(super) fn read(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Roles {
             }
             Entry::Vacant(entry) => entry.insert((field.name.to_owned(), field.key.span.clone())),
         };
-        let role = role(reader, name, field);
+        let (role, ssh_options) = role(reader, name, field);
+        roles.ssh_options.insert(name.to_owned(), ssh_options);
         roles.all.insert(name.to_owned(), Arc::new(role));
     }
     roles
 }
 
-fn role(reader: &mut Reader<'_>, name: &str, field: Field<'_>) -> Role {
+fn role(reader: &mut Reader<'_>, name: &str, field: Field<'_>) -> (Role, Vec<Given>) {
     let faults_before = reader.report.len();
     let fields = values::fields(reader, field.key, field.value, "a role", &KEYS, &SYNONYMS).unwrap_or_default();
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
@@ -122,11 +127,12 @@ fn role(reader: &mut Reader<'_>, name: &str, field: Field<'_>) -> Role {
     if let Some(field) = find("introspect") {
         role.introspect = introspect(reader, field);
     }
+    let ssh_options = find("ssh_options").map(|field| ssh_options::read(reader, field)).unwrap_or_default();
     // What is missing is told only of a role that is right otherwise.
     if reader.report.len() == faults_before {
         check_whole(reader, field, &role);
     }
-    role
+    (role, ssh_options)
 }
 
 /// What the file's keys are put onto.

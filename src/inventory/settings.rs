@@ -1,8 +1,8 @@
 //! The keys of a node, which are those of `defaults` too.
 //!
 //! Here live [`Settings`], which may be empty in every part, and the functions that read them. It uses
-//! [`super::values`] and [`super::hosts`]. What always holds: what the file does not say is `None`, so that defaults
-//! can be put in. Start reading at [`of_node`].
+//! [`super::values`], [`super::hosts`] and [`super::ssh_options`]. What always holds: what the file does not say is
+//! `None` or empty, so that defaults can be put in. Start reading at [`of_node`].
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -12,11 +12,12 @@ use super::hosts::{Unexpandable, check_host, check_jump, expand, is_pattern};
 use super::problem::{Fault, quoted};
 use super::raw::{Raw, Value};
 use super::roles::Roles;
+use super::ssh_options::{self, Given};
 use super::values::{self, Field, Reader};
 use crate::event::Via;
 
 /// Keys of a node. `defaults` has all but the last.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "roles",
     "address",
     "port",
@@ -27,11 +28,12 @@ const KEYS: [&str; 11] = [
     "via",
     "connect_timeout",
     "timeout",
+    "ssh_options",
     "maintenance",
 ];
 
 /// Keys of Ansible, ssh_config and others.
-const SYNONYMS: [(&str, &str); 24] = [
+const SYNONYMS: [(&str, &str); 31] = [
     ("role", "roles"),
     ("host", "address"),
     ("hostname", "address"),
@@ -56,6 +58,13 @@ const SYNONYMS: [(&str, &str); 24] = [
     ("become", "sudo"),
     ("ansible_become", "sudo"),
     ("ConnectTimeout", "connect_timeout"),
+    ("ssh", "ssh_options"),
+    ("ssh_config", "ssh_options"),
+    ("HostKeyAlgorithms", "ssh_options"),
+    ("KexAlgorithms", "ssh_options"),
+    ("Ciphers", "ssh_options"),
+    ("MACs", "ssh_options"),
+    ("PubkeyAcceptedAlgorithms", "ssh_options"),
 ];
 
 /// What the file says of a node, or of all of them.
@@ -73,6 +82,7 @@ pub(super) struct Settings<'r> {
     pub(super) via: Option<Option<Via>>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) timeout: Option<Duration>,
+    pub(super) ssh_options: Vec<Given>,
     pub(super) maintenance: Option<String>,
 }
 
@@ -102,6 +112,7 @@ fn read<'r>(reader: &mut Reader<'_>, field: Field<'r>, owner: &str, keys: &[&str
             "via" => settings.via = via(reader, field),
             "connect_timeout" => settings.connect_timeout = values::duration(reader, field),
             "timeout" => settings.timeout = values::duration(reader, field),
+            "ssh_options" => settings.ssh_options = ssh_options::read(reader, field),
             "maintenance" => settings.maintenance = maintenance(reader, field),
             _ => {}
         }

@@ -1,47 +1,514 @@
-//! What is offered when a connection is negotiated: OpenSSH's names become the library's.
+//! What is offered when a connection is negotiated, and what to say when the two sides have nothing in common:
+//! OpenSSH's names become the library's.
 //!
-//! Pure. What always holds: without a word of the operator only what is good today is offered; a name that the library
-//! does not have is left out, and a list of which nothing is left is an error.
+//! Here live [`preferred`] and [`disagreement`], and the lists of what is offered by default and of what only old nodes
+//! need. Pure; uses `endpoint.rs` and `host_keys.rs` for their data. What always holds: without a word of the operator
+//! only what is good today is offered, and neither a signature nor a MAC with SHA-1; a name that the library does not
+//! have is left out, and a list of which nothing is left is an error; what a node said is cut and made visible.
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
-use russh::{Preferred, kex};
+use russh::{AlgorithmKind, Preferred, cipher, kex, mac};
+use tracing::debug;
 
 use super::endpoint::Algorithms;
 use super::host_keys::Wanted;
 
-/// The lists for one host.
-pub(super) fn preferred(_asked: &Algorithms, wanted: &Wanted) -> Preferred {
-    let mut preferred = Preferred::DEFAULT;
-    let mut kex = preferred.kex.to_vec();
-    // Implemented by the library, but not offered by default; some hardened nodes take nothing else.
-    let nist = [kex::ECDH_SHA2_NISTP256, kex::ECDH_SHA2_NISTP384, kex::ECDH_SHA2_NISTP521];
-    kex.extend(nist.into_iter().filter(|name| !preferred.kex.contains(name)));
-    preferred.kex = kex.into();
-    let ecdsa = |curve| Algorithm::Ecdsa { curve };
-    let rsa = |hash| Algorithm::Rsa { hash: Some(hash) };
-    let mut keys = Vec::new();
-    for algorithm in &wanted.known {
-        if matches!(algorithm, Algorithm::Rsa { .. }) {
-            keys.extend([rsa(HashAlg::Sha512), rsa(HashAlg::Sha256)]);
-        } else {
-            keys.push(algorithm.clone());
+/// The extensions that a client announces among its key exchanges: strict key exchange (against Terrapin), and that it
+/// wants to know which signatures the node takes. No setting of the operator takes them away.
+const EXTENSIONS: [kex::Name; 2] = [kex::EXTENSION_SUPPORT_AS_CLIENT, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT];
+
+const KEX: [kex::Name; 12] = [
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::DH_GEX_SHA256,
+    kex::DH_G18_SHA512,
+    kex::DH_G17_SHA512,
+    kex::DH_G16_SHA512,
+    kex::DH_G15_SHA512,
+    kex::DH_G14_SHA256,
+    // Some hardened nodes take nothing else.
+    kex::ECDH_SHA2_NISTP256,
+    kex::ECDH_SHA2_NISTP384,
+    kex::ECDH_SHA2_NISTP521,
+];
+const OLD_KEX: [kex::Name; 3] = [kex::DH_GEX_SHA1, kex::DH_G14_SHA1, kex::DH_G1_SHA1];
+
+const CIPHERS: [cipher::Name; 6] = [
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_GCM,
+    cipher::AES_128_GCM,
+    cipher::AES_256_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_128_CTR,
+];
+const OLD_CIPHERS: [cipher::Name; 3] = [cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC];
+
+const MACS: [mac::Name; 4] = [mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM, mac::HMAC_SHA512, mac::HMAC_SHA256];
+const OLD_MACS: [mac::Name; 2] = [mac::HMAC_SHA1_ETM, mac::HMAC_SHA1];
+
+const HOST_KEYS: [Algorithm; 6] = [
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
+const OLD_HOST_KEYS: [Algorithm; 1] = [Algorithm::Rsa { hash: None }];
+
+/// Two sides that cannot talk, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Disagreement {
+    /// What is missing.
+    pub(super) reason: String,
+    /// What to do about it.
+    pub(super) hint: String,
+}
+
+/// A list of the negotiation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    HostKeys,
+    Kex,
+    Ciphers,
+    Macs,
+}
+
+impl List {
+    /// The keyword of ssh_config.
+    fn keyword(self) -> &'static str {
+        match self {
+            Self::HostKeys => "HostKeyAlgorithms",
+            Self::Kex => "KexAlgorithms",
+            Self::Ciphers => "Ciphers",
+            Self::Macs => "MACs",
         }
     }
-    keys.extend([
-        Algorithm::Ed25519,
-        ecdsa(EcdsaCurve::NistP256),
-        ecdsa(EcdsaCurve::NistP384),
-        ecdsa(EcdsaCurve::NistP521),
-        rsa(HashAlg::Sha512),
-        rsa(HashAlg::Sha256),
-    ]);
-    let mut seen = Vec::new();
-    keys.retain(|key| {
-        preferred.key.contains(key) && !seen.contains(key) && {
-            seen.push(key.clone());
-            true
+
+    /// What its items are.
+    fn noun(self) -> &'static str {
+        match self {
+            Self::HostKeys => "host key algorithm",
+            Self::Kex => "key exchange",
+            Self::Ciphers => "cipher",
+            Self::Macs => "MAC",
         }
-    });
-    preferred.key = keys.into();
-    preferred
+    }
+
+    /// The keyword of the node's sshd_config by which it offers another.
+    fn of_the_node(self) -> &'static str {
+        match self {
+            Self::HostKeys => "HostKey",
+            Self::Kex | Self::Ciphers | Self::Macs => self.keyword(),
+        }
+    }
+
+    /// What the operator said.
+    fn asked(self, asked: &Algorithms) -> Option<&[String]> {
+        let list = match self {
+            Self::HostKeys => &asked.host_keys,
+            Self::Kex => &asked.kex,
+            Self::Ciphers => &asked.ciphers,
+            Self::Macs => &asked.macs,
+        };
+        list.as_deref()
+    }
+
+    /// Everything that we could do, the best first.
+    fn implemented(self) -> Vec<&'static str> {
+        fn names<T: AsRef<str>>(modern: &'static [T], old: &'static [T]) -> Vec<&'static str> {
+            modern.iter().chain(old).map(AsRef::as_ref).collect()
+        }
+        match self {
+            Self::HostKeys => names(&HOST_KEYS, &OLD_HOST_KEYS),
+            Self::Kex => names(&KEX, &OLD_KEX),
+            Self::Ciphers => names(&CIPHERS, &OLD_CIPHERS),
+            Self::Macs => names(&MACS, &OLD_MACS),
+        }
+    }
+}
+
+/// The lists for one host.
+///
+/// Algorithms of the keys that are known for it come first among those that are allowed, as with OpenSSH; unlike there,
+/// also where the operator wrote the list out. Nothing else is offered by that, and a host with several keys would look
+/// unknown otherwise.
+///
+/// # Errors
+/// [`Disagreement`] if the operator allows nothing that the library has.
+pub(super) fn preferred(asked: &Algorithms, wanted: &Wanted) -> Result<Preferred, Disagreement> {
+    let mut kex = chosen(List::Kex, asked, &KEX, &OLD_KEX)?;
+    kex.extend(EXTENSIONS);
+    let (keys, certificates) = host_keys(asked, wanted)?;
+    Ok(Preferred {
+        kex: kex.into(),
+        key: keys.into(),
+        host_key_certificates: certificates.into(),
+        cipher: chosen(List::Ciphers, asked, &CIPHERS, &OLD_CIPHERS)?.into(),
+        mac: chosen(List::Macs, asked, &MACS, &OLD_MACS)?.into(),
+        ..Preferred::DEFAULT
+    })
+}
+
+/// The items of one list that are asked for, by default the modern ones.
+fn chosen<T: AsRef<str> + Clone>(
+    list: List,
+    asked: &Algorithms,
+    modern: &[T],
+    old: &[T],
+) -> Result<Vec<T>, Disagreement> {
+    let Some(names) = list.asked(asked) else { return Ok(modern.to_vec()) };
+    let found = select(list, names, modern, old, |item, name| item.as_ref() == name);
+    if found.is_empty() { Err(nothing_left(list, names)) } else { Ok(found) }
+}
+
+/// The items that are named, in the order of the names, each once.
+fn select<T: AsRef<str> + Clone>(
+    list: List,
+    names: &[String],
+    modern: &[T],
+    old: &[T],
+    is: impl Fn(&T, &str) -> bool,
+) -> Vec<T> {
+    let mut found: Vec<T> = Vec::with_capacity(names.len());
+    for name in names {
+        match modern.iter().chain(old).find(|item| is(item, name)) {
+            Some(item) if found.iter().any(|known| known.as_ref() == item.as_ref()) => {}
+            Some(item) => found.push(item.clone()),
+            None => debug!(keyword = list.keyword(), name, "not implemented: left out"),
+        }
+    }
+    found
+}
+
+/// The host keys to ask for, and those whose certificates are.
+fn host_keys(asked: &Algorithms, wanted: &Wanted) -> Result<(Vec<Algorithm>, Vec<Algorithm>), Disagreement> {
+    let list = List::HostKeys;
+    let (mut allowed, mut certificates) = match list.asked(asked) {
+        None => (HOST_KEYS.to_vec(), HOST_KEYS.to_vec()),
+        Some(names) => {
+            let (certificates, plain): (Vec<String>, Vec<String>) =
+                names.iter().cloned().partition(|name| name.contains("-cert-v01@"));
+            (
+                select(list, &plain, &HOST_KEYS, &OLD_HOST_KEYS, |key, name| key.as_ref() == name),
+                select(list, &certificates, &HOST_KEYS, &OLD_HOST_KEYS, |key, name| key.to_certificate_type() == name),
+            )
+        }
+    };
+    if !wanted.certificates {
+        // A node that has a certificate would show it, and nobody could judge it.
+        if allowed.is_empty() && !certificates.is_empty() {
+            return Err(Disagreement {
+                reason: "`HostKeyAlgorithms` allows host certificates only, and no authority is known for the host"
+                    .to_owned(),
+                hint: "add its `@cert-authority` line to known_hosts, or allow a plain host key".to_owned(),
+            });
+        }
+        certificates.clear();
+    }
+    if allowed.is_empty() && certificates.is_empty() {
+        return Err(nothing_left(list, list.asked(asked).unwrap_or_default()));
+    }
+    let mut keys = Vec::with_capacity(allowed.len());
+    for known in &wanted.known {
+        keys.extend(allowed.extract_if(.., |algorithm| is_of_one_key(algorithm, known)));
+    }
+    keys.append(&mut allowed);
+    Ok((keys, certificates))
+}
+
+/// Whether one key can make both signatures.
+fn is_of_one_key(one: &Algorithm, other: &Algorithm) -> bool {
+    one == other || matches!((one, other), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }))
+}
+
+fn nothing_left(list: List, names: &[String]) -> Disagreement {
+    Disagreement {
+        reason: format!("ctl implements nothing of `{} {}`", list.keyword(), shown(names, ",")),
+        hint: format!("it implements {}", list.implemented().join(", ")),
+    }
+}
+
+/// Why the two sides have nothing in common, by what the node offers (`theirs`).
+pub(super) fn disagreement(kind: &AlgorithmKind, theirs: &[String], asked: &Algorithms) -> Disagreement {
+    let list = match kind {
+        AlgorithmKind::Kex => List::Kex,
+        AlgorithmKind::Key => List::HostKeys,
+        AlgorithmKind::Cipher => List::Ciphers,
+        AlgorithmKind::Mac => List::Macs,
+        AlgorithmKind::Compression => {
+            return Disagreement {
+                reason: format!("the node insists on compression ({})", shown(theirs, ", ")),
+                hint: "ctl does not compress: allow connections without it (`Compression` in its sshd_config)"
+                    .to_owned(),
+            };
+        }
+    };
+    let (keyword, noun) = (list.keyword(), list.noun());
+    let reason = match theirs {
+        [] => format!("no common {noun}: the node offers none"),
+        _ => format!("no common {noun}: the node offers only {}", shown(theirs, ", ")),
+    };
+    let works = list.implemented().into_iter().find(|ours| theirs.iter().any(|name| name == ours));
+    let hint = match (works, list.asked(asked)) {
+        (Some(name), None) => format!(
+            "an old node: allow it with `{keyword} +{name}` for its host in ssh_config, or with `{keyword}: \"+{name}\"` \
+             under `ssh_options` in the inventory"
+        ),
+        (Some(name), Some(_)) => format!(
+            "`{keyword}` is set for this node and leaves out {name}: add that, in ssh_config or under `ssh_options` in \
+             the inventory"
+        ),
+        (None, _) => {
+            format!(
+                "ctl implements none of these: let the node offer another (`{}` in its sshd_config)",
+                list.of_the_node()
+            )
+        }
+    };
+    Disagreement { reason, hint }
+}
+
+/// Names as they may be shown: not too many, not too long, without control characters.
+fn shown(names: &[String], between: &str) -> String {
+    const MOST: usize = 12;
+    const LONGEST: usize = 64;
+    let mut text = String::new();
+    for (index, name) in names.iter().take(MOST).enumerate() {
+        if index > 0 {
+            text.push_str(between);
+        }
+        for c in name.chars().take(LONGEST) {
+            if c.is_ascii_graphic() {
+                text.push(c);
+            } else {
+                text.extend(c.escape_default());
+            }
+        }
+        if name.chars().nth(LONGEST).is_some() {
+            text.push('…');
+        }
+    }
+    if let Some(more) = names.len().checked_sub(MOST).filter(|more| *more > 0) {
+        text.push_str(&format!("{between}and {more} more"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &str) -> Option<Vec<String>> {
+        Some(list.split(',').map(str::to_owned).collect())
+    }
+
+    fn text<T: AsRef<str>>(items: &[T]) -> String {
+        items.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",")
+    }
+
+    fn offered(asked: &Algorithms, wanted: &Wanted) -> Preferred {
+        preferred(asked, wanted).expect("something to offer")
+    }
+
+    fn keys(asked: Option<Vec<String>>, known: &[Algorithm], certificates: bool) -> (String, String) {
+        let asked = Algorithms { host_keys: asked, ..Algorithms::default() };
+        let preferred = offered(&asked, &Wanted { known: known.to_vec(), certificates });
+        let certificates: Vec<String> =
+            preferred.host_key_certificates.iter().map(Algorithm::to_certificate_type).collect();
+        (text(&preferred.key), certificates.join(","))
+    }
+
+    const RSA: Algorithm = Algorithm::Rsa { hash: None };
+
+    #[test]
+    fn by_default_only_what_is_good() {
+        let preferred = offered(&Algorithms::default(), &Wanted::default());
+        assert_eq!(
+            text(&preferred.key),
+            "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256"
+        );
+        assert!(preferred.host_key_certificates.is_empty());
+        let kex = text(&preferred.kex);
+        assert!(kex.starts_with("mlkem768x25519-sha256,curve25519-sha256,curve25519-sha256@libssh.org,"), "{kex}");
+        assert!(kex.ends_with(",ecdh-sha2-nistp521,ext-info-c,kex-strict-c-v00@openssh.com"), "{kex}");
+        assert_eq!(
+            text(&preferred.cipher),
+            "chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-gcm@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr"
+        );
+        assert_eq!(
+            text(&preferred.mac),
+            "hmac-sha2-512-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512,hmac-sha2-256"
+        );
+        for list in [&kex, &text(&preferred.mac), &text(&preferred.key)] {
+            assert!(!list.contains("sha1") && !list.contains("ssh-rsa"), "{list}");
+        }
+    }
+
+    #[test]
+    fn all_that_the_library_has_is_in_the_lists() {
+        let known = |list: List, all: Vec<&str>| {
+            let ours = list.implemented();
+            let missing: Vec<&str> = all.into_iter().filter(|name| !ours.contains(name)).collect();
+            assert_eq!(missing, ["none"], "{list:?}");
+        };
+        known(List::Kex, kex::ALL_KEX_ALGORITHMS.iter().map(|name| name.as_ref()).collect());
+        known(List::Macs, mac::ALL_MAC_ALGORITHMS.iter().map(|name| name.as_ref()).collect());
+        let ciphers = cipher::ALL_CIPHERS.iter().map(|name| name.as_ref()).filter(|name| *name != "clear");
+        known(List::Ciphers, ciphers.collect());
+        let asked = Algorithms {
+            host_keys: Some(List::HostKeys.implemented().into_iter().map(str::to_owned).collect()),
+            ..Algorithms::default()
+        };
+        assert_eq!(offered(&asked, &Wanted::default()).key.len(), 7);
+    }
+
+    #[test]
+    fn the_operators_lists_in_their_order() {
+        let asked = Algorithms {
+            host_keys: names("ssh-rsa,ssh-ed25519,ssh-rsa"),
+            kex: names("sntrup761x25519-sha512@openssh.com,diffie-hellman-group1-sha1,diffie-hellman-group14-sha1"),
+            ciphers: names("arcfour,aes128-cbc,aes128-ctr,none,clear"),
+            macs: names("hmac-md5,hmac-sha1,umac-64@openssh.com,none"),
+            accepted: None,
+        };
+        let preferred = offered(&asked, &Wanted::default());
+        assert_eq!(text(&preferred.key), "ssh-rsa,ssh-ed25519");
+        assert_eq!(
+            text(&preferred.kex),
+            "diffie-hellman-group1-sha1,diffie-hellman-group14-sha1,ext-info-c,kex-strict-c-v00@openssh.com"
+        );
+        assert_eq!(text(&preferred.cipher), "aes128-cbc,aes128-ctr");
+        assert_eq!(text(&preferred.mac), "hmac-sha1");
+    }
+
+    #[test]
+    fn known_keys_come_first_but_only_if_allowed() {
+        let p256 = Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 };
+        let (all, _) = keys(None, &[RSA], false);
+        assert!(all.starts_with("rsa-sha2-512,rsa-sha2-256,ssh-ed25519,ecdsa"), "{all}");
+        let (all, _) = keys(None, &[p256.clone(), RSA, p256.clone()], false);
+        assert!(all.starts_with("ecdsa-sha2-nistp256,rsa-sha2-512,rsa-sha2-256,ssh-ed25519"), "{all}");
+        assert_eq!(
+            keys(names("ssh-ed25519,rsa-sha2-256,ssh-rsa"), &[RSA], false).0,
+            "rsa-sha2-256,ssh-rsa,ssh-ed25519"
+        );
+        assert_eq!(keys(names("ssh-ed25519"), &[RSA], false).0, "ssh-ed25519");
+        assert_eq!(keys(names("ssh-ed25519"), &[Algorithm::Dsa, Algorithm::SkEd25519], false).0, "ssh-ed25519");
+    }
+
+    #[test]
+    fn certificates_only_where_they_can_be_judged() {
+        let list = names("ssh-ed25519,rsa-sha2-512-cert-v01@openssh.com,ssh-rsa-cert-v01@openssh.com,ssh-rsa");
+        assert_eq!(
+            keys(list.clone(), &[], true),
+            (
+                "ssh-ed25519,ssh-rsa".to_owned(),
+                "rsa-sha2-512-cert-v01@openssh.com,ssh-rsa-cert-v01@openssh.com".to_owned()
+            )
+        );
+        assert_eq!(keys(list, &[], false), ("ssh-ed25519,ssh-rsa".to_owned(), String::new()));
+        let (_, by_default) = keys(None, &[], true);
+        assert!(by_default.starts_with("ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp256-cert"), "{by_default}");
+        assert!(!by_default.contains("ssh-rsa-cert"), "{by_default}");
+
+        let only = names("ssh-ed25519-cert-v01@openssh.com,sk-ssh-ed25519-cert-v01@openssh.com");
+        assert_eq!(keys(only.clone(), &[], true), (String::new(), "ssh-ed25519-cert-v01@openssh.com".to_owned()));
+        let asked = Algorithms { host_keys: only, ..Algorithms::default() };
+        let error = preferred(&asked, &Wanted::default()).expect_err("nothing to offer");
+        assert!(error.reason.contains("certificates only"), "{error:?}");
+    }
+
+    #[test]
+    fn a_list_of_which_nothing_is_left() {
+        let error = |asked: Algorithms| preferred(&asked, &Wanted::default()).expect_err("nothing to offer");
+        let none = Algorithms::default;
+        for (asked, reason) in [
+            (
+                Algorithms { kex: names("sntrup761x25519-sha512,none"), ..none() },
+                "ctl implements nothing of `KexAlgorithms sntrup761x25519-sha512,none`",
+            ),
+            (
+                Algorithms { host_keys: names("sk-ssh-ed25519@openssh.com,ssh-dss"), ..none() },
+                "ctl implements nothing of `HostKeyAlgorithms sk-ssh-ed25519@openssh.com,ssh-dss`",
+            ),
+            (Algorithms { ciphers: names("3des-cbc"), ..none() }, "ctl implements nothing of `Ciphers 3des-cbc`"),
+            (Algorithms { macs: Some(Vec::new()), ..none() }, "ctl implements nothing of `MACs `"),
+        ] {
+            assert_eq!(error(asked).reason, reason);
+        }
+        let hint = error(Algorithms { macs: names("umac-64@openssh.com"), ..none() }).hint;
+        assert!(hint.starts_with("it implements hmac-sha2-512-etm@openssh.com, "), "{hint}");
+    }
+
+    #[test]
+    fn a_failed_negotiation_names_the_setting_that_helps() {
+        let theirs = |list: &str| names(list).unwrap_or_default();
+        let none = Algorithms::default();
+        for (kind, offer, reason, hint) in [
+            (
+                AlgorithmKind::Key,
+                "ssh-dss,ssh-rsa",
+                "no common host key algorithm: the node offers only ssh-dss, ssh-rsa",
+                "`HostKeyAlgorithms +ssh-rsa` for its host in ssh_config, or with `HostKeyAlgorithms: \"+ssh-rsa\"` under `ssh_options`",
+            ),
+            (
+                AlgorithmKind::Kex,
+                "diffie-hellman-group1-sha1,diffie-hellman-group14-sha1",
+                "no common key exchange: the node offers only diffie-hellman-group1-sha1, diffie-hellman-group14-sha1",
+                "`KexAlgorithms +diffie-hellman-group14-sha1`",
+            ),
+            (
+                AlgorithmKind::Cipher,
+                "3des-cbc,aes128-cbc,aes256-cbc",
+                "no common cipher: the node offers only 3des-cbc, aes128-cbc, aes256-cbc",
+                "`Ciphers +aes256-cbc`",
+            ),
+            (
+                AlgorithmKind::Mac,
+                "hmac-md5,hmac-sha1",
+                "no common MAC: the node offers only hmac-md5, hmac-sha1",
+                "`MACs +hmac-sha1`",
+            ),
+            (
+                AlgorithmKind::Key,
+                "ssh-dss",
+                "no common host key algorithm: the node offers only ssh-dss",
+                "ctl implements none of these: let the node offer another (`HostKey` in its sshd_config)",
+            ),
+            (
+                AlgorithmKind::Cipher,
+                "arcfour",
+                "no common cipher: the node offers only arcfour",
+                "ctl implements none of these: let the node offer another (`Ciphers` in its sshd_config)",
+            ),
+            (AlgorithmKind::Compression, "zlib", "the node insists on compression (zlib)", "`Compression`"),
+        ] {
+            let said = disagreement(&kind, &theirs(offer), &none);
+            assert_eq!(said.reason, reason);
+            assert!(said.hint.contains(hint), "{}", said.hint);
+        }
+        let asked = Algorithms { ciphers: names("aes256-gcm@openssh.com"), ..none.clone() };
+        assert_eq!(
+            disagreement(&AlgorithmKind::Cipher, &theirs("aes128-ctr,aes256-ctr"), &asked).hint,
+            "`Ciphers` is set for this node and leaves out aes256-ctr: add that, in ssh_config or under `ssh_options` in \
+             the inventory"
+        );
+        assert_eq!(disagreement(&AlgorithmKind::Mac, &[], &none).reason, "no common MAC: the node offers none");
+    }
+
+    #[test]
+    fn names_of_a_node_are_cut_and_made_visible() {
+        let long = "x".repeat(100);
+        let mut theirs = vec!["a\u{1b}[31m\n".to_owned(), "ü".to_owned(), long];
+        theirs.extend((0..1000).map(|number| format!("n{number}")));
+        let reason = disagreement(&AlgorithmKind::Kex, &theirs, &Algorithms::default()).reason;
+        let expected = format!(
+            "no common key exchange: the node offers only a\\u{{1b}}[31m\\n, \\u{{fc}}, {}…, n0, ",
+            "x".repeat(64)
+        );
+        assert!(reason.starts_with(&expected), "{reason}");
+        assert!(reason.ends_with(", n8, and 991 more"), "{reason}");
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::Rng;
-use russh::client;
+use russh::client::{self, GexParams};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use secrecy::SecretString;
 use tokio::net::{TcpSocket, TcpStream};
@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::algorithms::{self, Disagreement};
 use super::auth::{self, KeyRing};
 use super::bastion::{Bastions, Berth};
 use super::door::Doors;
@@ -29,7 +30,7 @@ use super::host_keys::{HostKeyStore, Wanted};
 use super::proxy_command::{self, ProxyChild};
 use super::session::SshSession;
 use super::wire::{Held, Wire};
-use super::{Transport, TransportError, algorithms};
+use super::{Transport, TransportError};
 
 /// What holds for all connections of a run.
 #[derive(Debug, Default)]
@@ -243,7 +244,7 @@ impl Shared {
             lost: Arc::clone(&lost),
         };
         let wanted = self.host_keys.wanted(&endpoint.host_keys, host, *port)?;
-        let config = Arc::new(config(endpoint, &wanted));
+        let config = Arc::new(config(endpoint, &wanted)?);
         let connecting = client::connect_stream(config, stream, handler);
         let watch = async {
             // The stage is known only by looking: the library tells nothing between greeting and key exchange.
@@ -396,16 +397,25 @@ fn handshake_error(endpoint: &Endpoint, greeted: bool, said: &str, error: &russh
         };
         return TransportError::Banner { host, port, reason };
     }
-    let reason = if let russh::Error::NoCommonAlgo { kind, theirs, .. } = error {
-        format!("no common {} algorithm; the node offers {}", format!("{kind:?}").to_lowercase(), theirs.join(", "))
-    } else {
-        format!("key exchange failed: {error}")
-    };
-    TransportError::Negotiation { host, port, reason }
+    if let russh::Error::NoCommonAlgo { kind, theirs, .. } = error {
+        return negotiation_error(endpoint, algorithms::disagreement(kind, theirs, &endpoint.algorithms));
+    }
+    TransportError::Negotiation { host, port, reason: format!("key exchange failed: {error}"), hint: None }
+}
+
+fn negotiation_error(endpoint: &Endpoint, Disagreement { reason, hint }: Disagreement) -> TransportError {
+    TransportError::Negotiation { host: endpoint.host.clone(), port: endpoint.port, reason, hint: Some(hint) }
 }
 
 /// The client's side of the protocol.
-fn config(endpoint: &Endpoint, wanted: &Wanted) -> client::Config {
+///
+/// # Errors
+/// [`TransportError::Negotiation`] if what the endpoint allows leaves nothing to offer.
+fn config(endpoint: &Endpoint, wanted: &Wanted) -> Result<client::Config, TransportError> {
+    let preferred = algorithms::preferred(&endpoint.algorithms, wanted)
+        .map_err(|disagreement| negotiation_error(endpoint, disagreement))?;
+    // As OpenSSH, at least 2048 bits: the library's own least, 3072, is more than nodes have that know a fixed group only.
+    let gex = GexParams::new(2048, 3072, 8192).unwrap_or_default();
     let Keepalive { interval, count } = endpoint.keepalive;
     let asks = !interval.is_zero();
     // The library gives up when one question more than its number is due. The number 0 means never.
@@ -414,8 +424,9 @@ fn config(endpoint: &Endpoint, wanted: &Wanted) -> client::Config {
         1 => (interval / 2, 1),
         more => (interval, more as usize - 1),
     };
-    client::Config {
-        preferred: algorithms::preferred(&endpoint.algorithms, wanted),
+    Ok(client::Config {
+        preferred,
+        gex,
         nodelay: true,
         // What a node may send unasked.
         window_size: 256 * 1024,
@@ -426,7 +437,7 @@ fn config(endpoint: &Endpoint, wanted: &Wanted) -> client::Config {
         // The library asks only those that are logged in.
         inactivity_timeout: asks.then(|| (interval * (count + 2)).max(endpoint.connect_timeout * 2)),
         ..client::Config::default()
-    }
+    })
 }
 
 /// The library's callbacks.

@@ -105,6 +105,8 @@ pub enum TransportError {
         port: u16,
         /// What the two sides did not agree on.
         reason: String,
+        /// The setting that would help, where one is known.
+        hint: Option<String>,
     },
     /// No known_hosts file holds this key for the host.
     #[error("the host key of {name} is not known ({key})")]
@@ -258,7 +260,7 @@ impl TransportError {
             Self::Behind { reason, .. } if reason == CONNECT_FAILED => (Stage::Connect, K::UnreachableNetwork, Some("is the node up, and does the bastion know its name and reach its port?".to_owned())),
             Self::Behind { .. } => (Stage::Connect, K::Proxy, Some("the bastion's sshd must allow TCP forwarding (AllowTcpForwarding, PermitOpen)".to_owned())),
             Self::Proxy { .. } => (Stage::Connect, K::Proxy, Some("run the command by hand: it must print the node's SSH greeting (`ctl ssh-config NODE` shows it)".to_owned())),
-            Self::Negotiation { .. } => (Stage::Connect, K::Negotiation, None),
+            Self::Negotiation { hint, .. } => (Stage::Connect, K::Negotiation, hint.clone()),
             Self::HostKeyUnknown { .. } => (
                 Stage::Connect,
                 K::HostKeyUnknown,

@@ -87,7 +87,7 @@ fn names_and_keys_of_nodes() {
         (
             "version: 1\nnodes:\n  a: {colour: red}\n",
             &[
-                "3:7: a node has no key `colour` (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, maintenance)",
+                "3:7: a node has no key `colour` (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, ssh_options, maintenance)",
             ],
         ),
         (
@@ -392,7 +392,7 @@ fn settings_of_nodes() {
         (
             "version: 1\ndefaults: {maintenance: x}\nnodes: {a: {}}\n",
             &[
-                "2:12: `defaults` has no key `maintenance` (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout)",
+                "2:12: `defaults` has no key `maintenance` (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, ssh_options)",
             ],
         ),
         ("version: 1\nnodes:\n  a: {identity: $NOPE/id}\n", &["3:17: the environment variable `NOPE` is not set"]),
@@ -802,4 +802,101 @@ fn a_byte_order_mark_and_line_ends_of_windows_do_not_move_the_caret() {
     assert_eq!(places, [(1, 1, "versoin"), (3, 13, "x")]);
     let error = bad("\u{feff}a: \"x\r\n");
     assert_eq!((error.problems[0].line, error.problems[0].column), (1, 4));
+}
+
+#[test]
+fn ssh_options() {
+    let node = |options: &str| format!("version: 1\nnodes:\n  a: {{ssh_options: {options}}}\n");
+    for (options, expected) in [
+        (
+            "{HostKeyAlgoritms: +ssh-rsa}",
+            "3:21: `ssh_options` has no keyword `HostKeyAlgoritms` (did you mean HostKeyAlgorithms?)",
+        ),
+        (
+            "{PubkeyAcceptedKeyTypes: +ssh-rsa}",
+            "3:21: `ssh_options` has no keyword `PubkeyAcceptedKeyTypes` (did you mean PubkeyAcceptedAlgorithms?)",
+        ),
+        (
+            "{port: 22}",
+            "3:21: `ssh_options` has no keyword `port` (the inventory has a key of its own for it, beside `ssh_options`: `port`)",
+        ),
+        (
+            "{ProxyJump: b}",
+            "3:21: `ssh_options` has no keyword `ProxyJump` (the inventory has a key of its own for it, beside `ssh_options`: `jump`)",
+        ),
+        (
+            "{ForwardAgent: yes}",
+            "3:21: `ssh_options` has no keyword `ForwardAgent` (it takes HostKeyAlgorithms, KexAlgorithms, Ciphers, MACs, PubkeyAcceptedAlgorithms; any other setting belongs in ssh_config)",
+        ),
+        ("{MACs: hmac-sha1, macs: hmac-md5}", "3:38: the keyword `MACs` is given twice"),
+        ("{MACs: hmac-sha1, MACs: hmac-md5}", "3:38: the keyword `MACs` is given twice"),
+        ("+ssh-rsa", "3:20: `ssh_options` takes a mapping, each keyword with its value, not text"),
+        ("{HostKeyAlgorithms: +ssh-rsaa}", "3:41: `HostKeyAlgorithms` knows no `ssh-rsaa` (did you mean ssh-rsa?)"),
+        (
+            "{HostKeyAlgorithms: hmac-sha1}",
+            "3:40: `HostKeyAlgorithms` knows no `hmac-sha1` (`ssh -Q` lists the names that OpenSSH knows)",
+        ),
+        ("{Ciphers: 'aes256-ctr,aes128-cfc'}", "3:42: `Ciphers` knows no `aes128-cfc` (did you mean aes128-cbc?)"),
+        ("{Ciphers: \"+\"}", "3:30: `Ciphers` has an empty name in it: `+`"),
+        ("{Ciphers: \"aes256-ctr,\"}", "3:30: `Ciphers` has an empty name in it: `aes256-ctr,`"),
+        (
+            "{Ciphers: '  '}",
+            "3:30: `Ciphers` is empty: expected names of algorithms, commas between them, such as \"+ssh-rsa\"",
+        ),
+        (
+            "{Ciphers: \"aes256-ctr, aes128-ctr\"}",
+            "3:42: `Ciphers` has a blank in it: `aes256-ctr, aes128-ctr` (commas alone part the names)",
+        ),
+        (
+            "{MACs: \"+hmac-sha1,+hmac-md5\"}",
+            "3:39: `MACs` has a sign within its list: `+hmac-md5` (`+`, `-` and `^` stand before the whole list, once)",
+        ),
+        (
+            "{MACs: \"+hmac-sha1*\"}",
+            "3:29: `hmac-sha1*` stands for several names (wildcards take names away only: `-NAME*`)",
+        ),
+        (
+            "{MACs: [hmac-sha1]}",
+            "3:27: `MACs` takes names of algorithms, commas between them, such as \"+ssh-rsa\", not a list",
+        ),
+        (
+            "{MACs: }",
+            "3:21: `MACs` has no value: expected names of algorithms, commas between them, such as \"+ssh-rsa\"",
+        ),
+        (
+            "{KexAlgorithms: \"+a\\e[31m\"}",
+            "3:36: `KexAlgorithms` knows no `a\\u{1b}[31m` (`ssh -Q` lists the names that OpenSSH knows)",
+        ),
+    ] {
+        assert_eq!(faults(&node(options)), [expected], "{options}");
+    }
+    let long = node(&format!("{{MACs: \"{}\"}}", "hmac-sha1,".repeat(1000)));
+    assert_eq!(faults(&long), ["3:27: `MACs` is longer than 4096 bytes"]);
+    check(&[
+        (
+            "version: 1\nnodes:\n  a: {Ciphers: +aes128-cbc}\n",
+            &["3:7: a node has no key `Ciphers` (did you mean ssh_options?)"],
+        ),
+        (
+            "version: 1\ndefaults: {ssh_options: {MACs: x}}\nroles:\n  control: {ssh_options: {MACs: y}}\nnodes: {a: {}}\n",
+            &[
+                "2:32: `MACs` knows no `x` (`ssh -Q` lists the names that OpenSSH knows)",
+                "4:33: `MACs` knows no `y` (`ssh -Q` lists the names that OpenSSH knows)",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn roles_that_contradict_each_other_in_ssh_options() {
+    let text = "version: 1\nroles:\n  compute: {ssh_options: {MACs: +hmac-sha1, Ciphers: +aes128-cbc}}\n  \
+                control: {ssh_options: {macs: hmac-sha1}}\nnodes:\n  a[1-3]: {roles: [compute, control]}\n  b: {roles: compute}\n";
+    let problem = bad(text).problems.remove(0);
+    assert_eq!((problem.line, problem.column), (4, 33));
+    assert_eq!(problem.message, "the roles `compute` and `control` of `a[1-3]` contradict each other in `MACs`");
+    assert_eq!(problem.label.as_deref(), Some("of the role control"));
+    assert_eq!(problem.help.as_deref(), Some("say it for the node: `ssh_options: {MACs: …}`"));
+    let (place, words) = problem.related.expect("the other role");
+    assert_eq!((&text[place], words.as_str()), ("+hmac-sha1", "of the role compute"));
+    assert_eq!(bad(text).problems.len(), 1);
 }

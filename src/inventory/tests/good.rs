@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::{Cap, ControlAddress, Environment, ROLE_ORDER, built_in_role, built_in_roles, load};
+use super::super::{
+    Cap, ControlAddress, Environment, Inventory, OptionOrigin, ROLE_ORDER, SshKeyword, built_in_role, built_in_roles,
+    load,
+};
 use super::{environment, good};
 use crate::event::Via;
 
@@ -52,6 +55,7 @@ fn the_example_is_right_and_shows_every_key() {
         "max_unavailable",
         "introspect",
         "extends",
+        "ssh_options",
     ] {
         assert!(EXAMPLE.contains(&format!("{key}:")), "{key}");
     }
@@ -319,4 +323,58 @@ fn a_file_is_read() {
 fn the_process_environment_is_one() {
     assert_eq!(Environment::process().variable("PATH").is_some(), std::env::var_os("PATH").is_some());
     assert!(environment().home().is_some());
+}
+
+/// A node's `ssh_options`, `KEYWORD VALUE (ORIGIN)` each.
+fn options(inventory: &Inventory, node: &str) -> Vec<String> {
+    let options = &inventory.node(node).expect(node).ssh.algorithms;
+    options.iter().map(|option| format!("{} {} ({})", option.keyword, option.value, option.origin)).collect()
+}
+
+#[test]
+fn ssh_options_of_node_role_and_defaults() {
+    let inventory = good(
+        "version: 1\ndefaults:\n  ssh_options: {MACs: +hmac-sha1, ciphers: aes256-ctr}\nroles:\n  \
+         vrouter: {ssh_options: {HostKeyAlgorithms: +ssh-rsa, MACs: ' hmac-sha1,hmac-sha2-256 '}}\n  \
+         control: {ssh_options: {hostkeyalgorithms: \"+ssh-rsa\", KEXALGORITHMS: ^diffie-hellman-group14-sha1}}\nnodes:\n  \
+         a: {roles: [analytics]}\n  b[1-2]: {roles: [compute, control]}\n  \
+         c: {roles: [control], ssh_options: {MACs: '-hmac-sha1*,umac-64@openssh.com', PubkeyAcceptedAlgorithms: +ssh-rsa}}\n  \
+         d: {roles: compute, ssh_options: }\n",
+    );
+    assert_eq!(options(&inventory, "a"), ["Ciphers aes256-ctr (defaults)", "MACs +hmac-sha1 (defaults)"]);
+    let of_b = [
+        "HostKeyAlgorithms +ssh-rsa (the role compute)",
+        "KexAlgorithms ^diffie-hellman-group14-sha1 (the role control)",
+        "Ciphers aes256-ctr (defaults)",
+        "MACs hmac-sha1,hmac-sha2-256 (the role compute)",
+    ];
+    assert_eq!(
+        (options(&inventory, "b1"), options(&inventory, "b2")),
+        (of_b.map(str::to_owned).to_vec(), of_b.map(str::to_owned).to_vec())
+    );
+    assert_eq!(
+        options(&inventory, "c"),
+        [
+            "HostKeyAlgorithms +ssh-rsa (the role control)",
+            "KexAlgorithms ^diffie-hellman-group14-sha1 (the role control)",
+            "Ciphers aes256-ctr (defaults)",
+            "MACs -hmac-sha1*,umac-64@openssh.com (the node)",
+            "PubkeyAcceptedAlgorithms +ssh-rsa (the node)",
+        ]
+    );
+    assert_eq!(options(&inventory, "d").len(), 3);
+    let own = &inventory.node("c").expect("c").ssh.algorithms[4];
+    assert_eq!((own.keyword, &own.origin), (SshKeyword::PubkeyAcceptedAlgorithms, &OptionOrigin::Node));
+    assert!(options(&good(EXAMPLE), "b2").contains(&"MACs +hmac-sha1 (the node)".to_owned()));
+}
+
+#[test]
+fn a_node_settles_what_its_roles_disagree_on() {
+    let inventory = good(
+        "version: 1\nroles:\n  compute: {ssh_options: {MACs: +hmac-sha1}}\n  control: {ssh_options: {MACs: hmac-sha1}}\nnodes:\n  \
+         a: {roles: [compute, control], ssh_options: {macs: +hmac-md5}}\n  b: {roles: compute}\n  c: {roles: control}\n",
+    );
+    assert_eq!(options(&inventory, "a"), ["MACs +hmac-md5 (the node)"]);
+    assert_eq!(options(&inventory, "b"), ["MACs +hmac-sha1 (the role compute)"]);
+    assert_eq!(options(&inventory, "c"), ["MACs hmac-sha1 (the role control)"]);
 }

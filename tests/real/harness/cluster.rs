@@ -47,6 +47,7 @@ pub(crate) struct Builder {
     defaults: String,
     sections: String,
     agent: bool,
+    rsa_key: bool,
 }
 
 /// A cluster that runs; it ends when it is dropped.
@@ -114,13 +115,22 @@ impl Builder {
         self
     }
 
+    /// The client has an RSA key besides, `~/.ssh/id_rsa`, which every node knows: the oldest know no ed25519 key.
+    pub(crate) fn with_rsa_key(mut self) -> Self {
+        self.rsa_key = true;
+        self
+    }
+
     /// Starts everything, and waits until every program has left STARTING.
     pub(crate) fn start(self) -> Cluster {
         let dir = tempfile::Builder::new().prefix("ctl-real-").tempdir().unwrap();
         let home = dir.path().join("home");
         fs::create_dir_all(home.join(".ssh")).unwrap();
         let client_key = home.join(".ssh/id_ed25519");
-        let client_public = keygen(&client_key);
+        let mut client_public = keygen(&client_key, "ed25519");
+        if self.rsa_key {
+            client_public.push_str(&keygen(&home.join(".ssh/id_rsa"), "rsa"));
+        }
         let agent = self.agent.then(|| start_agent(dir.path(), &client_key));
 
         let (reservation, network) = reserve_network();
@@ -147,20 +157,25 @@ impl Builder {
             }
             inventory.push_str("}\n");
 
-            let key_file = dir.path().join(format!("{}.key", entry.name));
-            let public = keygen(&key_file);
+            let kinds = if let Member::Real(spec) = &entry.member { spec.host_keys() } else { vec!["ed25519"] };
             let host = format!("[{address}]:{port}");
-            match entry.host_key {
-                HostKey::Known => {
-                    writeln!(known_hosts, "{host} {}", public.trim()).unwrap();
-                }
-                HostKey::Unknown => {}
-                HostKey::Changed => {
-                    let other = keygen(&dir.path().join(format!("{}.other", entry.name)));
-                    writeln!(known_hosts, "{host} {}", other.trim()).unwrap();
-                }
-                HostKey::Revoked => {
-                    writeln!(known_hosts, "{host} {0}\n@revoked * {0}", public.trim()).unwrap();
+            let mut key_files = Vec::new();
+            for kind in kinds {
+                let key_file = dir.path().join(format!("{}.{kind}", entry.name));
+                let public = keygen(&key_file, kind);
+                key_files.push(key_file);
+                match entry.host_key {
+                    HostKey::Known => {
+                        writeln!(known_hosts, "{host} {}", public.trim()).unwrap();
+                    }
+                    HostKey::Unknown => {}
+                    HostKey::Changed => {
+                        let other = keygen(&dir.path().join(format!("{}.{kind}.other", entry.name)), kind);
+                        writeln!(known_hosts, "{host} {}", other.trim()).unwrap();
+                    }
+                    HostKey::Revoked => {
+                        writeln!(known_hosts, "{host} {0}\n@revoked * {0}", public.trim()).unwrap();
+                    }
                 }
             }
             match entry.member {
@@ -170,7 +185,7 @@ impl Builder {
                     *spec,
                     &dir.path().join(&entry.name),
                     &client_public,
-                    &fs::read_to_string(&key_file).unwrap(),
+                    &key_files,
                 )),
                 Member::Refused => {}
                 Member::Silent => silent.push(Silent::open(address, port)),
@@ -187,7 +202,7 @@ impl Builder {
 
 impl Cluster {
     pub(crate) fn builder() -> Builder {
-        Builder { entries: Vec::new(), defaults: String::new(), sections: String::new(), agent: false }
+        Builder { entries: Vec::new(), defaults: String::new(), sections: String::new(), agent: false, rsa_key: false }
     }
 
     /// `count` nodes `a1`… that are all alike.
@@ -296,7 +311,7 @@ impl Cluster {
     /// A key pair that no node knows; the path of the private half.
     pub(crate) fn new_key(&self, name: &str) -> PathBuf {
         let path = self.path(name);
-        keygen(&path);
+        keygen(&path, "ed25519");
         path
     }
 
@@ -316,9 +331,9 @@ impl Drop for Cluster {
 }
 
 /// Makes a key pair without a passphrase, and gives the public half.
-fn keygen(path: &Path) -> String {
+fn keygen(path: &Path, kind: &str) -> String {
     let output =
-        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(path).output().unwrap();
+        Command::new("ssh-keygen").args(["-q", "-t", kind, "-N", "", "-C", "", "-f"]).arg(path).output().unwrap();
     assert!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr));
     fs::read_to_string(path.with_file_name(format!("{}.pub", path.file_name().unwrap().to_string_lossy()))).unwrap()
 }

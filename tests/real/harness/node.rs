@@ -44,9 +44,9 @@ impl Node {
         spec: NodeSpec,
         stage: &Path,
         client_key: &str,
-        host_key: &str,
+        host_keys: &[PathBuf],
     ) -> Self {
-        write_stage(stage, &spec, client_key, host_key);
+        write_stage(stage, &spec, client_key, host_keys);
         let script = stage.join("boot.sh");
         let mut unshare = Command::new("unshare")
             .args(["--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "--", "/bin/bash"])
@@ -304,7 +304,7 @@ fn child_of(parent: u32) -> Option<u32> {
     })
 }
 
-fn write_stage(stage: &Path, spec: &NodeSpec, client_key: &str, host_key: &str) {
+fn write_stage(stage: &Path, spec: &NodeSpec, client_key: &str, host_keys: &[PathBuf]) {
     let write = |path: &str, contents: &str, mode: u32| {
         use std::os::unix::fs::PermissionsExt as _;
         let path = stage.join(path);
@@ -313,11 +313,15 @@ fn write_stage(stage: &Path, spec: &NodeSpec, client_key: &str, host_key: &str) 
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     };
     write("boot.sh", include_str!("../node/boot.sh"), 0o755);
-    write("etc/ssh/host_key", host_key, 0o600);
     write("etc/ssh/authorized_keys", client_key, 0o644);
     let mut config = spec.sshd.join("\n");
+    for (number, key) in host_keys.iter().enumerate() {
+        let path = format!("etc/ssh/host_key{number}");
+        write(&path, &fs::read_to_string(key).unwrap(), 0o600);
+        config.push_str(&format!("\nHostKey /{path}"));
+    }
     config.push_str(
-        "\nHostKey /etc/ssh/host_key\nAuthorizedKeysFile /etc/ssh/authorized_keys\nLogLevel DEBUG1\nUsePAM no\nUseDNS no\n\
+        "\nAuthorizedKeysFile /etc/ssh/authorized_keys\nLogLevel DEBUG1\nUsePAM no\nUseDNS no\n\
          PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n",
     );
     write("etc/ssh/sshd_config", &config, 0o600);

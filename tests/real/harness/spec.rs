@@ -241,6 +241,7 @@ pub(crate) struct NodeSpec {
     init_services: Vec<String>,
     pub(crate) inventory: Vec<String>,
     pub(crate) sshd: Vec<String>,
+    host_keys: Vec<&'static str>,
     sudoers: String,
 }
 
@@ -271,6 +272,16 @@ impl NodeSpec {
     pub(crate) fn sshd(mut self, line: &str) -> Self {
         self.sshd.push(line.to_owned());
         self
+    }
+
+    /// The kinds of its host keys as `ssh-keygen -t` names them; one ed25519 key otherwise.
+    pub(crate) fn with_host_keys(mut self, kinds: &[&'static str]) -> Self {
+        self.host_keys = kinds.to_vec();
+        self
+    }
+
+    pub(crate) fn host_keys(&self) -> Vec<&'static str> {
+        if self.host_keys.is_empty() { vec!["ed25519"] } else { self.host_keys.clone() }
     }
 
     /// A further line of the node's sudoers.

@@ -1,0 +1,263 @@
+//! `ssh_options`: what may be negotiated with old nodes, in ssh_config's own words.
+//!
+//! Here live [`read`], which checks the five keywords and their values, and [`of_nodes`], which says whose word counts.
+//! It uses [`super::values`]. What always holds: a value that is taken is a list of names that OpenSSH knows, perhaps
+//! with its `+`, `-` or `^`; what the list becomes is for whoever reads ssh_config to say. Start reading at [`read`].
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::model::{OptionOrigin, SshKeyword, SshOption};
+use super::problem::{Fault, nearest, quoted};
+use super::raw::Raw;
+use super::values::{self, Field, Reader};
+
+/// The longest value, in bytes: all names of OpenSSH together are shorter.
+const MAX_VALUE: usize = 4096;
+
+/// Keywords of ssh_config for which the inventory has keys of its own.
+const OWN_KEYS: [(&str, &str); 6] = [
+    ("hostname", "address"),
+    ("port", "port"),
+    ("user", "user"),
+    ("identityfile", "identity"),
+    ("proxyjump", "jump"),
+    ("connecttimeout", "connect_timeout"),
+];
+
+/// Signatures of host and user keys.
+const SIGNATURES: &[&str] = &[
+    "ssh-ed25519",
+    "ssh-ed25519-cert-v01@openssh.com",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ssh-ed25519-cert-v01@openssh.com",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp256-cert-v01@openssh.com",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp384-cert-v01@openssh.com",
+    "ecdsa-sha2-nistp521",
+    "ecdsa-sha2-nistp521-cert-v01@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+    "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
+    "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
+    "rsa-sha2-512",
+    "rsa-sha2-512-cert-v01@openssh.com",
+    "rsa-sha2-256",
+    "rsa-sha2-256-cert-v01@openssh.com",
+    "ssh-rsa",
+    "ssh-rsa-cert-v01@openssh.com",
+    "ssh-dss",
+    "ssh-dss-cert-v01@openssh.com",
+];
+const KEX: &[&str] = &[
+    "mlkem768x25519-sha256",
+    "sntrup761x25519-sha512",
+    "sntrup761x25519-sha512@openssh.com",
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group-exchange-sha256",
+    "diffie-hellman-group-exchange-sha1",
+    "diffie-hellman-group18-sha512",
+    // Not OpenSSH's, but other servers'.
+    "diffie-hellman-group17-sha512",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group15-sha512",
+    "diffie-hellman-group14-sha256",
+    "diffie-hellman-group14-sha1",
+    "diffie-hellman-group1-sha1",
+];
+const CIPHERS: &[&str] = &[
+    "chacha20-poly1305@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes128-gcm@openssh.com",
+    "aes256-ctr",
+    "aes192-ctr",
+    "aes128-ctr",
+    "aes256-cbc",
+    "aes192-cbc",
+    "aes128-cbc",
+    "rijndael-cbc@lysator.liu.se",
+    "3des-cbc",
+    "arcfour256",
+    "arcfour128",
+    "arcfour",
+    "blowfish-cbc",
+    "cast128-cbc",
+];
+const MACS: &[&str] = &[
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256-etm@openssh.com",
+    "umac-128-etm@openssh.com",
+    "umac-64-etm@openssh.com",
+    "hmac-sha1-etm@openssh.com",
+    "hmac-sha1-96-etm@openssh.com",
+    "hmac-md5-etm@openssh.com",
+    "hmac-md5-96-etm@openssh.com",
+    "hmac-ripemd160-etm@openssh.com",
+    "hmac-sha2-512",
+    "hmac-sha2-256",
+    "umac-128@openssh.com",
+    "umac-64@openssh.com",
+    "hmac-sha1",
+    "hmac-sha1-96",
+    "hmac-md5",
+    "hmac-md5-96",
+    "hmac-ripemd160",
+    "hmac-ripemd160@openssh.com",
+];
+
+/// One option as a mapping of the file gives it.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    keyword: SshKeyword,
+    value: Arc<str>,
+    /// Of the value.
+    place: Range<usize>,
+}
+
+/// Reads the mapping under `ssh_options`.
+pub(super) fn read(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<Given> {
+    let mut given: Vec<Given> = Vec::new();
+    let mut keys: Vec<&Raw> = Vec::new();
+    for option in values::pairs(reader, field.key, field.value, "keyword").unwrap_or_default() {
+        let Some(keyword) = SshKeyword::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(option.name))
+        else {
+            unknown(reader, option);
+            continue;
+        };
+        let before = given.iter().zip(&keys).find(|(known, _)| known.keyword == keyword);
+        if let Some((_, before)) = before {
+            let fault = Fault::new(option.key.span.clone(), format!("the keyword `{keyword}` is given twice"))
+                .label("again")
+                .related(before.span.clone(), "first here");
+            reader.fault(fault);
+            continue;
+        }
+        if let Some(value) = list(reader, keyword, option) {
+            given.push(Given { keyword, value: value.into(), place: option.value.place() });
+            keys.push(option.key);
+        }
+    }
+    given
+}
+
+/// A keyword that does not belong here: where does it?
+fn unknown(reader: &mut Reader<'_>, option: Field<'_>) {
+    let names = SshKeyword::ALL.map(SshKeyword::name);
+    let own = OWN_KEYS.iter().find(|(theirs, _)| option.name.eq_ignore_ascii_case(theirs));
+    let help = match own {
+        Some((_, ours)) => format!("the inventory has a key of its own for it, beside `ssh_options`: `{ours}`"),
+        None if option.name.eq_ignore_ascii_case("PubkeyAcceptedKeyTypes") => {
+            "did you mean PubkeyAcceptedAlgorithms?".to_owned()
+        }
+        None => match nearest(option.name, names) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("it takes {}; any other setting belongs in ssh_config", names.join(", ")),
+        },
+    };
+    let message = format!("`ssh_options` has no keyword {}", quoted(option.name));
+    reader.fault(Fault::new(option.key.span.clone(), message).label("unknown keyword").help(help));
+}
+
+/// The value of a keyword, without the blanks around it.
+fn list<'r>(reader: &mut Reader<'_>, keyword: SshKeyword, option: Field<'r>) -> Option<&'r str> {
+    const EXPECTED: &str = "names of algorithms, commas between them, such as \"+ssh-rsa\"";
+    let whole = values::text(reader, option, EXPECTED)?;
+    let said = whole.trim();
+    let start = whole.len() - whole.trim_start().len();
+    if said.len() > MAX_VALUE {
+        let message = format!("`{keyword}` is longer than {MAX_VALUE} bytes");
+        reader.fault(Fault::new(option.value.place(), message));
+        return None;
+    }
+    let known = match keyword {
+        SshKeyword::HostKeyAlgorithms | SshKeyword::PubkeyAcceptedAlgorithms => SIGNATURES,
+        SshKeyword::KexAlgorithms => KEX,
+        SshKeyword::Ciphers => CIPHERS,
+        SshKeyword::Macs => MACS,
+    };
+    let names = said.strip_prefix(['+', '-', '^']).unwrap_or(said);
+    let takes_away = said.starts_with('-');
+    let mut at = start + (said.len() - names.len());
+    let mut is_right = true;
+    for name in names.split(',') {
+        let place = option.value.part(at..at + name.len());
+        at += name.len() + 1;
+        let (message, help) = if known.contains(&name) {
+            continue;
+        } else if name.is_empty() {
+            (format!("`{keyword}` has an empty name in it: {}", quoted(said)), None)
+        } else if name.contains(char::is_whitespace) {
+            (format!("`{keyword}` has a blank in it: {}", quoted(said)), Some("commas alone part the names".to_owned()))
+        } else if name.contains(['*', '?']) {
+            if takes_away {
+                continue;
+            }
+            let help = "wildcards take names away only: `-NAME*`".to_owned();
+            (format!("{} stands for several names", quoted(name)), Some(help))
+        } else if name.starts_with(['+', '-', '^']) {
+            let help = "`+`, `-` and `^` stand before the whole list, once".to_owned();
+            (format!("`{keyword}` has a sign within its list: {}", quoted(name)), Some(help))
+        } else {
+            let near = if reader.report.affords(known.len()) { nearest(name, known.iter().copied()) } else { None };
+            let help = near.map_or_else(
+                || "`ssh -Q` lists the names that OpenSSH knows".to_owned(),
+                |near| format!("did you mean {near}?"),
+            );
+            (format!("`{keyword}` knows no {}", quoted(name)), Some(help))
+        };
+        let place = if place.is_empty() { option.value.place() } else { place };
+        reader.fault(Fault::new(place, message).help_if(help));
+        is_right = false;
+    }
+    is_right.then_some(said)
+}
+
+/// What holds for the nodes of an entry, keyword by keyword: its own word, then that of its roles, then that of
+/// `defaults`. `key` is the entry's. Roles that contradict each other, and nobody above them says which is right, are
+/// a fault.
+pub(super) fn of_nodes(
+    reader: &mut Reader<'_>,
+    key: &Raw,
+    own: &[Given],
+    roles: &[String],
+    of_roles: &BTreeMap<String, Vec<Given>>,
+    defaults: &[Given],
+) -> Vec<SshOption> {
+    fn find(given: &[Given], keyword: SshKeyword) -> Option<&Given> {
+        given.iter().find(|given| given.keyword == keyword)
+    }
+    let mut options = Vec::new();
+    for keyword in SshKeyword::ALL {
+        let mut said =
+            roles.iter().filter_map(|role| find(of_roles.get(role)?, keyword).map(|given| (role.as_str(), given)));
+        let (given, origin) = if let Some(given) = find(own, keyword) {
+            (given, OptionOrigin::Node)
+        } else if let Some((role, given)) = said.next() {
+            if let Some((other, against)) = said.find(|(_, other)| other.value != given.value) {
+                let message = format!(
+                    "the roles {} and {} of {} contradict each other in `{keyword}`",
+                    quoted(role),
+                    quoted(other),
+                    quoted(key.as_text().unwrap_or_default()),
+                );
+                let fault = Fault::new(against.place.clone(), message)
+                    .label(format!("of the role {other}"))
+                    .related(given.place.clone(), format!("of the role {role}"))
+                    .help(format!("say it for the node: `ssh_options: {{{keyword}: …}}`"));
+                reader.fault(fault);
+            }
+            (given, OptionOrigin::Role(role.into()))
+        } else if let Some(given) = find(defaults, keyword) {
+            (given, OptionOrigin::Defaults)
+        } else {
+            continue;
+        };
+        options.push(SshOption { keyword, value: Arc::clone(&given.value), origin });
+    }
+    options
+}
