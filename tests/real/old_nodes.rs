@@ -57,12 +57,8 @@ struct Allowed<'a> {
 }
 
 /// For CentOS 6: the least that must be said.
-const FOR_CENTOS_6: Allowed<'_> = Allowed {
-    host_keys: Some("ssh-ed25519,rsa-sha2-512,ssh-rsa"),
-    macs: Some("hmac-sha2-256-etm@openssh.com,hmac-sha2-256,hmac-sha1"),
-    kex: None,
-    ciphers: None,
-};
+const FOR_CENTOS_6: Allowed<'_> =
+    Allowed { host_keys: Some("ssh-ed25519,rsa-sha2-512,ssh-rsa"), macs: None, kex: None, ciphers: None };
 
 fn endpoint(cluster: &Cluster, node: &str, allowed: Allowed<'_>) -> Endpoint {
     let list = |names: Option<&str>| names.map(|names| names.split(',').map(str::to_owned).collect());
@@ -111,7 +107,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn connect(cluster: &Cluster, node: &str, allowed: Allowed<'_>) -> Result<SshSession, TransportError> {
-    SshTransport::new(SshSettings::default()).connect(&endpoint(cluster, node, allowed)).await
+    SshTransport::new(SshSettings::default()).0.connect(&endpoint(cluster, node, allowed)).await
 }
 
 /// Connects, and has more carried than one packet holds: each side must have the other's keys right.
@@ -145,13 +141,12 @@ fn centos_6_needs_words_and_the_errors_say_which() {
     assert!(hint.contains("`HostKeyAlgorithms +ssh-rsa` for its host in ssh_config"), "{hint}");
     assert!(hint.contains("`HostKeyAlgorithms: \"+ssh-rsa\"` under `ssh_options` in the inventory"), "{hint}");
 
-    // The next list in turn.
-    let (message, hint) = disagrees(&cluster, "old", Allowed { macs: None, ..FOR_CENTOS_6 });
+    let (message, hint) = disagrees(&cluster, "old", Allowed { macs: Some("hmac-sha2-256"), ..FOR_CENTOS_6 });
     assert!(
         message.contains("no common MAC: the node offers only hmac-md5, hmac-sha1, umac-64@openssh.com"),
         "{message}"
     );
-    assert!(hint.contains("`MACs +hmac-sha1`"), "{hint}");
+    assert!(hint.contains("`MACs` is set for this node and leaves out hmac-sha1"), "{hint}");
     let (_, hint) = disagrees(&cluster, "old", Allowed { kex: Some("curve25519-sha256"), ..FOR_CENTOS_6 });
     assert!(
         hint.contains("`KexAlgorithms` is set for this node and leaves out diffie-hellman-group-exchange-sha256"),
