@@ -332,6 +332,9 @@ pub(super) struct FanoutArgs {
     /// Run commands on the nodes through sudo
     #[arg(long, help_heading = "Connection")]
     pub(super) sudo: bool,
+    /// Ask for sudo's password, once, and give it to the nodes whose sudo asks for it
+    #[arg(short = 'K', long = "ask-sudo-password", help_heading = "Connection")]
+    pub(super) ask_sudo_password: bool,
     /// `none` ignores the ssh_config files, which are not honoured yet
     #[arg(long, value_name = "none", help_heading = "Connection")]
     pub(super) ssh_config: Option<String>,

@@ -39,7 +39,8 @@ pub(super) fn carry_out(
     words: &[String],
     resumed: Option<Resumed>,
 ) -> Result<Exit, CliError> {
-    let access = settings::access(fanout, &job.plan.nodes)?;
+    let connects = go.and_then(|go| go.dry_run) != Some(DryRun::Plan);
+    let access = settings::access(fanout, &job.plan.nodes, connects)?;
     let transport = SshTransport::new(SshSettings::default());
     let out = Out::open(fanout.output.out.as_deref())?;
     let dry_run = go.and_then(|go| go.dry_run);

@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::args::{BatchArgs, FanoutArgs, GateArg, HostKey};
 use super::report::CliError;
+use super::terminal;
 use crate::guard::Holder;
 use crate::inventory::{self, Environment, Inventory, Node};
 use crate::journal::Document;
 use crate::plan::amount::Serial;
 use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
+use crate::remote::Sudo;
 use crate::run::NodeAccess;
 use crate::select::SelectedNode;
 use crate::transport::ssh_config::{self, HostQuery};
@@ -142,13 +146,38 @@ pub(super) fn owner(run: &str, started: jiff::Timestamp, reason: Option<&str>) -
     }
 }
 
-/// How each node of a plan is reached.
-pub(super) fn access(args: &FanoutArgs, nodes: &[SelectedNode]) -> Result<Vec<NodeAccess>, CliError> {
+/// How each node of a plan is reached. What only the operator knows is asked for if it `connects`.
+pub(super) fn access(args: &FanoutArgs, nodes: &[SelectedNode], connects: bool) -> Result<Vec<NodeAccess>, CliError> {
     let surroundings = Surroundings::read();
     refuse_jumps(nodes)?;
     refuse_ssh_config(args, nodes, &surroundings)?;
     let host_keys = Arc::new(host_keys(args, &surroundings)?);
-    nodes.iter().map(|selected| node_access(args, &selected.node, &surroundings, &host_keys)).collect()
+    let password = if connects { sudo_password(args, nodes)? } else { None };
+    nodes
+        .iter()
+        .map(|selected| node_access(args, &selected.node, &surroundings, &host_keys, password.as_ref()))
+        .collect()
+}
+
+/// The password of sudo, if it was to be asked for and some node may want it.
+fn sudo_password(args: &FanoutArgs, nodes: &[SelectedNode]) -> Result<Option<Arc<SecretString>>, CliError> {
+    if !args.ask_sudo_password || !nodes.iter().any(|selected| args.sudo || selected.node.sudo) {
+        return Ok(None);
+    }
+    match terminal::ask_secret("password for sudo on the nodes: ") {
+        Ok(secret) => Ok(Some(Arc::new(secret))),
+        Err(error) => Err(CliError::usage(format!("sudo's password could not be asked for: {error}"))
+            .with_hint("-K needs a terminal; without it, allow the commands without a password (NOPASSWD in sudoers)")),
+    }
+}
+
+/// How commands on a node go through sudo.
+fn sudo(args: &FanoutArgs, node: &Node, password: Option<&Arc<SecretString>>) -> Sudo {
+    match password {
+        _ if !args.sudo && !node.sudo => Sudo::No,
+        Some(secret) => Sudo::with_password(Arc::clone(secret)),
+        None => Sudo::Plain,
+    }
 }
 
 fn node_access(
@@ -156,6 +185,7 @@ fn node_access(
     node: &Node,
     surroundings: &Surroundings,
     host_keys: &Arc<HostKeySettings>,
+    password: Option<&Arc<SecretString>>,
 ) -> Result<NodeAccess, CliError> {
     let user = args.user.clone().or_else(|| node.ssh.user.clone()).or_else(|| surroundings.user.clone());
     let Some(user) = user else {
@@ -193,7 +223,7 @@ fn node_access(
             connect_timeout: args.connect_timeout.or(node.ssh.connect_timeout).unwrap_or(CONNECT_TIMEOUT),
             retries: args.retries,
         },
-        sudo: args.sudo || node.sudo,
+        sudo: sudo(args, node, password),
         via: node.via,
         timeout: args.timeout.or(node.timeout).unwrap_or(ACTION_TIMEOUT),
     })

@@ -21,3 +21,4 @@ mod reach;
 mod selftest;
 mod signals;
 mod status;
+mod sudo;

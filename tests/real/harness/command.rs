@@ -49,6 +49,18 @@ impl Running {
         running
     }
 
+    /// Types more.
+    pub(crate) fn type_text(&mut self, text: &str) {
+        self.input.as_mut().expect("a program that is typed to").write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Kills what it has started, and not itself.
+    pub(crate) fn kill_child(&self) {
+        let kill = format!("kill -KILL $(pgrep -P {})", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success(), "no child of {}", self.line);
+    }
+
     /// Sends a signal by name, `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
