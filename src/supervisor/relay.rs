@@ -57,7 +57,7 @@ impl Relay {
         let passage = Passage::new();
         let line =
             format!("exec /bin/sh -c {READ_AND_RUN} ctl-relay {} {}", passage.mark(), sudo.prefix(&passage).trim_end());
-        debug!("starting a relay");
+        debug!(command = line, "starting a relay");
         let mut command = session.start(&line).await?;
         command.write(format!("{}\n", one_line(FINDER)).as_bytes()).await?;
         let rest = match sudo.enter(&mut command, &passage, START_TIME).await {

@@ -29,13 +29,18 @@ fn asking(more: &str) -> NodeSpec {
     spec(&format!("ctlpass ALL=(ALL:ALL) ALL\n{more}"))
 }
 
-/// `ctl` at a terminal of its own, to which nothing was typed yet.
+/// `ctl LINE -K` at a terminal of its own, to which nothing was typed yet.
 fn at_a_terminal(cluster: &Cluster, line: &str) -> Running {
     let mut command = Command::new("script");
     cluster.environment(&mut command);
     command.env("CTL_INVENTORY", cluster.inventory()).env("TERM", "xterm");
     let out = cluster.path("out.json");
-    let line = format!("exec {} {line} -o json --out {}", env!("CARGO_BIN_EXE_ctl"), out.display());
+    for file in ["typescript", "out.json"] {
+        drop(fs::remove_file(cluster.path(file)));
+    }
+    let (words, operand) = line.split_once(" -- ").unwrap_or((line, ""));
+    let operand = if operand.is_empty() { String::new() } else { format!(" -- '{operand}'") };
+    let line = format!("exec {} {words} -K -o json --out {}{operand}", env!("CARGO_BIN_EXE_ctl"), out.display());
     command.args(["--quiet", "--return", "--flush", "--command", &line]).arg(cluster.path("typescript"));
     Running::typing(command, "")
 }
@@ -43,6 +48,7 @@ fn at_a_terminal(cluster: &Cluster, line: &str) -> Running {
 /// Answers the one question.
 fn answer(cluster: &Cluster, running: &mut Running, password: &str) {
     eventually("the question", || typescript(cluster).contains(QUESTION).then_some(()));
+    eventually("a terminal that shows nothing", || running.is_typed_unseen().then_some(()));
     running.type_text(&format!("{password}\n"));
 }
 
@@ -53,7 +59,7 @@ fn typescript(cluster: &Cluster) -> String {
 /// `ctl LINE -K`, with the password typed when it is asked for. What was on the screen stands in `stderr`, the JSON
 /// document in `stdout`.
 fn with_password(cluster: &Cluster, line: &str, password: &str) -> Finished {
-    let mut running = at_a_terminal(cluster, &format!("{line} -K"));
+    let mut running = at_a_terminal(cluster, line);
     answer(cluster, &mut running, password);
     let mut finished = running.finish();
     finished.stderr = typescript(cluster);
@@ -90,14 +96,16 @@ fn life_with_a_password(sudoers: &str, more: &str, via: &str) {
         .nodes("a", 2, &asking(sudoers).init_service("cassandra"))
         .defaults("user: ctlpass, sudo: true")
         .start();
-    let all = |line: &str, code: i32| with_password(&cluster, &format!("{line}{more}"), PASSWORD).expect(code);
+    let all = |line: &str, code: i32| {
+        with_password(&cluster, &line.replacen(" -", &format!("{more} -"), 1), PASSWORD).expect(code)
+    };
     let status = all("service contrail-collector status -vv", 0);
     assert_eq!(status.outcomes(), ["a1 contrail-collector ok", "a2 contrail-collector ok"], "{status}");
     assert_eq!(status.result("a1")["via"], via, "{status}");
 
     let before: Vec<_> = cluster.nodes().iter().map(|node| node.process("contrail-collector").unwrap().pid).collect();
     let mut running =
-        at_a_terminal(&cluster, &format!("service contrail-collector restart --rolling --stable 0s -y -vv -K{more}"));
+        at_a_terminal(&cluster, &format!("service contrail-collector restart --rolling --stable 0s -y -vv{more}"));
     answer(&cluster, &mut running, PASSWORD);
     for node in cluster.nodes() {
         node.wait_for("contrail-collector", "STOPPING");
@@ -195,7 +203,7 @@ fn a_wrong_password() {
     let cluster = Cluster::builder().nodes("a", 2, &spec).defaults("user: ctlpass, sudo: true").start();
     for line in ["status -r analytics,config,control", "service contrail-collector restart -y", "exec -y -- id"] {
         let before: Vec<usize> = cluster.nodes().iter().map(|node| sudo_log(node).len()).collect();
-        let wrong = with_password(&cluster, line, "wrong").expect(if line.starts_with("status") { 1 } else { 1 });
+        let wrong = with_password(&cluster, line, "wrong").expect(1);
         for (node, before) in cluster.nodes().iter().zip(before) {
             let log = sudo_log(node).split_off(before);
             assert_eq!(log.iter().filter(|line| line.contains("1 incorrect password attempt")).count(), 1, "{log:?}");
@@ -247,7 +255,7 @@ fn refusals() {
         for action in [restart, "exec -y"] {
             let tail = if action == restart { "" } else { " -- id" };
             let line = format!("{action} -w {node} -u {user}");
-            let finished = with_password(&cluster, &format!("{line} -K{tail}").replace(" -K", ""), PASSWORD);
+            let finished = with_password(&cluster, &format!("{line}{tail}"), PASSWORD);
             let finished = finished.expect(1);
             let (kind, message, hint) = failure(&finished, node);
             assert_eq!(kind, "sudo", "{finished}");
@@ -288,7 +296,7 @@ fn a_strange_question() {
 fn killed_with_a_password(via: &str) {
     let cluster =
         Cluster::builder().nodes("a", 2, &asking("Defaults use_pty")).defaults("user: ctlpass, sudo: true").start();
-    let line = format!("service contrail-collector restart --rolling --stable 0s -y --via {via} -K");
+    let line = format!("service contrail-collector restart --rolling --stable 0s -y --via {via}");
     let mut running = at_a_terminal(&cluster, &line);
     answer(&cluster, &mut running, PASSWORD);
     let node = cluster.node("a1");

@@ -54,6 +54,12 @@ impl Running {
         self.input.as_mut().expect("a program that is typed to").write_all(text.as_bytes()).unwrap();
     }
 
+    /// Whether the terminal that `script` gave to its child does not show what is typed.
+    pub(crate) fn is_typed_unseen(&self) -> bool {
+        let look = format!("stty -F /proc/$(pgrep -P {})/fd/0 -a | grep -q -w -e -echo", self.child.id());
+        Command::new("sh").args(["-c", &look]).status().is_ok_and(|status| status.success())
+    }
+
     /// Kills what it has started, and not itself.
     pub(crate) fn kill_child(&self) {
         let kill = format!("kill -KILL $(pgrep -P {})", self.child.id());

@@ -46,7 +46,7 @@ done
 sed -e 's|^\([^:]*\):.*|\1:*:19000:0:99999:7:::|' /run/etc/passwd >>/run/etc/shadow
 # Those two have the password that tests/real/sudo.rs types.
 hash='$6$ctlreal$tMWLECi5lO.hI1qEA/v.KJuo9Ayc.OtbWmBQKGu8L6U6FRWATQqed8y84VUBcyJfQRgzQ6orTUFjGEgwge12l0'
-sed -i -e "s|^\(ctlpass\|ctlalien\):\*:|\1:$hash:|" /run/etc/shadow
+sed -i -E -e "s#^(ctlpass|ctlalien):[*]:#\1:$hash:#" /run/etc/shadow
 printf 'Defaults env_reset\nDefaults secure_path="%s"\nroot ALL=(ALL:ALL) ALL\nctlops ALL=(ALL:ALL) NOPASSWD: ALL\n' \
     /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin >/run/etc/sudoers
 cat /run/etc/sudoers.extra >>/run/etc/sudoers
