@@ -11,7 +11,7 @@ const PASSWORD: &str = "horse's $HOME battery";
 /// Matches the password, and not itself.
 const TRACE: &str = "HOME batter[y]";
 
-const QUESTION: &str = "password for sudo on the nodes: ";
+const QUESTION: &str = "Password for sudo on the nodes: ";
 
 /// Every command of sudo's is a line in this file.
 const LOGGED: &str = "Defaults logfile=/var/log/sudo.log, loglinelen=0";
