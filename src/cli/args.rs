@@ -35,6 +35,8 @@ pub(super) enum Command {
     Inventory(InventoryArgs),
     /// Fold, expand or count a node set; needs no inventory
     Nodeset(NodesetArgs),
+    /// The settings that will be used for a host, in the form of `ssh -G`
+    SshConfig(SshConfigArgs),
 }
 
 /// ctl service NAME... ACTION
@@ -311,15 +313,36 @@ pub(super) struct FanoutArgs {
     /// Nodes worked on at once
     #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Connection")]
     pub(super) forks: u32,
-    /// From the first attempt to an authenticated session, for one node [default: 5s]
-    #[arg(long, value_name = "D", value_parser = duration, help_heading = "Connection")]
-    pub(super) connect_timeout: Option<std::time::Duration>,
     /// For the action on one node [default: 120s]
     #[arg(long, value_name = "D", value_parser = duration, help_heading = "Connection")]
     pub(super) timeout: Option<std::time::Duration>,
     /// Connection attempts after the first, within --connect-timeout
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=20), help_heading = "Connection")]
     pub(super) retries: u32,
+    #[command(flatten)]
+    pub(super) ssh: SshArgs,
+    /// Run commands on the nodes through sudo
+    #[arg(long, help_heading = "Connection")]
+    pub(super) sudo: bool,
+    /// Ask for sudo's password, once for all nodes
+    #[arg(short = 'K', long, help_heading = "Connection")]
+    pub(super) ask_sudo_pass: bool,
+    /// Ask for the password to log in with, once for all nodes
+    #[arg(long, help_heading = "Connection")]
+    pub(super) ask_pass: bool,
+    /// How supervisord is reached
+    #[arg(long, value_name = "WAY", default_value = "auto", help_heading = "Connection")]
+    pub(super) via: ViaArg,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// How hosts are reached; stronger than the inventory, which is stronger than ssh_config.
+#[derive(Debug, ClapArgs)]
+pub(super) struct SshArgs {
+    /// From the first attempt to an authenticated session, for one node [default: 5s]
+    #[arg(long, value_name = "D", value_parser = duration, help_heading = "Connection")]
+    pub(super) connect_timeout: Option<std::time::Duration>,
     /// User to log in as
     #[arg(short, long, value_name = "USER", help_heading = "Connection")]
     pub(super) user: Option<String>,
@@ -329,23 +352,18 @@ pub(super) struct FanoutArgs {
     /// Private key file
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     pub(super) identity: Option<PathBuf>,
-    /// Run commands on the nodes through sudo
-    #[arg(long, help_heading = "Connection")]
-    pub(super) sudo: bool,
-    /// `none` ignores the ssh_config files, which are not honoured yet
-    #[arg(long, value_name = "none", help_heading = "Connection")]
-    pub(super) ssh_config: Option<String>,
+    /// Bastion on the way to the nodes: [user@]host[:port], commas for a chain; `none` for none
+    #[arg(short = 'J', long, value_name = "HOST", help_heading = "Connection")]
+    pub(super) jump: Option<String>,
+    /// ssh_config to read instead of the user's and the system's; `none` for none
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    pub(super) ssh_config: Option<PathBuf>,
     /// Known host keys [default: ~/.ssh/known_hosts]
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     pub(super) known_hosts: Option<PathBuf>,
-    /// What to do with a host whose key is not known
-    #[arg(long, value_name = "POLICY", default_value = "strict", help_heading = "Connection")]
-    pub(super) host_key: HostKey,
-    /// How supervisord is reached
-    #[arg(long, value_name = "WAY", default_value = "auto", help_heading = "Connection")]
-    pub(super) via: ViaArg,
-    #[command(flatten)]
-    pub(super) output: OutputArgs,
+    /// What to do with a host whose key is not known [default: strict]
+    #[arg(long, value_name = "POLICY", help_heading = "Connection")]
+    pub(super) host_key: Option<HostKey>,
 }
 
 /// What every command that shows results takes.
@@ -393,7 +411,7 @@ pub(super) struct InventoryArgs {
     pub(super) output: PlainForm,
 }
 
-#[derive(Debug, Clone, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(super) enum InventoryCommand {
     /// All nodes with their addresses, roles and groups
     List,
@@ -401,9 +419,24 @@ pub(super) enum InventoryCommand {
     Show {
         /// The node
         node: String,
+        #[command(flatten)]
+        ssh: Box<SshArgs>,
     },
     /// Read the file and say what is wrong with it
     Check,
+}
+
+/// ctl ssh-config
+#[derive(Debug, ClapArgs)]
+pub(super) struct SshConfigArgs {
+    /// A node of the inventory, or any other host
+    #[arg(value_name = "NODE|HOST")]
+    pub(super) host: String,
+    /// The inventory [default: as for the other commands, if there is one]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) inventory: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) ssh: SshArgs,
 }
 
 /// ctl nodeset

@@ -40,7 +40,7 @@ pub(super) fn carry_out(
     resumed: Option<Resumed>,
 ) -> Result<Exit, CliError> {
     let access = settings::access(fanout, &job.plan.nodes)?;
-    let transport = SshTransport::new(SshSettings::default());
+    let (transport, notices) = SshTransport::new(SshSettings::default());
     let out = Out::open(fanout.output.out.as_deref())?;
     let dry_run = go.and_then(|go| go.dry_run);
     if dry_run == Some(DryRun::Plan) {
@@ -51,7 +51,7 @@ pub(super) fn carry_out(
     }
     raise_file_limit(job.plan.nodes.len());
     if dry_run == Some(DryRun::Live) {
-        let down = what_is_down(&job.plan, access, fanout, transport)?;
+        let down = what_is_down(&job.plan, access, fanout, transport, notices)?;
         return output::dry_run(&job.plan, Some(&down), &fanout.output, out);
     }
 
@@ -85,6 +85,7 @@ pub(super) fn carry_out(
         access,
         forks: fanout.forks as usize,
         transport: Arc::new(transport),
+        notices,
         guarding,
         first_seq,
         first_batch: rest.as_ref().map_or(1, |rest| rest.next_batch),
@@ -134,6 +135,7 @@ fn what_is_down(
     access: Vec<NodeAccess>,
     fanout: &FanoutArgs,
     transport: SshTransport,
+    notices: mpsc::Receiver<String>,
 ) -> Result<Down, CliError> {
     let reading = plan.reading();
     let head = RunHead {
@@ -151,6 +153,7 @@ fn what_is_down(
         access,
         forks: fanout.forks as usize,
         transport: Arc::new(transport),
+        notices,
         guarding,
         first_seq: 0,
         first_batch: 1,

@@ -9,6 +9,7 @@ mod exit;
 mod fanout;
 mod job;
 mod output;
+mod reach;
 mod report;
 mod settings;
 mod terminal;
@@ -57,6 +58,7 @@ fn run(args: Args, words: &[String]) -> Result<Exit, CliError> {
         Command::Status(status) => commands::status::run(&status),
         Command::Ping(ping) => commands::ping::run(&ping),
         Command::Inventory(inventory) => commands::inventory::run(inventory),
+        Command::SshConfig(ssh_config) => commands::ssh_config::run(&ssh_config),
         Command::Nodeset(nodeset) => commands::nodeset::run(&nodeset),
     }
 }

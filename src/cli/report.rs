@@ -13,6 +13,7 @@ use crate::plan::rollout::RolloutError;
 use crate::select::SelectError;
 use crate::sink::text;
 use crate::transport::TransportError;
+use crate::transport::ssh_config::SshConfigError;
 
 /// Why a command did not begin. Nothing was touched.
 #[derive(Debug)]
@@ -98,6 +99,13 @@ fn file_error(path: &Path, source: &str, problems: &[Problem]) -> CliError {
     let things = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
     rendered.push_str(&format!("error: {path}: {things}; nothing was done"));
     CliError { rendered, hint: None }
+}
+
+impl From<SshConfigError> for CliError {
+    fn from(error: SshConfigError) -> Self {
+        Self::usage(text::single_line(&error.to_string()))
+            .with_hint("`ssh -G HOST` reads the same files; --ssh-config none goes without them")
+    }
 }
 
 impl From<SelectError> for CliError {

@@ -89,6 +89,8 @@ pub struct Setup<T: Transport> {
     pub forks: usize,
     /// Opens sessions.
     pub transport: Arc<T>,
+    /// What it has to say that concerns more than one node.
+    pub notices: mpsc::Receiver<String>,
     /// How nodes are kept from others.
     pub guarding: Guarding,
     /// Number of the first event: not 0 where a run is gone on with.
@@ -114,7 +116,7 @@ pub async fn run<T: Transport>(
     mut signals: mpsc::Receiver<CancelReason>,
     mut observe: impl FnMut(&[Event]) -> Noted,
 ) -> Option<CancelReason> {
-    let Setup { plan, head, access, forks, transport, guarding, first_seq, first_batch } = setup;
+    let Setup { plan, head, access, forks, transport, mut notices, guarding, first_seq, first_batch } = setup;
     let mut recorder = Recorder { began: Instant::now(), seq: first_seq, lost: false, observe: &mut observe };
     let (news, mut inbox) = mpsc::channel(NEWS_LIMIT);
     let (stop_waiting, waits_no_more) = watch::channel(false);
@@ -188,6 +190,10 @@ pub async fn run<T: Transport>(
             biased;
             Some(reason) = signals.recv() => Input::Signal(reason),
             Some(message) = inbox.recv() => Input::Message(message),
+            Some(message) = notices.recv() => {
+                recorder.record([EventKind::Notice { message }]);
+                continue;
+            }
             Some(joined) = working.join_next_with_id() => {
                 // What the task told before it ended may have come in since the inbox was looked at.
                 while let Ok(message) = inbox.try_recv() {

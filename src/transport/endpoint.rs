@@ -113,6 +113,8 @@ pub struct HostKeySettings {
 pub enum HostKeyPolicy {
     /// Only keys that known_hosts holds.
     Strict,
+    /// The same, but the operator may be asked beforehand whether those of hosts never seen before are to be trusted.
+    Ask,
     /// A key of a host never seen before is taken and written down; a changed one is not.
     AcceptNew,
 }

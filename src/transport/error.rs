@@ -60,6 +60,42 @@ pub enum TransportError {
         /// What it did instead.
         reason: String,
     },
+    /// The peer closed the connection before its greeting, as sshd does while too many log in at once.
+    #[error("{host} port {port}: the connection was closed before an SSH greeting came")]
+    TurnedAway {
+        /// Host as asked for.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// The bastion on the way failed.
+    #[error("bastion {bastion}: {source}")]
+    Bastion {
+        /// Its name.
+        bastion: String,
+        /// How it failed.
+        source: Box<TransportError>,
+    },
+    /// The bastion opens no connection to the host.
+    #[error("bastion {bastion} opens no connection to {host} port {port}: {}", behind(reason))]
+    Behind {
+        /// Its name.
+        bastion: String,
+        /// Host as asked for.
+        host: String,
+        /// Port.
+        port: u16,
+        /// What it said; [`CONNECT_FAILED`] if it tried.
+        reason: String,
+    },
+    /// The command that is the way to the host failed.
+    #[error("ProxyCommand {proxy}: {reason}")]
+    Proxy {
+        /// The command.
+        proxy: String,
+        /// What became of it.
+        reason: String,
+    },
     /// The key exchange failed.
     #[error("{host} port {port}: {reason}")]
     Negotiation {
@@ -171,11 +207,26 @@ impl std::fmt::Display for Seconds {
     }
 }
 
+fn behind(reason: &str) -> &str {
+    match reason {
+        CONNECT_FAILED => "refused, not reachable or not known from there",
+        "AdministrativelyProhibited" => "it forbids that",
+        other => other,
+    }
+}
+
 impl TransportError {
+    /// Whether it failed before the peer had said that it is an SSH server.
+    #[must_use]
+    pub fn is_before_greeting(&self) -> bool {
+        matches!(self, Self::TurnedAway { .. } | Self::Banner { .. })
+    }
+
     /// Whether a second attempt may fare better: the peer turned us away before it had looked at us.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Banner { .. } | Self::Network { .. } | Self::Lost { .. })
+            || matches!(self, Self::Behind { reason, .. } if reason == CONNECT_FAILED)
     }
 
     /// Whether the node tried to open a stream and found nobody at its end, as far as it tells the causes apart: see
@@ -195,6 +246,20 @@ impl TransportError {
             Self::Network { .. } => (Stage::Connect, K::UnreachableNetwork, Some("is the node up, and is there a route to it?".to_owned())),
             Self::Timeout { .. } => (Stage::Connect, K::ConnectTimeout, Some("is the node up, and does a firewall drop the packets? (--connect-timeout gives it longer)".to_owned())),
             Self::Banner { .. } => (Stage::Connect, K::Banner, Some("what listens there is no SSH server, hangs, or turns connections away (MaxStartups)".to_owned())),
+            Self::TurnedAway { .. } => (Stage::Connect, K::Banner, Some("sshd turns connections away while many log in (MaxStartups), or by its address (TCP wrappers, a firewall): lower --forks, or look at its log".to_owned())),
+            Self::Bastion { bastion, source } => {
+                let inner = source.failure();
+                // What is wrong with a bastion's key or login is mended as with a node's.
+                let kind = match inner.kind {
+                    K::HostKeyUnknown | K::HostKeyChanged | K::HostKeyRevoked | K::Auth | K::KeyFile | K::Agent => inner.kind,
+                    _ => K::Proxy,
+                };
+                let hint = inner.hint.map_or_else(|| format!("look at the bastion first: ssh {bastion}"), |hint| format!("at the bastion {bastion}: {hint}"));
+                return Failure { stage: inner.stage, kind, message: self.to_string(), hint: Some(hint) };
+            }
+            Self::Behind { reason, .. } if reason == CONNECT_FAILED => (Stage::Connect, K::UnreachableNetwork, Some("is the node up, and does the bastion know its name and reach its port?".to_owned())),
+            Self::Behind { .. } => (Stage::Connect, K::Proxy, Some("the bastion's sshd must allow TCP forwarding (AllowTcpForwarding, PermitOpen)".to_owned())),
+            Self::Proxy { .. } => (Stage::Connect, K::Proxy, Some("run the command by hand: it must print the node's SSH greeting (`ctl ssh-config NODE` shows it)".to_owned())),
             Self::Negotiation { hint, .. } => (Stage::Connect, K::Negotiation, hint.clone()),
             Self::HostKeyUnknown { .. } => (
                 Stage::Connect,

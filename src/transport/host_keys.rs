@@ -98,7 +98,7 @@ impl HostKeyStore {
                         tokio::task::spawn_blocking(move || this.accept(&file, &host, port, name, shown, &key)).await;
                     written.unwrap_or_else(|error| Err(TransportError::KnownHosts { reason: error.to_string() }))
                 }
-                (HostKeyPolicy::AcceptNew | HostKeyPolicy::Strict, file) => {
+                (HostKeyPolicy::AcceptNew | HostKeyPolicy::Ask | HostKeyPolicy::Strict, file) => {
                     Err(TransportError::HostKeyUnknown { name, key: shown, file: file.cloned() })
                 }
             },

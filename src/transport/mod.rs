@@ -8,11 +8,14 @@
 
 mod algorithms;
 mod auth;
+mod bastion;
 mod connect;
+mod door;
 mod endpoint;
 mod error;
 mod host_keys;
 pub mod known_hosts;
+mod proxy_command;
 mod session;
 pub mod ssh_config;
 mod wire;

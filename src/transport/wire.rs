@@ -2,28 +2,59 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
+
+use super::bastion::Berth;
+use super::proxy_command::ProxyChild;
+
+/// What lasts as long as the stream over it.
+#[expect(dead_code, reason = "kept, not read")]
+pub(super) enum Held {
+    Nothing,
+    Berth(Berth),
+    Child(Arc<ProxyChild>),
+}
+
+/// The first words of a peer, kept until its greeting was seen.
+#[derive(Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<Vec<u8>>>);
+
+/// So much of what is no greeting is told, in bytes.
+const TOLD: usize = 200;
+
+impl Seen {
+    /// The beginning of what was said, as text.
+    pub(super) fn text(&self) -> String {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(seen.get(..TOLD.min(seen.len())).unwrap_or_default()).trim().to_owned()
+    }
+}
 
 /// A stream that tells whether an SSH greeting was seen, and that ends when its owner is gone: a cancelled
 /// connect would otherwise leave the library's own task and its socket behind for as long as the peer is silent.
 pub(super) struct Wire<S> {
     inner: S,
     greeted: Arc<AtomicBool>,
-    /// The first bytes, until a greeting was found in them.
-    seen: Vec<u8>,
+    seen: Seen,
+    _held: Held,
     /// None once the owner is gone.
     closed: Option<oneshot::Receiver<()>>,
 }
 
 impl<S> Wire<S> {
     /// Over `inner`. `greeted` is set once the greeting was seen; when the sender of `closed` is dropped, the stream ends.
-    pub(super) fn new(inner: S, greeted: Arc<AtomicBool>, closed: oneshot::Receiver<()>) -> Self {
-        Self { inner, greeted, seen: Vec::new(), closed: Some(closed) }
+    pub(super) fn new(inner: S, held: Held, greeted: Arc<AtomicBool>, closed: oneshot::Receiver<()>) -> Self {
+        Self { inner, greeted, seen: Seen::default(), closed: Some(closed), _held: held }
+    }
+
+    /// What the peer says before its greeting.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.clone()
     }
 }
 
@@ -40,11 +71,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if !self.greeted.load(Ordering::Relaxed) && self.seen.len() < GREETING_LIMIT {
-            self.seen.extend_from_slice(buf.filled().get(before..).unwrap_or_default());
-            if self.seen.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"SSH-")) {
-                self.greeted.store(true, Ordering::Relaxed);
-                self.seen = Vec::new();
+        if !self.greeted.load(Ordering::Relaxed) {
+            let mut seen = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if seen.len() < GREETING_LIMIT {
+                seen.extend_from_slice(buf.filled().get(before..).unwrap_or_default());
+                if seen
+                    .split(|byte| *byte == b'\n')
+                    .any(|line| line.starts_with(b"SSH-2.0") || line.starts_with(b"SSH-1.99"))
+                {
+                    self.greeted.store(true, Ordering::Relaxed);
+                    *seen = Vec::new();
+                }
             }
         }
         polled

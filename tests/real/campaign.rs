@@ -196,14 +196,14 @@ fn a_node_falls_silent() {
         let run = cluster.ctl_start(&format!("{RESTART} --stable 0s --timeout 6s"));
         reach(phase, cluster.node(&name), &cluster.nodes()[NODES - 1], before[place]);
         cluster.node_mut(&name).refuse();
-        signal_sshd(cluster.node(&name), "STOP");
+        cluster.node(&name).signal_connections("STOP");
         let run = run.finish();
         let result = run.result(&name);
         let outcome = result["outcome"].as_str().unwrap();
         assert!(matches!(outcome, "unknown" | "timed_out"), "{what}: {run}");
         is_whole_again(cluster, &what);
         cluster.node_mut(&name).listen();
-        signal_sshd(cluster.node(&name), "CONT");
+        cluster.node(&name).signal_connections("CONT");
         resume_or_retry(cluster, &what);
     });
 }
@@ -212,14 +212,6 @@ fn a_node_falls_silent() {
 fn resume_or_retry(cluster: &Cluster, what: &str) {
     let resumed = cluster.ctl("runs resume last -o json");
     assert_eq!(resumed.results().len(), NODES, "{what}: {resumed}");
-}
-
-fn signal_sshd(node: &Node, signal: &str) {
-    node.sh(&format!(
-        "for dir in /proc/[0-9]*; do\n\
-         if [ \"$(cat $dir/comm 2>/dev/null)\" = sshd ]; then kill -{signal} ${{dir#/proc/}} 2>/dev/null; fi\n\
-         done; true"
-    ));
 }
 
 /// Exactly one of two runs that begin at once changes the nodes; the other names it and changes nothing. Each node's

@@ -12,6 +12,7 @@
 )]
 
 mod actions;
+mod bastions;
 mod campaign;
 mod faults;
 mod guard;

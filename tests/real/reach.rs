@@ -100,3 +100,23 @@ fn ping_says_what_is_wrong() {
     cluster.node_mut("a1").refuse();
     assert_eq!(cluster.ctl("ping -w a1 -o json").expect(4).result("a1")["failure"]["kind"], "refused");
 }
+
+/// A peer that died without a word is given up after ServerAliveInterval × ServerAliveCountMax, long before the time for
+/// the action is over.
+#[test]
+fn a_dead_peer_is_noticed() {
+    let mut cluster = Cluster::of(1, &spec());
+    let config = cluster.path("ssh_config");
+    fs::write(&config, "Host *\n  ServerAliveInterval 1\n  ServerAliveCountMax 2\n").unwrap();
+    let line = format!("exec -y -o json --timeout 30m --ssh-config {} -- sleep 1800", config.display());
+    let running = cluster.ctl_start(&line);
+    crate::harness::eventually("the command", || {
+        cluster.node("a1").sh("pgrep -f '^sleep 1800' || true").trim().parse::<u32>().ok()
+    });
+    cluster.node_mut("a1").refuse();
+    cluster.node("a1").signal_connections("STOP");
+    let finished = running.finish();
+    cluster.node("a1").signal_connections("CONT");
+    let result = finished.result("a1");
+    assert_eq!(result["outcome"], "unknown", "{finished}");
+}

@@ -4,18 +4,21 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::cli::args::{InventoryArgs, InventoryCommand, PlainForm};
+use crate::cli::args::{InventoryArgs, InventoryCommand, PlainForm, SshArgs};
 use crate::cli::exit::Exit;
+use crate::cli::reach::{self, Ways};
 use crate::cli::report::CliError;
 use crate::cli::settings;
+use crate::cli::terminal;
 use crate::inventory::{Inventory, Node};
 use crate::sink::{plain_table, text};
+use crate::transport::ssh_config;
 
 pub(in crate::cli) fn run(args: InventoryArgs) -> Result<Exit, CliError> {
     let (inventory, _) = settings::inventory(args.inventory.as_deref(), &settings::Sources::default())?;
     let shown = match args.command.unwrap_or(InventoryCommand::List) {
         InventoryCommand::List => list(&inventory, args.output)?,
-        InventoryCommand::Show { node } => show(&inventory, &node, args.output)?,
+        InventoryCommand::Show { node, ssh } => show(&inventory, &node, &ssh, args.output)?,
         InventoryCommand::Check => check(&inventory, args.output)?,
     };
     match writeln!(std::io::stdout().lock(), "{}", shown.trim_end()) {
@@ -80,44 +83,106 @@ fn list(inventory: &Inventory, form: PlainForm) -> Result<String, CliError> {
     Ok(plain_table(&["NODE", "ADDRESS", "ROLES", "GROUPS", ""], rows))
 }
 
-fn show(inventory: &Inventory, name: &str, form: PlainForm) -> Result<String, CliError> {
+/// A setting of the connection, and where it comes from.
+#[derive(Serialize)]
+struct Origin {
+    setting: &'static str,
+    value: String,
+    from: String,
+}
+
+/// What holds for the connection to a node, the command line's word included.
+fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<Origin>, CliError> {
+    let ways = Ways::new(ssh)?;
+    let resolved = ways.of_node(node)?;
+    ways.judge(&resolved);
+    for line in ways.notes() {
+        terminal::say(&format!("note: {line}"));
+    }
+    let mut settings = Vec::new();
+    let mut add = |setting, value: String, from: &ssh_config::Origin| {
+        settings.push(Origin { setting, value, from: from.to_string() });
+    };
+    add("address", resolved.host_name.value.to_string(), &resolved.host_name.origin);
+    add("port", resolved.port.value.to_string(), &resolved.port.origin);
+    add("user", resolved.user.value.to_string(), &resolved.user.origin);
+    let identities = resolved.identity_paths(ways.operator())?;
+    if identities.iter().all(|identity| identity.origin == ssh_config::Origin::Default) {
+        add("identity", "the agent's keys and the usual files".to_owned(), &ssh_config::Origin::Default);
+    } else {
+        for identity in identities {
+            add("identity", identity.value.display().to_string(), &identity.origin);
+        }
+    }
+    for certificate in resolved.certificate_paths(ways.operator())? {
+        add("certificate", certificate.value.display().to_string(), &certificate.origin);
+    }
+    let proxy = &resolved.proxy;
+    match &proxy.value {
+        ssh_config::Proxy::Direct => add("jump", "none".to_owned(), &proxy.origin),
+        ssh_config::Proxy::Jump(jump) => add("jump", jump.as_str().to_owned(), &proxy.origin),
+        ssh_config::Proxy::Command(_) => {
+            add("proxy command", resolved.proxy_command(ways.operator())?.unwrap_or_default(), &proxy.origin);
+        }
+    }
+    let timeout = &resolved.connect_timeout;
+    add("connect timeout", humantime::format_duration(reach::connect_timeout(&resolved)).to_string(), &timeout.origin);
+    let checking = &resolved.strict_host_key_checking;
+    add("host key checking", checking.value.as_str().to_owned(), &checking.origin);
+    let files = &resolved.user_known_hosts_files;
+    let shown: Vec<String> = files.value.iter().map(|file| file.display().to_string()).collect();
+    add("known hosts", shown.join(", "), &files.origin);
+    if let Some(alias) = &resolved.host_key_alias {
+        add("host key alias", alias.value.to_string(), &alias.origin);
+    }
+    for (name, list) in [
+        ("host key algorithms", &resolved.host_key_algorithms),
+        ("key exchanges", &resolved.kex_algorithms),
+        ("ciphers", &resolved.ciphers),
+        ("MACs", &resolved.macs),
+        ("public key algorithms", &resolved.pubkey_accepted_algorithms),
+    ] {
+        if list.origin != ssh_config::Origin::Default {
+            add(name, list.value.as_str().to_owned(), &list.origin);
+        }
+    }
+    Ok(settings)
+}
+
+fn show(inventory: &Inventory, name: &str, ssh: &SshArgs, form: PlainForm) -> Result<String, CliError> {
     let Some(node) = inventory.node(name) else {
         return Err(CliError::usage(format!("the inventory has no node {}", text::single_line(name)))
             .with_hint("`ctl inventory list` shows its nodes"));
     };
     let view = view(inventory, node);
+    let connection = connection(node, ssh)?;
     if form != PlainForm::Table {
-        return document(&view, form);
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            #[serde(flatten)]
+            node: NodeView<'a>,
+            connection: Vec<Origin>,
+        }
+        return document(&Shown { node: view, connection }, form);
     }
-    let mut rows = vec![
-        vec!["node".to_owned(), view.node.to_owned()],
-        vec!["address".to_owned(), view.address.to_owned()],
-        vec!["groups".to_owned(), view.groups.join(", ")],
-        vec!["user".to_owned(), view.user.unwrap_or("(whoever runs ctl)").to_owned()],
-        vec!["port".to_owned(), view.port.unwrap_or(22).to_string()],
-        vec![
-            "identity".to_owned(),
-            if view.identity.is_empty() {
-                "(the agent and the usual files)".to_owned()
-            } else {
-                view.identity.join(", ")
-            },
-        ],
-        vec!["sudo".to_owned(), if view.sudo { "yes" } else { "no" }.to_owned()],
-        vec!["via".to_owned(), view.via.to_owned()],
-    ];
-    rows.extend(view.jump.map(|jump| vec!["jump".to_owned(), jump.to_owned()]));
-    rows.extend(view.maintenance.map(|why| vec!["maintenance".to_owned(), text::single_line(why)]));
+    let row = |name: &str, value: &str| vec![name.to_owned(), value.to_owned()];
+    let mut rows = vec![row("node", view.node), row("groups", &view.groups.join(", "))];
+    for Origin { setting, value, from } in connection {
+        rows.push(row(setting, &text::single_line(&format!("{value} ({from})"))));
+    }
+    rows.push(row("sudo", if view.sudo { "yes" } else { "no" }));
+    rows.push(row("via", view.via));
+    rows.extend(view.maintenance.map(|why| row("maintenance", &text::single_line(why))));
     for role in node.roles.iter().filter_map(|role| inventory.role(role)) {
         let names: Vec<&str> = role.supervisors.iter().map(|supervisor| supervisor.name.as_str()).collect();
-        rows.push(vec!["role".to_owned(), format!("{}: {}", role.name, names.join(", "))]);
+        rows.push(row("role", &format!("{}: {}", role.name, names.join(", "))));
         for supervisor in &role.supervisors {
             let places: Vec<String> = supervisor.addresses.iter().map(ToString::to_string).collect();
-            rows.push(vec![format!("  {}", supervisor.name), places.join(", ")]);
-            rows.push(vec![String::new(), supervisor.services.join(", ")]);
+            rows.push(row(&format!("  {}", supervisor.name), &places.join(", ")));
+            rows.push(row("", &supervisor.services.join(", ")));
         }
         if !role.init_services.is_empty() {
-            rows.push(vec!["  run by init".to_owned(), role.init_services.join(", ")]);
+            rows.push(row("  run by init", &role.init_services.join(", ")));
         }
     }
     Ok(plain_table(&[], rows.into_iter()))

@@ -7,5 +7,6 @@ pub(super) mod ping;
 pub(super) mod rollout;
 pub(super) mod runs;
 pub(super) mod service;
+pub(super) mod ssh_config;
 pub(super) mod status;
 pub(super) mod wait;

@@ -226,6 +226,7 @@ fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
         | Command::Status(_)
         | Command::Ping(_)
         | Command::Inventory(_)
+        | Command::SshConfig(_)
         | Command::Nodeset(_) => Err(impossible()),
     }
 }

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::bastion::Bastion;
 use super::command::{Finished, Running};
 use super::eventually;
 use super::node::{Node, Silent};
@@ -231,6 +232,23 @@ impl Cluster {
 
     pub(crate) fn inventory(&self) -> PathBuf {
         self.dir.path().join("inventory.yaml")
+    }
+
+    /// Starts a bastion; `number` tells several apart. Its key is in known_hosts, and the cluster's key is let in.
+    pub(crate) fn bastion(&self, number: u8, settings: &str) -> Bastion {
+        let first = self.nodes.first().expect("a node").endpoint;
+        let [a, b, c, _] = first.ip().octets();
+        let endpoint = SocketAddrV4::new(Ipv4Addr::new(a, b, c, 200 + number), first.port());
+        let dir = self.path(&format!("bastion{number}"));
+        fs::create_dir_all(&dir).unwrap();
+        let host_key = dir.join("host_key");
+        let public = keygen(&host_key);
+        let known_hosts = self.home().join(".ssh/known_hosts");
+        let mut known = fs::read_to_string(&known_hosts).unwrap();
+        writeln!(known, "[{}]:{} {}", endpoint.ip(), endpoint.port(), public.trim()).unwrap();
+        fs::write(&known_hosts, known).unwrap();
+        let client_key = fs::read_to_string(self.home().join(".ssh/id_ed25519.pub")).unwrap();
+        Bastion::start(endpoint, &dir, &host_key, &client_key, settings)
     }
 
     /// How many SSH connections all real nodes have seen together.

@@ -10,6 +10,7 @@
 //!
 //! Start reading at `cluster.rs`; `spec.rs` says what can stand on a node, `node/boot.sh` what a node is.
 
+mod bastion;
 mod cluster;
 mod command;
 mod node;
@@ -19,6 +20,7 @@ mod spec;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+pub(crate) use bastion::Bastion;
 pub(crate) use cluster::{Cluster, HostKey};
 pub(crate) use command::{Finished, Running};
 pub(crate) use node::Node;

@@ -175,9 +175,16 @@ impl Node {
 
     /// Kills the node's sshd processes: every connection is lost, what was started detached goes on.
     pub(crate) fn cut_connections(&self) {
-        self.sh("for dir in /proc/[0-9]*; do\n\
-                 if [ \"$(cat $dir/comm 2>/dev/null)\" = sshd ]; then kill -9 ${dir#/proc/} 2>/dev/null; fi\n\
-                 done; true");
+        self.signal_connections("KILL");
+    }
+
+    /// Sends a signal, `STOP`, to the node's sshd processes.
+    pub(crate) fn signal_connections(&self, signal: &str) {
+        self.sh(&format!(
+            "for dir in /proc/[0-9]*; do\n\
+             if [ \"$(cat $dir/comm 2>/dev/null)\" = sshd ]; then kill -{signal} ${{dir#/proc/}} 2>/dev/null; fi\n\
+             done; true"
+        ));
     }
 
     /// Opens the SSH port (again).

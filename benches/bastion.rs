@@ -1,0 +1,60 @@
+//! What a bastion costs: the status of 64 real nodes behind one sshd, against that of the same nodes reached directly.
+//!
+//!     cargo bench --bench bastion
+//!
+//! Measured: the whole time of `ctl service contrail-collector status`, 10 runs of each, in turn; the medians are
+//! compared, and the bastion's logins are counted. Nodes are OpenSSH's sshd and supervisord in namespaces of this machine, the
+//! bastion is an sshd of its own; needs what `tests/run` needs, and root.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a measurement that cannot be made ends and says why"
+)]
+
+use std::time::Duration;
+
+#[path = "../tests/real/harness/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the tests use the rest")]
+mod harness;
+
+use harness::{Cluster, Instance, NodeSpec, Program};
+
+const NODES: u32 = 64;
+const RUNS: usize = 10;
+
+fn main() {
+    // cargo test runs benches too, to see that they work; there is nothing to measure then.
+    if !std::env::args().any(|word| word == "--bench") {
+        return;
+    }
+    let spec = NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")));
+    let cluster = Cluster::of(NODES, &spec);
+    let bastion = cluster.bastion(1, "");
+    let status = "service contrail-collector status -o json";
+    let behind = format!("{status} -J root@{}:{}", bastion.address(), bastion.endpoint.port());
+    let (mut direct, mut through) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        direct.push(whole(&cluster, status));
+        let before = bastion.logins();
+        through.push(whole(&cluster, &behind));
+        assert_eq!(bastion.logins() - before, 1, "connections to the bastion in one run");
+    }
+    let (direct, through) = (report("direct", direct), report("behind the bastion", through));
+    println!("ratio {:.2}, one connection to the bastion", through.as_secs_f64() / direct.as_secs_f64());
+}
+
+fn whole(cluster: &Cluster, line: &str) -> Duration {
+    let finished = cluster.ctl(line).expect(0);
+    assert_eq!(finished.json()["summary"]["ok"], NODES, "{finished}");
+    finished.took
+}
+
+/// Prints the spread of some times, and gives their median.
+fn report(what: &str, mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    let (least, most) = (times.first().copied().unwrap_or_default(), times.last().copied().unwrap_or_default());
+    println!("{what}: median {} ms, {} to {} ms", median.as_millis(), least.as_millis(), most.as_millis());
+    median
+}

@@ -1,0 +1,34 @@
+//! `ctl ssh-config NODE|HOST`: what `ssh -G` would say, with the inventory and the command line laid over it.
+
+use std::io::Write;
+
+use crate::cli::args::SshConfigArgs;
+use crate::cli::exit::Exit;
+use crate::cli::reach::Ways;
+use crate::cli::report::CliError;
+use crate::cli::settings;
+use crate::cli::terminal;
+
+pub(in crate::cli) fn run(args: &SshConfigArgs) -> Result<Exit, CliError> {
+    let ways = Ways::new(&args.ssh)?;
+    let inventory = match settings::find_inventory(args.inventory.as_deref()) {
+        Ok(path) => Some(settings::inventory(Some(&path), &settings::Sources::default())?.0),
+        // Any host can be asked about.
+        Err(_) => None,
+    };
+    let node = inventory.as_ref().and_then(|inventory| inventory.node(&args.host));
+    let resolved = match node {
+        Some(node) => ways.of_node(node)?,
+        None => ways.of_host(&args.host)?,
+    };
+    ways.judge(&resolved);
+    for line in ways.notes() {
+        terminal::say(&format!("note: {line}"));
+    }
+    match write!(std::io::stdout().lock(), "{}", resolved.to_ssh_g()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CliError::usage(format!("standard output: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(Exit::Good),
+    }
+}

@@ -1,0 +1,370 @@
+//! How hosts are reached: what the command line, the inventory and ssh_config say of it, in this order.
+//!
+//! Here lives [`Ways`]. What always holds: ssh_config's files are read once; what cannot be honoured is named once, and
+//! refused where ignoring it would change where or how securely one connects; a bastion that was asked for is never
+//! passed by.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::args::{HostKey, SshArgs};
+use super::report::CliError;
+use super::terminal;
+use crate::inventory::{Node, SshKeyword};
+use crate::sink::text;
+use crate::transport::ssh_config::{
+    self, ExecRunner, Given, JumpHop, Operator, Origin, Query, Resolved, Setting, SshConfig, StrictHostKeyChecking,
+};
+use crate::transport::{
+    AddressFamily, Algorithms, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer that has died without a word is noticed after half a minute.
+const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(10), count: 3 };
+/// More bastions on one way go round in a circle.
+const MOST_HOPS: usize = 8;
+/// So many refused keywords are shown.
+const REFUSED_SHOWN: usize = 8;
+
+/// The settings of every host, looked up as they are needed.
+pub(super) struct Ways<'a> {
+    args: &'a SshArgs,
+    config: SshConfig,
+    operator: Operator,
+    exec: ExecRunner,
+    /// Bastions by what is written before them on the way, and they themselves: equal ones are one.
+    bastions: RefCell<HashMap<Vec<JumpHop>, Arc<Endpoint>>>,
+    host_keys: RefCell<HashSet<Arc<HostKeySettings>>>,
+    algorithms: RefCell<HashSet<Arc<Algorithms>>>,
+    /// What is not honoured, and does not matter so much that it is refused.
+    named: RefCell<BTreeSet<String>>,
+    refused: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Ways<'a> {
+    /// Reads the ssh_config files.
+    pub(super) fn new(args: &'a SshArgs) -> Result<Self, CliError> {
+        let operator = Operator::of_process();
+        let config = match args.ssh_config.as_deref() {
+            Some(file) if file == Path::new("none") => SshConfig::empty(),
+            Some(file) => SshConfig::load(file, &operator)?,
+            None => SshConfig::load_default(&operator)?,
+        };
+        if let Some(file) = &args.known_hosts
+            && args.host_key != Some(HostKey::AcceptNew)
+            && !file.exists()
+        {
+            return Err(CliError::usage(format!("--known-hosts: there is no file {}", file.display())));
+        }
+        Ok(Self {
+            args,
+            config,
+            exec: ExecRunner::new(&operator),
+            operator,
+            bastions: RefCell::default(),
+            host_keys: RefCell::default(),
+            algorithms: RefCell::default(),
+            named: RefCell::default(),
+            refused: RefCell::default(),
+        })
+    }
+
+    /// Whoever runs `ctl`.
+    pub(super) fn operator(&self) -> &Operator {
+        &self.operator
+    }
+
+    /// What holds for a node of the inventory.
+    pub(super) fn of_node(&self, node: &Node) -> Result<Resolved, CliError> {
+        let ssh = &node.ssh;
+        let mut query = self.query(&node.name);
+        // The name itself is no address that the inventory gives: ssh_config may know a better one.
+        query.address = (node.address != node.name).then(|| from_inventory(node.address.as_str()));
+        query.user = query.user.or_else(|| ssh.user.clone().map(from_inventory));
+        query.port = query.port.or_else(|| ssh.port.map(from_inventory));
+        query.jump = query.jump.or_else(|| ssh.jump.clone().map(from_inventory));
+        let named = (!ssh.identities.is_empty()).then(|| from_inventory(ssh.identities.clone()));
+        query.identities = query.identities.or(named);
+        query.connect_timeout = query.connect_timeout.or_else(|| ssh.connect_timeout.map(from_inventory));
+        for option in &ssh.algorithms {
+            let list = match option.keyword {
+                SshKeyword::HostKeyAlgorithms => &mut query.host_key_algorithms,
+                SshKeyword::KexAlgorithms => &mut query.kex_algorithms,
+                SshKeyword::Ciphers => &mut query.ciphers,
+                SshKeyword::Macs => &mut query.macs,
+                SshKeyword::PubkeyAcceptedAlgorithms => &mut query.pubkey_accepted_algorithms,
+            };
+            let origin = Origin::Inventory(option.origin.to_string().into());
+            *list = Some(Given { value: option.value.to_string(), origin });
+        }
+        self.resolve(&query)
+    }
+
+    /// What holds for any other host.
+    pub(super) fn of_host(&self, host: &str) -> Result<Resolved, CliError> {
+        self.resolve(&self.query(host))
+    }
+
+    fn query<'q>(&self, host: &'q str) -> Query<'q> {
+        let args = self.args;
+        Query {
+            user: args.user.clone().map(typed),
+            port: args.port.map(typed),
+            jump: args.jump.clone().map(typed),
+            identities: args.identity.clone().map(|file| typed(vec![file])),
+            ..self.bastion_query(host)
+        }
+    }
+
+    /// With what of the command line holds for bastions too: neither user, nor port, nor key, as with `ssh`.
+    fn bastion_query<'q>(&self, host: &'q str) -> Query<'q> {
+        let args = self.args;
+        let checking = args.host_key.map(|policy| match policy {
+            HostKey::Strict => StrictHostKeyChecking::Ask,
+            HostKey::AcceptNew => StrictHostKeyChecking::AcceptNew,
+        });
+        Query {
+            host,
+            known_hosts: args.known_hosts.clone().map(typed),
+            connect_timeout: args.connect_timeout.map(typed),
+            strict_host_key_checking: checking.map(typed),
+            ..Query::default()
+        }
+    }
+
+    fn resolve(&self, query: &Query<'_>) -> Result<Resolved, CliError> {
+        Ok(self.config.resolve(query, &self.operator, &|command| self.exec.run(command))?)
+    }
+
+    /// The endpoint of a node. What is refused of its settings is told by [`Ways::verdict`].
+    pub(super) fn endpoint(&self, node: &Node, retries: u32) -> Result<Endpoint, CliError> {
+        let resolved = self.of_node(node)?;
+        let proxy = self.proxy(&resolved, retries, 0)?;
+        self.endpoint_of(&resolved, proxy, retries)
+    }
+
+    /// The way to a host, `depth` bastions away from the node.
+    fn proxy(&self, resolved: &Resolved, retries: u32, depth: usize) -> Result<Proxy, CliError> {
+        match &resolved.proxy.value {
+            ssh_config::Proxy::Direct => Ok(Proxy::Direct),
+            ssh_config::Proxy::Command(_) => {
+                Ok(resolved.proxy_command(&self.operator)?.map_or(Proxy::Direct, Proxy::Command))
+            }
+            ssh_config::Proxy::Jump(jump) => self.bastion(jump.hops(), &resolved.proxy.origin, retries, depth),
+        }
+    }
+
+    /// The last of `hops`, behind those before it. The first of them is reached as ssh_config says.
+    fn bastion(&self, hops: &[JumpHop], origin: &Origin, retries: u32, depth: usize) -> Result<Proxy, CliError> {
+        let Some((last, before)) = hops.split_last() else { return Ok(Proxy::Direct) };
+        if let Some(known) = self.bastions.borrow().get(hops) {
+            return Ok(Proxy::Jump(Arc::clone(known)));
+        }
+        if depth >= MOST_HOPS {
+            return Err(CliError::usage(format!(
+                "more than {MOST_HOPS} bastions on one way ({origin}): the way to {} goes round in a circle",
+                text::single_line(&last.host)
+            ))
+            .with_hint("`ProxyJump none` in the Host block of the bastion ends it"));
+        }
+        let mut query = self.bastion_query(&last.host);
+        let given = |value: &String| Given { value: value.clone(), origin: origin.clone() };
+        query.user = last.user.as_ref().map(given);
+        query.port = last.port.map(|value| Given { value, origin: origin.clone() });
+        let resolved = self.resolve(&query)?;
+        let proxy = match before {
+            [] => self.proxy(&resolved, retries, depth + 1)?,
+            _ => self.bastion(before, origin, retries, depth + 1)?,
+        };
+        let endpoint = Arc::new(self.endpoint_of(&resolved, proxy, retries)?);
+        self.bastions.borrow_mut().insert(hops.to_vec(), Arc::clone(&endpoint));
+        Ok(Proxy::Jump(endpoint))
+    }
+
+    fn endpoint_of(&self, resolved: &Resolved, proxy: Proxy, retries: u32) -> Result<Endpoint, CliError> {
+        self.judge(resolved);
+        let user = resolved.user.value.to_string();
+        if user.is_empty() {
+            return Err(CliError::usage(format!("no user to log in to {} as", text::single_line(&resolved.host)))
+                .with_hint("give one with -u, with `user` in the inventory, or in ssh_config"));
+        }
+        let paths = |found: Vec<Setting<std::path::PathBuf>>| found.into_iter().map(|one| one.value).collect();
+        let identities = resolved.identity_paths(&self.operator)?;
+        Ok(Endpoint {
+            host: resolved.host_name.value.to_string(),
+            port: resolved.port.value,
+            family: match resolved.address_family.value {
+                ssh_config::AddressFamily::Any => AddressFamily::Any,
+                ssh_config::AddressFamily::Inet => AddressFamily::Inet,
+                ssh_config::AddressFamily::Inet6 => AddressFamily::Inet6,
+            },
+            bind: resolved.bind_address.as_ref().map(|bind| bind.value.to_string()),
+            proxy,
+            login: Login {
+                user,
+                identities_named: identities.iter().any(|identity| identity.origin != Origin::Default),
+                identities: paths(identities),
+                certificates: paths(resolved.certificate_paths(&self.operator)?),
+                identities_only: resolved.identities_only.value,
+                agent: self.agent(resolved),
+                methods: methods(resolved),
+            },
+            host_keys: intern(&self.host_keys, host_keys(resolved)),
+            algorithms: intern(&self.algorithms, algorithms(resolved)),
+            keepalive: keepalive(resolved),
+            connect_timeout: connect_timeout(resolved),
+            retries,
+        })
+    }
+
+    fn agent(&self, resolved: &Resolved) -> Option<std::path::PathBuf> {
+        match &resolved.identity_agent.value {
+            ssh_config::Agent::None => None,
+            ssh_config::Agent::Socket(path) => Some(path.clone()),
+            ssh_config::Agent::FromEnvironment => {
+                let socket = self.operator.variables.get("SSH_AUTH_SOCK");
+                socket.filter(|path| !path.is_empty()).map(std::path::PathBuf::from)
+            }
+        }
+    }
+
+    /// Remembers what is not honoured.
+    pub(super) fn judge(&self, resolved: &Resolved) {
+        for one in &resolved.unhonoured {
+            // Debian's own file asks for it; without a ticket `ssh` has no use for it either.
+            if one.keyword == "GSSAPIAuthentication" && !self.has_ticket() {
+                continue;
+            }
+            let line = format!("{}:{}: {} is not honoured: {}", one.file.display(), one.line, one.keyword, one.why);
+            let line = text::single_line(&line);
+            if one.refused {
+                self.refused.borrow_mut().insert(line);
+            } else {
+                self.named.borrow_mut().insert(line);
+            }
+        }
+        let checking = &resolved.strict_host_key_checking;
+        if checking.value == StrictHostKeyChecking::No {
+            let line = format!(
+                "{}: StrictHostKeyChecking no is taken as accept-new: a changed host key is never accepted",
+                checking.origin
+            );
+            self.named.borrow_mut().insert(text::single_line(&line));
+        }
+    }
+
+    /// Whether Kerberos may have something to log in with.
+    fn has_ticket(&self) -> bool {
+        self.operator.variables.get("KRB5CCNAME").is_some_and(|name| !name.is_empty())
+            || Path::new(&format!("/tmp/krb5cc_{}", self.operator.uid)).exists()
+    }
+
+    /// What is not honoured, what is refused first.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.refused.borrow().iter().chain(self.named.borrow().iter()).cloned().collect()
+    }
+
+    /// Names what is not honoured, each once.
+    ///
+    /// # Errors
+    /// If it must not be ignored.
+    pub(super) fn verdict(&self, quiet: bool) -> Result<(), CliError> {
+        let refused = self.refused.borrow();
+        if !refused.is_empty() {
+            let mut lines: Vec<&str> = refused.iter().map(String::as_str).take(REFUSED_SHOWN).collect();
+            let more = refused.len().saturating_sub(REFUSED_SHOWN);
+            let more = if more > 0 { format!("and {more} more") } else { String::new() };
+            lines.extend((!more.is_empty()).then_some(more.as_str()));
+            let message = format!("ssh_config asks for what ctl cannot do:\n  {}", lines.join("\n  "));
+            return Err(CliError::usage(message)
+                .with_hint("without it one would connect elsewhere, or less safely; --ssh-config none goes without all of ssh_config"));
+        }
+        if !quiet {
+            for line in self.named.borrow().iter() {
+                terminal::say(&format!("note: {line}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn typed<T>(value: T) -> Given<T> {
+    Given { value, origin: Origin::CommandLine }
+}
+
+fn from_inventory<T>(value: T) -> Given<T> {
+    Given { value, origin: Origin::Inventory("".into()) }
+}
+
+/// One copy of what many endpoints have.
+fn intern<T: Eq + Hash>(all: &RefCell<HashSet<Arc<T>>>, value: T) -> Arc<T> {
+    let mut all = all.borrow_mut();
+    if let Some(known) = all.get(&value) {
+        return Arc::clone(known);
+    }
+    let value = Arc::new(value);
+    all.insert(Arc::clone(&value));
+    value
+}
+
+fn host_keys(resolved: &Resolved) -> HostKeySettings {
+    HostKeySettings {
+        user_files: resolved.user_known_hosts_files.value.clone(),
+        global_files: resolved.global_known_hosts_files.value.clone(),
+        revoked: resolved.revoked_host_keys.iter().map(|file| (*file.value).into()).collect(),
+        alias: resolved.host_key_alias.as_ref().map(|alias| alias.value.to_string()),
+        policy: match resolved.strict_host_key_checking.value {
+            StrictHostKeyChecking::Yes => HostKeyPolicy::Strict,
+            StrictHostKeyChecking::Ask if resolved.batch_mode.value => HostKeyPolicy::Strict,
+            StrictHostKeyChecking::Ask => HostKeyPolicy::Ask,
+            StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No => HostKeyPolicy::AcceptNew,
+        },
+        hash_names: resolved.hash_known_hosts.value,
+        min_rsa_bits: resolved.required_rsa_size.value,
+    }
+}
+
+/// What is not asked for stays at what is good by default.
+fn algorithms(resolved: &Resolved) -> Algorithms {
+    let asked = |setting: &Setting<ssh_config::Algorithms>| {
+        (setting.origin != Origin::Default).then(|| setting.value.iter().map(str::to_owned).collect())
+    };
+    Algorithms {
+        host_keys: asked(&resolved.host_key_algorithms),
+        kex: asked(&resolved.kex_algorithms),
+        ciphers: asked(&resolved.ciphers),
+        macs: asked(&resolved.macs),
+        accepted: asked(&resolved.pubkey_accepted_algorithms),
+    }
+}
+
+/// Time from the first attempt to an authenticated session.
+pub(super) fn connect_timeout(resolved: &Resolved) -> Duration {
+    resolved.connect_timeout.value.unwrap_or(CONNECT_TIMEOUT)
+}
+
+fn keepalive(resolved: &Resolved) -> Keepalive {
+    let (interval, count) = (&resolved.server_alive_interval, &resolved.server_alive_count_max);
+    Keepalive {
+        interval: if interval.origin == Origin::Default { KEEPALIVE.interval } else { interval.value },
+        count: if count.origin == Origin::Default { KEEPALIVE.count } else { count.value },
+    }
+}
+
+/// The methods in the order that is preferred, without those that are switched off.
+fn methods(resolved: &Resolved) -> Vec<Method> {
+    let order = resolved.preferred_authentications.as_ref();
+    let order = order.map_or("publickey,keyboard-interactive,password", |order| &order.value);
+    let all = order.split(',').filter_map(|name| match name {
+        "publickey" => resolved.pubkey_authentication.value.is_enabled().then_some(Method::PublicKey),
+        "keyboard-interactive" => resolved.kbd_interactive_authentication.value.then_some(Method::KeyboardInteractive),
+        "password" => resolved.password_authentication.value.then_some(Method::Password),
+        _ => None,
+    });
+    all.collect()
+}

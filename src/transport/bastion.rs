@@ -1,0 +1,161 @@
+//! Bastions: one connection to each, shared by all hosts behind it.
+//!
+//! Here live [`Bastions`] and a [`Berth`] at one. What always holds: a connection has at most [`STREAMS`] streams, and a second
+//! one is made only for more; while one is being made, all who need it wait for that one and share its failure; a
+//! connection that was lost is made again for who comes next.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared as SharedFuture};
+use russh::ChannelStream;
+use russh::client::Msg;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::connect::Shared;
+use super::endpoint::Endpoint;
+use super::session::SshSession;
+use super::{Session, TransportError};
+
+/// Streams over one connection to a bastion. sshd sets no bound of its own; all of them share one cipher and one window of TCP.
+const STREAMS: usize = 256;
+
+/// For so long a failure holds for others who come: nodes that are begun one after the other need not find out each by itself.
+const FAILED_FOR: Duration = Duration::from_secs(1);
+
+/// The bastions of a run.
+#[derive(Default)]
+pub(super) struct Bastions {
+    by_endpoint: Mutex<HashMap<Arc<Endpoint>, Arc<Bastion>>>,
+}
+
+#[derive(Default)]
+struct Bastion {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<Line>,
+    under_way: Option<Connecting>,
+    failed: Option<(Instant, TransportError)>,
+}
+
+/// A connection to a bastion.
+#[derive(Clone)]
+struct Line {
+    session: Arc<SshSession>,
+    room: Arc<Semaphore>,
+}
+
+type Connecting = SharedFuture<BoxFuture<'static, Result<Line, TransportError>>>;
+
+impl Bastions {
+    /// Room for one stream through a bastion, which is connected to if need be.
+    ///
+    /// # Errors
+    /// [`TransportError::Bastion`] with what kept the connection from being made.
+    pub(super) async fn berth(&self, shared: &Arc<Shared>, endpoint: &Arc<Endpoint>) -> Result<Berth, TransportError> {
+        let bastion = {
+            let mut all = self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(Arc::clone(endpoint)).or_default())
+        };
+        loop {
+            let connecting = match bastion.look(shared, endpoint) {
+                Look::Berth(berth) => return Ok(berth),
+                Look::Failed(error) => return Err(of_bastion(endpoint, error)),
+                Look::Connecting(connecting) => connecting,
+            };
+            connecting.await.map_err(|error| of_bastion(endpoint, error))?;
+        }
+    }
+}
+
+enum Look {
+    Berth(Berth),
+    Failed(TransportError),
+    Connecting(Connecting),
+}
+
+impl Bastion {
+    fn look(self: &Arc<Self>, shared: &Arc<Shared>, endpoint: &Arc<Endpoint>) -> Look {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.lines.retain(|line| !line.session.is_closed());
+        for line in &state.lines {
+            if let Ok(permit) = Arc::clone(&line.room).try_acquire_owned() {
+                return Look::Berth(Berth { line: line.clone(), host: endpoint.host.clone(), _permit: permit });
+            }
+        }
+        if let Some(connecting) = &state.under_way {
+            return Look::Connecting(connecting.clone());
+        }
+        if let Some((at, error)) = &state.failed
+            && at.elapsed() < FAILED_FOR
+        {
+            return Look::Failed(error.clone());
+        }
+        let (shared, endpoint, this) = (Arc::clone(shared), Arc::clone(endpoint), Arc::downgrade(self));
+        // It goes on even if everybody who waits for it is given up.
+        let work = tokio::spawn(async move {
+            let ended = shared
+                .connect(&endpoint)
+                .await
+                .map(|session| Line { session: Arc::new(session), room: Arc::new(Semaphore::new(STREAMS)) });
+            note(&this, &ended);
+            ended
+        });
+        let connecting: Connecting =
+            async move { work.await.unwrap_or_else(|error| Err(TransportError::Lost { reason: error.to_string() })) }
+                .boxed()
+                .shared();
+        state.under_way = Some(connecting.clone());
+        Look::Connecting(connecting)
+    }
+}
+
+fn note(bastion: &Weak<Bastion>, ended: &Result<Line, TransportError>) {
+    let Some(bastion) = bastion.upgrade() else { return };
+    let mut state = bastion.state.lock().unwrap_or_else(PoisonError::into_inner);
+    state.under_way = None;
+    match ended {
+        Ok(line) => {
+            state.lines.push(line.clone());
+            state.failed = None;
+        }
+        Err(error) => state.failed = Some((Instant::now(), error.clone())),
+    }
+}
+
+fn of_bastion(endpoint: &Endpoint, error: TransportError) -> TransportError {
+    // Of several on the way, the one that failed is named alone.
+    if let TransportError::Bastion { .. } = error {
+        return error;
+    }
+    TransportError::Bastion { bastion: endpoint.host.clone(), source: Box::new(error) }
+}
+
+/// Room for one stream through a bastion. Dropping it gives the room back.
+pub(super) struct Berth {
+    line: Line,
+    host: String,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Berth {
+    /// Has the bastion connect to a host, which it looks up itself.
+    ///
+    /// # Errors
+    /// [`TransportError::Behind`] if it cannot or will not, [`TransportError::Bastion`] if it is lost.
+    pub(super) async fn open(&self, host: &str, port: u16) -> Result<ChannelStream<Msg>, TransportError> {
+        match self.line.session.open_tcp(host, port).await {
+            Err(TransportError::ChannelRefused { reason, .. }) => {
+                Err(TransportError::Behind { bastion: self.host.clone(), host: host.to_owned(), port, reason })
+            }
+            Err(error) => Err(TransportError::Bastion { bastion: self.host.clone(), source: Box::new(error) }),
+            Ok(stream) => Ok(stream),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `ProxyCommand`: a command of the operator whose standard input and output are the connection.
+//!
+//! What always holds: the command ends with its connection; what it says on stderr is kept for the error, bounded; a Ctrl-C
+//! at the terminal does not reach it, so that actions in flight can end.
+
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, Join, join};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+use super::TransportError;
+
+/// So much of what it says is kept, in bytes.
+const SAID: usize = 2048;
+
+/// How long a command that has closed its output is given to end.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// A command that runs. It is killed when this is dropped.
+pub(super) struct ProxyChild {
+    said: Arc<Mutex<Vec<u8>>>,
+    end: Mutex<Option<JoinHandle<Option<std::process::ExitStatus>>>>,
+}
+
+impl Drop for ProxyChild {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            end.abort();
+        }
+    }
+}
+
+/// Starts the command as `ssh` does: by the user's shell, which it replaces.
+///
+/// # Errors
+/// [`TransportError::Proxy`] if there is no shell.
+pub(super) fn start(command: &str) -> Result<(Arc<ProxyChild>, Join<ChildStdout, ChildStdin>), TransportError> {
+    let failed = |reason: String| TransportError::Proxy { proxy: format!("`{command}`"), reason };
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    let mut child = Command::new(&shell)
+        .arg("-c")
+        .arg(format!("exec {command}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(format!("{}: {error}", shell.display())))?;
+    let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err(failed("it has no standard streams".to_owned()));
+    };
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let end = tokio::spawn(attend(child, errors, Arc::clone(&said)));
+    Ok((Arc::new(ProxyChild { said, end: Mutex::new(Some(end)) }), join(output, input)))
+}
+
+/// Reads what it says, so that it never waits for a reader, and waits for its end.
+async fn attend(
+    mut child: Child,
+    mut errors: ChildStderr,
+    said: Arc<Mutex<Vec<u8>>>,
+) -> Option<std::process::ExitStatus> {
+    let mut buffer = [0; 1024];
+    while let Ok(count @ 1..) = errors.read(&mut buffer).await {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = SAID.saturating_sub(said.len()).min(count);
+        said.extend_from_slice(buffer.get(..room).unwrap_or_default());
+    }
+    child.wait().await.ok()
+}
+
+impl ProxyChild {
+    /// Why it ended, in words; none if it goes on, or ended well and without a word.
+    pub(super) async fn end(&self) -> Option<String> {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let stop = end.abort_handle();
+        let ended = tokio::time::timeout(ENDING, end).await;
+        stop.abort();
+        let status = ended.ok().and_then(Result::ok).flatten();
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let said = String::from_utf8_lossy(&said).trim().escape_debug().to_string();
+        let status = match status {
+            Some(status) if status.success() && said.is_empty() => return None,
+            Some(status) => match status.code() {
+                Some(127) => "there is no such command (exit code 127)".to_owned(),
+                Some(code) => format!("it ended with exit code {code}"),
+                None => format!("it was ended ({status})"),
+            },
+            None if said.is_empty() => return None,
+            None => "it did not connect".to_owned(),
+        };
+        Some(if said.is_empty() { status } else { format!("{status}: {said}") })
+    }
+}

@@ -1,0 +1,88 @@
+//! A bastion: one sshd of its own on the machine's loopback, through which a cluster's nodes can be reached.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::eventually;
+
+/// An sshd that runs. Killed when dropped, with the connections that it serves.
+pub(crate) struct Bastion {
+    pub(crate) endpoint: SocketAddrV4,
+    config: PathBuf,
+    log: PathBuf,
+    sshd: Option<Child>,
+}
+
+impl Bastion {
+    /// Starts an sshd on `endpoint` whose files are below `dir`. `settings` are lines of sshd_config.
+    pub(super) fn start(endpoint: SocketAddrV4, dir: &Path, host_key: &Path, client_key: &str, settings: &str) -> Self {
+        fs::create_dir_all(dir).unwrap();
+        let authorized = dir.join("authorized_keys");
+        fs::write(&authorized, client_key).unwrap();
+        let config = dir.join("sshd_config");
+        let text = format!(
+            "{settings}\nPort {}\nListenAddress {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
+             LogLevel VERBOSE\nUsePAM no\nUseDNS no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\n",
+            endpoint.port(),
+            endpoint.ip(),
+            host_key.display(),
+            authorized.display()
+        );
+        fs::write(&config, text).unwrap();
+        let mut bastion = Self { endpoint, config, log: dir.join("log"), sshd: None };
+        bastion.listen();
+        bastion
+    }
+
+    /// Starts it, again if need be.
+    pub(crate) fn listen(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        // sshd wants a directory that the machine may not have; it gets one that only it sees. A namespace of processes
+        // of its own, so that its connections end with it.
+        let script = "mount -t tmpfs none /run && mkdir -p /run/sshd && exec /usr/sbin/sshd -D -e -f \"$0\"";
+        let sshd = Command::new("unshare")
+            .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script])
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.sshd = Some(sshd);
+        eventually("the bastion's port", || TcpStream::connect(self.endpoint).ok());
+    }
+
+    /// Ends it and every connection through it.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut sshd) = self.sshd.take() {
+            drop(sshd.kill());
+            drop(sshd.wait());
+        }
+    }
+
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        *self.endpoint.ip()
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// How many logins it has accepted.
+    pub(crate) fn logins(&self) -> usize {
+        self.log().lines().filter(|line| line.starts_with("Accepted publickey for")).count()
+    }
+}
+
+impl Drop for Bastion {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("bastion {}:\n{}", self.endpoint, self.log());
+        }
+    }
+}
