@@ -242,7 +242,7 @@ impl Cluster {
         let dir = self.path(&format!("bastion{number}"));
         fs::create_dir_all(&dir).unwrap();
         let host_key = dir.join("host_key");
-        let public = keygen(&host_key);
+        let public = keygen(&host_key, "ed25519");
         let known_hosts = self.home().join(".ssh/known_hosts");
         let mut known = fs::read_to_string(&known_hosts).unwrap();
         writeln!(known, "[{}]:{} {}", endpoint.ip(), endpoint.port(), public.trim()).unwrap();
