@@ -7,6 +7,7 @@
 //! - [`select`]: what was typed becomes the nodes, roles and services that are meant.
 //! - [`plan`]: what will be done, in which order, as data.
 //! - [`transport`]: one authenticated SSH session with a node.
+//! - [`remote`]: how something is run on a node, through sudo where asked.
 //! - [`supervisor`]: one supervisord over a session.
 //! - [`guard`]: what holds a node while a run owns it: its lock, and a dead-man's switch.
 //! - [`journal`]: the record of everything that changed a node; on disk before it is told.
@@ -24,6 +25,7 @@ pub mod inventory;
 pub mod journal;
 pub mod nodeset;
 pub mod plan;
+pub mod remote;
 pub mod run;
 pub mod select;
 pub mod sink;

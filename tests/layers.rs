@@ -17,12 +17,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("select", &["inventory", "nodeset", "event"]),
     ("plan", &["select", "inventory", "nodeset", "event"]),
     ("transport", &["nodeset", "event"]),
+    ("remote", &["transport", "nodeset", "event"]),
     // Of the inventory only the description of an instance: its addresses are data.
-    ("supervisor", &["transport", "inventory", "nodeset", "event"]),
-    ("guard", &["transport", "nodeset", "event"]),
+    ("supervisor", &["remote", "transport", "inventory", "nodeset", "event"]),
+    ("guard", &["remote", "transport", "nodeset", "event"]),
     // Of `select` and `inventory` only its tests: a plan is made of their types.
     ("journal", &["plan", "select", "inventory", "nodeset", "event"]),
-    ("run", &["journal", "guard", "supervisor", "transport", "plan", "select", "inventory", "nodeset", "event"]),
+    (
+        "run",
+        &["journal", "guard", "supervisor", "remote", "transport", "plan", "select", "inventory", "nodeset", "event"],
+    ),
     ("sink", &["nodeset", "event"]),
     (
         "cli",
@@ -32,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "journal",
             "guard",
             "supervisor",
+            "remote",
             "transport",
             "plan",
             "select",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -11,7 +12,7 @@ use super::exit::{self, Exit};
 use super::job::Job;
 use super::output::{self, Out};
 use super::report::CliError;
-use super::{settings, terminal};
+use super::{questions, settings, terminal};
 use crate::event::{CancelReason, Event, EventKind, Ledger, Outcome, ProcessState, RunHead, TargetResult};
 use crate::guard::Holder;
 use crate::journal::resume::Rest;
@@ -39,8 +40,7 @@ pub(super) fn carry_out(
     words: &[String],
     resumed: Option<Resumed>,
 ) -> Result<Exit, CliError> {
-    let access = settings::access(fanout, &job.plan.nodes)?;
-    let (transport, notices) = SshTransport::new(SshSettings::default());
+    let mut access = settings::access(fanout, &job.plan.nodes)?;
     let out = Out::open(fanout.output.out.as_deref())?;
     let dry_run = go.and_then(|go| go.dry_run);
     if dry_run == Some(DryRun::Plan) {
@@ -50,8 +50,17 @@ pub(super) fn carry_out(
         confirm(what, &job.plan, go)?;
     }
     raise_file_limit(job.plan.nodes.len());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
+    let (transport, notices) = SshTransport::new(SshSettings { password: questions::password(fanout)? });
+    questions::sudo_password(fanout, &mut access)?;
+    runtime.block_on(questions::before_connecting(&transport, &access, fanout.forks as usize))?;
     if dry_run == Some(DryRun::Live) {
-        let down = what_is_down(&job.plan, access, fanout, transport, notices)?;
+        let down = what_is_down(&runtime, &job.plan, access, fanout, transport, notices)?;
+        // A node that never answers must not keep the process.
+        runtime.shutdown_background();
         return output::dry_run(&job.plan, Some(&down), &fanout.output, out);
     }
 
@@ -100,10 +109,6 @@ pub(super) fn carry_out(
         run: head.run.clone(),
         says: !quiet,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
     let cancel = runtime.block_on(async {
         let signals = signals(quiet)?;
         Ok::<_, CliError>(run(setup, signals, |events| teller.observe(events)).await)
@@ -131,6 +136,7 @@ pub(super) fn carry_out(
 
 /// Reads everything that a plan means, and says what of it is down. Changes nothing.
 fn what_is_down(
+    runtime: &Runtime,
     plan: &Plan,
     access: Vec<NodeAccess>,
     fanout: &FanoutArgs,
@@ -177,15 +183,10 @@ fn what_is_down(
         }
         Noted::Yes
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
     let cancel = runtime.block_on(async {
         let signals = signals(fanout.output.quiet)?;
         Ok::<_, CliError>(run(setup, signals, observe).await)
     })?;
-    runtime.shutdown_background();
     match cancel {
         None => Ok(down),
         Some(_) => Err(CliError::usage("interrupted while the nodes were read: nothing was changed")),

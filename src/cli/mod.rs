@@ -9,6 +9,7 @@ mod exit;
 mod fanout;
 mod job;
 mod output;
+mod questions;
 mod reach;
 mod report;
 mod settings;

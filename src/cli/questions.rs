@@ -10,50 +10,70 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use secrecy::SecretString;
 
+use super::args::FanoutArgs;
 use super::report::CliError;
 use super::terminal;
+use crate::remote::Sudo;
+use crate::run::NodeAccess;
 use crate::sink::text;
-use crate::transport::{Endpoint, HostKeyPolicy, Proxy, ShownKey, SshTransport};
+use crate::transport::{Endpoint, HostKeyPolicy, Proxy, PublicKey, SshTransport, fingerprint};
 
-/// Wrong passphrases after which a key file is given up, as `ssh` does it.
-const ATTEMPTS: usize = 3;
+/// The password to log in with, if it is to be asked for.
+pub(super) fn password(args: &FanoutArgs) -> Result<Option<SecretString>, CliError> {
+    if args.ask_pass { secret("Password of the nodes", "--ask-pass").map(Some) } else { Ok(None) }
+}
 
-/// A secret that was asked for on the command line.
-pub(super) fn secret(what: &str) -> Result<SecretString, CliError> {
+/// Gives sudo its password, if it is to be asked for and some node may want it.
+pub(super) fn sudo_password(args: &FanoutArgs, access: &mut [NodeAccess]) -> Result<(), CliError> {
+    if !args.ask_sudo_pass {
+        return Ok(());
+    }
+    if !access.iter().any(|access| access.sudo.is_on()) {
+        terminal::say("note: -K: no selected node uses sudo (--sudo, or `sudo` in the inventory)");
+        return Ok(());
+    }
+    let secret = Arc::new(secret("Password for sudo on the nodes", "-K")?);
+    for access in access.iter_mut().filter(|access| access.sudo.is_on()) {
+        access.sudo = Sudo::with_password(Arc::clone(&secret));
+    }
+    Ok(())
+}
+
+fn secret(what: &str, option: &str) -> Result<SecretString, CliError> {
     terminal::ask_secret(&format!("{what}: ")).map_err(|error| {
-        CliError::usage(format!("{what}: there is no terminal to ask at ({error})"))
-            .with_hint("keys, in a file or in an agent, need no question")
+        CliError::usage(format!("{option} needs a terminal to ask at: {error}"))
+            .with_hint("keys of an agent, and NOPASSWD in sudoers, need no question")
     })
 }
 
-/// Asks for the passphrases of key files that will be needed.
-pub(super) async fn passphrases(transport: &SshTransport, endpoints: &[&Endpoint]) {
-    if !terminal::can_ask() {
-        return;
-    }
-    for file in transport.locked_identities(endpoints.iter().copied()).await {
-        let shown = text::single_line(&file.display().to_string());
-        for _ in 0..ATTEMPTS {
-            let Ok(passphrase) = terminal::ask_secret(&format!("Passphrase of {shown} (empty: go without it): ")) else {
-                return;
-            };
-            if secrecy::ExposeSecret::expose_secret(&passphrase).is_empty() {
+/// All that is asked about keys: those of the operator, then those of the hosts.
+pub(super) async fn before_connecting(
+    transport: &SshTransport,
+    access: &[NodeAccess],
+    forks: usize,
+) -> Result<(), CliError> {
+    let endpoints: Vec<&Endpoint> = access.iter().map(|access| &access.endpoint).collect();
+    let mut hops: HashSet<&Endpoint> = HashSet::new();
+    for endpoint in &endpoints {
+        let mut next = *endpoint;
+        while let Proxy::Jump(bastion) = &next.proxy {
+            next = bastion;
+            if !hops.insert(next) {
                 break;
-            }
-            match transport.unlock(&file, passphrase) {
-                Ok(()) => break,
-                Err(error) => terminal::say(&text::single_line(&error.to_string())),
             }
         }
     }
+    let all: Vec<&Endpoint> = hops.into_iter().chain(endpoints.iter().copied()).collect();
+    transport.check_host_key_files(all.iter().copied())?;
+    if terminal::can_ask() {
+        unknown_hosts(transport, &endpoints, forks).await?;
+    }
+    Ok(())
 }
 
 /// Shows the keys of all hosts that are not known yet, once, and asks whether they are trusted. Bastions come before the
 /// hosts behind them.
-pub(super) async fn unknown_hosts(transport: &SshTransport, endpoints: &[&Endpoint], forks: usize) -> Result<(), CliError> {
-    if !terminal::can_ask() {
-        return Ok(());
-    }
+async fn unknown_hosts(transport: &SshTransport, endpoints: &[&Endpoint], forks: usize) -> Result<(), CliError> {
     let mut declined: HashSet<Endpoint> = HashSet::new();
     loop {
         let mut round: Vec<Endpoint> = Vec::new();
@@ -73,7 +93,7 @@ pub(super) async fn unknown_hosts(transport: &SshTransport, endpoints: &[&Endpoi
             (endpoint, shown)
         });
         let looked: Vec<_> = looked.buffered(forks.max(1)).collect().await;
-        let mut shown: Vec<(Endpoint, ShownKey)> = Vec::new();
+        let mut shown: Vec<(Endpoint, PublicKey)> = Vec::new();
         for (endpoint, key) in looked {
             match key {
                 Ok(key) => shown.push((endpoint, key)),
@@ -109,14 +129,17 @@ fn first_unheard_of<'e>(transport: &SshTransport, endpoint: &'e Endpoint) -> Opt
     (endpoint.host_keys.policy == HostKeyPolicy::Ask && transport.is_unheard_of(endpoint)).then_some(endpoint)
 }
 
-fn ask_about(shown: &[(Endpoint, ShownKey)]) -> Result<bool, CliError> {
+fn ask_about(shown: &[(Endpoint, PublicKey)]) -> Result<bool, CliError> {
     // Several names of one key stand on one line.
     let mut by_key: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (_, key) in shown {
-        by_key.entry(key.fingerprint.clone()).or_default().push(&key.name);
+    for (endpoint, key) in shown {
+        by_key.entry(fingerprint(key)).or_default().push(endpoint.host.as_str());
     }
-    let mut files: Vec<String> =
-        shown.iter().filter_map(|(endpoint, _)| endpoint.host_keys.user_files.first()).map(|file| file.display().to_string()).collect();
+    let mut files: Vec<String> = shown
+        .iter()
+        .filter_map(|(endpoint, _)| endpoint.host_keys.user_files.first())
+        .map(|file| file.display().to_string())
+        .collect();
     files.sort();
     files.dedup();
     terminal::say(&match shown.len() {

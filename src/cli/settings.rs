@@ -14,6 +14,7 @@ use crate::inventory::{self, Environment, Inventory};
 use crate::journal::Document;
 use crate::plan::amount::Serial;
 use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
+use crate::remote::Sudo;
 use crate::run::NodeAccess;
 use crate::select::SelectedNode;
 
@@ -144,7 +145,7 @@ pub(super) fn access(args: &FanoutArgs, nodes: &[SelectedNode]) -> Result<Vec<No
         let node = &selected.node;
         Ok(NodeAccess {
             endpoint: ways.endpoint(node, args.retries)?,
-            sudo: args.sudo || node.sudo,
+            sudo: if args.sudo || node.sudo { Sudo::Plain } else { Sudo::No },
             via: node.via,
             timeout: args.timeout.or(node.timeout).unwrap_or(ACTION_TIMEOUT),
         })

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{READ_AND_RUN, one_line};
+use crate::event::{Failure, Stage};
+use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
+use crate::remote::{EnterError, Passage, Sudo, SudoError};
 use crate::transport::{Piece, RemoteCommand, Session, TransportError};
 
 /// Longest output kept of each stream, in bytes; what comes after is read and dropped.
@@ -34,6 +36,28 @@ pub struct CommandOutput {
     pub end: CommandEnd,
 }
 
+/// Why a command was not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// sudo did not run it.
+    #[error(transparent)]
+    Sudo(SudoError),
+    /// It could not be started.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+impl RunError {
+    /// The same as a failure of a result.
+    #[must_use]
+    pub fn failure(&self, stage: Stage) -> Failure {
+        match self {
+            Self::Sudo(error) => error.failure(stage),
+            Self::Transport(error) => Failure { stage, ..error.failure() },
+        }
+    }
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CommandEnd {
@@ -51,24 +75,50 @@ pub enum CommandEnd {
 /// Runs `command` in the login shell, through sudo where asked. It is ended when `time` is over, and when `give_up` ends.
 ///
 /// # Errors
-/// [`TransportError`] if it could not be started. A connection lost later is a [`CommandEnd`].
+/// [`RunError`] if it was not run. A connection lost later is a [`CommandEnd`].
 pub async fn run<S: Session>(
     session: &S,
     command: &str,
-    sudo: bool,
+    sudo: &Sudo,
     time: Duration,
     give_up: impl Future<Output = ()>,
-) -> Result<CommandOutput, TransportError> {
-    let sudo = if sudo { "sudo -n " } else { "" };
+) -> Result<CommandOutput, RunError> {
     // The node's own clock is the last resort: a little behind ours.
     let node_limit = time.as_secs().saturating_add(5).min(86_400 * 30);
-    let line = format!("exec {sudo}/bin/sh -c {READ_AND_RUN} ctl-exec {node_limit}");
-    let mut running = session.start(&line).await?;
-    let input = format!("{}\n{}\n", one_line(EXEC), command.replace('\n', "\u{1f}"));
-    running.write(input.as_bytes()).await?;
-    let mut output = CommandOutput::default();
+    let passage = Passage::new();
+    // What sudo asks comes first, and only what is behind it may read the script.
+    let shell = if sudo.is_on() { read_and_run(passage.mark()) } else { READ_AND_RUN.to_owned() };
+    let line = format!("exec {}/bin/sh -c {shell} ctl-exec {node_limit}", sudo.prefix(&passage));
     let deadline = Instant::now() + time;
     tokio::pin!(give_up);
+    let mut running = session.start(&line).await?;
+    let mut output = CommandOutput::default();
+    if sudo.is_on() {
+        let entered = tokio::select! {
+            entered = sudo.enter(&mut running, &passage, time) => entered,
+            () = &mut give_up => {
+                running.close().await;
+                return Ok(CommandOutput { end: CommandEnd::GivenUp, ..output });
+            }
+        };
+        match entered {
+            Ok(rest) => output.take_in(Piece::Stdout(rest)),
+            Err(error) => {
+                running.close().await;
+                return match error {
+                    EnterError::Sudo(error) => Err(RunError::Sudo(error)),
+                    EnterError::Transport(error) => Err(RunError::Transport(error)),
+                    // As it is told of a login shell that is none.
+                    EnterError::Ended { said, exit } => {
+                        output.stderr = said.into_bytes();
+                        Ok(CommandOutput { end: CommandEnd::Exited(exit), ..output })
+                    }
+                };
+            }
+        }
+    }
+    let input = format!("{}\n{}\n", one_line(EXEC), command.replace('\n', "\u{1f}"));
+    running.write(input.as_bytes()).await?;
     loop {
         let next = tokio::select! {
             next = timeout_at(deadline, running.next()) => match next {
@@ -87,7 +137,7 @@ pub async fn run<S: Session>(
                 return Ok(output);
             }
             Some(Piece::Refused) => {
-                return Err(TransportError::CommandRefused { reason: "the request was denied".to_owned() });
+                return Err(TransportError::CommandRefused { reason: "the request was denied".to_owned() }.into());
             }
             Some(piece) => output.take_in(piece),
             None => return Ok(output),

@@ -1,12 +1,12 @@
 //! What holds a node while a run owns it: one channel, on which the node's lock is kept and a dead-man's switch is set.
 //!
 //! Here live [`Guard`], what it starts again ([`Rescue`]), who holds a lock ([`Holder`]), and the shell text that is sent
-//! to the node (`lock.sh`, `guard.sh`; `exec.sh` is what runs an operator's command). It uses `transport`. What always
+//! to the node (`lock.sh`, `guard.sh`; `exec.sh` is what runs an operator's command). It uses `remote` and `transport`. What always
 //! holds: nothing is written on the node; the lock ends with the guard, and the guard ends with the channel; what was
 //! armed is started again when the channel ends without a word of ours, or when nothing comes for 30 s.
 //!
-//! The text that the login shell sees is one line, which bash, dash, csh and fish read alike; the scripts themselves go
-//! over standard input. What the login shell prints of its own is passed over: what is ours begins with a random mark.
+//! The scripts go over standard input. What the login shell prints of its own is passed over: what is ours begins with a
+//! random mark.
 
 pub mod command;
 
@@ -19,6 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, timeout};
 use tracing::debug;
 
+use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
+use crate::remote::{EnterError, Passage, Sudo, SudoError};
 use crate::transport::{Piece, RemoteCommand, Session, TransportError};
 
 /// Between two signs of life. The guard gives up after 30 s without one.
@@ -26,6 +28,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How long the guard's answers are waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long sudo may take to let the guard through.
+const PATIENCE_WITH_SUDO: Duration = Duration::from_secs(30);
 
 /// How long the end of a guard is waited for, so that the lock is free when the run says that it is over.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -211,6 +216,9 @@ pub enum TakeError {
     /// What its shell prints has no end.
     #[error("the node cannot be guarded: its shell printed more than {NOISE_LIMIT} bytes")]
     Endless,
+    /// sudo did not run it.
+    #[error(transparent)]
+    Sudo(SudoError),
     /// The connection is gone.
     #[error(transparent)]
     Transport(TransportError),
@@ -243,16 +251,17 @@ enum Ask {
 }
 
 impl Guard {
-    /// Takes the node's lock and starts the guard.
+    /// Takes the node's lock and starts the guard. Where sudo may ask for a password, the guard itself goes through it:
+    /// nobody could answer later.
     ///
     /// # Errors
     /// [`TakeError`].
-    pub async fn take<S: Session>(session: &S, owner: &Holder) -> Result<Self, TakeError> {
+    pub async fn take<S: Session>(session: &S, owner: &Holder, sudo: &Sudo) -> Result<Self, TakeError> {
         // Who held it a moment ago may be gone when one looks who it was.
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match Self::try_take(session, owner).await {
+            match Self::try_take(session, owner, sudo).await {
                 Err(TakeError::Held(holder)) if holder.run.is_empty() && attempts < 3 => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
@@ -261,16 +270,32 @@ impl Guard {
         }
     }
 
-    async fn try_take<S: Session>(session: &S, owner: &Holder) -> Result<Self, TakeError> {
+    async fn try_take<S: Session>(session: &S, owner: &Holder, sudo: &Sudo) -> Result<Self, TakeError> {
         let mark = format!("ctl-{:016x}", rand::random::<u64>());
-        let line = format!("exec /bin/sh -c {READ_AND_RUN} ctl-guard {mark}{}", owner.words());
+        let passage = Passage::new();
+        let (prefix, shell) = if sudo.has_password() {
+            (sudo.prefix(&passage), read_and_run(passage.mark()))
+        } else {
+            (String::new(), READ_AND_RUN.to_owned())
+        };
+        let line = format!("exec {prefix}/bin/sh -c {shell} ctl-guard {mark}{}", owner.words());
         let lost = |error: TransportError| {
             if let TransportError::CommandRefused { reason } = error {
                 return TakeError::Unable(format!("it runs no command: {reason}"));
             }
             TakeError::Transport(error)
         };
-        let command = session.start(&line).await.map_err(lost)?;
+        let mut command = session.start(&line).await.map_err(lost)?;
+        if sudo.has_password()
+            && let Err(error) = sudo.enter(&mut command, &passage, PATIENCE_WITH_SUDO).await
+        {
+            command.close().await;
+            return Err(match error {
+                EnterError::Sudo(error) => TakeError::Sudo(error),
+                EnterError::Transport(error) => lost(error),
+                EnterError::Ended { .. } => TakeError::Unable(error.to_string()),
+            });
+        }
         let mut channel = Channel { command, mark, lines: Lines::default(), printed: 0 };
         let scripts = format!("{}\n{}\n", one_line(LOCK), one_line(GUARD));
         channel.command.write(scripts.as_bytes()).await.map_err(TakeError::Transport)?;
@@ -322,16 +347,8 @@ impl Guard {
     }
 }
 
-/// Reads a script from standard input, and becomes it.
-const READ_AND_RUN: &str = r#"'IFS= read -r s; eval "$(printf %s "$s" | tr "\037" "\n")"'"#;
 const LOCK: &str = include_str!("lock.sh");
 const GUARD: &str = include_str!("guard.sh");
-
-/// A script as one line: comments left out, \x1f for the end of a line.
-fn one_line(script: &str) -> String {
-    let lines = script.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.collect::<Vec<_>>().join("\u{1f}")
-}
 
 /// Splits what comes into lines; a line that is too long is dropped.
 #[derive(Debug, Default)]
@@ -536,8 +553,6 @@ mod tests {
             let line = one_line(script);
             assert!(!line.contains('\n') && line.len() < 16 * 1024);
         }
-        // What the login shell sees: no sign that any of them reads inside single quotes.
-        assert!(!READ_AND_RUN.trim_matches('\'').contains(['\'', '!']));
     }
 
     proptest! {

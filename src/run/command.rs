@@ -3,8 +3,8 @@
 use super::NodeAccess;
 use super::link::Link;
 use crate::event::{CommandRun, Failure, FailureKind, Outcome, Stage, TargetResult};
-use crate::guard::command::{self, CommandEnd, CommandOutput};
-use crate::transport::{Transport, TransportError};
+use crate::guard::command::{self, CommandEnd, CommandOutput, RunError};
+use crate::transport::Transport;
 
 /// What to do after a command whose end is not known.
 const HALF_DONE: &str = "it may have done part of its work: look at the node";
@@ -15,9 +15,9 @@ pub(super) async fn run<T: Transport>(
     line: &str,
     access: &NodeAccess,
     give_up: impl Future<Output = ()>,
-) -> Result<CommandOutput, TransportError> {
+) -> Result<CommandOutput, RunError> {
     let session = link.session().await?;
-    command::run(session.as_ref(), line, access.sudo, access.timeout, give_up).await
+    command::run(session.as_ref(), line, &access.sudo, access.timeout, give_up).await
 }
 
 /// Runs a check: an error says why it was not passed.
@@ -46,14 +46,14 @@ pub(super) async fn check<T: Transport>(
 /// The result of a command that was run.
 pub(super) fn judged(
     mut result: TargetResult,
-    ended_with: Result<CommandOutput, TransportError>,
+    ended_with: Result<CommandOutput, RunError>,
     access: &NodeAccess,
 ) -> TargetResult {
     let output = match ended_with {
         Ok(output) => output,
         Err(error) => {
             result.outcome = Outcome::Failed;
-            result.failure = Some(Failure { stage: Stage::Act, ..error.failure() });
+            result.failure = Some(error.failure(Stage::Act));
             return result;
         }
     };

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::job::Tab;
-use super::link::{Link, init_service, sudo_words};
+use super::link::{Link, init_service};
 use super::target::Debt;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState};
 use crate::guard::Rescue;
@@ -36,7 +36,6 @@ pub(super) struct InitVerdict {
 pub(super) struct InitTarget<'a, T: Transport> {
     pub(super) link: &'a Link<T>,
     pub(super) name: &'a str,
-    pub(super) sudo: bool,
     /// How long it has to stay up.
     pub(super) stable: Duration,
     /// Whether it is a supervisord, whose status is told in the words of its init script.
@@ -69,7 +68,7 @@ impl<T: Transport> InitTarget<'_, T> {
             Action::Restart => "restart",
         };
         if let Some(tab) = tab {
-            let rescue = Rescue::Init { name: self.name.to_owned(), prefix: sudo_words(self.sudo) };
+            let rescue = Rescue::Init { name: self.name.to_owned(), prefix: self.link.unattended_sudo() };
             let owed = if action == Action::Restart {
                 tab.owe(Debt::Start, Some(rescue)).await
             } else {
@@ -82,7 +81,7 @@ impl<T: Transport> InitTarget<'_, T> {
                 });
             }
         }
-        let sent = match init_service(self.link, self.name, self.sudo).await {
+        let sent = match init_service(self.link, self.name).await {
             Ok(service) => service.act(verb).await,
             Err(error) => Err(error.into()),
         };
@@ -147,7 +146,7 @@ impl<T: Transport> InitTarget<'_, T> {
     }
 
     async fn status(&self) -> Result<InitStatus, SupervisorError> {
-        init_service(self.link, self.name, self.sudo).await?.status().await
+        init_service(self.link, self.name).await?.status().await
     }
 
     async fn verify(&self, action: Action, before: &InitStatus) -> InitVerdict {

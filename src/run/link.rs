@@ -9,8 +9,9 @@ use tracing::debug;
 use crate::event::{ProcessState, Via};
 use crate::guard::Rescue;
 use crate::inventory::{ControlAddress, Role, Supervisor};
+use crate::remote::Sudo;
 use crate::supervisor::command::{InitService, Shell, Supervisorctl, Wrapper};
-use crate::supervisor::rpc::{RpcClient, Snapshot};
+use crate::supervisor::rpc::{Road, RpcClient, Snapshot};
 use crate::supervisor::via::{self, Diagnosis};
 use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
 use crate::transport::{Endpoint, Session, Transport, TransportError};
@@ -19,31 +20,43 @@ use crate::transport::{Endpoint, Session, Transport, TransportError};
 pub(super) struct Link<T: Transport> {
     transport: Arc<T>,
     endpoint: Endpoint,
-    current: Mutex<Option<Arc<T::Session>>>,
+    sudo: Sudo,
+    current: Mutex<Option<Shell<T::Session>>>,
 }
 
 impl<T: Transport> Link<T> {
-    pub(super) fn new(transport: Arc<T>, endpoint: Endpoint) -> Self {
-        Self { transport, endpoint, current: Mutex::default() }
+    pub(super) fn new(transport: Arc<T>, endpoint: Endpoint, sudo: Sudo) -> Self {
+        Self { transport, endpoint, sudo, current: Mutex::default() }
+    }
+
+    /// What stands before a command that the node's guard runs.
+    pub(super) fn unattended_sudo(&self) -> Vec<String> {
+        self.sudo.unattended_words().iter().map(|word| (*word).to_owned()).collect()
     }
 
     /// The connection that is open, else a new one.
     pub(super) async fn session(&self) -> Result<Arc<T::Session>, TransportError> {
+        Ok(Arc::clone(self.shell().await?.session()))
+    }
+
+    /// The shell on the connection that is open, else on a new one.
+    pub(super) async fn shell(&self) -> Result<Shell<T::Session>, TransportError> {
         let mut current = self.current.lock().await;
-        if let Some(session) = current.as_ref().filter(|session| !session.is_closed()) {
-            return Ok(Arc::clone(session));
+        if let Some(shell) = current.as_ref().filter(|shell| !shell.session().is_closed()) {
+            return Ok(shell.clone());
         }
         if current.take().is_some() {
             debug!(host = self.endpoint.host, "the connection was lost; connecting again");
         }
         let session = Arc::new(self.transport.connect(&self.endpoint).await?);
-        *current = Some(Arc::clone(&session));
-        Ok(session)
+        let shell = Shell::new(session, self.sudo.clone());
+        *current = Some(shell.clone());
+        Ok(shell)
     }
 
     /// Whether a connection is open now. A connect under way counts as none.
     pub(super) fn is_open(&self) -> bool {
-        self.current.try_lock().is_ok_and(|current| current.as_ref().is_some_and(|session| !session.is_closed()))
+        self.current.try_lock().is_ok_and(|current| current.as_ref().is_some_and(|shell| !shell.session().is_closed()))
     }
 }
 
@@ -52,7 +65,6 @@ pub(super) struct Instance<T: Transport> {
     pub(super) link: Arc<Link<T>>,
     pub(super) role: Arc<Role>,
     pub(super) supervisor: Supervisor,
-    pub(super) sudo: bool,
     way: Way,
     authorization: Option<String>,
     client: Mutex<Connected<T::Session>>,
@@ -72,7 +84,7 @@ struct Connected<S: Session> {
 
 #[derive(Clone)]
 enum Way {
-    Rpc(ControlAddress),
+    Rpc(ControlAddress, Road),
     Supervisorctl(ControlAddress),
     Service,
 }
@@ -93,22 +105,21 @@ impl<T: Transport> Instance<T> {
         role: &Arc<Role>,
         supervisor: &Supervisor,
         wanted: Option<Via>,
-        sudo: bool,
     ) -> Result<Self, crate::event::Failure> {
-        let session = link.session().await.map_err(|error| error.failure())?;
+        let shell = link.shell().await.map_err(|error| error.failure())?;
         let authorization = authorization(supervisor)?;
         let diagnosis = if supervisor.optional { Diagnosis::Spare } else { Diagnosis::Look };
-        let reached = via::reach(&session, supervisor, wanted, sudo, authorization.clone(), diagnosis).await?;
-        let way = match (&reached.client, reached.client.address()) {
-            (Client::Rpc(_), Some(address)) => Way::Rpc(address.clone()),
-            (Client::Supervisorctl(_), Some(address)) => Way::Supervisorctl(address.clone()),
-            _ => Way::Service,
+        let reached = via::reach(&shell, supervisor, wanted, authorization.clone(), diagnosis).await?;
+        let way = match &reached.client {
+            Client::Rpc(client) => Way::Rpc(client.address().clone(), client.road()),
+            Client::Supervisorctl(client) => Way::Supervisorctl(client.address().clone()),
+            Client::Service(_) => Way::Service,
         };
+        let session = Arc::clone(shell.session());
         Ok(Self {
             link: Arc::clone(link),
             role: Arc::clone(role),
             supervisor: supervisor.clone(),
-            sudo,
             way,
             authorization,
             client: Mutex::new(Connected { session, client: Arc::new(reached.client) }),
@@ -175,7 +186,7 @@ impl<T: Transport> Instance<T> {
 
     pub(super) fn via(&self) -> Via {
         match self.way {
-            Way::Rpc(_) => Via::Rpc,
+            Way::Rpc(..) => Via::Rpc,
             Way::Supervisorctl(_) => Via::Supervisorctl,
             Way::Service => Via::Service,
         }
@@ -184,20 +195,20 @@ impl<T: Transport> Instance<T> {
     /// Where it was reached.
     pub(super) fn address(&self) -> String {
         match &self.way {
-            Way::Rpc(address) | Way::Supervisorctl(address) => address.to_string(),
+            Way::Rpc(address, _) | Way::Supervisorctl(address) => address.to_string(),
             Way::Service => format!("the init wrappers of {}", self.supervisor.name),
         }
     }
 
     /// The client, on the connection that is open now.
     pub(super) async fn client(&self) -> Result<Arc<Client<T::Session>>, TransportError> {
-        let session = self.link.session().await?;
+        let shell = self.link.shell().await?;
+        let session = Arc::clone(shell.session());
         let mut client = self.client.lock().await;
         if !Arc::ptr_eq(&client.session, &session) {
-            let shell = Shell::new(Arc::clone(&session), self.sudo);
             let new = match self.way.clone() {
-                Way::Rpc(address) => {
-                    Client::Rpc(RpcClient::new(Arc::clone(&session), address, self.authorization.clone()))
+                Way::Rpc(address, road) => {
+                    Client::Rpc(RpcClient::new(shell, road, address, self.authorization.clone()))
                 }
                 Way::Supervisorctl(address) => Client::Supervisorctl(Supervisorctl::new(shell, address)),
                 Way::Service => Client::Service(Wrapper::new(shell, self.supervisor.services.clone())),
@@ -232,10 +243,10 @@ impl<T: Transport> Instance<T> {
     /// How the guard starts a process of it again.
     pub(super) fn rescue(&self, group: &str, name: &str) -> Rescue {
         match &self.way {
-            Way::Rpc(_) | Way::Supervisorctl(_) => {
+            Way::Rpc(..) | Way::Supervisorctl(_) => {
                 Rescue::Process { name: rpc_name(group, name), supervisorctl: self.supervisorctl() }
             }
-            Way::Service => Rescue::Init { name: group.to_owned(), prefix: sudo_words(self.sudo) },
+            Way::Service => Rescue::Init { name: group.to_owned(), prefix: self.link.unattended_sudo() },
         }
     }
 
@@ -247,10 +258,10 @@ impl<T: Transport> Instance<T> {
     /// `supervisorctl` as the guard calls it. Where a password is wanted, the node's own configuration has it: it is
     /// never sent as an argument.
     fn supervisorctl(&self) -> Vec<String> {
-        let mut words = sudo_words(self.sudo);
+        let mut words = self.link.unattended_sudo();
         words.push("supervisorctl".to_owned());
         let address = match &self.way {
-            Way::Rpc(address) | Way::Supervisorctl(address) => address.to_string(),
+            Way::Rpc(address, _) | Way::Supervisorctl(address) => address.to_string(),
             Way::Service => String::new(),
         };
         match (&self.supervisor.username, &self.supervisor.config_file) {
@@ -286,18 +297,12 @@ pub(super) fn rpc_name(group: &str, name: &str) -> String {
     format!("{group}:{name}")
 }
 
-/// What stands before a command on the node.
-pub(super) fn sudo_words(sudo: bool) -> Vec<String> {
-    if sudo { vec!["sudo".to_owned(), "-n".to_owned()] } else { Vec::new() }
-}
-
 /// A service that init runs, over the connection that is open now.
 pub(super) async fn init_service<T: Transport>(
     link: &Link<T>,
     name: &str,
-    sudo: bool,
 ) -> Result<InitService<T::Session>, TransportError> {
-    Ok(InitService::new(Shell::new(link.session().await?, sudo), name.to_owned()))
+    Ok(InitService::new(link.shell().await?, name.to_owned()))
 }
 
 /// The value of the Authorization header, with the password read from its file.

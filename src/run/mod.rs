@@ -35,6 +35,7 @@ use self::node_task::{NodeTask, Signals};
 use crate::event::{CancelReason, Event, EventKind, RunHead, Via};
 use crate::guard::Holder;
 use crate::plan::Plan;
+use crate::remote::Sudo;
 use crate::transport::{Endpoint, Transport};
 
 /// How one selected node is worked on.
@@ -42,8 +43,8 @@ use crate::transport::{Endpoint, Transport};
 pub struct NodeAccess {
     /// How to connect.
     pub endpoint: Endpoint,
-    /// Whether commands go through sudo.
-    pub sudo: bool,
+    /// Whether and how commands go through sudo.
+    pub sudo: Sudo,
     /// The way to its supervisords that the inventory names; none is `auto`.
     pub via: Option<Via>,
     /// Time for the action, from the moment the session is there.

@@ -67,7 +67,7 @@ impl<T: Transport> NodeTask<T> {
         news: mpsc::Sender<Message>,
         signals: Signals,
     ) -> Self {
-        let link = Arc::new(Link::new(transport, access.endpoint.clone()));
+        let link = Arc::new(Link::new(transport, access.endpoint.clone(), access.sudo.clone()));
         Self { rows: Rows { plan, index }, access, link, view: None, guarding, guard: None, news, signals }
     }
 
@@ -115,7 +115,7 @@ impl<T: Transport> NodeTask<T> {
             return Ok(());
         }
         let session = self.link.session().await.map_err(|error| unreachable_end(error.failure()))?;
-        match Guard::take(session.as_ref(), &self.guarding.owner).await {
+        match Guard::take(session.as_ref(), &self.guarding.owner, &self.access.sudo).await {
             Ok(guard) => {
                 self.guard = Some(guard);
                 Ok(())
@@ -129,10 +129,13 @@ impl<T: Transport> NodeTask<T> {
                 Err(DutyEnd::Held(failure, ends_soon || self.guarding.waits_until > Instant::now()))
             }
             Err(TakeError::Transport(error)) => Err(unreachable_end(error.failure())),
-            Err(error @ (TakeError::Unable(_) | TakeError::Endless)) if self.guarding.is_optional => {
+            Err(error @ (TakeError::Unable(_) | TakeError::Endless | TakeError::Sudo(_)))
+                if self.guarding.is_optional =>
+            {
                 debug!(%error, "going without a guard");
                 Ok(())
             }
+            Err(TakeError::Sudo(error)) => Err(DutyEnd::Lost(Outcome::Failed, error.failure(Stage::Inspect))),
             Err(error @ (TakeError::Unable(_) | TakeError::Endless)) => {
                 let kind = if error == TakeError::Endless { FailureKind::Protocol } else { FailureKind::Command };
                 let failure = Failure::new(Stage::Inspect, kind, error.to_string()).with_hint(
@@ -155,7 +158,7 @@ impl<T: Transport> NodeTask<T> {
         if let Some(failure) = view.connection_lost() {
             return Err(failure.clone());
         }
-        let inspection = view.inspect(&self.link, &self.access).await;
+        let inspection = view.inspect(&self.link).await;
         let first = self.rows.plan.steps.iter().find(|step| step.nodes.contains(&self.rows.index));
         self.view = Some((first.map_or(0, |step| step.task), view));
         Ok(inspection)
@@ -376,8 +379,7 @@ impl<T: Transport> NodeTask<T> {
                 vec![result]
             }
             Job::Init { role, service, is_instance, named } => {
-                let (link, sudo) = (&self.link, self.access.sudo);
-                let target = InitTarget { link, name: service, sudo, is_instance: *is_instance, stable };
+                let target = InitTarget { link: &self.link, name: service, is_instance: *is_instance, stable };
                 let verdict = match self.begun(visit, &key) {
                     Some(before) if action == Action::Restart => target.resume_restart(before, &tab).await,
                     _ => target.act(action, Some(&tab)).await,

@@ -81,9 +81,8 @@ impl<T: Transport> Salvage<'_, T> {
                         paid = pay(instance, process, entry.debt, patience, &mut now).await
                     }
                     Job::Init { service, is_instance, .. } if entry.debt == Debt::Start => {
-                        let (link, sudo) = (self.link, self.access.sudo);
                         let (stable, is_instance) = (Duration::ZERO, *is_instance);
-                        let target = InitTarget { link, name: service, sudo, is_instance, stable };
+                        let target = InitTarget { link: self.link, name: service, is_instance, stable };
                         paid = target.act(Action::Start, None).await.is_some_and(|verdict| !verdict.outcome.is_bad());
                     }
                     Job::Update { instances, .. } => {

@@ -63,7 +63,7 @@ impl<T: Transport> View<T> {
         let all = roles.iter().flat_map(|role| role.supervisors.iter().map(move |supervisor| (role, supervisor)));
         let all = all.filter(|_| ask).map(|(role, supervisor)| (role, with_stray(supervisor)));
         let reached = join_all(all.map(async |(role, supervisor)| {
-            let reached = Instance::reach(link, role, &supervisor, via, access.sudo).await;
+            let reached = Instance::reach(link, role, &supervisor, via).await;
             (Arc::clone(role), supervisor, reached)
         }));
         let mut taken = BTreeSet::new();
@@ -87,7 +87,7 @@ impl<T: Transport> View<T> {
     }
 
     /// What was found of everything that this run may change, and what of it is down.
-    pub(super) async fn inspect(&self, link: &Link<T>, access: &NodeAccess) -> Inspection {
+    pub(super) async fn inspect(&self, link: &Link<T>) -> Inspection {
         let mut inspection = Inspection::default();
         let plan = &self.rows.plan;
         for (index, step) in plan.steps.iter().enumerate() {
@@ -106,7 +106,7 @@ impl<T: Transport> View<T> {
                 result.outcome.is_bad() && kind != Some(FailureKind::NoSuchService)
             });
             for job in &agenda.jobs {
-                let Some(state) = state_of(job, link, access).await else { continue };
+                let Some(state) = state_of(job, link).await else { continue };
                 is_down |= state.state != Some(ProcessState::Running);
                 if selected && !inspection.targets.contains(&state) {
                     inspection.targets.push(state);
@@ -305,7 +305,7 @@ fn is_instance_only(service: &ServicePattern, roles: &[Arc<Role>]) -> bool {
 }
 
 /// A target as it is now; none where it is not there, or nothing of it is known before it is done.
-async fn state_of<T: Transport>(job: &Job<T>, link: &Link<T>, access: &NodeAccess) -> Option<TargetState> {
+async fn state_of<T: Transport>(job: &Job<T>, link: &Link<T>) -> Option<TargetState> {
     let TargetKey { role, supervisor, service } = job.key();
     match job {
         Job::Process { process, .. } => Some(TargetState {
@@ -318,7 +318,7 @@ async fn state_of<T: Transport>(job: &Job<T>, link: &Link<T>, access: &NodeAcces
         }),
         Job::Init { service: name, is_instance, .. } => {
             let (stable, is_instance) = (Duration::ZERO, *is_instance);
-            let target = InitTarget { link, name, sudo: access.sudo, is_instance, stable };
+            let target = InitTarget { link, name, is_instance, stable };
             let verdict = target.act(Action::Status, None).await?;
             Some(TargetState { role, supervisor, service, state: verdict.state, pid: verdict.pid, start: None })
         }

@@ -141,7 +141,7 @@ async fn look<T: Transport>(
             }
             Job::Init { role, service, is_instance, named } => {
                 let (stable, is_instance) = (Duration::ZERO, *is_instance);
-                let target = InitTarget { link, name: service, sudo: access.sudo, is_instance, stable };
+                let target = InitTarget { link, name: service, is_instance, stable };
                 let verdict = target.act(Action::Status, None).await;
                 rows.of_init(visit, role, service, is_instance, *named, verdict)
             }

@@ -1,16 +1,17 @@
 //! The ways that run a command on the node: `supervisorctl`, the init wrapper of a program, and init itself.
 //!
-//! What always holds: each word is quoted, so that no name is ever a command; `sudo` never asks (`-n`); output
-//! is read up to [`OUTPUT_LIMIT`]; the exit code is never the truth, the state read afterwards is.
+//! What always holds: each word is quoted, so that no name is ever a command; output is read up to [`OUTPUT_LIMIT`]; the exit code is never the truth, the state read afterwards is.
 
 use std::sync::Arc;
 
-use tracing::debug;
+use tokio::sync::Mutex;
 
 use super::init::{self, InitProblem, InitStatus};
+use super::relay::Relay;
 use super::supervisorctl::{self, ControlProblem};
 use super::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
 use crate::inventory::ControlAddress;
+use crate::remote::Sudo;
 use crate::transport::{ExecOutput, Session};
 
 /// Longest output read of one command, each of stdout and stderr.
@@ -19,44 +20,80 @@ pub const OUTPUT_LIMIT: usize = 1024 * 1024;
 /// Before the exit code of a command in what it printed.
 const EXIT_MARK: &str = "ctl-exit";
 
-/// A word as a shell reads it as one.
-fn quote(word: &str) -> Result<std::borrow::Cow<'_, str>, SupervisorError> {
-    shlex::try_quote(word).map_err(|_| SupervisorError::Unsupported(format!("`{}` holds a NUL", word.escape_debug())))
+/// The words as one line for a shell.
+fn words_of(words: &[&str]) -> Result<String, SupervisorError> {
+    let quote = |word: &&str| {
+        let quoted = shlex::try_quote(word).map(std::borrow::Cow::into_owned);
+        quoted.map_err(|_| SupervisorError::Unsupported(format!("`{}` holds a NUL", word.escape_debug())))
+    };
+    Ok(words.iter().map(quote).collect::<Result<Vec<_>, _>>()?.join(" "))
 }
 
-/// Runs commands on a node, through sudo where asked.
+/// Runs commands on a node, through sudo where asked. Clones are the same shell.
 pub struct Shell<S: Session> {
+    inner: Arc<Inner<S>>,
+}
+
+struct Inner<S: Session> {
     session: Arc<S>,
-    sudo: bool,
+    sudo: Sudo,
+    relay: Mutex<Option<Arc<Relay>>>,
 }
 
 impl<S: Session> Clone for Shell<S> {
     fn clone(&self) -> Self {
-        Self { session: Arc::clone(&self.session), sudo: self.sudo }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 
 impl<S: Session> Shell<S> {
     /// A shell on `session`.
-    pub fn new(session: Arc<S>, sudo: bool) -> Self {
-        Self { session, sudo }
+    pub fn new(session: Arc<S>, sudo: Sudo) -> Self {
+        Self { inner: Arc::new(Inner { session, sudo, relay: Mutex::default() }) }
+    }
+
+    /// The session that it is on.
+    pub fn session(&self) -> &Arc<S> {
+        &self.inner.session
+    }
+
+    /// Whether and how it goes through sudo.
+    pub fn sudo(&self) -> &Sudo {
+        &self.inner.sudo
+    }
+
+    /// The node's relay, started now unless it runs already.
+    pub(super) async fn relay(&self) -> Result<Arc<Relay>, SupervisorError> {
+        let mut current = self.inner.relay.lock().await;
+        if let Some(relay) = current.as_ref().filter(|relay| relay.is_alive()) {
+            return Ok(Arc::clone(relay));
+        }
+        let relay = Arc::new(Relay::start(self.session().as_ref(), self.sudo()).await?);
+        *current = Some(Arc::clone(&relay));
+        Ok(relay)
     }
 
     /// Runs the words as one command, through sudo where asked.
     async fn run(&self, words: &[&str]) -> Result<ExecOutput, SupervisorError> {
-        let command = self.line(words)?;
-        self.execute(&command).await
+        let words = words_of(words)?;
+        self.execute(|sudo| format!("{sudo}{words}")).await
     }
 
     /// Runs the words as one command that goes on to its end even if the connection is lost meanwhile: what it
     /// prints then is drained on the node. Without that it would be killed by its next word to a closed pipe, and
     /// `supervisorctl restart` prints between its stop and its start. stderr is told as stdout.
     async fn run_to_its_end(&self, words: &[&str]) -> Result<ExecOutput, SupervisorError> {
-        let command = self.line(words)?;
-        let script = format!(
-            "trap \"\" HUP; {{ {command} 2>&1 </dev/null; echo {EXIT_MARK} $?; }} | {{ trap \"\" PIPE; cat; cat >/dev/null; }}"
-        );
-        let mut output = self.execute(&format!("sh -c {}", quote(&script)?)).await?;
+        let words = words_of(words)?;
+        // Where sudo may have to be answered, its input is ours.
+        let input = if self.sudo().has_password() { "" } else { "</dev/null" };
+        let line = |sudo: &str| {
+            let script = format!(
+                "trap \"\" HUP; {{ {sudo}{words} 2>&1 {input}; echo {EXIT_MARK} $?; }} | {{ trap \"\" PIPE; cat; cat >/dev/null; }}"
+            );
+            // Words that hold a NUL were refused above.
+            format!("sh -c {}", shlex::try_quote(&script).unwrap_or_default())
+        };
+        let mut output = self.execute(line).await?;
         // The last line is ours; a word of the command's own may stand before it without a line's end.
         if let Some((said, code)) = output.stdout.rsplit_once(EXIT_MARK) {
             output.exit = code.trim().parse().ok();
@@ -65,25 +102,17 @@ impl<S: Session> Shell<S> {
         Ok(output)
     }
 
-    /// The words as one line for a shell.
-    fn line(&self, words: &[&str]) -> Result<String, SupervisorError> {
-        let sudo = if self.sudo { ["sudo", "-n"].as_slice() } else { &[] };
-        let quoted: Vec<_> = sudo.iter().chain(words).map(|word| quote(word)).collect::<Result<_, _>>()?;
-        Ok(quoted.join(" "))
-    }
-
-    async fn execute(&self, command: &str) -> Result<ExecOutput, SupervisorError> {
-        debug!(command, "executing");
-        let output = self.session.exec(command, OUTPUT_LIMIT).await?;
+    async fn execute(&self, line: impl FnOnce(&str) -> String) -> Result<ExecOutput, SupervisorError> {
+        let output = self.sudo().exec(self.session().as_ref(), line, OUTPUT_LIMIT).await?;
         if output.truncated {
-            return Err(SupervisorError::Protocol(format!("`{command}` printed more than {OUTPUT_LIMIT} bytes")));
+            return Err(SupervisorError::Protocol(format!("a command printed more than {OUTPUT_LIMIT} bytes")));
         }
         Ok(output)
     }
 
     /// Runs a script of the login shell as it is, without sudo.
     pub(super) async fn script(&self, script: &str) -> Result<ExecOutput, SupervisorError> {
-        Ok(self.session.exec(script, OUTPUT_LIMIT).await?)
+        Ok(self.session().exec(script, OUTPUT_LIMIT).await?)
     }
 }
 
@@ -288,9 +317,7 @@ fn refuse(problems: &[ControlProblem]) -> Result<(), SupervisorError> {
             | ControlProblem::ShuttingDown
             | ControlProblem::HungUp => SupervisorError::Down(text),
             ControlProblem::PermissionDenied | ControlProblem::Unauthorized => SupervisorError::Permission(text),
-            ControlProblem::SudoPassword | ControlProblem::SudoTty | ControlProblem::SudoDenied => {
-                SupervisorError::Sudo(text)
-            }
+            ControlProblem::Sudo(error) => SupervisorError::Sudo(error.clone()),
             ControlProblem::CommandNotFound => SupervisorError::CommandMissing(text),
             ControlProblem::PythonError { .. } => SupervisorError::Protocol(text),
             ControlProblem::NoSuchProcess { .. }

@@ -197,10 +197,7 @@ fn plain(line: &str) -> String {
 }
 
 fn is_sudo(line: &str) -> bool {
-    matches!(
-        supervisorctl::sudo_problem(line),
-        Some(ControlProblem::SudoPassword | ControlProblem::SudoTty | ControlProblem::SudoDenied)
-    )
+    matches!(supervisorctl::sudo_problem(line), Some(ControlProblem::Sudo(_)))
 }
 
 /// Reads systemctl's block, up to the empty line behind which it shows the journal.
@@ -399,6 +396,7 @@ mod tests {
 
     use super::InitState as S;
     use super::*;
+    use crate::remote::SudoError;
 
     type Case = (&'static str, &'static str, &'static str, Option<u32>, InitState, Option<u32>);
 
@@ -709,10 +707,13 @@ May 02 12:00:00 n1 x[1]: supervisord is stopped
         ] {
             assert_eq!(parse_action("", &format!("{text}\n"), Some(1)), denied(text));
         }
-        assert_eq!(parse_action("", "sudo: a password is required\n", Some(1)), command(ControlProblem::SudoPassword));
+        assert_eq!(
+            parse_action("", "sudo: a password is required\n", Some(1)),
+            command(ControlProblem::Sudo(SudoError::PasswordWanted))
+        );
         assert_eq!(
             parse_action("", "sudo: sorry, you must have a tty to run sudo\n", Some(1)),
-            command(ControlProblem::SudoTty)
+            command(ControlProblem::Sudo(SudoError::Terminal))
         );
         assert_eq!(
             parse_action("", "sudo: service: command not found\n", Some(1)),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::event::{Failure, FailureKind, ProcessState, Stage};
+use crate::remote::{ExecError, SudoError};
 use crate::transport::TransportError;
 
 /// One process as its supervisord describes it.
@@ -147,8 +148,8 @@ pub enum SupervisorError {
     #[error("{0}")]
     Permission(String),
     /// sudo refused.
-    #[error("{0}")]
-    Sudo(String),
+    #[error(transparent)]
+    Sudo(#[from] SudoError),
     /// The program to ask with is not on the node.
     #[error("{0}")]
     CommandMissing(String),
@@ -161,6 +162,15 @@ pub enum SupervisorError {
     /// No answer in time to a question that should take no time.
     #[error("no answer from {0}")]
     Silent(String),
+}
+
+impl From<ExecError> for SupervisorError {
+    fn from(error: ExecError) -> Self {
+        match error {
+            ExecError::Sudo(error) => Self::Sudo(error),
+            ExecError::Transport(error) => Self::Transport(error),
+        }
+    }
 }
 
 impl SupervisorError {
@@ -185,10 +195,7 @@ impl SupervisorError {
                 FailureKind::Permission,
                 Some("log in as root, or set `sudo: true` for the node (or --sudo)".to_owned()),
             ),
-            Self::Sudo(_) => (
-                FailureKind::Sudo,
-                Some("allow the user supervisorctl and service in sudoers with NOPASSWD and without requiretty, or log in as root".to_owned()),
-            ),
+            Self::Sudo(error) => return error.failure(stage),
             Self::CommandMissing(_) => (FailureKind::Command, None),
             Self::Protocol(_) | Self::Unsupported(_) => (FailureKind::Protocol, None),
             Self::Silent(_) => (FailureKind::TimedOut, None),

@@ -1,9 +1,9 @@
-//! XML-RPC over a forwarded socket: nothing is started on the node to ask.
+//! XML-RPC over a forwarded socket, for which nothing is started on the node, or over the node's relay.
 //!
 //! What always holds: one request in flight a channel (supervisord answers 400 to a pipelined one although it
 //! acts on it), a channel that had an error is not used again, an answer is at most [`BODY_LIMIT`] bytes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +14,10 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
+use super::command::Shell;
 use super::process::state_from_word;
 use super::xmlrpc::{self, XmlRpcError};
 use super::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
@@ -43,9 +45,19 @@ pub struct Snapshot {
     pub processes: Vec<ProcessInfo>,
 }
 
+/// How the socket of a supervisord is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Road {
+    /// sshd opens it, as the login user.
+    Forwarded,
+    /// The relay opens it, through sudo. For unix sockets only.
+    Relayed,
+}
+
 /// A client of one supervisord.
 pub struct RpcClient<S: Session> {
-    session: Arc<S>,
+    shell: Shell<S>,
+    road: Road,
     address: ControlAddress,
     authorization: Option<String>,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
@@ -53,15 +65,20 @@ pub struct RpcClient<S: Session> {
 
 impl<S: Session> std::fmt::Debug for RpcClient<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RpcClient").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("RpcClient").field("address", &self.address).field("road", &self.road).finish_non_exhaustive()
     }
 }
 
 impl<S: Session> RpcClient<S> {
     /// A client for the supervisord at `address`; connects when the first call is made. `authorization` is the
     /// whole value of the header of that name.
-    pub fn new(session: Arc<S>, address: ControlAddress, authorization: Option<String>) -> Self {
-        Self { session, address, authorization, idle: Mutex::default() }
+    pub fn new(shell: Shell<S>, road: Road, address: ControlAddress, authorization: Option<String>) -> Self {
+        Self { shell, road, address, authorization, idle: Mutex::default() }
+    }
+
+    /// How it is reached.
+    pub fn road(&self) -> Road {
+        self.road
     }
 
     /// Where it listens.
@@ -268,10 +285,21 @@ impl<S: Session> RpcClient<S> {
     }
 
     async fn open(&self) -> Result<SendRequest<Full<Bytes>>, SupervisorError> {
-        let stream = match &self.address {
-            ControlAddress::Unix(path) => self.session.open_unix(path).await?,
-            ControlAddress::Http { host, port } => self.session.open_tcp(host, *port).await?,
-        };
+        let session = self.shell.session();
+        match (&self.address, self.road) {
+            (ControlAddress::Unix(path), Road::Forwarded) => self.greet(session.open_unix(path).await?).await,
+            (ControlAddress::Unix(path), Road::Relayed) => {
+                let relay = self.shell.relay().await?;
+                self.greet(relay.open(path).await?).await
+            }
+            (ControlAddress::Http { host, port }, _) => self.greet(session.open_tcp(host, *port).await?).await,
+        }
+    }
+
+    async fn greet(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<SendRequest<Full<Bytes>>, SupervisorError> {
         let (mut channel, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.http(&error))?;
         tokio::spawn(async move {
@@ -311,7 +339,7 @@ impl<S: Session> RpcClient<S> {
         if error.is_parse() {
             return self.nonsense(&format!("not HTTP ({error})"));
         }
-        if self.session.is_closed() {
+        if self.shell.session().is_closed() {
             let reason = "it ended while supervisord was asked".to_owned();
             return SupervisorError::Transport(crate::transport::TransportError::Lost { reason });
         }

@@ -12,6 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::event::ProcessState;
+use crate::remote::SudoError;
 
 /// So many lines of an output are read.
 const MAX_LINES: usize = 20_000;
@@ -86,12 +87,8 @@ pub enum ControlProblem {
         /// Its text (untrusted, at most 512 bytes).
         text: String,
     },
-    /// sudo wants a password, or got a wrong one.
-    SudoPassword,
-    /// sudo wants a terminal (`requiretty`).
-    SudoTty,
-    /// sudo does not allow it.
-    SudoDenied,
+    /// sudo did not run it.
+    Sudo(SudoError),
     /// The node has no such command.
     CommandNotFound,
     /// A line that says none of this.
@@ -115,9 +112,7 @@ impl fmt::Display for ControlProblem {
             Self::HungUp => f.write_str("supervisord went away before it had answered"),
             Self::Unauthorized => f.write_str("server requires authentication"),
             Self::PythonError { text } => write!(f, "supervisorctl failed: {text}"),
-            Self::SudoPassword => f.write_str("sudo wants a password"),
-            Self::SudoTty => f.write_str("sudo wants a terminal"),
-            Self::SudoDenied => f.write_str("sudo does not allow it"),
+            Self::Sudo(error) => error.fmt(f),
             Self::CommandNotFound => f.write_str("command not found"),
             Self::Unrecognised { line } => f.write_str(line),
         }
@@ -552,54 +547,14 @@ fn exception(text: &str) -> ControlProblem {
     ControlProblem::PythonError { text: clip(text) }
 }
 
-/// What sudo says when it does not run the command (sudo 1.8 and 1.9, plugins/sudoers; sudo-rs).
+/// What sudo says when it does not run the command.
 pub(super) fn sudo_problem(line: &str) -> Option<ControlProblem> {
+    if let Some(error) = SudoError::of_line(line) {
+        return Some(ControlProblem::Sudo(error));
+    }
     let lower = line.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if says(&["you must have a tty to run sudo"]) {
-        return Some(ControlProblem::SudoTty);
-    }
-    if says(&[
-        "is not in the sudoers file",
-        "is not allowed to run sudo",
-        "is not allowed to execute",
-        "may not run sudo",
-    ]) {
-        return Some(ControlProblem::SudoDenied);
-    }
-    if lower == "sorry, try again." {
-        return Some(ControlProblem::SudoPassword);
-    }
-    if !lower.starts_with("sudo:") && !lower.starts_with("sudo-rs:") {
-        return None;
-    }
-    if says(&["command not found"]) {
-        return Some(ControlProblem::CommandNotFound);
-    }
-    if says(&[
-        "password is required",
-        "no tty present",
-        "terminal is required",
-        "no askpass program",
-        "no password was provided",
-        "unable to read password",
-        "incorrect password attempt",
-        "interactive authentication is required",
-        "authentication failed",
-    ]) {
-        return Some(ControlProblem::SudoPassword);
-    }
-    says(&[
-        "account validation failure",
-        "must be owned by uid 0",
-        "must be setuid root",
-        "effective uid is not 0",
-        "no valid sudoers sources",
-        "unknown user",
-        "do not exist in the passwd database",
-        "i'm afraid i can't do that",
-    ])
-    .then_some(ControlProblem::SudoDenied)
+    let of_sudo = lower.starts_with("sudo:") || lower.starts_with("sudo-rs:");
+    (of_sudo && lower.contains("command not found")).then_some(ControlProblem::CommandNotFound)
 }
 
 /// What the login shell says when it cannot run the command: sh (dash), bash, ksh, zsh and csh, and `env`.
@@ -909,28 +864,43 @@ kafka                            SLEEPING  odd
             ),
             ("", "Traceback (most recent call last):\n", Some(1), vec![python("an exception")]),
             // sudo
-            ("", "sudo: a password is required\n", Some(1), vec![P::SudoPassword]),
-            ("", "sudo: no tty present and no askpass program specified\n", Some(1), vec![P::SudoPassword]),
+            ("", "sudo: a password is required\n", Some(1), vec![P::Sudo(SudoError::PasswordWanted)]),
+            (
+                "",
+                "sudo: no tty present and no askpass program specified\n",
+                Some(1),
+                vec![P::Sudo(SudoError::PasswordWanted)],
+            ),
             (
                 "",
                 "sudo: a terminal is required to read the password; either use the -S option to read from standard input or configure an askpass helper\nsudo: a password is required\n",
                 Some(1),
-                vec![P::SudoPassword],
+                vec![P::Sudo(SudoError::PasswordWanted)],
             ),
-            ("", "Sorry, try again.\nsudo: 1 incorrect password attempt\n", Some(1), vec![P::SudoPassword]),
-            ("", "sudo: sorry, you must have a tty to run sudo\n", Some(1), vec![P::SudoTty]),
-            ("", "admin is not in the sudoers file.  This incident will be reported.\n", Some(1), vec![P::SudoDenied]),
+            (
+                "",
+                "Sorry, try again.\nsudo: 1 incorrect password attempt\n",
+                Some(1),
+                vec![P::Sudo(SudoError::PasswordWanted)],
+            ),
+            ("", "sudo: sorry, you must have a tty to run sudo\n", Some(1), vec![P::Sudo(SudoError::Terminal)]),
+            (
+                "",
+                "admin is not in the sudoers file.  This incident will be reported.\n",
+                Some(1),
+                vec![P::Sudo(SudoError::NotSudoer)],
+            ),
             (
                 "",
                 "Sorry, user admin is not allowed to execute '/usr/bin/supervisorctl status' as root on a6s01.\n",
                 Some(1),
-                vec![P::SudoDenied],
+                vec![P::Sudo(SudoError::NotAllowed)],
             ),
             (
                 "",
                 "admin is not allowed to run sudo on a6s01.  This incident will be reported.\n",
                 Some(1),
-                vec![P::SudoDenied],
+                vec![P::Sudo(SudoError::NotSudoer)],
             ),
             ("", "sudo: supervisorctl: command not found\n", Some(1), vec![P::CommandNotFound]),
             (

@@ -1,19 +1,19 @@
 //! Finds the way to a supervisord that works on this node, and says why the others did not.
 //!
-//! `auto` tries XML-RPC at each address the inventory names, then looks at the sockets once, and goes on with
-//! `supervisorctl` and the init wrapper only where they can help. What always holds: nothing is changed here;
+//! `auto` tries XML-RPC at each address the inventory names, first through sshd, then, where sudo is on, through the
+//! relay; then it looks at the sockets once, and goes on with `supervisorctl` and the init wrapper only where they can
+//! help. What always holds: nothing is changed here;
 //! a cause is told only when it was seen (a missing socket, a refused one, a forbidden one and one without
 //! permission look the same over SSH).
-
-use std::sync::Arc;
 
 use tracing::debug;
 
 use super::command::{Shell, Supervisorctl, Wrapper};
-use super::rpc::{RpcClient, Snapshot};
+use super::rpc::{Road, RpcClient, Snapshot};
 use super::{ProcessInfo, SupervisorError, UpdateSummary};
 use crate::event::{Failure, FailureKind, Stage, Via};
 use crate::inventory::{ControlAddress, Supervisor};
+use crate::remote::SudoError;
 use crate::transport::Session;
 
 /// A client of one supervisord, whichever way it is reached.
@@ -158,21 +158,22 @@ pub enum Diagnosis {
 /// # Errors
 /// A [`Failure`] with the reason of the best way, and a hint; kind `connection_lost` if the connection ended.
 pub async fn reach<S: Session>(
-    session: &Arc<S>,
+    shell: &Shell<S>,
     supervisor: &Supervisor,
     wanted: Option<Via>,
-    sudo: bool,
     authorization: Option<String>,
     diagnosis: Diagnosis,
 ) -> Result<Reached<S>, Failure> {
-    let shell = Shell::new(Arc::clone(session), sudo);
-    let search = Search { session, supervisor, shell };
+    let sudo = shell.sudo().is_on();
+    let search = Search { supervisor, shell };
     match wanted {
         Some(Via::Rpc) => match search.rpc(authorization).await {
             Ok(reached) => Ok(reached),
             Err(error) if error.is_connection_lost() || is_final(&error) || diagnosis == Diagnosis::Spare => {
                 Err(search.failure(&error))
             }
+            // The user may open no socket, and the relay does not run.
+            Err(error @ (SupervisorError::Sudo(_) | SupervisorError::CommandMissing(_))) => Err(search.failure(&error)),
             Err(error) => {
                 let seen = search.look().await;
                 // Whether nobody listens or sshd does not forward: only asking on the node itself tells them apart.
@@ -188,23 +189,25 @@ pub async fn reach<S: Session>(
     }
 }
 
-/// Whether another way could not change the answer: it is there, and answered something.
+/// Whether another way could not change the answer: it is there, and answered something; or sudo will say the same of
+/// every command.
 fn is_final(error: &SupervisorError) -> bool {
     match error {
+        // The relay may be forbidden where supervisorctl is not.
+        SupervisorError::Sudo(SudoError::PasswordWanted | SudoError::NotAllowed) => false,
+        SupervisorError::Sudo(_) => true,
         SupervisorError::Protocol(_) | SupervisorError::Silent(_) | SupervisorError::Fault { .. } => true,
         SupervisorError::Permission(_) => true,
         SupervisorError::Down(_)
         | SupervisorError::Transport(_)
-        | SupervisorError::Sudo(_)
         | SupervisorError::CommandMissing(_)
         | SupervisorError::Unsupported(_) => false,
     }
 }
 
 struct Search<'a, S: Session> {
-    session: &'a Arc<S>,
     supervisor: &'a Supervisor,
-    shell: Shell<S>,
+    shell: &'a Shell<S>,
 }
 
 impl<S: Session> Search<'_, S> {
@@ -257,20 +260,42 @@ impl<S: Session> Search<'_, S> {
         }
     }
 
+    /// Over the socket that sshd opens, else over the one that the relay opens.
     async fn rpc(&self, authorization: Option<String>) -> Result<Reached<S>, SupervisorError> {
+        let refused = match self.rpc_over(Road::Forwarded, authorization.clone()).await {
+            Err(error @ SupervisorError::Transport(_)) if !error.is_connection_lost() => error,
+            reached => return reached,
+        };
+        let is_unix = |address: &ControlAddress| matches!(address, ControlAddress::Unix(_));
+        if !self.shell.sudo().is_on() || !self.supervisor.addresses.iter().any(is_unix) {
+            return Err(refused);
+        }
+        debug!(supervisor = self.supervisor.name, why = %refused, "not through sshd");
+        // Before the first question, which is to be answered soon.
+        self.shell.relay().await?;
+        self.rpc_over(Road::Relayed, authorization).await
+    }
+
+    async fn rpc_over(&self, road: Road, authorization: Option<String>) -> Result<Reached<S>, SupervisorError> {
         let mut worst: Option<SupervisorError> = None;
-        for address in &self.supervisor.addresses {
-            let client = RpcClient::new(Arc::clone(self.session), address.clone(), authorization.clone());
+        let usable = |address: &&ControlAddress| road == Road::Forwarded || matches!(address, ControlAddress::Unix(_));
+        for address in self.supervisor.addresses.iter().filter(usable) {
+            let client = RpcClient::new(self.shell.clone(), road, address.clone(), authorization.clone());
             match client.snapshot().await {
                 Ok(snapshot) => {
-                    debug!(supervisor = self.supervisor.name, %address, "answers by XML-RPC");
+                    debug!(supervisor = self.supervisor.name, %address, ?road, "answers by XML-RPC");
                     return Ok(Reached { client: Client::Rpc(client), snapshot });
                 }
                 Err(error) if error.is_connection_lost() => return Err(error),
                 Err(error) => {
                     debug!(supervisor = self.supervisor.name, %address, why = %error, "does not answer");
                     // One that answered something, if only nonsense, tells more than one that cannot be opened.
-                    if worst.as_ref().is_none_or(|worst| matches!(worst, SupervisorError::Transport(_))) {
+                    let says_little = |worst: &SupervisorError| match worst {
+                        SupervisorError::Transport(_) => true,
+                        SupervisorError::Down(text) => text.ends_with("no such file"),
+                        _ => false,
+                    };
+                    if worst.as_ref().is_none_or(says_little) {
                         worst = Some(error);
                     }
                 }

@@ -3,7 +3,7 @@
 //!
 //! Here live [`preferred`] and [`disagreement`], and the lists of what is offered by default and of what only old nodes
 //! need. Pure; uses `endpoint.rs` and `host_keys.rs` for their data. What always holds: without a word of the operator
-//! only what is good today is offered, and neither a signature nor a MAC with SHA-1; a name that the library does not
+//! only what is good today is offered, and no signature with SHA-1; a name that the library does not
 //! have is left out, and a list of which nothing is left is an error; what a node said is cut and made visible.
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
@@ -44,8 +44,15 @@ const CIPHERS: [cipher::Name; 6] = [
 ];
 const OLD_CIPHERS: [cipher::Name; 3] = [cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC];
 
-const MACS: [mac::Name; 4] = [mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM, mac::HMAC_SHA512, mac::HMAC_SHA256];
-const OLD_MACS: [mac::Name; 2] = [mac::HMAC_SHA1_ETM, mac::HMAC_SHA1];
+const MACS: [mac::Name; 6] = [
+    mac::HMAC_SHA512_ETM,
+    mac::HMAC_SHA256_ETM,
+    mac::HMAC_SHA512,
+    mac::HMAC_SHA256,
+    // SHA-1 is not broken as a MAC, and `ssh` offers it as well.
+    mac::HMAC_SHA1_ETM,
+    mac::HMAC_SHA1,
+];
 
 const HOST_KEYS: [Algorithm; 6] = [
     Algorithm::Ed25519,
@@ -124,7 +131,7 @@ impl List {
             Self::HostKeys => names(&HOST_KEYS, &OLD_HOST_KEYS),
             Self::Kex => names(&KEX, &OLD_KEX),
             Self::Ciphers => names(&CIPHERS, &OLD_CIPHERS),
-            Self::Macs => names(&MACS, &OLD_MACS),
+            Self::Macs => names(&MACS, &[]),
         }
     }
 }
@@ -146,7 +153,7 @@ pub(super) fn preferred(asked: &Algorithms, wanted: &Wanted) -> Result<Preferred
         key: keys.into(),
         host_key_certificates: certificates.into(),
         cipher: chosen(List::Ciphers, asked, &CIPHERS, &OLD_CIPHERS)?.into(),
-        mac: chosen(List::Macs, asked, &MACS, &OLD_MACS)?.into(),
+        mac: chosen(List::Macs, asked, &MACS, &[])?.into(),
         ..Preferred::DEFAULT
     })
 }
@@ -339,9 +346,10 @@ mod tests {
         );
         assert_eq!(
             text(&preferred.mac),
-            "hmac-sha2-512-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512,hmac-sha2-256"
+            "hmac-sha2-512-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512,hmac-sha2-256,\
+             hmac-sha1-etm@openssh.com,hmac-sha1"
         );
-        for list in [&kex, &text(&preferred.mac), &text(&preferred.key)] {
+        for list in [&kex, &text(&preferred.key)] {
             assert!(!list.contains("sha1") && !list.contains("ssh-rsa"), "{list}");
         }
     }
@@ -467,9 +475,9 @@ mod tests {
             ),
             (
                 AlgorithmKind::Mac,
-                "hmac-md5,hmac-sha1",
-                "no common MAC: the node offers only hmac-md5, hmac-sha1",
-                "`MACs +hmac-sha1`",
+                "hmac-md5",
+                "no common MAC: the node offers only hmac-md5",
+                "ctl implements none of these: let the node offer another (`MACs` in its sshd_config)",
             ),
             (
                 AlgorithmKind::Key,

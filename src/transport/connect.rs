@@ -4,6 +4,7 @@
 //! behind; the key of a host is checked before anything is sent to it; an endpoint behind a bastion is never reached
 //! without it.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -70,6 +71,27 @@ impl SshTransport {
         (Self { shared: Arc::new(shared) }, told)
     }
 
+    /// Reads the files of all endpoints with known and revoked host keys.
+    ///
+    /// # Errors
+    /// [`TransportError::KnownHosts`] if one is there and cannot be read.
+    pub fn check_host_key_files<'e>(
+        &self,
+        endpoints: impl Iterator<Item = &'e Endpoint>,
+    ) -> Result<(), TransportError> {
+        let mut seen = HashSet::new();
+        for endpoint in endpoints.filter(|endpoint| seen.insert(Arc::as_ptr(&endpoint.host_keys))) {
+            self.shared.host_keys.check_files(&endpoint.host_keys)?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing at all is known of a host's key.
+    #[must_use]
+    pub fn is_unheard_of(&self, endpoint: &Endpoint) -> bool {
+        self.shared.host_keys.is_unheard_of(&endpoint.host_keys, &endpoint.host, endpoint.port)
+    }
+
     /// The key that a host shows, as it is; nothing is sent to the host but the key exchange. Hosts behind a bastion are
     /// asked through it, for which it is logged in to.
     ///
@@ -80,6 +102,14 @@ impl SshTransport {
             Opened::Key(key) => Ok(key),
             Opened::Session(_) => Err(TransportError::Lost { reason: "no key was shown".to_owned() }),
         }
+    }
+
+    /// Writes down the key of a host that the operator trusts.
+    ///
+    /// # Errors
+    /// [`TransportError::KnownHosts`], and [`TransportError::HostKeyChanged`] if another was written down meanwhile.
+    pub async fn trust(&self, endpoint: &Endpoint, key: &PublicKey) -> Result<(), TransportError> {
+        self.shared.host_keys.trust(&endpoint.host_keys, &endpoint.host, endpoint.port, key).await
     }
 }
 

@@ -8,11 +8,37 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use russh::keys::{Algorithm, HashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::keys::ssh_key::public::{KeyData, RsaPublicKey};
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
 
 use super::TransportError;
 use super::endpoint::{HostKeyPolicy, HostKeySettings};
 use super::known_hosts::{self, KnownHosts, Verdict};
+
+/// A key as `ssh-keygen -l` shows it: bits, fingerprint, type.
+#[must_use]
+pub fn fingerprint(key: &PublicKey) -> String {
+    let (bits, kind) = match key.key_data() {
+        KeyData::Ed25519(_) => (256, "ED25519"),
+        KeyData::Ecdsa(key) => (
+            match key.curve() {
+                EcdsaCurve::NistP256 => 256,
+                EcdsaCurve::NistP384 => 384,
+                EcdsaCurve::NistP521 => 521,
+            },
+            "ECDSA",
+        ),
+        KeyData::Rsa(key) => (rsa_bits(key), "RSA"),
+        other => return format!("{} {}", key.fingerprint(HashAlg::Sha256), other.algorithm()),
+    };
+    format!("{bits} {} ({kind})", key.fingerprint(HashAlg::Sha256))
+}
+
+fn rsa_bits(key: &RsaPublicKey) -> u32 {
+    let bytes = key.n().as_positive_bytes().unwrap_or_default();
+    let leading = bytes.first().map_or(0, |byte| byte.leading_zeros());
+    (u32::try_from(bytes.len()).unwrap_or(u32::MAX / 8) * 8).saturating_sub(leading)
+}
 
 /// What a host is asked to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +83,42 @@ impl HostKeyStore {
     pub(super) fn wanted(&self, settings: &HostKeySettings, host: &str, port: u16) -> Result<Wanted, TransportError> {
         let known = self.known(settings)?;
         Ok(Wanted { known: known.algorithms_for(host, port), certificates: false })
+    }
+
+    /// Reads the files of an endpoint.
+    ///
+    /// # Errors
+    /// [`TransportError::KnownHosts`] if one is there and cannot be read.
+    pub(super) fn check_files(&self, settings: &HostKeySettings) -> Result<(), TransportError> {
+        self.known(settings).map(drop)
+    }
+
+    /// Writes down a key that the operator trusts.
+    ///
+    /// # Errors
+    /// [`TransportError::KnownHosts`], also if another was written down meanwhile.
+    pub(super) async fn trust(
+        self: &Arc<Self>,
+        settings: &Arc<HostKeySettings>,
+        host: &str,
+        port: u16,
+        key: &PublicKey,
+    ) -> Result<(), TransportError> {
+        let accepting =
+            Arc::new(HostKeySettings { policy: HostKeyPolicy::AcceptNew, ..HostKeySettings::clone(settings) });
+        let shown = PublicKeyOrCertificate::PublicKey { key: key.clone(), hash_alg: None };
+        let taken = self.judge(&accepting, host, port, &shown).await;
+        // What is known has changed.
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        taken
+    }
+
+    /// Whether no line of the files speaks of the host.
+    pub(super) fn is_unheard_of(&self, settings: &HostKeySettings, host: &str, port: u16) -> bool {
+        self.known(settings).is_ok_and(|known| {
+            let entries = known.lookup(host, port);
+            entries.algorithms().is_empty() && entries.authorities().is_empty()
+        })
     }
 
     /// Judges what a host shows. A key that is taken is written down first.

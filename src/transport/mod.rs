@@ -22,6 +22,7 @@ mod wire;
 
 use std::future::Future;
 
+pub use russh::keys::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use self::connect::{SshSettings, SshTransport};
@@ -29,6 +30,7 @@ pub use self::endpoint::{
     AddressFamily, Algorithms, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy,
 };
 pub use self::error::{CONNECT_FAILED, TransportError};
+pub use self::host_keys::fingerprint;
 pub use self::session::{SshCommand, SshSession};
 
 /// Opens sessions.

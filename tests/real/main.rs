@@ -23,3 +23,4 @@ mod reach;
 mod selftest;
 mod signals;
 mod status;
+mod sudo;

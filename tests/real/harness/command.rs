@@ -49,6 +49,24 @@ impl Running {
         running
     }
 
+    /// Types more.
+    pub(crate) fn type_text(&mut self, text: &str) {
+        self.input.as_mut().expect("a program that is typed to").write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Whether the terminal that `script` gave to its child does not show what is typed.
+    pub(crate) fn is_typed_unseen(&self) -> bool {
+        let look = format!("stty -F /proc/$(pgrep -P {})/fd/0 -a | grep -q -w -e -echo", self.child.id());
+        Command::new("sh").args(["-c", &look]).status().is_ok_and(|status| status.success())
+    }
+
+    /// Kills what it has started, and not itself.
+    pub(crate) fn kill_child(&self) {
+        let kill = format!("kill -KILL $(pgrep -P {})", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success(), "no child of {}", self.line);
+    }
+
     /// Sends a signal by name, `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();

@@ -32,9 +32,10 @@ printf '127.0.0.1 localhost\n' >/run/etc/hosts
 : >/run/etc/shadow
 chmod 0600 /run/etc/shadow
 mkdir -m 0700 /run/home/root
-# ctlops may use sudo for everything without a password, ctlguest for nothing.
+# ctlops may use sudo for everything without a password, ctlguest and ctlalien for nothing; ctlpass what a test's own
+# lines say.
 uid=7701
-for user in ctlops ctlguest; do
+for user in ctlops ctlguest ctlpass ctlalien; do
     printf '%s:x:%s:%s::/run/home/%s:/bin/sh\n' "$user" "$uid" "$uid" "$user" >>/run/etc/passwd
     printf '%s:x:%s:\n' "$user" "$uid" >>/run/etc/group
     mkdir -m 0700 "/run/home/$user"
@@ -43,6 +44,9 @@ for user in ctlops ctlguest; do
 done
 # "*" is no password, and unlike "!" no locked account: keys must work.
 sed -e 's|^\([^:]*\):.*|\1:*:19000:0:99999:7:::|' /run/etc/passwd >>/run/etc/shadow
+# Those two have the password that tests/real/sudo.rs types.
+hash='$6$ctlreal$tMWLECi5lO.hI1qEA/v.KJuo9Ayc.OtbWmBQKGu8L6U6FRWATQqed8y84VUBcyJfQRgzQ6orTUFjGEgwge12l0'
+sed -i -E -e "s#^(ctlpass|ctlalien):[*]:#\1:$hash:#" /run/etc/shadow
 printf 'Defaults env_reset\nDefaults secure_path="%s"\nroot ALL=(ALL:ALL) ALL\nctlops ALL=(ALL:ALL) NOPASSWD: ALL\n' \
     /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin >/run/etc/sudoers
 cat /run/etc/sudoers.extra >>/run/etc/sudoers

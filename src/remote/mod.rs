@@ -1,0 +1,14 @@
+//! How something is run on a node: scripts that go over standard input, and sudo before them.
+//!
+//! Here live [`Sudo`] with all that its dialogue can end in ([`SudoError`], [`EnterError`]), and what sends a script
+//! ([`script`]). The room uses `transport` and the leaf `event`; `supervisor` and `guard` use it. What always holds:
+//! a password is never part of a command line, an environment, a script or a message; it is written to one
+//! command's standard input, and only after that command has shown the random prompt that it was given. Start at
+//! [`Sudo::enter`].
+
+pub mod script;
+mod sudo;
+mod words;
+
+pub use self::sudo::{EnterError, ExecError, Passage, Sudo};
+pub use self::words::SudoError;

@@ -1,0 +1,39 @@
+//! Scripts for a node's shell, as one line each.
+//!
+//! The text that the login shell sees is one line, which bash, dash, csh and fish read alike; the scripts themselves go
+//! over standard input.
+
+/// Words for `/bin/sh -c`: reads a script from standard input, and becomes it.
+pub const READ_AND_RUN: &str = r#"'IFS= read -r s; eval "$(printf %s "$s" | tr "\037" "\n")"'"#;
+
+/// The same, which first says that it runs.
+#[must_use]
+pub fn read_and_run(mark: &str) -> String {
+    READ_AND_RUN.replacen('\'', &format!("'echo {mark}; "), 1)
+}
+
+/// A script as one line: comments left out, \x1f for the end of a line. Lines keep what they begin with.
+#[must_use]
+pub fn one_line(script: &str) -> String {
+    let lines = script.lines().map(str::trim_end);
+    let lines = lines.filter(|line| !line.is_empty() && !line.trim_start().starts_with('#'));
+    lines.collect::<Vec<_>>().join("\u{1f}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_one_line() {
+        assert_eq!(one_line("# why\na\n\n  b # c\n"), "a\u{1f}  b # c");
+    }
+
+    #[test]
+    fn what_the_login_shell_sees_is_read_alike_by_all() {
+        for words in [READ_AND_RUN.to_owned(), read_and_run("ctl-run-0123")] {
+            let inside = words.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+            assert!(inside.is_some_and(|inside| !inside.contains(['\'', '!', '\n'])), "{words}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What sudo says when it does not run a command, and what to do about it.
+//!
+//! Pure. sudo's words are those of 1.8 and 1.9 (`plugins/sudoers`) and of sudo-rs, untranslated: it is run so that it
+//! does not translate them.
+
+use crate::event::{Failure, FailureKind, Stage};
+
+/// Longest part of a node's words that is told.
+const TOLD: usize = 300;
+
+/// Why sudo did not run a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SudoError {
+    /// It wants a password, and none is known.
+    #[error("sudo wants a password")]
+    PasswordWanted,
+    /// It did not accept the password.
+    #[error("sudo did not accept the password")]
+    WrongPassword,
+    /// It wants a terminal (`requiretty`).
+    #[error("sudo wants a terminal (`requiretty` in sudoers), and commands have none")]
+    Terminal,
+    /// The user may not use it.
+    #[error("sudo allows the user nothing: not in sudoers")]
+    NotSudoer,
+    /// The user may use it, but not for this.
+    #[error("sudo does not allow the user this command")]
+    NotAllowed,
+    /// The node has none.
+    #[error("the node has no sudo")]
+    Missing,
+    /// It asks for something that is not the password.
+    #[error("sudo asks for something other than the password: `{0}`")]
+    Question(String),
+    /// It neither ran the command nor asked for the password in time.
+    #[error("sudo neither ran the command nor asked for the password in time{0}")]
+    Silent(String),
+    /// It cannot work, or the account cannot be used.
+    #[error("sudo does not work there: {0}")]
+    Broken(String),
+}
+
+impl SudoError {
+    /// What can be done about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::PasswordWanted => {
+                "give the password with -K, or allow the user supervisorctl and service without one (NOPASSWD in sudoers)"
+            }
+            Self::WrongPassword => "it is not sent to this node again in this run, so that no account is locked by it",
+            Self::Terminal => "put `Defaults:USER !requiretty` into the node's sudoers, or log in as root (-u root)",
+            Self::NotSudoer => {
+                "allow the user supervisorctl and service in the node's sudoers, or log in as root (-u root)"
+            }
+            Self::NotAllowed => {
+                "allow the user the command in the node's sudoers, or log in as root (-u root); a guard with -K and exec need /bin/sh"
+            }
+            Self::Missing => "install sudo on the node, or log in as root (-u root)",
+            Self::Question(_) | Self::Silent(_) => {
+                "ctl answers a password prompt only: allow the user the command without a question (NOPASSWD in sudoers), or log in as root"
+            }
+            Self::Broken(_) => "run `sudo -v` on the node by hand to see it",
+        }
+    }
+
+    /// The same as a failure of a result.
+    #[must_use]
+    pub fn failure(&self, stage: Stage) -> Failure {
+        Failure::new(stage, FailureKind::Sudo, self.to_string()).with_hint(self.hint())
+    }
+
+    /// Reads one line.
+    #[must_use]
+    pub fn of_line(line: &str) -> Option<Self> {
+        let lower = line.trim().to_ascii_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+        if says(&["you must have a tty to run sudo"]) {
+            return Some(Self::Terminal);
+        }
+        if says(&["is not in the sudoers file", "is not allowed to run sudo", "may not run sudo"]) {
+            return Some(Self::NotSudoer);
+        }
+        if says(&["is not allowed to execute"]) {
+            return Some(Self::NotAllowed);
+        }
+        if lower == "sorry, try again." {
+            return Some(Self::PasswordWanted);
+        }
+        // sudo is started by env, which finds it or not.
+        if lower.starts_with("env:") && says(&["sudo"]) && says(&["no such file"]) {
+            return Some(Self::Missing);
+        }
+        if !lower.starts_with("sudo:") && !lower.starts_with("sudo-rs:") {
+            return None;
+        }
+        if says(&[
+            "password is required",
+            "no tty present",
+            "terminal is required",
+            "no askpass program",
+            "no password was provided",
+            "unable to read password",
+            "incorrect password attempt",
+            "interactive authentication is required",
+            "authentication failed",
+        ]) {
+            return Some(Self::PasswordWanted);
+        }
+        if says(&["i'm afraid i can't do that"]) {
+            return Some(Self::NotAllowed);
+        }
+        says(&[
+            "account validation failure",
+            "account expired",
+            "account or password is expired",
+            "pam authentication error",
+            "pam account management error",
+            "must be owned by uid 0",
+            "must be setuid root",
+            "effective uid is not 0",
+            "no valid sudoers sources",
+            "unable to initialize policy plugin",
+            "unknown user",
+            "do not exist in the passwd database",
+        ])
+        .then(|| Self::Broken(clip(line.trim())))
+    }
+
+    /// Reads what a command printed before it ran: the first line that tells.
+    #[must_use]
+    pub fn of_text(text: &str) -> Option<Self> {
+        text.lines().find_map(Self::of_line)
+    }
+}
+
+/// The first of a node's words, whole characters.
+pub(super) fn clip(text: &str) -> String {
+    text.chars().take(TOLD).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_own_name() {
+        let cases = [
+            ("sudo: a password is required", Some(SudoError::PasswordWanted)),
+            ("sudo: no tty present and no askpass program specified", Some(SudoError::PasswordWanted)),
+            ("Sorry, try again.", Some(SudoError::PasswordWanted)),
+            ("sudo: 1 incorrect password attempt", Some(SudoError::PasswordWanted)),
+            ("sudo: sorry, you must have a tty to run sudo", Some(SudoError::Terminal)),
+            ("eve is not in the sudoers file.  This incident will be reported.", Some(SudoError::NotSudoer)),
+            ("Sorry, user eve may not run sudo on a6s01.", Some(SudoError::NotSudoer)),
+            ("Sorry, user eve is not allowed to execute '/bin/sh' as root on a6s01.", Some(SudoError::NotAllowed)),
+            ("sudo: I'm sorry eve. I'm afraid I can't do that", Some(SudoError::NotAllowed)),
+            ("env: 'sudo': No such file or directory", Some(SudoError::Missing)),
+            ("env: can't execute 'sudo': No such file or directory", Some(SudoError::Missing)),
+            (
+                "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set",
+                Some(SudoError::Broken(
+                    "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set".to_owned(),
+                )),
+            ),
+            ("sudo: unable to resolve host a6s01: Name or service not known", None),
+            ("sudo: supervisorctl: command not found", None),
+            ("contrail-collector RUNNING pid 7, uptime 0:01:00", None),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(SudoError::of_line(line), expected, "{line}");
+        }
+    }
+}
