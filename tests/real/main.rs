@@ -17,6 +17,7 @@ mod campaign;
 mod faults;
 mod guard;
 mod harness;
+mod host_keys;
 mod old_nodes;
 mod output;
 mod reach;
