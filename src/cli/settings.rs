@@ -15,7 +15,6 @@ use crate::plan::amount::Serial;
 use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
 use crate::run::NodeAccess;
 use crate::select::SelectedNode;
-use crate::transport::ssh_config::{self, HostQuery};
 use crate::transport::{Endpoint, HostKeyPolicy, SshSettings};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -143,7 +142,6 @@ pub(super) fn owner(run: &str, started: jiff::Timestamp, reason: Option<&str>) -
 pub(super) fn access(args: &FanoutArgs, nodes: &[SelectedNode]) -> Result<Vec<NodeAccess>, CliError> {
     let surroundings = Surroundings::read();
     refuse_jumps(nodes)?;
-    refuse_ssh_config(args, nodes, &surroundings)?;
     nodes.iter().map(|selected| node_access(args, &selected.node, &surroundings)).collect()
 }
 
@@ -217,62 +215,4 @@ fn refuse_jumps(nodes: &[SelectedNode]) -> Result<(), CliError> {
         }
         None => Ok(()),
     }
-}
-
-/// Until ssh_config is honoured, what it says about a selected node is refused rather than ignored.
-fn refuse_ssh_config(args: &FanoutArgs, nodes: &[SelectedNode], surroundings: &Surroundings) -> Result<(), CliError> {
-    match args.ssh_config.as_deref() {
-        Some("none") => return Ok(()),
-        Some(other) => {
-            return Err(CliError::usage(format!("--ssh-config {other}: ssh_config files are not honoured yet"))
-                .with_hint("say in the inventory what it would say, and give --ssh-config none"));
-        }
-        None => {}
-    }
-    let places = [surroundings.in_home(".ssh/config"), Some(PathBuf::from("/etc/ssh/ssh_config"))];
-    let mut files = Vec::new();
-    for path in places.into_iter().flatten() {
-        let read = ssh_config::read_config(&path)
-            .map_err(|error| CliError::usage(error.to_string()).with_hint("--ssh-config none goes without it"))?;
-        files.extend(read.map(|text| (path, text)));
-    }
-    let queries: Vec<HostQuery> = nodes
-        .iter()
-        .flat_map(|selected| {
-            let node = &selected.node;
-            let query = |name: &str| HostQuery {
-                name: name.to_owned(),
-                // The node's address stands in the inventory, if only as its name.
-                address_set: node.address != node.name,
-                jump_set: false,
-                user_set: args.user.is_some() || node.ssh.user.is_some(),
-                port_set: args.port.is_some() || node.ssh.port.is_some(),
-                identity_set: args.identity.is_some() || !node.ssh.identities.is_empty(),
-                known_hosts_set: args.known_hosts.is_some(),
-            };
-            [Some(query(&node.name)), (node.address != node.name).then(|| query(&node.address))]
-        })
-        .flatten()
-        .collect();
-    let found = ssh_config::unhonoured(&files, &queries, |file, pattern| {
-        ssh_config::read_included(file, pattern, surroundings.home.as_deref())
-    });
-    let Some(first) = found.first() else { return Ok(()) };
-    let mut lines: Vec<String> = found
-        .iter()
-        .map(|one| format!("{}:{}: {} (for {})", one.file.display(), one.line, one.keyword, one.host))
-        .collect();
-    lines.dedup();
-    let more = lines.len().saturating_sub(8);
-    lines.truncate(8);
-    if more > 0 {
-        lines.push(format!("and {more} more"));
-    }
-    Err(CliError::usage(format!(
-        "ssh_config is not honoured yet, and says {} for {}, which ctl would have to ignore:\n  {}",
-        first.keyword,
-        first.host,
-        lines.join("\n  ")
-    ))
-    .with_hint("say it in the inventory or on the command line; --ssh-config none then goes without the files"))
 }

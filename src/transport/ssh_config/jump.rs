@@ -1,0 +1,211 @@
+//! `ProxyJump`: the bastions on the way.
+
+use std::sync::Arc;
+
+use super::time;
+
+/// A bastion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JumpHop {
+    /// Who logs in there; else whoever ssh_config or the operator's name says.
+    pub user: Option<String>,
+    /// Its name or address, without brackets.
+    pub host: String,
+    /// Its port; else what ssh_config says, or 22.
+    pub port: Option<u16>,
+}
+
+/// A value of ProxyJump that names at least one bastion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jump {
+    hops: Vec<JumpHop>,
+    /// As `ssh -G` writes it.
+    text: Arc<str>,
+}
+
+impl Jump {
+    /// The bastions, in the order in which they are passed.
+    pub fn hops(&self) -> &[JumpHop] {
+        &self.hops
+    }
+
+    /// The value as `ssh -G` prints it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// A value of ProxyJump that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("bad jump host {hop:?}: [user@]host[:port] or ssh://[user@]host[:port] is expected")]
+pub struct JumpError {
+    /// The part that is not understood.
+    pub hop: String,
+}
+
+/// Reads a value of ProxyJump: hops joined by commas, each `[user@]host[:port]` or a `ssh://` URI; `none` is no hop.
+///
+/// # Errors
+/// [`JumpError`] for a hop that is neither.
+pub fn parse_jump(text: &str) -> Result<Vec<JumpHop>, JumpError> {
+    Ok(parse(text, &|_| None)?.map(|jump| jump.hops).unwrap_or_default())
+}
+
+/// As [`parse_jump`]; `service` finds the port of a name.
+pub(super) fn parse(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result<Option<Jump>, JumpError> {
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(None);
+    }
+    // What follows a blank or a comment does not count, except that then `none` is a name.
+    let chain = text.split(['#', ' ', '\t', '\r', '\n']).next().unwrap_or("");
+    let hop = |part: &str| hop(part, service).ok_or_else(|| JumpError { hop: part.to_owned() });
+    let hops = chain.split(',').map(hop).collect::<Result<Vec<_>, _>>()?;
+    let mut shown = String::new();
+    // All but the last hop are shown as they were written.
+    if let Some((before, _)) = chain.rsplit_once(',')
+        && !before.is_empty()
+    {
+        shown.push_str(before);
+        shown.push(',');
+    }
+    if let Some(last) = hops.last() {
+        if let Some(user) = &last.user {
+            shown.push_str(user);
+            shown.push('@');
+        }
+        let numeric = last.host.contains(':') || last.host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        shown.push_str(&if numeric { format!("[{}]", last.host) } else { last.host.clone() });
+        if let Some(port) = last.port {
+            shown.push_str(&format!(":{port}"));
+        }
+    }
+    Ok(Some(Jump { hops, text: shown.into() }))
+}
+
+/// A port by number, or else by name.
+pub(super) fn port(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Option<u16> {
+    let number = time::number(text, i64::from(u16::MAX)).and_then(|number| u16::try_from(number).ok());
+    number.or_else(|| service(text)).filter(|port| *port > 0)
+}
+
+fn hop(part: &str, service: &dyn Fn(&str) -> Option<u16>) -> Option<JumpHop> {
+    match part.strip_prefix("ssh://") {
+        Some(uri) => from_uri(uri, service),
+        None => {
+            let (user, place) = match part.rsplit_once('@') {
+                Some(("", _)) => return None,
+                Some((user, place)) => (Some(user.to_owned()), place),
+                None => (None, part),
+            };
+            let (host, delimiter, rest) = host(place)?;
+            let port = match (delimiter, rest) {
+                (Some('/'), _) => return None,
+                (_, "") => None,
+                (_, text) => Some(port(text, service)?),
+            };
+            Some(JumpHop { user, host: host.to_owned(), port })
+        }
+    }
+}
+
+fn from_uri(uri: &str, service: &dyn Fn(&str) -> Option<u16>) -> Option<JumpHop> {
+    let (user, place) = match uri.split_once('@') {
+        Some((info, place)) => {
+            let user = info.split(';').next().filter(|user| !user.is_empty())?;
+            (Some(percent_decoded(user)?), place)
+        }
+        None => (None, uri),
+    };
+    let (host, delimiter, rest) = host(place)?;
+    if !is_domain(host) {
+        return None;
+    }
+    let (port_text, path) = match delimiter {
+        Some(':') => rest.split_once('/').unwrap_or((rest, "")),
+        _ => ("", rest),
+    };
+    let port = match (delimiter, rest, port_text) {
+        (_, "", _) | (None | Some('/'), ..) => None,
+        _ => Some(port(port_text, service)?),
+    };
+    path.is_empty().then(|| JumpHop { user, host: host.to_owned(), port })
+}
+
+/// The host at the front, the delimiter behind it, and the rest. Brackets around it are taken off.
+fn host(place: &str) -> Option<(&str, Option<char>, &str)> {
+    let end = match place.strip_prefix('[') {
+        Some(inner) => inner.find(']')? + 2,
+        None => place.find([':', '/']).unwrap_or(place.len()),
+    };
+    let (host, rest) = place.split_at_checked(end)?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let mut chars = rest.chars();
+    let delimiter = chars.next();
+    let known = delimiter.is_none_or(|delimiter| matches!(delimiter, ':' | '/'));
+    (known && !host.is_empty()).then_some((host, delimiter, chars.as_str()))
+}
+
+/// Letters, digits, `-`, `_` and single dots, beginning with a letter or a digit.
+pub(super) fn is_domain(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && !name.contains("..")
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+}
+
+/// A user name of a URI with its `%xx` and `+` resolved.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        match (first, after) {
+            (b'+', _) => bytes.push(b' '),
+            (b'%', [high, low, after @ ..]) => {
+                let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+                bytes.push(digit(*high)? << 4 | digit(*low)?);
+                rest = after;
+            }
+            (b'%', _) => return None,
+            _ => bytes.push(*first),
+        }
+    }
+    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jumps() {
+        let good: &[(&str, &str)] = &[
+            ("none", "-"),
+            ("NONE", "-"),
+            ("a", "a"),
+            ("u@a:22", "u@a:22"),
+            ("a:", "a"),
+            ("u@v@a", "u@v@a"),
+            ("a,b:2,u@c", "a,b:2,u@c"),
+            ("a,b # c", "a,b"),
+            ("a,b#c,d", "a,b"),
+            ("a b,c", "a"),
+            ("none # c", "none"),
+            ("[::1]:22", "[::1]:22"),
+            ("10.0.0.1", "[10.0.0.1]"),
+            ("ssh://u@a:22", "u@a:22"),
+            ("ssh://u%40v;x=y@a/", "u@v@a"),
+            ("none,a", "none,a"),
+        ];
+        for (text, expected) in good {
+            let jump = parse(text, &|_| None).expect(text);
+            assert_eq!(jump.as_ref().map_or("-", |jump| &jump.text), *expected, "{text}");
+        }
+        for text in ["", "a,,b", "a,", "@a", "a:x", "a:0", "::1", "[::1", "a/b", "ssh://", "ssh://[::1]", "ssh://a/b", "a:70000", "ssh://a:x"]
+        {
+            assert!(parse_jump(text).is_err(), "{text}");
+        }
+        let hops = parse_jump("a,u@[fe80::1]:5").expect("hops");
+        assert_eq!(hops.last(), Some(&JumpHop { user: Some("u".into()), host: "fe80::1".into(), port: Some(5) }));
+        assert_eq!(hops.len(), 2);
+    }
+}

@@ -1,0 +1,389 @@
+//! Every keyword of ssh_config(5): what values it takes, and what becomes of them here.
+//!
+//! What always holds: each keyword OpenSSH knows, old names and Debian's additions included, stands here once, and
+//! each one that is not honoured says why. Start reading at [`Treatment`], then [`KEYWORDS`].
+
+use super::algorithms::List;
+
+/// A keyword whose value is honoured, or decides about another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Key {
+    AddressFamily,
+    BatchMode,
+    BindAddress,
+    CanonicalizeHostname,
+    CertificateFile,
+    Ciphers,
+    ConnectTimeout,
+    GlobalKnownHostsFile,
+    HashKnownHosts,
+    HostKeyAlgorithms,
+    HostKeyAlias,
+    HostName,
+    IdentitiesOnly,
+    IdentityAgent,
+    IdentityFile,
+    IgnoreUnknown,
+    KbdInteractiveAuthentication,
+    KexAlgorithms,
+    LocalCommand,
+    Macs,
+    NumberOfPasswordPrompts,
+    PasswordAuthentication,
+    PermitLocalCommand,
+    Port,
+    PreferredAuthentications,
+    ProxyCommand,
+    ProxyJump,
+    PubkeyAcceptedAlgorithms,
+    PubkeyAuthentication,
+    RequiredRsaSize,
+    RevokedHostKeys,
+    ServerAliveCountMax,
+    ServerAliveInterval,
+    StrictHostKeyChecking,
+    User,
+    UserKnownHostsFile,
+}
+
+impl Key {
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::UserKnownHostsFile as usize + 1;
+}
+
+/// What becomes of a value.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Treatment {
+    /// It is honoured.
+    Honoured(Key),
+    /// It is about what `ctl` does not do, so that ignoring it is no loss.
+    Ignored,
+    /// It is not honoured, which the operator should know. Harmless are values, in lower case, with which nothing
+    /// changes; then comes the reason.
+    Named(&'static [&'static str], &'static str),
+    /// As `Named`, but ignoring it would change where or how securely one connects.
+    Refused(&'static [&'static str], &'static str),
+}
+
+/// Words for values, and how `ssh -G` writes each.
+pub(super) type Choices = &'static [(&'static str, &'static str)];
+
+/// What a keyword takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Syntax {
+    Host,
+    Match,
+    Include,
+    /// Anything, without a look at it.
+    Anything,
+    /// One word.
+    Word,
+    /// `yes` or `no`.
+    Flag,
+    Choice(Choices),
+    /// One word that a test accepts.
+    Tested(fn(&str) -> bool, &'static str),
+    Time,
+    Integer,
+    Port,
+    /// Several words, none of them empty; `none` stands alone.
+    Words,
+    /// Several words that a test accepts.
+    EachTested(fn(&str) -> bool, &'static str),
+    /// All that follows, as it stands.
+    Command,
+    Jump,
+    Agent,
+    ForwardAgent,
+    AddKeysToAgent,
+    Algorithms(List),
+    /// A forwarding: from here, from there, or dynamic.
+    Forward(Forwarding),
+    PermitRemoteOpen,
+    PermittedCnames,
+    RekeyLimit,
+    Qos,
+}
+
+/// Which end listens, and whether the target is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forwarding {
+    Local,
+    Remote,
+    Dynamic,
+}
+
+/// One keyword.
+#[derive(Debug)]
+pub(super) struct Keyword {
+    /// As ssh_config(5) writes it.
+    pub(super) name: &'static str,
+    /// Other names, in lower case.
+    aliases: &'static [&'static str],
+    pub(super) syntax: Syntax,
+    pub(super) treatment: Treatment,
+}
+
+/// Finds a keyword by its name in lower case.
+pub(super) fn find(name: &str) -> Option<&'static Keyword> {
+    KEYWORDS.iter().find(|keyword| keyword.name.eq_ignore_ascii_case(name) || keyword.aliases.contains(&name))
+}
+
+const FLAG: Choices = &[("true", "yes"), ("false", "no"), ("yes", "yes"), ("no", "no")];
+const STRICT: Choices = &[
+    ("true", "true"),
+    ("false", "false"),
+    ("yes", "true"),
+    ("no", "false"),
+    ("ask", "ask"),
+    ("off", "false"),
+    ("accept-new", "accept-new"),
+];
+const PUBKEY: Choices = &[
+    ("true", "true"),
+    ("false", "false"),
+    ("yes", "true"),
+    ("no", "false"),
+    ("unbound", "unbound"),
+    ("host-bound", "host-bound"),
+];
+const FAMILY: Choices = &[("inet", "inet"), ("inet6", "inet6"), ("any", "any")];
+const CANONICALIZE: Choices =
+    &[("true", "true"), ("false", "false"), ("yes", "true"), ("no", "false"), ("always", "always")];
+const YES_NO_ASK: Choices = &[("true", "true"), ("false", "false"), ("yes", "true"), ("no", "false"), ("ask", "ask")];
+const COMPRESSION: Choices = &[("yes", "yes"), ("no", "no")];
+const MASTER: Choices = &[
+    ("true", "true"),
+    ("yes", "true"),
+    ("false", "false"),
+    ("no", "false"),
+    ("auto", "auto"),
+    ("ask", "ask"),
+    ("autoask", "autoask"),
+];
+const TUNNEL: Choices = &[
+    ("ethernet", "ethernet"),
+    ("point-to-point", "point-to-point"),
+    ("true", "point-to-point"),
+    ("yes", "point-to-point"),
+    ("false", "false"),
+    ("no", "false"),
+];
+const TTY: Choices =
+    &[("true", "true"), ("yes", "true"), ("false", "false"), ("no", "false"), ("force", "force"), ("auto", "auto")];
+const SESSION: Choices = &[("none", "none"), ("subsystem", "subsystem"), ("default", "default")];
+
+impl Syntax {
+    /// The words of a choice; `yes` and `no` are one, too.
+    pub(super) fn choices(self) -> Option<Choices> {
+        match self {
+            Self::Flag => Some(FLAG),
+            Self::Choice(choices) => Some(choices),
+            _ => None,
+        }
+    }
+}
+
+const NO: &[&str] = &["no", "false"];
+const NONE: &[&str] = &["none"];
+
+const FORWARDING: &str = "ctl opens no forwardings of its own accord";
+const GSSAPI: &str = "ctl cannot authenticate with GSSAPI";
+const OBSOLETE: &str = "OpenSSH itself no longer honours it";
+
+macro_rules! keywords {
+    ($($name:literal $(/ $alias:literal)* => $syntax:expr, $treatment:expr;)*) => {
+        &[$(Keyword { name: $name, aliases: &[$($alias),*], syntax: $syntax, treatment: $treatment }),*]
+    };
+}
+
+use Forwarding::{Dynamic, Local, Remote};
+use Syntax::{
+    AddKeysToAgent, Agent, Algorithms, Anything, Choice, Command, EachTested, Flag, Forward, ForwardAgent, Integer,
+    Jump, PermitRemoteOpen, PermittedCnames, Qos, RekeyLimit, Tested, Time, Word, Words,
+};
+use Treatment::{Honoured, Ignored, Named, Refused};
+
+/// All of them, in the order of the alphabet; the three that shape the file come first.
+pub(super) const KEYWORDS: &[Keyword] = keywords! {
+    "Host" => Syntax::Host, Ignored;
+    "Match" => Syntax::Match, Ignored;
+    "Include" => Syntax::Include, Ignored;
+
+    "AddKeysToAgent" => AddKeysToAgent, Ignored;
+    "AddressFamily" => Choice(FAMILY), Honoured(Key::AddressFamily);
+    "BatchMode" => Flag, Honoured(Key::BatchMode);
+    "BindAddress" => Word, Honoured(Key::BindAddress);
+    "BindInterface" => Word, Refused(&[], "ctl cannot bind to an interface, and would connect through another");
+    "CASignatureAlgorithms" => Algorithms(List::Signatures),
+        Refused(&[], "ctl cannot restrict how host certificates are signed");
+    "CanonicalDomains" => Syntax::EachTested(super::check::canonical_domain, "a domain name"), Ignored;
+    "CanonicalizeFallbackLocal" => Flag, Ignored;
+    "CanonicalizeHostname" => Choice(CANONICALIZE), Honoured(Key::CanonicalizeHostname);
+    "CanonicalizeMaxDots" => Integer, Ignored;
+    "CanonicalizePermittedCNAMEs" => PermittedCnames,
+        Refused(NONE, "ctl does not follow CNAMEs, and would connect under another name");
+    "CertificateFile" => Word, Honoured(Key::CertificateFile);
+    "ChannelTimeout" => Anything, Named(NONE, "ctl has its own time limits");
+    "CheckHostIP" => Flag, Refused(NO, "ctl does not check the address's host key beside the name's");
+    "Ciphers" => Algorithms(List::Ciphers), Honoured(Key::Ciphers);
+    "ClearAllForwardings" => Flag, Ignored;
+    "Compression" => Choice(COMPRESSION), Ignored;
+    "ConnectTimeout" => Time, Honoured(Key::ConnectTimeout);
+    "ConnectionAttempts" => Integer, Named(&["1"], "--retries says how often ctl tries");
+    "ControlMaster" => Choice(MASTER), Ignored;
+    "ControlPath" => Word, Ignored;
+    "ControlPersist" => Tested(super::check::control_persist, "yes, no or a time"), Ignored;
+    "DynamicForward" => Forward(Dynamic), Named(&[], FORWARDING);
+    "EnableEscapeCommandline" => Flag, Ignored;
+    "EnableSSHKeysign" => Flag, Ignored;
+    "EscapeChar" => Tested(super::check::escape_char, "one character, ^ and a letter, or none"), Ignored;
+    "ExitOnForwardFailure" => Flag, Ignored;
+    "FingerprintHash" => Tested(super::check::fingerprint_hash, "md5, sha1, sha256, sha384 or sha512"), Ignored;
+    "ForkAfterAuthentication" => Flag, Ignored;
+    "ForwardAgent" => ForwardAgent, Named(NO, "ctl never forwards the agent");
+    "ForwardX11" => Flag, Ignored;
+    "ForwardX11Timeout" => Time, Ignored;
+    "ForwardX11Trusted" => Flag, Ignored;
+    "GSSAPIAuthentication" => Flag, Named(NO, GSSAPI);
+    "GSSAPIClientIdentity" => Word, Ignored;
+    "GSSAPIDelegateCredentials" => Flag, Ignored;
+    "GSSAPIKexAlgorithms" => Algorithms(List::Gssapi), Ignored;
+    "GSSAPIKeyExchange" => Flag, Named(NO, GSSAPI);
+    "GSSAPIRenewalForcesRekey" => Flag, Ignored;
+    "GSSAPIServerIdentity" => Word, Ignored;
+    "GSSAPITrustDNS" => Flag, Ignored;
+    "GatewayPorts" => Flag, Ignored;
+    "GlobalKnownHostsFile" => Words, Honoured(Key::GlobalKnownHostsFile);
+    "HashKnownHosts" => Flag, Honoured(Key::HashKnownHosts);
+    "HostKeyAlgorithms" => Algorithms(List::Keys), Honoured(Key::HostKeyAlgorithms);
+    "HostKeyAlias" => Word, Honoured(Key::HostKeyAlias);
+    "HostName" => Word, Honoured(Key::HostName);
+    "HostbasedAcceptedAlgorithms" / "hostbasedkeytypes" => Algorithms(List::Keys), Ignored;
+    "HostbasedAuthentication" => Flag, Named(NO, "ctl cannot authenticate with the key of this machine");
+    "IPQoS" => Qos, Ignored;
+    "IdentitiesOnly" => Flag, Honoured(Key::IdentitiesOnly);
+    "IdentityAgent" => Agent, Honoured(Key::IdentityAgent);
+    "IdentityFile" / "identityfile2" => Word, Honoured(Key::IdentityFile);
+    "IgnoreUnknown" => Word, Honoured(Key::IgnoreUnknown);
+    "KbdInteractiveAuthentication" / "challengeresponseauthentication" / "skeyauthentication" / "tisauthentication" => Flag,
+        Honoured(Key::KbdInteractiveAuthentication);
+    "KbdInteractiveDevices" => Word, Named(&[], "ctl lets the node choose how it asks");
+    "KexAlgorithms" => Algorithms(List::Kex), Honoured(Key::KexAlgorithms);
+    "KnownHostsCommand" => Command, Refused(NONE, "ctl does not ask a command for host keys");
+    "LocalCommand" => Command, Honoured(Key::LocalCommand);
+    "LocalForward" => Forward(Local), Named(&[], FORWARDING);
+    "LogLevel" => Tested(super::check::log_level, "a log level from QUIET to DEBUG3"), Ignored;
+    "LogVerbose" => Words, Ignored;
+    "MACs" => Algorithms(List::Macs), Honoured(Key::Macs);
+    "NoHostAuthenticationForLocalhost" => Flag, Named(NO, "ctl checks the host key of this machine, too");
+    "NumberOfPasswordPrompts" => Integer, Honoured(Key::NumberOfPasswordPrompts);
+    "ObscureKeystrokeTiming" => Anything, Ignored;
+    "PKCS11Provider" / "smartcarddevice" => Word,
+        Named(NONE, "ctl loads no PKCS#11 library; put the key into an agent with ssh-add -s");
+    "PasswordAuthentication" => Flag, Honoured(Key::PasswordAuthentication);
+    "PermitLocalCommand" => Flag, Honoured(Key::PermitLocalCommand);
+    "PermitRemoteOpen" => PermitRemoteOpen, Ignored;
+    "Port" => Syntax::Port, Honoured(Key::Port);
+    "PreferredAuthentications" => Word, Honoured(Key::PreferredAuthentications);
+    "ProxyCommand" => Command, Honoured(Key::ProxyCommand);
+    "ProxyJump" => Jump, Honoured(Key::ProxyJump);
+    "ProxyUseFdpass" => Flag, Refused(NO, "ctl cannot take over a connection that ProxyCommand hands on");
+    "PubkeyAcceptedAlgorithms" / "pubkeyacceptedkeytypes" => Algorithms(List::Keys),
+        Honoured(Key::PubkeyAcceptedAlgorithms);
+    "PubkeyAuthentication" / "dsaauthentication" => Choice(PUBKEY), Honoured(Key::PubkeyAuthentication);
+    "RefuseConnection" => Word, Refused(&[], "it forbids to connect to the host");
+    "RekeyLimit" => RekeyLimit, Named(&["default", "default none", "0"], "ctl renews keys when its SSH library does");
+    "RemoteCommand" => Command, Named(NONE, "ctl runs its own commands");
+    "RemoteForward" => Forward(Remote), Named(&[], FORWARDING);
+    "RequestTTY" => Choice(TTY), Ignored;
+    "RequiredRSASize" => Integer, Honoured(Key::RequiredRsaSize);
+    "RevokedHostKeys" => Word, Honoured(Key::RevokedHostKeys);
+    "SecurityKeyProvider" => Word,
+        Named(&["internal", "none"], "ctl loads no library for security keys; use an agent");
+    "SendEnv" => EachTested(super::check::environment_name, "the name of an environment variable"), Ignored;
+    "ServerAliveCountMax" => Integer, Honoured(Key::ServerAliveCountMax);
+    "ServerAliveInterval" / "protocolkeepalives" / "setuptimeout" => Time, Honoured(Key::ServerAliveInterval);
+    "SessionType" => Choice(SESSION), Ignored;
+    "SetEnv" => EachTested(super::check::environment_setting, "NAME=value"),
+        Named(&[], "ctl sets no environment variables on nodes");
+    "StdinNull" => Flag, Ignored;
+    "StreamLocalBindMask" => Tested(super::check::bind_mask, "an octal number up to 0777"), Ignored;
+    "StreamLocalBindUnlink" => Flag, Ignored;
+    "StrictHostKeyChecking" => Choice(STRICT), Honoured(Key::StrictHostKeyChecking);
+    "SyslogFacility" => Tested(super::check::facility, "a syslog facility such as USER or LOCAL0"), Ignored;
+    "TCPKeepAlive" / "keepalive" => Flag, Ignored;
+    "Tag" => Word, Named(&[], "ctl knows no Match tagged");
+    "Tunnel" => Choice(TUNNEL), Named(NO, "ctl opens no tunnels");
+    "TunnelDevice" => Tested(super::check::tunnel_device, "any, N, or N:M"), Ignored;
+    "UpdateHostKeys" => Choice(YES_NO_ASK), Ignored;
+    "User" => Word, Honoured(Key::User);
+    "UserKnownHostsFile" => Words, Honoured(Key::UserKnownHostsFile);
+    "VerifyHostKeyDNS" => Choice(YES_NO_ASK), Named(NO, "ctl does not look for host keys in the DNS, only in known_hosts");
+    "VersionAddendum" => Anything, Ignored;
+    "VisualHostKey" => Flag, Ignored;
+    "WarnWeakCrypto" => Anything, Ignored;
+    "XAuthLocation" => Word, Ignored;
+
+    "AFSTokenPassing" => Anything, Named(NO, OBSOLETE);
+    "Cipher" => Anything, Named(&[], OBSOLETE);
+    "CompressionLevel" => Anything, Ignored;
+    "FallBackToRsh" => Anything, Named(NO, OBSOLETE);
+    "GlobalKnownHostsFile2" => Anything, Named(&[], OBSOLETE);
+    "KerberosAuthentication" => Anything, Named(NO, OBSOLETE);
+    "KerberosTgtPassing" => Anything, Named(NO, OBSOLETE);
+    "Protocol" => Anything, Named(&["2", "2,1"], OBSOLETE);
+    "RSAAuthentication" => Anything, Ignored;
+    "RhostsAuthentication" => Anything, Named(NO, OBSOLETE);
+    "RhostsRSAAuthentication" => Anything, Named(NO, OBSOLETE);
+    "UsePrivilegedPort" => Anything, Named(NO, OBSOLETE);
+    "UseRoaming" => Anything, Ignored;
+    "UseRsh" => Anything, Named(NO, OBSOLETE);
+    "UserKnownHostsFile2" => Anything, Named(&[], OBSOLETE);
+};
+
+/// Why hostnames that are to be made canonical are refused.
+pub(super) const CANONICALIZE_REFUSED: &str =
+    "ctl does not make host names canonical, and would connect under another name";
+/// Why commands that are to run here are named.
+pub(super) const LOCAL_COMMAND_NAMED: &str = "ctl runs no command here after it has connected";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_stand_once() {
+        let mut seen = BTreeSet::new();
+        for keyword in KEYWORDS {
+            for name in keyword.aliases.iter().map(|name| (*name).to_owned()).chain([keyword.name.to_ascii_lowercase()])
+            {
+                assert!(seen.insert(name.clone()), "{name}");
+            }
+        }
+        assert!(find("host").is_some() && find("keepalive").is_some() && find("made-up").is_none());
+    }
+
+    #[test]
+    fn every_honoured_key_has_one_keyword() {
+        let mut keys = [0; Key::COUNT];
+        for keyword in KEYWORDS {
+            if let Honoured(key) = keyword.treatment {
+                keys[key as usize] += 1;
+            }
+        }
+        assert_eq!(keys, [1; Key::COUNT]);
+    }
+
+    #[test]
+    fn reasons_are_given() {
+        for keyword in KEYWORDS {
+            if let Named(_, why) | Refused(_, why) = keyword.treatment {
+                assert!(why.len() > 10, "{}", keyword.name);
+            }
+        }
+    }
+}

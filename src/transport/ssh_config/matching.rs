@@ -1,0 +1,259 @@
+//! `Host` and `Match`: which lines apply to a host.
+//!
+//! The lines are read here, and judged against [`Facts`], which the resolver has at hand. What always holds: a name
+//! that an inventory gives an address is matched under both.
+
+use std::sync::Arc;
+
+use super::error::Problem;
+use super::line::Fields;
+use super::pattern::{Pattern, PatternList};
+use super::tokens;
+
+/// The patterns of a `Host` line.
+#[derive(Debug)]
+pub(super) struct HostLine(Vec<HostPattern>);
+
+#[derive(Debug)]
+enum HostPattern {
+    Positive(Pattern),
+    Negative(Pattern),
+    /// An error, but only for those who get so far.
+    Empty,
+}
+
+impl HostLine {
+    pub(super) fn new(words: &[String]) -> Self {
+        Self(
+            words
+                .iter()
+                .map(|word| match word.strip_prefix('!') {
+                    Some(negated) => HostPattern::Negative(Pattern::new(negated)),
+                    None if word.is_empty() => HostPattern::Empty,
+                    None => HostPattern::Positive(Pattern::new(word)),
+                })
+                .collect(),
+        )
+    }
+
+    /// Whether one pattern matches one of the names, and no negated one does. `never` is a block that cannot apply.
+    pub(super) fn matches(&self, names: &[&str], never: bool) -> Result<bool, Problem> {
+        let mut positive = false;
+        for pattern in &self.0 {
+            match pattern {
+                HostPattern::Empty => return Err(Problem::Missing { keyword: "host".to_owned() }),
+                _ if never => return Ok(false),
+                HostPattern::Negative(pattern) if names.iter().any(|name| pattern.matches(name)) => return Ok(false),
+                HostPattern::Negative(_) => {}
+                HostPattern::Positive(pattern) => positive |= names.iter().any(|name| pattern.matches(name)),
+            }
+        }
+        Ok(positive)
+    }
+}
+
+/// The criteria of a `Match` line.
+#[derive(Debug)]
+pub(super) struct MatchLine {
+    criteria: Vec<(Sign, Criterion)>,
+    /// Whether it asks for a second pass.
+    pub(super) wants_final: bool,
+}
+
+/// Whether a criterion is to hold, or not to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Plain,
+    Negated,
+}
+
+#[derive(Debug)]
+enum Criterion {
+    All,
+    /// `final` and `canonical`.
+    SecondPass,
+    Host(PatternList),
+    OriginalHost(PatternList),
+    User(PatternList),
+    LocalUser(PatternList),
+    Exec(Arc<str>),
+}
+
+/// What `Match` may ask for.
+pub(super) struct Facts<'a> {
+    /// What is connected to, as far as it is known, in lower case; with the other names of the host.
+    pub(super) hosts: &'a [&'a str],
+    /// The name as typed, in lower case; with the other names of the host.
+    pub(super) original_hosts: &'a [&'a str],
+    /// Who logs in, as far as it is known.
+    pub(super) user: &'a str,
+    /// The operator's name.
+    pub(super) local_user: &'a str,
+    pub(super) second_pass: bool,
+    /// Runs a command whose tokens are not resolved yet.
+    pub(super) exec: &'a dyn Fn(&str) -> Result<bool, Problem>,
+}
+
+impl MatchLine {
+    /// Reads what follows `Match`.
+    pub(super) fn new(text: &str) -> Result<Self, Problem> {
+        let bad = |reason: String| Err(Problem::Match(reason));
+        let mut fields = Fields::new(text);
+        let mut criteria: Vec<(Sign, Criterion)> = Vec::new();
+        let mut wants_final = false;
+        while let Some(field) = fields.next() {
+            if field.is_empty() {
+                break;
+            }
+            if field.starts_with('#') {
+                fields.finish();
+                break;
+            }
+            let (sign, name) = match field.strip_prefix('!') {
+                Some(name) => (Sign::Negated, name),
+                None => (Sign::Plain, &*field),
+            };
+            let name = name.to_ascii_lowercase();
+            if name == "all" {
+                let next = fields.next();
+                let comment = next.as_ref().is_some_and(|next| next.starts_with('#'));
+                if criteria.len() > 1 || !comment && next.is_some_and(|next| !next.is_empty()) {
+                    return bad("all cannot be combined with other criteria".to_owned());
+                }
+                if comment {
+                    fields.finish();
+                }
+                criteria.push((sign, Criterion::All));
+                break;
+            }
+            if matches!(name.as_str(), "final" | "canonical") {
+                wants_final |= name == "final";
+                criteria.push((sign, Criterion::SecondPass));
+                continue;
+            }
+            let Some(value) = fields.next().filter(|value| !value.is_empty() && !value.starts_with('#')) else {
+                return bad(format!("{name} needs a value"));
+            };
+            criteria.push((
+                sign,
+                match name.as_str() {
+                    "host" => Criterion::Host(PatternList::new(&value, true)),
+                    "originalhost" => Criterion::OriginalHost(PatternList::new(&value, true)),
+                    "user" => Criterion::User(PatternList::new(&value, false)),
+                    "localuser" => Criterion::LocalUser(PatternList::new(&value, false)),
+                    "exec" => {
+                        tokens::check(&value, tokens::CLIENT)?;
+                        Criterion::Exec(value.into())
+                    }
+                    _ => return bad(format!("the criterion {name} is not known")),
+                },
+            ));
+        }
+        if criteria.is_empty() {
+            return bad("at least one criterion is needed".to_owned());
+        }
+        match fields.rest() {
+            Some(rest) if !rest.is_empty() => {
+                Err(Problem::Extra { keyword: "match".to_owned(), extra: rest.to_owned() })
+            }
+            _ => Ok(Self { criteria, wants_final }),
+        }
+    }
+
+    /// Whether all criteria hold. A command is run only if those before it do.
+    pub(super) fn matches(&self, facts: &Facts<'_>) -> Result<bool, Problem> {
+        for (sign, criterion) in &self.criteria {
+            let holds = match criterion {
+                Criterion::All => true,
+                Criterion::SecondPass => facts.second_pass,
+                Criterion::Host(list) => list.matches(facts.hosts.iter().copied()),
+                Criterion::OriginalHost(list) => list.matches(facts.original_hosts.iter().copied()),
+                Criterion::User(list) => list.matches(std::iter::once(facts.user)),
+                Criterion::LocalUser(list) => list.matches(std::iter::once(facts.local_user)),
+                Criterion::Exec(command) => (facts.exec)(command)?,
+            };
+            if holds == (*sign == Sign::Negated) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(line: &[&str], names: &[&str]) -> Result<bool, Problem> {
+        HostLine::new(&line.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()).matches(names, false)
+    }
+
+    #[test]
+    fn host_lines() {
+        let cases: &[(&[&str], &[&str], bool)] = &[
+            (&["a"], &["a"], true),
+            (&["A"], &["a"], false),
+            (&["*", "!a"], &["a"], false),
+            (&["!a", "*"], &["a"], false),
+            (&["!b"], &["a"], false),
+            (&["10.*"], &["a", "10.0.0.1"], true),
+            (&["*", "!10.*"], &["a", "10.0.0.1"], false),
+            (&[], &["a"], false),
+        ];
+        for (line, names, expected) in cases {
+            assert_eq!(hosts(line, names).expect("no empty pattern"), *expected, "{line:?} {names:?}");
+        }
+        assert!(hosts(&["b", ""], &["a"]).is_err());
+        assert!(!hosts(&["!a", ""], &["a"]).expect("ssh does not get to the empty pattern"));
+    }
+
+    fn judged(text: &str) -> Result<bool, Problem> {
+        MatchLine::new(text)?.matches(&Facts {
+            hosts: &["h.example.org"],
+            original_hosts: &["h"],
+            user: "u",
+            local_user: "op",
+            second_pass: false,
+            exec: &|command| Ok(command == "true"),
+        })
+    }
+
+    #[test]
+    fn match_lines() {
+        let cases = [
+            ("all", Some(true)),
+            ("!all", Some(false)),
+            ("user u all", Some(true)),
+            ("user x all", Some(false)),
+            ("user u host * all", None),
+            ("all user u", None),
+            ("all # c", Some(true)),
+            ("ALL", Some(true)),
+            ("host *.example.org", Some(true)),
+            ("host h", Some(false)),
+            ("originalhost H", Some(true)),
+            ("originalhost=h user=u", Some(true)),
+            ("host a,*.org user !x", Some(false)),
+            ("user *,!x", Some(true)),
+            ("localuser op", Some(true)),
+            ("final", Some(false)),
+            ("!final", Some(true)),
+            ("canonical host *", Some(false)),
+            ("exec true", Some(true)),
+            ("!exec true", Some(false)),
+            ("exec \"false\" # c", Some(false)),
+            ("exec \"%z\"", None),
+            ("host", None),
+            ("host # h", None),
+            ("", None),
+            ("# c", None),
+            ("tagged x", None),
+            ("host h \"\" user u", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(judged(text).ok(), expected, "{text}");
+        }
+        assert!(MatchLine::new("!final").expect("good").wants_final);
+        assert!(!MatchLine::new("canonical").expect("good").wants_final);
+    }
+}

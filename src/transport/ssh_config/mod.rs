@@ -1,0 +1,124 @@
+//! ssh_config: what it says about a host, exactly as `ssh -G` of OpenSSH 9.2 would.
+//!
+//! Files are read once into an [`SshConfig`], and each host is then resolved without touching them: a [`Query`] says
+//! what is settled already, [`Resolved`] what holds in the end and where each value comes from. Values that `ctl`
+//! cannot honour are named in [`Resolved::unhonoured`].
+//!
+//! This room within the room uses nothing of ours. What always holds: every keyword that OpenSSH knows has its row in
+//! `keyword.rs`; an error of `ssh` is an error here, with file and line; the environment and the machine are known by
+//! way of [`Operator`] only, and commands are run by whoever calls.
+//!
+//! A line's way: `line.rs` splits it, `value.rs` reads its value, `matching.rs` its patterns; `parse.rs` keeps the
+//! statements of all files, `resolve.rs` walks them for one host, `print.rs` shows the result. Start reading at
+//! [`SshConfig::resolve`].
+
+mod algorithms;
+mod check;
+mod error;
+mod exec;
+mod jump;
+mod keyword;
+mod line;
+mod matching;
+mod operator;
+mod parse;
+mod pattern;
+mod print;
+mod resolve;
+mod resolved;
+mod time;
+mod tokens;
+mod value;
+
+use std::path::Path;
+
+pub use error::{Origin, Problem, SshConfigError};
+pub use exec::ExecRunner;
+pub use jump::{Jump, JumpError, JumpHop, parse_jump};
+pub use operator::Operator;
+pub use resolve::{Given, Query};
+pub use resolved::{
+    AddressFamily, Agent, Algorithms, Proxy, PubkeyAuthentication, Resolved, Setting, StrictHostKeyChecking, Unhonoured,
+};
+
+use parse::{Parsed, Parser};
+
+/// Where the system's file lies, and those it includes.
+const SYSTEM_DIRECTORY: &str = "/etc/ssh";
+
+/// The files, read once.
+#[derive(Debug, Default)]
+pub struct SshConfig {
+    /// The user's file, then the system's.
+    files: Vec<Parsed>,
+    wants_final: bool,
+}
+
+impl SshConfig {
+    /// No file at all.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The user's file and the system's, as `ssh` reads them without `-F`; a missing one is empty.
+    ///
+    /// # Errors
+    /// [`SshConfigError`] for whatever is wrong with either, or with a file they include.
+    pub fn load_default(operator: &Operator) -> Result<Self, SshConfigError> {
+        let user = operator.home.as_ref().map(|home| home.join(".ssh/config"));
+        Self::load_both(user.as_deref(), Path::new(SYSTEM_DIRECTORY), operator)
+    }
+
+    fn load_both(user: Option<&Path>, system: &Path, operator: &Operator) -> Result<Self, SshConfigError> {
+        let mut config = Self::empty();
+        let mut parser = Parser::new(operator, true, system);
+        if let Some(path) = user {
+            config.files.extend(parser.file(path, false)?);
+        }
+        parser.users = false;
+        config.files.extend(parser.file(&system.join("ssh_config"), true)?);
+        config.wants_final = parser.wants_final;
+        Ok(config)
+    }
+
+    /// One file only, as `ssh -F FILE` reads it: it must be there, and anyone may have written it.
+    ///
+    /// # Errors
+    /// [`SshConfigError`] if there is no such file, and for whatever is wrong with it or a file it includes.
+    pub fn load(file: &Path, operator: &Operator) -> Result<Self, SshConfigError> {
+        let mut parser = Parser::new(operator, true, Path::new(SYSTEM_DIRECTORY));
+        let parsed = parser.file(file, true)?.ok_or_else(|| {
+            SshConfigError::of_file(file, Problem::Read(std::io::Error::from(std::io::ErrorKind::NotFound)))
+        })?;
+        Ok(Self { files: vec![parsed], wants_final: parser.wants_final })
+    }
+
+    /// Text that is at hand, taken for a file of the user's; `path` is what errors and origins say.
+    ///
+    /// # Errors
+    /// [`SshConfigError`] for whatever is wrong with it or a file it includes.
+    pub fn parse(text: &[u8], path: &Path, operator: &Operator) -> Result<Self, SshConfigError> {
+        let mut parser = Parser::new(operator, true, Path::new(SYSTEM_DIRECTORY));
+        let parsed = parser.text(path, text, 0)?;
+        Ok(Self { files: vec![parsed], wants_final: parser.wants_final })
+    }
+
+    /// What holds for a host.
+    ///
+    /// `exec` runs a command of `Match exec`, tokens resolved, and says whether it ended with 0; see [`ExecRunner`].
+    ///
+    /// # Errors
+    /// [`SshConfigError`] for an unknown keyword that is not to be ignored, and for a value in force that cannot be
+    /// resolved: an unknown token, a variable that is not set, a bastion that is the host itself.
+    pub fn resolve(
+        &self,
+        query: &Query<'_>,
+        operator: &Operator,
+        exec: &dyn Fn(&str) -> bool,
+    ) -> Result<Resolved, SshConfigError> {
+        resolve::resolve(&self.files, self.wants_final, query, operator, exec)
+    }
+}
+
+#[cfg(test)]
+mod tests;

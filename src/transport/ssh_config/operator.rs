@@ -1,0 +1,105 @@
+//! Whoever runs `ctl`, and the machine it runs on, as far as ssh_config asks.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+/// What the resolver may know of the operator and the operator's machine. Nothing else is looked up.
+#[derive(Debug, Clone, Default)]
+pub struct Operator {
+    /// The home directory: `~` and `%d`.
+    pub home: Option<PathBuf>,
+    /// The name: `%u`, `Match localuser`, and who logs in if nothing says otherwise.
+    pub user: String,
+    /// The number: `%i`, and who may own configuration files.
+    pub uid: u32,
+    /// The machine's name: `%l`, and `%L` up to its first dot.
+    pub hostname: String,
+    /// The environment: `${NAME}`, the agent, the shell of `Match exec`.
+    pub variables: BTreeMap<String, String>,
+    /// The homes of other users: `~name`.
+    pub homes: BTreeMap<String, PathBuf>,
+    /// TCP ports by name: `Port http`.
+    pub services: BTreeMap<String, u16>,
+}
+
+impl Operator {
+    /// Of the process: its environment, its user in /etc/passwd, /etc/services and the name in /proc.
+    ///
+    /// `HOME` goes before the home in /etc/passwd, and /etc/passwd before `USER` and `LOGNAME`.
+    pub fn of_process() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let variables: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let status = read("/proc/self/status");
+        let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
+        let mut own = None;
+        let mut homes = BTreeMap::new();
+        for line in read("/etc/passwd").lines() {
+            let mut fields = line.split(':');
+            let (Some(name), Some(_), Some(number), Some(home)) =
+                (fields.next(), fields.next(), fields.next(), fields.nth(2))
+            else {
+                continue;
+            };
+            if own.is_none() && uid.is_some() && number.parse().ok() == uid {
+                own = Some((name.to_owned(), PathBuf::from(home)));
+            }
+            homes.entry(name.to_owned()).or_insert_with(|| PathBuf::from(home));
+        }
+        let variable = |name: &str| variables.get(name).filter(|value| !value.is_empty());
+        let (user, home) = own.map_or((None, None), |(user, home)| (Some(user), Some(home)));
+        Self {
+            home: variable("HOME").map(PathBuf::from).or(home),
+            user: user.or_else(|| variable("USER").or_else(|| variable("LOGNAME")).cloned()).unwrap_or_default(),
+            uid: uid.unwrap_or(u32::MAX),
+            hostname: read("/proc/sys/kernel/hostname").trim().to_owned(),
+            homes,
+            services: services(&read("/etc/services")),
+            variables,
+        }
+    }
+
+    /// The machine's name without its domain.
+    pub(super) fn short_hostname(&self) -> &str {
+        self.hostname.split('.').next().unwrap_or("")
+    }
+
+    /// The port of a service.
+    pub(super) fn service(&self, name: &str) -> Option<u16> {
+        self.services.get(name).copied()
+    }
+}
+
+/// The TCP services of services(5), under all their names.
+fn services(text: &str) -> BTreeMap<String, u16> {
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split('#').next().unwrap_or("").split_whitespace();
+        let (Some(name), Some(port)) = (words.next(), words.next()) else { continue };
+        let Some(port) = port.strip_suffix("/tcp").and_then(|port| port.parse().ok()) else { continue };
+        for name in std::iter::once(name).chain(words) {
+            found.entry(name.to_owned()).or_insert(port);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_read() {
+        let found = services("# x\nssh 22/tcp # SSH\nhttp\t80/tcp www\ndomain 53/udp\nbad\n");
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [("http".into(), 80), ("ssh".into(), 22), ("www".into(), 80)]);
+    }
+
+    #[test]
+    fn the_process_has_a_user() {
+        let operator = Operator::of_process();
+        assert_ne!(operator.uid, u32::MAX);
+        assert!(!operator.hostname.is_empty());
+    }
+}

@@ -1,0 +1,258 @@
+//! From files to statements: each file is read, split and checked once, whatever hosts are asked for later.
+//!
+//! Here live [`Parser`], which reads a file and those it includes, and the [`Statement`]s it makes. What always
+//! holds: files are bounded in size, number and depth; nobody but the operator and root can have written a file that
+//! `ssh` would not trust either.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::{Problem, SshConfigError};
+use super::keyword::{self, Key, Keyword, Syntax, Treatment};
+use super::line;
+use super::matching::{HostLine, MatchLine};
+use super::operator::Operator;
+use super::tokens;
+use super::value::{self, Value};
+
+/// Included files may include others so deep.
+const MAX_DEPTH: usize = 16;
+/// So many included files are read in all.
+const MAX_INCLUDED: usize = 4096;
+/// A file larger than this, in bytes, is an error.
+const MAX_FILE: u64 = 4 << 20;
+
+/// A file that was read.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) path: Arc<Path>,
+    /// Whether it is the user's own, or was included by one that is.
+    pub(super) users: bool,
+    pub(super) statements: Vec<Statement>,
+}
+
+/// A line that says something.
+#[derive(Debug)]
+pub(super) struct Statement {
+    /// From 1.
+    pub(super) line: usize,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Host(HostLine),
+    Match(MatchLine),
+    Include(Vec<Parsed>),
+    Set(Key, Value),
+    /// A keyword that is not honoured, and whether the value changes nothing.
+    Other { keyword: &'static Keyword, harmless: bool },
+    /// A keyword that nobody knows, in lower case: an error, unless it is to be ignored.
+    Unknown(String),
+}
+
+/// Reads files for one operator.
+pub(super) struct Parser<'a> {
+    pub(super) operator: &'a Operator,
+    /// Whether the files are the user's own.
+    pub(super) users: bool,
+    /// Where relative includes are looked for; a user's are in `~/.ssh`.
+    pub(super) system_directory: &'a Path,
+    included: usize,
+    /// Whether some `Match` asks for a second pass.
+    pub(super) wants_final: bool,
+}
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(operator: &'a Operator, users: bool, system_directory: &'a Path) -> Self {
+        Self { operator, users, system_directory, included: 0, wants_final: false }
+    }
+
+    /// Reads a file; `None` if there is none.
+    pub(super) fn file(&mut self, path: &Path, trusted: bool) -> Result<Option<Parsed>, SshConfigError> {
+        self.nested_file(path, trusted, 0)
+    }
+
+    fn nested_file(&mut self, path: &Path, trusted: bool, depth: usize) -> Result<Option<Parsed>, SshConfigError> {
+        if depth > MAX_DEPTH {
+            return Err(SshConfigError::of_file(path, Problem::TooDeep { limit: MAX_DEPTH }));
+        }
+        let read = read(path, if trusted { None } else { Some(self.operator) });
+        match read.map_err(|problem| SshConfigError::of_file(path, problem))? {
+            Some(bytes) => self.text(path, &bytes, depth).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads text that is at hand.
+    pub(super) fn text(&mut self, path: &Path, bytes: &[u8], depth: usize) -> Result<Parsed, SshConfigError> {
+        let mut statements = Vec::new();
+        for (index, bytes) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+            let line = index + 1;
+            if let Some(kind) = self.line(path, line, bytes, depth)? {
+                statements.push(Statement { line, kind });
+            }
+        }
+        Ok(Parsed { path: path.into(), users: self.users, statements })
+    }
+
+    fn line(&mut self, path: &Path, number: usize, bytes: &[u8], depth: usize) -> Result<Option<Kind>, SshConfigError> {
+        let text = String::from_utf8_lossy(bytes);
+        let Some(line) = line::split(&text) else { return Ok(None) };
+        let problem = |problem| SshConfigError::at(path, number, problem);
+        let written = line.keyword;
+        if line.rest.is_empty() {
+            return Err(problem(Problem::Missing { keyword: written }));
+        }
+        let words = line::arguments(line.rest).ok_or_else(|| problem(Problem::Quotes))?;
+        let Some(keyword) = keyword::find(&written) else { return Ok(Some(Kind::Unknown(written))) };
+        let replaced = |text: &String| text.contains(char::REPLACEMENT_CHARACTER);
+        if std::str::from_utf8(bytes).is_err() && words.iter().any(replaced) {
+            return Err(problem(Problem::NotText { keyword: written }));
+        }
+        Ok(match keyword.syntax {
+            Syntax::Host => Some(Kind::Host(HostLine::new(&words))),
+            Syntax::Match => {
+                let line = MatchLine::new(line.rest).map_err(problem)?;
+                self.wants_final |= line.wants_final;
+                Some(Kind::Match(line))
+            }
+            Syntax::Include => {
+                let mut files = Vec::new();
+                for pattern in words {
+                    for file in self.matching(&pattern).map_err(problem)? {
+                        self.included += 1;
+                        if self.included > MAX_INCLUDED {
+                            return Err(problem(Problem::TooManyIncluded { limit: MAX_INCLUDED }));
+                        }
+                        files.extend(self.nested_file(&file, false, depth + 1)?);
+                    }
+                }
+                Some(Kind::Include(files))
+            }
+            _ => {
+                let value = value::read(keyword, &written, line.rest, words, self.operator).map_err(problem)?;
+                value.and_then(|value| Self::set(keyword, value))
+            }
+        })
+    }
+
+    fn set(keyword: &'static Keyword, value: Value) -> Option<Kind> {
+        match keyword.treatment {
+            Treatment::Honoured(key) => Some(Kind::Set(key, value)),
+            Treatment::Ignored => None,
+            Treatment::Named(harmless, _) | Treatment::Refused(harmless, _) => {
+                Some(Kind::Other { keyword, harmless: is_default(keyword, &value) || is_harmless(harmless, &value) })
+            }
+        }
+    }
+
+    /// The files that a pattern of `Include` names, in the order of their names.
+    fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, Problem> {
+        if pattern.is_empty() {
+            return Err(Problem::Missing { keyword: "include".to_owned() });
+        }
+        let anchored = match pattern.strip_prefix('~') {
+            Some(_) if !self.users => return Err(Problem::Include { pattern: pattern.to_owned() }),
+            Some(_) => match tokens::tilde(pattern, self.operator) {
+                Ok(path) => path.into_owned(),
+                // Nobody's home has no files.
+                Err(_) => return Ok(Vec::new()),
+            },
+            None if pattern.starts_with('/') => pattern.to_owned(),
+            None if self.users => match tokens::tilde("~/.ssh/", self.operator) {
+                Ok(directory) => format!("{}{pattern}", escaped(&directory)),
+                Err(_) => return Ok(Vec::new()),
+            },
+            None => format!("{}/{pattern}", escaped(&self.system_directory.to_string_lossy())),
+        };
+        Ok(expand(&anchored))
+    }
+}
+
+/// Whether a list of algorithms is the one that holds without it.
+fn is_default(keyword: &Keyword, value: &Value) -> bool {
+    match (keyword.syntax, value) {
+        (Syntax::Algorithms(list), Value::Algorithms { names, .. }) => *names == Some(list.default_text()),
+        _ => false,
+    }
+}
+
+fn is_harmless(harmless: &[&str], value: &Value) -> bool {
+    harmless.contains(&value.folded().as_str())
+}
+
+/// A directory whose name is not to be taken for a pattern.
+fn escaped(directory: &str) -> String {
+    let mut text = String::with_capacity(directory.len());
+    for c in directory.chars() {
+        if matches!(c, '*' | '?' | '[' | '\\') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
+}
+
+/// The paths that match a pattern of glob(3).
+fn expand(pattern: &str) -> Vec<PathBuf> {
+    let options =
+        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    let mut paths: Vec<PathBuf> = match glob::glob_with(&translated(pattern), options) {
+        // What lies in a directory that cannot be read is not found by glob(3) either.
+        Ok(paths) => paths.filter_map(Result::ok).collect(),
+        // Such as `a[`, which stands for itself.
+        Err(_) => Some(PathBuf::from(pattern)).filter(|path| path.symlink_metadata().is_ok()).into_iter().collect(),
+    };
+    paths.sort_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
+    paths
+}
+
+/// The pattern in the words of the `glob` crate: no escapes, and `**` means nothing special.
+fn translated(pattern: &str) -> String {
+    let mut text = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some(escaped @ ('*' | '?' | '[')) => text.extend(['[', escaped, ']']),
+                Some(escaped) => text.push(escaped),
+                None => text.push('\\'),
+            },
+            '*' if text.ends_with('*') && !text.ends_with("[*") => {}
+            _ => text.push(c),
+        }
+    }
+    text
+}
+
+/// The content of a file; `None` if there is none. A directory is empty.
+fn read(path: &Path, check_for: Option<&Operator>) -> Result<Option<Vec<u8>>, Problem> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(Problem::Read(error)),
+    };
+    let metadata = file.metadata().map_err(Problem::Read)?;
+    if let Some(operator) = check_for
+        && (metadata.mode() & 0o022 != 0 || metadata.uid() != 0 && metadata.uid() != operator.uid)
+    {
+        return Err(Problem::Permissions);
+    }
+    if metadata.is_dir() {
+        return Ok(Some(Vec::new()));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Problem::Read)?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len <= MAX_FILE) {
+        Ok(Some(bytes))
+    } else {
+        Err(Problem::TooLarge { limit: MAX_FILE })
+    }
+}

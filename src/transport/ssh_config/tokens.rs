@@ -1,0 +1,213 @@
+//! `%h` and its like, `${NAME}` and `~`.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::path::Path;
+
+use sha1::{Digest, Sha1};
+
+use super::error::Problem;
+use super::operator::Operator;
+
+/// What the tokens stand for, for one host.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tokens<'a> {
+    pub(super) operator: &'a Operator,
+    /// `%h`
+    pub(super) host: &'a str,
+    /// `%n`
+    pub(super) original: &'a str,
+    /// `%k`
+    pub(super) alias: &'a str,
+    /// `%p`
+    pub(super) port: u16,
+    /// `%r`
+    pub(super) user: &'a str,
+}
+
+/// The tokens of ProxyCommand.
+pub(super) const PROXY: &str = "hknpr";
+/// The tokens of files and agents, and of `Match exec`.
+pub(super) const CLIENT: &str = "CLdhiklnpru";
+
+impl Tokens<'_> {
+    /// A path with `~`, tokens and environment variables resolved.
+    pub(super) fn path(&self, text: &str) -> Result<String, Problem> {
+        let expanded = tilde(text, self.operator)?;
+        if expanded.contains(['%', '$']) { self.expand(&expanded, CLIENT, true) } else { Ok(expanded.into_owned()) }
+    }
+
+    /// The text with the tokens of `allowed` resolved, and environment variables if `variables` says so.
+    pub(super) fn expand(&self, text: &str, allowed: &str, variables: bool) -> Result<String, Problem> {
+        expand(text, &self.operator.variables, variables, |token, out| {
+            if !allowed.contains(token) {
+                return Ok(false);
+            }
+            let written = match token {
+                'h' => out.write_str(self.host),
+                'n' => out.write_str(self.original),
+                'k' => out.write_str(self.alias),
+                'p' => write!(out, "{}", self.port),
+                'r' => out.write_str(self.user),
+                'u' => out.write_str(&self.operator.user),
+                'd' => out.write_str(&home(self.operator)?.to_string_lossy()),
+                'i' => write!(out, "{}", self.operator.uid),
+                'l' => out.write_str(&self.operator.hostname),
+                'L' => out.write_str(self.operator.short_hostname()),
+                'C' => out.write_str(&self.connection()),
+                _ => return Ok(false),
+            };
+            Ok(written.is_ok())
+        })
+    }
+
+    /// SHA-1 of `%l%h%p%r` in hexadecimal digits.
+    fn connection(&self) -> String {
+        let mut digest = Sha1::new();
+        for part in [&self.operator.hostname, self.host, &self.port.to_string(), self.user] {
+            digest.update(part.as_bytes());
+        }
+        let mut text = String::with_capacity(40);
+        for byte in digest.finalize() {
+            // Writing to a String cannot fail.
+            let _written: std::fmt::Result = write!(text, "{byte:02x}");
+        }
+        text
+    }
+}
+
+/// HostName with `%h`, the only token it knows.
+pub(super) fn host_name(text: &str, host: &str) -> Result<String, Problem> {
+    expand(text, &Default::default(), false, |token, out| {
+        if token == 'h' {
+            out.push_str(host);
+        }
+        Ok(token == 'h')
+    })
+}
+
+/// Whether every token of the text is one of `allowed`.
+pub(super) fn check(text: &str, allowed: &str) -> Result<(), Problem> {
+    expand(text, &Default::default(), false, |token, _| Ok(allowed.contains(token))).map(|_| ())
+}
+
+/// The environment variables of a text; tokens stay.
+pub(super) fn variables(text: &str, operator: &Operator) -> Result<String, Problem> {
+    expand(text, &operator.variables, true, |token, out| {
+        out.push('%');
+        out.push(token);
+        Ok(true)
+    })
+}
+
+/// `~` and `~user` at the front of a path.
+pub(super) fn tilde<'t>(text: &'t str, operator: &Operator) -> Result<Cow<'t, str>, Problem> {
+    let Some(rest) = text.strip_prefix('~') else { return Ok(Cow::Borrowed(text)) };
+    let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    let home = match name {
+        "" => home(operator)?,
+        name => {
+            operator.homes.get(name).ok_or_else(|| Problem::UnknownUser { name: name.to_owned() })?
+        }
+    };
+    let home = home.to_string_lossy();
+    let rest = rest.trim_start_matches('/');
+    Ok(Cow::Owned(format!("{home}{}{rest}", if home.ends_with('/') { "" } else { "/" })))
+}
+
+fn home(operator: &Operator) -> Result<&Path, Problem> {
+    operator.home.as_deref().ok_or(Problem::NoHome)
+}
+
+/// Resolves `%` with `token`, which says whether it knows one, and `${NAME}` from the environment.
+fn expand(
+    text: &str,
+    environment: &std::collections::BTreeMap<String, String>,
+    with_variables: bool,
+    token: impl Fn(char, &mut String) -> Result<bool, Problem>,
+) -> Result<String, Problem> {
+    let mut out = String::with_capacity(text.len() + 40);
+    let mut rest = text;
+    while let Some(at) = rest.find(['%', '$']) {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        if let Some(named) = special.strip_prefix("${").filter(|_| with_variables) {
+            let (name, after) = named.split_once('}').unwrap_or((named, ""));
+            let closed = named.len() > name.len();
+            let value = environment.get(name).filter(|_| closed && !name.is_empty());
+            out.push_str(value.ok_or_else(|| Problem::Variable { text: text.to_owned(), name: name.to_owned() })?);
+            rest = after;
+            continue;
+        }
+        let mut chars = special.chars();
+        if chars.next() == Some('$') {
+            out.push('$');
+            rest = chars.as_str();
+            continue;
+        }
+        let unknown = |token: &str| Problem::Token { text: text.to_owned(), token: token.to_owned() };
+        match chars.next() {
+            None => return Err(unknown("")),
+            Some('%') => out.push('%'),
+            Some(name) => {
+                if !token(name, &mut out)? {
+                    return Err(unknown(&name.to_string()));
+                }
+            }
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operator() -> Operator {
+        Operator {
+            home: Some("/home/op".into()),
+            user: "op".into(),
+            uid: 1000,
+            hostname: "vm.example.org".into(),
+            variables: [("DIR".to_owned(), "/x".to_owned())].into(),
+            homes: [("other".to_owned(), "/home/other".into())].into(),
+            ..Operator::default()
+        }
+    }
+
+    #[test]
+    fn every_token() {
+        let operator = operator();
+        let tokens = Tokens { operator: &operator, host: "h", original: "N", alias: "k", port: 22, user: "r" };
+        assert_eq!(
+            tokens.path("~/%h-%n-%k-%p-%r-%u-%d-%i-%l-%L-%%-${DIR}-$DIR").expect("known"),
+            "/home/op/h-N-k-22-r-op-/home/op-1000-vm.example.org-vm-%-/x-$DIR"
+        );
+        assert_eq!(tokens.path("%C").expect("known").len(), 40);
+        for bad in ["%z", "%", "${NO}", "${", "${}", "~nobody-here/x"] {
+            assert!(tokens.path(bad).is_err(), "{bad}");
+        }
+        assert!(tokens.expand("%u", PROXY, false).is_err());
+        assert_eq!(tokens.expand("${NO} %h", PROXY, false).expect("known"), "${NO} h");
+    }
+
+    #[test]
+    fn homes() {
+        let operator = operator();
+        for (text, expected) in
+            [("~", "/home/op/"), ("~/a", "/home/op/a"), ("~other/a", "/home/other/a"), ("~//a", "/home/op/a"), ("a~", "a~")]
+        {
+            assert_eq!(tilde(text, &operator).expect("known"), expected);
+        }
+        assert!(tilde("~/a", &Operator::default()).is_err());
+    }
+
+    #[test]
+    fn host_names() {
+        assert_eq!(host_name("%h.x%%y", "a").expect("known"), "a.x%y");
+        assert!(host_name("%n", "a").is_err());
+        assert!(host_name("a%", "a").is_err());
+    }
+}

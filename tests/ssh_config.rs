@@ -1,0 +1,80 @@
+//! The resolver of ssh_config against `ssh -G`: the same text, the same host, the same answer, key by key.
+//!
+//! [`compare`] asks both; [`corpus`] is written by hand, [`generate`] is made at random from a fixed seed. Where `ssh`
+//! fails, the resolver must fail, and the other way round. `SSH_CONFIG_CASES` sets how many random cases are tried.
+
+mod ssh_config {
+    pub(crate) mod compare;
+    pub(crate) mod corpus;
+    pub(crate) mod generate;
+}
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use ssh_config::compare::{Bench, Case, FAILING};
+use ssh_config::{corpus, generate};
+
+const RANDOM_CASES: usize = 300;
+const SEED: u64 = 0x7373_685f_636f_6e66;
+
+/// Compares all cases on a few threads and fails with every difference.
+fn compare(cases: &[Case]) {
+    let next = AtomicUsize::new(0);
+    let differences = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let bench = Bench::new();
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(difference) = bench.compare(case) {
+                        differences.lock().expect("no panic").push(difference);
+                    }
+                }
+            });
+        }
+    });
+    println!("in {} of all cases so far both fail", FAILING.load(Ordering::Relaxed));
+    let differences = differences.into_inner().expect("no panic");
+    let shown: Vec<&str> = differences.iter().take(10).map(String::as_str).collect();
+    assert!(differences.is_empty(), "{} of {} cases differ:\n{}", differences.len(), cases.len(), shown.join("\n"));
+}
+
+/// Prints in how many cases each keyword occurs.
+fn tell(what: &str, cases: &[Case]) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for case in cases {
+        for keyword in case.keywords() {
+            *counts.entry(keyword).or_default() += 1;
+        }
+    }
+    let counts: Vec<String> = counts.iter().map(|(keyword, count)| format!("{keyword} {count}")).collect();
+    println!("{what}: {} cases; {}", cases.len(), counts.join(", "));
+}
+
+#[test]
+fn written_cases_agree_with_ssh() {
+    let cases = corpus::cases();
+    tell("written", &cases);
+    compare(&cases);
+}
+
+#[test]
+fn every_keyword_of_the_contract_has_three_written_cases() {
+    let cases = corpus::cases();
+    for keyword in corpus::CONTRACT {
+        let count = cases.iter().filter(|case| case.keywords().iter().any(|it| it.eq_ignore_ascii_case(keyword))).count();
+        assert!(count >= 3, "{keyword}: {count}");
+    }
+}
+
+#[test]
+fn random_cases_agree_with_ssh() {
+    let count = std::env::var("SSH_CONFIG_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(RANDOM_CASES);
+    let seed = std::env::var("SSH_CONFIG_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(SEED);
+    let cases = generate::cases(seed, count);
+    tell("random", &cases);
+    compare(&cases);
+}
