@@ -65,7 +65,8 @@ fn written_cases_agree_with_ssh() {
 fn every_keyword_of_the_contract_has_three_written_cases() {
     let cases = corpus::cases();
     for keyword in corpus::CONTRACT {
-        let count = cases.iter().filter(|case| case.keywords().iter().any(|it| it.eq_ignore_ascii_case(keyword))).count();
+        let count =
+            cases.iter().filter(|case| case.keywords().iter().any(|it| it.eq_ignore_ascii_case(keyword))).count();
         assert!(count >= 3, "{keyword}: {count}");
     }
 }

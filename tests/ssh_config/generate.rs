@@ -9,13 +9,47 @@ use super::compare::Case;
 const HOSTS: &[&str] =
     &["h", "H", "web1", "web2.example.com", "db-1", "10.0.0.5", "fe80::1", "Mixed.Case", "jump", "x_y"];
 const NAMES: &[&str] = &[
-    "h", "H", "web1", "web*", "web?", "*.example.com", "db-*", "10.0.0.*", "fe80::1", "*", "mixed.case", "Mixed.*", "?",
-    "jump", "*e*", "**", "other", "x_y", "a,b", "h,web1",
+    "h",
+    "H",
+    "web1",
+    "web*",
+    "web?",
+    "*.example.com",
+    "db-*",
+    "10.0.0.*",
+    "fe80::1",
+    "*",
+    "mixed.case",
+    "Mixed.*",
+    "?",
+    "jump",
+    "*e*",
+    "**",
+    "other",
+    "x_y",
+    "a,b",
+    "h,web1",
 ];
 const USERS: &[&str] = &["root", "alice", "bob", "r*", "a*,b*", "*", "!root", "*,!alice", "nobody"];
 const FILES: &[&str] = &[
-    "~/.ssh/id_a", "/k/%h", "~/%r@%h:%p", "none", "NONE", "a b", "%d/.ssh/%n-%k", "%L.%l", "%u%i", "%C", "${VAR}/x",
-    "$VAR/x", "${SUB_DIR}%%x", "~", "rel/path", "%%", "~//x", "x~y",
+    "~/.ssh/id_a",
+    "/k/%h",
+    "~/%r@%h:%p",
+    "none",
+    "NONE",
+    "a b",
+    "%d/.ssh/%n-%k",
+    "%L.%l",
+    "%u%i",
+    "%C",
+    "${VAR}/x",
+    "$VAR/x",
+    "${SUB_DIR}%%x",
+    "~",
+    "rel/path",
+    "%%",
+    "~//x",
+    "x~y",
 ];
 const BAD_FILES: &[&str] = &["%z", "${MISSING}/x", "a%", "~nobody-here/x", "${}", "${VAR", "%j"];
 const TIMES: &[&str] = &["0", "5", "90", "1m30s", "1h30", "1W", "2d3h", "none", "+7", "10M", " 5"];
@@ -27,36 +61,97 @@ const PORTS: &[&str] = &["22", "022", "2222", "65535", "+80", "ssh", "http", "1"
 const BAD_PORTS: &[&str] = &["0", "65536", "-1", "x", "0x16", "22 23", "22a"];
 const STRICT: &[&str] = &["yes", "no", "ask", "off", "accept-new", "ACCEPT-NEW", "true", "False"];
 const CIPHERS: &[&str] = &[
-    "aes128-ctr", "aes256-gcm@openssh.com,aes128-ctr", "+3des-cbc", "-aes*", "^aes256-ctr", "-*,!aes128-ctr",
-    "+aes128-cbc,aes128-ctr", "aes128-ctr,", "-made-up", "aes128-ctr,aes128-ctr", "-", "+3des-cbc,,bogus",
+    "aes128-ctr",
+    "aes256-gcm@openssh.com,aes128-ctr",
+    "+3des-cbc",
+    "-aes*",
+    "^aes256-ctr",
+    "-*,!aes128-ctr",
+    "+aes128-cbc,aes128-ctr",
+    "aes128-ctr,",
+    "-made-up",
+    "aes128-ctr,aes128-ctr",
+    "-",
+    "+3des-cbc,,bogus",
 ];
 const BAD_CIPHERS: &[&str] = &["aes*", "bogus", "+", "^", "+aes*", "none", "aes128-ctr,bogus", "!aes128-ctr"];
 const MACS: &[&str] = &[
-    "hmac-sha1", "hmac-sha2-256,hmac-sha1", "+hmac-md5", "-*etm*", "^hmac-sha2-512", "-hmac-sha1,umac*",
-    "+hmac-md5-96,hmac-sha1", "-*,!hmac*",
+    "hmac-sha1",
+    "hmac-sha2-256,hmac-sha1",
+    "+hmac-md5",
+    "-*etm*",
+    "^hmac-sha2-512",
+    "-hmac-sha1,umac*",
+    "+hmac-md5-96,hmac-sha1",
+    "-*,!hmac*",
 ];
 const BAD_MACS: &[&str] = &["hmac*", "bogus", "+bogus", "hmac-sha1,bogus", "^"];
 const KEX: &[&str] = &[
-    "curve25519-sha256", "+diffie-hellman-group1-sha1", "-diffie*", "^ecdh-sha2-nistp256", "-*sha512",
-    "curve25519-sha256,gss-gex-sha1-", "+gss-gex-sha1-",
+    "curve25519-sha256",
+    "+diffie-hellman-group1-sha1",
+    "-diffie*",
+    "^ecdh-sha2-nistp256",
+    "-*sha512",
+    "curve25519-sha256,gss-gex-sha1-",
+    "+gss-gex-sha1-",
 ];
 const BAD_KEX: &[&str] = &["bogus", "curve*", "+", "ecdh-sha2-nistp256,bogus"];
 const KEYS: &[&str] = &[
-    "ssh-ed25519", "+ssh-rsa", "-ecdsa*", "^ssh-ed25519,rsa-sha2-512", "ssh-*", "*", "+ssh-dss*", "-*cert*", "^*sk*",
-    "rsa-sha2-256,RSA", "+RSA", "ssh-rsa,", "-*,!ssh-ed25519", "*ed25519*,rsa*",
+    "ssh-ed25519",
+    "+ssh-rsa",
+    "-ecdsa*",
+    "^ssh-ed25519,rsa-sha2-512",
+    "ssh-*",
+    "*",
+    "+ssh-dss*",
+    "-*cert*",
+    "^*sk*",
+    "rsa-sha2-256,RSA",
+    "+RSA",
+    "ssh-rsa,",
+    "-*,!ssh-ed25519",
+    "*ed25519*,rsa*",
 ];
 const BAD_KEYS: &[&str] = &["bogus", "+bogus*", "+", "^", "ssh-ed25519,bogus"];
 const JUMPS: &[&str] = &[
-    "none", "NONE", "jump", "u@jump", "jump:2222", "a,b", "u@a:1,v@b:2", "[::1]:22", "10.0.0.1", "ssh://u@b:33", "a # x",
-    "ssh://b/", "\"a\"", "a b", "=a", "a:", "u@v@a", "a,none", "jump:22", "h:ssh",
+    "none",
+    "NONE",
+    "jump",
+    "u@jump",
+    "jump:2222",
+    "a,b",
+    "u@a:1,v@b:2",
+    "[::1]:22",
+    "10.0.0.1",
+    "ssh://u@b:33",
+    "a # x",
+    "ssh://b/",
+    "\"a\"",
+    "a b",
+    "=a",
+    "a:",
+    "u@v@a",
+    "a,none",
+    "jump:22",
+    "h:ssh",
 ];
 const BAD_JUMPS: &[&str] = &["a,,b", "::1", "@a", "a:0", "a:x", "ssh://a/b", "a,", "ssh://[::1]"];
-const COMMANDS: &[&str] =
-    &["none", "nc %h %p", "None", "ssh -W %h:%p \"gate way\"", "= x y # z", "nc 'a b'", "echo %% %n %r %k", "exec a  b"];
-const AGENTS: &[&str] = &["none", "SSH_AUTH_SOCK", "$VAR", "${SUB_DIR}/a", "~/agent", "/run/%i/%u", "NONE", "$MISSING", "$SSH_AUTH_SOCK"];
+const COMMANDS: &[&str] = &[
+    "none",
+    "nc %h %p",
+    "None",
+    "ssh -W %h:%p \"gate way\"",
+    "= x y # z",
+    "nc 'a b'",
+    "echo %% %n %r %k",
+    "exec a  b",
+];
+const AGENTS: &[&str] =
+    &["none", "SSH_AUTH_SOCK", "$VAR", "${SUB_DIR}/a", "~/agent", "/run/%i/%u", "NONE", "$MISSING", "$SSH_AUTH_SOCK"];
 const BAD_AGENTS: &[&str] = &["${MISSING}", "$A-B", "%z", "$", "~nobody-here/a"];
 const HOSTNAMES: &[&str] = &["%h.example.com", "%h", "Target.Example.COM", "10.1.2.3", "a%%b", "web1", "[::1]", "%h%h"];
-const WORDS: &[&str] = &["alice", "bob", "a b", "c#d", "x'y", "q\"r", "back\\slash", "ü", "a=b", "=", "-x", "!x", "%h", "${VAR}"];
+const WORDS: &[&str] =
+    &["alice", "bob", "a b", "c#d", "x'y", "q\"r", "back\\slash", "ü", "a=b", "=", "-x", "!x", "%h", "${VAR}"];
 
 /// Values that are good, values that are bad.
 type Values = (&'static [&'static str], &'static [&'static str]);
@@ -148,6 +243,162 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("made-up", "x", "x"),
 ];
 
+/// Keywords that only have to be read, with any of [`ODD`].
+const ANY: &[&str] = &[
+    "AddKeysToAgent",
+    "AFSTokenPassing",
+    "BatchMode",
+    "BindInterface",
+    "CASignatureAlgorithms",
+    "CanonicalDomains",
+    "CanonicalizeFallbackLocal",
+    "CanonicalizeMaxDots",
+    "CheckHostIP",
+    "Cipher",
+    "ClearAllForwardings",
+    "Compression",
+    "CompressionLevel",
+    "ConnectionAttempts",
+    "ControlMaster",
+    "ControlPersist",
+    "DSAAuthentication",
+    "DynamicForward",
+    "EnableEscapeCommandline",
+    "EnableSSHKeysign",
+    "EscapeChar",
+    "ExitOnForwardFailure",
+    "FallBackToRsh",
+    "FingerprintHash",
+    "ForwardAgent",
+    "ForwardX11",
+    "ForwardX11Timeout",
+    "ForwardX11Trusted",
+    "GSSAPIAuthentication",
+    "GSSAPIClientIdentity",
+    "GSSAPIDelegateCredentials",
+    "GSSAPIKexAlgorithms",
+    "GSSAPIKeyExchange",
+    "GSSAPIRenewalForcesRekey",
+    "GSSAPIServerIdentity",
+    "GSSAPITrustDNS",
+    "GatewayPorts",
+    "GlobalKnownHostsFile2",
+    "HostbasedAuthentication",
+    "HostbasedKeyTypes",
+    "IPQoS",
+    "IdentityFile2",
+    "KbdInteractiveDevices",
+    "KeepAlive",
+    "KerberosAuthentication",
+    "KerberosTgtPassing",
+    "KnownHostsCommand",
+    "LocalCommand",
+    "LocalForward",
+    "LogFacility",
+    "LogLevel",
+    "LogVerbose",
+    "NoHostAuthenticationForLocalhost",
+    "PKCS11Provider",
+    "PermitLocalCommand",
+    "PermitRemoteOpen",
+    "Protocol",
+    "ProtocolKeepAlives",
+    "ProxyUseFdpass",
+    "RSAAuthentication",
+    "RekeyLimit",
+    "RemoteForward",
+    "RequestTTY",
+    "RhostsAuthentication",
+    "RhostsRSAAuthentication",
+    "SecurityKeyProvider",
+    "SendEnv",
+    "SessionType",
+    "SetEnv",
+    "SetupTimeOut",
+    "SkeyAuthentication",
+    "SmartcardDevice",
+    "StdinNull",
+    "StreamLocalBindMask",
+    "StreamLocalBindUnlink",
+    "SyslogFacility",
+    "TCPKeepAlive",
+    "TISAuthentication",
+    "Tunnel",
+    "TunnelDevice",
+    "UpdateHostKeys",
+    "UseLogin",
+    "UsePrivilegedPort",
+    "UseRoaming",
+    "UseRsh",
+    "UserKnownHostsFile2",
+    "VerifyHostKeyDNS",
+    "VisualHostKey",
+    "XAuthLocation",
+];
+const ODD: &[&str] = &[
+    "no",
+    "no",
+    "no",
+    "no",
+    "false",
+    "NO",
+    "none",
+    "None",
+    "ask",
+    "auto",
+    "5",
+    "1m",
+    "0",
+    "a b",
+    "\"\"",
+    "1:2",
+    "1:a:2",
+    "a:b c:5",
+    "80 a:5",
+    "[::1]:80 /x",
+    "/x",
+    "/x /y",
+    "INFO",
+    "any",
+    "any:1",
+    "*",
+    "a.b",
+    "A=B",
+    "ssh-rsa",
+    "RSA",
+    "16",
+    "16k",
+    "1.5M none",
+    "1G 5m",
+    "default",
+    "ef",
+    "0x10 07",
+    "cs1 le",
+    "confirm",
+    "confirm 5m",
+    "0177",
+    "99",
+    "~",
+    "^a",
+    "^1",
+    "user",
+    "local3",
+    "sha256",
+    "# x",
+    "'a b'",
+    "gss-gex-sha1-",
+    "point-to-point",
+    "force",
+    "default none",
+    "-1",
+    "${VAR}:/x",
+    "0:a:5",
+    "a:5",
+    "[a]:5",
+    "a/5",
+    "x%z",
+];
+
 /// So many cases for a seed.
 pub(crate) fn cases(seed: u64, count: usize) -> Vec<Case> {
     let mut maker = Maker(StdRng::seed_from_u64(seed));
@@ -204,6 +455,7 @@ impl Maker {
             3..6 => ("Match", self.criteria()),
             6 if depth < 3 => ("Include", self.include(depth, others)),
             7 => return self.pick(&["", "# comment", "   # User x", "#", "\"User x", " "]).to_owned(),
+            8 if self.once_in(2) => (self.pick(ANY), self.pick(ODD).to_owned()),
             8 => {
                 let (keyword, good, bad) = self.pick(OTHERS);
                 (keyword, if self.once_in(15) { bad } else { good }.to_owned())
@@ -328,7 +580,9 @@ impl Maker {
 
     fn include(&mut self, depth: usize, others: &mut Vec<(String, Vec<u8>)>) -> String {
         if self.once_in(5) {
-            return self.pick(&["@DIR@/missing", "@DIR@/none*", "@DIR@", "missing-there", "@DIR@/d/*", "~nobody-here/x"]).to_owned();
+            return self
+                .pick(&["@DIR@/missing", "@DIR@/none*", "@DIR@", "missing-there", "@DIR@/d/*", "~nobody-here/x"])
+                .to_owned();
         }
         let name = format!("{}inc{}.conf", self.pick(&["", "d/", "d/", "e e/"]), others.len());
         others.push((name.clone(), Vec::new()));

@@ -46,9 +46,7 @@ pub(super) fn bind_mask(value: &str) -> bool {
 }
 
 pub(super) fn tunnel_device(value: &str) -> bool {
-    let one = |text: &str| {
-        text.eq_ignore_ascii_case("any") || time::number(text, i64::from(i32::MAX) - 1).is_some()
-    };
+    let one = |text: &str| text.eq_ignore_ascii_case("any") || time::number(text, i64::from(i32::MAX) - 1).is_some();
     match value.split_once(':') {
         Some((local, remote)) => one(local) && one(remote),
         None => one(value),
@@ -121,8 +119,32 @@ pub(super) fn rekey_bytes(value: &str) -> bool {
 }
 
 const QOS: &[&str] = &[
-    "af11", "af12", "af13", "af21", "af22", "af23", "af31", "af32", "af33", "af41", "af42", "af43", "cs0", "cs1", "cs2",
-    "cs3", "cs4", "cs5", "cs6", "cs7", "ef", "le", "lowdelay", "throughput", "reliability", "none",
+    "af11",
+    "af12",
+    "af13",
+    "af21",
+    "af22",
+    "af23",
+    "af31",
+    "af32",
+    "af33",
+    "af41",
+    "af42",
+    "af43",
+    "cs0",
+    "cs1",
+    "cs2",
+    "cs3",
+    "cs4",
+    "cs5",
+    "cs6",
+    "cs7",
+    "ef",
+    "le",
+    "lowdelay",
+    "throughput",
+    "reliability",
+    "none",
 ];
 
 /// One value of IPQoS: a name or a number of up to a byte.
@@ -204,7 +226,9 @@ mod tests {
     #[test]
     fn small_values() {
         assert!(control_persist("10m") && !control_persist("maybe"));
-        assert!(escape_char("none") && escape_char("~") && escape_char("^A") && !escape_char("^1") && !escape_char("ab"));
+        assert!(
+            escape_char("none") && escape_char("~") && escape_char("^A") && !escape_char("^1") && !escape_char("ab")
+        );
         assert!(log_level("DEBUG3") && !log_level("DEBUG4"));
         assert!(facility("Local7") && facility("USER") && !facility("LOCAL8"));
         assert!(bind_mask("0177") && bind_mask("5:x") && !bind_mask("8") && !bind_mask("1000"));

@@ -43,12 +43,7 @@ impl ExecRunner {
     }
 
     fn execute(&self, command: &str) -> bool {
-        let child = Command::new(&self.shell)
-            .arg("-c")
-            .arg(command)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn();
+        let child = Command::new(&self.shell).arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         match child {
             Ok(mut child) => wait(&mut child, self.limit).is_some_and(|status| status.success()),
             Err(error) => {

@@ -200,8 +200,22 @@ mod tests {
             let jump = parse(text, &|_| None).expect(text);
             assert_eq!(jump.as_ref().map_or("-", |jump| &jump.text), *expected, "{text}");
         }
-        for text in ["", "a,,b", "a,", "@a", "a:x", "a:0", "::1", "[::1", "a/b", "ssh://", "ssh://[::1]", "ssh://a/b", "a:70000", "ssh://a:x"]
-        {
+        for text in [
+            "",
+            "a,,b",
+            "a,",
+            "@a",
+            "a:x",
+            "a:0",
+            "::1",
+            "[::1",
+            "a/b",
+            "ssh://",
+            "ssh://[::1]",
+            "ssh://a/b",
+            "a:70000",
+            "ssh://a:x",
+        ] {
             assert!(parse_jump(text).is_err(), "{text}");
         }
         let hops = parse_jump("a,u@[fe80::1]:5").expect("hops");

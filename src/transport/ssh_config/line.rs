@@ -168,7 +168,11 @@ mod tests {
             ("a\\", Some(&["a\\"])),
         ];
         for (text, expected) in cases {
-            assert_eq!(arguments(text).as_deref(), expected.map(|words| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()).as_deref(), "{text}");
+            assert_eq!(
+                arguments(text).as_deref(),
+                expected.map(|words| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()).as_deref(),
+                "{text}"
+            );
         }
     }
 }

@@ -93,7 +93,10 @@ mod tests {
     #[test]
     fn services_are_read() {
         let found = services("# x\nssh 22/tcp # SSH\nhttp\t80/tcp www\ndomain 53/udp\nbad\n");
-        assert_eq!(found.into_iter().collect::<Vec<_>>(), [("http".into(), 80), ("ssh".into(), 22), ("www".into(), 80)]);
+        assert_eq!(
+            found.into_iter().collect::<Vec<_>>(),
+            [("http".into(), 80), ("ssh".into(), 22), ("www".into(), 80)]
+        );
     }
 
     #[test]

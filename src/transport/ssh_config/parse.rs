@@ -49,7 +49,10 @@ pub(super) enum Kind {
     Include(Vec<Parsed>),
     Set(Key, Value),
     /// A keyword that is not honoured, and whether the value changes nothing.
-    Other { keyword: &'static Keyword, harmless: bool },
+    Other {
+        keyword: &'static Keyword,
+        harmless: bool,
+    },
     /// A keyword that nobody knows, in lower case: an error, unless it is to be ignored.
     Unknown(String),
 }

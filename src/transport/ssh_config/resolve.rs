@@ -185,7 +185,8 @@ impl<'c> Walk<'c, '_> {
                 let empty = self.hit(key).is_none();
                 if empty && let Value::Words(words) = hit.value {
                     if words.len() > MAX_FILES {
-                        let keyword = if key == Key::UserKnownHostsFile { "UserKnownHostsFile" } else { "GlobalKnownHostsFile" };
+                        let keyword =
+                            if key == Key::UserKnownHostsFile { "UserKnownHostsFile" } else { "GlobalKnownHostsFile" };
                         return Err(Problem::TooMany { keyword, limit: MAX_FILES });
                     }
                 }
@@ -486,10 +487,9 @@ impl<'c> Walk<'c, '_> {
         let port = self.port();
         let seconds = |key| self.number(key).map(Duration::from_secs);
         // HostKeyAlias is always in lower case in the end, but not yet where `Match exec` looks.
-        let alias = self.optional(Key::HostKeyAlias).map(|alias| Setting {
-            value: Arc::<str>::from(alias.value.to_ascii_lowercase()),
-            origin: alias.origin,
-        });
+        let alias = self
+            .optional(Key::HostKeyAlias)
+            .map(|alias| Setting { value: Arc::<str>::from(alias.value.to_ascii_lowercase()), origin: alias.origin });
         let tokens = Tokens {
             operator: self.operator,
             host: &host_name,
@@ -550,7 +550,12 @@ impl<'c> Walk<'c, '_> {
             ),
             host_key_alias: alias.clone(),
             host_key_algorithms: self.algorithms(hostkeys, Key::HostKeyAlgorithms, List::Keys, "HostKeyAlgorithms")?,
-            kex_algorithms: self.algorithms(query.kex_algorithms.as_ref(), Key::KexAlgorithms, List::Kex, "KexAlgorithms")?,
+            kex_algorithms: self.algorithms(
+                query.kex_algorithms.as_ref(),
+                Key::KexAlgorithms,
+                List::Kex,
+                "KexAlgorithms",
+            )?,
             ciphers: self.algorithms(query.ciphers.as_ref(), Key::Ciphers, List::Ciphers, "Ciphers")?,
             macs: self.algorithms(query.macs.as_ref(), Key::Macs, List::Macs, "MACs")?,
             pubkey_accepted_algorithms: self.algorithms(

@@ -304,11 +304,7 @@ impl Resolved {
         expanded.map(Some).map_err(|problem| self.proxy.origin.error(problem))
     }
 
-    fn paths(
-        &self,
-        texts: &[Setting<Arc<str>>],
-        operator: &Operator,
-    ) -> Result<Vec<Setting<PathBuf>>, SshConfigError> {
+    fn paths(&self, texts: &[Setting<Arc<str>>], operator: &Operator) -> Result<Vec<Setting<PathBuf>>, SshConfigError> {
         let tokens = self.tokens(operator);
         texts
             .iter()

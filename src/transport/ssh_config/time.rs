@@ -88,9 +88,16 @@ mod tests {
 
     #[test]
     fn numbers() {
-        for (text, expected) in
-            [("022", Some(22)), (" 22", Some(22)), ("+22", Some(22)), ("0x16", None), ("-1", None), ("22 ", None), ("", None), ("65536", None)]
-        {
+        for (text, expected) in [
+            ("022", Some(22)),
+            (" 22", Some(22)),
+            ("+22", Some(22)),
+            ("0x16", None),
+            ("-1", None),
+            ("22 ", None),
+            ("", None),
+            ("65536", None),
+        ] {
             assert_eq!(number(text, 65535), expected, "{text:?}");
         }
     }

@@ -106,9 +106,7 @@ pub(super) fn tilde<'t>(text: &'t str, operator: &Operator) -> Result<Cow<'t, st
     let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
     let home = match name {
         "" => home(operator)?,
-        name => {
-            operator.homes.get(name).ok_or_else(|| Problem::UnknownUser { name: name.to_owned() })?
-        }
+        name => operator.homes.get(name).ok_or_else(|| Problem::UnknownUser { name: name.to_owned() })?,
     };
     let home = home.to_string_lossy();
     let rest = rest.trim_start_matches('/');
@@ -196,9 +194,13 @@ mod tests {
     #[test]
     fn homes() {
         let operator = operator();
-        for (text, expected) in
-            [("~", "/home/op/"), ("~/a", "/home/op/a"), ("~other/a", "/home/other/a"), ("~//a", "/home/op/a"), ("a~", "a~")]
-        {
+        for (text, expected) in [
+            ("~", "/home/op/"),
+            ("~/a", "/home/op/a"),
+            ("~other/a", "/home/other/a"),
+            ("~//a", "/home/op/a"),
+            ("a~", "a~"),
+        ] {
             assert_eq!(tilde(text, &operator).expect("known"), expected);
         }
         assert!(tilde("~/a", &Operator::default()).is_err());

@@ -65,11 +65,7 @@ impl Arguments<'_> {
     }
 
     /// All of them, each of which must pass.
-    fn each(
-        &mut self,
-        test: impl Fn(&str) -> bool,
-        expected: &'static str,
-    ) -> Result<Vec<Arc<str>>, Problem> {
+    fn each(&mut self, test: impl Fn(&str) -> bool, expected: &'static str) -> Result<Vec<Arc<str>>, Problem> {
         let mut words = Vec::new();
         while let Some(word) = self.words.next() {
             if !test(&word) {
@@ -184,7 +180,8 @@ fn one_value(
         Syntax::AddKeysToAgent => {
             let word = arguments.one()?;
             let limit = arguments.words.next();
-            let known = ["true", "false", "yes", "no", "ask", "confirm"].iter().any(|it| it.eq_ignore_ascii_case(&word));
+            let known =
+                ["true", "false", "yes", "no", "ask", "confirm"].iter().any(|it| it.eq_ignore_ascii_case(&word));
             let good = match &limit {
                 Some(limit) => word.eq_ignore_ascii_case("confirm") && time::seconds(limit).is_some(),
                 None => known || time::seconds(&word).is_some(),
