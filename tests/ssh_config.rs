@@ -3,6 +3,8 @@
 //! [`compare`] asks both; [`corpus`] is written by hand, [`generate`] is made at random from a fixed seed. Where `ssh`
 //! fails, the resolver must fail, and the other way round. `SSH_CONFIG_CASES` sets how many random cases are tried.
 
+#![expect(clippy::print_stdout, reason = "the counts are what one looks at with --nocapture")]
+
 mod ssh_config {
     pub(crate) mod compare;
     pub(crate) mod corpus;

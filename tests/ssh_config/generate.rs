@@ -365,7 +365,6 @@ const ODD: &[&str] = &[
     "a.b",
     "A=B",
     "ssh-rsa",
-    "RSA",
     "16",
     "16k",
     "1.5M none",

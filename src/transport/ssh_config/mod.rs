@@ -9,7 +9,8 @@
 //! way of [`Operator`] only, and commands are run by whoever calls.
 //!
 //! A line's way: `line.rs` splits it, `value.rs` reads its value, `matching.rs` its patterns; `parse.rs` keeps the
-//! statements of all files, `resolve.rs` walks them for one host, `print.rs` shows the result. Start reading at
+//! statements of all files, `walk.rs` goes through them for one host, `resolve.rs` makes the result of what it finds,
+//! `print.rs` shows it. Start reading at
 //! [`SshConfig::resolve`].
 
 mod algorithms;
@@ -29,6 +30,7 @@ mod resolved;
 mod time;
 mod tokens;
 mod value;
+mod walk;
 
 use std::path::Path;
 

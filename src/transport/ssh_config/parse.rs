@@ -117,31 +117,40 @@ impl<'a> Parser<'a> {
         if std::str::from_utf8(bytes).is_err() && words.iter().any(replaced) {
             return Err(problem(Problem::NotText { keyword: written }));
         }
-        Ok(match keyword.syntax {
-            Syntax::Host => Some(Kind::Host(HostLine::new(&words))),
-            Syntax::Match => {
+        Ok(match written.as_str() {
+            "host" => Some(Kind::Host(HostLine::new(&words))),
+            "match" => {
                 let line = MatchLine::new(line.rest).map_err(problem)?;
                 self.wants_final |= line.wants_final;
                 Some(Kind::Match(line))
             }
-            Syntax::Include => {
-                let mut files = Vec::new();
-                for pattern in words {
-                    for file in self.matching(&pattern).map_err(problem)? {
-                        self.included += 1;
-                        if self.included > MAX_INCLUDED {
-                            return Err(problem(Problem::TooManyIncluded { limit: MAX_INCLUDED }));
-                        }
-                        files.extend(self.nested_file(&file, false, depth + 1)?);
-                    }
-                }
-                Some(Kind::Include(files))
-            }
+            "include" => Some(Kind::Include(self.include(path, number, &words, depth)?)),
             _ => {
                 let value = value::read(keyword, &written, line.rest, words, self.operator).map_err(problem)?;
                 value.and_then(|value| Self::set(keyword, value))
             }
         })
+    }
+
+    fn include(
+        &mut self,
+        path: &Path,
+        number: usize,
+        patterns: &[String],
+        depth: usize,
+    ) -> Result<Vec<Parsed>, SshConfigError> {
+        let problem = |problem| SshConfigError::at(path, number, problem);
+        let mut files = Vec::new();
+        for pattern in patterns {
+            for file in self.matching(pattern).map_err(problem)? {
+                self.included += 1;
+                if self.included > MAX_INCLUDED {
+                    return Err(problem(Problem::TooManyIncluded { limit: MAX_INCLUDED }));
+                }
+                files.extend(self.nested_file(&file, false, depth + 1)?);
+            }
+        }
+        Ok(files)
     }
 
     fn set(keyword: &'static Keyword, value: Value) -> Option<Kind> {
