@@ -3,8 +3,8 @@
 //! Here live [`Transport`] and [`Session`], what they need to know ([`Endpoint`]) and how they fail
 //! ([`TransportError`]). The room may use the leaf `event`. What always holds: a session is one connection;
 //! everything read through it is bounded in size, and everything done through it fails with an error that
-//! names the cause. Only `ssh.rs` and `auth.rs` know the SSH library; `known_hosts.rs` and `ssh_config.rs`
-//! are pure readers. Start at [`Transport::connect`].
+//! names the cause. Only `ssh.rs` and `auth.rs` know the SSH library; `known_hosts.rs` and `ssh_config/`
+//! are readers that touch no network. Start at [`Transport::connect`].
 
 mod auth;
 mod error;

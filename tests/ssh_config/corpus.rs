@@ -352,6 +352,9 @@ fn includes() -> Vec<Case> {
     cases.extend(both("Include @DIR@/d/*", "d/.hidden", "User u\n"));
     cases.extend(both("Include @DIR@/[ab]", "a", "User u\n"));
     cases.extend(both("Include @DIR@/[!a]", "a", "User u\n"));
+    cases.extend(both("Include @DIR@/[^a]", "b", "User u\n"));
+    cases.extend(both("Include @DIR@/[[:alpha:]]", "a", "User u\n"));
+    cases.extend(both("Include @DIR@/[^[:digit:]x]", "a", "User u\n"));
     cases.extend(both("Include @DIR@/?", "a", "User u\n"));
     cases.extend(both("Include @DIR@/\\\\[a]", "[a]", "User u\n"));
     cases.extend(both("Include @DIR@/a[", "a[", "User u\n"));

@@ -4,7 +4,7 @@
 //! what is settled already, [`Resolved`] what holds in the end and where each value comes from. Values that `ctl`
 //! cannot honour are named in [`Resolved::unhonoured`].
 //!
-//! This room within the room uses nothing of ours. What always holds: every keyword that OpenSSH knows has its row in
+//! This room within the room uses nothing of ours but the pattern matcher of `known_hosts`. What always holds: every keyword that OpenSSH knows has its row in
 //! `keyword.rs`; an error of `ssh` is an error here, with file and line; the environment and the machine are known by
 //! way of [`Operator`] only, and commands are run by whoever calls.
 //!

@@ -224,18 +224,45 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// The pattern in the words of the `glob` crate: no escapes, and `**` means nothing special.
+/// Classes of characters, and what they are among ASCII.
+const CLASSES: &[(&str, &str)] = &[
+    ("[:alnum:]", "a-zA-Z0-9"),
+    ("[:alpha:]", "a-zA-Z"),
+    ("[:digit:]", "0-9"),
+    ("[:lower:]", "a-z"),
+    ("[:upper:]", "A-Z"),
+    ("[:xdigit:]", "0-9a-fA-F"),
+];
+
+/// The pattern in the words of the `glob` crate: it has no escapes, no classes, and `**` means more there.
 fn translated(pattern: &str) -> String {
     let mut text = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
         match c {
-            '\\' => match chars.next() {
-                Some(escaped @ ('*' | '?' | '[')) => text.extend(['[', escaped, ']']),
-                Some(escaped) => text.push(escaped),
+            '\\' => match rest.chars().next() {
+                Some(escaped) => {
+                    rest = rest.get(escaped.len_utf8()..).unwrap_or_default();
+                    match escaped {
+                        '*' | '?' | '[' => text.extend(['[', escaped, ']']),
+                        _ => text.push(escaped),
+                    }
+                }
                 None => text.push('\\'),
             },
-            '*' if text.ends_with('*') && !text.ends_with("[*") => {}
+            '[' => {
+                text.push('[');
+                if let Some(negated) = rest.strip_prefix('!') {
+                    text.push('!');
+                    rest = negated;
+                }
+                while let Some((name, letters)) = CLASSES.iter().find(|(name, _)| rest.starts_with(name)) {
+                    text.push_str(letters);
+                    rest = rest.get(name.len()..).unwrap_or_default();
+                }
+            }
+            '*' if text.ends_with('*') => {}
             _ => text.push(c),
         }
     }
@@ -266,5 +293,30 @@ fn read(path: &Path, check_for: Option<&Operator>) -> Result<Option<Vec<u8>>, Pr
         Ok(Some(bytes))
     } else {
         Err(Problem::TooLarge { limit: MAX_FILE })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_translated() {
+        for (pattern, expected) in [
+            ("/a/*.conf", "/a/*.conf"),
+            ("/a/**/b", "/a/*/b"),
+            ("/a\\*b\\c", "/a[*]bc"),
+            ("[^a]", "[^a]"),
+            ("[[:alpha:][:digit:]_]", "[a-zA-Z0-9_]"),
+            ("[![:upper:]]", "[!A-Z]"),
+            ("\\", "\\"),
+        ] {
+            assert_eq!(translated(pattern), expected);
+        }
+    }
+
+    #[test]
+    fn directories_are_no_patterns() {
+        assert_eq!(translated(&escaped("/a*[b]")), "/a[*][[]b]");
     }
 }
