@@ -249,6 +249,7 @@ fn refusals() {
         ("tty", "ctlpass", "wants a terminal", "!requiretty"),
         ("few", "ctlpass", "does not allow the user this command", "sudoers"),
         ("few", "ctlalien", "not in sudoers", "-u root"),
+        ("none", "ctlpass", "no sudo", "-u root"),
     ];
     for (node, user, words, remedy) in expected {
         let before = cluster.node(node).process("contrail-collector");
