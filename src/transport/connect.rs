@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::algorithms::{self, Disagreement};
-use super::auth::{self, KeyRing};
+use super::auth::{self, Heard, KeyRing, UnlockError};
 use super::bastion::{Bastions, Berth};
 use super::door::Doors;
 use super::endpoint::{AddressFamily, Endpoint, HostKeySettings, Keepalive, Proxy};
@@ -90,6 +91,20 @@ impl SshTransport {
     #[must_use]
     pub fn is_unheard_of(&self, endpoint: &Endpoint) -> bool {
         self.shared.host_keys.is_unheard_of(&endpoint.host_keys, &endpoint.host, endpoint.port)
+    }
+
+    /// The encrypted key files that would be offered to these hosts and to the bastions on the way, and whose keys no agent
+    /// holds: each once, in the order of the endpoints. Whoever is asked for their passphrases can be asked now.
+    pub async fn locked_identities(&self, endpoints: impl Iterator<Item = &Endpoint>) -> Vec<PathBuf> {
+        self.shared.keys.locked(endpoints.collect()).await
+    }
+
+    /// Decrypts a key file for all connections of this transport. Where it fails the key is not used.
+    ///
+    /// # Errors
+    /// [`UnlockError::WrongPassphrase`], after which it may be tried again; [`UnlockError::Unusable`].
+    pub async fn unlock(&self, file: &Path, passphrase: SecretString) -> Result<(), UnlockError> {
+        self.shared.keys.unlock(file, passphrase).await
     }
 
     /// The key that a host shows, as it is; nothing is sent to the host but the key exchange. Hosts behind a bastion are
@@ -263,6 +278,7 @@ impl Shared {
         let seen = stream.seen();
         let verdict = Arc::new(Mutex::new(None));
         let lost = Arc::new(Mutex::new(None));
+        let banner = Arc::new(Mutex::new(None));
         let shown = Arc::new(Mutex::new(None));
         let handler = Handler {
             keys: Arc::clone(&self.host_keys),
@@ -272,6 +288,7 @@ impl Shared {
             shown: (purpose == Purpose::Look).then(|| Arc::clone(&shown)),
             verdict: Arc::clone(&verdict),
             lost: Arc::clone(&lost),
+            banner: Arc::clone(&banner),
         };
         let wanted = self.host_keys.wanted(&endpoint.host_keys, host, *port)?;
         let config = Arc::new(config(endpoint, &wanted)?);
@@ -303,7 +320,8 @@ impl Shared {
             }
         };
         step.store(Step::Authenticating as u8, Ordering::Relaxed);
-        auth::authenticate(&mut handle, endpoint, &self.keys, &lost).await?;
+        let heard = Heard { step, lost: &lost, banner: &banner };
+        auth::authenticate(&mut handle, endpoint, &self.keys, &heard).await?;
         Ok(Opened::Session(Box::new(SshSession::new(handle, lost, alive))))
     }
 
@@ -318,20 +336,31 @@ impl Shared {
 /// How far a connection has come.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum Step {
+pub(super) enum Step {
     Resolving,
     Connecting,
     Greeting,
     Negotiating,
     Authenticating,
+    /// The operator's agent is waited for.
+    AskingAgent,
+    /// The password was sent.
+    AwaitingPassword,
 }
 
 impl Step {
     fn from_u8(step: u8) -> Self {
-        [Self::Resolving, Self::Connecting, Self::Greeting, Self::Negotiating]
-            .into_iter()
-            .find(|known| *known as u8 == step)
-            .unwrap_or(Self::Authenticating)
+        [
+            Self::Resolving,
+            Self::Connecting,
+            Self::Greeting,
+            Self::Negotiating,
+            Self::AskingAgent,
+            Self::AwaitingPassword,
+        ]
+        .into_iter()
+        .find(|known| *known as u8 == step)
+        .unwrap_or(Self::Authenticating)
     }
 }
 
@@ -407,6 +436,10 @@ fn timeout_error(endpoint: &Endpoint, step: Step) -> TransportError {
         }
         (Step::Negotiating, _) => "exchanging keys",
         (Step::Authenticating, _) => "logging in",
+        (Step::AskingAgent, _) => return auth::agent_timeout(endpoint),
+        (Step::AwaitingPassword, _) => {
+            "waiting for its answer to the password (it may want a new one: log in with ssh once)"
+        }
     };
     TransportError::Timeout { host, port, seconds, doing }
 }
@@ -480,6 +513,7 @@ pub(super) struct Handler {
     shown: Option<Arc<Mutex<Option<PublicKey>>>>,
     verdict: Arc<Mutex<Option<TransportError>>>,
     lost: Arc<Mutex<Option<String>>>,
+    banner: Arc<Mutex<Option<String>>>,
 }
 
 impl client::Handler for Handler {
@@ -496,9 +530,24 @@ impl client::Handler for Handler {
         Ok(accepted)
     }
 
+    async fn auth_banner(&mut self, banner: &str, _session: &mut client::Session) -> Result<(), russh::Error> {
+        let words = auth::words(banner);
+        debug!(host = self.host, "the node says: {words}");
+        *self.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+        Ok(())
+    }
+
     async fn disconnected(&mut self, reason: client::DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
         let text = match reason {
-            client::DisconnectReason::ReceivedDisconnect(_) => "the node ended it".to_owned(),
+            client::DisconnectReason::ReceivedDisconnect(info) if info.message.trim().is_empty() => {
+                auth::NODE_ENDED.to_owned()
+            }
+            client::DisconnectReason::ReceivedDisconnect(info) => {
+                format!("{}: {}", auth::NODE_ENDED, auth::words(&info.message))
+            }
+            client::DisconnectReason::Error(russh::Error::NoAuthMethod) => {
+                format!("{}, as far as there are methods in common", auth::NODE_ENDED)
+            }
             client::DisconnectReason::Error(error) => error.to_string(),
         };
         *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);

@@ -156,35 +156,45 @@ pub enum TransportError {
         /// What went wrong, with the file.
         reason: String,
     },
-    /// The node refused the user.
-    #[error("{user}@{host}: permission denied; tried {tried}")]
+    /// The node did not let the user in.
+    #[error("{user}@{host}: {reason}{tried}")]
     Auth {
         /// User.
         user: String,
         /// Host as asked for.
         host: String,
-        /// Each key offered, and the methods that the node would take.
+        /// What it comes down to.
+        reason: String,
+        /// Each attempt with its answer, the methods that the node would take, and what was not used.
         tried: String,
+        /// What to do about it.
+        hint: String,
     },
-    /// Nothing could be offered because key files could not be used.
-    #[error("{user}@{host}: no key to offer: {reason}")]
+    /// A key or certificate that was meant to be used cannot be, or there is none.
+    #[error("{user}@{host}: {reason}{tried}")]
     KeyFile {
         /// User.
         user: String,
         /// Host as asked for.
         host: String,
-        /// Each file and why.
+        /// The file and what is wrong with it.
         reason: String,
+        /// As of [`TransportError::Auth`].
+        tried: String,
+        /// What to do about it.
+        hint: String,
     },
-    /// The agent was the only hope, and failed.
-    #[error("{user}@{host}: the SSH agent failed: {reason}")]
+    /// The agent failed, and without it nobody was let in.
+    #[error("{user}@{host}: the SSH agent failed: {reason}{tried}")]
     Agent {
         /// User.
         user: String,
         /// Host as asked for.
         host: String,
-        /// What it said.
+        /// What became of it.
         reason: String,
+        /// As of [`TransportError::Auth`].
+        tried: String,
     },
     /// The connection ended.
     #[error("the connection was lost: {reason}")]
@@ -297,8 +307,8 @@ impl TransportError {
             Self::HostKeyWeak { .. } => (Stage::Connect, K::HostKeyUnknown, Some("give the node a longer host key, or another type of it (HostKey in its sshd_config)".to_owned())),
             Self::HostKeyRevoked { .. } => (Stage::Connect, K::HostKeyRevoked, Some("do not connect: give the node a new host key".to_owned())),
             Self::KnownHosts { .. } => (Stage::Connect, K::HostKeyUnknown, Some("mend the file, or name another with --known-hosts".to_owned())),
-            Self::Auth { .. } => (Stage::Authenticate, K::Auth, Some("check the user and the key (`user`, `identity` in the inventory, -u, --identity), and authorized_keys on the node".to_owned())),
-            Self::KeyFile { .. } => (Stage::Authenticate, K::KeyFile, Some("name a readable key with --identity, or load it into the agent with `ssh-add`".to_owned())),
+            Self::Auth { hint, .. } => (Stage::Authenticate, K::Auth, Some(hint.clone())),
+            Self::KeyFile { hint, .. } => (Stage::Authenticate, K::KeyFile, Some(hint.clone())),
             Self::Agent { .. } => (Stage::Authenticate, K::Agent, Some("check $SSH_AUTH_SOCK and `ssh-add -l`".to_owned())),
             Self::Lost { .. } => (Stage::Connect, K::ConnectionLost, None),
             Self::CommandRefused { .. } => (

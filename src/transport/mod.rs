@@ -27,6 +27,7 @@ use std::future::Future;
 pub use russh::keys::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use self::auth::UnlockError;
 pub use self::connect::{SshSettings, SshTransport};
 pub use self::endpoint::{
     AddressFamily, Algorithms, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy,

@@ -1,0 +1,249 @@
+//! Key files: what is in them, and whether they can be used.
+//!
+//! Here lives [`KeyFile`]. What always holds: a private key that others can read is not used, as with OpenSSH; a file is
+//! bounded before it is read; of a key that cannot be used the public half is known where it stands in the file or beside
+//! it, so that the agent's copy is found.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, PrivateKey, PublicKey, decode_secret_key};
+use secrecy::{ExposeSecret, SecretString};
+
+/// No key comes near it.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// A file that was named as an identity, or is one by default.
+#[derive(Clone)]
+pub(super) struct KeyFile {
+    pub(super) path: PathBuf,
+    /// The public half, where it is known.
+    pub(super) public: Option<KeyData>,
+    pub(super) private: Result<Arc<PrivateKey>, Problem>,
+}
+
+/// Why a file is not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Problem {
+    Missing,
+    /// Others can read it: the permission bits.
+    Exposed(u32),
+    /// It is encrypted; whether a wrong passphrase was given for it.
+    Locked {
+        wrong: bool,
+    },
+    /// Its private half is in a device.
+    SecurityKey,
+    /// It holds a public key only.
+    PublicOnly,
+    Unreadable(String),
+    /// Of a kind that is not known here.
+    Unknown(String),
+    /// A certificate that does not hold now.
+    NotValid(String),
+    /// A certificate whose private key is nowhere.
+    NoKey,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("does not exist"),
+            Self::Exposed(mode) => {
+                write!(f, "can be read by others (mode {mode:04o}), and a private key like that is not used")
+            }
+            Self::Locked { wrong: false } => f.write_str("is encrypted and no passphrase was given"),
+            Self::Locked { wrong: true } => f.write_str("is encrypted and the passphrase was wrong"),
+            Self::SecurityKey => f.write_str(
+                "belongs to a security key, which can be used only through the agent, and that has not got it",
+            ),
+            Self::PublicOnly => f.write_str("is a public key, and the agent has not got the private one"),
+            Self::Unreadable(reason) => write!(f, "cannot be read: {reason}"),
+            Self::Unknown(reason) | Self::NotValid(reason) => f.write_str(reason),
+            Self::NoKey => f.write_str("is a certificate, and neither a key file nor the agent has its private key"),
+        }
+    }
+}
+
+impl Problem {
+    /// What to do about it.
+    pub(super) fn hint(&self, path: &Path) -> String {
+        let path = path.display();
+        match self {
+            Self::Exposed(_) => format!("chmod 600 {path}"),
+            Self::Locked { .. } | Self::SecurityKey => format!("load it into the agent: ssh-add {path}"),
+            Self::PublicOnly | Self::NoKey => {
+                "load the private key into the agent with `ssh-add`, or name its file".to_owned()
+            }
+            Self::Missing | Self::Unreadable(_) => {
+                "name a readable key with --identity, or load it into the agent with `ssh-add`".to_owned()
+            }
+            Self::Unknown(_) => format!("`ssh-keygen -p -f {path}` writes a key anew in OpenSSH's own format"),
+            Self::NotValid(_) => "have the certificate signed anew, and look at this machine's clock".to_owned(),
+        }
+    }
+}
+
+/// What a passphrase did for a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnlockError {
+    /// It is not the passphrase of the file.
+    #[error("wrong passphrase for {}", file.display())]
+    WrongPassphrase {
+        /// The key file.
+        file: PathBuf,
+    },
+    /// The file holds no encrypted key that can be used.
+    #[error("{} {reason}", file.display())]
+    Unusable {
+        /// The key file.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl KeyFile {
+    /// Reads a file without a passphrase.
+    pub(super) fn read(path: &Path, own_uid: Option<u32>) -> Self {
+        let (public, private) = match content(path) {
+            Ok((text, exposed)) => parse(text.expose_secret(), exposed.filter(|&(uid, _)| Some(uid) == own_uid)),
+            Err(problem) => (None, Err(problem)),
+        };
+        let public = public.or_else(|| public_beside(path));
+        Self { path: path.to_owned(), public, private }
+    }
+
+    /// The same file, with its key decrypted. Slow by design of the format.
+    pub(super) fn unlocked(&self, passphrase: &SecretString) -> Result<Self, UnlockError> {
+        let file = self.path.clone();
+        let (text, _) =
+            content(&file).map_err(|problem| UnlockError::Unusable { file, reason: problem.to_string() })?;
+        let decoded = decode_secret_key(text.expose_secret(), Some(passphrase.expose_secret()));
+        let key = decoded.map_err(|_| UnlockError::WrongPassphrase { file: self.path.clone() })?;
+        Ok(Self { path: self.path.clone(), public: Some(key.public_key().key_data().clone()), private: usable(key) })
+    }
+
+    /// Whether a passphrase would help.
+    pub(super) fn is_locked(&self) -> bool {
+        matches!(self.private, Err(Problem::Locked { .. }))
+    }
+
+    /// The same file after a passphrase that was wrong.
+    pub(super) fn still_locked(&self) -> Self {
+        Self { private: Err(Problem::Locked { wrong: true }), ..self.clone() }
+    }
+}
+
+/// Text, and owner and permission bits of a file that others can read.
+fn content(path: &Path) -> Result<(SecretString, Option<(u32, u32)>), Problem> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Problem::Missing,
+        _ => Problem::Unreadable(error.to_string()),
+    };
+    // Looked at before it is opened: to open a pipe waits for somebody who writes.
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(Problem::Unreadable("it is no file".to_owned()));
+    }
+    let mut text = String::new();
+    let read = fs::File::open(path).and_then(|file| file.take(LONGEST_FILE + 1).read_to_string(&mut text));
+    let length = read.map_err(unreadable)?;
+    let text = SecretString::from(text);
+    if length as u64 > LONGEST_FILE {
+        return Err(Problem::Unknown("is too long for a key".to_owned()));
+    }
+    let mode = metadata.mode() & 0o7777;
+    Ok((text, (mode & 0o077 != 0).then_some((metadata.uid(), mode))))
+}
+
+type Halves = (Option<KeyData>, Result<Arc<PrivateKey>, Problem>);
+
+fn parse(text: &str, exposed: Option<(u32, u32)>) -> Halves {
+    if let Some(public) = public_line(text) {
+        return (Some(public), Err(Problem::PublicOnly));
+    }
+    let (public, private) = parse_private(text);
+    match exposed {
+        Some((_, mode)) => (public, Err(Problem::Exposed(mode))),
+        None => (public, private),
+    }
+}
+
+fn parse_private(text: &str) -> Halves {
+    if text.contains("-----BEGIN OPENSSH PRIVATE KEY-----") {
+        return match PrivateKey::from_openssh(text) {
+            Ok(key) => {
+                let public = key.public_key().key_data().clone();
+                let private = if key.is_encrypted() { Err(Problem::Locked { wrong: false }) } else { usable(key) };
+                (Some(public), private)
+            }
+            Err(error) => (None, Err(Problem::Unreadable(error.to_string()))),
+        };
+    }
+    if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+        return (None, Err(Problem::Locked { wrong: false }));
+    }
+    if text.contains("Proc-Type: 4,ENCRYPTED") {
+        // All that the library has of this old way to encrypt.
+        let known = text.contains("-----BEGIN RSA PRIVATE KEY-----") && text.contains("DEK-Info: AES-128-CBC,");
+        let problem = if known {
+            Problem::Locked { wrong: false }
+        } else {
+            Problem::Unknown("is encrypted in an old way that is not known here".to_owned())
+        };
+        return (None, Err(problem));
+    }
+    if !text.contains("-----BEGIN ") {
+        return (None, Err(Problem::Unknown("holds no private key".to_owned())));
+    }
+    if text.contains("-----BEGIN DSA PRIVATE KEY-----") {
+        return (None, Err(Problem::Unknown("is a DSA key, which is not used any more".to_owned())));
+    }
+    match decode_secret_key(text, None) {
+        Ok(key) => (Some(key.public_key().key_data().clone()), usable(key)),
+        Err(error) => (None, Err(Problem::Unreadable(error.to_string()))),
+    }
+}
+
+/// A key that is not encrypted, if one can sign with it.
+fn usable(key: PrivateKey) -> Result<Arc<PrivateKey>, Problem> {
+    match key.algorithm() {
+        Algorithm::SkEcdsaSha2NistP256 | Algorithm::SkEd25519 => Err(Problem::SecurityKey),
+        Algorithm::Rsa { .. } | Algorithm::Ecdsa { .. } | Algorithm::Ed25519 => Ok(Arc::new(key)),
+        other => Err(Problem::Unknown(format!("is a key of the kind {other}, which is not used here"))),
+    }
+}
+
+/// The public key of the first line that holds anything.
+fn public_line(text: &str) -> Option<KeyData> {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    PublicKey::from_openssh(line).ok().map(|key| key.key_data().clone())
+}
+
+fn public_beside(path: &Path) -> Option<KeyData> {
+    let (text, _) = content(&with_suffix(path, ".pub")).ok()?;
+    public_line(text.expose_secret())
+}
+
+/// The path with something added to its end.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Whose files are ours, and so must be readable by us alone; not known where /proc is not.
+pub(super) fn own_uid() -> Option<u32> {
+    fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())
+}
+
+/// The text of a file that may be public.
+pub(super) fn public_text(path: &Path) -> Result<String, Problem> {
+    content(path).map(|(text, _)| text.expose_secret().to_owned())
+}

@@ -1,0 +1,398 @@
+//! Logging in: with keys and certificates of files and of the agent, with answers to the node's questions, with a
+//! password.
+//!
+//! Here live [`KeyRing`], which has everything to log in with, and [`authenticate`], which tries it. `order.rs` says what is
+//! offered in which order, `signature.rs` who signs and how, `verdict.rs` what is said when nobody was let in;
+//! `key_file.rs`, `certificate.rs` and `agent.rs` are where keys come from, `password.rs` is for the rest.
+//!
+//! What always holds: files and agents are asked once a run, and a key is decrypted once; no secret is printed; a method
+//! that was not allowed is not used; each attempt and its answer is logged, and all of them are told when all fail.
+
+mod agent;
+mod certificate;
+mod key_file;
+mod order;
+mod password;
+mod signature;
+mod verdict;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use russh::client::{Handle, Handler};
+use russh::keys::Algorithm;
+use secrecy::SecretString;
+use tracing::debug;
+
+pub use self::key_file::UnlockError;
+pub(super) use self::verdict::{NODE_ENDED, words};
+
+use self::agent::Agents;
+use self::certificate::CertificateFile;
+use self::key_file::{KeyFile, Problem, own_uid, with_suffix};
+use self::order::{Materials, Offer, Unused, order};
+use self::password::{Courier, Spent};
+use self::signature::{Hand, NodeRsa, SignError, choose};
+use self::verdict::{Attempts, Said, name};
+use super::connect::Step;
+use super::{Endpoint, Method, Proxy, TransportError};
+
+/// Longest time that an agent may take to list its keys; one that hangs must leave time for the keys of files.
+const AGENT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a node may take to say which signatures it takes. It says so together with the end of the key exchange, if
+/// ever.
+const SIGNATURES_PATIENCE: Duration = Duration::from_millis(300);
+
+/// What the operator can log in with.
+#[derive(Default)]
+pub(super) struct KeyRing {
+    files: Mutex<HashMap<PathBuf, KeyFile>>,
+    certificates: Mutex<HashMap<PathBuf, CertificateFile>>,
+    agents: Agents,
+    password: Option<SecretString>,
+    spent: Spent,
+}
+
+impl KeyRing {
+    pub(super) fn new(password: Option<SecretString>) -> Self {
+        Self { password, ..Self::default() }
+    }
+
+    fn file(&self, path: &Path) -> KeyFile {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.entry(path.to_owned()).or_insert_with(|| KeyFile::read(path, own_uid())).clone()
+    }
+
+    fn certificate(&self, path: &Path) -> CertificateFile {
+        let mut files = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        files.entry(path.to_owned()).or_insert_with(|| CertificateFile::read(path)).clone()
+    }
+
+    /// Everything for one endpoint, and why its agent is of no use.
+    async fn materials(&self, endpoint: &Endpoint) -> (Materials, Option<String>) {
+        let login = &endpoint.login;
+        let (agent, failure) = match &login.agent {
+            Some(socket) => {
+                let agent = self.agents.at(socket);
+                match agent.keys(AGENT_PATIENCE.min(endpoint.connect_timeout / 2)).await {
+                    Ok(keys) => (Some((agent, keys)), None),
+                    Err(error) => (None, Some(error)),
+                }
+            }
+            None => (None, None),
+        };
+        // As with OpenSSH, certificates that were named leave out those that lie beside keys.
+        let beside = login.certificates.is_empty();
+        let identity =
+            |path: &PathBuf| (self.file(path), beside.then(|| self.certificate(&with_suffix(path, "-cert.pub"))));
+        let materials = Materials {
+            certificates: login.certificates.iter().map(|path| self.certificate(path)).collect(),
+            identities: login.identities.iter().map(identity).collect(),
+            identities_named: login.identities_named,
+            identities_only: login.identities_only,
+            agent,
+        };
+        (materials, failure)
+    }
+
+    /// As [`super::SshTransport::locked_identities`].
+    pub(super) async fn locked(&self, endpoints: Vec<&Endpoint>) -> Vec<PathBuf> {
+        let mut locked = Vec::new();
+        for endpoint in endpoints {
+            let mut way = vec![endpoint];
+            while let Some(Proxy::Jump(bastion)) = way.last().map(|last| &last.proxy) {
+                way.push(bastion);
+            }
+            for endpoint in way.into_iter().filter(|endpoint| endpoint.login.methods.contains(&Method::PublicKey)) {
+                let (materials, _) = self.materials(endpoint).await;
+                let held = materials.agent.map(|(_, keys)| keys).unwrap_or_default();
+                let accepted = endpoint.algorithms.accepted.as_deref();
+                for (file, _) in materials.identities {
+                    // What the node says of RSA keys is not known yet.
+                    let offered = file.public.as_ref().is_none_or(|key| {
+                        !held.iter().any(|held| held.key == *key)
+                            && [false, true].iter().any(|&certified| {
+                                choose(&key.algorithm(), certified, accepted, NodeRsa::Silent).is_ok()
+                            })
+                    });
+                    if file.is_locked() && offered && !locked.contains(&file.path) {
+                        locked.push(file.path);
+                    }
+                }
+            }
+        }
+        locked
+    }
+
+    /// As [`super::SshTransport::unlock`].
+    pub(super) async fn unlock(&self, path: &Path, passphrase: SecretString) -> Result<(), UnlockError> {
+        let file = self.file(path);
+        let known = file.clone();
+        // The passphrase is stretched for a good part of a second.
+        let unlocked = tokio::task::spawn_blocking(move || known.unlocked(&passphrase)).await;
+        let unlocked = unlocked
+            .unwrap_or_else(|error| Err(UnlockError::Unusable { file: path.to_owned(), reason: error.to_string() }));
+        let (file, result) = match unlocked {
+            Ok(unlocked) => (unlocked, Ok(())),
+            Err(error @ UnlockError::WrongPassphrase { .. }) => (file.still_locked(), Err(error)),
+            Err(error @ UnlockError::Unusable { .. }) => (file, Err(error)),
+        };
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), file);
+        result
+    }
+}
+
+/// What is known of a connection besides the answers to what it was asked.
+pub(super) struct Heard<'a> {
+    /// What is being waited for.
+    pub(super) step: &'a AtomicU8,
+    /// How it ended.
+    pub(super) lost: &'a Mutex<Option<String>>,
+    /// What the node says to whoever logs in.
+    pub(super) banner: &'a Mutex<Option<String>>,
+}
+
+/// What a node answered to an attempt; the methods are those that it takes now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    Accepted,
+    /// It was right, and not enough.
+    Partial(Vec<&'static str>),
+    Refused(Vec<&'static str>),
+    /// The connection is of no use any more; why.
+    Ended(String),
+    /// Nothing was asked.
+    NotTried,
+}
+
+/// Logs in with the first that the node takes.
+///
+/// # Errors
+/// [`TransportError::Auth`], [`TransportError::KeyFile`], [`TransportError::Agent`]; [`TransportError::Lost`] if the
+/// connection ended before anything was tried.
+pub(super) async fn authenticate<H: Handler>(
+    handle: &mut Handle<H>,
+    endpoint: &Endpoint,
+    keys: &KeyRing,
+    heard: &Heard<'_>,
+) -> Result<(), TransportError> {
+    let mut attempts = Attempts::default();
+    let mut offers = VecDeque::new();
+    if endpoint.login.methods.contains(&Method::PublicKey) {
+        heard.step.store(Step::AskingAgent as u8, Ordering::Relaxed);
+        let (materials, failure) = keys.materials(endpoint).await;
+        heard.step.store(Step::Authenticating as u8, Ordering::Relaxed);
+        attempts.agent = failure;
+        let (ordered, unused) = order(&materials);
+        offers.extend(ordered);
+        attempts.unused = unused;
+    }
+    let mut login = Login { handle, endpoint, keys, heard, attempts, offers, node_rsa: None, asked: Vec::new() };
+    if login.run().await {
+        return Ok(());
+    }
+    let said = login.said().await;
+    let has_password = keys.password.is_some();
+    Err(login.attempts.verdict(endpoint, has_password, said))
+}
+
+/// The error for a login whose time ended while it waited for the agent.
+pub(super) fn agent_timeout(endpoint: &Endpoint) -> TransportError {
+    let socket = endpoint.login.agent.as_deref().unwrap_or(Path::new("its socket"));
+    TransportError::Agent {
+        user: endpoint.login.user.clone(),
+        host: endpoint.host.clone(),
+        reason: format!("{} gave no answer before the time to connect ended", socket.display()),
+        tried: String::new(),
+    }
+}
+
+/// One login.
+struct Login<'a, H: Handler> {
+    handle: &'a mut Handle<H>,
+    endpoint: &'a Endpoint,
+    keys: &'a KeyRing,
+    heard: &'a Heard<'a>,
+    attempts: Attempts,
+    offers: VecDeque<Offer>,
+    node_rsa: Option<NodeRsa>,
+    /// Methods that need no key and were tried.
+    asked: Vec<Method>,
+}
+
+impl<H: Handler> Login<'_, H> {
+    /// Whether the node let us in.
+    async fn run(&mut self) -> bool {
+        if self.next_method() != Some(Method::PublicKey) {
+            // Costs a round trip, and spares a node methods that it does not have: a password has few tries.
+            let answer = Answer::of(self.handle.authenticate_none(self.endpoint.login.user.clone()).await);
+            if answer == Answer::Accepted {
+                debug!(host = self.endpoint.host, "accepted without any proof");
+                return true;
+            }
+            if !self.listen("none", &answer) {
+                return false;
+            }
+        }
+        while let Some(method) = self.next_method() {
+            let answer = match method {
+                Method::PublicKey => self.offer().await,
+                Method::KeyboardInteractive | Method::Password => self.send_password(method).await,
+            };
+            if answer == Answer::Accepted {
+                debug!(host = self.endpoint.host, user = self.endpoint.login.user, "accepted");
+                return true;
+            }
+            if !self.listen(name(method), &answer) {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// The first method that is allowed, that the node takes, and for which something is left to be tried.
+    fn next_method(&self) -> Option<Method> {
+        let takes = |method: Method| self.attempts.takes.as_ref().is_none_or(|takes| takes.contains(&name(method)));
+        let left = |method: Method| match method {
+            Method::PublicKey => !self.offers.is_empty(),
+            Method::KeyboardInteractive | Method::Password => {
+                self.keys.password.is_some() && !self.asked.contains(&method)
+            }
+        };
+        self.endpoint.login.methods.iter().copied().find(|&method| takes(method) && left(method))
+    }
+
+    /// Takes in an answer; whether the login goes on.
+    fn listen(&mut self, method: &'static str, answer: &Answer) -> bool {
+        let Endpoint { host, login, .. } = self.endpoint;
+        match answer {
+            Answer::Accepted | Answer::NotTried => {}
+            Answer::Partial(takes) => {
+                debug!(host, user = login.user, "accepted, but the node wants {} besides", takes.join(","));
+                self.attempts.passed.push(method);
+                self.attempts.takes = Some(takes.clone());
+            }
+            Answer::Refused(takes) => {
+                debug!(host, user = login.user, "refused; the node takes {}", takes.join(","));
+                self.attempts.takes = Some(takes.clone());
+            }
+            Answer::Ended(why) => {
+                debug!(host, user = login.user, why, "the login ended");
+                return false;
+            }
+        }
+        !self.handle.is_closed()
+    }
+
+    async fn offer(&mut self) -> Answer {
+        let Some(offer) = self.offers.pop_front() else { return Answer::NotTried };
+        let Endpoint { host, login, algorithms, .. } = self.endpoint;
+        let algorithm = offer.algorithm();
+        let node = match algorithm {
+            Algorithm::Rsa { .. } => self.node_rsa().await,
+            _ => NodeRsa::Silent,
+        };
+        let hash = match choose(&algorithm, offer.certificate.is_some(), algorithms.accepted.as_deref(), node) {
+            Ok(hash) => hash,
+            Err(reason) => {
+                debug!(host, "not offering {}: it {reason}", offer.describe());
+                let hint = "see PubkeyAcceptedAlgorithms in ssh_config, or use a key of another kind".to_owned();
+                let problem = Problem::Unknown(reason.to_owned());
+                self.attempts.unused.push(Unused { name: offer.name, problem, meant: offer.named, hint });
+                return Answer::NotTried;
+            }
+        };
+        let described = offer.describe();
+        debug!(host, user = login.user, "offering {described}");
+        let binding = self.handle.agent_session_binding().cloned();
+        let mut hand = Hand { holder: &offer.holder, binding, step: self.heard.step };
+        let user = login.user.clone();
+        let answer = match &offer.certificate {
+            Some(certificate) => {
+                let certificate = certificate.as_ref().clone();
+                self.handle.authenticate_certificate_with(user, certificate, hash, &mut hand).await
+            }
+            None => self.handle.authenticate_publickey_with(user, offer.key.clone().into(), hash, &mut hand).await,
+        };
+        let answer = match answer {
+            // The key would have been taken; the next one may be.
+            Err(error @ (SignError::Agent(_) | SignError::Key(_))) => {
+                debug!(host, user = login.user, "accepted, but {error}");
+                self.attempts.tried.push(format!("{described}: {error}"));
+                if let SignError::Agent(reason) = error {
+                    self.attempts.agent = Some(format!("{reason} ({described})"));
+                }
+                return Answer::NotTried;
+            }
+            answer => Answer::of(answer),
+        };
+        match &answer {
+            Answer::Accepted | Answer::Partial(_) | Answer::NotTried => {}
+            Answer::Refused(takes) if !takes.contains(&name(Method::PublicKey)) => {
+                // Not the key was refused: the node wants something else first.
+                let before = format!("{described}: not now, the node wants {} first", takes.join(","));
+                self.attempts.tried.push(before);
+                self.offers.push_front(offer);
+            }
+            Answer::Refused(_) | Answer::Ended(_) => {
+                self.attempts.tried.push(format!("{described}: refused"));
+                self.attempts.named_refused |= offer.named;
+                self.attempts.rsa_doubt |= node == NodeRsa::Silent && hash.is_some();
+            }
+        }
+        answer
+    }
+
+    /// What the node says of RSA keys; asked once.
+    async fn node_rsa(&mut self) -> NodeRsa {
+        if let Some(known) = self.node_rsa {
+            return known;
+        }
+        let asked = tokio::time::timeout(SIGNATURES_PATIENCE, self.handle.best_supported_rsa_hash()).await;
+        let said = match asked {
+            Ok(Ok(Some(Some(hash)))) => NodeRsa::Sha2(hash),
+            Ok(Ok(Some(None))) => NodeRsa::Sha1,
+            Ok(Ok(None) | Err(_)) | Err(_) => NodeRsa::Silent,
+        };
+        self.node_rsa = Some(said);
+        said
+    }
+
+    async fn send_password(&mut self, method: Method) -> Answer {
+        self.asked.push(method);
+        let Some(password) = &self.keys.password else { return Answer::NotTried };
+        let Endpoint { host, login, .. } = self.endpoint;
+        debug!(host, user = login.user, "offering the password ({})", name(method));
+        let courier = Courier { endpoint: self.endpoint, password, spent: &self.keys.spent, heard: self.heard };
+        let (answer, fate) = match method {
+            Method::KeyboardInteractive => courier.answer(self.handle).await,
+            Method::Password | Method::PublicKey => courier.send(self.handle).await,
+        };
+        let told = match &answer {
+            Answer::Accepted | Answer::Partial(_) => None,
+            Answer::Refused(_) => Some("refused"),
+            Answer::Ended(why) => Some(why.as_str()),
+            Answer::NotTried => Some("not sent again"),
+        };
+        self.attempts.tried.extend(told.map(|told| format!("{}: {told}", name(method))));
+        self.attempts.password = fate.or(self.attempts.password.take());
+        answer
+    }
+
+    /// What the node said besides answers. How a connection ended is known a moment after it has.
+    async fn said(&self) -> Said {
+        let lost = || self.heard.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for _ in 0..20 {
+            if !self.handle.is_closed() || lost().is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let banner = self.heard.banner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Said { lost: lost(), banner }
+    }
+}

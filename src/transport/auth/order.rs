@@ -1,0 +1,209 @@
+//! What is offered, and in which order.
+//!
+//! Here lives [`order`]. Pure. Each refused key counts against sshd's MaxAuthTries, so the likely ones go first and none
+//! goes twice. The order is OpenSSH's, with one difference: certificates that were named; the identities that the agent
+//! holds too; then, if the identities were named, the others of them (OpenSSH offers the agent's other keys before those,
+//! which has many a login end before the key that was meant); the agent's other keys, unless IdentitiesOnly; what is left
+//! of the identities. A certificate beside a key file comes after the key itself, as there.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, Certificate, HashAlg};
+
+use super::agent::{Agent, AgentKey};
+use super::certificate::{self, CertificateFile};
+use super::key_file::{KeyFile, Problem};
+use super::signature::Holder;
+
+/// Everything that there is to log in with.
+pub(super) struct Materials {
+    /// Files with certificates that were named.
+    pub(super) certificates: Vec<CertificateFile>,
+    /// Identities, each with the certificate beside it.
+    pub(super) identities: Vec<(KeyFile, Option<CertificateFile>)>,
+    pub(super) identities_named: bool,
+    pub(super) identities_only: bool,
+    /// The agent and what it holds.
+    pub(super) agent: Option<(Arc<Agent>, Arc<[AgentKey]>)>,
+}
+
+/// One key or certificate to offer.
+#[derive(Clone)]
+pub(super) struct Offer {
+    /// Its file, or that it is the agent's.
+    pub(super) name: String,
+    pub(super) key: KeyData,
+    pub(super) certificate: Option<Arc<Certificate>>,
+    pub(super) holder: Holder,
+    /// Whether the operator named it.
+    pub(super) named: bool,
+}
+
+impl Offer {
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.certificate.as_ref().map_or_else(|| self.key.algorithm(), |certificate| certificate.algorithm())
+    }
+
+    /// Name, kind and fingerprint.
+    pub(super) fn describe(&self) -> String {
+        let kind = match &self.certificate {
+            Some(_) => self.algorithm().to_certificate_type(),
+            None => self.algorithm().as_str().to_owned(),
+        };
+        format!("{} ({kind} {})", self.name, self.key.fingerprint(HashAlg::Sha256))
+    }
+}
+
+/// Something that is there and is not offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unused {
+    pub(super) name: String,
+    pub(super) problem: Problem,
+    /// Whether the operator meant it to be used.
+    pub(super) meant: bool,
+    pub(super) hint: String,
+}
+
+impl Unused {
+    fn file(path: &Path, problem: &Problem, meant: bool) -> Self {
+        Self { name: path.display().to_string(), problem: problem.clone(), meant, hint: problem.hint(path) }
+    }
+}
+
+/// The offers, and what cannot be one.
+pub(super) fn order(materials: &Materials) -> (Vec<Offer>, Vec<Unused>) {
+    let mut queue = Queue { materials, offers: Vec::new(), unused: Vec::new() };
+    for file in &materials.certificates {
+        queue.certificate(file, true);
+    }
+    let (held, others): (Vec<_>, Vec<_>) = materials
+        .identities
+        .iter()
+        .partition(|(file, _)| file.public.as_ref().is_some_and(|key| queue.agent_holds(key)));
+    for identity in &held {
+        queue.identity(identity);
+    }
+    if materials.identities_named {
+        others.iter().for_each(|identity| queue.identity(identity));
+    }
+    if !materials.identities_only {
+        queue.rest_of_the_agent();
+    }
+    if !materials.identities_named {
+        others.iter().for_each(|identity| queue.identity(identity));
+    }
+    (queue.offers, queue.unused)
+}
+
+struct Queue<'a> {
+    materials: &'a Materials,
+    offers: Vec<Offer>,
+    unused: Vec<Unused>,
+}
+
+impl Queue<'_> {
+    fn agent_keys(&self) -> &[AgentKey] {
+        self.materials.agent.as_ref().map_or(&[], |(_, keys)| keys)
+    }
+
+    fn agent_holds(&self, key: &KeyData) -> bool {
+        self.agent_keys().iter().any(|held| held.key == *key)
+    }
+
+    /// Whoever can sign with a key. A file is quicker than the agent, and does not hang; of the agent's names for the
+    /// key the very one is taken where it has it.
+    fn holder(&self, key: &KeyData, certificate: Option<&Arc<Certificate>>) -> Option<Holder> {
+        let own =
+            self.materials.identities.iter().find_map(|(file, _)| {
+                file.private.as_ref().ok().filter(|private| private.public_key().key_data() == key)
+            });
+        if let Some(own) = own {
+            return Some(Holder::File(Arc::clone(own)));
+        }
+        let (agent, keys) = self.materials.agent.as_ref()?;
+        let mut held: Vec<_> = keys.iter().filter(|held| held.key == *key).collect();
+        held.sort_by_key(|held| (held.certificate.as_ref() != certificate, held.certificate.is_some()));
+        held.first().map(|held| Holder::Agent(Arc::clone(agent), Box::new(held.identity())))
+    }
+
+    fn push(&mut self, offer: Offer) {
+        let known = self.offers.iter().any(|known| known.key == offer.key && known.certificate == offer.certificate);
+        if !known {
+            self.offers.push(offer);
+        }
+    }
+
+    /// One that lies beside a key which cannot be used is not told of: the key is.
+    fn certificate(&mut self, file: &CertificateFile, named: bool) {
+        let checked = file.certificate.clone().and_then(|found| certificate::check(&found).map(|()| found));
+        let offer = checked.and_then(|found| {
+            let holder = self.holder(found.public_key(), Some(&found)).ok_or(Problem::NoKey)?;
+            Ok(Offer {
+                name: file.path.display().to_string(),
+                key: found.public_key().clone(),
+                certificate: Some(found),
+                holder,
+                named: true,
+            })
+        });
+        match offer {
+            Ok(offer) => self.push(offer),
+            Err(Problem::NoKey) if !named => {}
+            Err(problem) => self.unused.push(Unused::file(&file.path, &problem, true)),
+        }
+    }
+
+    /// The key, then what certificates there are for it.
+    fn identity(&mut self, (file, beside): &(KeyFile, Option<CertificateFile>)) {
+        let named = self.materials.identities_named;
+        let holder = file.public.as_ref().and_then(|key| Some((key, self.holder(key, None)?)));
+        match (holder, &file.private) {
+            (Some((key, holder)), _) => self.push(Offer {
+                name: file.path.display().to_string(),
+                key: key.clone(),
+                certificate: None,
+                holder,
+                named,
+            }),
+            // Nobody misses a file that is there by default only.
+            (None, Err(Problem::Missing | Problem::PublicOnly)) if !named => {}
+            (None, Err(problem)) => self.unused.push(Unused::file(&file.path, problem, named)),
+            (None, Ok(_)) => {}
+        }
+        if let Some(beside) = beside.as_ref().filter(|beside| beside.certificate != Err(Problem::Missing)) {
+            self.certificate(beside, false);
+        }
+        let held: Vec<_> =
+            self.agent_keys().iter().filter(|held| Some(&held.key) == file.public.as_ref()).cloned().collect();
+        for key in held {
+            self.of_agent(&key, named);
+        }
+    }
+
+    fn rest_of_the_agent(&mut self) {
+        for key in self.agent_keys().to_vec() {
+            self.of_agent(&key, false);
+        }
+    }
+
+    fn of_agent(&mut self, held: &AgentKey, named: bool) {
+        let Some((agent, _)) = &self.materials.agent else { return };
+        let name = if held.comment.is_empty() {
+            "agent key".to_owned()
+        } else {
+            format!("agent key {}", super::verdict::words(&held.comment))
+        };
+        if let Some(Err(problem)) = held.certificate.as_ref().map(|held| certificate::check(held)) {
+            let hint = problem.hint(Path::new("-"));
+            let known = self.unused.iter().any(|known| known.problem == problem);
+            if !known {
+                self.unused.push(Unused { name, problem, meant: named, hint });
+            }
+            return;
+        }
+        let holder = Holder::Agent(Arc::clone(agent), Box::new(held.identity()));
+        self.push(Offer { name, key: held.key.clone(), certificate: held.certificate.clone(), holder, named });
+    }
+}

@@ -1,0 +1,213 @@
+//! The password: as such, and as the answer to a question of the node.
+//!
+//! What always holds: a password that may have been refused is not sent to that node again for the same method, so that
+//! no account is locked by us; a question that does not look like one for the password is not answered with it.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+
+use russh::client::{Handle, Handler, KeyboardInteractiveAuthResponse, Prompt};
+use russh::{MethodSet, client::AuthResult};
+use secrecy::{ExposeSecret, SecretString};
+use tracing::debug;
+
+use super::verdict::{PasswordFate, words};
+use super::{Answer, Heard};
+use crate::transport::connect::Step;
+use crate::transport::{Endpoint, Method};
+
+/// Rounds of questions that are listened to.
+const ROUNDS: usize = 10;
+
+/// Where the password went and was not accepted, or not yet.
+#[derive(Default)]
+pub(super) struct Spent(Mutex<HashSet<(String, u16, String, Method)>>);
+
+impl Spent {
+    /// Whether it may be sent there; from then on it may not.
+    fn spend(&self, endpoint: &Endpoint, method: Method) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place(endpoint, method))
+    }
+
+    /// It was accepted, and may be sent again.
+    fn accepted(&self, endpoint: &Endpoint, method: Method) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&place(endpoint, method));
+    }
+}
+
+fn place(endpoint: &Endpoint, method: Method) -> (String, u16, String, Method) {
+    (endpoint.host.clone(), endpoint.port, endpoint.login.user.clone(), method)
+}
+
+/// A password to be sent to one node.
+pub(super) struct Courier<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) password: &'a SecretString,
+    pub(super) spent: &'a Spent,
+    pub(super) heard: &'a Heard<'a>,
+}
+
+impl Courier<'_> {
+    /// Sends it as such.
+    pub(super) async fn send<H: Handler>(&self, handle: &mut Handle<H>) -> (Answer, Option<PasswordFate>) {
+        if !self.spent.spend(self.endpoint, Method::Password) {
+            return (Answer::NotTried, Some(PasswordFate::RefusedBefore));
+        }
+        let user = self.endpoint.login.user.clone();
+        // A node that demands a new password here is not heard by the library: the time runs out.
+        self.heard.step.store(Step::AwaitingPassword as u8, Ordering::Relaxed);
+        let answer = handle.authenticate_password(user, self.password.expose_secret()).await;
+        self.heard.step.store(Step::Authenticating as u8, Ordering::Relaxed);
+        let answer = Answer::of(answer);
+        (answer.clone(), self.fate(&answer, Method::Password))
+    }
+
+    fn fate(&self, answer: &Answer, method: Method) -> Option<PasswordFate> {
+        match answer {
+            Answer::Accepted | Answer::Partial(_) => {
+                self.spent.accepted(self.endpoint, method);
+                None
+            }
+            // Some nodes end the connection instead of an answer.
+            Answer::Refused(_) | Answer::Ended(_) => Some(PasswordFate::Refused),
+            Answer::NotTried => None,
+        }
+    }
+
+    /// Answers the node's questions with it.
+    pub(super) async fn answer<H: Handler>(&self, handle: &mut Handle<H>) -> (Answer, Option<PasswordFate>) {
+        let method = Method::KeyboardInteractive;
+        let user = self.endpoint.login.user.clone();
+        let mut response = handle.authenticate_keyboard_interactive_start(user, None).await;
+        let mut answered = false;
+        for _ in 0..ROUNDS {
+            let (name, instructions, prompts) = match response {
+                Ok(KeyboardInteractiveAuthResponse::InfoRequest { name, instructions, prompts }) => {
+                    (name, instructions, prompts)
+                }
+                Ok(KeyboardInteractiveAuthResponse::Success) => {
+                    return (Answer::Accepted, self.fate(&Answer::Accepted, method));
+                }
+                Ok(KeyboardInteractiveAuthResponse::Failure { remaining_methods, partial_success }) => {
+                    let answer = Answer::failure(&remaining_methods, partial_success);
+                    let fate = self.fate(&answer, method).filter(|_| answered);
+                    return (answer, fate);
+                }
+                Err(error) => return (Answer::Ended(error.to_string()), None),
+            };
+            let reply = match reply(&name, &instructions, &prompts, answered) {
+                Reply::Nothing => Vec::new(),
+                Reply::Password if !self.spent.spend(self.endpoint, method) => {
+                    return (Answer::Ended("it asks for the password".to_owned()), Some(PasswordFate::RefusedBefore));
+                }
+                Reply::Password => {
+                    answered = true;
+                    vec![self.password.expose_secret().to_owned()]
+                }
+                Reply::None(fate) => {
+                    let asked = match &fate {
+                        PasswordFate::Question(question) => format!("it asks: \"{question}\""),
+                        PasswordFate::MustChange => "it wants a new password".to_owned(),
+                        PasswordFate::Refused | PasswordFate::RefusedBefore => "refused".to_owned(),
+                    };
+                    return (Answer::Ended(asked), Some(fate));
+                }
+            };
+            debug!(host = self.endpoint.host, prompts = prompts.len(), "answering a question of the node");
+            response = handle.authenticate_keyboard_interactive_respond(reply).await;
+        }
+        (Answer::Ended("it does not stop asking".to_owned()), Some(PasswordFate::Question("…".to_owned())))
+    }
+}
+
+/// What is answered to a round of questions.
+#[derive(Debug, PartialEq, Eq)]
+enum Reply {
+    /// There was no question.
+    Nothing,
+    Password,
+    /// No answer; why.
+    None(PasswordFate),
+}
+
+fn reply(name: &str, instructions: &str, prompts: &[Prompt], answered: bool) -> Reply {
+    let (first, more) = match prompts {
+        [] => return Reply::Nothing,
+        [first, more @ ..] => (first, more),
+    };
+    let said = format!("{name} {instructions} {}", first.prompt).to_lowercase();
+    let wants_new = ["new password", "current password", "(current)", "change your password", "password has expired"];
+    if wants_new.iter().any(|sign| said.contains(sign)) {
+        return Reply::None(PasswordFate::MustChange);
+    }
+    if more.is_empty() && !first.echo && asks_for_password(&first.prompt) {
+        return if answered { Reply::None(PasswordFate::Refused) } else { Reply::Password };
+    }
+    let questions: Vec<&str> = prompts.iter().map(|prompt| prompt.prompt.trim()).collect();
+    Reply::None(PasswordFate::Question(words(&questions.join(" / "))))
+}
+
+/// A password given to another question would be a wrong answer, and be seen by whoever reads the node's logs.
+fn asks_for_password(prompt: &str) -> bool {
+    let prompt = prompt.trim().to_lowercase();
+    // OpenSSH puts the user and the host first, whose names may hold any word.
+    let question = prompt.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(&*prompt, |(_, rest)| rest);
+    let question = question.rsplit_once("'s ").map_or(question, |(_, rest)| rest);
+    let other = ["one-time", "one time", "onetime", "otp"];
+    ["password", "passwd"].iter().any(|word| question.contains(word))
+        && !other.iter().any(|word| question.contains(word))
+}
+
+impl Answer {
+    pub(super) fn of(answer: Result<AuthResult, impl std::fmt::Display>) -> Self {
+        match answer {
+            Ok(AuthResult::Success) => Self::Accepted,
+            Ok(AuthResult::Failure { remaining_methods, partial_success }) => {
+                Self::failure(&remaining_methods, partial_success)
+            }
+            Err(error) => Self::Ended(error.to_string()),
+        }
+    }
+
+    /// Without a method that is left the connection has ended, or is about to.
+    fn failure(remaining: &MethodSet, partial: bool) -> Self {
+        let methods: Vec<&'static str> = remaining.iter().map(<&'static str>::from).collect();
+        if methods.is_empty() {
+            Self::Ended("refused".to_owned())
+        } else if partial {
+            Self::Partial(methods)
+        } else {
+            Self::Refused(methods)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(prompts: &[(&str, bool)], answered: bool) -> Reply {
+        let prompts: Vec<_> =
+            prompts.iter().map(|&(prompt, echo)| Prompt { prompt: prompt.to_owned(), echo }).collect();
+        reply("", "", &prompts, answered)
+    }
+
+    #[test]
+    fn only_a_question_for_the_password_is_answered() {
+        assert_eq!(ask(&[], false), Reply::Nothing);
+        assert_eq!(ask(&[("Password: ", false)], false), Reply::Password);
+        assert_eq!(ask(&[("(root@otp1) Password: ", false)], false), Reply::Password);
+        assert_eq!(ask(&[("root@otp1's password: ", false)], false), Reply::Password);
+        assert_eq!(ask(&[("Password: ", false)], true), Reply::None(PasswordFate::Refused));
+        let question = |text: &str| Reply::None(PasswordFate::Question(text.to_owned()));
+        assert_eq!(ask(&[("Password: ", true)], false), question("Password:"));
+        assert_eq!(ask(&[("Verification code: ", false)], false), question("Verification code:"));
+        assert_eq!(ask(&[("One-time password (OATH): ", false)], false), question("One-time password (OATH):"));
+        assert_eq!(ask(&[("Password: ", false), ("Code: ", false)], false), question("Password: / Code:"));
+        assert_eq!(ask(&[("\u{1b}[2Jname?", true)], false), question("\\u{1b}[2Jname?"));
+        for prompt in ["New password: ", "Current password: ", "(current) UNIX password: "] {
+            assert_eq!(ask(&[(prompt, false)], true), Reply::None(PasswordFate::MustChange), "{prompt}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What was tried, and what to say when nobody was let in.
+//!
+//! Here lives [`Attempts`]. What always holds: each attempt is told with its answer; what a node said is cut and made
+//! visible; the kind of the failure is the cause that the operator can mend.
+
+use super::order::Unused;
+use crate::transport::{Endpoint, Method, TransportError};
+
+/// Characters of what a node says that are kept.
+const LONGEST_WORDS: usize = 200;
+
+/// Attempts that a message names; a node takes 6 by default.
+const NAMED: usize = 12;
+
+/// How the end of a connection is told that the node wanted.
+pub(in crate::transport) const NODE_ENDED: &str = "the node ended it";
+
+/// What became of the password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PasswordFate {
+    Refused,
+    /// It was refused by an earlier connection of the run.
+    RefusedBefore,
+    /// The node asks for something else; the question.
+    Question(String),
+    /// The node wants a new one.
+    MustChange,
+}
+
+/// What was tried so far.
+#[derive(Default)]
+pub(super) struct Attempts {
+    /// Each with its answer.
+    pub(super) tried: Vec<String>,
+    /// Whether one of them was a key that the operator named.
+    pub(super) named_refused: bool,
+    pub(super) unused: Vec<Unused>,
+    /// Why the agent is of no use.
+    pub(super) agent: Option<String>,
+    pub(super) password: Option<PasswordFate>,
+    /// The methods that the node takes, once it has said so.
+    pub(super) takes: Option<Vec<&'static str>>,
+    /// Methods that the node accepted, without that being enough.
+    pub(super) passed: Vec<&'static str>,
+    /// Whether an RSA key was refused by a node that does not say what it takes.
+    pub(super) rsa_doubt: bool,
+}
+
+/// What the node said besides.
+#[derive(Default)]
+pub(super) struct Said {
+    /// How the connection ended, if it did.
+    pub(super) lost: Option<String>,
+    /// The last banner.
+    pub(super) banner: Option<String>,
+}
+
+/// Words of somebody else, cut and made visible.
+pub(in crate::transport) fn words(text: &str) -> String {
+    let mut chars = text.trim().chars();
+    let mut safe = String::new();
+    for char in chars.by_ref().take(LONGEST_WORDS) {
+        if matches!(char, '"' | '\'' | '\\') {
+            safe.push(char);
+        } else {
+            safe.extend(char.escape_debug());
+        }
+    }
+    if chars.next().is_some() {
+        safe.push('…');
+    }
+    safe
+}
+
+/// What is told: cause, hint, kind.
+enum Cause {
+    Auth(String, String),
+    KeyFile(String, String),
+    Agent(String),
+    Lost(String),
+}
+
+const CHECK_ACCOUNT: &str =
+    "check the user and the key (`user`, `identity` in the inventory, -u, --identity), and authorized_keys on the node";
+
+impl Attempts {
+    /// The error for a login that failed.
+    pub(super) fn verdict(self, endpoint: &Endpoint, has_password: bool, said: Said) -> TransportError {
+        let (user, host) = (endpoint.login.user.clone(), endpoint.host.clone());
+        let cause = self.cause(has_password, &said);
+        let told = match &cause {
+            Cause::Auth(reason, _) | Cause::KeyFile(reason, _) | Cause::Agent(reason) | Cause::Lost(reason) => reason,
+        };
+        let tried = self.summary(&said, told);
+        match cause {
+            Cause::Auth(reason, hint) => TransportError::Auth { user, host, reason, tried, hint },
+            Cause::KeyFile(reason, hint) => TransportError::KeyFile { user, host, reason, tried, hint },
+            Cause::Agent(reason) => TransportError::Agent { user, host, reason, tried },
+            Cause::Lost(reason) => TransportError::Lost { reason: format!("{reason}, while logging in{tried}") },
+        }
+    }
+
+    fn cause(&self, has_password: bool, said: &Said) -> Cause {
+        let auth = |reason: &str, hint: &str| Cause::Auth(reason.to_owned(), hint.to_owned());
+        let ended = said.lost.as_deref().unwrap_or_default();
+        if said.lost.is_some() && (self.tried.is_empty() || !ended.starts_with(NODE_ENDED)) {
+            return Cause::Lost(ended.to_owned());
+        }
+        if ended.contains("PAM account configuration") {
+            return auth(
+                "the node's account management does not let the user in",
+                "the account on the node may have expired or be locked: `chage -l USER` and `passwd -S USER` there",
+            );
+        }
+        match &self.password {
+            Some(PasswordFate::Refused) => {
+                return auth(
+                    "the node refused the password",
+                    "type it again; is it the user's on this node, and does its sshd let that user in with one (PermitRootLogin)?",
+                );
+            }
+            Some(PasswordFate::RefusedBefore) => {
+                return auth(
+                    "the password was sent before and not accepted, and is not sent again",
+                    "start anew with the right password; a node may lock an account after some wrong ones",
+                );
+            }
+            Some(PasswordFate::Question(question)) => {
+                return Cause::Auth(
+                    format!("the node asks: \"{question}\", which ctl cannot answer"),
+                    "use a key, or another method (PreferredAuthentications in ssh_config)".to_owned(),
+                );
+            }
+            Some(PasswordFate::MustChange) => {
+                return auth("the node wants a new password", "log in with ssh once and change it");
+            }
+            None => {}
+        }
+        if ended.to_lowercase().contains("too many authentication failures") {
+            return auth(
+                "too many keys were refused, and the node ended the connection",
+                "name the right key with --identity and have the agent's other keys left out (`IdentitiesOnly yes` in ssh_config)",
+            );
+        }
+        if let Some(unused) = self.unused.iter().find(|unused| unused.meant) {
+            return Cause::KeyFile(format!("{} {}", unused.name, unused.problem), unused.hint.clone());
+        }
+        if let Some(agent) = self.agent.as_ref().filter(|_| !self.named_refused) {
+            return Cause::Agent(agent.clone());
+        }
+        if !self.tried.is_empty() {
+            return self.refusal(has_password);
+        }
+        if let Some(unused) = self.unused.first() {
+            return Cause::KeyFile(format!("{} {}", unused.name, unused.problem), unused.hint.clone());
+        }
+        let asks = [Method::Password, Method::KeyboardInteractive].map(name);
+        let takes_password = self.takes.as_ref().is_some_and(|takes| takes.iter().any(|method| asks.contains(method)));
+        if takes_password && !has_password {
+            return auth(
+                "there is no key to offer, and no password was given",
+                "give a key with --identity or the agent, or have the password asked for with --ask-pass",
+            );
+        }
+        Cause::KeyFile(
+            "no key to offer: no key file is there and no agent has any".to_owned(),
+            "name a readable key with --identity, or load it into the agent with `ssh-add`".to_owned(),
+        )
+    }
+
+    fn refusal(&self, has_password: bool) -> Cause {
+        let reason = if self.passed.is_empty() {
+            "permission denied".to_owned()
+        } else {
+            format!("permission denied: the node wants more than {}", self.passed.join(" and "))
+        };
+        let hint = if !self.passed.is_empty() && !has_password {
+            "have the password asked for with --ask-pass".to_owned()
+        } else if !self.passed.is_empty() {
+            "is a key missing, or a method not allowed (PreferredAuthentications in ssh_config)?".to_owned()
+        } else if self.rsa_doubt {
+            format!(
+                "an old node may know RSA keys with SHA-1 only: use a key of another kind, or allow that (PubkeyAcceptedAlgorithms +ssh-rsa); else {CHECK_ACCOUNT}"
+            )
+        } else if let Some(unused) = self.unused.first() {
+            format!("{} {}: {}; else {CHECK_ACCOUNT}", unused.name, unused.problem, unused.hint)
+        } else {
+            CHECK_ACCOUNT.to_owned()
+        };
+        Cause::Auth(reason, hint)
+    }
+
+    /// Everything that is known besides `told`, ready to be added to it.
+    fn summary(&self, said: &Said, told: &str) -> String {
+        let mut parts = Vec::new();
+        if !self.tried.is_empty() {
+            let more = self.tried.len().saturating_sub(NAMED);
+            let mut tried = self.tried.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+            if more > 0 {
+                tried.push_str(&format!(" and {more} more"));
+            }
+            parts.push(format!("tried {tried}"));
+        }
+        if let Some(takes) = self.takes.as_ref().filter(|takes| !takes.is_empty()) {
+            parts.push(format!("the node takes {}", takes.join(",")));
+        }
+        let unused = self.unused.iter().map(|unused| format!("{} {}", unused.name, unused.problem));
+        let unused: Vec<_> = unused.filter(|unused| unused != told).take(NAMED).collect();
+        if !unused.is_empty() {
+            parts.push(format!("not used: {}", unused.join(", ")));
+        }
+        parts.extend(
+            self.agent.as_ref().filter(|agent| *agent != told).map(|agent| format!("the agent failed: {agent}")),
+        );
+        parts.extend(said.banner.as_ref().map(|banner| format!("the node says: \"{banner}\"")));
+        parts.extend(
+            said.lost.as_ref().filter(|lost| *lost != told).map(|lost| format!("then the connection ended: {lost}")),
+        );
+        parts.into_iter().map(|part| format!("; {part}")).collect()
+    }
+}
+
+/// A method as the protocol names it.
+pub(super) fn name(method: Method) -> &'static str {
+    match method {
+        Method::PublicKey => "publickey",
+        Method::KeyboardInteractive => "keyboard-interactive",
+        Method::Password => "password",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_cut_and_made_visible() {
+        assert_eq!(words(" Password for 'x':\n"), "Password for 'x':");
+        assert_eq!(words("a\u{1b}[2Jb\rc"), "a\\u{1b}[2Jb\\rc");
+        assert_eq!(words(&"x".repeat(300)), format!("{}…", "x".repeat(200)));
+    }
+}
