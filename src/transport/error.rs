@@ -299,11 +299,11 @@ impl TransportError {
                 K::HostKeyUnknown,
                 Some("compare the fingerprint with the node's console, then add it with `ssh` or `ssh-keyscan`, or run once with --host-key accept-new".to_owned()),
             ),
-            Self::HostKeyChanged { .. } => (
-                Stage::Connect,
-                K::HostKeyChanged,
-                Some("somebody may be listening in, or the node was installed anew: compare the fingerprint with its console before you remove the old line".to_owned()),
-            ),
+            Self::HostKeyChanged { name, place, .. } => {
+                let file = place.rsplit_once(':').map_or(place.as_str(), |(file, _)| file);
+                let hint = format!("somebody may be listening in, or the node was installed anew: compare the fingerprint with its console; only if it is the node's, ssh-keygen -R '{name}' -f '{file}'");
+                (Stage::Connect, K::HostKeyChanged, Some(hint))
+            }
             Self::HostKeyWeak { .. } => (Stage::Connect, K::HostKeyUnknown, Some("give the node a longer host key, or another type of it (HostKey in its sshd_config)".to_owned())),
             Self::HostKeyRevoked { .. } => (Stage::Connect, K::HostKeyRevoked, Some("do not connect: give the node a new host key".to_owned())),
             Self::KnownHosts { .. } => (Stage::Connect, K::HostKeyUnknown, Some("mend the file, or name another with --known-hosts".to_owned())),

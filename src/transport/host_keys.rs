@@ -54,6 +54,16 @@ pub(super) struct Wanted {
     pub(super) certificates: bool,
 }
 
+/// The files that are there; where none is, the one that would be written.
+fn looked_in(settings: &HostKeySettings) -> Vec<PathBuf> {
+    let all = settings.user_files.iter().chain(&settings.global_files);
+    let mut there: Vec<PathBuf> = all.filter(|file| file.exists()).cloned().collect();
+    if there.is_empty() {
+        there.extend(settings.user_files.first().cloned());
+    }
+    there
+}
+
 /// Known host keys of all endpoints of a run, and what may be added to them.
 #[derive(Default)]
 pub(super) struct HostKeyStore {
@@ -215,7 +225,7 @@ impl HostKeyStore {
                 _ => Err(TransportError::HostKeyUnknown {
                     name: place.written(),
                     key: fingerprint(&key),
-                    files: settings.user_files.iter().chain(&settings.global_files).cloned().collect(),
+                    files: looked_in(settings),
                     certificate: flaw,
                 }),
             },

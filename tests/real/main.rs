@@ -20,6 +20,7 @@ mod harness;
 mod host_keys;
 mod old_nodes;
 mod output;
+mod questions;
 mod reach;
 mod selftest;
 mod signals;
