@@ -30,8 +30,8 @@ pub(super) fn sudo_password(args: &FanoutArgs, access: &mut [NodeAccess]) -> Res
         return Ok(());
     }
     if !access.iter().any(|access| access.sudo.is_on()) {
-        terminal::say("note: -K: no selected node uses sudo (--sudo, or `sudo` in the inventory)");
-        return Ok(());
+        return Err(CliError::usage("-K: no selected node uses sudo")
+            .with_hint("--sudo, or `sudo: true` in the inventory, makes them use it"));
     }
     let secret = Arc::new(secret("Password for sudo on the nodes", "-K")?);
     for access in access.iter_mut().filter(|access| access.sudo.is_on()) {
