@@ -306,11 +306,22 @@ impl KnownHosts {
         found
     }
 
+    /// The lines of one file that speak of one name; the keys of the others are not even read.
+    fn of_host(path: &Path, text: &str, name: &str) -> Self {
+        let mut known = Self::default();
+        known.add_if(path, text, |names| speaks_of(names, name));
+        known
+    }
+
     fn add(&mut self, path: &Path, text: &str) {
+        self.add_if(path, text, |_| true);
+    }
+
+    fn add_if(&mut self, path: &Path, text: &str, is_wanted: impl Fn(&str) -> bool) {
         let file = self.files.len();
         self.files.push(path.to_owned());
         for (index, line) in text.lines().enumerate() {
-            if let Err(reason) = self.add_line(file, index + 1, line) {
+            if let Err(reason) = self.add_line(file, index + 1, line, &is_wanted) {
                 self.skipped_count += 1;
                 if self.skipped.len() < MAX_SKIPPED {
                     self.skipped.push(Skipped { file: path.to_owned(), line: index + 1, reason });
@@ -319,7 +330,13 @@ impl KnownHosts {
         }
     }
 
-    fn add_line(&mut self, file: usize, number: usize, text: &str) -> Result<(), SkipReason> {
+    fn add_line(
+        &mut self,
+        file: usize,
+        number: usize,
+        text: &str,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), SkipReason> {
         let text = text.trim_matches([' ', '\t', '\r']);
         if text.is_empty() || text.starts_with('#') {
             return Ok(());
@@ -337,6 +354,9 @@ impl KnownHosts {
         let names = names.ok_or(SkipReason::NoKey)?;
         if names.starts_with('@') {
             return Err(SkipReason::Marker);
+        }
+        if !is_wanted(names) {
+            return Ok(());
         }
         let key = match (words.next(), words.next()) {
             (Some(kind), Some(blob)) if !kind.starts_with('#') && !blob.starts_with('#') => read_key(kind, blob)?,
@@ -540,7 +560,7 @@ fn append_as(
     let Some(text) = bounded(&mut file).map_err(failed)? else {
         return Err(KnownHostsError::TooLarge { file: path.to_owned() });
     };
-    let known = KnownHosts::parse(&[(path.to_owned(), text)]);
+    let known = KnownHosts::of_host(path, &text, &name);
     let there = HostEntries { known: &known, named: known.matching(&name), bare: Vec::new() };
     let conflict = |line| Err(KnownHostsError::Conflict { file: path.to_owned(), line, name: name.clone() });
     match there.check(key) {
@@ -602,6 +622,20 @@ fn read_key(kind: &str, blob: &str) -> Result<PublicKey, SkipReason> {
         return Err(SkipReason::BadKey);
     }
     Ok(key)
+}
+
+/// Whether the names of a line match one that is written as known_hosts writes it, in lower case.
+fn speaks_of(names: &str, name: &str) -> bool {
+    if names.starts_with('|') {
+        let Ok(HashedName { mut mac, hash, .. }) = hashed_name(0, names) else { return false };
+        mac.update(name.as_bytes());
+        return mac.finalize().into_bytes().as_slice() == hash;
+    }
+    let patterns = names.split(',').map(|pattern| match pattern.strip_prefix('!') {
+        Some(rest) => Pattern { negated: true, text: rest.to_ascii_lowercase() },
+        None => Pattern { negated: false, text: pattern.to_ascii_lowercase() },
+    });
+    list_matches(&patterns.collect::<Vec<_>>(), name)
 }
 
 fn hashed_name(line: usize, text: &str) -> Result<HashedName, SkipReason> {
