@@ -15,6 +15,8 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, PrivateKey, PublicKey, decode_secret_key};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::pem;
+
 /// No key comes near it.
 const LONGEST_FILE: u64 = 1 << 20;
 
@@ -110,9 +112,11 @@ pub enum UnlockError {
 
 impl KeyFile {
     /// Reads a file without a passphrase.
-    pub(super) fn read(path: &Path, own_uid: Option<u32>) -> Self {
+    pub(super) fn read(path: &Path) -> Self {
+        // As OpenSSH: whose key it is otherwise, is that user's affair.
+        let own = rustix::process::getuid().as_raw();
         let (public, private) = match content(path) {
-            Ok((text, exposed)) => parse(text.expose_secret(), exposed.filter(|&(uid, _)| Some(uid) == own_uid)),
+            Ok((text, exposed)) => parse(text.expose_secret(), exposed.filter(|&(uid, _)| uid == own)),
             Err(problem) => (None, Err(problem)),
         };
         let public = public.or_else(|| public_beside(path));
@@ -124,8 +128,13 @@ impl KeyFile {
         let file = self.path.clone();
         let (text, _) =
             content(&file).map_err(|problem| UnlockError::Unusable { file, reason: problem.to_string() })?;
-        let decoded = decode_secret_key(text.expose_secret(), Some(passphrase.expose_secret()));
-        let key = decoded.map_err(|_| UnlockError::WrongPassphrase { file: self.path.clone() })?;
+        let (text, passphrase) = (text.expose_secret(), passphrase.expose_secret());
+        let decoded = if pem::is_encrypted(text) {
+            pem::decrypt(text, passphrase).and_then(|clear| decode_secret_key(&clear, None).ok())
+        } else {
+            decode_secret_key(text, Some(passphrase)).ok()
+        };
+        let key = decoded.ok_or_else(|| UnlockError::WrongPassphrase { file: self.path.clone() })?;
         Ok(Self { path: self.path.clone(), public: Some(key.public_key().key_data().clone()), private: usable(key) })
     }
 
@@ -189,10 +198,8 @@ fn parse_private(text: &str) -> Halves {
     if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
         return (None, Err(Problem::Locked { wrong: false }));
     }
-    if text.contains("Proc-Type: 4,ENCRYPTED") {
-        // All that the library has of this old way to encrypt.
-        let known = text.contains("-----BEGIN RSA PRIVATE KEY-----") && text.contains("DEK-Info: AES-128-CBC,");
-        let problem = if known {
+    if pem::is_encrypted(text) {
+        let problem = if pem::is_known(text) {
             Problem::Locked { wrong: false }
         } else {
             Problem::Unknown("is encrypted in an old way that is not known here".to_owned())
@@ -236,11 +243,6 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-/// Whose files are ours, and so must be readable by us alone; not known where /proc is not.
-pub(super) fn own_uid() -> Option<u32> {
-    fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())
 }
 
 /// The text of a file that may be public.
