@@ -3,6 +3,8 @@
 //! [`compare`] asks both; [`corpus`] is written by hand, [`generate`] is made at random from a fixed seed. Where `ssh`
 //! fails, the resolver must fail, and the other way round. `SSH_CONFIG_CASES` sets how many random cases are tried.
 
+#![expect(clippy::print_stdout, reason = "the counts are what one looks at with --nocapture")]
+
 mod ssh_config {
     pub(crate) mod compare;
     pub(crate) mod corpus;
@@ -10,6 +12,7 @@ mod ssh_config {
 }
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -39,7 +42,20 @@ fn compare(cases: &[Case]) {
     println!("in {} of all cases so far both fail", FAILING.load(Ordering::Relaxed));
     let differences = differences.into_inner().expect("no panic");
     let shown: Vec<&str> = differences.iter().take(10).map(String::as_str).collect();
-    assert!(differences.is_empty(), "{} of {} cases differ:\n{}", differences.len(), cases.len(), shown.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{} of {} cases differ from {}, where OpenSSH 9.2 is followed:\n{}",
+        differences.len(),
+        cases.len(),
+        version(),
+        shown.join("\n")
+    );
+}
+
+/// What `ssh` calls itself.
+fn version() -> String {
+    let output = Command::new("ssh").arg("-V").output().expect("ssh was run before");
+    String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }
 
 /// Prints in how many cases each keyword occurs.

@@ -324,7 +324,11 @@ pub(crate) fn run<'a>(
                     2
                 }
             },
-            "nohup" | "env" | "exec" => run(context, io, args).await,
+            "nohup" | "exec" => run(context, io, args).await,
+            "env" => {
+                let skip = args.iter().take_while(|a| a.contains('=')).count();
+                run(context, io, &args[skip..]).await
+            }
             "setsid" => {
                 let skip = args.iter().take_while(|a| a.starts_with('-')).count();
                 run(context, io, &args[skip..]).await

@@ -56,7 +56,7 @@ pub(super) fn carry_out(
         .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
     let (transport, notices) = SshTransport::new(SshSettings { password: questions::password(fanout)? });
     questions::sudo_password(fanout, &mut access)?;
-    runtime.block_on(questions::before_connecting(&transport, &access, fanout.forks as usize))?;
+    runtime.block_on(questions::before_connecting(&transport, &job.plan.nodes, &access, fanout.forks as usize))?;
     if dry_run == Some(DryRun::Live) {
         let down = what_is_down(&runtime, &job.plan, access, fanout, transport, notices)?;
         // A node that never answers must not keep the process.

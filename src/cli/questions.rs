@@ -3,7 +3,7 @@
 //! What always holds: each question is asked once for all nodes, before anything moves on the terminal; without a terminal
 //! nothing is asked; no secret is shown, kept in a file, or given to a process.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -15,8 +15,9 @@ use super::report::CliError;
 use super::terminal;
 use crate::remote::Sudo;
 use crate::run::NodeAccess;
+use crate::select::SelectedNode;
 use crate::sink::text;
-use crate::transport::{Endpoint, HostKeyPolicy, Proxy, PublicKey, SshTransport, fingerprint};
+use crate::transport::{Endpoint, HostKeyPolicy, Proxy, PublicKey, SshTransport, UnlockError, fingerprint};
 
 /// The password to log in with, if it is to be asked for.
 pub(super) fn password(args: &FanoutArgs) -> Result<Option<SecretString>, CliError> {
@@ -29,8 +30,8 @@ pub(super) fn sudo_password(args: &FanoutArgs, access: &mut [NodeAccess]) -> Res
         return Ok(());
     }
     if !access.iter().any(|access| access.sudo.is_on()) {
-        terminal::say("note: -K: no selected node uses sudo (--sudo, or `sudo` in the inventory)");
-        return Ok(());
+        return Err(CliError::usage("-K: no selected node uses sudo")
+            .with_hint("--sudo, or `sudo: true` in the inventory, makes them use it"));
     }
     let secret = Arc::new(secret("Password for sudo on the nodes", "-K")?);
     for access in access.iter_mut().filter(|access| access.sudo.is_on()) {
@@ -46,13 +47,19 @@ fn secret(what: &str, option: &str) -> Result<SecretString, CliError> {
     })
 }
 
+/// Wrong passphrases after which a key file is given up, as `ssh` does it.
+const ATTEMPTS: usize = 3;
+
 /// All that is asked about keys: those of the operator, then those of the hosts.
 pub(super) async fn before_connecting(
     transport: &SshTransport,
+    nodes: &[SelectedNode],
     access: &[NodeAccess],
     forks: usize,
 ) -> Result<(), CliError> {
     let endpoints: Vec<&Endpoint> = access.iter().map(|access| &access.endpoint).collect();
+    let names = nodes.iter().map(|selected| selected.node.name.as_str());
+    let named: Vec<(&str, &Endpoint)> = names.zip(endpoints.iter().copied()).collect();
     let mut hops: HashSet<&Endpoint> = HashSet::new();
     for endpoint in &endpoints {
         let mut next = *endpoint;
@@ -66,54 +73,82 @@ pub(super) async fn before_connecting(
     let all: Vec<&Endpoint> = hops.into_iter().chain(endpoints.iter().copied()).collect();
     transport.check_host_key_files(all.iter().copied())?;
     if terminal::can_ask() {
-        unknown_hosts(transport, &endpoints, forks).await?;
+        passphrases(transport, &all).await;
+        unknown_hosts(transport, &named, forks).await?;
     }
     Ok(())
 }
 
+/// Asks for the passphrases of key files that will be needed.
+async fn passphrases(transport: &SshTransport, endpoints: &[&Endpoint]) {
+    for file in transport.locked_identities(endpoints.iter().copied()).await {
+        let shown = text::single_line(&file.display().to_string());
+        for _ in 0..ATTEMPTS {
+            let Ok(passphrase) = terminal::ask_secret(&format!("Passphrase of {shown} (empty: go without it): "))
+            else {
+                return;
+            };
+            if secrecy::ExposeSecret::expose_secret(&passphrase).is_empty() {
+                break;
+            }
+            match transport.unlock(&file, passphrase).await {
+                Ok(()) => break,
+                Err(error) => {
+                    terminal::say(&text::single_line(&error.to_string()));
+                    if !matches!(error, UnlockError::WrongPassphrase { .. }) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Shows the keys of all hosts that are not known yet, once, and asks whether they are trusted. Bastions come before the
 /// hosts behind them.
-async fn unknown_hosts(transport: &SshTransport, endpoints: &[&Endpoint], forks: usize) -> Result<(), CliError> {
-    let mut declined: HashSet<Endpoint> = HashSet::new();
+async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], forks: usize) -> Result<(), CliError> {
+    let mut left_out: HashSet<&Endpoint> = HashSet::new();
     loop {
-        let mut round: Vec<Endpoint> = Vec::new();
-        for endpoint in endpoints {
+        let mut round: Vec<(String, &Endpoint)> = Vec::new();
+        let mut seen: HashSet<&Endpoint> = HashSet::new();
+        for (name, endpoint) in nodes {
             if let Some(next) = first_unheard_of(transport, endpoint)
-                && !declined.contains(next)
-                && !round.contains(next)
+                && !left_out.contains(next)
+                && seen.insert(next)
             {
-                round.push(next.clone());
+                let place = format!("{}:{}", next.host, next.port);
+                let is_node = std::ptr::eq(next, *endpoint);
+                round.push((if is_node { format!("{name} ({place})") } else { format!("bastion {place}") }, next));
             }
         }
         if round.is_empty() {
             return Ok(());
         }
-        let looked = stream::iter(round).map(|endpoint| async move {
-            let shown = transport.shown_key(&endpoint).await;
-            (endpoint, shown)
+        let looked = stream::iter(round).map(|(name, endpoint)| async move {
+            let shown = transport.shown_key(endpoint).await;
+            (name, endpoint, shown)
         });
         let looked: Vec<_> = looked.buffered(forks.max(1)).collect().await;
-        let mut shown: Vec<(Endpoint, PublicKey)> = Vec::new();
-        for (endpoint, key) in looked {
+        let mut shown: Vec<(String, &Endpoint, PublicKey)> = Vec::new();
+        for (name, endpoint, key) in looked {
             match key {
-                Ok(key) => shown.push((endpoint, key)),
+                Ok(key) => shown.push((name, endpoint, key)),
                 // What keeps it from being seen is told as its result.
                 Err(_) => {
-                    declined.insert(endpoint);
+                    left_out.insert(endpoint);
                 }
             }
         }
         if shown.is_empty() {
             continue;
         }
-        if !ask_about(&shown)? {
-            declined.extend(shown.into_iter().map(|(endpoint, _)| endpoint));
-            continue;
-        }
-        for (endpoint, key) in shown {
-            if let Err(error) = transport.trust(&endpoint, &key).await {
+        let trusted = are_trusted(&shown)?;
+        for (_, endpoint, key) in shown {
+            if !trusted {
+                left_out.insert(endpoint);
+            } else if let Err(error) = transport.trust(endpoint, &key).await {
                 terminal::say(&format!("warning: {}", text::single_line(&error.to_string())));
-                declined.insert(endpoint);
+                left_out.insert(endpoint);
             }
         }
     }
@@ -129,32 +164,21 @@ fn first_unheard_of<'e>(transport: &SshTransport, endpoint: &'e Endpoint) -> Opt
     (endpoint.host_keys.policy == HostKeyPolicy::Ask && transport.is_unheard_of(endpoint)).then_some(endpoint)
 }
 
-fn ask_about(shown: &[(Endpoint, PublicKey)]) -> Result<bool, CliError> {
-    // Several names of one key stand on one line.
-    let mut by_key: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (endpoint, key) in shown {
-        by_key.entry(fingerprint(key)).or_default().push(endpoint.host.as_str());
-    }
-    let mut files: Vec<String> = shown
-        .iter()
-        .filter_map(|(endpoint, _)| endpoint.host_keys.user_files.first())
-        .map(|file| file.display().to_string())
-        .collect();
-    files.sort();
-    files.dedup();
+fn are_trusted(shown: &[(String, &Endpoint, PublicKey)]) -> Result<bool, CliError> {
     terminal::say(&match shown.len() {
         1 => "The key of 1 host is not known:".to_owned(),
         count => format!("The keys of {count} hosts are not known:"),
     });
-    let mut lines: Vec<(String, String)> =
-        by_key.into_iter().map(|(fingerprint, names)| (names.join(", "), fingerprint)).collect();
-    lines.sort();
-    let width = lines.iter().map(|(names, _)| names.len()).max().unwrap_or_default().min(40);
-    for (names, fingerprint) in lines {
-        terminal::say(&format!("  {:width$}  {}", text::single_line(&names), text::single_line(&fingerprint)));
+    let width = shown.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or_default();
+    for (name, _, key) in shown {
+        terminal::say(&format!("  {:width$}  {}", text::single_line(name), text::single_line(&fingerprint(key))));
     }
+    let files = shown.iter().filter_map(|(_, endpoint, _)| endpoint.host_keys.user_files.first());
+    let mut files: Vec<String> = files.map(|file| file.display().to_string()).collect();
+    files.sort();
+    files.dedup();
     let question = format!(
-        "Compare them with the hosts' consoles. Trust them, and write them to {}? (yes/no) ",
+        "Compare them with what the hosts' consoles show. Trust them, and write them to {}? (yes/no) ",
         text::single_line(&files.join(", "))
     );
     loop {

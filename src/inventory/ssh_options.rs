@@ -26,7 +26,8 @@ const OWN_KEYS: [(&str, &str); 6] = [
     ("connecttimeout", "connect_timeout"),
 ];
 
-/// Signatures of host and user keys.
+/// Signatures of host and user keys. These lists have the names that ssh_config is read with, and no others: what is
+/// taken here must not be refused there.
 const SIGNATURES: &[&str] = &[
     "ssh-ed25519",
     "ssh-ed25519-cert-v01@openssh.com",
@@ -51,7 +52,6 @@ const SIGNATURES: &[&str] = &[
     "ssh-dss-cert-v01@openssh.com",
 ];
 const KEX: &[&str] = &[
-    "mlkem768x25519-sha256",
     "sntrup761x25519-sha512",
     "sntrup761x25519-sha512@openssh.com",
     "curve25519-sha256",
@@ -62,10 +62,7 @@ const KEX: &[&str] = &[
     "diffie-hellman-group-exchange-sha256",
     "diffie-hellman-group-exchange-sha1",
     "diffie-hellman-group18-sha512",
-    // Not OpenSSH's, but other servers'.
-    "diffie-hellman-group17-sha512",
     "diffie-hellman-group16-sha512",
-    "diffie-hellman-group15-sha512",
     "diffie-hellman-group14-sha256",
     "diffie-hellman-group14-sha1",
     "diffie-hellman-group1-sha1",
@@ -80,13 +77,7 @@ const CIPHERS: &[&str] = &[
     "aes256-cbc",
     "aes192-cbc",
     "aes128-cbc",
-    "rijndael-cbc@lysator.liu.se",
     "3des-cbc",
-    "arcfour256",
-    "arcfour128",
-    "arcfour",
-    "blowfish-cbc",
-    "cast128-cbc",
 ];
 const MACS: &[&str] = &[
     "hmac-sha2-512-etm@openssh.com",
@@ -97,7 +88,6 @@ const MACS: &[&str] = &[
     "hmac-sha1-96-etm@openssh.com",
     "hmac-md5-etm@openssh.com",
     "hmac-md5-96-etm@openssh.com",
-    "hmac-ripemd160-etm@openssh.com",
     "hmac-sha2-512",
     "hmac-sha2-256",
     "umac-128@openssh.com",
@@ -106,8 +96,6 @@ const MACS: &[&str] = &[
     "hmac-sha1-96",
     "hmac-md5",
     "hmac-md5-96",
-    "hmac-ripemd160",
-    "hmac-ripemd160@openssh.com",
 ];
 
 /// One option as a mapping of the file gives it.

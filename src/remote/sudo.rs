@@ -430,3 +430,6 @@ impl Dialogue<'_> {
         (self.password.is_some() && !self.is_answered && !last.is_empty()).then(|| SudoError::Question(clip(last)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,8 +26,8 @@ pub enum SudoError {
     /// The user may use it, but not for this.
     #[error("sudo does not allow the user this command")]
     NotAllowed,
-    /// The node has none.
-    #[error("the node has no sudo")]
+    /// The node has none, or none for this user.
+    #[error("the node has no sudo that the user may run")]
     Missing,
     /// It asks for something that is not the password.
     #[error("sudo asks for something other than the password: `{0}`")]
@@ -88,7 +88,7 @@ impl SudoError {
             return Some(Self::PasswordWanted);
         }
         // sudo is started by env, which finds it or not.
-        if lower.starts_with("env:") && says(&["sudo"]) && says(&["no such file"]) {
+        if lower.starts_with("env:") && says(&["sudo"]) && says(&["no such file", "permission denied"]) {
             return Some(Self::Missing);
         }
         if !lower.starts_with("sudo:") && !lower.starts_with("sudo-rs:") {
@@ -156,6 +156,7 @@ mod tests {
             ("Sorry, user eve is not allowed to execute '/bin/sh' as root on a6s01.", Some(SudoError::NotAllowed)),
             ("sudo: I'm sorry eve. I'm afraid I can't do that", Some(SudoError::NotAllowed)),
             ("env: 'sudo': No such file or directory", Some(SudoError::Missing)),
+            ("env: 'sudo': Permission denied", Some(SudoError::Missing)),
             ("env: can't execute 'sudo': No such file or directory", Some(SudoError::Missing)),
             (
                 "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set",

@@ -290,10 +290,9 @@ impl<S: Session> Search<'_, S> {
                 Err(error) => {
                     debug!(supervisor = self.supervisor.name, %address, why = %error, "does not answer");
                     // One that answered something, if only nonsense, tells more than one that cannot be opened.
-                    let says_little = |worst: &SupervisorError| match worst {
-                        SupervisorError::Transport(_) => true,
-                        SupervisorError::Down(text) => text.ends_with("no such file"),
-                        _ => false,
+                    let says_little = |worst: &SupervisorError| {
+                        matches!(worst, SupervisorError::Transport(_))
+                            || matches!(worst, SupervisorError::Down(text) if text.ends_with("no such file"))
                     };
                     if worst.as_ref().is_none_or(says_little) {
                         worst = Some(error);

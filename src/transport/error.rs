@@ -109,21 +109,33 @@ pub enum TransportError {
         hint: Option<String>,
     },
     /// No known_hosts file holds this key for the host.
-    #[error("the host key of {name} is not known ({key})")]
+    #[error("the host key of {name} is not known: {key}{}; looked in {}", but(certificate.as_deref()), list(files))]
     HostKeyUnknown {
         /// The name as known_hosts writes it.
         name: String,
-        /// Type and fingerprint of the key shown.
+        /// The key shown, as `ssh-keygen -l` shows it.
         key: String,
-        /// Where it could be added.
-        file: Option<PathBuf>,
+        /// Where it was looked for; the first is where it would be added.
+        files: Vec<PathBuf>,
+        /// Why the certificate that was shown with it proves nothing.
+        certificate: Option<String>,
+    },
+    /// The key is too short to be trusted.
+    #[error("the host key of {name} is too short: {key}; RequiredRSASize asks for {least} bits")]
+    HostKeyWeak {
+        /// The name as known_hosts writes it.
+        name: String,
+        /// The key shown, as `ssh-keygen -l` shows it.
+        key: String,
+        /// Bits that it must have.
+        least: u32,
     },
     /// Another key is known for the host.
-    #[error("the host key of {name} has CHANGED: it shows {key}, {place} holds another")]
+    #[error("the host key of {name} has CHANGED: it shows {key}; {place} holds another")]
     HostKeyChanged {
         /// The name as known_hosts writes it.
         name: String,
-        /// Type and fingerprint of the key shown.
+        /// The key shown, as `ssh-keygen -l` shows it.
         key: String,
         /// File and line of the key that is known.
         place: String,
@@ -133,7 +145,7 @@ pub enum TransportError {
     HostKeyRevoked {
         /// The name as known_hosts writes it.
         name: String,
-        /// Type and fingerprint of the key shown.
+        /// The key shown, as `ssh-keygen -l` shows it.
         key: String,
         /// File and line of the revocation.
         place: String,
@@ -217,6 +229,17 @@ impl std::fmt::Display for Seconds {
     }
 }
 
+fn but(flaw: Option<&str>) -> String {
+    flaw.map(|flaw| format!(", and its certificate proves nothing: {flaw}")).unwrap_or_default()
+}
+
+fn list(files: &[PathBuf]) -> String {
+    if files.is_empty() {
+        return "no file".to_owned();
+    }
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
 fn behind(reason: &str) -> &str {
     match reason {
         CONNECT_FAILED => "refused, not reachable or not known from there",
@@ -276,11 +299,12 @@ impl TransportError {
                 K::HostKeyUnknown,
                 Some("compare the fingerprint with the node's console, then add it with `ssh` or `ssh-keyscan`, or run once with --host-key accept-new".to_owned()),
             ),
-            Self::HostKeyChanged { .. } => (
-                Stage::Connect,
-                K::HostKeyChanged,
-                Some("somebody may be listening in, or the node was installed anew: compare the fingerprint with its console before you remove the old line".to_owned()),
-            ),
+            Self::HostKeyChanged { name, place, .. } => {
+                let file = place.rsplit_once(':').map_or(place.as_str(), |(file, _)| file);
+                let hint = format!("somebody may be listening in, or the node was installed anew: compare the fingerprint with its console; only if it is the node's, ssh-keygen -R '{name}' -f '{file}'");
+                (Stage::Connect, K::HostKeyChanged, Some(hint))
+            }
+            Self::HostKeyWeak { .. } => (Stage::Connect, K::HostKeyUnknown, Some("give the node a longer host key, or another type of it (HostKey in its sshd_config)".to_owned())),
             Self::HostKeyRevoked { .. } => (Stage::Connect, K::HostKeyRevoked, Some("do not connect: give the node a new host key".to_owned())),
             Self::KnownHosts { .. } => (Stage::Connect, K::HostKeyUnknown, Some("mend the file, or name another with --known-hosts".to_owned())),
             Self::Auth { hint, .. } => (Stage::Authenticate, K::Auth, Some(hint.clone())),

@@ -7,13 +7,17 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use russh::keys::ssh_key::public::{KeyData, RsaPublicKey};
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
+use tracing::debug;
 
 use super::TransportError;
 use super::endpoint::{HostKeyPolicy, HostKeySettings};
-use super::known_hosts::{self, KnownHosts, Verdict};
+use super::host_certificate;
+use super::known_hosts::{self, HostEntries, KnownHosts, KnownHostsError, Verdict};
+use super::revoked::RevokedKeys;
 
 /// A key as `ssh-keygen -l` shows it: bits, fingerprint, type.
 #[must_use]
@@ -50,19 +54,69 @@ pub(super) struct Wanted {
     pub(super) certificates: bool,
 }
 
+/// The files that are there; where none is, the one that would be written.
+fn looked_in(settings: &HostKeySettings) -> Vec<PathBuf> {
+    let all = settings.user_files.iter().chain(&settings.global_files);
+    let mut there: Vec<PathBuf> = all.filter(|file| file.exists()).cloned().collect();
+    if there.is_empty() {
+        there.extend(settings.user_files.first().cloned());
+    }
+    there
+}
+
 /// Known host keys of all endpoints of a run, and what may be added to them.
 #[derive(Default)]
 pub(super) struct HostKeyStore {
     read: Mutex<HashMap<Vec<PathBuf>, Arc<KnownHosts>>>,
+    revoked: Mutex<HashMap<PathBuf, Arc<Result<RevokedKeys, String>>>>,
     /// Keys taken in this run, by file and name.
     accepted: Mutex<HashMap<(PathBuf, String), PublicKey>>,
 }
 
+/// A host as its key is looked up.
+struct Place<'a> {
+    settings: &'a HostKeySettings,
+    /// The host's name or its alias, in lower case.
+    name: String,
+    /// 22 for an alias, which has none.
+    port: u16,
+}
+
+impl<'a> Place<'a> {
+    fn new(settings: &'a HostKeySettings, host: &str, port: u16) -> Self {
+        match &settings.alias {
+            Some(alias) => Self { settings, name: alias.to_ascii_lowercase(), port: 22 },
+            None => Self { settings, name: host.to_ascii_lowercase(), port },
+        }
+    }
+
+    /// As known_hosts writes it.
+    fn written(&self) -> String {
+        if self.port == 22 { self.name.clone() } else { format!("[{}]:{}", self.name, self.port) }
+    }
+
+    fn entries<'k>(&self, known: &'k KnownHosts) -> HostEntries<'k> {
+        known.lookup(&self.name, self.port)
+    }
+
+    fn changed(&self, key: &PublicKey, place: String) -> TransportError {
+        TransportError::HostKeyChanged { name: self.written(), key: fingerprint(key), place }
+    }
+
+    fn revoked(&self, key: &PublicKey, place: String) -> TransportError {
+        TransportError::HostKeyRevoked { name: self.written(), key: fingerprint(key), place }
+    }
+}
+
 impl HostKeyStore {
-    /// The files of an endpoint, read when they are first asked for.
+    /// Reads the files of an endpoint.
     ///
     /// # Errors
     /// [`TransportError::KnownHosts`] if one is there and cannot be read.
+    pub(super) fn check_files(&self, settings: &HostKeySettings) -> Result<(), TransportError> {
+        self.known(settings).map(drop)
+    }
+
     fn known(&self, settings: &HostKeySettings) -> Result<Arc<KnownHosts>, TransportError> {
         let files: Vec<PathBuf> = settings.user_files.iter().chain(&settings.global_files).cloned().collect();
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,6 +125,9 @@ impl HostKeyStore {
         }
         let known =
             KnownHosts::read(&files).map_err(|error| TransportError::KnownHosts { reason: error.to_string() })?;
+        if known.skipped_count() > 0 {
+            debug!(count = known.skipped_count(), lines = ?known.skipped(), "lines of known_hosts say nothing");
+        }
         let known = Arc::new(known);
         read.insert(files, Arc::clone(&known));
         Ok(known)
@@ -82,21 +139,19 @@ impl HostKeyStore {
     /// [`TransportError::KnownHosts`] if a file cannot be read.
     pub(super) fn wanted(&self, settings: &HostKeySettings, host: &str, port: u16) -> Result<Wanted, TransportError> {
         let known = self.known(settings)?;
-        Ok(Wanted { known: known.algorithms_for(host, port), certificates: false })
+        let entries = Place::new(settings, host, port).entries(&known);
+        Ok(Wanted { known: entries.algorithms(), certificates: !entries.authorities().is_empty() })
     }
 
-    /// Reads the files of an endpoint.
-    ///
-    /// # Errors
-    /// [`TransportError::KnownHosts`] if one is there and cannot be read.
-    pub(super) fn check_files(&self, settings: &HostKeySettings) -> Result<(), TransportError> {
-        self.known(settings).map(drop)
+    /// Whether no line of the files speaks of the host.
+    pub(super) fn is_unheard_of(&self, settings: &HostKeySettings, host: &str, port: u16) -> bool {
+        self.wanted(settings, host, port).is_ok_and(|wanted| wanted == Wanted::default())
     }
 
     /// Writes down a key that the operator trusts.
     ///
     /// # Errors
-    /// [`TransportError::KnownHosts`], also if another was written down meanwhile.
+    /// As [`HostKeyStore::judge`], if another was written down meanwhile.
     pub(super) async fn trust(
         self: &Arc<Self>,
         settings: &Arc<HostKeySettings>,
@@ -113,19 +168,11 @@ impl HostKeyStore {
         taken
     }
 
-    /// Whether no line of the files speaks of the host.
-    pub(super) fn is_unheard_of(&self, settings: &HostKeySettings, host: &str, port: u16) -> bool {
-        self.known(settings).is_ok_and(|known| {
-            let entries = known.lookup(host, port);
-            entries.algorithms().is_empty() && entries.authorities().is_empty()
-        })
-    }
-
     /// Judges what a host shows. A key that is taken is written down first.
     ///
     /// # Errors
     /// [`TransportError::HostKeyUnknown`], [`TransportError::HostKeyChanged`], [`TransportError::HostKeyRevoked`],
-    /// [`TransportError::KnownHosts`].
+    /// [`TransportError::HostKeyWeak`], [`TransportError::KnownHosts`].
     pub(super) async fn judge(
         self: &Arc<Self>,
         settings: &Arc<HostKeySettings>,
@@ -133,64 +180,133 @@ impl HostKeyStore {
         port: u16,
         shown: &PublicKeyOrCertificate,
     ) -> Result<(), TransportError> {
-        let PublicKeyOrCertificate::PublicKey { key, .. } = shown else {
-            return Err(TransportError::HostKeyUnknown {
-                name: host.to_owned(),
-                key: "a host certificate".to_owned(),
-                file: None,
-            });
+        let place = Place::new(settings, host, port);
+        let known = self.known(settings)?;
+        let entries = place.entries(&known);
+        let key = shown.public_key();
+        if let KeyData::Rsa(rsa) = key.key_data()
+            && rsa_bits(rsa) < settings.min_rsa_bits
+        {
+            let (name, least) = (place.written(), settings.min_rsa_bits);
+            return Err(TransportError::HostKeyWeak { name, key: fingerprint(&key), least });
+        }
+        let certificate = match shown {
+            PublicKeyOrCertificate::Certificate(certificate) => Some(certificate),
+            PublicKeyOrCertificate::PublicKey { .. } => None,
         };
-        let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
-        let shown = format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
-        let place = |file: &Path, line: usize| format!("{}:{line}", file.display());
-        let file = settings.user_files.first();
-        match self.known(settings)?.check(host, port, key) {
-            Verdict::Known { .. } => Ok(()),
-            Verdict::Changed { file, line, .. } => {
-                Err(TransportError::HostKeyChanged { name, key: shown, place: place(&file, line) })
+        self.check_revoked(&place, &key, certificate)?;
+        let mut flaw = None;
+        if let Some(certificate) = certificate {
+            let authority = PublicKey::new(certificate.signature_key().clone(), String::new());
+            if let Some((file, line)) = entries.revocation(&authority) {
+                return Err(place.revoked(&authority, format!("{}:{line}", file.display())));
             }
-            Verdict::Revoked { file, line, .. } => {
-                Err(TransportError::HostKeyRevoked { name, key: shown, place: place(&file, line) })
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+            match host_certificate::check(certificate, &place.name, &entries.authorities(), now) {
+                Ok(()) => return self.unless_revoked(&place, &entries, &key),
+                // As with `ssh`, the key in it may still be known by itself.
+                Err(error) => {
+                    debug!(host, %error, "the host's certificate proves nothing");
+                    flaw = Some(error.to_string());
+                }
             }
-            Verdict::Unknown => match (settings.policy, file) {
-                (HostKeyPolicy::AcceptNew, Some(file)) => {
-                    // The file is locked while it is written, maybe by another run.
-                    let (this, file, host, key) = (Arc::clone(self), file.clone(), host.to_owned(), key.clone());
-                    let written =
-                        tokio::task::spawn_blocking(move || this.accept(&file, &host, port, name, shown, &key)).await;
-                    written.unwrap_or_else(|error| Err(TransportError::KnownHosts { reason: error.to_string() }))
+        }
+        match entries.check(&key) {
+            Verdict::Known { file, line } => {
+                debug!(host, file = %file.display(), line, "the host's key is known");
+                Ok(())
+            }
+            Verdict::Changed { file, line, .. } => Err(place.changed(&key, format!("{}:{line}", file.display()))),
+            Verdict::Revoked { file, line } => Err(place.revoked(&key, format!("{}:{line}", file.display()))),
+            Verdict::Unknown => match settings.user_files.first() {
+                Some(file) if settings.policy == HostKeyPolicy::AcceptNew => {
+                    self.take(settings, file.clone(), host, port, key).await
                 }
-                (HostKeyPolicy::AcceptNew | HostKeyPolicy::Ask | HostKeyPolicy::Strict, file) => {
-                    Err(TransportError::HostKeyUnknown { name, key: shown, file: file.cloned() })
-                }
+                _ => Err(TransportError::HostKeyUnknown {
+                    name: place.written(),
+                    key: fingerprint(&key),
+                    files: looked_in(settings),
+                    certificate: flaw,
+                }),
             },
         }
     }
 
-    fn accept(
+    /// The key of a certificate that holds may have been revoked by itself.
+    fn unless_revoked(
         &self,
-        file: &Path,
-        host: &str,
-        port: u16,
-        name: String,
-        shown: String,
+        place: &Place<'_>,
+        entries: &HostEntries<'_>,
         key: &PublicKey,
     ) -> Result<(), TransportError> {
+        match entries.revocation(key) {
+            Some((file, line)) => Err(place.revoked(key, format!("{}:{line}", file.display()))),
+            None => Ok(()),
+        }
+    }
+
+    /// `RevokedHostKeys`: a file that cannot be used revokes every key.
+    fn check_revoked(
+        &self,
+        place: &Place<'_>,
+        key: &PublicKey,
+        certificate: Option<&Certificate>,
+    ) -> Result<(), TransportError> {
+        for file in &place.settings.revoked {
+            let read = {
+                let mut all = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+                let read = || Arc::new(RevokedKeys::read(file).map_err(|error| error.to_string()));
+                Arc::clone(all.entry(file.clone()).or_insert_with(read))
+            };
+            let revoked = read.as_ref().as_ref().map_err(|error| TransportError::KnownHosts {
+                reason: format!("RevokedHostKeys {}: {error}; so no host key is accepted", file.display()),
+            })?;
+            if revoked.has(key.key_data()) || certificate.is_some_and(|shown| revoked.has_certificate(shown)) {
+                return Err(place.revoked(key, format!("RevokedHostKeys {}", file.display())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a key of a host never seen before. The file is locked while it is written, maybe by another run.
+    async fn take(
+        self: &Arc<Self>,
+        settings: &Arc<HostKeySettings>,
+        file: PathBuf,
+        host: &str,
+        port: u16,
+        key: PublicKey,
+    ) -> Result<(), TransportError> {
+        let (this, settings, host) = (Arc::clone(self), Arc::clone(settings), host.to_owned());
+        let written =
+            tokio::task::spawn_blocking(move || this.accept(&Place::new(&settings, &host, port), &file, &key));
+        written.await.unwrap_or_else(|error| Err(TransportError::KnownHosts { reason: error.to_string() }))
+    }
+
+    fn accept(&self, place: &Place<'_>, file: &Path, key: &PublicKey) -> Result<(), TransportError> {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = (file.to_owned(), name);
-        match accepted.get(&place) {
-            Some(other) if other.key_data() == key.key_data() => Ok(()),
-            Some(_) => Err(TransportError::HostKeyChanged {
-                name: place.1,
-                key: shown,
-                place: "the key taken a moment ago".to_owned(),
-            }),
-            None => {
-                known_hosts::append(file, host, port, key)
-                    .map_err(|error| TransportError::KnownHosts { reason: error.to_string() })?;
-                accepted.insert(place, key.clone());
+        let known = (file.to_owned(), place.written());
+        match accepted.get(&known) {
+            Some(other) if other.key_data() == key.key_data() => return Ok(()),
+            Some(_) => return Err(place.changed(key, "what this run took a moment ago".to_owned())),
+            None => {}
+        }
+        let written = if place.settings.hash_names {
+            known_hosts::append_hashed(file, &place.name, place.port, key, rand::random())
+        } else {
+            known_hosts::append(file, &place.name, place.port, key)
+        };
+        match written {
+            Ok(_) => {
+                debug!(host = place.name, file = %file.display(), "its key is written down");
+                accepted.insert(known, key.clone());
                 Ok(())
             }
+            // Another run was faster, with another key.
+            Err(KnownHostsError::Conflict { file, line, .. }) => {
+                Err(place.changed(key, format!("{}:{line}", file.display())))
+            }
+            Err(error) => Err(TransportError::KnownHosts { reason: error.to_string() }),
         }
     }
 }

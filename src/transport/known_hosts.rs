@@ -458,10 +458,18 @@ impl<'a> HostEntries<'a> {
         found
     }
 
-    /// Keys of the `@cert-authority` lines that match this host. They never make a plain key known.
+    /// Keys of the `@cert-authority` lines that match this host, those of its bare name included. They never make a plain
+    /// key known.
     #[must_use]
     pub fn authorities(&self) -> Vec<&'a PublicKey> {
-        self.lines(&self.named, Marker::CertAuthority).into_iter().map(|line| &line.key).collect()
+        let all = [&self.named, &self.bare].into_iter().flat_map(|of| self.lines(of, Marker::CertAuthority));
+        all.map(|line| &line.key).collect()
+    }
+
+    /// File and line of the `@revoked` line that has this key.
+    #[must_use]
+    pub fn revocation(&self, key: &PublicKey) -> Option<(PathBuf, usize)> {
+        self.revoked(key).map(|line| (self.known.file(line), line.number))
     }
 
     fn revoked(&self, key: &PublicKey) -> Option<&'a Line> {

@@ -4,7 +4,7 @@
 //! ([`TransportError`]). The room may use the leaf `event`. What always holds: a session is one connection;
 //! everything read through it is bounded in size, and everything done through it fails with an error that
 //! names the cause. `endpoint.rs` says where and how, `connect.rs` opens, `session.rs` is what comes of it;
-//! `known_hosts.rs`, `algorithms.rs` and `ssh_config.rs` are pure. Start at [`Transport::connect`].
+//! `known_hosts.rs`, `algorithms.rs` and `ssh_config/` touch no network. Start at [`Transport::connect`].
 
 mod algorithms;
 mod auth;
@@ -13,9 +13,11 @@ mod connect;
 mod door;
 mod endpoint;
 mod error;
+mod host_certificate;
 mod host_keys;
 pub mod known_hosts;
 mod proxy_command;
+mod revoked;
 mod session;
 pub mod ssh_config;
 mod wire;

@@ -279,7 +279,9 @@ fn mistakes_touch_nothing() {
         "service contrail-collector restart -y -f 0",
         "service contrail-collector restart -y -o html",
         "service contrail-collector restart -y --host-key no",
-        "service contrail-collector restart -y -J bastion",
+        "service contrail-collector restart -y -J bas/tion",
+        "service contrail-collector restart -y -J bastion,,other",
+        "service contrail-collector restart -y -J bastion:0",
         "service contrail-collector restart -y -K",
         "service a/b restart -y",
         "service contrail-[ restart -y",
@@ -288,9 +290,11 @@ fn mistakes_touch_nothing() {
         assert!(run.stdout.is_empty() && !run.stderr.is_empty(), "{run}");
     }
     // The options that come last would be read as the file: these stand alone.
-    for (options, word) in
-        [("--ssh-config /etc/hostname", "ssh_config"), ("--known-hosts /nonexistent", "/nonexistent")]
-    {
+    for (options, word) in [
+        ("--ssh-config /etc/passwd", "/etc/passwd:1"),
+        ("--ssh-config /nonexistent", "/nonexistent"),
+        ("--known-hosts /nonexistent", "/nonexistent"),
+    ] {
         let mut command = cluster.bare(&format!("service contrail-collector restart -y {options}"));
         command.arg("-i").arg(cluster.write("inventory.yaml", cluster.inventory()));
         let run = Running::start(command).finish().expect(2);
@@ -299,27 +303,40 @@ fn mistakes_touch_nothing() {
     assert_eq!(cluster.connections(), 0, "no node was contacted");
 }
 
-/// What stands for a bastion or a setting of ssh_config that is not honoured is refused, not passed by.
+/// A setting of ssh_config without which one would connect elsewhere or less safely is refused, and others are named; a
+/// bastion is not passed by.
 #[test]
-fn what_is_not_honoured_is_refused() {
+fn what_is_not_honoured_is_refused_or_named() {
     let cluster = Cluster::start(uniform(2));
-    let inventory = cluster.write("jump.yaml", cluster.inventory().replace("n02: {", "n02: {jump: bastion, "));
-    let refused = Running::start(cluster.command_with("service contrail-collector restart -y", &inventory)).finish();
-    assert!(refused.expect(2).stderr.contains("bastion"));
-    let others = Running::start(cluster.command_with("service contrail-collector restart -x n02", &inventory)).finish();
-    others.expect(0);
-    assert_eq!(cluster.counters("n02").connections, 0);
-
     std::fs::create_dir(cluster.path(".ssh")).expect("a folder");
-    std::fs::write(cluster.path(".ssh/config"), "Host 127.10.0.*\n  ProxyCommand nc %h %p\n").expect("written");
-    let bare = |words: &str| {
-        let mut command = cluster.bare(words);
+    let run = |config: &str| {
+        std::fs::write(cluster.path(".ssh/config"), config).expect("written");
+        let known_hosts = cluster.write("known_hosts", cluster.known_hosts());
+        let mut command = cluster.bare(&format!("service {COLLECTOR} status -w n01"));
+        command.arg("--known-hosts").arg(known_hosts);
         command.arg("-i").arg(cluster.write("inventory.yaml", cluster.inventory()));
         Running::start(command).finish()
     };
-    let refused = bare("status").expect(2);
-    assert!(refused.stderr.contains("ProxyCommand") && refused.stderr.contains(".ssh/config"), "{refused}");
-    assert_eq!(cluster.counters("n02").connections, 0);
+    let refused = run("Host 127.*\n  CanonicalizeHostname yes\n").expect(2);
+    assert!(refused.stderr.contains("CanonicalizeHostname") && refused.stderr.contains(".ssh/config:2"), "{refused}");
+    let refused = run("Host n01\n  KnownHostsCommand /usr/bin/keys %H\n").expect(2);
+    assert!(refused.stderr.contains("KnownHostsCommand"), "{refused}");
+    let refused = run("Host *\n  ProxyJmup bastion\n").expect(2);
+    assert!(refused.stderr.to_lowercase().contains("proxyjmup") && refused.stderr.contains(":2"), "{refused}");
+    assert_eq!(cluster.connections(), 0, "no node was contacted");
+
+    // Others are named, once.
+    let named = run("Host *\n  RekeyLimit 1M\n  LogLevel DEBUG\n").expect(0);
+    assert_eq!(named.stderr.matches("RekeyLimit").count(), 1, "{named}");
+    assert!(!named.stderr.contains("LogLevel"), "{named}");
+    // Of a block that does not apply nothing is said.
+    let quiet = run("Host elsewhere\n  CanonicalizeHostname yes\n  RekeyLimit 1M\n").expect(0);
+    assert!(!quiet.stderr.contains("RekeyLimit"), "{quiet}");
+
+    let before = cluster.connections();
+    let behind = run("Host n01\n  ProxyJump no-such-bastion.invalid\n").expect(4);
+    assert!(behind.stderr.contains("no-such-bastion.invalid"), "{behind}");
+    assert_eq!(cluster.connections(), before, "nobody went around the bastion");
 }
 
 /// Starting what runs and stopping what is stopped is well.

@@ -79,8 +79,8 @@ fn eight_nodes_as_root() {
 fn eight_nodes_with_sudo() {
     let cluster =
         Cluster::builder().nodes("a", 8, &NodeSpec::new(analytics())).defaults("user: ctlops, sudo: true").start();
-    // The sockets are root's: what cannot be forwarded is asked on the node.
-    life_of_a_service(&cluster, "--role analytics", "supervisorctl");
+    // The sockets are root's: a relay that sudo starts speaks with them.
+    life_of_a_service(&cluster, "--role analytics", "rpc");
 }
 
 #[test]

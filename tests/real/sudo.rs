@@ -1,9 +1,6 @@
 //! Debian's sudo: without a password, with one, and all that it may say instead of running a command.
 
-use std::fs;
-use std::process::Command;
-
-use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program, Running, eventually};
+use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program, Screen, eventually};
 
 /// What boot.sh gave to ctlpass and ctlalien. A shell that saw it would not leave it as it is.
 const PASSWORD: &str = "horse's $HOME battery";
@@ -11,7 +8,7 @@ const PASSWORD: &str = "horse's $HOME battery";
 /// Matches the password, and not itself.
 const TRACE: &str = "HOME batter[y]";
 
-const QUESTION: &str = "password for sudo on the nodes: ";
+const QUESTION: &str = "Password for sudo on the nodes: ";
 
 /// Every command of sudo's is a line in this file.
 const LOGGED: &str = "Defaults logfile=/var/log/sudo.log, loglinelen=0";
@@ -30,40 +27,18 @@ fn asking(more: &str) -> NodeSpec {
 }
 
 /// `ctl LINE -K` at a terminal of its own, to which nothing was typed yet.
-fn at_a_terminal(cluster: &Cluster, line: &str) -> Running {
-    let mut command = Command::new("script");
-    cluster.environment(&mut command);
-    command.env("CTL_INVENTORY", cluster.inventory()).env("TERM", "xterm");
-    let out = cluster.path("out.json");
-    for file in ["typescript", "out.json"] {
-        drop(fs::remove_file(cluster.path(file)));
-    }
+fn at_a_terminal(cluster: &Cluster, line: &str) -> Screen {
     let (words, operand) = line.split_once(" -- ").unwrap_or((line, ""));
-    let operand = if operand.is_empty() { String::new() } else { format!(" -- '{operand}'") };
-    let line = format!("exec {} {words} -K -o json --out {}{operand}", env!("CARGO_BIN_EXE_ctl"), out.display());
-    command.args(["--quiet", "--return", "--flush", "--command", &line]).arg(cluster.path("typescript"));
-    Running::typing(command, "")
-}
-
-/// Answers the one question.
-fn answer(cluster: &Cluster, running: &mut Running, password: &str) {
-    eventually("the question", || typescript(cluster).contains(QUESTION).then_some(()));
-    eventually("a terminal that shows nothing", || running.is_typed_unseen().then_some(()));
-    running.type_text(&format!("{password}\n"));
-}
-
-fn typescript(cluster: &Cluster) -> String {
-    fs::read(cluster.path("typescript")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    let operand = if operand.is_empty() { String::new() } else { format!(" -- {operand}") };
+    cluster.at_a_terminal(&format!("{words} -K{operand}"))
 }
 
 /// `ctl LINE -K`, with the password typed when it is asked for. What was on the screen stands in `stderr`, the JSON
 /// document in `stdout`.
 fn with_password(cluster: &Cluster, line: &str, password: &str) -> Finished {
-    let mut running = at_a_terminal(cluster, line);
-    answer(cluster, &mut running, password);
-    let mut finished = running.finish();
-    finished.stderr = typescript(cluster);
-    finished.stdout = fs::read_to_string(cluster.path("out.json")).unwrap_or_default();
+    let mut screen = at_a_terminal(cluster, line);
+    screen.answer_unseen(QUESTION, password);
+    let finished = screen.finish();
     assert_eq!(finished.stderr.matches(QUESTION).count(), 1, "{finished}");
     for text in [&finished.stderr, &finished.stdout] {
         assert!(!text.contains("HOME battery"), "it is shown\n{finished}");
@@ -106,13 +81,12 @@ fn life_with_a_password(sudoers: &str, more: &str, via: &str) {
     let before: Vec<_> = cluster.nodes().iter().map(|node| node.process("contrail-collector").unwrap().pid).collect();
     let mut running =
         at_a_terminal(&cluster, &format!("service contrail-collector restart --rolling --stable 0s -y -vv{more}"));
-    answer(&cluster, &mut running, PASSWORD);
+    running.answer_unseen(QUESTION, PASSWORD);
     for node in cluster.nodes() {
         node.wait_for("contrail-collector", "STOPPING");
         no_trace(node);
     }
-    running.finish().expect(0);
-    let screen = typescript(&cluster);
+    let screen = running.finish().expect(0).stderr;
     assert!(!screen.contains("HOME battery") && screen.contains("ctl-ask-"), "{screen}");
     let after: Vec<_> = cluster.nodes().iter().map(|node| node.process("contrail-collector").unwrap().pid).collect();
     assert!(before.iter().zip(&after).all(|(before, after)| before != after), "{screen}");
@@ -249,6 +223,7 @@ fn refusals() {
         ("tty", "ctlpass", "wants a terminal", "!requiretty"),
         ("few", "ctlpass", "does not allow the user this command", "sudoers"),
         ("few", "ctlalien", "not in sudoers", "-u root"),
+        ("none", "ctlpass", "no sudo", "-u root"),
     ];
     for (node, user, words, remedy) in expected {
         let before = cluster.node(node).process("contrail-collector");
@@ -298,11 +273,11 @@ fn killed_with_a_password(via: &str) {
         Cluster::builder().nodes("a", 2, &asking("Defaults use_pty")).defaults("user: ctlpass, sudo: true").start();
     let line = format!("service contrail-collector restart --rolling --stable 0s -y --via {via}");
     let mut running = at_a_terminal(&cluster, &line);
-    answer(&cluster, &mut running, PASSWORD);
+    running.answer_unseen(QUESTION, PASSWORD);
     let node = cluster.node("a1");
     let before = node.process("contrail-collector").unwrap().pid;
     node.wait_for("contrail-collector", "STOPPING");
-    running.kill_child();
+    running.kill();
     let began = std::time::Instant::now();
     let after = node.wait_for("contrail-collector", "RUNNING");
     assert_ne!(after.pid, before);

@@ -10,7 +10,7 @@ use crate::cli::reach::{self, Ways};
 use crate::cli::report::CliError;
 use crate::cli::settings;
 use crate::cli::terminal;
-use crate::inventory::{Inventory, Node};
+use crate::inventory::{Inventory, Node, SshKeyword};
 use crate::sink::{plain_table, text};
 use crate::transport::ssh_config;
 
@@ -135,15 +135,19 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<Origin>, CliError> {
     if let Some(alias) = &resolved.host_key_alias {
         add("host key alias", alias.value.to_string(), &alias.origin);
     }
-    for (name, list) in [
-        ("host key algorithms", &resolved.host_key_algorithms),
-        ("key exchanges", &resolved.kex_algorithms),
-        ("ciphers", &resolved.ciphers),
-        ("MACs", &resolved.macs),
-        ("public key algorithms", &resolved.pubkey_accepted_algorithms),
+    for (name, keyword, list) in [
+        ("host key algorithms", SshKeyword::HostKeyAlgorithms, &resolved.host_key_algorithms),
+        ("key exchanges", SshKeyword::KexAlgorithms, &resolved.kex_algorithms),
+        ("ciphers", SshKeyword::Ciphers, &resolved.ciphers),
+        ("MACs", SshKeyword::Macs, &resolved.macs),
+        ("public key algorithms", SshKeyword::PubkeyAcceptedAlgorithms, &resolved.pubkey_accepted_algorithms),
     ] {
-        if list.origin != ssh_config::Origin::Default {
-            add(name, list.value.as_str().to_owned(), &list.origin);
+        // The inventory's are shown as they were written; `ctl ssh-config` has the whole list.
+        let written = node.ssh.algorithms.iter().find(|option| option.keyword == keyword);
+        match (&list.origin, written) {
+            (ssh_config::Origin::Default, _) => {}
+            (ssh_config::Origin::Inventory(_), Some(option)) => add(name, option.value.to_string(), &list.origin),
+            (origin, _) => add(name, list.value.as_str().to_owned(), origin),
         }
     }
     Ok(settings)

@@ -365,7 +365,7 @@ fn ssh_options_of_node_role_and_defaults() {
     assert_eq!(options(&inventory, "d").len(), 3);
     let own = &inventory.node("c").expect("c").ssh.algorithms[4];
     assert_eq!((own.keyword, &own.origin), (SshKeyword::PubkeyAcceptedAlgorithms, &OptionOrigin::Node));
-    assert!(options(&good(EXAMPLE), "b2").contains(&"MACs +hmac-sha1 (the node)".to_owned()));
+    assert!(options(&good(EXAMPLE), "b2").contains(&"HostKeyAlgorithms +ssh-rsa (the node)".to_owned()));
 }
 
 #[test]

@@ -66,10 +66,6 @@ pub(super) fn variable_name(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-pub(super) fn canonical_domain(value: &str) -> bool {
-    jump::is_domain(value)
-}
-
 pub(super) fn permitted_cname(value: &str) -> bool {
     value == "*" || value.split_once(':').is_some_and(|(_, targets)| !targets.is_empty())
 }
@@ -99,16 +95,21 @@ pub(super) fn rekey_bytes(value: &str) -> bool {
         Some(rest) => rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())),
         None => ("", unit),
     };
-    let scale: i64 = match unit.as_bytes() {
-        [] | [b'b' | b'B'] => 1,
-        [b'k' | b'K'] => 1 << 10,
-        [b'm' | b'M'] => 1 << 20,
-        [b'g' | b'G'] => 1 << 30,
-        [b't' | b'T'] => 1 << 40,
-        [b'p' | b'P'] => 1 << 50,
-        [b'e' | b'E'] => 1 << 60,
-        _ => return false,
+    let mut letters = unit.bytes();
+    let scale: i64 = match letters.next().map(|letter| letter.to_ascii_lowercase()) {
+        None | Some(b'b') => 1,
+        Some(b'k') => 1 << 10,
+        Some(b'm') => 1 << 20,
+        Some(b'g') => 1 << 30,
+        Some(b't') => 1 << 40,
+        Some(b'p') => 1 << 50,
+        Some(b'e') => 1 << 60,
+        Some(_) => return false,
     };
+    // What follows the unit does not count, unless it looks like more of it.
+    if letters.next().is_some_and(|next| next.is_ascii_alphanumeric()) {
+        return false;
+    }
     if digits.is_empty() && fraction.is_empty() {
         return false;
     }
@@ -179,7 +180,11 @@ pub(super) fn forwarding(spec: &str, kind: Forwarding, with_target: bool, operat
     match (fields.as_slice(), with_target) {
         ([listen], false) => listen.path || listens(listen),
         ([listen, target], false) => {
-            listen.path && target.path || target.path && listens(listen) || !target.path && listens(target)
+            if target.path {
+                listen.path || listens(listen)
+            } else {
+                listens(target)
+            }
         }
         ([listen, target], true) => target.path && (listen.path || listens(listen)),
         ([listen, _, target], true) if listen.path => connects(target),

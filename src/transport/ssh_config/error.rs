@@ -1,5 +1,6 @@
 //! What can be wrong with an ssh_config file, told with the file and the line.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,7 @@ pub enum Problem {
         /// As in the file.
         value: String,
         /// What is taken instead.
-        expected: &'static str,
+        expected: Cow<'static, str>,
     },
     /// A `Match` line that is not understood.
     #[error("bad Match condition: {0}")]
@@ -165,10 +166,7 @@ impl fmt::Display for SshConfigError {
 
 impl std::error::Error for SshConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.problem {
-            Problem::Read(source) => Some(source),
-            _ => None,
-        }
+        if let Problem::Read(source) = &self.problem { Some(source) } else { None }
     }
 }
 

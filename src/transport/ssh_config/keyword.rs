@@ -72,15 +72,10 @@ pub(super) type Choices = &'static [(&'static str, &'static str)];
 /// What a keyword takes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Syntax {
-    Host,
-    Match,
-    Include,
     /// Anything, without a look at it.
     Anything,
     /// One word.
     Word,
-    /// `yes` or `no`.
-    Flag,
     Choice(Choices),
     /// One word that a test accepts.
     Tested(fn(&str) -> bool, &'static str),
@@ -91,6 +86,8 @@ pub(super) enum Syntax {
     Words,
     /// Several words that a test accepts.
     EachTested(fn(&str) -> bool, &'static str),
+    /// Domain names; `none` stands alone.
+    Domains,
     /// All that follows, as it stands.
     Command,
     Jump,
@@ -130,7 +127,8 @@ pub(super) fn find(name: &str) -> Option<&'static Keyword> {
     KEYWORDS.iter().find(|keyword| keyword.name.eq_ignore_ascii_case(name) || keyword.aliases.contains(&name))
 }
 
-const FLAG: Choices = &[("true", "yes"), ("false", "no"), ("yes", "yes"), ("no", "no")];
+/// `yes` and `no`.
+pub(super) const FLAG: Choices = &[("true", "yes"), ("false", "no"), ("yes", "yes"), ("no", "no")];
 const STRICT: Choices = &[
     ("true", "true"),
     ("false", "false"),
@@ -174,17 +172,6 @@ const TTY: Choices =
     &[("true", "true"), ("yes", "true"), ("false", "false"), ("no", "false"), ("force", "force"), ("auto", "auto")];
 const SESSION: Choices = &[("none", "none"), ("subsystem", "subsystem"), ("default", "default")];
 
-impl Syntax {
-    /// The words of a choice; `yes` and `no` are one, too.
-    pub(super) fn choices(self) -> Option<Choices> {
-        match self {
-            Self::Flag => Some(FLAG),
-            Self::Choice(choices) => Some(choices),
-            _ => None,
-        }
-    }
-}
-
 const NO: &[&str] = &["no", "false"];
 const NONE: &[&str] = &["none"];
 
@@ -200,35 +187,37 @@ macro_rules! keywords {
 
 use Forwarding::{Dynamic, Local, Remote};
 use Syntax::{
-    AddKeysToAgent, Agent, Algorithms, Anything, Choice, Command, EachTested, Flag, Forward, ForwardAgent, Integer,
-    Jump, PermitRemoteOpen, PermittedCnames, Qos, RekeyLimit, Tested, Time, Word, Words,
+    AddKeysToAgent, Agent, Algorithms, Anything, Choice, Command, EachTested, Forward, ForwardAgent, Integer, Jump,
+    PermitRemoteOpen, PermittedCnames, Qos, RekeyLimit, Tested, Time, Word, Words,
 };
+/// `yes` or `no`.
+const YES_NO: Syntax = Syntax::Choice(FLAG);
 use Treatment::{Honoured, Ignored, Named, Refused};
 
-/// All of them, in the order of the alphabet; the three that shape the file come first.
+/// All of them, in the order of the alphabet; the three that shape the file come first, and are read by parse.rs.
 pub(super) const KEYWORDS: &[Keyword] = keywords! {
-    "Host" => Syntax::Host, Ignored;
-    "Match" => Syntax::Match, Ignored;
-    "Include" => Syntax::Include, Ignored;
+    "Host" => Anything, Ignored;
+    "Match" => Anything, Ignored;
+    "Include" => Anything, Ignored;
 
     "AddKeysToAgent" => AddKeysToAgent, Ignored;
     "AddressFamily" => Choice(FAMILY), Honoured(Key::AddressFamily);
-    "BatchMode" => Flag, Honoured(Key::BatchMode);
+    "BatchMode" => YES_NO, Honoured(Key::BatchMode);
     "BindAddress" => Word, Honoured(Key::BindAddress);
     "BindInterface" => Word, Refused(&[], "ctl cannot bind to an interface, and would connect through another");
     "CASignatureAlgorithms" => Algorithms(List::Signatures),
         Refused(&[], "ctl cannot restrict how host certificates are signed");
-    "CanonicalDomains" => Syntax::EachTested(super::check::canonical_domain, "a domain name"), Ignored;
-    "CanonicalizeFallbackLocal" => Flag, Ignored;
+    "CanonicalDomains" => Syntax::Domains, Ignored;
+    "CanonicalizeFallbackLocal" => YES_NO, Ignored;
     "CanonicalizeHostname" => Choice(CANONICALIZE), Honoured(Key::CanonicalizeHostname);
     "CanonicalizeMaxDots" => Integer, Ignored;
     "CanonicalizePermittedCNAMEs" => PermittedCnames,
         Refused(NONE, "ctl does not follow CNAMEs, and would connect under another name");
     "CertificateFile" => Word, Honoured(Key::CertificateFile);
     "ChannelTimeout" => Anything, Named(NONE, "ctl has its own time limits");
-    "CheckHostIP" => Flag, Refused(NO, "ctl does not check the address's host key beside the name's");
+    "CheckHostIP" => YES_NO, Refused(NO, "ctl does not check the address's host key beside the name's");
     "Ciphers" => Algorithms(List::Ciphers), Honoured(Key::Ciphers);
-    "ClearAllForwardings" => Flag, Ignored;
+    "ClearAllForwardings" => YES_NO, Ignored;
     "Compression" => Choice(COMPRESSION), Ignored;
     "ConnectTimeout" => Time, Honoured(Key::ConnectTimeout);
     "ConnectionAttempts" => Integer, Named(&["1"], "--retries says how often ctl tries");
@@ -236,38 +225,38 @@ pub(super) const KEYWORDS: &[Keyword] = keywords! {
     "ControlPath" => Word, Ignored;
     "ControlPersist" => Tested(super::check::control_persist, "yes, no or a time"), Ignored;
     "DynamicForward" => Forward(Dynamic), Named(&[], FORWARDING);
-    "EnableEscapeCommandline" => Flag, Ignored;
-    "EnableSSHKeysign" => Flag, Ignored;
+    "EnableEscapeCommandline" => YES_NO, Ignored;
+    "EnableSSHKeysign" => YES_NO, Ignored;
     "EscapeChar" => Tested(super::check::escape_char, "one character, ^ and a letter, or none"), Ignored;
-    "ExitOnForwardFailure" => Flag, Ignored;
+    "ExitOnForwardFailure" => YES_NO, Ignored;
     "FingerprintHash" => Tested(super::check::fingerprint_hash, "md5, sha1, sha256, sha384 or sha512"), Ignored;
-    "ForkAfterAuthentication" => Flag, Ignored;
+    "ForkAfterAuthentication" => YES_NO, Ignored;
     "ForwardAgent" => ForwardAgent, Named(NO, "ctl never forwards the agent");
-    "ForwardX11" => Flag, Ignored;
+    "ForwardX11" => YES_NO, Ignored;
     "ForwardX11Timeout" => Time, Ignored;
-    "ForwardX11Trusted" => Flag, Ignored;
-    "GSSAPIAuthentication" => Flag, Named(NO, GSSAPI);
+    "ForwardX11Trusted" => YES_NO, Ignored;
+    "GSSAPIAuthentication" => YES_NO, Named(NO, GSSAPI);
     "GSSAPIClientIdentity" => Word, Ignored;
-    "GSSAPIDelegateCredentials" => Flag, Ignored;
+    "GSSAPIDelegateCredentials" => YES_NO, Ignored;
     "GSSAPIKexAlgorithms" => Algorithms(List::Gssapi), Ignored;
-    "GSSAPIKeyExchange" => Flag, Named(NO, GSSAPI);
-    "GSSAPIRenewalForcesRekey" => Flag, Ignored;
+    "GSSAPIKeyExchange" => YES_NO, Named(NO, GSSAPI);
+    "GSSAPIRenewalForcesRekey" => YES_NO, Ignored;
     "GSSAPIServerIdentity" => Word, Ignored;
-    "GSSAPITrustDNS" => Flag, Ignored;
-    "GatewayPorts" => Flag, Ignored;
+    "GSSAPITrustDNS" => YES_NO, Ignored;
+    "GatewayPorts" => YES_NO, Ignored;
     "GlobalKnownHostsFile" => Words, Honoured(Key::GlobalKnownHostsFile);
-    "HashKnownHosts" => Flag, Honoured(Key::HashKnownHosts);
+    "HashKnownHosts" => YES_NO, Honoured(Key::HashKnownHosts);
     "HostKeyAlgorithms" => Algorithms(List::Keys), Honoured(Key::HostKeyAlgorithms);
     "HostKeyAlias" => Word, Honoured(Key::HostKeyAlias);
     "HostName" => Word, Honoured(Key::HostName);
     "HostbasedAcceptedAlgorithms" / "hostbasedkeytypes" => Algorithms(List::Keys), Ignored;
-    "HostbasedAuthentication" => Flag, Named(NO, "ctl cannot authenticate with the key of this machine");
+    "HostbasedAuthentication" => YES_NO, Named(NO, "ctl cannot authenticate with the key of this machine");
     "IPQoS" => Qos, Ignored;
-    "IdentitiesOnly" => Flag, Honoured(Key::IdentitiesOnly);
+    "IdentitiesOnly" => YES_NO, Honoured(Key::IdentitiesOnly);
     "IdentityAgent" => Agent, Honoured(Key::IdentityAgent);
     "IdentityFile" / "identityfile2" => Word, Honoured(Key::IdentityFile);
     "IgnoreUnknown" => Word, Honoured(Key::IgnoreUnknown);
-    "KbdInteractiveAuthentication" / "challengeresponseauthentication" / "skeyauthentication" / "tisauthentication" => Flag,
+    "KbdInteractiveAuthentication" / "challengeresponseauthentication" / "skeyauthentication" / "tisauthentication" => YES_NO,
         Honoured(Key::KbdInteractiveAuthentication);
     "KbdInteractiveDevices" => Word, Named(&[], "ctl lets the node choose how it asks");
     "KexAlgorithms" => Algorithms(List::Kex), Honoured(Key::KexAlgorithms);
@@ -277,19 +266,19 @@ pub(super) const KEYWORDS: &[Keyword] = keywords! {
     "LogLevel" => Tested(super::check::log_level, "a log level from QUIET to DEBUG3"), Ignored;
     "LogVerbose" => Words, Ignored;
     "MACs" => Algorithms(List::Macs), Honoured(Key::Macs);
-    "NoHostAuthenticationForLocalhost" => Flag, Named(NO, "ctl checks the host key of this machine, too");
+    "NoHostAuthenticationForLocalhost" => YES_NO, Named(NO, "ctl checks the host key of this machine, too");
     "NumberOfPasswordPrompts" => Integer, Honoured(Key::NumberOfPasswordPrompts);
     "ObscureKeystrokeTiming" => Anything, Ignored;
     "PKCS11Provider" / "smartcarddevice" => Word,
         Named(NONE, "ctl loads no PKCS#11 library; put the key into an agent with ssh-add -s");
-    "PasswordAuthentication" => Flag, Honoured(Key::PasswordAuthentication);
-    "PermitLocalCommand" => Flag, Honoured(Key::PermitLocalCommand);
+    "PasswordAuthentication" => YES_NO, Honoured(Key::PasswordAuthentication);
+    "PermitLocalCommand" => YES_NO, Honoured(Key::PermitLocalCommand);
     "PermitRemoteOpen" => PermitRemoteOpen, Ignored;
     "Port" => Syntax::Port, Honoured(Key::Port);
     "PreferredAuthentications" => Word, Honoured(Key::PreferredAuthentications);
     "ProxyCommand" => Command, Honoured(Key::ProxyCommand);
     "ProxyJump" => Jump, Honoured(Key::ProxyJump);
-    "ProxyUseFdpass" => Flag, Refused(NO, "ctl cannot take over a connection that ProxyCommand hands on");
+    "ProxyUseFdpass" => YES_NO, Refused(NO, "ctl cannot take over a connection that ProxyCommand hands on");
     "PubkeyAcceptedAlgorithms" / "pubkeyacceptedkeytypes" => Algorithms(List::Keys),
         Honoured(Key::PubkeyAcceptedAlgorithms);
     "PubkeyAuthentication" / "dsaauthentication" => Choice(PUBKEY), Honoured(Key::PubkeyAuthentication);
@@ -308,12 +297,12 @@ pub(super) const KEYWORDS: &[Keyword] = keywords! {
     "SessionType" => Choice(SESSION), Ignored;
     "SetEnv" => EachTested(super::check::environment_setting, "NAME=value"),
         Named(&[], "ctl sets no environment variables on nodes");
-    "StdinNull" => Flag, Ignored;
+    "StdinNull" => YES_NO, Ignored;
     "StreamLocalBindMask" => Tested(super::check::bind_mask, "an octal number up to 0777"), Ignored;
-    "StreamLocalBindUnlink" => Flag, Ignored;
+    "StreamLocalBindUnlink" => YES_NO, Ignored;
     "StrictHostKeyChecking" => Choice(STRICT), Honoured(Key::StrictHostKeyChecking);
     "SyslogFacility" => Tested(super::check::facility, "a syslog facility such as USER or LOCAL0"), Ignored;
-    "TCPKeepAlive" / "keepalive" => Flag, Ignored;
+    "TCPKeepAlive" / "keepalive" => YES_NO, Ignored;
     "Tag" => Word, Named(&[], "ctl knows no Match tagged");
     "Tunnel" => Choice(TUNNEL), Named(NO, "ctl opens no tunnels");
     "TunnelDevice" => Tested(super::check::tunnel_device, "any, N, or N:M"), Ignored;
@@ -322,7 +311,7 @@ pub(super) const KEYWORDS: &[Keyword] = keywords! {
     "UserKnownHostsFile" => Words, Honoured(Key::UserKnownHostsFile);
     "VerifyHostKeyDNS" => Choice(YES_NO_ASK), Named(NO, "ctl does not look for host keys in the DNS, only in known_hosts");
     "VersionAddendum" => Anything, Ignored;
-    "VisualHostKey" => Flag, Ignored;
+    "VisualHostKey" => YES_NO, Ignored;
     "WarnWeakCrypto" => Anything, Ignored;
     "XAuthLocation" => Word, Ignored;
 

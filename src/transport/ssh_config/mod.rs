@@ -4,12 +4,13 @@
 //! what is settled already, [`Resolved`] what holds in the end and where each value comes from. Values that `ctl`
 //! cannot honour are named in [`Resolved::unhonoured`].
 //!
-//! This room within the room uses nothing of ours. What always holds: every keyword that OpenSSH knows has its row in
+//! This room within the room uses nothing of ours but the pattern matcher of `known_hosts`. What always holds: every keyword that OpenSSH knows has its row in
 //! `keyword.rs`; an error of `ssh` is an error here, with file and line; the environment and the machine are known by
 //! way of [`Operator`] only, and commands are run by whoever calls.
 //!
 //! A line's way: `line.rs` splits it, `value.rs` reads its value, `matching.rs` its patterns; `parse.rs` keeps the
-//! statements of all files, `resolve.rs` walks them for one host, `print.rs` shows the result. Start reading at
+//! statements of all files, `walk.rs` goes through them for one host, `resolve.rs` makes the result of what it finds,
+//! `print.rs` shows it. Start reading at
 //! [`SshConfig::resolve`].
 
 mod algorithms;
@@ -29,6 +30,7 @@ mod resolved;
 mod time;
 mod tokens;
 mod value;
+mod walk;
 
 use std::path::Path;
 

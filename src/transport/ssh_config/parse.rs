@@ -117,31 +117,40 @@ impl<'a> Parser<'a> {
         if std::str::from_utf8(bytes).is_err() && words.iter().any(replaced) {
             return Err(problem(Problem::NotText { keyword: written }));
         }
-        Ok(match keyword.syntax {
-            Syntax::Host => Some(Kind::Host(HostLine::new(&words))),
-            Syntax::Match => {
+        Ok(match written.as_str() {
+            "host" => Some(Kind::Host(HostLine::new(&words))),
+            "match" => {
                 let line = MatchLine::new(line.rest).map_err(problem)?;
                 self.wants_final |= line.wants_final;
                 Some(Kind::Match(line))
             }
-            Syntax::Include => {
-                let mut files = Vec::new();
-                for pattern in words {
-                    for file in self.matching(&pattern).map_err(problem)? {
-                        self.included += 1;
-                        if self.included > MAX_INCLUDED {
-                            return Err(problem(Problem::TooManyIncluded { limit: MAX_INCLUDED }));
-                        }
-                        files.extend(self.nested_file(&file, false, depth + 1)?);
-                    }
-                }
-                Some(Kind::Include(files))
-            }
+            "include" => Some(Kind::Include(self.include(path, number, &words, depth)?)),
             _ => {
                 let value = value::read(keyword, &written, line.rest, words, self.operator).map_err(problem)?;
                 value.and_then(|value| Self::set(keyword, value))
             }
         })
+    }
+
+    fn include(
+        &mut self,
+        path: &Path,
+        number: usize,
+        patterns: &[String],
+        depth: usize,
+    ) -> Result<Vec<Parsed>, SshConfigError> {
+        let problem = |problem| SshConfigError::at(path, number, problem);
+        let mut files = Vec::new();
+        for pattern in patterns {
+            for file in self.matching(pattern).map_err(problem)? {
+                self.included += 1;
+                if self.included > MAX_INCLUDED {
+                    return Err(problem(Problem::TooManyIncluded { limit: MAX_INCLUDED }));
+                }
+                files.extend(self.nested_file(&file, false, depth + 1)?);
+            }
+        }
+        Ok(files)
     }
 
     fn set(keyword: &'static Keyword, value: Value) -> Option<Kind> {
@@ -215,18 +224,45 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// The pattern in the words of the `glob` crate: no escapes, and `**` means nothing special.
+/// Classes of characters, and what they are among ASCII.
+const CLASSES: &[(&str, &str)] = &[
+    ("[:alnum:]", "a-zA-Z0-9"),
+    ("[:alpha:]", "a-zA-Z"),
+    ("[:digit:]", "0-9"),
+    ("[:lower:]", "a-z"),
+    ("[:upper:]", "A-Z"),
+    ("[:xdigit:]", "0-9a-fA-F"),
+];
+
+/// The pattern in the words of the `glob` crate: it has no escapes, no classes, and `**` means more there.
 fn translated(pattern: &str) -> String {
     let mut text = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
         match c {
-            '\\' => match chars.next() {
-                Some(escaped @ ('*' | '?' | '[')) => text.extend(['[', escaped, ']']),
-                Some(escaped) => text.push(escaped),
+            '\\' => match rest.chars().next() {
+                Some(escaped) => {
+                    rest = rest.get(escaped.len_utf8()..).unwrap_or_default();
+                    match escaped {
+                        '*' | '?' | '[' => text.extend(['[', escaped, ']']),
+                        _ => text.push(escaped),
+                    }
+                }
                 None => text.push('\\'),
             },
-            '*' if text.ends_with('*') && !text.ends_with("[*") => {}
+            '[' => {
+                text.push('[');
+                if let Some(negated) = rest.strip_prefix('!') {
+                    text.push('!');
+                    rest = negated;
+                }
+                while let Some((name, letters)) = CLASSES.iter().find(|(name, _)| rest.starts_with(name)) {
+                    text.push_str(letters);
+                    rest = rest.get(name.len()..).unwrap_or_default();
+                }
+            }
+            '*' if text.ends_with('*') => {}
             _ => text.push(c),
         }
     }
@@ -257,5 +293,30 @@ fn read(path: &Path, check_for: Option<&Operator>) -> Result<Option<Vec<u8>>, Pr
         Ok(Some(bytes))
     } else {
         Err(Problem::TooLarge { limit: MAX_FILE })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_translated() {
+        for (pattern, expected) in [
+            ("/a/*.conf", "/a/*.conf"),
+            ("/a/**/b", "/a/*/b"),
+            ("/a\\*b\\c", "/a[*]bc"),
+            ("[^a]", "[^a]"),
+            ("[[:alpha:][:digit:]_]", "[a-zA-Z0-9_]"),
+            ("[![:upper:]]", "[!A-Z]"),
+            ("\\", "\\"),
+        ] {
+            assert_eq!(translated(pattern), expected);
+        }
+    }
+
+    #[test]
+    fn directories_are_no_patterns() {
+        assert_eq!(translated(&escaped("/a*[b]")), "/a[*][[]b]");
     }
 }

@@ -3,6 +3,8 @@
 //! What always holds: they compare bytes, as `ssh` does, so that `?` is half a letter that takes two; matching needs
 //! no more steps than the two lengths multiplied.
 
+use crate::transport::known_hosts::wildcard;
+
 /// A pattern, made once and matched often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
@@ -18,34 +20,7 @@ impl Pattern {
 
     /// Whether all of the name is matched; case counts.
     pub(super) fn matches(&self, name: &str) -> bool {
-        if self.plain { *self.text == *name } else { wildcard(self.text.as_bytes(), name.as_bytes()) }
-    }
-}
-
-fn wildcard(mut pattern: &[u8], mut name: &[u8]) -> bool {
-    // Where to go on if what follows the last `*` does not match: the pattern after it, the name with one byte less.
-    let mut retry: Option<(&[u8], &[u8])> = None;
-    loop {
-        match (pattern, name) {
-            ([b'*', rest @ ..], _) => {
-                retry = Some((rest, name));
-                pattern = rest;
-                continue;
-            }
-            ([], []) => return true,
-            ([one, rest @ ..], [byte, after @ ..]) if *one == b'?' || one == byte => {
-                (pattern, name) = (rest, after);
-                continue;
-            }
-            _ => {}
-        }
-        match retry {
-            Some((rest, [_, after @ ..])) => {
-                retry = Some((rest, after));
-                (pattern, name) = (rest, after);
-            }
-            _ => return false,
-        }
+        if self.plain { *self.text == *name } else { wildcard(&self.text, name) }
     }
 }
 

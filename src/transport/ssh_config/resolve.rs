@@ -1,26 +1,24 @@
-//! Walks the files for one host and makes [`Resolved`] of what is found.
+//! Makes [`Resolved`] of what a [`Walk`] through the files finds.
 //!
-//! What always holds: the first value obtained counts, except for IdentityFile and CertificateFile, which add up;
-//! what the [`Query`] gives is settled before any file is looked at; files are walked a second time if a `Match final`
-//! is among them, then with the name that is connected to in place of the one typed.
+//! What always holds: what the [`Query`] gives is settled before any file is looked at; files are walked a second time
+//! if a `Match final` is among them, then with the name that is connected to in place of the one typed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::algorithms::List;
 use super::error::{Origin, Problem, SshConfigError};
 use super::jump::{self, Jump};
-use super::keyword::{self, Key, Keyword, Treatment};
-use super::matching::Facts;
+use super::keyword::{self, Key, Treatment};
 use super::operator::Operator;
-use super::parse::{Kind, Parsed};
-use super::pattern;
+use super::parse::Parsed;
 use super::resolved::{
     AddressFamily, Agent, Algorithms, Proxy, PubkeyAuthentication, Resolved, Setting, StrictHostKeyChecking, Unhonoured,
 };
-use super::tokens::{self, Tokens};
+use super::tokens::Tokens;
 use super::value::Value;
+use super::walk::{Hit, Walk};
 
 /// A value given by a stronger source than any file.
 pub type Given<T> = Setting<T>;
@@ -58,45 +56,6 @@ pub struct Query<'a> {
     pub pubkey_accepted_algorithms: Option<Given<String>>,
 }
 
-/// So many IdentityFile lines are taken, and so many CertificateFile lines.
-const MAX_IDENTITIES: usize = 100;
-/// So many files one keyword may name.
-const MAX_FILES: usize = 32;
-
-/// A value and where it stands.
-#[derive(Debug, Clone, Copy)]
-struct Hit<'c> {
-    value: &'c Value,
-    file: &'c Parsed,
-    line: usize,
-}
-
-impl Hit<'_> {
-    fn origin(self) -> Origin {
-        Origin::File { path: Arc::clone(&self.file.path), line: self.line }
-    }
-}
-
-/// A keyword that is not honoured, where it first stands in force.
-struct Other<'c> {
-    keyword: &'static Keyword,
-    harmless: bool,
-    path: &'c Path,
-    line: usize,
-}
-
-struct Walk<'c, 'q> {
-    query: &'q Query<'q>,
-    operator: &'q Operator,
-    exec: &'q dyn Fn(&str) -> bool,
-    hits: [Option<Hit<'c>>; Key::COUNT],
-    identities: Vec<Hit<'c>>,
-    certificates: Vec<Hit<'c>>,
-    others: Vec<Other<'c>>,
-    /// What is connected to, once it is settled: in the second pass.
-    connected: Option<String>,
-}
-
 /// Resolves one host against files that were read.
 pub(super) fn resolve(
     files: &[Parsed],
@@ -129,176 +88,7 @@ pub(super) fn resolve(
     walk.finish(host_name)
 }
 
-impl<'c> Walk<'c, '_> {
-    /// `active` says whether the lines before the first block apply, `never` that no block can.
-    fn file(&mut self, file: &'c Parsed, active: bool, never: bool) -> Result<(), SshConfigError> {
-        let mut active = active;
-        for statement in &file.statements {
-            let problem = |problem| SshConfigError::at(&file.path, statement.line, problem);
-            match &statement.kind {
-                Kind::Host(line) => {
-                    active = line.matches(self.host_names().as_slice(), never).map_err(problem)?;
-                }
-                Kind::Match(_) if never => active = false,
-                Kind::Match(line) => active = self.matches(line).map_err(problem)?,
-                Kind::Include(files) => {
-                    for included in files {
-                        self.file(included, active, never || !active)?;
-                    }
-                }
-                Kind::Unknown(keyword) => {
-                    let ignored = self.text(Key::IgnoreUnknown);
-                    if !ignored.is_some_and(|patterns| pattern::list_matches(patterns, keyword, true)) {
-                        return Err(problem(Problem::UnknownKeyword { keyword: keyword.clone() }));
-                    }
-                }
-                Kind::Other { keyword, harmless } if active => {
-                    if !self.others.iter().any(|other| std::ptr::eq(other.keyword, *keyword)) {
-                        let (harmless, path, line) = (*harmless, &*file.path, statement.line);
-                        self.others.push(Other { keyword, harmless, path, line });
-                    }
-                }
-                Kind::Set(key, value) if active => {
-                    self.set(*key, Hit { value, file, line: statement.line }).map_err(problem)?;
-                }
-                Kind::Other { .. } | Kind::Set(..) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn set(&mut self, key: Key, hit: Hit<'c>) -> Result<(), Problem> {
-        match key {
-            Key::IdentityFile => add(&mut self.identities, hit, "IdentityFile"),
-            Key::CertificateFile => add(&mut self.certificates, hit, "CertificateFile"),
-            Key::ProxyJump => {
-                let settled = |key: Key| self.hits.get(key as usize).is_some_and(Option::is_some);
-                if !settled(Key::ProxyJump) && !settled(Key::ProxyCommand) {
-                    self.put(Key::ProxyJump, hit);
-                    if matches!(hit.value, Value::Jump(Some(_))) {
-                        self.put(Key::ProxyCommand, hit);
-                    }
-                }
-                Ok(())
-            }
-            _ => {
-                let empty = self.hit(key).is_none();
-                if empty && let Value::Words(words) = hit.value {
-                    if words.len() > MAX_FILES {
-                        let keyword =
-                            if key == Key::UserKnownHostsFile { "UserKnownHostsFile" } else { "GlobalKnownHostsFile" };
-                        return Err(Problem::TooMany { keyword, limit: MAX_FILES });
-                    }
-                }
-                if empty {
-                    self.put(key, hit);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn put(&mut self, key: Key, hit: Hit<'c>) {
-        if let Some(slot) = self.hits.get_mut(key as usize) {
-            *slot = Some(hit);
-        }
-    }
-
-    fn hit(&self, key: Key) -> Option<Hit<'c>> {
-        self.hits.get(key as usize).copied().flatten()
-    }
-
-    fn text(&self, key: Key) -> Option<&'c Arc<str>> {
-        match self.hit(key)?.value {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    fn choice(&self, key: Key) -> Option<&'static str> {
-        match self.hit(key)?.value {
-            Value::Choice(word) => Some(word),
-            _ => None,
-        }
-    }
-
-    fn number(&self, key: Key) -> Option<u64> {
-        match self.hit(key)?.value {
-            Value::Number(number) => Some(*number),
-            _ => None,
-        }
-    }
-
-    /// What `Host` looks at: the name typed, later the one connected to; and the address.
-    fn host_names(&self) -> Names<'_> {
-        let first = self.connected.as_deref().unwrap_or(self.query.host);
-        match &self.query.address {
-            // With an address, the name connected to is the address, so that the name typed goes with it.
-            Some(address) => Names::Two([self.query.host, address.value]),
-            None => Names::One([first]),
-        }
-    }
-
-    fn matches(&self, line: &super::matching::MatchLine) -> Result<bool, Problem> {
-        let connected = match &self.connected {
-            Some(connected) => connected.clone(),
-            None => self.expanded_host_name()?,
-        };
-        let lower = connected.to_ascii_lowercase();
-        let original = self.query.host.to_ascii_lowercase();
-        let (mut hosts, mut originals) = (vec![lower.as_str()], vec![original.as_str()]);
-        let address = self.query.address.as_ref().map(|address| address.value.to_ascii_lowercase());
-        if let Some(address) = &address {
-            hosts.push(&original);
-            originals.push(address);
-        }
-        let user = self.user();
-        line.matches(&Facts {
-            hosts: &hosts,
-            original_hosts: &originals,
-            user,
-            local_user: &self.operator.user,
-            second_pass: self.connected.is_some(),
-            exec: &|command| {
-                let tokens = Tokens {
-                    operator: self.operator,
-                    host: &connected,
-                    original: self.query.host,
-                    alias: self.text(Key::HostKeyAlias).map_or(&connected, |alias| alias),
-                    port: self.port(),
-                    user,
-                };
-                Ok((self.exec)(&tokens.expand(command, tokens::CLIENT, false)?))
-            },
-        })
-    }
-
-    fn user(&self) -> &str {
-        match &self.query.user {
-            Some(given) => &given.value,
-            None => self.text(Key::User).map_or(&self.operator.user, |user| user),
-        }
-    }
-
-    fn port(&self) -> u16 {
-        let given = self.query.port.as_ref().map(|port| port.value);
-        given.or_else(|| u16::try_from(self.number(Key::Port)?).ok()).unwrap_or(22)
-    }
-
-    /// What is connected to, as far as it is known.
-    fn expanded_host_name(&self) -> Result<String, Problem> {
-        match (&self.query.address, self.text(Key::HostName)) {
-            (Some(address), _) => Ok(address.value.to_owned()),
-            (None, Some(text)) => tokens::host_name(text, self.query.host),
-            (None, None) => Ok(self.query.host.to_owned()),
-        }
-    }
-
-    fn host_name(&self) -> Result<String, SshConfigError> {
-        let name = self.expanded_host_name().map_err(|problem| self.error(Key::HostName, problem))?;
-        Ok(name.to_ascii_lowercase())
-    }
-
+impl Walk<'_, '_> {
     /// An error about the value of a keyword.
     fn error(&self, key: Key, problem: Problem) -> SshConfigError {
         self.origin(key).error(problem)
@@ -360,7 +150,7 @@ impl<'c> Walk<'c, '_> {
                     given.origin.error(Problem::Value {
                         keyword: "ProxyJump".to_owned(),
                         value: error.hop,
-                        expected: "[user@]host[:port] or ssh://[user@]host[:port]",
+                        expected: "[user@]host[:port] or ssh://[user@]host[:port]".into(),
                     })
                 })?;
                 match jump {
@@ -368,10 +158,7 @@ impl<'c> Walk<'c, '_> {
                     None => return Ok(Setting { value: Proxy::Direct, origin: given.origin.clone() }),
                 }
             }
-            (None, Some(hit)) => match hit.value {
-                Value::Jump(jump) => (jump.clone(), hit.origin()),
-                _ => (None, Origin::Default),
-            },
+            (None, Some(hit)) => (hit.value.as_jump().map(Arc::clone), hit.origin()),
             (None, None) => (None, Origin::Default),
         };
         if let Some(jump) = jump {
@@ -598,39 +385,7 @@ impl<'c> Walk<'c, '_> {
     }
 }
 
-/// One name or two, without a place on the heap.
-enum Names<'a> {
-    One([&'a str; 1]),
-    Two([&'a str; 2]),
-}
-
-impl<'a> Names<'a> {
-    fn as_slice(&self) -> &[&'a str] {
-        match self {
-            Self::One(names) => names,
-            Self::Two(names) => names,
-        }
-    }
-}
-
 fn texts(hits: &[Hit<'_>]) -> Vec<Setting<Arc<str>>> {
-    hits.iter()
-        .filter_map(|hit| match hit.value {
-            Value::Text(text) => Some(Setting { value: Arc::clone(text), origin: hit.origin() }),
-            _ => None,
-        })
-        .collect()
-}
-
-/// Adds a file, unless it is there; the user's own and the system's are told apart.
-fn add<'c>(files: &mut Vec<Hit<'c>>, hit: Hit<'c>, keyword: &'static str) -> Result<(), Problem> {
-    if files.len() >= MAX_IDENTITIES {
-        return Err(Problem::TooMany { keyword, limit: MAX_IDENTITIES });
-    }
-    let Value::Text(text) = hit.value else { return Ok(()) };
-    let same = |other: &Hit<'_>| matches!(other.value, Value::Text(other) if other == text);
-    if !files.iter().any(|other| other.file.users == hit.file.users && same(other)) {
-        files.push(hit);
-    }
-    Ok(())
+    let text = |hit: &Hit<'_>| Some(Setting { value: Arc::clone(hit.value.as_text()?), origin: hit.origin() });
+    hits.iter().filter_map(text).collect()
 }

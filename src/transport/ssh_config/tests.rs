@@ -1,1 +1,385 @@
-//! Whole files.
+//! What `ssh -G` cannot be asked in a test: both files together, what is given beforehand, where values come from,
+//! what is not honoured. The rest is compared with `ssh` itself in `tests/ssh_config.rs`.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A home with `.ssh/config`, a directory for the system's files, and who lives there.
+struct World {
+    directory: tempfile::TempDir,
+    operator: Operator,
+}
+
+impl World {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let operator = Operator {
+            home: Some(directory.path().join("home")),
+            user: "op".to_owned(),
+            hostname: "vm.example.org".to_owned(),
+            ..Operator::of_process()
+        };
+        let world = Self { directory, operator };
+        for (name, text) in files {
+            let path = world.path(name);
+            fs::create_dir_all(path.parent().expect("parent")).expect("directory");
+            fs::write(&path, text).expect("write");
+            fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("chmod");
+        }
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn load(&self) -> Result<SshConfig, SshConfigError> {
+        SshConfig::load_both(Some(&self.path("home/.ssh/config")), &self.path("etc"), &self.operator)
+    }
+
+    /// The lines of a keyword.
+    fn lines(&self, host: &str, keyword: &str) -> Vec<String> {
+        let config = self.load().expect("readable");
+        let query = Query { host, ..Query::default() };
+        let resolved = config.resolve(&query, &self.operator, &|_| false).expect("resolvable");
+        of_key(&resolved, keyword)
+    }
+}
+
+fn of_key(resolved: &Resolved, keyword: &str) -> Vec<String> {
+    let text = resolved.to_ssh_g();
+    text.lines().filter_map(|line| line.strip_prefix(keyword)?.strip_prefix(' ')).map(str::to_owned).collect()
+}
+
+fn operator() -> Operator {
+    Operator { home: Some("/home/op".into()), user: "op".to_owned(), hostname: "vm".to_owned(), ..Operator::default() }
+}
+
+fn resolve(text: &str, query: &Query<'_>) -> Result<Resolved, SshConfigError> {
+    let config = SshConfig::parse(text.as_bytes(), Path::new("config"), &operator())?;
+    config.resolve(query, &operator(), &|_| false)
+}
+
+fn host(host: &str) -> Query<'_> {
+    Query { host, ..Query::default() }
+}
+
+fn given<T>(value: T) -> Option<Given<T>> {
+    Some(Setting { value, origin: Origin::CommandLine })
+}
+
+#[test]
+fn the_users_file_goes_before_the_systems() {
+    let world = World::new(&[
+        ("home/.ssh/config", "Host a\n User mine\n IdentityFile one\n"),
+        ("etc/ssh_config", "User theirs\nPort 7\nIdentityFile one\nIdentityFile two\n"),
+    ]);
+    assert_eq!(world.lines("a", "user"), ["mine"]);
+    assert_eq!(world.lines("a", "port"), ["7"]);
+    assert_eq!(world.lines("b", "user"), ["theirs"]);
+    // The system's is another one, although it has the same name.
+    assert_eq!(world.lines("a", "identityfile"), ["one", "one", "two"]);
+}
+
+#[test]
+fn a_block_of_the_users_file_ends_with_it() {
+    let world = World::new(&[("home/.ssh/config", "Host nowhere\n"), ("etc/ssh_config", "User theirs\n")]);
+    assert_eq!(world.lines("a", "user"), ["theirs"]);
+}
+
+#[test]
+fn missing_files_are_empty() {
+    assert_eq!(World::new(&[]).lines("a", "user"), ["op"]);
+    let world = World::new(&[]);
+    let error = SshConfig::load(&world.path("none"), &world.operator).expect_err("must be there");
+    assert!(matches!(error.problem, Problem::Read(_)), "{error}");
+}
+
+#[test]
+fn relative_includes_lie_beside_each_file() {
+    let world = World::new(&[
+        ("home/.ssh/config", "Include more/*.conf other\n"),
+        ("home/.ssh/more/a.conf", "User mine\n"),
+        ("home/.ssh/other", "Include more/nested\n"),
+        ("home/.ssh/more/nested", "ServerAliveCountMax 9\n"),
+        ("etc/ssh_config", "Include ssh_config.d/*.conf\n"),
+        ("etc/ssh_config.d/b.conf", "User theirs\nPort 7\nInclude ssh_config.d/last\n"),
+        ("etc/ssh_config.d/last", "HashKnownHosts yes\n"),
+    ]);
+    assert_eq!(world.lines("a", "user"), ["mine"]);
+    assert_eq!(world.lines("a", "serveralivecountmax"), ["9"]);
+    assert_eq!(world.lines("a", "port"), ["7"]);
+    assert_eq!(world.lines("a", "hashknownhosts"), ["yes"]);
+    // A file given by hand is treated as the user's.
+    let by_hand = world.path("etc/ssh_config");
+    fs::write(&by_hand, "Include more/a.conf").expect("write");
+    let config = SshConfig::load(&by_hand, &world.operator).expect("readable");
+    let resolved = config.resolve(&host("a"), &world.operator, &|_| false).expect("resolvable");
+    assert_eq!(&*resolved.user.value, "mine");
+    assert_eq!(resolved.user.origin, Origin::File { path: world.path("home/.ssh/more/a.conf").into(), line: 1 });
+}
+
+#[test]
+fn the_systems_file_names_no_home() {
+    let world = World::new(&[("etc/ssh_config", "Include ~/x\n")]);
+    let error = world.load().expect_err("refused");
+    assert!(matches!(error.problem, Problem::Include { .. }), "{error}");
+}
+
+#[test]
+fn files_that_others_can_write_are_refused() {
+    for (name, mode, refused) in [
+        ("home/.ssh/config", 0o666, true),
+        ("home/.ssh/config", 0o664, true),
+        ("home/.ssh/config", 0o646, true),
+        ("home/.ssh/config", 0o600, false),
+        ("home/.ssh/more", 0o602, true),
+        ("etc/ssh_config", 0o666, false),
+        ("etc/more", 0o620, true),
+    ] {
+        let world = World::new(&[
+            ("home/.ssh/config", "Include more\n"),
+            ("home/.ssh/more", ""),
+            ("etc/ssh_config", "Include more\n"),
+            ("etc/more", ""),
+        ]);
+        fs::set_permissions(world.path(name), Permissions::from_mode(mode)).expect("chmod");
+        match world.load() {
+            Ok(_) => assert!(!refused, "{name} {mode:o}"),
+            Err(error) => {
+                assert!(refused && matches!(error.problem, Problem::Permissions), "{name} {mode:o}: {error}");
+                assert_eq!(error.file, Some(world.path(name)));
+            }
+        }
+    }
+    // `ssh -F` trusts whoever names the file.
+    let world = World::new(&[("config", "User u\n")]);
+    fs::set_permissions(world.path("config"), Permissions::from_mode(0o666)).expect("chmod");
+    assert!(SshConfig::load(&world.path("config"), &world.operator).is_ok());
+}
+
+#[test]
+fn files_are_bounded() {
+    let world = World::new(&[("config", "")]);
+    fs::write(world.path("config"), vec![b'#'; (4 << 20) + 1]).expect("write");
+    let error = SshConfig::load(&world.path("config"), &world.operator).expect_err("too large");
+    assert!(matches!(error.problem, Problem::TooLarge { .. }), "{error}");
+    let itself = world.path("config").display().to_string();
+    fs::write(world.path("config"), format!("Include {itself} {itself}\n")).expect("write");
+    let error = SshConfig::load(&world.path("config"), &world.operator).expect_err("without end");
+    assert!(matches!(error.problem, Problem::TooDeep { .. }), "{error}");
+}
+
+#[test]
+fn errors_name_the_place() {
+    let cases = [
+        ("User a\nPort x", "config:2: bad value for port: \"x\" (a port from 1 to 65535)"),
+        ("User a b", "config:1: user has extra values at the end of the line: \"b\""),
+        ("User", "config:1: user needs a value"),
+        (
+            "\n\nNonsense x",
+            "config:3: bad configuration option: nonsense (IgnoreUnknown, placed before it, lets it pass)",
+        ),
+        ("User \"a", "config:1: a quote is not closed"),
+        ("Match nonsense x", "config:1: bad Match condition: the criterion nonsense is not known"),
+        ("\nHostName %z", "config:2: \"%z\" has the token %z, which is not known here"),
+        (
+            "UserKnownHostsFile ${NO_SUCH}",
+            "config:1: \"${NO_SUCH}\" names the environment variable \"NO_SUCH\", which is not set",
+        ),
+        ("ProxyJump h", "config:1: the jump host is the host itself: h"),
+        (
+            "Ciphers -*\nHostKeyAlgorithms RSA",
+            "config:2: the list of HostKeyAlgorithms names nothing that can be used: \"RSA\"",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(resolve(text, &host("h")).expect_err(text).to_string(), expected);
+    }
+}
+
+#[test]
+fn what_is_given_is_stronger_than_any_file() {
+    let text = "HostName other\nUser u\nPort 5\nProxyCommand nc\nIdentityFile i\nUserKnownHostsFile k\nConnectTimeout 9\nStrictHostKeyChecking no\nCiphers aes128-ctr\nMatch user me\n HashKnownHosts yes\n";
+    let query = Query {
+        host: "h",
+        address: given("10.0.0.1"),
+        user: given("me".to_owned()),
+        port: given(2222),
+        jump: given("j:7".to_owned()),
+        identities: given(vec![PathBuf::from("/my %h")]),
+        known_hosts: given(PathBuf::from("/known")),
+        connect_timeout: given(Duration::from_secs(3)),
+        strict_host_key_checking: given(StrictHostKeyChecking::Yes),
+        ciphers: given("+3des-cbc".to_owned()),
+        ..Query::default()
+    };
+    let resolved = resolve(text, &query).expect("resolvable");
+    assert_eq!(&*resolved.host_name.value, "10.0.0.1");
+    assert_eq!((&*resolved.user.value, resolved.port.value), ("me", 2222));
+    assert!(matches!(&resolved.proxy.value, Proxy::Jump(jump) if jump.as_str() == "j:7"));
+    let paths = resolved.identity_paths(&operator()).expect("as they are");
+    assert_eq!(paths, [Setting { value: PathBuf::from("/my %h"), origin: Origin::CommandLine }]);
+    assert_eq!(resolved.user_known_hosts_files.value, [PathBuf::from("/known")]);
+    assert_eq!(resolved.connect_timeout.value, Some(Duration::from_secs(3)));
+    assert_eq!(resolved.strict_host_key_checking.value, StrictHostKeyChecking::Yes);
+    assert!(resolved.ciphers.value.iter().any(|name| name == "3des-cbc"));
+    assert!(resolved.hash_known_hosts.value, "Match sees who is given");
+    let direct = resolve(text, &Query { host: "h", jump: given("none".to_owned()), ..Query::default() });
+    assert_eq!(direct.expect("resolvable").proxy.value, Proxy::Direct);
+    for bad in ["a,,b", "a:x"] {
+        assert!(resolve("", &Query { host: "h", jump: given(bad.to_owned()), ..Query::default() }).is_err());
+    }
+    assert!(resolve("", &Query { host: "h", macs: given("bogus".to_owned()), ..Query::default() }).is_err());
+}
+
+#[test]
+fn a_host_is_matched_under_its_name_and_its_address() {
+    let both = Query { host: "Node1", address: given("10.0.0.1"), ..Query::default() };
+    let cases = [
+        ("Host Node1", true),
+        ("Host 10.0.*", true),
+        ("Host * !10.0.*", false),
+        ("Host * !Node*", false),
+        ("Host other", false),
+        ("Match host 10.0.0.1", true),
+        ("Match host node1", true),
+        ("Match !host node1", false),
+        ("Match host *,!10.*", false),
+        ("Match originalhost 10.0.0.1", true),
+        ("Match originalhost node1", true),
+        ("Match final host node1", true),
+        ("Match final\nHost Node1", true),
+    ];
+    for (block, expected) in cases {
+        let resolved = resolve(&format!("{block}\n User found\n"), &both).expect("resolvable");
+        assert_eq!(&*resolved.user.value == "found", expected, "{block}");
+    }
+}
+
+#[test]
+fn origins_tell_file_and_line() {
+    let resolved = resolve("User u\nHost h\n\n  Port 5\n", &host("h")).expect("resolvable");
+    let config: Arc<Path> = Path::new("config").into();
+    assert_eq!(resolved.user.origin, Origin::File { path: Arc::clone(&config), line: 1 });
+    assert_eq!(resolved.port.origin, Origin::File { path: config, line: 4 });
+    assert_eq!(resolved.host_name.origin, Origin::Default);
+    assert_eq!(resolved.port.origin.to_string(), "config:4");
+}
+
+#[test]
+fn values_are_ready_for_use() {
+    let text = "HostName %h.example.org\nUser u\nIdentityFile ~/%h\nIdentityFile none\nCertificateFile %d/%r\nProxyCommand nc %h %p %r %n\nIdentityAgent $NOT_SET\n";
+    let resolved = resolve(text, &host("H")).expect("resolvable");
+    let values = |paths: Vec<Setting<PathBuf>>| paths.into_iter().map(|path| path.value).collect::<Vec<_>>();
+    assert_eq!(values(resolved.identity_paths(&operator()).expect("known")), [PathBuf::from("/home/op/h.example.org")]);
+    assert_eq!(values(resolved.certificate_paths(&operator()).expect("known")), [PathBuf::from("/home/op/u")]);
+    assert_eq!(resolved.proxy_command(&operator()).expect("known").as_deref(), Some("nc h.example.org 22 u H"));
+    assert_eq!(resolved.identity_agent.value, Agent::None);
+    let usual = resolve("", &host("h")).expect("resolvable");
+    assert_eq!(usual.identity_paths(&operator()).expect("known").len(), 7);
+    assert_eq!(usual.identity_agent.value, Agent::FromEnvironment);
+    assert_eq!(usual.proxy_command(&operator()).expect("none"), None);
+    let bad = resolve("IdentityFile %z\nProxyCommand %u\n", &host("h")).expect("ssh -G does not look at them");
+    assert!(bad.identity_paths(&operator()).is_err() && bad.proxy_command(&operator()).is_err());
+}
+
+#[test]
+fn agents() {
+    let with_agent = Operator { variables: [("VAR".to_owned(), "/a".to_owned())].into(), ..operator() };
+    for (text, expected) in [
+        ("", Agent::FromEnvironment),
+        ("IdentityAgent SSH_AUTH_SOCK", Agent::FromEnvironment),
+        ("IdentityAgent none", Agent::None),
+        ("IdentityAgent $VAR", Agent::Socket("/a".into())),
+        ("IdentityAgent $NOT_SET", Agent::None),
+        ("IdentityAgent ${VAR}/%u", Agent::Socket("/a/op".into())),
+        ("IdentityAgent ~/s", Agent::Socket("/home/op/s".into())),
+    ] {
+        let config = SshConfig::parse(text.as_bytes(), Path::new("config"), &with_agent).expect("readable");
+        let resolved = config.resolve(&host("h"), &with_agent, &|_| false).expect("resolvable");
+        assert_eq!(resolved.identity_agent.value, expected, "{text}");
+    }
+}
+
+/// What is not honoured, as `keyword:line`, with `!` for what is refused.
+fn unhonoured(text: &str) -> Vec<String> {
+    let resolved = resolve(text, &host("h")).expect("resolvable");
+    let told = |it: &Unhonoured| format!("{}{}:{}", if it.refused { "!" } else { "" }, it.keyword, it.line);
+    resolved.unhonoured.iter().map(told).collect()
+}
+
+#[test]
+fn what_is_not_honoured_is_named() {
+    let cases: &[(&str, &[&str])] = &[
+        ("LogLevel DEBUG\nForwardX11 yes\nSendEnv LANG\nControlMaster auto\nTCPKeepAlive no\n", &[]),
+        (
+            "GSSAPIAuthentication yes\nLocalForward 1 a:2\nRekeyLimit 1G\n",
+            &["GSSAPIAuthentication:1", "LocalForward:2", "RekeyLimit:3"],
+        ),
+        ("GSSAPIAuthentication no\nRekeyLimit default none\nCheckHostIP no\nTunnel no\n", &[]),
+        ("CanonicalizeHostname yes\n", &["!CanonicalizeHostname:1"]),
+        ("CanonicalizeHostname no\nCanonicalizeHostname yes\n", &[]),
+        (
+            "BindInterface eth0\nKnownHostsCommand /bin/x\nProxyUseFdpass yes\nCheckHostIP yes\n",
+            &["!BindInterface:1", "!KnownHostsCommand:2", "!ProxyUseFdpass:3", "!CheckHostIP:4"],
+        ),
+        ("KnownHostsCommand none\n", &[]),
+        ("CASignatureAlgorithms ssh-ed25519\n", &["!CASignatureAlgorithms:1"]),
+        ("CASignatureAlgorithms -made-up\n", &[]),
+        ("LocalCommand echo\n", &[]),
+        ("LocalCommand echo\nPermitLocalCommand yes\n", &["LocalCommand:1"]),
+        ("LocalCommand none\nPermitLocalCommand yes\n", &[]),
+        ("Host x\n BindInterface eth0\n", &[]),
+        ("VerifyHostKeyDNS no\nVerifyHostKeyDNS yes\n", &[]),
+        ("RefuseConnection \"gone\"\n", &["!RefuseConnection:1"]),
+        ("LocalForward 1 a:2\nLocalForward 3 b:4\n", &["LocalForward:1"]),
+        ("Tag x\nChannelTimeout none\nObscureKeystrokeTiming no\nVersionAddendum x\n", &["Tag:1"]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(unhonoured(text), *expected, "{text}");
+    }
+    let debian = "Include /etc/ssh/ssh_config.d/*.none\n\nHost *\n    SendEnv LANG LC_*\n    HashKnownHosts yes\n";
+    assert_eq!(unhonoured(debian), [""; 0]);
+}
+
+#[test]
+fn commands_are_run_by_the_caller_and_only_when_it_matters() {
+    let text = "Match user nobody exec \"one\"\nMatch host h exec \"two %h\"\n User found\n";
+    let config = SshConfig::parse(text.as_bytes(), Path::new("config"), &operator()).expect("readable");
+    let asked = std::cell::RefCell::new(Vec::new());
+    let exec = |command: &str| {
+        asked.borrow_mut().push(command.to_owned());
+        true
+    };
+    let resolved = config.resolve(&host("h"), &operator(), &exec).expect("resolvable");
+    assert_eq!(&*resolved.user.value, "found");
+    assert_eq!(*asked.borrow(), ["two h"]);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), name in "\\PC{0,10}") {
+        if let Ok(config) = SshConfig::parse(&bytes, Path::new("config"), &operator()) {
+            let _resolved = config.resolve(&host(&name), &operator(), &|_| true);
+        }
+    }
+
+    #[test]
+    fn no_likely_text_panics(words in prop::collection::vec(prop::sample::select(vec![
+        "Host", "Match", "User", "Port", "ProxyJump", "IdentityAgent", "RekeyLimit", "LocalForward", "Ciphers", " ",
+        "=", "\n", "\"", "'", "\\", "#", "!", "*", "h", "all", "host", "final", "22", ",", "%", "${", "}", "[", "]",
+        "@", "ssh://", "+", "-", "^", ":", "/", "~", "\u{e4}",
+    ]), 0..40)) {
+        if let Ok(config) = SshConfig::parse(words.concat().as_bytes(), Path::new("config"), &operator()) {
+            let _resolved = config.resolve(&host("h"), &operator(), &|_| true);
+        }
+    }
+}

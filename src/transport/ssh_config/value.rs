@@ -2,12 +2,13 @@
 //!
 //! What always holds: a value that `ssh` would not read is an error here, whether its block applies to a host or not.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::check;
 use super::error::Problem;
 use super::jump::{self, Jump};
-use super::keyword::{Choices, Forwarding, Keyword, Syntax};
+use super::keyword::{Choices, FLAG, Forwarding, Keyword, Syntax};
 use super::operator::Operator;
 use super::time;
 use super::tokens;
@@ -31,6 +32,23 @@ pub(super) enum Value {
 }
 
 impl Value {
+    pub(super) fn as_text(&self) -> Option<&Arc<str>> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    pub(super) fn as_choice(&self) -> Option<&'static str> {
+        if let Self::Choice(word) = self { Some(word) } else { None }
+    }
+
+    pub(super) fn as_number(&self) -> Option<u64> {
+        if let Self::Number(number) = self { Some(*number) } else { None }
+    }
+
+    /// The bastions; `None` as well if there are to be none.
+    pub(super) fn as_jump(&self) -> Option<&Arc<Jump>> {
+        if let Self::Jump(jump) = self { jump.as_ref() } else { None }
+    }
+
     /// The value in lower case, to be compared with what is harmless.
     pub(super) fn folded(&self) -> String {
         match self {
@@ -60,8 +78,8 @@ impl Arguments<'_> {
         Problem::Missing { keyword: self.keyword.to_owned() }
     }
 
-    fn bad(&self, value: &str, expected: &'static str) -> Problem {
-        Problem::Value { keyword: self.keyword.to_owned(), value: value.to_owned(), expected }
+    fn bad(&self, value: &str, expected: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::Value { keyword: self.keyword.to_owned(), value: value.to_owned(), expected: expected.into() }
     }
 
     /// All of them, each of which must pass.
@@ -118,12 +136,9 @@ fn one_value(
 ) -> Result<Option<Value>, Problem> {
     let service = |name: &str| operator.service(name);
     Ok(Some(match syntax {
-        // They have no value; see parse.rs.
-        Syntax::Host | Syntax::Match | Syntax::Include => return Ok(None),
         Syntax::Anything => Value::Words(arguments.each(|_| true, "")?),
         Syntax::Word => Value::Text(arguments.one()?.into()),
-        Syntax::Flag => choice(Syntax::Flag.choices().unwrap_or_default(), "yes or no", arguments)?,
-        Syntax::Choice(choices) => choice(choices, "see ssh_config(5)", arguments)?,
+        Syntax::Choice(choices) => choice(choices, arguments)?,
         Syntax::Tested(test, expected) => {
             let word = arguments.one()?;
             if !test(&word) {
@@ -150,6 +165,13 @@ fn one_value(
             words if words.is_empty() => return Ok(None),
             words => Value::Words(words),
         },
+        Syntax::Domains => {
+            let words = arguments.words()?;
+            if let Some(bad) = words.iter().find(|word| !jump::is_domain(word)) {
+                return Err(arguments.bad(bad, "a domain name"));
+            }
+            Value::Words(words)
+        }
         Syntax::EachTested(test, expected) => Value::Words(arguments.each(test, expected)?),
         Syntax::Command => {
             arguments.words = Vec::new().into_iter();
@@ -169,7 +191,7 @@ fn one_value(
         }
         Syntax::ForwardAgent => {
             let word = arguments.one()?;
-            match chosen(Syntax::Flag.choices().unwrap_or_default(), &word) {
+            match chosen(FLAG, &word) {
                 Some(choice) => Value::Choice(choice),
                 None => {
                     agent(&word, arguments, operator)?;
@@ -200,11 +222,14 @@ fn one_value(
         }
         Syntax::Forward(kind) => forward(kind, arguments, operator)?,
         Syntax::PermitRemoteOpen => {
-            let word = arguments.words.next().ok_or_else(|| arguments.missing())?;
-            if !matches!(word.as_str(), "any" | "none") {
+            let all = arguments.words.as_slice();
+            let first = all.first().ok_or_else(|| arguments.missing())?.clone();
+            if matches!(first.as_str(), "any" | "none") {
+                arguments.words.next();
+            } else {
                 arguments.each(|open| check::permitted_open(open, operator), "host:port")?;
             }
-            Value::Text(word.into())
+            Value::Text(first.into())
         }
         Syntax::PermittedCnames => {
             let all = arguments.words.as_slice();
@@ -243,9 +268,12 @@ fn command(rest: &str) -> &str {
     rest.trim_start_matches([' ', '\t', '\r', '\n', '='])
 }
 
-fn choice(choices: Choices, expected: &'static str, arguments: &mut Arguments<'_>) -> Result<Value, Problem> {
+fn choice(choices: Choices, arguments: &mut Arguments<'_>) -> Result<Value, Problem> {
     let word = arguments.one()?;
-    chosen(choices, &word).map(Value::Choice).ok_or_else(|| arguments.bad(&word, expected))
+    chosen(choices, &word).map(Value::Choice).ok_or_else(|| {
+        let words: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        arguments.bad(&word, words.join(", "))
+    })
 }
 
 fn chosen(choices: Choices, word: &str) -> Option<&'static str> {

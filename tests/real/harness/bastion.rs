@@ -17,18 +17,17 @@ pub(crate) struct Bastion {
 
 impl Bastion {
     /// Starts an sshd on `endpoint` whose files are below `dir`. `settings` are lines of sshd_config.
-    pub(super) fn start(endpoint: SocketAddrV4, dir: &Path, host_key: &Path, client_key: &str, settings: &str) -> Self {
+    pub(super) fn start(endpoint: SocketAddrV4, dir: &Path, client_key: &str, settings: &str) -> Self {
         fs::create_dir_all(dir).unwrap();
         let authorized = dir.join("authorized_keys");
         fs::write(&authorized, client_key).unwrap();
         let config = dir.join("sshd_config");
         let text = format!(
-            "{settings}\nPort {}\nListenAddress {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
+            "{settings}\nPort {}\nListenAddress {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
              LogLevel VERBOSE\nUsePAM no\nUseDNS no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
              KbdInteractiveAuthentication no\n",
             endpoint.port(),
             endpoint.ip(),
-            host_key.display(),
             authorized.display()
         );
         fs::write(&config, text).unwrap();

@@ -234,21 +234,32 @@ impl Cluster {
         self.dir.path().join("inventory.yaml")
     }
 
+    /// The address of the sshd that [`Cluster::bare_sshd`] or [`Cluster::bastion`] starts for this number.
+    pub(crate) fn bare_address(&self, number: u8) -> Ipv4Addr {
+        let [a, b, c, _] = self.nodes.first().expect("a node").endpoint.ip().octets();
+        Ipv4Addr::new(a, b, c, 200 + number)
+    }
+
+    /// Starts an sshd without a node behind it, whose host keys are what `settings` say. Nothing is known of it.
+    pub(crate) fn bare_sshd(&self, number: u8, settings: &str) -> Bastion {
+        let port = self.nodes.first().expect("a node").endpoint.port();
+        let endpoint = SocketAddrV4::new(self.bare_address(number), port);
+        let client_key = fs::read_to_string(self.home().join(".ssh/id_ed25519.pub")).unwrap();
+        Bastion::start(endpoint, &self.path(&format!("bastion{number}")), &client_key, settings)
+    }
+
     /// Starts a bastion; `number` tells several apart. Its key is in known_hosts, and the cluster's key is let in.
     pub(crate) fn bastion(&self, number: u8, settings: &str) -> Bastion {
-        let first = self.nodes.first().expect("a node").endpoint;
-        let [a, b, c, _] = first.ip().octets();
-        let endpoint = SocketAddrV4::new(Ipv4Addr::new(a, b, c, 200 + number), first.port());
         let dir = self.path(&format!("bastion{number}"));
         fs::create_dir_all(&dir).unwrap();
         let host_key = dir.join("host_key");
         let public = keygen(&host_key, "ed25519");
+        let bastion = self.bare_sshd(number, &format!("{settings}\nHostKey {}", host_key.display()));
         let known_hosts = self.home().join(".ssh/known_hosts");
         let mut known = fs::read_to_string(&known_hosts).unwrap();
-        writeln!(known, "[{}]:{} {}", endpoint.ip(), endpoint.port(), public.trim()).unwrap();
+        writeln!(known, "[{}]:{} {}", bastion.address(), bastion.endpoint.port(), public.trim()).unwrap();
         fs::write(&known_hosts, known).unwrap();
-        let client_key = fs::read_to_string(self.home().join(".ssh/id_ed25519.pub")).unwrap();
-        Bastion::start(endpoint, &dir, &host_key, &client_key, settings)
+        bastion
     }
 
     /// How many SSH connections all real nodes have seen together.

@@ -15,6 +15,7 @@ mod cluster;
 mod command;
 mod node;
 mod rpc;
+mod screen;
 mod spec;
 
 use std::path::Path;
@@ -25,6 +26,7 @@ pub(crate) use cluster::{Cluster, HostKey};
 pub(crate) use command::{Finished, Running};
 pub(crate) use node::Node;
 pub(crate) use rpc::Process;
+pub(crate) use screen::Screen;
 pub(crate) use spec::{Instance, Listen, NodeSpec, Program};
 
 /// How long a condition may take before a test fails. Generous, since builds may share the machine; no test passes by waiting it out.

@@ -1,0 +1,67 @@
+//! `ctl` at a terminal of its own, which `script` makes: what is asked there, and the answers.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::command::{Finished, Running};
+use super::{Cluster, eventually};
+
+/// A run of `ctl` at a terminal, its results in a file.
+pub(crate) struct Screen {
+    running: Running,
+    typescript: PathBuf,
+    out: PathBuf,
+}
+
+impl Cluster {
+    /// Starts `ctl LINE -o json` at a terminal. What stands behind ` -- ` is one word.
+    pub(crate) fn at_a_terminal(&self, line: &str) -> Screen {
+        let (typescript, out) = (self.path("typescript"), self.path("out.json"));
+        for file in [&typescript, &out] {
+            drop(fs::remove_file(file));
+        }
+        let (words, operand) = line.split_once(" -- ").unwrap_or((line, ""));
+        let operand = if operand.is_empty() { String::new() } else { format!(" -- '{operand}'") };
+        let line = format!("exec {} {words} -o json --out {}{operand}", env!("CARGO_BIN_EXE_ctl"), out.display());
+        let mut command = Command::new("script");
+        self.environment(&mut command);
+        command.env("CTL_INVENTORY", self.inventory()).env("TERM", "xterm");
+        command.args(["--quiet", "--return", "--flush", "--command", &line]).arg(&typescript);
+        Screen { running: Running::typing(command, ""), typescript, out }
+    }
+}
+
+impl Screen {
+    /// What the terminal has shown so far.
+    pub(crate) fn text(&self) -> String {
+        fs::read(&self.typescript).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits for a question, and types an answer that is shown.
+    pub(crate) fn answer(&mut self, question: &str, answer: &str) {
+        eventually(question, || self.text().contains(question).then_some(()));
+        self.running.type_text(&format!("{answer}\n"));
+    }
+
+    /// Waits for a question, until the terminal shows nothing, and types an answer.
+    pub(crate) fn answer_unseen(&mut self, question: &str, answer: &str) {
+        eventually(question, || self.text().contains(question).then_some(()));
+        eventually("a terminal that shows nothing", || self.running.is_typed_unseen().then_some(()));
+        self.running.type_text(&format!("{answer}\n"));
+    }
+
+    /// Kills `ctl`, and not its terminal.
+    pub(crate) fn kill(&self) {
+        self.running.kill_child();
+    }
+
+    /// Waits for the end. What was on the screen stands in `stderr`, the JSON document in `stdout`.
+    pub(crate) fn finish(self) -> Finished {
+        let mut finished = self.running.finish();
+        finished.stderr =
+            fs::read(&self.typescript).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        finished.stdout = fs::read_to_string(&self.out).unwrap_or_default();
+        finished
+    }
+}
