@@ -316,7 +316,10 @@ fn encrypted_keys() {
             let endpoint = endpoint(&cluster, login("root", &[&key]));
 
             let transport = transport(None);
-            assert_eq!(block_on(transport.locked_identities([&endpoint, &endpoint].into_iter())), [key.clone()]);
+            assert_eq!(
+                block_on(transport.locked_identities([&endpoint, &endpoint].into_iter())),
+                std::slice::from_ref(&key)
+            );
             says(
                 &refused(&transport, &endpoint),
                 FailureKind::KeyFile,
@@ -505,7 +508,26 @@ fn an_agent_that_fails() {
 }
 
 #[test]
-fn a_locked_agent_and_one_that_refuses() {
+fn a_key_that_the_agent_gives_to_one_host_only() {
+    let cluster = one(with_keys());
+    let key = make_key(&cluster, "key", &["-t", "ed25519"], true);
+    let agent = Agent::start(&cluster, "agent");
+    let address = cluster.node("a1").endpoint;
+    let host = format!("[{}]:{}", address.ip(), address.port());
+    let output = Command::new("ssh-add")
+        .arg("-H")
+        .arg(cluster.home().join(".ssh/known_hosts"))
+        .args(["-h", &host])
+        .arg(&key)
+        .env("SSH_AUTH_SOCK", &agent.socket)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let_in(&cluster, agent.login("root", &[]));
+}
+
+#[test]
+fn an_agent_that_refuses() {
     let cluster = one(with_keys());
     let key = make_key(&cluster, "key", &["-t", "ed25519"], true);
     let agent = Agent::start(&cluster, "agent");

@@ -151,9 +151,8 @@ impl KeyFile {
 
 /// Text, and owner and permission bits of a file that others can read.
 fn content(path: &Path) -> Result<(SecretString, Option<(u32, u32)>), Problem> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Problem::Missing,
-        _ => Problem::Unreadable(error.to_string()),
+    let unreadable = |error: io::Error| {
+        if error.kind() == io::ErrorKind::NotFound { Problem::Missing } else { Problem::Unreadable(error.to_string()) }
     };
     // Looked at before it is opened: to open a pipe waits for somebody who writes.
     let metadata = fs::metadata(path).map_err(unreadable)?;
@@ -220,10 +219,13 @@ fn parse_private(text: &str) -> Halves {
 
 /// A key that is not encrypted, if one can sign with it.
 fn usable(key: PrivateKey) -> Result<Arc<PrivateKey>, Problem> {
-    match key.algorithm() {
-        Algorithm::SkEcdsaSha2NistP256 | Algorithm::SkEd25519 => Err(Problem::SecurityKey),
-        Algorithm::Rsa { .. } | Algorithm::Ecdsa { .. } | Algorithm::Ed25519 => Ok(Arc::new(key)),
-        other => Err(Problem::Unknown(format!("is a key of the kind {other}, which is not used here"))),
+    let kind = key.algorithm();
+    if matches!(kind, Algorithm::SkEcdsaSha2NistP256 | Algorithm::SkEd25519) {
+        Err(Problem::SecurityKey)
+    } else if matches!(kind, Algorithm::Rsa { .. } | Algorithm::Ecdsa { .. } | Algorithm::Ed25519) {
+        Ok(Arc::new(key))
+    } else {
+        Err(Problem::Unknown(format!("is a key of the kind {kind}, which is not used here")))
     }
 }
 

@@ -208,7 +208,6 @@ pub(super) fn agent_timeout(endpoint: &Endpoint) -> TransportError {
         user: endpoint.login.user.clone(),
         host: endpoint.host.clone(),
         reason: format!("{} gave no answer before the time to connect ended", socket.display()),
-        tried: String::new(),
     }
 }
 
@@ -293,10 +292,8 @@ impl<H: Handler> Login<'_, H> {
         let Some(offer) = self.offers.pop_front() else { return Answer::NotTried };
         let Endpoint { host, login, algorithms, .. } = self.endpoint;
         let algorithm = offer.algorithm();
-        let node = match algorithm {
-            Algorithm::Rsa { .. } => self.node_rsa().await,
-            _ => NodeRsa::Silent,
-        };
+        let is_rsa = matches!(algorithm, Algorithm::Rsa { .. });
+        let node = if is_rsa { self.node_rsa().await } else { NodeRsa::Silent };
         let hash = match choose(&algorithm, offer.certificate.is_some(), algorithms.accepted.as_deref(), node) {
             Ok(hash) => hash,
             Err(reason) => {

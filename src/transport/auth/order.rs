@@ -209,6 +209,7 @@ impl Queue<'_> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 mod tests {
     use std::path::PathBuf;
 

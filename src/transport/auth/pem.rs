@@ -88,6 +88,7 @@ fn unlock<D: KeyIvInit + BlockModeDecrypt>(key: &[u8], iv: &[u8], body: Vec<u8>)
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 mod tests {
     use super::*;
 

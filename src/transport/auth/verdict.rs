@@ -105,9 +105,9 @@ impl Attempts {
         };
         let tried = self.summary(&said, told);
         match cause {
-            Cause::Auth(reason, hint) => TransportError::Auth { user, host, reason, tried, hint },
-            Cause::KeyFile(reason, hint) => TransportError::KeyFile { user, host, reason, tried, hint },
-            Cause::Agent(reason) => TransportError::Agent { user, host, reason, tried },
+            Cause::Auth(reason, hint) => TransportError::Auth { user, host, reason: reason + &tried, hint },
+            Cause::KeyFile(reason, hint) => TransportError::KeyFile { user, host, reason: reason + &tried, hint },
+            Cause::Agent(reason) => TransportError::Agent { user, host, reason: reason + &tried },
             Cause::Lost(reason) => TransportError::Lost { reason: format!("{reason}, while logging in{tried}") },
         }
     }
