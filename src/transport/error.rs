@@ -157,44 +157,38 @@ pub enum TransportError {
         reason: String,
     },
     /// The node did not let the user in.
-    #[error("{user}@{host}: {reason}{tried}")]
+    #[error("{user}@{host}: {reason}")]
     Auth {
         /// User.
         user: String,
         /// Host as asked for.
         host: String,
-        /// What it comes down to.
+        /// What it comes down to; each attempt with its answer, the methods that the node would take, what was not used.
         reason: String,
-        /// Each attempt with its answer, the methods that the node would take, and what was not used.
-        tried: String,
         /// What to do about it.
         hint: String,
     },
     /// A key or certificate that was meant to be used cannot be, or there is none.
-    #[error("{user}@{host}: {reason}{tried}")]
+    #[error("{user}@{host}: {reason}")]
     KeyFile {
         /// User.
         user: String,
         /// Host as asked for.
         host: String,
-        /// The file and what is wrong with it.
+        /// The file and what is wrong with it, and what was tried.
         reason: String,
-        /// As of [`TransportError::Auth`].
-        tried: String,
         /// What to do about it.
         hint: String,
     },
     /// The agent failed, and without it nobody was let in.
-    #[error("{user}@{host}: the SSH agent failed: {reason}{tried}")]
+    #[error("{user}@{host}: the SSH agent failed: {reason}")]
     Agent {
         /// User.
         user: String,
         /// Host as asked for.
         host: String,
-        /// What became of it.
+        /// What became of it, and what was tried.
         reason: String,
-        /// As of [`TransportError::Auth`].
-        tried: String,
     },
     /// The connection ended.
     #[error("the connection was lost: {reason}")]

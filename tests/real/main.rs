@@ -12,6 +12,7 @@
 )]
 
 mod actions;
+mod auth;
 mod bastions;
 mod campaign;
 mod faults;

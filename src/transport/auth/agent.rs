@@ -102,9 +102,12 @@ impl Agent {
                 debug!(%error, "the agent was not told which host is logged in to");
             }
         }
-        client.sign_request(identity, hash, data).await.map_err(|error| match error {
-            russh::keys::Error::AgentFailure => "the agent refused to sign".to_owned(),
-            other => format!("the agent did not sign: {other}"),
+        client.sign_request(identity, hash, data).await.map_err(|error| {
+            if matches!(error, russh::keys::Error::AgentFailure) {
+                "the agent refused to sign".to_owned()
+            } else {
+                format!("the agent did not sign: {error}")
+            }
         })
     }
 
@@ -135,11 +138,15 @@ impl Agent {
 
     fn failure(&self, error: &io::Error) -> String {
         let socket = self.socket.display();
-        match error.kind() {
-            io::ErrorKind::NotFound => format!("its socket {socket} does not exist"),
-            io::ErrorKind::ConnectionRefused => format!("nobody answers at its socket {socket}: the agent has ended"),
-            io::ErrorKind::UnexpectedEof => format!("{socket} closed the connection"),
-            _ => format!("{socket}: {error}"),
+        let is = |kind| error.kind() == kind;
+        if is(io::ErrorKind::NotFound) {
+            format!("its socket {socket} does not exist")
+        } else if is(io::ErrorKind::ConnectionRefused) {
+            format!("nobody answers at its socket {socket}: the agent has ended")
+        } else if is(io::ErrorKind::UnexpectedEof) {
+            format!("{socket} closed the connection")
+        } else {
+            format!("{socket}: {error}")
         }
     }
 }
@@ -194,6 +201,7 @@ fn string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 mod tests {
     use super::*;
 

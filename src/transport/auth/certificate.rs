@@ -65,6 +65,7 @@ fn time(seconds: u64) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 mod tests {
     use super::*;
 

@@ -15,6 +15,8 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, PrivateKey, PublicKey, decode_secret_key};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::pem;
+
 /// No key comes near it.
 const LONGEST_FILE: u64 = 1 << 20;
 
@@ -110,9 +112,11 @@ pub enum UnlockError {
 
 impl KeyFile {
     /// Reads a file without a passphrase.
-    pub(super) fn read(path: &Path, own_uid: Option<u32>) -> Self {
+    pub(super) fn read(path: &Path) -> Self {
+        // As OpenSSH: whose key it is otherwise, is that user's affair.
+        let own = rustix::process::getuid().as_raw();
         let (public, private) = match content(path) {
-            Ok((text, exposed)) => parse(text.expose_secret(), exposed.filter(|&(uid, _)| Some(uid) == own_uid)),
+            Ok((text, exposed)) => parse(text.expose_secret(), exposed.filter(|&(uid, _)| uid == own)),
             Err(problem) => (None, Err(problem)),
         };
         let public = public.or_else(|| public_beside(path));
@@ -124,8 +128,13 @@ impl KeyFile {
         let file = self.path.clone();
         let (text, _) =
             content(&file).map_err(|problem| UnlockError::Unusable { file, reason: problem.to_string() })?;
-        let decoded = decode_secret_key(text.expose_secret(), Some(passphrase.expose_secret()));
-        let key = decoded.map_err(|_| UnlockError::WrongPassphrase { file: self.path.clone() })?;
+        let (text, passphrase) = (text.expose_secret(), passphrase.expose_secret());
+        let decoded = if pem::is_encrypted(text) {
+            pem::decrypt(text, passphrase).and_then(|clear| decode_secret_key(&clear, None).ok())
+        } else {
+            decode_secret_key(text, Some(passphrase)).ok()
+        };
+        let key = decoded.ok_or_else(|| UnlockError::WrongPassphrase { file: self.path.clone() })?;
         Ok(Self { path: self.path.clone(), public: Some(key.public_key().key_data().clone()), private: usable(key) })
     }
 
@@ -142,9 +151,8 @@ impl KeyFile {
 
 /// Text, and owner and permission bits of a file that others can read.
 fn content(path: &Path) -> Result<(SecretString, Option<(u32, u32)>), Problem> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Problem::Missing,
-        _ => Problem::Unreadable(error.to_string()),
+    let unreadable = |error: io::Error| {
+        if error.kind() == io::ErrorKind::NotFound { Problem::Missing } else { Problem::Unreadable(error.to_string()) }
     };
     // Looked at before it is opened: to open a pipe waits for somebody who writes.
     let metadata = fs::metadata(path).map_err(unreadable)?;
@@ -189,10 +197,8 @@ fn parse_private(text: &str) -> Halves {
     if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
         return (None, Err(Problem::Locked { wrong: false }));
     }
-    if text.contains("Proc-Type: 4,ENCRYPTED") {
-        // All that the library has of this old way to encrypt.
-        let known = text.contains("-----BEGIN RSA PRIVATE KEY-----") && text.contains("DEK-Info: AES-128-CBC,");
-        let problem = if known {
+    if pem::is_encrypted(text) {
+        let problem = if pem::is_known(text) {
             Problem::Locked { wrong: false }
         } else {
             Problem::Unknown("is encrypted in an old way that is not known here".to_owned())
@@ -213,10 +219,13 @@ fn parse_private(text: &str) -> Halves {
 
 /// A key that is not encrypted, if one can sign with it.
 fn usable(key: PrivateKey) -> Result<Arc<PrivateKey>, Problem> {
-    match key.algorithm() {
-        Algorithm::SkEcdsaSha2NistP256 | Algorithm::SkEd25519 => Err(Problem::SecurityKey),
-        Algorithm::Rsa { .. } | Algorithm::Ecdsa { .. } | Algorithm::Ed25519 => Ok(Arc::new(key)),
-        other => Err(Problem::Unknown(format!("is a key of the kind {other}, which is not used here"))),
+    let kind = key.algorithm();
+    if matches!(kind, Algorithm::SkEcdsaSha2NistP256 | Algorithm::SkEd25519) {
+        Err(Problem::SecurityKey)
+    } else if matches!(kind, Algorithm::Rsa { .. } | Algorithm::Ecdsa { .. } | Algorithm::Ed25519) {
+        Ok(Arc::new(key))
+    } else {
+        Err(Problem::Unknown(format!("is a key of the kind {kind}, which is not used here")))
     }
 }
 
@@ -236,11 +245,6 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-/// Whose files are ours, and so must be readable by us alone; not known where /proc is not.
-pub(super) fn own_uid() -> Option<u32> {
-    fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())
 }
 
 /// The text of a file that may be public.

@@ -13,6 +13,7 @@ mod certificate;
 mod key_file;
 mod order;
 mod password;
+mod pem;
 mod signature;
 mod verdict;
 
@@ -32,7 +33,7 @@ pub(super) use self::verdict::{NODE_ENDED, words};
 
 use self::agent::Agents;
 use self::certificate::CertificateFile;
-use self::key_file::{KeyFile, Problem, own_uid, with_suffix};
+use self::key_file::{KeyFile, Problem, with_suffix};
 use self::order::{Materials, Offer, Unused, order};
 use self::password::{Courier, Spent};
 use self::signature::{Hand, NodeRsa, SignError, choose};
@@ -64,7 +65,7 @@ impl KeyRing {
 
     fn file(&self, path: &Path) -> KeyFile {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.entry(path.to_owned()).or_insert_with(|| KeyFile::read(path, own_uid())).clone()
+        files.entry(path.to_owned()).or_insert_with(|| KeyFile::read(path)).clone()
     }
 
     fn certificate(&self, path: &Path) -> CertificateFile {
@@ -207,7 +208,6 @@ pub(super) fn agent_timeout(endpoint: &Endpoint) -> TransportError {
         user: endpoint.login.user.clone(),
         host: endpoint.host.clone(),
         reason: format!("{} gave no answer before the time to connect ended", socket.display()),
-        tried: String::new(),
     }
 }
 
@@ -292,10 +292,8 @@ impl<H: Handler> Login<'_, H> {
         let Some(offer) = self.offers.pop_front() else { return Answer::NotTried };
         let Endpoint { host, login, algorithms, .. } = self.endpoint;
         let algorithm = offer.algorithm();
-        let node = match algorithm {
-            Algorithm::Rsa { .. } => self.node_rsa().await,
-            _ => NodeRsa::Silent,
-        };
+        let is_rsa = matches!(algorithm, Algorithm::Rsa { .. });
+        let node = if is_rsa { self.node_rsa().await } else { NodeRsa::Silent };
         let hash = match choose(&algorithm, offer.certificate.is_some(), algorithms.accepted.as_deref(), node) {
             Ok(hash) => hash,
             Err(reason) => {
@@ -307,7 +305,10 @@ impl<H: Handler> Login<'_, H> {
             }
         };
         let described = offer.describe();
-        debug!(host, user = login.user, "offering {described}");
+        match hash {
+            Some(hash) => debug!(host, user = login.user, "offering {described}, signed with {hash}"),
+            None => debug!(host, user = login.user, "offering {described}"),
+        }
         let binding = self.handle.agent_session_binding().cloned();
         let mut hand = Hand { holder: &offer.holder, binding, step: self.heard.step };
         let user = login.user.clone();
@@ -331,7 +332,8 @@ impl<H: Handler> Login<'_, H> {
             answer => Answer::of(answer),
         };
         match &answer {
-            Answer::Accepted | Answer::Partial(_) | Answer::NotTried => {}
+            Answer::Accepted | Answer::NotTried => {}
+            Answer::Partial(_) => self.attempts.tried.push(format!("{described}: accepted")),
             Answer::Refused(takes) if !takes.contains(&name(Method::PublicKey)) => {
                 // Not the key was refused: the node wants something else first.
                 let before = format!("{described}: not now, the node wants {} first", takes.join(","));
@@ -373,7 +375,8 @@ impl<H: Handler> Login<'_, H> {
             Method::Password | Method::PublicKey => courier.send(self.handle).await,
         };
         let told = match &answer {
-            Answer::Accepted | Answer::Partial(_) => None,
+            Answer::Accepted => None,
+            Answer::Partial(_) => Some("accepted"),
             Answer::Refused(_) => Some("refused"),
             Answer::Ended(why) => Some(why.as_str()),
             Answer::NotTried => Some("not sent again"),

@@ -207,3 +207,111 @@ impl Queue<'_> {
         self.push(Offer { name, key: held.key.clone(), certificate: held.certificate.clone(), holder, named });
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+mod tests {
+    use std::path::PathBuf;
+
+    use russh::keys::PrivateKey;
+    use russh::keys::ssh_key::certificate::{Builder, CertType};
+
+    use super::*;
+    use crate::transport::auth::agent::Agents;
+
+    fn key(seed: u8) -> PrivateKey {
+        let pair = russh::keys::ssh_key::private::Ed25519Keypair::from_seed(&[seed; 32]);
+        PrivateKey::new(pair.into(), "").unwrap()
+    }
+
+    fn certificate(seed: u8, until: u64) -> Arc<Certificate> {
+        let subject = key(seed).public_key().key_data().clone();
+        let mut builder = Builder::new(vec![seed; 16], subject, 0, until).unwrap();
+        builder.cert_type(CertType::User).unwrap().valid_principal("root").unwrap();
+        Arc::new(builder.sign(&key(99)).unwrap())
+    }
+
+    fn file(seed: u8, private: Result<(), Problem>) -> KeyFile {
+        KeyFile {
+            path: PathBuf::from(format!("k{seed}")),
+            public: Some(key(seed).public_key().key_data().clone()),
+            private: private.map(|()| Arc::new(key(seed))),
+        }
+    }
+
+    fn held(seed: u8, certificate: Option<Arc<Certificate>>) -> AgentKey {
+        AgentKey { key: key(seed).public_key().key_data().clone(), certificate, comment: format!("a{seed}") }
+    }
+
+    fn materials(identities: Vec<KeyFile>, held: Vec<AgentKey>) -> Materials {
+        Materials {
+            certificates: Vec::new(),
+            identities: identities.into_iter().map(|file| (file, None)).collect(),
+            identities_named: true,
+            identities_only: false,
+            agent: Some((Agents::default().at(Path::new("socket")), held.into())),
+        }
+    }
+
+    /// The offers, each with its kind and who signs, and what is not used.
+    fn shown(materials: &Materials) -> (Vec<String>, Vec<String>) {
+        let (offers, unused) = order(materials);
+        let offer = |offer: Offer| {
+            let kind = if offer.certificate.is_some() { " certificate" } else { "" };
+            let holder = if matches!(offer.holder, Holder::File(_)) { "file" } else { "agent" };
+            format!("{}{kind} by {holder}", offer.name)
+        };
+        (offers.into_iter().map(offer).collect(), unused.into_iter().map(|unused| unused.name).collect())
+    }
+
+    #[test]
+    fn what_was_named_goes_first_and_nothing_twice() {
+        let all = || vec![held(1, None), held(2, None), held(3, None)];
+        let mut both = materials(vec![file(7, Ok(())), file(3, Ok(())), file(3, Ok(()))], all());
+        let named = ["k3 by file", "k7 by file", "agent key a1 by agent", "agent key a2 by agent"];
+        assert_eq!(shown(&both).0, named);
+        both.identities_only = true;
+        assert_eq!(shown(&both).0, named[..2]);
+        both = Materials { identities_named: false, identities_only: false, ..both };
+        assert_eq!(shown(&both).0, ["k3 by file", "agent key a1 by agent", "agent key a2 by agent", "k7 by file"]);
+    }
+
+    #[test]
+    fn the_agent_signs_for_files_that_cannot() {
+        let locked = Problem::Locked { wrong: false };
+        let files =
+            [locked.clone(), Problem::Exposed(0o644), Problem::Missing, Problem::PublicOnly, Problem::SecurityKey];
+        let files = || (1..).zip(&files).map(|(seed, problem)| file(seed, Err(problem.clone()))).collect();
+        let held = (1..=5).map(|seed| held(seed, None)).collect();
+        let with = Materials { identities_only: true, ..materials(files(), held) };
+        let by_agent: Vec<_> = (1..=5).map(|seed| format!("k{seed} by agent")).collect();
+        assert_eq!(shown(&with), (by_agent, Vec::new()));
+        let without = materials(files(), Vec::new());
+        assert_eq!(shown(&without), (Vec::new(), ["k1", "k2", "k3", "k4", "k5"].map(str::to_owned).to_vec()));
+        let by_default = Materials { identities_named: false, ..without };
+        assert_eq!(shown(&by_default).1, ["k1", "k2", "k5"], "what is not there by default is not missed");
+    }
+
+    #[test]
+    fn certificates_named_beside_and_in_the_agent() {
+        let of = |name: &str, certificate| CertificateFile { path: PathBuf::from(name), certificate };
+        let mut all = materials(vec![file(1, Ok(()))], vec![held(2, None), held(2, Some(certificate(2, u64::MAX)))]);
+        all.certificates = vec![
+            of("c2", Ok(certificate(2, u64::MAX))),
+            of("c3", Ok(certificate(3, u64::MAX))),
+            of("old", Ok(certificate(1, 5))),
+        ];
+        let (offers, unused) = shown(&all);
+        assert_eq!(offers, ["c2 certificate by agent", "k1 by file", "agent key a2 by agent"]);
+        assert_eq!(unused, ["c3", "old"]);
+
+        all.certificates.clear();
+        all.identities[0].1 = Some(of("k1-cert.pub", Ok(certificate(1, u64::MAX))));
+        let (offers, unused) = shown(&all);
+        let last = "agent key a2 certificate by agent";
+        assert_eq!(offers, ["k1 by file", "k1-cert.pub certificate by file", "agent key a2 by agent", last]);
+        assert!(unused.is_empty());
+        all.identities[0].1 = Some(of("k1-cert.pub", Err(Problem::Missing)));
+        assert_eq!(shown(&all).1, [""; 0]);
+    }
+}

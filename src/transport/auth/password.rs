@@ -96,6 +96,10 @@ impl Courier<'_> {
                 }
                 Err(error) => return (Answer::Ended(error.to_string()), None),
             };
+            if !instructions.trim().is_empty() {
+                debug!(host = self.endpoint.host, "the node says: {}", words(&instructions));
+                *self.heard.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(words(&instructions));
+            }
             let reply = match reply(&name, &instructions, &prompts, answered) {
                 Reply::Nothing => Vec::new(),
                 Reply::Password if !self.spent.spend(self.endpoint, method) => {

@@ -115,11 +115,9 @@ impl russh::Signer for Hand<'_> {
 
 /// The data with the signature added to it.
 fn sign(key: &PrivateKey, hash: Option<HashAlg>, mut data: Vec<u8>) -> Result<Vec<u8>, String> {
-    let signature: Signature = match key.key_data() {
-        KeypairData::Rsa(pair) => (pair, hash).try_sign(&data),
-        other => other.try_sign(&data),
-    }
-    .map_err(|error| error.to_string())?;
+    let signature: Result<Signature, _> =
+        if let KeypairData::Rsa(pair) = key.key_data() { (pair, hash).try_sign(&data) } else { key.try_sign(&data) };
+    let signature = signature.map_err(|error| error.to_string())?;
     signature.encode_prefixed(&mut data).map_err(|error| error.to_string())?;
     Ok(data)
 }

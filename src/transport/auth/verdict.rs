@@ -55,6 +55,15 @@ pub(super) struct Said {
     pub(super) banner: Option<String>,
 }
 
+impl Said {
+    /// Whether the account itself is not let in, as PAM has it told.
+    fn closes_the_account(&self) -> bool {
+        let said = self.banner.as_deref().unwrap_or_default().to_lowercase();
+        said.contains("account")
+            && ["has expired", "is locked", "been locked", "disabled"].iter().any(|sign| said.contains(sign))
+    }
+}
+
 /// Words of somebody else, cut and made visible.
 pub(in crate::transport) fn words(text: &str) -> String {
     let mut chars = text.trim().chars();
@@ -80,6 +89,9 @@ enum Cause {
     Lost(String),
 }
 
+const NO_ACCOUNT: &str = "the node does not let this account in";
+const CHECK_EXPIRY: &str =
+    "the account on the node may have expired or be locked: `chage -l USER` and `passwd -S USER` there";
 const CHECK_ACCOUNT: &str =
     "check the user and the key (`user`, `identity` in the inventory, -u, --identity), and authorized_keys on the node";
 
@@ -93,9 +105,9 @@ impl Attempts {
         };
         let tried = self.summary(&said, told);
         match cause {
-            Cause::Auth(reason, hint) => TransportError::Auth { user, host, reason, tried, hint },
-            Cause::KeyFile(reason, hint) => TransportError::KeyFile { user, host, reason, tried, hint },
-            Cause::Agent(reason) => TransportError::Agent { user, host, reason, tried },
+            Cause::Auth(reason, hint) => TransportError::Auth { user, host, reason: reason + &tried, hint },
+            Cause::KeyFile(reason, hint) => TransportError::KeyFile { user, host, reason: reason + &tried, hint },
+            Cause::Agent(reason) => TransportError::Agent { user, host, reason: reason + &tried },
             Cause::Lost(reason) => TransportError::Lost { reason: format!("{reason}, while logging in{tried}") },
         }
     }
@@ -103,14 +115,12 @@ impl Attempts {
     fn cause(&self, has_password: bool, said: &Said) -> Cause {
         let auth = |reason: &str, hint: &str| Cause::Auth(reason.to_owned(), hint.to_owned());
         let ended = said.lost.as_deref().unwrap_or_default();
+        let turned_down = said.lost.is_some() || self.password == Some(PasswordFate::Refused);
+        if ended.contains("PAM account configuration") || turned_down && said.closes_the_account() {
+            return auth(NO_ACCOUNT, CHECK_EXPIRY);
+        }
         if said.lost.is_some() && (self.tried.is_empty() || !ended.starts_with(NODE_ENDED)) {
             return Cause::Lost(ended.to_owned());
-        }
-        if ended.contains("PAM account configuration") {
-            return auth(
-                "the node's account management does not let the user in",
-                "the account on the node may have expired or be locked: `chage -l USER` and `passwd -S USER` there",
-            );
         }
         match &self.password {
             Some(PasswordFate::Refused) => {
@@ -141,6 +151,9 @@ impl Attempts {
                 "too many keys were refused, and the node ended the connection",
                 "name the right key with --identity and have the agent's other keys left out (`IdentitiesOnly yes` in ssh_config)",
             );
+        }
+        if !self.passed.is_empty() {
+            return self.refusal(has_password);
         }
         if let Some(unused) = self.unused.iter().find(|unused| unused.meant) {
             return Cause::KeyFile(format!("{} {}", unused.name, unused.problem), unused.hint.clone());
