@@ -277,10 +277,9 @@ impl TransportError {
             Self::Bastion { bastion, source } => {
                 let inner = source.failure();
                 // What is wrong with a bastion's key or login is mended as with a node's.
-                let kind = match inner.kind {
-                    K::HostKeyUnknown | K::HostKeyChanged | K::HostKeyRevoked | K::Auth | K::KeyFile | K::Agent => inner.kind,
-                    _ => K::Proxy,
-                };
+                let kept =
+                    [K::HostKeyUnknown, K::HostKeyChanged, K::HostKeyRevoked, K::Auth, K::KeyFile, K::Agent];
+                let kind = if kept.contains(&inner.kind) { inner.kind } else { K::Proxy };
                 let hint = inner.hint.map_or_else(|| format!("look at the bastion first: ssh {bastion}"), |hint| format!("at the bastion {bastion}: {hint}"));
                 return Failure { stage: inner.stage, kind, message: self.to_string(), hint: Some(hint) };
             }

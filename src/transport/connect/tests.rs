@@ -1,4 +1,5 @@
 //! Servers that are none: what is said of them, and that nobody waits past the time to connect.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use std::path::PathBuf;
 use std::time::Instant as Clock;
