@@ -42,6 +42,9 @@ pub(super) fn preferred(_asked: &Algorithms, wanted: &Wanted) -> Preferred {
             true
         }
     });
+    if wanted.certificates {
+        preferred.host_key_certificates = keys.clone().into();
+    }
     preferred.key = keys.into();
     preferred
 }

@@ -3,6 +3,7 @@
 //! Here lives [`SshTransport`]. What always holds: a connect never outlives its budget, and leaves no half-open connection
 //! behind; the key of a host is checked before anything is sent to it.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,14 +11,14 @@ use std::time::Duration;
 
 use rand::Rng;
 use russh::client;
-use russh::keys::PublicKeyOrCertificate;
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use secrecy::SecretString;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::auth::{self, KeyRing};
-use super::endpoint::{Endpoint, HostKeySettings, Keepalive};
+use super::endpoint::{Endpoint, HostKeySettings, Keepalive, Proxy};
 use super::error::Seconds;
 use super::host_keys::{HostKeyStore, Wanted};
 use super::session::SshSession;
@@ -49,6 +50,45 @@ impl SshTransport {
     #[must_use]
     pub fn new(settings: SshSettings) -> Self {
         Self { host_keys: Arc::default(), keys: KeyRing::new(settings.password) }
+    }
+
+    /// Reads the known_hosts files and the revoked keys of all endpoints, and of the bastions on the way to them.
+    ///
+    /// # Errors
+    /// [`TransportError::KnownHosts`], [`TransportError::RevokedKeys`] for the first that cannot be read.
+    pub fn check_host_key_files<'a>(
+        &self,
+        endpoints: impl Iterator<Item = &'a Endpoint>,
+    ) -> Result<(), TransportError> {
+        let mut checked: HashSet<&HostKeySettings> = HashSet::new();
+        for endpoint in endpoints {
+            let mut next = Some(endpoint);
+            while let Some(endpoint) = next {
+                if checked.insert(&endpoint.host_keys) {
+                    self.host_keys.check_files(&endpoint.host_keys)?;
+                }
+                next = if let Proxy::Jump(bastion) = &endpoint.proxy { Some(bastion) } else { None };
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether known_hosts holds neither a key nor an authority for the host. Nothing is connected to.
+    ///
+    /// # Errors
+    /// [`TransportError::KnownHosts`] if a file cannot be read.
+    pub fn is_host_unheard_of(&self, endpoint: &Endpoint) -> Result<bool, TransportError> {
+        self.host_keys.is_unheard_of(&endpoint.host_keys, &endpoint.host, endpoint.port)
+    }
+
+    /// Writes down a key of the host that the operator has confirmed, whatever the policy.
+    ///
+    /// # Errors
+    /// [`TransportError::HostKeyChanged`], [`TransportError::HostKeyRevoked`], [`TransportError::HostKeyTooShort`],
+    /// [`TransportError::HostKeyUnknown`] if there is no file to write to, [`TransportError::KnownHosts`],
+    /// [`TransportError::RevokedKeys`].
+    pub async fn accept_host_key(&self, endpoint: &Endpoint, key: &PublicKey) -> Result<(), TransportError> {
+        self.host_keys.accept(&endpoint.host_keys, &endpoint.host, endpoint.port, key).await
     }
 
     async fn attempt(&self, endpoint: &Endpoint, step: &AtomicU8) -> Result<SshSession, TransportError> {
@@ -92,7 +132,7 @@ impl SshTransport {
             verdict: Arc::clone(&verdict),
             lost: Arc::clone(&lost),
         };
-        let wanted = self.host_keys.wanted(&endpoint.host_keys, host, *port)?;
+        let wanted = self.host_keys.wanted(&endpoint.host_keys, host, *port).await?;
         let config = Arc::new(config(endpoint, &wanted));
         let connecting = client::connect_stream(config, stream, handler);
         let watch = async {

@@ -1,18 +1,37 @@
 //! Judges the key that a host shows, by the files that its endpoint names, and writes down what is taken.
 //!
-//! Here lives [`HostKeyStore`], one for all connections of a run: each set of files is read once. It uses the SSH
-//! library's key types, `known_hosts.rs` and [`super::endpoint`]. What always holds: a changed or revoked key is never
-//! taken; two connections of a run to one host take the same key.
+//! Here lives [`HostKeyStore`], one for all connections of a run. It uses the SSH library's key types, `known_hosts.rs`
+//! and [`super::endpoint`]; below it `certificate.rs`, `revoked.rs` and `krl.rs` are pure readers, `cache.rs` keeps what
+//! was read, `writing.rs` writes. What always holds: a changed or revoked key is never taken, whatever the policy; what
+//! is decided by is the files as they are at that moment, so that two runs at once do not contradict each other; a file
+//! that cannot be read lets no key through; nothing here blocks the runtime. Start at [`HostKeyStore::judge`].
+//!
+//! The decisions are those of OpenSSH 9.2 (`sshconnect.c`, `verify_host_key` and `check_host_key`). Where it is known
+//! to differ, `known_hosts.rs` and `certificate.rs` say so; besides, `ssh` goes on when it cannot write a new key down
+//! or cannot read a known_hosts file, and here that is an error: the next run would take any key again.
+
+mod cache;
+mod certificate;
+mod fingerprint;
+mod krl;
+mod revoked;
+mod writing;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use russh::keys::{Algorithm, HashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::keys::ssh_key::Certificate;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, PublicKey, PublicKeyOrCertificate};
 
+use self::cache::Cache;
+use self::revoked::RevokedKeys;
+use self::writing::LockedFile;
 use super::TransportError;
 use super::endpoint::{HostKeyPolicy, HostKeySettings};
-use super::known_hosts::{self, KnownHosts, Verdict};
+use super::known_hosts::{HostEntries, KnownHosts, Verdict, written_name};
 
 /// What a host is asked to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,50 +39,50 @@ pub(super) struct Wanted {
     /// Signature algorithms of the keys that are known for the host: they are preferred, or a host known by its RSA key
     /// would show its ed25519 key and look unknown.
     pub(super) known: Vec<Algorithm>,
-    /// Whether an authority is known for the host, so that its certificate can be judged.
+    /// Whether certificates are asked for, before any plain key: there is something to judge them by, and `ssh` would
+    /// ask for them first.
     pub(super) certificates: bool,
 }
 
 /// Known host keys of all endpoints of a run, and what may be added to them.
 #[derive(Default)]
 pub(super) struct HostKeyStore {
-    read: Mutex<HashMap<Vec<PathBuf>, Arc<KnownHosts>>>,
-    /// Keys taken in this run, by file and name.
-    accepted: Mutex<HashMap<(PathBuf, String), PublicKey>>,
+    known: Cache<KnownHosts>,
+    revoked: Cache<RevokedKeys>,
+    /// Keys taken in this run, by file and name, where the file may be one that keeps nothing. Held while a key is
+    /// written down.
+    accepted: Mutex<HashMap<(PathBuf, String), KeyData>>,
 }
 
 impl HostKeyStore {
-    /// The files of an endpoint, read when they are first asked for.
-    ///
-    /// # Errors
-    /// [`TransportError::KnownHosts`] if one is there and cannot be read.
-    fn known(&self, settings: &HostKeySettings) -> Result<Arc<KnownHosts>, TransportError> {
-        let files: Vec<PathBuf> = settings.user_files.iter().chain(&settings.global_files).cloned().collect();
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = read.get(&files) {
-            return Ok(Arc::clone(known));
-        }
-        let known =
-            KnownHosts::read(&files).map_err(|error| TransportError::KnownHosts { reason: error.to_string() })?;
-        let known = Arc::new(known);
-        read.insert(files, Arc::clone(&known));
-        Ok(known)
-    }
-
     /// What the host is to be asked for.
     ///
     /// # Errors
     /// [`TransportError::KnownHosts`] if a file cannot be read.
-    pub(super) fn wanted(&self, settings: &HostKeySettings, host: &str, port: u16) -> Result<Wanted, TransportError> {
-        let known = self.known(settings)?;
-        Ok(Wanted { known: known.algorithms_for(host, port), certificates: false })
+    pub(super) async fn wanted(
+        self: &Arc<Self>,
+        settings: &Arc<HostKeySettings>,
+        host: &str,
+        port: u16,
+    ) -> Result<Wanted, TransportError> {
+        let (this, asked) = (Arc::clone(self), Asked::new(settings, host, port));
+        blocking(move || {
+            let entries = this.entries(&asked)?;
+            let known = entries.algorithms();
+            // Certificates come before plain keys in what the library offers. `ssh` has that order if an authority is
+            // known for the name; or if the type that it likes best is known, or none.
+            let first = known.is_empty() || known.contains(&Algorithm::Ed25519);
+            let judged = entries.may_judge_certificates() || !asked.settings.revoked.is_empty();
+            Ok(Wanted { certificates: entries.has_authority() || judged && first, known })
+        })
+        .await
     }
 
     /// Judges what a host shows. A key that is taken is written down first.
     ///
     /// # Errors
     /// [`TransportError::HostKeyUnknown`], [`TransportError::HostKeyChanged`], [`TransportError::HostKeyRevoked`],
-    /// [`TransportError::KnownHosts`].
+    /// [`TransportError::HostKeyTooShort`], [`TransportError::KnownHosts`], [`TransportError::RevokedKeys`].
     pub(super) async fn judge(
         self: &Arc<Self>,
         settings: &Arc<HostKeySettings>,
@@ -71,64 +90,266 @@ impl HostKeyStore {
         port: u16,
         shown: &PublicKeyOrCertificate,
     ) -> Result<(), TransportError> {
-        let PublicKeyOrCertificate::PublicKey { key, .. } = shown else {
-            return Err(TransportError::HostKeyUnknown {
-                name: host.to_owned(),
-                key: "a host certificate".to_owned(),
-                file: None,
-            });
-        };
-        let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
-        let shown = format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
-        let place = |file: &Path, line: usize| format!("{}:{line}", file.display());
-        let file = settings.user_files.first();
-        match self.known(settings)?.check(host, port, key) {
-            Verdict::Known { .. } => Ok(()),
-            Verdict::Changed { file, line, .. } => {
-                Err(TransportError::HostKeyChanged { name, key: shown, place: place(&file, line) })
-            }
-            Verdict::Revoked { file, line, .. } => {
-                Err(TransportError::HostKeyRevoked { name, key: shown, place: place(&file, line) })
-            }
-            Verdict::Unknown => match (settings.policy, file) {
-                (HostKeyPolicy::AcceptNew, Some(file)) => {
-                    // The file is locked while it is written, maybe by another run.
-                    let (this, file, host, key) = (Arc::clone(self), file.clone(), host.to_owned(), key.clone());
-                    let written =
-                        tokio::task::spawn_blocking(move || this.accept(&file, &host, port, name, shown, &key)).await;
-                    written.unwrap_or_else(|error| Err(TransportError::KnownHosts { reason: error.to_string() }))
-                }
-                (HostKeyPolicy::AcceptNew | HostKeyPolicy::Strict, file) => {
-                    Err(TransportError::HostKeyUnknown { name, key: shown, file: file.cloned() })
-                }
+        let (this, asked, shown) = (Arc::clone(self), Asked::new(settings, host, port), Shown::from(shown));
+        blocking(move || match this.decide(&asked, &shown)? {
+            Decision::Known => Ok(()),
+            Decision::Unknown(flaw) => match asked.settings.policy {
+                HostKeyPolicy::AcceptNew => this.take(&asked, &shown.key, flaw),
+                HostKeyPolicy::Strict => Err(asked.unknown(&shown.key, flaw)),
             },
-        }
+        })
+        .await
     }
 
-    fn accept(
-        &self,
-        file: &Path,
+    /// Writes down a key that the operator has confirmed, whatever the policy.
+    ///
+    /// # Errors
+    /// As [`judge`](Self::judge): a key that is changed or revoked by now is not taken.
+    pub(super) async fn accept(
+        self: &Arc<Self>,
+        settings: &Arc<HostKeySettings>,
         host: &str,
         port: u16,
-        name: String,
-        shown: String,
         key: &PublicKey,
     ) -> Result<(), TransportError> {
+        let (this, asked) = (Arc::clone(self), Asked::new(settings, host, port));
+        let shown = Shown { key: key.key_data().clone(), certificate: None };
+        blocking(move || match this.decide(&asked, &shown)? {
+            Decision::Known => Ok(()),
+            Decision::Unknown(flaw) => this.take(&asked, &shown.key, flaw),
+        })
+        .await
+    }
+
+    /// Whether no line, neither a key nor an authority, speaks of the host.
+    ///
+    /// # Errors
+    /// [`TransportError::KnownHosts`] if a file cannot be read.
+    pub(super) fn is_unheard_of(
+        &self,
+        settings: &Arc<HostKeySettings>,
+        host: &str,
+        port: u16,
+    ) -> Result<bool, TransportError> {
+        Ok(self.entries(&Asked::new(settings, host, port))?.is_empty())
+    }
+
+    /// Reads all files of an endpoint.
+    ///
+    /// # Errors
+    /// [`TransportError::KnownHosts`], [`TransportError::RevokedKeys`] for the first that cannot be read.
+    pub(super) fn check_files(&self, settings: &HostKeySettings) -> Result<(), TransportError> {
+        for file in settings.user_files.iter().chain(&settings.global_files) {
+            self.known_of(file)?;
+        }
+        for file in &settings.revoked {
+            self.revoked_of(file)?;
+        }
+        Ok(())
+    }
+
+    fn known_of(&self, file: &Path) -> Result<Arc<KnownHosts>, TransportError> {
+        self.known
+            .get(file, || KnownHosts::read(&[file.to_owned()]))
+            .map_err(|error| TransportError::KnownHosts { reason: error.to_string() })
+    }
+
+    fn revoked_of(&self, file: &Path) -> Result<Arc<RevokedKeys>, TransportError> {
+        self.revoked
+            .get(file, || RevokedKeys::read(file))
+            .map_err(|error| TransportError::RevokedKeys { reason: error.to_string() })
+    }
+
+    /// What the files say of a host now.
+    fn entries(&self, asked: &Asked) -> Result<HostEntries, TransportError> {
+        let mut entries = HostEntries::default();
+        for file in asked.files() {
+            entries.extend(self.known_of(file)?.lookup(&asked.host, asked.port));
+        }
+        Ok(entries)
+    }
+
+    fn decide(&self, asked: &Asked, shown: &Shown) -> Result<Decision, TransportError> {
+        let key = &shown.key;
+        let (bits, min) = (fingerprint::bits(key), asked.settings.min_rsa_bits);
+        if key.is_rsa() && bits < min {
+            return Err(TransportError::HostKeyTooShort { name: asked.name(), key: asked.print(key), min });
+        }
+        for file in &asked.settings.revoked {
+            if let Some(found) = self.revoked_of(file)?.find(key, shown.certificate.as_ref()) {
+                let line = found.line.map(|line| format!(":{line}")).unwrap_or_default();
+                return Err(asked.revoked(key, found.what, format!("{}{line}", file.display())));
+            }
+        }
+        let entries = self.entries(asked)?;
+        let flaw = match &shown.certificate {
+            Some(certificate) => match judge_certificate(&entries, asked, key, certificate)? {
+                None => return Ok(Decision::Known),
+                flaw => flaw,
+            },
+            None => None,
+        };
+        // A certificate that does not hold makes nothing worse: the key in it is judged as if it had come alone.
+        asked.by_entries(&entries, key, flaw)
+    }
+
+    /// Writes a key down that is not known, unless another run has done it meanwhile.
+    fn take(&self, asked: &Asked, key: &KeyData, flaw: Option<String>) -> Result<(), TransportError> {
+        let Some(path) = asked.settings.user_files.first() else {
+            return Err(asked.unknown(key, flaw));
+        };
+        let unwritable = |reason: &dyn std::fmt::Display| TransportError::KnownHosts {
+            reason: format!("cannot add the key of {} to {}: {reason}", asked.name(), path.display()),
+        };
+        let salt = asked.settings.hash_names.then(rand::random);
+        let line = writing::line(&asked.host, asked.port, key, salt)
+            .ok_or_else(|| unwritable(&"the name has a meaning of its own there"))?;
+
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = (file.to_owned(), name);
-        match accepted.get(&place) {
-            Some(other) if other.key_data() == key.key_data() => Ok(()),
-            Some(_) => Err(TransportError::HostKeyChanged {
-                name: place.1,
-                key: shown,
-                place: "the key taken a moment ago".to_owned(),
-            }),
-            None => {
-                known_hosts::append(file, host, port, key)
-                    .map_err(|error| TransportError::KnownHosts { reason: error.to_string() })?;
-                accepted.insert(place, key.clone());
-                Ok(())
+        let mut file = LockedFile::open(path).map_err(|error| unwritable(&error))?;
+        // Only what the files say under the lock counts.
+        let entries = self.entries(asked)?;
+        if let Decision::Known = asked.by_entries(&entries, key, flaw)? {
+            return Ok(());
+        }
+        let place = (path.clone(), asked.name());
+        if let Some(before) = accepted.get(&place).filter(|before| *before != key) {
+            return Err(TransportError::HostKeyChanged {
+                name: asked.name(),
+                key: asked.print(key),
+                known: format!("and a while ago it showed {}", asked.print(before)),
+                remove: None,
+            });
+        }
+        let appended = file.append(line).map_err(|error| unwritable(&error))?;
+        if let Some((before, after)) = appended.stamps {
+            let file: Arc<Path> = Arc::from(path.as_path());
+            self.known.follow(path, before, after, |known| known.push(file, &appended.line));
+        }
+        accepted.insert(place, key.clone());
+        Ok(())
+    }
+}
+
+/// Runs what reads and locks files where it holds nobody up.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TransportError> + Send + 'static,
+) -> Result<T, TransportError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(TransportError::KnownHosts { reason: format!("host keys: {error}") }))
+}
+
+/// What the files say of a shown key.
+enum Decision {
+    Known,
+    /// Nothing is known of the host; and why the certificate that it showed does not hold.
+    Unknown(Option<String>),
+}
+
+/// What a host shows.
+struct Shown {
+    key: KeyData,
+    certificate: Option<Certificate>,
+}
+
+impl From<&PublicKeyOrCertificate> for Shown {
+    fn from(shown: &PublicKeyOrCertificate) -> Self {
+        match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => Self { key: key.key_data().clone(), certificate: None },
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                Self { key: certificate.public_key().clone(), certificate: Some(certificate.clone()) }
             }
         }
     }
 }
+
+/// Whether a certificate makes the host known; if not, why.
+///
+/// # Errors
+/// [`TransportError::HostKeyRevoked`] for its key and for the authority that signed it.
+fn judge_certificate(
+    entries: &HostEntries,
+    asked: &Asked,
+    key: &KeyData,
+    certificate: &Certificate,
+) -> Result<Option<String>, TransportError> {
+    let signer = certificate.signature_key();
+    for (what, revoked) in [(revoked::Revoked::Key, key), (revoked::Revoked::Authority, signer)] {
+        if let Some(place) = entries.revoked(revoked) {
+            return Err(asked.revoked(revoked, what, place.to_string()));
+        }
+    }
+    if entries.authority(signer).is_none() {
+        let signer = signer.fingerprint(russh::keys::HashAlg::Sha256);
+        return Ok(Some(format!("its authority {signer} is not known for this host")));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Ok(certificate::check(certificate, &asked.host, now).err().map(|flaw| flaw.to_string()))
+}
+
+/// A host as the files are asked for it.
+struct Asked {
+    settings: Arc<HostKeySettings>,
+    /// In small letters, as `ssh` asks; the alias, if there is one.
+    host: String,
+    /// An alias has none: 22 then.
+    port: u16,
+}
+
+impl Asked {
+    fn new(settings: &Arc<HostKeySettings>, host: &str, port: u16) -> Self {
+        let (host, port) = settings.alias.as_deref().map_or((host, port), |alias| (alias, 22));
+        Self { settings: Arc::clone(settings), host: host.to_ascii_lowercase(), port }
+    }
+
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.settings.user_files.iter().chain(&self.settings.global_files)
+    }
+
+    fn name(&self) -> String {
+        written_name(&self.host, self.port)
+    }
+
+    fn print(&self, key: &KeyData) -> String {
+        fingerprint::line(key, &self.name())
+    }
+
+    fn by_entries(
+        &self,
+        entries: &HostEntries,
+        key: &KeyData,
+        flaw: Option<String>,
+    ) -> Result<Decision, TransportError> {
+        match entries.check(key) {
+            Verdict::Known(_) => Ok(Decision::Known),
+            Verdict::Unknown => Ok(Decision::Unknown(flaw)),
+            Verdict::Revoked(place) => Err(self.revoked(key, revoked::Revoked::Key, place.to_string())),
+            Verdict::Changed { place, known } => {
+                let quoted = |word: &str| shlex::try_quote(word).map(std::borrow::Cow::into_owned).ok();
+                let remove = quoted(&place.file.to_string_lossy())
+                    .zip(quoted(&self.name()))
+                    .map(|(file, name)| format!("ssh-keygen -f {file} -R {name}"));
+                Err(TransportError::HostKeyChanged {
+                    name: self.name(),
+                    key: self.print(key),
+                    known: format!("{place} holds {}", self.print(known.key_data())),
+                    remove,
+                })
+            }
+        }
+    }
+
+    fn unknown(&self, key: &KeyData, certificate: Option<String>) -> TransportError {
+        let files = self.files().cloned().collect();
+        TransportError::HostKeyUnknown { name: self.name(), key: self.print(key), files, certificate }
+    }
+
+    fn revoked(&self, key: &KeyData, what: revoked::Revoked, place: String) -> TransportError {
+        let (name, key) = (self.name(), self.print(key));
+        TransportError::HostKeyRevoked { name, key, what: what.to_string(), place }
+    }
+}
+
+#[cfg(test)]
+mod tests;
