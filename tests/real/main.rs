@@ -16,6 +16,7 @@ mod campaign;
 mod faults;
 mod guard;
 mod harness;
+mod host_keys;
 mod output;
 mod reach;
 mod selftest;

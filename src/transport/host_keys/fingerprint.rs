@@ -1,7 +1,7 @@
 //! Keys as `ssh-keygen -l` prints them. Pure; uses the SSH library's key types only.
 
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+use russh::keys::{EcdsaCurve, HashAlg};
 
 /// `256 SHA256:… NAME (ED25519)`.
 pub(super) fn line(key: &KeyData, name: &str) -> String {
@@ -10,13 +10,19 @@ pub(super) fn line(key: &KeyData, name: &str) -> String {
 
 /// The size of a key, in bits.
 pub(super) fn bits(key: &KeyData) -> u32 {
-    match key.algorithm() {
-        Algorithm::Rsa { .. } => key.rsa().and_then(|key| key.n().as_positive_bytes()).map_or(0, length),
-        Algorithm::Dsa => key.dsa().and_then(|key| key.p().as_positive_bytes()).map_or(0, length),
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 } => 384,
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 } => 521,
+    if let Some(key) = key.rsa() {
+        key.n().as_positive_bytes().map_or(0, length)
+    } else if let Some(key) = key.dsa() {
+        key.p().as_positive_bytes().map_or(0, length)
+    } else if let Some(key) = key.ecdsa() {
+        match key.curve() {
+            EcdsaCurve::NistP256 => 256,
+            EcdsaCurve::NistP384 => 384,
+            EcdsaCurve::NistP521 => 521,
+        }
+    } else {
         // All others that the library reads have this size.
-        _ => 256,
+        256
     }
 }
 
@@ -28,15 +34,15 @@ fn length(bytes: &[u8]) -> u32 {
 }
 
 fn kind(key: &KeyData) -> &'static str {
-    match key.algorithm() {
-        Algorithm::Rsa { .. } => "RSA",
-        Algorithm::Dsa => "DSA",
-        Algorithm::Ecdsa { .. } => "ECDSA",
-        Algorithm::Ed25519 => "ED25519",
-        Algorithm::SkEcdsaSha2NistP256 => "ECDSA-SK",
-        Algorithm::SkEd25519 => "ED25519-SK",
-        _ => "UNKNOWN",
-    }
+    let kinds = [
+        (key.is_rsa(), "RSA"),
+        (key.is_dsa(), "DSA"),
+        (key.is_ecdsa(), "ECDSA"),
+        (key.is_ed25519(), "ED25519"),
+        (key.is_sk_ecdsa_p256(), "ECDSA-SK"),
+        (key.is_sk_ed25519(), "ED25519-SK"),
+    ];
+    kinds.into_iter().find_map(|(is, kind)| is.then_some(kind)).unwrap_or("UNKNOWN")
 }
 
 #[cfg(test)]

@@ -270,7 +270,7 @@ mod tests {
             shown.push(name);
         }
         let print = |name: &str| {
-            let key = PublicKey::read_openssh_file(&dir.join(name)).expect("a key");
+            let key = PublicKey::read_openssh_file(dir.join(name)).expect("a key");
             key.fingerprint(HashAlg::Sha256).to_string()
         };
         let (k1, k2) = (fs::read_to_string(dir.join("k1.pub")).expect("a key"), print("k2.pub"));
