@@ -10,6 +10,7 @@ mod gates;
 mod groups;
 mod guards;
 mod harness;
+mod host_keys;
 mod inventories;
 mod locks;
 mod output;
