@@ -169,9 +169,8 @@ fn are_trusted(shown: &[(String, &Endpoint, PublicKey)]) -> Result<bool, CliErro
         1 => "The key of 1 host is not known:".to_owned(),
         count => format!("The keys of {count} hosts are not known:"),
     });
-    let width = shown.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or_default();
     for (name, _, key) in shown {
-        terminal::say(&format!("  {:width$}  {}", text::single_line(name), text::single_line(&fingerprint(key))));
+        terminal::say(&format!("  {}", text::single_line(&fingerprint(key, name))));
     }
     let files = shown.iter().filter_map(|(_, endpoint, _)| endpoint.host_keys.user_files.first());
     let mut files: Vec<String> = files.map(|file| file.display().to_string()).collect();

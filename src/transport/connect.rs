@@ -72,10 +72,10 @@ impl SshTransport {
         (Self { shared: Arc::new(shared) }, told)
     }
 
-    /// Reads the files of all endpoints with known and revoked host keys.
+    /// Reads the known_hosts files and the revoked keys of all endpoints.
     ///
     /// # Errors
-    /// [`TransportError::KnownHosts`] if one is there and cannot be read.
+    /// [`TransportError::KnownHosts`], [`TransportError::RevokedKeys`] for the first that cannot be read.
     pub fn check_host_key_files<'e>(
         &self,
         endpoints: impl Iterator<Item = &'e Endpoint>,
@@ -87,10 +87,11 @@ impl SshTransport {
         Ok(())
     }
 
-    /// Whether nothing at all is known of a host's key.
+    /// Whether nothing at all is known of a host's key. Nothing is connected to.
     #[must_use]
     pub fn is_unheard_of(&self, endpoint: &Endpoint) -> bool {
-        self.shared.host_keys.is_unheard_of(&endpoint.host_keys, &endpoint.host, endpoint.port)
+        let unheard_of = self.shared.host_keys.is_unheard_of(&endpoint.host_keys, &endpoint.host, endpoint.port);
+        unheard_of.is_ok_and(|unheard_of| unheard_of)
     }
 
     /// The encrypted key files that would be offered to these hosts and to the bastions on the way, and whose keys no agent
@@ -119,12 +120,14 @@ impl SshTransport {
         }
     }
 
-    /// Writes down the key of a host that the operator trusts.
+    /// Writes down a key of the host that the operator has confirmed, whatever the policy.
     ///
     /// # Errors
-    /// [`TransportError::KnownHosts`], and [`TransportError::HostKeyChanged`] if another was written down meanwhile.
+    /// [`TransportError::HostKeyChanged`], [`TransportError::HostKeyRevoked`], [`TransportError::HostKeyTooShort`],
+    /// [`TransportError::HostKeyUnknown`] if there is no file to write to, [`TransportError::KnownHosts`],
+    /// [`TransportError::RevokedKeys`].
     pub async fn trust(&self, endpoint: &Endpoint, key: &PublicKey) -> Result<(), TransportError> {
-        self.shared.host_keys.trust(&endpoint.host_keys, &endpoint.host, endpoint.port, key).await
+        self.shared.host_keys.accept(&endpoint.host_keys, &endpoint.host, endpoint.port, key).await
     }
 }
 
@@ -290,7 +293,7 @@ impl Shared {
             lost: Arc::clone(&lost),
             banner: Arc::clone(&banner),
         };
-        let wanted = self.host_keys.wanted(&endpoint.host_keys, host, *port)?;
+        let wanted = self.host_keys.wanted(&endpoint.host_keys, host, *port).await?;
         let config = Arc::new(config(endpoint, &wanted)?);
         let connecting = client::connect_stream(config, stream, handler);
         let watch = async {

@@ -108,51 +108,65 @@ pub enum TransportError {
         /// The setting that would help, where one is known.
         hint: Option<String>,
     },
-    /// No known_hosts file holds this key for the host.
-    #[error("the host key of {name} is not known: {key}{}; looked in {}", but(certificate.as_deref()), list(files))]
+    /// No known_hosts file holds a key for the host.
+    #[error(
+        "the host key of {name} is not known: it shows {key}; {}{}",
+        looked_in(files),
+        certificate_flaw(certificate)
+    )]
     HostKeyUnknown {
         /// The name as known_hosts writes it.
         name: String,
-        /// The key shown, as `ssh-keygen -l` shows it.
+        /// The key shown, as `ssh-keygen -l` prints it.
         key: String,
-        /// Where it was looked for; the first is where it would be added.
+        /// Files that were looked in.
         files: Vec<PathBuf>,
-        /// Why the certificate that was shown with it proves nothing.
+        /// Why the certificate that it showed does not hold, if it showed one.
         certificate: Option<String>,
     },
-    /// The key is too short to be trusted.
-    #[error("the host key of {name} is too short: {key}; RequiredRSASize asks for {least} bits")]
-    HostKeyWeak {
-        /// The name as known_hosts writes it.
-        name: String,
-        /// The key shown, as `ssh-keygen -l` shows it.
-        key: String,
-        /// Bits that it must have.
-        least: u32,
-    },
     /// Another key is known for the host.
-    #[error("the host key of {name} has CHANGED: it shows {key}; {place} holds another")]
+    #[error("the host key of {name} has CHANGED: it shows {key}, {known}")]
     HostKeyChanged {
         /// The name as known_hosts writes it.
         name: String,
-        /// The key shown, as `ssh-keygen -l` shows it.
+        /// The key shown, as `ssh-keygen -l` prints it.
         key: String,
-        /// File and line of the key that is known.
-        place: String,
+        /// The key that is known, with its file and line: `FILE:LINE holds …`.
+        known: String,
+        /// The command that forgets what is known of the host.
+        remove: Option<String>,
     },
     /// The key is revoked.
-    #[error("the host key of {name} is revoked by {place} ({key})")]
+    #[error("the {what} of {name} is revoked by {place}: {key}")]
     HostKeyRevoked {
         /// The name as known_hosts writes it.
         name: String,
-        /// The key shown, as `ssh-keygen -l` shows it.
+        /// The revoked key, as `ssh-keygen -l` prints it.
         key: String,
-        /// File and line of the revocation.
+        /// What is revoked: the host's key, its certificate, or the authority that signed that.
+        what: String,
+        /// File and line of the revocation; the file alone if it is a key revocation list.
         place: String,
+    },
+    /// The host has a short RSA key.
+    #[error("the host key of {name} is too short: {key}; {min} bits are asked for")]
+    HostKeyTooShort {
+        /// The name as known_hosts writes it.
+        name: String,
+        /// The key shown, as `ssh-keygen -l` prints it.
+        key: String,
+        /// The least size, in bits.
+        min: u32,
     },
     /// known_hosts could not be used.
     #[error("{reason}")]
     KnownHosts {
+        /// What went wrong, with the file.
+        reason: String,
+    },
+    /// A file of revoked keys could not be read, so that every key might be revoked.
+    #[error("{reason}")]
+    RevokedKeys {
         /// What went wrong, with the file.
         reason: String,
     },
@@ -223,15 +237,16 @@ impl std::fmt::Display for Seconds {
     }
 }
 
-fn but(flaw: Option<&str>) -> String {
-    flaw.map(|flaw| format!(", and its certificate proves nothing: {flaw}")).unwrap_or_default()
+fn looked_in(files: &[PathBuf]) -> String {
+    if files.is_empty() {
+        return "no known_hosts file is named".to_owned();
+    }
+    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    format!("looked in {}", files.join(", "))
 }
 
-fn list(files: &[PathBuf]) -> String {
-    if files.is_empty() {
-        return "no file".to_owned();
-    }
-    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+fn certificate_flaw(flaw: &Option<String>) -> String {
+    flaw.as_ref().map_or_else(String::new, |flaw| format!("; the certificate that it shows does not hold: {flaw}"))
 }
 
 fn behind(reason: &str) -> &str {
@@ -292,14 +307,17 @@ impl TransportError {
                 K::HostKeyUnknown,
                 Some("compare the fingerprint with the node's console, then add it with `ssh` or `ssh-keyscan`, or run once with --host-key accept-new".to_owned()),
             ),
-            Self::HostKeyChanged { name, place, .. } => {
-                let file = place.rsplit_once(':').map_or(place.as_str(), |(file, _)| file);
-                let hint = format!("somebody may be listening in, or the node was installed anew: compare the fingerprint with its console; only if it is the node's, ssh-keygen -R '{name}' -f '{file}'");
+            Self::HostKeyChanged { remove, .. } => {
+                let mut hint = "somebody may be listening in, or the node was installed anew: compare the fingerprint with its console".to_owned();
+                if let Some(remove) = remove {
+                    hint.push_str(&format!("; only if it is the node's own new key, forget the old one with `{remove}`"));
+                }
                 (Stage::Connect, K::HostKeyChanged, Some(hint))
             }
-            Self::HostKeyWeak { .. } => (Stage::Connect, K::HostKeyUnknown, Some("give the node a longer host key, or another type of it (HostKey in its sshd_config)".to_owned())),
             Self::HostKeyRevoked { .. } => (Stage::Connect, K::HostKeyRevoked, Some("do not connect: give the node a new host key".to_owned())),
+            Self::HostKeyTooShort { .. } => (Stage::Connect, K::Negotiation, Some("give the node a longer RSA key, or an ed25519 key (RequiredRSASize says what is long enough)".to_owned())),
             Self::KnownHosts { .. } => (Stage::Connect, K::HostKeyUnknown, Some("mend the file, or name another with --known-hosts".to_owned())),
+            Self::RevokedKeys { .. } => (Stage::Connect, K::HostKeyUnknown, Some("mend the file that RevokedHostKeys names: until then any key might be revoked, and none is taken".to_owned())),
             Self::Auth { hint, .. } => (Stage::Authenticate, K::Auth, Some(hint.clone())),
             Self::KeyFile { hint, .. } => (Stage::Authenticate, K::KeyFile, Some(hint.clone())),
             Self::Agent { .. } => (Stage::Authenticate, K::Agent, Some("check $SSH_AUTH_SOCK and `ssh-add -l`".to_owned())),

@@ -1,47 +1,42 @@
 //! Judges the key that a host shows, by the files that its endpoint names, and writes down what is taken.
 //!
-//! Here lives [`HostKeyStore`], one for all connections of a run: each set of files is read once. It uses the SSH
-//! library's key types, `known_hosts.rs` and [`super::endpoint`]. What always holds: a changed or revoked key is never
-//! taken; two connections of a run to one host take the same key.
+//! Here lives [`HostKeyStore`], one for all connections of a run. It uses the SSH library's key types, `known_hosts.rs`
+//! and [`super::endpoint`]; below it `certificate.rs`, `revoked.rs` and `krl.rs` are pure readers, `cache.rs` keeps what
+//! was read, `writing.rs` writes. What always holds: a changed or revoked key is never taken, whatever the policy; what
+//! is decided by is the files as they are at that moment, so that two runs at once do not contradict each other; a file
+//! that cannot be read lets no key through; nothing here blocks the runtime. Start at [`HostKeyStore::judge`].
+//!
+//! The decisions are those of OpenSSH 9.2 (`sshconnect.c`, `verify_host_key` and `check_host_key`). Where it is known
+//! to differ, `known_hosts.rs` and `certificate.rs` say so; besides, `ssh` goes on when it cannot write a new key down
+//! or cannot read a known_hosts file, and here that is an error: the next run would take any key again.
+
+mod cache;
+mod certificate;
+mod fingerprint;
+mod krl;
+mod revoked;
+mod writing;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use russh::keys::ssh_key::public::{KeyData, RsaPublicKey};
-use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
-use tracing::debug;
+use russh::keys::ssh_key::Certificate;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, PublicKey, PublicKeyOrCertificate};
 
+use self::cache::Cache;
+use self::revoked::RevokedKeys;
+use self::writing::LockedFile;
 use super::TransportError;
 use super::endpoint::{HostKeyPolicy, HostKeySettings};
-use super::host_certificate;
-use super::known_hosts::{self, HostEntries, KnownHosts, KnownHostsError, Verdict};
-use super::revoked::RevokedKeys;
+use super::known_hosts::{HostEntries, KnownHosts, Verdict, written_name};
 
-/// A key as `ssh-keygen -l` shows it: bits, fingerprint, type.
+/// A key as `ssh-keygen -l` prints it, with `name` in place of its comment.
 #[must_use]
-pub fn fingerprint(key: &PublicKey) -> String {
-    let (bits, kind) = match key.key_data() {
-        KeyData::Ed25519(_) => (256, "ED25519"),
-        KeyData::Ecdsa(key) => (
-            match key.curve() {
-                EcdsaCurve::NistP256 => 256,
-                EcdsaCurve::NistP384 => 384,
-                EcdsaCurve::NistP521 => 521,
-            },
-            "ECDSA",
-        ),
-        KeyData::Rsa(key) => (rsa_bits(key), "RSA"),
-        other => return format!("{} {}", key.fingerprint(HashAlg::Sha256), other.algorithm()),
-    };
-    format!("{bits} {} ({kind})", key.fingerprint(HashAlg::Sha256))
-}
-
-fn rsa_bits(key: &RsaPublicKey) -> u32 {
-    let bytes = key.n().as_positive_bytes().unwrap_or_default();
-    let leading = bytes.first().map_or(0, |byte| byte.leading_zeros());
-    (u32::try_from(bytes.len()).unwrap_or(u32::MAX / 8) * 8).saturating_sub(leading)
+pub fn fingerprint(key: &PublicKey, name: &str) -> String {
+    fingerprint::line(key.key_data(), name)
 }
 
 /// What a host is asked to show.
@@ -50,129 +45,50 @@ pub(super) struct Wanted {
     /// Signature algorithms of the keys that are known for the host: they are preferred, or a host known by its RSA key
     /// would show its ed25519 key and look unknown.
     pub(super) known: Vec<Algorithm>,
-    /// Whether an authority is known for the host, so that its certificate can be judged.
+    /// Whether certificates are asked for, before any plain key: there is something to judge them by, and `ssh` would
+    /// ask for them first.
     pub(super) certificates: bool,
-}
-
-/// The files that are there; where none is, the one that would be written.
-fn looked_in(settings: &HostKeySettings) -> Vec<PathBuf> {
-    let all = settings.user_files.iter().chain(&settings.global_files);
-    let mut there: Vec<PathBuf> = all.filter(|file| file.exists()).cloned().collect();
-    if there.is_empty() {
-        there.extend(settings.user_files.first().cloned());
-    }
-    there
 }
 
 /// Known host keys of all endpoints of a run, and what may be added to them.
 #[derive(Default)]
 pub(super) struct HostKeyStore {
-    read: Mutex<HashMap<Vec<PathBuf>, Arc<KnownHosts>>>,
-    revoked: Mutex<HashMap<PathBuf, Arc<Result<RevokedKeys, String>>>>,
-    /// Keys taken in this run, by file and name.
-    accepted: Mutex<HashMap<(PathBuf, String), PublicKey>>,
-}
-
-/// A host as its key is looked up.
-struct Place<'a> {
-    settings: &'a HostKeySettings,
-    /// The host's name or its alias, in lower case.
-    name: String,
-    /// 22 for an alias, which has none.
-    port: u16,
-}
-
-impl<'a> Place<'a> {
-    fn new(settings: &'a HostKeySettings, host: &str, port: u16) -> Self {
-        match &settings.alias {
-            Some(alias) => Self { settings, name: alias.to_ascii_lowercase(), port: 22 },
-            None => Self { settings, name: host.to_ascii_lowercase(), port },
-        }
-    }
-
-    /// As known_hosts writes it.
-    fn written(&self) -> String {
-        if self.port == 22 { self.name.clone() } else { format!("[{}]:{}", self.name, self.port) }
-    }
-
-    fn entries<'k>(&self, known: &'k KnownHosts) -> HostEntries<'k> {
-        known.lookup(&self.name, self.port)
-    }
-
-    fn changed(&self, key: &PublicKey, place: String) -> TransportError {
-        TransportError::HostKeyChanged { name: self.written(), key: fingerprint(key), place }
-    }
-
-    fn revoked(&self, key: &PublicKey, place: String) -> TransportError {
-        TransportError::HostKeyRevoked { name: self.written(), key: fingerprint(key), place }
-    }
+    known: Cache<KnownHosts>,
+    revoked: Cache<RevokedKeys>,
+    /// Keys taken in this run, by file and name, where the file may be one that keeps nothing. Held while a key is
+    /// written down.
+    accepted: Mutex<HashMap<(PathBuf, String), KeyData>>,
 }
 
 impl HostKeyStore {
-    /// Reads the files of an endpoint.
-    ///
-    /// # Errors
-    /// [`TransportError::KnownHosts`] if one is there and cannot be read.
-    pub(super) fn check_files(&self, settings: &HostKeySettings) -> Result<(), TransportError> {
-        self.known(settings).map(drop)
-    }
-
-    fn known(&self, settings: &HostKeySettings) -> Result<Arc<KnownHosts>, TransportError> {
-        let files: Vec<PathBuf> = settings.user_files.iter().chain(&settings.global_files).cloned().collect();
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = read.get(&files) {
-            return Ok(Arc::clone(known));
-        }
-        let known =
-            KnownHosts::read(&files).map_err(|error| TransportError::KnownHosts { reason: error.to_string() })?;
-        if known.skipped_count() > 0 {
-            debug!(count = known.skipped_count(), lines = ?known.skipped(), "lines of known_hosts say nothing");
-        }
-        let known = Arc::new(known);
-        read.insert(files, Arc::clone(&known));
-        Ok(known)
-    }
-
     /// What the host is to be asked for.
     ///
     /// # Errors
     /// [`TransportError::KnownHosts`] if a file cannot be read.
-    pub(super) fn wanted(&self, settings: &HostKeySettings, host: &str, port: u16) -> Result<Wanted, TransportError> {
-        let known = self.known(settings)?;
-        let entries = Place::new(settings, host, port).entries(&known);
-        Ok(Wanted { known: entries.algorithms(), certificates: !entries.authorities().is_empty() })
-    }
-
-    /// Whether no line of the files speaks of the host.
-    pub(super) fn is_unheard_of(&self, settings: &HostKeySettings, host: &str, port: u16) -> bool {
-        self.wanted(settings, host, port).is_ok_and(|wanted| wanted == Wanted::default())
-    }
-
-    /// Writes down a key that the operator trusts.
-    ///
-    /// # Errors
-    /// As [`HostKeyStore::judge`], if another was written down meanwhile.
-    pub(super) async fn trust(
+    pub(super) async fn wanted(
         self: &Arc<Self>,
         settings: &Arc<HostKeySettings>,
         host: &str,
         port: u16,
-        key: &PublicKey,
-    ) -> Result<(), TransportError> {
-        let accepting =
-            Arc::new(HostKeySettings { policy: HostKeyPolicy::AcceptNew, ..HostKeySettings::clone(settings) });
-        let shown = PublicKeyOrCertificate::PublicKey { key: key.clone(), hash_alg: None };
-        let taken = self.judge(&accepting, host, port, &shown).await;
-        // What is known has changed.
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        taken
+    ) -> Result<Wanted, TransportError> {
+        let (this, asked) = (Arc::clone(self), Asked::new(settings, host, port));
+        blocking(move || {
+            let entries = this.entries(&asked)?;
+            let known = entries.algorithms();
+            // Certificates come before plain keys in what the library offers. `ssh` has that order if an authority is
+            // known for the name; or if the type that it likes best is known, or none.
+            let first = known.is_empty() || known.contains(&Algorithm::Ed25519);
+            let judged = entries.may_judge_certificates() || !asked.settings.revoked.is_empty();
+            Ok(Wanted { certificates: entries.has_authority() || judged && first, known })
+        })
+        .await
     }
 
     /// Judges what a host shows. A key that is taken is written down first.
     ///
     /// # Errors
     /// [`TransportError::HostKeyUnknown`], [`TransportError::HostKeyChanged`], [`TransportError::HostKeyRevoked`],
-    /// [`TransportError::HostKeyWeak`], [`TransportError::KnownHosts`].
+    /// [`TransportError::HostKeyTooShort`], [`TransportError::KnownHosts`], [`TransportError::RevokedKeys`].
     pub(super) async fn judge(
         self: &Arc<Self>,
         settings: &Arc<HostKeySettings>,
@@ -180,133 +96,266 @@ impl HostKeyStore {
         port: u16,
         shown: &PublicKeyOrCertificate,
     ) -> Result<(), TransportError> {
-        let place = Place::new(settings, host, port);
-        let known = self.known(settings)?;
-        let entries = place.entries(&known);
-        let key = shown.public_key();
-        if let KeyData::Rsa(rsa) = key.key_data()
-            && rsa_bits(rsa) < settings.min_rsa_bits
-        {
-            let (name, least) = (place.written(), settings.min_rsa_bits);
-            return Err(TransportError::HostKeyWeak { name, key: fingerprint(&key), least });
-        }
-        let certificate = match shown {
-            PublicKeyOrCertificate::Certificate(certificate) => Some(certificate),
-            PublicKeyOrCertificate::PublicKey { .. } => None,
-        };
-        self.check_revoked(&place, &key, certificate)?;
-        let mut flaw = None;
-        if let Some(certificate) = certificate {
-            let authority = PublicKey::new(certificate.signature_key().clone(), String::new());
-            if let Some((file, line)) = entries.revocation(&authority) {
-                return Err(place.revoked(&authority, format!("{}:{line}", file.display())));
-            }
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-            match host_certificate::check(certificate, &place.name, &entries.authorities(), now) {
-                Ok(()) => return self.unless_revoked(&place, &entries, &key),
-                // As with `ssh`, the key in it may still be known by itself.
-                Err(error) => {
-                    debug!(host, %error, "the host's certificate proves nothing");
-                    flaw = Some(error.to_string());
-                }
-            }
-        }
-        match entries.check(&key) {
-            Verdict::Known { file, line } => {
-                debug!(host, file = %file.display(), line, "the host's key is known");
-                Ok(())
-            }
-            Verdict::Changed { file, line, .. } => Err(place.changed(&key, format!("{}:{line}", file.display()))),
-            Verdict::Revoked { file, line } => Err(place.revoked(&key, format!("{}:{line}", file.display()))),
-            Verdict::Unknown => match settings.user_files.first() {
-                Some(file) if settings.policy == HostKeyPolicy::AcceptNew => {
-                    self.take(settings, file.clone(), host, port, key).await
-                }
-                _ => Err(TransportError::HostKeyUnknown {
-                    name: place.written(),
-                    key: fingerprint(&key),
-                    files: looked_in(settings),
-                    certificate: flaw,
-                }),
+        let (this, asked, shown) = (Arc::clone(self), Asked::new(settings, host, port), Shown::from(shown));
+        blocking(move || match this.decide(&asked, &shown)? {
+            Decision::Known => Ok(()),
+            Decision::Unknown(flaw) => match asked.settings.policy {
+                HostKeyPolicy::AcceptNew => this.take(&asked, &shown.key, flaw),
+                HostKeyPolicy::Strict | HostKeyPolicy::Ask => Err(asked.unknown(&shown.key, flaw)),
             },
-        }
+        })
+        .await
     }
 
-    /// The key of a certificate that holds may have been revoked by itself.
-    fn unless_revoked(
-        &self,
-        place: &Place<'_>,
-        entries: &HostEntries<'_>,
+    /// Writes down a key that the operator has confirmed, whatever the policy.
+    ///
+    /// # Errors
+    /// As [`judge`](Self::judge): a key that is changed or revoked by now is not taken.
+    pub(super) async fn accept(
+        self: &Arc<Self>,
+        settings: &Arc<HostKeySettings>,
+        host: &str,
+        port: u16,
         key: &PublicKey,
     ) -> Result<(), TransportError> {
-        match entries.revocation(key) {
-            Some((file, line)) => Err(place.revoked(key, format!("{}:{line}", file.display()))),
-            None => Ok(()),
-        }
+        let (this, asked) = (Arc::clone(self), Asked::new(settings, host, port));
+        let shown = Shown { key: key.key_data().clone(), certificate: None };
+        blocking(move || match this.decide(&asked, &shown)? {
+            Decision::Known => Ok(()),
+            Decision::Unknown(flaw) => this.take(&asked, &shown.key, flaw),
+        })
+        .await
     }
 
-    /// `RevokedHostKeys`: a file that cannot be used revokes every key.
-    fn check_revoked(
+    /// Whether no line, neither a key nor an authority, speaks of the host.
+    ///
+    /// # Errors
+    /// [`TransportError::KnownHosts`] if a file cannot be read.
+    pub(super) fn is_unheard_of(
         &self,
-        place: &Place<'_>,
-        key: &PublicKey,
-        certificate: Option<&Certificate>,
-    ) -> Result<(), TransportError> {
-        for file in &place.settings.revoked {
-            let read = {
-                let mut all = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-                let read = || Arc::new(RevokedKeys::read(file).map_err(|error| error.to_string()));
-                Arc::clone(all.entry(file.clone()).or_insert_with(read))
-            };
-            let revoked = read.as_ref().as_ref().map_err(|error| TransportError::KnownHosts {
-                reason: format!("RevokedHostKeys {}: {error}; so no host key is accepted", file.display()),
-            })?;
-            if revoked.has(key.key_data()) || certificate.is_some_and(|shown| revoked.has_certificate(shown)) {
-                return Err(place.revoked(key, format!("RevokedHostKeys {}", file.display())));
-            }
+        settings: &Arc<HostKeySettings>,
+        host: &str,
+        port: u16,
+    ) -> Result<bool, TransportError> {
+        Ok(self.entries(&Asked::new(settings, host, port))?.is_empty())
+    }
+
+    /// Reads all files of an endpoint.
+    ///
+    /// # Errors
+    /// [`TransportError::KnownHosts`], [`TransportError::RevokedKeys`] for the first that cannot be read.
+    pub(super) fn check_files(&self, settings: &HostKeySettings) -> Result<(), TransportError> {
+        for file in settings.user_files.iter().chain(&settings.global_files) {
+            self.known_of(file)?;
+        }
+        for file in &settings.revoked {
+            self.revoked_of(file)?;
         }
         Ok(())
     }
 
-    /// Takes a key of a host never seen before. The file is locked while it is written, maybe by another run.
-    async fn take(
-        self: &Arc<Self>,
-        settings: &Arc<HostKeySettings>,
-        file: PathBuf,
-        host: &str,
-        port: u16,
-        key: PublicKey,
-    ) -> Result<(), TransportError> {
-        let (this, settings, host) = (Arc::clone(self), Arc::clone(settings), host.to_owned());
-        let written =
-            tokio::task::spawn_blocking(move || this.accept(&Place::new(&settings, &host, port), &file, &key));
-        written.await.unwrap_or_else(|error| Err(TransportError::KnownHosts { reason: error.to_string() }))
+    fn known_of(&self, file: &Path) -> Result<Arc<KnownHosts>, TransportError> {
+        self.known
+            .get(file, || KnownHosts::read(&[file.to_owned()]))
+            .map_err(|error| TransportError::KnownHosts { reason: error.to_string() })
     }
 
-    fn accept(&self, place: &Place<'_>, file: &Path, key: &PublicKey) -> Result<(), TransportError> {
-        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = (file.to_owned(), place.written());
-        match accepted.get(&known) {
-            Some(other) if other.key_data() == key.key_data() => return Ok(()),
-            Some(_) => return Err(place.changed(key, "what this run took a moment ago".to_owned())),
-            None => {}
+    fn revoked_of(&self, file: &Path) -> Result<Arc<RevokedKeys>, TransportError> {
+        self.revoked
+            .get(file, || RevokedKeys::read(file))
+            .map_err(|error| TransportError::RevokedKeys { reason: error.to_string() })
+    }
+
+    /// What the files say of a host now.
+    fn entries(&self, asked: &Asked) -> Result<HostEntries, TransportError> {
+        let mut entries = HostEntries::default();
+        for file in asked.files() {
+            entries.extend(self.known_of(file)?.lookup(&asked.host, asked.port));
         }
-        let written = if place.settings.hash_names {
-            known_hosts::append_hashed(file, &place.name, place.port, key, rand::random())
-        } else {
-            known_hosts::append(file, &place.name, place.port, key)
+        Ok(entries)
+    }
+
+    fn decide(&self, asked: &Asked, shown: &Shown) -> Result<Decision, TransportError> {
+        let key = &shown.key;
+        let (bits, min) = (fingerprint::bits(key), asked.settings.min_rsa_bits);
+        if key.is_rsa() && bits < min {
+            return Err(TransportError::HostKeyTooShort { name: asked.name(), key: asked.print(key), min });
+        }
+        for file in &asked.settings.revoked {
+            if let Some(found) = self.revoked_of(file)?.find(key, shown.certificate.as_ref()) {
+                let line = found.line.map(|line| format!(":{line}")).unwrap_or_default();
+                return Err(asked.revoked(key, found.what, format!("{}{line}", file.display())));
+            }
+        }
+        let entries = self.entries(asked)?;
+        let flaw = match &shown.certificate {
+            Some(certificate) => match judge_certificate(&entries, asked, key, certificate)? {
+                None => return Ok(Decision::Known),
+                flaw => flaw,
+            },
+            None => None,
         };
-        match written {
-            Ok(_) => {
-                debug!(host = place.name, file = %file.display(), "its key is written down");
-                accepted.insert(known, key.clone());
-                Ok(())
+        // A certificate that does not hold makes nothing worse: the key in it is judged as if it had come alone.
+        asked.by_entries(&entries, key, flaw)
+    }
+
+    /// Writes a key down that is not known, unless another run has done it meanwhile.
+    fn take(&self, asked: &Asked, key: &KeyData, flaw: Option<String>) -> Result<(), TransportError> {
+        let Some(path) = asked.settings.user_files.first() else {
+            return Err(asked.unknown(key, flaw));
+        };
+        let unwritable = |reason: &dyn std::fmt::Display| TransportError::KnownHosts {
+            reason: format!("cannot add the key of {} to {}: {reason}", asked.name(), path.display()),
+        };
+        let salt = asked.settings.hash_names.then(rand::random);
+        let line = writing::line(&asked.host, asked.port, key, salt)
+            .ok_or_else(|| unwritable(&"the name has a meaning of its own there"))?;
+
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = LockedFile::open(path).map_err(|error| unwritable(&error))?;
+        // Only what the files say under the lock counts.
+        let entries = self.entries(asked)?;
+        if let Decision::Known = asked.by_entries(&entries, key, flaw)? {
+            return Ok(());
+        }
+        let place = (path.clone(), asked.name());
+        if let Some(before) = accepted.get(&place).filter(|before| *before != key) {
+            return Err(TransportError::HostKeyChanged {
+                name: asked.name(),
+                key: asked.print(key),
+                known: format!("and a while ago it showed {}", asked.print(before)),
+                remove: None,
+            });
+        }
+        let appended = file.append(line).map_err(|error| unwritable(&error))?;
+        if let Some((before, after)) = appended.stamps {
+            let file: Arc<Path> = Arc::from(path.as_path());
+            self.known.follow(path, before, after, |known| known.push(file, &appended.line));
+        }
+        accepted.insert(place, key.clone());
+        Ok(())
+    }
+}
+
+/// Runs what reads and locks files where it holds nobody up.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TransportError> + Send + 'static,
+) -> Result<T, TransportError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(TransportError::KnownHosts { reason: format!("host keys: {error}") }))
+}
+
+/// What the files say of a shown key.
+enum Decision {
+    Known,
+    /// Nothing is known of the host; and why the certificate that it showed does not hold.
+    Unknown(Option<String>),
+}
+
+/// What a host shows.
+struct Shown {
+    key: KeyData,
+    certificate: Option<Certificate>,
+}
+
+impl From<&PublicKeyOrCertificate> for Shown {
+    fn from(shown: &PublicKeyOrCertificate) -> Self {
+        match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => Self { key: key.key_data().clone(), certificate: None },
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                Self { key: certificate.public_key().clone(), certificate: Some(certificate.clone()) }
             }
-            // Another run was faster, with another key.
-            Err(KnownHostsError::Conflict { file, line, .. }) => {
-                Err(place.changed(key, format!("{}:{line}", file.display())))
-            }
-            Err(error) => Err(TransportError::KnownHosts { reason: error.to_string() }),
         }
     }
 }
+
+/// Whether a certificate makes the host known; if not, why.
+///
+/// # Errors
+/// [`TransportError::HostKeyRevoked`] for its key and for the authority that signed it.
+fn judge_certificate(
+    entries: &HostEntries,
+    asked: &Asked,
+    key: &KeyData,
+    certificate: &Certificate,
+) -> Result<Option<String>, TransportError> {
+    let signer = certificate.signature_key();
+    for (what, revoked) in [(revoked::Revoked::Key, key), (revoked::Revoked::Authority, signer)] {
+        if let Some(place) = entries.revoked(revoked) {
+            return Err(asked.revoked(revoked, what, place.to_string()));
+        }
+    }
+    if entries.authority(signer).is_none() {
+        let signer = signer.fingerprint(russh::keys::HashAlg::Sha256);
+        return Ok(Some(format!("its authority {signer} is not known for this host")));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Ok(certificate::check(certificate, &asked.host, now).err().map(|flaw| flaw.to_string()))
+}
+
+/// A host as the files are asked for it.
+struct Asked {
+    settings: Arc<HostKeySettings>,
+    /// In small letters, as `ssh` asks; the alias, if there is one.
+    host: String,
+    /// An alias has none: 22 then.
+    port: u16,
+}
+
+impl Asked {
+    fn new(settings: &Arc<HostKeySettings>, host: &str, port: u16) -> Self {
+        let (host, port) = settings.alias.as_deref().map_or((host, port), |alias| (alias, 22));
+        Self { settings: Arc::clone(settings), host: host.to_ascii_lowercase(), port }
+    }
+
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.settings.user_files.iter().chain(&self.settings.global_files)
+    }
+
+    fn name(&self) -> String {
+        written_name(&self.host, self.port)
+    }
+
+    fn print(&self, key: &KeyData) -> String {
+        fingerprint::line(key, &self.name())
+    }
+
+    fn by_entries(
+        &self,
+        entries: &HostEntries,
+        key: &KeyData,
+        flaw: Option<String>,
+    ) -> Result<Decision, TransportError> {
+        match entries.check(key) {
+            Verdict::Known(_) => Ok(Decision::Known),
+            Verdict::Unknown => Ok(Decision::Unknown(flaw)),
+            Verdict::Revoked(place) => Err(self.revoked(key, revoked::Revoked::Key, place.to_string())),
+            Verdict::Changed { place, known } => {
+                let quoted = |word: &str| shlex::try_quote(word).map(std::borrow::Cow::into_owned).ok();
+                let remove = quoted(&place.file.to_string_lossy())
+                    .zip(quoted(&self.name()))
+                    .map(|(file, name)| format!("ssh-keygen -f {file} -R {name}"));
+                Err(TransportError::HostKeyChanged {
+                    name: self.name(),
+                    key: self.print(key),
+                    known: format!("{place} holds {}", self.print(known.key_data())),
+                    remove,
+                })
+            }
+        }
+    }
+
+    fn unknown(&self, key: &KeyData, certificate: Option<String>) -> TransportError {
+        let files = self.files().cloned().collect();
+        TransportError::HostKeyUnknown { name: self.name(), key: self.print(key), files, certificate }
+    }
+
+    fn revoked(&self, key: &KeyData, what: revoked::Revoked, place: String) -> TransportError {
+        let (name, key) = (self.name(), self.print(key));
+        TransportError::HostKeyRevoked { name, key, what: what.to_string(), place }
+    }
+}
+
+#[cfg(test)]
+mod tests;

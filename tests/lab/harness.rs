@@ -102,7 +102,12 @@ impl Cluster {
         std::fs::read_to_string(self.lab.known_hosts_path()).expect("a known_hosts file")
     }
 
-    /// The lab's inventory as text.
+    /// The lab's inventory.
+    pub(crate) fn inventory_path(&self) -> PathBuf {
+        self.lab.inventory_path()
+    }
+
+    /// The same as text.
     pub(crate) fn inventory(&self) -> String {
         std::fs::read_to_string(self.lab.inventory_path()).expect("the lab's inventory")
     }

@@ -342,7 +342,7 @@ impl Drop for Cluster {
 }
 
 /// Makes a key pair without a passphrase, and gives the public half.
-fn keygen(path: &Path, kind: &str) -> String {
+pub(super) fn keygen(path: &Path, kind: &str) -> String {
     let output =
         Command::new("ssh-keygen").args(["-q", "-t", kind, "-N", "", "-C", "", "-f"]).arg(path).output().unwrap();
     assert!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr));
@@ -367,7 +367,7 @@ fn start_agent(dir: &Path, key: &Path) -> Running {
 }
 
 /// Takes a /24 of loopback for this cluster alone: whoever can bind its last address has it.
-fn reserve_network() -> (TcpListener, (u8, u8)) {
+pub(super) fn reserve_network() -> (TcpListener, (u8, u8)) {
     (77..100)
         .flat_map(|second| (1..=254).map(move |third| (second, third)))
         .find_map(|(second, third)| {
@@ -378,7 +378,7 @@ fn reserve_network() -> (TcpListener, (u8, u8)) {
 }
 
 /// A port that is free on all the addresses. Below the range that the kernel gives to clients, so that it stays free.
-fn free_port(addresses: &[Ipv4Addr]) -> u16 {
+pub(super) fn free_port(addresses: &[Ipv4Addr]) -> u16 {
     (2222..3222)
         .find(|port| addresses.iter().all(|address| TcpListener::bind((*address, *port)).is_ok()))
         .expect("a port that is free on every address of the cluster")

@@ -8,6 +8,8 @@
 //! beside the cluster's temporary directory, and every process ends with its node, even when the test binary
 //! is killed (the node's pid 1 ends with its standard input).
 //!
+//! For what is decided before a login there are bare sshd processes without a node behind them ([`Sshds`]).
+//!
 //! Start reading at `cluster.rs`; `spec.rs` says what can stand on a node, `node/boot.sh` what a node is.
 
 mod bastion;
@@ -17,6 +19,7 @@ mod node;
 mod rpc;
 mod screen;
 mod spec;
+mod sshd;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,6 +31,7 @@ pub(crate) use node::Node;
 pub(crate) use rpc::Process;
 pub(crate) use screen::Screen;
 pub(crate) use spec::{Instance, Listen, NodeSpec, Program};
+pub(crate) use sshd::{Sshd, Sshds};
 
 /// How long a condition may take before a test fails. Generous, since builds may share the machine; no test passes by waiting it out.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

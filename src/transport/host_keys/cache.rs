@@ -1,0 +1,160 @@
+//! What was read of files: each is read once, and again when it has changed.
+//!
+//! Here live [`Cache`] and [`Stamp`]. Uses nothing of ours. What always holds: what is given was read of the file as it
+//! stood when it was asked for, as far as its size and its times tell; a pipe is read once and never again.
+
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// By what a file is seen to be another than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stamp {
+    /// There is none.
+    Missing,
+    /// A pipe or a device: a second reading would give something else, or nothing.
+    Special,
+    /// A plain file.
+    File {
+        device: u64,
+        inode: u64,
+        size: u64,
+        /// Seconds and nanoseconds.
+        modified: (i64, i64),
+    },
+}
+
+impl Stamp {
+    pub(super) fn of(path: &Path) -> Self {
+        // A file of which nothing can be learned is not read either: the reader says why.
+        fs::metadata(path).map_or(Self::Missing, |metadata| Self::from(&metadata))
+    }
+
+    pub(super) fn size(self) -> u64 {
+        match self {
+            Self::File { size, .. } => size,
+            Self::Missing | Self::Special => 0,
+        }
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        if !metadata.is_file() {
+            return Self::Special;
+        }
+        Self::File {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// What was read of files, by their paths. Whoever asks for a file that is being read waits for that reading.
+pub(super) struct Cache<T> {
+    read: Mutex<HashMap<PathBuf, (Stamp, Arc<T>)>>,
+}
+
+impl<T> Default for Cache<T> {
+    fn default() -> Self {
+        Self { read: Mutex::default() }
+    }
+}
+
+impl<T> Cache<T> {
+    /// What `read` makes of the file as it is now.
+    ///
+    /// # Errors
+    /// Those of `read`; they are not kept.
+    pub(super) fn get<E>(&self, path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        let mut cached = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looked at before it is read: what is written in between makes it another file the next time.
+        let now = Stamp::of(path);
+        if let Some((then, value)) = cached.get(path)
+            && *then == now
+        {
+            return Ok(Arc::clone(value));
+        }
+        let value = Arc::new(read()?);
+        cached.insert(path.to_owned(), (now, Arc::clone(&value)));
+        Ok(value)
+    }
+}
+
+impl<T: Clone> Cache<T> {
+    /// Makes a change of the file here too, which spares a reading, if the file was `before` when it was read.
+    pub(super) fn follow(&self, path: &Path, before: Stamp, after: Stamp, change: impl FnOnce(&mut T)) {
+        let mut cached = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((then, value)) = cached.get_mut(path)
+            && *then == before
+        {
+            change(Arc::make_mut(value));
+            *then = after;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_again_when_it_has_changed() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("file");
+        let cache = Cache::default();
+        let text = || fs::read_to_string(&path).unwrap_or_default();
+        let mut readings = 0;
+        let mut get = || {
+            let got = cache.get(&path, || {
+                readings += 1;
+                Ok::<_, Infallible>(text())
+            });
+            (got.expect("cannot fail").to_string(), readings)
+        };
+        assert_eq!(get(), (String::new(), 1));
+        assert_eq!(get(), (String::new(), 1));
+        fs::write(&path, "a").expect("written");
+        assert_eq!(get(), ("a".to_owned(), 2));
+        assert_eq!(get(), ("a".to_owned(), 2));
+        fs::write(dir.path().join("new"), "b").expect("written");
+        fs::rename(dir.path().join("new"), &path).expect("renamed");
+        assert_eq!(get(), ("b".to_owned(), 3));
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(get(), (String::new(), 4));
+    }
+
+    #[test]
+    fn a_change_of_ones_own_needs_no_reading() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("file");
+        fs::write(&path, "a").expect("written");
+        let cache: Cache<String> = Cache::default();
+        let get = || cache.get(&path, || fs::read_to_string(&path)).expect("readable");
+        assert_eq!(*get(), "a");
+        let before = Stamp::of(&path);
+        fs::write(&path, "ab").expect("written");
+        // Not what is in the file, so that it can be told apart.
+        cache.follow(&path, before, Stamp::of(&path), |text| text.push('x'));
+        assert_eq!(*get(), "ax");
+        cache.follow(&path, before, Stamp::of(&path), |text| text.push('y'));
+        assert_eq!(*get(), "ax", "another file than the one that was changed");
+    }
+
+    #[test]
+    fn a_pipe_is_read_once() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+        let cache: Cache<u32> = Cache::default();
+        assert_eq!(*cache.get(&path, || Ok::<_, Infallible>(1)).expect("cannot fail"), 1);
+        assert_eq!(*cache.get(&path, || Ok::<_, Infallible>(2)).expect("cannot fail"), 1);
+    }
+}

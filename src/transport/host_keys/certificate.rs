@@ -1,0 +1,128 @@
+//! Whether a host's certificate holds for a name. Pure; uses the SSH library's certificates only.
+//!
+//! Who may sign for the host is for the caller to say; here it is judged what was signed, as OpenSSH does (`sshkey.c`,
+//! `sshkey_cert_check_host`). One difference, to the careful side: a certificate without principals holds for no name.
+//! OpenSSH 9.2 takes it for every name; who forgot to name the host did not mean all of them.
+
+use russh::keys::ssh_key::Certificate;
+use russh::keys::ssh_key::certificate::CertType;
+use russh::keys::{Algorithm, HashAlg};
+
+/// Why a certificate does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Flaw {
+    #[error("it is for users, not for hosts")]
+    NotForHosts,
+    #[error("it names no host")]
+    NoPrincipals,
+    #[error("it is for {}, not for {name}", principals.join(", "))]
+    Principals { principals: Vec<String>, name: String },
+    #[error("it begins to hold only at {0}")]
+    NotYet(String),
+    #[error("it expired at {0}")]
+    Expired(String),
+    #[error("it has the critical option `{0}`, which is not known")]
+    CriticalOption(String),
+    #[error("it is signed with {0}, which is too weak")]
+    WeakSignature(Algorithm),
+    #[error("its signature is wrong")]
+    BadSignature,
+}
+
+/// Judges a certificate that was shown by the host `name` (in small letters, without port) at `now`, in seconds of Unix
+/// time.
+///
+/// # Errors
+/// The first flaw found.
+pub(super) fn check(certificate: &Certificate, name: &str, now: u64) -> Result<(), Flaw> {
+    if certificate.cert_type() != CertType::Host {
+        return Err(Flaw::NotForHosts);
+    }
+    if now < certificate.valid_after() {
+        return Err(Flaw::NotYet(time(certificate.valid_after())));
+    }
+    if now >= certificate.valid_before() {
+        return Err(Flaw::Expired(time(certificate.valid_before())));
+    }
+    let principals = certificate.valid_principals();
+    if principals.is_empty() {
+        return Err(Flaw::NoPrincipals);
+    }
+    // No wildcards, and no other letters: as `ssh` has it.
+    if !principals.iter().any(|principal| principal == name) {
+        return Err(Flaw::Principals { principals: principals.to_vec(), name: name.to_owned() });
+    }
+    if let Some(option) = certificate.critical_options().keys().next() {
+        return Err(Flaw::CriticalOption(option.clone()));
+    }
+    let algorithm = certificate.signature().algorithm();
+    if matches!(algorithm, Algorithm::Rsa { hash: None } | Algorithm::Dsa) {
+        return Err(Flaw::WeakSignature(algorithm));
+    }
+    let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
+    certificate.validate_at(now, [&signer]).map_err(|_| Flaw::BadSignature)
+}
+
+fn time(seconds: u64) -> String {
+    let timestamp = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    timestamp.map_or_else(|| "the end of time".to_owned(), |timestamp| timestamp.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+
+    fn keygen(dir: &Path, arguments: &[&str]) {
+        let output = Command::new("ssh-keygen").current_dir(dir).args(arguments).output().expect("ssh-keygen");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[test]
+    fn what_a_certificate_holds_for() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let dir = dir.path();
+        keygen(dir, &["-q", "-t", "ed25519", "-N", "", "-f", "ca"]);
+        keygen(dir, &["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", "rsa"]);
+        keygen(dir, &["-q", "-t", "ed25519", "-N", "", "-f", "host"]);
+        // 2020-01-01 to 2030-01-01.
+        let valid = ["-V", "20200101000000Z:20300101000000Z"];
+        let now = 1_750_000_000;
+        let sign = |ca: &str, options: &[&str]| {
+            keygen(dir, &[&["-q", "-s", ca, "-I", "id"][..], &valid, options, &["host.pub"]].concat());
+            let text = fs::read_to_string(dir.join("host-cert.pub")).expect("a certificate");
+            Certificate::from_openssh(&text).expect("a certificate")
+        };
+        let said = |certificate: &Certificate, at| {
+            check(certificate, "n1", at).map_or_else(|flaw| flaw.to_string(), |()| "holds".to_owned())
+        };
+        for (ca, options, expected) in [
+            ("ca", &["-h", "-n", "n1"][..], "holds"),
+            ("ca", &["-h", "-n", "n0,n1"], "holds"),
+            ("ca", &["-h", "-n", "n1", "-t", "ssh-ed25519"], "holds"),
+            ("rsa", &["-h", "-n", "n1"], "holds"),
+            ("rsa", &["-h", "-n", "n1", "-t", "rsa-sha2-256"], "holds"),
+            ("rsa", &["-h", "-n", "n1", "-t", "ssh-rsa"], "it is signed with ssh-rsa, which is too weak"),
+            ("ca", &["-n", "n1"], "it is for users, not for hosts"),
+            ("ca", &["-h"], "it names no host"),
+            ("ca", &["-h", "-n", "n2,n3"], "it is for n2, n3, not for n1"),
+            ("ca", &["-h", "-n", "n*"], "it is for n*, not for n1"),
+            ("ca", &["-h", "-n", "N1"], "it is for N1, not for n1"),
+            ("ca", &["-h", "-n", "n1", "-O", "critical:x@y=z"], "it has the critical option `x@y`, which is not known"),
+            ("ca", &["-h", "-n", "n1", "-O", "extension:x@y=z"], "holds"),
+        ] {
+            assert_eq!(said(&sign(ca, options), now), expected, "{ca} {options:?}");
+        }
+        let good = sign("ca", &["-h", "-n", "n1"]);
+        assert_eq!(said(&good, 1_577_836_800), "holds");
+        assert_eq!(said(&good, 1_577_836_799), "it begins to hold only at 2020-01-01T00:00:00Z");
+        assert_eq!(said(&good, 1_893_456_000), "it expired at 2030-01-01T00:00:00Z");
+        let mut forged = good.to_bytes().expect("bytes");
+        let last = forged.len() - 1;
+        forged[last] ^= 1;
+        assert_eq!(said(&Certificate::from_bytes(&forged).expect("readable"), now), "its signature is wrong");
+    }
+}

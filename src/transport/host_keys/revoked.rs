@@ -1,0 +1,184 @@
+//! Reads files of revoked keys (`RevokedHostKeys`): public keys, a line each, or a key revocation list.
+//!
+//! Here lives [`RevokedKeys`]. Uses `krl.rs`. What always holds: a file is read whole or not at all, so that nothing
+//! that could not be read lets a key through (as `ssh`, which then refuses every key).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use russh::keys::PublicKey;
+use russh::keys::ssh_key::Certificate;
+use russh::keys::ssh_key::public::KeyData;
+
+use super::krl::{self, Krl, KrlError};
+
+/// A file larger than this, in bytes, is an error.
+const MAX_FILE: u64 = 64 << 20;
+
+/// Why a file of revoked keys could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RevokedKeysError {
+    #[error("cannot read the revoked keys of {}: {source}", file.display())]
+    Read { file: PathBuf, source: io::Error },
+    #[error("the revoked keys of {} are more than {MAX_FILE} bytes", file.display())]
+    TooLarge { file: PathBuf },
+    #[error("cannot read the revoked keys of {}: line {line} is no public key", file.display())]
+    Line { file: PathBuf, line: usize },
+    #[error("cannot read the key revocation list {}: {source}", file.display())]
+    Krl { file: PathBuf, source: KrlError },
+}
+
+/// The revoked keys of one file.
+#[derive(Debug)]
+pub(super) enum RevokedKeys {
+    /// Keys, and the line of each.
+    List(HashMap<KeyData, usize>),
+    /// A key revocation list.
+    Krl(Krl),
+}
+
+/// What of a shown key is revoked, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Revocation {
+    /// Line of the file; none in a key revocation list.
+    pub(super) line: Option<usize>,
+    pub(super) what: Revoked,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Revoked {
+    Key,
+    Certificate,
+    Authority,
+}
+
+impl fmt::Display for Revoked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "host key",
+            Self::Certificate => "host certificate",
+            Self::Authority => "authority of the host certificate",
+        })
+    }
+}
+
+impl RevokedKeys {
+    /// # Errors
+    /// If anything in the file cannot be read; also if there is none.
+    pub(super) fn read(path: &Path) -> Result<Self, RevokedKeysError> {
+        let file = || path.to_owned();
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+            .map_err(|source| RevokedKeysError::Read { file: file(), source })?;
+        if !u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_FILE) {
+            return Err(RevokedKeysError::TooLarge { file: file() });
+        }
+        if bytes.starts_with(krl::MAGIC) {
+            let krl = Krl::read(&bytes).map_err(|source| RevokedKeysError::Krl { file: file(), source })?;
+            return Ok(Self::Krl(krl));
+        }
+        let mut keys = HashMap::new();
+        for (index, text) in String::from_utf8_lossy(&bytes).lines().enumerate() {
+            let text = text.trim();
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            let key = read_key(text).ok_or_else(|| RevokedKeysError::Line { file: file(), line: index + 1 })?;
+            keys.entry(key).or_insert(index + 1);
+        }
+        Ok(Self::List(keys))
+    }
+
+    /// Whether a host's key, its certificate or the authority that signed that is revoked.
+    pub(super) fn find(&self, key: &KeyData, certificate: Option<&Certificate>) -> Option<Revocation> {
+        let has = |key: &KeyData| match self {
+            Self::List(keys) => keys.get(key).map(|line| Some(*line)),
+            Self::Krl(krl) => krl.revokes_key(key).then_some(None),
+        };
+        if let Some(line) = has(key) {
+            return Some(Revocation { line, what: Revoked::Key });
+        }
+        let certificate = certificate?;
+        if let Some(line) = has(certificate.signature_key()) {
+            return Some(Revocation { line, what: Revoked::Authority });
+        }
+        match self {
+            Self::Krl(krl) if krl.revokes_certificate(certificate) => {
+                Some(Revocation { line: None, what: Revoked::Certificate })
+            }
+            Self::Krl(_) | Self::List(_) => None,
+        }
+    }
+}
+
+/// A public key, or the one that a certificate is for.
+fn read_key(text: &str) -> Option<KeyData> {
+    let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
+    let text = format!("{} {}", words.next()?, words.next()?);
+    match PublicKey::from_openssh(&text) {
+        Ok(key) if matches!(key.key_data(), KeyData::Other(_) | KeyData::Certificate(_)) => None,
+        Ok(key) => Some(key.key_data().clone()),
+        Err(_) => Certificate::from_openssh(&text).ok().map(|certificate| certificate.public_key().clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_list_of_keys() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let keygen = |arguments: &[&str]| {
+            let status = Command::new("ssh-keygen").current_dir(dir.path()).args(arguments).status();
+            assert!(status.expect("ssh-keygen").success(), "{arguments:?}");
+        };
+        for name in ["k1", "k2", "ca"] {
+            keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "a comment", "-f", name]);
+        }
+        keygen(&["-q", "-s", "ca", "-h", "-I", "id", "-z", "7", "-n", "n1", "k1.pub"]);
+        let text = |name: &str| fs::read_to_string(dir.path().join(name)).expect("a key");
+        let key = |name: &str| PublicKey::from_openssh(&text(name)).expect("a key").key_data().clone();
+        let certificate = Certificate::from_openssh(&text("k1-cert.pub")).expect("a certificate");
+        let path = dir.path().join("revoked");
+        let read = |text: &str| {
+            fs::write(&path, text).expect("written");
+            RevokedKeys::read(&path)
+        };
+        let at = |line, what| Some(Revocation { line: Some(line), what });
+
+        let list = read(&format!("# revoked\n\n  {}\n{}", text("k2.pub"), text("k1-cert.pub"))).expect("a list");
+        assert_eq!(list.find(&key("k2.pub"), None), at(3, Revoked::Key));
+        assert_eq!(list.find(&key("k1.pub"), None), at(5, Revoked::Key), "the key of a certificate");
+        assert_eq!(list.find(&key("ca.pub"), None), None);
+        let list = read(&text("ca.pub")).expect("a list");
+        assert_eq!(list.find(&key("k1.pub"), Some(&certificate)), at(1, Revoked::Authority));
+        assert_eq!(list.find(&key("k1.pub"), None), None);
+
+        fs::write(dir.path().join("spec"), "serial: 7\n").expect("written");
+        keygen(&["-q", "-k", "-f", "revoked", "-s", "ca.pub", "spec"]);
+        let krl = RevokedKeys::read(&path).expect("a list");
+        let found = krl.find(&key("k1.pub"), Some(&certificate));
+        assert_eq!(found, Some(Revocation { line: None, what: Revoked::Certificate }));
+        assert_eq!(krl.find(&key("k1.pub"), None), None);
+
+        for (bad, said) in [
+            (format!("n1 {}", text("k1.pub")), "line 1 is no public key"),
+            (format!("{}ssh-ed25519 AAAA\n", text("k1.pub")), "line 2 is no public key"),
+            ("SSHKRL\n\0\0".to_owned(), "it ends too early, or is damaged"),
+        ] {
+            let error = read(&bad).expect_err("unreadable").to_string();
+            assert!(error.ends_with(said) && error.contains(&path.display().to_string()), "{error}");
+        }
+        fs::remove_file(&path).expect("removed");
+        let error = RevokedKeys::read(&path).expect_err("a missing file").to_string();
+        assert!(error.starts_with(&format!("cannot read the revoked keys of {}: ", path.display())), "{error}");
+    }
+}
