@@ -118,7 +118,7 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
             {
                 let place = format!("{}:{}", next.host, next.port);
                 let is_node = std::ptr::eq(next, *endpoint);
-                round.push((if is_node { format!("{name} ({place})") } else { format!("bastion {place}") }, next));
+                round.push((if is_node { format!("{name} {place}") } else { format!("bastion {place}") }, next));
             }
         }
         if round.is_empty() {

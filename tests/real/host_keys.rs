@@ -295,7 +295,7 @@ impl Fixture {
     fn ssh(&self, case: &Case, server: &Sshd, files: &[PathBuf; 3], policy: HostKeyPolicy) -> (bool, String) {
         let mut command = Command::new("ssh");
         let policy = match policy {
-            HostKeyPolicy::Strict => "yes",
+            HostKeyPolicy::Strict | HostKeyPolicy::Ask => "yes",
             HostKeyPolicy::AcceptNew => "accept-new",
         };
         let [user, user2, global] = files.each_ref().map(|path| path.display().to_string());
@@ -369,7 +369,7 @@ impl Fixture {
 
     /// What the transport says: one word, and the message.
     fn ours(&self, endpoint: &Endpoint) -> (&'static str, String) {
-        let transport = SshTransport::new(SshSettings::default());
+        let transport = SshTransport::new(SshSettings::default()).0;
         match self.runtime.block_on(transport.connect(endpoint)) {
             Ok(_) => ("ok", String::new()),
             Err(error) => (word(&error), error.to_string()),
@@ -389,7 +389,7 @@ impl Fixture {
         );
         fs::write(&inventory, text).unwrap();
         let policy = match policy {
-            HostKeyPolicy::Strict => "strict",
+            HostKeyPolicy::Strict | HostKeyPolicy::Ask => "strict",
             HostKeyPolicy::AcceptNew => "accept-new",
         };
         let mut command = Command::new(env!("CARGO_BIN_EXE_ctl"));

@@ -11,11 +11,11 @@ fn spec() -> NodeSpec {
 
 const STATUS: &str = "service contrail-collector status";
 
-/// As ssh-keygen shows the node's key: "256 SHA256:… (ED25519)".
+/// As ssh-keygen shows the node's key: "256 SHA256:…".
 fn fingerprint(cluster: &Cluster, node: &str) -> String {
     let text = cluster.node(node).sh("ssh-keygen -lf /etc/ssh/host_key0");
     let words: Vec<&str> = text.split_whitespace().collect();
-    format!("{} {} {}", words[0], words[1], words[words.len() - 1])
+    format!("{} {} ", words[0], words[1])
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_bastion_is_asked_about_before_the_nodes_behind_it() {
     let line = format!("{STATUS} -J root@{}:{}", bastion.address(), bastion.endpoint.port());
     let mut screen = cluster.at_a_terminal(&line);
     screen.answer(&format!("bastion {}", bastion.address()), "yes");
-    screen.answer("a1 (", "yes");
+    screen.answer("a1 127.", "yes");
     let finished = screen.finish().expect(0);
     assert_eq!(finished.stderr.matches("(yes/no)").count(), 2, "{finished}");
     assert!(!cluster.at_a_terminal(&line).finish().expect(0).stderr.contains("(yes/no)"));

@@ -120,3 +120,57 @@ fn a_dead_peer_is_noticed() {
     let result = finished.result("a1");
     assert_eq!(result["outcome"], "unknown", "{finished}");
 }
+
+/// What ssh_config says about host keys reaches the decision; the decisions themselves are compared with `ssh` elsewhere.
+#[test]
+fn host_keys_as_ssh_config_says() {
+    let cluster = Cluster::of(1, &spec());
+    let dir = cluster.path("keys");
+    fs::create_dir(&dir).unwrap();
+    let keygen = |words: &[&str]| {
+        let output = std::process::Command::new("ssh-keygen").arg("-q").args(words).current_dir(&dir).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let key = |name: &str| {
+        keygen(&["-t", "ed25519", "-N", "", "-C", "", "-f", name]);
+        fs::read_to_string(dir.join(format!("{name}.pub"))).unwrap().trim().to_owned()
+    };
+    let (host, ca) = (key("host"), key("ca"));
+    keygen(&["-s", "ca", "-h", "-I", "host", "-n", "web", "host.pub"]);
+    keygen(&["-k", "-f", "revoked", "host.pub"]);
+    let path = |name: &str| dir.join(name).display().to_string();
+    let sshd = cluster.bare_sshd(1, &format!("HostKey {}\nHostCertificate {}", path("host"), path("host-cert.pub")));
+    let inventory = cluster.path("target.yaml");
+    fs::write(&inventory, "version: 1\nnodes:\n  target: {roles: [analytics]}\n").unwrap();
+    let (user_file, global_file) = (path("known_hosts"), path("global"));
+    let decide = |known: &str, global: &str, settings: &str| {
+        fs::write(&user_file, known).unwrap();
+        fs::write(&global_file, global).unwrap();
+        let config = path("config");
+        let text = format!(
+            "Host target\n  HostName {}\n  Port {}\n  User root\n  UserKnownHostsFile {user_file}\n  \
+             GlobalKnownHostsFile {global_file}\n{settings}\n",
+            sshd.address(),
+            sshd.endpoint.port()
+        );
+        fs::write(&config, text).unwrap();
+        let finished = cluster.ctl(&format!("ping -i {} --ssh-config {config} -o json", inventory.display()));
+        let failure = finished.results().remove(0)["failure"].clone();
+        let kind = failure["kind"].as_str().unwrap_or_default().to_owned();
+        // No supervisord runs there: who is told so was let in.
+        if kind.starts_with("supervisor") { "in".to_owned() } else { kind }
+    };
+    let name = format!("[{}]:{}", sshd.address(), sshd.endpoint.port());
+    assert_eq!(decide("", "", ""), "host_key_unknown");
+    assert_eq!(decide(&format!("{name} {host}\n"), "", ""), "in");
+    assert_eq!(decide("", &format!("{name} {host}\n"), ""), "in");
+    assert_eq!(decide(&format!("{name} {ca}\n"), "", ""), "host_key_changed");
+    assert_eq!(decide(&format!("alias {host}\n"), "", "  HostKeyAlias alias"), "in");
+    assert_eq!(decide(&format!("@cert-authority web {ca}\n"), "", "  HostKeyAlias web"), "in");
+    assert_eq!(decide(&format!("@cert-authority * {ca}\n"), "", ""), "host_key_unknown", "it is for another name");
+    let revoked = format!("  RevokedHostKeys {}", path("revoked"));
+    assert_eq!(decide(&format!("{name} {host}\n"), "", &revoked), "host_key_revoked");
+    assert_eq!(decide("", "", "  StrictHostKeyChecking accept-new\n  HashKnownHosts yes"), "in");
+    let written = fs::read_to_string(&user_file).unwrap();
+    assert!(written.starts_with("|1|") && written.lines().count() == 1, "{written}");
+}
