@@ -52,6 +52,7 @@ const SIGNATURES: &[&str] = &[
     "ssh-dss-cert-v01@openssh.com",
 ];
 const KEX: &[&str] = &[
+    "mlkem768x25519-sha256",
     "sntrup761x25519-sha512",
     "sntrup761x25519-sha512@openssh.com",
     "curve25519-sha256",

@@ -270,17 +270,23 @@ impl Running {
 
     /// Waits for the end.
     #[track_caller]
-    pub(crate) fn finish(mut self) -> Finished {
+    pub(crate) fn finish(self) -> Finished {
+        self.finish_within(PATIENCE)
+    }
+
+    /// The same for a run with much to do.
+    #[track_caller]
+    pub(crate) fn finish_within(mut self, patience: Duration) -> Finished {
         let began = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 break status;
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > patience {
                 self.child.kill().expect("a child to kill");
                 self.child.wait().expect("a child");
                 let said = format!("stdout: {}\nstderr: {}", self.stdout.so_far(), self.stderr.so_far());
-                panic!("{} did not end within {PATIENCE:?}\n{said}", self.line);
+                panic!("{} did not end within {patience:?}\n{said}", self.line);
             }
             std::thread::sleep(Duration::from_millis(2));
         };

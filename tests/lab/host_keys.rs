@@ -5,7 +5,7 @@ use std::fs;
 
 use contrail_lab::Fault;
 
-use crate::harness::{Cluster, Running, uniform};
+use crate::harness::{Cluster, PATIENCE, Running, uniform};
 
 const NODES: usize = 200;
 /// How often two runs start at once; more by hand, `CTL_ROUNDS=10`.
@@ -35,13 +35,13 @@ fn two_runs_write_each_key_down_once() {
         let before = if round % 2 == 0 { "" } else { "# by hand\nelsewhere ssh-ed25519 AAAA" };
         let file = cluster.write(&format!("known_hosts{round}"), before);
         let begin = || {
-            let mut command = cluster.bare("ping -o json --forks 64 --host-key accept-new --connect-timeout 60s");
+            let mut command = cluster.bare("ping -o json --forks 64 --host-key accept-new --connect-timeout 300s");
             command.arg("-i").arg(cluster.inventory_path()).arg("--known-hosts").arg(&file);
             command.args(["--ssh-config", "none"]);
             Running::start(command)
         };
         for run in [begin(), begin()] {
-            let run = run.finish().expect(0);
+            let run = run.finish_within(5 * PATIENCE).expect(0);
             assert_eq!(run.json()["summary"]["nodes_by_outcome"]["ok"], NODES, "{run}");
         }
         let text = fs::read_to_string(&file).expect("a known_hosts file");

@@ -4,11 +4,10 @@
 //! with a single write, and never joined to a last line without newline; nothing of it stays if it could not be written
 //! whole.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::public::KeyData;
@@ -18,10 +17,6 @@ use crate::transport::known_hosts::{MAX_NAME, hash_name, written_name};
 
 /// Attempts to lock a file that others replace.
 const MAX_REOPEN: usize = 8;
-/// How long another run may hold the lock, which it needs for as long as a line takes: it may have been stopped.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// How often a held lock is tried again.
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// A known_hosts file that no other run of `ctl` writes to meanwhile.
 pub(super) struct LockedFile {
@@ -41,18 +36,14 @@ impl LockedFile {
     /// run holds the lock.
     ///
     /// # Errors
-    /// If the file or its directory cannot be made, or not be written; if another run does not let go of it.
+    /// If the file or its directory cannot be made, or not be written.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Self::open_within(path, PATIENCE)
-    }
-
-    fn open_within(path: &Path, patience: Duration) -> io::Result<Self> {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         for _ in 0..MAX_REOPEN {
             let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-            lock(&file, patience)?;
+            file.lock()?;
             let held = file.metadata()?;
             match fs::metadata(path) {
                 Ok(now) if now.dev() == held.dev() && now.ino() == held.ino() => return Ok(Self { file }),
@@ -91,21 +82,6 @@ impl LockedFile {
         let mut byte = [0];
         self.file.read_exact_at(&mut byte, last)?;
         Ok(byte != *b"\n")
-    }
-}
-
-/// Not `File::lock`: a run that waits for ever could not even be ended.
-fn lock(file: &File, patience: Duration) -> io::Result<()> {
-    let began = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if began.elapsed() < patience => std::thread::sleep(PAUSE),
-            Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "another run has locked it and does not go on"));
-            }
-        }
     }
 }
 
@@ -158,17 +134,6 @@ mod tests {
     fn what_cannot_be_written_is_an_error() {
         let mut file = LockedFile::open(&PathBuf::from("/dev/full")).expect("opened");
         assert!(file.append("a".to_owned()).is_err());
-    }
-
-    #[test]
-    fn a_lock_that_is_not_let_go() {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let path = dir.path().join("known_hosts");
-        let held = LockedFile::open(&path).expect("locked");
-        let error = LockedFile::open_within(&path, Duration::ZERO).err().expect("held");
-        assert_eq!(error.to_string(), "another run has locked it and does not go on");
-        drop(held);
-        assert!(LockedFile::open_within(&path, Duration::ZERO).is_ok());
     }
 
     #[test]

@@ -192,7 +192,7 @@ const DEFAULT_MACS: &[&str] = &[
     "hmac-sha2-512",
     "hmac-sha1",
 ];
-/// What `ssh -Q kex` lists.
+/// What `ssh -Q kex` lists, and at the end what OpenSSH 9.9 has added.
 const KEX: &[&str] = &[
     "diffie-hellman-group1-sha1",
     "diffie-hellman-group14-sha1",
@@ -208,6 +208,7 @@ const KEX: &[&str] = &[
     "curve25519-sha256@libssh.org",
     "sntrup761x25519-sha512",
     "sntrup761x25519-sha512@openssh.com",
+    "mlkem768x25519-sha256",
 ];
 /// What is offered without a setting, the best first.
 const DEFAULT_KEX: &[&str] = &[
