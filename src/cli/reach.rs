@@ -105,9 +105,20 @@ impl<'a> Ways<'a> {
         self.resolve(&query)
     }
 
-    /// What holds for any other host.
-    pub(super) fn of_host(&self, host: &str) -> Result<Resolved, CliError> {
-        self.resolve(&self.query(host))
+    /// What holds for any other host, `[user@]host`.
+    pub(super) fn of_host(&self, words: &str) -> Result<Resolved, CliError> {
+        let (user, host) = match words.rsplit_once('@') {
+            Some((user, host)) => (Some(user), host),
+            None => (None, words),
+        };
+        let strange = |c: char| c.is_control() || c.is_whitespace();
+        if host.is_empty() || host.starts_with('-') || words.contains(strange) || user.is_some_and(str::is_empty) {
+            return Err(CliError::usage(format!("{} is no host", text::single_line(words)))
+                .with_hint("it is [user@]host, or a node of the inventory"));
+        }
+        let mut query = self.query(host);
+        query.user = query.user.or_else(|| user.map(str::to_owned).map(typed));
+        self.resolve(&query)
     }
 
     fn query<'q>(&self, host: &'q str) -> Query<'q> {

@@ -23,6 +23,9 @@ use super::{Session, TransportError};
 /// Streams over one connection to a bastion. sshd sets no bound of its own; all of them share one cipher and one window of TCP.
 const STREAMS: usize = 256;
 
+/// What a bastion says that has no room for another stream (RFC 4254, section 5.1: `SSH_OPEN_RESOURCE_SHORTAGE`).
+pub(super) const NO_ROOM: &str = "ResourceShortage";
+
 /// For so long a failure holds for others who come: nodes that are begun one after the other need not find out each by itself.
 const FAILED_FOR: Duration = Duration::from_secs(1);
 
@@ -152,6 +155,10 @@ impl Berth {
     pub(super) async fn open(&self, host: &str, port: u16) -> Result<ChannelStream<Msg>, TransportError> {
         match self.line.session.open_tcp(host, port).await {
             Err(TransportError::ChannelRefused { reason, .. }) => {
+                // It takes no more over this connection: who comes next gets another.
+                if reason == NO_ROOM {
+                    self.line.room.close();
+                }
                 Err(TransportError::Behind { bastion: self.host.clone(), host: host.to_owned(), port, reason })
             }
             Err(error) => Err(TransportError::Bastion { bastion: self.host.clone(), source: Box::new(error) }),

@@ -473,6 +473,10 @@ fn negotiation_error(endpoint: &Endpoint, Disagreement { reason, hint }: Disagre
     TransportError::Negotiation { host: endpoint.host.clone(), port: endpoint.port, reason, hint: Some(hint) }
 }
 
+/// Bounds of what a file may ask for, so that no time overflows.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+const MOST_QUESTIONS: u32 = 1000;
+
 /// The client's side of the protocol.
 ///
 /// # Errors
@@ -484,6 +488,7 @@ fn config(endpoint: &Endpoint, wanted: &Wanted) -> Result<client::Config, Transp
     let gex = GexParams::new(2048, 3072, 8192).unwrap_or_default();
     let Keepalive { interval, count } = endpoint.keepalive;
     let asks = !interval.is_zero();
+    let (interval, count) = (interval.min(LONGEST_INTERVAL), count.min(MOST_QUESTIONS));
     // The library gives up when one question more than its number is due. The number 0 means never.
     let (every, unanswered) = match count {
         0 => (interval, 0),

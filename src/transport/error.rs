@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::bastion::NO_ROOM;
 use crate::event::{Failure, FailureKind, Stage};
 
 /// The reason of a [`TransportError::ChannelRefused`] when the node tried to connect and could not: refused, or no such
@@ -253,6 +254,7 @@ fn behind(reason: &str) -> &str {
     match reason {
         CONNECT_FAILED => "refused, not reachable or not known from there",
         "AdministrativelyProhibited" => "it forbids that",
+        NO_ROOM => "it has no room for more",
         other => other,
     }
 }
@@ -268,7 +270,7 @@ impl TransportError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Banner { .. } | Self::Network { .. } | Self::Lost { .. })
-            || matches!(self, Self::Behind { reason, .. } if reason == CONNECT_FAILED)
+            || matches!(self, Self::Behind { reason, .. } if reason == CONNECT_FAILED || reason == NO_ROOM)
     }
 
     /// Whether the node tried to open a stream and found nobody at its end, as far as it tells the causes apart: see
