@@ -204,7 +204,7 @@ impl Shared {
                 if let Some(logins) = place.turned_away() {
                     self.tell(format!(
                         "{host} turns connections away before its greeting (MaxStartups): at most {logins} \
-                         logins there at once now"
+                         logins there at once from now on, whatever --forks says"
                     ));
                 }
                 let most = LONGEST_PAUSE.min(Duration::from_millis(60) * 2_u32.saturating_pow(turned_away.min(6)));
