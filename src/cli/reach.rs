@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,14 +31,22 @@ const MOST_HOPS: usize = 8;
 /// So many refused keywords are shown.
 const REFUSED_SHOWN: usize = 8;
 
+/// What all hosts on the way to a node have in common.
+#[derive(Clone, Copy)]
+struct Common<'k> {
+    retries: u32,
+    /// Key files that the command line or the inventory names for the node.
+    keys: &'k [PathBuf],
+}
+
 /// The settings of every host, looked up as they are needed.
 pub(super) struct Ways<'a> {
     args: &'a SshArgs,
     config: SshConfig,
     operator: Operator,
     exec: ExecRunner,
-    /// Bastions by what is written before them on the way, and they themselves: equal ones are one.
-    bastions: RefCell<HashMap<Vec<JumpHop>, Arc<Endpoint>>>,
+    /// Bastions by what is written of the way up to them, and the keys of the nodes behind: equal ones are one.
+    bastions: RefCell<HashMap<(Vec<JumpHop>, Vec<PathBuf>), Arc<Endpoint>>>,
     host_keys: RefCell<HashSet<Arc<HostKeySettings>>>,
     algorithms: RefCell<HashSet<Arc<Algorithms>>>,
     /// What is not honoured, and does not matter so much that it is refused.
@@ -155,25 +163,31 @@ impl<'a> Ways<'a> {
     /// The endpoint of a node. What is refused of its settings is told by [`Ways::verdict`].
     pub(super) fn endpoint(&self, node: &Node, retries: u32) -> Result<Endpoint, CliError> {
         let resolved = self.of_node(node)?;
-        let proxy = self.proxy(&resolved, retries, 0)?;
-        self.endpoint_of(&resolved, proxy, retries)
+        let keys = match &self.args.identity {
+            Some(file) => std::slice::from_ref(file),
+            None => &node.ssh.identities,
+        };
+        let common = Common { retries, keys };
+        let proxy = self.proxy(&resolved, common, 0)?;
+        self.endpoint_of(&resolved, proxy, common, false)
     }
 
     /// The way to a host, `depth` bastions away from the node.
-    fn proxy(&self, resolved: &Resolved, retries: u32, depth: usize) -> Result<Proxy, CliError> {
+    fn proxy(&self, resolved: &Resolved, common: Common<'_>, depth: usize) -> Result<Proxy, CliError> {
         match &resolved.proxy.value {
             ssh_config::Proxy::Direct => Ok(Proxy::Direct),
             ssh_config::Proxy::Command(_) => {
                 Ok(resolved.proxy_command(&self.operator)?.map_or(Proxy::Direct, Proxy::Command))
             }
-            ssh_config::Proxy::Jump(jump) => self.bastion(jump.hops(), &resolved.proxy.origin, retries, depth),
+            ssh_config::Proxy::Jump(jump) => self.bastion(jump.hops(), &resolved.proxy.origin, common, depth),
         }
     }
 
     /// The last of `hops`, behind those before it. The first of them is reached as ssh_config says.
-    fn bastion(&self, hops: &[JumpHop], origin: &Origin, retries: u32, depth: usize) -> Result<Proxy, CliError> {
+    fn bastion(&self, hops: &[JumpHop], origin: &Origin, common: Common<'_>, depth: usize) -> Result<Proxy, CliError> {
         let Some((last, before)) = hops.split_last() else { return Ok(Proxy::Direct) };
-        if let Some(known) = self.bastions.borrow().get(hops) {
+        let place = (hops.to_vec(), common.keys.to_vec());
+        if let Some(known) = self.bastions.borrow().get(&place) {
             return Ok(Proxy::Jump(Arc::clone(known)));
         }
         if depth >= MOST_HOPS {
@@ -189,23 +203,37 @@ impl<'a> Ways<'a> {
         query.port = last.port.map(|value| Given { value, origin: origin.clone() });
         let resolved = self.resolve(&query)?;
         let proxy = match before {
-            [] => self.proxy(&resolved, retries, depth + 1)?,
-            _ => self.bastion(before, origin, retries, depth + 1)?,
+            [] => self.proxy(&resolved, common, depth + 1)?,
+            _ => self.bastion(before, origin, common, depth + 1)?,
         };
-        let endpoint = Arc::new(self.endpoint_of(&resolved, proxy, retries)?);
-        self.bastions.borrow_mut().insert(hops.to_vec(), Arc::clone(&endpoint));
+        let endpoint = Arc::new(self.endpoint_of(&resolved, proxy, common, true)?);
+        self.bastions.borrow_mut().insert(place, Arc::clone(&endpoint));
         Ok(Proxy::Jump(endpoint))
     }
 
-    fn endpoint_of(&self, resolved: &Resolved, proxy: Proxy, retries: u32) -> Result<Endpoint, CliError> {
+    fn endpoint_of(
+        &self,
+        resolved: &Resolved,
+        proxy: Proxy,
+        common: Common<'_>,
+        is_bastion: bool,
+    ) -> Result<Endpoint, CliError> {
         self.judge(resolved);
         let user = resolved.user.value.to_string();
         if user.is_empty() {
             return Err(CliError::usage(format!("no user to log in to {} as", text::single_line(&resolved.host)))
                 .with_hint("give one with -u, with `user` in the inventory, or in ssh_config"));
         }
-        let paths = |found: Vec<Setting<std::path::PathBuf>>| found.into_iter().map(|one| one.value).collect();
-        let identities = resolved.identity_paths(&self.operator)?;
+        let paths = |found: Vec<Setting<PathBuf>>| found.into_iter().map(|one| one.value).collect();
+        let own = resolved.identity_paths(&self.operator)?;
+        let mut identities_named = own.iter().any(|identity| identity.origin != Origin::Default);
+        let mut identities: Vec<PathBuf> = paths(own);
+        if is_bastion && !common.keys.is_empty() {
+            // Behind those that ssh_config names for it, before the usual ones.
+            let place = if identities_named { identities.len() } else { 0 };
+            identities.splice(place..place, common.keys.iter().cloned());
+            identities_named = true;
+        }
         Ok(Endpoint {
             host: resolved.host_name.value.to_string(),
             port: resolved.port.value,
@@ -218,8 +246,8 @@ impl<'a> Ways<'a> {
             proxy,
             login: Login {
                 user,
-                identities_named: identities.iter().any(|identity| identity.origin != Origin::Default),
-                identities: paths(identities),
+                identities,
+                identities_named,
                 certificates: paths(resolved.certificate_paths(&self.operator)?),
                 identities_only: resolved.identities_only.value,
                 agent: self.agent(resolved),
@@ -229,17 +257,17 @@ impl<'a> Ways<'a> {
             algorithms: intern(&self.algorithms, algorithms(resolved)),
             keepalive: keepalive(resolved),
             connect_timeout: connect_timeout(resolved),
-            retries,
+            retries: common.retries,
         })
     }
 
-    fn agent(&self, resolved: &Resolved) -> Option<std::path::PathBuf> {
+    fn agent(&self, resolved: &Resolved) -> Option<PathBuf> {
         match &resolved.identity_agent.value {
             ssh_config::Agent::None => None,
             ssh_config::Agent::Socket(path) => Some(path.clone()),
             ssh_config::Agent::FromEnvironment => {
                 let socket = self.operator.variables.get("SSH_AUTH_SOCK");
-                socket.filter(|path| !path.is_empty()).map(std::path::PathBuf::from)
+                socket.filter(|path| !path.is_empty()).map(PathBuf::from)
             }
         }
     }

@@ -47,6 +47,22 @@ fn a_chain_of_bastions() {
     assert_eq!((outer.logins(), inner.logins()), (1, 1), "{}\n{}", outer.log(), inner.log());
 }
 
+/// A key that is named for the nodes opens the bastion too, after the one that ssh_config names for it.
+#[test]
+fn the_nodes_key_at_the_bastion() {
+    let cluster = Cluster::of(2, &spec());
+    let bastion = cluster.bastion(1, "");
+    let key = cluster.path("elsewhere");
+    fs::rename(cluster.home().join(".ssh/id_ed25519"), &key).unwrap();
+    cluster.ctl(&format!("{STATUS} --identity {} -J {}", key.display(), jump(&bastion))).expect(0);
+    let config = cluster.path("ssh_config");
+    let stranger = cluster.new_key("stranger");
+    fs::write(&config, format!("Host {}\n  IdentityFile {}\n", bastion.address(), stranger.display())).unwrap();
+    let line = format!("{STATUS} --identity {} --ssh-config {} -J {}", key.display(), config.display(), jump(&bastion));
+    cluster.ctl(&line).expect(0);
+    assert_eq!(bastion.logins(), 2, "{}", bastion.log());
+}
+
 #[test]
 fn bastions_of_the_inventory_and_of_ssh_config() {
     let cluster = Cluster::of(2, &spec());
