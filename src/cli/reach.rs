@@ -39,14 +39,17 @@ struct Common<'k> {
     keys: &'k [PathBuf],
 }
 
+/// The way up to a bastion as it is written, and the keys of the nodes behind it.
+type Stretch = (Vec<JumpHop>, Vec<PathBuf>);
+
 /// The settings of every host, looked up as they are needed.
 pub(super) struct Ways<'a> {
     args: &'a SshArgs,
     config: SshConfig,
     operator: Operator,
     exec: ExecRunner,
-    /// Bastions by what is written of the way up to them, and the keys of the nodes behind: equal ones are one.
-    bastions: RefCell<HashMap<(Vec<JumpHop>, Vec<PathBuf>), Arc<Endpoint>>>,
+    /// The bastions known so far: equal ones are one.
+    bastions: RefCell<HashMap<Stretch, Arc<Endpoint>>>,
     host_keys: RefCell<HashSet<Arc<HostKeySettings>>>,
     algorithms: RefCell<HashSet<Arc<Algorithms>>>,
     /// What is not honoured, and does not matter so much that it is refused.
