@@ -62,7 +62,7 @@ fn a_bastion_is_asked_about_before_the_nodes_behind_it() {
     let before = fs::read_to_string(&known_hosts).unwrap();
     let bastion = cluster.bastion(1, "");
     fs::write(&known_hosts, before).unwrap();
-    let line = format!("{STATUS} -J root@{}:{}", bastion.address(), bastion.endpoint.port());
+    let line = format!("{STATUS} --connect-timeout 60s -J root@{}:{}", bastion.address(), bastion.endpoint.port());
     let mut screen = cluster.at_a_terminal(&line);
     screen.answer(&format!("bastion {}", bastion.address()), "yes");
     screen.answer("a1 127.", "yes");
