@@ -1,7 +1,7 @@
-//! What the typed words mean: the inventory that is read, how each node is reached, where results go.
+//! What the typed words mean: the inventory that is read, where the journal is, how carefully nodes are changed.
 //!
-//! After this no clap type exists. What always holds: a setting on the command line is stronger than the
-//! inventory's, which is stronger than the default; what cannot be honoured is refused before a node is touched.
+//! How each node is reached is looked up in `reach.rs`. After this no clap type exists. What always holds: a setting on the
+//! command line is stronger than the inventory's; what cannot be honoured is refused before a node is touched.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,8 @@
 //! The bytes of a connection, watched.
+//!
+//! Here live [`Wire`], over whatever leads to the peer, and [`Seen`], its words before the greeting. What always holds: the
+//! stream ends when its owner is gone; what leads to the peer (a berth at a bastion, a command) lasts as long as the stream;
+//! what is kept of the peer's words is bounded.
 
 use std::io;
 use std::pin::Pin;
