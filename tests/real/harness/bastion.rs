@@ -3,9 +3,10 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use super::eventually;
+use super::sshd::sshd_alone;
 
 /// An sshd that runs. Killed when dropped, with the connections that it serves.
 pub(crate) struct Bastion {
@@ -39,17 +40,7 @@ impl Bastion {
     /// Starts it, again if need be.
     pub(crate) fn listen(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        // sshd wants a directory that the machine may not have; it gets one that only it sees. A namespace of processes
-        // of its own, so that its connections end with it.
-        let script = "mount -t tmpfs none /run && mkdir -p /run/sshd && exec /usr/sbin/sshd -D -e -f \"$0\"";
-        let sshd = Command::new("unshare")
-            .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script])
-            .arg(&self.config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let sshd = sshd_alone(&self.config).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.sshd = Some(sshd);
         eventually("the bastion's port", || TcpStream::connect(self.endpoint).ok());
     }

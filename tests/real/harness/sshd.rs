@@ -11,6 +11,28 @@ use std::process::{Child, Command, Stdio};
 use super::cluster::{free_port, keygen, reserve_network};
 use super::eventually;
 
+/// Runs as `sh -c`, with the configuration's path as `$0`.
+///
+/// sshd wants a directory that the machine may not have. And root's shell reads what root's home on this machine tells
+/// it to do at each login, which may take as long as it likes; so root has an empty home there, and a plain shell.
+const BOOT: &str = r#"
+set -eu
+mount -t tmpfs none /run
+mkdir -m 755 /run/sshd /run/home
+sed -e 's|^\(root:[^:]*:0:0:[^:]*\):.*|\1:/run/home:/bin/sh|' /etc/passwd >/run/passwd
+mount --bind /run/passwd /etc/passwd
+exec /usr/sbin/sshd -D -e -f "$0"
+"#;
+
+/// sshd in the foreground, in a namespace of processes that ends with it, and so do its connections. It logs to its
+/// stderr.
+pub(super) fn sshd_alone(config: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", BOOT]);
+    command.arg(config).stdin(Stdio::null());
+    command
+}
+
 /// Where sshds run: a directory, a network, a client key. All of them listen on the same port.
 pub(crate) struct Sshds {
     dir: tempfile::TempDir,
@@ -69,14 +91,8 @@ impl Sshds {
             lines.join("\n"),
         );
         fs::write(&config, text).unwrap();
-        // sshd wants its /run/sshd, and this machine may not have one.
-        let script = "mount -t tmpfs none /run && mkdir -m 755 /run/sshd && exec /usr/sbin/sshd -D -f \"$1\" -E \"$2\"";
-        let child = Command::new("unshare")
-            .args(["--mount", "sh", "-c", script, "sshd"])
-            .args([&config, &log])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let file = fs::File::create(&log).unwrap();
+        let child = sshd_alone(&config).stdout(Stdio::null()).stderr(file).spawn().unwrap();
         let mut sshd = Sshd { child, address };
         eventually("an sshd to listen", || {
             let ended = sshd.child.try_wait().unwrap();
