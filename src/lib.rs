@@ -13,6 +13,7 @@
 //! - [`journal`]: the record of everything that changed a node; on disk before it is told.
 //! - [`run`]: the plan is carried out; events come out.
 //! - [`event`]: what can happen, as data, and the ledger that folds it into "now".
+//! - [`overview`]: what is wrong in a cluster, worst first; pure.
 //! - [`sink`]: events become tables, JSON, progress.
 //! - [`cli`]: arguments, terminals and exit codes; the only room that knows them.
 //!
@@ -24,6 +25,7 @@ pub mod guard;
 pub mod inventory;
 pub mod journal;
 pub mod nodeset;
+pub mod overview;
 pub mod plan;
 pub mod remote;
 pub mod run;

@@ -27,11 +27,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "run",
         &["journal", "guard", "supervisor", "remote", "transport", "plan", "select", "inventory", "nodeset", "event"],
     ),
-    ("sink", &["nodeset", "event"]),
+    ("overview", &["nodeset", "event"]),
+    ("sink", &["overview", "nodeset", "event"]),
     (
         "cli",
         &[
             "sink",
+            "overview",
             "run",
             "journal",
             "guard",

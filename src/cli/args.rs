@@ -27,8 +27,14 @@ pub(super) enum Command {
     Runs(RunsArgs),
     /// Wait until services are running, active or stopped
     Wait(WaitArgs),
-    /// Show all services of the cluster, or those named
+    /// Show what is not well in the cluster, or with the services named
     Status(StatusArgs),
+    /// Show the full-screen live view of the cluster
+    Top(TopArgs),
+    /// Show the end of a service's log on every node, or follow it
+    Logs(LogsArgs),
+    /// Compare what `ctl status --save` saved with another snapshot or with the live cluster
+    Snapshot(SnapshotArgs),
     /// Connect to the nodes and find their supervisords; say what is wrong and how to mend it
     Ping(PingArgs),
     /// Show or check the inventory
@@ -214,6 +220,9 @@ pub(super) struct BatchArgs {
     /// How long a gate may take [default: 120s]
     #[arg(long, value_name = "D", value_parser = duration, help_heading = "Batches")]
     pub(super) gate_timeout: Option<std::time::Duration>,
+    /// Each node of a batch must be no worse than in this snapshot before the next
+    #[arg(long, value_name = "FILE", help_heading = "Batches")]
+    pub(super) gate_snapshot: Option<PathBuf>,
     /// A command that must exit 0 on each node of a batch before the next
     #[arg(long, value_name = "COMMAND", help_heading = "Batches")]
     pub(super) check: Option<String>,
@@ -251,6 +260,7 @@ impl ChangeArgs {
             (self.batches.gate.is_some(), "--gate"),
             (self.batches.stable.is_some(), "--stable"),
             (self.batches.gate_timeout.is_some(), "--gate-timeout"),
+            (self.batches.gate_snapshot.is_some(), "--gate-snapshot"),
             (self.batches.check.is_some(), "--check"),
             (self.go.reason.is_some(), "--reason"),
             (self.go.lock_wait.is_some(), "--lock-wait"),
@@ -284,8 +294,72 @@ pub(super) struct StatusArgs {
     /// Services; all without
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
+    /// Show everything, not only what is not well
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Again and again, every D, over the same connections; changes are marked
+    #[arg(long, value_name = "D", value_parser = duration, num_args = 0..=1, default_missing_value = "2s", conflicts_with_all = ["save", "out"])]
+    pub(super) watch: Option<std::time::Duration>,
+    /// Save it to a file too, for `ctl snapshot diff` and --gate-snapshot
+    #[arg(long, value_name = "FILE")]
+    pub(super) save: Option<PathBuf>,
     #[command(flatten)]
     pub(super) fanout: FanoutArgs,
+}
+
+/// ctl top
+#[derive(Debug, ClapArgs)]
+pub(super) struct TopArgs {
+    /// Services; all without
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Between two looks at the cluster
+    #[arg(long, value_name = "D", value_parser = duration, default_value = "2s")]
+    pub(super) interval: std::time::Duration,
+    #[command(flatten)]
+    pub(super) fanout: FanoutArgs,
+}
+
+/// ctl logs NAME
+#[derive(Debug, ClapArgs)]
+#[command(mut_arg("forks", |arg| arg.short(None)))]
+pub(super) struct LogsArgs {
+    /// The service
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// Go on with what is written from now on
+    #[arg(short = 'f', long)]
+    pub(super) follow: bool,
+    /// So many of the last lines
+    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(super) lines: u32,
+    /// Its standard error instead of its standard output
+    #[arg(long)]
+    pub(super) stderr: bool,
+    #[command(flatten)]
+    pub(super) fanout: FanoutArgs,
+}
+
+/// ctl snapshot
+#[derive(Debug, ClapArgs)]
+pub(super) struct SnapshotArgs {
+    #[command(subcommand)]
+    pub(super) command: SnapshotCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SnapshotCommand {
+    /// Say what is worse, better or merely different in B; exit code 1 if anything is worse
+    Diff {
+        /// What `ctl status --save` or `ctl status -o json` has written
+        #[arg(value_name = "A")]
+        before: String,
+        /// The same, or `live` for the cluster as it is now
+        #[arg(value_name = "B|live")]
+        after: String,
+        #[command(flatten)]
+        fanout: Box<FanoutArgs>,
+    },
 }
 
 /// ctl ping
@@ -508,6 +582,27 @@ pub(super) enum Form {
     Yaml,
     /// One row a result
     Csv,
+    /// A report for the browser; of `ctl status` alone
+    Html,
+    /// Metrics for Prometheus; of `ctl status` alone
+    Prom,
+    /// Each node as contrail-status would show it; of `ctl status` alone
+    ContrailStatus,
+}
+
+impl Form {
+    /// Whether only a status can be shown so.
+    pub(super) const fn is_of_status(self) -> bool {
+        match self {
+            Self::Html | Self::Prom | Self::ContrailStatus => true,
+            Self::Table | Self::Wide | Self::Json | Self::Jsonl | Self::Yaml | Self::Csv => false,
+        }
+    }
+
+    /// The word for it.
+    pub(super) fn as_str(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -32,6 +32,29 @@ pub(super) struct Resumed {
     pub(super) next_seq: u64,
 }
 
+/// What a run needs besides its plan, when everything that only the operator knows has been asked for.
+pub(super) struct Ready {
+    pub(super) runtime: Runtime,
+    pub(super) transport: SshTransport,
+    pub(super) notices: mpsc::Receiver<String>,
+    pub(super) access: Vec<NodeAccess>,
+}
+
+impl Ready {
+    /// Asks for passwords, passphrases and unknown hosts.
+    pub(super) fn new(plan: &Plan, mut access: Vec<NodeAccess>, fanout: &FanoutArgs) -> Result<Self, CliError> {
+        raise_file_limit(plan.nodes.len());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
+        let (transport, notices) = SshTransport::new(SshSettings { password: questions::password(fanout)? });
+        questions::sudo_password(fanout, &mut access)?;
+        runtime.block_on(questions::before_connecting(&transport, &plan.nodes, &access, fanout.forks as usize))?;
+        Ok(Self { runtime, transport, notices, access })
+    }
+}
+
 /// Carries a job out. `words` are those that were typed, without the program's name.
 pub(super) fn carry_out(
     job: Job,
@@ -40,28 +63,26 @@ pub(super) fn carry_out(
     words: &[String],
     resumed: Option<Resumed>,
 ) -> Result<Exit, CliError> {
-    let mut access = settings::access(fanout, &job.plan.nodes)?;
-    let out = Out::open(fanout.output.out.as_deref())?;
+    let output = &fanout.output;
+    if output.output.is_of_status() && job.command != "status" {
+        let message = format!("`ctl {}` has no form {}", job.command, output.output.as_str());
+        return Err(CliError::usage(message).with_hint("-o table, wide, json, jsonl, yaml or csv"));
+    }
+    let access = settings::access(fanout, &job.plan.nodes)?;
+    let out = Out::open(output.out.as_deref())?;
     let dry_run = go.and_then(|go| go.dry_run);
     if dry_run == Some(DryRun::Plan) {
-        return output::dry_run(&job.plan, None, &fanout.output, out);
+        return output::dry_run(&job.plan, None, output, out);
     }
     if let (Some(what), Some(go)) = (&job.confirm, go) {
         confirm(what, &job.plan, go)?;
     }
-    raise_file_limit(job.plan.nodes.len());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
-    let (transport, notices) = SshTransport::new(SshSettings { password: questions::password(fanout)? });
-    questions::sudo_password(fanout, &mut access)?;
-    runtime.block_on(questions::before_connecting(&transport, &job.plan.nodes, &access, fanout.forks as usize))?;
+    let Ready { runtime, transport, notices, access } = Ready::new(&job.plan, access, fanout)?;
     if dry_run == Some(DryRun::Live) {
         let down = what_is_down(&runtime, &job.plan, access, fanout, transport, notices)?;
         // A node that never answers must not keep the process.
         runtime.shutdown_background();
-        return output::dry_run(&job.plan, Some(&down), &fanout.output, out);
+        return output::dry_run(&job.plan, Some(&down), output, out);
     }
 
     let action = job.plan.action().unwrap_or(Action::Status);

@@ -29,6 +29,8 @@ pub(super) struct Request<'a> {
     pub(super) line: Option<String>,
     /// What `wait` waits for.
     pub(super) until: Option<Until>,
+    /// Whether services are asked how their work goes, and nodes for what else is wrong there.
+    pub(super) in_depth: bool,
     /// How carefully; none for what changes nothing.
     pub(super) change: Option<&'a ChangeArgs>,
     pub(super) fanout: &'a FanoutArgs,
@@ -37,7 +39,7 @@ pub(super) struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request that changes nothing.
     pub(super) fn new(command: &'a str, action: Action, services: &'a [String], fanout: &'a FanoutArgs) -> Self {
-        Self { command, action, services, line: None, until: None, change: None, fanout }
+        Self { command, action, services, line: None, until: None, in_depth: false, change: None, fanout }
     }
 
     /// What it means.
@@ -59,6 +61,7 @@ impl<'a> Request<'a> {
         let mut wanted = Wanted::new(action, selection);
         wanted.task.command = self.line;
         wanted.task.until = self.until;
+        wanted.task.in_depth = self.in_depth;
         wanted.task.policy = self.change.map(|change| settings::policy(&change.batches)).unwrap_or_default();
         Ok(Job {
             command: self.command.to_owned(),

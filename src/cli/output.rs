@@ -54,6 +54,7 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
         Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
         Form::Yaml => sinks.push(Box::new(YamlSink::new(out.writer()))),
         Form::Csv => sinks.push(Box::new(CsvSink::new(out.writer()))),
+        Form::Html | Form::Prom | Form::ContrailStatus => {}
     }
     sinks
 }
@@ -172,7 +173,10 @@ pub(super) fn document(
         Form::Json => serde_json::to_string_pretty(&document).map_err(|error| failed(&error))? + "\n",
         Form::Jsonl => serde_json::to_string(&document).map_err(|error| failed(&error))? + "\n",
         Form::Yaml => serde_saphyr::to_string(&document).map_err(|error| failed(&error))?,
-        Form::Csv => return Err(CliError::usage("this has no form csv").with_hint("-o table, json or yaml")),
+        Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
+            let message = format!("this has no form {}", form.as_str());
+            return Err(CliError::usage(message).with_hint("-o table, json or yaml"));
+        }
     };
     let mut writer = out.writer();
     let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());

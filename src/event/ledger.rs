@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CancelReason, Event, EventKind, Outcome, RunHead, TargetResult};
+use super::{CancelReason, Event, EventKind, NodeFacts, Outcome, RunHead, TargetResult};
 
 /// An event that does not fit what is known of the run.
 ///
@@ -103,6 +103,7 @@ pub struct Ledger {
     /// The same in order of display, made when somebody asks.
     ordered: OnceLock<Vec<TargetResult>>,
     ended_targets: HashSet<TargetKey>,
+    facts: BTreeMap<String, NodeFacts>,
     counts: BTreeMap<Outcome, u64>,
     running: Vec<Running>,
     finished_visits: HashSet<(u32, String)>,
@@ -152,6 +153,8 @@ impl Ledger {
             | EventKind::NodeStarted { .. }
             | EventKind::Progress { .. }
             | EventKind::Inspected { .. }
+            | EventKind::NodeFacts(_)
+            | EventKind::LogLines(_)
             | EventKind::Notice { .. }
             | EventKind::Gate { .. }
             | EventKind::Result(_)
@@ -173,6 +176,12 @@ impl Ledger {
     #[must_use]
     pub fn results(&self) -> &[TargetResult] {
         self.ordered.get_or_init(|| self.in_order())
+    }
+
+    /// What is known of the nodes beyond their results, in order of their names.
+    #[must_use]
+    pub fn facts(&self) -> Vec<NodeFacts> {
+        self.facts.values().cloned().collect()
     }
 
     /// Number of results so far.
@@ -274,7 +283,13 @@ impl Ledger {
                 }
             }
             EventKind::Progress { node, phase } => self.progress(node, phase),
-            EventKind::Inspected { .. } | EventKind::Notice { .. } | EventKind::Gate { .. } => {}
+            EventKind::NodeFacts(facts) => {
+                self.facts.insert(facts.node.clone(), facts.clone());
+            }
+            EventKind::Inspected { .. }
+            | EventKind::LogLines(_)
+            | EventKind::Notice { .. }
+            | EventKind::Gate { .. } => {}
             EventKind::Result(result) => self.take_result(result)?,
             EventKind::NodeFinished { batch, node } => {
                 self.refuse_finished(Some(*batch), node)?;

@@ -5,17 +5,19 @@
 //! back, and `seq` counts the kept events of a run without gaps. Start reading at [`EventKind`]; the fold
 //! from events to "now" is in [`ledger`].
 
+mod facts;
 pub mod ledger;
 mod result;
+mod words;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::facts::{Evidence, Finding, FindingKind, LogLines, LogStream, NodeFacts, SupervisorFacts};
 pub use self::ledger::{Ledger, Summary};
-pub use self::result::{
-    CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, UnknownWord, Via,
-};
+pub use self::result::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
+pub use self::words::UnknownWord;
 
 /// One fact of a run, as the journal and the sinks see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +65,10 @@ pub enum EventKind {
         /// Every target that was found there.
         targets: Vec<TargetState>,
     },
+    /// What a node is like beyond its results; at most one of a node in a run.
+    NodeFacts(NodeFacts),
+    /// Lines of a service's log.
+    LogLines(LogLines),
     /// Something about the run as a whole that is worth telling.
     Notice {
         /// What.

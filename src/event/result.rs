@@ -1,9 +1,9 @@
 //! One result, and the words it is made of. The words are those of the JSON output and never change.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
+
+use super::facts::Evidence;
+use super::words::words;
 
 /// What became of one target: one (node, role's supervisord, service).
 ///
@@ -28,12 +28,20 @@ pub struct TargetResult {
     pub pid: Option<u32>,
     /// Seconds since the process was started, by the node's clock.
     pub uptime_s: Option<u64>,
-    /// What the service itself says of its work (`active`, `initializing`…).
+    /// How the service does its work: `active`, `initializing`, `backup`, `timeout`, `failed`, `inactive`. None where
+    /// it was not asked, or runs and cannot be asked.
     pub functional: Option<String>,
+    /// Why it is not active, in its own or supervisord's words. Untrusted text: sinks make it safe.
+    pub functional_reason: Option<String>,
+    /// Version of the role's package on the node, where it was asked for and is known. Untrusted text: sinks make it
+    /// safe.
+    pub version: Option<String>,
     /// Something worth telling that is no failure. Untrusted text: sinks make it safe.
     pub message: String,
     /// Present for every outcome that is bad.
     pub failure: Option<Failure>,
+    /// Why the service is not up, where an action ended so.
+    pub evidence: Option<Evidence>,
     /// How supervisord was reached.
     pub via: Option<Via>,
     /// Number of the batch.
@@ -73,8 +81,11 @@ impl TargetResult {
             pid: None,
             uptime_s: None,
             functional: None,
+            functional_reason: None,
+            version: None,
             message: String::new(),
             failure: None,
+            evidence: None,
             via: None,
             batch: None,
             duration_ms: None,
@@ -109,44 +120,6 @@ impl Failure {
         self.hint = Some(hint.into());
         self
     }
-}
-
-/// A word that is not one of an enumeration's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown word `{0}`")]
-pub struct UnknownWord(pub String);
-
-/// Declares an enumeration whose variants each have one fixed word, used in JSON and in every display.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant,)* }
-
-        impl $name {
-            /// Every value, in order.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// The fixed word for it.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownWord;
-            fn from_str(word: &str) -> Result<Self, UnknownWord> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == word).ok_or_else(|| UnknownWord(word.to_owned()))
-            }
-        }
-    };
 }
 
 words! {

@@ -49,6 +49,8 @@ impl History {
                     }
                 }
                 EventKind::RunStarted(_)
+                | EventKind::NodeFacts(_)
+                | EventKind::LogLines(_)
                 | EventKind::Notice { .. }
                 | EventKind::Gate { .. }
                 | EventKind::Progress { .. }
@@ -203,6 +205,7 @@ mod tests {
             steps: vec![Step { task: 0, role, nodes: (0..nodes).collect() }],
             caps: Vec::new(),
             idle: BTreeSet::new(),
+            known_roles: Vec::new(),
         }
     }
 

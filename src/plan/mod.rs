@@ -136,6 +136,8 @@ pub struct Task {
     pub timeout: Option<Duration>,
     /// Whether the nodes or roles were named, so that a node without the service is a failure.
     pub by_hand: bool,
+    /// Whether services are also asked how their work goes, and nodes for what else is wrong there: `ctl status`.
+    pub in_depth: bool,
     /// How carefully.
     pub policy: Policy,
     /// Whether the tasks after it are done although it was stopped by its failure limit, a cap or a gate.
@@ -189,6 +191,7 @@ impl Task {
             until: None,
             timeout: None,
             by_hand,
+            in_depth: false,
             policy: Policy::default(),
             goes_on: false,
             targets: Targets::All,
@@ -215,6 +218,8 @@ pub struct Plan {
     pub caps: Vec<RoleCap>,
     /// Selected nodes with nothing left to do.
     pub idle: BTreeSet<usize>,
+    /// Every role that the inventory knows: what else a node may turn out to be.
+    pub known_roles: Vec<Arc<Role>>,
 }
 
 /// A task on the nodes of one role.
@@ -299,6 +304,7 @@ impl Plan {
             steps: vec![Step { task: 0, role: None, nodes }],
             caps: Vec::new(),
             idle: BTreeSet::new(),
+            known_roles: self.known_roles.clone(),
         }
     }
 
@@ -369,6 +375,7 @@ pub fn plan(wanted: Vec<Wanted>, inventory: &Inventory, via: Option<Via>) -> Pla
         steps: Vec::new(),
         caps: Vec::new(),
         idle: BTreeSet::new(),
+        known_roles: inventory.roles.values().cloned().collect(),
     };
     for (index, Wanted { task, nodes }) in wanted.into_iter().enumerate() {
         let names: BTreeMap<&str, &SelectedNode> =

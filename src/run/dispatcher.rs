@@ -216,6 +216,8 @@ impl<'a> Dispatcher<'a> {
                 orders.push(Order::Record(EventKind::Gate { batch, node, service, met, waiting_for }));
             }
             News::Targets(found) => progress.found = found,
+            News::Facts(facts) => orders.push(Order::Record(EventKind::NodeFacts(*facts))),
+            News::Lines(lines) => orders.push(Order::Record(EventKind::LogLines(lines))),
             News::Begun(key) => {
                 progress.begun.insert(key);
             }

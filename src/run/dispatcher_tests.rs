@@ -86,6 +86,7 @@ fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: A
         steps: steps.iter().map(step).collect(),
         caps: Vec::new(),
         idle: BTreeSet::new(),
+        known_roles: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What node tasks and the dispatcher tell each other. Private to the room: what leaves it are events.
 
-use crate::event::{Failure, Outcome, TargetResult, TargetState};
+use crate::event::{Failure, LogLines, NodeFacts, Outcome, TargetResult, TargetState};
 
 /// A batch's work on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,6 +108,10 @@ pub(super) enum News {
         /// What is waited for, and why it is not met yet.
         waiting_for: String,
     },
+    /// What the node is like beyond its results.
+    Facts(Box<NodeFacts>),
+    /// Lines of a service's log.
+    Lines(LogLines),
     /// A target's end.
     Result(Box<TargetResult>),
 }

@@ -115,121 +115,187 @@ pub enum Noted {
 pub async fn run<T: Transport>(
     setup: Setup<T>,
     mut signals: mpsc::Receiver<CancelReason>,
-    mut observe: impl FnMut(&[Event]) -> Noted,
+    observe: impl FnMut(&[Event]) -> Noted,
 ) -> Option<CancelReason> {
-    let Setup { plan, head, access, forks, transport, mut notices, guarding, first_seq, first_batch } = setup;
-    let mut recorder = Recorder { began: Instant::now(), seq: first_seq, lost: false, observe: &mut observe };
-    let (news, mut inbox) = mpsc::channel(NEWS_LIMIT);
-    let (stop_waiting, waits_no_more) = watch::channel(false);
-    let (give_up, given_up) = watch::channel(false);
-    let told = Signals { stop_waiting: waits_no_more, give_up: given_up };
-    let guarding = Arc::new(guarding);
-    let mut tasks: Vec<Option<NodeTask<T>>> = access
-        .into_iter()
-        .enumerate()
-        .map(|(index, access)| {
-            let (plan, transport, guarding) = (Arc::clone(&plan), Arc::clone(&transport), Arc::clone(&guarding));
-            Some(NodeTask::new(plan, index, access, transport, guarding, news.clone(), told.clone()))
-        })
-        .collect();
-    let mut dispatcher = Dispatcher::new(&plan, forks, first_batch);
-    let mut working: JoinSet<(Duty, NodeTask<T>, DutyEnd)> = JoinSet::new();
-    let mut duties: HashMap<Id, Duty> = HashMap::new();
-    let mut pause: Option<tokio::time::Instant> = None;
-    let mut journal_lost = false;
+    let head = setup.head.clone();
+    Crew::new(setup).round(head, &mut signals, observe).await
+}
 
-    recorder.record([EventKind::RunStarted(head)]);
-    let mut orders = VecDeque::from(dispatcher.handle(Input::Begin));
-    loop {
-        // What is to be told is told first, in one go: nothing is done of which the intent is not noted.
-        let told = orders.iter_mut().filter_map(Order::take_record);
-        recorder.record(told.collect::<Vec<_>>());
-        if recorder.lost && !std::mem::replace(&mut journal_lost, true) {
-            orders.extend(dispatcher.handle(Input::JournalLost));
-            continue;
+/// The node tasks of a plan, which can be sent out again and again over the same connections. Only what changes nothing
+/// may be done more than once.
+pub struct Crew<T: Transport> {
+    plan: Arc<Plan>,
+    access: Vec<NodeAccess>,
+    forks: usize,
+    transport: Arc<T>,
+    notices: mpsc::Receiver<String>,
+    guarding: Arc<Guarding>,
+    first_seq: u64,
+    first_batch: u32,
+    news: mpsc::Sender<message::Message>,
+    inbox: mpsc::Receiver<message::Message>,
+    stop_waiting: watch::Sender<bool>,
+    give_up: watch::Sender<bool>,
+    /// By the index of their node. None: it is at work, or ended by a defect.
+    tasks: Vec<Option<NodeTask<T>>>,
+}
+
+impl<T: Transport> Crew<T> {
+    /// Connects to nothing yet. The head of `setup` is not used: each round has its own.
+    #[must_use]
+    pub fn new(setup: Setup<T>) -> Self {
+        let Setup { plan, head: _, access, forks, transport, notices, guarding, first_seq, first_batch } = setup;
+        let (news, inbox) = mpsc::channel(NEWS_LIMIT);
+        let (stop_waiting, _) = watch::channel(false);
+        let (give_up, _) = watch::channel(false);
+        let guarding = Arc::new(guarding);
+        let tasks = access.iter().map(|_| None).collect();
+        Self {
+            plan,
+            access,
+            forks,
+            transport,
+            notices,
+            guarding,
+            first_seq,
+            first_batch,
+            news,
+            inbox,
+            stop_waiting,
+            give_up,
+            tasks,
         }
-        while let Some(order) = orders.pop_front() {
-            match order {
-                Order::Record(_) | Order::Recorded => {}
-                // What was not noted is not done.
-                Order::Start(duty) if recorder.lost && matches!(duty, Duty::Visit(_)) => {
-                    orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Done)));
-                    break;
+    }
+
+    /// Has a task for every node: a new one where there is none, or none any more.
+    fn gather(&mut self) {
+        let told = Signals { stop_waiting: self.stop_waiting.subscribe(), give_up: self.give_up.subscribe() };
+        for (index, place) in self.tasks.iter_mut().enumerate() {
+            match (place.as_mut(), self.access.get(index)) {
+                (Some(task), _) => task.forget(),
+                (None, Some(access)) => {
+                    let (plan, transport, guarding) =
+                        (Arc::clone(&self.plan), Arc::clone(&self.transport), Arc::clone(&self.guarding));
+                    let (access, news) = (access.clone(), self.news.clone());
+                    *place = Some(NodeTask::new(plan, index, access, transport, guarding, news, told.clone()));
                 }
-                Order::Start(duty) => match tasks.get_mut(duty.node()).and_then(Option::take) {
-                    Some(mut task) => {
-                        let name = plan.nodes.get(duty.node()).map(|selected| selected.node.name.as_str());
-                        let span = info_span!("node", name, ?duty);
-                        let work = async move {
-                            let end = Box::pin(task.work(duty)).await;
-                            (duty, task, end)
-                        };
-                        duties.insert(working.spawn(work.instrument(span)).id(), duty);
-                    }
-                    None => {
-                        orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Broken)));
-                        break;
-                    }
-                },
-                Order::Pause(time) => pause = Some(tokio::time::Instant::now() + time),
-                Order::StopWaiting => tell(&stop_waiting),
-                Order::GiveUp => tell(&give_up),
-                Order::Unlock => release(&mut tasks).await,
-                Order::Abandon => working.abort_all(),
-                Order::Finish => {
-                    release(&mut tasks).await;
-                    let elapsed_ms = u64::try_from(recorder.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    recorder.record([EventKind::RunFinished { elapsed_ms }]);
-                    return dispatcher.cancel();
-                }
+                (None, None) => {}
             }
         }
-        if !orders.is_empty() {
-            continue;
-        }
-        let input = tokio::select! {
-            biased;
-            Some(reason) = signals.recv() => Input::Signal(reason),
-            Some(message) = inbox.recv() => Input::Message(message),
-            Some(message) = notices.recv() => {
-                recorder.record([EventKind::Notice { message }]);
+        // What a task of the last round told that was aborted.
+        while self.inbox.try_recv().is_ok() {}
+    }
+
+    /// Carries the plan out. Events are given to `observe` in order, before anything that follows from them is done;
+    /// they are numbered anew in each round. Returns the reason for which the round was given up, if it was.
+    pub async fn round(
+        &mut self,
+        head: RunHead,
+        signals: &mut mpsc::Receiver<CancelReason>,
+        mut observe: impl FnMut(&[Event]) -> Noted,
+    ) -> Option<CancelReason> {
+        self.gather();
+        let Self { plan, tasks, inbox, notices, stop_waiting, give_up, .. } = self;
+        let mut recorder = Recorder { began: Instant::now(), seq: self.first_seq, lost: false, observe: &mut observe };
+        let mut dispatcher = Dispatcher::new(plan, self.forks, self.first_batch);
+        let mut working: JoinSet<(Duty, NodeTask<T>, DutyEnd)> = JoinSet::new();
+        let mut duties: HashMap<Id, Duty> = HashMap::new();
+        let mut pause: Option<tokio::time::Instant> = None;
+        let mut journal_lost = false;
+
+        recorder.record([EventKind::RunStarted(head)]);
+        let mut orders = VecDeque::from(dispatcher.handle(Input::Begin));
+        loop {
+            // What is to be told is told first, in one go: nothing is done of which the intent is not noted.
+            let told = orders.iter_mut().filter_map(Order::take_record);
+            recorder.record(told.collect::<Vec<_>>());
+            if recorder.lost && !std::mem::replace(&mut journal_lost, true) {
+                orders.extend(dispatcher.handle(Input::JournalLost));
                 continue;
             }
-            Some(joined) = working.join_next_with_id() => {
-                // What the task told before it ended may have come in since the inbox was looked at.
-                while let Ok(message) = inbox.try_recv() {
-                    orders.extend(dispatcher.handle(Input::Message(message)));
-                }
-                match joined {
-                    Ok((id, (duty, task, end))) => {
-                        duties.remove(&id);
-                        if let Some(place) = tasks.get_mut(duty.node()) {
-                            *place = Some(task);
-                        }
-                        Input::Ended(duty, end)
+            while let Some(order) = orders.pop_front() {
+                match order {
+                    Order::Record(_) | Order::Recorded => {}
+                    // What was not noted is not done.
+                    Order::Start(duty) if recorder.lost && matches!(duty, Duty::Visit(_)) => {
+                        orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Done)));
+                        break;
                     }
-                    Err(broken) => {
-                        let Some(duty) = duties.remove(&broken.id()) else { continue };
-                        if broken.is_panic() {
-                            error!(%broken, "a node task ended by a defect");
+                    Order::Start(duty) => match tasks.get_mut(duty.node()).and_then(Option::take) {
+                        Some(mut task) => {
+                            let name = plan.nodes.get(duty.node()).map(|selected| selected.node.name.as_str());
+                            let span = info_span!("node", name, ?duty);
+                            let work = async move {
+                                let end = Box::pin(task.work(duty)).await;
+                                (duty, task, end)
+                            };
+                            duties.insert(working.spawn(work.instrument(span)).id(), duty);
                         }
-                        Input::Ended(duty, DutyEnd::Broken)
+                        None => {
+                            orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Broken)));
+                            break;
+                        }
+                    },
+                    Order::Pause(time) => pause = Some(tokio::time::Instant::now() + time),
+                    Order::StopWaiting => tell(stop_waiting),
+                    Order::GiveUp => tell(give_up),
+                    Order::Unlock => release(tasks).await,
+                    Order::Abandon => working.abort_all(),
+                    Order::Finish => {
+                        release(tasks).await;
+                        let elapsed_ms = u64::try_from(recorder.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                        recorder.record([EventKind::RunFinished { elapsed_ms }]);
+                        return dispatcher.cancel();
                     }
                 }
-            },
-            () = over(pause) => {
-                pause = None;
-                Input::PauseOver
             }
-        };
-        if let Input::Signal(_) = input {
-            pause = None;
-        }
-        orders.extend(dispatcher.handle(input));
-        // What else has come in meanwhile is noted together with it.
-        for _ in 0..NEWS_LIMIT {
-            let Ok(message) = inbox.try_recv() else { break };
-            orders.extend(dispatcher.handle(Input::Message(message)));
+            if !orders.is_empty() {
+                continue;
+            }
+            let input = tokio::select! {
+                biased;
+                Some(reason) = signals.recv() => Input::Signal(reason),
+                Some(message) = inbox.recv() => Input::Message(message),
+                Some(message) = notices.recv() => {
+                    recorder.record([EventKind::Notice { message }]);
+                    continue;
+                }
+                Some(joined) = working.join_next_with_id() => {
+                    // What the task told before it ended may have come in since the inbox was looked at.
+                    while let Ok(message) = inbox.try_recv() {
+                        orders.extend(dispatcher.handle(Input::Message(message)));
+                    }
+                    match joined {
+                        Ok((id, (duty, task, end))) => {
+                            duties.remove(&id);
+                            if let Some(place) = tasks.get_mut(duty.node()) {
+                                *place = Some(task);
+                            }
+                            Input::Ended(duty, end)
+                        }
+                        Err(broken) => {
+                            let Some(duty) = duties.remove(&broken.id()) else { continue };
+                            if broken.is_panic() {
+                                error!(%broken, "a node task ended by a defect");
+                            }
+                            Input::Ended(duty, DutyEnd::Broken)
+                        }
+                    }
+                },
+                () = over(pause) => {
+                    pause = None;
+                    Input::PauseOver
+                }
+            };
+            if let Input::Signal(_) = input {
+                pause = None;
+            }
+            orders.extend(dispatcher.handle(input));
+            // What else has come in meanwhile is noted together with it.
+            for _ in 0..NEWS_LIMIT {
+                let Ok(message) = inbox.try_recv() else { break };
+                orders.extend(dispatcher.handle(Input::Message(message)));
+            }
         }
     }
 }

@@ -146,6 +146,11 @@ impl<T: Transport> NodeTask<T> {
         }
     }
 
+    /// Takes nothing for granted that was read before; the connection is kept.
+    pub(super) fn forget(&mut self) {
+        self.view = None;
+    }
+
     /// Lets the node go.
     pub(super) async fn release(&mut self) {
         if let Some(guard) = self.guard.take() {

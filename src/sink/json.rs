@@ -9,7 +9,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::{Sink, SinkError, text};
-use crate::event::{Event, EventKind, Ledger, RunHead, Summary, TargetResult};
+use crate::event::{Event, EventKind, Ledger, NodeFacts, RunHead, Summary, TargetResult};
 
 /// Name and version of the form. It changes when a field goes or changes its meaning.
 pub(super) const SCHEMA: &str = "ctl/1";
@@ -26,6 +26,8 @@ pub(super) struct Document<'a> {
     elapsed_ms: u64,
     exit_code: u8,
     results: &'a [TargetResult],
+    /// What the nodes are like beyond their results: of `ctl status` alone.
+    nodes: Option<Vec<NodeFacts>>,
     summary: Summary,
 }
 
@@ -42,6 +44,7 @@ impl<'a> Document<'a> {
             elapsed_ms: elapsed_ms(ledger),
             exit_code,
             results: ledger.results(),
+            nodes: Some(ledger.facts()).filter(|facts| !facts.is_empty()),
             summary: ledger.summary(),
         }
     }
@@ -114,6 +117,7 @@ enum Line<'a> {
     RunStarted(&'a RunHead),
     BatchStarted { batch: u32, role: Option<&'a str>, nodes: &'a [String] },
     Result(&'a TargetResult),
+    Node(&'a NodeFacts),
     Gate { batch: u32, node: &'a str, service: Option<&'a str>, met: Option<bool>, waiting_for: &'a str },
     RunFinished { run: Option<&'a str>, elapsed_ms: u64, exit_code: u8, summary: Summary },
 }
@@ -126,6 +130,7 @@ impl Sink for JsonlSink {
                 self.line(&Line::BatchStarted { batch: *batch, role: role.as_deref(), nodes })
             }
             EventKind::Result(result) => self.line(&Line::Result(result)),
+            EventKind::NodeFacts(facts) => self.line(&Line::Node(facts)),
             EventKind::Gate { batch, node, service, met, waiting_for } => {
                 self.line(&Line::Gate { batch: *batch, node, service: service.as_deref(), met: *met, waiting_for })
             }
@@ -134,6 +139,7 @@ impl Sink for JsonlSink {
             | EventKind::NodeStarted { .. }
             | EventKind::Progress { .. }
             | EventKind::Inspected { .. }
+            | EventKind::LogLines(_)
             | EventKind::Notice { .. }
             | EventKind::NodeFinished { .. }
             | EventKind::CancelBegan { .. } => Ok(()),
@@ -185,8 +191,11 @@ mod tests {
               "pid": 20071,
               "uptime_s": 4,
               "functional": null,
+              "functional_reason": null,
+              "version": null,
               "message": "",
               "failure": null,
+              "evidence": null,
               "via": "rpc",
               "batch": 1,
               "duration_ms": 640
@@ -202,6 +211,8 @@ mod tests {
               "pid": null,
               "uptime_s": null,
               "functional": null,
+              "functional_reason": null,
+              "version": null,
               "message": "",
               "failure": {
                 "stage": "connect",
@@ -209,6 +220,7 @@ mod tests {
                 "message": "no known_hosts file holds its key",
                 "hint": "ssh-keyscan it, compare, and add it to known_hosts"
               },
+              "evidence": null,
               "via": null,
               "batch": 1,
               "duration_ms": 640
@@ -224,13 +236,17 @@ mod tests {
               "pid": 1187,
               "uptime_s": 5,
               "functional": null,
+              "functional_reason": null,
+              "version": null,
               "message": "",
               "failure": null,
+              "evidence": null,
               "via": "rpc",
               "batch": 1,
               "duration_ms": 640
             }
           ],
+          "nodes": null,
           "summary": {
             "nodes": 3,
             "results": 3,
@@ -260,7 +276,7 @@ mod tests {
         insta::assert_snapshot!(out.text(), @r#"
         {"schema":"ctl/1","event":"run_started","run":"20260301-080000-abcd","command":"service","action":"restart","services":["contrail-collector"],"started":"2026-03-01T08:00:00Z","nodes":1}
         {"schema":"ctl/1","event":"batch_started","batch":1,"role":null,"nodes":["a6s01"]}
-        {"schema":"ctl/1","event":"result","node":"a6s01","address":"127.0.1.1","role":"analytics","supervisor":"supervisor-analytics","service":"contrail-collector","outcome":"changed","state":"RUNNING","pid":20071,"uptime_s":4,"functional":null,"message":"","failure":null,"via":"rpc","batch":1,"duration_ms":640}
+        {"schema":"ctl/1","event":"result","node":"a6s01","address":"127.0.1.1","role":"analytics","supervisor":"supervisor-analytics","service":"contrail-collector","outcome":"changed","state":"RUNNING","pid":20071,"uptime_s":4,"functional":null,"functional_reason":null,"version":null,"message":"","failure":null,"evidence":null,"via":"rpc","batch":1,"duration_ms":640}
         {"schema":"ctl/1","event":"run_finished","run":"20260301-080000-abcd","elapsed_ms":812,"exit_code":0,"summary":{"nodes":1,"results":1,"ok":0,"changed":1,"failed":0,"unreachable":0,"timed_out":0,"not_configured":0,"skipped":0,"not_started":0,"unknown":0,"nodes_by_outcome":{"changed":1}}}
         "#);
     }

@@ -74,6 +74,8 @@ impl Sink for ProgressSink {
             | EventKind::NodeStarted { .. }
             | EventKind::Progress { .. }
             | EventKind::Inspected { .. }
+            | EventKind::NodeFacts(_)
+            | EventKind::LogLines(_)
             | EventKind::Gate { .. }
             | EventKind::Result(_)
             | EventKind::NodeFinished { .. }

@@ -77,11 +77,15 @@ mod tests {
           pid: 20071
           uptime_s: 4
           functional: null
+          functional_reason: null
+          version: null
           message: ""
           failure: null
+          evidence: null
           via: rpc
           batch: 1
           duration_ms: 640
+        nodes: null
         summary:
           nodes: 1
           results: 1

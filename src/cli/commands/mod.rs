@@ -2,11 +2,14 @@
 
 pub(super) mod exec;
 pub(super) mod inventory;
+pub(super) mod logs;
 pub(super) mod nodeset;
 pub(super) mod ping;
 pub(super) mod rollout;
 pub(super) mod runs;
 pub(super) mod service;
+pub(super) mod snapshot;
 pub(super) mod ssh_config;
 pub(super) mod status;
+pub(super) mod top;
 pub(super) mod wait;

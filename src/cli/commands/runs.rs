@@ -142,6 +142,8 @@ fn last_words(events: &[Event]) -> Vec<&Event> {
         | EventKind::NodeStarted { .. }
         | EventKind::NodeFinished { .. }
         | EventKind::Inspected { .. }
+        | EventKind::NodeFacts(_)
+        | EventKind::LogLines(_)
         | EventKind::Notice { .. }
         | EventKind::Gate { .. }
         | EventKind::Progress { .. } => true,
@@ -224,6 +226,9 @@ fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
         Command::Runs(_)
         | Command::Wait(_)
         | Command::Status(_)
+        | Command::Top(_)
+        | Command::Logs(_)
+        | Command::Snapshot(_)
         | Command::Ping(_)
         | Command::Inventory(_)
         | Command::SshConfig(_)

@@ -10,7 +10,10 @@ use crate::cli::settings::Sources;
 use crate::plan::Action;
 
 pub(in crate::cli) fn run(args: &StatusArgs) -> Result<Exit, CliError> {
+    if args.watch.is_some() || args.save.is_some() || args.fanout.output.output.is_of_status() {
+        return Err(CliError::usage("this is not built yet"));
+    }
     start_log(&args.fanout.output)?;
-    let job = Request::new("status", Action::Status, &args.names, &args.fanout).job(&Sources::default())?;
-    carry_out(job, &args.fanout, None, &[], None)
+    let request = Request { in_depth: true, ..Request::new("status", Action::Status, &args.names, &args.fanout) };
+    carry_out(request.job(&Sources::default())?, &args.fanout, None, &[], None)
 }

@@ -1,0 +1,41 @@
+//! Enumerations whose values each have one fixed word.
+
+/// A word that is not one of an enumeration's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown word `{0}`")]
+pub struct UnknownWord(pub String);
+
+/// Declares an enumeration whose variants each have one fixed word, used in JSON and in every display.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant,)* }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The fixed word for it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::event::UnknownWord;
+            fn from_str(word: &str) -> Result<Self, $crate::event::UnknownWord> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == word).ok_or_else(|| $crate::event::UnknownWord(word.to_owned()))
+            }
+        }
+    };
+}
+
+pub(super) use words;
