@@ -12,7 +12,9 @@ use super::exit::Exit;
 use super::report::CliError;
 use super::terminal;
 use crate::plan::{Plan, explain};
-use crate::sink::{CsvSink, JsonSink, JsonlSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink};
+use crate::sink::{
+    ContrailStatusSink, CsvSink, JsonSink, JsonlSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink,
+};
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
 pub(super) fn shows_progress(output: &OutputArgs) -> bool {
@@ -27,17 +29,18 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
+    let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
+    let fold = if output.fold {
+        Some(true)
+    } else if output.no_fold || !at_terminal {
+        Some(false)
+    } else {
+        None
+    };
     let table = |wide: bool| {
-        let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
         let options = TableOptions {
             wide,
-            fold: if output.fold {
-                Some(true)
-            } else if output.no_fold || !at_terminal {
-                Some(false)
-            } else {
-                None
-            },
+            fold,
             width: if at_terminal { terminal::stdout_width() } else { None },
             color: output.out.is_none() && terminal::color(output.color),
         };
@@ -54,7 +57,8 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
         Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
         Form::Yaml => sinks.push(Box::new(YamlSink::new(out.writer()))),
         Form::Csv => sinks.push(Box::new(CsvSink::new(out.writer()))),
-        Form::Html | Form::Prom | Form::ContrailStatus => {}
+        Form::ContrailStatus => sinks.push(Box::new(ContrailStatusSink::new(fold, out.writer()))),
+        Form::Html | Form::Prom => {}
     }
     sinks
 }

@@ -5,6 +5,7 @@
 //! [`Ledger`] says; a sink that fails is dropped with one warning, and neither the run nor another sink notices; text
 //! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
 
+mod contrail_status;
 mod csv;
 mod grid;
 mod json;
@@ -21,6 +22,7 @@ use std::io;
 
 use crate::event::{Event, Ledger};
 
+pub use self::contrail_status::ContrailStatusSink;
 pub use self::csv::CsvSink;
 pub use self::grid::plain_table;
 pub use self::json::{JsonSink, JsonlSink};
@@ -190,11 +192,12 @@ mod tests {
         let (events, ledger) = samples::restart();
         let closed = || Box::new(samples::Closed) as Box<dyn io::Write + Send>;
         let options = TableOptions::default();
-        let all: [Box<dyn Sink>; 5] = [
+        let all: [Box<dyn Sink>; 6] = [
             Box::new(JsonSink::new(closed())),
             Box::new(JsonlSink::new(closed())),
             Box::new(YamlSink::new(closed())),
             Box::new(CsvSink::new(closed())),
+            Box::new(ContrailStatusSink::new(None, closed())),
             Box::new(TableSink::new(options, closed(), Box::new(io::sink()))),
         ];
         for sink in all {
