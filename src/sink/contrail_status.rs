@@ -87,7 +87,7 @@ fn render(ledger: &Ledger, fold: Option<bool>) -> String {
             }
         }
     }
-    texts.iter().map(|(names, shown)| format!("{}:\n{shown}\n", head(names))).collect::<Vec<_>>().concat()
+    texts.iter().map(|(names, shown)| format!("{}:\n{shown}", head(names))).collect::<Vec<_>>().join("\n")
 }
 
 /// Which nodes a text is of.
@@ -307,6 +307,9 @@ const fn unasked(outcome: Outcome) -> &'static str {
 /// Why a result is as it is; empty where nothing was said. Safe to show.
 fn why(result: &TargetResult) -> String {
     match (&result.failure, &result.functional_reason) {
+        (Some(failure), _) if matches!(failure.kind, FailureKind::SupervisorDown | FailureKind::SupervisorMissing) => {
+            text::single_line(&failure.message)
+        }
         (Some(failure), _) => text::single_line(&format!("{}: {}", failure.kind, failure.message)),
         (None, Some(reason)) => text::single_line(reason),
         (None, None) => text::single_line(&result.message),
@@ -446,7 +449,7 @@ mod tests {
         contrail-vrouter-agent        active
 
         == Contrail Control ==
-        supervisor-control:           inactive (supervisor_down: supervisor-control: refused)
+        supervisor-control:           inactive (supervisor-control: refused)
 
         == Contrail Analytics ==
         supervisor-analytics:         unknown (permission: forbidden)
@@ -456,7 +459,7 @@ mod tests {
         contrail-api:0                active
 
         == Contrail Web UI ==
-        supervisor-webui:             inactive (disabled on boot) (supervisor_missing: the node has none)
+        supervisor-webui:             inactive (disabled on boot) (the node has none)
 
         == Contrail Database ==
         contrail-database:            active
