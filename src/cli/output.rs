@@ -12,7 +12,9 @@ use super::exit::Exit;
 use super::report::CliError;
 use super::terminal;
 use crate::plan::{Plan, explain};
-use crate::sink::{CsvSink, JsonSink, JsonlSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink};
+use crate::sink::{
+    CsvSink, JsonSink, JsonlSink, LogJsonSink, LogSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink,
+};
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
 pub(super) fn shows_progress(output: &OutputArgs) -> bool {
@@ -55,6 +57,23 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
         Form::Yaml => sinks.push(Box::new(YamlSink::new(out.writer()))),
         Form::Csv => sinks.push(Box::new(CsvSink::new(out.writer()))),
         Form::Html | Form::Prom | Form::ContrailStatus => {}
+    }
+    sinks
+}
+
+/// How lines of logs are told.
+pub(super) fn log_sinks(output: &OutputArgs, out: &Out, follow: bool) -> Sinks {
+    let mut sinks = Sinks::default();
+    let notes = || -> Box<dyn Write + Send> {
+        if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
+    };
+    let color = output.out.is_none() && terminal::color(output.color);
+    match output.output {
+        Form::Json => sinks.push(Box::new(LogJsonSink::new(out.writer()))),
+        Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
+        Form::Table | Form::Wide | Form::Yaml | Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
+            sinks.push(Box::new(LogSink::new(color, follow, out.writer(), notes())))
+        }
     }
     sinks
 }

@@ -8,6 +8,7 @@
 mod csv;
 mod grid;
 mod json;
+mod logs;
 mod notes;
 mod output;
 mod progress;
@@ -24,6 +25,7 @@ use crate::event::{Event, Ledger};
 pub use self::csv::CsvSink;
 pub use self::grid::plain_table;
 pub use self::json::{JsonSink, JsonlSink};
+pub use self::logs::{LogJsonSink, LogSink};
 pub use self::progress::ProgressSink;
 pub use self::table::{TableOptions, TableSink};
 pub use self::yaml::YamlSink;

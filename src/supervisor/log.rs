@@ -18,7 +18,7 @@ use crate::event::LogStream;
 use crate::transport::Session;
 
 /// Most that is read of a log in one request.
-pub const PIECE: usize = 64 * 1024;
+pub const PIECE: usize = 32 * 1024;
 
 /// Most that [`last_lines`] reads.
 const END: usize = 256 * 1024;

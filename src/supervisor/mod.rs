@@ -8,6 +8,7 @@
 //! reply texts only explain; everything read is bounded in size and time. Start at [`via::reach`].
 
 pub mod command;
+pub mod follow;
 pub mod init;
 pub mod introspect;
 pub mod lines;
