@@ -15,8 +15,8 @@ use super::report::CliError;
 use super::terminal;
 use crate::plan::{Plan, explain};
 use crate::sink::{
-    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, ProgressSink, PromSink, Sinks, TableOptions, TableSink,
-    YamlSink,
+    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, ProgressSink, PromSink, Sinks,
+    TableOptions, TableSink, YamlSink,
 };
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
@@ -63,6 +63,23 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
         Form::Html => sinks.push(Box::new(HtmlSink::new(out.writer()))),
         Form::Prom => sinks.push(Box::new(PromSink::new(out.writer()))),
         Form::ContrailStatus => sinks.push(Box::new(ContrailStatusSink::new(fold, out.writer()))),
+    }
+    sinks
+}
+
+/// How lines of logs are told.
+pub(super) fn log_sinks(output: &OutputArgs, out: &Out, follow: bool) -> Sinks {
+    let mut sinks = Sinks::default();
+    let notes = || -> Box<dyn Write + Send> {
+        if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
+    };
+    let color = output.out.is_none() && terminal::color(output.color);
+    match output.output {
+        Form::Json => sinks.push(Box::new(LogJsonSink::new(out.writer()))),
+        Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
+        Form::Table | Form::Wide | Form::Yaml | Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
+            sinks.push(Box::new(LogSink::new(color, follow, out.writer(), notes())))
+        }
     }
     sinks
 }

@@ -1,6 +1,6 @@
 //! `ctl status [NAME...]`.
 
-use crate::cli::args::{Form, StatusArgs};
+use crate::cli::args::StatusArgs;
 use crate::cli::exit::Exit;
 use crate::cli::fanout::carry_out;
 use crate::cli::job::Request;
