@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::command;
+use super::depth;
 use super::gate;
 use super::init_target::InitTarget;
 use super::job::{Book, Job, Tab};
@@ -365,7 +366,12 @@ impl<T: Transport> NodeTask<T> {
                     Action::Stop => work.stop().await,
                     Action::Restart => work.restart().await,
                     Action::Status | Action::Update | Action::Ping | Action::Exec | Action::Wait | Action::Logs => {
-                        return vec![self.rows.read(visit, instance, process)];
+                        let mut result = self.rows.read(visit, instance, process);
+                        if self.rows.task(visit).is_some_and(|task| task.in_depth) {
+                            depth::judge(&mut result, instance, process).await;
+                            result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
+                        }
+                        return vec![result];
                     }
                 };
                 verdict.was_begun(begun);

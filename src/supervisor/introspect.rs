@@ -76,6 +76,15 @@ impl Functional {
         }
     }
 
+    /// Why it is not active, if it says so.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Initializing { reason } => reason.as_deref(),
+            Self::Active | Self::Backup | Self::Timeout => None,
+        }
+    }
+
     /// Whether nothing is wrong: it works, or stands by as it should.
     #[must_use]
     pub fn is_well(&self) -> bool {
