@@ -116,7 +116,8 @@ fn take(picture: &Picture, lab: &Lab) -> Result<String, String> {
             Err(RecvTimeoutError::Disconnected) => break,
         }
         let text = parser.screen().contents();
-        if let Some((_, keys)) = typed.pop_front_if(|(shown, _)| text.contains(shown)) {
+        if let Some((_, keys)) = typed.front().filter(|(shown, _)| text.contains(shown)) {
+            typed.pop_front();
             keyboard.write_all(keys.as_bytes()).and_then(|()| keyboard.flush()).map_err(|error| told(&error))?;
         } else if typed.is_empty() && !picture.shows.is_empty() && picture.shows.iter().all(|part| text.contains(part))
         {

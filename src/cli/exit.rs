@@ -61,6 +61,8 @@ pub(super) fn of_run(ledger: &Ledger, action: Action, cancel: Option<CancelReaso
         Some(CancelReason::HungUp) => return Exit::HungUp,
         Some(CancelReason::Interrupted | CancelReason::GivenUp) => return Exit::Interrupted,
         Some(CancelReason::Terminated) => return Exit::Terminated,
+        // It was seen to its end by whoever wanted to see it.
+        Some(CancelReason::OutputClosed) => return Exit::Good,
         Some(CancelReason::JournalLost) | None => {}
     }
     let codes = ledger.results().iter().map(|result| of_result(result, action));

@@ -4,7 +4,7 @@ use super::args::{ChangeArgs, FanoutArgs};
 use super::report::CliError;
 use super::settings::{self, Sources};
 use crate::journal::{Document, Origin};
-use crate::plan::{Action, Plan, Until, Wanted, plan};
+use crate::plan::{Action, LogTail, Plan, Until, Wanted, plan};
 use crate::select::{Query, select};
 
 /// A plan, and what is told of it.
@@ -29,6 +29,8 @@ pub(super) struct Request<'a> {
     pub(super) line: Option<String>,
     /// What `wait` waits for.
     pub(super) until: Option<Until>,
+    /// What `logs` shows.
+    pub(super) tail: Option<LogTail>,
     /// Whether services are asked how their work goes, and nodes for what else is wrong there.
     pub(super) in_depth: bool,
     /// How carefully; none for what changes nothing.
@@ -39,7 +41,7 @@ pub(super) struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request that changes nothing.
     pub(super) fn new(command: &'a str, action: Action, services: &'a [String], fanout: &'a FanoutArgs) -> Self {
-        Self { command, action, services, line: None, until: None, in_depth: false, change: None, fanout }
+        Self { command, action, services, line: None, until: None, tail: None, in_depth: false, change: None, fanout }
     }
 
     /// What it means.
@@ -61,6 +63,7 @@ impl<'a> Request<'a> {
         let mut wanted = Wanted::new(action, selection);
         wanted.task.command = self.line;
         wanted.task.until = self.until;
+        wanted.task.tail = self.tail;
         wanted.task.in_depth = self.in_depth;
         wanted.task.policy = self.change.map(|change| settings::policy(&change.batches)).unwrap_or_default();
         Ok(Job {

@@ -1,6 +1,8 @@
 //! Where results, notes and logs go.
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressDrawTarget;
@@ -13,7 +15,8 @@ use super::report::CliError;
 use super::terminal;
 use crate::plan::{Plan, explain};
 use crate::sink::{
-    ContrailStatusSink, CsvSink, JsonSink, JsonlSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink,
+    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, ProgressSink, PromSink, Sinks,
+    TableOptions, TableSink, YamlSink,
 };
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
@@ -57,8 +60,26 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
         Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
         Form::Yaml => sinks.push(Box::new(YamlSink::new(out.writer()))),
         Form::Csv => sinks.push(Box::new(CsvSink::new(out.writer()))),
+        Form::Html => sinks.push(Box::new(HtmlSink::new(out.writer()))),
+        Form::Prom => sinks.push(Box::new(PromSink::new(out.writer()))),
         Form::ContrailStatus => sinks.push(Box::new(ContrailStatusSink::new(fold, out.writer()))),
-        Form::Html | Form::Prom => {}
+    }
+    sinks
+}
+
+/// How lines of logs are told.
+pub(super) fn log_sinks(output: &OutputArgs, out: &Out, follow: bool) -> Sinks {
+    let mut sinks = Sinks::default();
+    let notes = || -> Box<dyn Write + Send> {
+        if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
+    };
+    let color = output.out.is_none() && terminal::color(output.color);
+    match output.output {
+        Form::Json => sinks.push(Box::new(LogJsonSink::new(out.writer()))),
+        Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
+        Form::Table | Form::Wide | Form::Yaml | Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
+            sinks.push(Box::new(LogSink::new(color, follow, out.writer(), notes())))
+        }
     }
     sinks
 }
@@ -75,8 +96,17 @@ impl Out {
         if path.is_dir() {
             return Err(CliError::usage(format!("--out: {} is a folder", path.display())));
         }
+        // A file that is there keeps its mode; a new one gets what the umask leaves, so that another user, such as
+        // node_exporter's, can read it.
+        let kept = std::fs::metadata(path).ok().map(|metadata| metadata.permissions());
+        let mode = kept.clone().unwrap_or_else(|| Permissions::from_mode(0o666));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| {
+        let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder).and_then(|temporary| {
+            // What was asked for at its making went through the umask.
+            kept.map_or(Ok(()), |mode| temporary.as_file().set_permissions(mode))?;
+            Ok(temporary)
+        });
+        let temporary = temporary.map_err(|error| {
             CliError::usage(format!("--out: nothing can be written to {}: {error}", folder.display()))
         })?;
         Ok(Self::File { temporary, path: path.to_owned() })

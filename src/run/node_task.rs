@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
@@ -16,6 +16,7 @@ use super::gate;
 use super::init_target::InitTarget;
 use super::job::{Book, Job, Tab};
 use super::link::Link;
+use super::logs::Logs;
 use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
 use super::rows::Rows;
 use super::salvage::{self, Cause, PAYING, Salvage};
@@ -25,7 +26,7 @@ use super::{Guarding, NodeAccess, update, wait};
 use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult, TargetState};
 use crate::guard::{Guard, TakeError};
 use crate::plan::policy::Gate;
-use crate::plan::{Action, Plan, Until};
+use crate::plan::{Action, LogTail, Plan, Until};
 use crate::select::ServicePattern;
 use crate::transport::Transport;
 
@@ -55,6 +56,8 @@ pub(super) struct Signals {
     pub(super) stop_waiting: watch::Receiver<bool>,
     /// All waiting is to end.
     pub(super) give_up: watch::Receiver<bool>,
+    /// Room to connect, in a run that stays on all its nodes at once.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 impl<T: Transport> NodeTask<T> {
@@ -195,6 +198,9 @@ impl<T: Transport> NodeTask<T> {
         }
         if let Some(until) = self.rows.task(visit).and_then(|task| task.until) {
             return self.wait(visit, until).await;
+        }
+        if let Some(tail) = self.rows.task(visit).and_then(|task| task.tail) {
+            return self.logs(visit, tail).await;
         }
         let mut give_up = self.signals.give_up.clone();
         let book = Book::default();
@@ -358,7 +364,7 @@ impl<T: Transport> NodeTask<T> {
                     Action::Start => work.start().await,
                     Action::Stop => work.stop().await,
                     Action::Restart => work.restart().await,
-                    Action::Status | Action::Update | Action::Ping | Action::Exec | Action::Wait => {
+                    Action::Status | Action::Update | Action::Ping | Action::Exec | Action::Wait | Action::Logs => {
                         return vec![self.rows.read(visit, instance, process)];
                     }
                 };
@@ -433,6 +439,22 @@ impl<T: Transport> NodeTask<T> {
             () = told(&mut stop_waiting) => return DutyEnd::Done,
         };
         for result in results {
+            self.tell(duty, News::Result(Box::new(result))).await;
+        }
+        DutyEnd::Done
+    }
+
+    /// Shows logs. A signal ends it, and then it was as asked.
+    async fn logs(&mut self, visit: Visit, tail: LogTail) -> DutyEnd {
+        let duty = Duty::Visit(visit);
+        let mut stop_waiting = self.signals.stop_waiting.clone();
+        let (link, rows, access) = (&self.link, &self.rows, &self.access);
+        let mut logs = Logs::new(link, rows, access, visit, tail, &self.news, &self.signals.turns);
+        tokio::select! {
+            () = logs.show() => {}
+            () = told(&mut stop_waiting) => {}
+        }
+        for result in logs.results() {
             self.tell(duty, News::Result(Box::new(result))).await;
         }
         DutyEnd::Done
@@ -538,6 +560,6 @@ fn doing(action: Action) -> &'static str {
         Action::Stop => "stopping",
         Action::Restart => "restarting",
         Action::Update => "updating",
-        Action::Status | Action::Ping | Action::Exec | Action::Wait => "reading",
+        Action::Status | Action::Ping | Action::Exec | Action::Wait | Action::Logs => "reading",
     }
 }

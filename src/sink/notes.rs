@@ -18,9 +18,7 @@ pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
     if empty {
         lines.push_str("nothing to show: no node asked has it configured (-o wide shows every node)\n");
     }
-    for group in failures(ledger) {
-        lines.push_str(&group.lines());
-    }
+    lines.push_str(&failures(ledger));
     lines.push_str(&summary(ledger));
     lines.push('\n');
     lines
@@ -50,7 +48,12 @@ impl Group<'_> {
     }
 }
 
-fn failures(ledger: &Ledger) -> Vec<Group<'_>> {
+/// Each failure once with what to do about it.
+pub(super) fn failures(ledger: &Ledger) -> String {
+    groups(ledger).iter().map(Group::lines).collect()
+}
+
+fn groups(ledger: &Ledger) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut places: std::collections::HashMap<(FailureKind, Option<&str>), usize> = std::collections::HashMap::new();
     for result in ledger.results() {
@@ -102,16 +105,18 @@ fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn took(time: Duration) -> String {
+/// `0.8 s`, `3 min 5 s`.
+pub(super) fn took(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..60 => format!("{seconds}.{} s", time.subsec_millis() / 100),
         seconds => format!("{} min {} s", seconds / 60, seconds % 60),
     }
 }
 
-fn given_up(ledger: &Ledger) -> &'static str {
+/// Why the run did not come to its end, as the end of a line; empty if it did.
+pub(super) fn given_up(ledger: &Ledger) -> &'static str {
     match ledger.cancel() {
-        None => "",
+        None | Some(CancelReason::OutputClosed) => "",
         Some(CancelReason::JournalLost) => "; given up: the journal cannot be written",
         Some(CancelReason::HungUp) => "; given up: the terminal went away",
         Some(CancelReason::Interrupted) => "; given up: interrupted",

@@ -16,9 +16,12 @@ mod auth;
 mod bastions;
 mod campaign;
 mod faults;
+#[path = "../support/following.rs"]
+mod following;
 mod guard;
 mod harness;
 mod host_keys;
+mod logs;
 mod old_nodes;
 mod output;
 mod questions;

@@ -1,6 +1,6 @@
 //! `ctl status [NAME...]`.
 
-use crate::cli::args::{Form, StatusArgs};
+use crate::cli::args::StatusArgs;
 use crate::cli::exit::Exit;
 use crate::cli::fanout::carry_out;
 use crate::cli::job::Request;
@@ -10,8 +10,7 @@ use crate::cli::settings::Sources;
 use crate::plan::Action;
 
 pub(in crate::cli) fn run(args: &StatusArgs) -> Result<Exit, CliError> {
-    let unbuilt = matches!(args.fanout.output.output, Form::Html | Form::Prom);
-    if args.watch.is_some() || args.save.is_some() || unbuilt {
+    if args.watch.is_some() || args.save.is_some() {
         return Err(CliError::usage("this is not built yet"));
     }
     start_log(&args.fanout.output)?;
