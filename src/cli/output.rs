@@ -96,9 +96,14 @@ impl Out {
         if path.is_dir() {
             return Err(CliError::usage(format!("--out: {} is a folder", path.display())));
         }
+        let there = std::fs::metadata(path).ok();
+        if there.as_ref().is_some_and(|there| !there.is_file()) {
+            // It would be replaced, not written to.
+            return Err(CliError::usage(format!("--out: {} is no regular file", path.display())));
+        }
         // A file that is there keeps its mode; a new one gets what the umask leaves, so that another user, such as
         // node_exporter's, can read it.
-        let kept = std::fs::metadata(path).ok().map(|metadata| metadata.permissions());
+        let kept = there.map(|there| there.permissions());
         let mode = kept.clone().unwrap_or_else(|| Permissions::from_mode(0o666));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder).and_then(|temporary| {

@@ -13,6 +13,7 @@ mod harness;
 mod host_keys;
 mod inventories;
 mod locks;
+mod metrics;
 mod output;
 mod reach;
 mod releases;
