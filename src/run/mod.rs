@@ -8,6 +8,7 @@ mod command;
 mod dispatcher;
 #[cfg(test)]
 mod dispatcher_tests;
+mod evidence;
 mod gate;
 mod init_target;
 mod job;

@@ -6,6 +6,7 @@
 //! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
 
 mod csv;
+mod evidence;
 mod grid;
 mod json;
 mod logs;
