@@ -34,6 +34,7 @@ mod http;
 mod init;
 mod introspect;
 mod lab;
+mod logs;
 mod net;
 mod node;
 mod process;

@@ -126,7 +126,7 @@ impl<'a, T: Transport> Logs<'a, T> {
             let work = async {
                 self.away = self.open().await.err().map(|(failure, _)| failure);
                 let (tail, teller) = (self.tail, self.teller);
-                let logs: Vec<_> = self.followed.iter_mut().map(|log| log.to_its_end(tail, teller)).collect();
+                let logs: Vec<_> = self.followed.iter_mut().map(|log| log.read_out(tail, teller)).collect();
                 stream::iter(logs).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
             };
             if timeout(time, work).await.is_err() {
@@ -146,10 +146,12 @@ impl<'a, T: Transport> Logs<'a, T> {
         let rows = self.rows;
         let mut results = self.told;
         if let (Some(failure), true) = (&self.away, self.followed.is_empty()) {
-            let outcome = match failure.kind {
-                FailureKind::TimedOut => Outcome::TimedOut,
-                FailureKind::SupervisorDown => Outcome::Failed,
-                _ => Outcome::Unreachable,
+            let outcome = if failure.stage != Stage::Inspect || failure.kind == FailureKind::ConnectionLost {
+                Outcome::Unreachable
+            } else if failure.kind == FailureKind::TimedOut {
+                Outcome::TimedOut
+            } else {
+                Outcome::Failed
             };
             results.extend(rows.typed(self.visit, outcome, failure));
         }
@@ -157,10 +159,12 @@ impl<'a, T: Transport> Logs<'a, T> {
             let mut result = rows.of_process(self.visit, &log.instance, &log.process, Outcome::Ok);
             match (log.end, log.away) {
                 (Some(Err(error)), _) | (None, Some(error)) => {
-                    result.outcome = match error {
-                        _ if error.is_connection_lost() => Outcome::Unreachable,
-                        SupervisorError::Silent(_) => Outcome::TimedOut,
-                        _ => Outcome::Failed,
+                    result.outcome = if error.is_connection_lost() {
+                        Outcome::Unreachable
+                    } else if matches!(error, SupervisorError::Silent(_)) {
+                        Outcome::TimedOut
+                    } else {
+                        Outcome::Failed
                     };
                     result.failure = Some(failure_of(&error));
                 }
@@ -344,7 +348,7 @@ impl<T: Transport> Followed<T> {
     }
 
     /// Shows what there is, and no more.
-    async fn to_its_end(&mut self, tail: LogTail, teller: Teller<'_>) {
+    async fn read_out(&mut self, tail: LogTail, teller: Teller<'_>) {
         let end = loop {
             match self.turn(tail, teller).await {
                 Ok(Turn::Busy) => {}
@@ -492,16 +496,17 @@ fn comes_back(error: &SupervisorError) -> bool {
 }
 
 fn failure_of(error: &SupervisorError) -> Failure {
-    match error {
-        SupervisorError::Fault { fault: Fault::NoFile, text } => {
-            let hint = "it may be written to syslog or nowhere, or with the other log: see its stdout_logfile, stderr_logfile and redirect_stderr";
-            Failure::new(Stage::Inspect, FailureKind::NoLog, text.clone()).with_hint(hint)
-        }
-        SupervisorError::Unsupported(text) => Failure::new(Stage::Inspect, FailureKind::NoLog, text.clone()),
-        SupervisorError::Fault { fault: Fault::Failed, .. } => {
-            let message = "supervisord could not read its log";
-            Failure::new(Stage::Inspect, FailureKind::NoLog, message).with_hint("look at the file on the node")
-        }
-        error => error.failure(Stage::Inspect),
+    if let SupervisorError::Fault { fault: Fault::NoFile, text } = error {
+        return Failure::new(Stage::Inspect, FailureKind::NoLog, text.clone()).with_hint(
+            "it may be written to syslog or nowhere, or with the other log: see its stdout_logfile, stderr_logfile and redirect_stderr",
+        );
     }
+    if let SupervisorError::Unsupported(text) = error {
+        return Failure::new(Stage::Inspect, FailureKind::NoLog, text.clone());
+    }
+    if let SupervisorError::Fault { fault: Fault::Failed, .. } = error {
+        return Failure::new(Stage::Inspect, FailureKind::NoLog, "supervisord could not read its log")
+            .with_hint("look at the file on the node");
+    }
+    error.failure(Stage::Inspect)
 }

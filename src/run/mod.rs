@@ -9,6 +9,7 @@ mod depth;
 mod dispatcher;
 #[cfg(test)]
 mod dispatcher_tests;
+mod evidence;
 mod gate;
 mod init_target;
 mod job;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,7 +24,7 @@ use super::rows::Rows;
 use super::salvage::{self, Cause, PAYING, Salvage};
 use super::target::{Debt, Work};
 use super::view::{Agenda, View};
-use super::{Guarding, NodeAccess, update, wait};
+use super::{Guarding, NodeAccess, evidence, update, wait};
 use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult, TargetState};
 use crate::guard::{Guard, TakeError};
 use crate::plan::policy::Gate;
@@ -357,6 +358,7 @@ impl<T: Transport> NodeTask<T> {
             news: &self.news,
             stop_waiting: self.signals.stop_waiting.clone(),
         };
+        let mut suspects = Vec::new();
         let mut results = match job {
             Job::Process { instance, process } => {
                 let begun = self.begun(visit, &key);
@@ -393,6 +395,9 @@ impl<T: Transport> NodeTask<T> {
                 }
                 let mut result = self.rows.judged(visit, instance, process, verdict);
                 result.functional = functional;
+                if action != Action::Stop {
+                    suspects.push((0, instance, process.clone()));
+                }
                 vec![result]
             }
             Job::Init { role, service, is_instance, named } => {
@@ -407,10 +412,10 @@ impl<T: Transport> NodeTask<T> {
                 let services = self.rows.services(visit);
                 let mut results = Vec::new();
                 for instance in instances {
-                    let updated = update::update(instance, services, &tab).await;
-                    results.extend(
-                        updated.into_iter().map(|(group, verdict)| self.rows.updated(visit, instance, group, verdict)),
-                    );
+                    for (group, verdict) in update::update(instance, services, &tab).await {
+                        suspects.extend(verdict.process.clone().map(|process| (results.len(), instance, process)));
+                        results.push(self.rows.updated(visit, instance, group, verdict));
+                    }
                 }
                 let concerns = |service: &ServicePattern, result: &TargetResult| {
                     result
@@ -429,6 +434,18 @@ impl<T: Transport> NodeTask<T> {
         let took = u64::try_from(began.elapsed().as_millis()).ok();
         for result in &mut results {
             result.duration_ms = took;
+        }
+        suspects.retain(|(place, ..)| results.get(*place).is_some_and(evidence::is_called_for));
+        if !suspects.is_empty() {
+            // Whatever becomes of the evidence: what is to be told of the targets stands.
+            book.settle(&key, results.clone());
+            let gathered = suspects.iter().map(|(_, instance, process)| evidence::gather(instance.as_ref(), process));
+            let gathered = join_all(gathered).await;
+            for ((place, ..), evidence) in suspects.iter().zip(gathered) {
+                if let Some(result) = results.get_mut(*place) {
+                    result.evidence = evidence;
+                }
+            }
         }
         results
     }

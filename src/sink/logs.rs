@@ -19,9 +19,6 @@ use crate::nodeset::NodeSet;
 /// Colours that can be read on light and on dark, red left to what is bad.
 const COLORS: [u8; 12] = [31, 35, 64, 66, 96, 103, 130, 133, 136, 166, 37, 98];
 
-/// Columns between two stops of a tabulator.
-const TAB: usize = 8;
-
 /// The lines for people.
 pub struct LogSink {
     color: bool,
@@ -59,7 +56,7 @@ impl LogSink {
             all.push_str(&name);
             if !line.is_empty() {
                 all.push(' ');
-                all.push_str(&shown(line));
+                all.push_str(&text::log_line(line, usize::MAX));
             }
             all.push('\n');
         }
@@ -131,19 +128,6 @@ fn style_of(node: &str) -> Style {
     let places = COLORS.len() as u64;
     let place = usize::try_from((hash >> 32) % places).unwrap_or_default();
     Style::new().color256(COLORS.get(place).copied().unwrap_or_default()).force_styling(true)
-}
-
-/// A line that is safe to show, and whole. Tabulators go to the next stop, as in the file.
-fn shown(line: &str) -> String {
-    let mut safe = String::with_capacity(line.len());
-    for (place, part) in line.split('\t').enumerate() {
-        if place > 0 {
-            let room = TAB - text::width(&safe) % TAB;
-            safe.extend(std::iter::repeat_n(' ', room));
-        }
-        safe.push_str(&text::visible(part));
-    }
-    safe
 }
 
 /// The lines as one document, in which each result has its own.

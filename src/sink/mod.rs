@@ -7,12 +7,14 @@
 
 mod contrail_status;
 mod csv;
+mod evidence;
 mod grid;
 mod html;
 mod json;
 mod logs;
 mod notes;
 mod output;
+mod overview;
 mod progress;
 mod prom;
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub use self::grid::plain_table;
 pub use self::html::HtmlSink;
 pub use self::json::{JsonSink, JsonlSink};
 pub use self::logs::{LogJsonSink, LogSink};
+pub use self::overview::{OverviewOptions, OverviewSink};
 pub use self::progress::ProgressSink;
 pub use self::prom::PromSink;
 pub use self::table::{TableOptions, TableSink};

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::evidence::evidence;
 use super::text;
 use crate::event::{CancelReason, Failure, FailureKind, Ledger, Outcome};
 use crate::nodeset::NodeSet;
@@ -19,6 +20,7 @@ pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
         lines.push_str("nothing to show: no node asked has it configured (-o wide shows every node)\n");
     }
     lines.push_str(&failures(ledger));
+    lines.push_str(&evidence(ledger));
     lines.push_str(&summary(ledger));
     lines.push('\n');
     lines

@@ -181,6 +181,16 @@ impl<S: Session> Supervisorctl<S> {
         Err(SupervisorError::Protocol("the log is not UTF-8, and supervisorctl cannot tell it".to_owned()))
     }
 
+    /// The last bytes of supervisord's own log, at most so many and 256 KiB. What supervisorctl has to say instead is told
+    /// as if it were the log.
+    ///
+    /// # Errors
+    /// As [`Supervisorctl::list`].
+    pub async fn own_log(&self, bytes: usize) -> Result<Vec<u8>, SupervisorError> {
+        let output = self.control(&["maintail", &format!("-{}", bytes.min(TAIL_LIMIT))]).await?;
+        Ok(output.stdout.into_bytes())
+    }
+
     /// supervisord's own pid.
     ///
     /// # Errors

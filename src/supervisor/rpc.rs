@@ -251,6 +251,18 @@ impl<S: Session> RpcClient<S> {
         Ok(members.get(key).and_then(xmlrpc::text).map(str::to_owned))
     }
 
+    /// The exit status of a process that has EXITED by itself; none of one that a signal ended, or in another state.
+    ///
+    /// # Errors
+    /// Every [`SupervisorError`] of a call.
+    pub async fn exit_status(&self, name: &str) -> Result<Option<i32>, SupervisorError> {
+        let answer = self.question("supervisor.getProcessInfo", &(name.to_owned(),)).await?;
+        let members = xmlrpc::members(&answer).ok_or_else(|| self.nonsense("a process is no structure"))?;
+        let has_exited = members.get("statename").and_then(xmlrpc::text) == Some(ProcessState::Exited.as_str());
+        let status = members.get("exitstatus").and_then(xmlrpc::integer).filter(|status| has_exited && *status >= 0);
+        Ok(status.and_then(|status| i32::try_from(status).ok()))
+    }
+
     /// The shell on whose session it is.
     pub(super) fn shell(&self) -> &Shell<S> {
         &self.shell
