@@ -18,6 +18,7 @@ mod campaign;
 mod faults;
 #[path = "../support/following.rs"]
 mod following;
+mod glance;
 mod guard;
 mod harness;
 mod host_keys;
