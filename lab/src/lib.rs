@@ -47,6 +47,7 @@ mod spec;
 mod sshd;
 mod supervisorctl;
 mod supervisord;
+mod survey;
 mod util;
 mod xml;
 

@@ -85,6 +85,16 @@ impl NodeInner {
             && self.instances.iter().any(|i| path == format!("/tmp/supervisord_{}.sock", i.config.short))
     }
 
+    /// The sockets that somebody listens on, each with the pid of its supervisord.
+    pub(crate) fn listening(&self) -> Vec<(String, u32)> {
+        let open = self.instances.iter().filter(|sup| sup.access() == Access::Open);
+        let named = open.filter_map(|sup| match &sup.config.address {
+            Address::Unix(path) => Some((path.clone(), sup.look(|inner| inner.pid))),
+            Address::Tcp(_) => None,
+        });
+        named.collect()
+    }
+
     fn is_socket(&self, path: &str) -> bool {
         self.stale_socket(path) || self.by_socket(path).is_some_and(|sup| sup.access() != Access::Missing)
     }
@@ -155,6 +165,10 @@ impl NodeInner {
                     sup.config.address.url()
                 ));
             }
+        }
+        let left = path.strip_prefix("/etc/contrail/supervisord_").and_then(|rest| rest.strip_suffix(".conf"));
+        if left.is_some_and(|short| self.shared.has(&Fault::LeftConfig(short.to_owned()))) {
+            return Some("[supervisord]\n".to_owned());
         }
         if let Some(name) = path.strip_prefix("/etc/init.d/") {
             return init::exists(self, name).then(|| "#!/bin/sh\n".to_owned());
