@@ -1,7 +1,7 @@
 //! `ctl logs` against real supervisords: every way a log can be, and everything that happens to one while it is followed.
 
 use crate::following::Following;
-use crate::harness::{Cluster, Instance, NodeSpec, Program};
+use crate::harness::{Cluster, Instance, NodeSpec, Program, eventually};
 
 const WEBUI: &str = "/var/log/contrail/webui.log";
 
@@ -236,6 +236,55 @@ fn logs_that_are_none() {
     assert_eq!(finished.outcomes(), ["a1 contrail-nonsense failed no_such_service"], "{finished}");
     let finished = cluster.ctl("logs contrail-nonsense").expect(0);
     assert_eq!(finished.stderr, "nothing to show: no node asked has it configured\n", "{finished}");
+}
+
+/// Where nothing but supervisorctl reaches supervisord, as on nodes whose sshd forwards nothing.
+#[test]
+fn supervisorctl_shows_and_follows_logs_too() {
+    let mut cluster = one(told("contrail-webui").set("stderr_logfile", "/var/log/contrail/webui.err"));
+    tell(&cluster, "a1", "contrail-webui", "old\\none, gr\\0303\\0274n\\nhalf");
+    let mut command = vec!["logs", "-n", "1", "contrail-webui", "--via", "supervisorctl"];
+    let finished = cluster.ctl(&command.join(" ")).expect(0);
+    assert_eq!(finished.stdout, "a1: half\n", "{finished}");
+    cluster.node("a1").sh("echo broken >/var/log/contrail/webui.err");
+    let finished = cluster.ctl(&format!("{} --stderr", command.join(" "))).expect(0);
+    assert_eq!(finished.stdout, "a1: broken\n", "{finished}");
+
+    command.extend(["-f", "-n", "2"]);
+    command.drain(1..3);
+    let mut logs = Following::start(cluster.ctl_command(command));
+    logs.until_line("a1: one, grün");
+    tell(&cluster, "a1", "contrail-webui", " a line\\ntwo\\n");
+    logs.until_line("a1: two");
+    // More than supervisorctl would show of what was written before, and while nobody could look.
+    cluster.node_mut("a1").refuse();
+    cluster.node("a1").cut_connections();
+    logs.until_note("a1: ");
+    cluster.node("a1").sh(
+        "i=0; while [ $i -lt 200 ]; do printf 'line %04d of the log\\\\n\\n' $i; i=$((i+1)); done >/run/tell-contrail-webui",
+    );
+    cluster.node_mut("a1").listen();
+    logs.until_line("a1: line 0199 of the log");
+    tell(&cluster, "a1", "contrail-webui", "last\\n");
+    logs.until_line("a1: last");
+    logs.interrupt();
+    let wanted: Vec<String> = ["a1: one, grün", "a1: half a line", "a1: two"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain((0..200).map(|i| format!("a1: line {i:04} of the log")))
+        .chain(["a1: last".to_owned()])
+        .collect();
+    assert!(logs.lines() == wanted, "{logs}");
+    // Nothing is left of it on the node.
+    eventually("no supervisorctl on the node", || {
+        cluster
+            .node("a1")
+            .sh("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; true")
+            .contains("tail -f")
+            .then_some(())
+            .is_none()
+            .then_some(())
+    });
 }
 
 #[test]
