@@ -1,6 +1,8 @@
 //! Where results, notes and logs go.
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressDrawTarget;
@@ -13,7 +15,8 @@ use super::report::CliError;
 use super::terminal;
 use crate::plan::{Plan, explain};
 use crate::sink::{
-    CsvSink, JsonSink, JsonlSink, LogJsonSink, LogSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink,
+    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, ProgressSink, PromSink, Sinks,
+    TableOptions, TableSink, YamlSink,
 };
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
@@ -29,17 +32,18 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
+    let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
+    let fold = if output.fold {
+        Some(true)
+    } else if output.no_fold || !at_terminal {
+        Some(false)
+    } else {
+        None
+    };
     let table = |wide: bool| {
-        let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
         let options = TableOptions {
             wide,
-            fold: if output.fold {
-                Some(true)
-            } else if output.no_fold || !at_terminal {
-                Some(false)
-            } else {
-                None
-            },
+            fold,
             width: if at_terminal { terminal::stdout_width() } else { None },
             color: output.out.is_none() && terminal::color(output.color),
         };
@@ -56,7 +60,9 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
         Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
         Form::Yaml => sinks.push(Box::new(YamlSink::new(out.writer()))),
         Form::Csv => sinks.push(Box::new(CsvSink::new(out.writer()))),
-        Form::Html | Form::Prom | Form::ContrailStatus => {}
+        Form::Html => sinks.push(Box::new(HtmlSink::new(out.writer()))),
+        Form::Prom => sinks.push(Box::new(PromSink::new(out.writer()))),
+        Form::ContrailStatus => sinks.push(Box::new(ContrailStatusSink::new(fold, out.writer()))),
     }
     sinks
 }
@@ -90,8 +96,17 @@ impl Out {
         if path.is_dir() {
             return Err(CliError::usage(format!("--out: {} is a folder", path.display())));
         }
+        // A file that is there keeps its mode; a new one gets what the umask leaves, so that another user, such as
+        // node_exporter's, can read it.
+        let kept = std::fs::metadata(path).ok().map(|metadata| metadata.permissions());
+        let mode = kept.clone().unwrap_or_else(|| Permissions::from_mode(0o666));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| {
+        let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder).and_then(|temporary| {
+            // What was asked for at its making went through the umask.
+            kept.map_or(Ok(()), |mode| temporary.as_file().set_permissions(mode))?;
+            Ok(temporary)
+        });
+        let temporary = temporary.map_err(|error| {
             CliError::usage(format!("--out: nothing can be written to {}: {error}", folder.display()))
         })?;
         Ok(Self::File { temporary, path: path.to_owned() })

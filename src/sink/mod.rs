@@ -1,18 +1,21 @@
 //! Events become what people and scripts read: tables, JSON, progress.
 //!
-//! Here live the sinks, one form a file, and [`Sinks`], which hands each event to all of them. The room uses `event`
-//! and the leaf `nodeset`, and knows no command line. What always holds: a sink decides nothing, it shows what the
+//! Here live the sinks, one form a file, and [`Sinks`], which hands each event to all of them. The room uses `event`,
+//! `overview` and the leaf `nodeset`, and knows no command line. What always holds: a sink decides nothing, it shows what the
 //! [`Ledger`] says; a sink that fails is dropped with one warning, and neither the run nor another sink notices; text
 //! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
 
+mod contrail_status;
 mod csv;
 mod evidence;
 mod grid;
+mod html;
 mod json;
 mod logs;
 mod notes;
 mod output;
 mod progress;
+mod prom;
 #[cfg(test)]
 mod samples;
 mod table;
@@ -23,11 +26,14 @@ use std::io;
 
 use crate::event::{Event, Ledger};
 
+pub use self::contrail_status::ContrailStatusSink;
 pub use self::csv::CsvSink;
 pub use self::grid::plain_table;
+pub use self::html::HtmlSink;
 pub use self::json::{JsonSink, JsonlSink};
 pub use self::logs::{LogJsonSink, LogSink};
 pub use self::progress::ProgressSink;
+pub use self::prom::PromSink;
 pub use self::table::{TableOptions, TableSink};
 pub use self::yaml::YamlSink;
 
@@ -66,6 +72,12 @@ pub enum SinkError {
     /// Something has no form in CSV.
     #[error("the output could not be put into CSV")]
     Csv(#[source] ::csv::Error),
+    /// The report could not be put together.
+    #[error("the output could not be put into HTML")]
+    Html(#[source] askama::Error),
+    /// Something has no form as a metric.
+    #[error("the output could not be put into metrics")]
+    Prom(#[source] prometheus::Error),
 }
 
 impl From<io::Error> for SinkError {
@@ -193,11 +205,12 @@ mod tests {
         let (events, ledger) = samples::restart();
         let closed = || Box::new(samples::Closed) as Box<dyn io::Write + Send>;
         let options = TableOptions::default();
-        let all: [Box<dyn Sink>; 5] = [
+        let all: [Box<dyn Sink>; 6] = [
             Box::new(JsonSink::new(closed())),
             Box::new(JsonlSink::new(closed())),
             Box::new(YamlSink::new(closed())),
             Box::new(CsvSink::new(closed())),
+            Box::new(ContrailStatusSink::new(None, closed())),
             Box::new(TableSink::new(options, closed(), Box::new(io::sink()))),
         ];
         for sink in all {

@@ -10,7 +10,7 @@ use crate::cli::settings::Sources;
 use crate::plan::Action;
 
 pub(in crate::cli) fn run(args: &StatusArgs) -> Result<Exit, CliError> {
-    if args.watch.is_some() || args.save.is_some() || args.fanout.output.output.is_of_status() {
+    if args.watch.is_some() || args.save.is_some() {
         return Err(CliError::usage("this is not built yet"));
     }
     start_log(&args.fanout.output)?;
