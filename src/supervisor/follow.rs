@@ -384,19 +384,19 @@ mod tests {
         }
 
         fn write(&self, text: &[u8]) {
-            self.files.lock().unwrap().entry(LOG.to_owned()).or_default().extend_from_slice(text);
+            self.files.lock().expect("no panic before").entry(LOG.to_owned()).or_default().extend_from_slice(text);
         }
 
         fn rotate(&self) {
-            let mut files = self.files.lock().unwrap();
+            let mut files = self.files.lock().expect("no panic before");
             let old = files.insert(LOG.to_owned(), Vec::new()).unwrap_or_default();
             files.insert(format!("{LOG}.1"), old);
         }
 
         fn range(&self, path: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
-            let files = self.files.lock().unwrap();
+            let files = self.files.lock().expect("no panic before");
             let file = files.get(path)?;
-            let start = usize::try_from(offset).unwrap().min(file.len());
+            let start = usize::try_from(offset).expect("small").min(file.len());
             Some(file[start..start.saturating_add(length).min(file.len())].to_vec())
         }
     }
@@ -410,13 +410,13 @@ mod tests {
             Ok(if std::str::from_utf8(&bytes).is_ok() {
                 LogPiece::Bytes(bytes)
             } else {
-                *self.raised.lock().unwrap() += 1;
+                *self.raised.lock().expect("no panic before") += 1;
                 LogPiece::NotText
             })
         }
 
         async fn size(&self) -> Result<Option<u64>, SupervisorError> {
-            let size = self.files.lock().unwrap().get(LOG).map_or(0, |file| file.len() as u64);
+            let size = self.files.lock().expect("no panic before").get(LOG).map_or(0, |file| file.len() as u64);
             Ok((!self.is_huge).then_some(size))
         }
 
@@ -425,13 +425,13 @@ mod tests {
         }
 
         async fn file(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>, SupervisorError> {
-            *self.commands.lock().unwrap() += 1;
+            *self.commands.lock().expect("no panic before") += 1;
             let missing = || SupervisorError::CommandMissing("tail: cannot open".to_owned());
             self.range(path, offset, length).ok_or_else(missing)
         }
 
         async fn file_size(&self, path: &str) -> Result<u64, SupervisorError> {
-            Ok(self.files.lock().unwrap().get(path).map_or(0, |file| file.len() as u64))
+            Ok(self.files.lock().expect("no panic before").get(path).map_or(0, |file| file.len() as u64))
         }
     }
 
@@ -459,7 +459,7 @@ mod tests {
             let wanted: Vec<&str> = text.split_inclusive('\n').collect();
             let wanted = wanted[wanted.len().saturating_sub(lines)..].concat();
             assert!(told == wanted.as_bytes(), "{lines} lines: {}", String::from_utf8_lossy(&told));
-            assert_eq!((reader.offset(), *source.commands.lock().unwrap()), (text.len() as u64, 0));
+            assert_eq!((reader.offset(), *source.commands.lock().expect("no panic before")), (text.len() as u64, 0));
         }
     }
 
@@ -480,7 +480,7 @@ mod tests {
         for after in [&b"x\n"[..], b"new!\n", b"much longer than what was there before\n", b""] {
             let source = Fake::with(b"old1\n");
             let mut reader = LogReader::new(true);
-            reader.begin(&source, 10).await.unwrap();
+            reader.begin(&source, 10).await.expect("read");
             assert_eq!(all(&mut reader, &source).await.0, b"old1\n");
             source.write(b"just before\n");
             source.rotate();
@@ -496,7 +496,7 @@ mod tests {
     async fn another_old_file_is_not_taken_for_it() {
         let source = Fake::with(b"ours\n");
         let mut reader = LogReader::new(true);
-        reader.begin(&source, 10).await.unwrap();
+        reader.begin(&source, 10).await.expect("read");
         all(&mut reader, &source).await;
         source.rotate();
         source.write(b"of a file between, and gone\n");
@@ -509,13 +509,17 @@ mod tests {
     async fn what_is_not_utf_8_is_read_by_a_command_and_only_once_in_vain() {
         let source = Fake::with(b"plain\n");
         let mut reader = LogReader::new(true);
-        reader.begin(&source, 10).await.unwrap();
+        reader.begin(&source, 10).await.expect("read");
         all(&mut reader, &source).await;
         for _ in 0..50 {
             source.write(b"caf\xe9\n");
             assert_eq!(all(&mut reader, &source).await, (b"caf\xe9\n".to_vec(), 0));
         }
-        assert!(*source.raised.lock().unwrap() <= 6, "each costs the node a page: {:?}", source.raised);
+        assert!(
+            *source.raised.lock().expect("no panic before") <= 6,
+            "each costs the node a page: {:?}",
+            source.raised
+        );
         source.rotate();
         source.write(b"\xfcber\n");
         assert_eq!(all(&mut reader, &source).await, (b"\xfcber\n".to_vec(), 1));
@@ -528,13 +532,13 @@ mod tests {
     async fn the_rest_of_a_character_is_waited_for() {
         let source = Fake::with("grün\ngr".as_bytes());
         let mut reader = LogReader::new(true);
-        reader.begin(&source, 10).await.unwrap();
+        reader.begin(&source, 10).await.expect("read");
         assert_eq!(all(&mut reader, &source).await.0, "grün\ngr".as_bytes());
         source.write(b"\xc3");
         assert_eq!(reader.next(&source).await, Ok(LogNews::default()));
         source.write(b"\xbcn\n");
         assert_eq!(all(&mut reader, &source).await, ("ün\n".as_bytes().to_vec(), 0));
-        assert_eq!(*source.commands.lock().unwrap(), 0);
+        assert_eq!(*source.commands.lock().expect("no panic before"), 0);
     }
 
     #[tokio::test]
@@ -556,11 +560,11 @@ mod tests {
             cuts in proptest::collection::vec(0..400_usize, 0..12),
             rotations in proptest::collection::vec(any::<bool>(), 13),
         ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
             runtime.block_on(async {
                 let source = Fake::default();
                 let mut reader = LogReader::new(true);
-                reader.begin(&source, 1000).await.unwrap();
+                reader.begin(&source, 1000).await.expect("read");
                 let mut lines = Lines::default();
                 let mut told = Vec::new();
                 let bytes = text.as_bytes();
