@@ -317,3 +317,43 @@ fn stderr_and_the_processes_of_a_group() {
     let document = cluster.ctl("logs contrail-schema -o json").expect(0);
     assert_eq!(document.result("a1")["lines"], serde_json::json!(["here"]));
 }
+
+/// Everything that needs root on the node goes through sudo: the relay to the socket, the file that is not UTF-8, the old
+/// file of a rotation, and supervisorctl.
+#[test]
+fn logs_through_sudo() {
+    let cluster = Cluster::builder()
+        .node("a1", node(told("contrail-webui").set("stdout_logfile_maxbytes", "1000")).inventory("sudo: true"))
+        .defaults("user: ctlops")
+        .start();
+    cluster.node("a1").sh("chmod 700 /var/log/contrail");
+    tell(&cluster, "a1", "contrail-webui", "one\\n");
+    let mut ways: Vec<Following> = ["rpc", "supervisorctl", "auto"]
+        .map(|via| Following::start(cluster.ctl_command(["logs", "-f", "contrail-webui", "--via", via])))
+        .into_iter()
+        .collect();
+    for logs in &mut ways {
+        logs.until_line("a1: one");
+    }
+    tell(&cluster, "a1", "contrail-webui", "two\\n");
+    for logs in &mut ways {
+        logs.until_line("a1: two");
+    }
+    drop(ways.drain(..2));
+    let mut logs = ways.remove(0);
+    // The end of the old file and the beginning of the new one, before anybody can look.
+    cluster.node("a1").sh(
+        "i=0; while [ $i -lt 60 ]; do printf 'line %02d of the log\\\\n\\n' $i; i=$((i+1)); done >/run/tell-contrail-webui",
+    );
+    logs.until_line("a1: line 59 of the log");
+    tell(&cluster, "a1", "contrail-webui", "caf\\0351\\n");
+    logs.until_line("a1: caf\u{fffd}");
+    logs.interrupt();
+    let wanted: Vec<String> = ["a1: one".to_owned(), "a1: two".to_owned()]
+        .into_iter()
+        .chain((0..60).map(|i| format!("a1: line {i:02} of the log")))
+        .chain(["a1: caf\u{fffd}".to_owned()])
+        .collect();
+    assert!(logs.lines() == wanted, "{logs}");
+    assert!(logs.notes().iter().all(|note| note.contains("rotated")), "{logs}");
+}
