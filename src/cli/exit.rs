@@ -83,6 +83,11 @@ fn of_result(result: &TargetResult, action: Action) -> Exit {
         }
         Outcome::Failed | Outcome::TimedOut | Outcome::Unknown => Exit::Failed,
         Outcome::Ok if reading && result.state.is_some_and(|state| state != ProcessState::Running) => Exit::NotRunning,
+        Outcome::Ok
+            if reading && result.functional.as_deref().is_some_and(|word| !matches!(word, "active" | "backup")) =>
+        {
+            Exit::NotRunning
+        }
         Outcome::Ok | Outcome::Changed | Outcome::NotConfigured | Outcome::Skipped => Exit::Good,
     }
 }

@@ -20,7 +20,7 @@ use crate::journal::{Controller, Journal, RunRequest};
 use crate::plan::explain::Down;
 use crate::plan::{Action, Plan};
 use crate::run::{Guarding, NodeAccess, Noted, Setup, run};
-use crate::sink::text;
+use crate::sink::{JsonSink, text};
 use crate::transport::{SshSettings, SshTransport};
 
 /// What a run goes on from.
@@ -70,6 +70,7 @@ pub(super) fn carry_out(
     }
     let access = settings::access(fanout, &job.plan.nodes)?;
     let out = Out::open(output.out.as_deref())?;
+    let saved = job.shown.save.as_deref().map(|path| Out::open(Some(path))).transpose()?;
     let dry_run = go.and_then(|go| go.dry_run);
     if dry_run == Some(DryRun::Plan) {
         return output::dry_run(&job.plan, None, output, out);
@@ -122,10 +123,13 @@ pub(super) fn carry_out(
         first_batch: rest.as_ref().map_or(1, |rest| rest.next_batch),
     };
     let quiet = fanout.output.quiet || (tail.is_none() && output::shows_progress(&fanout.output));
-    let sinks = match tail {
+    let mut sinks = match tail {
         Some(tail) => output::log_sinks(&fanout.output, &out, tail.follow),
-        None => output::sinks(&fanout.output, &out),
+        None => output::sinks(&fanout.output, &out, job.shown.first_screen),
     };
+    if let Some(saved) = &saved {
+        sinks.push(Box::new(JsonSink::new(saved.writer())));
+    }
     let (closed, ends) = mpsc::channel(1);
     let mut teller = Teller {
         sinks,
@@ -159,6 +163,7 @@ pub(super) fn carry_out(
     }
     if !teller.sinks.failed() {
         out.keep()?;
+        saved.map_or(Ok(()), Out::keep)?;
     }
     if changes && !is_whole {
         terminal::say(&format!("this run did not finish; to go on with it: ctl runs resume {}", head.run));

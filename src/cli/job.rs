@@ -1,5 +1,7 @@
 //! From typed words to a plan: what a command line, a rollout file or an earlier run asks for.
 
+use std::path::PathBuf;
+
 use super::args::{ChangeArgs, FanoutArgs};
 use super::report::CliError;
 use super::settings::{self, Sources};
@@ -18,6 +20,17 @@ pub(super) struct Job {
     pub(super) inventory: Document,
     pub(super) rollout: Option<Document>,
     pub(super) origin: Option<Origin>,
+    /// How its results are shown besides.
+    pub(super) shown: Shown,
+}
+
+/// How the results of a status are shown.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// As a table, only what is not well.
+    pub(super) first_screen: bool,
+    /// A file that gets the JSON document too.
+    pub(super) save: Option<PathBuf>,
 }
 
 /// What a command asks for.
@@ -75,6 +88,7 @@ impl<'a> Request<'a> {
             inventory: document,
             rollout: None,
             origin: None,
+            shown: Shown::default(),
         })
     }
 }

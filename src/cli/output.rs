@@ -15,8 +15,8 @@ use super::report::CliError;
 use super::terminal;
 use crate::plan::{Plan, explain};
 use crate::sink::{
-    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, ProgressSink, PromSink, Sinks,
-    TableOptions, TableSink, YamlSink,
+    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, OverviewOptions, OverviewSink,
+    ProgressSink, PromSink, Sinks, TableOptions, TableSink, YamlSink,
 };
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
@@ -27,7 +27,7 @@ pub(super) fn shows_progress(output: &OutputArgs) -> bool {
 }
 
 /// What is told of a run, and how.
-pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
+pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: bool) -> Sinks {
     let mut sinks = Sinks::default();
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
@@ -40,13 +40,10 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
     } else {
         None
     };
+    let width = if at_terminal { terminal::stdout_width() } else { None };
+    let color = output.out.is_none() && terminal::color(output.color);
     let table = |wide: bool| {
-        let options = TableOptions {
-            wide,
-            fold,
-            width: if at_terminal { terminal::stdout_width() } else { None },
-            color: output.out.is_none() && terminal::color(output.color),
-        };
+        let options = TableOptions { wide, fold, width, color };
         TableSink::new(options, out.writer(), notes())
     };
     // The display first: it must be off the screen before results are on it.
@@ -54,6 +51,10 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
         sinks.push(Box::new(ProgressSink::new(ProgressDrawTarget::stderr())));
     }
     match output.output {
+        Form::Table if first_screen => {
+            let options = OverviewOptions { width, color };
+            sinks.push(Box::new(OverviewSink::new(options, out.writer(), notes())));
+        }
         Form::Table => sinks.push(Box::new(table(false))),
         Form::Wide => sinks.push(Box::new(table(true))),
         Form::Json => sinks.push(Box::new(JsonSink::new(out.writer()))),
@@ -96,9 +97,14 @@ impl Out {
         if path.is_dir() {
             return Err(CliError::usage(format!("--out: {} is a folder", path.display())));
         }
+        let there = std::fs::metadata(path).ok();
+        if there.as_ref().is_some_and(|there| !there.is_file()) {
+            // It would be replaced, not written to.
+            return Err(CliError::usage(format!("--out: {} is no regular file", path.display())));
+        }
         // A file that is there keeps its mode; a new one gets what the umask leaves, so that another user, such as
         // node_exporter's, can read it.
-        let kept = std::fs::metadata(path).ok().map(|metadata| metadata.permissions());
+        let kept = there.map(|there| there.permissions());
         let mode = kept.clone().unwrap_or_else(|| Permissions::from_mode(0o666));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder).and_then(|temporary| {

@@ -92,7 +92,7 @@ async fn how_it_ended<T: Transport>(
 }
 
 /// The end of supervisord's own log.
-async fn own_log<S: Session>(client: &Client<S>) -> Option<String> {
+pub(super) async fn own_log<S: Session>(client: &Client<S>) -> Option<String> {
     let read = match client {
         Client::Rpc(rpc) => rpc.end_of_log(LogFile::Own, OWN_LOG).await,
         Client::Supervisorctl(control) => control.own_log(OWN_LOG).await.map(LogPiece::Bytes),

@@ -183,7 +183,12 @@ impl<'a, T: Transport> Logs<'a, T> {
                     result.failure = Some(failure_of(&error));
                 }
                 (Some(Ok(message)), _) => result.message = message,
-                (None, None) => {}
+                (None, None) if self.tail.follow => {}
+                (None, None) => {
+                    result.outcome = Outcome::NotStarted;
+                    let message = "not read to its end: the run was interrupted";
+                    result.failure = Some(Failure::new(Stage::Inspect, FailureKind::Interrupted, message));
+                }
             }
             results.push(result);
         }

@@ -5,6 +5,7 @@
 //! at the run; nothing is started after the first signal, nor before its intent was noted. Start at [`run`]; what is decided is in `dispatcher.rs`, what is done in `node_task.rs`.
 
 mod command;
+mod depth;
 mod dispatcher;
 #[cfg(test)]
 mod dispatcher_tests;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::command;
+use super::depth::Depth;
 use super::gate;
 use super::init_target::InitTarget;
 use super::job::{Book, Job, Tab};
@@ -44,6 +45,8 @@ pub(super) struct NodeTask<T: Transport> {
     link: Arc<Link<T>>,
     /// What was read, and for which task.
     view: Option<(usize, Arc<View<T>>)>,
+    /// What is read beyond it, if it is to be.
+    depth: Option<Depth>,
     guarding: Arc<Guarding>,
     guard: Option<Guard>,
     news: mpsc::Sender<Message>,
@@ -72,7 +75,7 @@ impl<T: Transport> NodeTask<T> {
         signals: Signals,
     ) -> Self {
         let link = Arc::new(Link::new(transport, access.endpoint.clone(), access.sudo.clone()));
-        Self { rows: Rows { plan, index }, access, link, view: None, guarding, guard: None, news, signals }
+        Self { rows: Rows { plan, index }, access, link, view: None, depth: None, guarding, guard: None, news, signals }
     }
 
     /// Does one duty.
@@ -153,6 +156,7 @@ impl<T: Transport> NodeTask<T> {
     /// Takes nothing for granted that was read before; the connection is kept.
     pub(super) fn forget(&mut self) {
         self.view = None;
+        self.depth = None;
     }
 
     /// Lets the node go.
@@ -261,6 +265,9 @@ impl<T: Transport> NodeTask<T> {
             if let Some(failure) = view.connection_lost() {
                 return Ended::Lost(unreachable_end(failure.clone()));
             }
+            if self.rows.task(visit).is_some_and(|task| task.in_depth) {
+                self.depth = Some(Depth::take(&self.link, &self.rows, &view).await);
+            }
             let Agenda { jobs, results } = view.agenda(visit);
             let jobs: Vec<Arc<Job<T>>> = jobs.into_iter().map(Arc::new).collect();
             book.open(&jobs);
@@ -272,6 +279,10 @@ impl<T: Transport> NodeTask<T> {
                 self.tell(duty, News::Result(Box::new(result))).await;
             }
             self.do_all(visit, &jobs, book).await;
+            if let Some(depth) = &self.depth {
+                let facts = depth.facts(&self.rows, &view);
+                self.tell(duty, News::Facts(Box::new(facts))).await;
+            }
             Ended::Done
         };
         timeout_at(deadline, work).await.unwrap_or(Ended::Early(Cause::TimedOut))
@@ -367,7 +378,12 @@ impl<T: Transport> NodeTask<T> {
                     Action::Stop => work.stop().await,
                     Action::Restart => work.restart().await,
                     Action::Status | Action::Update | Action::Ping | Action::Exec | Action::Wait | Action::Logs => {
-                        return vec![self.rows.read(visit, instance, process)];
+                        let mut result = self.rows.read(visit, instance, process);
+                        if let Some(depth) = &self.depth {
+                            depth.judge(&mut result, instance, process).await;
+                            result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
+                        }
+                        return vec![result];
                     }
                 };
                 verdict.was_begun(begun);

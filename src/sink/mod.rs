@@ -14,6 +14,7 @@ mod json;
 mod logs;
 mod notes;
 mod output;
+mod overview;
 mod progress;
 mod prom;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use self::grid::plain_table;
 pub use self::html::HtmlSink;
 pub use self::json::{JsonSink, JsonlSink};
 pub use self::logs::{LogJsonSink, LogSink};
+pub use self::overview::{OverviewOptions, OverviewSink};
 pub use self::progress::ProgressSink;
 pub use self::prom::PromSink;
 pub use self::table::{TableOptions, TableSink};

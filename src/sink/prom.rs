@@ -281,3 +281,132 @@ fn flag(is: bool) -> f64 {
 fn count(number: impl TryInto<u32>) -> f64 {
     f64::from(number.try_into().unwrap_or(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, Shared};
+    use super::*;
+    use crate::event::{EventKind, Failure, FailureKind, Finding, Stage, SupervisorFacts, Via};
+
+    fn exposition(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> String {
+        let out = Shared::default();
+        let mut kinds: Vec<EventKind> =
+            samples::run(Some("status"), results).into_iter().map(|event| event.kind).collect();
+        let end = kinds.len() - 1;
+        kinds.splice(end..end, facts.into_iter().map(EventKind::NodeFacts));
+        samples::play(&mut PromSink::new(out.writer()), &samples::numbered(kinds), 3);
+        out.text()
+    }
+
+    /// Without HELP and TYPE.
+    fn samples_of(exposition: &str, prefix: &str) -> String {
+        let lines = exposition.lines().filter(|line| line.starts_with(prefix));
+        let this = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
+        lines.map(|line| line.replace(this, "{version=\"VERSION\"}") + "\n").collect()
+    }
+
+    #[test]
+    fn services_nodes_and_supervisords_have_their_series() {
+        let running = TargetResult {
+            functional: Some("initializing".to_owned()),
+            version: Some("3.2.1.0-27".to_owned()),
+            ..samples::running("a6s01", Outcome::Ok, 900, 60)
+        };
+        let fatal = TargetResult { state: Some(ProcessState::Fatal), ..samples::result("a6s02", Outcome::Ok) };
+        let down = TargetResult {
+            service: None,
+            failure: Some(Failure::new(Stage::Inspect, FailureKind::SupervisorDown, "nobody answers")),
+            ..samples::result("a6s04", Outcome::Failed)
+        };
+        let skipped = TargetResult { supervisor: None, ..samples::result("a6s05", Outcome::Skipped) };
+        let core = |details: &[&str]| Finding {
+            kind: FindingKind::CoreFiles,
+            role: None,
+            message: "core files in /var/crashes".to_owned(),
+            details: details.iter().map(|path| (*path).to_owned()).collect(),
+        };
+        let facts = NodeFacts {
+            node: "a6s01".to_owned(),
+            supervisors: vec![SupervisorFacts {
+                role: "analytics".to_owned(),
+                name: "supervisor-analytics".to_owned(),
+                address: None,
+                via: Via::Rpc,
+                version: Some("3.3.1".to_owned()),
+                pid: Some(1000),
+            }],
+            packages: BTreeMap::new(),
+            findings: vec![core(&["/var/crashes/core.1", "/var/crashes/core.2"])],
+        };
+        let unsearched = Finding { kind: FindingKind::NotSearched, ..core(&[]) };
+        let unsearched = NodeFacts { node: "a6s02".to_owned(), findings: vec![unsearched], ..NodeFacts::default() };
+        let searched = NodeFacts { node: "a6s04".to_owned(), ..NodeFacts::default() };
+        let text = exposition(
+            vec![running, fatal, samples::unknown_key("a6s03"), down, skipped],
+            vec![facts, unsearched, searched],
+        );
+        insta::assert_snapshot!(samples_of(&text, "ctl_"), @r#"
+        ctl_build_info{version="VERSION"} 1
+        ctl_status_timestamp_seconds 1772352000
+        ctl_status_duration_seconds 0.812
+        ctl_status_exit_code 3
+        ctl_status_results{outcome="changed"} 0
+        ctl_status_results{outcome="failed"} 1
+        ctl_status_results{outcome="not_configured"} 0
+        ctl_status_results{outcome="not_started"} 0
+        ctl_status_results{outcome="ok"} 2
+        ctl_status_results{outcome="skipped"} 1
+        ctl_status_results{outcome="timed_out"} 0
+        ctl_status_results{outcome="unknown"} 0
+        ctl_status_results{outcome="unreachable"} 1
+        ctl_role_nodes{role="analytics"} 5
+        ctl_role_nodes_healthy{role="analytics"} 1
+        ctl_role_services{role="analytics"} 2
+        ctl_role_services_healthy{role="analytics"} 0
+        ctl_node_reachable{node="a6s01"} 1
+        ctl_node_reachable{node="a6s02"} 1
+        ctl_node_reachable{node="a6s03"} 0
+        ctl_node_reachable{node="a6s04"} 1
+        ctl_node_core_files{node="a6s01"} 2
+        ctl_node_core_files{node="a6s04"} 0
+        ctl_node_findings{node="a6s01",role="",kind="core_files"} 1
+        ctl_node_findings{node="a6s02",role="",kind="not_searched"} 1
+        ctl_supervisor_up{node="a6s01",role="analytics",supervisor="supervisor-analytics"} 1
+        ctl_supervisor_up{node="a6s02",role="analytics",supervisor="supervisor-analytics"} 1
+        ctl_supervisor_up{node="a6s04",role="analytics",supervisor="supervisor-analytics"} 0
+        ctl_supervisor_info{node="a6s01",role="analytics",supervisor="supervisor-analytics",version="3.3.1",via="rpc"} 1
+        ctl_service_healthy{node="a6s01",role="analytics",supervisor="supervisor-analytics",service="contrail-collector"} 0
+        ctl_service_healthy{node="a6s02",role="analytics",supervisor="supervisor-analytics",service="contrail-collector"} 0
+        ctl_service_up{node="a6s01",role="analytics",supervisor="supervisor-analytics",service="contrail-collector"} 1
+        ctl_service_up{node="a6s02",role="analytics",supervisor="supervisor-analytics",service="contrail-collector"} 0
+        ctl_service_state{node="a6s01",role="analytics",supervisor="supervisor-analytics",service="contrail-collector",state="RUNNING"} 1
+        ctl_service_state{node="a6s02",role="analytics",supervisor="supervisor-analytics",service="contrail-collector",state="FATAL"} 1
+        ctl_service_functional_state{node="a6s01",role="analytics",supervisor="supervisor-analytics",service="contrail-collector",state="initializing"} 1
+        ctl_service_uptime_seconds{node="a6s01",role="analytics",supervisor="supervisor-analytics",service="contrail-collector"} 60
+        ctl_service_pid{node="a6s01",role="analytics",supervisor="supervisor-analytics",service="contrail-collector"} 900
+        ctl_service_info{node="a6s01",role="analytics",supervisor="supervisor-analytics",service="contrail-collector",version="3.2.1.0-27"} 1
+        "#);
+        assert_eq!(text.matches("# HELP ").count(), text.matches("# TYPE ").count());
+    }
+
+    #[test]
+    fn text_of_a_node_is_a_label_and_no_line() {
+        let service = "a\"} 1\nctl_forged 1\\\u{202e}\x1b[2J";
+        let hostile =
+            || TargetResult { service: Some(service.to_owned()), ..samples::running("a6s01", Outcome::Ok, 900, 60) };
+        // The same series twice over, by two names that are made the same.
+        let other = TargetResult { service: Some(format!(" {service}")), pid: Some(901), ..hostile() };
+        let text = exposition(vec![hostile(), other], Vec::new());
+        insta::assert_snapshot!(samples_of(&text, "ctl_service_pid"), @r##"
+        ctl_service_pid{node="a6s01",role="analytics",supervisor="supervisor-analytics",service="a\"} 1\\nctl_forged 1\\\\u{202e}\\x1b[2J"} 900
+        "##);
+        assert!(!text.lines().any(|line| line.starts_with("ctl_forged")));
+        assert!(text.chars().all(|char| char == '\n' || !char.is_control()));
+    }
+
+    #[test]
+    fn a_family_without_series_is_not_there() {
+        let text = exposition(Vec::new(), Vec::new());
+        assert!(text.contains("\nctl_status_exit_code 3\n") && !text.contains("ctl_service"), "{text}");
+    }
+}

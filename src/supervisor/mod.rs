@@ -17,6 +17,7 @@ mod process;
 mod relay;
 pub mod rpc;
 pub mod supervisorctl;
+pub mod survey;
 pub mod tailed;
 pub mod via;
 pub mod xmlrpc;

@@ -16,6 +16,7 @@ mod host_keys;
 mod inventories;
 mod locks;
 mod logs;
+mod metrics;
 mod output;
 mod reach;
 mod releases;

@@ -19,6 +19,7 @@ mod evidence;
 mod faults;
 #[path = "../support/following.rs"]
 mod following;
+mod glance;
 mod guard;
 mod harness;
 mod host_keys;

@@ -243,7 +243,8 @@ fn states_are_held_still() {
         .with(Program::starting("contrail-control"))
         .with(Program::backing_off("contrail-dns"))
         .with(Program::exits_at_once("contrail-named", 3))
-        .with(Program::deaf("contrail-control-nodemgr"));
+        .with(Program::deaf("contrail-control-nodemgr"))
+        .with(Program::restarting("contrail-vrouter-dpdk"));
     let spec = NodeSpec::new(instance).and(Instance::billing().unlisted()).lacking("web-ui");
     let cluster = Cluster::of(1, &spec.and(Instance::support_service()));
     let node = cluster.node("a1");
@@ -260,6 +261,8 @@ fn states_are_held_still() {
     for (name, state) in states {
         assert_eq!(node.process(name).unwrap().state, state, "{name}");
     }
+    let first = node.wait_for("contrail-vrouter-dpdk", "RUNNING");
+    eventually("another pid", || (node.wait_for("contrail-vrouter-dpdk", "RUNNING").pid != first.pid).then_some(()));
     let inventory = std::fs::read_to_string(cluster.inventory()).unwrap();
     assert!(inventory.contains("roles: [control, config, web-ui]"), "{inventory}");
     assert!(node.supervisord_pid("supervisor-billing").is_some());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::cli::args::RolloutArgs;
 use crate::cli::exit::Exit;
 use crate::cli::fanout::carry_out;
-use crate::cli::job::Job;
+use crate::cli::job::{Job, Shown};
 use crate::cli::output::start_log;
 use crate::cli::report::CliError;
 use crate::cli::settings::{self, Sources};
@@ -81,6 +81,7 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
         inventory: document,
         rollout: Some(file),
         origin: None,
+        shown: Shown::default(),
     })
 }
 

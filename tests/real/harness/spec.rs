@@ -73,6 +73,11 @@ impl Program {
         Self::running(name, &format!("/bin/sh -c 'exit {code}'")).set("startsecs", "0").set("autorestart", "false")
     }
 
+    /// Ends every second and is started again each time, which supervisord never minds: its pid keeps changing.
+    pub(crate) fn restarting(name: &str) -> Self {
+        Self::running(name, "/bin/sleep 1").set("startsecs", "0").set("autorestart", "true")
+    }
+
     /// A node manager that restarts the whole of `supervisor-config` when contrail-api stops.
     pub(crate) fn cascading_node_manager(name: &str) -> Self {
         let listener = Self::running(name, "/bin/bash /etc/contrail/nodemgr.sh");
