@@ -87,6 +87,7 @@ pub(super) fn carry_out(
 
     let action = job.plan.action().unwrap_or(Action::Status);
     let changes = job.plan.changes();
+    let glance = job.at_a_glance.then(|| output::node_roles(&job.plan));
     let reason = go.and_then(|go| go.reason.clone());
     let head = RunHead {
         run: resumed.as_ref().map_or_else(run_id, |resumed| resumed.request.run.clone()),
@@ -122,7 +123,7 @@ pub(super) fn carry_out(
     };
     let quiet = fanout.output.quiet || output::shows_progress(&fanout.output);
     let mut teller = Teller {
-        sinks: output::sinks(&fanout.output, &out),
+        sinks: output::sinks(&fanout.output, &out, glance),
         ledger: Ledger::default(),
         seq: 0,
         carried: rest.map(|rest| rest.results).unwrap_or_default(),

@@ -13,6 +13,8 @@ pub(super) struct Job {
     pub(super) action: Option<String>,
     pub(super) services: Vec<String>,
     pub(super) plan: Plan,
+    /// Whether people are shown what is not well, rather than every result.
+    pub(super) at_a_glance: bool,
     /// What is asked about before every node of the inventory is changed.
     pub(super) confirm: Option<String>,
     pub(super) inventory: Document,
@@ -31,6 +33,8 @@ pub(super) struct Request<'a> {
     pub(super) until: Option<Until>,
     /// Whether services are asked how their work goes, and nodes for what else is wrong there.
     pub(super) in_depth: bool,
+    /// Whether people are shown what is not well, rather than every result.
+    pub(super) at_a_glance: bool,
     /// How carefully; none for what changes nothing.
     pub(super) change: Option<&'a ChangeArgs>,
     pub(super) fanout: &'a FanoutArgs,
@@ -39,7 +43,17 @@ pub(super) struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request that changes nothing.
     pub(super) fn new(command: &'a str, action: Action, services: &'a [String], fanout: &'a FanoutArgs) -> Self {
-        Self { command, action, services, line: None, until: None, in_depth: false, change: None, fanout }
+        Self {
+            command,
+            action,
+            services,
+            line: None,
+            until: None,
+            in_depth: false,
+            at_a_glance: false,
+            change: None,
+            fanout,
+        }
     }
 
     /// What it means.
@@ -68,6 +82,7 @@ impl<'a> Request<'a> {
             action: (action != Action::Ping).then(|| action.as_str().to_owned()),
             services: self.services.to_vec(),
             plan: plan(vec![wanted], &inventory, fanout.via.via()),
+            at_a_glance: self.at_a_glance,
             confirm,
             inventory: document,
             rollout: None,

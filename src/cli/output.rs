@@ -11,8 +11,13 @@ use super::args::{Form, OutputArgs};
 use super::exit::Exit;
 use super::report::CliError;
 use super::terminal;
+use crate::inventory::ROLE_ORDER;
+use crate::overview::NodeRoles;
 use crate::plan::{Plan, explain};
-use crate::sink::{CsvSink, JsonSink, JsonlSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink};
+use crate::select::SelectedNode;
+use crate::sink::{
+    CsvSink, JsonSink, JsonlSink, OverviewOptions, OverviewSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink,
+};
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
 pub(super) fn shows_progress(output: &OutputArgs) -> bool {
@@ -21,14 +26,22 @@ pub(super) fn shows_progress(output: &OutputArgs) -> bool {
     !output.quiet && !logs && !lines_as_it_happens && !output.no_progress && terminal::stderr_can_animate()
 }
 
-/// What is told of a run, and how.
-pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
+/// The roles of the nodes that a plan selects, as the inventory has them.
+pub(super) fn node_roles(plan: &Plan) -> NodeRoles {
+    let roles = |node: &SelectedNode| node.roles.iter().map(|role| role.name.clone()).collect();
+    NodeRoles::new(&ROLE_ORDER, plan.nodes.iter().map(|node| (node.node.name.clone(), roles(node))))
+}
+
+/// What is told of a run, and how. `glance`: people are shown what is not well, and the nodes have these roles.
+pub(super) fn sinks(output: &OutputArgs, out: &Out, glance: Option<NodeRoles>) -> Sinks {
     let mut sinks = Sinks::default();
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
+    let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
+    let width = if at_terminal { terminal::stdout_width() } else { None };
+    let color = output.out.is_none() && terminal::color(output.color);
     let table = |wide: bool| {
-        let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
         let options = TableOptions {
             wide,
             fold: if output.fold {
@@ -38,17 +51,26 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out) -> Sinks {
             } else {
                 None
             },
-            width: if at_terminal { terminal::stdout_width() } else { None },
-            color: output.out.is_none() && terminal::color(output.color),
+            width,
+            color,
         };
         TableSink::new(options, out.writer(), notes())
+    };
+    let overview = |roles: NodeRoles| {
+        // Where the notes go elsewhere, they take no room.
+        let height = if at_terminal { terminal::height_shared_with_stderr() } else { None };
+        let options = OverviewOptions { unfold: output.no_fold, width, height, color };
+        OverviewSink::new(options, roles, out.writer(), notes())
     };
     // The display first: it must be off the screen before results are on it.
     if shows_progress(output) {
         sinks.push(Box::new(ProgressSink::new(ProgressDrawTarget::stderr())));
     }
     match output.output {
-        Form::Table => sinks.push(Box::new(table(false))),
+        Form::Table => match glance {
+            Some(roles) => sinks.push(Box::new(overview(roles))),
+            None => sinks.push(Box::new(table(false))),
+        },
         Form::Wide => sinks.push(Box::new(table(true))),
         Form::Json => sinks.push(Box::new(JsonSink::new(out.writer()))),
         Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),

@@ -1,7 +1,7 @@
 //! Events become what people and scripts read: tables, JSON, progress.
 //!
-//! Here live the sinks, one form a file, and [`Sinks`], which hands each event to all of them. The room uses `event`
-//! and the leaf `nodeset`, and knows no command line. What always holds: a sink decides nothing, it shows what the
+//! Here live the sinks, one form a file, and [`Sinks`], which hands each event to all of them. The room uses `event`,
+//! `overview` and the leaf `nodeset`, and knows no command line. What always holds: a sink decides nothing, it shows what the
 //! [`Ledger`] says; a sink that fails is dropped with one warning, and neither the run nor another sink notices; text
 //! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
 
@@ -10,6 +10,7 @@ mod grid;
 mod json;
 mod notes;
 mod output;
+mod overview;
 mod progress;
 #[cfg(test)]
 mod samples;
@@ -24,6 +25,7 @@ use crate::event::{Event, Ledger};
 pub use self::csv::CsvSink;
 pub use self::grid::plain_table;
 pub use self::json::{JsonSink, JsonlSink};
+pub use self::overview::{OverviewOptions, OverviewSink};
 pub use self::progress::ProgressSink;
 pub use self::table::{TableOptions, TableSink};
 pub use self::yaml::YamlSink;

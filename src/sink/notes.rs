@@ -98,18 +98,21 @@ fn summary(ledger: &Ledger) -> String {
     )
 }
 
-fn counted(count: u64, what: &str) -> String {
+/// `1 node`, `2 nodes`.
+pub(super) fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn took(time: Duration) -> String {
+/// `0.8 s`, `3 min 5 s`.
+pub(super) fn took(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..60 => format!("{seconds}.{} s", time.subsec_millis() / 100),
         seconds => format!("{} min {} s", seconds / 60, seconds % 60),
     }
 }
 
-fn given_up(ledger: &Ledger) -> &'static str {
+/// Why the run did not come to its end, as the end of a line; empty if it did.
+pub(super) fn given_up(ledger: &Ledger) -> &'static str {
     match ledger.cancel() {
         None => "",
         Some(CancelReason::JournalLost) => "; given up: the journal cannot be written",

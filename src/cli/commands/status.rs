@@ -14,6 +14,8 @@ pub(in crate::cli) fn run(args: &StatusArgs) -> Result<Exit, CliError> {
         return Err(CliError::usage("this is not built yet"));
     }
     start_log(&args.fanout.output)?;
-    let request = Request { in_depth: true, ..Request::new("status", Action::Status, &args.names, &args.fanout) };
+    let (in_depth, at_a_glance) = (true, !args.all);
+    let request =
+        Request { in_depth, at_a_glance, ..Request::new("status", Action::Status, &args.names, &args.fanout) };
     carry_out(request.job(&Sources::default())?, &args.fanout, None, &[], None)
 }
