@@ -47,18 +47,24 @@ fn show(lab: &Lab, words: Vec<OsString>) -> ExitCode {
     ctl(lab, words)
 }
 
+/// Commands that go to nodes.
+const FANNED_OUT: [&str; 9] = ["service", "status", "ping", "exec", "logs", "top", "wait", "rollout", "snapshot"];
+
 /// The same entry point as the binary, told where the lab is.
 fn ctl(lab: &Lab, words: Vec<OsString>) -> ExitCode {
-    let goes_to_nodes = words.first().is_some_and(|word| ["service", "status", "ping"].iter().any(|name| word == name));
+    let goes_to_nodes = words.first().is_some_and(|word| FANNED_OUT.iter().any(|name| word == name));
     let knows_inventory = goes_to_nodes || words.first().is_some_and(|word| word == "inventory");
+    // What stands behind `--` is the command of `exec`.
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
     let mut all = vec![OsString::from("ctl")];
-    all.extend(words);
+    all.extend(words.iter().take(end).cloned());
     if knows_inventory {
         all.extend(["--inventory".into(), lab.inventory_path().into()]);
     }
     if goes_to_nodes {
         all.extend(["--known-hosts".into(), lab.known_hosts_path().into(), "--ssh-config".into(), "none".into()]);
     }
+    all.extend(words.into_iter().skip(end));
     contrail_ctl::cli::main(all)
 }
 

@@ -21,6 +21,7 @@ use crate::rescue;
 use crate::shell;
 use crate::spec::UserPolicy;
 use crate::supervisorctl;
+use crate::survey;
 
 /// The exit code that stands for a death by signal; no command has it of its own.
 pub(crate) const KILLED: i32 = i32::MIN;
@@ -313,6 +314,9 @@ pub(crate) fn run<'a>(
                 }
                 [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-exec" => {
                     bounded::run(context, io, words).await
+                }
+                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-survey" => {
+                    survey::run(context, io, words).await
                 }
                 [flag, script, ..] if flag.starts_with('-') && flag.ends_with('c') => {
                     shell::run(context, io, script).await

@@ -123,6 +123,12 @@ pub enum Fault {
     LyingExitCode,
     /// `reloadConfig` answers fault 92.
     BadConfig,
+    /// The program has left a core file in /var/crashes.
+    CoreFile(String),
+    /// The configuration file of the supervisord of that short name (`webui`) lies there, without one that runs.
+    LeftConfig(String),
+    /// The node's Contrail packages have this version, and not that of its release.
+    Version(String),
     /// The program's introspect says Non-Functional, with this description.
     NonFunctional {
         /// The program.
@@ -213,6 +219,9 @@ impl Fault {
             "reply-lost" => Self::ReplyLost,
             "lying-exit-code" => Self::LyingExitCode,
             "bad-config" => Self::BadConfig,
+            "core-file" => Self::CoreFile(arg()?.to_owned()),
+            "left-config" => Self::LeftConfig(arg()?.to_owned()),
+            "version" => Self::Version(arg()?.to_owned()),
             "non-functional" => {
                 let (program, description) = two("Database:Global connection down")?;
                 Self::NonFunctional { program, description }
@@ -297,6 +306,18 @@ impl FaultSet {
 
     pub(crate) fn remove(&mut self, fault: &Fault) {
         self.0.retain(|f| f != fault);
+    }
+
+    /// Programs that have left core files.
+    pub(crate) fn cores(&self) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .filter_map(|fault| if let Fault::CoreFile(program) = fault { Some(program.as_str()) } else { None })
+    }
+
+    /// The version of the packages, if it is another than the release's.
+    pub(crate) fn version(&self) -> Option<String> {
+        self.0.iter().find_map(|fault| if let Fault::Version(version) = fault { Some(version.clone()) } else { None })
     }
 
     /// Why a process cannot be spawned.

@@ -34,6 +34,7 @@ mod http;
 mod init;
 mod introspect;
 mod lab;
+mod logs;
 mod net;
 mod node;
 mod process;
@@ -46,6 +47,7 @@ mod spec;
 mod sshd;
 mod supervisorctl;
 mod supervisord;
+mod survey;
 mod util;
 mod xml;
 

@@ -19,6 +19,7 @@ use crate::files::Files;
 use crate::guard::{GuardSnapshot, Guards};
 use crate::init::{self, InitService};
 use crate::introspect::{Introspect, Setting, Settings};
+use crate::logs::Logs;
 use crate::process::State;
 use crate::rpc;
 use crate::shared::{Counters, Shared};
@@ -82,6 +83,16 @@ impl NodeInner {
         self.shared.has(&Fault::StaleTmpSocket)
             && self.by_socket(path).is_none()
             && self.instances.iter().any(|i| path == format!("/tmp/supervisord_{}.sock", i.config.short))
+    }
+
+    /// The sockets that somebody listens on, each with the pid of its supervisord.
+    pub(crate) fn listening(&self) -> Vec<(String, u32)> {
+        let open = self.instances.iter().filter(|sup| sup.access() == Access::Open);
+        let named = open.filter_map(|sup| match &sup.config.address {
+            Address::Unix(path) => Some((path.clone(), sup.look(|inner| inner.pid))),
+            Address::Tcp(_) => None,
+        });
+        named.collect()
     }
 
     fn is_socket(&self, path: &str) -> bool {
@@ -154,6 +165,10 @@ impl NodeInner {
                     sup.config.address.url()
                 ));
             }
+        }
+        let left = path.strip_prefix("/etc/contrail/supervisord_").and_then(|rest| rest.strip_suffix(".conf"));
+        if left.is_some_and(|short| self.shared.has(&Fault::LeftConfig(short.to_owned()))) {
+            return Some("[supervisord]\n".to_owned());
         }
         if let Some(name) = path.strip_prefix("/etc/init.d/") {
             return init::exists(self, name).then(|| "#!/bin/sh\n".to_owned());
@@ -361,6 +376,28 @@ impl Node {
             Ok(Named::One(key)) => sup.die(&key),
             _ => false,
         }
+    }
+
+    /// Adds to a log of a process (of its stderr if `stderr`). False when there is no such process.
+    #[must_use = "nothing is written to the log of a process that does not exist"]
+    pub fn write_log(&self, instance: &str, name: &str, stderr: bool, bytes: &[u8]) -> bool {
+        self.edit_logs(instance, name, |logs| logs.write(stderr, bytes))
+    }
+
+    /// Moves the logs of a process away: it goes on with empty ones. False when there is no such process.
+    #[must_use = "the log of a process that does not exist is not rotated"]
+    pub fn rotate_log(&self, instance: &str, name: &str) -> bool {
+        self.edit_logs(instance, name, Logs::rotate)
+    }
+
+    fn edit_logs(&self, instance: &str, name: &str, edit: impl FnOnce(&mut Logs)) -> bool {
+        let Some(sup) = self.find(instance) else {
+            return false;
+        };
+        let Ok(Named::One(key)) = sup.resolve(name) else {
+            return false;
+        };
+        sup.edit(|inner, _, _| inner.process_mut(&key).map(|p| edit(&mut p.logs)).is_some())
     }
 
     /// The node's lock, and what its guards have armed and rescued.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::catalogue::{ProgramConfig, StopSignal};
 use crate::fault::{Fault, FaultSet, SpawnKind};
+use crate::logs::Logs;
 use crate::spec::Timing;
 use crate::util::{Clock, Date, scaled, timedelta};
 
@@ -95,15 +96,13 @@ pub(crate) struct Process {
     pub(crate) exitstatus: i32,
     pub(crate) starts: u32,
     pub(crate) stops: u32,
-    pub(crate) log: String,
+    pub(crate) logs: Logs,
     backoff: u32,
     /// When the state ends by itself: up long enough, pause over, gone after its signal.
     due: Option<Instant>,
     /// When the process dies of its own fault.
     dies: Option<Instant>,
 }
-
-const LOG_LIMIT: usize = 64 * 1024;
 
 impl Process {
     /// A process that has never been started.
@@ -118,7 +117,7 @@ impl Process {
             exitstatus: 0,
             starts: 0,
             stops: 0,
-            log: String::new(),
+            logs: Logs::default(),
             backoff: 0,
             due: None,
             dies: None,
@@ -145,12 +144,17 @@ impl Process {
 
     pub(crate) fn log_line(&mut self, at: f64, text: &str) {
         let date = Date::from_epoch(at);
-        self.log.push_str(&format!("{} {}: {text}\n", date.systemd(), self.config.group));
-        if self.log.len() > LOG_LIMIT {
-            let cut = self.log.len() - LOG_LIMIT / 2;
-            let cut = (cut..self.log.len()).find(|i| self.log.is_char_boundary(*i));
-            self.log.drain(..cut.unwrap_or(0));
+        let line = format!("{} {}: {text}\n", date.systemd(), self.config.group);
+        self.logs.write(false, line.as_bytes());
+        if text.contains("fatal") || text.contains("cannot start") {
+            self.logs.write(true, line.as_bytes());
         }
+    }
+
+    /// Notes something in supervisord's own log, in which a process has its name without its group, here `{}`.
+    fn note_at(&mut self, at: f64, text: &str) {
+        let text = text.replacen("{}", &self.config.name, 1);
+        self.logs.note(at, &text);
     }
 
     /// Why it cannot be spawned, if supervisord sees that before it tries.
@@ -187,6 +191,8 @@ impl Process {
         self.due = (!world.faults.has(&Fault::HangAction)).then(|| now + up);
         let at = self.start;
         self.log_line(at, "started");
+        let note = format!("INFO spawned: '{}' with pid {}", self.config.name, self.pid);
+        self.logs.note(at, &note);
     }
 
     /// Asks it to stop. Does nothing to a process that is neither up nor waiting for another try.
@@ -249,9 +255,11 @@ impl Process {
                 self.stops += 1;
                 self.exitstatus = if self.config.stop == StopSignal::Kill { -1 } else { 0 };
                 self.log_line(at, "stopped");
+                self.note_at(at, "INFO stopped: {} (terminated by SIGTERM)");
             }
             State::Starting => {
                 self.log_line(at, "cannot start, giving up");
+                self.note_at(at, "WARN exited: {} (exit status 1; not expected)");
                 self.spawnerr = "Exited too quickly (process log may have details)".to_owned();
                 self.back_off(now, world);
             }
@@ -261,6 +269,7 @@ impl Process {
                 self.spawnerr = "Bad exit code 1".to_owned();
                 self.state = State::Exited;
                 self.log_line(at, "fatal error, exiting");
+                self.note_at(at, "WARN exited: {} (exit status 1; not expected)");
                 self.due = Some(now + Duration::from_millis(50));
             }
             State::Stopped | State::Backoff | State::Exited | State::Fatal => {}
@@ -313,10 +322,20 @@ impl Process {
             State::Starting => {
                 self.backoff = 0;
                 self.state = State::Running;
+                let at = world.clock.epoch_at(now);
+                let startsecs = self.config.startsecs;
+                self.note_at(
+                    at,
+                    &format!(
+                        "INFO success: {{}} entered RUNNING state, process has stayed up for > than {startsecs:.0} seconds (startsecs)"
+                    ),
+                );
             }
             State::Stopping => self.ends(now, world),
             State::Backoff => {
                 if self.backoff > self.config.startretries && !self.stays_in_backoff(world.faults) {
+                    let at = world.clock.epoch_at(now);
+                    self.note_at(at, "INFO gave up: {} entered FATAL state, too many start retries too quickly");
                     self.give_up();
                 } else if world.may_spawn {
                     self.spawn(now, world);

@@ -12,6 +12,7 @@ use dxr::Value;
 
 use crate::actions::{Item, Named, Verb};
 use crate::fault::Fault;
+use crate::logs;
 use crate::process::Process;
 use crate::rpcfault::{RpcFault, code};
 use crate::shared::{RpcCall, note};
@@ -192,19 +193,30 @@ fn dispatch(sup: &Arc<Supervisord>, method: &str, params: &[Value]) -> Result<Re
         "readProcessStdoutLog" | "readProcessLog" | "readProcessStderrLog" => {
             arity(params, 3, 3)?;
             let log = log(sup, text(params, 0)?, name.contains("Stderr"))?;
-            let part = read_log(&log, number(params, 1)?, number(params, 2)?)
-                .ok_or_else(|| RpcFault::new(code::BAD_ARGUMENTS, "log"))?;
-            now(Value::String(part))
+            piece(sup, &log, number(params, 1)?, number(params, 2)?)
+        }
+        "readLog" | "readMainLog" => {
+            arity(params, 2, 2)?;
+            piece(sup, own_log(sup).as_bytes(), number(params, 0)?, number(params, 1)?)
         }
         "tailProcessStdoutLog" | "tailProcessLog" | "tailProcessStderrLog" => {
             arity(params, 3, 3)?;
             let log = log(sup, text(params, 0)?, name.contains("Stderr"))?;
-            let (part, offset, overflow) = tail_log(&log, number(params, 1)?, number(params, 2)?);
+            let (part, offset, overflow) = logs::tail_file(&log, number(params, 1)?, number(params, 2)?);
             now(Value::Array(vec![
-                Value::String(part),
+                Value::String(logs::as_string(part, sup.shared.spec.supervisor)?),
                 Value::Integer(i32::try_from(offset).unwrap_or(i32::MAX)),
                 Value::Boolean(overflow),
             ]))
+        }
+        "clearProcessLogs" | "clearProcessLog" => {
+            arity(params, 1, 1)?;
+            let asked = text(params, 0)?;
+            let Named::One(key) = sup.resolve(asked)? else {
+                return Err(RpcFault::new(code::BAD_NAME, asked));
+            };
+            sup.edit(|inner, _, _| inner.process_mut(&key).map(|p| p.logs.rotate()));
+            now(Value::Boolean(true))
         }
         "signalProcess" => {
             arity(params, 2, 2)?;
@@ -355,62 +367,31 @@ fn signal(sup: &Arc<Supervisord>, asked: &str, signal: &str) -> Result<Reply, Rp
 }
 
 /// One of a process's logs.
-pub(crate) fn log(sup: &Supervisord, asked: &str, stderr: bool) -> Result<String, RpcFault> {
+pub(crate) fn log(sup: &Supervisord, asked: &str, stderr: bool) -> Result<Vec<u8>, RpcFault> {
     let bad = || RpcFault::new(code::BAD_NAME, asked);
     let Named::One(key) = sup.resolve(asked)? else {
         return Err(bad());
     };
-    let log = sup.look(|inner| inner.process(&key).map(|p| p.log.clone())).ok_or_else(bad)?;
-    let log = match stderr {
-        false => log,
-        true => log.lines().filter(|l| l.contains("fatal")).map(|l| format!("{l}\n")).collect(),
-    };
-    Ok(if sup.shared.has(&Fault::ControlCharacters) {
-        format!("{log}\x1b[2J\x1b]8;;http://evil\x07click\x1b]8;;\x07\r\u{9b}A\n")
-    } else {
-        log
-    })
+    let mut log = sup.look(|inner| inner.process(&key).map(|p| p.logs.get(stderr).to_vec())).ok_or_else(bad)?;
+    if sup.shared.has(&Fault::ControlCharacters) {
+        log.extend_from_slice("\x1b[2J\x1b]8;;http://evil\x07click\x1b]8;;\x07\r\u{9b}A\n".as_bytes());
+    }
+    Ok(log)
 }
 
-/// `readFile` of supervisord: `None` for arguments that it refuses.
-pub(crate) fn read_log(log: &str, offset: i64, length: i64) -> Option<String> {
-    let bytes = log.as_bytes();
-    let size = bytes.len();
-    let (from, to) = if offset < 0 {
-        if length != 0 {
-            return None;
-        }
-        let from = size.saturating_sub(usize::try_from(-offset).ok()?);
-        (from, size)
-    } else {
-        let from = usize::try_from(offset).ok()?.min(size);
-        let length = usize::try_from(length).ok()?;
-        let to = if length == 0 { size } else { (from + length).min(size) };
-        (from, to)
-    };
-    Some(String::from_utf8_lossy(&bytes[from..to]).into_owned())
+/// supervisord's own log: what it noted of all its processes, in order.
+pub(crate) fn own_log(sup: &Supervisord) -> String {
+    let mut lines: Vec<String> =
+        sup.look(|inner| inner.all().flat_map(|p| p.logs.noted()).map(|line| format!("{line}\n")).collect());
+    // Each begins with its time. What is of the same time stays in order.
+    lines.sort_by(|one, other| one.get(..23).cmp(&other.get(..23)));
+    lines.concat()
 }
 
-/// `tailFile` of supervisord: the text, the next offset, and whether some was left out.
-fn tail_log(log: &str, offset: i64, length: i64) -> (String, i64, bool) {
-    let bytes = log.as_bytes();
-    let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-    let (mut offset, mut length, mut overflow) = (offset, length, false);
-    if size > offset.saturating_add(length) {
-        overflow = true;
-        offset = size - 1;
-    }
-    if offset.saturating_add(length) > size {
-        if offset > size - 1 {
-            length = 0;
-        }
-        offset = size - length;
-    }
-    let from = usize::try_from(offset.max(0)).unwrap_or(0).min(bytes.len());
-    let length = usize::try_from(length.max(0)).unwrap_or(0);
-    let to = from.saturating_add(length).min(bytes.len());
-    let part = String::from_utf8_lossy(&bytes[from..to]).into_owned();
-    (part, size, overflow)
+/// What `readFile` gives, as an answer.
+fn piece(sup: &Supervisord, log: &[u8], offset: i64, length: i64) -> Result<Reply, RpcFault> {
+    let part = logs::read_file(log, offset, length).ok_or_else(|| RpcFault::new(code::BAD_ARGUMENTS, "log"))?;
+    now(Value::String(logs::as_string(part, sup.shared.spec.supervisor)?))
 }
 
 /// Runs the calls one after the other; later ones wait for the earlier, and are lost with the client.
@@ -473,24 +454,6 @@ fn result(answer: Answer) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn logs_are_read_as_supervisord_reads_files() {
-        assert_eq!(read_log("abcdef", -3, 0).as_deref(), Some("def"));
-        assert_eq!(read_log("abcdef", -30, 0).as_deref(), Some("abcdef"));
-        assert_eq!(read_log("abcdef", -3, 1), None);
-        assert_eq!(read_log("abcdef", 2, 2).as_deref(), Some("cd"));
-        assert_eq!(read_log("abcdef", 2, 0).as_deref(), Some("cdef"));
-        assert_eq!(read_log("abcdef", 20, 0).as_deref(), Some(""));
-    }
-
-    #[test]
-    fn logs_are_tailed_as_supervisord_tails_files() {
-        assert_eq!(tail_log("abcdef", 0, 3), ("def".into(), 6, true));
-        assert_eq!(tail_log("abcdef", 0, 100), ("abcdef".into(), 6, false));
-        assert_eq!(tail_log("abcdef", 6, 100), (String::new(), 6, false));
-        assert_eq!(tail_log("", 0, 100), (String::new(), 0, false));
-    }
 
     #[test]
     fn actions_are_told_from_questions() {

@@ -180,8 +180,8 @@ pub struct NodeSpec {
     pub uptime: Duration,
     /// Programs that answer NodeStatus: name as in a [`Fault`], port, answer. A later one wins.
     pub introspect: Vec<(String, u16, Introspect)>,
-    /// Whether every other program that has an introspect port by default answers Functional on it. If not, as
-    /// by default, connects to these ports are refused.
+    /// Whether every other program that has an introspect port by default answers Functional on it, as by default.
+    /// If not, connects to these ports are refused.
     pub introspects: bool,
     /// Whether every command with an end (`ctl-exec`) does nothing and ends with 0: packages that are installed, tools
     /// that the lab does not have.
@@ -218,7 +218,7 @@ impl NodeSpec {
             vrouter_cuts_ssh: false,
             uptime: Duration::from_secs(3 * 86_400 + 7664),
             introspect: Vec::new(),
-            introspects: false,
+            introspects: true,
             obliging: false,
             faults: Vec::new(),
         }

@@ -251,7 +251,8 @@ impl Ctl<'_> {
                 }
                 Ok(())
             }
-            "avail" | "clear" | "signal" | "fg" | "maintail" | "open" => {
+            "maintail" => self.maintail(names),
+            "avail" | "clear" | "signal" | "fg" | "open" => {
                 self.line("Error: not simulated by the lab");
                 self.status = 1;
                 Ok(())

@@ -61,6 +61,8 @@ pub(super) fn of_run(ledger: &Ledger, action: Action, cancel: Option<CancelReaso
         Some(CancelReason::HungUp) => return Exit::HungUp,
         Some(CancelReason::Interrupted | CancelReason::GivenUp) => return Exit::Interrupted,
         Some(CancelReason::Terminated) => return Exit::Terminated,
+        // It was seen to its end by whoever wanted to see it.
+        Some(CancelReason::OutputClosed) => return Exit::Good,
         Some(CancelReason::JournalLost) | None => {}
     }
     let codes = ledger.results().iter().map(|result| of_result(result, action));
@@ -81,6 +83,11 @@ fn of_result(result: &TargetResult, action: Action) -> Exit {
         }
         Outcome::Failed | Outcome::TimedOut | Outcome::Unknown => Exit::Failed,
         Outcome::Ok if reading && result.state.is_some_and(|state| state != ProcessState::Running) => Exit::NotRunning,
+        Outcome::Ok
+            if reading && result.functional.as_deref().is_some_and(|word| !matches!(word, "active" | "backup")) =>
+        {
+            Exit::NotRunning
+        }
         Outcome::Ok | Outcome::Changed | Outcome::NotConfigured | Outcome::Skipped => Exit::Good,
     }
 }

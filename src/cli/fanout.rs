@@ -12,7 +12,7 @@ use super::exit::{self, Exit};
 use super::job::Job;
 use super::output::{self, Out};
 use super::report::CliError;
-use super::{questions, settings, terminal};
+use super::{closing, questions, settings, terminal};
 use crate::event::{CancelReason, Event, EventKind, Ledger, Outcome, ProcessState, RunHead, TargetResult};
 use crate::guard::Holder;
 use crate::journal::resume::Rest;
@@ -20,7 +20,7 @@ use crate::journal::{Controller, Journal, RunRequest};
 use crate::plan::explain::Down;
 use crate::plan::{Action, Plan};
 use crate::run::{Guarding, NodeAccess, Noted, Setup, run};
-use crate::sink::text;
+use crate::sink::{JsonSink, text};
 use crate::transport::{SshSettings, SshTransport};
 
 /// What a run goes on from.
@@ -70,6 +70,7 @@ pub(super) fn carry_out(
     }
     let access = settings::access(fanout, &job.plan.nodes)?;
     let out = Out::open(output.out.as_deref())?;
+    let saved = job.shown.save.as_deref().map(|path| Out::open(Some(path))).transpose()?;
     let dry_run = go.and_then(|go| go.dry_run);
     if dry_run == Some(DryRun::Plan) {
         return output::dry_run(&job.plan, None, output, out);
@@ -86,8 +87,9 @@ pub(super) fn carry_out(
     }
 
     let action = job.plan.action().unwrap_or(Action::Status);
+    let tail = job.plan.tasks.first().and_then(|task| task.tail);
     let changes = job.plan.changes();
-    let glance = job.at_a_glance.then(|| output::node_roles(&job.plan));
+    let first_screen = job.shown.first_screen.then(|| output::node_roles(&job.plan));
     let reason = go.and_then(|go| go.reason.clone());
     let head = RunHead {
         run: resumed.as_ref().map_or_else(run_id, |resumed| resumed.request.run.clone()),
@@ -121,18 +123,31 @@ pub(super) fn carry_out(
         first_seq,
         first_batch: rest.as_ref().map_or(1, |rest| rest.next_batch),
     };
-    let quiet = fanout.output.quiet || output::shows_progress(&fanout.output);
+    let quiet = fanout.output.quiet || (tail.is_none() && output::shows_progress(&fanout.output));
+    let mut sinks = match tail {
+        Some(tail) => output::log_sinks(&fanout.output, &out, tail.follow),
+        None => output::sinks(&fanout.output, &out, first_screen),
+    };
+    if let Some(saved) = &saved {
+        sinks.push(Box::new(JsonSink::new(saved.writer())));
+    }
+    let (closed, ends) = mpsc::channel(1);
     let mut teller = Teller {
-        sinks: output::sinks(&fanout.output, &out, glance),
+        sinks,
         ledger: Ledger::default(),
         seq: 0,
         carried: rest.map(|rest| rest.results).unwrap_or_default(),
         journal,
         run: head.run.clone(),
         says: !quiet,
+        closed: tail.map(|_| closed.clone()),
     };
     let cancel = runtime.block_on(async {
-        let signals = signals(quiet)?;
+        let signals = match tail {
+            // What is told of a signal is for those who wait for an end.
+            Some(_) => closing::or_closed(signals(true)?, (closed, ends), fanout.output.out.is_none()),
+            None => signals(quiet)?,
+        };
         Ok::<_, CliError>(run(setup, signals, |events| teller.observe(events)).await)
     })?;
     // A node that never answers must not keep the process.
@@ -149,6 +164,7 @@ pub(super) fn carry_out(
     }
     if !teller.sinks.failed() {
         out.keep()?;
+        saved.map_or(Ok(()), Out::keep)?;
     }
     if changes && !is_whole {
         terminal::say(&format!("this run did not finish; to go on with it: ctl runs resume {}", head.run));
@@ -260,6 +276,8 @@ struct Teller {
     journal: Option<Journal>,
     run: String,
     says: bool,
+    /// Told when nobody reads the output any more, where that is the end of it.
+    closed: Option<mpsc::Sender<CancelReason>>,
 }
 
 impl Teller {
@@ -272,7 +290,7 @@ impl Teller {
             if let EventKind::Notice { message } = &event.kind
                 && self.says
             {
-                terminal::say(message);
+                terminal::say(&text::single_line(message));
             }
             self.tell(event.clone());
             if matches!(event.kind, EventKind::RunStarted(_)) {
@@ -298,6 +316,12 @@ impl Teller {
         }
         for warning in self.sinks.event(&event, &self.ledger) {
             terminal::say(&format!("warning: {warning}"));
+        }
+        if self.sinks.stdout_closed()
+            && let Some(closed) = self.closed.take()
+            && closed.try_send(CancelReason::OutputClosed).is_err()
+        {
+            tracing::debug!("it is ending already");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! From typed words to a plan: what a command line, a rollout file or an earlier run asks for.
 
+use std::path::PathBuf;
+
 use super::args::{ChangeArgs, FanoutArgs};
 use super::report::CliError;
 use super::settings::{self, Sources};
 use crate::journal::{Document, Origin};
-use crate::plan::{Action, Plan, Until, Wanted, plan};
+use crate::plan::{Action, LogTail, Plan, Until, Wanted, plan};
 use crate::select::{Query, select};
 
 /// A plan, and what is told of it.
@@ -13,13 +15,22 @@ pub(super) struct Job {
     pub(super) action: Option<String>,
     pub(super) services: Vec<String>,
     pub(super) plan: Plan,
-    /// Whether people are shown what is not well, rather than every result.
-    pub(super) at_a_glance: bool,
     /// What is asked about before every node of the inventory is changed.
     pub(super) confirm: Option<String>,
     pub(super) inventory: Document,
     pub(super) rollout: Option<Document>,
     pub(super) origin: Option<Origin>,
+    /// How its results are shown besides.
+    pub(super) shown: Shown,
+}
+
+/// How the results of a status are shown.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// As a table, only what is not well.
+    pub(super) first_screen: bool,
+    /// A file that gets the JSON document too.
+    pub(super) save: Option<PathBuf>,
 }
 
 /// What a command asks for.
@@ -31,10 +42,10 @@ pub(super) struct Request<'a> {
     pub(super) line: Option<String>,
     /// What `wait` waits for.
     pub(super) until: Option<Until>,
+    /// What `logs` shows.
+    pub(super) tail: Option<LogTail>,
     /// Whether services are asked how their work goes, and nodes for what else is wrong there.
     pub(super) in_depth: bool,
-    /// Whether people are shown what is not well, rather than every result.
-    pub(super) at_a_glance: bool,
     /// How carefully; none for what changes nothing.
     pub(super) change: Option<&'a ChangeArgs>,
     pub(super) fanout: &'a FanoutArgs,
@@ -43,17 +54,7 @@ pub(super) struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request that changes nothing.
     pub(super) fn new(command: &'a str, action: Action, services: &'a [String], fanout: &'a FanoutArgs) -> Self {
-        Self {
-            command,
-            action,
-            services,
-            line: None,
-            until: None,
-            in_depth: false,
-            at_a_glance: false,
-            change: None,
-            fanout,
-        }
+        Self { command, action, services, line: None, until: None, tail: None, in_depth: false, change: None, fanout }
     }
 
     /// What it means.
@@ -75,6 +76,7 @@ impl<'a> Request<'a> {
         let mut wanted = Wanted::new(action, selection);
         wanted.task.command = self.line;
         wanted.task.until = self.until;
+        wanted.task.tail = self.tail;
         wanted.task.in_depth = self.in_depth;
         wanted.task.policy = self.change.map(|change| settings::policy(&change.batches)).unwrap_or_default();
         Ok(Job {
@@ -82,11 +84,11 @@ impl<'a> Request<'a> {
             action: (action != Action::Ping).then(|| action.as_str().to_owned()),
             services: self.services.to_vec(),
             plan: plan(vec![wanted], &inventory, fanout.via.via()),
-            at_a_glance: self.at_a_glance,
             confirm,
             inventory: document,
             rollout: None,
             origin: None,
+            shown: Shown::default(),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! `commands/` one file a command, `exit.rs` the exit codes, `report.rs` how errors are shown. Start at [`main`].
 
 mod args;
+mod closing;
 mod commands;
 mod exit;
 mod fanout;

@@ -1,6 +1,8 @@
 //! Where results, notes and logs go.
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressDrawTarget;
@@ -16,7 +18,8 @@ use crate::overview::NodeRoles;
 use crate::plan::{Plan, explain};
 use crate::select::SelectedNode;
 use crate::sink::{
-    CsvSink, JsonSink, JsonlSink, OverviewOptions, OverviewSink, ProgressSink, Sinks, TableOptions, TableSink, YamlSink,
+    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, OverviewOptions, OverviewSink,
+    ProgressSink, PromSink, Sinks, TableOptions, TableSink, YamlSink,
 };
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
@@ -32,28 +35,25 @@ pub(super) fn node_roles(plan: &Plan) -> NodeRoles {
     NodeRoles::new(&ROLE_ORDER, plan.nodes.iter().map(|node| (node.node.name.clone(), roles(node))))
 }
 
-/// What is told of a run, and how. `glance`: people are shown what is not well, and the nodes have these roles.
-pub(super) fn sinks(output: &OutputArgs, out: &Out, glance: Option<NodeRoles>) -> Sinks {
+/// What is told of a run, and how. `first_screen`: people are shown what is not well, of
+/// nodes with these roles.
+pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: Option<NodeRoles>) -> Sinks {
     let mut sinks = Sinks::default();
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
     let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
+    let fold = if output.fold {
+        Some(true)
+    } else if output.no_fold || !at_terminal {
+        Some(false)
+    } else {
+        None
+    };
     let width = if at_terminal { terminal::stdout_width() } else { None };
     let color = output.out.is_none() && terminal::color(output.color);
     let table = |wide: bool| {
-        let options = TableOptions {
-            wide,
-            fold: if output.fold {
-                Some(true)
-            } else if output.no_fold || !at_terminal {
-                Some(false)
-            } else {
-                None
-            },
-            width,
-            color,
-        };
+        let options = TableOptions { wide, fold, width, color };
         TableSink::new(options, out.writer(), notes())
     };
     let overview = |roles: NodeRoles| {
@@ -67,7 +67,7 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out, glance: Option<NodeRoles>) -
         sinks.push(Box::new(ProgressSink::new(ProgressDrawTarget::stderr())));
     }
     match output.output {
-        Form::Table => match glance {
+        Form::Table => match first_screen {
             Some(roles) => sinks.push(Box::new(overview(roles))),
             None => sinks.push(Box::new(table(false))),
         },
@@ -76,7 +76,26 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out, glance: Option<NodeRoles>) -
         Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
         Form::Yaml => sinks.push(Box::new(YamlSink::new(out.writer()))),
         Form::Csv => sinks.push(Box::new(CsvSink::new(out.writer()))),
-        Form::Html | Form::Prom | Form::ContrailStatus => {}
+        Form::Html => sinks.push(Box::new(HtmlSink::new(out.writer()))),
+        Form::Prom => sinks.push(Box::new(PromSink::new(out.writer()))),
+        Form::ContrailStatus => sinks.push(Box::new(ContrailStatusSink::new(fold, out.writer()))),
+    }
+    sinks
+}
+
+/// How lines of logs are told.
+pub(super) fn log_sinks(output: &OutputArgs, out: &Out, follow: bool) -> Sinks {
+    let mut sinks = Sinks::default();
+    let notes = || -> Box<dyn Write + Send> {
+        if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
+    };
+    let color = output.out.is_none() && terminal::color(output.color);
+    match output.output {
+        Form::Json => sinks.push(Box::new(LogJsonSink::new(out.writer()))),
+        Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
+        Form::Table | Form::Wide | Form::Yaml | Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
+            sinks.push(Box::new(LogSink::new(color, follow, out.writer(), notes())))
+        }
     }
     sinks
 }
@@ -93,8 +112,22 @@ impl Out {
         if path.is_dir() {
             return Err(CliError::usage(format!("--out: {} is a folder", path.display())));
         }
+        let there = std::fs::metadata(path).ok();
+        if there.as_ref().is_some_and(|there| !there.is_file()) {
+            // It would be replaced, not written to.
+            return Err(CliError::usage(format!("--out: {} is no regular file", path.display())));
+        }
+        // A file that is there keeps its mode; a new one gets what the umask leaves, so that another user, such as
+        // node_exporter's, can read it.
+        let kept = there.map(|there| there.permissions());
+        let mode = kept.clone().unwrap_or_else(|| Permissions::from_mode(0o666));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| {
+        let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder).and_then(|temporary| {
+            // What was asked for at its making went through the umask.
+            kept.map_or(Ok(()), |mode| temporary.as_file().set_permissions(mode))?;
+            Ok(temporary)
+        });
+        let temporary = temporary.map_err(|error| {
             CliError::usage(format!("--out: nothing can be written to {}: {error}", folder.display()))
         })?;
         Ok(Self::File { temporary, path: path.to_owned() })

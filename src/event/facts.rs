@@ -90,6 +90,8 @@ pub struct LogLines {
     pub service: String,
     /// Which log.
     pub stream: LogStream,
+    /// Whether lines of other services come from its node too, or may.
+    pub among_others: bool,
     /// Whole lines without their ends, broken UTF-8 replaced. Untrusted text: sinks make it safe.
     pub lines: Vec<String>,
 }

@@ -153,6 +153,8 @@ pub struct TargetState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReason {
+    /// Nobody reads the output any more, and the output is all there is to the run.
+    OutputClosed,
     /// The journal could not be written any more.
     JournalLost,
     /// SIGHUP: the terminal went away.

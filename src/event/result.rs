@@ -240,6 +240,8 @@ words! {
         Protocol = "protocol",
         /// A command ended with another code than 0.
         Command = "command",
+        /// The service has no such log, or none that can be read this way.
+        NoLog = "no_log",
     }
 }
 

@@ -263,6 +263,23 @@ pub fn built_in_roles() -> BTreeMap<String, Role> {
     BUILT_IN.iter().map(|role| (role.name.to_owned(), role.to_role())).collect()
 }
 
+/// Packages by whose version a built-in role is told, the first that a node has; none for other roles.
+///
+/// (`contrail-packages` R3.2 `rpm/contrail/contrail.spec` and `debian/contrail/debian/control`; contrail-status asks for
+/// the same names.)
+#[must_use]
+pub fn packages_of(role: &str) -> &'static [&'static str] {
+    match role {
+        "analytics" => &["contrail-analytics", "contrail-openstack-analytics"],
+        "config" => &["contrail-config", "contrail-openstack-config"],
+        "control" => &["contrail-control", "contrail-openstack-control"],
+        "web-ui" => &["contrail-web-controller", "contrail-web-core", "contrail-openstack-webui"],
+        "database" => &["contrail-openstack-database", "contrail-database", "contrail-database-common"],
+        "compute" => &["contrail-vrouter-agent", "contrail-openstack-vrouter"],
+        _ => &[],
+    }
+}
+
 /// The built-in roles that a service is given to, in the order of [`ROLE_ORDER`]; none for one that is not known.
 ///
 /// `service` may be a program (`contrail-api`), a process (`contrail-api:0`), an instance or a service of init.

@@ -36,7 +36,9 @@ mod syntax;
 mod tests;
 pub(crate) mod values;
 
-pub use self::catalogue::{ROLE_ALIASES, ROLE_ORDER, built_in_role, built_in_roles, canonical_role, roles_of_service};
+pub use self::catalogue::{
+    ROLE_ALIASES, ROLE_ORDER, built_in_role, built_in_roles, canonical_role, packages_of, roles_of_service,
+};
 pub use self::environment::Environment;
 pub use self::load::{load, parse, read};
 pub use self::model::{

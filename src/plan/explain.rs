@@ -211,7 +211,7 @@ fn requests(plan: &Plan, step: &Step, task: &Task) -> Vec<String> {
         Action::Stop => "stopProcess",
         Action::Restart => "stopProcess, startProcess",
         Action::Update => "reloadConfig, removeProcessGroup, addProcessGroup",
-        Action::Status | Action::Ping | Action::Exec | Action::Wait => return Vec::new(),
+        Action::Status | Action::Ping | Action::Exec | Action::Wait | Action::Logs => return Vec::new(),
     };
     let mut lines = Vec::new();
     for supervisor in supervisors(plan, step) {

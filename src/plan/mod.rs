@@ -18,7 +18,7 @@ use std::time::Duration;
 use self::amount::{Amount, Caps};
 use self::batch::Budget;
 use self::policy::Policy;
-use crate::event::{TargetState, Via};
+use crate::event::{LogStream, TargetState, Via};
 use crate::inventory::{Inventory, ROLE_ORDER, Role};
 use crate::select::{SelectedNode, Selection, ServicePattern};
 
@@ -41,6 +41,19 @@ pub enum Action {
     Exec,
     /// Wait until a service is as wanted.
     Wait,
+    /// Show what a service has written to its log.
+    Logs,
+}
+
+/// What of a log is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogTail {
+    /// Which log.
+    pub stream: LogStream,
+    /// So many of its last lines.
+    pub lines: usize,
+    /// Whether what is written from then on is shown as well, without an end.
+    pub follow: bool,
 }
 
 /// What `wait` waits for.
@@ -90,6 +103,7 @@ impl Action {
             Self::Ping => "ping",
             Self::Exec => "exec",
             Self::Wait => "wait",
+            Self::Logs => "logs",
         }
     }
 
@@ -98,7 +112,7 @@ impl Action {
     pub const fn changes(self) -> bool {
         match self {
             Self::Start | Self::Stop | Self::Restart | Self::Update | Self::Exec => true,
-            Self::Status | Self::Ping | Self::Wait => false,
+            Self::Status | Self::Ping | Self::Wait | Self::Logs => false,
         }
     }
 
@@ -106,7 +120,7 @@ impl Action {
     const fn goes_by_role(self) -> bool {
         match self {
             Self::Start | Self::Stop | Self::Restart | Self::Update => true,
-            Self::Status | Self::Ping | Self::Exec | Self::Wait => false,
+            Self::Status | Self::Ping | Self::Exec | Self::Wait | Self::Logs => false,
         }
     }
 
@@ -114,7 +128,7 @@ impl Action {
     const fn takes_down(self) -> bool {
         match self {
             Self::Stop | Self::Restart | Self::Update | Self::Exec => true,
-            Self::Start | Self::Status | Self::Ping | Self::Wait => false,
+            Self::Start | Self::Status | Self::Ping | Self::Wait | Self::Logs => false,
         }
     }
 }
@@ -132,6 +146,8 @@ pub struct Task {
     pub command: Option<String>,
     /// What [`Action::Wait`] waits for.
     pub until: Option<Until>,
+    /// What [`Action::Logs`] shows.
+    pub tail: Option<LogTail>,
     /// Time for the action on one node; none leaves it to the node's own.
     pub timeout: Option<Duration>,
     /// Whether the nodes or roles were named, so that a node without the service is a failure.
@@ -189,6 +205,7 @@ impl Task {
             services,
             command: None,
             until: None,
+            tail: None,
             timeout: None,
             by_hand,
             in_depth: false,
@@ -259,6 +276,12 @@ impl Plan {
     #[must_use]
     pub fn action(&self) -> Option<Action> {
         self.tasks.first().map(|task| task.action)
+    }
+
+    /// Whether it stays on every node until it is told to stop.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.tasks.iter().any(|task| task.tail.is_some_and(|tail| tail.follow))
     }
 
     /// The task of a step.

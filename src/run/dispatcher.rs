@@ -218,6 +218,7 @@ impl<'a> Dispatcher<'a> {
             News::Targets(found) => progress.found = found,
             News::Facts(facts) => orders.push(Order::Record(EventKind::NodeFacts(*facts))),
             News::Lines(lines) => orders.push(Order::Record(EventKind::LogLines(lines))),
+            News::Notice(message) => orders.push(Order::Record(EventKind::Notice { message })),
             News::Begun(key) => {
                 progress.begun.insert(key);
             }

@@ -10,7 +10,7 @@ use tracing::debug;
 use super::link::Instance;
 use super::message::{Duty, Message, News, TargetKey, Visit};
 use super::target::Debt;
-use crate::event::{Failure, FailureKind, Stage};
+use crate::event::{Failure, FailureKind, Stage, TargetResult};
 use crate::guard::{ArmError, Guard, Rescue};
 use crate::inventory::Role;
 use crate::supervisor::ProcessInfo;
@@ -68,6 +68,8 @@ pub(super) struct Entry {
     pub(super) told: bool,
     /// When it was begun.
     pub(super) since: Option<Instant>,
+    /// Its results, where they are certain and only wait for evidence.
+    pub(super) settled: Vec<TargetResult>,
     /// What the guard on the node starts again for it.
     armed: Vec<u64>,
 }
@@ -112,6 +114,11 @@ impl<T: Transport> Book<T> {
         let entry = entries.entry(key.clone()).or_default();
         entry.debt = debt;
         entry.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Notes results that are certain: they stand, whatever becomes of what is still fetched for them.
+    pub(super) fn settle(&self, key: &TargetKey, results: Vec<TargetResult>) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().settled = results;
     }
 
     /// Notes that a result was given.

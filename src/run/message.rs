@@ -112,6 +112,8 @@ pub(super) enum News {
     Facts(Box<NodeFacts>),
     /// Lines of a service's log.
     Lines(LogLines),
+    /// Something that is worth telling at once.
+    Notice(String),
     /// A target's end.
     Result(Box<TargetResult>),
 }

@@ -5,13 +5,16 @@
 //! at the run; nothing is started after the first signal, nor before its intent was noted. Start at [`run`]; what is decided is in `dispatcher.rs`, what is done in `node_task.rs`.
 
 mod command;
+mod depth;
 mod dispatcher;
 #[cfg(test)]
 mod dispatcher_tests;
+mod evidence;
 mod gate;
 mod init_target;
 mod job;
 mod link;
+mod logs;
 mod message;
 mod node_task;
 mod rows;
@@ -25,7 +28,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tracing::{Instrument, debug, error, info_span};
 
@@ -127,6 +130,7 @@ pub struct Crew<T: Transport> {
     plan: Arc<Plan>,
     access: Vec<NodeAccess>,
     forks: usize,
+    turns: Arc<Semaphore>,
     transport: Arc<T>,
     notices: mpsc::Receiver<String>,
     guarding: Arc<Guarding>,
@@ -149,11 +153,15 @@ impl<T: Transport> Crew<T> {
         let (stop_waiting, _) = watch::channel(false);
         let (give_up, _) = watch::channel(false);
         let guarding = Arc::new(guarding);
+        let turns = Arc::new(Semaphore::new(forks.max(1)));
+        // A node that is never done with must not keep others from being begun.
+        let forks = if plan.follows() { plan.nodes.len() } else { forks };
         let tasks = access.iter().map(|_| None).collect();
         Self {
             plan,
             access,
             forks,
+            turns,
             transport,
             notices,
             guarding,
@@ -169,7 +177,11 @@ impl<T: Transport> Crew<T> {
 
     /// Has a task for every node: a new one where there is none, or none any more.
     fn gather(&mut self) {
-        let told = Signals { stop_waiting: self.stop_waiting.subscribe(), give_up: self.give_up.subscribe() };
+        let told = Signals {
+            stop_waiting: self.stop_waiting.subscribe(),
+            give_up: self.give_up.subscribe(),
+            turns: Arc::clone(&self.turns),
+        };
         for (index, place) in self.tasks.iter_mut().enumerate() {
             match (place.as_mut(), self.access.get(index)) {
                 (Some(task), _) => task.forget(),

@@ -6,26 +6,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::command;
+use super::depth::Depth;
 use super::gate;
 use super::init_target::InitTarget;
 use super::job::{Book, Job, Tab};
 use super::link::Link;
+use super::logs::Logs;
 use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
 use super::rows::Rows;
 use super::salvage::{self, Cause, PAYING, Salvage};
 use super::target::{Debt, Work};
 use super::view::{Agenda, View};
-use super::{Guarding, NodeAccess, update, wait};
+use super::{Guarding, NodeAccess, evidence, update, wait};
 use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult, TargetState};
 use crate::guard::{Guard, TakeError};
 use crate::plan::policy::Gate;
-use crate::plan::{Action, Plan, Until};
+use crate::plan::{Action, LogTail, Plan, Until};
 use crate::select::ServicePattern;
 use crate::transport::Transport;
 
@@ -42,6 +45,8 @@ pub(super) struct NodeTask<T: Transport> {
     link: Arc<Link<T>>,
     /// What was read, and for which task.
     view: Option<(usize, Arc<View<T>>)>,
+    /// What is read beyond it, if it is to be.
+    depth: Option<Depth>,
     guarding: Arc<Guarding>,
     guard: Option<Guard>,
     news: mpsc::Sender<Message>,
@@ -55,6 +60,8 @@ pub(super) struct Signals {
     pub(super) stop_waiting: watch::Receiver<bool>,
     /// All waiting is to end.
     pub(super) give_up: watch::Receiver<bool>,
+    /// Room to connect, in a run that stays on all its nodes at once.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 impl<T: Transport> NodeTask<T> {
@@ -68,7 +75,7 @@ impl<T: Transport> NodeTask<T> {
         signals: Signals,
     ) -> Self {
         let link = Arc::new(Link::new(transport, access.endpoint.clone(), access.sudo.clone()));
-        Self { rows: Rows { plan, index }, access, link, view: None, guarding, guard: None, news, signals }
+        Self { rows: Rows { plan, index }, access, link, view: None, depth: None, guarding, guard: None, news, signals }
     }
 
     /// Does one duty.
@@ -149,6 +156,7 @@ impl<T: Transport> NodeTask<T> {
     /// Takes nothing for granted that was read before; the connection is kept.
     pub(super) fn forget(&mut self) {
         self.view = None;
+        self.depth = None;
     }
 
     /// Lets the node go.
@@ -195,6 +203,9 @@ impl<T: Transport> NodeTask<T> {
         }
         if let Some(until) = self.rows.task(visit).and_then(|task| task.until) {
             return self.wait(visit, until).await;
+        }
+        if let Some(tail) = self.rows.task(visit).and_then(|task| task.tail) {
+            return self.logs(visit, tail).await;
         }
         let mut give_up = self.signals.give_up.clone();
         let book = Book::default();
@@ -254,6 +265,9 @@ impl<T: Transport> NodeTask<T> {
             if let Some(failure) = view.connection_lost() {
                 return Ended::Lost(unreachable_end(failure.clone()));
             }
+            if self.rows.task(visit).is_some_and(|task| task.in_depth) {
+                self.depth = Some(Depth::take(&self.link, &self.rows, &view).await);
+            }
             let Agenda { jobs, results } = view.agenda(visit);
             let jobs: Vec<Arc<Job<T>>> = jobs.into_iter().map(Arc::new).collect();
             book.open(&jobs);
@@ -265,6 +279,10 @@ impl<T: Transport> NodeTask<T> {
                 self.tell(duty, News::Result(Box::new(result))).await;
             }
             self.do_all(visit, &jobs, book).await;
+            if let Some(depth) = &self.depth {
+                let facts = depth.facts(&self.rows, &view);
+                self.tell(duty, News::Facts(Box::new(facts))).await;
+            }
             Ended::Done
         };
         timeout_at(deadline, work).await.unwrap_or(Ended::Early(Cause::TimedOut))
@@ -350,6 +368,7 @@ impl<T: Transport> NodeTask<T> {
             news: &self.news,
             stop_waiting: self.signals.stop_waiting.clone(),
         };
+        let mut suspects = Vec::new();
         let mut results = match job {
             Job::Process { instance, process } => {
                 let begun = self.begun(visit, &key);
@@ -358,8 +377,13 @@ impl<T: Transport> NodeTask<T> {
                     Action::Start => work.start().await,
                     Action::Stop => work.stop().await,
                     Action::Restart => work.restart().await,
-                    Action::Status | Action::Update | Action::Ping | Action::Exec | Action::Wait => {
-                        return vec![self.rows.read(visit, instance, process)];
+                    Action::Status | Action::Update | Action::Ping | Action::Exec | Action::Wait | Action::Logs => {
+                        let mut result = self.rows.read(visit, instance, process);
+                        if let Some(depth) = &self.depth {
+                            depth.judge(&mut result, instance, process).await;
+                            result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
+                        }
+                        return vec![result];
                     }
                 };
                 verdict.was_begun(begun);
@@ -381,6 +405,9 @@ impl<T: Transport> NodeTask<T> {
                 }
                 let mut result = self.rows.judged(visit, instance, process, verdict);
                 result.functional = functional;
+                if action != Action::Stop {
+                    suspects.push((0, instance, process.clone()));
+                }
                 vec![result]
             }
             Job::Init { role, service, is_instance, named } => {
@@ -395,10 +422,10 @@ impl<T: Transport> NodeTask<T> {
                 let services = self.rows.services(visit);
                 let mut results = Vec::new();
                 for instance in instances {
-                    let updated = update::update(instance, services, &tab).await;
-                    results.extend(
-                        updated.into_iter().map(|(group, verdict)| self.rows.updated(visit, instance, group, verdict)),
-                    );
+                    for (group, verdict) in update::update(instance, services, &tab).await {
+                        suspects.extend(verdict.process.clone().map(|process| (results.len(), instance, process)));
+                        results.push(self.rows.updated(visit, instance, group, verdict));
+                    }
                 }
                 let concerns = |service: &ServicePattern, result: &TargetResult| {
                     result
@@ -418,6 +445,18 @@ impl<T: Transport> NodeTask<T> {
         for result in &mut results {
             result.duration_ms = took;
         }
+        suspects.retain(|(place, ..)| results.get(*place).is_some_and(evidence::is_called_for));
+        if !suspects.is_empty() {
+            // Whatever becomes of the evidence: what is to be told of the targets stands.
+            book.settle(&key, results.clone());
+            let gathered = suspects.iter().map(|(_, instance, process)| evidence::gather(instance.as_ref(), process));
+            let gathered = join_all(gathered).await;
+            for ((place, ..), evidence) in suspects.iter().zip(gathered) {
+                if let Some(result) = results.get_mut(*place) {
+                    result.evidence = evidence;
+                }
+            }
+        }
         results
     }
 
@@ -433,6 +472,22 @@ impl<T: Transport> NodeTask<T> {
             () = told(&mut stop_waiting) => return DutyEnd::Done,
         };
         for result in results {
+            self.tell(duty, News::Result(Box::new(result))).await;
+        }
+        DutyEnd::Done
+    }
+
+    /// Shows logs. A signal ends it, and then it was as asked.
+    async fn logs(&mut self, visit: Visit, tail: LogTail) -> DutyEnd {
+        let duty = Duty::Visit(visit);
+        let mut stop_waiting = self.signals.stop_waiting.clone();
+        let (link, rows, access) = (&self.link, &self.rows, &self.access);
+        let mut logs = Logs::new(link, rows, access, visit, tail, &self.news, &self.signals.turns);
+        tokio::select! {
+            () = logs.show() => {}
+            () = told(&mut stop_waiting) => {}
+        }
+        for result in logs.results() {
             self.tell(duty, News::Result(Box::new(result))).await;
         }
         DutyEnd::Done
@@ -538,6 +593,6 @@ fn doing(action: Action) -> &'static str {
         Action::Stop => "stopping",
         Action::Restart => "restarting",
         Action::Update => "updating",
-        Action::Status | Action::Ping | Action::Exec | Action::Wait => "reading",
+        Action::Status | Action::Ping | Action::Exec | Action::Wait | Action::Logs => "reading",
     }
 }

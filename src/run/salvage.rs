@@ -60,8 +60,13 @@ impl<T: Transport> Salvage<'_, T> {
             return self.rows.typed(self.visit, outcome, &failure);
         }
         let deadline = Instant::now() + if self.cause == Cause::TimedOut { LAST_LOOK } else { PAYING };
-        let open = jobs.iter().filter(|job| !self.book.entry(&job.key()).told);
-        join_all(open.map(|job| self.rescue(job, deadline))).await
+        let open: Vec<_> = jobs.iter().filter(|job| !self.book.entry(&job.key()).told).collect();
+        let (settled, open): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|job| !self.book.entry(&job.key()).settled.is_empty());
+        let mut results: Vec<TargetResult> =
+            settled.iter().flat_map(|job| self.book.entry(&job.key()).settled).collect();
+        results.extend(join_all(open.iter().map(|job| self.rescue(job, deadline))).await);
+        results
     }
 
     async fn rescue(&self, job: &Job<T>, deadline: Instant) -> TargetResult {

@@ -9,14 +9,14 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::{Sink, SinkError, text};
-use crate::event::{Event, EventKind, Ledger, NodeFacts, RunHead, Summary, TargetResult};
+use crate::event::{Event, EventKind, Ledger, LogLines, LogStream, NodeFacts, RunHead, Summary, TargetResult};
 
 /// Name and version of the form. It changes when a field goes or changes its meaning.
 pub(super) const SCHEMA: &str = "ctl/1";
 
 /// A whole run.
 #[derive(Debug, Serialize)]
-pub(super) struct Document<'a> {
+pub(super) struct Document<'a, R> {
     schema: &'static str,
     run: Option<&'a str>,
     command: Option<&'a str>,
@@ -25,14 +25,21 @@ pub(super) struct Document<'a> {
     started: Option<jiff::Timestamp>,
     elapsed_ms: u64,
     exit_code: u8,
-    results: &'a [TargetResult],
+    results: R,
     /// What the nodes are like beyond their results: of `ctl status` alone.
     nodes: Option<Vec<NodeFacts>>,
     summary: Summary,
 }
 
-impl<'a> Document<'a> {
+impl<'a> Document<'a, &'a [TargetResult]> {
     pub(super) fn new(ledger: &'a Ledger, exit_code: u8) -> Self {
+        Self::with_results(ledger, exit_code, ledger.results())
+    }
+}
+
+impl<'a, R> Document<'a, R> {
+    /// The run with its results as they are to be shown.
+    pub(super) fn with_results(ledger: &'a Ledger, exit_code: u8, results: R) -> Self {
         let head = ledger.head();
         Self {
             schema: SCHEMA,
@@ -43,7 +50,7 @@ impl<'a> Document<'a> {
             started: head.map(|head| head.started),
             elapsed_ms: elapsed_ms(ledger),
             exit_code,
-            results: ledger.results(),
+            results,
             nodes: Some(ledger.facts()).filter(|facts| !facts.is_empty()),
             summary: ledger.summary(),
         }
@@ -118,6 +125,7 @@ enum Line<'a> {
     BatchStarted { batch: u32, role: Option<&'a str>, nodes: &'a [String] },
     Result(&'a TargetResult),
     Node(&'a NodeFacts),
+    Log { node: &'a str, role: &'a str, supervisor: &'a str, service: &'a str, stream: LogStream, line: &'a str },
     Gate { batch: u32, node: &'a str, service: Option<&'a str>, met: Option<bool>, waiting_for: &'a str },
     RunFinished { run: Option<&'a str>, elapsed_ms: u64, exit_code: u8, summary: Summary },
 }
@@ -131,6 +139,9 @@ impl Sink for JsonlSink {
             }
             EventKind::Result(result) => self.line(&Line::Result(result)),
             EventKind::NodeFacts(facts) => self.line(&Line::Node(facts)),
+            EventKind::LogLines(LogLines { node, role, supervisor, service, stream, lines, .. }) => lines
+                .iter()
+                .try_for_each(|line| self.line(&Line::Log { node, role, supervisor, service, stream: *stream, line })),
             EventKind::Gate { batch, node, service, met, waiting_for } => {
                 self.line(&Line::Gate { batch: *batch, node, service: service.as_deref(), met: *met, waiting_for })
             }
@@ -139,7 +150,6 @@ impl Sink for JsonlSink {
             | EventKind::NodeStarted { .. }
             | EventKind::Progress { .. }
             | EventKind::Inspected { .. }
-            | EventKind::LogLines(_)
             | EventKind::Notice { .. }
             | EventKind::NodeFinished { .. }
             | EventKind::CancelBegan { .. } => Ok(()),

@@ -5,13 +5,18 @@
 //! [`Ledger`] says; a sink that fails is dropped with one warning, and neither the run nor another sink notices; text
 //! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
 
+mod contrail_status;
 mod csv;
+mod evidence;
 mod grid;
+mod html;
 mod json;
+mod logs;
 mod notes;
 mod output;
 mod overview;
 mod progress;
+mod prom;
 #[cfg(test)]
 mod samples;
 mod table;
@@ -22,11 +27,15 @@ use std::io;
 
 use crate::event::{Event, Ledger};
 
+pub use self::contrail_status::ContrailStatusSink;
 pub use self::csv::CsvSink;
 pub use self::grid::plain_table;
+pub use self::html::HtmlSink;
 pub use self::json::{JsonSink, JsonlSink};
+pub use self::logs::{LogJsonSink, LogSink};
 pub use self::overview::{OverviewOptions, OverviewSink};
 pub use self::progress::ProgressSink;
+pub use self::prom::PromSink;
 pub use self::table::{TableOptions, TableSink};
 pub use self::yaml::YamlSink;
 
@@ -65,6 +74,12 @@ pub enum SinkError {
     /// Something has no form in CSV.
     #[error("the output could not be put into CSV")]
     Csv(#[source] ::csv::Error),
+    /// The report could not be put together.
+    #[error("the output could not be put into HTML")]
+    Html(#[source] askama::Error),
+    /// Something has no form as a metric.
+    #[error("the output could not be put into metrics")]
+    Prom(#[source] prometheus::Error),
 }
 
 impl From<io::Error> for SinkError {
@@ -192,11 +207,12 @@ mod tests {
         let (events, ledger) = samples::restart();
         let closed = || Box::new(samples::Closed) as Box<dyn io::Write + Send>;
         let options = TableOptions::default();
-        let all: [Box<dyn Sink>; 5] = [
+        let all: [Box<dyn Sink>; 6] = [
             Box::new(JsonSink::new(closed())),
             Box::new(JsonlSink::new(closed())),
             Box::new(YamlSink::new(closed())),
             Box::new(CsvSink::new(closed())),
+            Box::new(ContrailStatusSink::new(None, closed())),
             Box::new(TableSink::new(options, closed(), Box::new(io::sink()))),
         ];
         for sink in all {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::evidence::evidence;
 use super::text;
 use crate::event::{CancelReason, Failure, FailureKind, Ledger, Outcome};
 use crate::nodeset::NodeSet;
@@ -18,9 +19,8 @@ pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
     if empty {
         lines.push_str("nothing to show: no node asked has it configured (-o wide shows every node)\n");
     }
-    for group in failures(ledger) {
-        lines.push_str(&group.lines());
-    }
+    lines.push_str(&failures(ledger));
+    lines.push_str(&evidence(ledger));
     lines.push_str(&summary(ledger));
     lines.push('\n');
     lines
@@ -50,7 +50,12 @@ impl Group<'_> {
     }
 }
 
-fn failures(ledger: &Ledger) -> Vec<Group<'_>> {
+/// Each failure once with what to do about it.
+pub(super) fn failures(ledger: &Ledger) -> String {
+    groups(ledger).iter().map(Group::lines).collect()
+}
+
+fn groups(ledger: &Ledger) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut places: std::collections::HashMap<(FailureKind, Option<&str>), usize> = std::collections::HashMap::new();
     for result in ledger.results() {
@@ -114,7 +119,7 @@ pub(super) fn took(time: Duration) -> String {
 /// Why the run did not come to its end, as the end of a line; empty if it did.
 pub(super) fn given_up(ledger: &Ledger) -> &'static str {
     match ledger.cancel() {
-        None => "",
+        None | Some(CancelReason::OutputClosed) => "",
         Some(CancelReason::JournalLost) => "; given up: the journal cannot be written",
         Some(CancelReason::HungUp) => "; given up: the terminal went away",
         Some(CancelReason::Interrupted) => "; given up: interrupted",

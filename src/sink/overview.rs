@@ -143,7 +143,7 @@ fn hints(ledger: &Ledger, overview: &Overview) -> Vec<String> {
 
 /// The overview as lines: the roles, what is not well, findings, outliers, nodes in maintenance.
 #[must_use]
-pub fn lines(overview: &Overview, options: OverviewOptions) -> Vec<String> {
+pub(super) fn lines(overview: &Overview, options: OverviewOptions) -> Vec<String> {
     let mut lines = roles(&overview.roles, options);
     if lines.is_empty() {
         return lines;

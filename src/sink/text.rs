@@ -15,6 +15,9 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// Longest text that [`single_line`] gives, in columns, the mark of what was cut not counted.
 pub const LINE_LIMIT: usize = 400;
 
+/// Columns between two stops of a tabulator.
+const TAB: usize = 8;
+
 /// Combining marks that may stand on one character; more would reach into the lines above and below.
 const MARKS_LIMIT: usize = 3;
 
@@ -53,6 +56,30 @@ pub fn single_line(text: &str) -> String {
     let head = head(&safe, LINE_LIMIT);
     let lost = safe.chars().count() - head.chars().count() + far.chars().count();
     format!("{head}… (+{lost} characters)")
+}
+
+/// A line of a log that is safe to show, in at most `columns` columns, the mark of what was cut not counted. It keeps what
+/// it begins with, and its tabulators go to the next stop, as where it was written.
+#[must_use]
+pub fn log_line(line: &str, columns: usize) -> String {
+    let mut safe = String::with_capacity(line.len());
+    let near = line.char_indices().nth(columns.saturating_mul(MARKS_LIMIT + 1)).map_or(line.len(), |(end, _)| end);
+    let (near, far) = line.split_at(near);
+    let mut taken = 0;
+    for (place, part) in near.split('\t').enumerate() {
+        if place > 0 {
+            let room = TAB - taken % TAB;
+            safe.extend(std::iter::repeat_n(' ', room));
+            taken += room;
+        }
+        let part = visible(part);
+        taken += width(&part);
+        safe.push_str(&part);
+    }
+    if far.is_empty() && taken <= columns {
+        return safe;
+    }
+    format!("{}…", head(&safe, columns))
 }
 
 /// As [`single_line`], for bytes of any kind: what is no UTF-8 is shown as U+FFFD.
@@ -198,6 +225,15 @@ mod tests {
         assert_eq!(single_line(&"x".repeat(LINE_LIMIT)), "x".repeat(LINE_LIMIT));
         assert_eq!(single_line(&"x".repeat(1_000_000)), format!("{}… (+999600 characters)", "x".repeat(LINE_LIMIT)));
         assert_eq!(single_line_bytes(b"\xffls: \x1b"), "\u{fffd}ls: \\x1b");
+    }
+
+    #[test]
+    fn a_line_of_a_log_keeps_its_shape() {
+        assert_eq!(log_line("  a\tb\x1b\t東\tc ", 400), "  a     b\\x1b   東      c ");
+        assert_eq!(log_line("abcdef", 3), "abc…");
+        assert_eq!(log_line("", 3), "");
+        let tabs = log_line(&"\t".repeat(64 * 1024), usize::MAX);
+        assert_eq!(tabs.len(), TAB * 64 * 1024);
     }
 
     #[test]

@@ -8,14 +8,18 @@ use tokio::sync::Mutex;
 
 use super::init::{self, InitProblem, InitStatus};
 use super::relay::Relay;
-use super::supervisorctl::{self, ControlProblem};
+use super::supervisorctl::{self, ControlProblem, Tail};
 use super::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
+use crate::event::LogStream;
 use crate::inventory::ControlAddress;
 use crate::remote::Sudo;
 use crate::transport::{ExecOutput, Session};
 
 /// Longest output read of one command, each of stdout and stderr.
 pub const OUTPUT_LIMIT: usize = 1024 * 1024;
+
+/// Most that is read of a log at once.
+const TAIL_LIMIT: usize = 256 * 1024;
 
 /// Before the exit code of a command in what it printed.
 const EXIT_MARK: &str = "ctl-exit";
@@ -102,7 +106,7 @@ impl<S: Session> Shell<S> {
         Ok(output)
     }
 
-    async fn execute(&self, line: impl FnOnce(&str) -> String) -> Result<ExecOutput, SupervisorError> {
+    pub(super) async fn execute(&self, line: impl FnOnce(&str) -> String) -> Result<ExecOutput, SupervisorError> {
         let output = self.sudo().exec(self.session().as_ref(), line, OUTPUT_LIMIT).await?;
         if output.truncated {
             return Err(SupervisorError::Protocol(format!("a command printed more than {OUTPUT_LIMIT} bytes")));
@@ -147,6 +151,44 @@ impl<S: Session> Supervisorctl<S> {
     pub async fn list(&self) -> Result<Vec<ProcessInfo>, SupervisorError> {
         let output = self.control(&["status"]).await?;
         processes(&output)
+    }
+
+    /// The last bytes of one of a process's logs, at most so many and 256 KiB.
+    ///
+    /// # Errors
+    /// [`Fault::NoFile`] if it has no such log, [`Fault::BadName`] if there is no such process, else as
+    /// [`Supervisorctl::list`].
+    pub async fn tail(&self, name: &str, stream: LogStream, bytes: usize) -> Result<Vec<u8>, SupervisorError> {
+        let bytes = bytes.min(TAIL_LIMIT);
+        // On Python 3 it fails where a character is cut, which has at most three more bytes.
+        for more in 0..=3 {
+            let output = self.control(&["tail", &format!("-{}", bytes + more), name, stream.as_str()]).await?;
+            match supervisorctl::parse_tail(name, &output.stdout, &output.stderr) {
+                Tail::Text(text) => return Ok(text.into_bytes()),
+                Tail::NotText => {}
+                Tail::NoLog => return Err(super::log::no_log()),
+                Tail::NoProcess => {
+                    let text = "supervisorctl knows no such process".to_owned();
+                    return Err(SupervisorError::Fault { fault: Fault::BadName, text });
+                }
+                Tail::Refused => {
+                    let status = supervisorctl::parse_status(&output.stdout, &output.stderr, output.exit);
+                    refuse(&status.problems)?;
+                    return Err(SupervisorError::Protocol("supervisorctl could not read the log".to_owned()));
+                }
+            }
+        }
+        Err(SupervisorError::Protocol("the log is not UTF-8, and supervisorctl cannot tell it".to_owned()))
+    }
+
+    /// The last bytes of supervisord's own log, at most so many and 256 KiB. What supervisorctl has to say instead is told
+    /// as if it were the log.
+    ///
+    /// # Errors
+    /// As [`Supervisorctl::list`].
+    pub async fn own_log(&self, bytes: usize) -> Result<Vec<u8>, SupervisorError> {
+        let output = self.control(&["maintail", &format!("-{}", bytes.min(TAIL_LIMIT))]).await?;
+        Ok(output.stdout.into_bytes())
     }
 
     /// supervisord's own pid.

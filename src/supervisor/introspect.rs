@@ -76,6 +76,15 @@ impl Functional {
         }
     }
 
+    /// Why it is not active, if it says so.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Initializing { reason } => reason.as_deref(),
+            Self::Active | Self::Backup | Self::Timeout => None,
+        }
+    }
+
     /// Whether nothing is wrong: it works, or stands by as it should.
     #[must_use]
     pub fn is_well(&self) -> bool {
@@ -144,6 +153,22 @@ pub async fn ask<S: Session>(
     port: u16,
     patience: Duration,
 ) -> Result<Functional, TransportError> {
+    match question(session, service, port, patience).await {
+        Err(refused @ TransportError::ChannelRefused { .. }) => Ok(Functional::initializing(&refused.to_string())),
+        said => said,
+    }
+}
+
+/// The same, for whoever can do without an answer: that a forwarding is forbidden says nothing of the service.
+///
+/// # Errors
+/// As [`ask`]; [`TransportError::ChannelRefused`] if the node says to forbid the forwarding.
+pub async fn question<S: Session>(
+    session: &S,
+    service: &str,
+    port: u16,
+    patience: Duration,
+) -> Result<Functional, TransportError> {
     debug!(service, port, "asking for the NodeStatus");
     let answer = tokio::time::timeout(patience, exchange(session, port)).await;
     let problem = match answer.map(|answer| answer.and_then(|body| status_in(&body))) {
@@ -157,9 +182,6 @@ pub async fn ask<S: Session>(
                 return Ok(Functional::Backup);
             }
             Ok(Functional::initializing(&format!("nobody listens on port {port}")))
-        }
-        Some(Problem::Transport(refused @ TransportError::ChannelRefused { .. })) => {
-            Ok(Functional::initializing(&refused.to_string()))
         }
         Some(Problem::Transport(error)) => Err(error),
         // A stream that ends or stays silent may be the connection's end, which nobody but the session knows of.

@@ -32,6 +32,12 @@ impl ProcessInfo {
         if self.group == self.name { self.name.clone() } else { format!("{}:{}", self.group, self.name) }
     }
 
+    /// The name that the API takes: always with the group.
+    #[must_use]
+    pub fn api_name(&self) -> String {
+        format!("{}:{}", self.group, self.name)
+    }
+
     /// Whether `self` is known to be another process than `before`: another pid, or another start time.
     #[must_use]
     pub fn is_another_than(&self, before: &Self) -> bool {

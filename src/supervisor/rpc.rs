@@ -54,6 +54,14 @@ pub enum Road {
     Relayed,
 }
 
+/// What came back of a call.
+pub(super) enum Answer {
+    /// The body of an answer.
+    Body(Bytes),
+    /// The call made supervisord raise: HTTP status 500, without a word of why.
+    Raised,
+}
+
 /// A client of one supervisord.
 pub struct RpcClient<S: Session> {
     shell: Shell<S>,
@@ -208,6 +216,59 @@ impl<S: Session> RpcClient<S> {
     }
 
     async fn call(&self, method: &str, params: &impl TryToParams) -> Result<Value, SupervisorError> {
+        match self.send_call(method, params).await? {
+            Answer::Body(body) => self.decoded(&body),
+            Answer::Raised => Err(self.nonsense(&format!("HTTP status {}", StatusCode::INTERNAL_SERVER_ERROR))),
+        }
+    }
+
+    /// A call that should take no time, and may make supervisord raise.
+    pub(super) async fn ask(&self, method: &str, params: &impl TryToParams) -> Result<Answer, SupervisorError> {
+        match tokio::time::timeout(QUESTION_TIME, self.send_call(method, params)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(SupervisorError::Silent(self.address.to_string())),
+        }
+    }
+
+    /// What an answer says.
+    pub(super) fn decoded(&self, body: &[u8]) -> Result<Value, SupervisorError> {
+        match xmlrpc::decode(body) {
+            Ok(value) => Ok(value),
+            Err(XmlRpcError::Fault { code, text }) => Err(fault_error(code, text)),
+            Err(error @ XmlRpcError::Malformed(_)) => Err(self.nonsense(&error.to_string())),
+        }
+    }
+
+    /// Why an answer that should be a text is none.
+    pub(super) fn no_text(&self, body: &[u8]) -> SupervisorError {
+        self.decoded(body).err().unwrap_or_else(|| self.nonsense("no text"))
+    }
+
+    /// A text of what is told of a process.
+    pub(super) async fn process_text(&self, name: &str, key: &str) -> Result<Option<String>, SupervisorError> {
+        let answer = self.question("supervisor.getProcessInfo", &(name.to_owned(),)).await?;
+        let members = xmlrpc::members(&answer).ok_or_else(|| self.nonsense("a process is no structure"))?;
+        Ok(members.get(key).and_then(xmlrpc::text).map(str::to_owned))
+    }
+
+    /// The exit status of a process that has EXITED by itself; none of one that a signal ended, or in another state.
+    ///
+    /// # Errors
+    /// Every [`SupervisorError`] of a call.
+    pub async fn exit_status(&self, name: &str) -> Result<Option<i32>, SupervisorError> {
+        let answer = self.question("supervisor.getProcessInfo", &(name.to_owned(),)).await?;
+        let members = xmlrpc::members(&answer).ok_or_else(|| self.nonsense("a process is no structure"))?;
+        let has_exited = members.get("statename").and_then(xmlrpc::text) == Some(ProcessState::Exited.as_str());
+        let status = members.get("exitstatus").and_then(xmlrpc::integer).filter(|status| has_exited && *status >= 0);
+        Ok(status.and_then(|status| i32::try_from(status).ok()))
+    }
+
+    /// The shell on whose session it is.
+    pub(super) fn shell(&self) -> &Shell<S> {
+        &self.shell
+    }
+
+    async fn send_call(&self, method: &str, params: &impl TryToParams) -> Result<Answer, SupervisorError> {
         let body = xmlrpc::encode(method, params).map_err(|error| self.nonsense(&error.to_string()))?;
         debug!(address = %self.address, method, "calling");
         let (answer, channel) = self.exchange(body).await?;
@@ -217,15 +278,11 @@ impl<S: Session> RpcClient<S> {
                 idle.push(channel);
             }
         }
-        match xmlrpc::decode(&answer) {
-            Ok(value) => Ok(value),
-            Err(XmlRpcError::Fault { code, text }) => Err(fault_error(code, text)),
-            Err(error @ XmlRpcError::Malformed(_)) => Err(self.nonsense(&error.to_string())),
-        }
+        Ok(answer)
     }
 
     /// One request and its answer; the channel comes back if it may be used again.
-    async fn exchange(&self, body: String) -> Result<(Bytes, Option<SendRequest<Full<Bytes>>>), SupervisorError> {
+    async fn exchange(&self, body: String) -> Result<(Answer, Option<SendRequest<Full<Bytes>>>), SupervisorError> {
         let mut request = Request::post("/RPC2").header(HOST, "localhost").header(CONTENT_TYPE, "text/xml");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
@@ -234,6 +291,7 @@ impl<S: Session> RpcClient<S> {
         let (response, channel) = self.send(request).await?;
         match response.status() {
             StatusCode::OK => {}
+            StatusCode::INTERNAL_SERVER_ERROR => return Ok((Answer::Raised, None)),
             StatusCode::UNAUTHORIZED => {
                 let text = format!("{} asks for a user name and a password", self.address);
                 return Err(SupervisorError::Permission(text));
@@ -250,7 +308,7 @@ impl<S: Session> RpcClient<S> {
                 Err(error) => return Err(self.nonsense(&error.to_string())),
             },
         };
-        Ok((answer, (!channel.is_closed()).then_some(channel)))
+        Ok((Answer::Body(answer), (!channel.is_closed()).then_some(channel)))
     }
 
     /// Sends on a channel that waits, else on a new one. A waiting channel that supervisord has closed in the

@@ -237,6 +237,54 @@ pub fn parse_pid(stdout: &str) -> Option<u32> {
     stdout.lines().take(MAX_LINES).find_map(|line| number(line.trim())).filter(|pid| *pid != 0)
 }
 
+/// What `tail` printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tail {
+    /// The end of the log.
+    Text(String),
+    /// On Python 3: the log is not UTF-8, or a character is cut at the beginning of what was asked for.
+    NotText,
+    /// The process has no such log.
+    NoLog,
+    /// There is no such process.
+    NoProcess,
+    /// supervisorctl could not ask; [`parse_status`] tells why.
+    Refused,
+}
+
+/// Reads the output of `tail -BYTES NAME`. What supervisorctl itself has to say is always one line alone, and begins as no
+/// log is likely to.
+#[must_use]
+pub fn parse_tail(name: &str, stdout: &str, stderr: &str) -> Tail {
+    let text = stdout.strip_suffix('\n').unwrap_or(stdout);
+    if text.is_empty() {
+        let problems = parse_status("", stderr, None).problems;
+        let said = problems.iter().any(|problem| !matches!(problem, ControlProblem::Unrecognised { .. }));
+        return if said { Tail::Refused } else { Tail::Text(String::new()) };
+    }
+    let only = (!text.contains('\n')).then_some(text);
+    if let Some(what) = only.and_then(|line| line.strip_prefix(name)).and_then(|rest| rest.strip_prefix(": ERROR ")) {
+        match what {
+            "(no log file)" => return Tail::NoLog,
+            "(no such process name)" => return Tail::NoProcess,
+            _ => {}
+        }
+    }
+    let own = |line: &str| {
+        let begins = ["unix://", "http://", "error: <class ", "Server requires authentication"];
+        begins.iter().any(|begin| line.starts_with(begin)) && classify(line).is_some()
+    };
+    match only {
+        Some(line)
+            if line.starts_with("error: <class ") && line.contains("ProtocolError") && line.contains(" 500 ") =>
+        {
+            Tail::NotText
+        }
+        Some(line) if own(line) => Tail::Refused,
+        _ => Tail::Text(text.to_owned()),
+    }
+}
+
 /// Reads the output of `reread`. For what kept it from being asked at all see [`parse_status`].
 #[must_use]
 pub fn parse_reread(stdout: &str) -> Reread {
@@ -605,6 +653,32 @@ mod tests {
 
     fn short(output: &StatusOutput) -> Vec<(&str, ProcessState, Option<u32>, Option<u64>)> {
         output.processes.iter().map(|p| (p.name.as_str(), p.state, p.pid, p.uptime.map(|u| u.as_secs()))).collect()
+    }
+
+    #[test]
+    fn a_tail_is_the_log_or_a_word_of_supervisorctl() {
+        let text = |text: &str| Tail::Text(text.to_owned());
+        let table = [
+            ("", "", text("")),
+            ("\n", "", text("")),
+            ("one\ntwo\n\n", "", text("one\ntwo\n")),
+            ("api:0: ERROR (no log file)\n", "", Tail::NoLog),
+            ("api:0: ERROR (no such process name)\n", "", Tail::NoProcess),
+            ("a line\napi:0: ERROR (no log file)\n", "", text("a line\napi:0: ERROR (no log file)")),
+            ("unix:///tmp/x.sock refused connection\n", "", Tail::Refused),
+            ("unix:///tmp/x.sock no such file\n", "", Tail::Refused),
+            ("", "bash: supervisorctl: command not found\n", Tail::Refused),
+            ("", "a warning of Python\n", text("")),
+            (
+                "error: <class 'xmlrpc.client.ProtocolError'>, <ProtocolError for 127.0.0.1/RPC2: 500 Internal Server \
+                 Error>: file: /usr/lib/python3/dist-packages/supervisor/xmlrpc.py line: 539\n",
+                "",
+                Tail::NotText,
+            ),
+        ];
+        for (stdout, stderr, wanted) in table {
+            assert_eq!(parse_tail("api:0", stdout, stderr), wanted, "{stdout:?} {stderr:?}");
+        }
     }
 
     #[test]

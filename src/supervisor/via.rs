@@ -365,12 +365,30 @@ impl<S: Session> Search<'_, S> {
                 ControlAddress::Unix(_) => Socket::Missing,
             })
             .collect();
-        Seen {
+        let mut seen = Seen {
             looked: has("ctl-end".to_owned()),
             sockets,
             config: has("ctl-config".to_owned()),
             init: has("ctl-init".to_owned()),
+            alive: None,
+        };
+        let is_gone = |socket: &Socket| matches!(socket, Socket::Missing | Socket::Tcp);
+        if seen.looked && seen.config && seen.sockets.iter().all(is_gone) {
+            seen.alive = self.alive().await;
         }
+        seen
+    }
+
+    /// The pid of the supervisord that runs with the instance's configuration file, if one does.
+    async fn alive(&self) -> Option<u32> {
+        let file = shlex::try_quote(self.supervisor.config_file.as_deref()?).ok()?;
+        // The shell and grep have the file among their words too; only a supervisord is meant.
+        let script = "for file in $(grep -laF -e \"$0\" /proc/[0-9]*/cmdline 2>/dev/null); do \
+                      case \"$(cat \"${file%cmdline}comm\" 2>/dev/null)\" in \
+                      supervisord*|python*) echo \"ctl-alive $file\";; esac; done";
+        let output = self.shell.script(&format!("sh -c '{script}' {file}")).await.ok()?.stdout;
+        let paths = output.lines().filter_map(|line| line.trim().strip_prefix("ctl-alive /proc/"));
+        paths.filter_map(|path| path.strip_suffix("/cmdline")?.parse().ok()).next()
     }
 }
 
@@ -384,6 +402,8 @@ struct Seen {
     config: bool,
     /// init knows it.
     init: bool,
+    /// The pid of a supervisord that runs with its configuration, though it has no socket.
+    alive: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -437,6 +457,12 @@ impl Seen {
                 format!("the node has no {name}: neither its configuration, nor an init script, nor a socket");
             return failure(FailureKind::SupervisorMissing, message)
                 .with_hint("is the role right for this node in the inventory?");
+        }
+        if let Some(pid) = self.alive {
+            let message = format!("{name} runs (pid {pid}), but its socket is gone ({places})");
+            return failure(FailureKind::SupervisorDown, message).with_hint(format!(
+                "what cleans /tmp may have taken it; only a restart of the instance, which restarts its services, makes a new one: `ctl service {name} restart`"
+            ));
         }
         failure(FailureKind::SupervisorDown, format!("{name} is not running: nothing listens at {places}"))
             .with_hint(start)

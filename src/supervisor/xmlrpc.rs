@@ -54,6 +54,37 @@ pub fn decode(body: &[u8]) -> Result<Value, XmlRpcError> {
     }
 }
 
+/// The one text that an answer holds, byte for byte: no line's end is changed, and what is not UTF-8 stays. None if the
+/// answer is anything else.
+#[must_use]
+pub fn raw_text(body: &[u8]) -> Option<Vec<u8>> {
+    const OPEN: &[u8] = b"<value><string>";
+    const CLOSE: &[u8] = b"</string></value>";
+    let find = |wanted: &[u8]| body.windows(wanted.len()).position(|window| window == wanted);
+    let start = find(OPEN)? + OPEN.len();
+    // In the text itself each `<` is escaped: what stands before it and behind it is all there is.
+    let (head, rest) = (body.get(..start)?, body.get(start..)?);
+    let end = rest.windows(CLOSE.len()).position(|window| window == CLOSE)?;
+    let is_alone = !head.windows(8).any(|window| matches!(window, b"<struct>" | b"<array><"));
+    let text = rest.get(..end).filter(|text| is_alone && !text.contains(&b'<'))?;
+    Some(unescaped(text))
+}
+
+/// A text without the escapes that XML-RPC servers write.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let escapes: [(&[u8], u8); 5] =
+            [(b"&amp;", b'&'), (b"&lt;", b'<'), (b"&gt;", b'>'), (b"&quot;", b'"'), (b"&apos;", b'\'')];
+        let escape = escapes.iter().find_map(|(escape, byte)| Some((rest.strip_prefix(*escape)?, *byte)));
+        let (left, byte) = if *first == b'&' { escape.unwrap_or((after, b'&')) } else { (after, *first) };
+        bytes.push(byte);
+        rest = left;
+    }
+    bytes
+}
+
 /// Deepest nesting of elements, counted without parsing: the parser recurses, and must not be handed a tower. What could
 /// hide one (comments, CDATA, attributes) has no place in XML-RPC, and counts as too deep.
 fn depth(text: &str) -> usize {
@@ -159,6 +190,25 @@ mod tests {
                     <value><int>10</int></value>\n</member>\n<member>\n<name>faultString</name>\n\
                     <value><string>BAD_NAME: x</string></value>\n</member>\n</struct></value>\n</fault>\n</methodResponse>\n";
         assert_eq!(decode(body.as_bytes()), Err(XmlRpcError::Fault { code: 10, text: "BAD_NAME: x".to_owned() }));
+    }
+
+    #[test]
+    fn a_text_is_told_byte_for_byte() {
+        let text = |inside: &[u8]| {
+            let mut body = b"<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n<value><string>".to_vec();
+            body.extend_from_slice(inside);
+            body.extend_from_slice(b"</string></value>\n</param>\n</params>\n</methodResponse>\n");
+            raw_text(&body)
+        };
+        assert_eq!(text(b""), Some(Vec::new()));
+        assert_eq!(text(b" a\r\n\x1b\0\xe9 ").as_deref(), Some(b" a\r\n\x1b\0\xe9 ".as_slice()));
+        assert_eq!(text(b"&lt;x&gt; &amp;amp; & &#10;").as_deref(), Some(b"<x> &amp; & &#10;".as_slice()));
+        let member = "<member>\n<name>faultCode</name>\n<value><int>20</int></value>\n</member>\n<member>\n\
+                      <name>faultString</name>\n<value><string>NO_FILE</string></value>\n</member>";
+        assert_eq!(raw_text(response(&format!("<struct>\n{member}\n</struct>")).as_bytes()), None);
+        let list = "<array><data>\n<value><string>x</string></value>\n</data></array>";
+        assert_eq!(raw_text(response(list).as_bytes()), None);
+        assert_eq!(raw_text(b"<value><string>never ends"), None);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 mod exec;
 mod faults;
 mod files;
+#[path = "../support/following.rs"]
+mod following;
 mod gates;
 mod groups;
 mod guards;
@@ -13,6 +15,8 @@ mod harness;
 mod host_keys;
 mod inventories;
 mod locks;
+mod logs;
+mod metrics;
 mod output;
 mod reach;
 mod releases;

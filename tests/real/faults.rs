@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Cluster, Finished, HostKey, Instance, NodeSpec, Program, eventually};
+use crate::harness::{Cluster, Finished, HostKey, Instance, Listen, NodeSpec, Program, eventually};
 
 fn analytics(program: Program) -> NodeSpec {
     NodeSpec::new(Instance::analytics().with(program).with(Program::steady("contrail-analytics-api")))
@@ -165,6 +165,28 @@ fn a_supervisord_that_is_down() {
     }
     let restart = cluster.ctl("service contrail-collector restart -y -o json").expect(1);
     assert_eq!(restart.outcomes(), ["a1 contrail-collector changed", "a2 contrail-collector failed supervisor_down"]);
+}
+
+/// What cleans /tmp takes the socket, and supervisord lives on: to start it would be the wrong advice.
+#[test]
+fn a_supervisord_whose_socket_is_gone() {
+    let instance = Instance::analytics().listening(Listen::Tmp).with(Program::steady("contrail-collector"));
+    let cluster = Cluster::of(2, &NodeSpec::new(instance));
+    let pid = cluster.node("a1").supervisord_pid("supervisor-analytics").unwrap();
+    cluster.node("a1").sh("rm /tmp/supervisord_analytics.sock");
+    let dead = cluster.node("a2").supervisord_pid("supervisor-analytics").unwrap();
+    cluster.node("a2").sh(&format!("kill -9 {dead}; rm /tmp/supervisord_analytics.sock"));
+    let finished = cluster.ctl("status -o json").expect(3);
+    for (node, message, hint) in [
+        ("a1", format!("runs (pid {pid}), but its socket is gone"), "restart"),
+        ("a2", "is not running".into(), "start"),
+    ] {
+        let failure = &finished.result(node)["failure"];
+        assert_eq!(failure["kind"], "supervisor_down", "{finished}");
+        assert!(failure["message"].as_str().unwrap().contains(&message), "{finished}");
+        let hinted = failure["hint"].as_str().unwrap();
+        assert!(hinted.contains(&format!("ctl service supervisor-analytics {hint}")), "{finished}");
+    }
 }
 
 #[test]

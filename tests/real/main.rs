@@ -15,10 +15,15 @@ mod actions;
 mod auth;
 mod bastions;
 mod campaign;
+mod evidence;
 mod faults;
+#[path = "../support/following.rs"]
+mod following;
+mod glance;
 mod guard;
 mod harness;
 mod host_keys;
+mod logs;
 mod old_nodes;
 mod output;
 mod questions;

@@ -179,8 +179,7 @@ fn introspect_ports_are_the_nodes_own() {
     let instance = Instance::analytics().with(Program::introspecting("contrail-collector", 8089));
     let cluster = Cluster::of(2, &NodeSpec::new(instance));
     for (node, state) in [("a1", "Functional"), ("a2", "Non-Functional")] {
-        std::fs::write(cluster.node(node).inside("/run/introspect-contrail-collector"), format!("{state}\nsaid so\n"))
-            .unwrap();
+        cluster.node(node).introspect("contrail-collector", &format!("{state}\nsaid so\n"));
     }
     for (node, state) in [("a1", ">Functional<"), ("a2", ">Non-Functional<")] {
         let request = "GET /Snh_SandeshUVECacheReq?x=NodeStatus HTTP/1.0\r\n\r\n";
@@ -190,4 +189,81 @@ fn introspect_ports_are_the_nodes_own() {
         });
         assert!(answer.stdout.contains(state), "{answer}");
     }
+}
+
+/// What a server of introspect is ordered to do, it does, from the next question on.
+#[test]
+fn introspect_servers_obey() {
+    let instance = Instance::analytics().with(Program::introspecting("contrail-collector", 8089));
+    let cluster = Cluster::of(1, &NodeSpec::new(instance));
+    let ask = || {
+        let request = "GET /Snh_SandeshUVECacheReq?x=NodeStatus HTTP/1.0\r\n\r\n";
+        Running::typing(cluster.ssh("root", "a1", &["-W", "localhost:8089"]), request).finish().stdout
+    };
+    let well = ask();
+    assert!(well.contains("200 OK") && well.contains(">Functional<"), "before any order: {well}");
+    for (order, wanted) in [
+        ("Non-Functional\nno <b> & no c", ">no &lt;b&gt; &amp; no c</description>"),
+        ("Connections\nDatabase\td-1\tDown\nZookeeper\tz\tUp", "Database:d-1 connection down"),
+        ("ToR\nDown", ">tor-7</name>"),
+        ("Several", "process_info"),
+        ("EmptyList", "size=\"0\"></list></process_status>"),
+        ("NoProcesses", "</name></NodeStatus>"),
+        ("NoNodeStatus", "<__NodeStatusUVE_list type=\"slist\"><SandeshUVECacheResp"),
+        ("Status\n503", "HTTP/1.1 503 As Ordered"),
+        ("Garbage", "ESMTP"),
+        ("Functional", ">Functional<"),
+    ] {
+        cluster.node("a1").introspect("contrail-collector", order);
+        let answer = ask();
+        assert!(answer.contains(wanted), "{order}: {answer}");
+    }
+    cluster.node("a1").introspect("contrail-collector", "Cut");
+    let cut = ask();
+    assert!(cut.contains("<NodeStatus>") && !cut.contains("</ProcessStatus>"), "{cut}");
+    cluster.node("a1").introspect("contrail-collector", "Huge");
+    assert!(ask().len() > 4 << 20);
+    cluster.node("a1").introspect("contrail-collector", "Close");
+    assert_eq!(ask(), "");
+    cluster.node("a1").introspect("contrail-collector", "Hang");
+    let request = "GET /Snh_SandeshUVECacheReq?x=NodeStatus HTTP/1.0\r\n\r\n";
+    let mut hanging = Running::typing(cluster.ssh("root", "a1", &["-W", "localhost:8089"]), request);
+    // Whoever comes after it is served.
+    let hangs = || cluster.node("a1").read("/run/introspect-contrail-collector.hangs");
+    eventually("the question to be taken", || (!hangs().is_empty()).then_some(()));
+    cluster.node("a1").introspect("contrail-collector", "Functional");
+    assert!(ask().contains(">Functional<"));
+    assert!(hanging.is_running());
+}
+
+/// States that pass in a moment elsewhere stand still here.
+#[test]
+fn states_are_held_still() {
+    let instance = Instance::control()
+        .with(Program::starting("contrail-control"))
+        .with(Program::backing_off("contrail-dns"))
+        .with(Program::exits_at_once("contrail-named", 3))
+        .with(Program::deaf("contrail-control-nodemgr"))
+        .with(Program::restarting("contrail-vrouter-dpdk"));
+    let spec = NodeSpec::new(instance).and(Instance::billing().unlisted()).lacking("web-ui");
+    let cluster = Cluster::of(1, &spec.and(Instance::support_service()));
+    let node = cluster.node("a1");
+    node.begin_to_stop("contrail-control-nodemgr");
+    let states = [
+        ("contrail-control", "STARTING"),
+        ("contrail-dns", "BACKOFF"),
+        ("contrail-named", "EXITED"),
+        ("contrail-control-nodemgr", "STOPPING"),
+    ];
+    for (name, state) in states {
+        node.wait_for(name, state);
+    }
+    for (name, state) in states {
+        assert_eq!(node.process(name).unwrap().state, state, "{name}");
+    }
+    let first = node.wait_for("contrail-vrouter-dpdk", "RUNNING");
+    eventually("another pid", || (node.wait_for("contrail-vrouter-dpdk", "RUNNING").pid != first.pid).then_some(()));
+    let inventory = std::fs::read_to_string(cluster.inventory()).unwrap();
+    assert!(inventory.contains("roles: [control, config, web-ui]"), "{inventory}");
+    assert!(node.supervisord_pid("supervisor-billing").is_some());
 }

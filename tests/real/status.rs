@@ -58,7 +58,19 @@ fn the_json_document() {
     };
     assert_eq!(
         keys(&document),
-        ["action", "command", "elapsed_ms", "exit_code", "results", "run", "schema", "services", "started", "summary"]
+        [
+            "action",
+            "command",
+            "elapsed_ms",
+            "exit_code",
+            "nodes",
+            "results",
+            "run",
+            "schema",
+            "services",
+            "started",
+            "summary"
+        ]
     );
     assert_eq!(document["schema"], "ctl/1");
     assert_eq!(document["command"], "service");
@@ -69,8 +81,10 @@ fn the_json_document() {
         "address",
         "batch",
         "duration_ms",
+        "evidence",
         "failure",
         "functional",
+        "functional_reason",
         "message",
         "node",
         "outcome",
@@ -80,6 +94,7 @@ fn the_json_document() {
         "state",
         "supervisor",
         "uptime_s",
+        "version",
         "via",
     ];
     for result in document["results"].as_array().unwrap() {

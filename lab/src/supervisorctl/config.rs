@@ -3,6 +3,7 @@
 use super::{Ctl, Ended};
 use crate::actions::Verb;
 use crate::commands::Io;
+use crate::logs;
 use crate::rpc;
 use crate::rpcfault::code;
 use crate::supervisord::{Access, After, Supervisord};
@@ -135,14 +136,25 @@ impl Ctl<'_> {
         let stderr = names.get(1).is_some_and(|c| c == "stderr");
         match rpc::log(&sup, name, stderr) {
             Ok(log) => {
-                let text = rpc::read_log(&log, -length, 0).unwrap_or_default();
-                self.line(&text);
+                let text = logs::read_file(&log, -length, 0).unwrap_or_default();
+                self.line(&String::from_utf8_lossy(text));
             }
             Err(_) => {
                 self.line(&format!("{name}: ERROR (no such process name)"));
                 self.status = 1;
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn maintail(&mut self, names: &[String]) -> Result<(), Ended> {
+        let Some(sup) = self.upcheck()? else {
+            return Ok(());
+        };
+        let length = names.first().and_then(|name| name.strip_prefix('-')?.parse::<i64>().ok()).unwrap_or(1600);
+        let log = rpc::own_log(&sup);
+        let text = logs::read_file(log.as_bytes(), -length, 0).unwrap_or_default();
+        self.line(&String::from_utf8_lossy(text));
         Ok(())
     }
 
@@ -162,8 +174,11 @@ impl Ctl<'_> {
                 seen = log.len().saturating_sub(1024);
                 first = false;
             }
-            let from = (seen.min(log.len())..=log.len()).find(|i| log.is_char_boundary(*i));
-            if !io.out(&log[from.unwrap_or(log.len())..]).await {
+            let text = match log.get(seen..) {
+                Some(new) => String::from_utf8_lossy(new).into_owned(),
+                None => "==> File truncated <==\n".to_owned() + &String::from_utf8_lossy(&log),
+            };
+            if !text.is_empty() && !io.out(&text).await {
                 break;
             }
             seen = log.len();

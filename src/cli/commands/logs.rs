@@ -1,9 +1,38 @@
-//! `ctl logs`.
+//! `ctl logs NAME [-f]`.
 
-use crate::cli::args::LogsArgs;
+use crate::cli::args::{Form, LogsArgs};
 use crate::cli::exit::Exit;
+use crate::cli::fanout::carry_out;
+use crate::cli::job::Request;
+use crate::cli::output::start_log;
 use crate::cli::report::CliError;
+use crate::cli::settings::Sources;
+use crate::event::LogStream;
+use crate::plan::{Action, LogTail};
 
-pub(in crate::cli) fn run(_args: &LogsArgs) -> Result<Exit, CliError> {
-    Err(CliError::usage("`ctl logs` is not built yet"))
+pub(in crate::cli) fn run(args: &LogsArgs) -> Result<Exit, CliError> {
+    let output = &args.fanout.output;
+    match output.output {
+        Form::Table | Form::Jsonl => {}
+        Form::Json if !args.follow => {}
+        Form::Json => {
+            return Err(CliError::usage("with -f there is no end, and a JSON document has one")
+                .with_hint("-o jsonl prints one object a line"));
+        }
+        Form::Wide | Form::Yaml | Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
+            let message = format!("`ctl logs` has no form {}", output.output.as_str());
+            return Err(CliError::usage(message).with_hint("-o table, json or jsonl"));
+        }
+    }
+    if args.follow && output.out.is_some() {
+        return Err(CliError::usage("with -f there is no end, and --out writes a file when it is whole")
+            .with_hint("redirect the output: ctl logs -f NAME > FILE"));
+    }
+    start_log(output)?;
+    let stream = if args.stderr { LogStream::Stderr } else { LogStream::Stdout };
+    let lines = usize::try_from(args.lines).unwrap_or(usize::MAX);
+    let tail = Some(LogTail { stream, lines, follow: args.follow });
+    let services = [args.name.clone()];
+    let request = Request { tail, ..Request::new("logs", Action::Logs, &services, &args.fanout) };
+    carry_out(request.job(&Sources::default())?, &args.fanout, None, &[], None)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::cli::args::RolloutArgs;
 use crate::cli::exit::Exit;
 use crate::cli::fanout::carry_out;
-use crate::cli::job::Job;
+use crate::cli::job::{Job, Shown};
 use crate::cli::output::start_log;
 use crate::cli::report::CliError;
 use crate::cli::settings::{self, Sources};
@@ -76,12 +76,12 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
         command: "rollout".to_owned(),
         action: Some("rollout".to_owned()),
         services: Vec::new(),
-        at_a_glance: false,
         confirm: (plan.selected == inventory.nodes.len()).then(|| format!("rollout of {name}")),
         plan,
         inventory: document,
         rollout: Some(file),
         origin: None,
+        shown: Shown::default(),
     })
 }
 

@@ -92,7 +92,12 @@ impl Node {
             eventually(&format!("{} on {}", instance.service, self.name), || self.supervisord_pid(instance.service));
             for program in &instance.programs {
                 let settled = format!("{} on {} to leave STARTING", program.name, self.name);
-                eventually(&settled, || (!self.is_starting(instance, &program.name)).then_some(()));
+                let is_settled = || !program.settles || !self.is_starting(instance, &program.name);
+                eventually(&settled, || is_settled().then_some(()));
+                if let Some(port) = program.port {
+                    let open = format!("port {port} of {} on {}", program.name, self.name);
+                    eventually(&open, || self.listens(port).then_some(()));
+                }
             }
         }
         self.listen();
@@ -106,6 +111,27 @@ impl Node {
             entry.contains(&format!("<name>group</name>\n<value><string>{program}<"))
                 && entry.contains("<name>statename</name>\n<value><string>STARTING<")
         })
+    }
+
+    /// Whether something on the node listens at this port of its localhost.
+    fn listens(&self, port: u16) -> bool {
+        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.init)).unwrap_or_default();
+        // "0: 0100007F:1F99 00000000:0000 0A …": address and port in hexadecimal, then the other end, then LISTEN.
+        table.contains(&format!(" 0100007F:{port:04X} 00000000:0000 0A "))
+    }
+
+    /// What a program made by [`Program::introspecting`](super::Program::introspecting) answers from now on:
+    /// `node/introspect.py` has the orders.
+    pub(crate) fn introspect(&self, program: &str, order: &str) {
+        fs::write(self.inside(&format!("/run/introspect-{program}")), order).unwrap();
+    }
+
+    /// Begins to stop a process, and waits for nothing.
+    pub(crate) fn begin_to_stop(&self, process: &str) {
+        let group = process.split(':').next().unwrap_or(process);
+        let has = |instance: &&Instance| instance.programs.iter().any(|program| program.name == group);
+        let address = self.spec.instances.iter().find(has).expect("an instance that has it").address();
+        self.sh(&format!("supervisorctl -s {address} stop {process} </dev/null >/dev/null 2>&1 &"));
     }
 
     /// The machine's path of a file on the node. A link in it must not be absolute.

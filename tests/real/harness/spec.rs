@@ -23,13 +23,18 @@ pub(crate) struct Program {
     workers: Option<u32>,
     settings: Vec<(&'static str, String)>,
     listener: bool,
+    /// Where it listens once it is started.
+    pub(crate) port: Option<u16>,
+    /// Whether it leaves STARTING by itself.
+    pub(crate) settles: bool,
 }
 
 impl Program {
     /// A program with a command of the test's own.
     pub(crate) fn running(name: &str, command: &str) -> Self {
         let settings = vec![("startsecs", "1".to_owned())];
-        Self { name: name.to_owned(), command: command.to_owned(), workers: None, settings, listener: false }
+        let (name, command) = (name.to_owned(), command.to_owned());
+        Self { name, command, workers: None, settings, listener: false, port: None, settles: true }
     }
 
     /// Runs until it is told to stop, and stops at once.
@@ -53,6 +58,26 @@ impl Program {
         Self::running(name, "/bin/false").set("startretries", &retries.to_string())
     }
 
+    /// Stays in STARTING for days.
+    pub(crate) fn starting(name: &str) -> Self {
+        Self { settles: false, ..Self::steady(name).set("startsecs", "1000000") }
+    }
+
+    /// Stays in BACKOFF: it cannot be spawned, so it is in no other state while supervisord tries again and again.
+    pub(crate) fn backing_off(name: &str) -> Self {
+        Self::running(name, "/nonexistent/program").set("startretries", "1000000")
+    }
+
+    /// Is in EXITED as soon as it has started, with this exit code.
+    pub(crate) fn exits_at_once(name: &str, code: u8) -> Self {
+        Self::running(name, &format!("/bin/sh -c 'exit {code}'")).set("startsecs", "0").set("autorestart", "false")
+    }
+
+    /// Ends every second and is started again each time, which supervisord never minds: its pid keeps changing.
+    pub(crate) fn restarting(name: &str) -> Self {
+        Self::running(name, "/bin/sleep 1").set("startsecs", "0").set("autorestart", "true")
+    }
+
     /// A node manager that restarts the whole of `supervisor-config` when contrail-api stops.
     pub(crate) fn cascading_node_manager(name: &str) -> Self {
         let listener = Self::running(name, "/bin/bash /etc/contrail/nodemgr.sh");
@@ -60,12 +85,11 @@ impl Program {
             .set("events", "PROCESS_STATE_EXITED,PROCESS_STATE_FATAL,PROCESS_STATE_STOPPED")
     }
 
-    /// Answers NodeStatus on `port` with the state and description that `/run/introspect-NAME` holds.
+    /// Answers NodeStatus on `port`, as [`Node::introspect`](super::Node::introspect) orders; until then all is well.
     pub(crate) fn introspecting(name: &str, port: u16) -> Self {
-        Self::running(
-            name,
-            &format!("/usr/bin/env python3 /etc/contrail/introspect.py {port} {name} /run/introspect-{name}"),
-        )
+        let server = "/usr/bin/env python3 -S -E /etc/contrail/introspect.py";
+        let program = Self::running(name, &format!("{server} {port} {name} /run/introspect-{name}"));
+        Self { port: Some(port), ..program }
     }
 
     /// `count` processes, `NAME:0` and on.
@@ -110,6 +134,7 @@ pub(crate) struct Instance {
     pub(crate) listen: Listen,
     pub(crate) programs: Vec<Program>,
     cuts_ssh: bool,
+    listed: bool,
 }
 
 /// What the script of an instance does first when it stops, so that it cuts the connection it may run on.
@@ -125,7 +150,8 @@ impl Instance {
         pidfile: &'static str,
         tcp_port: u16,
     ) -> Self {
-        Self { role, service, short, pidfile, tcp_port, listen: Listen::VarRun, programs: Vec::new(), cuts_ssh: false }
+        let (listen, programs) = (Listen::VarRun, Vec::new());
+        Self { role, service, short, pidfile, tcp_port, listen, programs, cuts_ssh: false, listed: true }
     }
 
     pub(crate) fn analytics() -> Self {
@@ -138,6 +164,17 @@ impl Instance {
 
     pub(crate) fn config() -> Self {
         Self::contrail("config", "supervisor-config", "config", "/var/run/supervisord-config.pid", 9004)
+    }
+
+    /// The second instance of a config node.
+    pub(crate) fn support_service() -> Self {
+        let pidfile = "/var/run/supervisord-support-service.pid";
+        Self::contrail("config", "supervisor-support-service", "support_service", pidfile, 0)
+    }
+
+    /// Of no role that Contrail knows.
+    pub(crate) fn billing() -> Self {
+        Self::contrail("billing", "supervisor-billing", "billing", "/var/run/supervisord_billing.pid", 0)
     }
 
     pub(crate) fn vrouter() -> Self {
@@ -171,6 +208,12 @@ impl Instance {
     /// The same supervisord under a role of the test's own.
     pub(crate) fn serving(mut self, role: &'static str) -> Self {
         self.role = role;
+        self
+    }
+
+    /// It is on the node, and the inventory does not give the node its role.
+    pub(crate) fn unlisted(mut self) -> Self {
+        self.listed = false;
         self
     }
 
@@ -239,6 +282,7 @@ impl Instance {
 pub(crate) struct NodeSpec {
     pub(crate) instances: Vec<Instance>,
     init_services: Vec<String>,
+    lacking: Vec<&'static str>,
     pub(crate) inventory: Vec<String>,
     pub(crate) sshd: Vec<String>,
     host_keys: Vec<&'static str>,
@@ -259,6 +303,12 @@ impl NodeSpec {
     /// A service that init runs, outside supervisord.
     pub(crate) fn init_service(mut self, name: &str) -> Self {
         self.init_services.push(name.to_owned());
+        self
+    }
+
+    /// A role that the inventory gives the node, and of which the node has nothing.
+    pub(crate) fn lacking(mut self, role: &'static str) -> Self {
+        self.lacking.push(role);
         self
     }
 
@@ -292,7 +342,10 @@ impl NodeSpec {
 
     /// The node's roles, for the inventory.
     pub(crate) fn roles(&self) -> Vec<&'static str> {
-        self.instances.iter().map(|instance| instance.role).collect()
+        let listed = self.instances.iter().filter(|instance| instance.listed).map(|instance| instance.role);
+        let mut roles: Vec<&str> = listed.chain(self.lacking.iter().copied()).collect();
+        roles.dedup();
+        roles
     }
 
     /// Every file of the node that is not a matter of SSH: path below the stage, contents, whether it is executable.

@@ -14,6 +14,17 @@ mkdir -p /run/sshd /run/lock /run/stage /run/etc /run/home
 cp -a "$stage"/. /run/stage/
 # From here on the machine's /tmp, where the staged tree may live, is out of sight.
 mount -t tmpfs -o mode=1777 tmpfs /tmp
+# A /var of its own, with the machine's folders in it: /var/crashes is each node's.
+mkdir -p /run/var/crashes
+for path in /var/*; do
+    if [ -L "$path" ]; then
+        cp -a "$path" /run/var/
+    elif [ -d "$path" ]; then
+        mkdir -p "/run$path"
+        mount --bind "$path" "/run$path"
+    fi
+done
+mount --rbind /run/var /var
 mount -t tmpfs -o mode=0755 tmpfs /var/log
 mkdir -p /var/log/contrail
 

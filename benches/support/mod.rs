@@ -1,0 +1,91 @@
+//! What the measurements of `ctl status` share: the nodes, the commands that it is compared with, and the clock.
+//!
+//! Nodes are OpenSSH's sshd and supervisord in namespaces of this machine, as `tests/real` has them. Needs what
+//! `tests/run` needs, `clush` (Debian: clustershell), and root.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[path = "../../tests/real/harness/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the tests use the rest")]
+pub(crate) mod harness;
+
+use harness::{Cluster, Instance, NodeSpec, Program};
+
+const NODES: usize = 16;
+const RUNS: usize = 10;
+
+/// Sixteen nodes with these programs each.
+pub(crate) fn cluster(programs: impl IntoIterator<Item = Program>) -> Cluster {
+    let instance = programs.into_iter().fold(Instance::analytics(), Instance::with);
+    Cluster::of(u32::try_from(NODES).unwrap(), &NodeSpec::new(instance))
+}
+
+/// `supervisorctl status` on all nodes, by the means of others.
+pub(crate) struct Others {
+    options: String,
+    hosts: Vec<String>,
+    question: String,
+}
+
+impl Others {
+    pub(crate) fn of(cluster: &Cluster) -> Self {
+        let first = cluster.nodes().first().unwrap();
+        let ssh = cluster.ssh("root", &first.name, &[]);
+        let words: Vec<String> = ssh.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        // All of the ssh command line but the host, which comes last.
+        let options = words.get(..words.len() - 1).unwrap_or_default().join(" ");
+        let hosts = cluster.nodes().iter().map(|node| node.endpoint.ip().to_string()).collect();
+        let question = format!("supervisorctl -s {} status", Instance::analytics().address());
+        Self { options, hosts, question }
+    }
+
+    /// With clush, all nodes at once, what is the same gathered.
+    pub(crate) fn clush(&self) -> Command {
+        let mut command = Command::new("clush");
+        command.args(["-b", "-q", "-l", "root", "-f", "64", "-w", &self.hosts.join(","), "-o", &self.options]);
+        command.args(self.question.split(' '));
+        command
+    }
+
+    /// With a loop of the shell, one node after the other.
+    pub(crate) fn ssh_loop(&self) -> Command {
+        let Self { options, hosts, question } = self;
+        let mut command = Command::new("sh");
+        let hosts = hosts.join(" ");
+        command.args(["-c", &format!("for host in {hosts}; do ssh {options} -l root $host {question}; done")]);
+        command
+    }
+}
+
+/// Runs a command once, unmeasured, and looks at how often its output has `word`: once for each program.
+pub(crate) fn warm_up(mut command: Command, word: &str, times: usize) {
+    let seen = command.stdin(Stdio::null()).output().unwrap();
+    let found = String::from_utf8_lossy(&seen.stdout).matches(word).count();
+    assert!(seen.status.success() && found == times * NODES, "{found} of {word}: {seen:?}");
+}
+
+/// Measures the commands in turn, so that a busy machine is so for all of them; gives the medians.
+pub(crate) fn measure(commands: &[(&str, &dyn Fn() -> Command)]) -> Vec<Duration> {
+    let mut times = vec![Vec::new(); commands.len()];
+    for _ in 0..RUNS {
+        for ((_, command), times) in commands.iter().zip(&mut times) {
+            times.push(time(command()));
+        }
+    }
+    commands.iter().zip(times).map(|((name, _), times)| report(name, times)).collect()
+}
+
+fn time(mut command: Command) -> Duration {
+    let began = Instant::now();
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{command:?}");
+    began.elapsed()
+}
+
+fn report(name: &str, mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    let median = times[times.len() / 2];
+    println!("{name:32} median {median:>8.1?}  least {:>8.1?}  most {:>8.1?}", times[0], times[times.len() - 1]);
+    median
+}

@@ -1,0 +1,204 @@
+//! The pictures of the docs, taken of the real thing: `ctl` at a terminal, against the lab.
+//!
+//!     cargo run --release --example pictures -- docs/pictures
+//!
+//! Writes one SVG for each picture into the folder. Needs `script`, of util-linux, which makes the terminals.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use contrail_lab::{ClusterSpec, Fault, Lab, Timing};
+
+/// Before its arguments this program is `ctl` itself.
+const AS_CTL: &str = "--as-ctl";
+
+/// How long a picture is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is seen of a run of `ctl`.
+struct Picture {
+    /// Name of the file.
+    name: &'static str,
+    /// The command line, as one types it.
+    line: &'static str,
+    /// Size of the terminal.
+    rows: u16,
+    columns: u16,
+    /// What is typed, each when the screen shows the text before it.
+    typed: &'static [(&'static str, &'static str)],
+    /// The picture is taken when the screen shows all of this; nothing: when the run is over.
+    shows: &'static [&'static str],
+}
+
+const PICTURES: [Picture; 3] = [
+    Picture {
+        name: "progress",
+        line: "service contrail-vrouter-agent restart --serial 8 --stable 1s",
+        rows: 8,
+        columns: 100,
+        typed: &[],
+        shows: &["restarting", "24/"],
+    },
+    Picture { name: "status", line: "status", rows: 24, columns: 90, typed: &[], shows: &[] },
+    Picture { name: "top", line: "top", rows: 30, columns: 100, typed: &[], shows: &["contrail-collector"] },
+];
+
+fn main() -> ExitCode {
+    let mut words: VecDeque<OsString> = std::env::args_os().skip(1).collect();
+    if words.front().is_some_and(|word| word == AS_CTL) {
+        words.pop_front();
+        words.push_front("ctl".into());
+        return contrail_ctl::cli::main(words);
+    }
+    let folder = words.pop_front().map_or_else(|| PathBuf::from("docs/pictures"), PathBuf::from);
+    if let Err(error) = std::fs::create_dir_all(&folder) {
+        drop(writeln!(std::io::stderr(), "error: {}: {error}", folder.display()));
+        return ExitCode::FAILURE;
+    }
+    match PICTURES.iter().try_for_each(|picture| make(picture, &folder)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            drop(writeln!(std::io::stderr(), "error: {reason}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A cluster of 100 nodes, in which a few things are wrong where that is to be seen.
+fn cluster(faulty: bool) -> ClusterSpec {
+    let spec = ClusterSpec::demo(100);
+    if !faulty {
+        return spec.timing(Timing::default());
+    }
+    let faults = [
+        ("c007", Fault::Refused),
+        ("c013", Fault::UnknownHostKey),
+        ("c021", Fault::Fatal("contrail-vrouter-agent".to_owned())),
+    ];
+    faults.into_iter().fold(spec, |spec, (node, fault)| spec.fault(node, fault))
+}
+
+fn make(picture: &Picture, folder: &Path) -> Result<(), String> {
+    let told = |what: &str, error: &dyn std::fmt::Display| format!("{}: {what}: {error}", picture.name);
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| told("no runtime", &error))?;
+    let spec = cluster(picture.name != "progress");
+    let lab = runtime.block_on(Lab::start(spec)).map_err(|error| told("the lab does not start", &error))?;
+    let screen = take(picture, &lab)?;
+    drop(lab);
+    runtime.shutdown_background();
+    let path = folder.join(format!("{}.svg", picture.name));
+    let term = anstyle_svg::Term::new().min_width_px(usize::from(picture.columns) * 8);
+    std::fs::write(&path, term.render_svg(&screen)).map_err(|error| told(&path.display().to_string(), &error))
+}
+
+/// Runs `ctl` at a terminal, and gives what it shows when the picture is taken, as lines with colours.
+fn take(picture: &Picture, lab: &Lab) -> Result<String, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", picture.name);
+    let mut child = at_a_terminal(picture, lab).map_err(|error| told(&error))?;
+    let mut keyboard = child.stdin.take().ok_or_else(|| told(&"no keyboard"))?;
+    let output = bytes_of(child.stdout.take().ok_or_else(|| told(&"no output"))?);
+    let size = |number: u16| std::num::NonZeroU16::new(number).ok_or_else(|| told(&"a terminal of no size"));
+    let mut parser = vt100::Parser::new(size(picture.rows)?, size(picture.columns)?, 0);
+    parser.process(format!("$ ctl {}\r\n", picture.line).as_bytes());
+    let mut typed: VecDeque<_> = picture.typed.iter().collect();
+    let began = Instant::now();
+    let mut taken = None;
+    while taken.is_none() && began.elapsed() < PATIENCE {
+        match output.recv_timeout(Duration::from_millis(100)) {
+            Ok(bytes) => parser.process(&bytes),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) if picture.shows.is_empty() => taken = Some(lines(parser.screen())),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        let text = parser.screen().contents();
+        if let Some((_, keys)) = typed.front().filter(|(shown, _)| text.contains(shown)) {
+            typed.pop_front();
+            keyboard.write_all(keys.as_bytes()).and_then(|()| keyboard.flush()).map_err(|error| told(&error))?;
+        } else if typed.is_empty() && !picture.shows.is_empty() && picture.shows.iter().all(|part| text.contains(part))
+        {
+            taken = Some(lines(parser.screen()));
+        }
+    }
+    // It may be over already, which is as good.
+    drop(child.kill());
+    drop(child.wait());
+    taken.ok_or_else(|| told(&format!("it never looked as it should; last:\n{}", parser.screen().contents())))
+}
+
+fn at_a_terminal(picture: &Picture, lab: &Lab) -> Result<Child, String> {
+    let itself = std::env::current_exe().map_err(|error| error.to_string())?;
+    let size = format!("stty rows {} columns {}", picture.rows, picture.columns);
+    let options = format!(
+        "--inventory {} --known-hosts {} --ssh-config none --yes",
+        lab.inventory_path().display(),
+        lab.known_hosts_path().display()
+    );
+    let options = if picture.line.starts_with("service") { options } else { options.replace(" --yes", "") };
+    let line = format!("{size}; exec {} {AS_CTL} {} {options}", itself.display(), picture.line);
+    Command::new("script")
+        .args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"])
+        .env("TERM", "xterm-256color")
+        .env("XDG_STATE_HOME", lab.dir())
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("script, of util-linux, does not start: {error}"))
+}
+
+fn bytes_of(mut output: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(length @ 1..) = output.read(&mut bytes) {
+            if sender.send(bytes.iter().take(length).copied().collect()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// The screen as lines of text with colours, and nothing else that a terminal would have to do.
+fn lines(screen: &vt100::Screen) -> String {
+    let (rows, columns) = screen.size();
+    let mut text = String::new();
+    for row in 0..rows.get() {
+        let mut line = String::new();
+        let is_drawn = |column: &u16| screen.cell(row, *column).is_some_and(is_visible);
+        let end = (0..columns.get()).rev().find(is_drawn).map_or(0, |last| last + 1);
+        for column in 0..end {
+            let Some(cell) = screen.cell(row, column).filter(|cell| !cell.is_wide_continuation()) else { continue };
+            let contents = if cell.has_contents() { cell.contents() } else { " " };
+            line.push_str(&format!("\x1b[0{}m{contents}", style(cell)));
+        }
+        text.push_str(&line);
+        text.push_str("\x1b[0m\n");
+    }
+    let drawn = text.trim_end_matches("\x1b[0m\n").len();
+    text.truncate(drawn);
+    text
+}
+
+/// Whether there is anything to see in a cell.
+fn is_visible(cell: &vt100::Cell) -> bool {
+    !matches!(cell.contents(), "" | " ") || cell.bgcolor() != vt100::Color::Default || cell.inverse()
+}
+
+/// The attributes of a cell, as parameters that follow a reset.
+fn style(cell: &vt100::Cell) -> String {
+    let color = |color: vt100::Color, normal: u8| match color {
+        vt100::Color::Default => String::new(),
+        vt100::Color::Idx(index) => format!(";{};5;{index}", normal + 8),
+        vt100::Color::Rgb(red, green, blue) => format!(";{};2;{red};{green};{blue}", normal + 8),
+    };
+    let on = |is_on: bool, parameter: &'static str| if is_on { parameter } else { "" };
+    let (foreground, background) =
+        if cell.inverse() { (cell.bgcolor(), cell.fgcolor()) } else { (cell.fgcolor(), cell.bgcolor()) };
+    format!("{}{}{}{}", on(cell.bold(), ";1"), on(cell.dim(), ";2"), color(foreground, 30), color(background, 40))
+}

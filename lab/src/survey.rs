@@ -1,0 +1,67 @@
+//! What a client finds that searches a node: core files, sockets, configuration files, packages.
+//!
+//! Start at [`run`], which answers the one script of that kind that clients send; its words are the places that they ask
+//! for. Always holds: what is told agrees with what `test` and a connect to a socket say.
+
+use crate::commands::{Context, Io};
+use crate::node::NodeInner;
+use crate::spec::{Release, Role};
+
+/// Answers the script whose name is `ctl-survey`, the exit code included.
+pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
+    let node = &context.node;
+    let mut text = String::new();
+    let cores = core_files(node);
+    for core in &cores {
+        text.push_str(&format!("core {core}\n"));
+    }
+    text.push_str(&format!("cores {}\n", cores.len()));
+    for word in words {
+        let (flag, mark, path) = match word.split_once(':') {
+            Some(("s", path)) => ("-S", "socket", path),
+            Some(("c", path)) => ("-e", "config", path),
+            _ => continue,
+        };
+        if node.file_test(flag, path, context) == Some(true) {
+            text.push_str(&format!("{mark} {path}\n"));
+        }
+    }
+    text.push_str("listening\n");
+    for (path, pid) in node.listening() {
+        // As supervisord binds it, before it gives it its name.
+        text.push_str(&format!("listens {path}.{pid}\n"));
+    }
+    let version =
+        node.shared.faults().version().unwrap_or_else(|| release_version(node.shared.spec.release).to_owned());
+    for role in &node.shared.spec.roles {
+        text.push_str(&format!("package {} {version}\n", package(*role)));
+    }
+    text.push_str("ctl-end\n");
+    io.out(&text).await;
+    0
+}
+
+fn core_files(node: &NodeInner) -> Vec<String> {
+    let faults = node.shared.faults();
+    faults.cores().map(|program| format!("/var/crashes/core.{program}.4711.1763884800")).collect()
+}
+
+fn package(role: Role) -> &'static str {
+    match role {
+        Role::Analytics => "contrail-analytics",
+        Role::Config => "contrail-config",
+        Role::Control => "contrail-control",
+        Role::Compute => "contrail-vrouter-agent",
+        Role::WebUi => "contrail-web-controller",
+        Role::Database => "contrail-openstack-database",
+    }
+}
+
+fn release_version(release: Release) -> &'static str {
+    match release {
+        Release::R1_05 => "1.05-245",
+        Release::R2_20 => "2.20-64",
+        Release::R3_0 => "3.0.2.0-51",
+        Release::R3_2 => "3.2.1.0-27",
+    }
+}

@@ -1,0 +1,79 @@
+//! The end of a command whose output is all there is to it: when nobody reads on, or a signal comes.
+//!
+//! What always holds: a reader that has gone is noticed also while nothing is written; a signal ends the process even
+//! where nobody takes what is being written.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::mpsc;
+
+use crate::event::CancelReason;
+
+/// Between two looks at who reads the output.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// After a signal the end comes by itself within so long, unless the output is stuck.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// The signals, and the end of whoever read stdout, if it is read at all (`is_stdout`). `closed` is where others say so.
+pub(super) fn or_closed(
+    mut signals: mpsc::Receiver<CancelReason>,
+    closed: (mpsc::Sender<CancelReason>, mpsc::Receiver<CancelReason>),
+    is_stdout: bool,
+) -> mpsc::Receiver<CancelReason> {
+    let (closed, mut ends) = closed;
+    let (sender, receiver) = mpsc::channel(4);
+    if is_stdout && !io::stdout().is_terminal() {
+        tokio::spawn(async move {
+            while !is_closed() {
+                tokio::time::sleep(LOOK).await;
+            }
+            // Whoever wrote to it may have said so already.
+            if closed.send(CancelReason::OutputClosed).await.is_err() {
+                tracing::debug!("it has ended already");
+            }
+        });
+    }
+    tokio::spawn(async move {
+        loop {
+            let reason = tokio::select! {
+                Some(reason) = signals.recv() => {
+                    leave_if_stuck(reason);
+                    reason
+                }
+                Some(reason) = ends.recv() => reason,
+                else => return,
+            };
+            if sender.send(reason).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Whether nobody reads stdout any more.
+fn is_closed() -> bool {
+    let stdout = io::stdout();
+    let mut looked_at = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut looked_at, Some(&at_once)).is_ok()
+        && looked_at.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::NVAL))
+}
+
+/// Ends the process if it does not end by itself: what writes to a pipe that nobody empties hears nothing.
+#[expect(clippy::exit, reason = "the thread that would end it in order is the one that is stuck")]
+fn leave_if_stuck(reason: CancelReason) {
+    let code = match reason {
+        CancelReason::HungUp => 129,
+        CancelReason::Terminated => 143,
+        CancelReason::Interrupted | CancelReason::GivenUp => 130,
+        CancelReason::JournalLost | CancelReason::OutputClosed => return,
+    };
+    std::thread::spawn(move || {
+        std::thread::sleep(STUCK);
+        std::process::exit(code);
+    });
+}

@@ -1,0 +1,512 @@
+//! `logs`: reads what a node's services have written, and goes on with it where that was asked for.
+//!
+//! What always holds: nothing is changed; what is read goes on only as fast as it is shown; while following, what cannot
+//! be reached for a while is told once and tried again, and reading goes on where it was. Start at [`Logs::show`]; how
+//! far a log was read, and what becomes of it when it is rotated, is known to [`LogReader`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::debug;
+
+use super::NodeAccess;
+use super::job::Job;
+use super::link::{Instance, Link};
+use super::message::{Duty, Message, News, TargetKey, Visit};
+use super::rows::{Rows, node_name};
+use super::view::{Agenda, View};
+use crate::event::{Failure, FailureKind, LogLines, Outcome, Stage, TargetResult, Via};
+use crate::plan::LogTail;
+use crate::select::ServicePattern;
+use crate::supervisor::follow::{LogReader, RpcLog};
+use crate::supervisor::lines::Lines;
+use crate::supervisor::log::no_logs_by_init;
+use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
+use crate::transport::{Transport, TransportError};
+
+/// Between two looks at logs to which something was written lately, and at quiet ones.
+const POLLS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+
+/// A log counts as quiet after so long.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Between two attempts at something that is away: first, and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// Logs of a node that are read at the same time.
+const AT_ONCE: usize = 4;
+
+/// Pieces of one log that are read before another one is looked at.
+const IN_A_ROW: usize = 16;
+
+/// The logs of one node.
+pub(super) struct Logs<'a, T: Transport> {
+    link: &'a Arc<Link<T>>,
+    rows: &'a Rows,
+    access: &'a NodeAccess,
+    visit: Visit,
+    tail: LogTail,
+    teller: Teller<'a>,
+    turns: &'a Semaphore,
+    followed: Vec<Followed<T>>,
+    /// Why the node cannot be read now, and whether that is for good.
+    away: Option<Failure>,
+    /// What was told at once.
+    told: Vec<TargetResult>,
+}
+
+/// Where the lines go.
+#[derive(Clone, Copy)]
+struct Teller<'a> {
+    duty: Duty,
+    news: &'a mpsc::Sender<Message>,
+}
+
+impl Teller<'_> {
+    async fn tell(&self, news: News) {
+        if self.news.send(Message { duty: self.duty, news }).await.is_err() {
+            debug!("the run no longer listens");
+        }
+    }
+}
+
+/// One log.
+struct Followed<T: Transport> {
+    instance: Arc<Instance<T>>,
+    process: ProcessInfo,
+    /// Its lines without the words.
+    head: LogLines,
+    reader: LogReader,
+    lines: Lines,
+    /// Whether the place to begin at was found.
+    begun: bool,
+    /// Where to end; none: nowhere.
+    goal: Option<u64>,
+    /// When something came last.
+    last: Instant,
+    /// Why it cannot be read now.
+    away: Option<SupervisorError>,
+    /// When it is tried again.
+    next: Instant,
+    end: Option<Result<String, SupervisorError>>,
+}
+
+/// What a turn at a log came to.
+enum Turn {
+    /// There is more to read.
+    Busy,
+    /// All that there is was read.
+    Idle,
+}
+
+impl<'a, T: Transport> Logs<'a, T> {
+    pub(super) fn new(
+        link: &'a Arc<Link<T>>,
+        rows: &'a Rows,
+        access: &'a NodeAccess,
+        visit: Visit,
+        tail: LogTail,
+        news: &'a mpsc::Sender<Message>,
+        turns: &'a Semaphore,
+    ) -> Self {
+        let teller = Teller { duty: Duty::Visit(visit), news };
+        Self { link, rows, access, visit, tail, teller, turns, followed: Vec::new(), away: None, told: Vec::new() }
+    }
+
+    /// Shows the logs: to their ends, or on and on. May be dropped at any point; [`Logs::results`] tells what came of it.
+    pub(super) async fn show(&mut self) {
+        if self.tail.follow {
+            self.open_at_last().await;
+            self.follow().await;
+        } else {
+            let time = self.access.timeout;
+            let work = async {
+                self.away = self.open().await.err().map(|(failure, _)| failure);
+                let (tail, teller) = (self.tail, self.teller);
+                let logs: Vec<_> = self.followed.iter_mut().map(|log| log.read_out(tail, teller)).collect();
+                stream::iter(logs).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+            };
+            if timeout(time, work).await.is_err() {
+                let late = || SupervisorError::Silent(format!("the node within {:.1} s", time.as_secs_f64()));
+                for log in self.followed.iter_mut().filter(|log| log.end.is_none()) {
+                    log.end = Some(Err(late()));
+                }
+                if self.followed.is_empty() && self.away.is_none() {
+                    self.away = Some(late().failure(Stage::Inspect));
+                }
+            }
+        }
+    }
+
+    /// What is to be said of each target that was not told yet.
+    pub(super) fn results(self) -> Vec<TargetResult> {
+        let rows = self.rows;
+        let mut results = self.told;
+        if let (Some(failure), true) = (&self.away, self.followed.is_empty()) {
+            let outcome = if failure.stage != Stage::Inspect || failure.kind == FailureKind::ConnectionLost {
+                Outcome::Unreachable
+            } else if failure.kind == FailureKind::TimedOut {
+                Outcome::TimedOut
+            } else {
+                Outcome::Failed
+            };
+            results.extend(rows.typed(self.visit, outcome, failure));
+        }
+        for log in self.followed {
+            let mut result = rows.of_process(self.visit, &log.instance, &log.process, Outcome::Ok);
+            match (log.end, log.away) {
+                (Some(Err(error)), _) | (None, Some(error)) => {
+                    result.outcome = if error.is_connection_lost() {
+                        Outcome::Unreachable
+                    } else if matches!(error, SupervisorError::Silent(_)) {
+                        Outcome::TimedOut
+                    } else {
+                        Outcome::Failed
+                    };
+                    result.failure = Some(failure_of(&error));
+                }
+                (Some(Ok(message)), _) => result.message = message,
+                (None, None) => {}
+            }
+            results.push(result);
+        }
+        results
+    }
+
+    /// Connects and finds the logs; an error says why not, and whether trying again may help.
+    async fn open(&mut self) -> Result<(), (Failure, bool)> {
+        let _turn = self.turns.acquire().await;
+        self.link.session().await.map_err(|error| (error.failure(), passes(&error)))?;
+        let view = View::take(self.link, self.rows.clone(), self.access).await;
+        if let Some(failure) = view.connection_lost() {
+            return Err((failure.clone(), true));
+        }
+        let Agenda { jobs, results } = view.agenda(self.visit);
+        let is_down = |result: &TargetResult| {
+            result.failure.as_ref().filter(|failure| failure.kind == FailureKind::SupervisorDown).cloned()
+        };
+        if self.tail.follow
+            && jobs.is_empty()
+            && let Some(failure) = results.iter().find_map(is_down)
+        {
+            return Err((failure, true));
+        }
+        let found = jobs.iter().map(|job| job.key()).chain(results.iter().map(TargetKey::of)).collect();
+        self.teller.tell(News::Targets(found)).await;
+        self.told.extend(results);
+        let node = node_name(&self.rows.plan, self.rows.index);
+        let globs = self.rows.services(self.visit).iter().any(ServicePattern::is_glob);
+        let among_others = globs || jobs.len() > 1;
+        let via = self.rows.plan.via.or(self.access.via);
+        for job in jobs {
+            match job {
+                Job::Process { instance, process } => {
+                    let head = LogLines {
+                        node: node.clone(),
+                        role: instance.role.name.clone(),
+                        supervisor: instance.supervisor.name.clone(),
+                        service: process.full_name(),
+                        stream: self.tail.stream,
+                        among_others,
+                        lines: Vec::new(),
+                    };
+                    self.followed.push(Followed::new(instance, process, head, via != Some(Via::Rpc)));
+                }
+                Job::Init { role, service, is_instance, .. } => {
+                    let mut result = self.rows.empty(self.visit, Outcome::Failed);
+                    result.role = Some(role.name.clone());
+                    result.supervisor = is_instance.then(|| service.clone());
+                    let message = format!("init runs {service}: supervisord has no log of it");
+                    result.service = Some(service);
+                    let failure = Failure::new(Stage::Inspect, FailureKind::NoLog, message)
+                        .with_hint("look at its log files on the node, such as those in /var/log/contrail: `ctl exec`");
+                    result.failure = Some(failure);
+                    self.told.push(result);
+                }
+                Job::Update { .. } => {}
+            }
+        }
+        // What does not depend on how the reading goes is told at once.
+        for result in std::mem::take(&mut self.told) {
+            self.teller.tell(News::Result(Box::new(result))).await;
+        }
+        Ok(())
+    }
+
+    /// Connects and finds the logs; what may pass is tried again and again.
+    async fn open_at_last(&mut self) {
+        let node = node_name(&self.rows.plan, self.rows.index);
+        let mut back_off = BackOff::default();
+        loop {
+            match self.open().await {
+                Ok(()) => {
+                    if self.away.take().is_some() {
+                        self.teller.tell(News::Notice(format!("{node}: it answers now"))).await;
+                    }
+                    return;
+                }
+                Err((failure, false)) => {
+                    self.away = Some(failure);
+                    return;
+                }
+                Err((failure, true)) => {
+                    if self.away.is_none() {
+                        let message = format!("{node}: {}; trying again", failure.message);
+                        self.teller.tell(News::Notice(message)).await;
+                    }
+                    self.away = Some(failure);
+                }
+            }
+            sleep(back_off.next()).await;
+        }
+    }
+
+    /// Reads on and on. Ends only when there is nothing left that may be written to.
+    async fn follow(&mut self) {
+        let node = node_name(&self.rows.plan, self.rows.index);
+        let (tail, teller) = (self.tail, self.teller);
+        let mut back_off = BackOff::default();
+        while self.followed.iter().any(|log| log.end.is_none()) {
+            let is_open = self.link.is_open();
+            let was_lost = !is_open && self.away.is_none();
+            let session = {
+                let _turn = if is_open { None } else { self.turns.acquire().await.ok() };
+                self.link.session().await
+            };
+            if let Err(error) = session {
+                if self.away.is_none() {
+                    teller.tell(News::Notice(format!("{node}: {error}; trying again"))).await;
+                }
+                self.away = Some(error.failure());
+                if !passes(&error) {
+                    for log in self.followed.iter_mut().filter(|log| log.end.is_none()) {
+                        log.end = Some(Err(SupervisorError::Transport(error.clone())));
+                    }
+                    return;
+                }
+                sleep(back_off.next()).await;
+                continue;
+            }
+            if was_lost {
+                teller.tell(News::Notice(format!("{node}: the connection was lost, and made again"))).await;
+            }
+            let open = self.followed.iter_mut().filter(|log| log.end.is_none() && log.next <= Instant::now());
+            let steps: Vec<_> = open.map(|log| log.step(tail, teller)).collect();
+            let turns: Vec<Turned> = stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
+            if let Some(reason) = turns.iter().find_map(Turned::lost) {
+                if self.away.is_none() {
+                    teller.tell(News::Notice(format!("{node}: {}; trying again", reason.message))).await;
+                }
+                self.away = Some(reason.clone());
+                sleep(back_off.next()).await;
+                continue;
+            }
+            if self.away.take().is_some() {
+                teller.tell(News::Notice(format!("{node}: connected again"))).await;
+            }
+            back_off = BackOff::default();
+            if !turns.iter().any(|turned| matches!(turned, Turned::Busy)) {
+                let next = self.followed.iter().filter(|log| log.end.is_none()).map(|log| log.next).min();
+                tokio::time::sleep_until(next.unwrap_or_else(Instant::now).max(Instant::now() + POLLS.0 / 2)).await;
+            }
+        }
+    }
+}
+
+/// What a turn came to, as the node sees it.
+enum Turned {
+    Busy,
+    Idle,
+    /// The connection is gone.
+    Lost(Failure),
+}
+
+impl Turned {
+    const fn lost(&self) -> Option<&Failure> {
+        if let Self::Lost(failure) = self { Some(failure) } else { None }
+    }
+}
+
+impl<T: Transport> Followed<T> {
+    fn new(instance: Arc<Instance<T>>, process: ProcessInfo, head: LogLines, may_run: bool) -> Self {
+        Self {
+            instance,
+            process,
+            head,
+            reader: LogReader::new(may_run),
+            lines: Lines::default(),
+            begun: false,
+            goal: None,
+            last: Instant::now(),
+            away: None,
+            next: Instant::now(),
+            end: None,
+        }
+    }
+
+    /// Shows what there is, and no more.
+    async fn read_out(&mut self, tail: LogTail, teller: Teller<'_>) {
+        let end = loop {
+            match self.turn(tail, teller).await {
+                Ok(Turn::Busy) => {}
+                Ok(Turn::Idle) => {
+                    let rest = self.lines.finish();
+                    self.tell(rest.into_iter().collect(), teller).await;
+                    let nothing = self.goal == Some(0);
+                    break Ok(if nothing { "nothing was written to it yet" } else { "" }.to_owned());
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.end = Some(end);
+    }
+
+    /// Reads some of what was not read yet.
+    async fn turn(&mut self, tail: LogTail, teller: Teller<'_>) -> Result<Turn, SupervisorError> {
+        let client = self.instance.client().await?;
+        match client.as_ref() {
+            Client::Rpc(rpc) => {
+                let name = self.process.api_name();
+                let source = RpcLog { rpc, name: &name, stream: tail.stream };
+                if !self.begun {
+                    let size = self.reader.begin(&source, tail.lines).await?;
+                    self.begun = true;
+                    self.goal = (!tail.follow).then_some(size);
+                }
+                for _ in 0..IN_A_ROW {
+                    if self.goal.is_some_and(|goal| self.reader.offset() >= goal) {
+                        return Ok(Turn::Idle);
+                    }
+                    let news = self.reader.next(&source).await?;
+                    if !news.bytes.is_empty() {
+                        self.last = Instant::now();
+                        let lines = self.lines.feed(&news.bytes);
+                        self.tell(lines, teller).await;
+                    }
+                    if news.rotated {
+                        let rest = self.lines.finish();
+                        self.tell(rest.into_iter().collect(), teller).await;
+                        self.notice("its log was rotated", teller).await;
+                    }
+                    if !news.more || (news.rotated && self.goal.is_some()) {
+                        return Ok(Turn::Idle);
+                    }
+                }
+                Ok(Turn::Busy)
+            }
+            Client::Supervisorctl(control) => {
+                if tail.follow {
+                    return Err(SupervisorError::Unsupported("not yet".to_owned()));
+                }
+                let bytes = tail.lines.saturating_mul(256).max(4096);
+                let read = control.tail(&self.process.full_name(), tail.stream, bytes).await?;
+                self.goal = Some(u64::try_from(read.len()).unwrap_or_default());
+                let lines = Lines::last_of(&read, read.len() >= bytes, tail.lines);
+                self.tell(lines, teller).await;
+                Ok(Turn::Idle)
+            }
+            Client::Service(_) => Err(no_logs_by_init()),
+        }
+    }
+
+    /// A turn, and what came of it.
+    async fn step(&mut self, tail: LogTail, teller: Teller<'_>) -> Turned {
+        let turn = self.turn(tail, teller).await;
+        self.bear(turn, teller).await
+    }
+
+    /// Takes what a turn came to: what may pass is told once.
+    async fn bear(&mut self, turn: Result<Turn, SupervisorError>, teller: Teller<'_>) -> Turned {
+        let now = Instant::now();
+        match turn {
+            Ok(turn) => {
+                if self.away.take().is_some() {
+                    self.notice("its log is read again", teller).await;
+                }
+                if let Turn::Busy = turn {
+                    self.next = now;
+                    return Turned::Busy;
+                }
+                self.next = now + if self.last.elapsed() < QUIET { POLLS.0 } else { POLLS.1 };
+                Turned::Idle
+            }
+            Err(error) if error.is_connection_lost() => Turned::Lost(error.failure(Stage::Inspect)),
+            Err(error) if comes_back(&error) => {
+                if self.away.is_none() {
+                    self.notice(&format!("{error}; trying again"), teller).await;
+                }
+                self.away = Some(error);
+                self.next = now + POLLS.1;
+                Turned::Idle
+            }
+            Err(error) => {
+                self.notice(&failure_of(&error).message, teller).await;
+                self.end = Some(Err(error));
+                Turned::Idle
+            }
+        }
+    }
+
+    async fn notice(&self, what: &str, teller: Teller<'_>) {
+        let LogLines { node, service, .. } = &self.head;
+        teller.tell(News::Notice(format!("{node} {service}: {what}"))).await;
+    }
+
+    async fn tell(&self, lines: Vec<String>, teller: Teller<'_>) {
+        if !lines.is_empty() {
+            teller.tell(News::Lines(LogLines { lines, ..self.head.clone() })).await;
+        }
+    }
+}
+
+/// Times between attempts: each twice as long as the one before, and never quite the same on two nodes.
+#[derive(Debug, Default)]
+struct BackOff {
+    attempts: u32,
+}
+
+impl BackOff {
+    fn next(&mut self) -> Duration {
+        let time = BACK_OFF.0.saturating_mul(2_u32.saturating_pow(self.attempts)).min(BACK_OFF.1);
+        self.attempts = self.attempts.saturating_add(1);
+        time.mul_f64(rand::random_range(0.8..1.2))
+    }
+}
+
+/// Whether a node that could not be connected to is worth another attempt.
+fn passes(error: &TransportError) -> bool {
+    error.may_pass() || matches!(error, TransportError::Timeout { .. })
+}
+
+/// Whether a supervisord, or a process of it, may be back later.
+fn comes_back(error: &SupervisorError) -> bool {
+    match error {
+        SupervisorError::Down(_) | SupervisorError::Silent(_) => true,
+        SupervisorError::Transport(error) => matches!(error, TransportError::ChannelRefused { .. }),
+        SupervisorError::Fault { fault, .. } => *fault == Fault::BadName,
+        SupervisorError::Permission(_)
+        | SupervisorError::Sudo(_)
+        | SupervisorError::CommandMissing(_)
+        | SupervisorError::Protocol(_)
+        | SupervisorError::Unsupported(_) => false,
+    }
+}
+
+fn failure_of(error: &SupervisorError) -> Failure {
+    if let SupervisorError::Fault { fault: Fault::NoFile, text } = error {
+        return Failure::new(Stage::Inspect, FailureKind::NoLog, text.clone()).with_hint(
+            "it may be written to syslog or nowhere, or with the other log: see its stdout_logfile, stderr_logfile and redirect_stderr",
+        );
+    }
+    if let SupervisorError::Unsupported(text) = error {
+        return Failure::new(Stage::Inspect, FailureKind::NoLog, text.clone());
+    }
+    if let SupervisorError::Fault { fault: Fault::Failed, .. } = error {
+        return Failure::new(Stage::Inspect, FailureKind::NoLog, "supervisord could not read its log")
+            .with_hint("look at the file on the node");
+    }
+    error.failure(Stage::Inspect)
+}

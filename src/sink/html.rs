@@ -1,0 +1,205 @@
+//! `-o html`: one file for the browser that holds the whole status and asks nobody for anything.
+//!
+//! Here live [`HtmlSink`] and the page it fills in: `html/report.html` (a template), `report.css` and `report.js`,
+//! which are part of the file, and `data.rs`, what `report.js` reads. It uses `event`, `overview` and this room. What
+//! always holds: what is wrong is in the page also without JavaScript; text that came from a node is escaped by the
+//! template or put into the page as text, never as HTML; a Content-Security-Policy forbids every request, and every
+//! script and style but these two; what is said is what [`Overview`] and [`Health`] say, as in the table. Start
+//! reading at [`Page::of`].
+
+mod data;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use askama::Template;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use super::{Sink, SinkError, notes, text};
+use crate::event::{Event, Ledger};
+use crate::overview::{Health, Overview, RoleSummary, Trouble};
+
+const CSS: &str = include_str!("html/report.css");
+const JS: &str = include_str!("html/report.js");
+
+/// Most rows of what is not well: without end they would only be there if every node said something else, and then
+/// the table below them is the better place.
+const TROUBLES_SHOWN: usize = 500;
+
+/// One file, written when the run is over.
+pub struct HtmlSink {
+    out: Box<dyn Write + Send>,
+}
+
+impl HtmlSink {
+    /// Writes the file to `out`.
+    #[must_use]
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self { out }
+    }
+}
+
+impl Sink for HtmlSink {
+    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
+        let page = Page::of(ledger, exit_code)?.render().map_err(SinkError::Html)?;
+        self.out.write_all(page.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+}
+
+/// What the template takes. Every text of it is safe to show; the template escapes it for HTML.
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page {
+    policy: String,
+    css: &'static str,
+    js: &'static str,
+    data: String,
+    version: &'static str,
+    run: String,
+    services: String,
+    started: String,
+    took: String,
+    exit_code: u8,
+    exit_words: &'static str,
+    given_up: &'static str,
+    nodes: Share,
+    targets: Share,
+    roles: Vec<RoleRow>,
+    troubles: Vec<TroubleRow>,
+    troubles_left: usize,
+}
+
+/// How many of how many are well.
+struct Share {
+    well: usize,
+    all: usize,
+}
+
+/// A line of the summary.
+struct RoleRow {
+    role: String,
+    nodes: Share,
+    services: Share,
+    wrong: Vec<(usize, Mark)>,
+}
+
+/// A line of what is not well.
+struct TroubleRow {
+    mark: Mark,
+    what: String,
+    role: String,
+    nodes: String,
+    count: u64,
+    reason: String,
+}
+
+/// How well something is: a word, and a sign to find it by. The colour is the style's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    word: &'static str,
+    sign: &'static str,
+}
+
+impl Mark {
+    fn of(health: Option<Health>) -> Self {
+        let Some(health) = health else { return Self { word: "finding", sign: "!" } };
+        let sign = match health {
+            Health::Well => "✓",
+            Health::Initializing => "…",
+            Health::Inactive => "■",
+            Health::Timeout => "~",
+            Health::Failed => "✗",
+            Health::Down => "▼",
+            Health::Unreachable => "?",
+        };
+        Self { word: health.as_str(), sign }
+    }
+}
+
+impl Page {
+    fn of(ledger: &Ledger, exit_code: u8) -> Result<Self, SinkError> {
+        let results = ledger.results();
+        let facts = ledger.facts();
+        let overview = Overview::of(results, &facts);
+        let head = ledger.head();
+        let services = head.map(|head| head.services.join(", ")).unwrap_or_default();
+        let healths: Vec<Health> = results.iter().map(Health::of).collect();
+        let unwell = results.iter().zip(&healths).filter(|(_, health)| **health != Health::Well);
+        let unwell: BTreeSet<&str> = unwell.map(|(result, _)| result.node.as_str()).collect();
+        let nodes: BTreeSet<&str> = results.iter().map(|result| result.node.as_str()).collect();
+        let well = healths.iter().filter(|health| **health == Health::Well).count();
+        Ok(Self {
+            policy: policy(),
+            css: CSS,
+            js: JS,
+            data: data::json(ledger, &overview, &facts, exit_code)?,
+            version: env!("CARGO_PKG_VERSION"),
+            run: head.map(|head| head.run.clone()).unwrap_or_default(),
+            services: text::single_line(&services),
+            started: head.map(|head| head.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default(),
+            took: notes::took(ledger.elapsed()),
+            exit_code,
+            exit_words: exit_words(exit_code),
+            given_up: notes::given_up(ledger).trim_start_matches("; "),
+            nodes: Share { well: nodes.len() - unwell.len(), all: nodes.len() },
+            targets: Share { well, all: results.len() },
+            roles: overview.roles.iter().map(role_row).collect(),
+            troubles: overview.troubles.iter().take(TROUBLES_SHOWN).map(trouble_row).collect(),
+            troubles_left: overview.troubles.len().saturating_sub(TROUBLES_SHOWN),
+        })
+    }
+}
+
+fn role_row(summary: &RoleSummary) -> RoleRow {
+    let wrong = summary.wrong.iter().map(|(health, count)| (*count, Mark::of(Some(health.0))));
+    RoleRow {
+        role: text::single_line(summary.role.as_deref().unwrap_or("no role")),
+        nodes: Share { well: summary.nodes_well, all: summary.nodes },
+        services: Share { well: summary.services_well, all: summary.services },
+        wrong: wrong.collect(),
+    }
+}
+
+fn trouble_row(trouble: &Trouble) -> TroubleRow {
+    TroubleRow {
+        mark: Mark::of(trouble.health),
+        what: text::single_line(&trouble.what),
+        role: text::single_line(trouble.role.as_deref().unwrap_or_default()),
+        nodes: text::visible(&trouble.nodes.to_string()).into_owned(),
+        count: trouble.nodes.len(),
+        reason: text::single_line(&trouble.reason),
+    }
+}
+
+/// What the file may do: show itself. The script and the style are named by their hashes, so that nothing else runs,
+/// whatever got into the page.
+fn policy() -> String {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
+    format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'",
+        hash(JS),
+        hash(CSS)
+    )
+}
+
+/// What docs/exit-codes.md says of the codes that a status can end with.
+fn exit_words(code: u8) -> &'static str {
+    match code {
+        0 => "all well",
+        1 => "something could not be read",
+        3 => "something is not well",
+        4 => "a node was unreachable",
+        129 | 130 | 143 => "given up before its end",
+        _ => "see docs/exit-codes.md",
+    }
+}
+
+#[cfg(test)]
+mod tests;

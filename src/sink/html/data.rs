@@ -1,0 +1,225 @@
+//! The whole status as the report's script reads it, and as anything else may read it out of the file.
+//!
+//! Here lives [`json`]. It uses `event`, `overview` and this room's [`text`]. What always holds: it is JSON, and holds
+//! no character that could end the element it stands in; every text in it was made safe and bounded; a text is there
+//! once however many results say it, so that 10,000 results stay a file that can be mailed. Start at [`Data`].
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Mark;
+use crate::event::{Ledger, NodeFacts, Summary, TargetResult};
+use crate::overview::{Health, Overview, reason};
+use crate::sink::{SinkError, text};
+
+/// Name and version of the form.
+const SCHEMA: &str = "ctl-report/1";
+
+/// Columns of a result, and whether they hold numbers or indexes into [`Data::texts`]. `health` is an index into
+/// [`Data::healths`]. The names are those of the JSON output.
+const COLUMNS: [(&str, &str); 18] = [
+    ("node", "text"),
+    ("address", "text"),
+    ("role", "text"),
+    ("supervisor", "text"),
+    ("service", "text"),
+    ("outcome", "text"),
+    ("health", "health"),
+    ("state", "text"),
+    ("pid", "number"),
+    ("uptime_s", "number"),
+    ("functional", "text"),
+    ("version", "text"),
+    ("reason", "text"),
+    ("hint", "text"),
+    ("failure_stage", "text"),
+    ("failure_kind", "text"),
+    ("via", "text"),
+    ("duration_ms", "number"),
+];
+
+/// A cell of a result: a number, an index, or nothing.
+type Cell = Option<u64>;
+
+#[derive(Serialize)]
+struct Data {
+    schema: &'static str,
+    run: Value,
+    overview: Glance,
+    summary: Summary,
+    /// What was found on the nodes besides; as in the JSON output.
+    nodes: Vec<Value>,
+    healths: Vec<Word>,
+    columns: [(&'static str, &'static str); 18],
+    texts: Vec<String>,
+    results: Vec<[Cell; 18]>,
+}
+
+#[derive(Serialize)]
+struct Word {
+    word: &'static str,
+    sign: &'static str,
+}
+
+#[derive(Serialize)]
+struct Glance {
+    roles: Vec<Role>,
+    troubles: Vec<Trouble>,
+}
+
+#[derive(Serialize)]
+struct Role {
+    role: Option<String>,
+    nodes: usize,
+    nodes_well: usize,
+    services: usize,
+    services_well: usize,
+    wrong: Vec<(&'static str, usize)>,
+}
+
+#[derive(Serialize)]
+struct Trouble {
+    health: Option<&'static str>,
+    what: String,
+    role: Option<String>,
+    nodes: String,
+    count: u64,
+    reason: String,
+}
+
+/// The JSON of a status, safe to stand in a `<script>` element.
+pub(super) fn json(
+    ledger: &Ledger,
+    overview: &Overview,
+    facts: &[NodeFacts],
+    exit_code: u8,
+) -> Result<String, SinkError> {
+    let mut texts = Texts::default();
+    let results = ledger.results().iter().map(|result| row(result, &mut texts)).collect();
+    let mut run = serde_json::to_value(ledger.head()).map_err(SinkError::Json)?;
+    if let Value::Object(run) = &mut run {
+        run.insert("elapsed_ms".to_owned(), u64::try_from(ledger.elapsed().as_millis()).unwrap_or(u64::MAX).into());
+        run.insert("exit_code".to_owned(), exit_code.into());
+    }
+    let facts: Result<Vec<Value>, _> = facts.iter().map(serde_json::to_value).collect();
+    let data = Data {
+        schema: SCHEMA,
+        run: safe(run),
+        overview: glance(overview),
+        summary: ledger.summary(),
+        nodes: facts.map_err(SinkError::Json)?.into_iter().map(safe).collect(),
+        healths: Health::ALL.map(|health| Mark::of(Some(health))).map(|Mark { word, sign }| Word { word, sign }).into(),
+        columns: COLUMNS,
+        texts: texts.all,
+        results,
+    };
+    Ok(for_script(&serde_json::to_string(&data).map_err(SinkError::Json)?))
+}
+
+/// JSON without the characters that mean something to HTML; they stand in strings only, and are escaped as JSON does.
+fn for_script(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len() + 64);
+    for char in json.chars() {
+        match char {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => safe.push_str(&format!("\\u{:04x}", u32::from(char))),
+            _ => safe.push(char),
+        }
+    }
+    safe
+}
+
+fn row(result: &TargetResult, texts: &mut Texts) -> [Cell; 18] {
+    let health = Health::of(result);
+    let why = if health == Health::Well {
+        // What is well may still say something.
+        result.functional_reason.clone().unwrap_or_else(|| result.message.clone())
+    } else {
+        reason(result)
+    };
+    let failure = result.failure.as_ref();
+    let place = Health::ALL.iter().position(|one| *one == health).and_then(|place| u64::try_from(place).ok());
+    [
+        texts.place(Some(&result.node)),
+        texts.place(result.address.as_deref()),
+        texts.place(result.role.as_deref()),
+        texts.place(result.supervisor.as_deref()),
+        texts.place(result.service.as_deref()),
+        texts.place(Some(result.outcome.as_str())),
+        place,
+        texts.place(result.state.map(|state| state.as_str())),
+        result.pid.map(u64::from),
+        result.uptime_s,
+        texts.place(result.functional.as_deref()),
+        texts.place(result.version.as_deref()),
+        texts.place(Some(why.as_str()).filter(|why| !why.is_empty())),
+        texts.place(failure.and_then(|failure| failure.hint.as_deref())),
+        texts.place(failure.map(|failure| failure.stage.as_str())),
+        texts.place(failure.map(|failure| failure.kind.as_str())),
+        texts.place(result.via.map(|via| via.as_str())),
+        result.duration_ms,
+    ]
+}
+
+/// Every text once.
+#[derive(Default)]
+struct Texts {
+    all: Vec<String>,
+    places: HashMap<String, u64>,
+}
+
+impl Texts {
+    fn place(&mut self, words: Option<&str>) -> Cell {
+        let words = words?;
+        if let Some(place) = self.places.get(words) {
+            return Some(*place);
+        }
+        let place = u64::try_from(self.all.len()).ok()?;
+        self.places.insert(words.to_owned(), place);
+        self.all.push(text::single_line(words));
+        Some(place)
+    }
+}
+
+fn glance(overview: &Overview) -> Glance {
+    let line = |words: &Option<String>| words.as_deref().map(text::single_line);
+    Glance {
+        roles: overview
+            .roles
+            .iter()
+            .map(|summary| Role {
+                role: line(&summary.role),
+                nodes: summary.nodes,
+                nodes_well: summary.nodes_well,
+                services: summary.services,
+                services_well: summary.services_well,
+                wrong: summary.wrong.iter().map(|(health, count)| (health.0.as_str(), *count)).collect(),
+            })
+            .collect(),
+        troubles: overview
+            .troubles
+            .iter()
+            .map(|trouble| Trouble {
+                health: trouble.health.map(Health::as_str),
+                what: text::single_line(&trouble.what),
+                role: line(&trouble.role),
+                nodes: text::visible(&trouble.nodes.to_string()).into_owned(),
+                count: trouble.nodes.len(),
+                reason: text::single_line(&trouble.reason),
+            })
+            .collect(),
+    }
+}
+
+/// The same value with every text in it made safe and bounded.
+fn safe(value: Value) -> Value {
+    match value {
+        Value::String(words) => Value::String(text::single_line(&words)),
+        Value::Array(values) => Value::Array(values.into_iter().map(safe).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| (text::single_line(&name), safe(value))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}

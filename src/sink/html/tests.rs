@@ -1,0 +1,120 @@
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::super::samples::{self, Shared};
+use super::*;
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
+
+fn report(results: Vec<TargetResult>) -> String {
+    let out = Shared::default();
+    samples::play(&mut HtmlSink::new(out.writer()), &samples::run(Some("status"), results), 4);
+    out.text()
+}
+
+fn failed(node: &str, message: &str) -> TargetResult {
+    TargetResult { state: Some(ProcessState::Fatal), message: message.to_owned(), ..samples::result(node, Outcome::Ok) }
+}
+
+/// What stands in the data block.
+fn block(page: &str) -> &str {
+    let (_, begun) = page.split_once("<script type=\"application/json\" id=\"data\">").expect("a block");
+    begun.split_once("</script>").expect("its end").0
+}
+
+#[test]
+fn the_page_says_what_the_overview_says() {
+    let page = report(vec![
+        samples::running("a6s01", Outcome::Ok, 900, 60),
+        failed("a6s02", "Exited too quickly"),
+        failed("a6s03", "Exited too quickly"),
+    ]);
+    for words in [
+        "<strong>2</strong> of 3 nodes are not well",
+        "1 of 3",
+        "a6s[02-03]",
+        "(2 nodes)",
+        "FATAL (Exited too quickly)",
+        "2026-03-01 08:00:00 UTC",
+        "4: a node was unreachable",
+        "<title>2 of 3 nodes not well – ctl status</title>",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    let data: Value = serde_json::from_str(block(&page)).expect("JSON");
+    assert_eq!(data["overview"]["troubles"][0]["nodes"], "a6s[02-03]");
+    assert_eq!(data["results"].as_array().map(Vec::len), Some(3));
+    let same = |place: usize| data["results"][1][place] == data["results"][2][place];
+    assert!(same(2) && same(12), "a text is there once");
+}
+
+#[test]
+fn nothing_and_all_well_are_said() {
+    assert!(report(Vec::new()).contains("No results: no node was asked."));
+    let page = report(vec![samples::running("a6s01", Outcome::Ok, 900, 60)]);
+    assert!(page.contains("all well</span> on all 1 nodes.") && page.contains("<p>Nothing.</p>"), "{page}");
+}
+
+/// The policy names what is in the page, and the page asks nobody.
+#[test]
+fn the_page_stands_alone() {
+    let page = report(vec![failed("a6s02", "no")]);
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
+    let (_, style) = page.split_once("<style>").expect("a style");
+    let (style, _) = style.split_once("</style>").expect("its end");
+    let (_, script) = page.rsplit_once("<script>").expect("a script");
+    let (script, _) = script.split_once("</script>").expect("its end");
+    let escaped = |hash: &str| hash.replace('+', "&#43;").replace('/', "&#x2f;").replace('=', "&#x3d;");
+    for part in [hash(style), hash(script)] {
+        assert!(page.contains(&format!("sha256-{part}")) || page.contains(&escaped(&part)), "{part}");
+    }
+    for word in ["http:", "https:", "\"//", "url(", "@import", "innerHTML", "outerHTML", "insertAdjacentHTML", "eval("]
+    {
+        let without_comments: String =
+            page.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        assert!(!without_comments.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn more_troubles_than_anyone_reads_are_counted() {
+    let results = (0..TROUBLES_SHOWN + 7).map(|number| failed(&format!("n{number}"), &format!("reason {number}")));
+    let page = report(results.collect());
+    assert!(page.contains("And 7 more kinds of trouble, in the table below."));
+    assert!(page.contains("(reason 499)") && !page.contains("<td role=\"cell\" data-label=\"Why\">FATAL (reason 500)"));
+}
+
+#[test]
+fn a_thousand_nodes_stay_a_file_to_be_mailed() {
+    let results = (0..10_000_u32).map(|number| TargetResult {
+        service: Some(format!("contrail-service-{}", number % 10)),
+        ..samples::running(&format!("n{:04}", number / 10), Outcome::Ok, number, u64::from(number))
+    });
+    let size = report(results.collect()).len();
+    assert!(size < 1_000_000, "{size} bytes");
+}
+
+proptest! {
+    /// Whatever a node says: the block ends where it is meant to, is JSON, and nothing in the page is invisible.
+    #[test]
+    fn any_text_stays_in_its_place(text in any::<String>(), tail in "[<>&!/a-z\"'-]{0,20}") {
+        let text = format!("{text}{tail}");
+        let failure = Failure::new(Stage::Connect, FailureKind::Refused, text.clone()).with_hint(text.clone());
+        let lost = TargetResult { failure: Some(failure), ..samples::result("a6s03", Outcome::Unreachable) };
+        let named = TargetResult { service: Some(text.clone()), role: Some(text.clone()), ..failed("a6s01", &text) };
+        let page = report(vec![named, lost]);
+        let tags = |page: &str| page.matches('<').count();
+        let plain = report(vec![
+            TargetResult { service: Some("x".to_owned()), role: Some("x".to_owned()), ..failed("a6s01", "x") },
+            TargetResult {
+                failure: Some(Failure::new(Stage::Connect, FailureKind::Refused, "x").with_hint("x")),
+                ..samples::result("a6s03", Outcome::Unreachable)
+            },
+        ]);
+        prop_assert_eq!(tags(&page), tags(&plain));
+        let data: Value = serde_json::from_str(block(&page)).expect("JSON");
+        let line = crate::sink::text::single_line(&text);
+        let texts = data["texts"].as_array().expect("texts");
+        prop_assert!(texts.iter().any(|one| *one == line.as_str()));
+        prop_assert!(page.chars().all(|char| char == '\n' || !char.is_control()));
+    }
+}

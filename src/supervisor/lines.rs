@@ -1,0 +1,136 @@
+//! Bytes of a log become whole lines, wherever the pieces that they came in were cut.
+//!
+//! Pure. What always holds: the lines do not depend on the cuts; a line is kept up to [`LONGEST`] bytes and marked
+//! where more of it was left out; broken UTF-8 is replaced.
+
+/// Longest part of a line that is kept, in bytes.
+pub const LONGEST: usize = 64 * 1024;
+
+/// What stands behind a line of which a part was left out.
+pub const CUT: &str = "… (the line is longer)";
+
+/// Puts lines together.
+#[derive(Debug, Clone, Default)]
+pub struct Lines {
+    /// The beginning of a line whose end has not come.
+    open: Vec<u8>,
+    /// Whether a part of it was left out.
+    is_cut: bool,
+}
+
+impl Lines {
+    /// The lines that end in `bytes`, in order, without their ends.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ends) = match part.split_last() {
+                Some((b'\n', text)) => (text, true),
+                _ => (part, false),
+            };
+            let room = LONGEST.saturating_sub(self.open.len());
+            self.is_cut |= text.len() > room;
+            self.open.extend(text.iter().take(room));
+            if ends {
+                lines.push(self.close());
+            }
+        }
+        lines
+    }
+
+    /// The line whose end has not come, if there is one: nothing more will come of it.
+    pub fn finish(&mut self) -> Option<String> {
+        (!self.open.is_empty()).then(|| self.close())
+    }
+
+    /// Bytes of the line whose end has not come.
+    #[must_use]
+    pub fn open_bytes(&self) -> usize {
+        self.open.len()
+    }
+
+    fn close(&mut self) -> String {
+        let is_cut = std::mem::take(&mut self.is_cut);
+        let mut bytes = std::mem::take(&mut self.open);
+        if bytes.last() == Some(&b'\r') && !is_cut {
+            bytes.pop();
+        }
+        let mut line = String::from_utf8_lossy(&bytes).into_owned();
+        if is_cut {
+            line.push_str(CUT);
+        }
+        line
+    }
+
+    /// The last lines of `bytes`, oldest first and at most `most`. `is_part`: something stood before, so that the first
+    /// of them may not be whole, and is left out unless it is the only one.
+    #[must_use]
+    pub fn last_of(bytes: &[u8], is_part: bool, most: usize) -> Vec<String> {
+        let mut lines = Self::default();
+        let mut all = lines.feed(bytes);
+        all.extend(lines.finish());
+        let spare = usize::from(is_part && all.len() > 1);
+        all.split_off(all.len().saturating_sub(most).max(spare))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lines_end_where_they_end() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.feed(b"one\r\ntw"), ["one"]);
+        assert_eq!(lines.feed(b"o\n\n \xc3"), ["two", ""]);
+        assert_eq!(lines.feed(b"\xbc\ncaf\xe9\nrest"), [" ü", "caf\u{fffd}"]);
+        assert_eq!(lines.finish().as_deref(), Some("rest"));
+        assert_eq!(lines.finish(), None);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_cut_and_marked() {
+        let mut lines = Lines::default();
+        let endless = vec![b'x'; LONGEST];
+        for _ in 0..10 {
+            assert_eq!(lines.feed(&endless), Vec::<String>::new());
+            assert_eq!(lines.open_bytes(), LONGEST);
+        }
+        let told = lines.feed(b"end\nnext\n");
+        assert_eq!(told.first().map(String::len), Some(LONGEST + CUT.len()));
+        assert!(told.first().is_some_and(|line| line.ends_with(CUT)));
+        assert_eq!(told.get(1).map(String::as_str), Some("next"));
+    }
+
+    #[test]
+    fn the_last_lines_are_whole() {
+        assert_eq!(Lines::last_of(b"a\nb\nc\n", false, 2), ["b", "c"]);
+        assert_eq!(Lines::last_of(b"a\nb\nc", false, 9), ["a", "b", "c"]);
+        assert_eq!(Lines::last_of(b"a\nb\nc", true, 9), ["b", "c"]);
+        assert_eq!(Lines::last_of(b"only", true, 9), ["only"]);
+        assert_eq!(Lines::last_of(b"a\nb\n", false, 0), Vec::<String>::new());
+        assert_eq!(Lines::last_of(b"", true, 3), Vec::<String>::new());
+    }
+
+    proptest! {
+        #[test]
+        fn wherever_the_pieces_are_cut_the_lines_are_the_same(
+            text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..400),
+            cuts in proptest::collection::vec(0..400_usize, 0..20),
+        ) {
+            let mut whole = Lines::default();
+            let mut wanted = whole.feed(&text);
+            wanted.extend(whole.finish());
+            let mut places: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).chain([0, text.len()]).collect();
+            places.sort_unstable();
+            let mut pieces = Lines::default();
+            let mut told = Vec::new();
+            for pair in places.windows(2) {
+                told.extend(pieces.feed(&text[pair[0]..pair[1]]));
+            }
+            told.extend(pieces.finish());
+            prop_assert_eq!(told, wanted);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! `ctl status -o prom` as Prometheus reads it, and the file that node_exporter finds.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use contrail_lab::{ClusterSpec, Fault};
+
+use crate::harness::{Cluster, FAST, uniform};
+
+/// Has Prometheus' own tool read it, whose parser is node_exporter's too, and say what it does not like.
+#[track_caller]
+fn check_metrics(exposition: &str) {
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = promtool.spawn().unwrap_or_else(|error| {
+        panic!("promtool: {error}: tests/run installs what the tests need (Debian: prometheus)")
+    });
+    child.stdin.take().expect("a pipe").write_all(exposition.as_bytes()).expect("promtool reads");
+    let output = child.wait_with_output().expect("promtool ends");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.is_empty(), "{}: {said}\n{exposition}", output.status);
+    // What the collector refuses and promtool lets through: a series twice, and times.
+    let mut series: Vec<&str> = Vec::new();
+    for line in exposition.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').expect("a value");
+        assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+        assert!(name.ends_with('}') || !name.contains(' '), "no time: {line}");
+        series.push(name);
+    }
+    let all = series.len();
+    series.sort_unstable();
+    series.dedup();
+    assert_eq!(series.len(), all, "{exposition}");
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).expect("a file").permissions().mode() & 0o777
+}
+
+#[test]
+fn prometheus_reads_the_metrics() {
+    let spec = ClusterSpec::demo(12).timing(FAST).fault("a6s02", Fault::Fatal("contrail-collector".to_owned()));
+    let spec = spec.fault("c02", Fault::Refused).fault("cfg01", Fault::ControlCharacters);
+    let cluster = Cluster::start(spec.fault("cfg02", Fault::StaleTmpSocket).fault("db01", Fault::SupervisorDown));
+    let run = cluster.ctl("status -o prom").expect(4);
+    check_metrics(&run.stdout);
+    for line in [
+        "ctl_status_exit_code 4",
+        "ctl_node_reachable{node=\"a6s01\"} 1",
+        "ctl_node_reachable{node=\"c02\"} 0",
+        "ctl_supervisor_up{node=\"db01\",role=\"database\",supervisor=\"supervisor-database\"} 0",
+        "ctl_service_up{node=\"a6s02\",role=\"analytics\",supervisor=\"supervisor-analytics\",service=\"contrail-collector\"} 0",
+        "ctl_service_state{node=\"a6s02\",role=\"analytics\",supervisor=\"supervisor-analytics\",service=\"contrail-collector\",state=\"FATAL\"} 1",
+        "ctl_service_up{node=\"a6s01\",role=\"analytics\",supervisor=\"supervisor-analytics\",service=\"contrail-collector\"} 1",
+    ] {
+        assert!(run.stdout.lines().any(|one| one == line), "{line}\n{run}");
+    }
+}
+
+/// promtool says something of what is wrong.
+#[test]
+#[should_panic(expected = "ctl_x")]
+fn what_is_no_exposition_is_seen() {
+    check_metrics("# TYPE ctl_x gauge\nctl_x{a=\"1} 1\n");
+}
+
+/// The file is there whole or not at all, and whoever runs node_exporter can read it.
+#[test]
+fn the_file_can_be_read_by_node_exporter() {
+    let cluster = Cluster::start(uniform(2));
+    let file = cluster.path("ctl.prom");
+    let status = |file: &Path, umask: &str| {
+        let ctl = cluster.command(&format!("status -o prom --out {}", file.display()));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(ctl.get_program()).args(ctl.get_args());
+        shell.env_clear().env("HOME", cluster.path("")).env("PATH", "/usr/bin:/bin").current_dir(cluster.path(""));
+        let output = shell.stdin(Stdio::null()).output().expect("a shell");
+        assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    };
+    status(&file, "022");
+    assert_eq!(mode(&file), 0o644);
+    check_metrics(&std::fs::read_to_string(&file).expect("a file"));
+
+    // What is there keeps its mode, also one that the umask would not give.
+    for kept in [0o600, 0o666] {
+        std::fs::write(&file, "old").expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(kept)).expect("a mode");
+        status(&file, "022");
+        assert_eq!(mode(&file), kept);
+        assert!(std::fs::read_to_string(&file).expect("a file").starts_with("# HELP"));
+    }
+    let private = cluster.path("private.prom");
+    status(&private, "077");
+    assert_eq!(mode(&private), 0o600);
+
+    // Nothing else is left beside it, and nothing that is no file is replaced.
+    let mut names: Vec<String> = std::fs::read_dir(cluster.path(""))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".prom") || name.starts_with(".tmp"))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["ctl.prom", "private.prom"]);
+    let pipe = cluster.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let refused = cluster.ctl(&format!("status -o prom --out {}", pipe.display())).expect(2);
+    assert!(refused.stderr.contains("is no regular file"), "{refused}");
+}
+
+/// Both forms are of a status alone.
+#[test]
+fn other_commands_have_no_report() {
+    let cluster = Cluster::start(uniform(1));
+    for form in ["html", "prom"] {
+        let refused = cluster.ctl(&format!("ping -o {form}")).expect(2);
+        assert!(refused.stderr.contains(&format!("`ctl ping` has no form {form}")), "{refused}");
+        let written = cluster.ctl(&format!("status contrail-collector -o {form}")).expect(0);
+        assert!(written.stdout.contains("contrail-collector"), "{written}");
+    }
+}
