@@ -15,6 +15,7 @@
 //! - [`event`]: what can happen, as data, and the ledger that folds it into "now".
 //! - [`overview`]: what is wrong in a cluster, worst first; pure.
 //! - [`sink`]: events become tables, JSON, progress.
+//! - [`top`]: the live view: a model, its frames, the terminal.
 //! - [`cli`]: arguments, terminals and exit codes; the only room that knows them.
 //!
 //! Who may use whom is checked by `tests/layers.rs`; the picture is in `docs/architecture.md`.
@@ -32,4 +33,5 @@ pub mod run;
 pub mod select;
 pub mod sink;
 pub mod supervisor;
+pub mod top;
 pub mod transport;

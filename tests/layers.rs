@@ -29,9 +29,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("overview", &["nodeset", "event"]),
     ("sink", &["overview", "nodeset", "event"]),
+    // Of `sink` only what makes text safe, of `plan` the word for an action.
+    ("top", &["sink", "overview", "plan", "nodeset", "event"]),
     (
         "cli",
         &[
+            "top",
             "sink",
             "overview",
             "run",

@@ -370,7 +370,7 @@ pub(super) struct PingArgs {
 }
 
 /// What every command that goes to nodes takes.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 pub(super) struct FanoutArgs {
     /// The inventory [default: $CTL_INVENTORY, ./inventory.yaml, $XDG_CONFIG_HOME/ctl/inventory.yaml, /etc/ctl/inventory.yaml]
     #[arg(short, long, value_name = "FILE", help_heading = "Nodes")]
@@ -412,7 +412,7 @@ pub(super) struct FanoutArgs {
 }
 
 /// How hosts are reached; stronger than the inventory, which is stronger than ssh_config.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 pub(super) struct SshArgs {
     /// From the first attempt to an authenticated session, for one node [default: 5s]
     #[arg(long, value_name = "D", value_parser = duration, help_heading = "Connection")]

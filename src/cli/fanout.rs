@@ -327,7 +327,7 @@ impl Teller {
 }
 
 /// A name for the run: when, and a few letters against chance.
-fn run_id() -> String {
+pub(super) fn run_id() -> String {
     let letters: String = (0..4).map(|_| char::from(rand::random_range(b'a'..=b'z'))).collect();
     format!("{}-{letters}", jiff::Zoned::now().strftime("%Y%m%d-%H%M%S"))
 }
@@ -349,7 +349,7 @@ fn confirm(what: &str, plan: &Plan, go: &GoArgs) -> Result<(), CliError> {
 }
 
 /// Signals as the run understands them, each told on stderr unless something else shows it.
-fn signals(quiet: bool) -> Result<mpsc::Receiver<CancelReason>, CliError> {
+pub(super) fn signals(quiet: bool) -> Result<mpsc::Receiver<CancelReason>, CliError> {
     let (sender, receiver) = mpsc::channel(4);
     let kinds = [
         (SignalKind::interrupt(), CancelReason::Interrupted),

@@ -15,6 +15,8 @@ mod reach;
 mod report;
 mod settings;
 mod terminal;
+mod top;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -21,6 +21,12 @@ pub(super) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// Columns and rows of the terminal at stdout.
+pub(super) fn stdout_size() -> (Option<u16>, Option<u16>) {
+    let size = stdout_is_terminal().then(|| console::Term::stdout().size_checked()).flatten();
+    (size.map(|(_, columns)| columns), size.map(|(rows, _)| rows))
+}
+
 /// Columns of the terminal at stdout.
 pub(super) fn stdout_width() -> Option<u16> {
     stdout_is_terminal().then(|| console::Term::stdout().size_checked().map(|(_, columns)| columns)).flatten()

@@ -21,6 +21,7 @@ mod prom;
 mod samples;
 mod table;
 pub mod text;
+mod watch;
 mod yaml;
 
 use std::io;
@@ -37,6 +38,7 @@ pub use self::overview::{OverviewOptions, OverviewSink};
 pub use self::progress::ProgressSink;
 pub use self::prom::PromSink;
 pub use self::table::{TableOptions, TableSink};
+pub use self::watch::{watch_frame, watch_lines};
 pub use self::yaml::YamlSink;
 
 /// Shows a run.

@@ -103,7 +103,7 @@ impl OverviewSink {
 }
 
 /// `12 nodes, 11 well; 77 services, 75 well (0.8 s)`
-fn summary(ledger: &Ledger, overview: &Overview) -> String {
+pub(super) fn summary(ledger: &Ledger, overview: &Overview) -> String {
     let sum = |of: fn(&RoleSummary) -> usize| overview.roles.iter().map(of).sum::<usize>();
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     format!(

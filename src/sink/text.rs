@@ -130,7 +130,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<&str> {
 
 /// JSON text with the characters escaped that a terminal would act on or hide, the way JSON itself allows. The values
 /// that a reader gets are the same: outside strings JSON has no such characters.
-pub(super) fn escape_json(json: &str) -> Cow<'_, str> {
+pub fn escape_json(json: &str) -> Cow<'_, str> {
     if json.chars().all(|char| matches!(char, '\n' | ' '..='~') || !is_unsafe(char)) {
         return Cow::Borrowed(json);
     }

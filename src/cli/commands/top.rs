@@ -2,8 +2,11 @@
 
 use crate::cli::args::TopArgs;
 use crate::cli::exit::Exit;
+use crate::cli::output::start_log;
 use crate::cli::report::CliError;
+use crate::cli::top;
 
-pub(in crate::cli) fn run(_args: &TopArgs) -> Result<Exit, CliError> {
-    Err(CliError::usage("`ctl top` is not built yet"))
+pub(in crate::cli) fn run(args: &TopArgs) -> Result<Exit, CliError> {
+    start_log(&args.fanout.output)?;
+    top::run(args)
 }

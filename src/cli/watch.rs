@@ -1,0 +1,223 @@
+//! `ctl status --watch`: round after round over the same connections, and what has changed since the last.
+//!
+//! It uses `run`, `snapshot` and `sink`. What always holds: a round begins no sooner than the interval after the last
+//! began; what is kept is two rounds at most; the picture is drawn in one piece, and stays when the watch ends.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::args::{FanoutArgs, Form};
+use super::exit::{self, Exit};
+use super::fanout::{self, Ready};
+use super::job::Job;
+use super::output;
+use super::report::CliError;
+use super::{settings, terminal};
+use crate::event::{CancelReason, EventKind, Ledger, RunHead, Summary};
+use crate::guard::Holder;
+use crate::overview::NodeRoles;
+use crate::plan::Action;
+use crate::run::{Crew, Guarding, Noted, Setup};
+use crate::sink::{OverviewOptions, text, watch_frame, watch_lines};
+use crate::snapshot::{Change, Diff, Snapshot, Verdict, diff};
+use crate::transport::SshTransport;
+
+/// Time for one node in a round, unless another is typed: one that hangs must not hold the picture back.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Watches until a signal comes, or nobody reads any more.
+pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<Exit, CliError> {
+    let mut access = settings::access(fanout, &job.plan.nodes)?;
+    if fanout.timeout.is_none() {
+        for node in &mut access {
+            node.timeout = node.timeout.min(PATIENCE);
+        }
+    }
+    let roles = output::node_roles(&job.plan);
+    let Ready { runtime, transport, notices, access } = Ready::new(&job.plan, access, fanout)?;
+    let head = RunHead {
+        run: fanout::run_id(),
+        command: job.command.clone(),
+        action: job.action.clone(),
+        services: job.services.clone(),
+        started: jiff::Timestamp::now(),
+        nodes: u32::try_from(job.plan.selected).unwrap_or(u32::MAX),
+        selection: settings::scope(fanout),
+    };
+    let guarding = Guarding::new(Holder::default(), Duration::ZERO, true, &job.plan);
+    let setup = Setup {
+        plan: Arc::new(job.plan),
+        head: head.clone(),
+        access,
+        forks: fanout.forks as usize,
+        transport: Arc::new(transport),
+        notices,
+        guarding,
+        first_seq: 0,
+        first_batch: 1,
+    };
+    let view: Box<dyn View> = if terminal::stdout_is_terminal() && fanout.output.output != Form::Jsonl {
+        Box::new(Picture { roles, color: terminal::color(fanout.output.color), interval, past: VecDeque::new() })
+    } else {
+        Box::new(Lines { told: false })
+    };
+    let exit = runtime.block_on(async {
+        let signals = fanout::signals(true)?;
+        Ok::<_, CliError>(watch(Crew::new(setup), head, interval, signals, view).await)
+    });
+    // A node that never answers must not keep the process.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Shows rounds.
+trait View {
+    /// Shows a round, and what it has changed; false: nobody looks any more.
+    fn show(&mut self, ledger: &Ledger, changes: &Diff, is_first: bool) -> bool;
+
+    /// Leaves what is shown.
+    fn end(&mut self);
+}
+
+async fn watch(
+    mut crew: Crew<SshTransport>,
+    head: RunHead,
+    interval: Duration,
+    mut signals: mpsc::Receiver<CancelReason>,
+    mut view: Box<dyn View>,
+) -> Exit {
+    let mut before: Option<Snapshot> = None;
+    loop {
+        let began = Instant::now();
+        let mut ledger = Ledger::default();
+        let head = RunHead { started: jiff::Timestamp::now(), ..head.clone() };
+        let cancel = crew
+            .round(head, &mut signals, |events| {
+                for event in events {
+                    if let EventKind::Notice { message } = &event.kind {
+                        tracing::debug!(message = text::single_line(message), "a notice");
+                    }
+                    if let Err(error) = ledger.apply(event) {
+                        tracing::error!(%error, "an event that does not fit");
+                    }
+                }
+                Noted::Yes
+            })
+            .await;
+        if cancel.is_some() {
+            view.end();
+            return exit::of_run(&ledger, Action::Status, cancel);
+        }
+        let now = Snapshot::of(&ledger);
+        // Nothing is known before the first round: what is not well then is news.
+        let nothing =
+            Snapshot { services: now.services.clone(), selection: now.selection.clone(), ..Snapshot::default() };
+        let changes = diff(before.as_ref().unwrap_or(&nothing), &now);
+        if !view.show(&ledger, &changes, before.is_none()) {
+            return exit::of_run(&ledger, Action::Status, None);
+        }
+        before = Some(now);
+        if let Ok(reason) = timeout_at(began + interval, signals.recv()).await {
+            view.end();
+            return exit::of_run(&ledger, Action::Status, reason.or(Some(CancelReason::Interrupted)));
+        }
+    }
+}
+
+/// Drawn in place at a terminal.
+struct Picture {
+    roles: NodeRoles,
+    color: bool,
+    interval: Duration,
+    /// What has changed of late, the newest first.
+    past: VecDeque<String>,
+}
+
+/// So many changes are kept for the picture.
+const PAST: usize = 100;
+
+impl View for Picture {
+    fn show(&mut self, ledger: &Ledger, changes: &Diff, is_first: bool) -> bool {
+        if !is_first {
+            for line in watch_lines(changes, &clock()).into_iter().rev() {
+                self.past.push_front(line);
+            }
+            self.past.truncate(PAST);
+        }
+        let (width, height) = terminal::stdout_size();
+        let head = format!("every {:?}, {}", self.interval, clock());
+        let options = OverviewOptions { unfold: false, width, height, color: self.color };
+        let frame = watch_frame(&head, ledger, &self.roles, self.past.iter().map(String::as_str), options);
+        let mut drawn = String::from("\x1b[H");
+        let count = frame.len();
+        for (number, line) in frame.into_iter().enumerate() {
+            drawn.push_str(&line);
+            // A line's end in the last row would move the picture.
+            drawn.push_str(if number + 1 < count { "\x1b[K\r\n" } else { "\x1b[K" });
+        }
+        drawn.push_str("\x1b[J");
+        let mut out = std::io::stdout().lock();
+        out.write_all(drawn.as_bytes()).and_then(|()| out.flush()).is_ok()
+    }
+
+    fn end(&mut self) {
+        let mut out = std::io::stdout().lock();
+        drop(out.write_all(b"\r\n").and_then(|()| out.flush()));
+    }
+}
+
+/// The time of day, as the operator's clock has it.
+fn clock() -> String {
+    jiff::Zoned::now().strftime("%H:%M:%S").to_string()
+}
+
+/// One JSON object a line for each change.
+struct Lines;
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    /// The first round is over.
+    WatchStarted { at: jiff::Timestamp, run: Option<&'a str>, summary: Summary },
+    /// Something has changed; in the first round: is not well.
+    Change {
+        at: jiff::Timestamp,
+        #[serde(flatten)]
+        change: &'a Change,
+    },
+}
+
+#[derive(Serialize)]
+struct Tagged<'a> {
+    schema: &'static str,
+    #[serde(flatten)]
+    line: Line<'a>,
+}
+
+impl View for Lines {
+    fn show(&mut self, ledger: &Ledger, changes: &Diff, is_first: bool) -> bool {
+        let at = jiff::Timestamp::now();
+        let run = ledger.head().map(|head| head.run.as_str());
+        let start = is_first.then(|| Line::WatchStarted { at, run, summary: ledger.summary() });
+        let told = changes.changes.iter().filter(|change| !is_first || change.verdict == Verdict::Worse);
+        let lines = start.into_iter().chain(told.map(|change| Line::Change { at, change }));
+        let mut drawn = String::new();
+        for line in lines {
+            match serde_json::to_string(&Tagged { schema: "ctl/1", line }) {
+                Ok(json) => drawn.push_str(&text::escape_json(&json)),
+                Err(error) => tracing::error!(%error, "a change without a form in JSON"),
+            }
+            drawn.push('\n');
+        }
+        let mut out = std::io::stdout().lock();
+        out.write_all(drawn.as_bytes()).and_then(|()| out.flush()).is_ok()
+    }
+
+    fn end(&mut self) {}
+}
