@@ -14,6 +14,7 @@
 //! - [`run`]: the plan is carried out; events come out.
 //! - [`event`]: what can happen, as data, and the ledger that folds it into "now".
 //! - [`overview`]: what is wrong in a cluster, worst first; pure.
+//! - [`snapshot`]: a status that was kept, and what has become of the cluster since.
 //! - [`sink`]: events become tables, JSON, progress.
 //! - [`top`]: the live view: a model, its frames, the terminal.
 //! - [`cli`]: arguments, terminals and exit codes; the only room that knows them.
@@ -32,6 +33,7 @@ pub mod remote;
 pub mod run;
 pub mod select;
 pub mod sink;
+pub mod snapshot;
 pub mod supervisor;
 pub mod top;
 pub mod transport;

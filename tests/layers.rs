@@ -15,7 +15,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("inventory", &["nodeset", "event"]),
     ("select", &["inventory", "nodeset", "event"]),
-    ("plan", &["select", "inventory", "nodeset", "event"]),
+    ("overview", &["nodeset", "event"]),
+    ("snapshot", &["overview", "nodeset", "event"]),
+    // Of `snapshot` only the type: a gate compares with one.
+    ("plan", &["snapshot", "select", "inventory", "nodeset", "event"]),
     ("transport", &["nodeset", "event"]),
     ("remote", &["transport", "nodeset", "event"]),
     // Of the inventory only the description of an instance: its addresses are data.
@@ -25,9 +28,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("journal", &["plan", "select", "inventory", "nodeset", "event"]),
     (
         "run",
-        &["journal", "guard", "supervisor", "remote", "transport", "plan", "select", "inventory", "nodeset", "event"],
+        &[
+            "snapshot",
+            "journal",
+            "guard",
+            "supervisor",
+            "remote",
+            "transport",
+            "plan",
+            "select",
+            "inventory",
+            "nodeset",
+            "event",
+        ],
     ),
-    ("overview", &["nodeset", "event"]),
     ("sink", &["overview", "nodeset", "event"]),
     // Of `sink` only what makes text safe, of `plan` the word for an action.
     ("top", &["sink", "overview", "plan", "nodeset", "event"]),
@@ -36,6 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "top",
             "sink",
+            "snapshot",
             "overview",
             "run",
             "journal",

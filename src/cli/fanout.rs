@@ -13,7 +13,7 @@ use super::job::Job;
 use super::output::{self, Out};
 use super::report::CliError;
 use super::{closing, questions, settings, terminal};
-use crate::event::{CancelReason, Event, EventKind, Ledger, Outcome, ProcessState, RunHead, TargetResult};
+use crate::event::{CancelReason, Event, EventKind, Ledger, Outcome, ProcessState, RunHead, Scope, TargetResult};
 use crate::guard::Holder;
 use crate::journal::resume::Rest;
 use crate::journal::{Controller, Journal, RunRequest};
@@ -98,6 +98,7 @@ pub(super) fn carry_out(
         services: job.services.clone(),
         started: resumed.as_ref().map_or_else(jiff::Timestamp::now, |resumed| resumed.request.started),
         nodes: u32::try_from(job.plan.selected).unwrap_or(u32::MAX),
+        selection: settings::scope(fanout),
     };
     let (journal, rest, first_seq) = match resumed {
         Some(resumed) => (Some(resumed.journal), Some(resumed.rest), resumed.next_seq),
@@ -189,6 +190,7 @@ fn what_is_down(
         services: Vec::new(),
         started: jiff::Timestamp::now(),
         nodes: u32::try_from(reading.selected).unwrap_or(u32::MAX),
+        selection: Scope::default(),
     };
     let guarding = Guarding::new(Holder::default(), std::time::Duration::ZERO, true, &reading);
     let setup = Setup {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::args::{BatchArgs, FanoutArgs, GateArg};
 use super::reach::Ways;
 use super::report::CliError;
+use crate::event::Scope;
 use crate::guard::Holder;
 use crate::inventory::{self, Environment, Inventory};
 use crate::journal::Document;
@@ -98,6 +99,15 @@ pub(super) fn find_inventory(named: Option<&Path>) -> Result<PathBuf, CliError> 
     let looked = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
     Err(CliError::usage(format!("no inventory: neither -i nor $CTL_INVENTORY is given, and there is none at {looked}"))
         .with_hint("inventory.example.yaml shows what one looks like; `ctl inventory check -i FILE` reads it"))
+}
+
+/// The nodes and roles that are asked for.
+pub(super) fn scope(args: &FanoutArgs) -> Scope {
+    Scope {
+        roles: args.role.iter().map(|role| inventory::canonical_role(role.trim()).to_owned()).collect(),
+        nodes: args.nodes.clone(),
+        exclude: args.exclude.clone(),
+    }
 }
 
 /// How carefully nodes are changed.

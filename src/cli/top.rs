@@ -126,10 +126,9 @@ fn ended_by(reason: CancelReason) -> Exit {
     match reason {
         CancelReason::HungUp => Exit::HungUp,
         CancelReason::Terminated => Exit::Terminated,
-        CancelReason::Interrupted
-        | CancelReason::GivenUp
-        | CancelReason::JournalLost
-        | CancelReason::OutputClosed => Exit::Interrupted,
+        CancelReason::Interrupted | CancelReason::GivenUp | CancelReason::JournalLost | CancelReason::OutputClosed => {
+            Exit::Interrupted
+        }
     }
 }
 
@@ -205,7 +204,7 @@ impl LogReader {
         let tail = Some(LogTail { stream, lines: LOG_LINES, follow: false });
         let services = [target.service.clone()];
         let request = Request { tail, ..Request::new("logs", Action::Logs, &services, &fanout) };
-        let job = request.job(&Sources::default()).map_err(|error| error.message())?;
+        let job = request.job(&Sources::default()).map_err(|error| error.message().to_owned())?;
         let access = job.plan.nodes.iter().filter_map(|node| self.access.get(&node.node.name).cloned()).collect();
         let head = RunHead {
             run: fanout::run_id(),
@@ -296,8 +295,11 @@ fn same_way(fanout: &FanoutArgs) -> Vec<String> {
             },
         ),
     ];
-    let mut words: Vec<String> =
-        valued.into_iter().filter_map(|(option, value)| value.map(|value| [option.to_owned(), value])).flatten().collect();
+    let mut words: Vec<String> = valued
+        .into_iter()
+        .filter_map(|(option, value)| value.map(|value| [option.to_owned(), value]))
+        .flatten()
+        .collect();
     for (is_on, option) in
         [(fanout.sudo, "--sudo"), (fanout.ask_sudo_pass, "--ask-sudo-pass"), (fanout.ask_pass, "--ask-pass")]
     {

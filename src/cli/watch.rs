@@ -65,7 +65,7 @@ pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<E
     let view: Box<dyn View> = if terminal::stdout_is_terminal() && fanout.output.output != Form::Jsonl {
         Box::new(Picture { roles, color: terminal::color(fanout.output.color), interval, past: VecDeque::new() })
     } else {
-        Box::new(Lines { told: false })
+        Box::new(Lines)
     };
     let exit = runtime.block_on(async {
         let signals = fanout::signals(true)?;

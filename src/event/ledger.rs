@@ -464,6 +464,7 @@ mod tests {
             services: Vec::new(),
             started: jiff::Timestamp::UNIX_EPOCH,
             nodes: 3,
+            selection: crate::event::Scope::default(),
         }
     }
 

@@ -130,6 +130,21 @@ pub struct RunHead {
     pub started: jiff::Timestamp,
     /// Number of nodes selected.
     pub nodes: u32,
+    /// The nodes and roles that were asked for.
+    #[serde(default)]
+    pub selection: Scope,
+}
+
+/// The nodes and roles that were asked for: what was not asked for cannot be said to be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scope {
+    /// Canonical names of the roles; empty means all.
+    pub roles: Vec<String>,
+    /// The node set as it was typed; none means all.
+    pub nodes: Option<String>,
+    /// The node set that was left out, as it was typed.
+    pub exclude: Option<String>,
 }
 
 /// A target as it was before anything was done.

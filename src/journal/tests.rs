@@ -17,7 +17,8 @@ use tempfile::TempDir;
 
 use super::{Controller, Document, Journal, JournalError, Origin, RunRequest, RunState, schema};
 use crate::event::{
-    CancelReason, Event, EventKind, Failure, FailureKind, Outcome, ProcessState, RunHead, Stage, TargetResult, Via,
+    CancelReason, Event, EventKind, Failure, FailureKind, Outcome, ProcessState, RunHead, Scope, Stage, TargetResult,
+    Via,
 };
 
 const RUN: &str = "20261123-002634-muat";
@@ -585,6 +586,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
             services: vec![word],
             started: Timestamp::UNIX_EPOCH,
             nodes,
+            selection: Scope::default(),
         })),
         (any::<u32>(), prop::option::of(node()), prop::collection::vec(node(), 0..4))
             .prop_map(|(batch, role, nodes)| EventKind::BatchStarted { batch, step: 0, role, nodes }),

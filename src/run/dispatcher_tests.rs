@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use super::dispatcher::{Dispatcher, Input, Order};
 use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
 use crate::event::{
-    CancelReason, Event, EventKind, Failure, FailureKind, Ledger, Outcome, ProcessState, RunHead, Stage, TargetResult,
+    CancelReason, Event, EventKind, Failure, FailureKind, Ledger, Outcome, ProcessState, RunHead, Scope, Stage,
+    TargetResult,
 };
 use crate::inventory::{Node, Role, SshSettings};
 use crate::plan::amount::{Amount, FailureLimit, Serial};
@@ -146,6 +147,7 @@ impl<'a> World<'a> {
             services: Vec::new(),
             started: jiff::Timestamp::UNIX_EPOCH,
             nodes: 0,
+            selection: Scope::default(),
         };
         self.record(EventKind::RunStarted(head));
         let orders = dispatcher.handle(Input::Begin);

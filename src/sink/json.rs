@@ -9,7 +9,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::{Sink, SinkError, text};
-use crate::event::{Event, EventKind, Ledger, LogLines, LogStream, NodeFacts, RunHead, Summary, TargetResult};
+use crate::event::{Event, EventKind, Ledger, LogLines, LogStream, NodeFacts, RunHead, Scope, Summary, TargetResult};
 
 /// Name and version of the form. It changes when a field goes or changes its meaning.
 pub(super) const SCHEMA: &str = "ctl/1";
@@ -22,6 +22,7 @@ pub(super) struct Document<'a, R> {
     command: Option<&'a str>,
     action: Option<&'a str>,
     services: &'a [String],
+    selection: Option<&'a Scope>,
     started: Option<jiff::Timestamp>,
     elapsed_ms: u64,
     exit_code: u8,
@@ -47,6 +48,7 @@ impl<'a, R> Document<'a, R> {
             command: head.map(|head| head.command.as_str()),
             action: head.and_then(|head| head.action.as_deref()),
             services: head.map_or(&[], |head| head.services.as_slice()),
+            selection: head.map(|head| &head.selection),
             started: head.map(|head| head.started),
             elapsed_ms: elapsed_ms(ledger),
             exit_code,
@@ -186,6 +188,11 @@ mod tests {
           "services": [
             "contrail-collector"
           ],
+          "selection": {
+            "roles": [],
+            "nodes": null,
+            "exclude": null
+          },
           "started": "2026-03-01T08:00:00Z",
           "elapsed_ms": 812,
           "exit_code": 4,
@@ -284,7 +291,7 @@ mod tests {
         let events = samples::run(Some("restart"), vec![samples::running("a6s01", Outcome::Changed, 20071, 4)]);
         samples::play(&mut JsonlSink::new(out.writer()), &events, 0);
         insta::assert_snapshot!(out.text(), @r#"
-        {"schema":"ctl/1","event":"run_started","run":"20260301-080000-abcd","command":"service","action":"restart","services":["contrail-collector"],"started":"2026-03-01T08:00:00Z","nodes":1}
+        {"schema":"ctl/1","event":"run_started","run":"20260301-080000-abcd","command":"service","action":"restart","services":["contrail-collector"],"started":"2026-03-01T08:00:00Z","nodes":1,"selection":{"roles":[],"nodes":null,"exclude":null}}
         {"schema":"ctl/1","event":"batch_started","batch":1,"role":null,"nodes":["a6s01"]}
         {"schema":"ctl/1","event":"result","node":"a6s01","address":"127.0.1.1","role":"analytics","supervisor":"supervisor-analytics","service":"contrail-collector","outcome":"changed","state":"RUNNING","pid":20071,"uptime_s":4,"functional":null,"functional_reason":null,"version":null,"message":"","failure":null,"evidence":null,"via":"rpc","batch":1,"duration_ms":640}
         {"schema":"ctl/1","event":"run_finished","run":"20260301-080000-abcd","elapsed_ms":812,"exit_code":0,"summary":{"nodes":1,"results":1,"ok":0,"changed":1,"failed":0,"unreachable":0,"timed_out":0,"not_configured":0,"skipped":0,"not_started":0,"unknown":0,"nodes_by_outcome":{"changed":1}}}

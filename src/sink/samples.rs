@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Sink;
 use crate::event::{
-    Event, EventKind, Failure, FailureKind, Ledger, Outcome, ProcessState, RunHead, Stage, TargetResult, Via,
+    Event, EventKind, Failure, FailureKind, Ledger, Outcome, ProcessState, RunHead, Scope, Stage, TargetResult, Via,
 };
 
 /// A writer that can be read.
@@ -89,6 +89,7 @@ pub(super) fn head(action: Option<&str>, nodes: u32) -> RunHead {
         services: vec!["contrail-collector".to_owned()],
         started: start(),
         nodes,
+        selection: Scope::default(),
     }
 }
 

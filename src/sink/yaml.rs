@@ -63,6 +63,10 @@ mod tests {
         action: restart
         services:
         - contrail-collector
+        selection:
+          roles: []
+          nodes: null
+          exclude: null
         started: "2026-03-01T08:00:00Z"
         elapsed_ms: 812
         exit_code: 0

@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn a_cell_is_as_bad_as_the_worst_of_its_nodes() {
-        let mut results: Vec<TargetResult> = (0..1000).map(|node| result(node, "agent", ProcessState::Running)).collect();
+        let mut results: Vec<TargetResult> =
+            (0..1000).map(|node| result(node, "agent", ProcessState::Running)).collect();
         results.push(result(999, "other", ProcessState::Fatal));
         if let Some(one) = results.get_mut(500) {
             one.state = Some(ProcessState::Stopped);

@@ -355,8 +355,7 @@ impl Model {
             return self.show(target.clone());
         }
         let result = self.current()?;
-        let target =
-            target_of(result).unwrap_or_else(|| Target { node: result.node.clone(), service: String::new() });
+        let target = target_of(result).unwrap_or_else(|| Target { node: result.node.clone(), service: String::new() });
         self.show(target)
     }
 

@@ -85,7 +85,10 @@ fn header(model: &Model) -> Vec<Line<'static>> {
     for health in Health::ALL {
         let count = model.results.iter().filter(|result| Health::of(result) == health).count();
         if count > 0 {
-            second.push(Span::styled(format!("{} {count} {}  ", sign(health), health.as_str()), style(health, model.color)));
+            second.push(Span::styled(
+                format!("{} {count} {}  ", sign(health), health.as_str()),
+                style(health, model.color),
+            ));
         }
     }
     vec![Line::styled(first, Style::new().add_modifier(Modifier::BOLD)), Line::from(second)]
@@ -96,7 +99,10 @@ fn footer(model: &Model) -> Line<'static> {
         format!("filter: {}▏  (Enter: keep, Esc: none)", text::single_line(&model.filter))
     } else {
         let filter = if model.filter.is_empty() { "none".to_owned() } else { text::single_line(&model.filter) };
-        format!("/ filter: {filter}  o order: {}  Enter node  r restart  s start  x stop  ? keys  q quit", model.sort.as_str())
+        format!(
+            "/ filter: {filter}  o order: {}  Enter node  r restart  s start  x stop  ? keys  q quit",
+            model.sort.as_str()
+        )
     };
     Line::styled(words, Style::new().add_modifier(Modifier::REVERSED))
 }
@@ -220,7 +226,8 @@ fn node(frame: &mut Frame<'_>, model: &Model, target: &Target, area: Rect) {
             lines.push(Line::raw(text::single_line(&words)));
         }
         for finding in &facts.findings {
-            let details = if finding.details.is_empty() { String::new() } else { format!(" ({})", finding.details.join(", ")) };
+            let details =
+                if finding.details.is_empty() { String::new() } else { format!(" ({})", finding.details.join(", ")) };
             lines.push(Line::raw(text::single_line(&format!("  ! {}{details}", finding.message))));
         }
     }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contrail_ctl::event::{
-    Event, EventKind, Failure, FailureKind, Ledger, NodeFacts, Outcome, ProcessState, RunHead, Stage, TargetResult, Via,
+    Event, EventKind, Failure, FailureKind, Ledger, NodeFacts, Outcome, ProcessState, RunHead, Scope, Stage,
+    TargetResult, Via,
 };
 use contrail_ctl::sink::{HtmlSink, Sink};
 
@@ -112,6 +113,7 @@ impl Status {
             services: Vec::new(),
             started: "2026-03-01T08:00:00Z".parse().expect("a time"),
             nodes: u32::try_from(nodes.len()).expect("a number of nodes"),
+            selection: Scope::default(),
         };
         let started = head.started;
         let mut kinds = vec![EventKind::RunStarted(head)];

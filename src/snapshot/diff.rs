@@ -1,0 +1,533 @@
+//! What is worse, better or merely different.
+//!
+//! What always holds: the verdict on a state is that of [`Health`]; of a target each thing that changed is told once; of
+//! a node that could not be read, and of a supervisord that did not answer, nothing more is told than that.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Snapshot;
+use super::node::{InstanceKey, Node, ServiceKey, is_well, nodes};
+use crate::event::{Finding, FindingKind, Scope, TargetResult};
+use crate::overview::{Health, reason};
+
+/// The most that is listed of what shows a finding.
+const MOST_DETAILS: usize = 20;
+
+/// What a change means to whoever is responsible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Something that was well, or less bad, is not any more.
+    Worse,
+    /// Something that was bad is well, or less bad.
+    Better,
+    /// Neither.
+    Different,
+}
+
+impl Verdict {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Worse => "worse",
+            Self::Better => "better",
+            Self::Different => "different",
+        }
+    }
+}
+
+/// What has changed. More may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// How it is: its state, what it says of its own work, whether it can be reached.
+    State,
+    /// It is there now and was not before.
+    Came,
+    /// It was there before and is not now.
+    Went,
+    /// It is another process than before.
+    Restarted,
+    /// It is of another version.
+    Version,
+    /// What was found on the node besides.
+    Finding,
+}
+
+impl ChangeKind {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Came => "came",
+            Self::Went => "went",
+            Self::Restarted => "restarted",
+            Self::Version => "version",
+            Self::Finding => "finding",
+        }
+    }
+}
+
+/// One thing that is not as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Name of the node in the inventory.
+    pub node: String,
+    /// The role, where it is one's.
+    pub role: Option<String>,
+    /// The supervisord instance, where it is one's.
+    pub supervisor: Option<String>,
+    /// The service; none for a supervisord as a whole, and for a node.
+    pub service: Option<String>,
+    /// What has changed.
+    #[serde(rename = "change")]
+    pub kind: ChangeKind,
+    /// What that means.
+    pub verdict: Verdict,
+    /// How it was; none if it was not there. Untrusted text: sinks make it safe.
+    pub before: Option<String>,
+    /// How it is; none if it is not there. Untrusted text: sinks make it safe.
+    pub after: Option<String>,
+}
+
+/// How many changes there are of each sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct DiffSummary {
+    /// Changes for the worse.
+    pub worse: usize,
+    /// Changes for the better.
+    pub better: usize,
+    /// Other changes.
+    pub different: usize,
+    /// Nodes that were compared.
+    pub nodes: usize,
+    /// Those of them on which nothing has changed.
+    pub nodes_same: usize,
+}
+
+/// What has become of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Diff {
+    /// What changed: worse first, and of what is worse, the worst first; else in the order of the nodes.
+    pub changes: Vec<Change>,
+    /// The same, counted.
+    pub summary: DiffSummary,
+}
+
+impl Diff {
+    /// Whether anything is worse.
+    #[must_use]
+    pub fn is_worse(&self) -> bool {
+        self.summary.worse > 0
+    }
+
+    /// The changes for the worse.
+    pub fn worse(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|change| change.verdict == Verdict::Worse)
+    }
+}
+
+/// What has become of the cluster between two snapshots. What only one of them was asked for is not compared.
+#[must_use]
+pub fn diff(before: &Snapshot, after: &Snapshot) -> Diff {
+    let work = Work {
+        before,
+        after,
+        same_services: before.services.iter().collect::<BTreeSet<_>>() == after.services.iter().collect(),
+        gap: gap(before, after),
+    };
+    let (olds, news) = (nodes(before, &after.selection), nodes(after, &before.selection));
+    let old: BTreeMap<&str, &Node<'_>> = olds.iter().map(|(name, node)| (*name, node)).collect();
+    let new: BTreeMap<&str, &Node<'_>> = news.iter().map(|(name, node)| (*name, node)).collect();
+    let only_new = news.iter().map(|(name, _)| *name).filter(|name| !old.contains_key(name));
+    let mut found: Vec<(Severity, Change)> = Vec::new();
+    let mut summary = DiffSummary::default();
+    for name in olds.iter().map(|(name, _)| *name).chain(only_new) {
+        let mut at = At { node: name, found: Vec::new() };
+        if !work.node(&mut at, old.get(name).copied(), new.get(name).copied()) {
+            continue;
+        }
+        summary.nodes += 1;
+        summary.nodes_same += usize::from(at.found.is_empty());
+        found.append(&mut at.found);
+    }
+    // Stable: what is equally bad stays in the order of the nodes.
+    found.sort_by_key(|(severity, change)| (change.verdict, Reverse(*severity)));
+    let changes: Vec<Change> = found.into_iter().map(|(_, change)| change).collect();
+    let count = |verdict| changes.iter().filter(|change| change.verdict == verdict).count();
+    summary.worse = count(Verdict::Worse);
+    summary.better = count(Verdict::Better);
+    summary.different = count(Verdict::Different);
+    Diff { changes, summary }
+}
+
+/// For how long at the least a process has run that was there when the first snapshot was read, and is when the second is.
+fn gap(before: &Snapshot, after: &Snapshot) -> Option<Duration> {
+    let until = after.started?.duration_since(before.started?);
+    Duration::try_from(until).ok()?.checked_sub(before.elapsed)
+}
+
+/// How bad what changed is, or was: what is told first.
+type Severity = Option<Health>;
+
+/// Two snapshots, and what holds for all of their nodes.
+struct Work<'a> {
+    before: &'a Snapshot,
+    after: &'a Snapshot,
+    /// Whether both were asked for the same services.
+    same_services: bool,
+    gap: Option<Duration>,
+}
+
+/// The changes of one node.
+struct At<'a> {
+    node: &'a str,
+    found: Vec<(Severity, Change)>,
+}
+
+/// Where on a node something has changed.
+#[derive(Clone, Copy, Default)]
+struct Place<'a> {
+    role: Option<&'a str>,
+    supervisor: Option<&'a str>,
+    service: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    fn instance((role, supervisor): InstanceKey<'a>) -> Self {
+        Self { role, supervisor, service: None }
+    }
+
+    fn service((instance, service): ServiceKey<'a>) -> Self {
+        Self { service: Some(service), ..Self::instance(instance) }
+    }
+}
+
+impl At<'_> {
+    fn tell(
+        &mut self,
+        place: Place<'_>,
+        (kind, verdict): (ChangeKind, Verdict),
+        (before, after): (Option<String>, Option<String>),
+        severity: Severity,
+    ) {
+        let change = Change {
+            node: self.node.to_owned(),
+            role: place.role.map(str::to_owned),
+            supervisor: place.supervisor.map(str::to_owned),
+            service: place.service.map(str::to_owned),
+            kind,
+            verdict,
+            before,
+            after,
+        };
+        self.found.push((severity, change));
+    }
+
+    /// Something is not as it was, from `before` to `after`.
+    fn turned(&mut self, place: Place<'_>, before: (Health, String), after: (Health, String)) {
+        let (verdict, severity) = match after.0.cmp(&before.0) {
+            std::cmp::Ordering::Greater => (Verdict::Worse, after.0),
+            std::cmp::Ordering::Less => (Verdict::Better, before.0),
+            std::cmp::Ordering::Equal => (Verdict::Different, after.0),
+        };
+        self.tell(place, (ChangeKind::State, verdict), (Some(before.1), Some(after.1)), Some(severity));
+    }
+
+    /// Something is there that was not.
+    fn came(&mut self, place: Place<'_>, health: Health, how: String) {
+        let verdict = if health == Health::Well { Verdict::Different } else { Verdict::Worse };
+        self.tell(place, (ChangeKind::Came, verdict), (None, Some(how)), Some(health));
+    }
+
+    /// Something is not there that was. If it was not well, nothing is lost.
+    fn went(&mut self, place: Place<'_>, health: Health, how: String) {
+        let verdict = if health == Health::Well { Verdict::Worse } else { Verdict::Different };
+        let severity = if health == Health::Well { Health::Down } else { Health::Well };
+        self.tell(place, (ChangeKind::Went, verdict), (Some(how), None), Some(severity));
+    }
+}
+
+impl Work<'_> {
+    /// Whether what `side` does not tell of is not there: it was asked for all nodes, or for the same as the other.
+    fn tells_of_nodes(&self, side: &Snapshot) -> bool {
+        let limited = side.selection.nodes.is_some() || side.selection.exclude.is_some();
+        self.tells_of_services(side) && (!limited || self.before.selection == self.after.selection)
+    }
+
+    /// The same of services.
+    fn tells_of_services(&self, side: &Snapshot) -> bool {
+        side.services.is_empty() || self.same_services
+    }
+
+    /// Compares a node. False if that cannot be done.
+    fn node(&self, at: &mut At<'_>, before: Option<&Node<'_>>, after: Option<&Node<'_>>) -> bool {
+        if before.into_iter().chain(after).any(|node| node.not_begun) {
+            return false;
+        }
+        match (before, after) {
+            (Some(before), Some(after)) => self.both(at, before, after),
+            (Some(node), None) if self.is_missing(node, self.after) => {
+                let (health, how) = whole(node);
+                // One in maintenance was out of the way already.
+                let health = if node.resting.is_some() { Health::Inactive } else { health };
+                at.went(Place::default(), health, how);
+            }
+            (None, Some(node)) if self.is_missing(node, self.before) => self.arrived(at, node, None),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether a node that only the other snapshot has is missing in `side`.
+    fn is_missing(&self, node: &Node<'_>, side: &Snapshot) -> bool {
+        // Of one that was not read nobody knows whether it is of the roles that `side` was asked for.
+        let is_meant = |row: &TargetResult| {
+            side.selection.roles.is_empty() || row.role.is_some() || self.before.selection == self.after.selection
+        };
+        self.tells_of_nodes(side) && node.lost.or(node.resting).is_none_or(is_meant)
+    }
+
+    /// A node that is looked at for the first time, with all that is not well there.
+    fn arrived(&self, at: &mut At<'_>, node: &Node<'_>, before: Option<String>) {
+        let (health, how) = whole(node);
+        match before {
+            None => at.came(Place::default(), health, how),
+            Some(before) => at.turned(Place::default(), (Health::Well, before), (health, how)),
+        }
+        if node.is_read() {
+            for (key, result) in &node.silent {
+                at.came(Place::instance(*key), Health::of(result), reason(result));
+            }
+            for (key, result) in node.services.iter().filter(|(_, result)| !is_well(result)) {
+                at.came(Place::service(*key), Health::of(result), reason(result));
+            }
+        }
+    }
+
+    fn both(&self, at: &mut At<'_>, before: &Node<'_>, after: &Node<'_>) {
+        let (old, new) = (whole(before), whole(after));
+        match (before.is_read(), after.is_read()) {
+            (true, true) => {
+                self.instances(at, before, after);
+                self.services(at, before, after);
+                self.findings(at, before, after);
+            }
+            // Nobody knew how it was while it was in maintenance.
+            (false, true) if before.resting.is_some() => self.arrived(at, after, Some(old.1)),
+            (false, false) => {
+                let kind = |node: &Node<'_>| {
+                    (node.resting.is_some(), node.lost.and_then(|row| row.failure.as_ref()).map(|failure| failure.kind))
+                };
+                if kind(before) != kind(after) {
+                    at.turned(Place::default(), old, new);
+                }
+            }
+            (true, false) | (false, true) => at.turned(Place::default(), old, new),
+        }
+    }
+
+    /// Supervisords that do not answer, or did not.
+    fn instances(&self, at: &mut At<'_>, before: &Node<'_>, after: &Node<'_>) {
+        let all: BTreeSet<&InstanceKey<'_>> = before.silent.keys().chain(after.silent.keys()).collect();
+        for key in all {
+            let place = Place::instance(*key);
+            let told = |row: &TargetResult| (Health::of(row), reason(row));
+            let kind = |row: &TargetResult| row.failure.as_ref().map(|failure| failure.kind);
+            let up = || (Health::Well, "up".to_owned());
+            match (before.silent.get(key), after.silent.get(key)) {
+                (Some(old), Some(new)) if kind(old) == kind(new) => {}
+                (Some(old), Some(new)) => at.turned(place, told(old), told(new)),
+                (None, Some(new)) if before.instances.contains(key) => at.turned(place, up(), told(new)),
+                (Some(old), None) if after.instances.contains(key) => at.turned(place, told(old), up()),
+                (None, Some(new)) if self.tells_of_services(self.before) => at.came(place, told(new).0, told(new).1),
+                (Some(old), None) if self.tells_of_services(self.after) => at.went(place, told(old).0, told(old).1),
+                _ => {}
+            }
+        }
+    }
+
+    fn services(&self, at: &mut At<'_>, before: &Node<'_>, after: &Node<'_>) {
+        // Of those whose supervisord did not answer nothing is known.
+        let is_silent = |(instance, _): &ServiceKey<'_>| {
+            before.silent.contains_key(instance) || after.silent.contains_key(instance)
+        };
+        // What services say of their own work is compared where both could be asked.
+        let asked = before.asks_services() && after.asks_services();
+        for (key, old) in before.services.iter().filter(|(key, _)| !is_silent(key)) {
+            match after.service(key) {
+                Some(new) if asked => self.service(at, Place::service(*key), old, new),
+                Some(new) => self.service(at, Place::service(*key), &by_state(old), &by_state(new)),
+                None if self.tells_of_services(self.after) => {
+                    at.went(Place::service(*key), Health::of(old), reason(old));
+                }
+                None => {}
+            }
+        }
+        for (key, new) in after.services.iter().filter(|(key, _)| !is_silent(key)) {
+            if before.service(key).is_none() && self.tells_of_services(self.before) {
+                at.came(Place::service(*key), Health::of(new), reason(new));
+            }
+        }
+    }
+
+    fn service(&self, at: &mut At<'_>, place: Place<'_>, old: &TargetResult, new: &TargetResult) {
+        let (was, is) = (Health::of(old), Health::of(new));
+        let kind = |row: &TargetResult| row.failure.as_ref().map(|failure| failure.kind);
+        let no_word = old.functional.is_none() || new.functional.is_none();
+        let same_words =
+            old.state == new.state && kind(old) == kind(new) && (no_word || old.functional == new.functional);
+        let same_reason = is == Health::Well || no_word || old.functional_reason == new.functional_reason;
+        if was != is || !same_words || !same_reason {
+            at.turned(place, (was, reason(old)), (is, reason(new)));
+        }
+        if self.is_restarted(old, new) {
+            let told = |row: &TargetResult| match (row.pid, row.uptime_s) {
+                (Some(pid), _) => Some(format!("pid {pid}")),
+                (None, uptime) => uptime.map(|seconds| format!("up {seconds} s")),
+            };
+            let what = (ChangeKind::Restarted, Verdict::Different);
+            at.tell(place, what, (told(old), told(new)), Some(Health::Well));
+        }
+        if let (Some(was), Some(is)) = (&old.version, &new.version)
+            && was != is
+        {
+            let what = (ChangeKind::Version, Verdict::Different);
+            at.tell(place, what, (Some(was.clone()), Some(is.clone())), Some(Health::Well));
+        }
+    }
+
+    fn is_restarted(&self, old: &TargetResult, new: &TargetResult) -> bool {
+        match ((old.pid, new.pid), (old.uptime_s, new.uptime_s)) {
+            ((Some(old), Some(new)), _) => old != new,
+            (_, (Some(old), Some(new))) => {
+                // Whole seconds are told.
+                let begun_since = self.gap.is_some_and(|gap| Duration::from_secs(new.saturating_add(1)) < gap);
+                new < old || begun_since
+            }
+            _ => false,
+        }
+    }
+
+    fn findings(&self, at: &mut At<'_>, before: &Node<'_>, after: &Node<'_>) {
+        if before.facts.is_none() || after.facts.is_none() {
+            return;
+        }
+        let (old, new) = (Found::of(before, &self.after.selection), Found::of(after, &self.before.selection));
+        for (key, found) in &new.by_kind {
+            match old.by_kind.get(key) {
+                None if old.tells_of(key.0) => found.tell(at, *key, None),
+                Some(was) => found.tell(at, *key, Some(was)),
+                None => {}
+            }
+        }
+        for (key, found) in old.by_kind.iter().filter(|(key, _)| !new.by_kind.contains_key(*key)) {
+            if new.tells_of(key.0) {
+                found.gone(at, *key);
+            }
+        }
+    }
+}
+
+/// The result without what a service says of its own work.
+fn by_state(result: &TargetResult) -> TargetResult {
+    TargetResult { functional: None, functional_reason: None, ..result.clone() }
+}
+
+/// How a node is as a whole.
+fn whole(node: &Node<'_>) -> (Health, String) {
+    match (node.lost, node.resting) {
+        (Some(row), _) => (Health::Unreachable, format!("unreachable ({})", reason(row))),
+        (None, Some(row)) if row.message.is_empty() => (Health::Well, "maintenance".to_owned()),
+        (None, Some(row)) => (Health::Well, row.message.clone()),
+        (None, None) => (Health::Well, "reachable".to_owned()),
+    }
+}
+
+/// What a finding is told by: what it is, and of which role.
+type FindingKey<'a> = (FindingKind, Option<&'a str>);
+
+/// What was found on a node besides its services.
+struct Found<'a> {
+    by_kind: BTreeMap<FindingKey<'a>, Sighting<'a>>,
+}
+
+/// Findings of one kind.
+#[derive(Default)]
+struct Sighting<'a> {
+    messages: BTreeSet<&'a str>,
+    details: BTreeSet<&'a str>,
+}
+
+impl<'a> Found<'a> {
+    fn of(node: &Node<'a>, scope: &Scope) -> Self {
+        let mut by_kind: BTreeMap<FindingKey<'a>, Sighting<'a>> = BTreeMap::new();
+        for finding in node.findings(scope) {
+            let Finding { kind, role, message, details } = finding;
+            let sighting = by_kind.entry((*kind, role.as_deref())).or_default();
+            sighting.messages.insert(message);
+            sighting.details.extend(details.iter().map(String::as_str));
+        }
+        Self { by_kind }
+    }
+
+    /// Whether what is not among these is not there: where the node was not searched, nobody knows.
+    fn tells_of(&self, kind: FindingKind) -> bool {
+        let searched = !self.by_kind.keys().any(|(own, _)| *own == FindingKind::NotSearched);
+        searched || matches!(kind, FindingKind::NotSearched | FindingKind::NoIntrospect)
+    }
+}
+
+impl Sighting<'_> {
+    /// It is there now; `before` is how it was, if it was.
+    fn tell(&self, at: &mut At<'_>, (kind, role): FindingKey<'_>, before: Option<&Sighting<'_>>) {
+        let place = Place { role, ..Place::default() };
+        let Some(before) = before else {
+            let verdict = if kind == FindingKind::CoreFiles { Verdict::Worse } else { Verdict::Different };
+            at.tell(
+                place,
+                (ChangeKind::Finding, verdict),
+                (None, Some(self.told(&self.details))),
+                Some(Health::Failed),
+            );
+            return;
+        };
+        let is_cut = self.details.len() >= MOST_DETAILS || before.details.len() >= MOST_DETAILS;
+        if kind != FindingKind::CoreFiles || is_cut {
+            let texts = (before.told(&before.details), self.told(&self.details));
+            if (&self.messages, &self.details) != (&before.messages, &before.details) {
+                let what = (ChangeKind::Finding, Verdict::Different);
+                at.tell(place, what, (Some(texts.0), Some(texts.1)), Some(Health::Well));
+            }
+            return;
+        }
+        let new: BTreeSet<&str> = self.details.difference(&before.details).copied().collect();
+        let gone: BTreeSet<&str> = before.details.difference(&self.details).copied().collect();
+        if !new.is_empty() {
+            let what = (ChangeKind::Finding, Verdict::Worse);
+            at.tell(place, what, (None, Some(self.told(&new))), Some(Health::Failed));
+        }
+        if !gone.is_empty() {
+            at.tell(place, (ChangeKind::Finding, Verdict::Better), (Some(before.told(&gone)), None), None);
+        }
+    }
+
+    /// It was there, and is not any more.
+    fn gone(&self, at: &mut At<'_>, (kind, role): FindingKey<'_>) {
+        let verdict = if kind == FindingKind::CoreFiles { Verdict::Better } else { Verdict::Different };
+        let place = Place { role, ..Place::default() };
+        at.tell(place, (ChangeKind::Finding, verdict), (Some(self.told(&self.details)), None), None);
+    }
+
+    fn told(&self, details: &BTreeSet<&str>) -> String {
+        let message = self.messages.iter().copied().collect::<Vec<_>>().join("; ");
+        let details: Vec<&str> = details.iter().copied().filter(|detail| !message.ends_with(detail)).collect();
+        if details.is_empty() { message } else { format!("{message}: {}", details.join(", ")) }
+    }
+}

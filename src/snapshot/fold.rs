@@ -1,0 +1,126 @@
+//! Changes gathered for people: what is the same on several nodes is told once, under their folded node set.
+//!
+//! What always holds: every change is in exactly one line; the order is that of the changes.
+
+use std::collections::BTreeMap;
+
+use super::diff::{Change, ChangeKind, Diff, Verdict};
+use crate::nodeset::NodeSet;
+
+/// Of more services than these that are merely different, the number is told.
+const MOST_NAMES: usize = 3;
+
+/// The same change on one or more nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it means.
+    pub verdict: Verdict,
+    /// What has changed: services, a supervisord; none for nodes as a whole. Untrusted text: sinks make it safe.
+    pub what: Option<String>,
+    /// Where.
+    pub nodes: NodeSet,
+    /// How: one line. Untrusted text: sinks make it safe.
+    pub text: String,
+}
+
+/// What makes two changes one line.
+type Key<'a> = (Verdict, Option<&'a str>, Option<&'a str>, Option<&'a str>, ChangeKind, String);
+
+/// One thing on several nodes.
+struct Group<'a> {
+    first: &'a Change,
+    nodes: Vec<&'a str>,
+    /// Whether all of it reads the same.
+    alike: bool,
+}
+
+impl Diff {
+    /// The changes, gathered.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        let mut order: Vec<Key<'_>> = Vec::new();
+        let mut groups: BTreeMap<Key<'_>, Group<'_>> = BTreeMap::new();
+        for change in &self.changes {
+            let role = change.role.as_deref();
+            let (supervisor, service) = (change.supervisor.as_deref(), change.service.as_deref());
+            let key: Key<'_> = (change.verdict, role, supervisor, service, change.kind, head(change));
+            let group = groups.entry(key.clone()).or_insert_with(|| {
+                order.push(key);
+                Group { first: change, nodes: Vec::new(), alike: true }
+            });
+            group.nodes.push(&change.node);
+            group.alike &= text(group.first) == text(change);
+        }
+        let mut lines: Vec<(Option<&str>, Vec<&str>, Line)> = Vec::new();
+        for key in order {
+            let Some(group) = groups.remove(&key) else { continue };
+            let (verdict, role, supervisor, service, _, head) = key;
+            let text = if group.alike { text(group.first) } else { head };
+            let nodes = NodeSet::from_names(group.nodes);
+            let line = Line { verdict, what: supervisor.map(str::to_owned), nodes, text };
+            let same = |other: &&mut (Option<&str>, Vec<&str>, Line)| {
+                let (own, services, known) = &**other;
+                let is_service = service.is_some() && !services.is_empty();
+                is_service
+                    && *own == role
+                    && (known.verdict, &known.nodes, &known.text) == (line.verdict, &line.nodes, &line.text)
+            };
+            match (lines.iter_mut().find(same), service) {
+                (Some((_, services, _)), Some(service)) => services.push(service),
+                (_, service) => lines.push((role, service.into_iter().collect(), line)),
+            }
+        }
+        lines.into_iter().map(|(role, services, line)| named(role, &services, line)).collect()
+    }
+}
+
+/// A line with what it is about.
+fn named(role: Option<&str>, services: &[&str], line: Line) -> Line {
+    let is_minor = line.verdict != Verdict::Worse && services.len() > MOST_NAMES;
+    let what = match (role, services) {
+        (_, []) => line.what,
+        (Some(role), _) if is_minor => Some(format!("{} services of {role}", services.len())),
+        _ => Some(services.join(", ")),
+    };
+    Line { what, ..line }
+}
+
+/// How something has changed, in one line.
+fn text(change: &Change) -> String {
+    let (before, after) = (change.before.as_deref().unwrap_or("-"), change.after.as_deref().unwrap_or("-"));
+    match (change.kind, &change.before, &change.after) {
+        (ChangeKind::Came, ..) => format!("came, {after}"),
+        (ChangeKind::Went, ..) => format!("went, was {before}"),
+        (ChangeKind::Restarted, ..) => "restarted".to_owned(),
+        (ChangeKind::Version, ..) => format!("version {before} → {after}"),
+        (ChangeKind::Finding, None, _) => format!("new: {after}"),
+        (ChangeKind::Finding, _, None) => format!("gone: {before}"),
+        (ChangeKind::State | ChangeKind::Finding, ..) => format!("{before} → {after}"),
+    }
+}
+
+/// The same without what tells one node from another: the paths of what was found.
+fn head(change: &Change) -> String {
+    let short = |told: &Option<String>| {
+        told.as_deref().map(|told| told.split_once(": ").map_or(told, |(head, _)| head).to_owned())
+    };
+    match change.kind {
+        ChangeKind::Finding => {
+            text(&Change { before: short(&change.before), after: short(&change.after), ..change.clone() })
+        }
+        ChangeKind::State | ChangeKind::Came | ChangeKind::Went | ChangeKind::Restarted | ChangeKind::Version => {
+            text(change)
+        }
+    }
+}
+
+/// `worse: contrail-collector on a6s[03,07]: active → initializing (Database connection down)`.
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: ", self.verdict.as_str())?;
+        if let Some(what) = &self.what {
+            write!(f, "{what} on ")?;
+        }
+        write!(f, "{}: {}", self.nodes, self.text)
+    }
+}

@@ -1,0 +1,129 @@
+//! A snapshot, node by node: what was read of each, and what could not be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Snapshot;
+use crate::event::{FailureKind, Finding, FindingKind, NodeFacts, Outcome, Scope, TargetResult};
+use crate::overview::Health;
+
+/// The role and the name of a supervisord.
+pub(super) type InstanceKey<'a> = (Option<&'a str>, Option<&'a str>);
+
+/// A supervisord and a service of it; of what init runs, no supervisord.
+pub(super) type ServiceKey<'a> = (InstanceKey<'a>, &'a str);
+
+/// What a snapshot says of one node.
+#[derive(Default)]
+pub(super) struct Node<'a> {
+    /// The run ended before it came to the node.
+    pub(super) not_begun: bool,
+    /// Why nothing was read: it could not be reached or asked.
+    pub(super) lost: Option<&'a TargetResult>,
+    /// It was left out on purpose: in maintenance.
+    pub(super) resting: Option<&'a TargetResult>,
+    /// The supervisords of which anything was told.
+    pub(super) instances: BTreeSet<InstanceKey<'a>>,
+    /// Those that did not answer.
+    pub(super) silent: BTreeMap<InstanceKey<'a>, &'a TargetResult>,
+    /// The services that were found, in the order of the snapshot's results.
+    pub(super) services: Vec<(ServiceKey<'a>, &'a TargetResult)>,
+    /// What was found besides.
+    pub(super) facts: Option<&'a NodeFacts>,
+}
+
+impl<'a> Node<'a> {
+    /// What is said of a service.
+    pub(super) fn service(&self, key: &ServiceKey<'_>) -> Option<&'a TargetResult> {
+        self.services.iter().find(|(own, _)| own == key).map(|(_, result)| *result)
+    }
+
+    /// Whether it was read.
+    pub(super) fn is_read(&self) -> bool {
+        self.lost.is_none() && self.resting.is_none()
+    }
+
+    /// Whether its services were asked how they do their work, as far as they can be.
+    pub(super) fn asks_services(&self) -> bool {
+        self.facts.is_some_and(|facts| facts.findings.iter().all(|found| found.kind != FindingKind::NoIntrospect))
+    }
+
+    /// What was found besides, of these roles.
+    pub(super) fn findings<'b>(&self, scope: &'b Scope) -> impl Iterator<Item = &'a Finding> + use<'a, 'b> {
+        let findings = self.facts.map(|facts| facts.findings.as_slice()).unwrap_or_default();
+        findings.iter().filter(|finding| concerns(scope, finding.role.as_deref()))
+    }
+}
+
+/// Whether something of `role` was asked for.
+pub(super) fn concerns(scope: &Scope, role: Option<&str>) -> bool {
+    scope.roles.is_empty() || role.is_none_or(|role| scope.roles.iter().any(|own| own == role))
+}
+
+/// The nodes of a snapshot in its order, with what concerns the roles of `other` too. One of which nothing of those roles
+/// is told is not among them.
+pub(super) fn nodes<'a>(snapshot: &'a Snapshot, other: &Scope) -> Vec<(&'a str, Node<'a>)> {
+    let mut order: Vec<&str> = Vec::new();
+    let mut rows: BTreeMap<&str, Vec<&TargetResult>> = BTreeMap::new();
+    for result in &snapshot.results {
+        if !concerns(other, result.role.as_deref()) {
+            continue;
+        }
+        let known = rows.entry(&result.node).or_insert_with(|| {
+            order.push(&result.node);
+            Vec::new()
+        });
+        known.push(result);
+    }
+    let facts: BTreeMap<&str, &NodeFacts> = snapshot.nodes.iter().map(|facts| (facts.node.as_str(), facts)).collect();
+    let node = |name: &'a str| {
+        let own = rows.get(name).map(Vec::as_slice).unwrap_or_default();
+        (name, Node { facts: facts.get(name).copied(), ..node(own) })
+    };
+    order.into_iter().map(node).collect()
+}
+
+fn node<'a>(rows: &[&'a TargetResult]) -> Node<'a> {
+    let mut node = Node::default();
+    let answers: BTreeSet<InstanceKey<'_>> =
+        rows.iter().filter(|row| row.state.is_some()).map(|row| instance_of(row)).collect();
+    for row in rows.iter().copied() {
+        let instance = instance_of(row);
+        if row.supervisor.is_some() {
+            node.instances.insert(instance);
+        }
+        let nothing = row.state.is_none() && row.outcome.is_bad();
+        match (row.outcome, &row.service) {
+            // The node's supervisords do not list it.
+            (Outcome::NotConfigured, _) => {}
+            (Outcome::NotStarted, _) => node.not_begun = true,
+            (Outcome::Skipped, _) => node.resting = node.resting.or(Some(row)),
+            _ if nothing && row.supervisor.is_none() && row.via.is_none() && !is_no_such_service(row) => {
+                node.lost = node.lost.or(Some(row));
+            }
+            _ if nothing && row.supervisor.is_some() && !answers.contains(&instance) => {
+                node.silent.entry(instance).or_insert(row);
+            }
+            (_, Some(service)) => {
+                let key = (instance, service.as_str());
+                if node.service(&key).is_none() {
+                    node.services.push((key, row));
+                }
+            }
+            (_, None) => {}
+        }
+    }
+    node
+}
+
+fn instance_of(row: &TargetResult) -> InstanceKey<'_> {
+    (row.role.as_deref(), row.supervisor.as_deref())
+}
+
+fn is_no_such_service(row: &TargetResult) -> bool {
+    row.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoSuchService)
+}
+
+/// Whether a target does its work as it should.
+pub(super) fn is_well(result: &TargetResult) -> bool {
+    Health::of(result) == Health::Well
+}

@@ -1,0 +1,311 @@
+//! From a file, or its text, to a [`Snapshot`].
+//!
+//! What always holds: at most [`MAX_BYTES`] are read, whatever the file says of its length; what a newer ctl may have
+//! added, fields and words, is passed over; anything else that is not as `ctl status` writes it is an error. The rows are
+//! made by hand of what was read, each field named, so that a field that is added to a result is not forgotten here.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Snapshot;
+use crate::event::{
+    Evidence, Failure, FailureKind, Finding, LogStream, NodeFacts, Outcome, ProcessState, Scope, Stage,
+    SupervisorFacts, TargetResult,
+};
+
+/// The largest file, in bytes: a status of 10,000 nodes with 20 services each has some 160 MB.
+pub(super) const MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The form that is read.
+const SCHEMA: &str = "ctl/1";
+
+/// The command whose document it is.
+const COMMAND: &str = "status";
+
+/// Why a file is no snapshot. What it prints goes on after the file's name and a colon.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// It could not be read.
+    #[error("{0}")]
+    Io(#[source] io::Error),
+    /// It is a folder.
+    #[error("it is a folder")]
+    Folder,
+    /// It is larger than what is read.
+    #[error("it is larger than {} MiB", MAX_BYTES >> 20)]
+    TooLarge,
+    /// There is nothing in it.
+    #[error("it is empty")]
+    Empty,
+    /// It is not JSON, or no object.
+    #[error("it is not the JSON of a snapshot: {0}")]
+    NotJson(#[source] serde_json::Error),
+    /// It ends too early.
+    #[error("it ends in the middle: {0}")]
+    Truncated(#[source] serde_json::Error),
+    /// It is JSON of something else.
+    #[error("it does not say that its schema is {SCHEMA}")]
+    NoSchema,
+    /// It has another form.
+    #[error("its schema is {0}, and this ctl reads {SCHEMA}")]
+    OtherSchema(String),
+    /// It is what another command has written.
+    #[error("it is of `ctl {0}`, not of `ctl {COMMAND}`")]
+    OtherCommand(String),
+    /// It does not say of which command it is, such as a list of runs.
+    #[error("it is of no command, and not of `ctl {COMMAND}`")]
+    NoCommand,
+    /// A field is not as it should be.
+    #[error("it is not as `ctl {COMMAND}` writes it: {0}")]
+    Field(#[source] serde_json::Error),
+}
+
+impl SnapshotError {
+    /// What to do.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Io(_) | Self::Folder => "`ctl status --save FILE` writes one",
+            Self::TooLarge => "a snapshot of fewer nodes: `ctl status -w PATTERN --save FILE`",
+            Self::Empty | Self::Truncated(_) => {
+                "it was not written to its end: take it again, with `ctl status --save FILE`"
+            }
+            Self::NotJson(_) | Self::NoSchema | Self::OtherCommand(_) | Self::NoCommand | Self::Field(_) => {
+                "a snapshot is what `ctl status --save FILE` or `ctl status -o json` writes"
+            }
+            Self::OtherSchema(_) => "read it with the ctl that wrote it, or take it again with this one",
+        }
+    }
+}
+
+/// Reads a snapshot from a file.
+///
+/// # Errors
+/// [`SnapshotError`] if it cannot be read, is larger than 256 MiB, or is none.
+pub fn load(path: &Path) -> Result<Snapshot, SnapshotError> {
+    let file = File::open(path).map_err(SnapshotError::Io)?;
+    if file.metadata().map_err(SnapshotError::Io)?.is_dir() {
+        return Err(SnapshotError::Folder);
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(SnapshotError::Io)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(SnapshotError::TooLarge);
+    }
+    read(&bytes)
+}
+
+/// Reads a snapshot from its text.
+///
+/// # Errors
+/// [`SnapshotError`] if it is none.
+pub fn read(text: &[u8]) -> Result<Snapshot, SnapshotError> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Err(SnapshotError::Empty);
+    }
+    let head: Head = serde_json::from_slice(text).map_err(|error| {
+        if error.is_eof() { SnapshotError::Truncated(error) } else { SnapshotError::NotJson(error) }
+    })?;
+    match head.schema.as_str() {
+        Some(SCHEMA) => {}
+        Some(other) => return Err(SnapshotError::OtherSchema(clip(other))),
+        None => return Err(SnapshotError::NoSchema),
+    }
+    match head.command.as_str() {
+        Some(COMMAND) => {}
+        Some(other) => return Err(SnapshotError::OtherCommand(clip(other))),
+        None => return Err(SnapshotError::NoCommand),
+    }
+    let document: Document = serde_json::from_slice(text).map_err(SnapshotError::Field)?;
+    Ok(document.into())
+}
+
+/// A word for a message.
+fn clip(word: &str) -> String {
+    word.chars().take(40).collect()
+}
+
+/// What is looked at first: whose document it is.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    schema: Value,
+    #[serde(default)]
+    command: Value,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    run: Option<String>,
+    started: Option<jiff::Timestamp>,
+    #[serde(default)]
+    elapsed_ms: u64,
+    #[serde(default)]
+    services: Vec<String>,
+    #[serde(default)]
+    selection: Scope,
+    results: Vec<ResultRow>,
+    nodes: Option<Vec<NodeRow>>,
+}
+
+#[derive(Deserialize)]
+struct ResultRow {
+    node: String,
+    address: Option<String>,
+    role: Option<String>,
+    supervisor: Option<String>,
+    service: Option<String>,
+    outcome: String,
+    state: Option<String>,
+    pid: Option<u32>,
+    uptime_s: Option<u64>,
+    functional: Option<String>,
+    functional_reason: Option<String>,
+    version: Option<String>,
+    #[serde(default)]
+    message: String,
+    failure: Option<FailureRow>,
+    evidence: Option<EvidenceRow>,
+    via: Option<String>,
+    batch: Option<u32>,
+    duration_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct FailureRow {
+    stage: String,
+    kind: String,
+    message: String,
+    hint: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct EvidenceRow {
+    exit_status: Option<i32>,
+    ended: Option<String>,
+    stream: String,
+    lines: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct NodeRow {
+    node: String,
+    #[serde(default)]
+    supervisors: Vec<SupervisorRow>,
+    #[serde(default)]
+    packages: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    findings: Vec<FindingRow>,
+}
+
+#[derive(Deserialize)]
+struct SupervisorRow {
+    role: String,
+    name: String,
+    address: Option<String>,
+    via: String,
+    version: Option<String>,
+    pid: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct FindingRow {
+    kind: String,
+    role: Option<String>,
+    message: String,
+    #[serde(default)]
+    details: Vec<String>,
+}
+
+/// The value of a word; none for one that this ctl does not know.
+fn known<T: FromStr>(word: &str) -> Option<T> {
+    word.parse().ok()
+}
+
+impl From<Document> for Snapshot {
+    fn from(document: Document) -> Self {
+        let Document { run, started, elapsed_ms, services, selection, results, nodes } = document;
+        Self {
+            run,
+            started,
+            elapsed: Duration::from_millis(elapsed_ms),
+            services,
+            selection,
+            results: results.into_iter().map(TargetResult::from).collect(),
+            nodes: nodes.unwrap_or_default().into_iter().map(NodeFacts::from).collect(),
+        }
+    }
+}
+
+impl From<ResultRow> for TargetResult {
+    fn from(row: ResultRow) -> Self {
+        Self {
+            node: row.node,
+            address: row.address,
+            role: row.role,
+            supervisor: row.supervisor,
+            service: row.service,
+            // An outcome of a newer ctl: what it means is not known.
+            outcome: known(&row.outcome).unwrap_or(Outcome::Unknown),
+            state: row.state.map(|word| known(&word).unwrap_or(ProcessState::Unknown)),
+            pid: row.pid,
+            uptime_s: row.uptime_s,
+            functional: row.functional,
+            functional_reason: row.functional_reason,
+            version: row.version,
+            message: row.message,
+            failure: row.failure.map(Failure::from),
+            evidence: row.evidence.and_then(evidence),
+            via: row.via.and_then(|word| known(&word)),
+            batch: row.batch,
+            duration_ms: row.duration_ms,
+            command: None,
+        }
+    }
+}
+
+impl From<FailureRow> for Failure {
+    fn from(row: FailureRow) -> Self {
+        let kind = known::<FailureKind>(&row.kind);
+        // What kind it is stays to be read.
+        let message = if kind.is_some() { row.message } else { format!("{}: {}", row.kind, row.message) };
+        Self {
+            stage: known(&row.stage).unwrap_or(Stage::Inspect),
+            kind: kind.unwrap_or(FailureKind::Protocol),
+            message,
+            hint: row.hint,
+        }
+    }
+}
+
+fn evidence(row: EvidenceRow) -> Option<Evidence> {
+    let stream = known::<LogStream>(&row.stream)?;
+    Some(Evidence { exit_status: row.exit_status, ended: row.ended, stream, lines: row.lines })
+}
+
+impl From<NodeRow> for NodeFacts {
+    /// Without what is of a kind that this ctl does not know: it cannot find the like itself.
+    fn from(row: NodeRow) -> Self {
+        let supervisor = |row: SupervisorRow| {
+            let via = known(&row.via)?;
+            let SupervisorRow { role, name, address, via: _, version, pid } = row;
+            Some(SupervisorFacts { role, name, address, via, version, pid })
+        };
+        let finding = |row: FindingRow| {
+            let kind = known(&row.kind)?;
+            Some(Finding { kind, role: row.role, message: row.message, details: row.details })
+        };
+        Self {
+            node: row.node,
+            supervisors: row.supervisors.into_iter().filter_map(supervisor).collect(),
+            packages: row.packages,
+            findings: row.findings.into_iter().filter_map(finding).collect(),
+        }
+    }
+}
