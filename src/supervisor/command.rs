@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use super::init::{self, InitProblem, InitStatus};
 use super::relay::Relay;
 use super::supervisorctl::{self, ControlProblem, Tail};
+use super::tailed::Tailed;
 use super::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
 use crate::event::LogStream;
 use crate::inventory::ControlAddress;
@@ -107,9 +108,18 @@ impl<S: Session> Shell<S> {
     }
 
     pub(super) async fn execute(&self, line: impl FnOnce(&str) -> String) -> Result<ExecOutput, SupervisorError> {
-        let output = self.sudo().exec(self.session().as_ref(), line, OUTPUT_LIMIT).await?;
+        self.execute_within(line, OUTPUT_LIMIT).await
+    }
+
+    /// The same for a command that is to print no more than `limit` bytes.
+    pub(super) async fn execute_within(
+        &self,
+        line: impl FnOnce(&str) -> String,
+        limit: usize,
+    ) -> Result<ExecOutput, SupervisorError> {
+        let output = self.sudo().exec(self.session().as_ref(), line, limit).await?;
         if output.truncated {
-            return Err(SupervisorError::Protocol(format!("a command printed more than {OUTPUT_LIMIT} bytes")));
+            return Err(SupervisorError::Protocol(format!("a command printed more than {limit} bytes")));
         }
         Ok(output)
     }
@@ -179,6 +189,16 @@ impl<S: Session> Supervisorctl<S> {
             }
         }
         Err(SupervisorError::Protocol("the log is not UTF-8, and supervisorctl cannot tell it".to_owned()))
+    }
+
+    /// Follows one of a process's logs, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// As [`Supervisorctl::list`].
+    pub async fn follow(&self, name: &str, stream: LogStream) -> Result<Tailed<S::Command>, SupervisorError> {
+        let address = self.address.to_string();
+        let line = words_of(&["supervisorctl", "-s", &address, "tail", "-f", name, stream.as_str()])?;
+        Tailed::start(self.shell.session().as_ref(), self.shell.sudo(), &line).await
     }
 
     /// The last bytes of supervisord's own log, at most so many and 256 KiB. What supervisorctl has to say instead is told
