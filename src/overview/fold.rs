@@ -7,7 +7,7 @@ use super::alike::{Shape, common};
 use super::health::{Health, Reason};
 use super::outliers::{Outlier, outliers};
 use super::roles::{NodeRoles, RoleSummary, summaries};
-use crate::event::{FailureKind, FindingKind, NodeFacts, Outcome, Stage, TargetResult};
+use crate::event::{FailureKind, Finding, FindingKind, NodeFacts, Outcome, Stage, TargetResult};
 use crate::nodeset::NodeSet;
 
 /// Kinds of reason for which one thing that is wrong gets a trouble each; with more of them, the last is for all that
@@ -212,16 +212,31 @@ fn of_findings(facts: &[NodeFacts]) -> Vec<Trouble> {
     let mut found: BTreeMap<FindingKind, Vec<(Option<Health>, Case<'_>)>> = BTreeMap::new();
     for facts in facts {
         for finding in &facts.findings {
-            let what = match finding.kind {
-                FindingKind::CoreFiles => "core files",
-                FindingKind::StaleSocket => "stale socket",
-                FindingKind::UnlistedRole => "unlisted role",
-                FindingKind::NoIntrospect | FindingKind::NotSearched => Trouble::NODE,
+            let (what, why) = match finding.kind {
+                FindingKind::CoreFiles => ("core files", core_files(finding)),
+                FindingKind::StaleSocket => ("stale socket", finding.message.clone()),
+                FindingKind::UnlistedRole => ("unlisted role", finding.message.clone()),
+                FindingKind::NoIntrospect | FindingKind::NotSearched => (Trouble::NODE, finding.message.clone()),
             };
-            let reason = Reason { word: String::new(), kind: None, why: finding.message.clone() };
+            let reason = Reason { word: String::new(), kind: None, why };
             let case = Case { what, role: finding.role.as_deref(), node: &facts.node, address: None, reason };
             found.entry(finding.kind).or_default().push((None, case));
         }
     }
     gathered(found.into_values().flatten())
+}
+
+/// Whose core files they are, and where: a file is named `core.PROGRAM.PID…`.
+fn core_files(finding: &Finding) -> String {
+    let place = finding.message.strip_prefix("core files ").unwrap_or(&finding.message);
+    let program = |path: &'_ String| -> Option<String> {
+        let name = path.rsplit('/').next()?.strip_prefix("core.")?;
+        let words: Vec<&str> = name.split('.').take_while(|word| word.parse::<u64>().is_err()).collect();
+        (!words.is_empty()).then(|| words.join("."))
+    };
+    let programs: BTreeSet<String> = finding.details.iter().filter_map(program).collect();
+    match programs.into_iter().collect::<Vec<_>>().as_slice() {
+        [] => place.to_owned(),
+        programs => format!("{} {place}", programs.join(", ")),
+    }
 }

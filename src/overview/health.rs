@@ -108,7 +108,7 @@ impl Reason {
         }
         if failure.kind == FailureKind::SupervisorMissing {
             let why = match &result.role {
-                Some(role) => format!("the inventory gives it {role}, and it has no such supervisord"),
+                Some(role) => format!("the inventory gives it {role}"),
                 None => "the node has no such supervisord".to_owned(),
             };
             return Self { word: "missing".to_owned(), kind: None, why };
@@ -259,7 +259,7 @@ mod tests {
             (failed(Outcome::Failed, K::SupervisorDown, "supervisor-webui: it is ending"), "down (it is ending)"),
             (
                 failed(Outcome::Failed, K::SupervisorMissing, "the node has no supervisor-webui"),
-                "missing (the inventory gives it web-ui, and it has no such supervisord)",
+                "missing (the inventory gives it web-ui)",
             ),
             (TargetResult::new("n", Outcome::Unknown), "unknown"),
         ];

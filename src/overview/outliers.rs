@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::health::Health;
 use crate::event::{NodeFacts, ProcessState, TargetResult};
 use crate::nodeset::NodeSet;
 
@@ -69,7 +70,8 @@ pub(super) fn outliers(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Out
 /// Services of a role that are outliers alike, on the same nodes, are told as one: a node that was rebooted.
 fn of_uptimes(results: &[TargetResult]) -> Vec<Outlier> {
     let mut uptimes: BTreeMap<(Option<&str>, &str), Vec<Uptime<'_>>> = BTreeMap::new();
-    for result in results {
+    // What is not well is told already.
+    for result in results.iter().filter(|result| Health::of(result) == Health::Well) {
         if let (Some(ProcessState::Running), Some(service), Some(uptime)) =
             (result.state, &result.service, result.uptime_s)
         {

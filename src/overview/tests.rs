@@ -103,7 +103,7 @@ fn equal_reasons_gather_and_the_worst_stands_first() {
     node on c[7,13]: unreachable (connect_timeout: no answer in 5 s)
     node on a9: unreachable (refused: 10.0.0.9:22 refused)
     supervisor-analytics on a4: down (nothing listens at /var/run/x.sock)
-    supervisor-web-ui on c4: missing (the inventory gives it web-ui, and it has no such supervisord)
+    supervisor-web-ui on c4: missing (the inventory gives it web-ui)
     contrail-vrouter-agent on c1: FATAL (exit status 1)
     contrail-vrouter-agent on c2: FATAL (exit status 2)
     contrail-vrouter-agent on c3: BACKOFF (Exited too quickly)
@@ -168,30 +168,41 @@ fn a_node_that_does_not_answer_counts_in_every_role_it_has() {
 
 #[test]
 fn findings_come_after_what_is_wrong() {
-    let finding = |kind, message: &str| Finding {
+    let finding = |kind, message: &str, details: &[&str]| Finding {
         kind,
         role: Some("analytics".to_owned()),
         message: message.to_owned(),
-        details: Vec::new(),
+        details: details.iter().map(|path| (*path).to_owned()).collect(),
     };
+    let cores = |files: &[&str]| finding(FindingKind::CoreFiles, "core files in /var/crashes", files);
     let facts = |node: &str, findings| NodeFacts { node: node.to_owned(), findings, ..NodeFacts::default() };
     let facts = [
-        facts("a1", vec![finding(FindingKind::StaleSocket, "/tmp/x.sock"), finding(FindingKind::CoreFiles, "2 files")]),
-        facts("a2", vec![finding(FindingKind::CoreFiles, "3 files")]),
-        facts("a3", vec![finding(FindingKind::NotSearched, "find: no such command")]),
+        facts(
+            "a1",
+            vec![
+                finding(FindingKind::StaleSocket, "nobody listens on /tmp/x.sock", &[]),
+                cores(&["/var/crashes/core.contrail-collec.471.176", "/var/crashes/core.contrail-collec.9.177"]),
+            ],
+        ),
+        facts("a2", vec![cores(&["/var/crashes/core.contrail-collec.12.1"])]),
+        facts("a3", vec![finding(FindingKind::NotSearched, "find: no such command", &[])]),
+        facts("a4", vec![cores(&["/var/crashes/core.a.b.12", "/var/crashes/core", "/var/crashes/core.named.3"])]),
+        facts("a5", vec![cores(&["/var/crashes/core.4711"])]),
     ];
     let results = [service("a9", "analytics", "contrail-collector", ProcessState::Stopped)];
     let overview = Overview::of(&results, &facts);
     let wanted = [
         "contrail-collector on a9: STOPPED",
-        "core files on a[1-2]: … files",
-        "stale socket on a1: /tmp/x.sock",
+        "core files on a[1-2]: contrail-collec in /var/crashes",
+        "core files on a4: a.b, named in /var/crashes",
+        "core files on a5: in /var/crashes",
+        "stale socket on a1: nobody listens on /tmp/x.sock",
         "node on a3: find: no such command",
     ];
     assert_eq!(told(&overview.troubles), wanted);
     assert_eq!(
         overview.troubles.iter().map(|trouble| trouble.health.is_none()).collect::<Vec<_>>(),
-        [false, true, true, true]
+        [false, true, true, true, true, true]
     );
 }
 

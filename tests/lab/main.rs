@@ -9,6 +9,7 @@ mod files;
 #[path = "../support/following.rs"]
 mod following;
 mod gates;
+mod glance;
 mod groups;
 mod guards;
 mod harness;

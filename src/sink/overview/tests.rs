@@ -143,7 +143,7 @@ fn twelve_faults_in_a_hundred_nodes_fit_on_a_screen() {
     compute44: unreachable (refused: connection refused)
     control04: unreachable (host_key_unknown: the host key is not known)
     supervisor-database on database02: down (nothing listens at /var/run/supervisor…
-    supervisor-web-ui on web-ui02: missing (the inventory gives it web-ui, and it h…
+    supervisor-web-ui on web-ui02: missing (the inventory gives it web-ui)
     contrail-api:0 on config01: FATAL (can't find command '/usr/bin/contrail-api')
     contrail-svc-monitor on config02: EXITED (exit status 1; not expected)
     contrail-dns on control02: BACKOFF (Exited too quickly (process log may have de…
@@ -172,7 +172,7 @@ fn off_a_terminal_nothing_is_cut_and_all_is_said() {
     compute44: unreachable (refused: connection refused)
     control04: unreachable (host_key_unknown: the host key is not known)
     supervisor-database on database02: down (nothing listens at /var/run/supervisord_database.sock)
-    supervisor-web-ui on web-ui02: missing (the inventory gives it web-ui, and it has no such supervisord)
+    supervisor-web-ui on web-ui02: missing (the inventory gives it web-ui)
     contrail-api:0 on config01: FATAL (can't find command '/usr/bin/contrail-api')
     contrail-svc-monitor on config02: EXITED (exit status 1; not expected)
     contrail-dns on control02: BACKOFF (Exited too quickly (process log may have details))
@@ -207,7 +207,7 @@ fn a_narrow_terminal_breaks_lines_and_cuts_reasons_only() {
     supervisor-database on database02:
         down (nothing listens at /var/run/superviso…
     supervisor-web-ui on web-ui02:
-        missing (the inventory gives it web-ui, and…
+        missing (the inventory gives it web-ui)
     contrail-api:0 on config01: FATAL (can't find c…
     contrail-svc-monitor on config02:
         EXITED (exit status 1; not expected)
