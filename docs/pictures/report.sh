@@ -14,6 +14,7 @@ exec {hold}> >(
     exec target/debug/examples/lab --nodes 60 \
         --fault a6s02=fatal=contrail-collector --fault db01=supervisor-down --fault cfg01=backoff=contrail-api \
         --fault c17=refused --fault c18=refused --fault c19=refused \
+        --fault a6s01=non-functional=contrail-query-engine --fault c40=core-file=contrail-vrouter-agent \
         --fault c33=fatal=contrail-vrouter-agent --fault c34=fatal=contrail-vrouter-agent \
         >"$folder/lab"
 )

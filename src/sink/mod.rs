@@ -209,12 +209,14 @@ mod tests {
         let (events, ledger) = samples::restart();
         let closed = || Box::new(samples::Closed) as Box<dyn io::Write + Send>;
         let options = TableOptions::default();
-        let all: [Box<dyn Sink>; 6] = [
+        let all: [Box<dyn Sink>; 8] = [
             Box::new(JsonSink::new(closed())),
             Box::new(JsonlSink::new(closed())),
             Box::new(YamlSink::new(closed())),
             Box::new(CsvSink::new(closed())),
             Box::new(ContrailStatusSink::new(None, closed())),
+            Box::new(HtmlSink::new(closed())),
+            Box::new(PromSink::new(closed())),
             Box::new(TableSink::new(options, closed(), Box::new(io::sink()))),
         ];
         for sink in all {

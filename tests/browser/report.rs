@@ -123,6 +123,32 @@ fn a_report_opens_in_silence_and_says_what_is_wrong() {
     is_silent(&browser, &mut page, &file);
 }
 
+/// What services say of their own work, versions, and what was found on a node are there too, and can be searched.
+#[test]
+fn what_only_a_status_in_depth_knows_is_shown() {
+    let description = "Database:Cassandra connection down".to_owned();
+    let program = "contrail-collector".to_owned();
+    let spec = ClusterSpec::demo(6).timing(FAST).fault("a6s01", Fault::NonFunctional { program, description });
+    let cluster = Cluster::start(spec.fault("c01", Fault::CoreFile("contrail-vrouter-agent".to_owned())));
+    let file = cluster.path("report.html");
+    cluster.ctl(&format!("status -o html --out {}", file.display())).expect(3);
+    let browser = Browser::start();
+    let mut page = browser.page(SCREEN.0, SCREEN.1);
+    page.open(&file);
+    let troubles = page.text(".troubles tbody");
+    for words in ["… initializing", "contrail-collector", "Cassandra connection down", "! finding", "core files", "c01"]
+    {
+        assert!(troubles.contains(words), "{words}: {troubles}");
+    }
+    page.eval("document.getElementById('filter-text').focus()");
+    page.write("cassandra");
+    let [found, ..] = counts(&mut page);
+    let shown = page.text("#services");
+    assert!(found == 1 && shown.contains("a6s01") && shown.contains("initializing"), "{shown}");
+    assert!(shown.contains("supervisor-analytics 3.3.1 over rpc"), "{shown}");
+    is_silent(&browser, &mut page, &file);
+}
+
 /// Each filter shows what the data says there is, together they show what all of them let through, and clearing them
 /// brings everything back.
 #[test]

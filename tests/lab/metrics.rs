@@ -44,13 +44,20 @@ fn mode(path: &Path) -> u32 {
 fn prometheus_reads_the_metrics() {
     let spec = ClusterSpec::demo(12).timing(FAST).fault("a6s02", Fault::Fatal("contrail-collector".to_owned()));
     let spec = spec.fault("c02", Fault::Refused).fault("cfg01", Fault::ControlCharacters);
-    let cluster = Cluster::start(spec.fault("cfg02", Fault::StaleTmpSocket).fault("db01", Fault::SupervisorDown));
+    let spec = spec.fault("cfg02", Fault::StaleTmpSocket).fault("db01", Fault::SupervisorDown);
+    let (program, description) = ("contrail-collector".to_owned(), "Database connection down".to_owned());
+    let spec = spec.fault("a6s03", Fault::NonFunctional { program, description });
+    let cluster = Cluster::start(spec.fault("c01", Fault::CoreFile("contrail-vrouter-agent".to_owned())));
     let run = cluster.ctl("status -o prom").expect(4);
     check_metrics(&run.stdout);
     for line in [
         "ctl_status_exit_code 4",
         "ctl_node_reachable{node=\"a6s01\"} 1",
         "ctl_node_reachable{node=\"c02\"} 0",
+        "ctl_node_core_files{node=\"c01\"} 1",
+        "ctl_node_core_files{node=\"a6s01\"} 0",
+        "ctl_service_functional_state{node=\"a6s03\",role=\"analytics\",supervisor=\"supervisor-analytics\",service=\"contrail-collector\",state=\"initializing\"} 1",
+        "ctl_service_healthy{node=\"a6s03\",role=\"analytics\",supervisor=\"supervisor-analytics\",service=\"contrail-collector\"} 0",
         "ctl_supervisor_up{node=\"db01\",role=\"database\",supervisor=\"supervisor-database\"} 0",
         "ctl_service_up{node=\"a6s02\",role=\"analytics\",supervisor=\"supervisor-analytics\",service=\"contrail-collector\"} 0",
         "ctl_service_state{node=\"a6s02\",role=\"analytics\",supervisor=\"supervisor-analytics\",service=\"contrail-collector\",state=\"FATAL\"} 1",
