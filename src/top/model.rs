@@ -77,7 +77,7 @@ impl Confirm {
 
 /// In which order the services stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Sort {
+pub(super) enum Sort {
     /// What is worst first.
     #[default]
     Worst,
@@ -92,7 +92,7 @@ pub enum Sort {
 impl Sort {
     /// The word for it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Worst => "worst first",
             Self::Node => "by node",
