@@ -23,7 +23,6 @@ use serde_json::json;
 #[expect(dead_code, reason = "the tests use the rest")]
 mod chromium;
 #[path = "../tests/browser/synthetic.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
 mod synthetic;
 
 const NODES: usize = 1000;

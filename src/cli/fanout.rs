@@ -89,6 +89,7 @@ pub(super) fn carry_out(
     let action = job.plan.action().unwrap_or(Action::Status);
     let tail = job.plan.tasks.first().and_then(|task| task.tail);
     let changes = job.plan.changes();
+    let first_screen = job.shown.first_screen.then(|| output::node_roles(&job.plan));
     let reason = go.and_then(|go| go.reason.clone());
     let head = RunHead {
         run: resumed.as_ref().map_or_else(run_id, |resumed| resumed.request.run.clone()),
@@ -126,7 +127,7 @@ pub(super) fn carry_out(
     let quiet = fanout.output.quiet || (tail.is_none() && output::shows_progress(&fanout.output));
     let mut sinks = match tail {
         Some(tail) => output::log_sinks(&fanout.output, &out, tail.follow),
-        None => output::sinks(&fanout.output, &out, job.shown.first_screen),
+        None => output::sinks(&fanout.output, &out, first_screen),
     };
     if let Some(saved) = &saved {
         sinks.push(Box::new(JsonSink::new(saved.writer())));

@@ -13,7 +13,10 @@ use super::args::{Form, OutputArgs};
 use super::exit::Exit;
 use super::report::CliError;
 use super::terminal;
+use crate::inventory::ROLE_ORDER;
+use crate::overview::NodeRoles;
 use crate::plan::{Plan, explain};
+use crate::select::SelectedNode;
 use crate::sink::{
     ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, OverviewOptions, OverviewSink,
     ProgressSink, PromSink, Sinks, TableOptions, TableSink, YamlSink,
@@ -26,8 +29,15 @@ pub(super) fn shows_progress(output: &OutputArgs) -> bool {
     !output.quiet && !logs && !lines_as_it_happens && !output.no_progress && terminal::stderr_can_animate()
 }
 
-/// What is told of a run, and how.
-pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: bool) -> Sinks {
+/// The roles of the nodes that a plan selects, as the inventory has them.
+pub(super) fn node_roles(plan: &Plan) -> NodeRoles {
+    let roles = |node: &SelectedNode| node.roles.iter().map(|role| role.name.clone()).collect();
+    NodeRoles::new(&ROLE_ORDER, plan.nodes.iter().map(|node| (node.node.name.clone(), roles(node))))
+}
+
+/// What is told of a run, and how. `first_screen`: people are shown what is not well, of
+/// nodes with these roles.
+pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: Option<NodeRoles>) -> Sinks {
     let mut sinks = Sinks::default();
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
@@ -46,16 +56,21 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: bool) -> Sinks
         let options = TableOptions { wide, fold, width, color };
         TableSink::new(options, out.writer(), notes())
     };
+    let overview = |roles: NodeRoles| {
+        // Where the notes go elsewhere, they take no room.
+        let height = if at_terminal { terminal::height_shared_with_stderr() } else { None };
+        let options = OverviewOptions { unfold: output.no_fold, width, height, color };
+        OverviewSink::new(options, roles, out.writer(), notes())
+    };
     // The display first: it must be off the screen before results are on it.
     if shows_progress(output) {
         sinks.push(Box::new(ProgressSink::new(ProgressDrawTarget::stderr())));
     }
     match output.output {
-        Form::Table if first_screen => {
-            let options = OverviewOptions { width, color };
-            sinks.push(Box::new(OverviewSink::new(options, out.writer(), notes())));
-        }
-        Form::Table => sinks.push(Box::new(table(false))),
+        Form::Table => match first_screen {
+            Some(roles) => sinks.push(Box::new(overview(roles))),
+            None => sinks.push(Box::new(table(false))),
+        },
         Form::Wide => sinks.push(Box::new(table(true))),
         Form::Json => sinks.push(Box::new(JsonSink::new(out.writer()))),
         Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),

@@ -26,6 +26,12 @@ pub(super) fn stdout_width() -> Option<u16> {
     stdout_is_terminal().then(|| console::Term::stdout().size_checked().map(|(_, columns)| columns)).flatten()
 }
 
+/// Rows of the terminal at stdout, where stderr goes to a terminal too.
+pub(super) fn height_shared_with_stderr() -> Option<u16> {
+    let size = || console::Term::stdout().size_checked();
+    (stdout_is_terminal() && io::stderr().is_terminal()).then(size).flatten().map(|(rows, _)| rows)
+}
+
 /// Whether stdout gets colour.
 pub(super) fn color(when: When) -> bool {
     match when {

@@ -1,35 +1,37 @@
 //! A whole status folded: a line a role, and what is not well, worst first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::health::{Health, reason};
-use crate::event::{FindingKind, NodeFacts, Outcome, TargetResult};
+use super::alike::{Shape, common};
+use super::health::{Health, Reason};
+use super::outliers::{Outlier, outliers};
+use super::roles::{NodeRoles, RoleSummary, summaries};
+use crate::event::{FailureKind, FindingKind, NodeFacts, Outcome, Stage, TargetResult};
 use crate::nodeset::NodeSet;
+
+/// Kinds of reason for which one thing that is wrong gets a trouble each; with more of them, the last is for all that
+/// are left.
+const REASONS: usize = 3;
+
+/// Reasons that are spelled out where several share a trouble.
+const SPELLED_OUT: usize = 2;
 
 /// A status at a glance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {
-    /// The roles, in the order in which they first appear; what has no role comes last.
+    /// The roles; what has no role comes last.
     pub roles: Vec<RoleSummary>,
-    /// What is not well, worst first.
-    pub troubles: Vec<Trouble>,
-}
-
-/// How a role is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RoleSummary {
-    /// The role; none for results without one.
-    pub role: Option<String>,
-    /// Its nodes.
+    /// Nodes of any role.
     pub nodes: usize,
-    /// Those on which everything of the role is well.
+    /// Those on which everything is well.
     pub nodes_well: usize,
-    /// Its services, counted on each node.
-    pub services: usize,
-    /// Those that are well.
-    pub services_well: usize,
-    /// What is not well, worst first: how many targets.
-    pub wrong: BTreeMap<std::cmp::Reverse<Health>, usize>,
+    /// What is not well, worst first, then where there is most of it; then the findings.
+    pub troubles: Vec<Trouble>,
+    /// What is well, and unlike the others of its kind.
+    pub outliers: Vec<Outlier>,
+    /// Nodes that were left out on purpose, and why.
+    pub maintenance: Vec<Trouble>,
 }
 
 /// The same thing that is wrong on one or more nodes.
@@ -37,102 +39,189 @@ pub struct RoleSummary {
 pub struct Trouble {
     /// How bad it is; none for a finding, which is worth a look and stops nothing.
     pub health: Option<Health>,
-    /// What: a service, a supervisord instance, or `node`.
+    /// What: a service, a supervisord instance, or [`Trouble::NODE`].
     pub what: String,
-    /// The role, where it is one's.
+    /// The role, where it is one's, and the same on all nodes.
     pub role: Option<String>,
     /// Where.
     pub nodes: NodeSet,
-    /// Why: one line. Untrusted text: sinks make it safe.
+    /// Why: one line, the first word of which is how it is. Untrusted text: sinks make it safe.
     pub reason: String,
+    /// How many results, or findings, say so: a node that cannot be asked has one for each service that was named.
+    pub count: usize,
+}
+
+impl Trouble {
+    /// What is wrong where it is the node as a whole.
+    pub const NODE: &'static str = "node";
 }
 
 impl Overview {
     /// Folds the results and facts of a status. `results` are one round's: each target once.
     #[must_use]
     pub fn of(results: &[TargetResult], facts: &[NodeFacts]) -> Self {
+        Self::of_nodes(results, facts, &NodeRoles::default())
+    }
+
+    /// The same where the roles of the nodes are known, so that a node that does not answer counts in all of its own.
+    #[must_use]
+    pub fn of_nodes(results: &[TargetResult], facts: &[NodeFacts], known: &NodeRoles) -> Self {
         let mut troubles = of_results(results);
+        troubles.sort_by_key(|trouble| Reverse((trouble.health, trouble.nodes.len())));
         troubles.extend(of_findings(facts));
-        // Stable: what is equally bad stays in the order of the nodes.
-        troubles.sort_by_key(|trouble| std::cmp::Reverse(trouble.health));
-        Self { roles: roles(results), troubles }
+        let asked = || results.iter().filter(|result| result.outcome != Outcome::NotConfigured);
+        let nodes: BTreeSet<&str> = asked().map(|result| result.node.as_str()).collect();
+        let is_left = |result: &&TargetResult| Health::of(result) != Health::Well || result.outcome == Outcome::Skipped;
+        let left: BTreeSet<&str> = asked().filter(is_left).map(|result| result.node.as_str()).collect();
+        Self {
+            roles: summaries(results, known),
+            nodes: nodes.len(),
+            nodes_well: nodes.len() - left.len(),
+            troubles,
+            outliers: outliers(results, facts),
+            maintenance: maintenance(results),
+        }
     }
 }
 
-/// The unit of [`Trouble`]: what, role, health, reason.
-type TroubleKey = (String, Option<String>, Option<Health>, String);
-
-fn gathered(found: impl Iterator<Item = (TroubleKey, String)>) -> Vec<Trouble> {
-    let mut order: Vec<TroubleKey> = Vec::new();
-    let mut nodes: BTreeMap<TroubleKey, Vec<String>> = BTreeMap::new();
-    for (key, node) in found {
-        if !nodes.contains_key(&key) {
-            order.push(key.clone());
-        }
-        nodes.entry(key).or_default().push(node);
+/// What is not well where a result is not: the service, unless it shares the fate of its supervisord or its node.
+pub(super) fn what(result: &TargetResult) -> &str {
+    let of_service = result.state.is_some()
+        || result.failure.as_ref().is_some_and(|failure| {
+            failure.kind == FailureKind::NoSuchService || matches!(failure.stage, Stage::Act | Stage::Verify)
+        });
+    let service = result.service.as_deref().unwrap_or(Trouble::NODE);
+    match (result.outcome, result.supervisor.as_deref(), result.via) {
+        (Outcome::Unreachable | Outcome::Skipped, ..) => Trouble::NODE,
+        (_, Some(supervisor), _) if !of_service => supervisor,
+        (_, Some(_), _) | (_, None, Some(_)) => service,
+        (_, None, None) if of_service => service,
+        (_, None, None) => Trouble::NODE,
     }
-    order
-        .into_iter()
-        .map(|key| {
-            let nodes = NodeSet::from_names(nodes.get(&key).into_iter().flatten());
-            let (what, role, health, reason) = key;
-            Trouble { health, what, role, nodes, reason }
-        })
-        .collect()
+}
+
+/// One thing that is said to be wrong on one node.
+struct Case<'a> {
+    what: &'a str,
+    role: Option<&'a str>,
+    node: &'a str,
+    address: Option<&'a str>,
+    reason: Reason,
+}
+
+/// Cases of one shape.
+struct Alike<'a, 'b> {
+    cases: Vec<&'b Case<'a>>,
+}
+
+impl Alike<'_, '_> {
+    fn nodes(&self) -> BTreeSet<&str> {
+        self.cases.iter().map(|case| case.node).collect()
+    }
+
+    fn why(&self) -> String {
+        common(&self.cases.iter().map(|case| case.reason.why.as_str()).collect::<Vec<_>>())
+    }
+}
+
+/// What is the same thing, whatever the reason.
+type Same = (String, Option<Health>, String, Option<FailureKind>);
+
+/// Gathers cases, in the order of the first of each.
+fn gathered<'a>(cases: impl Iterator<Item = (Option<Health>, Case<'a>)>) -> Vec<Trouble> {
+    let mut order: Vec<Same> = Vec::new();
+    let mut groups: HashMap<Same, Vec<Case<'a>>> = HashMap::new();
+    for (health, case) in cases {
+        let same = (case.what.to_owned(), health, case.reason.word.clone(), case.reason.kind);
+        if !groups.contains_key(&same) {
+            order.push(same.clone());
+        }
+        groups.entry(same).or_default().push(case);
+    }
+    let each = order.iter().filter_map(|same| Some((same.1, groups.get(same)?)));
+    each.flat_map(|(health, cases)| told(health, cases)).collect()
+}
+
+/// The same thing that is wrong, as one trouble for each kind of reason, most nodes first, up to [`REASONS`] of them.
+fn told(health: Option<Health>, cases: &[Case<'_>]) -> Vec<Trouble> {
+    let mut kinds: Vec<Alike<'_, '_>> = Vec::new();
+    let mut places: HashMap<Shape, usize> = HashMap::new();
+    for case in cases {
+        let names: Vec<&str> = [Some(case.node), case.address].into_iter().flatten().collect();
+        let place = *places.entry(Shape::of(&case.reason.why, &names)).or_insert(kinds.len());
+        match kinds.get_mut(place) {
+            Some(alike) => alike.cases.push(case),
+            None => kinds.push(Alike { cases: vec![case] }),
+        }
+    }
+    kinds.sort_by_key(|alike| Reverse(alike.nodes().len()));
+    let own = if kinds.len() > REASONS { REASONS - 1 } else { kinds.len() };
+    let rest = kinds.split_off(own.min(kinds.len()));
+    let mut troubles: Vec<Trouble> =
+        kinds.iter().filter_map(|alike| trouble(health, &alike.cases, &alike.why())).collect();
+    let spelled: Vec<String> = rest.iter().take(SPELLED_OUT).map(Alike::why).filter(|why| !why.is_empty()).collect();
+    let more = match rest.len() - spelled.len() {
+        0 => String::new(),
+        1 => "; and another reason".to_owned(),
+        more => format!("; and {more} other reasons"),
+    };
+    let cases: Vec<&Case<'_>> = rest.into_iter().flat_map(|alike| alike.cases).collect();
+    troubles.extend(trouble(health, &cases, &format!("{}{more}", spelled.join("; "))));
+    troubles
+}
+
+/// None without any case.
+fn trouble(health: Option<Health>, cases: &[&Case<'_>], why: &str) -> Option<Trouble> {
+    let first = cases.first()?;
+    Some(Trouble {
+        health,
+        what: first.what.to_owned(),
+        role: first.role.filter(|role| cases.iter().all(|case| case.role == Some(role))).map(str::to_owned),
+        nodes: NodeSet::from_names(cases.iter().map(|case| case.node)),
+        reason: first.reason.with(why),
+        count: cases.len(),
+    })
 }
 
 fn of_results(results: &[TargetResult]) -> Vec<Trouble> {
-    gathered(results.iter().filter(|result| Health::of(result) != Health::Well).map(|result| {
-        let what = match (result.outcome, &result.service, &result.supervisor) {
-            (Outcome::Unreachable, ..) => "node".to_owned(),
-            (_, Some(name), _) | (_, None, Some(name)) => name.clone(),
-            (_, None, None) => "node".to_owned(),
-        };
-        let key = (what, result.role.clone(), Some(Health::of(result)), reason(result));
-        (key, result.node.clone())
-    }))
+    let unwell =
+        results.iter().map(|result| (Health::of(result), result)).filter(|(health, _)| *health != Health::Well);
+    gathered(unwell.map(|(health, result)| (Some(health), case(result, Reason::of(result)))))
+}
+
+fn case(result: &TargetResult, reason: Reason) -> Case<'_> {
+    Case {
+        what: what(result),
+        role: result.role.as_deref(),
+        node: &result.node,
+        address: result.address.as_deref(),
+        reason,
+    }
+}
+
+fn maintenance(results: &[TargetResult]) -> Vec<Trouble> {
+    let skipped = results.iter().filter(|result| result.outcome == Outcome::Skipped);
+    let reason = |result: &TargetResult| {
+        let why = result.message.strip_prefix("maintenance").unwrap_or(&result.message);
+        Reason { word: "maintenance".to_owned(), kind: None, why: why.trim_start_matches([':', ' ']).to_owned() }
+    };
+    gathered(skipped.map(|result| (None, case(result, reason(result)))))
 }
 
 fn of_findings(facts: &[NodeFacts]) -> Vec<Trouble> {
-    let findings = facts.iter().flat_map(|facts| facts.findings.iter().map(move |finding| (facts, finding)));
-    gathered(findings.map(|(facts, finding)| {
-        let what = match finding.kind {
-            FindingKind::CoreFiles => "core files",
-            FindingKind::StaleSocket => "stale socket",
-            FindingKind::UnlistedRole => "unlisted role",
-            FindingKind::NoIntrospect | FindingKind::NotSearched => "node",
-        };
-        ((what.to_owned(), finding.role.clone(), None, finding.message.clone()), facts.node.clone())
-    }))
-}
-
-fn roles(results: &[TargetResult]) -> Vec<RoleSummary> {
-    let mut names: Vec<&Option<String>> = Vec::new();
-    for result in results {
-        if !names.contains(&&result.role) {
-            names.push(&result.role);
+    let mut found: BTreeMap<FindingKind, Vec<(Option<Health>, Case<'_>)>> = BTreeMap::new();
+    for facts in facts {
+        for finding in &facts.findings {
+            let what = match finding.kind {
+                FindingKind::CoreFiles => "core files",
+                FindingKind::StaleSocket => "stale socket",
+                FindingKind::UnlistedRole => "unlisted role",
+                FindingKind::NoIntrospect | FindingKind::NotSearched => Trouble::NODE,
+            };
+            let reason = Reason { word: String::new(), kind: None, why: finding.message.clone() };
+            let case = Case { what, role: finding.role.as_deref(), node: &facts.node, address: None, reason };
+            found.entry(finding.kind).or_default().push((None, case));
         }
     }
-    names.sort_by_key(|name| name.is_none());
-    names.into_iter().map(|name| summary(name, results.iter().filter(|result| result.role == *name))).collect()
-}
-
-fn summary<'a>(role: &Option<String>, results: impl Iterator<Item = &'a TargetResult>) -> RoleSummary {
-    let mut summary = RoleSummary { role: role.clone(), ..RoleSummary::default() };
-    let (mut nodes, mut unwell) = (BTreeSet::new(), BTreeSet::new());
-    for result in results {
-        let health = Health::of(result);
-        nodes.insert(&result.node);
-        if health != Health::Well {
-            unwell.insert(&result.node);
-            *summary.wrong.entry(std::cmp::Reverse(health)).or_insert(0) += 1;
-        }
-        if result.state.is_some() {
-            summary.services += 1;
-            summary.services_well += usize::from(health == Health::Well);
-        }
-    }
-    summary.nodes = nodes.len();
-    summary.nodes_well = nodes.len() - unwell.len();
-    summary
+    gathered(found.into_values().flatten())
 }

@@ -1,6 +1,6 @@
 //! How well one target is.
 
-use crate::event::{FailureKind, Outcome, ProcessState, TargetResult};
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, TargetResult};
 
 /// How well a target is, from well to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,17 +75,196 @@ impl Health {
     }
 }
 
-/// Why a target is not well, in one piece: `initializing (Database connection down)`, `FATAL (spawn error)`. Untrusted
-/// text: sinks make it safe.
+/// Why a target is not well, in one piece: `initializing (Database connection down)`, `FATAL (spawn error)`,
+/// `unreachable (refused: …)`. It begins with one word. Untrusted text: sinks make it safe.
 #[must_use]
 pub fn reason(result: &TargetResult) -> String {
-    if let Some(failure) = &result.failure {
-        return format!("{}: {}", failure.kind, failure.message);
+    Reason::of(result).to_string()
+}
+
+/// Why a target is not well, in its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reason {
+    /// The state, or what stands for it: one word; none for a finding.
+    pub(super) word: String,
+    /// What kind of failure, where that says more than the word.
+    pub(super) kind: Option<FailureKind>,
+    /// More of it; may be empty.
+    pub(super) why: String,
+}
+
+impl Reason {
+    pub(super) fn of(result: &TargetResult) -> Self {
+        match &result.failure {
+            Some(failure) => Self::of_failure(result, failure),
+            None => Self::of_state(result),
+        }
     }
-    let word = match result.state {
-        Some(state) if state != ProcessState::Running => state.as_str(),
-        _ => result.functional.as_deref().unwrap_or(Health::of(result).as_str()),
-    };
-    let why = result.functional_reason.as_deref().unwrap_or(&result.message);
-    if why.is_empty() { word.to_owned() } else { format!("{word} ({why})") }
+
+    fn of_failure(result: &TargetResult, failure: &Failure) -> Self {
+        if failure.kind == FailureKind::SupervisorDown {
+            let why = without_name(&failure.message, result.supervisor.as_deref()).to_owned();
+            return Self { word: Health::Down.as_str().to_owned(), kind: None, why };
+        }
+        if failure.kind == FailureKind::SupervisorMissing {
+            let why = match &result.role {
+                Some(role) => format!("the inventory gives it {role}, and it has no such supervisord"),
+                None => "the node has no such supervisord".to_owned(),
+            };
+            return Self { word: "missing".to_owned(), kind: None, why };
+        }
+        let word = result.outcome.as_str().to_owned();
+        let kind = Some(failure.kind).filter(|kind| kind.as_str() != word);
+        Self { word, kind, why: without_place(&failure.message, result.address.as_deref()).to_owned() }
+    }
+
+    fn of_state(result: &TargetResult) -> Self {
+        let word = match (result.state, &result.functional) {
+            (Some(state), _) if state != ProcessState::Running => state.as_str(),
+            (_, Some(word)) => word.split_whitespace().next().unwrap_or_default(),
+            (_, None) if result.outcome.is_bad() => result.outcome.as_str(),
+            (_, None) => Health::of(result).as_str(),
+        };
+        let why = result.functional_reason.as_ref().filter(|why| !why.is_empty()).unwrap_or(&result.message);
+        Self { word: word.to_owned(), kind: None, why: why.clone() }
+    }
+
+    /// The same with other words for why.
+    pub(super) fn with(&self, why: &str) -> String {
+        match (self.kind, why) {
+            _ if self.word.is_empty() => why.to_owned(),
+            (None, "") => self.word.clone(),
+            (None, why) => format!("{} ({why})", self.word),
+            (Some(kind), "") => format!("{} ({kind})", self.word),
+            (Some(kind), why) => format!("{} ({kind}: {why})", self.word),
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.with(&self.why))
+    }
+}
+
+/// What is said of an instance, without its name in front, which is told already.
+fn without_name<'a>(message: &'a str, name: Option<&str>) -> &'a str {
+    let rest = name.and_then(|name| message.strip_prefix(name));
+    rest.map_or(message, |rest| rest.strip_prefix(" is not running").unwrap_or(rest).trim_start_matches([':', ' ']))
+}
+
+/// What is said of a connection, without the node's address in front (`10.0.0.7 port 22: …`, `root@10.0.0.7: …`):
+/// the node is named already.
+fn without_place<'a>(message: &'a str, address: Option<&str>) -> &'a str {
+    let place = message.split_once(": ").filter(|(place, _)| {
+        let host = place.split(" port ").next().unwrap_or_default();
+        address.is_some_and(|address| host == address || host.ends_with(&format!("@{address}")))
+    });
+    place.map_or(message, |(_, rest)| rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Stage;
+
+    fn with(state: ProcessState, functional: Option<&str>) -> TargetResult {
+        TargetResult {
+            state: Some(state),
+            functional: functional.map(str::to_owned),
+            ..TargetResult::new("n", Outcome::Ok)
+        }
+    }
+
+    fn failed(outcome: Outcome, kind: FailureKind, message: &str) -> TargetResult {
+        TargetResult {
+            role: Some("web-ui".to_owned()),
+            supervisor: Some("supervisor-webui".to_owned()),
+            failure: Some(Failure::new(Stage::Inspect, kind, message)),
+            ..TargetResult::new("n", outcome)
+        }
+    }
+
+    #[test]
+    fn the_scale() {
+        use ProcessState as S;
+        let table = [
+            (with(S::Running, None), Health::Well),
+            (with(S::Running, Some("active")), Health::Well),
+            (with(S::Running, Some("backup")), Health::Well),
+            (with(S::Running, Some("initializing")), Health::Initializing),
+            (with(S::Running, Some("timeout")), Health::Timeout),
+            (with(S::Running, Some("failed")), Health::Failed),
+            (with(S::Running, Some("a word of tomorrow")), Health::Failed),
+            (with(S::Starting, Some("initializing")), Health::Initializing),
+            (with(S::Stopped, Some("inactive")), Health::Inactive),
+            (with(S::Stopping, None), Health::Inactive),
+            (with(S::Backoff, None), Health::Failed),
+            (with(S::Exited, None), Health::Failed),
+            (with(S::Fatal, Some("inactive")), Health::Failed),
+            (with(S::Unknown, None), Health::Failed),
+            (failed(Outcome::Failed, FailureKind::SupervisorDown, ""), Health::Down),
+            (failed(Outcome::Failed, FailureKind::SupervisorMissing, ""), Health::Down),
+            (failed(Outcome::Failed, FailureKind::Protocol, ""), Health::Failed),
+            (failed(Outcome::Unreachable, FailureKind::Refused, ""), Health::Unreachable),
+            (failed(Outcome::TimedOut, FailureKind::TimedOut, ""), Health::Unreachable),
+            (TargetResult::new("n", Outcome::Skipped), Health::Well),
+            (TargetResult::new("n", Outcome::NotConfigured), Health::Well),
+        ];
+        for (result, wanted) in table {
+            assert_eq!(Health::of(&result), wanted, "{result:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_in_one_piece() {
+        use FailureKind as K;
+        use ProcessState as S;
+        let why = |result: TargetResult, why: &str| TargetResult { functional_reason: Some(why.to_owned()), ..result };
+        let table = [
+            (
+                why(with(S::Running, Some("initializing")), "Database connection down"),
+                "initializing (Database connection down)",
+            ),
+            (with(S::Running, Some("timeout")), "timeout"),
+            (why(with(S::Fatal, Some("failed")), "spawn error"), "FATAL (spawn error)"),
+            (
+                TargetResult { message: "Mar 01 07:12 AM".to_owned(), ..with(S::Stopped, None) },
+                "STOPPED (Mar 01 07:12 AM)",
+            ),
+            (why(TargetResult { message: "x".to_owned(), ..with(S::Stopped, None) }, ""), "STOPPED (x)"),
+            (
+                failed(Outcome::Unreachable, K::ConnectTimeout, "no answer in 5 s"),
+                "unreachable (connect_timeout: no answer in 5 s)",
+            ),
+            (
+                TargetResult {
+                    address: Some("10.0.0.7".to_owned()),
+                    ..failed(Outcome::Unreachable, K::Refused, "10.0.0.7 port 22: connection refused")
+                },
+                "unreachable (refused: connection refused)",
+            ),
+            (
+                TargetResult {
+                    address: Some("10.0.0.7".to_owned()),
+                    ..failed(Outcome::Unreachable, K::Auth, "root@10.0.0.7: no key was taken")
+                },
+                "unreachable (auth: no key was taken)",
+            ),
+            (failed(Outcome::TimedOut, K::TimedOut, "not done in 2 min"), "timed_out (not done in 2 min)"),
+            (
+                failed(Outcome::Failed, K::SupervisorDown, "supervisor-webui is not running: nothing listens at /x"),
+                "down (nothing listens at /x)",
+            ),
+            (failed(Outcome::Failed, K::SupervisorDown, "supervisor-webui: it is ending"), "down (it is ending)"),
+            (
+                failed(Outcome::Failed, K::SupervisorMissing, "the node has no supervisor-webui"),
+                "missing (the inventory gives it web-ui, and it has no such supervisord)",
+            ),
+            (TargetResult::new("n", Outcome::Unknown), "unknown"),
+        ];
+        for (result, wanted) in table {
+            assert_eq!(reason(&result), wanted);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What `ctl status` reads beyond supervisord's states: how services do their work, and what lies about on the node.
 //!
-//! Here lives [`Depth`], taken of a node before its processes are read, and asked for each of them. It uses `supervisor`.
+//! Here live [`search`], which looks around on a node while its supervisords are asked, and [`Depth`], taken then and asked
+//! for each of its processes. It uses `supervisor`.
 //! What always holds: nothing is changed; nothing is claimed that was not asked; a service is asked again before it is
 //! called bad; each question is bounded in time, and none of them makes the node fail. Start reading at [`Depth::take`]
 //! and [`Depth::judge`].
@@ -46,28 +47,48 @@ const ENDS: usize = 2;
 
 /// What was found out about a node.
 pub(super) struct Depth {
-    /// None: it was not to be searched.
-    survey: Option<Result<Survey, String>>,
+    survey: Searched,
     /// Why a process counts as one that does not stay up: by instance and full name.
     unstable: BTreeMap<(String, String), String>,
     /// Whether sshd forbids what services are asked through.
     forbidden: AtomicBool,
 }
 
+/// What a search of a node ended in; none where it was not to be searched.
+pub(super) type Searched = Option<Result<Survey, String>>;
+
+/// Searches a node for what any role of the inventory may have left there, and for core files. `via`: the way that was
+/// asked for; where that is XML-RPC alone, nothing is executed on the node.
+pub(super) async fn search<T: Transport>(link: Arc<Link<T>>, rows: Rows, via: Option<Via>) -> Searched {
+    if via == Some(Via::Rpc) {
+        return None;
+    }
+    let mut places = Places::default();
+    for supervisor in rows.plan.known_roles.iter().flat_map(|role| &role.supervisors) {
+        places.sockets.extend(sockets(supervisor).map(str::to_owned));
+        places.config_files.extend(supervisor.config_file.clone());
+    }
+    let shell = match link.shell().await {
+        Ok(shell) => shell,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    Some(match timeout(SEARCH, survey::survey(&shell, &places)).await {
+        Ok(Ok(survey)) => Ok(survey),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", SEARCH.as_secs())),
+    })
+}
+
 impl Depth {
-    /// Searches the node, and reads what its supervisords have noted of processes that have not been up for long.
-    pub(super) async fn take<T: Transport>(link: &Link<T>, rows: &Rows, view: &View<T>) -> Self {
+    /// Of a node that was searched; reads what its supervisords have noted of processes that have not been up for long.
+    pub(super) async fn take<T: Transport>(survey: Searched, view: &View<T>) -> Self {
         let unstable = join_all(view.reached().map(|instance| async move {
             let found = timeout(LOG, unstable(instance)).await.unwrap_or_default();
             let name = &instance.supervisor.name;
             found.into_iter().map(|(process, why)| ((name.clone(), process), why)).collect::<Vec<_>>()
         }));
-        let search = async {
-            // XML-RPC alone was asked for: nothing is executed on the node then.
-            if view.via() == Some(Via::Rpc) { None } else { Some(search(link, rows).await) }
-        };
-        let (unstable, survey) = futures_util::future::join(unstable, search).await;
-        Self { survey, unstable: unstable.into_iter().flatten().collect(), forbidden: AtomicBool::new(false) }
+        let unstable = unstable.await.into_iter().flatten().collect();
+        Self { survey, unstable, forbidden: AtomicBool::new(false) }
     }
 
     /// Notes in the result of a process how it does its work.
@@ -159,21 +180,6 @@ fn of_instance<T: Transport>(instance: &Arc<Instance<T>>) -> SupervisorFacts {
         via: instance.via(),
         version: Some(instance.snapshot.version.clone()).filter(|version| !version.is_empty()),
         pid: instance.snapshot.pid,
-    }
-}
-
-/// Searches the node for what any role of the inventory may have left there.
-async fn search<T: Transport>(link: &Link<T>, rows: &Rows) -> Result<Survey, String> {
-    let mut places = Places::default();
-    for supervisor in rows.plan.known_roles.iter().flat_map(|role| &role.supervisors) {
-        places.sockets.extend(sockets(supervisor).map(str::to_owned));
-        places.config_files.extend(supervisor.config_file.clone());
-    }
-    let shell = link.shell().await.map_err(|error| error.to_string())?;
-    match timeout(SEARCH, survey::survey(&shell, &places)).await {
-        Ok(Ok(survey)) => Ok(survey),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", SEARCH.as_secs())),
     }
 }
 

@@ -42,18 +42,8 @@ pub(super) async fn gather<T: Transport>(instance: &Instance<T>, process: &Proce
     let same_name = |other: &&ProcessInfo| other.name == process.name;
     // supervisord's log names a process without its group.
     let is_only = instance.snapshot.processes.iter().filter(same_name).count() <= 1;
-    let log = async {
-        match timeout(TIME, end_of_log(instance, process)).await {
-            Ok(end) => end,
-            Err(_) => None,
-        }
-    };
-    let end = async {
-        match timeout(TIME, how_it_ended(instance, process, is_only)).await {
-            Ok(end) => end,
-            Err(_) => (None, None),
-        }
-    };
+    let log = async { timeout(TIME, end_of_log(instance, process)).await.unwrap_or_default() };
+    let end = async { timeout(TIME, how_it_ended(instance, process, is_only)).await.unwrap_or_default() };
     let (log, (exit_status, ended)) = tokio::join!(log, end);
     if log.is_none() && exit_status.is_none() && ended.is_none() {
         return None;

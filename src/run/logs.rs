@@ -24,8 +24,9 @@ use crate::select::ServicePattern;
 use crate::supervisor::follow::{LogReader, RpcLog};
 use crate::supervisor::lines::Lines;
 use crate::supervisor::log::no_logs_by_init;
+use crate::supervisor::tailed::{TRUNCATED, Tailed, after_last};
 use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
-use crate::transport::{Transport, TransportError};
+use crate::transport::{Session, Transport, TransportError};
 
 /// Between two looks at logs to which something was written lately, and at quiet ones.
 const POLLS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
@@ -67,6 +68,9 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     async fn tell(&self, news: News) {
+        if matches!(&news, News::Lines(own) if own.lines.is_empty()) {
+            return;
+        }
         if self.news.send(Message { duty: self.duty, news }).await.is_err() {
             debug!("the run no longer listens");
         }
@@ -81,6 +85,10 @@ struct Followed<T: Transport> {
     head: LogLines,
     reader: LogReader,
     lines: Lines,
+    /// Where supervisorctl follows it.
+    tailed: Option<Tailed<<T::Session as Session>::Command>>,
+    /// The last bytes that were told of it, where no offset is known.
+    seen: Vec<u8>,
     /// Whether the place to begin at was found.
     begun: bool,
     /// Where to end; none: nowhere.
@@ -93,6 +101,12 @@ struct Followed<T: Transport> {
     next: Instant,
     end: Option<Result<String, SupervisorError>>,
 }
+
+/// Bytes by which a log is known again where no offset is known.
+const SEEN: usize = 512;
+
+/// So much of the end of a log is read to find them.
+const END: usize = 64 * 1024;
 
 /// What a turn at a log came to.
 enum Turn {
@@ -169,7 +183,12 @@ impl<'a, T: Transport> Logs<'a, T> {
                     result.failure = Some(failure_of(&error));
                 }
                 (Some(Ok(message)), _) => result.message = message,
-                (None, None) => {}
+                (None, None) if self.tail.follow => {}
+                (None, None) => {
+                    result.outcome = Outcome::NotStarted;
+                    let message = "not read to its end: the run was interrupted";
+                    result.failure = Some(Failure::new(Stage::Inspect, FailureKind::Interrupted, message));
+                }
             }
             results.push(result);
         }
@@ -338,6 +357,8 @@ impl<T: Transport> Followed<T> {
             head,
             reader: LogReader::new(may_run),
             lines: Lines::default(),
+            tailed: None,
+            seen: Vec::new(),
             begun: false,
             goal: None,
             last: Instant::now(),
@@ -354,7 +375,7 @@ impl<T: Transport> Followed<T> {
                 Ok(Turn::Busy) => {}
                 Ok(Turn::Idle) => {
                     let rest = self.lines.finish();
-                    self.tell(rest.into_iter().collect(), teller).await;
+                    teller.tell(self.news(rest)).await;
                     let nothing = self.goal == Some(0);
                     break Ok(if nothing { "nothing was written to it yet" } else { "" }.to_owned());
                 }
@@ -384,12 +405,12 @@ impl<T: Transport> Followed<T> {
                     if !news.bytes.is_empty() {
                         self.last = Instant::now();
                         let lines = self.lines.feed(&news.bytes);
-                        self.tell(lines, teller).await;
+                        teller.tell(self.news(lines)).await;
                     }
                     if news.rotated {
                         let rest = self.lines.finish();
-                        self.tell(rest.into_iter().collect(), teller).await;
-                        self.notice("its log was rotated", teller).await;
+                        teller.tell(self.news(rest)).await;
+                        teller.tell(self.notice("its log was rotated")).await;
                     }
                     if !news.more || (news.rotated && self.goal.is_some()) {
                         return Ok(Turn::Idle);
@@ -398,18 +419,68 @@ impl<T: Transport> Followed<T> {
                 Ok(Turn::Busy)
             }
             Client::Supervisorctl(control) => {
-                if tail.follow {
-                    return Err(SupervisorError::Unsupported("not yet".to_owned()));
-                }
+                let name = self.process.full_name();
                 let bytes = tail.lines.saturating_mul(256).max(4096);
-                let read = control.tail(&self.process.full_name(), tail.stream, bytes).await?;
-                self.goal = Some(u64::try_from(read.len()).unwrap_or_default());
-                let lines = Lines::last_of(&read, read.len() >= bytes, tail.lines);
-                self.tell(lines, teller).await;
-                Ok(Turn::Idle)
+                if !tail.follow {
+                    let read = control.tail(&name, tail.stream, bytes).await?;
+                    self.goal = Some(u64::try_from(read.len()).unwrap_or_default());
+                    let lines = Lines::last_of(&read, read.len() >= bytes, tail.lines);
+                    teller.tell(self.news(lines)).await;
+                    return Ok(Turn::Idle);
+                }
+                let mut tailed = match self.tailed.take() {
+                    Some(tailed) => tailed,
+                    None => {
+                        let mut tailed = control.follow(&name, tail.stream).await?;
+                        // What was written before is read after the other has begun, so that nothing falls between.
+                        let end = control.tail(&name, tail.stream, bytes.max(END)).await?;
+                        tailed.join(&end);
+                        self.join(&end, tail.lines, teller).await;
+                        tailed
+                    }
+                };
+                let bytes = tailed.next(POLLS.0).await?;
+                self.tailed = Some(tailed);
+                if bytes.is_empty() {
+                    return Ok(Turn::Idle);
+                }
+                self.take(&bytes, teller).await;
+                Ok(Turn::Busy)
             }
             Client::Service(_) => Err(no_logs_by_init()),
         }
+    }
+
+    /// Takes the end of a log in that is followed from there on: its last lines at first, later what is new in it.
+    async fn join(&mut self, end: &[u8], lines: usize, teller: Teller<'_>) {
+        if !self.begun {
+            self.begun = true;
+            let start = Lines::start_of_last(end, lines);
+            self.seen = end.get(..start).unwrap_or_default().to_vec();
+            self.take(end.get(start..).unwrap_or_default(), teller).await;
+            return;
+        }
+        match after_last(&self.seen, end) {
+            Some(new) => self.take(new, teller).await,
+            None => {
+                teller.tell(self.notice("its log was rotated, or much was written to it: lines may be missing")).await;
+                self.take(end, teller).await;
+            }
+        }
+    }
+
+    /// Tells what was written.
+    async fn take(&mut self, bytes: &[u8], teller: Teller<'_>) {
+        self.last = Instant::now();
+        self.seen.extend_from_slice(bytes);
+        let spare = self.seen.len().saturating_sub(SEEN);
+        self.seen.drain(..spare);
+        let mut lines = self.lines.feed(bytes);
+        if lines.iter().any(|line| line == TRUNCATED) {
+            lines.retain(|line| line != TRUNCATED);
+            teller.tell(self.notice("its log was rotated")).await;
+        }
+        teller.tell(self.news(lines)).await;
     }
 
     /// A turn, and what came of it.
@@ -424,7 +495,7 @@ impl<T: Transport> Followed<T> {
         match turn {
             Ok(turn) => {
                 if self.away.take().is_some() {
-                    self.notice("its log is read again", teller).await;
+                    teller.tell(self.notice("its log is read again")).await;
                 }
                 if let Turn::Busy = turn {
                     self.next = now;
@@ -436,29 +507,29 @@ impl<T: Transport> Followed<T> {
             Err(error) if error.is_connection_lost() => Turned::Lost(error.failure(Stage::Inspect)),
             Err(error) if comes_back(&error) => {
                 if self.away.is_none() {
-                    self.notice(&format!("{error}; trying again"), teller).await;
+                    teller.tell(self.notice(&format!("{error}; trying again"))).await;
                 }
                 self.away = Some(error);
                 self.next = now + POLLS.1;
                 Turned::Idle
             }
             Err(error) => {
-                self.notice(&failure_of(&error).message, teller).await;
+                teller.tell(self.notice(&failure_of(&error).message)).await;
                 self.end = Some(Err(error));
                 Turned::Idle
             }
         }
     }
 
-    async fn notice(&self, what: &str, teller: Teller<'_>) {
+    /// Something to be told of it at once.
+    fn notice(&self, what: &str) -> News {
         let LogLines { node, service, .. } = &self.head;
-        teller.tell(News::Notice(format!("{node} {service}: {what}"))).await;
+        News::Notice(format!("{node} {service}: {what}"))
     }
 
-    async fn tell(&self, lines: Vec<String>, teller: Teller<'_>) {
-        if !lines.is_empty() {
-            teller.tell(News::Lines(LogLines { lines, ..self.head.clone() })).await;
-        }
+    /// Lines to be told.
+    fn news(&self, lines: impl IntoIterator<Item = String>) -> News {
+        News::Lines(LogLines { lines: lines.into_iter().collect(), ..self.head.clone() })
     }
 }
 

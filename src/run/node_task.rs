@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::command;
-use super::depth::Depth;
+use super::depth::{self, Depth};
 use super::gate;
 use super::init_target::InitTarget;
 use super::job::{Book, Job, Tab};
@@ -261,12 +261,16 @@ impl<T: Transport> NodeTask<T> {
         }
         let deadline = Instant::now() + time;
         let work = async {
-            let view = self.view(visit).await;
+            let in_depth = self.rows.task(visit).is_some_and(|task| task.in_depth);
+            let via = self.rows.plan.via.or(self.access.via);
+            let search = depth::search(Arc::clone(&self.link), self.rows.clone(), via);
+            let search = async { if in_depth { search.await } else { None } };
+            let (view, searched) = futures_util::future::join(self.view(visit), search).await;
             if let Some(failure) = view.connection_lost() {
                 return Ended::Lost(unreachable_end(failure.clone()));
             }
-            if self.rows.task(visit).is_some_and(|task| task.in_depth) {
-                self.depth = Some(Depth::take(&self.link, &self.rows, &view).await);
+            if in_depth {
+                self.depth = Some(Depth::take(searched, &view).await);
             }
             let Agenda { jobs, results } = view.agenda(visit);
             let jobs: Vec<Arc<Job<T>>> = jobs.into_iter().map(Arc::new).collect();

@@ -99,11 +99,6 @@ impl<T: Transport> View<T> {
         self.instances.iter().filter(told).map(|found| &found.supervisor)
     }
 
-    /// The way that was asked for.
-    pub(super) fn via(&self) -> Option<Via> {
-        self.via
-    }
-
     /// What was found of everything that this run may change, and what of it is down.
     pub(super) async fn inspect(&self, link: &Link<T>) -> Inspection {
         let mut inspection = Inspection::default();

@@ -49,6 +49,8 @@ impl Sink for HtmlSink {
     fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
         let page = Page::of(ledger, exit_code)?.render().map_err(SinkError::Html)?;
         self.out.write_all(page.as_bytes())?;
+        // The template's own last line end is not part of it.
+        self.out.write_all(b"\n")?;
         Ok(self.out.flush()?)
     }
 }

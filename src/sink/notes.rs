@@ -103,7 +103,8 @@ fn summary(ledger: &Ledger) -> String {
     )
 }
 
-fn counted(count: u64, what: &str) -> String {
+/// `1 node`, `2 nodes`.
+pub(super) fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 

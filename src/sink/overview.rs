@@ -1,42 +1,59 @@
-//! `ctl status`: a line a role, then what is not well, worst first.
+//! `ctl status` as it is first seen: a line a role, then only what is not well, worst first, folded.
 //!
-//! Here live [`OverviewSink`] and [`lines`], which the live views show too. They use `event`, `overview`, `nodeset` and
-//! this room. What always holds: a service and its nodes are never cut; colour is never needed; text of a node is made
-//! safe here. Start reading at [`lines`].
+//! Here live [`OverviewSink`] and [`lines`], which is its text. They use `event`, `overview` and this room.
+//! What always holds: services and node sets are never cut; a reason is cut only at a terminal, and only where not all
+//! would fit in its height; colour says nothing that a word does not say. Start reading at [`lines`].
 
-use std::cmp::Reverse;
 use std::io::Write;
 
-use super::grid::{Cell, Grid, Paint};
-use super::notes::{given_up, took};
+use super::grid::Paint;
+use super::notes::{counted, given_up, notes, took};
+use super::table::age;
 use super::{Sink, SinkError, text};
 use crate::event::{Event, Ledger};
-use crate::overview::{Health, Overview, RoleSummary, Trouble};
+use crate::nodeset::NodeSet;
+use crate::overview::{Health, NodeRoles, Odd, Outlier, Overview, RoleSummary, Trouble};
 
-/// Fewer columns of a reason than these are not worth a line.
+/// Columns by which a line that goes on is set in.
+const INDENT: usize = 4;
+
+/// Columns that are left for a reason at least; with less it gets a line of its own.
 const LEAST_REASON: usize = 20;
+
+/// Services of an outlier that are all named; of more, one less.
+const OUTLIERS_NAMED: usize = 3;
 
 /// How an overview is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OverviewOptions {
-    /// Columns that a line must fit; none: as wide as it needs.
+    /// Whether each node gets a line of its own, and does not share one with those of which the same is said.
+    pub unfold: bool,
+    /// Columns of the terminal; none: lines are as long as they are.
     pub width: Option<u16>,
+    /// Rows of the terminal, which what is not needed must leave to what is; none: there is room.
+    pub height: Option<u16>,
     /// Whether it may be coloured.
     pub color: bool,
 }
 
-/// The first screen of a status, written when the run is over.
+/// An overview, written when the run is over.
 pub struct OverviewSink {
     options: OverviewOptions,
+    roles: NodeRoles,
     out: Box<dyn Write + Send>,
     notes: Box<dyn Write + Send>,
 }
 
 impl OverviewSink {
-    /// Writes the overview to `out`, and the summary to `notes`.
+    /// Writes the overview to `out`; what to do about it, and the summary, to `notes`.
     #[must_use]
-    pub fn new(options: OverviewOptions, out: Box<dyn Write + Send>, notes: Box<dyn Write + Send>) -> Self {
-        Self { options, out, notes }
+    pub fn new(
+        options: OverviewOptions,
+        roles: NodeRoles,
+        out: Box<dyn Write + Send>,
+        notes: Box<dyn Write + Send>,
+    ) -> Self {
+        Self { options, roles, out, notes }
     }
 }
 
@@ -46,55 +63,267 @@ impl Sink for OverviewSink {
     }
 
     fn finish(&mut self, ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
-        let overview = Overview::of(ledger.results(), &ledger.facts());
-        let mut shown = lines(&overview, self.options).join("\n");
-        shown.push('\n');
-        let written = self.out.write_all(shown.as_bytes()).and_then(|()| self.out.flush());
-        let summary = summary(ledger, &overview);
-        drop(self.notes.write_all(summary.as_bytes()).and_then(|()| self.notes.flush()));
+        let overview = Overview::of_nodes(ledger.results(), &ledger.facts(), &self.roles);
+        let shown = lines(&overview, self.options);
+        let text: String = shown.iter().map(|line| format!("{line}\n")).collect();
+        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        // The notes come also where nobody reads the results; that nobody reads the notes is nobody's loss.
+        let notes = self.notes_of(ledger, &overview, shown.len());
+        drop(self.notes.write_all(notes.as_bytes()).and_then(|()| self.notes.flush()));
         Ok(written?)
     }
 }
 
-fn summary(ledger: &Ledger, overview: &Overview) -> String {
-    let summary = ledger.summary();
-    let well = overview.roles.iter().map(|role| role.services_well).sum::<usize>();
-    let services = overview.roles.iter().map(|role| role.services).sum::<usize>();
-    let (time, end) = (took(ledger.elapsed()), given_up(ledger));
-    format!("{} nodes, {well} of {services} services well ({time}){end}; --all shows every row\n", summary.nodes)
+impl OverviewSink {
+    /// What to do, as far as it fits below `shown` lines, and the summary.
+    fn notes_of(&self, ledger: &Ledger, overview: &Overview, shown: usize) -> String {
+        if overview.nodes == 0 {
+            return notes(ledger, true);
+        }
+        let summary = summary(ledger, overview);
+        // The last row of a terminal is the prompt's.
+        let used = shown + self.rows(&summary) + 1;
+        let mut room = self.options.height.map(|height| usize::from(height).saturating_sub(used));
+        let mut said = String::new();
+        for hint in hints(ledger, overview) {
+            if let Some(left) = room {
+                let Some(left) = left.checked_sub(self.rows(&hint)) else { break };
+                room = Some(left);
+            }
+            said.push_str(&hint);
+            said.push('\n');
+        }
+        format!("{said}{summary}\n")
+    }
+
+    /// Rows that a line takes.
+    fn rows(&self, line: &str) -> usize {
+        self.options.width.map_or(1, |width| text::width(line).div_ceil(usize::from(width).max(1)).max(1))
+    }
 }
 
-/// An overview as lines that are safe to show.
+/// `12 nodes, 11 well; 77 services, 75 well (0.8 s)`
+fn summary(ledger: &Ledger, overview: &Overview) -> String {
+    let sum = |of: fn(&RoleSummary) -> usize| overview.roles.iter().map(of).sum::<usize>();
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    format!(
+        "{}, {} well; {}, {} well ({}){}",
+        counted(number(overview.nodes), "node"),
+        overview.nodes_well,
+        counted(number(sum(|role| role.services)), "service"),
+        sum(|role| role.services_well),
+        took(ledger.elapsed()),
+        given_up(ledger)
+    )
+}
+
+/// What to do about failures, each piece of advice once, in the order of the troubles.
+fn hints(ledger: &Ledger, overview: &Overview) -> Vec<String> {
+    let mut hints: Vec<(usize, &str, Vec<&str>)> = Vec::new();
+    for result in ledger.results() {
+        let Some(hint) = result.failure.as_ref().and_then(|failure| failure.hint.as_deref()) else { continue };
+        match hints.iter_mut().find(|(_, known, _)| *known == hint) {
+            Some((_, _, nodes)) => nodes.push(&result.node),
+            None => {
+                let health = Some(Health::of(result));
+                let place = overview
+                    .troubles
+                    .iter()
+                    .position(|trouble| trouble.health == health && trouble.nodes.contains(&result.node));
+                hints.push((place.unwrap_or(usize::MAX), hint, vec![&result.node]));
+            }
+        }
+    }
+    hints.sort_by_key(|(place, ..)| *place);
+    let line = |(_, hint, nodes): (usize, &str, Vec<&str>)| {
+        format!("→ {}: {}", text::visible(&NodeSet::from_names(nodes).to_string()), text::single_line(hint))
+    };
+    hints.into_iter().map(line).collect()
+}
+
+/// The overview as lines: the roles, what is not well, findings, outliers, nodes in maintenance.
 #[must_use]
-pub fn lines(overview: &Overview, options: OverviewOptions) -> Vec<String> {
-    let rows = overview.roles.iter().map(row).collect();
-    let titles = ["ROLE", "NODES", "SERVICES", "NOT WELL"].map(str::to_owned).to_vec();
-    let width = options.width.map(usize::from);
-    let grid = Grid { titles, rows, width, break_first: false, color: options.color };
-    let mut lines: Vec<String> = grid.render().lines().map(str::to_owned).collect();
-    if overview.troubles.is_empty() {
-        lines.push("all is well".to_owned());
+pub(super) fn lines(overview: &Overview, options: OverviewOptions) -> Vec<String> {
+    let mut lines = roles(&overview.roles, options);
+    if lines.is_empty() {
+        return lines;
     }
-    for trouble in &overview.troubles {
-        lines.extend(of_trouble(trouble, options));
+    let said = said(overview, !options.unfold);
+    if overview.troubles.iter().all(|trouble| trouble.health.is_none()) {
+        lines.push(all_well(overview, options.color));
+    } else {
+        lines.push(String::new());
     }
+    let laid_out = |cuts| -> Vec<String> { said.iter().flat_map(|said| said.lines(options, cuts)).collect() };
+    let whole = laid_out(false);
+    // The summary and the prompt need a row each.
+    let fits = options.height.is_none_or(|height| lines.len() + whole.len() + 2 <= usize::from(height));
+    lines.extend(if fits { whole } else { laid_out(true) });
     lines
 }
 
-fn row(role: &RoleSummary) -> Vec<Cell> {
-    let wrong: Vec<String> =
-        role.wrong.iter().map(|(Reverse(health), count)| format!("{count} {}", health.as_str())).collect();
-    let worst = role.wrong.keys().next().map_or(Paint::Good, |Reverse(health)| paint(*health));
-    let wrong = if wrong.is_empty() { "-".to_owned() } else { wrong.join(", ") };
-    vec![
-        Cell::new(role.role.as_deref().unwrap_or("-")),
-        Cell::new(&format!("{}/{}", role.nodes_well, role.nodes)),
-        Cell::new(&format!("{}/{}", role.services_well, role.services)),
-        Cell::painted(&wrong, worst),
-    ]
+fn all_well(overview: &Overview, color: bool) -> String {
+    let nodes = overview.nodes_well;
+    let plural = if nodes == 1 { "" } else { "s" };
+    let left = match overview.maintenance.iter().map(|left| left.nodes.len()).sum::<u64>() {
+        0 => String::new(),
+        left => format!("; {left} in maintenance"),
+    };
+    format!("{} on {nodes} node{plural}{left}", paint("all is well", Paint::Good, color))
 }
 
-fn paint(health: Health) -> Paint {
+/// A line for each role, in columns.
+fn roles(roles: &[RoleSummary], options: OverviewOptions) -> Vec<String> {
+    let rows: Vec<[String; 3]> = roles
+        .iter()
+        .map(|role| {
+            let name = role.role.as_deref().map_or_else(|| "(no role told)".to_owned(), text::single_line);
+            let nodes = format!("{}/{} nodes well", role.nodes_well, role.nodes);
+            [name, nodes, format!("{}/{} services", role.services_well, role.services)]
+        })
+        .collect();
+    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| text::width(cell)).max();
+    let [first, second, third] = [0, 1, 2].map(|column| widest(column).unwrap_or(0));
+    // Where it is narrow, what is wrong is worth more than the services.
+    let width = options.width.map(usize::from);
+    let is_narrow = width.is_some_and(|width| first + second + third + 6 + LEAST_REASON > width);
+    let line = |([name, nodes, services], role): (&[String; 3], &RoleSummary)| {
+        let mut line = format!("{name:first$}  {nodes:>second$}");
+        if !is_narrow {
+            line.push_str(&format!("  {services:>third$}"));
+        }
+        let mut words = wrong(role);
+        if words.is_empty() {
+            return line;
+        }
+        if let Some(width) = width {
+            words = text::cut(&words, width.saturating_sub(text::width(&line) + 2)).into_owned();
+        }
+        let worst = role.wrong.keys().next().map_or(Paint::Plain, |health| health_paint(health.0));
+        format!("{line}  {}", paint(&words, worst, options.color)).trim_end().to_owned()
+    };
+    rows.iter().zip(roles).map(line).collect()
+}
+
+/// What is not well of a role, in a few words.
+fn wrong(role: &RoleSummary) -> String {
+    let mut words: Vec<String> =
+        role.wrong.iter().map(|(health, count)| format!("{count} {}", health.0.as_str())).collect();
+    if role.maintenance > 0 {
+        words.push(format!("{} in maintenance", role.maintenance));
+    }
+    words.join(", ")
+}
+
+/// `contrail-collector on a6s[03,07]: initializing (Database connection down)`, in pieces that are safe to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    /// What; empty where it is the node.
+    what: Vec<String>,
+    nodes: String,
+    reason: String,
+    /// For the first word of the reason.
+    paint: Paint,
+}
+
+/// Everything that is said below the roles.
+fn said(overview: &Overview, fold: bool) -> Vec<Said> {
+    let mut troubles: Vec<Said> = Vec::new();
+    let mut before: Option<&Trouble> = None;
+    for trouble in &overview.troubles {
+        // Services of which the same is said on the same nodes share a line: what was stopped as one.
+        let is_alike = before.is_some_and(|other| {
+            other.what != Trouble::NODE
+                && (other.health, &other.role, &other.nodes, &other.reason)
+                    == (trouble.health, &trouble.role, &trouble.nodes, &trouble.reason)
+        });
+        match troubles.last_mut() {
+            Some(last) if fold && is_alike => last.what.push(text::single_line(&trouble.what)),
+            Some(_) | None => troubles.extend(each(&trouble.nodes, fold, &Said::of_trouble(trouble))),
+        }
+        before = Some(trouble);
+    }
+    let outliers = overview.outliers.iter().flat_map(|outlier| each(&outlier.nodes, fold, &Said::of_outlier(outlier)));
+    let left = overview.maintenance.iter().flat_map(|left| each(&left.nodes, fold, &Said::of_trouble(left)));
+    troubles.into_iter().chain(outliers).chain(left).collect()
+}
+
+/// The same of all nodes, or of each.
+fn each(nodes: &NodeSet, fold: bool, said: &Said) -> Vec<Said> {
+    let of = |nodes: String| Said { nodes: text::visible(&nodes).into_owned(), ..said.clone() };
+    if fold { vec![of(nodes.to_string())] } else { nodes.iter().map(of).collect() }
+}
+
+impl Said {
+    fn of_trouble(trouble: &Trouble) -> Self {
+        let what = if trouble.what == Trouble::NODE { Vec::new() } else { vec![text::single_line(&trouble.what)] };
+        let paint = trouble.health.map_or(Paint::Plain, health_paint);
+        Self { what, nodes: String::new(), reason: text::single_line(&trouble.reason), paint }
+    }
+
+    fn of_outlier(outlier: &Outlier) -> Self {
+        let named = if outlier.what.len() > OUTLIERS_NAMED { OUTLIERS_NAMED - 1 } else { OUTLIERS_NAMED };
+        let mut what: Vec<String> = outlier.what.iter().take(named).map(|what| text::single_line(what)).collect();
+        if outlier.what.len() > named {
+            what.push(format!("{} other services", outlier.what.len() - named));
+        }
+        if what.is_empty() {
+            what.extend(outlier.role.as_deref().map(text::single_line));
+        }
+        let reason = match &outlier.odd {
+            Odd::Younger { uptime_s, others_s } => format!("up {}, elsewhere {}", age(*uptime_s), age(*others_s)),
+            Odd::Older { uptime_s, others_s } => {
+                format!("not restarted with the others: up {}, elsewhere {}", age(*uptime_s), age(*others_s))
+            }
+            Odd::Version { found, others } => {
+                format!("version {}, elsewhere {}", text::single_line(found), text::single_line(others))
+            }
+        };
+        Self { what, nodes: String::new(), reason, paint: Paint::Plain }
+    }
+
+    /// As lines of the terminal's width. `cuts`: a reason is cut, so that it stays on one.
+    fn lines(&self, options: OverviewOptions, cuts: bool) -> Vec<String> {
+        let head = match self.what.as_slice() {
+            [] => format!("{}:", self.nodes),
+            what => format!("{} on {}:", what.join(", "), self.nodes),
+        };
+        let Some(width) = options.width.map(usize::from) else {
+            return vec![format!("{head} {}", self.painted(&self.reason, options.color))];
+        };
+        let inner = width.saturating_sub(INDENT);
+        let mut lines: Vec<String> = if text::width(&head) < width {
+            vec![head]
+        } else {
+            text::wrap(&head, inner).into_iter().map(str::to_owned).collect()
+        };
+        let taken = lines.last().map_or(0, |line| text::width(line)) + if lines.len() > 1 { INDENT } else { 0 } + 1;
+        let room = width.saturating_sub(taken);
+        let fits = text::width(&self.reason) <= room;
+        let columns = if fits || room >= LEAST_REASON { room } else { inner };
+        let reason = if cuts { text::cut(&self.reason, columns) } else { self.reason.as_str().into() };
+        let begin = text::wrap(&reason, columns).first().copied().unwrap_or_default().to_owned();
+        let rest = reason.strip_prefix(&begin).unwrap_or_default().trim_start();
+        let painted = self.painted(&begin, options.color);
+        match lines.last_mut() {
+            Some(last) if columns == room => last.push_str(&format!(" {painted}")),
+            Some(_) | None => lines.push(painted),
+        }
+        if !rest.is_empty() {
+            lines.extend(text::wrap(rest, inner).into_iter().map(str::to_owned));
+        }
+        let indent = |(place, line): (usize, String)| if place == 0 { line } else { format!("{:INDENT$}{line}", "") };
+        lines.into_iter().enumerate().map(indent).collect()
+    }
+
+    /// A text that begins as the reason does, its first word painted.
+    fn painted(&self, text: &str, color: bool) -> String {
+        let (word, rest) = text.split_at(text.find([' ', ':', '…']).unwrap_or(text.len()));
+        format!("{}{rest}", paint(word, self.paint, color))
+    }
+}
+
+const fn health_paint(health: Health) -> Paint {
     match health {
         Health::Well => Paint::Good,
         Health::Initializing | Health::Inactive => Paint::Doubtful,
@@ -102,20 +331,17 @@ fn paint(health: Health) -> Paint {
     }
 }
 
-fn of_trouble(trouble: &Trouble, options: OverviewOptions) -> Vec<String> {
-    let nodes = trouble.nodes.to_string();
-    let head = match trouble.what.as_str() {
-        "node" => format!("{}: ", text::visible(&nodes)),
-        what => format!("{} on {}: ", text::visible(what), text::visible(&nodes)),
+fn paint(words: &str, paint: Paint, color: bool) -> String {
+    let style = console::Style::new().force_styling(color);
+    let style = match paint {
+        Paint::Plain => return words.to_owned(),
+        Paint::Good => style.green(),
+        Paint::Doubtful => style.yellow(),
+        Paint::Bad => style.red().bold(),
+        Paint::Faint => style.dim(),
     };
-    let reason = text::single_line(&trouble.reason);
-    let Some(width) = options.width.map(usize::from) else { return vec![format!("{head}{reason}")] };
-    match width.checked_sub(text::width(&head)) {
-        Some(room) if room >= LEAST_REASON => vec![format!("{head}{}", text::cut(&reason, room))],
-        _ => text::wrap(&format!("{head}{reason}"), width.saturating_sub(2))
-            .into_iter()
-            .enumerate()
-            .map(|(number, part)| if number == 0 { part.to_owned() } else { format!("  {part}") })
-            .collect(),
-    }
+    style.apply_to(words).to_string()
 }
+
+#[cfg(test)]
+mod tests;

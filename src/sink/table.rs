@@ -1,6 +1,6 @@
 //! `-o table` and `-o wide`: the results for people, and what to do about those that are bad.
 //!
-//! Here live [`TableSink`] and [`TableOptions`]. They use `event`, `nodeset` and this room. What always holds: the
+//! Here live [`TableSink`] and [`TableOptions`]. They use `event`, `overview`, `nodeset` and this room. What always holds: the
 //! table goes to one writer, everything else to another; rows stand in the order of the ledger, but what is bad stands
 //! last, next to the prompt; the words are those of the JSON. Start reading at `Table::new`; the layout is in
 //! `grid.rs`, what follows the table in `notes.rs`.
@@ -14,6 +14,7 @@ use super::output::gathered;
 use super::{Sink, SinkError, text};
 use crate::event::{Event, Ledger, Outcome, ProcessState, TargetResult};
 use crate::nodeset::NodeSet;
+use crate::overview::Health;
 
 /// Number of rows up to which they are not folded unless asked for.
 const FOLD_PAST: usize = 32;
@@ -211,9 +212,7 @@ impl<'a> Row<'a> {
 
     /// Rises with how bad it is.
     fn trouble(&self, reading: bool) -> u8 {
-        let running = self.first.state.is_none_or(|state| state == ProcessState::Running);
-        let well = running && self.first.functional.as_deref().is_none_or(is_well);
-        if self.first.outcome.is_bad() { 2 } else { u8::from(reading && !well) }
+        if self.first.outcome.is_bad() { 2 } else { u8::from(reading && Health::of(self.first) != Health::Well) }
     }
 
     fn nodes(&self) -> NodeSet {
@@ -292,14 +291,13 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<Row<'a>> {
     rows
 }
 
-/// What is told of a result: its failure before anything else.
+/// What is told of a result: its failure before anything else, then why the service is not active.
 fn message(result: &TargetResult) -> String {
     let failure = result.failure.as_ref().map(|failure| format!("{}: {}", failure.kind, failure.message));
-    match failure {
-        Some(failure) if result.message.is_empty() => text::single_line(&failure),
-        Some(failure) => text::single_line(&format!("{failure}; {}", result.message)),
-        None => text::single_line(&result.message),
-    }
+    let reason = result.functional_reason.as_ref().filter(|reason| **reason != result.message);
+    let told = [failure.as_ref(), reason, Some(&result.message)].into_iter().flatten();
+    let told: Vec<&str> = told.map(String::as_str).filter(|words| !words.is_empty()).collect();
+    text::single_line(&told.join("; "))
 }
 
 /// Whether what a service says of its work is good.
@@ -334,7 +332,7 @@ const fn state_paint(state: ProcessState) -> Paint {
 }
 
 /// A time in its two largest units: `4s`, `3m12s`, `2h05m`, `41d03h`.
-fn age(seconds: u64) -> String {
+pub(super) fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),

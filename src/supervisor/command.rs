@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use super::init::{self, InitProblem, InitStatus};
 use super::relay::Relay;
 use super::supervisorctl::{self, ControlProblem, Tail};
+use super::tailed::Tailed;
 use super::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
 use crate::event::LogStream;
 use crate::inventory::ControlAddress;
@@ -179,6 +180,16 @@ impl<S: Session> Supervisorctl<S> {
             }
         }
         Err(SupervisorError::Protocol("the log is not UTF-8, and supervisorctl cannot tell it".to_owned()))
+    }
+
+    /// Follows one of a process's logs, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// As [`Supervisorctl::list`].
+    pub async fn follow(&self, name: &str, stream: LogStream) -> Result<Tailed<S::Command>, SupervisorError> {
+        let address = self.address.to_string();
+        let line = words_of(&["supervisorctl", "-s", &address, "tail", "-f", name, stream.as_str()])?;
+        Tailed::start(self.shell.session().as_ref(), self.shell.sudo(), &line).await
     }
 
     /// The last bytes of supervisord's own log, at most so many and 256 KiB. What supervisorctl has to say instead is told

@@ -301,7 +301,8 @@ impl LogReader {
     }
 
     async fn next_by_command(&mut self, source: &impl LogSource, path: &str) -> Result<LogNews, SupervisorError> {
-        // Most of the time nothing has come, and no command is needed to know that.
+        // Most of the time nothing has come, and no command is needed to know that. A file that was rotated meanwhile, and
+        // is of the same size to the byte, is noticed when it grows.
         let size = match source.size().await? {
             Some(size) => size,
             None => source.file_size(path).await?,
@@ -349,5 +350,241 @@ impl LogReader {
         }
         let path = self.by_command.clone().unwrap_or_default();
         Ok((start, source.file(&path, start, length(start)).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use proptest::prelude::*;
+
+    use super::super::lines::Lines;
+    use super::*;
+
+    /// A supervisord on Python 3, and the files of its node.
+    #[derive(Default)]
+    struct Fake {
+        files: Mutex<BTreeMap<String, Vec<u8>>>,
+        /// Pieces that it could not tell, each a page of its own log.
+        raised: Mutex<usize>,
+        commands: Mutex<usize>,
+        is_nowhere: bool,
+        is_huge: bool,
+    }
+
+    const LOG: &str = "/var/log/a.log";
+
+    impl Fake {
+        fn with(text: &[u8]) -> Self {
+            let fake = Self::default();
+            fake.write(text);
+            fake
+        }
+
+        fn write(&self, text: &[u8]) {
+            self.files.lock().expect("no panic before").entry(LOG.to_owned()).or_default().extend_from_slice(text);
+        }
+
+        fn rotate(&self) {
+            let mut files = self.files.lock().expect("no panic before");
+            let old = files.insert(LOG.to_owned(), Vec::new()).unwrap_or_default();
+            files.insert(format!("{LOG}.1"), old);
+        }
+
+        fn range(&self, path: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
+            let files = self.files.lock().expect("no panic before");
+            let file = files.get(path)?;
+            let start = usize::try_from(offset).expect("small").min(file.len());
+            Some(file[start..start.saturating_add(length).min(file.len())].to_vec())
+        }
+    }
+
+    impl LogSource for Fake {
+        async fn piece(&self, offset: u64, length: usize) -> Result<LogPiece, SupervisorError> {
+            if self.is_huge {
+                return Err(SupervisorError::Unsupported("past 2 GiB".to_owned()));
+            }
+            let bytes = self.range(LOG, offset, length).ok_or_else(no_log)?;
+            Ok(if std::str::from_utf8(&bytes).is_ok() {
+                LogPiece::Bytes(bytes)
+            } else {
+                *self.raised.lock().expect("no panic before") += 1;
+                LogPiece::NotText
+            })
+        }
+
+        async fn size(&self) -> Result<Option<u64>, SupervisorError> {
+            let size = self.files.lock().expect("no panic before").get(LOG).map_or(0, |file| file.len() as u64);
+            Ok((!self.is_huge).then_some(size))
+        }
+
+        async fn path(&self) -> Result<Option<String>, SupervisorError> {
+            Ok((!self.is_nowhere).then(|| LOG.to_owned()))
+        }
+
+        async fn file(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>, SupervisorError> {
+            *self.commands.lock().expect("no panic before") += 1;
+            let missing = || SupervisorError::CommandMissing("tail: cannot open".to_owned());
+            self.range(path, offset, length).ok_or_else(missing)
+        }
+
+        async fn file_size(&self, path: &str) -> Result<u64, SupervisorError> {
+            Ok(self.files.lock().expect("no panic before").get(path).map_or(0, |file| file.len() as u64))
+        }
+    }
+
+    /// Everything up to where nothing more comes for two reads; and how often another file was found.
+    async fn all(reader: &mut LogReader, source: &Fake) -> (Vec<u8>, usize) {
+        let (mut bytes, mut rotations, mut quiet) = (Vec::new(), 0, 0);
+        while quiet < 2 {
+            let news = reader.next(source).await.expect("read");
+            quiet = if news.more || !news.bytes.is_empty() { 0 } else { quiet + 1 };
+            rotations += usize::from(news.rotated);
+            bytes.extend(news.bytes);
+        }
+        (bytes, rotations)
+    }
+
+    #[tokio::test]
+    async fn it_begins_at_the_last_lines() {
+        let text: String = (0..5000).map(|number| format!("line {number} 線\n")).collect();
+        for (lines, ending) in [(0, ""), (1, ""), (3, "an open end"), (4000, ""), (5000, ""), (9000, "end")] {
+            let text = format!("{text}{ending}");
+            let source = Fake::with(text.as_bytes());
+            let mut reader = LogReader::new(true);
+            assert_eq!(reader.begin(&source, lines).await, Ok(text.len() as u64));
+            let (told, _) = all(&mut reader, &source).await;
+            let wanted: Vec<&str> = text.split_inclusive('\n').collect();
+            let wanted = wanted[wanted.len().saturating_sub(lines)..].concat();
+            assert!(told == wanted.as_bytes(), "{lines} lines: {}", String::from_utf8_lossy(&told));
+            assert_eq!((reader.offset(), *source.commands.lock().expect("no panic before")), (text.len() as u64, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_goes_nowhere_and_one_that_is_not_there_yet() {
+        let nowhere = Fake { is_nowhere: true, ..Fake::default() };
+        assert_eq!(LogReader::new(true).begin(&nowhere, 10).await, Err(no_log()));
+        let later = Fake::default();
+        let mut reader = LogReader::new(true);
+        assert_eq!(reader.begin(&later, 10).await, Ok(0));
+        assert_eq!(reader.next(&later).await, Ok(LogNews::default()));
+        later.write(b"here\n");
+        assert_eq!(all(&mut reader, &later).await, (b"here\n".to_vec(), 0));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_another_is_noticed_whatever_its_size() {
+        for after in [&b"x\n"[..], b"new!\n", b"much longer than what was there before\n", b""] {
+            let source = Fake::with(b"old1\n");
+            let mut reader = LogReader::new(true);
+            reader.begin(&source, 10).await.expect("read");
+            assert_eq!(all(&mut reader, &source).await.0, b"old1\n");
+            source.write(b"just before\n");
+            source.rotate();
+            source.write(after);
+            let wanted = [b"just before\n", after].concat();
+            assert_eq!(all(&mut reader, &source).await, (wanted, 1), "{after:?}");
+            source.write(b"and on\n");
+            assert_eq!(all(&mut reader, &source).await, (b"and on\n".to_vec(), 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn another_old_file_is_not_taken_for_it() {
+        let source = Fake::with(b"ours\n");
+        let mut reader = LogReader::new(true);
+        reader.begin(&source, 10).await.expect("read");
+        all(&mut reader, &source).await;
+        source.rotate();
+        source.write(b"of a file between, and gone\n");
+        source.rotate();
+        source.write(b"now\n");
+        assert_eq!(all(&mut reader, &source).await, (b"now\n".to_vec(), 1));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_utf_8_is_read_by_a_command_and_only_once_in_vain() {
+        let source = Fake::with(b"plain\n");
+        let mut reader = LogReader::new(true);
+        reader.begin(&source, 10).await.expect("read");
+        all(&mut reader, &source).await;
+        for _ in 0..50 {
+            source.write(b"caf\xe9\n");
+            assert_eq!(all(&mut reader, &source).await, (b"caf\xe9\n".to_vec(), 0));
+        }
+        assert!(
+            *source.raised.lock().expect("no panic before") <= 6,
+            "each costs the node a page: {:?}",
+            source.raised
+        );
+        source.rotate();
+        source.write(b"\xfcber\n");
+        assert_eq!(all(&mut reader, &source).await, (b"\xfcber\n".to_vec(), 1));
+
+        let mut forbidden = LogReader::new(false);
+        assert!(matches!(forbidden.begin(&Fake::with(b"caf\xe9\n"), 10).await, Err(SupervisorError::Unsupported(_))));
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_character_is_waited_for() {
+        let source = Fake::with("grün\ngr".as_bytes());
+        let mut reader = LogReader::new(true);
+        reader.begin(&source, 10).await.expect("read");
+        assert_eq!(all(&mut reader, &source).await.0, "grün\ngr".as_bytes());
+        source.write(b"\xc3");
+        assert_eq!(reader.next(&source).await, Ok(LogNews::default()));
+        source.write(b"\xbcn\n");
+        assert_eq!(all(&mut reader, &source).await, ("ün\n".as_bytes().to_vec(), 0));
+        assert_eq!(*source.commands.lock().expect("no panic before"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_log_past_two_gigabytes_is_read_by_a_command() {
+        let source = Fake { is_huge: true, ..Fake::default() };
+        source.write(b"one\ntwo\n");
+        let mut reader = LogReader::new(true);
+        assert_eq!(reader.begin(&source, 1).await, Ok(8));
+        assert_eq!(all(&mut reader, &source).await, (b"two\n".to_vec(), 0));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// However a text comes, and wherever its characters are cut: the lines are those of the text.
+        #[test]
+        fn the_lines_are_those_of_the_text(
+            text in "([a-zäöü線😀]{0,9}\n?){0,40}",
+            cuts in proptest::collection::vec(0..400_usize, 0..12),
+            rotations in proptest::collection::vec(any::<bool>(), 13),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            runtime.block_on(async {
+                let source = Fake::default();
+                let mut reader = LogReader::new(true);
+                reader.begin(&source, 1000).await.expect("read");
+                let mut lines = Lines::default();
+                let mut told = Vec::new();
+                let bytes = text.as_bytes();
+                let mut places: Vec<usize> = cuts.iter().map(|cut| *cut.min(&bytes.len())).chain([0, bytes.len()]).collect();
+                places.sort_unstable();
+                for (pair, rotates) in places.windows(2).zip(rotations) {
+                    let piece = &bytes[pair[0]..pair[1]];
+                    // Where commands read it, a file that is rotated and as long as before is not looked at.
+                    if rotates && piece.len() as u64 != reader.offset() {
+                        source.rotate();
+                    }
+                    source.write(piece);
+                    told.extend(lines.feed(&all(&mut reader, &source).await.0));
+                }
+                told.extend(lines.finish());
+                let mut whole = Lines::default();
+                let mut wanted = whole.feed(bytes);
+                wanted.extend(whole.finish());
+                assert_eq!(told, wanted);
+            });
+        }
     }
 }

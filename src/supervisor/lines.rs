@@ -61,6 +61,14 @@ impl Lines {
         line
     }
 
+    /// Where the last `most` lines of `bytes` begin. The end of the last line begins no other.
+    #[must_use]
+    pub fn start_of_last(bytes: &[u8], most: usize) -> usize {
+        let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let ends = text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(place, _)| place + 1);
+        if most == 0 { bytes.len() } else { ends.take(most).nth(most - 1).unwrap_or(0) }
+    }
+
     /// The last lines of `bytes`, oldest first and at most `most`. `is_part`: something stood before, so that the first
     /// of them may not be whole, and is left out unless it is the only one.
     #[must_use]
@@ -111,6 +119,9 @@ mod tests {
         assert_eq!(Lines::last_of(b"only", true, 9), ["only"]);
         assert_eq!(Lines::last_of(b"a\nb\n", false, 0), Vec::<String>::new());
         assert_eq!(Lines::last_of(b"", true, 3), Vec::<String>::new());
+        let start = |most| Lines::start_of_last(b"a\nb\nc\n", most);
+        assert_eq!([start(0), start(1), start(2), start(3), start(9)], [6, 4, 2, 0, 0]);
+        assert_eq!(Lines::start_of_last(b"a\nb", 1), 2);
     }
 
     proptest! {

@@ -18,6 +18,7 @@ mod relay;
 pub mod rpc;
 pub mod supervisorctl;
 pub mod survey;
+pub mod tailed;
 pub mod via;
 pub mod xmlrpc;
 

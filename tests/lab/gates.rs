@@ -98,7 +98,8 @@ fn a_service_that_never_works() {
 /// A schema transformer that has lost the election opens no port: it stands by, and is well.
 #[test]
 fn a_service_that_stands_by() {
-    let cluster = Cluster::start(single(node(Release::R3_2, [Role::Config])));
+    let standby = Fault::IntrospectClosed("contrail-schema".to_owned());
+    let cluster = Cluster::start(single(node(Release::R3_2, [Role::Config]).fault(standby)));
     let run = cluster.ctl("service contrail-schema restart -o json --gate active --gate-timeout 10s").expect(0);
     let result = run.result_of("n", "contrail-schema");
     assert_eq!((ended(&result).as_str(), word(&result["functional"])), ("changed", "backup"), "{run}");

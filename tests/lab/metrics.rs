@@ -1,4 +1,5 @@
-//! `ctl status -o prom` as Prometheus reads it, and the file that node_exporter finds.
+//! `ctl status -o prom` as Prometheus reads it, and the files that `-o prom` and `-o html` leave. What a report shows is
+//! in tests/browser.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -119,4 +120,31 @@ fn other_commands_have_no_report() {
         let written = cluster.ctl(&format!("status contrail-collector -o {form}")).expect(0);
         assert!(written.stdout.contains("contrail-collector"), "{written}");
     }
+}
+
+/// At a terminal a report is of little use: it is written there all the same, and where it belongs is said.
+#[test]
+fn a_report_at_a_terminal_says_where_it_belongs() {
+    let cluster = Cluster::start(uniform(1));
+    let at_terminal = |words: &str| {
+        let ctl = cluster.command(&format!("status {words}"));
+        let mut script = Command::new("script");
+        script.args(["-q", "-e", "-c", &format!("\"$CTL\" {}", arguments(&ctl)), "/dev/null"]);
+        script.env("CTL", ctl.get_program()).env("HOME", cluster.path("")).env("TERM", "xterm").stdin(Stdio::null());
+        let output = script.output().expect("script, of bsdutils");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let note = "`--out report.html` writes it to a file";
+    let shown = at_terminal("-o html");
+    assert!(shown.contains(note) && shown.contains("</html>"), "{shown}");
+    let file = cluster.path("report.html");
+    for words in ["-o html -q", "-o prom", &format!("-o html --out {}", file.display())] {
+        assert!(!at_terminal(words).contains(note), "{words}");
+    }
+    assert!(std::fs::read_to_string(&file).expect("a report").ends_with("</html>\n"));
+}
+
+/// The arguments of a command as a shell takes them; none of ours has anything to quote.
+fn arguments(command: &Command) -> String {
+    command.get_args().map(|word| format!("'{}'", word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }

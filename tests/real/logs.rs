@@ -1,7 +1,7 @@
 //! `ctl logs` against real supervisords: every way a log can be, and everything that happens to one while it is followed.
 
 use crate::following::Following;
-use crate::harness::{Cluster, Instance, NodeSpec, Program};
+use crate::harness::{Cluster, Instance, NodeSpec, Program, eventually};
 
 const WEBUI: &str = "/var/log/contrail/webui.log";
 
@@ -238,6 +238,55 @@ fn logs_that_are_none() {
     assert_eq!(finished.stderr, "nothing to show: no node asked has it configured\n", "{finished}");
 }
 
+/// Where nothing but supervisorctl reaches supervisord, as on nodes whose sshd forwards nothing.
+#[test]
+fn supervisorctl_shows_and_follows_logs_too() {
+    let mut cluster = one(told("contrail-webui").set("stderr_logfile", "/var/log/contrail/webui.err"));
+    tell(&cluster, "a1", "contrail-webui", "old\\none, gr\\0303\\0274n\\nhalf");
+    let mut command = vec!["logs", "-n", "1", "contrail-webui", "--via", "supervisorctl"];
+    let finished = cluster.ctl(&command.join(" ")).expect(0);
+    assert_eq!(finished.stdout, "a1: half\n", "{finished}");
+    cluster.node("a1").sh("echo broken >/var/log/contrail/webui.err");
+    let finished = cluster.ctl(&format!("{} --stderr", command.join(" "))).expect(0);
+    assert_eq!(finished.stdout, "a1: broken\n", "{finished}");
+
+    command.extend(["-f", "-n", "2"]);
+    command.drain(1..3);
+    let mut logs = Following::start(cluster.ctl_command(command));
+    logs.until_line("a1: one, grün");
+    tell(&cluster, "a1", "contrail-webui", " a line\\ntwo\\n");
+    logs.until_line("a1: two");
+    // More than supervisorctl would show of what was written before, and while nobody could look.
+    cluster.node_mut("a1").refuse();
+    cluster.node("a1").cut_connections();
+    logs.until_note("a1: ");
+    cluster.node("a1").sh(
+        "i=0; while [ $i -lt 200 ]; do printf 'line %04d of the log\\\\n\\n' $i; i=$((i+1)); done >/run/tell-contrail-webui",
+    );
+    cluster.node_mut("a1").listen();
+    logs.until_line("a1: line 0199 of the log");
+    tell(&cluster, "a1", "contrail-webui", "last\\n");
+    logs.until_line("a1: last");
+    logs.interrupt();
+    let wanted: Vec<String> = ["a1: one, grün", "a1: half a line", "a1: two"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain((0..200).map(|i| format!("a1: line {i:04} of the log")))
+        .chain(["a1: last".to_owned()])
+        .collect();
+    assert!(logs.lines() == wanted, "{logs}");
+    // Nothing is left of it on the node.
+    eventually("no supervisorctl on the node", || {
+        cluster
+            .node("a1")
+            .sh("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; true")
+            .contains("tail -f")
+            .then_some(())
+            .is_none()
+            .then_some(())
+    });
+}
+
 #[test]
 fn stderr_and_the_processes_of_a_group() {
     let instance = Instance::config()
@@ -267,4 +316,44 @@ fn stderr_and_the_processes_of_a_group() {
     );
     let document = cluster.ctl("logs contrail-schema -o json").expect(0);
     assert_eq!(document.result("a1")["lines"], serde_json::json!(["here"]));
+}
+
+/// Everything that needs root on the node goes through sudo: the relay to the socket, the file that is not UTF-8, the old
+/// file of a rotation, and supervisorctl.
+#[test]
+fn logs_through_sudo() {
+    let cluster = Cluster::builder()
+        .node("a1", node(told("contrail-webui").set("stdout_logfile_maxbytes", "1000")).inventory("sudo: true"))
+        .defaults("user: ctlops")
+        .start();
+    cluster.node("a1").sh("chmod 700 /var/log/contrail");
+    tell(&cluster, "a1", "contrail-webui", "one\\n");
+    let mut ways: Vec<Following> = ["rpc", "supervisorctl", "auto"]
+        .map(|via| Following::start(cluster.ctl_command(["logs", "-f", "contrail-webui", "--via", via])))
+        .into_iter()
+        .collect();
+    for logs in &mut ways {
+        logs.until_line("a1: one");
+    }
+    tell(&cluster, "a1", "contrail-webui", "two\\n");
+    for logs in &mut ways {
+        logs.until_line("a1: two");
+    }
+    drop(ways.drain(..2));
+    let mut logs = ways.remove(0);
+    // The end of the old file and the beginning of the new one, before anybody can look.
+    cluster.node("a1").sh(
+        "i=0; while [ $i -lt 60 ]; do printf 'line %02d of the log\\\\n\\n' $i; i=$((i+1)); done >/run/tell-contrail-webui",
+    );
+    logs.until_line("a1: line 59 of the log");
+    tell(&cluster, "a1", "contrail-webui", "caf\\0351\\n");
+    logs.until_line("a1: caf\u{fffd}");
+    logs.interrupt();
+    let wanted: Vec<String> = ["a1: one".to_owned(), "a1: two".to_owned()]
+        .into_iter()
+        .chain((0..60).map(|i| format!("a1: line {i:02} of the log")))
+        .chain(["a1: caf\u{fffd}".to_owned()])
+        .collect();
+    assert!(logs.lines() == wanted, "{logs}");
+    assert!(logs.notes().iter().all(|note| note.contains("rotated")), "{logs}");
 }

@@ -92,7 +92,7 @@ fn what(run: &RunSummary) -> String {
 /// Replays a run into the sinks.
 fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
     let out = Out::open(output.out.as_deref())?;
-    let mut sinks = output::sinks(&OutputArgs { no_progress: true, ..output.clone() }, &out, false);
+    let mut sinks = output::sinks(&OutputArgs { no_progress: true, ..output.clone() }, &out, None);
     let mut ledger = Ledger::default();
     for (seq, event) in (0..).zip(last_words(&record.events)) {
         let event = Event { seq, ..event.clone() };

@@ -1,0 +1,108 @@
+//! Reasons that say the same but for what changes from node to node: pids, times, addresses, counts.
+//!
+//! Here lives [`Shape`]. It uses nothing. What always holds: two texts of one shape differ in nothing but such words;
+//! what stands in the text that is told for both is true of both; a text alone is told as it is. Start reading at
+//! [`Shape::of`] and [`common`].
+
+/// What takes the place of a word that is not the same everywhere.
+const ELSE: &str = "…";
+
+/// Words without a digit that are part of a date, as supervisord writes it.
+const OF_DATES: [&str; 21] = [
+    "AM", "PM", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Mon", "Tue",
+    "Wed", "Thu", "Fri", "Sat", "Sun",
+];
+
+/// Words after which a number is the news: exit status 1 and exit status 127 are two reasons.
+const TELLING: [&str; 5] = ["status", "code", "exit", "errno", "signal"];
+
+/// What a text is but for the words that change.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Shape(Vec<Option<String>>);
+
+impl Shape {
+    /// The shape of a text that was told of a node with these names.
+    pub(super) fn of(text: &str, names: &[&str]) -> Self {
+        let mut before = "";
+        let mut words = Vec::new();
+        for word in text.split_whitespace() {
+            let changes = changes(core(word), before, names);
+            words.push(if changes { None } else { Some(word.to_owned()) });
+            before = core(word);
+        }
+        Self(words)
+    }
+}
+
+/// The word without the marks around it.
+fn core(word: &str) -> &str {
+    word.trim_matches(|char: char| matches!(char, '(' | ')' | ',' | ';' | ':' | '.' | '[' | ']' | '\'' | '"' | '`'))
+}
+
+fn changes(word: &str, before: &str, names: &[&str]) -> bool {
+    let is_name = names.iter().any(|name| !name.is_empty() && word.contains(name));
+    let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+    is_name || OF_DATES.contains(&word) || (has_digit && !TELLING.contains(&before))
+}
+
+/// One text for several of one shape: a word that is not the same in all of them is left out, and told to be.
+pub(super) fn common(texts: &[&str]) -> String {
+    let Some((first, others)) = texts.split_first() else { return String::new() };
+    if others.iter().all(|other| other == first) {
+        return (*first).to_owned();
+    }
+    let mut others: Vec<_> = others.iter().map(|text| text.split_whitespace()).collect();
+    let mut words: Vec<String> = Vec::new();
+    // The marks in front of a gap that is the last word so far.
+    let mut gap: Option<&str> = None;
+    for word in first.split_whitespace() {
+        if others.iter_mut().fold(true, |same, other| (other.next() == Some(word)) & same) {
+            gap = None;
+            words.push(word.to_owned());
+            continue;
+        }
+        let (before, after) = word.split_once(core(word)).unwrap_or_default();
+        if gap.is_some() {
+            words.pop();
+        }
+        let before = *gap.get_or_insert(before);
+        words.push(format!("{before}{ELSE}{after}"));
+    }
+    // Whom it is about is told already: `…: no answer in 5 s`, and a date alone.
+    let own = words.first().is_some_and(|word| word == "…:" || (words.len() == 1 && word == ELSE));
+    words.get(usize::from(own)..).unwrap_or_default().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_from_node_to_node_does_not_count() {
+        let same = [
+            ("10.0.0.7:22: no answer", "10.0.0.13:22: no answer", "no answer"),
+            ("no answer from 10.0.0.7:22 in 5 s", "no answer from 10.0.0.13:22 in 5 s", "no answer from … in 5 s"),
+            ("Mar 01 07:12 AM", "Apr 23 08:15 PM", ""),
+            ("Mar 01 07:12 AM", "Mar 01 07:13 AM", "Mar 01 … AM"),
+            ("pid 4711 exited", "pid 12 exited", "pid … exited"),
+            ("alpha: refused (pid 3), again", "beta: refused (pid 4), again", "refused (pid …), again"),
+            ("spawn error", "spawn error", "spawn error"),
+            ("down (7) at 8; why", "down (6) at 9; why", "down (…) at …; why"),
+            ("seen (Mar 1) there", "seen (Apr 2) there", "seen (…) there"),
+            ("3 core files", "11 core files", "… core files"),
+        ];
+        for (one, other, wanted) in same {
+            assert_eq!(Shape::of(one, &["alpha"]), Shape::of(other, &["beta"]), "{one} / {other}");
+            assert_eq!(common(&[one, other]), wanted);
+        }
+        let different = [
+            ("exit status 1; not expected", "exit status 127; not expected"),
+            ("Database connection down", "Collector connection down"),
+            ("no answer in 5 s", "no answer in 5 s at all"),
+            ("", "spawn error"),
+        ];
+        for (one, other) in different {
+            assert_ne!(Shape::of(one, &[]), Shape::of(other, &[]), "{one} / {other}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What is well and unlike the others of its kind: an uptime, a version.
+//!
+//! A few unlike many: at most a quarter of at least [`LEAST`] nodes. So a cluster in the middle of a rolling restart
+//! or an upgrade, where nobody can say which half is the odd one, names none.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::event::{NodeFacts, ProcessState, TargetResult};
+use crate::nodeset::NodeSet;
+
+/// Nodes of one kind below which none is an outlier.
+const LEAST: usize = 4;
+
+/// So many times as long, or as short, is another uptime.
+const FAR: u64 = 10;
+
+/// Seconds that something must have been up before a shorter uptime is worth a word: below, all were just started.
+const SETTLED: u64 = 600;
+
+/// Something that is well, and unlike the same on other nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlier {
+    /// Services, in order; a supervisord instance; or empty for the packages of the role.
+    pub what: Vec<String>,
+    /// The role.
+    pub role: Option<String>,
+    /// Where.
+    pub nodes: NodeSet,
+    /// How it is unlike the others.
+    pub odd: Odd,
+}
+
+/// How something is unlike the others. Versions are untrusted text: sinks make them safe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Odd {
+    /// It was started long after the others were.
+    Younger {
+        /// Seconds that it has been up, at most.
+        uptime_s: u64,
+        /// The same of most others.
+        others_s: u64,
+    },
+    /// It was not restarted when the others were.
+    Older {
+        /// Seconds that it has been up, at least.
+        uptime_s: u64,
+        /// The same of the others, at most.
+        others_s: u64,
+    },
+    /// It has another version than most: of its packages, or a supervisord's own.
+    Version {
+        /// Its version.
+        found: String,
+        /// That of most others.
+        others: String,
+    },
+}
+
+/// Seconds, and the node.
+type Uptime<'a> = (u64, &'a str);
+
+pub(super) fn outliers(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Outlier> {
+    let mut found = of_uptimes(results);
+    found.extend(of_packages(results));
+    found.extend(of_supervisors(facts));
+    found
+}
+
+/// Services of a role that are outliers alike, on the same nodes, are told as one: a node that was rebooted.
+fn of_uptimes(results: &[TargetResult]) -> Vec<Outlier> {
+    let mut uptimes: BTreeMap<(Option<&str>, &str), Vec<Uptime<'_>>> = BTreeMap::new();
+    for result in results {
+        if let (Some(ProcessState::Running), Some(service), Some(uptime)) =
+            (result.state, &result.service, result.uptime_s)
+        {
+            uptimes.entry((result.role.as_deref(), service)).or_default().push((uptime, &result.node));
+        }
+    }
+    let mut order = Vec::new();
+    let mut told: HashMap<_, Outlier> = HashMap::new();
+    for ((role, service), mut uptimes) in uptimes {
+        uptimes.sort_unstable();
+        for (odd, nodes) in [younger(&uptimes), older(&uptimes)].into_iter().flatten() {
+            let key = (role, matches!(odd, Odd::Younger { .. }), nodes.iter().copied().collect::<BTreeSet<_>>());
+            if let Some(known) = told.get_mut(&key) {
+                known.what.push(service.to_owned());
+                known.odd = both(&known.odd, odd);
+                continue;
+            }
+            order.push(key.clone());
+            let (role, nodes) = (role.map(str::to_owned), NodeSet::from_names(nodes));
+            told.insert(key, Outlier { what: vec![service.to_owned()], role, nodes, odd });
+        }
+    }
+    order.iter().filter_map(|key| told.remove(key)).collect()
+}
+
+/// What is true of the outliers of two services.
+fn both(one: &Odd, other: Odd) -> Odd {
+    match (one, other) {
+        (Odd::Younger { uptime_s, others_s }, Odd::Younger { uptime_s: more, others_s: less }) => {
+            Odd::Younger { uptime_s: (*uptime_s).max(more), others_s: (*others_s).min(less) }
+        }
+        (Odd::Older { uptime_s, others_s }, Odd::Older { uptime_s: less, others_s: more }) => {
+            Odd::Older { uptime_s: (*uptime_s).min(less), others_s: (*others_s).max(more) }
+        }
+        (_, other) => other,
+    }
+}
+
+/// Those up for less than a tenth of what is in the middle. `uptimes` rise.
+fn younger<'a>(uptimes: &[Uptime<'a>]) -> Option<(Odd, Vec<&'a str>)> {
+    let (middle, _) = *uptimes.get(uptimes.len() / 2)?;
+    let few = uptimes.iter().take_while(|(uptime, _)| uptime.saturating_mul(FAR) < middle).count();
+    let (young, _) = uptimes.split_at_checked(few)?;
+    let (uptime_s, _) = *young.last()?;
+    let is_odd = middle > SETTLED && are_few(few, uptimes.len());
+    is_odd.then(|| (Odd::Younger { uptime_s, others_s: middle }, young.iter().map(|(_, node)| *node).collect()))
+}
+
+/// Those up for more than ten times as long as all others, who were started in one go.
+fn older<'a>(uptimes: &[Uptime<'a>]) -> Option<(Odd, Vec<&'a str>)> {
+    let far = |(one, other): (&Uptime<'_>, &Uptime<'_>)| other.0 > one.0.saturating_mul(FAR).max(SETTLED);
+    let at = uptimes.iter().zip(uptimes.iter().skip(1)).position(far)? + 1;
+    let (others, old) = uptimes.split_at_checked(at)?;
+    let ((others_s, _), (uptime_s, _)) = (*others.last()?, *old.first()?);
+    let is_odd = are_few(old.len(), uptimes.len());
+    is_odd.then(|| (Odd::Older { uptime_s, others_s }, old.iter().map(|(_, node)| *node).collect()))
+}
+
+fn are_few(few: usize, all: usize) -> bool {
+    few > 0 && all >= LEAST && few * 4 <= all
+}
+
+/// Versions of the role's packages; those of a node are told by any of its services.
+fn of_packages(results: &[TargetResult]) -> Vec<Outlier> {
+    let told = results
+        .iter()
+        .filter_map(|result| Some(((result.role.as_deref()?, None), result.node.as_str(), result.version.as_deref()?)));
+    of_versions(told)
+}
+
+fn of_supervisors(facts: &[NodeFacts]) -> Vec<Outlier> {
+    let all = facts.iter().flat_map(|facts| facts.supervisors.iter().map(move |supervisor| (facts, supervisor)));
+    of_versions(all.filter_map(|(facts, supervisor)| {
+        let kind = (supervisor.role.as_str(), Some(supervisor.name.as_str()));
+        Some((kind, facts.node.as_str(), supervisor.version.as_deref()?))
+    }))
+}
+
+/// A role, and an instance of it.
+type Kind<'a> = (&'a str, Option<&'a str>);
+
+fn of_versions<'a>(told: impl Iterator<Item = (Kind<'a>, &'a str, &'a str)>) -> Vec<Outlier> {
+    let mut versions: BTreeMap<Kind<'a>, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
+    for (kind, node, version) in told {
+        versions.entry(kind).or_default().entry(version).or_default().insert(node);
+    }
+    let mut found = Vec::new();
+    for ((role, instance), versions) in versions {
+        let all: usize = versions.values().map(BTreeSet::len).sum();
+        let Some((most, with)) = versions.iter().max_by_key(|(_, nodes)| nodes.len()) else { continue };
+        if !are_few(all - with.len(), all) {
+            continue;
+        }
+        found.extend(versions.iter().filter(|(version, _)| *version != most).map(|(version, nodes)| Outlier {
+            what: instance.map(str::to_owned).into_iter().collect(),
+            role: Some(role.to_owned()),
+            nodes: NodeSet::from_names(nodes),
+            odd: Odd::Version { found: (*version).to_owned(), others: (*most).to_owned() },
+        }));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Outcome, SupervisorFacts, Via};
+
+    fn up(node: &str, service: &str, uptime: u64) -> TargetResult {
+        TargetResult {
+            role: Some("analytics".to_owned()),
+            service: Some(service.to_owned()),
+            state: Some(ProcessState::Running),
+            uptime_s: Some(uptime),
+            ..TargetResult::new(node, Outcome::Ok)
+        }
+    }
+
+    fn service(uptimes: &[u64]) -> Vec<TargetResult> {
+        let node = |(place, uptime): (usize, &u64)| up(&format!("a{}", place + 1), "collector", *uptime);
+        uptimes.iter().enumerate().map(node).collect()
+    }
+
+    /// `WHAT on NODES: HOW` each.
+    fn told(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<String> {
+        let line = |outlier: Outlier| {
+            let how = match outlier.odd {
+                Odd::Younger { uptime_s, others_s } => format!("{uptime_s} << {others_s}"),
+                Odd::Older { uptime_s, others_s } => format!("{uptime_s} >> {others_s}"),
+                Odd::Version { found, others } => format!("{found}, others {others}"),
+            };
+            format!("{} on {}: {how}", outlier.what.join("+"), outlier.nodes)
+        };
+        outliers(results, facts).into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn few_that_are_far_from_most() {
+        let table: [(&[u64], &[&str]); 14] = [
+            (&[], &[]),
+            (&[9000, 10], &[]),
+            (&[9000, 9000, 10], &[]),
+            (&[9000, 9100, 10, 9200], &["collector on a3: 10 << 9100"]),
+            // Not far enough.
+            (&[9000, 9100, 1000, 9200], &[]),
+            // All were just started.
+            (&[500, 500, 10, 500], &[]),
+            // Half of them: nobody can say which half is the odd one.
+            (&[9000, 9000, 10, 10], &[]),
+            (&[9000, 9000, 9000, 9000, 9000, 20, 9000, 10], &["collector on a[6,8]: 20 << 9000"]),
+            // A rolling restart that is under way: neither.
+            (&[9000, 9000, 9000, 9000, 30, 20, 10, 9000], &[]),
+            // The one that was left out.
+            (&[9000, 60, 50, 70], &["collector on a1: 9000 >> 70"]),
+            (&[601, 50, 50, 50], &["collector on a1: 601 >> 50"]),
+            (&[590, 50, 50, 50], &[]),
+            // The middle of a restart: the others are not of one age.
+            (&[90_000, 8000, 50, 7000], &["collector on a3: 50 << 8000"]),
+            (&[u64::MAX, u64::MAX, u64::MAX, 0], &["collector on a4: 0 << 18446744073709551615"]),
+        ];
+        for (uptimes, wanted) in table {
+            assert_eq!(told(&service(uptimes), &[]), wanted, "{uptimes:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_was_rebooted_is_one() {
+        let nodes = ["a1", "a2", "a3", "a4"];
+        let mut results: Vec<TargetResult> = nodes.iter().map(|node| up(node, "api", 8000)).collect();
+        results.extend(nodes.iter().map(|node| up(node, "collector", 9000)));
+        for (place, uptime) in [(1, 30), (5, 40)] {
+            results[place].uptime_s = Some(uptime);
+        }
+        assert_eq!(told(&results, &[]), ["api+collector on a2: 40 << 8000"]);
+        // One that does not run has no age.
+        results[1].state = Some(ProcessState::Starting);
+        assert_eq!(told(&results, &[]), ["collector on a2: 40 << 9000"]);
+    }
+
+    #[test]
+    fn versions_other_than_the_majoritys() {
+        let versions = |found: &[&str]| -> (Vec<TargetResult>, Vec<NodeFacts>) {
+            let node = |place: usize| format!("a{}", place + 1);
+            let result = |(place, version): (usize, &&str)| TargetResult {
+                version: Some((*version).to_owned()),
+                ..up(&node(place), "collector", 9000)
+            };
+            let supervisor = |version: &str| SupervisorFacts {
+                role: "analytics".to_owned(),
+                name: "supervisor-analytics".to_owned(),
+                address: None,
+                via: Via::Rpc,
+                version: Some(version.to_owned()),
+                pid: None,
+            };
+            let facts = |(place, version): (usize, &&str)| NodeFacts {
+                node: node(place),
+                supervisors: vec![supervisor(version)],
+                ..NodeFacts::default()
+            };
+            (found.iter().enumerate().map(result).collect(), found.iter().enumerate().map(facts).collect())
+        };
+        let (results, facts) = versions(&["3.2", "3.2", "3.1", "3.2"]);
+        let wanted = [" on a3: 3.1, others 3.2", "supervisor-analytics on a3: 3.1, others 3.2"];
+        assert_eq!(told(&results, &facts), wanted);
+        for same in [&["3.2"; 4][..], &["3.2", "3.2", "3.1"], &["3.2", "3.2", "3.1", "3.1"], &[]] {
+            let (results, facts) = versions(same);
+            assert_eq!(told(&results, &facts), Vec::<String>::new(), "{same:?}");
+        }
+        let (results, _) = versions(&["3.2", "3.2", "3.0", "3.2", "3.1", "3.2", "3.2", "3.2"]);
+        assert_eq!(told(&results, &[]), [" on a3: 3.0, others 3.2", " on a5: 3.1, others 3.2"]);
+    }
+}

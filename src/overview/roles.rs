@@ -1,0 +1,129 @@
+//! How each role is, and which roles a node has that could not be asked.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fold::what;
+use super::health::Health;
+use crate::event::{Outcome, TargetResult};
+
+/// How a role is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RoleSummary {
+    /// The role; none for results without one.
+    pub role: Option<String>,
+    /// Its nodes, those without any service of it left out.
+    pub nodes: usize,
+    /// Those on which everything of the role is well.
+    pub nodes_well: usize,
+    /// Those that were left out on purpose: neither well nor not.
+    pub maintenance: usize,
+    /// Its services, counted on each node.
+    pub services: usize,
+    /// Those that are well.
+    pub services_well: usize,
+    /// What is not well, worst first: how many services, supervisords and nodes.
+    pub wrong: BTreeMap<Reverse<Health>, usize>,
+}
+
+/// Which roles the nodes have. A node that could not be asked, and has several roles, does not tell in its results.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeRoles {
+    order: Vec<String>,
+    roles: BTreeMap<String, Vec<String>>,
+}
+
+impl NodeRoles {
+    /// From the nodes, each with its roles. The roles of an overview are in the order of `order`, others behind them.
+    #[must_use]
+    pub fn new(order: &[&str], nodes: impl IntoIterator<Item = (String, Vec<String>)>) -> Self {
+        Self { order: order.iter().map(|role| (*role).to_owned()).collect(), roles: nodes.into_iter().collect() }
+    }
+
+    fn place(&self, role: Option<&str>) -> usize {
+        let place = role.map(|role| self.order.iter().position(|own| own == role).unwrap_or(self.order.len()));
+        place.unwrap_or(usize::MAX)
+    }
+}
+
+/// What is counted of a role.
+#[derive(Default)]
+struct Count<'a> {
+    nodes: BTreeSet<&'a str>,
+    unwell: BTreeSet<&'a str>,
+    maintenance: BTreeSet<&'a str>,
+    wrong: BTreeMap<(&'a str, &'a str), Health>,
+    services: usize,
+    services_well: usize,
+}
+
+impl<'a> Count<'a> {
+    fn take(&mut self, result: &'a TargetResult, health: Health) {
+        let node = result.node.as_str();
+        self.nodes.insert(node);
+        if result.outcome == Outcome::Skipped {
+            self.maintenance.insert(node);
+        }
+        if health != Health::Well {
+            self.unwell.insert(node);
+            let worst = self.wrong.entry((node, what(result))).or_insert(health);
+            *worst = health.max(*worst);
+        }
+        if result.state.is_some() {
+            self.services += 1;
+            self.services_well += usize::from(health == Health::Well);
+        }
+    }
+
+    fn summary(&self, role: Option<&str>) -> RoleSummary {
+        let mut wrong = BTreeMap::new();
+        for health in self.wrong.values() {
+            *wrong.entry(Reverse(*health)).or_insert(0) += 1;
+        }
+        let well = self.nodes.iter().filter(|node| !self.unwell.contains(*node) && !self.maintenance.contains(*node));
+        RoleSummary {
+            role: role.map(str::to_owned),
+            nodes: self.nodes.len(),
+            nodes_well: well.count(),
+            maintenance: self.maintenance.len(),
+            services: self.services,
+            services_well: self.services_well,
+            wrong,
+        }
+    }
+}
+
+/// A line a role; what has no role comes last.
+pub(super) fn summaries<'a>(results: &'a [TargetResult], known: &'a NodeRoles) -> Vec<RoleSummary> {
+    let mut seen: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for result in results {
+        let roles = seen.entry(&result.node).or_default();
+        roles.extend(result.role.as_deref().filter(|role| !roles.contains(role)));
+    }
+    let roles_of = |result: &'a TargetResult| -> Vec<Option<&'a str>> {
+        if let Some(role) = &result.role {
+            return vec![Some(role)];
+        }
+        let node = result.node.as_str();
+        let told = known.roles.get(node).filter(|roles| !roles.is_empty());
+        match (told, seen.get(node).filter(|roles| !roles.is_empty())) {
+            (Some(roles), _) => roles.iter().map(|role| Some(role.as_str())).collect(),
+            (None, Some(roles)) => roles.iter().map(|role| Some(*role)).collect(),
+            (None, None) => vec![None],
+        }
+    };
+    let mut order: Vec<Option<&str>> = Vec::new();
+    let mut counts: BTreeMap<Option<&str>, Count<'_>> = BTreeMap::new();
+    // A node without the service that was asked about is no node of this overview.
+    for result in results.iter().filter(|result| result.outcome != Outcome::NotConfigured) {
+        let health = Health::of(result);
+        for role in roles_of(result) {
+            if !order.contains(&role) {
+                order.push(role);
+            }
+            counts.entry(role).or_default().take(result, health);
+        }
+    }
+    order.sort_by_key(|role| known.place(*role));
+    order.into_iter().filter_map(|role| Some(counts.get(&role)?.summary(role))).collect()
+}

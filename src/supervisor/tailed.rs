@@ -1,0 +1,165 @@
+//! A log that `supervisorctl tail -f` follows: for nodes where only that works.
+//!
+//! It begins with the last 1,024 bytes of the log and does not say where they are; [`Tailed::join`] finds that out from the
+//! end of the log read once more. What always holds: the command ends with the channel; what is kept is bounded.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::SupervisorError;
+use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
+use crate::remote::{EnterError, Passage, Sudo};
+use crate::transport::{Piece, RemoteCommand, Session};
+
+/// What supervisorctl says before the log.
+const GREETING: &[u8] = b"==> Press Ctrl-C to exit <==\n";
+
+/// What supervisord says in the midst of a log when its file has become shorter.
+pub const TRUNCATED: &str = "==> File truncated <==";
+
+/// How long it may take to begin: a Python has to start, and sudo may have to be answered.
+const START_TIME: Duration = Duration::from_secs(30);
+
+/// After the first words nothing more for so long: that was the end of the log as it was.
+const QUIET: Duration = Duration::from_millis(400);
+
+/// Most that is taken for the beginning.
+const HEAD_LIMIT: usize = 64 * 1024;
+
+const TAIL: &str = include_str!("tail.sh");
+
+/// A log that is being followed. Dropping it ends that.
+#[derive(Debug)]
+pub struct Tailed<C: RemoteCommand> {
+    command: C,
+    /// What came first.
+    head: Vec<u8>,
+    /// Bytes that will come and are known already.
+    skip: usize,
+}
+
+impl<C: RemoteCommand> Tailed<C> {
+    /// Starts the command, quoted for a shell, and waits until it follows.
+    pub(super) async fn start<S: Session<Command = C>>(
+        session: &S,
+        sudo: &Sudo,
+        line: &str,
+    ) -> Result<Self, SupervisorError> {
+        let passage = Passage::new();
+        let shell = if sudo.is_on() { read_and_run(passage.mark()) } else { READ_AND_RUN.to_owned() };
+        // Words that hold a NUL were refused before.
+        let quoted = shlex::try_quote(line).unwrap_or_default();
+        let all = format!("exec {}/bin/sh -c {shell} ctl-tail {quoted}", sudo.prefix(&passage));
+        debug!(command = all, "following");
+        let mut command = session.start(&all).await?;
+        let mut head = Vec::new();
+        if sudo.is_on() {
+            match sudo.enter(&mut command, &passage, START_TIME).await {
+                Ok(rest) => head = rest,
+                Err(error) => {
+                    command.close().await;
+                    return Err(match error {
+                        EnterError::Sudo(error) => SupervisorError::Sudo(error),
+                        EnterError::Transport(error) => SupervisorError::Transport(error),
+                        EnterError::Ended { .. } => SupervisorError::CommandMissing(error.to_string()),
+                    });
+                }
+            }
+        }
+        command.write(format!("{}\n", one_line(TAIL)).as_bytes()).await?;
+        let mut tailed = Self { command, head, skip: 0 };
+        tailed.greet().await?;
+        Ok(tailed)
+    }
+
+    /// Waits for the greeting, and for what comes right behind it.
+    async fn greet(&mut self) -> Result<(), SupervisorError> {
+        let deadline = Instant::now() + START_TIME;
+        loop {
+            let is_there = self.head.windows(GREETING.len()).position(|window| window == GREETING);
+            if let Some(start) = is_there {
+                self.head.drain(..start + GREETING.len());
+                break;
+            }
+            let room = deadline.saturating_duration_since(Instant::now());
+            match timeout(room, self.command.next()).await {
+                Ok(Some(Piece::Stdout(bytes))) if self.head.len() < HEAD_LIMIT => self.head.extend(bytes),
+                Ok(Some(Piece::Stderr(bytes))) => {
+                    debug!(said = %String::from_utf8_lossy(&bytes).trim(), "supervisorctl complains");
+                }
+                Err(_) => return Err(SupervisorError::Silent("supervisorctl tail -f".to_owned())),
+                Ok(_) => return Err(self.ended()),
+            }
+        }
+        while self.head.len() < HEAD_LIMIT {
+            match timeout(QUIET, self.command.next()).await {
+                Ok(Some(Piece::Stdout(bytes))) => self.head.extend(bytes),
+                Ok(Some(Piece::Stderr(_))) => {}
+                Ok(Some(Piece::Exit(_) | Piece::Refused) | None) => return Err(self.ended()),
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(&self) -> SupervisorError {
+        let said = String::from_utf8_lossy(&self.head);
+        let said: String = said.lines().last().unwrap_or_default().chars().take(200).collect();
+        let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+        SupervisorError::Down(format!("supervisorctl tail -f has ended{said}"))
+    }
+
+    /// Takes the end of the log in, read after this was started: what it holds will not be told again.
+    pub fn join(&mut self, end: &[u8]) {
+        self.skip = known_of(&std::mem::take(&mut self.head), end);
+    }
+
+    /// What is written next; none within `patience`: nothing.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Down`] when it has ended.
+    pub async fn next(&mut self, patience: Duration) -> Result<Vec<u8>, SupervisorError> {
+        match timeout(patience, self.command.next()).await {
+            Ok(Some(Piece::Stdout(mut bytes))) => {
+                let known = self.skip.min(bytes.len());
+                self.skip -= known;
+                bytes.drain(..known);
+                Ok(bytes)
+            }
+            Ok(Some(Piece::Stderr(_))) | Err(_) => Ok(Vec::new()),
+            Ok(Some(Piece::Exit(_) | Piece::Refused) | None) => Err(self.ended()),
+        }
+    }
+}
+
+/// How many bytes of `end` stand behind `head` there: they are still to come. None if `head` is not in it.
+fn known_of(head: &[u8], end: &[u8]) -> usize {
+    after_last(head, end).map_or(0, <[u8]>::len)
+}
+
+/// What stands in `text` behind the last place where `wanted` is; none if it is not there.
+#[must_use]
+pub fn after_last<'a>(wanted: &[u8], text: &'a [u8]) -> Option<&'a [u8]> {
+    if wanted.is_empty() {
+        return Some(text);
+    }
+    let place = text.windows(wanted.len()).rposition(|window| window == wanted)?;
+    text.get(place + wanted.len()..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_twice_is_known_by_what_came_first() {
+        assert_eq!(known_of(b"two\n", b"one\ntwo\n"), 0);
+        assert_eq!(known_of(b"two\n", b"one\ntwo\nthree\n"), 6);
+        assert_eq!(known_of(b"", b"all of it is still to come"), 26);
+        assert_eq!(known_of(b"rotated\n", b"another file\n"), 0);
+        assert_eq!(after_last(b"a", b"a b a c"), Some(b" c".as_slice()));
+        assert_eq!(after_last(b"longer than all", b"a"), None);
+    }
+}
