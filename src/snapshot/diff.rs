@@ -443,7 +443,7 @@ fn by_state(result: &TargetResult) -> TargetResult {
 /// How a node is as a whole.
 fn whole(node: &Node<'_>) -> (Health, String) {
     match (node.lost, node.resting) {
-        (Some(row), _) => (Health::Unreachable, format!("unreachable ({})", reason(row))),
+        (Some(row), _) => (Health::Unreachable, reason(row)),
         (None, Some(row)) if row.message.is_empty() => (Health::Well, "maintenance".to_owned()),
         (None, Some(row)) => (Health::Well, row.message.clone()),
         (None, None) => (Health::Well, "reachable".to_owned()),

@@ -233,7 +233,7 @@ fn nodes_come_and_go() {
 #[test]
 fn a_supervisord_that_does_not_answer_is_one_change() {
     let two = || vec![well("n1", "x"), row("n1", "y", ProcessState::Fatal, Some("failed"))];
-    let down = "supervisor_down: nobody listens";
+    let down = "down (nobody listens)";
     assert_eq!(of(two(), vec![silent("n1")]), [format!("worse state supervisor-analytics: up > {down}")]);
     assert_eq!(of(vec![silent("n1")], two()), [format!("better state supervisor-analytics: {down} > up")]);
     assert_eq!(of(vec![silent("n1")], vec![silent("n1")]), [""; 0]);
