@@ -41,6 +41,7 @@ impl Drop for Screen {
 
 /// What a key of the terminal means.
 #[must_use]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a keyboard has more keys than mean something here")]
 pub fn key_of(event: &KeyEvent) -> Option<Key> {
     if event.kind == KeyEventKind::Release {
         return None;
