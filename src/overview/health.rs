@@ -51,27 +51,31 @@ impl Health {
                 Some(FailureKind::SupervisorDown | FailureKind::SupervisorMissing) => Self::Down,
                 _ => Self::Failed,
             },
-            Outcome::Ok | Outcome::Changed => Self::of_process(result.state, result.functional.as_deref()),
+            Outcome::Ok | Outcome::Changed => {
+                Self::of_state(result.state).max(Self::of_word(result.functional.as_deref()))
+            }
         }
     }
 
-    fn of_process(state: Option<ProcessState>, functional: Option<&str>) -> Self {
-        let by_state = match state {
+    const fn of_state(state: Option<ProcessState>) -> Self {
+        match state {
             None | Some(ProcessState::Running) => Self::Well,
             Some(ProcessState::Starting) => Self::Initializing,
             Some(ProcessState::Stopped | ProcessState::Stopping) => Self::Inactive,
             Some(ProcessState::Backoff | ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown) => {
                 Self::Failed
             }
-        };
-        let by_word = match functional {
+        }
+    }
+
+    fn of_word(functional: Option<&str>) -> Self {
+        match functional {
             None | Some("active" | "backup") => Self::Well,
             Some("initializing") => Self::Initializing,
             Some("inactive") => Self::Inactive,
             Some("timeout") => Self::Timeout,
             Some(_) => Self::Failed,
-        };
-        by_state.max(by_word)
+        }
     }
 }
 
@@ -119,8 +123,10 @@ impl Reason {
     }
 
     fn of_state(result: &TargetResult) -> Self {
+        // Of the two the one that says how bad it is.
+        let is_in_word = Health::of_word(result.functional.as_deref()) > Health::of_state(result.state);
         let word = match (result.state, &result.functional) {
-            (Some(state), _) if state != ProcessState::Running => state.as_str(),
+            (Some(state), _) if state != ProcessState::Running && !is_in_word => state.as_str(),
             (_, Some(word)) => word.split_whitespace().next().unwrap_or_default(),
             (_, None) if result.outcome.is_bad() => result.outcome.as_str(),
             (_, None) => Health::of(result).as_str(),
@@ -228,6 +234,8 @@ mod tests {
             ),
             (with(S::Running, Some("timeout")), "timeout"),
             (why(with(S::Fatal, Some("failed")), "spawn error"), "FATAL (spawn error)"),
+            (why(with(S::Starting, Some("failed")), "its pid keeps changing"), "failed (its pid keeps changing)"),
+            (with(S::Starting, Some("initializing")), "STARTING"),
             (
                 TargetResult { message: "Mar 01 07:12 AM".to_owned(), ..with(S::Stopped, None) },
                 "STOPPED (Mar 01 07:12 AM)",
