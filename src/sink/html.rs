@@ -9,7 +9,6 @@
 
 mod data;
 
-use std::collections::BTreeSet;
 use std::io::Write;
 
 use askama::Template;
@@ -17,9 +16,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::overview::outlier_words;
 use super::{Sink, SinkError, notes, text};
 use crate::event::{Event, Ledger};
-use crate::overview::{Health, Overview, RoleSummary, Trouble};
+use crate::overview::{Health, Outlier, Overview, RoleSummary, Trouble};
 
 const CSS: &str = include_str!("html/report.css");
 const JS: &str = include_str!("html/report.js");
@@ -71,11 +71,15 @@ struct Page {
     exit_code: u8,
     exit_words: &'static str,
     given_up: &'static str,
+    /// Those that were left out on purpose are not what is wrong.
     nodes: Share,
+    left: usize,
     targets: Share,
     roles: Vec<RoleRow>,
     troubles: Vec<TroubleRow>,
     troubles_left: usize,
+    /// What is well and unlike the others, and what was left out on purpose.
+    besides: Vec<TroubleRow>,
 }
 
 /// How many of how many are well.
@@ -88,6 +92,7 @@ struct Share {
 struct RoleRow {
     role: String,
     nodes: Share,
+    left: usize,
     services: Share,
     wrong: Vec<(usize, Mark)>,
 }
@@ -108,6 +113,9 @@ struct Mark {
     word: &'static str,
     sign: &'static str,
 }
+
+const UNLIKE: Mark = Mark { word: "unlike", sign: "≠" };
+const LEFT_OUT: Mark = Mark { word: "maintenance", sign: "–" };
 
 impl Mark {
     fn of(health: Option<Health>) -> Self {
@@ -133,9 +141,7 @@ impl Page {
         let head = ledger.head();
         let services = head.map(|head| head.services.join(", ")).unwrap_or_default();
         let healths: Vec<Health> = results.iter().map(Health::of).collect();
-        let unwell = results.iter().zip(&healths).filter(|(_, health)| **health != Health::Well);
-        let unwell: BTreeSet<&str> = unwell.map(|(result, _)| result.node.as_str()).collect();
-        let nodes: BTreeSet<&str> = results.iter().map(|result| result.node.as_str()).collect();
+        let left = overview.maintenance.iter().map(|left| usize::try_from(left.nodes.len()).unwrap_or(0)).sum();
         let well = healths.iter().filter(|health| **health == Health::Well).count();
         Ok(Self {
             policy: policy(),
@@ -150,11 +156,13 @@ impl Page {
             exit_code,
             exit_words: exit_words(exit_code),
             given_up: notes::given_up(ledger).trim_start_matches("; "),
-            nodes: Share { well: nodes.len() - unwell.len(), all: nodes.len() },
+            nodes: Share { well: overview.nodes_well + left, all: overview.nodes },
+            left,
             targets: Share { well, all: results.len() },
             roles: overview.roles.iter().map(role_row).collect(),
             troubles: overview.troubles.iter().take(TROUBLES_SHOWN).map(trouble_row).collect(),
             troubles_left: overview.troubles.len().saturating_sub(TROUBLES_SHOWN),
+            besides: besides(&overview),
         })
     }
 }
@@ -164,6 +172,7 @@ fn role_row(summary: &RoleSummary) -> RoleRow {
     RoleRow {
         role: text::single_line(summary.role.as_deref().unwrap_or("no role")),
         nodes: Share { well: summary.nodes_well, all: summary.nodes },
+        left: summary.maintenance,
         services: Share { well: summary.services_well, all: summary.services },
         wrong: wrong.collect(),
     }
@@ -177,6 +186,24 @@ fn trouble_row(trouble: &Trouble) -> TroubleRow {
         nodes: text::visible(&trouble.nodes.to_string()).into_owned(),
         count: trouble.nodes.len(),
         reason: text::single_line(&trouble.reason),
+    }
+}
+
+fn besides(overview: &Overview) -> Vec<TroubleRow> {
+    let outliers = overview.outliers.iter().map(outlier_row);
+    let left = overview.maintenance.iter().map(|trouble| TroubleRow { mark: LEFT_OUT, ..trouble_row(trouble) });
+    outliers.chain(left).take(TROUBLES_SHOWN).collect()
+}
+
+fn outlier_row(outlier: &Outlier) -> TroubleRow {
+    let (what, reason) = outlier_words(outlier);
+    TroubleRow {
+        mark: UNLIKE,
+        what,
+        role: text::single_line(outlier.role.as_deref().unwrap_or_default()),
+        nodes: text::visible(&outlier.nodes.to_string()).into_owned(),
+        count: outlier.nodes.len(),
+        reason,
     }
 }
 

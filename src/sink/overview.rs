@@ -248,6 +248,12 @@ fn said(overview: &Overview, fold: bool) -> Vec<Said> {
     troubles.into_iter().chain(outliers).chain(left).collect()
 }
 
+/// What an outlier is of, and how it is unlike the others; safe to show.
+pub(super) fn outlier_words(outlier: &Outlier) -> (String, String) {
+    let said = Said::of_outlier(outlier);
+    (said.what.join(", "), said.reason)
+}
+
 /// The same of all nodes, or of each.
 fn each(nodes: &NodeSet, fold: bool, said: &Said) -> Vec<Said> {
     let of = |nodes: String| Said { nodes: text::visible(&nodes).into_owned(), ..said.clone() };

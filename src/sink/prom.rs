@@ -139,16 +139,18 @@ fn of_roles(overview: &Overview) -> Vec<Family> {
     const LABELS: &[&str] = &["role"];
     let mut nodes = Family::new("ctl_role_nodes", "Nodes of the role.", LABELS);
     let mut nodes_well = Family::new("ctl_role_nodes_healthy", "Nodes on which all of the role is well.", LABELS);
+    let mut left = Family::new("ctl_role_nodes_maintenance", "Nodes of the role that are left out on purpose.", LABELS);
     let mut services = Family::new("ctl_role_services", "Services of the role, counted on each node.", LABELS);
     let mut services_well = Family::new("ctl_role_services_healthy", "Services of the role that are well.", LABELS);
     for role in &overview.roles {
         let name = [role.role.as_deref().unwrap_or_default()];
         nodes.set(&name, count(role.nodes));
         nodes_well.set(&name, count(role.nodes_well));
+        left.set(&name, count(role.maintenance));
         services.set(&name, count(role.services));
         services_well.set(&name, count(role.services_well));
     }
-    vec![nodes, nodes_well, services, services_well]
+    vec![nodes, nodes_well, left, services, services_well]
 }
 
 fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> {
@@ -360,7 +362,8 @@ mod tests {
         ctl_status_results{outcome="unknown"} 0
         ctl_status_results{outcome="unreachable"} 1
         ctl_role_nodes{role="analytics"} 5
-        ctl_role_nodes_healthy{role="analytics"} 1
+        ctl_role_nodes_healthy{role="analytics"} 0
+        ctl_role_nodes_maintenance{role="analytics"} 1
         ctl_role_services{role="analytics"} 2
         ctl_role_services_healthy{role="analytics"} 0
         ctl_node_reachable{node="a6s01"} 1

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::Mark;
 use crate::event::{Ledger, NodeFacts, Summary, TargetResult};
-use crate::overview::{Health, Overview, reason};
+use crate::overview::{self, Health, Overview, reason};
+use crate::sink::overview::outlier_words;
 use crate::sink::{SinkError, text};
 
 /// Name and version of the form.
@@ -67,6 +68,8 @@ struct Word {
 struct Glance {
     roles: Vec<Role>,
     troubles: Vec<Trouble>,
+    outliers: Vec<Trouble>,
+    maintenance: Vec<Trouble>,
 }
 
 #[derive(Serialize)]
@@ -74,6 +77,7 @@ struct Role {
     role: Option<String>,
     nodes: usize,
     nodes_well: usize,
+    maintenance: usize,
     services: usize,
     services_well: usize,
     wrong: Vec<(&'static str, usize)>,
@@ -184,6 +188,14 @@ impl Texts {
 
 fn glance(overview: &Overview) -> Glance {
     let line = |words: &Option<String>| words.as_deref().map(text::single_line);
+    let trouble = |trouble: &overview::Trouble| Trouble {
+        health: trouble.health.map(Health::as_str),
+        what: text::single_line(&trouble.what),
+        role: line(&trouble.role),
+        nodes: text::visible(&trouble.nodes.to_string()).into_owned(),
+        count: trouble.nodes.len(),
+        reason: text::single_line(&trouble.reason),
+    };
     Glance {
         roles: overview
             .roles
@@ -192,23 +204,23 @@ fn glance(overview: &Overview) -> Glance {
                 role: line(&summary.role),
                 nodes: summary.nodes,
                 nodes_well: summary.nodes_well,
+                maintenance: summary.maintenance,
                 services: summary.services,
                 services_well: summary.services_well,
                 wrong: summary.wrong.iter().map(|(health, count)| (health.0.as_str(), *count)).collect(),
             })
             .collect(),
-        troubles: overview
-            .troubles
+        troubles: overview.troubles.iter().map(trouble).collect(),
+        outliers: overview
+            .outliers
             .iter()
-            .map(|trouble| Trouble {
-                health: trouble.health.map(Health::as_str),
-                what: text::single_line(&trouble.what),
-                role: line(&trouble.role),
-                nodes: text::visible(&trouble.nodes.to_string()).into_owned(),
-                count: trouble.nodes.len(),
-                reason: text::single_line(&trouble.reason),
+            .map(|outlier| {
+                let (what, reason) = outlier_words(outlier);
+                let nodes = text::visible(&outlier.nodes.to_string()).into_owned();
+                Trouble { health: None, what, role: line(&outlier.role), nodes, count: outlier.nodes.len(), reason }
             })
             .collect(),
+        maintenance: overview.maintenance.iter().map(trouble).collect(),
     }
 }
 

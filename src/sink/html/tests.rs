@@ -48,6 +48,29 @@ fn the_page_says_what_the_overview_says() {
 }
 
 #[test]
+fn what_is_unlike_the_others_is_named() {
+    let results = (1..=9).map(|number| TargetResult {
+        version: Some(if number == 4 { "3.1" } else { "3.2" }.to_owned()),
+        ..samples::running(&format!("a6s{number:02}"), Outcome::Ok, 900, 60)
+    });
+    let page = report(results.collect());
+    let (_, besides) = page.split_once("<ul class=\"besides\">").expect("a list");
+    let (besides, _) = besides.split_once("</ul>").expect("its end");
+    for words in ["≠", "unlike", "a6s04", "version 3.1, elsewhere 3.2"] {
+        assert!(besides.contains(words), "{words}: {besides}");
+    }
+    assert!(!report(vec![samples::running("a6s01", Outcome::Ok, 900, 60)]).contains("<ul class=\"besides\">"));
+}
+
+#[test]
+fn what_was_left_out_is_no_trouble() {
+    let skipped = TargetResult { message: "disk".to_owned(), ..samples::result("a6s02", Outcome::Skipped) };
+    let page = report(vec![samples::running("a6s01", Outcome::Ok, 900, 60), skipped]);
+    assert!(page.contains("on all 2 nodes. 1 in maintenance.") && page.contains("1 of 2 (1 in maintenance)"), "{page}");
+    assert!(page.contains("maintenance</span>") && page.contains("<p>Nothing.</p>"), "{page}");
+}
+
+#[test]
 fn nothing_and_all_well_are_said() {
     assert!(report(Vec::new()).contains("No results: no node was asked."));
     let page = report(vec![samples::running("a6s01", Outcome::Ok, 900, 60)]);
@@ -77,10 +100,13 @@ fn the_page_stands_alone() {
 
 #[test]
 fn more_troubles_than_anyone_reads_are_counted() {
-    let results = (0..TROUBLES_SHOWN + 7).map(|number| failed(&format!("n{number}"), &format!("reason {number}")));
+    let results = (0..TROUBLES_SHOWN + 7).map(|number| TargetResult {
+        service: Some(format!("service-{number}")),
+        ..failed(&format!("n{number}"), "no")
+    });
     let page = report(results.collect());
     assert!(page.contains("And 7 more kinds of trouble, in the table below."));
-    assert!(page.contains("(reason 499)") && !page.contains("<td role=\"cell\" data-label=\"Why\">FATAL (reason 500)"));
+    assert_eq!(page.matches("<th scope=\"row\" role=\"rowheader\">service-").count(), TROUBLES_SHOWN);
 }
 
 #[test]
