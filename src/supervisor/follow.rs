@@ -221,9 +221,11 @@ impl LogReader {
         self.context.extend_from_slice(new.get(new.len().saturating_sub(CONTEXT)..).unwrap_or(new));
         let spare = self.context.len().saturating_sub(CONTEXT);
         self.context.drain(..spare);
-        // supervisord could not tell what begins within a character.
-        let inside = self.context.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
-        self.context.drain(..inside);
+        // supervisord could not tell what begins within a character; a command can.
+        if self.by_command.is_none() {
+            let inside = self.context.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
+            self.context.drain(..inside);
+        }
         LogNews { bytes: new.to_vec(), rotated: false, more }
     }
 
@@ -570,13 +572,19 @@ mod tests {
                 let bytes = text.as_bytes();
                 let mut places: Vec<usize> = cuts.iter().map(|cut| *cut.min(&bytes.len())).chain([0, bytes.len()]).collect();
                 places.sort_unstable();
+                let mut file: Vec<u8> = Vec::new();
                 for (pair, rotates) in places.windows(2).zip(rotations) {
                     let piece = &bytes[pair[0]..pair[1]];
-                    // Where commands read it, a file that is rotated and as long as before is not looked at.
-                    if rotates && piece.len() as u64 != reader.offset() {
+                    // Where commands read it, a file that is rotated and as long as before is not looked at. One that
+                    // begins with all that the old one held cannot be told from it. Of a character that a rotation cuts
+                    // in two, in a file that has little else, a part may be lost.
+                    let is_told_apart = !piece.starts_with(&file) && piece.len() as u64 != reader.offset();
+                    if rotates && is_told_apart && text.is_char_boundary(pair[0]) {
+                        file.clear();
                         source.rotate();
                     }
                     source.write(piece);
+                    file.extend_from_slice(piece);
                     told.extend(lines.feed(&all(&mut reader, &source).await.0));
                 }
                 told.extend(lines.finish());
