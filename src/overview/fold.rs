@@ -52,8 +52,8 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// What is wrong where it is the node as a whole.
-    pub const NODE: &'static str = "node";
+    /// What is wrong where it is the node as a whole. No service has such a name: a program may well be called `node`.
+    pub const NODE: &'static str = "the node";
 }
 
 impl Overview {

@@ -131,8 +131,12 @@ impl Reason {
             (_, None) if result.outcome.is_bad() => result.outcome.as_str(),
             (_, None) => Health::of(result).as_str(),
         };
-        let why = result.functional_reason.as_ref().filter(|why| !why.is_empty()).unwrap_or(&result.message);
-        Self { word: word.to_owned(), kind: None, why: why.clone() }
+        let why = match result.functional_reason.as_deref().filter(|why| !why.is_empty()) {
+            Some(why) => why,
+            None if word == Health::Timeout.as_str() => "no answer on its introspect port",
+            None => &result.message,
+        };
+        Self { word: word.to_owned(), kind: None, why: why.to_owned() }
     }
 
     /// The same with other words for why.
@@ -232,7 +236,7 @@ mod tests {
                 why(with(S::Running, Some("initializing")), "Database connection down"),
                 "initializing (Database connection down)",
             ),
-            (with(S::Running, Some("timeout")), "timeout"),
+            (with(S::Running, Some("timeout")), "timeout (no answer on its introspect port)"),
             (why(with(S::Fatal, Some("failed")), "spawn error"), "FATAL (spawn error)"),
             (why(with(S::Starting, Some("failed")), "its pid keeps changing"), "failed (its pid keeps changing)"),
             (with(S::Starting, Some("initializing")), "STARTING"),

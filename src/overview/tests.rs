@@ -100,8 +100,8 @@ fn equal_reasons_gather_and_the_worst_stands_first() {
     }
     let overview = Overview::of(&results, &[]);
     insta::assert_snapshot!(told(&overview.troubles).join("\n"), @"
-    node on c[7,13]: unreachable (connect_timeout: no answer in 5 s)
-    node on a9: unreachable (refused: 10.0.0.9:22 refused)
+    the node on c[7,13]: unreachable (connect_timeout: no answer in 5 s)
+    the node on a9: unreachable (refused: 10.0.0.9:22 refused)
     supervisor-analytics on a4: down (nothing listens at /var/run/x.sock)
     supervisor-web-ui on c4: missing (the inventory gives it web-ui)
     contrail-vrouter-agent on c1: FATAL (exit status 1)
@@ -161,8 +161,8 @@ fn a_node_that_does_not_answer_counts_in_every_role_it_has() {
     let overview = Overview::of_nodes(&results, &[], &known);
     let wanted = ["analytics 1/4 (-1) 1/1: 2 unreachable", "config 1/3 (-1) 1/1: 1 unreachable"];
     assert_eq!(summed(&overview.roles), wanted);
-    assert_eq!(told(&overview.troubles), ["node on a[2-3]: unreachable (refused: it)"]);
-    assert_eq!(told(&overview.maintenance), ["node on a5: maintenance (disk replaced)"]);
+    assert_eq!(told(&overview.troubles), ["the node on a[2-3]: unreachable (refused: it)"]);
+    assert_eq!(told(&overview.maintenance), ["the node on a5: maintenance (disk replaced)"]);
     assert_eq!((overview.nodes, overview.nodes_well), (4, 1));
 }
 
@@ -197,7 +197,7 @@ fn findings_come_after_what_is_wrong() {
         "core files on a4: a.b, named in /var/crashes",
         "core files on a5: in /var/crashes",
         "stale socket on a1: nobody listens on /tmp/x.sock",
-        "node on a3: find: no such command",
+        "the node on a3: find: no such command",
     ];
     assert_eq!(told(&overview.troubles), wanted);
     assert_eq!(

@@ -93,7 +93,7 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
         "contrail-vrouter-agent on c21: FATAL (",
         // BACKOFF, or about to be again.
         "contrail-dns on ctl01: ",
-        "contrail-query-engine on a6s02: timeout",
+        "contrail-query-engine on a6s02: timeout (no answer on its introspect port)",
         "contrail-vrouter-agent on c[60-61]: STOPPED (",
         "contrail-collector on a6s[01,03]: initializing (Database:Global connection down)",
         "contrail-vrouter-agent on c51: STARTING",
@@ -107,15 +107,15 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
     assert!(!all.contains("contrail-schema"), "{all}");
 
     // Off a terminal nothing is cut, and what to do comes on stderr.
-    let run = cluster.ctl("status --connect-timeout 10s").expect(4);
-    assert!(!run.stdout.contains('…') && run.stdout.contains("nodes well  172/176 services  2 unreachable"), "{run}");
+    let run = cluster.ctl("status -x c[07,13]").expect(4);
+    assert!(!run.stdout.contains('…') && run.stdout.contains("84/88 nodes well  172/176 services  1 failed"), "{run}");
     assert!(run.stdout.contains("unix:///tmp/supervisord_database.sock, http://localhost:9007))\n"), "{run}");
-    assert!(run.stderr.contains("→ ctl02: ") && run.stderr.contains("→ c[07,13]: "), "{run}");
-    assert!(run.stderr.lines().last().is_some_and(|line| line.starts_with("100 nodes, ")), "{run}");
-    let quiet = cluster.ctl("status --connect-timeout 10s -q").expect(4);
+    assert!(run.stderr.contains("→ ctl02: ") && run.stderr.contains("→ db02: "), "{run}");
+    assert!(run.stderr.lines().last().is_some_and(|line| line.starts_with("98 nodes, ")), "{run}");
+    let quiet = cluster.ctl("status -q -x c[07,13]").expect(4);
     assert_eq!(quiet.stderr, "", "{quiet}");
     // Every row, as before, with what services say of themselves.
-    let every = cluster.ctl("status --connect-timeout 10s --all -w a6s[01-02],c13").expect(4);
+    let every = cluster.ctl("status --all -w a6s[01-02],ctl02").expect(4);
     assert!(every.stdout.starts_with("NODE ") && every.stdout.contains("RUNNING (initializing)"), "{every}");
     assert!(every.stdout.contains("Database:Global connection down"), "{every}");
     assert!(every.stdout.lines().filter(|line| line.starts_with("a6s01 ")).count() > 5, "{every}");
