@@ -15,6 +15,7 @@ mod actions;
 mod auth;
 mod bastions;
 mod campaign;
+mod depth;
 mod evidence;
 mod faults;
 #[path = "../support/following.rs"]

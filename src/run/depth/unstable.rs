@@ -88,8 +88,20 @@ impl Past {
         }
         let same = |other: &&ProcessInfo| other.group == process.group && other.name == process.name;
         let now = self.second_look(instance).await.iter().find(same)?;
-        let why = || format!("its pid keeps changing: it was another after {} s", AGAIN.as_secs());
-        now.is_another_than(process).then(why)
+        let seconds = AGAIN.as_secs();
+        match now.state {
+            ProcessState::Exited | ProcessState::Backoff | ProcessState::Fatal => {
+                Some(format!("it does not stay up: it was {} after {seconds} s", now.state))
+            }
+            ProcessState::Running | ProcessState::Starting if now.is_another_than(process) => {
+                Some(format!("it does not stay up: its pid was another after {seconds} s"))
+            }
+            ProcessState::Running
+            | ProcessState::Starting
+            | ProcessState::Stopped
+            | ProcessState::Stopping
+            | ProcessState::Unknown => None,
+        }
     }
 
     async fn log<T: Transport>(&self, instance: &Instance<T>) -> Option<&str> {
