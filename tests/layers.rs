@@ -42,7 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "event",
         ],
     ),
-    ("sink", &["overview", "nodeset", "event"]),
+    ("sink", &["snapshot", "overview", "nodeset", "event"]),
     (
         "cli",
         &[
