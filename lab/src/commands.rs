@@ -318,6 +318,7 @@ pub(crate) fn run<'a>(
                 [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-survey" => {
                     survey::run(context, io, words).await
                 }
+                [flag, _, name] if flag == "-c" && name == "ctl-ports" => survey::ports(context, io).await,
                 [flag, script, ..] if flag.starts_with('-') && flag.ends_with('c') => {
                     shell::run(context, io, script).await
                 }

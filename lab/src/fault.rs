@@ -129,6 +129,13 @@ pub enum Fault {
     LeftConfig(String),
     /// The node's Contrail packages have this version, and not that of its release.
     Version(String),
+    /// The program is RUNNING whenever one looks, and has just ended for the third time in less than a minute: supervisord's
+    /// log says so. Takes effect at once; it ends again every 15 s.
+    CrashLoop(String),
+    /// The inventory does not give the node this role (`web-ui`), though the node has it.
+    Unlisted(String),
+    /// Searching the node comes to no end.
+    SearchHangs,
     /// The program's introspect says Non-Functional, with this description.
     NonFunctional {
         /// The program.
@@ -222,6 +229,9 @@ impl Fault {
             "core-file" => Self::CoreFile(arg()?.to_owned()),
             "left-config" => Self::LeftConfig(arg()?.to_owned()),
             "version" => Self::Version(arg()?.to_owned()),
+            "crash-loop" => Self::CrashLoop(arg()?.to_owned()),
+            "unlisted" => Self::Unlisted(arg()?.to_owned()),
+            "search-hangs" => Self::SearchHangs,
             "non-functional" => {
                 let (program, description) = two("Database:Global connection down")?;
                 Self::NonFunctional { program, description }
@@ -248,6 +258,11 @@ impl Fault {
             return Some(false);
         }
         matches!(self, Self::InstanceDown(name) if name == service).then_some(true)
+    }
+
+    /// Whether it makes a process end again and again.
+    pub(crate) fn loops(&self, group: &str, name: &str) -> bool {
+        matches!(self, Self::CrashLoop(program) if names(program, group, name))
     }
 
     /// Whether it makes a process die too soon after each spawn; if so, whether that is fatal in the end.
@@ -338,6 +353,8 @@ impl FaultSet {
         self.0.iter().find_map(|f| {
             if f.breaks(group, name).is_some() {
                 Some((up / 4).min(Duration::from_millis(50)))
+            } else if f.loops(group, name) {
+                Some(up + Duration::from_secs(15))
             } else if let Fault::Unstable { program, after } = f
                 && names(program, group, name)
             {

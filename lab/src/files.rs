@@ -81,7 +81,9 @@ impl Files {
             format!("version: 1\ndefaults: {{port: {}, user: root, identity: {identity}}}\nnodes:\n", self.port);
         for host in &self.hosts {
             let spec = &host.shared.spec;
-            let roles: Vec<_> = spec.roles.iter().map(|r| r.name()).collect();
+            let faults = host.shared.faults();
+            let is_listed = |role: &&str| !faults.has(&Fault::Unlisted((*role).to_owned()));
+            let roles: Vec<_> = spec.roles.iter().map(|r| r.name()).filter(is_listed).collect();
             let mut line = format!("  {}: {{address: {}, roles: [{}]", spec.name, host.address, roles.join(", "));
             if spec.login() != "root" {
                 line.push_str(&format!(", user: {}", yaml_string(spec.login())));

@@ -13,6 +13,7 @@ use crate::catalogue;
 use crate::fault::{Fault, names};
 use crate::node::NodeInner;
 use crate::process::{Process, State};
+use crate::supervisord::Supervisord;
 use crate::util::lock;
 
 /// What a program answers on its introspect port while it is RUNNING.
@@ -63,6 +64,13 @@ impl Settings {
         all.push(setting);
     }
 
+    /// The programs that listen elsewhere than by default, and where: what their configuration files say.
+    pub(crate) fn unusual(&self) -> Vec<(String, u16)> {
+        let all = lock(&self.0);
+        let unusual = all.iter().filter(|s| catalogue::introspect(&s.program) != Some(s.port));
+        unusual.map(|s| (s.program.clone(), s.port)).collect()
+    }
+
     /// Port and answer of a process; nothing when nobody gave it a port.
     fn of(&self, node: &NodeInner, process: &Process) -> Option<(u16, Introspect)> {
         let (group, name) = (&process.config.group, &process.config.name);
@@ -91,15 +99,26 @@ enum Answer {
 
 /// The program that listens on that port now, if there is one.
 pub(crate) fn listener(node: &NodeInner, port: u16) -> Option<Page> {
-    node.instances.iter().find_map(|sup| {
+    listeners(node).into_iter().find_map(|(own, page)| (own == port).then_some(page))
+}
+
+/// The ports that programs listen on now.
+pub(crate) fn open_ports(node: &NodeInner) -> Vec<u16> {
+    listeners(node).into_iter().map(|(port, _)| port).collect()
+}
+
+fn listeners(node: &NodeInner) -> Vec<(u16, Page)> {
+    let of = |sup: &Arc<Supervisord>| {
         sup.look(|inner| {
-            inner.all().filter(|p| p.state == State::Running).find_map(|p| {
-                let (own, state) = node.introspect.of(node, p)?;
-                let answer = answer(node, p, state).filter(|_| own == port)?;
-                Some(Page { program: p.config.group.clone(), answer })
-            })
+            let running = inner.all().filter(|p| p.state == State::Running);
+            let page = |p: &Process| {
+                let (port, state) = node.introspect.of(node, p)?;
+                Some((port, Page { program: p.config.group.clone(), answer: answer(node, p, state)? }))
+            };
+            running.filter_map(page).collect::<Vec<_>>()
         })
-    })
+    };
+    node.instances.iter().flat_map(of).collect()
 }
 
 /// What a process answers: as a fault has it, or as it is set. `None` when its port is closed.

@@ -297,6 +297,24 @@ impl Process {
         }
     }
 
+    /// Makes it one that has ended again and again of late, and has just been started, if a fault wants that.
+    pub(crate) fn loop_now(&mut self, fault: &Fault, now: Instant, world: &mut World<'_>) {
+        if !fault.loops(&self.config.group, &self.config.name) || self.state != State::Running {
+            return;
+        }
+        let at = world.clock.epoch_at(now);
+        for ago in [46.0, 31.0, 16.0, 1.0] {
+            self.note_at(at - ago, "WARN exited: {} (exit status 1; not expected)");
+            self.pid = (world.next_pid)();
+            let spawned = format!("INFO spawned: '{{}}' with pid {}", self.pid);
+            self.note_at(at - ago + 0.1, &spawned);
+            self.starts += 1;
+        }
+        self.start = at - 0.9;
+        let (group, name) = (&self.config.group, &self.config.name);
+        self.dies = world.faults.death(group, name, Duration::ZERO).map(|after| now + after);
+    }
+
     fn give_up(&mut self) {
         self.backoff = 0;
         self.due = None;

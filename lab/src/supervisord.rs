@@ -163,6 +163,7 @@ impl Supervisord {
             self.edit(|inner, now, world| {
                 for process in inner.groups.values_mut().flatten() {
                     process.break_now(fault, now, world);
+                    process.loop_now(fault, now, world);
                 }
             });
         }

@@ -1,15 +1,23 @@
 //! What a client finds that searches a node: core files, sockets, configuration files, packages.
 //!
-//! Start at [`run`], which answers the one script of that kind that clients send; its words are the places that they ask
-//! for. Always holds: what is told agrees with what `test` and a connect to a socket say.
+//! Start at [`run`], which answers the script with which clients search; its words are the places that they ask for.
+//! [`ports`] answers the one that asks for open ports. Always holds: what is told agrees with what `test` and a connect to
+//! a socket or a port say.
 
 use crate::commands::{Context, Io};
+use crate::fault::Fault;
+use crate::introspect;
 use crate::node::NodeInner;
 use crate::spec::{Release, Role};
 
-/// Answers the script whose name is `ctl-survey`, the exit code included.
+/// Answers the script whose name is `ctl-survey`, the exit code included. Its first word says whether packages are
+/// wanted.
 pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     let node = &context.node;
+    if node.shared.has(&Fault::SearchHangs) {
+        node.shared.until_closing().await;
+        return 143;
+    }
     let mut text = String::new();
     let cores = core_files(node);
     for core in &cores {
@@ -26,6 +34,9 @@ pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
             text.push_str(&format!("{mark} {path}\n"));
         }
     }
+    for (program, port) in node.introspect.unusual() {
+        text.push_str(&format!("port /etc/contrail/{program}.conf:http_server_port={port}\n"));
+    }
     text.push_str("listening\n");
     for (path, pid) in node.listening() {
         // As supervisord binds it, before it gives it its name.
@@ -33,11 +44,21 @@ pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     }
     let version =
         node.shared.faults().version().unwrap_or_else(|| release_version(node.shared.spec.release).to_owned());
-    for role in &node.shared.spec.roles {
-        text.push_str(&format!("package {} {version}\n", package(*role)));
+    if words.first().is_some_and(|word| word == "packages") {
+        for role in &node.shared.spec.roles {
+            text.push_str(&format!("package {} {version} install ok installed\n", package(*role)));
+        }
     }
     text.push_str("ctl-end\n");
     io.out(&text).await;
+    0
+}
+
+/// Answers the script whose name is `ctl-ports`: the TCP ports of localhost that somebody listens on.
+pub(crate) async fn ports(context: &Context, io: &Io) -> i32 {
+    let open = introspect::open_ports(&context.node);
+    let lines: String = open.into_iter().map(|port| format!("tcp 0100007F:{port:04X}\n")).collect();
+    io.out(&(lines + "ctl-end\n")).await;
     0
 }
 

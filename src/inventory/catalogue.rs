@@ -13,6 +13,8 @@
 //!   `common/control_files/supervisord_*.conf`;
 //! - programs: the `*.ini` files beside those, and `contrail-controller` R3.2 `src/nodemgr/*_nodemgr/*.ini`;
 //! - introspect ports: `contrail-controller` R1.10, R2.20, R3.2 `src/sandesh/common/vns.sandesh`;
+//! - packages: `contrail-packages` R3.2 `rpm/contrail/contrail.spec`, `debian/contrail/debian/control`; those that
+//!   contrail-status asks for (`contrail-controller` R1.10 to R3.2 `src/config/utils/contrail-status.py`) come first;
 //! - restarts of a whole instance: `contrail-controller` R2.0 to R3.2 `src/config/api-server/contrail-config.rules`,
 //!   `contrail-packaging` R1.10 `common/control_files/contrail-config.rules`.
 
@@ -48,6 +50,7 @@ struct BuiltInRole {
     init_services: &'static [&'static str],
     max_unavailable: Option<Cap>,
     introspect: &'static [(&'static str, u16)],
+    packages: &'static [&'static str],
 }
 
 struct BuiltInSupervisor {
@@ -89,6 +92,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
         init_services: &["contrail-database"],
         max_unavailable: Some(Cap::Nodes(1)),
         introspect: &[("contrail-database-nodemgr", 8103)],
+        packages: &["contrail-openstack-database", "contrail-database", "contrail-database-common"],
     },
     BuiltInRole {
         name: "config",
@@ -132,6 +136,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
             ("contrail-schema", 8087),
             ("contrail-svc-monitor", 8088),
         ],
+        packages: &["contrail-config", "contrail-openstack-config"],
     },
     BuiltInRole {
         name: "analytics",
@@ -169,6 +174,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
             ("contrail-snmp-collector", 5920),
             ("contrail-topology", 5921),
         ],
+        packages: &["contrail-analytics", "contrail-openstack-analytics"],
     },
     BuiltInRole {
         name: "control",
@@ -196,6 +202,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
         init_services: &[],
         max_unavailable: None,
         introspect: &[("contrail-control", 8083), ("contrail-control-nodemgr", 8101)],
+        packages: &["contrail-control", "contrail-openstack-control"],
     },
     BuiltInRole {
         name: "web-ui",
@@ -216,6 +223,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
         init_services: &[],
         max_unavailable: None,
         introspect: &[],
+        packages: &["contrail-web-controller", "contrail-web-core", "contrail-openstack-webui"],
     },
     BuiltInRole {
         name: "compute",
@@ -238,6 +246,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
         init_services: &[],
         max_unavailable: None,
         introspect: &[("contrail-vrouter-agent", 8085), ("contrail-vrouter-nodemgr", 8102)],
+        packages: &["contrail-vrouter-agent", "contrail-vrouter", "contrail-openstack-vrouter"],
     },
 ];
 
@@ -263,21 +272,21 @@ pub fn built_in_roles() -> BTreeMap<String, Role> {
     BUILT_IN.iter().map(|role| (role.name.to_owned(), role.to_role())).collect()
 }
 
-/// Packages by whose version a built-in role is told, the first that a node has; none for other roles.
-///
-/// (`contrail-packages` R3.2 `rpm/contrail/contrail.spec` and `debian/contrail/debian/control`; contrail-status asks for
-/// the same names.)
+/// Packages by whose version a role is told, best first: those of the built-in role of its name, else of the one whose
+/// instances it has; none for other roles.
 #[must_use]
-pub fn packages_of(role: &str) -> &'static [&'static str] {
-    match role {
-        "analytics" => &["contrail-analytics", "contrail-openstack-analytics"],
-        "config" => &["contrail-config", "contrail-openstack-config"],
-        "control" => &["contrail-control", "contrail-openstack-control"],
-        "web-ui" => &["contrail-web-controller", "contrail-web-core", "contrail-openstack-webui"],
-        "database" => &["contrail-openstack-database", "contrail-database", "contrail-database-common"],
-        "compute" => &["contrail-vrouter-agent", "contrail-openstack-vrouter"],
-        _ => &[],
-    }
+pub fn packages_of(role: &Role) -> &'static [&'static str] {
+    let has = |name: &str| role.supervisors.iter().any(|own| own.name == name);
+    let named = BUILT_IN.iter().find(|built_in| built_in.name == role.name);
+    let akin = || BUILT_IN.iter().find(|built_in| built_in.supervisors.iter().any(|own| has(own.name)));
+    named.or_else(akin).map_or(&[], |built_in| built_in.packages)
+}
+
+/// The introspect port that a service has unless it is told otherwise.
+#[must_use]
+pub fn introspect_port(service: &str) -> Option<u16> {
+    let ports = BUILT_IN.iter().flat_map(|role| role.introspect);
+    ports.into_iter().find(|(name, _)| *name == service).map(|(_, port)| *port)
 }
 
 /// The built-in roles that a service is given to, in the order of [`ROLE_ORDER`]; none for one that is not known.

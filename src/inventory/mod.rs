@@ -37,7 +37,8 @@ mod tests;
 pub(crate) mod values;
 
 pub use self::catalogue::{
-    ROLE_ALIASES, ROLE_ORDER, built_in_role, built_in_roles, canonical_role, packages_of, roles_of_service,
+    ROLE_ALIASES, ROLE_ORDER, built_in_role, built_in_roles, canonical_role, introspect_port, packages_of,
+    roles_of_service,
 };
 pub use self::environment::Environment;
 pub use self::load::{load, parse, read};

@@ -200,6 +200,19 @@ impl<T: Transport> Instance<T> {
         }
     }
 
+    /// The unix socket at which it was reached.
+    pub(super) fn socket(&self) -> Option<&str> {
+        match &self.way {
+            Way::Rpc(ControlAddress::Unix(path), _) | Way::Supervisorctl(ControlAddress::Unix(path)) => Some(path),
+            Way::Rpc(..) | Way::Supervisorctl(_) | Way::Service => None,
+        }
+    }
+
+    /// Whether sshd has opened a TCP port for it.
+    pub(super) fn is_forwarded_to_tcp(&self) -> bool {
+        matches!(self.way, Way::Rpc(ControlAddress::Http { .. }, Road::Forwarded))
+    }
+
     /// The client, on the connection that is open now.
     pub(super) async fn client(&self) -> Result<Arc<Client<T::Session>>, TransportError> {
         let shell = self.link.shell().await?;

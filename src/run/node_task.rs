@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::command;
-use super::depth::{self, Depth};
+use super::depth::{self, Depth, Packages};
 use super::gate;
 use super::init_target::InitTarget;
 use super::job::{Book, Job, Tab};
@@ -35,6 +35,9 @@ use crate::transport::Transport;
 /// Groups of one supervisord that are worked on at once; each takes a channel of its own.
 const GROUPS_AT_ONCE: usize = 8;
 
+/// Services of one node that are asked at once how they do their work.
+const SERVICES_AT_ONCE: usize = 32;
+
 /// The guard of a controller that is gone ends after so long at the latest: it notices, and starts again what it has to.
 const OLD_GUARD: Duration = Duration::from_secs(160);
 
@@ -46,7 +49,9 @@ pub(super) struct NodeTask<T: Transport> {
     /// What was read, and for which task.
     view: Option<(usize, Arc<View<T>>)>,
     /// What is read beyond it, if it is to be.
-    depth: Option<Depth>,
+    depth: Option<Depth<T>>,
+    /// Versions of its packages, as they were read last.
+    packages: Option<Packages>,
     guarding: Arc<Guarding>,
     guard: Option<Guard>,
     news: mpsc::Sender<Message>,
@@ -75,7 +80,18 @@ impl<T: Transport> NodeTask<T> {
         signals: Signals,
     ) -> Self {
         let link = Arc::new(Link::new(transport, access.endpoint.clone(), access.sudo.clone()));
-        Self { rows: Rows { plan, index }, access, link, view: None, depth: None, guarding, guard: None, news, signals }
+        Self {
+            rows: Rows { plan, index },
+            access,
+            link,
+            view: None,
+            depth: None,
+            packages: None,
+            guarding,
+            guard: None,
+            news,
+            signals,
+        }
     }
 
     /// Does one duty.
@@ -153,7 +169,7 @@ impl<T: Transport> NodeTask<T> {
         }
     }
 
-    /// Takes nothing for granted that was read before; the connection is kept.
+    /// Takes nothing for granted that was read before, but for the versions of packages; the connection is kept.
     pub(super) fn forget(&mut self) {
         self.view = None;
         self.depth = None;
@@ -260,17 +276,17 @@ impl<T: Transport> NodeTask<T> {
             }
         }
         let deadline = Instant::now() + time;
-        let work = async {
-            let in_depth = self.rows.task(visit).is_some_and(|task| task.in_depth);
+        let in_depth = self.rows.task(visit).is_some_and(|task| task.in_depth);
+        if in_depth {
             let via = self.rows.plan.via.or(self.access.via);
-            let search = depth::search(Arc::clone(&self.link), self.rows.clone(), via);
-            let search = async { if in_depth { search.await } else { None } };
-            let (view, searched) = futures_util::future::join(self.view(visit), search).await;
+            self.depth = Some(Depth::begin(&self.link, &self.rows, via, self.packages.take(), deadline));
+        }
+        let work = async {
+            let Ok(view) = timeout_at(deadline, self.view(visit)).await else {
+                return Ended::Early(Cause::TimedOut);
+            };
             if let Some(failure) = view.connection_lost() {
                 return Ended::Lost(unreachable_end(failure.clone()));
-            }
-            if in_depth {
-                self.depth = Some(Depth::take(searched, &view).await);
             }
             let Agenda { jobs, results } = view.agenda(visit);
             let jobs: Vec<Arc<Job<T>>> = jobs.into_iter().map(Arc::new).collect();
@@ -279,17 +295,31 @@ impl<T: Transport> NodeTask<T> {
             let named = jobs.iter().filter(|job| !matches!(job.as_ref(), Job::Update { .. }));
             let found = named.map(|job| job.key()).chain(results.iter().map(TargetKey::of)).collect();
             self.tell(duty, News::Targets(found)).await;
-            for result in results {
-                self.tell(duty, News::Result(Box::new(result))).await;
-            }
-            self.do_all(visit, &jobs, book).await;
+            let tell_rest = async {
+                for mut result in results {
+                    if let Some(depth) = &self.depth {
+                        depth.judge_other(&mut result).await;
+                    }
+                    self.tell(duty, News::Result(Box::new(result))).await;
+                }
+            };
+            // What is said already may have to wait for a version.
+            tokio::join!(tell_rest, self.do_all(visit, &jobs, book));
             if let Some(depth) = &self.depth {
-                let facts = depth.facts(&self.rows, &view);
+                let facts = depth.facts(Some(&view)).await;
+                self.packages = depth.packages().await;
                 self.tell(duty, News::Facts(Box::new(facts))).await;
             }
             Ended::Done
         };
-        timeout_at(deadline, work).await.unwrap_or(Ended::Early(Cause::TimedOut))
+        // What was read in depth until the time was over is told.
+        let end = if in_depth { deadline + depth::GRACE } else { deadline };
+        let ended = timeout_at(end, work).await.unwrap_or(Ended::Early(Cause::TimedOut));
+        if let (Ended::Early(_), Some(depth)) = (&ended, &self.depth) {
+            let facts = depth.facts(None).await;
+            self.tell(duty, News::Facts(Box::new(facts))).await;
+        }
+        ended
     }
 
     /// What was read for this visit's task; read anew if it was read for another.
@@ -306,14 +336,14 @@ impl<T: Transport> NodeTask<T> {
         view
     }
 
-    /// Does the jobs: the processes of a group one after the other if they are restarted, all else at the same time.
+    /// Does the jobs: the processes of a group one after the other if they are changed, all else at the same time.
     /// Where the stop of a program restarts its whole instance, that program goes first, and alone.
     async fn do_all(&self, visit: Visit, jobs: &[Arc<Job<T>>], book: &Book<T>) {
         let mut chains: Vec<Vec<&Arc<Job<T>>>> = Vec::new();
         for job in jobs {
             let same = |chain: &&mut Vec<&Arc<Job<T>>>| chain.first().is_some_and(|first| first.group() == job.group());
             match chains.iter_mut().find(same) {
-                Some(chain) if job.group().is_some() => chain.push(job),
+                Some(chain) if job.group().is_some() && self.rows.action(visit).changes() => chain.push(job),
                 _ => chains.push(vec![job]),
             }
         }
@@ -328,7 +358,10 @@ impl<T: Transport> NodeTask<T> {
             self.do_chain(visit, chain, book).await;
         }
         stream::iter(rest)
-            .for_each_concurrent(GROUPS_AT_ONCE, |chain| async move { self.do_chain(visit, chain, book).await })
+            .for_each_concurrent(
+                if self.depth.is_some() { SERVICES_AT_ONCE } else { GROUPS_AT_ONCE },
+                |chain| async move { self.do_chain(visit, chain, book).await },
+            )
             .await;
     }
 
@@ -420,7 +453,11 @@ impl<T: Transport> NodeTask<T> {
                     Some(before) if action == Action::Restart => target.resume_restart(before, &tab).await,
                     _ => target.act(action, Some(&tab)).await,
                 };
-                vec![self.rows.of_init(visit, role, service, *is_instance, *named, verdict)]
+                let mut result = self.rows.of_init(visit, role, service, *is_instance, *named, verdict);
+                if let Some(depth) = &self.depth {
+                    depth.judge_other(&mut result).await;
+                }
+                vec![result]
             }
             Job::Update { instances, .. } => {
                 let services = self.rows.services(visit);

@@ -10,12 +10,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tracing::debug;
 
+use super::NodeAccess;
 use super::init_target::InitTarget;
 use super::job::Job;
 use super::link::{Instance, Link};
 use super::message::{Inspection, TargetKey, Visit};
 use super::rows::Rows;
-use super::{NodeAccess, depth};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, TargetState, Via};
 use crate::inventory::{Role, Supervisor};
 use crate::plan::Action;
@@ -91,10 +91,13 @@ impl<T: Transport> View<T> {
         self.instances.iter().filter_map(|found| found.reached.as_ref().ok())
     }
 
-    /// Those of which it was said why they do not.
+    /// Those of which it is told why they do not, sockets and all.
     pub(super) fn not_reached(&self) -> impl Iterator<Item = &Supervisor> {
         let told = |found: &&Found<T>| {
-            found.reached.as_ref().err().is_some_and(|failure| depth::is_told_of_sockets(failure.kind))
+            found.reached.as_ref().err().is_some_and(|failure| {
+                let of_sockets = is_absent(failure) || failure.kind == FailureKind::Permission;
+                of_sockets && !(found.supervisor.optional && is_absent(failure))
+            })
         };
         self.instances.iter().filter(told).map(|found| &found.supervisor)
     }

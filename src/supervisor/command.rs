@@ -108,9 +108,18 @@ impl<S: Session> Shell<S> {
     }
 
     pub(super) async fn execute(&self, line: impl FnOnce(&str) -> String) -> Result<ExecOutput, SupervisorError> {
-        let output = self.sudo().exec(self.session().as_ref(), line, OUTPUT_LIMIT).await?;
+        self.execute_within(line, OUTPUT_LIMIT).await
+    }
+
+    /// The same for a command that is to print no more than `limit` bytes.
+    pub(super) async fn execute_within(
+        &self,
+        line: impl FnOnce(&str) -> String,
+        limit: usize,
+    ) -> Result<ExecOutput, SupervisorError> {
+        let output = self.sudo().exec(self.session().as_ref(), line, limit).await?;
         if output.truncated {
-            return Err(SupervisorError::Protocol(format!("a command printed more than {OUTPUT_LIMIT} bytes")));
+            return Err(SupervisorError::Protocol(format!("a command printed more than {limit} bytes")));
         }
         Ok(output)
     }

@@ -1,6 +1,6 @@
 //! What a Contrail service says of its own work: its NodeStatus, asked of its introspect port over the session.
 //!
-//! Here live [`Functional`], [`ask`] and [`port_of`]. The module uses `transport`, hyper as `rpc.rs` does, and quick-xml.
+//! Here live [`Functional`], [`ask`], [`question`] and [`port_of`]. The module uses `transport`, hyper as `rpc.rs` does, and quick-xml.
 //! What always holds: one question is one channel, gone when the answer is there or the time is over; an answer is at
 //! most [`BODY_LIMIT`] bytes and [`DEPTH_LIMIT`] elements deep; entities that a document defines are not expanded; what is
 //! not understood is never taken for well. A RUNNING process may well be `initializing`: supervisord sees processes, not
@@ -155,8 +155,28 @@ pub async fn ask<S: Session>(
 ) -> Result<Functional, TransportError> {
     match question(session, service, port, patience).await {
         Err(refused @ TransportError::ChannelRefused { .. }) => Ok(Functional::initializing(&refused.to_string())),
-        said => said,
+        answer => answer.map(|answer| answer.said),
     }
+}
+
+/// What came of one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What is to be said of the service.
+    pub said: Functional,
+    /// Whose words they are.
+    pub source: Source,
+}
+
+/// Whose words an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The service's own.
+    Itself,
+    /// Ours: nobody listens there, or nobody can be heard there.
+    Refusal,
+    /// Ours: no answer came, or none that can be understood. The next may.
+    Noise,
 }
 
 /// The same, for whoever can do without an answer: that a forwarding is forbidden says nothing of the service.
@@ -168,28 +188,28 @@ pub async fn question<S: Session>(
     service: &str,
     port: u16,
     patience: Duration,
-) -> Result<Functional, TransportError> {
+) -> Result<Answer, TransportError> {
     debug!(service, port, "asking for the NodeStatus");
     let answer = tokio::time::timeout(patience, exchange(session, port)).await;
     let problem = match answer.map(|answer| answer.and_then(|body| status_in(&body))) {
-        Ok(Ok(status)) => return Ok(status),
+        Ok(Ok(said)) => return Ok(Answer { said, source: Source::Itself }),
         Ok(Err(problem)) => Some(problem),
         Err(_) => None,
     };
+    let noise = |said| Ok(Answer { said, source: Source::Noise });
     match problem {
         Some(Problem::Transport(error)) if error.nobody_listens() => {
-            if STAND_BY.contains(&service) {
-                return Ok(Functional::Backup);
-            }
-            Ok(Functional::initializing(&format!("nobody listens on port {port}")))
+            let stands_by = STAND_BY.contains(&service);
+            let nobody = || Functional::initializing(&format!("nobody listens on port {port}"));
+            Ok(Answer { said: if stands_by { Functional::Backup } else { nobody() }, source: Source::Refusal })
         }
         Some(Problem::Transport(error)) => Err(error),
         // A stream that ends or stays silent may be the connection's end, which nobody but the session knows of.
         _ if session.is_closed() => {
             Err(TransportError::Lost { reason: format!("it ended while {service} was asked for its status") })
         }
-        Some(problem) => Ok(Functional::initializing(&format!("port {port} {problem}"))),
-        None => Ok(Functional::Timeout),
+        Some(problem) => noise(Functional::initializing(&format!("port {port} {problem}"))),
+        None => noise(Functional::Timeout),
     }
 }
 

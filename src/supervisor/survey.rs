@@ -1,35 +1,33 @@
 //! What lies about on a node: core files, sockets, configuration files, packages. Read with one command.
 //!
-//! Here live [`Places`], which says what is looked for, and [`survey`]. It uses `remote` and `transport`. What always
-//! holds: nothing on the node is changed; the command is one line of `sh`, which every login shell hands on alike; what
-//! it prints is bounded, and a line that is not understood is passed over. Start reading at [`survey`].
+//! Here live [`Places`], which says what is looked for, [`survey`], and [`open_ports`] for a question that seldom comes
+//! up. It uses `remote` and `transport`; the command is `survey.sh`. What always holds: nothing on the node is changed;
+//! what is printed is read up to [`LIMIT`] bytes, and a line that is not understood is passed over. Start reading at
+//! [`survey`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::SupervisorError;
 use super::command::Shell;
-use crate::transport::Session;
+use super::supervisorctl::clip;
+use crate::transport::{ExecOutput, Session};
 
 /// Core files that are named; of more only the number is told.
 pub const CORE_FILES: usize = 20;
 
-/// For `sh -c`, behind it the places: `s:` before a socket, `c:` before a configuration file. It has no single quote, no
-/// `!` and no line end, so that csh, too, takes it as one word. Contrail's processes leave their core files in
-/// /var/crashes (`contrail-controller` R3.2 `src/config/utils/contrail-status.py`). In /proc/net/unix a socket that
-/// somebody listens on has the flag 00010000 (proc_net(5); SO_ACCEPTCON of linux/net.h).
-const SCRIPT: &str = concat!(
-    "n=0; for f in /var/crashes/core.*; do test -e \"$f\" || continue; n=$((n+1)); ",
-    "test $n -gt 20 || printf \"core %s\\n\" \"$f\"; done; echo \"cores $n\"; ",
-    "for p do case $p in s:*) p=${p#s:}; test -S \"$p\" && printf \"socket %s\\n\" \"$p\";; ",
-    "c:*) p=${p#c:}; test -e \"$p\" && printf \"config %s\\n\" \"$p\";; esac; done; ",
-    "if test -r /proc/net/unix; then echo listening; ",
-    "while read -r a b c flags d e f path; do test \"$flags\" = 00010000 || continue; ",
-    "case $path in /*) printf \"listens %s\\n\" \"$path\";; esac; done </proc/net/unix; fi; ",
-    "if command -v dpkg-query >/dev/null 2>&1; ",
-    "then dpkg-query -W -f \"package \\${Package} \\${Version}\\n\" \"contrail-*\" 2>/dev/null; ",
-    "elif command -v rpm >/dev/null 2>&1; ",
-    "then rpm -qa --qf \"package %{NAME} %{VERSION}-%{RELEASE}\\n\" \"contrail-*\" 2>/dev/null; fi | head -n 60; ",
-    "echo ctl-end"
+/// Most packages that are told.
+pub const PACKAGES: usize = 60;
+
+/// Longest output read.
+pub const LIMIT: usize = 64 * 1024;
+
+const SCRIPT: &str = include_str!("survey.sh");
+
+/// Prints the TCP sockets that somebody listens on, address and port in hexadecimal: `tcp 0100007F:1F99` (proc_net(5):
+/// state 0A is TCP_LISTEN).
+const PORTS: &str = concat!(
+    "sed -n \"s/^ *[0-9]*: \\([0-9A-F]*:[0-9A-F]*\\) [0-9A-F]*:0000 0A .*/tcp \\1/p\" ",
+    "/proc/net/tcp /proc/net/tcp6 2>/dev/null | sort -u | head -n 1500; echo ctl-end"
 );
 
 /// What is looked for.
@@ -39,26 +37,74 @@ pub struct Places {
     pub sockets: BTreeSet<String>,
     /// Paths of configuration files.
     pub config_files: BTreeSet<String>,
+    /// Whether the versions of packages are wanted.
+    pub packages: bool,
 }
 
-/// What was found.
+/// What was found. All of it is untrusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
     /// Core files, at most [`CORE_FILES`].
     pub core_files: Vec<String>,
     /// How many core files there are.
     pub core_count: usize,
+    /// A directory that the user may not look into.
+    pub closed: Option<String>,
     /// Sockets that are there.
     pub sockets: BTreeSet<String>,
     /// Configuration files that are there.
     pub config_files: BTreeSet<String>,
     /// Versions of packages by name.
     pub packages: BTreeMap<String, String>,
+    /// Introspect ports of programs, as their command line says, else as their configuration file says.
+    pub ports: BTreeMap<String, u16>,
     /// Sockets that somebody listens on, as they were bound; none where the node does not tell.
     listening: Option<BTreeSet<String>>,
 }
 
 impl Survey {
+    /// What the command printed; none if it did not come to its end.
+    #[must_use]
+    pub fn of_output(output: &str) -> Option<Self> {
+        let mut survey = Self::default();
+        let mut is_whole = false;
+        for line in output.lines() {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match word {
+                "core" if survey.core_files.len() < CORE_FILES => survey.core_files.push(clip(rest)),
+                "cores" => survey.core_count = rest.trim().parse().unwrap_or_default(),
+                "closed" => survey.closed = Some(clip(rest)),
+                "socket" => {
+                    survey.sockets.insert(rest.to_owned());
+                }
+                "config" => {
+                    survey.config_files.insert(rest.to_owned());
+                }
+                "listening" => survey.listening = Some(BTreeSet::new()),
+                "listens" => {
+                    if let Some(listening) = &mut survey.listening {
+                        listening.insert(rest.to_owned());
+                    }
+                }
+                "port" => {
+                    if let Some((program, port, is_command)) = port(rest)
+                        && (is_command || !survey.ports.contains_key(program))
+                    {
+                        survey.ports.insert(program.to_owned(), port);
+                    }
+                }
+                "package" if survey.packages.len() < PACKAGES => {
+                    if let Some((name, version)) = package(rest) {
+                        survey.packages.insert(name.to_owned(), clip(version));
+                    }
+                }
+                "ctl-end" => is_whole = true,
+                _ => {}
+            }
+        }
+        is_whole.then_some(survey)
+    }
+
     /// Whether somebody listens on a socket; none where the node does not tell.
     ///
     /// supervisord binds its socket under another name, with its pid behind, and gives it the right one then
@@ -83,6 +129,12 @@ fn canonical(path: &str) -> &str {
     path.strip_prefix("/var").filter(|rest| rest.starts_with("/run/")).unwrap_or(path)
 }
 
+/// A script as one line, which it can be: each of its lines ends a command.
+fn one_line(script: &str) -> String {
+    let lines = script.lines().map(str::trim);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect::<Vec<_>>().join(" ")
+}
+
 /// Looks around, through sudo where asked.
 ///
 /// # Errors
@@ -93,48 +145,70 @@ pub async fn survey<S: Session>(shell: &Shell<S>, places: &Places) -> Result<Sur
     let sockets = places.sockets.iter().map(|path| ("s:", path));
     let files = places.config_files.iter().map(|path| ("c:", path));
     let words: Vec<String> = sockets.chain(files).filter_map(quoted).collect();
-    let output = shell.execute(|sudo| format!("{sudo}sh -c '{SCRIPT}' ctl-survey {}", words.join(" "))).await?;
-    read(&output.stdout).ok_or_else(|| {
-        let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
-        SupervisorError::Protocol(format!(
-            "the node could not be searched: {}",
-            super::supervisorctl::clip(said.trim())
-        ))
-    })
+    let packages = if places.packages { "packages" } else { "-" };
+    let line = format!("sh -c '{}' ctl-survey {packages} {}", one_line(SCRIPT), words.join(" "));
+    let output = shell.execute_within(|sudo| format!("{sudo}{line}"), LIMIT).await?;
+    Survey::of_output(&output.stdout).ok_or_else(|| unfinished(&output))
 }
 
-/// What the command printed; none if it did not come to its end.
-fn read(output: &str) -> Option<Survey> {
-    let mut survey = Survey::default();
-    let mut is_whole = false;
-    for line in output.lines() {
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        match word {
-            "core" if survey.core_files.len() < CORE_FILES => survey.core_files.push(rest.to_owned()),
-            "cores" => survey.core_count = rest.trim().parse().unwrap_or_default(),
-            "socket" => {
-                survey.sockets.insert(rest.to_owned());
-            }
-            "config" => {
-                survey.config_files.insert(rest.to_owned());
-            }
-            "listening" => survey.listening = Some(BTreeSet::new()),
-            "listens" => {
-                if let Some(listening) = &mut survey.listening {
-                    listening.insert(rest.to_owned());
-                }
-            }
-            "package" => {
-                // One that was removed has no version.
-                if let Some((name, version)) = rest.split_once(' ').filter(|(_, version)| !version.trim().is_empty()) {
-                    survey.packages.insert(name.to_owned(), version.trim().to_owned());
-                }
-            }
-            "ctl-end" => is_whole = true,
-            _ => {}
-        }
+/// The TCP ports at which `localhost` finds somebody. Empty also where the node does not tell.
+///
+/// # Errors
+/// As [`survey`].
+pub async fn open_ports<S: Session>(shell: &Shell<S>) -> Result<BTreeSet<u16>, SupervisorError> {
+    let output = shell.execute_within(|sudo| format!("{sudo}sh -c '{PORTS}' ctl-ports"), LIMIT).await?;
+    if !output.stdout.lines().any(|line| line == "ctl-end") {
+        return Err(unfinished(&output));
     }
-    is_whole.then_some(survey)
+    Ok(output.stdout.lines().filter_map(|line| local_port(line.strip_prefix("tcp ")?)).collect())
+}
+
+fn unfinished(output: &ExecOutput) -> SupervisorError {
+    let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
+    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    SupervisorError::Protocol(clip(last.trim()))
+}
+
+/// The port of a listener that `localhost` leads to: one of any address, of 127.0.0.0/8, or of ::1.
+fn local_port(listener: &str) -> Option<u16> {
+    let (address, port) = listener.split_once(':')?;
+    // Each word of an address is written as the machine holds it, so on the usual ones its bytes are in reverse.
+    let v4 = |address: &str| address == "00000000" || address.ends_with("7F");
+    let local = match address.len() {
+        8 => v4(address),
+        32 => {
+            let mapped = address.strip_prefix("0000000000000000FFFF0000");
+            address == "00000000000000000000000000000000"
+                || address == "00000000000000000000000001000000"
+                || mapped.is_some_and(v4)
+        }
+        _ => false,
+    };
+    if local { u16::from_str_radix(port, 16).ok() } else { None }
+}
+
+/// `NAME VERSION STATUS`. One that was removed, and left its configuration files, has a version no more, or a status
+/// that does not end in `installed` (dpkg-query(1)).
+fn package(line: &str) -> Option<(&str, &str)> {
+    let mut words = line.split(' ');
+    let (name, version) = (words.next()?, words.next()?);
+    let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_plain(name) && is_plain(version) && words.next_back() == Some("installed")).then_some((name, version))
+}
+
+/// `/etc/contrail/PROGRAM.conf:http_server_port=8089`, or the `command` of a program in supervisord's own files: the
+/// program, its port, and whether its command line says so, which counts more.
+fn port(line: &str) -> Option<(&str, u16, bool)> {
+    let (path, setting) = line.split_once(':')?;
+    let file = path.rsplit('/').next()?;
+    if let Some(program) = file.strip_suffix(".ini") {
+        let (_, rest) = setting.split_once("--http_server_port")?;
+        let value = rest.trim_start_matches([' ', '=']).split(' ').next()?;
+        return Some((program, value.parse().ok()?, true));
+    }
+    let program = file.strip_suffix(".conf")?;
+    let (key, value) = setting.split_once(['=', ':'])?;
+    (key.trim() == "http_server_port").then_some((program, value.trim().parse().ok()?, false))
 }
 
 #[cfg(test)]
@@ -143,20 +217,43 @@ mod tests {
 
     #[test]
     fn the_script_is_one_word_for_every_shell() {
-        assert!(!SCRIPT.contains(['\'', '!', '\n']), "{SCRIPT}");
+        for script in [one_line(SCRIPT), PORTS.to_owned()] {
+            assert!(!script.contains(['\'', '!', '\n']), "{script}");
+        }
+    }
+
+    /// What a shell makes of the one line is what the file says.
+    #[test]
+    fn the_script_runs() {
+        let words = ["-c", &one_line(SCRIPT), "ctl-survey", "packages", "c:/etc/passwd", "c:/nowhere", "s:/etc/passwd"];
+        let output = std::process::Command::new("/bin/sh").args(words).output().expect("a shell");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let survey = Survey::of_output(&text).unwrap_or_else(|| panic!("{output:?}"));
+        assert_eq!(survey.config_files.into_iter().collect::<Vec<_>>(), ["/etc/passwd"], "{output:?}");
+        assert!(survey.sockets.is_empty() && output.stderr.is_empty(), "{output:?}");
     }
 
     #[test]
     fn what_is_printed_is_read() {
-        let text = "hello from profile\ncore /var/crashes/core.a b.1\ncores 3\nsocket /tmp/a.sock\nconfig /etc/a.conf\n\
-                    listening\nlistens /run/a.sock.123\nlistens /tmp/b.sock\npackage contrail-a 3.2.1-4\n\
-                    package contrail-gone \nctl-end\n";
-        let survey = read(text).expect("whole");
+        let text = "hello from profile\ncore /var/crashes/core.a b.1\ncores 3\nclosed /var/crashes\nsocket /tmp/a.sock\n\
+                    config /etc/a.conf\nlistening\nlistens /run/a.sock.123\nlistens /tmp/b.sock\n\
+                    port /etc/contrail/contrail-a.conf:http_server_port=8189\n\
+                    port /etc/contrail/supervisord_x_files/contrail-b.ini:command=/usr/bin/b --http_server_port 9090 -x\n\
+                    port /etc/contrail/contrail-b.conf: http_server_port : 9091\n\
+                    port /etc/contrail/contrail-c.conf:http_server_port=%(x)s\n\
+                    package contrail-a 3.2.1-4 install ok installed\npackage contrail-r 1-2 installed\n\
+                    package contrail-gone  deinstall ok config-files\npackage contrail-left 1 deinstall ok config-files\n\
+                    ctl-end\n";
+        let survey = Survey::of_output(text).expect("whole");
         assert_eq!(
             (survey.core_files.as_slice(), survey.core_count),
             (["/var/crashes/core.a b.1".to_owned()].as_slice(), 3)
         );
-        assert_eq!(survey.packages.len(), 1);
+        assert_eq!(survey.closed.as_deref(), Some("/var/crashes"));
+        let packages: Vec<_> = survey.packages.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        assert_eq!(packages, ["contrail-a 3.2.1-4", "contrail-r 1-2"]);
+        let ports: Vec<_> = survey.ports.iter().map(|(program, port)| format!("{program} {port}")).collect();
+        assert_eq!(ports, ["contrail-a 8189", "contrail-b 9090"]);
         let table = [
             ("/var/run/a.sock", true),
             ("/run/a.sock", true),
@@ -167,14 +264,49 @@ mod tests {
         for (path, listens) in table {
             assert_eq!(survey.listens(path), Some(listens), "{path}");
         }
-        assert_eq!(read("cores 0\nctl-end\n").expect("whole").listens("/tmp/a.sock"), None);
-        assert_eq!(read("cores 0\nlisten"), None);
+        assert_eq!(Survey::of_output("cores 0\nctl-end\n").expect("whole").listens("/tmp/a.sock"), None);
+        assert_eq!(Survey::of_output("cores 0\nlisten"), None);
+    }
+
+    #[test]
+    fn what_is_read_is_bounded() {
+        let cores = "core /var/crashes/core.x\n".repeat(1000);
+        let packages: String = (0..1000).map(|number| format!("package contrail-{number} 1 installed\n")).collect();
+        let survey =
+            Survey::of_output(&format!("{cores}core {}\n{packages}ctl-end\n", "x".repeat(10_000))).expect("whole");
+        assert_eq!((survey.core_files.len(), survey.packages.len()), (CORE_FILES, PACKAGES));
+        assert!(
+            Survey::of_output(&format!("core {}\nctl-end", "x".repeat(10_000))).expect("whole").core_files[0].len()
+                < 600
+        );
+    }
+
+    #[test]
+    fn a_port_is_open_at_the_nodes_own_address() {
+        let table = [
+            ("0100007F:1F99", Some(8089)),
+            ("00000000:1F99", Some(8089)),
+            ("0100000A:1F99", None),
+            ("00000000000000000000000000000000:1F99", Some(8089)),
+            ("00000000000000000000000001000000:1F99", Some(8089)),
+            ("0000000000000000FFFF00000100007F:1F99", Some(8089)),
+            ("0000000000000000FFFF00000100000A:1F99", None),
+            ("B80D0120000000000000000001000000:1F99", None),
+            ("0100007F:FFFFF", None),
+            ("", None),
+        ];
+        for (listener, port) in table {
+            assert_eq!(local_port(listener), port, "{listener}");
+        }
     }
 
     proptest::proptest! {
         #[test]
-        fn nothing_that_is_printed_panics(text in "\\PC*|(core|cores|socket|listens|package|ctl-end)( \\PC{0,9})?\n") {
-            drop(read(&text));
+        fn nothing_that_is_printed_panics(
+            text in "\\PC*|((core|cores|closed|socket|listening|listens|port|package|ctl-end)[ :]?(/a.(ini|conf):)?\\PC{0,9}\n){0,4}"
+        ) {
+            drop(Survey::of_output(&text));
+            proptest::prop_assert_eq!(local_port(&text), None);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Every test has a lab of its own in this process (see `harness`) and runs the real binary against it. What a node
 //! did is read from the lab, never from `ctl`'s word alone. A timing is never asserted, beyond that a run ends.
 
+mod depth;
 mod exec;
 mod faults;
 mod files;

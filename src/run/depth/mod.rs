@@ -1,0 +1,417 @@
+//! What `ctl status` reads beyond supervisord's states: how services do their work, and what lies about on the node.
+//!
+//! Here lives [`Depth`], one of a node and a visit: begun before its supervisords are asked, asked for each process, and
+//! in the end for what is to be told of the node. `findings.rs` judges what was found on the node, `unstable.rs` who does
+//! not stay up. It uses `supervisor`. What always holds: nothing is changed; nothing is claimed that was not asked; a
+//! service is asked again before it is called bad; each question is bounded in time, all of them by the node's own; none
+//! makes the node fail. Nothing is kept for the next visit but the versions of packages, and these for [`FRESH`]. Start
+//! reading at [`Depth::begin`] and [`Depth::judge`].
+
+mod findings;
+mod unstable;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OnceCell, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{Instrument, debug};
+
+use self::unstable::Past;
+use super::link::{Instance, Link};
+use super::rows::Rows;
+use super::view::View;
+use crate::event::{Finding, FindingKind, NodeFacts, Outcome, ProcessState, SupervisorFacts, TargetResult, Via};
+use crate::inventory::{ControlAddress, Role, Supervisor, introspect_port, packages_of};
+use crate::supervisor::ProcessInfo;
+use crate::supervisor::introspect::{self, Answer, Functional, Source};
+use crate::supervisor::survey::{self, Places, Survey};
+use crate::transport::{Transport, TransportError};
+
+/// How long one answer is waited for: what contrail-status came to after it was raised three times, since busy nodes are
+/// slow.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Before a service is asked again that answered at once, and not as it should.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a node may take to be searched.
+const SEARCH: Duration = Duration::from_secs(5);
+
+/// How long versions of packages hold.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// What reading ends with, once the time for the node is over: what was read until then is told.
+pub(super) const GRACE: Duration = Duration::from_millis(700);
+
+/// Versions of a node's packages by name, and when they were read.
+pub(super) type Packages = (Instant, BTreeMap<String, String>);
+
+/// What came of searching the node.
+type Found = Arc<Result<Survey, String>>;
+
+/// What is found out about a node.
+pub(super) struct Depth<T: Transport> {
+    link: Arc<Link<T>>,
+    rows: Rows,
+    /// When the time for the node is over.
+    deadline: Instant,
+    /// None: it is not searched, since XML-RPC alone was asked for, and nothing may be executed there.
+    search: Option<Search>,
+    /// Versions that were read not long ago.
+    packages: Option<Packages>,
+    /// What supervisords have noted, by role and instance.
+    pasts: Mutex<BTreeMap<(String, String), Arc<Past>>>,
+    /// Whether something on the node was heard over a forwarded port: then sshd forwards.
+    heard: AtomicBool,
+    /// Why services cannot be asked.
+    unheard: OnceLock<String>,
+    /// The ports that the node itself finds open.
+    open_ports: OnceCell<BTreeSet<u16>>,
+}
+
+/// A search that is under way. Dropped, it ends.
+struct Search {
+    found: watch::Receiver<Option<Found>>,
+    _task: JoinSet<()>,
+}
+
+/// How a service does its work, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    word: &'static str,
+    reason: Option<String>,
+}
+
+impl From<Functional> for Said {
+    fn from(said: Functional) -> Self {
+        Self { word: said.as_str(), reason: said.reason().map(str::to_owned) }
+    }
+}
+
+/// What came of asking a service once.
+enum Asked {
+    Answer(Answer),
+    /// The node opens no stream to it.
+    Refused(TransportError),
+    /// The connection to the node was lost, and could not be made again.
+    Lost(TransportError),
+}
+
+impl<T: Transport> Depth<T> {
+    /// Begins to search the node, unless `via` forbids that. All of it ends at `deadline`.
+    pub(super) fn begin(
+        link: &Arc<Link<T>>,
+        rows: &Rows,
+        via: Option<Via>,
+        packages: Option<Packages>,
+        deadline: Instant,
+    ) -> Self {
+        let packages = packages.filter(|(since, _)| since.elapsed() < FRESH);
+        let search = (via != Some(Via::Rpc)).then(|| Search::begin(link, rows, packages.is_none()));
+        Self {
+            link: Arc::clone(link),
+            rows: rows.clone(),
+            deadline,
+            search,
+            packages,
+            pasts: Mutex::default(),
+            heard: AtomicBool::new(false),
+            unheard: OnceLock::new(),
+            open_ports: OnceCell::new(),
+        }
+    }
+
+    /// Notes in the result of a process how it does its work.
+    pub(super) async fn judge(&self, result: &mut TargetResult, instance: &Arc<Instance<T>>, process: &ProcessInfo) {
+        let said = self.functional(instance, process).await;
+        (result.functional, result.functional_reason) = split(said);
+        self.note_version(result).await;
+    }
+
+    /// The same for a result that no supervisord was asked for: of a service that init runs, of one that is not there.
+    pub(super) async fn judge_other(&self, result: &mut TargetResult) {
+        if result.outcome == Outcome::Ok
+            && let Some(state) = result.state
+        {
+            let said = if state == ProcessState::Running { None } else { of_state(state, &result.message) };
+            (result.functional, result.functional_reason) = split(said);
+        }
+        self.note_version(result).await;
+    }
+
+    async fn functional(&self, instance: &Arc<Instance<T>>, process: &ProcessInfo) -> Option<Said> {
+        if !matches!(process.state, ProcessState::Running | ProcessState::Starting) {
+            return of_state(process.state, &process.description);
+        }
+        let ask = async {
+            if process.state == ProcessState::Running {
+                self.ask(instance, process).await
+            } else {
+                of_state(process.state, &process.description)
+            }
+        };
+        let unstable = async {
+            let reason = self.past(instance).unstable(instance, process).await?;
+            Some(Said { word: "failed", reason: Some(reason) })
+        };
+        let both = futures_util::future::join(ask, unstable);
+        match timeout_at(self.deadline, both).await {
+            Ok((said, unstable)) => unstable.or(said),
+            Err(_) if process.state == ProcessState::Starting => of_state(process.state, &process.description),
+            Err(_) => {
+                introspect::port_of(&instance.role.introspect, &process.group, &process.name)?;
+                let reason = "it had not answered when the time for the node was over".to_owned();
+                Some(Said { word: "timeout", reason: Some(reason) })
+            }
+        }
+    }
+
+    /// What a process says of itself; none where it has no introspect port, or cannot be asked.
+    ///
+    /// A port is looked up as contrail-status does it (`contrail-controller` R3.2 `src/config/utils/contrail-status.py`),
+    /// but for the order: what the inventory says is tried first, which mostly is the table that both start from, and what
+    /// is said on the node where the first answer is not well. So nobody waits for the node to be searched.
+    async fn ask(&self, instance: &Arc<Instance<T>>, process: &ProcessInfo) -> Option<Said> {
+        let group = &process.group;
+        let (port, is_given) = match introspect::port_of(&instance.role.introspect, group, &process.name) {
+            // Another than the usual one was written into the inventory by somebody.
+            Some(port) => (port, introspect_port(group) != Some(port)),
+            // They are numbered as the cluster is provisioned, and so are their ports.
+            None if group.starts_with(TOR_AGENT) => (self.port_on_node(group).await?, true),
+            None => return None,
+        };
+        if instance.is_forwarded_to_tcp() {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+        let mut port = port;
+        let mut asked = self.question(group, port).await;
+        if !is_settled(&asked) {
+            if !matches!(&asked, Asked::Answer(answer) if answer.said == Functional::Timeout) {
+                sleep(PAUSE).await;
+            }
+            if !is_given && let Some(other) = self.port_on_node(group).await {
+                port = other;
+            }
+            asked = self.question(group, port).await;
+        }
+        match asked {
+            Asked::Answer(Answer { source: Source::Refusal, .. }) if self.is_forbidden(port).await => {
+                self.cannot_be_asked("nobody is let through to ports that are open");
+                None
+            }
+            Asked::Answer(answer) => Some(answer.said.into()),
+            Asked::Refused(error) => {
+                self.cannot_be_asked(&error.to_string());
+                None
+            }
+            Asked::Lost(error) => {
+                Some(Said { word: "timeout", reason: Some(format!("it could not be asked: {error}")) })
+            }
+        }
+    }
+
+    async fn question(&self, service: &str, port: u16) -> Asked {
+        let session = match self.link.session().await {
+            Ok(session) => session,
+            Err(error) => return Asked::Lost(error),
+        };
+        match introspect::question(session.as_ref(), service, port, PATIENCE).await {
+            Ok(answer) => {
+                if answer.source != Source::Refusal {
+                    self.heard.store(true, Ordering::Relaxed);
+                }
+                Asked::Answer(answer)
+            }
+            Err(error @ TransportError::ChannelRefused { .. }) => Asked::Refused(error),
+            Err(error) => Asked::Lost(error),
+        }
+    }
+
+    fn cannot_be_asked(&self, why: &str) {
+        debug!(why, "services cannot be asked");
+        self.unheard.get_or_init(|| why.to_owned());
+    }
+
+    /// Whether a refused connection is sshd's doing. Older ones do not tell a forbidden forwarding from a port that
+    /// nobody listens on; but on a node where nothing at all was heard, a port that is open there tells.
+    async fn is_forbidden(&self, port: u16) -> bool {
+        if self.search.is_none() {
+            return false;
+        }
+        if !self.heard.load(Ordering::Relaxed) {
+            // The other services are asked at the same time.
+            sleep(PAUSE).await;
+        }
+        if self.heard.load(Ordering::Relaxed) {
+            return false;
+        }
+        let ports = self.open_ports.get_or_init(|| async {
+            let asked = async {
+                let shell = self.link.shell().await.map_err(|error| debug!(%error, "no shell")).ok()?;
+                survey::open_ports(&shell).await.map_err(|error| debug!(%error, "its ports are not known")).ok()
+            };
+            timeout(PATIENCE, asked).await.ok().flatten().unwrap_or_default()
+        });
+        ports.await.contains(&port) && !self.heard.load(Ordering::Relaxed)
+    }
+
+    /// The port that the node says a program has.
+    async fn port_on_node(&self, program: &str) -> Option<u16> {
+        let found = self.found().await?;
+        found.as_ref().as_ref().ok()?.ports.get(program).copied()
+    }
+
+    fn past(&self, instance: &Instance<T>) -> Arc<Past> {
+        let key = (instance.role.name.clone(), instance.supervisor.name.clone());
+        Arc::clone(self.pasts.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
+    }
+
+    /// What was found on the node; none if it is not searched. A search that is not done when the time for the node is
+    /// over has failed.
+    async fn found(&self) -> Option<Found> {
+        let mut found = self.search.as_ref()?.found.clone();
+        let over = || Arc::new(Err("the time for the node was over".to_owned()));
+        match timeout_at(self.deadline, found.wait_for(Option::is_some)).await {
+            Ok(Ok(found)) => Some(found.clone().unwrap_or_else(over)),
+            Ok(Err(_)) | Err(_) => Some(over()),
+        }
+    }
+
+    /// Versions of the node's packages.
+    pub(super) async fn packages(&self) -> Option<Packages> {
+        if self.packages.is_some() {
+            return self.packages.clone();
+        }
+        let found = self.found().await?;
+        found.as_ref().as_ref().ok().map(|survey| (Instant::now(), survey.packages.clone()))
+    }
+
+    async fn note_version(&self, result: &mut TargetResult) {
+        let Some(name) = &result.role else { return };
+        let Some(role) = self.rows.plan.known_roles.iter().find(|role| role.name == *name) else { return };
+        let names = packages_of(role);
+        if names.is_empty() {
+            return;
+        }
+        let Some((_, packages)) = self.packages().await else { return };
+        result.version = names.iter().find_map(|name| packages.get(*name).cloned());
+    }
+
+    /// What is to be told of the node. Without a view, none of its supervisords answered in time.
+    pub(super) async fn facts(&self, view: Option<&View<T>>) -> NodeFacts {
+        let mut facts =
+            NodeFacts { node: super::rows::node_name(&self.rows.plan, self.rows.index), ..NodeFacts::default() };
+        facts.supervisors = view.into_iter().flat_map(View::reached).map(|instance| of_instance(instance)).collect();
+        facts.packages = self.packages().await.map(|(_, packages)| packages).unwrap_or_default();
+        match self.found().await.as_deref() {
+            Some(Ok(survey)) => facts.findings = self.findings(survey, view),
+            Some(Err(why)) => facts.findings.push(Finding {
+                kind: FindingKind::NotSearched,
+                role: None,
+                message: format!("not searched for core files and sockets: {why}"),
+                details: Vec::new(),
+            }),
+            None => {}
+        }
+        if let Some(why) = self.unheard.get() {
+            facts.findings.push(Finding {
+                kind: FindingKind::NoIntrospect,
+                role: None,
+                message: "sshd forbids forwarding: what services say of their own work is not known".to_owned(),
+                details: vec![why.clone()],
+            });
+        }
+        facts
+    }
+
+    fn findings(&self, survey: &Survey, view: Option<&View<T>>) -> Vec<Finding> {
+        let plan = &self.rows.plan;
+        let Some(selected) = plan.nodes.get(self.rows.index) else { return Vec::new() };
+        let is_own = |role: &&Arc<Role>| selected.node.roles.contains(&role.name);
+        let (own, others): (Vec<_>, Vec<_>) = plan.known_roles.iter().partition(is_own);
+        let answering = view.into_iter().flat_map(View::reached).filter_map(|instance| instance.socket());
+        let answering = answering.map(str::to_owned);
+        let silent = view.into_iter().flat_map(View::not_reached).flat_map(sockets).map(str::to_owned);
+        let told: BTreeSet<String> = answering.chain(silent).collect();
+        findings::of(survey, &own, &others, &told)
+    }
+}
+
+impl Search {
+    fn begin<T: Transport>(link: &Arc<Link<T>>, rows: &Rows, packages: bool) -> Self {
+        let mut places = Places { packages, ..Places::default() };
+        for supervisor in rows.plan.known_roles.iter().flat_map(|role| &role.supervisors) {
+            places.sockets.extend(sockets(supervisor).map(str::to_owned));
+            places.config_files.extend(supervisor.config_file.clone());
+        }
+        let (told, found) = watch::channel(None);
+        let mut task = JoinSet::new();
+        let link = Arc::clone(link);
+        let work = async move {
+            let search = async {
+                let shell = link.shell().await.map_err(|error| error.to_string())?;
+                survey::survey(&shell, &places).await.map_err(|error| error.to_string())
+            };
+            let silent = |_| Err(format!("no answer within {} s", SEARCH.as_secs()));
+            let survey = timeout(SEARCH, search).await.unwrap_or_else(silent);
+            drop(told.send(Some(Arc::new(survey))));
+        };
+        task.spawn(work.in_current_span());
+        Self { found, _task: task }
+    }
+}
+
+/// What the programs of ToR agents are called, before their number.
+const TOR_AGENT: &str = "contrail-tor-agent-";
+
+/// Whether asking again would bring nothing else.
+fn is_settled(asked: &Asked) -> bool {
+    match asked {
+        // What stands by refuses, and is well.
+        Asked::Answer(answer) => answer.source == Source::Itself || answer.said.is_well(),
+        Asked::Refused(TransportError::ChannelRefused { reason, .. }) => reason == "AdministrativelyProhibited",
+        Asked::Refused(_) | Asked::Lost(_) => false,
+    }
+}
+
+/// What a state says of the work that is done.
+fn of_state(state: ProcessState, description: &str) -> Option<Said> {
+    let described = Some(description.to_owned()).filter(|text| !text.is_empty());
+    let (word, reason) = match state {
+        ProcessState::Running => return None,
+        ProcessState::Starting => ("initializing", None),
+        // When it was stopped is said beside its state.
+        ProcessState::Stopped => ("inactive", described.filter(|text| text == "Not started")),
+        ProcessState::Stopping => ("inactive", None),
+        ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown | ProcessState::Backoff => {
+            ("failed", described)
+        }
+    };
+    Some(Said { word, reason })
+}
+
+fn split(said: Option<Said>) -> (Option<String>, Option<String>) {
+    said.map_or((None, None), |said| (Some(said.word.to_owned()), said.reason))
+}
+
+fn of_instance<T: Transport>(instance: &Arc<Instance<T>>) -> SupervisorFacts {
+    SupervisorFacts {
+        role: instance.role.name.clone(),
+        name: instance.supervisor.name.clone(),
+        address: (instance.via() != Via::Service).then(|| instance.address()),
+        via: instance.via(),
+        version: Some(instance.snapshot.version.clone()).filter(|version| !version.is_empty()),
+        pid: instance.snapshot.pid,
+    }
+}
+
+fn sockets(supervisor: &Supervisor) -> impl Iterator<Item = &str> {
+    supervisor.addresses.iter().filter_map(|address| match address {
+        ControlAddress::Unix(path) => Some(path.as_str()),
+        ControlAddress::Http { .. } => None,
+    })
+}
