@@ -42,7 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "event",
         ],
     ),
-    ("sink", &["overview", "nodeset", "event"]),
+    ("sink", &["snapshot", "overview", "nodeset", "event"]),
     // Of `sink` only what makes text safe, of `plan` the word for an action.
     ("top", &["sink", "overview", "plan", "nodeset", "event"]),
     (

@@ -13,7 +13,7 @@ use super::job::Job;
 use super::output::{self, Out};
 use super::report::CliError;
 use super::{closing, questions, settings, terminal};
-use crate::event::{CancelReason, Event, EventKind, Ledger, Outcome, ProcessState, RunHead, Scope, TargetResult};
+use crate::event::{CancelReason, Event, EventKind, Ledger, Outcome, ProcessState, RunHead, TargetResult};
 use crate::guard::Holder;
 use crate::journal::resume::Rest;
 use crate::journal::{Controller, Journal, RunRequest};
@@ -70,7 +70,7 @@ pub(super) fn carry_out(
     }
     let access = settings::access(fanout, &job.plan.nodes)?;
     let out = Out::open(output.out.as_deref())?;
-    let saved = job.shown.save.as_deref().map(|path| Out::open(Some(path))).transpose()?;
+    let saved = job.shown.save.as_deref().map(|path| Out::file("--save", path)).transpose()?;
     let dry_run = go.and_then(|go| go.dry_run);
     if dry_run == Some(DryRun::Plan) {
         return output::dry_run(&job.plan, None, output, out);
@@ -165,12 +165,77 @@ pub(super) fn carry_out(
     }
     if !teller.sinks.failed() {
         out.keep()?;
-        saved.map_or(Ok(()), Out::keep)?;
+        match saved {
+            // What the nodes not read are like is not known: it would be no snapshot of them.
+            Some(_) if cancel.is_some() => terminal::say("--save: interrupted, nothing was saved"),
+            Some(saved) => saved.keep()?,
+            None => {}
+        }
     }
     if changes && !is_whole {
         terminal::say(&format!("this run did not finish; to go on with it: ctl runs resume {}", head.run));
     }
     Ok(exit)
+}
+
+/// Reads everything that `plan`, which changes nothing, means, and shows no more of it than the progress. What was read,
+/// and why it was given up, if it was.
+pub(super) fn read(plan: Plan, fanout: &FanoutArgs) -> Result<(Ledger, Option<CancelReason>), CliError> {
+    let access = settings::access(fanout, &plan.nodes)?;
+    let Ready { runtime, transport, notices, access } = Ready::new(&plan, access, fanout)?;
+    let quiet = fanout.output.quiet || output::shows_progress(&fanout.output);
+    let mut teller = Teller {
+        sinks: output::progress(&fanout.output),
+        ledger: Ledger::default(),
+        seq: 0,
+        carried: Vec::new(),
+        journal: None,
+        run: String::new(),
+        says: !quiet,
+        closed: None,
+    };
+    let setup = reading(plan, access, fanout, transport, notices);
+    let cancel = runtime.block_on(async {
+        let signals = signals(quiet)?;
+        Ok::<_, CliError>(run(setup, signals, |events| teller.observe(events)).await)
+    })?;
+    // A node that never answers must not keep the process.
+    runtime.shutdown_background();
+    for warning in teller.sinks.finish(&teller.ledger, Exit::Good.code()) {
+        terminal::say(&format!("warning: {warning}"));
+    }
+    Ok((teller.ledger, cancel))
+}
+
+/// What a run needs that changes nothing and is told as a status.
+fn reading(
+    plan: Plan,
+    access: Vec<NodeAccess>,
+    fanout: &FanoutArgs,
+    transport: SshTransport,
+    notices: mpsc::Receiver<String>,
+) -> Setup<SshTransport> {
+    let head = RunHead {
+        run: run_id(),
+        command: "status".to_owned(),
+        action: Some(Action::Status.as_str().to_owned()),
+        services: Vec::new(),
+        started: jiff::Timestamp::now(),
+        nodes: u32::try_from(plan.selected).unwrap_or(u32::MAX),
+        selection: settings::scope(fanout),
+    };
+    let guarding = Guarding::new(Holder::default(), std::time::Duration::ZERO, true, &plan);
+    Setup {
+        plan: Arc::new(plan),
+        head,
+        access,
+        forks: fanout.forks as usize,
+        transport: Arc::new(transport),
+        notices,
+        guarding,
+        first_seq: 0,
+        first_batch: 1,
+    }
 }
 
 /// Reads everything that a plan means, and says what of it is down. Changes nothing.
@@ -182,28 +247,7 @@ fn what_is_down(
     transport: SshTransport,
     notices: mpsc::Receiver<String>,
 ) -> Result<Down, CliError> {
-    let reading = plan.reading();
-    let head = RunHead {
-        run: run_id(),
-        command: "status".to_owned(),
-        action: Some(Action::Status.as_str().to_owned()),
-        services: Vec::new(),
-        started: jiff::Timestamp::now(),
-        nodes: u32::try_from(reading.selected).unwrap_or(u32::MAX),
-        selection: Scope::default(),
-    };
-    let guarding = Guarding::new(Holder::default(), std::time::Duration::ZERO, true, &reading);
-    let setup = Setup {
-        plan: Arc::new(reading),
-        head,
-        access,
-        forks: fanout.forks as usize,
-        transport: Arc::new(transport),
-        notices,
-        guarding,
-        first_seq: 0,
-        first_batch: 1,
-    };
+    let setup = reading(plan.reading(), access, fanout, transport, notices);
     let mut down = Down::new();
     let observe = |events: &[Event]| {
         let results = events

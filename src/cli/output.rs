@@ -38,7 +38,8 @@ pub(super) fn node_roles(plan: &Plan) -> NodeRoles {
 /// What is told of a run, and how. `first_screen`: people are shown what is not well, of
 /// nodes with these roles.
 pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: Option<NodeRoles>) -> Sinks {
-    let mut sinks = Sinks::default();
+    // The display first: it must be off the screen before results are on it.
+    let mut sinks = progress(output);
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
@@ -62,10 +63,6 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: Option<NodeRol
         let options = OverviewOptions { unfold: output.no_fold, width, height, color };
         OverviewSink::new(options, roles, out.writer(), notes())
     };
-    // The display first: it must be off the screen before results are on it.
-    if shows_progress(output) {
-        sinks.push(Box::new(ProgressSink::new(ProgressDrawTarget::stderr())));
-    }
     match output.output {
         Form::Table => match first_screen {
             Some(roles) => sinks.push(Box::new(overview(roles))),
@@ -79,6 +76,15 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: Option<NodeRol
         Form::Html => sinks.push(Box::new(HtmlSink::new(out.writer()))),
         Form::Prom => sinks.push(Box::new(PromSink::new(out.writer()))),
         Form::ContrailStatus => sinks.push(Box::new(ContrailStatusSink::new(fold, out.writer()))),
+    }
+    sinks
+}
+
+/// The display of what is under way, and nothing else.
+pub(super) fn progress(output: &OutputArgs) -> Sinks {
+    let mut sinks = Sinks::default();
+    if shows_progress(output) {
+        sinks.push(Box::new(ProgressSink::new(ProgressDrawTarget::stderr())));
     }
     sinks
 }
@@ -103,19 +109,24 @@ pub(super) fn log_sinks(output: &OutputArgs, out: &Out, follow: bool) -> Sinks {
 /// Where results go: stdout, or a file that is there whole or not at all.
 pub(super) enum Out {
     Stdout,
-    File { temporary: tempfile::NamedTempFile, path: PathBuf },
+    File { temporary: tempfile::NamedTempFile, path: PathBuf, option: &'static str },
 }
 
 impl Out {
+    /// The file of `--out`, or stdout.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, CliError> {
-        let Some(path) = path else { return Ok(Self::Stdout) };
+        path.map_or(Ok(Self::Stdout), |path| Self::file("--out", path))
+    }
+
+    /// The file that `option` names.
+    pub(super) fn file(option: &'static str, path: &Path) -> Result<Self, CliError> {
         if path.is_dir() {
-            return Err(CliError::usage(format!("--out: {} is a folder", path.display())));
+            return Err(CliError::usage(format!("{option}: {} is a folder", path.display())));
         }
         let there = std::fs::metadata(path).ok();
         if there.as_ref().is_some_and(|there| !there.is_file()) {
             // It would be replaced, not written to.
-            return Err(CliError::usage(format!("--out: {} is no regular file", path.display())));
+            return Err(CliError::usage(format!("{option}: {} is no regular file", path.display())));
         }
         // A file that is there keeps its mode; a new one gets what the umask leaves, so that another user, such as
         // node_exporter's, can read it.
@@ -128,9 +139,9 @@ impl Out {
             Ok(temporary)
         });
         let temporary = temporary.map_err(|error| {
-            CliError::usage(format!("--out: nothing can be written to {}: {error}", folder.display()))
+            CliError::usage(format!("{option}: nothing can be written to {}: {error}", folder.display()))
         })?;
-        Ok(Self::File { temporary, path: path.to_owned() })
+        Ok(Self::File { temporary, path: path.to_owned(), option })
     }
 
     pub(super) fn writer(&self) -> Box<dyn Write + Send> {
@@ -144,9 +155,9 @@ impl Out {
     }
 
     pub(super) fn keep(self) -> Result<(), CliError> {
-        let Self::File { temporary, path } = self else { return Ok(()) };
+        let Self::File { temporary, path, option } = self else { return Ok(()) };
         let failed = |error: &dyn std::fmt::Display| {
-            CliError::usage(format!("--out: {} was not written: {error}", path.display()))
+            CliError::usage(format!("{option}: {} was not written: {error}", path.display()))
         };
         temporary.as_file().sync_all().map_err(|error| failed(&error))?;
         temporary.persist(&path).map_err(|error| failed(&error.error))?;
@@ -233,11 +244,18 @@ pub(super) fn document(
             return Err(CliError::usage(message).with_hint("-o table, json or yaml"));
         }
     };
+    write(out, &text)
+}
+
+/// Writes all of a text; that nobody reads it is no error.
+pub(super) fn write(out: Out, text: &str) -> Result<(), CliError> {
     let mut writer = out.writer();
     let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
     drop(writer);
     match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(failed(&error)),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            return Err(CliError::usage(format!("it could not be written: {error}")));
+        }
         _ => {}
     }
     out.keep()

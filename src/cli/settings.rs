@@ -18,6 +18,8 @@ use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
 use crate::remote::Sudo;
 use crate::run::NodeAccess;
 use crate::select::SelectedNode;
+use crate::sink::text;
+use crate::snapshot::{self, Snapshot};
 
 const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -108,6 +110,13 @@ pub(super) fn scope(args: &FanoutArgs) -> Scope {
         nodes: args.nodes.clone(),
         exclude: args.exclude.clone(),
     }
+}
+
+/// Reads a snapshot.
+pub(super) fn snapshot(path: &Path) -> Result<Snapshot, CliError> {
+    snapshot::load(path).map_err(|error| {
+        CliError::usage(text::single_line(&format!("{}: {error}", path.display()))).with_hint(error.hint())
+    })
 }
 
 /// How carefully nodes are changed.

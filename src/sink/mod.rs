@@ -5,6 +5,7 @@
 //! [`Ledger`] says; a sink that fails is dropped with one warning, and neither the run nor another sink notices; text
 //! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
 
+pub mod changes;
 mod contrail_status;
 mod csv;
 mod evidence;

@@ -34,6 +34,19 @@ struct Group<'a> {
     alike: bool,
 }
 
+impl Line {
+    /// One change alone.
+    #[must_use]
+    pub fn of(change: &Change) -> Self {
+        Self {
+            verdict: change.verdict,
+            what: change.service.clone().or_else(|| change.supervisor.clone()),
+            nodes: NodeSet::from_names([&change.node]),
+            text: text(change),
+        }
+    }
+}
+
 impl Diff {
     /// The changes, gathered.
     #[must_use]

@@ -1,9 +1,234 @@
-//! `ctl snapshot`.
+//! `ctl snapshot diff A B|live`.
 
-use crate::cli::args::SnapshotArgs;
-use crate::cli::exit::Exit;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::cli::args::{FanoutArgs, Form, SnapshotArgs, SnapshotCommand};
+use crate::cli::exit::{self, Exit};
+use crate::cli::fanout;
+use crate::cli::output::{self, Out, start_log};
 use crate::cli::report::CliError;
+use crate::cli::settings::{self, Sources};
+use crate::cli::terminal;
+use crate::event::{CancelReason, Ledger};
+use crate::nodeset::NodeSet;
+use crate::plan::{Action, Wanted, plan};
+use crate::select::{Query, select};
+use crate::sink::{SinkError, changes, text};
+use crate::snapshot::{Diff, Snapshot, diff};
 
-pub(in crate::cli) fn run(_args: &SnapshotArgs) -> Result<Exit, CliError> {
-    Err(CliError::usage("`ctl snapshot` is not built yet"))
+/// What stands for the cluster as it is now. A file of that name is `./live`.
+const LIVE: &str = "live";
+
+pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<Exit, CliError> {
+    let SnapshotCommand::Diff { before, after, fanout } = &args.command;
+    let output = &fanout.output;
+    start_log(output)?;
+    if before == LIVE {
+        return Err(CliError::usage("the first snapshot is one that was kept: only the second can be `live`")
+            .with_hint("ctl status --save FILE; then ctl snapshot diff FILE live"));
+    }
+    if output.output.is_of_status() {
+        let message = format!("`ctl snapshot diff` has no form {}", output.output.as_str());
+        return Err(CliError::usage(message).with_hint("-o table, wide, json, jsonl, yaml or csv"));
+    }
+    let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();
+    if after != LIVE && is_limited {
+        return Err(CliError::usage("-r, -w and -x say which nodes are read: two files are compared as they are")
+            .with_hint("limit the snapshots when they are taken: ctl status -r ROLE --save FILE"));
+    }
+    let old = settings::snapshot(Path::new(before))?;
+    // Before the nodes are asked: what cannot be written is known at once.
+    let out = Out::open(output.out.as_deref())?;
+    let (new, cancel) = if after == LIVE { live(&old, fanout)? } else { (settings::snapshot(Path::new(after))?, None) };
+    if let Some(reason) = cancel {
+        terminal::say("interrupted while the nodes were read: nothing was compared");
+        return Ok(exit::of_run(&Ledger::default(), Action::Status, Some(reason)));
+    }
+    if old.started > new.started && !output.quiet {
+        terminal::say(&format!("warning: {before} is newer than {after}: are they the wrong way round?"));
+    }
+    let found = diff(&old, &new);
+    show(&found, fanout, out)?;
+    Ok(if found.is_worse() { Exit::Failed } else { Exit::Good })
+}
+
+/// The nodes of a snapshot as they are now. Those that the inventory does not have any more are not in it.
+fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelReason>), CliError> {
+    let (inventory, _) = settings::inventory(fanout.inventory.as_deref(), &Sources::default())?;
+    let names: BTreeSet<&str> = old.results.iter().map(|result| result.node.as_str()).collect();
+    let known = inventory.nodes.iter().map(|node| node.name.as_str()).filter(|name| names.contains(name));
+    let known = NodeSet::from_names(known);
+    if known.is_empty() {
+        return Err(CliError::usage("the inventory has none of the snapshot's nodes: is it another cluster's?")
+            .with_hint("-i names the inventory"));
+    }
+    // As it was asked then, unless it is said otherwise now.
+    let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();
+    let mut asked = settings::scope(fanout);
+    if !is_limited {
+        asked = old.selection.clone();
+    } else if asked.roles.is_empty() {
+        asked.roles.clone_from(&old.selection.roles);
+    }
+    // Groups may have other nodes by now: those of the snapshot are meant.
+    let nodes = match &old.selection.nodes {
+        Some(_) if fanout.nodes.is_none() => Some(known.to_string()),
+        _ => fanout.nodes.clone(),
+    };
+    let query = Query {
+        roles: &asked.roles,
+        nodes: nodes.as_deref(),
+        exclude: fanout.exclude.as_deref(),
+        services: &old.services,
+    };
+    let mut selection = select(&inventory, &query)?;
+    selection.nodes.retain(|selected| known.contains(&selected.node.name));
+    if selection.nodes.is_empty() {
+        return Err(CliError::usage("none of the snapshot's nodes is selected"));
+    }
+    let mut wanted = Wanted::new(Action::Status, selection);
+    wanted.task.in_depth = true;
+    let plan = plan(vec![wanted], &inventory, fanout.via.via());
+    let (ledger, cancel) = fanout::read(plan, fanout)?;
+    let read = Snapshot { selection: asked, services: old.services.clone(), ..Snapshot::of(&ledger) };
+    Ok((read, cancel))
+}
+
+fn show(found: &Diff, fanout: &FanoutArgs, out: Out) -> Result<(), CliError> {
+    let output = &fanout.output;
+    let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
+    let color = output.out.is_none() && terminal::color(output.color);
+    let written = match output.output {
+        Form::Table if output.no_fold => Ok(changes::each(found, color).join("\n") + "\n"),
+        Form::Table => Ok(changes::lines(found, color).join("\n") + "\n"),
+        Form::Wide => {
+            let width = if at_terminal { terminal::stdout_width() } else { None };
+            Ok(changes::rows(found, width, color))
+        }
+        Form::Json => changes::json(found),
+        Form::Jsonl => changes::jsonl(found),
+        Form::Yaml => changes::yaml(found),
+        Form::Csv => changes::csv(found),
+        Form::Html | Form::Prom | Form::ContrailStatus => Ok(String::new()),
+    };
+    let written = written.map_err(|error: SinkError| CliError::usage(text::single_line(&error.to_string())))?;
+    output::write(out, &written)?;
+    if !output.quiet {
+        terminal::say(&changes::summary(&found.summary));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use crate::event::{
+        Event, EventKind, Evidence, Failure, FailureKind, Finding, FindingKind, LogStream, NodeFacts, Outcome,
+        ProcessState, RunHead, Scope, Stage, SupervisorFacts, TargetResult, Via,
+    };
+    use crate::sink::{JsonSink, Sink};
+    use crate::snapshot;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("a lock").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Every field set to what none of them is by default, so that one that is written and not read is seen.
+    fn ledger() -> Ledger {
+        let text = |text: &str| Some(text.to_owned());
+        let head = RunHead {
+            run: "20260301-080000-abcd".to_owned(),
+            command: "status".to_owned(),
+            action: text("status"),
+            services: vec!["contrail-*".to_owned()],
+            started: "2026-03-01T08:00:00Z".parse().expect("a time"),
+            nodes: 2,
+            selection: Scope { roles: vec!["analytics".to_owned()], nodes: text("a[1-2]"), exclude: text("a3") },
+        };
+        let evidence = Evidence {
+            exit_status: Some(-1),
+            ended: text("terminated by SIGSEGV"),
+            stream: LogStream::Stderr,
+            lines: vec!["\u{1b}[31m".to_owned()],
+        };
+        let result = TargetResult {
+            node: "a1".to_owned(),
+            address: text("10.0.0.1"),
+            role: text("analytics"),
+            supervisor: text("supervisor-analytics"),
+            service: text("contrail-api:0"),
+            outcome: Outcome::Failed,
+            state: Some(ProcessState::Backoff),
+            pid: Some(7),
+            uptime_s: Some(8),
+            functional: text("failed"),
+            functional_reason: text("a \"reason\"\n\u{9b}"),
+            version: text("3.2"),
+            message: "a message".to_owned(),
+            failure: Some(Failure::new(Stage::Verify, FailureKind::Unstable, "x").with_hint("y")),
+            evidence: Some(evidence),
+            via: Some(Via::Supervisorctl),
+            batch: Some(1),
+            duration_ms: Some(9),
+            command: None,
+        };
+        let supervisor = SupervisorFacts {
+            role: "analytics".to_owned(),
+            name: "supervisor-analytics".to_owned(),
+            address: text("/tmp/x.sock"),
+            via: Via::Rpc,
+            version: text("3.0"),
+            pid: Some(3),
+        };
+        let finding = Finding {
+            kind: FindingKind::CoreFiles,
+            role: text("analytics"),
+            message: "core files".to_owned(),
+            details: vec!["/var/crashes/core.x".to_owned()],
+        };
+        let facts = NodeFacts {
+            node: "a1".to_owned(),
+            supervisors: vec![supervisor],
+            packages: [("contrail-analytics".to_owned(), "3.2".to_owned())].into(),
+            findings: vec![finding],
+        };
+        let kinds = [
+            EventKind::RunStarted(head),
+            EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: vec!["a1".to_owned()] },
+            EventKind::Result(result),
+            EventKind::NodeFacts(facts),
+            EventKind::RunFinished { elapsed_ms: 812 },
+        ];
+        let mut ledger = Ledger::default();
+        for (seq, kind) in (0..).zip(kinds) {
+            let event = Event { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, kind };
+            ledger.apply(&event).expect("an event that fits");
+        }
+        ledger
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_whole() {
+        let (ledger, out) = (ledger(), Shared::default());
+        JsonSink::new(Box::new(out.clone())).finish(&ledger, 3).expect("written");
+        let text = out.0.lock().expect("a lock").clone();
+        let read = snapshot::read(&text).expect("a snapshot");
+        assert_eq!(read, Snapshot::of(&ledger));
+        assert_eq!((read.elapsed, read.results.len(), read.nodes.len()), (Duration::from_millis(812), 1, 1));
+    }
 }

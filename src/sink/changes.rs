@@ -1,0 +1,244 @@
+//! `ctl snapshot diff`: what has changed, for people and for scripts.
+//!
+//! Here live the forms of a [`Diff`]. They use `snapshot`, `nodeset` and this room. What always holds: every change is
+//! in every form; what is worse comes first; colour is never needed; text of a node is made safe here. Start reading at
+//! [`lines`].
+
+use console::Style;
+use serde::Serialize;
+
+use super::grid::{Cell, Grid, Paint};
+use super::json::SCHEMA;
+use super::{SinkError, text};
+use crate::snapshot::{Change, Diff, DiffSummary, Line, Verdict};
+
+const TITLES: [&str; 8] = ["VERDICT", "NODE", "ROLE", "SUPERVISOR", "SERVICE", "CHANGE", "BEFORE", "AFTER"];
+const HEADER: [&str; 8] = ["node", "role", "supervisor", "service", "change", "verdict", "before", "after"];
+
+/// What has changed, one line for what is the same on several nodes; coloured if `color`.
+#[must_use]
+pub fn lines(diff: &Diff, color: bool) -> Vec<String> {
+    if diff.changes.is_empty() {
+        return vec!["nothing has changed".to_owned()];
+    }
+    diff.lines().iter().map(|line| of_line(line, color)).collect()
+}
+
+/// What has changed, one line a change; coloured if `color`.
+#[must_use]
+pub fn each(diff: &Diff, color: bool) -> Vec<String> {
+    if diff.changes.is_empty() {
+        return lines(diff, color);
+    }
+    diff.changes.iter().map(|change| of_line(&Line::of(change), color)).collect()
+}
+
+fn of_line(line: &Line, color: bool) -> String {
+    let style = Style::new().force_styling(color);
+    let style = match line.verdict {
+        Verdict::Worse => style.red().bold(),
+        Verdict::Better => style.green(),
+        Verdict::Different => style.dim(),
+    };
+    let nodes = line.nodes.to_string();
+    let what = line.what.as_deref().map(|what| format!("{} on ", text::visible(what))).unwrap_or_default();
+    let word = style.apply_to(format!("{}:", line.verdict.as_str()));
+    format!("{word} {what}{}: {}", text::visible(&nodes), text::single_line(&line.text))
+}
+
+/// What has changed, one row a change; a terminal of `width` columns is filled.
+#[must_use]
+pub fn rows(diff: &Diff, width: Option<u16>, color: bool) -> String {
+    let maybe = |text: &Option<String>| Cell::new(text.as_deref().unwrap_or("-"));
+    let row = |change: &Change| {
+        let paint = match change.verdict {
+            Verdict::Worse => Paint::Bad,
+            Verdict::Better => Paint::Good,
+            Verdict::Different => Paint::Faint,
+        };
+        vec![
+            Cell::painted(change.verdict.as_str(), paint),
+            Cell::new(&change.node),
+            maybe(&change.role),
+            maybe(&change.supervisor),
+            maybe(&change.service),
+            Cell::new(change.kind.as_str()),
+            maybe(&change.before),
+            maybe(&change.after),
+        ]
+    };
+    let titles = TITLES.map(str::to_owned).to_vec();
+    let rows = diff.changes.iter().map(row).collect();
+    Grid { titles, rows, width: width.map(usize::from), break_first: false, color }.render()
+}
+
+/// `3 worse, 1 better, 12 different; 97 nodes the same`.
+#[must_use]
+pub fn summary(summary: &DiffSummary) -> String {
+    let DiffSummary { worse, better, different, nodes, nodes_same } = *summary;
+    let noun = if nodes_same == 1 { "node" } else { "nodes" };
+    if nodes == 0 {
+        return "no node is in both that they were asked for: nothing was compared".to_owned();
+    }
+    format!("{worse} worse, {better} better, {different} different; {nodes_same} {noun} the same")
+}
+
+/// One JSON document.
+///
+/// # Errors
+/// [`SinkError::Json`].
+pub fn json(diff: &Diff) -> Result<String, SinkError> {
+    let json = serde_json::to_string_pretty(&Document::of(diff)).map_err(SinkError::Json)?;
+    Ok(text::escape_json(&json).into_owned() + "\n")
+}
+
+/// The same as YAML.
+///
+/// # Errors
+/// [`SinkError::Yaml`].
+pub fn yaml(diff: &Diff) -> Result<String, SinkError> {
+    serde_saphyr::to_string(&Document::of(diff)).map_err(SinkError::Yaml)
+}
+
+/// One JSON object a line: the changes, then how many there are.
+///
+/// # Errors
+/// [`SinkError::Json`].
+pub fn jsonl(diff: &Diff) -> Result<String, SinkError> {
+    let changes = diff.changes.iter().map(Tagged::Change);
+    let mut lines = String::new();
+    for line in changes.chain([Tagged::DiffFinished { summary: &diff.summary }]) {
+        let json = serde_json::to_string(&Event { schema: SCHEMA, line }).map_err(SinkError::Json)?;
+        lines.push_str(&text::escape_json(&json));
+        lines.push('\n');
+    }
+    Ok(lines)
+}
+
+/// One line a change, for spreadsheets.
+///
+/// # Errors
+/// [`SinkError::Csv`].
+pub fn csv(diff: &Diff) -> Result<String, SinkError> {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table.write_record(HEADER)?;
+    let maybe = |words: &Option<String>| text::visible(words.as_deref().unwrap_or_default()).into_owned();
+    for change in &diff.changes {
+        table.write_record([
+            text::visible(&change.node).into_owned(),
+            maybe(&change.role),
+            maybe(&change.supervisor),
+            maybe(&change.service),
+            change.kind.as_str().to_owned(),
+            change.verdict.as_str().to_owned(),
+            maybe(&change.before),
+            maybe(&change.after),
+        ])?;
+    }
+    let bytes = table.into_inner().map_err(|error| SinkError::Io(error.into_error()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    changes: &'a [Change],
+    summary: &'a DiffSummary,
+}
+
+impl<'a> Document<'a> {
+    fn of(diff: &'a Diff) -> Self {
+        Self { schema: SCHEMA, changes: &diff.changes, summary: &diff.summary }
+    }
+}
+
+/// A line and what stands before it in each.
+#[derive(Serialize)]
+struct Event<'a> {
+    schema: &'static str,
+    // Only ever written: nothing has to find out which fields are whose.
+    #[serde(flatten)]
+    line: Tagged<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Tagged<'a> {
+    Change(&'a Change),
+    DiffFinished { summary: &'a DiffSummary },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use crate::event::Outcome;
+    use crate::snapshot::{Snapshot, diff};
+
+    fn sample() -> Diff {
+        let of = |pids: [u32; 2], word: &str| Snapshot {
+            results: ["a6s01", "a6s02"]
+                .into_iter()
+                .zip(pids)
+                .map(|(node, pid)| {
+                    let mut result = samples::running(node, Outcome::Ok, pid, 4);
+                    result.functional = Some(if node == "a6s01" { word } else { "active" }.to_owned());
+                    result.functional_reason =
+                        (word == "initializing").then(|| "\u{1b}[2J\u{9b}31m\n, \"x\"".to_owned());
+                    result
+                })
+                .collect(),
+            nodes: ["a6s01", "a6s02"]
+                .map(|node| crate::event::NodeFacts { node: node.to_owned(), ..Default::default() })
+                .to_vec(),
+            ..Snapshot::default()
+        };
+        diff(&of([1, 2], "active"), &of([1, 3], "initializing"))
+    }
+
+    #[test]
+    fn people_read_what_is_worse_first() {
+        insta::assert_snapshot!(lines(&sample(), false).join("\n"), @r#"
+        worse: contrail-collector on a6s01: active → initializing (\x1b[2J\x9b31m\n, "x")
+        different: contrail-collector on a6s02: restarted
+        "#);
+        insta::assert_snapshot!(rows(&sample(), None, false), @r#"
+        VERDICT    NODE   ROLE       SUPERVISOR            SERVICE             CHANGE     BEFORE  AFTER
+        worse      a6s01  analytics  supervisor-analytics  contrail-collector  state      active  initializing (\x1b[2J\x9b31m\n, "x")
+        different  a6s02  analytics  supervisor-analytics  contrail-collector  restarted  pid 2   pid 3
+        "#);
+        assert_eq!(summary(&sample().summary), "1 worse, 0 better, 1 different; 0 nodes the same");
+        let colored = lines(&sample(), true).join("\n");
+        assert!(colored.contains("\u{1b}[31m"));
+        assert_eq!(console::strip_ansi_codes(&colored), lines(&sample(), false).join("\n"));
+        let same = diff(&Snapshot::default(), &Snapshot::default());
+        assert_eq!(lines(&same, false), ["nothing has changed"]);
+        assert_eq!(summary(&same.summary), "no node is in both that they were asked for: nothing was compared");
+    }
+
+    #[test]
+    fn scripts_read_every_change() {
+        insta::assert_snapshot!(jsonl(&sample()).expect("JSON"), @r#"
+        {"schema":"ctl/1","event":"change","node":"a6s01","role":"analytics","supervisor":"supervisor-analytics","service":"contrail-collector","change":"state","verdict":"worse","before":"active","after":"initializing (\u001b[2J\u009b31m\n, \"x\")"}
+        {"schema":"ctl/1","event":"change","node":"a6s02","role":"analytics","supervisor":"supervisor-analytics","service":"contrail-collector","change":"restarted","verdict":"different","before":"pid 2","after":"pid 3"}
+        {"schema":"ctl/1","event":"diff_finished","summary":{"worse":1,"better":0,"different":1,"nodes":2,"nodes_same":0}}
+        "#);
+        insta::assert_snapshot!(csv(&sample()).expect("CSV"), @r#"
+        node,role,supervisor,service,change,verdict,before,after
+        a6s01,analytics,supervisor-analytics,contrail-collector,state,worse,active,"initializing (\x1b[2J\x9b31m\n, ""x"")"
+        a6s02,analytics,supervisor-analytics,contrail-collector,restarted,different,pid 2,pid 3
+        "#);
+        let json = json(&sample()).expect("JSON");
+        assert!(json.chars().all(|char| char == '\n' || !char.is_control()), "{json}");
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let yaml: serde_json::Value = serde_saphyr::from_str(&yaml(&sample()).expect("YAML")).expect("YAML");
+        assert_eq!(json, yaml);
+        assert_eq!(json["summary"]["worse"], 1);
+        let fields: Vec<&String> = json["changes"][0].as_object().expect("an object").keys().collect();
+        let mut header = HEADER.to_vec();
+        header.sort_unstable();
+        let mut fields: Vec<&str> = fields.into_iter().map(String::as_str).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, header);
+    }
+}
