@@ -25,4 +25,5 @@ mod rolling;
 mod rollouts;
 mod selection;
 mod signals;
+mod snapshots;
 mod update;
