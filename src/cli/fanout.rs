@@ -17,6 +17,7 @@ use crate::event::{CancelReason, Event, EventKind, Ledger, Outcome, ProcessState
 use crate::guard::Holder;
 use crate::journal::resume::Rest;
 use crate::journal::{Controller, Journal, RunRequest};
+use crate::nodeset::NodeSet;
 use crate::plan::explain::Down;
 use crate::plan::{Action, Plan};
 use crate::run::{Guarding, NodeAccess, Noted, Setup, run};
@@ -74,6 +75,13 @@ pub(super) fn carry_out(
     let dry_run = go.and_then(|go| go.dry_run);
     if dry_run == Some(DryRun::Plan) {
         return output::dry_run(&job.plan, None, output, out);
+    }
+    for task in 0..job.plan.tasks.len() {
+        let strangers = job.plan.strangers(task);
+        if !strangers.is_empty() && !output.quiet {
+            let set = NodeSet::from_names(&strangers);
+            terminal::say(&format!("note: the snapshot does not know {set}: its gate lets them pass"));
+        }
     }
     if let (Some(what), Some(go)) = (&job.confirm, go) {
         confirm(what, &job.plan, go)?;

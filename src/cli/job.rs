@@ -79,11 +79,13 @@ impl<'a> Request<'a> {
         wanted.task.tail = self.tail;
         wanted.task.in_depth = self.in_depth;
         wanted.task.policy = self.change.map(|change| settings::policy(&change.batches)).unwrap_or_default();
+        let mut wanted = [wanted];
+        settings::gate_snapshots(&mut wanted)?;
         Ok(Job {
             command: self.command.to_owned(),
             action: (action != Action::Ping).then(|| action.as_str().to_owned()),
             services: self.services.to_vec(),
-            plan: plan(vec![wanted], &inventory, fanout.via.via()),
+            plan: plan(wanted.into(), &inventory, fanout.via.via()),
             confirm,
             inventory: document,
             rollout: None,

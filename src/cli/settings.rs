@@ -3,7 +3,9 @@
 //! How each node is reached is looked up in `reach.rs`. After this no clap type exists. What always holds: a setting on the
 //! command line is stronger than the inventory's; what cannot be honoured is refused before a node is touched.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{BatchArgs, FanoutArgs, GateArg};
@@ -13,6 +15,7 @@ use crate::event::Scope;
 use crate::guard::Holder;
 use crate::inventory::{self, Environment, Inventory};
 use crate::journal::Document;
+use crate::plan::Wanted;
 use crate::plan::amount::Serial;
 use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
 use crate::remote::Sudo;
@@ -119,6 +122,21 @@ pub(super) fn snapshot(path: &Path) -> Result<Snapshot, CliError> {
     })
 }
 
+/// Reads the snapshots that the gates of tasks compare with.
+pub(super) fn gate_snapshots(wanted: &mut [Wanted]) -> Result<(), CliError> {
+    let mut known: BTreeMap<PathBuf, Arc<Snapshot>> = BTreeMap::new();
+    for task in wanted.iter_mut().map(|wanted| &mut wanted.task) {
+        let Some(path) = &task.policy.gate_snapshot else { continue };
+        let snapshot = match known.get(path) {
+            Some(snapshot) => Arc::clone(snapshot),
+            None => Arc::new(snapshot(path)?),
+        };
+        known.insert(path.clone(), Arc::clone(&snapshot));
+        task.snapshot = Some(snapshot);
+    }
+    Ok(())
+}
+
 /// How carefully nodes are changed.
 pub(super) fn policy(args: &BatchArgs) -> Policy {
     Policy {
@@ -134,6 +152,7 @@ pub(super) fn policy(args: &BatchArgs) -> Policy {
         stable: args.stable,
         gate_timeout: args.gate_timeout.unwrap_or(GATE_TIMEOUT),
         check: args.check.clone(),
+        gate_snapshot: args.gate_snapshot.clone(),
     }
 }
 

@@ -105,11 +105,11 @@ fn reduce(plan: &mut Plan, events: &[Event], stands: impl Fn(&TargetResult) -> b
                 rest.results.push(not_known(name, selected.map(|selected| selected.node.address.clone())));
                 return false;
             }
+            let names = kept.iter().map(|result| (result.role.clone(), result.service.clone()));
+            done.entry(step.task).or_default().entry(name.clone()).or_default().extend(names);
             if in_flight.is_none() && !results.is_empty() && kept.len() == results.len() {
                 return false;
             }
-            let names = kept.iter().map(|result| (result.role.clone(), result.service.clone()));
-            done.entry(step.task).or_default().entry(name.clone()).or_default().extend(names);
             if let Some(before) = in_flight
                 && resumes
             {

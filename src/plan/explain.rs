@@ -198,6 +198,12 @@ fn explain_step(
     for program in &view.cascades {
         writeln!(text, "  one unit: a stop of {program} can make its node manager restart the whole instance")?;
     }
+    let strangers = plan.strangers(step.task);
+    let strangers: Vec<String> =
+        view.batches.iter().flatten().filter(|name| strangers.contains(&name.as_str())).cloned().collect();
+    if !strangers.is_empty() {
+        writeln!(text, "  not in the snapshot, and let pass: {}", fold(&strangers))?;
+    }
     if task.action.changes() {
         writeln!(text, "  {}", rules(task.action, &task.policy))?;
     }
@@ -249,6 +255,10 @@ fn rules(action: Action, policy: &Policy) -> String {
     if let Some(check) = &policy.check {
         rules.push(format!("check: {check}"));
     }
+    if let Some(path) = &policy.gate_snapshot {
+        let limit = humantime::format_duration(policy.gate_timeout);
+        rules.push(format!("no worse than {}, within {limit}", path.display()));
+    }
     if !policy.pause.is_zero() {
         rules.push(format!("pause {}", humantime::format_duration(policy.pause)));
     }
@@ -287,6 +297,7 @@ mod tests {
         let plan = made(Action::Restart, &["contrail-api", "contrail-collector"], |policy| {
             policy.serial = Some("1,2".parse().expect("a list"));
             policy.check = Some("true".to_owned());
+            policy.gate_snapshot = Some("before.json".into());
         });
         insta::assert_snapshot!(text(&plan, None), @r#"
         step 1: restart contrail-api contrail-collector, role config, 3 batches on 3 nodes
@@ -296,14 +307,14 @@ mod tests {
           request: stopProcess, startProcess of contrail-api at supervisor-config (unix:///var/run/supervisord_config.sock or unix:///tmp/supervisord_config.sock or http://localhost:9004)
           cap: at most 1 of the 3 nodes of config may be down at once (max_unavailable); what is down already counts
           one unit: a stop of contrail-api (supervisor-config) can make its node manager restart the whole instance
-          failure limit 0; gate: RUNNING for 5s; check: true
+          failure limit 0; gate: RUNNING for 5s; check: true; no worse than before.json, within 2m
         step 2: restart contrail-api contrail-collector, role analytics, 3 batches on 5 nodes
           batch 1: a1 (1)
           batch 2: a[2-3] (2)
           batch 3: a4 (1)
           skipped, in maintenance: a5
           request: stopProcess, startProcess of contrail-collector at supervisor-analytics (unix:///var/run/supervisord_analytics.sock or unix:///tmp/supervisord_analytics.sock or http://localhost:9002)
-          failure limit 0; gate: RUNNING for 5s; check: true
+          failure limit 0; gate: RUNNING for 5s; check: true; no worse than before.json, within 2m
         "#);
         let down = Down::from([("config".to_owned(), "cfg2".to_owned())]);
         let view = view(&plan, Some(&down));

@@ -1,15 +1,17 @@
 //! What will be done, in which order, as plain data.
 //!
 //! Here live [`Plan`], [`Task`], [`Step`] and [`plan`], which makes one; `amount.rs` and `policy.rs` hold what is said
-//! about batches, limits and gates, `batch.rs` which nodes go next, `explain.rs` the plan as text, `rollout.rs` the
-//! file that describes several tasks. Pure; it uses `select` and `inventory`. What always holds: the steps of a task
-//! name every node that it selects, each role's nodes in one step, steps in the order of the roles.
+//! about batches, limits and gates, `batch.rs` which nodes go next, `explain.rs` the plan as text, `stopped.rs` what
+//! a run itself has stopped, `rollout.rs` the file that describes several tasks. Pure; it uses `select` and `inventory`,
+//! and of `snapshot` the type. What always holds: the steps of a task name every node that it selects, each role's nodes
+//! in one step, steps in the order of the roles.
 
 pub mod amount;
 pub mod batch;
 pub mod explain;
 pub mod policy;
 pub mod rollout;
+mod stopped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,9 +20,11 @@ use std::time::Duration;
 use self::amount::{Amount, Caps};
 use self::batch::Budget;
 use self::policy::Policy;
+pub use self::stopped::StoppedTarget;
 use crate::event::{LogStream, TargetState, Via};
 use crate::inventory::{Inventory, ROLE_ORDER, Role};
 use crate::select::{SelectedNode, Selection, ServicePattern};
+use crate::snapshot::Snapshot;
 
 /// What is done to a service, or on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +160,8 @@ pub struct Task {
     pub in_depth: bool,
     /// How carefully.
     pub policy: Policy,
+    /// What the file of [`Policy::gate_snapshot`] holds. Whoever makes the task reads it.
+    pub snapshot: Option<Arc<Snapshot>>,
     /// Whether the tasks after it are done although it was stopped by its failure limit, a cap or a gate.
     pub goes_on: bool,
     /// Which of the targets that are found are meant.
@@ -210,6 +216,7 @@ impl Task {
             by_hand,
             in_depth: false,
             policy: Policy::default(),
+            snapshot: None,
             goes_on: false,
             targets: Targets::All,
             begun: BTreeMap::new(),
@@ -329,6 +336,31 @@ impl Plan {
             idle: BTreeSet::new(),
             known_roles: self.known_roles.clone(),
         }
+    }
+
+    /// A plan that reads everything on node `index`, in depth, of all roles that are meant there, and changes nothing.
+    #[must_use]
+    pub fn reading_of(&self, index: usize) -> Self {
+        Self {
+            tasks: vec![Task { in_depth: true, ..Task::new(Action::Status, Vec::new(), false) }],
+            via: self.via,
+            nodes: self.nodes.get(index).cloned().into_iter().collect(),
+            selected: 1,
+            steps: vec![Step { task: 0, role: None, nodes: vec![0] }],
+            caps: Vec::new(),
+            idle: BTreeSet::new(),
+            known_roles: self.known_roles.clone(),
+        }
+    }
+
+    /// The nodes of a task that the snapshot of its gate does not know: with what they were like nothing can be compared.
+    #[must_use]
+    pub fn strangers(&self, task: usize) -> Vec<&str> {
+        let Some(snapshot) = self.tasks.get(task).and_then(|task| task.snapshot.as_ref()) else { return Vec::new() };
+        let known: BTreeSet<&str> = snapshot.results.iter().map(|result| result.node.as_str()).collect();
+        let nodes = self.steps.iter().filter(|step| step.task == task).flat_map(|step| &step.nodes);
+        let names = nodes.filter_map(|index| Some(self.nodes.get(*index)?.node.name.as_str()));
+        names.filter(|name| !known.contains(name)).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Notes that nodes were taken out of the steps: those that are in no step any more are no longer changed, though

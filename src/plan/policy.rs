@@ -1,5 +1,6 @@
 //! How carefully a task goes: batch sizes, limits, gates. What was not said has its default here and nowhere else.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::amount::{Caps, FailureLimit, Serial};
@@ -41,6 +42,8 @@ pub struct Policy {
     pub gate_timeout: Duration,
     /// A command that must exit 0 on each node of a batch before the next.
     pub check: Option<String>,
+    /// The file of a snapshot than which no node of the batch may be worse before the next.
+    pub gate_snapshot: Option<PathBuf>,
 }
 
 impl Default for Policy {
@@ -54,6 +57,7 @@ impl Default for Policy {
             stable: None,
             gate_timeout: GATE_TIMEOUT,
             check: None,
+            gate_snapshot: None,
         }
     }
 }

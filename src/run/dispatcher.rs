@@ -261,7 +261,8 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn has_check(&self, step: usize) -> bool {
-        self.task(step).is_some_and(|task| task.action.changes() && task.policy.check.is_some())
+        self.task(step)
+            .is_some_and(|task| task.action.changes() && (task.policy.check.is_some() || task.snapshot.is_some()))
     }
 
     fn ended(&mut self, duty: Duty, end: DutyEnd, orders: &mut Vec<Order>) {

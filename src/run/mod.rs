@@ -16,6 +16,7 @@ mod job;
 mod link;
 mod logs;
 mod message;
+mod no_worse;
 mod node_task;
 mod rows;
 mod salvage;

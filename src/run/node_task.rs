@@ -20,6 +20,7 @@ use super::job::{Book, Job, Tab};
 use super::link::Link;
 use super::logs::Logs;
 use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
+use super::no_worse::NoWorse;
 use super::rows::Rows;
 use super::salvage::{self, Cause, PAYING, Salvage};
 use super::target::{Debt, Work};
@@ -193,8 +194,42 @@ impl<T: Transport> NodeTask<T> {
         Ok(inspection)
     }
 
-    /// Runs the check of a batch on the node.
+    /// What a batch waits for on the node beyond its services: the operator's check, then that nothing is worse than it was.
     async fn check(&mut self, duty: Duty, visit: Visit) -> DutyEnd {
+        let end = self.run_check(duty, visit).await;
+        let snapshot = self.rows.task(visit).and_then(|task| task.snapshot.clone());
+        match snapshot {
+            Some(snapshot) if end == DutyEnd::Done => NoWorse::new(self, visit, &snapshot).wait().await,
+            Some(_) | None => end,
+        }
+    }
+
+    pub(super) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// Whether waiting at gates is to end.
+    pub(super) fn stop_waiting(&self) -> watch::Receiver<bool> {
+        self.signals.stop_waiting.clone()
+    }
+
+    /// A task that reads everything on the node over the same connection, and tells it to `news`.
+    pub(super) fn reader(&self, news: mpsc::Sender<Message>, timeout: Duration) -> Self {
+        Self {
+            rows: Rows { plan: Arc::new(self.rows.plan.reading_of(self.rows.index)), index: 0 },
+            access: NodeAccess { timeout: timeout.min(self.access.timeout), ..self.access.clone() },
+            link: Arc::clone(&self.link),
+            view: None,
+            depth: None,
+            packages: None,
+            guarding: Arc::clone(&self.guarding),
+            guard: None,
+            news,
+            signals: self.signals.clone(),
+        }
+    }
+
+    async fn run_check(&mut self, duty: Duty, visit: Visit) -> DutyEnd {
         let Some(check) = self.rows.task(visit).and_then(|task| task.policy.check.clone()) else {
             return DutyEnd::Done;
         };
@@ -212,7 +247,7 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Does a batch's work on this node.
-    async fn visit(&mut self, visit: Visit) -> DutyEnd {
+    pub(super) async fn visit(&mut self, visit: Visit) -> DutyEnd {
         let duty = Duty::Visit(visit);
         if self.rows.action(visit) == Action::Exec {
             return self.exec(visit).await;
@@ -598,7 +633,7 @@ impl<T: Transport> NodeTask<T> {
         book.told(&key);
     }
 
-    async fn tell(&self, duty: Duty, news: News) {
+    pub(super) async fn tell(&self, duty: Duty, news: News) {
         if self.news.send(Message { duty, news }).await.is_err() {
             debug!("the run no longer listens");
         }
@@ -622,7 +657,7 @@ fn unreachable_end(failure: Failure) -> DutyEnd {
 }
 
 /// Ends when all tasks are told so.
-async fn told(signal: &mut watch::Receiver<bool>) {
+pub(super) async fn told(signal: &mut watch::Receiver<bool>) {
     if signal.wait_for(|told| *told).await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -41,6 +41,22 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What it says of one node.
+    #[must_use]
+    pub fn of_node(&self, node: &str) -> Self {
+        let results = self.results.iter().filter(|result| result.node == node).cloned().collect();
+        let nodes = self.nodes.iter().filter(|facts| facts.node == node).cloned().collect();
+        Self {
+            run: self.run.clone(),
+            started: self.started,
+            elapsed: self.elapsed,
+            services: self.services.clone(),
+            selection: self.selection.clone(),
+            results,
+            nodes,
+        }
+    }
+
     /// What a run has read so far.
     #[must_use]
     pub fn of(ledger: &Ledger) -> Self {

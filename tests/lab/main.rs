@@ -26,4 +26,5 @@ mod rolling;
 mod rollouts;
 mod selection;
 mod signals;
+mod snapshots;
 mod update;

@@ -67,6 +67,7 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
         }
         wanted.push(task(step, selection));
     }
+    settings::gate_snapshots(&mut wanted)?;
     let plan = plan(wanted, &inventory, fanout.via.via());
     if plan.selected == 0 {
         return Err(CliError::usage("no node is left of the rollout's"));

@@ -14,8 +14,8 @@ use crate::cli::settings::{self, Sources};
 use crate::cli::terminal;
 use crate::event::{Event, EventKind, Ledger, TargetResult};
 use crate::journal::resume;
-use crate::journal::{Controller, Journal, JournalError, Origin, RunRecord, RunState, RunSummary};
-use crate::plan::{Action, Targets, Wanted, plan};
+use crate::journal::{Controller, Journal, JournalError, Origin, RunRecord, RunRequest, RunState, RunSummary};
+use crate::plan::{Action, Targets, Task, Wanted, plan};
 use crate::select::{Query, select};
 use crate::sink::{plain_table, text};
 
@@ -170,6 +170,10 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, C
             return Err(error);
         }
     };
+    if let Some(error) = job.plan.tasks.iter().find_map(|task| taken_later(task, &record.request)) {
+        journal.end(&run, Exit::Usage.code(), false)?;
+        return Err(error);
+    }
     let rest = resume::go_on(&mut job.plan, &record.events);
     let next_seq = record.events.last().map_or(0, |event| event.seq + 1);
     fanout.output = output.clone();
@@ -177,6 +181,21 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, C
     go.dry_run = None;
     let resumed = Resumed { journal, request: record.request, rest, next_seq };
     carry_out(job, &fanout, Some(&go), &[], Some(resumed))
+}
+
+/// A snapshot that was taken after the run began is not the one that its gates compare with.
+fn taken_later(task: &Task, request: &RunRequest) -> Option<CliError> {
+    let path = task.policy.gate_snapshot.as_ref()?;
+    let is_later = task.snapshot.as_ref()?.started.is_some_and(|started| started > request.started);
+    is_later.then(|| {
+        let message = format!(
+            "{} was taken after run {} began: its gates are to compare with what was before",
+            path.display(),
+            request.run
+        );
+        CliError::usage(message)
+            .with_hint("put the snapshot back that was there then; or begin a new run: ctl runs retry")
+    })
 }
 
 /// Carries out what goes back to another run, as a run of its own.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::settings::{self, Settings};
 use super::step;
@@ -71,9 +71,10 @@ pub fn read(
         return Err(RolloutError { path: path.to_owned(), text: String::new(), problems });
     }
     let text = file::without_mark(text);
-    // No key takes a path of this machine, so nothing is ever expanded.
+    // Variables are those of the file: nothing of the environment is ever expanded.
     let environment = Environment::default();
-    let reader = Reader { report: Report::default(), env: &environment, folder: PathBuf::new() };
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let reader = Reader { report: Report::default(), env: &environment, folder };
     let mut work = Work { reader, text, inventory };
     let rollout = file::tree(text, KIND, &mut work.reader.report).and_then(|root| whole(&mut work, &root, vars));
     match rollout {

@@ -3,6 +3,7 @@
 //! Here live [`Settings`], what was said, and how they are read. What always holds: what is not said stays unsaid until
 //! [`Settings::policy`], so that a step's own value, its `defaults` and [`Policy`]'s come in this order.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,19 +15,20 @@ use crate::inventory::values::{self, Field};
 use crate::plan::amount::{AmountError, Caps, FailureLimit, Serial};
 use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
 
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 11] = [
     "serial",
     "max_failures",
     "max_unavailable",
     "gate",
     "stable",
     "gate_timeout",
+    "gate_snapshot",
     "check",
     "pause",
     "timeout",
     "on_failure",
 ];
-pub(super) const SYNONYMS: [(&str, &str); 10] = [
+pub(super) const SYNONYMS: [(&str, &str); 12] = [
     ("batch", "serial"),
     ("batches", "serial"),
     ("batch_size", "serial"),
@@ -34,6 +36,8 @@ pub(super) const SYNONYMS: [(&str, &str); 10] = [
     ("max_fail_percentage", "max_failures"),
     ("until", "check"),
     ("verify", "check"),
+    ("snapshot", "gate_snapshot"),
+    ("no_worse_than", "gate_snapshot"),
     ("wait", "pause"),
     ("delay", "pause"),
     ("any_errors_fatal", "on_failure"),
@@ -52,6 +56,8 @@ pub(super) struct Settings {
     stable: Option<Duration>,
     gate_timeout: Option<Duration>,
     check: Option<String>,
+    /// None in it undoes the default.
+    gate_snapshot: Option<Option<PathBuf>>,
     pause: Option<Duration>,
     timeout: Option<Duration>,
     goes_on: Option<bool>,
@@ -83,6 +89,7 @@ pub(super) fn read(work: &mut Work<'_>, vars: &Variables, fields: &[Field<'_>]) 
             "stable" => settings.stable = values::duration_or_zero(reader, field),
             "gate_timeout" => settings.gate_timeout = values::duration(reader, field),
             "check" => settings.check = command(work, vars, field, "a command"),
+            "gate_snapshot" => settings.gate_snapshot = snapshot(work, vars, field),
             "pause" => settings.pause = values::duration_or_zero(reader, field),
             "timeout" => settings.timeout = values::duration(reader, field),
             "on_failure" => settings.goes_on = one_of(work, field, &[("stop", false), ("continue", true)]),
@@ -103,6 +110,7 @@ impl Settings {
             stable: self.stable.or(defaults.stable),
             gate_timeout: self.gate_timeout.or(defaults.gate_timeout),
             check: self.check.or_else(|| defaults.check.clone()),
+            gate_snapshot: self.gate_snapshot.or_else(|| defaults.gate_snapshot.clone()),
             pause: self.pause.or(defaults.pause),
             timeout: self.timeout.or(defaults.timeout),
             goes_on: self.goes_on.or(defaults.goes_on),
@@ -130,8 +138,20 @@ impl Settings {
             stable: self.stable,
             gate_timeout: self.gate_timeout.unwrap_or(GATE_TIMEOUT),
             check: self.check,
+            gate_snapshot: self.gate_snapshot.flatten(),
         }
     }
+}
+
+/// The file of a snapshot, which counts from the folder of the rollout file; or `none`.
+fn snapshot(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Option<Option<PathBuf>> {
+    let said = text(work, vars, field, "the file of a snapshot, or none")?;
+    if said.contains('\0') {
+        let message = format!("the path in {} has a NUL character in it", quoted(field.name));
+        work.reader.fault(Fault::new(field.value.place(), message));
+        return None;
+    }
+    Some((said != "none").then(|| work.reader.folder.join(said)))
 }
 
 /// Sizes of batches: one amount, several with commas between, or a list of such.

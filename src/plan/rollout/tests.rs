@@ -34,6 +34,7 @@ steps:
     stable: 0
     gate_timeout: 5m
     check: "test -e /opt/{{release}}"
+    gate_snapshot: "kept/{{ release }}.json"
     pause: 0s
     timeout: 10m
     on_failure: continue
@@ -117,6 +118,7 @@ fn every_key() {
                 stable: Some(Duration::ZERO),
                 gate_timeout: Duration::from_secs(300),
                 check: Some("test -e /opt/4.0".into()),
+                gate_snapshot: Some("kept/4.0.json".into()),
             },
             timeout: Some(Duration::from_secs(600)),
             goes_on: true,
@@ -424,6 +426,7 @@ fn settings_that_are_wrong() {
         ("timeout: 0", "5:14: `timeout` must be more than 0 and at most 7 days"),
         ("gate_timeout: 0s", "5:19: `gate_timeout` must be more than 0 and at most 7 days"),
         ("on_failure: abort", "5:17: `on_failure` is `abort`: expected stop or continue"),
+        ("gate_snapshot: [a]", "5:20: `gate_snapshot` takes the file of a snapshot, or none, not a list"),
         ("check: [a]", "5:12: `check` takes a command, not a list"),
         ("check: '{{ x }}'", "5:13: there is no variable `x` (declare it: `vars: {name: value}`)"),
         ("max_unavailible: 1", "5:5: a step has no key `max_unavailible` (did you mean max_unavailable?)"),
@@ -438,7 +441,7 @@ fn settings_that_are_wrong() {
     check(&[(
         "version: 1\ndefaults: {role: database}\nsteps: [{name: a, role: database, exec: date}]\n",
         &[
-            "2:12: `defaults` has no key `role` (the keys are serial, max_failures, max_unavailable, gate, stable, gate_timeout, check, pause, timeout, on_failure)",
+            "2:12: `defaults` has no key `role` (the keys are serial, max_failures, max_unavailable, gate, stable, gate_timeout, gate_snapshot, check, pause, timeout, on_failure)",
         ],
     )]);
 }
@@ -603,6 +606,16 @@ fn the_examples_are_right() {
     assert_eq!(fetch, What::Exec { command: "/srv/shop/bin/fetch '1 2'".into() });
     let said = deploy(&[]).expect_err("no build").problems.remove(0).message;
     assert_eq!(said, "the variable `build` needs a value");
+}
+
+#[test]
+fn the_file_of_a_snapshot_counts_from_the_folder_of_the_rollout() {
+    let text = "version: 1\ndefaults: {gate_snapshot: before.json}\nsteps:\n\
+                - {name: a, nodes: db1, exec: date}\n- {name: b, nodes: db1, exec: date, gate_snapshot: none}\n\
+                - {name: c, nodes: db1, exec: date, gate_snapshot: /kept/c.json}\n";
+    let rollout = read(Path::new("/plans/up.yaml"), text, &[], &inventory()).expect("a rollout");
+    let paths: Vec<Option<&Path>> = rollout.steps.iter().map(|step| step.policy.gate_snapshot.as_deref()).collect();
+    assert_eq!(paths, [Some(Path::new("/plans/before.json")), None, Some(Path::new("/kept/c.json"))]);
 }
 
 #[test]

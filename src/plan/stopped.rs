@@ -1,0 +1,141 @@
+//! What a run itself has stopped: that it is down afterwards is no harm.
+
+use super::{Action, Plan, Targets, Task};
+use crate::select::ServicePattern;
+
+/// A target by its names, of which it is asked whether it was stopped.
+#[derive(Debug, Clone, Copy)]
+pub struct StoppedTarget<'a> {
+    /// Its role.
+    pub role: Option<&'a str>,
+    /// Its supervisord; none for what init runs.
+    pub supervisor: Option<&'a str>,
+    /// The service as supervisord prints it; none for the supervisord itself.
+    pub service: Option<&'a str>,
+}
+
+impl StoppedTarget<'_> {
+    fn is_meant_by(&self, patterns: &[ServicePattern]) -> bool {
+        let is_meant = |pattern: &ServicePattern| {
+            let instance = self.supervisor.is_some_and(|name| pattern.matches_instance(name));
+            let service = self.service.is_some_and(|name| {
+                let (group, process) = name.split_once(':').unwrap_or((name, name));
+                match self.supervisor {
+                    Some(_) => pattern.matches_process(group, process),
+                    None => pattern.matches_init_service(name),
+                }
+            });
+            instance || service
+        };
+        (patterns.is_empty() && self.service.is_some()) || patterns.iter().any(is_meant)
+    }
+}
+
+impl Plan {
+    /// Whether the last that tasks up to `task` have done with a target of node `index` was to stop it.
+    #[must_use]
+    pub fn has_stopped(&self, task: usize, index: usize, target: &StoppedTarget<'_>) -> bool {
+        let Some(node) = self.nodes.get(index) else { return false };
+        let acts = |(number, own): &(usize, &Task)| {
+            let here = self.steps.iter().any(|step| {
+                let of_role = step.role.is_none() || step.role.as_deref() == target.role;
+                step.task == *number && step.nodes.contains(&index) && of_role
+            });
+            let name = |service: Option<&str>| (target.role.map(str::to_owned), service.map(str::to_owned));
+            // What an earlier controller of the run did there is not to be done again.
+            let done = match &own.targets {
+                Targets::Except(done) => done.get(&node.node.name).is_some_and(|done| {
+                    let instance = target.supervisor.is_some() && done.contains(&name(target.supervisor));
+                    instance || done.contains(&name(target.service))
+                }),
+                Targets::All | Targets::Only(_) => false,
+            };
+            let meant = own.targets.contains(&node.node.name, target.role, target.service);
+            own.action.goes_by_role() && ((here && meant && target.is_meant_by(&own.services)) || done)
+        };
+        let last = self.tasks.iter().enumerate().take(task + 1).rfind(acts);
+        last.is_some_and(|(_, task)| task.action == Action::Stop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::inventory::{Environment, parse};
+    use crate::plan::{Wanted, plan};
+    use crate::select::{Query, select};
+
+    /// One task each: action, role, services.
+    fn made(tasks: &[(Action, &str, &[&str])]) -> Plan {
+        let text = "version: 1\nnodes: {n1: {roles: [analytics, config, database]}, n2: {roles: [config]}}";
+        let inventory = parse(text, Path::new("inventory.yaml"), &Environment::default()).expect("an inventory");
+        let wanted = tasks.iter().map(|(action, role, services)| {
+            let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
+            let roles = [(*role).to_owned()];
+            let query = Query { roles: &roles, services: &services, ..Query::default() };
+            Wanted::new(*action, select(&inventory, &query).expect("a selection"))
+        });
+        plan(wanted.collect(), &inventory, None)
+    }
+
+    fn target<'a>(role: &'a str, supervisor: Option<&'a str>, service: Option<&'a str>) -> StoppedTarget<'a> {
+        StoppedTarget { role: Some(role), supervisor, service }
+    }
+
+    #[test]
+    fn what_the_last_task_has_stopped_is_down_on_purpose() {
+        let plan = made(&[
+            (Action::Stop, "analytics", &["contrail-collector"]),
+            (Action::Stop, "config", &["contrail-api"]),
+            (Action::Restart, "analytics", &["contrail-*"]),
+            (Action::Stop, "database", &["contrail-database", "supervisor-database"]),
+        ]);
+        let (analytics, config, database) =
+            (Some("supervisor-analytics"), Some("supervisor-config"), Some("supervisor-database"));
+        let table = [
+            (0, 0, target("analytics", analytics, Some("contrail-collector")), true),
+            (0, 0, target("analytics", analytics, Some("contrail-query-engine")), false),
+            (0, 0, target("config", config, Some("contrail-collector")), false),
+            // Not before its task, and on no other node.
+            (0, 0, target("config", config, Some("contrail-api:0")), false),
+            (1, 0, target("config", config, Some("contrail-api:0")), true),
+            (1, 1, target("config", config, Some("contrail-api:1")), true),
+            (1, 1, target("analytics", analytics, Some("contrail-collector")), false),
+            (1, 0, target("config", config, None), false),
+            // A later task has started it again.
+            (1, 0, target("analytics", analytics, Some("contrail-collector")), true),
+            (2, 0, target("analytics", analytics, Some("contrail-collector")), false),
+            (2, 0, target("config", config, Some("contrail-api:0")), true),
+            // A whole instance, and what it runs; what init runs.
+            (3, 0, target("database", database, None), true),
+            (3, 0, target("database", database, Some("kafka")), true),
+            (3, 0, target("database", None, Some("contrail-database")), true),
+            (2, 0, target("database", None, Some("contrail-database")), false),
+            (3, 9, target("database", None, Some("contrail-database")), false),
+        ];
+        for (task, node, target, expected) in table {
+            assert_eq!(plan.has_stopped(task, node, &target), expected, "{task} {node} {target:?}");
+        }
+        let all = made(&[(Action::Stop, "analytics", &["all"])]);
+        assert!(all.has_stopped(0, 0, &target("analytics", analytics, Some("contrail-topology"))));
+        assert!(!all.has_stopped(0, 0, &target("analytics", analytics, None)));
+    }
+
+    #[test]
+    fn what_an_earlier_controller_has_stopped_counts() {
+        let mut plan = made(&[
+            (Action::Stop, "analytics", &["contrail-collector"]),
+            (Action::Restart, "analytics", &["contrail-topology"]),
+        ]);
+        let collector = target("analytics", Some("supervisor-analytics"), Some("contrail-collector"));
+        plan.steps.retain(|step| step.task == 1);
+        assert!(!plan.has_stopped(1, 0, &collector));
+        let done = [(Some("analytics".to_owned()), Some("contrail-collector".to_owned()))];
+        plan.tasks[0].targets = Targets::Except(BTreeMap::from([("n1".to_owned(), done.into())]));
+        assert!(plan.has_stopped(1, 0, &collector));
+        assert!(!plan.has_stopped(1, 1, &collector), "on that node");
+    }
+}

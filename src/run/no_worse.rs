@@ -1,0 +1,172 @@
+//! The gate that compares: a node of a batch is to be no worse than a snapshot says it was.
+//!
+//! Here lives [`NoWorse`]. What always holds: the node is read as `ctl status` reads it, all that is meant there and not
+//! only what was acted on, over the connection that the run has; nothing is changed; a restart is no harm, nor is that
+//! what the run was to stop is stopped; it is asked again until the gate's own time is over, or a signal ends the
+//! waiting. Start reading at [`NoWorse::wait`].
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::message::{Duty, DutyEnd, Message, News, Visit};
+use super::node_task::{NodeTask, told};
+use crate::event::{Failure, FailureKind, Outcome, Scope, Stage};
+use crate::plan::StoppedTarget;
+use crate::snapshot::{Change, Diff, Snapshot, diff};
+use crate::transport::Transport;
+
+/// Between two looks at the node.
+const POLL: Duration = Duration::from_secs(1);
+
+/// What a reader may tell before it waits.
+const NEWS_LIMIT: usize = 64;
+
+/// Changes that are told of; of more, the number.
+const MOST_TOLD: usize = 3;
+
+/// The wait of one node.
+pub(super) struct NoWorse<'a, T: Transport> {
+    task: &'a NodeTask<T>,
+    visit: Visit,
+    /// What the snapshot says of the node.
+    before: Snapshot,
+    limit: Duration,
+    reader: NodeTask<T>,
+    inbox: mpsc::Receiver<Message>,
+}
+
+impl<'a, T: Transport> NoWorse<'a, T> {
+    /// Of the node of `task`, after its visit.
+    pub(super) fn new(task: &'a NodeTask<T>, visit: Visit, snapshot: &Snapshot) -> Self {
+        let rows = task.rows();
+        let limit = rows.task(visit).map(|task| task.policy.gate_timeout).unwrap_or_default();
+        let (news, inbox) = mpsc::channel(NEWS_LIMIT);
+        let before = snapshot.of_node(&super::rows::node_name(&rows.plan, rows.index));
+        Self { task, visit, before, limit, reader: task.reader(news, limit), inbox }
+    }
+
+    /// Waits until nothing is worse. Not passed, it says what is.
+    pub(super) async fn wait(mut self) -> DutyEnd {
+        if self.before.results.is_empty() {
+            self.gate(Some(true), "the snapshot does not know the node".to_owned()).await;
+            return DutyEnd::Done;
+        }
+        let mut stop_waiting = self.task.stop_waiting();
+        tokio::select! {
+            end = self.look_again() => end,
+            () = told(&mut stop_waiting) => DutyEnd::Done,
+        }
+    }
+
+    async fn look_again(&mut self) -> DutyEnd {
+        let began = Instant::now();
+        let deadline = began + self.limit;
+        let mut said = None;
+        loop {
+            let worse = match timeout_at(deadline, self.read()).await {
+                Ok(after) => self.worse(&after),
+                Err(_) => said.clone().or_else(|| Some("the node could not be read in time".to_owned())),
+            };
+            let Some(worse) = worse else {
+                self.gate(Some(true), "nothing is worse than it was".to_owned()).await;
+                return DutyEnd::Done;
+            };
+            if Instant::now() + POLL >= deadline {
+                self.gate(Some(false), worse.clone()).await;
+                return DutyEnd::Lost(Outcome::Failed, self.failure(&worse));
+            }
+            if said.as_ref() != Some(&worse) {
+                self.gate(None, worse.clone()).await;
+            }
+            let waited = began.elapsed().as_secs();
+            self.say(News::Phase(format!("waiting: {worse}, {waited} s of {} s", self.limit.as_secs()))).await;
+            said = Some(worse);
+            sleep(POLL).await;
+        }
+    }
+
+    /// The node as it is now.
+    async fn read(&mut self) -> Snapshot {
+        let visit = Visit { step: 0, batch: self.visit.batch, node: 0 };
+        let (reader, inbox) = (&mut self.reader, &mut self.inbox);
+        reader.forget();
+        // What was told by a look that was not waited for.
+        while inbox.try_recv().is_ok() {}
+        let mut after = Snapshot { selection: scope(self.task), ..Snapshot::default() };
+        let mut take = |news: News| match news {
+            News::Result(result) => after.results.push(*result),
+            News::Facts(facts) => after.nodes.push(*facts),
+            News::Phase(_) | News::Targets(_) | News::Begun(_) | News::Gate { .. } => {}
+            News::Lines(_) | News::Notice(_) => {}
+        };
+        let mut work = Box::pin(reader.visit(visit));
+        loop {
+            tokio::select! {
+                biased;
+                Some(message) = inbox.recv() => take(message.news),
+                _ = &mut work => break,
+            }
+        }
+        while let Ok(message) = inbox.try_recv() {
+            take(message.news);
+        }
+        after
+    }
+
+    /// What is worse, if anything is.
+    fn worse(&self, after: &Snapshot) -> Option<String> {
+        let found = diff(&self.before, after);
+        let worse: Vec<Change> = found.worse().filter(|change| !self.is_wanted(change)).cloned().collect();
+        if worse.is_empty() {
+            return None;
+        }
+        let lines = Diff { changes: worse, ..Diff::default() }.lines();
+        let told = lines.iter().take(MOST_TOLD).map(|line| match &line.what {
+            Some(what) => format!("{what}: {}", line.text),
+            None => line.text.clone(),
+        });
+        let told = told.collect::<Vec<_>>().join("; ");
+        let more = lines.len().saturating_sub(MOST_TOLD);
+        Some(if more > 0 { format!("{told}; and {more} more") } else { told })
+    }
+
+    /// Whether the run itself was to bring a change about: it has stopped what is not up.
+    fn is_wanted(&self, change: &Change) -> bool {
+        let rows = self.task.rows();
+        let Some(step) = rows.plan.steps.get(self.visit.step) else { return false };
+        let target = StoppedTarget {
+            role: change.role.as_deref(),
+            supervisor: change.supervisor.as_deref(),
+            service: change.service.as_deref(),
+        };
+        rows.plan.has_stopped(step.task, rows.index, &target)
+    }
+
+    fn failure(&self, worse: &str) -> Failure {
+        let rows = self.task.rows();
+        let path = rows.task(self.visit).and_then(|task| task.policy.gate_snapshot.clone()).unwrap_or_default();
+        let message = format!("worse than in {} after {} s: {worse}", path.display(), self.limit.as_secs());
+        let node = super::rows::node_name(&rows.plan, rows.index);
+        Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(format!(
+            "`ctl snapshot diff {} live -w {node}` shows all of it; --gate-timeout gives it longer",
+            path.display()
+        ))
+    }
+
+    async fn gate(&self, met: Option<bool>, waiting_for: String) {
+        self.say(News::Gate { service: None, met, waiting_for }).await;
+    }
+
+    async fn say(&self, news: News) {
+        self.task.tell(Duty::Check(self.visit), news).await;
+    }
+}
+
+/// What is read of a node: the roles that the run means there.
+fn scope<T: Transport>(task: &NodeTask<T>) -> Scope {
+    let rows = task.rows();
+    let roles = rows.plan.roles_in(rows.index, None).iter().map(|role| role.name.clone()).collect();
+    Scope { roles, nodes: Some(super::rows::node_name(&rows.plan, rows.index)), exclude: None }
+}

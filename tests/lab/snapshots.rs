@@ -1,0 +1,369 @@
+//! Snapshots: a status is kept, compared with what comes later, and asked for by gates.
+
+use contrail_lab::{ClusterSpec, Fault};
+use serde_json::Value;
+
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, Running, list, uniform, word};
+
+const ENGINE: &str = "contrail-query-engine";
+
+/// Analytics nodes whose services say how they do their work.
+fn speaking(count: usize) -> ClusterSpec {
+    uniform(count).each(|node| node.introspects = true)
+}
+
+fn broken(program: &str) -> Fault {
+    Fault::NonFunctional { program: program.to_owned(), description: "Database:Global connection down".to_owned() }
+}
+
+/// A cluster of `count` nodes, and what was kept of it while all was well.
+fn saved(count: usize) -> Cluster {
+    let cluster = Cluster::start(speaking(count));
+    cluster.ctl("status --save before.json -q").expect(0);
+    cluster
+}
+
+/// The changes of a diff: `verdict change what on node`, sorted.
+#[track_caller]
+fn changes(run: &Finished) -> Vec<String> {
+    let document: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
+    assert_eq!(document["schema"], "ctl/1", "{run}");
+    let what = |change: &Value| {
+        let names = ["service", "supervisor", "node"].map(|field| change[field].as_str().map(str::to_owned));
+        names.into_iter().flatten().next().unwrap_or_default()
+    };
+    let told = |change: &Value| {
+        format!(
+            "{} {} {} on {}",
+            word(&change["verdict"]),
+            word(&change["change"]),
+            what(change),
+            word(&change["node"])
+        )
+    };
+    let mut changes: Vec<String> = list(&document["changes"]).iter().map(told).collect();
+    let summary = &document["summary"];
+    let counted: u64 = ["worse", "better", "different"].iter().filter_map(|verdict| summary[*verdict].as_u64()).sum();
+    assert_eq!(counted, changes.len() as u64, "{run}");
+    changes.sort();
+    changes
+}
+
+#[test]
+fn what_is_kept_is_the_json_document() {
+    let cluster = Cluster::start(speaking(2));
+    let run = cluster.ctl("status --save before.json -o json").expect(0);
+    let kept = std::fs::read_to_string(cluster.path("before.json")).expect("a file");
+    assert_eq!(kept, run.stdout);
+    // What was redirected is a snapshot too.
+    std::fs::write(cluster.path("redirected.json"), &run.stdout).expect("written");
+    let run = cluster.ctl("snapshot diff before.json redirected.json").expect(0);
+    assert_eq!(
+        (run.stdout.as_str(), run.stderr.as_str()),
+        ("nothing has changed\n", "0 worse, 0 better, 0 different; 2 nodes the same\n")
+    );
+    // A form for people does not change what is kept.
+    cluster.ctl("status --save other.json --all --out status.txt").expect(0);
+    cluster.ctl("snapshot diff before.json other.json -q").expect(0);
+    // One that cannot be written is known before anything is asked.
+    let connections = cluster.connections();
+    let run = cluster.ctl("status --save no/such/folder.json").expect(2);
+    assert!(run.stderr.contains("--save: nothing can be written to no/such"), "{run}");
+    assert_eq!(cluster.connections(), connections);
+}
+
+#[test]
+fn a_status_that_was_interrupted_keeps_nothing() {
+    let cluster = Cluster::start(speaking(2).fault("n02", Fault::SearchHangs));
+    std::fs::write(cluster.path("before.json"), "older").expect("written");
+    let running = cluster.begin("status --save before.json -o jsonl --timeout 60s");
+    running.until_printed("\"node\":\"n01\"");
+    running.signal("INT");
+    running.signal("INT");
+    let run = running.finish().expect(130);
+    assert!(run.stderr.contains("--save: interrupted, nothing was saved"), "{run}");
+    assert_eq!(std::fs::read_to_string(cluster.path("before.json")).expect("a file"), "older");
+}
+
+#[test]
+fn what_has_become_of_a_cluster() {
+    let cluster = saved(5);
+    let run = cluster.ctl("snapshot diff before.json live").expect(0);
+    assert_eq!(run.stdout, "nothing has changed\n", "{run}");
+
+    cluster.node("n01").set_fault(broken(COLLECTOR));
+    cluster.node("n03").set_fault(broken(COLLECTOR));
+    cluster.ctl(&format!("service {ENGINE} restart -w n02 --stable 0s -q")).expect(0);
+    cluster.ctl(&format!("service {ENGINE} stop -w n01 -q")).expect(0);
+    cluster.node("n04").set_fault(Fault::CoreFile(COLLECTOR.to_owned()));
+    cluster.node("n05").set_fault(Fault::Refused);
+
+    let run = cluster.ctl("snapshot diff before.json live").expect(1);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    // Without what differs from run to run.
+    let short = |line: &&str| line.split(" (").flat_map(|part| part.split(": /")).next().unwrap_or_default().to_owned();
+    assert_eq!(
+        lines.iter().map(short).collect::<Vec<_>>(),
+        [
+            "worse: n05: reachable → unreachable",
+            "worse: n04: new: core files in /var/crashes",
+            "worse: contrail-query-engine on n01: active → STOPPED",
+            "worse: contrail-collector on n[01,03]: active → initializing",
+            "different: contrail-query-engine on n02: restarted",
+        ],
+        "{run}"
+    );
+    assert!(lines[3].ends_with("active → initializing (Database:Global connection down)"), "{run}");
+    assert_eq!(run.stderr, "5 worse, 0 better, 1 different; 0 nodes the same\n");
+
+    let run = cluster.ctl("snapshot diff before.json live -o json").expect(1);
+    let worse = [
+        "different restarted contrail-query-engine on n02",
+        "worse finding n04 on n04",
+        "worse state contrail-collector on n01",
+        "worse state contrail-collector on n03",
+        "worse state contrail-query-engine on n01",
+        "worse state n05 on n05",
+    ];
+    assert_eq!(changes(&run), worse, "{run}");
+
+    // Kept now, and mended: the other way round.
+    cluster.ctl("status --save broken.json -q").expect(4);
+    for node in ["n01", "n03", "n04", "n05"] {
+        cluster.node(node).clear_fault();
+    }
+    cluster.ctl(&format!("service {ENGINE} start -w n01 --stable 0s -q")).expect(0);
+    let run = cluster.ctl("snapshot diff broken.json live -o json").expect(0);
+    let better = [
+        "better finding n04 on n04",
+        "better state contrail-collector on n01",
+        "better state contrail-collector on n03",
+        "better state contrail-query-engine on n01",
+        "better state n05 on n05",
+    ];
+    assert_eq!(changes(&run), better, "{run}");
+
+    // Two files, in every form; one row a change in the wide one.
+    let run = cluster.ctl("snapshot diff before.json broken.json -o wide").expect(1);
+    assert_eq!((run.stdout.lines().count(), run.stdout.split_whitespace().next()), (7, Some("VERDICT")), "{run}");
+    let run = cluster.ctl("snapshot diff before.json broken.json -o csv --out diff.csv").expect(1);
+    assert_eq!(run.stdout, "", "{run}");
+    let csv = std::fs::read_to_string(cluster.path("diff.csv")).expect("a file");
+    assert_eq!(csv.lines().count(), 7, "{csv}");
+    let run = cluster.ctl("snapshot diff before.json broken.json -o jsonl").expect(1);
+    assert_eq!(run.events().last().expect("a line")["event"], "diff_finished", "{run}");
+    let run = cluster.ctl("snapshot diff broken.json before.json -o yaml").expect(0);
+    assert!(run.stdout.starts_with("schema: ctl/1\nchanges:\n"), "{run}");
+    assert!(run.stderr.starts_with("warning: broken.json is newer than before.json"), "{run}");
+    let run = cluster.ctl("snapshot diff broken.json before.json -q").expect(0);
+    assert_eq!(run.stderr, "", "{run}");
+}
+
+#[test]
+fn only_what_both_were_asked_for_is_compared() {
+    let cluster = saved(3);
+    cluster.ctl("status -w n[01-02] --save some.json -q").expect(0);
+    cluster.ctl(&format!("status {COLLECTOR} --save collectors.json -q")).expect(0);
+    for (before, after) in [
+        ("before.json", "some.json"),
+        ("some.json", "before.json"),
+        ("before.json", "collectors.json"),
+        ("collectors.json", "some.json"),
+        ("some.json", "live"),
+        ("collectors.json", "live"),
+        ("before.json", "live -w n02"),
+        ("before.json", "live -x n02"),
+        ("before.json", "live -r collector"),
+    ] {
+        let run = cluster.ctl(&format!("snapshot diff {before} {after}")).expect(0);
+        assert_eq!(run.stdout, "nothing has changed\n", "{run}");
+    }
+    // What is broken elsewhere is nothing to a snapshot of collectors.
+    cluster.node("n01").set_fault(broken(ENGINE));
+    cluster.ctl("snapshot diff collectors.json live").expect(0);
+    cluster.ctl("snapshot diff before.json live -w n[02-03]").expect(0);
+    cluster.ctl("snapshot diff before.json live").expect(1);
+
+    // A node that the inventory does not have any more has gone; one that it has besides is not asked.
+    let inventory = cluster.inventory().replace("n03:", "n04:");
+    let inventory = cluster.write("fewer.yaml", inventory);
+    let line = "snapshot diff before.json live -o json";
+    let run = Running::start(cluster.command_with(line, &inventory)).finish().expect(1);
+    assert_eq!(changes(&run), ["worse state contrail-query-engine on n01", "worse went n03 on n03"], "{run}");
+    let inventory = cluster.write("other.yaml", "version: 1\nnodes: {x1: {roles: [analytics]}}\n");
+    let run = Running::start(cluster.command_with(line, &inventory)).finish().expect(2);
+    assert!(run.stderr.contains("the inventory has none of the snapshot's nodes"), "{run}");
+}
+
+#[test]
+fn what_is_no_snapshot_is_refused() {
+    let cluster = saved(1);
+    let whole = std::fs::read_to_string(cluster.path("before.json")).expect("a file");
+    let run = cluster.ctl(&format!("service {COLLECTOR} status -o json")).expect(0);
+    for (text, why) in [
+        (String::new(), "it is empty"),
+        (whole[..whole.len() / 2].to_owned(), "it ends in the middle"),
+        ("hello".to_owned(), "it is not the JSON of a snapshot"),
+        (run.stdout, "it is of `ctl service`, not of `ctl status`"),
+        (whole.replace("ctl/1", "ctl/2"), "its schema is ctl/2"),
+    ] {
+        std::fs::write(cluster.path("bad.json"), text).expect("written");
+        let connections = cluster.connections();
+        for line in [
+            "snapshot diff bad.json before.json".to_owned(),
+            "snapshot diff before.json bad.json".to_owned(),
+            "snapshot diff bad.json live".to_owned(),
+            format!("service {COLLECTOR} restart --gate-snapshot bad.json"),
+        ] {
+            let run = cluster.ctl(&line).expect(2);
+            assert!(run.stderr.contains(&format!("bad.json: {why}")), "{why}\n{run}");
+        }
+        assert_eq!(cluster.connections(), connections, "{why}");
+    }
+    for (line, why) in [
+        ("snapshot diff live before.json", "only the second can be `live`"),
+        ("snapshot diff live live", "only the second can be `live`"),
+        ("snapshot diff before.json gone.json", "gone.json: No such file or directory"),
+        ("snapshot diff before.json before.json -w n01", "two files are compared as they are"),
+        ("snapshot diff before.json before.json -o html", "has no form html"),
+        (&format!("service {COLLECTOR} status --gate-snapshot before.json"), "--gate-snapshot is for actions"),
+    ] {
+        let run = cluster.ctl(line).expect(2);
+        assert!(run.stderr.contains(why), "{run}");
+    }
+}
+
+#[test]
+fn a_gate_that_holds() {
+    let cluster = saved(3);
+    let line = format!("service {COLLECTOR} restart -y --rolling --stable 0s --gate-snapshot before.json");
+    let run = cluster.ctl(&format!("{line} --dry-run")).expect(0);
+    assert!(run.stdout.contains("no worse than before.json, within 2m"), "{run}");
+    let run = cluster.ctl(&format!("{line} -o json")).expect(0);
+    let changed = |node: &str| format!("{node} {COLLECTOR} changed");
+    assert_eq!(run.outcomes(), ["n01", "n02", "n03"].map(changed), "{run}");
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1); 3]);
+    assert!(cluster.nodes().iter().all(|node| node.counters().connections == 2), "one for each run\n{run}");
+    cluster.at_rest();
+    // A service that was not well before may stay so.
+    cluster.node("n02").set_fault(broken(ENGINE));
+    cluster.ctl("status --save before.json -q").expect(3);
+    cluster.ctl(&line).expect(0);
+    // What the run itself stops may be stopped; other services may not.
+    let line = format!("service {COLLECTOR} stop -w n01 --gate-snapshot before.json --gate-timeout 1s");
+    cluster.ctl(&line).expect(0);
+    // A node that the snapshot does not know passes, with a word.
+    cluster.ctl("status -w n01 --save one.json -q").expect(3);
+    let line = format!("service {COLLECTOR} restart -w n[02-03] --stable 0s --gate-snapshot one.json");
+    let run = cluster.ctl(&line).expect(0);
+    assert!(run.stderr.contains("note: the snapshot does not know n[02-03]"), "{run}");
+    cluster.at_rest();
+}
+
+#[test]
+fn a_gate_that_does_not_hold() {
+    let cluster = saved(3);
+    // Another service than the one that is acted on.
+    cluster.node("n02").set_fault(broken(ENGINE));
+    let line = format!("service {COLLECTOR} restart -y --rolling --stable 0s --gate-snapshot before.json");
+    let run = cluster.ctl(&format!("{line} --gate-timeout 2s -o json")).expect(5);
+    assert_eq!(
+        run.outcomes(),
+        [
+            "n01 contrail-collector changed",
+            "n02 contrail-collector failed gate",
+            "n03 contrail-collector not_started gate"
+        ],
+        "{run}"
+    );
+    let result = run.result("n02");
+    let message = word(&result["failure"]["message"]);
+    assert!(
+        message.starts_with("worse than in before.json after 2 s: contrail-query-engine: active → initializing"),
+        "{run}"
+    );
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1), (2, 1), (1, 0)]);
+    cluster.at_rest();
+    // So it is after a stop, though the collector itself may be down.
+    let line = format!("service {COLLECTOR} stop -w n02 --gate-snapshot before.json --gate-timeout 1s -o json");
+    let run = cluster.ctl(&line).expect(1);
+    let result = run.result("n02");
+    let message = word(&result["failure"]["message"]);
+    assert!(message.contains(ENGINE) && !message.contains(COLLECTOR), "{run}");
+}
+
+#[test]
+fn a_gate_that_is_met_in_the_end() {
+    let cluster = saved(2);
+    let fault = broken(ENGINE);
+    cluster.node("n01").set_fault(fault.clone());
+    let line = format!("service {COLLECTOR} restart -y --rolling --stable 0s --gate-snapshot before.json -o jsonl");
+    let running = cluster.begin(&line);
+    running.until_printed("\"event\":\"gate\"");
+    assert_eq!(cluster.collector("n02").starts, 1);
+    cluster.node("n01").remove_fault(&fault);
+    let run = running.finish().expect(0);
+    let met: Vec<Value> =
+        run.events().iter().filter(|event| event["event"] == "gate").map(|event| event["met"].clone()).collect();
+    assert_eq!(met, [Value::Null, true.into(), true.into()], "{run}");
+    cluster.at_rest();
+}
+
+/// The first signal ends the waiting: what was done is told as done, and nothing more is begun.
+#[test]
+fn a_signal_ends_the_waiting() {
+    let cluster = saved(2);
+    cluster.node("n01").set_fault(broken(ENGINE));
+    let line = format!("service {COLLECTOR} restart -y --rolling --stable 0s --gate-snapshot before.json -o jsonl");
+    let running = cluster.begin(&line);
+    running.until_printed("\"event\":\"gate\"");
+    running.signal("INT");
+    let run = running.finish().expect(130);
+    let results: Vec<Value> = run.events().into_iter().filter(|event| event["event"] == "result").collect();
+    let told: Vec<&str> = results.iter().map(|result| word(&result["outcome"])).collect();
+    assert_eq!(told, ["changed", "not_started"], "{run}");
+    cluster.at_rest();
+}
+
+/// In a rollout: the file counts from the rollout's folder, a step that stops something leaves that out for later steps,
+/// and a resumed run keeps its gate.
+#[test]
+fn a_rollout_with_such_gates() {
+    let cluster = saved(2);
+    std::fs::create_dir(cluster.path("plans")).expect("a folder");
+    std::fs::rename(cluster.path("before.json"), cluster.path("plans/before.json")).expect("moved");
+    let text = format!(
+        "version: 1\ndefaults: {{gate_snapshot: '{{{{ kept }}}}.json', gate_timeout: 60s, stable: 0s}}\nvars: {{kept: before}}\nsteps:\n\
+         - {{name: down, role: analytics, services: contrail-topology, action: stop}}\n\
+         - {{name: engines, role: analytics, services: {ENGINE}, action: restart, serial: 1}}\n\
+         - {{name: look, nodes: n01, exec: 'true', gate_snapshot: none}}\n"
+    );
+    cluster.write("plans/rollout.yaml", text);
+    let run = cluster.ctl("rollout plans/rollout.yaml -e kept=gone").expect(2);
+    assert!(run.stderr.contains("plans/gone.json: No such file"), "{run}");
+    assert_eq!(cluster.process("n01", ANALYTICS, "contrail-topology").stops, 0);
+
+    cluster.node("n02").set_fault(broken(COLLECTOR));
+    let running = cluster.begin("rollout plans/rollout.yaml -y -o jsonl");
+    running.until_printed("\"met\":null");
+    running.signal("KILL");
+    drop(running.finish());
+    let kept = cluster.path("plans/before.json");
+    let snapshot = std::fs::read_to_string(&kept).expect("a file");
+
+    // Without its snapshot, or with a newer one, the run is not gone on with.
+    std::fs::remove_file(&kept).expect("removed");
+    let run = Running::start(cluster.bare("runs resume last")).finish().expect(2);
+    assert!(run.stderr.contains("plans/before.json: No such file"), "{run}");
+    cluster.ctl("status --save plans/before.json -q").expect(3);
+    let run = Running::start(cluster.bare("runs resume last")).finish().expect(2);
+    assert!(run.stderr.contains("was taken after run"), "{run}");
+
+    std::fs::write(&kept, snapshot).expect("written");
+    cluster.node("n02").clear_fault();
+    let run = Running::start(cluster.bare("runs resume last -o json")).finish().expect(0);
+    assert!(run.results().iter().all(|result| word(&result["outcome"]) != "failed"), "{run}");
+    assert_eq!(cluster.counts(ANALYTICS, ENGINE), [(2, 1); 2], "{run}");
+    assert_eq!(cluster.counts(ANALYTICS, "contrail-topology"), [(1, 1); 2], "{run}");
+    cluster.at_rest();
+}
