@@ -93,7 +93,11 @@ fn a_service_is_judged_by_its_health() {
         ((running, None), (running, active), &[]),
         ((running, active), (running, None), &[]),
         ((running, active), (running, Some("initializing")), &["worse state x: active > initializing"]),
-        ((running, active), (running, Some("timeout")), &["worse state x: active > timeout"]),
+        (
+            (running, active),
+            (running, Some("timeout")),
+            &["worse state x: active > timeout (no answer on its introspect port)"],
+        ),
         ((running, active), (running, Some("backup")), &["different state x: active > backup"]),
         ((running, None), (running, Some("failed")), &["worse state x: active > failed"]),
         ((running, active), (P::Stopped, Some("inactive")), &["worse state x: active > STOPPED"]),
