@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::args::{ChangeArgs, FanoutArgs};
 use super::report::CliError;
 use super::settings::{self, Sources};
+use crate::inventory::Inventory;
 use crate::journal::{Document, Origin};
 use crate::plan::{Action, LogTail, Plan, Until, Wanted, plan};
 use crate::select::{Query, select};
@@ -59,15 +60,20 @@ impl<'a> Request<'a> {
 
     /// What it means.
     pub(super) fn job(self, sources: &Sources) -> Result<Job, CliError> {
+        let (inventory, document) = settings::inventory(self.fanout.inventory.as_deref(), sources)?;
+        self.job_in(&inventory, document)
+    }
+
+    /// What it means in an inventory that has been read.
+    pub(super) fn job_in(self, inventory: &Inventory, document: Document) -> Result<Job, CliError> {
         let Self { action, fanout, .. } = self;
-        let (inventory, document) = settings::inventory(fanout.inventory.as_deref(), sources)?;
         let query = Query {
             roles: &fanout.role,
             nodes: fanout.nodes.as_deref(),
             exclude: fanout.exclude.as_deref(),
             services: self.services,
         };
-        let selection = select(&inventory, &query)?;
+        let selection = select(inventory, &query)?;
         let what = match &self.line {
             Some(line) => format!("`{line}`"),
             None => format!("{} of {}", action.as_str(), self.services.join(", ")),
@@ -85,7 +91,7 @@ impl<'a> Request<'a> {
             command: self.command.to_owned(),
             action: (action != Action::Ping).then(|| action.as_str().to_owned()),
             services: self.services.to_vec(),
-            plan: plan(wanted.into(), &inventory, fanout.via.via()),
+            plan: plan(wanted.into(), inventory, fanout.via.via()),
             confirm,
             inventory: document,
             rollout: None,

@@ -22,6 +22,9 @@ use super::watch::PATIENCE;
 use super::{output, settings, terminal};
 use crate::event::{CancelReason, EventKind, Ledger, LogStream, RunHead};
 use crate::guard::Holder;
+use crate::inventory::Inventory;
+use crate::journal::Document;
+use crate::nodeset::NodeSet;
 use crate::plan::{Action, LogTail, Plan};
 use crate::run::{Crew, Guarding, NodeAccess, Noted, Setup, run as run_plan};
 use crate::top::{Confirm, Model, Order, Screen, Target, draw, key_of};
@@ -49,7 +52,8 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
     }
     let fanout = &args.fanout;
     let request = Request { in_depth: true, ..Request::new("status", Action::Status, &args.names, fanout) };
-    let job = request.job(&Sources::default())?;
+    let (inventory, document) = settings::inventory(fanout.inventory.as_deref(), &Sources::default())?;
+    let job = request.job_in(&inventory, document.clone())?;
     let mut access = settings::access(fanout, &job.plan.nodes)?;
     if fanout.timeout.is_none() {
         for node in &mut access {
@@ -72,6 +76,8 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
         transport: Arc::new(transport),
         access: job.plan.nodes.iter().map(|node| node.node.name.clone()).zip(access.iter().cloned()).collect(),
         fanout: fanout.clone(),
+        inventory: Arc::new(inventory),
+        document,
     };
     let setup = setup(job.plan, head.clone(), access, fanout, &reader.transport, notices);
     let (sender, mut inbox) = mpsc::channel(8);
@@ -79,14 +85,19 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
         let _inside = runtime.enter();
         fanout::signals(true)?
     };
-    runtime.spawn(rounds(Crew::new(setup), head, args.interval, sender.clone()));
+    let rounds = runtime.spawn(rounds(Crew::new(setup), head, args.interval, sender.clone()));
     let failed = |error: std::io::Error| CliError::usage(format!("the terminal: {error}"));
     let mut screen = Screen::take().map_err(failed)?;
+    let mut is_drawn = false;
     let exit = loop {
         if let Ok(reason) = signals.try_recv() {
-            break ended_by(reason);
+            break Ok(ended_by(reason));
+        }
+        if rounds.is_finished() {
+            break Err(CliError::usage("the cluster is not read any more: this is a fault of ctl"));
         }
         while let Ok(news) = inbox.try_recv() {
+            is_drawn = false;
             match news {
                 News::Round(ledger) => {
                     model.update(&ledger, jiff::Zoned::now().strftime("%H:%M:%S").to_string());
@@ -97,29 +108,37 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
                 News::Log(target, lines) => model.log_read(&target, lines),
             }
         }
-        screen.draw(|frame| draw(frame, &mut model)).map_err(failed)?;
+        if !is_drawn {
+            screen.draw(|frame| draw(frame, &mut model)).map_err(failed)?;
+            is_drawn = true;
+        }
         if !event::poll(LOOK).map_err(failed)? {
             continue;
         }
+        is_drawn = false;
         let event::Event::Key(pressed) = event::read().map_err(failed)? else { continue };
         match key_of(&pressed).and_then(|key| model.key(key)) {
             None => {}
-            Some(Order::Quit) => break Exit::Good,
+            Some(Order::Quit) => break Ok(Exit::Good),
             Some(Order::ReadLog(target)) => {
                 runtime.spawn(reader.clone().read(target, sender.clone()));
             }
             Some(Order::Act(confirm)) => {
                 drop(screen);
                 act(&confirm, fanout);
+                // Ctrl-C was meant for the action; whoever ends the process means all of it.
+                let mut ends = std::iter::from_fn(|| signals.try_recv().ok());
+                if let Some(reason) = ends.find(|reason| *reason != CancelReason::Interrupted) {
+                    runtime.shutdown_background();
+                    return Ok(ended_by(reason));
+                }
                 screen = Screen::take().map_err(failed)?;
-                // Ctrl-C was meant for the action.
-                while signals.try_recv().is_ok() {}
             }
         }
     };
     drop(screen);
     runtime.shutdown_background();
-    Ok(exit)
+    exit
 }
 
 fn ended_by(reason: CancelReason) -> Exit {
@@ -184,6 +203,8 @@ struct LogReader {
     transport: Arc<SshTransport>,
     access: HashMap<String, NodeAccess>,
     fanout: FanoutArgs,
+    inventory: Arc<Inventory>,
+    document: Document,
 }
 
 impl LogReader {
@@ -199,12 +220,12 @@ impl LogReader {
     }
 
     async fn lines(&self, target: &Target, stream: LogStream) -> Result<Vec<String>, String> {
-        let fanout =
-            FanoutArgs { nodes: Some(target.node.clone()), exclude: None, role: Vec::new(), ..self.fanout.clone() };
+        let role = target.role.clone().into_iter().collect();
+        let fanout = FanoutArgs { nodes: Some(target.node.clone()), exclude: None, role, ..self.fanout.clone() };
         let tail = Some(LogTail { stream, lines: LOG_LINES, follow: false });
-        let services = [target.service.clone()];
+        let services: Vec<String> = target.service.clone().into_iter().collect();
         let request = Request { tail, ..Request::new("logs", Action::Logs, &services, &fanout) };
-        let job = request.job(&Sources::default()).map_err(|error| error.message().to_owned())?;
+        let job = request.job_in(&self.inventory, self.document.clone()).map_err(|error| error.message().to_owned())?;
         let access = job.plan.nodes.iter().filter_map(|node| self.access.get(&node.node.name).cloned()).collect();
         let head = RunHead {
             run: fanout::run_id(),
@@ -251,11 +272,12 @@ impl LogReader {
 fn act(confirm: &Confirm, fanout: &FanoutArgs) {
     let mut words = vec!["ctl".to_owned(), "service".to_owned(), confirm.service.clone()];
     words.push(confirm.action.as_str().to_owned());
-    words.extend(["-w".to_owned(), confirm.nodes.join(","), "-y".to_owned()]);
+    words.extend(["-w".to_owned(), NodeSet::from_names(&confirm.nodes).to_string(), "-y".to_owned()]);
+    words.extend(confirm.role.iter().flat_map(|role| ["--role".to_owned(), role.clone()]));
     words.extend(same_way(fanout));
     terminal::say(&format!("$ {}", words.join(" ")));
-    let code = super::main(words.into_iter().map(Into::into));
-    terminal::say(&format!("\n{code:?}; Enter goes back to the view"));
+    super::main(words.into_iter().map(Into::into));
+    terminal::say("\nEnter goes back to the view");
     drop(std::io::stdout().flush());
     if let Err(error) = terminal::ask("") {
         tracing::debug!(%error, "nobody answers");

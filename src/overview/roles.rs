@@ -40,6 +40,12 @@ impl NodeRoles {
         Self { order: order.iter().map(|role| (*role).to_owned()).collect(), roles: nodes.into_iter().collect() }
     }
 
+    /// Those of a node; none where they are not known.
+    #[must_use]
+    pub fn of(&self, node: &str) -> &[String] {
+        self.roles.get(node).map(Vec::as_slice).unwrap_or_default()
+    }
+
     fn place(&self, role: Option<&str>) -> usize {
         let place = role.map(|role| self.order.iter().position(|own| own == role).unwrap_or(self.order.len()));
         place.unwrap_or(usize::MAX)
@@ -105,11 +111,10 @@ pub(super) fn summaries<'a>(results: &'a [TargetResult], known: &'a NodeRoles) -
             return vec![Some(role)];
         }
         let node = result.node.as_str();
-        let told = known.roles.get(node).filter(|roles| !roles.is_empty());
-        match (told, seen.get(node).filter(|roles| !roles.is_empty())) {
-            (Some(roles), _) => roles.iter().map(|role| Some(role.as_str())).collect(),
-            (None, Some(roles)) => roles.iter().map(|role| Some(*role)).collect(),
-            (None, None) => vec![None],
+        match (known.of(node), seen.get(node).filter(|roles| !roles.is_empty())) {
+            ([], Some(roles)) => roles.iter().map(|role| Some(*role)).collect(),
+            ([], None) => vec![None],
+            (roles, _) => roles.iter().map(|role| Some(role.as_str())).collect(),
         }
     };
     let mut order: Vec<Option<&str>> = Vec::new();

@@ -1,66 +1,150 @@
 //! The map: a line for each service of a role, a cell for each node or, where there are too many, for a few.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use crate::event::TargetResult;
-use crate::overview::Health;
+use crate::event::{Outcome, TargetResult};
+use crate::overview::{Health, NodeRoles};
+
+/// What stands for a role that a result does not have, and for a service that nobody could name.
+const NONE: &str = "-";
+
+/// The services of all roles.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Map {
+    /// Those of a role stand together.
+    pub(super) rows: Vec<Row>,
+}
 
 /// A line of the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) role: String,
     pub(super) service: String,
-    /// The worst of each cell's nodes; none: none of them has the service.
-    pub(super) cells: Vec<Option<Health>>,
+    /// One for each node of the role, in the order of the results; none: the node does not have the service.
+    nodes: Vec<Option<Health>>,
 }
 
-/// The map in at most `columns` cells a line. The nodes of a role stand in the order of the results.
-pub(super) fn rows(results: &[TargetResult], columns: usize) -> Vec<Row> {
-    let mut roles: Vec<&str> = Vec::new();
-    let mut nodes: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
-    let mut services: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for result in results {
-        let role = result.role.as_deref().unwrap_or("-");
-        if !nodes.contains_key(role) {
-            roles.push(role);
+impl Row {
+    /// The nodes in at most `columns` cells, each as bad as the worst of its nodes.
+    pub(super) fn cells(&self, columns: usize) -> Vec<Option<Health>> {
+        let count = self.nodes.len();
+        let mut cells = vec![None; count.min(columns.max(1))];
+        let width = cells.len();
+        for (place, health) in self.nodes.iter().enumerate() {
+            if let Some(cell) = cells.get_mut(place * width / count.max(1)) {
+                *cell = (*cell).max(*health);
+            }
         }
-        let known = nodes.entry(role).or_default();
-        let next = known.len();
-        known.entry(&result.node).or_insert(next);
-        let service = result.service.as_deref().unwrap_or("-");
-        let known = services.entry(role).or_default();
-        if !known.contains(&service) {
-            known.push(service);
+        cells
+    }
+
+    /// Whether it is well on all its nodes.
+    pub(super) fn is_well(&self) -> bool {
+        self.nodes.iter().flatten().all(|health| *health == Health::Well)
+    }
+
+    /// How many nodes the role has.
+    pub(super) fn width(&self) -> usize {
+        self.nodes.len()
+    }
+}
+
+/// A role, while the map is made.
+#[derive(Default)]
+struct Part<'a> {
+    nodes: HashMap<&'a str, usize>,
+    /// The services in the order of the results, and where each stands there.
+    services: Vec<&'a str>,
+    places: HashMap<&'a str, usize>,
+    /// `(service, node, health)`, by their places.
+    known: Vec<(usize, usize, Health)>,
+    /// What holds for all services of the role on a node: nobody could ask for them.
+    whole: Vec<(usize, Health)>,
+}
+
+impl<'a> Part<'a> {
+    fn take(&mut self, result: &'a TargetResult) {
+        let next = self.nodes.len();
+        let node = *self.nodes.entry(&result.node).or_insert(next);
+        let health = Health::of(result);
+        match (&result.service, result.state) {
+            (Some(service), Some(_)) => {
+                let next = self.services.len();
+                let place = *self.places.entry(service).or_insert(next);
+                if place == next {
+                    self.services.push(service);
+                }
+                self.known.push((place, node, health));
+            }
+            _ if health != Health::Well => self.whole.push((node, health)),
+            _ => {}
         }
     }
-    let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut rows: Vec<Row> = Vec::new();
-    for role in roles {
-        let count = nodes.get(role).map_or(0, BTreeMap::len);
-        let width = count.min(columns.max(1));
-        for service in services.get(role).into_iter().flatten() {
-            places.insert((role, service), rows.len());
-            rows.push(Row { role: role.to_owned(), service: (*service).to_owned(), cells: vec![None; width] });
+
+    fn rows(self, role: &str) -> Vec<Row> {
+        let names = if self.services.is_empty() { vec![NONE] } else { self.services };
+        let mut rows: Vec<Row> = names
+            .into_iter()
+            .map(|service| Row {
+                role: role.to_owned(),
+                service: service.to_owned(),
+                nodes: vec![None; self.nodes.len()],
+            })
+            .collect();
+        let mark = |row: &mut Row, node: usize, health: Health| {
+            if let Some(cell) = row.nodes.get_mut(node) {
+                *cell = (*cell).max(Some(health));
+            }
+        };
+        for (service, node, health) in self.known {
+            if let Some(row) = rows.get_mut(service) {
+                mark(row, node, health);
+            }
         }
-    }
-    for result in results {
-        let role = result.role.as_deref().unwrap_or("-");
-        let service = result.service.as_deref().unwrap_or("-");
-        let Some(nodes) = nodes.get(role) else { continue };
-        let row = places.get(&(role, service)).and_then(|place| rows.get_mut(*place));
-        let (Some(row), Some(place)) = (row, nodes.get(result.node.as_str())) else { continue };
-        let cell = place * row.cells.len() / nodes.len().max(1);
-        if let Some(cell) = row.cells.get_mut(cell) {
-            *cell = (*cell).max(Some(Health::of(result)));
+        for (node, health) in self.whole {
+            for row in &mut rows {
+                mark(row, node, health);
+            }
         }
+        rows
     }
-    rows
+}
+
+impl Map {
+    /// Of a round. A node that does not tell its roles has those that are known of it.
+    pub(super) fn of(results: &[TargetResult], known: &NodeRoles) -> Self {
+        let mut order: Vec<&str> = Vec::new();
+        let mut parts: HashMap<&str, Part<'_>> = HashMap::new();
+        for result in results.iter().filter(|result| result.outcome != Outcome::NotConfigured) {
+            let mut take = |role| {
+                parts.entry(role).or_insert_with(|| {
+                    order.push(role);
+                    Part::default()
+                });
+                if let Some(part) = parts.get_mut(role) {
+                    part.take(result);
+                }
+            };
+            match (result.role.as_deref(), known.of(&result.node)) {
+                (Some(role), _) => take(role),
+                (None, []) => take(NONE),
+                (None, roles) => roles.iter().for_each(|role| take(role)),
+            }
+        }
+        let rows = order.iter().filter_map(|role| Some(parts.remove(role)?.rows(role)));
+        Self { rows: rows.flatten().collect() }
+    }
+
+    /// How many roles there are.
+    pub(super) fn roles(&self) -> usize {
+        self.rows.chunk_by(|one, next| one.role == next.role).count()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Outcome, ProcessState};
+    use crate::event::ProcessState;
 
     fn result(node: usize, service: &str, state: ProcessState) -> TargetResult {
         TargetResult {
@@ -79,18 +163,43 @@ mod tests {
         if let Some(one) = results.get_mut(500) {
             one.state = Some(ProcessState::Stopped);
         }
-        let rows = rows(&results, 50);
-        assert_eq!(rows.len(), 2);
-        let bad: Vec<usize> = (0..50).filter(|cell| rows[0].cells[*cell] != Some(Health::Well)).collect();
+        let map = Map::of(&results, &NodeRoles::default());
+        assert_eq!((map.rows.len(), map.roles()), (2, 1));
+        let cells = map.rows[0].cells(50);
+        let bad: Vec<usize> = (0..50).filter(|cell| cells[*cell] != Some(Health::Well)).collect();
         assert_eq!(bad, [25]);
-        assert_eq!(rows[0].cells[25], Some(Health::Inactive));
-        assert_eq!((rows[1].cells[49], rows[1].cells[0]), (Some(Health::Failed), None));
+        assert_eq!(cells[25], Some(Health::Inactive));
+        let other = map.rows[1].cells(50);
+        assert_eq!((other[49], other[0]), (Some(Health::Failed), None));
     }
 
     #[test]
     fn few_nodes_have_a_cell_each() {
-        let rows = rows(&[result(1, "a", ProcessState::Running), result(2, "a", ProcessState::Running)], 50);
-        assert_eq!(rows[0].cells.len(), 2);
-        assert_eq!(super::rows(&[], 0), []);
+        let results = [result(1, "a", ProcessState::Running), result(2, "a", ProcessState::Running)];
+        let map = Map::of(&results, &NodeRoles::default());
+        assert_eq!(map.rows[0].cells(50).len(), 2);
+        assert_eq!(map.rows[0].cells(0).len(), 1);
+        assert_eq!(Map::of(&[], &NodeRoles::default()), Map::default());
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_asked_stands_in_every_row_of_its_roles() {
+        let lost = TargetResult::new("c0002".to_owned(), Outcome::Unreachable);
+        let mut down = TargetResult::new("c0003".to_owned(), Outcome::Failed);
+        down.role = Some("compute".to_owned());
+        let mut left_out = TargetResult::new("c0004".to_owned(), Outcome::Skipped);
+        left_out.role = Some("compute".to_owned());
+        let results = [
+            result(1, "agent", ProcessState::Running),
+            result(1, "nodemgr", ProcessState::Running),
+            lost,
+            down,
+            left_out,
+        ];
+        let roles = NodeRoles::new(&[], [("c0002".to_owned(), vec!["compute".to_owned(), "web-ui".to_owned()])]);
+        let map = Map::of(&results, &roles);
+        let told: Vec<_> = map.rows.iter().map(|row| (row.service.as_str(), row.cells(9))).collect();
+        let compute = vec![Some(Health::Well), Some(Health::Unreachable), Some(Health::Failed), None];
+        assert_eq!(told, [("agent", compute.clone()), ("nodemgr", compute), (NONE, vec![Some(Health::Unreachable)])]);
     }
 }

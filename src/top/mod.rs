@@ -9,6 +9,8 @@
 mod map;
 mod model;
 mod screen;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use self::model::{Confirm, Key, Model, Order, Target};

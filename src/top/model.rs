@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::map::Map;
 use crate::event::{Ledger, NodeFacts, TargetResult};
 use crate::overview::{Health, NodeRoles, Overview, reason};
 use crate::plan::Action;
@@ -50,8 +51,20 @@ pub enum Order {
 pub struct Target {
     /// The node.
     pub node: String,
-    /// The service.
-    pub service: String,
+    /// The role that it belongs to; none where that is not known.
+    pub role: Option<String>,
+    /// The service; none where the node did not tell any.
+    pub service: Option<String>,
+}
+
+impl Target {
+    fn of(result: &TargetResult) -> Self {
+        Self { node: result.node.clone(), role: result.role.clone(), service: result.service.clone() }
+    }
+
+    pub(super) fn is_of(&self, result: &TargetResult) -> bool {
+        self.node == result.node && self.role == result.role && self.service == result.service
+    }
 }
 
 /// An action that is to be confirmed.
@@ -61,6 +74,8 @@ pub struct Confirm {
     pub action: Action,
     /// The service.
     pub service: String,
+    /// The role that it belongs to.
+    pub role: Option<String>,
     /// Where.
     pub nodes: Vec<String>,
     /// What was typed so far.
@@ -137,7 +152,12 @@ pub struct Model {
     pub(super) results: Vec<TargetResult>,
     pub(super) facts: BTreeMap<String, NodeFacts>,
     pub(super) overview: Overview,
+    pub(super) map: Map,
+    /// How many results are how well.
+    pub(super) counts: BTreeMap<Health, usize>,
     roles: NodeRoles,
+    /// What the filter looks for in each result: all its words, in lower case.
+    texts: Vec<String>,
     /// How long the last round took.
     pub(super) took: Duration,
     /// When it ended, as the operator's clock has it.
@@ -170,7 +190,10 @@ impl Model {
             results: Vec::new(),
             facts: BTreeMap::new(),
             overview: Overview::of_nodes(&[], &[], &roles),
+            map: Map::default(),
+            counts: BTreeMap::new(),
             roles,
+            texts: Vec::new(),
             took: Duration::ZERO,
             at: String::new(),
             interval,
@@ -190,17 +213,23 @@ impl Model {
 
     /// A round is over. `at`: the time, as it is shown.
     pub fn update(&mut self, ledger: &Ledger, at: String) {
-        let kept = self.current().map(key_of);
+        let kept = self.current().map(Target::of);
         let facts = ledger.facts();
         self.overview = Overview::of_nodes(ledger.results(), &facts, &self.roles);
         self.results = ledger.results().to_vec();
+        self.map = Map::of(&self.results, &self.roles);
+        self.texts = self.results.iter().map(words_of).collect();
+        self.counts.clear();
+        for result in &self.results {
+            *self.counts.entry(Health::of(result)).or_default() += 1;
+        }
         self.facts = facts.into_iter().map(|facts| (facts.node.clone(), facts)).collect();
         self.took = ledger.elapsed();
         self.at = at;
         self.rounds += 1;
         self.arrange();
         // What was selected stays so, wherever it stands now.
-        let place = kept.and_then(|kept| self.shown().position(|result| key_of(result) == kept));
+        let place = kept.and_then(|kept| self.shown().position(|result| kept.is_of(result)));
         self.select(place.unwrap_or(self.selected));
     }
 
@@ -239,27 +268,14 @@ impl Model {
     /// Filters and sorts.
     fn arrange(&mut self) {
         let words: Vec<String> = self.filter.split_whitespace().map(str::to_lowercase).collect();
-        let matches = |result: &TargetResult| {
-            let state = result.state.map(|state| state.as_str()).unwrap_or_default();
-            let text = [
-                &result.node,
-                result.role.as_deref().unwrap_or_default(),
-                result.service.as_deref().unwrap_or_default(),
-                state,
-                Health::of(result).as_str(),
-                &reason(result),
-            ]
-            .join(" ")
-            .to_lowercase();
-            words.iter().all(|word| text.contains(word))
-        };
-        let mut shown: Vec<usize> =
-            self.results.iter().enumerate().filter(|(_, result)| matches(result)).map(|(index, _)| index).collect();
+        let matches = |text: &String| words.iter().all(|word| text.contains(word));
+        let found = self.texts.iter().enumerate().filter(|(_, text)| matches(text));
+        let mut shown: Vec<usize> = found.map(|(index, _)| index).collect();
         let of = |index: &usize| self.results.get(*index);
         match self.sort {
             Sort::Worst => shown.sort_by_key(|index| std::cmp::Reverse(of(index).map(Health::of))),
-            Sort::Node => shown.sort_by_key(|index| of(index).map(|one| (one.node.clone(), one.service.clone()))),
-            Sort::Service => shown.sort_by_key(|index| of(index).map(|one| (one.service.clone(), one.node.clone()))),
+            Sort::Node => shown.sort_by(|one, other| by_node(of(one)).cmp(&by_node(of(other)))),
+            Sort::Service => shown.sort_by(|one, other| by_service(of(one)).cmp(&by_service(of(other)))),
             Sort::Youngest => {
                 shown.sort_by_key(|index| of(index).map(|one| one.uptime_s.unwrap_or(u64::MAX)));
             }
@@ -290,12 +306,12 @@ impl Model {
                 self.arrange();
                 self.select(0);
             }
-            Key::Up | Key::Char('k') => return self.move_to(self.selected.saturating_sub(1)),
-            Key::Down | Key::Char('j') => return self.move_to(self.selected + 1),
-            Key::PageUp => return self.move_to(self.selected.saturating_sub(self.page_rows)),
-            Key::PageDown => return self.move_to(self.selected.saturating_add(self.page_rows)),
-            Key::Home | Key::Char('g') => return self.move_to(0),
-            Key::End | Key::Char('G') => return self.move_to(usize::MAX),
+            Key::Up | Key::Char('k') => return self.go(|place| place.saturating_sub(1)),
+            Key::Down | Key::Char('j') => return self.go(|place| place + 1),
+            Key::PageUp => return self.go_pages(usize::saturating_sub),
+            Key::PageDown => return self.go_pages(usize::saturating_add),
+            Key::Home | Key::Char('g') => return self.go(|_| 0),
+            Key::End | Key::Char('G') => return self.go(|_| usize::MAX),
             Key::Enter => return self.open(),
             Key::Char('s') => self.ask(Action::Start, false),
             Key::Char('x') => self.ask(Action::Stop, false),
@@ -332,52 +348,56 @@ impl Model {
         self.select(0);
     }
 
-    /// On a node's page the services of that node are gone through.
-    fn move_to(&mut self, place: usize) -> Option<Order> {
+    fn go_pages(&mut self, to: fn(usize, usize) -> usize) -> Option<Order> {
+        let rows = self.page_rows;
+        self.go(|place| to(place, rows))
+    }
+
+    /// To another place of the list; on a node's page, to another of its services.
+    fn go(&mut self, to: impl Fn(usize) -> usize) -> Option<Order> {
         let Page::Node(at) = &self.page else {
-            self.select(place);
+            self.select(to(self.selected));
             return None;
         };
-        let own: Vec<Target> = self.targets_of(&at.node);
-        let now = own.iter().position(|target| target == at).unwrap_or_default();
-        let to = if place > self.selected { now + 1 } else { now.saturating_sub(1) };
-        let target = own.get(to.min(own.len().saturating_sub(1)))?.clone();
+        let own: Vec<&TargetResult> = self.of_node(&at.node).collect();
+        let now = own.iter().position(|result| at.is_of(result)).unwrap_or_default();
+        let target = Target::of(own.get(to(now).min(own.len().saturating_sub(1)))?);
         self.show(target)
     }
 
     /// The services of a node, in the order of the results.
-    pub(super) fn targets_of(&self, node: &str) -> Vec<Target> {
-        self.results.iter().filter(|result| result.node == node).filter_map(target_of).collect()
+    pub(super) fn of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a TargetResult> {
+        self.results.iter().filter(move |result| result.node == node)
     }
 
     fn open(&mut self) -> Option<Order> {
-        if let Page::Node(target) = &self.page {
-            return self.show(target.clone());
-        }
-        let result = self.current()?;
-        let target = target_of(result).unwrap_or_else(|| Target { node: result.node.clone(), service: String::new() });
+        let target = match &self.page {
+            Page::Node(target) => target.clone(),
+            Page::Cluster | Page::Help => Target::of(self.current()?),
+        };
         self.show(target)
     }
 
     fn show(&mut self, target: Target) -> Option<Order> {
         self.page = Page::Node(target.clone());
-        if target.service.is_empty() {
-            return None;
-        }
+        self.log = None;
+        target.service.as_ref()?;
         self.log = Some(Log { of: target.clone(), lines: None });
         Some(Order::ReadLog(target))
     }
 
     /// Asks whether to act on what is selected, or on all that are shown of the selected service.
     fn ask(&mut self, action: Action, on_all: bool) {
-        let selected = match &self.page {
+        let target = match &self.page {
             Page::Node(target) => Some(target.clone()),
-            Page::Cluster | Page::Help => self.current().and_then(target_of),
+            Page::Cluster => self.current().map(Target::of),
+            Page::Help => None,
         };
-        let Some(Target { node, service }) = selected.filter(|target| !target.service.is_empty()) else { return };
+        let Some(Target { node, role, service: Some(service) }) = target else { return };
         let nodes = if on_all {
             let mut nodes: Vec<String> = Vec::new();
-            for result in self.shown().filter(|result| result.service.as_deref() == Some(&service)) {
+            let is_it = |result: &&TargetResult| result.service.as_ref() == Some(&service) && result.role == role;
+            for result in self.shown().filter(is_it) {
                 if !nodes.contains(&result.node) {
                     nodes.push(result.node.clone());
                 }
@@ -386,7 +406,10 @@ impl Model {
         } else {
             vec![node]
         };
-        self.confirm = Some(Confirm { action, service, nodes, typed: String::new() });
+        // The filter may hide what a node's page shows.
+        if !nodes.is_empty() {
+            self.confirm = Some(Confirm { action, service, role, nodes, typed: String::new() });
+        }
     }
 
     fn confirming(&mut self, mut confirm: Confirm, key: Key) -> Option<Order> {
@@ -404,10 +427,18 @@ impl Model {
     }
 }
 
-fn key_of(result: &TargetResult) -> (String, Option<String>, Option<String>) {
-    (result.node.clone(), result.role.clone(), result.service.clone())
+fn by_node(result: Option<&TargetResult>) -> Option<(&str, Option<&str>)> {
+    result.map(|result| (result.node.as_str(), result.service.as_deref()))
 }
 
-fn target_of(result: &TargetResult) -> Option<Target> {
-    result.service.clone().map(|service| Target { node: result.node.clone(), service })
+fn by_service(result: Option<&TargetResult>) -> Option<(Option<&str>, &str)> {
+    result.map(|result| (result.service.as_deref(), result.node.as_str()))
+}
+
+/// All by which a result may be looked for.
+fn words_of(result: &TargetResult) -> String {
+    let state = result.state.map(|state| state.as_str()).unwrap_or_default();
+    let health = Health::of(result).as_str();
+    let [role, service] = [&result.role, &result.service].map(|name| name.as_deref().unwrap_or_default());
+    [&result.node, role, service, state, health, &reason(result)].join(" ").to_lowercase()
 }

@@ -19,6 +19,12 @@ const LEAST: (u16, u16) = (60, 12);
 /// Columns of a service's name in the map.
 const NAME: usize = 28;
 
+/// Lines that the nodes of an action may take.
+const NODE_LINES: usize = 4;
+
+/// Lines that say why a service is not well.
+const WHY_LINES: usize = 3;
+
 /// Draws a frame.
 pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     let area = frame.area();
@@ -29,7 +35,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     }
     let [head, body, foot] =
         Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(1)]).areas(area);
-    frame.render_widget(Paragraph::new(header(model)), head);
+    frame.render_widget(Paragraph::new(header(model, area.width)), head);
     match model.page.clone() {
         Page::Cluster => cluster(frame, model, body),
         Page::Node(target) => node(frame, model, &target, body),
@@ -65,31 +71,29 @@ fn style(health: Health, color: bool) -> Style {
     }
 }
 
-fn header(model: &Model) -> Vec<Line<'static>> {
+fn header(model: &Model, width: u16) -> Vec<Line<'static>> {
     let overview = &model.overview;
     let first = if model.rounds == 0 {
         "ctl top · reading the cluster for the first time …".to_owned()
     } else {
         let services: usize = overview.roles.iter().map(|role| role.services).sum();
         let well: usize = overview.roles.iter().map(|role| role.services_well).sum();
-        format!(
-            "ctl top · {} of {} nodes well · {well} of {services} services well · {} · round of {:.1} s every {:?}",
-            overview.nodes_well,
-            overview.nodes,
-            model.at,
-            model.took.as_secs_f64(),
-            model.interval
-        )
+        let interval = humantime::format_duration(model.interval);
+        let parts = [
+            format!("{} of {} nodes well", overview.nodes_well, overview.nodes),
+            format!("{well} of {services} services well"),
+            model.at.clone(),
+            format!("read in {:.1} s, every {interval}", model.took.as_secs_f64()),
+        ];
+        parts.into_iter().fold("ctl top".to_owned(), |line, part| {
+            let longer = format!("{line} · {part}");
+            if text::width(&longer) <= usize::from(width) { longer } else { line }
+        })
     };
-    let mut second = vec![Span::raw("  ")];
-    for health in Health::ALL {
-        let count = model.results.iter().filter(|result| Health::of(result) == health).count();
-        if count > 0 {
-            second.push(Span::styled(
-                format!("{} {count} {}  ", sign(health), health.as_str()),
-                style(health, model.color),
-            ));
-        }
+    let mut second = Vec::new();
+    for (health, count) in &model.counts {
+        let words = format!("{} {count} {}  ", sign(*health), health.as_str());
+        second.push(Span::styled(words, style(*health, model.color)));
     }
     vec![Line::styled(first, Style::new().add_modifier(Modifier::BOLD)), Line::from(second)]
 }
@@ -98,71 +102,57 @@ fn footer(model: &Model) -> Line<'static> {
     let words = if model.is_typing {
         format!("filter: {}▏  (Enter: keep, Esc: none)", text::single_line(&model.filter))
     } else {
-        let filter = if model.filter.is_empty() { "none".to_owned() } else { text::single_line(&model.filter) };
-        format!(
-            "/ filter: {filter}  o order: {}  Enter node  r restart  s start  x stop  ? keys  q quit",
-            model.sort.as_str()
-        )
+        "/ filter  o order  Enter node, log  r restart  s start  x stop  ? keys  q quit".to_owned()
     };
     Line::styled(words, Style::new().add_modifier(Modifier::REVERSED))
 }
 
 /// The map above, the list below.
 fn cluster(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
-    let columns = usize::from(area.width).saturating_sub(NAME + 2);
-    let rows = map::rows(&model.results, columns);
-    let wanted = u16::try_from(rows.len() + role_count(&rows)).unwrap_or(u16::MAX);
+    let wanted = u16::try_from(model.map.rows.len() + model.map.roles()).unwrap_or(u16::MAX);
     let map_height = wanted.min(area.height / 2);
     let [above, below] = Layout::vertical([Constraint::Length(map_height), Constraint::Min(3)]).areas(area);
-    frame.render_widget(Paragraph::new(map_lines(&rows, model, usize::from(map_height))), above);
+    frame.render_widget(Paragraph::new(map_lines(model, above)), above);
     list(frame, model, below);
 }
 
-fn role_count(rows: &[map::Row]) -> usize {
-    let mut roles: Vec<&str> = rows.iter().map(|row| row.role.as_str()).collect();
-    roles.dedup();
-    roles.len()
-}
-
 /// All rows if there is room; else those that are not well first.
-fn map_lines(rows: &[map::Row], model: &Model, height: usize) -> Vec<Line<'static>> {
-    let is_well = |row: &&map::Row| row.cells.iter().flatten().all(|health| *health == Health::Well);
-    let fits = rows.len() + role_count(rows) <= height;
+fn map_lines(model: &Model, area: Rect) -> Vec<Line<'static>> {
+    let rows = &model.map.rows;
+    let columns = usize::from(area.width).saturating_sub(NAME + 2);
+    let height = usize::from(area.height);
     let line = |row: &map::Row, name: String| {
-        let name = text::cut(&name, NAME).into_owned();
-        let mut spans = vec![Span::raw(format!("{name:NAME$} "))];
-        for cell in &row.cells {
-            spans.push(match cell {
-                Some(health) => Span::styled(sign(*health), style(*health, model.color)),
-                None => Span::raw(" "),
+        let mut spans = vec![Span::raw(format!("{:NAME$} ", text::cut(&name, NAME)))];
+        // Cells that are alike are one span: a thousand of them would be slow.
+        for alike in row.cells(columns).chunk_by(|one, next| one == next) {
+            spans.push(match alike.first().copied().flatten() {
+                Some(health) => Span::styled(sign(health).repeat(alike.len()), style(health, model.color)),
+                None => Span::raw(" ".repeat(alike.len())),
             });
         }
         Line::from(spans)
     };
     let mut lines = Vec::new();
-    if fits {
-        let mut role = "";
-        for row in rows {
-            if row.role != role {
-                role = &row.role;
-                lines.push(Line::styled(text::single_line(role), Style::new().add_modifier(Modifier::UNDERLINED)));
-            }
-            lines.push(line(row, format!(" {}", text::single_line(&row.service))));
+    if rows.len() + model.map.roles() <= height {
+        for role in rows.chunk_by(|one, next| one.role == next.role) {
+            let Some(first) = role.first() else { continue };
+            let many = if first.width() > columns { ", several nodes a cell" } else { "" };
+            let title = format!("{}: {} nodes{many}", text::single_line(&first.role), first.width());
+            lines.push(Line::styled(title, Style::new().add_modifier(Modifier::UNDERLINED)));
+            lines.extend(role.iter().map(|row| line(row, format!(" {}", text::single_line(&row.service)))));
         }
         return lines;
     }
-    let unwell: Vec<&map::Row> = rows.iter().filter(|row| !is_well(row)).collect();
-    let well = rows.len() - unwell.len();
+    let (well, unwell): (Vec<&map::Row>, Vec<&map::Row>) = rows.iter().partition(|row| row.is_well());
     let room = height.saturating_sub(1);
-    for row in unwell.iter().take(room) {
-        lines.push(line(row, text::single_line(&row.service)));
-    }
-    let left = unwell.len().saturating_sub(room);
-    let more = if left > 0 { format!(", {left} more are not") } else { String::new() };
-    lines.push(Line::raw(format!("{well} services are well on all their nodes{more}")));
-    for row in rows.iter().filter(is_well).take(height.saturating_sub(lines.len())) {
-        lines.push(line(row, text::single_line(&row.service)));
-    }
+    lines.extend(unwell.iter().take(room).map(|row| line(row, text::single_line(&row.service))));
+    let more = match unwell.len().saturating_sub(room) {
+        0 => String::new(),
+        left => format!(", {left} more are not"),
+    };
+    lines.push(Line::raw(format!("{} services are well on all their nodes{more}", well.len())));
+    let room = height.saturating_sub(lines.len());
+    lines.extend(well.iter().take(room).map(|row| line(row, text::single_line(&row.service))));
     lines
 }
 
@@ -171,34 +161,65 @@ fn list(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
     let rows = usize::from(area.height).saturating_sub(2);
     model.set_page_rows(rows);
     let first = (model.selected + 1).saturating_sub(rows);
-    let mut lines = Vec::new();
-    for (place, result) in model.shown().enumerate().skip(first).take(rows) {
-        let line = row(result, model.color);
-        lines.push(if place == model.selected {
-            line.patch_style(Style::new().add_modifier(Modifier::REVERSED))
-        } else {
-            line
-        });
-    }
-    let title = format!(" {} of {} services, {} ", model.shown.len(), model.results.len(), model.sort.as_str());
+    let shown: Vec<&TargetResult> = model.shown().skip(first).take(rows).collect();
+    let columns = Columns::of(&shown);
+    let lines: Vec<Line<'static>> = (first..)
+        .zip(&shown)
+        .map(|(place, result)| marked(row(result, &columns, model.color), place == model.selected))
+        .collect();
+    let filter = match model.filter.as_str() {
+        "" => String::new(),
+        filter => format!(", filter: {}", text::single_line(filter)),
+    };
+    let (shown, all) = (model.shown.len(), model.results.len());
+    let title = format!(" {shown} of {all} services, {}{filter} ", model.sort.as_str());
     let block = Block::new().borders(Borders::TOP | Borders::BOTTOM).title(title);
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
-fn row(result: &TargetResult, color: bool) -> Line<'static> {
+fn marked(line: Line<'static>, is_selected: bool) -> Line<'static> {
+    if is_selected { line.patch_style(Style::new().add_modifier(Modifier::REVERSED)) } else { line }
+}
+
+/// Widths of the columns of nodes and services.
+struct Columns(usize, usize);
+
+impl Columns {
+    /// As wide as these rows need, within bounds.
+    fn of(rows: &[&TargetResult]) -> Self {
+        let widest = |name: fn(&TargetResult) -> &str, bound: usize| {
+            rows.iter().map(|row| text::width(name(row))).max().unwrap_or_default().clamp(1, bound)
+        };
+        Self(widest(|row| &row.node, 24), widest(|row| row.service.as_deref().unwrap_or_default(), NAME))
+    }
+
+    /// What stands to the left of a state.
+    const fn before_the_state(&self) -> usize {
+        2 + self.0 + 1 + self.1 + 1 + 7
+    }
+}
+
+fn row(result: &TargetResult, columns: &Columns, color: bool) -> Line<'static> {
     let health = Health::of(result);
     let uptime = result.uptime_s.map(age).unwrap_or_default();
     let service = result.service.as_deref().map_or_else(|| "-".to_owned(), text::single_line);
-    let node = text::single_line(&result.node);
-    let why = if health == Health::Well { String::new() } else { text::single_line(&reason(result)) };
+    let state = match health {
+        Health::Well => result.functional.clone().or_else(|| result.state.map(|state| state.as_str().to_owned())),
+        Health::Initializing
+        | Health::Inactive
+        | Health::Timeout
+        | Health::Failed
+        | Health::Down
+        | Health::Unreachable => Some(reason(result)),
+    };
+    let state = state.unwrap_or_else(|| result.message.clone());
     let column = |words: &str, width: usize| format!("{:width$} ", text::cut(words, width));
     Line::from(vec![
         Span::styled(format!("{} ", sign(health)), style(health, color)),
-        Span::raw(column(&node, 14)),
-        Span::raw(column(&service, 26)),
-        Span::styled(column(health.as_str(), 12), style(health, color)),
-        Span::raw(column(&uptime, 7)),
-        Span::raw(why),
+        Span::raw(column(&text::single_line(&result.node), columns.0)),
+        Span::raw(column(&service, columns.1)),
+        Span::raw(format!("{uptime:>6} ")),
+        Span::styled(text::single_line(&state), style(health, color)),
     ])
 }
 
@@ -211,48 +232,63 @@ fn age(seconds: u64) -> String {
     }
 }
 
-/// A node: what is known of it, and the end of a log.
-fn node(frame: &mut Frame<'_>, model: &Model, target: &Target, area: Rect) {
-    let mut lines = vec![Line::styled(
-        format!("node {}  (Esc: back, up and down: its services)", text::single_line(&target.node)),
+/// A node: what is known of it, its services, and the end of a log.
+fn node(frame: &mut Frame<'_>, model: &mut Model, target: &Target, area: Rect) {
+    let mut facts = vec![Line::styled(
+        format!("node {}  (Esc: back; up and down: its services)", text::single_line(&target.node)),
         Style::new().add_modifier(Modifier::BOLD),
     )];
-    if let Some(facts) = model.facts.get(&target.node) {
-        for supervisor in &facts.supervisors {
+    if let Some(known) = model.facts.get(&target.node) {
+        facts.extend(known.supervisors.iter().map(|supervisor| {
             let version = supervisor.version.as_deref().unwrap_or("?");
             let pid = supervisor.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
             let address = supervisor.address.as_deref().unwrap_or("init");
-            let words = format!("  {}: supervisor {version} at {address}{pid}", supervisor.name);
-            lines.push(Line::raw(text::single_line(&words)));
-        }
-        for finding in &facts.findings {
-            let details =
-                if finding.details.is_empty() { String::new() } else { format!(" ({})", finding.details.join(", ")) };
-            lines.push(Line::raw(text::single_line(&format!("  ! {}{details}", finding.message))));
+            Line::raw(text::single_line(&format!("{}: supervisor {version} at {address}{pid}", supervisor.name)))
+        }));
+        facts.extend(known.findings.iter().map(|finding| {
+            let details = finding.details.join(", ");
+            let details = if details.is_empty() { details } else { format!(" ({details})") };
+            Line::raw(text::single_line(&format!("! {}{details}", finding.message)))
+        }));
+    }
+    let own: Vec<&TargetResult> = model.of_node(&target.node).collect();
+    let selected = own.iter().position(|result| target.is_of(result)).unwrap_or_default();
+    let columns = Columns::of(&own);
+    let mut why: Vec<Line<'static>> = Vec::new();
+    if let Some(result) = own.get(selected).filter(|result| Health::of(result) != Health::Well) {
+        let words = text::single_line(&reason(result));
+        // What its row has no room for.
+        if text::width(&words) > usize::from(area.width).saturating_sub(columns.before_the_state()) {
+            let lines = text::wrap(&words, usize::from(area.width).saturating_sub(2));
+            why.extend(lines.into_iter().take(WHY_LINES).map(|line| Line::raw(format!("  {line}"))));
         }
     }
-    for result in model.results.iter().filter(|result| result.node == target.node) {
-        let line = row(result, model.color);
-        let is_it = result.service.as_deref() == Some(&target.service);
-        lines.push(if is_it { line.patch_style(Style::new().add_modifier(Modifier::REVERSED)) } else { line });
-    }
-    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height.saturating_sub(5));
-    let [above, below] = Layout::vertical([Constraint::Length(height), Constraint::Min(1)]).areas(area);
-    frame.render_widget(Paragraph::new(lines), above);
-    let title = format!(" the end of the log of {} ", text::single_line(&target.service));
-    let block = Block::new().borders(Borders::TOP).title(title);
+    // A third each at most for what is known and for the services, the rest for the log.
+    let length = |count: usize| u16::try_from(count).unwrap_or(u16::MAX).min(area.height / 3);
+    let rows = usize::from(length(own.len()));
+    let heights = [facts.len(), rows, why.len()].map(|count| Constraint::Length(length(count)));
+    let [above, middle, reason, below] = Layout::vertical(heights.into_iter().chain([Constraint::Min(2)])).areas(area);
+    let first = (selected + 1).saturating_sub(rows);
+    let services: Vec<Line<'static>> = (first..)
+        .zip(own.iter().skip(first).take(rows))
+        .map(|(place, result)| marked(row(result, &columns, model.color), place == selected))
+        .collect();
+    frame.render_widget(Paragraph::new(facts), above);
+    frame.render_widget(Paragraph::new(services), middle);
+    frame.render_widget(Paragraph::new(why), reason);
+    let of = target.service.as_deref().map_or_else(|| "nothing".to_owned(), text::single_line);
+    let block = Block::new().borders(Borders::TOP).title(format!(" the end of the log of {of} "));
     let room = usize::from(below.height).saturating_sub(1);
-    let log = match model.log.as_ref().filter(|log| log.of == *target) {
+    let log = match model.log.as_ref().filter(|log| log.of == *target).map(|log| &log.lines) {
         None => Vec::new(),
-        Some(log) => match &log.lines {
-            None => vec![Line::raw("reading it …")],
-            Some(lines) => {
-                let from = lines.len().saturating_sub(room);
-                lines.iter().skip(from).map(|line| Line::raw(text::single_line(line))).collect()
-            }
-        },
+        Some(None) => vec![Line::raw("reading it …")],
+        Some(Some(lines)) => {
+            let from = lines.len().saturating_sub(room);
+            lines.iter().skip(from).map(|line| Line::raw(text::single_line(line))).collect()
+        }
     };
     frame.render_widget(Paragraph::new(log).block(block), below);
+    model.set_page_rows(rows);
 }
 
 fn help() -> Vec<Line<'static>> {
@@ -281,14 +317,21 @@ fn confirm(frame: &mut Frame<'_>, model: &Model, area: Rect) {
         1 => "type y and Enter".to_owned(),
         count => format!("type the number of nodes ({count}) and Enter"),
     };
-    let lines = vec![
-        Line::raw(format!("{} {}", confirm.action.as_str(), text::single_line(&confirm.service))),
-        Line::raw(format!("on {}", text::visible(&nodes))),
-        Line::raw(""),
-        Line::raw(format!("{wanted}, or Esc: {}▏", text::single_line(&confirm.typed))),
-    ];
+    let of_role = confirm.role.as_deref().map(|role| format!(" of {}", text::single_line(role))).unwrap_or_default();
     let width = area.width.saturating_sub(8).min(76);
-    let place = Rect { x: (area.width - width) / 2, y: area.height / 3, width, height: 6.min(area.height) };
+    let columns = usize::from(width).saturating_sub(2);
+    let on = format!("on {}", text::visible(&nodes));
+    let mut lines = vec![format!("{} {}{of_role}", confirm.action.as_str(), text::single_line(&confirm.service))];
+    let on = text::wrap(&on, columns);
+    lines.extend(on.iter().take(NODE_LINES).map(|line| (*line).to_owned()));
+    if on.len() > NODE_LINES {
+        lines.push(format!("… {} nodes in all", confirm.nodes.len()));
+    }
+    lines.push(String::new());
+    lines.push(format!("{wanted}, or Esc: {}▏", text::single_line(&confirm.typed)));
+    let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX).min(area.height);
+    let place = Rect { x: (area.width - width) / 2, y: (area.height - height) / 3, width, height };
+    let lines: Vec<Line<'static>> = lines.into_iter().map(Line::raw).collect();
     frame.render_widget(Clear, place);
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" Really? ")), place);
 }

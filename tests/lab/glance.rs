@@ -1,11 +1,9 @@
 //! `ctl status` as it is first seen: what is wrong in a hundred nodes, on one screen.
 
-use std::num::NonZeroU16;
-use std::process::{Command, Stdio};
-
 use contrail_lab::{ClusterSpec, Fault, NodeSpec, Release, Role, SpawnKind, State};
 
 use crate::harness::{COLLECTOR, Cluster, FAST, Running};
+use crate::terminal::Terminal;
 
 const VROUTER: &str = "supervisor-vrouter";
 const AGENT: &str = "contrail-vrouter-agent";
@@ -13,23 +11,9 @@ const AGENT: &str = "contrail-vrouter-agent";
 /// What a terminal shows after `ctl LINE`, row by row, and the exit code.
 #[track_caller]
 fn screen(cluster: &Cluster, line: &str, rows: u16, columns: u16) -> (Vec<String>, Option<i32>) {
-    let command = cluster.command(line);
-    let words: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-    // None of the words has a blank.
-    let line = format!(
-        "stty rows {rows} columns {columns}; exec {} {}",
-        command.get_program().to_string_lossy(),
-        words.join(" ")
-    );
-    let mut script = Command::new("script");
-    script.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]).stdin(Stdio::null());
-    script.env_clear().env("TERM", "xterm").env("PATH", "/usr/bin:/bin").env("HOME", cluster.path(""));
-    let finished = Running::start(script).finish();
-    let size = |number| NonZeroU16::new(number).expect("a size");
-    let mut terminal = vt100::Parser::new(size(rows), size(columns), 0);
-    terminal.process(finished.stdout.as_bytes());
-    let shown: Vec<String> = terminal.screen().rows(0, columns).map(|row| row.trim_end().to_owned()).collect();
-    (shown, finished.code())
+    let mut terminal = Terminal::start(&cluster.command(line), rows, columns, &cluster.path(""));
+    let code = terminal.finish().code;
+    (terminal.text().split('\n').map(str::to_owned).collect(), code)
 }
 
 /// A hundred nodes over six roles, twelve things wrong with them.
@@ -73,7 +57,7 @@ fn non_functional(description: &str) -> Fault {
 #[test]
 fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
     let cluster = twelve_faults();
-    let (rows, code) = screen(&cluster, "status --connect-timeout 10s", 24, 80);
+    let (rows, code) = screen(&cluster, "status --connect-timeout 15s", 24, 80);
     let all = rows.join("\n");
     assert_eq!(code, Some(4), "{all}");
     // The first row is still there, and the last is left to the prompt.
@@ -107,12 +91,12 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
     assert!(!all.contains("contrail-schema"), "{all}");
 
     // Off a terminal nothing is cut, and what to do comes on stderr.
-    let run = cluster.ctl("status -x c[07,13]").expect(4);
+    let run = cluster.ctl("status -x c[07,13] --connect-timeout 60s").expect(4);
     assert!(!run.stdout.contains('…') && run.stdout.contains("84/88 nodes well  172/176 services  1 failed"), "{run}");
     assert!(run.stdout.contains("unix:///tmp/supervisord_database.sock, http://localhost:9007))\n"), "{run}");
     assert!(run.stderr.contains("→ ctl02: ") && run.stderr.contains("→ db02: "), "{run}");
     assert!(run.stderr.lines().last().is_some_and(|line| line.starts_with("98 nodes, ")), "{run}");
-    let quiet = cluster.ctl("status -q -x c[07,13]").expect(4);
+    let quiet = cluster.ctl("status -q -x c[07,13] --connect-timeout 60s").expect(4);
     assert_eq!(quiet.stderr, "", "{quiet}");
     // Every row, as before, with what services say of themselves.
     let every = cluster.ctl("status --all -w a6s[01-02],ctl02").expect(4);

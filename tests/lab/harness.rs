@@ -324,11 +324,6 @@ impl fmt::Display for Finished {
 }
 
 impl Finished {
-    /// The exit code; none if a signal ended it.
-    pub(crate) fn code(&self) -> Option<i32> {
-        self.status.code()
-    }
-
     /// Asserts the exit code, and hands itself on.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {

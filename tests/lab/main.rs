@@ -16,6 +16,7 @@ mod guards;
 mod harness;
 mod host_keys;
 mod inventories;
+mod live;
 mod locks;
 mod logs;
 mod metrics;
@@ -27,4 +28,6 @@ mod rollouts;
 mod selection;
 mod signals;
 mod snapshots;
+#[path = "../support/terminal.rs"]
+mod terminal;
 mod update;

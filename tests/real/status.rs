@@ -70,6 +70,7 @@ fn the_json_document() {
             "results",
             "run",
             "schema",
+            "selection",
             "services",
             "started",
             "summary"

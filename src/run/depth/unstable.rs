@@ -151,14 +151,16 @@ fn told(log: &str, process: &ProcessInfo) -> Told {
         (format!("exited: {name} ("), format!("stopped: {name} ("), format!("gave up: {name} "));
     let spawned = format!("spawned: '{name}' with pid ");
     let mut ends: Vec<(DateTime, &str)> = Vec::new();
-    let mut begun: Option<(DateTime, &str)> = None;
+    // The life that it lived when it was looked at; it may be another one by the time the log is read.
+    let is_its_own = |pid: &str| process.pid.is_none_or(|own| pid.trim().parse() == Ok(own));
+    let mut begun: Option<DateTime> = None;
     let mut last = None;
     for (at, words) in log.lines().filter_map(line) {
         last = Some(at);
         if let Some(how) = words.strip_prefix(&ended) {
             ends.push((at, how));
         } else if let Some(pid) = words.strip_prefix(&spawned) {
-            begun = Some((at, pid));
+            begun = if is_its_own(pid) { Some(at) } else { begun };
         } else if words.starts_with(&stopped) || words.starts_with(&given_up) {
             ends.clear();
         } else if words.starts_with("supervisord started with pid ") {
@@ -166,13 +168,11 @@ fn told(log: &str, process: &ProcessInfo) -> Told {
             begun = None;
         }
     }
-    let (Some((begun, pid)), Some(last)) = (begun, last) else { return Told::Nothing };
-    if process.pid.is_some_and(|own| pid.trim().parse() != Ok(own)) {
-        return Told::Nothing;
-    }
+    let (Some(begun), Some(last)) = (begun, last) else { return Told::Nothing };
     let up = process.uptime.and_then(|uptime| SignedDuration::try_from(uptime).ok());
     let up = up.unwrap_or_else(|| last.duration_since(begun));
     let now = Span::try_from(up).ok().and_then(|up| begun.checked_add(up).ok()).unwrap_or(last);
+    let now = ends.last().map_or(now, |(at, _)| now.max(*at));
     let long_ago = SignedDuration::try_from(RECENT).unwrap_or(SignedDuration::MAX);
     ends.retain(|(at, _)| now.duration_since(*at) < long_ago);
     let (Some((first, _)), Some((_, how))) = (ends.first(), ends.last()) else { return Told::Steady };
@@ -244,7 +244,8 @@ mod tests {
         assert_eq!(told(LOG, &ProcessInfo { uptime: None, ..up("x", 12, 0) }), why(23), "by the log's last line");
         assert_eq!(told(LOG, &ProcessInfo { pid: None, ..up("x", 12, 3) }), why(23));
         assert_eq!(told(LOG, &up("once", 14, 1)), Told::Steady);
-        for unknown in [up("x", 11, 3), up("xy", 9, 1), up("y", 9, 1)] {
+        assert_eq!(told(LOG, &up("x", 11, 3)), why(19), "it has ended since it was looked at");
+        for unknown in [up("x", 9, 3), up("xy", 9, 1), up("y", 9, 1)] {
             assert_eq!(told(LOG, &unknown), Told::Nothing, "{unknown:?}");
         }
     }

@@ -1,0 +1,123 @@
+//! What a frame of `ctl top` costs at 1,000 nodes with 10 services each, and what comes before one.
+//!
+//!     cargo bench --bench top
+//!
+//! A frame is drawn as at a terminal: laid out, compared with the one before, and written as escape sequences. One thread
+//! does it all, so the time is its CPU time.
+
+use std::io::Sink;
+use std::time::Duration;
+
+use contrail_ctl::event::{Event, EventKind, Ledger, Outcome, ProcessState, RunHead, Scope, TargetResult};
+use contrail_ctl::overview::NodeRoles;
+use contrail_ctl::top::{Key, Model, draw};
+use divan::Bencher;
+use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
+use ratatui::{Terminal, TerminalOptions, Viewport};
+
+const NODES: usize = 1000;
+const SERVICES: usize = 10;
+const ROLES: [&str; 5] = ["database", "config", "analytics", "control", "compute"];
+
+/// Columns and rows.
+const SIZES: [(u16, u16); 2] = [(80, 24), (250, 80)];
+
+fn main() {
+    divan::main();
+}
+
+/// A round in which every 97th service is not well, others each time.
+fn round(number: usize) -> Ledger {
+    let head = RunHead {
+        run: "a-run".to_owned(),
+        command: "status".to_owned(),
+        action: Some("status".to_owned()),
+        services: Vec::new(),
+        started: jiff::Timestamp::UNIX_EPOCH,
+        nodes: u32::try_from(NODES).unwrap_or_default(),
+        selection: Scope::default(),
+    };
+    let results = (0..NODES * SERVICES).map(|place| {
+        let (node, service) = (place / SERVICES, place % SERVICES);
+        let role = ROLES.get(node * ROLES.len() / NODES).copied().unwrap_or_default();
+        let is_well = !(place + number).is_multiple_of(97);
+        let word = if is_well { "active" } else { "initializing" };
+        TargetResult {
+            role: Some(role.to_owned()),
+            service: Some(format!("contrail-{role}-{service}")),
+            state: Some(ProcessState::Running),
+            uptime_s: Some(u64::try_from(place).unwrap_or_default()),
+            functional: Some(word.to_owned()),
+            functional_reason: (!is_well).then(|| "Database:Cassandra connection down".to_owned()),
+            ..TargetResult::new(format!("n{node:04}"), Outcome::Ok)
+        }
+    });
+    let kinds = std::iter::once(EventKind::RunStarted(head)).chain(results.map(EventKind::Result));
+    let mut ledger = Ledger::default();
+    for (seq, kind) in (0..).zip(kinds) {
+        let event = Event { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, kind };
+        drop(ledger.apply(&event));
+    }
+    ledger
+}
+
+fn model() -> Model {
+    let mut model = Model::new(NodeRoles::default(), Duration::from_secs(2), true);
+    model.update(&round(0), "12:00:00".to_owned());
+    model
+}
+
+fn terminal((width, height): (u16, u16)) -> Terminal<CrosstermBackend<Sink>> {
+    let viewport = Viewport::Fixed(Rect::new(0, 0, width, height));
+    let backend = CrosstermBackend::new(std::io::sink());
+    Terminal::with_options(backend, TerminalOptions { viewport }).expect("nothing is written anywhere")
+}
+
+fn frame(terminal: &mut Terminal<CrosstermBackend<Sink>>, model: &mut Model) {
+    terminal.draw(|frame| draw(frame, model)).expect("nothing is written anywhere");
+}
+
+/// A frame after a key: another service is selected.
+#[divan::bench(args = SIZES)]
+fn frame_after_a_key(bencher: Bencher<'_, '_>, size: (u16, u16)) {
+    let (mut terminal, mut model) = (terminal(size), model());
+    let mut keys = [Key::PageDown, Key::Down, Key::Home].into_iter().cycle();
+    bencher.bench_local(|| {
+        drop(keys.next().and_then(|key| model.key(key)));
+        frame(&mut terminal, &mut model);
+    });
+}
+
+/// All of the screen is new.
+#[divan::bench(args = SIZES)]
+fn first_frame(bencher: Bencher<'_, '_>, size: (u16, u16)) {
+    let mut model = model();
+    bencher.bench_local(|| frame(&mut terminal(size), &mut model));
+}
+
+/// A letter of the filter is typed, and what is left of 10,000 services shown.
+#[divan::bench(args = SIZES)]
+fn frame_after_a_letter_of_the_filter(bencher: Bencher<'_, '_>, size: (u16, u16)) {
+    let (mut terminal, mut model) = (terminal(size), model());
+    drop(model.key(Key::Char('/')));
+    let mut keys = [Key::Char('c'), Key::Backspace].into_iter().cycle();
+    bencher.bench_local(|| {
+        drop(keys.next().and_then(|key| model.key(key)));
+        frame(&mut terminal, &mut model);
+    });
+}
+
+/// A round is over: folded, filtered, sorted and shown.
+#[divan::bench(args = SIZES)]
+fn frame_after_a_round(bencher: Bencher<'_, '_>, size: (u16, u16)) {
+    let (mut terminal, mut model) = (terminal(size), model());
+    let ledgers = [round(1), round(2)];
+    let mut rounds = ledgers.iter().cycle();
+    bencher.bench_local(|| {
+        if let Some(ledger) = rounds.next() {
+            model.update(ledger, "12:00:02".to_owned());
+        }
+        frame(&mut terminal, &mut model);
+    });
+}

@@ -1,0 +1,175 @@
+//! What stays on the screen: `ctl top`, and `ctl status --watch`.
+
+use std::io::Read as _;
+use std::process::Stdio;
+
+use contrail_lab::{Fault, Introspect};
+use serde_json::Value;
+
+use crate::following::Following;
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, eventually, uniform, word};
+use crate::terminal::{Left, Terminal};
+
+const WHY: &str = "Database:Global connection down";
+
+/// Twelve analytics nodes: the collector of one waits for its database, and one node cannot be reached.
+fn cluster() -> Cluster {
+    let cluster = Cluster::start(uniform(12).fault("n07", Fault::Refused));
+    settle(&cluster, false);
+    cluster
+}
+
+fn top(cluster: &Cluster) -> Terminal {
+    let terminal = Terminal::start(&cluster.command("top --interval 200ms"), 24, 80, &cluster.path(""));
+    terminal.until("10 of 12 nodes well");
+    terminal
+}
+
+fn settle(cluster: &Cluster, is_functional: bool) {
+    let answer = if is_functional { Introspect::Functional } else { Introspect::NonFunctional(WHY.to_owned()) };
+    cluster.node("n03").set_introspect(COLLECTOR, 8089, answer);
+}
+
+#[test]
+fn top_shows_what_is_wrong_and_goes() {
+    let cluster = cluster();
+    let mut top = top(&cluster);
+    top.until_screen("the map and the list", |text| {
+        let has = |start: &str, part: &str| text.lines().any(|row| row.starts_with(start) && row.contains(part));
+        has(" contrail-collector ", "··i···?·····") && has("? n07", "unreachable") && has("i n03", "initializing")
+    });
+    // What is well again is seen.
+    settle(&cluster, true);
+    top.until("11 of 12 nodes well");
+    settle(&cluster, false);
+    top.until("10 of 12 nodes well");
+    top.press("q");
+    assert_eq!(top.finish(), Left::as_found(0));
+}
+
+#[test]
+fn top_filters_and_shows_a_node_with_a_log() {
+    let cluster = cluster();
+    assert!(cluster.node("n03").write_log(ANALYTICS, COLLECTOR, true, b"first\nno \x1b[2J database\n"));
+    let mut top = top(&cluster);
+    top.press("/initializing\r");
+    top.until("1 of 78 services, worst first, filter: initializing");
+    top.press("\r");
+    top.until("no \\x1b[2J database");
+    top.until("supervisor-analytics: supervisor 3");
+    // The log is read again with every round.
+    assert!(cluster.node("n03").write_log(ANALYTICS, COLLECTOR, true, b"another line\n"));
+    top.until("another line");
+    top.press("\x1b");
+    top.until("1 of 78 services");
+    top.press("q");
+    assert_eq!(top.finish(), Left::as_found(0));
+}
+
+#[test]
+fn top_acts_when_it_is_confirmed() {
+    let cluster = cluster();
+    let mut top = top(&cluster);
+    top.press("/n03 contrail-collector\r");
+    top.until("1 of 78 services");
+    top.press("r");
+    top.until("restart contrail-collector of analytics");
+    top.press("n\r");
+    top.until_screen("no question", |text| !text.contains("Really?"));
+    assert_eq!(cluster.collector("n03").starts, 1);
+    top.press("ry\r");
+    top.until("Enter goes back to the view");
+    top.until("$ ctl service contrail-collector restart -w n03 -y --role analytics");
+    top.until("1 changed");
+    assert_eq!(cluster.collector("n03").starts, 2);
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR).iter().filter(|(starts, _)| *starts == 2).count(), 1);
+    top.press("\r");
+    top.until("10 of 12 nodes well");
+    top.press("q");
+    assert_eq!(top.finish(), Left::as_found(0));
+}
+
+#[test]
+fn top_leaves_the_terminal_when_it_is_ended() {
+    let cluster = cluster();
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut top = top(&cluster);
+        top.signal(signal);
+        assert_eq!(top.finish(), Left::as_found(code), "{signal}");
+    }
+    // Ctrl-C is a key there.
+    let mut top = top(&cluster);
+    top.press("\x03");
+    assert_eq!(top.finish(), Left::as_found(0));
+}
+
+#[test]
+fn top_is_refused_where_there_is_no_terminal() {
+    let cluster = Cluster::start(uniform(1));
+    let run = cluster.ctl("top").expect(2);
+    assert!(run.stderr.contains("ctl status --watch"), "{run}");
+    assert_eq!(cluster.connections(), 0);
+}
+
+#[test]
+fn a_watch_is_drawn_in_place() {
+    let cluster = cluster();
+    let mut watch = Terminal::start(&cluster.command("status --watch 200ms"), 24, 120, &cluster.path(""));
+    watch.until("contrail-collector on n03: initializing (Database:Global connection down)");
+    settle(&cluster, true);
+    watch.until("better: contrail-collector on n03: initializing (Database:Global connection down) → active");
+    assert!(!watch.text().contains("contrail-collector on n03: initializing (Database:Global connection down)\n"));
+    settle(&cluster, false);
+    watch.until("worse: contrail-collector on n03: active → initializing");
+    // One connection a node, and one for each look at the one that is not there.
+    let lost = cluster.counters("n07").connections;
+    assert_eq!(cluster.connections() - lost, 11);
+    watch.signal("INT");
+    assert_eq!(watch.finish(), Left::as_found(130));
+    assert!(watch.text().contains("changes, the newest first:"), "what was shown stays: {}", watch.text());
+}
+
+/// The objects of a watch.
+fn objects(watch: &Following) -> Vec<Value> {
+    watch.lines().iter().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+#[test]
+fn a_watch_off_a_terminal_is_a_line_for_each_change() {
+    let cluster = cluster();
+    let mut watch = Following::start(cluster.command("status --watch=200ms"));
+    watch.until("the first round", |lines, _| lines.len() == 3);
+    settle(&cluster, true);
+    watch.until("a change", |lines, _| lines.len() == 4);
+    assert!(cluster.node("n01").kill(ANALYTICS, COLLECTOR));
+    eventually("the collector of n01 to be restarted", || {
+        objects(&watch).iter().any(|line| line["node"] == "n01").then_some(())
+    });
+    watch.interrupt();
+    let lines = objects(&watch);
+    assert!(lines.iter().all(|line| line["schema"] == "ctl/1"), "{watch}");
+    assert_eq!(lines[0]["event"], "watch_started");
+    let told = |line: &Value| ["event", "verdict", "node", "service"].map(|key| word(&line[key]).to_owned());
+    let first: Vec<_> = lines[1..3].iter().map(told).collect();
+    assert!(first.contains(&["change", "worse", "n03", COLLECTOR].map(str::to_owned)), "{watch}");
+    assert!(first.iter().any(|line| line[2] == "n07"), "{watch}");
+    assert_eq!(told(&lines[3]), ["change", "better", "n03", COLLECTOR], "{watch}");
+    assert!(lines[4..].iter().any(|line| line["node"] == "n01" && line["service"] == COLLECTOR), "{watch}");
+}
+
+#[test]
+fn a_watch_ends_when_nobody_reads() {
+    let cluster = Cluster::start(uniform(2).fault("n01", Fault::Refused));
+    let mut command = cluster.command("status --watch=100ms");
+    let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("ctl starts");
+    let mut out = watch.stdout.take().expect("a pipe");
+    let mut byte = [0];
+    out.read_exact(&mut byte).expect("the first line begins");
+    drop(out);
+    // It has to say something to find out.
+    eventually("the watch to end", || {
+        // There is nothing to kill while it is being restarted.
+        let (status, _was_up) = (watch.try_wait().expect("a child"), cluster.node("n02").kill(ANALYTICS, COLLECTOR));
+        status.map(drop)
+    });
+}
