@@ -17,8 +17,11 @@ use std::time::Duration;
 #[path = "../tests/real/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use the rest")]
 mod harness;
+#[path = "support/spread.rs"]
+mod spread;
 
 use harness::{Cluster, Instance, NodeSpec, Program};
+use spread::report;
 
 const NODES: u32 = 64;
 const RUNS: usize = 10;
@@ -48,13 +51,4 @@ fn whole(cluster: &Cluster, line: &str) -> Duration {
     let finished = cluster.ctl(line).expect(0);
     assert_eq!(finished.json()["summary"]["ok"], NODES, "{finished}");
     finished.took
-}
-
-/// Prints the spread of some times, and gives their median.
-fn report(what: &str, mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    let median = times.get(times.len() / 2).copied().unwrap_or_default();
-    let (least, most) = (times.first().copied().unwrap_or_default(), times.last().copied().unwrap_or_default());
-    println!("{what}: median {} ms, {} to {} ms", median.as_millis(), least.as_millis(), most.as_millis());
-    median
 }

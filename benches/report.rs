@@ -6,24 +6,24 @@
 //!
 //! - the file for 1,000 nodes with 10 services each: how long the sink takes, how large it is;
 //! - the same file in Chromium: from the start of the navigation to the end of its load event, the memory of its
-//!   scripts, and the time from an input in a filter until the page is laid out again, for each filter;
-//! - `ctl status -o html` and `-o prom` on a lab of 1,000 nodes in this process: the whole command, and its peak
-//!   memory. `ctl` and the lab share the machine.
+//!   scripts, and the time from an input in a filter until the page is laid out again, for each filter.
 //!
 //! Needs `chromium`, as `tests/run` does.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be made ends and says why")]
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use contrail_lab::{ClusterSpec, Lab};
 use serde_json::json;
 
 #[path = "../tests/browser/chromium.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod chromium;
+#[path = "support/spread.rs"]
+mod spread;
 #[path = "../tests/browser/synthetic.rs"]
 mod synthetic;
+
+use spread::report;
 
 const NODES: usize = 1000;
 const SERVICES: usize = 10;
@@ -43,10 +43,9 @@ fn main() {
         status.write(&file);
         times.push(began.elapsed());
     }
-    report("the sink, and writing the file", times);
-    println!("{:44} {:>8} bytes", "the file", std::fs::metadata(&file).unwrap().len());
+    report("the sink, and writing the file", times.split_off(1));
+    println!("{:40} {:>8} bytes", "the file", std::fs::metadata(&file).unwrap().len());
     in_a_browser(&file);
-    against_a_lab(folder.path());
 }
 
 fn in_a_browser(file: &std::path::Path) {
@@ -58,10 +57,10 @@ fn in_a_browser(file: &std::path::Path) {
         let load = page.eval("performance.getEntriesByType('navigation')[0].loadEventEnd");
         loads.push(Duration::from_secs_f64(load.as_f64().unwrap() / 1000.0));
     }
-    report("loading it", loads);
+    report("loading it", loads.split_off(1));
     page.call("HeapProfiler.collectGarbage", json!({}));
     let heap = page.eval("performance.memory.usedJSHeapSize");
-    println!("{:44} {:>8} bytes", "memory of its scripts (coarse)", heap);
+    println!("{:40} {:>8} bytes", "memory of its scripts (coarse)", heap);
     let steps = [
         ("a word that one node has", write("n0500")),
         ("a word that all have", write("contrail")),
@@ -84,7 +83,7 @@ fn in_a_browser(file: &std::path::Path) {
             ));
             times.push(Duration::from_secs_f64(took.as_f64().unwrap() / 1000.0));
         }
-        report(&format!("filter, and layout: {name}"), times);
+        report(&format!("filter, and layout: {name}"), times.split_off(1));
     }
 }
 
@@ -93,45 +92,4 @@ fn write(word: &str) -> String {
         "const box = document.getElementById('filter-text'); box.value = {}; box.dispatchEvent(new Event('input'))",
         json!(word)
     )
-}
-
-fn against_a_lab(folder: &std::path::Path) {
-    rlimit::increase_nofile_limit(u64::MAX).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let lab = runtime.block_on(Lab::start(ClusterSpec::demo(NODES))).unwrap();
-    for form in ["html", "prom"] {
-        let (mut times, mut peak) = (Vec::new(), 0);
-        for _ in 0..=RUNS {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_ctl"));
-            command.args(["status", "-o", form, "--ssh-config", "none", "--out"]).arg(folder.join(form));
-            command.arg("-i").arg(lab.inventory_path()).arg("--known-hosts").arg(lab.known_hosts_path());
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).env("HOME", folder);
-            let began = Instant::now();
-            let mut child = command.spawn().unwrap();
-            while child.try_wait().unwrap().is_none() {
-                peak = peak.max(memory(child.id()));
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            times.push(began.elapsed());
-        }
-        report(&format!("ctl status -o {form}, {NODES} lab nodes"), times);
-        let size = std::fs::metadata(folder.join(form)).unwrap().len();
-        println!("{:44} {:>8} bytes; peak memory {} MiB", "", size, peak / 1024);
-    }
-    drop(lab);
-}
-
-/// Peak memory of a process so far, in KiB; 0 once it has ended.
-fn memory(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
-}
-
-/// The first does not count.
-fn report(name: &str, mut times: Vec<Duration>) {
-    times.remove(0);
-    times.sort();
-    let median = times[times.len() / 2];
-    println!("{name:44} median {median:>8.1?}  least {:>8.1?}  most {:>8.1?}", times[0], times[times.len() - 1]);
 }

@@ -21,8 +21,11 @@ use std::time::{Duration, Instant};
 #[path = "../tests/real/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use the rest")]
 mod harness;
+#[path = "support/spread.rs"]
+mod spread;
 
 use harness::{Cluster, Instance, Node, NodeSpec, Program};
+use spread::report;
 
 const NODES: u32 = 8;
 const RUNS: usize = 5;
@@ -76,16 +79,4 @@ fn on_the_node(node: &Node, socket: &str) -> Duration {
          END"
     );
     Duration::from_secs_f64(node.sh(&script).trim().parse().unwrap())
-}
-
-fn report(name: &str, mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    let median = times[times.len() / 2];
-    println!(
-        "{name}: median {} ms, least {} ms, most {} ms",
-        median.as_millis(),
-        times[0].as_millis(),
-        times[times.len() - 1].as_millis()
-    );
-    median
 }

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 #[path = "../../tests/real/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use the rest")]
 pub(crate) mod harness;
+mod spread;
 
 use harness::{Cluster, Instance, NodeSpec, Program};
+use spread::report;
 
 const NODES: usize = 16;
 const RUNS: usize = 10;
@@ -81,11 +83,4 @@ fn time(mut command: Command) -> Duration {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(status.success(), "{command:?}");
     began.elapsed()
-}
-
-fn report(name: &str, mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    let median = times[times.len() / 2];
-    println!("{name:32} median {median:>8.1?}  least {:>8.1?}  most {:>8.1?}", times[0], times[times.len() - 1]);
-    median
 }

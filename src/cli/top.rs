@@ -8,7 +8,6 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ratatui::crossterm::event;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -27,11 +26,8 @@ use crate::journal::Document;
 use crate::nodeset::NodeSet;
 use crate::plan::{Action, LogTail, Plan};
 use crate::run::{Crew, Guarding, NodeAccess, Noted, Setup, run as run_plan};
-use crate::top::{Confirm, Model, Order, Screen, Target, draw, key_of};
+use crate::top::{Confirm, Input, Model, Order, Screen, Target, draw};
 use crate::transport::SshTransport;
-
-/// Between two looks at what has come in.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Lines of a log that are read.
 const LOG_LINES: usize = 100;
@@ -110,14 +106,15 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
         }
         if !is_drawn {
             screen.draw(|frame| draw(frame, &mut model)).map_err(failed)?;
-            is_drawn = true;
         }
-        if !event::poll(LOOK).map_err(failed)? {
-            continue;
-        }
-        is_drawn = false;
-        let event::Event::Key(pressed) = event::read().map_err(failed)? else { continue };
-        match key_of(&pressed).and_then(|key| model.key(key)) {
+        let input = screen.input().map_err(failed)?;
+        is_drawn = input == Input::Nothing;
+        let order = match input {
+            Input::Key(key) => model.key(key),
+            Input::Other | Input::Nothing => None,
+            Input::Gone => break Ok(Exit::HungUp),
+        };
+        match order {
             None => {}
             Some(Order::Quit) => break Ok(Exit::Good),
             Some(Order::ReadLog(target)) => {

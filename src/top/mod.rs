@@ -14,5 +14,5 @@ mod tests;
 mod view;
 
 pub use self::model::{Confirm, Key, Model, Order, Target};
-pub use self::screen::{Screen, key_of};
+pub use self::screen::{Input, Screen};
 pub use self::view::draw;

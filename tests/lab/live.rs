@@ -1,7 +1,7 @@
 //! What stays on the screen: `ctl top`, and `ctl status --watch`.
 
 use std::io::Read as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use contrail_lab::{Fault, Introspect};
 use serde_json::Value;
@@ -101,6 +101,27 @@ fn top_leaves_the_terminal_when_it_is_ended() {
     let mut top = top(&cluster);
     top.press("\x03");
     assert_eq!(top.finish(), Left::as_found(0));
+}
+
+#[test]
+fn what_has_no_terminal_any_more_ends() {
+    let cluster = cluster();
+    top(&cluster).close();
+    let deaf = Terminal::start(&deaf_to_hangups(&cluster, "top"), 24, 80, &cluster.path(""));
+    deaf.until("10 of 12 nodes well");
+    deaf.close();
+    let watch = Terminal::start(&cluster.command("status --watch 200ms"), 24, 80, &cluster.path(""));
+    watch.until("12 nodes, 10 well");
+    watch.close();
+}
+
+/// As `nohup` runs it, which leaves a terminal's input alone.
+fn deaf_to_hangups(cluster: &Cluster, words: &str) -> Command {
+    let command = cluster.command(words);
+    let mut deaf = Command::new("env");
+    deaf.arg("--ignore-signal=HUP").arg(command.get_program()).args(command.get_args());
+    deaf.env("HOME", cluster.path(""));
+    deaf
 }
 
 #[test]

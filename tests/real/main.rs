@@ -31,5 +31,6 @@ mod questions;
 mod reach;
 mod selftest;
 mod signals;
+mod snapshots;
 mod status;
 mod sudo;

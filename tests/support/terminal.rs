@@ -115,6 +115,18 @@ impl Terminal {
         assert!(kill.success(), "cannot send {name}");
     }
 
+    /// Takes the terminal away, as when its window is closed, and waits until the program has ended.
+    #[track_caller]
+    pub(crate) fn close(mut self) {
+        let pid = fs::read_to_string(self.folder.join("pid")).expect("its number");
+        self.script.kill().and_then(|()| self.script.wait()).expect("a terminal to close");
+        let (process, began) = (Path::new("/proc").join(pid.trim()), Instant::now());
+        while process.exists() {
+            assert!(began.elapsed() < PATIENCE, "it goes on without a terminal");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Waits for the end; nobody types any more. What it shows then can still be read.
     #[track_caller]
     pub(crate) fn finish(&mut self) -> Left {

@@ -1,0 +1,11 @@
+//! The spread of some times, as all measurements print it.
+
+use std::time::Duration;
+
+/// Prints the median, the least and the most of some times, and gives the median.
+pub(crate) fn report(name: &str, mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    let median = times[times.len() / 2];
+    println!("{name:40} median {median:>8.1?}  least {:>8.1?}  most {:>8.1?}", times[0], times[times.len() - 1]);
+    median
+}

@@ -1,0 +1,114 @@
+//! What a whole status of 1,000 nodes costs: `ctl status -o html`, `-o prom`, and `ctl top`.
+//!
+//!     cargo bench --bench thousand_nodes
+//!
+//! Measured against a lab of 1,000 nodes in this process, 5 times each after one that does not count; the median, the
+//! least and the most are printed, and the CPU time and peak memory of the last:
+//!
+//! - the whole command, from its start to its end, for the two files;
+//! - `ctl top` at a terminal of 80 columns and 24 rows: from its start to the first picture of all nodes, and from there to
+//!   the picture of the next round, which needs no new connections.
+//!
+//! `ctl` and the lab share the machine. Needs `script`, of util-linux.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be made ends and says why")]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use contrail_lab::{ClusterSpec, Lab};
+
+#[path = "support/spread.rs"]
+mod spread;
+#[path = "../tests/support/terminal.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod terminal;
+
+use spread::report;
+use terminal::Terminal;
+
+const NODES: usize = 1000;
+const RUNS: usize = 5;
+
+fn main() {
+    // cargo test runs benches too, to see that they work; there is nothing to measure then.
+    if !std::env::args().any(|word| word == "--bench") {
+        return;
+    }
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    let folder = tempfile::TempDir::new().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let lab = runtime.block_on(Lab::start(ClusterSpec::demo(NODES))).unwrap();
+    for form in ["html", "prom"] {
+        let mut times = Vec::new();
+        let mut used = Used::default();
+        for _ in 0..=RUNS {
+            let mut command = ctl(&["status", "-o", form, "--out"], &lab, folder.path());
+            command.arg(folder.path().join(form)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let began = Instant::now();
+            let mut child = command.spawn().unwrap();
+            while child.try_wait().unwrap().is_none() {
+                used = Used::by(child.id()).unwrap_or(used);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            times.push(began.elapsed());
+        }
+        report(&format!("ctl status -o {form}"), times.split_off(1));
+        let size = std::fs::metadata(folder.path().join(form)).unwrap().len();
+        println!("{:40} {used}; a file of {size} bytes", "");
+    }
+    let (mut first, mut next) = (Vec::new(), Vec::new());
+    let mut used = Used::default();
+    for _ in 0..=RUNS {
+        let began = Instant::now();
+        let mut top = Terminal::start(&ctl(&["top"], &lab, folder.path()), 24, 80, folder.path());
+        top.until("of 1000 nodes well");
+        first.push(began.elapsed());
+        let line = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+        let (shown, began) = (line(&top.text()), Instant::now());
+        top.until_screen("the next round", |text| line(text) != shown);
+        next.push(began.elapsed());
+        let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
+        used = Used::by(pid.trim().parse().unwrap()).unwrap();
+        top.press("q");
+        assert_eq!(top.finish().code, Some(0));
+    }
+    report("ctl top, to the first picture", first.split_off(1));
+    println!("{:40} {used}", "");
+    report("ctl top, to the next round", next.split_off(1));
+}
+
+fn ctl(words: &[&str], lab: &Lab, home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ctl"));
+    command.args(words).args(["--ssh-config", "none", "-i"]).arg(lab.inventory_path());
+    command.arg("--known-hosts").arg(lab.known_hosts_path()).env("HOME", home);
+    command
+}
+
+/// What a process has used so far.
+#[derive(Default)]
+struct Used {
+    cpu: Duration,
+    /// KiB.
+    memory: u64,
+}
+
+impl Used {
+    /// None once it has ended.
+    fn by(process: u32) -> Option<Self> {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // Behind the name, which is in parentheses: utime and stime, in hundredths of a second (proc(5), on Linux).
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+        let memory = memory.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(Self { cpu: Duration::from_millis(ticks * 10), memory })
+    }
+}
+
+impl std::fmt::Display for Used {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1?} of CPU, peak memory {} MiB", self.cpu, self.memory / 1024)
+    }
+}
