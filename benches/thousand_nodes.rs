@@ -43,8 +43,13 @@ fn main() {
         let mut times = Vec::new();
         let mut used = Used::default();
         for _ in 0..=RUNS {
-            let mut command = ctl(&["status", "-o", form, "--out"], &lab, folder.path());
-            command.arg(folder.path().join(form)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let mut command = ctl(&["status", "-o", form], &lab, folder.path());
+            command
+                .arg("--out")
+                .arg(folder.path().join(form))
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             let began = Instant::now();
             let mut child = command.spawn().unwrap();
             while child.try_wait().unwrap().is_none() {

@@ -20,6 +20,9 @@ const AS_CTL: &str = "--as-ctl";
 /// How long a picture is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A picture is whole when nothing has come for so long.
+const SETTLED: Duration = Duration::from_millis(20);
+
 /// What is seen of a run of `ctl`.
 struct Picture {
     /// Name of the file.
@@ -44,8 +47,8 @@ const PICTURES: [Picture; 3] = [
         typed: &[],
         shows: &["restarting", "24/"],
     },
-    Picture { name: "status", line: "status", rows: 24, columns: 90, typed: &[], shows: &[] },
-    Picture { name: "top", line: "top", rows: 30, columns: 100, typed: &[], shows: &["contrail-collector"] },
+    Picture { name: "status", line: "status", rows: 26, columns: 90, typed: &[], shows: &[] },
+    Picture { name: "top", line: "top", rows: 30, columns: 100, typed: &[], shows: &["c21 ", "q quit"] },
 ];
 
 fn main() -> ExitCode {
@@ -75,10 +78,26 @@ fn cluster(faulty: bool) -> ClusterSpec {
     if !faulty {
         return spec.timing(Timing::default());
     }
+    let agent = || "contrail-vrouter-agent".to_owned();
+    let no_database = || Fault::NonFunctional {
+        program: "contrail-collector".to_owned(),
+        description: "Database:Global connection down".to_owned(),
+    };
     let faults = [
-        ("c007", Fault::Refused),
-        ("c013", Fault::UnknownHostKey),
-        ("c021", Fault::Fatal("contrail-vrouter-agent".to_owned())),
+        ("c07", Fault::Refused),
+        ("c13", Fault::Refused),
+        ("ctl02", Fault::SupervisorMissing),
+        ("db02", Fault::InstanceDown("supervisor-database".to_owned())),
+        ("web01", Fault::SupervisorMissing),
+        ("c21", Fault::Fatal(agent())),
+        ("ctl01", Fault::Backoff("contrail-dns".to_owned())),
+        ("a6s01", no_database()),
+        ("a6s03", no_database()),
+        ("a6s02", Fault::IntrospectHang("contrail-query-engine".to_owned())),
+        ("c33", Fault::CoreFile(agent())),
+        ("c34", Fault::CoreFile(agent())),
+        ("cfg01", Fault::StaleTmpSocket),
+        ("cfg02", Fault::IntrospectClosed("contrail-schema".to_owned())),
     ];
     faults.into_iter().fold(spec, |spec, (node, fault)| spec.fault(node, fault))
 }
@@ -92,7 +111,8 @@ fn make(picture: &Picture, folder: &Path) -> Result<(), String> {
     drop(lab);
     runtime.shutdown_background();
     let path = folder.join(format!("{}.svg", picture.name));
-    let term = anstyle_svg::Term::new().min_width_px(usize::from(picture.columns) * 8);
+    let term =
+        anstyle_svg::Term::new().palette(anstyle_svg::WIN10_CONSOLE).min_width_px(usize::from(picture.columns) * 8);
     std::fs::write(&path, term.render_svg(&screen)).map_err(|error| told(&path.display().to_string(), &error))
 }
 
@@ -103,14 +123,19 @@ fn take(picture: &Picture, lab: &Lab) -> Result<String, String> {
     let mut keyboard = child.stdin.take().ok_or_else(|| told(&"no keyboard"))?;
     let output = bytes_of(child.stdout.take().ok_or_else(|| told(&"no output"))?);
     let size = |number: u16| std::num::NonZeroU16::new(number).ok_or_else(|| told(&"a terminal of no size"));
-    let mut parser = vt100::Parser::new(size(picture.rows)?, size(picture.columns)?, 0);
+    // One row more, for the line that was typed: a first screen is made to leave it there.
+    let mut parser = vt100::Parser::new(size(picture.rows + 1)?, size(picture.columns)?, 0);
     parser.process(format!("$ ctl {}\r\n", picture.line).as_bytes());
     let mut typed: VecDeque<_> = picture.typed.iter().collect();
     let began = Instant::now();
     let mut taken = None;
     while taken.is_none() && began.elapsed() < PATIENCE {
-        match output.recv_timeout(Duration::from_millis(100)) {
-            Ok(bytes) => parser.process(&bytes),
+        match output.recv_timeout(SETTLED) {
+            Ok(bytes) => {
+                parser.process(&bytes);
+                // More of the same picture may be on its way.
+                continue;
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) if picture.shows.is_empty() => taken = Some(lines(parser.screen())),
             Err(RecvTimeoutError::Disconnected) => break,
@@ -175,7 +200,7 @@ fn lines(screen: &vt100::Screen) -> String {
         for column in 0..end {
             let Some(cell) = screen.cell(row, column).filter(|cell| !cell.is_wide_continuation()) else { continue };
             let contents = if cell.has_contents() { cell.contents() } else { " " };
-            line.push_str(&format!("\x1b[0{}m{contents}", style(cell)));
+            line.push_str(&format!("\x1b[0m{}{contents}", style(cell)));
         }
         text.push_str(&line);
         text.push_str("\x1b[0m\n");
@@ -190,15 +215,26 @@ fn is_visible(cell: &vt100::Cell) -> bool {
     !matches!(cell.contents(), "" | " ") || cell.bgcolor() != vt100::Color::Default || cell.inverse()
 }
 
-/// The attributes of a cell, as parameters that follow a reset.
+/// The attributes of a cell, each as a sequence of its own: the library that draws them takes two colours in one for one.
 fn style(cell: &vt100::Cell) -> String {
     let color = |color: vt100::Color, normal: u8| match color {
         vt100::Color::Default => String::new(),
-        vt100::Color::Idx(index) => format!(";{};5;{index}", normal + 8),
-        vt100::Color::Rgb(red, green, blue) => format!(";{};2;{red};{green};{blue}", normal + 8),
+        vt100::Color::Idx(index) => format!("\x1b[{};5;{index}m", normal + 8),
+        vt100::Color::Rgb(red, green, blue) => format!("\x1b[{};2;{red};{green};{blue}m", normal + 8),
     };
     let on = |is_on: bool, parameter: &'static str| if is_on { parameter } else { "" };
+    let or = |color: vt100::Color, default: u8| match color {
+        vt100::Color::Default => vt100::Color::Idx(default),
+        vt100::Color::Idx(_) | vt100::Color::Rgb(..) => color,
+    };
+    // Black on grey, where nothing else was said.
     let (foreground, background) =
-        if cell.inverse() { (cell.bgcolor(), cell.fgcolor()) } else { (cell.fgcolor(), cell.bgcolor()) };
-    format!("{}{}{}{}", on(cell.bold(), ";1"), on(cell.dim(), ";2"), color(foreground, 30), color(background, 40))
+        if cell.inverse() { (or(cell.bgcolor(), 0), or(cell.fgcolor(), 7)) } else { (cell.fgcolor(), cell.bgcolor()) };
+    format!(
+        "{}{}{}{}",
+        on(cell.bold(), "\x1b[1m"),
+        on(cell.dim(), "\x1b[2m"),
+        color(foreground, 30),
+        color(background, 40)
+    )
 }

@@ -46,7 +46,9 @@ impl NodeRoles {
         self.roles.get(node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn place(&self, role: Option<&str>) -> usize {
+    /// Where a role stands in the order; one that is not in it comes behind, what is no role last.
+    #[must_use]
+    pub fn place(&self, role: Option<&str>) -> usize {
         let place = role.map(|role| self.order.iter().position(|own| own == role).unwrap_or(self.order.len()));
         place.unwrap_or(usize::MAX)
     }

@@ -6,7 +6,7 @@ use crate::event::{Outcome, TargetResult};
 use crate::overview::{Health, NodeRoles};
 
 /// What stands for a role that a result does not have, and for a service that nobody could name.
-const NONE: &str = "-";
+pub(super) const NONE: &str = "-";
 
 /// The services of all roles.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -131,6 +131,7 @@ impl Map {
                 (None, roles) => roles.iter().for_each(|role| take(role)),
             }
         }
+        order.sort_by_key(|role| known.place(Some(*role).filter(|role| *role != NONE)));
         let rows = order.iter().filter_map(|role| Some(parts.remove(role)?.rows(role)));
         Self { rows: rows.flatten().collect() }
     }

@@ -132,6 +132,10 @@ fn map_lines(model: &Model, area: Rect) -> Vec<Line<'static>> {
         }
         Line::from(spans)
     };
+    let name = |row: &map::Row| match row.service.as_str() {
+        map::NONE => format!("({})", text::single_line(&row.role)),
+        service => text::single_line(service),
+    };
     let mut lines = Vec::new();
     if rows.len() + model.map.roles() <= height {
         for role in rows.chunk_by(|one, next| one.role == next.role) {
@@ -139,20 +143,20 @@ fn map_lines(model: &Model, area: Rect) -> Vec<Line<'static>> {
             let many = if first.width() > columns { ", several nodes a cell" } else { "" };
             let title = format!("{}: {} nodes{many}", text::single_line(&first.role), first.width());
             lines.push(Line::styled(title, Style::new().add_modifier(Modifier::UNDERLINED)));
-            lines.extend(role.iter().map(|row| line(row, format!(" {}", text::single_line(&row.service)))));
+            lines.extend(role.iter().map(|row| line(row, format!(" {}", name(row)))));
         }
         return lines;
     }
     let (well, unwell): (Vec<&map::Row>, Vec<&map::Row>) = rows.iter().partition(|row| row.is_well());
     let room = height.saturating_sub(1);
-    lines.extend(unwell.iter().take(room).map(|row| line(row, text::single_line(&row.service))));
+    lines.extend(unwell.iter().take(room).map(|row| line(row, name(row))));
     let more = match unwell.len().saturating_sub(room) {
         0 => String::new(),
         left => format!(", {left} more are not"),
     };
     lines.push(Line::raw(format!("{} services are well on all their nodes{more}", well.len())));
     let room = height.saturating_sub(lines.len());
-    lines.extend(well.iter().take(room).map(|row| line(row, text::single_line(&row.service))));
+    lines.extend(well.iter().take(room).map(|row| line(row, name(row))));
     lines
 }
 
