@@ -266,10 +266,10 @@ impl NodeSpec {
         self
     }
 
-    /// Lets every program that has an introspect port by default answer Functional on it.
+    /// Opens no introspect port but those that are asked for one by one.
     #[must_use]
-    pub fn introspects(mut self) -> Self {
-        self.introspects = true;
+    pub fn mute(mut self) -> Self {
+        self.introspects = false;
         self
     }
 

@@ -202,7 +202,7 @@ pub(super) fn read(plan: Plan, fanout: &FanoutArgs) -> Result<(Ledger, Option<Ca
         says: !quiet,
         closed: None,
     };
-    let setup = reading(plan, access, fanout, transport, notices);
+    let setup = reading(plan, &[], access, fanout, &Arc::new(transport), notices);
     let cancel = runtime.block_on(async {
         let signals = signals(quiet)?;
         Ok::<_, CliError>(run(setup, signals, |events| teller.observe(events)).await)
@@ -216,18 +216,19 @@ pub(super) fn read(plan: Plan, fanout: &FanoutArgs) -> Result<(Ledger, Option<Ca
 }
 
 /// What a run needs that changes nothing and is told as a status.
-fn reading(
+pub(super) fn reading(
     plan: Plan,
+    services: &[String],
     access: Vec<NodeAccess>,
     fanout: &FanoutArgs,
-    transport: SshTransport,
+    transport: &Arc<SshTransport>,
     notices: mpsc::Receiver<String>,
 ) -> Setup<SshTransport> {
     let head = RunHead {
         run: run_id(),
         command: "status".to_owned(),
         action: Some(Action::Status.as_str().to_owned()),
-        services: Vec::new(),
+        services: services.to_vec(),
         started: jiff::Timestamp::now(),
         nodes: u32::try_from(plan.selected).unwrap_or(u32::MAX),
         selection: settings::scope(fanout),
@@ -238,7 +239,7 @@ fn reading(
         head,
         access,
         forks: fanout.forks as usize,
-        transport: Arc::new(transport),
+        transport: Arc::clone(transport),
         notices,
         guarding,
         first_seq: 0,
@@ -255,7 +256,7 @@ fn what_is_down(
     transport: SshTransport,
     notices: mpsc::Receiver<String>,
 ) -> Result<Down, CliError> {
-    let setup = reading(plan.reading(), access, fanout, transport, notices);
+    let setup = reading(plan.reading(), &[], access, fanout, &Arc::new(transport), notices);
     let mut down = Down::new();
     let observe = |events: &[Event]| {
         let results = events

@@ -17,15 +17,13 @@ use super::fanout::{self, Ready};
 use super::job::Request;
 use super::report::CliError;
 use super::settings::Sources;
-use super::watch::PATIENCE;
-use super::{output, settings, terminal};
+use super::{output, settings, terminal, watch};
 use crate::event::{CancelReason, EventKind, Ledger, LogStream, RunHead};
-use crate::guard::Holder;
 use crate::inventory::Inventory;
-use crate::journal::Document;
 use crate::nodeset::NodeSet;
-use crate::plan::{Action, LogTail, Plan};
-use crate::run::{Crew, Guarding, NodeAccess, Noted, Setup, run as run_plan};
+use crate::plan::{Action, LogTail, Wanted, plan};
+use crate::run::{Crew, NodeAccess, Noted};
+use crate::select::{Query, select};
 use crate::top::{Confirm, Input, Model, Order, Screen, Target, draw};
 use crate::transport::SshTransport;
 
@@ -49,39 +47,30 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
     let fanout = &args.fanout;
     let request = Request { in_depth: true, ..Request::new("status", Action::Status, &args.names, fanout) };
     let (inventory, document) = settings::inventory(fanout.inventory.as_deref(), &Sources::default())?;
-    let job = request.job_in(&inventory, document.clone())?;
-    let mut access = settings::access(fanout, &job.plan.nodes)?;
-    if fanout.timeout.is_none() {
-        for node in &mut access {
-            node.timeout = node.timeout.min(PATIENCE);
-        }
-    }
+    let job = request.job_in(&inventory, document)?;
+    let access = watch::access(fanout, &job.plan)?;
     let color = terminal::color(fanout.output.color);
     let mut model = Model::new(output::node_roles(&job.plan), args.interval, color);
-    let head = RunHead {
-        run: fanout::run_id(),
-        command: job.command.clone(),
-        action: job.action.clone(),
-        services: job.services.clone(),
-        started: jiff::Timestamp::now(),
-        nodes: u32::try_from(job.plan.selected).unwrap_or(u32::MAX),
-        selection: settings::scope(fanout),
-    };
     let Ready { runtime, transport, notices, access } = Ready::new(&job.plan, access, fanout)?;
+    let transport = Arc::new(transport);
     let reader = LogReader {
-        transport: Arc::new(transport),
+        transport: Arc::clone(&transport),
         access: job.plan.nodes.iter().map(|node| node.node.name.clone()).zip(access.iter().cloned()).collect(),
         fanout: fanout.clone(),
-        inventory: Arc::new(inventory),
-        document,
+        inventory,
     };
-    let setup = setup(job.plan, head.clone(), access, fanout, &reader.transport, notices);
+    let setup = fanout::reading(job.plan, &job.services, access, fanout, &transport, notices);
+    let head = setup.head.clone();
     let (sender, mut inbox) = mpsc::channel(8);
     let mut signals = {
         let _inside = runtime.enter();
         fanout::signals(true)?
     };
     let rounds = runtime.spawn(rounds(Crew::new(setup), head, args.interval, sender.clone()));
+    let (logs, wanted) = mpsc::channel(8);
+    runtime.spawn(reader.serve(wanted, sender));
+    // One that does not fit is asked for again with the next round.
+    let ask_for_log = |target| logs.try_send(target).unwrap_or_else(|error| tracing::debug!(%error, "a log later"));
     let failed = |error: std::io::Error| CliError::usage(format!("the terminal: {error}"));
     let mut screen = Screen::take().map_err(failed)?;
     let mut is_drawn = false;
@@ -98,7 +87,7 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
                 News::Round(ledger) => {
                     model.update(&ledger, jiff::Zoned::now().strftime("%H:%M:%S").to_string());
                     if let Some(target) = model.log_shown().cloned() {
-                        runtime.spawn(reader.clone().read(target, sender.clone()));
+                        ask_for_log(target);
                     }
                 }
                 News::Log(target, lines) => model.log_read(&target, lines),
@@ -117,9 +106,7 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
         match order {
             None => {}
             Some(Order::Quit) => break Ok(Exit::Good),
-            Some(Order::ReadLog(target)) => {
-                runtime.spawn(reader.clone().read(target, sender.clone()));
-            }
+            Some(Order::ReadLog(target)) => ask_for_log(target),
             Some(Order::Act(confirm)) => {
                 drop(screen);
                 act(&confirm, fanout);
@@ -148,28 +135,6 @@ fn ended_by(reason: CancelReason) -> Exit {
     }
 }
 
-fn setup(
-    plan: Plan,
-    head: RunHead,
-    access: Vec<NodeAccess>,
-    fanout: &FanoutArgs,
-    transport: &Arc<SshTransport>,
-    notices: mpsc::Receiver<String>,
-) -> Setup<SshTransport> {
-    let guarding = Guarding::new(Holder::default(), Duration::ZERO, true, &plan);
-    Setup {
-        plan: Arc::new(plan),
-        head,
-        access,
-        forks: fanout.forks as usize,
-        transport: Arc::clone(transport),
-        notices,
-        guarding,
-        first_seq: 0,
-        first_batch: 1,
-    }
-}
-
 /// Reads the cluster again and again.
 async fn rounds(mut crew: Crew<SshTransport>, head: RunHead, interval: Duration, news: mpsc::Sender<News>) {
     // Who ends the view ends the runtime; a round is told nothing.
@@ -194,74 +159,96 @@ async fn rounds(mut crew: Crew<SshTransport>, head: RunHead, interval: Duration,
     }
 }
 
-/// Reads the ends of logs, each with a run of its own.
-#[derive(Clone)]
+/// A log that is read, and what reads it.
+type OpenLog = (Target, Crew<SshTransport>, RunHead);
+
+/// Reads the end of one log after the other: of the one that was asked for last.
 struct LogReader {
     transport: Arc<SshTransport>,
     access: HashMap<String, NodeAccess>,
     fanout: FanoutArgs,
-    inventory: Arc<Inventory>,
-    document: Document,
+    inventory: Inventory,
 }
 
 impl LogReader {
-    async fn read(self, target: Target, news: mpsc::Sender<News>) {
-        let mut lines = self.lines(&target, LogStream::Stderr).await;
-        if !lines.as_ref().is_ok_and(|lines| !lines.is_empty()) {
-            lines = self.lines(&target, LogStream::Stdout).await.or(lines);
-        }
-        let lines = lines.unwrap_or_else(|error| vec![error]);
-        if news.send(News::Log(target, lines)).await.is_err() {
-            tracing::debug!("the view has ended");
+    /// Ends with whoever asks, or listens.
+    async fn serve(self, mut wanted: mpsc::Receiver<Target>, news: mpsc::Sender<News>) {
+        // The same log is read again and again over one connection.
+        let mut open: Option<OpenLog> = None;
+        while let Some(mut target) = wanted.recv().await {
+            while let Ok(later) = wanted.try_recv() {
+                target = later;
+            }
+            let same = open.take().filter(|(of, ..)| *of == target);
+            let ready = same.map_or_else(|| self.open(&target), Ok);
+            let lines = match ready {
+                Ok((of, mut crew, head)) => {
+                    let lines = end_of_log(&mut crew, &head).await;
+                    open = Some((of, crew, head));
+                    lines
+                }
+                Err(error) => vec![error.message().to_owned()],
+            };
+            if news.send(News::Log(target, lines)).await.is_err() {
+                return;
+            }
         }
     }
 
-    async fn lines(&self, target: &Target, stream: LogStream) -> Result<Vec<String>, String> {
-        let role = target.role.clone().into_iter().collect();
-        let fanout = FanoutArgs { nodes: Some(target.node.clone()), exclude: None, role, ..self.fanout.clone() };
-        let tail = Some(LogTail { stream, lines: LOG_LINES, follow: false });
+    /// Both logs of a service.
+    fn open(&self, target: &Target) -> Result<OpenLog, CliError> {
         let services: Vec<String> = target.service.clone().into_iter().collect();
-        let request = Request { tail, ..Request::new("logs", Action::Logs, &services, &fanout) };
-        let job = request.job_in(&self.inventory, self.document.clone()).map_err(|error| error.message().to_owned())?;
-        let access = job.plan.nodes.iter().filter_map(|node| self.access.get(&node.node.name).cloned()).collect();
-        let head = RunHead {
-            run: fanout::run_id(),
-            command: job.command.clone(),
-            action: job.action.clone(),
-            services: job.services.clone(),
-            started: jiff::Timestamp::now(),
-            nodes: 1,
-            selection: settings::scope(&fanout),
+        let roles: Vec<String> = target.role.clone().into_iter().collect();
+        let query = Query { roles: &roles, nodes: Some(&target.node), exclude: None, services: &services };
+        let of = |stream| {
+            let mut wanted = Wanted::new(Action::Logs, select(&self.inventory, &query)?);
+            wanted.task.tail = Some(LogTail { stream, lines: LOG_LINES, follow: false });
+            wanted.task.goes_on = true;
+            Ok::<_, CliError>(wanted)
         };
+        let wanted = vec![of(LogStream::Stderr)?, of(LogStream::Stdout)?];
+        let plan = plan(wanted, &self.inventory, self.fanout.via.via());
+        let access = plan.nodes.iter().filter_map(|node| self.access.get(&node.node.name).cloned()).collect();
         let (_quiet, notices) = mpsc::channel(1);
-        let (_silent, signals) = mpsc::channel(1);
-        let setup = setup(job.plan, head, access, &fanout, &self.transport, notices);
-        let (mut lines, mut failure) = (Vec::new(), None);
-        run_plan(setup, signals, |events| {
-            for event in events {
-                match &event.kind {
-                    EventKind::LogLines(more) => lines.extend(more.lines.iter().cloned()),
-                    EventKind::Result(result) => failure = result.failure.clone().or(failure.take()),
-                    EventKind::RunStarted(_)
-                    | EventKind::BatchStarted { .. }
-                    | EventKind::NodeStarted { .. }
-                    | EventKind::Inspected { .. }
-                    | EventKind::NodeFacts(_)
-                    | EventKind::Notice { .. }
-                    | EventKind::Gate { .. }
-                    | EventKind::Progress { .. }
-                    | EventKind::NodeFinished { .. }
-                    | EventKind::CancelBegan { .. }
-                    | EventKind::RunFinished { .. } => {}
-                }
+        let setup = fanout::reading(plan, &services, access, &self.fanout, &self.transport, notices);
+        let action = Some(Action::Logs.as_str().to_owned());
+        let head = RunHead { command: Action::Logs.as_str().to_owned(), action, ..setup.head.clone() };
+        Ok((target.clone(), Crew::new(setup), head))
+    }
+}
+
+/// The last lines: of stderr, or of stdout where nothing is on stderr; where there are none, why not.
+async fn end_of_log(crew: &mut Crew<SshTransport>, head: &RunHead) -> Vec<String> {
+    let (_silent, mut signals) = mpsc::channel(1);
+    let (mut stderr, mut stdout, mut failure) = (Vec::new(), Vec::new(), None);
+    crew.round(head.clone(), &mut signals, |events| {
+        for event in events {
+            match &event.kind {
+                EventKind::LogLines(more) => match more.stream {
+                    LogStream::Stderr => stderr.extend(more.lines.iter().cloned()),
+                    LogStream::Stdout => stdout.extend(more.lines.iter().cloned()),
+                },
+                EventKind::Result(result) => failure = result.failure.clone().or(failure.take()),
+                EventKind::RunStarted(_)
+                | EventKind::BatchStarted { .. }
+                | EventKind::NodeStarted { .. }
+                | EventKind::Inspected { .. }
+                | EventKind::NodeFacts(_)
+                | EventKind::Notice { .. }
+                | EventKind::Gate { .. }
+                | EventKind::Progress { .. }
+                | EventKind::NodeFinished { .. }
+                | EventKind::CancelBegan { .. }
+                | EventKind::RunFinished { .. } => {}
             }
-            Noted::Yes
-        })
-        .await;
-        match failure {
-            Some(failure) if lines.is_empty() => Err(failure.message),
-            _ => Ok(lines),
         }
+        Noted::Yes
+    })
+    .await;
+    match (stderr.is_empty(), stdout.is_empty(), failure) {
+        (false, ..) => stderr,
+        (true, true, Some(failure)) => vec![failure.message],
+        (true, ..) => stdout,
     }
 }
 

@@ -20,48 +20,23 @@ use super::output;
 use super::report::CliError;
 use super::{settings, terminal};
 use crate::event::{CancelReason, EventKind, Ledger, RunHead, Summary};
-use crate::guard::Holder;
 use crate::overview::NodeRoles;
-use crate::plan::Action;
-use crate::run::{Crew, Guarding, Noted, Setup};
+use crate::plan::{Action, Plan};
+use crate::run::{Crew, NodeAccess, Noted};
 use crate::sink::{OverviewOptions, text, watch_frame, watch_lines};
 use crate::snapshot::{Change, Diff, Snapshot, Verdict, diff};
 use crate::transport::SshTransport;
 
 /// Time for one node in a round, unless another is typed: one that hangs must not hold the picture back.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Watches until a signal comes, or nobody reads any more.
 pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<Exit, CliError> {
-    let mut access = settings::access(fanout, &job.plan.nodes)?;
-    if fanout.timeout.is_none() {
-        for node in &mut access {
-            node.timeout = node.timeout.min(PATIENCE);
-        }
-    }
+    let access = access(fanout, &job.plan)?;
     let roles = output::node_roles(&job.plan);
     let Ready { runtime, transport, notices, access } = Ready::new(&job.plan, access, fanout)?;
-    let head = RunHead {
-        run: fanout::run_id(),
-        command: job.command.clone(),
-        action: job.action.clone(),
-        services: job.services.clone(),
-        started: jiff::Timestamp::now(),
-        nodes: u32::try_from(job.plan.selected).unwrap_or(u32::MAX),
-        selection: settings::scope(fanout),
-    };
-    let guarding = Guarding::new(Holder::default(), Duration::ZERO, true, &job.plan);
-    let setup = Setup {
-        plan: Arc::new(job.plan),
-        head: head.clone(),
-        access,
-        forks: fanout.forks as usize,
-        transport: Arc::new(transport),
-        notices,
-        guarding,
-        first_seq: 0,
-        first_batch: 1,
-    };
+    let setup = fanout::reading(job.plan, &job.services, access, fanout, &Arc::new(transport), notices);
+    let head = setup.head.clone();
     let view: Box<dyn View> = if terminal::stdout_is_terminal() && fanout.output.output != Form::Jsonl {
         Box::new(Picture { roles, color: terminal::color(fanout.output.color), interval, past: VecDeque::new() })
     } else {
@@ -74,6 +49,17 @@ pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<E
     // A node that never answers must not keep the process.
     runtime.shutdown_background();
     exit
+}
+
+/// How the nodes are reached, round after round.
+pub(super) fn access(fanout: &FanoutArgs, plan: &Plan) -> Result<Vec<NodeAccess>, CliError> {
+    let mut access = settings::access(fanout, &plan.nodes)?;
+    if fanout.timeout.is_none() {
+        for node in &mut access {
+            node.timeout = node.timeout.min(PATIENCE);
+        }
+    }
+    Ok(access)
 }
 
 /// Shows rounds.
@@ -184,7 +170,7 @@ struct Lines;
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Line<'a> {
     /// The first round is over.
-    WatchStarted { at: jiff::Timestamp, run: Option<&'a str>, summary: Summary },
+    WatchStarted { at: jiff::Timestamp, run: Option<&'a str>, nodes: u64, results: u64 },
     /// Something has changed; in the first round: is not well.
     Change {
         at: jiff::Timestamp,
@@ -204,7 +190,8 @@ impl View for Lines {
     fn show(&mut self, ledger: &Ledger, changes: &Diff, is_first: bool) -> bool {
         let at = jiff::Timestamp::now();
         let run = ledger.head().map(|head| head.run.as_str());
-        let start = is_first.then(|| Line::WatchStarted { at, run, summary: ledger.summary() });
+        let Summary { nodes, results, .. } = ledger.summary();
+        let start = is_first.then_some(Line::WatchStarted { at, run, nodes, results });
         let told = changes.changes.iter().filter(|change| !is_first || change.verdict == Verdict::Worse);
         let lines = start.into_iter().chain(told.map(|change| Line::Change { at, change }));
         let mut drawn = String::new();

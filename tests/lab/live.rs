@@ -60,6 +60,7 @@ fn top_filters_and_shows_a_node_with_a_log() {
     // The log is read again with every round.
     assert!(cluster.node("n03").write_log(ANALYTICS, COLLECTOR, true, b"another line\n"));
     top.until("another line");
+    assert_eq!(cluster.counters("n03").connections, 2, "one for the rounds, one for the log");
     top.press("\x1b");
     top.until("1 of 78 services");
     top.press("q");

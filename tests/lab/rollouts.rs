@@ -7,8 +7,7 @@ use crate::harness::{Cluster, FAST, Finished};
 
 fn nodes(prefix: &str, width: usize, count: usize, roles: &[Role]) -> Vec<NodeSpec> {
     let name = |number: usize| format!("{prefix}{number:0width$}");
-    let node =
-        |number| NodeSpec::new(name(number), Release::R3_2).roles(roles.iter().copied()).introspects().obliging();
+    let node = |number| NodeSpec::new(name(number), Release::R3_2).roles(roles.iter().copied()).obliging();
     (1..=count).map(node).collect()
 }
 

@@ -20,7 +20,7 @@ const SUPERVISORCTL: &str = "supervisorctl -s unix:///var/run/supervisord_analyt
 fn what_has_become_of_a_cluster() {
     let cluster = cluster();
     let diff = |code| cluster.ctl("snapshot diff before.json live -q").expect(code).stdout;
-    assert_eq!(diff(0), "");
+    assert_eq!(diff(0), "nothing has changed\n");
     cluster.node("a1").sh(&format!("{SUPERVISORCTL} restart {COLLECTOR}"));
     cluster.node("a2").introspect(ENGINE, "Non-Functional\nDatabase:x connection down");
     cluster.node("a3").sh(&format!("{SUPERVISORCTL} stop {ENGINE}"));
@@ -37,7 +37,7 @@ fn what_has_become_of_a_cluster() {
     // The other way round, of two files.
     cluster.ctl("status -q --save after.json").expect(3);
     let back = cluster.ctl("snapshot diff after.json before.json -q").expect(0).stdout;
-    assert!(back.contains("better: contrail-query-engine on a3: STOPPED → active"), "{back}");
+    assert!(back.contains("better: contrail-query-engine on a3: STOPPED ("), "{back}");
     cluster.node("a2").introspect(ENGINE, "Functional");
     cluster.node("a3").sh(&format!("{SUPERVISORCTL} start {ENGINE}"));
     eventually("all as well as before", || {
@@ -52,8 +52,11 @@ fn no_further_than_to_the_first_node_that_is_worse() {
     cluster.node("a2").introspect(ENGINE, "Non-Functional\nDatabase:x connection down");
     let line = format!("service {COLLECTOR} restart -y --rolling --stable 1s --gate-snapshot before.json");
     let run = cluster.ctl(&format!("{line} --gate-timeout 3s -o json")).expect(5);
-    let expected =
-        ["a1 contrail-collector changed", "a2 contrail-collector failed", "a3 contrail-collector not_started"];
+    let expected = [
+        "a1 contrail-collector changed",
+        "a2 contrail-collector failed gate",
+        "a3 contrail-collector not_started gate",
+    ];
     assert_eq!(run.outcomes(), expected, "{run}");
     let message = run.result_of("a2", COLLECTOR)["failure"]["message"].to_string();
     assert!(message.contains("contrail-query-engine: active → initializing ("), "{run}");

@@ -69,12 +69,12 @@ async fn each_answer_is_what_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_listens_unless_it_was_asked_for_or_the_program_is_down() {
-    let lab = one(|n| n).await;
+async fn nobody_listens_where_the_node_is_mute_or_the_program_is_down() {
+    let lab = one(|n| n.mute()).await;
     let client = Client::root(&lab, "n").await;
     assert!(refused(&client, PORT).await && refused(&client, 8091).await);
 
-    let lab = one(|n| n.introspects().introspect(COLLECTOR, PORT, Introspect::NonFunctional("x".into()))).await;
+    let lab = one(|n| n.introspect(COLLECTOR, PORT, Introspect::NonFunctional("x".into()))).await;
     let client = Client::root(&lab, "n").await;
     assert_eq!(state(&get(&client, PORT).await), Some("Non-Functional"));
     assert_eq!(state(&get(&client, 8091).await), Some("Functional"));
@@ -121,7 +121,7 @@ async fn numbered_processes_have_a_port_each() {
 async fn faults_stand_over_what_was_set_and_open_the_usual_port() {
     let wrong =
         Fault::NonFunctional { program: COLLECTOR.into(), description: "Database:n:Global connection down".into() };
-    let lab = one(|n| n.fault(wrong.clone())).await;
+    let lab = one(|n| n.mute().fault(wrong.clone())).await;
     let node = lab.node("n");
     let client = Client::root(&lab, "n").await;
     let text = get(&client, PORT).await;

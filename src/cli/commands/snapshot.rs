@@ -83,7 +83,10 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
         services: &old.services,
     };
     let mut selection = select(&inventory, &query)?;
-    selection.nodes.retain(|selected| known.contains(&selected.node.name));
+    // Where nodes were named, what else these names mean by now was not asked for.
+    if old.selection.nodes.is_some() {
+        selection.nodes.retain(|selected| known.contains(&selected.node.name));
+    }
     if selection.nodes.is_empty() {
         return Err(CliError::usage("none of the snapshot's nodes is selected"));
     }
