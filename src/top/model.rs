@@ -132,6 +132,8 @@ pub(super) enum Page {
     /// The map and the list.
     #[default]
     Cluster,
+    /// The whole map.
+    Map,
     /// One node, with the log of one of its services.
     Node(Target),
     /// The keys.
@@ -174,6 +176,8 @@ pub struct Model {
     /// Place in `shown`.
     pub(super) selected: usize,
     pub(super) page: Page,
+    /// First line of the whole map that is shown.
+    pub(super) map_first: usize,
     pub(super) confirm: Option<Confirm>,
     pub(super) log: Option<Log>,
     /// Whether it may be coloured.
@@ -204,6 +208,7 @@ impl Model {
             shown: Vec::new(),
             selected: 0,
             page: Page::default(),
+            map_first: 0,
             confirm: None,
             log: None,
             color,
@@ -299,6 +304,7 @@ impl Model {
         match key {
             Key::Char('q') => return Some(Order::Quit),
             Key::Char('?') => self.page = Page::Help,
+            Key::Char('m') => self.page = if self.page == Page::Map { Page::Cluster } else { Page::Map },
             Key::Escape => self.back(),
             Key::Char('/') => self.is_typing = true,
             Key::Char('o') => {
@@ -355,9 +361,17 @@ impl Model {
 
     /// To another place of the list; on a node's page, to another of its services.
     fn go(&mut self, to: impl Fn(usize) -> usize) -> Option<Order> {
-        let Page::Node(at) = &self.page else {
-            self.select(to(self.selected));
-            return None;
+        let at = match &self.page {
+            Page::Node(at) => at,
+            Page::Cluster | Page::Help => {
+                self.select(to(self.selected));
+                return None;
+            }
+            Page::Map => {
+                let last = (self.map.rows.len() + self.map.roles()).saturating_sub(self.page_rows);
+                self.map_first = to(self.map_first).min(last);
+                return None;
+            }
         };
         let own: Vec<&TargetResult> = self.of_node(&at.node).collect();
         let now = own.iter().position(|result| at.is_of(result)).unwrap_or_default();
@@ -373,7 +387,8 @@ impl Model {
     fn open(&mut self) -> Option<Order> {
         let target = match &self.page {
             Page::Node(target) => target.clone(),
-            Page::Cluster | Page::Help => Target::of(self.current()?),
+            Page::Cluster => Target::of(self.current()?),
+            Page::Map | Page::Help => return None,
         };
         self.show(target)
     }
@@ -391,7 +406,7 @@ impl Model {
         let target = match &self.page {
             Page::Node(target) => Some(target.clone()),
             Page::Cluster => self.current().map(Target::of),
-            Page::Help => None,
+            Page::Map | Page::Help => None,
         };
         let Some(Target { node, role, service: Some(service) }) = target else { return };
         let nodes = if on_all {

@@ -137,7 +137,7 @@ fn the_cluster_on_one_screen() {
 
 
     ────────────────────────────────────────────────────────────────────────────────
-    / filter  o order  Enter node, log  r restart  s start  x stop  ? keys  q quit
+    / filter  o order  m map  Enter node  r restart  s start  x stop  ? keys  q quit
     ");
 }
 
@@ -178,7 +178,7 @@ fn a_node_and_the_log_of_one_of_its_services() {
     line 98 \x1b[2J
     line 99 \x1b[2J
     line 100 \x1b[2J
-    / filter  o order  Enter node, log  r restart  s start  x stop  ? keys  q quit
+    / filter  o order  m map  Enter node  r restart  s start  x stop  ? keys  q quit
     ");
     // The next of its services; the log of the one before comes too late.
     let order = model.key(Key::Down);
@@ -297,9 +297,29 @@ fn a_thousand_nodes_on_the_smallest_terminal() {
     assert_eq!(rows(&mut model, 59, 24)[0], "the terminal is too small: 60 × 12 at least");
 }
 
+#[test]
+fn the_whole_map_by_role() {
+    let services =
+        |role: &'static str, count| (0..count).map(move |number| running("n1", role, &format!("{role}-{number:02}")));
+    let mut model = model(services("compute", 15).chain(services("analytics", 15)).collect(), Vec::new());
+    let shown = |model: &mut Model| rows(model, 80, 24);
+    assert!(!shown(&mut model).join("\n").contains("compute: 1 node"));
+    assert_eq!(press(&mut model, "m"), None);
+    let screen = shown(&mut model);
+    assert_eq!((screen[2].as_str(), screen[3].trim_end()), ("analytics: 1 node", " analytics-00                ·"));
+    assert_eq!(screen[18], "compute: 1 node");
+    // An action needs a service that is selected.
+    assert_eq!(press(&mut model, "r\n"), None);
+    assert_eq!(model.key(Key::End), None);
+    let screen = shown(&mut model);
+    assert!(screen[22].starts_with(" compute-14 ") && !screen.join("\n").contains("analytics: "), "{screen:?}");
+    assert_eq!(model.key(Key::Escape), None);
+    assert!(shown(&mut model).join("\n").contains("30 of 30 services"));
+}
+
 fn any_key() -> impl Strategy<Value = Key> {
     prop_oneof![
-        4 => prop::sample::select("qoxrRsjkgG?/y13a".chars().collect::<Vec<_>>()).prop_map(Key::Char),
+        4 => prop::sample::select("qoxrRsjkgGm?/y13a".chars().collect::<Vec<_>>()).prop_map(Key::Char),
         1 => any::<char>().prop_map(Key::Char),
         3 => prop_oneof![
             Just(Key::Enter), Just(Key::Escape), Just(Key::Backspace), Just(Key::Up), Just(Key::Down),

@@ -39,6 +39,13 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     match model.page.clone() {
         Page::Cluster => cluster(frame, model, body),
         Page::Node(target) => node(frame, model, &target, body),
+        Page::Map => {
+            let lines = whole_map(model, body);
+            let first = model.map_first.min(lines.len().saturating_sub(usize::from(body.height)));
+            let lines: Vec<Line<'static>> = lines.into_iter().skip(first).collect();
+            frame.render_widget(Paragraph::new(lines), body);
+            model.set_page_rows(usize::from(body.height));
+        }
         Page::Help => frame.render_widget(Paragraph::new(help()), body),
     }
     frame.render_widget(Paragraph::new(footer(model)), foot);
@@ -102,7 +109,7 @@ fn footer(model: &Model) -> Line<'static> {
     let words = if model.is_typing {
         format!("filter: {}▏  (Enter: keep, Esc: none)", text::single_line(&model.filter))
     } else {
-        "/ filter  o order  Enter node, log  r restart  s start  x stop  ? keys  q quit".to_owned()
+        "/ filter  o order  m map  Enter node  r restart  s start  x stop  ? keys  q quit".to_owned()
     };
     Line::styled(words, Style::new().add_modifier(Modifier::REVERSED))
 }
@@ -116,47 +123,64 @@ fn cluster(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
     list(frame, model, below);
 }
 
-/// All rows if there is room; else those that are not well first.
-fn map_lines(model: &Model, area: Rect) -> Vec<Line<'static>> {
-    let rows = &model.map.rows;
-    let columns = usize::from(area.width).saturating_sub(NAME + 2);
-    let height = usize::from(area.height);
-    let line = |row: &map::Row, name: String| {
-        let mut spans = vec![Span::raw(format!("{:NAME$} ", text::cut(&name, NAME)))];
-        // Cells that are alike are one span: a thousand of them would be slow.
-        for alike in row.cells(columns).chunk_by(|one, next| one == next) {
-            spans.push(match alike.first().copied().flatten() {
-                Some(health) => Span::styled(sign(health).repeat(alike.len()), style(health, model.color)),
-                None => Span::raw(" ".repeat(alike.len())),
-            });
-        }
-        Line::from(spans)
-    };
-    let name = |row: &map::Row| match row.service.as_str() {
+/// A line of the map: a name, and a sign for each cell.
+fn map_line(row: &map::Row, name: &str, columns: usize, color: bool) -> Line<'static> {
+    let mut spans = vec![Span::raw(format!("{:NAME$} ", text::cut(name, NAME)))];
+    // Cells that are alike are one span: a thousand of them would be slow.
+    for alike in row.cells(columns).chunk_by(|one, next| one == next) {
+        spans.push(match alike.first().copied().flatten() {
+            Some(health) => Span::styled(sign(health).repeat(alike.len()), style(health, color)),
+            None => Span::raw(" ".repeat(alike.len())),
+        });
+    }
+    Line::from(spans)
+}
+
+/// A row's name; that of the role where no service is known.
+fn map_name(row: &map::Row) -> String {
+    match row.service.as_str() {
         map::NONE => format!("({})", text::single_line(&row.role)),
         service => text::single_line(service),
-    };
-    let mut lines = Vec::new();
-    if rows.len() + model.map.roles() <= height {
-        for role in rows.chunk_by(|one, next| one.role == next.role) {
-            let Some(first) = role.first() else { continue };
-            let many = if first.width() > columns { ", several nodes a cell" } else { "" };
-            let title = format!("{}: {} nodes{many}", text::single_line(&first.role), first.width());
-            lines.push(Line::styled(title, Style::new().add_modifier(Modifier::UNDERLINED)));
-            lines.extend(role.iter().map(|row| line(row, format!(" {}", name(row)))));
-        }
-        return lines;
     }
+}
+
+fn map_columns(area: Rect) -> usize {
+    usize::from(area.width).saturating_sub(NAME + 2)
+}
+
+/// All rows, by role.
+fn whole_map(model: &Model, area: Rect) -> Vec<Line<'static>> {
+    let columns = map_columns(area);
+    let mut lines = Vec::new();
+    for role in model.map.rows.chunk_by(|one, next| one.role == next.role) {
+        let Some(first) = role.first() else { continue };
+        let many = if first.width() > columns { ", several nodes a cell" } else { "" };
+        let nodes = if first.width() == 1 { "node" } else { "nodes" };
+        let title = format!("{}: {} {nodes}{many}", text::single_line(&first.role), first.width());
+        lines.push(Line::styled(title, Style::new().add_modifier(Modifier::UNDERLINED)));
+        lines.extend(role.iter().map(|row| map_line(row, &format!(" {}", map_name(row)), columns, model.color)));
+    }
+    lines
+}
+
+/// The whole map if there is room; else its rows without their roles, those that are not well first.
+fn map_lines(model: &Model, area: Rect) -> Vec<Line<'static>> {
+    let rows = &model.map.rows;
+    let height = usize::from(area.height);
+    if rows.len() + model.map.roles() <= height {
+        return whole_map(model, area);
+    }
+    let line = |row: &&map::Row| map_line(row, &map_name(row), map_columns(area), model.color);
     let (well, unwell): (Vec<&map::Row>, Vec<&map::Row>) = rows.iter().partition(|row| row.is_well());
     let room = height.saturating_sub(1);
-    lines.extend(unwell.iter().take(room).map(|row| line(row, name(row))));
+    let mut lines: Vec<Line<'static>> = unwell.iter().take(room).map(line).collect();
     let more = match unwell.len().saturating_sub(room) {
         0 => String::new(),
         left => format!(", {left} more are not"),
     };
-    lines.push(Line::raw(format!("{} services are well on all their nodes{more}", well.len())));
+    lines.push(Line::raw(format!("{} services are well on all their nodes{more} (m: the whole map)", well.len())));
     let room = height.saturating_sub(lines.len());
-    lines.extend(well.iter().take(room).map(|row| line(row, name(row))));
+    lines.extend(well.iter().take(room).map(line));
     lines
 }
 
@@ -301,6 +325,7 @@ fn help() -> Vec<Line<'static>> {
         "Enter                                   the node, and the end of the service's log",
         "/                                       filter by node, role, service, state or reason; Esc ends it",
         "o                                       another order",
+        "m                                       the whole map, by role; m or Esc: back",
         "r, s, x                                 restart, start, stop the service on its node, after a confirmation",
         "R                                       restart it on all nodes that are shown, after a confirmation",
         "q, Ctrl-C                               leave",
