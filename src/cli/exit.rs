@@ -69,6 +69,16 @@ pub(super) fn of_run(ledger: &Ledger, action: Action, cancel: Option<CancelReaso
     codes.max_by_key(|exit| rank(*exit)).unwrap_or(Exit::Good)
 }
 
+/// How a run ends whose output could not be written: 2 where nothing was touched, else no better than 1.
+pub(super) fn of_unwritten(exit: Exit, changes: bool) -> Exit {
+    match exit {
+        Exit::HungUp | Exit::Interrupted | Exit::Terminated => exit,
+        _ if !changes => Exit::Usage,
+        Exit::Good | Exit::NotRunning => Exit::Failed,
+        Exit::Failed | Exit::Usage | Exit::Unreachable | Exit::NotStarted | Exit::Locked => exit,
+    }
+}
+
 fn of_result(result: &TargetResult, action: Action) -> Exit {
     let kind = result.failure.as_ref().map(|failure| failure.kind);
     let reading = action == Action::Status;
@@ -168,6 +178,20 @@ mod tests {
             [(CancelReason::HungUp, 129), (CancelReason::Interrupted, 130), (CancelReason::Terminated, 143)]
         {
             assert_eq!(of_run(&ledger, Action::Restart, Some(reason)).code(), code);
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_not_as_asked() {
+        for (exit, reading, changing) in [
+            (Exit::Good, 2, 1),
+            (Exit::NotRunning, 2, 1),
+            (Exit::Failed, 2, 1),
+            (Exit::Unreachable, 2, 4),
+            (Exit::Locked, 2, 6),
+            (Exit::Interrupted, 130, 130),
+        ] {
+            assert_eq!((of_unwritten(exit, false).code(), of_unwritten(exit, true).code()), (reading, changing));
         }
     }
 

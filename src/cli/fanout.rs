@@ -137,9 +137,7 @@ pub(super) fn carry_out(
         Some(tail) => output::log_sinks(&fanout.output, &out, tail.follow),
         None => output::sinks(&fanout.output, &out, first_screen),
     };
-    if let Some(saved) = &saved {
-        sinks.push(Box::new(JsonSink::new(saved.writer())));
-    }
+    let saving = saved.as_ref().map(|saved| sinks.push(Box::new(JsonSink::new(saved.writer()))));
     let (closed, ends) = mpsc::channel(1);
     let mut teller = Teller {
         sinks,
@@ -171,15 +169,20 @@ pub(super) fn carry_out(
     for warning in teller.sinks.finish(&teller.ledger, exit.code()) {
         terminal::say(&format!("warning: {warning}"));
     }
-    if !teller.sinks.failed() {
-        out.keep()?;
-        match saved {
-            // What the nodes not read are like is not known: it would be no snapshot of them.
-            Some(_) if cancel.is_some() => terminal::say("--save: interrupted, nothing was saved"),
-            Some(saved) => saved.keep()?,
-            None => {}
-        }
+    let failed = teller.sinks.failed();
+    let mut unwritten: Vec<CliError> =
+        out.keep_if(failed.iter().all(|id| Some(*id) == saving)).err().into_iter().collect();
+    match saved {
+        // What the nodes not read are like is not known: it would be no snapshot of them.
+        Some(_) if cancel.is_some() => terminal::say("--save: interrupted, nothing was saved"),
+        Some(saved) => unwritten.extend(saved.keep_if(failed.iter().all(|id| Some(*id) != saving)).err()),
+        None => {}
     }
+    for error in &unwritten {
+        error.print();
+    }
+    let is_written = unwritten.is_empty() && failed.is_empty();
+    let exit = if is_written { exit } else { exit::of_unwritten(exit, changes) };
     if changes && !is_whole {
         terminal::say(&format!("this run did not finish; to go on with it: ctl runs resume {}", head.run));
     }

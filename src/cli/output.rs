@@ -19,7 +19,7 @@ use crate::plan::{Plan, explain};
 use crate::select::SelectedNode;
 use crate::sink::{
     ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, OverviewOptions, OverviewSink,
-    ProgressSink, PromSink, Sinks, TableOptions, TableSink, YamlSink,
+    ProgressSink, PromSink, Sink, Sinks, TableOptions, TableSink, YamlSink,
 };
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
@@ -63,20 +63,21 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: Option<NodeRol
         let options = OverviewOptions { unfold: output.no_fold, width, height, color };
         OverviewSink::new(options, roles, out.writer(), notes())
     };
-    match output.output {
+    let results: Box<dyn Sink> = match output.output {
         Form::Table => match first_screen {
-            Some(roles) => sinks.push(Box::new(overview(roles))),
-            None => sinks.push(Box::new(table(false))),
+            Some(roles) => Box::new(overview(roles)),
+            None => Box::new(table(false)),
         },
-        Form::Wide => sinks.push(Box::new(table(true))),
-        Form::Json => sinks.push(Box::new(JsonSink::new(out.writer()))),
-        Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
-        Form::Yaml => sinks.push(Box::new(YamlSink::new(out.writer()))),
-        Form::Csv => sinks.push(Box::new(CsvSink::new(out.writer()))),
-        Form::Html => sinks.push(Box::new(HtmlSink::new(out.writer()))),
-        Form::Prom => sinks.push(Box::new(PromSink::new(out.writer()))),
-        Form::ContrailStatus => sinks.push(Box::new(ContrailStatusSink::new(fold, out.writer()))),
-    }
+        Form::Wide => Box::new(table(true)),
+        Form::Json => Box::new(JsonSink::new(out.writer())),
+        Form::Jsonl => Box::new(JsonlSink::new(out.writer())),
+        Form::Yaml => Box::new(YamlSink::new(out.writer())),
+        Form::Csv => Box::new(CsvSink::new(out.writer())),
+        Form::Html => Box::new(HtmlSink::new(out.writer())),
+        Form::Prom => Box::new(PromSink::new(out.writer())),
+        Form::ContrailStatus => Box::new(ContrailStatusSink::new(fold, out.writer())),
+    };
+    sinks.push(results);
     sinks
 }
 
@@ -96,13 +97,14 @@ pub(super) fn log_sinks(output: &OutputArgs, out: &Out, follow: bool) -> Sinks {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
     let color = output.out.is_none() && terminal::color(output.color);
-    match output.output {
-        Form::Json => sinks.push(Box::new(LogJsonSink::new(out.writer()))),
-        Form::Jsonl => sinks.push(Box::new(JsonlSink::new(out.writer()))),
+    let lines: Box<dyn Sink> = match output.output {
+        Form::Json => Box::new(LogJsonSink::new(out.writer())),
+        Form::Jsonl => Box::new(JsonlSink::new(out.writer())),
         Form::Table | Form::Wide | Form::Yaml | Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
-            sinks.push(Box::new(LogSink::new(color, follow, out.writer(), notes())))
+            Box::new(LogSink::new(color, follow, out.writer(), notes()))
         }
-    }
+    };
+    sinks.push(lines);
     sinks
 }
 
@@ -151,6 +153,16 @@ impl Out {
                 Ok(file) => Box::new(std::io::BufWriter::new(file)),
                 Err(_) => Box::new(std::io::sink()),
             },
+        }
+    }
+
+    /// Puts the file where it belongs, if what was written to it `is_whole`.
+    pub(super) fn keep_if(self, is_whole: bool) -> Result<(), CliError> {
+        match self {
+            Self::File { path, option, .. } if !is_whole => {
+                Err(CliError::usage(format!("{option}: {} was not written", path.display())))
+            }
+            Self::Stdout | Self::File { .. } => self.keep(),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::overview::NodeRoles;
 use crate::plan::{Action, Plan};
 use crate::run::{Crew, NodeAccess, Noted};
 use crate::sink::{OverviewOptions, text, watch_frame, watch_lines};
-use crate::snapshot::{Change, Diff, Snapshot, Verdict, diff};
+use crate::snapshot::{Change, Diff, Rounds, Snapshot, Verdict};
 use crate::transport::SshTransport;
 
 /// Time for one node in a round, unless another is typed: one that hangs must not hold the picture back.
@@ -78,7 +78,8 @@ async fn watch(
     mut signals: mpsc::Receiver<CancelReason>,
     mut view: Box<dyn View>,
 ) -> Exit {
-    let mut before: Option<Snapshot> = None;
+    let mut rounds = Rounds::default();
+    let mut is_first = true;
     loop {
         let began = Instant::now();
         let mut ledger = Ledger::default();
@@ -100,15 +101,11 @@ async fn watch(
             view.end();
             return exit::of_run(&ledger, Action::Status, cancel);
         }
-        let now = Snapshot::of(&ledger);
-        // Nothing is known before the first round: what is not well then is news.
-        let nothing =
-            Snapshot { services: now.services.clone(), selection: now.selection.clone(), ..Snapshot::default() };
-        let changes = diff(before.as_ref().unwrap_or(&nothing), &now);
-        if !view.show(&ledger, &changes, before.is_none()) {
+        let changes = rounds.take(Snapshot::of(&ledger));
+        if !view.show(&ledger, &changes, is_first) {
             return exit::of_run(&ledger, Action::Status, None);
         }
-        before = Some(now);
+        is_first = false;
         if let Ok(reason) = timeout_at(began + interval, signals.recv()).await {
             view.end();
             return exit::of_run(&ledger, Action::Status, reason.or(Some(CancelReason::Interrupted)));

@@ -49,6 +49,8 @@ pub struct Finding {
     pub message: String,
     /// What shows it: paths, at most 20. Untrusted text: sinks make it safe.
     pub details: Vec<String>,
+    /// How many there are, of core files: `details` may not name them all.
+    pub count: Option<u64>,
 }
 
 words! {

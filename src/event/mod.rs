@@ -147,6 +147,14 @@ pub struct Scope {
     pub exclude: Option<String>,
 }
 
+impl Scope {
+    /// Whether something of `role` was asked for; what is of no role always was.
+    #[must_use]
+    pub fn concerns(&self, role: Option<&str>) -> bool {
+        self.roles.is_empty() || role.is_none_or(|role| self.roles.iter().any(|own| own == role))
+    }
+}
+
 /// A target as it was before anything was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetState {

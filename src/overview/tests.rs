@@ -173,6 +173,7 @@ fn findings_come_after_what_is_wrong() {
         role: Some("analytics".to_owned()),
         message: message.to_owned(),
         details: details.iter().map(|path| (*path).to_owned()).collect(),
+        count: None,
     };
     let cores = |files: &[&str]| finding(FindingKind::CoreFiles, "core files in /var/crashes", files);
     let facts = |node: &str, findings| NodeFacts { node: node.to_owned(), findings, ..NodeFacts::default() };

@@ -21,7 +21,7 @@ use self::amount::{Amount, Caps};
 use self::batch::Budget;
 use self::policy::Policy;
 pub use self::stopped::StoppedTarget;
-use crate::event::{LogStream, TargetState, Via};
+use crate::event::{LogStream, Scope, TargetResult, TargetState, Via};
 use crate::inventory::{Inventory, ROLE_ORDER, Role};
 use crate::select::{SelectedNode, Selection, ServicePattern};
 use crate::snapshot::Snapshot;
@@ -353,14 +353,31 @@ impl Plan {
         }
     }
 
-    /// The nodes of a task that the snapshot of its gate does not know: with what they were like nothing can be compared.
+    /// The nodes of a task of which the snapshot of its gate says nothing in the roles that the run means there: with
+    /// what they were like nothing can be compared.
     #[must_use]
     pub fn strangers(&self, task: usize) -> Vec<&str> {
         let Some(snapshot) = self.tasks.get(task).and_then(|task| task.snapshot.as_ref()) else { return Vec::new() };
-        let known: BTreeSet<&str> = snapshot.results.iter().map(|result| result.node.as_str()).collect();
-        let nodes = self.steps.iter().filter(|step| step.task == task).flat_map(|step| &step.nodes);
-        let names = nodes.filter_map(|index| Some(self.nodes.get(*index)?.node.name.as_str()));
-        names.filter(|name| !known.contains(name)).collect::<BTreeSet<_>>().into_iter().collect()
+        let mut known: BTreeMap<&str, Vec<&TargetResult>> = BTreeMap::new();
+        for result in &snapshot.results {
+            known.entry(&result.node).or_default().push(result);
+        }
+        let is_known = |index: usize, name: &str| {
+            let scope = self.scope_of(index);
+            known.get(name).is_some_and(|rows| rows.iter().any(|row| scope.concerns(row.role.as_deref())))
+        };
+        let indices = self.steps.iter().filter(|step| step.task == task).flat_map(|step| step.nodes.iter().copied());
+        let names = indices.filter_map(|index| Some((index, self.nodes.get(index)?.node.name.as_str())));
+        let strangers = names.filter(|(index, name)| !is_known(*index, name)).map(|(_, name)| name);
+        strangers.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What of node `index` the run means: all of its roles that are in any step.
+    #[must_use]
+    pub fn scope_of(&self, index: usize) -> Scope {
+        let roles = self.roles_in(index, None).iter().map(|role| role.name.clone()).collect();
+        let nodes = self.nodes.get(index).map(|selected| selected.node.name.clone());
+        Scope { roles, nodes, exclude: None }
     }
 
     /// Notes that nodes were taken out of the steps: those that are in no step any more are no longer changed, though

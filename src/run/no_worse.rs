@@ -49,8 +49,9 @@ impl<'a, T: Transport> NoWorse<'a, T> {
 
     /// Waits until nothing is worse. Not passed, it says what is.
     pub(super) async fn wait(mut self) -> DutyEnd {
-        if self.before.results.is_empty() {
-            self.gate(Some(true), "the snapshot does not know the node".to_owned()).await;
+        let scope = self.scope();
+        if !self.before.results.iter().any(|result| scope.concerns(result.role.as_deref())) {
+            self.gate(Some(true), "the snapshot does not know it".to_owned()).await;
             return DutyEnd::Done;
         }
         let mut stop_waiting = self.task.stop_waiting();
@@ -87,14 +88,21 @@ impl<'a, T: Transport> NoWorse<'a, T> {
         }
     }
 
+    /// What is read of the node.
+    fn scope(&self) -> Scope {
+        let rows = self.task.rows();
+        rows.plan.scope_of(rows.index)
+    }
+
     /// The node as it is now.
     async fn read(&mut self) -> Snapshot {
         let visit = Visit { step: 0, batch: self.visit.batch, node: 0 };
+        let selection = self.scope();
         let (reader, inbox) = (&mut self.reader, &mut self.inbox);
         reader.forget();
         // What was told by a look that was not waited for.
         while inbox.try_recv().is_ok() {}
-        let mut after = Snapshot { selection: scope(self.task), ..Snapshot::default() };
+        let mut after = Snapshot { selection, ..Snapshot::default() };
         let mut take = |news: News| match news {
             News::Result(result) => after.results.push(*result),
             News::Facts(facts) => after.nodes.push(*facts),
@@ -162,11 +170,4 @@ impl<'a, T: Transport> NoWorse<'a, T> {
     async fn say(&self, news: News) {
         self.task.tell(Duty::Check(self.visit), news).await;
     }
-}
-
-/// What is read of a node: the roles that the run means there.
-fn scope<T: Transport>(task: &NodeTask<T>) -> Scope {
-    let rows = task.rows();
-    let roles = rows.plan.roles_in(rows.index, None).iter().map(|role| role.name.clone()).collect();
-    Scope { roles, nodes: Some(super::rows::node_name(&rows.plan, rows.index)), exclude: None }
 }

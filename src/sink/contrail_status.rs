@@ -491,6 +491,7 @@ mod tests {
             role: None,
             message: message.to_owned(),
             details: details.iter().map(|detail| (*detail).to_owned()).collect(),
+            count: None,
         };
         let supervisor = SupervisorFacts {
             role: "analytics".to_owned(),

@@ -25,6 +25,7 @@ pub mod text;
 mod watch;
 mod yaml;
 
+use std::collections::BTreeSet;
 use std::io;
 
 use crate::event::{Event, Ledger};
@@ -103,15 +104,21 @@ impl From<::csv::Error> for SinkError {
 /// All sinks of a run.
 #[derive(Default)]
 pub struct Sinks {
-    sinks: Vec<Box<dyn Sink>>,
+    sinks: Vec<(SinkId, Box<dyn Sink>)>,
     closed: bool,
-    failed: bool,
+    failed: BTreeSet<SinkId>,
 }
+
+/// One of several sinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SinkId(usize);
 
 impl Sinks {
     /// Adds a sink. Events go to the sinks in the order in which they were added.
-    pub fn push(&mut self, sink: Box<dyn Sink>) {
-        self.sinks.push(sink);
+    pub fn push(&mut self, sink: Box<dyn Sink>) -> SinkId {
+        let id = SinkId(self.sinks.len());
+        self.sinks.push((id, sink));
+        id
     }
 
     /// Hands an event to all sinks. A sink that errs is dropped; what is to be said about it is returned, safe to show.
@@ -135,22 +142,22 @@ impl Sinks {
         self.closed
     }
 
-    /// Whether an output is not whole, for another reason than that it was closed.
+    /// Those whose output is not whole, for another reason than that it was closed.
     #[must_use]
-    pub fn failed(&self) -> bool {
-        self.failed
+    pub fn failed(&self) -> &BTreeSet<SinkId> {
+        &self.failed
     }
 
     fn each(&mut self, mut tell: impl FnMut(&mut dyn Sink) -> Result<(), SinkError>) -> Vec<String> {
         let mut warnings = Vec::new();
-        self.sinks.retain_mut(|sink| match tell(sink.as_mut()) {
+        self.sinks.retain_mut(|(id, sink)| match tell(sink.as_mut()) {
             Ok(()) => true,
             Err(SinkError::Closed) => {
                 self.closed = true;
                 false
             }
             Err(error) => {
-                self.failed = true;
+                self.failed.insert(*id);
                 warnings.push(warning(&error));
                 false
             }
@@ -200,7 +207,7 @@ mod tests {
         let warnings: Vec<String> = events.iter().flat_map(|event| sinks.event(event, &ledger)).collect();
         assert_eq!(warnings, [r"the output could not be written: disk\x1b full"]);
         assert!(sinks.stdout_closed());
-        assert!(sinks.failed());
+        assert_eq!(sinks.failed().iter().collect::<Vec<_>>(), [&SinkId(0)]);
         assert_eq!(sinks.finish(&ledger, 0), Vec::<String>::new());
         assert_eq!(out.text().lines().count(), 4);
     }
@@ -227,7 +234,7 @@ mod tests {
             warnings.extend(sinks.finish(&ledger, 0));
             assert_eq!(warnings, Vec::<String>::new());
             assert!(sinks.stdout_closed());
-            assert!(!sinks.failed());
+            assert!(sinks.failed().is_empty());
         }
     }
 }

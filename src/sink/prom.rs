@@ -12,7 +12,7 @@ use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
 use super::{Sink, SinkError, text};
-use crate::event::{Event, FindingKind, Ledger, NodeFacts, Outcome, ProcessState, TargetResult};
+use crate::event::{Event, Finding, FindingKind, Ledger, NodeFacts, Outcome, ProcessState, TargetResult};
 use crate::overview::{Health, Overview};
 
 /// One exposition, written when the run is over.
@@ -171,8 +171,7 @@ fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> {
     for (node, reached) in reached {
         reachable.set(&[node], flag(reached));
     }
-    let mut cores =
-        Family::new("ctl_node_core_files", "Core files found on the node; 20 if there are more.", &["node"]);
+    let mut cores = Family::new("ctl_node_core_files", "Core files found on the node.", &["node"]);
     let mut findings = Family::new(
         "ctl_node_findings",
         "What was found on the node that is not as it should be, and is no service's state.",
@@ -181,8 +180,7 @@ fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> {
     for facts in facts {
         let of_kind = |kind| facts.findings.iter().filter(move |finding| finding.kind == kind);
         if of_kind(FindingKind::NotSearched).next().is_none() {
-            let files = of_kind(FindingKind::CoreFiles).map(|finding| finding.details.len().max(1)).sum::<usize>();
-            cores.set(&[&facts.node], count(files));
+            cores.set(&[&facts.node], count(of_kind(FindingKind::CoreFiles).map(core_files).sum::<u64>()));
         }
         let mut found: BTreeMap<(&str, FindingKind), usize> = BTreeMap::new();
         for finding in &facts.findings {
@@ -193,6 +191,11 @@ fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> {
         }
     }
     vec![reachable, cores, findings]
+}
+
+/// How many there are; in a snapshot's older form, how many are named.
+fn core_files(finding: &Finding) -> u64 {
+    finding.count.unwrap_or(finding.details.len().max(1) as u64)
 }
 
 fn of_supervisors(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> {
@@ -288,7 +291,7 @@ fn count(number: impl TryInto<u32>) -> f64 {
 mod tests {
     use super::super::samples::{self, Shared};
     use super::*;
-    use crate::event::{EventKind, Failure, FailureKind, Finding, Stage, SupervisorFacts, Via};
+    use crate::event::{EventKind, Failure, FailureKind, Stage, SupervisorFacts, Via};
 
     fn exposition(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> String {
         let out = Shared::default();
@@ -326,6 +329,7 @@ mod tests {
             role: None,
             message: "core files in /var/crashes".to_owned(),
             details: details.iter().map(|path| (*path).to_owned()).collect(),
+            count: (!details.is_empty()).then_some(30),
         };
         let facts = NodeFacts {
             node: "a6s01".to_owned(),
@@ -370,7 +374,7 @@ mod tests {
         ctl_node_reachable{node="a6s02"} 1
         ctl_node_reachable{node="a6s03"} 0
         ctl_node_reachable{node="a6s04"} 1
-        ctl_node_core_files{node="a6s01"} 2
+        ctl_node_core_files{node="a6s01"} 30
         ctl_node_core_files{node="a6s04"} 0
         ctl_node_findings{node="a6s01",role="",kind="core_files"} 1
         ctl_node_findings{node="a6s02",role="",kind="not_searched"} 1

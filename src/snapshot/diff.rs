@@ -3,7 +3,7 @@
 //! What always holds: the verdict on a state is that of [`Health`]; of a target each thing that changed is told once; of
 //! a node that could not be read, and of a supervisord that did not answer, nothing more is told than that.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -13,9 +13,6 @@ use super::Snapshot;
 use super::node::{InstanceKey, Node, ServiceKey, is_well, nodes};
 use crate::event::{Finding, FindingKind, Scope, TargetResult};
 use crate::overview::{Health, reason};
-
-/// The most that is listed of what shows a finding.
-const MOST_DETAILS: usize = 20;
 
 /// What a change means to whoever is responsible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -96,6 +93,17 @@ pub struct Change {
     pub after: Option<String>,
 }
 
+impl Change {
+    /// Whether both are of one node, supervisord or service.
+    fn is_of_same(&self, other: &Self) -> bool {
+        let place = |change: &Self| {
+            let Self { node, role, supervisor, service, .. } = change;
+            (node.clone(), role.clone(), supervisor.clone(), service.clone())
+        };
+        place(self) == place(other)
+    }
+}
+
 /// How many changes there are of each sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct DiffSummary {
@@ -109,6 +117,15 @@ pub struct DiffSummary {
     pub nodes: usize,
     /// Those of them on which nothing has changed.
     pub nodes_same: usize,
+}
+
+impl DiffSummary {
+    fn count(&mut self, changes: &[Change]) {
+        let count = |verdict| changes.iter().filter(|change| change.verdict == verdict).count();
+        self.worse = count(Verdict::Worse);
+        self.better = count(Verdict::Better);
+        self.different = count(Verdict::Different);
+    }
 }
 
 /// What has become of a cluster.
@@ -125,6 +142,23 @@ impl Diff {
     #[must_use]
     pub fn is_worse(&self) -> bool {
         self.summary.worse > 0
+    }
+
+    /// With the changes of another, of the same nodes, that it does not have yet.
+    pub(super) fn with(mut self, other: Self) -> Self {
+        let is_told = |change: &Change| {
+            let mut same = self.changes.iter().filter(|own| own.kind == change.kind && own.is_of_same(change));
+            // There may be several findings of one place.
+            same.any(|own| change.kind != ChangeKind::Finding || own == change)
+        };
+        let more: Vec<Change> = other.changes.into_iter().filter(|change| !is_told(change)).collect();
+        let changed = |changes: &[Change]| changes.iter().map(|change| change.node.clone()).collect::<BTreeSet<_>>();
+        let (old, new) = (changed(&self.changes), changed(&more));
+        self.summary.nodes_same = self.summary.nodes_same.saturating_sub(new.difference(&old).count());
+        self.changes.extend(more);
+        self.changes.sort_by_key(|change| change.verdict);
+        self.summary.count(&self.changes);
+        self
     }
 
     /// The changes for the worse.
@@ -160,10 +194,7 @@ pub fn diff(before: &Snapshot, after: &Snapshot) -> Diff {
     // Stable: what is equally bad stays in the order of the nodes.
     found.sort_by_key(|(severity, change)| (change.verdict, Reverse(*severity)));
     let changes: Vec<Change> = found.into_iter().map(|(_, change)| change).collect();
-    let count = |verdict| changes.iter().filter(|change| change.verdict == verdict).count();
-    summary.worse = count(Verdict::Worse);
-    summary.better = count(Verdict::Better);
-    summary.different = count(Verdict::Different);
+    summary.count(&changes);
     Diff { changes, summary }
 }
 
@@ -233,9 +264,9 @@ impl At<'_> {
     /// Something is not as it was, from `before` to `after`.
     fn turned(&mut self, place: Place<'_>, before: (Health, String), after: (Health, String)) {
         let (verdict, severity) = match after.0.cmp(&before.0) {
-            std::cmp::Ordering::Greater => (Verdict::Worse, after.0),
-            std::cmp::Ordering::Less => (Verdict::Better, before.0),
-            std::cmp::Ordering::Equal => (Verdict::Different, after.0),
+            Ordering::Greater => (Verdict::Worse, after.0),
+            Ordering::Less => (Verdict::Better, before.0),
+            Ordering::Equal => (Verdict::Different, after.0),
         };
         self.tell(place, (ChangeKind::State, verdict), (Some(before.1), Some(after.1)), Some(severity));
     }
@@ -307,6 +338,9 @@ impl Work<'_> {
             }
             for (key, result) in node.services.iter().filter(|(_, result)| !is_well(result)) {
                 at.came(Place::service(*key), Health::of(result), reason(result));
+            }
+            for (key, found) in &Found::of(node, &self.before.selection).by_kind {
+                found.tell(at, *key, None);
             }
         }
     }
@@ -459,20 +493,23 @@ struct Found<'a> {
 }
 
 /// Findings of one kind.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 struct Sighting<'a> {
     messages: BTreeSet<&'a str>,
     details: BTreeSet<&'a str>,
+    /// How many there are, of which `details` may not name all.
+    count: u64,
 }
 
 impl<'a> Found<'a> {
     fn of(node: &Node<'a>, scope: &Scope) -> Self {
         let mut by_kind: BTreeMap<FindingKey<'a>, Sighting<'a>> = BTreeMap::new();
         for finding in node.findings(scope) {
-            let Finding { kind, role, message, details } = finding;
+            let Finding { kind, role, message, details, count } = finding;
             let sighting = by_kind.entry((*kind, role.as_deref())).or_default();
             sighting.messages.insert(message);
             sighting.details.extend(details.iter().map(String::as_str));
+            sighting.count += count.unwrap_or(details.len() as u64);
         }
         Self { by_kind }
     }
@@ -498,12 +535,19 @@ impl Sighting<'_> {
             );
             return;
         };
-        let is_cut = self.details.len() >= MOST_DETAILS || before.details.len() >= MOST_DETAILS;
-        if kind != FindingKind::CoreFiles || is_cut {
-            let texts = (before.told(&before.details), self.told(&self.details));
-            if (&self.messages, &self.details) != (&before.messages, &before.details) {
-                let what = (ChangeKind::Finding, Verdict::Different);
-                at.tell(place, what, (Some(texts.0), Some(texts.1)), Some(Health::Well));
+        let is_core = kind == FindingKind::CoreFiles;
+        if !is_core || !self.is_whole() || !before.is_whole() {
+            let is_new = before.is_whole() && !self.details.is_subset(&before.details);
+            let (verdict, severity) = match self.count.cmp(&before.count) {
+                _ if !is_core => (Verdict::Different, Health::Well),
+                _ if is_new => (Verdict::Worse, Health::Failed),
+                Ordering::Greater => (Verdict::Worse, Health::Failed),
+                Ordering::Equal => (Verdict::Different, Health::Well),
+                Ordering::Less => (Verdict::Better, Health::Well),
+            };
+            if self != before {
+                let texts = (before.told(&before.details), self.told(&self.details));
+                at.tell(place, (ChangeKind::Finding, verdict), (Some(texts.0), Some(texts.1)), Some(severity));
             }
             return;
         }
@@ -523,6 +567,11 @@ impl Sighting<'_> {
         let verdict = if kind == FindingKind::CoreFiles { Verdict::Better } else { Verdict::Different };
         let place = Place { role, ..Place::default() };
         at.tell(place, (ChangeKind::Finding, verdict), (Some(self.told(&self.details)), None), None);
+    }
+
+    /// Whether all of it is named.
+    fn is_whole(&self) -> bool {
+        self.count <= self.details.len() as u64
     }
 
     fn told(&self, details: &BTreeSet<&str>) -> String {

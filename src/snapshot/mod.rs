@@ -10,6 +10,7 @@ mod diff;
 mod fold;
 mod node;
 mod read;
+mod rounds;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use self::diff::{Change, ChangeKind, Diff, DiffSummary, Verdict, diff};
 pub use self::fold::Line;
 pub use self::read::{SnapshotError, load, read};
+pub use self::rounds::Rounds;
 
 use crate::event::{Ledger, NodeFacts, Scope, TargetResult};
 

@@ -50,13 +50,8 @@ impl<'a> Node<'a> {
     /// What was found besides, of these roles.
     pub(super) fn findings<'b>(&self, scope: &'b Scope) -> impl Iterator<Item = &'a Finding> + use<'a, 'b> {
         let findings = self.facts.map(|facts| facts.findings.as_slice()).unwrap_or_default();
-        findings.iter().filter(|finding| concerns(scope, finding.role.as_deref()))
+        findings.iter().filter(|finding| scope.concerns(finding.role.as_deref()))
     }
-}
-
-/// Whether something of `role` was asked for.
-pub(super) fn concerns(scope: &Scope, role: Option<&str>) -> bool {
-    scope.roles.is_empty() || role.is_none_or(|role| scope.roles.iter().any(|own| own == role))
 }
 
 /// The nodes of a snapshot in its order, with what concerns the roles of `other` too. One of which nothing of those roles
@@ -65,7 +60,7 @@ pub(super) fn nodes<'a>(snapshot: &'a Snapshot, other: &Scope) -> Vec<(&'a str, 
     let mut order: Vec<&str> = Vec::new();
     let mut rows: BTreeMap<&str, Vec<&TargetResult>> = BTreeMap::new();
     for result in &snapshot.results {
-        if !concerns(other, result.role.as_deref()) {
+        if !other.concerns(result.role.as_deref()) {
             continue;
         }
         let known = rows.entry(&result.node).or_insert_with(|| {
@@ -93,11 +88,12 @@ fn node<'a>(rows: &[&'a TargetResult]) -> Node<'a> {
         }
         let nothing = row.state.is_none() && row.outcome.is_bad();
         match (row.outcome, &row.service) {
-            // The node's supervisords do not list it.
+            // The node's supervisords do not list it, whether it was asked for by hand or not.
             (Outcome::NotConfigured, _) => {}
+            _ if is_no_such_service(row) => {}
             (Outcome::NotStarted, _) => node.not_begun = true,
             (Outcome::Skipped, _) => node.resting = node.resting.or(Some(row)),
-            _ if nothing && row.supervisor.is_none() && row.via.is_none() && !is_no_such_service(row) => {
+            _ if nothing && row.supervisor.is_none() && row.via.is_none() => {
                 node.lost = node.lost.or(Some(row));
             }
             _ if nothing && row.supervisor.is_some() && !answers.contains(&instance) => {

@@ -221,6 +221,7 @@ struct FindingRow {
     message: String,
     #[serde(default)]
     details: Vec<String>,
+    count: Option<u64>,
 }
 
 /// The value of a word; none for one that this ctl does not know.
@@ -299,7 +300,7 @@ impl From<NodeRow> for NodeFacts {
         };
         let finding = |row: FindingRow| {
             let kind = known(&row.kind)?;
-            Some(Finding { kind, role: row.role, message: row.message, details: row.details })
+            Some(Finding { kind, role: row.role, message: row.message, details: row.details, count: row.count })
         };
         Self {
             node: row.node,

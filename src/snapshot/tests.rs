@@ -52,9 +52,14 @@ fn cores(names: &[&str]) -> Finding {
     finding(FindingKind::CoreFiles, "core files in /var/crashes", names)
 }
 
+/// More core files than are named.
+fn many_cores(names: &[&str], count: u64) -> Finding {
+    Finding { count: Some(count), ..finding(FindingKind::CoreFiles, &format!("{count} core files"), names) }
+}
+
 fn finding(kind: FindingKind, message: &str, details: &[&str]) -> Finding {
     let details = details.iter().map(|name| (*name).to_owned()).collect();
-    Finding { kind, role: None, message: message.to_owned(), details }
+    Finding { kind, role: None, message: message.to_owned(), details, count: None }
 }
 
 /// A snapshot of an hour after midnight plus `minutes`, in depth.
@@ -248,6 +253,22 @@ fn a_supervisord_that_does_not_answer_is_one_change() {
     );
 }
 
+/// Asked for by hand it has failed, else it is not configured: the node has not got it either way.
+#[test]
+fn a_service_that_a_node_has_not_is_nothing() {
+    let asked = |outcome, kind: Option<FailureKind>| TargetResult {
+        service: Some("y".to_owned()),
+        failure: kind.map(|kind| Failure::new(Stage::Inspect, kind, "no such service")),
+        ..TargetResult::new("n1", outcome)
+    };
+    let passed = || vec![well("n1", "x"), asked(Outcome::NotConfigured, None)];
+    let failed = || vec![well("n1", "x"), asked(Outcome::Failed, Some(FailureKind::NoSuchService))];
+    assert_eq!(of(passed(), failed()), [""; 0]);
+    assert_eq!(of(failed(), passed()), [""; 0]);
+    assert_eq!(of(vec![well("n1", "x"), well("n1", "y")], failed()), ["worse went y: active > -"]);
+    assert_eq!(of(failed(), vec![well("n1", "x"), well("n1", "y")]), ["different came y: - > active"]);
+}
+
 #[test]
 fn findings_come_and_go() {
     let socket = || finding(FindingKind::StaleSocket, "nobody listens on /tmp/a.sock", &["/tmp/a.sock"]);
@@ -266,12 +287,14 @@ fn findings_come_and_go() {
                 "better finding n1: core files in /var/crashes: a > -",
             ],
         ),
-        // Of more than are listed nobody knows which are new.
-        (
-            vec![finding(FindingKind::CoreFiles, "25 core files", &many)],
-            vec![finding(FindingKind::CoreFiles, "26 core files", &many)],
-            vec!["different finding n1"],
-        ),
+        // Of more than are named the number tells.
+        (vec![many_cores(&many, 25)], vec![many_cores(&many, 26)], vec!["worse finding n1: 25 core files: c00"]),
+        (vec![many_cores(&many, 26)], vec![many_cores(&many, 25)], vec!["better finding n1"]),
+        (vec![many_cores(&many, 25)], vec![many_cores(&many, 25)], vec![]),
+        (vec![many_cores(&many, 25)], vec![many_cores(&["x"], 25)], vec!["different finding n1"]),
+        (vec![cores(&["c00"])], vec![many_cores(&many, 25)], vec!["worse finding n1"]),
+        (vec![cores(&many)], vec![many_cores(&many, 21)], vec!["worse finding n1"]),
+        (vec![many_cores(&many, 25)], vec![cores(&["c00"])], vec!["better finding n1"]),
         (vec![], vec![socket()], vec!["different finding n1: - > nobody listens on /tmp/a.sock"]),
         (vec![socket()], vec![], vec!["different finding n1: nobody listens on /tmp/a.sock > -"]),
         // What was not searched for is neither there nor gone.
@@ -543,4 +566,89 @@ proptest! {
     fn no_text_leads_to_a_panic(text in "\\PC*|\\{\"schema\":\"ctl/1\",\"command\":\"status\",\"results\":[\\[\\]{}:,\"a-z0-9]{0,30}") {
         drop(read(text.as_bytes()));
     }
+}
+
+/// What each round of a watch is told as, of those after the first.
+fn rounds(all: Vec<Snapshot>) -> Vec<Vec<String>> {
+    let mut rounds = Rounds::default();
+    let all = all.into_iter().map(|now| told(&rounds.take(now)));
+    all.collect::<Vec<_>>().split_off(1)
+}
+
+#[test]
+fn a_watch_loses_nothing_while_something_cannot_be_read() {
+    use ProcessState as P;
+    let round = |results: Vec<TargetResult>, findings: Vec<Finding>| {
+        let nodes = vec![facts("n1", findings)];
+        Snapshot { nodes, ..at(0, results) }
+    };
+    let other = |row: TargetResult| TargetResult { pid: Some(200), ..row };
+    let fatal = || row("n1", "x", P::Fatal, Some("failed"));
+    let blind = || finding(FindingKind::NotSearched, "not searched", &[]);
+    let deaf = || finding(FindingKind::NoIntrospect, "sshd forbids forwarding", &[]);
+    let unsaid = || row("n1", "x", P::Running, None);
+    let slow = || row("n1", "x", P::Running, Some("initializing"));
+    let both = || vec![well("n1", "x"), well("n1", "y")];
+    let gone = || Snapshot { nodes: Vec::new(), ..at(0, vec![lost("n1", FailureKind::Refused)]) };
+    let unreachable = "worse state n1: reachable > unreachable (refused: no)".to_owned();
+    let reachable = "better state n1: unreachable (refused: no) > reachable".to_owned();
+    let (down, up) = ("up > down (nobody listens)", "down (nobody listens) > up");
+
+    // A node that was away for two rounds.
+    let told =
+        rounds(vec![round(both(), vec![]), gone(), gone(), round(vec![fatal(), other(well("n1", "y"))], vec![])]);
+    let back = vec![
+        "worse state x: active > FATAL".to_owned(),
+        reachable.clone(),
+        "different restarted y: pid 100 > pid 200".to_owned(),
+    ];
+    assert_eq!(told, [vec![unreachable.clone()], vec![], back]);
+    // One of which nothing was known.
+    let told = rounds(vec![gone(), round(vec![fatal(), well("n1", "y")], vec![cores(&["a"])])]);
+    let news = ["worse came x: - > FATAL", "worse finding n1: - > core files in /var/crashes: a"];
+    assert_eq!(told, [[news.map(str::to_owned).to_vec(), vec![reachable.clone()]].concat()]);
+    // Its supervisord was down; what is next is told once.
+    let told = rounds(vec![
+        round(both(), vec![]),
+        round(vec![silent("n1")], vec![]),
+        round(vec![fatal(), well("n1", "y")], vec![]),
+        round(vec![fatal(), well("n1", "y")], vec![]),
+    ]);
+    let silent_told = vec![format!("worse state supervisor-analytics: {down}")];
+    let back = vec!["worse state x: active > FATAL".to_owned(), format!("better state supervisor-analytics: {up}")];
+    assert_eq!(told, [silent_told, back, vec![]]);
+    // It could not be searched; that is told by itself.
+    let told = rounds(vec![
+        round(both(), vec![cores(&["a"])]),
+        round(both(), vec![blind()]),
+        round(both(), vec![blind()]),
+        round(both(), vec![cores(&["a", "b"])]),
+    ]);
+    let found = "worse finding n1: - > core files in /var/crashes: b";
+    assert_eq!(told[0], ["different finding n1: - > not searched"]);
+    assert_eq!(
+        (told[1].len(), told[2].as_slice()),
+        (0, [found, "different finding n1: not searched > -"].map(str::to_owned).as_slice())
+    );
+    // Its services could not be asked.
+    let told = rounds(vec![
+        round(vec![well("n1", "x")], vec![]),
+        round(vec![unsaid()], vec![deaf()]),
+        round(vec![slow()], vec![]),
+        round(vec![unsaid()], vec![deaf()]),
+        round(vec![fatal()], vec![deaf()]),
+        round(vec![fatal()], vec![]),
+    ]);
+    let forbidden = "different finding n1: - > sshd forbids forwarding".to_owned();
+    let allowed = "different finding n1: sshd forbids forwarding > -".to_owned();
+    assert_eq!(
+        told,
+        [
+            vec![forbidden.clone()],
+            vec!["worse state x: active > initializing".to_owned(), allowed.clone()],
+            vec![forbidden],
+            vec!["worse state x: active > FATAL".to_owned()],
+            vec![allowed],
+        ]
+    );
 }

@@ -104,6 +104,7 @@ fn few() -> Model {
             role: None,
             message: "core files in /var/crashes".to_owned(),
             details: vec!["/var/crashes/core.contrail-collec.77".to_owned()],
+            count: Some(1),
         }],
         ..NodeFacts::default()
     };

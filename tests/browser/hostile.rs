@@ -49,6 +49,7 @@ fn status(text: &str, number: usize) -> Status {
         role: Some(text.to_owned()),
         message: text.to_owned(),
         details: vec![text.to_owned()],
+        count: None,
     };
     let supervisor = SupervisorFacts {
         role: "analytics".to_owned(),

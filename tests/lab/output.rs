@@ -7,7 +7,7 @@ use std::time::Duration;
 use contrail_lab::{ClusterSpec, Fault, Release, Role, State};
 use serde_json::Value;
 
-use crate::harness::{COLLECTOR, Cluster, FAST, check, ended, list, node, single, uniform, word};
+use crate::harness::{COLLECTOR, Cluster, FAST, Running, check, ended, list, node, single, uniform, word};
 
 /// What the head of a document says.
 #[test]
@@ -163,6 +163,38 @@ fn a_closed_stdout_ends_quietly() {
             assert_eq!((now.starts, now.stops, now.state), (2, 1, State::Running), "{form}: {}", node.name());
         }
     }
+}
+
+/// What could not be written is said, and is not all as asked. Each file is there by itself, whole or not at all.
+#[test]
+fn output_that_cannot_be_written_is_no_success() {
+    let cluster = Cluster::start(uniform(1));
+    let to_full = |words: &str| {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+        let output = cluster.command(words).stdout(full).output().expect("ctl");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = to_full("status --save kept.json");
+    assert!(code == Some(2) && said.contains("No space left on device"), "{code:?} {said}");
+    cluster.ctl("snapshot diff kept.json live").expect(0);
+    let (code, said) = to_full(&format!("service {COLLECTOR} restart"));
+    assert!(code == Some(1) && said.contains("No space left on device"), "{code:?} {said}");
+    assert_eq!(cluster.collector("n01").starts, 2);
+
+    // A disk that is full after half a KiB has room for one of the two.
+    let limited = |words: &str| {
+        let ctl = cluster.command(words);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\""]).arg(ctl.get_program()).args(ctl.get_args());
+        shell.current_dir(cluster.path("")).env("HOME", cluster.path(""));
+        Running::start(shell).finish()
+    };
+    let run = limited("status -q --save too-large.json --out small.txt").expect(2);
+    assert!(run.stderr.contains("--save: too-large.json was not written"), "{run}");
+    assert_eq!((cluster.path("too-large.json").exists(), cluster.path("small.txt").exists()), (false, true), "{run}");
+    let run = limited(&format!("service {COLLECTOR} status -o json --out too-large.json")).expect(2);
+    assert!(run.stderr.contains("--out: too-large.json was not written"), "{run}");
+    assert!(!cluster.path("too-large.json").exists(), "{run}");
 }
 
 /// Off a terminal there is no colour and nothing that moves; -q leaves the results alone.

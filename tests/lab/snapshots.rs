@@ -1,9 +1,9 @@
 //! Snapshots: a status is kept, compared with what comes later, and asked for by gates.
 
-use contrail_lab::{ClusterSpec, Fault};
+use contrail_lab::{ClusterSpec, Fault, Release, Role};
 use serde_json::Value;
 
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, Running, list, uniform, word};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, Running, list, node, single, uniform, word};
 
 const ENGINE: &str = "contrail-query-engine";
 
@@ -165,6 +165,7 @@ fn only_what_both_were_asked_for_is_compared() {
     cluster.ctl("status -w n[01-02] --save some.json -q").expect(0);
     cluster.ctl("status -w n[02-03] --save named.json -q").expect(0);
     cluster.ctl(&format!("status {COLLECTOR} --save collectors.json -q")).expect(0);
+    cluster.ctl("status -x n01 --save without.json -q").expect(0);
     for (before, after) in [
         ("before.json", "some.json"),
         ("some.json", "before.json"),
@@ -175,6 +176,8 @@ fn only_what_both_were_asked_for_is_compared() {
         ("before.json", "live -w n02"),
         ("before.json", "live -x n02"),
         ("before.json", "live -r collector"),
+        ("without.json", "live"),
+        ("named.json", "without.json"),
     ] {
         let run = cluster.ctl(&format!("snapshot diff {before} {after}")).expect(0);
         assert_eq!(run.stdout, "nothing has changed\n", "{run}");
@@ -202,6 +205,43 @@ fn only_what_both_were_asked_for_is_compared() {
     let inventory = cluster.write("other.yaml", "version: 1\nnodes: {x1: {roles: [analytics]}}\n");
     let run = Running::start(cluster.command_with(line, &inventory)).finish().expect(2);
     assert!(run.stderr.contains("the inventory has none of the snapshot's nodes"), "{run}");
+}
+
+/// Core files of a node that was not searched are neither new nor gone.
+#[test]
+fn what_was_not_searched_is_not_compared() {
+    let cluster = Cluster::start(speaking(1).fault("n01", Fault::CoreFile(COLLECTOR.to_owned())));
+    cluster.ctl("status --save before.json -q").expect(0);
+    cluster.ctl("status --via rpc --save blind.json -q").expect(0);
+    for (line, told) in [
+        ("snapshot diff before.json live", None),
+        ("snapshot diff blind.json live", Some("different finding n01 on n01")),
+        ("snapshot diff before.json live --via rpc", Some("different finding n01 on n01")),
+        ("snapshot diff blind.json live --via rpc", None),
+    ] {
+        let run = cluster.ctl(&format!("{line} -o json")).expect(0);
+        assert_eq!(changes(&run), told.into_iter().collect::<Vec<_>>(), "{run}");
+    }
+    let line = format!("service {COLLECTOR} restart --via rpc --stable 0s --gate-timeout 2s");
+    cluster.ctl(&format!("{line} --gate-snapshot before.json")).expect(0);
+    cluster.ctl(&format!("{line} --gate-snapshot blind.json")).expect(0);
+}
+
+#[test]
+fn snapshots_without_anything_in_common() {
+    let cluster = Cluster::start(single(node(Release::R3_2, [Role::Analytics, Role::Config])));
+    cluster.ctl("status -r analytics --save analytics.json -q").expect(0);
+    cluster.ctl("status -r config --save config.json -q").expect(0);
+    for after in ["config.json", "live -r config"] {
+        let run = cluster.ctl(&format!("snapshot diff analytics.json {after} -q")).expect(2);
+        assert!(run.stdout.is_empty() && run.stderr.contains("nothing was compared"), "{run}");
+    }
+    let line = "service contrail-schema restart -r config --stable 0s --gate-snapshot analytics.json -o jsonl";
+    let run = cluster.ctl(line).expect(0);
+    assert!(run.stderr.contains("note: the snapshot does not know n: its gate lets them pass"), "{run}");
+    let gates: Vec<Value> = run.events().into_iter().filter(|event| event["event"] == "gate").collect();
+    let told: Vec<&str> = gates.iter().map(|gate| word(&gate["waiting_for"])).collect();
+    assert!(told.contains(&"the snapshot does not know it"), "{run}");
 }
 
 #[test]

@@ -49,6 +49,10 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<Exit, CliError> {
         terminal::say(&format!("warning: {before} is newer than {after}: are they the wrong way round?"));
     }
     let found = diff(&old, &new);
+    if found.summary.nodes == 0 {
+        return Err(CliError::usage("they were asked for no node or role in common: nothing was compared")
+            .with_hint("the `selection` of each says what it was asked for"));
+    }
     show(&found, fanout, out)?;
     Ok(if found.is_worse() { Exit::Failed } else { Exit::Good })
 }
@@ -83,8 +87,8 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
         services: &old.services,
     };
     let mut selection = select(&inventory, &query)?;
-    // Where nodes were named, what else these names mean by now was not asked for.
-    if old.selection.nodes.is_some() {
+    // Where nodes were named or left out, what else these names mean by now was not asked for.
+    if old.selection.nodes.is_some() || old.selection.exclude.is_some() {
         selection.nodes.retain(|selected| known.contains(&selected.node.name));
     }
     if selection.nodes.is_empty() {
@@ -203,6 +207,7 @@ mod tests {
             role: text("analytics"),
             message: "core files".to_owned(),
             details: vec!["/var/crashes/core.x".to_owned()],
+            count: Some(30),
         };
         let facts = NodeFacts {
             node: "a1".to_owned(),

@@ -23,11 +23,18 @@ pub(super) fn of(survey: &Survey, own: &[&Arc<Role>], others: &[&Arc<Role>], tol
             "core files in /var/crashes".to_owned()
         };
         let details = survey.core_files.clone();
-        findings.push(Finding { kind: FindingKind::CoreFiles, role: None, message, details });
+        let count = u64::try_from(survey.core_count).ok();
+        findings.push(Finding { kind: FindingKind::CoreFiles, role: None, message, details, count });
     }
     if let Some(path) = &survey.closed {
         let message = format!("the user may not look into {path}");
-        findings.push(Finding { kind: FindingKind::NotSearched, role: None, message, details: Vec::new() });
+        findings.push(Finding {
+            kind: FindingKind::NotSearched,
+            role: None,
+            message,
+            details: Vec::new(),
+            count: None,
+        });
     }
     let mut places = BTreeSet::new();
     for role in own.iter().chain(others) {
@@ -42,6 +49,7 @@ pub(super) fn of(survey: &Survey, own: &[&Arc<Role>], others: &[&Arc<Role>], tol
                 role: Some(role.name.clone()),
                 message: format!("nobody listens on {path}"),
                 details: vec![path.to_owned()],
+                count: None,
             });
         }
     }
@@ -60,6 +68,7 @@ pub(super) fn of(survey: &Survey, own: &[&Arc<Role>], others: &[&Arc<Role>], tol
                 role: Some(role.name.clone()),
                 message: format!("{} {what}, and the inventory does not give the role {}", supervisor.name, role.name),
                 details: vec![place.to_owned()],
+                count: None,
             });
         }
     }

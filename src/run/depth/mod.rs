@@ -314,8 +314,15 @@ impl<T: Transport> Depth<T> {
                 role: None,
                 message: format!("not searched for core files and sockets: {why}"),
                 details: Vec::new(),
+                count: None,
             }),
-            None => {}
+            None => facts.findings.push(Finding {
+                kind: FindingKind::NotSearched,
+                role: None,
+                message: "not searched for core files and sockets: with --via rpc nothing is executed".to_owned(),
+                details: Vec::new(),
+                count: None,
+            }),
         }
         if let Some(why) = self.unheard.get() {
             facts.findings.push(Finding {
@@ -323,6 +330,7 @@ impl<T: Transport> Depth<T> {
                 role: None,
                 message: "sshd forbids forwarding: what services say of their own work is not known".to_owned(),
                 details: vec![why.clone()],
+                count: None,
             });
         }
         facts

@@ -121,6 +121,7 @@ fn twelve_faults() -> Vec<Event> {
         role: None,
         message: "2 core files in /var/crashes".to_owned(),
         details: Vec::new(),
+        count: None,
     };
     for node in ["compute02", "compute33"] {
         let facts = NodeFacts { node: node.to_owned(), findings: vec![finding.clone()], ..NodeFacts::default() };

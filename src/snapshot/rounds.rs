@@ -1,0 +1,138 @@
+//! Round after round of a watch: what has changed since the last, and since what could not be read was last read.
+//!
+//! What always holds: two rounds and what was last known are kept, no more; of what could not be read in between,
+//! nothing is told twice, and nothing that changed meanwhile is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Snapshot;
+use super::diff::{Change, ChangeKind, Diff, Verdict, diff};
+use super::node::nodes;
+use crate::event::{Finding, FindingKind, NodeFacts, Scope, TargetResult};
+
+/// The rounds of a watch.
+#[derive(Debug, Default)]
+pub struct Rounds {
+    /// The round before; none before the first.
+    last: Option<Snapshot>,
+    /// Of each node and supervisord what was read when it last could be.
+    known: Snapshot,
+}
+
+impl Rounds {
+    /// Takes a round, and says what it has changed. Nothing is known before the first: what is not well then is news.
+    pub fn take(&mut self, now: Snapshot) -> Diff {
+        let changes = match &self.last {
+            None => {
+                let (services, selection) = (now.services.clone(), now.selection.clone());
+                diff(&Snapshot { services, selection, ..Snapshot::default() }, &now)
+            }
+            Some(last) => {
+                let unread = unread(last);
+                let changes = diff(last, &now);
+                if unread.is_empty() { changes } else { changes.with(self.regained(&unread, last, &now)) }
+            }
+        };
+        self.known = self.learned(&now);
+        self.last = Some(now);
+        changes
+    }
+
+    /// What has become of nodes that could not be read whole in the last round.
+    fn regained(&self, unread: &BTreeSet<&str>, last: &Snapshot, now: &Snapshot) -> Diff {
+        let known = Snapshot { started: last.started, elapsed: last.elapsed, ..of_nodes(&self.known, unread) };
+        let mut now = of_nodes(now, unread);
+        let old: BTreeMap<&str, &NodeFacts> = known.nodes.iter().map(|facts| (facts.node.as_str(), facts)).collect();
+        for facts in &mut now.nodes {
+            facts.findings = findings(facts, old.get(facts.node.as_str()).copied());
+        }
+        let mut found = diff(&known, &now);
+        let is_known = |change: &Change| {
+            let mut rows = known.results.iter().filter(|row| row.node == change.node && row.state.is_some());
+            rows.any(|row| row.role == change.role && row.supervisor == change.supervisor)
+        };
+        found.changes.retain(|change| match change.kind {
+            ChangeKind::Finding => true,
+            // What is well where nothing was known is no news.
+            ChangeKind::Came => change.service.is_some() && (change.verdict == Verdict::Worse || is_known(change)),
+            // That it cannot be reached or asked is told round by round.
+            ChangeKind::State | ChangeKind::Went | ChangeKind::Restarted | ChangeKind::Version => {
+                change.service.is_some()
+            }
+        });
+        found
+    }
+
+    /// What is known after a round.
+    fn learned(&self, now: &Snapshot) -> Snapshot {
+        let mut known: BTreeMap<&str, Vec<&TargetResult>> = BTreeMap::new();
+        for result in &self.known.results {
+            known.entry(&result.node).or_default().push(result);
+        }
+        let mut read: BTreeMap<&str, Vec<&TargetResult>> = BTreeMap::new();
+        for result in &now.results {
+            read.entry(&result.node).or_default().push(result);
+        }
+        let facts: BTreeMap<&str, &NodeFacts> =
+            self.known.nodes.iter().map(|facts| (facts.node.as_str(), facts)).collect();
+        let mut learned = Snapshot { results: Vec::new(), nodes: Vec::new(), ..now.clone() };
+        for (name, node) in nodes(now, &Scope::default()) {
+            let old = known.get(name).map(Vec::as_slice).unwrap_or_default();
+            let is_silent = |row: &TargetResult| {
+                let instance = (row.role.as_deref(), row.supervisor.as_deref());
+                node.lost.is_some() || node.silent.contains_key(&instance)
+            };
+            learned.results.extend(old.iter().filter(|row| is_silent(row)).map(|row| (*row).clone()));
+            let read = read.get(name).map(Vec::as_slice).unwrap_or_default();
+            for row in read.iter().filter(|row| !is_silent(row)) {
+                let before = old.iter().find(|old| old.service == row.service && old.supervisor == row.supervisor);
+                learned.results.push(match before {
+                    // What it last said of its own work.
+                    Some(before) if row.functional.is_none() && row.state == before.state && !node.asks_services() => {
+                        TargetResult {
+                            functional: before.functional.clone(),
+                            functional_reason: before.functional_reason.clone(),
+                            ..(*row).clone()
+                        }
+                    }
+                    _ => (*row).clone(),
+                });
+            }
+            let old = facts.get(name).copied();
+            let new = node.facts.map(|facts| NodeFacts { findings: findings(facts, old), ..facts.clone() });
+            learned.nodes.extend(new.or_else(|| old.cloned()));
+        }
+        learned
+    }
+}
+
+/// The nodes of which not everything could be read.
+fn unread(snapshot: &Snapshot) -> BTreeSet<&str> {
+    let nodes = nodes(snapshot, &Scope::default()).into_iter();
+    let unread = nodes.filter(|(_, node)| {
+        node.lost.is_some() || !node.silent.is_empty() || !node.facts.is_some_and(is_searched) || !node.asks_services()
+    });
+    unread.map(|(name, _)| name).collect()
+}
+
+fn is_searched(facts: &NodeFacts) -> bool {
+    facts.findings.iter().all(|found| found.kind != FindingKind::NotSearched)
+}
+
+/// What was found on a node when it was last searched, now or before; not, that it could not be asked.
+fn findings(now: &NodeFacts, before: Option<&NodeFacts>) -> Vec<Finding> {
+    let facts = if is_searched(now) { Some(now) } else { before };
+    let findings = facts.map(|facts| facts.findings.as_slice()).unwrap_or_default();
+    findings.iter().filter(|found| found.kind != FindingKind::NoIntrospect).cloned().collect()
+}
+
+/// What a snapshot says of these nodes.
+fn of_nodes(snapshot: &Snapshot, names: &BTreeSet<&str>) -> Snapshot {
+    Snapshot {
+        services: snapshot.services.clone(),
+        selection: snapshot.selection.clone(),
+        results: snapshot.results.iter().filter(|row| names.contains(row.node.as_str())).cloned().collect(),
+        nodes: snapshot.nodes.iter().filter(|facts| names.contains(facts.node.as_str())).cloned().collect(),
+        ..Snapshot::default()
+    }
+}
