@@ -21,6 +21,7 @@ use super::view::{Agenda, View};
 use crate::event::{Failure, FailureKind, LogLines, Outcome, Stage, TargetResult, Via};
 use crate::plan::LogTail;
 use crate::select::ServicePattern;
+use crate::supervisor::command::TAIL_LIMIT;
 use crate::supervisor::follow::{LogReader, RpcLog};
 use crate::supervisor::lines::Lines;
 use crate::supervisor::log::no_logs_by_init;
@@ -410,7 +411,12 @@ impl<T: Transport> Followed<T> {
                     if news.rotated {
                         let rest = self.lines.finish();
                         teller.tell(self.news(rest)).await;
-                        teller.tell(self.notice("its log was rotated")).await;
+                        let what = if news.missing {
+                            "its log was rotated or cleared: what was written last before that may be missing"
+                        } else {
+                            "its log was rotated"
+                        };
+                        teller.tell(self.notice(what)).await;
                     }
                     if !news.more || (news.rotated && self.goal.is_some()) {
                         return Ok(Turn::Idle);
@@ -420,11 +426,19 @@ impl<T: Transport> Followed<T> {
             }
             Client::Supervisorctl(control) => {
                 let name = self.process.full_name();
-                let bytes = tail.lines.saturating_mul(256).max(4096);
+                let mut bytes = tail.lines.saturating_mul(256).clamp(4096, TAIL_LIMIT);
                 if !tail.follow {
-                    let read = control.tail(&name, tail.stream, bytes).await?;
+                    let (read, lines) = loop {
+                        let read = control.tail(&name, tail.stream, bytes).await?;
+                        let is_part = read.len() >= bytes;
+                        let lines = Lines::last_of(&read, is_part, tail.lines);
+                        // The lines are longer than was thought.
+                        if !is_part || lines.len() >= tail.lines || bytes >= TAIL_LIMIT {
+                            break (read, lines);
+                        }
+                        bytes = bytes.saturating_mul(4).min(TAIL_LIMIT);
+                    };
                     self.goal = Some(u64::try_from(read.len()).unwrap_or_default());
-                    let lines = Lines::last_of(&read, read.len() >= bytes, tail.lines);
                     teller.tell(self.news(lines)).await;
                     return Ok(Turn::Idle);
                 }

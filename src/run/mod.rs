@@ -58,6 +58,9 @@ pub struct NodeAccess {
 /// News of node tasks that wait to be handled; past this a task waits.
 const NEWS_LIMIT: usize = 1024;
 
+/// The same where logs are read: each is up to 32 KiB of lines.
+const LOG_NEWS_LIMIT: usize = 32;
+
 /// Who changes the nodes, and how they are kept from others meanwhile.
 #[derive(Debug)]
 pub struct Guarding {
@@ -150,7 +153,8 @@ impl<T: Transport> Crew<T> {
     #[must_use]
     pub fn new(setup: Setup<T>) -> Self {
         let Setup { plan, head: _, access, forks, transport, notices, guarding, first_seq, first_batch } = setup;
-        let (news, inbox) = mpsc::channel(NEWS_LIMIT);
+        let reads_logs = plan.tasks.iter().any(|task| task.tail.is_some());
+        let (news, inbox) = mpsc::channel(if reads_logs { LOG_NEWS_LIMIT } else { NEWS_LIMIT });
         let (stop_waiting, _) = watch::channel(false);
         let (give_up, _) = watch::channel(false);
         let guarding = Arc::new(guarding);
@@ -305,7 +309,7 @@ impl<T: Transport> Crew<T> {
             }
             orders.extend(dispatcher.handle(input));
             // What else has come in meanwhile is noted together with it.
-            for _ in 0..NEWS_LIMIT {
+            for _ in 0..inbox.max_capacity() {
                 let Ok(message) = inbox.try_recv() else { break };
                 orders.extend(dispatcher.handle(Input::Message(message)));
             }

@@ -19,8 +19,8 @@ use crate::transport::{ExecOutput, Session};
 /// Longest output read of one command, each of stdout and stderr.
 pub const OUTPUT_LIMIT: usize = 1024 * 1024;
 
-/// Most that is read of a log at once.
-const TAIL_LIMIT: usize = 256 * 1024;
+/// Most that is read of a log at once, in bytes.
+pub const TAIL_LIMIT: usize = 256 * 1024;
 
 /// Before the exit code of a command in what it printed.
 const EXIT_MARK: &str = "ctl-exit";

@@ -3,7 +3,8 @@
 //! Here lives [`LogReader`]: it knows how far a log was read, and reads what comes next. It uses `log.rs` and holds no
 //! connection, so that it goes on over another one. What always holds: each byte is told once and in order; each request asks again for the
 //! last bytes that are known, so that a file which is not the same any more (rotated, cleared, another path) is noticed
-//! even when it has grown past the old one's size; what is read at once is bounded. Start at [`LogReader::next`].
+//! even when it has grown past the old one's size; a file that was moved aside is read to its end first; what is read at
+//! once is bounded. Start at [`LogReader::next`].
 
 use std::future::Future;
 
@@ -23,6 +24,11 @@ const SCAN_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Sizes of the pieces that are looked through, the last again and again: most want few lines.
 const SCANS: [u64; 3] = [8 * 1024, 64 * 1024, 256 * 1024];
+
+/// Files that were moved aside are looked for under so many numbers: `PATH.1` is the last one, `PATH.2` that before it.
+/// So supervisord rotates, which by itself keeps ten of them (supervisor 3.0 to 4.2.5, `options.py` and `loggers.py`), and
+/// logrotate.
+const MOVED: u8 = 10;
 
 /// What a reader asks of a node.
 pub trait LogSource: Sync {
@@ -102,6 +108,8 @@ pub struct LogNews {
     pub bytes: Vec<u8>,
     /// Whether the file behind it is another one now: what comes next is from its beginning.
     pub rotated: bool,
+    /// Whether the old file was not found: what was written to it last may be missing.
+    pub missing: bool,
     /// Whether there may be more already.
     pub more: bool,
 }
@@ -118,13 +126,15 @@ pub struct LogReader {
     context: Vec<u8>,
     /// The size at which supervisord could not tell what came: the end of a character may be missing.
     stuck: Option<u64>,
+    /// The number of the file that is read, where it was moved aside.
+    moved: Option<u8>,
 }
 
 impl LogReader {
     /// Nothing was read yet.
     #[must_use]
     pub const fn new(may_run: bool) -> Self {
-        Self { may_run, by_command: None, offset: 0, context: Vec::new(), stuck: None }
+        Self { may_run, by_command: None, offset: 0, context: Vec::new(), stuck: None, moved: None }
     }
 
     /// How far it was read.
@@ -173,25 +183,37 @@ impl LogReader {
             first = 0;
         }
         self.offset = first;
-        let before = first.saturating_sub(u64::try_from(CONTEXT).unwrap_or_default());
-        self.context = if first == 0 { Vec::new() } else { self.read_whole(source, before, first).await?.1 };
+        if first > 0 {
+            let before = first.saturating_sub(u64::try_from(CONTEXT).unwrap_or_default());
+            let (start, context) = self.read_whole(source, before, first).await?;
+            // A character of which only a part has come is read again when it is whole.
+            self.offset = start.saturating_add(u64::try_from(context.len()).unwrap_or_default());
+            self.context = context;
+        }
         Ok(size)
     }
 
-    /// Reads what comes next, at most 32 KiB and what an old file may still hold. Empty: nothing has come.
+    /// Reads what comes next, at most 32 KiB. Empty: nothing has come.
     ///
     /// # Errors
     /// What kept it from being read; the reader can go on later, over another connection.
     pub async fn next(&mut self, source: &impl LogSource) -> Result<LogNews, SupervisorError> {
+        if let Some(number) = self.moved {
+            return self.next_of_moved(source, number).await;
+        }
         if let Some(path) = self.by_command.clone() {
             return self.next_by_command(source, &path).await;
         }
-        if let Some(stuck) = self.stuck.take()
+        if let Some(stuck) = self.stuck
             && self.size(source).await? == stuck
         {
+            if !self.may_run {
+                return Ok(LogNews::default());
+            }
             self.take_command(source).await?;
             return Ok(LogNews { more: true, ..LogNews::default() });
         }
+        self.stuck = None;
         let known = self.context.len();
         match source.piece(self.context_start(), known + PIECE).await {
             Ok(LogPiece::Bytes(bytes)) => match bytes.strip_prefix(self.context.as_slice()) {
@@ -226,30 +248,64 @@ impl LogReader {
             let inside = self.context.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
             self.context.drain(..inside);
         }
-        LogNews { bytes: new.to_vec(), rotated: false, more }
+        LogNews { bytes: new.to_vec(), more, ..LogNews::default() }
     }
 
-    /// The file is another one. What was written to the old one meanwhile is read too, if that is still there.
+    /// The file is another one. What was written to the old one meanwhile is read first, if that is still there.
     async fn rotated(&mut self, source: &impl LogSource) -> Result<LogNews, SupervisorError> {
-        let known = self.context.len();
+        self.stuck = None;
+        self.next_of_moved(source, 1).await
+    }
+
+    /// Reads on in the file that was moved aside to `number`, or by now to a later one; at its end, goes on to the next.
+    async fn next_of_moved(&mut self, source: &impl LogSource, number: u8) -> Result<LogNews, SupervisorError> {
         let path = if self.may_run { source.path().await? } else { None };
-        let mut bytes = Vec::new();
-        if let Some(path) = &path
-            && known > 0
-        {
-            // supervisord's own rotation, and logrotate's, move it there.
-            match source.file(&format!("{path}.1"), self.context_start(), known + PIECE).await {
-                Ok(old) => bytes = old.strip_prefix(self.context.as_slice()).unwrap_or_default().to_vec(),
-                Err(error) if error.is_connection_lost() => return Err(error),
-                Err(error) => debug!(%error, "the old file was not read"),
+        let whole = self.context.len() + PIECE;
+        let mut found = None;
+        let is_next = self.moved.is_some() && self.context.is_empty();
+        if let Some(path) = &path {
+            // What nothing is known of yet is known by its number only.
+            let last = match (is_next, self.context.is_empty()) {
+                (true, _) => number,
+                (false, true) => 0,
+                (false, false) => MOVED,
+            };
+            for number in number..=last {
+                match source.file(&format!("{path}.{number}"), self.context_start(), whole).await {
+                    Ok(bytes) if !bytes.is_empty() && bytes.starts_with(&self.context) => {
+                        found = Some((number, bytes));
+                        break;
+                    }
+                    Ok(_) => {}
+                    Err(error) if error.is_connection_lost() => return Err(error),
+                    Err(error) => {
+                        debug!(%error, number, "the old file was not read");
+                        break;
+                    }
+                }
             }
         }
-        (self.offset, self.stuck) = (0, None);
+        let Some((number, bytes)) = found else {
+            self.turn_to(None, path);
+            return Ok(LogNews { rotated: true, missing: !is_next, more: true, ..LogNews::default() });
+        };
+        let new = bytes.get(self.context.len()..).unwrap_or_default();
+        let news = self.took(new, true);
+        if bytes.len() >= whole {
+            self.moved = Some(number);
+            return Ok(news);
+        }
+        self.turn_to(number.checked_sub(1).filter(|next| *next > 0), path);
+        Ok(LogNews { rotated: true, ..news })
+    }
+
+    /// Goes on at the beginning of the next file: one that was moved aside as well, or the log as it is now.
+    fn turn_to(&mut self, moved: Option<u8>, path: Option<String>) {
+        (self.offset, self.moved) = (0, moved);
         self.context.clear();
         if self.by_command.is_some() {
             self.by_command = path;
         }
-        Ok(LogNews { bytes, rotated: true, more: true })
     }
 
     /// supervisord could not tell what comes next: the file is another one, a character has come in part, or it is not
@@ -282,7 +338,7 @@ impl LogReader {
                 return Ok(self.took(new, there == whole));
             }
         }
-        if there - known <= 3 {
+        if there - known <= 3 && ends_within_character(source, size).await? {
             self.stuck = Some(size);
             return Ok(LogNews::default());
         }
@@ -334,25 +390,37 @@ impl LogReader {
         }
     }
 
-    /// The bytes between two places, the first of them a few later if it is within a character.
+    /// The bytes between two places, the first of them a few later if it is within a character; the last a few earlier
+    /// if the end of one has not come, and no command may be run.
     async fn read_whole(
         &mut self,
         source: &impl LogSource,
         start: u64,
         end: u64,
     ) -> Result<(u64, Vec<u8>), SupervisorError> {
-        let length = |start: u64| usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
+        let length = |start: u64, end: u64| usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
         if self.by_command.is_none() {
-            for start in (start..=start.saturating_add(3)).take_while(|start| *start < end) {
-                if let LogPiece::Bytes(bytes) = source.piece(start, length(start)).await? {
-                    return Ok((start, bytes));
+            for cut in 0..=3 {
+                if cut == 1 && (self.may_run || !ends_within_character(source, end).await?) {
+                    break;
+                }
+                let last = end.saturating_sub(cut);
+                for start in (start..=start.saturating_add(3)).take_while(|start| *start < last) {
+                    if let LogPiece::Bytes(bytes) = source.piece(start, length(start, last)).await? {
+                        return Ok((start, bytes));
+                    }
                 }
             }
             self.take_command(source).await?;
         }
         let path = self.by_command.clone().unwrap_or_default();
-        Ok((start, source.file(&path, start, length(start)).await?))
+        Ok((start, source.file(&path, start, length(start, end)).await?))
     }
+}
+
+/// Whether what stands before `end` is a part of a character that is no byte by itself.
+async fn ends_within_character(source: &impl LogSource, end: u64) -> Result<bool, SupervisorError> {
+    Ok(source.piece(end.saturating_sub(1), 1).await? == LogPiece::NotText)
 }
 
 #[cfg(test)]
@@ -391,8 +459,17 @@ mod tests {
 
         fn rotate(&self) {
             let mut files = self.files.lock().expect("no panic before");
+            for number in (1..10).rev() {
+                if let Some(older) = files.remove(&format!("{LOG}.{number}")) {
+                    files.insert(format!("{LOG}.{}", number + 1), older);
+                }
+            }
             let old = files.insert(LOG.to_owned(), Vec::new()).unwrap_or_default();
             files.insert(format!("{LOG}.1"), old);
+        }
+
+        fn clear(&self) {
+            self.files.lock().expect("no panic before").insert(LOG.to_owned(), Vec::new());
         }
 
         fn range(&self, path: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
@@ -496,15 +573,58 @@ mod tests {
 
     #[tokio::test]
     async fn another_old_file_is_not_taken_for_it() {
-        let source = Fake::with(b"ours\n");
+        let source = Fake::with(b"before\n");
+        source.rotate();
+        source.write(b"ours\n");
         let mut reader = LogReader::new(true);
         reader.begin(&source, 10).await.expect("read");
         all(&mut reader, &source).await;
-        source.rotate();
-        source.write(b"of a file between, and gone\n");
-        source.rotate();
+        source.clear();
         source.write(b"now\n");
-        assert_eq!(all(&mut reader, &source).await, (b"now\n".to_vec(), 1));
+        let news = reader.next(&source).await.expect("read");
+        assert_eq!(news, LogNews { rotated: true, missing: true, more: true, ..LogNews::default() });
+        assert_eq!(all(&mut reader, &source).await, (b"now\n".to_vec(), 0));
+    }
+
+    /// However much was written to the old file meanwhile, and however often it was rotated.
+    #[tokio::test]
+    async fn what_was_moved_aside_is_read_to_its_end() {
+        let burst = |word: &str| (0..9000).map(|number| format!("{word} {number}\n")).collect::<String>().into_bytes();
+        for rotations in 1..=3 {
+            for may_run in [true, false] {
+                let source = Fake::with(b"first\n");
+                let mut reader = LogReader::new(may_run);
+                reader.begin(&source, 10).await.expect("read");
+                all(&mut reader, &source).await;
+                let mut wanted = Vec::new();
+                for rotation in 0..rotations {
+                    let text = burst(&format!("of {rotation}"));
+                    source.write(&text);
+                    wanted.extend(text);
+                    source.rotate();
+                }
+                source.write(b"now\n");
+                wanted.extend(b"now\n");
+                // Without commands what was moved aside is out of reach, and that is said.
+                let wanted = if may_run { (wanted, rotations) } else { (b"now\n".to_vec(), 1) };
+                let read = all(&mut reader, &source).await;
+                assert!(read == wanted, "{rotations} {may_run}: {} bytes of {}", read.0.len(), wanted.0.len());
+            }
+        }
+        // It is moved on while it is read.
+        let source = Fake::with(b"first\n");
+        let mut reader = LogReader::new(true);
+        reader.begin(&source, 10).await.expect("read");
+        all(&mut reader, &source).await;
+        source.write(&burst("old"));
+        source.rotate();
+        let news = reader.next(&source).await.expect("read");
+        assert_eq!((news.rotated, news.bytes.len()), (false, PIECE));
+        source.write(b"between\n");
+        source.rotate();
+        let rest = all(&mut reader, &source).await;
+        let wanted = [&burst("old")[PIECE..], b"between\n"].concat();
+        assert!(rest == (wanted, 2), "{}", rest.0.len());
     }
 
     #[tokio::test]
@@ -541,6 +661,37 @@ mod tests {
         source.write(b"\xbcn\n");
         assert_eq!(all(&mut reader, &source).await, ("ün\n".as_bytes().to_vec(), 0));
         assert_eq!(*source.commands.lock().expect("no panic before"), 0);
+    }
+
+    /// Where no command may be run there is nothing else to do but to wait for it, at the beginning as well.
+    #[tokio::test]
+    async fn without_commands_the_rest_of_a_character_is_waited_for_all_the_same() {
+        for lines in [0, 1, 10] {
+            let source = Fake::with(b"one\ngr\xc3");
+            let mut reader = LogReader::new(false);
+            assert_eq!(reader.begin(&source, lines).await, Ok(7));
+            let mut told = all(&mut reader, &source).await.0;
+            assert_eq!(all(&mut reader, &source).await, (Vec::new(), 0));
+            source.write(b"\xbcn\n");
+            told.extend(all(&mut reader, &source).await.0);
+            let wanted = match lines {
+                0 => "ün\n",
+                1 => "grün\n",
+                _ => "one\ngrün\n",
+            };
+            assert_eq!(String::from_utf8_lossy(&told), wanted, "{lines} lines");
+            // What is no character is told as soon as it is certain.
+            source.write(b"caf\xe9\n and more\n");
+            let read = loop {
+                match reader.next(&source).await {
+                    Ok(news) if news == LogNews::default() => break Ok(news),
+                    Ok(_) => {}
+                    error @ Err(_) => break error,
+                }
+            };
+            assert!(matches!(read, Err(SupervisorError::Unsupported(_))), "{read:?}");
+            assert_eq!(*source.commands.lock().expect("no panic before"), 0);
+        }
     }
 
     #[tokio::test]
