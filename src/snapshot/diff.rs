@@ -96,11 +96,10 @@ pub struct Change {
 impl Change {
     /// Whether both are of one node, supervisord or service.
     fn is_of_same(&self, other: &Self) -> bool {
-        let place = |change: &Self| {
-            let Self { node, role, supervisor, service, .. } = change;
-            (node.clone(), role.clone(), supervisor.clone(), service.clone())
-        };
-        place(self) == place(other)
+        self.node == other.node
+            && self.role == other.role
+            && self.supervisor == other.supervisor
+            && self.service == other.service
     }
 }
 
