@@ -416,3 +416,26 @@ fn a_rollout_with_such_gates() {
     assert_eq!(cluster.counts(ANALYTICS, "contrail-topology"), [(1, 1); 2], "{run}");
     cluster.at_rest();
 }
+
+/// What became of a service while its node was away is told when it is back.
+#[test]
+fn a_watch_tells_what_happened_behind_its_back() {
+    let cluster = Cluster::start(speaking(2));
+    let running = cluster.begin("status --watch 200ms -o jsonl --connect-timeout 1s");
+    running.until_printed("watch_started");
+    let node = cluster.node("n01");
+    node.set_fault(Fault::Refused);
+    node.cut_connections();
+    running.until_printed("unreachable");
+    node.set_fault(broken(COLLECTOR));
+    node.remove_fault(&Fault::Refused);
+    running.until_printed("initializing");
+    running.signal("INT");
+    let run = running.finish().expect(130);
+    let events = run.events();
+    let change = events.iter().find(|event| event["service"] == COLLECTOR).unwrap_or_else(|| panic!("{run}"));
+    assert_eq!((word(&change["verdict"]), word(&change["before"])), ("worse", "active"), "{run}");
+    let of_node = events.iter().filter(|event| event["node"] == "n01" && event["service"].is_null());
+    let told: Vec<&str> = of_node.map(|event| word(&event["verdict"])).collect();
+    assert_eq!(told, ["worse", "better"], "{run}");
+}
