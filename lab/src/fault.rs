@@ -95,6 +95,9 @@ pub enum Fault {
     EndlessExec,
     /// Descriptions, spawn errors and logs hold terminal escape sequences and other control characters.
     ControlCharacters,
+    /// Whatever the node says in words of its own holds this text: descriptions, spawn errors, faults, logs, the banner
+    /// before a login, what each command prints to stderr; and the first instance lists a process of that name.
+    Says(String),
     /// All supervisords of the node are dead; their socket files are left behind and refuse.
     SupervisorDown,
     /// The supervisord of that instance is dead, as in [`Fault::SupervisorDown`].
@@ -212,6 +215,7 @@ impl Fault {
             "endless-rpc" => Self::EndlessRpc,
             "endless-exec" => Self::EndlessExec,
             "control-characters" => Self::ControlCharacters,
+            "says" => Self::Says(arg()?.to_owned()),
             "supervisor-down" => Self::SupervisorDown,
             "instance-down" => Self::InstanceDown(arg()?.to_owned()),
             "supervisor-missing" => Self::SupervisorMissing,
@@ -328,6 +332,11 @@ impl FaultSet {
         self.0
             .iter()
             .filter_map(|fault| if let Fault::CoreFile(program) = fault { Some(program.as_str()) } else { None })
+    }
+
+    /// The text that everything the node says must hold.
+    pub(crate) fn says(&self) -> Option<String> {
+        self.0.iter().find_map(|fault| if let Fault::Says(text) = fault { Some(text.clone()) } else { None })
     }
 
     /// The version of the packages, if it is another than the release's.

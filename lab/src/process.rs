@@ -235,6 +235,9 @@ impl Process {
         if world.faults.has(&Fault::ControlCharacters) {
             self.spawnerr = format!("\x1b[2J\x1b]0;owned\x07{}\r\x08\u{9b}31m", self.spawnerr);
         }
+        if let Some(text) = world.faults.says() {
+            self.spawnerr.push_str(&text);
+        }
     }
 
     fn stays_in_backoff(&self, faults: &FaultSet) -> bool {

@@ -96,7 +96,10 @@ pub(crate) fn call(sup: &Arc<Supervisord>, method: &str, params: Vec<Value>) -> 
     match dispatch(sup, method, &params) {
         Ok(reply) => reply,
         Err(fault) if fault.code == code::RAISED => Reply::Crash,
-        Err(fault) => Reply::Now(Err(fault)),
+        Err(mut fault) => {
+            fault.text.extend(sup.shared.says());
+            Reply::Now(Err(fault))
+        }
     }
 }
 
@@ -138,7 +141,13 @@ fn dispatch(sup: &Arc<Supervisord>, method: &str, params: &[Value]) -> Result<Re
         }
         "getPID" => no_args(params, || int(sup.look(|i| f64::from(i.pid)))),
         "getAllProcessInfo" => {
-            no_args(params, || Value::Array(sup.look(|inner| inner.all().map(|p| info(sup, p)).collect())))
+            let mut all: Vec<Value> = sup.look(|inner| inner.all().map(|p| info(sup, p)).collect());
+            if let (Some(text), Some(Value::Struct(first))) = (sup.shared.says(), all.first()) {
+                let mut other = first.clone();
+                other.insert("name".to_owned(), Value::String(format!("x{text}")));
+                all.push(Value::Struct(other));
+            }
+            no_args(params, || Value::Array(all))
         }
         "getProcessInfo" => {
             arity(params, 1, 1)?;
@@ -290,7 +299,7 @@ pub(crate) fn description(sup: &Supervisord, process: &Process) -> String {
     if sup.shared.has(&Fault::ControlCharacters) {
         format!("\x1b[31m{plain}\x1b]0;owned\x07\r\x08\x7f\u{202e}")
     } else {
-        plain
+        plain + &sup.shared.says().unwrap_or_default()
     }
 }
 
@@ -375,6 +384,9 @@ pub(crate) fn log(sup: &Supervisord, asked: &str, stderr: bool) -> Result<Vec<u8
     let mut log = sup.look(|inner| inner.process(&key).map(|p| p.logs.get(stderr).to_vec())).ok_or_else(bad)?;
     if sup.shared.has(&Fault::ControlCharacters) {
         log.extend_from_slice("\x1b[2J\x1b]8;;http://evil\x07click\x1b]8;;\x07\r\u{9b}A\n".as_bytes());
+    }
+    if let Some(text) = sup.shared.says() {
+        log.extend_from_slice(format!("{text}\n").as_bytes());
     }
     Ok(log)
 }

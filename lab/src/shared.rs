@@ -109,6 +109,11 @@ impl Shared {
         lock(&self.faults).has(fault)
     }
 
+    /// The text of [`Fault::Says`].
+    pub(crate) fn says(&self) -> Option<String> {
+        lock(&self.faults).says()
+    }
+
     pub(crate) fn faults(&self) -> FaultSet {
         lock(&self.faults).clone()
     }

@@ -140,6 +140,10 @@ impl server::Handler for Peer {
         Ok(self.decide(user, well).await)
     }
 
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
+        Ok(self.node.shared.says())
+    }
+
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {
         self.node.shared.count(|c| c.logins += 1);
         Ok(())
@@ -314,6 +318,9 @@ async fn exec(channel: Channel<Msg>, handle: server::Handle, context: Context, c
             }
             if shared.has(&Fault::ChattyLogin) {
                 io.out("*** Authorised users only ***\nYou have new mail.\n").await;
+            }
+            if let Some(text) = shared.says() {
+                io.err(&format!("{text}\n")).await;
             }
             tokio::select! {
                 code = shell::run(&context, &io, &command) => code,

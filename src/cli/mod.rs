@@ -9,6 +9,7 @@ mod commands;
 mod exit;
 mod fanout;
 mod job;
+mod log;
 mod output;
 mod questions;
 mod reach;
@@ -19,6 +20,7 @@ mod top;
 mod watch;
 
 use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -27,6 +29,7 @@ pub use self::exit::Exit;
 
 use self::args::{Args, Command};
 use self::report::CliError;
+use crate::sink::text;
 
 /// Runs one command line, the program's name first, and says how the process should end.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -37,7 +40,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Help and version go to stdout and end well; everything else is a usage error, which clap ends with 2.
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Good };
-            return match error.print() {
+            return match print(&error, &typed) {
                 Ok(()) => code.into(),
                 Err(_) => Exit::Usage.into(),
             };
@@ -50,6 +53,15 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             error.exit().into()
         }
     }
+}
+
+/// Prints what clap has to say. It quotes the words as they were typed, or pasted from somewhere.
+fn print(error: &clap::Error, words: &[String]) -> io::Result<()> {
+    if error.use_stderr() && words.iter().any(|word| text::visible(word) != *word) {
+        terminal::say(error.render().to_string().trim_end());
+        return Ok(());
+    }
+    error.print()
 }
 
 fn run(args: Args, words: &[String]) -> Result<Exit, CliError> {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressDrawTarget;
 use serde::Serialize;
-use tracing_subscriber::filter::LevelFilter;
 
 use super::args::{Form, OutputArgs};
 use super::exit::Exit;
@@ -19,7 +18,7 @@ use crate::plan::{Plan, explain};
 use crate::select::SelectedNode;
 use crate::sink::{
     ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, OverviewOptions, OverviewSink,
-    ProgressSink, PromSink, Sink, Sinks, TableOptions, TableSink, YamlSink,
+    ProgressSink, PromSink, Sink, Sinks, TableOptions, TableSink, YamlSink, encode,
 };
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
@@ -177,45 +176,6 @@ impl Out {
     }
 }
 
-/// Begins the log, if one was asked for.
-pub(super) fn start_log(output: &OutputArgs) -> Result<(), CliError> {
-    let level = match (output.verbose, &output.log_file) {
-        (0, None) => return Ok(()),
-        (0 | 1, _) => tracing::Level::DEBUG,
-        (_, _) => tracing::Level::TRACE,
-    };
-    let ours = output.verbose < 2;
-    let targets = tracing_subscriber::filter::FilterFn::new(move |metadata| {
-        metadata.target().starts_with("contrail_ctl") || (!ours && *metadata.level() <= tracing::Level::DEBUG)
-    });
-    let builder =
-        tracing_subscriber::fmt().with_max_level(LevelFilter::from_level(level)).with_target(!ours).with_ansi(false);
-    let started = match &output.log_file {
-        Some(path) => {
-            let file = std::fs::File::options()
-                .create(true)
-                .append(true)
-                .open(path)
-                .map_err(|error| CliError::usage(format!("--log-file {}: {error}", path.display())))?;
-            set_log(builder.with_writer(std::sync::Mutex::new(file)).finish(), targets)
-        }
-        None => set_log(builder.with_writer(std::io::stderr).finish(), targets),
-    };
-    if !started {
-        tracing::debug!("a log is there already");
-    }
-    Ok(())
-}
-
-fn set_log<S, F>(subscriber: S, filter: tracing_subscriber::filter::FilterFn<F>) -> bool
-where
-    S: tracing::Subscriber + Send + Sync + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-    F: Fn(&tracing::Metadata<'_>) -> bool + Send + Sync + 'static,
-{
-    use tracing_subscriber::layer::SubscriberExt;
-    tracing::subscriber::set_global_default(subscriber.with(filter)).is_ok()
-}
-
 /// Shows the plan.
 pub(super) fn dry_run(
     plan: &Plan,
@@ -248,9 +208,9 @@ pub(super) fn document(
     let document = Document { schema: "ctl/1", data };
     let text = match form {
         Form::Table | Form::Wide => text(),
-        Form::Json => serde_json::to_string_pretty(&document).map_err(|error| failed(&error))? + "\n",
-        Form::Jsonl => serde_json::to_string(&document).map_err(|error| failed(&error))? + "\n",
-        Form::Yaml => serde_saphyr::to_string(&document).map_err(|error| failed(&error))?,
+        Form::Json => encode::json(&document).map_err(|error| failed(&error))?,
+        Form::Jsonl => encode::json_line(&document).map_err(|error| failed(&error))?,
+        Form::Yaml => encode::yaml(&document).map_err(|error| failed(&error))?,
         Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
             let message = format!("this has no form {}", form.as_str());
             return Err(CliError::usage(message).with_hint("-o table, json or yaml"));

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use secrecy::SecretString;
 
 use super::args::When;
+use crate::sink::text;
 
 /// Whether stdout is a terminal.
 pub(super) fn stdout_is_terminal() -> bool {
@@ -51,15 +52,16 @@ pub(super) fn color(when: When) -> bool {
     }
 }
 
-/// Says something on stderr. A closed stderr is nobody's loss.
+/// Says something on stderr, line by line made safe for a terminal: it may quote a file or a node. A closed stderr is
+/// nobody's loss.
 pub(super) fn say(text: &str) {
-    drop(writeln!(io::stderr().lock(), "{text}"));
+    drop(writeln!(io::stderr().lock(), "{}", text::visible_lines(text)));
 }
 
 /// Asks on stderr and reads a line.
 pub(super) fn ask(question: &str) -> io::Result<String> {
     let mut stderr = io::stderr().lock();
-    write!(stderr, "{question}")?;
+    write!(stderr, "{}", text::visible_lines(question))?;
     stderr.flush()?;
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;

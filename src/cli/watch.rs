@@ -23,7 +23,7 @@ use crate::event::{CancelReason, EventKind, Ledger, RunHead, Summary};
 use crate::overview::NodeRoles;
 use crate::plan::{Action, Plan};
 use crate::run::{Crew, NodeAccess, Noted};
-use crate::sink::{OverviewOptions, text, watch_frame, watch_lines};
+use crate::sink::{OverviewOptions, encode, text, watch_frame, watch_lines};
 use crate::snapshot::{Change, Diff, Rounds, Snapshot, Verdict};
 use crate::transport::SshTransport;
 
@@ -193,11 +193,10 @@ impl View for Lines {
         let lines = start.into_iter().chain(told.map(|change| Line::Change { at, change }));
         let mut drawn = String::new();
         for line in lines {
-            match serde_json::to_string(&Tagged { schema: "ctl/1", line }) {
-                Ok(json) => drawn.push_str(&text::escape_json(&json)),
+            match encode::json_line(&Tagged { schema: "ctl/1", line }) {
+                Ok(json) => drawn.push_str(&json),
                 Err(error) => tracing::error!(%error, "a change without a form in JSON"),
             }
-            drawn.push('\n');
         }
         let mut out = std::io::stdout().lock();
         out.write_all(drawn.as_bytes()).and_then(|()| out.flush()).is_ok()

@@ -7,9 +7,10 @@
 use console::Style;
 use serde::Serialize;
 
+use super::csv::cell;
 use super::grid::{Cell, Grid, Paint};
 use super::json::SCHEMA;
-use super::{SinkError, text};
+use super::{SinkError, encode, text};
 use crate::snapshot::{Change, Diff, DiffSummary, Line, Verdict};
 
 const TITLES: [&str; 8] = ["VERDICT", "NODE", "ROLE", "SUPERVISOR", "SERVICE", "CHANGE", "BEFORE", "AFTER"];
@@ -85,8 +86,7 @@ pub fn summary(summary: &DiffSummary) -> String {
 /// # Errors
 /// [`SinkError::Json`].
 pub fn json(diff: &Diff) -> Result<String, SinkError> {
-    let json = serde_json::to_string_pretty(&Document::of(diff)).map_err(SinkError::Json)?;
-    Ok(text::escape_json(&json).into_owned() + "\n")
+    encode::json(&Document::of(diff))
 }
 
 /// The same as YAML.
@@ -94,7 +94,7 @@ pub fn json(diff: &Diff) -> Result<String, SinkError> {
 /// # Errors
 /// [`SinkError::Yaml`].
 pub fn yaml(diff: &Diff) -> Result<String, SinkError> {
-    serde_saphyr::to_string(&Document::of(diff)).map_err(SinkError::Yaml)
+    encode::yaml(&Document::of(diff))
 }
 
 /// One JSON object a line: the changes, then how many there are.
@@ -105,9 +105,7 @@ pub fn jsonl(diff: &Diff) -> Result<String, SinkError> {
     let changes = diff.changes.iter().map(Tagged::Change);
     let mut lines = String::new();
     for line in changes.chain([Tagged::DiffFinished { summary: &diff.summary }]) {
-        let json = serde_json::to_string(&Event { schema: SCHEMA, line }).map_err(SinkError::Json)?;
-        lines.push_str(&text::escape_json(&json));
-        lines.push('\n');
+        lines.push_str(&encode::json_line(&Event { schema: SCHEMA, line })?);
     }
     Ok(lines)
 }
@@ -119,10 +117,10 @@ pub fn jsonl(diff: &Diff) -> Result<String, SinkError> {
 pub fn csv(diff: &Diff) -> Result<String, SinkError> {
     let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record(HEADER)?;
-    let maybe = |words: &Option<String>| text::visible(words.as_deref().unwrap_or_default()).into_owned();
+    let maybe = |words: &Option<String>| cell(words.as_deref().unwrap_or_default());
     for change in &diff.changes {
         table.write_record([
-            text::visible(&change.node).into_owned(),
+            cell(&change.node),
             maybe(&change.role),
             maybe(&change.supervisor),
             maybe(&change.service),

@@ -2,7 +2,7 @@
 //!
 //! Here lives [`CsvSink`]. It uses `event` and this room. What always holds: there is a header, also without results;
 //! the columns are the fields of the JSON in their order, the failure's spread over four; what does not apply is empty.
-//! CSV has no escapes, so text goes through [`text`], whole.
+//! CSV has no escapes, so text goes through [`text`], whole; and a spreadsheet takes no cell for a formula ([`cell`]).
 
 use std::io::Write;
 
@@ -65,23 +65,30 @@ impl Sink for CsvSink {
     }
 }
 
+/// Text as a cell: made visible, and with `'` before what a spreadsheet would calculate. So says OWASP, "CSV injection";
+/// the tabulator and the carriage return of its list are visible by then.
+pub(super) fn cell(text: &str) -> String {
+    let safe = text::visible(text);
+    let is_formula = safe.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
+    if is_formula { format!("'{safe}") } else { safe.into_owned() }
+}
+
 fn command(result: &TargetResult) -> [String; COMMAND_HEADER.len()] {
     let Some(run) = &result.command else { return Default::default() };
     [
         run.exit_status.map(|code| code.to_string()).unwrap_or_default(),
-        text::visible(&run.stdout).into_owned(),
-        text::visible(&run.stderr).into_owned(),
+        cell(&run.stdout),
+        cell(&run.stderr),
         run.truncated.to_string(),
     ]
 }
 
 fn record(result: &TargetResult) -> [String; HEADER.len()] {
-    let safe = |text: &str| text::visible(text).into_owned();
-    let maybe = |text: &Option<String>| text.as_deref().map(safe).unwrap_or_default();
+    let maybe = |text: &Option<String>| text.as_deref().map(cell).unwrap_or_default();
     let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
     let failure = result.failure.as_ref();
     [
-        safe(&result.node),
+        cell(&result.node),
         maybe(&result.address),
         maybe(&result.role),
         maybe(&result.supervisor),
@@ -91,10 +98,10 @@ fn record(result: &TargetResult) -> [String; HEADER.len()] {
         number(result.pid.map(u64::from)),
         number(result.uptime_s),
         maybe(&result.functional),
-        safe(&result.message),
+        cell(&result.message),
         failure.map(|failure| failure.stage.to_string()).unwrap_or_default(),
         failure.map(|failure| failure.kind.to_string()).unwrap_or_default(),
-        failure.map(|failure| safe(&failure.message)).unwrap_or_default(),
+        failure.map(|failure| cell(&failure.message)).unwrap_or_default(),
         failure.map(|failure| maybe(&failure.hint)).unwrap_or_default(),
         result.via.map(|via| via.to_string()).unwrap_or_default(),
         number(result.batch.map(u64::from)),
@@ -129,6 +136,29 @@ mod tests {
             let found = json.find(&format!("\"{column}\":")).expect("a field");
             assert!(found >= place, "{column}");
             place = found;
+        }
+    }
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for (given, wanted) in [
+            ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+            ("+1", "'+1"),
+            ("-2+3", "'-2+3"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\u{ff1d}1", "'\u{ff1d}1"),
+            ("\t=1", "\\t=1"),
+            ("\r=1", "\\r=1"),
+            ("a=1", "a=1"),
+            ("", ""),
+        ] {
+            assert_eq!(cell(given), wanted);
+            let result = TargetResult { message: given.to_owned(), ..samples::result("a6s01", Outcome::Ok) };
+            let out = Shared::default();
+            samples::play(&mut CsvSink::new(out.writer()), &samples::run(Some("status"), vec![result]), 0);
+            let table = out.text();
+            let row = csv::Reader::from_reader(table.as_bytes()).into_records().next().expect("a row").expect("CSV");
+            assert_eq!(&row[10], wanted, "{table}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::{Sink, SinkError, text};
+use super::{Sink, SinkError, encode};
 use crate::event::{Event, EventKind, Ledger, LogLines, LogStream, NodeFacts, RunHead, Scope, Summary, TargetResult};
 
 /// Name and version of the form. It changes when a field goes or changes its meaning.
@@ -82,9 +82,7 @@ impl Sink for JsonSink {
     }
 
     fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
-        let json = serde_json::to_string_pretty(&Document::new(ledger, exit_code)).map_err(SinkError::Json)?;
-        self.out.write_all(text::escape_json(&json).as_bytes())?;
-        self.out.write_all(b"\n")?;
+        self.out.write_all(encode::json(&Document::new(ledger, exit_code))?.as_bytes())?;
         Ok(self.out.flush()?)
     }
 }
@@ -102,10 +100,7 @@ impl JsonlSink {
     }
 
     fn line(&mut self, line: &Line<'_>) -> Result<(), SinkError> {
-        let json = serde_json::to_string(&Tagged { schema: SCHEMA, line }).map_err(SinkError::Json)?;
-        let mut json = text::escape_json(&json).into_owned();
-        json.push('\n');
-        self.out.write_all(json.as_bytes())?;
+        self.out.write_all(encode::json_line(&Tagged { schema: SCHEMA, line })?.as_bytes())?;
         Ok(self.out.flush()?)
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::json::Document;
 use super::notes::failures;
-use super::{Sink, SinkError, text};
+use super::{Sink, SinkError, encode, text};
 use crate::event::{Event, EventKind, Ledger, LogLines, Outcome, TargetResult};
 use crate::nodeset::NodeSet;
 
@@ -183,9 +183,7 @@ impl Sink for LogJsonSink {
             })
             .collect();
         let document = Document::with_results(ledger, exit_code, results);
-        let json = serde_json::to_string_pretty(&document).map_err(SinkError::Json)?;
-        self.out.write_all(text::escape_json(&json).as_bytes())?;
-        self.out.write_all(b"\n")?;
+        self.out.write_all(encode::json(&document)?.as_bytes())?;
         Ok(self.out.flush()?)
     }
 }

@@ -8,6 +8,7 @@
 pub mod changes;
 mod contrail_status;
 mod csv;
+pub mod encode;
 mod evidence;
 mod grid;
 mod html;

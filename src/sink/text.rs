@@ -41,6 +41,15 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// Text of several lines, each made [`visible`]; what separates them stays.
+#[must_use]
+pub fn visible_lines(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.split('\n').map(visible).collect::<Vec<_>>().join("\n"))
+}
+
 /// The text as one line that is safe to show: without blanks around it, made [`visible`], and no longer than
 /// [`LINE_LIMIT`] columns, followed by how much was cut.
 #[must_use]
@@ -146,6 +155,62 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(safe)
+}
+
+/// YAML in which every string value is quoted, with the same characters escaped the way YAML allows between double
+/// quotes. The values that a reader gets are the same. Only a key without quotes cannot be written in that way; it is
+/// made visible.
+pub(super) fn escape_quoted_yaml(yaml: &str) -> String {
+    let mut safe = String::with_capacity(yaml.len() + 64);
+    let mut rest = yaml.chars().peekable();
+    let mut is_token_start = true;
+    while let Some(char) = rest.next() {
+        match char {
+            '"' if is_token_start => {
+                safe.push('"');
+                while let Some(char) = rest.next() {
+                    push_in_double_quotes(&mut safe, char);
+                    match char {
+                        '\\' => safe.extend(rest.next()),
+                        '"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            '\'' if is_token_start => {
+                safe.push('"');
+                while let Some(char) = rest.next() {
+                    match char {
+                        '\'' if rest.next_if_eq(&'\'').is_none() => break,
+                        '"' | '\\' => safe.extend(['\\', char]),
+                        _ => push_in_double_quotes(&mut safe, char),
+                    }
+                }
+                safe.push('"');
+            }
+            '\n' => safe.push('\n'),
+            _ if is_unsafe(char) => push_escape(&mut safe, char),
+            _ => safe.push(char),
+        }
+        is_token_start = matches!(char, ' ' | '\n');
+    }
+    safe
+}
+
+/// A character of a YAML scalar in double quotes.
+fn push_in_double_quotes(yaml: &mut String, char: char) {
+    if !is_unsafe(char) {
+        yaml.push(char);
+    } else if let Ok(unit) = u16::try_from(u32::from(char)) {
+        yaml.push_str(&format!("\\u{unit:04x}"));
+    } else {
+        yaml.push_str(&format!("\\U{:08x}", u32::from(char)));
+    }
+}
+
+/// Whether text has nothing but line ends that a terminal would act on or hide.
+pub(super) fn is_plain(text: &str) -> bool {
+    text.chars().all(|char| char == '\n' || !is_unsafe(char))
 }
 
 /// The longest beginning that takes at most `columns` columns.

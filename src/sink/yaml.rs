@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use super::json::Document;
-use super::{Sink, SinkError};
+use super::{Sink, SinkError, encode};
 use crate::event::{Event, Ledger};
 
 /// One document, written when the run is over.
@@ -28,8 +28,7 @@ impl Sink for YamlSink {
     }
 
     fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
-        let yaml = serde_saphyr::to_string(&Document::new(ledger, exit_code)).map_err(SinkError::Yaml)?;
-        self.out.write_all(yaml.as_bytes())?;
+        self.out.write_all(encode::yaml(&Document::new(ledger, exit_code))?.as_bytes())?;
         Ok(self.out.flush()?)
     }
 }
@@ -40,6 +39,7 @@ mod tests {
 
     use super::super::json::JsonSink;
     use super::super::samples::{self, Shared};
+    use super::super::text;
     use super::*;
     use crate::event::{Outcome, TargetResult};
 
@@ -109,7 +109,7 @@ mod tests {
 
     fn check(message: &str) {
         let (yaml, json) = both(message);
-        assert!(yaml.chars().all(|char| char == '\n' || !char.is_control()), "{yaml:?}");
+        assert!(text::is_plain(&yaml), "{yaml:?}");
         let from_yaml: serde_json::Value = serde_saphyr::from_str(&yaml).expect("it is YAML");
         let from_json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
         assert_eq!(from_yaml, from_json);
@@ -117,9 +117,23 @@ mod tests {
 
     #[test]
     fn text_that_looks_like_something_else_is_text() {
-        for message in
-            ["yes", "null", "~", "1", "1e3", "a: b", "- a", "# a", "a\nb\n", " a ", "\x1b[2J", "\u{9b}\u{202e}"]
-        {
+        for message in [
+            "yes",
+            "null",
+            "~",
+            "1",
+            "1e3",
+            "a: b",
+            "- a",
+            "# a",
+            "a\nb\n",
+            " a ",
+            "\x1b[2J",
+            "\u{9b}\u{202e}",
+            "it's \u{200b}\"so\"\\n",
+            "\u{e0041}: - '",
+            "\u{2066}",
+        ] {
             check(message);
         }
     }

@@ -15,6 +15,7 @@ mod groups;
 mod guards;
 mod harness;
 mod host_keys;
+mod hostile_text;
 mod inventories;
 mod live;
 mod locks;

@@ -4,7 +4,7 @@ use crate::cli::args::ExecArgs;
 use crate::cli::exit::Exit;
 use crate::cli::fanout::carry_out;
 use crate::cli::job::{Job, Request};
-use crate::cli::output::start_log;
+use crate::cli::log::start_log;
 use crate::cli::report::CliError;
 use crate::cli::settings::Sources;
 use crate::plan::Action;

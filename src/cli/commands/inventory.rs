@@ -11,7 +11,7 @@ use crate::cli::report::CliError;
 use crate::cli::settings;
 use crate::cli::terminal;
 use crate::inventory::{Inventory, Node, SshKeyword};
-use crate::sink::{plain_table, text};
+use crate::sink::{encode, plain_table, text};
 use crate::transport::ssh_config;
 
 pub(in crate::cli) fn run(args: InventoryArgs) -> Result<Exit, CliError> {
@@ -21,7 +21,7 @@ pub(in crate::cli) fn run(args: InventoryArgs) -> Result<Exit, CliError> {
         InventoryCommand::Show { node, ssh } => show(&inventory, &node, &ssh, args.output)?,
         InventoryCommand::Check => check(&inventory, args.output)?,
     };
-    match writeln!(std::io::stdout().lock(), "{}", shown.trim_end()) {
+    match writeln!(std::io::stdout().lock(), "{}", text::visible_lines(shown.trim_end())) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(CliError::usage(format!("standard output: {error}")))
         }
@@ -219,7 +219,7 @@ fn check(inventory: &Inventory, form: PlainForm) -> Result<String, CliError> {
 fn document(value: &impl Serialize, form: PlainForm) -> Result<String, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("it cannot be written: {error}"));
     match form {
-        PlainForm::Yaml => serde_saphyr::to_string(value).map_err(|error| failed(&error)),
-        PlainForm::Table | PlainForm::Json => serde_json::to_string_pretty(value).map_err(|error| failed(&error)),
+        PlainForm::Yaml => encode::yaml(value).map_err(|error| failed(&error)),
+        PlainForm::Table | PlainForm::Json => encode::json(value).map_err(|error| failed(&error)),
     }
 }

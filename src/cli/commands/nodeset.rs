@@ -6,6 +6,7 @@ use crate::cli::args::{NodesetArgs, NodesetCommand};
 use crate::cli::exit::Exit;
 use crate::cli::report::{CliError, pattern_error};
 use crate::nodeset::NodeSet;
+use crate::sink::text;
 
 /// Longest text read from standard input, in bytes.
 const INPUT_LIMIT: u64 = 256 * 1024 * 1024;
@@ -21,7 +22,7 @@ pub(in crate::cli) fn run(args: &NodesetArgs) -> Result<Exit, CliError> {
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let written = match &args.command {
-        NodesetCommand::Fold(_) => writeln!(out, "{set}"),
+        NodesetCommand::Fold(_) => writeln!(out, "{}", text::visible(&set.to_string())),
         NodesetCommand::Count(_) => writeln!(out, "{}", set.len()),
         NodesetCommand::Expand(_) => expand(&set, &mut out),
     };
@@ -37,7 +38,7 @@ fn expand(set: &NodeSet, out: &mut impl Write) -> std::io::Result<()> {
         if index > 0 {
             write!(out, " ")?;
         }
-        write!(out, "{name}")?;
+        write!(out, "{}", text::visible(&name))?;
     }
     writeln!(out)
 }

@@ -6,7 +6,7 @@ use crate::cli::args::RolloutArgs;
 use crate::cli::exit::Exit;
 use crate::cli::fanout::carry_out;
 use crate::cli::job::{Job, Shown};
-use crate::cli::output::start_log;
+use crate::cli::log::start_log;
 use crate::cli::report::CliError;
 use crate::cli::settings::{self, Sources};
 use crate::cli::terminal;

@@ -8,6 +8,7 @@ use crate::cli::reach::Ways;
 use crate::cli::report::CliError;
 use crate::cli::settings;
 use crate::cli::terminal;
+use crate::sink::text;
 
 pub(in crate::cli) fn run(args: &SshConfigArgs) -> Result<Exit, CliError> {
     let ways = Ways::new(&args.ssh)?;
@@ -25,7 +26,7 @@ pub(in crate::cli) fn run(args: &SshConfigArgs) -> Result<Exit, CliError> {
     for line in ways.notes() {
         terminal::say(&format!("note: {line}"));
     }
-    match write!(std::io::stdout().lock(), "{}", resolved.to_ssh_g()) {
+    match write!(std::io::stdout().lock(), "{}", text::visible_lines(&resolved.to_ssh_g())) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(CliError::usage(format!("standard output: {error}")))
         }

@@ -2,7 +2,7 @@
 
 use crate::cli::args::TopArgs;
 use crate::cli::exit::Exit;
-use crate::cli::output::start_log;
+use crate::cli::log::start_log;
 use crate::cli::report::CliError;
 use crate::cli::top;
 

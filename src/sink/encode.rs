@@ -1,0 +1,41 @@
+//! Values as JSON and YAML that is safe to show: what every document and every line of one goes through.
+//!
+//! Here live [`json`], [`json_line`] and [`yaml`]. They use [`text`]. What always holds: a reader of the text gets the
+//! values as they are; the text has no character that a terminal would act on or hide, line ends apart.
+
+use serde::Serialize;
+
+use super::{SinkError, text};
+
+/// One document, over several lines; it ends with a line end.
+///
+/// # Errors
+/// [`SinkError::Json`].
+pub fn json(value: &impl Serialize) -> Result<String, SinkError> {
+    let json = serde_json::to_string_pretty(value).map_err(SinkError::Json)?;
+    Ok(text::escape_json(&json).into_owned() + "\n")
+}
+
+/// One line, its end included.
+///
+/// # Errors
+/// [`SinkError::Json`].
+pub fn json_line(value: &impl Serialize) -> Result<String, SinkError> {
+    let json = serde_json::to_string(value).map_err(SinkError::Json)?;
+    Ok(text::escape_json(&json).into_owned() + "\n")
+}
+
+/// One document as YAML.
+///
+/// # Errors
+/// [`SinkError::Yaml`].
+pub fn yaml(value: &impl Serialize) -> Result<String, SinkError> {
+    let yaml = serde_saphyr::to_string(value).map_err(SinkError::Yaml)?;
+    if text::is_plain(&yaml) {
+        return Ok(yaml);
+    }
+    // Escapes are understood between double quotes alone, and one-line scalars are what can be rewritten safely.
+    let options = serde_saphyr::ser_options! { quote_all: true };
+    let quoted = serde_saphyr::to_string_with_options(value, options).map_err(SinkError::Yaml)?;
+    Ok(text::escape_quoted_yaml(&quoted))
+}

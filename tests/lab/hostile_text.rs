@@ -1,0 +1,249 @@
+//! What a hostile node can say never reaches a terminal, a log or a spreadsheet as it is.
+//!
+//! Each of [`answers`] is what one node says wherever a node says anything (`Fault::Says`, and what it installs, crashed
+//! with and thinks of itself). Every form of every command is scanned, the log of `-v` and `--log-file` with it.
+
+use std::fmt::Write as _;
+
+use contrail_lab::{ClusterSpec, Fault};
+
+use crate::harness::{COLLECTOR, Cluster, Finished, Running, uniform};
+
+/// Hostile answers of which each stands for a kind.
+fn answers() -> Vec<String> {
+    let escapes = [
+        "\x1b[2J",
+        "\x1b[31mred\x1b[0m",
+        "\x1b]0;title\x07",
+        "\x1b]52;c;aGVsbG8=\x07",
+        "\x1b]8;;http://evil\x1b\\x\x1b]8;;\x1b\\",
+        "\x1bP$q\"p\x1b\\",
+        "\x1b[6n",
+        "\x1bc",
+        "\x1b(0",
+        "\x1b#8",
+        "\x1b[?1049h",
+        "\x1b[?25l",
+        "\x1b[20t",
+        "\x1b[5i",
+        "\x1b_payload\x1b\\",
+        "\x1b^private\x1b\\",
+        "\u{9b}2J",
+        "\u{9d}0;title\u{9c}",
+        "\u{90}q\u{9c}",
+        "\u{85}next line",
+        "\u{84}",
+        "\u{8d}up",
+        "\u{98}x\u{9c}",
+        "\u{9f}x\u{9c}",
+    ];
+    let controls = [
+        "\x01",
+        "\x02",
+        "\x05",
+        "\x07bell",
+        "back\x08\x08\x08\x08gone",
+        "\x0bvertical",
+        "\x0cform",
+        "over\rwritten",
+        "\x0eshift",
+        "\x0f",
+        "\x11",
+        "\x13stopped",
+        "\x18",
+        "\x1a",
+        "\x7fdelete",
+        "\ttab",
+        "one\n2026-03-01T00:00:00Z ERROR forged: line",
+        "one\r\nnode2: forged",
+        "\n\n\n\n\n\n\n\n",
+    ];
+    let invisible = [
+        "\u{202a}a",
+        "\u{202b}a",
+        "\u{202c}a",
+        "\u{202d}a",
+        "\u{202e}gnp.exe",
+        "\u{2066}a",
+        "\u{2067}a",
+        "\u{2068}a",
+        "\u{2069}a",
+        "\u{200e}a",
+        "\u{200f}a",
+        "\u{61c}a",
+        "zero\u{200b}width",
+        "\u{200c}a",
+        "\u{200d}a",
+        "\u{2060}a",
+        "\u{feff}a",
+        "\u{180e}a",
+        "\u{2028}line",
+        "\u{2029}paragraph",
+        "soft\u{ad}hyphen",
+        "\u{fff9}a\u{fffb}",
+        "\u{e0041}\u{e0042}tags",
+        "\u{2061}a",
+        "\u{3164}filler",
+        "\u{fe0f}a",
+    ];
+    let formulas = ["=HYPERLINK(\"http://evil\")", "+1+1", "-1-1", "@SUM(1)"];
+    let all = escapes.iter().chain(&controls).chain(&invisible).chain(&formulas);
+    all.map(|text| (*text).to_owned()).collect()
+}
+
+/// What the nodes say: a few answers each, so that they are few and none of it is past what is shown of a text.
+fn speeches() -> Vec<String> {
+    let answers = answers();
+    assert!(answers.len() >= 60, "{}", answers.len());
+    answers.chunks(6).map(|some| some.join(" ")).collect()
+}
+
+/// A node for each speech; the collector of one in three does not come up, of one in three is up and not well.
+fn cluster() -> Cluster {
+    let answers = speeches();
+    let mut spec: ClusterSpec = uniform(answers.len());
+    for (place, (answer, node)) in answers.into_iter().zip(&mut spec.nodes).enumerate() {
+        node.faults.extend([
+            Fault::Version(format!("3.2{answer}")),
+            Fault::CoreFile(format!("core{answer}")),
+            Fault::LeftConfig(format!("left{answer}")),
+        ]);
+        match place % 3 {
+            0 => node.faults.push(Fault::Fatal(COLLECTOR.to_owned())),
+            1 => node.faults.push(Fault::NonFunctional { program: COLLECTOR.to_owned(), description: answer.clone() }),
+            _ => {}
+        }
+        node.faults.push(Fault::Says(answer));
+    }
+    Cluster::start(spec)
+}
+
+/// The characters of a text that must not be there, each with where.
+fn raw(text: &str) -> String {
+    let is_raw = |char: char| {
+        (char.is_control() && char != '\n')
+            || matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e0fff}')
+    };
+    let mut found = String::new();
+    for (number, line) in text.split('\n').enumerate() {
+        if let Some(char) = line.chars().find(|char| is_raw(*char)) {
+            writeln!(found, "line {}: {char:?} in {line:?}", number + 1).expect("a String");
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn scan(run: &Finished) {
+    for (name, text) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
+        let found = raw(text);
+        assert!(found.is_empty(), "raw characters on {name}:\n{found}");
+    }
+}
+
+/// Every line of a log begins with its time: a node that sends a line end has not made one.
+#[track_caller]
+fn is_a_log(text: &str) {
+    assert!(text.lines().count() > 10, "{text}");
+    for line in text.lines() {
+        let is_event = line.starts_with("20") && line.get(10..11) == Some("T");
+        assert!(is_event && !line.starts_with("2026-03-01T00:00:00Z"), "{line:?}");
+    }
+}
+
+#[test]
+fn no_form_lets_it_through() {
+    let cluster = cluster();
+    let status = ["table", "wide", "json", "jsonl", "yaml", "csv", "html", "prom", "contrail-status"];
+    for form in status {
+        scan(&cluster.ctl(&format!("status --all -o {form}")));
+    }
+    for form in ["table", "wide", "json", "jsonl", "yaml", "csv"] {
+        for words in ["service all status", "ping", "logs contrail-collector -n 5"] {
+            scan(&cluster.ctl(&format!("{words} -o {form}")));
+        }
+        scan(&cluster.ctl(&format!("service {COLLECTOR} restart -y --timeout 20s -o {form}")));
+        scan(&cluster.ctl(&format!("service no-such restart -y -r analytics -o {form}")));
+        for (place, answer) in speeches().iter().enumerate().step_by(4) {
+            let node = cluster.nodes()[place].name().to_owned();
+            scan(&cluster.exec(&format!("-w {node} -o {form}"), &["echo", answer]).finish());
+        }
+    }
+    for form in ["table", "wide", "json", "yaml", "csv"] {
+        scan(&cluster.ctl(&format!("runs show last -o {form}")));
+    }
+    let (before, after) = (cluster.path("before.json"), cluster.path("after.json"));
+    scan(&cluster.ctl(&format!("status --all --save {}", before.display())));
+    scan(&cluster.ctl("stop contrail-collector -y"));
+    scan(&cluster.ctl(&format!("status --all --save {}", after.display())));
+    for file in [&before, &after] {
+        let text = std::fs::read_to_string(file).expect("a snapshot");
+        assert_eq!(raw(&text), "", "{}", file.display());
+    }
+    for form in ["table", "wide", "json", "jsonl", "yaml", "csv"] {
+        scan(&cluster.ctl(&format!("snapshot diff {} {} -o {form}", before.display(), after.display())));
+    }
+}
+
+#[test]
+fn no_backend_lets_it_through() {
+    let cluster = cluster();
+    for via in ["rpc", "supervisorctl", "service"] {
+        scan(&cluster.ctl(&format!("service all status --via {via} -o wide")));
+        scan(&cluster.ctl(&format!("service {COLLECTOR} restart -y --via {via} --timeout 20s -o wide")));
+    }
+}
+
+#[test]
+fn the_log_is_one_line_an_event() {
+    let cluster = cluster();
+    for level in ["-v", "-vv"] {
+        for words in ["status --all", "ping", "service contrail-collector restart -y --timeout 20s"] {
+            let file = cluster.path("log");
+            let run = cluster.ctl(&format!("{words} {level} --log-file {}", file.display()));
+            scan(&run);
+            let log = std::fs::read_to_string(&file).expect("a log");
+            assert_eq!(raw(&log), "");
+            is_a_log(&log);
+            std::fs::remove_file(&file).expect("the log");
+            scan(&cluster.ctl(&format!("{words} {level}")));
+        }
+    }
+}
+
+/// What the operator was given to paste, and what stands in files, is quoted in errors.
+#[test]
+fn errors_quote_it_safely() {
+    let cluster = Cluster::start(uniform(1));
+    for (place, answer) in speeches().iter().enumerate() {
+        let yaml = serde_json::to_string(answer).expect("JSON");
+        let texts = [
+            format!("version: 1\nnodes:\n  {yaml}: {{roles: [analytics]}}\n"),
+            format!("version: 1\nnodes: {{n: {{roles: [analytics], address: {yaml}}}}}\n# {answer}\n"),
+            format!("version: 1\nnodes: {{n: {{roles: [{yaml}], maintenance: {yaml}}}}}\n"),
+            format!("version: 1\nnodes: {{n: {{roles: [analytics]}}}}\ngroups: {{{yaml}: n}}\n"),
+            format!("version: 1 {answer}\nnodes: {{n: {{roles: [analytics]}}}}\n"),
+        ];
+        for text in texts {
+            let file = cluster.write("inventory.yaml", text);
+            for words in ["inventory list", "inventory check -o yaml", "inventory show n -o json", "ssh-config n"] {
+                let mut command = cluster.bare(words);
+                command.arg("-i").arg(&file);
+                scan(&Running::start(command).finish());
+            }
+        }
+        for option in ["-w", "-r", "--serial", "-o", "--reason", "--save"] {
+            // Few runs: each is a process.
+            if place % 3 == 0 {
+                let mut command = cluster.command("status");
+                command.args([option, answer]);
+                scan(&Running::start(command).finish());
+            }
+        }
+        let mut command = cluster.bare("nodeset fold");
+        command.arg(answer);
+        scan(&Running::start(command).finish());
+    }
+}
