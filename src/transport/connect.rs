@@ -5,33 +5,33 @@
 //! without it.
 
 use std::collections::HashSet;
-use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use rand::Rng;
 use russh::client::{self, GexParams};
-use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use russh::keys::PublicKey;
 use secrecy::SecretString;
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::algorithms::{self, Disagreement};
 use super::auth::{self, Heard, KeyRing, UnlockError};
 use super::bastion::{Bastions, Berth};
-use super::door::Doors;
-use super::endpoint::{AddressFamily, Endpoint, HostKeySettings, Keepalive, Proxy};
+use super::dial::{AddressLog, connect_error, first_to_greet, greeting_timeout};
+use super::door::{Doors, Place};
+use super::endpoint::{Endpoint, Keepalive, Proxy};
 use super::error::Seconds;
+use super::handshake::{Agreed, Handshake, Terms};
 use super::host_keys::{HostKeyStore, Wanted};
 use super::proxy_command::{self, ProxyChild};
+use super::resolver::{Resolver, Route};
 use super::session::SshSession;
-use super::wire::{Held, Wire};
+use super::wire::Held;
 use super::{Transport, TransportError};
 
 /// What holds for all connections of a run.
@@ -67,6 +67,7 @@ impl SshTransport {
             keys: KeyRing::new(settings.password),
             bastions: Bastions::default(),
             doors: Doors::default(),
+            names: Resolver::default(),
             notices,
         };
         (Self { shared: Arc::new(shared) }, told)
@@ -145,6 +146,7 @@ pub(super) struct Shared {
     keys: KeyRing,
     bastions: Bastions,
     doors: Doors,
+    names: Resolver,
     notices: mpsc::Sender<String>,
 }
 
@@ -191,15 +193,15 @@ impl Shared {
             };
             let place = self.doors.enter(host).await;
             let began = Instant::now();
-            let step = AtomicU8::new(Step::Resolving as u8);
-            let ended = tokio::time::timeout(left, self.attempt(endpoint, berth, purpose, &step)).await;
+            let progress = Progress::default();
+            let ended = tokio::time::timeout(left, self.attempt(endpoint, berth, purpose, &place, &progress)).await;
             left = left.saturating_sub(began.elapsed());
             let error = match ended {
                 Ok(Ok(opened)) => return Ok(opened),
                 Ok(Err(error)) => error,
-                Err(_) => return Err(timeout_error(endpoint, Step::from_u8(step.load(Ordering::Relaxed)))),
+                Err(_) => return Err(timeout_error(endpoint, &progress)),
             };
-            let pause = if let TransportError::TurnedAway { .. } = error {
+            let pause = if error.is_turned_away() {
                 turned_away += 1;
                 if let Some(logins) = place.turned_away() {
                     self.tell(format!(
@@ -225,107 +227,71 @@ impl Shared {
         }
     }
 
+    /// One attempt, from the name lookup to the login.
     async fn attempt(
         &self,
         endpoint: &Endpoint,
         berth: Option<Berth>,
         purpose: Purpose,
-        step: &AtomicU8,
+        place: &Place,
+        progress: &Progress,
     ) -> Result<Opened, TransportError> {
-        let (host, port) = (endpoint.host.as_str(), endpoint.port);
-        match (&endpoint.proxy, berth) {
-            (Proxy::Command(command), _) => {
-                let (child, stream) = proxy_command::start(command)?;
-                let opened = self.handshake(endpoint, stream, Held::Child(Arc::clone(&child)), purpose, step).await;
-                match opened {
-                    Err(error) if error.is_before_greeting() => Err(proxy_error(command, &child, error).await),
-                    opened => opened,
-                }
-            }
-            (Proxy::Jump(_), Some(berth)) => {
-                step.store(Step::Connecting as u8, Ordering::Relaxed);
-                let stream = berth.open(host, port).await?;
-                self.handshake(endpoint, stream, Held::Berth(berth), purpose, step).await
-            }
+        let wanted = self.host_keys.wanted(&endpoint.host_keys, &endpoint.host, endpoint.port).await?;
+        let terms = Terms {
+            config: Arc::new(config(endpoint, &wanted)?),
+            keys: Arc::clone(&self.host_keys),
+            only_look: purpose == Purpose::Look,
+        };
+        let handshake = match (&endpoint.proxy, berth) {
+            (Proxy::Command(command), _) => by_command(endpoint, &terms, command, progress).await?,
+            (Proxy::Jump(_), Some(berth)) => by_bastion(endpoint, &terms, berth, progress).await?,
             // Never without the bastion that was asked for.
-            (Proxy::Jump(bastion), None) => Err(TransportError::Proxy {
-                proxy: bastion.host.clone(),
-                reason: "there is no connection to it".to_owned(),
-            }),
-            (Proxy::Direct, _) => {
-                let stream = tcp(endpoint, step).await?;
-                if let Err(error) = stream.set_nodelay(true) {
-                    debug!(%error, "TCP_NODELAY could not be set");
-                }
-                self.handshake(endpoint, stream, Held::Nothing, purpose, step).await
+            (Proxy::Jump(bastion), None) => {
+                let reason = "there is no connection to it".to_owned();
+                return Err(TransportError::Proxy { proxy: bastion.host.clone(), reason });
+            }
+            (Proxy::Direct, _) => self.by_address(endpoint, &terms, place, progress).await?,
+        };
+        progress.at(Step::Negotiating);
+        match handshake.finish(|error| negotiation_failed(endpoint, error)).await? {
+            Agreed::Key(key) => Ok(Opened::Key(key)),
+            Agreed::Connection { mut handle, notes, alive } => {
+                progress.at(Step::Authenticating);
+                let heard = Heard { step: &progress.step, lost: &notes.lost, banner: &notes.banner };
+                auth::authenticate(&mut handle, endpoint, &self.keys, &heard).await?;
+                Ok(Opened::Session(Box::new(SshSession::new(handle, Arc::clone(&notes.lost), alive))))
             }
         }
     }
 
-    async fn handshake<S>(
+    /// Connects to that address of the host which greets first.
+    async fn by_address(
         &self,
         endpoint: &Endpoint,
-        stream: S,
-        held: Held,
-        purpose: Purpose,
-        step: &AtomicU8,
-    ) -> Result<Opened, TransportError>
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
-        let Endpoint { host, port, .. } = endpoint;
-        step.store(Step::Greeting as u8, Ordering::Relaxed);
-        let greeted = Arc::new(AtomicBool::new(false));
-        let (alive, closed) = oneshot::channel();
-        let stream = Wire::new(stream, held, Arc::clone(&greeted), closed);
-        let seen = stream.seen();
-        let verdict = Arc::new(Mutex::new(None));
-        let lost = Arc::new(Mutex::new(None));
-        let banner = Arc::new(Mutex::new(None));
-        let shown = Arc::new(Mutex::new(None));
-        let handler = Handler {
-            keys: Arc::clone(&self.host_keys),
-            settings: Arc::clone(&endpoint.host_keys),
-            host: host.clone(),
-            port: *port,
-            shown: (purpose == Purpose::Look).then(|| Arc::clone(&shown)),
-            verdict: Arc::clone(&verdict),
-            lost: Arc::clone(&lost),
-            banner: Arc::clone(&banner),
-        };
-        let wanted = self.host_keys.wanted(&endpoint.host_keys, host, *port).await?;
-        let config = Arc::new(config(endpoint, &wanted)?);
-        let connecting = client::connect_stream(config, stream, handler);
-        let watch = async {
-            // The stage is known only by looking: the library tells nothing between greeting and key exchange.
-            loop {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                if greeted.load(Ordering::Relaxed) {
-                    step.store(Step::Negotiating as u8, Ordering::Relaxed);
-                    std::future::pending::<()>().await;
-                }
+        terms: &Terms,
+        place: &Place,
+        progress: &Progress,
+    ) -> Result<Handshake, TransportError> {
+        progress.at(Step::Resolving);
+        let routes = self.names.routes(endpoint).await?;
+        progress.at(Step::Dialling);
+        let attempt = async |number: usize, route: Route| {
+            // sshd counts every connection that it has not let in, and two addresses may be one sshd.
+            let _counted = (number > 0).then(|| place.beside());
+            let stream = route.connect().await.map_err(|error| connect_error(endpoint, &error))?;
+            if let Err(error) = stream.set_nodelay(true) {
+                debug!(%error, "TCP_NODELAY could not be set");
             }
+            progress.addresses.connected(route.to);
+            let mut handshake = Handshake::start(endpoint, terms, stream, Held::Nothing);
+            handshake.greeting(endpoint).await?;
+            debug!(host = endpoint.host, address = %route.to, "an SSH server greets");
+            Ok(handshake)
         };
-        let handle = tokio::select! {
-            connected = connecting => connected,
-            () = watch => Err(russh::Error::Disconnect),
-        };
-        let mut handle = match handle {
-            Ok(handle) => handle,
-            Err(error) => {
-                if let Some(key) = shown.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                    return Ok(Opened::Key(key));
-                }
-                let judged = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
-                return Err(judged.unwrap_or_else(|| {
-                    handshake_error(endpoint, greeted.load(Ordering::Relaxed), &seen.text(), &error)
-                }));
-            }
-        };
-        step.store(Step::Authenticating as u8, Ordering::Relaxed);
-        let heard = Heard { step, lost: &lost, banner: &banner };
-        auth::authenticate(&mut handle, endpoint, &self.keys, &heard).await?;
-        Ok(Opened::Session(Box::new(SshSession::new(handle, lost, alive))))
+        match first_to_greet(routes, &progress.addresses, attempt).await {
+            Some(handshake) => Ok(handshake),
+            None => Err(timeout_error(endpoint, progress)),
+        }
     }
 
     /// Tells what concerns more than one node.
@@ -341,6 +307,9 @@ impl Shared {
 #[repr(u8)]
 pub(super) enum Step {
     Resolving,
+    /// The addresses of the host are tried; how far each has come stands in the [`AddressLog`].
+    Dialling,
+    /// The bastion is connecting.
     Connecting,
     Greeting,
     Negotiating,
@@ -355,6 +324,7 @@ impl Step {
     fn from_u8(step: u8) -> Self {
         [
             Self::Resolving,
+            Self::Dialling,
             Self::Connecting,
             Self::Greeting,
             Self::Negotiating,
@@ -367,55 +337,48 @@ impl Step {
     }
 }
 
-/// Tries the addresses of a host one after the other.
-async fn tcp(endpoint: &Endpoint, step: &AtomicU8) -> Result<TcpStream, TransportError> {
-    let Endpoint { host, port, family, .. } = endpoint;
-    step.store(Step::Resolving as u8, Ordering::Relaxed);
-    let fits = |address: &SocketAddr| match family {
-        AddressFamily::Any => true,
-        AddressFamily::Inet => address.is_ipv4(),
-        AddressFamily::Inet6 => address.is_ipv6(),
-    };
-    let no_address = |reason: String| TransportError::Dns { host: host.clone(), reason };
-    let addresses =
-        tokio::net::lookup_host((host.as_str(), *port)).await.map_err(|error| no_address(error.to_string()))?;
-    let from = match &endpoint.bind {
-        Some(bind) => tokio::net::lookup_host((bind.as_str(), 0))
-            .await
-            .map_err(|error| no_address(format!("BindAddress {bind}: {error}")))?
-            .collect::<Vec<_>>(),
-        None => Vec::new(),
-    };
-    step.store(Step::Connecting as u8, Ordering::Relaxed);
-    let mut failure = no_address("no address of the wanted kind found".to_owned());
-    for address in addresses.filter(fits) {
-        let connected = if endpoint.bind.is_none() {
-            TcpStream::connect(address).await
-        } else if let Some(from) = from.iter().find(|from| from.is_ipv4() == address.is_ipv4()) {
-            connect_from(*from, address).await
-        } else {
-            continue;
-        };
-        match connected {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = connect_error(endpoint, &error),
-        }
-    }
-    Err(failure)
+/// How far an attempt has come; it is read when its time is over.
+#[derive(Default)]
+struct Progress {
+    step: AtomicU8,
+    addresses: AddressLog,
 }
 
-async fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(from)?;
-    socket.connect(to).await
+impl Progress {
+    fn at(&self, step: Step) {
+        self.step.store(step as u8, Ordering::Relaxed);
+    }
 }
 
-fn connect_error(endpoint: &Endpoint, error: &io::Error) -> TransportError {
-    let (host, port) = (endpoint.host.clone(), endpoint.port);
-    if error.kind() == io::ErrorKind::ConnectionRefused {
-        return TransportError::Refused { host, port };
+/// Connects through the streams of a command.
+async fn by_command(
+    endpoint: &Endpoint,
+    terms: &Terms,
+    command: &str,
+    progress: &Progress,
+) -> Result<Handshake, TransportError> {
+    progress.at(Step::Greeting);
+    let (child, stream) = proxy_command::start(command)?;
+    let mut handshake = Handshake::start(endpoint, terms, stream, Held::Child(Arc::clone(&child)));
+    match handshake.greeting(endpoint).await {
+        Ok(()) => Ok(handshake),
+        Err(error) => Err(proxy_error(command, &child, error).await),
     }
-    TransportError::Network { host, port, reason: error.to_string() }
+}
+
+/// Connects through a stream of a bastion, which looks the name up itself.
+async fn by_bastion(
+    endpoint: &Endpoint,
+    terms: &Terms,
+    berth: Berth,
+    progress: &Progress,
+) -> Result<Handshake, TransportError> {
+    progress.at(Step::Connecting);
+    let stream = berth.open(&endpoint.host, endpoint.port).await?;
+    progress.at(Step::Greeting);
+    let mut handshake = Handshake::start(endpoint, terms, stream, Held::Berth(berth));
+    handshake.greeting(endpoint).await?;
+    Ok(handshake)
 }
 
 /// What a command that ended before a greeting came has to say.
@@ -426,47 +389,38 @@ async fn proxy_error(command: &str, child: &ProxyChild, error: TransportError) -
     }
 }
 
-fn timeout_error(endpoint: &Endpoint, step: Step) -> TransportError {
+fn timeout_error(endpoint: &Endpoint, progress: &Progress) -> TransportError {
+    let step = Step::from_u8(progress.step.load(Ordering::Relaxed));
     let (host, port) = (endpoint.host.clone(), endpoint.port);
     let seconds = Seconds(endpoint.connect_timeout.as_millis());
-    let doing = match (step, &endpoint.proxy) {
-        (Step::Resolving, _) => "looking up its address",
-        (Step::Connecting, Proxy::Jump(_)) => "the bastion opened the connection to it",
-        (Step::Connecting, Proxy::Direct | Proxy::Command(_)) => "opening the TCP connection",
-        (Step::Greeting, _) => {
-            let reason = format!("connected, but no SSH greeting came within {seconds:.1} s");
-            return TransportError::Banner { host, port, reason };
-        }
-        (Step::Negotiating, _) => "exchanging keys",
-        (Step::Authenticating, _) => "logging in",
-        (Step::AskingAgent, _) => return auth::agent_timeout(endpoint),
-        (Step::AwaitingPassword, _) => {
+    let doing = match step {
+        Step::Resolving => "looking up its address",
+        Step::Dialling => match progress.addresses.failure(endpoint) {
+            Some(failure) => return failure,
+            None => "opening the TCP connection",
+        },
+        Step::Connecting => "the bastion opened the connection to it",
+        Step::Greeting => return greeting_timeout(endpoint),
+        Step::Negotiating => "exchanging keys",
+        Step::Authenticating => "logging in",
+        Step::AskingAgent => return auth::agent_timeout(endpoint),
+        Step::AwaitingPassword => {
             "waiting for its answer to the password (it may want a new one: log in with ssh once)"
         }
     };
     TransportError::Timeout { host, port, seconds, doing }
 }
 
-/// `said` is what came before a greeting.
-fn handshake_error(endpoint: &Endpoint, greeted: bool, said: &str, error: &russh::Error) -> TransportError {
-    let (host, port) = (endpoint.host.clone(), endpoint.port);
-    if !greeted {
-        let closed =
-            matches!(error, russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) | russh::Error::Join(_));
-        if said.is_empty() && closed || said.contains("MaxStartups") {
-            return TransportError::TurnedAway { host, port };
-        }
-        let reason = if said.is_empty() {
-            format!("no SSH greeting came ({error})")
-        } else {
-            format!("what answered is not an SSH server; it said: {}", said.escape_debug())
-        };
-        return TransportError::Banner { host, port, reason };
-    }
+fn negotiation_failed(endpoint: &Endpoint, error: &russh::Error) -> TransportError {
     if let russh::Error::NoCommonAlgo { kind, theirs, .. } = error {
         return negotiation_error(endpoint, algorithms::disagreement(kind, theirs, &endpoint.algorithms));
     }
-    TransportError::Negotiation { host, port, reason: format!("key exchange failed: {error}"), hint: None }
+    TransportError::Negotiation {
+        host: endpoint.host.clone(),
+        port: endpoint.port,
+        reason: format!("key exchange failed: {error}"),
+        hint: None,
+    }
 }
 
 fn negotiation_error(endpoint: &Endpoint, Disagreement { reason, hint }: Disagreement) -> TransportError {
@@ -511,57 +465,5 @@ fn config(endpoint: &Endpoint, wanted: &Wanted) -> Result<client::Config, Transp
     })
 }
 
-/// The library's callbacks.
-pub(super) struct Handler {
-    keys: Arc<HostKeyStore>,
-    settings: Arc<HostKeySettings>,
-    host: String,
-    port: u16,
-    /// Where the key is put that is only to be seen.
-    shown: Option<Arc<Mutex<Option<PublicKey>>>>,
-    verdict: Arc<Mutex<Option<TransportError>>>,
-    lost: Arc<Mutex<Option<String>>>,
-    banner: Arc<Mutex<Option<String>>>,
-}
-
-impl client::Handler for Handler {
-    type Error = russh::Error;
-
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
-        if let Some(shown) = &self.shown {
-            *shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.public_key());
-            return Ok(false);
-        }
-        let judged = self.keys.judge(&self.settings, &self.host, self.port, key).await;
-        let accepted = judged.is_ok();
-        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = judged.err();
-        Ok(accepted)
-    }
-
-    async fn auth_banner(&mut self, banner: &str, _session: &mut client::Session) -> Result<(), russh::Error> {
-        let words = auth::words(banner);
-        debug!(host = self.host, "the node says: {words}");
-        *self.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
-        Ok(())
-    }
-
-    async fn disconnected(&mut self, reason: client::DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
-        let text = match reason {
-            client::DisconnectReason::ReceivedDisconnect(info) if info.message.trim().is_empty() => {
-                auth::NODE_ENDED.to_owned()
-            }
-            client::DisconnectReason::ReceivedDisconnect(info) => {
-                format!("{}: {}", auth::NODE_ENDED, auth::words(&info.message))
-            }
-            client::DisconnectReason::Error(russh::Error::NoAuthMethod) => {
-                format!("{}, as far as there are methods in common", auth::NODE_ENDED)
-            }
-            client::DisconnectReason::Error(error) => error.to_string(),
-        };
-        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
-        Ok(())
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(in crate::transport) mod tests;

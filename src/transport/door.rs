@@ -63,6 +63,12 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Counts one more connection to the host. It does not wait: it belongs to a login that has entered already.
+    pub(super) fn beside(&self) -> Self {
+        self.door.state.lock().unwrap_or_else(PoisonError::into_inner).inside += 1;
+        Self { door: Arc::clone(&self.door) }
+    }
+
     /// Notes that this one was turned away: half as many may be under way from now on, if that is news. The new number,
     /// where it is lower than before.
     pub(super) fn turned_away(&self) -> Option<usize> {
@@ -117,6 +123,21 @@ mod tests {
         assert!(!waits(next.as_mut()));
         // Another host has its own door.
         assert!(!waits(std::pin::pin!(doors.enter("c"))));
+    }
+
+    #[tokio::test]
+    async fn a_second_connection_of_a_login_counts() {
+        let doors = Doors::default();
+        let first = doors.enter("b").await;
+        let second = doors.enter("b").await;
+        assert_eq!(second.turned_away(), Some(1));
+        drop(second);
+        let beside = first.beside();
+        drop(first);
+        let mut next = std::pin::pin!(doors.enter("b"));
+        assert!(waits(next.as_mut()));
+        drop(beside);
+        assert!(!waits(next.as_mut()));
     }
 
     #[tokio::test]

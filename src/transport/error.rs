@@ -1,5 +1,6 @@
 //! How a connection fails, and what that means for the person on call.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::bastion::NO_ROOM;
@@ -68,6 +69,16 @@ pub enum TransportError {
         host: String,
         /// Port.
         port: u16,
+    },
+    /// The host has several addresses, and none of them greeted as an SSH server.
+    #[error("{host} port {port}: no address answers as an SSH server: {}", each_address(failures))]
+    Addresses {
+        /// Host as asked for.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Each address, in the order in which they were tried.
+        failures: Vec<AddressFailure>,
     },
     /// The bastion on the way failed.
     #[error("bastion {bastion}: {source}")]
@@ -227,6 +238,32 @@ pub enum TransportError {
     },
 }
 
+/// Why one address of a host could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressFailure {
+    /// The address.
+    pub address: IpAddr,
+    /// What became of it; none if the time was over before it was tried.
+    pub error: Option<TransportError>,
+}
+
+/// A name may have more addresses than a message has room for.
+const ADDRESSES_NAMED: usize = 8;
+
+fn each_address(failures: &[AddressFailure]) -> String {
+    let mut named: Vec<String> = failures
+        .iter()
+        .take(ADDRESSES_NAMED)
+        .map(|AddressFailure { address, error }| {
+            format!("{address}: {}", error.as_ref().map_or("not tried".to_owned(), TransportError::without_host))
+        })
+        .collect();
+    if let more @ 1.. = failures.len().saturating_sub(ADDRESSES_NAMED) {
+        named.push(format!("and {more} more"));
+    }
+    named.join("; ")
+}
+
 /// Seconds, kept as milliseconds so that errors can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub u128);
@@ -260,16 +297,51 @@ fn behind(reason: &str) -> &str {
 }
 
 impl TransportError {
-    /// Whether it failed before the peer had said that it is an SSH server.
+    /// The failure that says most of several: of the address that came furthest.
+    fn leading(&self) -> Option<&Self> {
+        let Self::Addresses { failures, .. } = self else { return Some(self) };
+        let distance = |error: &&Self| {
+            if matches!(error, Self::TurnedAway { .. }) {
+                4
+            } else if matches!(error, Self::Banner { .. }) {
+                3
+            } else if matches!(error, Self::Refused { .. }) {
+                2
+            } else {
+                u8::from(matches!(error, Self::Timeout { .. }))
+            }
+        };
+        // Of equals, the first that was tried.
+        failures.iter().rev().filter_map(|failure| failure.error.as_ref()).max_by_key(distance)
+    }
+
+    /// The reason alone.
+    fn without_host(&self) -> String {
+        if let Self::Network { reason, .. } | Self::Banner { reason, .. } = self {
+            return reason.clone();
+        }
+        if matches!(self, Self::Refused { .. }) {
+            "connection refused".to_owned()
+        } else if matches!(self, Self::Timeout { .. }) {
+            "timed out".to_owned()
+        } else if matches!(self, Self::TurnedAway { .. }) {
+            "closed before an SSH greeting came".to_owned()
+        } else {
+            self.to_string()
+        }
+    }
+
+    /// Whether the peer, or one of its addresses, closed the connection before its greeting.
     #[must_use]
-    pub fn is_before_greeting(&self) -> bool {
-        matches!(self, Self::TurnedAway { .. } | Self::Banner { .. })
+    pub fn is_turned_away(&self) -> bool {
+        matches!(self.leading(), Some(Self::TurnedAway { .. }))
     }
 
     /// Whether a second attempt may fare better: the peer turned us away before it had looked at us.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Banner { .. } | Self::Network { .. } | Self::Lost { .. })
+        let leading = self.leading();
+        matches!(leading, Some(Self::Refused { .. } | Self::Banner { .. } | Self::Network { .. } | Self::Lost { .. }))
             || matches!(self, Self::Behind { reason, .. } if reason == CONNECT_FAILED || reason == NO_ROOM)
     }
 
@@ -291,6 +363,10 @@ impl TransportError {
             Self::Timeout { .. } => (Stage::Connect, K::ConnectTimeout, Some("is the node up, and does a firewall drop the packets? (--connect-timeout gives it longer)".to_owned())),
             Self::Banner { .. } => (Stage::Connect, K::Banner, Some("what listens there is no SSH server, hangs, or turns connections away (MaxStartups)".to_owned())),
             Self::TurnedAway { .. } => (Stage::Connect, K::Banner, Some("sshd turns connections away while many log in (MaxStartups), or by its address (TCP wrappers, a firewall): lower --forks, or look at its log".to_owned())),
+            Self::Addresses { .. } => match self.leading() {
+                Some(leading) => return Failure { message: self.to_string(), ..leading.failure() },
+                None => (Stage::Connect, K::ConnectTimeout, None),
+            },
             Self::Bastion { bastion, source } => {
                 let inner = source.failure();
                 // What is wrong with a bastion's key or login is mended as with a node's.

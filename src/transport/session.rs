@@ -12,8 +12,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::connect::Handler;
 use super::error::CONNECT_FAILED;
+use super::handshake::Handler;
 use super::{ExecOutput, Piece, RemoteCommand, Session, TransportError};
 
 /// sshd's MaxSessions is 10 by default and counts commands, not forwarded streams; some room is left for others.

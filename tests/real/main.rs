@@ -12,6 +12,7 @@
 )]
 
 mod actions;
+mod addresses;
 mod auth;
 mod bastions;
 mod campaign;

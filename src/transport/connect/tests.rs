@@ -9,11 +9,11 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::event::FailureKind;
-use crate::transport::{HostKeyPolicy, Login, Method};
+use crate::transport::{AddressFamily, HostKeyPolicy, HostKeySettings, Login, Method};
 
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-fn endpoint(port: u16) -> Endpoint {
+pub(in crate::transport) fn endpoint(port: u16) -> Endpoint {
     Endpoint {
         host: "127.0.0.1".to_owned(),
         port,

@@ -1,0 +1,186 @@
+//! Looks up the addresses of a host.
+//!
+//! Here live [`Resolver`] and a [`Route`], one address to try. What always holds: a lookup that hangs holds up nothing but those
+//! who wait for that name, which is why it has a thread of its own: neither the runtime nor the end of the program waits for
+//! it. A name is looked up by one thread at a time, however many ask.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::Shared as SharedFuture;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+
+use super::TransportError;
+use super::endpoint::{AddressFamily, Endpoint};
+
+/// What the system's resolver says of a name.
+type Answer = Result<Vec<SocketAddr>, String>;
+type Lookup = SharedFuture<oneshot::Receiver<Answer>>;
+type Lookups = Arc<Mutex<HashMap<String, Lookup>>>;
+
+/// The system's resolver.
+#[derive(Default)]
+pub(super) struct Resolver {
+    under_way: Lookups,
+}
+
+/// An address to connect to, and where to connect from if that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) to: SocketAddr,
+    from: Option<SocketAddr>,
+}
+
+impl Resolver {
+    /// The addresses of a host in the order in which they are tried: as the system sorts them, but the kinds in turn, so that
+    /// a network without IPv6 (or IPv4) costs one attempt and not one for each address of that kind.
+    ///
+    /// # Errors
+    /// [`TransportError::Dns`] if there is none that the endpoint allows.
+    pub(super) async fn routes(&self, endpoint: &Endpoint) -> Result<Vec<Route>, TransportError> {
+        let Endpoint { host, port, family, bind, .. } = endpoint;
+        let no_address = |reason: String| TransportError::Dns { host: host.clone(), reason };
+        let addresses = self.look_up(host).await.map_err(no_address)?;
+        let from = match bind {
+            Some(bind) => {
+                self.look_up(bind).await.map_err(|error| no_address(format!("BindAddress {bind}: {error}")))?
+            }
+            None => Vec::new(),
+        };
+        let fits = |address: &SocketAddr| match family {
+            AddressFamily::Any => true,
+            AddressFamily::Inet => address.is_ipv4(),
+            AddressFamily::Inet6 => address.is_ipv6(),
+        };
+        let route = |mut to: SocketAddr| {
+            to.set_port(*port);
+            let from = from.iter().find(|from| from.is_ipv4() == to.is_ipv4()).copied();
+            (bind.is_none() || from.is_some()).then_some(Route { to, from })
+        };
+        let routes: Vec<Route> =
+            alternating(addresses.into_iter().filter(fits)).into_iter().filter_map(route).collect();
+        if routes.is_empty() {
+            return Err(no_address("no address of the wanted kind found".to_owned()));
+        }
+        Ok(routes)
+    }
+
+    async fn look_up(&self, host: &str) -> Answer {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, 0)]);
+        }
+        let lookup = {
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            match under_way.get(host) {
+                Some(lookup) => lookup.clone(),
+                None => {
+                    let lookup = start(host, &self.under_way).map_err(|error| error.to_string())?;
+                    under_way.insert(host.to_owned(), lookup.clone());
+                    lookup
+                }
+            }
+        };
+        lookup.await.unwrap_or_else(|_| Err("the lookup ended without an answer".to_owned()))
+    }
+}
+
+/// Not on the runtime's own threads for blocking work: few of those that hang would hold up reading files.
+fn start(host: &str, under_way: &Lookups) -> io::Result<Lookup> {
+    let (answer, lookup) = oneshot::channel();
+    let (host, under_way) = (host.to_owned(), Arc::clone(under_way));
+    std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
+        let found = (host.as_str(), 0).to_socket_addrs().map(Iterator::collect);
+        // Waits for whoever started this thread, so the entry is there.
+        under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&host);
+        // Nobody may be waiting any more.
+        drop(answer.send(found.map_err(|error| error.to_string())));
+    })?;
+    Ok(lookup.shared())
+}
+
+/// Each address once, IPv6 and IPv4 in turn, beginning with the kind of the first (RFC 8305, section 4).
+fn alternating(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut unique = Vec::new();
+    for address in addresses {
+        if !unique.contains(&address) {
+            unique.push(address);
+        }
+    }
+    let first_is_v6 = unique.first().is_some_and(SocketAddr::is_ipv6);
+    let (preferred, others): (Vec<_>, Vec<_>) =
+        unique.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut preferred, mut others) = (preferred.into_iter(), others.into_iter());
+    let mut ordered = Vec::new();
+    loop {
+        let pair = [preferred.next(), others.next()];
+        if pair == [None, None] {
+            return ordered;
+        }
+        ordered.extend(pair.into_iter().flatten());
+    }
+}
+
+impl Route {
+    pub(super) async fn connect(&self) -> io::Result<TcpStream> {
+        let Some(from) = self.from else { return TcpStream::connect(self.to).await };
+        let socket = if self.to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(from)?;
+        socket.connect(self.to).await
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+mod tests {
+    use super::*;
+    use crate::transport::connect::tests::endpoint;
+
+    impl Route {
+        pub(in crate::transport) fn direct(to: SocketAddr) -> Self {
+            Self { to, from: None }
+        }
+    }
+
+    #[test]
+    fn kinds_alternate() {
+        for (found, tried) in [
+            ("", ""),
+            ("10.0.0.1", "10.0.0.1"),
+            ("10.0.0.2 10.0.0.1 10.0.0.2", "10.0.0.2 10.0.0.1"),
+            ("::1 ::2 ::3 10.0.0.1", "::1 10.0.0.1 ::2 ::3"),
+            ("10.0.0.1 10.0.0.2 ::1 ::2 ::3", "10.0.0.1 ::1 10.0.0.2 ::2 ::3"),
+        ] {
+            let parse = |text: &str| -> Vec<SocketAddr> {
+                text.split_whitespace().map(|address| SocketAddr::new(address.parse().unwrap(), 0)).collect()
+            };
+            assert_eq!(alternating(parse(found).into_iter()), parse(tried), "{found}");
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_that_the_endpoint_allows() {
+        let resolver = Resolver::default();
+        let base = || Endpoint { host: "::1".to_owned(), ..endpoint(2222) };
+        let routes = resolver.routes(&base()).await.unwrap();
+        assert_eq!(routes, [Route::direct("[::1]:2222".parse().unwrap())]);
+        let refused = [
+            Endpoint { family: AddressFamily::Inet, ..base() },
+            Endpoint { bind: Some("127.0.0.1".to_owned()), ..base() },
+            Endpoint { host: "no-such-host.invalid".to_owned(), ..base() },
+            Endpoint { host: "a\0b".to_owned(), ..base() },
+        ];
+        for endpoint in refused {
+            let error = resolver.routes(&endpoint).await.unwrap_err();
+            assert!(matches!(error, TransportError::Dns { .. }), "{error}");
+        }
+        let bound = Endpoint { bind: Some("::2".to_owned()), family: AddressFamily::Inet6, ..base() };
+        let routes = resolver.routes(&bound).await.unwrap();
+        assert_eq!(routes[0].from, Some("[::2]:0".parse().unwrap()));
+        // Lookups that are over leave nothing behind.
+        assert!(resolver.under_way.lock().unwrap().is_empty());
+    }
+}
