@@ -128,13 +128,26 @@ pub struct LogReader {
     stuck: Option<u64>,
     /// The number of the file that is read, where it was moved aside.
     moved: Option<u8>,
+    /// The file before this one, until something of this one was read.
+    predecessor: Option<Predecessor>,
+}
+
+/// A file that was read to its end after it was moved aside, and how to recognise it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Predecessor {
+    /// The number that it had.
+    number: u8,
+    /// Where its last known bytes begin.
+    start: u64,
+    /// Its last bytes.
+    end: Vec<u8>,
 }
 
 impl LogReader {
     /// Nothing was read yet.
     #[must_use]
     pub const fn new(may_run: bool) -> Self {
-        Self { may_run, by_command: None, offset: 0, context: Vec::new(), stuck: None, moved: None }
+        Self { may_run, by_command: None, offset: 0, context: Vec::new(), stuck: None, moved: None, predecessor: None }
     }
 
     /// How far it was read.
@@ -198,6 +211,36 @@ impl LogReader {
     /// # Errors
     /// What kept it from being read; the reader can go on later, over another connection.
     pub async fn next(&mut self, source: &impl LogSource) -> Result<LogNews, SupervisorError> {
+        let Some(predecessor) = self.predecessor.clone() else { return self.read_next(source).await };
+        let before = self.clone();
+        let news = self.read_next(source).await?;
+        if news.bytes.is_empty() && !news.rotated {
+            return Ok(news);
+        }
+        // The first bytes of a file say nothing of which file it is, and between two reads the numbers may have moved on.
+        // They only grow: if the predecessor has its number still, what was read then is what followed it.
+        match find_predecessor(source, &predecessor).await? {
+            Some(number) if number == predecessor.number => {
+                self.predecessor = self.predecessor.take().filter(|next| *next != predecessor);
+                Ok(news)
+            }
+            Some(number) => {
+                debug!(number, "rotated again meanwhile: going back to the file that comes next");
+                *self = Self {
+                    moved: number.checked_sub(1).filter(|next| *next > 0),
+                    predecessor: Some(Predecessor { number, ..predecessor }),
+                    ..before
+                };
+                Ok(LogNews { more: true, ..LogNews::default() })
+            }
+            None => {
+                self.predecessor = self.predecessor.take().filter(|next| *next != predecessor);
+                Ok(LogNews { rotated: true, missing: true, ..news })
+            }
+        }
+    }
+
+    async fn read_next(&mut self, source: &impl LogSource) -> Result<LogNews, SupervisorError> {
         if let Some(number) = self.moved {
             return self.next_of_moved(source, number).await;
         }
@@ -295,6 +338,7 @@ impl LogReader {
             self.moved = Some(number);
             return Ok(news);
         }
+        self.predecessor = Some(Predecessor { number, start: self.context_start(), end: self.context.clone() });
         self.turn_to(number.checked_sub(1).filter(|next| *next > 0), path);
         Ok(LogNews { rotated: true, ..news })
     }
@@ -418,6 +462,23 @@ impl LogReader {
     }
 }
 
+/// The number that a file has now, if it is still there. It is looked for where it was first.
+async fn find_predecessor(source: &impl LogSource, file: &Predecessor) -> Result<Option<u8>, SupervisorError> {
+    let Some(path) = source.path().await? else { return Ok(None) };
+    for number in file.number..=MOVED {
+        match source.file(&format!("{path}.{number}"), file.start, file.end.len() + 1).await {
+            Ok(bytes) if bytes == file.end => return Ok(Some(number)),
+            Ok(_) => {}
+            Err(error) if error.is_connection_lost() => return Err(error),
+            Err(error) => {
+                debug!(%error, number, "no such file was moved aside");
+                return Ok(None);
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Whether what stands before `end` is a part of a character that is no byte by itself.
 async fn ends_within_character(source: &impl LogSource, end: u64) -> Result<bool, SupervisorError> {
     Ok(source.piece(end.saturating_sub(1), 1).await? == LogPiece::NotText)
@@ -440,6 +501,9 @@ mod tests {
         /// Pieces that it could not tell, each a page of its own log.
         raised: Mutex<usize>,
         commands: Mutex<usize>,
+        /// Before which requests, counted from now on, something is written and the log is rotated.
+        rotates_before: Mutex<Vec<usize>>,
+        requests: Mutex<usize>,
         is_nowhere: bool,
         is_huge: bool,
     }
@@ -468,6 +532,20 @@ mod tests {
             files.insert(format!("{LOG}.1"), old);
         }
 
+        /// Something may happen before each request.
+        fn request(&self) {
+            let number = {
+                let mut requests = self.requests.lock().expect("no panic before");
+                *requests += 1;
+                *requests
+            };
+            let due = self.rotates_before.lock().expect("no panic before").contains(&number);
+            if due {
+                self.write(format!("before request {number}\n").as_bytes());
+                self.rotate();
+            }
+        }
+
         fn clear(&self) {
             self.files.lock().expect("no panic before").insert(LOG.to_owned(), Vec::new());
         }
@@ -482,6 +560,7 @@ mod tests {
 
     impl LogSource for Fake {
         async fn piece(&self, offset: u64, length: usize) -> Result<LogPiece, SupervisorError> {
+            self.request();
             if self.is_huge {
                 return Err(SupervisorError::Unsupported("past 2 GiB".to_owned()));
             }
@@ -504,6 +583,7 @@ mod tests {
         }
 
         async fn file(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>, SupervisorError> {
+            self.request();
             *self.commands.lock().expect("no panic before") += 1;
             let missing = || SupervisorError::CommandMissing("tail: cannot open".to_owned());
             self.range(path, offset, length).ok_or_else(missing)
@@ -625,6 +705,35 @@ mod tests {
         let rest = all(&mut reader, &source).await;
         let wanted = [&burst("old")[PIECE..], b"between\n"].concat();
         assert!(rest == (wanted, 2), "{}", rest.0.len());
+    }
+
+    /// At whatever moment it is rotated again, and again: nothing is lost, and nothing comes twice.
+    #[tokio::test]
+    async fn rotations_between_two_requests_lose_nothing() {
+        for first in 1..12 {
+            for apart in 1..8 {
+                let rotations = [first, first + apart, first + apart * 2];
+                let source = Fake::with(b"first\n");
+                let mut reader = LogReader::new(true);
+                reader.begin(&source, 10).await.expect("read");
+                all(&mut reader, &source).await;
+                source.write(b"moved aside\n");
+                source.rotate();
+                source.write(b"next\n");
+                *source.requests.lock().expect("no panic before") = 0;
+                *source.rotates_before.lock().expect("no panic before") = rotations.to_vec();
+                let mut read = all(&mut reader, &source).await.0;
+                // What is rotated in the last two reads is seen by the next.
+                let requests = *source.requests.lock().expect("no panic before");
+                source.rotates_before.lock().expect("no panic before").clear();
+                source.write(b"last\n");
+                read.extend(all(&mut reader, &source).await.0);
+                let happened = rotations.iter().filter(|number| **number <= requests);
+                let between: String = happened.map(|number| format!("before request {number}\n")).collect();
+                let wanted = format!("moved aside\nnext\n{between}last\n");
+                assert_eq!(String::from_utf8_lossy(&read), wanted, "{rotations:?}");
+            }
+        }
     }
 
     #[tokio::test]
