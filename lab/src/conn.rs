@@ -65,11 +65,18 @@ impl Switch {
 pub(crate) struct CutStream {
     stream: TcpStream,
     switch: Arc<Switch>,
+    /// Writes that still go out; the rest is swallowed. None: all do.
+    left: Option<u32>,
 }
 
 impl CutStream {
     pub(crate) fn new(stream: TcpStream, switch: Arc<Switch>) -> Self {
-        Self { stream, switch }
+        Self { stream, switch, left: None }
+    }
+
+    /// The same, of whose writes only so many go out.
+    pub(crate) fn silent_after(self, left: Option<u32>) -> Self {
+        Self { left, ..self }
     }
 }
 
@@ -92,7 +99,14 @@ impl AsyncWrite for CutStream {
         match self.switch.check(cx, false) {
             CutKind::Reset => Poll::Ready(Err(reset())),
             CutKind::Frozen => Poll::Pending,
-            CutKind::Live => Pin::new(&mut self.stream).poll_write(cx, buf),
+            CutKind::Live if self.left == Some(0) => Poll::Ready(Ok(buf.len())),
+            CutKind::Live => {
+                let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+                if let (Poll::Ready(Ok(_)), Some(left)) = (&written, &mut self.left) {
+                    *left -= 1;
+                }
+                written
+            }
         }
     }
 

@@ -28,6 +28,23 @@ pub enum SpawnKind {
     NotExecutable,
 }
 
+/// What a node never answers to, though all else goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// The opening of a channel for a command.
+    Session,
+    /// The opening of a channel to a socket or a port.
+    Forwarding,
+    /// The running of a command.
+    Command,
+    /// The guard's scripts: it is started and says nothing.
+    Guard,
+    /// The same, but for half of its first line.
+    HalfGuard,
+    /// The line that arms the guard.
+    Arm,
+}
+
 /// One thing that is wrong with a node. Programs are named `name`, `group` or `group:name`; instances by
 /// their init name, `supervisor-analytics`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +72,15 @@ pub enum Fault {
     AuthRefused,
     /// A login is neither granted nor refused.
     HangOnLogin,
+    /// From its message of that number on the node says nothing, on each connection; it goes on reading. Its greeting is
+    /// number 0.
+    SilentAfter(u32),
+    /// Requests of that kind are never answered.
+    Unanswered(Request),
+    /// Channels are opened with no room for what is written to them, and never get any.
+    NoWindow,
+    /// The node answers the request for a command with a failure, as sshd does that cannot start a process.
+    CommandRefused,
     /// An action never answers: a stopped process stays STOPPING, a started one STARTING.
     HangAction,
     /// All connections of the node are cut once in the middle of the next action; with `come_back` false
@@ -184,6 +210,18 @@ impl Fault {
             "unknown-host-key" => Self::UnknownHostKey,
             "auth-refused" => Self::AuthRefused,
             "hang-on-login" => Self::HangOnLogin,
+            "silent-after" => Self::SilentAfter(arg()?.parse().map_err(|_| unknown())?),
+            "unanswered" => Self::Unanswered(match arg()? {
+                "session" => Request::Session,
+                "forwarding" => Request::Forwarding,
+                "command" => Request::Command,
+                "guard" => Request::Guard,
+                "half-guard" => Request::HalfGuard,
+                "arm" => Request::Arm,
+                _ => return Err(unknown()),
+            }),
+            "no-window" => Self::NoWindow,
+            "command-refused" => Self::CommandRefused,
             "hang-action" => Self::HangAction,
             "drop-mid-action" => {
                 let (after, back) = two("back")?;
@@ -325,6 +363,11 @@ impl FaultSet {
 
     pub(crate) fn remove(&mut self, fault: &Fault) {
         self.0.retain(|f| f != fault);
+    }
+
+    /// How many messages a connection has before it falls silent.
+    pub(crate) fn silent_after(&self) -> Option<u32> {
+        self.0.iter().find_map(|fault| if let Fault::SilentAfter(number) = fault { Some(*number) } else { None })
     }
 
     /// Programs that have left core files.

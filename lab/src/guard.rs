@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::commands::{Context, Io, KILLED};
-use crate::fault::Fault;
+use crate::fault::{Fault, Request};
 use crate::shell;
 use crate::util::lock;
 
@@ -203,6 +203,13 @@ async fn serve(context: &Context, io: &Io, guard: &Guard<'_>, mark: &str, words:
         io.out(&format!("{mark} noflock\n")).await;
         return 0;
     }
+    if context.node.shared.has(&Fault::Unanswered(Request::Guard)) {
+        context.node.shared.until_closing().await;
+    }
+    if context.node.shared.has(&Fault::Unanswered(Request::HalfGuard)) {
+        io.out(&format!("{mark} rea")).await;
+        context.node.shared.until_closing().await;
+    }
     match guard.take(words) {
         Taken::Ready => io.out(&format!("{mark} ready\n")).await,
         Taken::Held(by) => {
@@ -214,6 +221,7 @@ async fn serve(context: &Context, io: &Io, guard: &Guard<'_>, mark: &str, words:
         let answer = match (line.as_str(), line.chars().next()) {
             ("q", _) => return 0,
             (".", _) => ".".to_owned(),
+            (_, Some('+')) if context.node.shared.has(&Fault::Unanswered(Request::Arm)) => continue,
             (line, Some('+')) => match line[1..].split_once(' ').map(|(n, code)| (n.parse(), code)) {
                 Some((Ok(number), code)) => {
                     // What the shell has to find for it is always there.

@@ -52,7 +52,7 @@ mod util;
 mod xml;
 
 pub use bounded::CommandsSnapshot;
-pub use fault::{Fault, Moment, SpawnKind};
+pub use fault::{Fault, Moment, Request, SpawnKind};
 pub use guard::GuardSnapshot;
 pub use introspect::Introspect;
 pub use lab::{Lab, LabError};

@@ -158,7 +158,7 @@ async fn connection(node: Arc<NodeInner>, login: Arc<Login>, mut stream: TcpStre
             silence(&shared, &mut stream).await;
         }
     } else {
-        let stream = CutStream::new(stream, Arc::clone(&switch));
+        let stream = CutStream::new(stream, Arc::clone(&switch)).silent_after(faults.silent_after());
         tokio::select! {
             () = sshd::serve(node, login, stream) => {}
             () = shared.until_closing() => switch.turn(crate::conn::CutKind::Reset),

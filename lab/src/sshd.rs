@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::commands::{self, Chunk, Context, Io, KILLED};
 use crate::conn::CutStream;
-use crate::fault::Fault;
+use crate::fault::{Fault, Request};
 use crate::http;
 use crate::introspect;
 use crate::node::NodeInner;
@@ -28,8 +28,13 @@ use crate::supervisord::Access;
 /// What a node's sshd knows: its key, and whom it lets in.
 pub(crate) struct Login {
     config: Arc<server::Config>,
+    /// The same for a node that takes no input.
+    narrow: Arc<server::Config>,
     client: PublicKey,
 }
+
+/// Bytes that a channel takes before they are read.
+const WINDOW: u32 = 256 * 1024;
 
 impl Login {
     pub(crate) fn new(host: PrivateKey, client: PublicKey, password: bool) -> Self {
@@ -39,27 +44,29 @@ impl Login {
             methods.push(MethodKind::KeyboardInteractive);
             methods.push(MethodKind::Password);
         }
-        let config = server::Config {
+        let config = |window_size| server::Config {
             server_id: russh::SshId::Standard("SSH-2.0-ContrailLab_1".into()),
-            methods,
+            methods: methods.clone(),
             auth_rejection_time: Duration::from_millis(10),
             auth_rejection_time_initial: Some(Duration::ZERO),
-            keys: vec![host],
-            window_size: 256 * 1024,
+            keys: vec![host.clone()],
+            window_size,
             inactivity_timeout: None,
             nodelay: true,
             max_auth_attempts: 6,
             ..server::Config::default()
         };
-        Self { config: Arc::new(config), client }
+        Self { config: Arc::new(config(WINDOW)), narrow: Arc::new(config(0)), client }
     }
 }
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(node: Arc<NodeInner>, login: Arc<Login>, stream: CutStream) {
+    let config = if node.shared.has(&Fault::NoWindow) { &login.narrow } else { &login.config };
+    let config = Arc::clone(config);
     let handler =
         Peer { node, login: Arc::clone(&login), user: String::new(), channels: HashMap::new(), ptys: Vec::new() };
-    match server::run_stream(Arc::clone(&login.config), stream, handler).await {
+    match server::run_stream(config, stream, handler).await {
         Ok(session) => {
             if let Err(error) = session.await {
                 tracing::debug!(%error, "session ended");
@@ -95,6 +102,19 @@ impl Peer {
         } else {
             Auth::reject()
         }
+    }
+
+    fn leaves_unanswered(&self, request: Request) -> bool {
+        self.node.shared.has(&Fault::Unanswered(request))
+    }
+
+    /// Keeps what would be answered if it were dropped.
+    fn hold(&self, what: impl Send + 'static) {
+        let shared = Arc::clone(&self.node.shared);
+        tokio::spawn(async move {
+            shared.until_closing().await;
+            drop(what);
+        });
     }
 
     fn forbidden(&self) -> bool {
@@ -155,6 +175,10 @@ impl server::Handler for Peer {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
+        if self.leaves_unanswered(Request::Session) {
+            self.hold((channel, reply));
+            return Ok(());
+        }
         self.channels.insert(channel.id(), channel);
         reply.accept().await;
         Ok(())
@@ -169,6 +193,10 @@ impl server::Handler for Peer {
     ) -> Result<(), Self::Error> {
         let node = &self.node;
         node.shared.count(|c| note(&mut c.streamlocal_opens, socket_path.to_owned()));
+        if self.leaves_unanswered(Request::Forwarding) {
+            self.hold((channel, reply));
+            return Ok(());
+        }
         let open = node
             .by_socket(socket_path)
             .filter(|_| !self.forbidden() && commands::may_connect(node, self.user == "root"))
@@ -197,6 +225,10 @@ impl server::Handler for Peer {
         let node = &self.node;
         node.shared.count(|c| note(&mut c.tcpip_opens, format!("{host}:{port}")));
         let port = u16::try_from(port).unwrap_or(0);
+        if self.leaves_unanswered(Request::Forwarding) {
+            self.hold((channel, reply));
+            return Ok(());
+        }
         if self.forbidden() {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return Ok(());
@@ -253,6 +285,12 @@ impl server::Handler for Peer {
     ) -> Result<(), Self::Error> {
         let command = String::from_utf8_lossy(data).into_owned();
         self.node.shared.count(|c| note(&mut c.execs, command.clone()));
+        if self.leaves_unanswered(Request::Command) {
+            return Ok(());
+        }
+        if self.node.shared.has(&Fault::CommandRefused) {
+            return session.channel_failure(channel);
+        }
         self.start(channel, command, session)
     }
 

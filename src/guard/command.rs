@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::event::{Failure, Stage};
+use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
 use crate::remote::{EnterError, Passage, Sudo, SudoError};
 use crate::transport::{Piece, RemoteCommand, Session, TransportError};
@@ -45,6 +45,12 @@ pub enum RunError {
     /// It could not be started.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Its time was over before it was started.
+    #[error("the command was not started: the node did not answer within {:.1} s", .0.as_secs_f64())]
+    Silent(Duration),
+    /// It was given up before it was started.
+    #[error("not begun: the run was interrupted")]
+    GivenUp,
 }
 
 impl RunError {
@@ -54,6 +60,8 @@ impl RunError {
         match self {
             Self::Sudo(error) => error.failure(stage),
             Self::Transport(error) => Failure { stage, ..error.failure() },
+            Self::Silent(_) => Failure::new(stage, FailureKind::TimedOut, self.to_string()).with_hint(super::HUNG),
+            Self::GivenUp => Failure::new(stage, FailureKind::Interrupted, self.to_string()),
         }
     }
 }
@@ -91,16 +99,20 @@ pub async fn run<S: Session>(
     let line = format!("exec {}/bin/sh -c {shell} ctl-exec {node_limit}", sudo.prefix(&passage));
     let deadline = Instant::now() + time;
     tokio::pin!(give_up);
-    let mut running = session.start(&line).await?;
+    let mut running = tokio::select! {
+        started = timeout_at(deadline, session.start(&line)) => started.map_err(|_| RunError::Silent(time))??,
+        () = &mut give_up => return Err(RunError::GivenUp),
+    };
     let mut output = CommandOutput::default();
     if sudo.is_on() {
         let entered = tokio::select! {
-            entered = sudo.enter(&mut running, &passage, time) => entered,
+            entered = timeout_at(deadline, sudo.enter(&mut running, &passage, time)) => entered,
             () = &mut give_up => {
                 running.close().await;
-                return Ok(CommandOutput { end: CommandEnd::GivenUp, ..output });
+                return Err(RunError::GivenUp);
             }
         };
+        let entered = entered.map_err(|_| RunError::Silent(time))?;
         match entered {
             Ok(rest) => output.take_in(Piece::Stdout(rest)),
             Err(error) => {
@@ -118,7 +130,10 @@ pub async fn run<S: Session>(
         }
     }
     let input = format!("{}\n{}\n", one_line(EXEC), command.replace('\n', "\u{1f}"));
-    running.write(input.as_bytes()).await?;
+    tokio::select! {
+        written = timeout_at(deadline, running.write(input.as_bytes())) => written.map_err(|_| RunError::Silent(time))??,
+        () = &mut give_up => return Err(RunError::GivenUp),
+    }
     loop {
         let next = tokio::select! {
             next = timeout_at(deadline, running.next()) => match next {
@@ -136,9 +151,6 @@ pub async fn run<S: Session>(
                 }
                 return Ok(output);
             }
-            Some(Piece::Refused) => {
-                return Err(TransportError::CommandRefused { reason: "the request was denied".to_owned() }.into());
-            }
             Some(piece) => output.take_in(piece),
             None => return Ok(output),
         }
@@ -148,10 +160,10 @@ pub async fn run<S: Session>(
 /// Ends a command on the node, and hears its last words.
 async fn end<C: RemoteCommand>(mut running: C, mut output: CommandOutput, how: CommandEnd) -> CommandOutput {
     output.end = how;
-    if running.write(b"k\n").await.is_err() {
-        return output;
-    }
     let last = async {
+        if running.write(b"k\n").await.is_err() {
+            return;
+        }
         while let Some(piece) = running.next().await {
             if matches!(piece, Piece::Exit(_)) {
                 break;
@@ -170,7 +182,7 @@ impl CommandOutput {
         let (kept, bytes) = match piece {
             Piece::Stdout(bytes) => (&mut self.stdout, bytes),
             Piece::Stderr(bytes) => (&mut self.stderr, bytes),
-            Piece::Exit(_) | Piece::Refused => return,
+            Piece::Exit(_) => return,
         };
         let room = OUTPUT_LIMIT.saturating_sub(kept.len());
         self.truncated |= bytes.len() > room;

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, timeout};
 use tracing::debug;
 
+use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
 use crate::remote::{EnterError, Passage, Sudo, SudoError};
 use crate::transport::{Piece, RemoteCommand, Session, TransportError};
@@ -31,9 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long sudo may take to let the guard through.
 const PATIENCE_WITH_SUDO: Duration = Duration::from_secs(30);
-
-/// How long the end of a guard is waited for, so that the lock is free when the run says that it is over.
-const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Longest line of a guard.
 const LINE_LIMIT: usize = 64 * 1024;
@@ -216,13 +214,53 @@ pub enum TakeError {
     /// What its shell prints has no end.
     #[error("the node cannot be guarded: its shell printed more than {NOISE_LIMIT} bytes")]
     Endless,
+    /// It did not come up in time.
+    #[error("the node cannot be guarded: its shell did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
     /// sudo did not run it.
     #[error(transparent)]
     Sudo(SudoError),
-    /// The connection is gone.
+    /// The connection is gone, or sshd runs no command.
     #[error(transparent)]
     Transport(TransportError),
 }
+
+impl TakeError {
+    /// Whether the node cannot offer a guard, be it asked or not.
+    #[must_use]
+    pub fn is_of_the_node(&self) -> bool {
+        match self {
+            Self::Unable(_) | Self::Endless | Self::Silent(_) | Self::Sudo(_) => true,
+            Self::Transport(error) => {
+                matches!(error, TransportError::CommandRefused { .. } | TransportError::Silent { .. })
+            }
+            Self::Held(_) => false,
+        }
+    }
+
+    /// The same as a failure of a result.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let (kind, hint) = match self {
+            Self::Sudo(error) => return error.failure(Stage::Inspect),
+            Self::Transport(error) => return error.failure(),
+            Self::Held(_) => {
+                let hint = "wait for it (--lock-wait), or talk to whoever runs it; nothing was changed";
+                return Failure::new(Stage::Plan, FailureKind::Locked, self.to_string()).with_hint(hint);
+            }
+            Self::Silent(_) => (FailureKind::TimedOut, HUNG),
+            Self::Unable(_) => (FailureKind::Command, UNGUARDED),
+            Self::Endless => (FailureKind::Protocol, UNGUARDED),
+        };
+        Failure::new(Stage::Inspect, kind, self.to_string()).with_hint(hint)
+    }
+}
+
+const UNGUARDED: &str =
+    "without it a lost connection could leave a service stopped, and two runs could meet; --no-guard goes without";
+
+/// What to do about a node that lets one in and then does not answer.
+const HUNG: &str = "sshd let us in and then hung: look at the node's load, memory and disks";
 
 /// Why something could not be armed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -279,30 +317,9 @@ impl Guard {
             (String::new(), READ_AND_RUN.to_owned())
         };
         let line = format!("exec {prefix}/bin/sh -c {shell} ctl-guard {mark}{}", owner.words());
-        let lost = |error: TransportError| {
-            if let TransportError::CommandRefused { reason } = error {
-                return TakeError::Unable(format!("it runs no command: {reason}"));
-            }
-            TakeError::Transport(error)
-        };
-        let mut command = session.start(&line).await.map_err(lost)?;
-        if sudo.has_password()
-            && let Err(error) = sudo.enter(&mut command, &passage, PATIENCE_WITH_SUDO).await
-        {
-            command.close().await;
-            return Err(match error {
-                EnterError::Sudo(error) => TakeError::Sudo(error),
-                EnterError::Transport(error) => lost(error),
-                EnterError::Ended { .. } => TakeError::Unable(error.to_string()),
-            });
-        }
-        let mut channel = Channel { command, mark, lines: Lines::default(), printed: 0 };
-        let scripts = format!("{}\n{}\n", one_line(LOCK), one_line(GUARD));
-        channel.command.write(scripts.as_bytes()).await.map_err(TakeError::Transport)?;
-        match timeout(PATIENCE, channel.greeting()).await {
-            Ok(greeted) => greeted?,
-            Err(_) => return Err(TakeError::Unable("its shell does not answer".to_owned())),
-        }
+        let time = if sudo.has_password() { PATIENCE + PATIENCE_WITH_SUDO } else { PATIENCE };
+        let opened = timeout(time, Channel::open(session, &line, mark, sudo, &passage)).await;
+        let channel = opened.map_err(|_| TakeError::Silent(time))??;
         let (asks, inbox) = mpsc::channel(64);
         let alive = Arc::new(AtomicBool::new(true));
         tokio::spawn(keep(channel, inbox, Arc::clone(&alive)));
@@ -323,25 +340,29 @@ impl Guard {
         let unable = || ArmError::Unable("its name cannot be written on one line".to_owned());
         let code = rescue.code().ok_or_else(unable)?;
         let (reply, answer) = oneshot::channel();
-        self.asks.send(Ask::Arm(code, reply)).await.map_err(|_| ArmError::Gone)?;
-        match timeout(PATIENCE, answer).await {
-            Ok(Ok(armed)) => armed,
-            Ok(Err(_)) => Err(ArmError::Gone),
+        let asked = async {
+            self.asks.send(Ask::Arm(code, reply)).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout(PATIENCE, asked).await {
+            Ok(Some(armed)) => armed,
+            Ok(None) => Err(ArmError::Gone),
             Err(_) => Err(ArmError::Unable("it does not answer".to_owned())),
         }
     }
 
     /// It need not be started again any more.
     pub async fn disarm(&self, number: u64) {
-        if self.asks.send(Ask::Disarm(number)).await.is_err() {
-            debug!("the guard has ended before it was disarmed");
+        if !matches!(timeout(PATIENCE, self.asks.send(Ask::Disarm(number))).await, Ok(Ok(()))) {
+            debug!("the guard has ended, or hangs, and was not disarmed");
         }
     }
 
-    /// Lets the node go. Returns when the lock is free, or after a few seconds.
-    pub async fn release(self) {
+    /// Lets the node go. Returns when the lock is free, or when `patience` is over.
+    pub async fn release(self, patience: Duration) {
         let (reply, released) = oneshot::channel();
-        if self.asks.send(Ask::Release(reply)).await.is_ok() && timeout(FAREWELL, released).await.is_err() {
+        let farewell = async { self.asks.send(Ask::Release(reply)).await.is_ok() && released.await.is_ok() };
+        if timeout(patience, farewell).await.is_err() {
             debug!("the guard did not say that it ended");
         }
     }
@@ -380,6 +401,32 @@ struct Channel<C: RemoteCommand> {
 }
 
 impl<C: RemoteCommand> Channel<C> {
+    /// Starts the guard by this command line, and waits until it is ready.
+    async fn open<S: Session<Command = C>>(
+        session: &S,
+        line: &str,
+        mark: String,
+        sudo: &Sudo,
+        passage: &Passage,
+    ) -> Result<Self, TakeError> {
+        let mut command = session.start(line).await.map_err(TakeError::Transport)?;
+        if sudo.has_password()
+            && let Err(error) = sudo.enter(&mut command, passage, PATIENCE_WITH_SUDO).await
+        {
+            command.close().await;
+            return Err(match error {
+                EnterError::Sudo(error) => TakeError::Sudo(error),
+                EnterError::Transport(error) => TakeError::Transport(error),
+                EnterError::Ended { .. } => TakeError::Unable(error.to_string()),
+            });
+        }
+        let mut channel = Self { command, mark, lines: Lines::default(), printed: 0 };
+        let scripts = format!("{}\n{}\n", one_line(LOCK), one_line(GUARD));
+        channel.command.write(scripts.as_bytes()).await.map_err(TakeError::Transport)?;
+        channel.greeting().await?;
+        Ok(channel)
+    }
+
     /// The next line of the guard's own, without its mark. None: it has ended. May be dropped and asked again.
     async fn line(&mut self, noise: &mut String) -> Option<String> {
         loop {
@@ -408,7 +455,7 @@ impl<C: RemoteCommand> Channel<C> {
                         String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().clone_into(noise);
                     }
                 }
-                Piece::Exit(_) | Piece::Refused => {}
+                Piece::Exit(_) => {}
             }
         }
     }
@@ -470,7 +517,8 @@ async fn keep<C: RemoteCommand>(mut channel: Channel<C>, mut inbox: mpsc::Receiv
             },
             _ = beat.tick() => ".\n".to_owned(),
         };
-        if channel.command.write(send.as_bytes()).await.is_err() {
+        // A node that takes nothing for so long has its guard end anyway.
+        if !matches!(timeout(PATIENCE, channel.command.write(send.as_bytes())).await, Ok(Ok(()))) {
             break;
         }
         if released.is_some() {

@@ -217,10 +217,6 @@ impl Sudo {
             let wait = deadline.min(Instant::now() + QUIET);
             match timeout_at(wait, command.next()).await {
                 Ok(Some(Piece::Exit(code))) => exit = code,
-                Ok(Some(Piece::Refused)) => {
-                    let reason = "the request was denied".to_owned();
-                    return Err(TransportError::CommandRefused { reason }.into());
-                }
                 Ok(Some(piece)) => {
                     streams.take_in(piece);
                     dialogue.answer(command, &mut streams).await?;
@@ -272,10 +268,6 @@ impl Password {
                     output.exit = code;
                     ended = true;
                 }
-                Ok(Some(Piece::Refused)) => {
-                    let reason = "the request was denied".to_owned();
-                    return Err(TransportError::CommandRefused { reason }.into());
-                }
                 Ok(Some(piece)) => {
                     streams.take_in(piece);
                     dialogue.answer(command, &mut streams).await?;
@@ -325,7 +317,7 @@ impl Streams {
         match piece {
             Piece::Stdout(bytes) => self.stdout.extend(bytes),
             Piece::Stderr(bytes) => self.stderr.extend(bytes),
-            Piece::Exit(_) | Piece::Refused => {}
+            Piece::Exit(_) => {}
         }
     }
 

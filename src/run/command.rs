@@ -39,6 +39,7 @@ pub(super) async fn check<T: Transport>(
             });
             Err(failed(format!("the check {}{}", ended(&output.end, access), said.unwrap_or_default())))
         }
+        Err(RunError::GivenUp) => Ok(()),
         Err(error) => Err(failed(format!("the check could not be run: {error}"))),
     }
 }
@@ -52,8 +53,15 @@ pub(super) fn judged(
     let output = match ended_with {
         Ok(output) => output,
         Err(error) => {
-            result.outcome = Outcome::Failed;
-            result.failure = Some(error.failure(Stage::Act));
+            let failure = error.failure(Stage::Act);
+            result.outcome = if failure.kind == FailureKind::TimedOut {
+                Outcome::TimedOut
+            } else if failure.kind == FailureKind::Interrupted {
+                Outcome::NotStarted
+            } else {
+                Outcome::Failed
+            };
+            result.failure = Some(failure);
             return result;
         }
     };

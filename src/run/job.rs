@@ -151,10 +151,13 @@ impl<T: Transport> Tab<'_, T> {
     /// An error says that the guard could not be armed: then nothing may be stopped.
     pub(super) async fn owe(&self, debt: Debt, rescue: Option<Rescue>) -> Result<(), Failure> {
         match (debt, rescue, self.guard) {
-            (Debt::Start, Some(rescue), Some(guard)) => match guard.arm(&rescue).await {
-                Ok(number) => self.book.arm(&self.key, number),
-                Err(error) => return Err(not_armed(&error)),
-            },
+            (Debt::Start, Some(rescue), Some(guard)) => {
+                let name = self.key.service.as_deref().unwrap_or("it");
+                self.phase(format!("setting the guard for {name}")).await;
+                let number = guard.arm(&rescue).await.map_err(|error| not_armed(&error))?;
+                self.book.arm(&self.key, number);
+                self.phase(format!("restarting {name}")).await;
+            }
             (Debt::Start, _, _) => {}
             (Debt::Begun | Debt::None, _, guard) => {
                 for number in self.book.disarm(&self.key) {

@@ -145,12 +145,11 @@ impl<'a, T: Transport> Logs<'a, T> {
                 stream::iter(logs).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
             };
             if timeout(time, work).await.is_err() {
-                let late = || SupervisorError::Silent(format!("the node within {:.1} s", time.as_secs_f64()));
                 for log in self.followed.iter_mut().filter(|log| log.end.is_none()) {
-                    log.end = Some(Err(late()));
+                    log.end = Some(Err(late(time)));
                 }
                 if self.followed.is_empty() && self.away.is_none() {
-                    self.away = Some(late().failure(Stage::Inspect));
+                    self.away = Some(late(time).failure(Stage::Inspect));
                 }
             }
         }
@@ -199,8 +198,13 @@ impl<'a, T: Transport> Logs<'a, T> {
     /// Connects and finds the logs; an error says why not, and whether trying again may help.
     async fn open(&mut self) -> Result<(), (Failure, bool)> {
         let _turn = self.turns.acquire().await;
+        self.teller.tell(News::Phase("connecting".to_owned())).await;
         self.link.session().await.map_err(|error| (error.failure(), passes(&error)))?;
-        let view = View::take(self.link, self.rows.clone(), self.access).await;
+        self.teller.tell(News::Phase("asking its supervisords".to_owned())).await;
+        let time = self.access.timeout;
+        let Ok(view) = timeout(time, View::take(self.link, self.rows.clone(), self.access)).await else {
+            return Err((late(time).failure(Stage::Inspect), true));
+        };
         if let Some(failure) = view.connection_lost() {
             return Err((failure.clone(), true));
         }
@@ -564,6 +568,11 @@ impl BackOff {
 /// Whether a node that could not be connected to is worth another attempt.
 fn passes(error: &TransportError) -> bool {
     error.may_pass() || matches!(error, TransportError::Timeout { .. })
+}
+
+/// The time for the node is over.
+fn late(time: Duration) -> SupervisorError {
+    SupervisorError::Silent(format!("the node within {:.1} s", time.as_secs_f64()))
 }
 
 /// Whether a supervisord, or a process of it, may be back later.

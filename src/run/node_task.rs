@@ -27,7 +27,7 @@ use super::target::{Debt, Work};
 use super::view::{Agenda, View};
 use super::{Guarding, NodeAccess, evidence, update, wait};
 use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult, TargetState};
-use crate::guard::{Guard, TakeError};
+use crate::guard::{Guard, Holder, TakeError};
 use crate::plan::policy::Gate;
 use crate::plan::{Action, LogTail, Plan, Until};
 use crate::select::ServicePattern;
@@ -42,6 +42,12 @@ const SERVICES_AT_ONCE: usize = 32;
 /// The guard of a controller that is gone ends after so long at the latest: it notices, and starts again what it has to.
 const OLD_GUARD: Duration = Duration::from_secs(160);
 
+/// How long the end of a guard is waited for, so that the lock is free when the run says that it is over.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// The same on a node that may hang.
+const SHORT_FAREWELL: Duration = Duration::from_millis(500);
+
 /// A node and all that is known of it in this run.
 pub(super) struct NodeTask<T: Transport> {
     rows: Rows,
@@ -55,6 +61,8 @@ pub(super) struct NodeTask<T: Transport> {
     packages: Option<Packages>,
     guarding: Arc<Guarding>,
     guard: Option<Guard>,
+    /// Whether it did not do something in time: it may hang.
+    is_late: bool,
     news: mpsc::Sender<Message>,
     signals: Signals,
 }
@@ -90,6 +98,7 @@ impl<T: Transport> NodeTask<T> {
             packages: None,
             guarding,
             guard: None,
+            is_late: false,
             news,
             signals,
         }
@@ -100,12 +109,17 @@ impl<T: Transport> NodeTask<T> {
         match duty {
             Duty::Visit(visit) => self.visit(visit).await,
             Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) | Duty::Check(_) => {
-                let mut give_up = self.signals.give_up.clone();
-                tokio::select! {
+                // Before the first change there is nothing to finish. A check minds the signals itself.
+                let is_check = matches!(duty, Duty::Check(_));
+                let signals = &self.signals;
+                let mut signal = if is_check { signals.give_up.clone() } else { signals.stop_waiting.clone() };
+                let end = tokio::select! {
                     end = self.prepare(duty) => end,
-                    // What was not changed yet is told by the dispatcher.
-                    () = told(&mut give_up) => DutyEnd::Done,
-                }
+                    // What was not changed is told by the dispatcher.
+                    () = told(&mut signal) => DutyEnd::Done,
+                };
+                self.is_late |= matches!(end, DutyEnd::Lost(Outcome::TimedOut, _));
+                end
             }
         }
     }
@@ -114,17 +128,14 @@ impl<T: Transport> NodeTask<T> {
         match duty {
             Duty::Connect(_) => {
                 self.phase(duty, "connecting").await;
-                self.link.session().await.map_or_else(|error| unreachable_end(error.failure()), |_| DutyEnd::Done)
+                self.link.session().await.map_or_else(|error| lost(error.failure()), |_| DutyEnd::Done)
             }
-            Duty::Lock(_) => {
-                self.phase(duty, "taking its lock").await;
-                self.lock().await.map_or_else(|end| end, |()| DutyEnd::Done)
-            }
+            Duty::Lock(_) => self.lock(duty).await.map_or_else(|end| end, |()| DutyEnd::Done),
             Duty::Inspect(_) => {
                 self.phase(duty, "asking its supervisords").await;
                 match timeout(self.access.timeout, self.inspect()).await {
                     Ok(Ok(inspection)) => DutyEnd::Inspected(inspection),
-                    Ok(Err(failure)) => unreachable_end(failure),
+                    Ok(Err(failure)) => lost(failure),
                     Err(_) => DutyEnd::Lost(Outcome::TimedOut, self.silent()),
                 }
             }
@@ -133,41 +144,58 @@ impl<T: Transport> NodeTask<T> {
         }
     }
 
-    /// Has the node's guard, and with it its lock.
-    async fn lock(&mut self) -> Result<(), DutyEnd> {
+    /// Has the node's guard, and with it its lock, within the time for the node.
+    async fn lock(&mut self, duty: Duty) -> Result<(), DutyEnd> {
         if self.guard.as_ref().is_some_and(Guard::is_alive) || !self.guarding.is_wanted {
             return Ok(());
         }
-        let session = self.link.session().await.map_err(|error| unreachable_end(error.failure()))?;
-        match Guard::take(session.as_ref(), &self.guarding.owner, &self.access.sudo).await {
+        let session = self.link.session().await.map_err(|error| lost(error.failure()))?;
+        self.phase(duty, "taking its lock").await;
+        let taken = Guard::take(session.as_ref(), &self.guarding.owner, &self.access.sudo);
+        let time = self.access.timeout;
+        match timeout(time, taken).await.unwrap_or(Err(TakeError::Silent(time))) {
             Ok(guard) => {
                 self.guard = Some(guard);
                 Ok(())
             }
-            Err(TakeError::Held(holder)) => {
-                let name = super::rows::node_name(&self.rows.plan, self.rows.index);
-                let failure = Failure::new(Stage::Plan, FailureKind::Locked, format!("{name} is locked by {holder}"))
-                    .with_hint("wait for it (--lock-wait), or talk to whoever runs it; nothing was changed");
-                // What a dead controller of this very run left behind ends by itself.
-                let ends_soon = holder.run == self.guarding.owner.run && self.guarding.began.elapsed() < OLD_GUARD;
-                Err(DutyEnd::Held(failure, ends_soon || self.guarding.waits_until > Instant::now()))
-            }
-            Err(TakeError::Transport(error)) => Err(unreachable_end(error.failure())),
-            Err(error @ (TakeError::Unable(_) | TakeError::Endless | TakeError::Sudo(_)))
-                if self.guarding.is_optional =>
-            {
+            Err(TakeError::Held(holder)) => Err(self.held(holder)),
+            Err(error) if self.guarding.is_optional && error.is_of_the_node() => {
                 debug!(%error, "going without a guard");
                 Ok(())
             }
             Err(TakeError::Sudo(error)) => Err(DutyEnd::Lost(Outcome::Failed, error.failure(Stage::Inspect))),
-            Err(error @ (TakeError::Unable(_) | TakeError::Endless)) => {
-                let kind = if error == TakeError::Endless { FailureKind::Protocol } else { FailureKind::Command };
-                let failure = Failure::new(Stage::Inspect, kind, error.to_string()).with_hint(
-                    "without it a lost connection could leave a service stopped, and two runs could meet; --no-guard goes without",
-                );
-                Err(DutyEnd::Lost(Outcome::Failed, failure))
-            }
+            Err(error) => Err(lost(error.failure())),
         }
+    }
+
+    /// Another run has the node.
+    fn held(&self, holder: Holder) -> DutyEnd {
+        // What a dead controller of this very run left behind ends by itself.
+        let ends_soon = holder.run == self.guarding.owner.run && self.guarding.began.elapsed() < OLD_GUARD;
+        let again = ends_soon || self.guarding.waits_until > Instant::now();
+        let failure = TakeError::Held(holder).failure();
+        let name = super::rows::node_name(&self.rows.plan, self.rows.index);
+        DutyEnd::Held(Failure { message: format!("{name} is {}", failure.message), ..failure }, again)
+    }
+
+    /// Is connected to the node, and holds it where it is to be changed. A signal ends that: nothing was changed yet.
+    async fn make_ready(&mut self, duty: Duty, changes: bool) -> Result<(), DutyEnd> {
+        let mut stop_waiting = self.signals.stop_waiting.clone();
+        let ready = async {
+            self.phase(duty, "connecting").await;
+            self.link.session().await.map_err(|error| lost(error.failure()))?;
+            if changes { self.lock(duty).await } else { Ok(()) }
+        };
+        let ended = tokio::select! {
+            biased;
+            ready = ready => ready,
+            () = told(&mut stop_waiting), if changes => {
+                let failure = Failure::new(Stage::Plan, FailureKind::Interrupted, "not begun: the run was interrupted");
+                Err(DutyEnd::Lost(Outcome::NotStarted, failure))
+            }
+        };
+        // Another run may have got the node while its connection was lost.
+        ended.map_err(not_begun)
     }
 
     /// Takes nothing for granted that was read before, but for the versions of packages; the connection is kept.
@@ -179,7 +207,7 @@ impl<T: Transport> NodeTask<T> {
     /// Lets the node go.
     pub(super) async fn release(&mut self) {
         if let Some(guard) = self.guard.take() {
-            guard.release().await;
+            guard.release(if self.is_late { SHORT_FAREWELL } else { FAREWELL }).await;
         }
     }
 
@@ -224,6 +252,7 @@ impl<T: Transport> NodeTask<T> {
             packages: None,
             guarding: Arc::clone(&self.guarding),
             guard: None,
+            is_late: false,
             news,
             signals: self.signals.clone(),
         }
@@ -275,6 +304,7 @@ impl<T: Transport> NodeTask<T> {
                 end
             }
             Ended::Early(cause) => {
+                self.is_late |= cause == Cause::TimedOut;
                 let (rows, link, access) = (&self.rows, &self.link, &self.access);
                 let guarded = self.guard.as_ref().is_some_and(Guard::is_alive);
                 let salvage = Salvage { rows, link, access, book: &book, visit, cause, guarded };
@@ -293,14 +323,9 @@ impl<T: Transport> NodeTask<T> {
 
     async fn act(&mut self, visit: Visit, book: &Book<T>) -> Ended {
         let duty = Duty::Visit(visit);
-        self.phase(duty, "connecting").await;
-        if let Err(error) = self.link.session().await {
-            return Ended::Lost(unreachable_end(error.failure()));
-        }
         let changes = self.rows.action(visit).changes();
-        if changes && let Err(end) = self.lock().await {
-            // Another run got the node while its connection was lost.
-            return Ended::Lost(not_begun(end));
+        if let Err(end) = self.make_ready(duty, changes).await {
+            return Ended::Lost(end);
         }
         let policy = self.rows.task(visit).map(|task| task.policy.clone()).unwrap_or_default();
         let mut time = self.timeout(visit);
@@ -321,7 +346,7 @@ impl<T: Transport> NodeTask<T> {
                 return Ended::Early(Cause::TimedOut);
             };
             if let Some(failure) = view.connection_lost() {
-                return Ended::Lost(unreachable_end(failure.clone()));
+                return Ended::Lost(lost(failure.clone()));
             }
             let Agenda { jobs, results } = view.agenda(visit);
             let jobs: Vec<Arc<Job<T>>> = jobs.into_iter().map(Arc::new).collect();
@@ -581,13 +606,7 @@ impl<T: Transport> NodeTask<T> {
     /// Runs the operator's command.
     async fn exec(&mut self, visit: Visit) -> DutyEnd {
         let duty = Duty::Visit(visit);
-        self.phase(duty, "connecting").await;
-        let lost = match self.link.session().await {
-            Err(error) => Some(unreachable_end(error.failure())),
-            Ok(_) => self.lock().await.err(),
-        };
-        if let Some(end) = lost {
-            let end = not_begun(end);
+        if let Err(end) = self.make_ready(duty, true).await {
             if let DutyEnd::Lost(outcome, failure) = &end {
                 for result in self.rows.typed(visit, *outcome, failure) {
                     self.tell(duty, News::Result(Box::new(result))).await;
@@ -652,8 +671,16 @@ fn not_begun(end: DutyEnd) -> DutyEnd {
     if let DutyEnd::Held(failure, _) = end { DutyEnd::Lost(Outcome::NotStarted, failure) } else { end }
 }
 
-fn unreachable_end(failure: Failure) -> DutyEnd {
-    DutyEnd::Lost(Outcome::Unreachable, failure)
+/// The end of a node that cannot be worked on: it is not reached, does not answer, or runs nothing.
+fn lost(failure: Failure) -> DutyEnd {
+    let outcome = if failure.kind == FailureKind::TimedOut {
+        Outcome::TimedOut
+    } else if matches!(failure.kind, FailureKind::Command | FailureKind::Protocol) {
+        Outcome::Failed
+    } else {
+        Outcome::Unreachable
+    };
+    DutyEnd::Lost(outcome, failure)
 }
 
 /// Ends when all tasks are told so.

@@ -39,6 +39,7 @@ pub(super) async fn wait<T: Transport>(
     let mut last: Option<Look> = None;
     let mut since: Option<(Instant, Vec<Option<u32>>)> = None;
     let mut lost: Option<Failure> = None;
+    say("connecting".to_owned());
     loop {
         match timeout_at(deadline, look(link, rows, access, until.condition, visit)).await {
             Ok(Ok(seen)) => {

@@ -3,8 +3,10 @@
 //! What always holds: each word is quoted, so that no name is ever a command; output is read up to [`OUTPUT_LIMIT`]; the exit code is never the truth, the state read afterwards is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::init::{self, InitProblem, InitStatus};
 use super::relay::Relay;
@@ -21,6 +23,9 @@ pub const OUTPUT_LIMIT: usize = 1024 * 1024;
 
 /// Most that is read of a log at once, in bytes.
 pub const TAIL_LIMIT: usize = 256 * 1024;
+
+/// A command that only asks has to start a Python, on a busy node, and hangs if it takes longer than this.
+const QUESTION_TIME: Duration = Duration::from_secs(60);
 
 /// Before the exit code of a command in what it printed.
 const EXIT_MARK: &str = "ctl-exit";
@@ -78,10 +83,13 @@ impl<S: Session> Shell<S> {
         Ok(relay)
     }
 
-    /// Runs the words as one command, through sudo where asked.
+    /// Runs the words as one command, through sudo where asked: a question, which is answered in [`QUESTION_TIME`].
     async fn run(&self, words: &[&str]) -> Result<ExecOutput, SupervisorError> {
-        let words = words_of(words)?;
-        self.execute(|sudo| format!("{sudo}{words}")).await
+        let line = words_of(words)?;
+        match timeout(QUESTION_TIME, self.execute(|sudo| format!("{sudo}{line}"))).await {
+            Ok(answer) => answer,
+            Err(_) => Err(SupervisorError::Silent(words.join(" "))),
+        }
     }
 
     /// Runs the words as one command that goes on to its end even if the connection is lost meanwhile: what it

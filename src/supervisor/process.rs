@@ -138,7 +138,7 @@ impl Fault {
 pub enum SupervisorError {
     /// The connection to the node failed.
     #[error(transparent)]
-    Transport(#[from] TransportError),
+    Transport(TransportError),
     /// It answered with a fault.
     #[error("{text}")]
     Fault {
@@ -170,11 +170,21 @@ pub enum SupervisorError {
     Silent(String),
 }
 
+impl From<TransportError> for SupervisorError {
+    fn from(error: TransportError) -> Self {
+        // The connection is there: it is a question without an answer, like others.
+        if let TransportError::Silent { what, .. } = error {
+            return Self::Silent(format!("the node to {what}"));
+        }
+        Self::Transport(error)
+    }
+}
+
 impl From<ExecError> for SupervisorError {
     fn from(error: ExecError) -> Self {
         match error {
             ExecError::Sudo(error) => Self::Sudo(error),
-            ExecError::Transport(error) => Self::Transport(error),
+            ExecError::Transport(error) => error.into(),
         }
     }
 }

@@ -54,6 +54,13 @@ impl Relay {
     /// # Errors
     /// [`SupervisorError::Sudo`]; [`SupervisorError::CommandMissing`] if it does not run there.
     pub(super) async fn start<S: Session>(session: &S, sudo: &Sudo) -> Result<Self, SupervisorError> {
+        match timeout(START_TIME, Self::begin(session, sudo)).await {
+            Ok(started) => started,
+            Err(_) => Err(SupervisorError::Silent("the relay on the node".to_owned())),
+        }
+    }
+
+    async fn begin<S: Session>(session: &S, sudo: &Sudo) -> Result<Self, SupervisorError> {
         let passage = Passage::new();
         let line =
             format!("exec /bin/sh -c {READ_AND_RUN} ctl-relay {} {}", passage.mark(), sudo.prefix(&passage).trim_end());
@@ -66,7 +73,7 @@ impl Relay {
                 command.close().await;
                 return Err(match error {
                     EnterError::Sudo(error) => SupervisorError::Sudo(error),
-                    EnterError::Transport(error) => SupervisorError::Transport(error),
+                    EnterError::Transport(error) => error.into(),
                     EnterError::Ended { .. } => SupervisorError::CommandMissing(format!("no relay: {error}")),
                 });
             }
@@ -90,10 +97,13 @@ impl Relay {
     pub(super) async fn open(&self, path: &str) -> Result<DuplexStream, SupervisorError> {
         let gone = || SupervisorError::Down("the relay on the node has ended".to_owned());
         let (reply, answer) = oneshot::channel();
-        self.asks.send(Ask::Open(path.to_owned(), reply)).await.map_err(|_| gone())?;
-        match timeout(OPEN_TIME, answer).await {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(_)) => Err(gone()),
+        let asked = async {
+            self.asks.send(Ask::Open(path.to_owned(), reply)).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout(OPEN_TIME, asked).await {
+            Ok(Some(opened)) => opened,
+            Ok(None) => Err(gone()),
             Err(_) => Err(SupervisorError::Silent("the relay on the node".to_owned())),
         }
     }
@@ -129,15 +139,15 @@ impl<C: RemoteCommand> Desk<C> {
                         debug!(said = %String::from_utf8_lossy(&bytes).trim(), "the relay complains");
                         Ok(())
                     }
-                    Some(Piece::Exit(_) | Piece::Refused) | None => break "it ended",
+                    Some(Piece::Exit(_)) | None => break "it ended",
                 },
                 ask = inbox.recv() => match ask {
-                    Some(ask) => self.ask(ask).await,
+                    Some(ask) => timeout(OPEN_TIME, self.ask(ask)).await.unwrap_or_else(|_| Err(silent())),
                     None => break "nobody needs it any more",
                 },
             };
             if sent.is_err() {
-                break "its connection ended";
+                break "its connection ended, or takes nothing";
             }
         };
         debug!(why = ended, "the relay is let go");
@@ -202,6 +212,10 @@ impl<C: RemoteCommand> Desk<C> {
             (_, None) => {}
         }
     }
+}
+
+fn silent() -> TransportError {
+    TransportError::Lost { reason: "the relay on the node takes nothing".to_owned() }
 }
 
 /// Carries what is written to a stream, until it is closed.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::SupervisorError;
@@ -47,6 +47,13 @@ impl<C: RemoteCommand> Tailed<C> {
         sudo: &Sudo,
         line: &str,
     ) -> Result<Self, SupervisorError> {
+        match timeout(START_TIME, Self::begin(session, sudo, line)).await {
+            Ok(started) => started,
+            Err(_) => Err(SupervisorError::Silent("supervisorctl tail -f".to_owned())),
+        }
+    }
+
+    async fn begin<S: Session<Command = C>>(session: &S, sudo: &Sudo, line: &str) -> Result<Self, SupervisorError> {
         let passage = Passage::new();
         let shell = if sudo.is_on() { read_and_run(passage.mark()) } else { READ_AND_RUN.to_owned() };
         // Words that hold a NUL were refused before.
@@ -62,7 +69,7 @@ impl<C: RemoteCommand> Tailed<C> {
                     command.close().await;
                     return Err(match error {
                         EnterError::Sudo(error) => SupervisorError::Sudo(error),
-                        EnterError::Transport(error) => SupervisorError::Transport(error),
+                        EnterError::Transport(error) => error.into(),
                         EnterError::Ended { .. } => SupervisorError::CommandMissing(error.to_string()),
                     });
                 }
@@ -76,28 +83,25 @@ impl<C: RemoteCommand> Tailed<C> {
 
     /// Waits for the greeting, and for what comes right behind it.
     async fn greet(&mut self) -> Result<(), SupervisorError> {
-        let deadline = Instant::now() + START_TIME;
         loop {
             let is_there = self.head.windows(GREETING.len()).position(|window| window == GREETING);
             if let Some(start) = is_there {
                 self.head.drain(..start + GREETING.len());
                 break;
             }
-            let room = deadline.saturating_duration_since(Instant::now());
-            match timeout(room, self.command.next()).await {
-                Ok(Some(Piece::Stdout(bytes))) if self.head.len() < HEAD_LIMIT => self.head.extend(bytes),
-                Ok(Some(Piece::Stderr(bytes))) => {
+            match self.command.next().await {
+                Some(Piece::Stdout(bytes)) if self.head.len() < HEAD_LIMIT => self.head.extend(bytes),
+                Some(Piece::Stderr(bytes)) => {
                     debug!(said = %String::from_utf8_lossy(&bytes).trim(), "supervisorctl complains");
                 }
-                Err(_) => return Err(SupervisorError::Silent("supervisorctl tail -f".to_owned())),
-                Ok(_) => return Err(self.ended()),
+                _ => return Err(self.ended()),
             }
         }
         while self.head.len() < HEAD_LIMIT {
             match timeout(QUIET, self.command.next()).await {
                 Ok(Some(Piece::Stdout(bytes))) => self.head.extend(bytes),
                 Ok(Some(Piece::Stderr(_))) => {}
-                Ok(Some(Piece::Exit(_) | Piece::Refused) | None) => return Err(self.ended()),
+                Ok(Some(Piece::Exit(_)) | None) => return Err(self.ended()),
                 Err(_) => break,
             }
         }
@@ -129,7 +133,7 @@ impl<C: RemoteCommand> Tailed<C> {
                 Ok(bytes)
             }
             Ok(Some(Piece::Stderr(_))) | Err(_) => Ok(Vec::new()),
-            Ok(Some(Piece::Exit(_) | Piece::Refused) | None) => Err(self.ended()),
+            Ok(Some(Piece::Exit(_)) | None) => Err(self.ended()),
         }
     }
 }

@@ -153,7 +153,7 @@ impl Berth {
     /// # Errors
     /// [`TransportError::Behind`] if it cannot or will not, [`TransportError::Bastion`] if it is lost.
     pub(super) async fn open(&self, host: &str, port: u16) -> Result<ChannelStream<Msg>, TransportError> {
-        match self.line.session.open_tcp(host, port).await {
+        match self.line.session.forward(host, port).await {
             Err(TransportError::ChannelRefused { reason, .. }) => {
                 // It takes no more over this connection: who comes next gets another.
                 if reason == NO_ROOM {

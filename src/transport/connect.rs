@@ -30,7 +30,7 @@ use super::handshake::{Agreed, Handshake, Terms};
 use super::host_keys::{HostKeyStore, Wanted};
 use super::proxy_command::{self, ProxyChild};
 use super::resolver::{Resolver, Route};
-use super::session::SshSession;
+use super::session::{Lost, SshSession};
 use super::wire::Held;
 use super::{Transport, TransportError};
 
@@ -197,7 +197,8 @@ impl Shared {
             let ended = tokio::time::timeout(left, self.attempt(endpoint, berth, purpose, &place, &progress)).await;
             left = left.saturating_sub(began.elapsed());
             let error = match ended {
-                Ok(Ok(opened)) => return Ok(opened),
+                Ok(Ok(Opened::Session(session))) => return Ok(Opened::Session(Box::new(session.to(self, endpoint)))),
+                Ok(Ok(opened @ Opened::Key(_))) => return Ok(opened),
                 Ok(Err(error)) => error,
                 Err(_) => return Err(timeout_error(endpoint, &progress)),
             };
@@ -255,11 +256,12 @@ impl Shared {
         progress.at(Step::Negotiating);
         match handshake.finish(|error| negotiation_failed(endpoint, error)).await? {
             Agreed::Key(key) => Ok(Opened::Key(key)),
-            Agreed::Connection { mut handle, notes, alive } => {
+            Agreed::Connection { mut handle, notes, alive, ended } => {
                 progress.at(Step::Authenticating);
                 let heard = Heard { step: &progress.step, lost: &notes.lost, banner: &notes.banner };
                 auth::authenticate(&mut handle, endpoint, &self.keys, &heard).await?;
-                Ok(Opened::Session(Box::new(SshSession::new(handle, Arc::clone(&notes.lost), alive))))
+                let lost = Lost { reason: Arc::clone(&notes.lost), ended };
+                Ok(Opened::Session(Box::new(SshSession::new(handle, lost, alive))))
             }
         }
     }

@@ -11,6 +11,9 @@ use crate::event::{Failure, FailureKind, Stage};
 /// it, older ones do not.
 pub const CONNECT_FAILED: &str = "ConnectFailed";
 
+/// The reason of a [`TransportError::CommandRefused`] when sshd was asked to run a command and could not start it.
+pub(super) const REQUEST_FAILED: &str = "it could not start one";
+
 /// Why a session could not be had or was lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
@@ -222,8 +225,16 @@ pub enum TransportError {
         /// What is known of the cause.
         reason: String,
     },
+    /// The connection is there, and a request is not answered.
+    #[error("the node did not answer {what} within {seconds:.0} s")]
+    Silent {
+        /// What was asked.
+        what: String,
+        /// How long it was waited for.
+        seconds: Seconds,
+    },
     /// The node runs no commands for this user.
-    #[error("the node runs no command: {reason}")]
+    #[error("sshd refused to run a command: {reason}")]
     CommandRefused {
         /// What the node said.
         reason: String,
@@ -400,10 +411,16 @@ impl TransportError {
             Self::KeyFile { hint, .. } => (Stage::Authenticate, K::KeyFile, Some(hint.clone())),
             Self::Agent { .. } => (Stage::Authenticate, K::Agent, Some("check $SSH_AUTH_SOCK and `ssh-add -l`".to_owned())),
             Self::Lost { .. } => (Stage::Connect, K::ConnectionLost, None),
+            Self::Silent { .. } => (Stage::Inspect, K::TimedOut, Some("sshd let us in and then hung: look at the node's load, memory and disks".to_owned())),
+            Self::CommandRefused { reason } if reason == REQUEST_FAILED => (
+                Stage::Inspect,
+                K::Command,
+                Some("the user is probably at its process limit (`nproc` in limits.conf, TasksMax): look as another user with `ps -u USER`; an account that may not run commands (file transfer only) is refused in the same way".to_owned()),
+            ),
             Self::CommandRefused { .. } => (
                 Stage::Inspect,
                 K::Command,
-                Some("sshd may have reached MaxSessions, or forbids commands for this user".to_owned()),
+                Some("raise MaxSessions in the node's sshd_config, or allow commands for this user".to_owned()),
             ),
             Self::ChannelRefused { .. } => (Stage::Inspect, K::Protocol, Some("sshd may have reached MaxSessions, or forbids commands or forwarding for this user".to_owned())),
         };

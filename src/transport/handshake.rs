@@ -14,7 +14,7 @@ use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use russh::client::{self, Handle};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::debug;
 
 use super::TransportError;
@@ -39,6 +39,7 @@ pub(super) struct Handshake {
     seen: Seen,
     notes: Arc<Notes>,
     alive: oneshot::Sender<()>,
+    ended: watch::Receiver<()>,
 }
 
 /// What the library's callbacks have to say.
@@ -56,8 +57,8 @@ pub(super) struct Notes {
 
 /// How a handshake ended that did not fail.
 pub(super) enum Agreed {
-    /// Nobody is logged in yet.
-    Connection { handle: Handle<Handler>, notes: Arc<Notes>, alive: oneshot::Sender<()> },
+    /// Nobody is logged in yet. It ends when `alive` is dropped; the sender of `ended` is gone once it has ended.
+    Connection { handle: Handle<Handler>, notes: Arc<Notes>, alive: oneshot::Sender<()>, ended: watch::Receiver<()> },
     /// The key that was only to be seen.
     Key(PublicKey),
 }
@@ -72,6 +73,7 @@ impl Handshake {
         let stream = Wire::new(stream, held, Arc::clone(&greeted), closed);
         let seen = stream.seen();
         let notes = Arc::<Notes>::default();
+        let (lives, ended) = watch::channel(());
         let handler = Handler {
             keys: Arc::clone(&terms.keys),
             settings: Arc::clone(&endpoint.host_keys),
@@ -79,9 +81,10 @@ impl Handshake {
             port: endpoint.port,
             only_look: terms.only_look,
             notes: Arc::clone(&notes),
+            _lives: lives,
         };
         let connecting = maybe_done(client::connect_stream(Arc::clone(&terms.config), stream, handler).boxed());
-        Self { connecting, greeted, seen, notes, alive }
+        Self { connecting, greeted, seen, notes, alive, ended }
     }
 
     /// Waits for the greeting.
@@ -119,7 +122,10 @@ impl Handshake {
         (&mut self.connecting).await;
         let ended = Pin::new(&mut self.connecting).take_output().unwrap_or(Err(russh::Error::Disconnect));
         let error = match ended {
-            Ok(handle) => return Ok(Agreed::Connection { handle, notes: self.notes, alive: self.alive }),
+            Ok(handle) => {
+                let Self { notes, alive, ended, .. } = self;
+                return Ok(Agreed::Connection { handle, notes, alive, ended });
+            }
             Err(error) => error,
         };
         if let Some(key) = self.notes.shown.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -154,6 +160,8 @@ pub(super) struct Handler {
     port: u16,
     only_look: bool,
     notes: Arc<Notes>,
+    /// Gone with the connection.
+    _lives: watch::Sender<()>,
 }
 
 impl client::Handler for Handler {

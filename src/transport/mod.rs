@@ -56,24 +56,25 @@ pub trait Session: Send + Sync + 'static {
     /// A command that runs on the node.
     type Command: RemoteCommand;
 
-    /// Starts a command in the login shell and keeps its streams.
+    /// Starts a command in the login shell and keeps its streams. When this returns it runs.
     ///
     /// # Errors
-    /// [`TransportError::Lost`], [`TransportError::CommandRefused`] if the node runs no command.
+    /// [`TransportError::Lost`], [`TransportError::CommandRefused`] if the node runs no command, [`TransportError::Silent`].
     fn start(&self, command: &str) -> impl Future<Output = Result<Self::Command, TransportError>> + Send;
 
     /// Runs a command in the login shell and gathers what it prints, at most `limit` bytes of each stream.
     ///
     /// # Errors
     /// [`TransportError::Lost`] if the connection ended before the command's end was told,
-    /// [`TransportError::CommandRefused`] if the node runs no command.
+    /// [`TransportError::CommandRefused`] if the node runs no command, [`TransportError::Silent`].
     fn exec(&self, command: &str, limit: usize) -> impl Future<Output = Result<ExecOutput, TransportError>> + Send;
 
     /// Opens a stream to a unix socket on the node.
     ///
     /// # Errors
     /// [`TransportError::ChannelRefused`] if the node cannot or will not connect it (a missing socket, a refused
-    /// connection, a missing permission and a forbidden forwarding all look the same), [`TransportError::Lost`].
+    /// connection, a missing permission and a forbidden forwarding all look the same), [`TransportError::Lost`],
+    /// [`TransportError::Silent`].
     fn open_unix(&self, path: &str) -> impl Future<Output = Result<Self::Stream, TransportError>> + Send;
 
     /// Opens a stream to a TCP port as seen from the node.
@@ -88,10 +89,11 @@ pub trait Session: Send + Sync + 'static {
 
 /// A command that runs on a node, and its streams. Dropping it closes them; what the node does then is its own affair.
 pub trait RemoteCommand: Send + 'static {
-    /// Writes to its standard input.
+    /// Writes to its standard input. Waits as long as the node takes nothing: how long that may be is the caller's to say. Of
+    /// a command that has ended nobody reads it, and its end tells.
     ///
     /// # Errors
-    /// [`TransportError::Lost`] if nothing can be written any more.
+    /// [`TransportError::Lost`] if the connection ends.
     fn write(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), TransportError>> + Send;
 
     /// The next thing that it tells; may be dropped and asked again. None: nothing more comes, and if no
@@ -111,8 +113,6 @@ pub enum Piece {
     Stderr(Vec<u8>),
     /// Its end: the exit code; none if a signal ended it.
     Exit(Option<u32>),
-    /// The node refused to run it.
-    Refused,
 }
 
 /// What a command printed, and how it ended.

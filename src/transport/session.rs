@@ -1,23 +1,37 @@
 //! The streams of an SSH connection that is logged in.
 //!
-//! Here live [`SshSession`] and [`SshCommand`]. What always holds: one connection a session; what is read through it is
-//! bounded; a connection that ended tells why, if the peer said so.
+//! Here live [`SshSession`] and [`SshCommand`]. What always holds: a node is asked for a channel or a command no longer than
+//! [`ANSWER_TIME`]; what waits for the node ends with the connection; what is read through it is bounded; a connection that
+//! ended tells why, if the peer said so; a further connection is made only to an sshd that takes no more commands on this
+//! one (MaxSessions).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use russh::client::{self, Handle};
-use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelStream};
-use tokio::sync::{Semaphore, oneshot};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelStream, ChannelWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::error::CONNECT_FAILED;
+use super::connect::Shared;
+use super::endpoint::Endpoint;
+use super::error::{CONNECT_FAILED, REQUEST_FAILED, Seconds};
 use super::handshake::Handler;
 use super::{ExecOutput, Piece, RemoteCommand, Session, TransportError};
 
+/// How long a node may take to answer a request for a channel or a command. One that swaps takes its time, too.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+
 /// sshd's MaxSessions is 10 by default and counts commands, not forwarded streams; some room is left for others.
 const COMMANDS_AT_ONCE: usize = 3;
+
+/// Connections to one node whose sshd takes only one command on each: for the guard, a relay, and what runs beside them.
+const MOST_CONNECTIONS: usize = 4;
 
 /// How long the streams of a command that has ended are read on.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -25,12 +39,108 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How often a command channel that was refused is asked for again: sshd counts a command until it has reaped it.
 const CHANNEL_RETRIES: u32 = 10;
 
+/// The same where commands that stay are what there is no room beside.
+const RETRIES_BESIDE: u32 = 2;
+
+/// Messages of a command that are kept while something is written to it.
+const KEPT: usize = 64;
+
 /// One SSH connection, logged in.
 pub struct SshSession {
     handle: Handle<Handler>,
-    lost: Arc<Mutex<Option<String>>>,
-    commands: Semaphore,
+    lost: Lost,
+    commands: Arc<Semaphore>,
+    load: Arc<Load>,
+    origin: Option<Origin>,
+    further: tokio::sync::Mutex<Option<Arc<SshSession>>>,
     _alive: oneshot::Sender<()>,
+}
+
+/// What a further connection to the same node is made from.
+struct Origin {
+    shared: Weak<Shared>,
+    endpoint: Endpoint,
+    /// Which connection to the node this is, from 1.
+    number: usize,
+}
+
+/// Command channels that are open on a connection.
+#[derive(Default)]
+struct Load {
+    /// Of commands that may stay for the whole run.
+    staying: AtomicUsize,
+    /// Of commands that end soon.
+    passing: AtomicUsize,
+    /// So many that stay are known to leave no room beside them; 0: not known.
+    full_at: AtomicUsize,
+}
+
+impl Load {
+    fn of(&self, stay: Stay) -> &AtomicUsize {
+        match stay {
+            Stay::Long => &self.staying,
+            Stay::Short => &self.passing,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let full_at = self.full_at.load(Ordering::Relaxed);
+        full_at > 0 && self.staying.load(Ordering::Relaxed) >= full_at
+    }
+}
+
+/// How long a command is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    /// Perhaps for the whole run.
+    Long,
+    /// It is a question: it ends soon, and takes its turn.
+    Short,
+}
+
+/// The place of a command on its connection. Dropping it gives the place back.
+struct Seat {
+    load: Arc<Load>,
+    stay: Stay,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Seat {
+    fn take(load: &Arc<Load>, stay: Stay, turn: Option<OwnedSemaphorePermit>) -> Self {
+        load.of(stay).fetch_add(1, Ordering::Relaxed);
+        Self { load: Arc::clone(load), stay, _turn: turn }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.load.of(self.stay).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What sshd makes of the request for one more command.
+enum Room {
+    Open(Channel<client::Msg>),
+    /// None, and those that stay will not make any.
+    NoneBesideStaying,
+    /// None as long as others that pass are there.
+    NoneBesidePassing,
+}
+
+/// Tells that a connection ended, and why.
+#[derive(Clone)]
+pub(super) struct Lost {
+    pub(super) reason: Arc<Mutex<Option<String>>>,
+    /// Its sender is gone once the connection is.
+    pub(super) ended: watch::Receiver<()>,
+}
+
+impl Lost {
+    /// A loss with the cause that the connection told, if it told one.
+    fn error(&self, otherwise: &str) -> TransportError {
+        let told = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        TransportError::Lost { reason: told.unwrap_or_else(|| otherwise.to_owned()) }
+    }
 }
 
 impl std::fmt::Debug for SshSession {
@@ -40,26 +150,117 @@ impl std::fmt::Debug for SshSession {
 }
 
 impl SshSession {
-    pub(super) fn new(handle: Handle<Handler>, lost: Arc<Mutex<Option<String>>>, alive: oneshot::Sender<()>) -> Self {
-        Self { handle, lost, commands: Semaphore::new(COMMANDS_AT_ONCE), _alive: alive }
+    pub(super) fn new(handle: Handle<Handler>, lost: Lost, alive: oneshot::Sender<()>) -> Self {
+        Self {
+            handle,
+            lost,
+            commands: Arc::new(Semaphore::new(COMMANDS_AT_ONCE)),
+            load: Arc::default(),
+            origin: None,
+            further: tokio::sync::Mutex::default(),
+            _alive: alive,
+        }
     }
 
-    async fn command_channel(&self) -> Result<Channel<client::Msg>, TransportError> {
-        let mut attempt = 0;
+    /// Notes where it leads, so that a further connection can be made.
+    pub(super) fn to(mut self, shared: &Arc<Shared>, endpoint: &Endpoint) -> Self {
+        self.origin = Some(Origin { shared: Arc::downgrade(shared), endpoint: endpoint.clone(), number: 1 });
+        self
+    }
+
+    /// Starts a command: on this connection, or, where sshd takes no more on it, on a further one.
+    fn begin<'a>(&'a self, command: &'a str, stay: Stay) -> BoxFuture<'a, Result<SshCommand, TransportError>> {
+        async move {
+            let Some((channel, seat)) = self.seat(stay).await? else {
+                return self.further().await?.begin(command, stay).await;
+            };
+            let mut started = SshCommand::new(channel, self.lost.clone(), seat);
+            answered("a request to run a command", started.request(command)).await??;
+            Ok(started)
+        }
+        .boxed()
+    }
+
+    /// A channel for a command; none if sshd takes no more on this connection.
+    async fn seat(&self, stay: Stay) -> Result<Option<(Channel<client::Msg>, Seat)>, TransportError> {
         loop {
-            match self.handle.channel_open_session().await {
-                Ok(channel) => return Ok(channel),
-                Err(russh::Error::ChannelOpenFailure(reason)) if attempt < CHANNEL_RETRIES => {
-                    attempt += 1;
-                    debug!(?reason, attempt, "no command channel; trying again");
-                    tokio::time::sleep(Duration::from_millis(50) * attempt).await;
+            let turn = match stay {
+                Stay::Long => None,
+                Stay::Short => Arc::clone(&self.commands).acquire_owned().await.ok(),
+            };
+            if self.load.is_full() {
+                return Ok(None);
+            }
+            match answered("a request for a session", self.channel()).await?? {
+                Room::Open(channel) => return Ok(Some((channel, Seat::take(&self.load, stay, turn)))),
+                Room::NoneBesideStaying => {
+                    self.load.full_at.store(self.load.staying.load(Ordering::Relaxed), Ordering::Relaxed);
+                    return Ok(None);
                 }
-                Err(russh::Error::ChannelOpenFailure(reason)) => {
-                    return Err(TransportError::CommandRefused { reason: format!("{reason:?}") });
-                }
-                Err(other) => return Err(self.lost(&other.to_string())),
+                // From now on one fewer at once, and this one comes when another has ended.
+                Room::NoneBesidePassing => match turn {
+                    Some(turn) => turn.forget(),
+                    None => return Ok(None),
+                },
             }
         }
+    }
+
+    async fn channel(&self) -> Result<Room, TransportError> {
+        let mut attempt = 0;
+        let mut beside_others = false;
+        loop {
+            let reason = match self.handle.channel_open_session().await {
+                Ok(channel) => return Ok(Room::Open(channel)),
+                Err(russh::Error::ChannelOpenFailure(reason)) => reason,
+                Err(other) => return Err(self.lost.error(&other.to_string())),
+            };
+            let staying = self.load.staying.load(Ordering::Relaxed);
+            beside_others |= self.load.passing.load(Ordering::Relaxed) > 0;
+            if staying > 0 && attempt >= RETRIES_BESIDE {
+                return Ok(Room::NoneBesideStaying);
+            }
+            if attempt >= CHANNEL_RETRIES {
+                return if beside_others {
+                    Ok(Room::NoneBesidePassing)
+                } else {
+                    Err(TransportError::CommandRefused { reason: format!("it opens no session ({reason:?})") })
+                };
+            }
+            attempt += 1;
+            debug!(?reason, attempt, "no command channel; trying again");
+            tokio::time::sleep(Duration::from_millis(50) * attempt).await;
+        }
+    }
+
+    /// The further connection to the node; made now, if there is none.
+    async fn further(&self) -> Result<Arc<SshSession>, TransportError> {
+        let refused = |why: &str| TransportError::CommandRefused {
+            reason: format!("it takes no more commands on one connection (MaxSessions), {why}"),
+        };
+        let mut further = self.further.lock().await;
+        if let Some(session) = further.as_ref().filter(|session| !session.is_closed()) {
+            return Ok(Arc::clone(session));
+        }
+        let way = self.origin.as_ref().and_then(|origin| Some((origin, origin.shared.upgrade()?)));
+        let Some((origin, shared)) = way.filter(|(origin, _)| origin.number < MOST_CONNECTIONS) else {
+            return Err(refused("and there are enough connections to it"));
+        };
+        debug!(host = origin.endpoint.host, "sshd takes no more commands on this connection; opening another one");
+        let made = shared.connect(&origin.endpoint).await;
+        let mut session = made.map_err(|error| refused(&format!("and a further connection failed: {error}")))?;
+        if let Some(next) = &mut session.origin {
+            next.number = origin.number + 1;
+        }
+        let session = Arc::new(session);
+        *further = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Opens a stream to a TCP port as seen from the other end, however long that takes.
+    pub(super) async fn forward(&self, host: &str, port: u16) -> Result<ChannelStream<client::Msg>, TransportError> {
+        let opened = self.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0).await;
+        Ok(opened.map_err(|error| self.channel_error(&format!("{host}:{port}"), &error))?.into_stream())
     }
 
     fn channel_error(&self, what: &str, error: &russh::Error) -> TransportError {
@@ -68,18 +269,14 @@ impl SshSession {
             let reason = if tried { CONNECT_FAILED.to_owned() } else { format!("{reason:?}") };
             return TransportError::ChannelRefused { what: what.to_owned(), reason };
         }
-        self.lost(&error.to_string())
-    }
-
-    fn lost(&self, otherwise: &str) -> TransportError {
-        lost(&self.lost, otherwise)
+        self.lost.error(&error.to_string())
     }
 }
 
-/// A loss with the cause that the connection told, if it told one.
-fn lost(told: &Mutex<Option<String>>, otherwise: &str) -> TransportError {
-    let told = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    TransportError::Lost { reason: told.unwrap_or_else(|| otherwise.to_owned()) }
+/// What the node answers to a request, if it answers in time.
+async fn answered<R>(what: &str, request: impl Future<Output = R>) -> Result<R, TransportError> {
+    let silent = |_| TransportError::Silent { what: what.to_owned(), seconds: Seconds(ANSWER_TIME.as_millis()) };
+    timeout(ANSWER_TIME, request).await.map_err(silent)
 }
 
 impl Session for SshSession {
@@ -87,14 +284,11 @@ impl Session for SshSession {
     type Command = SshCommand;
 
     async fn start(&self, command: &str) -> Result<SshCommand, TransportError> {
-        let channel = self.command_channel().await?;
-        channel.exec(true, command).await.map_err(|error| self.lost(&error.to_string()))?;
-        Ok(SshCommand { channel, lost: Arc::clone(&self.lost), told_end: false, closed: false })
+        self.begin(command, Stay::Long).await
     }
 
     async fn exec(&self, command: &str, limit: usize) -> Result<ExecOutput, TransportError> {
-        let _permit = self.commands.acquire().await.map_err(|error| self.lost(&error.to_string()))?;
-        let mut running = self.start(command).await?;
+        let mut running = self.begin(command, Stay::Short).await?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut output = ExecOutput::default();
         let mut ended = false;
@@ -108,10 +302,6 @@ impl Session for SshSession {
                     output.exit = code;
                     ended = true;
                 }
-                Some(Piece::Refused) => {
-                    let reason = "the request was denied".to_owned();
-                    return Err(TransportError::CommandRefused { reason });
-                }
                 None => break,
             }
             if stdout.len() > limit || stderr.len() > limit {
@@ -121,7 +311,7 @@ impl Session for SshSession {
             }
         }
         if !ended {
-            return Err(self.lost("it ended while a command ran"));
+            return Err(running.lost.error("it ended while a command ran"));
         }
         running.close().await;
         stdout.truncate(limit);
@@ -132,13 +322,13 @@ impl Session for SshSession {
     }
 
     async fn open_unix(&self, path: &str) -> Result<Self::Stream, TransportError> {
-        let opened = self.handle.channel_open_direct_streamlocal(path).await;
+        let opened =
+            answered(&format!("a request for {path}"), self.handle.channel_open_direct_streamlocal(path)).await?;
         Ok(opened.map_err(|error| self.channel_error(path, &error))?.into_stream())
     }
 
     async fn open_tcp(&self, host: &str, port: u16) -> Result<Self::Stream, TransportError> {
-        let opened = self.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0).await;
-        Ok(opened.map_err(|error| self.channel_error(&format!("{host}:{port}"), &error))?.into_stream())
+        answered(&format!("a request for {host}:{port}"), self.forward(host, port)).await?
     }
 
     fn is_closed(&self) -> bool {
@@ -148,27 +338,106 @@ impl Session for SshSession {
 
 /// A command on a channel of its own.
 pub struct SshCommand {
-    channel: Channel<client::Msg>,
-    lost: Arc<Mutex<Option<String>>>,
+    read: ChannelReadHalf,
+    write: Arc<ChannelWriteHalf<client::Msg>>,
+    /// What came while something else was waited for.
+    kept: VecDeque<ChannelMsg>,
+    lost: Lost,
     told_end: bool,
+    /// The node has closed the channel.
     closed: bool,
+    /// We have.
+    shut: bool,
+    _seat: Seat,
+}
+
+impl SshCommand {
+    fn new(channel: Channel<client::Msg>, lost: Lost, seat: Seat) -> Self {
+        let (read, write) = channel.split();
+        let kept = VecDeque::new();
+        Self { read, write: Arc::new(write), kept, lost, told_end: false, closed: false, shut: false, _seat: seat }
+    }
+
+    /// Has the node run the command, and waits until it says that it does: sshd takes no input before, and none ever if it
+    /// could not start it.
+    async fn request(&mut self, command: &str) -> Result<(), TransportError> {
+        self.write.exec(true, command).await.map_err(|error| self.lost.error(&error.to_string()))?;
+        loop {
+            match self.read.wait().await {
+                Some(ChannelMsg::Success) => return Ok(()),
+                Some(ChannelMsg::Failure | ChannelMsg::Close) => {
+                    return Err(TransportError::CommandRefused { reason: REQUEST_FAILED.to_owned() });
+                }
+                // It runs, whatever is answered later.
+                Some(
+                    first @ (ChannelMsg::Data { .. }
+                    | ChannelMsg::ExtendedData { .. }
+                    | ChannelMsg::ExitStatus { .. }
+                    | ChannelMsg::ExitSignal { .. }),
+                ) => {
+                    self.kept.push_back(first);
+                    return Ok(());
+                }
+                Some(_) => {}
+                None => return Err(self.lost.error("it ended before a command was started")),
+            }
+        }
+    }
+}
+
+impl Drop for SshCommand {
+    fn drop(&mut self) {
+        // The library closes no channel by itself, and sshd counts it until it is closed.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && !(self.closed || self.shut)
+        {
+            let write = Arc::clone(&self.write);
+            runtime.spawn(async move { write.close().await });
+        }
+    }
 }
 
 impl RemoteCommand for SshCommand {
     async fn close(&mut self) {
-        if let Err(error) = self.channel.close().await {
-            debug!(%error, "a channel could not be closed");
+        self.shut = true;
+        match timeout(DRAIN, self.write.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, "a channel could not be closed"),
+            Err(_) => debug!("a channel could not be closed in time"),
         }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), TransportError> {
-        self.channel.data(bytes).await.map_err(|error| lost(&self.lost, &error.to_string()))
+        let Self { read, write, kept, lost, .. } = self;
+        let mut ended = lost.ended.clone();
+        let sent = write.data(bytes);
+        tokio::pin!(sent);
+        loop {
+            // The library waits for room in the node's window, and would wait on when there is nobody to give it.
+            tokio::select! {
+                biased;
+                sent = &mut sent => return sent.map_err(|error| lost.error(&error.to_string())),
+                _ = ended.changed() => return Err(lost.error("it ended while a command was written to")),
+                said = read.wait(), if kept.len() < KEPT => {
+                    let Some(said) = said else { return Err(lost.error("it ended while a command was written to")) };
+                    let is_over = matches!(said, ChannelMsg::Close);
+                    kept.push_back(said);
+                    if is_over {
+                        return Ok(());
+                    }
+                }
+            }
+        }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "what else a node says of a channel tells nothing of a command")]
     async fn next(&mut self) -> Option<Piece> {
         while !self.closed {
-            match self.channel.wait().await? {
+            let message = match self.kept.pop_front() {
+                Some(kept) => kept,
+                None => self.read.wait().await?,
+            };
+            match message {
                 ChannelMsg::Data { data } => return Some(Piece::Stdout(data.to_vec())),
                 ChannelMsg::ExtendedData { data, ext: 1 } => return Some(Piece::Stderr(data.to_vec())),
                 ChannelMsg::ExitStatus { exit_status } => {
@@ -179,7 +448,6 @@ impl RemoteCommand for SshCommand {
                     self.told_end = true;
                     return Some(Piece::Exit(None));
                 }
-                ChannelMsg::Failure => return Some(Piece::Refused),
                 ChannelMsg::Close => {
                     self.closed = true;
                     if !self.told_end {

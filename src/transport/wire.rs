@@ -56,6 +56,14 @@ impl<S> Wire<S> {
         Self { inner, greeted, seen: Seen::default(), closed: Some(closed), _held: held }
     }
 
+    /// Whether its owner is gone. If not, that wakes the task.
+    fn is_closed(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.closed.as_mut().is_some_and(|closed| Pin::new(closed).poll(cx).is_ready()) {
+            self.closed = None;
+        }
+        self.closed.is_none()
+    }
+
     /// What the peer says before its greeting.
     pub(super) fn seen(&self) -> Seen {
         self.seen.clone()
@@ -67,10 +75,7 @@ const GREETING_LIMIT: usize = 16 * 1024;
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.closed.as_mut().is_some_and(|closed| Pin::new(closed).poll(cx).is_ready()) {
-            self.closed = None;
-        }
-        if self.closed.is_none() {
+        if self.is_closed(cx) {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -94,6 +99,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // A peer that takes nothing would hold it for good.
+        if self.is_closed(cx) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 

@@ -28,6 +28,7 @@ mod rolling;
 mod rollouts;
 mod selection;
 mod signals;
+mod silent;
 mod snapshots;
 #[path = "../support/terminal.rs"]
 mod terminal;

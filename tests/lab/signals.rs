@@ -140,19 +140,19 @@ fn interrupted_three_times() {
     assert_eq!(outcomes, ["not_started interrupted", "unknown interrupted", "unknown interrupted"], "{run}");
 }
 
-/// A first signal while nodes do not answer: what hangs in a connect is done at its own timeout, and nothing waits longer.
+/// A first signal while nodes do not answer: nothing was changed, so nothing is waited for.
 #[test]
 fn interrupted_while_it_connects() {
     let spec = uniform(3).each(|node| node.faults.push(Fault::SilentAfterAccept));
     let cluster = Cluster::start(spec);
-    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --forks 2 --connect-timeout 2s"));
+    let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --forks 2 --connect-timeout 600s"));
     let reached = |nodes: &[Node]| nodes.iter().filter(|node| node.counters().connections > 0).count();
     eventually("two connections", || (reached(cluster.nodes()) == 2).then_some(()));
     run.signal("TERM");
     let run = run.finish().expect(143);
     let mut outcomes: Vec<String> = run.results().iter().map(ended).collect();
     outcomes.sort();
-    assert_eq!(outcomes, ["not_started interrupted", "unreachable banner", "unreachable banner"], "{run}");
+    assert_eq!(outcomes, ["not_started interrupted"; 3], "{run}");
     assert_eq!(reached(cluster.nodes()), 2, "{run}");
 }
 
