@@ -144,11 +144,11 @@ pub(super) fn policy(args: &BatchArgs) -> Policy {
         max_failures: args.max_failures,
         caps: args.max_unavailable.unwrap_or_default(),
         pause: args.pause.unwrap_or_default(),
-        gate: match args.gate {
-            Some(GateArg::Active) => Gate::Active,
-            Some(GateArg::None) => Gate::None,
-            Some(GateArg::Running) | None => Gate::Running,
-        },
+        gate: args.gate.map(|gate| match gate {
+            GateArg::Running => Gate::Running,
+            GateArg::Active => Gate::Active,
+            GateArg::None => Gate::None,
+        }),
         stable: args.stable,
         gate_timeout: args.gate_timeout.unwrap_or(GATE_TIMEOUT),
         check: args.check.clone(),

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::batch;
-use super::policy::{Gate, Policy};
+use super::policy::Gate;
 use super::{Action, Plan, Step, Task};
 use crate::inventory::Supervisor;
 use crate::nodeset::NodeSet;
@@ -205,7 +205,7 @@ fn explain_step(
         writeln!(text, "  not in the snapshot, and let pass: {}", fold(&strangers))?;
     }
     if task.action.changes() {
-        writeln!(text, "  {}", rules(task.action, &task.policy))?;
+        writeln!(text, "  {}", rules(task, task.batched || view.batches.len() > 1))?;
     }
     Ok(())
 }
@@ -238,11 +238,12 @@ fn requests(plan: &Plan, step: &Step, task: &Task) -> Vec<String> {
     lines
 }
 
-fn rules(action: Action, policy: &Policy) -> String {
-    let mut rules = vec![format!("failure limit {}", policy.failure_limit())];
-    if action != Action::Exec && action != Action::Stop {
-        let stable = policy.stable_time();
-        rules.push(match policy.gate {
+fn rules(task: &Task, batched: bool) -> String {
+    let Task { action, policy, .. } = task;
+    let mut rules = vec![format!("failure limit {}", policy.failure_limit(batched))];
+    if !matches!(action, Action::Exec | Action::Stop) {
+        let stable = policy.stable_time(batched);
+        rules.push(match policy.gate() {
             Gate::None => "no gate".to_owned(),
             Gate::Running => format!("gate: RUNNING for {}", humantime::format_duration(stable)),
             Gate::Active => format!(
@@ -277,6 +278,7 @@ fn fold(names: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::inventory::{Environment, parse};
+    use crate::plan::policy::Policy;
     use crate::plan::{Wanted, plan};
     use crate::select::{Query, select};
 

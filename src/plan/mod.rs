@@ -156,6 +156,9 @@ pub struct Task {
     pub timeout: Option<Duration>,
     /// Whether the nodes or roles were named, so that a node without the service is a failure.
     pub by_hand: bool,
+    /// Whether it is done in more than one batch, or its batches must pass something that was asked for. [`plan`] finds
+    /// out; a run that is resumed keeps it, however few nodes are left.
+    pub batched: bool,
     /// Whether services are also asked how their work goes, and nodes for what else is wrong there: `ctl status`.
     pub in_depth: bool,
     /// How carefully.
@@ -214,6 +217,7 @@ impl Task {
             tail: None,
             timeout: None,
             by_hand,
+            batched: false,
             in_depth: false,
             policy: Policy::default(),
             snapshot: None,
@@ -387,6 +391,33 @@ impl Plan {
             (0..self.selected).filter(|node| !self.steps.iter().any(|step| step.nodes.contains(node))).collect();
     }
 
+    /// Notes which tasks are done in batches, as far as that is known before a node was asked: a node that is down may
+    /// let a cap make more of them.
+    pub fn find_batched(&mut self) {
+        let batched: Vec<bool> = (0..self.tasks.len()).map(|task| self.is_batched(task)).collect();
+        for (task, batched) in self.tasks.iter_mut().zip(batched) {
+            task.batched = batched;
+        }
+    }
+
+    fn is_batched(&self, index: usize) -> bool {
+        let Some(task) = self.tasks.get(index).filter(|task| task.action.changes()) else { return false };
+        let budgets = self.budgets(index);
+        let rests = |node: &&usize| self.nodes.get(**node).is_some_and(|own| own.node.maintenance.is_some());
+        let steps = self.steps.iter().filter(|step| step.task == index);
+        let steps = steps.map(|step| -> (usize, Vec<usize>) {
+            (step.nodes.len(), step.nodes.iter().filter(|node| !rests(node)).copied().collect())
+        });
+        let mut at_work = 0;
+        for (of, nodes) in steps.filter(|(_, nodes)| !nodes.is_empty()) {
+            at_work += 1;
+            if batch::next_batch(&nodes, task.policy.batch_size(0, of), &budgets).len() < nodes.len() {
+                return true;
+            }
+        }
+        task.policy.asks_for_gate() || (task.policy.serial.is_some() && at_work > 1)
+    }
+
     /// The budgets of a task, with nothing down.
     #[must_use]
     pub fn budgets(&self, task: usize) -> Vec<Budget> {
@@ -459,6 +490,7 @@ pub fn plan(wanted: Vec<Wanted>, inventory: &Inventory, via: Option<Via>) -> Pla
         cap(&mut plan, index, &task, &meant, inventory);
         plan.tasks.push(task);
     }
+    plan.find_batched();
     plan
 }
 

@@ -34,8 +34,8 @@ pub struct Policy {
     pub caps: Caps,
     /// Between batches.
     pub pause: Duration,
-    /// What ends a batch.
-    pub gate: Gate,
+    /// What ends a batch, as said; none is the default.
+    pub gate: Option<Gate>,
     /// As said; none is the default.
     pub stable: Option<Duration>,
     /// How long a gate may take.
@@ -53,7 +53,7 @@ impl Default for Policy {
             max_failures: None,
             caps: Caps::default(),
             pause: Duration::ZERO,
-            gate: Gate::default(),
+            gate: None,
             stable: None,
             gate_timeout: GATE_TIMEOUT,
             check: None,
@@ -63,26 +63,34 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether the nodes go in batches because the operator said so.
+    /// What ends a batch.
     #[must_use]
-    pub fn is_batched(&self) -> bool {
-        self.serial.is_some()
+    pub fn gate(&self) -> Gate {
+        self.gate.unwrap_or_default()
     }
 
-    /// Nodes that may fail: none when batched, any number otherwise.
+    /// Whether the operator asked for something that a batch must pass before the next.
     #[must_use]
-    pub fn failure_limit(&self) -> FailureLimit {
-        let default = if self.is_batched() { FailureLimit::Nodes(0) } else { FailureLimit::Unlimited };
+    pub fn asks_for_gate(&self) -> bool {
+        let by_gate = matches!(self.gate, Some(Gate::Running | Gate::Active));
+        let by_time = self.gate() != Gate::None && self.stable.is_some_and(|stable| !stable.is_zero());
+        by_gate || by_time || self.check.is_some() || self.gate_snapshot.is_some()
+    }
+
+    /// Nodes that may fail: none when batched ([`Task::batched`](super::Task)), any number otherwise.
+    #[must_use]
+    pub fn failure_limit(&self, batched: bool) -> FailureLimit {
+        let default = if batched { FailureLimit::Nodes(0) } else { FailureLimit::Unlimited };
         self.max_failures.unwrap_or(default)
     }
 
     /// Time for which a service has to stay up: 5 s when batched, none otherwise, and none without a gate.
     #[must_use]
-    pub fn stable_time(&self) -> Duration {
-        match (self.gate, self.stable) {
+    pub fn stable_time(&self, batched: bool) -> Duration {
+        match (self.gate(), self.stable) {
             (Gate::None, _) => Duration::ZERO,
             (Gate::Running | Gate::Active, Some(stable)) => stable,
-            (Gate::Running | Gate::Active, None) if self.is_batched() => STABLE,
+            (Gate::Running | Gate::Active, None) if batched => STABLE,
             (Gate::Running | Gate::Active, None) => Duration::ZERO,
         }
     }
@@ -101,14 +109,28 @@ mod tests {
     #[test]
     fn what_was_not_said_depends_on_batches() {
         let all_at_once = Policy::default();
-        assert_eq!(all_at_once.failure_limit(), FailureLimit::Unlimited);
-        assert_eq!((all_at_once.stable_time(), all_at_once.batch_size(0, 9)), (Duration::ZERO, 9));
+        assert_eq!(all_at_once.failure_limit(false), FailureLimit::Unlimited);
+        assert_eq!((all_at_once.stable_time(false), all_at_once.batch_size(0, 9)), (Duration::ZERO, 9));
         let rolling = Policy { serial: Some(Serial::one()), ..Policy::default() };
-        assert_eq!(rolling.failure_limit(), FailureLimit::Nodes(0));
-        assert_eq!((rolling.stable_time(), rolling.batch_size(3, 9)), (STABLE, 1));
+        assert_eq!(rolling.failure_limit(true), FailureLimit::Nodes(0));
+        assert_eq!((rolling.stable_time(true), rolling.batch_size(3, 9)), (STABLE, 1));
         let said = Policy { stable: Some(Duration::ZERO), max_failures: Some(FailureLimit::Percent(50)), ..rolling };
-        assert_eq!((said.stable_time(), said.failure_limit()), (Duration::ZERO, FailureLimit::Percent(50)));
-        let gateless = Policy { gate: Gate::None, stable: Some(STABLE), ..said };
-        assert_eq!(gateless.stable_time(), Duration::ZERO);
+        assert_eq!((said.stable_time(true), said.failure_limit(true)), (Duration::ZERO, FailureLimit::Percent(50)));
+        let gateless = Policy { gate: Some(Gate::None), stable: Some(STABLE), ..said };
+        assert_eq!(gateless.stable_time(true), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_gate_is_asked_for_by_hand() {
+        let asks = |edit: fn(&mut Policy)| {
+            let mut policy = Policy::default();
+            edit(&mut policy);
+            policy.asks_for_gate()
+        };
+        assert!(!asks(|_| {}) && !asks(|policy| policy.gate = Some(Gate::None)));
+        assert!(!asks(|policy| policy.stable = Some(Duration::ZERO)));
+        assert!(asks(|policy| policy.gate = Some(Gate::Running)) && asks(|policy| policy.gate = Some(Gate::Active)));
+        assert!(asks(|policy| policy.stable = Some(STABLE)) && asks(|policy| policy.check = Some("true".to_owned())));
+        assert!(asks(|policy| policy.gate_snapshot = Some("before.json".into())));
     }
 }

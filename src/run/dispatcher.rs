@@ -113,6 +113,8 @@ pub(super) struct Dispatcher<'a> {
     budgets: Vec<Vec<Budget>>,
     /// Nodes that failed, and of what, for each task.
     failed: Vec<BTreeMap<usize, FailureKind>>,
+    /// Tasks of which a batch was cut out of more nodes, by whatever was down, where the plan did not know it.
+    cut: Vec<bool>,
     /// Why a task is not gone on with.
     stopped: Vec<Option<Failure>>,
     /// A lock that another run holds, and whether it is waited for.
@@ -170,6 +172,7 @@ impl<'a> Dispatcher<'a> {
             begun: false,
             budgets: (0..tasks).map(|task| plan.budgets(task)).collect(),
             failed: vec![BTreeMap::new(); tasks],
+            cut: vec![false; tasks],
             stopped: vec![None; tasks],
             locked: None,
             halted: None,
@@ -548,8 +551,16 @@ impl<'a> Dispatcher<'a> {
         self.connected.iter().all(|node| !self.plan.is_selected(*node)) || (self.is_over_limit(0) && !goes_on)
     }
 
+    /// Whether a task goes in more than one batch.
+    fn is_batched(&self, task: usize) -> bool {
+        self.plan.tasks.get(task).is_some_and(|task| task.batched) || self.cut.get(task).copied().unwrap_or(false)
+    }
+
     fn is_over_limit(&self, task: usize) -> bool {
-        let Some(limit) = self.plan.tasks.get(task).map(|task| task.policy.failure_limit()) else { return false };
+        let batched = self.is_batched(task);
+        let Some(limit) = self.plan.tasks.get(task).map(|task| task.policy.failure_limit(batched)) else {
+            return false;
+        };
         let steps = self.plan.steps.iter().filter(|step| step.task == task);
         let nodes: BTreeSet<usize> = steps.flat_map(|step| step.nodes.iter().copied()).collect();
         limit.is_exceeded(self.failed.get(task).map_or(0, BTreeMap::len), nodes.len())
@@ -656,7 +667,7 @@ impl<'a> Dispatcher<'a> {
         };
         at.waiting.retain(|node| !self.lost.contains(node));
         let (waiting, batches, paused) = (at.waiting.clone(), at.batches, at.paused);
-        let stop = self.stop_of(step.task, task);
+        let stop = self.stop_of(step.task, task, &waiting);
         if waiting.is_empty() || stop.is_some() {
             if let Some(failure) = stop {
                 self.not_begun(index, &waiting, &failure, orders);
@@ -677,6 +688,12 @@ impl<'a> Dispatcher<'a> {
             }
             self.close_step(index);
             return;
+        }
+        if task.action.changes()
+            && batch.len() < waiting.len()
+            && let Some(cut) = self.cut.get_mut(step.task)
+        {
+            *cut = true;
         }
         let pause = task.policy.pause;
         if !paused && !pause.is_zero() {
@@ -699,9 +716,10 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Why a task is not gone on with, if that is so: its own limit, or an earlier task that was to be the last then.
-    fn stop_of(&mut self, index: usize, task: &Task) -> Option<Failure> {
+    fn stop_of(&mut self, index: usize, task: &Task, waiting: &[usize]) -> Option<Failure> {
         if self.stopped.get(index).is_some_and(Option::is_none) && self.is_over_limit(index) {
-            let failure = self.limit_failure(index, task);
+            let spent = self.spent_before_limit(index, task, waiting);
+            let failure = spent.unwrap_or_else(|| self.limit_failure(index, task));
             if let Some(stopped) = self.stopped.get_mut(index) {
                 *stopped = Some(failure);
             }
@@ -711,16 +729,33 @@ impl<'a> Dispatcher<'a> {
         earlier.or_else(|| self.stopped.get(index).cloned().flatten())
     }
 
+    /// Where the cap alone has made the batches, a spent cap is what keeps the others from being started: to allow more
+    /// failures would not help them.
+    fn spent_before_limit(&self, index: usize, task: &Task, waiting: &[usize]) -> Option<Failure> {
+        let policy = &task.policy;
+        if policy.max_failures.is_some() || policy.serial.is_some() || policy.asks_for_gate() || waiting.is_empty() {
+            return None;
+        }
+        let budgets = self.budgets.get(index).map(Vec::as_slice).unwrap_or_default();
+        if !next_batch(waiting, 1, budgets).is_empty() {
+            return None;
+        }
+        let bites = |budget: &&Budget| waiting.iter().any(|node| budget.members.contains(node));
+        let spent = budgets.iter().filter(bites).find(|budget| budget.down.len() >= budget.limit)?;
+        Some(self.spent(spent, "none of the others may go down"))
+    }
+
     fn begin_batch(&mut self, index: usize, batch: &[usize], orders: &mut Vec<Order>) {
         self.batches += 1;
         self.begun = true;
         let number = self.batches;
+        let batched = self.plan.steps.get(index).is_some_and(|step| self.is_batched(step.task));
         let role = self.plan.steps.get(index).and_then(|step| step.role.clone());
         let nodes = batch.iter().map(|node| rows::node_name(self.plan, *node)).collect();
         let step = u32::try_from(index).unwrap_or(u32::MAX);
         orders.push(Order::Record(EventKind::BatchStarted { batch: number, step, role, nodes }));
         self.waiting =
-            batch.iter().map(|node| Duty::Visit(Visit { step: index, batch: number, node: *node })).collect();
+            batch.iter().map(|node| Duty::Visit(Visit { step: index, batch: number, node: *node, batched })).collect();
         if let Some(step) = &mut self.step {
             step.waiting.retain(|node| !batch.contains(node));
             step.batches += 1;
@@ -757,7 +792,7 @@ impl<'a> Dispatcher<'a> {
         let failed = self.failed.get(index).cloned().unwrap_or_default();
         let names: Vec<String> = failed.keys().map(|node| rows::node_name(self.plan, *node)).collect();
         let set = NodeSet::from_names(names.iter().map(String::as_str));
-        let limit = task.policy.failure_limit();
+        let limit = task.policy.failure_limit(self.is_batched(index));
         let noun = if failed.len() == 1 { "node has" } else { "nodes have" };
         let by_gate = failed.values().any(|kind| *kind == FailureKind::Gate);
         let kind = if by_gate { FailureKind::Gate } else { FailureKind::Limit };

@@ -31,9 +31,11 @@ enum Nature {
     LosesItsConnection,
     Breaks,
     FailsTheCheck,
+    /// It is up, and does not do its work.
+    FailsItsGate,
 }
 
-const NATURES: [Nature; 9] = [
+const NATURES: [Nature; 10] = [
     Nature::Good,
     Nature::Unreachable,
     Nature::NoGuard,
@@ -43,6 +45,7 @@ const NATURES: [Nature; 9] = [
     Nature::LosesItsConnection,
     Nature::Breaks,
     Nature::FailsTheCheck,
+    Nature::FailsItsGate,
 ];
 
 fn node(name: &str, roles: &[&str]) -> SelectedNode {
@@ -79,7 +82,7 @@ fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: A
     };
     let step =
         |(role, nodes): &(&str, Vec<usize>)| Step { task: 0, role: Some((*role).to_owned()), nodes: nodes.clone() };
-    Plan {
+    let mut plan = Plan {
         tasks: vec![Task { policy, ..Task::new(action, vec![service], true) }],
         via: None,
         nodes: (0..nodes + watched).map(of).collect(),
@@ -88,12 +91,15 @@ fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: A
         caps: Vec::new(),
         idle: BTreeSet::new(),
         known_roles: Vec::new(),
-    }
+    };
+    plan.find_batched();
+    plan
 }
 
 fn capped(mut plan: Plan, role: &str, limit: usize, members: Vec<usize>) -> Plan {
     let amount = Amount::Nodes(u32::try_from(limit).expect("few"));
     plan.caps.push(RoleCap { task: 0, role: role.to_owned(), amount, limit, members });
+    plan.find_batched();
     plan
 }
 
@@ -267,6 +273,14 @@ impl<'a> World<'a> {
                 answers.push(news(News::Result(Box::new(result))));
                 answers.push(Input::Ended(duty, DutyEnd::Done));
             }
+            Nature::FailsItsGate => {
+                self.down.remove(&own);
+                result.outcome = Outcome::Failed;
+                result.state = Some(ProcessState::Running);
+                result.failure = Some(Failure::new(Stage::Verify, FailureKind::Gate, "x"));
+                answers.push(news(News::Result(Box::new(result))));
+                answers.push(Input::Ended(duty, DutyEnd::Done));
+            }
             Nature::LosesItsConnection => {
                 let failure = Failure::new(Stage::Verify, FailureKind::ConnectionLost, "x");
                 answers.push(Input::Ended(duty, DutyEnd::Lost(Outcome::Unreachable, failure)));
@@ -309,7 +323,7 @@ fn a_change_connects_locks_and_reads_before_it_acts() {
     let world = World::new(&plan, all_good(2), Vec::new()).run(8);
     let duties: Vec<Duty> =
         world.log.iter().filter_map(|order| if let Order::Start(duty) = order { Some(*duty) } else { None }).collect();
-    let visit = |node| Duty::Visit(Visit { step: 0, batch: 1, node });
+    let visit = |node| Duty::Visit(Visit { step: 0, batch: 1, node, batched: false });
     assert_eq!(
         duties,
         [
@@ -429,6 +443,74 @@ fn a_stop_that_breaks_the_cap_is_refused() {
     assert_eq!((of(vec![0, 1]), of(vec![0])), (0, 1));
 }
 
+/// What is a failure, and how many batches there were, of three nodes of which the first fails its gate, and then of all.
+#[test]
+fn a_gate_stops_a_run_that_the_cap_has_cut() {
+    let gate = |count: usize| {
+        let mut natures = all_good(3);
+        natures[..count].fill(Nature::FailsItsGate);
+        natures
+    };
+    let of = |policy: Policy, natures: Vec<Nature>, limit: usize| {
+        let members = (0..natures.len()).collect();
+        let watched = natures.len() - 3;
+        let plan = capped(plan_of(3, watched, &[("r", vec![0, 1, 2])], Action::Restart, policy), "r", limit, members);
+        let world = World::new(&plan, natures, Vec::new()).run(8);
+        (world.batches(), world.outcomes())
+    };
+    let (batches, outcomes) = of(Policy::default(), gate(3), 1);
+    assert_eq!(batches, [["n00"]]);
+    assert_eq!(outcomes, ["n00 failed/gate", "n01 not_started/gate", "n02 not_started/gate"]);
+    // The cap lets all of them go at once: there is no second batch that a limit could keep back.
+    let (_, outcomes) = of(Policy::default(), gate(3), 3);
+    assert_eq!(outcomes, ["n00", "n01", "n02"].map(|node| format!("{node} failed/gate")));
+    // Another node of the role is down: the cap makes more batches than the plan knew.
+    let mut natures = gate(1);
+    natures.push(Nature::DownBefore);
+    let (batches, outcomes) = of(Policy::default(), natures, 3);
+    assert_eq!(batches, [["n00", "n01"]]);
+    assert_eq!(outcomes, ["n00 failed/gate", "n01 changed", "n02 not_started/gate"]);
+    // What was said is what holds.
+    let said = Policy { max_failures: Some(FailureLimit::Nodes(3)), ..Policy::default() };
+    assert_eq!(of(said, gate(3), 1).0.len(), 3);
+}
+
+/// Batches are batches, whoever makes them; so is a gate that was asked for.
+#[test]
+fn a_run_is_batched_when_it_has_batches_or_a_gate_that_was_asked_for() {
+    let one = || vec![("r", vec![0, 1, 2])];
+    let two = || vec![("r", vec![0]), ("s", vec![1])];
+    let of = |steps: Vec<(&str, Vec<usize>)>, policy: Policy| plan_of(3, 0, &steps, Action::Restart, policy);
+    let batched = |plan: &Plan| plan.tasks[0].batched;
+    assert!(!batched(&of(one(), Policy::default())) && !batched(&of(two(), Policy::default())));
+    assert!(batched(&of(one(), rolling("1"))) && batched(&of(two(), rolling("1"))));
+    assert!(!batched(&of(one(), rolling("3"))) && !batched(&of(vec![("r", vec![0])], rolling("1"))));
+    assert!(batched(&of(one(), Policy { check: Some("true".to_owned()), ..Policy::default() })));
+    assert!(batched(&capped(of(one(), Policy::default()), "r", 2, vec![0, 1, 2])));
+    assert!(!batched(&capped(of(one(), Policy::default()), "r", 3, vec![0, 1, 2])));
+    assert!(!batched(&capped(of(vec![("r", vec![0])], Policy::default()), "r", 1, vec![0, 1, 2])));
+    let reads = plan_of(3, 0, &one(), Action::Status, rolling("1"));
+    assert!(!batched(&reads));
+}
+
+/// The visits of a run that a cap cuts know it, so that what they wait for is what batches wait for.
+#[test]
+fn visits_know_that_there_are_more_batches() {
+    let visits = |limit: usize, natures: Vec<Nature>| -> Vec<bool> {
+        let members = (0..natures.len()).collect();
+        let watched = natures.len() - 2;
+        let plan = plan_of(2, watched, &[("r", vec![0, 1])], Action::Restart, Policy::default());
+        let world_plan = capped(plan, "r", limit, members);
+        let world = World::new(&world_plan, natures, Vec::new()).run(8);
+        let visit =
+            |order: &Order| if let Order::Start(Duty::Visit(visit)) = order { Some(visit.batched) } else { None };
+        world.log.iter().filter_map(visit).collect()
+    };
+    assert_eq!(visits(1, all_good(2)), [true, true]);
+    assert_eq!(visits(2, all_good(2)), [false, false]);
+    assert_eq!(visits(2, vec![Nature::Good, Nature::Good, Nature::DownBefore]), [true, true]);
+}
+
 #[test]
 fn a_check_that_fails_makes_its_node_fail() {
     let policy = Policy { check: Some("true".to_owned()), ..rolling("2") };
@@ -461,9 +543,10 @@ fn a_lost_journal_begins_nothing_new() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Status, Policy::default());
     let mut dispatcher = Dispatcher::new(&plan, 1, 1);
     let first = dispatcher.handle(Input::Begin);
-    assert!(first.contains(&Order::Start(Duty::Visit(Visit { step: 0, batch: 1, node: 0 }))));
+    assert!(first.contains(&Order::Start(Duty::Visit(Visit { step: 0, batch: 1, node: 0, batched: false }))));
     drop(dispatcher.handle(Input::JournalLost));
-    let orders = dispatcher.handle(Input::Ended(Duty::Visit(Visit { step: 0, batch: 1, node: 0 }), DutyEnd::Done));
+    let orders = dispatcher
+        .handle(Input::Ended(Duty::Visit(Visit { step: 0, batch: 1, node: 0, batched: false }), DutyEnd::Done));
     assert!(orders.contains(&Order::Finish) && !orders.iter().any(|order| matches!(order, Order::Start(_))));
 }
 
@@ -513,7 +596,7 @@ proptest! {
     ) {
         let world = World::new(&plan, natures, script).run(forks);
         let mut failed: BTreeSet<String> = BTreeSet::new();
-        let limit = plan.tasks[0].policy.failure_limit();
+        let limit = plan.tasks[0].policy.failure_limit(plan.tasks[0].batched);
         let nodes: BTreeSet<usize> = plan.steps.iter().flat_map(|step| step.nodes.iter().copied()).collect();
         for order in &world.log {
             match order {

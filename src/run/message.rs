@@ -11,6 +11,8 @@ pub(super) struct Visit {
     pub(super) batch: u32,
     /// Index of the node in the plan.
     pub(super) node: usize,
+    /// Whether its task goes in more than one batch.
+    pub(super) batched: bool,
 }
 
 /// What a node task is given to do.

@@ -96,7 +96,7 @@ impl<'a, T: Transport> NoWorse<'a, T> {
 
     /// The node as it is now.
     async fn read(&mut self) -> Snapshot {
-        let visit = Visit { step: 0, batch: self.visit.batch, node: 0 };
+        let visit = Visit { step: 0, batch: self.visit.batch, node: 0, batched: false };
         let selection = self.scope();
         let (reader, inbox) = (&mut self.reader, &mut self.inbox);
         reader.forget();

@@ -330,8 +330,8 @@ impl<T: Transport> NodeTask<T> {
         let policy = self.rows.task(visit).map(|task| task.policy.clone()).unwrap_or_default();
         let mut time = self.timeout(visit);
         if changes {
-            time += policy.stable_time();
-            if policy.gate == Gate::Active {
+            time += policy.stable_time(visit.batched);
+            if policy.gate() == Gate::Active {
                 time += policy.gate_timeout;
             }
         }
@@ -452,7 +452,7 @@ impl<T: Transport> NodeTask<T> {
         let key = job.key();
         let action = self.rows.action(visit);
         let policy = self.rows.task(visit).map(|task| task.policy.clone()).unwrap_or_default();
-        let stable = policy.stable_time();
+        let stable = policy.stable_time(visit.batched);
         if action.changes() {
             let name = key.service.as_deref().unwrap_or("the configuration");
             self.phase(Duty::Visit(visit), &format!("{} {name}", doing(action))).await;
@@ -492,7 +492,7 @@ impl<T: Transport> NodeTask<T> {
                     verdict.was_mended(seen, paid);
                 }
                 let mut functional = None;
-                if policy.gate == Gate::Active && action != Action::Stop && !verdict.outcome.is_bad() {
+                if policy.gate() == Gate::Active && action != Action::Stop && !verdict.outcome.is_bad() {
                     let (said, failure) = gate::active(instance, process, policy.gate_timeout, &tab).await;
                     functional = said;
                     if let Some(failure) = failure {

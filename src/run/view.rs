@@ -116,7 +116,7 @@ impl<T: Transport> View<T> {
             if !capped && !selected {
                 continue;
             }
-            let agenda = self.agenda(Visit { step: index, batch: 0, node: self.rows.index });
+            let agenda = self.agenda(Visit { step: index, batch: 0, node: self.rows.index, batched: false });
             let mut is_down = agenda.results.iter().any(|result| {
                 let kind = result.failure.as_ref().map(|failure| failure.kind);
                 result.outcome.is_bad() && kind != Some(FailureKind::NoSuchService)

@@ -134,7 +134,7 @@ impl Settings {
             max_failures: self.max_failures,
             caps: self.caps.unwrap_or_default(),
             pause: self.pause.unwrap_or_default(),
-            gate: self.gate.unwrap_or_default(),
+            gate: self.gate,
             stable: self.stable,
             gate_timeout: self.gate_timeout.unwrap_or(GATE_TIMEOUT),
             check: self.check,

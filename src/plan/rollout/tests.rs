@@ -114,7 +114,7 @@ fn every_key() {
                 max_failures: Some(FailureLimit::Percent(10)),
                 caps: Caps::Off,
                 pause: Duration::ZERO,
-                gate: Gate::Active,
+                gate: Some(Gate::Active),
                 stable: Some(Duration::ZERO),
                 gate_timeout: Duration::from_secs(300),
                 check: Some("test -e /opt/4.0".into()),
