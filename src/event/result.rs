@@ -94,6 +94,30 @@ impl TargetResult {
     }
 }
 
+impl TargetResult {
+    /// Whether it says that something is down which is to run.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.outcome.is_bad() || self.state.is_some_and(|state| state != ProcessState::Running)
+    }
+
+    /// The same with the names of the target in its hint: whoever writes a hint puts `{node}`, `{service}`, `{role}` there.
+    #[must_use]
+    pub fn with_names_in_hint(mut self) -> Self {
+        let service = self.service.as_deref().map(|name| shlex::try_quote(name).unwrap_or_default().into_owned());
+        if let Some(hint) =
+            self.failure.as_mut().and_then(|failure| failure.hint.as_mut()).filter(|hint| hint.contains('{'))
+        {
+            *hint = match &service {
+                Some(service) => hint.replace("{service}", service),
+                None => hint.replace("{service} ", ""),
+            };
+            *hint = hint.replace("{node}", &self.node).replace("{role}", self.role.as_deref().unwrap_or("ROLE"));
+        }
+        self
+    }
+}
+
 /// Why a target's outcome is bad: for the person on call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -240,6 +264,8 @@ words! {
         Protocol = "protocol",
         /// A command ended with another code than 0.
         Command = "command",
+        /// supervisord cannot read its configuration.
+        Config = "config",
         /// The service has no such log, or none that can be read this way.
         NoLog = "no_log",
     }

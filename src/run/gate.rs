@@ -61,7 +61,7 @@ pub(super) async fn active<T: Transport>(
             tab.gate(Some(false), text.clone()).await;
             let message = format!("the gate was not met within {} s: {text}", limit.as_secs());
             let failure = Failure::new(Stage::Verify, FailureKind::Gate, message)
-                .with_hint("look at its log: `ctl logs NAME --stderr`; --gate-timeout gives it longer");
+                .with_hint("look at its log: `ctl logs {service} --stderr -w {node}`; --gate-timeout gives it longer");
             return (word, Some(failure));
         }
         if said.as_ref() != Some(&text) {

@@ -350,6 +350,11 @@ impl<F: FnMut(&[Event]) -> Noted> Recorder<'_, F> {
         let mut events = Vec::new();
         for kind in kinds {
             let kept = !matches!(kind, EventKind::Progress { .. });
+            let kind = if let EventKind::Result(result) = kind {
+                EventKind::Result(result.with_names_in_hint())
+            } else {
+                kind
+            };
             events.push(Event { seq: self.seq, at: jiff::Timestamp::now(), elapsed: self.began.elapsed(), kind });
             self.seq += u64::from(kept);
         }

@@ -176,6 +176,9 @@ pub(super) async fn pay<T: Transport>(
     }
 }
 
+/// After something that was not seen to its end.
+const STATE_HINT: &str = "`ctl status {service} -w {node}` shows its state now";
+
 fn after_time(now: Option<&ProcessInfo>, debt: Debt, paid: bool) -> String {
     match (now, debt) {
         (None, _) => "its supervisord does not answer".to_owned(),
@@ -191,7 +194,7 @@ fn given_up(now: Option<&ProcessInfo>, debt: Debt, paid: bool) -> Failure {
         (Debt::Start, false) => format!("the wait was given up; its start could not be sent{state}"),
         (Debt::Begun | Debt::None, _) => format!("the wait was given up{state}"),
     };
-    Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint("look with `ctl status` what became of it")
+    Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint(STATE_HINT)
 }
 
 fn left_to_guard(debt: Debt) -> Failure {
@@ -199,7 +202,7 @@ fn left_to_guard(debt: Debt) -> Failure {
         Debt::Start => "the wait was given up; the guard on the node starts it if it was stopped",
         Debt::Begun | Debt::None => "the wait was given up",
     };
-    Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint("look with `ctl status` what became of it")
+    Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint(STATE_HINT)
 }
 
 fn not_begun() -> Failure {
@@ -209,6 +212,5 @@ fn not_begun() -> Failure {
 fn lost() -> Failure {
     let message =
         "the connection was lost in mid-action, and could not be made again in time to read what became of it";
-    Failure::new(Stage::Verify, FailureKind::ConnectionLost, message)
-        .with_hint("look at the node; then `ctl service NAME status` tells what became of it")
+    Failure::new(Stage::Verify, FailureKind::ConnectionLost, message).with_hint(STATE_HINT)
 }

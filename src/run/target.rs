@@ -134,7 +134,7 @@ impl<T: Transport> Work<'_, T> {
                 let message =
                     format!("supervisord is already trying, and it does not come up: {}", look.process.description);
                 return Verdict::failed(Some(look.process), Stage::Act, FailureKind::AbnormalTermination, message)
-                    .hinted("look at its log: `ctl logs NAME --stderr`");
+                    .hinted("look at its log: `ctl logs {service} --stderr -w {node}`");
             }
             ProcessState::Starting => {
                 let verdict = self.verify(Before { look, note: None }).await;
@@ -394,7 +394,7 @@ impl<T: Transport> Work<'_, T> {
                         Some((_, first)) if first.supervisor_pid == now.supervisor_pid => {
                             let message = "it came up, and was then replaced by yet another process";
                             return Verdict::failed(Some(process), Stage::Verify, FailureKind::Unstable, message)
-                                .hinted("look at its log: `ctl logs NAME --stderr`");
+                                .hinted("look at its log: `ctl logs {service} --stderr -w {node}`");
                         }
                         _ => Instant::now(),
                     };
@@ -516,7 +516,8 @@ fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up:
             None => (FailureKind::AbnormalTermination, format!("it is {state} after the start: {said}")),
         },
     };
-    Verdict::failed(Some(process), Stage::Verify, kind, message).hinted("look at its log: `ctl logs NAME --stderr`")
+    Verdict::failed(Some(process), Stage::Verify, kind, message)
+        .hinted("look at its log: `ctl logs {service} --stderr -w {node}`")
 }
 
 /// Whether a process is another than before. Where neither pid nor start time was told of the one before

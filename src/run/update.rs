@@ -149,8 +149,10 @@ async fn add<T: Transport>(instance: &Instance<T>, group: &str, message: &str) -
                 FailureKind::AbnormalTermination
             };
             let text = format!("{} is {}: {}", process.full_name(), process.state, process.description);
-            let failure =
-                Some(Failure::new(Stage::Verify, kind, text).with_hint("look at its log: `ctl logs NAME --stderr`"));
+            let failure = Some(
+                Failure::new(Stage::Verify, kind, text)
+                    .with_hint("look at its log: `ctl logs {service} --stderr -w {node}`"),
+            );
             return Verdict {
                 outcome: Outcome::Failed,
                 process: Some(process.clone()),

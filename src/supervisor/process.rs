@@ -127,8 +127,8 @@ impl Fault {
             | Self::NotRunning
             | Self::AlreadyAdded
             | Self::StillRunning
-            | Self::CantReread
             | Self::Other(_) => None,
+            Self::CantReread => Some(FailureKind::Config),
         }
     }
 }
@@ -205,6 +205,7 @@ impl SupervisorError {
         let (kind, hint) = match self {
             Self::Transport(TransportError::ChannelRefused { .. }) => (FailureKind::SupervisorDown, None),
             Self::Transport(error) => return Failure { stage, ..error.failure() },
+            Self::Fault { fault: Fault::CantReread, text } => return cannot_reread(stage, text),
             Self::Fault { fault, .. } => (fault.kind().unwrap_or(FailureKind::Protocol), None),
             Self::Down(_) => (FailureKind::SupervisorDown, None),
             Self::Permission(_) => (
@@ -218,6 +219,16 @@ impl SupervisorError {
         };
         Failure { stage, kind, message: self.to_string(), hint }
     }
+}
+
+/// A configuration that supervisord cannot read: what it runs stays as it is.
+fn cannot_reread(stage: Stage, text: &str) -> Failure {
+    // The fault's name stands before its text, and behind what supervisorctl makes of it.
+    let said = text.split_once("CANT_REREAD: ").map_or(text, |(_, said)| said).trim();
+    let said = if said.is_empty() { "it does not say why" } else { said };
+    Failure::new(stage, FailureKind::Config, format!("supervisord cannot read its configuration: {said}")).with_hint(
+        "nothing was changed; fix the file on {node}, then update again: `ctl service {service} update -w {node}`",
+    )
 }
 
 /// A state from the word that supervisord uses for it; any other word is [`ProcessState::Unknown`].

@@ -54,6 +54,15 @@ pub enum Road {
     Relayed,
 }
 
+impl std::fmt::Display for Road {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Forwarded => "forwarded by sshd",
+            Self::Relayed => "relayed through sudo",
+        })
+    }
+}
+
 /// What came back of a call.
 pub(super) enum Answer {
     /// The body of an answer.

@@ -283,7 +283,7 @@ impl<S: Session> Search<'_, S> {
             let client = RpcClient::new(self.shell.clone(), road, address.clone(), authorization.clone());
             match client.snapshot().await {
                 Ok(snapshot) => {
-                    debug!(supervisor = self.supervisor.name, %address, ?road, "answers by XML-RPC");
+                    debug!(supervisor = self.supervisor.name, %address, %road, "answers by XML-RPC");
                     return Ok(Reached { client: Client::Rpc(client), snapshot });
                 }
                 Err(error) if error.is_connection_lost() => return Err(error),
@@ -436,11 +436,13 @@ impl Seen {
     fn explain(&self, supervisor: &Supervisor, sudo: bool, error: &SupervisorError) -> Failure {
         let name = &supervisor.name;
         let places = supervisor.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let start = format!("start it with `ctl service {name} start`");
+        let start = format!(
+            "`ctl service {name} start -w {{node}}` starts it; where init says that it runs already, `restart`"
+        );
         let failure = |kind, message: String| Failure::new(Stage::Inspect, kind, message);
         if !self.looked {
             return failure(FailureKind::SupervisorDown, format!("{name} does not answer at {places}: {error}")).with_hint(format!(
-                "the socket may be missing, refused or forbidden, or sshd forbids forwarding; if it is down, {start}"
+                "the socket may be missing, refused or forbidden, or sshd forbids forwarding; if it is down: {start}"
             ));
         }
         if !sudo && self.sockets.contains(&Socket::Forbidden) {
@@ -452,16 +454,17 @@ impl Seen {
                 if let SupervisorError::Down(why) = error { why } else { "its socket is there, but nobody answers" };
             return failure(FailureKind::SupervisorDown, format!("{name}: {why} ({places})")).with_hint(start);
         }
-        if supervisor.config_file.is_some() && !self.config && !self.init {
+        if let Some(config) = supervisor.config_file.as_deref().filter(|_| !self.config && !self.init) {
             let message =
-                format!("the node has no {name}: neither its configuration, nor an init script, nor a socket");
-            return failure(FailureKind::SupervisorMissing, message)
-                .with_hint("is the role right for this node in the inventory?");
+                format!("the node has no {name}: no socket ({places}), no configuration ({config}), no init script");
+            return failure(FailureKind::SupervisorMissing, message).with_hint(
+                "if it listens elsewhere, say where in the inventory: `roles: {{role}: {socket: /PATH/OF/ITS.sock}}`; else take the role {role} from this node",
+            );
         }
         if let Some(pid) = self.alive {
             let message = format!("{name} runs (pid {pid}), but its socket is gone ({places})");
             return failure(FailureKind::SupervisorDown, message).with_hint(format!(
-                "what cleans /tmp may have taken it; only a restart of the instance, which restarts its services, makes a new one: `ctl service {name} restart`"
+                "what cleans /tmp may have taken it; only a restart of the instance, which restarts its services, makes a new one: `ctl service {name} restart -w {{node}}`"
             ));
         }
         failure(FailureKind::SupervisorDown, format!("{name} is not running: nothing listens at {places}"))

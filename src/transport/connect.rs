@@ -222,7 +222,7 @@ impl Shared {
             if pause >= left {
                 return Err(error);
             }
-            debug!(host, %error, ?pause, "trying again");
+            debug!(host, %error, pause_ms = pause.as_millis(), "trying again");
             tokio::time::sleep(pause).await;
             left -= pause;
         }
