@@ -55,8 +55,17 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// How a run ends. Where several codes hold: the signals, then 6, 5, 4, 1, 3.
+/// How a run ends.
 pub(super) fn of_run(ledger: &Ledger, action: Action, cancel: Option<CancelReason>) -> Exit {
+    of_results(ledger.results().iter(), action, cancel)
+}
+
+/// How a run with these results ends. Where several codes hold: the signals, then 6, 5, 4, 1, 3.
+pub(super) fn of_results<'r>(
+    results: impl Iterator<Item = &'r TargetResult>,
+    action: Action,
+    cancel: Option<CancelReason>,
+) -> Exit {
     match cancel {
         Some(CancelReason::HungUp) => return Exit::HungUp,
         Some(CancelReason::Interrupted | CancelReason::GivenUp) => return Exit::Interrupted,
@@ -65,7 +74,7 @@ pub(super) fn of_run(ledger: &Ledger, action: Action, cancel: Option<CancelReaso
         Some(CancelReason::OutputClosed) => return Exit::Good,
         Some(CancelReason::JournalLost) | None => {}
     }
-    let codes = ledger.results().iter().map(|result| of_result(result, action));
+    let codes = results.map(|result| of_result(result, action));
     codes.max_by_key(|exit| rank(*exit)).unwrap_or(Exit::Good)
 }
 
@@ -84,6 +93,8 @@ fn of_result(result: &TargetResult, action: Action) -> Exit {
     let reading = action == Action::Status;
     match result.outcome {
         _ if kind == Some(FailureKind::Locked) => Exit::Locked,
+        // A name that no node has is the reader's to correct, whatever else was asked for with it.
+        Outcome::NotStarted if kind == Some(FailureKind::NoSuchService) => Exit::Failed,
         Outcome::NotStarted => Exit::NotStarted,
         Outcome::Unreachable => Exit::Unreachable,
         Outcome::Failed
@@ -149,6 +160,7 @@ mod tests {
             (O::Unknown, Some(K::ConnectionLost), None, Action::Restart, Exit::Failed),
             (O::Unreachable, Some(K::Auth), None, Action::Status, Exit::Unreachable),
             (O::NotStarted, Some(K::Limit), None, Action::Restart, Exit::NotStarted),
+            (O::NotStarted, Some(K::NoSuchService), None, Action::Restart, Exit::Failed),
             (O::NotStarted, Some(K::Locked), None, Action::Restart, Exit::Locked),
         ];
         for (outcome, kind, state, action, expected) in table {

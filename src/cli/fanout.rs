@@ -1,5 +1,6 @@
 //! The way that every run takes: plan, journal, run, sinks, exit code.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,12 +14,12 @@ use super::job::Job;
 use super::output::{self, Out};
 use super::report::CliError;
 use super::{closing, questions, settings, terminal};
-use crate::event::{CancelReason, Event, EventKind, Ledger, Outcome, ProcessState, RunHead, TargetResult};
+use crate::event::{CancelReason, Event, EventKind, FailureKind, Ledger, Outcome, RunHead, TargetResult};
 use crate::guard::Holder;
 use crate::journal::resume::Rest;
 use crate::journal::{Controller, Journal, RunRequest};
 use crate::nodeset::NodeSet;
-use crate::plan::explain::Down;
+use crate::plan::live::Live;
 use crate::plan::{Action, Plan};
 use crate::run::{Guarding, NodeAccess, Noted, Setup, run};
 use crate::sink::{JsonSink, text};
@@ -74,7 +75,8 @@ pub(super) fn carry_out(
     let saved = job.shown.save.as_deref().map(|path| Out::file("--save", path)).transpose()?;
     let dry_run = go.and_then(|go| go.dry_run);
     if dry_run == Some(DryRun::Plan) {
-        return output::dry_run(&job.plan, None, output, out);
+        output::dry_run(&job.plan, None, output, out)?;
+        return Ok(Exit::Good);
     }
     for task in 0..job.plan.tasks.len() {
         let strangers = job.plan.strangers(task);
@@ -88,10 +90,11 @@ pub(super) fn carry_out(
     }
     let Ready { runtime, transport, notices, access } = Ready::new(&job.plan, access, fanout)?;
     if dry_run == Some(DryRun::Live) {
-        let down = what_is_down(&runtime, &job.plan, access, fanout, transport, notices)?;
+        let (live, exit) = look_ahead(&runtime, &job.plan, access, fanout, transport, notices)?;
         // A node that never answers must not keep the process.
         runtime.shutdown_background();
-        return output::dry_run(&job.plan, Some(&down), output, out);
+        output::dry_run(&job.plan, Some(&live), output, out)?;
+        return Ok(exit);
     }
 
     let action = job.plan.action().unwrap_or(Action::Status);
@@ -250,48 +253,59 @@ pub(super) fn reading(
     }
 }
 
-/// Reads everything that a plan means, and says what of it is down. Changes nothing.
-fn what_is_down(
+/// Reads everything that a plan means, and says how it is. Changes nothing. Also how a status of it would end.
+fn look_ahead(
     runtime: &Runtime,
     plan: &Plan,
     access: Vec<NodeAccess>,
     fanout: &FanoutArgs,
     transport: SshTransport,
     notices: mpsc::Receiver<String>,
-) -> Result<Down, CliError> {
+) -> Result<(Live, Exit), CliError> {
     let setup = reading(plan.reading(), &[], access, fanout, &Arc::new(transport), notices);
-    let mut down = Down::new();
+    let quiet = fanout.output.quiet || output::shows_progress(&fanout.output);
+    let mut teller = Teller {
+        sinks: output::progress(&fanout.output),
+        ledger: Ledger::default(),
+        seq: 0,
+        carried: Vec::new(),
+        journal: None,
+        run: String::new(),
+        says: !quiet,
+        closed: None,
+    };
+    let mut live = Live::default();
     let observe = |events: &[Event]| {
-        let results = events
-            .iter()
-            .filter_map(|event| if let EventKind::Result(result) = &event.kind { Some(result) } else { None });
-        let is_down = |result: &&TargetResult| {
-            result.outcome.is_bad() || result.state.is_some_and(|state| state != ProcessState::Running)
-        };
-        for result in results.filter(is_down) {
-            if let (Outcome::Unreachable, Some(failure)) = (result.outcome, &result.failure) {
-                terminal::say(&format!("{}: {}: {}", result.node, failure.kind, text::single_line(&failure.message)));
+        for event in events {
+            if let EventKind::PendingUpdate(pending) = &event.kind {
+                live.update(pending.clone());
             }
-            let roles = plan.nodes.iter().filter(|selected| selected.node.name == result.node);
-            let roles = roles.flat_map(|selected| &selected.roles).map(|role| &role.name);
-            let own = roles.filter(|role| result.role.as_ref().is_none_or(|own| own == *role));
-            down.extend(own.map(|role| (role.clone(), result.node.clone())));
         }
-        Noted::Yes
+        teller.observe(events)
     };
     let cancel = runtime.block_on(async {
-        let signals = signals(fanout.output.quiet)?;
+        let signals = signals(quiet)?;
         Ok::<_, CliError>(run(setup, signals, observe).await)
     })?;
-    match cancel {
-        None => Ok(down),
-        Some(_) => Err(CliError::usage("interrupted while the nodes were read: nothing was changed")),
+    for warning in teller.sinks.finish(&teller.ledger, Exit::Good.code()) {
+        terminal::say(&format!("warning: {warning}"));
     }
+    let results = teller.ledger.results();
+    for result in results {
+        live.result(plan, result);
+    }
+    // What is only watched for a cap is shown with it; how the command ends is told by what was selected.
+    let selected: BTreeSet<&str> =
+        plan.nodes.iter().take(plan.selected).map(|selected| selected.node.name.as_str()).collect();
+    let own = results.iter().filter(|result| selected.contains(result.node.as_str()));
+    Ok((live, exit::of_results(own, Action::Status, cancel)))
 }
 
-/// Whether a result is an end: a run that has others can be gone on with.
+/// Whether a result is an end: a run that has others can be gone on with. One that was refused for a name that no node
+/// has would be refused again.
 fn is_end(result: &TargetResult) -> bool {
-    !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
+    let mistaken = result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoSuchService);
+    mistaken || !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
 }
 
 /// Notes the run before anything of it happens.

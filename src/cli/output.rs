@@ -9,13 +9,14 @@ use indicatif::ProgressDrawTarget;
 use serde::Serialize;
 
 use super::args::{Form, OutputArgs};
-use super::exit::Exit;
 use super::report::CliError;
 use super::terminal;
 use crate::inventory::ROLE_ORDER;
 use crate::overview::NodeRoles;
+use crate::plan::live::Live;
 use crate::plan::{Plan, explain};
 use crate::select::SelectedNode;
+use crate::sink::text;
 use crate::sink::{
     ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, OverviewOptions, OverviewSink,
     ProgressSink, PromSink, Sink, Sinks, TableOptions, TableSink, YamlSink, encode,
@@ -177,25 +178,21 @@ impl Out {
 }
 
 /// Shows the plan.
-pub(super) fn dry_run(
-    plan: &Plan,
-    down: Option<&explain::Down>,
-    output: &OutputArgs,
-    out: Out,
-) -> Result<Exit, CliError> {
+pub(super) fn dry_run(plan: &Plan, live: Option<&Live>, output: &OutputArgs, out: Out) -> Result<(), CliError> {
     #[derive(Serialize)]
     struct Shown {
         plan: explain::PlanView,
     }
-    document(output.output, out, || explain::text(plan, down), &Shown { plan: explain::view(plan, down) })?;
-    Ok(Exit::Good)
+    // What nodes say stands in it.
+    let for_people = || explain::text(plan, live).lines().map(|line| format!("{}\n", text::visible(line))).collect();
+    document(output.output, out, for_people, &Shown { plan: explain::view(plan, live) })
 }
 
-/// Writes one document in the form that was asked for: `text` for people, else the schema's name and `data`.
+/// Writes one document in the form that was asked for: `for_people` for people, else the schema's name and `data`.
 pub(super) fn document(
     form: Form,
     out: Out,
-    text: impl FnOnce() -> String,
+    for_people: impl FnOnce() -> String,
     data: &impl Serialize,
 ) -> Result<(), CliError> {
     #[derive(Serialize)]
@@ -207,7 +204,7 @@ pub(super) fn document(
     let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("it could not be written: {error}"));
     let document = Document { schema: "ctl/1", data };
     let text = match form {
-        Form::Table | Form::Wide => text(),
+        Form::Table | Form::Wide => for_people(),
         Form::Json => encode::json(&document).map_err(|error| failed(&error))?,
         Form::Jsonl => encode::json_line(&document).map_err(|error| failed(&error))?,
         Form::Yaml => encode::yaml(&document).map_err(|error| failed(&error))?,

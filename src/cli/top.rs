@@ -239,6 +239,7 @@ async fn end_of_log(crew: &mut Crew<SshTransport>, head: &RunHead) -> Vec<String
                 | EventKind::Progress { .. }
                 | EventKind::NodeFinished { .. }
                 | EventKind::CancelBegan { .. }
+                | EventKind::PendingUpdate(_)
                 | EventKind::RunFinished { .. } => {}
             }
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Via;
 use super::words::words;
+use super::{Failure, Via};
 
 /// What `ctl status` found on a node besides the state of its services.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -77,6 +77,25 @@ words! {
         /// Standard error.
         Stderr = "stderr",
     }
+}
+
+/// What an update of a supervisord would change, of what was named: told by a run that only looks ahead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingUpdate {
+    /// Name of the node in the inventory.
+    pub node: String,
+    /// The role whose supervisord it is.
+    pub role: String,
+    /// Name of the supervisord instance.
+    pub supervisor: String,
+    /// Groups that are new in its configuration. Untrusted text: sinks make it safe.
+    pub added: Vec<String>,
+    /// Groups that are another there. Untrusted text: sinks make it safe.
+    pub changed: Vec<String>,
+    /// Groups that are gone from it. Untrusted text: sinks make it safe.
+    pub removed: Vec<String>,
+    /// Why it is not known.
+    pub failure: Option<Failure>,
 }
 
 /// Lines of a service's log, as they came from one node.

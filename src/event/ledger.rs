@@ -155,6 +155,7 @@ impl Ledger {
             | EventKind::Inspected { .. }
             | EventKind::NodeFacts(_)
             | EventKind::LogLines(_)
+            | EventKind::PendingUpdate(_)
             | EventKind::Notice { .. }
             | EventKind::Gate { .. }
             | EventKind::Result(_)
@@ -288,6 +289,7 @@ impl Ledger {
             }
             EventKind::Inspected { .. }
             | EventKind::LogLines(_)
+            | EventKind::PendingUpdate(_)
             | EventKind::Notice { .. }
             | EventKind::Gate { .. } => {}
             EventKind::Result(result) => self.take_result(result)?,

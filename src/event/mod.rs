@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::facts::{Evidence, Finding, FindingKind, LogLines, LogStream, NodeFacts, SupervisorFacts};
+pub use self::facts::{Evidence, Finding, FindingKind, LogLines, LogStream, NodeFacts, PendingUpdate, SupervisorFacts};
 pub use self::ledger::{Ledger, Summary};
 pub use self::result::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
 pub use self::words::UnknownWord;
@@ -67,6 +67,8 @@ pub enum EventKind {
     },
     /// What a node is like beyond its results; at most one of a node in a run.
     NodeFacts(NodeFacts),
+    /// What an update would change; only of a run that looks ahead.
+    PendingUpdate(PendingUpdate),
     /// Lines of a service's log.
     LogLines(LogLines),
     /// Something about the run as a whole that is worth telling.

@@ -51,6 +51,7 @@ impl History {
                 EventKind::RunStarted(_)
                 | EventKind::NodeFacts(_)
                 | EventKind::LogLines(_)
+                | EventKind::PendingUpdate(_)
                 | EventKind::Notice { .. }
                 | EventKind::Gate { .. }
                 | EventKind::Progress { .. }

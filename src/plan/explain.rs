@@ -8,6 +8,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::batch;
+use super::live::{Live, LiveView};
 use super::policy::Gate;
 use super::{Action, Plan, Step, Task};
 use crate::inventory::Supervisor;
@@ -18,6 +19,8 @@ use crate::nodeset::NodeSet;
 pub struct PlanView {
     /// In order.
     pub steps: Vec<StepView>,
+    /// What the nodes say; none if they were not asked.
+    pub live: Option<LiveView>,
 }
 
 /// One step of it.
@@ -37,7 +40,9 @@ pub struct StepView {
     pub batches: Vec<Vec<String>>,
     /// Nodes that are left out since they are in maintenance.
     pub skipped: Vec<String>,
-    /// Nodes that a cap does not let begin as things are.
+    /// Nodes that could not be read, and so are in no batch.
+    pub unreachable: Vec<String>,
+    /// Nodes that a cap, the failure limit or a mistaken name does not let start as things are.
     pub not_started: Vec<String>,
     /// How many nodes of each capped role may be down at once.
     pub caps: Vec<CapView>,
@@ -58,30 +63,31 @@ pub struct CapView {
     pub down: Option<Vec<String>>,
 }
 
-/// What was found to be down, `(role, node)` each.
-pub type Down = BTreeSet<(String, String)>;
-
-/// The plan as data. `down`: what the nodes say, if they were asked.
+/// The plan as data. `live`: what the nodes say, if they were asked.
 #[must_use]
-pub fn view(plan: &Plan, down: Option<&Down>) -> PlanView {
-    PlanView { steps: plan.steps.iter().filter_map(|step| view_step(plan, step, down)).collect() }
+pub fn view(plan: &Plan, live: Option<&Live>) -> PlanView {
+    let steps = plan.steps.iter().filter_map(|step| view_step(plan, step, live)).collect();
+    PlanView { steps, live: live.map(Live::view) }
 }
 
-fn view_step(plan: &Plan, step: &Step, down: Option<&Down>) -> Option<StepView> {
+fn view_step(plan: &Plan, step: &Step, live: Option<&Live>) -> Option<StepView> {
     let task = plan.tasks.get(step.task)?;
     let name = |index: &usize| plan.nodes.get(*index).map(|selected| selected.node.name.clone());
     let is_skipped = |index: &usize| plan.nodes.get(*index).is_some_and(|selected| selected.node.maintenance.is_some());
     let (skipped, nodes): (Vec<usize>, Vec<usize>) = step.nodes.iter().partition(|index| is_skipped(index));
+    let can_be_done = |index: &usize| live.is_none_or(|live| name(index).is_some_and(|name| live.can_be_done(&name)));
+    let (nodes, unreachable): (Vec<usize>, Vec<usize>) = nodes.into_iter().partition(can_be_done);
     let mut budgets = plan.budgets(step.task);
     for budget in &mut budgets {
         let is_down = |node: &&usize| {
             let key = name(node).map(|name| (budget.role.clone(), name));
-            key.is_some_and(|key| down.is_some_and(|down| down.contains(&key)))
+            key.is_some_and(|key| live.is_some_and(|live| live.down.contains(&key)))
         };
         budget.down = budget.members.iter().filter(is_down).copied().collect();
     }
     let size = |index| task.policy.batch_size(index, step.nodes.len());
-    let batches = batch::batches(&nodes, size, &budgets);
+    let batches =
+        if why_none(plan, step, live).is_some() { Vec::new() } else { batch::batches(&nodes, size, &budgets) };
     let here = |role: &str| step.role.as_deref().is_none_or(|own| own == role);
     let caps = plan.caps.iter().filter(|cap| cap.task == step.task && here(&cap.role));
     let mut cascades: Vec<String> = supervisors(plan, step)
@@ -109,15 +115,33 @@ fn view_step(plan: &Plan, step: &Step, down: Option<&Down>) -> Option<StepView> 
                 role: cap.role.clone(),
                 max_unavailable: cap.limit,
                 nodes: cap.members.len(),
-                down: down.map(|_| {
+                down: live.map(|_| {
                     let budget = budgets.iter().find(|budget| budget.role == cap.role);
                     budget.map(|budget| budget.down.iter().filter_map(name).collect()).unwrap_or_default()
                 }),
             })
             .collect(),
-        not_started: if down.is_some() { left(&nodes, &batches).iter().filter_map(name).collect() } else { Vec::new() },
+        unreachable: unreachable.iter().filter_map(name).collect(),
+        not_started: if live.is_some() { left(&nodes, &batches).iter().filter_map(name).collect() } else { Vec::new() },
         cascades,
     })
+}
+
+/// Why nothing of a step would be started as things are, if that is so.
+fn why_none(plan: &Plan, step: &Step, live: Option<&Live>) -> Option<&'static str> {
+    let (task, live) = (plan.tasks.get(step.task)?, live?);
+    if task.action.changes() && !live.mistakes.is_empty() {
+        return Some("a name is a mistake");
+    }
+    let of_task = plan.steps.iter().filter(|other| other.task == step.task);
+    let nodes: BTreeSet<usize> = of_task.flat_map(|step| step.nodes.iter().copied()).collect();
+    let is_away = |node: &&usize| {
+        let selected = plan.nodes.get(**node);
+        selected.is_some_and(|own| own.node.maintenance.is_none() && live.unreachable.contains_key(&own.node.name))
+    };
+    let failed = nodes.iter().filter(is_away).count();
+    let limit = task.policy.failure_limit(task.batched);
+    limit.is_exceeded(failed, nodes.len()).then_some("too many nodes have failed already (--max-failures)")
 }
 
 /// The nodes that are in no batch.
@@ -135,15 +159,21 @@ fn supervisors<'a>(plan: &'a Plan, step: &'a Step) -> impl Iterator<Item = &'a S
         .flat_map(|role| &role.supervisors)
 }
 
-/// The plan as text. `down`: what the nodes say, if they were asked.
+/// The plan as text. `live`: what the nodes say, if they were asked.
 #[must_use]
-pub fn text(plan: &Plan, down: Option<&Down>) -> String {
+pub fn text(plan: &Plan, live: Option<&Live>) -> String {
     let mut text = String::new();
     for (number, step) in (1..).zip(&plan.steps) {
-        let (Some(view), Some(task)) = (view_step(plan, step, down), plan.tasks.get(step.task)) else { continue };
-        if explain_step(&mut text, plan, number, step, task, &view).is_err() {
+        let (Some(view), Some(task)) = (view_step(plan, step, live), plan.tasks.get(step.task)) else { continue };
+        let why = why_none(plan, step, live).unwrap_or("a cap does not let them");
+        if explain_step(&mut text, plan, number, step, task, (&view, why)).is_err() {
             break;
         }
+    }
+    if let Some(live) = live
+        && live.text(&mut text).is_err()
+    {
+        return text;
     }
     text
 }
@@ -154,7 +184,7 @@ fn explain_step(
     number: usize,
     step: &Step,
     task: &Task,
-    view: &StepView,
+    (view, why): (&StepView, &str),
 ) -> std::fmt::Result {
     let what = match &task.command {
         Some(command) => format!("exec: {command}"),
@@ -173,7 +203,10 @@ fn explain_step(
         writeln!(text, "  batch {number}: {} ({})", fold(batch), batch.len())?;
     }
     if !view.not_started.is_empty() {
-        writeln!(text, "  not started, a cap does not let them: {}", fold(&view.not_started))?;
+        writeln!(text, "  not started, {why}: {}", fold(&view.not_started))?;
+    }
+    if !view.unreachable.is_empty() {
+        writeln!(text, "  cannot be reached: {}", fold(&view.unreachable))?;
     }
     if !view.skipped.is_empty() {
         writeln!(text, "  skipped, in maintenance: {}", fold(&view.skipped))?;
@@ -318,8 +351,8 @@ mod tests {
           request: stopProcess, startProcess of contrail-collector at supervisor-analytics (unix:///var/run/supervisord_analytics.sock or unix:///tmp/supervisord_analytics.sock or http://localhost:9002)
           failure limit 0; gate: RUNNING for 5s; check: true; no worse than before.json, within 2m
         "#);
-        let down = Down::from([("config".to_owned(), "cfg2".to_owned())]);
-        let view = view(&plan, Some(&down));
+        let live = Live { down: [("config".to_owned(), "cfg2".to_owned())].into(), ..Live::default() };
+        let view = view(&plan, Some(&live));
         assert_eq!(view.steps[0].batches, [["cfg2"], ["cfg1"], ["cfg3"]], "what is down goes first, and alone");
         assert!(view.steps[0].not_started.is_empty());
         assert_eq!(view.steps[0].caps[0].down.as_deref(), Some(["cfg2".to_owned()].as_slice()));

@@ -9,6 +9,7 @@
 pub mod amount;
 pub mod batch;
 pub mod explain;
+pub mod live;
 pub mod policy;
 pub mod rollout;
 mod stopped;
@@ -161,6 +162,10 @@ pub struct Task {
     pub batched: bool,
     /// Whether services are also asked how their work goes, and nodes for what else is wrong there: `ctl status`.
     pub in_depth: bool,
+    /// Services of which it is told what an update would change now; nothing is applied.
+    pub looks_ahead: Vec<ServicePattern>,
+    /// Names of services that an earlier task may bring: that no node has them before is no mistake.
+    pub may_be_new: BTreeSet<String>,
     /// How carefully.
     pub policy: Policy,
     /// What the file of [`Policy::gate_snapshot`] holds. Whoever makes the task reads it.
@@ -219,6 +224,8 @@ impl Task {
             by_hand,
             batched: false,
             in_depth: false,
+            looks_ahead: Vec::new(),
+            may_be_new: BTreeSet::new(),
             policy: Policy::default(),
             snapshot: None,
             goes_on: false,
@@ -328,10 +335,19 @@ impl Plan {
     /// A plan that reads all that this one means, on the same nodes, and changes nothing.
     #[must_use]
     pub fn reading(&self) -> Self {
-        let services = self.services().cloned().collect();
+        let all = self.means_all_services();
+        let services = if all { Vec::new() } else { self.services().cloned().collect() };
+        let updates = self.tasks.iter().filter(|task| task.action == Action::Update);
+        let looks_ahead = updates.flat_map(|task| task.services.clone()).collect();
+        let is_known = |name: &str| {
+            let tasks = self.tasks.iter().filter(|task| !task.may_be_new.contains(name));
+            tasks.flat_map(|task| &task.services).any(|service| service.as_str() == name)
+        };
+        let new = self.tasks.iter().flat_map(|task| &task.may_be_new).filter(|name| !is_known(name));
+        let may_be_new = new.cloned().collect();
         let nodes: Vec<usize> = (0..self.nodes.len()).collect();
         Self {
-            tasks: vec![Task::new(Action::Status, services, false)],
+            tasks: vec![Task { looks_ahead, may_be_new, ..Task::new(Action::Status, services, false) }],
             via: self.via,
             nodes: self.nodes.clone(),
             selected: nodes.len(),
@@ -397,6 +413,17 @@ impl Plan {
         let batched: Vec<bool> = (0..self.tasks.len()).map(|task| self.is_batched(task)).collect();
         for (task, batched) in self.tasks.iter_mut().zip(batched) {
             task.batched = batched;
+        }
+    }
+
+    /// Notes which names a command or an update of an earlier task may bring.
+    fn find_new_names(&mut self) {
+        let mut after_change = false;
+        for task in &mut self.tasks {
+            if after_change {
+                task.may_be_new = task.services.iter().map(|service| service.as_str().to_owned()).collect();
+            }
+            after_change |= matches!(task.action, Action::Exec | Action::Update);
         }
     }
 
@@ -491,6 +518,7 @@ pub fn plan(wanted: Vec<Wanted>, inventory: &Inventory, via: Option<Via>) -> Pla
         plan.tasks.push(task);
     }
     plan.find_batched();
+    plan.find_new_names();
     plan
 }
 

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
+use super::names::{MissingName, NameBook};
 use super::rows;
 use crate::event::{CancelReason, EventKind, Failure, FailureKind, Outcome, ProcessState, Stage as At, TargetResult};
 use crate::nodeset::NodeSet;
@@ -123,6 +124,10 @@ pub(super) struct Dispatcher<'a> {
     halted: Option<Failure>,
     /// Targets that were told without a batch.
     told: BTreeSet<(usize, TargetKey)>,
+    /// Which of the names that were typed were found.
+    names: NameBook<'a>,
+    /// Names that no selected node has, for each task.
+    mistakes: BTreeMap<usize, BTreeMap<String, Failure>>,
     /// Results that wait for the check of their batch.
     held: BTreeMap<Visit, Vec<TargetResult>>,
     pausing: bool,
@@ -177,6 +182,8 @@ impl<'a> Dispatcher<'a> {
             locked: None,
             halted: None,
             told: BTreeSet::new(),
+            names: NameBook::new(plan),
+            mistakes: BTreeMap::new(),
             held: BTreeMap::new(),
             pausing: false,
             outdated: false,
@@ -219,7 +226,13 @@ impl<'a> Dispatcher<'a> {
                 orders.push(Order::Record(EventKind::Gate { batch, node, service, met, waiting_for }));
             }
             News::Targets(found) => progress.found = found,
+            News::Names(census) => {
+                self.names.note(message.duty.node(), census);
+                let released = self.names.release_found();
+                self.give(released, orders);
+            }
             News::Facts(facts) => orders.push(Order::Record(EventKind::NodeFacts(*facts))),
+            News::Pending(pending) => orders.push(Order::Record(EventKind::PendingUpdate(*pending))),
             News::Lines(lines) => orders.push(Order::Record(EventKind::LogLines(lines))),
             News::Notice(message) => orders.push(Order::Record(EventKind::Notice { message })),
             News::Begun(key) => {
@@ -243,7 +256,9 @@ impl<'a> Dispatcher<'a> {
             progress.down |= is_down(&result);
         }
         self.count(visit.step, visit.node, &result);
-        if self.has_check(visit.step) {
+        if self.names.is_open(visit, &result) {
+            self.names.hold(visit, result);
+        } else if self.has_check(visit.step) {
             self.held.entry(visit).or_default().push(result);
         } else {
             orders.push(Order::Record(EventKind::Result(result)));
@@ -361,6 +376,9 @@ impl<'a> Dispatcher<'a> {
             }
         }
         if self.stage == Stage::Inspect && self.plan.is_selected(node) {
+            for census in inspection.names {
+                self.names.note(node, census);
+            }
             let node = rows::node_name(self.plan, node);
             orders.push(Order::Record(EventKind::Inspected { node, targets: inspection.targets }));
         }
@@ -380,7 +398,61 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn finish_node(&self, visit: Visit, orders: &mut Vec<Order>) {
+    /// Tells results that had waited for what other nodes have.
+    fn give(&mut self, released: Vec<(Visit, Vec<TargetResult>, bool)>, orders: &mut Vec<Order>) {
+        for (visit, results, is_over) in released {
+            for result in results {
+                self.count(visit.step, visit.node, &result);
+                orders.push(Order::Record(EventKind::Result(result)));
+            }
+            if is_over {
+                self.finish_node(visit, orders);
+            }
+        }
+    }
+
+    /// At the end of a step that reads, and wherever a run ends early: what waited is told as it turned out.
+    fn give_all(&mut self, step: usize, orders: &mut Vec<Order>) {
+        let task = self.plan.steps.get(step).map_or(0, |step| step.task);
+        if self.task(step).is_some_and(|task| !task.action.changes()) && self.cancel.is_none() {
+            self.say_missing(task, orders);
+        }
+        let released = self.names.release_all();
+        self.give(released, orders);
+    }
+
+    /// Says which names were found nowhere, or nowhere that could be asked.
+    fn say_missing(&self, task: usize, orders: &mut Vec<Order>) {
+        for (_, verdict) in self.names.verdicts(task) {
+            let message = match verdict {
+                MissingName::Mistake(Failure { message, hint, .. }) => match hint {
+                    Some(hint) => format!("{message}; {hint}"),
+                    None => message,
+                },
+                MissingName::Unsure(message) => message,
+            };
+            orders.push(Order::Record(EventKind::Notice { message }));
+        }
+    }
+
+    /// A name that no selected node has is a mistake, and nothing is changed.
+    fn refuse_mistakes(&mut self, orders: &mut Vec<Order>) {
+        for task in 0..self.plan.tasks.len() {
+            self.say_missing(task, orders);
+            let mistakes = self.names.mistakes(task);
+            if let Some(failure) = mistakes.values().next() {
+                let message = format!("not started: {}", failure.message);
+                let why = Failure { message, ..failure.clone() };
+                self.halted.get_or_insert(why);
+                self.mistakes.insert(task, mistakes);
+            }
+        }
+    }
+
+    fn finish_node(&mut self, visit: Visit, orders: &mut Vec<Order>) {
+        if self.names.holds_end(visit) {
+            return;
+        }
         let node = rows::node_name(self.plan, visit.node);
         orders.push(Order::Record(EventKind::NodeFinished { batch: visit.batch, node }));
     }
@@ -521,6 +593,7 @@ impl<'a> Dispatcher<'a> {
             Stage::Inspect | Stage::InspectAgain(_) => {
                 let step = if let Stage::InspectAgain(step) = self.stage { step } else { 0 };
                 if self.stage == Stage::Inspect {
+                    self.refuse_mistakes(orders);
                     self.refuse_stops(orders);
                 }
                 self.outdated = false;
@@ -672,7 +745,7 @@ impl<'a> Dispatcher<'a> {
             if let Some(failure) = stop {
                 self.not_begun(index, &waiting, &failure, orders);
             }
-            self.close_step(index);
+            self.close_step(index, orders);
             return;
         }
         let size = task.policy.batch_size(batches, step.nodes.len());
@@ -686,7 +759,7 @@ impl<'a> Dispatcher<'a> {
             if let Some(stopped) = self.stopped.get_mut(step.task) {
                 *stopped = Some(failure);
             }
-            self.close_step(index);
+            self.close_step(index, orders);
             return;
         }
         if task.action.changes()
@@ -780,8 +853,9 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn close_step(&mut self, index: usize) {
+    fn close_step(&mut self, index: usize, orders: &mut Vec<Order>) {
         self.step = None;
+        self.give_all(index, orders);
         let task = |index: usize| self.plan.steps.get(index).map(|step| step.task);
         self.outdated |= task(index) != task(index + 1);
         self.stage = Stage::Steps(index + 1);
@@ -814,6 +888,7 @@ impl<'a> Dispatcher<'a> {
         for visit in self.held.keys().copied().collect::<Vec<_>>() {
             self.release(visit, None, orders);
         }
+        self.give_all(0, orders);
         let mut first = if let Stage::Steps(index) | Stage::InspectAgain(index) = self.stage { index } else { 0 };
         if let Some(step) = self.step.take() {
             self.not_begun(first, &step.waiting, failure, orders);
@@ -829,11 +904,18 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn not_begun(&mut self, step: usize, nodes: &[usize], failure: &Failure, orders: &mut Vec<Order>) {
+        let task = self.plan.steps.get(step).map(|step| step.task);
         for node in nodes.iter().filter(|node| !self.lost.contains(node)) {
             for mut result in rows::typed(self.plan, step, None, *node, Outcome::NotStarted) {
+                let mistakes = task.and_then(|task| self.mistakes.get(&task));
+                let mistake = mistakes.and_then(|own| own.get(result.service.as_deref()?)).cloned();
+                if mistake.is_some() {
+                    // The name is on no node, whatever the role.
+                    (result.outcome, result.role) = (Outcome::Failed, None);
+                }
                 // Two tasks of a rollout may mean the same target: it is told once.
                 if self.told.insert((*node, TargetKey::of(&result))) {
-                    result.failure = Some(failure.clone());
+                    result.failure = Some(mistake.unwrap_or_else(|| failure.clone()));
                     orders.push(Order::Record(EventKind::Result(result)));
                 }
             }
@@ -908,10 +990,10 @@ fn interrupted() -> Failure {
 fn given_up(begun: bool) -> Failure {
     let message = if begun { "the wait for its end was given up" } else { "not begun: the run was interrupted" };
     let failure = Failure::new(At::Act, FailureKind::Interrupted, message);
-    if begun { failure.with_hint("look with `ctl status` what became of it") } else { failure }
+    if begun { failure.with_hint("`ctl status {service} -w {node}` shows its state now") } else { failure }
 }
 
 fn defect() -> Failure {
     Failure::new(At::Act, FailureKind::Protocol, "a defect in ctl ended the work on this node")
-        .with_hint("look with `ctl status` what became of it, and report the defect")
+        .with_hint("`ctl status {service} -w {node}` shows its state now; please report the defect")
 }

@@ -208,6 +208,8 @@ impl<'a, T: Transport> Logs<'a, T> {
         if let Some(failure) = view.connection_lost() {
             return Err((failure.clone(), true));
         }
+        let task = self.rows.plan.steps.get(self.visit.step).map_or(0, |step| step.task);
+        self.teller.tell(News::Names(view.names(task).await)).await;
         let Agenda { jobs, results } = view.agenda(self.visit);
         let is_down = |result: &TargetResult| {
             result.failure.as_ref().filter(|failure| failure.kind == FailureKind::SupervisorDown).cloned()

@@ -1,6 +1,8 @@
 //! What node tasks and the dispatcher tell each other. Private to the room: what leaves it are events.
 
-use crate::event::{Failure, LogLines, NodeFacts, Outcome, TargetResult, TargetState};
+use std::collections::BTreeSet;
+
+use crate::event::{Failure, LogLines, NodeFacts, Outcome, PendingUpdate, TargetResult, TargetState};
 
 /// A batch's work on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +42,19 @@ impl Duty {
     }
 }
 
+impl std::fmt::Display for Duty {
+    /// For the log: what goes on on the node.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connect(_) => f.write_str("connect"),
+            Self::Lock(_) => f.write_str("lock"),
+            Self::Inspect(_) => f.write_str("read before the first change"),
+            Self::Visit(visit) => write!(f, "batch {}", visit.batch),
+            Self::Check(visit) => write!(f, "check of batch {}", visit.batch),
+        }
+    }
+}
+
 /// How a duty ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum DutyEnd {
@@ -63,6 +78,21 @@ pub(super) struct Inspection {
     pub(super) targets: Vec<TargetState>,
     /// The tasks and roles of which something is down here.
     pub(super) down: Vec<(usize, String)>,
+    /// What it has of the names of each task.
+    pub(super) names: Vec<NameCensus>,
+}
+
+/// What a node has of the names that were typed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct NameCensus {
+    /// Index of the task.
+    pub(super) task: usize,
+    /// The names, as typed, of which it has something.
+    pub(super) found: Vec<String>,
+    /// Whether the others may be there all the same: a supervisord did not answer.
+    pub(super) unsure: bool,
+    /// Groups and processes that its supervisords list.
+    pub(super) listed: BTreeSet<String>,
 }
 
 /// One service of one supervisord on a node.
@@ -110,8 +140,12 @@ pub(super) enum News {
         /// What is waited for, and why it is not met yet.
         waiting_for: String,
     },
+    /// What the node has of the names that were typed.
+    Names(NameCensus),
     /// What the node is like beyond its results.
     Facts(Box<NodeFacts>),
+    /// What an update would change.
+    Pending(Box<PendingUpdate>),
     /// Lines of a service's log.
     Lines(LogLines),
     /// Something that is worth telling at once.

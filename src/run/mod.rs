@@ -16,6 +16,7 @@ mod job;
 mod link;
 mod logs;
 mod message;
+mod names;
 mod no_worse;
 mod node_task;
 mod rows;
@@ -241,7 +242,7 @@ impl<T: Transport> Crew<T> {
                     Order::Start(duty) => match tasks.get_mut(duty.node()).and_then(Option::take) {
                         Some(mut task) => {
                             let name = plan.nodes.get(duty.node()).map(|selected| selected.node.name.as_str());
-                            let span = info_span!("node", name, ?duty);
+                            let span = info_span!("node", name, phase = %duty);
                             let work = async move {
                                 let end = Box::pin(task.work(duty)).await;
                                 (duty, task, end)

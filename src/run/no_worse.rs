@@ -107,7 +107,7 @@ impl<'a, T: Transport> NoWorse<'a, T> {
             News::Result(result) => after.results.push(*result),
             News::Facts(facts) => after.nodes.push(*facts),
             News::Phase(_) | News::Targets(_) | News::Begun(_) | News::Gate { .. } => {}
-            News::Lines(_) | News::Notice(_) => {}
+            News::Lines(_) | News::Notice(_) | News::Names(_) | News::Pending(_) => {}
         };
         let mut work = Box::pin(reader.visit(visit));
         loop {

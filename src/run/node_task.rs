@@ -348,6 +348,13 @@ impl<T: Transport> NodeTask<T> {
             if let Some(failure) = view.connection_lost() {
                 return Ended::Lost(lost(failure.clone()));
             }
+            if !changes {
+                let task = self.rows.plan.steps.get(visit.step).map_or(0, |step| step.task);
+                self.tell(duty, News::Names(view.names(task).await)).await;
+                for pending in view.pending_updates(task).await {
+                    self.tell(duty, News::Pending(Box::new(pending))).await;
+                }
+            }
             let Agenda { jobs, results } = view.agenda(visit);
             let jobs: Vec<Arc<Job<T>>> = jobs.into_iter().map(Arc::new).collect();
             book.open(&jobs);
@@ -569,7 +576,12 @@ impl<T: Transport> NodeTask<T> {
         // What is shown may be dropped.
         let say = move |phase: String| drop(news.try_send(Message { duty, news: News::Phase(phase) }));
         let results = tokio::select! {
-            results = wait::wait(&self.link, &self.rows, &self.access, until, visit, say) => results,
+            (results, names) = wait::wait(&self.link, &self.rows, &self.access, until, visit, say) => {
+                if let Some(names) = names {
+                    self.tell(duty, News::Names(names)).await;
+                }
+                results
+            }
             () = told(&mut stop_waiting) => return DutyEnd::Done,
         };
         for result in results {

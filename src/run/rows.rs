@@ -88,9 +88,9 @@ impl Rows {
             .min();
         let hint = match near {
             Some((_, name)) => format!("did you mean {name}?"),
-            None => "`ctl status` shows what its supervisords list".to_owned(),
+            None => "`ctl status --all -w {node}` shows what its supervisords list".to_owned(),
         };
-        let message = format!("none of the node's supervisords lists {}", service.as_str());
+        let message = format!("no supervisord on this node runs {}", service.as_str());
         let mut result = self.empty(visit, Outcome::Failed);
         result.service = Some(service.as_str().to_owned());
         result.failure = Some(Failure::new(Stage::Inspect, FailureKind::NoSuchService, message).with_hint(hint));
@@ -207,7 +207,7 @@ impl Rows {
             result.outcome = Outcome::Failed;
             result.failure = Some(
                 Failure::new(Stage::Inspect, FailureKind::NoSuchService, message)
-                    .with_hint("`ctl status` shows what its supervisords list"),
+                    .with_hint("`ctl status --all -w {node}` shows what its supervisords list"),
             );
         } else {
             message.clone_into(&mut result.message);
@@ -239,11 +239,13 @@ impl Rows {
                     (FailureKind::NoSuchService, "service")
                 };
                 let message = format!("init on this node knows no {what} {service}");
+                let hint = if is_instance {
+                    "if the node has the role {role}, the inventory says what init calls it: `roles: {{role}: {supervisor: NAME}}`"
+                } else {
+                    "if init on the node has it under another name, the inventory says so: `roles: {{role}: {init_services: [NAME]}}`"
+                };
                 result.outcome = Outcome::Failed;
-                result.failure = Some(
-                    Failure::new(Stage::Inspect, kind, message)
-                        .with_hint("is the role right for this node in the inventory?"),
-                );
+                result.failure = Some(Failure::new(Stage::Inspect, kind, message).with_hint(hint));
                 result.message = String::new();
             }
             return result;

@@ -14,13 +14,13 @@ use super::NodeAccess;
 use super::init_target::InitTarget;
 use super::job::Job;
 use super::link::{Instance, Link};
-use super::message::{Inspection, TargetKey, Visit};
+use super::message::{Inspection, NameCensus, TargetKey, Visit};
 use super::rows::Rows;
-use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, TargetState, Via};
+use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, Stage, TargetResult, TargetState, Via};
 use crate::inventory::{Role, Supervisor};
 use crate::plan::Action;
 use crate::select::ServicePattern;
-use crate::supervisor::ProcessInfo;
+use crate::supervisor::{ProcessInfo, SupervisorError, UpdateSummary};
 use crate::transport::Transport;
 
 /// A node's supervisords, each with how it was reached or why not.
@@ -106,6 +106,11 @@ impl<T: Transport> View<T> {
     pub(super) async fn inspect(&self, link: &Link<T>) -> Inspection {
         let mut inspection = Inspection::default();
         let plan = &self.rows.plan;
+        for task in 0..plan.tasks.len() {
+            if plan.steps.iter().any(|step| step.task == task && step.nodes.contains(&self.rows.index)) {
+                inspection.names.push(self.names(task).await);
+            }
+        }
         for (index, step) in plan.steps.iter().enumerate() {
             let Some(role) = &step.role else { continue };
             let is_member = |cap: &crate::plan::RoleCap| {
@@ -133,6 +138,79 @@ impl<T: Transport> View<T> {
             }
         }
         inspection
+    }
+
+    /// What the node has of the names of a task.
+    pub(super) async fn names(&self, task: usize) -> NameCensus {
+        let mut census = NameCensus { task, ..NameCensus::default() };
+        let Some(task) = self.rows.plan.tasks.get(task) else { return census };
+        let names = task.services.iter().filter(|service| !service.is_glob());
+        let (found, missing): (Vec<_>, Vec<_>) = names.partition(|service| self.has(service, task.action));
+        census.found.extend(found.iter().map(|service| service.as_str().to_owned()));
+        if missing.is_empty() {
+            return census;
+        }
+        let processes = self.reached().flat_map(|instance| &instance.snapshot.processes);
+        census.listed = processes.flat_map(|process| [process.group.clone(), process.full_name()]).collect();
+        census.unsure = self.instances.iter().any(|Found { supervisor, reached, .. }| {
+            reached.as_ref().err().is_some_and(|failure| !(supervisor.optional && is_absent(failure)))
+        });
+        // What is new in a configuration is listed by nobody yet.
+        for instance in self.reached().filter(|_| task.action == Action::Update || !task.looks_ahead.is_empty()) {
+            match pending(instance).await {
+                Ok(UpdateSummary { added, changed, removed }) => {
+                    let groups = [added, changed, removed].concat();
+                    let named =
+                        missing.iter().filter(|service| groups.iter().any(|group| service.matches_group(group)));
+                    census.found.extend(named.map(|service| service.as_str().to_owned()));
+                }
+                Err(error) => {
+                    debug!(instance = instance.supervisor.name, %error, "its configuration was not reread");
+                    census.unsure = true;
+                }
+            }
+        }
+        census
+    }
+
+    /// What an update would change now of the services that a task looks ahead to.
+    pub(super) async fn pending_updates(&self, task: usize) -> Vec<PendingUpdate> {
+        let Some(task) = self.rows.plan.tasks.get(task).filter(|task| !task.looks_ahead.is_empty()) else {
+            return Vec::new();
+        };
+        let named = |mut groups: Vec<String>| {
+            groups.retain(|group| task.looks_ahead.iter().any(|service| service.matches_group(group)));
+            groups
+        };
+        let of_instance = async |instance: &Arc<Instance<T>>| {
+            let (summary, failure) = match pending(instance).await {
+                Ok(summary) => (summary, None),
+                Err(error) => (UpdateSummary::default(), Some(error.failure(Stage::Inspect))),
+            };
+            PendingUpdate {
+                node: super::rows::node_name(&self.rows.plan, self.rows.index),
+                role: instance.role.name.clone(),
+                supervisor: instance.supervisor.name.clone(),
+                added: named(summary.added),
+                changed: named(summary.changed),
+                removed: named(summary.removed),
+                failure,
+            }
+        };
+        join_all(self.reached().map(of_instance)).await
+    }
+
+    /// Whether the node has something of that name.
+    fn has(&self, service: &ServicePattern, action: Action) -> bool {
+        let roles = self.rows.plan.roles_in(self.rows.index, None);
+        let by_init = |role: &Arc<Role>| {
+            role.supervisors.iter().any(|supervisor| service.matches_instance(&supervisor.name))
+                || role.init_services.iter().any(|name| service.matches_init_service(name))
+        };
+        let lists = |instance: &Arc<Instance<T>>| {
+            instance.snapshot.processes.iter().any(|process| service.matches_process(&process.group, &process.name))
+        };
+        (action != Action::Update && roles.iter().any(by_init)) || self.reached().any(lists)
     }
 
     /// What there is to do in a visit.
@@ -308,6 +386,11 @@ impl<T: Transport> View<T> {
         let reached = self.instances.iter().filter_map(|found| found.reached.as_ref().ok());
         reached.flat_map(|instance| instance.snapshot.processes.iter().map(ProcessInfo::full_name)).collect()
     }
+}
+
+/// The groups that the configuration as it is now would add, change or take away. Nothing is applied.
+async fn pending<T: Transport>(instance: &Instance<T>) -> Result<UpdateSummary, SupervisorError> {
+    instance.client().await?.reload_config().await
 }
 
 /// Whether a failure to reach an instance may just mean that the node does not have it.

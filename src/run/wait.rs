@@ -12,7 +12,7 @@ use super::gate;
 use super::init_target::InitTarget;
 use super::job::Job;
 use super::link::Link;
-use super::message::Visit;
+use super::message::{NameCensus, Visit};
 use super::rows::Rows;
 use super::view::{Agenda, View};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
@@ -25,7 +25,8 @@ const POLL: Duration = Duration::from_millis(500);
 /// What one look shows: a result for each target, and whether it is as wanted.
 type Look = Vec<(TargetResult, bool)>;
 
-/// Waits on one node. Ends with the last results that could be read, by the end of `until.limit`.
+/// Waits on one node. Ends with the last results that could be read, by the end of `until.limit`, and with what the node
+/// has of the names that were typed.
 pub(super) async fn wait<T: Transport>(
     link: &Arc<Link<T>>,
     rows: &Rows,
@@ -33,7 +34,8 @@ pub(super) async fn wait<T: Transport>(
     until: Until,
     visit: Visit,
     say: impl Fn(String) + Send + Sync,
-) -> Vec<TargetResult> {
+) -> (Vec<TargetResult>, Option<NameCensus>) {
+    let mut names = None;
     let began = Instant::now();
     let deadline = began + until.limit;
     let mut last: Option<Look> = None;
@@ -42,13 +44,14 @@ pub(super) async fn wait<T: Transport>(
     say("connecting".to_owned());
     loop {
         match timeout_at(deadline, look(link, rows, access, until.condition, visit)).await {
-            Ok(Ok(seen)) => {
+            Ok(Ok((seen, census))) => {
+                names = Some(census);
                 lost = None;
                 let pids: Vec<_> = seen.iter().map(|(result, _)| result.pid).collect();
                 if seen.iter().all(|(_, met)| *met) {
                     let (first, _) = since.take_if(|(_, same)| *same == pids).unwrap_or((Instant::now(), Vec::new()));
                     if first.elapsed() >= until.stable {
-                        return seen.into_iter().map(|(result, _)| result).collect();
+                        return (seen.into_iter().map(|(result, _)| result).collect(), names);
                     }
                     since = Some((first, pids));
                 } else {
@@ -75,7 +78,7 @@ pub(super) async fn wait<T: Transport>(
         }
         sleep(POLL).await;
     }
-    match (last, lost) {
+    let results = match (last, lost) {
         (_, Some(failure)) => rows.typed(visit, Outcome::Unreachable, &failure),
         (Some(seen), None) => seen.into_iter().map(|(result, met)| ended(result, met, until)).collect(),
         (None, None) => {
@@ -83,7 +86,8 @@ pub(super) async fn wait<T: Transport>(
                 Failure::new(Stage::Inspect, FailureKind::TimedOut, "its supervisords did not answer in time");
             rows.typed(visit, Outcome::TimedOut, &failure.with_hint("--wait-timeout gives it longer"))
         }
-    }
+    };
+    (results, names)
 }
 
 /// The result of a target when the time is over.
@@ -116,18 +120,22 @@ async fn look<T: Transport>(
     access: &NodeAccess,
     condition: Condition,
     visit: Visit,
-) -> Result<Look, Failure> {
+) -> Result<(Look, NameCensus), Failure> {
     link.session().await.map_err(|error| error.failure())?;
     let view = View::take(link, rows.clone(), access).await;
     if let Some(failure) = view.connection_lost() {
         return Err(failure.clone());
     }
+    let names = view.names(rows.plan.steps.get(visit.step).map_or(0, |step| step.task)).await;
     let Agenda { jobs, results } = view.agenda(visit);
     let mut seen: Look = results
         .into_iter()
         .map(|result| {
-            let down = result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::SupervisorDown);
-            let met = result.outcome == Outcome::NotConfigured || (down && condition == Condition::Stopped);
+            let kind = result.failure.as_ref().map(|failure| failure.kind);
+            let down = kind == Some(FailureKind::SupervisorDown);
+            // What is not there is not waited for: a supervisord lists all that it is to run.
+            let absent = result.outcome == Outcome::NotConfigured || kind == Some(FailureKind::NoSuchService);
+            let met = absent || (down && condition == Condition::Stopped);
             (result, met)
         })
         .collect();
@@ -163,5 +171,5 @@ async fn look<T: Transport>(
         }
         seen.push((result, met));
     }
-    Ok(seen)
+    Ok((seen, names))
 }

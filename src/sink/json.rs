@@ -146,6 +146,7 @@ impl Sink for JsonlSink {
             EventKind::RunFinished { .. }
             | EventKind::NodeStarted { .. }
             | EventKind::Progress { .. }
+            | EventKind::PendingUpdate(_)
             | EventKind::Inspected { .. }
             | EventKind::Notice { .. }
             | EventKind::NodeFinished { .. }

@@ -84,6 +84,7 @@ impl Sink for LogSink {
             | EventKind::NodeStarted { .. }
             | EventKind::Inspected { .. }
             | EventKind::NodeFacts(_)
+            | EventKind::PendingUpdate(_)
             | EventKind::Notice { .. }
             | EventKind::Gate { .. }
             | EventKind::Progress { .. }

@@ -76,6 +76,7 @@ impl Sink for ProgressSink {
             | EventKind::Inspected { .. }
             | EventKind::NodeFacts(_)
             | EventKind::LogLines(_)
+            | EventKind::PendingUpdate(_)
             | EventKind::Gate { .. }
             | EventKind::Result(_)
             | EventKind::NodeFinished { .. }

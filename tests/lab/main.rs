@@ -3,6 +3,7 @@
 //! Every test has a lab of its own in this process (see `harness`) and runs the real binary against it. What a node
 //! did is read from the lab, never from `ctl`'s word alone. A timing is never asserted, beyond that a run ends.
 
+mod batched;
 mod depth;
 mod exec;
 mod faults;
@@ -18,9 +19,11 @@ mod host_keys;
 mod hostile_text;
 mod inventories;
 mod live;
+mod live_plan;
 mod locks;
 mod logs;
 mod metrics;
+mod mistakes;
 mod output;
 mod reach;
 mod releases;

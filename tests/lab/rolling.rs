@@ -318,7 +318,7 @@ fn a_signal_in_a_pause() {
 fn a_live_plan() {
     let cluster = Cluster::start(databases(3).fault("db3", Fault::Fatal(KAFKA.to_owned())));
     cluster.wait_for("db3", DATABASE, KAFKA, State::Fatal);
-    let run = cluster.ctl(&format!("service {KAFKA} restart -y --dry-run=live -o json")).expect(0);
+    let run = cluster.ctl(&format!("service {KAFKA} restart -y --dry-run=live -o json")).expect(3);
     let plan: Value = serde_json::from_str(&run.stdout).expect("a document");
     let step = &plan["plan"]["steps"][0];
     assert_eq!(list(&list(&step["batches"])[0]), ["db3"], "what is down goes first\n{run}");

@@ -142,6 +142,7 @@ fn last_words(events: &[Event]) -> Vec<&Event> {
         EventKind::BatchStarted { .. }
         | EventKind::NodeStarted { .. }
         | EventKind::NodeFinished { .. }
+        | EventKind::PendingUpdate(_)
         | EventKind::Inspected { .. }
         | EventKind::NodeFacts(_)
         | EventKind::LogLines(_)

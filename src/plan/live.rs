@@ -1,0 +1,193 @@
+//! What the nodes say of a plan before it is carried out: for `--dry-run=live`.
+//!
+//! Pure: [`Live`] is filled from the results of a run that only reads, and shown with the plan. What always holds: a node
+//! that was not read is never shown as one that can be worked on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::Plan;
+use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, TargetResult};
+use crate::nodeset::NodeSet;
+
+/// What was found to be down, `(role, node)` each.
+pub type Down = BTreeSet<(String, String)>;
+
+/// What the nodes say.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    /// The roles that are down on nodes.
+    pub down: Down,
+    /// Nodes that could not be reached or read, and why.
+    pub unreachable: BTreeMap<String, Failure>,
+    /// Nodes that were not read any more, since a signal came.
+    pub unread: BTreeSet<String>,
+    /// Names that no selected node has.
+    pub mistakes: BTreeMap<String, Failure>,
+    /// What is down, one each.
+    pub(super) targets: Vec<DownTarget>,
+    /// What an update would change.
+    pub(super) updates: Vec<PendingUpdate>,
+}
+
+/// A service or a supervisord that is down already.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct DownTarget {
+    node: String,
+    role: Option<String>,
+    supervisor: Option<String>,
+    service: Option<String>,
+    state: Option<ProcessState>,
+    failure: Option<Failure>,
+}
+
+/// The same as data.
+#[derive(Debug, Serialize)]
+pub struct LiveView {
+    unreachable: Vec<NodeFailure>,
+    not_read: Vec<String>,
+    down: Vec<DownTarget>,
+    updates: Vec<PendingUpdate>,
+    no_such_service: Vec<Mistake>,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeFailure {
+    node: String,
+    #[serde(flatten)]
+    failure: Failure,
+}
+
+#[derive(Debug, Serialize)]
+struct Mistake {
+    service: String,
+    #[serde(flatten)]
+    failure: Failure,
+}
+
+impl Live {
+    /// Takes in one result of the reading.
+    pub fn result(&mut self, plan: &Plan, result: &TargetResult) {
+        let kind = result.failure.as_ref().map(|failure| failure.kind);
+        let Some(roles) = plan.nodes.iter().find(|selected| selected.node.name == result.node) else { return };
+        match (result.outcome, &result.failure) {
+            (Outcome::Skipped, _) => return,
+            (Outcome::NotStarted, _) => {
+                self.unread.insert(result.node.clone());
+            }
+            (Outcome::Failed, Some(failure)) if kind == Some(FailureKind::NoSuchService) => {
+                let name = result.service.clone().unwrap_or_default();
+                self.mistakes.entry(name).or_insert_with(|| failure.clone());
+                return;
+            }
+            // The node as a whole: what is said of one of its supervisords has the name of that one.
+            (Outcome::Unreachable | Outcome::TimedOut | Outcome::Failed, Some(failure))
+                if result.outcome == Outcome::Unreachable || result.supervisor.is_none() && result.state.is_none() =>
+            {
+                self.unreachable.entry(result.node.clone()).or_insert_with(|| failure.clone());
+            }
+            _ if result.is_down() => self.targets.push(DownTarget {
+                node: result.node.clone(),
+                role: result.role.clone(),
+                supervisor: result.supervisor.clone(),
+                service: result.service.clone(),
+                state: result.state,
+                failure: result.failure.clone(),
+            }),
+            _ => return,
+        }
+        let own = roles.roles.iter().map(|role| &role.name).filter(|role| {
+            // What is said of the node is said of all its roles.
+            result.role.as_ref().is_none_or(|own| own == *role) || result.outcome == Outcome::Unreachable
+        });
+        self.down.extend(own.map(|role| (role.clone(), result.node.clone())));
+    }
+
+    /// Takes in what an update would change.
+    pub fn update(&mut self, pending: PendingUpdate) {
+        self.updates.push(pending);
+    }
+
+    /// Whether a node can be worked on.
+    #[must_use]
+    pub fn can_be_done(&self, node: &str) -> bool {
+        !self.unreachable.contains_key(node) && !self.unread.contains(node)
+    }
+
+    /// The same as data.
+    #[must_use]
+    pub fn view(&self) -> LiveView {
+        let mut down = self.targets.clone();
+        down.sort_by(|a, b| (&a.node, &a.role, &a.service).cmp(&(&b.node, &b.role, &b.service)));
+        let mut updates = self.updates.clone();
+        updates.sort_by(|a, b| (&a.node, &a.supervisor).cmp(&(&b.node, &b.supervisor)));
+        let node = |(node, failure): (&String, &Failure)| NodeFailure { node: node.clone(), failure: failure.clone() };
+        let mistake =
+            |(name, failure): (&String, &Failure)| Mistake { service: name.clone(), failure: failure.clone() };
+        LiveView {
+            unreachable: self.unreachable.iter().map(node).collect(),
+            not_read: self.unread.iter().cloned().collect(),
+            down,
+            updates,
+            no_such_service: self.mistakes.iter().map(mistake).collect(),
+        }
+    }
+
+    /// The same for people; nodes of which the same is said stand together.
+    pub(super) fn text(&self, text: &mut String) -> std::fmt::Result {
+        for failure in self.mistakes.values() {
+            let hint = failure.hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            writeln!(text, "{}{hint}", failure.message)?;
+        }
+        let failed = self.unreachable.iter();
+        let failed = failed.map(|(node, failure)| (format!("{}: {}", failure.kind, failure.message), node.clone()));
+        folded(text, "cannot be reached", failed)?;
+        folded(text, "not read", self.unread.iter().map(|node| ("interrupted".to_owned(), node.clone())))?;
+        let down = self.targets.iter().map(|target| (target.text(), target.node.clone()));
+        folded(text, "down now", down)?;
+        let pending = self.updates.iter().map(|update| (pending_text(update), update.node.clone()));
+        folded(text, "an update now", pending)
+    }
+}
+
+impl DownTarget {
+    fn text(&self) -> String {
+        let name = self.service.as_deref().or(self.supervisor.as_deref()).unwrap_or("it");
+        match (self.state, &self.failure) {
+            (Some(state), _) => format!("{name} is {state}"),
+            (None, Some(failure)) => format!("{name}: {}: {}", failure.kind, failure.message),
+            (None, None) => format!("{name} is not running"),
+        }
+    }
+}
+
+fn pending_text(update: &PendingUpdate) -> String {
+    if let Some(failure) = &update.failure {
+        return format!("{}: {}: {}", update.supervisor, failure.kind, failure.message);
+    }
+    let lists = [("adds", &update.added), ("restarts", &update.changed), ("removes", &update.removed)];
+    let lists = lists.iter().filter(|(_, groups)| !groups.is_empty());
+    let said: Vec<String> = lists.map(|(verb, groups)| format!("{verb} {}", groups.join(", "))).collect();
+    let said = if said.is_empty() { "changes nothing".to_owned() } else { said.join("; ") };
+    format!("{}: {said}", update.supervisor)
+}
+
+/// A text of a node on one line; what else of it is not safe to show is made visible where it is shown.
+fn one_line(text: &str) -> String {
+    text.split(['\r', '\n']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// A line for each thing that is said, with the nodes of which it is.
+fn folded(text: &mut String, head: &str, said: impl Iterator<Item = (String, String)>) -> std::fmt::Result {
+    let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (what, node) in said {
+        nodes.entry(what).or_default().push(node);
+    }
+    for (what, nodes) in nodes {
+        let set = NodeSet::from_names(nodes.iter().map(String::as_str));
+        writeln!(text, "{head}: {set} ({})", one_line(&what))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Names that no node has, and other mistakes of who types: said clearly, and before anything is changed.
+
+use contrail_lab::{ClusterSpec, Fault, NodeSpec, Release, Role};
+
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, uniform};
+
+/// Two analytics nodes and a config node.
+fn mixed() -> ClusterSpec {
+    let node = |name: &str, role| NodeSpec::new(name, Release::R3_2).roles([role]);
+    let nodes = vec![node("a1", Role::Analytics), node("a2", Role::Analytics), node("c1", Role::Config)];
+    ClusterSpec::new(nodes).timing(FAST)
+}
+
+const MISTAKE: &str = "no selected node has a service 'contrail-colector'";
+
+/// Every command that takes a name.
+#[test]
+fn a_name_that_no_node_has() {
+    let cluster = Cluster::start(mixed());
+    for words in [
+        "service contrail-colector status",
+        "status contrail-colector",
+        "wait contrail-colector --for running",
+        "wait contrail-colector --for stopped",
+        "wait contrail-colector --for running -r analytics",
+        "logs contrail-colector",
+        "logs contrail-colector -f -o jsonl",
+        "service contrail-colector restart -y",
+        "service contrail-colector stop -y",
+        "service contrail-colector update -y",
+        "service contrail-colector restart -w a1",
+        "service contrail-colector restart --dry-run=live",
+    ] {
+        let run = cluster.ctl(words).expect(1);
+        assert!(run.stderr.contains(MISTAKE), "{words}\n{run}");
+        assert!(run.stderr.contains("did you mean contrail-collector?"), "{words}\n{run}");
+    }
+    assert_eq!(cluster.counts_of_collectors(), [(1, 0), (1, 0)]);
+}
+
+/// The result is in what scripts read, one a node.
+#[test]
+fn a_mistake_is_a_result() {
+    let cluster = Cluster::start(mixed());
+    for action in ["status", "restart", "start"] {
+        let run = cluster.ctl(&format!("service contrail-colector {action} -y -o json")).expect(1);
+        let expected = ["a1", "a2", "c1"].map(|node| format!("{node} contrail-colector failed no_such_service"));
+        assert_eq!(run.outcomes(), expected, "{run}");
+        for result in run.results() {
+            assert_eq!(result["failure"]["message"], MISTAKE, "{run}");
+            assert_eq!(result["failure"]["hint"], "did you mean contrail-collector?", "{run}");
+        }
+    }
+}
+
+/// One wrong name among right ones: nothing is changed, and a resume is not offered.
+#[test]
+fn one_mistake_keeps_the_run_from_starting() {
+    let cluster = Cluster::start(mixed());
+    let run = cluster.ctl("service contrail-collector contrail-shcema restart -y -o json").expect(1);
+    let mut expected: Vec<String> = Vec::new();
+    for node in ["a1", "a2", "c1"] {
+        expected.push(format!("{node} contrail-collector not_started no_such_service"));
+        expected.push(format!("{node} contrail-shcema failed no_such_service"));
+    }
+    assert_eq!(run.outcomes(), expected, "{run}");
+    assert!(run.stderr.contains("did you mean contrail-schema?"), "{run}");
+    assert!(!run.stderr.contains("runs resume"), "{run}");
+    assert_eq!(cluster.counts_of_collectors(), [(1, 0), (1, 0)]);
+    cluster.at_rest();
+}
+
+/// What reads shows the right ones all the same.
+#[test]
+fn a_status_shows_what_there_is() {
+    let cluster = Cluster::start(mixed());
+    let run = cluster.ctl("status contrail-collector contrail-shcema -o json").expect(1);
+    let outcomes = run.outcomes();
+    for node in ["a1", "a2"] {
+        assert!(outcomes.contains(&format!("{node} contrail-collector ok")), "{run}");
+    }
+    assert!(is_not_configured(&run, "c1", COLLECTOR), "{run}");
+    for node in ["a1", "a2", "c1"] {
+        assert!(outcomes.contains(&format!("{node} contrail-shcema failed no_such_service")), "{run}");
+    }
+}
+
+/// A name that some nodes have is none: the others are `not_configured`, and a glob never is a mistake.
+#[test]
+fn what_some_nodes_have_is_no_mistake() {
+    let cluster = Cluster::start(mixed());
+    let run = cluster.ctl("service contrail-topology status -o json").expect(0);
+    assert_eq!(run.outcomes(), ["a1 contrail-topology ok", "a2 contrail-topology ok"], "{run}");
+    for words in ["service contrail-q*x status -o json", "service contrail-q*x restart -y -o json"] {
+        let run = cluster.ctl(words).expect(0);
+        assert!(run.outcomes().is_empty(), "{run}");
+    }
+}
+
+/// The name may be on the node that cannot be asked: it is said which that is, and the right names are done.
+#[test]
+fn a_node_that_cannot_be_asked_may_have_it() {
+    let cluster = Cluster::start(uniform(2).fault("n02", Fault::Refused));
+    let run = cluster.ctl("service contrail-colector contrail-collector restart -y -o json").expect(4);
+    assert!(run.stderr.contains("not all could be asked: n02"), "{run}");
+    assert!(run.outcomes().contains(&"n01 contrail-collector changed".to_owned()), "{run}");
+    let run = cluster.ctl("status contrail-colector -o json").expect(4);
+    assert!(is_not_configured(&run, "n01", "contrail-colector"), "{run}");
+    assert!(run.stderr.contains("not all could be asked: n02"), "{run}");
+}
+
+fn is_not_configured(run: &Finished, node: &str, service: &str) -> bool {
+    let is_it = |result: &serde_json::Value| {
+        result["node"] == node && result["service"] == service && result["outcome"] == "not_configured"
+    };
+    run.results().iter().any(is_it)
+}
+
+impl Cluster {
+    /// Starts and stops of the collectors of a1 and a2.
+    fn counts_of_collectors(&self) -> [(u32, u32); 2] {
+        ["a1", "a2"].map(|node| {
+            let process = self.process(node, ANALYTICS, COLLECTOR);
+            (process.starts, process.stops)
+        })
+    }
+}
