@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::event::{CancelReason, FailureKind, Ledger, Outcome, ProcessState, TargetResult};
+use crate::event::{CancelReason, FailureKind, Ledger, Outcome, TargetResult};
 use crate::plan::Action;
 
 /// How the process ends.
@@ -103,7 +103,7 @@ fn of_result(result: &TargetResult, action: Action) -> Exit {
             Exit::NotRunning
         }
         Outcome::Failed | Outcome::TimedOut | Outcome::Unknown => Exit::Failed,
-        Outcome::Ok if reading && result.state.is_some_and(|state| state != ProcessState::Running) => Exit::NotRunning,
+        Outcome::Ok if reading && result.is_down() => Exit::NotRunning,
         Outcome::Ok
             if reading && result.functional.as_deref().is_some_and(|word| !matches!(word, "active" | "backup")) =>
         {
@@ -128,7 +128,7 @@ const fn rank(exit: Exit) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Failure, Stage};
+    use crate::event::{Failure, ProcessState, Stage};
 
     fn result(outcome: Outcome, kind: Option<FailureKind>, state: Option<ProcessState>) -> TargetResult {
         let failure = kind.map(|kind| Failure::new(Stage::Act, kind, "x"));

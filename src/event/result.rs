@@ -94,11 +94,30 @@ impl TargetResult {
     }
 }
 
+/// How a program does its work that has done it, as systemd says of a oneshot unit: `active (exited)`.
+const ENDED_WELL: &str = "active";
+
 impl TargetResult {
     /// Whether it says that something is down which is to run.
     #[must_use]
     pub fn is_down(&self) -> bool {
-        self.outcome.is_bad() || self.state.is_some_and(|state| state != ProcessState::Running)
+        self.outcome.is_bad()
+            || self.state.is_some_and(|state| state != ProcessState::Running && !self.has_ended_well())
+    }
+
+    /// Whether it is of a program that is made to end, and has ended as expected.
+    #[must_use]
+    pub fn has_ended_well(&self) -> bool {
+        self.state == Some(ProcessState::Exited) && self.functional.as_deref() == Some(ENDED_WELL)
+    }
+
+    /// The same, of a program that is made to end and has ended as expected.
+    #[must_use]
+    pub fn ended_well(mut self) -> Self {
+        self.functional = Some(ENDED_WELL.to_owned());
+        self.functional_reason = Some("ended as expected".to_owned());
+        self.message = "ended as expected".to_owned();
+        self
     }
 
     /// The same with the names of the target in its hint: whoever writes a hint puts `{node}`, `{service}`, `{role}` there.
@@ -303,5 +322,39 @@ words! {
         Fatal = "FATAL",
         /// A word that supervisord does not use, or its own UNKNOWN.
         Unknown = "UNKNOWN",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_have_the_names_of_their_target() {
+        let hint = |service: Option<&str>, role: Option<&str>, hint: &str| {
+            let failure = Failure::new(Stage::Act, FailureKind::Fatal, "x").with_hint(hint);
+            let result = TargetResult {
+                service: service.map(str::to_owned),
+                role: role.map(str::to_owned),
+                failure: Some(failure),
+                ..TargetResult::new("a1", Outcome::Failed)
+            };
+            result.with_names_in_hint().failure.and_then(|failure| failure.hint).unwrap_or_default()
+        };
+        let log = "`ctl logs {service} --stderr -w {node}`";
+        assert_eq!(hint(Some("contrail-api:0"), None, log), "`ctl logs contrail-api:0 --stderr -w a1`");
+        assert_eq!(hint(None, None, log), "`ctl logs --stderr -w a1`");
+        assert_eq!(hint(Some("x; reboot"), None, log), "`ctl logs 'x; reboot' --stderr -w a1`");
+        let role = "`roles: {{role}: {oneshot: [{service}]}}`";
+        assert_eq!(hint(Some("x"), Some("analytics"), role), "`roles: {analytics: {oneshot: [x]}}`");
+        assert_eq!(hint(Some("x"), None, "wait"), "wait");
+    }
+
+    #[test]
+    fn what_has_ended_well_is_not_down() {
+        let exited = || TargetResult { state: Some(ProcessState::Exited), ..TargetResult::new("a1", Outcome::Ok) };
+        assert!(exited().is_down() && !exited().ended_well().is_down());
+        assert!(!TargetResult { state: Some(ProcessState::Running), ..exited() }.is_down());
+        assert!(TargetResult::new("a1", Outcome::Unreachable).is_down());
     }
 }

@@ -321,6 +321,7 @@ impl BuiltInRole {
             init_services: owned(self.init_services),
             max_unavailable: self.max_unavailable,
             introspect: self.introspect.iter().map(|(name, port)| ((*name).to_owned(), *port)).collect(),
+            oneshot: Vec::new(),
         }
     }
 }

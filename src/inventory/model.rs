@@ -158,9 +158,21 @@ pub struct Role {
     pub max_unavailable: Option<Cap>,
     /// Service to the port of its introspect server.
     pub introspect: BTreeMap<String, u16>,
+    /// Programs, as groups or `group:process`, that are made to end.
+    pub oneshot: Vec<String>,
 }
 
 impl Role {
+    /// Whether the file says that a process is made to end.
+    #[must_use]
+    pub fn is_oneshot(&self, group: &str, process: &str) -> bool {
+        let is_it = |name: &String| match name.split_once(':') {
+            Some((of, own)) => of == group && own == process,
+            None => name == group,
+        };
+        self.oneshot.iter().any(is_it)
+    }
+
     /// Whether the catalogue or the file gives this service to the role. `service` may be a program
     /// (`contrail-api`), a process (`contrail-api:0`), an instance or an init service.
     #[must_use]

@@ -20,7 +20,7 @@ use super::values::{self, Field, Reader};
 /// Keys of the short form, which describes a single instance.
 const SHORT: [&str; 5] = ["supervisor", "socket", "services", "username", "password_file"];
 /// Keys of a role.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "supervisor",
     "socket",
     "services",
@@ -30,13 +30,14 @@ const KEYS: [&str; 11] = [
     "init_services",
     "max_unavailable",
     "introspect",
+    "oneshot",
     "extends",
     "ssh_options",
 ];
 /// Keys of an entry of `supervisors`.
 const INSTANCE_KEYS: [&str; 5] = ["name", "socket", "services", "username", "password_file"];
 
-const SYNONYMS: [(&str, &str); 10] = [
+const SYNONYMS: [(&str, &str); 12] = [
     ("supervisord", "supervisor"),
     ("instance", "supervisor"),
     ("sock", "socket"),
@@ -47,6 +48,8 @@ const SYNONYMS: [(&str, &str); 10] = [
     ("user", "username"),
     ("cap", "max_unavailable"),
     ("inherits", "extends"),
+    ("one_shot", "oneshot"),
+    ("oneshots", "oneshot"),
 ];
 const INSTANCE_SYNONYMS: [(&str, &str); 7] = [
     ("supervisor", "name"),
@@ -127,6 +130,9 @@ fn role(reader: &mut Reader<'_>, name: &str, field: Field<'_>) -> (Role, Vec<Giv
     if let Some(field) = find("introspect") {
         role.introspect = introspect(reader, field);
     }
+    if let Some(field) = find("oneshot") {
+        role.oneshot = oneshot(reader, field);
+    }
     let ssh_options = find("ssh_options").map(|field| ssh_options::read(reader, field)).unwrap_or_default();
     // What is missing is told only of a role that is right otherwise.
     if reader.report.len() == faults_before {
@@ -167,6 +173,7 @@ fn empty(name: &str) -> Role {
         init_services: Vec::new(),
         max_unavailable: None,
         introspect: BTreeMap::new(),
+        oneshot: Vec::new(),
     }
 }
 
@@ -326,6 +333,20 @@ fn services(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<String> {
             && known.insert(name.clone())
         {
             names.push(name);
+        }
+    }
+    names
+}
+
+/// Programs that are made to end: `program`, or `group:process`.
+fn oneshot(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for item in values::texts(reader, field, "the name of a program").unwrap_or_default() {
+        let said = item.value.as_text().unwrap_or_default();
+        if let Err(flaw) = values::check_name(said, "._-:@") {
+            reader.fault(flaw.fault(item.value, "program", said));
+        } else if !names.iter().any(|name| name == said) {
+            names.push(said.to_owned());
         }
     }
     names

@@ -182,6 +182,7 @@ mod tests {
             init_services: Vec::new(),
             max_unavailable: None,
             introspect: BTreeMap::new(),
+            oneshot: Vec::new(),
         });
         let node = |index: usize| SelectedNode {
             node: Arc::new(Node {

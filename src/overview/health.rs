@@ -51,6 +51,7 @@ impl Health {
                 Some(FailureKind::SupervisorDown | FailureKind::SupervisorMissing) => Self::Down,
                 _ => Self::Failed,
             },
+            Outcome::Ok | Outcome::Changed if result.has_ended_well() => Self::Well,
             Outcome::Ok | Outcome::Changed => {
                 Self::of_state(result.state).max(Self::of_word(result.functional.as_deref()))
             }

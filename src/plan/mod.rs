@@ -608,6 +608,7 @@ mod tests {
             init_services: Vec::new(),
             max_unavailable: None,
             introspect: std::collections::BTreeMap::new(),
+            oneshot: Vec::new(),
         })
     }
 

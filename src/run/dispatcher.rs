@@ -681,7 +681,7 @@ impl<'a> Dispatcher<'a> {
             budget.role
         );
         Failure::new(At::Plan, FailureKind::MaxUnavailable, message)
-            .with_hint("mend what is down first, or allow more with --max-unavailable")
+            .with_hint("fix what is down first, or allow more with --max-unavailable")
     }
 
     fn next_in_steps(&mut self, index: usize, orders: &mut Vec<Order>) {
@@ -871,7 +871,8 @@ impl<'a> Dispatcher<'a> {
         let by_gate = failed.values().any(|kind| *kind == FailureKind::Gate);
         let kind = if by_gate { FailureKind::Gate } else { FailureKind::Limit };
         let message = format!("not begun: {} {noun} failed ({set}), and the failure limit is {limit}", failed.len());
-        Failure::new(At::Plan, kind, message).with_hint("mend what failed first; --max-failures allows more")
+        Failure::new(At::Plan, kind, message)
+            .with_hint(format!("fix {set} first, or allow more failures with --max-failures"))
     }
 
     fn start(&mut self, duty: Duty, orders: &mut Vec<Order>) {
@@ -978,7 +979,7 @@ fn at_pause(step: &mut Option<AtStep>) {
 fn is_down(result: &TargetResult) -> bool {
     let is_nowhere = result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoSuchService);
     match result.state {
-        Some(state) => state != ProcessState::Running,
+        Some(state) => state != ProcessState::Running && !result.has_ended_well(),
         None => result.outcome.is_bad() && !is_nowhere,
     }
 }

@@ -56,6 +56,7 @@ fn node(name: &str, roles: &[&str]) -> SelectedNode {
             init_services: Vec::new(),
             max_unavailable: None,
             introspect: BTreeMap::new(),
+            oneshot: Vec::new(),
         })
     };
     SelectedNode {

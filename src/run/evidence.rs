@@ -109,7 +109,7 @@ pub(super) async fn own_log<S: Session>(client: &Client<S>) -> Option<String> {
 }
 
 /// The words of the last `exited: NAME (exit status 1; not expected)`.
-fn last_end(log: &str, name: &str) -> Option<String> {
+pub(super) fn last_end(log: &str, name: &str) -> Option<String> {
     let head = format!("exited: {name} (");
     let line = log.lines().rev().find(|line| line.contains(&head))?;
     let (_, words) = line.split_once(&head)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tracing::debug;
 
 use crate::event::{ProcessState, Via};
@@ -72,6 +72,8 @@ pub(super) struct Instance<T: Transport> {
     pub(super) snapshot: Snapshot,
     /// Programs whose init wrapper was run: it acts on all processes of the program at once.
     wrapped: std::sync::Mutex<BTreeSet<String>>,
+    /// Processes whose `startsecs` is 0, once supervisord was asked.
+    up_at_once: OnceCell<BTreeSet<(String, String)>>,
     /// Groups that an update has taken out and not yet put in again.
     owed_groups: std::sync::Mutex<BTreeSet<String>>,
 }
@@ -125,6 +127,7 @@ impl<T: Transport> Instance<T> {
             client: Mutex::new(Connected { session, client: Arc::new(reached.client) }),
             snapshot: reached.snapshot,
             wrapped: std::sync::Mutex::default(),
+            up_at_once: OnceCell::new(),
             owed_groups: std::sync::Mutex::default(),
         })
     }
@@ -139,6 +142,24 @@ impl<T: Transport> Instance<T> {
         if self.via() == Via::Service {
             self.snapshot.processes.retain(|process| taken.insert((process.group.clone(), process.name.clone())));
         }
+    }
+
+    /// Whether supervisord says that a process is up as soon as it is spawned. Asked once.
+    pub(super) async fn is_up_at_once(&self, rpc: &RpcClient<T::Session>, process: &ProcessInfo) -> bool {
+        let asked = self.up_at_once.get_or_init(|| async {
+            rpc.up_at_once().await.unwrap_or_else(|error| {
+                debug!(supervisor = self.supervisor.name, %error, "it does not tell how its programs are configured");
+                BTreeSet::new()
+            })
+        });
+        asked.await.contains(&(process.group.clone(), process.name.clone()))
+    }
+
+    /// supervisorctl beside the init wrapper, which does not tell how a process has ended.
+    pub(super) async fn beside_wrapper(&self) -> Option<Vec<Supervisorctl<T::Session>>> {
+        let shell = self.link.shell().await.ok()?;
+        let addresses = self.supervisor.addresses.iter();
+        Some(addresses.map(|address| Supervisorctl::new(shell.clone(), address.clone())).collect())
     }
 
     /// Notes that a group was taken out to be put in again.

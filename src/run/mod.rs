@@ -19,6 +19,7 @@ mod message;
 mod names;
 mod no_worse;
 mod node_task;
+mod oneshot;
 mod rows;
 mod salvage;
 mod target;

@@ -21,12 +21,13 @@ use super::link::Link;
 use super::logs::Logs;
 use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
 use super::no_worse::NoWorse;
+use super::oneshot;
 use super::rows::Rows;
 use super::salvage::{self, Cause, PAYING, Salvage};
 use super::target::{Debt, Work};
 use super::view::{Agenda, View};
 use super::{Guarding, NodeAccess, evidence, update, wait};
-use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult, TargetState};
+use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, TargetState};
 use crate::guard::{Guard, Holder, TakeError};
 use crate::plan::policy::Gate;
 use crate::plan::{Action, LogTail, Plan, Until};
@@ -487,6 +488,9 @@ impl<T: Transport> NodeTask<T> {
                             depth.judge(&mut result, instance, process).await;
                             result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
                         }
+                        if oneshot::is_well(instance, process).await {
+                            result = result.ended_well();
+                        }
                         return vec![result];
                     }
                 };
@@ -499,6 +503,14 @@ impl<T: Transport> NodeTask<T> {
                     verdict.was_mended(seen, paid);
                 }
                 let mut functional = None;
+                let has_ended = verdict.process.as_ref().is_some_and(|process| process.state == ProcessState::Exited);
+                if has_ended && action != Action::Stop && matches!(verdict.outcome, Outcome::Changed | Outcome::Ok) {
+                    let result = self.rows.judged(visit, instance, process, verdict);
+                    return vec![TargetResult {
+                        duration_ms: u64::try_from(began.elapsed().as_millis()).ok(),
+                        ..result.ended_well()
+                    }];
+                }
                 if policy.gate() == Gate::Active && action != Action::Stop && !verdict.outcome.is_bad() {
                     let (said, failure) = gate::active(instance, process, policy.gate_timeout, &tab).await;
                     functional = said;

@@ -193,9 +193,10 @@ impl Rows {
             result.pid = process.pid;
             result.uptime_s = process.uptime.map(|uptime| uptime.as_secs());
         }
+        let has_ended = result.state == Some(ProcessState::Exited) && result.outcome == Outcome::Changed;
         result.message = verdict.message;
         result.failure = verdict.failure;
-        result
+        if has_ended { result.ended_well() } else { result }
     }
 
     /// Of a service that an update was asked for, and that no supervisord of the role lists or has in its configuration.

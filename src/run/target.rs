@@ -10,6 +10,7 @@ use tracing::debug;
 
 use super::job::Tab;
 use super::link::{Instance, Look, rpc_name};
+use super::oneshot::{self, End, Made};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState, Via};
 use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
 use crate::transport::Transport;
@@ -363,6 +364,7 @@ impl<T: Transport> Work<'_, T> {
         let mut retrying: Option<Instant> = None;
         let mut resent = 0_u32;
         let mut looks = 0_u32;
+        let mut made: Option<Made> = None;
         loop {
             let now = match self.look().await {
                 Ok(now) => now,
@@ -398,7 +400,18 @@ impl<T: Transport> Work<'_, T> {
                         }
                         _ => Instant::now(),
                     };
-                    let window = if self.tab.waits_no_more() { proof } else { proof.max(self.stable) };
+                    let made = match made {
+                        Some(made) => made,
+                        None => *made.insert(oneshot::made_to_end(self.instance, &process).await),
+                    };
+                    let no_more = self.tab.waits_no_more();
+                    let window = match made {
+                        _ if no_more => proof,
+                        Made::ToStay => proof.max(self.stable),
+                        Made::MaybeToEnd => proof.max(self.stable).max(oneshot::SETTLE),
+                        // What it was started for is done when it has ended.
+                        Made::ToEnd => Duration::MAX,
+                    };
                     if since.elapsed() >= window {
                         if !self.stable.is_zero() {
                             let short = if window < self.stable { ", not waited for to its end" } else { "" };
@@ -428,6 +441,12 @@ impl<T: Transport> Work<'_, T> {
                         return did_not_come_up(process, note.as_ref(), false);
                     }
                 }
+                ProcessState::Exited if self.is_spawned_anew(&process, &before.process, note.as_ref()) => {
+                    if let Some(end) = oneshot::end_of(self.instance, &process).await {
+                        return self.ended(process, end);
+                    }
+                    return did_not_come_up(process, note.as_ref(), stable.is_some());
+                }
                 ProcessState::Stopped
                 | ProcessState::Exited
                 | ProcessState::Backoff
@@ -442,6 +461,38 @@ impl<T: Transport> Work<'_, T> {
                 }
             }
             sleep(POLL).await;
+        }
+    }
+
+    /// Whether a process that has EXITED is another than before, or was spawned by what this run has sent. The reply does
+    /// not tell how it ended: to a program that ends at once supervisord says whatever it sees first.
+    fn is_spawned_anew(&self, now: &ProcessInfo, before: &ProcessInfo, note: Option<&SupervisorError>) -> bool {
+        let spawned = match note {
+            None => true,
+            Some(SupervisorError::Fault { fault, .. }) => {
+                matches!(fault, Fault::AbnormalTermination | Fault::SpawnError)
+            }
+            Some(_) => false,
+        };
+        spawned || now.is_another_than(before)
+    }
+
+    /// The verdict on a program that is made to end, and has.
+    fn ended(&self, process: ProcessInfo, end: End) -> Verdict {
+        let how = end.words.map(|words| format!(" ({words})")).unwrap_or_default();
+        match end.as_expected {
+            Some(true) => Verdict::good(Outcome::Changed, process, ""),
+            Some(false) => {
+                let message = format!("it ended otherwise than expected{how}");
+                Verdict::failed(Some(process), Stage::Verify, FailureKind::AbnormalTermination, message)
+                    .hinted("look at its log: `ctl logs {service} --stderr -w {node}`")
+            }
+            None => {
+                let message = "it was started and has ended; supervisord does not tell how";
+                let verdict = Verdict::failed(Some(process), Stage::Verify, FailureKind::Protocol, message);
+                Verdict { outcome: Outcome::Unknown, ..verdict }
+                    .hinted("look at its log: `ctl logs {service} --stderr -w {node}`")
+            }
         }
     }
 
@@ -474,6 +525,7 @@ fn was(before: &TargetState, now: &ProcessInfo) -> ProcessInfo {
         pid: before.pid,
         start: before.start,
         uptime: None,
+        exited_as_expected: None,
         description: String::new(),
     }
 }
@@ -516,8 +568,13 @@ fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up:
             None => (FailureKind::AbnormalTermination, format!("it is {state} after the start: {said}")),
         },
     };
-    Verdict::failed(Some(process), Stage::Verify, kind, message)
-        .hinted("look at its log: `ctl logs {service} --stderr -w {node}`")
+    let hint = if process.state == ProcessState::Exited {
+        "look at its log: `ctl logs {service} --stderr -w {node}`; if it is made to end, the inventory has to say so: \
+         `roles: {{role}: {oneshot: [{service}]}}`"
+    } else {
+        "look at its log: `ctl logs {service} --stderr -w {node}`"
+    };
+    Verdict::failed(Some(process), Stage::Verify, kind, message).hinted(hint)
 }
 
 /// Whether a process is another than before. Where neither pid nor start time was told of the one before

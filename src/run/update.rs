@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::job::Tab;
 use super::link::Instance;
+use super::oneshot;
 use super::salvage::PAYING;
 use super::target::{Debt, Verdict};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
@@ -136,11 +137,17 @@ async fn add<T: Transport>(instance: &Instance<T>, group: &str, message: &str) -
             Err(error) if error.is_connection_lost() => Vec::new(),
             Err(error) => return Verdict::error(&error, Stage::Verify),
         };
+        let mut ended = Vec::new();
+        for process in mine.iter().filter(|process| process.state == ProcessState::Exited) {
+            if oneshot::has_ended_well(instance, process).await {
+                ended.push(process.name.clone());
+            }
+        }
         let bad = mine.iter().find(|process| {
             matches!(
                 process.state,
                 ProcessState::Backoff | ProcessState::Fatal | ProcessState::Exited | ProcessState::Unknown
-            )
+            ) && !ended.contains(&process.name)
         });
         if let Some(process) = bad {
             let kind = if process.state == ProcessState::Fatal {
@@ -161,7 +168,9 @@ async fn add<T: Transport>(instance: &Instance<T>, group: &str, message: &str) -
             };
         }
         // A program that does not start by itself stays STOPPED, as configured.
-        let settled = |process: &ProcessInfo| matches!(process.state, ProcessState::Running | ProcessState::Stopped);
+        let settled = |process: &ProcessInfo| {
+            matches!(process.state, ProcessState::Running | ProcessState::Stopped | ProcessState::Exited)
+        };
         if !mine.is_empty() && mine.iter().all(settled) {
             return Verdict { process: mine.into_iter().next(), ..plain(Outcome::Changed, message) };
         }

@@ -15,6 +15,7 @@ use super::init_target::InitTarget;
 use super::job::Job;
 use super::link::{Instance, Link};
 use super::message::{Inspection, NameCensus, TargetKey, Visit};
+use super::oneshot;
 use super::rows::Rows;
 use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, Stage, TargetResult, TargetState, Via};
 use crate::inventory::{Role, Supervisor};
@@ -128,7 +129,7 @@ impl<T: Transport> View<T> {
             });
             for job in &agenda.jobs {
                 let Some(state) = state_of(job, link).await else { continue };
-                is_down |= state.state != Some(ProcessState::Running);
+                is_down |= state.state != Some(ProcessState::Running) && !has_ended_well(job).await;
                 if selected && !inspection.targets.contains(&state) {
                     inspection.targets.push(state);
                 }
@@ -401,6 +402,14 @@ fn is_absent(failure: &Failure) -> bool {
 /// Whether a name means instances only, which are not asked themselves.
 fn is_instance_only(service: &ServicePattern, roles: &[Arc<Role>]) -> bool {
     roles.iter().flat_map(|role| &role.supervisors).any(|supervisor| service.matches_instance(&supervisor.name))
+}
+
+/// Whether a job is of a program that is made to end, and has ended as expected.
+async fn has_ended_well<T: Transport>(job: &Job<T>) -> bool {
+    match job {
+        Job::Process { instance, process } => oneshot::has_ended_well(instance, process).await,
+        Job::Init { .. } | Job::Update { .. } => false,
+    }
 }
 
 /// A target as it is now; none where it is not there, or nothing of it is known before it is done.

@@ -13,6 +13,7 @@ use super::init_target::InitTarget;
 use super::job::Job;
 use super::link::Link;
 use super::message::{NameCensus, Visit};
+use super::oneshot;
 use super::rows::Rows;
 use super::view::{Agenda, View};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
@@ -143,6 +144,9 @@ async fn look<T: Transport>(
         let mut result = match job {
             Job::Process { instance, process } => {
                 let mut result = rows.read(visit, instance, process);
+                if oneshot::is_well(instance, process).await {
+                    result = result.ended_well();
+                }
                 if condition == Condition::Active && process.state == ProcessState::Running {
                     result.functional = gate::functional(instance, process).await;
                 }
@@ -156,7 +160,7 @@ async fn look<T: Transport>(
             }
             Job::Update { .. } => continue,
         };
-        let running = result.state == Some(ProcessState::Running);
+        let running = result.state == Some(ProcessState::Running) || result.has_ended_well();
         let met = match condition {
             Condition::Running => running,
             Condition::Active => {

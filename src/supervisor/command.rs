@@ -372,6 +372,7 @@ fn processes(output: &ExecOutput) -> Result<Vec<ProcessInfo>, SupervisorError> {
             pid: line.pid,
             start: None,
             uptime: line.uptime,
+            exited_as_expected: None,
             description: line.description,
         })
         .collect())

@@ -21,6 +21,8 @@ pub struct ProcessInfo {
     pub start: Option<i64>,
     /// Time since then, by the node's own clock.
     pub uptime: Option<Duration>,
+    /// Of one that has EXITED: whether it ended as its configuration expects, where the way tells.
+    pub exited_as_expected: Option<bool>,
     /// supervisord's own words (untrusted).
     pub description: String,
 }
@@ -208,6 +210,14 @@ impl SupervisorError {
             Self::Fault { fault: Fault::CantReread, text } => return cannot_reread(stage, text),
             Self::Fault { fault, .. } => (fault.kind().unwrap_or(FailureKind::Protocol), None),
             Self::Down(_) => (FailureKind::SupervisorDown, None),
+            Self::Permission(text) if asks_for_password(text) => (
+                FailureKind::Permission,
+                Some(
+                    "the inventory has to give both: `roles: {{role}: {username: NAME, password_file: FILE}}`; \
+                     only `--via rpc` uses them"
+                        .to_owned(),
+                ),
+            ),
             Self::Permission(_) => (
                 FailureKind::Permission,
                 Some("log in as root, or set `sudo: true` for the node (or --sudo)".to_owned()),
@@ -219,6 +229,11 @@ impl SupervisorError {
         };
         Failure { stage, kind, message: self.to_string(), hint }
     }
+}
+
+/// Whether it was refused for want of a password: no right on the node would help.
+fn asks_for_password(text: &str) -> bool {
+    text.contains("asks for a user name and a password") || text.contains("requires authentication")
 }
 
 /// A configuration that supervisord cannot read: what it runs stays as it is.
@@ -235,4 +250,29 @@ fn cannot_reread(stage: Stage, text: &str) -> Failure {
 #[must_use]
 pub(super) fn state_from_word(word: &str) -> ProcessState {
     word.parse().unwrap_or(ProcessState::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_has_its_own_kind() {
+        let of = |text: &str| {
+            let error = SupervisorError::Fault { fault: Fault::CantReread, text: text.to_owned() };
+            let failure = error.failure(Stage::Inspect);
+            assert_eq!(failure.kind, FailureKind::Config);
+            assert!(failure.hint.is_some_and(|hint| hint.contains("ctl service {service} update -w {node}")));
+            failure.message
+        };
+        let said = "supervisord cannot read its configuration: ";
+        for text in [
+            "CANT_REREAD: no section headers. file: 'x.conf', line: 1",
+            "error: <class 'xmlrpclib.Fault'>, <Fault 92: 'CANT_REREAD: no section headers. file: 'x.conf', line: 1",
+            "no section headers. file: 'x.conf', line: 1",
+        ] {
+            assert_eq!(of(text), format!("{said}no section headers. file: 'x.conf', line: 1"));
+        }
+        assert_eq!(of("CANT_REREAD: "), format!("{said}it does not say why"));
+    }
 }

@@ -3,6 +3,7 @@
 //! What always holds: one request in flight a channel (supervisord answers 400 to a pipelined one although it
 //! acts on it), a channel that had an error is not used again, an answer is at most [`BODY_LIMIT`] bytes.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -272,6 +273,23 @@ impl<S: Session> RpcClient<S> {
         Ok(status.and_then(|status| i32::try_from(status).ok()))
     }
 
+    /// The processes that are up as soon as they are spawned, as `(group, name)`: `startsecs` is 0. Empty where supervisord
+    /// does not tell `startsecs` (before 4.0).
+    ///
+    /// # Errors
+    /// Every [`SupervisorError`] of a call.
+    pub async fn up_at_once(&self) -> Result<BTreeSet<(String, String)>, SupervisorError> {
+        let answer = self.question("supervisor.getAllConfigInfo", &()).await?;
+        let programs = xmlrpc::items(&answer).ok_or_else(|| self.nonsense("no list of programs"))?;
+        let at_once = programs.iter().filter_map(|value| {
+            let members = xmlrpc::members(value)?;
+            let text = |key: &str| members.get(key).and_then(xmlrpc::text).map(str::to_owned);
+            let startsecs = members.get("startsecs").and_then(xmlrpc::integer)?;
+            (startsecs == 0).then_some((text("group")?, text("name")?))
+        });
+        Ok(at_once.collect())
+    }
+
     /// The shell on whose session it is.
     pub(super) fn shell(&self) -> &Shell<S> {
         &self.shell
@@ -390,7 +408,10 @@ impl<S: Session> RpcClient<S> {
         let alive = matches!(state, ProcessState::Running | ProcessState::Starting | ProcessState::Stopping);
         let start = number("start").filter(|start| *start > 0);
         let uptime = start.zip(number("now")).and_then(|(start, now)| u64::try_from(now - start).ok());
-        let description = text("spawnerr").filter(|text| !text.is_empty()).or_else(|| text("description"));
+        let spawn_error = text("spawnerr").filter(|text| !text.is_empty());
+        // Of an end that was not expected it says so there (supervisor 3.0 to 4.2.5, `process.py`, `finish`).
+        let exited_as_expected = (state == ProcessState::Exited).then_some(spawn_error.is_none());
+        let description = spawn_error.or_else(|| text("description"));
         Ok(ProcessInfo {
             name,
             group,
@@ -398,6 +419,7 @@ impl<S: Session> RpcClient<S> {
             pid: number("pid").filter(|_| alive).and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
             start,
             uptime: uptime.filter(|_| alive).map(Duration::from_secs),
+            exited_as_expected,
             description: description.unwrap_or_default(),
         })
     }

@@ -564,6 +564,10 @@ fn roles() {
             &["4:34: `a b` cannot be the name of a service: a blank may not be in it"],
         ),
         (
+            "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, oneshot: [\"a b\"]}\n",
+            &["4:31: `a b` cannot be the name of a program: a blank may not be in it"],
+        ),
+        (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {extends: analytcs}\n",
             &["4:16: no built-in role `analytcs` (did you mean analytics?)"],
         ),

@@ -54,6 +54,7 @@ fn the_example_is_right_and_shows_every_key() {
         "init_services",
         "max_unavailable",
         "introspect",
+        "oneshot",
         "extends",
         "ssh_options",
     ] {
@@ -377,4 +378,19 @@ fn a_node_settles_what_its_roles_disagree_on() {
     assert_eq!(options(&inventory, "a"), ["MACs +hmac-md5 (the node)"]);
     assert_eq!(options(&inventory, "b"), ["MACs +hmac-sha1 (the role compute)"]);
     assert_eq!(options(&inventory, "c"), ["MACs hmac-sha1 (the role control)"]);
+}
+
+/// Programs that are made to end, by their group or one process of it.
+#[test]
+fn programs_that_are_made_to_end() {
+    let inventory = good(
+        "version: 1\nroles:\n  analytics: {oneshot: contrail-topology}\n  \
+         b: {socket: /b, oneshot: [migrate, \"pool:0\", migrate]}\nnodes: {a: {roles: [b]}}",
+    );
+    let is_oneshot = |role: &str, group: &str, process: &str| inventory.roles[role].is_oneshot(group, process);
+    assert_eq!(inventory.roles["b"].oneshot, ["migrate", "pool:0"]);
+    assert!(is_oneshot("b", "migrate", "migrate") && is_oneshot("b", "migrate", "7"));
+    assert!(is_oneshot("b", "pool", "0") && !is_oneshot("b", "pool", "1") && !is_oneshot("b", "0", "0"));
+    assert!(is_oneshot("analytics", "contrail-topology", "contrail-topology"));
+    assert!(!is_oneshot("config", "contrail-schema", "contrail-schema"));
 }

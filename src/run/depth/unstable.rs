@@ -210,6 +210,7 @@ mod tests {
             state,
             pid: Some(pid),
             start: None,
+            exited_as_expected: None,
             uptime: uptime.map(Duration::from_secs),
             description: String::new(),
         }
