@@ -11,6 +11,7 @@ mod csv;
 pub mod encode;
 mod evidence;
 mod grid;
+mod hint;
 mod html;
 mod json;
 mod logs;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::evidence::evidence;
-use super::text;
+use super::{hint, text};
 use crate::event::{CancelReason, Failure, FailureKind, Ledger, Outcome};
 use crate::nodeset::NodeSet;
 
@@ -44,7 +44,9 @@ impl Group<'_> {
         let Failure { kind, message, hint, .. } = self.failure;
         let mut lines = format!("{}: {kind}: {}{others}\n", text::visible(&nodes), text::single_line(message));
         if let Some(hint) = hint {
-            lines.push_str(&format!("  → {}\n", text::single_line(hint)));
+            let first = self.nodes.first().copied().unwrap_or_default();
+            let hint = hint::for_nodes(&hint::of_any_node(hint, first), &self.nodes);
+            lines.push_str(&format!("  → {hint}\n"));
         }
         lines
     }
@@ -57,10 +59,11 @@ pub(super) fn failures(ledger: &Ledger) -> String {
 
 fn groups(ledger: &Ledger) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
-    let mut places: std::collections::HashMap<(FailureKind, Option<&str>), usize> = std::collections::HashMap::new();
+    let mut places: std::collections::HashMap<(FailureKind, Option<String>), usize> = std::collections::HashMap::new();
     for result in ledger.results() {
         let Some(failure) = &result.failure else { continue };
-        let place = *places.entry((failure.kind, failure.hint.as_deref())).or_insert(groups.len());
+        let hint = failure.hint.as_deref().map(|hint| hint::of_any_node(hint, &result.node));
+        let place = *places.entry((failure.kind, hint)).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) => {
                 group.nodes.push(&result.node);

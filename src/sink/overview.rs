@@ -9,7 +9,7 @@ use std::io::Write;
 use super::grid::Paint;
 use super::notes::{counted, given_up, notes, took};
 use super::table::age;
-use super::{Sink, SinkError, text};
+use super::{Sink, SinkError, hint, text};
 use crate::event::{Event, Ledger};
 use crate::nodeset::NodeSet;
 use crate::overview::{Health, NodeRoles, Odd, Outlier, Overview, RoleSummary, Trouble};
@@ -119,9 +119,10 @@ pub(super) fn summary(ledger: &Ledger, overview: &Overview) -> String {
 
 /// What to do about failures, each piece of advice once, in the order of the troubles.
 fn hints(ledger: &Ledger, overview: &Overview) -> Vec<String> {
-    let mut hints: Vec<(usize, &str, Vec<&str>)> = Vec::new();
+    let mut hints: Vec<(usize, String, Vec<&str>)> = Vec::new();
     for result in ledger.results() {
         let Some(hint) = result.failure.as_ref().and_then(|failure| failure.hint.as_deref()) else { continue };
+        let hint = hint::of_any_node(hint, &result.node);
         match hints.iter_mut().find(|(_, known, _)| *known == hint) {
             Some((_, _, nodes)) => nodes.push(&result.node),
             None => {
@@ -135,8 +136,8 @@ fn hints(ledger: &Ledger, overview: &Overview) -> Vec<String> {
         }
     }
     hints.sort_by_key(|(place, ..)| *place);
-    let line = |(_, hint, nodes): (usize, &str, Vec<&str>)| {
-        format!("→ {}: {}", text::visible(&NodeSet::from_names(nodes).to_string()), text::single_line(hint))
+    let line = |(_, hint, nodes): (usize, String, Vec<&str>)| {
+        format!("→ {}: {}", text::visible(&NodeSet::from_names(&nodes).to_string()), hint::for_nodes(&hint, &nodes))
     };
     hints.into_iter().map(line).collect()
 }

@@ -11,7 +11,7 @@ use std::io::Write;
 use super::grid::{Cell, Grid, Paint};
 use super::notes::notes;
 use super::output::gathered;
-use super::{Sink, SinkError, text};
+use super::{Sink, SinkError, hint, text};
 use crate::event::{Event, Ledger, Outcome, ProcessState, TargetResult};
 use crate::nodeset::NodeSet;
 use crate::overview::Health;
@@ -281,6 +281,7 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<Row<'a>> {
     let mut places = HashMap::new();
     for result in results {
         let hint = result.failure.as_ref().and_then(|failure| failure.hint.as_deref());
+        let hint = hint.map(|hint| hint::of_any_node(hint, &result.node));
         let says = (result.outcome, result.state, result.functional.as_deref(), message(result), hint);
         let place = *places.entry((result.role.as_deref(), result.service.as_deref(), says)).or_insert(rows.len());
         match rows.get_mut(place) {

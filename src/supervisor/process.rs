@@ -242,7 +242,7 @@ fn cannot_reread(stage: Stage, text: &str) -> Failure {
     let said = text.split_once("CANT_REREAD: ").map_or(text, |(_, said)| said).trim();
     let said = if said.is_empty() { "it does not say why" } else { said };
     Failure::new(stage, FailureKind::Config, format!("supervisord cannot read its configuration: {said}")).with_hint(
-        "nothing was changed; fix the file on {node}, then update again: `ctl service {service} update -w {node}`",
+        "nothing was changed; fix the file on the node, then update again: `ctl service {service} update -w {node}`",
     )
 }
 

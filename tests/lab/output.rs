@@ -68,7 +68,7 @@ fn jsonl() {
 #[test]
 fn the_order_of_the_roles() {
     let cluster = Cluster::start(ClusterSpec::demo(12).timing(FAST));
-    let run = cluster.ctl("service all restart -y -o jsonl").expect(0);
+    let run = cluster.ctl("service all restart -y -o jsonl --stable 0s").expect(0);
     let events = run.events();
     let roles: Vec<&str> =
         events.iter().filter(|event| event["event"] == "batch_started").map(|event| word(&event["role"])).collect();

@@ -107,7 +107,7 @@ fn a_role_limits_the_supervisords() {
     assert_eq!(cluster.process("n", "supervisor-control", "contrail-control").starts, 2, "{run}");
 }
 
-/// Named for a role or a node that has it not, a service is missing; named for none, it may be anywhere.
+/// Named for a role or a node that has it not, a service is missing; named for none, it may be anywhere, but not nowhere.
 #[test]
 fn a_service_that_is_not_there() {
     let cluster = demo();
@@ -123,9 +123,9 @@ fn a_service_that_is_not_there() {
     let hint = word(&run.result("a6s01")["failure"]["hint"]).to_owned();
     assert_eq!(ended(&run.result("a6s01")), "failed no_such_service", "{run}");
     assert!(hint.contains(COLLECTOR), "did you mean: {hint}");
-    // Nobody knows it: every node is asked, and none is blamed.
-    let run = cluster.ctl("service nonesuch status -o json").expect(0);
-    assert!(run.outcomes().is_empty(), "{run}");
+    // Nobody knows it: every node is asked, and it is a mistake.
+    let run = cluster.ctl("service nonesuch status -o json").expect(1);
+    assert!(run.outcomes().iter().all(|line| line.ends_with(" nonesuch failed no_such_service")), "{run}");
     assert_eq!(run.json()["summary"]["nodes"], 12, "{run}");
     // Two services, one of which is there.
     let run = cluster.ctl(&format!("service {COLLECTOR} nonesuch status -w a6s01 -o json")).expect(1);

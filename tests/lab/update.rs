@@ -94,8 +94,8 @@ fn a_change_that_does_not_come_up() {
 #[test]
 fn a_program_that_nobody_knows() {
     let cluster = cluster(None);
-    let run = cluster.ctl("service nonesuch update -o json").expect(0);
-    assert_eq!(run.result("n")["outcome"], "not_configured", "{run}");
+    let run = cluster.ctl("service nonesuch update -o json").expect(1);
+    assert_eq!(run.outcomes(), ["n nonesuch failed no_such_service"], "{run}");
     let run = cluster.ctl("service nonesuch update -o json -w n").expect(1);
     assert_eq!(run.outcomes(), ["n nonesuch failed no_such_service"], "{run}");
 }
