@@ -107,22 +107,22 @@ impl<T: Transport> NodeTask<T> {
 
     /// Does one duty.
     pub(super) async fn work(&mut self, duty: Duty) -> DutyEnd {
-        match duty {
+        let end = match duty {
             Duty::Visit(visit) => self.visit(visit).await,
             Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) | Duty::Check(_) => {
                 // Before the first change there is nothing to finish. A check minds the signals itself.
                 let is_check = matches!(duty, Duty::Check(_));
                 let signals = &self.signals;
                 let mut signal = if is_check { signals.give_up.clone() } else { signals.stop_waiting.clone() };
-                let end = tokio::select! {
+                tokio::select! {
                     end = self.prepare(duty) => end,
                     // What was not changed is told by the dispatcher.
                     () = told(&mut signal) => DutyEnd::Done,
-                };
-                self.is_late |= matches!(end, DutyEnd::Lost(Outcome::TimedOut, _));
-                end
+                }
             }
-        }
+        };
+        self.is_late |= matches!(end, DutyEnd::Lost(Outcome::TimedOut | Outcome::Unreachable, _));
+        end
     }
 
     async fn prepare(&mut self, duty: Duty) -> DutyEnd {
@@ -306,6 +306,7 @@ impl<T: Transport> NodeTask<T> {
             }
             Ended::Early(cause) => {
                 self.is_late |= cause == Cause::TimedOut;
+                self.phase(duty, "looking what became of it").await;
                 let (rows, link, access) = (&self.rows, &self.link, &self.access);
                 let guarded = self.guard.as_ref().is_some_and(Guard::is_alive);
                 let salvage = Salvage { rows, link, access, book: &book, visit, cause, guarded };
@@ -355,6 +356,9 @@ impl<T: Transport> NodeTask<T> {
                 for pending in view.pending_updates(task).await {
                     self.tell(duty, News::Pending(Box::new(pending))).await;
                 }
+            }
+            if in_depth {
+                self.phase(duty, "asking its services").await;
             }
             let Agenda { jobs, results } = view.agenda(visit);
             let jobs: Vec<Arc<Job<T>>> = jobs.into_iter().map(Arc::new).collect();
@@ -569,6 +573,7 @@ impl<T: Transport> NodeTask<T> {
         if !suspects.is_empty() {
             // Whatever becomes of the evidence: what is to be told of the targets stands.
             book.settle(&key, results.clone());
+            self.phase(Duty::Visit(visit), "reading why it is not up").await;
             let gathered = suspects.iter().map(|(_, instance, process)| evidence::gather(instance.as_ref(), process));
             let gathered = join_all(gathered).await;
             for ((place, ..), evidence) in suspects.iter().zip(gathered) {

@@ -50,8 +50,13 @@ impl Verdict {
     }
 
     pub(super) fn error(error: &SupervisorError, stage: Stage) -> Self {
-        let outcome =
-            if error.is_connection_lost() && stage == Stage::Inspect { Outcome::Unreachable } else { Outcome::Failed };
+        let outcome = if matches!(error, SupervisorError::Silent(_)) {
+            Outcome::TimedOut
+        } else if error.is_connection_lost() && stage == Stage::Inspect {
+            Outcome::Unreachable
+        } else {
+            Outcome::Failed
+        };
         Self { outcome, process: None, message: String::new(), failure: Some(error.failure(stage)) }
     }
 

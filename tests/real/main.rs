@@ -37,3 +37,4 @@ mod signals;
 mod snapshots;
 mod status;
 mod sudo;
+mod waits;
