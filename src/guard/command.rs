@@ -138,9 +138,9 @@ pub async fn run<S: Session>(
         let next = tokio::select! {
             next = timeout_at(deadline, running.next()) => match next {
                 Ok(next) => next,
-                Err(_) => return Ok(end(running, output, CommandEnd::TimedOut).await),
+                Err(_) => return Ok(end(session, running, output, CommandEnd::TimedOut).await),
             },
-            () = &mut give_up => return Ok(end(running, output, CommandEnd::GivenUp).await),
+            () = &mut give_up => return Ok(end(session, running, output, CommandEnd::GivenUp).await),
         };
         match next {
             Some(Piece::Exit(code)) => {
@@ -158,7 +158,12 @@ pub async fn run<S: Session>(
 }
 
 /// Ends a command on the node, and hears its last words.
-async fn end<C: RemoteCommand>(mut running: C, mut output: CommandOutput, how: CommandEnd) -> CommandOutput {
+async fn end<S: Session>(
+    session: &S,
+    mut running: S::Command,
+    mut output: CommandOutput,
+    how: CommandEnd,
+) -> CommandOutput {
     output.end = how;
     let last = async {
         if running.write(b"k\n").await.is_err() {
@@ -171,7 +176,11 @@ async fn end<C: RemoteCommand>(mut running: C, mut output: CommandOutput, how: C
             output.take_in(piece);
         }
     };
-    if timeout(LAST_WORDS, last).await.is_err() {
+    let silent = tokio::select! {
+        told = timeout(LAST_WORDS, last) => told.is_err(),
+        () = session.falls_silent() => true,
+    };
+    if silent {
         tracing::debug!("a command that was ended has not told its end");
     }
     output

@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long sudo may take to let the guard through.
 const PATIENCE_WITH_SUDO: Duration = Duration::from_secs(30);
 
+/// How long the end of a guard is waited for, so that the lock is free when the run says that it is over.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 /// Longest line of a guard.
 const LINE_LIMIT: usize = 64 * 1024;
 
@@ -215,7 +218,7 @@ pub enum TakeError {
     #[error("the node cannot be guarded: its shell printed more than {NOISE_LIMIT} bytes")]
     Endless,
     /// It did not come up in time.
-    #[error("the node cannot be guarded: its shell did not answer within {} s", .0.as_secs())]
+    #[error("the node did not answer within {} s while its lock was taken", .0.as_secs())]
     Silent(Duration),
     /// sudo did not run it.
     #[error(transparent)]
@@ -268,6 +271,9 @@ pub enum ArmError {
     /// The guard is no more: so is the lock.
     #[error("the guard on the node has ended, and with it the lock")]
     Gone,
+    /// The guard does not answer.
+    #[error("the guard on the node did not answer within {} s", PATIENCE.as_secs())]
+    Silent,
     /// The guard could not do it.
     #[error("the guard could not start it again: {0}")]
     Unable(String),
@@ -347,7 +353,7 @@ impl Guard {
         match timeout(PATIENCE, asked).await {
             Ok(Some(armed)) => armed,
             Ok(None) => Err(ArmError::Gone),
-            Err(_) => Err(ArmError::Unable("it does not answer".to_owned())),
+            Err(_) => Err(ArmError::Silent),
         }
     }
 
@@ -358,11 +364,11 @@ impl Guard {
         }
     }
 
-    /// Lets the node go. Returns when the lock is free, or when `patience` is over.
-    pub async fn release(self, patience: Duration) {
+    /// Lets the node go. Returns when the lock is free, or after a few seconds.
+    pub async fn release(self) {
         let (reply, released) = oneshot::channel();
         let farewell = async { self.asks.send(Ask::Release(reply)).await.is_ok() && released.await.is_ok() };
-        if timeout(patience, farewell).await.is_err() {
+        if timeout(FAREWELL, farewell).await.is_err() {
             debug!("the guard did not say that it ended");
         }
     }
@@ -398,6 +404,8 @@ struct Channel<C: RemoteCommand> {
     lines: Lines,
     /// Bytes that came since the last line of the guard's own.
     printed: usize,
+    /// Whether its end was told; otherwise the connection ended.
+    has_ended: bool,
 }
 
 impl<C: RemoteCommand> Channel<C> {
@@ -420,7 +428,7 @@ impl<C: RemoteCommand> Channel<C> {
                 EnterError::Ended { .. } => TakeError::Unable(error.to_string()),
             });
         }
-        let mut channel = Self { command, mark, lines: Lines::default(), printed: 0 };
+        let mut channel = Self { command, mark, lines: Lines::default(), printed: 0, has_ended: false };
         let scripts = format!("{}\n{}\n", one_line(LOCK), one_line(GUARD));
         channel.command.write(scripts.as_bytes()).await.map_err(TakeError::Transport)?;
         channel.greeting().await?;
@@ -455,7 +463,7 @@ impl<C: RemoteCommand> Channel<C> {
                         String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().clone_into(noise);
                     }
                 }
-                Piece::Exit(_) => {}
+                Piece::Exit(_) => self.has_ended = true,
             }
         }
     }
@@ -480,6 +488,10 @@ impl<C: RemoteCommand> Channel<C> {
         if self.printed > NOISE_LIMIT {
             self.command.close().await;
             return Err(TakeError::Endless);
+        }
+        if !self.has_ended {
+            let reason = "it ended while the node's lock was taken".to_owned();
+            return Err(TakeError::Transport(TransportError::Lost { reason }));
         }
         let said = if noise.is_empty() { "nothing".to_owned() } else { format!("`{noise}`") };
         Err(TakeError::Unable(format!("its shell ended at once and said {said}")))

@@ -70,6 +70,8 @@ pub(super) struct Entry {
     pub(super) since: Option<Instant>,
     /// Its results, where they are certain and only wait for evidence.
     pub(super) settled: Vec<TargetResult>,
+    /// The guard is being armed for it.
+    pub(super) arming: bool,
     /// What the guard on the node starts again for it.
     armed: Vec<u64>,
 }
@@ -94,6 +96,11 @@ impl<T: Transport> Book<T> {
     /// Whether the guard is to start something again.
     pub(super) fn is_armed(&self) -> bool {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).values().any(|entry| !entry.armed.is_empty())
+    }
+
+    /// Notes whether the guard is being armed for it.
+    fn note_arming(&self, key: &TargetKey, arming: bool) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().arming = arming;
     }
 
     /// Notes that the guard is armed for it.
@@ -154,7 +161,9 @@ impl<T: Transport> Tab<'_, T> {
             (Debt::Start, Some(rescue), Some(guard)) => {
                 let name = self.key.service.as_deref().unwrap_or("it");
                 self.phase(format!("setting the guard for {name}")).await;
+                self.book.note_arming(&self.key, true);
                 let number = guard.arm(&rescue).await.map_err(|error| not_armed(&error))?;
+                self.book.note_arming(&self.key, false);
                 self.book.arm(&self.key, number);
                 self.phase(format!("restarting {name}")).await;
             }
@@ -199,6 +208,7 @@ impl<T: Transport> Tab<'_, T> {
 fn not_armed(error: &ArmError) -> Failure {
     let kind = match error {
         ArmError::Gone => FailureKind::ConnectionLost,
+        ArmError::Silent => FailureKind::TimedOut,
         ArmError::Unable(_) => FailureKind::Command,
     };
     Failure::new(Stage::Act, kind, format!("nothing was stopped: {error}"))

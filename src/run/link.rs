@@ -54,6 +54,15 @@ impl<T: Transport> Link<T> {
         Ok(shell)
     }
 
+    /// Ends once it is known that the node does not answer over the connection that is open; as long as it does, or if none is open, never.
+    pub(super) async fn falls_silent(&self) {
+        let session = self.current.try_lock().ok().and_then(|current| Some(Arc::clone(current.as_ref()?.session())));
+        match session {
+            Some(session) => session.falls_silent().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Whether a connection is open now. A connect under way counts as none.
     pub(super) fn is_open(&self) -> bool {
         self.current.try_lock().is_ok_and(|current| current.as_ref().is_some_and(|shell| !shell.session().is_closed()))

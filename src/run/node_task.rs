@@ -43,12 +43,6 @@ const SERVICES_AT_ONCE: usize = 32;
 /// The guard of a controller that is gone ends after so long at the latest: it notices, and starts again what it has to.
 const OLD_GUARD: Duration = Duration::from_secs(160);
 
-/// How long the end of a guard is waited for, so that the lock is free when the run says that it is over.
-const FAREWELL: Duration = Duration::from_secs(3);
-
-/// The same on a node that may hang.
-const SHORT_FAREWELL: Duration = Duration::from_millis(500);
-
 /// A node and all that is known of it in this run.
 pub(super) struct NodeTask<T: Transport> {
     rows: Rows,
@@ -62,8 +56,6 @@ pub(super) struct NodeTask<T: Transport> {
     packages: Option<Packages>,
     guarding: Arc<Guarding>,
     guard: Option<Guard>,
-    /// Whether it did not do something in time: it may hang.
-    is_late: bool,
     news: mpsc::Sender<Message>,
     signals: Signals,
 }
@@ -99,7 +91,6 @@ impl<T: Transport> NodeTask<T> {
             packages: None,
             guarding,
             guard: None,
-            is_late: false,
             news,
             signals,
         }
@@ -107,7 +98,7 @@ impl<T: Transport> NodeTask<T> {
 
     /// Does one duty.
     pub(super) async fn work(&mut self, duty: Duty) -> DutyEnd {
-        let end = match duty {
+        match duty {
             Duty::Visit(visit) => self.visit(visit).await,
             Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) | Duty::Check(_) => {
                 // Before the first change there is nothing to finish. A check minds the signals itself.
@@ -120,9 +111,7 @@ impl<T: Transport> NodeTask<T> {
                     () = told(&mut signal) => DutyEnd::Done,
                 }
             }
-        };
-        self.is_late |= matches!(end, DutyEnd::Lost(Outcome::TimedOut | Outcome::Unreachable, _));
-        end
+        }
     }
 
     async fn prepare(&mut self, duty: Duty) -> DutyEnd {
@@ -207,8 +196,10 @@ impl<T: Transport> NodeTask<T> {
 
     /// Lets the node go.
     pub(super) async fn release(&mut self) {
-        if let Some(guard) = self.guard.take() {
-            guard.release(if self.is_late { SHORT_FAREWELL } else { FAREWELL }).await;
+        let Some(guard) = self.guard.take() else { return };
+        tokio::select! {
+            () = guard.release() => {}
+            () = self.link.falls_silent() => debug!("the node hangs: the end of its guard is not waited for"),
         }
     }
 
@@ -253,7 +244,6 @@ impl<T: Transport> NodeTask<T> {
             packages: None,
             guarding: Arc::clone(&self.guarding),
             guard: None,
-            is_late: false,
             news,
             signals: self.signals.clone(),
         }
@@ -305,7 +295,6 @@ impl<T: Transport> NodeTask<T> {
                 end
             }
             Ended::Early(cause) => {
-                self.is_late |= cause == Cause::TimedOut;
                 self.phase(duty, "looking what became of it").await;
                 let (rows, link, access) = (&self.rows, &self.link, &self.access);
                 let guarded = self.guard.as_ref().is_some_and(Guard::is_alive);

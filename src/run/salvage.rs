@@ -102,6 +102,9 @@ impl<T: Transport> Salvage<'_, T> {
             }
         }
         let (outcome, mut failure) = match (self.cause, begun) {
+            (Cause::TimedOut, false) if entry.arming => {
+                (Outcome::TimedOut, self.timed_out("its guard did not answer, and nothing was stopped"))
+            }
             (Cause::TimedOut, false) => (Outcome::TimedOut, self.timed_out("not begun")),
             (Cause::TimedOut, true) if !self.link.is_open() => (Outcome::Unknown, lost()),
             (Cause::TimedOut, true) if now.is_none() && matches!(job, Job::Process { .. }) => {

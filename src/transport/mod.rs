@@ -85,6 +85,9 @@ pub trait Session: Send + Sync + 'static {
 
     /// Whether the connection has ended.
     fn is_closed(&self) -> bool;
+
+    /// Asks for a sign of life, and ends if none comes. As long as the other end answers, it does not end.
+    fn falls_silent(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// A command that runs on a node, and its streams. Dropping it closes them; what the node does then is its own affair.

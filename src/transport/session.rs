@@ -33,6 +33,9 @@ const COMMANDS_AT_ONCE: usize = 3;
 /// Connections to one node whose sshd takes only one command on each: for the guard, a relay, and what runs beside them.
 const MOST_CONNECTIONS: usize = 4;
 
+/// How long a node may take to answer when it is only asked whether it is there.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
 /// How long the streams of a command that has ended are read on.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -333,6 +336,14 @@ impl Session for SshSession {
 
     fn is_closed(&self) -> bool {
         self.handle.is_closed()
+    }
+
+    async fn falls_silent(&self) {
+        while let Ok(Ok(())) = timeout(SIGN_OF_LIFE, self.handle.send_ping()).await
+            && !self.is_closed()
+        {
+            tokio::time::sleep(SIGN_OF_LIFE).await;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use contrail_lab::{Fault, Request, State};
 
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, Running, ended, uniform, word};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, Running, ended, eventually, uniform, word};
 
 /// The times of these runs. Nothing of a good node comes near them.
 const TIMES: &str = "--connect-timeout 6 --timeout 6";
@@ -236,7 +236,7 @@ fn the_first_signal_ends_the_way_to_the_guard() {
     all(&cases, |(work, fault)| {
         let cluster = Cluster::start(uniform(2).fault("n01", fault.clone()));
         let run = Running::start(work.command(&cluster, "--timeout 600 --connect-timeout 600"));
-        crate::harness::eventually("a connection", || (cluster.counters("n01").connections > 0).then_some(()));
+        eventually("a connection", || (cluster.counters("n01").connections > 0).then_some(()));
         run.signal("INT");
         let run = run.finish();
         let ends: Vec<String> = ["n01", "n02"].map(|name| ended(&work.result(&run, name))).into();
@@ -245,4 +245,51 @@ fn the_first_signal_ends_the_way_to_the_guard() {
         }
         format!("{work:?} {fault:?}: {ends:?}\n{run}\n")
     });
+}
+
+/// What waits for a node ends with the connection, whatever the times.
+#[test]
+fn a_connection_that_is_gone_is_not_waited_for() {
+    use Request::{Arm, Command, Forwarding, Guard, Session};
+    let cases = [
+        (Work::Restart, Fault::NoWindow),
+        (Work::Restart, Fault::Unanswered(Session)),
+        (Work::Restart, Fault::Unanswered(Command)),
+        (Work::Restart, Fault::Unanswered(Guard)),
+        (Work::Restart, Fault::Unanswered(Forwarding)),
+        (Work::Restart, Fault::Unanswered(Arm)),
+        (Work::Exec, Fault::NoWindow),
+        (Work::StatusByCommand, Fault::Unanswered(Command)),
+    ];
+    all(&cases, |(work, fault)| {
+        let cluster = Cluster::start(uniform(2).fault("n01", fault.clone()));
+        let run = Running::start(work.command(&cluster, "--timeout 600 --connect-timeout 600 --retries 0"));
+        let node = cluster.node("n01");
+        eventually("a login", || (node.counters().logins > 0).then_some(()));
+        node.set_fault(Fault::Refused);
+        node.cut_connections();
+        let run = run.finish();
+        let (gone, good) = (work.result(&run, "n01"), work.result(&run, "n02"));
+        let kind = word(&gone["failure"]["kind"]);
+        if matches!(kind, "connection_lost" | "refused") && ended(&good) == work.well() {
+            return String::new();
+        }
+        format!("{work:?} {fault:?}\n{run}\n")
+    });
+}
+
+/// A log that is followed: a node that does not answer is told, and the others are shown meanwhile.
+#[test]
+fn a_followed_log_of_a_node_that_does_not_answer() {
+    for fault in [Fault::Unanswered(Request::Forwarding), Fault::SilentAfter(8)] {
+        let cluster = Cluster::start(uniform(2).fault("n01", fault));
+        for name in ["n01", "n02"] {
+            assert!(cluster.node(name).write_log(ANALYTICS, COLLECTOR, false, b"a line\n"), "{name}");
+        }
+        let run = cluster.begin(&format!("logs -f {COLLECTOR} --connect-timeout 3 --timeout 3"));
+        run.until_printed("n02: a line");
+        run.until_said("n01: ");
+        run.signal("INT");
+        run.finish();
+    }
 }

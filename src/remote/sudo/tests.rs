@@ -137,6 +137,10 @@ impl Session for Node {
     fn is_closed(&self) -> bool {
         false
     }
+
+    async fn falls_silent(&self) {
+        std::future::pending().await
+    }
 }
 
 fn node(nature: Nature) -> Node {

@@ -425,6 +425,10 @@ impl Session for FakeNode {
     fn is_closed(&self) -> bool {
         self.closed
     }
+
+    async fn falls_silent(&self) {
+        std::future::pending().await
+    }
 }
 
 fn plain(body: &str) -> String {
