@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::args::{HostKey, SshArgs};
 use super::report::CliError;
 use super::terminal;
-use crate::inventory::{Node, SshKeyword};
+use crate::inventory::{Flaw, Node, SshKeyword, check_host, check_user};
 use crate::sink::text;
 use crate::transport::ssh_config::{
     self, ExecRunner, Given, JumpHop, Operator, Origin, Query, Resolved, Setting, SshConfig, StrictHostKeyChecking,
@@ -61,6 +61,7 @@ impl<'a> Ways<'a> {
     /// Reads the ssh_config files.
     pub(super) fn new(args: &'a SshArgs) -> Result<Self, CliError> {
         let operator = Operator::of_process();
+        check_names(args, &operator)?;
         let config = match args.ssh_config.as_deref() {
             Some(file) if file == Path::new("none") => SshConfig::empty(),
             Some(file) => SshConfig::load(file, &operator)?,
@@ -122,10 +123,11 @@ impl<'a> Ways<'a> {
             Some((user, host)) => (Some(user), host),
             None => (None, words),
         };
-        let strange = |c: char| c.is_control() || c.is_whitespace();
-        if host.is_empty() || host.starts_with('-') || words.contains(strange) || user.is_some_and(str::is_empty) {
-            return Err(CliError::usage(format!("{} is no host", text::single_line(words)))
-                .with_hint("it is [user@]host, or a node of the inventory"));
+        let usable = user.map_or(Ok(()), check_user).and_then(|()| check_host(host, true));
+        if let Err(flaw) = usable {
+            let said = text::single_line(words);
+            return Err(CliError::usage(format!("'{said}' is not a valid host: {}", flaw.why))
+                .with_hint("expected [user@]host, or a node of the inventory"));
         }
         let mut query = self.query(host);
         query.user = query.user.or_else(|| user.map(str::to_owned).map(typed));
@@ -199,6 +201,11 @@ impl<'a> Ways<'a> {
                 text::single_line(&last.host)
             ))
             .with_hint("`ProxyJump none` in the Host block of the bastion ends it"));
+        }
+        if !last.is_accepted_by_ssh() {
+            let said = last.user.as_ref().map_or_else(String::new, |user| format!("{user}@")) + &last.host;
+            return Err(CliError::usage(format!("{origin}: '{}' is not a valid bastion", text::single_line(&said)))
+                .with_hint("as with ssh, neither the user nor the host may hold quotes or other shell characters, or begin with `-`"));
         }
         let mut query = self.bastion_query(&last.host);
         let given = |value: &String| Given { value: value.clone(), origin: origin.clone() };
@@ -333,6 +340,35 @@ impl<'a> Ways<'a> {
         }
         Ok(())
     }
+}
+
+/// Users and hosts of the command line obey the rules of the inventory: they may reach the shell of a `ProxyCommand` or a
+/// `Match exec`, as `%r` and `%h`. What ssh_config itself says is trusted, as `ssh` does.
+fn check_names(args: &SshArgs, operator: &Operator) -> Result<(), CliError> {
+    let invalid = |option: &str, said: &str, what: &str, flaw: Flaw| {
+        CliError::usage(format!("{option}: '{}' is not a valid {what}: {}", text::single_line(said), flaw.why))
+            .with_hint("it may reach a shell (ProxyCommand, Match exec): no blanks, quotes or shell characters, and no `-` at the front")
+    };
+    if let Some(user) = &args.user {
+        check_user(user).map_err(|flaw| invalid("--user", user, "user name", flaw))?;
+    }
+    if let Some(jump) =
+        args.jump.as_deref().filter(|jump| jump.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#'))
+    {
+        // In ssh_config, what follows would be passed over.
+        let said = text::single_line(jump);
+        return Err(CliError::usage(format!("--jump: '{said}' holds a blank, a control character or `#`"))
+            .with_hint("expected [user@]host[:port], with commas between several"));
+    }
+    let hops = args.jump.as_deref().map_or(Ok(Vec::new()), |jump| ssh_config::parse_jump(jump, operator));
+    let hops = hops.map_err(|error| CliError::usage(format!("--jump: {}", text::single_line(&error.to_string()))))?;
+    for JumpHop { user, host, .. } in &hops {
+        if let Some(user) = user {
+            check_user(user).map_err(|flaw| invalid("--jump", user, "user name", flaw))?;
+        }
+        check_host(host, true).map_err(|flaw| invalid("--jump", host, "host name", flaw))?;
+    }
+    Ok(())
 }
 
 fn typed<T>(value: T) -> Given<T> {

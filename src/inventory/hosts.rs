@@ -38,7 +38,7 @@ pub(super) fn expand(said: &str, most: usize) -> Result<Vec<String>, Unexpandabl
 
 /// Whether this may be the name of a node or an address: a host's name, or an IP address. With `zone`, an IPv6
 /// address may name its interface (`fe80::1%eth0`).
-pub(super) fn check_host(said: &str, zone: bool) -> Result<(), Flaw> {
+pub(crate) fn check_host(said: &str, zone: bool) -> Result<(), Flaw> {
     check_name(said, if zone { "._-:%" } else { "._-:" })?;
     let address = said.split('%').next().unwrap_or(said);
     let is_v6 = address.parse::<Ipv6Addr>().is_ok();

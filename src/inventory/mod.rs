@@ -41,8 +41,10 @@ pub use self::catalogue::{
     roles_of_service,
 };
 pub use self::environment::Environment;
+pub(crate) use self::hosts::check_host;
 pub use self::load::{load, parse, read};
 pub use self::model::{
     Cap, ControlAddress, Inventory, Node, OptionOrigin, Role, SshKeyword, SshOption, SshSettings, Supervisor,
 };
 pub use self::problem::{InventoryError, Problem};
+pub(crate) use self::values::{Flaw, check_user};

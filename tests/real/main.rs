@@ -33,6 +33,7 @@ mod output;
 mod questions;
 mod reach;
 mod selftest;
+mod shell;
 mod signals;
 mod snapshots;
 mod status;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::operator::Operator;
 use super::time;
 
 /// A bastion.
@@ -13,6 +14,14 @@ pub struct JumpHop {
     pub host: String,
     /// Its port; else what ssh_config says, or 22.
     pub port: Option<u16>,
+}
+
+impl JumpHop {
+    /// Whether `ssh` would connect to it: it puts each bastion on the command line of another `ssh`, which refuses what a
+    /// shell could interpret (`valid_hostname` and `valid_ruser` in ssh.c), wherever the bastion was named.
+    pub fn is_accepted_by_ssh(&self) -> bool {
+        is_valid_host(&self.host) && self.user.as_deref().is_none_or(is_valid_user)
+    }
 }
 
 /// A value of ProxyJump that names at least one bastion.
@@ -47,8 +56,8 @@ pub struct JumpError {
 ///
 /// # Errors
 /// [`JumpError`] for a hop that is neither.
-pub fn parse_jump(text: &str) -> Result<Vec<JumpHop>, JumpError> {
-    Ok(parse(text, &|_| None)?.map(|jump| jump.hops).unwrap_or_default())
+pub fn parse_jump(text: &str, operator: &Operator) -> Result<Vec<JumpHop>, JumpError> {
+    Ok(parse(text, &|name| operator.service(name))?.map(|jump| jump.hops).unwrap_or_default())
 }
 
 /// As [`parse_jump`]; `service` finds the port of a name.
@@ -80,6 +89,20 @@ pub(super) fn parse(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result
         }
     }
     Ok(Some(Jump { hops, text: shown.into() }))
+}
+
+fn is_valid_host(host: &str) -> bool {
+    !host.starts_with('-')
+        && !host.contains(|c: char| c.is_ascii_whitespace() || c.is_control() || "'`\"$\\;&<>|(){},".contains(c))
+}
+
+/// Whether OpenSSH takes this for a user on its command line.
+pub(super) fn is_valid_user(user: &str) -> bool {
+    let option_follows = |(blank, next): (char, char)| blank.is_ascii_whitespace() && next == '-';
+    !user.starts_with('-')
+        && !user.ends_with('\\')
+        && !user.contains(|c: char| c.is_control() || "'`\";&<>|(){}".contains(c))
+        && !user.chars().zip(user.chars().skip(1)).any(option_follows)
 }
 
 /// A port by number, or else by name.
@@ -177,6 +200,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_ssh_would_refuse() {
+        let accepted =
+            |text: &str| parse_jump(text, &Operator::default()).expect(text).iter().all(JumpHop::is_accepted_by_ssh);
+        for text in ["u@a", "CORP\\u@a", "$u@a", "u@[fe80::1%eth0]:22", "ssh://u+x@a"] {
+            assert!(accepted(text), "{text}");
+        }
+        for text in [
+            "u@-a",
+            "-u@a",
+            "u;@a",
+            "$(id)@a",
+            "u@a$b",
+            "a;b",
+            "u\\@a",
+            "'u'@a",
+            "ssh://%60id%60@a",
+            "ssh://u+-x@a",
+            "ok,u@(a)",
+        ] {
+            assert!(!accepted(text), "{text}");
+        }
+    }
+
+    #[test]
     fn jumps() {
         let good: &[(&str, &str)] = &[
             ("none", "-"),
@@ -216,9 +263,9 @@ mod tests {
             "a:70000",
             "ssh://a:x",
         ] {
-            assert!(parse_jump(text).is_err(), "{text}");
+            assert!(parse_jump(text, &Operator::default()).is_err(), "{text}");
         }
-        let hops = parse_jump("a,u@[fe80::1]:5").expect("hops");
+        let hops = parse_jump("a,u@[fe80::1]:5", &Operator::default()).expect("hops");
         assert_eq!(hops.last(), Some(&JumpHop { user: Some("u".into()), host: "fe80::1".into(), port: Some(5) }));
         assert_eq!(hops.len(), 2);
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use super::jump;
+
 /// What the resolver may know of the operator and the operator's machine. Nothing else is looked up.
 #[derive(Debug, Clone, Default)]
 pub struct Operator {
@@ -26,7 +28,8 @@ pub struct Operator {
 impl Operator {
     /// Of the process: its environment, its user in /etc/passwd, /etc/services and the name in /proc.
     ///
-    /// `HOME` goes before the home in /etc/passwd, and /etc/passwd before `USER` and `LOGNAME`.
+    /// `HOME` goes before the home in /etc/passwd, and /etc/passwd before `USER` and `LOGNAME`, which are passed over where
+    /// OpenSSH would refuse them as a user: they reach the shell of a ProxyCommand.
     pub fn of_process() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let variables: BTreeMap<String, String> = std::env::vars_os()
@@ -49,10 +52,11 @@ impl Operator {
             homes.entry(name.to_owned()).or_insert_with(|| PathBuf::from(home));
         }
         let variable = |name: &str| variables.get(name).filter(|value| !value.is_empty());
+        let named = |name: &str| variable(name).filter(|user| jump::is_valid_user(user));
         let (user, home) = own.map_or((None, None), |(user, home)| (Some(user), Some(home)));
         Self {
             home: variable("HOME").map(PathBuf::from).or(home),
-            user: user.or_else(|| variable("USER").or_else(|| variable("LOGNAME")).cloned()).unwrap_or_default(),
+            user: user.or_else(|| named("USER").or_else(|| named("LOGNAME")).cloned()).unwrap_or_default(),
             uid: uid.unwrap_or(u32::MAX),
             hostname: read("/proc/sys/kernel/hostname").trim().to_owned(),
             homes,
