@@ -189,40 +189,50 @@ fn select<T: AsRef<str> + Clone>(
     found
 }
 
-/// The host keys to ask for, and those whose certificates are.
+/// The host keys to ask for, and those whose certificates are asked for before any of them: the order of OpenSSH
+/// (`sshconnect2.c`, `order_hostkeyalgs`), as far as the library can say it.
+///
+/// If the kind of key that is liked best is known, or none is, the list stands as it is. Certificates come first in it also where no authority
+/// is known: a host may have two keys of a kind, and shows the certified one only in its certificate; the key in that is then
+/// judged as if it had come alone. Otherwise the known kinds come first, and certificates only of those, or of all if an
+/// authority is known.
 fn host_keys(asked: &Algorithms, wanted: &Wanted) -> Result<(Vec<Algorithm>, Vec<Algorithm>), Disagreement> {
     let list = List::HostKeys;
-    let (mut allowed, mut certificates) = match list.asked(asked) {
+    let (mut keys, mut certificates) = match list.asked(asked) {
         None => (HOST_KEYS.to_vec(), HOST_KEYS.to_vec()),
-        Some(names) => {
-            let (certificates, plain): (Vec<String>, Vec<String>) =
-                names.iter().cloned().partition(|name| name.contains("-cert-v01@"));
-            (
-                select(list, &plain, &HOST_KEYS, &OLD_HOST_KEYS, |key, name| key.as_ref() == name),
-                select(list, &certificates, &HOST_KEYS, &OLD_HOST_KEYS, |key, name| key.to_certificate_type() == name),
-            )
-        }
+        Some(names) => named_host_keys(names),
     };
-    if !wanted.certificates {
-        // A node that has a certificate would show it, and nobody could judge it.
-        if allowed.is_empty() && !certificates.is_empty() {
-            return Err(Disagreement {
-                reason: "`HostKeyAlgorithms` allows host certificates only, and no authority is known for the host"
-                    .to_owned(),
-                hint: "add its `@cert-authority` line to known_hosts, or allow a plain host key".to_owned(),
-            });
-        }
-        certificates.clear();
-    }
-    if allowed.is_empty() && certificates.is_empty() {
+    if keys.is_empty() && certificates.is_empty() {
         return Err(nothing_left(list, list.asked(asked).unwrap_or_default()));
     }
-    let mut keys = Vec::with_capacity(allowed.len());
-    for known in &wanted.known {
-        keys.extend(allowed.extract_if(.., |algorithm| is_of_one_key(algorithm, known)));
+    let is_known = |algorithm: &Algorithm| wanted.known.iter().any(|known| is_of_one_key(algorithm, known));
+    let best = certificates.first().or(keys.first());
+    if best.is_some_and(is_known)
+        || !wanted.known.iter().any(|known| keys.iter().chain(&certificates).any(|key| is_of_one_key(key, known)))
+    {
+        return Ok((keys, certificates));
     }
-    keys.append(&mut allowed);
+    // Stable: among the known ones, and among the others, the order stays.
+    keys.sort_by_key(|algorithm| !is_known(algorithm));
+    if !wanted.authority && !keys.is_empty() {
+        certificates.retain(is_known);
+    }
     Ok((keys, certificates))
+}
+
+/// The host keys of a list of the operator's. A certificate behind its own plain key is not asked for: a host that has
+/// the certificate has the key as well, and it is liked better.
+fn named_host_keys(names: &[String]) -> (Vec<Algorithm>, Vec<Algorithm>) {
+    let place = |name: &str| names.iter().position(|other| other == name).unwrap_or(names.len());
+    let (certificates, plain): (Vec<String>, Vec<String>) =
+        names.iter().cloned().partition(|name| name.contains("-cert-v01@"));
+    let select = |names: &[String], is: &dyn Fn(&Algorithm, &str) -> bool| {
+        select(List::HostKeys, names, &HOST_KEYS, &OLD_HOST_KEYS, |key, name| is(key, name))
+    };
+    let keys = select(&plain, &|key, name| key.as_ref() == name);
+    let mut certificates = select(&certificates, &|key, name| key.to_certificate_type() == name);
+    certificates.retain(|key| place(&key.to_certificate_type()) < place(key.as_ref()));
+    (keys, certificates)
 }
 
 /// Whether one key can make both signatures.
@@ -319,9 +329,9 @@ mod tests {
         preferred(asked, wanted).expect("something to offer")
     }
 
-    fn keys(asked: Option<Vec<String>>, known: &[Algorithm], certificates: bool) -> (String, String) {
+    fn keys(asked: Option<Vec<String>>, known: &[Algorithm], authority: bool) -> (String, String) {
         let asked = Algorithms { host_keys: asked, ..Algorithms::default() };
-        let preferred = offered(&asked, &Wanted { known: known.to_vec(), certificates });
+        let preferred = offered(&asked, &Wanted { known: known.to_vec(), authority });
         let certificates: Vec<String> =
             preferred.host_key_certificates.iter().map(Algorithm::to_certificate_type).collect();
         (text(&preferred.key), certificates.join(","))
@@ -336,7 +346,8 @@ mod tests {
             text(&preferred.key),
             "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256"
         );
-        assert!(preferred.host_key_certificates.is_empty());
+        let certificates = &preferred.host_key_certificates;
+        assert_eq!(text(certificates), text(&preferred.key), "certificates of the same keys are asked for first");
         let kex = text(&preferred.kex);
         assert!(kex.starts_with("mlkem768x25519-sha256,curve25519-sha256,curve25519-sha256@libssh.org,"), "{kex}");
         assert!(kex.ends_with(",ecdh-sha2-nistp521,ext-info-c,kex-strict-c-v00@openssh.com"), "{kex}");
@@ -349,7 +360,7 @@ mod tests {
             "hmac-sha2-512-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512,hmac-sha2-256,\
              hmac-sha1-etm@openssh.com,hmac-sha1"
         );
-        for list in [&kex, &text(&preferred.key)] {
+        for list in [&kex, &text(&preferred.key), &text(certificates)] {
             assert!(!list.contains("sha1") && !list.contains("ssh-rsa"), "{list}");
         }
     }
@@ -407,25 +418,49 @@ mod tests {
     }
 
     #[test]
-    fn certificates_only_where_they_can_be_judged() {
-        let list = names("ssh-ed25519,rsa-sha2-512-cert-v01@openssh.com,ssh-rsa-cert-v01@openssh.com,ssh-rsa");
-        assert_eq!(
-            keys(list.clone(), &[], true),
-            (
-                "ssh-ed25519,ssh-rsa".to_owned(),
-                "rsa-sha2-512-cert-v01@openssh.com,ssh-rsa-cert-v01@openssh.com".to_owned()
-            )
+    fn a_known_key_of_the_best_kind_leaves_the_list_as_it_is() {
+        let all = keys(None, &[], false);
+        assert!(all.0.starts_with("ssh-ed25519,ecdsa-sha2-nistp256"), "{all:?}");
+        // A host that has another RSA key by now is known by its ed25519 key.
+        assert_eq!(keys(None, &[RSA, Algorithm::Ed25519], false), all);
+        assert_eq!(keys(None, &[Algorithm::SkEd25519], false), all, "of no use");
+        let list = names("rsa-sha2-512,ssh-ed25519");
+        assert_eq!(keys(list.clone(), &[Algorithm::Ed25519, RSA], false).0, "rsa-sha2-512,ssh-ed25519");
+        assert_eq!(keys(list, &[Algorithm::Ed25519], false).0, "ssh-ed25519,rsa-sha2-512");
+    }
+
+    #[test]
+    fn certificates_come_first() {
+        let of_rsa = "rsa-sha2-512-cert-v01@openssh.com,rsa-sha2-256-cert-v01@openssh.com";
+        let all = keys(None, &[], false).1;
+        assert!(all.starts_with("ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp256-cert"), "{all}");
+        assert!(all.ends_with(of_rsa), "{all}");
+        for (known, authority, expected) in [
+            (&[Algorithm::Ed25519][..], false, all.as_str()),
+            (&[Algorithm::Ed25519, RSA], false, &all),
+            // The certificate of a key that is known; another would be shown before the known key.
+            (&[RSA], false, of_rsa),
+            (&[RSA], true, &all),
+            (&[], true, &all),
+        ] {
+            assert_eq!(keys(None, known, authority).1, expected, "{known:?} {authority}");
+        }
+
+        let list = names(
+            "ssh-ed25519,rsa-sha2-512-cert-v01@openssh.com,ssh-rsa-cert-v01@openssh.com,ssh-rsa,ssh-ed25519-cert-v01@openssh.com",
         );
-        assert_eq!(keys(list, &[], false), ("ssh-ed25519,ssh-rsa".to_owned(), String::new()));
-        let (_, by_default) = keys(None, &[], true);
-        assert!(by_default.starts_with("ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp256-cert"), "{by_default}");
-        assert!(!by_default.contains("ssh-rsa-cert"), "{by_default}");
+        let (plain, certificates) = keys(list, &[], true);
+        assert_eq!(plain, "ssh-ed25519,ssh-rsa");
+        assert_eq!(
+            certificates, "rsa-sha2-512-cert-v01@openssh.com,ssh-rsa-cert-v01@openssh.com",
+            "not behind its key"
+        );
 
         let only = names("ssh-ed25519-cert-v01@openssh.com,sk-ssh-ed25519-cert-v01@openssh.com");
-        assert_eq!(keys(only.clone(), &[], true), (String::new(), "ssh-ed25519-cert-v01@openssh.com".to_owned()));
-        let asked = Algorithms { host_keys: only, ..Algorithms::default() };
-        let error = preferred(&asked, &Wanted::default()).expect_err("nothing to offer");
-        assert!(error.reason.contains("certificates only"), "{error:?}");
+        for known in [&[][..], &[RSA], &[Algorithm::Ed25519]] {
+            let expected = (String::new(), "ssh-ed25519-cert-v01@openssh.com".to_owned());
+            assert_eq!(keys(only.clone(), known, false), expected, "{known:?}");
+        }
     }
 
     #[test]

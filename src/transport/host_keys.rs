@@ -45,9 +45,8 @@ pub(super) struct Wanted {
     /// Signature algorithms of the keys that are known for the host: they are preferred, or a host known by its RSA key
     /// would show its ed25519 key and look unknown.
     pub(super) known: Vec<Algorithm>,
-    /// Whether certificates are asked for, before any plain key: there is something to judge them by, and `ssh` would
-    /// ask for them first.
-    pub(super) certificates: bool,
+    /// Whether an authority is known for the host: certificates of all kinds are then preferred.
+    pub(super) authority: bool,
 }
 
 /// Known host keys of all endpoints of a run, and what may be added to them.
@@ -74,12 +73,7 @@ impl HostKeyStore {
         let (this, asked) = (Arc::clone(self), Asked::new(settings, host, port));
         blocking(move || {
             let entries = this.entries(&asked)?;
-            let known = entries.algorithms();
-            // Certificates come before plain keys in what the library offers. `ssh` has that order if an authority is
-            // known for the name; or if the type that it likes best is known, or none.
-            let first = known.is_empty() || known.contains(&Algorithm::Ed25519);
-            let judged = entries.may_judge_certificates() || !asked.settings.revoked.is_empty();
-            Ok(Wanted { certificates: entries.has_authority() || judged && first, known })
+            Ok(Wanted { known: entries.algorithms(), authority: entries.has_authority() })
         })
         .await
     }

@@ -403,14 +403,6 @@ impl HostEntries {
         of(&self.named, Marker::CertAuthority).next().is_some()
     }
 
-    /// Whether an authority is known for the bare name, or a `@revoked` line speaks of the host: a certificate may then
-    /// decide.
-    #[must_use]
-    pub fn may_judge_certificates(&self) -> bool {
-        of(&self.bare, Marker::CertAuthority).next().is_some()
-            || self.named.iter().chain(&self.bare).any(|line| line.marker == Marker::Revoked)
-    }
-
     /// Whether neither a key nor an authority is known for this host.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -377,6 +377,66 @@ fn certificates() {
     assert!(log.contains("Accepted publickey for root") && log.contains("RSA-CERT"), "{log}");
 }
 
+/// OpenSSH's regress test `multipubkey`: what `IdentityFile` and `CertificateFile` offer where the public key beside a private
+/// key is a certificate. Each time `ssh` decides the same.
+#[test]
+fn a_certificate_in_the_place_of_the_public_key() {
+    let cluster = one(with_keys());
+    for (kind, words) in [KINDS[0], KINDS[1], KINDS[4]] {
+        let key = make_key(&cluster, kind, words, false);
+        let plain = public(&key);
+        let certificate = fs::read_to_string(certify(&cluster, &key, &[])).unwrap();
+        let expired = fs::read_to_string(certify(&cluster, &key, &["-V", "20200101:20200102"])).unwrap();
+        let (beside, cert_beside, elsewhere) =
+            (suffixed(&key, ".pub"), suffixed(&key, "-cert.pub"), suffixed(&key, ".cert"));
+        let (plain, good, old) = (Some(&plain), Some(&certificate), Some(&expired));
+        for (number, (public, cert, named, passes)) in [
+            (good, None, None, true),
+            (good, old, None, true),
+            (good, good, None, true),
+            (good, None, old, true),
+            (plain, None, None, false),
+            (plain, good, None, true),
+            (plain, good, old, false),
+            (plain, None, good, true),
+            (old, None, None, false),
+            (old, good, None, true),
+            (None, good, None, true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            for (path, text) in [(&beside, public), (&cert_beside, cert), (&elsewhere, named)] {
+                drop(fs::remove_file(path));
+                if let Some(text) = text {
+                    fs::write(path, text).unwrap();
+                }
+            }
+            let certificates = named.iter().map(|_| elsewhere.clone()).collect();
+            let login = Login { certificates, identities_only: true, ..login("root", &[&key]) };
+            let ours = block_on(who(&transport(None), &endpoint(&cluster, login)));
+            assert_eq!(ours.is_ok(), passes, "{kind} {number}: {ours:?}");
+
+            let mut ssh = Command::new("ssh");
+            let address = cluster.node("a1").endpoint;
+            cluster.environment(&mut ssh);
+            ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i"]).arg(&key);
+            ssh.args(["-p", &address.port().to_string(), "-o"]);
+            ssh.arg(format!("UserKnownHostsFile={}", cluster.home().join(".ssh/known_hosts").display()));
+            if named.is_some() {
+                ssh.arg("-o").arg(format!("CertificateFile={}", elsewhere.display()));
+            }
+            ssh.args([&format!("root@{}", address.ip()), "true"]);
+            let theirs = Running::start(ssh).finish();
+            assert_eq!(theirs.code() == Some(0), passes, "{kind} {number}: {theirs}");
+        }
+    }
+}
+
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}{suffix}", path.display()))
+}
+
 #[test]
 fn certificates_in_the_agent() {
     let cluster = one(with_keys());

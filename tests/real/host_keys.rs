@@ -13,9 +13,30 @@ use contrail_ctl::transport::{
 
 use crate::harness::{Running, Sshd, Sshds};
 
-/// The sshds of the matrix; all show the same keys, and differ in their certificates.
-const SERVERS: [&str; 11] =
-    ["plain", "rsa", "good", "expired", "future", "principal", "wildcard", "empty", "other-ca", "option", "weak"];
+/// The sshds of the matrix; all show the same keys, and differ in their certificates. Those of `two-…` have two keys of that
+/// kind, and a certificate for the second.
+const SERVERS: [&str; 20] = [
+    "plain",
+    "rsa",
+    "good",
+    "expired",
+    "future",
+    "principal",
+    "wildcard",
+    "empty",
+    "other-ca",
+    "option",
+    "weak",
+    "two-ed",
+    "two-rsa",
+    "two-ec",
+    "two-ed-expired",
+    "two-rsa-expired",
+    "two-ec-expired",
+    "two-ed-principal",
+    "two-rsa-principal",
+    "two-ec-principal",
+];
 
 /// What `ctl` and `ssh` are told beside the files.
 #[derive(Clone, Copy)]
@@ -57,7 +78,39 @@ const fn stricter(case: Case) -> Case {
     Case { stricter: true, ..case }
 }
 
+/// The cells of a kind of key of which the host has two, the second with a certificate: only in that does sshd show it.
+macro_rules! two_keys {
+    ($kind:literal) => {
+        [
+            case(concat!("two-", $kind), concat!("{name} {", $kind, "2}\n"), "ok"),
+            case(concat!("two-", $kind), concat!("{bare} {", $kind, "2}\n"), "ok"),
+            case(concat!("two-", $kind), concat!("{name} {", $kind, "}\n"), "changed"),
+            case(concat!("two-", $kind), "@cert-authority * {ca}\n", "ok"),
+            case(concat!("two-", $kind), concat!("@cert-authority * {ca}\n{name} {", $kind, "2}\n"), "ok"),
+            case(concat!("two-", $kind), concat!("@cert-authority * {ca2}\n{name} {", $kind, "2}\n"), "ok"),
+            case(concat!("two-", $kind), concat!("@revoked * {", $kind, "2}\n{name} {", $kind, "2}\n"), "revoked"),
+            case(concat!("two-", $kind), concat!("@revoked * {ca}\n{name} {", $kind, "2}\n"), "revoked"),
+            case(concat!("two-", $kind), "", "unknown"),
+            case(concat!("two-", $kind, "-expired"), concat!("@cert-authority * {ca}\n{name} {", $kind, "2}\n"), "ok"),
+            case(concat!("two-", $kind, "-expired"), concat!("{name} {", $kind, "2}\n"), "ok"),
+            case(concat!("two-", $kind, "-expired"), "@cert-authority * {ca}\n", "unknown"),
+            case(
+                concat!("two-", $kind, "-principal"),
+                concat!("@cert-authority * {ca}\n{name} {", $kind, "2}\n"),
+                "ok",
+            ),
+            case(concat!("two-", $kind, "-principal"), concat!("{name} {", $kind, "2}\n"), "ok"),
+            case(concat!("two-", $kind, "-principal"), "@cert-authority * {ca}\n", "unknown"),
+        ]
+    };
+}
+
 fn matrix() -> Vec<Case> {
+    let two = [two_keys!("ed"), two_keys!("rsa"), two_keys!("ec")].into_iter().flatten();
+    written_matrix().into_iter().chain(two).collect()
+}
+
+fn written_matrix() -> Vec<Case> {
     use Setting::{Alias, Hash, Hashed, Krl, MinRsaBits, Revoked, RevokedMissing};
     vec![
         // Known, unknown, changed.
@@ -70,6 +123,8 @@ fn matrix() -> Vec<Case> {
         case("plain", "{name} {ec}\n", "ok"),
         case("rsa", "{name} {ed}\n", "changed"),
         case("plain", "{name} {other-rsa}\n", "changed"),
+        case("plain", "{name} {other-rsa}\n{name} {ed}\n", "ok"),
+        case("plain", "{name} {other-rsa}\n{name} {ec}\n", "ok"),
         case("plain", "# a comment\n\n  {name}\t{ed} and a comment", "ok"),
         case("plain", "{name} ssh-ed25519 AAAA\n{name} {ed}\n", "ok"),
         Case { files: ["", "{name} {ed}\n", ""], ..case("plain", "", "ok") },
@@ -188,10 +243,17 @@ impl Fixture {
     fn start() -> Self {
         let sshds = Sshds::new();
         let mut keys: Vec<(&'static str, String)> = Vec::new();
-        for (word, name) in [("{ed}", "ed"), ("{other}", "other"), ("{ca}", "ca"), ("{ca2}", "ca2")] {
+        for (word, name) in [("{ed}", "ed"), ("{ed2}", "ed2"), ("{other}", "other"), ("{ca}", "ca"), ("{ca2}", "ca2")] {
             keys.push((word, sshds.key(name)));
         }
-        let others = [("{rsa}", "rsa"), ("{other-rsa}", "rsa"), ("{rsa-ca}", "rsa"), ("{ec}", "ecdsa")];
+        let others = [
+            ("{rsa}", "rsa"),
+            ("{rsa2}", "rsa"),
+            ("{other-rsa}", "rsa"),
+            ("{rsa-ca}", "rsa"),
+            ("{ec}", "ecdsa"),
+            ("{ec2}", "ecdsa"),
+        ];
         for (word, kind) in others {
             let name = word.trim_matches(['{', '}']);
             keygen(&sshds, &["-q", "-t", kind, "-N", "", "-C", "", "-f", name]);
@@ -203,6 +265,13 @@ impl Fixture {
             let mut lines = if server == "rsa" { vec![key("rsa")] } else { ["ed", "rsa", "ec"].map(key).to_vec() };
             if !matches!(server, "plain" | "rsa") {
                 let name = sshds.address(number).to_string();
+                let certified = match server.split('-').nth(1).filter(|_| server.starts_with("two-")) {
+                    Some(kind) => format!("{kind}2"),
+                    None => "ed".to_owned(),
+                };
+                if certified != "ed" {
+                    lines.push(key(&certified));
+                }
                 let ca = match server {
                     "other-ca" => "ca2",
                     "weak" => "rsa-ca",
@@ -210,21 +279,21 @@ impl Fixture {
                 };
                 let principals = match server {
                     "empty" => &[][..],
-                    "principal" => &["-n", "node-7,elsewhere"],
+                    server if server.ends_with("principal") => &["-n", "node-7,elsewhere"],
                     "wildcard" => &["-n", "127.*"],
                     _ => &["-n", &name],
                 };
                 let more = match server {
-                    "expired" => &["-V", "20200101000000Z:20210101000000Z"][..],
+                    server if server.ends_with("expired") => &["-V", "20200101000000Z:20210101000000Z"][..],
                     "future" => &["-V", "20900101000000Z:20910101000000Z"],
                     "option" => &["-O", "critical:made-up@example.org=1"],
                     "weak" => &["-t", "ssh-rsa"],
                     _ => &[],
                 };
                 let head = ["-q", "-h", "-s", ca, "-I", server, "-z", "7"];
-                keygen(&sshds, &[&head[..], principals, more, &["ed.pub"]].concat());
+                keygen(&sshds, &[&head[..], principals, more, &[&format!("{certified}.pub")]].concat());
                 let certificate = sshds.path(&format!("{server}-cert.pub"));
-                fs::rename(sshds.path("ed-cert.pub"), &certificate).unwrap();
+                fs::rename(sshds.path(&format!("{certified}-cert.pub")), &certificate).unwrap();
                 lines.push(format!("HostCertificate {}", certificate.display()));
             }
             servers.push(sshds.start(number, &lines));

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Algorithm, PrivateKey, PublicKey, decode_secret_key};
+use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey, decode_secret_key};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::pem;
@@ -229,9 +229,12 @@ fn usable(key: PrivateKey) -> Result<Arc<PrivateKey>, Problem> {
     }
 }
 
-/// The public key of the first line that holds anything.
+/// The public key of the first line that holds anything; of a certificate, the key that it certifies.
 fn public_line(text: &str) -> Option<KeyData> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    if let Ok(certificate) = Certificate::from_openssh(line) {
+        return Some(certificate.public_key().clone());
+    }
     PublicKey::from_openssh(line).ok().map(|key| key.key_data().clone())
 }
 

@@ -34,7 +34,7 @@ pub(super) use self::verdict::{NODE_ENDED, words};
 use self::agent::Agents;
 use self::certificate::CertificateFile;
 use self::key_file::{KeyFile, Problem, with_suffix};
-use self::order::{Materials, Offer, Unused, order};
+use self::order::{Identity, Materials, Offer, Unused, order};
 use self::password::{Courier, Spent};
 use self::signature::{Hand, NodeRsa, SignError, choose};
 use self::verdict::{Attempts, Said, name};
@@ -73,6 +73,13 @@ impl KeyRing {
         files.entry(path.to_owned()).or_insert_with(|| CertificateFile::read(path)).clone()
     }
 
+    /// The certificate in the place of a public key: in the file itself, or in `.pub` beside it.
+    fn public_certificate(&self, path: &Path) -> Option<CertificateFile> {
+        let itself = self.file(path).private.is_err_and(|problem| problem == Problem::PublicOnly);
+        let candidate = if itself { path.to_owned() } else { with_suffix(path, ".pub") };
+        Some(self.certificate(&candidate)).filter(|found| found.certificate.is_ok())
+    }
+
     /// Everything for one endpoint, and why its agent is of no use.
     async fn materials(&self, endpoint: &Endpoint) -> (Materials, Option<String>) {
         let login = &endpoint.login;
@@ -88,8 +95,11 @@ impl KeyRing {
         };
         // As with OpenSSH, certificates that were named leave out those that lie beside keys.
         let beside = login.certificates.is_empty();
-        let identity =
-            |path: &PathBuf| (self.file(path), beside.then(|| self.certificate(&with_suffix(path, "-cert.pub"))));
+        let identity = |path: &PathBuf| Identity {
+            file: self.file(path),
+            public: self.public_certificate(path),
+            beside: beside.then(|| self.certificate(&with_suffix(path, "-cert.pub"))),
+        };
         let materials = Materials {
             certificates: login.certificates.iter().map(|path| self.certificate(path)).collect(),
             identities: login.identities.iter().map(identity).collect(),
@@ -112,7 +122,7 @@ impl KeyRing {
                 let (materials, _) = self.materials(endpoint).await;
                 let held = materials.agent.map(|(_, keys)| keys).unwrap_or_default();
                 let accepted = endpoint.algorithms.accepted.as_deref();
-                for (file, _) in materials.identities {
+                for Identity { file, .. } in materials.identities {
                     // What the node says of RSA keys is not known yet.
                     let offered = file.public.as_ref().is_none_or(|key| {
                         !held.iter().any(|held| held.key == *key)

@@ -21,12 +21,20 @@ use super::signature::Holder;
 pub(super) struct Materials {
     /// Files with certificates that were named.
     pub(super) certificates: Vec<CertificateFile>,
-    /// Identities, each with the certificate beside it.
-    pub(super) identities: Vec<(KeyFile, Option<CertificateFile>)>,
+    pub(super) identities: Vec<Identity>,
     pub(super) identities_named: bool,
     pub(super) identities_only: bool,
     /// The agent and what it holds.
     pub(super) agent: Option<(Arc<Agent>, Arc<[AgentKey]>)>,
+}
+
+/// A key file and the certificates that belong to it.
+pub(super) struct Identity {
+    pub(super) file: KeyFile,
+    /// The public key, where it is a certificate: as with OpenSSH, it is offered in place of the key.
+    pub(super) public: Option<CertificateFile>,
+    /// The one beside it, `-cert.pub`.
+    pub(super) beside: Option<CertificateFile>,
 }
 
 /// One key or certificate to offer.
@@ -81,7 +89,7 @@ pub(super) fn order(materials: &Materials) -> (Vec<Offer>, Vec<Unused>) {
     let (held, others): (Vec<_>, Vec<_>) = materials
         .identities
         .iter()
-        .partition(|(file, _)| file.public.as_ref().is_some_and(|key| queue.agent_holds(key)));
+        .partition(|identity| identity.file.public.as_ref().is_some_and(|key| queue.agent_holds(key)));
     for identity in &held {
         queue.identity(identity);
     }
@@ -115,10 +123,9 @@ impl Queue<'_> {
     /// Whoever can sign with a key. A file is quicker than the agent, and does not hang; of the agent's names for the
     /// key the very one is taken where it has it.
     fn holder(&self, key: &KeyData, certificate: Option<&Arc<Certificate>>) -> Option<Holder> {
-        let own =
-            self.materials.identities.iter().find_map(|(file, _)| {
-                file.private.as_ref().ok().filter(|private| private.public_key().key_data() == key)
-            });
+        let own = self.materials.identities.iter().find_map(|identity| {
+            identity.file.private.as_ref().ok().filter(|private| private.public_key().key_data() == key)
+        });
         if let Some(own) = own {
             return Some(Holder::File(Arc::clone(own)));
         }
@@ -156,8 +163,23 @@ impl Queue<'_> {
     }
 
     /// The key, then what certificates there are for it.
-    fn identity(&mut self, (file, beside): &(KeyFile, Option<CertificateFile>)) {
+    fn identity(&mut self, Identity { file, public, beside }: &Identity) {
         let named = self.materials.identities_named;
+        match public {
+            Some(certificate) => self.certificate(certificate, named),
+            None => self.key_of(file, named),
+        }
+        if let Some(beside) = beside.as_ref().filter(|beside| beside.certificate != Err(Problem::Missing)) {
+            self.certificate(beside, false);
+        }
+        let held: Vec<_> =
+            self.agent_keys().iter().filter(|held| Some(&held.key) == file.public.as_ref()).cloned().collect();
+        for key in held {
+            self.of_agent(&key, named);
+        }
+    }
+
+    fn key_of(&mut self, file: &KeyFile, named: bool) {
         let holder = file.public.as_ref().and_then(|key| Some((key, self.holder(key, None)?)));
         match (holder, &file.private) {
             (Some((key, holder)), _) => self.push(Offer {
@@ -171,14 +193,6 @@ impl Queue<'_> {
             (None, Err(Problem::Missing | Problem::PublicOnly)) if !named => {}
             (None, Err(problem)) => self.unused.push(Unused::file(&file.path, problem, named)),
             (None, Ok(_)) => {}
-        }
-        if let Some(beside) = beside.as_ref().filter(|beside| beside.certificate != Err(Problem::Missing)) {
-            self.certificate(beside, false);
-        }
-        let held: Vec<_> =
-            self.agent_keys().iter().filter(|held| Some(&held.key) == file.public.as_ref()).cloned().collect();
-        for key in held {
-            self.of_agent(&key, named);
         }
     }
 
@@ -246,7 +260,7 @@ mod tests {
     fn materials(identities: Vec<KeyFile>, held: Vec<AgentKey>) -> Materials {
         Materials {
             certificates: Vec::new(),
-            identities: identities.into_iter().map(|file| (file, None)).collect(),
+            identities: identities.into_iter().map(|file| Identity { file, public: None, beside: None }).collect(),
             identities_named: true,
             identities_only: false,
             agent: Some((Agents::default().at(Path::new("socket")), held.into())),
@@ -306,12 +320,19 @@ mod tests {
         assert_eq!(unused, ["c3", "old"]);
 
         all.certificates.clear();
-        all.identities[0].1 = Some(of("k1-cert.pub", Ok(certificate(1, u64::MAX))));
+        all.identities[0].beside = Some(of("k1-cert.pub", Ok(certificate(1, u64::MAX))));
         let (offers, unused) = shown(&all);
         let last = "agent key a2 certificate by agent";
         assert_eq!(offers, ["k1 by file", "k1-cert.pub certificate by file", "agent key a2 by agent", last]);
         assert!(unused.is_empty());
-        all.identities[0].1 = Some(of("k1-cert.pub", Err(Problem::Missing)));
+        all.identities[0].beside = Some(of("k1-cert.pub", Err(Problem::Missing)));
         assert_eq!(shown(&all).1, [""; 0]);
+
+        // A certificate where the public key would be stands for the key.
+        all.identities[0].public = Some(of("k1.pub", Ok(certificate(1, u64::MAX))));
+        assert_eq!(shown(&all).0[0], "k1.pub certificate by file");
+        assert!(!shown(&all).0.contains(&"k1 by file".to_owned()));
+        all.identities[0].public = Some(of("k1.pub", Ok(certificate(1, 5))));
+        assert_eq!(shown(&all).1, ["k1.pub"]);
     }
 }

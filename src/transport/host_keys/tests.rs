@@ -327,16 +327,16 @@ async fn what_a_host_is_asked_for() {
         (format!("n1 {rsa}"), 2222, "", false),
         (format!("@cert-authority n1 {ca}"), 22, "", true),
         (format!("@cert-authority n1 {ca}\nn1 {rsa}"), 22, "rsa-sha2-512 rsa-sha2-256 ssh-rsa", true),
-        (format!("@cert-authority n1 {ca}"), 2222, "", true),
+        (format!("@cert-authority n1 {ca}"), 2222, "", false),
         (format!("@cert-authority n1 {ca}\n[n1]:2222 {rsa}"), 2222, "rsa-sha2-512 rsa-sha2-256 ssh-rsa", false),
-        (format!("@revoked * {ca}\nn1 {ed}"), 22, "ssh-ed25519", true),
+        (format!("@revoked * {ca}\nn1 {ed}"), 22, "ssh-ed25519", false),
         (format!("@cert-authority n2 {ca}"), 22, "", false),
     ];
-    for (text, port, known, certificates) in cases {
+    for (text, port, known, authority) in cases {
         files.write("user", &text);
         let wanted = store.wanted(&Arc::new(files.settings()), "n1", port).await.expect("readable");
         let names: Vec<String> = wanted.known.iter().map(ToString::to_string).collect();
-        assert_eq!((names.join(" ").as_str(), wanted.certificates), (known, certificates), "{text}");
+        assert_eq!((names.join(" ").as_str(), wanted.authority), (known, authority), "{text}");
     }
 }
 
