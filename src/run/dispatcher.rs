@@ -594,7 +594,9 @@ impl<'a> Dispatcher<'a> {
                 let step = if let Stage::InspectAgain(step) = self.stage { step } else { 0 };
                 if self.stage == Stage::Inspect {
                     self.refuse_mistakes(orders);
-                    self.refuse_stops(orders);
+                    if self.halted.is_none() {
+                        self.refuse_stops(orders);
+                    }
                 }
                 self.outdated = false;
                 self.stage = Stage::Steps(step);

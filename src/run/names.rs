@@ -190,14 +190,21 @@ impl<'a> NameBook<'a> {
 
     /// The likeliest names that were meant: of those that nodes list, else of those that the catalogue knows.
     fn nearest(&self, typed: &str, nodes: &BTreeSet<usize>) -> Option<String> {
+        let selected = nodes.iter().filter_map(|node| self.plan.nodes.get(*node)).flat_map(|node| &node.roles);
+        let selected: BTreeMap<&str, &Role> = selected.map(|role| (role.name.as_str(), role.as_ref())).collect();
+        let group = typed.split(':').next().unwrap_or(typed);
+        let mut instances = selected.values().flat_map(|role| &role.supervisors);
+        if let Some(owner) = instances.find(|instance| instance.services.iter().any(|name| name == group)) {
+            let owner = &owner.name;
+            return Some(format!("{owner} would run it: `ctl service {owner} status` shows whether that is up"));
+        }
         let meant = suggestions(typed, self.listed.iter().map(String::as_str));
         if !meant.is_empty() {
             return Some(format!("did you mean {}?", meant.join(" or ")));
         }
         let roles = &self.plan.known_roles;
-        let selected = nodes.iter().filter_map(|node| self.plan.nodes.get(*node)).flat_map(|node| &node.roles);
-        let selected: BTreeSet<&str> = selected.map(|role| role.name.as_str()).collect();
-        let elsewhere = roles.iter().filter(|role| role.has_service(typed) && !selected.contains(role.name.as_str()));
+        let elsewhere =
+            roles.iter().filter(|role| role.has_service(typed) && !selected.contains_key(role.name.as_str()));
         let elsewhere: Vec<&str> = elsewhere.map(|role| role.name.as_str()).collect();
         if !elsewhere.is_empty() {
             return Some(format!("it is a service of the role {}, which was not selected", elsewhere.join(" or ")));

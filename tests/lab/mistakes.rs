@@ -109,6 +109,35 @@ fn a_node_that_cannot_be_asked_may_have_it() {
     assert!(run.stderr.contains("not all could be asked: n02"), "{run}");
 }
 
+/// A rollout: a wrong name is seen before its first step, unless a step before may bring the service.
+#[test]
+fn names_in_a_rollout() {
+    let cluster = Cluster::start(mixed());
+    let rollout = |steps: &str| {
+        let file = cluster.write("rollout.yaml", format!("version: 1\nname: x\nsteps:\n{steps}"));
+        cluster.ctl(&format!("rollout {} -y -o json", file.display()))
+    };
+    let restart = |service: &str| {
+        format!("  - {{name: r {service}, role: analytics, services: {service}, action: restart, stable: 0s}}\n")
+    };
+    let run = rollout(&(restart(COLLECTOR) + &restart("contrail-colector"))).expect(1);
+    assert!(run.stderr.contains("did you mean contrail-collector?"), "{run}");
+    assert_eq!(cluster.counts_of_collectors(), [(1, 0), (1, 0)]);
+    let install = "  - {name: install, role: analytics, exec: \"true\"}\n".to_owned();
+    let run = rollout(&(install + &restart("contrail-colector"))).expect(1);
+    assert!(run.outcomes().contains(&"a1 contrail-colector failed no_such_service".to_owned()), "{run}");
+    let ran = run.results().iter().filter(|result| result["service"].is_null()).all(|ran| ran["outcome"] == "changed");
+    assert!(ran, "{run}");
+}
+
+/// A service that the role has and no node lists: who would run it is named.
+#[test]
+fn a_service_of_the_role_that_no_node_lists() {
+    let cluster = Cluster::start(mixed());
+    let run = cluster.ctl("service redis-config status -r config").expect(1);
+    assert!(run.stderr.contains("supervisor-config would run it"), "{run}");
+}
+
 fn is_not_configured(run: &Finished, node: &str, service: &str) -> bool {
     let is_it = |result: &serde_json::Value| {
         result["node"] == node && result["service"] == service && result["outcome"] == "not_configured"
