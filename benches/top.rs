@@ -37,6 +37,7 @@ fn round(number: usize) -> Ledger {
         started: jiff::Timestamp::UNIX_EPOCH,
         nodes: u32::try_from(NODES).unwrap_or_default(),
         selection: Scope::default(),
+        input: None,
     };
     let results = (0..NODES * SERVICES).map(|place| {
         let (node, service) = (place / SERVICES, place % SERVICES);

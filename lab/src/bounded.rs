@@ -1,12 +1,15 @@
 //! A command of the user with an end: it stops when its client goes, says so, or has had enough time.
 //!
-//! A client sends `exec /bin/sh -c SCRIPT ctl-exec LIMIT`, a line of script, which the lab does not interpret,
-//! and a line with the command. Start at [`run`]. Always holds: when it was ended, nothing that the small shell
+//! A client sends `exec /bin/sh -c SCRIPT ctl-exec LIMIT MARK LENGTH`, a line of script, which the lab does not interpret,
+//! a line with the command as `printf %b` reads it, and so many bytes of its input in base64. Start at [`run`]. Always holds: when it was ended, nothing that the small shell
 //! began for it runs on, background jobs included; what the command has asked of a supervisord stays asked.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use crate::commands::{Context, Io};
@@ -67,24 +70,46 @@ impl Drop for Running<'_> {
     }
 }
 
+/// What `printf %b` makes of a line in which only backslashes and line ends are escaped.
+fn unescaped(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\\' if chars.next() == Some('n') => text.push('\n'),
+            other => text.push(other),
+        }
+    }
+    text
+}
+
+/// The input of a command; none if its client went before it was all there.
+async fn input(io: &Io, length: &str) -> Option<Bytes> {
+    let encoded = io.read_exactly(length.parse().ok()?).await?;
+    STANDARD.decode(encoded).ok().map(Bytes::from)
+}
+
 /// Runs one command: `words` are what followed `ctl-exec`. Gives its exit code.
 pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     let limit = words.first().and_then(|w| w.parse::<f64>().ok());
-    let Some(limit) = limit.and_then(|s| Duration::try_from_secs_f64(s).ok()) else {
-        io.err("ctl-exec: no limit\n").await;
+    let (Some(limit), [_, mark, length]) = (limit.and_then(|s| Duration::try_from_secs_f64(s).ok()), words) else {
+        io.err("ctl-exec: no limit, no mark or no length\n").await;
         return 2;
     };
     let all = &context.node.commands;
     let (Some(_script), Some(command)) = (io.read_whole_line().await, io.read_whole_line().await) else {
         return ENDED;
     };
-    let command = command.replace('\u{1f}', "\n");
+    let command = unescaped(&command);
+    let Some(input) = input(io, length).await else { return ENDED };
+    io.err(&format!("{mark}-2\n")).await;
+    io.out(&format!("{mark}\n")).await;
     if context.node.shared.spec.obliging {
         lock(&all.0).finished += 1;
         return 0;
     }
     let context = Context { jobs: Some(Jobs::default()), ..context.clone() };
-    let stdio = io.no_input();
+    let stdio = if input.is_empty() { io.no_input() } else { io.with_input(input) };
     let _running = Running::begin(all);
     let told = async { while io.read_whole_line().await.is_some_and(|line| line != "k") {} };
     let code = tokio::select! {

@@ -185,6 +185,26 @@ impl Io {
         Self { input: None, ..self.clone() }
     }
 
+    /// The same streams with this and no more on stdin.
+    pub(crate) fn with_input(&self, bytes: Bytes) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        drop(sender);
+        let input = Some(Arc::new(Mutex::new(Input { receiver, left: bytes })));
+        Self { input, ..self.clone() }
+    }
+
+    /// So many bytes of stdin; what follows stays to be read. `None` if it ends before.
+    pub(crate) async fn read_exactly(&self, length: usize) -> Option<Vec<u8>> {
+        let mut wanted = Vec::new();
+        let mut input = self.input.as_ref()?.lock().await;
+        while wanted.len() < length {
+            let mut piece = input.next().await?;
+            input.left = piece.split_off(piece.len().min(length - wanted.len()));
+            wanted.extend_from_slice(&piece);
+        }
+        Some(wanted)
+    }
+
     /// The next piece of stdin; `None` at its end.
     async fn read(&self) -> Option<Bytes> {
         self.input.as_ref()?.lock().await.next().await

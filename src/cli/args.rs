@@ -66,6 +66,9 @@ pub(super) struct ExecArgs {
     /// One word goes to the login shell as it is, as with ssh; several words arrive as they were typed
     #[arg(value_name = "COMMAND", required = true, num_args = 1.., last = true)]
     pub(super) command: Vec<String>,
+    /// Leave standard input alone; otherwise what a pipe or a file holds is sent to the command on every node
+    #[arg(long)]
+    pub(super) no_stdin: bool,
     #[command(flatten)]
     pub(super) change: ChangeArgs,
     #[command(flatten)]

@@ -13,7 +13,7 @@ use super::exit::{self, Exit};
 use super::job::Job;
 use super::output::{self, Out};
 use super::report::CliError;
-use super::{closing, questions, settings, terminal};
+use super::{closing, input, questions, settings, terminal};
 use crate::event::{CancelReason, Event, EventKind, FailureKind, Ledger, Outcome, RunHead, TargetResult};
 use crate::guard::Holder;
 use crate::journal::resume::Rest;
@@ -59,7 +59,7 @@ impl Ready {
 
 /// Carries a job out. `words` are those that were typed, without the program's name.
 pub(super) fn carry_out(
-    job: Job,
+    mut job: Job,
     fanout: &FanoutArgs,
     go: Option<&GoArgs>,
     words: &[String],
@@ -88,6 +88,10 @@ pub(super) fn carry_out(
     if let (Some(what), Some(go)) = (&job.confirm, go) {
         confirm(what, &job.plan, go)?;
     }
+    if job.reads_stdin && dry_run.is_none() {
+        let input = input::read(output.quiet)?;
+        job.plan.tasks.iter_mut().for_each(|task| task.input.clone_from(&input));
+    }
     let Ready { runtime, transport, notices, access } = Ready::new(&job.plan, access, fanout)?;
     if dry_run == Some(DryRun::Live) {
         let (live, exit) = look_ahead(&runtime, &job.plan, access, fanout, transport, notices)?;
@@ -110,6 +114,7 @@ pub(super) fn carry_out(
         started: resumed.as_ref().map_or_else(jiff::Timestamp::now, |resumed| resumed.request.started),
         nodes: u32::try_from(job.plan.selected).unwrap_or(u32::MAX),
         selection: settings::scope(fanout),
+        input: job.plan.tasks.iter().find_map(|task| Some(task.input.as_ref()?.digest().clone())),
     };
     let (journal, rest, first_seq) = match resumed {
         Some(resumed) => (Some(resumed.journal), Some(resumed.rest), resumed.next_seq),
@@ -187,7 +192,7 @@ pub(super) fn carry_out(
     let is_written = unwritten.is_empty() && failed.is_empty();
     let exit = if is_written { exit } else { exit::of_unwritten(exit, changes) };
     if changes && !is_whole {
-        terminal::say(&format!("this run did not finish; to go on with it: ctl runs resume {}", head.run));
+        terminal::say(&not_finished(&head));
     }
     Ok(exit)
 }
@@ -238,6 +243,7 @@ pub(super) fn reading(
         started: jiff::Timestamp::now(),
         nodes: u32::try_from(plan.selected).unwrap_or(u32::MAX),
         selection: settings::scope(fanout),
+        input: None,
     };
     let guarding = Guarding::new(Holder::default(), std::time::Duration::ZERO, true, &plan);
     Setup {
@@ -396,6 +402,12 @@ impl Teller {
             tracing::debug!("it is ending already");
         }
     }
+}
+
+/// What goes on with a run that did not finish.
+pub(super) fn not_finished(head: &RunHead) -> String {
+    let input = if head.input.is_some() { " < FILE (with the same standard input)" } else { "" };
+    format!("this run did not finish; to go on with it: ctl runs resume {}{input}", head.run)
 }
 
 /// A name for the run: when, and a few letters against chance.

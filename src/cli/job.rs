@@ -21,6 +21,8 @@ pub(super) struct Job {
     pub(super) inventory: Document,
     pub(super) rollout: Option<Document>,
     pub(super) origin: Option<Origin>,
+    /// Whether standard input is its command's.
+    pub(super) reads_stdin: bool,
     /// How its results are shown besides.
     pub(super) shown: Shown,
 }
@@ -96,6 +98,7 @@ impl<'a> Request<'a> {
             inventory: document,
             rollout: None,
             origin: None,
+            reads_stdin: false,
             shown: Shown::default(),
         })
     }

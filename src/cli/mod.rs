@@ -8,6 +8,7 @@ mod closing;
 mod commands;
 mod exit;
 mod fanout;
+mod input;
 mod job;
 mod log;
 mod output;

@@ -467,6 +467,7 @@ mod tests {
             started: jiff::Timestamp::UNIX_EPOCH,
             nodes: 3,
             selection: crate::event::Scope::default(),
+            input: None,
         }
     }
 

@@ -135,6 +135,18 @@ pub struct RunHead {
     /// The nodes and roles that were asked for.
     #[serde(default)]
     pub selection: Scope,
+    /// The standard input of its command, which is kept nowhere.
+    #[serde(default)]
+    pub input: Option<InputDigest>,
+}
+
+/// By what an input is known again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputDigest {
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
 }
 
 /// The nodes and roles that were asked for: what was not asked for cannot be said to be missing.

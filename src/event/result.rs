@@ -56,8 +56,10 @@ pub struct TargetResult {
 /// What a command printed, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRun {
-    /// Exit code; none if a signal ended it or its end is not known.
+    /// Exit code; none if a signal ended it, it did not run or its end is not known.
     pub exit_status: Option<u32>,
+    /// The signal that ended it, without `SIG`: `KILL`.
+    pub signal: Option<String>,
     /// Standard output, broken UTF-8 replaced. Untrusted text: sinks make it safe.
     pub stdout: String,
     /// Standard error, broken UTF-8 replaced. Untrusted text: sinks make it safe.

@@ -1,11 +1,13 @@
-//! A command of the operator's on a node: its output gathered, its end made sure of.
+//! A command of the operator's on a node: its input given, its output gathered, its end made sure of.
 //!
 //! What always holds: when it is given up, when its time is over and when the connection ends, it is ended on the node,
-//! its whole process group; what it had printed is kept, up to [`OUTPUT_LIMIT`] of each stream.
+//! its whole process group; it is started only once all of its input is there; what it had printed is kept, up to
+//! [`OUTPUT_LIMIT`] of each stream; what a login shell printed before it is not taken for its output, and nothing counts as
+//! run that has not shown the mark.
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
@@ -21,6 +23,15 @@ const LAST_WORDS: Duration = Duration::from_secs(4);
 /// How long the streams of a command that has ended are read on.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// The same as long as the mark has not come: sshd may report the end before it has sent the output.
+const DRAIN_FOR_MARK: Duration = Duration::from_secs(10);
+
+/// Most of what a login shell may print before the command.
+const NOISE_LIMIT: usize = 1024 * 1024;
+
+/// Longest line of a node's that goes into a message, in characters.
+const SAID_LIMIT: usize = 200;
+
 pub(super) const EXEC: &str = include_str!("exec.sh");
 
 /// What a command printed, and how it ended.
@@ -32,8 +43,22 @@ pub struct CommandOutput {
     pub stderr: Vec<u8>,
     /// Whether either was longer than the limit.
     pub truncated: bool,
+    /// Whether it is known to have been started.
+    pub started: bool,
     /// How it ended.
     pub end: CommandEnd,
+}
+
+impl CommandOutput {
+    /// The last line that it printed, of standard error where there is one, clipped.
+    #[must_use]
+    pub fn last_line(&self) -> Option<String> {
+        [&self.stderr, &self.stdout].into_iter().find_map(|stream| {
+            let text = String::from_utf8_lossy(stream);
+            let line = text.lines().rfind(|line| !line.trim().is_empty())?;
+            Some(line.trim().chars().take(SAID_LIMIT).collect())
+        })
+    }
 }
 
 /// Why a command was not run.
@@ -69,8 +94,14 @@ impl RunError {
 /// How a command ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CommandEnd {
-    /// By itself, with this code; none: by a signal.
-    Exited(Option<u32>),
+    /// By itself, with this code.
+    Exited(u32),
+    /// By a signal of this name, `KILL`; `UNKNOWN` where sshd has none for it.
+    Signalled(String),
+    /// It ended, and the node did not report how.
+    NoStatus,
+    /// It was not run: the login shell, or what stands in its place, ended with this code.
+    NotRun(Option<u32>),
     /// Its time was over, and it was ended.
     TimedOut,
     /// It was given up, and was ended.
@@ -80,121 +111,306 @@ pub enum CommandEnd {
     Lost,
 }
 
-/// Runs `command` in the login shell, through sudo where asked. It is ended when `time` is over, and when `give_up` ends.
+/// Runs `command` in the login shell, through sudo where asked, with `input` (in base64) as its standard input; without
+/// any it has none. It is ended when `time` is over, and when `give_up` ends.
 ///
 /// # Errors
 /// [`RunError`] if it was not run. A connection lost later is a [`CommandEnd`].
 pub async fn run<S: Session>(
     session: &S,
     command: &str,
+    input: &str,
     sudo: &Sudo,
     time: Duration,
     give_up: impl Future<Output = ()>,
 ) -> Result<CommandOutput, RunError> {
-    // The node's own clock is the last resort: a little behind ours.
-    let node_limit = time.as_secs().saturating_add(5).min(86_400 * 30);
-    let passage = Passage::new();
-    // What sudo asks comes first, and only what is behind it may read the script.
-    let shell = if sudo.is_on() { read_and_run(passage.mark()) } else { READ_AND_RUN.to_owned() };
-    let line = format!("exec {}/bin/sh -c {shell} ctl-exec {node_limit}", sudo.prefix(&passage));
     let deadline = Instant::now() + time;
-    tokio::pin!(give_up);
-    let mut running = tokio::select! {
-        started = timeout_at(deadline, session.start(&line)) => started.map_err(|_| RunError::Silent(time))??,
-        () = &mut give_up => return Err(RunError::GivenUp),
-    };
-    let mut output = CommandOutput::default();
-    if sudo.is_on() {
-        let entered = tokio::select! {
-            entered = timeout_at(deadline, sudo.enter(&mut running, &passage, time)) => entered,
-            () = &mut give_up => {
-                running.close().await;
-                return Err(RunError::GivenUp);
-            }
-        };
-        let entered = entered.map_err(|_| RunError::Silent(time))?;
-        match entered {
-            Ok(rest) => output.take_in(Piece::Stdout(rest)),
-            Err(error) => {
-                running.close().await;
-                return match error {
-                    EnterError::Sudo(error) => Err(RunError::Sudo(error)),
-                    EnterError::Transport(error) => Err(RunError::Transport(error)),
-                    // As it is told of a login shell that is none.
-                    EnterError::Ended { said, exit } => {
-                        output.stderr = said.into_bytes();
-                        Ok(CommandOutput { end: CommandEnd::Exited(exit), ..output })
-                    }
-                };
-            }
+    let stop = async {
+        tokio::select! {
+            () = sleep_until(deadline) => CommandEnd::TimedOut,
+            () = give_up => CommandEnd::GivenUp,
         }
-    }
-    let input = format!("{}\n{}\n", one_line(EXEC), command.replace('\n', "\u{1f}"));
-    tokio::select! {
-        written = timeout_at(deadline, running.write(input.as_bytes())) => written.map_err(|_| RunError::Silent(time))??,
-        () = &mut give_up => return Err(RunError::GivenUp),
+    };
+    tokio::pin!(stop);
+    let passage = Passage::new();
+    let mark = format!("ctl-out-{:032x}", rand::random::<u128>());
+    let mut gathered = Gathered::new(&mark);
+    let line = start_line(sudo, &passage, time, &mark, input.len());
+    let script = script_and(command);
+    let mut running = tokio::select! {
+        started = session.start(&line) => started?,
+        how = &mut stop => return Err(not_started(&how, time)),
+    };
+    let sent = tokio::select! {
+        sent = send(&mut running, sudo, &passage, time, [&script, input]) => sent,
+        // It reads all of its input before it starts anything, so nothing was started.
+        how = &mut stop => {
+            running.close().await;
+            return Err(not_started(&how, time));
+        }
+    };
+    match sent {
+        Ok(rest) => gathered.stdout.take_in(&gathered.mark, rest),
+        Err(error) => {
+            running.close().await;
+            return match error {
+                EnterError::Sudo(error) => Err(RunError::Sudo(error)),
+                EnterError::Transport(error) => Err(RunError::Transport(error)),
+                EnterError::Ended { said, exit } => {
+                    gathered.stderr.before = said.into_bytes();
+                    Ok(gathered.ended(CommandEnd::NotRun(exit)))
+                }
+            };
+        }
     }
     loop {
-        let next = tokio::select! {
-            next = timeout_at(deadline, running.next()) => match next {
-                Ok(next) => next,
-                Err(_) => return Ok(end(session, running, output, CommandEnd::TimedOut).await),
-            },
-            () = &mut give_up => return Ok(end(session, running, output, CommandEnd::GivenUp).await),
+        let piece = tokio::select! {
+            piece = running.next() => piece,
+            how = &mut stop => return Ok(end(session, running, gathered, how).await),
         };
-        match next {
+        match piece {
             Some(Piece::Exit(code)) => {
-                output.end = CommandEnd::Exited(code);
-                // What it leaves behind may hold its streams open.
-                while let Ok(Some(piece)) = timeout(DRAIN, running.next()).await {
-                    output.take_in(piece);
-                }
-                return Ok(output);
+                gathered.drain(&mut running).await;
+                let how = match (code, running.signal()) {
+                    _ if !gathered.has_started() => CommandEnd::NotRun(code),
+                    (Some(code), _) => CommandEnd::Exited(code),
+                    (None, Some(name)) => CommandEnd::Signalled(name.to_owned()),
+                    (None, None) => CommandEnd::NoStatus,
+                };
+                return Ok(gathered.ended(how));
             }
-            Some(piece) => output.take_in(piece),
-            None => return Ok(output),
+            Some(piece) => gathered.take_in(piece),
+            None => return Ok(gathered.ended(CommandEnd::Lost)),
+        }
+        if gathered.is_only_noise() {
+            running.close().await;
+            return Ok(gathered.ended(CommandEnd::NotRun(None)));
         }
     }
+}
+
+fn not_started(how: &CommandEnd, time: Duration) -> RunError {
+    if *how == CommandEnd::GivenUp { RunError::GivenUp } else { RunError::Silent(time) }
+}
+
+/// What the login shell is given to run.
+fn start_line(sudo: &Sudo, passage: &Passage, time: Duration, mark: &str, input: usize) -> String {
+    // The node's own clock is the last resort: a little behind ours.
+    let node_limit = time.as_secs().saturating_add(5).min(86_400 * 30);
+    // What sudo asks comes first, and only what is behind it may read the script.
+    let shell = if sudo.is_on() { read_and_run(passage.mark()) } else { READ_AND_RUN.to_owned() };
+    // The mark is not the last word: a login shell that shows what it runs does not show a line that ends with it.
+    format!("exec {}/bin/sh -c {shell} ctl-exec {node_limit} {mark} {input}", sudo.prefix(passage))
+}
+
+/// The script, and the command as what `printf %b` turns back.
+fn script_and(command: &str) -> String {
+    format!("{}\n{}\n", one_line(EXEC), command.replace('\\', "\\\\").replace('\n', "\\n"))
+}
+
+/// Gets past sudo, and sends what the shell reads. What it printed behind sudo.
+async fn send<C: RemoteCommand>(
+    running: &mut C,
+    sudo: &Sudo,
+    passage: &Passage,
+    time: Duration,
+    parts: [&str; 2],
+) -> Result<Vec<u8>, EnterError> {
+    let rest = if sudo.is_on() { sudo.enter(running, passage, time).await? } else { Vec::new() };
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        running.write(part.as_bytes()).await?;
+    }
+    Ok(rest)
 }
 
 /// Ends a command on the node, and hears its last words.
 async fn end<S: Session>(
     session: &S,
     mut running: S::Command,
-    mut output: CommandOutput,
+    mut gathered: Gathered,
     how: CommandEnd,
 ) -> CommandOutput {
-    output.end = how;
     let last = async {
         if running.write(b"k\n").await.is_err() {
             return;
         }
         while let Some(piece) = running.next().await {
             if matches!(piece, Piece::Exit(_)) {
+                gathered.drain(&mut running).await;
                 break;
             }
-            output.take_in(piece);
+            gathered.take_in(piece);
         }
     };
-    let silent = tokio::select! {
-        told = timeout(LAST_WORDS, last) => told.is_err(),
+    let is_silent = tokio::select! {
+        ended = timeout(LAST_WORDS, last) => ended.is_err(),
         () = session.falls_silent() => true,
     };
-    if silent {
-        tracing::debug!("a command that was ended has not told its end");
+    if is_silent {
+        tracing::debug!("a command that was ended did not report its end");
     }
-    output
+    gathered.ended(how)
 }
 
-impl CommandOutput {
+/// What comes of a command, mark and all.
+struct Gathered {
+    /// What stands on a line of its own before the command's output.
+    mark: Vec<u8>,
+    /// The same of standard error, which may go where standard output goes.
+    stderr_mark: Vec<u8>,
+    stdout: MarkedStream,
+    stderr: MarkedStream,
+}
+
+impl Gathered {
+    fn new(mark: &str) -> Self {
+        let (stdout, stderr) = (MarkedStream::default(), MarkedStream::default());
+        let [mark, stderr_mark] = [format!("{mark}\n"), format!("{mark}-2\n")].map(String::into_bytes);
+        Self { mark, stderr_mark, stdout, stderr }
+    }
+
+    fn has_started(&self) -> bool {
+        self.stdout.is_behind || self.stderr.is_behind
+    }
+
+    /// Whether so much came without a mark that none will.
+    fn is_only_noise(&self) -> bool {
+        !self.has_started() && self.stdout.before.len() + self.stderr.before.len() > NOISE_LIMIT
+    }
+
     fn take_in(&mut self, piece: Piece) {
-        let (kept, bytes) = match piece {
-            Piece::Stdout(bytes) => (&mut self.stdout, bytes),
-            Piece::Stderr(bytes) => (&mut self.stderr, bytes),
-            Piece::Exit(_) => return,
-        };
-        let room = OUTPUT_LIMIT.saturating_sub(kept.len());
+        match piece {
+            Piece::Stdout(bytes) => self.stdout.take_in(&self.mark, bytes),
+            Piece::Stderr(bytes) => self.stderr.take_in(&self.stderr_mark, bytes),
+            Piece::Exit(_) => {}
+        }
+    }
+
+    /// Reads on after the end: sshd reports it before the last of the output, and what the command left behind may hold its
+    /// streams open.
+    async fn drain<C: RemoteCommand>(&mut self, running: &mut C) {
+        loop {
+            let patience = if self.has_started() { DRAIN } else { DRAIN_FOR_MARK };
+            match timeout(patience, running.next()).await {
+                Ok(Some(piece)) if !self.is_only_noise() => self.take_in(piece),
+                Ok(Some(_) | None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn ended(self, end: CommandEnd) -> CommandOutput {
+        let started = self.has_started();
+        let (stdout, more_stdout) = self.stdout.kept(started);
+        let (stderr, more_stderr) = self.stderr.kept(started);
+        CommandOutput { stdout, stderr, truncated: more_stdout || more_stderr, started, end }
+    }
+}
+
+/// One stream: what a login shell printed of its own, then the mark, then what the command prints.
+#[derive(Default)]
+struct MarkedStream {
+    /// What came before the mark; once that has come, nothing.
+    before: Vec<u8>,
+    is_behind: bool,
+    output: Vec<u8>,
+    truncated: bool,
+}
+
+impl MarkedStream {
+    fn take_in(&mut self, mark: &[u8], bytes: Vec<u8>) {
+        if self.is_behind {
+            return self.keep(&bytes);
+        }
+        let searched = self.before.len().saturating_sub(mark.len());
+        self.before.extend(bytes);
+        let found = self.before.get(searched..).and_then(|new| new.windows(mark.len()).position(|part| part == mark));
+        if let Some(at) = found {
+            let behind = self.before.split_off(searched + at + mark.len());
+            self.before.clear();
+            self.is_behind = true;
+            self.keep(&behind);
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = OUTPUT_LIMIT.saturating_sub(self.output.len());
         self.truncated |= bytes.len() > room;
-        kept.extend(bytes.into_iter().take(room));
+        self.output.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    }
+
+    /// What is kept of it, and whether there was more. Of a command that has not started it is what was printed instead.
+    fn kept(mut self, started: bool) -> (Vec<u8>, bool) {
+        if !started {
+            let before = std::mem::take(&mut self.before);
+            self.keep(&before);
+        }
+        (self.output, self.truncated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gathered(pieces: &[(bool, &str)]) -> Gathered {
+        let mut gathered = Gathered::new("MARK");
+        for (is_stderr, text) in pieces {
+            let bytes = text.as_bytes().to_vec();
+            gathered.take_in(if *is_stderr { Piece::Stderr(bytes) } else { Piece::Stdout(bytes) });
+        }
+        gathered
+    }
+
+    fn text(output: &CommandOutput) -> (&str, &str) {
+        (std::str::from_utf8(&output.stdout).unwrap_or("?"), std::str::from_utf8(&output.stderr).unwrap_or("?"))
+    }
+
+    #[test]
+    fn what_stands_before_the_mark_is_not_the_commands() {
+        type Pieces = [(bool, &'static str)];
+        let table: [(&Pieces, (&str, &str)); 6] = [
+            (&[(false, "MARK\nout\n"), (true, "MARK-2\nerr\n")], ("out\n", "err\n")),
+            (&[(false, "Welcome\nno end MA"), (false, "RK"), (false, "\nout")], ("out", "")),
+            (&[(true, "warning\nMARK-2\n"), (false, "+ sh ctl-exec MARK 0\nMARK\n")], ("", "")),
+            // Both streams are one, or one of them leads nowhere.
+            (&[(false, "Welcome\nMARK-2\nMARK\nout\n")], ("out\n", "")),
+            (&[(true, "MARK-2\nerr\n")], ("", "err\n")),
+            (&[(false, "closed\n"), (true, "for repairs\n")], ("closed\n", "for repairs\n")),
+        ];
+        for (pieces, wanted) in table {
+            let output = gathered(pieces).ended(CommandEnd::Exited(0));
+            assert_eq!(text(&output), wanted, "{pieces:?}");
+            assert_eq!(output.started, pieces.iter().any(|(_, text)| text.contains("MA")), "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn output_and_noise_are_bounded() {
+        let much = "x".repeat(OUTPUT_LIMIT + 1);
+        let output = gathered(&[(false, "MARK\n"), (false, &much), (false, "y")]).ended(CommandEnd::Exited(0));
+        assert_eq!((output.stdout.len(), output.truncated), (OUTPUT_LIMIT, true));
+        let pieces: Vec<(bool, &str)> = (0..5).map(|_| (false, much.as_str())).collect();
+        assert!(gathered(&pieces).is_only_noise() && !gathered(&pieces[..2]).is_only_noise());
+    }
+
+    #[test]
+    fn the_last_line_is_of_stderr_first() {
+        let of = |stdout: &str, stderr: &str| {
+            let (stdout, stderr) = (stdout.as_bytes().to_vec(), stderr.as_bytes().to_vec());
+            CommandOutput { stdout, stderr, ..CommandOutput::default() }.last_line()
+        };
+        assert_eq!(of("a\n b \n\n", "  \n").as_deref(), Some("b"));
+        assert_eq!(of("a\n", "no\n").as_deref(), Some("no"));
+        assert_eq!(of("", ""), None);
+        assert_eq!(of(&"x".repeat(500), "").map(|line| line.len()), Some(SAID_LIMIT));
+    }
+
+    #[test]
+    fn a_command_is_one_line_of_any_text() {
+        assert_eq!(
+            script_and("a\\n\nb").rsplit_once("\u{1f}").map(|(_, end)| end.ends_with("\na\\\\n\\nb\n")),
+            Some(true)
+        );
+        assert_eq!(script_and("a\nb").lines().count(), 2);
     }
 }

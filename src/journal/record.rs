@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Controller;
-use crate::event::Event;
+use crate::event::{Event, EventKind, RunHead};
 
 /// What a run was asked, as it is noted before anything of it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +148,14 @@ impl RunRecord {
     #[must_use]
     pub fn controller(&self) -> &Controller {
         self.takeovers.last().map_or(&self.request.controller, |takeover| &takeover.controller)
+    }
+
+    /// What it was as it began, if it came so far.
+    #[must_use]
+    pub fn head(&self) -> Option<&RunHead> {
+        self.events
+            .iter()
+            .find_map(|event| if let EventKind::RunStarted(head) = &event.kind { Some(head) } else { None })
     }
 }
 

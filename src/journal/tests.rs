@@ -587,6 +587,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
             started: Timestamp::UNIX_EPOCH,
             nodes,
             selection: Scope::default(),
+            input: None,
         })),
         (any::<u32>(), prop::option::of(node()), prop::collection::vec(node(), 0..4))
             .prop_map(|(batch, role, nodes)| EventKind::BatchStarted { batch, step: 0, role, nodes }),

@@ -1,7 +1,7 @@
 //! What will be done, in which order, as plain data.
 //!
 //! Here live [`Plan`], [`Task`], [`Step`] and [`plan`], which makes one; `amount.rs` and `policy.rs` hold what is said
-//! about batches, limits and gates, `batch.rs` which nodes go next, `explain.rs` the plan as text, `stopped.rs` what
+//! about batches, limits and gates, `batch.rs` which nodes go next, `explain.rs` the plan as text, `input.rs` what a command reads, `stopped.rs` what
 //! a run itself has stopped, `rollout.rs` the file that describes several tasks. Pure; it uses `select` and `inventory`,
 //! and of `snapshot` the type. What always holds: the steps of a task name every node that it selects, each role's nodes
 //! in one step, steps in the order of the roles.
@@ -9,6 +9,7 @@
 pub mod amount;
 pub mod batch;
 pub mod explain;
+mod input;
 pub mod live;
 pub mod policy;
 pub mod rollout;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use self::amount::{Amount, Caps};
 use self::batch::Budget;
+pub use self::input::CommandInput;
 use self::policy::Policy;
 pub use self::stopped::StoppedTarget;
 use crate::event::{LogStream, Scope, TargetResult, TargetState, Via};
@@ -149,6 +151,8 @@ pub struct Task {
     pub services: Vec<ServicePattern>,
     /// The command of [`Action::Exec`], for the login shell.
     pub command: Option<String>,
+    /// Its standard input; none reads nothing.
+    pub input: Option<CommandInput>,
     /// What [`Action::Wait`] waits for.
     pub until: Option<Until>,
     /// What [`Action::Logs`] shows.
@@ -218,6 +222,7 @@ impl Task {
             action,
             services,
             command: None,
+            input: None,
             until: None,
             tail: None,
             timeout: None,

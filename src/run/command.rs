@@ -4,20 +4,26 @@ use super::NodeAccess;
 use super::link::Link;
 use crate::event::{CommandRun, Failure, FailureKind, Outcome, Stage, TargetResult};
 use crate::guard::command::{self, CommandEnd, CommandOutput, RunError};
+use crate::plan::CommandInput;
 use crate::transport::Transport;
 
 /// What to do after a command whose end is not known.
 const HALF_DONE: &str = "it may have done part of its work: look at the node";
 
+/// What to do about a node that does not run what it is given.
+const NOT_RUN: &str = "run a command there with ssh; check the account's login shell and its start files, ForceCommand in sshd_config, and command= in authorized_keys";
+
 /// Runs a command within the node's time.
 pub(super) async fn run<T: Transport>(
     link: &Link<T>,
     line: &str,
+    input: Option<&CommandInput>,
     access: &NodeAccess,
     give_up: impl Future<Output = ()>,
 ) -> Result<CommandOutput, RunError> {
     let session = link.session().await?;
-    command::run(session.as_ref(), line, &access.sudo, access.timeout, give_up).await
+    let input = input.map(CommandInput::base64).unwrap_or_default();
+    command::run(session.as_ref(), line, input, &access.sudo, access.timeout, give_up).await
 }
 
 /// Runs a check: an error says why it was not passed.
@@ -29,15 +35,13 @@ pub(super) async fn check<T: Transport>(
 ) -> Result<(), Failure> {
     let hint = "the action itself was done; look at the node, or run the check there by hand";
     let failed = |message: String| Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(hint);
-    match run(link, line, access, give_up).await {
-        Ok(CommandOutput { end: CommandEnd::Exited(Some(0)) | CommandEnd::GivenUp, .. }) => Ok(()),
+    match run(link, line, None, access, give_up).await {
+        Ok(CommandOutput { end: CommandEnd::Exited(0) | CommandEnd::GivenUp, .. }) => Ok(()),
         Ok(output) => {
-            let said = [&output.stderr, &output.stdout].into_iter().find_map(|stream| {
-                let text = String::from_utf8_lossy(stream);
-                let line = text.lines().rfind(|line| !line.trim().is_empty())?;
-                Some(format!(": {}", line.trim().chars().take(200).collect::<String>()))
-            });
-            Err(failed(format!("the check {}{}", ended(&output.end, access), said.unwrap_or_default())))
+            // Of what did not run it is part of what is said of the end.
+            let is_said = matches!(output.end, CommandEnd::NotRun(_));
+            let said = output.last_line().filter(|_| !is_said).map(|line| format!(": {line}")).unwrap_or_default();
+            Err(failed(format!("the check {}{said}", ended(&output, access))))
         }
         Err(RunError::GivenUp) => Ok(()),
         Err(error) => Err(failed(format!("the check could not be run: {error}"))),
@@ -66,8 +70,11 @@ pub(super) fn judged(
         }
     };
     let (outcome, kind, hint) = match &output.end {
-        CommandEnd::Exited(Some(0)) => (Outcome::Changed, None, None),
-        CommandEnd::Exited(_) => (Outcome::Failed, Some(FailureKind::Command), None),
+        CommandEnd::Exited(0) => (Outcome::Changed, None, None),
+        CommandEnd::Exited(_) | CommandEnd::Signalled(_) | CommandEnd::NoStatus => {
+            (Outcome::Failed, Some(FailureKind::Command), None)
+        }
+        CommandEnd::NotRun(_) => (Outcome::Failed, Some(FailureKind::Command), Some(NOT_RUN)),
         CommandEnd::TimedOut => (Outcome::TimedOut, Some(FailureKind::TimedOut), Some("--timeout gives it longer")),
         CommandEnd::GivenUp => (Outcome::Unknown, Some(FailureKind::Interrupted), Some(HALF_DONE)),
         CommandEnd::Lost => (Outcome::Unknown, Some(FailureKind::ConnectionLost), Some(HALF_DONE)),
@@ -75,11 +82,20 @@ pub(super) fn judged(
     result.outcome = outcome;
     result.failure = kind.map(|kind| Failure {
         hint: hint.map(str::to_owned),
-        ..Failure::new(Stage::Act, kind, format!("the command {}", ended(&output.end, access)))
+        ..Failure::new(Stage::Act, kind, format!("the command {}", ended(&output, access)))
     });
-    let exit = if let CommandEnd::Exited(code) = output.end { code } else { None };
+    let (exit_status, signal) = match &output.end {
+        CommandEnd::Exited(code) => (Some(*code), None),
+        CommandEnd::Signalled(name) => (None, Some(name.clone())),
+        CommandEnd::NoStatus
+        | CommandEnd::NotRun(_)
+        | CommandEnd::TimedOut
+        | CommandEnd::GivenUp
+        | CommandEnd::Lost => (None, None),
+    };
     result.command = Some(CommandRun {
-        exit_status: exit,
+        exit_status,
+        signal,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         truncated: output.truncated,
@@ -87,12 +103,26 @@ pub(super) fn judged(
     result
 }
 
-fn ended(end: &CommandEnd, access: &NodeAccess) -> String {
-    match end {
-        CommandEnd::Exited(Some(code)) => format!("exited {code}"),
-        CommandEnd::Exited(None) => "was ended by a signal".to_owned(),
-        CommandEnd::TimedOut => format!("was ended after {:.1} s", access.timeout.as_secs_f64()),
+fn ended(output: &CommandOutput, access: &NodeAccess) -> String {
+    let seconds = access.timeout.as_secs_f64();
+    match &output.end {
+        CommandEnd::Exited(code) => format!("exited {code}"),
+        CommandEnd::Signalled(name) if name == "UNKNOWN" => "was ended by a signal".to_owned(),
+        CommandEnd::Signalled(name) => format!("was ended by SIG{name}"),
+        CommandEnd::NoStatus => "ended, and the node did not report how".to_owned(),
+        CommandEnd::NotRun(code) => not_run(output.last_line(), *code),
+        CommandEnd::TimedOut if output.started => format!("was ended after {seconds:.1} s"),
+        CommandEnd::TimedOut => format!("did not start within {seconds:.1} s"),
         CommandEnd::GivenUp => "was given up and ended".to_owned(),
         CommandEnd::Lost => "was under way when the connection was lost; the node ends it".to_owned(),
+    }
+}
+
+/// What became of the login shell instead.
+fn not_run(said: Option<String>, code: Option<u32>) -> String {
+    let code = code.map(|code| format!(" and exited {code}")).unwrap_or_default();
+    match said {
+        Some(line) => format!("did not run: the login shell said `{line}`{code}"),
+        None => format!("did not run: the login shell said nothing{code}"),
     }
 }

@@ -155,6 +155,7 @@ impl<'a> World<'a> {
             started: jiff::Timestamp::UNIX_EPOCH,
             nodes: 0,
             selection: Scope::default(),
+            input: None,
         };
         self.record(EventKind::RunStarted(head));
         let orders = dispatcher.handle(Input::Begin);

@@ -632,14 +632,16 @@ impl<T: Transport> NodeTask<T> {
             }
             return end;
         }
-        let command = self.rows.task(visit).and_then(|task| task.command.clone()).unwrap_or_default();
+        let task = self.rows.task(visit);
+        let line = task.and_then(|task| task.command.clone()).unwrap_or_default();
+        let input = task.and_then(|task| task.input.clone());
         let key = TargetKey::of(&self.rows.empty(visit, Outcome::Ok));
         self.tell(duty, News::Begun(key)).await;
         self.phase(duty, "running the command").await;
         let began = Instant::now();
         let mut give_up = self.signals.give_up.clone();
         let access = NodeAccess { timeout: self.timeout(visit), ..self.access.clone() };
-        let ended = command::run(&self.link, &command, &access, told(&mut give_up)).await;
+        let ended = command::run(&self.link, &line, input.as_ref(), &access, told(&mut give_up)).await;
         let mut result = command::judged(self.rows.empty(visit, Outcome::Changed), ended, &access);
         result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
         self.tell(duty, News::Result(Box::new(result))).await;

@@ -30,7 +30,7 @@ const HEADER: [&str; 18] = [
     "duration_ms",
 ];
 
-const COMMAND_HEADER: [&str; 4] = ["exit_status", "stdout", "stderr", "truncated"];
+const COMMAND_HEADER: [&str; 5] = ["exit_status", "stdout", "stderr", "truncated", "signal"];
 
 /// One table of results, written when the run is over.
 pub struct CsvSink {
@@ -80,6 +80,7 @@ fn command(result: &TargetResult) -> [String; COMMAND_HEADER.len()] {
         cell(&run.stdout),
         cell(&run.stderr),
         run.truncated.to_string(),
+        run.signal.as_deref().map(|signal| text::visible(signal).into_owned()).unwrap_or_default(),
     ]
 }
 

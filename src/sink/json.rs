@@ -287,7 +287,7 @@ mod tests {
         let events = samples::run(Some("restart"), vec![samples::running("a6s01", Outcome::Changed, 20071, 4)]);
         samples::play(&mut JsonlSink::new(out.writer()), &events, 0);
         insta::assert_snapshot!(out.text(), @r#"
-        {"schema":"ctl/1","event":"run_started","run":"20260301-080000-abcd","command":"service","action":"restart","services":["contrail-collector"],"started":"2026-03-01T08:00:00Z","nodes":1,"selection":{"roles":[],"nodes":null,"exclude":null}}
+        {"schema":"ctl/1","event":"run_started","run":"20260301-080000-abcd","command":"service","action":"restart","services":["contrail-collector"],"started":"2026-03-01T08:00:00Z","nodes":1,"selection":{"roles":[],"nodes":null,"exclude":null},"input":null}
         {"schema":"ctl/1","event":"batch_started","batch":1,"role":null,"nodes":["a6s01"]}
         {"schema":"ctl/1","event":"result","node":"a6s01","address":"127.0.1.1","role":"analytics","supervisor":"supervisor-analytics","service":"contrail-collector","outcome":"changed","state":"RUNNING","pid":20071,"uptime_s":4,"functional":null,"functional_reason":null,"version":null,"message":"","failure":null,"evidence":null,"via":"rpc","batch":1,"duration_ms":640}
         {"schema":"ctl/1","event":"run_finished","run":"20260301-080000-abcd","elapsed_ms":812,"exit_code":0,"summary":{"nodes":1,"results":1,"ok":0,"changed":1,"failed":0,"unreachable":0,"timed_out":0,"not_configured":0,"skipped":0,"not_started":0,"unknown":0,"nodes_by_outcome":{"changed":1}}}

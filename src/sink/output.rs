@@ -57,7 +57,7 @@ mod tests {
 
     fn result(node: &str, exit: Option<u32>, stdout: &str, stderr: &str) -> TargetResult {
         let (stdout, stderr) = (stdout.to_owned(), stderr.to_owned());
-        let command = Some(CommandRun { exit_status: exit, stdout, stderr, truncated: false });
+        let command = Some(CommandRun { exit_status: exit, signal: None, stdout, stderr, truncated: false });
         let outcome = if exit == Some(0) { Outcome::Changed } else { Outcome::TimedOut };
         TargetResult { command, ..TargetResult::new(node, outcome) }
     }

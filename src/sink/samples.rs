@@ -90,6 +90,7 @@ pub(super) fn head(action: Option<&str>, nodes: u32) -> RunHead {
         started: start(),
         nodes,
         selection: Scope::default(),
+        input: None,
     }
 }
 

@@ -48,6 +48,7 @@ fn ledger(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> Ledger {
         started: jiff::Timestamp::UNIX_EPOCH,
         nodes: 0,
         selection: Scope::default(),
+        input: None,
     };
     let mut ledger = Ledger::default();
     let kinds = std::iter::once(EventKind::RunStarted(head))

@@ -103,6 +103,12 @@ pub trait RemoteCommand: Send + 'static {
     /// [`Piece::Exit`] came before, its end was not told.
     fn next(&mut self) -> impl Future<Output = Option<Piece>> + Send;
 
+    /// The name of the signal that ended it (`KILL`), if [`Piece::Exit`] came without a code for that reason; `UNKNOWN`
+    /// where sshd has no name for it.
+    fn signal(&self) -> Option<&str> {
+        None
+    }
+
     /// Closes its streams: its standard input ends.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
 }
@@ -114,7 +120,7 @@ pub enum Piece {
     Stdout(Vec<u8>),
     /// Bytes of its standard error.
     Stderr(Vec<u8>),
-    /// Its end: the exit code; none if a signal ended it.
+    /// Its end: the exit code; none if a signal ended it ([`RemoteCommand::signal`]) or the node did not report how.
     Exit(Option<u32>),
 }
 

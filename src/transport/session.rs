@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use russh::client::{self, Handle};
-use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelStream, ChannelWriteHalf};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelStream, ChannelWriteHalf, Sig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::timeout;
 use tracing::debug;
@@ -347,6 +347,13 @@ impl Session for SshSession {
     }
 }
 
+/// The name of a signal as people write it. One that the protocol does not know comes from sshd as an address of its own.
+fn signal_word(signal: &Sig) -> String {
+    let Sig::Custom(name) = signal else { return format!("{signal:?}") };
+    let is_word = (1..16).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_word { name.clone() } else { "UNKNOWN".to_owned() }
+}
+
 /// A command on a channel of its own.
 pub struct SshCommand {
     read: ChannelReadHalf,
@@ -354,6 +361,7 @@ pub struct SshCommand {
     /// What came while something else was waited for.
     kept: VecDeque<ChannelMsg>,
     lost: Lost,
+    signal: Option<String>,
     told_end: bool,
     /// The node has closed the channel.
     closed: bool,
@@ -366,7 +374,17 @@ impl SshCommand {
     fn new(channel: Channel<client::Msg>, lost: Lost, seat: Seat) -> Self {
         let (read, write) = channel.split();
         let kept = VecDeque::new();
-        Self { read, write: Arc::new(write), kept, lost, told_end: false, closed: false, shut: false, _seat: seat }
+        Self {
+            read,
+            write: Arc::new(write),
+            kept,
+            lost,
+            signal: None,
+            told_end: false,
+            closed: false,
+            shut: false,
+            _seat: seat,
+        }
     }
 
     /// Has the node run the command, and waits until it says that it does: sshd takes no input before, and none ever if it
@@ -409,6 +427,10 @@ impl Drop for SshCommand {
 }
 
 impl RemoteCommand for SshCommand {
+    fn signal(&self) -> Option<&str> {
+        self.signal.as_deref()
+    }
+
     async fn close(&mut self) {
         self.shut = true;
         match timeout(DRAIN, self.write.close()).await {
@@ -455,8 +477,9 @@ impl RemoteCommand for SshCommand {
                     self.told_end = true;
                     return Some(Piece::Exit(Some(exit_status)));
                 }
-                ChannelMsg::ExitSignal { .. } => {
+                ChannelMsg::ExitSignal { signal_name, .. } => {
                     self.told_end = true;
+                    self.signal = Some(signal_word(&signal_name));
                     return Some(Piece::Exit(None));
                 }
                 ChannelMsg::Close => {

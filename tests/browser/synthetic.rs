@@ -114,6 +114,7 @@ impl Status {
             started: "2026-03-01T08:00:00Z".parse().expect("a time"),
             nodes: u32::try_from(nodes.len()).expect("a number of nodes"),
             selection: Scope::default(),
+            input: None,
         };
         let started = head.started;
         let mut kinds = vec![EventKind::RunStarted(head)];

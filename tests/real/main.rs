@@ -19,6 +19,7 @@ mod campaign;
 mod configuration;
 mod depth;
 mod evidence;
+mod exec_input;
 mod faults;
 #[path = "../support/following.rs"]
 mod following;

@@ -12,8 +12,8 @@ use crate::client::{Client, Ran, eventually, one};
 /// Sends a command with a limit, and leaves stdin open.
 async fn begin(client: &Client, sudo: &str, limit: &str, command: &str) -> Channel<Msg> {
     let script = "IFS= read -r s; eval it";
-    let channel = client.start(&format!("exec {sudo}/bin/sh -c '{script}' ctl-exec {limit}")).await;
-    let command = command.replace('\n', "\u{1f}");
+    let channel = client.start(&format!("exec {sudo}/bin/sh -c '{script}' ctl-exec {limit} MARK 0")).await;
+    let command = command.replace('\\', "\\\\").replace('\n', "\\n");
     channel.data_bytes(format!("a\u{1f}b\n{command}\n").into_bytes()).await.unwrap();
     channel
 }
@@ -22,6 +22,8 @@ async fn end(channel: &mut Channel<Msg>) -> Ran {
     let mut ran = Ran::default();
     while let Some(message) = channel.wait().await {
         match message {
+            ChannelMsg::Data { data } if *data == *b"MARK\n" => {}
+            ChannelMsg::ExtendedData { data, .. } if *data == *b"MARK-2\n" => {}
             ChannelMsg::Data { data } => ran.out.push_str(&String::from_utf8_lossy(&data)),
             ChannelMsg::ExtendedData { data, .. } => ran.err.push_str(&String::from_utf8_lossy(&data)),
             ChannelMsg::ExitStatus { exit_status } => ran.code = Some(exit_status),

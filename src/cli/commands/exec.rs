@@ -11,7 +11,8 @@ use crate::plan::Action;
 
 pub(in crate::cli) fn run(args: &ExecArgs, words: &[String]) -> Result<Exit, CliError> {
     start_log(&args.fanout.output)?;
-    let job = job(args, &Sources::default())?;
+    let mut job = job(args, &Sources::default())?;
+    job.reads_stdin = !args.no_stdin;
     carry_out(job, &args.fanout, Some(&args.change.go), words, None)
 }
 

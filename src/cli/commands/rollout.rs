@@ -82,6 +82,7 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
         inventory: document,
         rollout: Some(file),
         origin: None,
+        reads_stdin: false,
         shown: Shown::default(),
     })
 }

@@ -6,17 +6,17 @@ use serde::Serialize;
 use crate::cli::args::{Args, Command, FanoutArgs, GoArgs, OutputArgs, RunsArgs, RunsCommand};
 use crate::cli::commands::{exec, rollout, service};
 use crate::cli::exit::{self, Exit};
-use crate::cli::fanout::{Resumed, carry_out};
+use crate::cli::fanout::{Resumed, carry_out, not_finished};
 use crate::cli::job::Job;
 use crate::cli::log::start_log;
 use crate::cli::output::{self, Out, document};
 use crate::cli::report::CliError;
 use crate::cli::settings::{self, Sources};
-use crate::cli::terminal;
+use crate::cli::{input, terminal};
 use crate::event::{Event, EventKind, Ledger, TargetResult};
 use crate::journal::resume;
 use crate::journal::{Controller, Journal, JournalError, Origin, RunRecord, RunRequest, RunState, RunSummary};
-use crate::plan::{Action, Targets, Task, Wanted, plan};
+use crate::plan::{Action, Plan, Targets, Task, Wanted, plan};
 use crate::select::{Query, select};
 use crate::sink::{plain_table, text};
 
@@ -113,9 +113,10 @@ fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
     match record.state {
         RunState::Finished => {}
         RunState::Running => terminal::say("the run is at work"),
-        RunState::Interrupted => {
-            terminal::say(&format!("this run did not finish; to go on with it: ctl runs resume {run}"));
-        }
+        RunState::Interrupted => match record.head() {
+            Some(head) => terminal::say(&not_finished(head)),
+            None => terminal::say(&format!("this run did not finish; to go on with it: ctl runs resume {run}")),
+        },
     }
     Ok(Exit::Good)
 }
@@ -177,12 +178,26 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, C
         return Err(error);
     }
     let rest = resume::go_on(&mut job.plan, &record.events);
+    if let Err(error) = input_again(&mut job.plan, &record, "resume", output) {
+        journal.end(&run, Exit::Usage.code(), false)?;
+        return Err(error);
+    }
     let next_seq = record.events.last().map_or(0, |event| event.seq + 1);
     fanout.output = output.clone();
     go.yes = true;
     go.dry_run = None;
     let resumed = Resumed { journal, request: record.request, rest, next_seq };
     carry_out(job, &fanout, Some(&go), &[], Some(resumed))
+}
+
+/// The input of a command, which only the operator still has, is read again for what is left of its run.
+fn input_again(plan: &mut Plan, record: &RunRecord, how: &str, output: &OutputArgs) -> Result<(), CliError> {
+    let is_left = plan.steps.iter().any(|step| !step.nodes.is_empty()) && plan.action() == Some(Action::Exec);
+    let Some(wanted) = record.head().and_then(|head| head.input.as_ref()).filter(|_| is_left) else { return Ok(()) };
+    let run = &record.request.run;
+    let input = input::read_again(wanted, run, &format!("ctl runs {how} {run}"), output.quiet)?;
+    plan.tasks.iter_mut().for_each(|task| task.input = Some(input.clone()));
+    Ok(())
 }
 
 /// A snapshot that was taken after the run began is not the one that its gates compare with.
@@ -202,7 +217,7 @@ fn taken_later(task: &Task, request: &RunRequest) -> Option<CliError> {
 
 /// Carries out what goes back to another run, as a run of its own.
 fn anew(
-    (job, mut fanout, go): Planned,
+    (mut job, mut fanout, go): Planned,
     nothing: &str,
     record: &RunRecord,
     output: &OutputArgs,
@@ -214,6 +229,7 @@ fn anew(
     fanout.output = output.clone();
     // The run's whole name: `last` will be another.
     let how = if let Some(Origin::Undo { .. }) = job.origin { "undo" } else { "retry" };
+    input_again(&mut job.plan, record, how, output)?;
     let words = ["runs".to_owned(), how.to_owned(), record.request.run.clone()];
     carry_out(job, &fanout, Some(&go), &words, None)
 }

@@ -167,6 +167,7 @@ mod tests {
             started: "2026-03-01T08:00:00Z".parse().expect("a time"),
             nodes: 2,
             selection: Scope { roles: vec!["analytics".to_owned()], nodes: text("a[1-2]"), exclude: text("a3") },
+            input: None,
         };
         let evidence = Evidence {
             exit_status: Some(-1),

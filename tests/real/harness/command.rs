@@ -3,12 +3,13 @@
 use std::fmt;
 use std::io::{Read, Write as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::PATIENCE;
+use super::{PATIENCE, eventually};
 
 /// A program that runs. Killed when dropped.
 pub(crate) struct Running {
@@ -16,6 +17,8 @@ pub(crate) struct Running {
     child: Child,
     stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<String>>,
+    /// What came on stderr so far.
+    said: Arc<Mutex<Vec<u8>>>,
     /// Kept open until the end: `script` hangs its terminal up when its input ends.
     input: Option<ChildStdin>,
 }
@@ -35,9 +38,25 @@ impl Running {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let line = format!("{command:?}");
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
-        let stdout = child.stdout.take().map(collect);
-        let stderr = child.stderr.take().map(collect);
-        Self { line, child, stdout, stderr, input: None }
+        let said = Arc::default();
+        let stdout = child.stdout.take().map(|pipe| collect(pipe, Arc::default()));
+        let stderr = child.stderr.take().map(|pipe| collect(pipe, Arc::clone(&said)));
+        Self { line, child, stdout, stderr, said, input: None }
+    }
+
+    /// Writes `input` to its piped standard input, and ends that.
+    pub(crate) fn send_input(&mut self, input: &[u8]) {
+        self.child.stdin.take().expect("a program whose standard input is a pipe").write_all(input).unwrap();
+    }
+
+    /// Waits until it has said `words` on stderr, and gives all that it has said there.
+    #[track_caller]
+    pub(crate) fn until_said(&self, words: &str) -> String {
+        eventually(&format!("{words} of {}", self.line), || {
+            let said = self.said.lock().unwrap();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            said.contains(words).then_some(said)
+        })
     }
 
     /// Starts `command` and types `text` into its standard input.
@@ -119,11 +138,13 @@ impl Drop for Running {
     }
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+fn collect(mut pipe: impl Read + Send + 'static, so_far: Arc<Mutex<Vec<u8>>>) -> JoinHandle<String> {
     std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        drop(pipe.read_to_end(&mut bytes));
-        String::from_utf8_lossy(&bytes).into_owned()
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = pipe.read(&mut piece) {
+            so_far.lock().unwrap().extend_from_slice(&piece[..length]);
+        }
+        String::from_utf8_lossy(&so_far.lock().unwrap()).into_owned()
     })
 }
 

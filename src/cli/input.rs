@@ -1,0 +1,98 @@
+//! Standard input of `ctl exec`: read to its end before anything is started.
+//!
+//! What always holds: a terminal and /dev/null are left alone; what does not end is named after [`PATIENCE`]; no more than
+//! [`LIMIT`] is read.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::report::CliError;
+use super::terminal;
+use crate::event::InputDigest;
+use crate::plan::CommandInput;
+
+/// Most that is read, in MiB.
+const LIMIT_MIB: usize = 64;
+
+/// Most that is read.
+const LIMIT: usize = LIMIT_MIB << 20;
+
+/// After so long it is said what is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// All of standard input. None: it is a terminal or /dev/null, or holds nothing.
+pub(super) fn read(quiet: bool) -> Result<Option<CommandInput>, CliError> {
+    let cannot = |error: &io::Error| CliError::usage(format!("cannot read standard input: {error}"));
+    let Some(file) = given().map_err(|error| cannot(&error))? else { return Ok(None) };
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || drop(sender.send(read_to_end(file))));
+    let read = receiver.recv_timeout(PATIENCE).or_else(|late| {
+        if late == RecvTimeoutError::Timeout && !quiet {
+            terminal::say("reading standard input to its end before anything is started (--no-stdin does not read it)");
+        }
+        receiver.recv()
+    });
+    let bytes = match read {
+        Ok(read) => read.map_err(|error| cannot(&error))?,
+        Err(_) => return Err(CliError::usage("cannot read standard input")),
+    };
+    if bytes.len() > LIMIT {
+        return Err(CliError::usage(format!("standard input is longer than {LIMIT_MIB} MiB: nothing was started"))
+            .with_hint("copy a file that long to the nodes first; --no-stdin does not read standard input"));
+    }
+    Ok((!bytes.is_empty()).then(|| CommandInput::new(&bytes)))
+}
+
+/// The same input as an earlier run's. `command` is what goes on with it.
+pub(super) fn read_again(
+    wanted: &InputDigest,
+    run: &str,
+    command: &str,
+    quiet: bool,
+) -> Result<CommandInput, CliError> {
+    let hint = format!("give it the same input again: {command} < FILE");
+    let was = format!("run {run} was given {} bytes on standard input, which are not kept", wanted.bytes);
+    match read(quiet)? {
+        Some(input) if input.digest() == wanted => Ok(input),
+        Some(input) => {
+            let message = format!("{was}; these {} bytes are not the same", input.digest().bytes);
+            Err(CliError::usage(message).with_hint(hint))
+        }
+        None => Err(CliError::usage(was).with_hint(hint)),
+    }
+}
+
+/// Standard input, where something was given there.
+fn given() -> io::Result<Option<File>> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        return Ok(None);
+    }
+    let file = File::from(stdin.as_fd().try_clone_to_owned()?);
+    let metadata = file.metadata()?;
+    let is_null = || std::fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == metadata.rdev());
+    Ok((!metadata.file_type().is_char_device() || !is_null()).then_some(file))
+}
+
+/// Up to one byte more than [`LIMIT`].
+fn read_to_end(mut file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let room = u64::try_from(LIMIT + 1 - bytes.len()).unwrap_or_default();
+        match file.by_ref().take(room).read_to_end(&mut bytes) {
+            // Whoever shares the pipe may have made it so; what was read until then is kept.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(&file, PollFlags::IN)], None)?;
+            }
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(bytes),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Standard input for a command: read once, given to every node.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use crate::event::InputDigest;
+
+/// The whole input of a command, in the form in which it is sent. Clones share it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CommandInput {
+    base64: Arc<str>,
+    digest: InputDigest,
+}
+
+impl CommandInput {
+    /// Of these bytes.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = InputDigest { bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX), sha256 };
+        Self { base64: STANDARD.encode(bytes).into(), digest }
+    }
+
+    /// In base64, without line ends.
+    #[must_use]
+    pub fn base64(&self) -> &str {
+        &self.base64
+    }
+
+    /// By what it is known again.
+    #[must_use]
+    pub fn digest(&self) -> &InputDigest {
+        &self.digest
+    }
+}
+
+impl std::fmt::Debug for CommandInput {
+    /// Not the input: it may be long, and a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("CommandInput").field(&self.digest.bytes).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_is_known_again_and_not_shown() {
+        let input = CommandInput::new(b"abc");
+        assert_eq!(input.base64(), "YWJj");
+        assert_eq!(
+            input.digest(),
+            &InputDigest {
+                bytes: 3,
+                sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned()
+            }
+        );
+        assert_eq!(format!("{input:?}"), "CommandInput(3)");
+    }
+}

@@ -1,0 +1,243 @@
+//! `ctl exec` against real login shells: its standard input, what rc files do to it, and how a command ended.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::process::Stdio;
+
+use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program, Running, eventually};
+
+fn spec() -> NodeSpec {
+    NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")))
+}
+
+/// Bytes of every kind, which no pipe holds at once.
+fn bytes() -> Vec<u8> {
+    (0..300_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect()
+}
+
+/// `ctl exec -y -o json WORDS`, its standard input a file with `input`.
+fn with_file(cluster: &Cluster, words: &[&str], input: &[u8]) -> Running {
+    let path = cluster.path("input");
+    fs::write(&path, input).unwrap();
+    let mut command = cluster.ctl_command(["exec", "-y", "-o", "json"].into_iter().chain(words.iter().copied()));
+    command.stdin(File::open(path).unwrap());
+    Running::start(command)
+}
+
+fn exec(cluster: &Cluster, words: &[&str]) -> Finished {
+    cluster.ctl_words(&[&["exec", "-y", "-o", "json"], words].concat())
+}
+
+#[track_caller]
+fn stdout(finished: &Finished, node: &str) -> String {
+    finished.result(node)["stdout"].as_str().unwrap_or_else(|| panic!("no stdout\n{finished}")).to_owned()
+}
+
+/// How many processes on a node have `words` in their command line.
+fn running(node: &Node, words: &str) -> usize {
+    // Of which this one is none.
+    let (first, rest) = words.split_at(1);
+    node.sh(&format!(
+        "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\000' ' ' | grep -o -a '[{first}]{rest}' | wc -l; true"
+    ))
+    .trim()
+    .parse()
+    .unwrap()
+}
+
+/// root's login shell is bash, which reads this.
+fn bashrc(node: &Node, text: &str) {
+    fs::write(node.inside("/run/home/root/.bashrc"), text).unwrap();
+}
+
+/// Every byte of a file or a pipe reaches each node, through sudo as well; where there is none, the command reads nothing.
+#[test]
+fn input_reaches_every_node() {
+    for defaults in ["user: root", "user: ctlops, sudo: true"] {
+        let cluster = Cluster::builder().nodes("a", 2, &spec()).defaults(defaults).start();
+        let wanted = bytes();
+        let sum = |path: &str| {
+            let output = std::process::Command::new("sha256sum").arg(path).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).split(' ').next().unwrap().to_owned()
+        };
+        let from_file = with_file(&cluster, &["--", "sha256sum | cut -d' ' -f1; id -u"], &wanted).finish().expect(0);
+        let wanted = format!("{}\n0\n", sum(cluster.path("input").to_str().unwrap()));
+        for node in ["a1", "a2"] {
+            assert_eq!(stdout(&from_file, node), wanted, "{from_file}");
+        }
+        let mut command = cluster.ctl_command(["exec", "-y", "-o", "json", "--", "cat; echo end"]);
+        command.stdin(Stdio::piped());
+        let mut piped = Running::start(command);
+        piped.send_input(b"one\ntwo");
+        let piped = piped.finish().expect(0);
+        assert_eq!(stdout(&piped, "a2"), "one\ntwoend\n", "{piped}");
+        let empty = with_file(&cluster, &["--", "cat; echo end"], b"").finish().expect(0);
+        assert_eq!(stdout(&empty, "a1"), "end\n", "{empty}");
+        let left_alone = with_file(&cluster, &["--no-stdin", "--", "cat; echo end"], b"not sent").finish().expect(0);
+        assert_eq!(stdout(&left_alone, "a1"), "end\n", "{left_alone}");
+        let nothing = exec(&cluster, &["--", "cat; echo end"]).expect(0);
+        assert_eq!(stdout(&nothing, "a1"), "end\n", "{nothing}");
+    }
+}
+
+/// A command need not read its input, nor read it before it prints.
+#[test]
+fn a_command_reads_when_it_likes() {
+    let cluster = Cluster::of(1, &spec());
+    let unread = with_file(&cluster, &["--", "echo done"], &bytes()).finish().expect(0);
+    assert_eq!(stdout(&unread, "a1"), "done\n", "{unread}");
+    let late = with_file(&cluster, &["--", "head -c 2000000 /dev/zero | tr '\\0' x; wc -c >&2"], &bytes());
+    let late = late.finish().expect(0);
+    assert_eq!(late.result("a1")["stderr"].as_str().unwrap_or_default().trim(), "300000", "{}", late.stderr);
+    eventually("nothing of it to be left", || (running(cluster.node("a1"), "ctl-watch") == 0).then_some(()));
+}
+
+/// A command that is ended while its input is not read leaves nothing behind, whoever ends it.
+#[test]
+fn a_command_with_unread_input_is_ended() {
+    let cluster = Cluster::of(1, &spec());
+    let node = cluster.node("a1");
+    let gone = || {
+        eventually("the command to be gone", || {
+            (running(node, "sleep 4321") + running(node, "ctl-watch") + running(node, "base64") == 0).then_some(())
+        })
+    };
+    let late = with_file(&cluster, &["--timeout", "2s", "--", "echo before; sleep 4321"], &bytes()).finish().expect(1);
+    assert_eq!(late.outcomes(), ["a1 - timed_out timed_out"], "{late}");
+    assert_eq!(stdout(&late, "a1"), "before\n", "{late}");
+    gone();
+    let given_up = with_file(&cluster, &["--", "sleep 4321"], &bytes());
+    eventually("the command to run", || (running(node, "sleep 4321") > 0).then_some(()));
+    given_up.signal("INT");
+    given_up.signal("TERM");
+    let given_up = given_up.finish();
+    assert_eq!(given_up.outcomes(), ["a1 - unknown interrupted"], "{given_up}");
+    gone();
+    let cut = with_file(&cluster, &["--", "sleep 4321 & sleep 4321"], &bytes());
+    eventually("the command to run", || (running(node, "sleep 4321") > 0).then_some(()));
+    node.cut_connections();
+    let cut = cut.finish();
+    assert_eq!(cut.outcomes(), ["a1 - unknown connection_lost"], "{cut}");
+    gone();
+}
+
+/// More than the limit is refused before a node is touched.
+#[test]
+fn too_much_input_is_refused() {
+    let cluster = Cluster::of(1, &spec());
+    let path = cluster.path("much");
+    File::create(&path).unwrap().set_len(64 * 1024 * 1024 + 1).unwrap();
+    let mut command = cluster.ctl_command(["exec", "-y", "--", "true"]);
+    command.stdin(File::open(path).unwrap());
+    let refused = Running::start(command).finish().expect(2);
+    assert!(refused.stderr.contains("64 MiB"), "{refused}");
+    assert_eq!(cluster.connections(), 0, "{refused}");
+}
+
+/// A pipe that does not end is named, and what to do about it.
+#[test]
+fn input_that_does_not_end_is_named() {
+    let cluster = Cluster::of(1, &spec());
+    let mut command = cluster.ctl_command(["exec", "-y", "--", "cat"]);
+    command.stdin(Stdio::piped());
+    let mut waiting = Running::start(command);
+    let said = waiting.until_said("--no-stdin");
+    assert!(said.contains("standard input"), "{said}");
+    assert_eq!(cluster.connections(), 0, "{said}");
+    waiting.send_input(b"there\n");
+    let finished = waiting.finish().expect(0);
+    assert!(finished.stdout.contains("there\n"), "{finished}");
+}
+
+/// A run that was given input goes on with the same input only.
+#[test]
+fn a_run_with_input_is_resumed_with_it() {
+    let cluster = Cluster::of(2, &spec());
+    let words = ["--serial", "1", "--", "cat >>/run/got; sleep 4321"];
+    let first = with_file(&cluster, &words, b"same\n");
+    eventually("the first command to run", || (running(cluster.node("a1"), "sleep 4321") > 0).then_some(()));
+    first.signal("INT");
+    first.signal("TERM");
+    let first = first.finish();
+    assert_eq!(first.outcomes(), ["a1 - unknown interrupted", "a2 - not_started interrupted"], "{first}");
+    assert!(first.stderr.contains("< FILE"), "{first}");
+    for input in [None, Some(b"other\n")] {
+        let mut command = cluster.ctl_command(["runs", "resume", "last"]);
+        if let Some(input) = input {
+            fs::write(cluster.path("input"), input).unwrap();
+            command.stdin(File::open(cluster.path("input")).unwrap());
+        }
+        let refused = Running::start(command).finish().expect(2);
+        assert!(refused.stderr.contains("5 bytes") && refused.stderr.contains("< FILE"), "{refused}");
+        assert_eq!(cluster.node("a2").read("/run/got"), "", "{refused}");
+    }
+    fs::write(cluster.path("input"), "same\n").unwrap();
+    let mut command = cluster.ctl_command(["runs", "resume", "last"]);
+    command.stdin(File::open(cluster.path("input")).unwrap());
+    let resumed = Running::start(command);
+    eventually("the input on the second node", || (cluster.node("a2").read("/run/got") == "same\n").then_some(()));
+    drop(resumed);
+}
+
+/// What rc files print is not the command's, and they are read once by each login shell that sshd starts.
+#[test]
+fn a_chatty_login_shell_is_not_heard() {
+    let cluster = Cluster::of(1, &spec());
+    let node = cluster.node("a1");
+    bashrc(node, "echo x >>/run/read\necho Welcome\necho beware >&2\nexport FROM_RC=yes\nprintf 'no end'\n");
+    let said = exec(&cluster, &["--no-guard", "--", "echo $FROM_RC; echo err >&2"]).expect(0);
+    let result = said.result("a1");
+    assert_eq!((&result["stdout"], &result["stderr"]), (&"yes\n".into(), &"err\n".into()), "{said}");
+    // One shell takes the lock, one runs the command.
+    assert_eq!(node.read("/run/read"), "x\nx\n", "{said}");
+}
+
+/// A signal is no exit code, and an exit code no signal.
+#[test]
+fn a_signal_has_its_name() {
+    for defaults in ["user: root", "user: ctlops", "user: ctlops, sudo: true"] {
+        let cluster = Cluster::builder().nodes("a", 1, &spec()).defaults(defaults).start();
+        for (line, status, signal) in [
+            ("kill -KILL $$", None, Some("KILL")),
+            ("kill -TERM $$", None, Some("TERM")),
+            ("kill -INT $$; sleep 5", None, Some("INT")),
+            ("exit 137", Some(137), None),
+            ("sh -c 'kill -KILL $$'; exit $?", Some(137), None),
+            ("exit 255", Some(255), None),
+        ] {
+            let run = exec(&cluster, &["--", line]).expect(1);
+            let result = run.result("a1");
+            assert_eq!(result["exit_status"].as_u64(), status, "{defaults}: {line}\n{run}");
+            assert_eq!(result["signal"].as_str(), signal, "{defaults}: {line}\n{run}");
+            assert!(result.as_object().is_some_and(|fields| fields.contains_key("signal")), "{run}");
+            assert_eq!(run.outcomes(), ["a1 - failed command"], "{run}");
+            let mut wanted = "the command ".to_owned();
+            match (signal, status) {
+                (Some(signal), _) => write!(wanted, "was ended by SIG{signal}").unwrap(),
+                (None, status) => write!(wanted, "exited {}", status.unwrap_or_default()).unwrap(),
+            }
+            assert_eq!(result["failure"]["message"], wanted.as_str(), "{run}");
+        }
+    }
+}
+
+/// A login shell that does not let the command run is a failure with what it said, for a check too.
+#[test]
+fn what_a_login_shell_prevents_did_not_run() {
+    let cluster = Cluster::of(1, &spec());
+    let node = cluster.node("a1");
+    let line = "echo 'echo closed for repairs; exit 0' >/run/home/root/.bashrc";
+    let checked = exec(&cluster, &["--no-guard", "--check", "true", "--", line]).expect(1);
+    assert_eq!(checked.outcomes(), ["a1 - failed gate"], "{checked}");
+    let message = checked.result("a1")["failure"]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains("did not run") && message.contains("closed for repairs"), "{checked}");
+    let run = exec(&cluster, &["--no-guard", "--", "touch /run/done"]).expect(1);
+    assert_eq!(run.outcomes(), ["a1 - failed command"], "{run}");
+    let result = run.result("a1");
+    let message = result["failure"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("did not run") && message.contains("closed for repairs"), "{run}");
+    assert!(result["exit_status"].is_null(), "{run}");
+    assert_eq!(node.sh("ls /run/done 2>/dev/null || true"), "", "{run}");
+    bashrc(node, "");
+    exec(&cluster, &["--no-guard", "--", "touch /run/done"]).expect(0);
+}
