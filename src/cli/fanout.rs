@@ -70,10 +70,11 @@ pub(super) fn carry_out(
         let message = format!("`ctl {}` has no form {}", job.command, output.output.as_str());
         return Err(CliError::usage(message).with_hint("-o table, wide, json, jsonl, yaml or csv"));
     }
+    let dry_run = go.and_then(|go| go.dry_run);
+    output::can_fold(output, dry_run.is_some(), &job.command)?;
     let access = settings::access(fanout, &job.plan.nodes)?;
     let out = Out::open(output.out.as_deref())?;
     let saved = job.shown.save.as_deref().map(|path| Out::file("--save", path)).transpose()?;
-    let dry_run = go.and_then(|go| go.dry_run);
     if dry_run == Some(DryRun::Plan) {
         output::dry_run(&job.plan, None, output, out)?;
         return Ok(Exit::Good);

@@ -54,7 +54,7 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: Option<NodeRol
     let width = if at_terminal { terminal::stdout_width() } else { None };
     let color = output.out.is_none() && terminal::color(output.color);
     let table = |wide: bool| {
-        let options = TableOptions { wide, fold, width, color };
+        let options = TableOptions { wide, fold, each_node: output.no_fold, width, color };
         TableSink::new(options, out.writer(), notes())
     };
     let overview = |roles: NodeRoles| {
@@ -79,6 +79,23 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: Option<NodeRol
     };
     sinks.push(results);
     sinks
+}
+
+/// Refuses to fold, or not to fold, where the one or the other cannot be.
+pub(super) fn can_fold(output: &OutputArgs, is_plan: bool, command: &str) -> Result<(), CliError> {
+    let is_for_people = matches!(output.output, Form::Table | Form::Wide | Form::ContrailStatus);
+    let (form, hint) = (output.output.as_str(), "it is for -o table, wide and contrail-status");
+    if output.fold && command == "logs" {
+        Err(CliError::usage("--fold cannot be used with `ctl logs`: every line stands by itself"))
+    } else if output.fold && !is_for_people {
+        Err(CliError::usage(format!("--fold cannot be used with -o {form}, which has each result by itself"))
+            .with_hint(hint))
+    } else if output.no_fold && is_plan && is_for_people {
+        Err(CliError::usage("--no-fold cannot be used with --dry-run, which shows batches as folded node sets")
+            .with_hint("-o json lists every node of each batch"))
+    } else {
+        Ok(())
+    }
 }
 
 /// The display of what is under way, and nothing else.

@@ -38,7 +38,13 @@ pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<E
     let setup = fanout::reading(job.plan, &job.services, access, fanout, &Arc::new(transport), notices);
     let head = setup.head.clone();
     let view: Box<dyn View> = if terminal::stdout_is_terminal() && fanout.output.output != Form::Jsonl {
-        Box::new(Picture { roles, color: terminal::color(fanout.output.color), interval, past: VecDeque::new() })
+        Box::new(Picture {
+            roles,
+            color: terminal::color(fanout.output.color),
+            interval,
+            unfold: fanout.output.no_fold,
+            past: VecDeque::new(),
+        })
     } else {
         Box::new(Lines)
     };
@@ -118,6 +124,7 @@ struct Picture {
     roles: NodeRoles,
     color: bool,
     interval: Duration,
+    unfold: bool,
     /// What has changed of late, the newest first.
     past: VecDeque<String>,
 }
@@ -135,7 +142,7 @@ impl View for Picture {
         }
         let (width, height) = terminal::stdout_size();
         let head = format!("every {:?}, {}", self.interval, clock());
-        let options = OverviewOptions { unfold: false, width, height, color: self.color };
+        let options = OverviewOptions { unfold: self.unfold, width, height, color: self.color };
         let frame = watch_frame(&head, ledger, &self.roles, self.past.iter().map(String::as_str), options);
         let mut drawn = String::from("\x1b[H");
         let count = frame.len();

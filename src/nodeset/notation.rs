@@ -318,11 +318,15 @@ impl NumberList {
             return Err(too_long(item.span()));
         }
         match self.before {
-            Some(before) if self.after.is_none() && range.step == 1 && !range.even() => {
-                let NumberRange { low, high, .. } = range;
+            // It could mean each number behind these digits, or all numbers from one end to the other.
+            Some(before) if !range.even() => {
+                let NumberRange { low, high, step } = range;
                 let message = format!("digits right before `{}`, whose numbers differ in length", item.text);
+                let step = if *step > 1 { format!("/{step}") } else { String::new() };
+                let after = self.after.map(|after| after.to_string()).unwrap_or_default();
+                let inside = format!("[{before}{low}-{before}{high}{step}]{after}");
                 Err(ParseError::new(item.span(), message)
-                    .with_hint(format!("write all digits inside the brackets, as in [{before}{low}-{before}{high}]")))
+                    .with_hint(format!("write all digits inside the brackets, as in {inside}")))
             }
             Some(_) | None => Ok(()),
         }

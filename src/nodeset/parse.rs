@@ -428,6 +428,10 @@ mod tests {
             ("a[01-100]", "01-100", "the ends of `01-100` differ in length, and one begins with 0"),
             ("a[1-010]", "1-010", "the ends of `1-010` differ in length, and one begins with 0"),
             ("a1[9-10]", "9-10", "digits right before `9-10`, whose numbers differ in length"),
+            ("1[0-10]0", "0-10", "digits right before `0-10`, whose numbers differ in length"),
+            ("a1[0-3,9-10]0", "9-10", "digits right before `9-10`, whose numbers differ in length"),
+            ("a1[0-10/2]", "0-10/2", "digits right before `0-10/2`, whose numbers differ in length"),
+            ("1[0-10][0-3]", "0-10", "digits right before `0-10`, whose numbers differ in length"),
             ("a[1-10000000000000000000]", "10000000000000000000", "number of more than 19 digits"),
             ("a1234567890[1234567890]", "1234567890", "number of more than 19 digits"),
             ("@web", "@web", "`@web` is a group, which needs an inventory"),
@@ -446,6 +450,8 @@ mod tests {
             ("a[3-1]", "write 1-3"),
             ("a[01-100]", "give both as many digits: 001-100"),
             ("a1[9-10]", "write all digits inside the brackets, as in [19-110]"),
+            ("1[0-10]0", "write all digits inside the brackets, as in [10-110]0"),
+            ("a1[0-10/2]", "write all digits inside the brackets, as in [10-110/2]"),
             ("a[5/2]", "a step needs a range, as in `0-8/2`"),
         ];
         for (text, hint) in table {

@@ -1,39 +1,60 @@
-//! What commands printed, gathered: nodes that printed the same are told together, under their folded node set.
+//! What commands printed: as they printed it, under the node; nodes that printed the same are gathered under their folded
+//! node set.
 //!
-//! Uses `event`, `nodeset` and this room. What always holds: nothing that was kept is left out; each line is made safe.
+//! Uses `event`, `nodeset` and this room. What always holds: nothing that was kept is left out; each line is made safe, and is
+//! otherwise as it was printed; of two nodes that are shown apart the text differs.
 
 use super::text;
-use crate::event::{CommandRun, Outcome, TargetResult};
+use crate::event::{CommandRun, TargetResult};
 use crate::nodeset::NodeSet;
 
 /// Nodes that printed the same and ended alike.
 struct Group<'a> {
-    outcome: Outcome,
+    ended: String,
     run: &'a CommandRun,
     nodes: Vec<&'a str>,
 }
 
-/// The output of all commands, in the order of the results; empty where none was run.
-pub(super) fn gathered(results: &[TargetResult]) -> String {
+/// The output of all commands, in the order of the results; empty where none was run. `each`: every node by itself.
+pub(super) fn printed(results: &[TargetResult], each: bool) -> String {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for (result, run) in results.iter().filter_map(|result| Some((result, result.command.as_ref()?))) {
-        match groups.iter_mut().find(|group| group.outcome == result.outcome && group.run == run) {
+        let ended = ended(result, run);
+        let same = |group: &&mut Group<'_>| !each && group.ended == ended && look_alike(group.run, run);
+        match groups.iter_mut().find(same) {
             Some(group) => group.nodes.push(&result.node),
-            None => groups.push(Group { outcome: result.outcome, run, nodes: vec![&result.node] }),
+            None => groups.push(Group { ended, run, nodes: vec![&result.node] }),
         }
     }
     groups.iter().map(Group::text).collect()
+}
+
+/// Whether the same is shown of both.
+fn look_alike(one: &CommandRun, other: &CommandRun) -> bool {
+    let same = |one: &str, other: &str| shown_lines(one).eq(shown_lines(other));
+    one.truncated == other.truncated && same(&one.stdout, &other.stdout) && same(&one.stderr, &other.stderr)
+}
+
+/// Its lines. That the last one has no end is not shown.
+fn shown_lines(output: &str) -> impl Iterator<Item = &str> {
+    let whole = output.strip_suffix('\n').unwrap_or(output);
+    (!output.is_empty()).then(|| whole.split('\n')).into_iter().flatten()
+}
+
+fn ended(result: &TargetResult, run: &CommandRun) -> String {
+    match (run.exit_status, run.signal.as_deref()) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some("UNKNOWN")) => "ended by a signal".to_owned(),
+        (None, Some(signal)) => format!("ended by SIG{}", text::visible(signal)),
+        (None, None) => result.outcome.to_string(),
+    }
 }
 
 impl Group<'_> {
     fn text(&self) -> String {
         let nodes = NodeSet::from_names(&self.nodes).to_string();
         let count = if self.nodes.len() > 1 { format!(" ({})", self.nodes.len()) } else { String::new() };
-        let ended = match self.run.exit_status {
-            Some(code) => format!("exit {code}"),
-            None => self.outcome.to_string(),
-        };
-        let mut text = format!("== {}{count}: {ended}\n", text::visible(&nodes));
+        let mut text = format!("== {}{count}: {}\n", text::visible(&nodes), self.ended);
         lines(&mut text, &self.run.stdout, "");
         lines(&mut text, &self.run.stderr, "stderr: ");
         if self.run.truncated {
@@ -44,9 +65,9 @@ impl Group<'_> {
 }
 
 fn lines(text: &mut String, output: &str, before: &str) {
-    for line in output.lines() {
+    for line in shown_lines(output) {
         text.push_str(before);
-        text.push_str(&text::single_line(line));
+        text.push_str(&text::printed_line(line));
         text.push('\n');
     }
 }
@@ -54,6 +75,7 @@ fn lines(text: &mut String, output: &str, before: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Outcome;
 
     fn result(node: &str, exit: Option<u32>, stdout: &str, stderr: &str) -> TargetResult {
         let (stdout, stderr) = (stdout.to_owned(), stderr.to_owned());
@@ -71,7 +93,7 @@ mod tests {
             result("n4", None, "\u{1b}[31mred", ""),
             TargetResult::new("n5", Outcome::Unreachable),
         ];
-        insta::assert_snapshot!(gathered(&results), @r"
+        insta::assert_snapshot!(printed(&results, false), @r"
         == n[1,3] (2): exit 0
         up 3 days
         load 1
@@ -81,6 +103,39 @@ mod tests {
         == n4: timed_out
         \x1b[31mred
         ");
-        assert_eq!(gathered(&results[4..]), "");
+        assert_eq!(printed(&results[4..], false), "");
+    }
+
+    /// Blanks, tabulators, empty lines and long lines are the command's; what cannot be seen makes no two groups.
+    #[test]
+    fn what_was_printed_is_not_changed() {
+        let long = "x".repeat(5000);
+        let results = [
+            result("n1", Some(0), &format!("  a:\n\tb: c \n\n{long}\r\n"), ""),
+            result("n2", Some(0), "no end", ""),
+            result("n3", Some(0), "no end\n", ""),
+            result("n4", Some(0), " no end\n", ""),
+            result("n5", Some(0), "\n", ""),
+        ];
+        let shown = printed(&results, false);
+        let wanted = format!(
+            "== n1: exit 0\n  a:\n\tb: c \n\n{long}\\r\n== n[2-3] (2): exit 0\nno end\n== n4: exit 0\n no end\n== n5: exit 0\n\n"
+        );
+        assert_eq!(shown, wanted);
+        let each = printed(&results, true);
+        assert!(each.contains("== n2: exit 0\nno end\n== n3: exit 0\nno end\n"), "{each}");
+    }
+
+    #[test]
+    fn a_signal_is_named() {
+        let of = |signal: &str| {
+            let mut result = result("n1", None, "", "");
+            if let Some(run) = &mut result.command {
+                run.signal = Some(signal.to_owned());
+            }
+            printed(&[result], false)
+        };
+        assert_eq!(of("KILL"), "== n1: ended by SIGKILL\n");
+        assert_eq!(of("UNKNOWN"), "== n1: ended by a signal\n");
     }
 }

@@ -10,7 +10,7 @@ use std::io::Write;
 
 use super::grid::{Cell, Grid, Paint};
 use super::notes::notes;
-use super::output::gathered;
+use super::output::printed;
 use super::{Sink, SinkError, hint, text};
 use crate::event::{Event, Ledger, Outcome, ProcessState, TargetResult};
 use crate::nodeset::NodeSet;
@@ -26,6 +26,8 @@ pub struct TableOptions {
     pub wide: bool,
     /// Whether rows that say the same are gathered under a folded node set; none: past 32 rows.
     pub fold: Option<bool>,
+    /// Whether the output of commands is shown node by node, even where it is the same.
+    pub each_node: bool,
     /// Columns of the terminal that the table must fit; none: as wide as it needs.
     pub width: Option<u16>,
     /// Whether the table may be coloured.
@@ -54,7 +56,7 @@ impl Sink for TableSink {
 
     fn finish(&mut self, ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
         let table = Table::new(ledger, self.options);
-        let text = gathered(ledger.results()) + &table.render();
+        let text = printed(ledger.results(), self.options.each_node) + &table.render();
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
         // The notes come also where nobody reads the table; that nobody reads the notes is nobody's loss.
         let notes = notes(ledger, text.is_empty());

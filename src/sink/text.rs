@@ -1,7 +1,7 @@
 //! Makes untrusted text safe for a terminal: the only place that does.
 //!
-//! Here live [`single_line`] for what goes into a line of text, [`visible`] for what must be whole, [`cut`] and
-//! [`wrap`] for what must fit. They use nothing of ours. What always holds, whatever comes in: what comes out has no
+//! Here live [`single_line`] for what goes into a line of text, [`visible`] for what must be whole, [`printed_line`] for what was
+//! printed, [`cut`] and [`wrap`] for what must fit. They use nothing of ours. What always holds, whatever comes in: what comes out has no
 //! control characters and nothing invisible that changes what is seen (bidirectional overrides, zero-width characters,
 //! line separators), so that it is one line and cannot move a cursor. Characters of that kind are written as escapes:
 //! `\n`, `\x1b`, `\u{202e}`. Start reading at [`visible`].
@@ -89,6 +89,17 @@ pub fn log_line(line: &str, columns: usize) -> String {
         return safe;
     }
     format!("{}…", head(&safe, columns))
+}
+
+/// A line as a command printed it, safe to show: what a terminal would act on or hide is made visible, nothing else is changed.
+/// Tabulators stay what they are.
+#[must_use]
+pub fn printed_line(line: &str) -> Cow<'_, str> {
+    if !line.contains('\t') {
+        return visible(line);
+    }
+    let parts: Vec<_> = line.split('\t').map(visible).collect();
+    Cow::Owned(parts.join("\t"))
 }
 
 /// As [`single_line`], for bytes of any kind: what is no UTF-8 is shown as U+FFFD.
@@ -302,6 +313,14 @@ mod tests {
     }
 
     #[test]
+    fn a_printed_line_is_not_changed() {
+        assert_eq!(printed_line("  a\tb \t c  "), "  a\tb \t c  ");
+        assert_eq!(printed_line("\x1b[1m\tx\r"), "\\x1b[1m\tx\\r");
+        let long = " x\t".repeat(10_000);
+        assert_eq!(printed_line(&long), long);
+    }
+
+    #[test]
     fn what_must_fit_fits() {
         assert_eq!(cut("contrail", 8), "contrail");
         assert_eq!(cut("contrail", 5), "cont…");
@@ -335,6 +354,7 @@ mod tests {
             prop_assert!(is_safe(&visible(&lossy)));
             let line = single_line_bytes(&bytes);
             prop_assert!(is_safe(&line));
+            prop_assert!(is_safe(&printed_line(&lossy).replace('\t', " ")));
             prop_assert!(width(&line) <= LINE_LIMIT + 30);
         }
 

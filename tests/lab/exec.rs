@@ -21,6 +21,30 @@ fn the_same_output_is_told_once() {
     cluster.at_rest();
 }
 
+/// What was printed is shown as it was, whole, also where it is only blanks that differ; `--no-fold` shows each node.
+#[test]
+fn output_is_as_it_was_printed() {
+    let cluster = Cluster::start(uniform(3));
+    let long = "y".repeat(3000);
+    let text = format!("  server:\n\tport: 80\t# {long}\n\n\u{1b}[31mred\n");
+    for name in ["n01", "n02"] {
+        cluster.node(name).put_file("/etc/some.yaml", &text);
+    }
+    cluster.node("n03").put_file("/etc/some.yaml", text.replacen("  ", " ", 1));
+    let words = ["cat", "/etc/some.yaml"];
+    let run = cluster.exec("-y", &words).finish().expect(0);
+    let shown = text.replace('\u{1b}', "\\x1b");
+    let other = shown.replacen("  ", " ", 1);
+    assert_eq!(run.stdout, format!("== n[01-02] (2): exit 0\n{shown}== n03: exit 0\n{other}"), "{run}");
+    let run = cluster.exec("-y --no-fold", &words).finish().expect(0);
+    assert_eq!(run.stdout, format!("== n01: exit 0\n{shown}== n02: exit 0\n{shown}== n03: exit 0\n{other}"), "{run}");
+    for options in ["-y --fold -o json", "-y --no-fold --dry-run"] {
+        let refused = cluster.exec(options, &words).finish().expect(2);
+        assert!(refused.stderr.contains("fold cannot be used with"), "{refused}");
+    }
+    cluster.at_rest();
+}
+
 /// Exit codes, and the fields of a result.
 #[test]
 fn what_came_of_it() {
@@ -31,6 +55,7 @@ fn what_came_of_it() {
     let (first, second) = (run.result("n01"), run.result("n02"));
     assert_eq!((first["exit_status"].as_i64(), word(&first["stdout"]), word(&first["stderr"])), (Some(0), "up\n", ""));
     assert_eq!((&first["truncated"], &first["batch"]), (&false.into(), &1.into()), "{run}");
+    assert_eq!(first.get("signal"), Some(&serde_json::Value::Null), "{run}");
     assert_eq!((second["exit_status"].as_i64(), word(&second["stdout"])), (Some(1), ""), "{run}");
     assert!(word(&second["stderr"]).contains("/etc/flag"), "{run}");
     let run = json(&cluster, "-w n01", &["echo out; echo err >&2; exit 42"]).expect(1);
@@ -53,6 +78,7 @@ fn words_arrive_as_typed() {
     assert_eq!(said(&["echo", "a  b;", "$HOME", "it's", "\"q\"", "", "x|y"]), "a  b; $HOME it's \"q\"  x|y\n");
     assert_eq!(said(&["echo", "-n", "--", "-w"]), "-- -w");
     assert_eq!(said(&["echo one\necho two"]), "one\ntwo\n");
+    assert_eq!(said(&["echo", "a\u{1f}b", "one\ntwo"]), "a\u{1f}b one\ntwo\n");
 }
 
 /// Output past the limit is cut, and that is said.
