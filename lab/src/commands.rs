@@ -3,6 +3,7 @@
 //! Always holds: a command that is not known answers `not found` and 127, as a shell would; nothing of the
 //! real machine is touched.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,8 +42,8 @@ pub(crate) struct Context {
     pub(crate) pty: bool,
     /// Set once the command has changed something.
     pub(crate) acted: Arc<AtomicBool>,
-    /// Whether it runs in a guard's rescue, where the functions of the guard's scripts are known.
-    pub(crate) rescue: bool,
+    /// In a guard's shell, where the functions of its script are known: what `ask` may give to read, by its number.
+    pub(crate) rescue: Option<Arc<BTreeMap<u64, String>>>,
     /// Where background jobs are noted, for a command that may be ended with all it began.
     pub(crate) jobs: Option<Jobs>,
 }
@@ -179,6 +180,14 @@ impl Io {
         });
         let input = Some(Arc::new(Mutex::new(Input { receiver, left: Bytes::new() })));
         (Self { input, ..self.clone() }, Self { sender, out: Sink::Out, err: Sink::Err, input: None })
+    }
+
+    /// With this to be read, and no more.
+    pub(crate) fn with_input(&self, text: &str) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        // Its receiver is there.
+        drop(sender.send(Bytes::copy_from_slice(text.as_bytes())));
+        Self { input: Some(Arc::new(Mutex::new(Input { receiver, left: Bytes::new() }))), ..self.clone() }
     }
 
     pub(crate) fn no_input(&self) -> Self {
@@ -371,7 +380,7 @@ pub(crate) fn run<'a>(
             "supervisorctl" if !context.node.shared.has(&Fault::NoSupervisorctl) => {
                 supervisorctl::run(context, io, args).await
             }
-            "up" | "grp" | "init" if context.rescue => rescue::run(context, name, args).await,
+            "ask" | "up" | "grp" | "init" if context.rescue.is_some() => rescue::run(context, io, name, args).await,
             "service" => init::service(context, io, args).await,
             "systemctl" => init::systemctl(context, io, args).await,
             _ if command.starts_with("/etc/init.d/") => {

@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::commands::{Context, Io, KILLED};
 use crate::fault::{Fault, Request};
+use crate::rescue;
 use crate::shell;
 use crate::util::lock;
 
@@ -40,6 +42,8 @@ pub struct GuardSnapshot {
 #[derive(Default)]
 struct Live {
     armed: BTreeMap<u64, String>,
+    /// What `supervisorctl` may be given to read, by its number.
+    settings: BTreeMap<u64, String>,
     rescuing: bool,
     kill: Arc<Notify>,
 }
@@ -154,14 +158,21 @@ impl Guard<'_> {
         self.edit(|live| live.armed.first_key_value().map(|(number, code)| (*number, code.clone())))
     }
 
+    /// Where the guard's own words are understood. What a rescue does is not what the guard's own answer tells, so that a
+    /// fault may not take it for that.
+    fn context(&self, context: &Context) -> Context {
+        let settings = self.edit(|live| live.settings.clone());
+        let acted = Arc::new(AtomicBool::new(false));
+        Context { rescue: Some(Arc::new(settings)), acted, ..context.clone() }
+    }
+
     /// Runs what is armed, by its numbers, one after the other.
     async fn rescue(&self, context: &Context, io: &Io) {
         if self.first_armed().is_none() {
             return;
         }
         self.edit(|live| live.rescuing = true);
-        // What a rescue does is not what the guard's own answer tells, so that a fault may not take it for that.
-        let context = Context { rescue: true, acted: Arc::new(AtomicBool::new(false)), ..context.clone() };
+        let context = self.context(context);
         let io = io.no_input().out_null().err_null();
         while let Some((number, code)) = self.first_armed() {
             let ended = shell::run(&context, &io, &code).await;
@@ -176,6 +187,15 @@ impl Guard<'_> {
 /// The next line; `None` when stdin has ended or nothing came for so long.
 async fn line(io: &Io, silence: Duration) -> Option<String> {
     tokio::time::timeout(silence, io.read_whole_line()).await.unwrap_or(None)
+}
+
+/// Tries what a rescue would run, and tells what it says, line by line.
+async fn attempt(context: Context, io: Io, mark: String, number: u64, code: String) {
+    let (said, code) = rescue::capture(|io| async move { shell::run(&context, &io.err_to_out(), &code).await }).await;
+    for line in said.lines().map(str::to_owned).chain([format!("exit {code}")]) {
+        io.out(&format!("{mark} >{number} {line}\n")).await;
+    }
+    io.out(&format!("{mark} ?{number}\n")).await;
 }
 
 /// Runs one guard: `words` are what followed `ctl-guard`. Gives its exit code.
@@ -217,15 +237,26 @@ async fn serve(context: &Context, io: &Io, guard: &Guard<'_>, mark: &str, words:
             return 0;
         }
     };
+    let mut trials = JoinSet::new();
     while let Some(line) = line(io, silence).await {
         let answer = match (line.as_str(), line.chars().next()) {
             ("q", _) => return 0,
             (".", _) => ".".to_owned(),
             (_, Some('+')) if context.node.shared.has(&Fault::Unanswered(Request::Arm)) => continue,
+            (line, Some('=')) => {
+                if let Some((Ok(number), text)) = line[1..].split_once(' ').map(|(n, text)| (n.parse(), text)) {
+                    guard.edit(|live| live.settings.insert(number, text.replace('\u{1f}', "\n") + "\n"));
+                }
+                continue;
+            }
+            (line, Some('?')) => {
+                if let Some((Ok(number), code)) = line[1..].split_once(' ').map(|(n, code)| (n.parse::<u64>(), code)) {
+                    trials.spawn(attempt(guard.context(context), io.clone(), mark.to_owned(), number, code.to_owned()));
+                }
+                continue;
+            }
             (line, Some('+')) => match line[1..].split_once(' ').map(|(n, code)| (n.parse(), code)) {
                 Some((Ok(number), code)) => {
-                    // What the shell has to find for it is always there.
-                    let code = code.split_once(" --needs ").map_or(code, |(code, _)| code);
                     guard.edit(|live| live.armed.insert(number, code.to_owned()));
                     format!("+{number}")
                 }

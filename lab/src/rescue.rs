@@ -1,4 +1,4 @@
-//! What a guard's rescue can do: bring up a process, a process group, or a service of init.
+//! What a guard's rescue can do: ask what it will use, and bring up a process, a process group, or a service of init.
 //!
 //! Start at [`run`]. Always holds: each works through the node's own `supervisorctl` and `service`, under the
 //! rights and the faults that these have for everybody; none takes longer than its limit.
@@ -14,34 +14,54 @@ use crate::init;
 /// How long to wait before another look.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs `up`, `grp` or `init` with LIMIT, a name, and the words of the command to use.
-pub(crate) async fn run(context: &Context, verb: &str, args: &[String]) -> i32 {
-    let [limit, name, words @ ..] = args else {
+/// Runs `ask`, `up`, `grp` or `init`: a limit, the number of what is given to read, a name (not for `ask`), and the words
+/// of the command to use.
+pub(crate) async fn run(context: &Context, io: &Io, verb: &str, args: &[String]) -> i32 {
+    let [limit, settings, words @ ..] = args else {
         return 2;
     };
     let Some(limit) = limit.parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()) else {
         return 2;
     };
+    let known = context.rescue.as_ref().and_then(|known| known.get(&settings.parse().ok()?));
+    let control = |words| Control { context, settings: known.map(String::as_str), words };
     let work = async {
-        match verb {
-            "up" => bring_up(context, name, false, words).await,
-            "grp" => bring_up(context, name, true, words).await,
-            _ => init(context, name, words).await,
+        match (verb, words) {
+            ("ask", words) => control(words).run(io, &[]).await,
+            ("up", [name, words @ ..]) => bring_up(&control(words), name, false).await,
+            ("grp", [name, words @ ..]) => bring_up(&control(words), name, true).await,
+            (_, [name, words @ ..]) => init(&control(words), name).await,
+            (_, []) => 2,
         }
     };
-    tokio::time::timeout(limit, work).await.unwrap_or(1)
+    tokio::time::timeout(limit, work).await.unwrap_or(if verb == "ask" { 137 } else { 1 })
 }
 
-/// Runs a command; gives what it wrote to stdout.
-async fn capture(context: &Context, words: &[String], more: &[&str]) -> String {
-    let argv: Vec<_> = words.iter().cloned().chain(more.iter().map(|w| (*w).to_owned())).collect();
+/// The command that a rescue goes through.
+struct Control<'a> {
+    context: &'a Context,
+    settings: Option<&'a str>,
+    words: &'a [String],
+}
+
+impl Control<'_> {
+    async fn run(&self, io: &Io, more: &[&str]) -> i32 {
+        let argv: Vec<_> = self.words.iter().cloned().chain(more.iter().map(|w| (*w).to_owned())).collect();
+        commands::run(self.context, &io.with_input(self.settings.unwrap_or_default()), &argv).await
+    }
+
+    /// What it writes to stdout.
+    async fn capture(&self, more: &[&str]) -> String {
+        capture(|io| async move { self.run(&io, more).await }).await.0
+    }
+}
+
+/// What something writes to stdout, and its exit code.
+pub(crate) async fn capture<F: Future<Output = i32>>(work: impl FnOnce(Io) -> F) -> (String, i32) {
     let (sender, mut chunks) = mpsc::channel(16);
     let (_, stdin) = mpsc::unbounded_channel();
-    let run = async {
-        // The output ends when the last of its writers is gone.
-        let io = Io::new(sender, stdin);
-        commands::run(context, &io, &argv).await
-    };
+    // The output ends when the last of its writers is gone.
+    let run = work(Io::new(sender, stdin));
     let collect = async {
         let mut out = Vec::new();
         while let Some((err, bytes)) = chunks.recv().await {
@@ -51,7 +71,8 @@ async fn capture(context: &Context, words: &[String], more: &[&str]) -> String {
         }
         String::from_utf8_lossy(&out).into_owned()
     };
-    tokio::join!(run, collect).1
+    let (code, text) = tokio::join!(run, collect);
+    (text, code)
 }
 
 /// The states of a process, or of all processes of a group, as `supervisorctl status` prints them.
@@ -71,20 +92,20 @@ fn states(status: &str, name: &str, whole: bool) -> Vec<String> {
 }
 
 /// Starts what is down, and looks again each second, until all is RUNNING or FATAL.
-async fn bring_up(context: &Context, name: &str, whole: bool, words: &[String]) -> i32 {
+async fn bring_up(control: &Control<'_>, name: &str, whole: bool) -> i32 {
     let target = if whole { format!("{name}:*") } else { name.to_owned() };
-    let look = || async { states(&capture(context, words, &["status"]).await, name, whole) };
+    let look = || async { states(&control.capture(&["status"]).await, name, whole) };
     let is = |state: &str, all: &[&str]| all.contains(&state);
     let mut tried = false;
     loop {
         if whole {
-            capture(context, words, &["add", name]).await;
+            control.capture(&["add", name]).await;
         }
         let mut now = look().await;
         // What was FATAL before the rescue gets its one chance.
         let down = |s: &String| is(s, &["STOPPED", "EXITED", "UNKNOWN"]) || (!tried && s == "FATAL");
         if now.iter().any(down) {
-            capture(context, words, &["start", &target]).await;
+            control.capture(&["start", &target]).await;
             tried = true;
             now = look().await;
         }
@@ -96,13 +117,14 @@ async fn bring_up(context: &Context, name: &str, whole: bool, words: &[String]) 
 }
 
 /// Starts a service of init, and again each second until it runs.
-async fn init(context: &Context, name: &str, words: &[String]) -> i32 {
-    while !init::stays_up(&context.node, name) {
+async fn init(control: &Control<'_>, name: &str) -> i32 {
+    let node = &control.context.node;
+    while !init::stays_up(node, name) {
         let command = ["service", name, "start"];
-        let start = capture(context, words, &command);
+        let start = control.capture(&command);
         // The start of an instance that is ending waits for another to start it.
         let in_time = tokio::time::timeout(PAUSE, start).await.is_ok();
-        if in_time && !init::stays_up(&context.node, name) {
+        if in_time && !init::stays_up(node, name) {
             tokio::time::sleep(PAUSE).await;
         }
     }

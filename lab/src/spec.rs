@@ -306,7 +306,7 @@ pub struct ClusterSpec {
     pub timing: Timing,
     /// The SSH port of all nodes; an unused one is found when `None`.
     pub port: Option<u16>,
-    /// How long a guard waits for a line before it rescues; 30 s unless set.
+    /// How long a guard waits for a line before it rescues; 20 s unless set.
     pub guard_silence: Duration,
 }
 
@@ -314,7 +314,7 @@ impl ClusterSpec {
     /// A cluster of these nodes, at demo speed.
     #[must_use]
     pub fn new(nodes: Vec<NodeSpec>) -> Self {
-        Self { nodes, timing: Timing::fast(), port: None, guard_silence: Duration::from_secs(30) }
+        Self { nodes, timing: Timing::fast(), port: None, guard_silence: Duration::from_secs(20) }
     }
 
     /// `nodes` nodes of release 3.2 over all six roles. Twelve are three analytics, and two each of config,

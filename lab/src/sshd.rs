@@ -312,7 +312,7 @@ impl Peer {
             root: self.user == "root",
             pty: self.ptys.contains(&id),
             acted: Arc::new(AtomicBool::new(false)),
-            rescue: false,
+            rescue: None,
             jobs: None,
         };
         session.channel_success(id)?;

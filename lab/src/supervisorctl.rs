@@ -29,6 +29,11 @@ struct Ctl<'a> {
     auth: Option<(String, String)>,
 }
 
+/// A value of a configuration file, in which `%` begins an expansion from 3.2 on.
+fn expanded(version: SupervisorVersion, value: &str) -> String {
+    if version == SupervisorVersion::V3_0 { value.to_owned() } else { value.replace("%%", "%") }
+}
+
 /// Runs `supervisorctl ARGS`.
 pub(crate) async fn run(context: &Context, io: &Io, args: &[String]) -> i32 {
     let version = context.node.shared.spec.supervisor;
@@ -54,6 +59,16 @@ pub(crate) async fn run(context: &Context, io: &Io, args: &[String]) -> i32 {
             "-s" | "--serverurl" => ctl.url = value,
             "-u" | "--username" => user = Some(value),
             "-p" | "--password" => password = Some(value),
+            "-c" | "--configuration" if value == "/dev/stdin" => {
+                while let Some(line) = io.read_whole_line().await {
+                    match line.split_once('=') {
+                        Some(("serverurl", value)) => ctl.url = value.to_owned(),
+                        Some(("username", value)) => user = Some(expanded(version, value)),
+                        Some(("password", value)) => password = Some(expanded(version, value)),
+                        _ => {}
+                    }
+                }
+            }
             "-c" | "--configuration" => {
                 let found = context.node.instances.iter().find(|i| i.config.config == value);
                 match found {

@@ -1,34 +1,44 @@
 //! What holds a node while a run owns it: one channel, on which the node's lock is kept and a dead-man's switch is set.
 //!
 //! Here live [`Guard`], what it starts again ([`Rescue`]), who holds a lock ([`Holder`]), and the shell text that is sent
-//! to the node (`lock.sh`, `guard.sh`; `exec.sh` is what runs an operator's command). It uses `remote` and `transport`. What always
-//! holds: nothing is written on the node; the lock ends with the guard, and the guard ends with the channel; what was
-//! armed is started again when the channel ends without a word of ours, or when nothing comes for 30 s.
+//! to the node (`lock.sh`, `guard.sh`; `exec.sh` is what runs an operator's command). It uses `remote`, `transport` and
+//! the leaf `event`. What always holds: nothing is written on the node; the lock ends with the guard, and the guard ends
+//! with the channel; what was armed is started again when the channel ends without a word of ours, or when nothing
+//! comes for 20 s; nothing is armed that was not tried before, in the same words ([`Guard::arm`]).
 //!
 //! The scripts go over standard input. What the login shell prints of its own is passed over: what is ours begins with a
 //! random mark.
 
 pub mod command;
+mod rescue;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use secrecy::zeroize::Zeroizing;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, timeout};
 use tracing::debug;
 
+pub use self::rescue::{Answer, Control, Judge, Rescue, Settings};
+use self::rescue::{TRIAL_LIMIT, Trial};
 use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
 use crate::remote::{EnterError, Passage, Sudo, SudoError};
 use crate::transport::{Piece, RemoteCommand, Session, TransportError};
 
-/// Between two signs of life. The guard gives up after 30 s without one.
+/// Between two signs of life. The guard gives up after 20 s without one: two may be lost on the way and the third be late,
+/// and 10 s are left to start what was stopped within the 30 s that are promised.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How long the guard's answers are waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the answer to what is tried is waited for: longer than the node gives it.
+const PATIENCE_WITH_TRIALS: Duration = Duration::from_secs(TRIAL_LIMIT as u64 + 4);
 
 /// How long sudo may take to let the guard through.
 const PATIENCE_WITH_SUDO: Duration = Duration::from_secs(30);
@@ -38,6 +48,9 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Longest line of a guard.
 const LINE_LIMIT: usize = 64 * 1024;
+
+/// Most lines kept of what something that is tried prints, and the most of each in characters.
+const ANSWER_LINES: (usize, usize) = (200, 800);
 
 /// Most of what a login shell may print before the guard.
 const NOISE_LIMIT: usize = 1024 * 1024;
@@ -150,61 +163,6 @@ impl HexPair for std::str::Bytes<'_> {
     }
 }
 
-/// What the guard starts again if it has to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rescue {
-    /// A process, through `supervisorctl`.
-    Process {
-        /// `group:name`.
-        name: String,
-        /// `[sudo -n] supervisorctl -s ADDRESS`.
-        supervisorctl: Vec<String>,
-    },
-    /// A group that an update has taken out.
-    Group {
-        /// Its name.
-        name: String,
-        /// `[sudo -n] supervisorctl -s ADDRESS`.
-        supervisorctl: Vec<String>,
-    },
-    /// A service that init runs.
-    Init {
-        /// Its name.
-        name: String,
-        /// `sudo -n`, or nothing.
-        prefix: Vec<String>,
-    },
-}
-
-/// How long the guard tries to start something again, in seconds: `stopwaitsecs` and `startsecs` of the program, which
-/// supervisord does not tell, and 30 s more. Contrail's programs have at most 10 s and 10 s.
-const RESCUE_LIMIT: u32 = 120;
-
-impl Rescue {
-    /// As a line for the guard. None where a word holds what no line can.
-    fn code(&self) -> Option<String> {
-        let (verb, name, words) = match self {
-            Self::Process { name, supervisorctl } => ("up", name, supervisorctl),
-            Self::Group { name, supervisorctl } => ("grp", name, supervisorctl),
-            Self::Init { name, prefix } => ("init", name, prefix),
-        };
-        let mut code = format!("{verb} {RESCUE_LIMIT}");
-        for word in std::iter::once(name).chain(words) {
-            if word.contains(['\n', '\r', '\u{1f}']) {
-                return None;
-            }
-            code.push(' ');
-            code.push_str(&shlex::try_quote(word).ok()?);
-        }
-        let program = match self {
-            Self::Process { .. } | Self::Group { .. } => words.iter().find(|word| *word != "sudo" && *word != "-n")?,
-            Self::Init { .. } => "service",
-        };
-        code.push_str(&format!(" --needs {program}"));
-        Some(code)
-    }
-}
-
 /// Why a node's guard could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TakeError {
@@ -277,6 +235,9 @@ pub enum ArmError {
     /// The guard could not do it.
     #[error("the guard could not start it again: {0}")]
     Unable(String),
+    /// It was tried, and would not work.
+    #[error("{}", .0.message)]
+    Refused(Box<Failure>),
 }
 
 /// A node's guard, as long as the run owns the node.
@@ -284,12 +245,19 @@ pub enum ArmError {
 pub struct Guard {
     asks: mpsc::Sender<Ask>,
     alive: Arc<AtomicBool>,
+    /// The code of what was tried and would work.
+    tried: std::sync::Mutex<BTreeSet<String>>,
+    /// What the guard has been handed to read, by its number.
+    handed: tokio::sync::Mutex<Vec<Settings>>,
+    trials: AtomicU64,
 }
 
 /// What the holder wants of the task that speaks with the guard.
 #[derive(Debug)]
 enum Ask {
-    Arm(String, oneshot::Sender<Result<u64, ArmError>>),
+    Hand(u64, Settings),
+    Try(u64, String, oneshot::Sender<Vec<String>>),
+    Arm(String, oneshot::Sender<u64>),
     Disarm(u64),
     Release(oneshot::Sender<()>),
 }
@@ -329,7 +297,8 @@ impl Guard {
         let (asks, inbox) = mpsc::channel(64);
         let alive = Arc::new(AtomicBool::new(true));
         tokio::spawn(keep(channel, inbox, Arc::clone(&alive)));
-        Ok(Self { asks, alive })
+        let (tried, handed, trials) = Default::default();
+        Ok(Self { asks, alive, tried, handed, trials })
     }
 
     /// Whether the guard lives, and with it the lock.
@@ -338,20 +307,88 @@ impl Guard {
         self.alive.load(Ordering::Acquire)
     }
 
-    /// From the moment this returns, `rescue` is done if the channel ends. The number disarms it.
+    /// Tries what the rescues would run, once for all that go through the same command, with `status` in the place of
+    /// `start`. Nothing is changed by that. What was tried before is not tried again.
+    ///
+    /// # Errors
+    /// [`ArmError`] of the first that would not work.
+    pub async fn rehearse(&self, rescues: &[Rescue], judge: Judge) -> Result<(), ArmError> {
+        let mut open = Vec::new();
+        for rescue in rescues {
+            let code = self.code(rescue).await?;
+            if !self.tried.lock().unwrap_or_else(PoisonError::into_inner).contains(&code) {
+                open.push((rescue, code));
+            }
+        }
+        let trials = Trial::of(open.iter().map(|(rescue, _)| *rescue));
+        let answers = join_all(trials.iter().map(|trial| self.answer(trial))).await;
+        for (trial, answer) in trials.iter().zip(answers) {
+            let answer = answer?;
+            for rescue in &trial.rescues {
+                judge(rescue, &answer).map_err(|failure| ArmError::Refused(Box::new(failure)))?;
+            }
+        }
+        let codes = open.into_iter().map(|(_, code)| code);
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).extend(codes);
+        Ok(())
+    }
+
+    /// What a trial's command answers on the node.
+    async fn answer(&self, trial: &Trial<'_>) -> Result<Answer, ArmError> {
+        let settings = self.hand(trial.settings).await?;
+        let code = trial.code(settings).ok_or_else(not_a_line)?;
+        let number = self.trials.fetch_add(1, Ordering::Relaxed);
+        let (reply, answer) = oneshot::channel();
+        let mut lines = self.ask(Ask::Try(number, code, reply), answer, PATIENCE_WITH_TRIALS).await?;
+        let exit = lines.last().and_then(|line| line.strip_prefix("exit ")).and_then(|code| code.parse().ok());
+        if exit.is_some() {
+            lines.pop();
+        }
+        Ok(Answer { command: trial.command().unwrap_or_default(), said: lines.join("\n"), exit })
+    }
+
+    /// The number under which the guard has `settings`; it is handed them now unless it has them.
+    async fn hand(&self, settings: Option<&Settings>) -> Result<Option<u64>, ArmError> {
+        let Some(settings) = settings else { return Ok(None) };
+        let mut handed = self.handed.lock().await;
+        let place = match handed.iter().position(|known| known == settings) {
+            Some(place) => place,
+            None => {
+                handed.push(settings.clone());
+                let number = handed.len() as u64;
+                let sent = timeout(PATIENCE, self.asks.send(Ask::Hand(number, settings.clone()))).await;
+                sent.ok().and_then(Result::ok).ok_or(ArmError::Gone)?;
+                handed.len() - 1
+            }
+        };
+        Ok(Some(place as u64 + 1))
+    }
+
+    /// A rescue as the guard's code.
+    async fn code(&self, rescue: &Rescue) -> Result<String, ArmError> {
+        let settings = self.hand(rescue.settings()).await?;
+        rescue.code(settings).ok_or_else(not_a_line)
+    }
+
+    /// From the moment this returns, `rescue` is done if the channel ends. The number disarms it. It was tried before.
     ///
     /// # Errors
     /// [`ArmError`]; nothing is armed then.
-    pub async fn arm(&self, rescue: &Rescue) -> Result<u64, ArmError> {
-        let unable = || ArmError::Unable("its name cannot be written on one line".to_owned());
-        let code = rescue.code().ok_or_else(unable)?;
+    pub async fn arm(&self, rescue: &Rescue, judge: Judge) -> Result<u64, ArmError> {
+        self.rehearse(std::slice::from_ref(rescue), judge).await?;
+        let code = self.code(rescue).await?;
         let (reply, answer) = oneshot::channel();
+        self.ask(Ask::Arm(code, reply), answer, PATIENCE).await
+    }
+
+    /// Asks the guard, and waits for its answer.
+    async fn ask<A>(&self, ask: Ask, answer: oneshot::Receiver<A>, patience: Duration) -> Result<A, ArmError> {
         let asked = async {
-            self.asks.send(Ask::Arm(code, reply)).await.ok()?;
+            self.asks.send(ask).await.ok()?;
             answer.await.ok()
         };
-        match timeout(PATIENCE, asked).await {
-            Ok(Some(armed)) => armed,
+        match timeout(patience, asked).await {
+            Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(ArmError::Gone),
             Err(_) => Err(ArmError::Silent),
         }
@@ -503,31 +540,36 @@ async fn keep<C: RemoteCommand>(mut channel: Channel<C>, mut inbox: mpsc::Receiv
     let mut beat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last = 0_u64;
-    let mut waiting: BTreeMap<u64, oneshot::Sender<Result<u64, ArmError>>> = BTreeMap::new();
+    let mut waiting = Waiting::default();
     let mut released: Option<oneshot::Sender<()>> = None;
     let mut noise = String::new();
     loop {
         let send = tokio::select! {
             line = channel.line(&mut noise) => {
                 let Some(line) = line else { break };
-                heard(&line, &mut waiting);
+                waiting.hear(&line);
                 continue;
             }
             ask = inbox.recv() => match ask {
+                Some(Ask::Hand(number, settings)) => settings.line(number),
+                Some(Ask::Try(number, code, reply)) => {
+                    waiting.trials.insert(number, (reply, Vec::new()));
+                    format!("?{number} {code}\n").into()
+                }
                 Some(Ask::Arm(code, reply)) => {
                     last += 1;
-                    waiting.insert(last, reply);
-                    format!("+{last} {code}\n")
+                    waiting.armed.insert(last, reply);
+                    format!("+{last} {code}\n").into()
                 }
-                Some(Ask::Disarm(number)) => format!("-{number}\n"),
+                Some(Ask::Disarm(number)) => format!("-{number}\n").into(),
                 Some(Ask::Release(reply)) => {
                     released = Some(reply);
-                    "q\n".to_owned()
+                    "q\n".to_owned().into()
                 }
                 // The run is gone without letting go: what is armed stays armed, and the end of the channel tells.
                 None => break,
             },
-            _ = beat.tick() => ".\n".to_owned(),
+            _ = beat.tick() => Zeroizing::new(".\n".to_owned()),
         };
         // A node that takes nothing for so long has its guard end anyway.
         if !matches!(timeout(PATIENCE, channel.command.write(send.as_bytes())).await, Ok(Ok(()))) {
@@ -548,21 +590,43 @@ async fn keep<C: RemoteCommand>(mut channel: Channel<C>, mut inbox: mpsc::Receiv
     }
 }
 
-/// A line of the guard: what was armed, or cannot be.
-fn heard(line: &str, waiting: &mut BTreeMap<u64, oneshot::Sender<Result<u64, ArmError>>>) {
-    let (armed, rest) = match (line.strip_prefix('+'), line.strip_prefix('!')) {
-        (Some(rest), _) => (true, rest),
-        (None, Some(rest)) => (false, rest),
-        (None, None) => return,
-    };
-    let (number, program) = rest.split_once(' ').unwrap_or((rest, ""));
-    let Some((number, reply)) = number.parse().ok().and_then(|number| Some((number, waiting.remove(&number)?))) else {
-        return;
-    };
-    let answer = if armed { Ok(number) } else { Err(ArmError::Unable(format!("it finds no `{program}` on the node"))) };
-    if reply.send(answer).is_err() {
-        debug!(number, "armed for nobody");
+/// Who waits for which of the guard's words.
+#[derive(Default)]
+struct Waiting {
+    /// For a rescue to be armed, by its number.
+    armed: BTreeMap<u64, oneshot::Sender<u64>>,
+    /// For the end of what is tried, by its number, and what it has said so far.
+    trials: BTreeMap<u64, (oneshot::Sender<Vec<String>>, Vec<String>)>,
+}
+
+impl Waiting {
+    /// A line of the guard: what was armed, what something that is tried has said, and that it has ended.
+    fn hear(&mut self, line: &str) {
+        let mut chars = line.chars();
+        let kind = chars.next();
+        let (number, said) = chars.as_str().split_once(' ').unwrap_or((chars.as_str(), ""));
+        let Ok(number) = number.parse::<u64>() else { return };
+        let is_heard = match kind {
+            Some('+') => self.armed.remove(&number).is_none_or(|reply| reply.send(number).is_ok()),
+            Some('>') => {
+                if let Some((_, lines)) = self.trials.get_mut(&number)
+                    && lines.len() < ANSWER_LINES.0
+                {
+                    lines.push(said.chars().take(ANSWER_LINES.1).collect());
+                }
+                true
+            }
+            Some('?') => self.trials.remove(&number).is_none_or(|(reply, lines)| reply.send(lines).is_ok()),
+            _ => true,
+        };
+        if !is_heard {
+            debug!(number, "nobody waits for it any more");
+        }
     }
+}
+
+fn not_a_line() -> ArmError {
+    ArmError::Unable("its name cannot be written on one line".to_owned())
 }
 
 #[cfg(test)]
@@ -590,21 +654,15 @@ mod tests {
         );
     }
 
+    /// What was stopped is started within 30 s of the last sign of life: the silence, and 10 s for the rescue. Two
+    /// signs of life may be lost meanwhile, and the third be late.
     #[test]
-    fn a_rescue_is_one_line() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let process = Rescue::Process {
-            name: "api:it's 0".to_owned(),
-            supervisorctl: words("sudo -n supervisorctl -s unix:///tmp/x.sock"),
-        };
-        assert_eq!(
-            process.code().as_deref(),
-            Some("up 120 \"api:it's 0\" sudo -n supervisorctl -s unix:///tmp/x.sock --needs supervisorctl")
-        );
-        let init = Rescue::Init { name: "supervisor-vrouter".to_owned(), prefix: Vec::new() };
-        assert_eq!(init.code().as_deref(), Some("init 120 supervisor-vrouter --needs service"));
-        let broken = Rescue::Init { name: "a\nb".to_owned(), prefix: Vec::new() };
-        assert_eq!(broken.code(), None);
+    fn the_silence_leaves_time_for_the_rescue() {
+        let (_, watch) = GUARD.split_once("watch() {").unwrap_or_default();
+        let (_, sleep) = watch.split_once("sleep ").unwrap_or_default();
+        let silence = Duration::from_secs(sleep.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(99));
+        assert!(silence + Duration::from_secs(10) <= Duration::from_secs(30));
+        assert!(silence > HEARTBEAT * 3 + Duration::from_secs(3), "{silence:?}");
     }
 
     #[test]

@@ -12,7 +12,6 @@ use super::job::Tab;
 use super::link::{Link, init_service};
 use super::target::Debt;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState};
-use crate::guard::Rescue;
 use crate::plan::Action;
 use crate::supervisor::SupervisorError;
 use crate::supervisor::init::{self, InitState, InitStatus};
@@ -68,7 +67,7 @@ impl<T: Transport> InitTarget<'_, T> {
             Action::Restart => "restart",
         };
         if let Some(tab) = tab {
-            let rescue = Rescue::Init { name: self.name.to_owned(), prefix: self.link.unattended_sudo() };
+            let rescue = self.link.rescue_of_init(self.name);
             let owed = if action == Action::Restart {
                 tab.owe(Debt::Start, Some(rescue)).await
             } else {

@@ -9,9 +9,10 @@ use tracing::debug;
 
 use super::link::Instance;
 use super::message::{Duty, Message, News, TargetKey, Visit};
+use super::rehearsal;
 use super::target::Debt;
-use crate::event::{Failure, FailureKind, Stage, TargetResult};
-use crate::guard::{ArmError, Guard, Rescue};
+use crate::event::{Failure, TargetResult};
+use crate::guard::{Guard, Rescue};
 use crate::inventory::Role;
 use crate::supervisor::ProcessInfo;
 use crate::transport::Transport;
@@ -76,6 +77,13 @@ pub(super) struct Entry {
     armed: Vec<u64>,
 }
 
+impl Entry {
+    /// Whether the guard on the node starts something again for it.
+    pub(super) fn is_armed(&self) -> bool {
+        !self.armed.is_empty()
+    }
+}
+
 impl<T: Transport> Default for Book<T> {
     fn default() -> Self {
         Self { jobs: Mutex::default(), entries: Mutex::default() }
@@ -95,7 +103,7 @@ impl<T: Transport> Book<T> {
 
     /// Whether the guard is to start something again.
     pub(super) fn is_armed(&self) -> bool {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).values().any(|entry| !entry.armed.is_empty())
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).values().any(Entry::is_armed)
     }
 
     /// Notes whether the guard is being armed for it.
@@ -146,6 +154,8 @@ pub(super) struct Tab<'a, T: Transport> {
     pub(super) visit: Visit,
     /// None where the operator does without.
     pub(super) guard: Option<&'a Guard>,
+    /// Whether the operator does without where it would not work.
+    pub(super) guard_is_optional: bool,
     pub(super) news: &'a mpsc::Sender<Message>,
     /// Whether waiting at gates is to end.
     pub(super) stop_waiting: watch::Receiver<bool>,
@@ -162,9 +172,13 @@ impl<T: Transport> Tab<'_, T> {
                 let name = self.key.service.as_deref().unwrap_or("it");
                 self.phase(format!("setting the guard for {name}")).await;
                 self.book.note_arming(&self.key, true);
-                let number = guard.arm(&rescue).await.map_err(|error| not_armed(&error))?;
+                let armed = rehearsal::arm(guard, &rescue).await;
                 self.book.note_arming(&self.key, false);
-                self.book.arm(&self.key, number);
+                match armed {
+                    Ok(number) => self.book.arm(&self.key, number),
+                    Err(failure) if self.guard_is_optional => debug!(failure.message, "going without its guard"),
+                    Err(failure) => return Err(failure),
+                }
                 self.phase(format!("restarting {name}")).await;
             }
             (Debt::Start, _, _) => {}
@@ -203,14 +217,4 @@ impl<T: Transport> Tab<'_, T> {
             debug!("the run no longer listens");
         }
     }
-}
-
-fn not_armed(error: &ArmError) -> Failure {
-    let kind = match error {
-        ArmError::Gone => FailureKind::ConnectionLost,
-        ArmError::Silent => FailureKind::TimedOut,
-        ArmError::Unable(_) => FailureKind::Command,
-    };
-    Failure::new(Stage::Act, kind, format!("nothing was stopped: {error}"))
-        .with_hint("look at the node, or go without its guard: --no-guard")
 }

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Mutex, OnceCell};
 use tracing::debug;
 
 use crate::event::{ProcessState, Via};
-use crate::guard::Rescue;
+use crate::guard::{Control, Rescue, Settings};
 use crate::inventory::{ControlAddress, Role, Supervisor};
 use crate::remote::Sudo;
+use crate::select::ServicePattern;
 use crate::supervisor::command::{InitService, Shell, Supervisorctl, Wrapper};
 use crate::supervisor::rpc::{Road, RpcClient, Snapshot};
 use crate::supervisor::via::{self, Diagnosis};
@@ -29,8 +32,13 @@ impl<T: Transport> Link<T> {
         Self { transport, endpoint, sudo, current: Mutex::default() }
     }
 
+    /// How the guard starts a service that init runs again.
+    pub(super) fn rescue_of_init(&self, name: &str) -> Rescue {
+        Rescue::Init { name: name.to_owned(), prefix: self.unattended_sudo() }
+    }
+
     /// What stands before a command that the node's guard runs.
-    pub(super) fn unattended_sudo(&self) -> Vec<String> {
+    fn unattended_sudo(&self) -> Vec<String> {
         self.sudo.unattended_words().iter().map(|word| (*word).to_owned()).collect()
     }
 
@@ -287,31 +295,55 @@ impl<T: Transport> Instance<T> {
     pub(super) fn rescue(&self, group: &str, name: &str) -> Rescue {
         match &self.way {
             Way::Rpc(..) | Way::Supervisorctl(_) => {
-                Rescue::Process { name: rpc_name(group, name), supervisorctl: self.supervisorctl() }
+                Rescue::Process { name: rpc_name(group, name), control: self.control() }
             }
-            Way::Service => Rescue::Init { name: group.to_owned(), prefix: self.link.unattended_sudo() },
+            Way::Service => self.link.rescue_of_init(group),
         }
     }
 
     /// How the guard puts a group of it in again.
     pub(super) fn rescue_group(&self, group: &str) -> Rescue {
-        Rescue::Group { name: group.to_owned(), supervisorctl: self.supervisorctl() }
+        Rescue::Group { name: group.to_owned(), control: self.control() }
     }
 
-    /// `supervisorctl` as the guard calls it. Where a password is wanted, the node's own configuration has it: it is
-    /// never sent as an argument.
-    fn supervisorctl(&self) -> Vec<String> {
-        let mut words = self.link.unattended_sudo();
-        words.push("supervisorctl".to_owned());
+    /// The same for all its groups that are meant.
+    pub(super) fn rescues_of_groups(&self, services: &[ServicePattern]) -> Vec<Rescue> {
+        if self.via() == Via::Service {
+            // A wrapper cannot update anything.
+            return Vec::new();
+        }
+        let groups: BTreeSet<&String> = self.snapshot.processes.iter().map(|process| &process.group).collect();
+        let meant = groups.into_iter().filter(|group| services.iter().any(|service| service.matches_group(group)));
+        meant.map(|group| self.rescue_group(group)).collect()
+    }
+
+    /// `supervisorctl` as the guard calls it. A password is never sent as an argument: the node's own configuration has
+    /// it where the inventory names that, else supervisorctl reads it from its standard input.
+    fn control(&self) -> Control {
         let address = match &self.way {
             Way::Rpc(address, _) | Way::Supervisorctl(address) => address.to_string(),
             Way::Service => String::new(),
         };
-        match (&self.supervisor.username, &self.supervisor.config_file) {
-            (Some(_), Some(file)) => words.extend(["-c".to_owned(), file.clone()]),
-            _ => words.extend(["-s".to_owned(), address]),
-        }
-        words
+        let (option, value, settings) = match (&self.supervisor.config_file, self.login()) {
+            (Some(file), Some(_)) => ("-c", file.clone(), None),
+            (None, Some((user, password))) => {
+                let version = &self.snapshot.version;
+                ("-c", "/dev/stdin".to_owned(), Some(settings(&address, &user, &password, version)))
+            }
+            (_, None) => ("-s", address, None),
+        };
+        let mut words = self.link.unattended_sudo();
+        words.extend(["supervisorctl".to_owned(), option.to_owned(), value]);
+        Control { words, settings }
+    }
+
+    /// The user and the password that supervisord asks for, as they stand in the header that it is sent.
+    fn login(&self) -> Option<(String, SecretString)> {
+        use base64::Engine;
+        let pair = self.authorization.as_ref()?.strip_prefix("Basic ")?;
+        let pair = Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(pair).ok()?);
+        let (user, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+        Some((user.to_owned(), password.into()))
     }
 
     /// Whether the instance is another than when it was first asked, and the process with it.
@@ -338,6 +370,23 @@ impl<T: Transport> Instance<T> {
 /// The name that the API takes: always with the group.
 pub(super) fn rpc_name(group: &str, name: &str) -> String {
     format!("{group}:{name}")
+}
+
+/// A configuration for supervisorctl. It expands what begins with a per cent sign from supervisor 3.2 on
+/// (`options.py`, `saneget`).
+fn settings(address: &str, user: &str, password: &SecretString, version: &str) -> Settings {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+    let is_older =
+        matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(3), Some(0 | 1)) | (Some(0..=2), _));
+    let literal = |text: &str| Zeroizing::new(if is_older { text.to_owned() } else { text.replace('%', "%%") });
+    let (address, user, password) = (literal(address), literal(user), literal(password.expose_secret()));
+    let text = format!(
+        "[supervisorctl]\nserverurl={}\nusername={}\npassword={}",
+        address.as_str(),
+        user.as_str(),
+        password.as_str()
+    );
+    Settings::new(text.into())
 }
 
 /// A service that init runs, over the connection that is open now.

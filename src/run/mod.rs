@@ -20,6 +20,7 @@ mod names;
 mod no_worse;
 mod node_task;
 mod oneshot;
+mod rehearsal;
 mod rows;
 mod salvage;
 mod target;

@@ -22,6 +22,7 @@ use super::logs::Logs;
 use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
 use super::no_worse::NoWorse;
 use super::oneshot;
+use super::rehearsal;
 use super::rows::Rows;
 use super::salvage::{self, Cause, PAYING, Salvage};
 use super::target::{Debt, Work};
@@ -40,7 +41,8 @@ const GROUPS_AT_ONCE: usize = 8;
 /// Services of one node that are asked at once how they do their work.
 const SERVICES_AT_ONCE: usize = 32;
 
-/// The guard of a controller that is gone ends after so long at the latest: it notices, and starts again what it has to.
+/// The guard of a controller that is gone ends after so long at the latest: it notices within 20 s, starts again what it
+/// has to for 120 s, and looks a last time.
 const OLD_GUARD: Duration = Duration::from_secs(160);
 
 /// A node and all that is known of it in this run.
@@ -125,7 +127,7 @@ impl<T: Transport> NodeTask<T> {
                 self.phase(duty, "asking its supervisords").await;
                 match timeout(self.access.timeout, self.inspect()).await {
                     Ok(Ok(inspection)) => DutyEnd::Inspected(inspection),
-                    Ok(Err(failure)) => lost(failure),
+                    Ok(Err(end)) => end,
                     Err(_) => DutyEnd::Lost(Outcome::TimedOut, self.silent()),
                 }
             }
@@ -203,10 +205,17 @@ impl<T: Transport> NodeTask<T> {
         }
     }
 
-    async fn inspect(&mut self) -> Result<Inspection, Failure> {
+    async fn inspect(&mut self) -> Result<Inspection, DutyEnd> {
         let view = Arc::new(View::take(&self.link, self.rows.clone(), &self.access).await);
         if let Some(failure) = view.connection_lost() {
-            return Err(failure.clone());
+            return Err(lost(failure.clone()));
+        }
+        if let Some(guard) = self.guard.as_ref().filter(|_| !self.guarding.is_optional) {
+            let rehearsed = rehearsal::rehearse(guard, &view.rescues(&self.link), Stage::Inspect).await;
+            rehearsed.map_err(|failure| {
+                let is_lost = matches!(failure.kind, FailureKind::ConnectionLost | FailureKind::TimedOut);
+                if is_lost { lost(failure) } else { DutyEnd::Lost(Outcome::Failed, failure) }
+            })?;
         }
         let inspection = view.inspect(&self.link).await;
         let first = self.rows.plan.steps.iter().find(|step| step.nodes.contains(&self.rows.index));
@@ -463,6 +472,7 @@ impl<T: Transport> NodeTask<T> {
             key: key.clone(),
             visit,
             guard: self.guard.as_ref(),
+            guard_is_optional: self.guarding.is_optional,
             news: &self.news,
             stop_waiting: self.signals.stop_waiting.clone(),
         };

@@ -78,7 +78,8 @@ impl<T: Transport> Salvage<'_, T> {
         // A look may have to connect first.
         let patience = if self.cause == Cause::TimedOut { LAST_LOOK } else { PAYING / 3 };
         // With a guard on the node, giving up means to leave at once.
-        let leaves = self.cause == Cause::GivenUp && self.guarded;
+        let guarded = self.guarded && (entry.debt != Debt::Start || entry.is_armed());
+        let leaves = self.cause == Cause::GivenUp && guarded;
         if !leaves && (self.link.is_open() || entry.debt == Debt::Start) {
             let attempt = async {
                 match job {
@@ -121,7 +122,7 @@ impl<T: Transport> Salvage<'_, T> {
             (Job::Init { .. } | Job::Update { .. }, _) => self.rows.empty(self.visit, outcome),
         };
         let stopped = now.as_ref().is_none_or(|process| !is_up(process.state));
-        if entry.debt == Debt::Start && stopped && !paid && !self.guarded {
+        if entry.debt == Debt::Start && stopped && !paid && !guarded {
             let name = key.service.clone().unwrap_or_default();
             failure.hint =
                 Some(format!("it may be left stopped: `ctl service {name} start -w {}` starts it", result.node));

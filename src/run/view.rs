@@ -18,6 +18,7 @@ use super::message::{Inspection, NameCensus, TargetKey, Visit};
 use super::oneshot;
 use super::rows::Rows;
 use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, Stage, TargetResult, TargetState, Via};
+use crate::guard::Rescue;
 use crate::inventory::{Role, Supervisor};
 use crate::plan::Action;
 use crate::select::ServicePattern;
@@ -212,6 +213,31 @@ impl<T: Transport> View<T> {
             instance.snapshot.processes.iter().any(|process| service.matches_process(&process.group, &process.name))
         };
         (action != Action::Update && roles.iter().any(by_init)) || self.reached().any(lists)
+    }
+
+    /// What the guard would have to start again, of all that this run stops and starts on the node.
+    pub(super) fn rescues(&self, link: &Link<T>) -> Vec<Rescue> {
+        let steps = self.rows.plan.steps.iter().enumerate();
+        let own = steps.filter(|(_, step)| step.nodes.contains(&self.rows.index));
+        let mut rescues = Vec::new();
+        for (step, _) in own {
+            let visit = Visit { step, batch: 0, batched: false, node: self.rows.index };
+            let action = self.rows.action(visit);
+            for job in self.agenda(visit).jobs {
+                match (job, action) {
+                    (Job::Process { instance, process }, Action::Restart) => {
+                        rescues.push(instance.rescue(&process.group, &process.name));
+                    }
+                    (Job::Init { service, .. }, Action::Restart) => rescues.push(link.rescue_of_init(&service)),
+                    (Job::Update { instances, .. }, Action::Update) => {
+                        let services = self.rows.services(visit);
+                        rescues.extend(instances.iter().flat_map(|instance| instance.rescues_of_groups(services)));
+                    }
+                    (Job::Process { .. } | Job::Init { .. } | Job::Update { .. }, _) => {}
+                }
+            }
+        }
+        rescues
     }
 
     /// What there is to do in a visit.

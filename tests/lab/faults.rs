@@ -301,7 +301,9 @@ fn ways_that_are_closed() {
         case(Fault::PermissionDenied, "--via supervisorctl", "failed permission", 1, Did::Nothing),
         case(Fault::ForwardingForbidden, "", "changed", 0, Did::Restarted),
         case(Fault::ForwardingForbidden, "--via rpc", "failed permission", 1, Did::Nothing),
-        case(Fault::NoSupervisorctl, "", "changed", 0, Did::Restarted),
+        // Its supervisord can be asked without it; what would start it again if the run died cannot.
+        case(Fault::NoSupervisorctl, "", "failed command", 1, Did::Nothing),
+        case(Fault::NoSupervisorctl, "--no-guard", "changed", 0, Did::Restarted),
         case(Fault::NoSupervisorctl, "--via supervisorctl", "failed command", 1, Did::Nothing),
         Case {
             faults: forbidden(),

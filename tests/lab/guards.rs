@@ -85,6 +85,19 @@ fn a_network_that_comes_back() {
     assert!(cluster.nodes().iter().all(|node| node.guard().rescues == 0), "{run}");
 }
 
+/// What a rescue runs is tried before it is armed, and nothing is tried for what a run does not stop.
+#[test]
+fn a_node_where_a_start_is_all_that_can_be_done() {
+    let spec = slow_to_stop(1).each(|node| node.faults.push(Fault::NoSupervisorctl));
+    let cluster = Cluster::start(spec);
+    let refused = cluster.ctl(&format!("service {SLOW} restart -o json")).expect(1);
+    assert_eq!(ended(&refused.result("n01")), "failed command", "{refused}");
+    assert_eq!(cluster.counts(ANALYTICS, SLOW), [(1, 0)], "{refused}");
+    cluster.ctl(&format!("service {SLOW} stop -o json")).expect(0);
+    cluster.ctl(&format!("service {SLOW} start -o json")).expect(0);
+    cluster.at_rest();
+}
+
 /// A stop that was asked for is not undone by the guard.
 #[test]
 fn a_stop_is_a_stop() {

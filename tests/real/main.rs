@@ -25,6 +25,7 @@ mod faults;
 mod following;
 mod glance;
 mod guard;
+mod guard_rescue;
 mod harness;
 mod host_keys;
 mod logs;

@@ -88,7 +88,7 @@ impl Guard {
 }
 
 fn up(name: &str) -> String {
-    format!("up 20 '{name}' supervisorctl -s unix://{SOCKET}")
+    format!("up 20 - '{name}' supervisorctl -s unix://{SOCKET}")
 }
 
 fn state(lab: &Lab) -> State {
@@ -109,7 +109,7 @@ async fn a_guard_arms_disarms_and_quits() {
     let mut guard = Guard::ready(&client).await;
     assert_eq!((seen(&lab).holder.as_deref(), seen(&lab).guards), (Some(WORDS), 1));
     guard.says(&format!("+1 {}", up(COLLECTOR)), "+1").await;
-    guard.says("+20 init 5 contrail-database", "+20").await;
+    guard.says("+20 init 5 - contrail-database", "+20").await;
     guard.says(".", ".").await;
     // What is not of the protocol gets no answer.
     guard.send("nonsense\n+x y\n-z\n\n").await;
@@ -121,6 +121,42 @@ async fn a_guard_arms_disarms_and_quits() {
     assert_eq!(guard.end().await, (vec![], Some(0)));
     assert_eq!(seen(&lab), GuardSnapshot::default());
     assert_eq!(state(&lab), State::Stopped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rescue_is_tried_before_it_is_armed() {
+    let lab =
+        lab(Duration::from_secs(30), |node| NodeSpec { rpc_auth: Some(("op".into(), "a%b".into())), ..node }).await;
+    let client = Client::root(&lab, "n").await;
+    let mut guard = Guard::ready(&client).await;
+    let lines = async |guard: &mut Guard, code: &str| {
+        guard.send(&format!("?7 {code}\n")).await;
+        let mut said = Vec::new();
+        while let Some(line) = guard.line().await {
+            match line.strip_prefix("@7f >7 ") {
+                Some(line) => said.push(line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")),
+                None => {
+                    assert_eq!(line, "@7f ?7");
+                    break;
+                }
+            }
+        }
+        said
+    };
+    let refused = lines(&mut guard, &format!("ask 8 - supervisorctl -s unix://{SOCKET} status {COLLECTOR}")).await;
+    assert_eq!(refused[0], "Server requires");
+    guard
+        .send(&format!("=1 [supervisorctl]\u{1f}serverurl=unix://{SOCKET}\u{1f}username=op\u{1f}password=a%%b\n"))
+        .await;
+    let known = lines(&mut guard, &format!("ask 8 1 supervisorctl -c /dev/stdin status {COLLECTOR} nope")).await;
+    assert!(known.contains(&format!("{COLLECTOR} RUNNING")) && known.contains(&"nope: ERROR".to_owned()), "{known:?}");
+    assert!(known.last().unwrap().starts_with("exit "), "{known:?}");
+    assert_eq!(lines(&mut guard, "ask 8 - service contrail-database status").await.last().unwrap(), "exit 0");
+    assert_eq!(lines(&mut guard, "ask 8 - nonesuch").await.last().unwrap(), "exit 127");
+    // It is rescued with what was handed over.
+    guard.says(&format!("+1 up 20 1 '{COLLECTOR}' supervisorctl -c /dev/stdin"), "+1").await;
+    lab.node("n").cut_connections();
+    eventually("the rescue", || seen(&lab).rescues == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -314,12 +350,12 @@ async fn a_removed_group_is_added_and_started_with_the_rights_of_sudo() {
     client.run(&format!("{ctl} remove {COLLECTOR}")).await;
     assert_eq!(lab.node("n").process(ANALYTICS, COLLECTOR), None);
     // Without sudo it may not, and says nothing.
-    rescue(&lab, "admin", &format!("grp 1 {COLLECTOR} supervisorctl -s unix://{SOCKET}")).await;
+    rescue(&lab, "admin", &format!("grp 1 - {COLLECTOR} supervisorctl -s unix://{SOCKET}")).await;
     assert_eq!(lab.node("n").process(ANALYTICS, COLLECTOR), None);
-    rescue(&lab, "admin", &format!("grp 20 {COLLECTOR} {ctl}")).await;
+    rescue(&lab, "admin", &format!("grp 20 - {COLLECTOR} {ctl}")).await;
     assert_eq!(state(&lab), State::Running);
     client.run(&format!("{ctl} stop {COLLECTOR}")).await;
-    rescue(&lab, "admin", &format!("grp 20 '{COLLECTOR}' {ctl}")).await;
+    rescue(&lab, "admin", &format!("grp 20 - '{COLLECTOR}' {ctl}")).await;
     assert_eq!(state(&lab), State::Running);
 }
 
@@ -331,13 +367,13 @@ async fn services_of_init_are_started() {
     let database = || node.service("contrail-database").unwrap();
     client.run("sudo -n service contrail-database stop").await;
     assert_eq!(database().pid, 0);
-    rescue(&lab, "admin", "init 5 contrail-database sudo -n").await;
+    rescue(&lab, "admin", "init 5 - contrail-database sudo -n").await;
     assert_eq!((database().pid != 0, database().starts), (true, 2));
-    rescue(&lab, "admin", "init 5 contrail-database sudo -n").await;
+    rescue(&lab, "admin", "init 5 - contrail-database sudo -n").await;
     assert_eq!(database().starts, 2);
     client.run("sudo -n service supervisor-analytics stop").await;
     assert_eq!(node.supervisor_pid(ANALYTICS), None);
-    rescue(&lab, "admin", "init 5 supervisor-analytics sudo -n").await;
+    rescue(&lab, "admin", "init 5 - supervisor-analytics sudo -n").await;
     assert!(node.supervisor_pid(ANALYTICS).is_some());
 }
 

@@ -135,6 +135,8 @@ pub(crate) struct Instance {
     pub(crate) programs: Vec<Program>,
     cuts_ssh: bool,
     listed: bool,
+    /// `username` and `password` as its configuration file has them.
+    login: Option<(&'static str, &'static str)>,
 }
 
 /// What the script of an instance does first when it stops, so that it cuts the connection it may run on.
@@ -151,7 +153,7 @@ impl Instance {
         tcp_port: u16,
     ) -> Self {
         let (listen, programs) = (Listen::VarRun, Vec::new());
-        Self { role, service, short, pidfile, tcp_port, listen, programs, cuts_ssh: false, listed: true }
+        Self { role, service, short, pidfile, tcp_port, listen, programs, cuts_ssh: false, listed: true, login: None }
     }
 
     pub(crate) fn analytics() -> Self {
@@ -174,7 +176,7 @@ impl Instance {
 
     /// Of no role that Contrail knows.
     pub(crate) fn billing() -> Self {
-        Self::contrail("billing", "supervisor-billing", "billing", "/var/run/supervisord_billing.pid", 0)
+        Self::contrail("billing", "supervisor-billing", "billing", "/var/run/supervisord_billing.pid", 9010)
     }
 
     pub(crate) fn vrouter() -> Self {
@@ -217,6 +219,13 @@ impl Instance {
         self
     }
 
+    /// It listens on TCP, and asks for a user and a password there, which are given as its file has them. The tests
+    /// look at it without.
+    pub(crate) fn asking_for(mut self, user: &'static str, password: &'static str) -> Self {
+        self.login = Some((user, password));
+        self.listening(Listen::Tcp)
+    }
+
     /// Stopping the instance ends every SSH connection of the node, as restarting supervisor-vrouter can.
     pub(crate) fn cutting_ssh(mut self) -> Self {
         self.cuts_ssh = true;
@@ -244,11 +253,13 @@ impl Instance {
     fn conf(&self) -> String {
         let (short, pidfile, address) = (self.short, self.pidfile, self.address());
         // The tests look at a supervisord through its unix socket; so one that listens on TCP has a private one besides, at a path that `ctl` does not know.
+        let login = self.login.map(|(user, password)| format!("username={user}\npassword={password}\n"));
         let server = match self.listen {
             Listen::VarRun | Listen::Tmp => format!("[unix_http_server]\nfile={}\nchmod=0700\n", self.socket()),
             Listen::Tcp => format!(
-                "[inet_http_server]\nport=127.0.0.1:{}\n\n[unix_http_server]\nfile={}\nchmod=0700\n",
+                "[inet_http_server]\nport=127.0.0.1:{}\n{}\n[unix_http_server]\nfile={}\nchmod=0700\n",
                 self.tcp_port,
+                login.unwrap_or_default(),
                 self.probe_socket()
             ),
         };
