@@ -1,17 +1,20 @@
 //! Faults at every phase of a rolling restart of eight real nodes, at random places from a fixed seed: the controller is
 //! killed, a connection is cut, a node falls silent without a word, two runs meet.
 //!
-//! What must hold is read from the nodes: within 35 s nothing is left stopped and nothing is left locked; a run that is
-//! gone on with ends with a complete table and restarts nothing that was restarted. `tests/campaign` runs many more points
-//! (CTL_CAMPAIGN, a factor) and prints the counts.
+//! What must hold is read from the nodes: within 30 s of the fault, and the time that the program takes to stop and to
+//! come up, nothing is left stopped; then nothing is left locked; a run that is gone on with ends with a complete table and
+//! restarts nothing that was restarted. `tests/campaign` runs many more points (CTL_CAMPAIGN, a factor) and prints the counts
+//! and the worst time.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program, Running, eventually};
 
-/// What is promised to whoever loses the controller or the connection: 30 s of silence, and the start.
-const PROMISE: Duration = Duration::from_secs(35);
+/// What is promised to whoever loses the controller or the connection: the start within 30 s. The program takes 3 s to
+/// stop and 1 s to be RUNNING.
+const PROMISE: Duration = Duration::from_secs(34);
 
 const NODES: usize = 8;
 const RESTART: &str = "service contrail-collector restart --rolling -y -o json --reason campaign --connect-timeout 30s";
@@ -90,16 +93,22 @@ fn reach(phase: Phase, node: &Node, last: &Node, before: u32) {
     eventually(&format!("{phase:?} on {}", node.name), || is_there().then_some(()));
 }
 
-/// Everything runs and nothing is locked, within what is promised.
+/// Everything runs and nothing is locked.
 fn is_whole_again(cluster: &Cluster, what: &str) {
-    let began = Instant::now();
-    loop {
-        let bad = cluster.nodes().iter().find(|node| state(node) != "RUNNING" || is_locked(node));
-        let Some(bad) = bad else { return };
-        let (state, locked) = (state(bad), is_locked(bad));
-        assert!(began.elapsed() < PROMISE, "{what}: {} is {state}, locked: {locked}", bad.name);
-        std::thread::sleep(Duration::from_millis(50));
+    let bad = |node: &Node| state(node) != "RUNNING" || is_locked(node);
+    eventually(&format!("{what}: all to run and none to be locked"), || {
+        (!cluster.nodes().iter().any(bad)).then_some(())
+    });
+}
+
+/// How long after the fault all of the nodes run again. A single test run does not measure: it may share its machine.
+fn time_to_run<'a>(fault: Instant, nodes: impl IntoIterator<Item = &'a Node>, what: &str) -> Duration {
+    for node in nodes {
+        eventually(&format!("{what}: {} to run again", node.name), || (state(node) == "RUNNING").then_some(()));
     }
+    let took = fault.elapsed();
+    assert!(factor() == 1 || took < PROMISE, "{what}: it ran again only after {took:?}");
+    took
 }
 
 fn begin(cluster: &Cluster, phase: Phase) -> Running {
@@ -126,11 +135,17 @@ fn is_all_changed(run: &Finished) -> bool {
 }
 
 /// Points shared by clusters that are worked on side by side.
-fn side_by_side(points: usize, clusters: usize, seed: u64, point: impl Fn(&mut Cluster, &mut Dice, usize) + Sync) {
+fn side_by_side(
+    points: usize,
+    clusters: usize,
+    seed: u64,
+    point: impl Fn(&mut Cluster, &mut Dice, usize) -> Duration + Sync,
+) {
     let next = AtomicUsize::new(0);
+    let worst = Mutex::new(Duration::ZERO);
     std::thread::scope(|scope| {
         for number in 0..clusters.min(points) {
-            let (next, point) = (&next, &point);
+            let (next, point, worst) = (&next, &point, &worst);
             scope.spawn(move || {
                 let mut cluster = cluster();
                 let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (number as u64 + 1));
@@ -139,12 +154,19 @@ fn side_by_side(points: usize, clusters: usize, seed: u64, point: impl Fn(&mut C
                     if index >= points {
                         return;
                     }
-                    point(&mut cluster, &mut dice, index);
+                    let took = point(&mut cluster, &mut dice, index);
+                    let mut worst = worst.lock().unwrap();
+                    *worst = took.max(*worst);
                 }
             });
         }
     });
-    println!("campaign: {points} points, seed {seed}, nothing left stopped, nothing left locked");
+    let worst = worst.into_inner().unwrap();
+    println!(
+        "campaign: {points} points of {}, seed {seed}, nothing left stopped, nothing left locked, running again at worst {:.1} s after the fault",
+        std::thread::current().name().unwrap_or_default(),
+        worst.as_secs_f64()
+    );
 }
 
 #[test]
@@ -156,10 +178,13 @@ fn the_controller_is_killed() {
         let before = pids(cluster);
         let run = begin(cluster, phase);
         reach(phase, &cluster.nodes()[place], &cluster.nodes()[NODES - 1], before[place]);
+        let fault = Instant::now();
         run.signal("KILL");
         drop(run.finish());
+        let took = time_to_run(fault, cluster.nodes(), &what);
         is_whole_again(cluster, &what);
         resume(cluster, &before, &what);
+        took
     });
 }
 
@@ -172,18 +197,21 @@ fn a_connection_is_cut() {
         let before = pids(cluster);
         let run = begin(cluster, phase);
         reach(phase, &cluster.nodes()[place], &cluster.nodes()[NODES - 1], before[place]);
+        let fault = Instant::now();
         cluster.nodes()[place].cut_connections();
+        let took = time_to_run(fault, [&cluster.nodes()[place]], &what);
         let run = run.finish();
         assert!(is_all_changed(&run), "{what}: {run}");
         is_whole_again(cluster, &what);
         for ((node, before), after) in cluster.nodes().iter().zip(before).zip(pids(cluster)) {
             assert!(after != before && run.result(&node.name)["pid"] == after, "{what}: {}: {run}", node.name);
         }
+        took
     });
 }
 
 /// A node whose SSH daemon says nothing any more and closes nothing, as if its packets were dropped, and takes no new
-/// connection: its guard acts after 30 s of silence.
+/// connection: its guard acts after 20 s of silence.
 #[test]
 fn a_node_falls_silent() {
     side_by_side(2 * factor(), 2, 11, |cluster, dice, index| {
@@ -196,7 +224,9 @@ fn a_node_falls_silent() {
         let run = cluster.ctl_start(&format!("{RESTART} --stable 0s --timeout 6s"));
         reach(phase, cluster.node(&name), &cluster.nodes()[NODES - 1], before[place]);
         cluster.node_mut(&name).refuse();
+        let fault = Instant::now();
         cluster.node(&name).signal_connections("STOP");
+        let took = time_to_run(fault, [cluster.node(&name)], &what);
         let run = run.finish();
         let result = run.result(&name);
         let outcome = result["outcome"].as_str().unwrap();
@@ -205,6 +235,7 @@ fn a_node_falls_silent() {
         cluster.node_mut(&name).listen();
         cluster.node(&name).signal_connections("CONT");
         resume_or_retry(cluster, &what);
+        took
     });
 }
 
@@ -242,6 +273,7 @@ fn two_runs_meet() {
         assert!(stopped.iter().zip(&now).all(|(then, now)| then + 1 == *now), "{stopped:?} {now:?}");
         assert!(pids(cluster).iter().zip(before).all(|(now, before)| *now != before));
         is_whole_again(cluster, "two runs");
+        Duration::ZERO
     });
 }
 
