@@ -18,6 +18,7 @@ use crate::fault::Fault;
 use crate::guard;
 use crate::init;
 use crate::node::NodeInner;
+use crate::questions;
 use crate::rescue;
 use crate::shell;
 use crate::spec::UserPolicy;
@@ -348,6 +349,12 @@ pub(crate) fn run<'a>(
                     survey::run(context, io, words).await
                 }
                 [flag, _, name] if flag == "-c" && name == "ctl-ports" => survey::ports(context, io).await,
+                [flag, _, name, mark, body] if flag == "-c" && name == "ctl-ask" => {
+                    questions::ask(context, io, mark, body).await
+                }
+                [flag, _, name, mark, body] if flag == "-c" && name == "ctl-act" => {
+                    questions::act(context, io, mark, body).await
+                }
                 [flag, script, ..] if flag.starts_with('-') && flag.ends_with('c') => {
                     shell::run(context, io, script).await
                 }

@@ -38,6 +38,7 @@ mod logs;
 mod net;
 mod node;
 mod process;
+mod questions;
 mod rescue;
 mod rpc;
 mod rpcfault;

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
+use super::question::{self, AskMode, CommandAnswer, NoAnswer};
 use super::words::{SudoError, clip};
 use crate::transport::{ExecOutput, Piece, RemoteCommand, Session, TransportError};
 
@@ -68,6 +69,17 @@ pub enum ExecError {
     /// The connection to the node failed.
     #[error(transparent)]
     Transport(#[from] TransportError),
+}
+
+/// Why an executed question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// It did not run, or did not come to its end.
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+    /// What sudo said, or the connection.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
 }
 
 impl From<ExecError> for EnterError {
@@ -171,26 +183,63 @@ impl Sudo {
         }
     }
 
-    /// Runs a command that reads no standard input to its end. `line` makes the command line of what stands before the
-    /// command. At most `limit` bytes are read of each stream.
+    /// Executes a question that reads no standard input, and reads its answer: at most `limit` bytes of each stream.
+    /// `body` makes the command, for a POSIX shell, of what stands before it.
     ///
     /// # Errors
-    /// [`ExecError::Sudo`] only for what the dialogue shows: a refused password, a strange question. Whatever else sudo
-    /// says stands in the output. [`ExecError::Transport`] as [`Session::exec`].
-    pub async fn exec<S: Session>(
+    /// [`NoAnswer`] if it did not run or was cut short. [`ExecError::Sudo`] only for what the dialogue shows: a refused
+    /// password, a strange question; whatever else sudo says stands in the answer. [`ExecError::Transport`] as
+    /// [`Session::exec`].
+    pub async fn ask<S: Session>(
         &self,
         session: &S,
-        line: impl FnOnce(&str) -> String,
+        body: impl FnOnce(&str) -> String,
+        limit: usize,
+    ) -> Result<CommandAnswer, AskError> {
+        self.ask_as(session, body, limit, AskMode::Attached).await
+    }
+
+    /// The same for a command that goes on to its end even if the connection is lost meanwhile: what it prints then is
+    /// drained on the node. Its stderr is read as its stdout.
+    ///
+    /// # Errors
+    /// As [`Sudo::ask`].
+    pub async fn ask_to_the_end<S: Session>(
+        &self,
+        session: &S,
+        body: impl FnOnce(&str) -> String,
+        limit: usize,
+    ) -> Result<CommandAnswer, AskError> {
+        self.ask_as(session, body, limit, AskMode::ToTheEnd).await
+    }
+
+    async fn ask_as<S: Session>(
+        &self,
+        session: &S,
+        body: impl FnOnce(&str) -> String,
+        limit: usize,
+        mode: AskMode,
+    ) -> Result<CommandAnswer, AskError> {
+        let passage = Passage::new();
+        let line = question::line_of(passage.mark(), &body(&self.prefix(&passage)), mode)?;
+        let output = self.exec(session, &passage, &line, limit).await?;
+        Ok(question::read(passage.mark(), &output, limit)?)
+    }
+
+    /// Runs a command line to its end.
+    async fn exec<S: Session>(
+        &self,
+        session: &S,
+        passage: &Passage,
+        line: &str,
         limit: usize,
     ) -> Result<ExecOutput, ExecError> {
-        let passage = Passage::new();
-        let line = line(&self.prefix(&passage));
         debug!(command = line, "executing");
-        let Self::WithPassword(password) = self else { return Ok(session.exec(&line, limit).await?) };
+        let Self::WithPassword(password) = self else { return Ok(session.exec(line, limit).await?) };
         let lost = |what: &str| TransportError::Lost { reason: what.to_owned() };
         let _permit = password.commands.acquire().await.map_err(|_| lost("its commands are closed"))?;
-        let mut command = session.start(&line).await?;
-        let ended = password.gather(&mut command, &passage, limit).await;
+        let mut command = session.start(line).await?;
+        let ended = password.gather(&mut command, passage, limit).await;
         // A sudo that still asks reads the end of its input, and ends.
         command.close().await;
         ended
@@ -208,7 +257,7 @@ impl Sudo {
         time: Duration,
     ) -> Result<Vec<u8>, EnterError> {
         let password = if let Self::WithPassword(password) = self { Some(password.as_ref()) } else { None };
-        let mut dialogue = Dialogue { password, prompt: passage.prompt.as_bytes(), held: None, is_answered: false };
+        let mut dialogue = Dialogue { password, passage, held: None, is_answered: false };
         let mut streams = Streams::default();
         let mark = format!("{}\n", passage.mark);
         let deadline = Instant::now() + time;
@@ -257,8 +306,7 @@ impl Password {
         passage: &Passage,
         limit: usize,
     ) -> Result<ExecOutput, ExecError> {
-        let prompt = passage.prompt.as_bytes();
-        let mut dialogue = Dialogue { password: Some(self), prompt, held: None, is_answered: false };
+        let mut dialogue = Dialogue { password: Some(self), passage, held: None, is_answered: false };
         let mut streams = Streams::default();
         let mut output = ExecOutput::default();
         let mut ended = false;
@@ -330,12 +378,14 @@ impl Streams {
         format!("{}\n{}", String::from_utf8_lossy(&self.stderr), String::from_utf8_lossy(&self.stdout))
     }
 
-    /// Whether the prompt has come. It is taken out, with all that stood before it. A command that goes on to its end has
-    /// its stderr in its stdout.
-    fn take_prompt(&mut self, prompt: &[u8]) -> bool {
+    /// Whether the prompt has come. It is taken out, with all that sudo said before it; what a login shell said up to the
+    /// mark of a question stays. A command that goes on to its end has its stderr in its stdout.
+    fn take_prompt(&mut self, passage: &Passage) -> bool {
+        let prompt = passage.prompt.as_bytes();
         for (stream, searched) in [&mut self.stderr, &mut self.stdout].into_iter().zip(&mut self.searched) {
             if let Some(end) = find(stream, prompt, searched.saturating_sub(prompt.len())) {
-                stream.drain(..end);
+                let start = question::end_of_mark(stream, passage.mark.as_bytes()).filter(|start| *start < end);
+                stream.drain(start.unwrap_or_default()..end);
                 *searched = 0;
                 return true;
             }
@@ -354,7 +404,7 @@ fn find(bytes: &[u8], wanted: &[u8], start: usize) -> Option<usize> {
 /// What is said between one command's sudo and us.
 struct Dialogue<'a> {
     password: Option<&'a Password>,
-    prompt: &'a [u8],
+    passage: &'a Passage,
     /// Held while the first answer on this node is on trial.
     held: Option<MutexGuard<'a, Trust>>,
     is_answered: bool,
@@ -364,7 +414,7 @@ impl Dialogue<'_> {
     /// Answers the prompt, if it has come: once.
     async fn answer<C: RemoteCommand>(&mut self, command: &mut C, streams: &mut Streams) -> Result<(), ExecError> {
         let Some(password) = self.password else { return Ok(()) };
-        if !streams.take_prompt(self.prompt) {
+        if !streams.take_prompt(self.passage) {
             return Ok(());
         }
         if std::mem::replace(&mut self.is_answered, true) {

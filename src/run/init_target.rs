@@ -86,6 +86,9 @@ impl<T: Transport> InitTarget<'_, T> {
         };
         match sent {
             Ok(()) => {}
+            Err(SupervisorError::NoAnswer(error)) if error.did_not_run() => {
+                return Some(self.error(&error.into(), Stage::Act));
+            }
             // Nothing ran.
             Err(
                 error @ (SupervisorError::Sudo(_)

@@ -451,6 +451,10 @@ impl<T: Transport> Followed<T> {
                 let mut tailed = match self.tailed.take() {
                     Some(tailed) => tailed,
                     None => {
+                        // Of a log that is kept nowhere, following tells nothing at all.
+                        if !self.begun {
+                            control.tail(&name, tail.stream, SEEN).await?;
+                        }
                         let mut tailed = control.follow(&name, tail.stream).await?;
                         // What was written before is read after the other has begun, so that nothing falls between.
                         let end = control.tail(&name, tail.stream, bytes.max(END)).await?;
@@ -585,6 +589,7 @@ fn comes_back(error: &SupervisorError) -> bool {
         SupervisorError::Fault { fault, .. } => *fault == Fault::BadName,
         SupervisorError::Permission(_)
         | SupervisorError::Sudo(_)
+        | SupervisorError::NoAnswer(_)
         | SupervisorError::CommandMissing(_)
         | SupervisorError::Protocol(_)
         | SupervisorError::Unsupported(_) => false,
@@ -594,7 +599,7 @@ fn comes_back(error: &SupervisorError) -> bool {
 fn failure_of(error: &SupervisorError) -> Failure {
     if let SupervisorError::Fault { fault: Fault::NoFile, text } = error {
         return Failure::new(Stage::Inspect, FailureKind::NoLog, text.clone()).with_hint(
-            "it may be written to syslog or nowhere, or with the other log: see its stdout_logfile, stderr_logfile and redirect_stderr",
+            "it may log to syslog, to supervisord's own output, or nowhere: check its stdout_logfile, stderr_logfile and redirect_stderr",
         );
     }
     if let SupervisorError::Unsupported(text) = error {

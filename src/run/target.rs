@@ -598,6 +598,7 @@ fn was_not_heard(error: &SupervisorError) -> bool {
         SupervisorError::Transport(_)
         | SupervisorError::Down(_)
         | SupervisorError::Protocol(_)
+        | SupervisorError::NoAnswer(_)
         | SupervisorError::Silent(_) => true,
         SupervisorError::Fault { .. }
         | SupervisorError::Permission(_)
@@ -639,6 +640,7 @@ impl Away {
             SupervisorError::Permission(_)
             | SupervisorError::Sudo(_)
             | SupervisorError::CommandMissing(_)
+            | SupervisorError::NoAnswer(_)
             | SupervisorError::Protocol(_)
             | SupervisorError::Unsupported(_) => false,
         };

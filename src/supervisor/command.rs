@@ -1,6 +1,8 @@
 //! The ways that run a command on the node: `supervisorctl`, the init wrapper of a program, and init itself.
 //!
-//! What always holds: each word is quoted, so that no name is ever a command; output is read up to [`OUTPUT_LIMIT`]; the exit code is never the truth, the state read afterwards is.
+//! What always holds: each word is quoted, so that no name is ever a command; output is read up to [`OUTPUT_LIMIT`]; the
+//! exit code is never proof of success, the state read afterwards is; but an answer of which no line is understood, or
+//! that ended as answers do not, is an error and never an empty list.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +17,8 @@ use super::tailed::Tailed;
 use super::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
 use crate::event::LogStream;
 use crate::inventory::ControlAddress;
-use crate::remote::Sudo;
-use crate::transport::{ExecOutput, Session};
+use crate::remote::{CommandAnswer, NoAnswer, Sudo, last_line};
+use crate::transport::Session;
 
 /// Longest output read of one command, each of stdout and stderr.
 pub const OUTPUT_LIMIT: usize = 1024 * 1024;
@@ -27,8 +29,12 @@ pub const TAIL_LIMIT: usize = 256 * 1024;
 /// A command that only asks has to start a Python, on a busy node, and hangs if it takes longer than this.
 const QUESTION_TIME: Duration = Duration::from_secs(60);
 
-/// Before the exit code of a command in what it printed.
-const EXIT_MARK: &str = "ctl-exit";
+/// Prints where a log of a process is: address, process, key. `supervisor.xmlrpc` has both names in 3.0 to 4.2.5.
+const LOG_PATH: &str = concat!(
+    "import sys; from supervisor.xmlrpc import SupervisorTransport as T, xmlrpclib as x; ",
+    "s = x.ServerProxy(\"http://127.0.0.1\", T(None, None, sys.argv[1])).supervisor; ",
+    "print(\"log:\" + s.getProcessInfo(sys.argv[2])[sys.argv[3]])"
+);
 
 /// The words as one line for a shell.
 fn words_of(words: &[&str]) -> Result<String, SupervisorError> {
@@ -84,57 +90,50 @@ impl<S: Session> Shell<S> {
     }
 
     /// Runs the words as one command, through sudo where asked: a question, which is answered in [`QUESTION_TIME`].
-    async fn run(&self, words: &[&str]) -> Result<ExecOutput, SupervisorError> {
+    async fn run(&self, words: &[&str]) -> Result<CommandAnswer, SupervisorError> {
         let line = words_of(words)?;
-        match timeout(QUESTION_TIME, self.execute(|sudo| format!("{sudo}{line}"))).await {
+        self.ask_in_time(&words.join(" "), |sudo| format!("{sudo}{line}")).await
+    }
+
+    /// Asks what is answered in [`QUESTION_TIME`].
+    async fn ask_in_time(
+        &self,
+        what: &str,
+        body: impl FnOnce(&str) -> String,
+    ) -> Result<CommandAnswer, SupervisorError> {
+        match timeout(QUESTION_TIME, self.ask(body)).await {
             Ok(answer) => answer,
-            Err(_) => Err(SupervisorError::Silent(words.join(" "))),
+            Err(_) => Err(SupervisorError::Silent(what.to_owned())),
         }
     }
 
-    /// Runs the words as one command that goes on to its end even if the connection is lost meanwhile: what it
-    /// prints then is drained on the node. Without that it would be killed by its next word to a closed pipe, and
-    /// `supervisorctl restart` prints between its stop and its start. stderr is told as stdout.
-    async fn run_to_its_end(&self, words: &[&str]) -> Result<ExecOutput, SupervisorError> {
+    /// Runs the words as one command that goes on to its end even if the connection is lost meanwhile. Without that it
+    /// would be killed by its next word to a closed pipe, and `supervisorctl restart` prints between its stop and its
+    /// start. stderr is read as stdout.
+    async fn run_to_its_end(&self, words: &[&str]) -> Result<CommandAnswer, SupervisorError> {
         let words = words_of(words)?;
         // Where sudo may have to be answered, its input is ours.
-        let input = if self.sudo().has_password() { "" } else { "</dev/null" };
-        let line = |sudo: &str| {
-            let script = format!(
-                "trap \"\" HUP; {{ {sudo}{words} 2>&1 {input}; echo {EXIT_MARK} $?; }} | {{ trap \"\" PIPE; cat; cat >/dev/null; }}"
-            );
-            // Words that hold a NUL were refused above.
-            format!("sh -c {}", shlex::try_quote(&script).unwrap_or_default())
-        };
-        let mut output = self.execute(line).await?;
-        // The last line is ours; a word of the command's own may stand before it without a line's end.
-        if let Some((said, code)) = output.stdout.rsplit_once(EXIT_MARK) {
-            output.exit = code.trim().parse().ok();
-            output.stdout = said.to_owned();
-        }
-        Ok(output)
+        let input = if self.sudo().has_password() { "" } else { " </dev/null" };
+        let body = |sudo: &str| format!("{sudo}{words}{input}");
+        Ok(self.sudo().ask_to_the_end(self.session().as_ref(), body, OUTPUT_LIMIT).await?)
     }
 
-    pub(super) async fn execute(&self, line: impl FnOnce(&str) -> String) -> Result<ExecOutput, SupervisorError> {
-        self.execute_within(line, OUTPUT_LIMIT).await
+    pub(super) async fn ask(&self, body: impl FnOnce(&str) -> String) -> Result<CommandAnswer, SupervisorError> {
+        self.ask_within(body, OUTPUT_LIMIT).await
     }
 
     /// The same for a command that is to print no more than `limit` bytes.
-    pub(super) async fn execute_within(
+    pub(super) async fn ask_within(
         &self,
-        line: impl FnOnce(&str) -> String,
+        body: impl FnOnce(&str) -> String,
         limit: usize,
-    ) -> Result<ExecOutput, SupervisorError> {
-        let output = self.sudo().exec(self.session().as_ref(), line, limit).await?;
-        if output.truncated {
-            return Err(SupervisorError::Protocol(format!("a command printed more than {limit} bytes")));
-        }
-        Ok(output)
+    ) -> Result<CommandAnswer, SupervisorError> {
+        Ok(self.sudo().ask(self.session().as_ref(), body, limit).await?)
     }
 
-    /// Runs a script of the login shell as it is, without sudo.
-    pub(super) async fn script(&self, script: &str) -> Result<ExecOutput, SupervisorError> {
-        Ok(self.session().exec(script, OUTPUT_LIMIT).await?)
+    /// Runs a script of a POSIX shell as it is, without sudo.
+    pub(super) async fn script(&self, script: &str) -> Result<CommandAnswer, SupervisorError> {
+        Ok(Sudo::No.ask(self.session().as_ref(), |_| script.to_owned(), OUTPUT_LIMIT).await?)
     }
 }
 
@@ -155,7 +154,7 @@ impl<S: Session> Supervisorctl<S> {
         &self.address
     }
 
-    async fn control(&self, words: &[&str]) -> Result<ExecOutput, SupervisorError> {
+    async fn control(&self, words: &[&str]) -> Result<CommandAnswer, SupervisorError> {
         let address = self.address.to_string();
         let mut all = vec!["supervisorctl", "-s", &address];
         all.extend(words);
@@ -167,8 +166,9 @@ impl<S: Session> Supervisorctl<S> {
     /// # Errors
     /// [`SupervisorError`] for anything that kept it from answering.
     pub async fn list(&self) -> Result<Vec<ProcessInfo>, SupervisorError> {
-        let output = self.control(&["status"]).await?;
-        processes(&output)
+        let answer = self.control(&["status"]).await?;
+        // 4.x ends with 3 where a process is not running.
+        processes("supervisorctl status", &answer, self.shell.sudo().is_on(), |status| matches!(status, 0 | 3))
     }
 
     /// The last bytes of one of a process's logs, at most so many and 256 KiB.
@@ -182,21 +182,43 @@ impl<S: Session> Supervisorctl<S> {
         for more in 0..=3 {
             let output = self.control(&["tail", &format!("-{}", bytes + more), name, stream.as_str()]).await?;
             match supervisorctl::parse_tail(name, &output.stdout, &output.stderr) {
-                Tail::Text(text) => return Ok(text.into_bytes()),
+                Tail::Text(text) if output.status == 0 && text.is_empty() => {
+                    let path = self.log_path(name, stream).await?;
+                    let nowhere = path.and_then(|path| super::log::kept_nowhere(stream, Some(&path)));
+                    return nowhere.map_or_else(|| Ok(Vec::new()), Err);
+                }
+                Tail::Text(text) if output.status == 0 => return Ok(text.into_bytes()),
+                Tail::Text(_) => return Err(failed("supervisorctl tail", &output)),
                 Tail::NotText => {}
-                Tail::NoLog => return Err(super::log::no_log()),
+                Tail::NoLog => return Err(super::log::no_log(stream)),
+                Tail::Unreadable => {
+                    let path = self.log_path(name, stream).await?;
+                    let nowhere = path.and_then(|path| super::log::kept_nowhere(stream, Some(&path)));
+                    let text = "supervisord could not read its log".to_owned();
+                    return Err(nowhere.unwrap_or(SupervisorError::Fault { fault: Fault::Failed, text }));
+                }
                 Tail::NoProcess => {
                     let text = "supervisorctl knows no such process".to_owned();
                     return Err(SupervisorError::Fault { fault: Fault::BadName, text });
                 }
                 Tail::Refused => {
-                    let status = supervisorctl::parse_status(&output.stdout, &output.stderr, output.exit);
-                    refuse(&status.problems)?;
+                    refuse(&problems_of(&output))?;
                     return Err(SupervisorError::Protocol("supervisorctl could not read the log".to_owned()));
                 }
             }
         }
         Err(SupervisorError::Protocol("the log is not UTF-8, and supervisorctl cannot tell it".to_owned()))
+    }
+
+    /// Where one of a process's logs is; none if that is not known. supervisorctl itself does not tell; the Python that runs it
+    /// can ask, where the user may run it.
+    async fn log_path(&self, name: &str, stream: LogStream) -> Result<Option<String>, SupervisorError> {
+        let words = words_of(&["-c", LOG_PATH, &self.address.to_string(), name, &format!("{stream}_logfile")])?;
+        let find = r#"own=$(command -v supervisorctl); own=$(sed -n "1s/^#! *//p" "$own")"#;
+        let body = |sudo: &str| format!("{find}; {sudo}$own {words}");
+        let answer = self.shell.ask_in_time("the Python of supervisorctl", body).await?;
+        let path = answer.stdout.strip_prefix("log:").filter(|_| answer.status == 0);
+        Ok(path.map(|path| path.trim_end_matches('\n').to_owned()).filter(|path| !path.is_empty()))
     }
 
     /// Follows one of a process's logs, until what is returned is dropped.
@@ -216,6 +238,9 @@ impl<S: Session> Supervisorctl<S> {
     /// As [`Supervisorctl::list`].
     pub async fn own_log(&self, bytes: usize) -> Result<Vec<u8>, SupervisorError> {
         let output = self.control(&["maintail", &format!("-{}", bytes.min(TAIL_LIMIT))]).await?;
+        if output.status != 0 {
+            return Err(failed("supervisorctl maintail", &output));
+        }
         Ok(output.stdout.into_bytes())
     }
 
@@ -225,8 +250,10 @@ impl<S: Session> Supervisorctl<S> {
     /// As [`Supervisorctl::list`].
     pub async fn pid(&self) -> Result<Option<u32>, SupervisorError> {
         let output = self.control(&["pid"]).await?;
-        refuse(&supervisorctl::parse_status(&output.stdout, &output.stderr, output.exit).problems)?;
-        Ok(supervisorctl::parse_pid(&output.stdout))
+        refuse(&problems_of(&output))?;
+        // 0 is said of one that does not run.
+        let pid = supervisorctl::parse_pid(&output.stdout).ok_or_else(|| failed("supervisorctl pid", &output))?;
+        Ok(Some(pid).filter(|pid| *pid != 0))
     }
 
     /// `start`, `stop` or `restart` of a process or a whole group (`name:*`).
@@ -235,8 +262,8 @@ impl<S: Session> Supervisorctl<S> {
     /// [`SupervisorError::Fault`] for what supervisorctl said went wrong, else as [`Supervisorctl::list`].
     pub async fn act(&self, verb: &str, name: &str) -> Result<(), SupervisorError> {
         let address = self.address.to_string();
-        let output = self.shell.run_to_its_end(&["supervisorctl", "-s", &address, verb, name]).await?;
-        acted(&output)
+        let answer = self.shell.run_to_its_end(&["supervisorctl", "-s", &address, verb, name]).await?;
+        acted(&format!("supervisorctl {verb}"), &answer)
     }
 
     /// Rereads the configuration; nothing is applied.
@@ -245,10 +272,13 @@ impl<S: Session> Supervisorctl<S> {
     /// As [`Supervisorctl::act`].
     pub async fn reload_config(&self) -> Result<UpdateSummary, SupervisorError> {
         let output = self.control(&["reread"]).await?;
-        refuse(&supervisorctl::parse_status(&output.stdout, &output.stderr, output.exit).problems)?;
+        refuse(&problems_of(&output))?;
         let read = supervisorctl::parse_reread(&output.stdout);
         if let Some(error) = read.error {
             return Err(SupervisorError::Fault { fault: Fault::CantReread, text: error });
+        }
+        if !read.is_understood || output.status != 0 {
+            return Err(failed("supervisorctl reread", &output));
         }
         Ok(UpdateSummary { added: read.available, changed: read.changed, removed: read.disappeared })
     }
@@ -290,11 +320,13 @@ impl<S: Session> Wrapper<S> {
 
     async fn one(&self, program: &str) -> Result<Vec<ProcessInfo>, SupervisorError> {
         let output = self.shell.run(&["service", program, "status"]).await?;
-        let status = init::parse_status(program, &output.stdout, &output.stderr, output.exit);
+        let status = init::parse_status(program, &output.stdout, &output.stderr, Some(output.status));
         if status.state == init::InitState::NotFound {
             return Err(SupervisorError::CommandMissing(format!("`service {program}` is not known there")));
         }
-        let listed = processes(&output)?;
+        // A script may end with whatever its last command did.
+        let listed =
+            processes(&format!("service {program} status"), &output, self.shell.sudo().is_on(), |status| status < 126)?;
         Ok(listed.into_iter().filter(|process| process.group == program).collect())
     }
 
@@ -303,8 +335,8 @@ impl<S: Session> Wrapper<S> {
     /// # Errors
     /// As [`Supervisorctl::act`].
     pub async fn act(&self, verb: &str, program: &str) -> Result<(), SupervisorError> {
-        let output = self.shell.run_to_its_end(&["service", program, verb]).await?;
-        acted(&output)
+        let answer = self.shell.run_to_its_end(&["service", program, verb]).await?;
+        acted(&format!("service {program} {verb}"), &answer)
     }
 }
 
@@ -326,11 +358,14 @@ impl<S: Session> InitService<S> {
     /// [`SupervisorError::Transport`] and [`SupervisorError::Protocol`]; what sudo refuses.
     pub async fn status(&self) -> Result<InitStatus, SupervisorError> {
         let output = self.shell.run(&["service", &self.name, "status"]).await?;
-        let mut status = init::parse_status(&self.name, &output.stdout, &output.stderr, output.exit);
+        let mut status = init::parse_status(&self.name, &output.stdout, &output.stderr, Some(output.status));
         if status.state == init::InitState::Denied {
-            let problems = supervisorctl::parse_status(&output.stdout, &output.stderr, output.exit).problems;
-            refuse(&problems)?;
+            refuse(&problems_of(&output))?;
             return Err(SupervisorError::Permission(status.text));
+        }
+        if status.state == init::InitState::Unknown {
+            refuse(&problems_of(&output))?;
+            return Err(failed(&format!("service {} status", self.name), &output));
         }
         if status.state == init::InitState::Running && status.pid.is_none() {
             status.pid = self.pid_file().await?;
@@ -350,7 +385,7 @@ impl<S: Session> InitService<S> {
     /// [`SupervisorError`] where it was not even tried: sudo refused, init does not know the service.
     pub async fn act(&self, verb: &str) -> Result<(), SupervisorError> {
         let output = self.shell.run_to_its_end(&["service", &self.name, verb]).await?;
-        match init::parse_action(&output.stdout, &output.stderr, output.exit) {
+        match init::parse_action(&output.stdout, &output.stderr, Some(output.status)) {
             None => Ok(()),
             Some(InitProblem::Command(problem)) => refuse(&[problem]),
             Some(problem @ InitProblem::Denied { .. }) => Err(SupervisorError::Permission(problem.to_string())),
@@ -359,23 +394,49 @@ impl<S: Session> InitService<S> {
     }
 }
 
-fn processes(output: &ExecOutput) -> Result<Vec<ProcessInfo>, SupervisorError> {
-    let status = supervisorctl::parse_status(&output.stdout, &output.stderr, output.exit);
+/// The processes of a `status`: all of them, or an error. A supervisord without programs prints nothing and ends with 0.
+fn processes(
+    command: &str,
+    answer: &CommandAnswer,
+    is_behind_sudo: bool,
+    is_usual: impl Fn(u32) -> bool,
+) -> Result<Vec<ProcessInfo>, SupervisorError> {
+    let stdout = if is_behind_sudo { supervisorctl::without_preface(&answer.stdout) } else { &answer.stdout };
+    let status = supervisorctl::parse_status(stdout, &answer.stderr, Some(answer.status));
     refuse(&status.problems)?;
-    Ok(status
-        .processes
-        .into_iter()
-        .map(|line| ProcessInfo {
-            group: line.group,
-            name: line.process,
-            state: line.state,
-            pid: line.pid,
-            start: None,
-            uptime: line.uptime,
-            exited_as_expected: None,
-            description: line.description,
-        })
-        .collect())
+    let unread = status
+        .problems
+        .iter()
+        .find_map(|problem| if let ControlProblem::Unrecognised { line } = problem { Some(line) } else { None });
+    let is_explained = status.problems.iter().any(|problem| !matches!(problem, ControlProblem::Unrecognised { .. }));
+    if !is_usual(answer.status) || (status.processes.is_empty() && answer.status != 0 && !is_explained) {
+        return Err(failed(command, answer));
+    }
+    if let Some(line) = unread {
+        let text = format!("`{command}` printed a line that is not a process of its list: `{line}`");
+        return Err(SupervisorError::Protocol(text));
+    }
+    let process = |line: supervisorctl::StatusLine| ProcessInfo {
+        group: line.group,
+        name: line.process,
+        state: line.state,
+        pid: line.pid,
+        start: None,
+        uptime: line.uptime,
+        exited_as_expected: None,
+        description: line.description,
+    };
+    Ok(status.processes.into_iter().map(process).collect())
+}
+
+fn problems_of(answer: &CommandAnswer) -> Vec<ControlProblem> {
+    supervisorctl::parse_status(&answer.stdout, &answer.stderr, Some(answer.status)).problems
+}
+
+/// A command that ended, and of whose answer nothing explains how.
+fn failed(command: &str, answer: &CommandAnswer) -> SupervisorError {
+    let said = last_line(if answer.stdout.trim().is_empty() { &answer.stderr } else { &answer.stdout });
+    NoAnswer::Failed { command: command.to_owned(), status: answer.status, said }.into()
 }
 
 /// The first problem that kept supervisorctl from doing its work at all.
@@ -400,10 +461,13 @@ fn refuse(problems: &[ControlProblem]) -> Result<(), SupervisorError> {
 }
 
 /// What supervisorctl said of a start, stop or restart.
-fn acted(output: &ExecOutput) -> Result<(), SupervisorError> {
+fn acted(command: &str, answer: &CommandAnswer) -> Result<(), SupervisorError> {
     use supervisorctl::ActionResult as R;
-    let action = supervisorctl::parse_action(&output.stdout, &output.stderr, output.exit);
+    let action = supervisorctl::parse_action(&answer.stdout, &answer.stderr, Some(answer.status));
     refuse(&action.problems)?;
+    if action.lines.is_empty() {
+        return Err(failed(command, answer));
+    }
     for line in &action.lines {
         let fault = match line.result {
             R::SpawnError => Fault::SpawnError,

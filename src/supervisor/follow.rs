@@ -10,7 +10,7 @@ use std::future::Future;
 
 use tracing::debug;
 
-use super::log::{LogFile, LogPiece, PIECE, no_log};
+use super::log::{LogFile, LogPiece, PIECE, kept_nowhere, no_log};
 use super::rpc::RpcClient;
 use super::{Fault, SupervisorError};
 use crate::event::LogStream;
@@ -32,6 +32,9 @@ const MOVED: u8 = 10;
 
 /// What a reader asks of a node.
 pub trait LogSource: Sync {
+    /// Which of the process's logs it is.
+    fn stream(&self) -> LogStream;
+
     /// At most so many bytes of the log from an offset on, as supervisord tells them.
     ///
     /// # Errors
@@ -80,6 +83,10 @@ pub struct RpcLog<'a, S: Session> {
 }
 
 impl<S: Session> LogSource for RpcLog<'_, S> {
+    fn stream(&self) -> LogStream {
+        self.stream
+    }
+
     async fn piece(&self, offset: u64, length: usize) -> Result<LogPiece, SupervisorError> {
         self.rpc.read_log(LogFile::Of(self.name, self.stream), offset, length).await
     }
@@ -161,10 +168,10 @@ impl LogReader {
     /// # Errors
     /// [`no_log`] for a log that goes to no file; else what kept it from being read.
     pub async fn begin(&mut self, source: &impl LogSource, lines: usize) -> Result<u64, SupervisorError> {
-        let size = self.size(source).await?;
-        if size == 0 && source.path().await?.is_none() {
-            return Err(no_log());
+        if let Some(error) = kept_nowhere(source.stream(), source.path().await?.as_deref()) {
+            return Err(error);
         }
+        let size = self.size(source).await?;
         let mut end = size;
         let mut first = size;
         let mut wanted = lines;
@@ -396,7 +403,7 @@ impl LogReader {
             let text = "its log is not UTF-8, and such a log supervisord cannot tell; without --via rpc it is read by a command";
             return Err(SupervisorError::Unsupported(text.to_owned()));
         }
-        let path = source.path().await?.ok_or_else(no_log)?;
+        let path = source.path().await?.ok_or_else(|| no_log(source.stream()))?;
         debug!(path, "read by a command from now on");
         self.by_command = Some(path);
         Ok(())
@@ -559,12 +566,16 @@ mod tests {
     }
 
     impl LogSource for Fake {
+        fn stream(&self) -> LogStream {
+            LogStream::Stdout
+        }
+
         async fn piece(&self, offset: u64, length: usize) -> Result<LogPiece, SupervisorError> {
             self.request();
             if self.is_huge {
                 return Err(SupervisorError::Unsupported("past 2 GiB".to_owned()));
             }
-            let bytes = self.range(LOG, offset, length).ok_or_else(no_log)?;
+            let bytes = self.range(LOG, offset, length).ok_or_else(|| no_log(LogStream::Stdout))?;
             Ok(if std::str::from_utf8(&bytes).is_ok() {
                 LogPiece::Bytes(bytes)
             } else {
@@ -625,7 +636,7 @@ mod tests {
     #[tokio::test]
     async fn a_log_that_goes_nowhere_and_one_that_is_not_there_yet() {
         let nowhere = Fake { is_nowhere: true, ..Fake::default() };
-        assert_eq!(LogReader::new(true).begin(&nowhere, 10).await, Err(no_log()));
+        assert_eq!(LogReader::new(true).begin(&nowhere, 10).await, Err(no_log(LogStream::Stdout)));
         let later = Fake::default();
         let mut reader = LogReader::new(true);
         assert_eq!(reader.begin(&later, 10).await, Ok(0));

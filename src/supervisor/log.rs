@@ -127,18 +127,18 @@ impl<S: Session> Shell<S> {
         let path = shlex::try_quote(path).map_err(|_| SupervisorError::Unsupported("a NUL in a path".to_owned()))?;
         let first = offset.saturating_add(1);
         // As text, so that nothing of it is replaced on its way.
-        let output =
-            self.execute(|sudo| format!("{sudo}tail -c +{first} -- {path} | head -c {length} | base64")).await?;
+        let output = self.ask(|sudo| format!("{sudo}tail -c +{first} -- {path} | head -c {length} | base64")).await?;
         let text: String = output.stdout.split_ascii_whitespace().collect();
-        let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text);
         match output.stderr.lines().find(|line| !line.trim().is_empty()) {
             // A tail that is told that nobody reads on has done its work.
-            Some(said) if bytes.is_empty() => {
+            Some(said) if bytes.as_ref().is_ok_and(Vec::is_empty) => {
                 let said: String = said.chars().take(200).collect();
                 let denied = said.contains("ermission denied") || said.contains("password is required");
                 Err(if denied { SupervisorError::Permission(said) } else { SupervisorError::CommandMissing(said) })
             }
-            _ => Ok(bytes),
+            _ => bytes
+                .map_err(|_| SupervisorError::Protocol("the piece of the log came in no form that is read".to_owned())),
         }
     }
 
@@ -148,7 +148,7 @@ impl<S: Session> Shell<S> {
     /// As [`Shell::read_file`].
     pub async fn file_size(&self, path: &str) -> Result<u64, SupervisorError> {
         let path = shlex::try_quote(path).map_err(|_| SupervisorError::Unsupported("a NUL in a path".to_owned()))?;
-        let output = self.execute(|sudo| format!("{sudo}stat -L -c %s -- {path}")).await?;
+        let output = self.ask(|sudo| format!("{sudo}stat -L -c %s -- {path}")).await?;
         output.stdout.trim().parse().map_err(|_| {
             let said: String = output.stderr.trim().chars().take(200).collect();
             SupervisorError::CommandMissing(format!("its log's size is not known: {said}"))
@@ -172,10 +172,13 @@ pub async fn last_lines<S: Session>(
     let (read, whole) = match client {
         Client::Rpc(rpc) => {
             let name = process.api_name();
+            if let Some(error) = kept_nowhere(stream, rpc.log_path(&name, stream).await?.as_deref()) {
+                return Err(error);
+            }
             match rpc.end_of_log(LogFile::Of(&name, stream), bytes).await? {
                 LogPiece::Bytes(read) => (read, bytes),
                 LogPiece::NotText => {
-                    let path = rpc.log_path(&name, stream).await?.ok_or_else(no_log)?;
+                    let path = rpc.log_path(&name, stream).await?.ok_or_else(|| no_log(stream))?;
                     let size = rpc.shell().file_size(&path).await?;
                     let start = size.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
                     (rpc.shell().read_file(&path, start, bytes).await?, bytes)
@@ -188,10 +191,27 @@ pub async fn last_lines<S: Session>(
     Ok(Lines::last_of(&read, read.len() >= whole, lines))
 }
 
-/// A process whose log goes to no file.
+/// A process whose log is kept in no file.
 #[must_use]
-pub fn no_log() -> SupervisorError {
-    SupervisorError::Fault { fault: Fault::NoFile, text: "it has no such log".to_owned() }
+pub fn no_log(stream: LogStream) -> SupervisorError {
+    SupervisorError::Fault { fault: Fault::NoFile, text: format!("supervisord keeps no {stream} log for it") }
+}
+
+/// Why no log is kept at a path that supervisord reports for one: none, or no file but what supervisord's own output, or
+/// nothing, goes to. Of these it reads nothing, and says that nothing was written.
+#[must_use]
+pub fn kept_nowhere(stream: LogStream, path: Option<&str>) -> Option<SupervisorError> {
+    let path = match path {
+        None => return Some(no_log(stream)),
+        Some(path) => path,
+    };
+    let is_device = path.starts_with("/dev/") && !path.starts_with("/dev/shm/");
+    let is_descriptor = path.starts_with("/proc/") && path.contains("/fd/");
+    let path: String = path.chars().take(200).collect();
+    (is_device || is_descriptor).then(|| SupervisorError::Fault {
+        fault: Fault::NoFile,
+        text: format!("supervisord keeps no {stream} log for it: it writes to {path}"),
+    })
 }
 
 /// The init wrapper passes no log on.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::event::{Failure, FailureKind, ProcessState, Stage};
-use crate::remote::{ExecError, SudoError};
+use crate::remote::{AskError, ExecError, NoAnswer, SudoError};
 use crate::transport::TransportError;
 
 /// One process as its supervisord describes it.
@@ -158,6 +158,9 @@ pub enum SupervisorError {
     /// sudo refused.
     #[error(transparent)]
     Sudo(#[from] SudoError),
+    /// What was executed to ask did not run, did not come to its end, or failed without a word that is understood.
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
     /// The program to ask with is not on the node.
     #[error("{0}")]
     CommandMissing(String),
@@ -187,6 +190,15 @@ impl From<ExecError> for SupervisorError {
         match error {
             ExecError::Sudo(error) => Self::Sudo(error),
             ExecError::Transport(error) => error.into(),
+        }
+    }
+}
+
+impl From<AskError> for SupervisorError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::NoAnswer(error) => Self::NoAnswer(error),
+            AskError::Exec(error) => error.into(),
         }
     }
 }
@@ -224,6 +236,8 @@ impl SupervisorError {
             ),
             Self::Sudo(error) => return error.failure(stage),
             Self::CommandMissing(_) => (FailureKind::Command, None),
+            Self::NoAnswer(NoAnswer::TooLong { .. }) => (FailureKind::Protocol, None),
+            Self::NoAnswer(error) => (FailureKind::Command, error.hint().map(str::to_owned)),
             Self::Protocol(_) | Self::Unsupported(_) => (FailureKind::Protocol, None),
             Self::Silent(_) => (FailureKind::TimedOut, None),
         };

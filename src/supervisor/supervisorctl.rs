@@ -196,6 +196,8 @@ pub struct Reread {
     pub disappeared: Vec<String>,
     /// What is wrong with the configuration (untrusted, at most 512 bytes).
     pub error: Option<String>,
+    /// Whether it said what differs, or that nothing does.
+    pub is_understood: bool,
 }
 
 /// Reads the output of `status`.
@@ -216,6 +218,24 @@ pub fn parse_status(stdout: &str, stderr: &str, exit: Option<u32>) -> StatusOutp
     StatusOutput { processes, problems }
 }
 
+/// The output of `status` without what sudo's PAM modules print before it (a password that will expire): lines in which nothing
+/// could be a process, before the first that is one.
+#[must_use]
+pub fn without_preface(stdout: &str) -> &str {
+    let mut rest = stdout;
+    while let Some((line, after)) = rest.split_once('\n') {
+        if status_line(line).is_some() {
+            return rest;
+        }
+        let like_a_state = |word: &str| word.len() >= 4 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+        if classify(line.trim()).is_some() || line.split_whitespace().any(like_a_state) {
+            return stdout;
+        }
+        rest = after;
+    }
+    stdout
+}
+
 /// Reads the output of `start`, `stop`, `restart`, `signal`, `clear`, `add`, `remove` and `update`.
 #[must_use]
 pub fn parse_action(stdout: &str, stderr: &str, exit: Option<u32>) -> ActionOutput {
@@ -231,10 +251,10 @@ pub fn parse_action(stdout: &str, stderr: &str, exit: Option<u32>) -> ActionOutp
     ActionOutput { lines, problems }
 }
 
-/// The number that `pid` printed; `None` for 0, which is said of a process that does not run.
+/// The number that `pid` printed; 0 is said of a process that does not run.
 #[must_use]
 pub fn parse_pid(stdout: &str) -> Option<u32> {
-    stdout.lines().take(MAX_LINES).find_map(|line| number(line.trim())).filter(|pid| *pid != 0)
+    stdout.lines().take(MAX_LINES).find_map(|line| number(line.trim()))
 }
 
 /// What `tail` printed.
@@ -246,6 +266,8 @@ pub enum Tail {
     NotText,
     /// The process has no such log.
     NoLog,
+    /// supervisord could not read the log: it is not one that can be read from a place on.
+    Unreadable,
     /// There is no such process.
     NoProcess,
     /// supervisorctl could not ask; [`parse_status`] tells why.
@@ -257,6 +279,11 @@ pub enum Tail {
 #[must_use]
 pub fn parse_tail(name: &str, stdout: &str, stderr: &str) -> Tail {
     let text = stdout.strip_suffix('\n').unwrap_or(stdout);
+    // Where the node's locale is not UTF-8 (supervisor 4, `check_encoding`).
+    let text = match text.split_once('\n').unwrap_or((text, "")) {
+        (warning, rest) if warning.starts_with("Warning: sys.stdout.encoding is set to ") => rest,
+        _ => text,
+    };
     if text.is_empty() {
         let problems = parse_status("", stderr, None).problems;
         let said = problems.iter().any(|problem| !matches!(problem, ControlProblem::Unrecognised { .. }));
@@ -267,6 +294,7 @@ pub fn parse_tail(name: &str, stdout: &str, stderr: &str) -> Tail {
         match what {
             "(no log file)" => return Tail::NoLog,
             "(no such process name)" => return Tail::NoProcess,
+            "(unknown error reading log)" => return Tail::Unreadable,
             _ => {}
         }
     }
@@ -302,6 +330,7 @@ pub fn parse_reread(stdout: &str) -> Reread {
             read.error = Some(clip(&text));
             break;
         }
+        read.is_understood |= line == "No config updates to processes";
         let Some((name, what)) = line.rsplit_once(": ") else {
             continue;
         };
@@ -313,6 +342,7 @@ pub fn parse_reread(stdout: &str) -> Reread {
         };
         if !name.contains(char::is_whitespace) {
             list.push(clip(name));
+            read.is_understood = true;
         }
     }
     read
@@ -504,13 +534,23 @@ impl Problems {
                 _ => {}
             }
             if self.found.is_empty() {
-                for line in stderr.lines().map(str::trim).filter(|line| !line.is_empty()).take(MAX_PROBLEMS) {
-                    self.push(ControlProblem::Unrecognised { line: clip(line) });
+                for line in stderr.lines().filter(|line| !is_warning(line)).take(MAX_PROBLEMS) {
+                    self.push(ControlProblem::Unrecognised { line: clip(line.trim()) });
                 }
             }
         }
         self.found
     }
+}
+
+/// A line of stderr that says nothing of the answer: a warning of Python (`FILE:LINE: DeprecationWarning: …`, and the
+/// indented line of source behind it), of a shell or of sudo.
+fn is_warning(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    line.trim().is_empty()
+        || line.starts_with(char::is_whitespace)
+        || lower.contains("warning: ")
+        || lower.starts_with("sudo: unable to resolve host")
 }
 
 /// What a line of supervisorctl or of sudo says went wrong.
@@ -664,6 +704,9 @@ mod tests {
             ("one\ntwo\n\n", "", text("one\ntwo\n")),
             ("api:0: ERROR (no log file)\n", "", Tail::NoLog),
             ("api:0: ERROR (no such process name)\n", "", Tail::NoProcess),
+            ("api:0: ERROR (unknown error reading log)\n", "", Tail::Unreadable),
+            ("Warning: sys.stdout.encoding is set to ascii, so Unicode output may fail.\n", "", text("")),
+            ("Warning: sys.stdout.encoding is set to ascii, so x.\none\n", "", text("one")),
             ("a line\napi:0: ERROR (no log file)\n", "", text("a line\napi:0: ERROR (no log file)")),
             ("unix:///tmp/x.sock refused connection\n", "", Tail::Refused),
             ("unix:///tmp/x.sock no such file\n", "", Tail::Refused),
@@ -678,6 +721,17 @@ mod tests {
         ];
         for (stdout, stderr, wanted) in table {
             assert_eq!(parse_tail("api:0", stdout, stderr), wanted, "{stdout:?} {stderr:?}");
+        }
+    }
+
+    #[test]
+    fn a_preface_is_no_process() {
+        let list = "contrail-api:0   RUNNING   pid 7, uptime 0:00:01\n";
+        assert_eq!(without_preface(&format!("Your password expires in 3 days.\n\n{list}")), list);
+        for text in
+            ["", list, "Hello\n", "Hello: contrail-api FATAL x\ncontrail-b RUNNING\n", "unix:///x no such file\n"]
+        {
+            assert_eq!(without_preface(text), text);
         }
     }
 
@@ -977,12 +1031,7 @@ kafka                            SLEEPING  odd
                 vec![P::Sudo(SudoError::NotSudoer)],
             ),
             ("", "sudo: supervisorctl: command not found\n", Some(1), vec![P::CommandNotFound]),
-            (
-                "",
-                "sudo: unable to resolve host a6s01: Name or service not known\n",
-                Some(0),
-                vec![unrecognised("sudo: unable to resolve host a6s01: Name or service not known")],
-            ),
+            ("", "sudo: unable to resolve host a6s01: Name or service not known\n", Some(0), vec![]),
             // shells
             ("", "bash: supervisorctl: command not found\n", Some(127), vec![P::CommandNotFound]),
             ("", "-bash: line 1: supervisorctl: command not found\n", Some(127), vec![P::CommandNotFound]),
@@ -1084,7 +1133,7 @@ kafka                            SLEEPING  odd
     fn pids() {
         let cases = [
             ("4121\n", Some(4121)),
-            ("0\n", None),
+            ("0\n", Some(0)),
             ("", None),
             ("No such process x\n", None),
             ("unix:///tmp/x.sock no such file\n", None),
@@ -1104,7 +1153,9 @@ kafka                            SLEEPING  odd
             (read.available, read.changed, read.disappeared),
             (vec!["a".to_owned()], vec!["b".to_owned(), "d".to_owned()], vec!["c".to_owned()])
         );
-        assert_eq!(parse_reread("No config updates to processes\n"), Reread::default());
+        assert!(read.is_understood);
+        let nothing = Reread { is_understood: true, ..Reread::default() };
+        assert_eq!(parse_reread("No config updates to processes\n"), nothing);
         assert_eq!(parse_reread("ERROR: supervisor shutting down\n"), Reread::default());
         assert_eq!(parse_reread("unix:///x no such file\n"), Reread::default());
         let error = |text: &str| parse_reread(text).error;

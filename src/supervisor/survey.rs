@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::SupervisorError;
 use super::command::Shell;
 use super::supervisorctl::clip;
-use crate::transport::{ExecOutput, Session};
+use crate::remote::{CommandAnswer, NoAnswer, SudoError, last_line};
+use crate::transport::Session;
 
 /// Core files that are named; of more only the number is told.
 pub const CORE_FILES: usize = 20;
@@ -58,8 +59,58 @@ pub struct Survey {
     pub packages: BTreeMap<String, String>,
     /// Introspect ports of programs, as their command line says, else as their configuration file says.
     pub ports: BTreeMap<String, u16>,
-    /// Sockets that somebody listens on, as they were bound; none where the node does not tell.
-    listening: Option<BTreeSet<String>>,
+    /// What is known of the sockets that are there, by their path.
+    known_sockets: BTreeMap<String, SocketFile>,
+    /// Sockets that a process listens on, as they were bound; none where the node does not tell.
+    listening: Option<Vec<BoundSocket>>,
+    /// Device and inode of sockets that a process listens on.
+    bound_files: BTreeSet<FileId>,
+}
+
+/// Device and inode, both as the node numbers them: the same file under whatever name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct FileId {
+    major: u64,
+    minor: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// `DEVICE:INODE` as stat(1) prints it: the device is in the encoding of the C library.
+    fn of_stat(text: &str) -> Option<Self> {
+        let (device, inode) = text.trim().split_once(':')?;
+        let device: u64 = device.parse().ok()?;
+        let major = ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff);
+        let minor = (device & 0xff) | ((device >> 12) & !0xff);
+        Some(Self { major, minor, inode: inode.parse().ok()? })
+    }
+
+    /// `MAJOR MINOR INODE` as ss(8) prints them: it takes the kernel's own number of a device (12 bits before 20) for one of the
+    /// C library's (iproute2, `misc/ss.c`, `unix_show_sock`).
+    fn of_ss(text: &str) -> Option<Self> {
+        let mut numbers = text.split(' ').map(|number| number.parse::<u64>().ok());
+        let (major, minor, inode) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        let device = (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xff_ff00) << 12);
+        Some(Self { major: device >> 20, minor: device & 0xf_ffff, inode })
+    }
+}
+
+/// A socket that is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct SocketFile {
+    /// Its path without links.
+    real: Option<String>,
+    /// The folder that it is in.
+    folder: Option<FileId>,
+    /// The socket itself.
+    file: Option<FileId>,
+}
+
+/// A socket that a process listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct BoundSocket {
+    path: String,
+    folder: Option<FileId>,
 }
 
 impl Survey {
@@ -68,6 +119,8 @@ impl Survey {
     pub fn of_output(output: &str) -> Option<Self> {
         let mut survey = Self::default();
         let mut is_whole = false;
+        // Whose folder is told next.
+        let mut socket = "";
         for line in output.lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match word {
@@ -75,17 +128,21 @@ impl Survey {
                 "cores" => survey.core_count = rest.trim().parse().unwrap_or_default(),
                 "closed" => survey.closed = Some(clip(rest)),
                 "socket" => {
+                    socket = rest;
                     survey.sockets.insert(rest.to_owned());
+                    survey.known_sockets.insert(rest.to_owned(), SocketFile::default());
                 }
+                "real" | "dir" | "file" => survey.note_place(socket, word, rest),
                 "config" => {
                     survey.config_files.insert(rest.to_owned());
                 }
-                "listening" => survey.listening = Some(BTreeSet::new()),
+                "listening" => survey.listening = Some(Vec::new()),
                 "listens" => {
                     if let Some(listening) = &mut survey.listening {
-                        listening.insert(rest.to_owned());
+                        listening.push(BoundSocket { path: rest.to_owned(), folder: None });
                     }
                 }
+                "bound" => survey.bound_files.extend(FileId::of_ss(rest)),
                 "port" => {
                     if let Some((program, port, is_command)) = port(rest)
                         && (is_command || !survey.ports.contains_key(program))
@@ -105,23 +162,52 @@ impl Survey {
         is_whole.then_some(survey)
     }
 
-    /// Whether somebody listens on a socket; none where the node does not tell.
+    /// Notes where the socket that was named last is, or the folder of the last one that is listened on.
+    fn note_place(&mut self, socket: &str, word: &str, rest: &str) {
+        if let (Some(bound), "dir") = (self.listening.as_mut().and_then(|all| all.last_mut()), word) {
+            bound.folder = FileId::of_stat(rest);
+        } else if let Some(known) = self.known_sockets.get_mut(socket) {
+            match word {
+                "real" => known.real = Some(rest.to_owned()),
+                "dir" => known.folder = FileId::of_stat(rest),
+                _ => known.file = FileId::of_stat(rest),
+            }
+        }
+    }
+
+    /// Whether a process listens on a socket; none where the node does not tell. Its path may be another name of the one that
+    /// it was bound with.
     ///
     /// supervisord binds its socket under another name, with its pid behind, and gives it the right one then
     /// (supervisor 3.0 to 4.2.5, `supervisor/http.py`, `supervisor_af_unix_http_server`).
     #[must_use]
     pub fn listens(&self, path: &str) -> Option<bool> {
-        let path = canonical(path);
-        let is_it = |bound: &String| {
-            let rest = canonical(bound).strip_prefix(path);
-            rest.is_some_and(|rest| {
-                let pid = rest.strip_prefix('.');
-                rest.is_empty()
-                    || pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()))
-            })
+        let listening = self.listening.as_ref()?;
+        let known = self.known_sockets.get(path);
+        if known.and_then(|known| known.file).is_some_and(|file| self.bound_files.contains(&file)) {
+            return Some(true);
+        }
+        let real = known.and_then(|known| known.real.as_deref()).unwrap_or(path);
+        let folder = known.and_then(|known| known.folder);
+        let is_it = |bound: &BoundSocket| {
+            let named = |path: &str| is_bound_as(canonical(path), canonical(&bound.path));
+            let is_same_folder = folder.is_some() && bound.folder == folder;
+            named(path) || named(real) || (is_same_folder && is_bound_as(base_name(real), base_name(&bound.path)))
         };
-        self.listening.as_ref().map(|all| all.iter().any(is_it))
+        Some(listening.iter().any(is_it))
     }
+}
+
+/// Whether a socket of this name was bound as `bound`: the same, or with a pid behind.
+fn is_bound_as(name: &str, bound: &str) -> bool {
+    bound.strip_prefix(name).is_some_and(|rest| {
+        let pid = rest.strip_prefix('.');
+        rest.is_empty() || pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// /var/run is /run on all but the oldest systems.
@@ -147,8 +233,8 @@ pub async fn survey<S: Session>(shell: &Shell<S>, places: &Places) -> Result<Sur
     let words: Vec<String> = sockets.chain(files).filter_map(quoted).collect();
     let packages = if places.packages { "packages" } else { "-" };
     let line = format!("sh -c '{}' ctl-survey {packages} {}", one_line(SCRIPT), words.join(" "));
-    let output = shell.execute_within(|sudo| format!("{sudo}{line}"), LIMIT).await?;
-    Survey::of_output(&output.stdout).ok_or_else(|| unfinished(&output))
+    let answer = shell.ask_within(|sudo| format!("{sudo}{line}"), LIMIT).await?;
+    Survey::of_output(&answer.stdout).ok_or_else(|| unfinished("the search of the node", &answer))
 }
 
 /// The TCP ports at which `localhost` finds somebody. Empty also where the node does not tell.
@@ -156,17 +242,20 @@ pub async fn survey<S: Session>(shell: &Shell<S>, places: &Places) -> Result<Sur
 /// # Errors
 /// As [`survey`].
 pub async fn open_ports<S: Session>(shell: &Shell<S>) -> Result<BTreeSet<u16>, SupervisorError> {
-    let output = shell.execute_within(|sudo| format!("{sudo}sh -c '{PORTS}' ctl-ports"), LIMIT).await?;
-    if !output.stdout.lines().any(|line| line == "ctl-end") {
-        return Err(unfinished(&output));
+    let answer = shell.ask_within(|sudo| format!("{sudo}sh -c '{PORTS}' ctl-ports"), LIMIT).await?;
+    if !answer.stdout.lines().any(|line| line == "ctl-end") {
+        return Err(unfinished("the search for open ports", &answer));
     }
-    Ok(output.stdout.lines().filter_map(|line| local_port(line.strip_prefix("tcp ")?)).collect())
+    Ok(answer.stdout.lines().filter_map(|line| local_port(line.strip_prefix("tcp ")?)).collect())
 }
 
-fn unfinished(output: &ExecOutput) -> SupervisorError {
-    let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
-    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-    SupervisorError::Protocol(clip(last.trim()))
+/// Behind sudo the script may not have run, or not to its end, though the question did.
+fn unfinished(what: &str, answer: &CommandAnswer) -> SupervisorError {
+    if let Some(error) = SudoError::of_text(&answer.stderr) {
+        return error.into();
+    }
+    let said = last_line(if answer.stderr.trim().is_empty() { &answer.stdout } else { &answer.stderr });
+    NoAnswer::Failed { command: what.to_owned(), status: answer.status, said }.into()
 }
 
 /// The port of a listener that `localhost` leads to: one of any address, of 127.0.0.0/8, or of ::1.
@@ -266,6 +355,35 @@ mod tests {
         }
         assert_eq!(Survey::of_output("cores 0\nctl-end\n").expect("whole").listens("/tmp/a.sock"), None);
         assert_eq!(Survey::of_output("cores 0\nlisten"), None);
+    }
+
+    /// Links, bind mounts of folders, and bind mounts of the socket itself.
+    #[test]
+    fn a_socket_is_known_by_any_of_its_names() {
+        let text = "socket /var/run/a.sock\nreal /run/a.sock\ndir 45:1\nfile 45:10\n\
+                    socket /alias/b.sock\nreal /alias/b.sock\ndir 45:2\nfile 45:11\n\
+                    socket /tmp/link.sock\nreal /run/a.sock\ndir 45:1\nfile 45:10\n\
+                    socket /other/c.sock\nreal /other/c.sock\ndir 65025:3\nfile 65025:12\n\
+                    socket /tmp/b.sock\nreal /tmp/b.sock\ndir 45:4\nfile 45:13\n\
+                    socket /tmp/d.sock\nreal /tmp/d.sock\ndir 45:4\nfile 46:12\n\
+                    listening\nlistens /run/a.sock.77\ndir 45:1\nlistens /srv/b.sock.78\ndir 45:2\n\
+                    listens /gone/b.sock.78\nbound 0 65024 5\nbound 0 65025 12\nctl-end\n";
+        let survey = Survey::of_output(text).expect("whole");
+        let table = [
+            ("/var/run/a.sock", true),
+            ("/alias/b.sock", true),
+            ("/tmp/link.sock", true),
+            ("/other/c.sock", true),
+            // The same name in another folder, and the same inode on another device.
+            ("/tmp/b.sock", false),
+            ("/tmp/d.sock", false),
+        ];
+        for (path, listens) in table {
+            assert_eq!(survey.listens(path), Some(listens), "{path}");
+        }
+        assert_eq!(FileId::of_stat("65024:7"), Some(FileId { major: 254, minor: 0, inode: 7 }));
+        assert_eq!(FileId::of_ss("0 65024 7"), Some(FileId { major: 254, minor: 0, inode: 7 }));
+        assert_eq!(FileId::of_ss("0 45 7"), FileId::of_stat("45:7"));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::SupervisorError;
-use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
-use crate::remote::{EnterError, Passage, Sudo};
+use crate::remote::script::{one_line, read_and_run};
+use crate::remote::{EnterError, NoAnswer, Passage, Sudo};
 use crate::transport::{Piece, RemoteCommand, Session};
 
 /// What supervisorctl says before the log.
@@ -55,26 +55,24 @@ impl<C: RemoteCommand> Tailed<C> {
 
     async fn begin<S: Session<Command = C>>(session: &S, sudo: &Sudo, line: &str) -> Result<Self, SupervisorError> {
         let passage = Passage::new();
-        let shell = if sudo.is_on() { read_and_run(passage.mark()) } else { READ_AND_RUN.to_owned() };
+        let shell = read_and_run(passage.mark());
         // Words that hold a NUL were refused before.
         let quoted = shlex::try_quote(line).unwrap_or_default();
         let all = format!("exec {}/bin/sh -c {shell} ctl-tail {quoted}", sudo.prefix(&passage));
         debug!(command = all, "following");
         let mut command = session.start(&all).await?;
-        let mut head = Vec::new();
-        if sudo.is_on() {
-            match sudo.enter(&mut command, &passage, START_TIME).await {
-                Ok(rest) => head = rest,
-                Err(error) => {
-                    command.close().await;
-                    return Err(match error {
-                        EnterError::Sudo(error) => SupervisorError::Sudo(error),
-                        EnterError::Transport(error) => error.into(),
-                        EnterError::Ended { .. } => SupervisorError::CommandMissing(error.to_string()),
-                    });
-                }
+        let head = match sudo.enter(&mut command, &passage, START_TIME).await {
+            Ok(rest) => rest,
+            Err(error) => {
+                command.close().await;
+                return Err(match error {
+                    EnterError::Sudo(_) if !sudo.is_on() => SupervisorError::Silent("the login shell".to_owned()),
+                    EnterError::Sudo(error) => SupervisorError::Sudo(error),
+                    EnterError::Transport(error) => error.into(),
+                    EnterError::Ended { said, exit } => NoAnswer::NotRun { said, exit }.into(),
+                });
             }
-        }
+        };
         command.write(format!("{}\n", one_line(TAIL)).as_bytes()).await?;
         let mut tailed = Self { command, head, skip: 0 };
         tailed.greet().await?;

@@ -200,6 +200,7 @@ fn is_final(error: &SupervisorError) -> bool {
         SupervisorError::Permission(_) => true,
         SupervisorError::Down(_)
         | SupervisorError::Transport(_)
+        | SupervisorError::NoAnswer(_)
         | SupervisorError::CommandMissing(_)
         | SupervisorError::Unsupported(_) => false,
     }
@@ -348,12 +349,12 @@ impl<S: Session> Search<'_, S> {
         }
         test("-e", &format!("/etc/init.d/{}", self.supervisor.name), "ctl-init");
         test("-e", &format!("/etc/init/{}.conf", self.supervisor.name), "ctl-init");
-        script.push_str("echo ctl-end");
-        let output = match self.shell.script(&script).await {
-            Ok(output) => output.stdout,
+        script.push(':');
+        let (output, blind) = match self.shell.script(&script).await {
+            Ok(answer) => (answer.stdout, None),
             Err(error) => {
                 debug!(%error, "could not look at the sockets");
-                String::new()
+                (String::new(), Some(error))
             }
         };
         let has = |mark: String| output.lines().any(|line| line.trim() == mark);
@@ -366,14 +367,14 @@ impl<S: Session> Search<'_, S> {
             })
             .collect();
         let mut seen = Seen {
-            looked: has("ctl-end".to_owned()),
+            blind,
             sockets,
             config: has("ctl-config".to_owned()),
             init: has("ctl-init".to_owned()),
             alive: None,
         };
         let is_gone = |socket: &Socket| matches!(socket, Socket::Missing | Socket::Tcp);
-        if seen.looked && seen.config && seen.sockets.iter().all(is_gone) {
+        if seen.blind.is_none() && seen.config && seen.sockets.iter().all(is_gone) {
             seen.alive = self.alive().await;
         }
         seen
@@ -383,10 +384,10 @@ impl<S: Session> Search<'_, S> {
     async fn alive(&self) -> Option<u32> {
         let file = shlex::try_quote(self.supervisor.config_file.as_deref()?).ok()?;
         // The shell and grep have the file among their words too; only a supervisord is meant.
-        let script = "for file in $(grep -laF -e \"$0\" /proc/[0-9]*/cmdline 2>/dev/null); do \
+        let script = "for file in $(grep -laF -e \"$1\" /proc/[0-9]*/cmdline 2>/dev/null); do \
                       case \"$(cat \"${file%cmdline}comm\" 2>/dev/null)\" in \
                       supervisord*|python*) echo \"ctl-alive $file\";; esac; done";
-        let output = self.shell.script(&format!("sh -c '{script}' {file}")).await.ok()?.stdout;
+        let output = self.shell.script(&format!("set -- {file}; {script}")).await.ok()?.stdout;
         let paths = output.lines().filter_map(|line| line.trim().strip_prefix("ctl-alive /proc/"));
         paths.filter_map(|path| path.strip_suffix("/cmdline")?.parse().ok()).next()
     }
@@ -394,8 +395,8 @@ impl<S: Session> Search<'_, S> {
 
 /// What a look at the node's file system showed.
 struct Seen {
-    /// Whether the look succeeded at all.
-    looked: bool,
+    /// Why nothing was seen.
+    blind: Option<SupervisorError>,
     /// One for each address of the instance.
     sockets: Vec<Socket>,
     /// Its configuration file is there.
@@ -420,12 +421,15 @@ enum Socket {
 
 impl Seen {
     fn worth_asking(&self, index: usize) -> bool {
-        !self.looked || self.sockets.get(index) != Some(&Socket::Missing)
+        self.blind.is_some() || self.sockets.get(index) != Some(&Socket::Missing)
     }
 
     /// Whether executing something on the node can do what forwarding could not.
     fn may_help(&self, sudo: bool) -> bool {
-        !self.looked
+        if matches!(self.blind, Some(SupervisorError::NoAnswer(_))) {
+            return false;
+        }
+        self.blind.is_some()
             || self.sockets.iter().any(|socket| match socket {
                 Socket::Tcp | Socket::Writable => true,
                 Socket::Forbidden => sudo,
@@ -440,7 +444,11 @@ impl Seen {
             "`ctl service {name} start -w {{node}}` starts it; where init says that it runs already, `restart`"
         );
         let failure = |kind, message: String| Failure::new(Stage::Inspect, kind, message);
-        if !self.looked {
+        if let Some(blind @ SupervisorError::NoAnswer(_)) = &self.blind {
+            let failure = blind.failure(Stage::Inspect);
+            return Failure { message: format!("{name}: {}; by XML-RPC: {error}", failure.message), ..failure };
+        }
+        if self.blind.is_some() {
             return failure(FailureKind::SupervisorDown, format!("{name} does not answer at {places}: {error}")).with_hint(format!(
                 "the socket may be missing, refused or forbidden, or sshd forbids forwarding; if it is down: {start}"
             ));

@@ -20,6 +20,7 @@ mod configuration;
 mod depth;
 mod evidence;
 mod exec_input;
+mod executed_questions;
 mod faults;
 #[path = "../support/following.rs"]
 mod following;
@@ -28,6 +29,7 @@ mod guard;
 mod guard_rescue;
 mod harness;
 mod host_keys;
+mod kept_nowhere;
 mod logs;
 mod old_nodes;
 mod oneshot;

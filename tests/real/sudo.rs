@@ -3,7 +3,7 @@
 use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program, Screen, eventually};
 
 /// What boot.sh gave to ctlpass and ctlalien. A shell that saw it would not leave it as it is.
-const PASSWORD: &str = "horse's $HOME battery";
+pub(crate) const PASSWORD: &str = "horse's $HOME battery";
 
 /// Matches the password, and not itself.
 const TRACE: &str = "HOME batter[y]";
@@ -35,7 +35,7 @@ fn at_a_terminal(cluster: &Cluster, line: &str) -> Screen {
 
 /// `ctl LINE -K`, with the password typed when it is asked for. What was on the screen stands in `stderr`, the JSON
 /// document in `stdout`.
-fn with_password(cluster: &Cluster, line: &str, password: &str) -> Finished {
+pub(crate) fn with_password(cluster: &Cluster, line: &str, password: &str) -> Finished {
     let mut screen = at_a_terminal(cluster, line);
     screen.answer_unseen(QUESTION, password);
     let finished = screen.finish();

@@ -152,7 +152,9 @@ fn sudo(password: &str) -> Sudo {
 }
 
 async fn run(node: &Node, sudo: &Sudo) -> Result<ExecOutput, ExecError> {
-    sudo.exec(node, |prefix| format!("{prefix}supervisorctl status"), 4096).await
+    let passage = Passage::new();
+    let line = format!("{}supervisorctl status", sudo.prefix(&passage));
+    sudo.exec(node, &passage, &line, 4096).await
 }
 
 async fn enter(node: &Node, sudo: &Sudo) -> Result<String, EnterError> {
