@@ -170,8 +170,15 @@ impl<T: Transport> Work<'_, T> {
             Err(verdict) => return *verdict,
         };
         match look.process.state {
-            ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown => {
+            ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal => {
                 return Verdict::good(Outcome::Ok, look.process, "not running");
+            }
+            // supervisord stops only what it knows to run.
+            ProcessState::Unknown => {
+                let message =
+                    format!("it cannot be stopped in a state that is not known: {}", look.process.description);
+                return Verdict::failed(Some(look.process), Stage::Act, FailureKind::Protocol, message)
+                    .hinted("look at the process on the node");
             }
             ProcessState::Running | ProcessState::Starting | ProcessState::Backoff | ProcessState::Stopping => {}
         }

@@ -324,6 +324,16 @@ impl<T: Transport> View<T> {
             }
             jobs.push(Job::Process { instance: Arc::clone(instance), process: process.clone() });
         }
+        let unnamed = instance.snapshot.unnamed;
+        if unnamed > 0 && (services.is_empty() || services.iter().any(ServicePattern::is_glob)) {
+            let result = self.rows.of(visit, instance, Outcome::Failed);
+            let entries = if unnamed == 1 { "1 entry".to_owned() } else { format!("{unnamed} entries") };
+            let message = format!("{}: {entries} of its list of processes without a name", instance.supervisor.name);
+            let failure = Failure::new(Stage::Inspect, FailureKind::Protocol, message)
+                .with_hint("its other processes were read; look at `supervisorctl status` on the node");
+            results.push(TargetResult { failure: Some(failure), ..result });
+            return;
+        }
         if services.is_empty() && listed.is_empty() && !instance.supervisor.optional {
             let result = self.rows.of(visit, instance, Outcome::Ok);
             results.push(TargetResult { message: "it runs no programs".to_owned(), ..result });

@@ -266,6 +266,21 @@ pub(super) fn state_from_word(word: &str) -> ProcessState {
     word.parse().unwrap_or(ProcessState::Unknown)
 }
 
+/// A state from its number (`supervisor/states.py`, `ProcessStates`); any other number is [`ProcessState::Unknown`].
+#[must_use]
+pub(super) const fn state_from_code(code: i64) -> ProcessState {
+    match code {
+        0 => ProcessState::Stopped,
+        10 => ProcessState::Starting,
+        20 => ProcessState::Running,
+        30 => ProcessState::Backoff,
+        40 => ProcessState::Stopping,
+        100 => ProcessState::Exited,
+        200 => ProcessState::Fatal,
+        _ => ProcessState::Unknown,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use super::command::Shell;
-use super::process::state_from_word;
+use super::process::{state_from_code, state_from_word};
 use super::xmlrpc::{self, XmlRpcError};
 use super::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
 use crate::event::ProcessState;
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub pid: Option<u32>,
     /// All its processes.
     pub processes: Vec<ProcessInfo>,
+    /// Entries of its list that name no process.
+    pub unnamed: usize,
 }
 
 /// How the socket of a supervisord is reached.
@@ -122,11 +124,13 @@ impl<S: Session> RpcClient<S> {
                 return Err(fault_error(fault.0, fault.1));
             }
         }
-        let processes = xmlrpc::items(processes).ok_or_else(|| self.nonsense("no list of processes"))?;
+        let entries = xmlrpc::items(processes).ok_or_else(|| self.nonsense("no list of processes"))?;
+        let processes: Vec<ProcessInfo> = entries.iter().filter_map(process).collect();
         Ok(Snapshot {
             version: xmlrpc::text(version).unwrap_or_default().to_owned(),
             pid: xmlrpc::integer(pid).and_then(|pid| u32::try_from(pid).ok()),
-            processes: processes.iter().map(|value| self.process(value)).collect::<Result<_, _>>()?,
+            unnamed: entries.len() - processes.len(),
+            processes,
         })
     }
 
@@ -141,15 +145,16 @@ impl<S: Session> RpcClient<S> {
         ];
         let calls = dxr::multicall::into_multicall_params(calls).map_err(|error| self.nonsense(&error.to_string()))?;
         let answer = self.question("system.multicall", &(calls,)).await?;
-        let Some([pid, process]) = xmlrpc::items(&answer) else {
+        let Some([pid, entry]) = xmlrpc::items(&answer) else {
             return Err(self.nonsense("two answers were asked for"));
         };
-        for part in [pid, process] {
+        for part in [pid, entry] {
             if let Some((code, text)) = fault_of(part) {
                 return Err(fault_error(code, text));
             }
         }
-        Ok((xmlrpc::integer(pid).and_then(|pid| u32::try_from(pid).ok()), self.process(process)?))
+        let found = process(entry).ok_or_else(|| self.nonsense("a process without a name"))?;
+        Ok((xmlrpc::integer(pid).and_then(|pid| u32::try_from(pid).ok()), found))
     }
 
     /// Starts a process; with `wait` it answers once the process is up or has failed.
@@ -396,34 +401,6 @@ impl<S: Session> RpcClient<S> {
         Ok(channel)
     }
 
-    fn process(&self, value: &Value) -> Result<ProcessInfo, SupervisorError> {
-        let members = xmlrpc::members(value).ok_or_else(|| self.nonsense("a process is no structure"))?;
-        let text =
-            |key: &str| members.get(key).and_then(xmlrpc::text).map(|text| text.chars().take(512).collect::<String>());
-        let number = |key: &str| members.get(key).and_then(xmlrpc::integer);
-        let (Some(name), Some(group)) = (text("name"), text("group")) else {
-            return Err(self.nonsense("a process without a name"));
-        };
-        let state = text("statename").map_or(ProcessState::Unknown, |word| state_from_word(&word));
-        let alive = matches!(state, ProcessState::Running | ProcessState::Starting | ProcessState::Stopping);
-        let start = number("start").filter(|start| *start > 0);
-        let uptime = start.zip(number("now")).and_then(|(start, now)| u64::try_from(now - start).ok());
-        let spawn_error = text("spawnerr").filter(|text| !text.is_empty());
-        // Of an end that was not expected it says so there (supervisor 3.0 to 4.2.5, `process.py`, `finish`).
-        let exited_as_expected = (state == ProcessState::Exited).then_some(spawn_error.is_none());
-        let description = spawn_error.or_else(|| text("description"));
-        Ok(ProcessInfo {
-            name,
-            group,
-            state,
-            pid: number("pid").filter(|_| alive).and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
-            start,
-            uptime: uptime.filter(|_| alive).map(Duration::from_secs),
-            exited_as_expected,
-            description: description.unwrap_or_default(),
-        })
-    }
-
     fn http(&self, error: &hyper::Error) -> SupervisorError {
         if error.is_parse() {
             return self.nonsense(&format!("not HTTP ({error})"));
@@ -440,6 +417,40 @@ impl<S: Session> RpcClient<S> {
     }
 }
 
+/// A process as its supervisord describes it; none if the entry names none. What is missing or of another type than
+/// supervisord has it is not known, and keeps nothing else from being read.
+fn process(entry: &Value) -> Option<ProcessInfo> {
+    let members = xmlrpc::members(entry)?;
+    let text =
+        |key: &str| members.get(key).and_then(xmlrpc::text).map(|text| text.chars().take(512).collect::<String>());
+    let number = |key: &str| members.get(key).and_then(xmlrpc::integer);
+    let name = text("name").filter(|name| !name.is_empty())?;
+    let group = text("group").filter(|group| !group.is_empty()).unwrap_or_else(|| name.clone());
+    let word = text("statename");
+    let by_word = word.as_deref().map_or(ProcessState::Unknown, state_from_word);
+    let state =
+        if by_word == ProcessState::Unknown { number("state").map_or(by_word, state_from_code) } else { by_word };
+    let alive = matches!(state, ProcessState::Running | ProcessState::Starting | ProcessState::Stopping);
+    let start = number("start").filter(|start| *start > 0);
+    let uptime = start.zip(number("now")).and_then(|(start, now)| u64::try_from(now - start).ok());
+    let spawn_error = text("spawnerr").filter(|text| !text.is_empty());
+    // Of an end that was not expected it says so there (supervisor 3.0 to 4.2.5, `process.py`, `finish`).
+    let exited_as_expected = (state == ProcessState::Exited).then_some(spawn_error.is_none());
+    let description = spawn_error.or_else(|| text("description"));
+    let odd = (state == ProcessState::Unknown)
+        .then(|| format!("its supervisord reports a state that is not known: {}", word.as_deref().unwrap_or("none")));
+    Some(ProcessInfo {
+        name,
+        group,
+        state,
+        pid: number("pid").filter(|_| alive).and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
+        start,
+        uptime: uptime.filter(|_| alive).map(Duration::from_secs),
+        exited_as_expected,
+        description: odd.or(description).unwrap_or_default(),
+    })
+}
+
 fn fault_error(code: i32, text: String) -> SupervisorError {
     let fault = Fault::from_code(code);
     if fault == Fault::ShutdownState {
@@ -454,4 +465,42 @@ fn fault_of(value: &Value) -> Option<(i32, String)> {
     let code = members.get("faultCode").and_then(xmlrpc::integer)?;
     let text = members.get("faultString").and_then(xmlrpc::text).unwrap_or_default();
     Some((i32::try_from(code).unwrap_or_default(), text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(members: &[(&str, Value)]) -> Value {
+        Value::Struct(members.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+    }
+
+    #[test]
+    fn what_an_entry_lacks_is_not_known_and_the_rest_is_read() {
+        use ProcessState as S;
+        let text = |text: &str| Value::String(text.to_owned());
+        let number = Value::Integer;
+        let name = ("name", text("api"));
+        let table = [
+            (vec![name.clone(), ("group", text("g")), ("statename", text("RUNNING"))], Some(("g", S::Running))),
+            (vec![name.clone(), ("statename", text("FATAL"))], Some(("api", S::Fatal))),
+            (vec![name.clone(), ("group", number(7)), ("state", number(20))], Some(("api", S::Running))),
+            (vec![name.clone(), ("statename", number(20)), ("state", number(200))], Some(("api", S::Fatal))),
+            (vec![name.clone(), ("statename", text("PAUSED")), ("state", number(55))], Some(("api", S::Unknown))),
+            (vec![name.clone(), ("state", text("20"))], Some(("api", S::Unknown))),
+            (vec![name.clone(), ("statename", text("RUNNING")), ("pid", text("7"))], Some(("api", S::Running))),
+            (vec![name], Some(("api", S::Unknown))),
+            (vec![("group", text("g")), ("statename", text("RUNNING"))], None),
+            (vec![("name", text("")), ("statename", text("RUNNING"))], None),
+            (vec![("name", number(3))], None),
+        ];
+        for (members, wanted) in table {
+            let read = process(&entry(&members));
+            let read = read.as_ref().map(|process| (process.group.as_str(), process.state));
+            assert_eq!(read, wanted, "{members:?}");
+        }
+        assert_eq!(process(&text("api")), None);
+        let odd = process(&entry(&[("name", text("api")), ("statename", text("PAUSED"))])).expect("a name");
+        assert_eq!(odd.description, "its supervisord reports a state that is not known: PAUSED");
+    }
 }

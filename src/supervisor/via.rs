@@ -313,7 +313,7 @@ impl<S: Session> Search<'_, S> {
             let client = Supervisorctl::new(self.shell.clone(), address.clone());
             match client.list().await {
                 Ok(processes) => {
-                    let snapshot = Snapshot { version: String::new(), pid: None, processes };
+                    let snapshot = Snapshot { version: String::new(), pid: None, processes, unnamed: 0 };
                     return Ok(Reached { client: Client::Supervisorctl(client), snapshot });
                 }
                 Err(error @ SupervisorError::Down(_)) => worst = error,
@@ -326,7 +326,7 @@ impl<S: Session> Search<'_, S> {
     async fn wrapper(&self) -> Result<Reached<S>, SupervisorError> {
         let client = Wrapper::new(self.shell.clone(), self.supervisor.services.clone());
         let processes = client.list().await?;
-        let snapshot = Snapshot { version: String::new(), pid: None, processes };
+        let snapshot = Snapshot { version: String::new(), pid: None, processes, unnamed: 0 };
         Ok(Reached { client: Client::Service(client), snapshot })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The codec itself is the `dxr` crate; here is what a hostile or broken peer makes necessary around it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use dxr::{FaultResponse, MethodCall, MethodResponse, TryToParams, Value};
@@ -43,7 +44,11 @@ pub fn decode(body: &[u8]) -> Result<Value, XmlRpcError> {
     if depth(&text) > DEPTH_LIMIT {
         return Err(XmlRpcError::Malformed("nested too deeply".to_owned()));
     }
-    match MethodResponse::from_xml(&text) {
+    let parsed = MethodResponse::from_xml(&text).or_else(|error| {
+        let usual = with_usual_values(&text);
+        MethodResponse::from_xml(&usual).map_err(|_| error)
+    });
+    match parsed {
         Ok(response) => Ok(response.value),
         Err(error) => match FaultResponse::from_xml(&text) {
             Ok(FaultResponse { fault }) => {
@@ -106,6 +111,46 @@ fn depth(text: &str) -> usize {
         }
     }
     deepest
+}
+
+/// The same answer with each single value that supervisord would not write as one that it would: another server may write a
+/// `<nil/>`, an `<i8>`, a value without a type, or a number that is none. What cannot be read becomes `false`, which is
+/// neither a text nor a number.
+fn with_usual_values(text: &str) -> String {
+    let mut usual = String::with_capacity(text.len());
+    let mut parts = text.split("<value>");
+    usual.push_str(&parts.next().unwrap_or_default().replace("<value/>", "<value><boolean>0</boolean></value>"));
+    for part in parts {
+        usual.push_str("<value>");
+        match part.split_once("</value>") {
+            Some((value, rest))
+                if !value.trim_start().starts_with("<array>") && !value.trim_start().starts_with("<struct>") =>
+            {
+                usual.push_str(&usual_value(value));
+                usual.push_str("</value>");
+                usual.push_str(&rest.replace("<value/>", "<value><boolean>0</boolean></value>"));
+            }
+            _ => usual.push_str(part),
+        }
+    }
+    usual
+}
+
+/// One value that holds no other.
+fn usual_value(value: &str) -> Cow<'_, str> {
+    if !value.contains('<') {
+        return Cow::Owned(format!("<string>{value}</string>"));
+    }
+    let inside = |tag: &str| value.trim().strip_prefix(&format!("<{tag}>"))?.strip_suffix(&format!("</{tag}>"));
+    let number = ["int", "i4", "i8"].iter().find_map(|tag| inside(tag)?.trim().parse::<i32>().ok());
+    let is_usual = inside("string").is_some_and(|text| !text.contains('<'))
+        || matches!(inside("boolean"), Some("0" | "1"))
+        || inside("double").is_some_and(|number| number.trim().parse::<f64>().is_ok());
+    match number {
+        Some(number) => Cow::Owned(format!("<int>{number}</int>")),
+        None if is_usual => Cow::Borrowed(value),
+        None => Cow::Borrowed("<boolean>0</boolean>"),
+    }
 }
 
 /// The parser's own message may hold the whole body.
@@ -182,6 +227,33 @@ mod tests {
         let structure = decoded(&format!("<struct>\n{member}\n</struct>")).expect("a structure");
         assert_eq!(members(&structure).and_then(|members| text(members.get("statename")?)), Some("RUNNING"));
         assert_eq!((items(&structure), text(&structure), integer(&structure)), (None, None, None));
+    }
+
+    /// What other servers write spoils one value, and not the answer.
+    #[test]
+    fn an_odd_value_is_only_itself() {
+        let odd = [
+            ("<nil/>", Value::Boolean(false)),
+            ("<ex:nil/>", Value::Boolean(false)),
+            ("<i8>7</i8>", Value::Integer(7)),
+            ("<i8>9999999999</i8>", Value::Boolean(false)),
+            ("<int>seven</int>", Value::Boolean(false)),
+            ("<int></int>", Value::Boolean(false)),
+            ("<boolean>yes</boolean>", Value::Boolean(false)),
+            ("<dateTime.iso8601>never</dateTime.iso8601>", Value::Boolean(false)),
+            ("untyped", Value::String("untyped".to_owned())),
+        ];
+        for (value, wanted) in odd {
+            let member =
+                |name: &str, value: &str| format!("<member><name>{name}</name><value>{value}</value></member>");
+            let entry = format!("<struct>{}{}</struct>", member("x", value), member("name", "<string>a</string>"));
+            let list =
+                decoded(&format!("<array><data><value>{entry}</value><value><int>3</int></value></data></array>"));
+            let list = list.unwrap_or_else(|error| panic!("{value}: {error}"));
+            let [first, Value::Integer(3)] = items(&list).expect("a list") else { panic!("{value}: {list:?}") };
+            let members = members(first).expect("a structure");
+            assert_eq!((members.get("x"), members.get("name").and_then(text)), (Some(&wanted), Some("a")), "{value}");
+        }
     }
 
     #[test]

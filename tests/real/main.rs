@@ -33,6 +33,7 @@ mod kept_nowhere;
 mod logs;
 mod old_nodes;
 mod oneshot;
+mod other_supervisords;
 mod output;
 mod questions;
 mod reach;
