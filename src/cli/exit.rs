@@ -109,6 +109,7 @@ fn of_result(result: &TargetResult, action: Action) -> Exit {
         {
             Exit::NotRunning
         }
+        Outcome::Ok if reading && result.stands_by_for_none() => Exit::NotRunning,
         Outcome::Ok | Outcome::Changed | Outcome::NotConfigured | Outcome::Skipped => Exit::Good,
     }
 }

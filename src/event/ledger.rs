@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CancelReason, Event, EventKind, NodeFacts, Outcome, RunHead, TargetResult};
+use super::{CancelReason, Event, EventKind, NodeFacts, Outcome, RunHead, TargetResult, standby};
 
 /// An event that does not fit what is known of the run.
 ///
@@ -301,6 +301,12 @@ impl Ledger {
             EventKind::RunFinished { .. } => {
                 self.finished = true;
                 self.running.clear();
+                if let Some(head) = self.head.as_ref().filter(|head| head.action.as_deref() == Some("status")) {
+                    // Nothing comes after this.
+                    let mut results = self.in_order();
+                    standby::judge(&mut results, &head.selection);
+                    self.ordered = OnceLock::from(results);
+                }
             }
         }
         Ok(())

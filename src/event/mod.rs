@@ -8,6 +8,7 @@
 mod facts;
 pub mod ledger;
 mod result;
+mod standby;
 mod words;
 
 use std::time::Duration;

@@ -52,6 +52,7 @@ impl Health {
                 _ => Self::Failed,
             },
             Outcome::Ok | Outcome::Changed if result.has_ended_well() => Self::Well,
+            Outcome::Ok | Outcome::Changed if result.stands_by_for_none() => Self::Failed,
             Outcome::Ok | Outcome::Changed => {
                 Self::of_state(result.state).max(Self::of_word(result.functional.as_deref()))
             }
@@ -203,6 +204,13 @@ mod tests {
             (with(S::Running, None), Health::Well),
             (with(S::Running, Some("active")), Health::Well),
             (with(S::Running, Some("backup")), Health::Well),
+            (
+                TargetResult {
+                    functional_reason: Some("none is active".to_owned()),
+                    ..with(S::Running, Some("backup"))
+                },
+                Health::Failed,
+            ),
             (with(S::Running, Some("initializing")), Health::Initializing),
             (with(S::Running, Some("timeout")), Health::Timeout),
             (with(S::Running, Some("failed")), Health::Failed),
@@ -237,6 +245,7 @@ mod tests {
                 why(with(S::Running, Some("initializing")), "Database connection down"),
                 "initializing (Database connection down)",
             ),
+            (why(with(S::Running, Some("backup")), "no node is active"), "backup (no node is active)"),
             (with(S::Running, Some("timeout")), "timeout (no answer on its introspect port)"),
             (why(with(S::Fatal, Some("failed")), "spawn error"), "FATAL (spawn error)"),
             (why(with(S::Starting, Some("failed")), "its pid keeps changing"), "failed (its pid keeps changing)"),

@@ -271,7 +271,9 @@ fn program_state(result: &TargetResult) -> String {
         ProcessState::Fatal => with_reason(&word, &told),
         // Since when it is stopped is no reason.
         ProcessState::Running | ProcessState::Starting | ProcessState::Stopped => {
-            with_reason(&word, &text::single_line(result.functional_reason.as_deref().unwrap_or_default()))
+            // Run on one node, it does not know of the others.
+            let reason = result.functional_reason.as_deref().filter(|_| !result.stands_by_for_none());
+            with_reason(&word, &text::single_line(reason.unwrap_or_default()))
         }
     }
 }

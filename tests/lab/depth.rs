@@ -66,7 +66,7 @@ fn services_say_how_they_do_their_work() {
             "RUNNING initializing (port 8104 answers with what is not XML, or not all of it)",
         ),
         ("contrail-alarm-gen", "RUNNING initializing (nobody listens on port 5995)"),
-        ("contrail-schema", "RUNNING backup (-)"),
+        ("contrail-schema", "RUNNING backup (no node is active: the only one stands by)"),
         ("contrail-api:0", "RUNNING active (-)"),
         // Nothing is claimed of what cannot be asked.
         ("rabbitmq-server", "RUNNING - (-)"),
@@ -99,14 +99,15 @@ fn who_is_busy_for_a_moment_is_well() {
     assert_eq!(said(&run, "n01", COLLECTOR), "RUNNING active (-)");
 }
 
-/// Backup and what cannot be asked are well; initializing is not.
+/// Backup and what cannot be asked are well; initializing is not, nor is what stands by on every node there is.
 #[test]
 fn the_exit_code_tells_how_services_do_their_work() {
     let spec = node(Release::R3_2, [Role::Config, Role::WebUi])
         .fault(Fault::IntrospectClosed("contrail-schema".to_owned()))
         .fault(Fault::NonFunctional { program: "contrail-api".to_owned(), description: "x".to_owned() });
     let cluster = Cluster::start(single(spec));
-    cluster.ctl("status contrail-schema contrail-webui").expect(0);
+    cluster.ctl("status contrail-schema contrail-webui -w n").expect(0);
+    cluster.ctl("status contrail-schema contrail-webui").expect(3);
     cluster.ctl("status contrail-api").expect(3);
     cluster.ctl("service contrail-api status").expect(0);
 }

@@ -41,6 +41,7 @@ mod selftest;
 mod shell;
 mod signals;
 mod snapshots;
+mod standby;
 mod status;
 mod sudo;
 mod waits;

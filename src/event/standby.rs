@@ -1,0 +1,153 @@
+//! Services of which one node's works and the others stand by, where none works.
+//!
+//! Pure. What always holds: it is said only where every configured node of the service was read; what is not known may be
+//! the one that works.
+
+use std::collections::BTreeMap;
+
+use super::{FailureKind, Outcome, ProcessState, Scope, TargetResult};
+
+/// The word for an instance that stands by.
+const BACKUP: &str = "backup";
+
+/// What is known of a service of one role.
+#[derive(Debug, Default)]
+struct Standing {
+    read: usize,
+    backups: Vec<usize>,
+    /// One works, or it is not known whether one does.
+    may_be_active: bool,
+}
+
+/// Gives every instance that stands by for none a reason, by which [`TargetResult::stands_by_for_none`] knows it.
+pub(super) fn judge(results: &mut [TargetResult], scope: &Scope) {
+    if scope.nodes.is_some() || scope.exclude.is_some() {
+        return;
+    }
+    let mut services: BTreeMap<(Option<String>, String), Standing> = BTreeMap::new();
+    for (index, result) in results.iter().enumerate() {
+        let Some(service) = result.service.as_deref().filter(|_| result.outcome == Outcome::Ok) else { continue };
+        let group = service.split(':').next().unwrap_or(service).to_owned();
+        let standing = services.entry((result.role.clone(), group)).or_default();
+        standing.read += 1;
+        match result.functional.as_deref() {
+            Some(BACKUP) => standing.backups.push(index),
+            Some("inactive" | "failed") => {}
+            None if result.state != Some(ProcessState::Running) => {}
+            None | Some(_) => standing.may_be_active = true,
+        }
+    }
+    for ((role, _), standing) in services {
+        let is_unread = |result: &TargetResult| is_unread(result) && (result.role.is_none() || result.role == role);
+        if standing.may_be_active || standing.backups.is_empty() || results.iter().any(is_unread) {
+            continue;
+        }
+        let reason = match standing.read {
+            1 => "no node is active: the only one stands by".to_owned(),
+            read => format!("no node is active: {} of {read} stand by", standing.backups.len()),
+        };
+        for index in standing.backups {
+            if let Some(result) = results.get_mut(index) {
+                result.functional_reason = Some(reason.clone());
+            }
+        }
+    }
+}
+
+/// Whether a service of the target may be active without this result telling.
+fn is_unread(result: &TargetResult) -> bool {
+    let kind = result.failure.as_ref().map(|failure| failure.kind);
+    let is_away = matches!(kind, Some(FailureKind::SupervisorDown | FailureKind::SupervisorMissing));
+    !matches!(result.outcome, Outcome::Ok | Outcome::Changed | Outcome::NotConfigured) && !is_away
+}
+
+impl TargetResult {
+    /// Whether the service stands by, and none of the cluster works.
+    #[must_use]
+    pub fn stands_by_for_none(&self) -> bool {
+        let is_given = self.functional_reason.as_deref().is_some_and(|reason| !reason.is_empty());
+        self.functional.as_deref() == Some(BACKUP) && is_given
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Failure, Stage};
+
+    fn of(node: &str, functional: Option<&str>, state: ProcessState) -> TargetResult {
+        TargetResult {
+            role: Some("config".to_owned()),
+            service: Some("contrail-schema".to_owned()),
+            state: Some(state),
+            functional: functional.map(str::to_owned),
+            ..TargetResult::new(node, Outcome::Ok)
+        }
+    }
+
+    fn running(functional: &str) -> TargetResult {
+        of("n", Some(functional), ProcessState::Running)
+    }
+
+    fn bad(role: Option<&str>, outcome: Outcome, kind: FailureKind) -> TargetResult {
+        TargetResult {
+            role: role.map(str::to_owned),
+            failure: Some(Failure::new(Stage::Inspect, kind, "")),
+            ..TargetResult::new("m", outcome)
+        }
+    }
+
+    #[test]
+    fn none_is_active_only_if_all_were_read() {
+        use FailureKind as K;
+        use Outcome as O;
+        let backup = || running("backup");
+        let all = Scope::default();
+        let some = Scope { nodes: Some("cfg1".to_owned()), ..Scope::default() };
+        let but_one = Scope { exclude: Some("cfg1".to_owned()), ..Scope::default() };
+        let role = Scope { roles: vec!["config".to_owned()], ..Scope::default() };
+        let table = [
+            (vec![backup()], &all, Some("no node is active: the only one stands by")),
+            (vec![backup(), backup()], &all, Some("no node is active: 2 of 2 stand by")),
+            (vec![backup(), backup()], &role, Some("no node is active: 2 of 2 stand by")),
+            (
+                vec![backup(), of("n", Some("inactive"), ProcessState::Stopped)],
+                &all,
+                Some("no node is active: 1 of 2 stand by"),
+            ),
+            (
+                vec![backup(), bad(Some("config"), O::Failed, K::SupervisorDown)],
+                &all,
+                Some("no node is active: the only one stands by"),
+            ),
+            (
+                vec![backup(), bad(Some("compute"), O::Unreachable, K::Refused)],
+                &all,
+                Some("no node is active: the only one stands by"),
+            ),
+            (vec![backup(), backup()], &some, None),
+            (vec![backup(), backup()], &but_one, None),
+            (vec![backup(), running("active")], &all, None),
+            (vec![backup(), running("initializing")], &all, None),
+            (vec![backup(), running("timeout")], &all, None),
+            (vec![backup(), of("n", None, ProcessState::Running)], &all, None),
+            (vec![backup(), bad(Some("config"), O::Unreachable, K::Refused)], &all, None),
+            (vec![backup(), bad(None, O::Unreachable, K::Refused)], &all, None),
+            (vec![backup(), bad(Some("config"), O::Failed, K::Command)], &all, None),
+            (
+                vec![backup(), TargetResult { role: Some("config".to_owned()), ..TargetResult::new("m", O::Skipped) }],
+                &all,
+                None,
+            ),
+        ];
+        for (mut results, scope, wanted) in table {
+            judge(&mut results, scope);
+            assert_eq!(results[0].functional_reason.as_deref(), wanted, "{results:?}");
+            assert_eq!(results[0].stands_by_for_none(), wanted.is_some());
+        }
+        let mut others =
+            vec![backup(), TargetResult { service: Some("contrail-svc-monitor".to_owned()), ..running("active") }];
+        judge(&mut others, &all);
+        assert!(others[0].stands_by_for_none() && others[1].functional_reason.is_none());
+    }
+}
