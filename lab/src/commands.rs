@@ -183,14 +183,6 @@ impl Io {
         (Self { input, ..self.clone() }, Self { sender, out: Sink::Out, err: Sink::Err, input: None })
     }
 
-    /// With this to be read, and no more.
-    pub(crate) fn with_input(&self, text: &str) -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        // Its receiver is there.
-        drop(sender.send(Bytes::copy_from_slice(text.as_bytes())));
-        Self { input: Some(Arc::new(Mutex::new(Input { receiver, left: Bytes::new() }))), ..self.clone() }
-    }
-
     pub(crate) fn no_input(&self) -> Self {
         Self { input: None, ..self.clone() }
     }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::actions::split;
@@ -47,7 +48,12 @@ struct Control<'a> {
 impl Control<'_> {
     async fn run(&self, io: &Io, more: &[&str]) -> i32 {
         let argv: Vec<_> = self.words.iter().cloned().chain(more.iter().map(|w| (*w).to_owned())).collect();
-        commands::run(self.context, &io.with_input(self.settings.unwrap_or_default()), &argv).await
+        commands::run(
+            self.context,
+            &io.with_input(Bytes::copy_from_slice(self.settings.unwrap_or_default().as_bytes())),
+            &argv,
+        )
+        .await
     }
 
     /// What it writes to stdout.
