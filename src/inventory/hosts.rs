@@ -3,7 +3,7 @@
 //! Here live [`check_host`], [`check_jump`] and [`expand`]. They use [`super::values`] and `nodeset`. What always holds: what is accepted has
 //! nothing in it that a shell, a terminal or ssh would take for something else. Start reading at [`check_host`].
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::problem::quoted;
 use super::values::{Flaw, check_name, check_user, digits};
@@ -47,8 +47,30 @@ pub(crate) fn check_host(said: &str, zone: bool) -> Result<(), Flaw> {
         Some(at) => {
             Err(Flaw { part: at..said.len(), why: "it has a `:` or `%` in it, and is no IPv6 address".to_owned() })
         }
-        None => Ok(()),
+        None => check_numbers(said),
     }
+}
+
+/// Numbers with dots between them are an IPv4 address as everybody reads it: the C library takes `010.1.2.3` for 8.1.2.3
+/// and `10.1` for 10.0.0.1.
+fn check_numbers(said: &str) -> Result<(), Flaw> {
+    let is_hex = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_number = |label: &str| {
+        let hex = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+        hex.map_or(!label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()), is_hex)
+    };
+    if !said.contains('.') || !said.split('.').all(is_number) || said.parse::<Ipv4Addr>().is_ok() {
+        return Ok(());
+    }
+    let mut start = 0;
+    for label in said.split('.') {
+        if label.len() > 1 && label.starts_with('0') {
+            let why = format!("{} begins with 0, which some read as an octal number: write it without", quoted(label));
+            return Err(Flaw { part: start..start + label.len(), why });
+        }
+        start += label.len() + 1;
+    }
+    Err(Flaw { part: 0..said.len(), why: "an IPv4 address is four numbers from 0 to 255".to_owned() })
 }
 
 /// Whether this is a way through bastions, `[user@]host[:port]` with commas between them, or `none`.
@@ -108,7 +130,19 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for good in ["a", "a6s01", "10.0.0.1", "node-1.example.net", "_x", "::1", "2001:db8::1", "001"] {
+        for good in [
+            "a",
+            "a6s01",
+            "10.0.0.1",
+            "node-1.example.net",
+            "_x",
+            "::1",
+            "2001:db8::1",
+            "001",
+            "0.0.0.0",
+            "10.0.0.1.example.net",
+            "1.2.3.x4",
+        ] {
             assert_eq!(check_host(good, false), Ok(()), "{good}");
         }
         assert_eq!(check_host("fe80::1%eth0", true), Ok(()));
@@ -124,6 +158,12 @@ mod tests {
             ("né", 1..3, "`é` may not be in it"),
             ("10.0.0.1:22", 8..11, "it has a `:` or `%` in it, and is no IPv6 address"),
             ("fe80::1%eth0", 7..8, "`%` may not be in it"),
+            ("010.1.2.3", 0..3, "`010` begins with 0, which some read as an octal number: write it without"),
+            ("10.0.0.08", 7..9, "`08` begins with 0, which some read as an octal number: write it without"),
+            ("0x0a.1.2.3", 0..4, "`0x0a` begins with 0, which some read as an octal number: write it without"),
+            ("10.1", 0..4, "an IPv4 address is four numbers from 0 to 255"),
+            ("10.0.0.256", 0..10, "an IPv4 address is four numbers from 0 to 255"),
+            ("10.0.0.1.2", 0..10, "an IPv4 address is four numbers from 0 to 255"),
         ] {
             assert_eq!(check_host(bad, false), Err(Flaw { part, why: why.to_owned() }), "{bad:?}");
         }
@@ -149,6 +189,7 @@ mod tests {
             ("@b", 0..0, "it is empty"),
             ("[::1]x", 5..6, "after the `]` comes `:port` or nothing"),
             ("[a;b]", 2..3, "`;` may not be in it"),
+            ("u@010.0.0.1:22", 2..5, "`010` begins with 0, which some read as an octal number: write it without"),
         ] {
             assert_eq!(check_jump(bad), Err(Flaw { part, why: why.to_owned() }), "{bad:?}");
         }

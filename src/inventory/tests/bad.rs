@@ -251,6 +251,14 @@ fn addresses_of_nodes() {
             &["3:31: range `3-1` runs backwards (write 1-3)"],
         ),
         (
+            "version: 1\nnodes:\n  a: {address: 010.1.2.3}\n  b[1-2]: {address: \"10.0.0.[08-09]\"}\n  10.0.0.01: {}\n",
+            &[
+                "3:16: `010.1.2.3` is no address: `010` begins with 0, which some read as an octal number: write it without",
+                "4:21: `10.0.0.08` is no address: `08` begins with 0, which some read as an octal number: write it without",
+                "5:10: `10.0.0.01` cannot be the name of a node: `01` begins with 0, which some read as an octal number: write it without",
+            ],
+        ),
+        (
             "version: 1\nnodes:\n  a: {address: \"10.0.0.1:2222\"}\n",
             &[
                 "3:25: `10.0.0.1:2222` is no address: it has a `:` or `%` in it, and is no IPv6 address (the port has a key of its own: `port: 2222`)",
