@@ -19,11 +19,15 @@ case $r in
   1) ;;
   *) echo "$mark ended $r"; exit 0 ;;
 esac
-set -- "$@" $(ls -di $d)
-for i; do [ "$i" = "$d" ] || n=$i; done
+# An inode alone is not enough: the root of every tmpfs has the same, those of containers too. /proc/locks has the device
+# as hexadecimal major:minor, stat as one number.
+n=$(stat -c "%d %i" $d)
+dev=${n% *}
+n=${n#* }
+dev=$(printf "%02x:%02x" $(((dev >> 8) & 4095)) $(((dev & 255) | ((dev >> 12) & 1048320))))
 holder=
 while read -r number kind mode access pid file rest; do
-  case "$kind $file" in "FLOCK "*":$n") holder=$pid ;; esac
+  case "$kind $file" in "FLOCK $dev:$n") holder=$pid ;; esac
 done </proc/locks
 words=
 [ -z "$holder" ] || words=$(tr "\000" " " </proc/$holder/cmdline 2>/dev/null)

@@ -630,6 +630,9 @@ fn not_a_line() -> ArmError {
 }
 
 #[cfg(test)]
+mod lock_tests;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

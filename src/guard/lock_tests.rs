@@ -1,0 +1,66 @@
+//! Who holds a lock, as `lock.sh` finds out on a node; run here.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A process that waits until it is killed. Killed when dropped.
+struct Waiting(Child);
+
+impl Waiting {
+    fn start(command: &mut Command, words: &[&str]) -> Self {
+        command.args(["sh", "-c", "read never", "ctl-guard"]).args(words).stdin(Stdio::piped());
+        Self(command.spawn().expect("a process"))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // What waits for its input ends with it, and with it the lock.
+        drop(self.0.stdin.take());
+        drop(self.0.wait());
+    }
+}
+
+/// What the script says, with the lock on `dir` and with these locks in /proc/locks.
+fn said(dir: &Path, locks: &Path) -> String {
+    let script = super::LOCK
+        .replace("/run/lock /var/lock /", &dir.display().to_string())
+        .replace("/proc/locks", &locks.display().to_string());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script, "sh", "mark", "key-of-mine"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut shell = shell.spawn().expect("a shell");
+    shell.stdin.take().expect("a pipe").write_all(b"true\n").expect("written");
+    String::from_utf8(shell.wait_with_output().expect("an end").stdout).expect("text")
+}
+
+/// The root of every tmpfs has the same inode, also that of a container whose locks this /proc shows.
+#[test]
+fn a_lock_of_another_device_is_not_taken_for_this_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (dir, locks) = (folder.path().join("lock"), folder.path().join("locks"));
+    fs::create_dir(&dir).expect("a folder");
+    let metadata = fs::metadata(&dir).expect("a folder");
+    let (device, inode) = (metadata.dev(), metadata.ino());
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let other = Waiting::start(&mut Command::new("env"), &["mark", "key-of-other", "run-of-other"]);
+    let holder = Waiting::start(Command::new("flock").args(["-n", "-o"]).arg(&dir), &["mark", "key", "run-of-holder"]);
+    let lines = [
+        format!("1: FLOCK  ADVISORY  WRITE {} {major:02x}:{minor:02x}:{inode} 0 EOF", holder.0.id()),
+        format!("1: -> FLOCK  ADVISORY  WRITE {} {major:02x}:{minor:02x}:{inode} 0 EOF", other.0.id()),
+        format!("2: FLOCK  ADVISORY  WRITE {} {major:02x}:{:02x}:{inode} 0 EOF", other.0.id(), minor + 1),
+    ];
+    fs::write(&locks, lines.join("\n") + "\n").expect("written");
+    let began = Instant::now();
+    let said = loop {
+        let said = said(&dir, &locks);
+        if said.contains("mark held") {
+            break said;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "never locked: {said}");
+    };
+    assert!(said.contains("mark by mark key run-of-holder"), "{said}");
+}
