@@ -2,6 +2,7 @@
 //!
 //! The rooms, in the order in which data goes through them:
 //!
+//! - [`local`]: files of this machine, read within bounds, and the account and process of the user.
 //! - [`nodeset`]: sets of node names, written short; pure.
 //! - [`inventory`]: the YAML of a cluster becomes validated nodes, roles and groups.
 //! - [`select`]: what was typed becomes the nodes, roles and services that are meant.
@@ -26,6 +27,7 @@ pub mod event;
 pub mod guard;
 pub mod inventory;
 pub mod journal;
+pub mod local;
 pub mod nodeset;
 pub mod overview;
 pub mod plan;

@@ -8,24 +8,25 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every room, and what it may use besides itself. `nodeset` and `event` are the leaves, open to every room but each
-/// other. `run` must never see `sink`, and nobody may use `cli`.
+/// Every room, and what it may use besides itself. `local`, `nodeset` and `event` are the leaves, open to every room but
+/// each other. `run` must never see `sink`, and nobody may use `cli`.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("local", &[]),
     ("nodeset", &[]),
     ("event", &[]),
-    ("inventory", &["nodeset", "event"]),
+    ("inventory", &["local", "nodeset", "event"]),
     ("select", &["inventory", "nodeset", "event"]),
     ("overview", &["nodeset", "event"]),
-    ("snapshot", &["overview", "nodeset", "event"]),
+    ("snapshot", &["overview", "local", "nodeset", "event"]),
     // Of `snapshot` only the type: a gate compares with one.
-    ("plan", &["snapshot", "select", "inventory", "nodeset", "event"]),
-    ("transport", &["nodeset", "event"]),
+    ("plan", &["snapshot", "select", "inventory", "local", "nodeset", "event"]),
+    ("transport", &["local", "nodeset", "event"]),
     ("remote", &["transport", "nodeset", "event"]),
     // Of the inventory only the description of an instance: its addresses are data.
     ("supervisor", &["remote", "transport", "inventory", "nodeset", "event"]),
     ("guard", &["remote", "transport", "nodeset", "event"]),
     // Of `select` and `inventory` only its tests: a plan is made of their types.
-    ("journal", &["plan", "select", "inventory", "nodeset", "event"]),
+    ("journal", &["plan", "select", "inventory", "local", "nodeset", "event"]),
     (
         "run",
         &[
@@ -38,6 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "plan",
             "select",
             "inventory",
+            "local",
             "nodeset",
             "event",
         ],
@@ -61,6 +63,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "plan",
             "select",
             "inventory",
+            "local",
             "nodeset",
             "event",
         ],

@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 use super::args::{DryRun, FanoutArgs, GoArgs};
 use super::exit::{self, Exit};
 use super::job::Job;
+use super::limits::Room;
 use super::output::{self, Out};
 use super::report::CliError;
-use super::{closing, input, questions, settings, terminal};
+use super::{closing, input, limits, questions, secret, settings, terminal};
 use crate::event::{CancelReason, Event, EventKind, FailureKind, Ledger, Outcome, RunHead, TargetResult};
 use crate::guard::Holder;
 use crate::journal::resume::Rest;
@@ -40,20 +41,28 @@ pub(super) struct Ready {
     pub(super) transport: SshTransport,
     pub(super) notices: mpsc::Receiver<String>,
     pub(super) access: Vec<NodeAccess>,
+    pub(super) room: Room,
 }
 
 impl Ready {
-    /// Asks for passwords, passphrases and unknown hosts.
-    pub(super) fn new(plan: &Plan, mut access: Vec<NodeAccess>, fanout: &FanoutArgs) -> Result<Self, CliError> {
-        raise_file_limit(plan.nodes.len());
+    /// Makes room for connections, which are kept to the end of the run if it `keeps` them; asks for passwords,
+    /// passphrases and unknown hosts.
+    pub(super) fn new(
+        plan: &Plan,
+        mut access: Vec<NodeAccess>,
+        fanout: &FanoutArgs,
+        keeps: bool,
+    ) -> Result<Self, CliError> {
+        let room = limits::make_room(&access, fanout.forks as usize, keeps)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
         let (transport, notices) = SshTransport::new(SshSettings { password: questions::password(fanout)? });
         questions::sudo_password(fanout, &mut access)?;
-        runtime.block_on(questions::before_connecting(&transport, &plan.nodes, &access, fanout.forks as usize))?;
-        Ok(Self { runtime, transport, notices, access })
+        questions::supervisor_passwords(&plan.nodes, &mut access);
+        runtime.block_on(questions::before_connecting(&transport, &plan.nodes, &access, room.forks))?;
+        Ok(Self { runtime, transport, notices, access, room })
     }
 }
 
@@ -93,14 +102,16 @@ pub(super) fn carry_out(
         let input = input::read(output.quiet)?;
         job.plan.tasks.iter_mut().for_each(|task| task.input.clone_from(&input));
     }
-    let Ready { runtime, transport, notices, access } = Ready::new(&job.plan, access, fanout)?;
+    let keeps = job.plan.follows() || job.plan.changes() && dry_run.is_none();
+    let ready = Ready::new(&job.plan, access, fanout, keeps)?;
     if dry_run == Some(DryRun::Live) {
-        let (live, exit) = look_ahead(&runtime, &job.plan, access, fanout, transport, notices)?;
+        let (runtime, live, exit) = look_ahead(ready, &job.plan, fanout)?;
         // A node that never answers must not keep the process.
         runtime.shutdown_background();
         output::dry_run(&job.plan, Some(&live), output, out)?;
         return Ok(exit);
     }
+    let Ready { runtime, transport, notices, access, room } = ready;
 
     let action = job.plan.action().unwrap_or(Action::Status);
     let tail = job.plan.tasks.first().and_then(|task| task.tail);
@@ -134,7 +145,8 @@ pub(super) fn carry_out(
         plan: Arc::new(job.plan),
         head: head.clone(),
         access,
-        forks: fanout.forks as usize,
+        forks: room.forks,
+        hangs_up: room.hangs_up,
         transport: Arc::new(transport),
         notices,
         guarding,
@@ -202,7 +214,7 @@ pub(super) fn carry_out(
 /// and why it was given up, if it was.
 pub(super) fn read(plan: Plan, fanout: &FanoutArgs) -> Result<(Ledger, Option<CancelReason>), CliError> {
     let access = settings::access(fanout, &plan.nodes)?;
-    let Ready { runtime, transport, notices, access } = Ready::new(&plan, access, fanout)?;
+    let Ready { runtime, transport, notices, access, room } = Ready::new(&plan, access, fanout, false)?;
     let quiet = fanout.output.quiet || output::shows_progress(&fanout.output);
     let mut teller = Teller {
         sinks: output::progress(&fanout.output),
@@ -214,7 +226,7 @@ pub(super) fn read(plan: Plan, fanout: &FanoutArgs) -> Result<(Ledger, Option<Ca
         says: !quiet,
         closed: None,
     };
-    let setup = reading(plan, &[], access, fanout, &Arc::new(transport), notices);
+    let setup = reading(plan, &[], access, fanout, room, &Arc::new(transport), notices);
     let cancel = runtime.block_on(async {
         let signals = signals(quiet)?;
         Ok::<_, CliError>(run(setup, signals, |events| teller.observe(events)).await)
@@ -233,6 +245,7 @@ pub(super) fn reading(
     services: &[String],
     access: Vec<NodeAccess>,
     fanout: &FanoutArgs,
+    room: Room,
     transport: &Arc<SshTransport>,
     notices: mpsc::Receiver<String>,
 ) -> Setup<SshTransport> {
@@ -251,7 +264,8 @@ pub(super) fn reading(
         plan: Arc::new(plan),
         head,
         access,
-        forks: fanout.forks as usize,
+        forks: room.forks,
+        hangs_up: room.hangs_up,
         transport: Arc::clone(transport),
         notices,
         guarding,
@@ -261,15 +275,9 @@ pub(super) fn reading(
 }
 
 /// Reads everything that a plan means, and says how it is. Changes nothing. Also how a status of it would end.
-fn look_ahead(
-    runtime: &Runtime,
-    plan: &Plan,
-    access: Vec<NodeAccess>,
-    fanout: &FanoutArgs,
-    transport: SshTransport,
-    notices: mpsc::Receiver<String>,
-) -> Result<(Live, Exit), CliError> {
-    let setup = reading(plan.reading(), &[], access, fanout, &Arc::new(transport), notices);
+fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime, Live, Exit), CliError> {
+    let Ready { runtime, transport, notices, access, room } = ready;
+    let setup = reading(plan.reading(), &[], access, fanout, room, &Arc::new(transport), notices);
     let quiet = fanout.output.quiet || output::shows_progress(&fanout.output);
     let mut teller = Teller {
         sinks: output::progress(&fanout.output),
@@ -305,7 +313,8 @@ fn look_ahead(
     let selected: BTreeSet<&str> =
         plan.nodes.iter().take(plan.selected).map(|selected| selected.node.name.as_str()).collect();
     let own = results.iter().filter(|result| selected.contains(result.node.as_str()));
-    Ok((live, exit::of_results(own, Action::Status, cancel)))
+    let exit = exit::of_results(own, Action::Status, cancel);
+    Ok((runtime, live, exit))
 }
 
 /// Whether a result is an end: a run that has others can be gone on with. One that was refused for a name that no node
@@ -465,17 +474,6 @@ pub(super) fn signals(quiet: bool) -> Result<mpsc::Receiver<CancelReason>, CliEr
             }
         });
     }
+    secret::release_signals();
     Ok(receiver)
-}
-
-/// Each node takes a descriptor or two.
-fn raise_file_limit(nodes: usize) {
-    let wanted = u64::try_from(nodes).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(256);
-    match rlimit::increase_nofile_limit(wanted.max(1024)) {
-        Ok(limit) if limit < wanted => {
-            tracing::debug!(limit, wanted, "few file descriptors; lower --forks if connections fail")
-        }
-        Ok(_) => {}
-        Err(error) => tracing::debug!(%error, "the limit on file descriptors could not be raised"),
-    }
 }

@@ -10,14 +10,17 @@ mod exit;
 mod fanout;
 mod input;
 mod job;
+mod limits;
 mod log;
 mod output;
 mod questions;
 mod reach;
 mod report;
+mod secret;
 mod settings;
 mod terminal;
 mod top;
+mod trust;
 mod watch;
 
 use std::ffi::OsString;

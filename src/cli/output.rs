@@ -6,12 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressDrawTarget;
+use rustix::process::geteuid;
 use serde::Serialize;
 
 use super::args::{Form, OutputArgs};
 use super::report::CliError;
 use super::terminal;
 use crate::inventory::ROLE_ORDER;
+use crate::local::file::Access;
 use crate::overview::NodeRoles;
 use crate::plan::live::Live;
 use crate::plan::{Plan, explain};
@@ -147,16 +149,12 @@ impl Out {
             // It would be replaced, not written to.
             return Err(CliError::usage(format!("{option}: {} is no regular file", path.display())));
         }
-        // A file that is there keeps its mode; a new one gets what the umask leaves, so that another user, such as
-        // node_exporter's, can read it.
-        let kept = there.map(|there| there.permissions());
-        let mode = kept.clone().unwrap_or_else(|| Permissions::from_mode(0o666));
+        // A new file gets what the umask leaves, so that another user, such as node_exporter's, can read it. The user's own
+        // that is there is made no more open by it; of one that somebody else has put there nothing is taken over.
+        let own = there.map(|there| Access::from(&there)).filter(|own| own.uid == geteuid().as_raw());
+        let mode = Permissions::from_mode(own.map_or(0o666, |own| own.mode & 0o666));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder).and_then(|temporary| {
-            // What was asked for at its making went through the umask.
-            kept.map_or(Ok(()), |mode| temporary.as_file().set_permissions(mode))?;
-            Ok(temporary)
-        });
+        let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder);
         let temporary = temporary.map_err(|error| {
             CliError::usage(format!("{option}: nothing can be written to {}: {error}", folder.display()))
         })?;

@@ -3,7 +3,8 @@
 //! What always holds: each question is asked once for all nodes, before anything moves on the terminal; without a terminal
 //! nothing is asked; no secret is shown, kept in a file, or given to a process.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -12,9 +13,10 @@ use secrecy::SecretString;
 
 use super::args::FanoutArgs;
 use super::report::CliError;
+use super::secret::{self, SecretError};
 use super::terminal;
 use crate::remote::Sudo;
-use crate::run::NodeAccess;
+use crate::run::{NodeAccess, Passwords};
 use crate::select::SelectedNode;
 use crate::sink::text;
 use crate::transport::{Endpoint, HostKeyPolicy, Proxy, PublicKey, SshTransport, UnlockError, fingerprint};
@@ -40,10 +42,22 @@ pub(super) fn sudo_password(args: &FanoutArgs, access: &mut [NodeAccess]) -> Res
     Ok(())
 }
 
+/// Reads the passwords that supervisords of selected nodes ask for.
+pub(super) fn supervisor_passwords(nodes: &[SelectedNode], access: &mut [NodeAccess]) {
+    let roles = nodes.iter().flat_map(|selected| &selected.roles);
+    let supervisors = roles.flat_map(|role| &role.supervisors);
+    let files: BTreeSet<&PathBuf> = supervisors.filter_map(|supervisor| supervisor.password_file.as_ref()).collect();
+    let passwords = Arc::new(Passwords::read(files));
+    for access in access {
+        access.passwords = Arc::clone(&passwords);
+    }
+}
+
 fn secret(what: &str, option: &str) -> Result<SecretString, CliError> {
-    terminal::ask_secret(&format!("{what}: ")).map_err(|error| {
-        CliError::usage(format!("{option} needs a terminal to ask at: {error}"))
-            .with_hint("keys of an agent, and NOPASSWD in sudoers, need no question")
+    secret::ask(&format!("{what}: ")).map_err(|error| match error {
+        SecretError::Cancelled(reason) => CliError::cancelled(reason),
+        SecretError::Io(error) => CliError::usage(format!("{option} needs a terminal to ask at: {error}"))
+            .with_hint("keys of an agent, and NOPASSWD in sudoers, need no question"),
     })
 }
 
@@ -72,21 +86,23 @@ pub(super) async fn before_connecting(
     }
     let all: Vec<&Endpoint> = hops.into_iter().chain(endpoints.iter().copied()).collect();
     transport.check_host_key_files(all.iter().copied())?;
+    transport.read_key_files(&all).await;
     if terminal::can_ask() {
-        passphrases(transport, &all).await;
+        passphrases(transport, &all).await?;
         unknown_hosts(transport, &named, forks).await?;
     }
     Ok(())
 }
 
 /// Asks for the passphrases of key files that will be needed.
-async fn passphrases(transport: &SshTransport, endpoints: &[&Endpoint]) {
+async fn passphrases(transport: &SshTransport, endpoints: &[&Endpoint]) -> Result<(), CliError> {
     for file in transport.locked_identities(endpoints.iter().copied()).await {
         let shown = text::single_line(&file.display().to_string());
         for _ in 0..ATTEMPTS {
-            let Ok(passphrase) = terminal::ask_secret(&format!("Passphrase of {shown} (empty: go without it): "))
-            else {
-                return;
+            let passphrase = match secret::ask(&format!("Passphrase of {shown} (empty: go without it): ")) {
+                Ok(passphrase) => passphrase,
+                Err(SecretError::Cancelled(reason)) => return Err(CliError::cancelled(reason)),
+                Err(SecretError::Io(_)) => return Ok(()),
             };
             if secrecy::ExposeSecret::expose_secret(&passphrase).is_empty() {
                 break;
@@ -102,6 +118,7 @@ async fn passphrases(transport: &SshTransport, endpoints: &[&Endpoint]) {
             }
         }
     }
+    Ok(())
 }
 
 /// Shows the keys of all hosts that are not known yet, once, and asks whether they are trusted. Bastions come before the

@@ -6,6 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::exit::Exit;
 use super::terminal;
+use crate::event::CancelReason;
 use crate::inventory::{InventoryError, Problem};
 use crate::journal::JournalError;
 use crate::nodeset::ParseError;
@@ -20,12 +21,30 @@ use crate::transport::ssh_config::SshConfigError;
 pub(super) struct CliError {
     rendered: String,
     hint: Option<String>,
+    exit: Exit,
 }
 
 impl CliError {
     /// Something that was typed or configured wrong.
     pub(super) fn usage(message: impl AsRef<str>) -> Self {
-        Self { rendered: format!("error: {}", message.as_ref()), hint: None }
+        Self::rendered(format!("error: {}", message.as_ref()))
+    }
+
+    /// A signal came while something was asked.
+    pub(super) fn cancelled(reason: CancelReason) -> Self {
+        let exit = match reason {
+            CancelReason::HungUp => Exit::HungUp,
+            CancelReason::Terminated => Exit::Terminated,
+            CancelReason::Interrupted
+            | CancelReason::GivenUp
+            | CancelReason::OutputClosed
+            | CancelReason::JournalLost => Exit::Interrupted,
+        };
+        Self { exit, ..Self::usage("interrupted: nothing was done") }
+    }
+
+    fn rendered(rendered: String) -> Self {
+        Self { rendered, hint: None, exit: Exit::Usage }
     }
 
     /// With what to do next.
@@ -46,9 +65,8 @@ impl CliError {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "each kind of error names its exit code here")]
     pub(super) fn exit(&self) -> Exit {
-        Exit::Usage
+        self.exit
     }
 }
 
@@ -98,7 +116,7 @@ fn file_error(path: &Path, source: &str, problems: &[Problem]) -> CliError {
     }
     let things = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
     rendered.push_str(&format!("error: {path}: {things}; nothing was done"));
-    CliError { rendered, hint: None }
+    CliError::rendered(rendered)
 }
 
 impl From<SshConfigError> for CliError {
@@ -130,7 +148,7 @@ impl From<JournalError> for CliError {
 impl From<TransportError> for CliError {
     fn from(error: TransportError) -> Self {
         let failure = error.failure();
-        Self { rendered: format!("error: {}", text::single_line(&failure.message)), hint: failure.hint }
+        Self { hint: failure.hint, ..Self::usage(text::single_line(&failure.message)) }
     }
 }
 
@@ -140,10 +158,7 @@ pub(super) fn pattern_error(option: &str, pattern: &str, error: &ParseError) -> 
     // The place is only right if nothing had to be made visible.
     let span = if shown == pattern { error.span() } else { 0..shown.len() };
     let marks = [(AnnotationKind::Primary, span, String::new())];
-    CliError {
-        rendered: snippet(&text::single_line(error.message()), option, &shown, &marks, error.hint()),
-        hint: None,
-    }
+    CliError::rendered(snippet(&text::single_line(error.message()), option, &shown, &marks, error.hint()))
 }
 
 fn snippet(

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::args::{BatchArgs, FanoutArgs, GateArg};
 use super::reach::Ways;
 use super::report::CliError;
+use super::trust;
 use crate::event::Scope;
 use crate::guard::Holder;
 use crate::inventory::{self, Environment, Inventory};
@@ -25,6 +26,9 @@ use crate::sink::text;
 use crate::snapshot::{self, Snapshot};
 
 const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The inventory that is taken where nobody names one.
+const HERE: &str = "inventory.yaml";
 
 /// The operator's own surroundings.
 pub(super) struct Surroundings {
@@ -44,6 +48,12 @@ impl Surroundings {
     }
 }
 
+/// A base directory of the XDG specification, else `fallback` in the home. A relative path there is to be ignored.
+fn base_directory(variable: &str, fallback: &str) -> Option<PathBuf> {
+    let named = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    named.or_else(|| Surroundings::read().in_home(fallback))
+}
+
 /// Finds and reads the inventory.
 pub(super) fn inventory(named: Option<&Path>, sources: &Sources) -> Result<(Inventory, Document), CliError> {
     let environment = Environment::process();
@@ -52,7 +62,13 @@ pub(super) fn inventory(named: Option<&Path>, sources: &Sources) -> Result<(Inve
         return Ok((inventory, Document { path: path.clone(), text: text.clone() }));
     }
     let path = find_inventory(named)?;
-    let text = inventory::read(&path)?;
+    let (text, access) = inventory::read(&path)?;
+    // Nobody has named it.
+    if path == Path::new(HERE) && named.is_none() && std::env::var_os("CTL_INVENTORY").is_none_or(|it| it.is_empty()) {
+        trust::found(&path, access)?;
+    } else {
+        trust::named(&path, access);
+    }
     let inventory = inventory::parse(&text, &path, &environment)?;
     let path = std::path::absolute(&path).unwrap_or(path);
     Ok((inventory, Document { path, text }))
@@ -67,9 +83,7 @@ pub(super) struct Sources {
 
 /// Where the journal is.
 pub(super) fn journal_path() -> Result<PathBuf, CliError> {
-    let state = std::env::var_os("XDG_STATE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let state = state.or_else(|| Surroundings::read().in_home(".local/state"));
-    let Some(state) = state else {
+    let Some(state) = base_directory("XDG_STATE_HOME", ".local/state") else {
         return Err(CliError::usage("there is no place for the journal: neither $XDG_STATE_HOME nor $HOME is set")
             .with_hint("a run that changes nodes is written down first, so that it can be gone on with"));
     };
@@ -90,13 +104,8 @@ pub(super) fn find_inventory(named: Option<&Path>) -> Result<PathBuf, CliError> 
     if let Some(path) = std::env::var_os("CTL_INVENTORY").filter(|value| !value.is_empty()) {
         return Ok(path.into());
     }
-    let surroundings = Surroundings::read();
-    let config = std::env::var_os("XDG_CONFIG_HOME")
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| surroundings.in_home(".config"));
-    let mut places = vec![PathBuf::from("inventory.yaml")];
-    places.extend(config.map(|config| config.join("ctl/inventory.yaml")));
+    let mut places = vec![PathBuf::from(HERE)];
+    places.extend(base_directory("XDG_CONFIG_HOME", ".config").map(|config| config.join("ctl/inventory.yaml")));
     places.push(PathBuf::from("/etc/ctl/inventory.yaml"));
     if let Some(found) = places.iter().find(|place| place.exists()) {
         return Ok(found.clone());
@@ -186,6 +195,7 @@ pub(super) fn access(args: &FanoutArgs, nodes: &[SelectedNode]) -> Result<Vec<No
             sudo: if args.sudo || node.sudo { Sudo::Plain } else { Sudo::No },
             via: node.via,
             timeout: args.timeout.or(node.timeout).unwrap_or(ACTION_TIMEOUT),
+            passwords: Arc::default(),
         })
     });
     let access = access.collect::<Result<_, CliError>>()?;

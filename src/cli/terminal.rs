@@ -2,8 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use secrecy::SecretString;
-
 use super::args::When;
 use crate::sink::text;
 
@@ -66,11 +64,6 @@ pub(super) fn ask(question: &str) -> io::Result<String> {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     Ok(line.trim().to_owned())
-}
-
-/// Asks at the terminal for something that is not shown while it is typed.
-pub(super) fn ask_secret(prompt: &str) -> io::Result<SecretString> {
-    rpassword::prompt_password(prompt).map(SecretString::from)
 }
 
 /// Whether a signal was ignored when the process began (proc(5), `SigIgn`); where that cannot be read, not.

@@ -15,6 +15,7 @@ use super::args::{FanoutArgs, HostKey, TopArgs, ViaArg};
 use super::exit::Exit;
 use super::fanout::{self, Ready};
 use super::job::Request;
+use super::limits::Room;
 use super::report::CliError;
 use super::settings::Sources;
 use super::{output, settings, terminal, watch};
@@ -51,15 +52,16 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
     let access = watch::access(fanout, &job.plan)?;
     let color = terminal::color(fanout.output.color);
     let mut model = Model::new(output::node_roles(&job.plan), args.interval, color);
-    let Ready { runtime, transport, notices, access } = Ready::new(&job.plan, access, fanout)?;
+    let Ready { runtime, transport, notices, access, room } = Ready::new(&job.plan, access, fanout, false)?;
     let transport = Arc::new(transport);
     let reader = LogReader {
         transport: Arc::clone(&transport),
         access: job.plan.nodes.iter().map(|node| node.node.name.clone()).zip(access.iter().cloned()).collect(),
         fanout: fanout.clone(),
+        room,
         inventory,
     };
-    let setup = fanout::reading(job.plan, &job.services, access, fanout, &transport, notices);
+    let setup = fanout::reading(job.plan, &job.services, access, fanout, room, &transport, notices);
     let head = setup.head.clone();
     let (sender, mut inbox) = mpsc::channel(8);
     let mut signals = {
@@ -167,6 +169,7 @@ struct LogReader {
     transport: Arc<SshTransport>,
     access: HashMap<String, NodeAccess>,
     fanout: FanoutArgs,
+    room: Room,
     inventory: Inventory,
 }
 
@@ -210,7 +213,7 @@ impl LogReader {
         let plan = plan(wanted, &self.inventory, self.fanout.via.via());
         let access = plan.nodes.iter().filter_map(|node| self.access.get(&node.node.name).cloned()).collect();
         let (_quiet, notices) = mpsc::channel(1);
-        let setup = fanout::reading(plan, &services, access, &self.fanout, &self.transport, notices);
+        let setup = fanout::reading(plan, &services, access, &self.fanout, self.room, &self.transport, notices);
         let action = Some(Action::Logs.as_str().to_owned());
         let head = RunHead { command: Action::Logs.as_str().to_owned(), action, ..setup.head.clone() };
         Ok((target.clone(), Crew::new(setup), head))

@@ -34,8 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<Exit, CliError> {
     let access = access(fanout, &job.plan)?;
     let roles = output::node_roles(&job.plan);
-    let Ready { runtime, transport, notices, access } = Ready::new(&job.plan, access, fanout)?;
-    let setup = fanout::reading(job.plan, &job.services, access, fanout, &Arc::new(transport), notices);
+    let Ready { runtime, transport, notices, access, room } = Ready::new(&job.plan, access, fanout, false)?;
+    let setup = fanout::reading(job.plan, &job.services, access, fanout, room, &Arc::new(transport), notices);
     let head = setup.head.clone();
     let view: Box<dyn View> = if terminal::stdout_is_terminal() && fanout.output.output != Form::Jsonl {
         Box::new(Picture {

@@ -251,6 +251,8 @@ words! {
         Proxy = "proxy",
         /// The connection was lost.
         ConnectionLost = "connection_lost",
+        /// This machine, not the node, is out of something: open files, ports, memory.
+        Controller = "controller",
         /// sudo refused.
         Sudo = "sudo",
         /// The user may not use the control socket.

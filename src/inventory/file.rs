@@ -4,12 +4,12 @@
 //! values with places of the text. It uses [`super::raw`] and [`super::problem`]. What always holds: no more than
 //! [`Kind::max_bytes`] are read, whatever the file says of its length. Start reading at [`load`].
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use super::problem::{Fault, Problem, Report};
 use super::raw::{self, Raw};
+use crate::local::file::{self, Access, Bounds, Content};
 
 /// A sort of file, for messages and limits.
 #[derive(Debug, Clone, Copy)]
@@ -47,17 +47,21 @@ impl Kind {
             Problem::of_file("it is a folder, not a file", Some(&format!("give the {noun} file in it")))
         } else if kind == io::ErrorKind::FileTooLarge {
             self.too_large()
+        } else if kind == io::ErrorKind::TimedOut {
+            Problem::of_file(error.to_string(), None)
         } else {
             Problem::of_file(format!("it cannot be read: {error}"), None)
         }
     }
 }
 
-/// The text of a file.
-pub(crate) fn load(path: &Path, kind: Kind) -> Result<String, NoText> {
-    let bytes = read(path, kind.max_bytes)
+/// The text of a file, and who may change it.
+pub(crate) fn load(path: &Path, kind: Kind) -> Result<(String, Access), NoText> {
+    // A command may be writing it at the other end of a pipe.
+    let bounds = Bounds { max_bytes: kind.max_bytes, patience: file::PIPE_PATIENCE, only_regular: false };
+    let Content { bytes, access } = file::read(path, bounds)
         .map_err(|error| NoText { text: String::new(), problems: vec![kind.unreadable(&error)] })?;
-    String::from_utf8(bytes).map_err(|error| {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let bytes = error.as_bytes();
         let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
@@ -69,29 +73,12 @@ pub(crate) fn load(path: &Path, kind: Kind) -> Result<String, NoText> {
         // Up to the fault the text is what the bytes are, so the offset is right in it.
         let text = String::from_utf8_lossy(bytes).into_owned();
         NoText { problems: report.into_problems(&text), text }
-    })
+    })?;
+    Ok((text, access))
 }
 
 fn text_file(kind: Kind) -> String {
     format!("{} is a text file in UTF-8", kind.name)
-}
-
-fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if metadata.len() > max_bytes {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    // A pipe says that it has no length.
-    let mut bytes = Vec::new();
-    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max_bytes {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(bytes)
 }
 
 /// The text without the mark that some editors begin a file with, which is no part of it.

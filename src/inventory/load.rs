@@ -13,6 +13,7 @@ use super::problem::{Fault, InventoryError, Report, quoted};
 use super::raw::{Raw, Value};
 use super::values::{self, Field, Reader};
 use super::{groups, nodes, roles};
+use crate::local::file::Access;
 
 const KIND: file::Kind = file::Kind { name: "an inventory", max_bytes: 4 * 1024 * 1024 };
 
@@ -38,14 +39,14 @@ const EXAMPLE: &str = "the least is `version: 1` and `nodes: {node1: {roles: [an
 /// # Errors
 /// [`InventoryError`] if it cannot be read, is a folder, is larger than 4 MiB, or is not text; else as [`parse`].
 pub fn load(path: &Path, env: &Environment) -> Result<Inventory, InventoryError> {
-    parse(&read(path)?, path, env)
+    parse(&read(path)?.0, path, env)
 }
 
-/// Reads the text of an inventory from a file.
+/// Reads the text of an inventory from a file; and who may change the file.
 ///
 /// # Errors
 /// [`InventoryError`] if it cannot be read, is a folder, is larger than 4 MiB, or is not text.
-pub fn read(path: &Path) -> Result<String, InventoryError> {
+pub fn read(path: &Path) -> Result<(String, Access), InventoryError> {
     file::load(path, KIND).map_err(|NoText { text, problems }| InventoryError { path: path.to_owned(), text, problems })
 }
 

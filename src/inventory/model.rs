@@ -202,7 +202,7 @@ pub struct Supervisor {
     pub config_file: Option<String>,
     /// User name for HTTP basic authentication.
     pub username: Option<String>,
-    /// File on the controller that holds the password; read when it is needed.
+    /// File on the controller that holds the password; read before anything connects.
     pub password_file: Option<PathBuf>,
 }
 

@@ -26,6 +26,19 @@ pub enum JournalError {
         /// What the system said.
         source: io::Error,
     },
+    /// Somebody else can have written it, or can write it.
+    #[error(
+        "{} is to hold the journal, and others can write there (uid {uid}, mode {mode:04o}): chmod go-w it if it is yours, or \
+         set XDG_STATE_HOME", path.display()
+    )]
+    OfOthers {
+        /// The file or its directory.
+        path: PathBuf,
+        /// Its owner.
+        uid: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// Something else than a file has its name.
     #[error("{} is to be the journal, and is no plain file: move it away, or set XDG_STATE_HOME", path.display())]
     NotAFile {

@@ -14,9 +14,14 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::JournalError;
+use crate::local;
+use crate::local::file::Access;
 
 /// How long to wait for another process's lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a journal may take to be opened, the wait for another's lock included: longer takes only a dead mount.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long to wait between attempts where SQLite does not wait by itself.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
@@ -81,6 +86,12 @@ CREATE TABLE events (
 /// # Errors
 /// Those of [`super::Journal::open`].
 pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
+    let file = path.to_owned();
+    local::within(PATIENCE, move || open_now(&file))
+        .unwrap_or_else(|source| Err(JournalError::File { path: path.to_owned(), source }))
+}
+
+fn open_now(path: &Path) -> Result<Connection, JournalError> {
     make(path)?;
     let storage = |error| JournalError::storage(path, error);
     // Without SQLITE_OPEN_CREATE: SQLite would let everybody read what it makes.
@@ -112,19 +123,30 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
 /// connection of this process holds on it.
 fn make(path: &Path) -> Result<(), JournalError> {
     let of_file = |source| JournalError::File { path: path.to_owned(), source };
+    let dir = path.parent().unwrap_or(path);
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => return Ok(()),
+        Ok(metadata) if metadata.is_file() => {
+            own(path, &metadata)?;
+            let of_dir = |source| JournalError::Directory { dir: dir.to_owned(), source };
+            return own(dir, &fs::metadata(dir).map_err(of_dir)?);
+        }
         Ok(_) => return Err(JournalError::NotAFile { path: path.to_owned() }),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
         Err(error) => return Err(of_file(error)),
     }
-    let dir = path.parent().unwrap_or(path);
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|source| JournalError::Directory { dir: dir.to_owned(), source })?;
+    let of_dir = |source| JournalError::Directory { dir: dir.to_owned(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(of_dir)?;
+    own(dir, &fs::metadata(dir).map_err(of_dir)?)?;
     make_file(path, dir).map_err(of_file)
+}
+
+/// Nobody else can have written what a run is resumed from: it is carried out on nodes.
+fn own(path: &Path, metadata: &fs::Metadata) -> Result<(), JournalError> {
+    let access = Access::from(metadata);
+    if access.is_foreign() || access.mode & 0o022 != 0 {
+        return Err(JournalError::OfOthers { path: path.to_owned(), uid: access.uid, mode: access.mode });
+    }
+    Ok(())
 }
 
 /// Makes the empty file under another name and closes it before it gets its own, for the same reason. Of several that

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Mutex, OnceCell};
 use tracing::debug;
 
+use super::{NodeAccess, Passwords};
 use crate::event::{ProcessState, Via};
 use crate::guard::{Control, Rescue, Settings};
 use crate::inventory::{ControlAddress, Role, Supervisor};
@@ -24,12 +25,14 @@ pub(super) struct Link<T: Transport> {
     transport: Arc<T>,
     endpoint: Endpoint,
     sudo: Sudo,
+    passwords: Arc<Passwords>,
     current: Mutex<Option<Shell<T::Session>>>,
 }
 
 impl<T: Transport> Link<T> {
-    pub(super) fn new(transport: Arc<T>, endpoint: Endpoint, sudo: Sudo) -> Self {
-        Self { transport, endpoint, sudo, current: Mutex::default() }
+    pub(super) fn new(transport: Arc<T>, access: &NodeAccess) -> Self {
+        let NodeAccess { endpoint, sudo, passwords, .. } = access.clone();
+        Self { transport, endpoint, sudo, passwords, current: Mutex::default() }
     }
 
     /// How the guard starts a service that init runs again.
@@ -69,6 +72,11 @@ impl<T: Transport> Link<T> {
             Some(session) => session.falls_silent().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Closes the connection; what needs it again opens another.
+    pub(super) async fn hang_up(&self) {
+        self.current.lock().await.take();
     }
 
     /// Whether a connection is open now. A connect under way counts as none.
@@ -126,7 +134,7 @@ impl<T: Transport> Instance<T> {
         wanted: Option<Via>,
     ) -> Result<Self, crate::event::Failure> {
         let shell = link.shell().await.map_err(|error| error.failure())?;
-        let authorization = authorization(supervisor)?;
+        let authorization = authorization(supervisor, &link.passwords)?;
         let diagnosis = if supervisor.optional { Diagnosis::Spare } else { Diagnosis::Look };
         let reached = via::reach(&shell, supervisor, wanted, authorization.clone(), diagnosis).await?;
         let way = match &reached.client {
@@ -397,19 +405,11 @@ pub(super) async fn init_service<T: Transport>(
     Ok(InitService::new(link.shell().await?, name.to_owned()))
 }
 
-/// The value of the Authorization header, with the password read from its file.
-fn authorization(supervisor: &Supervisor) -> Result<Option<String>, crate::event::Failure> {
+/// The value of the Authorization header.
+fn authorization(supervisor: &Supervisor, passwords: &Passwords) -> Result<Option<String>, crate::event::Failure> {
     use base64::Engine;
     let Some(user) = &supervisor.username else { return Ok(None) };
-    let password = match &supervisor.password_file {
-        Some(file) => std::fs::read_to_string(file).map_err(|error| {
-            let message =
-                format!("the password of {} cannot be read from {}: {error}", supervisor.name, file.display());
-            crate::event::Failure::new(crate::event::Stage::Inspect, crate::event::FailureKind::Permission, message)
-                .with_hint("check `password_file` in the inventory")
-        })?,
-        None => String::new(),
-    };
-    let pair = format!("{user}:{}", password.trim_end_matches(['\r', '\n']));
+    let password = supervisor.password_file.as_deref().map(|file| passwords.of(file)).transpose()?;
+    let pair = format!("{user}:{}", password.map(|password| password.expose_secret()).unwrap_or_default());
     Ok(Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))))
 }

@@ -20,6 +20,7 @@ mod names;
 mod no_worse;
 mod node_task;
 mod oneshot;
+mod passwords;
 mod rehearsal;
 mod rows;
 mod salvage;
@@ -39,6 +40,7 @@ use tracing::{Instrument, debug, error, info_span};
 use self::dispatcher::{Dispatcher, Input, Order};
 use self::message::{Duty, DutyEnd};
 use self::node_task::{NodeTask, Signals};
+pub use self::passwords::Passwords;
 use crate::event::{CancelReason, Event, EventKind, RunHead, Via};
 use crate::guard::Holder;
 use crate::plan::Plan;
@@ -56,6 +58,8 @@ pub struct NodeAccess {
     pub via: Option<Via>,
     /// Time for the action, from the moment the session is there.
     pub timeout: Duration,
+    /// What its supervisords ask for.
+    pub passwords: Arc<Passwords>,
 }
 
 /// News of node tasks that wait to be handled; past this a task waits.
@@ -98,6 +102,8 @@ pub struct Setup<T: Transport> {
     pub access: Vec<NodeAccess>,
     /// Nodes worked on at once.
     pub forks: usize,
+    /// Whether a node's connection is closed at the end of its visit, for want of room.
+    pub hangs_up: bool,
     /// Opens sessions.
     pub transport: Arc<T>,
     /// What it has to say that concerns more than one node.
@@ -137,6 +143,7 @@ pub struct Crew<T: Transport> {
     plan: Arc<Plan>,
     access: Vec<NodeAccess>,
     forks: usize,
+    hangs_up: bool,
     turns: Arc<Semaphore>,
     transport: Arc<T>,
     notices: mpsc::Receiver<String>,
@@ -155,7 +162,8 @@ impl<T: Transport> Crew<T> {
     /// Connects to nothing yet. The head of `setup` is not used: each round has its own.
     #[must_use]
     pub fn new(setup: Setup<T>) -> Self {
-        let Setup { plan, head: _, access, forks, transport, notices, guarding, first_seq, first_batch } = setup;
+        let Setup { plan, head: _, access, forks, hangs_up, transport, notices, guarding, first_seq, first_batch } =
+            setup;
         let reads_logs = plan.tasks.iter().any(|task| task.tail.is_some());
         let (news, inbox) = mpsc::channel(if reads_logs { LOG_NEWS_LIMIT } else { NEWS_LIMIT });
         let (stop_waiting, _) = watch::channel(false);
@@ -169,6 +177,7 @@ impl<T: Transport> Crew<T> {
             plan,
             access,
             forks,
+            hangs_up,
             turns,
             transport,
             notices,
@@ -217,6 +226,7 @@ impl<T: Transport> Crew<T> {
         self.gather();
         let Self { plan, tasks, inbox, notices, stop_waiting, give_up, .. } = self;
         let mut recorder = Recorder { began: Instant::now(), seq: self.first_seq, lost: false, observe: &mut observe };
+        let hangs_up = self.hangs_up;
         let mut dispatcher = Dispatcher::new(plan, self.forks, self.first_batch);
         let mut working: JoinSet<(Duty, NodeTask<T>, DutyEnd)> = JoinSet::new();
         let mut duties: HashMap<Id, Duty> = HashMap::new();
@@ -247,6 +257,9 @@ impl<T: Transport> Crew<T> {
                             let span = info_span!("node", name, phase = %duty);
                             let work = async move {
                                 let end = Box::pin(task.work(duty)).await;
+                                if hangs_up && matches!(duty, Duty::Visit(_)) {
+                                    task.hang_up().await;
+                                }
                                 (duty, task, end)
                             };
                             duties.insert(working.spawn(work.instrument(span)).id(), duty);

@@ -83,7 +83,7 @@ impl<T: Transport> NodeTask<T> {
         news: mpsc::Sender<Message>,
         signals: Signals,
     ) -> Self {
-        let link = Arc::new(Link::new(transport, access.endpoint.clone(), access.sudo.clone()));
+        let link = Arc::new(Link::new(transport, &access));
         Self {
             rows: Rows { plan, index },
             access,
@@ -194,6 +194,12 @@ impl<T: Transport> NodeTask<T> {
     pub(super) fn forget(&mut self) {
         self.view = None;
         self.depth = None;
+    }
+
+    /// Closes the connection, and with it what was reached over it.
+    pub(super) async fn hang_up(&mut self) {
+        self.forget();
+        self.link.hang_up().await;
     }
 
     /// Lets the node go.
@@ -705,7 +711,7 @@ fn not_begun(end: DutyEnd) -> DutyEnd {
 fn lost(failure: Failure) -> DutyEnd {
     let outcome = if failure.kind == FailureKind::TimedOut {
         Outcome::TimedOut
-    } else if matches!(failure.kind, FailureKind::Command | FailureKind::Protocol) {
+    } else if matches!(failure.kind, FailureKind::Command | FailureKind::Protocol | FailureKind::Controller) {
         Outcome::Failed
     } else {
         Outcome::Unreachable

@@ -4,8 +4,7 @@
 //! added, fields and words, is passed over; anything else that is not as `ctl status` writes it is an error. The rows are
 //! made by hand of what was read, each field named, so that a field that is added to a result is not forgotten here.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use crate::event::{
     Evidence, Failure, FailureKind, Finding, LogStream, NodeFacts, Outcome, ProcessState, Scope, Stage,
     SupervisorFacts, TargetResult,
 };
+use crate::local::file::{self, Bounds};
 
 /// The largest file, in bytes: a status of 10,000 nodes with 20 services each has some 160 MB.
 pub(super) const MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -89,16 +89,17 @@ impl SnapshotError {
 /// # Errors
 /// [`SnapshotError`] if it cannot be read, is larger than 256 MiB, or is none.
 pub fn load(path: &Path) -> Result<Snapshot, SnapshotError> {
-    let file = File::open(path).map_err(SnapshotError::Io)?;
-    if file.metadata().map_err(SnapshotError::Io)?.is_dir() {
-        return Err(SnapshotError::Folder);
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(SnapshotError::Io)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(SnapshotError::TooLarge);
-    }
-    read(&bytes)
+    let bounds = Bounds { max_bytes: MAX_BYTES, patience: file::PIPE_PATIENCE, only_regular: false };
+    let content = file::read(path, bounds).map_err(|error| {
+        if error.kind() == ErrorKind::IsADirectory {
+            SnapshotError::Folder
+        } else if error.kind() == ErrorKind::FileTooLarge {
+            SnapshotError::TooLarge
+        } else {
+            SnapshotError::Io(error)
+        }
+    })?;
+    read(&content.bytes)
 }
 
 /// Reads a snapshot from its text.

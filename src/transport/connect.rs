@@ -95,6 +95,12 @@ impl SshTransport {
         unheard_of.is_ok_and(|unheard_of| unheard_of)
     }
 
+    /// Reads the key files and certificates of all endpoints and of the bastions on the way, so that no login waits for
+    /// one. What cannot be read is told by the logins that would need it.
+    pub async fn read_key_files(&self, endpoints: &[&Endpoint]) {
+        self.shared.keys.read_files(endpoints).await;
+    }
+
     /// The encrypted key files that would be offered to these hosts and to the bastions on the way, and whose keys no agent
     /// holds: each once, in the order of the endpoints. Whoever is asked for their passphrases can be asked now.
     pub async fn locked_identities(&self, endpoints: impl Iterator<Item = &Endpoint>) -> Vec<PathBuf> {
@@ -280,7 +286,7 @@ impl Shared {
         let attempt = async |number: usize, route: Route| {
             // sshd counts every connection that it has not let in, and two addresses may be one sshd.
             let _counted = (number > 0).then(|| place.beside());
-            let stream = route.connect().await.map_err(|error| connect_error(endpoint, &error))?;
+            let stream = route.connect().await.map_err(|error| connect_error(endpoint, route.to, &error))?;
             if let Err(error) = stream.set_nodelay(true) {
                 debug!(%error, "TCP_NODELAY could not be set");
             }

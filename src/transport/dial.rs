@@ -92,10 +92,15 @@ pub(super) fn greeting_timeout(endpoint: &Endpoint) -> TransportError {
     TransportError::Banner { host: endpoint.host.clone(), port: endpoint.port, reason }
 }
 
-pub(super) fn connect_error(endpoint: &Endpoint, error: &io::Error) -> TransportError {
+pub(super) fn connect_error(endpoint: &Endpoint, address: SocketAddr, error: &io::Error) -> TransportError {
     let (host, port) = (endpoint.host.clone(), endpoint.port);
     if error.kind() == io::ErrorKind::ConnectionRefused {
         return TransportError::Refused { host, port };
+    }
+    // It says too that this machine has no address to come from: of that kind, or the one that was asked for.
+    let is_setting = error.kind() == io::ErrorKind::AddrNotAvailable && (address.is_ipv6() || endpoint.bind.is_some());
+    if let Some(own) = TransportError::of_controller(error).filter(|_| !is_setting) {
+        return own;
     }
     TransportError::Network { host, port, reason: error.to_string() }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::bastion::NO_ROOM;
 use crate::event::{Failure, FailureKind, Stage};
+use crate::local::process::exhausted;
 
 /// The reason of a [`TransportError::ChannelRefused`] when the node tried to connect and could not: refused, or no such
 /// socket. It is `SSH_OPEN_CONNECT_FAILED` of RFC 4254, section 5.1. Newer sshds tell a forbidden forwarding apart from
@@ -219,6 +220,14 @@ pub enum TransportError {
         /// What became of it, and what was tried.
         reason: String,
     },
+    /// This machine could not do its part.
+    #[error("ctl is out of {what} on this machine: {reason}")]
+    Controller {
+        /// What it is out of.
+        what: &'static str,
+        /// What the system said.
+        reason: String,
+    },
     /// The connection ended.
     #[error("the connection was lost: {reason}")]
     Lost {
@@ -275,6 +284,14 @@ fn each_address(failures: &[AddressFailure]) -> String {
     named.join("; ")
 }
 
+impl TransportError {
+    /// This machine's own want, if that is what the error is.
+    pub(super) fn of_controller(error: &std::io::Error) -> Option<Self> {
+        let what = exhausted(error)?;
+        Some(Self::Controller { what, reason: error.to_string() })
+    }
+}
+
 /// Seconds, kept as milliseconds so that errors can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub u128);
@@ -312,7 +329,9 @@ impl TransportError {
     fn leading(&self) -> Option<&Self> {
         let Self::Addresses { failures, .. } = self else { return Some(self) };
         let distance = |error: &&Self| {
-            if matches!(error, Self::TurnedAway { .. }) {
+            if matches!(error, Self::Controller { .. }) {
+                5
+            } else if matches!(error, Self::TurnedAway { .. }) {
                 4
             } else if matches!(error, Self::Banner { .. }) {
                 3
@@ -352,8 +371,16 @@ impl TransportError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         let leading = self.leading();
-        matches!(leading, Some(Self::Refused { .. } | Self::Banner { .. } | Self::Network { .. } | Self::Lost { .. }))
-            || matches!(self, Self::Behind { reason, .. } if reason == CONNECT_FAILED || reason == NO_ROOM)
+        matches!(
+            leading,
+            Some(
+                Self::Refused { .. }
+                    | Self::Banner { .. }
+                    | Self::Network { .. }
+                    | Self::Lost { .. }
+                    | Self::Controller { .. }
+            )
+        ) || matches!(self, Self::Behind { reason, .. } if reason == CONNECT_FAILED || reason == NO_ROOM)
     }
 
     /// Whether the node tried to open a stream and found nobody at its end, as far as it tells the causes apart: see
@@ -410,6 +437,11 @@ impl TransportError {
             Self::Auth { hint, .. } => (Stage::Authenticate, K::Auth, Some(hint.clone())),
             Self::KeyFile { hint, .. } => (Stage::Authenticate, K::KeyFile, Some(hint.clone())),
             Self::Agent { .. } => (Stage::Authenticate, K::Agent, Some("check $SSH_AUTH_SOCK and `ssh-add -l`".to_owned())),
+            Self::Controller { .. } => (
+                Stage::Connect,
+                K::Controller,
+                Some("raise the limit (`ulimit -n`, `ulimit -u`), or go over fewer nodes at a time with --forks".to_owned()),
+            ),
             Self::Lost { .. } => (Stage::Connect, K::ConnectionLost, None),
             Self::Silent { .. } => (Stage::Inspect, K::TimedOut, Some("sshd let us in and then hung: look at the node's load, memory and disks".to_owned())),
             Self::CommandRefused { reason } if reason == REQUEST_FAILED => (

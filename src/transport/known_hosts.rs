@@ -14,8 +14,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +23,8 @@ use russh::keys::ssh_encoding::base64::{Base64, Encoding};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 use sha1::Sha1;
+
+use crate::local::file::{self, Bounds};
 
 /// The port that names in known_hosts leave out.
 const DEFAULT_PORT: u16 = 22;
@@ -176,9 +177,12 @@ impl KnownHosts {
     pub fn read(files: &[PathBuf]) -> Result<Self, KnownHostsError> {
         let mut known = Self::default();
         for path in files {
-            match File::open(path).and_then(|mut file| bounded(&mut file)) {
-                Ok(Some(text)) => known.add_text(path, &text),
-                Ok(None) => return Err(KnownHostsError::TooLarge { file: path.clone() }),
+            let bounds = Bounds { max_bytes: MAX_FILE, patience: file::PATIENCE, only_regular: false };
+            match file::read(path, bounds) {
+                Ok(content) => known.add_text(path, &String::from_utf8_lossy(&content.bytes)),
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                    return Err(KnownHostsError::TooLarge { file: path.clone() });
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(KnownHostsError::Read { file: path.clone(), source }),
             }
@@ -429,16 +433,6 @@ pub fn written_name(host: &str, port: u16) -> String {
 }
 
 /// The text of a file, or `None` if it is too large. What is no UTF-8 matches no name and no key.
-fn bounded(file: &mut File) -> io::Result<Option<String>> {
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|len| len <= MAX_FILE) {
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
-    } else {
-        Ok(None)
-    }
-}
-
 fn read_key(kind: &str, blob: &str) -> Result<PublicKey, SkipReason> {
     let key = PublicKey::from_openssh(&format!("{kind} {blob}")).map_err(|_| SkipReason::BadKey)?;
     if matches!(key.key_data(), KeyData::Other(_) | KeyData::Certificate(_)) {

@@ -49,7 +49,10 @@ pub(super) fn start(command: &str) -> Result<(Arc<ProxyChild>, Join<ChildStdout,
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| failed(format!("{}: {error}", shell.display())))?;
+        .map_err(|error| {
+            let own = TransportError::of_controller(&error);
+            own.unwrap_or_else(|| failed(format!("{}: {error}", shell.display())))
+        })?;
     let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Err(failed("it has no standard streams".to_owned()));

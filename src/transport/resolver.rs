@@ -16,9 +16,10 @@ use tokio::sync::oneshot;
 
 use super::TransportError;
 use super::endpoint::{AddressFamily, Endpoint};
+use crate::local::process::file_failure;
 
 /// What the system's resolver says of a name.
-type Answer = Result<Vec<SocketAddr>, String>;
+type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
 type Lookup = SharedFuture<oneshot::Receiver<Answer>>;
 type Lookups = Arc<Mutex<HashMap<String, Lookup>>>;
 
@@ -44,11 +45,14 @@ impl Resolver {
     pub(super) async fn routes(&self, endpoint: &Endpoint) -> Result<Vec<Route>, TransportError> {
         let Endpoint { host, port, family, bind, .. } = endpoint;
         let no_address = |reason: String| TransportError::Dns { host: host.clone(), reason };
-        let addresses = self.look_up(host).await.map_err(no_address)?;
+        let failed = |name: &str, error: &io::Error| {
+            // The C library takes it for a failure of the name servers when it cannot open a socket to ask them.
+            let own = TransportError::of_controller(error).or_else(|| TransportError::of_controller(&file_failure()?));
+            own.unwrap_or_else(|| no_address(format!("{name}{error}")))
+        };
+        let addresses = self.look_up(host).await.map_err(|error| failed("", &error))?;
         let from = match bind {
-            Some(bind) => {
-                self.look_up(bind).await.map_err(|error| no_address(format!("BindAddress {bind}: {error}")))?
-            }
+            Some(bind) => self.look_up(bind).await.map_err(|error| failed(&format!("BindAddress {bind}: "), &error))?,
             None => Vec::new(),
         };
         let fits = |address: &SocketAddr| match family {
@@ -78,13 +82,13 @@ impl Resolver {
             match under_way.get(host) {
                 Some(lookup) => lookup.clone(),
                 None => {
-                    let lookup = start(host, &self.under_way).map_err(|error| error.to_string())?;
+                    let lookup = start(host, &self.under_way).map_err(Arc::new)?;
                     under_way.insert(host.to_owned(), lookup.clone());
                     lookup
                 }
             }
         };
-        lookup.await.unwrap_or_else(|_| Err("the lookup ended without an answer".to_owned()))
+        lookup.await.unwrap_or_else(|_| Err(Arc::new(io::Error::other("the lookup ended without an answer"))))
     }
 }
 
@@ -97,7 +101,7 @@ fn start(host: &str, under_way: &Lookups) -> io::Result<Lookup> {
         // Waits for whoever started this thread, so the entry is there.
         under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&host);
         // Nobody may be waiting any more.
-        drop(answer.send(found.map_err(|error| error.to_string())));
+        drop(answer.send(found.map_err(Arc::new)));
     })?;
     Ok(lookup.shared())
 }

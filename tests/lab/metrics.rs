@@ -91,10 +91,10 @@ fn the_file_can_be_read_by_node_exporter() {
     assert_eq!(mode(&file), 0o644);
     check_metrics(&std::fs::read_to_string(&file).expect("a file"));
 
-    // What is there keeps its mode, also one that the umask would not give.
-    for kept in [0o600, 0o666] {
+    // What is there is made no more open, and lends no mode that the umask would not give.
+    for (there, kept) in [(0o600, 0o600), (0o640, 0o640), (0o666, 0o644)] {
         std::fs::write(&file, "old").expect("written");
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(kept)).expect("a mode");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(there)).expect("a mode");
         status(&file, "022");
         assert_eq!(mode(&file), kept);
         assert!(std::fs::read_to_string(&file).expect("a file").starts_with("# HELP"));

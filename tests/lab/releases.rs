@@ -97,6 +97,8 @@ fn a_supervisord_that_asks_for_a_password() {
     assert_eq!(cluster.collector("n").starts, 1, "{denied}");
 
     let password = cluster.write("password", "pass word\n");
+    let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&password, own).expect("its mode");
     let roles = format!(
         "roles:\n  analytics: {{socket: /var/run/supervisord_analytics.sock, username: ops, password_file: {}}}\nnodes:\n",
         password.display()

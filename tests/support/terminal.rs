@@ -48,9 +48,10 @@ impl Terminal {
         let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
         let place = folder.display();
-        // The inner shell becomes the program, so that its number is known; the outer one outlives it.
+        // The inner shell becomes the program, so that its number is known; the outer one outlives it, also Ctrl-C, which
+        // reaches all that run there.
         let line = format!(
-            "stty rows {rows} columns {columns}; stty -g >{place}/before; \
+            "trap : INT; stty rows {rows} columns {columns}; stty -g >{place}/before; \
              sh -c 'echo $$ >{place}/pid; exec {}'; code=$?; stty -g >{place}/after; exit $code",
             words.join(" ")
         );

@@ -17,6 +17,7 @@ use crate::inventory::problem::{Fault, Report, quoted};
 use crate::inventory::raw::{Raw, Value};
 use crate::inventory::values::{self, Field, Reader};
 use crate::inventory::{Environment, Inventory};
+use crate::local::file::Access;
 
 /// The most steps that a rollout may have.
 pub const MAX_STEPS: usize = 1000;
@@ -47,11 +48,11 @@ pub(super) struct Work<'w> {
     pub(super) inventory: &'w Inventory,
 }
 
-/// Reads the text of a rollout from a file.
+/// Reads the text of a rollout from a file; and who may change the file.
 ///
 /// # Errors
 /// [`RolloutError`] if it cannot be read, is a folder, is larger than 1 MiB, or is not text.
-pub fn load(path: &Path) -> Result<String, RolloutError> {
+pub fn load(path: &Path) -> Result<(String, Access), RolloutError> {
     file::load(path, KIND).map_err(|NoText { text, problems }| RolloutError { path: path.to_owned(), text, problems })
 }
 

@@ -573,7 +573,7 @@ fn files() {
     std::fs::File::create(&path).and_then(|file| file.set_len(100 << 30)).expect("written");
     assert_eq!(said(&path), ": it is larger than 1 MiB (is it a rollout?)");
     std::fs::write(&path, "\u{feff}version: 1\nsteps: [{name: a, nodes: db1, exec: date}]").expect("written");
-    let text = load(&path).expect("a rollout");
+    let (text, _) = load(&path).expect("a rollout");
     assert_eq!(read(&path, &text, &[], &inventory()).expect("a rollout").steps.len(), 1);
 }
 
@@ -583,7 +583,7 @@ fn example(rollout: &str, inventory: &str, vars: &[(&str, &str)]) -> Result<Roll
     let inventory =
         crate::inventory::load(&folder.join(inventory), &Environment::default()).expect("the example's inventory");
     let path = folder.join(rollout);
-    read(&path, &load(&path)?, &given(vars), &inventory)
+    read(&path, &load(&path)?.0, &given(vars), &inventory)
 }
 
 #[test]

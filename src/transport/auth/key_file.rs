@@ -5,9 +5,7 @@
 //! it, so that the agent's copy is found.
 
 use std::fmt;
-use std::fs;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +14,8 @@ use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey, decode_secret_k
 use secrecy::{ExposeSecret, SecretString};
 
 use super::pem;
+use crate::local::file::{self, Bounds, Content};
+use crate::local::process;
 
 /// No key comes near it.
 const LONGEST_FILE: u64 = 1 << 20;
@@ -128,6 +128,7 @@ impl KeyFile {
         let file = self.path.clone();
         let (text, _) =
             content(&file).map_err(|problem| UnlockError::Unusable { file, reason: problem.to_string() })?;
+        process::protect_secrets();
         let (text, passphrase) = (text.expose_secret(), passphrase.expose_secret());
         let decoded = if pem::is_encrypted(text) {
             pem::decrypt(text, passphrase).and_then(|clear| decode_secret_key(&clear, None).ok())
@@ -151,23 +152,20 @@ impl KeyFile {
 
 /// Text, and owner and permission bits of a file that others can read.
 fn content(path: &Path) -> Result<(SecretString, Option<(u32, u32)>), Problem> {
-    let unreadable = |error: io::Error| {
-        if error.kind() == io::ErrorKind::NotFound { Problem::Missing } else { Problem::Unreadable(error.to_string()) }
-    };
-    // Looked at before it is opened: to open a pipe waits for somebody who writes.
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(Problem::Unreadable("it is no file".to_owned()));
-    }
-    let mut text = String::new();
-    let read = fs::File::open(path).and_then(|file| file.take(LONGEST_FILE + 1).read_to_string(&mut text));
-    let length = read.map_err(unreadable)?;
+    let bounds = Bounds { max_bytes: LONGEST_FILE, patience: file::PATIENCE, only_regular: true };
+    let Content { bytes, access } = file::read(path, bounds).map_err(|error| {
+        let kind = error.kind();
+        if kind == io::ErrorKind::NotFound {
+            Problem::Missing
+        } else if kind == io::ErrorKind::FileTooLarge {
+            Problem::Unknown("is too long for a key".to_owned())
+        } else {
+            Problem::Unreadable(error.to_string())
+        }
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| Problem::Unknown("holds no text, and so no key".to_owned()))?;
     let text = SecretString::from(text);
-    if length as u64 > LONGEST_FILE {
-        return Err(Problem::Unknown("is too long for a key".to_owned()));
-    }
-    let mode = metadata.mode() & 0o7777;
-    Ok((text, (mode & 0o077 != 0).then_some((metadata.uid(), mode))))
+    Ok((text, (access.mode & 0o077 != 0).then_some((access.uid, access.mode))))
 }
 
 type Halves = (Option<KeyData>, Result<Arc<PrivateKey>, Problem>);

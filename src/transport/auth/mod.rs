@@ -17,12 +17,13 @@ mod pem;
 mod signature;
 mod verdict;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use russh::client::{Handle, Handler};
 use russh::keys::Algorithm;
 use secrecy::SecretString;
@@ -44,6 +45,9 @@ use super::{Endpoint, Method, Proxy, TransportError};
 /// Longest time that an agent may take to list its keys; one that hangs must leave time for the keys of files.
 const AGENT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Key files that are read at once.
+const FILES_AT_ONCE: usize = 32;
+
 /// How long a node may take to say which signatures it takes. It says so together with the end of the key exchange, if
 /// ever.
 const SIGNATURES_PATIENCE: Duration = Duration::from_millis(300);
@@ -63,21 +67,47 @@ impl KeyRing {
         Self { password, ..Self::default() }
     }
 
-    fn file(&self, path: &Path) -> KeyFile {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.entry(path.to_owned()).or_insert_with(|| KeyFile::read(path)).clone()
+    async fn file(&self, path: &Path) -> KeyFile {
+        let unreadable =
+            |error| KeyFile { path: path.to_owned(), public: None, private: Err(Problem::Unreadable(error)) };
+        once_read(&self.files, path, KeyFile::read, unreadable).await
     }
 
-    fn certificate(&self, path: &Path) -> CertificateFile {
-        let mut files = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
-        files.entry(path.to_owned()).or_insert_with(|| CertificateFile::read(path)).clone()
+    async fn certificate(&self, path: &Path) -> CertificateFile {
+        let unreadable =
+            |error| CertificateFile { path: path.to_owned(), certificate: Err(Problem::Unreadable(error)) };
+        once_read(&self.certificates, path, CertificateFile::read, unreadable).await
+    }
+
+    /// Reads all key files and certificates that may be offered to these hosts and to the bastions on the way.
+    pub(super) async fn read_files(&self, endpoints: &[&Endpoint]) {
+        let mut reading = HashSet::new();
+        for endpoint in endpoints {
+            let mut next = *endpoint;
+            loop {
+                reading.extend(next.login.identities.iter().map(|path| (path, true)));
+                reading.extend(next.login.certificates.iter().map(|path| (path, false)));
+                let Proxy::Jump(bastion) = &next.proxy else { break };
+                next = bastion;
+            }
+        }
+        // At once: the files of one dead mount are waited for once.
+        let read = reading.into_iter().map(|(path, is_key)| async move {
+            if is_key {
+                self.public_certificate(path).await;
+                self.certificate(&with_suffix(path, "-cert.pub")).await;
+            } else {
+                self.certificate(path).await;
+            }
+        });
+        stream::iter(read).buffer_unordered(FILES_AT_ONCE).collect::<()>().await;
     }
 
     /// The certificate in the place of a public key: in the file itself, or in `.pub` beside it.
-    fn public_certificate(&self, path: &Path) -> Option<CertificateFile> {
-        let itself = self.file(path).private.is_err_and(|problem| problem == Problem::PublicOnly);
+    async fn public_certificate(&self, path: &Path) -> Option<CertificateFile> {
+        let itself = self.file(path).await.private.is_err_and(|problem| problem == Problem::PublicOnly);
         let candidate = if itself { path.to_owned() } else { with_suffix(path, ".pub") };
-        Some(self.certificate(&candidate)).filter(|found| found.certificate.is_ok())
+        Some(self.certificate(&candidate).await).filter(|found| found.certificate.is_ok())
     }
 
     /// Everything for one endpoint, and why its agent is of no use.
@@ -95,14 +125,20 @@ impl KeyRing {
         };
         // As with OpenSSH, certificates that were named leave out those that lie beside keys.
         let beside = login.certificates.is_empty();
-        let identity = |path: &PathBuf| Identity {
-            file: self.file(path),
-            public: self.public_certificate(path),
-            beside: beside.then(|| self.certificate(&with_suffix(path, "-cert.pub"))),
-        };
+        let mut certificates = Vec::new();
+        for path in &login.certificates {
+            certificates.push(self.certificate(path).await);
+        }
+        let mut identities = Vec::new();
+        for path in &login.identities {
+            let file = self.file(path).await;
+            let public = self.public_certificate(path).await;
+            let beside = if beside { Some(self.certificate(&with_suffix(path, "-cert.pub")).await) } else { None };
+            identities.push(Identity { file, public, beside });
+        }
         let materials = Materials {
-            certificates: login.certificates.iter().map(|path| self.certificate(path)).collect(),
-            identities: login.identities.iter().map(identity).collect(),
+            certificates,
+            identities,
             identities_named: login.identities_named,
             identities_only: login.identities_only,
             agent,
@@ -141,7 +177,7 @@ impl KeyRing {
 
     /// As [`super::SshTransport::unlock`].
     pub(super) async fn unlock(&self, path: &Path, passphrase: SecretString) -> Result<(), UnlockError> {
-        let file = self.file(path);
+        let file = self.file(path).await;
         let known = file.clone();
         // The passphrase is stretched for a good part of a second.
         let unlocked = tokio::task::spawn_blocking(move || known.unlocked(&passphrase)).await;
@@ -155,6 +191,27 @@ impl KeyRing {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), file);
         result
     }
+}
+
+/// What was read of a file before, else what is read of it now, away from the runtime; `unreadable` is what there is
+/// when not even that can be done.
+async fn once_read<T: Clone + Send + 'static>(
+    files: &Mutex<HashMap<PathBuf, T>>,
+    path: &Path,
+    read: fn(&Path) -> T,
+    unreadable: impl FnOnce(String) -> T,
+) -> T {
+    let known = files.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+    if let Some(known) = known {
+        return known;
+    }
+    let file = path.to_owned();
+    let value = match tokio::task::spawn_blocking(move || read(&file)).await {
+        Ok(value) => value,
+        Err(error) => return unreadable(error.to_string()),
+    };
+    // Of two that read it at once, the first is believed: it may have been unlocked meanwhile.
+    files.lock().unwrap_or_else(PoisonError::into_inner).entry(path.to_owned()).or_insert(value).clone()
 }
 
 /// What is known of a connection besides the answers to what it was asked.

@@ -9,6 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::local;
+use crate::local::file::PATIENCE;
+
 /// By what a file is seen to be another than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stamp {
@@ -73,12 +76,20 @@ impl<T> Cache<T> {
     pub(super) fn get<E>(&self, path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let mut cached = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         // Looked at before it is read: what is written in between makes it another file the next time.
-        let now = Stamp::of(path);
-        if let Some((then, value)) = cached.get(path)
-            && *then == now
-        {
-            return Ok(Arc::clone(value));
-        }
+        let now = match cached.get(path) {
+            Some((then, value)) => {
+                let now = Stamp::of(path);
+                if *then == now {
+                    return Ok(Arc::clone(value));
+                }
+                now
+            }
+            None => {
+                let path = path.to_owned();
+                // On a dead mount the reader says that it waited in vain.
+                local::within(PATIENCE, move || Stamp::of(&path)).unwrap_or(Stamp::Missing)
+            }
+        };
         let value = Arc::new(read()?);
         cached.insert(path.to_owned(), (now, Arc::clone(&value)));
         Ok(value)

@@ -5,8 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use russh::keys::PublicKey;
@@ -14,6 +13,8 @@ use russh::keys::ssh_key::Certificate;
 use russh::keys::ssh_key::public::KeyData;
 
 use super::krl::{self, Krl, KrlError};
+use crate::local;
+use crate::local::file::{Bounds, PATIENCE};
 
 /// A file larger than this, in bytes, is an error.
 const MAX_FILE: u64 = 64 << 20;
@@ -70,13 +71,14 @@ impl RevokedKeys {
     /// If anything in the file cannot be read; also if there is none.
     pub(super) fn read(path: &Path) -> Result<Self, RevokedKeysError> {
         let file = || path.to_owned();
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-            .map_err(|source| RevokedKeysError::Read { file: file(), source })?;
-        if !u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_FILE) {
-            return Err(RevokedKeysError::TooLarge { file: file() });
-        }
+        let bounds = Bounds { max_bytes: MAX_FILE, patience: PATIENCE, only_regular: false };
+        let bytes = match local::file::read(path, bounds) {
+            Ok(content) => content.bytes,
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(RevokedKeysError::TooLarge { file: file() });
+            }
+            Err(source) => return Err(RevokedKeysError::Read { file: file(), source }),
+        };
         if bytes.starts_with(krl::MAGIC) {
             let krl = Krl::read(&bytes).map_err(|source| RevokedKeysError::Krl { file: file(), source })?;
             return Ok(Self::Krl(krl));

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::jump;
+use crate::local::account;
 
 /// What the resolver may know of the operator and the operator's machine. Nothing else is looked up.
 #[derive(Debug, Clone, Default)]
@@ -26,9 +27,9 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Of the process: its environment, its user in /etc/passwd, /etc/services and the name in /proc.
+    /// Of the process: its environment, its user in the password database, /etc/services and the name in /proc.
     ///
-    /// `HOME` goes before the home in /etc/passwd, and /etc/passwd before `USER` and `LOGNAME`, which are passed over where
+    /// `HOME` goes before the home in the database, and the database before `USER` and `LOGNAME`, which are passed over where
     /// OpenSSH would refuse them as a user: they reach the shell of a ProxyCommand.
     pub fn of_process() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -37,23 +38,15 @@ impl Operator {
             .collect();
         let status = read("/proc/self/status");
         let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
-        let mut own = None;
         let mut homes = BTreeMap::new();
         for line in read("/etc/passwd").lines() {
             let mut fields = line.split(':');
-            let (Some(name), Some(_), Some(number), Some(home)) =
-                (fields.next(), fields.next(), fields.next(), fields.nth(2))
-            else {
-                continue;
-            };
-            if own.is_none() && uid.is_some() && number.parse().ok() == uid {
-                own = Some((name.to_owned(), PathBuf::from(home)));
-            }
+            let (Some(name), Some(home)) = (fields.next(), fields.nth(4)) else { continue };
             homes.entry(name.to_owned()).or_insert_with(|| PathBuf::from(home));
         }
         let variable = |name: &str| variables.get(name).filter(|value| !value.is_empty());
         let named = |name: &str| variable(name).filter(|user| jump::is_valid_user(user));
-        let (user, home) = own.map_or((None, None), |(user, home)| (Some(user), Some(home)));
+        let (user, home) = account::name_and_home().unzip();
         Self {
             home: variable("HOME").map(PathBuf::from).or(home),
             user: user.or_else(|| named("USER").or_else(|| named("LOGNAME")).cloned()).unwrap_or_default(),

@@ -4,9 +4,7 @@
 //! holds: files are bounded in size, number and depth; nobody but the operator and root can have written a file that
 //! `ssh` would not trust either.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +15,7 @@ use super::matching::{HostLine, MatchLine};
 use super::operator::Operator;
 use super::tokens;
 use super::value::{self, Value};
+use crate::local::file::{self, Access, Bounds};
 
 /// Included files may include others so deep.
 const MAX_DEPTH: usize = 16;
@@ -271,29 +270,25 @@ fn translated(pattern: &str) -> String {
 
 /// The content of a file; `None` if there is none. A directory is empty.
 fn read(path: &Path, check_for: Option<&Operator>) -> Result<Option<Vec<u8>>, Problem> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    let bounds = Bounds { max_bytes: MAX_FILE, patience: file::PATIENCE, only_regular: false };
+    let content = match file::read(path, bounds) {
+        Ok(content) => content,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(Some(Vec::new())),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return Err(Problem::TooLarge { limit: MAX_FILE });
+        }
         Err(error) => return Err(Problem::Read(error)),
     };
-    let metadata = file.metadata().map_err(Problem::Read)?;
+    let Access { uid, mode, .. } = content.access;
     if let Some(operator) = check_for
-        && (metadata.mode() & 0o022 != 0 || metadata.uid() != 0 && metadata.uid() != operator.uid)
+        && (mode & 0o022 != 0 || uid != 0 && uid != operator.uid)
     {
         return Err(Problem::Permissions);
     }
-    if metadata.is_dir() {
-        return Ok(Some(Vec::new()));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Problem::Read)?;
-    if u64::try_from(bytes.len()).is_ok_and(|len| len <= MAX_FILE) {
-        Ok(Some(bytes))
-    } else {
-        Err(Problem::TooLarge { limit: MAX_FILE })
-    }
+    Ok(Some(content.bytes))
 }
 
 #[cfg(test)]

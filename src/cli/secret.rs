@@ -1,0 +1,208 @@
+//! Secrets typed at the terminal, asked for as readpassphrase(3) does.
+//!
+//! What always holds: the terminal shows nothing of what is typed from before the prompt is on it, and what was typed
+//! ahead is thrown away; a signal that ends or stops the process meanwhile finds the terminal as it was; the process
+//! cannot be looked into and leaves no core from the first question on.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+use signal_hook::SigId;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::{flag, low_level};
+
+use super::terminal;
+use crate::event::CancelReason;
+use crate::local::process;
+use crate::sink::text;
+
+/// The longest secret, in bytes: the longest line that a terminal gives.
+const LONGEST: usize = 4096;
+
+/// Why nothing was typed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SecretError {
+    /// A signal came.
+    #[error("interrupted")]
+    Cancelled(CancelReason),
+    /// There is no terminal, or nobody types at it any more.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Asks for a secret.
+pub(super) fn ask(prompt: &str) -> Result<SecretString, SecretError> {
+    process::protect_secrets();
+    let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    let signals = Signals::catch()?;
+    loop {
+        match ask_at(&terminal, prompt, &signals)? {
+            Typed::Line(secret) => return Ok(secret),
+            Typed::Signal(SIGINT) => return Err(SecretError::Cancelled(CancelReason::Interrupted)),
+            Typed::Signal(SIGTERM) => return Err(SecretError::Cancelled(CancelReason::Terminated)),
+            Typed::Signal(SIGHUP) => return Err(SecretError::Cancelled(CancelReason::HungUp)),
+            // Ctrl-Z: stopped here, and asked again when it is continued. Ctrl-\ ends the process here.
+            Typed::Signal(signal) => low_level::emulate_default_handler(signal)?,
+        }
+    }
+}
+
+enum Typed {
+    Line(SecretString),
+    Signal(i32),
+}
+
+/// Asks once, and leaves the terminal as it was.
+fn ask_at(terminal: &File, prompt: &str, signals: &Signals) -> io::Result<Typed> {
+    let quiet = Quiet::new(terminal)?;
+    let mut writer = terminal;
+    write!(writer, "{}", text::visible_lines(prompt))?;
+    let typed = read_line(terminal, signals);
+    // The line end that was typed was not shown either.
+    let ended = writeln!(writer);
+    drop(quiet);
+    let typed = typed?;
+    ended?;
+    Ok(typed)
+}
+
+/// A terminal that does not show what is typed, for as long as this lives.
+struct Quiet<'t> {
+    terminal: &'t File,
+    before: Termios,
+}
+
+impl<'t> Quiet<'t> {
+    fn new(terminal: &'t File) -> io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        tcsetattr(terminal, OptionalActions::Flush, &quiet)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = tcsetattr(self.terminal, OptionalActions::Flush, &self.before) {
+            tracing::debug!(%error, "the terminal could not be set back");
+        }
+    }
+}
+
+fn read_line(mut terminal: &File, signals: &Signals) -> io::Result<Typed> {
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
+    let mut buffer = Zeroizing::new([0; 256]);
+    loop {
+        if let Some(signal) = signals.or_input(terminal)? {
+            return Ok(Typed::Signal(signal));
+        }
+        let count = match terminal.read(buffer.as_mut_slice()) {
+            Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "nothing was typed")),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        line.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            let secret = std::str::from_utf8(line.get(..end).unwrap_or_default())
+                .map_err(|_| io::Error::new(ErrorKind::InvalidData, "what was typed is not UTF-8"))?;
+            return Ok(Typed::Line(SecretString::from(secret.trim_end_matches('\r'))));
+        }
+        if line.len() >= LONGEST {
+            return Err(io::Error::new(ErrorKind::InvalidData, "what was typed is too long"));
+        }
+    }
+}
+
+/// The signals that end or stop a process. Ctrl-C and the like first come here.
+const CAUGHT: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP];
+
+/// What a signal does while no secret is asked for: what it does by default. A handler once installed cannot be taken
+/// away again, so the default is carried out by it.
+struct Defaults {
+    /// Whether it is carried out.
+    are_on: Arc<AtomicBool>,
+    ids: Vec<(i32, SigId)>,
+}
+
+static DEFAULTS: Mutex<Option<Defaults>> = Mutex::new(None);
+
+/// Leaves the signals that end a run to whoever has caught them now.
+pub(super) fn release_signals() {
+    if let Some(defaults) = DEFAULTS.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        defaults.ids.retain(|(signal, id)| {
+            let is_released = matches!(*signal, SIGINT | SIGTERM | SIGHUP);
+            if is_released {
+                low_level::unregister(*id);
+            }
+            !is_released
+        });
+    }
+}
+
+/// Signals that are told instead of carried out, for as long as this lives.
+struct Signals {
+    caught: Vec<(i32, SigId, UnixStream)>,
+    defaults: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        let signals = || CAUGHT.into_iter().filter(|signal| !terminal::is_ignored(*signal));
+        let mut caught = Vec::new();
+        let mut known = DEFAULTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let defaults = match known.as_ref() {
+            Some(defaults) => Arc::clone(&defaults.are_on),
+            None => {
+                let are_on = Arc::new(AtomicBool::new(true));
+                let register = |signal| Ok((signal, flag::register_conditional_default(signal, Arc::clone(&are_on))?));
+                let ids = signals().map(register).collect::<io::Result<_>>()?;
+                *known = Some(Defaults { are_on: Arc::clone(&are_on), ids });
+                are_on
+            }
+        };
+        drop(known);
+        for signal in signals() {
+            let (reader, writer) = UnixStream::pair()?;
+            reader.set_nonblocking(true)?;
+            caught.push((signal, low_level::pipe::register(signal, writer)?, reader));
+        }
+        defaults.store(false, Ordering::SeqCst);
+        Ok(Self { caught, defaults })
+    }
+
+    /// Waits until there is something to read, or a signal has come.
+    fn or_input(&self, terminal: &File) -> io::Result<Option<i32>> {
+        let mut waited: Vec<PollFd<'_>> =
+            self.caught.iter().map(|(.., pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
+        waited.push(PollFd::new(terminal, PollFlags::IN));
+        while let Err(error) = poll(&mut waited, None) {
+            if error != rustix::io::Errno::INTR {
+                return Err(error.into());
+            }
+        }
+        let came = self.caught.iter().zip(&waited).find(|(_, pipe)| !pipe.revents().is_empty());
+        let Some(((signal, _, pipe), _)) = came else { return Ok(None) };
+        // Taken out, so that it is told once.
+        let mut pipe = pipe;
+        let _count = pipe.read(&mut [0; 16])?;
+        Ok(Some(*signal))
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.defaults.store(true, Ordering::SeqCst);
+        for (_, id, _) in &self.caught {
+            low_level::unregister(*id);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Whether a file that says what is done on nodes can have been written by somebody else.
+//!
+//! What always holds: a file that was found and not named is refused where another user can have put it there or can
+//! change it, as ssh refuses such a configuration and Ansible ignores one in a folder that all may write to; one that was
+//! named is used, with a warning.
+
+use std::path::Path;
+
+use super::report::CliError;
+use super::terminal;
+use crate::local::account;
+use crate::local::file::Access;
+
+/// Others may write to it; and those of its group may.
+const OTHERS: u32 = 0o002;
+const GROUP: u32 = 0o020;
+/// Only who owns a file in such a folder may move it away.
+const STICKY: u32 = 0o1000;
+
+/// Judges a file that nobody has named.
+pub(super) fn found(path: &Path, access: Access) -> Result<(), CliError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = std::fs::metadata(folder).ok().map(|metadata| Access::from(&metadata));
+    let reason = if access.is_foreign() {
+        format!("it belongs to another user (uid {})", access.uid)
+    } else if access.mode & OTHERS != 0 {
+        format!("every user can write to it (mode {:04o})", access.mode)
+    } else if folder.is_some_and(|folder| folder.mode & (OTHERS | STICKY) == OTHERS) {
+        "every user can put another in its place: all may write to its folder".to_owned()
+    } else {
+        named(path, access);
+        return Ok(());
+    };
+    let shown = path.display();
+    Err(CliError::usage(format!("{shown} is not used: {reason}"))
+        .with_hint(format!("if it is the right one, name it: -i ./{shown}")))
+}
+
+/// Warns of a file that was named.
+pub(super) fn named(path: &Path, access: Access) {
+    if !access.is_regular {
+        return;
+    }
+    let who = if access.mode & OTHERS != 0 {
+        "every user"
+    } else if access.mode & GROUP != 0 && !account::is_private_group(access.gid) {
+        "its group"
+    } else {
+        return;
+    };
+    let shown = path.display();
+    terminal::say(&format!("warning: {who} can write to {shown} (mode {:04o}): chmod go-w {shown}", access.mode));
+}

@@ -1,0 +1,49 @@
+//! This machine and this process: files read within bounds, the account, what protects secrets.
+//!
+//! Here live [`file`], which reads what the user names, [`within`], which bounds anything that may hang in the kernel,
+//! [`account`], the user as the password database has them, and [`process`]. A leaf: it uses nothing of ours. What
+//! always holds: no call here waits for longer than it says, whatever a mount or a pipe does. Start reading at
+//! [`file::read`].
+
+pub mod account;
+pub mod file;
+pub mod process;
+
+use std::io;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+/// What `work` gives, if it comes in time. Work that does not end is left to itself: nothing can interrupt a thread that
+/// waits for a dead mount, and the end of the process ends it.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`]; another kind if no thread can be started.
+pub fn within<T: Send + 'static>(patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (sender, receiver) = sync_channel(1);
+    let worker = thread::Builder::new().name("local".to_owned()).spawn(move || {
+        // Nobody may wait for it any more.
+        drop(sender.send(work()));
+    })?;
+    match receiver.recv_timeout(patience) {
+        Ok(done) => Ok(done),
+        Err(RecvTimeoutError::Timeout) => Err(io::ErrorKind::TimedOut.into()),
+        Err(RecvTimeoutError::Disconnected) => match worker.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => Err(io::Error::other("nothing came of it")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_is_given_up() {
+        assert_eq!(within(Duration::from_secs(60), || 7).expect("in time"), 7);
+        let (_sender, never) = sync_channel::<()>(1);
+        let error = within(Duration::from_millis(20), move || never.recv()).expect_err("it waits");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}

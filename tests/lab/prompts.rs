@@ -1,0 +1,79 @@
+//! Secrets that are typed at a terminal of its own.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{COLLECTOR, Cluster, uniform};
+use crate::terminal::{Left, Terminal};
+
+const SECRET: &str = "tr0ub4dor";
+const QUESTION: &str = "Password of the nodes";
+
+/// A node that lets in with a password alone, as the inventory names no key.
+fn cluster() -> (Cluster, Command) {
+    let cluster = Cluster::start(uniform(1).each(|node| node.password = Some(SECRET.to_owned())));
+    let inventory = cluster.inventory();
+    let (before, after) = inventory.split_once(", identity: ").expect("the lab's key");
+    let (_, after) = after.split_once('}').expect("the end of the defaults");
+    let inventory = cluster.write("password.yaml", format!("{before}}}{after}"));
+    let command = cluster.command_with(&format!("service {COLLECTOR} status --ask-pass"), &inventory);
+    (cluster, command)
+}
+
+/// What is typed at once is not shown, however fast, and what was typed before the question is not the answer to it.
+#[test]
+fn what_is_typed_ahead_is_thrown_away_and_what_is_typed_at_once_is_not_shown() {
+    let (cluster, command) = cluster();
+    let mut terminal = Terminal::start(&command, 24, 80, &cluster.path(""));
+    // Echoed by the terminal itself, since nobody has asked yet.
+    terminal.press("early\n");
+    terminal.until(QUESTION);
+    terminal.press(&format!("{SECRET}\n"));
+    assert_eq!(terminal.finish(), Left::as_found(0), "{}", terminal.text());
+    let text = terminal.text();
+    assert!(text.contains("RUNNING") && !text.contains(SECRET), "{text}");
+    assert_eq!(text.matches(QUESTION).count(), 1, "{text}");
+}
+
+/// Whatever ends the question finds the terminal as it was, and no core is left.
+#[test]
+fn a_signal_at_the_question_leaves_the_terminal_as_it_was() {
+    for (signal, code) in [(None, 130), (Some("INT"), 130), (Some("TERM"), 143), (Some("HUP"), 129)] {
+        let (cluster, command) = cluster();
+        let mut terminal = Terminal::start(&command, 24, 80, &cluster.path(""));
+        terminal.until(QUESTION);
+        let pid = fs::read_to_string(cluster.path("pid")).expect("its number");
+        let limits = fs::read_to_string(format!("/proc/{}/limits", pid.trim())).expect("its limits");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit").to_owned();
+        assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
+        match signal {
+            None => terminal.press("\x03"),
+            Some(signal) => terminal.signal(signal),
+        }
+        // Before the keyboard is taken away, which ends the question too.
+        let process = format!("/proc/{}", pid.trim());
+        crate::harness::eventually("the end of it", || (!Path::new(&process).exists()).then_some(()));
+        assert_eq!(terminal.finish(), Left::as_found(code), "{signal:?}\n{}", terminal.text());
+    }
+}
+
+/// Stopped at the question, and continued: it is asked again.
+#[test]
+fn a_stop_at_the_question() {
+    let (cluster, command) = cluster();
+    let mut terminal = Terminal::start(&command, 24, 80, &cluster.path(""));
+    terminal.until(QUESTION);
+    terminal.signal("TSTP");
+    let pid = fs::read_to_string(cluster.path("pid")).expect("its number");
+    let state = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", pid.trim())).expect("a process");
+        status.lines().any(|line| line.starts_with("State:") && line.contains('T'))
+    };
+    crate::harness::eventually("a stopped process", || state().then_some(()));
+    terminal.signal("CONT");
+    terminal.until_screen("the question once more", |text| text.matches(QUESTION).count() == 2);
+    terminal.press(&format!("{SECRET}\n"));
+    assert_eq!(terminal.finish(), Left::as_found(0), "{}", terminal.text());
+    assert!(!terminal.text().contains(SECRET), "{}", terminal.text());
+}
