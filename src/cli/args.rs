@@ -114,7 +114,7 @@ pub(super) enum RunsCommand {
     },
     /// What became of a run
     Show {
-        /// Its name, enough of its first letters, or `last`
+        /// Its ID, any part that only it has, or `last`
         #[arg(value_name = "ID")]
         id: String,
         #[command(flatten)]
@@ -122,7 +122,7 @@ pub(super) enum RunsCommand {
     },
     /// Go on where a run stopped: first with the nodes that were in flight
     Resume {
-        /// Its name, enough of its first letters, or `last`
+        /// Its ID, any part that only it has, or `last`
         #[arg(value_name = "ID")]
         id: String,
         #[command(flatten)]
@@ -130,7 +130,7 @@ pub(super) enum RunsCommand {
     },
     /// Do again what did not succeed, as a new run
     Retry {
-        /// Its name, enough of its first letters, or `last`
+        /// Its ID, any part that only it has, or `last`
         #[arg(value_name = "ID")]
         id: String,
         #[command(flatten)]
@@ -138,7 +138,7 @@ pub(super) enum RunsCommand {
     },
     /// Start again what a run has stopped, as a new run
     Undo {
-        /// Its name, enough of its first letters, or `last`
+        /// Its ID, any part that only it has, or `last`
         #[arg(value_name = "ID")]
         id: String,
         #[command(flatten)]

@@ -166,6 +166,7 @@ pub(super) fn carry_out(
         seq: 0,
         carried: rest.map(|rest| rest.results).unwrap_or_default(),
         journal,
+        journal_failed: false,
         run: head.run.clone(),
         says: !quiet,
         closed: tail.map(|_| closed.clone()),
@@ -184,6 +185,7 @@ pub(super) fn carry_out(
     let is_whole = cancel.is_none() && teller.ledger.results().iter().all(is_end);
     if let Some(journal) = &mut teller.journal
         && let Err(error) = journal.end(&head.run, exit.code(), is_whole)
+        && !teller.journal_failed
     {
         terminal::say(&format!("warning: {error}"));
     }
@@ -222,6 +224,7 @@ pub(super) fn read(plan: Plan, fanout: &FanoutArgs) -> Result<(Ledger, Option<Ca
         seq: 0,
         carried: Vec::new(),
         journal: None,
+        journal_failed: false,
         run: String::new(),
         says: !quiet,
         closed: None,
@@ -285,6 +288,7 @@ fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime
         seq: 0,
         carried: Vec::new(),
         journal: None,
+        journal_failed: false,
         run: String::new(),
         says: !quiet,
         closed: None,
@@ -362,6 +366,8 @@ struct Teller {
     /// Ends that stand from before.
     carried: Vec<TargetResult>,
     journal: Option<Journal>,
+    /// Whether it has been said that it cannot be written.
+    journal_failed: bool,
     run: String,
     says: bool,
     /// Told when nobody reads the output any more, where that is the end of it.
@@ -390,7 +396,10 @@ impl Teller {
         match noted {
             Ok(()) => Noted::Yes,
             Err(error) => {
-                terminal::say(&format!("error: {error}; nothing new is begun"));
+                // Every later event meets the same.
+                if !std::mem::replace(&mut self.journal_failed, true) {
+                    terminal::say(&format!("error: {error}; no further nodes will be started"));
+                }
                 Noted::No
             }
         }

@@ -1,6 +1,6 @@
 //! How the journal fails, and what that means for the person on call.
 
-use std::io;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
@@ -83,7 +83,10 @@ pub enum JournalError {
         source: rusqlite::Error,
     },
     /// There is no room for what is to be noted.
-    #[error("no room for the journal {}: free some space on its file system, or set XDG_STATE_HOME", path.display())]
+    #[error(
+        "cannot write the journal: no space left on device at {} (free some space there, or set XDG_STATE_HOME)",
+        path.parent().unwrap_or(path).display()
+    )]
     Full {
         /// The file.
         path: PathBuf,
@@ -161,7 +164,7 @@ pub enum JournalError {
     Ambiguous {
         /// What was asked for.
         id: String,
-        /// Those that begin so, newest first.
+        /// Those that hold it, newest first.
         matches: Vec<String>,
         /// Whether there are more of them.
         more: bool,
@@ -227,7 +230,7 @@ impl JournalError {
         let is = |codes: &[ErrorCode]| code.is_some_and(|code| codes.contains(&code));
         if is(&[ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked]) {
             Self::Busy { path, source }
-        } else if is(&[ErrorCode::DiskFull]) {
+        } else if is(&[ErrorCode::DiskFull]) || (is(&[ErrorCode::SystemIoFailure]) && has_no_room(&path)) {
             Self::Full { path, source }
         } else if is(&[ErrorCode::NotADatabase]) {
             Self::NotAJournal { path }
@@ -239,6 +242,13 @@ impl JournalError {
             Self::Storage { path, source }
         }
     }
+}
+
+/// Whether a full disk or quota is behind an error that SQLite does not tell apart: in WAL mode it has more files than the one.
+fn has_no_room(path: &Path) -> bool {
+    let write = |dir: &Path| tempfile::tempfile_in(dir)?.write_all(&[0; 64 * 1024]);
+    let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
+    path.parent().and_then(|dir| write(dir).err()).is_some_and(|error| full.contains(&error.kind()))
 }
 
 /// What to ask for instead of a run that is not there.

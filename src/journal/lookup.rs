@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 use super::JournalError;
 use super::rows::at;
 
-/// Shortest beginning that names a run: a year.
-const PREFIX_CHARS: usize = 4;
+/// Shortest part that names a run: the letters at its end.
+const PART_CHARS: usize = 4;
 
-/// How many runs are named where a beginning could be several.
+/// How many runs are named where a part could be of several.
 const MATCHES_NAMED: usize = 10;
 
 /// Newest runs that are looked at for one that is nearly named as was asked.
@@ -22,7 +22,7 @@ const NEAR_BYTES: usize = 64;
 /// Edits between a name and one that is near.
 const NEAR_EDITS: usize = 3;
 
-/// The name of the run that is meant by `id`: a name, the beginning of one, or `last`.
+/// The name of the run that is meant by `id`: a name, a part of one that no other has, or `last`.
 pub(super) fn resolve(connection: &Connection, path: &Path, id: &str) -> Result<String, JournalError> {
     if id == "last" {
         let newest = newest(connection, 1).map_err(at(path))?.pop();
@@ -32,12 +32,12 @@ pub(super) fn resolve(connection: &Connection, path: &Path, id: &str) -> Result<
     if let Some(run) = whole.map_err(at(path))? {
         return Ok(run);
     }
-    if id.chars().count() < PREFIX_CHARS {
+    if id.chars().count() < PART_CHARS {
         return Err(JournalError::TooShort { id: id.to_owned() });
     }
     // Not LIKE or GLOB, to which some characters mean something.
-    let begins = "SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 ORDER BY number DESC LIMIT ?2";
-    let mut matches = names(connection, begins, params![id, limit(MATCHES_NAMED + 1)]).map_err(at(path))?;
+    let holds = "SELECT run FROM runs WHERE instr(run, ?1) > 0 ORDER BY number DESC LIMIT ?2";
+    let mut matches = names(connection, holds, params![id, limit(MATCHES_NAMED + 1)]).map_err(at(path))?;
     if matches.len() > 1 {
         let more = matches.len() > MATCHES_NAMED;
         matches.truncate(MATCHES_NAMED);

@@ -363,7 +363,7 @@ fn several_make_and_write_one_journal_at_once() {
 }
 
 #[test]
-fn a_run_is_found_by_the_beginning_of_its_name() {
+fn a_run_is_found_by_any_part_of_its_name() {
     let place = Place::new();
     let mut journal = place.open();
     let empty = journal.load("last").expect_err("an empty journal").to_string();
@@ -374,11 +374,19 @@ fn a_run_is_found_by_the_beginning_of_its_name() {
         journal.begin(&request(run, Controller::this())).expect("a new run");
     }
     let found = |id: &str| journal.load(id).map(|record| record.request.run);
-    for (id, run) in [(runs[0], runs[0]), ("20261123-002634", runs[0]), ("20261124", runs[2]), ("last", runs[2])] {
+    for (id, run) in [
+        (runs[0], runs[0]),
+        ("20261123-002634", runs[0]),
+        ("20261124", runs[2]),
+        ("muat", runs[0]),
+        ("2635-ab", runs[1]),
+        ("last", runs[2]),
+    ] {
         assert_eq!(found(id).expect("a run"), run, "{id}");
     }
     for (id, wanted) in [
         ("2026", "`2026` could be run 20261124-000000-wxyz, 20261123-002635-abcd, 20261123-002634-muat: give more"),
+        ("-00263", "`-00263` could be run 20261123-002635-abcd, 20261123-002634-muat: give more"),
         ("202", "at least 4 characters, or `last`"),
         ("", "at least 4 characters, or `last`"),
         ("20261123-002634-maut", "did you mean `20261123-002634-muat`?"),

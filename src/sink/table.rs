@@ -168,7 +168,8 @@ impl<'a> Table<'a> {
         Grid {
             titles: columns.iter().map(|column| column.title().to_owned()).collect(),
             rows: self.rows.iter().map(cells).collect(),
-            width: self.options.width.map(usize::from),
+            // Wide rows run on, for whoever scrolls or cuts them.
+            width: self.options.width.filter(|_| !self.options.wide).map(usize::from),
             break_first: self.folded,
             color: self.options.color,
         }
@@ -409,6 +410,14 @@ mod tests {
           → read its log: ctl logs contrail-collector --stderr
         3 nodes, 3 results: 1 changed, 1 not_configured, 1 failed (0.8 s)
         ");
+    }
+
+    #[test]
+    fn wide_rows_run_on_at_a_terminal() {
+        let events =
+            samples::run(Some("restart"), vec![samples::running("a6s01", Outcome::Changed, 7, 4), failed("a6s03")]);
+        let narrow = TableOptions { wide: true, width: Some(60), ..TableOptions::default() };
+        assert_eq!(show(narrow, &events), show(TableOptions { width: None, ..narrow }, &events));
     }
 
     #[test]

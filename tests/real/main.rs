@@ -29,6 +29,7 @@ mod guard;
 mod guard_rescue;
 mod harness;
 mod host_keys;
+mod journal;
 mod kept_nowhere;
 mod logs;
 mod old_nodes;

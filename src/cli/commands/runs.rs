@@ -1,9 +1,11 @@
 //! `ctl runs [list | show ID | resume ID | retry ID | undo ID]`.
 
+use std::io::Write;
+
 use clap::Parser;
 use serde::Serialize;
 
-use crate::cli::args::{Args, Command, FanoutArgs, GoArgs, OutputArgs, RunsArgs, RunsCommand};
+use crate::cli::args::{Args, Command, FanoutArgs, Form, GoArgs, OutputArgs, RunsArgs, RunsCommand};
 use crate::cli::commands::{exec, rollout, service};
 use crate::cli::exit::{self, Exit};
 use crate::cli::fanout::{Resumed, carry_out, not_finished};
@@ -90,9 +92,55 @@ fn what(run: &RunSummary) -> String {
     words.join(" ")
 }
 
+/// What a run was, before what became of it.
+fn head(record: &RunRecord) -> String {
+    let request = &record.request;
+    let time = |at: &jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+    let words = shlex::try_join(request.words.iter().map(String::as_str)).unwrap_or_else(|_| request.words.join(" "));
+    let by = &request.controller;
+    let ended = match (record.state, &record.ended) {
+        (RunState::Running, _) => "still running".to_owned(),
+        (state, None) => state.to_string(),
+        (state, Some(at)) => {
+            let code = record.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+            format!("{} ({state}{code})", time(at))
+        }
+    };
+    let lines = [
+        ("run", request.run.clone()),
+        ("command", format!("ctl {words}")),
+        ("started", format!("{} by {}@{}", time(&request.started), by.user, by.host)),
+        ("reason", request.reason.clone().unwrap_or_else(|| "-".to_owned())),
+        ("selection", selection(record)),
+        ("ended", ended),
+    ];
+    let shown = lines.iter().map(|(name, value)| format!("{:<11}{}\n", format!("{name}:"), text::visible(value)));
+    shown.collect::<String>() + "\n"
+}
+
+/// The nodes that were asked for, and how many they were.
+fn selection(record: &RunRecord) -> String {
+    let scope = record.head().map(|head| head.selection.clone()).unwrap_or_default();
+    let count = match record.request.nodes {
+        1 => "1 node".to_owned(),
+        count => format!("{count} nodes"),
+    };
+    let asked = [
+        (!scope.roles.is_empty()).then(|| format!("-r {}", scope.roles.join(","))),
+        scope.nodes.map(|nodes| format!("-w {nodes}")),
+        scope.exclude.map(|exclude| format!("-x {exclude}")),
+    ];
+    let asked: Vec<String> = asked.into_iter().flatten().collect();
+    if asked.is_empty() { count } else { format!("{} ({count})", asked.join(" ")) }
+}
+
 /// Replays a run into the sinks.
 fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
     let out = Out::open(output.out.as_deref())?;
+    if matches!((&out, output.output), (Out::Stdout, Form::Table | Form::Wide)) {
+        // That nobody reads it is told by what follows.
+        drop(out.writer().write_all(head(record).as_bytes()));
+    }
     let mut sinks = output::sinks(&OutputArgs { no_progress: true, ..output.clone() }, &out, None);
     let mut ledger = Ledger::default();
     for (seq, event) in (0..).zip(last_words(&record.events)) {

@@ -105,15 +105,11 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
 
 fn show(found: &Diff, fanout: &FanoutArgs, out: Out) -> Result<(), CliError> {
     let output = &fanout.output;
-    let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
     let color = output.out.is_none() && terminal::color(output.color);
     let written = match output.output {
         Form::Table if output.no_fold => Ok(changes::each(found, color).join("\n") + "\n"),
         Form::Table => Ok(changes::lines(found, color).join("\n") + "\n"),
-        Form::Wide => {
-            let width = if at_terminal { terminal::stdout_width() } else { None };
-            Ok(changes::rows(found, width, color))
-        }
+        Form::Wide => Ok(changes::rows(found, None, color)),
         Form::Json => changes::json(found),
         Form::Jsonl => changes::jsonl(found),
         Form::Yaml => changes::yaml(found),

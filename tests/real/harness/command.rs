@@ -44,6 +44,11 @@ impl Running {
         Self { line, child, stdout, stderr, said, input: None }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes `input` to its piped standard input, and ends that.
     pub(crate) fn send_input(&mut self, input: &[u8]) {
         self.child.stdin.take().expect("a program whose standard input is a pipe").write_all(input).unwrap();

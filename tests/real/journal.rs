@@ -1,0 +1,55 @@
+//! The journal of runs against real nodes: a disk that fills up, and what a run was.
+
+use std::fs;
+use std::process::Command;
+
+use crate::harness::{Cluster, Instance, NodeSpec, Program, Running, eventually};
+
+fn spec() -> NodeSpec {
+    NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")))
+}
+
+/// A disk that is full in mid-run is named, once; nothing more is started, and what was started comes to its end.
+#[test]
+fn a_full_disk_is_named_once() {
+    let cluster = Cluster::of(2, &spec());
+    let state = cluster.path("state");
+    fs::create_dir_all(&state).unwrap();
+    let line = "touch /run/up; while [ ! -e /run/go ]; do sleep 0.1; done";
+    let ctl = cluster.ctl_command(["exec", "-y", "--serial", "1", "--", line]);
+    // The file system is seen by this run alone.
+    let mut command = Command::new("unshare");
+    cluster.environment(&mut command);
+    let script = r#"mount -t tmpfs -o size=1m tmpfs "$XDG_STATE_HOME"; exec "$@""#;
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(ctl.get_program()).args(ctl.get_args());
+    command.env("CTL_INVENTORY", cluster.inventory()).env("XDG_STATE_HOME", &state);
+    let run = Running::start(command);
+    eventually("the first command to run", || {
+        (!cluster.node("a1").sh("ls /run/up 2>/dev/null || true").is_empty()).then_some(())
+    });
+    let seen = format!("/proc/{}/root{}/fill", run.id(), state.display());
+    assert!(fs::write(&seen, vec![0; 2 << 20]).is_err(), "the disk is larger than was asked for");
+    cluster.node("a1").sh("touch /run/go");
+    let finished = run.finish();
+    assert_eq!(finished.stderr.matches("no space left on device").count(), 1, "{finished}");
+    assert!(finished.stderr.contains("cannot write the journal") && !finished.stderr.contains("SQL"), "{finished}");
+    assert!(finished.stderr.contains("no further nodes will be started"), "{finished}");
+    assert_eq!(cluster.node("a2").sh("ls /run/up 2>/dev/null || true"), "", "{finished}");
+}
+
+/// `runs show` begins with what the run was.
+#[test]
+fn a_run_says_what_it_was() {
+    let cluster = Cluster::of(1, &spec());
+    cluster.ctl_words(&["exec", "-w", "a1", "--reason", "a test", "--", "echo", "a  b"]).expect(0);
+    let shown = cluster.ctl("runs show last").expect(0);
+    let lines: Vec<&str> =
+        shown.stdout.lines().map(|line| line.split_once(' ').map_or(line, |(name, _)| name)).collect();
+    assert_eq!(lines[..6], ["run:", "command:", "started:", "reason:", "selection:", "ended:"], "{shown}");
+    for part in ["ctl exec -w a1 --reason 'a test' -- echo 'a  b'", "-w a1 (1 node)", "exit code 0", "a  b\n"] {
+        assert!(shown.stdout.contains(part), "{part}\n{shown}");
+    }
+    let id = shown.stdout.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
+    let by_its_end = cluster.ctl(&format!("runs show {}", &id[id.len() - 4..])).expect(0);
+    assert_eq!(by_its_end.stdout, shown.stdout);
+}
