@@ -30,8 +30,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(15);
 /// sshd's MaxSessions is 10 by default and counts commands, not forwarded streams; some room is left for others.
 const COMMANDS_AT_ONCE: usize = 3;
 
-/// Connections to one node whose sshd takes only one command on each: for the guard, a relay, and what runs beside them.
-const MOST_CONNECTIONS: usize = 4;
+/// Connections to one node whose sshd takes only one command on each: for the guard, a relay, and three commands beside them.
+const MOST_CONNECTIONS: usize = 6;
 
 /// How long a node may take to answer when it is only asked whether it is there.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);

@@ -38,7 +38,7 @@ impl Work {
             Self::StatusByCommand => format!("service {COLLECTOR} status --via supervisorctl"),
             Self::Wait => format!("wait {COLLECTOR} --for running --wait-timeout 6"),
             Self::Depth => "status --all".to_owned(),
-            Self::Check => format!("service {COLLECTOR} restart -y --max-failures 100% --check true"),
+            Self::Check => format!("service {COLLECTOR} restart -y --max-failures 100% --stable 0s --check true"),
         };
         let mut command = cluster.command(&format!("{words} -o json {times}"));
         if self == Self::Exec {

@@ -66,11 +66,9 @@ fn failure(finished: &Finished, node: &str) -> (String, String, String) {
 }
 
 /// All that is done on a node, with a password that is typed once for three nodes.
-fn life_with_a_password(sudoers: &str, more: &str, via: &str) {
-    let cluster = Cluster::builder()
-        .nodes("a", 2, &asking(sudoers).init_service("cassandra"))
-        .defaults("user: ctlpass, sudo: true")
-        .start();
+fn life_with_a_password(spec: NodeSpec, more: &str, via: &str) {
+    let cluster =
+        Cluster::builder().nodes("a", 2, &spec.init_service("cassandra")).defaults("user: ctlpass, sudo: true").start();
     let all = |line: &str, code: i32| {
         with_password(&cluster, &line.replacen(" -", &format!("{more} -"), 1), PASSWORD).expect(code)
     };
@@ -114,19 +112,25 @@ fn life_with_a_password(sudoers: &str, more: &str, via: &str) {
 
 #[test]
 fn a_password_for_all_nodes() {
-    life_with_a_password("", "", "rpc");
+    life_with_a_password(asking(""), "", "rpc");
 }
 
 #[test]
 fn a_password_through_supervisorctl() {
-    life_with_a_password("", " --via supervisorctl", "supervisorctl");
+    life_with_a_password(asking(""), " --via supervisorctl", "supervisorctl");
+}
+
+/// The guard, a relay and the commands beside them, each on a connection of its own.
+#[test]
+fn a_password_where_sshd_takes_one_session() {
+    life_with_a_password(asking("").sshd("MaxSessions 1"), "", "rpc");
 }
 
 /// What sudo does by default from 1.9.14 on, where it keeps no ticket, and where it preaches first, in its own words.
 #[test]
 fn a_password_with_a_lecture_and_a_pty() {
     let sudoers = "Defaults use_pty, timestamp_timeout=0, lecture=always, passprompt_override, passprompt=\"sealed: \"";
-    life_with_a_password(sudoers, "", "rpc");
+    life_with_a_password(asking(sudoers), "", "rpc");
 }
 
 /// The same without a password, where only the socket's owner may open it.
