@@ -205,7 +205,7 @@ pub(super) struct BatchArgs {
     /// One node at a time: --serial 1
     #[arg(long, conflicts_with = "serial", help_heading = "Batches")]
     pub(super) rolling: bool,
-    /// No further batch once more nodes than this have failed [default: 0 in batches, else unlimited]
+    /// No further batch once more nodes than this have failed [default: 0 when batched, else unlimited]
     #[arg(long, value_name = "N|P%", allow_hyphen_values = true, help_heading = "Batches")]
     pub(super) max_failures: Option<FailureLimit>,
     /// Nodes of a role that may be down at once [default: the inventory's; database and config: 1]
@@ -217,7 +217,7 @@ pub(super) struct BatchArgs {
     /// What ends a batch
     #[arg(long, value_name = "GATE", help_heading = "Batches")]
     pub(super) gate: Option<GateArg>,
-    /// How long a service has to be RUNNING with its pid unchanged [default: 5s in batches, else 0s]
+    /// How long a service has to be RUNNING with its pid unchanged [default: 5s when batched, else 0s]
     #[arg(long, value_name = "D", value_parser = pause, help_heading = "Batches")]
     pub(super) stable: Option<std::time::Duration>,
     /// How long a gate may take [default: 120s]

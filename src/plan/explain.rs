@@ -360,6 +360,58 @@ mod tests {
     }
 
     #[test]
+    fn a_live_plan_says_what_the_nodes_say() {
+        use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, Stage, TargetResult};
+        let plan = made(Action::Update, &["contrail-collector"], |policy| {
+            policy.max_failures = Some("9".parse().expect("a limit"));
+        });
+        let mut live = Live::default();
+        let failure = Failure::new(Stage::Connect, FailureKind::Refused, "nobody\nlistens");
+        let unreachable = |node: &str| TargetResult {
+            failure: Some(failure.clone()),
+            ..TargetResult::new(node, Outcome::Unreachable)
+        };
+        let down = |node: &str| TargetResult {
+            role: Some("analytics".to_owned()),
+            supervisor: Some("supervisor-analytics".to_owned()),
+            service: Some("contrail-collector".to_owned()),
+            state: Some(ProcessState::Fatal),
+            ..TargetResult::new(node, Outcome::Ok)
+        };
+        for result in [unreachable("a1"), down("a2"), down("a3"), TargetResult::new("a4", Outcome::NotStarted)] {
+            live.result(&plan, &result);
+        }
+        for node in ["a2", "a3"] {
+            live.update(PendingUpdate {
+                node: node.to_owned(),
+                role: "analytics".to_owned(),
+                supervisor: "supervisor-analytics".to_owned(),
+                added: Vec::new(),
+                changed: vec!["contrail-collector".to_owned()],
+                removed: Vec::new(),
+                failure: None,
+            });
+        }
+        let text = text(&plan, Some(&live));
+        let said: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("cannot")).collect();
+        assert_eq!(
+            said,
+            [
+                "cannot be reached: a1 (refused: nobody listens)",
+                "not read: a4 (interrupted)",
+                "down now: a[2-3] (contrail-collector is FATAL)",
+                "an update now: a[2-3] (supervisor-analytics: restarts contrail-collector)",
+            ]
+        );
+        let view = view(&plan, Some(&live));
+        let analytics = view.steps.iter().find(|step| step.role.as_deref() == Some("analytics")).expect("the step");
+        assert_eq!(
+            (&analytics.batches, &analytics.unreachable),
+            (&vec![vec!["a2".to_owned(), "a3".to_owned()]], &vec!["a1".to_owned(), "a4".to_owned()])
+        );
+    }
+
+    #[test]
     fn a_command_is_one_step() {
         let mut plan = made(Action::Exec, &[], |_| {});
         plan.tasks[0].command = Some("uptime".to_owned());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::dispatcher::{Dispatcher, Input, Order};
-use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
+use super::message::{Duty, DutyEnd, Inspection, Message, NameCensus, News, TargetKey, Visit};
 use crate::event::{
     CancelReason, Event, EventKind, Failure, FailureKind, Ledger, Outcome, ProcessState, RunHead, Scope, Stage,
     TargetResult,
@@ -404,6 +404,48 @@ fn a_lock_that_is_waited_for_is_asked_for_again() {
     let orders = dispatcher.handle(Input::Ended(Duty::Lock(0), DutyEnd::Held(failure, true)));
     assert!(matches!(orders.as_slice(), [Order::Unlock, Order::Pause(_)]), "{orders:?}");
     assert_eq!(dispatcher.handle(Input::PauseOver), [Order::Start(Duty::Lock(0))]);
+}
+
+/// Names are looked for on every node before the first change, and a name is a mistake only when all could be asked.
+#[test]
+fn a_name_that_no_node_has_is_refused() {
+    let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
+    let census = |found: &[&str], unsure: bool| NameCensus {
+        task: 0,
+        found: found.iter().map(|name| (*name).to_owned()).collect(),
+        unsure,
+        listed: ["xy".to_owned()].into(),
+    };
+    let of = |names: [NameCensus; 2]| {
+        let mut dispatcher = Dispatcher::new(&plan, 8, 1);
+        let mut orders = dispatcher.handle(Input::Begin);
+        for duty in [Duty::Connect(0), Duty::Connect(1), Duty::Lock(0), Duty::Lock(1)] {
+            orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Done)));
+        }
+        for (node, names) in names.into_iter().enumerate() {
+            let inspection = Inspection { names: vec![names], ..Inspection::default() };
+            orders.extend(dispatcher.handle(Input::Ended(Duty::Inspect(node), DutyEnd::Inspected(inspection))));
+        }
+        let visits = orders.iter().filter(|order| matches!(order, Order::Start(Duty::Visit(_)))).count();
+        let result = |order: &Order| match order {
+            Order::Record(EventKind::Result(result)) => {
+                let failure = result.failure.clone().expect("a failure");
+                Some(format!(
+                    "{} {} {}: {}",
+                    result.node,
+                    result.outcome,
+                    failure.kind,
+                    failure.hint.unwrap_or_default()
+                ))
+            }
+            _ => None,
+        };
+        (visits, orders.iter().filter_map(result).collect::<Vec<_>>())
+    };
+    let refused = ["n00", "n01"].map(|node| format!("{node} failed no_such_service: did you mean xy?"));
+    assert_eq!(of([census(&[], false), census(&[], false)]), (0, refused.to_vec()));
+    assert_eq!(of([census(&[], false), census(&["x"], false)]), (2, Vec::new()));
+    assert_eq!(of([census(&[], false), census(&[], true)]), (2, Vec::new()));
 }
 
 #[test]
