@@ -9,6 +9,9 @@ use serde_json::Value;
 use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program};
 use crate::sudo::{PASSWORD, with_password};
 
+/// A busy machine is no unreachable node.
+const PATIENT: &str = "connect_timeout: 60s";
+
 const NOLOGIN: &str = r#"ForceCommand echo "This account is currently not available."; exit 1"#;
 
 /// A program that is FATAL stands first in the list, where what a shell prints would swallow it.
@@ -98,7 +101,7 @@ fn what_did_not_run_is_not_all_well() {
 /// A supervisorctl that dies, ends with a code that tells nothing, prints something else, or nothing.
 #[test]
 fn a_supervisorctl_that_does_not_answer_is_not_all_well() {
-    let cluster = Cluster::builder().nodes("a", 5, &spec()).start();
+    let cluster = Cluster::builder().nodes("a", 5, &spec()).defaults(PATIENT).start();
     let said = [
         ("a1", "kill -9 $$", "signal 9"),
         ("a2", "exit 7", "7"),
@@ -162,6 +165,7 @@ fn what_a_shell_prints_before_is_not_read() {
         .node("greets", spec().sshd(greeting))
         .node("merges", spec().sshd(merging))
         .nodes("a", 3, &spec())
+        .defaults(PATIENT)
         .start();
     write_rc(cluster.node("a1"), r#"printf "\033]0;root@a1: Authorized\007""#);
     write_rc(cluster.node("a2"), r#"printf "Authorized: 10%%\rAuthorized: 100%%\r"; printf "Authorized? " >&2"#);
@@ -178,7 +182,8 @@ fn what_a_shell_prints_before_sudo_is_not_read() {
     let greeting =
         r#"ForceCommand printf "Authorized use only. "; printf "Authorized? " >&2; eval "$SSH_ORIGINAL_COMMAND""#;
     let spec = spec().sshd(greeting).sudoers("Defaults lecture=always\nctlpass ALL=(ALL:ALL) ALL");
-    let cluster = Cluster::builder().nodes("a", 1, &spec).defaults("user: ctlops, sudo: true").start();
+    let cluster =
+        Cluster::builder().nodes("a", 1, &spec).defaults("user: ctlops, sudo: true, connect_timeout: 60s").start();
     all_is_read(&cluster, |line, code| cluster.ctl(&format!("{line} --via supervisorctl")).expect(code));
     all_is_read(&cluster, |line, code| {
         let line = line.replace(" -o json", "");
@@ -192,7 +197,7 @@ fn what_dies_behind_sudo_is_not_all_well() {
     let cluster = Cluster::builder()
         .nodes("a", 1, &spec().sudoers("ctlpass ALL=(ALL:ALL) ALL"))
         .node("nologin", spec().sshd(NOLOGIN))
-        .defaults("user: ctlops, sudo: true")
+        .defaults("user: ctlops, sudo: true, connect_timeout: 60s")
         .start();
     replace_supervisorctl(cluster.node("a1"), "kill -9 $$");
     let plain = cluster.ctl("status --via supervisorctl -o json").expect(1);
@@ -209,6 +214,7 @@ fn a_warning_is_not_an_answer() {
     let cluster = Cluster::builder()
         .nodes("a", 1, &spec())
         .node("none", NodeSpec::new(Instance::analytics()).sshd("DisableForwarding yes"))
+        .defaults(PATIENT)
         .start();
     let warning = "/usr/lib/python3/dist-packages/supervisor/options.py:13: UserWarning: pkg_resources is deprecated";
     for node in cluster.nodes() {
