@@ -17,6 +17,7 @@ mod auth;
 mod bastions;
 mod campaign;
 mod configuration;
+mod criteria;
 mod depth;
 mod evidence;
 mod exec_input;

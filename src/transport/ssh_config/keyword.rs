@@ -43,6 +43,7 @@ pub(super) enum Key {
     ServerAliveCountMax,
     ServerAliveInterval,
     StrictHostKeyChecking,
+    Tag,
     User,
     UserKnownHostsFile,
 }
@@ -303,7 +304,7 @@ pub(super) const KEYWORDS: &[Keyword] = keywords! {
     "StrictHostKeyChecking" => Choice(STRICT), Honoured(Key::StrictHostKeyChecking);
     "SyslogFacility" => Tested(super::check::facility, "a syslog facility such as USER or LOCAL0"), Ignored;
     "TCPKeepAlive" / "keepalive" => YES_NO, Ignored;
-    "Tag" => Word, Named(&[], "ctl knows no Match tagged");
+    "Tag" => Word, Honoured(Key::Tag);
     "Tunnel" => Choice(TUNNEL), Named(NO, "ctl opens no tunnels");
     "TunnelDevice" => Tested(super::check::tunnel_device, "any, N, or N:M"), Ignored;
     "UpdateHostKeys" => Choice(YES_NO_ASK), Ignored;

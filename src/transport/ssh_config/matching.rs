@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use super::error::Problem;
 use super::line::Fields;
+use super::network::Networks;
+use super::operator::Operator;
 use super::pattern::{Pattern, PatternList};
 use super::tokens;
 
@@ -77,7 +79,22 @@ enum Criterion {
     User(PatternList),
     LocalUser(PatternList),
     Exec(Arc<str>),
+    /// An address of this machine lies in one of the networks.
+    LocalNetwork(Networks),
+    /// `Tag`. None is the empty pattern: there is no tag.
+    Tagged(Option<PatternList>),
+    /// What `ssh` calls itself.
+    Version(PatternList),
+    /// What the session is for: always `exec`.
+    SessionType(PatternList),
+    /// The command, which is not known when a connection is made: only the empty pattern holds.
+    Command {
+        is_empty: bool,
+    },
 }
+
+/// A connection of ours carries commands; there is no shell.
+const SESSION_TYPE: &str = "exec";
 
 /// What `Match` may ask for.
 pub(super) struct Facts<'a> {
@@ -87,8 +104,10 @@ pub(super) struct Facts<'a> {
     pub(super) original_hosts: &'a [&'a str],
     /// Who logs in, as far as it is known.
     pub(super) user: &'a str,
-    /// The operator's name.
-    pub(super) local_user: &'a str,
+    /// Whoever runs `ctl`, and the machine it runs on.
+    pub(super) operator: &'a Operator,
+    /// The value of `Tag`, as far as it is known.
+    pub(super) tag: &'a str,
     pub(super) second_pass: bool,
     /// Runs a command whose tokens are not resolved yet.
     pub(super) exec: &'a dyn Fn(&str) -> Result<bool, Problem>,
@@ -131,7 +150,11 @@ impl MatchLine {
                 criteria.push((sign, Criterion::SecondPass));
                 continue;
             }
-            let Some(value) = fields.next().filter(|value| !value.is_empty() && !value.starts_with('#')) else {
+            // Since OpenSSH 10.0, these two may ask for nothing.
+            let may_be_empty = matches!(name.as_str(), "tagged" | "command");
+            let Some(value) =
+                fields.next().filter(|value| (may_be_empty || !value.is_empty()) && !value.starts_with('#'))
+            else {
                 return bad(format!("{name} needs a value"));
             };
             criteria.push((
@@ -145,6 +168,16 @@ impl MatchLine {
                         tokens::check(&value, tokens::CLIENT)?;
                         Criterion::Exec(value.into())
                     }
+                    "localnetwork" => match Networks::parse(&value) {
+                        Ok(networks) => Criterion::LocalNetwork(networks),
+                        Err(part) => {
+                            return bad(format!("localnetwork takes networks such as 10.0.0.0/8, and not {part:?}"));
+                        }
+                    },
+                    "tagged" => Criterion::Tagged((!value.is_empty()).then(|| PatternList::new(&value, false))),
+                    "version" => Criterion::Version(PatternList::new(&value, false)),
+                    "sessiontype" => Criterion::SessionType(PatternList::new(&value, false)),
+                    "command" => Criterion::Command { is_empty: value.is_empty() },
                     _ => return bad(format!("the criterion {name} is not known")),
                 },
             ));
@@ -169,8 +202,19 @@ impl MatchLine {
                 Criterion::Host(list) => list.matches(facts.hosts.iter().copied()),
                 Criterion::OriginalHost(list) => list.matches(facts.original_hosts.iter().copied()),
                 Criterion::User(list) => list.matches(std::iter::once(facts.user)),
-                Criterion::LocalUser(list) => list.matches(std::iter::once(facts.local_user)),
+                Criterion::LocalUser(list) => list.matches(std::iter::once(facts.operator.user.as_str())),
                 Criterion::Exec(command) => (facts.exec)(command)?,
+                Criterion::LocalNetwork(networks) => match facts.operator.addresses() {
+                    Some(addresses) => networks.contain_any(addresses),
+                    None => return Err(Problem::Match("cannot list the addresses of this machine".to_owned())),
+                },
+                Criterion::Tagged(list) => match list {
+                    Some(list) => !facts.tag.is_empty() && list.matches(std::iter::once(facts.tag)),
+                    None => facts.tag.is_empty(),
+                },
+                Criterion::Version(list) => list.matches(std::iter::once(facts.operator.ssh_version())),
+                Criterion::SessionType(list) => list.matches(std::iter::once(SESSION_TYPE)),
+                Criterion::Command { is_empty } => *is_empty,
             };
             if holds == (*sign == Sign::Negated) {
                 return Ok(false);
@@ -208,11 +252,22 @@ mod tests {
     }
 
     fn judged(text: &str) -> Result<bool, Problem> {
+        judged_with(text, "blue")
+    }
+
+    fn judged_with(text: &str, tag: &str) -> Result<bool, Problem> {
+        let operator = Operator {
+            user: "op".to_owned(),
+            addresses: Some(vec!["10.1.2.3".parse().expect("address")]).into(),
+            ssh_version: "OpenSSH_9.2p1 Debian-2".to_owned().into(),
+            ..Operator::default()
+        };
         MatchLine::new(text)?.matches(&Facts {
             hosts: &["h.example.org"],
             original_hosts: &["h"],
             user: "u",
-            local_user: "op",
+            operator: &operator,
+            tag,
             second_pass: false,
             exec: &|command| Ok(command == "true"),
         })
@@ -247,11 +302,41 @@ mod tests {
             ("host # h", None),
             ("", None),
             ("# c", None),
-            ("tagged x", None),
+            ("made-up x", None),
+            ("tagged blue", Some(true)),
+            ("tagged BLUE", Some(false)),
+            ("tagged b*,red", Some(true)),
+            ("tagged *,!blue", Some(false)),
+            ("!tagged blue", Some(false)),
+            ("tagged \"\"", Some(false)),
+            ("!tagged \"\" user u", Some(true)),
+            ("tagged", None),
+            ("tagged # c", None),
+            ("localnetwork 10.0.0.0/8", Some(true)),
+            ("localnetwork 192.168.0.0/16,10.1.2.3", Some(true)),
+            ("localnetwork=192.168.0.0/16", Some(false)),
+            ("!localnetwork 192.168.0.0/16 user u", Some(true)),
+            ("localnetwork 10.0.0.1/8", None),
+            ("localnetwork !10.0.0.0/8", None),
+            ("localnetwork eth0", None),
+            ("localnetwork \"\"", None),
+            ("version OpenSSH_9.*", Some(true)),
+            ("version OpenSSH_10.*", Some(false)),
+            ("!version OpenSSH_8.*,OpenSSH_7.*", Some(true)),
+            ("version", None),
+            ("sessiontype exec", Some(true)),
+            ("sessiontype shell", Some(false)),
+            ("!sessiontype shell,subsystem", Some(true)),
+            ("command \"\"", Some(true)),
+            ("command *", Some(false)),
+            ("!command rsync*", Some(true)),
             ("host h \"\" user u", None),
         ];
         for (text, expected) in cases {
             assert_eq!(judged(text).ok(), expected, "{text}");
+        }
+        for (text, expected) in [("tagged *", false), ("tagged \"\"", true), ("!tagged *", true)] {
+            assert_eq!(judged_with(text, "").ok(), Some(expected), "{text} without a tag");
         }
         assert!(MatchLine::new("!final").expect("good").wants_final);
         assert!(!MatchLine::new("canonical").expect("good").wants_final);

@@ -21,6 +21,7 @@ mod jump;
 mod keyword;
 mod line;
 mod matching;
+mod network;
 mod operator;
 mod parse;
 mod pattern;

@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::jump;
+use super::{jump, network};
 use crate::local::account;
 
 /// What the resolver may know of the operator and the operator's machine. Nothing else is looked up.
@@ -24,7 +30,20 @@ pub struct Operator {
     pub homes: BTreeMap<String, PathBuf>,
     /// TCP ports by name: `Port http`.
     pub services: BTreeMap<String, u16>,
+    /// The addresses of this machine, once they were asked for; none if it does not tell them.
+    pub addresses: OnceLock<Option<Vec<IpAddr>>>,
+    /// What the `ssh` of this machine calls itself, once it was asked.
+    pub ssh_version: OnceLock<String>,
 }
+
+/// What is followed where no `ssh` is installed.
+const FOLLOWED_VERSION: &str = "OpenSSH_9.2";
+
+/// So much of what `ssh -V` prints is read, in bytes.
+const VERSION_LENGTH: usize = 256;
+
+/// How long `ssh -V` may take.
+const VERSION_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Operator {
     /// Of the process: its environment, its user in the password database, /etc/services and the name in /proc.
@@ -54,6 +73,8 @@ impl Operator {
             hostname: read("/proc/sys/kernel/hostname").trim().to_owned(),
             homes,
             services: services(&read("/etc/services")),
+            addresses: OnceLock::new(),
+            ssh_version: OnceLock::new(),
             variables,
         }
     }
@@ -63,10 +84,44 @@ impl Operator {
         self.hostname.split('.').next().unwrap_or("")
     }
 
+    /// The addresses of the interfaces that are up (`Match localnetwork`).
+    pub(super) fn addresses(&self) -> Option<&[IpAddr]> {
+        self.addresses.get_or_init(network::local_addresses).as_deref()
+    }
+
+    /// What `ssh` compares with `Match version`: files that choose by it choose as for the `ssh` beside `ctl`.
+    pub(super) fn ssh_version(&self) -> &str {
+        self.ssh_version.get_or_init(|| installed_version().unwrap_or_else(|| FOLLOWED_VERSION.to_owned()))
+    }
+
     /// The port of a service.
     pub(super) fn service(&self, name: &str) -> Option<u16> {
         self.services.get(name).copied()
     }
+}
+
+/// The first part of what `ssh -V` prints, `OpenSSH_9.2p1 Debian-2`, which is what it compares itself.
+fn installed_version() -> Option<String> {
+    let mut ssh = Command::new("ssh");
+    let mut child = ssh.arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
+    let deadline = Instant::now() + VERSION_PATIENCE;
+    let mut ended = child.try_wait().ok()?;
+    while ended.is_none() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(2));
+        ended = child.try_wait().ok()?;
+    }
+    if ended.is_none() {
+        // One that cannot be killed either is not waited for.
+        drop(child.kill());
+        drop(child.try_wait());
+        return None;
+    }
+    // One read and no more: a wrapper may have left somebody behind who holds the pipe open.
+    let mut bytes = [0; VERSION_LENGTH];
+    let length = child.stderr?.read(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(bytes.get(..length)?);
+    let version = text.split([',', '\n']).next()?.trim();
+    version.starts_with("OpenSSH_").then(|| version.to_owned())
 }
 
 /// The TCP services of services(5), under all their names.
@@ -101,5 +156,6 @@ mod tests {
         let operator = Operator::of_process();
         assert_ne!(operator.uid, u32::MAX);
         assert!(!operator.hostname.is_empty());
+        assert!(operator.ssh_version().starts_with("OpenSSH_"), "{}", operator.ssh_version());
     }
 }

@@ -56,6 +56,7 @@ impl Resolved {
         lines.optional("hostkeyalias", text(&self.host_key_alias));
         lines.optional("identityagent", self.identity_agent_text.as_ref());
         lines.optional("ignoreunknown", text(&self.ignore_unknown));
+        lines.optional("tag", text(&self.tag));
         lines.optional("preferredauthentications", text(&self.preferred_authentications));
         lines.add("kexalgorithms", self.kex_algorithms.value.as_str());
         lines.add("macs", self.macs.value.as_str());

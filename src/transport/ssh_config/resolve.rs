@@ -360,6 +360,7 @@ impl Walk<'_, '_> {
             ),
             server_alive_count_max: self.count(Key::ServerAliveCountMax, 3),
             ignore_unknown: self.optional(Key::IgnoreUnknown),
+            tag: self.optional(Key::Tag),
             pubkey_authentication: self.setting(
                 None,
                 Key::PubkeyAuthentication,

@@ -233,6 +233,8 @@ pub struct Resolved {
     pub server_alive_count_max: Setting<u32>,
     /// The patterns of unknown keywords that pass.
     pub ignore_unknown: Option<Setting<Arc<str>>>,
+    /// `Tag`, which `Match tagged` asks for.
+    pub tag: Option<Setting<Arc<str>>>,
     /// Whether keys are used.
     pub pubkey_authentication: Setting<PubkeyAuthentication>,
     /// Whether passwords are used.

@@ -341,13 +341,34 @@ fn what_is_not_honoured_is_named() {
         ("VerifyHostKeyDNS no\nVerifyHostKeyDNS yes\n", &[]),
         ("RefuseConnection \"gone\"\n", &["!RefuseConnection:1"]),
         ("LocalForward 1 a:2\nLocalForward 3 b:4\n", &["LocalForward:1"]),
-        ("Tag x\nChannelTimeout none\nObscureKeystrokeTiming no\nVersionAddendum x\n", &["Tag:1"]),
+        ("ChannelTimeout none\nObscureKeystrokeTiming no\nVersionAddendum x\n", &[]),
     ];
     for (text, expected) in cases {
         assert_eq!(unhonoured(text), *expected, "{text}");
     }
     let debian = "Include /etc/ssh/ssh_config.d/*.none\n\nHost *\n    SendEnv LANG LC_*\n    HashKnownHosts yes\n";
     assert_eq!(unhonoured(debian), [""; 0]);
+}
+
+/// Criteria that OpenSSH 9.2 does not know, so that nothing is compared with it: ssh_config(5) of 10.0.
+#[test]
+fn tags_choose_what_applies() {
+    let user = |text: &str| resolve(text, &host("h")).expect(text).user.value.to_string();
+    for (text, expected) in [
+        ("Tag a\nMatch tagged a\n User found\n", "found"),
+        ("Tag a\nTag b\nMatch tagged b\n User found\n", "op"),
+        ("Host h\n Tag a\nHost x\n Tag b\nMatch tagged a\n User found\n", "found"),
+        ("Match tagged a\n User found\nHost *\n Tag a\n", "op"),
+        ("Match tagged \"\"\n User found\n", "found"),
+        ("Match final tagged a\n User found\nHost *\n Tag a\n", "found"),
+        ("Match sessiontype exec !command rsync\n User found\n", "found"),
+    ] {
+        assert_eq!(user(text), expected, "{text}");
+    }
+    let resolved = resolve("Tag a\n", &host("h")).expect("readable");
+    assert!(resolved.to_ssh_g().contains("\ntag a\n"));
+    let error = resolve("Match localnetwork 10.1.0.0/8\n", &host("h")).expect_err("bits behind the prefix");
+    assert!(error.to_string().contains("not \"10.1.0.0/8\""), "{error}");
 }
 
 #[test]

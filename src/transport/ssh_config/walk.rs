@@ -169,7 +169,8 @@ impl<'c> Walk<'c, '_> {
             hosts: &hosts,
             original_hosts: &originals,
             user,
-            local_user: &self.operator.user,
+            operator: self.operator,
+            tag: self.text(Key::Tag).map_or("", |tag| tag),
             second_pass: self.connected.is_some(),
             exec: &|command| {
                 let tokens = Tokens {
