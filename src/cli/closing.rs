@@ -65,7 +65,7 @@ fn is_closed() -> bool {
 
 /// Ends the process if it does not end by itself: what writes to a pipe that nobody empties hears nothing.
 #[expect(clippy::exit, reason = "the thread that would end it in order is the one that is stuck")]
-fn leave_if_stuck(reason: CancelReason) {
+pub(super) fn leave_if_stuck(reason: CancelReason) {
     let code = match reason {
         CancelReason::HungUp => 129,
         CancelReason::Terminated => 143,

@@ -14,6 +14,7 @@ use super::job::Job;
 use super::limits::Room;
 use super::output::{self, Out};
 use super::report::CliError;
+use super::terminal::Messages;
 use super::{closing, input, limits, questions, secret, settings, terminal};
 use crate::event::{CancelReason, Event, EventKind, FailureKind, Ledger, Outcome, RunHead, TargetResult};
 use crate::guard::Holder;
@@ -138,6 +139,14 @@ pub(super) fn carry_out(
             (None, None, 0)
         }
     };
+    let (sinks, messages) = match tail {
+        Some(tail) => (output::log_sinks(&fanout.output, &out, tail.follow), Messages::default()),
+        None => {
+            let (mut sinks, messages) = output::progress(&fanout.output, &job.plan);
+            output::results(&mut sinks, &fanout.output, &out, first_screen);
+            (sinks, messages)
+        }
+    };
     let owner = settings::owner(&head.run, jiff::Timestamp::now(), reason.as_deref());
     let lock_wait = go.and_then(|go| go.lock_wait).unwrap_or_default();
     let guarding = Guarding::new(owner, lock_wait, go.is_some_and(|go| go.no_guard), &job.plan);
@@ -153,11 +162,13 @@ pub(super) fn carry_out(
         first_seq,
         first_batch: rest.as_ref().map_or(1, |rest| rest.next_batch),
     };
-    let quiet = fanout.output.quiet || (tail.is_none() && output::shows_progress(&fanout.output));
-    let mut sinks = match tail {
-        Some(tail) => output::log_sinks(&fanout.output, &out, tail.follow),
-        None => output::sinks(&fanout.output, &out, first_screen),
+    let says = !fanout.output.quiet && (tail.is_some() || !output::shows_progress(&fanout.output));
+    let stop = match tail {
+        Some(_) => StopTexts::None,
+        None if changes => StopTexts::Changing { guarded: action != Action::Exec && !go.is_some_and(|go| go.no_guard) },
+        None => StopTexts::Reading,
     };
+    let mut sinks = sinks;
     let saving = saved.as_ref().map(|saved| sinks.push(Box::new(JsonSink::new(saved.writer()))));
     let (closed, ends) = mpsc::channel(1);
     let mut teller = Teller {
@@ -168,14 +179,15 @@ pub(super) fn carry_out(
         journal,
         journal_failed: false,
         run: head.run.clone(),
-        says: !quiet,
+        messages,
+        says,
+        stop,
         closed: tail.map(|_| closed.clone()),
     };
     let cancel = runtime.block_on(async {
         let signals = match tail {
-            // What is told of a signal is for those who wait for an end.
-            Some(_) => closing::or_closed(signals(true)?, (closed, ends), fanout.output.out.is_none()),
-            None => signals(quiet)?,
+            Some(_) => closing::or_closed(signals(None)?, (closed, ends), fanout.output.out.is_none()),
+            None => signals(Some(stop.last_signal()))?,
         };
         Ok::<_, CliError>(run(setup, signals, |events| teller.observe(events)).await)
     })?;
@@ -217,21 +229,10 @@ pub(super) fn carry_out(
 pub(super) fn read(plan: Plan, fanout: &FanoutArgs) -> Result<(Ledger, Option<CancelReason>), CliError> {
     let access = settings::access(fanout, &plan.nodes)?;
     let Ready { runtime, transport, notices, access, room } = Ready::new(&plan, access, fanout, false)?;
-    let quiet = fanout.output.quiet || output::shows_progress(&fanout.output);
-    let mut teller = Teller {
-        sinks: output::progress(&fanout.output),
-        ledger: Ledger::default(),
-        seq: 0,
-        carried: Vec::new(),
-        journal: None,
-        journal_failed: false,
-        run: String::new(),
-        says: !quiet,
-        closed: None,
-    };
+    let mut teller = Teller::reading(&plan, fanout);
     let setup = reading(plan, &[], access, fanout, room, &Arc::new(transport), notices);
     let cancel = runtime.block_on(async {
-        let signals = signals(quiet)?;
+        let signals = signals(Some(StopTexts::Reading.last_signal()))?;
         Ok::<_, CliError>(run(setup, signals, |events| teller.observe(events)).await)
     })?;
     // A node that never answers must not keep the process.
@@ -281,18 +282,7 @@ pub(super) fn reading(
 fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime, Live, Exit), CliError> {
     let Ready { runtime, transport, notices, access, room } = ready;
     let setup = reading(plan.reading(), &[], access, fanout, room, &Arc::new(transport), notices);
-    let quiet = fanout.output.quiet || output::shows_progress(&fanout.output);
-    let mut teller = Teller {
-        sinks: output::progress(&fanout.output),
-        ledger: Ledger::default(),
-        seq: 0,
-        carried: Vec::new(),
-        journal: None,
-        journal_failed: false,
-        run: String::new(),
-        says: !quiet,
-        closed: None,
-    };
+    let mut teller = Teller::reading(plan, fanout);
     let mut live = Live::default();
     let observe = |events: &[Event]| {
         for event in events {
@@ -303,7 +293,7 @@ fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime
         teller.observe(events)
     };
     let cancel = runtime.block_on(async {
-        let signals = signals(quiet)?;
+        let signals = signals(Some(StopTexts::Reading.last_signal()))?;
         Ok::<_, CliError>(run(setup, signals, observe).await)
     })?;
     for warning in teller.sinks.finish(&teller.ledger, Exit::Good.code()) {
@@ -369,12 +359,33 @@ struct Teller {
     /// Whether it has been said that it cannot be written.
     journal_failed: bool,
     run: String,
+    messages: Messages,
+    /// Whether notices are said here, and not by a display.
     says: bool,
+    stop: StopTexts,
     /// Told when nobody reads the output any more, where that is the end of it.
     closed: Option<mpsc::Sender<CancelReason>>,
 }
 
 impl Teller {
+    /// For what `plan` reads, of which no more is shown than the progress.
+    fn reading(plan: &Plan, fanout: &FanoutArgs) -> Self {
+        let (sinks, messages) = output::progress(&fanout.output, &plan.reading());
+        Self {
+            sinks,
+            ledger: Ledger::default(),
+            seq: 0,
+            carried: Vec::new(),
+            journal: None,
+            journal_failed: false,
+            run: String::new(),
+            messages,
+            says: !fanout.output.quiet && !output::shows_progress(&fanout.output),
+            stop: StopTexts::Reading,
+            closed: None,
+        }
+    }
+
     fn observe(&mut self, events: &[Event]) -> Noted {
         let noted = match &mut self.journal {
             Some(journal) => journal.append_all(&self.run, events),
@@ -384,9 +395,14 @@ impl Teller {
             if let EventKind::Notice { message } = &event.kind
                 && self.says
             {
-                terminal::say(&text::single_line(message));
+                self.messages.say(&text::single_line(message));
             }
             self.tell(event.clone());
+            if let EventKind::CancelBegan { reason } = &event.kind
+                && let Some(text) = self.stop.text(*reason, self.ledger.batch().is_some())
+            {
+                self.messages.say(text);
+            }
             if matches!(event.kind, EventKind::RunStarted(_)) {
                 for result in std::mem::take(&mut self.carried) {
                     self.tell(Event { kind: EventKind::Result(result), ..event.clone() });
@@ -398,7 +414,7 @@ impl Teller {
             Err(error) => {
                 // Every later event meets the same.
                 if !std::mem::replace(&mut self.journal_failed, true) {
-                    terminal::say(&format!("error: {error}; no further nodes will be started"));
+                    self.messages.say(&format!("error: {error}; no further nodes will be started"));
                 }
                 Noted::No
             }
@@ -412,7 +428,7 @@ impl Teller {
             tracing::error!(%error, "an event that does not fit");
         }
         for warning in self.sinks.event(&event, &self.ledger) {
-            terminal::say(&format!("warning: {warning}"));
+            self.messages.say(&format!("warning: {warning}"));
         }
         if self.sinks.stdout_closed()
             && let Some(closed) = self.closed.take()
@@ -427,6 +443,44 @@ impl Teller {
 pub(super) fn not_finished(head: &RunHead) -> String {
     let input = if head.input.is_some() { " < FILE (with the same standard input)" } else { "" };
     format!("this run did not finish; to go on with it: ctl runs resume {}{input}", head.run)
+}
+
+/// What a signal does to the run, in words for who sent it: printed whatever else is, since it answers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StopTexts {
+    /// The first signal is how it is ended.
+    None,
+    /// Nothing is changed.
+    Reading,
+    /// Nodes are changed, and guarded meanwhile or not.
+    Changing { guarded: bool },
+}
+
+impl StopTexts {
+    /// The signal after which nothing is waited for.
+    const fn last_signal(self) -> u32 {
+        match self {
+            Self::None => 1,
+            Self::Reading => 2,
+            Self::Changing { .. } => 3,
+        }
+    }
+
+    /// What is said when the run is given up for `reason`; `has_started`: nodes may be changed already.
+    const fn text(self, reason: CancelReason, has_started: bool) -> Option<&'static str> {
+        match (reason, self) {
+            (CancelReason::OutputClosed | CancelReason::JournalLost, _) | (_, Self::None) => None,
+            (CancelReason::GivenUp, Self::Changing { guarded: true }) => Some(
+                "Not waiting any longer; guards on the nodes will restart anything this run stopped. Press Ctrl-C again to exit now.",
+            ),
+            (CancelReason::GivenUp, _) => Some("Not waiting any longer. Press Ctrl-C again to exit now."),
+            (_, Self::Changing { .. }) if has_started => {
+                Some("Stopping: finishing the nodes in progress, starting no more. Press Ctrl-C again to stop waiting.")
+            }
+            (_, Self::Changing { .. }) => Some("Stopping before the first change: this run has changed nothing."),
+            (_, Self::Reading) => Some("Stopping: showing what was read so far. Press Ctrl-C again to exit now."),
+        }
+    }
 }
 
 /// A name for the run: when, and a few letters against chance.
@@ -451,8 +505,8 @@ fn confirm(what: &str, plan: &Plan, go: &GoArgs) -> Result<(), CliError> {
     if answer == count.to_string() { Ok(()) } else { Err(CliError::usage("not confirmed: nothing was done")) }
 }
 
-/// Signals as the run understands them, each told on stderr unless something else shows it.
-pub(super) fn signals(quiet: bool) -> Result<mpsc::Receiver<CancelReason>, CliError> {
+/// Signals as the run understands them. The one of number `last` ends the process soon, whatever it is stuck in.
+pub(super) fn signals(last: Option<u32>) -> Result<mpsc::Receiver<CancelReason>, CliError> {
     let (sender, receiver) = mpsc::channel(4);
     let kinds = [
         (SignalKind::interrupt(), CancelReason::Interrupted),
@@ -470,12 +524,8 @@ pub(super) fn signals(quiet: bool) -> Result<mpsc::Receiver<CancelReason>, CliEr
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
                 let before = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                if !quiet {
-                    terminal::say(match before {
-                        0 => "stopping: no new node is begun, what is in flight may end (once more: give up waiting)",
-                        1 => "giving up waiting; what this run stopped is started again (once more: leave at once)",
-                        _ => "leaving",
-                    });
+                if last.is_some_and(|last| before + 1 >= last) {
+                    closing::leave_if_stuck(reason);
                 }
                 if sender.send(reason).await.is_err() {
                     return;

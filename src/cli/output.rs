@@ -11,17 +11,18 @@ use serde::Serialize;
 
 use super::args::{Form, OutputArgs};
 use super::report::CliError;
-use super::terminal;
+use super::terminal::{self, Messages};
 use crate::inventory::ROLE_ORDER;
 use crate::local::file::Access;
 use crate::overview::NodeRoles;
 use crate::plan::live::Live;
-use crate::plan::{Plan, explain};
+use crate::plan::{Plan, Step, explain};
 use crate::select::SelectedNode;
 use crate::sink::text;
 use crate::sink::{
-    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, OverviewOptions, OverviewSink,
-    ProgressSink, PromSink, Sink, Sinks, TableOptions, TableSink, YamlSink, encode,
+    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, Outline, OutlineStep,
+    OverviewOptions, OverviewSink, PlainProgressSink, ProgressOptions, ProgressSink, PromSink, Sink, Sinks,
+    TableOptions, TableSink, YamlSink, encode,
 };
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
@@ -37,11 +38,9 @@ pub(super) fn node_roles(plan: &Plan) -> NodeRoles {
     NodeRoles::new(&ROLE_ORDER, plan.nodes.iter().map(|node| (node.node.name.clone(), roles(node))))
 }
 
-/// What is told of a run, and how. `first_screen`: people are shown what is not well, of
-/// nodes with these roles.
-pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: Option<NodeRoles>) -> Sinks {
-    // The display first: it must be off the screen before results are on it.
-    let mut sinks = progress(output);
+/// What is told of a run behind its progress, and how. `first_screen`: people are shown what is not well, of nodes with
+/// these roles.
+pub(super) fn results(sinks: &mut Sinks, output: &OutputArgs, out: &Out, first_screen: Option<NodeRoles>) {
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
@@ -80,7 +79,6 @@ pub(super) fn sinks(output: &OutputArgs, out: &Out, first_screen: Option<NodeRol
         Form::ContrailStatus => Box::new(ContrailStatusSink::new(fold, out.writer())),
     };
     sinks.push(results);
-    sinks
 }
 
 /// Refuses to fold, or not to fold, where the one or the other cannot be.
@@ -100,13 +98,36 @@ pub(super) fn can_fold(output: &OutputArgs, is_plan: bool, command: &str) -> Res
     }
 }
 
-/// The display of what is under way, and nothing else.
-pub(super) fn progress(output: &OutputArgs) -> Sinks {
+/// How what is under way is shown, and who speaks beside it. It comes first among the sinks: it must be off the screen
+/// before results are on it. Where nothing can be drawn a run that changes nodes has a line for each batch.
+pub(super) fn progress(output: &OutputArgs, plan: &Plan) -> (Sinks, Messages) {
     let mut sinks = Sinks::default();
     if shows_progress(output) {
-        sinks.push(Box::new(ProgressSink::new(ProgressDrawTarget::stderr())));
+        let options =
+            ProgressOptions { color: terminal::stderr_color(output.color), columns: Box::new(terminal::stderr_width) };
+        let sink = ProgressSink::new(ProgressDrawTarget::stderr(), outline(plan), options);
+        let messages = Messages::beside(sink.bar());
+        sinks.push(Box::new(sink));
+        return (sinks, messages);
     }
-    sinks
+    let tells_lines = output.output == Form::Jsonl && output.out.is_none();
+    if plan.changes() && !output.quiet && !output.no_progress && !tells_lines {
+        sinks.push(Box::new(PlainProgressSink::new(outline(plan), Box::new(std::io::stderr()))));
+    }
+    (sinks, Messages::default())
+}
+
+/// The steps of a plan, with as many batches as there are if nothing goes wrong.
+fn outline(plan: &Plan) -> Outline {
+    let view = explain::view(plan, None);
+    let name = |index: &usize| plan.nodes.get(*index).map(|selected| selected.node.name.clone());
+    let step = |(step, view): (&Step, &explain::StepView)| OutlineStep {
+        task: step.task,
+        name: view.name.clone(),
+        nodes: step.nodes.iter().filter_map(name).collect(),
+        batches: view.batches.len(),
+    };
+    Outline { steps: plan.steps.iter().zip(&view.steps).map(step).collect() }
 }
 
 /// How lines of logs are told.

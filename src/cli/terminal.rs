@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use indicatif::ProgressBar;
 use super::args::When;
 use crate::sink::text;
 
@@ -46,6 +47,41 @@ pub(super) fn color(when: When) -> bool {
             stdout_is_terminal()
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
                 && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        }
+    }
+}
+
+/// Columns of the terminal at stderr.
+pub(super) fn stderr_width() -> Option<u16> {
+    console::Term::stderr().size_checked().map(|(_, columns)| columns)
+}
+
+/// Whether stderr gets colour.
+pub(super) fn stderr_color(when: When) -> bool {
+    match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => stderr_can_animate() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
+}
+
+/// What is said on stderr while a display may be drawn there: it makes room.
+#[derive(Clone, Default)]
+pub(super) struct Messages {
+    display: Option<ProgressBar>,
+}
+
+impl Messages {
+    /// Beside `display`.
+    pub(super) fn beside(display: ProgressBar) -> Self {
+        Self { display: Some(display) }
+    }
+
+    /// Says something on stderr.
+    pub(super) fn say(&self, text: &str) {
+        match &self.display {
+            Some(display) => display.suspend(|| say(text)),
+            None => say(text),
         }
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
     let (sender, mut inbox) = mpsc::channel(8);
     let mut signals = {
         let _inside = runtime.enter();
-        fanout::signals(true)?
+        fanout::signals(None)?
     };
     let rounds = runtime.spawn(rounds(Crew::new(setup), head, args.interval, sender.clone()));
     let (logs, wanted) = mpsc::channel(8);

@@ -49,7 +49,7 @@ pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<E
         Box::new(Lines)
     };
     let exit = runtime.block_on(async {
-        let signals = fanout::signals(true)?;
+        let signals = fanout::signals(None)?;
         Ok::<_, CliError>(watch(Crew::new(setup), head, interval, signals, view).await)
     });
     // A node that never answers must not keep the process.

@@ -1,15 +1,15 @@
-//! The one fold from events to "now": which nodes are at work, which results there are, how many of what.
+//! The one fold from events to "now": which batches were started, which results there are, how many of what.
 //!
 //! Here live [`Ledger`] and [`Summary`]. They use nothing but this room's own types, do no I/O and know no clock: all
 //! they know of time is in the events. What always holds: a target has at most one result in a batch, the first; the
 //! order of [`Ledger::results`] does not depend on the order in which results came in; and a refused event changes
 //! nothing. Start reading at [`Ledger::apply`].
 //!
-//! What the fold withstands: events that come twice, [`EventKind::Progress`] that is lost. It tells of a gap in the
-//! numbers, and goes on. What it does not withstand: events out of order. A number below the highest one seen counts
+//! What the fold withstands: events that come twice, [`EventKind::Progress`] that is lost, which is the display's alone. It
+//! tells of a gap in the numbers, and goes on. What it does not withstand: events out of order. A number below the highest one seen counts
 //! as seen.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -81,17 +81,6 @@ pub struct Batch {
     pub nodes: Vec<String>,
 }
 
-/// A node at work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
-    /// Number of the batch.
-    pub batch: u32,
-    /// The node.
-    pub node: String,
-    /// What it is busy with; empty until it says so. Untrusted text: sinks make it safe.
-    pub phase: String,
-}
-
 /// Facts folded into "now".
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
@@ -105,11 +94,7 @@ pub struct Ledger {
     ended_targets: HashSet<TargetKey>,
     facts: BTreeMap<String, NodeFacts>,
     counts: BTreeMap<Outcome, u64>,
-    running: Vec<Running>,
     finished_visits: HashSet<(u32, String)>,
-    /// Visits begun or to come, of every node in a batch that has begun.
-    due_visits: HashMap<String, u32>,
-    finished_nodes: u64,
     cancel: Option<CancelReason>,
     elapsed: Duration,
     finished: bool,
@@ -133,8 +118,7 @@ impl Ledger {
     /// [`LedgerError::Gap`] if numbers are missing before it: then it is applied all the same. Every other error is
     /// the refusal of an event that does not fit: then nothing is changed, but its number counts as seen.
     pub fn apply(&mut self, event: &Event) -> Result<(), LedgerError> {
-        if let EventKind::Progress { node, phase } = &event.kind {
-            self.progress(node, phase);
+        if matches!(event.kind, EventKind::Progress { .. }) {
             return Ok(());
         }
         if event.seq < self.next_seq {
@@ -203,19 +187,6 @@ impl Ledger {
         self.batches.last()
     }
 
-    /// Number of nodes that have finished every batch known to hold them. It falls when a batch begins that holds
-    /// such a node again.
-    #[must_use]
-    pub fn finished_nodes(&self) -> u64 {
-        self.finished_nodes
-    }
-
-    /// The nodes at work, those first that were started first.
-    #[must_use]
-    pub fn running(&self) -> &[Running] {
-        &self.running
-    }
-
     /// The most urgent reason for which the run is being given up, if it is.
     #[must_use]
     pub fn cancel(&self) -> Option<CancelReason> {
@@ -275,15 +246,9 @@ impl Ledger {
                 if self.batches.iter().any(|known| known.number == *batch) {
                     return Err(LedgerError::SecondBatch { batch: *batch });
                 }
-                self.begin_batch(Batch { number: *batch, role: role.clone(), nodes: nodes.clone() });
+                self.batches.push(Batch { number: *batch, role: role.clone(), nodes: nodes.clone() });
             }
-            EventKind::NodeStarted { batch, node } => {
-                self.refuse_finished(Some(*batch), node)?;
-                if !self.running.iter().any(|running| running.batch == *batch && running.node == *node) {
-                    self.running.push(Running { batch: *batch, node: node.clone(), phase: String::new() });
-                }
-            }
-            EventKind::Progress { node, phase } => self.progress(node, phase),
+            EventKind::NodeStarted { batch, node } => self.refuse_finished(Some(*batch), node)?,
             EventKind::NodeFacts(facts) => {
                 self.facts.insert(facts.node.clone(), facts.clone());
             }
@@ -291,16 +256,16 @@ impl Ledger {
             | EventKind::LogLines(_)
             | EventKind::PendingUpdate(_)
             | EventKind::Notice { .. }
-            | EventKind::Gate { .. } => {}
+            | EventKind::Gate { .. }
+            | EventKind::Progress { .. } => {}
             EventKind::Result(result) => self.take_result(result)?,
             EventKind::NodeFinished { batch, node } => {
                 self.refuse_finished(Some(*batch), node)?;
-                self.finish_visit(*batch, node);
+                self.finished_visits.insert((*batch, node.clone()));
             }
             EventKind::CancelBegan { reason } => self.cancel = self.cancel.max(Some(*reason)),
             EventKind::RunFinished { .. } => {
                 self.finished = true;
-                self.running.clear();
                 if let Some(head) = self.head.as_ref().filter(|head| head.action.as_deref() == Some("status")) {
                     // Nothing comes after this.
                     let mut results = self.in_order();
@@ -310,43 +275,6 @@ impl Ledger {
             }
         }
         Ok(())
-    }
-
-    fn begin_batch(&mut self, batch: Batch) {
-        let distinct: BTreeSet<&String> = batch.nodes.iter().collect();
-        for node in distinct {
-            match self.due_visits.get_mut(node) {
-                Some(due) => {
-                    if *due == 0 {
-                        self.finished_nodes = self.finished_nodes.saturating_sub(1);
-                    }
-                    *due += 1;
-                }
-                None => {
-                    self.due_visits.insert(node.clone(), 1);
-                }
-            }
-        }
-        self.batches.push(batch);
-    }
-
-    fn finish_visit(&mut self, batch: u32, node: &str) {
-        self.finished_visits.insert((batch, node.to_owned()));
-        self.running.retain(|running| running.batch != batch || running.node != node);
-        match self.due_visits.get_mut(node) {
-            // A visit that no batch announced: as good as any other.
-            None => {
-                self.due_visits.insert(node.to_owned(), 0);
-                self.finished_nodes += 1;
-            }
-            Some(0) => {}
-            Some(due) => {
-                *due -= 1;
-                if *due == 0 {
-                    self.finished_nodes += 1;
-                }
-            }
-        }
     }
 
     fn take_result(&mut self, result: &TargetResult) -> Result<(), LedgerError> {
@@ -377,12 +305,6 @@ impl Ledger {
     fn refuse_finished(&self, batch: Option<u32>, node: &str) -> Result<(), LedgerError> {
         let finished = batch.is_some_and(|batch| self.finished_visits.contains(&(batch, node.to_owned())));
         if finished { Err(LedgerError::NodeWasFinished { node: node.to_owned(), batch }) } else { Ok(()) }
-    }
-
-    fn progress(&mut self, node: &str, phase: &str) {
-        for running in self.running.iter_mut().filter(|running| running.node == node) {
-            phase.clone_into(&mut running.phase);
-        }
     }
 
     fn in_order(&self) -> Vec<TargetResult> {
@@ -463,6 +385,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::Phase;
 
     fn head() -> RunHead {
         RunHead {
@@ -511,7 +434,7 @@ mod tests {
     }
 
     fn phase(node: &str, phase: &str) -> EventKind {
-        EventKind::Progress { node: node.to_owned(), phase: phase.to_owned() }
+        EventKind::Progress { node: Some(node.to_owned()), phase: Phase::work(phase) }
     }
 
     fn result(batch: u32, node: &str, service: &str, outcome: Outcome) -> EventKind {
@@ -574,27 +497,6 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_is_known_until_it_has_finished() {
-        let mut ledger = fold([
-            EventKind::RunStarted(head()),
-            batch(1, &["a", "b"]),
-            started(1, "a"),
-            started(1, "b"),
-            phase("b", "connecting"),
-            finished(1, "a"),
-        ]);
-        let running = Running { batch: 1, node: "b".to_owned(), phase: "connecting".to_owned() };
-        assert_eq!(ledger.running(), [running]);
-        assert_eq!(ledger.finished_nodes(), 1);
-        let next = [(4, finished(1, "b"), 2), (5, batch(2, &["a"]), 1), (6, finished(2, "a"), 2)];
-        for (seq, kind, wanted) in next {
-            // The start of the run was number 0, and progress has no number of its own.
-            ledger.apply(&event(seq + 1, kind)).expect("an event that fits");
-            assert_eq!(ledger.finished_nodes(), wanted);
-        }
-    }
-
-    #[test]
     fn what_does_not_fit_is_refused() {
         let begin = || {
             fold([
@@ -641,7 +543,6 @@ mod tests {
     fn nothing_comes_after_the_end() {
         let mut ledger = fold([started(1, "a"), EventKind::RunFinished { elapsed_ms: 812 }]);
         assert!(ledger.is_finished());
-        assert_eq!(ledger.running(), []);
         assert_eq!(ledger.elapsed(), Duration::from_millis(812));
         assert_eq!(
             ledger.apply(&event(2, result(1, "a", "x", Outcome::Ok))),
@@ -673,15 +574,13 @@ mod tests {
         assert_eq!(serde_json::to_string(&ledger.summary()).expect("JSON"), wanted);
     }
 
-    /// Everything that a ledger tells, phases apart.
+    /// Everything that a ledger tells.
     #[derive(Debug, PartialEq)]
     struct View {
         next_seq: u64,
         head: Option<RunHead>,
         batches: Vec<Batch>,
         results: Vec<TargetResult>,
-        running: Vec<(u32, String)>,
-        finished_nodes: u64,
         cancel: Option<CancelReason>,
         elapsed: Duration,
         finished: bool,
@@ -694,8 +593,6 @@ mod tests {
             head: ledger.head().cloned(),
             batches: ledger.batches.clone(),
             results: ledger.results().to_vec(),
-            running: ledger.running().iter().map(|running| (running.batch, running.node.clone())).collect(),
-            finished_nodes: ledger.finished_nodes(),
             cancel: ledger.cancel(),
             elapsed: ledger.elapsed(),
             finished: ledger.is_finished(),
@@ -760,7 +657,7 @@ mod tests {
         }
 
         #[test]
-        fn progress_that_is_lost_changes_nothing_but_phases(events in any_run(), lost in any::<u64>()) {
+        fn progress_that_is_lost_changes_nothing(events in any_run(), lost in any::<u64>()) {
             let wanted = folded(&events);
             let is_progress = |event: &Event| matches!(event.kind, EventKind::Progress { .. });
             prop_assert_eq!(&folded(events.iter().filter(|event| !is_progress(event))), &wanted);

@@ -7,6 +7,7 @@
 
 mod facts;
 pub mod ledger;
+mod phase;
 mod result;
 mod standby;
 mod words;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::facts::{Evidence, Finding, FindingKind, LogLines, LogStream, NodeFacts, PendingUpdate, SupervisorFacts};
 pub use self::ledger::{Ledger, Summary};
+pub use self::phase::{Phase, PhaseKind};
 pub use self::result::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
 pub use self::words::UnknownWord;
 
@@ -92,10 +94,10 @@ pub enum EventKind {
     },
     /// What a node is busy with, for the display only: may be dropped, is not kept.
     Progress {
-        /// The node.
-        node: String,
-        /// A few words, such as `connecting` or `restarting contrail-api:0`.
-        phase: String,
+        /// The node; none where the run as a whole waits.
+        node: Option<String>,
+        /// What it is busy with.
+        phase: Phase,
     },
     /// One target ended. There is exactly one for each (node, supervisor, service) of a batch.
     Result(TargetResult),

@@ -17,8 +17,8 @@ use tempfile::TempDir;
 
 use super::{Controller, Document, Journal, JournalError, Origin, RunRequest, RunState, schema};
 use crate::event::{
-    CancelReason, Event, EventKind, Failure, FailureKind, Outcome, ProcessState, RunHead, Scope, Stage, TargetResult,
-    Via,
+    CancelReason, Event, EventKind, Failure, FailureKind, Outcome, Phase, ProcessState, RunHead, Scope, Stage,
+    TargetResult, Via,
 };
 
 const RUN: &str = "20261123-002634-muat";
@@ -134,7 +134,7 @@ fn what_was_noted_is_read_back() {
     for event in &events {
         journal.append(RUN, event).expect("an event");
     }
-    let progress = EventKind::Progress { node: "a".into(), phase: "connecting".into() };
+    let progress = EventKind::Progress { node: Some("a".into()), phase: Phase::work("connecting") };
     journal.append(RUN, &event(2, progress)).expect("an event that is not kept");
 
     let record = place.open().load(RUN).expect("the run");
@@ -600,7 +600,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
         (any::<u32>(), prop::option::of(node()), prop::collection::vec(node(), 0..4))
             .prop_map(|(batch, role, nodes)| EventKind::BatchStarted { batch, step: 0, role, nodes }),
         (any::<u32>(), node()).prop_map(|(batch, node)| EventKind::NodeStarted { batch, node }),
-        (node(), node()).prop_map(|(node, phase)| EventKind::Progress { node, phase }),
+        (node(), node()).prop_map(|(node, phase)| EventKind::Progress { node: Some(node), phase: Phase::work(phase) }),
         (outcome, any::<String>()).prop_map(|(outcome, message)| EventKind::Result(TargetResult {
             outcome,
             message,

@@ -13,7 +13,9 @@ use std::time::Duration;
 use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
 use super::names::{MissingName, NameBook};
 use super::rows;
-use crate::event::{CancelReason, EventKind, Failure, FailureKind, Outcome, ProcessState, Stage as At, TargetResult};
+use crate::event::{
+    CancelReason, EventKind, Failure, FailureKind, Outcome, Phase, PhaseKind, ProcessState, Stage as At, TargetResult,
+};
 use crate::nodeset::NodeSet;
 use crate::plan::batch::{Budget, next_batch};
 use crate::plan::{Action, Plan, Step, Task};
@@ -128,6 +130,8 @@ pub(super) struct Dispatcher<'a> {
     names: NameBook<'a>,
     /// Names that no selected node has, for each task.
     mistakes: BTreeMap<usize, BTreeMap<String, Failure>>,
+    /// Nodes that are shown as waited for, since another run holds their locks.
+    lock_waits: BTreeSet<usize>,
     /// Results that wait for the check of their batch.
     held: BTreeMap<Visit, Vec<TargetResult>>,
     pausing: bool,
@@ -157,6 +161,8 @@ struct Progress {
     ended: BTreeSet<TargetKey>,
     /// Whether something did not end up RUNNING.
     down: bool,
+    /// Whether something was shown of it.
+    is_shown: bool,
 }
 
 impl<'a> Dispatcher<'a> {
@@ -184,6 +190,7 @@ impl<'a> Dispatcher<'a> {
             told: BTreeSet::new(),
             names: NameBook::new(plan),
             mistakes: BTreeMap::new(),
+            lock_waits: BTreeSet::new(),
             held: BTreeMap::new(),
             pausing: false,
             outdated: false,
@@ -220,7 +227,7 @@ impl<'a> Dispatcher<'a> {
         let node = rows::node_name(self.plan, message.duty.node());
         let Some(progress) = self.running.get_mut(&message.duty) else { return };
         match message.news {
-            News::Phase(phase) => orders.push(Order::Record(EventKind::Progress { node, phase })),
+            News::Phase(phase) => self.phase(message.duty, phase, orders),
             News::Gate { service, met, waiting_for } => {
                 let batch = if let Duty::Visit(visit) | Duty::Check(visit) = message.duty { visit.batch } else { 0 };
                 orders.push(Order::Record(EventKind::Gate { batch, node, service, met, waiting_for }));
@@ -243,6 +250,29 @@ impl<'a> Dispatcher<'a> {
                     self.result(message.duty, *result, orders);
                 }
             }
+        }
+    }
+
+    /// Shows what a node is busy with.
+    fn phase(&mut self, duty: Duty, phase: Phase, orders: &mut Vec<Order>) {
+        let node = duty.node();
+        if phase.kind == PhaseKind::Lock {
+            self.lock_waits.insert(node);
+        } else if !self.lock_waits.is_empty() && matches!(duty, Duty::Connect(_) | Duty::Lock(_)) {
+            // Each attempt at the locks would hide what is waited for.
+            return;
+        } else if let Some(progress) = self.running.get_mut(&duty) {
+            progress.is_shown = true;
+        }
+        let node = Some(rows::node_name(self.plan, node));
+        orders.push(Order::Record(EventKind::Progress { node, phase }));
+    }
+
+    /// Shows that these nodes are not waited for any more.
+    fn show_idle(&self, nodes: impl IntoIterator<Item = usize>, orders: &mut Vec<Order>) {
+        for node in nodes {
+            let node = Some(rows::node_name(self.plan, node));
+            orders.push(Order::Record(EventKind::Progress { node, phase: Phase::default() }));
         }
     }
 
@@ -287,7 +317,11 @@ impl<'a> Dispatcher<'a> {
         let Some(progress) = self.running.remove(&duty) else { return };
         match duty {
             Duty::Connect(node) | Duty::Lock(node) | Duty::Inspect(node) => {
+                let is_waited_for = matches!(end, DutyEnd::Held(..));
                 self.prepared(duty, node, end, orders);
+                if progress.is_shown && !is_waited_for {
+                    self.show_idle([node], orders);
+                }
             }
             Duty::Visit(visit) => {
                 let is_lost = matches!(end, DutyEnd::Lost(..) | DutyEnd::Broken);
@@ -476,26 +510,47 @@ impl<'a> Dispatcher<'a> {
     fn signal(&mut self, reason: CancelReason, orders: &mut Vec<Order>) {
         self.signals += 1;
         match self.signals {
-            1 => self.stop(reason, orders),
+            1 => {
+                self.stop(reason, orders);
+                // What only reads ends at once. Before the first change the tasks end by themselves, and keep their guards
+                // to be released.
+                if !self.running.keys().any(|duty| self.has_to_finish(*duty)) {
+                    self.abandon(orders);
+                }
+            }
             2 => {
                 orders.push(Order::Record(EventKind::CancelBegan { reason: CancelReason::GivenUp }));
                 orders.push(Order::GiveUp);
             }
-            _ => {
-                orders.push(Order::Abandon);
-                for (duty, progress) in std::mem::take(&mut self.running) {
-                    match duty {
-                        Duty::Visit(visit) => {
-                            let misses = self.fill(visit, &progress, &DutyEnd::Done, orders);
-                            self.note_down(visit, progress.down || misses);
-                            if !self.held.contains_key(&visit) {
-                                self.finish_node(visit, orders);
-                            }
-                        }
-                        Duty::Check(visit) => self.release(visit, None, orders),
-                        Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) => {}
+            _ => self.abandon(orders),
+        }
+    }
+
+    /// Whether a first signal lets a duty finish: it may have changed something or hold a lock, or its results are as
+    /// asked (logs).
+    fn has_to_finish(&self, duty: Duty) -> bool {
+        match duty {
+            Duty::Visit(visit) | Duty::Check(visit) => {
+                self.task(visit.step).is_some_and(|task| task.action.changes() || task.tail.is_some())
+            }
+            Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) => true,
+        }
+    }
+
+    /// Drops what is running; its targets have the results that are true of them now.
+    fn abandon(&mut self, orders: &mut Vec<Order>) {
+        orders.push(Order::Abandon);
+        for (duty, progress) in std::mem::take(&mut self.running) {
+            match duty {
+                Duty::Visit(visit) => {
+                    let misses = self.fill(visit, &progress, &DutyEnd::Done, orders);
+                    self.note_down(visit, progress.down || misses);
+                    if !self.held.contains_key(&visit) {
+                        self.finish_node(visit, orders);
                     }
                 }
+                Duty::Check(visit) => self.release(visit, None, orders),
+                Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) => {}
             }
         }
     }
@@ -588,6 +643,8 @@ impl<'a> Dispatcher<'a> {
             }
             Stage::LockRest => {
                 self.stage = Stage::Inspect;
+                let waited_for = std::mem::take(&mut self.lock_waits);
+                self.show_idle(waited_for, orders);
                 self.waiting = self.connected.iter().copied().map(Duty::Inspect).collect();
             }
             Stage::Inspect | Stage::InspectAgain(_) => {
@@ -774,6 +831,8 @@ impl<'a> Dispatcher<'a> {
         if !paused && !pause.is_zero() {
             at_pause(&mut self.step);
             self.pausing = true;
+            let phase = Phase { kind: PhaseKind::Pause, limit: Some(pause), ..Phase::work("pausing") };
+            orders.push(Order::Record(EventKind::Progress { node: None, phase }));
             orders.push(Order::Pause(pause));
             return;
         }
@@ -987,11 +1046,11 @@ fn is_down(result: &TargetResult) -> bool {
 }
 
 fn interrupted() -> Failure {
-    Failure::new(At::Plan, FailureKind::Interrupted, "not begun: the run was interrupted")
+    Failure::new(At::Plan, FailureKind::Interrupted, "not started: the run was interrupted")
 }
 
 fn given_up(begun: bool) -> Failure {
-    let message = if begun { "the wait for its end was given up" } else { "not begun: the run was interrupted" };
+    let message = if begun { "the wait for its end was given up" } else { "not started: the run was interrupted" };
     let failure = Failure::new(At::Act, FailureKind::Interrupted, message);
     if begun { failure.with_hint("`ctl status {service} -w {node}` shows its state now") } else { failure }
 }

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::dispatcher::{Dispatcher, Input, Order};
 use super::message::{Duty, DutyEnd, Inspection, Message, NameCensus, News, TargetKey, Visit};
 use crate::event::{
-    CancelReason, Event, EventKind, Failure, FailureKind, Ledger, Outcome, ProcessState, RunHead, Scope, Stage,
-    TargetResult,
+    CancelReason, Event, EventKind, Failure, FailureKind, Ledger, Outcome, Phase, PhaseKind, ProcessState, RunHead,
+    Scope, Stage, TargetResult,
 };
 use crate::inventory::{Node, Role, SshSettings};
 use crate::plan::amount::{Amount, FailureLimit, Serial};
@@ -592,6 +592,108 @@ fn a_lost_journal_begins_nothing_new() {
     let orders = dispatcher
         .handle(Input::Ended(Duty::Visit(Visit { step: 0, batch: 1, node: 0, batched: false }), DutyEnd::Done));
     assert!(orders.contains(&Order::Finish) && !orders.iter().any(|order| matches!(order, Order::Start(_))));
+}
+
+/// What is running, and the orders that a first signal gives, after so many duties have ended well.
+fn interrupted_after(plan: &Plan, ended: usize) -> (Vec<Duty>, Vec<Order>) {
+    let mut dispatcher = Dispatcher::new(plan, 8, 1);
+    let started = |orders: &[Order]| -> Vec<Duty> {
+        orders.iter().filter_map(|order| if let Order::Start(duty) = order { Some(*duty) } else { None }).collect()
+    };
+    let mut running = started(&dispatcher.handle(Input::Begin));
+    for _ in 0..ended {
+        let duty = running.remove(0);
+        let end = if let Duty::Inspect(_) = duty { DutyEnd::Inspected(Inspection::default()) } else { DutyEnd::Done };
+        running.extend(started(&dispatcher.handle(Input::Ended(duty, end))));
+    }
+    let mut orders = dispatcher.handle(Input::Signal(CancelReason::Interrupted));
+    if !orders.contains(&Order::Abandon) {
+        // They end by themselves when they are told to.
+        assert!(orders.contains(&Order::StopWaiting), "{orders:?}");
+        for duty in running.iter().copied().filter(|duty| !matches!(duty, Duty::Visit(_))) {
+            orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Done)));
+        }
+    }
+    (running, orders)
+}
+
+#[test]
+fn a_first_signal_ends_what_has_changed_nothing_in_every_stage() {
+    let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
+    // Two connect, then one lock and the other, then both are read.
+    for ended in 0..6 {
+        let (running, orders) = interrupted_after(&plan, ended);
+        assert!(!running.iter().any(|duty| matches!(duty, Duty::Visit(_))), "{ended}: {running:?}");
+        assert_eq!(orders.last(), Some(&Order::Finish), "{ended}: {orders:?}");
+        let results = orders.iter().filter(
+            |order| matches!(order, Order::Record(EventKind::Result(result)) if result.outcome == Outcome::NotStarted),
+        );
+        assert_eq!(results.count(), 2, "{ended}: {orders:?}");
+    }
+    let (running, orders) = interrupted_after(&plan, 6);
+    assert!(running.iter().all(|duty| matches!(duty, Duty::Visit(_))), "{running:?}");
+    assert!(!orders.contains(&Order::Finish) && !orders.contains(&Order::Abandon), "what acts finishes: {orders:?}");
+}
+
+#[test]
+fn a_first_signal_ends_what_only_reads() {
+    for action in [Action::Status, Action::Ping, Action::Wait] {
+        let plan = plan_of(2, 0, &[("r", vec![0, 1])], action, Policy::default());
+        let (running, orders) = interrupted_after(&plan, 1);
+        assert_eq!(running.len(), 1);
+        assert!(orders.contains(&Order::Abandon) && orders.last() == Some(&Order::Finish), "{action:?}: {orders:?}");
+    }
+}
+
+#[test]
+fn what_is_read_after_a_lost_journal_is_dropped_by_a_signal() {
+    let plan = plan_of(1, 0, &[("r", vec![0])], Action::Status, Policy::default());
+    let mut dispatcher = Dispatcher::new(&plan, 8, 1);
+    drop(dispatcher.handle(Input::Begin));
+    drop(dispatcher.handle(Input::JournalLost));
+    assert_eq!(dispatcher.handle(Input::Signal(CancelReason::Terminated)).last(), Some(&Order::Finish));
+}
+
+/// What is shown of a duty, or of the run as a whole.
+fn shown(orders: &[Order]) -> Vec<(Option<&str>, &Phase)> {
+    let shown = |order| match order {
+        &Order::Record(EventKind::Progress { ref node, ref phase }) => Some((node.as_deref(), phase)),
+        _ => None,
+    };
+    orders.iter().filter_map(shown).collect()
+}
+
+#[test]
+fn who_is_not_waited_for_any_more_is_not_shown() {
+    let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
+    let mut dispatcher = Dispatcher::new(&plan, 8, 1);
+    drop(dispatcher.handle(Input::Begin));
+    let news = |duty, phase| Input::Message(Message { duty, news: News::Phase(phase) });
+    let connecting = Phase::work("connecting");
+    let orders = dispatcher.handle(news(Duty::Connect(0), connecting.clone()));
+    assert_eq!(shown(&orders), [(Some("n00"), &connecting)]);
+    let orders = dispatcher.handle(Input::Ended(Duty::Connect(0), DutyEnd::Done));
+    assert_eq!(shown(&orders), [(Some("n00"), &Phase::default())]);
+    drop(dispatcher.handle(Input::Ended(Duty::Connect(1), DutyEnd::Done)));
+    // A lock that is waited for stays shown while it is asked for again.
+    let lock = Phase::wait(PhaseKind::Lock, "locked by x");
+    let failure = Failure::new(Stage::Plan, FailureKind::Locked, "x");
+    drop(dispatcher.handle(news(Duty::Lock(0), lock)));
+    drop(dispatcher.handle(Input::Ended(Duty::Lock(0), DutyEnd::Held(failure, true))));
+    drop(dispatcher.handle(Input::PauseOver));
+    assert_eq!(shown(&dispatcher.handle(news(Duty::Lock(0), Phase::work("taking its lock")))), []);
+    drop(dispatcher.handle(Input::Ended(Duty::Lock(0), DutyEnd::Done)));
+    let orders = dispatcher.handle(Input::Ended(Duty::Lock(1), DutyEnd::Done));
+    assert_eq!(shown(&orders), [(Some("n00"), &Phase::default())], "it has them all");
+}
+
+#[test]
+fn a_pause_is_shown_with_its_length() {
+    let pause = std::time::Duration::from_secs(9);
+    let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy { pause, ..rolling("1") });
+    let world = World::new(&plan, all_good(2), Vec::new()).run(8);
+    let phases = shown(&world.log);
+    assert!(matches!(phases.as_slice(), [(None, phase)] if phase.limit == Some(pause)), "{phases:?}");
 }
 
 fn any_plan() -> impl Strategy<Value = (Plan, Vec<Nature>)> {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::job::Tab;
 use super::link::Instance;
-use crate::event::{Failure, FailureKind, Stage};
+use crate::event::{Failure, FailureKind, Phase, PhaseKind, Stage};
 use crate::supervisor::ProcessInfo;
 use crate::supervisor::introspect::{self, Functional};
 use crate::transport::Transport;
@@ -69,7 +69,7 @@ pub(super) async fn active<T: Transport>(
             said = Some(text.clone());
         }
         let name = process.full_name();
-        tab.phase(format!("waiting: {text}, {} s of {} s ({name})", waited.as_secs(), limit.as_secs())).await;
+        tab.phase(Phase::wait(PhaseKind::Gate, text).of_service(name).within(waited, limit)).await;
         sleep(POLL).await;
     }
 }

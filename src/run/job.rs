@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use super::link::Instance;
 use super::message::{Duty, Message, News, TargetKey, Visit};
 use super::rehearsal;
 use super::target::Debt;
-use crate::event::{Failure, TargetResult};
+use crate::event::{Failure, Phase, ProcessState, TargetResult};
 use crate::guard::{Guard, Rescue};
 use crate::inventory::Role;
 use crate::supervisor::ProcessInfo;
@@ -159,6 +160,8 @@ pub(super) struct Tab<'a, T: Transport> {
     pub(super) news: &'a mpsc::Sender<Message>,
     /// Whether waiting at gates is to end.
     pub(super) stop_waiting: watch::Receiver<bool>,
+    /// When the work on it began, and how long it may take.
+    pub(super) time: (Instant, Duration),
 }
 
 impl<T: Transport> Tab<'_, T> {
@@ -170,7 +173,7 @@ impl<T: Transport> Tab<'_, T> {
         match (debt, rescue, self.guard) {
             (Debt::Start, Some(rescue), Some(guard)) => {
                 let name = self.key.service.as_deref().unwrap_or("it");
-                self.phase(format!("setting the guard for {name}")).await;
+                self.phase(self.work(format!("setting the guard for {name}"))).await;
                 self.book.note_arming(&self.key, true);
                 let armed = rehearsal::arm(guard, &rescue).await;
                 self.book.note_arming(&self.key, false);
@@ -179,7 +182,7 @@ impl<T: Transport> Tab<'_, T> {
                     Err(failure) if self.guard_is_optional => debug!(failure.message, "going without its guard"),
                     Err(failure) => return Err(failure),
                 }
-                self.phase(format!("restarting {name}")).await;
+                self.phase(self.work(format!("restarting {name}"))).await;
             }
             (Debt::Start, _, _) => {}
             (Debt::Begun | Debt::None, _, guard) => {
@@ -202,8 +205,21 @@ impl<T: Transport> Tab<'_, T> {
         self.tell(News::Gate { service: self.key.service.clone(), met, waiting_for: waiting_for.into() }).await;
     }
 
-    /// Shows what is waited for.
-    pub(super) async fn phase(&self, phase: String) {
+    /// Something that is done for it, within its time.
+    fn work(&self, what: String) -> Phase {
+        let (began, limit) = self.time;
+        Phase::work(what).within(began.elapsed(), limit)
+    }
+
+    /// The same while the process is in a state that has lasted for so long.
+    pub(super) fn work_in_state(&self, what: String, state: ProcessState, lasts: Duration) -> Phase {
+        let (began, limit) = self.time;
+        let left = limit.saturating_sub(began.elapsed());
+        Phase { limit: Some(lasts + left), ..Phase::work(what).in_state(state.as_str(), lasts) }
+    }
+
+    /// Shows what is done or waited for.
+    pub(super) async fn phase(&self, phase: Phase) {
         self.tell(News::Phase(phase)).await;
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::event::{Failure, LogLines, NodeFacts, Outcome, PendingUpdate, TargetResult, TargetState};
+use crate::event::{Failure, LogLines, NodeFacts, Outcome, PendingUpdate, Phase, TargetResult, TargetState};
 
 /// A batch's work on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -126,7 +126,7 @@ pub(super) struct Message {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum News {
     /// What it is busy with.
-    Phase(String),
+    Phase(Phase),
     /// The targets it found; each will have a result.
     Targets(Vec<TargetKey>),
     /// From now on the target may be changed.

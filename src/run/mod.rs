@@ -322,6 +322,10 @@ impl<T: Transport> Crew<T> {
             };
             if let Input::Signal(_) = input {
                 pause = None;
+                // What was reported before the signal counts.
+                while let Ok(message) = inbox.try_recv() {
+                    orders.extend(dispatcher.handle(Input::Message(message)));
+                }
             }
             orders.extend(dispatcher.handle(input));
             // What else has come in meanwhile is noted together with it.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::message::{Duty, DutyEnd, Message, News, Visit};
 use super::node_task::{NodeTask, told};
-use crate::event::{Failure, FailureKind, Outcome, Scope, Stage};
+use crate::event::{Failure, FailureKind, Outcome, Phase, PhaseKind, Scope, Stage};
 use crate::plan::StoppedTarget;
 use crate::snapshot::{Change, Diff, Snapshot, diff};
 use crate::transport::Transport;
@@ -81,8 +81,8 @@ impl<'a, T: Transport> NoWorse<'a, T> {
             if said.as_ref() != Some(&worse) {
                 self.gate(None, worse.clone()).await;
             }
-            let waited = began.elapsed().as_secs();
-            self.say(News::Phase(format!("waiting: {worse}, {waited} s of {} s", self.limit.as_secs()))).await;
+            let phase = Phase::wait(PhaseKind::Gate, worse.clone()).within(began.elapsed(), self.limit);
+            self.say(News::Phase(phase)).await;
             said = Some(worse);
             sleep(POLL).await;
         }

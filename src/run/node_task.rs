@@ -28,12 +28,12 @@ use super::salvage::{self, Cause, PAYING, Salvage};
 use super::target::{Debt, Work};
 use super::view::{Agenda, View};
 use super::{Guarding, NodeAccess, evidence, update, wait};
-use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, TargetState};
+use crate::event::{Failure, FailureKind, Outcome, Phase, PhaseKind, ProcessState, Stage, TargetResult, TargetState};
 use crate::guard::{Guard, Holder, TakeError};
 use crate::plan::policy::Gate;
 use crate::plan::{Action, LogTail, Plan, Until};
 use crate::select::ServicePattern;
-use crate::transport::Transport;
+use crate::transport::{Proxy, Transport};
 
 /// Groups of one supervisord that are worked on at once; each takes a channel of its own.
 const GROUPS_AT_ONCE: usize = 8;
@@ -119,12 +119,12 @@ impl<T: Transport> NodeTask<T> {
     async fn prepare(&mut self, duty: Duty) -> DutyEnd {
         match duty {
             Duty::Connect(_) => {
-                self.phase(duty, "connecting").await;
+                self.show(duty, self.connecting()).await;
                 self.link.session().await.map_or_else(|error| lost(error.failure()), |_| DutyEnd::Done)
             }
             Duty::Lock(_) => self.lock(duty).await.map_or_else(|end| end, |()| DutyEnd::Done),
             Duty::Inspect(_) => {
-                self.phase(duty, "asking its supervisords").await;
+                self.show(duty, within("querying supervisord", self.access.timeout)).await;
                 match timeout(self.access.timeout, self.inspect()).await {
                     Ok(Ok(inspection)) => DutyEnd::Inspected(inspection),
                     Ok(Err(end)) => end,
@@ -142,7 +142,7 @@ impl<T: Transport> NodeTask<T> {
             return Ok(());
         }
         let session = self.link.session().await.map_err(|error| lost(error.failure()))?;
-        self.phase(duty, "taking its lock").await;
+        self.show(duty, within("taking the lock", self.access.timeout)).await;
         let taken = Guard::take(session.as_ref(), &self.guarding.owner, &self.access.sudo);
         let time = self.access.timeout;
         match timeout(time, taken).await.unwrap_or(Err(TakeError::Silent(time))) {
@@ -150,7 +150,13 @@ impl<T: Transport> NodeTask<T> {
                 self.guard = Some(guard);
                 Ok(())
             }
-            Err(TakeError::Held(holder)) => Err(self.held(holder)),
+            Err(TakeError::Held(holder)) => {
+                let end = self.held(holder);
+                if let (DutyEnd::Held(failure, true), Duty::Lock(_)) = (&end, duty) {
+                    self.show(duty, self.lock_wait(failure)).await;
+                }
+                Err(end)
+            }
             Err(error) if self.guarding.is_optional && error.is_of_the_node() => {
                 debug!(%error, "going without a guard");
                 Ok(())
@@ -174,7 +180,7 @@ impl<T: Transport> NodeTask<T> {
     async fn make_ready(&mut self, duty: Duty, changes: bool) -> Result<(), DutyEnd> {
         let mut stop_waiting = self.signals.stop_waiting.clone();
         let ready = async {
-            self.phase(duty, "connecting").await;
+            self.show(duty, self.connecting()).await;
             self.link.session().await.map_err(|error| lost(error.failure()))?;
             if changes { self.lock(duty).await } else { Ok(()) }
         };
@@ -268,7 +274,7 @@ impl<T: Transport> NodeTask<T> {
         let Some(check) = self.rows.task(visit).and_then(|task| task.policy.check.clone()) else {
             return DutyEnd::Done;
         };
-        self.phase(duty, "running the check").await;
+        self.show(duty, within("running the check", self.timeout(visit))).await;
         let mut stop_waiting = self.signals.stop_waiting.clone();
         let access = NodeAccess { timeout: self.timeout(visit), ..self.access.clone() };
         let outcome = command::check(&self.link, &check, &access, told(&mut stop_waiting)).await;
@@ -310,7 +316,7 @@ impl<T: Transport> NodeTask<T> {
                 end
             }
             Ended::Early(cause) => {
-                self.phase(duty, "looking what became of it").await;
+                self.show(duty, Phase::work("checking the result")).await;
                 let (rows, link, access) = (&self.rows, &self.link, &self.access);
                 let guarded = self.guard.as_ref().is_some_and(Guard::is_alive);
                 let salvage = Salvage { rows, link, access, book: &book, visit, cause, guarded };
@@ -362,7 +368,7 @@ impl<T: Transport> NodeTask<T> {
                 }
             }
             if in_depth {
-                self.phase(duty, "asking its services").await;
+                self.show(duty, Phase::work("querying services")).await;
             }
             let Agenda { jobs, results } = view.agenda(visit);
             let jobs: Vec<Arc<Job<T>>> = jobs.into_iter().map(Arc::new).collect();
@@ -406,7 +412,7 @@ impl<T: Transport> NodeTask<T> {
         {
             return Arc::clone(view);
         }
-        self.phase(Duty::Visit(visit), "asking its supervisords").await;
+        self.show(Duty::Visit(visit), within("querying supervisord", self.access.timeout)).await;
         let view = Arc::new(View::take(&self.link, self.rows.clone(), &self.access).await);
         self.view = Some((task, Arc::clone(&view)));
         view
@@ -471,7 +477,8 @@ impl<T: Transport> NodeTask<T> {
         let stable = policy.stable_time(visit.batched);
         if action.changes() {
             let name = key.service.as_deref().unwrap_or("the configuration");
-            self.phase(Duty::Visit(visit), &format!("{} {name}", doing(action))).await;
+            let phase = within(format!("{} {name}", doing(action)), self.timeout(visit));
+            self.show(Duty::Visit(visit), phase).await;
         }
         let tab = Tab {
             book,
@@ -481,6 +488,7 @@ impl<T: Transport> NodeTask<T> {
             guard_is_optional: self.guarding.is_optional,
             news: &self.news,
             stop_waiting: self.signals.stop_waiting.clone(),
+            time: (began, self.timeout(visit)),
         };
         let mut suspects = Vec::new();
         let mut results = match job {
@@ -578,7 +586,7 @@ impl<T: Transport> NodeTask<T> {
         if !suspects.is_empty() {
             // Whatever becomes of the evidence: what is to be told of the targets stands.
             book.settle(&key, results.clone());
-            self.phase(Duty::Visit(visit), "reading why it is not up").await;
+            self.show(Duty::Visit(visit), Phase::work("reading why it is not up")).await;
             let gathered = suspects.iter().map(|(_, instance, process)| evidence::gather(instance.as_ref(), process));
             let gathered = join_all(gathered).await;
             for ((place, ..), evidence) in suspects.iter().zip(gathered) {
@@ -596,7 +604,7 @@ impl<T: Transport> NodeTask<T> {
         let mut stop_waiting = self.signals.stop_waiting.clone();
         let news = self.news.clone();
         // What is shown may be dropped.
-        let say = move |phase: String| drop(news.try_send(Message { duty, news: News::Phase(phase) }));
+        let say = move |phase: Phase| drop(news.try_send(Message { duty, news: News::Phase(phase) }));
         let results = tokio::select! {
             (results, names) = wait::wait(&self.link, &self.rows, &self.access, until, visit, say) => {
                 if let Some(names) = names {
@@ -653,7 +661,7 @@ impl<T: Transport> NodeTask<T> {
         let input = task.and_then(|task| task.input.clone());
         let key = TargetKey::of(&self.rows.empty(visit, Outcome::Ok));
         self.tell(duty, News::Begun(key)).await;
-        self.phase(duty, "running the command").await;
+        self.show(duty, within("running the command", self.timeout(visit))).await;
         let began = Instant::now();
         let mut give_up = self.signals.give_up.clone();
         let access = NodeAccess { timeout: self.timeout(visit), ..self.access.clone() };
@@ -678,8 +686,23 @@ impl<T: Transport> NodeTask<T> {
             .with_hint("--timeout gives it longer; look at the node first")
     }
 
-    async fn phase(&self, duty: Duty, phase: &str) {
-        self.tell(duty, News::Phase(phase.to_owned())).await;
+    /// Shows what is done or waited for.
+    async fn show(&self, duty: Duty, phase: Phase) {
+        self.tell(duty, News::Phase(phase)).await;
+    }
+
+    /// Where each hop has a time of its own, how long it takes in all is not known.
+    fn connecting(&self) -> Phase {
+        let limit = (self.access.endpoint.proxy == Proxy::Direct).then_some(self.access.endpoint.connect_timeout);
+        Phase { limit, ..Phase::work("connecting") }
+    }
+
+    /// What is waited for while another run has the node.
+    fn lock_wait(&self, failure: &Failure) -> Phase {
+        let name = super::rows::node_name(&self.rows.plan, self.rows.index);
+        let why = failure.message.strip_prefix(&format!("{name} is ")).unwrap_or(&failure.message);
+        let (waited, wait) = (self.guarding.began.elapsed(), self.guarding.waits_until - self.guarding.began);
+        Phase::wait(PhaseKind::Lock, why).within(waited, if waited < wait { wait } else { OLD_GUARD })
     }
 
     async fn tell_result(&self, visit: Visit, book: &Book<T>, result: TargetResult) {
@@ -724,6 +747,11 @@ pub(super) async fn told(signal: &mut watch::Receiver<bool>) {
     if signal.wait_for(|told| *told).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// Something that is done, and given up after a time.
+fn within(what: impl Into<String>, limit: Duration) -> Phase {
+    Phase::work(what).within(Duration::ZERO, limit)
 }
 
 fn doing(action: Action) -> &'static str {

@@ -210,7 +210,7 @@ fn left_to_guard(debt: Debt) -> Failure {
 }
 
 fn not_begun() -> Failure {
-    Failure::new(Stage::Act, FailureKind::Interrupted, "not begun: the run was interrupted")
+    Failure::new(Stage::Act, FailureKind::Interrupted, "not started: the run was interrupted")
 }
 
 fn lost() -> Failure {

@@ -3,6 +3,7 @@
 //! What always holds: the state read afterwards decides, not the reply; an action that may have begun is never
 //! sent twice; a start is owed for every stop that was sent, and [`Debt`] remembers it until it is paid.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -11,12 +12,15 @@ use tracing::debug;
 use super::job::Tab;
 use super::link::{Instance, Look, rpc_name};
 use super::oneshot::{self, End, Made};
-use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState, Via};
+use crate::event::{Failure, FailureKind, Outcome, Phase, PhaseKind, ProcessState, Stage, TargetState, Via};
 use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
 use crate::transport::Transport;
 
 /// How often a state that is on its way is read.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How often the state is read while an action's answer is waited for.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// How long a supervisord may be away before the wait for it is given up: its own restart stops every program first.
 const AWAY: Duration = Duration::from_secs(15);
@@ -279,7 +283,30 @@ impl<T: Transport> Work<'_, T> {
         self.send("start").await
     }
 
+    /// Sends it, and shows the state of the process while the answer is waited for: it comes when the action is over.
     async fn send(&self, verb: &str) -> Result<(), SupervisorError> {
+        tokio::select! {
+            sent = self.request(verb) => sent,
+            never = self.watch() => match never {},
+        }
+    }
+
+    /// Shows the state that the process is in, without an end. A look that fails says nothing: the action's own answer does.
+    async fn watch(&self) -> Infallible {
+        if self.instance.via() == Via::Service {
+            // Its wrapper must not run twice at once.
+            return std::future::pending().await;
+        }
+        let mut seen = StateWatch::from(Instant::now());
+        loop {
+            sleep(WATCH).await;
+            if let Ok(now) = self.look().await {
+                self.say_state(now.process.state, &mut seen).await;
+            }
+        }
+    }
+
+    async fn request(&self, verb: &str) -> Result<(), SupervisorError> {
         let client = self.instance.client().await?;
         let sent = match client.as_ref() {
             Client::Rpc(rpc) => {
@@ -300,6 +327,7 @@ impl<T: Transport> Work<'_, T> {
     /// reply to the stop was lost (`doubtful`), when it is simply still up.
     async fn until_stopped(&self, before: &Look, doubtful: bool) -> Result<Look, Box<Verdict>> {
         let mut away = Away::default();
+        let mut seen = StateWatch::default();
         let mut looks = 0;
         loop {
             match self.look().await {
@@ -312,6 +340,7 @@ impl<T: Transport> Work<'_, T> {
                     if now.process.state != ProcessState::Stopping && !still_up {
                         return Ok(now);
                     }
+                    self.say_state(now.process.state, &mut seen).await;
                 }
                 Err(error) => away.bear(&error, Duration::MAX)?,
             }
@@ -372,6 +401,7 @@ impl<T: Transport> Work<'_, T> {
         let proof = if self.instance.cascades(&self.listed.group) { CASCADE_WINDOW } else { Duration::ZERO };
         let mut said: Option<u64> = None;
         let mut away = Away::default();
+        let mut seen = StateWatch::default();
         let mut stable: Option<(Instant, Look)> = None;
         let mut retrying: Option<Instant> = None;
         let mut resent = 0_u32;
@@ -395,6 +425,7 @@ impl<T: Transport> Work<'_, T> {
                 && now.supervisor_pid.is_some()
                 && before.supervisor_pid != now.supervisor_pid;
             let process = now.process.clone();
+            self.say_state(process.state, &mut seen).await;
             match process.state {
                 ProcessState::Running if was_up && !is_new(&process, &before.process, note.as_ref()) => {
                     // The same process still: nothing was done, or the lost request is not obeyed yet.
@@ -508,6 +539,22 @@ impl<T: Transport> Work<'_, T> {
         }
     }
 
+    /// Shows the state that is waited for to end, each second once it has lasted for one.
+    async fn say_state(&self, state: ProcessState, seen: &mut StateWatch) {
+        let doing = match state {
+            ProcessState::Stopping => "stopping",
+            ProcessState::Starting | ProcessState::Backoff => "starting",
+            ProcessState::Running
+            | ProcessState::Stopped
+            | ProcessState::Exited
+            | ProcessState::Fatal
+            | ProcessState::Unknown => return,
+        };
+        let Some(lasts) = seen.lasts(state, Instant::now()) else { return };
+        let doing = format!("{doing} {}", self.listed.full_name());
+        self.tab.phase(self.tab.work_in_state(doing, state, lasts)).await;
+    }
+
     /// Shows how long it has been up, each second.
     async fn say_stable(&self, up: Duration, said: &mut Option<u64>) {
         if self.stable.is_zero() || *said == Some(up.as_secs()) {
@@ -517,8 +564,8 @@ impl<T: Transport> Work<'_, T> {
             self.tab.gate(None, format!("RUNNING for {:?}", self.stable)).await;
         }
         *said = Some(up.as_secs());
-        let (name, of) = (self.listed.full_name(), self.stable.as_secs());
-        self.tab.phase(format!("waiting: RUNNING, {} s of {of} s ({name})", up.as_secs())).await;
+        let name = self.listed.full_name();
+        self.tab.phase(Phase::wait(PhaseKind::Gate, "RUNNING").of_service(name).within(up, self.stable)).await;
     }
 
     fn not_restarted(&self, process: ProcessInfo, note: Option<&SupervisorError>) -> Verdict {
@@ -625,6 +672,35 @@ fn is_spawn_error(process: &ProcessInfo, note: Option<&SupervisorError>) -> bool
     }
 }
 
+/// For how long a process has been in its state.
+#[derive(Debug, Default)]
+struct StateWatch {
+    /// The state, since when, and the seconds that were reported.
+    seen: Option<(ProcessState, Instant, u64)>,
+    /// When the first state began, if that was before it was seen.
+    began: Option<Instant>,
+}
+
+impl StateWatch {
+    /// The first state is what an action of this moment made.
+    fn from(began: Instant) -> Self {
+        Self { seen: None, began: Some(began) }
+    }
+
+    /// For how long it has lasted, each second once.
+    fn lasts(&mut self, state: ProcessState, now: Instant) -> Option<Duration> {
+        let (_, since, said) = match &mut self.seen {
+            Some(seen) if seen.0 == state => seen,
+            seen => seen.insert((state, self.began.take().unwrap_or(now), 0)),
+        };
+        let lasts = now.duration_since(*since);
+        (lasts.as_secs() > *said).then(|| {
+            *said = lasts.as_secs();
+            lasts
+        })
+    }
+}
+
 /// For how long a supervisord has not answered.
 #[derive(Debug, Default)]
 struct Away {
@@ -658,5 +734,24 @@ impl Away {
         let failure = Some(error.failure(Stage::Verify));
         let outcome = if passes { Outcome::Failed } else { Outcome::Unknown };
         Err(Box::new(Verdict { outcome, process: None, message: String::new(), failure }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_reported_each_second_that_it_lasts() {
+        let began = Instant::now();
+        let at = |millis| began + Duration::from_millis(millis);
+        let mut seen = StateWatch::from(began);
+        let lasts: Vec<Option<u64>> = [400, 1000, 1400, 2100]
+            .map(|millis| seen.lasts(ProcessState::Stopping, at(millis)).map(|lasts| lasts.as_secs()))
+            .into();
+        assert_eq!(lasts, [None, Some(1), None, Some(2)]);
+        // Another state begins anew.
+        assert_eq!(seen.lasts(ProcessState::Backoff, at(2200)), None);
+        assert_eq!(seen.lasts(ProcessState::Backoff, at(3300)), Some(Duration::from_millis(1100)));
     }
 }

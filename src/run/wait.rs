@@ -16,7 +16,7 @@ use super::message::{NameCensus, Visit};
 use super::oneshot;
 use super::rows::Rows;
 use super::view::{Agenda, View};
-use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
+use crate::event::{Failure, FailureKind, Outcome, Phase, PhaseKind, ProcessState, Stage, TargetResult};
 use crate::plan::{Action, Condition, Until};
 use crate::transport::Transport;
 
@@ -34,7 +34,7 @@ pub(super) async fn wait<T: Transport>(
     access: &NodeAccess,
     until: Until,
     visit: Visit,
-    say: impl Fn(String) + Send + Sync,
+    say: impl Fn(Phase) + Send + Sync,
 ) -> (Vec<TargetResult>, Option<NameCensus>) {
     let mut names = None;
     let began = Instant::now();
@@ -42,7 +42,7 @@ pub(super) async fn wait<T: Transport>(
     let mut last: Option<Look> = None;
     let mut since: Option<(Instant, Vec<Option<u32>>)> = None;
     let mut lost: Option<Failure> = None;
-    say("connecting".to_owned());
+    say(Phase::work("connecting"));
     loop {
         match timeout_at(deadline, look(link, rows, access, until.condition, visit)).await {
             Ok(Ok((seen, census))) => {
@@ -59,13 +59,9 @@ pub(super) async fn wait<T: Transport>(
                     since = None;
                 }
                 let what = seen.iter().find(|(_, met)| !met).map(|(result, _)| told(result));
-                say(format!(
-                    "waiting: for {}{}, {} s of {} s",
-                    until.condition.as_str(),
-                    what.map(|what| format!(" ({what})")).unwrap_or_default(),
-                    began.elapsed().as_secs(),
-                    until.limit.as_secs()
-                ));
+                let what =
+                    what.unwrap_or_else(|| format!("not yet {} for {:?}", until.condition.as_str(), until.stable));
+                say(Phase::wait(PhaseKind::Gate, what).within(began.elapsed(), until.limit));
                 last = Some(seen);
             }
             Ok(Err(failure)) => {

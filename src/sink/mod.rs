@@ -39,7 +39,7 @@ pub use self::html::HtmlSink;
 pub use self::json::{JsonSink, JsonlSink};
 pub use self::logs::{LogJsonSink, LogSink};
 pub use self::overview::{OverviewOptions, OverviewSink};
-pub use self::progress::ProgressSink;
+pub use self::progress::{Outline, OutlineStep, PlainProgressSink, ProgressOptions, ProgressSink};
 pub use self::prom::PromSink;
 pub use self::table::{TableOptions, TableSink};
 pub use self::watch::{watch_frame, watch_lines};

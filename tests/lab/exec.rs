@@ -121,7 +121,7 @@ fn a_command_that_is_interrupted() {
         assert!(guard.holder.is_some() && guard.armed.is_empty(), "{guard:?}");
     }
     run.signal("INT");
-    run.until_said("stopping:");
+    run.until_said("Press Ctrl-C again to stop waiting.");
     assert_eq!(running(), 2);
     run.signal("INT");
     let run = run.finish().expect(130);

@@ -120,7 +120,7 @@ fn without_a_guard() {
     let run = cluster.begin(&format!("service {SLOW} restart -o json --no-guard"));
     stopping(&cluster);
     run.signal("INT");
-    run.until_said("stopping:");
+    run.until_said("Press Ctrl-C again to stop waiting.");
     run.signal("INT");
     let run = run.finish().expect(130);
     assert_eq!(ended(&run.result("n01")), "unknown interrupted", "{run}");

@@ -39,3 +39,4 @@ mod snapshots;
 #[path = "../support/terminal.rs"]
 mod terminal;
 mod update;
+mod waiting;

@@ -105,7 +105,7 @@ fn forks_are_used() {
         || cluster.nodes().iter().filter(|node| cluster.collector(node.name()).state == State::Stopping).count();
     crate::harness::eventually("four nodes to hang", || (stopping() == 4).then_some(()));
     run.signal("INT");
-    run.until_said("stopping:");
+    run.until_said("Press Ctrl-C again to stop waiting.");
     run.signal("INT");
     run.until_said("giving up");
     let run = run.finish().expect(130);

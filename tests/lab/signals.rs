@@ -70,9 +70,9 @@ fn twice(cluster: &Cluster, line: &str, in_flight: impl Fn() -> bool) -> Finishe
     let run = cluster.begin(line);
     eventually("something in flight", || in_flight().then_some(()));
     run.signal("INT");
-    run.until_said("stopping:");
+    run.until_said("Press Ctrl-C again to stop waiting.");
     run.signal("INT");
-    run.until_said("giving up");
+    run.until_said("Press Ctrl-C again to exit now.");
     run.finish().expect(130)
 }
 
@@ -130,10 +130,11 @@ fn interrupted_three_times() {
     let cluster = Cluster::start(spec);
     let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --forks 2 --no-guard"));
     eventually("two nodes to hang", || (count(&cluster, COLLECTOR, State::Stopping) == 2).then_some(()));
-    for said in ["stopping:", "giving up", "leaving"] {
+    for said in ["Press Ctrl-C again to stop waiting.", "Press Ctrl-C again to exit now."] {
         run.signal("INT");
         run.until_said(said);
     }
+    run.signal("INT");
     let run = run.finish().expect(130);
     let mut outcomes: Vec<String> = run.results().iter().map(ended).collect();
     outcomes.sort();

@@ -20,6 +20,7 @@ use crate::journal::resume;
 use crate::journal::{Controller, Journal, JournalError, Origin, RunRecord, RunRequest, RunState, RunSummary};
 use crate::plan::{Action, Plan, Targets, Task, Wanted, plan};
 use crate::select::{Query, select};
+use crate::sink::Sinks;
 use crate::sink::{plain_table, text};
 
 /// Runs shown where no number is given.
@@ -141,7 +142,8 @@ fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
         // That nobody reads it is told by what follows.
         drop(out.writer().write_all(head(record).as_bytes()));
     }
-    let mut sinks = output::sinks(&OutputArgs { no_progress: true, ..output.clone() }, &out, None);
+    let mut sinks = Sinks::default();
+    output::results(&mut sinks, output, &out, None);
     let mut ledger = Ledger::default();
     for (seq, event) in (0..).zip(last_words(&record.events)) {
         let event = Event { seq, ..event.clone() };

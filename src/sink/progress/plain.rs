@@ -1,0 +1,132 @@
+//! Progress where nothing can be drawn: a line for each batch, and one when a long wait begins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use super::super::{Sink, SinkError, text};
+use super::lines::of;
+use super::tally::{Outline, Position, Tally};
+use crate::event::{Event, EventKind, Ledger, Outcome, Phase, PhaseKind, TargetResult};
+use crate::nodeset::NodeSet;
+
+/// A line for each batch of a run that has several.
+pub struct PlainProgressSink {
+    out: Box<dyn Write + Send>,
+    tally: Tally,
+    batch: Option<OpenBatch>,
+    /// Locks that were reported as waited for.
+    locks: BTreeSet<String>,
+}
+
+/// A batch whose line is still to come.
+struct OpenBatch {
+    number: u32,
+    nodes: Vec<String>,
+    in_progress: BTreeSet<String>,
+    outcomes: BTreeMap<String, Outcome>,
+}
+
+impl OpenBatch {
+    fn take(&mut self, result: &TargetResult) {
+        if result.batch == Some(self.number) {
+            let worst = self.outcomes.entry(result.node.clone()).or_insert(result.outcome);
+            *worst = result.outcome.max(*worst);
+        }
+    }
+
+    /// `cfg02 … 1 changed`
+    fn text(&self) -> String {
+        let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
+        for outcome in self.outcomes.values() {
+            *counts.entry(*outcome).or_insert(0) += 1;
+        }
+        let mut counts: Vec<String> =
+            counts.iter().rev().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+        if !self.in_progress.is_empty() {
+            counts.push(format!("{} not finished", self.in_progress.len()));
+        }
+        format!("{} … {}", NodeSet::from_names(&self.nodes), counts.join(", "))
+    }
+}
+
+impl PlainProgressSink {
+    /// Writes to `out` how a run of this outline goes.
+    #[must_use]
+    pub fn new(outline: Outline, out: Box<dyn Write + Send>) -> Self {
+        Self { out, tally: Tally::new(outline), batch: None, locks: BTreeSet::new() }
+    }
+
+    /// That the lines cannot be written is nobody's loss.
+    fn say(&mut self, line: &str) {
+        drop(writeln!(self.out, "{}", text::single_line(line)).and_then(|()| self.out.flush()));
+    }
+
+    fn end_batch(&mut self) {
+        let (Some(batch), Some(position)) = (self.batch.take(), self.tally.batch()) else { return };
+        if position.number == 1 && position.of.is_none_or(|of| of < 2) {
+            return;
+        }
+        let step = self.tally.step().map(|step| {
+            let name = step.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+            format!("step {}{name}, ", of(&step))
+        });
+        let role = position.name.as_ref().map(|role| format!(" of {role}")).unwrap_or_default();
+        let line = format!("{}batch {}{role}: {}", step.unwrap_or_default(), of(&position), batch.text());
+        self.say(&line);
+    }
+
+    fn wait(&mut self, node: Option<&str>, phase: &Phase) {
+        let limit = phase.limit.map(|limit| limit.as_secs());
+        match (phase.kind, node) {
+            (PhaseKind::Pause, _) if !phase.is_over() => {
+                let next = self.tally.batch().map(|batch| Position { number: batch.number + 1, ..batch });
+                let next = next.map(|next| format!(" before batch {}", of(&next))).unwrap_or_default();
+                self.say(&format!("pausing {} s{next}", limit.unwrap_or_default()));
+            }
+            (PhaseKind::Lock, Some(node)) if self.locks.insert(node.to_owned()) => {
+                let why = phase.why.as_deref().unwrap_or_default();
+                let limit = limit.map(|limit| format!(", up to {limit} s")).unwrap_or_default();
+                self.say(&format!("waiting for {node}: {why}{limit}"));
+            }
+            (PhaseKind::Pause | PhaseKind::Lock | PhaseKind::Work | PhaseKind::Gate, _) => {}
+        }
+    }
+}
+
+impl Sink for PlainProgressSink {
+    fn event(&mut self, event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+        if let EventKind::BatchStarted { .. } | EventKind::RunFinished { .. } = &event.kind {
+            self.end_batch();
+        }
+        self.tally.apply(&event.kind);
+        match &event.kind {
+            EventKind::BatchStarted { batch, nodes, .. } => {
+                let (nodes, in_progress) = (nodes.clone(), nodes.iter().cloned().collect());
+                self.batch = Some(OpenBatch { number: *batch, nodes, in_progress, outcomes: BTreeMap::new() });
+            }
+            EventKind::Result(result) => self.batch.iter_mut().for_each(|batch| batch.take(result)),
+            EventKind::NodeFinished { batch, node } => {
+                let open = self.batch.as_mut().filter(|open| open.number == *batch);
+                if open.is_some_and(|open| open.in_progress.remove(node) && open.in_progress.is_empty()) {
+                    self.end_batch();
+                }
+            }
+            EventKind::Progress { node, phase } => self.wait(node.as_deref(), phase),
+            EventKind::RunStarted(_)
+            | EventKind::NodeStarted { .. }
+            | EventKind::Inspected { .. }
+            | EventKind::NodeFacts(_)
+            | EventKind::LogLines(_)
+            | EventKind::PendingUpdate(_)
+            | EventKind::Notice { .. }
+            | EventKind::Gate { .. }
+            | EventKind::CancelBegan { .. }
+            | EventKind::RunFinished { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! How far a run is: nodes that are done, batches and steps of how many.
+//!
+//! Pure. What always holds: a node counts once, whatever its services and batches; what is done stays done, so that
+//! the display never goes backwards.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::event::{EventKind, Outcome, RunHead, TargetResult};
+
+/// What a run is going to do, as far as that is known before it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outline {
+    /// Its steps, in the order of [`EventKind::BatchStarted`]'s `step`.
+    pub steps: Vec<OutlineStep>,
+}
+
+/// One step of an [`Outline`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutlineStep {
+    /// Index of the task that it belongs to; a rollout has several.
+    pub task: usize,
+    /// The task's name in the rollout.
+    pub name: Option<String>,
+    /// The nodes it visits.
+    pub nodes: Vec<String>,
+    /// In how many batches, if nothing goes wrong.
+    pub batches: usize,
+}
+
+/// One of several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Counted from 1.
+    pub(super) number: usize,
+    /// How many there are; none where that is not known.
+    pub(super) of: Option<usize>,
+    /// The role of a batch, the name of a step. Untrusted text.
+    pub(super) name: Option<String>,
+}
+
+/// A batch that has started.
+#[derive(Debug, Clone)]
+struct CurrentBatch {
+    number: usize,
+    step: usize,
+    role: Option<String>,
+}
+
+/// How far a run is.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    outline: Outline,
+    nodes: u64,
+    visits_left: HashMap<String, usize>,
+    finished: BTreeSet<String>,
+    worst: BTreeMap<String, Outcome>,
+    batch: Option<CurrentBatch>,
+    /// Number of the first batch of this controller, which is not 1 where a run is resumed.
+    first: usize,
+    /// Batches started, for each step.
+    started: BTreeMap<usize, usize>,
+    /// Nodes whose batch has started, for each step.
+    taken: BTreeMap<usize, BTreeSet<String>>,
+    is_stopping: bool,
+}
+
+impl Tally {
+    pub(super) fn new(outline: Outline) -> Self {
+        let mut visits_left = HashMap::new();
+        for node in outline.steps.iter().flat_map(|step| &step.nodes) {
+            *visits_left.entry(node.clone()).or_insert(0) += 1;
+        }
+        Self { outline, visits_left, ..Self::default() }
+    }
+
+    pub(super) fn apply(&mut self, kind: &EventKind) {
+        match kind {
+            EventKind::RunStarted(RunHead { nodes, .. }) => self.nodes = u64::from(*nodes),
+            EventKind::BatchStarted { batch, step, role, nodes } => {
+                self.start_batch(*batch, *step, role.clone(), nodes);
+            }
+            EventKind::Result(result) => self.take(result),
+            EventKind::NodeFinished { node, .. } => self.finish_visit(node),
+            EventKind::CancelBegan { .. } => self.is_stopping = true,
+            EventKind::NodeStarted { .. }
+            | EventKind::Inspected { .. }
+            | EventKind::NodeFacts(_)
+            | EventKind::LogLines(_)
+            | EventKind::PendingUpdate(_)
+            | EventKind::Notice { .. }
+            | EventKind::Gate { .. }
+            | EventKind::Progress { .. }
+            | EventKind::RunFinished { .. } => {}
+        }
+    }
+
+    fn start_batch(&mut self, batch: u32, step: u32, role: Option<String>, nodes: &[String]) {
+        let (number, step) =
+            (usize::try_from(batch).unwrap_or(usize::MAX), usize::try_from(step).unwrap_or(usize::MAX));
+        if self.batch.is_none() {
+            self.first = number;
+        }
+        *self.started.entry(step).or_insert(0) += 1;
+        self.taken.entry(step).or_default().extend(nodes.iter().cloned());
+        self.batch = Some(CurrentBatch { number, step, role });
+    }
+
+    fn take(&mut self, result: &TargetResult) {
+        let worst = self.worst.entry(result.node.clone()).or_insert(result.outcome);
+        *worst = result.outcome.max(*worst);
+        // Of a node that is not visited nothing more is to come; nor of one that a resumed run had done before.
+        if result.batch.is_none() || !self.visits_left.contains_key(&result.node) && !self.outline.steps.is_empty() {
+            self.finished.insert(result.node.clone());
+        }
+    }
+
+    fn finish_visit(&mut self, node: &str) {
+        let left = self.visits_left.get_mut(node).map_or(0, |left| {
+            *left = left.saturating_sub(1);
+            *left
+        });
+        if left == 0 {
+            self.finished.insert(node.to_owned());
+        }
+    }
+
+    pub(super) fn nodes(&self) -> u64 {
+        self.nodes
+    }
+
+    pub(super) fn finished(&self) -> u64 {
+        u64::try_from(self.finished.len()).unwrap_or(u64::MAX).min(self.nodes)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// Nodes under their worst outcome, worst first: those that are done, and those where something failed.
+    pub(super) fn outcomes(&self) -> Vec<(Outcome, usize)> {
+        let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
+        for (node, outcome) in &self.worst {
+            if *outcome != Outcome::NotConfigured && (outcome.is_bad() || self.finished.contains(node)) {
+                *counts.entry(*outcome).or_insert(0) += 1;
+            }
+        }
+        counts.into_iter().rev().collect()
+    }
+
+    /// The batch that started last, of as many as there will be as things are.
+    pub(super) fn batch(&self) -> Option<Position> {
+        let batch = self.batch.as_ref()?;
+        let of = self.batches(batch);
+        Some(Position { number: batch.number, of, name: batch.role.clone() })
+    }
+
+    fn batches(&self, current: &CurrentBatch) -> Option<usize> {
+        if self.outline.steps.is_empty() {
+            return None;
+        }
+        let started = |step: &usize| self.started.get(step).copied().unwrap_or_default();
+        let of_step = |(index, step): (usize, &OutlineStep)| match index.cmp(&current.step) {
+            std::cmp::Ordering::Less => started(&index),
+            std::cmp::Ordering::Greater => step.batches,
+            std::cmp::Ordering::Equal => {
+                let taken = self.taken.get(&index);
+                let waits = |node: &&String| {
+                    !taken.is_some_and(|taken| taken.contains(*node)) && !self.finished.contains(*node)
+                };
+                let is_last = !step.nodes.iter().any(|node| waits(&node));
+                if is_last { started(&index) } else { step.batches.max(started(&index) + 1) }
+            }
+        };
+        let here: usize = self.outline.steps.iter().enumerate().map(of_step).sum();
+        Some((self.first.saturating_sub(1) + here).max(current.number))
+    }
+
+    /// The step of a rollout that is carried out; none where there is but one.
+    pub(super) fn step(&self) -> Option<Position> {
+        let tasks = self.outline.steps.iter().map(|step| step.task + 1).max().filter(|tasks| *tasks > 1)?;
+        let step = self.outline.steps.get(self.batch.as_ref()?.step)?;
+        Some(Position { number: step.task + 1, of: Some(tasks), name: step.name.clone() })
+    }
+}
