@@ -65,7 +65,7 @@ fn round(number: usize) -> Ledger {
 
 fn model() -> Model {
     let mut model = Model::new(NodeRoles::default(), Duration::from_secs(2), true);
-    model.update(&round(0), "12:00:00".to_owned());
+    model.update(&round(0), Vec::new(), "12:00:00".to_owned());
     model
 }
 
@@ -117,7 +117,7 @@ fn frame_after_a_round(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let mut rounds = ledgers.iter().cycle();
     bencher.bench_local(|| {
         if let Some(ledger) = rounds.next() {
-            model.update(ledger, "12:00:02".to_owned());
+            model.update(ledger, Vec::new(), "12:00:02".to_owned());
         }
         frame(&mut terminal, &mut model);
     });

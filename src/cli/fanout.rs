@@ -243,6 +243,20 @@ pub(super) fn read(plan: Plan, fanout: &FanoutArgs) -> Result<(Ledger, Option<Ca
     Ok((teller.ledger, cancel))
 }
 
+/// What is asked by a run that changes nothing and is told as a status.
+pub(super) fn reading_head(plan: &Plan, services: &[String], fanout: &FanoutArgs) -> RunHead {
+    RunHead {
+        run: run_id(),
+        command: "status".to_owned(),
+        action: Some(Action::Status.as_str().to_owned()),
+        services: services.to_vec(),
+        started: jiff::Timestamp::now(),
+        nodes: u32::try_from(plan.selected).unwrap_or(u32::MAX),
+        selection: settings::scope(fanout),
+        input: None,
+    }
+}
+
 /// What a run needs that changes nothing and is told as a status.
 pub(super) fn reading(
     plan: Plan,
@@ -253,16 +267,7 @@ pub(super) fn reading(
     transport: &Arc<SshTransport>,
     notices: mpsc::Receiver<String>,
 ) -> Setup<SshTransport> {
-    let head = RunHead {
-        run: run_id(),
-        command: "status".to_owned(),
-        action: Some(Action::Status.as_str().to_owned()),
-        services: services.to_vec(),
-        started: jiff::Timestamp::now(),
-        nodes: u32::try_from(plan.selected).unwrap_or(u32::MAX),
-        selection: settings::scope(fanout),
-        input: None,
-    };
+    let head = reading_head(&plan, services, fanout);
     let guarding = Guarding::new(Holder::default(), std::time::Duration::ZERO, true, &plan);
     Setup {
         plan: Arc::new(plan),

@@ -16,6 +16,7 @@ mod output;
 mod questions;
 mod reach;
 mod report;
+mod rounds;
 mod secret;
 mod settings;
 mod terminal;

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::ProgressBar;
+
 use super::args::When;
 use crate::sink::text;
 

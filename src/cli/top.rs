@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 
 use super::args::{FanoutArgs, HostKey, TopArgs, ViaArg};
 use super::exit::Exit;
@@ -17,9 +16,10 @@ use super::fanout::{self, Ready};
 use super::job::Request;
 use super::limits::Room;
 use super::report::CliError;
+use super::rounds::{NodeRounds, Picture};
 use super::settings::Sources;
 use super::{output, settings, terminal, watch};
-use crate::event::{CancelReason, EventKind, Ledger, LogStream, RunHead};
+use crate::event::{CancelReason, EventKind, LogStream, RunHead};
 use crate::inventory::Inventory;
 use crate::nodeset::NodeSet;
 use crate::plan::{Action, LogTail, Wanted, plan};
@@ -33,8 +33,8 @@ const LOG_LINES: usize = 100;
 
 /// What comes in while the screen is shown.
 enum News {
-    /// A round is over.
-    Round(Box<Ledger>),
+    /// A round is over, or a node that was late has answered.
+    Round(Box<Picture>),
     /// A log was read.
     Log(Target, Vec<String>),
 }
@@ -61,14 +61,14 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
         room,
         inventory,
     };
-    let setup = fanout::reading(job.plan, &job.services, access, fanout, room, &transport, notices);
-    let head = setup.head.clone();
+    let node_rounds =
+        NodeRounds::new(&job.plan, &job.services, &access, fanout, (&transport, notices), (room, args.interval));
     let (sender, mut inbox) = mpsc::channel(8);
     let mut signals = {
         let _inside = runtime.enter();
         fanout::signals(None)?
     };
-    let rounds = runtime.spawn(rounds(Crew::new(setup), head, args.interval, sender.clone()));
+    let rounds = runtime.spawn(read_rounds(node_rounds, sender.clone()));
     let (logs, wanted) = mpsc::channel(8);
     runtime.spawn(reader.serve(wanted, sender));
     // One that does not fit is asked for again with the next round.
@@ -86,8 +86,9 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
         while let Ok(news) = inbox.try_recv() {
             is_drawn = false;
             match news {
-                News::Round(ledger) => {
-                    model.update(&ledger, jiff::Zoned::now().strftime("%H:%M:%S").to_string());
+                News::Round(picture) => {
+                    let Picture { ledger, late, .. } = *picture;
+                    model.update(&ledger, late, jiff::Zoned::now().strftime("%H:%M:%S").to_string());
                     if let Some(target) = model.log_shown().cloned() {
                         ask_for_log(target);
                     }
@@ -138,26 +139,12 @@ fn ended_by(reason: CancelReason) -> Exit {
 }
 
 /// Reads the cluster again and again.
-async fn rounds(mut crew: Crew<SshTransport>, head: RunHead, interval: Duration, news: mpsc::Sender<News>) {
-    // Who ends the view ends the runtime; a round is told nothing.
-    let (_silent, mut signals) = mpsc::channel(1);
+async fn read_rounds(mut rounds: NodeRounds, news: mpsc::Sender<News>) {
     loop {
-        let began = Instant::now();
-        let mut ledger = Ledger::default();
-        let head = RunHead { started: jiff::Timestamp::now(), ..head.clone() };
-        crew.round(head, &mut signals, |events| {
-            for event in events {
-                if let Err(error) = ledger.apply(event) {
-                    tracing::error!(%error, "an event that does not fit");
-                }
-            }
-            Noted::Yes
-        })
-        .await;
-        if news.send(News::Round(Box::new(ledger))).await.is_err() {
+        let picture = rounds.next().await;
+        if news.send(News::Round(Box::new(picture))).await.is_err() {
             return;
         }
-        sleep_until(began + interval).await;
     }
 }
 

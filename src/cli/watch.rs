@@ -1,7 +1,7 @@
 //! `ctl status --watch`: round after round over the same connections, and what has changed since the last.
 //!
-//! It uses `run`, `snapshot` and `sink`. What always holds: a round begins no sooner than the interval after the last
-//! began; what is kept is two rounds at most; the picture is drawn in one piece, and stays when the watch ends.
+//! It uses `snapshot`, `sink` and the rounds of `rounds.rs`. What always holds: a round begins no sooner than the interval
+//! after the last began; the picture is drawn in one piece, and stays when the watch ends.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
 
 use super::args::{FanoutArgs, Form};
 use super::exit::{self, Exit};
@@ -18,14 +17,14 @@ use super::fanout::{self, Ready};
 use super::job::Job;
 use super::output;
 use super::report::CliError;
+use super::rounds::{NodeRounds, Picture};
 use super::{settings, terminal};
-use crate::event::{CancelReason, EventKind, Ledger, RunHead, Summary};
+use crate::event::{CancelReason, Ledger};
 use crate::overview::NodeRoles;
 use crate::plan::{Action, Plan};
-use crate::run::{Crew, NodeAccess, Noted};
-use crate::sink::{OverviewOptions, encode, text, watch_frame, watch_lines};
-use crate::snapshot::{Change, Diff, Rounds, Snapshot, Verdict};
-use crate::transport::SshTransport;
+use crate::run::NodeAccess;
+use crate::sink::{OverviewOptions, encode, watch_frame, watch_lines};
+use crate::snapshot::Change;
 
 /// Time for one node in a round, unless another is typed: one that hangs must not hold the picture back.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,10 +34,10 @@ pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<E
     let access = access(fanout, &job.plan)?;
     let roles = output::node_roles(&job.plan);
     let Ready { runtime, transport, notices, access, room } = Ready::new(&job.plan, access, fanout, false)?;
-    let setup = fanout::reading(job.plan, &job.services, access, fanout, room, &Arc::new(transport), notices);
-    let head = setup.head.clone();
+    let transport = Arc::new(transport);
+    let rounds = NodeRounds::new(&job.plan, &job.services, &access, fanout, (&transport, notices), (room, interval));
     let view: Box<dyn View> = if terminal::stdout_is_terminal() && fanout.output.output != Form::Jsonl {
-        Box::new(Picture {
+        Box::new(InPlace {
             roles,
             color: terminal::color(fanout.output.color),
             interval,
@@ -50,7 +49,7 @@ pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<E
     };
     let exit = runtime.block_on(async {
         let signals = fanout::signals(None)?;
-        Ok::<_, CliError>(watch(Crew::new(setup), head, interval, signals, view).await)
+        Ok::<_, CliError>(watch(rounds, signals, view).await)
     });
     // A node that never answers must not keep the process.
     runtime.shutdown_background();
@@ -70,57 +69,35 @@ pub(super) fn access(fanout: &FanoutArgs, plan: &Plan) -> Result<Vec<NodeAccess>
 
 /// Shows rounds.
 trait View {
-    /// Shows a round, and what it has changed; false: nobody looks any more.
-    fn show(&mut self, ledger: &Ledger, changes: &Diff, is_first: bool) -> bool;
+    /// Shows the cluster, and what has changed; false: nobody looks any more.
+    fn show(&mut self, picture: &Picture, is_first: bool) -> bool;
 
     /// Leaves what is shown.
     fn end(&mut self);
 }
 
-async fn watch(
-    mut crew: Crew<SshTransport>,
-    head: RunHead,
-    interval: Duration,
-    mut signals: mpsc::Receiver<CancelReason>,
-    mut view: Box<dyn View>,
-) -> Exit {
-    let mut rounds = Rounds::default();
+async fn watch(mut rounds: NodeRounds, mut signals: mpsc::Receiver<CancelReason>, mut view: Box<dyn View>) -> Exit {
+    let mut ledger = Ledger::default();
     let mut is_first = true;
     loop {
-        let began = Instant::now();
-        let mut ledger = Ledger::default();
-        let head = RunHead { started: jiff::Timestamp::now(), ..head.clone() };
-        let cancel = crew
-            .round(head, &mut signals, |events| {
-                for event in events {
-                    if let EventKind::Notice { message } = &event.kind {
-                        tracing::debug!(message = text::single_line(message), "a notice");
-                    }
-                    if let Err(error) = ledger.apply(event) {
-                        tracing::error!(%error, "an event that does not fit");
-                    }
-                }
-                Noted::Yes
-            })
-            .await;
-        if cancel.is_some() {
-            view.end();
-            return exit::of_run(&ledger, Action::Status, cancel);
+        let picture = tokio::select! {
+            biased;
+            reason = signals.recv() => {
+                view.end();
+                return exit::of_run(&ledger, Action::Status, reason.or(Some(CancelReason::Interrupted)));
+            }
+            picture = rounds.next() => picture,
+        };
+        if !view.show(&picture, is_first) {
+            return exit::of_run(&picture.ledger, Action::Status, None);
         }
-        let changes = rounds.take(Snapshot::of(&ledger));
-        if !view.show(&ledger, &changes, is_first) {
-            return exit::of_run(&ledger, Action::Status, None);
-        }
+        ledger = picture.ledger;
         is_first = false;
-        if let Ok(reason) = timeout_at(began + interval, signals.recv()).await {
-            view.end();
-            return exit::of_run(&ledger, Action::Status, reason.or(Some(CancelReason::Interrupted)));
-        }
     }
 }
 
 /// Drawn in place at a terminal.
-struct Picture {
+struct InPlace {
     roles: NodeRoles,
     color: bool,
     interval: Duration,
@@ -132,10 +109,10 @@ struct Picture {
 /// So many changes are kept for the picture.
 const PAST: usize = 100;
 
-impl View for Picture {
-    fn show(&mut self, ledger: &Ledger, changes: &Diff, is_first: bool) -> bool {
+impl View for InPlace {
+    fn show(&mut self, picture: &Picture, is_first: bool) -> bool {
         if !is_first {
-            for line in watch_lines(changes, &clock()).into_iter().rev() {
+            for line in watch_lines(&picture.changes, &clock()).into_iter().rev() {
                 self.past.push_front(line);
             }
             self.past.truncate(PAST);
@@ -143,7 +120,13 @@ impl View for Picture {
         let (width, height) = terminal::stdout_size();
         let head = format!("every {:?}, {}", self.interval, clock());
         let options = OverviewOptions { unfold: self.unfold, width, height, color: self.color };
-        let frame = watch_frame(&head, ledger, &self.roles, self.past.iter().map(String::as_str), options);
+        let frame = watch_frame(
+            (&head, &picture.late),
+            &picture.ledger,
+            &self.roles,
+            self.past.iter().map(String::as_str),
+            options,
+        );
         let mut drawn = String::from("\x1b[H");
         let count = frame.len();
         for (number, line) in frame.into_iter().enumerate() {
@@ -191,13 +174,15 @@ struct Tagged<'a> {
 }
 
 impl View for Lines {
-    fn show(&mut self, ledger: &Ledger, changes: &Diff, is_first: bool) -> bool {
+    fn show(&mut self, picture: &Picture, is_first: bool) -> bool {
         let at = jiff::Timestamp::now();
-        let run = ledger.head().map(|head| head.run.as_str());
-        let Summary { nodes, results, .. } = ledger.summary();
+        let head = picture.ledger.head();
+        let run = head.map(|head| head.run.as_str());
+        let nodes = head.map_or(0, |head| u64::from(head.nodes));
+        let results = picture.ledger.result_count();
         let start = is_first.then_some(Line::WatchStarted { at, run, nodes, results });
-        let told = changes.changes.iter().filter(|change| !is_first || change.verdict == Verdict::Worse);
-        let lines = start.into_iter().chain(told.map(|change| Line::Change { at, change }));
+        let changes = picture.changes.changes.iter().map(|change| Line::Change { at, change });
+        let lines = start.into_iter().chain(changes);
         let mut drawn = String::new();
         for line in lines {
             match encode::json_line(&Tagged { schema: "ctl/1", line }) {

@@ -363,6 +363,24 @@ impl Plan {
         }
     }
 
+    /// The same for node `index` alone, of a plan that changes nothing.
+    #[must_use]
+    pub fn of_node(&self, index: usize) -> Self {
+        // That this node does not have a name says nothing of the others.
+        let task = |task: &Task| Task { targets: Targets::Except(BTreeMap::new()), ..task.clone() };
+        let steps = self.steps.iter().filter(|step| step.nodes.contains(&index));
+        Self {
+            tasks: self.tasks.iter().map(task).collect(),
+            via: self.via,
+            nodes: self.nodes.get(index).cloned().into_iter().collect(),
+            selected: 1,
+            steps: steps.map(|step| Step { nodes: vec![0], ..step.clone() }).collect(),
+            caps: Vec::new(),
+            idle: BTreeSet::new(),
+            known_roles: self.known_roles.clone(),
+        }
+    }
+
     /// A plan that reads everything on node `index`, in depth, of all roles that are meant there, and changes nothing.
     #[must_use]
     pub fn reading_of(&self, index: usize) -> Self {

@@ -24,10 +24,10 @@ pub fn watch_lines(changes: &Diff, at: &str) -> Vec<String> {
     changes.lines().into_iter().map(line).collect()
 }
 
-/// A frame: a head, the overview, and what has changed (`past`, the newest first).
+/// A frame: a head, who has not answered (`late`), the overview, and what has changed (`past`, the newest first).
 #[must_use]
 pub fn watch_frame<'a>(
-    head: &str,
+    (head, late): (&str, &[String]),
     ledger: &Ledger,
     roles: &NodeRoles,
     past: impl Iterator<Item = &'a str>,
@@ -39,6 +39,7 @@ pub fn watch_frame<'a>(
         None => line.to_owned(),
     };
     let mut frame = vec![cut(&format!("{}; {head}", summary(ledger, &overview)))];
+    frame.extend(late.iter().map(|line| cut(line)));
     let past: Vec<&str> = past.collect();
     let height = options.height.map_or(usize::MAX, usize::from);
     let for_changes = if past.is_empty() { 0 } else { (past.len() + 2).min(LEAST_CHANGES + 2) };

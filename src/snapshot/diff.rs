@@ -160,6 +160,21 @@ impl Diff {
         self
     }
 
+    /// The changes of several nodes, of each its own, in one.
+    #[must_use]
+    pub fn of_nodes(diffs: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self::default();
+        for diff in diffs {
+            all.summary.nodes += diff.summary.nodes;
+            all.summary.nodes_same += diff.summary.nodes_same;
+            all.changes.extend(diff.changes);
+        }
+        // Stable: what is equally bad stays in the order of the nodes.
+        all.changes.sort_by_key(|change| change.verdict);
+        all.summary.count(&all.changes);
+        all
+    }
+
     /// The changes for the worse.
     pub fn worse(&self) -> impl Iterator<Item = &Change> {
         self.changes.iter().filter(|change| change.verdict == Verdict::Worse)

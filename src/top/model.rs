@@ -164,6 +164,8 @@ pub struct Model {
     pub(super) took: Duration,
     /// When it ended, as the operator's clock has it.
     pub(super) at: String,
+    /// Who has not answered, in lines that are safe to show.
+    pub(super) late: Vec<String>,
     pub(super) interval: Duration,
     /// Rounds so far.
     pub(super) rounds: u64,
@@ -200,6 +202,7 @@ impl Model {
             texts: Vec::new(),
             took: Duration::ZERO,
             at: String::new(),
+            late: Vec::new(),
             interval,
             rounds: 0,
             filter: String::new(),
@@ -216,8 +219,8 @@ impl Model {
         }
     }
 
-    /// A round is over. `at`: the time, as it is shown.
-    pub fn update(&mut self, ledger: &Ledger, at: String) {
+    /// The cluster was read. `late`: who has not answered; `at`: the time, as it is shown.
+    pub fn update(&mut self, ledger: &Ledger, late: Vec<String>, at: String) {
         let kept = self.current().map(Target::of);
         let facts = ledger.facts();
         self.overview = Overview::of_nodes(ledger.results(), &facts, &self.roles);
@@ -231,6 +234,7 @@ impl Model {
         self.facts = facts.into_iter().map(|facts| (facts.node.clone(), facts)).collect();
         self.took = ledger.elapsed();
         self.at = at;
+        self.late = late;
         self.rounds += 1;
         self.arrange();
         // What was selected stays so, wherever it stands now.

@@ -66,7 +66,7 @@ fn model(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> Model {
     let names = results.iter().map(|result| (result.node.clone(), vec!["analytics".to_owned()]));
     let roles = NodeRoles::new(&["analytics", "compute"], names.collect::<Vec<_>>());
     let mut model = Model::new(roles, Duration::from_secs(2), false);
-    model.update(&ledger(results, facts), "12:00:00".to_owned());
+    model.update(&ledger(results, facts), Vec::new(), "12:00:00".to_owned());
     model
 }
 
@@ -206,7 +206,7 @@ fn what_is_selected_stays_so_when_it_moves() {
     let mut results: Vec<TargetResult> =
         ["a1", "a2", "a3"].iter().map(|node| running(node, "analytics", SERVICES[1])).collect();
     results[2].state = Some(ProcessState::Fatal);
-    model.update(&ledger(results, Vec::new()), "12:00:02".to_owned());
+    model.update(&ledger(results, Vec::new()), Vec::new(), "12:00:02".to_owned());
     let screen = rows(&mut model, 80, 24).join("\n");
     assert!(screen.contains("3 of 3 services, worst first, filter: query"), "{screen}");
     assert_eq!(selected(&mut model), "a2");
@@ -340,7 +340,7 @@ proptest::proptest! {
             let screen = rows(&mut model, width, height);
             proptest::prop_assert_eq!(screen.len(), usize::from(height));
         }
-        model.update(&ledger(Vec::new(), Vec::new()), String::new());
+        model.update(&ledger(Vec::new(), Vec::new()), Vec::new(), String::new());
         drop(rows(&mut model, width, height));
         drop(model.key(Key::Enter));
     }

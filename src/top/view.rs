@@ -102,7 +102,14 @@ fn header(model: &Model, width: u16) -> Vec<Line<'static>> {
         let words = format!("{} {count} {}  ", sign(*health), health.as_str());
         second.push(Span::styled(words, style(*health, model.color)));
     }
-    vec![Line::styled(first, Style::new().add_modifier(Modifier::BOLD)), Line::from(second)]
+    // Who is missing is worth more than what is counted of the others.
+    let late = model.late.join("; ");
+    let second = if late.is_empty() {
+        Line::from(second)
+    } else {
+        Line::styled(text::cut(&late, usize::from(width)).into_owned(), Style::new().add_modifier(Modifier::BOLD))
+    };
+    vec![Line::styled(first, Style::new().add_modifier(Modifier::BOLD)), second]
 }
 
 fn footer(model: &Model) -> Line<'static> {

@@ -119,7 +119,7 @@ fn out_of_an_interrupted_run() {
     let file = cluster.path("results.json");
     let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json -f 1 --out {}", file.display()));
     cluster.wait_for("n01", ANALYTICS, COLLECTOR, State::Stopping);
-    for said in ["stopping:", "giving up"] {
+    for said in ["Press Ctrl-C again to stop waiting.", "Press Ctrl-C again to exit now."] {
         run.signal("INT");
         run.until_said(said);
     }

@@ -18,6 +18,7 @@ mod harness;
 mod host_keys;
 mod hostile_text;
 mod inventories;
+mod late;
 mod limits;
 mod live;
 mod live_plan;

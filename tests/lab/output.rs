@@ -131,7 +131,7 @@ fn jsonl_as_it_happens() {
     let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o jsonl"));
     run.until_printed("\"changed\"");
     cluster.wait_for("n02", crate::harness::ANALYTICS, COLLECTOR, State::Stopping);
-    for said in ["stopping:", "giving up"] {
+    for said in ["Press Ctrl-C again to stop waiting.", "Press Ctrl-C again to exit now."] {
         run.signal("INT");
         run.until_said(said);
     }

@@ -107,7 +107,7 @@ fn forks_are_used() {
     run.signal("INT");
     run.until_said("Press Ctrl-C again to stop waiting.");
     run.signal("INT");
-    run.until_said("giving up");
+    run.until_said("Press Ctrl-C again to exit now.");
     let run = run.finish().expect(130);
     assert_eq!(stopping(), 4, "{run}");
     let untouched = |node: &&contrail_lab::Node| {

@@ -1,0 +1,298 @@
+//! Round after round over nodes that do not wait for each other: for `ctl status --watch` and `ctl top`.
+//!
+//! It uses `run` and `snapshot`. What always holds: a node has one connection and at most one round in progress; what is
+//! shown never waits for a node that is late, which is shown as it was when it last answered; a node that does not
+//! answer is asked again at a pace of its own. Start reading at [`NodeRounds::next`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::args::FanoutArgs;
+use super::fanout;
+use super::limits::Room;
+use crate::event::{Event, EventKind, Ledger, NodeFacts, Outcome, RunHead, Scope, TargetResult};
+use crate::nodeset::NodeSet;
+use crate::plan::Plan;
+use crate::run::{Crew, NodeAccess, Noted};
+use crate::sink::text;
+use crate::snapshot::{Diff, Rounds, Snapshot, Verdict};
+use crate::transport::SshTransport;
+
+/// After so long a node is late: what is shown does not wait for it, nor do other nodes for its fork.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Answers of late nodes that come within so long are shown together.
+const TOGETHER: Duration = Duration::from_millis(200);
+
+/// The longest pause between two attempts at a node that does not answer, unless the interval is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// The cluster as it is known at one moment.
+pub(super) struct Picture {
+    /// Everything that was read last of each node.
+    pub(super) ledger: Ledger,
+    /// What has changed since the picture before.
+    pub(super) changes: Diff,
+    /// Who has not answered, and for how long: lines that are safe to show.
+    pub(super) late: Vec<String>,
+}
+
+/// The rounds of all nodes.
+pub(super) struct NodeRounds {
+    head: RunHead,
+    nodes: Vec<WatchedNode>,
+    running: JoinSet<(usize, Box<Crew<SshTransport>>, Ledger)>,
+    forks: Arc<Semaphore>,
+    /// Whether there are open files enough for a late node beside those that have a fork.
+    has_room: bool,
+    notices: mpsc::Receiver<String>,
+    interval: Duration,
+    /// When the last round began.
+    began: Instant,
+    /// When the next round begins.
+    next: Instant,
+    /// Until when the round in progress is waited for; none once it was shown.
+    deadline: Option<Instant>,
+    /// When an answer of a late node is shown.
+    answered: Option<Instant>,
+    took: Duration,
+    changes: Vec<(usize, Diff)>,
+}
+
+/// One node.
+struct WatchedNode {
+    name: String,
+    /// None: its round is in progress.
+    crew: Option<Box<Crew<SshTransport>>>,
+    /// When the round in progress began, or the last.
+    began: Instant,
+    /// Not before this is it asked again.
+    due: Instant,
+    /// Rounds without an answer, one after the other.
+    failures: u32,
+    /// What was read last, and when.
+    last: Option<(Vec<TargetResult>, Option<NodeFacts>, Instant)>,
+    rounds: Rounds,
+}
+
+impl NodeRounds {
+    /// Of the nodes of `plan`, which changes nothing. Connects to nothing yet.
+    pub(super) fn new(
+        plan: &Plan,
+        services: &[String],
+        access: &[NodeAccess],
+        fanout: &FanoutArgs,
+        (transport, notices): (&Arc<SshTransport>, mpsc::Receiver<String>),
+        (room, interval): (Room, Duration),
+    ) -> Self {
+        let now = Instant::now();
+        let node = |(index, access): (usize, &NodeAccess)| {
+            let own = plan.of_node(index);
+            let name = own.nodes.first().map(|selected| selected.node.name.clone()).unwrap_or_default();
+            // What concerns more than one node comes from the transport, once.
+            let (_none, no_notices) = mpsc::channel(1);
+            let setup = fanout::reading(own, services, vec![access.clone()], fanout, room, transport, no_notices);
+            let crew = Some(Box::new(Crew::new(setup)));
+            WatchedNode { name, crew, began: now, due: now, failures: 0, last: None, rounds: Rounds::default() }
+        };
+        let nodes = access.iter().enumerate().take(plan.selected).map(node).collect();
+        Self {
+            head: fanout::reading_head(plan, services, fanout),
+            nodes,
+            running: JoinSet::new(),
+            forks: Arc::new(Semaphore::new(room.forks.max(1))),
+            has_room: !room.hangs_up,
+            notices,
+            interval,
+            began: now,
+            next: now,
+            deadline: None,
+            answered: None,
+            took: Duration::ZERO,
+            changes: Vec::new(),
+        }
+    }
+
+    /// The next picture: when a round is over but for those that are late, and when those answer. Nothing is lost if it
+    /// is not waited for to its end.
+    pub(super) async fn next(&mut self) -> Picture {
+        loop {
+            while let Ok(message) = self.notices.try_recv() {
+                tracing::debug!(message = text::single_line(&message), "a notice");
+            }
+            let now = Instant::now();
+            if self.deadline.is_none() && now >= self.next {
+                self.start_round(now);
+            }
+            let wake = self.deadline.unwrap_or(self.next).min(self.answered.unwrap_or(self.next));
+            tokio::select! {
+                Some(joined) = self.running.join_next() => {
+                    self.take(joined);
+                    if self.deadline.is_some() && !self.is_waiting() {
+                        return self.round_over();
+                    }
+                }
+                () = sleep_until(wake) => {
+                    let now = Instant::now();
+                    if self.deadline.is_some_and(|deadline| now >= deadline) {
+                        return self.round_over();
+                    }
+                    if self.deadline.is_none() && self.answered.take_if(|due| now >= *due).is_some() {
+                        return self.picture();
+                    }
+                }
+            }
+        }
+    }
+
+    fn start_round(&mut self, now: Instant) {
+        (self.began, self.next, self.deadline) = (now, now + self.interval, Some(now + LATE));
+        for (index, node) in self.nodes.iter_mut().enumerate().filter(|(_, node)| node.due <= now) {
+            let Some(crew) = node.crew.take() else { continue };
+            node.began = now;
+            // What it takes the others to judge is judged where they are together.
+            let selection = Scope { nodes: Some(node.name.clone()), ..self.head.selection.clone() };
+            let head = RunHead { started: jiff::Timestamp::now(), selection, ..self.head.clone() };
+            self.running.spawn(read(index, crew, head, (Arc::clone(&self.forks), self.has_room)));
+        }
+    }
+
+    /// Whether a node of this round has not answered yet. One that was late before is not waited for.
+    fn is_waiting(&self) -> bool {
+        self.nodes.iter().any(|node| node.crew.is_none() && node.began >= self.began)
+    }
+
+    fn round_over(&mut self) -> Picture {
+        (self.deadline, self.took) = (None, self.began.elapsed());
+        self.picture()
+    }
+
+    /// Takes in what a node has answered.
+    fn take(&mut self, joined: Result<(usize, Box<Crew<SshTransport>>, Ledger), JoinError>) {
+        let (index, crew, ledger) = match joined {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(%error, "a node is not read any more, by an internal error");
+                return;
+            }
+        };
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        let now = Instant::now();
+        let mut changes = node.rounds.take(Snapshot::of(&ledger));
+        if node.last.is_none() {
+            // Nothing was known before: only what is not well is news.
+            changes.changes.retain(|change| change.verdict == Verdict::Worse);
+        }
+        self.changes.push((index, changes));
+        node.take(crew, &ledger, self.interval, now);
+        if self.deadline.is_none() {
+            self.answered.get_or_insert(now + TOGETHER);
+        }
+    }
+
+    fn picture(&mut self) -> Picture {
+        self.answered = None;
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.sort_by_key(|(index, _)| *index);
+        let changes = Diff::of_nodes(changes.into_iter().map(|(_, changes)| changes));
+        Picture { ledger: self.ledger(), changes, late: self.late() }
+    }
+
+    /// What was read last of each node, as if it had been read at once.
+    fn ledger(&self) -> Ledger {
+        let nodes = self.nodes.iter().map(|node| node.name.clone()).collect();
+        let unread: Vec<&str> =
+            self.nodes.iter().filter(|node| node.last.is_none()).map(|node| node.name.as_str()).collect();
+        let mut head = self.head.clone();
+        if !unread.is_empty() {
+            head.selection.exclude = Some(NodeSet::from_names(unread).to_string());
+        }
+        let mut kinds =
+            vec![EventKind::RunStarted(head), EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes }];
+        for (results, facts, _) in self.nodes.iter().filter_map(|node| node.last.as_ref()) {
+            kinds.extend(results.iter().cloned().map(EventKind::Result));
+            kinds.extend(facts.iter().cloned().map(EventKind::NodeFacts));
+        }
+        let elapsed_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+        kinds.push(EventKind::RunFinished { elapsed_ms });
+        let mut ledger = Ledger::default();
+        for (seq, kind) in (0..).zip(kinds) {
+            apply(&mut ledger, &Event { seq, at: jiff::Timestamp::now(), elapsed: self.took, kind });
+        }
+        ledger
+    }
+
+    /// A line for those that were never read, and one for those of which the last state is shown.
+    fn late(&self) -> Vec<String> {
+        let now = Instant::now();
+        let late = |node: &&WatchedNode| node.crew.is_none() && now.duration_since(node.began) >= LATE;
+        let (known, unknown): (Vec<_>, Vec<_>) = self.nodes.iter().filter(late).partition(|node| node.last.is_some());
+        let names = |nodes: &[&WatchedNode]| NodeSet::from_names(nodes.iter().map(|node| &node.name)).to_string();
+        let longest = |since: &mut dyn Iterator<Item = Instant>| {
+            since.min().map_or(0, |since| now.duration_since(since).as_secs())
+        };
+        let mut lines = Vec::new();
+        if !unknown.is_empty() {
+            let waited = longest(&mut unknown.iter().map(|node| node.began));
+            lines.push(format!("connecting to {} for {waited} s: no answer yet", names(&unknown)));
+        }
+        if !known.is_empty() {
+            let age = longest(&mut known.iter().filter_map(|node| node.last.as_ref().map(|(.., at)| *at)));
+            lines.push(format!("no answer from {}: shown as read up to {age} s ago", names(&known)));
+        }
+        lines.iter().map(|line| text::visible(line).into_owned()).collect()
+    }
+}
+
+impl WatchedNode {
+    fn take(&mut self, crew: Box<Crew<SshTransport>>, ledger: &Ledger, interval: Duration, now: Instant) {
+        self.crew = Some(crew);
+        self.last = Some((ledger.results().to_vec(), ledger.facts().into_iter().next(), now));
+        let is_away = |result: &TargetResult| matches!(result.outcome, Outcome::Unreachable | Outcome::TimedOut);
+        if ledger.results().iter().any(is_away) {
+            let pause = interval.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
+            self.failures = self.failures.saturating_add(1);
+            self.due = now + pause;
+        } else {
+            (self.failures, self.due) = (0, now);
+        }
+    }
+}
+
+/// One round of one node. It holds a fork only while it is not late: a node that hangs must not keep others from theirs.
+async fn read(
+    index: usize,
+    mut crew: Box<Crew<SshTransport>>,
+    head: RunHead,
+    (forks, has_room): (Arc<Semaphore>, bool),
+) -> (usize, Box<Crew<SshTransport>>, Ledger) {
+    let fork = forks.acquire_owned().await;
+    let mut ledger = Ledger::default();
+    // Who ends the view ends the runtime; a round is told nothing.
+    let (_silent, mut signals) = mpsc::channel(1);
+    {
+        let observe = |events: &[Event]| {
+            events.iter().for_each(|event| apply(&mut ledger, event));
+            Noted::Yes
+        };
+        let mut round = Box::pin(crew.round(head, &mut signals, observe));
+        tokio::select! {
+            _ = &mut round => {}
+            () = sleep(LATE), if has_room => {
+                drop(fork);
+                round.await;
+            }
+        }
+    }
+    (index, crew, ledger)
+}
+
+fn apply(ledger: &mut Ledger, event: &Event) {
+    if let Err(error) = ledger.apply(event) {
+        tracing::error!(%error, "an event that does not fit");
+    }
+}
