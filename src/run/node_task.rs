@@ -222,17 +222,33 @@ impl<T: Transport> NodeTask<T> {
         if let Some(failure) = view.connection_lost() {
             return Err(lost(failure.clone()));
         }
-        if let Some(guard) = self.guard.as_ref().filter(|_| !self.guarding.is_optional) {
-            let rehearsed = rehearsal::rehearse(guard, &view.rescues(&self.link), Stage::Inspect).await;
-            rehearsed.map_err(|failure| {
-                let is_lost = matches!(failure.kind, FailureKind::ConnectionLost | FailureKind::TimedOut);
-                if is_lost { lost(failure) } else { DutyEnd::Lost(Outcome::Failed, failure) }
-            })?;
-        }
+        self.rehearse(&view).await?;
         let inspection = view.inspect(&self.link).await;
         let first = self.rows.plan.steps.iter().find(|step| step.nodes.contains(&self.rows.index));
         self.view = Some((first.map_or(0, |step| step.task), view));
         Ok(inspection)
+    }
+
+    /// Has the node's guard try what it may have to do. A guard that went with its connection is replaced, once: nothing
+    /// has been changed yet, so a cut costs no more than the time to connect again.
+    async fn rehearse(&mut self, view: &View<T>) -> Result<(), DutyEnd> {
+        if self.guarding.is_optional {
+            return Ok(());
+        }
+        let mut may_replace = true;
+        loop {
+            self.lock(Duty::Inspect(self.rows.index)).await?;
+            let Some(guard) = &self.guard else { return Ok(()) };
+            let rescues = view.rescues(&self.link);
+            let Err(failure) = rehearsal::rehearse(guard, &rescues, Stage::Inspect).await else { return Ok(()) };
+            if failure.kind == FailureKind::ConnectionLost && std::mem::take(&mut may_replace) {
+                debug!("the guard ended before anything was changed; taking the lock again");
+                self.guard = None;
+                continue;
+            }
+            let is_lost = matches!(failure.kind, FailureKind::ConnectionLost | FailureKind::TimedOut);
+            return Err(if is_lost { lost(failure) } else { DutyEnd::Lost(Outcome::Failed, failure) });
+        }
     }
 
     /// What a batch waits for on the node beyond its services: the operator's check, then that nothing is worse than it was.
