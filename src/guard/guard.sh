@@ -130,7 +130,7 @@ watch() {
 watch
 say ready
 while IFS= read -r line; do
-  watch
+  answer=
   case $line in
     =*)
       line=${line#=}
@@ -156,23 +156,26 @@ while IFS= read -r line; do
       i=${line%% *}
       eval "code_$i=\${line#* }"
       armed="$armed $i"
-      say "+$i"
+      answer=+$i
       ;;
     -*)
       i=${line#-}
       rest=
       for j in $armed; do [ "$j" = "$i" ] || rest="$rest $j"; done
       armed=$rest
-      say "-$i"
+      answer=-$i
       ;;
     .)
-      say .
+      answer=.
       ;;
     q)
       armed=
       break
       ;;
   esac
+  # The watchdog knows what was armed when it was begun, so it is begun anew before anything is promised.
+  watch
+  [ -z "$answer" ] || say "$answer"
 done
 kill $watchdog 2>/dev/null
 wait $watchdog
