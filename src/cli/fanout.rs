@@ -444,10 +444,10 @@ impl Teller {
     }
 }
 
-/// What goes on with a run that did not finish.
+/// The command that resumes a run which did not finish.
 pub(super) fn not_finished(head: &RunHead) -> String {
     let input = if head.input.is_some() { " < FILE (with the same standard input)" } else { "" };
-    format!("this run did not finish; to go on with it: ctl runs resume {}{input}", head.run)
+    format!("Run not finished. Resume it with: ctl runs resume {}{input}", head.run)
 }
 
 /// What a signal does to the run, in words for who sent it: printed whatever else is, since it answers them.

@@ -165,7 +165,7 @@ fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
         RunState::Running => terminal::say("the run is at work"),
         RunState::Interrupted => match record.head() {
             Some(head) => terminal::say(&not_finished(head)),
-            None => terminal::say(&format!("this run did not finish; to go on with it: ctl runs resume {run}")),
+            None => terminal::say(&format!("Run not finished. Resume it with: ctl runs resume {run}")),
         },
     }
     Ok(Exit::Good)
