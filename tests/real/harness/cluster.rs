@@ -50,6 +50,9 @@ pub(crate) struct Builder {
     rsa_key: bool,
 }
 
+/// Real nodes share the machine with whatever else it does: a slow sshd is no unreachable node.
+const PATIENT: &str = "connect_timeout: 60s";
+
 /// A cluster that runs; it ends when it is dropped.
 pub(crate) struct Cluster {
     nodes: Vec<Node>,
@@ -154,6 +157,13 @@ impl Builder {
                 .unwrap();
             for setting in &entry.settings {
                 write!(inventory, ", {setting}").unwrap();
+            }
+            let patient = |settings: &str| settings.contains("connect_timeout");
+            if matches!(entry.member, Member::Real(_))
+                && !patient(&self.defaults)
+                && !entry.settings.iter().any(|setting| patient(setting))
+            {
+                write!(inventory, ", {PATIENT}").unwrap();
             }
             inventory.push_str("}\n");
 
