@@ -42,12 +42,15 @@ pub(super) fn sudo_password(args: &FanoutArgs, access: &mut [NodeAccess]) -> Res
     Ok(())
 }
 
-/// Reads the passwords that supervisords of selected nodes ask for.
+/// Reads the passwords that supervisords of selected nodes ask for. Files that others may read are warned of.
 pub(super) fn supervisor_passwords(nodes: &[SelectedNode], access: &mut [NodeAccess]) {
     let roles = nodes.iter().flat_map(|selected| &selected.roles);
     let supervisors = roles.flat_map(|role| &role.supervisors);
     let files: BTreeSet<&PathBuf> = supervisors.filter_map(|supervisor| supervisor.password_file.as_ref()).collect();
     let passwords = Arc::new(Passwords::read(files));
+    for warning in passwords.warnings() {
+        terminal::say(&format!("warning: {warning}"));
+    }
     for access in access {
         access.passwords = Arc::clone(&passwords);
     }

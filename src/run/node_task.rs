@@ -217,7 +217,19 @@ impl<T: Transport> NodeTask<T> {
         }
     }
 
+    /// Reads the node before the first change. A connection that is cut meanwhile is made again, once: nothing has been
+    /// changed yet, so that is all it costs.
     async fn inspect(&mut self) -> Result<Inspection, DutyEnd> {
+        match self.try_inspect().await {
+            Err(DutyEnd::Lost(_, failure)) if failure.kind == FailureKind::ConnectionLost => {
+                debug!(reason = failure.message, "the connection was cut before anything was changed; reading again");
+                self.try_inspect().await
+            }
+            inspected => inspected,
+        }
+    }
+
+    async fn try_inspect(&mut self) -> Result<Inspection, DutyEnd> {
         let view = Arc::new(View::take(&self.link, self.rows.clone(), &self.access).await);
         if let Some(failure) = view.connection_lost() {
             return Err(lost(failure.clone()));
@@ -229,26 +241,21 @@ impl<T: Transport> NodeTask<T> {
         Ok(inspection)
     }
 
-    /// Has the node's guard try what it may have to do. A guard that went with its connection is replaced, once: nothing
-    /// has been changed yet, so a cut costs no more than the time to connect again.
+    /// Has the node's guard try what it may have to do. A guard that went with its connection is replaced first.
     async fn rehearse(&mut self, view: &View<T>) -> Result<(), DutyEnd> {
         if self.guarding.is_optional {
             return Ok(());
         }
-        let mut may_replace = true;
-        loop {
-            self.lock(Duty::Inspect(self.rows.index)).await?;
-            let Some(guard) = &self.guard else { return Ok(()) };
-            let rescues = view.rescues(&self.link);
-            let Err(failure) = rehearsal::rehearse(guard, &rescues, Stage::Inspect).await else { return Ok(()) };
-            if failure.kind == FailureKind::ConnectionLost && std::mem::take(&mut may_replace) {
-                debug!("the guard ended before anything was changed; taking the lock again");
-                self.guard = None;
-                continue;
-            }
-            let is_lost = matches!(failure.kind, FailureKind::ConnectionLost | FailureKind::TimedOut);
-            return Err(if is_lost { lost(failure) } else { DutyEnd::Lost(Outcome::Failed, failure) });
+        self.lock(Duty::Inspect(self.rows.index)).await?;
+        let Some(guard) = &self.guard else { return Ok(()) };
+        let Err(failure) = rehearsal::rehearse(guard, &view.rescues(&self.link), Stage::Inspect).await else {
+            return Ok(());
+        };
+        if failure.kind == FailureKind::ConnectionLost {
+            self.guard = None;
         }
+        let is_lost = matches!(failure.kind, FailureKind::ConnectionLost | FailureKind::TimedOut);
+        Err(if is_lost { lost(failure) } else { DutyEnd::Lost(Outcome::Failed, failure) })
     }
 
     /// What a batch waits for on the node beyond its services: the operator's check, then that nothing is worse than it was.

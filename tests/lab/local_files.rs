@@ -31,7 +31,8 @@ fn inventory_with_password(cluster: &Cluster, file: &str) -> std::path::PathBuf 
     cluster.write("auth.yaml", cluster.inventory().replace("nodes:\n", &roles))
 }
 
-/// A password file that is a pipe, or that others may read, is said to be one, and nothing waits for it.
+/// A password file that is a pipe, or that others may write, is not used, and nothing waits for it; one that others may
+/// read is warned of.
 #[test]
 fn a_password_file_that_is_not_its_users_own() {
     let mut spec = node(Release::R3_2, [Role::Analytics]);
@@ -48,7 +49,12 @@ fn a_password_file_that_is_not_its_users_own() {
     assert!(result["failure"]["message"].as_str().expect("a message").contains("not a regular file"), "{run}");
 
     let file = cluster.write("password", "secret\n");
-    for mode in [0o644, 0o640, 0o602] {
+    for mode in [0o644, 0o640] {
+        chmod(&file, mode);
+        let run = status(&file.display().to_string()).expect(0);
+        assert!(run.stderr.contains(&format!("(mode {mode:04o}): chmod 600 {}", file.display())), "{run}");
+    }
+    for mode in [0o664, 0o602] {
         chmod(&file, mode);
         let run = status(&file.display().to_string()).expect(1);
         let result = run.result("n");
