@@ -1,6 +1,6 @@
 //! The user of this process, as the password database has them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use uzers::os::unix::{GroupExt, UserExt};
 
@@ -8,7 +8,8 @@ use uzers::os::unix::{GroupExt, UserExt};
 #[must_use]
 pub fn name_and_home() -> Option<(String, PathBuf)> {
     let user = uzers::get_user_by_uid(uzers::get_current_uid())?;
-    Some((user.name().to_str()?.to_owned(), user.home_dir().to_owned()))
+    // An empty home is the root, as for OpenSSH, which puts `/.ssh` behind it: it is no path in the working directory.
+    Some((user.name().to_str()?.to_owned(), Path::new("/").join(user.home_dir())))
 }
 
 /// Whether a group has nobody in it but the user whose name it bears, as many distributions make one for each user.

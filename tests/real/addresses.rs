@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Command;
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
@@ -102,10 +101,8 @@ impl Names {
             text.push_str(&format!("{address} {name}\n"));
         }
         fs::write(&file, text).unwrap();
-        let mut command = Command::new("unshare");
-        self.cluster.environment(&mut command);
-        let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
-        command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(&file).args(words);
+        let mut command = self.cluster.at_home("sh");
+        command.args(["-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(&file).args(words);
         Running::start(command).finish()
     }
 

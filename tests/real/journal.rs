@@ -1,7 +1,6 @@
 //! The journal of runs against real nodes: a disk that fills up, and what a run was.
 
 use std::fs;
-use std::process::Command;
 
 use crate::harness::{Cluster, Instance, NodeSpec, Program, Running, eventually};
 
@@ -16,12 +15,11 @@ fn a_full_disk_is_named_once() {
     let state = cluster.path("state");
     fs::create_dir_all(&state).unwrap();
     let line = "touch /run/up; while [ ! -e /run/go ]; do sleep 0.1; done";
-    let ctl = cluster.ctl_command(["exec", "-y", "--serial", "1", "--", line]);
     // The file system is seen by this run alone.
-    let mut command = Command::new("unshare");
-    cluster.environment(&mut command);
+    let mut command = cluster.at_home("sh");
     let script = r#"mount -t tmpfs -o size=1m tmpfs "$XDG_STATE_HOME"; exec "$@""#;
-    command.args(["--mount", "sh", "-c", script, "sh"]).arg(ctl.get_program()).args(ctl.get_args());
+    let ctl = [env!("CARGO_BIN_EXE_ctl"), "exec", "-y", "--serial", "1", "--", line];
+    command.args(["-c", script, "sh"]).args(ctl);
     command.env("CTL_INVENTORY", cluster.inventory()).env("XDG_STATE_HOME", &state);
     let run = Running::start(command);
     eventually("the first command to run", || {

@@ -29,6 +29,7 @@ mod glance;
 mod guard;
 mod guard_rescue;
 mod harness;
+mod home;
 mod host_keys;
 mod journal;
 mod kept_nowhere;

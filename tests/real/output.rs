@@ -1,7 +1,5 @@
 //! What is printed, and what is asked first, with real nodes behind it.
 
-use std::process::Command;
-
 use crate::harness::{Cluster, Instance, NodeSpec, Program, Running};
 
 fn webui() -> NodeSpec {
@@ -33,8 +31,7 @@ fn the_question_at_a_terminal() {
     let cluster = Cluster::of(2, &webui());
     for (answer, code) in [("y\n", 2), ("3\n", 2), ("2\n", 0)] {
         let before = cluster.node("a1").process("contrail-webui").unwrap().pid;
-        let mut command = Command::new("script");
-        cluster.environment(&mut command);
+        let mut command = cluster.at_home("script");
         command.env("CTL_INVENTORY", cluster.inventory()).env("TERM", "xterm");
         let line = format!("{} service contrail-webui restart", env!("CARGO_BIN_EXE_ctl"));
         command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
@@ -51,8 +48,7 @@ fn a_closed_stdout_ends_quietly() {
     let before: Vec<_> = cluster.nodes().iter().map(|node| node.process("contrail-webui").unwrap().pid).collect();
     for format in ["jsonl", "table"] {
         let ctl = env!("CARGO_BIN_EXE_ctl");
-        let mut command = Command::new("bash");
-        cluster.environment(&mut command);
+        let mut command = cluster.at_home("bash");
         command.env("CTL_INVENTORY", cluster.inventory());
         command.args([
             "-c",

@@ -16,7 +16,7 @@ use crate::local::account;
 /// What the resolver may know of the operator and the operator's machine. Nothing else is looked up.
 #[derive(Debug, Clone, Default)]
 pub struct Operator {
-    /// The home directory: `~` and `%d`.
+    /// The home directory: `~` and `%d`, and where the user's own file lies.
     pub home: Option<PathBuf>,
     /// The name: `%u`, `Match localuser`, and who logs in if nothing says otherwise.
     pub user: String,
@@ -48,8 +48,9 @@ const VERSION_PATIENCE: Duration = Duration::from_secs(2);
 impl Operator {
     /// Of the process: its environment, its user in the password database, /etc/services and the name in /proc.
     ///
-    /// `HOME` goes before the home in the database, and the database before `USER` and `LOGNAME`, which are passed over where
-    /// OpenSSH would refuse them as a user: they reach the shell of a ProxyCommand.
+    /// As with OpenSSH the home is that of the database, whatever `HOME` says, and so is the name. OpenSSH refuses a user whom
+    /// the database does not have; here `HOME`, and `USER` or `LOGNAME` stand in. A name that OpenSSH would refuse is passed
+    /// over: it reaches the shell of a ProxyCommand.
     pub fn of_process() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let variables: BTreeMap<String, String> = std::env::vars_os()
@@ -67,7 +68,7 @@ impl Operator {
         let named = |name: &str| variable(name).filter(|user| jump::is_valid_user(user));
         let (user, home) = account::name_and_home().unzip();
         Self {
-            home: variable("HOME").map(PathBuf::from).or(home),
+            home: home.or_else(|| variable("HOME").map(PathBuf::from)),
             user: user.or_else(|| named("USER").or_else(|| named("LOGNAME")).cloned()).unwrap_or_default(),
             uid: uid.unwrap_or(u32::MAX),
             hostname: read("/proc/sys/kernel/hostname").trim().to_owned(),

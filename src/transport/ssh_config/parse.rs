@@ -169,13 +169,13 @@ impl<'a> Parser<'a> {
         }
         let anchored = match pattern.strip_prefix('~') {
             Some(_) if !self.users => return Err(Problem::Include { pattern: pattern.to_owned() }),
-            Some(_) => match tokens::tilde(pattern, self.operator) {
+            Some(_) => match tokens::tilde_of_glob(pattern, self.operator) {
                 Ok(path) => path.into_owned(),
                 // Nobody's home has no files.
                 Err(_) => return Ok(Vec::new()),
             },
             None if pattern.starts_with('/') => pattern.to_owned(),
-            None if self.users => match tokens::tilde("~/.ssh/", self.operator) {
+            None if self.users => match tokens::tilde_of_glob("~/.ssh/", self.operator) {
                 Ok(directory) => format!("{}{pattern}", escaped(&directory)),
                 Err(_) => return Ok(Vec::new()),
             },

@@ -20,12 +20,11 @@ struct World {
 impl World {
     fn new(files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let operator = Operator {
-            home: Some(directory.path().join("home")),
-            user: "op".to_owned(),
-            hostname: "vm.example.org".to_owned(),
-            ..Operator::of_process()
-        };
+        let home = directory.path().join("home");
+        let mut operator =
+            Operator { user: "op".to_owned(), hostname: "vm.example.org".to_owned(), ..Operator::of_process() };
+        operator.variables.insert("HOME".to_owned(), home.to_str().expect("UTF-8").to_owned());
+        operator.home = Some(home);
         let world = Self { directory, operator };
         for (name, text) in files {
             let path = world.path(name);

@@ -102,10 +102,20 @@ pub(super) fn variables(text: &str, operator: &Operator) -> Result<String, Probl
 
 /// `~` and `~user` at the front of a path.
 pub(super) fn tilde<'t>(text: &'t str, operator: &Operator) -> Result<Cow<'t, str>, Problem> {
+    tilde_as(text, operator.home.as_deref(), operator)
+}
+
+/// The same in `Include`: OpenSSH leaves it to its glob(3) there, which takes `HOME` where it is set, if only to nothing.
+pub(super) fn tilde_of_glob<'t>(text: &'t str, operator: &Operator) -> Result<Cow<'t, str>, Problem> {
+    let variable = operator.variables.get("HOME").map(Path::new);
+    tilde_as(text, variable.or(operator.home.as_deref()), operator)
+}
+
+fn tilde_as<'t>(text: &'t str, own: Option<&Path>, operator: &Operator) -> Result<Cow<'t, str>, Problem> {
     let Some(rest) = text.strip_prefix('~') else { return Ok(Cow::Borrowed(text)) };
     let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
     let home = match name {
-        "" => home(operator)?,
+        "" => own.ok_or(Problem::NoHome)?,
         name => operator.homes.get(name).ok_or_else(|| Problem::UnknownUser { name: name.to_owned() })?,
     };
     let home = home.to_string_lossy();
@@ -204,6 +214,14 @@ mod tests {
             assert_eq!(tilde(text, &operator).expect("known"), expected);
         }
         assert!(tilde("~/a", &Operator::default()).is_err());
+        // Only the patterns of `Include` know `HOME`.
+        for (home, expected) in [(Some("/elsewhere"), "/elsewhere/a"), (Some(""), "/a"), (None, "/home/op/a")] {
+            let variables = home.map(|home| ("HOME".to_owned(), home.to_owned())).into_iter().collect();
+            let operator = Operator { variables, ..operator.clone() };
+            assert_eq!(tilde("~/a", &operator).expect("known"), "/home/op/a");
+            assert_eq!(tilde_of_glob("~/a", &operator).expect("known"), expected);
+            assert_eq!(tilde_of_glob("~other/a", &operator).expect("known"), "/home/other/a");
+        }
     }
 
     #[test]

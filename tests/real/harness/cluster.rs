@@ -203,6 +203,7 @@ impl Builder {
         }
         fs::write(home.join(".ssh/known_hosts"), known_hosts).unwrap();
         fs::write(dir.path().join("inventory.yaml"), inventory).unwrap();
+        fs::write(dir.path().join("passwd"), passwd_with_home(&home)).unwrap();
         for node in &mut nodes {
             node.ready();
         }
@@ -291,10 +292,24 @@ impl Cluster {
         }
     }
 
+    /// A program that finds the cluster's home in the password database too, where `ssh` looks for it and `ctl` with it.
+    /// It has the process id of what is started.
+    pub(crate) fn at_home(&self, program: &str) -> Command {
+        self.with_passwd(&self.path("passwd"), program)
+    }
+
+    /// The same with another password database.
+    pub(crate) fn with_passwd(&self, passwd: &Path, program: &str) -> Command {
+        let mut command = Command::new("unshare");
+        self.environment(&mut command);
+        let script = "mount --bind \"$0\" /etc/passwd && exec \"$@\"";
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(passwd).arg(program);
+        command
+    }
+
     /// A command line of `ctl` for this cluster, not started yet.
     pub(crate) fn ctl_command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ctl"));
-        self.environment(&mut command);
+        let mut command = self.at_home(env!("CARGO_BIN_EXE_ctl"));
         command.env("CTL_INVENTORY", self.inventory()).args(words);
         command
     }
@@ -364,6 +379,19 @@ fn agent_socket(dir: &Path) -> PathBuf {
 }
 
 /// Starts an agent in the foreground, moves the key into it, and takes the file away.
+/// The machine's password database, but the home of root, who runs all of this.
+fn passwd_with_home(home: &Path) -> String {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let of_root = |line: &str| {
+        let mut fields: Vec<_> = line.split(':').map(str::to_owned).collect();
+        if fields.get(2).is_some_and(|uid| uid == "0") {
+            home.to_str().unwrap().clone_into(&mut fields[5]);
+        }
+        fields.join(":") + "\n"
+    };
+    passwd.lines().map(of_root).collect()
+}
+
 fn start_agent(dir: &Path, key: &Path) -> Running {
     let socket = agent_socket(dir);
     let mut command = Command::new("ssh-agent");

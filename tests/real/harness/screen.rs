@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use super::command::{Finished, Running};
 use super::{Cluster, eventually};
@@ -24,8 +23,7 @@ impl Cluster {
         let (words, operand) = line.split_once(" -- ").unwrap_or((line, ""));
         let operand = if operand.is_empty() { String::new() } else { format!(" -- '{operand}'") };
         let line = format!("exec {} {words} -o json --out {}{operand}", env!("CARGO_BIN_EXE_ctl"), out.display());
-        let mut command = Command::new("script");
-        self.environment(&mut command);
+        let mut command = self.at_home("script");
         command.env("CTL_INVENTORY", self.inventory()).env("TERM", "xterm");
         command.args(["--quiet", "--return", "--flush", "--command", &line]).arg(&typescript);
         Screen { running: Running::typing(command, ""), typescript, out }
