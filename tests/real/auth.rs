@@ -631,7 +631,7 @@ fn a_key_file_that_is_no_good() {
         says(&told(&broken), FailureKind::KeyFile, &["broken", said], "");
     }
     run("mkfifo", &[cluster.path("pipe").to_str().unwrap()]);
-    says(&told(&cluster.path("pipe")), FailureKind::KeyFile, &["no file"], "--identity");
+    says(&told(&cluster.path("pipe")), FailureKind::KeyFile, &["not a regular file"], "--identity");
     // Of files that nobody named only what is there is told.
     let by_default = Login { identities_named: false, ..login("root", &[&missing]) };
     let failure = refused(&transport(None), &endpoint(&cluster, by_default));

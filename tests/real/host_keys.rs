@@ -469,8 +469,8 @@ impl Fixture {
         let kind = finished.result("n1")["failure"]["kind"].as_str().unwrap_or("ok").to_owned();
         let word = match kind.strip_prefix("host_key_") {
             Some(word) => word.to_owned(),
-            // Behind the login there is no supervisord, and that is what a good login ends in.
-            None if ["supervisor_down", "protocol", "ok"].contains(&kind.as_str()) => "ok".to_owned(),
+            // Behind the login there is no supervisord and no command runs: that is all that a good login ends in.
+            None if ["supervisor_down", "command", "protocol", "ok"].contains(&kind.as_str()) => "ok".to_owned(),
             None => kind,
         };
         (word, finished.to_string())
