@@ -383,11 +383,14 @@ impl<S: Session> Search<'_, S> {
     /// The pid of the supervisord that runs with the instance's configuration file, if one does.
     async fn alive(&self) -> Option<u32> {
         let file = shlex::try_quote(self.supervisor.config_file.as_deref()?).ok()?;
-        // The shell and grep have the file among their words too; only a supervisord is meant.
-        let script = "for file in $(grep -laF -e \"$1\" /proc/[0-9]*/cmdline 2>/dev/null); do \
-                      case \"$(cat \"${file%cmdline}comm\" 2>/dev/null)\" in \
-                      supervisord*|python*) echo \"ctl-alive $file\";; esac; done";
-        let output = self.shell.script(&format!("set -- {file}; {script}")).await.ok()?.stdout;
+        // The shell and grep have the file among their words too; only a supervisord is meant. A question may not change
+        // the words of the shell that asks it, in which the mark stands.
+        let script = format!(
+            "for file in $(grep -laF -e {file} /proc/[0-9]*/cmdline 2>/dev/null); do \
+             case \"$(cat \"${{file%cmdline}}comm\" 2>/dev/null)\" in \
+             supervisord*|python*) echo \"ctl-alive $file\";; esac; done"
+        );
+        let output = self.shell.script(&script).await.ok()?.stdout;
         let paths = output.lines().filter_map(|line| line.trim().strip_prefix("ctl-alive /proc/"));
         paths.filter_map(|path| path.strip_suffix("/cmdline")?.parse().ok()).next()
     }
