@@ -1,6 +1,6 @@
 //! This machine and this process: files read within bounds, the account, what protects secrets.
 //!
-//! Here live [`file`], which reads what the user names, [`within`], which bounds anything that may hang in the kernel,
+//! Here live [`mod@file`], which reads what the user names, [`within`], which bounds anything that may hang in the kernel,
 //! [`account`], the user as the password database has them, and [`process`]. A leaf: it uses nothing of ours. What
 //! always holds: no call here waits for longer than it says, whatever a mount or a pipe does. Start reading at
 //! [`file::read`].
