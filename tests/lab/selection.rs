@@ -313,7 +313,7 @@ fn what_is_not_honoured_is_refused_or_named() {
         std::fs::write(cluster.path(".ssh/config"), config).expect("written");
         let known_hosts = cluster.write("known_hosts", cluster.known_hosts());
         let mut command = cluster.bare(&format!("service {COLLECTOR} status -w n01"));
-        command.arg("--known-hosts").arg(known_hosts);
+        command.arg("--known-hosts").arg(known_hosts).arg("--ssh-config").arg(cluster.path(".ssh/config"));
         command.arg("-i").arg(cluster.write("inventory.yaml", cluster.inventory()));
         Running::start(command).finish()
     };
