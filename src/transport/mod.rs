@@ -86,7 +86,8 @@ pub trait Session: Send + Sync + 'static {
     /// Whether the connection has ended.
     fn is_closed(&self) -> bool;
 
-    /// Asks for a sign of life, and ends if none comes. As long as the other end answers, it does not end.
+    /// Asks for a sign of life, and ends if none comes. As long as the other end answers, it does not end. A connection
+    /// that fell silent once is not waited for again.
     fn falls_silent(&self) -> impl Future<Output = ()> + Send;
 }
 

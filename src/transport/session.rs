@@ -6,7 +6,7 @@
 //! one (MaxSessions).
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -56,6 +56,8 @@ pub struct SshSession {
     load: Arc<Load>,
     origin: Option<Origin>,
     further: tokio::sync::Mutex<Option<Arc<SshSession>>>,
+    /// A sign of life did not come once.
+    is_silent: AtomicBool,
     _alive: oneshot::Sender<()>,
 }
 
@@ -161,6 +163,7 @@ impl SshSession {
             load: Arc::default(),
             origin: None,
             further: tokio::sync::Mutex::default(),
+            is_silent: AtomicBool::new(false),
             _alive: alive,
         }
     }
@@ -339,11 +342,13 @@ impl Session for SshSession {
     }
 
     async fn falls_silent(&self) {
-        while let Ok(Ok(())) = timeout(SIGN_OF_LIFE, self.handle.send_ping()).await
+        while !self.is_silent.load(Ordering::Relaxed)
+            && let Ok(Ok(())) = timeout(SIGN_OF_LIFE, self.handle.send_ping()).await
             && !self.is_closed()
         {
             tokio::time::sleep(SIGN_OF_LIFE).await;
         }
+        self.is_silent.store(true, Ordering::Relaxed);
     }
 }
 

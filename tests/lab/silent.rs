@@ -1,7 +1,9 @@
 //! Nodes that stop answering, wherever that is: the run ends in time, the others are served, and the silent one is named.
 
 use std::fmt::Write as _;
+use std::iter::zip;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use contrail_lab::{Fault, Request, State};
 
@@ -70,11 +72,14 @@ impl Work {
     }
 }
 
-/// One run of two nodes, one of which has a fault. What is wrong with it goes to `wrong`; gives how the one ended.
-fn one(work: Work, fault: &Fault, silent: &str, good: &str, wrong: &mut String) -> (String, Finished) {
+/// One run of two nodes, one of which has a fault. What is wrong with it goes to `wrong`; gives how the one ended, and how
+/// long the run took.
+fn one(work: Work, fault: &Fault, silent: &str, good: &str, wrong: &mut String) -> (String, Finished, Duration) {
     let cluster = Cluster::start(uniform(2).fault(silent, fault.clone()));
     let before = cluster.collector(silent);
+    let began = Instant::now();
     let run = Running::start(work.command(&cluster, TIMES)).finish();
+    let took = began.elapsed();
     let mut say = |what: String| writeln!(wrong, "{work:?} {fault:?}: {what}\n{run}\n").expect("a string");
     let well = work.result(&run, good);
     if ended(&well) != work.well() {
@@ -88,7 +93,7 @@ fn one(work: Work, fault: &Fault, silent: &str, good: &str, wrong: &mut String) 
     }
     // What was stopped is started again by the node itself.
     cluster.wait_for(silent, ANALYTICS, COLLECTOR, State::Running);
-    (ended(&result), run)
+    (ended(&result), run, took)
 }
 
 /// Runs every case, several at once, and tells of all that differ.
@@ -141,7 +146,7 @@ fn each_request_left_unanswered() {
     ];
     all(&cases, |(work, fault, expected)| {
         let mut wrong = String::new();
-        let (got, run) = one(*work, fault, "n01", "n02", &mut wrong);
+        let (got, run, _) = one(*work, fault, "n01", "n02", &mut wrong);
         if got != *expected {
             writeln!(wrong, "{work:?} {fault:?}: expected {expected}, got {got}\n{run}\n").expect("a string");
         }
@@ -149,7 +154,9 @@ fn each_request_left_unanswered() {
     });
 }
 
-/// The node says nothing from its message of number N on, for each N until the run is over before.
+/// The node says nothing from its message of number N on, for each N until the run is over before. Prints how long the
+/// slowest run took, which depends on the machine (`--nocapture` shows it).
+#[expect(clippy::print_stdout, reason = "the figure is for whoever measures")]
 fn from_each_message(work: Work) {
     let may_be = |got: &str| {
         let (outcome, kind) = got.split_once(' ').unwrap_or((got, ""));
@@ -158,29 +165,33 @@ fn from_each_message(work: Work) {
     };
     let mut wrong = String::new();
     let mut first = 0;
+    let mut worst = (Duration::ZERO, 0);
     loop {
         let numbers: Vec<u32> = (first..).take(AT_ONCE).collect();
         first += u32::try_from(AT_ONCE).expect("a few");
-        let ends: Vec<(String, String)> = std::thread::scope(|scope| {
+        let ends: Vec<(String, String, Duration)> = std::thread::scope(|scope| {
             let run = |number: u32| {
                 // The one that is locked first, and the other.
                 let (silent, good) = if number.is_multiple_of(2) { ("n01", "n02") } else { ("n02", "n01") };
                 let mut wrong = String::new();
-                let (got, run) = one(work, &Fault::SilentAfter(number), silent, good, &mut wrong);
+                let (got, run, took) = one(work, &Fault::SilentAfter(number), silent, good, &mut wrong);
                 if got != work.well() && !may_be(&got) {
                     writeln!(wrong, "{work:?} from message {number} on: {got}\n{run}\n").expect("a string");
                 }
-                (got, wrong)
+                (got, wrong, took)
             };
             let running: Vec<_> = numbers.iter().map(|number| scope.spawn(move || run(*number))).collect();
             running.into_iter().map(|run| run.join().expect("a run that ends")).collect()
         });
-        ends.iter().for_each(|(_, said)| wrong += said);
-        if ends.iter().all(|(got, _)| got == work.well()) {
+        ends.iter().for_each(|(_, said, _)| wrong += said);
+        worst = zip(&ends, numbers).map(|((.., took), number)| (*took, number)).fold(worst, Ord::max);
+        if ends.iter().all(|(got, ..)| got == work.well()) {
             break;
         }
         assert!(first < 400, "it is never over\n{wrong}");
     }
+    let (took, number) = worst;
+    println!("silent: {work:?} took {:.1} s at worst, from message {number} on, with {TIMES}", took.as_secs_f64());
     assert!(wrong.is_empty(), "{wrong}");
 }
 
