@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
 use crate::remote::{EnterError, Passage, Sudo, SudoError};
-use crate::transport::{Piece, RemoteCommand, Session, TransportError};
+use crate::transport::{HUNG, Piece, RemoteCommand, Session, TransportError};
 
 /// Longest output kept of each stream, in bytes; what comes after is read and dropped.
 pub const OUTPUT_LIMIT: usize = 256 * 1024;
@@ -85,7 +85,7 @@ impl RunError {
         match self {
             Self::Sudo(error) => error.failure(stage),
             Self::Transport(error) => Failure { stage, ..error.failure() },
-            Self::Silent(_) => Failure::new(stage, FailureKind::TimedOut, self.to_string()).with_hint(super::HUNG),
+            Self::Silent(_) => Failure::new(stage, FailureKind::TimedOut, self.to_string()).with_hint(HUNG),
             Self::GivenUp => Failure::new(stage, FailureKind::Interrupted, self.to_string()),
         }
     }

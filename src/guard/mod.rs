@@ -28,7 +28,7 @@ use self::rescue::{TRIAL_LIMIT, Trial};
 use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
 use crate::remote::{EnterError, Passage, Sudo, SudoError};
-use crate::transport::{Piece, RemoteCommand, Session, TransportError};
+use crate::transport::{HUNG, Piece, RemoteCommand, Session, TransportError};
 
 /// Between two signs of life. The guard gives up after 20 s without one: two may be lost on the way and the third be late,
 /// and 10 s are left to start what was stopped within the 30 s that are promised.
@@ -220,9 +220,6 @@ impl TakeError {
 const UNGUARDED: &str =
     "without it a lost connection could leave a service stopped, and two runs could meet; --no-guard goes without";
 
-/// What to do about a node that lets one in and then does not answer.
-const HUNG: &str = "sshd let us in and then hung: look at the node's load, memory and disks";
-
 /// Why something could not be armed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArmError {
@@ -230,8 +227,8 @@ pub enum ArmError {
     #[error("the guard on the node has ended, and with it the lock")]
     Gone,
     /// The guard does not answer.
-    #[error("the guard on the node did not answer within {} s", PATIENCE.as_secs())]
-    Silent,
+    #[error("the guard on the node did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
     /// The guard could not do it.
     #[error("the guard could not start it again: {0}")]
     Unable(String),
@@ -390,7 +387,7 @@ impl Guard {
         match timeout(patience, asked).await {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(ArmError::Gone),
-            Err(_) => Err(ArmError::Silent),
+            Err(_) => Err(ArmError::Silent(patience)),
         }
     }
 

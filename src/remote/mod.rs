@@ -11,6 +11,6 @@ pub mod script;
 mod sudo;
 mod words;
 
-pub use self::question::{CommandAnswer, NoAnswer, ending, last_line};
+pub use self::question::{CommandAnswer, NOT_RUN, NoAnswer, ending, last_line};
 pub use self::sudo::{AskError, EnterError, ExecError, Passage, Sudo};
 pub use self::words::SudoError;

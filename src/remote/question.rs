@@ -37,6 +37,9 @@ pub struct CommandAnswer {
     pub status: u32,
 }
 
+/// What to do about a node that does not run what it is given.
+pub const NOT_RUN: &str = "run a command there with ssh; check the account's login shell and its start files, ForceCommand in sshd_config, and command= in authorized_keys";
+
 /// Why a command has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
@@ -82,9 +85,7 @@ impl NoAnswer {
     #[must_use]
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NotRun { .. } => Some(
-                "run a command there with ssh; check the account's login shell and its start files, ForceCommand in sshd_config, and command= in authorized_keys",
-            ),
+            Self::NotRun { .. } => Some(NOT_RUN),
             Self::CutShort { .. } => {
                 Some("run a command there with ssh; check the node's memory, its process limits and its kernel log")
             }

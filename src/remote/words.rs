@@ -48,7 +48,9 @@ impl SudoError {
             Self::PasswordWanted => {
                 "give the password with -K, or allow the user supervisorctl and service without one (NOPASSWD in sudoers)"
             }
-            Self::WrongPassword => "it is not sent to this node again in this run, so that no account is locked by it",
+            Self::WrongPassword => {
+                "run it again and type the user's password on this node; it is sent only once a run, so that no account is locked by it"
+            }
             Self::Terminal => "put `Defaults:USER !requiretty` into the node's sudoers, or log in as root (-u root)",
             Self::NotSudoer => {
                 "allow the user supervisorctl and service in the node's sudoers, or log in as root (-u root)"

@@ -5,13 +5,11 @@ use super::link::Link;
 use crate::event::{CommandRun, Failure, FailureKind, Outcome, Stage, TargetResult};
 use crate::guard::command::{self, CommandEnd, CommandOutput, RunError};
 use crate::plan::CommandInput;
+use crate::remote::NOT_RUN;
 use crate::transport::Transport;
 
 /// What to do after a command whose end is not known.
 const HALF_DONE: &str = "it may have done part of its work: look at the node";
-
-/// What to do about a node that does not run what it is given.
-const NOT_RUN: &str = "run a command there with ssh; check the account's login shell and its start files, ForceCommand in sshd_config, and command= in authorized_keys";
 
 /// Runs a command within the node's time.
 pub(super) async fn run<T: Transport>(

@@ -32,7 +32,7 @@ fn failure(error: ArmError, stage: Stage) -> Failure {
     let kind = match error {
         ArmError::Refused(failure) => return Failure { stage, ..*failure },
         ArmError::Gone => FailureKind::ConnectionLost,
-        ArmError::Silent => FailureKind::TimedOut,
+        ArmError::Silent(_) => FailureKind::TimedOut,
         ArmError::Unable(_) => FailureKind::Command,
     };
     Failure::new(stage, kind, format!("nothing was stopped: {error}"))

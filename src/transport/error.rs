@@ -15,6 +15,9 @@ pub const CONNECT_FAILED: &str = "ConnectFailed";
 /// The reason of a [`TransportError::CommandRefused`] when sshd was asked to run a command and could not start it.
 pub(super) const REQUEST_FAILED: &str = "it could not start one";
 
+/// What to do about a node that lets one in and then does not answer.
+pub const HUNG: &str = "sshd let us in and then hung: look at the node's load, memory and disks";
+
 /// Why a session could not be had or was lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
@@ -399,7 +402,7 @@ impl TransportError {
             Self::Refused { .. } => (Stage::Connect, K::Refused, Some("is sshd running there, and on this port? (`port` in the inventory, or --port)".to_owned())),
             Self::Network { .. } => (Stage::Connect, K::UnreachableNetwork, Some("is the node up, and is there a route to it?".to_owned())),
             Self::Timeout { .. } => (Stage::Connect, K::ConnectTimeout, Some("is the node up, and does a firewall drop the packets? (--connect-timeout gives it longer)".to_owned())),
-            Self::Banner { .. } => (Stage::Connect, K::Banner, Some("what listens there is no SSH server, hangs, or turns connections away (MaxStartups)".to_owned())),
+            Self::Banner { .. } => (Stage::Connect, K::Banner, Some("is that sshd's port (`port` in the inventory, or --port)? If it is, look at the node's load, and at MaxStartups in its sshd_config".to_owned())),
             Self::TurnedAway { .. } => (Stage::Connect, K::Banner, Some("sshd turns connections away while many log in (MaxStartups), or by its address (TCP wrappers, a firewall): lower --forks, or look at its log".to_owned())),
             Self::Addresses { .. } => match self.leading() {
                 Some(leading) => return Failure { message: self.to_string(), ..leading.failure() },
@@ -415,8 +418,9 @@ impl TransportError {
                 return Failure { stage: inner.stage, kind, message: self.to_string(), hint: Some(hint) };
             }
             Self::Behind { reason, .. } if reason == CONNECT_FAILED => (Stage::Connect, K::UnreachableNetwork, Some("is the node up, and does the bastion know its name and reach its port?".to_owned())),
-            Self::Behind { .. } => (Stage::Connect, K::Proxy, Some("the bastion's sshd must allow TCP forwarding (AllowTcpForwarding, PermitOpen)".to_owned())),
-            Self::Proxy { .. } => (Stage::Connect, K::Proxy, Some("run the command by hand: it must print the node's SSH greeting (`ctl ssh-config NODE` shows it)".to_owned())),
+            Self::Behind { bastion, reason, .. } if reason == NO_ROOM => (Stage::Connect, K::Proxy, Some(format!("go over fewer nodes at a time with --forks, or look at the limits of sshd on {bastion}"))),
+            Self::Behind { bastion, .. } => (Stage::Connect, K::Proxy, Some(format!("the sshd of {bastion} must allow TCP forwarding (AllowTcpForwarding, PermitOpen)"))),
+            Self::Proxy { .. } => (Stage::Connect, K::Proxy, Some("run the command by hand: it must print the node's SSH greeting".to_owned())),
             Self::Negotiation { hint, .. } => (Stage::Connect, K::Negotiation, hint.clone()),
             Self::HostKeyUnknown { .. } => (
                 Stage::Connect,
@@ -432,8 +436,8 @@ impl TransportError {
             }
             Self::HostKeyRevoked { .. } => (Stage::Connect, K::HostKeyRevoked, Some("do not connect: give the node a new host key".to_owned())),
             Self::HostKeyTooShort { .. } => (Stage::Connect, K::Negotiation, Some("give the node a longer RSA key, or an ed25519 key (RequiredRSASize says what is long enough)".to_owned())),
-            Self::KnownHosts { .. } => (Stage::Connect, K::HostKeyUnknown, Some("mend the file, or name another with --known-hosts".to_owned())),
-            Self::RevokedKeys { .. } => (Stage::Connect, K::HostKeyUnknown, Some("mend the file that RevokedHostKeys names: until then any key might be revoked, and none is taken".to_owned())),
+            Self::KnownHosts { .. } => (Stage::Connect, K::HostKeyUnknown, Some("see to the file, or name another with --known-hosts".to_owned())),
+            Self::RevokedKeys { .. } => (Stage::Connect, K::HostKeyUnknown, Some("see to the file that RevokedHostKeys names: until then any key might be revoked, and none is taken".to_owned())),
             Self::Auth { hint, .. } => (Stage::Authenticate, K::Auth, Some(hint.clone())),
             Self::KeyFile { hint, .. } => (Stage::Authenticate, K::KeyFile, Some(hint.clone())),
             Self::Agent { .. } => (Stage::Authenticate, K::Agent, Some("check $SSH_AUTH_SOCK and `ssh-add -l`".to_owned())),
@@ -443,7 +447,7 @@ impl TransportError {
                 Some("raise the limit (`ulimit -n`, `ulimit -u`), or go over fewer nodes at a time with --forks".to_owned()),
             ),
             Self::Lost { .. } => (Stage::Connect, K::ConnectionLost, None),
-            Self::Silent { .. } => (Stage::Inspect, K::TimedOut, Some("sshd let us in and then hung: look at the node's load, memory and disks".to_owned())),
+            Self::Silent { .. } => (Stage::Inspect, K::TimedOut, Some(HUNG.to_owned())),
             Self::CommandRefused { reason } if reason == REQUEST_FAILED => (
                 Stage::Inspect,
                 K::Command,
@@ -454,7 +458,7 @@ impl TransportError {
                 K::Command,
                 Some("raise MaxSessions in the node's sshd_config, or allow commands for this user".to_owned()),
             ),
-            Self::ChannelRefused { .. } => (Stage::Inspect, K::Protocol, Some("sshd may have reached MaxSessions, or forbids commands or forwarding for this user".to_owned())),
+            Self::ChannelRefused { .. } => (Stage::Inspect, K::Protocol, Some("allow forwarding for this user in the node's sshd_config (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen), or go another way with --via supervisorctl".to_owned())),
         };
         Failure { stage, kind, message: self.to_string(), hint }
     }

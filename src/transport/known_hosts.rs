@@ -432,7 +432,7 @@ pub fn written_name(host: &str, port: u16) -> String {
     if port == DEFAULT_PORT || port == 0 { host } else { format!("[{host}]:{port}") }
 }
 
-/// The text of a file, or `None` if it is too large. What is no UTF-8 matches no name and no key.
+/// The key of a line. A certificate is none: known_hosts has the key of its authority.
 fn read_key(kind: &str, blob: &str) -> Result<PublicKey, SkipReason> {
     let key = PublicKey::from_openssh(&format!("{kind} {blob}")).map_err(|_| SkipReason::BadKey)?;
     if matches!(key.key_data(), KeyData::Other(_) | KeyData::Certificate(_)) {

@@ -33,7 +33,7 @@ pub use self::connect::{SshSettings, SshTransport};
 pub use self::endpoint::{
     AddressFamily, Algorithms, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy,
 };
-pub use self::error::{CONNECT_FAILED, TransportError};
+pub use self::error::{CONNECT_FAILED, HUNG, TransportError};
 pub use self::host_keys::fingerprint;
 pub use self::session::{SshCommand, SshSession};
 

@@ -230,11 +230,13 @@ impl SshSession {
                 return if beside_others {
                     Ok(Room::NoneBesidePassing)
                 } else {
-                    Err(TransportError::CommandRefused { reason: format!("it opens no session ({reason:?})") })
+                    Err(TransportError::CommandRefused {
+                        reason: format!("it opens no session ({})", refusal(&reason)),
+                    })
                 };
             }
             attempt += 1;
-            debug!(?reason, attempt, "no command channel; trying again");
+            debug!(reason = refusal(&reason), attempt, "no command channel; trying again");
             tokio::time::sleep(Duration::from_millis(50) * attempt).await;
         }
     }
@@ -271,11 +273,20 @@ impl SshSession {
 
     fn channel_error(&self, what: &str, error: &russh::Error) -> TransportError {
         if let russh::Error::ChannelOpenFailure(reason) = error {
-            let tried = matches!(reason, ChannelOpenFailure::ConnectFailed);
-            let reason = if tried { CONNECT_FAILED.to_owned() } else { format!("{reason:?}") };
-            return TransportError::ChannelRefused { what: what.to_owned(), reason };
+            return TransportError::ChannelRefused { what: what.to_owned(), reason: refusal(reason) };
         }
         self.lost.error(&error.to_string())
+    }
+}
+
+/// Why the node opens no channel, by the name that RFC 4254, section 5.1, gives the reason; else in its own words.
+fn refusal(reason: &ChannelOpenFailure) -> String {
+    match reason {
+        ChannelOpenFailure::ConnectFailed => CONNECT_FAILED.to_owned(),
+        ChannelOpenFailure::Other { code, reason } => format!("{reason} (code {code})"),
+        known @ (ChannelOpenFailure::AdministrativelyProhibited
+        | ChannelOpenFailure::UnknownChannelType
+        | ChannelOpenFailure::ResourceShortage) => format!("{known:?}"),
     }
 }
 

@@ -80,7 +80,7 @@ impl Problem {
             Self::Exposed(_) => format!("chmod 600 {path}"),
             Self::Locked { .. } | Self::SecurityKey => format!("load it into the agent: ssh-add {path}"),
             Self::PublicOnly | Self::NoKey => {
-                "load the private key into the agent with `ssh-add`, or name its file".to_owned()
+                "load the private key into the agent with `ssh-add`, or name its file with --identity".to_owned()
             }
             Self::Missing | Self::Unreadable(_) => {
                 "name a readable key with --identity, or load it into the agent with `ssh-add`".to_owned()

@@ -90,8 +90,6 @@ enum Cause {
 }
 
 const NO_ACCOUNT: &str = "the node does not let this account in";
-const CHECK_EXPIRY: &str =
-    "the account on the node may have expired or be locked: `chage -l USER` and `passwd -S USER` there";
 const CHECK_ACCOUNT: &str =
     "check the user and the key (`user`, `identity` in the inventory, -u, --identity), and authorized_keys on the node";
 
@@ -99,7 +97,7 @@ impl Attempts {
     /// The error for a login that failed.
     pub(super) fn verdict(self, endpoint: &Endpoint, has_password: bool, said: Said) -> TransportError {
         let (user, host) = (endpoint.login.user.clone(), endpoint.host.clone());
-        let cause = self.cause(has_password, &said);
+        let cause = self.cause(&user, has_password, &said);
         let told = match &cause {
             Cause::Auth(reason, _) | Cause::KeyFile(reason, _) | Cause::Agent(reason) | Cause::Lost(reason) => reason,
         };
@@ -112,12 +110,15 @@ impl Attempts {
         }
     }
 
-    fn cause(&self, has_password: bool, said: &Said) -> Cause {
+    fn cause(&self, user: &str, has_password: bool, said: &Said) -> Cause {
         let auth = |reason: &str, hint: &str| Cause::Auth(reason.to_owned(), hint.to_owned());
         let ended = said.lost.as_deref().unwrap_or_default();
         let turned_down = said.lost.is_some() || self.password == Some(PasswordFate::Refused);
         if ended.contains("PAM account configuration") || turned_down && said.closes_the_account() {
-            return auth(NO_ACCOUNT, CHECK_EXPIRY);
+            let hint = format!(
+                "the account on the node may have expired or be locked: `chage -l {user}` and `passwd -S {user}` there"
+            );
+            return auth(NO_ACCOUNT, &hint);
         }
         if said.lost.is_some() && (self.tried.is_empty() || !ended.starts_with(NODE_ENDED)) {
             return Cause::Lost(ended.to_owned());
