@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
 use crate::remote::{EnterError, Passage, Sudo, SudoError};
-use crate::transport::{HUNG, Piece, RemoteCommand, Session, TransportError};
+use crate::transport::{Drain, HUNG, Piece, RemoteCommand, Session, TransportError};
 
 /// Longest output kept of each stream, in bytes; what comes after is read and dropped.
 pub const OUTPUT_LIMIT: usize = 256 * 1024;
@@ -20,11 +20,8 @@ pub const OUTPUT_LIMIT: usize = 256 * 1024;
 /// How long a command that was told to end may take: it is killed after two seconds.
 const LAST_WORDS: Duration = Duration::from_secs(4);
 
-/// How long the streams of a command that has ended are read on.
-const DRAIN: Duration = Duration::from_secs(1);
-
-/// The same as long as the mark has not come: sshd may report the end before it has sent the output.
-const DRAIN_FOR_MARK: Duration = Duration::from_secs(10);
+/// How long the mark of a command that has ended is waited for: sshd may report the end before it has sent the output.
+const MARK_TIME: Duration = Duration::from_secs(10);
 
 /// Most of what a login shell may print before the command.
 const NOISE_LIMIT: usize = 1024 * 1024;
@@ -170,9 +167,14 @@ pub async fn run<S: Session>(
         };
         match piece {
             Some(Piece::Exit(code)) => {
-                gathered.drain(&mut running).await;
+                // The time for the command holds for what it leaves behind, too.
+                let stopped = tokio::select! {
+                    () = gathered.drain(&mut running) => None,
+                    how = &mut stop => Some(how),
+                };
                 let how = match (code, running.signal()) {
-                    _ if !gathered.has_started() => CommandEnd::NotRun(code),
+                    // Without a mark as yet nobody knows whether it ran.
+                    _ if !gathered.has_started() => stopped.unwrap_or(CommandEnd::NotRun(code)),
                     (Some(code), _) => CommandEnd::Exited(code),
                     (None, Some(name)) => CommandEnd::Signalled(name.to_owned()),
                     (None, None) => CommandEnd::NoStatus,
@@ -286,14 +288,19 @@ impl Gathered {
         }
     }
 
-    /// Reads on after the end: sshd reports it before the last of the output, and what the command left behind may hold its
-    /// streams open.
+    /// Reads on after the end, for the mark and then for the rest of the output.
     async fn drain<C: RemoteCommand>(&mut self, running: &mut C) {
-        loop {
-            let patience = if self.has_started() { DRAIN } else { DRAIN_FOR_MARK };
-            match timeout(patience, running.next()).await {
-                Ok(Some(piece)) if !self.is_only_noise() => self.take_in(piece),
-                Ok(Some(_) | None) | Err(_) => return,
+        let start = |has_started| if has_started { Drain::start() } else { Drain::patient(MARK_TIME) };
+        let mut had_started = self.has_started();
+        let mut rest = start(had_started);
+        while let Some(piece) = rest.next(running).await {
+            if self.is_only_noise() {
+                return;
+            }
+            self.take_in(piece);
+            if self.has_started() != had_started {
+                had_started = true;
+                rest = start(true);
             }
         }
     }

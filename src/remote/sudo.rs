@@ -15,13 +15,10 @@ use tracing::debug;
 
 use super::question::{self, AskMode, CommandAnswer, NoAnswer};
 use super::words::{SudoError, clip};
-use crate::transport::{ExecOutput, Piece, RemoteCommand, Session, TransportError};
+use crate::transport::{Drain, ExecOutput, Piece, RemoteCommand, Session, TransportError};
 
 /// Commands that run at once on a node, of those that may ask for the password: sshd's MaxSessions is 10 by default.
 const COMMANDS_AT_ONCE: usize = 3;
-
-/// How long the streams of a command that has ended are read on.
-const DRAIN: Duration = Duration::from_secs(1);
 
 /// A line without an end on stderr, and nothing more for so long, is a question.
 const QUIET: Duration = Duration::from_secs(10);
@@ -309,23 +306,26 @@ impl Password {
         let mut dialogue = Dialogue { password: Some(self), passage, held: None, is_answered: false };
         let mut streams = Streams::default();
         let mut output = ExecOutput::default();
-        let mut ended = false;
+        let mut rest: Option<Drain> = None;
         loop {
-            match timeout(if ended { DRAIN } else { QUIET }, command.next()).await {
+            let next = match rest {
+                Some(rest) => Ok(rest.next(command).await),
+                None => timeout(QUIET, command.next()).await,
+            };
+            match next {
                 Ok(Some(Piece::Exit(code))) => {
                     output.exit = code;
-                    ended = true;
+                    rest = Some(Drain::start());
                 }
                 Ok(Some(piece)) => {
                     streams.take_in(piece);
                     dialogue.answer(command, &mut streams).await?;
                 }
-                Ok(None) if !ended => {
+                Ok(None) if rest.is_none() => {
                     let reason = "it ended while a command ran".to_owned();
                     return Err(TransportError::Lost { reason }.into());
                 }
                 Ok(None) => break,
-                Err(_) if ended => break,
                 Err(_) => {
                     if let Some(question) = dialogue.question(&streams) {
                         return Err(question.into());

@@ -12,6 +12,7 @@ mod bastion;
 mod connect;
 mod dial;
 mod door;
+mod drain;
 mod endpoint;
 mod error;
 mod handshake;
@@ -30,6 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use self::auth::UnlockError;
 pub use self::connect::{SshSettings, SshTransport};
+pub use self::drain::Drain;
 pub use self::endpoint::{
     AddressFamily, Algorithms, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy,
 };

@@ -22,7 +22,7 @@ use super::connect::Shared;
 use super::endpoint::Endpoint;
 use super::error::{CONNECT_FAILED, REQUEST_FAILED, Seconds};
 use super::handshake::Handler;
-use super::{ExecOutput, Piece, RemoteCommand, Session, TransportError};
+use super::{Drain, ExecOutput, Piece, RemoteCommand, Session, TransportError};
 
 /// How long a node may take to answer a request for a channel or a command. One that swaps takes its time, too.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
@@ -36,8 +36,8 @@ const MOST_CONNECTIONS: usize = 6;
 /// How long a node may take to answer when it is only asked whether it is there.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
-/// How long the streams of a command that has ended are read on.
-const DRAIN: Duration = Duration::from_secs(1);
+/// How long it may take to close a channel.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// How often a command channel that was refused is asked for again: sshd counts a command until it has reaped it.
 const CHANNEL_RETRIES: u32 = 10;
@@ -309,15 +309,19 @@ impl Session for SshSession {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut output = ExecOutput::default();
         let mut ended = false;
+        let mut rest: Option<Drain> = None;
         loop {
-            // What it leaves behind may hold its streams open: they are waited for only so long.
-            let next = if ended { timeout(DRAIN, running.next()).await.unwrap_or(None) } else { running.next().await };
+            let next = match rest {
+                Some(rest) => rest.next(&mut running).await,
+                None => running.next().await,
+            };
             match next {
                 Some(Piece::Stdout(bytes)) => stdout.extend(bytes),
                 Some(Piece::Stderr(bytes)) => stderr.extend(bytes),
                 Some(Piece::Exit(code)) => {
                     output.exit = code;
                     ended = true;
+                    rest = Some(Drain::start());
                 }
                 None => break,
             }
@@ -449,7 +453,7 @@ impl RemoteCommand for SshCommand {
 
     async fn close(&mut self) {
         self.shut = true;
-        match timeout(DRAIN, self.write.close()).await {
+        match timeout(CLOSE_TIME, self.write.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "a channel could not be closed"),
             Err(_) => debug!("a channel could not be closed in time"),

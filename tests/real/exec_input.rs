@@ -241,3 +241,26 @@ fn what_a_login_shell_prevents_did_not_run() {
     bashrc(node, "");
     exec(&cluster, &["--no-guard", "--", "touch /run/done"]).expect(0);
 }
+
+/// What goes on printing when the command has ended holds nobody up: neither a command, nor a check, nor a question. What came
+/// until then is there.
+#[test]
+fn what_is_left_behind_is_not_waited_for() {
+    let cluster = Cluster::of(1, &spec());
+    let printer = "(while :; do echo x; sleep 0.2; done) & exit 0";
+    let run = exec(&cluster, &["--no-guard", "--check", printer, "--", printer]).expect(0);
+    assert_eq!(run.outcomes(), ["a1 - changed"], "{run}");
+    assert!(stdout(&run, "a1").starts_with("x\n"), "{run}");
+    bashrc(cluster.node("a1"), "(while :; do echo x >&2; sleep 0.2; done) &\n");
+    let run = cluster.ctl("service contrail-collector status --via supervisorctl -o json").expect(0);
+    assert_eq!(run.outcomes(), ["a1 contrail-collector ok"], "{run}");
+}
+
+/// A login shell that ends and leaves its streams open is waited for no longer than the command may take.
+#[test]
+fn streams_that_stay_open_have_the_time_of_the_command() {
+    let cluster = Cluster::of(1, &spec());
+    bashrc(cluster.node("a1"), "sleep 4321 & exit 0\n");
+    let run = exec(&cluster, &["--no-guard", "--timeout", "2s", "--", "true"]).expect(1);
+    assert_eq!(run.outcomes(), ["a1 - timed_out timed_out"], "{run}");
+}

@@ -21,6 +21,8 @@ enum Nature {
     AsksElse,
     /// Accepts the password, and refuses the command.
     Forbids,
+    /// Runs the command at once, which leaves something behind that prints for ever.
+    Leaves,
 }
 
 struct Node {
@@ -69,7 +71,7 @@ impl RemoteCommand for Running {
                 self.says("Sorry, user eve is not allowed to execute '/bin/sh' as root on a1.\n");
                 self.ends(1);
             }
-            Nature::Asks | Nature::Free | Nature::AsksElse | Nature::Forbids => {
+            Nature::Asks | Nature::Free | Nature::AsksElse | Nature::Forbids | Nature::Leaves => {
                 let prompt = self.prompt.clone();
                 self.says(&format!("Sorry, try again.\n{prompt}"));
             }
@@ -83,6 +85,10 @@ impl RemoteCommand for Running {
             if let Some(piece) = self.pieces.pop_front() {
                 tokio::task::yield_now().await;
                 return Some(piece);
+            }
+            if self.nature == Nature::Leaves {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                return Some(Piece::Stderr(b"x\n".to_vec()));
             }
             if self.is_closed {
                 return None;
@@ -116,7 +122,7 @@ impl Session for Node {
                 let prompt = running.prompt.clone();
                 running.says(&format!("We trust you have received the usual lecture.\n{prompt}"));
             }
-            Nature::Free => running.runs(),
+            Nature::Free | Nature::Leaves => running.runs(),
             Nature::AsksElse => running.says("Welcome.\nVerification code: "),
         }
         Ok(running)
@@ -187,6 +193,16 @@ async fn nothing_is_sent_where_nothing_is_asked() {
     assert_eq!(run(&node, &sudo).await.unwrap().stdout, "output\n");
     assert_eq!(enter(&node, &sudo).await.unwrap(), "output\n");
     assert!(written(&node).is_empty());
+}
+
+/// It is the command that was asked, and its answer is there.
+#[tokio::test(start_paused = true)]
+async fn what_a_command_leaves_behind_is_not_waited_for() {
+    let (node, sudo) = (node(Nature::Leaves), sudo("right"));
+    let began = Instant::now();
+    let output = tokio::time::timeout(Duration::from_secs(60), run(&node, &sudo)).await.unwrap().unwrap();
+    assert_eq!((output.stdout.as_str(), output.exit), ("output\n", Some(0)));
+    assert_eq!(began.elapsed(), Duration::from_secs(5));
 }
 
 /// However many commands ask at the same time.
