@@ -374,6 +374,18 @@ fn signal_word(signal: &Sig) -> String {
     if is_word { name.clone() } else { "UNKNOWN".to_owned() }
 }
 
+/// Whether a message says something of the command itself: what it prints, or how it ends.
+fn is_of_command(message: &ChannelMsg) -> bool {
+    matches!(
+        message,
+        ChannelMsg::Data { .. }
+            | ChannelMsg::ExtendedData { ext: 1, .. }
+            | ChannelMsg::ExitStatus { .. }
+            | ChannelMsg::ExitSignal { .. }
+            | ChannelMsg::Close
+    )
+}
+
 /// A command on a channel of its own.
 pub struct SshCommand {
     read: ChannelReadHalf,
@@ -474,7 +486,10 @@ impl RemoteCommand for SshCommand {
                 said = read.wait(), if kept.len() < KEPT => {
                     let Some(said) = said else { return Err(lost.error("it ended while a command was written to")) };
                     let is_over = matches!(said, ChannelMsg::Close);
-                    kept.push_back(said);
+                    // One that takes much opens its window many times: that is not to keep its end from being read.
+                    if is_of_command(&said) {
+                        kept.push_back(said);
+                    }
                     if is_over {
                         return Ok(());
                     }

@@ -264,3 +264,19 @@ fn streams_that_stay_open_have_the_time_of_the_command() {
     let run = exec(&cluster, &["--no-guard", "--timeout", "2s", "--", "true"]).expect(1);
     assert_eq!(run.outcomes(), ["a1 - timed_out timed_out"], "{run}");
 }
+
+/// A shell that takes some of the input and ends is noticed, however often it has asked for more.
+#[test]
+fn a_shell_that_dies_while_input_is_sent() {
+    let cluster = Cluster::of(1, &spec());
+    // sshd opens its window every 96 KiB or so.
+    bashrc(
+        cluster.node("a1"),
+        "case $BASH_EXECUTION_STRING in *ctl-exec*) head -c 20000000 >/dev/null; echo gone; exit 3 ;; esac\n",
+    );
+    let input = vec![b'x'; 40_000_000];
+    let run = with_file(&cluster, &["--timeout", "55s", "--", "cat >/dev/null"], &input).finish().expect(1);
+    assert_eq!(run.outcomes(), ["a1 - failed command"], "{run}");
+    let message = run.result("a1")["failure"]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains("did not run: the login shell said `gone` and exited 3"), "{run}");
+}
