@@ -256,7 +256,15 @@ impl SshSession {
         };
         debug!(host = origin.endpoint.host, "sshd takes no more commands on this connection; opening another one");
         let made = shared.connect(&origin.endpoint).await;
-        let mut session = made.map_err(|error| refused(&format!("and a further connection failed: {error}")))?;
+        let mut session = made.map_err(|error| {
+            if self.is_closed() {
+                self.lost.error(&error.to_string())
+            } else if error.may_pass() || matches!(error, TransportError::Timeout { .. }) {
+                error
+            } else {
+                refused(&format!("and a further connection failed: {error}"))
+            }
+        })?;
         if let Some(next) = &mut session.origin {
             next.number = origin.number + 1;
         }

@@ -86,6 +86,30 @@ fn one_session_a_connection_through_sudo() {
     );
 }
 
+/// What the further connection was lost by may pass: the action goes on on the node, and is proved once there is another.
+#[test]
+fn a_further_connection_that_is_lost() {
+    let slow = Instance::analytics().with(Program::slow_to_stop("contrail-collector", 3));
+    let mut cluster = Cluster::of(1, &NodeSpec::new(slow).sshd("MaxSessions 1"));
+    let line = "service contrail-collector restart -y -o json --via supervisorctl --retries 0 -vv";
+    let run = cluster.ctl_start(line);
+    let another = "opening another one";
+    let opened = || run.until_said(another).matches(another).count();
+    eventually("it to stop", || (cluster.node("a1").process("contrail-collector")?.state == "STOPPING").then_some(()));
+    cluster.node_mut("a1").refuse();
+    let before = opened();
+    // All but the connection with the guard.
+    cluster.node("a1").sh("for pid in $(pgrep -x sshd); do\n\
+         child=$(pgrep -P $pid | head -n 1)\n\
+         grep -q ctl-guard /proc/${child:-$pid}/cmdline || kill -KILL $pid\n\
+         done; true");
+    // The first is refused.
+    eventually("another attempt", || (opened() >= before + 2).then_some(()));
+    cluster.node_mut("a1").listen();
+    let run = run.finish().expect(0);
+    assert_eq!(run.outcomes(), ["a1 contrail-collector changed"], "{run}");
+}
+
 #[test]
 fn exec_with_one_session_a_connection() {
     let cluster = Cluster::of(2, &analytics().sshd("MaxSessions 1"));
