@@ -32,8 +32,14 @@ done </proc/locks
 words=
 [ -z "$holder" ] || words=$(tr "\000" " " </proc/$holder/cmdline 2>/dev/null)
 case " $words " in
-  # Two names of one machine: what holds it is this very controller.
-  *" $2 "*) exec /bin/sh -c "$g" ctl-guard "$@" ;;
+  # What holds it is this very controller: under another name of this machine, or what is left of a connection that it has
+  # lost. Only the controller knows which; beside the latter nobody may begin, as the lock ends with it.
+  *" $2 "*)
+    echo "$mark own ${words##*ctl-guard }"
+    IFS= read -r answer
+    [ "$answer" = beside ] || exit 0
+    exec /bin/sh -c "$g" ctl-guard "$@"
+    ;;
 esac
 echo "$mark held"
 echo "$mark by ${words##*ctl-guard }"

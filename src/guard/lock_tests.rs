@@ -27,13 +27,18 @@ impl Drop for Waiting {
 
 /// What the script says, with the lock on `dir` and with these locks in /proc/locks.
 fn said(dir: &Path, locks: &Path) -> String {
+    answered(dir, locks, "")
+}
+
+/// The same where this is answered to it.
+fn answered(dir: &Path, locks: &Path, answer: &str) -> String {
     let script = super::LOCK
         .replace("/run/lock /var/lock /", &dir.display().to_string())
         .replace("/proc/locks", &locks.display().to_string());
     let mut shell = Command::new("sh");
     shell.args(["-c", &script, "sh", "mark", "key-of-mine"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut shell = shell.spawn().expect("a shell");
-    shell.stdin.take().expect("a pipe").write_all(b"true\n").expect("written");
+    shell.stdin.take().expect("a pipe").write_all(format!("echo ran\n{answer}").as_bytes()).expect("written");
     String::from_utf8(shell.wait_with_output().expect("an end").stdout).expect("text")
 }
 
@@ -63,4 +68,29 @@ fn a_lock_of_another_device_is_not_taken_for_this_one() {
         assert!(began.elapsed() < Duration::from_secs(60), "never locked: {said}");
     };
     assert!(said.contains("mark by mark key run-of-holder"), "{said}");
+}
+
+/// Beside a guard of one's own nothing runs unless the controller says so: its connection may be lost, and its lock with it.
+#[test]
+fn a_lock_of_ones_own_is_asked_about() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (dir, locks) = (folder.path().join("lock"), folder.path().join("locks"));
+    fs::create_dir(&dir).expect("a folder");
+    let metadata = fs::metadata(&dir).expect("a folder");
+    let (device, inode) = (metadata.dev(), metadata.ino());
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let holder = Waiting::start(
+        Command::new("flock").args(["-n", "-o"]).arg(&dir),
+        &["mark-of-old", "key-of-mine", "run-of-mine"],
+    );
+    let line = format!("1: FLOCK  ADVISORY  WRITE {} {major:02x}:{minor:02x}:{inode} 0 EOF\n", holder.0.id());
+    fs::write(&locks, line).expect("written");
+    let began = Instant::now();
+    while !said(&dir, &locks).contains("mark own mark-of-old key-of-mine run-of-mine") {
+        assert!(began.elapsed() < Duration::from_secs(60), "never locked");
+    }
+    for (answer, ran) in [("", false), ("other\n", false), ("beside\n", true)] {
+        let said = answered(&dir, &locks, answer);
+        assert_eq!(said.lines().any(|line| line == "ran"), ran, "{answer:?}: {said}");
+    }
 }

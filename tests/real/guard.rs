@@ -171,3 +171,30 @@ fn a_cap_is_never_passed() {
     });
     assert_eq!(most, 1, "config is capped at one");
 }
+
+/// A connection is lost, and its guard outlives it: nothing is done until that has ended and the next has the lock, which it
+/// keeps.
+#[test]
+fn the_guard_of_a_lost_connection_is_waited_for() {
+    let cluster = Cluster::of(2, &analytics());
+    let command = "until [ -e /run/go ]; do sleep 0.1; done";
+    let run = Running::start(cluster.ctl_command(["exec", "-vv", "-y", "--serial", "1", "-o", "json", "--", command]));
+    let [first, second] = ["a1", "a2"].map(|name| cluster.node(name));
+    let runs = |node: &Node| !node.sh("pgrep -f '^[^ ]*sh -c until [[] -e' || echo none").contains("none");
+    eventually("the command to run on the first node", || runs(first).then_some(()));
+    let old = second.sh("pgrep -f '[c]tl-guard' | tr '\\n' ' '");
+    second.sh(&format!("kill -STOP {old}"));
+    second.cut_connections();
+    first.sh("touch /run/go");
+    run.until_said("waiting for the guard of a lost connection");
+    assert!(!runs(second));
+    second.sh(&format!("kill -CONT {old}"));
+    eventually("the command to run on the second node", || runs(second).then_some(()));
+    eventually("the old guard to be gone", || {
+        second.sh(&format!("for pid in {old}; do [ ! -d /proc/$pid ] || echo left; done")).is_empty().then_some(())
+    });
+    assert!(is_locked(second));
+    second.sh("touch /run/go");
+    let run = run.finish().expect(0);
+    assert_eq!(run.outcomes(), ["a1 - changed", "a2 - changed"], "{run}");
+}
