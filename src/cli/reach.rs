@@ -15,6 +15,7 @@ use super::args::{HostKey, SshArgs};
 use super::report::CliError;
 use super::terminal;
 use crate::inventory::{Flaw, Node, SshKeyword, check_host, check_user};
+use crate::local;
 use crate::sink::text;
 use crate::transport::ssh_config::{
     self, ExecRunner, Given, JumpHop, Operator, Origin, Query, Resolved, Setting, SshConfig, StrictHostKeyChecking,
@@ -69,7 +70,7 @@ impl<'a> Ways<'a> {
         };
         if let Some(file) = &args.known_hosts
             && args.host_key != Some(HostKey::AcceptNew)
-            && !file.exists()
+            && !local::file::exists(file)
         {
             return Err(CliError::usage(format!("--known-hosts: there is no file {}", file.display())));
         }

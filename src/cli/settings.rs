@@ -16,6 +16,7 @@ use crate::event::Scope;
 use crate::guard::Holder;
 use crate::inventory::{self, Environment, Inventory};
 use crate::journal::Document;
+use crate::local;
 use crate::plan::Wanted;
 use crate::plan::amount::Serial;
 use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
@@ -107,7 +108,7 @@ pub(super) fn find_inventory(named: Option<&Path>) -> Result<PathBuf, CliError> 
     let mut places = vec![PathBuf::from(HERE)];
     places.extend(base_directory("XDG_CONFIG_HOME", ".config").map(|config| config.join("ctl/inventory.yaml")));
     places.push(PathBuf::from("/etc/ctl/inventory.yaml"));
-    if let Some(found) = places.iter().find(|place| place.exists()) {
+    if let Some(found) = places.iter().find(|place| local::file::exists(place)) {
         return Ok(found.clone());
     }
     let looked = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");

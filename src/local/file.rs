@@ -96,6 +96,14 @@ pub fn read(path: &Path, bounds: Bounds) -> io::Result<Content> {
     }
 }
 
+/// Whether there is something of that name. Where a dead mount does not answer in time it is taken to be there: whoever
+/// reads it then says why it cannot be read.
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    let path = path.to_owned();
+    super::within(PATIENCE, move || path.exists()).unwrap_or(true)
+}
+
 fn read_now(path: &Path, bounds: Bounds) -> io::Result<Content> {
     let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     if bounds.only_regular {
@@ -166,6 +174,12 @@ mod tests {
         writer.join().expect("a thread").expect("written");
         assert_eq!(content.bytes, b"text");
         assert!(!content.access.is_regular);
+    }
+
+    #[test]
+    fn what_is_there() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert!(exists(dir.path()) && !exists(&dir.path().join("none")));
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod writing;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use russh::keys::ssh_key::Certificate;
 use russh::keys::ssh_key::public::KeyData;
@@ -205,8 +205,10 @@ impl HostKeyStore {
         let line = writing::line(&asked.host, asked.port, key, salt)
             .ok_or_else(|| unwritable(&"the name has a meaning of its own there"))?;
 
+        // Whoever waits for another connection of this run has no more time for a lock that another process holds.
+        let deadline = Instant::now() + writing::LOCK_PATIENCE;
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = LockedFile::open(path).map_err(|error| unwritable(&error))?;
+        let mut file = LockedFile::open(path, deadline).map_err(|error| unwritable(&error))?;
         // Only what the files say under the lock counts.
         let entries = self.entries(asked)?;
         if let Decision::Known = asked.by_entries(&entries, key, flaw)? {

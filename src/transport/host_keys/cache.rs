@@ -76,20 +76,14 @@ impl<T> Cache<T> {
     pub(super) fn get<E>(&self, path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let mut cached = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         // Looked at before it is read: what is written in between makes it another file the next time.
-        let now = match cached.get(path) {
-            Some((then, value)) => {
-                let now = Stamp::of(path);
-                if *then == now {
-                    return Ok(Arc::clone(value));
-                }
-                now
-            }
-            None => {
-                let path = path.to_owned();
-                // On a dead mount the reader says that it waited in vain.
-                local::within(PATIENCE, move || Stamp::of(&path)).unwrap_or(Stamp::Missing)
-            }
-        };
+        let looked_at = path.to_owned();
+        // On a dead mount the reader says that it waited in vain.
+        let now = local::within(PATIENCE, move || Stamp::of(&looked_at)).unwrap_or(Stamp::Missing);
+        if let Some((then, value)) = cached.get(path)
+            && *then == now
+        {
+            return Ok(Arc::clone(value));
+        }
         let value = Arc::new(read()?);
         cached.insert(path.to_owned(), (now, Arc::clone(&value)));
         Ok(value)

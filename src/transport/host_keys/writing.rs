@@ -4,19 +4,31 @@
 //! with a single write, and never joined to a last line without newline; nothing of it stays if it could not be written
 //! whole.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::public::KeyData;
 
 use super::cache::Stamp;
+use crate::local;
 use crate::transport::known_hosts::{MAX_NAME, hash_name, written_name};
 
 /// Attempts to lock a file that others replace.
 const MAX_REOPEN: usize = 8;
+
+/// How long another process may keep the file locked: a run of `ctl` does for as long as it writes a line.
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Between two attempts to lock a file.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long the kernel may take for a lock beyond that: on a dead mount an attempt waits, too.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A known_hosts file that no other run of `ctl` writes to meanwhile.
 pub(super) struct LockedFile {
@@ -33,17 +45,41 @@ pub(super) struct Appended {
 
 impl LockedFile {
     /// Opens a file, which is made if it is missing (mode 0600, its directory 0700), and locks it. Blocks while another
-    /// run holds the lock.
+    /// process holds the lock, up to `deadline`.
     ///
     /// # Errors
-    /// If the file or its directory cannot be made, or not be written.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// If the file or its directory cannot be made, or not be written; [`io::ErrorKind::TimedOut`] if the lock is not had in
+    /// time.
+    pub(super) fn open(path: &Path, deadline: Instant) -> io::Result<Self> {
+        let time = deadline.saturating_duration_since(Instant::now()) + KERNEL_PATIENCE;
+        let path = path.to_owned();
+        match local::within(time, move || Self::lock(&path, deadline)) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                let what = "it could not be locked: a mount that is dead, or one that knows no locks";
+                Err(io::Error::new(io::ErrorKind::TimedOut, what))
+            }
+            locked => locked?,
+        }
+    }
+
+    fn lock(path: &Path, deadline: Instant) -> io::Result<Self> {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         for _ in 0..MAX_REOPEN {
             let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-            file.lock()?;
+            while let Err(error) = file.try_lock() {
+                match error {
+                    TryLockError::WouldBlock if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
+                    TryLockError::WouldBlock => {
+                        let seconds = LOCK_PATIENCE.as_secs();
+                        let what =
+                            format!("another process has kept it locked for {seconds} s (`lslocks` lists those)");
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+                    }
+                    TryLockError::Error(error) => return Err(error),
+                }
+            }
             let held = file.metadata()?;
             match fs::metadata(path) {
                 Ok(now) if now.dev() == held.dev() && now.ino() == held.ino() => return Ok(Self { file }),
@@ -108,8 +144,12 @@ mod tests {
 
     const ED1: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
+    fn late() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     fn append(path: &Path, text: &str) -> bool {
-        let mut file = LockedFile::open(path).expect("locked");
+        let mut file = LockedFile::open(path, late()).expect("locked");
         file.append(text.to_owned()).expect("written").stamps.is_some()
     }
 
@@ -126,14 +166,28 @@ mod tests {
         append(&path, "d");
         assert_eq!(fs::read_to_string(&path).expect("read"), "c\nd\n", "not glued");
         append(Path::new("/dev/null"), "e");
-        assert!(LockedFile::open(dir.path()).is_err(), "a directory");
+        assert!(LockedFile::open(dir.path(), late()).is_err(), "a directory");
     }
 
     /// A disk that is full takes a part of a line at most: /dev/full takes nothing.
     #[test]
     fn what_cannot_be_written_is_an_error() {
-        let mut file = LockedFile::open(&PathBuf::from("/dev/full")).expect("opened");
+        let mut file = LockedFile::open(&PathBuf::from("/dev/full"), late()).expect("opened");
         assert!(file.append("a".to_owned()).is_err());
+    }
+
+    #[test]
+    fn a_lock_that_stays_is_given_up() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("known_hosts");
+        let other = File::create(&path).expect("made");
+        other.lock().expect("locked");
+        let error = LockedFile::open(&path, Instant::now()).err().expect("it is locked");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(error.to_string().contains("another process has kept it locked"), "{error}");
+        let waiting = std::thread::spawn(move || append(&path, "a"));
+        other.unlock().expect("unlocked");
+        assert!(waiting.join().expect("a thread"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{jump, network};
-use crate::local::account;
+use crate::local::{self, account};
 
 /// What the resolver may know of the operator and the operator's machine. Nothing else is looked up.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +44,9 @@ const VERSION_LENGTH: usize = 256;
 
 /// How long `ssh -V` may take.
 const VERSION_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long at least what it has printed may take to be read.
+const READ_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Operator {
     /// Of the process: its environment, its user in the password database, /etc/services and the name in /proc.
@@ -92,7 +95,7 @@ impl Operator {
 
     /// What `ssh` compares with `Match version`: files that choose by it choose as for the `ssh` beside `ctl`.
     pub(super) fn ssh_version(&self) -> &str {
-        self.ssh_version.get_or_init(|| installed_version().unwrap_or_else(|| FOLLOWED_VERSION.to_owned()))
+        self.ssh_version.get_or_init(|| version_of(Command::new("ssh")).unwrap_or_else(|| FOLLOWED_VERSION.to_owned()))
     }
 
     /// The port of a service.
@@ -102,8 +105,7 @@ impl Operator {
 }
 
 /// The first part of what `ssh -V` prints, `OpenSSH_9.2p1 Debian-2`, which is what it compares itself.
-fn installed_version() -> Option<String> {
-    let mut ssh = Command::new("ssh");
+fn version_of(mut ssh: Command) -> Option<String> {
     let mut child = ssh.arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
     let deadline = Instant::now() + VERSION_PATIENCE;
     let mut ended = child.try_wait().ok()?;
@@ -117,10 +119,15 @@ fn installed_version() -> Option<String> {
         drop(child.try_wait());
         return None;
     }
-    // One read and no more: a wrapper may have left somebody behind who holds the pipe open.
-    let mut bytes = [0; VERSION_LENGTH];
-    let length = child.stderr?.read(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(bytes.get(..length)?);
+    // One read and no more, and a short one: a wrapper may have left somebody behind who holds the pipe open.
+    let mut pipe = child.stderr?;
+    let read = local::within(deadline.saturating_duration_since(Instant::now()).max(READ_PATIENCE), move || {
+        let mut bytes = [0; VERSION_LENGTH];
+        let length = pipe.read(&mut bytes)?;
+        io::Result::Ok(bytes.get(..length).unwrap_or_default().to_owned())
+    });
+    let bytes = read.ok()?.ok()?;
+    let text = String::from_utf8_lossy(&bytes);
     let version = text.split([',', '\n']).next()?.trim();
     version.starts_with("OpenSSH_").then(|| version.to_owned())
 }
@@ -150,6 +157,21 @@ mod tests {
             found.into_iter().collect::<Vec<_>>(),
             [("http".into(), 80), ("ssh".into(), 22), ("www".into(), 80)]
         );
+    }
+
+    /// A wrapper that ends without a word, and leaves somebody behind who holds its output open.
+    #[test]
+    fn a_version_is_not_waited_for() {
+        let version = |script: &str| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script]);
+            version_of(shell)
+        };
+        let began = Instant::now();
+        assert_eq!(version("sleep 60 & exit 0"), None);
+        assert!(began.elapsed() < Duration::from_secs(50), "{:?}", began.elapsed());
+        let said = version("echo OpenSSH_9.9p1, OpenSSL 3 >&2; sleep 60 & exit 0");
+        assert_eq!(said.as_deref(), Some("OpenSSH_9.9p1"));
     }
 
     #[test]
