@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use contrail_lab::{Release, Role};
+use rustix::fs::{Mode, OFlags};
 
 use crate::harness::{COLLECTOR, Cluster, Running, ended, eventually, node, single, uniform};
 
@@ -123,6 +124,10 @@ fn an_inventory_comes_through_a_pipe() {
     Running::start(bash).finish().expect(0);
 
     let mut waiting = Running::start(cluster.command_with(&line, &path));
+    // Before it has the pipe open a signal would end it whatever it does about one.
+    let _writer = eventually("a reader of the pipe", || {
+        rustix::fs::open(&path, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok()
+    });
     waiting.signal("INT");
     eventually("the end of a run that waits", || waiting.has_ended().then_some(()));
 }
