@@ -574,6 +574,11 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_guard_had_the_time_that_is_named() {
+        assert!(ArmError::Silent(PATIENCE_WITH_TRIALS).to_string().ends_with("within 12 s"));
+    }
+
+    #[test]
     fn the_scripts_are_one_line_each() {
         for script in [LOCK, GUARD, command::EXEC] {
             let line = one_line(script);

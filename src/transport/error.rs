@@ -463,3 +463,27 @@ impl TransportError {
         Failure { stage, kind, message: self.to_string(), hint }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bastion_is_named_with_what_to_do_there() {
+        let hint = |reason: &str| {
+            let [bastion, host, reason] = ["gate", "n1", reason].map(str::to_owned);
+            TransportError::Behind { bastion, host, port: 22, reason }.failure().hint.unwrap_or_default()
+        };
+        assert!(hint(NO_ROOM).contains("--forks") && hint(NO_ROOM).contains("sshd on gate"), "{}", hint(NO_ROOM));
+        let forbidden = hint("AdministrativelyProhibited");
+        assert!(forbidden.contains("sshd of gate") && forbidden.contains("AllowTcpForwarding"), "{forbidden}");
+    }
+
+    /// sshd counts no stream against MaxSessions.
+    #[test]
+    fn a_stream_that_is_refused_is_no_matter_of_sessions() {
+        let [what, reason] = ["/run/a.sock", "AdministrativelyProhibited"].map(str::to_owned);
+        let hint = TransportError::ChannelRefused { what, reason }.failure().hint.unwrap_or_default();
+        assert!(!hint.contains("MaxSessions") && hint.contains("--via supervisorctl"), "{hint}");
+    }
+}
