@@ -165,6 +165,49 @@ impl Failure {
         self.hint = Some(hint.into());
         self
     }
+
+    /// The outcome of a target that could not be read because of it, before anything was changed. A limit of this
+    /// machine does not make its node unreachable.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        use FailureKind as K;
+        match self.kind {
+            K::Dns
+            | K::Refused
+            | K::UnreachableNetwork
+            | K::ConnectTimeout
+            | K::Banner
+            | K::Negotiation
+            | K::HostKeyUnknown
+            | K::HostKeyChanged
+            | K::HostKeyRevoked
+            | K::Auth
+            | K::KeyFile
+            | K::Agent
+            | K::Proxy
+            | K::ConnectionLost => Outcome::Unreachable,
+            K::TimedOut => Outcome::TimedOut,
+            K::Controller
+            | K::Sudo
+            | K::Permission
+            | K::SupervisorDown
+            | K::SupervisorMissing
+            | K::NoSuchService
+            | K::SpawnError
+            | K::AbnormalTermination
+            | K::Fatal
+            | K::Unstable
+            | K::Gate
+            | K::Limit
+            | K::MaxUnavailable
+            | K::Locked
+            | K::Interrupted
+            | K::Protocol
+            | K::Command
+            | K::Config
+            | K::NoLog => Outcome::Failed,
+        }
+    }
 }
 
 words! {
@@ -352,6 +395,22 @@ mod tests {
         let role = "`roles: {{role}: {oneshot: [{service}]}}`";
         assert_eq!(hint(Some("x"), Some("analytics"), role), "`roles: {analytics: {oneshot: [x]}}`");
         assert_eq!(hint(Some("x"), None, "wait"), "wait");
+    }
+
+    #[test]
+    fn only_what_kept_from_the_node_makes_it_unreachable() {
+        let table = [
+            (FailureKind::Refused, Outcome::Unreachable),
+            (FailureKind::Auth, Outcome::Unreachable),
+            (FailureKind::ConnectionLost, Outcome::Unreachable),
+            (FailureKind::TimedOut, Outcome::TimedOut),
+            (FailureKind::Controller, Outcome::Failed),
+            (FailureKind::SupervisorDown, Outcome::Failed),
+            (FailureKind::Command, Outcome::Failed),
+        ];
+        for (kind, outcome) in table {
+            assert_eq!(Failure::new(Stage::Connect, kind, "x").outcome(), outcome, "{kind}");
+        }
     }
 
     #[test]

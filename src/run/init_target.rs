@@ -216,12 +216,12 @@ impl<T: Transport> InitTarget<'_, T> {
     }
 
     fn error(&self, error: &SupervisorError, stage: Stage) -> InitVerdict {
-        let outcome = match (error.is_connection_lost(), stage) {
-            (true, Stage::Inspect) => Outcome::Unreachable,
+        let failure = error.failure(stage);
+        let outcome = match stage {
+            Stage::Inspect => failure.outcome(),
             _ => Outcome::Failed,
         };
-        let failure = Some(error.failure(stage));
-        InitVerdict { outcome, state: None, pid: None, message: String::new(), failure }
+        InitVerdict { outcome, state: None, pid: None, message: String::new(), failure: Some(failure) }
     }
 }
 

@@ -160,27 +160,15 @@ impl<'a, T: Transport> Logs<'a, T> {
         let rows = self.rows;
         let mut results = self.told;
         if let (Some(failure), true) = (&self.away, self.followed.is_empty()) {
-            let outcome = if failure.stage != Stage::Inspect || failure.kind == FailureKind::ConnectionLost {
-                Outcome::Unreachable
-            } else if failure.kind == FailureKind::TimedOut {
-                Outcome::TimedOut
-            } else {
-                Outcome::Failed
-            };
-            results.extend(rows.typed(self.visit, outcome, failure));
+            results.extend(rows.typed(self.visit, failure.outcome(), failure));
         }
         for log in self.followed {
             let mut result = rows.of_process(self.visit, &log.instance, &log.process, Outcome::Ok);
             match (log.end, log.away) {
                 (Some(Err(error)), _) | (None, Some(error)) => {
-                    result.outcome = if error.is_connection_lost() {
-                        Outcome::Unreachable
-                    } else if matches!(error, SupervisorError::Silent(_)) {
-                        Outcome::TimedOut
-                    } else {
-                        Outcome::Failed
-                    };
-                    result.failure = Some(failure_of(&error));
+                    let failure = failure_of(&error);
+                    result.outcome = failure.outcome();
+                    result.failure = Some(failure);
                 }
                 (Some(Ok(message)), _) => result.message = message,
                 (None, None) if self.tail.follow => {}

@@ -755,14 +755,7 @@ fn not_begun(end: DutyEnd) -> DutyEnd {
 
 /// The end of a node that cannot be worked on: it is not reached, does not answer, or runs nothing.
 fn lost(failure: Failure) -> DutyEnd {
-    let outcome = if failure.kind == FailureKind::TimedOut {
-        Outcome::TimedOut
-    } else if matches!(failure.kind, FailureKind::Command | FailureKind::Protocol | FailureKind::Controller) {
-        Outcome::Failed
-    } else {
-        Outcome::Unreachable
-    };
-    DutyEnd::Lost(outcome, failure)
+    DutyEnd::Lost(failure.outcome(), failure)
 }
 
 /// Ends when all tasks are told so.

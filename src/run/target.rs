@@ -54,14 +54,13 @@ impl Verdict {
     }
 
     pub(super) fn error(error: &SupervisorError, stage: Stage) -> Self {
-        let outcome = if matches!(error, SupervisorError::Silent(_)) {
-            Outcome::TimedOut
-        } else if error.is_connection_lost() && stage == Stage::Inspect {
-            Outcome::Unreachable
-        } else {
-            Outcome::Failed
+        let failure = error.failure(stage);
+        let outcome = match failure.outcome() {
+            // Something may have been sent.
+            Outcome::Unreachable if stage != Stage::Inspect => Outcome::Failed,
+            outcome => outcome,
         };
-        Self { outcome, process: None, message: String::new(), failure: Some(error.failure(stage)) }
+        Self { outcome, process: None, message: String::new(), failure: Some(failure) }
     }
 
     /// Whether the work ended badly, and the process is not known to be up.

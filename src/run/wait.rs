@@ -76,7 +76,7 @@ pub(super) async fn wait<T: Transport>(
         sleep(POLL).await;
     }
     let results = match (last, lost) {
-        (_, Some(failure)) => rows.typed(visit, Outcome::Unreachable, &failure),
+        (_, Some(failure)) => rows.typed(visit, failure.outcome(), &failure),
         (Some(seen), None) => seen.into_iter().map(|(result, met)| ended(result, met, until)).collect(),
         (None, None) => {
             let failure =
