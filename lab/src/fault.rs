@@ -91,6 +91,10 @@ pub enum Fault {
         /// Whether the node accepts connections again at once.
         come_back: bool,
     },
+    /// A restart through init ends between its stop and its start, and the node runs no further command.
+    HalfRestart,
+    /// A restart through init is refused, in the words of the node's init.
+    RestartDenied,
     /// Every process stays STARTING for this much longer than its `startsecs`.
     SlowStart(Duration),
     /// The program dies soon after each spawn, and is retried for ever: BACKOFF. Takes effect at once.
@@ -111,6 +115,9 @@ pub enum Fault {
         /// How long it runs after it became RUNNING.
         after: Duration,
     },
+    /// The program is made to end: its `startsecs` is 0, and it ends with 0 soon after each spawn, and stays EXITED (from
+    /// the next start on).
+    MadeToEnd(String),
     /// The RPC connection answers bytes that are not HTTP.
     GarbageRpc,
     /// RPC replies are HTTP, their body is not XML-RPC.
@@ -238,6 +245,8 @@ impl Fault {
                     },
                 }
             }
+            "half-restart" => Self::HalfRestart,
+            "restart-denied" => Self::RestartDenied,
             "slow-start" => Self::SlowStart(duration(arg()?).ok_or_else(unknown)?),
             "backoff" => Self::Backoff(arg()?.to_owned()),
             "fatal" => Self::Fatal(arg()?.to_owned()),
@@ -248,6 +257,7 @@ impl Fault {
                 let (program, after) = two("300ms")?;
                 Self::Unstable { program, after: duration(&after).ok_or_else(unknown)? }
             }
+            "made-to-end" => Self::MadeToEnd(arg()?.to_owned()),
             "garbage-rpc" => Self::GarbageRpc,
             "garbage-xml" => Self::GarbageXml,
             "endless-rpc" => Self::EndlessRpc,
@@ -405,6 +415,8 @@ impl FaultSet {
         self.0.iter().find_map(|f| {
             if f.breaks(group, name).is_some() {
                 Some((up / 4).min(Duration::from_millis(50)))
+            } else if matches!(f, Fault::MadeToEnd(program) if names(program, group, name)) {
+                Some(up + Duration::from_millis(10))
             } else if f.loops(group, name) {
                 Some(up + Duration::from_secs(15))
             } else if let Fault::Unstable { program, after } = f
@@ -415,6 +427,11 @@ impl FaultSet {
                 None
             }
         })
+    }
+
+    /// Whether a process is made to end.
+    pub(crate) fn ends(&self, group: &str, name: &str) -> bool {
+        self.0.iter().any(|f| matches!(f, Fault::MadeToEnd(program) if names(program, group, name)))
     }
 
     /// How much longer than `startsecs` a start takes.

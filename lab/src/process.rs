@@ -183,6 +183,9 @@ impl Process {
             self.back_off(now, world);
             return;
         }
+        if world.faults.ends(&self.config.group, &self.config.name) {
+            self.config.startsecs = 0.0;
+        }
         self.pid = (world.next_pid)();
         self.state = State::Starting;
         let scale = world.timing.scale;
@@ -265,6 +268,11 @@ impl Process {
                 self.note_at(at, "WARN exited: {} (exit status 1; not expected)");
                 self.spawnerr = "Exited too quickly (process log may have details)".to_owned();
                 self.back_off(now, world);
+            }
+            State::Running if world.faults.ends(&self.config.group, &self.config.name) => {
+                self.backoff = 0;
+                self.state = State::Exited;
+                self.note_at(at, "INFO exited: {} (exit status 0; expected)");
             }
             State::Running => {
                 self.backoff = 0;

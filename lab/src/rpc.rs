@@ -231,6 +231,16 @@ fn dispatch(sup: &Arc<Supervisord>, method: &str, params: &[Value]) -> Result<Re
             arity(params, 2, 2)?;
             signal(sup, text(params, 0)?, text(params, 1)?)
         }
+        "getAllConfigInfo" => no_args(params, || {
+            let config = |p: &Process| {
+                let mut members = vec![("group", string(&p.config.group)), ("name", string(&p.config.name))];
+                if sup.shared.spec.supervisor >= SupervisorVersion::V4_2_5 {
+                    members.push(("startsecs", int(p.config.startsecs)));
+                }
+                Value::Struct(members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+            };
+            Value::Array(sup.look(|inner| inner.all().map(config).collect()))
+        }),
         // Listed by the real one, and of no use to a client of the lab.
         _ => Err(RpcFault::new(code::FAILED, "not simulated")),
     }

@@ -97,8 +97,8 @@ pub(super) struct Instance<T: Transport> {
     pub(super) snapshot: Snapshot,
     /// Programs whose init wrapper was run: it acts on all processes of the program at once.
     wrapped: std::sync::Mutex<BTreeSet<String>>,
-    /// Processes whose `startsecs` is 0, once supervisord was asked.
-    up_at_once: OnceCell<BTreeSet<(String, String)>>,
+    /// Processes whose `startsecs` is 0, once supervisord has answered; none if it does not have that in its answer.
+    up_at_once: OnceCell<Option<BTreeSet<(String, String)>>>,
     /// Groups that an update has taken out and not yet put in again.
     owed_groups: std::sync::Mutex<BTreeSet<String>>,
 }
@@ -169,15 +169,16 @@ impl<T: Transport> Instance<T> {
         }
     }
 
-    /// Whether supervisord says that a process is up as soon as it is spawned. Asked once.
-    pub(super) async fn is_up_at_once(&self, rpc: &RpcClient<T::Session>, process: &ProcessInfo) -> bool {
-        let asked = self.up_at_once.get_or_init(|| async {
-            rpc.up_at_once().await.unwrap_or_else(|error| {
-                debug!(supervisor = self.supervisor.name, %error, "it does not tell how its programs are configured");
-                BTreeSet::new()
-            })
-        });
-        asked.await.contains(&(process.group.clone(), process.name.clone()))
+    /// Whether supervisord's configuration says that a process is up as soon as it is spawned; none if that is not known.
+    /// An answer is asked for once; a question that failed is asked again.
+    pub(super) async fn is_up_at_once(&self, rpc: &RpcClient<T::Session>, process: &ProcessInfo) -> Option<bool> {
+        match self.up_at_once.get_or_try_init(|| rpc.up_at_once()).await {
+            Ok(at_once) => at_once.as_ref().map(|all| all.contains(&(process.group.clone(), process.name.clone()))),
+            Err(error) => {
+                debug!(supervisor = self.supervisor.name, %error, "how its programs are configured was not read");
+                None
+            }
+        }
     }
 
     /// supervisorctl beside the init wrapper, which does not tell how a process has ended.

@@ -1,14 +1,15 @@
 //! Programs that are made to end: which they are, and whether they have ended as expected.
 //!
 //! A program is made to end where the role's `oneshot` names it, or where supervisord says that its `startsecs` is 0: over
-//! XML-RPC in its configuration (4.0 and later), over the ways that execute a command in its own log. What always holds:
-//! nothing is changed here; what supervisord does not tell is not guessed.
+//! XML-RPC in its configuration (4.0 and later), else in its own log. What always holds: nothing is changed here; what
+//! supervisord does not tell is not guessed.
 
 use std::time::Duration;
 
 use super::evidence;
 use super::link::Instance;
 use crate::event::ProcessState;
+use crate::supervisor::rpc::RpcClient;
 use crate::supervisor::{Client, ProcessInfo};
 use crate::transport::Transport;
 
@@ -46,11 +47,24 @@ pub(super) async fn made_to_end<T: Transport>(instance: &Instance<T>, process: &
         return Made::ToStay;
     }
     let at_once = match instance.client().await.as_deref() {
-        Ok(Client::Rpc(rpc)) => instance.is_up_at_once(rpc, process).await,
+        Ok(client @ Client::Rpc(rpc)) => is_up_at_once(instance, client, rpc, process).await,
         Ok(Client::Supervisorctl(_) | Client::Service(_)) => process.uptime == Some(Duration::ZERO),
         Err(_) => false,
     };
     if at_once { Made::MaybeToEnd } else { Made::ToStay }
+}
+
+/// Whether a process is up as soon as it is spawned: by supervisord's configuration, else by its own log.
+async fn is_up_at_once<T: Transport>(
+    instance: &Instance<T>,
+    client: &Client<T::Session>,
+    rpc: &RpcClient<T::Session>,
+    process: &ProcessInfo,
+) -> bool {
+    match instance.is_up_at_once(rpc, process).await {
+        Some(at_once) => at_once,
+        None => is_up_at_once_in_log(&log_of(instance, client, process).await, &process.name),
+    }
 }
 
 /// Whether a process is EXITED, was made to end, and has ended as expected.
@@ -73,21 +87,13 @@ pub(super) async fn end_of<T: Transport>(instance: &Instance<T>, process: &Proce
     let is_listed = instance.role.is_oneshot(&process.group, &process.name);
     let client = instance.client().await.ok()?;
     if let Client::Rpc(rpc) = client.as_ref() {
-        if !is_listed && !instance.is_up_at_once(rpc, process).await {
+        if !is_listed && !is_up_at_once(instance, &client, rpc, process).await {
             return None;
         }
         let words = Some(process.description.clone()).filter(|_| process.exited_as_expected == Some(false));
         return Some(End { as_expected: process.exited_as_expected, words });
     }
-    let log = match client.as_ref() {
-        // The wrapper tells nothing of it; what it calls does.
-        Client::Service(_) => log_beside_wrapper(instance).await,
-        Client::Rpc(_) | Client::Supervisorctl(_) => evidence::own_log(&client).await,
-    };
-    // supervisord's log names a process without its group.
-    let same_name = |other: &&ProcessInfo| other.name == process.name;
-    let is_only = instance.snapshot.processes.iter().filter(same_name).count() <= 1;
-    let log = log.filter(|_| is_only).unwrap_or_default();
+    let log = log_of(instance, &client, process).await;
     if !is_listed && !is_up_at_once_in_log(&log, &process.name) {
         return None;
     }
@@ -98,6 +104,20 @@ pub(super) async fn end_of<T: Transport>(instance: &Instance<T>, process: &Proce
         _ => None,
     });
     Some(End { as_expected, words })
+}
+
+/// The end of supervisord's own log, which names a process without its group: empty where that may be another one.
+async fn log_of<T: Transport>(instance: &Instance<T>, client: &Client<T::Session>, process: &ProcessInfo) -> String {
+    let same_name = |other: &&ProcessInfo| other.name == process.name;
+    if instance.snapshot.processes.iter().filter(same_name).count() > 1 {
+        return String::new();
+    }
+    let log = match client {
+        // The wrapper tells nothing of it; what it calls does.
+        Client::Service(_) => log_beside_wrapper(instance).await,
+        Client::Rpc(_) | Client::Supervisorctl(_) => evidence::own_log(client).await,
+    };
+    log.unwrap_or_default()
 }
 
 async fn log_beside_wrapper<T: Transport>(instance: &Instance<T>) -> Option<String> {

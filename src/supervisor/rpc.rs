@@ -278,21 +278,15 @@ impl<S: Session> RpcClient<S> {
         Ok(status.and_then(|status| i32::try_from(status).ok()))
     }
 
-    /// The processes that are up as soon as they are spawned, as `(group, name)`: `startsecs` is 0. Empty where supervisord
-    /// does not tell `startsecs` (before 4.0).
+    /// The processes that are up as soon as they are spawned, as `(group, name)`: `startsecs` is 0. None where supervisord
+    /// does not have `startsecs` in its answer (before 4.0).
     ///
     /// # Errors
     /// Every [`SupervisorError`] of a call.
-    pub async fn up_at_once(&self) -> Result<BTreeSet<(String, String)>, SupervisorError> {
+    pub async fn up_at_once(&self) -> Result<Option<BTreeSet<(String, String)>>, SupervisorError> {
         let answer = self.question("supervisor.getAllConfigInfo", &()).await?;
         let programs = xmlrpc::items(&answer).ok_or_else(|| self.nonsense("no list of programs"))?;
-        let at_once = programs.iter().filter_map(|value| {
-            let members = xmlrpc::members(value)?;
-            let text = |key: &str| members.get(key).and_then(xmlrpc::text).map(str::to_owned);
-            let startsecs = members.get("startsecs").and_then(xmlrpc::integer)?;
-            (startsecs == 0).then_some((text("group")?, text("name")?))
-        });
-        Ok(at_once.collect())
+        Ok(without_startsecs(programs))
     }
 
     /// The shell on whose session it is.
@@ -451,6 +445,19 @@ fn process(entry: &Value) -> Option<ProcessInfo> {
     })
 }
 
+/// The programs of a configuration whose `startsecs` is 0; none if no entry has `startsecs` at all.
+fn without_startsecs(programs: &[Value]) -> Option<BTreeSet<(String, String)>> {
+    let startsecs = |value: &Value| xmlrpc::members(value)?.get("startsecs").and_then(xmlrpc::integer);
+    programs.iter().any(|value| startsecs(value).is_some()).then(|| {
+        let at_once = programs.iter().filter(|value| startsecs(value) == Some(0)).filter_map(|value| {
+            let members = xmlrpc::members(value)?;
+            let text = |key: &str| members.get(key).and_then(xmlrpc::text).map(str::to_owned);
+            Some((text("group")?, text("name")?))
+        });
+        at_once.collect()
+    })
+}
+
 fn fault_error(code: i32, text: String) -> SupervisorError {
     let fault = Fault::from_code(code);
     if fault == Fault::ShutdownState {
@@ -473,6 +480,21 @@ mod tests {
 
     fn entry(members: &[(&str, Value)]) -> Value {
         Value::Struct(members.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+    }
+
+    #[test]
+    fn who_is_up_at_once_is_known_only_where_startsecs_is_in_the_answer() {
+        let program = |name: &str, startsecs: Option<i32>| {
+            let mut members = vec![("group", Value::String("g".to_owned())), ("name", Value::String(name.to_owned()))];
+            members.extend(startsecs.map(|seconds| ("startsecs", Value::Integer(seconds))));
+            entry(&members)
+        };
+        let at_once = |names: &[&str]| Some(names.iter().map(|name| ("g".to_owned(), (*name).to_owned())).collect());
+        assert_eq!(without_startsecs(&[program("a", Some(0)), program("b", Some(1))]), at_once(&["a"]));
+        assert_eq!(without_startsecs(&[program("b", Some(1))]), at_once(&[]));
+        // supervisor 3.x.
+        assert_eq!(without_startsecs(&[program("a", None), program("b", None)]), None);
+        assert_eq!(without_startsecs(&[]), None);
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod locks;
 mod logs;
 mod metrics;
 mod mistakes;
+mod oneshot;
 mod output;
 mod prompts;
 mod reach;
