@@ -259,12 +259,18 @@ async fn act(context: &Context, io: &Io, unit: &Unit, name: &str, verb: &str, di
             }
         };
     }
-    if !context.root {
+    let faults = &context.node.shared;
+    if !context.root || (verb == "restart" && faults.has(&Fault::RestartDenied)) {
         return denied(io, flavour, name, verb).await;
     }
     context.acts();
     let before = daemon(unit).pid != 0;
     let stopped = if verb == "start" { String::new() } else { stop(context, unit, verb == "restart").await };
+    if verb == "restart" && faults.has(&Fault::HalfRestart) {
+        faults.edit_faults(|f| f.add(Fault::CommandRefused));
+        io.out(&stopped).await;
+        return 1;
+    }
     if verb != "stop" {
         start(unit).await;
     }

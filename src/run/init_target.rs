@@ -86,24 +86,26 @@ impl<T: Transport> InitTarget<'_, T> {
         };
         match sent {
             Ok(()) => {}
-            Err(SupervisorError::NoAnswer(error)) if error.did_not_run() => {
-                return Some(self.error(&error.into(), Stage::Act));
+            Err(error) if was_refused(&error) => {
+                if let Some(tab) = tab {
+                    // The words of a refusal may be the script's own, after its stop: of what was up, init has the last word.
+                    let is_owed = up && !self.status().await.is_ok_and(|now| now.state == before.state);
+                    if !is_owed && let Err(failure) = tab.owe(Debt::None, None).await {
+                        debug!(failure.message, "not disarmed");
+                    }
+                }
+                return Some(self.error(&error, Stage::Act));
             }
-            // Nothing ran.
-            Err(
-                error @ (SupervisorError::Sudo(_)
-                | SupervisorError::Permission(_)
-                | SupervisorError::CommandMissing(_)
-                | SupervisorError::Transport(TransportError::CommandRefused { .. })),
-            ) => return Some(self.error(&error, Stage::Act)),
             // It may have run: what init says then decides.
             Err(error) => debug!(service = self.name, %error, "answered"),
         }
         let mut verdict = self.verify(action, &before).await;
         if let Some(tab) = tab {
-            if verdict.state != Some(ProcessState::Stopped)
-                && let Err(failure) = tab.owe(Debt::Begun, None).await
-            {
+            if action == Action::Restart && is_start_owed(verdict.state) {
+                if let Some(failure) = verdict.failure.as_mut().filter(|_| verdict.state.is_none()) {
+                    left_open(failure, tab.book.entry(&tab.key).is_armed());
+                }
+            } else if let Err(failure) = tab.owe(Debt::Begun, None).await {
                 verdict.failure.get_or_insert(failure);
             }
             if verdict.outcome == Outcome::Changed && action != Action::Stop && !self.stable.is_zero() {
@@ -125,12 +127,15 @@ impl<T: Transport> InitTarget<'_, T> {
         }
     }
 
-    /// It has to stay up as the same process for the stable time.
+    /// It has to stay up as the same process for the stable time. Only what init says when that is over ends it: how
+    /// long a node may be away meanwhile is for the visit's own time to say.
     async fn stay(&self, first: InitVerdict, tab: &Tab<'_, T>) -> InitVerdict {
         let since = Instant::now();
         tab.gate(None, format!("running for {:?}", self.stable)).await;
-        while since.elapsed() < self.stable && !tab.waits_no_more() {
+        loop {
             sleep(POLL).await;
+            let is_cut = since.elapsed() < self.stable;
+            let is_over = !is_cut || tab.waits_no_more();
             let now = match self.status().await {
                 Ok(now) => now,
                 Err(error) if error.is_connection_lost() => continue,
@@ -142,9 +147,12 @@ impl<T: Transport> InitTarget<'_, T> {
                 let message = format!("it came up and did not stay: {}", now.text);
                 return self.failed(Outcome::Failed, &now, FailureKind::Unstable, message);
             }
+            if is_over {
+                let short = if is_cut { ", not waited for to its end" } else { "" };
+                tab.gate(Some(true), format!("running for {:?}{short}", self.stable)).await;
+                return first;
+            }
         }
-        tab.gate(Some(true), format!("running for {:?}", self.stable)).await;
-        first
     }
 
     async fn status(&self) -> Result<InitStatus, SupervisorError> {
@@ -219,9 +227,42 @@ impl<T: Transport> InitTarget<'_, T> {
         let failure = error.failure(stage);
         let outcome = match stage {
             Stage::Inspect => failure.outcome(),
-            _ => Outcome::Failed,
+            // It may have been done, and could not be read.
+            Stage::Verify => Outcome::Unknown,
+            Stage::Plan | Stage::Connect | Stage::Authenticate | Stage::Act => Outcome::Failed,
         };
         InitVerdict { outcome, state: None, pid: None, message: String::new(), failure: Some(failure) }
+    }
+}
+
+/// Whether an answer to an action says that it was not even tried.
+fn was_refused(error: &SupervisorError) -> bool {
+    match error {
+        SupervisorError::NoAnswer(error) => error.did_not_run(),
+        SupervisorError::Sudo(_)
+        | SupervisorError::Permission(_)
+        | SupervisorError::CommandMissing(_)
+        | SupervisorError::Transport(TransportError::CommandRefused { .. }) => true,
+        SupervisorError::Transport(_)
+        | SupervisorError::Fault { .. }
+        | SupervisorError::Down(_)
+        | SupervisorError::Protocol(_)
+        | SupervisorError::Unsupported(_)
+        | SupervisorError::Silent(_) => false,
+    }
+}
+
+/// Whether a restart may have been cut short between its stop and its start. What could not be read may be stopped.
+fn is_start_owed(state: Option<ProcessState>) -> bool {
+    state.is_none_or(|state| matches!(state, ProcessState::Stopped | ProcessState::Stopping | ProcessState::Unknown))
+}
+
+/// Says what becomes of a service that a restart may have left stopped.
+fn left_open(failure: &mut Failure, is_guarded: bool) {
+    if is_guarded {
+        failure.message.push_str("; the guard on the node starts it if it was stopped");
+    } else {
+        failure.hint = Some("it may be left stopped: `ctl service {service} start -w {node}` starts it".to_owned());
     }
 }
 

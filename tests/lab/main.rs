@@ -17,6 +17,7 @@ mod guards;
 mod harness;
 mod host_keys;
 mod hostile_text;
+mod init;
 mod inventories;
 mod late;
 mod limits;

@@ -1,0 +1,79 @@
+//! Services that init runs: what becomes of one whose restart does not come to its end, or cannot be read.
+
+use contrail_lab::{Fault, InitFlavour, Release, Role, ServiceSnapshot};
+
+use crate::harness::{Cluster, ended, node, single, word};
+
+const DATABASE: &str = "contrail-database";
+
+const INITS: [InitFlavour; 3] = [InitFlavour::SysV, InitFlavour::Upstart, InitFlavour::Systemd];
+
+fn cluster(init: InitFlavour) -> Cluster {
+    Cluster::start(single(node(Release::R3_2, [Role::Database]).init(init)))
+}
+
+fn on_node(cluster: &Cluster) -> ServiceSnapshot {
+    cluster.node("n").service(DATABASE).expect("it has one")
+}
+
+/// Cut short between its stop and its start, and then the node answers nothing: the guard starts it.
+#[test]
+fn a_restart_that_is_cut_short() {
+    for init in INITS {
+        let cluster = cluster(init);
+        cluster.node("n").set_fault(Fault::HalfRestart);
+        let run = cluster.ctl(&format!("service {DATABASE} restart -o json")).expect(1);
+        assert_eq!(ended(&run.result("n")), "unknown command", "{init:?}\n{run}");
+        let message = run.result("n")["failure"]["message"].to_string();
+        assert!(message.contains("the guard on the node starts it if it was stopped"), "{init:?}\n{run}");
+        cluster.at_rest();
+        let now = on_node(&cluster);
+        assert!(now.pid != 0 && (now.starts, now.stops) == (2, 1), "{init:?} {now:?}\n{run}");
+    }
+}
+
+/// A restart that was refused leaves the service as it was, running or stopped, and the guard too lets it be.
+#[test]
+fn a_restart_that_is_refused() {
+    for init in INITS {
+        let cluster = cluster(init);
+        cluster.node("n").set_fault(Fault::RestartDenied);
+        for is_running in [true, false] {
+            if !is_running {
+                cluster.ctl(&format!("service {DATABASE} stop")).expect(0);
+            }
+            let before = on_node(&cluster);
+            let run = cluster.ctl(&format!("service {DATABASE} restart -o json")).expect(1);
+            assert_eq!(ended(&run.result("n")), "failed permission", "{init:?}\n{run}");
+            cluster.at_rest();
+            assert_eq!((on_node(&cluster), cluster.node("n").guard().rescues), (before, 0), "{init:?}\n{run}");
+        }
+    }
+}
+
+/// The node is gone for the whole stable time, and longer: nobody has seen that the service stayed up.
+#[test]
+fn a_node_that_is_gone_while_it_should_stay_up() {
+    let cluster = cluster(InitFlavour::Systemd);
+    let run = cluster.begin(&format!("service {DATABASE} restart -o jsonl --stable 4s --timeout 3s"));
+    run.until_printed("\"event\":\"gate\"");
+    cluster.node("n").set_fault(Fault::Refused);
+    cluster.node("n").cut_connections();
+    let run = run.finish().expect(1);
+    let events = run.events();
+    let result = events.iter().find(|event| event["event"] == "result").expect("a result");
+    assert_eq!(ended(result), "unknown connection_lost", "{run}");
+    assert!(!events.iter().any(|event| event["event"] == "gate" && event["met"] == true), "{run}");
+}
+
+/// A signal ends the waiting: the gate says that it was not waited for to its end.
+#[test]
+fn a_signal_while_it_should_stay_up() {
+    let cluster = cluster(InitFlavour::Systemd);
+    let run = cluster.begin(&format!("service {DATABASE} restart -o jsonl --stable 60s"));
+    run.until_printed("\"event\":\"gate\"");
+    run.signal("INT");
+    let run = run.finish().expect(130);
+    let met: Vec<_> = run.events().into_iter().filter(|event| event["met"] == true).collect();
+    assert!(word(&met[0]["waiting_for"]).ends_with(", not waited for to its end"), "{run}");
+}
