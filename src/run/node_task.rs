@@ -582,7 +582,7 @@ impl<T: Transport> NodeTask<T> {
                 let services = self.rows.services(visit);
                 let mut results = Vec::new();
                 for instance in instances {
-                    for (group, verdict) in update::update(instance, services, &tab).await {
+                    for (group, verdict) in update::update(instance, services, &policy, stable, &tab).await {
                         suspects.extend(verdict.process.clone().map(|process| (results.len(), instance, process)));
                         results.push(self.rows.updated(visit, instance, group, verdict));
                     }

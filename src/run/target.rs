@@ -391,6 +391,12 @@ impl<T: Transport> Work<'_, T> {
         }
     }
 
+    /// The same proof for a process that was started in another way, and was as good as STOPPED before.
+    pub(super) async fn verify_started(&self) -> Verdict {
+        let process = ProcessInfo { state: ProcessState::Stopped, pid: None, start: None, ..self.listed.clone() };
+        self.verify(Before { look: Look { supervisor_pid: None, process }, note: None }).await
+    }
+
     /// Waits for the proof of a start: RUNNING as another process than before, and staying so.
     async fn verify(&self, before: Before) -> Verdict {
         let Before { look: before, mut note } = before;

@@ -1,17 +1,22 @@
 //! `update`: rereads a supervisord's configuration, and applies it to the groups that were named and no others.
 //!
-//! What always holds: a changed group that was taken out is noted in the instance until it is in again.
+//! What always holds: a changed group that was taken out is noted in the instance until it is in again; what an update
+//! has started is held to the gate of its batch.
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
+use super::gate;
 use super::job::Tab;
 use super::link::Instance;
+use super::message::TargetKey;
 use super::oneshot;
 use super::salvage::PAYING;
-use super::target::{Debt, Verdict};
+use super::target::{Debt, Verdict, Work};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
+use crate::plan::policy::{Gate, Policy};
 use crate::select::ServicePattern;
 use crate::supervisor::{Fault, ProcessInfo, SupervisorError};
 use crate::transport::Transport;
@@ -21,10 +26,13 @@ const POLL: Duration = Duration::from_millis(100);
 /// How often a step is begun when the connection is lost meanwhile.
 const ATTEMPTS: u32 = 5;
 
-/// Applies what changed of the named groups; one verdict for each of them that the instance lists or is to list.
+/// Applies what changed of the named groups; one verdict for each of them that the instance lists or is to list. What it
+/// has started has to stay up for `stable`, and to meet the policy's gate.
 pub(super) async fn update<T: Transport>(
     instance: &Instance<T>,
     services: &[ServicePattern],
+    policy: &Policy,
+    stable: Duration,
     tab: &Tab<'_, T>,
 ) -> Vec<(String, Verdict)> {
     let all_failed = |error: &SupervisorError| {
@@ -40,6 +48,7 @@ pub(super) async fn update<T: Transport>(
     };
     let named = |group: &&String| services.iter().any(|service| service.matches_group(group));
     let mut verdicts = Vec::new();
+    let mut started = Vec::new();
     for group in summary.removed.iter().filter(named) {
         let verdict = match tab.owe(Debt::Begun, None).await {
             Ok(()) => match remove(instance, group).await {
@@ -57,7 +66,7 @@ pub(super) async fn update<T: Transport>(
         }
         instance.owe_group(group);
         let verdict = match remove(instance, group).await {
-            Ok(()) => add(instance, group, "restarted with its changed configuration").await,
+            Ok(()) => add(instance, group, "restarted with its changed configuration", &mut started).await,
             Err(error) => Verdict::error(&error, Stage::Act),
         };
         let verdict = if verdict.outcome.is_bad() && timeout(PAYING, instance.put_in_owed_groups()).await.is_err() {
@@ -80,7 +89,17 @@ pub(super) async fn update<T: Transport>(
             verdicts.push((group.clone(), not_begun(failure)));
             continue;
         }
-        verdicts.push((group.clone(), add(instance, group, "taken in: it is new in the configuration").await));
+        let verdict = add(instance, group, "taken in: it is new in the configuration", &mut started).await;
+        verdicts.push((group.clone(), verdict));
+    }
+    // All at once, and only now: the time for the node has room for one stable time.
+    let held = join_all(started.iter().map(|process| hold(instance, process, policy, stable, tab))).await;
+    for end in held {
+        let group = end.process.as_ref().map(|process| &process.group);
+        let verdict = verdicts.iter_mut().find(|(name, _)| Some(name) == group).map(|(_, verdict)| verdict);
+        if let Some(verdict) = verdict.filter(|verdict| !verdict.outcome.is_bad()) {
+            keep(verdict, end);
+        }
     }
     let known = |name: &str| verdicts.iter().any(|(group, _)| group == name);
     let mut unchanged: Vec<String> = Vec::new();
@@ -112,7 +131,14 @@ async fn remove<T: Transport>(instance: &Instance<T>, group: &str) -> Result<(),
     }
 }
 
-async fn add<T: Transport>(instance: &Instance<T>, group: &str, message: &str) -> Verdict {
+/// Takes a group in, and waits until each of its processes is up, or stopped as configured. Those that are up are added
+/// to `started`.
+async fn add<T: Transport>(
+    instance: &Instance<T>,
+    group: &str,
+    message: &str,
+    started: &mut Vec<ProcessInfo>,
+) -> Verdict {
     let mut attempts = 0;
     loop {
         let added = match instance.client().await {
@@ -172,9 +198,42 @@ async fn add<T: Transport>(instance: &Instance<T>, group: &str, message: &str) -
             matches!(process.state, ProcessState::Running | ProcessState::Stopped | ProcessState::Exited)
         };
         if !mine.is_empty() && mine.iter().all(settled) {
+            started.extend(mine.iter().filter(|process| process.state == ProcessState::Running).cloned());
             return Verdict { process: mine.into_iter().next(), ..plain(Outcome::Changed, message) };
         }
         sleep(POLL).await;
+    }
+}
+
+/// Holds a process that was just started to the gate of its batch, as after a restart. The verdict has its process.
+async fn hold<T: Transport>(
+    instance: &Instance<T>,
+    process: &ProcessInfo,
+    policy: &Policy,
+    stable: Duration,
+    tab: &Tab<'_, T>,
+) -> Verdict {
+    let key = TargetKey { service: Some(process.full_name()), ..tab.key.clone() };
+    let tab = Tab { key, stop_waiting: tab.stop_waiting.clone(), ..*tab };
+    let work = Work { instance, listed: process, tab: &tab, stable, begun: None };
+    let mut verdict = work.verify_started().await;
+    let is_up = verdict.process.as_ref().is_some_and(|now| now.state == ProcessState::Running);
+    if policy.gate() == Gate::Active && is_up && !verdict.outcome.is_bad() {
+        let (_, failure) = gate::active(instance, process, policy.gate_timeout, &tab).await;
+        if failure.is_some() {
+            verdict = Verdict { outcome: Outcome::Failed, failure, ..verdict };
+        }
+    }
+    Verdict { process: verdict.process.or_else(|| Some(process.clone())), ..verdict }
+}
+
+/// Takes what became of one of its processes into the verdict on a group.
+fn keep(verdict: &mut Verdict, end: Verdict) {
+    let is_first = |process: &ProcessInfo| end.process.as_ref().is_some_and(|now| now.name == process.name);
+    if end.outcome.is_bad() {
+        *verdict = end;
+    } else if verdict.process.as_ref().is_some_and(is_first) {
+        verdict.process = end.process;
     }
 }
 

@@ -1,8 +1,10 @@
 //! `update`: the configuration is reread, and only what is named and changed is applied.
 
+use std::time::Duration;
+
 use contrail_lab::{Fault, Moment, Release, Role, State};
 
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, ended, node, single, word};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, ended, node, single, uniform, word};
 
 fn cluster(fault: Option<Fault>) -> Cluster {
     let mut spec = node(Release::R3_2, [Role::Analytics]);
@@ -121,4 +123,26 @@ fn not_by_the_init_wrapper() {
     let run = cluster.ctl(&format!("service {COLLECTOR} update -o json --via service")).expect(1);
     assert_eq!(word(&run.result("n")["outcome"]), "failed", "{run}");
     assert!(word(&run.result("n")["failure"]["message"]).contains("--via rpc"), "{run}");
+}
+
+/// What an update has started is held to the gate of its batch, as after a restart: the next node is not begun.
+#[test]
+fn a_change_that_does_not_stay_up() {
+    let unstable = Fault::Unstable { program: COLLECTOR.to_owned(), after: Duration::from_millis(300) };
+    let closed = Fault::IntrospectClosed(COLLECTOR.to_owned());
+    let gated = "--gate active --gate-timeout 1s --stable 0s";
+    for (fault, options, expected) in [(unstable, "--stable 3s", "failed unstable"), (closed, gated, "failed gate")] {
+        for via in ["rpc", "supervisorctl"] {
+            let cluster = Cluster::start(uniform(2));
+            for node in cluster.nodes() {
+                node.change_program(ANALYTICS, COLLECTOR);
+                node.set_fault(fault.clone());
+            }
+            let run = cluster.ctl(&format!("service {COLLECTOR} update -y -o json --rolling --via {via} {options}"));
+            let run = run.expect(5);
+            assert_eq!(ended(&run.result("n01")), expected, "{via}\n{run}");
+            assert_eq!(word(&run.result("n02")["outcome"]), "not_started", "{via}\n{run}");
+            assert_eq!(cluster.collector("n02").starts, 1, "{via}\n{run}");
+        }
+    }
 }
