@@ -95,6 +95,8 @@ pub enum Fault {
     HalfRestart,
     /// A restart through init is refused, in the words of the node's init.
     RestartDenied,
+    /// What a command that goes on to its end leaves behind keeps its streams open: its channel is never closed.
+    StreamsHeld,
     /// Every process stays STARTING for this much longer than its `startsecs`.
     SlowStart(Duration),
     /// The program dies soon after each spawn, and is retried for ever: BACKOFF. Takes effect at once.
@@ -246,6 +248,7 @@ impl Fault {
                 }
             }
             "half-restart" => Self::HalfRestart,
+            "streams-held" => Self::StreamsHeld,
             "restart-denied" => Self::RestartDenied,
             "slow-start" => Self::SlowStart(duration(arg()?).ok_or_else(unknown)?),
             "backoff" => Self::Backoff(arg()?.to_owned()),

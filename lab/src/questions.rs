@@ -4,6 +4,7 @@
 //! the client. The script is known by that name, and what it does is done here.
 
 use crate::commands::{Context, Io};
+use crate::fault::Fault;
 use crate::shell;
 
 /// Runs a command between marks on both streams.
@@ -20,5 +21,9 @@ pub(crate) async fn act(context: &Context, io: &Io, mark: &str, body: &str) -> i
     let script = format!(
         r#"{{ printf "\n%s\n" {mark}; {body} 2>&1; printf "\n%s %s\n" {mark} $?; }} | {{ trap "" PIPE; cat; cat >/dev/null; }}"#
     );
-    shell::run(context, io, &script).await
+    let code = shell::run(context, io, &script).await;
+    if context.node.shared.has(&Fault::StreamsHeld) {
+        io.closed().await;
+    }
+    code
 }

@@ -162,6 +162,18 @@ pub(super) fn read(mark: &str, output: &ExecOutput, limit: usize) -> Result<Comm
     Ok(CommandAnswer { stdout: stdout.to_owned(), stderr: stderr.to_owned(), status })
 }
 
+/// Whether the line has come that says how the command ended.
+pub(super) fn has_status(stdout: &[u8], mark: &str) -> bool {
+    let mark = mark.as_bytes();
+    stdout.windows(mark.len()).enumerate().filter(|(_, window)| *window == mark).any(|(at, _)| {
+        let is_first = at.checked_sub(1).and_then(|before| stdout.get(before)) == Some(&b'\n');
+        let rest = stdout.get(at + mark.len()..).and_then(|rest| rest.strip_prefix(b" "));
+        let line = rest.and_then(|rest| rest.split_inclusive(|byte| *byte == b'\n').next());
+        let status = line.and_then(|line| line.strip_suffix(b"\n")).map(<[u8]>::trim_ascii_end);
+        is_first && status.is_some_and(|status| !status.is_empty() && status.iter().all(u8::is_ascii_digit))
+    })
+}
+
 /// What stands behind the first line that is the mark and nothing else.
 fn behind_mark<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     text.match_indices(mark).find_map(|(at, _)| {
@@ -218,6 +230,18 @@ mod tests {
             let marked = |text: &str| text.replace('M', MARK);
             let wanted = wanted.map(|answer| CommandAnswer { stdout: marked(&answer.stdout), ..answer });
             assert_eq!(read(MARK, &output(&marked(stdout), &marked(stderr), 0), 99), wanted, "{stdout:?}");
+        }
+    }
+
+    #[test]
+    fn the_status_is_known_once_its_line_has_come() {
+        let whole = "noise\n\nM\nx\n\nM 137\n".replace('M', MARK);
+        for end in 0..whole.len() {
+            assert!(!has_status(&whole.as_bytes()[..end], MARK), "{:?}", &whole[..end]);
+        }
+        assert!(has_status(whole.as_bytes(), MARK));
+        for text in ["\nM\nsh -c x M 0\n", "\nM\n\nM x\n", "\nM\n\nM \n", "M 0\n"] {
+            assert!(!has_status(text.replace('M', MARK).as_bytes(), MARK), "{text:?}");
         }
     }
 

@@ -197,7 +197,8 @@ impl Sudo {
     }
 
     /// The same for a command that goes on to its end even if the connection is lost meanwhile: what it prints then is
-    /// drained on the node. Its stderr is read as its stdout.
+    /// drained on the node. Its stderr is read as its stdout. A process that it leaves behind may keep its streams open
+    /// (a daemon of an init script): they are read up to its status.
     ///
     /// # Errors
     /// As [`Sudo::ask`].
@@ -219,24 +220,26 @@ impl Sudo {
     ) -> Result<CommandAnswer, AskError> {
         let passage = Passage::new();
         let line = question::line_of(passage.mark(), &body(&self.prefix(&passage)), mode)?;
-        let output = self.exec(session, &passage, &line, limit).await?;
+        let is_whole = |stdout: &[u8]| mode == AskMode::ToTheEnd && question::has_status(stdout, passage.mark());
+        let output = self.exec(session, &passage, &line, limit, is_whole).await?;
         Ok(question::read(passage.mark(), &output, limit)?)
     }
 
-    /// Runs a command line to its end.
+    /// Runs a command line to its end, or until its standard output `is_whole`.
     async fn exec<S: Session>(
         &self,
         session: &S,
         passage: &Passage,
         line: &str,
         limit: usize,
+        is_whole: impl Fn(&[u8]) -> bool + Send,
     ) -> Result<ExecOutput, ExecError> {
         debug!(command = line, "executing");
-        let Self::WithPassword(password) = self else { return Ok(session.exec(line, limit).await?) };
+        let Self::WithPassword(password) = self else { return Ok(session.exec(line, limit, is_whole).await?) };
         let lost = |what: &str| TransportError::Lost { reason: what.to_owned() };
         let _permit = password.commands.acquire().await.map_err(|_| lost("its commands are closed"))?;
         let mut command = session.start(line).await?;
-        let ended = password.gather(&mut command, passage, limit).await;
+        let ended = password.gather(&mut command, passage, limit, is_whole).await;
         // A sudo that still asks reads the end of its input, and ends.
         command.close().await;
         ended
@@ -302,6 +305,7 @@ impl Password {
         command: &mut C,
         passage: &Passage,
         limit: usize,
+        is_whole: impl Fn(&[u8]) -> bool,
     ) -> Result<ExecOutput, ExecError> {
         let mut dialogue = Dialogue { password: Some(self), passage, held: None, is_answered: false };
         let mut streams = Streams::default();
@@ -334,6 +338,9 @@ impl Password {
             }
             if streams.stdout.len() > limit || streams.stderr.len() > limit {
                 output.truncated = true;
+                break;
+            }
+            if is_whole(&streams.stdout) {
                 break;
             }
         }

@@ -111,7 +111,14 @@ impl<T: Transport> Salvage<'_, T> {
             (Cause::TimedOut, true) if now.is_none() && matches!(job, Job::Process { .. }) => {
                 (Outcome::Unknown, self.timed_out("and it could not be read what became of it"))
             }
-            (Cause::TimedOut, true) => (Outcome::TimedOut, self.timed_out(&after_time(now.as_ref(), entry.debt, paid))),
+            (Cause::TimedOut, true) => {
+                let (debt, now) = (entry.debt, now.as_ref());
+                let what = match job {
+                    Job::Init { service, .. } => init_after_time(service, debt, paid),
+                    Job::Process { .. } | Job::Update { .. } => after_time(now, debt, paid),
+                };
+                (Outcome::TimedOut, self.timed_out(&what))
+            }
             (Cause::GivenUp, false) => (Outcome::NotStarted, not_begun()),
             (Cause::GivenUp, true) if leaves => (Outcome::Unknown, left_to_guard(entry.debt)),
             (Cause::GivenUp, true) => (Outcome::Unknown, given_up(now.as_ref(), entry.debt, paid)),
@@ -189,6 +196,12 @@ fn after_time(now: Option<&ProcessInfo>, debt: Debt, paid: bool) -> String {
         (Some(now), Debt::Start) if paid && !is_up(now.state) => format!("it is {}; its start was sent", now.state),
         (Some(now), _) => format!("it is {}", now.state),
     }
+}
+
+/// The same of a service that init runs, of which nothing was read.
+fn init_after_time(service: &str, debt: Debt, paid: bool) -> String {
+    let sent = if debt == Debt::Start && paid { "; its start was sent" } else { "" };
+    format!("`service {service}` does not answer{sent}")
 }
 
 fn given_up(now: Option<&ProcessInfo>, debt: Debt, paid: bool) -> Failure {

@@ -64,12 +64,18 @@ pub trait Session: Send + Sync + 'static {
     /// [`TransportError::Lost`], [`TransportError::CommandRefused`] if the node runs no command, [`TransportError::Silent`].
     fn start(&self, command: &str) -> impl Future<Output = Result<Self::Command, TransportError>> + Send;
 
-    /// Runs a command in the login shell and gathers what it prints, at most `limit` bytes of each stream.
+    /// Runs a command in the login shell and gathers what it prints, at most `limit` bytes of each stream: to its end, or
+    /// until its standard output `is_whole`. What it has left behind may hold its streams open for ever.
     ///
     /// # Errors
     /// [`TransportError::Lost`] if the connection ended before the command's end was told,
     /// [`TransportError::CommandRefused`] if the node runs no command, [`TransportError::Silent`].
-    fn exec(&self, command: &str, limit: usize) -> impl Future<Output = Result<ExecOutput, TransportError>> + Send;
+    fn exec(
+        &self,
+        command: &str,
+        limit: usize,
+        is_whole: impl Fn(&[u8]) -> bool + Send,
+    ) -> impl Future<Output = Result<ExecOutput, TransportError>> + Send;
 
     /// Opens a stream to a unix socket on the node.
     ///

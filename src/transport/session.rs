@@ -312,7 +312,12 @@ impl Session for SshSession {
         self.begin(command, Stay::Long).await
     }
 
-    async fn exec(&self, command: &str, limit: usize) -> Result<ExecOutput, TransportError> {
+    async fn exec(
+        &self,
+        command: &str,
+        limit: usize,
+        is_whole: impl Fn(&[u8]) -> bool + Send,
+    ) -> Result<ExecOutput, TransportError> {
         let mut running = self.begin(command, Stay::Short).await?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut output = ExecOutput::default();
@@ -335,6 +340,10 @@ impl Session for SshSession {
             }
             if stdout.len() > limit || stderr.len() > limit {
                 output.truncated = true;
+                ended = true;
+                break;
+            }
+            if is_whole(&stdout) {
                 ended = true;
                 break;
             }

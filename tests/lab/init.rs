@@ -77,3 +77,25 @@ fn a_signal_while_it_should_stay_up() {
     let met: Vec<_> = run.events().into_iter().filter(|event| event["met"] == true).collect();
     assert!(word(&met[0]["waiting_for"]).ends_with(", not waited for to its end"), "{run}");
 }
+
+/// A script that leaves its daemon with its own streams is done when its status is known.
+#[test]
+fn a_daemon_that_keeps_the_streams_of_its_script() {
+    let cluster = cluster(InitFlavour::SysV);
+    cluster.node("n").set_fault(Fault::StreamsHeld);
+    for action in ["restart", "stop", "start"] {
+        let run = cluster.ctl(&format!("service {DATABASE} {action} -o json --timeout 10s")).expect(0);
+        assert_eq!(ended(&run.result("n")), "changed", "{action}\n{run}");
+    }
+}
+
+/// A script that never ends: it is init that does not answer, not a supervisord.
+#[test]
+fn an_action_that_hangs() {
+    let cluster = cluster(InitFlavour::SysV);
+    cluster.node("n").set_fault(Fault::HangAction);
+    let run = cluster.ctl(&format!("service {DATABASE} stop -o json --timeout 3s")).expect(1);
+    assert_eq!(ended(&run.result("n")), "timed_out timed_out", "{run}");
+    let message = run.result("n")["failure"]["message"].to_string();
+    assert!(message.contains("`service contrail-database` does not answer"), "{run}");
+}

@@ -95,7 +95,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// Who one is on the node.
 async fn who(transport: &SshTransport, endpoint: &Endpoint) -> Result<String, TransportError> {
     let session = transport.connect(endpoint).await?;
-    Ok(session.exec("id -un", 100).await?.stdout.trim().to_owned())
+    Ok(session.exec("id -un", 100, |_| false).await?.stdout.trim().to_owned())
 }
 
 #[track_caller]

@@ -116,7 +116,7 @@ async fn connect(cluster: &Cluster, node: &str, allowed: Allowed<'_>) -> Result<
 fn works(cluster: &Cluster, node: &str, allowed: Allowed<'_>) {
     let said = block_on(async {
         let session = connect(cluster, node, allowed).await?;
-        session.exec("seq 1 20000; echo end", 1 << 20).await
+        session.exec("seq 1 20000; echo end", 1 << 20, |_| false).await
     });
     let said = said.unwrap_or_else(|error| panic!("{error}\n{:?}\n{}", error.failure(), cluster.node(node).sshd_log()));
     assert_eq!((said.exit, said.truncated), (Some(0), false));

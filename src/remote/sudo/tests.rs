@@ -17,6 +17,8 @@ enum Nature {
     Asks,
     /// Runs the command at once.
     Free,
+    /// The same, and what it leaves behind keeps its streams open.
+    HoldsOpen,
     /// Asks for something else.
     AsksElse,
     /// Accepts the password, and refuses the command.
@@ -71,7 +73,7 @@ impl RemoteCommand for Running {
                 self.says("Sorry, user eve is not allowed to execute '/bin/sh' as root on a1.\n");
                 self.ends(1);
             }
-            Nature::Asks | Nature::Free | Nature::AsksElse | Nature::Forbids | Nature::Leaves => {
+            Nature::Asks | Nature::Free | Nature::HoldsOpen | Nature::AsksElse | Nature::Forbids | Nature::Leaves => {
                 let prompt = self.prompt.clone();
                 self.says(&format!("Sorry, try again.\n{prompt}"));
             }
@@ -123,12 +125,16 @@ impl Session for Node {
                 running.says(&format!("We trust you have received the usual lecture.\n{prompt}"));
             }
             Nature::Free | Nature::Leaves => running.runs(),
+            Nature::HoldsOpen => {
+                let mark = running.mark.clone().unwrap_or_default();
+                running.pieces.push_back(Piece::Stdout(format!("\n{mark}\noutput\n\n{mark} 0\n").into_bytes()));
+            }
             Nature::AsksElse => running.says("Welcome.\nVerification code: "),
         }
         Ok(running)
     }
 
-    async fn exec(&self, _: &str, _: usize) -> Result<ExecOutput, TransportError> {
+    async fn exec(&self, _: &str, _: usize, _: impl Fn(&[u8]) -> bool + Send) -> Result<ExecOutput, TransportError> {
         Ok(ExecOutput { stderr: "sudo: a password is required\n".to_owned(), exit: Some(1), ..ExecOutput::default() })
     }
 
@@ -160,7 +166,7 @@ fn sudo(password: &str) -> Sudo {
 async fn run(node: &Node, sudo: &Sudo) -> Result<ExecOutput, ExecError> {
     let passage = Passage::new();
     let line = format!("{}supervisorctl status", sudo.prefix(&passage));
-    sudo.exec(node, &passage, &line, 4096).await
+    sudo.exec(node, &passage, &line, 4096, |_| false).await
 }
 
 async fn enter(node: &Node, sudo: &Sudo) -> Result<String, EnterError> {
@@ -203,6 +209,15 @@ async fn what_a_command_leaves_behind_is_not_waited_for() {
     let output = tokio::time::timeout(Duration::from_secs(60), run(&node, &sudo)).await.unwrap().unwrap();
     assert_eq!((output.stdout.as_str(), output.exit), ("output\n", Some(0)));
     assert_eq!(began.elapsed(), Duration::from_secs(5));
+}
+
+/// What goes on to its end has its answer with its status, whoever keeps its streams open.
+#[tokio::test]
+async fn the_status_is_the_end_of_an_answer() {
+    let (node, sudo) = (node(Nature::HoldsOpen), sudo("right"));
+    let answer = sudo.ask_to_the_end(&node, |sudo| format!("{sudo}service x start"), 4096);
+    let answer = timeout(Duration::from_secs(30), answer).await.unwrap().unwrap();
+    assert_eq!((answer.stdout.as_str(), answer.status), ("output\n", 0));
 }
 
 /// However many commands ask at the same time.

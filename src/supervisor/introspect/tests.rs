@@ -394,7 +394,12 @@ impl Session for FakeNode {
         Err(TransportError::CommandRefused { reason: "not played here".to_owned() })
     }
 
-    async fn exec(&self, _command: &str, _limit: usize) -> Result<ExecOutput, TransportError> {
+    async fn exec(
+        &self,
+        _command: &str,
+        _limit: usize,
+        _is_whole: impl Fn(&[u8]) -> bool + Send,
+    ) -> Result<ExecOutput, TransportError> {
         Err(TransportError::CommandRefused { reason: "not played here".to_owned() })
     }
 
