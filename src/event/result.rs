@@ -122,19 +122,11 @@ impl TargetResult {
         self
     }
 
-    /// The same with the names of the target in its hint: whoever writes a hint puts `{node}`, `{service}`, `{role}` there.
+    /// The same with the names of the target in its hint.
     #[must_use]
     pub fn with_names_in_hint(mut self) -> Self {
-        let service = self.service.as_deref().map(|name| shlex::try_quote(name).unwrap_or_default().into_owned());
-        if let Some(hint) =
-            self.failure.as_mut().and_then(|failure| failure.hint.as_mut()).filter(|hint| hint.contains('{'))
-        {
-            *hint = match &service {
-                Some(service) => hint.replace("{service}", service),
-                None => hint.replace("{service} ", ""),
-            };
-            *hint = hint.replace("{node}", &self.node).replace("{role}", self.role.as_deref().unwrap_or("ROLE"));
-        }
+        let names = self.service.as_slice();
+        self.failure = self.failure.map(|failure| failure.with_names_in_hint(&self.node, self.role.as_deref(), names));
         self
     }
 }
@@ -163,6 +155,21 @@ impl Failure {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with names in its hint: the code that writes a hint puts `{node}`, `{service}`, `{role}` there.
+    #[must_use]
+    pub fn with_names_in_hint(mut self, node: &str, role: Option<&str>, services: &[String]) -> Self {
+        if let Some(hint) = self.hint.as_mut().filter(|hint| hint.contains('{')) {
+            let quoted = services.iter().map(|name| shlex::try_quote(name).unwrap_or_default());
+            let services = quoted.collect::<Vec<_>>().join(" ");
+            *hint = match services.as_str() {
+                "" => hint.replace("{service} ", ""),
+                services => hint.replace("{service}", services),
+            };
+            *hint = hint.replace("{node}", node).replace("{role}", role.unwrap_or("ROLE"));
+        }
         self
     }
 

@@ -184,14 +184,19 @@ impl<T: Transport> View<T> {
             groups.retain(|group| task.looks_ahead.iter().any(|service| service.matches_group(group)));
             groups
         };
+        let meant: Vec<String> = task.looks_ahead.iter().map(|service| service.as_str().to_owned()).collect();
         let of_instance = async |instance: &Arc<Instance<T>>| {
+            let (node, role) = (super::rows::node_name(&self.rows.plan, self.rows.index), instance.role.name.clone());
             let (summary, failure) = match pending(instance).await {
                 Ok(summary) => (summary, None),
-                Err(error) => (UpdateSummary::default(), Some(error.failure(Stage::Inspect))),
+                Err(error) => {
+                    let failure = error.failure(Stage::Inspect).with_names_in_hint(&node, Some(&role), &meant);
+                    (UpdateSummary::default(), Some(failure))
+                }
             };
             PendingUpdate {
-                node: super::rows::node_name(&self.rows.plan, self.rows.index),
-                role: instance.role.name.clone(),
+                node,
+                role,
                 supervisor: instance.supervisor.name.clone(),
                 added: named(summary.added),
                 changed: named(summary.changed),

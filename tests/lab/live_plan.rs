@@ -1,9 +1,9 @@
 //! `--dry-run=live`: what the nodes say stands in the plan, and in the exit code; nothing is changed.
 
-use contrail_lab::{Fault, State};
+use contrail_lab::{ClusterSpec, Fault, NodeSpec, Release, Role, State};
 use serde_json::Value;
 
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, uniform};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, uniform};
 
 fn plan(run: &Finished) -> Value {
     let document: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
@@ -83,6 +83,32 @@ fn what_an_update_would_change() {
         assert_eq!(cluster.collector("n02").pid, before.pid);
         assert!(cluster.node("n02").process(ANALYTICS, "new-one").is_none());
     }
+}
+
+/// A configuration that cannot be read: what to do names the node and the services.
+#[test]
+fn a_configuration_that_cannot_be_read() {
+    let cluster = Cluster::start(uniform(1).fault("n01", Fault::BadConfig));
+    let run = cluster.ctl(&format!("service {COLLECTOR} new-one update --dry-run=live -o json -w n01"));
+    let failure = plan(&run)["live"]["updates"][0]["failure"].clone();
+    assert_eq!(failure["kind"], "config", "{run}");
+    let hint = format!("`ctl service {COLLECTOR} new-one update -w n01`");
+    assert!(failure["hint"].as_str().is_some_and(|text| text.contains(&hint)), "{run}");
+}
+
+/// That init says nothing of one service is no failure of its node: the others can be worked on.
+#[test]
+fn a_service_that_init_says_nothing_of() {
+    let nodes = vec![NodeSpec::new("d1", Release::R3_2).roles([Role::Database])];
+    let cluster = Cluster::start(ClusterSpec::new(nodes).timing(FAST));
+    cluster.node("d1").set_fault(Fault::CommandRefused);
+    let services = "contrail-database contrail-database-nodemgr";
+    let run = cluster.ctl(&format!("service {services} restart --dry-run=live -o json -w d1")).expect(1);
+    let plan = plan(&run);
+    assert_eq!(plan["live"]["unreachable"], serde_json::json!([]), "{run}");
+    let down = &plan["live"]["down"];
+    assert_eq!((down.as_array().map(Vec::len), &down[0]["service"]), (Some(1), &"contrail-database".into()), "{run}");
+    assert_eq!(plan["steps"][0]["batches"], serde_json::json!([["d1"]]), "{run}");
 }
 
 /// A signal ends it, with what there is.

@@ -23,6 +23,8 @@ fn a_configuration_that_cannot_be_read() {
             cluster.ctl(&format!("service contrail-collector update --dry-run=live -o json --via {via}")).expect(0);
         let updates = run.json()["plan"]["live"]["updates"].clone();
         assert_eq!(updates[1]["failure"]["kind"], "config", "{run}");
+        let hint = updates[1]["failure"]["hint"].as_str().unwrap();
+        assert!(hint.contains("`ctl service contrail-collector update -w a2`"), "{run}");
     }
     assert_eq!(broken.process("contrail-collector").unwrap(), before);
 }
