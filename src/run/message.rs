@@ -89,7 +89,7 @@ pub(super) struct NameCensus {
     pub(super) task: usize,
     /// The names, as typed, of which it has something.
     pub(super) found: Vec<String>,
-    /// Whether the others may be there all the same: a supervisord did not answer.
+    /// Whether the others may be there all the same: a supervisord, or init, did not answer.
     pub(super) unsure: bool,
     /// Groups and processes that its supervisords list.
     pub(super) listed: BTreeSet<String>,

@@ -20,7 +20,7 @@ const TOLD: usize = 300;
 
 /// Tries what the guard would run for all of these. A failure says that nothing of it may be stopped.
 pub(super) async fn rehearse(guard: &Guard, rescues: &[Rescue], stage: Stage) -> Result<(), Failure> {
-    guard.rehearse(rescues, judge).await.map_err(|error| failure(error, stage))
+    guard.rehearse(rescues, judge_first).await.map_err(|error| failure(error, stage))
 }
 
 /// Arms the guard with a rescue. A failure says that nothing of it may be stopped.
@@ -37,6 +37,15 @@ fn failure(error: ArmError, stage: Stage) -> Failure {
     };
     Failure::new(stage, kind, format!("nothing was stopped: {error}"))
         .with_hint("look at the node, or go without its guard: --no-guard")
+}
+
+/// The same before the first change: a service that init does not know is not there to be stopped.
+fn judge_first(rescue: &Rescue, answer: &Answer) -> Result<(), Failure> {
+    let is_absent = |name: &str| init::parse_status(name, &answer.said, "", answer.exit).state == InitState::NotFound;
+    match rescue {
+        Rescue::Init { name, .. } if is_absent(name) => Ok(()),
+        Rescue::Init { .. } | Rescue::Process { .. } | Rescue::Group { .. } => judge(rescue, answer),
+    }
 }
 
 /// Whether the rescue would work, by the answer of its own words.
@@ -165,5 +174,10 @@ mod tests {
         for (said, exit, expected) in cases {
             assert_eq!(judged(&init(), said, exit), expected, "{said}");
         }
+        let first = |said: &str| {
+            let answer = Answer { said: said.to_owned(), exit: Some(1), ..Answer::default() };
+            judge_first(&init(), &answer).is_ok()
+        };
+        assert!(first("cassandra: unrecognized service") && !first("sudo: a password is required"));
     }
 }

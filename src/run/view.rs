@@ -13,7 +13,7 @@ use tracing::debug;
 use super::NodeAccess;
 use super::init_target::InitTarget;
 use super::job::Job;
-use super::link::{Instance, Link};
+use super::link::{Instance, Link, init_service};
 use super::message::{Inspection, NameCensus, TargetKey, Visit};
 use super::oneshot;
 use super::rows::Rows;
@@ -22,11 +22,13 @@ use crate::guard::Rescue;
 use crate::inventory::{Role, Supervisor};
 use crate::plan::Action;
 use crate::select::ServicePattern;
+use crate::supervisor::init::InitState;
 use crate::supervisor::{ProcessInfo, SupervisorError, UpdateSummary};
 use crate::transport::Transport;
 
 /// A node's supervisords, each with how it was reached or why not.
 pub(super) struct View<T: Transport> {
+    link: Arc<Link<T>>,
     instances: Vec<Found<T>>,
     rows: Rows,
     /// The way that was asked for.
@@ -77,7 +79,7 @@ impl<T: Transport> View<T> {
             });
             instances.push(Found { role, supervisor, reached });
         }
-        Self { instances, rows, via }
+        Self { link: Arc::clone(link), instances, rows, via }
     }
 
     /// A failure that says the connection ended while the supervisords were asked.
@@ -147,14 +149,22 @@ impl<T: Transport> View<T> {
         let mut census = NameCensus { task, ..NameCensus::default() };
         let Some(task) = self.rows.plan.tasks.get(task) else { return census };
         let names = task.services.iter().filter(|service| !service.is_glob());
-        let (found, missing): (Vec<_>, Vec<_>) = names.partition(|service| self.has(service, task.action));
-        census.found.extend(found.iter().map(|service| service.as_str().to_owned()));
+        let mut missing = Vec::new();
+        for service in names {
+            let has = self.has(service, task.action)
+                || task.action != Action::Update && self.init_has(service, &mut census.unsure).await;
+            if has {
+                census.found.push(service.as_str().to_owned());
+            } else {
+                missing.push(service);
+            }
+        }
         if missing.is_empty() {
             return census;
         }
         let processes = self.reached().flat_map(|instance| &instance.snapshot.processes);
         census.listed = processes.flat_map(|process| [process.group.clone(), process.full_name()]).collect();
-        census.unsure = self.instances.iter().any(|Found { supervisor, reached, .. }| {
+        census.unsure |= self.instances.iter().any(|Found { supervisor, reached, .. }| {
             reached.as_ref().err().is_some_and(|failure| !(supervisor.optional && is_absent(failure)))
         });
         // What is new in a configuration is listed by nobody yet.
@@ -207,17 +217,38 @@ impl<T: Transport> View<T> {
         join_all(self.reached().map(of_instance)).await
     }
 
-    /// Whether the node has something of that name.
+    /// Whether a supervisord of the node is of that name, or lists something that is. That an instance is not there is a
+    /// failure of its own.
     fn has(&self, service: &ServicePattern, action: Action) -> bool {
         let roles = self.rows.plan.roles_in(self.rows.index, None);
-        let by_init = |role: &Arc<Role>| {
-            role.supervisors.iter().any(|supervisor| service.matches_instance(&supervisor.name))
-                || role.init_services.iter().any(|name| service.matches_init_service(name))
-        };
+        let is_instance =
+            |role: &Arc<Role>| role.supervisors.iter().any(|supervisor| service.matches_instance(&supervisor.name));
         let lists = |instance: &Arc<Instance<T>>| {
             instance.snapshot.processes.iter().any(|process| service.matches_process(&process.group, &process.name))
         };
-        (action != Action::Update && roles.iter().any(by_init)) || self.reached().any(lists)
+        (action != Action::Update && roles.iter().any(is_instance)) || self.reached().any(lists)
+    }
+
+    /// Whether the node's init knows a service that the inventory says it may run under that name; `unsure` where it did
+    /// not answer.
+    async fn init_has(&self, service: &ServicePattern, unsure: &mut bool) -> bool {
+        let roles = self.rows.plan.roles_in(self.rows.index, None);
+        let services = roles.iter().flat_map(|role| &role.init_services);
+        for name in services.filter(|name| service.matches_init_service(name)) {
+            let asked = match init_service(&self.link, name).await {
+                Ok(asked) => asked.status().await,
+                Err(error) => Err(error.into()),
+            };
+            match asked {
+                Ok(status) if status.state == InitState::NotFound => {}
+                Ok(_) => return true,
+                Err(error) => {
+                    debug!(service = name, %error, "init did not say whether it knows it");
+                    *unsure = true;
+                }
+            }
+        }
+        false
     }
 
     /// What the guard would have to start again, of all that this run stops and starts on the node.

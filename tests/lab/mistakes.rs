@@ -2,7 +2,7 @@
 
 use contrail_lab::{ClusterSpec, Fault, NodeSpec, Release, Role};
 
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, uniform};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, Running, uniform};
 
 /// Two analytics nodes and a config node.
 fn mixed() -> ClusterSpec {
@@ -95,6 +95,29 @@ fn what_some_nodes_have_is_no_mistake() {
         let run = cluster.ctl(words).expect(0);
         assert!(run.outcomes().is_empty(), "{run}");
     }
+}
+
+/// A service that the inventory gives to a role, and that no node's init knows.
+#[test]
+fn a_service_that_no_init_knows() {
+    let nodes = ["d1", "d2"].map(|name| NodeSpec::new(name, Release::R3_2).roles([Role::Database]));
+    let cluster = Cluster::start(ClusterSpec::new(nodes.to_vec()).timing(FAST));
+    let text =
+        format!("roles:\n  database: {{init_services: [contrail-database, cassandra]}}\n{}", cluster.inventory());
+    let inventory = cluster.write("roles.yaml", text);
+    for words in
+        ["service cassandra stop -y", "service cassandra restart -y", "service cassandra status", "status cassandra"]
+    {
+        let run = Running::start(cluster.command_with(&format!("{words} -o json"), &inventory)).finish().expect(1);
+        let expected = ["d1", "d2"].map(|node| format!("{node} cassandra failed no_such_service"));
+        assert_eq!(run.outcomes(), expected, "{words}\n{run}");
+    }
+    // Where one node's init does not answer, it may be there.
+    cluster.node("d2").set_fault(Fault::NoLogin);
+    let words = "service cassandra status -o json";
+    let run = Running::start(cluster.command_with(words, &inventory)).finish().expect(1);
+    assert!(run.stderr.contains("not all could be asked: d2"), "{run}");
+    assert!(is_not_configured(&run, "d1", "cassandra"), "{run}");
 }
 
 /// The name may be on the node that cannot be asked: it is said which that is, and the right names are done.
