@@ -183,8 +183,14 @@ pub async fn reach<S: Session>(
                 Err(seen.explain(supervisor, sudo, &error))
             }
         },
-        Some(Via::Supervisorctl) => search.supervisorctl(None).await.map_err(|error| search.failure(&error)),
-        Some(Via::Service) => search.wrapper().await.map_err(|error| search.failure(&error)),
+        Some(Via::Supervisorctl) => match search.supervisorctl(None).await {
+            Ok(reached) => Ok(reached),
+            Err(error) => Err(search.explain(&error, diagnosis).await),
+        },
+        Some(Via::Service) => match search.wrapper().await {
+            Ok(reached) => Ok(reached),
+            Err(error) => Err(search.explain(&error, diagnosis).await),
+        },
         None => search.auto(authorization, sudo).await,
     }
 }
@@ -223,6 +229,23 @@ impl<S: Session> Search<'_, S> {
     fn failure(&self, error: &SupervisorError) -> Failure {
         let failure = error.failure(Stage::Inspect);
         Failure { message: format!("{}: {}", self.supervisor.name, failure.message), ..failure }
+    }
+
+    /// Why a way that executes commands did not work: whether the instance is there at all is seen at its sockets.
+    async fn explain(&self, error: &SupervisorError, diagnosis: Diagnosis) -> Failure {
+        // That a way has nothing to ask with says nothing of the instance.
+        let has_no_command = matches!(error, SupervisorError::CommandMissing(_));
+        let is_down = matches!(error, SupervisorError::Down(_));
+        if !has_no_command && (!is_down || diagnosis == Diagnosis::Spare) {
+            return self.failure(error);
+        }
+        let seen = self.look().await;
+        let failure = seen.explain(self.supervisor, self.shell.sudo().is_on(), error);
+        let is_gone = seen.blind.is_none() && seen.sockets.iter().all(|socket| *socket == Socket::Missing);
+        if has_no_command && !is_gone && failure.kind != FailureKind::SupervisorMissing {
+            return self.failure(error);
+        }
+        failure
     }
 
     async fn auto(&self, authorization: Option<String>, sudo: bool) -> Result<Reached<S>, Failure> {

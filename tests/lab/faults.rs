@@ -287,6 +287,15 @@ fn supervisords_that_do_not_answer() {
         case(Fault::InstanceDown(ANALYTICS.to_owned()), "", "failed supervisor_down", 1, Did::Gone),
         case(Fault::SupervisorMissing, "", "failed supervisor_missing", 1, Did::Gone),
         case(Fault::SupervisorMissing, "--via rpc", "failed supervisor_missing", 1, Did::Gone),
+        case(Fault::SupervisorMissing, "--via supervisorctl", "failed supervisor_missing", 1, Did::Gone),
+        case(Fault::SupervisorMissing, "--via service", "failed supervisor_missing", 1, Did::Gone),
+        Case {
+            faults: vec![Fault::SupervisorMissing, Fault::NoSupervisorctl],
+            options: "--via supervisorctl",
+            ended: "failed supervisor_missing",
+            exit: 1,
+            did: Did::Gone,
+        },
         case(Fault::ShutdownState, "", "failed supervisor_down", 1, Did::Nothing),
         case(Fault::ShutdownState, "--via supervisorctl", "failed supervisor_down", 1, Did::Nothing),
     ]);

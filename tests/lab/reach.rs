@@ -150,3 +150,24 @@ fn a_cluster_of_a_hundred() {
         assert_eq!(node.counters().max_open, 1);
     }
 }
+
+/// Whichever way was asked for: where it was looked for, and what to do.
+#[test]
+fn a_supervisord_that_does_not_answer_is_explained() {
+    for via in ["auto", "rpc", "supervisorctl", "service"] {
+        for (fault, said, hint) in [
+            (Fault::SupervisorMissing, "the node has no supervisor-analytics", "roles: {analytics: {socket: "),
+            (
+                Fault::SupervisorDown,
+                "/var/run/supervisord_analytics.sock",
+                "ctl service supervisor-analytics start -w n01",
+            ),
+        ] {
+            let cluster = Cluster::start(uniform(1).fault("n01", fault.clone()));
+            let run = cluster.ctl(&format!("service {COLLECTOR} status -o json --via {via}"));
+            let failure = run.result("n01")["failure"].clone();
+            assert!(word(&failure["message"]).contains(said), "{via} {fault:?}\n{run}");
+            assert!(word(&failure["hint"]).contains(hint), "{via} {fault:?}\n{run}");
+        }
+    }
+}
