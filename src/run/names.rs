@@ -171,7 +171,7 @@ impl<'a> NameBook<'a> {
             return Vec::new();
         }
         let verdict = |name: &String| {
-            let near = self.nearest(name, &nodes);
+            let near = self.nearest(name, &nodes, doubtful.is_empty());
             if doubtful.is_empty() {
                 let message = format!("no selected node has a service '{name}'");
                 let failure = Failure::new(Stage::Inspect, FailureKind::NoSuchService, message);
@@ -188,15 +188,22 @@ impl<'a> NameBook<'a> {
         names.missing.iter().map(verdict).collect()
     }
 
-    /// The likeliest names that were meant: of those that nodes list, else of those that the catalogue knows.
-    fn nearest(&self, typed: &str, nodes: &BTreeSet<usize>) -> Option<String> {
+    /// The likeliest names that were meant: of those that nodes list, else of those that the catalogue knows. `all_answer`:
+    /// every supervisord that a node has to have was read.
+    fn nearest(&self, typed: &str, nodes: &BTreeSet<usize>, all_answer: bool) -> Option<String> {
         let selected = nodes.iter().filter_map(|node| self.plan.nodes.get(*node)).flat_map(|node| &node.roles);
         let selected: BTreeMap<&str, &Role> = selected.map(|role| (role.name.as_str(), role.as_ref())).collect();
         let group = typed.split(':').next().unwrap_or(typed);
         let mut instances = selected.values().flat_map(|role| &role.supervisors);
         if let Some(owner) = instances.find(|instance| instance.services.iter().any(|name| name == group)) {
-            let owner = &owner.name;
-            return Some(format!("{owner} would run it: `ctl service {owner} status` shows whether that is up"));
+            let name = &owner.name;
+            return Some(if all_answer && !owner.optional {
+                format!(
+                    "{name} runs, and its configuration has no such program: add it there, then run `ctl service {group} update`"
+                )
+            } else {
+                format!("{name} would run it: `ctl service {name} status` shows whether that is up")
+            });
         }
         let meant = suggestions(typed, self.listed.iter().map(String::as_str));
         if !meant.is_empty() {

@@ -153,10 +153,17 @@ fn names_in_a_rollout() {
     assert!(ran, "{run}");
 }
 
-/// A service that the role has and no node lists: who would run it is named.
+/// A service that the role has and no node lists: who would run it is named, and what is wrong there.
 #[test]
 fn a_service_of_the_role_that_no_node_lists() {
     let cluster = Cluster::start(mixed());
+    let run = cluster.ctl("service redis-config status -r config").expect(1);
+    assert!(run.stderr.contains("supervisor-config runs, and its configuration has no such program"), "{run}");
+    assert!(run.stderr.contains("`ctl service redis-config update`"), "{run}");
+    // One that did not answer may have it.
+    let nodes = ["c1", "c2"].map(|name| NodeSpec::new(name, Release::R3_2).roles([Role::Config]));
+    let cluster = Cluster::start(ClusterSpec::new(nodes.to_vec()).timing(FAST));
+    cluster.node("c2").set_fault(Fault::SupervisorDown);
     let run = cluster.ctl("service redis-config status -r config").expect(1);
     assert!(run.stderr.contains("supervisor-config would run it"), "{run}");
 }
