@@ -194,7 +194,8 @@ pub(super) fn carry_out(
     // A node that never answers must not keep the process.
     runtime.shutdown_background();
     let exit = exit::of_run(&teller.ledger, action, cancel);
-    let is_whole = cancel.is_none() && teller.ledger.results().iter().all(is_end);
+    let is_open = teller.ledger.results().iter().any(|result| !is_end(result));
+    let is_whole = cancel.is_none() && !is_open;
     if let Some(journal) = &mut teller.journal
         && let Err(error) = journal.end(&head.run, exit.code(), is_whole)
         && !teller.journal_failed
@@ -218,8 +219,17 @@ pub(super) fn carry_out(
     }
     let is_written = unwritten.is_empty() && failed.is_empty();
     let exit = if is_written { exit } else { exit::of_unwritten(exit, changes) };
-    if changes && !is_whole {
-        terminal::say(&not_finished(&head));
+    let unknown: Vec<&str> = teller
+        .ledger
+        .results()
+        .iter()
+        .filter(|result| is_unknown_command(result))
+        .map(|own| own.node.as_str())
+        .collect();
+    if changes && !is_whole && (is_open || unknown.is_empty()) {
+        terminal::say(&not_finished(&head.run, head.input.is_some()));
+    } else if changes && !unknown.is_empty() {
+        terminal::say(&not_known(&head.run, head.input.is_some(), &NodeSet::from_names(unknown)));
     }
     Ok(exit)
 }
@@ -317,10 +327,15 @@ fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime
 }
 
 /// Whether a result is an end: a run that has others can be gone on with. One that was refused for a name that no node
-/// has would be refused again.
+/// has would be refused again, and a command is not run again by a resume.
 fn is_end(result: &TargetResult) -> bool {
     let mistaken = result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoSuchService);
-    mistaken || !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
+    mistaken || is_unknown_command(result) || !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
+}
+
+/// Whether it is unknown what became of a command of `exec`: only its results name no service.
+fn is_unknown_command(result: &TargetResult) -> bool {
+    result.outcome == Outcome::Unknown && result.service.is_none()
 }
 
 /// Notes the run before anything of it happens.
@@ -347,6 +362,7 @@ fn begin(head: &RunHead, job: &Job, reason: Option<String>, words: &[String]) ->
 /// Reading goes on without a journal, but whoever reads may want to change something next.
 fn warn_of_journal() {
     let opened = settings::journal_path().and_then(|path| Ok(Journal::open(&path)?));
+        input: head.input.clone(),
     if let Err(error) = opened {
         terminal::say(&format!("warning: {}; nothing could be changed now", error.message()));
     }
@@ -445,9 +461,15 @@ impl Teller {
 }
 
 /// The command that resumes a run which did not finish.
-pub(super) fn not_finished(head: &RunHead) -> String {
-    let input = if head.input.is_some() { " < FILE (with the same standard input)" } else { "" };
-    format!("Run not finished. Resume it with: ctl runs resume {}{input}", head.run)
+pub(super) fn not_finished(run: &str, has_input: bool) -> String {
+    let input = if has_input { " < FILE (with the same standard input)" } else { "" };
+    format!("Run not finished. Resume it with: ctl runs resume {run}{input}")
+}
+
+/// The command that runs a command again where it is unknown what became of it.
+fn not_known(run: &str, has_input: bool, nodes: &NodeSet) -> String {
+    let input = if has_input { " < FILE (with the same standard input)" } else { "" };
+    format!("Unknown whether the command ended on {nodes}: check there. Run it again with: ctl runs retry {run}{input}")
 }
 
 /// What a signal does to the run, in words for who sent it: printed whatever else is, since it answers them.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Controller;
-use crate::event::{Event, EventKind, RunHead};
+use crate::event::{Event, EventKind, InputDigest, RunHead};
 
 /// What a run was asked, as it is noted before anything of it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct RunRequest {
     pub services: Vec<String>,
     /// Number of nodes selected.
     pub nodes: u32,
+    /// The standard input of its command, which is not kept itself.
+    pub input: Option<InputDigest>,
     /// The run that this one came from, if any.
     pub origin: Option<Origin>,
 }
@@ -148,6 +150,12 @@ impl RunRecord {
     #[must_use]
     pub fn controller(&self) -> &Controller {
         self.takeovers.last().map_or(&self.request.controller, |takeover| &takeover.controller)
+    }
+
+    /// The standard input of its command. A journal of an older `ctl` has it in the first event only.
+    #[must_use]
+    pub fn input(&self) -> Option<&InputDigest> {
+        self.request.input.as_ref().or_else(|| self.head()?.input.as_ref())
     }
 
     /// What it was as it began, if it came so far.

@@ -13,14 +13,14 @@ use serde::de::{DeserializeOwned, Error as _};
 use super::JournalError;
 use super::controller::{Controller, Life};
 use super::record::{Document, RunRecord, RunRequest, RunState, RunSummary, Takeover};
-use crate::event::Event;
+use crate::event::{Event, InputDigest};
 
 /// Bytes of events of one run that are read. Large enough for a million results.
 const EVENT_BYTES: i64 = 1 << 30;
 
 /// The runs, each with the controller that works at it, or did last.
 pub(super) const SELECT_RUNS: &str = "
-SELECT r.number, r.run, r.words, r.directory, r.command, r.action, r.services, r.nodes, r.reason, r.origin, r.started, r.ended,
+SELECT r.number, r.run, r.words, r.directory, r.command, r.action, r.services, r.nodes, r.reason, r.input, r.origin, r.started, r.ended,
        r.exit_code, r.complete, c.number AS controller, c.since, c.user, c.host, c.pid, c.pid_start
 FROM runs r LEFT JOIN controllers c
      ON c.run = r.number AND c.number = (SELECT max(number) FROM controllers WHERE run = r.number)";
@@ -32,6 +32,7 @@ pub(super) struct Noted {
     pub(super) summary: RunSummary,
     words: Vec<String>,
     directory: PathBuf,
+    input: Option<InputDigest>,
     /// Who works at it, or did last.
     pub(super) controller: Controller,
 }
@@ -75,10 +76,11 @@ pub(super) fn noted(row: &Row<'_>, path: &Path, host: &str) -> Result<Noted, Jou
             host: controller.host.clone(),
             reason: row.get("reason")?,
             exit_code: row.get("exit_code")?,
-            origin: row.get::<_, Option<String>>("origin")?.map(|_| from_json(row, "origin")).transpose()?,
+            origin: optional_json(row, "origin")?,
         };
         let (words, directory) = (from_json(row, "words")?, from_json(row, "directory")?);
-        Ok(Noted { number: row.get("number")?, summary, words, directory, controller })
+        let input = optional_json(row, "input")?;
+        Ok(Noted { number: row.get("number")?, summary, words, directory, input, controller })
     };
     read().map_err(unreadable(path, &run))
 }
@@ -99,7 +101,7 @@ fn state(complete: Option<bool>, ended: bool, controller: &Controller, here: &st
 
 /// All that is noted of a run, but for its events, which are given.
 pub(super) fn record(connection: &Connection, noted: Noted, events: Vec<Event>) -> rusqlite::Result<RunRecord> {
-    let Noted { number, summary, words, directory, .. } = noted;
+    let Noted { number, summary, words, directory, input, controller: _ } = noted;
     let inventory = read_document(connection, number, "inventory")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let rollout = read_document(connection, number, "rollout")?;
     let mut controllers = connection.prepare("SELECT * FROM controllers WHERE run = ?1 ORDER BY number")?;
@@ -119,6 +121,7 @@ pub(super) fn record(connection: &Connection, noted: Noted, events: Vec<Event>) 
         action: summary.action,
         services: summary.services,
         nodes: summary.nodes,
+        input,
         origin: summary.origin,
     };
     Ok(RunRecord {
@@ -217,6 +220,10 @@ pub(super) fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
 
 fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
     serde_json::from_slice(row.get_ref(column)?.as_bytes()?).map_err(|error| invalid(row, column, error))
+}
+
+fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
+    row.get::<_, Option<String>>(column)?.map(|_| from_json(row, column)).transpose()
 }
 
 /// SQLite's integers have a sign.

@@ -39,7 +39,8 @@ const VALUE_BYTES: i32 = 64 << 20;
 ///
 /// `runs.number` counts the runs as they were noted, which no clock can put out of order. Texts of files are in a
 /// table of their own, so that the end of a run does not write them again. Paths may be anything but text.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE runs (
     number    INTEGER PRIMARY KEY,
     run       TEXT NOT NULL UNIQUE,
@@ -79,7 +80,9 @@ CREATE TABLE events (
     event TEXT NOT NULL,
     PRIMARY KEY (run, seq)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "ALTER TABLE runs ADD COLUMN input TEXT;",
+];
 
 /// Opens the journal at an absolute path; makes it if it is not there, and brings it to the newest version.
 ///

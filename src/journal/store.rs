@@ -232,8 +232,8 @@ fn open_run(
 /// Gives the run its number; none if the name is taken.
 fn insert_run(connection: &Connection, request: &RunRequest) -> rusqlite::Result<Option<i64>> {
     let inserted = connection.execute(
-        "INSERT INTO runs (run, words, directory, command, action, services, nodes, reason, origin, started)
-         VALUES (:run, :words, :directory, :command, :action, :services, :nodes, :reason, :origin, :started)
+        "INSERT INTO runs (run, words, directory, command, action, services, nodes, reason, input, origin, started)
+         VALUES (:run, :words, :directory, :command, :action, :services, :nodes, :reason, :input, :origin, :started)
          ON CONFLICT (run) DO NOTHING",
         named_params! {
             ":run": request.run,
@@ -244,6 +244,7 @@ fn insert_run(connection: &Connection, request: &RunRequest) -> rusqlite::Result
             ":services": json(&request.services)?,
             ":nodes": request.nodes,
             ":reason": request.reason,
+            ":input": request.input.as_ref().map(json).transpose()?,
             ":origin": request.origin.as_ref().map(json).transpose()?,
             ":started": request.started.to_string(),
         },

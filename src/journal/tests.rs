@@ -17,8 +17,8 @@ use tempfile::TempDir;
 
 use super::{Controller, Document, Journal, JournalError, Origin, RunRequest, RunState, schema};
 use crate::event::{
-    CancelReason, Event, EventKind, Failure, FailureKind, Outcome, Phase, ProcessState, RunHead, Scope, Stage,
-    TargetResult, Via,
+    CancelReason, Event, EventKind, Failure, FailureKind, InputDigest, Outcome, Phase, ProcessState, RunHead, Scope,
+    Stage, TargetResult, Via,
 };
 
 const RUN: &str = "20261123-002634-muat";
@@ -71,6 +71,7 @@ fn request(run: &str, controller: Controller) -> RunRequest {
         action: Some("restart".into()),
         services: vec!["contrail-api".into()],
         nodes: 3,
+        input: None,
         origin: None,
     }
 }
@@ -126,6 +127,7 @@ fn what_was_noted_is_read_back() {
     let odd = Path::new(OsStr::from_bytes(b"/tmp/\xff")).to_owned();
     let request = RunRequest {
         rollout: Some(Document { path: odd, text: "steps: []\n".into() }),
+        input: Some(InputDigest { bytes: 5, sha256: "5e".into() }),
         origin: Some(Origin::Retry { run: "20261122-120000-aaaa".into() }),
         ..request(RUN, Controller::this())
     };
@@ -452,8 +454,21 @@ fn a_journal_of_a_newer_ctl_is_left_alone() {
     let error = Journal::open(&place.path()).expect_err("a newer format");
     assert!(matches!(error, JournalError::Newer { found: 99, .. }), "{error:?}");
     assert!(error.to_string().starts_with("a newer ctl wrote the journal /"), "{error}");
-    place.tamper("PRAGMA user_version = 1");
+    place.tamper(&format!("PRAGMA user_version = {}", schema::VERSION));
     assert!(place.open().load(RUN).is_ok(), "nothing was lost");
+}
+
+#[test]
+fn a_journal_of_an_older_ctl_is_brought_up_to_date() {
+    let place = Place::new();
+    drop(place.with_run(Controller::this()));
+    place.tamper("ALTER TABLE runs DROP COLUMN input; PRAGMA user_version = 1");
+    let mut journal = place.open();
+    assert_eq!(journal.load(RUN).expect("its run").request.input, None);
+    let input = Some(InputDigest { bytes: 5, sha256: "5e".into() });
+    let request = RunRequest { input, ..request("20261124-080000-abcd", Controller::this()) };
+    journal.begin(&request).expect("a new run");
+    assert_eq!(place.open().load(&request.run).expect("the run").request, request);
 }
 
 #[test]

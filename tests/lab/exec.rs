@@ -1,6 +1,10 @@
 //! `ctl exec`: what the command gets, what comes back, and that nothing of it is left on the nodes.
 
-use crate::harness::{Cluster, Finished, ended, eventually, is_free, uniform, word};
+use std::fs::File;
+
+use rusqlite::Connection;
+
+use crate::harness::{Cluster, Finished, Running, ended, eventually, is_free, uniform, word};
 
 fn json(cluster: &Cluster, options: &str, words: &[&str]) -> Finished {
     cluster.exec(&format!("-y -o json {options}"), words).finish()
@@ -179,4 +183,72 @@ fn a_command_on_the_whole_inventory() {
     assert_eq!(cluster.connections(), 0, "{run}");
     cluster.exec("-w n01", &["true"]).finish().expect(0);
     assert_eq!(cluster.node("n02").commands().finished, 0);
+}
+
+/// A run that ended before its first event was noted: what its command is to read is known all the same, and no command
+/// is run with less.
+#[test]
+fn input_is_asked_for_again_however_early_the_run_ended() {
+    let cluster = Cluster::start(uniform(2));
+    let with = |words: &str, input: Option<&str>| {
+        let mut command = cluster.command(words);
+        if words.starts_with("exec") {
+            command.args(["--", "cat"]);
+        } else {
+            command = cluster.bare(words);
+        }
+        if let Some(input) = input {
+            command.stdin(File::open(cluster.write("input", input)).expect("the input"));
+        }
+        Running::start(command).finish()
+    };
+    with("exec -y", Some("same\n")).expect(0);
+    let journal = Connection::open(cluster.path(".local/state/ctl/journal.db")).expect("the journal");
+    journal
+        .execute_batch("DELETE FROM events; UPDATE runs SET ended = NULL, exit_code = NULL, complete = NULL")
+        .expect("a run that ended early");
+    let finished = || cluster.nodes().iter().map(|node| node.commands().finished).collect::<Vec<_>>();
+    for how in ["resume", "retry"] {
+        for input in [None, Some("other\n")] {
+            let refused = with(&format!("runs {how} last"), input).expect(2);
+            assert!(refused.stderr.contains("5 bytes") && refused.stderr.contains("< FILE"), "{refused}");
+        }
+    }
+    assert_eq!(finished(), [1, 1]);
+    let show = with("runs show last", None).expect(0);
+    assert!(show.stderr.contains("< FILE (with the same standard input)"), "{show}");
+    let resumed = with("runs resume last", Some("same\n")).expect(0);
+    assert!(resumed.stdout.contains("same"), "{resumed}");
+    assert_eq!(finished(), [2, 2]);
+}
+
+/// A command that was ended is not run again by a resume: after that the run is finished, and it is said how to run it again.
+#[test]
+fn a_command_of_which_the_end_is_unknown() {
+    let cluster = Cluster::start(uniform(2));
+    let run = cluster.exec("-y -o json -f 1", &["echo before; sleep 600"]);
+    let running = || cluster.nodes().iter().filter(|node| node.commands().running == 1).count();
+    eventually("a command", || (running() == 1).then_some(()));
+    run.signal("KILL");
+    run.finish();
+    cluster.at_rest();
+    let resumed = Running::start(cluster.bare("runs resume last -o json"));
+    eventually("the other command", || (running() == 1).then_some(()));
+    resumed.signal("INT");
+    resumed.until_said("Press Ctrl-C again to stop waiting.");
+    resumed.signal("INT");
+    let resumed = resumed.finish().expect(130);
+    assert!(resumed.stderr.contains("Run it again with: ctl runs retry "), "{resumed}");
+    assert!(resumed.stderr.contains("ended on n[01-02]"), "{resumed}");
+    let again = Running::start(cluster.bare("runs resume last -o json")).finish().expect(1);
+    assert_eq!(again.outcomes(), ["n01 - unknown connection_lost", "n02 - unknown connection_lost"], "{again}");
+    assert!(again.stderr.contains("ctl runs retry ") && !again.stderr.contains("Resume it with"), "{again}");
+    let list = Running::start(cluster.bare("runs list")).finish().expect(0);
+    assert!(list.stdout.contains("finished") && !list.stdout.contains("interrupted"), "{list}");
+    let show = Running::start(cluster.bare("runs show last")).finish();
+    assert_eq!(show.stdout.lines().filter(|line| line.starts_with("resumed:  ")).count(), 2, "{show}");
+    assert!(
+        show.stdout.lines().filter(|line| line.starts_with("resumed:  ")).all(|line| line.contains(" by ")),
+        "{show}"
+    );
 }

@@ -98,7 +98,6 @@ fn head(record: &RunRecord) -> String {
     let request = &record.request;
     let time = |at: &jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
     let words = shlex::try_join(request.words.iter().map(String::as_str)).unwrap_or_else(|_| request.words.join(" "));
-    let by = &request.controller;
     let ended = match (record.state, &record.ended) {
         (RunState::Running, _) => "still running".to_owned(),
         (state, None) => state.to_string(),
@@ -107,14 +106,18 @@ fn head(record: &RunRecord) -> String {
             format!("{} ({state}{code})", time(at))
         }
     };
-    let lines = [
+    let when_and_who = |at: &jiff::Timestamp, by: &Controller| format!("{} by {}@{}", time(at), by.user, by.host);
+    let mut lines = vec![
         ("run", request.run.clone()),
         ("command", format!("ctl {words}")),
-        ("started", format!("{} by {}@{}", time(&request.started), by.user, by.host)),
+        ("started", when_and_who(&request.started, &request.controller)),
+    ];
+    lines.extend(record.takeovers.iter().map(|resumed| ("resumed", when_and_who(&resumed.at, &resumed.controller))));
+    lines.extend([
         ("reason", request.reason.clone().unwrap_or_else(|| "-".to_owned())),
         ("selection", selection(record)),
         ("ended", ended),
-    ];
+    ]);
     let shown = lines.iter().map(|(name, value)| format!("{:<11}{}\n", format!("{name}:"), text::visible(value)));
     shown.collect::<String>() + "\n"
 }
@@ -159,14 +162,10 @@ fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
         terminal::say(&format!("warning: {warning}"));
     }
     out.keep()?;
-    let run = &record.request.run;
     match record.state {
         RunState::Finished => {}
         RunState::Running => terminal::say("the run is at work"),
-        RunState::Interrupted => match record.head() {
-            Some(head) => terminal::say(&not_finished(head)),
-            None => terminal::say(&format!("Run not finished. Resume it with: ctl runs resume {run}")),
-        },
+        RunState::Interrupted => terminal::say(&not_finished(&record.request.run, record.input().is_some())),
     }
     Ok(Exit::Good)
 }
@@ -243,7 +242,7 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, C
 /// The input of a command, which only the operator still has, is read again for what is left of its run.
 fn input_again(plan: &mut Plan, record: &RunRecord, how: &str, output: &OutputArgs) -> Result<(), CliError> {
     let is_left = plan.steps.iter().any(|step| !step.nodes.is_empty()) && plan.action() == Some(Action::Exec);
-    let Some(wanted) = record.head().and_then(|head| head.input.as_ref()).filter(|_| is_left) else { return Ok(()) };
+    let Some(wanted) = record.input().filter(|_| is_left) else { return Ok(()) };
     let run = &record.request.run;
     let input = input::read_again(wanted, run, &format!("ctl runs {how} {run}"), output.quiet)?;
     plan.tasks.iter_mut().for_each(|task| task.input = Some(input.clone()));
