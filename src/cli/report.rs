@@ -6,7 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::exit::Exit;
 use super::terminal;
-use crate::event::CancelReason;
+use crate::event::{CancelReason, Failure};
 use crate::inventory::{InventoryError, Problem};
 use crate::journal::JournalError;
 use crate::nodeset::ParseError;
@@ -41,6 +41,15 @@ impl CliError {
             | CancelReason::JournalLost => Exit::Interrupted,
         };
         Self { exit, ..Self::usage("interrupted: nothing was done") }
+    }
+
+    /// Names that no node has, which only the nodes could tell.
+    pub(super) fn mistaken_names<'f>(failures: impl IntoIterator<Item = &'f Failure>) -> Self {
+        let lines = failures.into_iter().flat_map(|failure| {
+            let hint = failure.hint.as_ref().map(|hint| format!("  → {}", text::single_line(hint)));
+            std::iter::once(format!("error: {}", text::single_line(&failure.message))).chain(hint)
+        });
+        Self { exit: Exit::Failed, ..Self::rendered(lines.collect::<Vec<_>>().join("\n")) }
     }
 
     fn rendered(rendered: String) -> Self {

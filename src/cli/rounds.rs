@@ -4,7 +4,7 @@
 //! shown never waits for a node that is late, which is shown as it was when it last answered; a node that does not
 //! answer is asked again at a pace of its own. Start reading at [`NodeRounds::next`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::args::FanoutArgs;
 use super::fanout;
 use super::limits::Room;
-use crate::event::{Event, EventKind, Ledger, NodeFacts, Outcome, RunHead, Scope, TargetResult};
+use crate::event::{Event, EventKind, Failure, Ledger, NodeFacts, Outcome, RunHead, Scope, TargetResult};
 use crate::nodeset::NodeSet;
-use crate::plan::Plan;
-use crate::run::{Crew, NodeAccess, Noted};
+use crate::plan::{Plan, Task};
+use crate::run::{Crew, MissingName, NameCensus, NodeAccess, Noted, missing_names};
 use crate::sink::text;
 use crate::snapshot::{Diff, Rounds, Snapshot, Verdict};
 use crate::transport::SshTransport;
@@ -37,13 +37,17 @@ pub(super) struct Picture {
     pub(super) ledger: Ledger,
     /// What has changed since the picture before.
     pub(super) changes: Diff,
-    /// Who has not answered, and for how long: lines that are safe to show.
+    /// Who has not answered, and for how long, and what is open for that reason: lines that are safe to show.
     pub(super) late: Vec<String>,
+    /// Names that were typed and that no node has, each with what is wrong.
+    pub(super) mistakes: Vec<Failure>,
 }
 
 /// The rounds of all nodes.
 pub(super) struct NodeRounds {
     head: RunHead,
+    /// The plan of all nodes, until it is known which of the names that were typed they have.
+    unjudged: Option<Plan>,
     nodes: Vec<WatchedNode>,
     running: JoinSet<(usize, Box<Crew<SshTransport>>, Ledger)>,
     forks: Arc<Semaphore>,
@@ -70,6 +74,10 @@ struct WatchedNode {
     crew: Option<Box<Crew<SshTransport>>>,
     /// When the round in progress began, or the last.
     began: Instant,
+    /// When it was its turn in that round: empty while it waits for a fork.
+    asked: Arc<OnceLock<Instant>>,
+    /// What it has of the names that were typed.
+    census: Option<NameCensus>,
     /// Not before this is it asked again.
     due: Instant,
     /// Rounds without an answer, one after the other.
@@ -97,10 +105,22 @@ impl NodeRounds {
             let (_none, no_notices) = mpsc::channel(1);
             let setup = fanout::reading(own, services, vec![access.clone()], fanout, room, transport, no_notices);
             let crew = Some(Box::new(Crew::new(setup)));
-            WatchedNode { name, crew, began: now, due: now, failures: 0, last: None, rounds: Rounds::default() }
+            WatchedNode {
+                name,
+                crew,
+                began: now,
+                asked: Arc::default(),
+                census: None,
+                due: now,
+                failures: 0,
+                last: None,
+                rounds: Rounds::default(),
+            }
         };
         let nodes = access.iter().enumerate().take(plan.selected).map(node).collect();
+        let is_name = |task: &Task| task.services.iter().any(|service| !service.is_glob());
         Self {
+            unjudged: plan.tasks.iter().any(is_name).then(|| plan.clone()),
             head: fanout::reading_head(plan, services, fanout),
             nodes,
             running: JoinSet::new(),
@@ -153,11 +173,12 @@ impl NodeRounds {
         (self.began, self.next, self.deadline) = (now, now + self.interval, Some(now + LATE));
         for (index, node) in self.nodes.iter_mut().enumerate().filter(|(_, node)| node.due <= now) {
             let Some(crew) = node.crew.take() else { continue };
-            node.began = now;
+            (node.began, node.asked) = (now, Arc::default());
             // What it takes the others to judge is judged where they are together.
             let selection = Scope { nodes: Some(node.name.clone()), ..self.head.selection.clone() };
             let head = RunHead { started: jiff::Timestamp::now(), selection, ..self.head.clone() };
-            self.running.spawn(read(index, crew, head, (Arc::clone(&self.forks), self.has_room)));
+            let forks = (Arc::clone(&self.forks), self.has_room);
+            self.running.spawn(read(index, crew, head, Arc::clone(&node.asked), forks));
         }
     }
 
@@ -199,7 +220,26 @@ impl NodeRounds {
         let mut changes = std::mem::take(&mut self.changes);
         changes.sort_by_key(|(index, _)| *index);
         let changes = Diff::of_nodes(changes.into_iter().map(|(_, changes)| changes));
-        Picture { ledger: self.ledger(), changes, late: self.late() }
+        let (mut late, mut mistakes) = (self.late(), Vec::new());
+        for missing in self.missing_names() {
+            match missing {
+                MissingName::Mistake(failure) => mistakes.push(failure),
+                MissingName::Unsure(message) => late.push(text::visible(&message).into_owned()),
+            }
+        }
+        Picture { ledger: self.ledger(), changes, late, mistakes }
+    }
+
+    /// The names that were typed and found nowhere. Each node has a plan of its own, which cannot tell: it is judged
+    /// here, until every node has answered once.
+    fn missing_names(&mut self) -> Vec<MissingName> {
+        let Some(plan) = &self.unjudged else { return Vec::new() };
+        let census = self.nodes.iter().enumerate().filter_map(|(index, node)| Some((index, node.census.as_ref()?)));
+        let missing = missing_names(plan, census);
+        if self.nodes.iter().all(|node| node.census.as_ref().is_some_and(NameCensus::is_sure)) {
+            self.unjudged = None;
+        }
+        missing
     }
 
     /// What was read last of each node, as if it had been read at once.
@@ -229,16 +269,24 @@ impl NodeRounds {
     /// A line for those that were never read, and one for those of which the last state is shown.
     fn late(&self) -> Vec<String> {
         let now = Instant::now();
-        let late = |node: &&WatchedNode| node.crew.is_none() && now.duration_since(node.began) >= LATE;
+        let late = |node: &&WatchedNode| node.crew.is_none() && node.is_late(now);
         let (known, unknown): (Vec<_>, Vec<_>) = self.nodes.iter().filter(late).partition(|node| node.last.is_some());
         let names = |nodes: &[&WatchedNode]| NodeSet::from_names(nodes.iter().map(|node| &node.name)).to_string();
+        let is_queued = |node: &&WatchedNode| {
+            node.crew.is_none() && node.asked.get().is_none() && now.duration_since(node.began) >= LATE
+        };
+        let queued: Vec<&WatchedNode> =
+            self.nodes.iter().filter(is_queued).filter(|node| node.last.is_none()).collect();
         let longest = |since: &mut dyn Iterator<Item = Instant>| {
             since.min().map_or(0, |since| now.duration_since(since).as_secs())
         };
         let mut lines = Vec::new();
         if !unknown.is_empty() {
-            let waited = longest(&mut unknown.iter().map(|node| node.began));
+            let waited = longest(&mut unknown.iter().filter_map(|node| node.asked.get().copied()));
             lines.push(format!("connecting to {} for {waited} s: no answer yet", names(&unknown)));
+        }
+        if !queued.is_empty() {
+            lines.push(format!("not asked yet: {} (--forks limits how many are asked at once)", names(&queued)));
         }
         if !known.is_empty() {
             let age = longest(&mut known.iter().filter_map(|node| node.last.as_ref().map(|(.., at)| *at)));
@@ -249,7 +297,13 @@ impl NodeRounds {
 }
 
 impl WatchedNode {
+    /// Whether its answer is overdue. What waits for a fork was not asked yet.
+    fn is_late(&self, now: Instant) -> bool {
+        self.asked.get().is_some_and(|asked| now.duration_since(*asked) >= LATE)
+    }
+
     fn take(&mut self, crew: Box<Crew<SshTransport>>, ledger: &Ledger, interval: Duration, now: Instant) {
+        self.census = crew.census().cloned().or(self.census.take());
         self.crew = Some(crew);
         self.last = Some((ledger.results().to_vec(), ledger.facts().into_iter().next(), now));
         let is_away = |result: &TargetResult| matches!(result.outcome, Outcome::Unreachable | Outcome::TimedOut);
@@ -268,9 +322,11 @@ async fn read(
     index: usize,
     mut crew: Box<Crew<SshTransport>>,
     head: RunHead,
+    asked: Arc<OnceLock<Instant>>,
     (forks, has_room): (Arc<Semaphore>, bool),
 ) -> (usize, Box<Crew<SshTransport>>, Ledger) {
     let fork = forks.acquire_owned().await;
+    let _first = asked.set(Instant::now());
     let mut ledger = Ledger::default();
     // Who ends the view ends the runtime; a round is told nothing.
     let (_silent, mut signals) = mpsc::channel(1);

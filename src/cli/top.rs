@@ -76,7 +76,7 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
     let failed = |error: std::io::Error| CliError::usage(format!("the terminal: {error}"));
     let mut screen = Screen::take().map_err(failed)?;
     let mut is_drawn = false;
-    let exit = loop {
+    let exit = 'shown: loop {
         if let Ok(reason) = signals.try_recv() {
             break Ok(ended_by(reason));
         }
@@ -87,7 +87,10 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
             is_drawn = false;
             match news {
                 News::Round(picture) => {
-                    let Picture { ledger, late, .. } = *picture;
+                    let Picture { ledger, late, mistakes, changes: _ } = *picture;
+                    if !mistakes.is_empty() {
+                        break 'shown Err(CliError::mistaken_names(&mistakes));
+                    }
                     model.update(&ledger, late, jiff::Zoned::now().strftime("%H:%M:%S").to_string());
                     if let Some(target) = model.log_shown().cloned() {
                         ask_for_log(target);

@@ -49,7 +49,7 @@ pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<E
     };
     let exit = runtime.block_on(async {
         let signals = fanout::signals(None)?;
-        Ok::<_, CliError>(watch(rounds, signals, view).await)
+        watch(rounds, signals, view).await
     });
     // A node that never answers must not keep the process.
     runtime.shutdown_background();
@@ -76,7 +76,11 @@ trait View {
     fn end(&mut self);
 }
 
-async fn watch(mut rounds: NodeRounds, mut signals: mpsc::Receiver<CancelReason>, mut view: Box<dyn View>) -> Exit {
+async fn watch(
+    mut rounds: NodeRounds,
+    mut signals: mpsc::Receiver<CancelReason>,
+    mut view: Box<dyn View>,
+) -> Result<Exit, CliError> {
     let mut ledger = Ledger::default();
     let mut is_first = true;
     loop {
@@ -84,12 +88,16 @@ async fn watch(mut rounds: NodeRounds, mut signals: mpsc::Receiver<CancelReason>
             biased;
             reason = signals.recv() => {
                 view.end();
-                return exit::of_run(&ledger, Action::Status, reason.or(Some(CancelReason::Interrupted)));
+                return Ok(exit::of_run(&ledger, Action::Status, reason.or(Some(CancelReason::Interrupted))));
             }
             picture = rounds.next() => picture,
         };
         if !view.show(&picture, is_first) {
-            return exit::of_run(&picture.ledger, Action::Status, None);
+            return Ok(exit::of_run(&picture.ledger, Action::Status, None));
+        }
+        if !picture.mistakes.is_empty() {
+            view.end();
+            return Err(CliError::mistaken_names(&picture.mistakes));
         }
         ledger = picture.ledger;
         is_first = false;

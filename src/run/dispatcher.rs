@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
+use super::message::{Duty, DutyEnd, Inspection, Message, NameCensus, News, TargetKey, Visit};
 use super::names::{MissingName, NameBook};
 use super::rows;
 use crate::event::{
@@ -221,6 +221,11 @@ impl<'a> Dispatcher<'a> {
 
     fn task(&self, step: usize) -> Option<&'a Task> {
         self.plan.task_of(step)
+    }
+
+    /// What the nodes have of the names that were typed.
+    pub(super) fn census(&self) -> Option<NameCensus> {
+        self.names.census()
     }
 
     fn message(&mut self, message: Message, orders: &mut Vec<Order>) {

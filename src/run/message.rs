@@ -84,7 +84,7 @@ pub(super) struct Inspection {
 
 /// What a node has of the names that were typed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct NameCensus {
+pub struct NameCensus {
     /// Index of the task.
     pub(super) task: usize,
     /// The names, as typed, of which it has something.
@@ -93,6 +93,14 @@ pub(super) struct NameCensus {
     pub(super) unsure: bool,
     /// Groups and processes that its supervisords list.
     pub(super) listed: BTreeSet<String>,
+}
+
+impl NameCensus {
+    /// Whether every supervisord that may run them has answered.
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        !self.unsure
+    }
 }
 
 /// One service of one supervisord on a node.

@@ -38,7 +38,9 @@ use tokio::task::{Id, JoinSet};
 use tracing::{Instrument, debug, error, info_span};
 
 use self::dispatcher::{Dispatcher, Input, Order};
+pub use self::message::NameCensus;
 use self::message::{Duty, DutyEnd};
+pub use self::names::{MissingName, missing_names};
 use self::node_task::{NodeTask, Signals};
 pub use self::passwords::Passwords;
 use crate::event::{CancelReason, Event, EventKind, RunHead, Via};
@@ -154,6 +156,8 @@ pub struct Crew<T: Transport> {
     inbox: mpsc::Receiver<message::Message>,
     stop_waiting: watch::Sender<bool>,
     give_up: watch::Sender<bool>,
+    /// What the nodes of the last round have of the names that were typed.
+    census: Option<NameCensus>,
     /// By the index of their node. None: it is at work, or ended by a defect.
     tasks: Vec<Option<NodeTask<T>>>,
 }
@@ -188,8 +192,15 @@ impl<T: Transport> Crew<T> {
             inbox,
             stop_waiting,
             give_up,
+            census: None,
             tasks,
         }
+    }
+
+    /// What the nodes of the last round have of the names that were typed; none if none of them could be read.
+    #[must_use]
+    pub fn census(&self) -> Option<&NameCensus> {
+        self.census.as_ref()
     }
 
     /// Has a task for every node: a new one where there is none, or none any more.
@@ -224,7 +235,7 @@ impl<T: Transport> Crew<T> {
         mut observe: impl FnMut(&[Event]) -> Noted,
     ) -> Option<CancelReason> {
         self.gather();
-        let Self { plan, tasks, inbox, notices, stop_waiting, give_up, .. } = self;
+        let Self { plan, tasks, inbox, notices, stop_waiting, give_up, census, .. } = self;
         let mut recorder = Recorder { began: Instant::now(), seq: self.first_seq, lost: false, observe: &mut observe };
         let hangs_up = self.hangs_up;
         let mut dispatcher = Dispatcher::new(plan, self.forks, self.first_batch);
@@ -276,6 +287,7 @@ impl<T: Transport> Crew<T> {
                     Order::Abandon => working.abort_all(),
                     Order::Finish => {
                         release(tasks).await;
+                        *census = dispatcher.census();
                         let elapsed_ms = u64::try_from(recorder.began.elapsed().as_millis()).unwrap_or(u64::MAX);
                         recorder.record([EventKind::RunFinished { elapsed_ms }]);
                         return dispatcher.cancel();

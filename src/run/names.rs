@@ -32,6 +32,8 @@ pub(super) struct NameBook<'a> {
 
 #[derive(Default)]
 struct TaskNames {
+    /// Found on any node.
+    found: BTreeSet<String>,
     /// Typed, no globs, and found nowhere yet.
     missing: BTreeSet<String>,
     /// Nodes that were read.
@@ -42,11 +44,25 @@ struct TaskNames {
 
 /// What came of a name that is still missing.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum MissingName {
+pub enum MissingName {
     /// No selected node has it.
     Mistake(Failure),
     /// No node that could be asked has it; the message names the others.
     Unsure(String),
+}
+
+/// What came of the names of a plan's first task that were found nowhere. Its nodes were read by a [`Crew`] each:
+/// `census` has the index of each in `plan`, and what it answered ([`Crew::census`]).
+///
+/// [`Crew`]: super::Crew
+/// [`Crew::census`]: super::Crew::census
+#[must_use]
+pub fn missing_names<'c>(plan: &Plan, census: impl IntoIterator<Item = (usize, &'c NameCensus)>) -> Vec<MissingName> {
+    let mut book = NameBook::new(plan);
+    for (node, census) in census {
+        book.note(node, census.clone());
+    }
+    book.verdicts(0).into_iter().map(|(_, verdict)| verdict).collect()
 }
 
 impl<'a> NameBook<'a> {
@@ -70,9 +86,17 @@ impl<'a> NameBook<'a> {
                 task.unsure.insert(node);
             }
             task.missing.retain(|name| !census.found.contains(name));
+            task.found.extend(census.found);
         }
         let room = MAX_LISTED.saturating_sub(self.listed.len());
         self.listed.extend(census.listed.into_iter().take(room));
+    }
+
+    /// What all nodes together have of the names of the first task; none if no node was read.
+    pub(super) fn census(&self) -> Option<NameCensus> {
+        let names = self.tasks.first().filter(|names| !names.read.is_empty())?;
+        let (found, unsure) = (names.found.iter().cloned().collect(), !names.unsure.is_empty());
+        Some(NameCensus { task: 0, found, unsure, listed: self.listed.clone() })
     }
 
     /// Whether a result has to wait: its name may be a mistake, and only the last node tells.

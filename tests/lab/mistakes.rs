@@ -2,7 +2,9 @@
 
 use contrail_lab::{ClusterSpec, Fault, NodeSpec, Release, Role};
 
+use crate::following::Following;
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, Running, uniform};
+use crate::terminal::{Left, Terminal};
 
 /// Two analytics nodes and a config node.
 fn mixed() -> ClusterSpec {
@@ -183,4 +185,32 @@ impl Cluster {
             (process.starts, process.stops)
         })
     }
+}
+
+/// What stays on the screen is ended by a name that no node has, once every node has answered; until then it says so.
+#[test]
+fn a_watch_of_a_name_that_no_node_has() {
+    let cluster = Cluster::start(mixed());
+    let run = cluster.ctl("status contrail-colector --watch=100ms -o jsonl").expect(1);
+    assert!(run.stderr.contains(MISTAKE) && run.stderr.contains("did you mean contrail-collector?"), "{run}");
+    for words in ["status contrail-collector contrail-colector --watch=100ms", "top contrail-colector --interval 100ms"]
+    {
+        let mut terminal = Terminal::start(&cluster.command(words), 24, 120, &cluster.path(""));
+        assert_eq!(terminal.finish(), Left::as_found(1), "{words}\n{}", terminal.text());
+        let text = terminal.text();
+        assert!(text.contains(MISTAKE) && text.contains("did you mean contrail-collector?"), "{words}\n{text}");
+    }
+    // Some have it, or none was meant by itself.
+    let words = format!("status {COLLECTOR} contrail-q*x --watch=100ms");
+    let mut watch = Following::start(cluster.command(&words));
+    watch.until("the first round", |lines, _| !lines.is_empty());
+    assert!(cluster.node("a1").kill(ANALYTICS, COLLECTOR));
+    watch.until("a later round", |lines, _| lines.len() > 1);
+    watch.interrupt();
+    let cluster = Cluster::start(uniform(2).fault("n02", Fault::Refused));
+    let watch = cluster.command("status contrail-colector --watch=100ms");
+    let mut watch = Terminal::start(&watch, 24, 120, &cluster.path(""));
+    watch.until("no node that could be asked has a service 'contrail-colector'; not all could be asked: n02");
+    watch.signal("INT");
+    assert_eq!(watch.finish(), Left::as_found(130), "{}", watch.text());
 }
