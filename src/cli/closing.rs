@@ -4,6 +4,7 @@
 //! where nobody takes what is being written.
 
 use std::io::{self, IsTerminal};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,16 +15,18 @@ use crate::event::CancelReason;
 /// Between two looks at who reads the output.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// After a signal the end comes by itself within so long, unless the output is stuck.
-const STUCK: Duration = Duration::from_secs(2);
+/// After a signal the end comes by itself within so long, unless the output is stuck: the guards are taken leave of within
+/// 3 s (`FAREWELL` in `guard`).
+const STUCK: Duration = Duration::from_secs(5);
 
 /// The signals, and the end of whoever read stdout, if it is read at all (`is_stdout`). `closed` is where others say so.
 pub(super) fn or_closed(
     mut signals: mpsc::Receiver<CancelReason>,
     closed: (mpsc::Sender<CancelReason>, mpsc::Receiver<CancelReason>),
     is_stdout: bool,
+    work: &Arc<()>,
 ) -> mpsc::Receiver<CancelReason> {
-    let (closed, mut ends) = closed;
+    let ((closed, mut ends), work) = (closed, Arc::downgrade(work));
     let (sender, receiver) = mpsc::channel(4);
     if is_stdout && !io::stdout().is_terminal() {
         tokio::spawn(async move {
@@ -40,7 +43,7 @@ pub(super) fn or_closed(
         loop {
             let reason = tokio::select! {
                 Some(reason) = signals.recv() => {
-                    leave_if_stuck(reason);
+                    leave_if_stuck(reason, work.clone());
                     reason
                 }
                 Some(reason) = ends.recv() => reason,
@@ -63,9 +66,10 @@ fn is_closed() -> bool {
         && looked_at.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::NVAL))
 }
 
-/// Ends the process if it does not end by itself: what writes to a pipe that nobody empties hears nothing.
+/// Ends the process if its `work` does not end by itself: what writes to a pipe that nobody empties hears nothing. Whoever
+/// is still there after the work, as `ctl top` is, is let alone.
 #[expect(clippy::exit, reason = "the thread that would end it in order is the one that is stuck")]
-pub(super) fn leave_if_stuck(reason: CancelReason) {
+pub(super) fn leave_if_stuck(reason: CancelReason, work: Weak<()>) {
     let code = match reason {
         CancelReason::HungUp => 129,
         CancelReason::Terminated => 143,
@@ -74,6 +78,8 @@ pub(super) fn leave_if_stuck(reason: CancelReason) {
     };
     std::thread::spawn(move || {
         std::thread::sleep(STUCK);
-        std::process::exit(code);
+        if work.strong_count() > 0 {
+            std::process::exit(code);
+        }
     });
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -147,6 +148,7 @@ pub(super) fn carry_out(
             (sinks, messages)
         }
     };
+    let guards_restart = job.plan.tasks.iter().any(|task| matches!(task.action, Action::Restart | Action::Update));
     let owner = settings::owner(&head.run, jiff::Timestamp::now(), reason.as_deref());
     let lock_wait = go.and_then(|go| go.lock_wait).unwrap_or_default();
     let guarding = Guarding::new(owner, lock_wait, go.is_some_and(|go| go.no_guard), &job.plan);
@@ -165,12 +167,16 @@ pub(super) fn carry_out(
     let says = !fanout.output.quiet && (tail.is_some() || !output::shows_progress(&fanout.output));
     let stop = match tail {
         Some(_) => StopTexts::None,
-        None if changes => StopTexts::Changing { guarded: action != Action::Exec && !go.is_some_and(|go| go.no_guard) },
+        None if changes => StopTexts::Changing {
+            guarded: guards_restart && !go.is_some_and(|go| go.no_guard),
+            resumed: rest.is_some(),
+        },
         None => StopTexts::Reading,
     };
     let mut sinks = sinks;
     let saving = saved.as_ref().map(|saved| sinks.push(Box::new(JsonSink::new(saved.writer()))));
     let (closed, ends) = mpsc::channel(1);
+    let work = Arc::new(());
     let mut teller = Teller {
         sinks,
         ledger: Ledger::default(),
@@ -186,8 +192,8 @@ pub(super) fn carry_out(
     };
     let cancel = runtime.block_on(async {
         let signals = match tail {
-            Some(_) => closing::or_closed(signals(None)?, (closed, ends), fanout.output.out.is_none()),
-            None => signals(Some(stop.last_signal()))?,
+            Some(_) => closing::or_closed(signals(None)?, (closed, ends), fanout.output.out.is_none(), &work),
+            None => signals(Some(stop.last(&teller.messages, &work)))?,
         };
         Ok::<_, CliError>(run(setup, signals, |events| teller.observe(events)).await)
     })?;
@@ -239,10 +245,11 @@ pub(super) fn carry_out(
 pub(super) fn read(plan: Plan, fanout: &FanoutArgs) -> Result<(Ledger, Option<CancelReason>), CliError> {
     let access = settings::access(fanout, &plan.nodes)?;
     let Ready { runtime, transport, notices, access, room } = Ready::new(&plan, access, fanout, false)?;
-    let mut teller = Teller::reading(&plan, fanout);
+    let mut teller = Teller { stop: StopTexts::Comparing, ..Teller::reading(&plan, fanout) };
     let setup = reading(plan, &[], access, fanout, room, &Arc::new(transport), notices);
+    let work = Arc::new(());
     let cancel = runtime.block_on(async {
-        let signals = signals(Some(StopTexts::Reading.last_signal()))?;
+        let signals = signals(Some(teller.stop.last(&teller.messages, &work)))?;
         Ok::<_, CliError>(run(setup, signals, |events| teller.observe(events)).await)
     })?;
     // A node that never answers must not keep the process.
@@ -298,6 +305,7 @@ fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime
     let Ready { runtime, transport, notices, access, room } = ready;
     let setup = reading(plan.reading(), &[], access, fanout, room, &Arc::new(transport), notices);
     let mut teller = Teller::reading(plan, fanout);
+    let (messages, work) = (teller.messages.clone(), Arc::new(()));
     let mut live = Live::default();
     let observe = |events: &[Event]| {
         for event in events {
@@ -308,7 +316,7 @@ fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime
         teller.observe(events)
     };
     let cancel = runtime.block_on(async {
-        let signals = signals(Some(StopTexts::Reading.last_signal()))?;
+        let signals = signals(Some(StopTexts::Reading.last(&messages, &work)))?;
         Ok::<_, CliError>(run(setup, signals, observe).await)
     })?;
     for warning in teller.sinks.finish(&teller.ledger, Exit::Good.code()) {
@@ -354,6 +362,7 @@ fn begin(head: &RunHead, job: &Job, reason: Option<String>, words: &[String]) ->
         action: head.action.clone(),
         services: head.services.clone(),
         nodes: head.nodes,
+        input: head.input.clone(),
         origin: job.origin.clone(),
     })?;
     Ok(journal)
@@ -362,7 +371,6 @@ fn begin(head: &RunHead, job: &Job, reason: Option<String>, words: &[String]) ->
 /// Reading goes on without a journal, but whoever reads may want to change something next.
 fn warn_of_journal() {
     let opened = settings::journal_path().and_then(|path| Ok(Journal::open(&path)?));
-        input: head.input.clone(),
     if let Err(error) = opened {
         terminal::say(&format!("warning: {}; nothing could be changed now", error.message()));
     }
@@ -479,33 +487,54 @@ enum StopTexts {
     None,
     /// Nothing is changed.
     Reading,
-    /// Nodes are changed, and guarded meanwhile or not.
-    Changing { guarded: bool },
+    /// Nothing is changed, and what was read is of no use unless it is whole.
+    Comparing,
+    /// Nodes are changed. `guarded`: guards start again what it stops on the way. `resumed`: an earlier part of the run
+    /// may have changed nodes.
+    Changing { guarded: bool, resumed: bool },
+}
+
+/// The signal after which nothing is waited for.
+pub(super) struct LastSignal {
+    /// It is the one of this number.
+    number: u32,
+    /// Where it is answered.
+    messages: Messages,
+    /// Dropped when there is nothing left to leave.
+    work: Weak<()>,
 }
 
 impl StopTexts {
-    /// The signal after which nothing is waited for.
-    const fn last_signal(self) -> u32 {
-        match self {
+    /// The signal after which nothing is waited for, as long as there is `work`.
+    fn last(self, messages: &Messages, work: &Arc<()>) -> LastSignal {
+        let number = match self {
             Self::None => 1,
-            Self::Reading => 2,
+            Self::Reading | Self::Comparing => 2,
             Self::Changing { .. } => 3,
-        }
+        };
+        LastSignal { number, messages: messages.clone(), work: Arc::downgrade(work) }
     }
 
     /// What is said when the run is given up for `reason`; `has_started`: nodes may be changed already.
     const fn text(self, reason: CancelReason, has_started: bool) -> Option<&'static str> {
         match (reason, self) {
             (CancelReason::OutputClosed | CancelReason::JournalLost, _) | (_, Self::None) => None,
-            (CancelReason::GivenUp, Self::Changing { guarded: true }) => Some(
-                "Not waiting any longer; guards on the nodes will restart anything this run stopped. Press Ctrl-C again to exit now.",
+            (CancelReason::GivenUp, Self::Changing { guarded: true, .. }) => Some(
+                "Not waiting any longer; guards on the nodes will start again what a restart or update has stopped. Press Ctrl-C again to exit now.",
             ),
-            (CancelReason::GivenUp, _) => Some("Not waiting any longer. Press Ctrl-C again to exit now."),
-            (_, Self::Changing { .. }) if has_started => {
+            (CancelReason::GivenUp, Self::Changing { .. }) => {
+                Some("Not waiting any longer. Press Ctrl-C again to exit now.")
+            }
+            // It is the last, which is answered as such.
+            (CancelReason::GivenUp, Self::Reading | Self::Comparing) => None,
+            (_, Self::Changing { resumed, .. }) if has_started || resumed => {
                 Some("Stopping: finishing the nodes in progress, starting no more. Press Ctrl-C again to stop waiting.")
             }
-            (_, Self::Changing { .. }) => Some("Stopping before the first change: this run has changed nothing."),
+            (_, Self::Changing { .. }) => Some(
+                "Stopping before the first change: this run has changed nothing. Press Ctrl-C again to stop waiting.",
+            ),
             (_, Self::Reading) => Some("Stopping: showing what was read so far. Press Ctrl-C again to exit now."),
+            (_, Self::Comparing) => Some("Stopping: nothing will be compared. Press Ctrl-C again to exit now."),
         }
     }
 }
@@ -532,27 +561,30 @@ fn confirm(what: &str, plan: &Plan, go: &GoArgs) -> Result<(), CliError> {
     if answer == count.to_string() { Ok(()) } else { Err(CliError::usage("not confirmed: nothing was done")) }
 }
 
-/// Signals as the run understands them. The one of number `last` ends the process soon, whatever it is stuck in.
-pub(super) fn signals(last: Option<u32>) -> Result<mpsc::Receiver<CancelReason>, CliError> {
+/// Signals as the run understands them. The `last` ends the process soon, whatever it is stuck in.
+pub(super) fn signals(last: Option<LastSignal>) -> Result<mpsc::Receiver<CancelReason>, CliError> {
     let (sender, receiver) = mpsc::channel(4);
     let kinds = [
         (SignalKind::interrupt(), CancelReason::Interrupted),
         (SignalKind::terminate(), CancelReason::Terminated),
         (SignalKind::hangup(), CancelReason::HungUp),
     ];
-    let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let (count, last) = (Arc::new(AtomicU32::new(0)), Arc::new(last));
     for (kind, reason) in kinds {
         // Under nohup the terminal's end is ignored on purpose.
         if reason == CancelReason::HungUp && terminal::is_ignored(kind.as_raw_value()) {
             continue;
         }
         let mut stream = signal(kind).map_err(|error| CliError::usage(format!("signals cannot be caught: {error}")))?;
-        let (sender, count) = (sender.clone(), Arc::clone(&count));
+        let (sender, count, last) = (sender.clone(), Arc::clone(&count), Arc::clone(&last));
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                let before = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                if last.is_some_and(|last| before + 1 >= last) {
-                    closing::leave_if_stuck(reason);
+                let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+                if let Some(last) = last.as_ref().as_ref().filter(|last| number >= last.number) {
+                    if number == last.number {
+                        last.messages.say("Exiting now.");
+                    }
+                    closing::leave_if_stuck(reason, last.work.clone());
                 }
                 if sender.send(reason).await.is_err() {
                     return;

@@ -2,8 +2,9 @@
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use contrail_lab::{Fault, Introspect};
+use contrail_lab::{Fault, Introspect, State};
 use serde_json::Value;
 
 use crate::following::Following;
@@ -194,4 +195,52 @@ fn a_watch_ends_when_nobody_reads() {
         let (status, _was_up) = (watch.try_wait().expect("a child"), cluster.node("n02").kill(ANALYTICS, COLLECTOR));
         status.map(drop)
     });
+}
+
+/// Nodes that wait for others to be done are not called late.
+#[test]
+fn a_watch_does_not_blame_nodes_that_were_not_asked() {
+    let silent = ["n01", "n02", "n03"];
+    let spec = silent.into_iter().fold(uniform(4), |spec, node| spec.fault(node, Fault::SilentAfterAccept));
+    let cluster = Cluster::start(spec);
+    let command = cluster.command("status --watch 200ms --forks 1 --connect-timeout 30s");
+    let mut watch = Terminal::start(&command, 24, 120, &cluster.path(""));
+    watch.until("not asked yet: n[");
+    for number in 1..=silent.len() {
+        let node = silent[number - 1];
+        watch.until_screen(node, |text| {
+            let late = text.lines().find(|line| line.starts_with("connecting to "));
+            assert!(late.is_none_or(|line| !line.contains("n04") && !line.contains("04]")), "{text}");
+            late.is_some_and(|line| line.contains(node.trim_start_matches('n')))
+        });
+    }
+    watch.signal("INT");
+    assert_eq!(watch.finish(), Left::as_found(130));
+}
+
+/// A third Ctrl-C during an action ends the action, and the view goes on.
+#[test]
+fn top_outlives_an_action_that_is_interrupted_three_times() {
+    let cluster = Cluster::start(uniform(1).fault("n01", Fault::HangAction));
+    let command = cluster.command("top contrail-collector --interval 200ms");
+    let mut top = Terminal::start(&command, 40, 160, &cluster.path(""));
+    top.until("1 of 1 nodes well");
+    top.press("/n01 contrail-collector\r");
+    top.until("filter: n01 contrail-collector");
+    top.press("ry\r");
+    cluster.wait_for("n01", ANALYTICS, COLLECTOR, State::Stopping);
+    // The guard cannot be taken leave of, which takes a few seconds: the third comes while the action goes on.
+    cluster.node("n01").set_fault(Fault::Freeze);
+    for said in ["Press Ctrl-C again to stop waiting.", "Press Ctrl-C again to exit now."] {
+        top.press("\x03");
+        top.until(said);
+    }
+    top.press("\x03");
+    top.until("Enter goes back to the view");
+    top.press("\r");
+    top.until("filter: n01 contrail-collector");
+    // Longer than what is stuck is waited for.
+    std::thread::sleep(Duration::from_secs(6));
+    top.press("q");
+    assert_eq!(top.finish(), Left::as_found(0), "{}", top.text());
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use contrail_lab::{ClusterSpec, Fault, Moment, Node, Release, State, Timing};
 
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, ended, eventually, is_free, uniform, word};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, Running, ended, eventually, is_free, uniform, word};
 
 /// A program that ends on TERM, and so at the pace that the lab is told.
 const SLOW: &str = "contrail-analytics-nodemgr";
@@ -106,6 +106,7 @@ fn interrupted_twice_a_stop_stays_a_stop() {
     let cluster = slow_to_stop(1);
     let run = twice(&cluster, &format!("service {SLOW} stop -o json"), || count(&cluster, SLOW, State::Stopping) == 1);
     assert_eq!(ended(&run.result("n01")), "unknown interrupted", "{run}");
+    assert!(!run.stderr.contains("start again"), "{run}");
     cluster.wait_for("n01", ANALYTICS, SLOW, State::Stopped);
     assert_eq!(cluster.process("n01", ANALYTICS, SLOW).starts, 1, "{run}");
 }
@@ -139,6 +140,7 @@ fn interrupted_three_times() {
     let mut outcomes: Vec<String> = run.results().iter().map(ended).collect();
     outcomes.sort();
     assert_eq!(outcomes, ["not_started interrupted", "unknown interrupted", "unknown interrupted"], "{run}");
+    assert!(run.stderr.contains("Exiting now."), "{run}");
 }
 
 /// A first signal while nodes do not answer: nothing was changed, so nothing is waited for.
@@ -155,6 +157,8 @@ fn interrupted_while_it_connects() {
     outcomes.sort();
     assert_eq!(outcomes, ["not_started interrupted"; 3], "{run}");
     assert_eq!(reached(cluster.nodes()), 2, "{run}");
+    let said = "Stopping before the first change: this run has changed nothing. Press Ctrl-C again to stop waiting.";
+    assert!(run.stderr.contains(said), "{run}");
 }
 
 /// A second signal after the connection was cut for good, on a node without a guard: the start cannot be sent, and that
@@ -183,4 +187,53 @@ fn what_the_guard_starts_again_is_not_told_as_stopped() {
     cluster.wait_for("n01", ANALYTICS, COLLECTOR, State::Running);
     let now = cluster.collector("n01");
     assert_eq!((now.starts, now.stops), (2, 1), "{run}");
+}
+
+/// The guards are spoken of where they start something again, whatever the first step of a rollout is; what an earlier part
+/// of a run has changed is not denied by its resume.
+#[test]
+fn a_rollout_that_is_interrupted() {
+    let exec = |line: &str| format!("  - {{name: exec, role: analytics, exec: {line}}}\n");
+    let act =
+        |action: &str| format!("  - {{name: act, role: analytics, services: {SLOW}, action: {action}, stable: 0s}}\n");
+    let cases = [
+        (exec("'true'") + &act("restart"), State::Stopping, true),
+        (act("stop") + &exec("sleep 600"), State::Stopped, false),
+    ];
+    for (steps, in_flight, is_guarded) in cases {
+        let cluster = slow_to_stop(1);
+        let file = cluster.write("rollout.yaml", format!("version: 1\nsteps:\n{steps}"));
+        let line = format!("rollout {} -o json", file.display());
+        let run = twice(&cluster, &line, || {
+            let at_command = is_guarded || cluster.node("n01").commands().running == 1;
+            count(&cluster, SLOW, in_flight) == 1 && at_command
+        });
+        assert_eq!(run.stderr.contains("guards on the nodes will start again"), is_guarded, "{run}");
+        if is_guarded {
+            cluster.wait_for("n01", ANALYTICS, SLOW, State::Running);
+            cluster.at_rest();
+            cluster.node("n01").set_fault(Fault::SilentAfterAccept);
+            let before = cluster.counters("n01").connections;
+            let resumed = Running::start(cluster.bare("runs resume last"));
+            eventually("a connection", || (cluster.counters("n01").connections > before).then_some(()));
+            resumed.signal("INT");
+            let resumed = resumed.finish().expect(130);
+            assert!(!resumed.stderr.contains("has changed nothing"), "{resumed}");
+        }
+    }
+}
+
+/// What was to be compared is not shown.
+#[test]
+fn a_comparison_that_is_interrupted() {
+    let cluster = Cluster::start(uniform(2));
+    cluster.ctl("status --save before.json").expect(0);
+    cluster.node("n02").set_fault(Fault::SilentAfterAccept);
+    let before = cluster.counters("n02").connections;
+    let run = cluster.begin("snapshot diff before.json live --connect-timeout 600s");
+    eventually("a connection", || (cluster.counters("n02").connections > before).then_some(()));
+    run.signal("INT");
+    let run = run.finish().expect(130);
+    assert!(run.stderr.contains("Stopping: nothing will be compared. Press Ctrl-C again to exit now."), "{run}");
+    assert!(!run.stderr.contains("showing what was read"), "{run}");
 }
