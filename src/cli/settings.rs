@@ -28,9 +28,6 @@ use crate::snapshot::{self, Snapshot};
 
 const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The inventory that is taken where nobody names one.
-const HERE: &str = "inventory.yaml";
-
 /// The operator's own surroundings.
 pub(super) struct Surroundings {
     pub(super) home: Option<PathBuf>,
@@ -62,13 +59,12 @@ pub(super) fn inventory(named: Option<&Path>, sources: &Sources) -> Result<(Inve
         let inventory = inventory::parse(text, path, &environment)?;
         return Ok((inventory, Document { path: path.clone(), text: text.clone() }));
     }
-    let path = find_inventory(named)?;
+    let InventoryPath { path, is_named } = find_inventory(named)?;
     let (text, access) = inventory::read(&path)?;
-    // Nobody has named it.
-    if path == Path::new(HERE) && named.is_none() && std::env::var_os("CTL_INVENTORY").is_none_or(|it| it.is_empty()) {
-        trust::found(&path, access)?;
-    } else {
+    if is_named {
         trust::named(&path, access);
+    } else {
+        trust::found(&path, access)?;
     }
     let inventory = inventory::parse(&text, &path, &environment)?;
     let path = std::path::absolute(&path).unwrap_or(path);
@@ -85,7 +81,8 @@ pub(super) struct Sources {
 /// Where the journal is.
 pub(super) fn journal_path() -> Result<PathBuf, CliError> {
     let Some(state) = base_directory("XDG_STATE_HOME", ".local/state") else {
-        return Err(CliError::usage("there is no place for the journal: neither $XDG_STATE_HOME nor $HOME is set")
+        let message = "there is no place for the journal: $HOME is not set, and $XDG_STATE_HOME is no absolute path";
+        return Err(CliError::usage(message)
             .with_hint("a run that changes nodes is written down first, so that it can be gone on with"));
     };
     let path = state.join("ctl/journal.db");
@@ -97,19 +94,24 @@ pub(super) fn user() -> String {
     Surroundings::read().user.unwrap_or_else(user_id)
 }
 
+/// Where the inventory is.
+pub(super) struct InventoryPath {
+    path: PathBuf,
+    /// By the user, and not found at a usual place.
+    is_named: bool,
+}
+
 /// The inventory that is named, else the first at the usual places.
-pub(super) fn find_inventory(named: Option<&Path>) -> Result<PathBuf, CliError> {
-    if let Some(path) = named {
-        return Ok(path.to_owned());
+pub(super) fn find_inventory(named: Option<&Path>) -> Result<InventoryPath, CliError> {
+    let of_environment = || std::env::var_os("CTL_INVENTORY").filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(path) = named.map(Path::to_owned).or_else(of_environment) {
+        return Ok(InventoryPath { path, is_named: true });
     }
-    if let Some(path) = std::env::var_os("CTL_INVENTORY").filter(|value| !value.is_empty()) {
-        return Ok(path.into());
-    }
-    let mut places = vec![PathBuf::from(HERE)];
+    let mut places = vec![PathBuf::from("inventory.yaml")];
     places.extend(base_directory("XDG_CONFIG_HOME", ".config").map(|config| config.join("ctl/inventory.yaml")));
     places.push(PathBuf::from("/etc/ctl/inventory.yaml"));
     if let Some(found) = places.iter().find(|place| local::file::exists(place)) {
-        return Ok(found.clone());
+        return Ok(InventoryPath { path: found.clone(), is_named: false });
     }
     let looked = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
     Err(CliError::usage(format!("no inventory: neither -i nor $CTL_INVENTORY is given, and there is none at {looked}"))

@@ -32,13 +32,19 @@ pub(super) fn found(path: &Path, access: Access) -> Result<(), CliError> {
         return Ok(());
     };
     let shown = path.display();
+    let here = if path.is_absolute() { "" } else { "./" };
     Err(CliError::usage(format!("{shown} is not used: {reason}"))
-        .with_hint(format!("if it is the right one, name it: -i ./{shown}")))
+        .with_hint(format!("if it is the right one, name it: -i {here}{shown}")))
 }
 
 /// Warns of a file that was named.
 pub(super) fn named(path: &Path, access: Access) {
     if !access.is_regular {
+        return;
+    }
+    let shown = path.display();
+    if access.is_foreign() {
+        terminal::say(&format!("warning: {shown} belongs to another user (uid {}), who can change it", access.uid));
         return;
     }
     let who = if access.mode & OTHERS != 0 {
@@ -48,6 +54,5 @@ pub(super) fn named(path: &Path, access: Access) {
     } else {
         return;
     };
-    let shown = path.display();
     terminal::say(&format!("warning: {who} can write to {shown} (mode {:04o}): chmod go-w {shown}", access.mode));
 }

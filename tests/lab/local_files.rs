@@ -153,6 +153,26 @@ fn an_inventory_that_others_may_write() {
         assert_eq!(run.stderr.contains("inventory.yaml is not used"), code == 2, "{run}");
         assert_eq!(run.stderr.contains("name it: -i ./inventory.yaml"), code == 2, "{run}");
     }
+    // The same for one at another usual place, and for every command that reads it.
+    let config = cluster.path("config/ctl");
+    fs::create_dir_all(&config).expect("a folder");
+    let other = config.join("inventory.yaml");
+    fs::copy(&file, &other).expect("copied");
+    for (mode, code) in [(0o644, 0), (0o666, 2)] {
+        chmod(&other, mode);
+        chmod(&file, mode);
+        for words in ["inventory list", "ssh-config n01 --ssh-config none"] {
+            let mut command = cluster.bare(words);
+            command.env("XDG_CONFIG_HOME", cluster.path("config"));
+            let run = Running::start(command).finish().expect(code);
+            let refused = format!("{} is not used: every user can write to it", other.display());
+            assert_eq!(run.stderr.contains(&refused), code == 2, "{run}");
+            let hint = format!("name it: -i {}", other.display());
+            assert_eq!(run.stderr.contains(&hint), code == 2, "{run}");
+        }
+        let run = list("ssh-config n01 --ssh-config none").expect(code);
+        assert_eq!(run.stderr.contains("inventory.yaml is not used"), code == 2, "{run}");
+    }
     // It is named: used, and warned of.
     chmod(&file, 0o666);
     let run = list("inventory list -i inventory.yaml").expect(0);

@@ -1,6 +1,10 @@
-//! A configuration that supervisord cannot read: said as what it is, and nothing is changed.
+//! A configuration that supervisord cannot read: said as what it is, and nothing is changed. And an inventory that somebody
+//! else has written.
 
-use crate::harness::{Cluster, Instance, NodeSpec, Program};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use crate::harness::{Cluster, Instance, NodeSpec, Program, Running};
 
 #[test]
 fn a_configuration_that_cannot_be_read() {
@@ -27,4 +31,33 @@ fn a_configuration_that_cannot_be_read() {
         assert!(hint.contains("`ctl service contrail-collector update -w a2`"), "{run}");
     }
     assert_eq!(broken.process("contrail-collector").unwrap(), before);
+}
+
+/// An inventory of another user: refused where it lies in a folder that all may write to and nobody has named it, used with
+/// a warning where it is named. The files of root are fine.
+#[test]
+fn an_inventory_of_another_user() {
+    let cluster = Cluster::of(1, &NodeSpec::new(Instance::analytics()));
+    let folder = cluster.path("shared");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o1777)).unwrap();
+    let file = folder.join("inventory.yaml");
+    fs::copy(cluster.inventory(), &file).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = cluster.at_home(env!("CARGO_BIN_EXE_ctl"));
+        command.args(words).current_dir(&folder);
+        Running::start(command).finish()
+    };
+    for (uid, code) in [(0, 0), (65_534, 2)] {
+        chown(&file, Some(uid), None).unwrap();
+        for words in [&["inventory", "list"][..], &["ssh-config", "a1"][..]] {
+            let found = run(words).expect(code);
+            let refused = found.stderr.contains("inventory.yaml is not used: it belongs to another user (uid 65534)");
+            assert_eq!(refused, code == 2, "{found}");
+        }
+        let named = run(&["inventory", "list", "-i", "inventory.yaml"]).expect(0);
+        let warned = named.stderr.contains("warning: inventory.yaml belongs to another user (uid 65534)");
+        assert_eq!(warned, code == 2, "{named}");
+    }
 }

@@ -13,7 +13,7 @@ use crate::sink::text;
 pub(in crate::cli) fn run(args: &SshConfigArgs) -> Result<Exit, CliError> {
     let ways = Ways::new(&args.ssh)?;
     let inventory = match settings::find_inventory(args.inventory.as_deref()) {
-        Ok(path) => Some(settings::inventory(Some(&path), &settings::Sources::default())?.0),
+        Ok(_) => Some(settings::inventory(args.inventory.as_deref(), &settings::Sources::default())?.0),
         // Any host can be asked about.
         Err(_) => None,
     };
