@@ -13,7 +13,7 @@ use super::args::{DryRun, FanoutArgs, GoArgs};
 use super::exit::{self, Exit};
 use super::job::Job;
 use super::limits::Room;
-use super::output::{self, Out};
+use super::output::{self, Out, Rows};
 use super::report::CliError;
 use super::terminal::Messages;
 use super::{closing, input, limits, questions, secret, settings, terminal};
@@ -82,7 +82,7 @@ pub(super) fn carry_out(
         return Err(CliError::usage(message).with_hint("-o table, wide, json, jsonl, yaml or csv"));
     }
     let dry_run = go.and_then(|go| go.dry_run);
-    output::can_fold(output, dry_run.is_some(), &job.command)?;
+    output::can_fold(output, Rows::of_run(dry_run.is_some(), &job.command))?;
     let access = settings::access(fanout, &job.plan.nodes)?;
     let out = Out::open(output.out.as_deref())?;
     let saved = job.shown.save.as_deref().map(|path| Out::file("--save", path)).transpose()?;

@@ -81,20 +81,62 @@ pub(super) fn results(sinks: &mut Sinks, output: &OutputArgs, out: &Out, first_s
     sinks.push(results);
 }
 
+/// What `--fold` and `--no-fold` are to act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows<'a> {
+    /// Results.
+    Results,
+    /// The batches of a plan.
+    Batches,
+    /// Lines of logs.
+    Logs,
+    /// What differs between two snapshots.
+    Changes,
+    /// Nothing, in what this command shows.
+    None(&'a str),
+}
+
+impl Rows<'_> {
+    /// Those of a run.
+    pub(super) fn of_run(is_plan: bool, command: &str) -> Self {
+        match (is_plan, command) {
+            (_, "logs") => Self::Logs,
+            (true, _) => Self::Batches,
+            (false, _) => Self::Results,
+        }
+    }
+}
+
 /// Refuses to fold, or not to fold, where the one or the other cannot be.
-pub(super) fn can_fold(output: &OutputArgs, is_plan: bool, command: &str) -> Result<(), CliError> {
-    let is_for_people = matches!(output.output, Form::Table | Form::Wide | Form::ContrailStatus);
-    let (form, hint) = (output.output.as_str(), "it is for -o table, wide and contrail-status");
-    if output.fold && command == "logs" {
-        Err(CliError::usage("--fold cannot be used with `ctl logs`: every line stands by itself"))
-    } else if output.fold && !is_for_people {
-        Err(CliError::usage(format!("--fold cannot be used with -o {form}, which has each result by itself"))
-            .with_hint(hint))
-    } else if output.no_fold && is_plan && is_for_people {
-        Err(CliError::usage("--no-fold cannot be used with --dry-run, which shows batches as folded node sets")
-            .with_hint("-o json lists every node of each batch"))
-    } else {
-        Ok(())
+pub(super) fn can_fold(output: &OutputArgs, rows: Rows<'_>) -> Result<(), CliError> {
+    let is_folding = match rows {
+        Rows::Changes => output.output == Form::Table,
+        Rows::Results | Rows::Batches | Rows::Logs | Rows::None(_) => {
+            matches!(output.output, Form::Table | Form::Wide | Form::ContrailStatus)
+        }
+    };
+    let form = output.output.as_str();
+    match rows {
+        Rows::None(command) if output.fold || output.no_fold => {
+            let option = if output.fold { "--fold" } else { "--no-fold" };
+            Err(CliError::usage(format!("{option} cannot be used with `ctl {command}`, which has no results to fold")))
+        }
+        Rows::Logs if output.fold => {
+            Err(CliError::usage("--fold cannot be used with `ctl logs`: every line stands by itself"))
+        }
+        Rows::Changes if output.fold && !is_folding => {
+            Err(CliError::usage(format!("--fold cannot be used with -o {form}, which has each change by itself"))
+                .with_hint("it is for -o table"))
+        }
+        Rows::Results | Rows::Batches if output.fold && !is_folding => {
+            Err(CliError::usage(format!("--fold cannot be used with -o {form}, which has each result by itself"))
+                .with_hint("it is for -o table, wide and contrail-status"))
+        }
+        Rows::Batches if output.no_fold && is_folding => {
+            Err(CliError::usage("--no-fold cannot be used with --dry-run, which shows batches as folded node sets")
+                .with_hint("-o json lists every node of each batch"))
+        }
+        Rows::Results | Rows::Batches | Rows::Logs | Rows::Changes | Rows::None(_) => Ok(()),
     }
 }
 

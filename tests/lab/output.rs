@@ -8,6 +8,7 @@ use contrail_lab::{ClusterSpec, Fault, Release, Role, State};
 use serde_json::Value;
 
 use crate::harness::{COLLECTOR, Cluster, FAST, Running, check, ended, list, node, single, uniform, word};
+use crate::terminal::{Left, Terminal};
 
 /// What the head of a document says.
 #[test]
@@ -224,4 +225,31 @@ fn folded() {
     assert!(run.stdout.lines().count() < 8, "{run}");
     let run = cluster.ctl(&format!("service {COLLECTOR} status --no-fold")).expect(4);
     assert!(run.stdout.contains("n12") && !run.stdout.contains('['), "{run}");
+}
+
+/// Where there is nothing to fold, that is said.
+#[test]
+fn folding_is_refused_where_it_cannot_be() {
+    let cluster = Cluster::start(uniform(1));
+    cluster.ctl("status --save a.json").expect(0);
+    cluster.ctl(&format!("service {COLLECTOR} restart -y")).expect(0);
+    for words in [
+        "runs list --fold",
+        "runs list --no-fold",
+        "runs show last --fold -o csv",
+        "status --watch --fold -o jsonl",
+        "snapshot diff a.json a.json --fold -o wide",
+        "snapshot diff a.json a.json --fold -o json",
+    ] {
+        let line = if words.starts_with("runs") { cluster.bare(words) } else { cluster.command(words) };
+        let run = Running::start(line).finish().expect(2);
+        assert!(run.stderr.contains("fold cannot be used with"), "{words}\n{run}");
+    }
+    for option in ["--fold", "--no-fold"] {
+        let command = cluster.command(&format!("top {option}"));
+        let mut terminal = Terminal::start(&command, 24, 100, &cluster.path(""));
+        assert_eq!(terminal.finish(), Left::as_found(2), "{}", terminal.text());
+        assert!(terminal.text().contains("fold cannot be used with `ctl top`"), "{}", terminal.text());
+        cluster.ctl(&format!("snapshot diff a.json a.json {option}")).expect(0);
+    }
 }

@@ -11,7 +11,7 @@ use crate::cli::exit::{self, Exit};
 use crate::cli::fanout::{Resumed, carry_out, not_finished};
 use crate::cli::job::Job;
 use crate::cli::log::start_log;
-use crate::cli::output::{self, Out, document};
+use crate::cli::output::{self, Out, Rows, document};
 use crate::cli::report::CliError;
 use crate::cli::settings::{self, Sources};
 use crate::cli::{input, terminal};
@@ -55,6 +55,7 @@ pub(in crate::cli) fn run(args: &RunsArgs) -> Result<Exit, CliError> {
 }
 
 fn list(journal: &Journal, limit: u32, output: &OutputArgs) -> Result<Exit, CliError> {
+    output::can_fold(output, Rows::None("runs list"))?;
     #[derive(Serialize)]
     struct List {
         runs: Vec<RunSummary>,
@@ -140,6 +141,7 @@ fn selection(record: &RunRecord) -> String {
 
 /// Replays a run into the sinks.
 fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
+    output::can_fold(output, Rows::Results)?;
     let out = Out::open(output.out.as_deref())?;
     if matches!((&out, output.output), (Out::Stdout, Form::Table | Form::Wide)) {
         // That nobody reads it is told by what follows.

@@ -7,7 +7,7 @@ use crate::cli::args::{FanoutArgs, Form, SnapshotArgs, SnapshotCommand};
 use crate::cli::exit::{self, Exit};
 use crate::cli::fanout;
 use crate::cli::log::start_log;
-use crate::cli::output::{self, Out};
+use crate::cli::output::{self, Out, Rows};
 use crate::cli::report::CliError;
 use crate::cli::settings::{self, Sources};
 use crate::cli::terminal;
@@ -33,6 +33,7 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<Exit, CliError> {
         let message = format!("`ctl snapshot diff` has no form {}", output.output.as_str());
         return Err(CliError::usage(message).with_hint("-o table, wide, json, jsonl, yaml or csv"));
     }
+    output::can_fold(output, Rows::Changes)?;
     let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();
     if after != LIVE && is_limited {
         return Err(CliError::usage("-r, -w and -x say which nodes are read: two files are compared as they are")

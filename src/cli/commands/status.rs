@@ -5,6 +5,7 @@ use crate::cli::exit::Exit;
 use crate::cli::fanout::carry_out;
 use crate::cli::job::{Request, Shown};
 use crate::cli::log::start_log;
+use crate::cli::output::{self, Rows};
 use crate::cli::report::CliError;
 use crate::cli::settings::Sources;
 use crate::cli::{terminal, watch};
@@ -25,6 +26,7 @@ pub(in crate::cli) fn run(args: &StatusArgs) -> Result<Exit, CliError> {
                 CliError::usage(message).with_hint("-o jsonl: one line a change; without -o: a picture at a terminal")
             );
         }
+        output::can_fold(output, Rows::Results)?;
         return watch::run(job, &args.fanout, interval);
     }
     job.shown = Shown { first_screen: !args.all, save: args.save.clone() };
