@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::ProgressBar;
+use rustix::termios::{QueueSelector, tcflush};
 
 use super::args::When;
 use crate::sink::text;
@@ -93,8 +94,9 @@ pub(super) fn say(text: &str) {
     drop(writeln!(io::stderr().lock(), "{}", text::visible_lines(text)));
 }
 
-/// Asks on stderr and reads a line.
+/// Asks on stderr and reads a line. What was typed before the question was there is not the answer to it.
 pub(super) fn ask(question: &str) -> io::Result<String> {
+    tcflush(io::stdin(), QueueSelector::IFlush)?;
     let mut stderr = io::stderr().lock();
     write!(stderr, "{}", text::visible_lines(question))?;
     stderr.flush()?;

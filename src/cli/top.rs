@@ -255,9 +255,8 @@ fn act(confirm: &Confirm, fanout: &FanoutArgs) {
     words.extend(same_way(fanout));
     terminal::say(&format!("$ {}", words.join(" ")));
     super::main(words.into_iter().map(Into::into));
-    terminal::say("\nEnter goes back to the view");
     drop(std::io::stdout().flush());
-    if let Err(error) = terminal::ask("") {
+    if let Err(error) = terminal::ask("\nEnter goes back to the view\n") {
         tracing::debug!(%error, "nobody answers");
     }
 }

@@ -77,3 +77,22 @@ fn a_stop_at_the_question() {
     assert_eq!(terminal.finish(), Left::as_found(0), "{}", terminal.text());
     assert!(!terminal.text().contains(SECRET), "{}", terminal.text());
 }
+
+/// What was typed before a question was there is not the answer to it.
+#[test]
+fn a_question_is_not_answered_ahead() {
+    let cluster = Cluster::start(uniform(2));
+    let pipe = cluster.path("inventory");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let command = cluster.command_with(&format!("service {COLLECTOR} restart"), &pipe);
+    let mut terminal = Terminal::start(&command, 24, 120, &cluster.path(""));
+    // It waits for its inventory, and the terminal shows what is typed meanwhile.
+    terminal.press("2\n");
+    terminal.until("2");
+    fs::write(&pipe, cluster.inventory()).expect("a reader");
+    terminal.until("Type the number of nodes to go on");
+    terminal.press("none\n");
+    assert_eq!(terminal.finish(), Left::as_found(2), "{}", terminal.text());
+    assert!(terminal.text().contains("not confirmed"), "{}", terminal.text());
+    assert_eq!(cluster.connections(), 0);
+}
