@@ -80,7 +80,7 @@ fn command(result: &TargetResult) -> [String; COMMAND_HEADER.len()] {
         cell(&run.stdout),
         cell(&run.stderr),
         run.truncated.to_string(),
-        run.signal.as_deref().map(|signal| text::visible(signal).into_owned()).unwrap_or_default(),
+        run.signal.as_deref().map(cell).unwrap_or_default(),
     ]
 }
 

@@ -9,6 +9,9 @@ use contrail_lab::{ClusterSpec, Fault};
 
 use crate::harness::{COLLECTOR, Cluster, Finished, Running, uniform};
 
+/// What a spreadsheet would calculate.
+const FORMULAS: [&str; 4] = ["=HYPERLINK(\"http://evil\")", "+1+1", "-1-1", "@SUM(1)"];
+
 /// Hostile answers of which each stands for a kind.
 fn answers() -> Vec<String> {
     let escapes = [
@@ -86,8 +89,7 @@ fn answers() -> Vec<String> {
         "\u{3164}filler",
         "\u{fe0f}a",
     ];
-    let formulas = ["=HYPERLINK(\"http://evil\")", "+1+1", "-1-1", "@SUM(1)"];
-    let all = escapes.iter().chain(&controls).chain(&invisible).chain(&formulas);
+    let all = escapes.iter().chain(&controls).chain(&invisible).chain(&FORMULAS);
     all.map(|text| (*text).to_owned()).collect()
 }
 
@@ -176,7 +178,7 @@ fn no_form_lets_it_through() {
     }
     let (before, after) = (cluster.path("before.json"), cluster.path("after.json"));
     scan(&cluster.ctl(&format!("status --all --save {}", before.display())));
-    scan(&cluster.ctl("stop contrail-collector -y"));
+    scan(&cluster.ctl(&format!("service {COLLECTOR} stop -y")).expect(0));
     scan(&cluster.ctl(&format!("status --all --save {}", after.display())));
     for file in [&before, &after] {
         let text = std::fs::read_to_string(file).expect("a snapshot");
@@ -184,6 +186,17 @@ fn no_form_lets_it_through() {
     }
     for form in ["table", "wide", "json", "jsonl", "yaml", "csv"] {
         scan(&cluster.ctl(&format!("snapshot diff {} {} -o {form}", before.display(), after.display())));
+    }
+}
+
+/// Whole cells of CSV that a spreadsheet would calculate.
+#[test]
+fn no_cell_is_a_formula() {
+    let cluster = Cluster::start(uniform(1));
+    for formula in FORMULAS {
+        let run = cluster.exec("-o csv", &["echo", "-n", formula]).finish().expect(0);
+        let cell = format!("'{}", formula.replace('"', "\"\""));
+        assert!(run.stdout.contains(&format!(",{cell},")) || run.stdout.contains(&format!(",\"{cell}\",")), "{run}");
     }
 }
 
