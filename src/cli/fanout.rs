@@ -348,7 +348,7 @@ fn is_unknown_command(result: &TargetResult) -> bool {
 
 /// Notes the run before anything of it happens.
 fn begin(head: &RunHead, job: &Job, reason: Option<String>, words: &[String]) -> Result<Journal, CliError> {
-    let mut journal = Journal::open(&settings::journal_path()?)?;
+    let mut journal = settings::journal()?;
     journal.begin(&RunRequest {
         run: head.run.clone(),
         words: words.to_vec(),
@@ -370,8 +370,7 @@ fn begin(head: &RunHead, job: &Job, reason: Option<String>, words: &[String]) ->
 
 /// Reading goes on without a journal, but whoever reads may want to change something next.
 fn warn_of_journal() {
-    let opened = settings::journal_path().and_then(|path| Ok(Journal::open(&path)?));
-    if let Err(error) = opened {
+    if let Err(error) = settings::journal() {
         terminal::say(&format!("warning: {}; nothing could be changed now", error.message()));
     }
 }

@@ -22,6 +22,7 @@ mod settings;
 mod terminal;
 mod top;
 mod trust;
+mod waiting;
 mod watch;
 
 use std::ffi::OsString;

@@ -15,6 +15,7 @@ use super::args::FanoutArgs;
 use super::report::CliError;
 use super::secret::{self, SecretError};
 use super::terminal;
+use super::waiting::{self, Silent, Waiting};
 use crate::remote::Sudo;
 use crate::run::{NodeAccess, Passwords};
 use crate::select::SelectedNode;
@@ -47,7 +48,8 @@ pub(super) fn supervisor_passwords(nodes: &[SelectedNode], access: &mut [NodeAcc
     let roles = nodes.iter().flat_map(|selected| &selected.roles);
     let supervisors = roles.flat_map(|role| &role.supervisors);
     let files: BTreeSet<&PathBuf> = supervisors.filter_map(|supervisor| supervisor.password_file.as_ref()).collect();
-    let passwords = Arc::new(Passwords::read(files));
+    let what = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    let passwords = Arc::new(waiting::on(format!("the password files {what}"), || Passwords::read(files)));
     for warning in passwords.warnings() {
         terminal::say(&format!("warning: {warning}"));
     }
@@ -88,8 +90,11 @@ pub(super) async fn before_connecting(
         }
     }
     let all: Vec<&Endpoint> = hops.into_iter().chain(endpoints.iter().copied()).collect();
-    transport.check_host_key_files(all.iter().copied())?;
-    transport.read_key_files(&all).await;
+    {
+        let _waiting = Waiting::begin(|| "the known_hosts files and the key files".to_owned());
+        transport.check_host_key_files(all.iter().copied())?;
+        transport.read_key_files(&all).await;
+    }
     if terminal::can_ask() {
         passphrases(transport, &all).await?;
         unknown_hosts(transport, &named, forks).await?;
@@ -129,7 +134,7 @@ async fn passphrases(transport: &SshTransport, endpoints: &[&Endpoint]) -> Resul
 async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], forks: usize) -> Result<(), CliError> {
     let mut left_out: HashSet<&Endpoint> = HashSet::new();
     loop {
-        let mut round: Vec<(String, &Endpoint)> = Vec::new();
+        let mut round: Vec<(String, String, &Endpoint)> = Vec::new();
         let mut seen: HashSet<&Endpoint> = HashSet::new();
         for (name, endpoint) in nodes {
             if let Some(next) = first_unheard_of(transport, endpoint)
@@ -137,18 +142,29 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
                 && seen.insert(next)
             {
                 let place = format!("{}:{}", next.host, next.port);
-                let is_node = std::ptr::eq(next, *endpoint);
-                round.push((if is_node { format!("{name} {place}") } else { format!("bastion {place}") }, next));
+                let name = if std::ptr::eq(next, *endpoint) { *name } else { "bastion" };
+                round.push((name.to_owned(), format!("{name} {place}"), next));
             }
         }
         if round.is_empty() {
             return Ok(());
         }
-        let looked = stream::iter(round).map(|(name, endpoint)| async move {
-            let shown = transport.shown_key(endpoint).await;
-            (name, endpoint, shown)
+        let silent = Silent::new(round.iter().map(|(name, ..)| name.clone()));
+        let longest = round.iter().map(|(.., endpoint)| endpoint.connect_timeout).max().unwrap_or_default();
+        let looked = stream::iter(round).map(|(name, shown_name, endpoint)| {
+            let silent = silent.clone();
+            async move {
+                let shown = transport.shown_key(endpoint).await;
+                silent.answered(&name);
+                (shown_name, endpoint, shown)
+            }
         });
-        let looked: Vec<_> = looked.buffered(forks.max(1)).collect().await;
+        let looked: Vec<_> = {
+            let (silent, longest) = (silent.clone(), humantime::format_duration(longest));
+            let what = move || format!("the host keys of {}, {longest} each at most", silent.folded());
+            let _waiting = Waiting::begin(what);
+            looked.buffered(forks.max(1)).collect().await
+        };
         let mut shown: Vec<(String, &Endpoint, PublicKey)> = Vec::new();
         for (name, endpoint, key) in looked {
             match key {

@@ -11,11 +11,11 @@ use std::time::Duration;
 use super::args::{BatchArgs, FanoutArgs, GateArg};
 use super::reach::Ways;
 use super::report::CliError;
-use super::trust;
+use super::{trust, waiting};
 use crate::event::Scope;
 use crate::guard::Holder;
 use crate::inventory::{self, Environment, Inventory};
-use crate::journal::Document;
+use crate::journal::{Document, Journal};
 use crate::local;
 use crate::plan::Wanted;
 use crate::plan::amount::Serial;
@@ -60,7 +60,7 @@ pub(super) fn inventory(named: Option<&Path>, sources: &Sources) -> Result<(Inve
         return Ok((inventory, Document { path: path.clone(), text: text.clone() }));
     }
     let InventoryPath { path, is_named } = find_inventory(named)?;
-    let (text, access) = inventory::read(&path)?;
+    let (text, access) = waiting::on(format!("the inventory {}", path.display()), || inventory::read(&path))?;
     if is_named {
         trust::named(&path, access);
     } else {
@@ -78,8 +78,14 @@ pub(super) struct Sources {
     pub(super) rollout: Option<Document>,
 }
 
+/// Opens the journal.
+pub(super) fn journal() -> Result<Journal, CliError> {
+    let path = journal_path()?;
+    Ok(waiting::on(format!("the journal {}", path.display()), || Journal::open(&path))?)
+}
+
 /// Where the journal is.
-pub(super) fn journal_path() -> Result<PathBuf, CliError> {
+fn journal_path() -> Result<PathBuf, CliError> {
     let Some(state) = base_directory("XDG_STATE_HOME", ".local/state") else {
         let message = "there is no place for the journal: $HOME is not set, and $XDG_STATE_HOME is no absolute path";
         return Err(CliError::usage(message)
@@ -129,7 +135,7 @@ pub(super) fn scope(args: &FanoutArgs) -> Scope {
 
 /// Reads a snapshot.
 pub(super) fn snapshot(path: &Path) -> Result<Snapshot, CliError> {
-    snapshot::load(path).map_err(|error| {
+    waiting::on(format!("the snapshot {}", path.display()), || snapshot::load(path)).map_err(|error| {
         CliError::usage(text::single_line(&format!("{}: {error}", path.display()))).with_hint(error.hint())
     })
 }
@@ -190,7 +196,7 @@ pub(super) fn owner(run: &str, started: jiff::Timestamp, reason: Option<&str>) -
 
 /// How each node of a plan is reached.
 pub(super) fn access(args: &FanoutArgs, nodes: &[SelectedNode]) -> Result<Vec<NodeAccess>, CliError> {
-    let ways = Ways::new(&args.ssh)?;
+    let ways = waiting::on("the ssh_config", || Ways::new(&args.ssh))?;
     let access = nodes.iter().map(|selected| {
         let node = &selected.node;
         Ok(NodeAccess {

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use contrail_lab::Fault;
+
 use crate::harness::{COLLECTOR, Cluster, uniform};
 use crate::terminal::{Left, Terminal};
 
@@ -86,7 +88,8 @@ fn a_question_is_not_answered_ahead() {
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     let command = cluster.command_with(&format!("service {COLLECTOR} restart"), &pipe);
     let mut terminal = Terminal::start(&command, 24, 120, &cluster.path(""));
-    // It waits for its inventory, and the terminal shows what is typed meanwhile.
+    // It waits for its inventory and says so, and the terminal shows what is typed meanwhile.
+    terminal.until("waiting for the inventory");
     terminal.press("2\n");
     terminal.until("2");
     fs::write(&pipe, cluster.inventory()).expect("a reader");
@@ -95,4 +98,18 @@ fn a_question_is_not_answered_ahead() {
     assert_eq!(terminal.finish(), Left::as_found(2), "{}", terminal.text());
     assert!(terminal.text().contains("not confirmed"), "{}", terminal.text());
     assert_eq!(cluster.connections(), 0);
+}
+
+/// A host that is silent where its key is not known is named while it is waited for, and the wait can be ended.
+#[test]
+fn a_silent_host_is_named_before_the_question() {
+    let cluster =
+        Cluster::start(uniform(3).fault("n02", Fault::SilentAfterAccept).fault("n03", Fault::SilentAfterAccept));
+    let known = cluster.write("known_hosts", "");
+    let mut command = cluster.bare("ping --connect-timeout 60s --ssh-config none");
+    command.arg("-i").arg(cluster.inventory_path()).arg("--known-hosts").arg(known);
+    let mut terminal = Terminal::start(&command, 24, 120, &cluster.path(""));
+    terminal.until("waiting for the host keys of n[02-03], 1m each at most");
+    terminal.press("\x03");
+    assert_eq!(terminal.finish(), Left::as_found(130), "{}", terminal.text());
 }

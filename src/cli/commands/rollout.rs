@@ -10,7 +10,7 @@ use crate::cli::log::start_log;
 use crate::cli::report::CliError;
 use crate::cli::settings::{self, Sources};
 use crate::cli::terminal;
-use crate::cli::trust;
+use crate::cli::{trust, waiting};
 use crate::journal::Document;
 use crate::plan::rollout::{self, RolloutStep, What};
 use crate::plan::{Action, Task, Wanted, plan};
@@ -39,7 +39,8 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
     let file = match &sources.rollout {
         Some(file) => file.clone(),
         None => {
-            let (text, access) = rollout::load(&args.file)?;
+            let what = args.file.display().to_string();
+            let (text, access) = waiting::on(what, || rollout::load(&args.file))?;
             trust::named(&args.file, access);
             Document { path: std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()), text }
         }

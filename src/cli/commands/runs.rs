@@ -35,7 +35,7 @@ type Planned = (Job, FanoutArgs, GoArgs);
 pub(in crate::cli) fn run(args: &RunsArgs) -> Result<Exit, CliError> {
     let output = args.command.as_ref().map_or(&args.output, RunsCommand::output);
     start_log(output)?;
-    let journal = Journal::open(&settings::journal_path()?)?;
+    let journal = settings::journal()?;
     match &args.command {
         None => list(&journal, SHOWN, output),
         Some(RunsCommand::List { limit, .. }) => list(&journal, *limit, output),
@@ -304,7 +304,7 @@ fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
         Command::Exec(args) => Ok((exec::job(&args, &sources)?, args.fanout, args.change.go)),
         Command::Rollout(args) => Ok((rollout::job(&args, &sources)?, args.fanout, args.go)),
         Command::Runs(RunsArgs { command: Some(command), .. }) if depth < ORIGINS => {
-            let journal = Journal::open(&settings::journal_path()?)?;
+            let journal = settings::journal()?;
             match command {
                 RunsCommand::Retry { id, .. } => retry(&journal.load(&id)?, depth + 1),
                 RunsCommand::Undo { id, .. } => undo(&journal.load(&id)?, depth + 1),

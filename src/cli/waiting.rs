@@ -1,0 +1,63 @@
+//! Waits before a run, while no display says what they are for: named once they take longer than anybody expects.
+//!
+//! What always holds: nothing is said of a wait that is over within [`PATIENCE`].
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::terminal;
+use crate::nodeset::NodeSet;
+
+/// After so long it is said what is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A wait: it is over when this is dropped.
+pub(super) struct Waiting {
+    _over: Sender<()>,
+}
+
+impl Waiting {
+    /// For what `what` says at the time.
+    pub(super) fn begin(what: impl FnOnce() -> String + Send + 'static) -> Self {
+        let (over, ended) = channel();
+        thread::spawn(move || {
+            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                terminal::say(&format!("waiting for {}", what()));
+            }
+        });
+        Self { _over: over }
+    }
+}
+
+/// What `work` gives; `what` is said to be waited for if it takes long.
+pub(super) fn on<T>(what: impl Into<String>, work: impl FnOnce() -> T) -> T {
+    let what = what.into();
+    let _waiting = Waiting::begin(move || what);
+    work()
+}
+
+/// Nodes that have not answered yet.
+#[derive(Clone)]
+pub(super) struct Silent {
+    names: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Silent {
+    /// All of these.
+    pub(super) fn new(names: impl Iterator<Item = String>) -> Self {
+        Self { names: Arc::new(Mutex::new(names.collect())) }
+    }
+
+    /// Takes out one that has.
+    pub(super) fn answered(&self, name: &str) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// The others, folded.
+    pub(super) fn folded(&self) -> String {
+        NodeSet::from_names(self.names.lock().unwrap_or_else(PoisonError::into_inner).iter()).to_string()
+    }
+}
