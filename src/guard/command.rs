@@ -71,7 +71,7 @@ pub enum RunError {
     #[error("the command was not started: the node did not answer within {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
     /// It was given up before it was started.
-    #[error("not begun: the run was interrupted")]
+    #[error("not started: the run was interrupted")]
     GivenUp,
 }
 

@@ -936,7 +936,7 @@ impl<'a> Dispatcher<'a> {
         let noun = if failed.len() == 1 { "node has" } else { "nodes have" };
         let by_gate = failed.values().any(|kind| *kind == FailureKind::Gate);
         let kind = if by_gate { FailureKind::Gate } else { FailureKind::Limit };
-        let message = format!("not begun: {} {noun} failed ({set}), and the failure limit is {limit}", failed.len());
+        let message = format!("not started: {} {noun} failed ({set}), and the failure limit is {limit}", failed.len());
         Failure::new(At::Plan, kind, message)
             .with_hint(format!("fix {set} first, or allow more failures with --max-failures"))
     }

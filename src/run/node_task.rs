@@ -188,7 +188,7 @@ impl<T: Transport> NodeTask<T> {
             biased;
             ready = ready => ready,
             () = told(&mut stop_waiting), if changes => {
-                let failure = Failure::new(Stage::Plan, FailureKind::Interrupted, "not begun: the run was interrupted");
+                let failure = Failure::new(Stage::Plan, FailureKind::Interrupted, "not started: the run was interrupted");
                 Err(DutyEnd::Lost(Outcome::NotStarted, failure))
             }
         };

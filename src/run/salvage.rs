@@ -106,7 +106,7 @@ impl<T: Transport> Salvage<'_, T> {
             (Cause::TimedOut, false) if entry.arming => {
                 (Outcome::TimedOut, self.timed_out("its guard did not answer, and nothing was stopped"))
             }
-            (Cause::TimedOut, false) => (Outcome::TimedOut, self.timed_out("not begun")),
+            (Cause::TimedOut, false) => (Outcome::TimedOut, self.timed_out("not started")),
             (Cause::TimedOut, true) if !self.link.is_open() => (Outcome::Unknown, lost()),
             (Cause::TimedOut, true) if now.is_none() && matches!(job, Job::Process { .. }) => {
                 (Outcome::Unknown, self.timed_out("and it could not be read what became of it"))
