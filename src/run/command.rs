@@ -55,15 +55,8 @@ pub(super) fn judged(
     let output = match ended_with {
         Ok(output) => output,
         Err(error) => {
-            let failure = error.failure(Stage::Act);
-            result.outcome = if failure.kind == FailureKind::TimedOut {
-                Outcome::TimedOut
-            } else if failure.kind == FailureKind::Interrupted {
-                Outcome::NotStarted
-            } else {
-                Outcome::Failed
-            };
-            result.failure = Some(failure);
+            result.outcome = outcome_of(&error);
+            result.failure = Some(error.failure(Stage::Act));
             return result;
         }
     };
@@ -101,6 +94,16 @@ pub(super) fn judged(
     result
 }
 
+/// The outcome of a command that was not run: of a lost connection the same as before the command's turn.
+fn outcome_of(error: &RunError) -> Outcome {
+    match error {
+        RunError::Transport(error) => error.failure().outcome(),
+        RunError::Sudo(_) => Outcome::Failed,
+        RunError::Silent(_) => Outcome::TimedOut,
+        RunError::GivenUp => Outcome::NotStarted,
+    }
+}
+
 fn ended(output: &CommandOutput, access: &NodeAccess) -> String {
     let seconds = access.timeout.as_secs_f64();
     match &output.end {
@@ -122,5 +125,29 @@ fn not_run(said: Option<String>, code: Option<u32>) -> String {
     match said {
         Some(line) => format!("did not run: the login shell said `{line}`{code}"),
         None => format!("did not run: the login shell said nothing{code}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::transport::TransportError;
+
+    /// A cause has one outcome, whenever it comes: a connection that is lost at the lock is `unreachable` too.
+    #[test]
+    fn a_command_that_was_not_started() {
+        let reason = || "it was reset".to_owned();
+        let cases = [
+            (RunError::Transport(TransportError::Lost { reason: reason() }), Outcome::Unreachable),
+            (RunError::Transport(TransportError::Dns { host: "n".to_owned(), reason: reason() }), Outcome::Unreachable),
+            (RunError::Transport(TransportError::CommandRefused { reason: reason() }), Outcome::Failed),
+            (RunError::Silent(Duration::from_secs(1)), Outcome::TimedOut),
+            (RunError::GivenUp, Outcome::NotStarted),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(outcome_of(&error), expected, "{error}");
+        }
     }
 }
