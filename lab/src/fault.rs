@@ -11,6 +11,8 @@ use crate::LabError;
 /// The moment in an action after which [`Fault::DropMidAction`] cuts the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
+    /// A guard was started, and has not said that it is ready.
+    Lock,
     /// The process has been stopped, nothing has been answered and nothing started yet.
     Stop,
     /// The process has been spawned and is not RUNNING yet.
@@ -236,6 +238,7 @@ impl Fault {
                 let (after, back) = two("back")?;
                 Self::DropMidAction {
                     after: match after.as_str() {
+                        "lock" => Moment::Lock,
                         "stop" => Moment::Stop,
                         "start" => Moment::Start,
                         _ => return Err(unknown()),

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::commands::{Context, Io, KILLED};
-use crate::fault::{Fault, Request};
+use crate::fault::{Fault, Moment, Request};
 use crate::rescue;
 use crate::shell;
 use crate::util::lock;
@@ -230,6 +230,7 @@ async fn serve(context: &Context, io: &Io, guard: &Guard<'_>, mark: &str, words:
         io.out(&format!("{mark} rea")).await;
         context.node.shared.until_closing().await;
     }
+    context.node.shared.mid_action(Moment::Lock);
     match guard.take(words) {
         Taken::Ready => io.out(&format!("{mark} ready\n")).await,
         Taken::Held(by) => {

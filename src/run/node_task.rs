@@ -33,7 +33,7 @@ use crate::guard::{Guard, Holder, TakeError};
 use crate::plan::policy::Gate;
 use crate::plan::{Action, LogTail, Plan, Until};
 use crate::select::ServicePattern;
-use crate::transport::{Proxy, Transport};
+use crate::transport::{Proxy, Transport, TransportError};
 
 /// Groups of one supervisord that are worked on at once; each takes a channel of its own.
 const GROUPS_AT_ONCE: usize = 8;
@@ -143,9 +143,16 @@ impl<T: Transport> NodeTask<T> {
         }
         let session = self.link.session().await.map_err(|error| lost(error.failure()))?;
         self.show(duty, within("taking the lock", self.access.timeout)).await;
-        let taken = Guard::take(session.as_ref(), &self.guarding.owner, &self.access.sudo);
-        let time = self.access.timeout;
-        match timeout(time, taken).await.unwrap_or(Err(TakeError::Silent(time))) {
+        let deadline = Instant::now() + self.access.timeout;
+        let mut taken = self.take_guard(&session, deadline).await;
+        if let Err(TakeError::Transport(TransportError::Lost { reason })) = &taken {
+            // Nothing was changed over the first connection, so one more is all it costs, as in `inspect`.
+            debug!(reason, "the connection was cut while the lock was taken; connecting again");
+            self.link.hang_up().await;
+            let session = self.link.session().await.map_err(|error| lost(error.failure()))?;
+            taken = self.take_guard(&session, deadline).await;
+        }
+        match taken {
             Ok(guard) => {
                 self.guard = Some(guard);
                 Ok(())
@@ -164,6 +171,11 @@ impl<T: Transport> NodeTask<T> {
             Err(TakeError::Sudo(error)) => Err(DutyEnd::Lost(Outcome::Failed, error.failure(Stage::Inspect))),
             Err(error) => Err(lost(error.failure())),
         }
+    }
+
+    async fn take_guard(&self, session: &T::Session, deadline: Instant) -> Result<Guard, TakeError> {
+        let taken = Guard::take(session, &self.guarding.owner, &self.access.sudo);
+        timeout_at(deadline, taken).await.unwrap_or(Err(TakeError::Silent(self.access.timeout)))
     }
 
     /// Another run has the node.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contrail_lab::{ClusterSpec, Fault, Introspect, NodeSpec, Release, Role};
+use contrail_lab::{ClusterSpec, Fault, Introspect, Moment, NodeSpec, Release, Role};
 
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, ended, eventually, is_guard, uniform, word};
 
@@ -121,6 +121,20 @@ fn a_node_that_cannot_be_guarded() {
         assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(3, 2), (2, 1), (3, 2)], "{fault:?}\n{run}");
         cluster.at_rest();
     }
+}
+
+/// A connection that is cut while the lock is taken is made again, as it is while a node is read.
+#[test]
+fn a_connection_that_is_cut_at_the_lock() {
+    let cut = Fault::DropMidAction { after: Moment::Lock, come_back: true };
+    let cluster = Cluster::start(uniform(2).fault("n02", cut.clone()));
+    let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json --serial 1 --stable 0s")).expect(0);
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1); 2], "{run}");
+    assert_eq!((cluster.counters("n02").connections, guards_sent(&cluster, "n02")), (2, 2), "{run}");
+    cluster.at_rest();
+    cluster.node("n02").set_fault(cut);
+    let run = cluster.exec("-y -o json", &["true"]).finish().expect(0);
+    assert_eq!(run.json()["summary"]["changed"], 2, "{run}");
 }
 
 /// What a login shell prints of its own is passed over.
