@@ -87,10 +87,10 @@ enum Stage {
     LockRest,
     /// Every node is read.
     Inspect,
-    /// Steps are carried out, the one of this index next.
-    Steps(usize),
-    /// Before the step of this index, the nodes of its capped roles are read again.
-    InspectAgain(usize),
+    /// Steps are carried out.
+    Steps,
+    /// Before a step, the nodes of its capped roles are read again.
+    InspectAgain,
     /// Nothing more will come.
     Finished,
 }
@@ -109,6 +109,8 @@ pub(super) struct Dispatcher<'a> {
     connected: BTreeSet<usize>,
     /// The step at work.
     step: Option<AtStep>,
+    /// Its index, or that of the step that comes next. It survives the loss of a lock, so that no step is repeated.
+    step_index: usize,
     batches: u32,
     /// Whether a batch was begun.
     begun: bool,
@@ -179,6 +181,7 @@ impl<'a> Dispatcher<'a> {
             lost: BTreeSet::new(),
             connected: BTreeSet::new(),
             step: None,
+            step_index: 0,
             batches: first_batch.saturating_sub(1),
             begun: false,
             budgets: (0..tasks).map(|task| plan.budgets(task)).collect(),
@@ -394,6 +397,11 @@ impl<'a> Dispatcher<'a> {
                 }
             }
         }
+    }
+
+    /// The task of the step at work, or of the one that comes next.
+    fn task_at_hand(&self) -> usize {
+        self.plan.steps.get(self.step_index).map_or(0, |step| step.task)
     }
 
     fn mark_down(&mut self, node: usize) {
@@ -635,9 +643,9 @@ impl<'a> Dispatcher<'a> {
                 let all = (0..self.plan.nodes.len()).filter(|node| self.needs_connection(*node));
                 self.waiting = all.map(Duty::Connect).collect();
             }
-            Stage::Begin => self.stage = Stage::Steps(0),
+            Stage::Begin => self.stage = Stage::Steps,
             // If too many cannot be reached, nothing is locked or read for nothing.
-            Stage::Connect if self.is_hopeless() => self.stage = Stage::Steps(0),
+            Stage::Connect if self.is_hopeless() => self.stage = Stage::Steps,
             Stage::Connect => {
                 self.stage = Stage::LockFirst;
                 self.waiting = self.by_name().first().map(|node| Duty::Lock(*node)).into_iter().collect();
@@ -647,13 +655,17 @@ impl<'a> Dispatcher<'a> {
                 self.waiting = self.by_name().into_iter().skip(1).map(Duty::Lock).collect();
             }
             Stage::LockRest => {
-                self.stage = Stage::Inspect;
                 let waited_for = std::mem::take(&mut self.lock_waits);
                 self.show_idle(waited_for, orders);
-                self.waiting = self.connected.iter().copied().map(Duty::Inspect).collect();
+                if self.step_index == 0 {
+                    self.stage = Stage::Inspect;
+                    self.waiting = self.connected.iter().copied().map(Duty::Inspect).collect();
+                } else {
+                    // A lock was lost between two tasks: the run continues where it was.
+                    self.inspect_again();
+                }
             }
-            Stage::Inspect | Stage::InspectAgain(_) => {
-                let step = if let Stage::InspectAgain(step) = self.stage { step } else { 0 };
+            Stage::Inspect | Stage::InspectAgain => {
                 if self.stage == Stage::Inspect {
                     self.refuse_mistakes(orders);
                     if self.halted.is_none() {
@@ -661,9 +673,9 @@ impl<'a> Dispatcher<'a> {
                     }
                 }
                 self.outdated = false;
-                self.stage = Stage::Steps(step);
+                self.stage = Stage::Steps;
             }
-            Stage::Steps(index) => self.next_in_steps(index, orders),
+            Stage::Steps => self.next_in_steps(self.step_index, orders),
             Stage::Finished => {}
         }
     }
@@ -765,13 +777,19 @@ impl<'a> Dispatcher<'a> {
         };
         let capped = self.budgets.get(step.task).is_some_and(|budgets| !budgets.is_empty());
         if capped && self.outdated {
-            self.stage = Stage::InspectAgain(index);
-            let members: BTreeSet<usize> =
-                self.plan.caps.iter().filter(|cap| cap.task == step.task).flat_map(|cap| cap.members.clone()).collect();
-            self.waiting = members.intersection(&self.connected).copied().map(Duty::Inspect).collect();
+            self.inspect_again();
             return;
         }
         self.open_step(index, step, orders);
+    }
+
+    /// Reads the nodes of the capped roles of the next step's task again.
+    fn inspect_again(&mut self) {
+        self.stage = Stage::InspectAgain;
+        let task = self.task_at_hand();
+        let members: BTreeSet<usize> =
+            self.plan.caps.iter().filter(|cap| cap.task == task).flat_map(|cap| cap.members.clone()).collect();
+        self.waiting = members.intersection(&self.connected).copied().map(Duty::Inspect).collect();
     }
 
     fn open_step(&mut self, index: usize, step: &Step, orders: &mut Vec<Order>) {
@@ -924,7 +942,7 @@ impl<'a> Dispatcher<'a> {
         self.give_all(index, orders);
         let task = |index: usize| self.plan.steps.get(index).map(|step| step.task);
         self.outdated |= task(index) != task(index + 1);
-        self.stage = Stage::Steps(index + 1);
+        self.step_index = index + 1;
     }
 
     /// Why no further batch of a task is started.
@@ -956,7 +974,7 @@ impl<'a> Dispatcher<'a> {
             self.release(visit, None, orders);
         }
         self.give_all(0, orders);
-        let mut first = if let Stage::Steps(index) | Stage::InspectAgain(index) = self.stage { index } else { 0 };
+        let mut first = self.step_index;
         if let Some(step) = self.step.take() {
             self.not_begun(first, &step.waiting, failure, orders);
             first += 1;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at some of the orders and natures")]
 
+mod rollouts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
