@@ -126,6 +126,8 @@ pub(super) struct Dispatcher<'a> {
     locked: Option<(Failure, bool)>,
     /// Why nothing is begun at all.
     halted: Option<Failure>,
+    /// Watched nodes that a notice has named as not locked.
+    unlocked: BTreeSet<usize>,
     /// Targets that were told without a batch.
     told: BTreeSet<(usize, TargetKey)>,
     /// Which of the names that were typed were found.
@@ -190,6 +192,7 @@ impl<'a> Dispatcher<'a> {
             stopped: vec![None; tasks],
             locked: None,
             halted: None,
+            unlocked: BTreeSet::new(),
             told: BTreeSet::new(),
             names: NameBook::new(plan),
             mistakes: BTreeMap::new(),
@@ -335,9 +338,10 @@ impl<'a> Dispatcher<'a> {
                 let is_lost = matches!(end, DutyEnd::Lost(..) | DutyEnd::Broken);
                 let misses = self.fill(visit, &progress, &end, orders);
                 self.note_down(visit, progress.down || misses || is_lost);
-                if let DutyEnd::Lost(..) = &end {
-                    self.lost.insert(visit.node);
+                if let DutyEnd::Lost(outcome, failure) = &end {
                     self.mark_down(visit.node);
+                    let task = self.plan.steps.get(visit.step).map_or(0, |step| step.task);
+                    self.lose(visit.node, task + 1, *outcome, failure, orders);
                 }
                 if !self.held.contains_key(&visit) {
                     self.finish_node(visit, orders);
@@ -366,33 +370,61 @@ impl<'a> Dispatcher<'a> {
                 self.connected.insert(node);
             }
             (DutyEnd::Done, _) => {}
-            (DutyEnd::Lost(outcome, failure), _) => self.lose(node, outcome, &failure, orders),
-            (DutyEnd::Broken, _) => self.lose(node, Outcome::Failed, &defect(), orders),
+            // A node that cannot be locked may have all its services up: it is still read.
+            (DutyEnd::Lost(outcome @ Outcome::Failed, failure), Duty::Lock(_)) => {
+                self.refuse(node, outcome, &failure, orders);
+            }
+            (DutyEnd::Lost(outcome, failure), _) => self.lose_unread(node, outcome, &failure, orders),
+            (DutyEnd::Broken, _) => self.lose_unread(node, Outcome::Failed, &defect(), orders),
         }
     }
 
-    /// A node that cannot be worked on: it is told once, counted in every task, and down in every role.
-    fn lose(&mut self, node: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Order>) {
-        if !self.plan.is_selected(node) && outcome == Outcome::Failed {
-            // It is only watched: it can be read, but another run could change it meanwhile.
+    /// A node that can be read but must not be changed.
+    fn refuse(&mut self, node: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Order>) {
+        if self.plan.is_selected(node) {
+            self.lose(node, self.task_at_hand(), outcome, failure, orders);
+        } else if self.unlocked.insert(node) {
+            // It is only watched, but another run could change it meanwhile.
             let node = rows::node_name(self.plan, node);
             let message = format!("{node}, which counts towards a cap, is not locked: {}", failure.message);
             orders.push(Order::Record(EventKind::Notice { message }));
-            return;
         }
+    }
+
+    /// A node that cannot be reached or read: it counts as down in every role.
+    fn lose_unread(&mut self, node: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Order>) {
         self.connected.remove(&node);
         self.mark_down(node);
-        if !self.plan.is_selected(node) || self.rests(node) || !self.lost.insert(node) {
-            return;
+        self.lose(node, self.task_at_hand(), outcome, failure, orders);
+    }
+
+    /// A node that is not visited any more. Results of earlier tasks stand; it counts as failed in each task from `task` on.
+    fn lose(&mut self, node: usize, task: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Order>) {
+        if self.plan.is_selected(node) && !self.rests(node) && self.lost.insert(node) {
+            let fail = |result: &mut TargetResult| result.failure = Some(failure.clone());
+            self.report_unvisited(node, task, outcome, fail, orders);
         }
-        let mut first = true;
-        for (index, step) in self.plan.steps.iter().enumerate().filter(|(_, step)| step.nodes.contains(&node)) {
-            if let Some(failed) = self.failed.get_mut(step.task) {
-                failed.insert(node, failure.kind);
+    }
+
+    /// Gives a node one result for each service as it was typed in each task from `task` on, under the first step there.
+    fn report_unvisited(
+        &mut self,
+        node: usize,
+        task: usize,
+        outcome: Outcome,
+        explain: impl Fn(&mut TargetResult),
+        orders: &mut Vec<Order>,
+    ) {
+        let mut reported = None;
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            if step.task < task || !step.nodes.contains(&node) || reported.replace(step.task) == Some(step.task) {
+                continue;
             }
-            if std::mem::take(&mut first) {
-                for mut result in rows::typed(self.plan, index, None, node, outcome) {
-                    result.failure = Some(failure.clone());
+            for mut result in rows::typed(self.plan, index, None, node, outcome) {
+                explain(&mut result);
+                self.count(index, node, &result);
+                // Two tasks of a rollout may mean the same target: it has one result without a batch.
+                if self.told.insert((node, TargetKey::of(&result))) {
                     orders.push(Order::Record(EventKind::Result(result)));
                 }
             }
@@ -426,8 +458,11 @@ impl<'a> Dispatcher<'a> {
             for census in inspection.names {
                 self.names.note(node, census);
             }
-            let node = rows::node_name(self.plan, node);
-            orders.push(Order::Record(EventKind::Inspected { node, targets: inspection.targets }));
+            let name = rows::node_name(self.plan, node);
+            orders.push(Order::Record(EventKind::Inspected { node: name, targets: inspection.targets }));
+        }
+        if let Some((outcome, failure)) = inspection.refusal {
+            self.refuse(node, outcome, &failure, orders);
         }
     }
 
@@ -697,7 +732,8 @@ impl<'a> Dispatcher<'a> {
     /// Whether nothing of the plan will be begun.
     fn is_hopeless(&self) -> bool {
         let goes_on = self.plan.tasks.first().is_none_or(|task| task.goes_on);
-        self.connected.iter().all(|node| !self.plan.is_selected(*node)) || (self.is_over_limit(0) && !goes_on)
+        let is_left = |node: &usize| self.plan.is_selected(*node) && !self.lost.contains(node);
+        !self.connected.iter().any(is_left) || (self.is_over_limit(0) && !goes_on)
     }
 
     /// Whether a task goes in more than one batch.
@@ -780,7 +816,7 @@ impl<'a> Dispatcher<'a> {
             self.inspect_again();
             return;
         }
-        self.open_step(index, step, orders);
+        self.open_step(step, orders);
     }
 
     /// Reads the nodes of the capped roles of the next step's task again.
@@ -792,7 +828,7 @@ impl<'a> Dispatcher<'a> {
         self.waiting = members.intersection(&self.connected).copied().map(Duty::Inspect).collect();
     }
 
-    fn open_step(&mut self, index: usize, step: &Step, orders: &mut Vec<Order>) {
+    fn open_step(&mut self, step: &Step, orders: &mut Vec<Order>) {
         let mut waiting = Vec::new();
         for node in &step.nodes {
             if self.lost.contains(node) {
@@ -802,12 +838,10 @@ impl<'a> Dispatcher<'a> {
             match maintenance {
                 None => waiting.push(*node),
                 Some(reason) => {
-                    // One word for all its steps: a node is not in maintenance once a step.
+                    // One word for all steps of a task: a node is not in maintenance once a step.
                     self.lost.insert(*node);
-                    for mut result in rows::typed(self.plan, index, None, *node, Outcome::Skipped) {
-                        result.message = format!("maintenance: {reason}");
-                        orders.push(Order::Record(EventKind::Result(result)));
-                    }
+                    let explain = |result: &mut TargetResult| result.message = format!("maintenance: {reason}");
+                    self.report_unvisited(*node, step.task, Outcome::Skipped, explain, orders);
                 }
             }
         }
@@ -980,7 +1014,7 @@ impl<'a> Dispatcher<'a> {
             first += 1;
         }
         for (index, step) in self.plan.steps.iter().enumerate().skip(first) {
-            self.open_step(index, step, orders);
+            self.open_step(step, orders);
             let waiting = self.step.take().map(|step| step.waiting).unwrap_or_default();
             self.not_begun(index, &waiting, failure, orders);
         }

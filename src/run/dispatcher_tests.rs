@@ -245,7 +245,7 @@ impl<'a> World<'a> {
             (Duty::Inspect(node), _) => {
                 let down = self.down.iter().filter(|(_, other)| *other == node).map(|(role, _)| (0, role.clone()));
                 let down = down.collect();
-                DutyEnd::Inspected(Inspection { targets: Vec::new(), down, names: Vec::new() })
+                DutyEnd::Inspected(Inspection { down, ..Inspection::default() })
             }
             (Duty::Check(_), Nature::FailsTheCheck) => DutyEnd::Lost(Outcome::Failed, failure(FailureKind::Gate)),
             (Duty::Visit(visit), _) => return self.visited(visit, nature),

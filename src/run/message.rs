@@ -80,6 +80,8 @@ pub(super) struct Inspection {
     pub(super) down: Vec<(usize, String)>,
     /// What it has of the names of each task.
     pub(super) names: Vec<NameCensus>,
+    /// Why it must not be changed although it was read: a service stopped there could not be started again.
+    pub(super) refusal: Option<(Outcome, Failure)>,
 }
 
 /// What a node has of the names that were typed.

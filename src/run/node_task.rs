@@ -58,6 +58,8 @@ pub(super) struct NodeTask<T: Transport> {
     packages: Option<Packages>,
     guarding: Arc<Guarding>,
     guard: Option<Guard>,
+    /// Whether its lock could not be taken when that was last tried.
+    is_unlockable: bool,
     news: mpsc::Sender<Message>,
     signals: Signals,
 }
@@ -93,6 +95,7 @@ impl<T: Transport> NodeTask<T> {
             packages: None,
             guarding,
             guard: None,
+            is_unlockable: false,
             news,
             signals,
         }
@@ -138,6 +141,12 @@ impl<T: Transport> NodeTask<T> {
 
     /// Has the node's guard, and with it its lock, within the time for the node.
     async fn lock(&mut self, duty: Duty) -> Result<(), DutyEnd> {
+        let locked = self.try_lock(duty).await;
+        self.is_unlockable = matches!(locked, Err(DutyEnd::Lost(Outcome::Failed, _)));
+        locked
+    }
+
+    async fn try_lock(&mut self, duty: Duty) -> Result<(), DutyEnd> {
         if self.guard.as_ref().is_some_and(Guard::is_alive) || !self.guarding.is_wanted {
             return Ok(());
         }
@@ -246,16 +255,24 @@ impl<T: Transport> NodeTask<T> {
         if let Some(failure) = view.connection_lost() {
             return Err(lost(failure.clone()));
         }
-        self.rehearse(&view).await?;
-        let inspection = view.inspect(&self.link).await;
+        let mut inspection = view.inspect(&self.link).await;
+        match self.rehearse(&view).await {
+            Ok(()) => {}
+            // The state that was read holds: its services may be up whatever its guard can do.
+            Err(DutyEnd::Lost(outcome @ (Outcome::Failed | Outcome::TimedOut), failure)) => {
+                inspection.refusal = Some((outcome, failure));
+            }
+            Err(end) => return Err(end),
+        }
         let first = self.rows.plan.steps.iter().find(|step| step.nodes.contains(&self.rows.index));
         self.view = Some((first.map_or(0, |step| step.task), view));
         Ok(inspection)
     }
 
-    /// Has the node's guard try what it may have to do. A guard that went with its connection is replaced first.
+    /// Has the node's guard try what it may have to do. A guard that went with its connection is replaced first. A node
+    /// that could not be locked is only read; the dispatcher has the reason.
     async fn rehearse(&mut self, view: &View<T>) -> Result<(), DutyEnd> {
-        if self.guarding.is_optional {
+        if self.guarding.is_optional || self.is_unlockable {
             return Ok(());
         }
         self.lock(Duty::Inspect(self.rows.index)).await?;
@@ -300,6 +317,7 @@ impl<T: Transport> NodeTask<T> {
             packages: None,
             guarding: Arc::clone(&self.guarding),
             guard: None,
+            is_unlockable: false,
             news,
             signals: self.signals.clone(),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contrail_lab::{ClusterSpec, Fault, Introspect, Moment, NodeSpec, Release, Role};
+use contrail_lab::{ClusterSpec, Fault, Introspect, Moment, NodeSpec, Release, Role, State};
 
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, ended, eventually, is_guard, uniform, word};
 
@@ -120,6 +120,41 @@ fn a_node_that_cannot_be_guarded() {
         assert_eq!(run.json()["summary"]["changed"], 3, "{fault:?}\n{run}");
         assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(3, 2), (2, 1), (3, 2)], "{fault:?}\n{run}");
         cluster.at_rest();
+    }
+}
+
+/// A node that only counts towards the cap is read, be it locked or not.
+#[test]
+fn a_watched_node_that_cannot_be_locked() {
+    let nodes = (1..=3).map(|number| NodeSpec::new(format!("db{number}"), Release::R3_2).roles([Role::Database]));
+    let spec = ClusterSpec::new(nodes.collect()).timing(FAST).fault("db3", Fault::NoFlock);
+    let cluster = Cluster::start(spec);
+    let restart = || cluster.ctl("service kafka restart -w db[1-2] -y -o json");
+    let run = restart().expect(0);
+    assert_eq!(run.outcomes(), ["db1 kafka changed", "db2 kafka changed"], "{run}");
+    assert_eq!(run.stderr.matches("db3, which counts towards a cap, is not locked").count(), 1, "{run}");
+    cluster.node("db3").set_fault(Fault::Fatal("kafka".to_owned()));
+    cluster.wait_for("db3", "supervisor-database", "kafka", State::Fatal);
+    let run = restart().expect(5);
+    let expected = ["db1 kafka not_started max_unavailable", "db2 kafka not_started max_unavailable"];
+    assert_eq!(run.outcomes(), expected, "{run}");
+    assert!(word(&run.result("db1")["failure"]["message"]).contains("db3"), "{run}");
+}
+
+/// A node that cannot be locked, or whose guard could not start again what is stopped, is left alone. Its services
+/// run anyway, so the cap does not keep the others back.
+#[test]
+fn a_node_that_is_left_alone_is_not_down() {
+    for fault in [Fault::NoFlock, Fault::NoSupervisorctl] {
+        let nodes = (1..=3).map(|number| NodeSpec::new(format!("db{number}"), Release::R3_2).roles([Role::Database]));
+        let cluster = Cluster::start(ClusterSpec::new(nodes.collect()).timing(FAST).fault("db1", fault.clone()));
+        let run = cluster.ctl("service kafka restart -y -o json --max-failures 1 --stable 0s").expect(1);
+        let expected = ["db1 kafka failed command", "db2 kafka changed", "db3 kafka changed"];
+        assert_eq!(run.outcomes(), expected, "{fault:?}\n{run}");
+        assert_eq!(cluster.process("db1", "supervisor-database", "kafka").stops, 0, "{fault:?}\n{run}");
+        let run = cluster.ctl("service kafka restart -y -o json").expect(5);
+        let expected = ["db1 kafka failed command", "db2 kafka not_started limit", "db3 kafka not_started limit"];
+        assert_eq!(run.outcomes(), expected, "{fault:?}\n{run}");
     }
 }
 

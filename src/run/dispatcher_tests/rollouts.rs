@@ -68,6 +68,18 @@ fn unvisited(log: &[Order]) -> Vec<String> {
     log.iter().filter_map(result).collect()
 }
 
+fn notices(log: &[Order]) -> Vec<&str> {
+    let notice = |order| match order {
+        &Order::Record(EventKind::Notice { ref message }) => Some(message.as_str()),
+        _ => None,
+    };
+    log.iter().filter_map(notice).collect()
+}
+
+fn lost(outcome: Outcome, kind: FailureKind) -> DutyEnd {
+    DutyEnd::Lost(outcome, Failure::new(Stage::Inspect, kind, "x"))
+}
+
 /// Ends a duty so when it is given for the `nth` time, counted from 1.
 fn nth_time(wanted: Duty, nth: usize, end: DutyEnd) -> impl FnMut(&Order) -> Option<Input> {
     let mut seen = 0;
@@ -101,4 +113,101 @@ fn a_lock_that_is_lost_between_two_tasks_repeats_nothing() {
     });
     assert_eq!(visits(&log), [(0, 0), (0, 1)]);
     assert_eq!(unvisited(&log), ["n00 y not_started/interrupted", "n01 y not_started/interrupted"]);
+}
+
+/// With nobody left to visit, only the rest of the run is given up.
+#[test]
+fn nodes_that_are_all_lost_with_a_lock_repeat_nothing() {
+    let plan = rollout(&["x", "y"], 1, 1);
+    let held = DutyEnd::Held(Failure::new(Stage::Plan, FailureKind::Locked, "x"), true);
+    let mut lose = nth_time(Duty::Inspect(1), 2, held);
+    let mut unreachable = nth_time(Duty::Inspect(0), 2, lost(Outcome::Unreachable, FailureKind::Refused));
+    let log = replay(&plan, |order| lose(order).or_else(|| unreachable(order)));
+    assert_eq!(visits(&log), [(0, 0)]);
+    assert_eq!(unvisited(&log), ["n00 y unreachable/refused"]);
+}
+
+#[test]
+fn a_node_that_is_lost_has_a_result_in_each_task_to_come() {
+    let plan = rollout(&["x", "y", "z"], 2, 0);
+    let refused = || lost(Outcome::Unreachable, FailureKind::Refused);
+    let results = |services: &[&str]| -> Vec<String> {
+        services.iter().map(|service| format!("n00 {service} unreachable/refused")).collect()
+    };
+    // The others are kept back: the node counts as failed in each of these tasks.
+    let of_first = |log: &[Order]| -> Vec<String> {
+        unvisited(log).into_iter().filter(|result| result.starts_with("n00")).collect()
+    };
+    let log = replay(&plan, nth_time(Duty::Connect(0), 1, refused()));
+    assert_eq!(of_first(&log), results(&["x", "y", "z"]));
+    let log = replay(&plan, nth_time(Duty::Inspect(0), 2, refused()));
+    assert_eq!(of_first(&log), results(&["y", "z"]));
+    assert_eq!(visits(&log), [(0, 0), (0, 1)]);
+    let visit = Duty::Visit(Visit { step: 0, batch: 1, node: 0, batched: true });
+    let log = replay(&plan, nth_time(visit, 1, refused()));
+    assert_eq!(of_first(&log), results(&["y", "z"]));
+    // Tasks that mean the same have one result.
+    let log = replay(&rollout(&["x", "x"], 2, 0), nth_time(Duty::Connect(0), 1, refused()));
+    assert_eq!(of_first(&log), results(&["x"]));
+}
+
+#[test]
+fn a_node_in_maintenance_is_skipped_in_each_task() {
+    let mut plan = rollout(&["x", "y"], 2, 0);
+    let node = Arc::make_mut(&mut plan.nodes[0].node);
+    node.maintenance = Some("disk".to_owned());
+    let log = replay(&plan, |_| None);
+    assert_eq!(unvisited(&log), ["n00 x skipped", "n00 y skipped"]);
+    assert_eq!(visits(&log), [(0, 1), (1, 1)]);
+}
+
+/// It is still read, and one notice says that it is not locked, however often the locks are tried.
+#[test]
+fn a_watched_node_that_cannot_be_locked_counts_if_it_is_down() {
+    let plan = rollout(&["x"], 2, 1);
+    let of = |is_down: bool| {
+        let held = DutyEnd::Held(Failure::new(Stage::Plan, FailureKind::Locked, "x"), true);
+        let mut wait = nth_time(Duty::Lock(1), 1, held);
+        replay(&plan, move |order| match order {
+            Order::Start(duty @ Duty::Lock(2)) => {
+                Some(Input::Ended(*duty, lost(Outcome::Failed, FailureKind::Command)))
+            }
+            Order::Start(duty @ Duty::Inspect(2)) if is_down => {
+                let down = vec![(0, "r".to_owned())];
+                Some(Input::Ended(*duty, DutyEnd::Inspected(Inspection { down, ..Inspection::default() })))
+            }
+            _ => wait(order),
+        })
+    };
+    let not_locked = |log: &[Order]| notices(log).iter().filter(|notice| notice.contains("is not locked")).count();
+    let log = of(true);
+    assert_eq!((visits(&log), not_locked(&log)), (Vec::new(), 1), "{log:?}");
+    assert_eq!(unvisited(&log), ["n00", "n01"].map(|node| format!("{node} x not_started/max_unavailable")));
+    let log = of(false);
+    assert_eq!((visits(&log), not_locked(&log)), (vec![(0, 0), (0, 1)], 1), "{log:?}");
+}
+
+/// Whether a node's services are up does not depend on its guard: only what could not be read counts as down.
+#[test]
+fn a_node_that_may_not_be_changed_counts_as_it_was_read() {
+    let mut plan = rollout(&["x"], 2, 0);
+    plan.tasks[0].policy.max_failures = Some(FailureLimit::Nodes(1));
+    let failed = || (Outcome::Failed, Failure::new(Stage::Act, FailureKind::Command, "x"));
+    let refused = |role: Option<&str>| Inspection {
+        down: role.map(|role| (0, role.to_owned())).into_iter().collect(),
+        refusal: Some(failed()),
+        ..Inspection::default()
+    };
+    let (no_lock, no_rescue) = (Duty::Lock(0), Duty::Inspect(0));
+    let cases = [
+        (no_lock, lost(Outcome::Failed, FailureKind::Command), 1),
+        (no_rescue, DutyEnd::Inspected(refused(None)), 1),
+        (no_rescue, DutyEnd::Inspected(refused(Some("r"))), 0),
+        (no_rescue, lost(Outcome::TimedOut, FailureKind::TimedOut), 0),
+    ];
+    for (duty, end, expected) in cases {
+        let log = replay(&plan, nth_time(duty, 1, end));
+        assert_eq!(visits(&log).len(), expected, "{log:?}");
+        assert_eq!(unvisited(&log).iter().filter(|result| result.starts_with("n00 x")).count(), 1, "{log:?}");
+    }
 }
