@@ -55,11 +55,9 @@ impl Verdict {
 
     pub(super) fn error(error: &SupervisorError, stage: Stage) -> Self {
         let failure = error.failure(stage);
-        let outcome = match failure.outcome() {
-            // Something may have been sent.
-            Outcome::Unreachable if stage != Stage::Inspect => Outcome::Failed,
-            outcome => outcome,
-        };
+        let unread = failure.outcome();
+        // Past the first reading, something may have been sent.
+        let outcome = if unread == Outcome::Unreachable && stage != Stage::Inspect { Outcome::Failed } else { unread };
         Self { outcome, process: None, message: String::new(), failure: Some(failure) }
     }
 
