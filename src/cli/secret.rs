@@ -40,7 +40,7 @@ pub(super) enum SecretError {
 /// Asks for a secret.
 pub(super) fn ask(prompt: &str) -> Result<SecretString, SecretError> {
     process::protect_secrets();
-    let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    let terminal = terminal::open_terminal()?;
     let signals = Signals::catch()?;
     loop {
         match ask_at(&terminal, prompt, &signals)? {

@@ -1,6 +1,8 @@
 //! What the three standard streams are attached to, and what follows from it.
 
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use indicatif::ProgressBar;
 use rustix::termios::{QueueSelector, tcflush};
@@ -18,9 +20,20 @@ pub(super) fn stderr_can_animate() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Whether a question can be asked and answered.
+/// Whether a question can be asked and answered: where standard input is something else, at the terminal of the process, as
+/// `ssh` does it.
 pub(super) fn can_ask() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
+    io::stderr().is_terminal() && (stdin_is_terminal() || open_terminal().is_ok())
+}
+
+/// Whether stdin is a terminal.
+pub(super) fn stdin_is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// The terminal that the process belongs to.
+pub(super) fn open_terminal() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/tty")
 }
 
 /// Columns and rows of the terminal at stdout.
@@ -96,12 +109,20 @@ pub(super) fn say(text: &str) {
 
 /// Asks on stderr and reads a line. What was typed before the question was there is not the answer to it.
 pub(super) fn ask(question: &str) -> io::Result<String> {
-    tcflush(io::stdin(), QueueSelector::IFlush)?;
+    if stdin_is_terminal() {
+        return ask_at(io::stdin(), io::stdin().lock(), question);
+    }
+    let terminal = open_terminal()?;
+    ask_at(&terminal, BufReader::new(&terminal), question)
+}
+
+fn ask_at(terminal: impl AsFd, mut reader: impl BufRead, question: &str) -> io::Result<String> {
+    tcflush(terminal, QueueSelector::IFlush)?;
     let mut stderr = io::stderr().lock();
     write!(stderr, "{}", text::visible_lines(question))?;
     stderr.flush()?;
     let mut line = String::new();
-    io::stdin().read_line(&mut line)?;
+    reader.read_line(&mut line)?;
     Ok(line.trim().to_owned())
 }
 

@@ -41,7 +41,7 @@ enum News {
 
 /// Shows the cluster until `q` is pressed or a signal comes.
 pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
-    if !terminal::can_ask() || !terminal::stdout_is_terminal() {
+    if !terminal::can_ask() || !terminal::stdin_is_terminal() || !terminal::stdout_is_terminal() {
         return Err(CliError::usage("`ctl top` needs a terminal")
             .with_hint("`ctl status --watch` prints one line for each change where there is none"));
     }

@@ -113,3 +113,18 @@ fn a_silent_host_is_named_before_the_question() {
     terminal.press("\x03");
     assert_eq!(terminal.finish(), Left::as_found(130), "{}", terminal.text());
 }
+
+/// Where standard input is the command's, a question is asked at the terminal all the same.
+#[test]
+fn a_question_beside_the_input_of_a_command() {
+    let cluster = Cluster::start(uniform(2));
+    let input = cluster.write("input", "from the file\n");
+    let mut command = cluster.command("exec");
+    // The terminal's shell takes it for a redirection.
+    command.args(["--", "cat", &format!("<{}", input.display())]);
+    let mut terminal = Terminal::start(&command, 24, 120, &cluster.path(""));
+    terminal.until("Type the number of nodes to go on");
+    terminal.press("2\n");
+    assert_eq!(terminal.finish(), Left::as_found(0), "{}", terminal.text());
+    assert!(terminal.text().contains("from the file"), "{}", terminal.text());
+}
