@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -17,13 +18,12 @@ use crate::node::NodeInner;
 use crate::shared::Shared;
 use crate::sshd::{self, Login};
 
+/// An ordinary queue of a listener, in connections.
+const QUEUE: i32 = 1024;
+
 /// Binds a listener with an ordinary queue.
 pub(crate) fn bind(address: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
-    listen(address, port, 1024)
-}
-
-fn listen(address: Ipv4Addr, port: u16, backlog: u32) -> io::Result<TcpListener> {
-    bound(address, port)?.listen(backlog)
+    bound(address, port)?.listen(QUEUE.unsigned_abs())
 }
 
 fn bound(address: Ipv4Addr, port: u16) -> io::Result<TcpSocket> {
@@ -54,24 +54,31 @@ fn mode(shared: &Shared) -> Mode {
 
 /// A listener whose queue is full, so that the kernel drops further SYNs; it must be kept to stay so.
 struct BlackHole {
-    _listener: TcpListener,
+    listener: TcpListener,
     _queued: Vec<TcpStream>,
 }
 
 impl BlackHole {
-    async fn dig(address: Ipv4Addr, port: u16) -> io::Result<Self> {
-        let listener = listen(address, port, 0)?;
+    /// Out of a listener that listens: it is never closed, so nobody is refused meanwhile, and nobody else gets the port.
+    async fn dig(listener: TcpListener) -> io::Result<Self> {
+        SockRef::from(&listener).listen(0)?;
+        let address = listener.local_addr()?;
         let mut queued = Vec::new();
         // Connect until a connect hangs; Linux takes one or two in a queue of length zero.
         for _ in 0..8 {
-            let connect = TcpStream::connect((address, port));
-            match tokio::time::timeout(Duration::from_millis(50), connect).await {
+            match tokio::time::timeout(Duration::from_millis(50), TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => queued.push(stream),
                 Ok(Err(error)) => return Err(error),
                 Err(_) => break,
             }
         }
-        Ok(Self { _listener: listener, _queued: queued })
+        Ok(Self { listener, _queued: queued })
+    }
+
+    /// The listener, with an ordinary queue again.
+    fn filled(self) -> io::Result<TcpListener> {
+        SockRef::from(&self.listener).listen(QUEUE)?;
+        Ok(self.listener)
     }
 }
 
@@ -79,17 +86,26 @@ impl BlackHole {
 enum Port {
     Listening(TcpListener),
     /// Bound, so that nobody else takes it, and not listening, so that connects are refused.
-    Refusing(#[expect(dead_code, reason = "held, not used")] TcpSocket),
-    Hole(#[expect(dead_code, reason = "held, not used")] BlackHole),
+    Refusing(TcpSocket),
+    Hole(BlackHole),
 }
 
 impl Port {
-    async fn new(mode: Mode, address: Ipv4Addr, port: u16) -> io::Result<Self> {
-        Ok(match mode {
-            Mode::Open => Self::Listening(bind(address, port)?),
-            Mode::Refused => Self::Refusing(bound(address, port)?),
-            Mode::BlackHole => Self::Hole(BlackHole::dig(address, port).await?),
-        })
+    /// Goes over into another mode.
+    async fn turned(self, mode: Mode, address: Ipv4Addr, port: u16) -> io::Result<Self> {
+        let listener = match self {
+            Self::Listening(listener) => listener,
+            Self::Refusing(socket) => socket.listen(QUEUE.unsigned_abs())?,
+            Self::Hole(hole) => hole.filled()?,
+        };
+        match mode {
+            Mode::Open => Ok(Self::Listening(listener)),
+            Mode::Refused => {
+                drop(listener);
+                Ok(Self::Refusing(bound(address, port)?))
+            }
+            Mode::BlackHole => Ok(Self::Hole(BlackHole::dig(listener).await?)),
+        }
     }
 
     fn mode(&self) -> Mode {
@@ -109,11 +125,10 @@ pub(crate) async fn run(node: Arc<NodeInner>, login: Arc<Login>, listener: TcpLi
         let version = *changed.borrow_and_update();
         let wanted = mode(&node.shared);
         if port.as_ref().map(Port::mode) != Some(wanted) {
-            drop(port.take());
-            port = Port::new(wanted, node.address, node.port)
-                .await
-                .inspect_err(|error| tracing::error!(%error, ?wanted, "the listener cannot follow"))
-                .ok();
+            let held = port.take().map_or_else(|| bound(node.address, node.port).map(Port::Refusing), Ok);
+            let turned = async { held?.turned(wanted, node.address, node.port).await };
+            port =
+                turned.await.inspect_err(|error| tracing::error!(%error, ?wanted, "the listener cannot follow")).ok();
         }
         node.shared.listening.send_replace(Some(version));
         tokio::select! {
