@@ -8,10 +8,12 @@ use crate::terminal::Terminal;
 const VROUTER: &str = "supervisor-vrouter";
 const AGENT: &str = "contrail-vrouter-agent";
 
-/// What a terminal shows after `ctl LINE`, row by row, and the exit code.
+/// What a terminal shows after `ctl LINE`, row by row, and the exit code. The key of an unknown host is not trusted.
 #[track_caller]
 fn screen(cluster: &Cluster, line: &str, rows: u16, columns: u16) -> (Vec<String>, Option<i32>) {
     let mut terminal = Terminal::start(&cluster.command(line), rows, columns, &cluster.path(""));
+    terminal.until("(yes/no)");
+    terminal.press("no\r");
     let code = terminal.finish().code;
     (terminal.text().split('\n').map(str::to_owned).collect(), code)
 }
