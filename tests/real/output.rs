@@ -29,13 +29,11 @@ fn the_whole_inventory_needs_a_yes() {
 #[test]
 fn the_question_at_a_terminal() {
     let cluster = Cluster::of(2, &webui());
-    for (answer, code) in [("y\n", 2), ("3\n", 2), ("2\n", 0)] {
+    for (answer, code) in [("y", 2), ("3", 2), ("2", 0)] {
         let before = cluster.node("a1").process("contrail-webui").unwrap().pid;
-        let mut command = cluster.at_home("script");
-        command.env("CTL_INVENTORY", cluster.inventory()).env("TERM", "xterm");
-        let line = format!("{} service contrail-webui restart", env!("CARGO_BIN_EXE_ctl"));
-        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        let finished = Running::typing(command, answer).finish().expect(code);
+        let mut screen = cluster.at_a_terminal("service contrail-webui restart");
+        screen.answer("Type the number of nodes", answer);
+        let finished = screen.finish().expect(code);
         let after = cluster.node("a1").process("contrail-webui").unwrap().pid;
         assert_eq!(before != after, code == 0, "typed {answer:?}\n{finished}");
     }
