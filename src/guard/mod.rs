@@ -47,8 +47,9 @@ const PATIENCE_WITH_TRIALS: Duration = Duration::from_secs(TRIAL_LIMIT as u64 + 
 /// How long sudo may take to let the guard through.
 const PATIENCE_WITH_SUDO: Duration = Duration::from_secs(30);
 
-/// How long a guard that a lost connection has left behind is waited for: its silence, and the time for its rescue.
-const PATIENCE_WITH_OLD_GUARD: Duration = Duration::from_secs(30);
+/// How long a guard that a lost connection has left behind is waited for. Its silence and its rescue take up to 30 s, and
+/// more on a busy node; the time for the node bounds both.
+const PATIENCE_WITH_OLD_GUARD: Duration = Duration::from_secs(60);
 
 /// Between two looks at whether that guard has ended.
 const OLD_GUARD_PAUSE: Duration = Duration::from_millis(500);
