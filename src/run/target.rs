@@ -718,6 +718,12 @@ impl Away {
             SupervisorError::Down(_) | SupervisorError::Silent(_) => true,
             SupervisorError::Transport(crate::transport::TransportError::ChannelRefused { .. }) => true,
             SupervisorError::Transport(error) if error.may_pass() => return Ok(()),
+            // A bastion that is starting again, as a node that is.
+            SupervisorError::Transport(crate::transport::TransportError::Bastion { source, .. })
+                if source.may_pass() =>
+            {
+                return Ok(());
+            }
             SupervisorError::Transport(crate::transport::TransportError::Timeout { .. }) => return Ok(()),
             // A login or a host key that is refused will be refused again, and each attempt counts against us.
             SupervisorError::Transport(_) => false,
