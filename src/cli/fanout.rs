@@ -486,7 +486,7 @@ enum StopTexts {
     None,
     /// Nothing is changed.
     Reading,
-    /// Nothing is changed, and what was read is of no use unless it is whole.
+    /// Nothing is changed, and a part of the answers is of no use.
     Comparing,
     /// Nodes are changed. `guarded`: guards start again what it stops on the way. `resumed`: an earlier part of the run
     /// may have changed nodes.

@@ -43,7 +43,7 @@ impl CliError {
         Self { exit, ..Self::usage("interrupted: nothing was done") }
     }
 
-    /// Names that no node has, which only the nodes could tell.
+    /// Names that no node has, as the nodes' answers show.
     pub(super) fn mistaken_names<'f>(failures: impl IntoIterator<Item = &'f Failure>) -> Self {
         let lines = failures.into_iter().flat_map(|failure| {
             let hint = failure.hint.as_ref().map(|hint| format!("  → {}", text::single_line(hint)));

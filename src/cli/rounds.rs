@@ -37,9 +37,9 @@ pub(super) struct Picture {
     pub(super) ledger: Ledger,
     /// What has changed since the picture before.
     pub(super) changes: Diff,
-    /// Who has not answered, and for how long, and what is open for that reason: lines that are safe to show.
+    /// Nodes that have not answered, for how long, and what depends on them: lines that are safe to show.
     pub(super) late: Vec<String>,
-    /// Names that were typed and that no node has, each with what is wrong.
+    /// Names that were typed and that no node has, each with the reason.
     pub(super) mistakes: Vec<Failure>,
 }
 
@@ -230,8 +230,8 @@ impl NodeRounds {
         Picture { ledger: self.ledger(), changes, late, mistakes }
     }
 
-    /// The names that were typed and found nowhere. Each node has a plan of its own, which cannot tell: it is judged
-    /// here, until every node has answered once.
+    /// The names that were typed and found nowhere. Each node has a plan of its own and knows nothing of
+    /// the others: they are judged here, until every node has answered once.
     fn missing_names(&mut self) -> Vec<MissingName> {
         let Some(plan) = &self.unjudged else { return Vec::new() };
         let census = self.nodes.iter().enumerate().filter_map(|(index, node)| Some((index, node.census.as_ref()?)));

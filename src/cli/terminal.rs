@@ -107,7 +107,7 @@ pub(super) fn say(text: &str) {
     drop(writeln!(io::stderr().lock(), "{}", text::visible_lines(text)));
 }
 
-/// Asks on stderr and reads a line. What was typed before the question was there is not the answer to it.
+/// Asks on stderr and reads a line. Input typed before the question is thrown away.
 pub(super) fn ask(question: &str) -> io::Result<String> {
     if stdin_is_terminal() {
         return ask_at(io::stdin(), io::stdin().lock(), question);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::terminal;
 use crate::nodeset::NodeSet;
 
-/// After so long it is said what is waited for.
+/// A wait that lasts longer is named.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A wait: it is over when this is dropped.

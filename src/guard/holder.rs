@@ -1,7 +1,6 @@
 //! Who holds a lock, as words that stand in the arguments of the guard.
 //!
-//! Pure. What always holds: the words are one line of plain letters to every shell, and what is read from a node is
-//! untrusted.
+//! Pure. What always holds: the words are one line of plain letters to every shell, and words from a node are untrusted.
 
 /// Who holds a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,7 +37,7 @@ impl Holder {
         words
     }
 
-    /// From such words. Untrusted: what is no field of ours is passed over.
+    /// From such words. Untrusted: unknown fields are passed over.
     pub(super) fn read(words: &str) -> Self {
         let mut holder = Self::default();
         for (name, value) in words.split_whitespace().filter_map(|word| word.split_once('=')) {

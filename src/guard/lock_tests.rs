@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -42,15 +42,31 @@ fn answered(dir: &Path, locks: &Path, answer: &str) -> String {
     String::from_utf8(shell.wait_with_output().expect("an end").stdout).expect("text")
 }
 
+/// A directory that is locked, and the file that stands for /proc/locks.
+struct Place {
+    _folder: tempfile::TempDir,
+    dir: PathBuf,
+    locks: PathBuf,
+    major: u32,
+    minor: u32,
+    inode: u64,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (dir, locks) = (folder.path().join("lock"), folder.path().join("locks"));
+        fs::create_dir(&dir).expect("a folder");
+        let metadata = fs::metadata(&dir).expect("a folder");
+        let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
+        Self { _folder: folder, dir, locks, major, minor, inode: metadata.ino() }
+    }
+}
+
 /// The root of every tmpfs has the same inode, also that of a container whose locks this /proc shows.
 #[test]
 fn a_lock_of_another_device_is_not_taken_for_this_one() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (dir, locks) = (folder.path().join("lock"), folder.path().join("locks"));
-    fs::create_dir(&dir).expect("a folder");
-    let metadata = fs::metadata(&dir).expect("a folder");
-    let (device, inode) = (metadata.dev(), metadata.ino());
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let Place { _folder, dir, locks, major, minor, inode } = Place::new();
     let other = Waiting::start(&mut Command::new("env"), &["mark", "key-of-other", "run-of-other"]);
     let holder = Waiting::start(Command::new("flock").args(["-n", "-o"]).arg(&dir), &["mark", "key", "run-of-holder"]);
     let lines = [
@@ -73,12 +89,7 @@ fn a_lock_of_another_device_is_not_taken_for_this_one() {
 /// Beside a guard of one's own nothing runs unless the controller says so: its connection may be lost, and its lock with it.
 #[test]
 fn a_lock_of_ones_own_is_asked_about() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (dir, locks) = (folder.path().join("lock"), folder.path().join("locks"));
-    fs::create_dir(&dir).expect("a folder");
-    let metadata = fs::metadata(&dir).expect("a folder");
-    let (device, inode) = (metadata.dev(), metadata.ino());
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let Place { _folder, dir, locks, major, minor, inode } = Place::new();
     let holder = Waiting::start(
         Command::new("flock").args(["-n", "-o"]).arg(&dir),
         &["mark-of-old", "key-of-mine", "run-of-mine"],

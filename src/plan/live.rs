@@ -82,8 +82,8 @@ impl Live {
                 self.mistakes.entry(name).or_insert_with(|| failure.clone());
                 return;
             }
-            // The node as a whole: what is said of one of its supervisords has the name of that one, and what is said of a
-            // service that init runs says how it was asked.
+            // The node as a whole: a result of one supervisord has its name, and one of a service that init runs has the
+            // way it was asked.
             (Outcome::Unreachable | Outcome::TimedOut | Outcome::Failed, Some(failure))
                 if result.outcome == Outcome::Unreachable
                     || result.supervisor.is_none() && result.state.is_none() && result.via.is_none() =>

@@ -88,7 +88,7 @@ impl<T: Transport> InitTarget<'_, T> {
             Ok(()) => {}
             Err(error) if was_refused(&error) => {
                 if let Some(tab) = tab {
-                    // The words of a refusal may be the script's own, after its stop: of what was up, init has the last word.
+                    // The words of a refusal may be the script's own, after its stop: a service that was up is asked of init.
                     let is_owed = up && !self.status().await.is_ok_and(|now| now.state == before.state);
                     if !is_owed && let Err(failure) = tab.owe(Debt::None, None).await {
                         debug!(failure.message, "not disarmed");

@@ -51,7 +51,7 @@ pub enum MissingName {
     Unsure(String),
 }
 
-/// What came of the names of a plan's first task that were found nowhere. Its nodes were read by a [`Crew`] each:
+/// The verdicts on the names of a plan's first task that were found nowhere. Its nodes were read by a [`Crew`] each:
 /// `census` has the index of each in `plan`, and what it answered ([`Crew::census`]).
 ///
 /// [`Crew`]: super::Crew

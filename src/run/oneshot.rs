@@ -1,8 +1,8 @@
 //! Programs that are made to end: which they are, and whether they have ended as expected.
 //!
 //! A program is made to end where the role's `oneshot` names it, or where supervisord says that its `startsecs` is 0: over
-//! XML-RPC in its configuration (4.0 and later), else in its own log. What always holds: nothing is changed here; what
-//! supervisord does not tell is not guessed.
+//! XML-RPC in its configuration (4.0 and later), else in its own log. What always holds: nothing is changed here; nothing is
+//! guessed that supervisord does not report.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ async fn log_of<T: Transport>(instance: &Instance<T>, client: &Client<T::Session
         return String::new();
     }
     let log = match client {
-        // The wrapper tells nothing of it; what it calls does.
+        // The wrapper reports none; the supervisorctl that it calls does.
         Client::Service(_) => log_beside_wrapper(instance).await,
         Client::Rpc(_) | Client::Supervisorctl(_) => evidence::own_log(client).await,
     };

@@ -237,7 +237,7 @@ fn top_outlives_an_action_that_is_interrupted_three_times() {
     top.until("Enter goes back to the view");
     top.press("\r");
     top.until("filter: n01 contrail-collector");
-    // Longer than what is stuck is waited for.
+    // Longer than a stuck process is waited for.
     std::thread::sleep(Duration::from_secs(6));
     top.press("q");
     assert_eq!(top.finish(), Left::as_found(0), "{}", top.text());

@@ -141,7 +141,7 @@ fn a_watched_node_that_cannot_be_locked() {
     assert!(word(&run.result("db1")["failure"]["message"]).contains("db3"), "{run}");
 }
 
-/// A node that cannot be locked, or whose guard could not start again what is stopped, is left alone. Its services
+/// A node that cannot be locked, or whose guard could not start its services again, is left alone. Its services
 /// run anyway, so the cap does not keep the others back.
 #[test]
 fn a_node_that_is_left_alone_is_not_down() {

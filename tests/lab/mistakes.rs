@@ -155,7 +155,7 @@ fn names_in_a_rollout() {
     assert!(ran, "{run}");
 }
 
-/// A service that the role has and no node lists: who would run it is named, and what is wrong there.
+/// A service that the role has and no node lists: its supervisord is named, with the reason.
 #[test]
 fn a_service_of_the_role_that_no_node_lists() {
     let cluster = Cluster::start(mixed());

@@ -80,7 +80,7 @@ fn a_stop_at_the_question() {
     assert!(!terminal.text().contains(SECRET), "{}", terminal.text());
 }
 
-/// What was typed before a question was there is not the answer to it.
+/// Input typed before a question is not its answer.
 #[test]
 fn a_question_is_not_answered_ahead() {
     let cluster = Cluster::start(uniform(2));
@@ -88,7 +88,7 @@ fn a_question_is_not_answered_ahead() {
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     let command = cluster.command_with(&format!("service {COLLECTOR} restart"), &pipe);
     let mut terminal = Terminal::start(&command, 24, 120, &cluster.path(""));
-    // It waits for its inventory and says so, and the terminal shows what is typed meanwhile.
+    // It waits for its inventory and says so, and the terminal shows the input meanwhile.
     terminal.until("waiting for the inventory");
     terminal.press("2\n");
     terminal.until("2");

@@ -223,7 +223,7 @@ fn a_rollout_that_is_interrupted() {
     }
 }
 
-/// What was to be compared is not shown.
+/// Nothing of the comparison is shown.
 #[test]
 fn a_comparison_that_is_interrupted() {
     let cluster = Cluster::start(uniform(2));

@@ -72,7 +72,7 @@ impl Work {
     }
 }
 
-/// One run of two nodes, one of which has a fault. What is wrong with it goes to `wrong`; gives how the one ended, and how
+/// One run of two nodes, one of which has a fault. Its errors go to `wrong`; gives how the one ended, and how
 /// long the run took.
 fn one(work: Work, fault: &Fault, silent: &str, good: &str, wrong: &mut String) -> (String, Finished, Duration) {
     let cluster = Cluster::start(uniform(2).fault(silent, fault.clone()));

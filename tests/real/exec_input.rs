@@ -242,8 +242,8 @@ fn what_a_login_shell_prevents_did_not_run() {
     exec(&cluster, &["--no-guard", "--", "touch /run/done"]).expect(0);
 }
 
-/// What goes on printing when the command has ended holds nobody up: neither a command, nor a check, nor a question. What came
-/// until then is there.
+/// A process that goes on printing after its command has ended holds up neither a command, nor a check, nor a question.
+/// The output until then is kept.
 #[test]
 fn what_is_left_behind_is_not_waited_for() {
     let cluster = Cluster::of(1, &spec());

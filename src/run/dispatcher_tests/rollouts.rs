@@ -56,7 +56,7 @@ fn visits(log: &[Order]) -> Vec<(usize, usize)> {
     log.iter().filter_map(visit).collect()
 }
 
-/// The results of what was not visited.
+/// The results of nodes that were not visited.
 fn unvisited(log: &[Order]) -> Vec<String> {
     let result = |order: &Order| match order {
         Order::Record(EventKind::Result(result)) if result.batch.is_none() => {

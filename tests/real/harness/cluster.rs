@@ -293,7 +293,7 @@ impl Cluster {
     }
 
     /// A program that finds the cluster's home in the password database too, where `ssh` looks for it and `ctl` with it.
-    /// It has the process id of what is started.
+    /// It has the process id of the command that is started.
     pub(crate) fn at_home(&self, program: &str) -> Command {
         self.with_passwd(&self.path("passwd"), program)
     }
@@ -378,7 +378,6 @@ fn agent_socket(dir: &Path) -> PathBuf {
     dir.join("agent.sock")
 }
 
-/// Starts an agent in the foreground, moves the key into it, and takes the file away.
 /// The machine's password database, but the home of root, who runs all of this.
 fn passwd_with_home(home: &Path) -> String {
     let passwd = fs::read_to_string("/etc/passwd").unwrap();
@@ -392,6 +391,7 @@ fn passwd_with_home(home: &Path) -> String {
     passwd.lines().map(of_root).collect()
 }
 
+/// Starts an agent in the foreground, moves the key into it, and takes the file away.
 fn start_agent(dir: &Path, key: &Path) -> Running {
     let socket = agent_socket(dir);
     let mut command = Command::new("ssh-agent");
