@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use crate::harness::{Bastion, Cluster, Instance, NodeSpec, Program, Running};
 
@@ -187,6 +188,8 @@ fn a_bastion_that_dies_in_the_middle() {
     let running: Running = cluster.ctl_start(&line);
     cluster.node("a1").wait_for("contrail-collector", "STOPPING");
     bastion.kill();
+    // It refuses for a while, as one that is starting again does: those under way have to ask for it more than once.
+    std::thread::sleep(Duration::from_secs(2));
     bastion.listen();
     let finished = running.finish();
     assert_eq!(finished.json()["summary"]["nodes_by_outcome"]["changed"], 4, "{finished}\n{}", bastion.log());
