@@ -187,7 +187,7 @@ impl<'a, T: Transport> Logs<'a, T> {
     async fn open(&mut self) -> Result<(), (Failure, bool)> {
         let _turn = self.turns.acquire().await;
         self.teller.tell(News::Phase(Phase::work("connecting"))).await;
-        self.link.session().await.map_err(|error| (error.failure(), passes(&error)))?;
+        self.link.session().await.map_err(|error| (error.failure(), error.may_come_back()))?;
         self.teller.tell(News::Phase(Phase::work("querying supervisord"))).await;
         let time = self.access.timeout;
         let Ok(view) = timeout(time, View::take(self.link, self.rows.clone(), self.access)).await else {
@@ -295,7 +295,7 @@ impl<'a, T: Transport> Logs<'a, T> {
                     teller.tell(News::Notice(format!("{node}: {error}; trying again"))).await;
                 }
                 self.away = Some(error.failure());
-                if !passes(&error) {
+                if !error.may_come_back() {
                     for log in self.followed.iter_mut().filter(|log| log.end.is_none()) {
                         log.end = Some(Err(SupervisorError::Transport(error.clone())));
                     }
@@ -557,11 +557,6 @@ impl BackOff {
         self.attempts = self.attempts.saturating_add(1);
         time.mul_f64(rand::random_range(0.8..1.2))
     }
-}
-
-/// Whether a node that could not be connected to is worth another attempt.
-fn passes(error: &TransportError) -> bool {
-    error.may_pass() || matches!(error, TransportError::Timeout { .. })
 }
 
 /// The time for the node is over.

@@ -717,14 +717,7 @@ impl Away {
         let passes = match error {
             SupervisorError::Down(_) | SupervisorError::Silent(_) => true,
             SupervisorError::Transport(crate::transport::TransportError::ChannelRefused { .. }) => true,
-            SupervisorError::Transport(error) if error.may_pass() => return Ok(()),
-            // A bastion that is starting again, as a node that is.
-            SupervisorError::Transport(crate::transport::TransportError::Bastion { source, .. })
-                if source.may_pass() =>
-            {
-                return Ok(());
-            }
-            SupervisorError::Transport(crate::transport::TransportError::Timeout { .. }) => return Ok(()),
+            SupervisorError::Transport(error) if error.may_come_back() => return Ok(()),
             // A login or a host key that is refused will be refused again, and each attempt counts against us.
             SupervisorError::Transport(_) => false,
             // A name that an instance which just came up does not know yet.

@@ -386,6 +386,16 @@ impl TransportError {
         ) || matches!(self, Self::Behind { reason, .. } if reason == CONNECT_FAILED || reason == NO_ROOM)
     }
 
+    /// Whether the node, or the bastion on the way to it, may be there again later, as one that is starting is. A login or a
+    /// host key that is refused will be refused again.
+    #[must_use]
+    pub fn may_come_back(&self) -> bool {
+        if let Self::Bastion { source, .. } = self {
+            return source.may_come_back();
+        }
+        self.may_pass() || matches!(self, Self::Timeout { .. })
+    }
+
     /// Whether the node tried to open a stream and found nobody at its end, as far as it tells the causes apart: see
     /// [`CONNECT_FAILED`]. A forwarding that is said to be forbidden proves nothing about who listens.
     #[must_use]
@@ -477,6 +487,19 @@ mod tests {
         assert!(hint(NO_ROOM).contains("--forks") && hint(NO_ROOM).contains("sshd on gate"), "{}", hint(NO_ROOM));
         let forbidden = hint("AdministrativelyProhibited");
         assert!(forbidden.contains("sshd of gate") && forbidden.contains("AllowTcpForwarding"), "{forbidden}");
+    }
+
+    #[test]
+    fn what_may_come_back_may_also_be_a_bastion() {
+        let at_a_bastion = |source| TransportError::Bastion { bastion: "gate".to_owned(), source: Box::new(source) };
+        let lost = || TransportError::Lost { reason: "cut".to_owned() };
+        assert!(lost().may_come_back() && at_a_bastion(lost()).may_come_back());
+        assert!(at_a_bastion(at_a_bastion(lost())).may_come_back());
+        let forbidden = || TransportError::ChannelRefused {
+            what: "a socket".to_owned(),
+            reason: "AdministrativelyProhibited".to_owned(),
+        };
+        assert!(!forbidden().may_come_back() && !at_a_bastion(forbidden()).may_come_back());
     }
 
     /// sshd counts no stream against MaxSessions.

@@ -259,7 +259,7 @@ impl SshSession {
         let mut session = made.map_err(|error| {
             if self.is_closed() {
                 self.lost.error(&error.to_string())
-            } else if error.may_pass() || matches!(error, TransportError::Timeout { .. }) {
+            } else if error.may_come_back() {
                 error
             } else {
                 refused(&format!("and a further connection failed: {error}"))
