@@ -13,6 +13,8 @@ use crate::LabError;
 pub enum Moment {
     /// A guard was started, and has not said that it is ready.
     Lock,
+    /// A guard was armed, and has not said so.
+    Arm,
     /// The process has been stopped, nothing has been answered and nothing started yet.
     Stop,
     /// The process has been spawned and is not RUNNING yet.
@@ -239,6 +241,7 @@ impl Fault {
                 Self::DropMidAction {
                     after: match after.as_str() {
                         "lock" => Moment::Lock,
+                        "arm" => Moment::Arm,
                         "stop" => Moment::Stop,
                         "start" => Moment::Start,
                         _ => return Err(unknown()),

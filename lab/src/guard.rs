@@ -259,6 +259,7 @@ async fn serve(context: &Context, io: &Io, guard: &Guard<'_>, mark: &str, words:
             (line, Some('+')) => match line[1..].split_once(' ').map(|(n, code)| (n.parse(), code)) {
                 Some((Ok(number), code)) => {
                     guard.edit(|live| live.armed.insert(number, code.to_owned()));
+                    context.node.shared.mid_action(Moment::Arm);
                     format!("+{number}")
                 }
                 _ => continue,

@@ -11,8 +11,9 @@ use tracing::debug;
 use super::link::Instance;
 use super::message::{Duty, Message, News, TargetKey, Visit};
 use super::rehearsal;
+use super::rows::Rows;
 use super::target::Debt;
-use crate::event::{Failure, Phase, ProcessState, TargetResult};
+use crate::event::{Failure, FailureKind, Outcome, Phase, ProcessState, TargetResult};
 use crate::guard::{Guard, Rescue};
 use crate::inventory::Role;
 use crate::supervisor::ProcessInfo;
@@ -46,6 +47,16 @@ impl<T: Transport> Job<T> {
         }
     }
 
+    /// A result for it of which nothing is known but its outcome.
+    pub(super) fn result(&self, rows: &Rows, visit: Visit, outcome: Outcome) -> TargetResult {
+        let result = match self {
+            Self::Process { instance, .. } => rows.of(visit, instance, outcome),
+            Self::Init { .. } | Self::Update { .. } => rows.empty(visit, outcome),
+        };
+        let TargetKey { role, supervisor, service } = self.key();
+        TargetResult { role, supervisor, service, ..result }
+    }
+
     /// What is restarted one after the other: the processes of a group.
     pub(super) fn group(&self) -> Option<(&str, &str)> {
         match self {
@@ -59,6 +70,8 @@ impl<T: Transport> Job<T> {
 pub(super) struct Book<T: Transport> {
     jobs: Mutex<Vec<Arc<Job<T>>>>,
     entries: Mutex<BTreeMap<TargetKey, Entry>>,
+    /// What is to be done once more, over another connection.
+    put_off: Mutex<Vec<Arc<Job<T>>>>,
 }
 
 /// What is known of a job.
@@ -76,6 +89,8 @@ pub(super) struct Entry {
     pub(super) arming: bool,
     /// What the guard on the node starts again for it.
     armed: Vec<u64>,
+    /// It is done once more, over another connection.
+    is_repeated: bool,
 }
 
 impl Entry {
@@ -87,7 +102,7 @@ impl Entry {
 
 impl<T: Transport> Default for Book<T> {
     fn default() -> Self {
-        Self { jobs: Mutex::default(), entries: Mutex::default() }
+        Self { jobs: Mutex::default(), entries: Mutex::default(), put_off: Mutex::default() }
     }
 }
 
@@ -122,6 +137,34 @@ impl<T: Transport> Book<T> {
     fn disarm(&self, key: &TargetKey) -> Vec<u64> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.get_mut(key).map(|entry| std::mem::take(&mut entry.armed)).unwrap_or_default()
+    }
+
+    /// Whether a job that ended like this is to be done once more: the connection was lost before anything was begun for
+    /// it. Says so once.
+    pub(super) fn is_to_be_repeated(&self, key: &TargetKey, results: &[TargetResult]) -> bool {
+        let is_lost = |result: &TargetResult| {
+            result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::ConnectionLost)
+        };
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.entry(key.clone()).or_default();
+        if entry.is_repeated || entry.since.is_some() || results.is_empty() || !results.iter().all(is_lost) {
+            return false;
+        }
+        entry.is_repeated = true;
+        true
+    }
+
+    /// Puts off a job that is to be repeated, and what was to come after it.
+    pub(super) fn put_off<'a>(&self, jobs: impl Iterator<Item = &'a Arc<Job<T>>>)
+    where
+        T: 'a,
+    {
+        self.put_off.lock().unwrap_or_else(PoisonError::into_inner).extend(jobs.map(Arc::clone));
+    }
+
+    /// What was put off.
+    pub(super) fn take_put_off(&self) -> Vec<Arc<Job<T>>> {
+        std::mem::take(&mut self.put_off.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes what is owed from now on.

@@ -440,6 +440,13 @@ impl<T: Transport> NodeTask<T> {
             };
             // What is said already may have to wait for a version.
             tokio::join!(tell_rest, self.do_all(visit, &jobs, book));
+            let again = book.take_put_off();
+            if !again.is_empty() {
+                match self.guard_again(duty).await {
+                    Ok(()) => self.do_all(visit, &again, book).await,
+                    Err(end) => self.tell_lost(visit, &again, book, &end).await,
+                }
+            }
             if let Some(depth) = &self.depth {
                 let facts = depth.facts(Some(&view)).await;
                 self.packages = depth.packages().await;
@@ -500,9 +507,26 @@ impl<T: Transport> NodeTask<T> {
             .await;
     }
 
+    /// Connects to the node again and has its guard, and with it the lock, after both were lost.
+    async fn guard_again(&mut self, duty: Duty) -> Result<(), DutyEnd> {
+        debug!("the connection was lost before all was begun; connecting again");
+        self.guard = None;
+        self.lock(duty).await.map_err(not_begun)
+    }
+
+    /// Tells of jobs that were not begun because the node was lost.
+    async fn tell_lost(&self, visit: Visit, jobs: &[Arc<Job<T>>], book: &Book<T>, end: &DutyEnd) {
+        let DutyEnd::Lost(outcome, failure) = end else { return };
+        for job in jobs {
+            let result = TargetResult { failure: Some(failure.clone()), ..job.result(&self.rows, visit, *outcome) };
+            self.tell_result(visit, book, result).await;
+            book.told(&job.key());
+        }
+    }
+
     async fn do_chain(&self, visit: Visit, chain: Vec<&Arc<Job<T>>>, book: &Book<T>) {
         let mut down: Option<String> = None;
-        for job in chain {
+        for (place, job) in chain.iter().enumerate() {
             if let Some(first) = &down
                 && self.rows.action(visit) == Action::Restart
             {
@@ -512,7 +536,10 @@ impl<T: Transport> NodeTask<T> {
                 }
                 continue;
             }
-            for result in self.one(visit, job, book).await {
+            let Some(results) = self.one(visit, job, book).await else {
+                return book.put_off(chain.iter().skip(place).copied());
+            };
+            for result in results {
                 if result.outcome.is_bad() {
                     down.clone_from(&result.service);
                 }
@@ -522,7 +549,8 @@ impl<T: Transport> NodeTask<T> {
         }
     }
 
-    async fn one(&self, visit: Visit, job: &Job<T>, book: &Book<T>) -> Vec<TargetResult> {
+    /// Does one job. None: it is to be done once more, over another connection.
+    async fn one(&self, visit: Visit, job: &Job<T>, book: &Book<T>) -> Option<Vec<TargetResult>> {
         let began = Instant::now();
         let key = job.key();
         let action = self.rows.action(visit);
@@ -561,7 +589,7 @@ impl<T: Transport> NodeTask<T> {
                         if oneshot::is_well(instance, process).await {
                             result = result.ended_well();
                         }
-                        return vec![result];
+                        return Some(vec![result]);
                     }
                 };
                 verdict.was_begun(begun);
@@ -576,10 +604,10 @@ impl<T: Transport> NodeTask<T> {
                 let has_ended = verdict.process.as_ref().is_some_and(|process| process.state == ProcessState::Exited);
                 if has_ended && action != Action::Stop && matches!(verdict.outcome, Outcome::Changed | Outcome::Ok) {
                     let result = self.rows.judged(visit, instance, process, verdict);
-                    return vec![TargetResult {
+                    return Some(vec![TargetResult {
                         duration_ms: u64::try_from(began.elapsed().as_millis()).ok(),
                         ..result.ended_well()
-                    }];
+                    }]);
                 }
                 if policy.gate() == Gate::Active && action != Action::Stop && !verdict.outcome.is_bad() {
                     let (said, failure) = gate::active(instance, process, policy.gate_timeout, &tab).await;
@@ -631,6 +659,9 @@ impl<T: Transport> NodeTask<T> {
                 results
             }
         };
+        if action.changes() && book.is_to_be_repeated(&key, &results) {
+            return None;
+        }
         let took = u64::try_from(began.elapsed().as_millis()).ok();
         for result in &mut results {
             result.duration_ms = took;
@@ -648,7 +679,7 @@ impl<T: Transport> NodeTask<T> {
                 }
             }
         }
-        results
+        Some(results)
     }
 
     /// Waits until all is as wanted; a signal ends the waiting.

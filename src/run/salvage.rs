@@ -125,8 +125,9 @@ impl<T: Transport> Salvage<'_, T> {
         };
         let mut result = match (job, &now) {
             (Job::Process { instance, .. }, Some(now)) => self.rows.of_process(self.visit, instance, now, outcome),
-            (Job::Process { instance, .. }, None) => self.rows.of(self.visit, instance, outcome),
-            (Job::Init { .. } | Job::Update { .. }, _) => self.rows.empty(self.visit, outcome),
+            (Job::Process { .. }, None) | (Job::Init { .. } | Job::Update { .. }, _) => {
+                job.result(self.rows, self.visit, outcome)
+            }
         };
         let stopped = now.as_ref().is_none_or(|process| !is_up(process.state));
         if entry.debt == Debt::Start && stopped && !paid && !guarded {

@@ -172,6 +172,45 @@ fn a_connection_that_is_cut_at_the_lock() {
     assert_eq!(run.json()["summary"]["changed"], 2, "{run}");
 }
 
+/// So is one that is cut while the guard is set: nothing was stopped yet.
+#[test]
+fn a_connection_that_is_cut_when_the_guard_is_set() {
+    for via in ["rpc", "supervisorctl", "service"] {
+        let cut = Fault::DropMidAction { after: Moment::Arm, come_back: true };
+        let cluster = Cluster::start(uniform(2).fault("n02", cut));
+        let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json --stable 0s --via {via}")).expect(0);
+        assert_eq!(run.json()["summary"]["changed"], 2, "{via}\n{run}");
+        assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1); 2], "{via}\n{run}");
+        assert_eq!((cluster.counters("n02").connections, guards_sent(&cluster, "n02")), (2, 2), "{via}\n{run}");
+        cluster.at_rest();
+    }
+}
+
+/// All services of a node at once, of which each is restarted once.
+#[test]
+fn a_connection_that_is_cut_while_many_guards_are_set() {
+    let cut = Fault::DropMidAction { after: Moment::Arm, come_back: true };
+    let cluster = Cluster::start(uniform(1).fault("n01", cut));
+    let run = cluster.ctl("service all restart --role analytics -y -o json --stable 0s").expect(0);
+    for result in run.results() {
+        let service = word(&result["service"]);
+        assert_eq!(result["outcome"], "changed", "{run}");
+        assert_eq!(cluster.process("n01", ANALYTICS, &service).stops, 1, "{service}\n{run}");
+    }
+    assert!(run.results().len() > 3, "{run}");
+    cluster.at_rest();
+}
+
+/// A node that does not come back after that was not changed, which is said.
+#[test]
+fn a_node_that_is_away_when_the_guard_is_set() {
+    let cut = Fault::DropMidAction { after: Moment::Arm, come_back: false };
+    let cluster = Cluster::start(uniform(1).fault("n01", cut));
+    let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json --stable 0s --timeout 6s")).expect(4);
+    assert_eq!(ended(&run.result("n01")), "unreachable refused", "{run}");
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0)], "{run}");
+}
+
 /// What a login shell prints of its own is passed over.
 #[test]
 fn a_login_shell_that_speaks() {
