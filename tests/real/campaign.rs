@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program, Running, eventually};
 
-/// What is promised to whoever loses the controller or the connection: the start within 30 s. The program takes 3 s to
-/// stop and 1 s to be RUNNING.
-const PROMISE: Duration = Duration::from_secs(34);
+/// What is promised to whoever loses the controller or the connection: the start within 30 s.
+const PROMISE: Duration = Duration::from_secs(30);
+
+/// Seconds that a slow program takes to stop.
+const STOP_SECS: u32 = 3;
 
 const NODES: usize = 8;
 const RESTART: &str = "service contrail-collector restart --rolling -y -o json --reason campaign --connect-timeout 30s";
@@ -53,10 +55,11 @@ enum Phase {
 
 const PHASES: [Phase; 5] = [Phase::Locked, Phase::Stopping, Phase::Stopped, Phase::Starting, Phase::Gate];
 
-/// Eight nodes, of which every other takes 3 s to stop.
-fn cluster() -> Cluster {
+/// Eight nodes, of which every other takes its time to stop, and `start_secs` to be RUNNING.
+fn cluster(start_secs: u32) -> Cluster {
     let quick = NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")));
-    let slow = NodeSpec::new(Instance::analytics().with(Program::slow_to_stop("contrail-collector", 3)));
+    let slow = Program::slow_to_stop("contrail-collector", STOP_SECS).set("startsecs", &start_secs.to_string());
+    let slow = NodeSpec::new(Instance::analytics().with(slow));
     let mut builder = Cluster::builder();
     for number in 1..=NODES {
         builder = builder.node(&format!("a{number}"), if number % 2 == 0 { slow.clone() } else { quick.clone() });
@@ -101,14 +104,12 @@ fn is_whole_again(cluster: &Cluster, what: &str) {
     });
 }
 
-/// How long after the fault all of the nodes run again. A single test run does not measure: it may share its machine.
+/// How long after the fault all of the nodes run again.
 fn time_to_run<'a>(fault: Instant, nodes: impl IntoIterator<Item = &'a Node>, what: &str) -> Duration {
     for node in nodes {
         eventually(&format!("{what}: {} to run again", node.name), || (state(node) == "RUNNING").then_some(()));
     }
-    let took = fault.elapsed();
-    assert!(factor() == 1 || took < PROMISE, "{what}: it ran again only after {took:?}");
-    took
+    fault.elapsed()
 }
 
 fn begin(cluster: &Cluster, phase: Phase) -> Running {
@@ -138,6 +139,7 @@ fn is_all_changed(run: &Finished) -> bool {
 fn side_by_side(
     points: usize,
     clusters: usize,
+    start_secs: u32,
     seed: u64,
     point: impl Fn(&mut Cluster, &mut Dice, usize) -> Duration + Sync,
 ) {
@@ -147,7 +149,7 @@ fn side_by_side(
         for number in 0..clusters.min(points) {
             let (next, point, worst) = (&next, &point, &worst);
             scope.spawn(move || {
-                let mut cluster = cluster();
+                let mut cluster = cluster(start_secs);
                 let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (number as u64 + 1));
                 loop {
                     let index = next.fetch_add(1, Ordering::SeqCst);
@@ -155,6 +157,9 @@ fn side_by_side(
                         return;
                     }
                     let took = point(&mut cluster, &mut dice, index);
+                    // A single test run does not measure: it may share its machine.
+                    let limit = PROMISE + Duration::from_secs((STOP_SECS + start_secs).into());
+                    assert!(factor() == 1 || took < limit, "point {index}: it ran again only after {took:?}");
                     let mut worst = worst.lock().unwrap();
                     *worst = took.max(*worst);
                 }
@@ -171,7 +176,7 @@ fn side_by_side(
 
 #[test]
 fn the_controller_is_killed() {
-    side_by_side(10 * factor(), 4, 20_261_123, |cluster, dice, index| {
+    side_by_side(10 * factor(), 4, 1, 20_261_123, |cluster, dice, index| {
         let phase = PHASES[index % PHASES.len()];
         let place = dice.roll(NODES);
         let what = format!("point {index}, killed at {phase:?} on a{}", place + 1);
@@ -190,7 +195,7 @@ fn the_controller_is_killed() {
 
 #[test]
 fn a_connection_is_cut() {
-    side_by_side(5 * factor(), 4, 7, |cluster, dice, index| {
+    side_by_side(5 * factor(), 4, 1, 7, |cluster, dice, index| {
         let phase = PHASES[index % PHASES.len()];
         let place = dice.roll(NODES);
         let what = format!("point {index}, cut at {phase:?} on a{}", place + 1);
@@ -214,14 +219,15 @@ fn a_connection_is_cut() {
 /// connection: its guard acts after 20 s of silence.
 #[test]
 fn a_node_falls_silent() {
-    side_by_side(2 * factor(), 2, 11, |cluster, dice, index| {
+    // It is long enough in STARTING to be silenced there, also on a busy machine.
+    side_by_side(2 * factor(), 2, 4, 11, |cluster, dice, index| {
         let phase = [Phase::Stopping, Phase::Starting][index % 2];
         // One of those that take their time, so that it is silent before it is over.
         let place = 2 * dice.roll(2) + 1;
         let name = cluster.nodes()[place].name.clone();
         let what = format!("point {index}, silent at {phase:?} on {name}");
         let before = pids(cluster);
-        let run = cluster.ctl_start(&format!("{RESTART} --stable 0s --timeout 6s"));
+        let run = cluster.ctl_start(&format!("{RESTART} --stable 0s --timeout 15s"));
         reach(phase, cluster.node(&name), &cluster.nodes()[NODES - 1], before[place]);
         cluster.node_mut(&name).refuse();
         let fault = Instant::now();
@@ -249,7 +255,7 @@ fn resume_or_retry(cluster: &Cluster, what: &str) {
 /// supervisord says how often the service was stopped.
 #[test]
 fn two_runs_meet() {
-    side_by_side(4 * factor(), 2, 3, |cluster, _, index| {
+    side_by_side(4 * factor(), 2, 1, 3, |cluster, _, index| {
         let line = if index % 2 == 0 { RESTART.replace(" --rolling", "") } else { RESTART.to_owned() };
         let before = pids(cluster);
         let counts = |cluster: &Cluster| cluster.nodes().iter().map(stops).collect::<Vec<_>>();

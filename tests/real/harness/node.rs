@@ -208,7 +208,8 @@ impl Node {
     pub(crate) fn signal_connections(&self, signal: &str) {
         self.sh(&format!(
             "for dir in /proc/[0-9]*; do\n\
-             if [ \"$(cat $dir/comm 2>/dev/null)\" = sshd ]; then kill -{signal} ${{dir#/proc/}} 2>/dev/null; fi\n\
+             read -r comm 2>/dev/null < $dir/comm || continue\n\
+             if [ \"$comm\" = sshd ]; then kill -{signal} ${{dir#/proc/}} 2>/dev/null; fi\n\
              done; true"
         ));
     }

@@ -49,7 +49,7 @@ impl Program {
 
     /// Needs `seconds` to stop, so that a test can act while it is STOPPING.
     pub(crate) fn slow_to_stop(name: &str, seconds: u32) -> Self {
-        let command = format!(r#"/bin/sh -c "trap 'sleep {seconds}; exit 0' TERM; while :; do sleep 0.1; done""#);
+        let command = format!(r#"/bin/sh -c "trap 'kill $!; sleep {seconds}; exit 0' TERM; sleep infinity & wait""#);
         Self::running(name, &command).set("stopwaitsecs", "600")
     }
 
