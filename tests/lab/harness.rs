@@ -18,7 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take before it counts as hanging; no test is to come near it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) const ANALYTICS: &str = "supervisor-analytics";
 pub(crate) const CONFIG: &str = "supervisor-config";

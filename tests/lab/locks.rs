@@ -195,7 +195,7 @@ fn a_connection_that_is_cut_while_many_guards_are_set() {
     for result in run.results() {
         let service = word(&result["service"]);
         assert_eq!(result["outcome"], "changed", "{run}");
-        assert_eq!(cluster.process("n01", ANALYTICS, &service).stops, 1, "{service}\n{run}");
+        assert_eq!(cluster.process("n01", ANALYTICS, service).stops, 1, "{service}\n{run}");
     }
     assert!(run.results().len() > 3, "{run}");
     cluster.at_rest();

@@ -74,7 +74,10 @@ fn killed_in_mid_restart_through_supervisorctl() {
 #[test]
 fn two_runs_do_not_meet() {
     let cluster = Cluster::of(2, &analytics());
-    let first = cluster.ctl_start("service contrail-collector restart -y -o json --reason first");
+    // It keeps the nodes until it is let go.
+    let check = "until [ -e /run/go ]; do sleep 0.1; done";
+    let words = "service contrail-collector restart -y -o json --reason first --check";
+    let first = Running::start(cluster.ctl_command(words.split(' ').chain([check])));
     let node = cluster.node("a1");
     eventually("the first run to stop it", || state(node, "STOPPING"));
     let before = cluster.nodes().iter().map(|node| collector(node).0).collect::<Vec<_>>();
@@ -87,6 +90,9 @@ fn two_runs_do_not_meet() {
         );
         let message = second.result("a1")["failure"]["message"].as_str().unwrap().to_owned();
         assert!(message.contains("run 2") && message.contains("(first)"), "{second}");
+    }
+    for node in cluster.nodes() {
+        node.sh("touch /run/go");
     }
     first.finish().expect(0);
     assert_eq!(cluster.nodes().iter().map(|node| collector(node).1).collect::<Vec<_>>(), ["RUNNING", "RUNNING"]);

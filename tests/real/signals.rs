@@ -8,7 +8,7 @@ fn slow(seconds: u32) -> NodeSpec {
 
 /// The first signal lets what is in flight finish, and starts nothing new.
 fn first_signal(name: &str, code: i32) {
-    let cluster = Cluster::of(4, &slow(3));
+    let cluster = Cluster::of(4, &slow(6));
     let pids =
         || cluster.nodes().iter().map(|node| node.process("contrail-collector").unwrap().pid).collect::<Vec<_>>();
     let before = pids();

@@ -34,7 +34,7 @@ pub(crate) use spec::{Instance, Listen, NodeSpec, Program};
 pub(crate) use sshd::{Sshd, Sshds};
 
 /// How long a condition may take before a test fails. Generous, since builds may share the machine; no test passes by waiting it out.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits until `condition` gives a value.
 ///

@@ -56,7 +56,7 @@ pub(super) fn call(socket: &Path, method: &str, strings: &[&str]) -> io::Result<
         "<?xml version='1.0'?><methodCall><methodName>{method}</methodName><params>{params}</params></methodCall>"
     );
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     write!(
         stream,
         "POST /RPC2 HTTP/1.0\r\nHost: node\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}",
