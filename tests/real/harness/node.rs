@@ -10,8 +10,8 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::rpc::{self, Process};
@@ -33,7 +33,7 @@ pub(crate) struct Node {
     init: u32,
     stage: PathBuf,
     door: Option<Door>,
-    connections: Arc<AtomicU32>,
+    connections: Arc<Connections>,
 }
 
 impl Node {
@@ -151,7 +151,7 @@ impl Node {
 
     /// How many connections its SSH port has seen.
     pub(crate) fn connections(&self) -> u32 {
-        self.connections.load(Ordering::SeqCst)
+        u32::try_from(self.connections.lock().unwrap().len()).unwrap()
     }
 
     /// Runs a shell script on the node as root, without SSH, and gives its output.
@@ -252,8 +252,16 @@ impl Drop for Node {
         // The kernel ends what is left in a pid namespace when its pid 1 ends; errors mean that it has ended already.
         drop(self.unshare.kill());
         drop(self.unshare.wait());
+        // One whose sshd was stopped is stopped itself, and does not see that sshd ended.
+        for nsenter in self.connections.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            drop(nsenter.kill());
+            drop(nsenter.wait());
+        }
     }
 }
+
+/// The `nsenter` of each connection that a node's SSH port has seen.
+type Connections = Mutex<Vec<Child>>;
 
 /// The open SSH port of a node.
 struct Door {
@@ -263,7 +271,7 @@ struct Door {
 }
 
 impl Door {
-    fn open(endpoint: SocketAddrV4, init: u32, connections: Arc<AtomicU32>) -> Self {
+    fn open(endpoint: SocketAddrV4, init: u32, connections: Arc<Connections>) -> Self {
         let listener = TcpListener::bind(endpoint).unwrap_or_else(|error| panic!("{endpoint}: {error}"));
         let closed = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&closed);
@@ -273,8 +281,7 @@ impl Door {
                     break;
                 }
                 if let Ok(stream) = stream {
-                    connections.fetch_add(1, Ordering::SeqCst);
-                    serve(stream, init);
+                    connections.lock().unwrap().extend(serve(stream, init));
                 }
             }
         });
@@ -294,17 +301,15 @@ impl Drop for Door {
 }
 
 /// Hands one connection to an sshd in the node. The socket is closed here, so that its end is sshd's end.
-fn serve(stream: TcpStream, init: u32) {
-    let Ok(output) = stream.try_clone() else { return };
-    let spawned = enter(init)
+fn serve(stream: TcpStream, init: u32) -> Option<Child> {
+    let output = stream.try_clone().ok()?;
+    enter(init)
         .args([SSHD, "-i", "-f", "/etc/ssh/sshd_config", "-E", "/var/log/sshd.log"])
         .stdin(OwnedFd::from(stream))
         .stdout(OwnedFd::from(output))
         .stderr(Stdio::null())
-        .spawn();
-    if let Ok(mut sshd) = spawned {
-        std::thread::spawn(move || sshd.wait());
-    }
+        .spawn()
+        .ok()
 }
 
 /// The start of a command line that runs in the node.
