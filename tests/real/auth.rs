@@ -20,7 +20,7 @@ use russh::keys::signature::Signer as _;
 use russh::keys::{HashAlg, PrivateKey, load_secret_key};
 use secrecy::SecretString;
 
-use crate::harness::{Cluster, Node, NodeSpec, Running, eventually};
+use crate::harness::{Cluster, Node, NodeSpec, Running, listening};
 
 const ALL: [Method; 3] = [Method::PublicKey, Method::KeyboardInteractive, Method::Password];
 
@@ -185,7 +185,7 @@ impl Agent {
         let mut command = Command::new("ssh-agent");
         command.args(["-D", "-a"]).arg(&socket);
         let running = Running::start(command);
-        eventually("the agent's socket", || socket.exists().then_some(()));
+        listening("the agent", &socket);
         Self { socket, running }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Cluster, Instance, NodeSpec, Program, eventually};
+use crate::harness::{Cluster, Instance, NodeSpec, Program, listening};
 
 /// A node with such a supervisord in the place of the real one.
 fn cluster(more: &str) -> Cluster {
@@ -13,7 +13,7 @@ fn cluster(more: &str) -> Cluster {
         "service supervisor-analytics stop; \
          setsid python3 /run/other.py /run/supervisord_analytics.sock {more} >/run/other.log 2>&1 </dev/null &"
     ));
-    eventually("the other supervisord", || node.inside("/run/supervisord_analytics.sock").exists().then_some(()));
+    listening("the other supervisord", &node.inside("/run/supervisord_analytics.sock"));
     cluster
 }
 

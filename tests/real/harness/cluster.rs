@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::bastion::Bastion;
 use super::command::{Finished, Running};
-use super::eventually;
+use super::listening;
 use super::node::{Node, Silent};
 use super::spec::NodeSpec;
 
@@ -397,7 +397,7 @@ fn start_agent(dir: &Path, key: &Path) -> Running {
     let mut command = Command::new("ssh-agent");
     command.args(["-D", "-a"]).arg(&socket).stdin(Stdio::null());
     let agent = Running::start(command);
-    eventually("the agent's socket", || socket.exists().then_some(()));
+    listening("the agent", &socket);
     let added = Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &socket).output().unwrap();
     assert!(added.status.success(), "ssh-add: {}", String::from_utf8_lossy(&added.stderr));
     fs::remove_file(key).unwrap();

@@ -21,6 +21,7 @@ mod screen;
 mod spec;
 mod sshd;
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,11 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
         assert!(Instant::now() < deadline, "waited in vain for: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Waits until somebody listens on a unix socket, which may be there some time before.
+pub(crate) fn listening(what: &str, socket: &Path) {
+    eventually(&format!("{what} to listen"), || UnixStream::connect(socket).ok());
 }
 
 /// What a supervisord says of a process, asked over any socket that leads to it.
