@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::iter::zip;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use contrail_lab::{Fault, Request, State};
@@ -13,11 +13,33 @@ use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, Running, ended, ev
 /// The times of these runs. Nothing of a good node comes near them.
 const TIMES: &str = "--connect-timeout 6 --timeout 6";
 
-/// Labs that run at once. They wait most of the time.
+/// Labs of a test that run at once. They wait most of the time.
 const AT_ONCE: usize = 8;
 
-/// Held by the one test whose labs run: those of all at once would keep good nodes from answering within [`TIMES`].
-static TURN: Mutex<()> = Mutex::new(());
+/// Labs of all tests here that may run at once: more would keep good nodes from answering within [`TIMES`].
+static FREE: Mutex<usize> = Mutex::new(10);
+
+/// Signalled when a lab has ended.
+static ENDED: Condvar = Condvar::new();
+
+/// Room for one lab. Dropping it gives the room back.
+struct LabPermit;
+
+impl LabPermit {
+    fn acquire() -> Self {
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = ENDED.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Self
+    }
+}
+
+impl Drop for LabPermit {
+    fn drop(&mut self) {
+        *FREE.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        ENDED.notify_one();
+    }
+}
 
 /// What is run on the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,16 +126,17 @@ fn one(work: Work, fault: &Fault, silent: &str, good: &str, wrong: &mut String) 
 #[track_caller]
 fn all<C: Sync>(cases: &[C], check: impl Fn(&C) -> String + Sync) {
     let mut wrong = String::new();
-    for some in cases.chunks(AT_ONCE) {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        std::thread::scope(|scope| {
-            let check = &check;
-            let running: Vec<_> = some.iter().map(|case| scope.spawn(move || check(case))).collect();
-            for case in running {
-                wrong += &case.join().expect("a case that runs to its end");
-            }
-        });
-    }
+    let check = |case| {
+        let _permit = LabPermit::acquire();
+        check(case)
+    };
+    std::thread::scope(|scope| {
+        let check = &check;
+        let running: Vec<_> = cases.iter().map(|case| scope.spawn(move || check(case))).collect();
+        for case in running {
+            wrong += &case.join().expect("a case that runs to its end");
+        }
+    });
     assert!(wrong.is_empty(), "{wrong}");
 }
 
@@ -172,7 +195,6 @@ fn from_each_message(work: Work) {
     let mut first = 0;
     let mut worst = (Duration::ZERO, 0);
     loop {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let numbers: Vec<u32> = (first..).take(AT_ONCE).collect();
         first += u32::try_from(AT_ONCE).expect("a few");
         let ends: Vec<(String, String, Duration)> = std::thread::scope(|scope| {
@@ -180,6 +202,7 @@ fn from_each_message(work: Work) {
                 // The one that is locked first, and the other.
                 let (silent, good) = if number.is_multiple_of(2) { ("n01", "n02") } else { ("n02", "n01") };
                 let mut wrong = String::new();
+                let _permit = LabPermit::acquire();
                 let (got, run, took) = one(work, &Fault::SilentAfter(number), silent, good, &mut wrong);
                 if got != work.well() && !may_be(&got) {
                     writeln!(wrong, "{work:?} from message {number} on: {got}\n{run}\n").expect("a string");

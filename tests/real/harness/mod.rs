@@ -44,12 +44,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 /// With `what`, when that takes longer than [`PATIENCE`].
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
+    // Soon at first, then seldom: each look costs a node's supervisord, or a process.
+    let mut pause = Duration::from_millis(10);
     loop {
         if let Some(value) = condition() {
             return value;
         }
         assert!(Instant::now() < deadline, "waited in vain for: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(80));
     }
 }
 
