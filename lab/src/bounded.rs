@@ -12,8 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
-use crate::commands::{Context, Io};
+use crate::commands::Context;
 use crate::shell;
+use crate::streams::Io;
 use crate::util::lock;
 
 /// The exit code of a command that was ended, as after SIGTERM.

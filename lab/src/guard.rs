@@ -15,10 +15,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::commands::{Context, Io, KILLED};
+use crate::commands::{Context, KILLED};
 use crate::fault::{Fault, Moment, Request};
 use crate::rescue;
 use crate::shell;
+use crate::streams::Io;
 use crate::util::lock;
 
 /// The lock of a node and the guards on it, as a test sees them.

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::catalogue;
-use crate::commands::{Context, Io};
+use crate::commands::Context;
 use crate::conn::CutKind;
 use crate::fault::{Fault, Moment};
 use crate::node::NodeInner;
 use crate::process::State;
 use crate::shared::Shared;
 use crate::spec::InitFlavour;
+use crate::streams::Io;
 use crate::supervisorctl;
 use crate::supervisord::{After, Supervisord};
 use crate::util::{Date, lock, timedelta};

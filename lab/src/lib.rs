@@ -16,7 +16,7 @@
 //!
 //! The rooms, each using what stands before it: `util`, `fault`, [`spec`](ClusterSpec), `catalogue` (what a
 //! release has) · `process`, `supervisord`, `actions` (state over time) · `rpcfault`, `xml`, `rpc`, `http` (how supervisord is asked)
-//! · `supervisorctl`, `init`, `shell`, `commands` (what exec finds) · `guard`, `rescue`, `bounded` (what a held channel does)
+//! · `supervisorctl`, `init`, `shell`, `commands` (what exec finds), `streams` · `guard`, `rescue`, `bounded` (what a held channel does)
 //! · `introspect` · `conn`, `sshd`, `net`, `files`, `node`, `lab`.
 //!
 //! What always holds: only 127/8 is bound; no command of the real machine is run and none of its files is
@@ -46,6 +46,7 @@ mod shared;
 mod shell;
 mod spec;
 mod sshd;
+mod streams;
 mod supervisorctl;
 mod supervisord;
 mod survey;

@@ -3,9 +3,10 @@
 //! A client sends `sh -c SCRIPT ctl-ask MARK COMMAND`, or `ctl-act` where the command is to go on to its end without
 //! the client. The script is known by that name, and what it does is done here.
 
-use crate::commands::{Context, Io};
+use crate::commands::Context;
 use crate::fault::Fault;
 use crate::shell;
+use crate::streams::Io;
 
 /// Runs a command between marks on both streams.
 pub(crate) async fn ask(context: &Context, io: &Io, mark: &str, body: &str) -> i32 {

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::actions::split;
-use crate::commands::{self, Context, Io};
+use crate::commands::{self, Context};
 use crate::init;
+use crate::streams::Io;
 
 /// How long to wait before another look.
 const PAUSE: Duration = Duration::from_secs(1);

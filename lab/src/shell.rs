@@ -10,7 +10,8 @@ use std::future::Future;
 use std::iter::Peekable;
 use std::pin::Pin;
 
-use crate::commands::{self, Context, Io};
+use crate::commands::{self, Context};
+use crate::streams::Io;
 
 /// A piece of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]

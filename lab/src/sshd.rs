@@ -15,7 +15,7 @@ use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, MethodKind, Meth
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::commands::{self, Chunk, Context, Io, KILLED};
+use crate::commands::{self, Context, KILLED};
 use crate::conn::CutStream;
 use crate::fault::{Fault, Request};
 use crate::http;
@@ -23,6 +23,7 @@ use crate::introspect;
 use crate::node::NodeInner;
 use crate::shared::note;
 use crate::shell;
+use crate::streams::{Chunk, Io};
 use crate::supervisord::Access;
 
 /// What a node's sshd knows: its key, and whom it lets in.

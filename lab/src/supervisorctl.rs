@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use crate::actions::{Item, Named, Verb, split};
 use crate::catalogue::Address;
-use crate::commands::{Context, Io};
+use crate::commands::Context;
 use crate::rpc;
 use crate::rpcfault::{RpcFault, code};
 use crate::spec::SupervisorVersion;
+use crate::streams::Io;
 use crate::supervisord::{Access, Supervisord};
 
 /// Why a command ended early: the text was printed, this is the exit code.

@@ -4,11 +4,12 @@
 //! [`ports`] answers the one that asks for open ports. Always holds: what is told agrees with what `test` and a connect to
 //! a socket or a port say.
 
-use crate::commands::{Context, Io};
+use crate::commands::Context;
 use crate::fault::Fault;
 use crate::introspect;
 use crate::node::NodeInner;
 use crate::spec::{Release, Role};
+use crate::streams::Io;
 
 /// Answers the script whose name is `ctl-survey`, the exit code included. Its first word says whether packages are
 /// wanted.

@@ -2,10 +2,10 @@
 
 use super::{Ctl, Ended};
 use crate::actions::Verb;
-use crate::commands::Io;
 use crate::logs;
 use crate::rpc;
 use crate::rpcfault::code;
+use crate::streams::Io;
 use crate::supervisord::{Access, After, Supervisord};
 
 impl Ctl<'_> {
