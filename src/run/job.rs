@@ -70,7 +70,7 @@ impl<T: Transport> Job<T> {
 pub(super) struct Book<T: Transport> {
     jobs: Mutex<Vec<Arc<Job<T>>>>,
     entries: Mutex<BTreeMap<TargetKey, Entry>>,
-    /// What is to be done once more, over another connection.
+    /// Jobs to do once more, over another connection.
     put_off: Mutex<Vec<Arc<Job<T>>>>,
 }
 
@@ -139,8 +139,8 @@ impl<T: Transport> Book<T> {
         entries.get_mut(key).map(|entry| std::mem::take(&mut entry.armed)).unwrap_or_default()
     }
 
-    /// Whether a job that ended like this is to be done once more: the connection was lost before anything was begun for
-    /// it. Says so once.
+    /// Whether to do a job once more that ended like this: the connection was lost before anything was sent for it. True
+    /// only once for each job.
     pub(super) fn is_to_be_repeated(&self, key: &TargetKey, results: &[TargetResult]) -> bool {
         let is_lost = |result: &TargetResult| {
             result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::ConnectionLost)
@@ -162,7 +162,7 @@ impl<T: Transport> Book<T> {
         self.put_off.lock().unwrap_or_else(PoisonError::into_inner).extend(jobs.map(Arc::clone));
     }
 
-    /// What was put off.
+    /// The jobs put off so far, which are no longer put off after this.
     pub(super) fn take_put_off(&self) -> Vec<Arc<Job<T>>> {
         std::mem::take(&mut self.put_off.lock().unwrap_or_else(PoisonError::into_inner))
     }

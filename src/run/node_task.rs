@@ -510,11 +510,13 @@ impl<T: Transport> NodeTask<T> {
     /// Connects to the node again and has its guard, and with it the lock, after both were lost.
     async fn guard_again(&mut self, duty: Duty) -> Result<(), DutyEnd> {
         debug!("the connection was lost before all was begun; connecting again");
+        // Not asked whether it is alive: it may not have noticed yet. One that is lets go when its channel is closed, and
+        // starts what it is armed with; the next lock is had only then.
         self.guard = None;
         self.lock(duty).await.map_err(not_begun)
     }
 
-    /// Tells of jobs that were not begun because the node was lost.
+    /// Sends a result for each job that was not started because the node was lost.
     async fn tell_lost(&self, visit: Visit, jobs: &[Arc<Job<T>>], book: &Book<T>, end: &DutyEnd) {
         let DutyEnd::Lost(outcome, failure) = end else { return };
         for job in jobs {
@@ -549,7 +551,7 @@ impl<T: Transport> NodeTask<T> {
         }
     }
 
-    /// Does one job. None: it is to be done once more, over another connection.
+    /// Does one job. None: nothing was sent for it, and it has to be done once more, over another connection.
     async fn one(&self, visit: Visit, job: &Job<T>, book: &Book<T>) -> Option<Vec<TargetResult>> {
         let began = Instant::now();
         let key = job.key();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program, Running, eventually};
 
-/// What is promised to whoever loses the controller or the connection: the start within 30 s.
+/// Time within which a service is started again after the controller or the connection is lost.
 const PROMISE: Duration = Duration::from_secs(30);
 
 /// Seconds that a slow program takes to stop.
