@@ -59,7 +59,7 @@ impl Ready {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
-            .map_err(|error| CliError::usage(format!("no runtime: {error}")))?;
+            .map_err(|error| CliError::usage(format!("cannot start the async runtime: {error}")))?;
         let (transport, notices) = SshTransport::new(SshSettings { password: questions::password(fanout)? });
         questions::sudo_password(fanout, &mut access)?;
         questions::supervisor_passwords(&plan.nodes, &mut access);
@@ -78,8 +78,8 @@ pub(super) fn carry_out(
 ) -> Result<Exit, CliError> {
     let output = &fanout.output;
     if output.output.is_of_status() && job.command != "status" {
-        let message = format!("`ctl {}` has no form {}", job.command, output.output.as_str());
-        return Err(CliError::usage(message).with_hint("-o table, wide, json, jsonl, yaml or csv"));
+        let message = format!("`ctl {}` does not support -o {}", job.command, output.output.as_str());
+        return Err(CliError::usage(message).with_hint("use -o table, wide, json, jsonl, yaml or csv"));
     }
     let dry_run = go.and_then(|go| go.dry_run);
     output::can_fold(output, Rows::of_run(dry_run.is_some(), &job.command))?;
@@ -94,7 +94,7 @@ pub(super) fn carry_out(
         let strangers = job.plan.strangers(task);
         if !strangers.is_empty() && !output.quiet {
             let set = NodeSet::from_names(&strangers);
-            terminal::say(&format!("note: the snapshot does not know {set}: its gate lets them pass"));
+            terminal::say(&format!("note: the snapshot has no data on {set}, so its gate does not check them"));
         }
     }
     if let (Some(what), Some(go)) = (&job.confirm, go) {
@@ -371,7 +371,7 @@ fn begin(head: &RunHead, job: &Job, reason: Option<String>, words: &[String]) ->
 /// Reading goes on without a journal, but whoever reads may want to change something next.
 fn warn_of_journal() {
     if let Err(error) = settings::journal() {
-        terminal::say(&format!("warning: {}; nothing could be changed now", error.message()));
+        terminal::say(&format!("warning: {}; a run that changes nodes would fail now", error.message()));
     }
 }
 
@@ -519,7 +519,8 @@ impl StopTexts {
         match (reason, self) {
             (CancelReason::OutputClosed | CancelReason::JournalLost, _) | (_, Self::None) => None,
             (CancelReason::GivenUp, Self::Changing { guarded: true, .. }) => Some(
-                "Not waiting any longer; guards on the nodes will start again what a restart or update has stopped. Press Ctrl-C again to exit now.",
+                "Not waiting any longer; guards on the nodes will start again what a restart or update has stopped. \
+                 Press Ctrl-C again to exit now.",
             ),
             (CancelReason::GivenUp, Self::Changing { .. }) => {
                 Some("Not waiting any longer. Press Ctrl-C again to exit now.")
@@ -550,14 +551,15 @@ fn confirm(what: &str, plan: &Plan, go: &GoArgs) -> Result<(), CliError> {
     if !plan.changes() || count < 2 || go.yes || go.dry_run.is_some() {
         return Ok(());
     }
-    let what = format!("{what} on all {count} nodes of the inventory");
     if !terminal::can_ask() {
-        return Err(CliError::usage(format!("{what}: without a terminal this needs --yes"))
-            .with_hint("name the nodes or roles that are meant with -w or -r, or add -y"));
+        return Err(CliError::usage(format!(
+            "this {what} on all {count} nodes of the inventory: without a terminal it needs --yes"
+        ))
+        .with_hint("select nodes or roles with -w or -r, or add -y"));
     }
-    let answer = terminal::ask(&format!("{what}. Type the number of nodes to go on: "))
+    let answer = terminal::ask(&format!("This {what} on all {count} nodes. Type {count} to continue: "))
         .map_err(|error| CliError::usage(format!("no answer: {error}")))?;
-    if answer == count.to_string() { Ok(()) } else { Err(CliError::usage("not confirmed: nothing was done")) }
+    if answer == count.to_string() { Ok(()) } else { Err(CliError::usage("not confirmed; nothing was done")) }
 }
 
 /// Signals as the run understands them. The `last` ends the process soon, whatever it is stuck in.
@@ -574,7 +576,7 @@ pub(super) fn signals(last: Option<LastSignal>) -> Result<mpsc::Receiver<CancelR
         if reason == CancelReason::HungUp && terminal::is_ignored(kind.as_raw_value()) {
             continue;
         }
-        let mut stream = signal(kind).map_err(|error| CliError::usage(format!("signals cannot be caught: {error}")))?;
+        let mut stream = signal(kind).map_err(|error| CliError::usage(format!("cannot catch signals: {error}")))?;
         let (sender, count, last) = (sender.clone(), Arc::clone(&count), Arc::clone(&last));
         tokio::spawn(async move {
             while stream.recv().await.is_some() {

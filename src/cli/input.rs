@@ -35,7 +35,7 @@ pub(super) fn read(quiet: bool) -> Result<Option<CommandInput>, CliError> {
     thread::spawn(move || drop(sender.send(read_to_end(file))));
     let read = receiver.recv_timeout(PATIENCE).or_else(|late| {
         if late == RecvTimeoutError::Timeout && !quiet {
-            terminal::say("reading standard input to its end before anything is started (--no-stdin does not read it)");
+            terminal::say("reading all of standard input before starting anything (use --no-stdin to skip it)");
         }
         receiver.recv()
     });
@@ -44,8 +44,8 @@ pub(super) fn read(quiet: bool) -> Result<Option<CommandInput>, CliError> {
         Err(_) => return Err(CliError::usage("cannot read standard input")),
     };
     if bytes.len() > LIMIT {
-        return Err(CliError::usage(format!("standard input is longer than {LIMIT_MIB} MiB: nothing was started"))
-            .with_hint("copy a file that long to the nodes first; --no-stdin does not read standard input"));
+        return Err(CliError::usage(format!("standard input is longer than {LIMIT_MIB} MiB; nothing was started"))
+            .with_hint("copy a file that large to the nodes first, or ignore standard input with --no-stdin"));
     }
     Ok((!bytes.is_empty()).then(|| CommandInput::new(&bytes)))
 }
@@ -57,12 +57,12 @@ pub(super) fn read_again(
     command: &str,
     quiet: bool,
 ) -> Result<CommandInput, CliError> {
-    let hint = format!("give it the same input again: {command} < FILE");
-    let was = format!("run {run} was given {} bytes on standard input, which are not kept", wanted.bytes);
+    let hint = format!("provide the same input again: {command} < FILE");
+    let was = format!("run {run} read {} bytes from standard input, which were not saved", wanted.bytes);
     match read(quiet)? {
         Some(input) if input.digest() == wanted => Ok(input),
         Some(input) => {
-            let message = format!("{was}; these {} bytes are not the same", input.digest().bytes);
+            let message = format!("{was}; the {} bytes given now are different", input.digest().bytes);
             Err(CliError::usage(message).with_hint(hint))
         }
         None => Err(CliError::usage(was).with_hint(hint)),

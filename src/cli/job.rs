@@ -16,7 +16,7 @@ pub(super) struct Job {
     pub(super) action: Option<String>,
     pub(super) services: Vec<String>,
     pub(super) plan: Plan,
-    /// What is asked about before every node of the inventory is changed.
+    /// What the run does, such as `restarts contrail-api`: asked about before every node of the inventory is changed.
     pub(super) confirm: Option<String>,
     pub(super) inventory: Document,
     pub(super) rollout: Option<Document>,
@@ -76,9 +76,10 @@ impl<'a> Request<'a> {
             services: self.services,
         };
         let selection = select(inventory, &query)?;
-        let what = match &self.line {
-            Some(line) => format!("`{line}`"),
-            None => format!("{} of {}", action.as_str(), self.services.join(", ")),
+        let what = match (&self.line, self.services) {
+            (Some(line), _) => format!("runs `{line}`"),
+            (None, [all]) if all == "all" => format!("{}s every service", action.as_str()),
+            (None, services) => format!("{}s {}", action.as_str(), services.join(", ")),
         };
         let confirm = selection.whole_inventory.then_some(what);
         let mut wanted = Wanted::new(action, selection);

@@ -38,14 +38,14 @@ pub(super) fn make_room(access: &[NodeAccess], forks: usize, keeps: bool) -> Res
     let room = need.room(limit, forks, keeps).ok_or_else(|| {
         let nodes = access.len();
         CliError::usage(format!(
-            "this process may have {limit} files open, and connections to {nodes} nodes take about {}",
+            "too few open files are allowed: the limit is {limit}, and connections to {nodes} nodes need about {}",
             if keeps { wanted } else { need.least() }
         ))
-        .with_hint(format!("`ulimit -n {}` before it, or fewer nodes at a time with -w", wanted.max(1024)))
+        .with_hint(format!("run `ulimit -n {}` first, or select fewer nodes with -w", wanted.max(1024)))
     })?;
     if room.forks < forks.min(access.len()) {
         terminal::say(&format!(
-            "note: {} nodes at a time, since this process may have only {limit} files open (ulimit -n)",
+            "note: only {} nodes at a time: the limit on open files is {limit} (ulimit -n)",
             room.forks
         ));
     }

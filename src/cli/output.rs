@@ -122,15 +122,15 @@ pub(super) fn can_fold(output: &OutputArgs, rows: Rows<'_>) -> Result<(), CliErr
             Err(CliError::usage(format!("{option} cannot be used with `ctl {command}`, which has no results to fold")))
         }
         Rows::Logs if output.fold => {
-            Err(CliError::usage("--fold cannot be used with `ctl logs`: every line stands by itself"))
+            Err(CliError::usage("--fold cannot be used with `ctl logs`, which shows each line on its own"))
         }
         Rows::Changes if output.fold && !is_folding => {
-            Err(CliError::usage(format!("--fold cannot be used with -o {form}, which has each change by itself"))
-                .with_hint("it is for -o table"))
+            Err(CliError::usage(format!("--fold cannot be used with -o {form}, which shows each change on its own"))
+                .with_hint("use it with -o table"))
         }
         Rows::Results | Rows::Batches if output.fold && !is_folding => {
-            Err(CliError::usage(format!("--fold cannot be used with -o {form}, which has each result by itself"))
-                .with_hint("it is for -o table, wide and contrail-status"))
+            Err(CliError::usage(format!("--fold cannot be used with -o {form}, which shows each result on its own"))
+                .with_hint("use it with -o table, wide or contrail-status"))
         }
         Rows::Batches if output.no_fold && is_folding => {
             Err(CliError::usage("--no-fold cannot be used with --dry-run, which shows batches as folded node sets")
@@ -205,12 +205,12 @@ impl Out {
     /// The file that `option` names.
     pub(super) fn file(option: &'static str, path: &Path) -> Result<Self, CliError> {
         if path.is_dir() {
-            return Err(CliError::usage(format!("{option}: {} is a folder", path.display())));
+            return Err(CliError::usage(format!("{option}: {} is a directory", path.display())));
         }
         let there = std::fs::metadata(path).ok();
         if there.as_ref().is_some_and(|there| !there.is_file()) {
             // It would be replaced, not written to.
-            return Err(CliError::usage(format!("{option}: {} is no regular file", path.display())));
+            return Err(CliError::usage(format!("{option}: {} is not a regular file", path.display())));
         }
         // A new file gets what the umask leaves, so that another user, such as node_exporter's, can read it. The user's own
         // that is there is made no more open by it; of one that somebody else has put there nothing is taken over.
@@ -218,9 +218,8 @@ impl Out {
         let mode = Permissions::from_mode(own.map_or(0o666, |own| own.mode & 0o666));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder);
-        let temporary = temporary.map_err(|error| {
-            CliError::usage(format!("{option}: nothing can be written to {}: {error}", folder.display()))
-        })?;
+        let temporary = temporary
+            .map_err(|error| CliError::usage(format!("{option}: cannot write to {}: {error}", folder.display())))?;
         Ok(Self::File { temporary, path: path.to_owned(), option })
     }
 
@@ -279,7 +278,7 @@ pub(super) fn document(
         #[serde(flatten)]
         data: &'a T,
     }
-    let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("it could not be written: {error}"));
+    let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("cannot write the output: {error}"));
     let document = Document { schema: "ctl/1", data };
     let text = match form {
         Form::Table | Form::Wide => for_people(),
@@ -287,8 +286,8 @@ pub(super) fn document(
         Form::Jsonl => encode::json_line(&document).map_err(|error| failed(&error))?,
         Form::Yaml => encode::yaml(&document).map_err(|error| failed(&error))?,
         Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
-            let message = format!("this has no form {}", form.as_str());
-            return Err(CliError::usage(message).with_hint("-o table, json or yaml"));
+            let message = format!("-o {} is not supported here", form.as_str());
+            return Err(CliError::usage(message).with_hint("use -o table, json or yaml"));
         }
     };
     write(out, &text)
@@ -301,7 +300,7 @@ pub(super) fn write(out: Out, text: &str) -> Result<(), CliError> {
     drop(writer);
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            return Err(CliError::usage(format!("it could not be written: {error}")));
+            return Err(CliError::usage(format!("cannot write the output: {error}")));
         }
         _ => {}
     }

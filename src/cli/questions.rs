@@ -24,7 +24,7 @@ use crate::transport::{Endpoint, HostKeyPolicy, Proxy, PublicKey, SshTransport, 
 
 /// The password to log in with, if it is to be asked for.
 pub(super) fn password(args: &FanoutArgs) -> Result<Option<SecretString>, CliError> {
-    if args.ask_pass { secret("Password of the nodes", "--ask-pass").map(Some) } else { Ok(None) }
+    if args.ask_pass { secret("SSH password for the nodes", "--ask-pass").map(Some) } else { Ok(None) }
 }
 
 /// Gives sudo its password, if it is to be asked for and some node may want it.
@@ -34,9 +34,9 @@ pub(super) fn sudo_password(args: &FanoutArgs, access: &mut [NodeAccess]) -> Res
     }
     if !access.iter().any(|access| access.sudo.is_on()) {
         return Err(CliError::usage("-K: no selected node uses sudo")
-            .with_hint("--sudo, or `sudo: true` in the inventory, makes them use it"));
+            .with_hint("enable it with --sudo, or with `sudo: true` in the inventory"));
     }
-    let secret = Arc::new(secret("Password for sudo on the nodes", "-K")?);
+    let secret = Arc::new(secret("sudo password for the nodes", "-K")?);
     for access in access.iter_mut().filter(|access| access.sudo.is_on()) {
         access.sudo = Sudo::with_password(Arc::clone(&secret));
     }
@@ -61,8 +61,8 @@ pub(super) fn supervisor_passwords(nodes: &[SelectedNode], access: &mut [NodeAcc
 fn secret(what: &str, option: &str) -> Result<SecretString, CliError> {
     secret::ask(&format!("{what}: ")).map_err(|error| match error {
         SecretError::Cancelled(reason) => CliError::cancelled(reason),
-        SecretError::Io(error) => CliError::usage(format!("{option} needs a terminal to ask at: {error}"))
-            .with_hint("keys of an agent, and NOPASSWD in sudoers, need no question"),
+        SecretError::Io(error) => CliError::usage(format!("{option} needs a terminal for its prompt: {error}"))
+            .with_hint("an SSH agent, and NOPASSWD in sudoers, need no prompt"),
     })
 }
 
@@ -107,7 +107,7 @@ async fn passphrases(transport: &SshTransport, endpoints: &[&Endpoint]) -> Resul
     for file in transport.locked_identities(endpoints.iter().copied()).await {
         let shown = text::single_line(&file.display().to_string());
         for _ in 0..ATTEMPTS {
-            let passphrase = match secret::ask(&format!("Passphrase of {shown} (empty: go without it): ")) {
+            let passphrase = match secret::ask(&format!("Passphrase for {shown} (leave empty to skip this key): ")) {
                 Ok(passphrase) => passphrase,
                 Err(SecretError::Cancelled(reason)) => return Err(CliError::cancelled(reason)),
                 Err(SecretError::Io(_)) => return Ok(()),
@@ -161,7 +161,7 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
         });
         let looked: Vec<_> = {
             let (silent, longest) = (silent.clone(), humantime::format_duration(longest));
-            let what = move || format!("the host keys of {}, {longest} each at most", silent.folded());
+            let what = move || format!("the host keys of {} (up to {longest} each)", silent.folded());
             let _waiting = Waiting::begin(what);
             looked.buffered(forks.max(1)).collect().await
         };
@@ -213,7 +213,7 @@ fn are_trusted(shown: &[(String, &Endpoint, PublicKey)]) -> Result<bool, CliErro
     files.sort();
     files.dedup();
     let question = format!(
-        "Compare them with what the hosts' consoles show. Trust them, and write them to {}? (yes/no) ",
+        "Check these fingerprints against the hosts' consoles. Add them to {}? (yes/no) ",
         text::single_line(&files.join(", "))
     );
     loop {

@@ -72,7 +72,7 @@ impl<'a> Ways<'a> {
             && args.host_key != Some(HostKey::AcceptNew)
             && !local::file::exists(file)
         {
-            return Err(CliError::usage(format!("--known-hosts: there is no file {}", file.display())));
+            return Err(CliError::usage(format!("--known-hosts: no such file: {}", file.display())));
         }
         Ok(Self {
             args,
@@ -198,15 +198,17 @@ impl<'a> Ways<'a> {
         }
         if depth >= MOST_HOPS {
             return Err(CliError::usage(format!(
-                "more than {MOST_HOPS} bastions on one way ({origin}): the way to {} goes round in a circle",
+                "jump hosts for {} form a loop ({origin}: more than {MOST_HOPS} hops)",
                 text::single_line(&last.host)
             ))
-            .with_hint("`ProxyJump none` in the Host block of the bastion ends it"));
+            .with_hint("add `ProxyJump none` to the Host block of the bastion"));
         }
         if !last.is_accepted_by_ssh() {
             let said = last.user.as_ref().map_or_else(String::new, |user| format!("{user}@")) + &last.host;
             return Err(CliError::usage(format!("{origin}: '{}' is not a valid bastion", text::single_line(&said)))
-                .with_hint("as with ssh, neither the user nor the host may hold quotes or other shell characters, or begin with `-`"));
+                .with_hint(
+                    "as with ssh, user and host must not contain quotes or other shell characters, or begin with `-`",
+                ));
         }
         let mut query = self.bastion_query(&last.host);
         let given = |value: &String| Given { value: value.clone(), origin: origin.clone() };
@@ -232,8 +234,8 @@ impl<'a> Ways<'a> {
         self.judge(resolved);
         let user = resolved.user.value.to_string();
         if user.is_empty() {
-            return Err(CliError::usage(format!("no user to log in to {} as", text::single_line(&resolved.host)))
-                .with_hint("give one with -u, with `user` in the inventory, or in ssh_config"));
+            return Err(CliError::usage(format!("no user name for {}", text::single_line(&resolved.host)))
+                .with_hint("set one with -u, with `user` in the inventory, or in ssh_config"));
         }
         let paths = |found: Vec<Setting<PathBuf>>| found.into_iter().map(|one| one.value).collect();
         let own = resolved.identity_paths(&self.operator)?;
@@ -290,7 +292,7 @@ impl<'a> Ways<'a> {
             if one.keyword == "GSSAPIAuthentication" && !self.has_ticket() {
                 continue;
             }
-            let line = format!("{}:{}: {} is not honoured: {}", one.file.display(), one.line, one.keyword, one.why);
+            let line = format!("{}:{}: {} is not supported: {}", one.file.display(), one.line, one.keyword, one.why);
             let line = text::single_line(&line);
             if one.refused {
                 self.refused.borrow_mut().insert(line);
@@ -301,7 +303,7 @@ impl<'a> Ways<'a> {
         let checking = &resolved.strict_host_key_checking;
         if checking.value == StrictHostKeyChecking::No {
             let line = format!(
-                "{}: StrictHostKeyChecking no is taken as accept-new: a changed host key is never accepted",
+                "{}: StrictHostKeyChecking no is treated as accept-new: a changed host key is never accepted",
                 checking.origin
             );
             self.named.borrow_mut().insert(text::single_line(&line));
@@ -330,9 +332,10 @@ impl<'a> Ways<'a> {
             let more = refused.len().saturating_sub(REFUSED_SHOWN);
             let more = if more > 0 { format!("and {more} more") } else { String::new() };
             lines.extend((!more.is_empty()).then_some(more.as_str()));
-            let message = format!("ssh_config asks for what ctl cannot do:\n  {}", lines.join("\n  "));
-            return Err(CliError::usage(message)
-                .with_hint("without it one would connect elsewhere, or less safely; --ssh-config none goes without all of ssh_config"));
+            let message = format!("ssh_config uses options ctl does not support:\n  {}", lines.join("\n  "));
+            return Err(CliError::usage(message).with_hint(
+                "ignoring them would connect elsewhere or less securely; use --ssh-config none to ignore ssh_config",
+            ));
         }
         if !quiet {
             for line in self.named.borrow().iter() {
@@ -348,7 +351,7 @@ impl<'a> Ways<'a> {
 fn check_names(args: &SshArgs, operator: &Operator) -> Result<(), CliError> {
     let invalid = |option: &str, said: &str, what: &str, flaw: Flaw| {
         CliError::usage(format!("{option}: '{}' is not a valid {what}: {}", text::single_line(said), flaw.why))
-            .with_hint("it may reach a shell (ProxyCommand, Match exec): no blanks, quotes or shell characters, and no `-` at the front")
+            .with_hint("it may reach a shell (ProxyCommand, Match exec), so spaces, quotes, shell characters and a leading `-` are not allowed")
     };
     if let Some(user) = &args.user {
         check_user(user).map_err(|flaw| invalid("--user", user, "user name", flaw))?;
@@ -358,8 +361,8 @@ fn check_names(args: &SshArgs, operator: &Operator) -> Result<(), CliError> {
     {
         // In ssh_config, what follows would be passed over.
         let said = text::single_line(jump);
-        return Err(CliError::usage(format!("--jump: '{said}' holds a blank, a control character or `#`"))
-            .with_hint("expected [user@]host[:port], with commas between several"));
+        return Err(CliError::usage(format!("--jump: '{said}' contains a space, a control character or `#`"))
+            .with_hint("expected [user@]host[:port], separated by commas"));
     }
     let hops = args.jump.as_deref().map_or(Ok(Vec::new()), |jump| ssh_config::parse_jump(jump, operator));
     let hops = hops.map_err(|error| CliError::usage(format!("--jump: {}", text::single_line(&error.to_string()))))?;

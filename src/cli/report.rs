@@ -131,7 +131,7 @@ fn file_error(path: &Path, source: &str, problems: &[Problem]) -> CliError {
 impl From<SshConfigError> for CliError {
     fn from(error: SshConfigError) -> Self {
         Self::usage(text::single_line(&error.to_string()))
-            .with_hint("`ssh -G HOST` reads the same files; --ssh-config none goes without them")
+            .with_hint("`ssh -G HOST` reads the same files; use --ssh-config none to ignore them")
     }
 }
 
@@ -141,7 +141,7 @@ impl From<SelectError> for CliError {
             SelectError::Pattern { option, pattern, error } => pattern_error(option, pattern, error),
             SelectError::Role { hint, .. } => Self::usage(error.to_string()).with_hint(hint),
             SelectError::Nodes { hint, .. } => Self::usage(error.to_string())
-                .with_hint(hint.clone().unwrap_or_else(|| "`ctl inventory list` shows its nodes".to_owned())),
+                .with_hint(hint.clone().unwrap_or_else(|| "`ctl inventory list` lists the nodes".to_owned())),
             SelectError::Service { .. } | SelectError::Nothing { .. } => Self::usage(error.to_string()),
         }
     }

@@ -197,7 +197,7 @@ impl NodeRounds {
         let (index, crew, ledger) = match joined {
             Ok(read) => read,
             Err(error) => {
-                tracing::error!(%error, "a node is not read any more, by an internal error");
+                tracing::error!(%error, "a node is no longer read because of an internal error");
                 return;
             }
         };
@@ -286,11 +286,11 @@ impl NodeRounds {
             lines.push(format!("connecting to {} for {waited} s: no answer yet", names(&unknown)));
         }
         if !queued.is_empty() {
-            lines.push(format!("not asked yet: {} (--forks limits how many are asked at once)", names(&queued)));
+            lines.push(format!("not read yet: {} (--forks limits how many are read at once)", names(&queued)));
         }
         if !known.is_empty() {
             let age = longest(&mut known.iter().filter_map(|node| node.last.as_ref().map(|(.., at)| *at)));
-            lines.push(format!("no answer from {}: shown as read up to {age} s ago", names(&known)));
+            lines.push(format!("no answer from {}: showing data up to {age} s old", names(&known)));
         }
         lines.iter().map(|line| text::visible(line).into_owned()).collect()
     }

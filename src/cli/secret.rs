@@ -92,7 +92,7 @@ impl<'t> Quiet<'t> {
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
         if let Err(error) = tcsetattr(self.terminal, OptionalActions::Flush, &self.before) {
-            tracing::debug!(%error, "the terminal could not be set back");
+            tracing::debug!(%error, "cannot restore the terminal");
         }
     }
 }
@@ -105,7 +105,7 @@ fn read_line(mut terminal: &File, signals: &Signals) -> io::Result<Typed> {
             return Ok(Typed::Signal(signal));
         }
         let count = match terminal.read(buffer.as_mut_slice()) {
-            Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "nothing was typed")),
+            Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "no input")),
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
@@ -113,11 +113,11 @@ fn read_line(mut terminal: &File, signals: &Signals) -> io::Result<Typed> {
         line.extend_from_slice(buffer.get(..count).unwrap_or_default());
         if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
             let secret = std::str::from_utf8(line.get(..end).unwrap_or_default())
-                .map_err(|_| io::Error::new(ErrorKind::InvalidData, "what was typed is not UTF-8"))?;
+                .map_err(|_| io::Error::new(ErrorKind::InvalidData, "the input is not UTF-8"))?;
             return Ok(Typed::Line(SecretString::from(secret.trim_end_matches('\r'))));
         }
         if line.len() >= LONGEST {
-            return Err(io::Error::new(ErrorKind::InvalidData, "what was typed is too long"));
+            return Err(io::Error::new(ErrorKind::InvalidData, "the input is too long"));
         }
     }
 }

@@ -87,9 +87,10 @@ pub(super) fn journal() -> Result<Journal, CliError> {
 /// Where the journal is.
 fn journal_path() -> Result<PathBuf, CliError> {
     let Some(state) = base_directory("XDG_STATE_HOME", ".local/state") else {
-        let message = "there is no place for the journal: $HOME is not set, and $XDG_STATE_HOME is no absolute path";
-        return Err(CliError::usage(message)
-            .with_hint("a run that changes nodes is written down first, so that it can be gone on with"));
+        let message = "no place for the journal: $HOME is not set, and $XDG_STATE_HOME is not an absolute path";
+        return Err(
+            CliError::usage(message).with_hint("a run that changes nodes is recorded first, so that it can be resumed")
+        );
     };
     let path = state.join("ctl/journal.db");
     std::path::absolute(&path).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
@@ -120,8 +121,8 @@ pub(super) fn find_inventory(named: Option<&Path>) -> Result<InventoryPath, CliE
         return Ok(InventoryPath { path: found.clone(), is_named: false });
     }
     let looked = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
-    Err(CliError::usage(format!("no inventory: neither -i nor $CTL_INVENTORY is given, and there is none at {looked}"))
-        .with_hint("inventory.example.yaml shows what one looks like; `ctl inventory check -i FILE` reads it"))
+    Err(CliError::usage(format!("no inventory: neither -i nor $CTL_INVENTORY is set, and there is none at {looked}"))
+        .with_hint("see inventory.example.yaml for an example; check yours with `ctl inventory check -i FILE`"))
 }
 
 /// The nodes and roles that are asked for.

@@ -43,7 +43,7 @@ enum News {
 pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
     if !terminal::can_ask() || !terminal::stdin_is_terminal() || !terminal::stdout_is_terminal() {
         return Err(CliError::usage("`ctl top` needs a terminal")
-            .with_hint("`ctl status --watch` prints one line for each change where there is none"));
+            .with_hint("without one, `ctl status --watch` prints one line per change"));
     }
     let fanout = &args.fanout;
     let request = Request { in_depth: true, ..Request::new("status", Action::Status, &args.names, fanout) };
@@ -73,7 +73,7 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
     runtime.spawn(reader.serve(wanted, sender));
     // One that does not fit is asked for again with the next round.
     let ask_for_log = |target| logs.try_send(target).unwrap_or_else(|error| tracing::debug!(%error, "a log later"));
-    let failed = |error: std::io::Error| CliError::usage(format!("the terminal: {error}"));
+    let failed = |error: std::io::Error| CliError::usage(format!("cannot set up the terminal: {error}"));
     let mut screen = Screen::take().map_err(failed)?;
     let mut is_drawn = false;
     let exit = 'shown: loop {
@@ -81,7 +81,7 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
             break Ok(ended_by(reason));
         }
         if rounds.is_finished() {
-            break Err(CliError::usage("the cluster is not read any more: this is a fault of ctl"));
+            break Err(CliError::usage("internal error: the cluster is no longer read; please report this bug"));
         }
         while let Ok(news) = inbox.try_recv() {
             is_drawn = false;
@@ -256,7 +256,7 @@ fn act(confirm: &Confirm, fanout: &FanoutArgs) {
     terminal::say(&format!("$ {}", words.join(" ")));
     super::main(words.into_iter().map(Into::into));
     drop(std::io::stdout().flush());
-    if let Err(error) = terminal::ask("\nEnter goes back to the view\n") {
+    if let Err(error) = terminal::ask("\nPress Enter to return to the view\n") {
         tracing::debug!(%error, "nobody answers");
     }
 }

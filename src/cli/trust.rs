@@ -24,17 +24,17 @@ pub(super) fn found(path: &Path, access: Access) -> Result<(), CliError> {
     let reason = if access.is_foreign() {
         format!("it belongs to another user (uid {})", access.uid)
     } else if access.mode & OTHERS != 0 {
-        format!("every user can write to it (mode {:04o})", access.mode)
+        format!("any user can write to it (mode {:04o})", access.mode)
     } else if folder.is_some_and(|folder| folder.mode & (OTHERS | STICKY) == OTHERS) {
-        "every user can put another in its place: all may write to its folder".to_owned()
+        "any user can replace it: everyone can write to its directory".to_owned()
     } else {
         named(path, access);
         return Ok(());
     };
     let shown = path.display();
     let here = if path.is_absolute() { "" } else { "./" };
-    Err(CliError::usage(format!("{shown} is not used: {reason}"))
-        .with_hint(format!("if it is the right one, name it: -i {here}{shown}")))
+    Err(CliError::usage(format!("{shown} is refused: {reason}"))
+        .with_hint(format!("if it is the right one, give it with -i {here}{shown}")))
 }
 
 /// Warns of a file that was named.
@@ -48,7 +48,7 @@ pub(super) fn named(path: &Path, access: Access) {
         return;
     }
     let who = if access.mode & OTHERS != 0 {
-        "every user"
+        "any user"
     } else if access.mode & GROUP != 0 && !account::is_private_group(access.gid) {
         "its group"
     } else {

@@ -108,7 +108,7 @@ fn out_that_cannot_be_written() {
     let folder = cluster.path("folder");
     std::fs::create_dir(&folder).expect("a folder");
     let run = cluster.ctl(&format!("service {COLLECTOR} restart -o json --out {}", folder.display())).expect(2);
-    assert!(run.stderr.contains("folder"), "{run}");
+    assert!(run.stderr.contains("directory"), "{run}");
     assert_eq!((cluster.connections(), cluster.collector("n01").starts), (0, 1));
 }
 

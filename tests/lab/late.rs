@@ -82,7 +82,7 @@ fn a_node_that_falls_silent_is_shown_as_it_was() {
     watch.until("3 nodes, 3 well");
     cluster.node("n02").set_fault(Fault::Freeze);
     watch.until_screen("the node as it was", |text| {
-        text.contains("no answer from n02: shown as read up to ") && text.contains("3 nodes, 3 well")
+        text.contains("no answer from n02: showing data up to ") && text.contains("3 nodes, 3 well")
     });
     watch.until("worse: n02: ");
     watch.until("3 nodes, 2 well");

@@ -80,7 +80,7 @@ fn top_acts_when_it_is_confirmed() {
     top.until_screen("no question", |text| !text.contains("Really?"));
     assert_eq!(cluster.collector("n03").starts, 1);
     top.press("ry\r");
-    top.until("Enter goes back to the view");
+    top.until("Press Enter to return to the view");
     top.until("$ ctl service contrail-collector restart -w n03 -y --role analytics");
     top.until("1 changed");
     assert_eq!(cluster.collector("n03").starts, 2);
@@ -206,7 +206,7 @@ fn a_watch_does_not_blame_nodes_that_were_not_asked() {
     let cluster = Cluster::start(spec);
     let command = cluster.command("status --watch 200ms --forks 1 --connect-timeout 10m");
     let mut watch = Terminal::start(&command, 24, 120, &cluster.path(""));
-    watch.until("not asked yet: n[");
+    watch.until("not read yet: n[");
     watch.until_screen("all that are silent", |text| {
         let late = text.lines().find(|line| line.starts_with("connecting to "));
         assert!(late.is_none_or(|line| !line.contains("n07") && !line.contains("07]")), "{text}");
@@ -234,7 +234,7 @@ fn top_outlives_an_action_that_is_interrupted_three_times() {
         top.until(said);
     }
     top.press("\x03");
-    top.until("Enter goes back to the view");
+    top.until("Press Enter to return to the view");
     top.press("\r");
     top.until("filter: n01 contrail-collector");
     // Longer than a stuck process is waited for.

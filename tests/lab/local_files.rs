@@ -150,8 +150,8 @@ fn an_inventory_that_others_may_write() {
         chmod(&file, file_mode);
         chmod(&folder, folder_mode);
         let run = list("inventory list").expect(code);
-        assert_eq!(run.stderr.contains("inventory.yaml is not used"), code == 2, "{run}");
-        assert_eq!(run.stderr.contains("name it: -i ./inventory.yaml"), code == 2, "{run}");
+        assert_eq!(run.stderr.contains("inventory.yaml is refused"), code == 2, "{run}");
+        assert_eq!(run.stderr.contains("give it with -i ./inventory.yaml"), code == 2, "{run}");
     }
     // The same for one at another usual place, and for every command that reads it.
     let config = cluster.path("config/ctl");
@@ -165,24 +165,24 @@ fn an_inventory_that_others_may_write() {
             let mut command = cluster.bare(words);
             command.env("XDG_CONFIG_HOME", cluster.path("config"));
             let run = Running::start(command).finish().expect(code);
-            let refused = format!("{} is not used: every user can write to it", other.display());
+            let refused = format!("{} is refused: any user can write to it", other.display());
             assert_eq!(run.stderr.contains(&refused), code == 2, "{run}");
-            let hint = format!("name it: -i {}", other.display());
+            let hint = format!("give it with -i {}", other.display());
             assert_eq!(run.stderr.contains(&hint), code == 2, "{run}");
         }
         let run = list("ssh-config n01 --ssh-config none").expect(code);
-        assert_eq!(run.stderr.contains("inventory.yaml is not used"), code == 2, "{run}");
+        assert_eq!(run.stderr.contains("inventory.yaml is refused"), code == 2, "{run}");
     }
     // It is named: used, and warned of.
     chmod(&file, 0o666);
     let run = list("inventory list -i inventory.yaml").expect(0);
-    assert!(run.stderr.contains("warning: every user can write to inventory.yaml (mode 0666)"), "{run}");
+    assert!(run.stderr.contains("warning: any user can write to inventory.yaml (mode 0666)"), "{run}");
     let plan = "version: 1\nsteps: [{name: a, role: analytics, services: all, action: restart}]\n";
     let plan = cluster.write("up.yaml", plan);
     chmod(&plan, 0o666);
     chmod(&file, 0o600);
     let run = list(&format!("rollout --validate {} -i inventory.yaml", plan.display())).expect(0);
-    assert!(run.stderr.contains("warning: every user can write to") && run.stderr.contains("up.yaml"), "{run}");
+    assert!(run.stderr.contains("warning: any user can write to") && run.stderr.contains("up.yaml"), "{run}");
 }
 
 /// What is written is as open as the umask says, whatever lay there; what tells of a run is the user's alone.

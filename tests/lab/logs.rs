@@ -156,11 +156,11 @@ fn a_signal_ends_it_also_while_nobody_reads() {
 fn forms_that_logs_have_and_have_not() {
     let cluster = Cluster::start(uniform(2));
     for (words, said) in [
-        ("-f -o json", "with -f there is no end, and a JSON document has one"),
-        ("-o csv", "`ctl logs` has no form csv"),
-        ("-o wide", "`ctl logs` has no form wide"),
-        ("-o prom", "`ctl logs` has no form prom"),
-        ("-f --out /tmp/x", "with -f there is no end"),
+        ("-f -o json", "-o json cannot be used with -f, whose output does not end"),
+        ("-o csv", "`ctl logs` does not support -o csv"),
+        ("-o wide", "`ctl logs` does not support -o wide"),
+        ("-o prom", "`ctl logs` does not support -o prom"),
+        ("-f --out /tmp/x", "--out cannot be used with -f"),
     ] {
         let finished = cluster.ctl(&format!("logs {COLLECTOR} {words}")).expect(2);
         assert!(finished.stderr.contains(said), "{finished}");

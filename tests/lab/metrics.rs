@@ -114,7 +114,7 @@ fn the_file_can_be_read_by_node_exporter() {
     let pipe = cluster.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     let refused = cluster.ctl(&format!("status -o prom --out {}", pipe.display())).expect(2);
-    assert!(refused.stderr.contains("is no regular file"), "{refused}");
+    assert!(refused.stderr.contains("is not a regular file"), "{refused}");
 }
 
 /// Both forms are of a status alone.
@@ -123,7 +123,7 @@ fn other_commands_have_no_report() {
     let cluster = Cluster::start(uniform(1));
     for form in ["html", "prom"] {
         let refused = cluster.ctl(&format!("ping -o {form}")).expect(2);
-        assert!(refused.stderr.contains(&format!("`ctl ping` has no form {form}")), "{refused}");
+        assert!(refused.stderr.contains(&format!("`ctl ping` does not support -o {form}")), "{refused}");
         let written = cluster.ctl(&format!("status contrail-collector -o {form}")).expect(0);
         assert!(written.stdout.contains("contrail-collector"), "{written}");
     }
@@ -141,7 +141,7 @@ fn a_report_at_a_terminal_says_where_it_belongs() {
         let output = script.output().expect("script, of bsdutils");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let note = "`--out report.html` writes it to a file";
+    let note = "use --out report.html to write it to a file";
     let shown = at_terminal("-o html");
     assert!(shown.contains(note) && shown.contains("</html>"), "{shown}");
     let file = cluster.path("report.html");

@@ -10,7 +10,7 @@ use crate::harness::{COLLECTOR, Cluster, uniform};
 use crate::terminal::{Left, Terminal};
 
 const SECRET: &str = "tr0ub4dor";
-const QUESTION: &str = "Password of the nodes";
+const QUESTION: &str = "SSH password for the nodes";
 
 /// A node that lets in with a password alone, as the inventory names no key.
 fn cluster() -> (Cluster, Command) {
@@ -93,7 +93,7 @@ fn a_question_is_not_answered_ahead() {
     terminal.press("2\n");
     terminal.until("2");
     fs::write(&pipe, cluster.inventory()).expect("a reader");
-    terminal.until("Type the number of nodes to go on");
+    terminal.until("to continue:");
     terminal.press("none\n");
     assert_eq!(terminal.finish(), Left::as_found(2), "{}", terminal.text());
     assert!(terminal.text().contains("not confirmed"), "{}", terminal.text());
@@ -109,7 +109,7 @@ fn a_silent_host_is_named_before_the_question() {
     let mut command = cluster.bare("ping --connect-timeout 60s --ssh-config none");
     command.arg("-i").arg(cluster.inventory_path()).arg("--known-hosts").arg(known);
     let mut terminal = Terminal::start(&command, 24, 120, &cluster.path(""));
-    terminal.until("waiting for the host keys of n[02-03], 1m each at most");
+    terminal.until("waiting for the host keys of n[02-03] (up to 1m each)");
     terminal.press("\x03");
     assert_eq!(terminal.finish(), Left::as_found(130), "{}", terminal.text());
 }
@@ -123,7 +123,7 @@ fn a_question_beside_the_input_of_a_command() {
     // The terminal's shell takes it for a redirection.
     command.args(["--", "cat", &format!("<{}", input.display())]);
     let mut terminal = Terminal::start(&command, 24, 120, &cluster.path(""));
-    terminal.until("Type the number of nodes to go on");
+    terminal.until("to continue:");
     terminal.press("2\n");
     assert_eq!(terminal.finish(), Left::as_found(0), "{}", terminal.text());
     assert!(terminal.text().contains("from the file"), "{}", terminal.text());

@@ -68,7 +68,7 @@ fn what_is_kept_is_the_json_document() {
     // One that cannot be written is known before anything is asked.
     let connections = cluster.connections();
     let run = cluster.ctl("status --save no/such/folder.json").expect(2);
-    assert!(run.stderr.contains("--save: nothing can be written to no/such"), "{run}");
+    assert!(run.stderr.contains("--save: cannot write to no/such"), "{run}");
     assert_eq!(cluster.connections(), connections);
 }
 
@@ -204,7 +204,7 @@ fn only_what_both_were_asked_for_is_compared() {
     assert_eq!(changes(&run), ["worse went n03 on n03"], "{run}");
     let inventory = cluster.write("other.yaml", "version: 1\nnodes: {x1: {roles: [analytics]}}\n");
     let run = Running::start(cluster.command_with(line, &inventory)).finish().expect(2);
-    assert!(run.stderr.contains("the inventory has none of the snapshot's nodes"), "{run}");
+    assert!(run.stderr.contains("none of the snapshot's nodes are in the inventory"), "{run}");
 }
 
 /// Core files of a node that was not searched are neither new nor gone.
@@ -234,11 +234,11 @@ fn snapshots_without_anything_in_common() {
     cluster.ctl("status -r config --save config.json -q").expect(0);
     for after in ["config.json", "live -r config"] {
         let run = cluster.ctl(&format!("snapshot diff analytics.json {after} -q")).expect(2);
-        assert!(run.stdout.is_empty() && run.stderr.contains("nothing was compared"), "{run}");
+        assert!(run.stdout.is_empty() && run.stderr.contains("share no node or role"), "{run}");
     }
     let line = "service contrail-schema restart -r config --stable 0s --gate-snapshot analytics.json -o jsonl";
     let run = cluster.ctl(line).expect(0);
-    assert!(run.stderr.contains("note: the snapshot does not know n: its gate lets them pass"), "{run}");
+    assert!(run.stderr.contains("note: the snapshot has no data on n, so its gate does not check them"), "{run}");
     let gates: Vec<Value> = run.events().into_iter().filter(|event| event["event"] == "gate").collect();
     let told: Vec<&str> = gates.iter().map(|gate| word(&gate["waiting_for"])).collect();
     assert!(told.contains(&"the snapshot does not know it"), "{run}");
@@ -270,12 +270,15 @@ fn what_is_no_snapshot_is_refused() {
         assert_eq!(cluster.connections(), connections, "{why}");
     }
     for (line, why) in [
-        ("snapshot diff live before.json", "only the second can be `live`"),
-        ("snapshot diff live live", "only the second can be `live`"),
+        ("snapshot diff live before.json", "only the second snapshot can be `live`"),
+        ("snapshot diff live live", "only the second snapshot can be `live`"),
         ("snapshot diff before.json gone.json", "gone.json: No such file or directory"),
-        ("snapshot diff before.json before.json -w n01", "two files are compared as they are"),
-        ("snapshot diff before.json before.json -o html", "has no form html"),
-        (&format!("service {COLLECTOR} status --gate-snapshot before.json"), "--gate-snapshot is for actions"),
+        ("snapshot diff before.json before.json -w n01", "-r, -w and -x cannot be used to compare two files"),
+        ("snapshot diff before.json before.json -o html", "does not support -o html"),
+        (
+            &format!("service {COLLECTOR} status --gate-snapshot before.json"),
+            "--gate-snapshot cannot be used with `status`",
+        ),
     ] {
         let run = cluster.ctl(line).expect(2);
         assert!(run.stderr.contains(why), "{run}");
@@ -305,7 +308,7 @@ fn a_gate_that_holds() {
     cluster.ctl("status -w n01 --save one.json -q").expect(3);
     let line = format!("service {COLLECTOR} restart -w n[02-03] --stable 0s --gate-snapshot one.json");
     let run = cluster.ctl(&line).expect(0);
-    assert!(run.stderr.contains("note: the snapshot does not know n[02-03]"), "{run}");
+    assert!(run.stderr.contains("note: the snapshot has no data on n[02-03]"), "{run}");
     cluster.at_rest();
 }
 

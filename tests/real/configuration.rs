@@ -53,7 +53,7 @@ fn an_inventory_of_another_user() {
         chown(&file, Some(uid), None).unwrap();
         for words in [&["inventory", "list"][..], &["ssh-config", "a1"][..]] {
             let found = run(words).expect(code);
-            let refused = found.stderr.contains("inventory.yaml is not used: it belongs to another user (uid 65534)");
+            let refused = found.stderr.contains("inventory.yaml is refused: it belongs to another user (uid 65534)");
             assert_eq!(refused, code == 2, "{found}");
         }
         let named = run(&["inventory", "list", "-i", "inventory.yaml"]).expect(0);

@@ -57,7 +57,7 @@ fn killed_in_mid_restart(via: &str) {
     assert_ne!(after[2], guarded[2], "{resumed}");
     assert_eq!(resumed.json()["run"], id.as_str());
     let again = cluster.ctl(&format!("runs resume {id}")).expect(0);
-    assert!(again.stderr.contains("was finished"), "{again}");
+    assert!(again.stderr.contains("has already finished"), "{again}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn the_question_at_a_terminal() {
     for (answer, code) in [("y", 2), ("3", 2), ("2", 0)] {
         let before = cluster.node("a1").process("contrail-webui").unwrap().pid;
         let mut screen = cluster.at_a_terminal("service contrail-webui restart");
-        screen.answer("Type the number of nodes", answer);
+        screen.answer("to continue:", answer);
         let finished = screen.finish().expect(code);
         let after = cluster.node("a1").process("contrail-webui").unwrap().pid;
         assert_eq!(before != after, code == 0, "typed {answer:?}\n{finished}");

@@ -80,10 +80,10 @@ fn a_passphrase_is_asked_for_once() {
     assert!(locked.unwrap().status.success());
 
     let mut screen = cluster.at_a_terminal(STATUS);
-    screen.answer_unseen("Passphrase of", "wrong");
+    screen.answer_unseen("Passphrase for", "wrong");
     screen.answer_unseen("wrong passphrase", "correct horse");
     let finished = screen.finish().expect(0);
-    assert_eq!(finished.stderr.matches("Passphrase of").count(), 2, "{finished}");
+    assert_eq!(finished.stderr.matches("Passphrase for").count(), 2, "{finished}");
     assert!(!finished.stderr.contains("horse"), "{finished}");
 
     // Without a terminal nothing is asked.
@@ -104,12 +104,12 @@ fn a_password_is_asked_for_once() {
     }
     let line = format!("{STATUS} --ask-pass");
     let mut screen = cluster.at_a_terminal(&line);
-    screen.answer_unseen("Password of the nodes", "tr0ub4dor&3");
+    screen.answer_unseen("SSH password for the nodes", "tr0ub4dor&3");
     let finished = screen.finish().expect(0);
     assert!(!finished.stderr.contains("tr0ub4dor"), "{finished}");
 
     let mut screen = cluster.at_a_terminal(&line);
-    screen.answer_unseen("Password of the nodes", "correct horse");
+    screen.answer_unseen("SSH password for the nodes", "correct horse");
     let finished = screen.finish().expect(4);
     let failure = finished.result("a1")["failure"].clone();
     assert_eq!(failure["kind"], "auth", "{finished}");

@@ -8,7 +8,7 @@ pub(crate) const PASSWORD: &str = "horse's $HOME battery";
 /// Matches the password, and not itself.
 const TRACE: &str = "HOME batter[y]";
 
-const QUESTION: &str = "Password for sudo on the nodes: ";
+const QUESTION: &str = "sudo password for the nodes: ";
 
 /// Every command of sudo's is a line in this file.
 const LOGGED: &str = "Defaults logfile=/var/log/sudo.log, loglinelen=0";

@@ -21,7 +21,7 @@ pub(in crate::cli) fn job(args: &ExecArgs, sources: &Sources) -> Result<Job, Cli
     let line = match args.command.as_slice() {
         [line] => line.clone(),
         words => shlex::try_join(words.iter().map(String::as_str))
-            .map_err(|_| CliError::usage("a word of the command holds a NUL byte"))?,
+            .map_err(|_| CliError::usage("the command contains a NUL byte"))?,
     };
     if line.trim().is_empty() {
         return Err(CliError::usage("the command is empty"));

@@ -156,7 +156,7 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<Origin>, CliError> {
 fn show(inventory: &Inventory, name: &str, ssh: &SshArgs, form: PlainForm) -> Result<String, CliError> {
     let Some(node) = inventory.node(name) else {
         return Err(CliError::usage(format!("the inventory has no node {}", text::single_line(name)))
-            .with_hint("`ctl inventory list` shows its nodes"));
+            .with_hint("`ctl inventory list` lists the nodes"));
     };
     let view = view(inventory, node);
     let connection = connection(node, ssh)?;
@@ -211,13 +211,13 @@ fn check(inventory: &Inventory, form: PlainForm) -> Result<String, CliError> {
         return document(&check, form);
     }
     Ok(format!(
-        "{}: {} nodes with {} roles, {} groups; nothing is wrong",
+        "{}: {} nodes with {} roles, {} groups; no problems found",
         check.file, check.nodes, check.roles, check.groups
     ))
 }
 
 fn document(value: &impl Serialize, form: PlainForm) -> Result<String, CliError> {
-    let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("it cannot be written: {error}"));
+    let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("cannot write the output: {error}"));
     match form {
         PlainForm::Yaml => encode::yaml(value).map_err(|error| failed(&error)),
         PlainForm::Table | PlainForm::Json => encode::json(value).map_err(|error| failed(&error)),

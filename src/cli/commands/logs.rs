@@ -16,16 +16,16 @@ pub(in crate::cli) fn run(args: &LogsArgs) -> Result<Exit, CliError> {
         Form::Table | Form::Jsonl => {}
         Form::Json if !args.follow => {}
         Form::Json => {
-            return Err(CliError::usage("with -f there is no end, and a JSON document has one")
-                .with_hint("-o jsonl prints one object a line"));
+            return Err(CliError::usage("-o json cannot be used with -f, whose output does not end")
+                .with_hint("use -o jsonl: one object per line"));
         }
         Form::Wide | Form::Yaml | Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
-            let message = format!("`ctl logs` has no form {}", output.output.as_str());
-            return Err(CliError::usage(message).with_hint("-o table, json or jsonl"));
+            let message = format!("`ctl logs` does not support -o {}", output.output.as_str());
+            return Err(CliError::usage(message).with_hint("use -o table, json or jsonl"));
         }
     }
     if args.follow && output.out.is_some() {
-        return Err(CliError::usage("with -f there is no end, and --out writes a file when it is whole")
+        return Err(CliError::usage("--out cannot be used with -f: it writes the file once the output is complete")
             .with_hint("redirect the output: ctl logs -f NAME > FILE"));
     }
     start_log(output)?;

@@ -23,7 +23,7 @@ pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<Exit, 
         let steps = job.plan.tasks.len();
         let noun = if steps == 1 { "step" } else { "steps" };
         terminal::say(&format!(
-            "{}: {steps} {noun} on {} nodes; nothing is wrong with it",
+            "{}: {steps} {noun} on {} nodes; no problems found",
             args.file.display(),
             job.plan.selected
         ));
@@ -73,14 +73,14 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
     settings::gate_snapshots(&mut wanted)?;
     let plan = plan(wanted, &inventory, fanout.via.via());
     if plan.selected == 0 {
-        return Err(CliError::usage("no node is left of the rollout's"));
+        return Err(CliError::usage("--role, --nodes and --exclude leave no node for this rollout"));
     }
     let name = read.name.unwrap_or_else(|| args.file.display().to_string());
     Ok(Job {
         command: "rollout".to_owned(),
         action: Some("rollout".to_owned()),
         services: Vec::new(),
-        confirm: (plan.selected == inventory.nodes.len()).then(|| format!("rollout of {name}")),
+        confirm: (plan.selected == inventory.nodes.len()).then(|| format!("runs the rollout {name}")),
         plan,
         inventory: document,
         rollout: Some(file),

@@ -44,12 +44,14 @@ pub(in crate::cli) fn run(args: &RunsArgs) -> Result<Exit, CliError> {
         Some(RunsCommand::Retry { id, .. }) => {
             let record = journal.load(id)?;
             not_at_work(&record)?;
-            anew(retry(&record, 0)?, "left nothing that did not succeed", &record, output)
+            let nothing = format!("Everything in run {} succeeded; nothing to retry.", record.request.run);
+            anew(retry(&record, 0)?, &nothing, &record, output)
         }
         Some(RunsCommand::Undo { id, .. }) => {
             let record = journal.load(id)?;
             not_at_work(&record)?;
-            anew(undo(&record, 0)?, "has stopped nothing", &record, output)
+            let nothing = format!("Run {} stopped no services; nothing to undo.", record.request.run);
+            anew(undo(&record, 0)?, &nothing, &record, output)
         }
     }
 }
@@ -166,7 +168,7 @@ fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
     out.keep()?;
     match record.state {
         RunState::Finished => {}
-        RunState::Running => terminal::say("the run is at work"),
+        RunState::Running => terminal::say("the run is still running"),
         RunState::Interrupted => terminal::say(&not_finished(&record.request.run, record.input().is_some())),
     }
     Ok(Exit::Good)
@@ -210,7 +212,7 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, C
     let run = journal.load(id)?.request.run;
     match journal.take_over(&run, &Controller::this()) {
         Err(JournalError::Finished { run, .. }) => {
-            terminal::say(&format!("run {run} was finished: nothing is left to do (ctl runs show {run} tells how)"));
+            terminal::say(&format!("Run {run} has already finished; see ctl runs show {run}."));
             return Ok(Exit::Good);
         }
         taken => taken?,
@@ -257,12 +259,11 @@ fn taken_later(task: &Task, request: &RunRequest) -> Option<CliError> {
     let is_later = task.snapshot.as_ref()?.started.is_some_and(|started| started > request.started);
     is_later.then(|| {
         let message = format!(
-            "{} was taken after run {} began: its gates are to compare with what was before",
+            "{} was taken after run {} started, but its gates need the snapshot from before",
             path.display(),
             request.run
         );
-        CliError::usage(message)
-            .with_hint("put the snapshot back that was there then; or begin a new run: ctl runs retry")
+        CliError::usage(message).with_hint("restore the original snapshot, or start a new run with ctl runs retry")
     })
 }
 
@@ -274,7 +275,7 @@ fn anew(
     output: &OutputArgs,
 ) -> Result<Exit, CliError> {
     if job.plan.steps.iter().all(|step| step.nodes.is_empty()) {
-        terminal::say(&format!("run {} {nothing}: nothing to do", record.request.run));
+        terminal::say(nothing);
         return Ok(Exit::Good);
     }
     fanout.output = output.clone();
@@ -288,16 +289,14 @@ fn anew(
 /// The plan of a run, made again from what was noted of it.
 fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
     let request = &record.request;
-    let impossible =
-        || CliError::usage(format!("run {} cannot be gone on with: its command changes nothing", request.run));
+    let impossible = || CliError::usage(format!("run {} cannot be resumed: it changes nothing", request.run));
     // Relative paths count from where they were typed; the inventory and the rollout file are the journal's.
     if std::env::set_current_dir(&request.directory).is_err() {
-        tracing::debug!(directory = %request.directory.display(), "it is not there any more");
+        tracing::debug!(directory = %request.directory.display(), "it no longer exists");
     }
     let words = std::iter::once("ctl").chain(request.words.iter().map(String::as_str));
-    let args = Args::try_parse_from(words).map_err(|error| {
-        CliError::usage(format!("the command line of run {} is not understood any more: {error}", request.run))
-    })?;
+    let args = Args::try_parse_from(words)
+        .map_err(|error| CliError::usage(format!("cannot parse the command line of run {}: {error}", request.run)))?;
     let sources = Sources { inventory: Some(request.inventory.clone()), rollout: request.rollout.clone() };
     match args.command {
         Command::Service(args) => Ok((service::job(&args, &sources)?, args.fanout, args.change.go)),
@@ -359,9 +358,8 @@ fn undo(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
 /// A run that is at work is left alone.
 fn not_at_work(record: &RunRecord) -> Result<(), CliError> {
     if record.state == RunState::Running {
-        return Err(
-            CliError::usage(format!("run {} is at work", record.request.run)).with_hint("wait for its end, or stop it")
-        );
+        return Err(CliError::usage(format!("run {} is still running", record.request.run))
+            .with_hint("wait until it ends, or stop it"));
     }
     Ok(())
 }

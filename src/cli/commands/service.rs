@@ -25,7 +25,7 @@ pub(in crate::cli) fn job(args: &ServiceArgs, sources: &Sources) -> Result<Job, 
         && let Some(option) = args.change.first_given()
     {
         return Err(CliError::usage(format!(
-            "{option} is for actions that change something, not for {}",
+            "{option} cannot be used with `{}`, which changes nothing",
             action.as_str()
         )));
     }
@@ -39,10 +39,10 @@ fn split(words: &[String]) -> Result<(Vec<String>, Action), CliError> {
     let (first, last) = (action_of(words.first()), action_of(words.last()));
     let actions = ACTIONS.map(Action::as_str).join(", ");
     match (first, last, words) {
-        (Some(_), _, [_]) => Err(CliError::usage("no service is named")
-            .with_hint("ctl service NAME... ACTION, such as `ctl service contrail-collector restart`")),
+        (Some(_), _, [_]) => Err(CliError::usage("no service given")
+            .with_hint("usage: ctl service NAME... ACTION, for example `ctl service contrail-collector restart`")),
         (Some(first), Some(last), _) => Err(CliError::usage(format!(
-            "two actions, `{}` first and `{}` last: which one is meant?",
+            "two actions, `{}` first and `{}` last; give only one",
             first.as_str(),
             last.as_str()
         ))),
@@ -53,7 +53,7 @@ fn split(words: &[String]) -> Result<(Vec<String>, Action), CliError> {
                 let distance = |action: &Action| strsim::damerau_levenshtein(word, action.as_str());
                 ACTIONS.into_iter().min_by_key(distance).filter(|action| distance(action) <= 2)
             });
-            let error = CliError::usage(format!("no action: one of {actions} comes after the services"));
+            let error = CliError::usage(format!("no action given: expected one of {actions} after the services"));
             Err(match near {
                 Some(action) => error.with_hint(format!("did you mean {}?", action.as_str())),
                 None => error,

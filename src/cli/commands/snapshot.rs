@@ -26,34 +26,35 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<Exit, CliError> {
     let output = &fanout.output;
     start_log(output)?;
     if before == LIVE {
-        return Err(CliError::usage("the first snapshot is one that was kept: only the second can be `live`")
+        return Err(CliError::usage("only the second snapshot can be `live`")
             .with_hint("ctl status --save FILE; then ctl snapshot diff FILE live"));
     }
     if output.output.is_of_status() {
-        let message = format!("`ctl snapshot diff` has no form {}", output.output.as_str());
-        return Err(CliError::usage(message).with_hint("-o table, wide, json, jsonl, yaml or csv"));
+        let message = format!("`ctl snapshot diff` does not support -o {}", output.output.as_str());
+        return Err(CliError::usage(message).with_hint("use -o table, wide, json, jsonl, yaml or csv"));
     }
     output::can_fold(output, Rows::Changes)?;
     let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();
     if after != LIVE && is_limited {
-        return Err(CliError::usage("-r, -w and -x say which nodes are read: two files are compared as they are")
-            .with_hint("limit the snapshots when they are taken: ctl status -r ROLE --save FILE"));
+        return Err(CliError::usage("-r, -w and -x cannot be used to compare two files")
+            .with_hint("limit the snapshots when you take them: ctl status -r ROLE --save FILE"));
     }
     let old = settings::snapshot(Path::new(before))?;
     // Before the nodes are asked: what cannot be written is known at once.
     let out = Out::open(output.out.as_deref())?;
     let (new, cancel) = if after == LIVE { live(&old, fanout)? } else { (settings::snapshot(Path::new(after))?, None) };
     if let Some(reason) = cancel {
-        terminal::say("interrupted while the nodes were read: nothing was compared");
+        terminal::say("interrupted while reading the nodes; nothing was compared");
         return Ok(exit::of_run(&Ledger::default(), Action::Status, Some(reason)));
     }
     if old.started > new.started && !output.quiet {
-        terminal::say(&format!("warning: {before} is newer than {after}: are they the wrong way round?"));
+        terminal::say(&format!("warning: {before} is newer than {after}; did you swap them?"));
     }
     let found = diff(&old, &new);
     if found.summary.nodes == 0 {
-        return Err(CliError::usage("they were asked for no node or role in common: nothing was compared")
-            .with_hint("the `selection` of each says what it was asked for"));
+        return Err(
+            CliError::usage("the two snapshots share no node or role").with_hint("see `selection` in each of them")
+        );
     }
     show(&found, fanout, out)?;
     Ok(if found.is_worse() { Exit::Failed } else { Exit::Good })
@@ -66,8 +67,8 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
     let known = inventory.nodes.iter().map(|node| node.name.as_str()).filter(|name| names.contains(name));
     let known = NodeSet::from_names(known);
     if known.is_empty() {
-        return Err(CliError::usage("the inventory has none of the snapshot's nodes: is it another cluster's?")
-            .with_hint("-i names the inventory"));
+        return Err(CliError::usage("none of the snapshot's nodes are in the inventory")
+            .with_hint("choose the right inventory with -i"));
     }
     // As it was asked then, unless it is said otherwise now.
     let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();

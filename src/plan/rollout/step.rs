@@ -163,7 +163,7 @@ fn pattern_is_right(work: &mut Work<'_>, field: Field<'_>, pattern: &str) -> boo
             Fault::new(place, format!("{key}: {}", error.message())).help_if(error.hint().map(str::to_owned))
         }
         Err(SelectError::Nodes { nodes, hint, .. }) => {
-            let help = hint.unwrap_or_else(|| "`ctl inventory list` shows its nodes".to_owned());
+            let help = hint.unwrap_or_else(|| "`ctl inventory list` lists the nodes".to_owned());
             Fault::new(field.value.place(), format!("{key}: the inventory has no {nodes}")).help(help)
         }
         // Whether anything is left is seen where the step's other words are known, too.

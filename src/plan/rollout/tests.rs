@@ -330,8 +330,8 @@ fn where_a_step_goes() {
         (
             "nodes: x1\n    exclude: y1\n    role: z\n    exec: date",
             &[
-                "3:12: `nodes`: the inventory has no x1 (`ctl inventory list` shows its nodes)",
-                "4:14: `exclude`: the inventory has no y1 (`ctl inventory list` shows its nodes)",
+                "3:12: `nodes`: the inventory has no x1 (`ctl inventory list` lists the nodes)",
+                "4:14: `exclude`: the inventory has no y1 (`ctl inventory list` lists the nodes)",
                 "5:11: no role `z` (the roles are analytics, compute, config, control, database, web-ui)",
             ],
         ),
