@@ -29,10 +29,10 @@ impl ServicePattern {
             return Err(bad("it begins with `-`"));
         }
         if typed.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/' || c == '\\') {
-            return Err(bad("a service name has no blanks, slashes or control characters"));
+            return Err(bad("a service name cannot contain spaces, slashes or control characters"));
         }
         if typed.matches(':').count() > 1 {
-            return Err(bad("it is `program`, `group:program` or a glob"));
+            return Err(bad("expected `program`, `group:program` or a glob"));
         }
         let glob = if typed == "all" { "*" } else { typed };
         let glob = glob::Pattern::new(glob).map_err(|error| bad(error.msg))?;
@@ -126,7 +126,7 @@ pub struct SelectedNode {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     /// No such role.
-    #[error("there is no role `{name}`")]
+    #[error("no role `{name}`")]
     Role {
         /// As typed.
         name: String,
@@ -154,7 +154,7 @@ pub enum SelectError {
         hint: Option<String>,
     },
     /// A service name that can be none.
-    #[error("`{name}` is no service name: {reason}")]
+    #[error("`{name}` is not a valid service name: {reason}")]
     Service {
         /// As typed.
         name: String,
@@ -312,10 +312,14 @@ fn nothing(query: &Query<'_>, given: &[String]) -> String {
         );
     }
     if let Some(pattern) = query.nodes {
-        return format!("`{pattern}` leaves none");
+        return if pattern.trim().is_empty() {
+            "--nodes is empty".to_owned()
+        } else {
+            format!("`{pattern}` matches none")
+        };
     }
     if query.exclude.is_some() {
-        return "--exclude leaves none".to_owned();
+        return "--exclude leaves no node".to_owned();
     }
     format!("no node has a role with that service ({})", given.join(", "))
 }
@@ -429,7 +433,7 @@ nodes:
     #[test]
     fn what_cannot_be_meant_is_an_error() {
         let table = [
-            ("analitics", "-", "-", "", "there is no role `analitics`"),
+            ("analitics", "-", "-", "", "no role `analitics`"),
             ("-", "a4", "-", "", "--nodes: the inventory has no a4"),
             ("-", "a[1-5]", "-", "", "--nodes: the inventory has no a[4-5]"),
             ("-", "-", "z9", "", "--exclude: the inventory has no z9"),
@@ -437,17 +441,23 @@ nodes:
             ("-", "@rack9", "-", "", "--nodes: unknown group `@rack9`"),
             ("compute", "-", "-", "", "no node is selected: no node has the role compute"),
             ("database", "a1", "-", "", "no node is selected: no node has the role database in that node set"),
-            ("-", "a1!a1", "-", "", "no node is selected: `a1!a1` leaves none"),
-            ("-", "-", "*", "", "no node is selected: --exclude leaves none"),
+            ("-", "a1!a1", "-", "", "no node is selected: `a1!a1` matches none"),
+            ("-", "-", "*", "", "no node is selected: --exclude leaves no node"),
             (
                 "-",
                 "-",
                 "-",
                 "a/b",
-                "`a/b` is no service name: a service name has no blanks, slashes or control characters",
+                "`a/b` is not a valid service name: a service name cannot contain spaces, slashes or control characters",
             ),
-            ("-", "-", "-", "-x", "`-x` is no service name: it begins with `-`"),
-            ("-", "-", "-", "a:b:c", "`a:b:c` is no service name: it is `program`, `group:program` or a glob"),
+            ("-", "-", "-", "-x", "`-x` is not a valid service name: it begins with `-`"),
+            (
+                "-",
+                "-",
+                "-",
+                "a:b:c",
+                "`a:b:c` is not a valid service name: expected `program`, `group:program` or a glob",
+            ),
         ];
         for (roles, nodes, exclude, services, expected) in table {
             let error = selected(roles, nodes, exclude, services).expect_err(expected);

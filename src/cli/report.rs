@@ -205,7 +205,7 @@ mod tests {
         let text = "version: 1\nvars: {release: 3.2}\nsteps:\n  - {name: up, role: database, exec: 'yum {{ relase }}'}\n  - {name: up, role: databse, exec: date}\n";
         let error = rollout::read(Path::new("up.yaml"), text, &[], &inventory).expect_err("no rollout");
         let expected = "\
-error: there is no variable `relase`
+error: no variable `relase`
  --> up.yaml:4:43
   |
 4 |   - {name: up, role: database, exec: 'yum {{ relase }}'}
@@ -213,15 +213,15 @@ error: there is no variable `relase`
   |
   = help: did you mean release?
 
-error: two steps have the name `up`
+error: two steps are named `up`
  --> up.yaml:5:12
   |
 4 |   - {name: up, role: database, exec: 'yum {{ relase }}'}
-  |            -- first here
+  |            -- first defined here
 5 |   - {name: up, role: databse, exec: date}
   |            ^^ again
   |
-  = help: a step is known by its name; give each its own
+  = help: give each step a name of its own
 
 error: no role `databse`
  --> up.yaml:5:22

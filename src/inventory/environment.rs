@@ -72,8 +72,8 @@ pub(super) fn expand(path: &str, env: &Environment) -> Result<PathBuf, ExpandErr
     if path == "~" || path.starts_with("~/") {
         let home = env.home().ok_or_else(|| ExpandError {
             span: 0..1,
-            message: "`~` stands for your home directory, and there is none: $HOME is not set".to_owned(),
-            help: Some("write the whole path".to_owned()),
+            message: "cannot expand `~`: $HOME is not set".to_owned(),
+            help: Some("write an absolute path".to_owned()),
         })?;
         out.push(home);
         at = 1;
@@ -82,10 +82,10 @@ pub(super) fn expand(path: &str, env: &Environment) -> Result<PathBuf, ExpandErr
         return Err(ExpandError {
             span: 0..end,
             message: format!(
-                "{} is not known: only one's own `~/` is expanded",
+                "cannot expand {}: only your own `~/` is supported",
                 quoted(path.get(..end).unwrap_or(path))
             ),
-            help: Some("write the whole path".to_owned()),
+            help: Some("write an absolute path".to_owned()),
         });
     }
     while let Some(found) = path.get(at..).and_then(|rest| rest.find('$')) {
@@ -112,7 +112,7 @@ fn variable(path: &str, dollar: usize) -> Result<(&str, usize), ExpandError> {
         Some(inner) => {
             let len = inner.find('}').ok_or_else(|| ExpandError {
                 span: dollar..path.len(),
-                message: "`${` without its `}`".to_owned(),
+                message: "`${` without a closing `}`".to_owned(),
                 help: None,
             })?;
             (inner.get(..len).unwrap_or_default(), dollar + 2 + len + 1)
@@ -130,7 +130,7 @@ fn variable(path: &str, dollar: usize) -> Result<(&str, usize), ExpandError> {
     Err(ExpandError {
         span: dollar..end.max(dollar + 1),
         message: "`$` must be followed by the name of a variable".to_owned(),
-        help: Some("such as $HOME or ${KEYS}".to_owned()),
+        help: Some("for example $HOME or ${KEYS}".to_owned()),
     })
 }
 
@@ -162,8 +162,8 @@ mod tests {
         for (path, span, message) in [
             ("/a/$NONE/b", 3..8, "the environment variable `NONE` is not set"),
             ("/a/${NONE}", 3..10, "the environment variable `NONE` is not set"),
-            ("~root/x", 0..5, "`~root` is not known: only one's own `~/` is expanded"),
-            ("/a/${x", 3..6, "`${` without its `}`"),
+            ("~root/x", 0..5, "cannot expand `~root`: only your own `~/` is supported"),
+            ("/a/${x", 3..6, "`${` without a closing `}`"),
             ("/a/$", 3..4, "`$` must be followed by the name of a variable"),
             ("/$é", 1..2, "`$` must be followed by the name of a variable"),
             ("${é}", 0..5, "`$` must be followed by the name of a variable"),

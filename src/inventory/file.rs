@@ -41,16 +41,16 @@ impl Kind {
         if kind == io::ErrorKind::NotFound {
             Problem::of_file("there is no such file", None)
         } else if kind == io::ErrorKind::PermissionDenied {
-            Problem::of_file("it may not be read", Some("its owner and mode forbid it"))
+            Problem::of_file("permission denied", Some("check its owner and mode"))
         } else if kind == io::ErrorKind::IsADirectory {
             let noun = self.name.split_once(' ').map_or(self.name, |(_, noun)| noun);
-            Problem::of_file("it is a folder, not a file", Some(&format!("give the {noun} file in it")))
+            Problem::of_file("it is a directory, not a file", Some(&format!("give the {noun} file in that directory")))
         } else if kind == io::ErrorKind::FileTooLarge {
             self.too_large()
         } else if kind == io::ErrorKind::TimedOut {
             Problem::of_file(error.to_string(), None)
         } else {
-            Problem::of_file(format!("it cannot be read: {error}"), None)
+            Problem::of_file(format!("cannot read it: {error}"), None)
         }
     }
 }
@@ -78,7 +78,7 @@ pub(crate) fn load(path: &Path, kind: Kind) -> Result<(String, Access), NoText> 
 }
 
 fn text_file(kind: Kind) -> String {
-    format!("{} is a text file in UTF-8", kind.name)
+    format!("{} must be a UTF-8 text file", kind.name)
 }
 
 /// The text without the mark that some editors begin a file with, which is no part of it.

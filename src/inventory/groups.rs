@@ -52,9 +52,9 @@ fn check_role(reader: &mut Reader<'_>, field: Field<'_>, roles: &Roles) {
         return;
     }
     let message = if role == field.name {
-        format!("{} is the name of a role, too", quoted(field.name))
+        format!("{} is also the name of a role", quoted(field.name))
     } else {
-        format!("{} is another name of the role {}", quoted(field.name), quoted(role))
+        format!("{} is another name for the role {}", quoted(field.name), quoted(role))
     };
     let fault = Fault::new(field.key.span.clone(), message)
         .label("this group")
@@ -189,18 +189,18 @@ impl<'r> Work<'r> {
         };
         if group.is_open {
             let message = if used == user {
-                format!("the group {} is made of itself", quoted(user))
+                format!("group {} includes itself", quoted(user))
             } else {
-                format!("the groups {} and {} are made of each other", quoted(used), quoted(user))
+                format!("groups {} and {} include each other", quoted(used), quoted(user))
             };
-            let fault = Fault::new(self.place_of(user, used), message).label("this closes the circle");
+            let fault = Fault::new(self.place_of(user, used), message).label("this closes the loop");
             let fault =
-                if used == user { fault } else { fault.related(group.field.key.span.clone(), "it begins here") };
+                if used == user { fault } else { fault.related(group.field.key.span.clone(), "the loop begins here") };
             reader.fault(fault);
             return false;
         }
         if depth >= MAX_DEPTH {
-            let message = format!("groups may be made of one another {MAX_DEPTH} times, no deeper");
+            let message = format!("groups may be nested at most {MAX_DEPTH} deep");
             reader.fault(Fault::new(self.place_of(user, used), message));
             return false;
         }

@@ -45,7 +45,7 @@ pub(crate) fn check_host(said: &str, zone: bool) -> Result<(), Flaw> {
     let sign = if is_v6 { None } else { said.find([':', '%']) };
     match sign {
         Some(at) => {
-            Err(Flaw { part: at..said.len(), why: "it has a `:` or `%` in it, and is no IPv6 address".to_owned() })
+            Err(Flaw { part: at..said.len(), why: "it contains `:` or `%` but is not an IPv6 address".to_owned() })
         }
         None => check_numbers(said),
     }
@@ -65,12 +65,12 @@ fn check_numbers(said: &str) -> Result<(), Flaw> {
     let mut start = 0;
     for label in said.split('.') {
         if label.len() > 1 && label.starts_with('0') {
-            let why = format!("{} begins with 0, which some read as an octal number: write it without", quoted(label));
+            let why = format!("{} has a leading 0, which some programs read as octal: remove it", quoted(label));
             return Err(Flaw { part: start..start + label.len(), why });
         }
         start += label.len() + 1;
     }
-    Err(Flaw { part: 0..said.len(), why: "an IPv4 address is four numbers from 0 to 255".to_owned() })
+    Err(Flaw { part: 0..said.len(), why: "an IPv4 address has four numbers from 0 to 255".to_owned() })
 }
 
 /// Whether this is a way through bastions, `[user@]host[:port]` with commas between them, or `none`.
@@ -103,7 +103,7 @@ fn check_hop(hop: &str) -> Result<(), Flaw> {
                 None => {
                     return Err(Flaw {
                         part: hop.len() - after.len()..hop.len(),
-                        why: "after the `]` comes `:port` or nothing".to_owned(),
+                        why: "expected `:port` or nothing after `]`".to_owned(),
                     });
                 }
             };
@@ -118,7 +118,7 @@ fn check_hop(hop: &str) -> Result<(), Flaw> {
     check_host(host, true).map_err(|flaw| Flaw { part: at + flaw.part.start..at + flaw.part.end, why: flaw.why })?;
     match port {
         Some(port) if digits::<u16>(port).is_none_or(|port| port == 0) => {
-            Err(Flaw { part: hop.len() - port.len()..hop.len(), why: format!("{} is no port", quoted(port)) })
+            Err(Flaw { part: hop.len() - port.len()..hop.len(), why: format!("{} is not a valid port", quoted(port)) })
         }
         _ => Ok(()),
     }
@@ -149,21 +149,21 @@ mod tests {
         for (bad, part, why) in [
             ("", 0..0, "it is empty"),
             ("-oProxyCommand=x", 0..1, "it begins with `-`"),
-            ("a b", 1..2, "a blank may not be in it"),
-            ("a\tb", 1..2, "a blank may not be in it"),
-            ("a\u{1b}b", 1..2, "`\\u{1b}` may not be in it"),
-            ("a;b", 1..2, "`;` may not be in it"),
-            ("a$b", 1..2, "`$` may not be in it"),
-            ("a/b", 1..2, "`/` may not be in it"),
-            ("né", 1..3, "`é` may not be in it"),
-            ("10.0.0.1:22", 8..11, "it has a `:` or `%` in it, and is no IPv6 address"),
-            ("fe80::1%eth0", 7..8, "`%` may not be in it"),
-            ("010.1.2.3", 0..3, "`010` begins with 0, which some read as an octal number: write it without"),
-            ("10.0.0.08", 7..9, "`08` begins with 0, which some read as an octal number: write it without"),
-            ("0x0a.1.2.3", 0..4, "`0x0a` begins with 0, which some read as an octal number: write it without"),
-            ("10.1", 0..4, "an IPv4 address is four numbers from 0 to 255"),
-            ("10.0.0.256", 0..10, "an IPv4 address is four numbers from 0 to 255"),
-            ("10.0.0.1.2", 0..10, "an IPv4 address is four numbers from 0 to 255"),
+            ("a b", 1..2, "it contains a space"),
+            ("a\tb", 1..2, "it contains a space"),
+            ("a\u{1b}b", 1..2, "it contains `\\u{1b}`"),
+            ("a;b", 1..2, "it contains `;`"),
+            ("a$b", 1..2, "it contains `$`"),
+            ("a/b", 1..2, "it contains `/`"),
+            ("né", 1..3, "it contains `é`"),
+            ("10.0.0.1:22", 8..11, "it contains `:` or `%` but is not an IPv6 address"),
+            ("fe80::1%eth0", 7..8, "it contains `%`"),
+            ("010.1.2.3", 0..3, "`010` has a leading 0, which some programs read as octal: remove it"),
+            ("10.0.0.08", 7..9, "`08` has a leading 0, which some programs read as octal: remove it"),
+            ("0x0a.1.2.3", 0..4, "`0x0a` has a leading 0, which some programs read as octal: remove it"),
+            ("10.1", 0..4, "an IPv4 address has four numbers from 0 to 255"),
+            ("10.0.0.256", 0..10, "an IPv4 address has four numbers from 0 to 255"),
+            ("10.0.0.1.2", 0..10, "an IPv4 address has four numbers from 0 to 255"),
         ] {
             assert_eq!(check_host(bad, false), Err(Flaw { part, why: why.to_owned() }), "{bad:?}");
         }
@@ -180,16 +180,16 @@ mod tests {
             ("", 0..0, "it is empty"),
             ("a,,b", 2..2, "one of the bastions has no name"),
             ("a,-b", 2..3, "it begins with `-`"),
-            ("a:0", 2..3, "`0` is no port"),
-            ("a,b:x", 4..5, "`x` is no port"),
-            ("a:70000", 2..7, "`70000` is no port"),
-            ("a b", 1..2, "a blank may not be in it"),
+            ("a:0", 2..3, "`0` is not a valid port"),
+            ("a,b:x", 4..5, "`x` is not a valid port"),
+            ("a:70000", 2..7, "`70000` is not a valid port"),
+            ("a b", 1..2, "it contains a space"),
             ("-x@b", 0..1, "it begins with `-`"),
-            ("a,u;@b", 3..4, "`;` may not be in it"),
+            ("a,u;@b", 3..4, "it contains `;`"),
             ("@b", 0..0, "it is empty"),
-            ("[::1]x", 5..6, "after the `]` comes `:port` or nothing"),
-            ("[a;b]", 2..3, "`;` may not be in it"),
-            ("u@010.0.0.1:22", 2..5, "`010` begins with 0, which some read as an octal number: write it without"),
+            ("[::1]x", 5..6, "expected `:port` or nothing after `]`"),
+            ("[a;b]", 2..3, "it contains `;`"),
+            ("u@010.0.0.1:22", 2..5, "`010` has a leading 0, which some programs read as octal: remove it"),
         ] {
             assert_eq!(check_jump(bad), Err(Flaw { part, why: why.to_owned() }), "{bad:?}");
         }

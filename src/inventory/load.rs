@@ -32,7 +32,7 @@ const SYNONYMS: [(&str, &str); 7] = [
 ];
 
 /// The least that a file must have.
-const EXAMPLE: &str = "the least is `version: 1` and `nodes: {node1: {roles: [analytics]}}`";
+const EXAMPLE: &str = "the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`";
 
 /// Reads the inventory in a file.
 ///
@@ -76,10 +76,11 @@ fn whole(reader: &mut Reader<'_>, root: &Raw, path: PathBuf) -> Inventory {
             return empty();
         }
         Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
-            let message = format!("an inventory is a mapping with the keys {}, not {}", KEYS.join(", "), root.kind());
+            let message =
+                format!("an inventory must be a mapping with the keys {}, not {}", KEYS.join(", "), root.kind());
             let is_glued =
                 root.as_text().is_some_and(|said| KEYS.iter().any(|key| said.starts_with(&format!("{key}:"))));
-            let help = if is_glued { "put a blank after the colon" } else { EXAMPLE };
+            let help = if is_glued { "put a space after the colon" } else { EXAMPLE };
             reader.fault(Fault::new(root.place(), message).help(help));
             return empty();
         }
@@ -104,16 +105,15 @@ fn whole(reader: &mut Reader<'_>, root: &Raw, path: PathBuf) -> Inventory {
 
 fn version(reader: &mut Reader<'_>, field: Option<Field<'_>>) {
     let Some(field) = field else {
-        let fault =
-            Fault::new(0..0, "the inventory does not say its `version`").help("begin the file with `version: 1`");
+        let fault = Fault::new(0..0, "the inventory has no `version`").help("begin the file with `version: 1`");
         reader.fault(fault);
         return;
     };
     match values::number(field.value) {
         Some(VERSION) => {}
         Some(other) => {
-            let message = format!("this program knows version {VERSION} of the format, not {other}");
-            let help = if other > VERSION { "a newer ctl wrote this file" } else { "write `version: 1`" };
+            let message = format!("unsupported format version {other}: this ctl supports version {VERSION}");
+            let help = if other > VERSION { "this file was written for a newer ctl" } else { "write `version: 1`" };
             reader.fault(Fault::new(field.value.place(), message).label("unknown version").help(help));
         }
         None => match field.value.as_text() {

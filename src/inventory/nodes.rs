@@ -55,7 +55,7 @@ pub(super) fn read(
         builder.entry(reader, field, roles);
         if builder.nodes.len() > MAX_NODES {
             let message = format!(
-                "with {} there are {} nodes: an inventory may have {MAX_NODES}",
+                "with {} there are {} nodes: an inventory may have at most {MAX_NODES}",
                 quoted(field.name),
                 builder.nodes.len()
             );
@@ -140,13 +140,13 @@ impl<'r> Builder<'r> {
         }
         for (other, names) in twice {
             let message = match names.as_slice() {
-                [name] => format!("the node {} is given twice", quoted(name)),
-                _ => format!("the nodes {} are given twice", quoted(&NodeSet::from_names(&names).to_string())),
+                [name] => format!("the node {} is defined twice", quoted(name)),
+                _ => format!("the nodes {} are defined twice", quoted(&NodeSet::from_names(&names).to_string())),
             };
             let fault = Fault::new(key.span.clone(), message);
             let before = self.keys.get(other).filter(|_| other != entry).cloned();
             reader.fault(match before {
-                Some(before) => fault.label("again").related(before, "first here"),
+                Some(before) => fault.label("again").related(before, "first defined here"),
                 None => fault.label("twice in this pattern"),
             });
         }
@@ -200,13 +200,13 @@ impl<'r> Builder<'r> {
             return;
         }
         let message = format!(
-            "{} and {} are one machine: both have the address {} and the port {port}",
+            "{} and {} are the same machine: both have address {} and port {port}",
             quoted(other),
             quoted(&node.name),
             quoted(&node.address),
         );
         let fault = Fault::new(place.clone(), message)
-            .help("each node is a machine of its own, with its own `address` or `port`");
+            .help("each node must be a machine of its own, with its own `address` or `port`");
         let fault = if other_place == place {
             fault
         } else {
@@ -228,7 +228,7 @@ fn names(reader: &mut Reader<'_>, key: &Raw) -> Option<Vec<String>> {
             return None;
         }
         Err(Unexpandable::TooMany(count)) => {
-            let message = format!("{} is {count} nodes: an inventory may have {MAX_NODES}", quoted(said));
+            let message = format!("{} is {count} nodes: an inventory may have at most {MAX_NODES}", quoted(said));
             reader.fault(Fault::new(key.span.clone(), message));
             return None;
         }
@@ -236,14 +236,14 @@ fn names(reader: &mut Reader<'_>, key: &Raw) -> Option<Vec<String>> {
     for name in &names {
         if let Err(flaw) = check_host(name, false) {
             let fault = if is_pattern {
-                let message = format!("{} cannot be the name of a node: {}", quoted(name), flaw.why);
+                let message = format!("{} is not a valid node name: {}", quoted(name), flaw.why);
                 Fault::new(key.span.clone(), message)
             } else {
                 flaw.fault(key, "node", name)
             };
             let is_expression = said.contains(['@', '!', '&', '^', '*', '?']);
             let fault = if is_expression {
-                fault.help("a node's key is names and ranges only, such as `node[01-40]`")
+                fault.help("a node key can only have names and ranges, such as `node[01-40]`")
             } else {
                 fault
             };

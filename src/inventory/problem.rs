@@ -185,7 +185,7 @@ impl Report {
         if self.untold > 0 {
             let end = text.len();
             let message = format!("{} more problems are not shown", self.untold);
-            self.faults.push(Fault::new(end..end, message).help("mend the first ones first"));
+            self.faults.push(Fault::new(end..end, message).help("fix the first ones first"));
         }
         let mut places = Places { text, line: 1, line_start: 0, at: 0 };
         (self.faults.into_iter())

@@ -247,7 +247,7 @@ fn merged(text: &str, pairs: Vec<(Spanned<Any>, Spanned<Any>)>, report: &mut Rep
             match source.value {
                 Value::Map(pairs) => sources.extend(pairs),
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
-                    let message = format!("`<<` takes a mapping or a list of mappings, not {}", source.kind());
+                    let message = format!("`<<` must be a mapping or a list of mappings, not {}", source.kind());
                     let place = if source.span.is_empty() { key.span.clone() } else { source.span.clone() };
                     report.add(Fault::new(place, message).help("write `<<: *name`, with `&name` at that mapping"));
                 }

@@ -85,9 +85,11 @@ pub(super) fn read(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Roles {
         match roles.keys.entry(name.to_owned()) {
             Entry::Occupied(before) => {
                 let (said, place) = before.get();
-                let message = format!("{} is another name of {}, which is given too", quoted(field.name), quoted(said));
-                let fault =
-                    Fault::new(field.key.span.clone(), message).label("again").related(place.clone(), "first here");
+                let message =
+                    format!("{} is another name for {}, which is also defined", quoted(field.name), quoted(said));
+                let fault = Fault::new(field.key.span.clone(), message)
+                    .label("again")
+                    .related(place.clone(), "first defined here");
                 reader.fault(fault);
                 continue;
             }
@@ -109,10 +111,10 @@ fn role(reader: &mut Reader<'_>, name: &str, field: Field<'_>) -> (Role, Vec<Giv
     let short: Vec<Field<'_>> = fields.iter().copied().filter(|field| SHORT.contains(&field.name)).collect();
     match (find("supervisors"), short.first()) {
         (Some(long), Some(short)) => {
-            let message = format!("`supervisors` and {} exclude each other", quoted(short.name));
+            let message = format!("`supervisors` cannot be combined with {}", quoted(short.name));
             let fault = Fault::new(long.key.span.clone(), message)
                 .related(short.key.span.clone(), "for a single instance")
-                .help("put everything into the list: `supervisors: [{name: …, socket: …}]`");
+                .help("put everything in the list: `supervisors: [{name: …, socket: …}]`");
             reader.fault(fault);
         }
         (Some(long), None) => role.supervisors = instances(reader, &role, long),
@@ -148,8 +150,8 @@ fn base(reader: &mut Reader<'_>, name: &str, extends: Option<Field<'_>>) -> Role
         return own.unwrap_or_else(|| empty(name));
     };
     if own.is_some() {
-        let message = format!("{} is built in: it extends no other role", quoted(name));
-        reader.fault(Fault::new(field.key.span.clone(), message).help("give the role a name of its own"));
+        let message = format!("{} is built in and cannot extend another role", quoted(name));
+        reader.fault(Fault::new(field.key.span.clone(), message).help("give the role another name"));
     }
     let Some(said) = values::text(reader, field, "the name of a built-in role") else {
         return own.unwrap_or_else(|| empty(name));
@@ -249,8 +251,8 @@ fn instances(reader: &mut Reader<'_>, role: &Role, field: Field<'_>) -> Vec<Supe
         let Some(name) = values::name(reader, *name_field, "supervisord instance") else { continue };
         let place = name_field.value.place();
         if let Some(before) = places.get(&name) {
-            let message = format!("the supervisord {} is given twice", quoted(&name));
-            reader.fault(Fault::new(place, message).label("again").related(before.clone(), "first here"));
+            let message = format!("the supervisord {} is defined twice", quoted(&name));
+            reader.fault(Fault::new(place, message).label("again").related(before.clone(), "first defined here"));
             continue;
         }
         places.insert(name.clone(), place.clone());
@@ -266,7 +268,7 @@ fn instances(reader: &mut Reader<'_>, role: &Role, field: Field<'_>) -> Vec<Supe
     if matches!(&field.value.value, Value::List(items) if items.is_empty()) {
         reader.fault(
             Fault::new(field.value.place(), "`supervisors` is empty")
-                .help("a role of init services only leaves it out"),
+                .help("leave it out if the role has only init services"),
         );
     }
     instances
@@ -297,8 +299,8 @@ fn change(reader: &mut Reader<'_>, instance: &mut Supervisor, fields: &[Field<'_
         _ => None,
     };
     if let Some((field, other)) = alone {
-        let message = format!("{} needs `{other}` beside it", quoted(field.name));
-        reader.fault(Fault::new(field.key.span.clone(), message).help("supervisord asks for both or for neither"));
+        let message = format!("{} also needs `{other}`", quoted(field.name));
+        reader.fault(Fault::new(field.key.span.clone(), message).help("supervisord asks for both or neither"));
     }
 }
 

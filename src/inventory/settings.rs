@@ -144,11 +144,10 @@ fn jump(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {
         match check_jump(text) {
             Ok(()) => said.push(text),
             Err(flaw) => {
-                let message = format!("{} is no way through bastions: {}", quoted(text), flaw.why);
+                let message = format!("{} is not a valid list of bastions: {}", quoted(text), flaw.why);
                 let place = hop.value.part(flaw.part);
                 let place = if place.is_empty() { hop.value.place() } else { place };
-                reader
-                    .fault(Fault::new(place, message).help("write `[user@]host[:port]`, with commas between several"));
+                reader.fault(Fault::new(place, message).help("write `[user@]host[:port]`, separated by commas"));
             }
         }
     }
@@ -172,7 +171,7 @@ fn maintenance(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {
     match &field.value.value {
         Value::Bool(false) => None,
         Value::Bool(true) => {
-            let fault = Fault::new(field.value.place(), "`maintenance` takes the reason, not true")
+            let fault = Fault::new(field.value.place(), "`maintenance` must be the reason, not true")
                 .help("such as `maintenance: \"disk is being replaced, ask Ana\"`");
             reader.fault(fault);
             None
@@ -197,7 +196,8 @@ pub(super) fn addresses(
     let is_pattern = is_pattern(said);
     let unbracketed = said.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if let Some(inner) = unbracketed.filter(|inner| inner.parse::<Ipv6Addr>().is_ok()) {
-        let fault = Fault::new(field.value.place(), format!("{} has brackets, which are for ranges", quoted(said)));
+        let fault =
+            Fault::new(field.value.place(), format!("{} has brackets, which are only for ranges", quoted(said)));
         reader.fault(fault.help(format!("write `address: \"{inner}\"`")));
         return None;
     }
@@ -215,12 +215,12 @@ pub(super) fn addresses(
     };
     for address in &addresses {
         if let Err(flaw) = check_host(address, true) {
-            let message = format!("{} is no address: {}", quoted(address), flaw.why);
+            let message = format!("{} is not a valid address: {}", quoted(address), flaw.why);
             let place = if is_pattern { field.value.place() } else { field.value.part(flaw.part) };
             let help = if said.contains('@') {
-                Some("the user has a key of its own: `user: root`")
+                Some("use the separate key for the user: `user: root`")
             } else if said.contains(':') {
-                Some("the port has a key of its own: `port: 2222`")
+                Some("use the separate key for the port: `port: 2222`")
             } else {
                 None
             };
@@ -242,7 +242,7 @@ fn unequal(reader: &mut Reader<'_>, field: Field<'_>, given: u64, count: usize, 
     let fault = Fault::new(field.value.place(), format!("{} is {given} for {needed}", quoted(said))).label(given);
     let words = if own { needed } else { format!("{needed} without an `address`") };
     let fault = fault.related(key.span.clone(), words);
-    reader.fault(fault.help("the ranges of a node's name and address must be of equal length"));
+    reader.fault(fault.help("the ranges of a node's name and address must have the same length"));
 }
 
 fn plural(count: u64, one: &str, many: &str) -> String {

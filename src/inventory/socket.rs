@@ -19,7 +19,7 @@ pub(super) fn control_address(said: &str) -> Result<ControlAddress, (String, Str
         return http(rest);
     }
     if said.starts_with("https://") {
-        return bad("cannot be spoken to: supervisord has no TLS", "write http://localhost:PORT");
+        return bad("is not supported: supervisord has no TLS", "write http://localhost:PORT");
     }
     let path = match said.strip_prefix("unix:") {
         Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
@@ -27,46 +27,46 @@ pub(super) fn control_address(said: &str) -> Result<ControlAddress, (String, Str
     };
     if path.starts_with('/') {
         if path.chars().any(char::is_control) {
-            return bad("has a control character in it", FORMS);
+            return bad("contains a control character", FORMS);
         }
         if path.len() > MAX_SOCKET_PATH {
-            return bad("is longer than the 107 bytes that a socket's path may have", "is it a path on the node?");
+            return bad("is longer than 107 bytes, the limit for the path of a socket", "is it a path on the node?");
         }
         return Ok(ControlAddress::Unix(path.to_owned()));
     }
     if path.starts_with(['~', '$']) {
-        return bad("is not a whole path", "a socket's path is one on the node: neither `~` nor `$` is expanded in it");
+        return bad("is not an absolute path", "the path is on the node: neither `~` nor `$` is expanded");
     }
     let port = said.rsplit(':').next().unwrap_or_default();
     if digits::<u16>(port).is_some() {
         let host = said.strip_suffix(port).and_then(|host| host.strip_suffix(':')).filter(|host| !host.is_empty());
         return bad(
-            "is no address of a supervisord",
+            "is not a valid supervisord address",
             &format!("did you mean http://{}:{port}?", host.unwrap_or("localhost")),
         );
     }
-    bad("is no address of a supervisord", FORMS)
+    bad("is not a valid supervisord address", FORMS)
 }
 
 fn http(rest: &str) -> Result<ControlAddress, (String, String)> {
     let bad = |what: &str, help: &str| Err((what.to_owned(), help.to_owned()));
     let authority = rest.strip_suffix("/RPC2").or_else(|| rest.strip_suffix('/')).unwrap_or(rest);
     if authority.contains('@') {
-        return bad("has a user name in it", "put `username` and `password_file` beside it");
+        return bad("contains a user name", "use `username` and `password_file` instead");
     }
     if authority.contains('/') {
-        return bad("has a path in it", "write http://localhost:PORT");
+        return bad("contains a path", "write http://localhost:PORT");
     }
     let Some((host, port)) = authority.rsplit_once(':') else {
         return bad("has no port", "write http://localhost:PORT");
     };
     let Some(port) = digits::<u16>(port).filter(|port| *port > 0) else {
-        return bad("has a port that is none", "write http://localhost:PORT, with a port from 1 to 65535");
+        return bad("has an invalid port", "write http://localhost:PORT, with a port from 1 to 65535");
     };
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let (host, signs) = inner.map_or((host, "._-"), |host| (host, ":."));
     if check_name(host, signs).is_err() {
-        return bad("has a host that is none", "write http://localhost:PORT");
+        return bad("has an invalid host", "write http://localhost:PORT");
     }
     Ok(ControlAddress::Http { host: host.to_owned(), port })
 }
@@ -98,44 +98,32 @@ mod tests {
         for (said, message, help) in [
             (
                 "a.sock",
-                "is no address of a supervisord",
+                "is not a valid supervisord address",
                 "write /path/of.sock, unix:///path/of.sock or http://localhost:9002",
             ),
-            ("localhost:9002", "is no address of a supervisord", "did you mean http://localhost:9002?"),
-            (":9002", "is no address of a supervisord", "did you mean http://localhost:9002?"),
-            ("9002", "is no address of a supervisord", "did you mean http://localhost:9002?"),
+            ("localhost:9002", "is not a valid supervisord address", "did you mean http://localhost:9002?"),
+            (":9002", "is not a valid supervisord address", "did you mean http://localhost:9002?"),
+            ("9002", "is not a valid supervisord address", "did you mean http://localhost:9002?"),
             (
                 "unix://a.sock",
-                "is no address of a supervisord",
+                "is not a valid supervisord address",
                 "write /path/of.sock, unix:///path/of.sock or http://localhost:9002",
             ),
-            (
-                "~/a.sock",
-                "is not a whole path",
-                "a socket's path is one on the node: neither `~` nor `$` is expanded in it",
-            ),
-            ("https://localhost:1", "cannot be spoken to: supervisord has no TLS", "write http://localhost:PORT"),
+            ("~/a.sock", "is not an absolute path", "the path is on the node: neither `~` nor `$` is expanded"),
+            ("https://localhost:1", "is not supported: supervisord has no TLS", "write http://localhost:PORT"),
             ("http://localhost", "has no port", "write http://localhost:PORT"),
-            (
-                "http://localhost:0",
-                "has a port that is none",
-                "write http://localhost:PORT, with a port from 1 to 65535",
-            ),
-            (
-                "http://localhost:x",
-                "has a port that is none",
-                "write http://localhost:PORT, with a port from 1 to 65535",
-            ),
-            ("http://:9001", "has a host that is none", "write http://localhost:PORT"),
-            ("http://a b:9001", "has a host that is none", "write http://localhost:PORT"),
-            ("http://u:p@localhost:9001", "has a user name in it", "put `username` and `password_file` beside it"),
-            ("http://localhost:9001/x", "has a path in it", "write http://localhost:PORT"),
+            ("http://localhost:0", "has an invalid port", "write http://localhost:PORT, with a port from 1 to 65535"),
+            ("http://localhost:x", "has an invalid port", "write http://localhost:PORT, with a port from 1 to 65535"),
+            ("http://:9001", "has an invalid host", "write http://localhost:PORT"),
+            ("http://a b:9001", "has an invalid host", "write http://localhost:PORT"),
+            ("http://u:p@localhost:9001", "contains a user name", "use `username` and `password_file` instead"),
+            ("http://localhost:9001/x", "contains a path", "write http://localhost:PORT"),
             (
                 "/a\nb",
-                "has a control character in it",
+                "contains a control character",
                 "write /path/of.sock, unix:///path/of.sock or http://localhost:9002",
             ),
-            (&long, "is longer than the 107 bytes that a socket's path may have", "is it a path on the node?"),
+            (&long, "is longer than 107 bytes, the limit for the path of a socket", "is it a path on the node?"),
         ] {
             assert_eq!(control_address(said), Err((message.to_owned(), help.to_owned())), "{said}");
         }

@@ -120,9 +120,9 @@ pub(super) fn read(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<Given> {
         };
         let before = given.iter().zip(&keys).find(|(known, _)| known.keyword == keyword);
         if let Some((_, before)) = before {
-            let fault = Fault::new(option.key.span.clone(), format!("the keyword `{keyword}` is given twice"))
+            let fault = Fault::new(option.key.span.clone(), format!("the keyword `{keyword}` is defined twice"))
                 .label("again")
-                .related(before.span.clone(), "first here");
+                .related(before.span.clone(), "first defined here");
             reader.fault(fault);
             continue;
         }
@@ -139,13 +139,13 @@ fn unknown(reader: &mut Reader<'_>, option: Field<'_>) {
     let names = SshKeyword::ALL.map(SshKeyword::name);
     let own = OWN_KEYS.iter().find(|(theirs, _)| option.name.eq_ignore_ascii_case(theirs));
     let help = match own {
-        Some((_, ours)) => format!("the inventory has a key of its own for it, beside `ssh_options`: `{ours}`"),
+        Some((_, ours)) => format!("the inventory has a separate key for it, outside `ssh_options`: `{ours}`"),
         None if option.name.eq_ignore_ascii_case("PubkeyAcceptedKeyTypes") => {
             "did you mean PubkeyAcceptedAlgorithms?".to_owned()
         }
         None => match nearest(option.name, names) {
             Some(near) => format!("did you mean {near}?"),
-            None => format!("it takes {}; any other setting belongs in ssh_config", names.join(", ")),
+            None => format!("it supports {}; set anything else in ssh_config", names.join(", ")),
         },
     };
     let message = format!("`ssh_options` has no keyword {}", quoted(option.name));
@@ -154,7 +154,7 @@ fn unknown(reader: &mut Reader<'_>, option: Field<'_>) {
 
 /// The value of a keyword, without the blanks around it.
 fn list<'r>(reader: &mut Reader<'_>, keyword: SshKeyword, option: Field<'r>) -> Option<&'r str> {
-    const EXPECTED: &str = "names of algorithms, commas between them, such as \"+ssh-rsa\"";
+    const EXPECTED: &str = "names of algorithms separated by commas, such as \"+ssh-rsa\"";
     let whole = values::text(reader, option, EXPECTED)?;
     let said = whole.trim();
     let start = whole.len() - whole.trim_start().len();
@@ -179,25 +179,28 @@ fn list<'r>(reader: &mut Reader<'_>, keyword: SshKeyword, option: Field<'r>) -> 
         let (message, help) = if known.contains(&name) {
             continue;
         } else if name.is_empty() {
-            (format!("`{keyword}` has an empty name in it: {}", quoted(said)), None)
+            (format!("`{keyword}` contains an empty name: {}", quoted(said)), None)
         } else if name.contains(char::is_whitespace) {
-            (format!("`{keyword}` has a blank in it: {}", quoted(said)), Some("commas alone part the names".to_owned()))
+            (
+                format!("`{keyword}` contains a space: {}", quoted(said)),
+                Some("separate the names with commas only".to_owned()),
+            )
         } else if name.contains(['*', '?']) {
             if takes_away {
                 continue;
             }
-            let help = "wildcards take names away only: `-NAME*`".to_owned();
-            (format!("{} stands for several names", quoted(name)), Some(help))
+            let help = "wildcards can only remove names: `-NAME*`".to_owned();
+            (format!("{} matches several names", quoted(name)), Some(help))
         } else if name.starts_with(['+', '-', '^']) {
-            let help = "`+`, `-` and `^` stand before the whole list, once".to_owned();
-            (format!("`{keyword}` has a sign within its list: {}", quoted(name)), Some(help))
+            let help = "put `+`, `-` or `^` once, before the whole list".to_owned();
+            (format!("`{keyword}` has a prefix inside its list: {}", quoted(name)), Some(help))
         } else {
             let near = if reader.report.affords(known.len()) { nearest(name, known.iter().copied()) } else { None };
             let help = near.map_or_else(
                 || "`ssh -Q` lists the names that OpenSSH knows".to_owned(),
                 |near| format!("did you mean {near}?"),
             );
-            (format!("`{keyword}` knows no {}", quoted(name)), Some(help))
+            (format!("`{keyword}` has no algorithm {}", quoted(name)), Some(help))
         };
         let place = if place.is_empty() { option.value.place() } else { place };
         reader.fault(Fault::new(place, message).help_if(help));
@@ -229,7 +232,7 @@ pub(super) fn of_nodes(
         } else if let Some((role, given)) = said.next() {
             if let Some((other, against)) = said.find(|(_, other)| other.value != given.value) {
                 let message = format!(
-                    "the roles {} and {} of {} contradict each other in `{keyword}`",
+                    "the roles {} and {} of {} have different values for `{keyword}`",
                     quoted(role),
                     quoted(other),
                     quoted(key.as_text().unwrap_or_default()),
@@ -237,7 +240,7 @@ pub(super) fn of_nodes(
                 let fault = Fault::new(against.place.clone(), message)
                     .label(format!("of the role {other}"))
                     .related(given.place.clone(), format!("of the role {role}"))
-                    .help(format!("say it for the node: `ssh_options: {{{keyword}: …}}`"));
+                    .help(format!("set it for the node: `ssh_options: {{{keyword}: …}}`"));
                 reader.fault(fault);
             }
             (given, OptionOrigin::Role(role.into()))

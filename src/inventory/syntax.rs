@@ -18,12 +18,12 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Fault {
     let span = error.location().map_or(0..0, |location| bytes(text, &location));
     let said = without_place(&error.to_string());
     if let Some(tab) = tab_in_indentation(text, span.start) {
-        return Fault::new(tab, "a tab in the indentation, where YAML allows only blanks")
+        return Fault::new(tab, "a tab in the indentation, where YAML allows only spaces")
             .label("this is a tab")
-            .help("indent with blanks");
+            .help("indent with spaces");
     }
     if let Error::MultipleDocuments { .. } = cause {
-        return Fault::new(span, format!("a second YAML document begins here; {owner} is a single one"))
+        return Fault::new(span, format!("a second YAML document begins here; {owner} must be a single document"))
             .help("remove the `---`, or put the documents together");
     }
     if let Error::RecursiveReferencesRequireWeakTypes { .. } = cause {
@@ -34,7 +34,7 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Fault {
             .unwrap_or_else(|| Fault::new(span, "this alias has no anchor before it"));
     }
     if let Error::UnsupportedTag { tag, .. } = cause {
-        return Fault::new(span, format!("the YAML tag {} means nothing here", quoted(tag)))
+        return Fault::new(span, format!("unsupported YAML tag {}", quoted(tag)))
             .help("a value that begins with `!` must be quoted");
     }
     let is_limit = matches!(
@@ -46,8 +46,8 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Fault {
             | Error::AliasReplayCounterOverflow { .. }
     );
     if is_limit || said.contains("recursion limit") {
-        return Fault::new(span, format!("too much, or too deeply nested, for {owner}")).help(format!(
-            "it may hold {MAX_NODES} values, {MAX_REPEATED} repeated by anchors, in {MAX_DEPTH} levels"
+        return Fault::new(span, format!("too large or too deeply nested for {owner}")).help(format!(
+            "it may have {MAX_NODES} values, {MAX_REPEATED} of them repeated by anchors, and {MAX_DEPTH} levels"
         ));
     }
     if let Some(fault) = ['@', '%', '`'].into_iter().find_map(|first| unquoted(text, span.start, first)) {
@@ -59,13 +59,13 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Fault {
     } else if said.starts_with("unclosed bracket") {
         "the bracket that begins here is never closed"
     } else if said.contains("flow mapping") || said.contains("flow sequence") {
-        "inside `{ }` and `[ ]`, quote what has brackets, as in \"node[1-3]\", and put commas between"
+        "inside `{ }` and `[ ]`, quote values with brackets, as in \"node[1-3]\", and separate them with commas"
     } else if said.contains("mapping values are not allowed") {
-        "is the line above indented as it should be? A value that has `: ` in it must be quoted"
+        "check the indentation of the line above; a value that contains `: ` must be quoted"
     } else if said.contains("block mapping") && line.trim_start().starts_with('[') {
         "a key that begins with `[` must be quoted"
     } else if said.contains("block mapping") || said.contains("block collection") {
-        "is this line indented like those it belongs to, and has its key a `:` after it?"
+        "check that this line is indented like its neighbours, and that its key is followed by `:`"
     } else {
         ""
     };
@@ -83,7 +83,7 @@ fn unquoted(text: &str, at: usize, first: char) -> Option<Fault> {
     };
     let end = rest.find(['\n', '\r', '#', '}']).unwrap_or(rest.len());
     let word = rest.get(..end)?.trim_end();
-    let message = format!("YAML does not let {what} begin with `{first}` unless it is quoted");
+    let message = format!("in YAML {what} that begins with `{first}` must be quoted");
     Some(Fault::new(at..at + word.len(), message).help(format!("write \"{}\"", word.escape_debug())))
 }
 

@@ -41,7 +41,7 @@ impl Reader<'_> {
         let (place, message) = match value.value {
             Value::Null => (key.span.clone(), format!("{name} has no value: expected {expected}")),
             Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
-                (value.place(), format!("{name} takes {expected}, not {}", value.kind()))
+                (value.place(), format!("{name} must be {expected}, not {}", value.kind()))
             }
         };
         self.fault(Fault::new(place, message).label(format!("expected {expected}")));
@@ -91,9 +91,9 @@ fn distinct<'r>(reader: &mut Reader<'_>, pairs: &'r [(Raw, Raw)], what: &str) ->
             continue;
         };
         if let Some(before) = first.get(name) {
-            let fault = Fault::new(key.span.clone(), format!("the {what} {} is given twice", quoted(name)))
+            let fault = Fault::new(key.span.clone(), format!("the {what} {} is defined twice", quoted(name)))
                 .label("again")
-                .related(before.clone(), "first here");
+                .related(before.clone(), "first defined here");
             reader.fault(fault);
             continue;
         }
@@ -136,7 +136,7 @@ pub(crate) fn keep_known<'k>(
             let near = ours.or_else(|| nearest(field.name, known.iter().copied()));
             let glued = field.name.split_once(':').and_then(|(name, _)| known.iter().find(|key| **key == name));
             let help = match (glued, near) {
-                (Some(name), _) => format!("put a blank after the colon: `{name}: …`"),
+                (Some(name), _) => format!("put a space after the colon: `{name}: …`"),
                 (None, Some(near)) => format!("did you mean {near}?"),
                 (None, None) => format!("the keys are {}", known.join(", ")),
             };
@@ -171,7 +171,7 @@ pub(crate) fn texts<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &st
         Value::List(items) => items.iter().collect(),
         Value::Text(_) | Value::Number(_) | Value::Bool(_) => vec![field.value],
         Value::Null | Value::Map(_) => {
-            reader.wrong_kind(field.key, field.value, &format!("{expected}, or a list of such"));
+            reader.wrong_kind(field.key, field.value, &format!("{expected}, or a list of them"));
             return None;
         }
     };
@@ -256,7 +256,7 @@ fn time(reader: &mut Reader<'_>, field: Field<'_>, least: Duration, bounds: &str
 pub(crate) fn path(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PathBuf> {
     let said = text(reader, field, "a path")?;
     if said.chars().any(char::is_control) {
-        let message = format!("the path {} has a control character in it", quoted(said));
+        let message = format!("the path {} contains a control character", quoted(said));
         reader.fault(Fault::new(field.value.span.clone(), message));
         return None;
     }
@@ -287,7 +287,7 @@ pub(crate) fn role_names(
             start += part.len() + 1;
             let name = canonical_role(trimmed);
             if trimmed.is_empty() {
-                reader.fault(Fault::new(item.value.place(), format!("a role without a name in {}", quoted(said))));
+                reader.fault(Fault::new(item.value.place(), format!("an empty role name in {}", quoted(said))));
             } else if !roles.contains_key(name) {
                 let place = item.value.part(at..at + trimmed.len());
                 unknown_role(reader, place, trimmed, roles);
@@ -350,8 +350,8 @@ pub(crate) fn check_name(said: &str, signs: &str) -> Result<(), Flaw> {
 }
 
 fn strange((at, c): (usize, char)) -> Flaw {
-    let what = if c.is_whitespace() { "a blank".to_owned() } else { quoted(&c.to_string()) };
-    Flaw { part: at..at + c.len_utf8(), why: format!("{what} may not be in it") }
+    let what = if c.is_whitespace() { "a space".to_owned() } else { quoted(&c.to_string()) };
+    Flaw { part: at..at + c.len_utf8(), why: format!("it contains {what}") }
 }
 
 fn length(said: &str) -> Result<(), Flaw> {
@@ -375,7 +375,7 @@ impl Flaw {
     pub(crate) fn fault(self, raw: &Raw, what: &str, said: &str) -> Fault {
         let place = raw.part(self.part);
         let place = if place.is_empty() { raw.place() } else { place };
-        Fault::new(place, format!("{} cannot be the name of a {what}: {}", quoted(said), self.why))
+        Fault::new(place, format!("{} is not a valid {what} name: {}", quoted(said), self.why))
     }
 }
 

@@ -256,8 +256,8 @@ impl NumberRange {
         };
         if let Some(high) = high {
             if low.text.is_empty() {
-                return Err(ParseError::new(item.span(), format!("range `{}` has no beginning", item.text))
-                    .with_hint("numbers of nodes are never negative"));
+                return Err(ParseError::new(item.span(), format!("range `{}` has no start", item.text))
+                    .with_hint("node numbers cannot be negative"));
             }
             if high.text.is_empty() {
                 return Err(ParseError::new(item.span(), format!("range `{}` has no end", item.text)));
@@ -281,7 +281,7 @@ impl NumberRange {
         let Self { low, high, .. } = range;
         if low.width() != high.width() && (low.padded() || high.padded()) {
             let width = low.width().max(high.width());
-            let hint = format!("give both as many digits: {:0width$}-{:0width$}", low.value(), high.value());
+            let hint = format!("use the same number of digits: {:0width$}-{:0width$}", low.value(), high.value());
             let message = format!("the ends of `{}` differ in length, and one begins with 0", item.text);
             return Err(ParseError::new(item.span(), message).with_hint(hint));
         }

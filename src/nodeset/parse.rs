@@ -194,7 +194,7 @@ impl<'r, R: Resolver> Evaluation<'r, R> {
         add_names(operand, &mut batch, &mut self.meter)?;
         let set = batch.finish(&mut self.meter).map_err(|reason| too_large(reason, operand.span()))?;
         if set.count() > MAX_LOOKUPS {
-            let message = format!("`{}` stands for more than {MAX_LOOKUPS} groups or globs", operand.text);
+            let message = format!("`{}` expands to more than {MAX_LOOKUPS} groups or globs", operand.text);
             return Err(ParseError::new(operand.span(), message));
         }
         Ok(set.names().collect())
@@ -217,7 +217,7 @@ fn add_names(operand: &Operand<'_>, batch: &mut Batch, meter: &mut Budget) -> Re
 /// Says what limit an expression has met.
 fn too_large(reason: Exhausted, span: Range<usize>) -> ParseError {
     let message = match reason {
-        Exhausted::Work => "too much to work out",
+        Exhausted::Work => "too complex to evaluate",
         Exhausted::Boxes => "too many separate ranges",
         Exhausted::Names => "more names than can be counted",
     };
@@ -283,10 +283,10 @@ pub fn expand_in_order(pattern: &str) -> Result<Vec<String>, ParseError> {
     while let Some(term) = scanner.next_term()? {
         let operand = term.operand;
         if let (Some(at), false) = (term.op_at, term.op == Op::Union) {
-            return Err(ParseError::new(at..at + 1, "operator where only names and ranges may stand"));
+            return Err(ParseError::new(at..at + 1, "operator where only names and ranges are allowed"));
         }
         if operand.is_group() || operand.is_glob() {
-            let message = format!("`{}` is a group or glob, and only names and ranges may stand here", operand.text);
+            let message = format!("`{}` is a group or glob; only names and ranges are allowed here", operand.text);
             return Err(ParseError::new(operand.span(), message));
         }
         let count = operand.parts.iter().fold(1, |count: u128, part| match part {
@@ -301,7 +301,7 @@ pub fn expand_in_order(pattern: &str) -> Result<Vec<String>, ParseError> {
         names.extend(write_out(&operand));
     }
     if names.is_empty() {
-        return Err(ParseError::new(0..pattern.len(), "no name here"));
+        return Err(ParseError::new(0..pattern.len(), "no name in the pattern"));
     }
     Ok(names)
 }
@@ -416,7 +416,7 @@ mod tests {
             ("a[1, ]", "[1, ]", "empty range"),
             ("a[1, 3-1]", "3-1", "range `3-1` runs backwards"),
             ("a[1-]", "1-", "range `1-` has no end"),
-            ("a[-5]", "-5", "range `-5` has no beginning"),
+            ("a[-5]", "-5", "range `-5` has no start"),
             ("a[1-2-3]", "2-3", "`2-3` is not a number"),
             ("a[1,é]", "é", "`é` is not a number"),
             ("a[+1]", "+1", "`+1` is not a number"),
@@ -448,7 +448,7 @@ mod tests {
     fn errors_say_what_to_write_instead() {
         let table = [
             ("a[3-1]", "write 1-3"),
-            ("a[01-100]", "give both as many digits: 001-100"),
+            ("a[01-100]", "use the same number of digits: 001-100"),
             ("a1[9-10]", "write all digits inside the brackets, as in [19-110]"),
             ("1[0-10]0", "write all digits inside the brackets, as in [10-110]0"),
             ("a1[0-10/2]", "write all digits inside the brackets, as in [10-110/2]"),
@@ -467,8 +467,8 @@ mod tests {
                 "a[1-9000000000000000000],b[1-9000000000000000000],c[1-9000000000000000000]".into(),
                 "more names than can be counted",
             ),
-            ("n[1-99999999999/2]".into(), "too much to work out"),
-            ("n[1-99999999999]0".into(), "too much to work out"),
+            ("n[1-99999999999/2]".into(), "too complex to evaluate"),
+            ("n[1-99999999999]0".into(), "too complex to evaluate"),
             ("a1".repeat(16) + "a[1-2]", "range behind more than 15 other numbers in one name"),
         ];
         for (text, message) in table {
@@ -508,7 +508,7 @@ mod tests {
             ("n1,m*", "`m*` matches no node of the inventory"),
             ("@", "`@` without the name of a group"),
             ("@n*", "unknown group `@n*`"),
-            ("@g[1-99999]", "`@g[1-99999]` stands for more than 10000 groups or globs"),
+            ("@g[1-99999]", "`@g[1-99999]` expands to more than 10000 groups or globs"),
         ];
         for (text, message) in table {
             assert_eq!(NodeSet::parse_with(text, &inventory()).unwrap_err().message(), message, "{text}");

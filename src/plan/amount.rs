@@ -19,7 +19,7 @@ pub enum Amount {
 
 /// A number that cannot be meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{typed}` is no {what}: {reason}")]
+#[error("`{typed}` is not a valid {what}: {reason}")]
 pub struct AmountError {
     /// As typed.
     typed: String,
@@ -56,13 +56,13 @@ impl FromStr for Amount {
     fn from_str(typed: &str) -> Result<Self, AmountError> {
         let bad = |reason| AmountError { typed: typed.to_owned(), what: "number of nodes", reason };
         match number(typed.trim()) {
-            Some((0, _)) => Err(bad("at least one node is needed to go on")),
+            Some((0, _)) => Err(bad("it must be at least 1")),
             Some((count, false)) => Ok(Self::Nodes(count)),
             Some((percent, true)) => match u8::try_from(percent) {
                 Ok(percent) if percent <= 100 => Ok(Self::Percent(percent)),
-                _ => Err(bad("more than 100% of the nodes there cannot be")),
+                _ => Err(bad("a percentage cannot exceed 100%")),
             },
-            None => Err(bad("it is a number from 1, such as 3, or a percentage from 1% to 100%")),
+            None => Err(bad("expected a number from 1, such as 3, or a percentage from 1% to 100%")),
         }
     }
 }
@@ -152,9 +152,9 @@ impl FromStr for FailureLimit {
             Some((count, false)) => Ok(Self::Nodes(count)),
             Some((percent, true)) => match u8::try_from(percent) {
                 Ok(percent) if percent <= 100 => Ok(Self::Percent(percent)),
-                _ => Err(bad("more than 100% of the nodes cannot fail")),
+                _ => Err(bad("a percentage cannot exceed 100%")),
             },
-            None => Err(bad("it is a number of nodes, such as 0 or 2, or a percentage from 0% to 100%")),
+            None => Err(bad("expected a number of nodes, such as 0 or 2, or a percentage from 0% to 100%")),
         }
     }
 }
@@ -189,7 +189,7 @@ impl FromStr for Caps {
             "none" => Ok(Self::Off),
             amount => amount.parse().map(Self::Each).map_err(|error: AmountError| AmountError {
                 what: "cap",
-                reason: "it is a number of nodes from 1, a percentage from 1% to 100%, or none",
+                reason: "expected a number of nodes from 1, a percentage from 1% to 100%, or none",
                 ..error
             }),
         }

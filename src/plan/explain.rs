@@ -131,7 +131,7 @@ fn view_step(plan: &Plan, step: &Step, live: Option<&Live>) -> Option<StepView> 
 fn why_none(plan: &Plan, step: &Step, live: Option<&Live>) -> Option<&'static str> {
     let (task, live) = (plan.tasks.get(step.task)?, live?);
     if task.action.changes() && !live.mistakes.is_empty() {
-        return Some("a name is a mistake");
+        return Some("a service name is unknown");
     }
     let of_task = plan.steps.iter().filter(|other| other.task == step.task);
     let nodes: BTreeSet<usize> = of_task.flat_map(|step| step.nodes.iter().copied()).collect();
@@ -165,7 +165,7 @@ pub fn text(plan: &Plan, live: Option<&Live>) -> String {
     let mut text = String::new();
     for (number, step) in (1..).zip(&plan.steps) {
         let (Some(view), Some(task)) = (view_step(plan, step, live), plan.tasks.get(step.task)) else { continue };
-        let why = why_none(plan, step, live).unwrap_or("a cap does not let them");
+        let why = why_none(plan, step, live).unwrap_or("limited by a cap");
         if explain_step(&mut text, plan, number, step, task, (&view, why)).is_err() {
             break;
         }
@@ -188,7 +188,7 @@ fn explain_step(
 ) -> std::fmt::Result {
     let what = match &task.command {
         Some(command) => format!("exec: {command}"),
-        None if task.services.is_empty() => format!("{} of all services", view.action),
+        None if task.services.is_empty() => format!("{} all services", view.action),
         None => format!("{} {}", view.action, view.services.join(" ")),
     };
     let role = view.role.as_ref().map(|role| format!(", role {role}")).unwrap_or_default();
@@ -203,13 +203,13 @@ fn explain_step(
         writeln!(text, "  batch {number}: {} ({})", fold(batch), batch.len())?;
     }
     if !view.not_started.is_empty() {
-        writeln!(text, "  not started, {why}: {}", fold(&view.not_started))?;
+        writeln!(text, "  not started ({why}): {}", fold(&view.not_started))?;
     }
     if !view.unreachable.is_empty() {
         writeln!(text, "  cannot be reached: {}", fold(&view.unreachable))?;
     }
     if !view.skipped.is_empty() {
-        writeln!(text, "  skipped, in maintenance: {}", fold(&view.skipped))?;
+        writeln!(text, "  skipped (maintenance): {}", fold(&view.skipped))?;
     }
     for line in requests(plan, step, task) {
         writeln!(text, "  request: {line}")?;
@@ -222,20 +222,20 @@ fn explain_step(
             cap.nodes,
             cap.role,
             match &cap.down {
-                None => "what is down already counts".to_owned(),
+                None => "nodes already down count".to_owned(),
                 Some(down) if down.is_empty() => "none is down now".to_owned(),
                 Some(down) => format!("down now: {}", fold(down)),
             }
         )?;
     }
     for program in &view.cascades {
-        writeln!(text, "  one unit: a stop of {program} can make its node manager restart the whole instance")?;
+        writeln!(text, "  one unit: stopping {program} can make its node manager restart the whole instance")?;
     }
     let strangers = plan.strangers(step.task);
     let strangers: Vec<String> =
         view.batches.iter().flatten().filter(|name| strangers.contains(&name.as_str())).cloned().collect();
     if !strangers.is_empty() {
-        writeln!(text, "  not in the snapshot, and let pass: {}", fold(&strangers))?;
+        writeln!(text, "  not in the snapshot, and not checked: {}", fold(&strangers))?;
     }
     if task.action.changes() {
         writeln!(text, "  {}", rules(task, task.batched || view.batches.len() > 1))?;
@@ -340,14 +340,14 @@ mod tests {
           batch 2: cfg2 (1)
           batch 3: cfg3 (1)
           request: stopProcess, startProcess of contrail-api at supervisor-config (unix:///var/run/supervisord_config.sock or unix:///tmp/supervisord_config.sock or http://localhost:9004)
-          cap: at most 1 of the 3 nodes of config may be down at once (max_unavailable); what is down already counts
-          one unit: a stop of contrail-api (supervisor-config) can make its node manager restart the whole instance
+          cap: at most 1 of the 3 nodes of config may be down at once (max_unavailable); nodes already down count
+          one unit: stopping contrail-api (supervisor-config) can make its node manager restart the whole instance
           failure limit 0; gate: RUNNING for 5s; check: true; no worse than before.json, within 2m
         step 2: restart contrail-api contrail-collector, role analytics, 3 batches on 5 nodes
           batch 1: a1 (1)
           batch 2: a[2-3] (2)
           batch 3: a4 (1)
-          skipped, in maintenance: a5
+          skipped (maintenance): a5
           request: stopProcess, startProcess of contrail-collector at supervisor-analytics (unix:///var/run/supervisord_analytics.sock or unix:///tmp/supervisord_analytics.sock or http://localhost:9002)
           failure limit 0; gate: RUNNING for 5s; check: true; no worse than before.json, within 2m
         "#);
@@ -418,7 +418,7 @@ mod tests {
         insta::assert_snapshot!(text(&plan, None), @r#"
         step 1: exec: uptime, 1 batch on 8 nodes
           batch 1: a[1-4],cfg[1-3] (7)
-          skipped, in maintenance: a5
+          skipped (maintenance): a5
           failure limit unlimited
         "#);
     }

@@ -86,7 +86,7 @@ fn a_file_of_100_mb() {
 fn what_is_no_file() {
     let cluster = Cluster::start(uniform(1));
     refused_file(&cluster, &cluster.path("none.yaml"), None, "no such file");
-    refused_file(&cluster, &cluster.path(""), None, "folder");
+    refused_file(&cluster, &cluster.path(""), None, "directory");
 }
 
 /// All errors of a file at once, each with its place and what was expected.

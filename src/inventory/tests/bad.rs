@@ -15,19 +15,21 @@ fn check(table: Table<'_>) {
 #[test]
 fn the_version() {
     check(&[
-        ("nodes: {a: {}}\n", &["1:1: the inventory does not say its `version` (begin the file with `version: 1`)"]),
+        ("nodes: {a: {}}\n", &["1:1: the inventory has no `version` (begin the file with `version: 1`)"]),
         (
             "version: 2\nnodes: {a: {}}\n",
-            &["1:10: this program knows version 1 of the format, not 2 (a newer ctl wrote this file)"],
+            &[
+                "1:10: unsupported format version 2: this ctl supports version 1 (this file was written for a newer ctl)",
+            ],
         ),
         (
             "version: 0\nnodes: {a: {}}\n",
-            &["1:10: this program knows version 1 of the format, not 0 (write `version: 1`)"],
+            &["1:10: unsupported format version 0: this ctl supports version 1 (write `version: 1`)"],
         ),
         ("version: one\nnodes: {a: {}}\n", &["1:10: `version` is `one`: expected 1"]),
         ("version: 1.0\nnodes: {a: {}}\n", &["1:10: `version` is `1.0`: expected 1"]),
         ("version:\nnodes: {a: {}}\n", &["1:1: `version` has no value: expected the number 1"]),
-        ("version: [1]\nnodes: {a: {}}\n", &["1:10: `version` takes the number 1, not a list"]),
+        ("version: [1]\nnodes: {a: {}}\n", &["1:10: `version` must be the number 1, not a list"]),
     ]);
 }
 
@@ -37,19 +39,19 @@ fn the_file_as_a_whole() {
         (
             "- a\n- b\n",
             &[
-                "1:3: an inventory is a mapping with the keys version, defaults, roles, groups, nodes, not a list (the least is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
+                "1:3: an inventory must be a mapping with the keys version, defaults, roles, groups, nodes, not a list (the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
             ],
         ),
         (
             "hello\n",
             &[
-                "1:1: an inventory is a mapping with the keys version, defaults, roles, groups, nodes, not text (the least is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
+                "1:1: an inventory must be a mapping with the keys version, defaults, roles, groups, nodes, not text (the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
             ],
         ),
         (
             "version: 1\n",
             &[
-                "1:1: the inventory has no `nodes` (the least is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
+                "1:1: the inventory has no `nodes` (the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
             ],
         ),
         (
@@ -57,15 +59,15 @@ fn the_file_as_a_whole() {
             &["2:1: the inventory has no nodes (such as `nodes: {node1: {roles: [analytics]}}`)"],
         ),
         ("version: 1\nnodes:\n", &["2:1: the inventory has no nodes (such as `nodes: {node1: {roles: [analytics]}}`)"]),
-        ("version: 1\nnodes: [a, b]\n", &["2:8: `nodes` takes a mapping, each node with its value, not a list"]),
-        ("version: 1\nnodes: a\n", &["2:8: `nodes` takes a mapping, each node with its value, not text"]),
+        ("version: 1\nnodes: [a, b]\n", &["2:8: `nodes` must be a mapping, each node with its value, not a list"]),
+        ("version: 1\nnodes: a\n", &["2:8: `nodes` must be a mapping, each node with its value, not text"]),
         ("version: 1\nnodes: {a: {}}\ngroop: {}\n", &["3:1: the inventory has no key `groop` (did you mean groups?)"]),
         (
             "version: 1\nnodes: {a: {}}\nzzz: {}\n",
             &["3:1: the inventory has no key `zzz` (the keys are version, defaults, roles, groups, nodes)"],
         ),
         ("version: 1\nhosts: {a: {}}\n", &["2:1: the inventory has no key `hosts` (did you mean nodes?)"]),
-        ("version: 1\nnodes: {a: {}}\ngroups: {}\nnodes: {b: {}}\n", &["4:1: the key `nodes` is given twice"]),
+        ("version: 1\nnodes: {a: {}}\ngroups: {}\nnodes: {b: {}}\n", &["4:1: the key `nodes` is defined twice"]),
         (
             "version: 1\nnodes: {a: {}}\n[x]: {}\n",
             &["3:1: a key must be text, not a list (a key that begins with `[` must be quoted)"],
@@ -74,7 +76,7 @@ fn the_file_as_a_whole() {
         (
             "version:1\n",
             &[
-                "1:1: an inventory is a mapping with the keys version, defaults, roles, groups, nodes, not text (put a blank after the colon)",
+                "1:1: an inventory must be a mapping with the keys version, defaults, roles, groups, nodes, not text (put a space after the colon)",
             ],
         ),
     ]);
@@ -96,26 +98,26 @@ fn names_and_keys_of_nodes() {
         ),
         (
             "version: 1\nnodes:\n  a: {port:22}\n",
-            &["3:7: a node has no key `port:22` (put a blank after the colon: `port: …`)"],
+            &["3:7: a node has no key `port:22` (put a space after the colon: `port: …`)"],
         ),
-        ("version: 1\nnodes:\n  a: {port: 22, user: x, port: 23}\n", &["3:26: the key `port` is given twice"]),
-        ("version: 1\nnodes:\n  a: {}\n  b: {}\n  a: {port: 1}\n", &["5:3: the node `a` is given twice"]),
-        ("version: 1\nnodes:\n  a[1-3]: {}\n  a2: {}\n", &["4:3: the node `a2` is given twice"]),
-        ("version: 1\nnodes:\n  a[1-4]: {}\n  b: {}\n  a[3-6]: {}\n", &["5:3: the nodes `a[3-4]` are given twice"]),
+        ("version: 1\nnodes:\n  a: {port: 22, user: x, port: 23}\n", &["3:26: the key `port` is defined twice"]),
+        ("version: 1\nnodes:\n  a: {}\n  b: {}\n  a: {port: 1}\n", &["5:3: the node `a` is defined twice"]),
+        ("version: 1\nnodes:\n  a[1-3]: {}\n  a2: {}\n", &["4:3: the node `a2` is defined twice"]),
+        ("version: 1\nnodes:\n  a[1-4]: {}\n  b: {}\n  a[3-6]: {}\n", &["5:3: the nodes `a[3-4]` are defined twice"]),
         (
             "version: 1\nnodes:\n  a[1-2]: {}\n  a[3-4]: {}\n  a[2-3]: {}\n",
-            &["5:3: the node `a2` is given twice", "5:3: the node `a3` is given twice"],
+            &["5:3: the node `a2` is defined twice", "5:3: the node `a3` is defined twice"],
         ),
-        ("version: 1\nnodes:\n  'a[1,1]': {}\n", &["3:3: the node `a1` is given twice"]),
-        ("version: 1\nnodes:\n  a: analytics\n", &["3:6: `a` takes a mapping such as {roles: …}, not text"]),
-        ("version: 1\nnodes:\n  a: [analytics]\n", &["3:6: `a` takes a mapping such as {roles: …}, not a list"]),
+        ("version: 1\nnodes:\n  'a[1,1]': {}\n", &["3:3: the node `a1` is defined twice"]),
+        ("version: 1\nnodes:\n  a: analytics\n", &["3:6: `a` must be a mapping such as {roles: …}, not text"]),
+        ("version: 1\nnodes:\n  a: [analytics]\n", &["3:6: `a` must be a mapping such as {roles: …}, not a list"]),
         ("version: 1\nnodes:\n  a: {port: abc}\n", &["3:13: `port` is `abc`: expected a port from 1 to 65535"]),
         ("version: 1\nnodes:\n  a: {port: 99999}\n", &["3:13: `port` is `99999`: expected a port from 1 to 65535"]),
         ("version: 1\nnodes:\n  a: {port: 0}\n", &["3:13: `port` is `0`: expected a port from 1 to 65535"]),
         ("version: 1\nnodes:\n  a: {port: -1}\n", &["3:13: `port` is `-1`: expected a port from 1 to 65535"]),
         ("version: 1\nnodes:\n  a: {port: 0x16}\n", &["3:13: `port` is `0x16`: expected a port from 1 to 65535"]),
         ("version: 1\nnodes:\n  a: {port: }\n", &["3:7: `port` has no value: expected a port from 1 to 65535"]),
-        ("version: 1\nnodes:\n  a: {port: [22]}\n", &["3:13: `port` takes a port from 1 to 65535, not a list"]),
+        ("version: 1\nnodes:\n  a: {port: [22]}\n", &["3:13: `port` must be a port from 1 to 65535, not a list"]),
         (
             "version: 1\nnodes:\n  a: {port: 99999999999999999999999}\n",
             &["3:13: `port` is `99999999999999999999999`: expected a port from 1 to 65535"],
@@ -137,15 +139,15 @@ fn names_and_keys_of_nodes() {
             &["3:23: no role `analytcs` (did you mean analytics?)"],
         ),
         ("version: 1\nnodes:\n  a: {roles: [\"\"]}\n", &["3:15: `roles` is empty: expected the name of a role"]),
-        ("version: 1\nnodes:\n  a: {roles: \"config,,\"}\n", &["3:14: a role without a name in `config,,`"]),
+        ("version: 1\nnodes:\n  a: {roles: \"config,,\"}\n", &["3:14: an empty role name in `config,,`"]),
         (
             "version: 1\nnodes:\n  a: {roles: {config: x}}\n",
-            &["3:14: `roles` takes the name of a role, or a list of such, not a mapping"],
+            &["3:14: `roles` must be the name of a role, or a list of them, not a mapping"],
         ),
-        ("version: 1\nnodes:\n  a: {roles: [[config]]}\n", &["3:15: `roles` takes the name of a role, not a list"]),
+        ("version: 1\nnodes:\n  a: {roles: [[config]]}\n", &["3:15: `roles` must be the name of a role, not a list"]),
         (
             "version: 1\nnodes:\n  a:\n    roles:\n    user: x\n",
-            &["4:5: `roles` has no value: expected the name of a role, or a list of such"],
+            &["4:5: `roles` has no value: expected the name of a role, or a list of them"],
         ),
         ("version: 1\nnodes:\n  node[3-1]: {}\n", &["3:8: range `3-1` runs backwards (write 1-3)"]),
         ("version: 1\nnodes:\n  \"node[3-1]\": {}\n", &["3:9: range `3-1` runs backwards (write 1-3)"]),
@@ -154,61 +156,57 @@ fn names_and_keys_of_nodes() {
         (
             "version: 1\nnodes:\n  a*: {}\n",
             &[
-                "3:4: `a*` cannot be the name of a node: `*` may not be in it (a node's key is names and ranges only, such as `node[01-40]`)",
+                "3:4: `a*` is not a valid node name: it contains `*` (a node key can only have names and ranges, such as `node[01-40]`)",
             ],
         ),
         (
             "version: 1\nnodes:\n  \"@rack\": {}\n",
             &[
-                "3:4: `@rack` cannot be the name of a node: it begins with `@` (a node's key is names and ranges only, such as `node[01-40]`)",
+                "3:4: `@rack` is not a valid node name: it begins with `@` (a node key can only have names and ranges, such as `node[01-40]`)",
             ],
         ),
         (
             "version: 1\nnodes:\n  a!b: {}\n",
             &[
-                "3:4: `a!b` cannot be the name of a node: `!` may not be in it (a node's key is names and ranges only, such as `node[01-40]`)",
+                "3:4: `a!b` is not a valid node name: it contains `!` (a node key can only have names and ranges, such as `node[01-40]`)",
             ],
         ),
         (
             "version: 1\nnodes:\n  a[1-2]*: {}\n",
-            &["3:3: `a[1-2]*` is a group or glob, and only names and ranges may stand here"],
+            &["3:3: `a[1-2]*` is a group or glob; only names and ranges are allowed here"],
         ),
         (
             "version: 1\nnodes:\n  -oProxyCommand=x: {}\n",
-            &["3:3: `-oProxyCommand=x` cannot be the name of a node: it begins with `-`"],
+            &["3:3: `-oProxyCommand=x` is not a valid node name: it begins with `-`"],
         ),
-        ("version: 1\nnodes:\n  \"-a[1-2]\": {}\n", &["3:3: `-a1` cannot be the name of a node: it begins with `-`"]),
-        ("version: 1\nnodes:\n  a b: {}\n", &["3:4: `a b` cannot be the name of a node: a blank may not be in it"]),
+        ("version: 1\nnodes:\n  \"-a[1-2]\": {}\n", &["3:3: `-a1` is not a valid node name: it begins with `-`"]),
+        ("version: 1\nnodes:\n  a b: {}\n", &["3:4: `a b` is not a valid node name: it contains a space"]),
         (
             "version: 1\nnodes:\n  \"a\\eb\": {}\n",
-            &["3:3: `a\\u{1b}b` cannot be the name of a node: `\\u{1b}` may not be in it"],
+            &["3:3: `a\\u{1b}b` is not a valid node name: it contains `\\u{1b}`"],
         ),
-        (
-            "version: 1\nnodes:\n  a;reboot: {}\n",
-            &["3:4: `a;reboot` cannot be the name of a node: `;` may not be in it"],
-        ),
-        (
-            "version: 1\nnodes:\n  $(reboot): {}\n",
-            &["3:3: `$(reboot)` cannot be the name of a node: `$` may not be in it"],
-        ),
-        ("version: 1\nnodes:\n  nœud: {}\n", &["3:4: `nœud` cannot be the name of a node: `œ` may not be in it"]),
+        ("version: 1\nnodes:\n  a;reboot: {}\n", &["3:4: `a;reboot` is not a valid node name: it contains `;`"]),
+        ("version: 1\nnodes:\n  $(reboot): {}\n", &["3:3: `$(reboot)` is not a valid node name: it contains `$`"]),
+        ("version: 1\nnodes:\n  nœud: {}\n", &["3:4: `nœud` is not a valid node name: it contains `œ`"]),
         ("version: 1\nnodes:\n  a: {user: \"né\", prt: 1}\n", &["3:19: a node has no key `prt` (did you mean port?)"]),
-        ("version: 1\nnodes:\n  \"\": {}\n", &["3:3: `` cannot be the name of a node: it is empty"]),
+        ("version: 1\nnodes:\n  \"\": {}\n", &["3:3: `` is not a valid node name: it is empty"]),
         (
             "version: 1\nnodes:\n  a:22: {}\n",
-            &["3:4: `a:22` cannot be the name of a node: it has a `:` or `%` in it, and is no IPv6 address"],
+            &["3:4: `a:22` is not a valid node name: it contains `:` or `%` but is not an IPv6 address"],
         ),
         (
             "version: 1\nnodes:\n  a[1-200000]: {}\n",
-            &["3:3: `a[1-200000]` is 200000 nodes: an inventory may have 100000"],
+            &["3:3: `a[1-200000]` is 200000 nodes: an inventory may have at most 100000"],
         ),
         (
             "version: 1\nnodes:\n  a[1-60000]: {}\n  b[1-60000]: {}\n  c: {}\n",
-            &["4:3: with `b[1-60000]` there are 120000 nodes: an inventory may have 100000"],
+            &["4:3: with `b[1-60000]` there are 120000 nodes: an inventory may have at most 100000"],
         ),
         (
             "version: 1\nnodes:\n  a[1-999999]b[1-999999]c[1-999999]: {}\n",
-            &["3:3: `a[1-999999]b[1-999999]c[1-999999]` is 999997000002999999 nodes: an inventory may have 100000"],
+            &[
+                "3:3: `a[1-999999]b[1-999999]c[1-999999]` is 999997000002999999 nodes: an inventory may have at most 100000",
+            ],
         ),
     ]);
 }
@@ -219,31 +217,31 @@ fn addresses_of_nodes() {
         (
             "version: 1\nnodes:\n  db[1-3]: {address: \"10.0.0.[11-12]\"}\n",
             &[
-                "3:22: `10.0.0.[11-12]` is 2 addresses for 3 nodes (the ranges of a node's name and address must be of equal length)",
+                "3:22: `10.0.0.[11-12]` is 2 addresses for 3 nodes (the ranges of a node's name and address must have the same length)",
             ],
         ),
         (
             "version: 1\nnodes:\n  db[1-2]: {address: \"10.0.0.[11-13]\"}\n",
             &[
-                "3:22: `10.0.0.[11-13]` is 3 addresses for 2 nodes (the ranges of a node's name and address must be of equal length)",
+                "3:22: `10.0.0.[11-13]` is 3 addresses for 2 nodes (the ranges of a node's name and address must have the same length)",
             ],
         ),
         (
             "version: 1\nnodes:\n  db[1-3]: {address: 10.0.0.1}\n",
             &[
-                "3:22: `10.0.0.1` is 1 address for 3 nodes (the ranges of a node's name and address must be of equal length)",
+                "3:22: `10.0.0.1` is 1 address for 3 nodes (the ranges of a node's name and address must have the same length)",
             ],
         ),
         (
             "version: 1\nnodes:\n  db1: {address: \"10.0.0.[1-9]\"}\n",
             &[
-                "3:18: `10.0.0.[1-9]` is 9 addresses for 1 node (the ranges of a node's name and address must be of equal length)",
+                "3:18: `10.0.0.[1-9]` is 9 addresses for 1 node (the ranges of a node's name and address must have the same length)",
             ],
         ),
         (
             "version: 1\nnodes:\n  db1: {address: \"10.[0-999999].[0-999999].[0-99999]\"}\n",
             &[
-                "3:18: `10.[0-999999].[0-999999].[0-99999]` is 100000000000000000 addresses for 1 node (the ranges of a node's name and address must be of equal length)",
+                "3:18: `10.[0-999999].[0-999999].[0-99999]` is 100000000000000000 addresses for 1 node (the ranges of a node's name and address must have the same length)",
             ],
         ),
         (
@@ -253,29 +251,29 @@ fn addresses_of_nodes() {
         (
             "version: 1\nnodes:\n  a: {address: 010.1.2.3}\n  b[1-2]: {address: \"10.0.0.[08-09]\"}\n  10.0.0.01: {}\n",
             &[
-                "3:16: `010.1.2.3` is no address: `010` begins with 0, which some read as an octal number: write it without",
-                "4:21: `10.0.0.08` is no address: `08` begins with 0, which some read as an octal number: write it without",
-                "5:10: `10.0.0.01` cannot be the name of a node: `01` begins with 0, which some read as an octal number: write it without",
+                "3:16: `010.1.2.3` is not a valid address: `010` has a leading 0, which some programs read as octal: remove it",
+                "4:21: `10.0.0.08` is not a valid address: `08` has a leading 0, which some programs read as octal: remove it",
+                "5:10: `10.0.0.01` is not a valid node name: `01` has a leading 0, which some programs read as octal: remove it",
             ],
         ),
         (
             "version: 1\nnodes:\n  a: {address: \"10.0.0.1:2222\"}\n",
             &[
-                "3:25: `10.0.0.1:2222` is no address: it has a `:` or `%` in it, and is no IPv6 address (the port has a key of its own: `port: 2222`)",
+                "3:25: `10.0.0.1:2222` is not a valid address: it contains `:` or `%` but is not an IPv6 address (use the separate key for the port: `port: 2222`)",
             ],
         ),
         (
             "version: 1\nnodes:\n  a: {address: root@10.0.0.1}\n",
             &[
-                "3:20: `root@10.0.0.1` is no address: `@` may not be in it (the user has a key of its own: `user: root`)",
+                "3:20: `root@10.0.0.1` is not a valid address: it contains `@` (use the separate key for the user: `user: root`)",
             ],
         ),
         (
             "version: 1\nnodes:\n  a: {address: \"[2001:db8::1]\"}\n",
-            &["3:16: `[2001:db8::1]` has brackets, which are for ranges (write `address: \"2001:db8::1\"`)"],
+            &["3:16: `[2001:db8::1]` has brackets, which are only for ranges (write `address: \"2001:db8::1\"`)"],
         ),
-        ("version: 1\nnodes:\n  a: {address: -x}\n", &["3:16: `-x` is no address: it begins with `-`"]),
-        ("version: 1\nnodes:\n  a: {address: \"a b\"}\n", &["3:18: `a b` is no address: a blank may not be in it"]),
+        ("version: 1\nnodes:\n  a: {address: -x}\n", &["3:16: `-x` is not a valid address: it begins with `-`"]),
+        ("version: 1\nnodes:\n  a: {address: \"a b\"}\n", &["3:18: `a b` is not a valid address: it contains a space"]),
         (
             "version: 1\nnodes:\n  a: {address: \"\"}\n",
             &["3:16: `address` is empty: expected a host's name or address"],
@@ -284,41 +282,44 @@ fn addresses_of_nodes() {
             "version: 1\nnodes:\n  a: {address: ~}\n",
             &["3:7: `address` has no value: expected a host's name or address"],
         ),
-        ("version: 1\nnodes:\n  a: {address: [b]}\n", &["3:16: `address` takes a host's name or address, not a list"]),
+        (
+            "version: 1\nnodes:\n  a: {address: [b]}\n",
+            &["3:16: `address` must be a host's name or address, not a list"],
+        ),
         (
             "version: 1\nnodes:\n  a: {address: 10.0.0.1}\n  b: {address: 10.0.0.1}\n",
             &[
-                "4:16: `a` and `b` are one machine: both have the address `10.0.0.1` and the port 22 (each node is a machine of its own, with its own `address` or `port`)",
+                "4:16: `a` and `b` are the same machine: both have address `10.0.0.1` and port 22 (each node must be a machine of its own, with its own `address` or `port`)",
             ],
         ),
         (
             "version: 1\nnodes:\n  a: {address: b}\n  b: {}\n",
             &[
-                "4:3: `a` and `b` are one machine: both have the address `b` and the port 22 (each node is a machine of its own, with its own `address` or `port`)",
+                "4:3: `a` and `b` are the same machine: both have address `b` and port 22 (each node must be a machine of its own, with its own `address` or `port`)",
             ],
         ),
         (
             "version: 1\nnodes:\n  a: {address: 10.0.0.1, port: 22}\n  b: {address: 10.0.0.1}\n",
             &[
-                "4:16: `a` and `b` are one machine: both have the address `10.0.0.1` and the port 22 (each node is a machine of its own, with its own `address` or `port`)",
+                "4:16: `a` and `b` are the same machine: both have address `10.0.0.1` and port 22 (each node must be a machine of its own, with its own `address` or `port`)",
             ],
         ),
         (
             "version: 1\nnodes:\n  a[1-2]: {address: \"10.0.0.[1,1]\"}\n",
             &[
-                "3:21: `a1` and `a2` are one machine: both have the address `10.0.0.1` and the port 22 (each node is a machine of its own, with its own `address` or `port`)",
+                "3:21: `a1` and `a2` are the same machine: both have address `10.0.0.1` and port 22 (each node must be a machine of its own, with its own `address` or `port`)",
             ],
         ),
         (
             "version: 1\ndefaults: {address: 10.0.0.1}\nnodes:\n  a: {}\n  b: {port: 23}\n  c: {}\n",
             &[
-                "6:3: `a` and `c` are one machine: both have the address `10.0.0.1` and the port 22 (each node is a machine of its own, with its own `address` or `port`)",
+                "6:3: `a` and `c` are the same machine: both have address `10.0.0.1` and port 22 (each node must be a machine of its own, with its own `address` or `port`)",
             ],
         ),
         (
             "version: 1\ndefaults: {address: 10.0.0.1}\nnodes:\n  a[1-2]: {}\n",
             &[
-                "2:21: `10.0.0.1` is 1 address for 2 nodes (the ranges of a node's name and address must be of equal length)",
+                "2:21: `10.0.0.1` is 1 address for 2 nodes (the ranges of a node's name and address must have the same length)",
             ],
         ),
     ]);
@@ -327,32 +328,26 @@ fn addresses_of_nodes() {
 #[test]
 fn settings_of_nodes() {
     check(&[
-        (
-            "version: 1\nnodes:\n  a: {user: \"x;y\"}\n",
-            &["3:15: `x;y` cannot be the name of a user: `;` may not be in it"],
-        ),
-        ("version: 1\nnodes:\n  a: {user: -x}\n", &["3:13: `-x` cannot be the name of a user: it begins with `-`"]),
-        (
-            "version: 1\nnodes:\n  a: {user: a b}\n",
-            &["3:14: `a b` cannot be the name of a user: a blank may not be in it"],
-        ),
-        ("version: 1\nnodes:\n  a: {user: [x]}\n", &["3:13: `user` takes a user's name, not a list"]),
+        ("version: 1\nnodes:\n  a: {user: \"x;y\"}\n", &["3:15: `x;y` is not a valid user name: it contains `;`"]),
+        ("version: 1\nnodes:\n  a: {user: -x}\n", &["3:13: `-x` is not a valid user name: it begins with `-`"]),
+        ("version: 1\nnodes:\n  a: {user: a b}\n", &["3:14: `a b` is not a valid user name: it contains a space"]),
+        ("version: 1\nnodes:\n  a: {user: [x]}\n", &["3:13: `user` must be a user's name, not a list"]),
         (
             "version: 1\nnodes:\n  a: {jump: \"b:x\"}\n",
             &[
-                "3:16: `b:x` is no way through bastions: `x` is no port (write `[user@]host[:port]`, with commas between several)",
+                "3:16: `b:x` is not a valid list of bastions: `x` is not a valid port (write `[user@]host[:port]`, separated by commas)",
             ],
         ),
         (
             "version: 1\nnodes:\n  a: {jump: \"b,-c\"}\n",
             &[
-                "3:16: `b,-c` is no way through bastions: it begins with `-` (write `[user@]host[:port]`, with commas between several)",
+                "3:16: `b,-c` is not a valid list of bastions: it begins with `-` (write `[user@]host[:port]`, separated by commas)",
             ],
         ),
         (
             "version: 1\nnodes:\n  a: {jump: \"b,,c\"}\n",
             &[
-                "3:13: `b,,c` is no way through bastions: one of the bastions has no name (write `[user@]host[:port]`, with commas between several)",
+                "3:13: `b,,c` is not a valid list of bastions: one of the bastions has no name (write `[user@]host[:port]`, separated by commas)",
             ],
         ),
         ("version: 1\nnodes:\n  a: {sudo: perhaps}\n", &["3:13: `sudo` is `perhaps`: expected true or false"]),
@@ -381,12 +376,12 @@ fn settings_of_nodes() {
         ),
         (
             "version: 1\nnodes:\n  a: {connect_timeout: [5]}\n",
-            &["3:24: `connect_timeout` takes a time such as 5s, 2m or 500ms, not a list"],
+            &["3:24: `connect_timeout` must be a time such as 5s, 2m or 500ms, not a list"],
         ),
         (
             "version: 1\nnodes:\n  a: {maintenance: true}\n",
             &[
-                "3:20: `maintenance` takes the reason, not true (such as `maintenance: \"disk is being replaced, ask Ana\"`)",
+                "3:20: `maintenance` must be the reason, not true (such as `maintenance: \"disk is being replaced, ask Ana\"`)",
             ],
         ),
         (
@@ -395,7 +390,7 @@ fn settings_of_nodes() {
         ),
         (
             "version: 1\nnodes:\n  a: {maintenance: [a]}\n",
-            &["3:20: `maintenance` takes the reason, in words, not a list"],
+            &["3:20: `maintenance` must be the reason, in words, not a list"],
         ),
         (
             "version: 1\ndefaults: {maintenance: x}\nnodes: {a: {}}\n",
@@ -406,21 +401,21 @@ fn settings_of_nodes() {
         ("version: 1\nnodes:\n  a: {identity: $NOPE/id}\n", &["3:17: the environment variable `NOPE` is not set"]),
         (
             "version: 1\nnodes:\n  a: {identity: [~/x, ~bob/id]}\n",
-            &["3:23: `~bob` is not known: only one's own `~/` is expanded (write the whole path)"],
+            &["3:23: cannot expand `~bob`: only your own `~/` is supported (write an absolute path)"],
         ),
         (
             "version: 1\nnodes:\n  a: {identity: {x: y}}\n",
-            &["3:17: `identity` takes the path of a private key, or a list of such, not a mapping"],
+            &["3:17: `identity` must be the path of a private key, or a list of them, not a mapping"],
         ),
-        ("version: 1\nnodes:\n  a: {identity: \"a\\tb\"}\n", &["3:17: the path `a\\tb` has a control character in it"]),
+        ("version: 1\nnodes:\n  a: {identity: \"a\\tb\"}\n", &["3:17: the path `a\\tb` contains a control character"]),
         (
             "version: 1\ndefaults: [a]\nnodes: {a: {}}\n",
-            &["2:11: `defaults` takes a mapping such as {roles: …}, not a list"],
+            &["2:11: `defaults` must be a mapping such as {roles: …}, not a list"],
         ),
         (
             "version: 1\nnodes:\n  a: {<<: x}\n",
             &[
-                "3:11: `<<` takes a mapping or a list of mappings, not text (write `<<: *name`, with `&name` at that mapping)",
+                "3:11: `<<` must be a mapping or a list of mappings, not text (write `<<: *name`, with `&name` at that mapping)",
             ],
         ),
         (
@@ -460,7 +455,7 @@ fn roles() {
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, supervisors: [{name: x, socket: /b}]}\n",
             &[
-                "4:19: `supervisors` and `socket` exclude each other (put everything into the list: `supervisors: [{name: …, socket: …}]`)",
+                "4:19: `supervisors` cannot be combined with `socket` (put everything in the list: `supervisors: [{name: …, socket: …}]`)",
             ],
         ),
         (
@@ -473,7 +468,7 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: [x]}\n",
-            &["4:21: `supervisors` takes a mapping such as {name: …}, not text"],
+            &["4:21: `supervisors` must be a mapping such as {name: …}, not text"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: [{name: x}]}\n",
@@ -481,11 +476,11 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: [{name: x, socket: /a}, {name: x, socket: /b}]}\n",
-            &["4:51: the supervisord `x` is given twice"],
+            &["4:51: the supervisord `x` is defined twice"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: []}\n",
-            &["4:20: `supervisors` is empty (a role of init services only leaves it out)"],
+            &["4:20: `supervisors` is empty (leave it out if the role has only init services)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: x}\n",
@@ -498,18 +493,16 @@ fn roles() {
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: b.sock}\n",
             &[
-                "4:15: `b.sock` is no address of a supervisord (write /path/of.sock, unix:///path/of.sock or http://localhost:9002)",
+                "4:15: `b.sock` is not a valid supervisord address (write /path/of.sock, unix:///path/of.sock or http://localhost:9002)",
             ],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: [/a, 9002]}\n",
-            &["4:20: `9002` is no address of a supervisord (did you mean http://localhost:9002?)"],
+            &["4:20: `9002` is not a valid supervisord address (did you mean http://localhost:9002?)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: ~/b.sock}\n",
-            &[
-                "4:15: `~/b.sock` is not a whole path (a socket's path is one on the node: neither `~` nor `$` is expanded in it)",
-            ],
+            &["4:15: `~/b.sock` is not an absolute path (the path is on the node: neither `~` nor `$` is expanded)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: []}\n",
@@ -517,23 +510,23 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: {a: b}}\n",
-            &["4:15: `socket` takes a socket's path, or http://localhost:PORT, or a list of such, not a mapping"],
+            &["4:15: `socket` must be a socket's path, or http://localhost:PORT, or a list of them, not a mapping"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, services: [\"a b\"]}\n",
-            &["4:32: `a b` cannot be the name of a service: a blank may not be in it"],
+            &["4:32: `a b` is not a valid service name: it contains a space"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, services: [-a]}\n",
-            &["4:30: `-a` cannot be the name of a service: it begins with `-`"],
+            &["4:30: `-a` is not a valid service name: it begins with `-`"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, supervisor: \"x;y\"}\n",
-            &["4:33: `x;y` cannot be the name of a supervisord instance: `;` may not be in it"],
+            &["4:33: `x;y` is not a valid supervisord instance name: it contains `;`"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {init_services: \"a$b\"}\n",
-            &["4:24: `a$b` cannot be the name of a service: `$` may not be in it"],
+            &["4:24: `a$b` is not a valid service name: it contains `$`"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: 0}\n",
@@ -565,15 +558,15 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, introspect: [x]}\n",
-            &["4:31: `introspect` takes a mapping, each service with its value, not a list"],
+            &["4:31: `introspect` must be a mapping, each service with its value, not a list"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, introspect: {\"a b\": 1}}\n",
-            &["4:34: `a b` cannot be the name of a service: a blank may not be in it"],
+            &["4:34: `a b` is not a valid service name: it contains a space"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, oneshot: [\"a b\"]}\n",
-            &["4:31: `a b` cannot be the name of a program: a blank may not be in it"],
+            &["4:31: `a b` is not a valid program name: it contains a space"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {extends: analytcs}\n",
@@ -587,27 +580,27 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  control: {extends: analytics}\n",
-            &["4:13: `control` is built in: it extends no other role (give the role a name of its own)"],
+            &["4:13: `control` is built in and cannot extend another role (give the role another name)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  webui: {max_unavailable: 1}\n  web-ui: {max_unavailable: 2}\n",
-            &["5:3: `web-ui` is another name of `webui`, which is given too"],
+            &["5:3: `web-ui` is another name for `webui`, which is also defined"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a}\n  b: {socket: /b}\n",
-            &["5:3: the role `b` is given twice"],
+            &["5:3: the role `b` is defined twice"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  \"a b\": {socket: /a}\n",
-            &["4:5: `a b` cannot be the name of a role: a blank may not be in it"],
+            &["4:5: `a b` is not a valid role name: it contains a space"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, username: x}\n",
-            &["4:19: `username` needs `password_file` beside it (supervisord asks for both or for neither)"],
+            &["4:19: `username` also needs `password_file` (supervisord asks for both or neither)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, password_file: /x}\n",
-            &["4:19: `password_file` needs `username` beside it (supervisord asks for both or for neither)"],
+            &["4:19: `password_file` also needs `username` (supervisord asks for both or neither)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, username: x, password_file: $NOPE}\n",
@@ -621,7 +614,7 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles: [a]\n",
-            &["3:8: `roles` takes a mapping, each role with its value, not a list"],
+            &["3:8: `roles` must be a mapping, each role with its value, not a list"],
         ),
     ]);
 }
@@ -638,10 +631,10 @@ fn groups() {
             "version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@analytcs\"\n",
             &["4:7: no group or role `analytcs` (did you mean @analytics?)"],
         ),
-        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@g\"\n", &["4:7: the group `g` is made of itself"]),
+        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@g\"\n", &["4:7: group `g` includes itself"]),
         (
             "version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@h\"\n  h: \"a,@i\"\n  i: \"@g\"\n",
-            &["6:7: the groups `g` and `i` are made of each other"],
+            &["6:7: groups `g` and `i` include each other"],
         ),
         (
             "version: 1\nnodes: {node1: {}, node2: {}}\ngroups:\n  g: \"node1,nod2\"\n",
@@ -656,37 +649,37 @@ fn groups() {
         (
             "version: 1\nnodes: {a: {}}\ngroups:\n  analytics: a\n",
             &[
-                "4:3: `analytics` is the name of a role, too (`@analytics` already means the nodes of that role; give the group another name)",
+                "4:3: `analytics` is also the name of a role (`@analytics` already means the nodes of that role; give the group another name)",
             ],
         ),
         (
             "version: 1\nnodes: {a: {}}\ngroups:\n  collector: a\n",
             &[
-                "4:3: `collector` is another name of the role `analytics` (`@collector` already means the nodes of that role; give the group another name)",
+                "4:3: `collector` is another name for the role `analytics` (`@collector` already means the nodes of that role; give the group another name)",
             ],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  billing: {socket: /a}\ngroups:\n  billing: a\n",
             &[
-                "6:3: `billing` is the name of a role, too (`@billing` already means the nodes of that role; give the group another name)",
+                "6:3: `billing` is also the name of a role (`@billing` already means the nodes of that role; give the group another name)",
             ],
         ),
         (
             "version: 1\nnodes: {a: {}}\ngroups:\n  \"a b\": a\n",
-            &["4:5: `a b` cannot be the name of a group: a blank may not be in it"],
+            &["4:5: `a b` is not a valid group name: it contains a space"],
         ),
         (
             "version: 1\nnodes: {a: {}}\ngroups:\n  g: {a: b}\n",
-            &["4:6: `g` takes a node set, such as node[01-40], or a list of such, not a mapping"],
+            &["4:6: `g` must be a node set, such as node[01-40], or a list of them, not a mapping"],
         ),
         (
             "version: 1\nnodes: {a: {}}\ngroups:\n  g:\n",
-            &["4:3: `g` has no value: expected a node set, such as node[01-40], or a list of such"],
+            &["4:3: `g` has no value: expected a node set, such as node[01-40], or a list of them"],
         ),
-        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: a\n  g: a\n", &["5:3: the group `g` is given twice"]),
+        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: a\n  g: a\n", &["5:3: the group `g` is defined twice"]),
         (
             "version: 1\nnodes: {a: {}}\ngroups: [a]\n",
-            &["3:9: `groups` takes a mapping, each group with its value, not a list"],
+            &["3:9: `groups` must be a mapping, each group with its value, not a list"],
         ),
         ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@h,a\"\n  h: \"@nope\"\n", &["5:7: no group or role `nope`"]),
     ]);
@@ -695,11 +688,11 @@ fn groups() {
 #[test]
 fn syntax() {
     check(&[
-        ("a: 1\n\tb: 2\n", &["2:1: a tab in the indentation, where YAML allows only blanks (indent with blanks)"]),
-        ("a:\n\tb: 2\n", &["2:1: a tab in the indentation, where YAML allows only blanks (indent with blanks)"]),
+        ("a: 1\n\tb: 2\n", &["2:1: a tab in the indentation, where YAML allows only spaces (indent with spaces)"]),
+        ("a:\n\tb: 2\n", &["2:1: a tab in the indentation, where YAML allows only spaces (indent with spaces)"]),
         (
             "a:\n  b: 1\n \tc: 2\n",
-            &["3:2: a tab in the indentation, where YAML allows only blanks (indent with blanks)"],
+            &["3:2: a tab in the indentation, where YAML allows only spaces (indent with spaces)"],
         ),
         (
             "a: \"b\nc: 1\n",
@@ -708,22 +701,22 @@ fn syntax() {
         (
             "a:\n  b: 1\n c: 2\n",
             &[
-                "3:2: this is not valid YAML: while parsing a block mapping, did not find expected key (is this line indented like those it belongs to, and has its key a `:` after it?)",
+                "3:2: this is not valid YAML: while parsing a block mapping, did not find expected key (check that this line is indented like its neighbours, and that its key is followed by `:`)",
             ],
         ),
         (
             "a: b: c\n",
             &[
-                "1:5: this is not valid YAML: mapping values are not allowed in this context (is the line above indented as it should be? A value that has `: ` in it must be quoted)",
+                "1:5: this is not valid YAML: mapping values are not allowed in this context (check the indentation of the line above; a value that contains `: ` must be quoted)",
             ],
         ),
-        ("g: @foo\n", &["1:4: YAML does not let a group begin with `@` unless it is quoted (write \"@foo\")"]),
-        ("g: *foo\n", &["1:4: YAML does not let a glob begin with `*` unless it is quoted (write \"*foo\")"]),
-        ("g: !foo\n", &["1:8: the YAML tag `!foo` means nothing here (a value that begins with `!` must be quoted)"]),
+        ("g: @foo\n", &["1:4: in YAML a group that begins with `@` must be quoted (write \"@foo\")"]),
+        ("g: *foo\n", &["1:4: in YAML a glob that begins with `*` must be quoted (write \"*foo\")"]),
+        ("g: !foo\n", &["1:8: unsupported YAML tag `!foo` (a value that begins with `!` must be quoted)"]),
         (
             "g: {a: b[1-3], c: d}\n",
             &[
-                "1:9: this is not valid YAML: while parsing a flow mapping, did not find expected ',' or '}' (inside `{ }` and `[ ]`, quote what has brackets, as in \"node[1-3]\", and put commas between)",
+                "1:9: this is not valid YAML: while parsing a flow mapping, did not find expected ',' or '}' (inside `{ }` and `[ ]`, quote values with brackets, as in \"node[1-3]\", and separate them with commas)",
             ],
         ),
         (
@@ -733,22 +726,22 @@ fn syntax() {
         (
             "a: 1\n---\nb: 2\n",
             &[
-                "3:1: a second YAML document begins here; an inventory is a single one (remove the `---`, or put the documents together)",
+                "3:1: a second YAML document begins here; an inventory must be a single document (remove the `---`, or put the documents together)",
             ],
         ),
         ("a: &a [*a]\n", &["1:8: this anchor contains itself"]),
-        ("", &["1:1: the inventory is empty (the least is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)"]),
+        ("", &["1:1: the inventory is empty (the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)"]),
         (
             "# only\n",
-            &["1:1: the inventory is empty (the least is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)"],
+            &["1:1: the inventory is empty (the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)"],
         ),
         ("a: \"x\" y\n", &["1:8: this is not valid YAML: invalid trailing content after double-quoted scalar"]),
         ("a: \u{1b}\n", &["1:4: this is not valid YAML: unexpected character: `\\u{1b}'"]),
-        ("a: `x`\n", &["1:4: YAML does not let a value begin with ``` unless it is quoted (write \"`x`\")"]),
+        ("a: `x`\n", &["1:4: in YAML a value that begins with ``` must be quoted (write \"`x`\")"]),
         (
             "a\n  b: 1\n",
             &[
-                "2:4: this is not valid YAML: mapping values are not allowed in this context (is the line above indented as it should be? A value that has `: ` in it must be quoted)",
+                "2:4: this is not valid YAML: mapping values are not allowed in this context (check the indentation of the line above; a value that contains `: ` must be quoted)",
             ],
         ),
     ]);
@@ -777,21 +770,21 @@ fn carets_are_under_what_is_wrong() {
         ("  \"\\x61;b\": {}", "\"\\x61;b\"", None, None),
         ("  a: {identity: [x, \"$NOPE/y\"]}", "$NOPE", None, None),
         ("  a: {jump: \"b,c:x\"}", "x", None, None),
-        ("  a: {}\n  b: {}\n  a: {port: 1}", "a", Some("again"), Some(("a", "first here"))),
-        ("  a[1-3]: {}\n  b,a2: {}", "b,a2", Some("again"), Some(("a[1-3]", "first here"))),
-        ("  a: {port: 1, port: 2}", "port", Some("again"), Some(("port", "first here"))),
+        ("  a: {}\n  b: {}\n  a: {port: 1}", "a", Some("again"), Some(("a", "first defined here"))),
+        ("  a[1-3]: {}\n  b,a2: {}", "b,a2", Some("again"), Some(("a[1-3]", "first defined here"))),
+        ("  a: {port: 1, port: 2}", "port", Some("again"), Some(("port", "first defined here"))),
         ("  d[1-3]: {address: \"b[1-2]\"}", "\"b[1-2]\"", Some("2 addresses"), Some(("d[1-3]", "3 nodes"))),
         ("  a: {address: x}\n  b: {address: x}", "x", None, Some(("x", "the address of `a`"))),
         ("  a: {}\ngroups: {g: \"a,@nope!a\"}", "@nope", Some("unknown group"), None),
         (
             "  a: {}\ngroups: {g: \"@h\", h: \"@g\"}",
             "@g",
-            Some("this closes the circle"),
-            Some(("g", "it begins here")),
+            Some("this closes the loop"),
+            Some(("g", "the loop begins here")),
         ),
         ("  a: {}\ngroups: {g: \"a,b\"}", "b", Some("unknown node"), None),
         ("  a: {}\nroles: {r: {socket: /x}}\ngroups: {r: a}", "r", Some("this group"), Some(("r", "this role"))),
-        ("  a: {}\nroles: {webui: , web-ui: }", "web-ui", Some("again"), Some(("webui", "first here"))),
+        ("  a: {}\nroles: {webui: , web-ui: }", "web-ui", Some("again"), Some(("webui", "first defined here"))),
         ("  a:\n\tport: 1", "\t", Some("this is a tab"), None),
         ("  a: {user: \"é\", jump: \"ü;\"}", "ü", None, None),
     ] {
@@ -830,54 +823,60 @@ fn ssh_options() {
         ),
         (
             "{port: 22}",
-            "3:21: `ssh_options` has no keyword `port` (the inventory has a key of its own for it, beside `ssh_options`: `port`)",
+            "3:21: `ssh_options` has no keyword `port` (the inventory has a separate key for it, outside `ssh_options`: `port`)",
         ),
         (
             "{ProxyJump: b}",
-            "3:21: `ssh_options` has no keyword `ProxyJump` (the inventory has a key of its own for it, beside `ssh_options`: `jump`)",
+            "3:21: `ssh_options` has no keyword `ProxyJump` (the inventory has a separate key for it, outside `ssh_options`: `jump`)",
         ),
         (
             "{ForwardAgent: yes}",
-            "3:21: `ssh_options` has no keyword `ForwardAgent` (it takes HostKeyAlgorithms, KexAlgorithms, Ciphers, MACs, PubkeyAcceptedAlgorithms; any other setting belongs in ssh_config)",
+            "3:21: `ssh_options` has no keyword `ForwardAgent` (it supports HostKeyAlgorithms, KexAlgorithms, Ciphers, MACs, PubkeyAcceptedAlgorithms; set anything else in ssh_config)",
         ),
-        ("{MACs: hmac-sha1, macs: hmac-md5}", "3:38: the keyword `MACs` is given twice"),
-        ("{MACs: hmac-sha1, MACs: hmac-md5}", "3:38: the keyword `MACs` is given twice"),
-        ("+ssh-rsa", "3:20: `ssh_options` takes a mapping, each keyword with its value, not text"),
-        ("{HostKeyAlgorithms: +ssh-rsaa}", "3:41: `HostKeyAlgorithms` knows no `ssh-rsaa` (did you mean ssh-rsa?)"),
+        ("{MACs: hmac-sha1, macs: hmac-md5}", "3:38: the keyword `MACs` is defined twice"),
+        ("{MACs: hmac-sha1, MACs: hmac-md5}", "3:38: the keyword `MACs` is defined twice"),
+        ("+ssh-rsa", "3:20: `ssh_options` must be a mapping, each keyword with its value, not text"),
+        (
+            "{HostKeyAlgorithms: +ssh-rsaa}",
+            "3:41: `HostKeyAlgorithms` has no algorithm `ssh-rsaa` (did you mean ssh-rsa?)",
+        ),
         (
             "{HostKeyAlgorithms: hmac-sha1}",
-            "3:40: `HostKeyAlgorithms` knows no `hmac-sha1` (`ssh -Q` lists the names that OpenSSH knows)",
+            "3:40: `HostKeyAlgorithms` has no algorithm `hmac-sha1` (`ssh -Q` lists the names that OpenSSH knows)",
         ),
-        ("{Ciphers: 'aes256-ctr,aes128-cfc'}", "3:42: `Ciphers` knows no `aes128-cfc` (did you mean aes128-cbc?)"),
-        ("{Ciphers: \"+\"}", "3:30: `Ciphers` has an empty name in it: `+`"),
-        ("{Ciphers: \"aes256-ctr,\"}", "3:30: `Ciphers` has an empty name in it: `aes256-ctr,`"),
+        (
+            "{Ciphers: 'aes256-ctr,aes128-cfc'}",
+            "3:42: `Ciphers` has no algorithm `aes128-cfc` (did you mean aes128-cbc?)",
+        ),
+        ("{Ciphers: \"+\"}", "3:30: `Ciphers` contains an empty name: `+`"),
+        ("{Ciphers: \"aes256-ctr,\"}", "3:30: `Ciphers` contains an empty name: `aes256-ctr,`"),
         (
             "{Ciphers: '  '}",
-            "3:30: `Ciphers` is empty: expected names of algorithms, commas between them, such as \"+ssh-rsa\"",
+            "3:30: `Ciphers` is empty: expected names of algorithms separated by commas, such as \"+ssh-rsa\"",
         ),
         (
             "{Ciphers: \"aes256-ctr, aes128-ctr\"}",
-            "3:42: `Ciphers` has a blank in it: `aes256-ctr, aes128-ctr` (commas alone part the names)",
+            "3:42: `Ciphers` contains a space: `aes256-ctr, aes128-ctr` (separate the names with commas only)",
         ),
         (
             "{MACs: \"+hmac-sha1,+hmac-md5\"}",
-            "3:39: `MACs` has a sign within its list: `+hmac-md5` (`+`, `-` and `^` stand before the whole list, once)",
+            "3:39: `MACs` has a prefix inside its list: `+hmac-md5` (put `+`, `-` or `^` once, before the whole list)",
         ),
         (
             "{MACs: \"+hmac-sha1*\"}",
-            "3:29: `hmac-sha1*` stands for several names (wildcards take names away only: `-NAME*`)",
+            "3:29: `hmac-sha1*` matches several names (wildcards can only remove names: `-NAME*`)",
         ),
         (
             "{MACs: [hmac-sha1]}",
-            "3:27: `MACs` takes names of algorithms, commas between them, such as \"+ssh-rsa\", not a list",
+            "3:27: `MACs` must be names of algorithms separated by commas, such as \"+ssh-rsa\", not a list",
         ),
         (
             "{MACs: }",
-            "3:21: `MACs` has no value: expected names of algorithms, commas between them, such as \"+ssh-rsa\"",
+            "3:21: `MACs` has no value: expected names of algorithms separated by commas, such as \"+ssh-rsa\"",
         ),
         (
             "{KexAlgorithms: \"+a\\e[31m\"}",
-            "3:36: `KexAlgorithms` knows no `a\\u{1b}[31m` (`ssh -Q` lists the names that OpenSSH knows)",
+            "3:36: `KexAlgorithms` has no algorithm `a\\u{1b}[31m` (`ssh -Q` lists the names that OpenSSH knows)",
         ),
     ] {
         assert_eq!(faults(&node(options)), [expected], "{options}");
@@ -892,8 +891,8 @@ fn ssh_options() {
         (
             "version: 1\ndefaults: {ssh_options: {MACs: x}}\nroles:\n  control: {ssh_options: {MACs: y}}\nnodes: {a: {}}\n",
             &[
-                "2:32: `MACs` knows no `x` (`ssh -Q` lists the names that OpenSSH knows)",
-                "4:33: `MACs` knows no `y` (`ssh -Q` lists the names that OpenSSH knows)",
+                "2:32: `MACs` has no algorithm `x` (`ssh -Q` lists the names that OpenSSH knows)",
+                "4:33: `MACs` has no algorithm `y` (`ssh -Q` lists the names that OpenSSH knows)",
             ],
         ),
     ]);
@@ -905,9 +904,9 @@ fn roles_that_contradict_each_other_in_ssh_options() {
                 control: {ssh_options: {macs: hmac-sha1}}\nnodes:\n  a[1-3]: {roles: [compute, control]}\n  b: {roles: compute}\n";
     let problem = bad(text).problems.remove(0);
     assert_eq!((problem.line, problem.column), (4, 33));
-    assert_eq!(problem.message, "the roles `compute` and `control` of `a[1-3]` contradict each other in `MACs`");
+    assert_eq!(problem.message, "the roles `compute` and `control` of `a[1-3]` have different values for `MACs`");
     assert_eq!(problem.label.as_deref(), Some("of the role control"));
-    assert_eq!(problem.help.as_deref(), Some("say it for the node: `ssh_options: {MACs: …}`"));
+    assert_eq!(problem.help.as_deref(), Some("set it for the node: `ssh_options: {MACs: …}`"));
     let (place, words) = problem.related.expect("the other role");
     assert_eq!((&text[place], words.as_str()), ("+hmac-sha1", "of the role compute"));
     assert_eq!(bad(text).problems.len(), 1);

@@ -27,7 +27,7 @@ fn what_is_no_file() {
     assert_eq!(said, ": there is no such file");
     assert!(!error.problems[0].has_place());
     let (said, _) = load_fault(folder.path());
-    assert_eq!(said, ": it is a folder, not a file (give the inventory file in it)");
+    assert_eq!(said, ": it is a directory, not a file (give the inventory file in that directory)");
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn what_is_no_text() {
     for (bytes, expected) in binary {
         std::fs::write(&path, bytes).expect("written");
         let (said, error) = load_fault(&path);
-        assert_eq!(said, format!("{expected} (an inventory is a text file in UTF-8)"));
+        assert_eq!(said, format!("{expected} (an inventory must be a UTF-8 text file)"));
         assert!(error.text.get(error.problems[0].span.clone()).is_some());
     }
     std::fs::write(&path, b"").expect("written");
@@ -82,7 +82,7 @@ fn exploding_anchors_are_refused() {
     let began = Instant::now();
     let said = faults(&text);
     assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains("too much, or too deeply nested"), "{said:?}");
+    assert!(said[0].contains("too large or too deeply nested"), "{said:?}");
     assert!(began.elapsed() < PATIENCE);
 }
 

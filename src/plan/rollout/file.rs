@@ -39,7 +39,7 @@ const SYNONYMS: [(&str, &str); 6] = [
 
 /// The least that a file must have.
 const EXAMPLE: &str =
-    "the least is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`";
+    "the minimum is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`";
 
 /// What reading a part needs beside the part.
 pub(super) struct Work<'w> {
@@ -97,11 +97,11 @@ fn whole(work: &mut Work<'_>, root: &Raw, given: &[(String, String)]) -> Option<
             return None;
         }
         Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
-            let message = format!("a rollout is a mapping with the keys {}, not {}", KEYS.join(", "), root.kind());
+            let message = format!("a rollout must be a mapping with the keys {}, not {}", KEYS.join(", "), root.kind());
             let is_glued =
                 root.as_text().is_some_and(|said| KEYS.iter().any(|key| said.starts_with(&format!("{key}:"))));
             let help = if is_glued {
-                "put a blank after the colon"
+                "put a space after the colon"
             } else if matches!(root.value, Value::List(_)) {
                 "put the list under `steps:`"
             } else {
@@ -137,15 +137,15 @@ fn whole(work: &mut Work<'_>, root: &Raw, given: &[(String, String)]) -> Option<
 
 fn version(reader: &mut Reader<'_>, field: Option<Field<'_>>) {
     let Some(field) = field else {
-        let fault = Fault::new(0..0, "the rollout does not say its `version`").help("begin the file with `version: 1`");
+        let fault = Fault::new(0..0, "the rollout has no `version`").help("begin the file with `version: 1`");
         reader.fault(fault);
         return;
     };
     match values::number(field.value) {
         Some(VERSION) => {}
         Some(other) => {
-            let message = format!("this program knows version {VERSION} of the format, not {other}");
-            let help = if other > VERSION { "a newer ctl wrote this file" } else { "write `version: 1`" };
+            let message = format!("unsupported format version {other}: this ctl supports version {VERSION}");
+            let help = if other > VERSION { "this file was written for a newer ctl" } else { "write `version: 1`" };
             reader.fault(Fault::new(field.value.place(), message).label("unknown version").help(help));
         }
         None => values::wrong_value(reader, field, "the number 1"),
@@ -161,8 +161,8 @@ fn steps(work: &mut Work<'_>, vars: &Variables, defaults: &Settings, field: Fiel
         work.reader.fault(Fault::new(field.key.span.clone(), "the rollout has no steps").help(EXAMPLE));
     }
     if let Some(first_over) = items.get(MAX_STEPS) {
-        let message = format!("there are {} steps: a rollout may have {MAX_STEPS}", items.len());
-        work.reader.fault(Fault::new(first_over.place(), message).label("the first that is too many"));
+        let message = format!("there are {} steps: a rollout may have at most {MAX_STEPS}", items.len());
+        work.reader.fault(Fault::new(first_over.place(), message).label("the first one too many"));
         return Vec::new();
     }
     let mut names: HashMap<String, Range<usize>> = HashMap::with_capacity(items.len());
@@ -171,10 +171,10 @@ fn steps(work: &mut Work<'_>, vars: &Variables, defaults: &Settings, field: Fiel
         let Some((name, step)) = step::read(work, vars, defaults, field, item) else { continue };
         if let Some((said, place)) = name {
             if let Some(before) = names.get(&said) {
-                let fault = Fault::new(place, format!("two steps have the name {}", quoted(&said)))
+                let fault = Fault::new(place, format!("two steps are named {}", quoted(&said)))
                     .label("again")
-                    .related(before.clone(), "first here")
-                    .help("a step is known by its name; give each its own");
+                    .related(before.clone(), "first defined here")
+                    .help("give each step a name of its own");
                 work.reader.fault(fault);
             } else {
                 names.insert(said, place);

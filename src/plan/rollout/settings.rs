@@ -147,7 +147,7 @@ impl Settings {
 fn snapshot(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Option<Option<PathBuf>> {
     let said = text(work, vars, field, "the file of a snapshot, or none")?;
     if said.contains('\0') {
-        let message = format!("the path in {} has a NUL character in it", quoted(field.name));
+        let message = format!("the path in {} contains a NUL character", quoted(field.name));
         work.reader.fault(Fault::new(field.value.place(), message));
         return None;
     }
@@ -218,7 +218,7 @@ pub(super) fn command(work: &mut Work<'_>, vars: &Variables, field: Field<'_>, e
     if !filled.contains('\0') {
         return Some(filled);
     }
-    let message = format!("the command in {} has a NUL character in it", quoted(field.name));
+    let message = format!("the command in {} contains a NUL character", quoted(field.name));
     work.reader.fault(Fault::new(field.value.place(), message));
     None
 }
@@ -226,7 +226,7 @@ pub(super) fn command(work: &mut Work<'_>, vars: &Variables, field: Field<'_>, e
 /// Text that is not empty, with its variables filled in.
 pub(super) fn text(work: &mut Work<'_>, vars: &Variables, field: Field<'_>, expected: &str) -> Option<String> {
     if is_unquoted_variable(work.text, field.value) {
-        let message = format!("YAML takes the braces of {} for a mapping", quoted(field.name));
+        let message = format!("YAML reads the braces of {} as a mapping", quoted(field.name));
         let fault = Fault::new(field.value.place(), message).label("not quoted");
         work.reader.fault(fault.help("quote a value that begins with `{{`: \"{{ name }}\""));
         return None;
@@ -234,7 +234,7 @@ pub(super) fn text(work: &mut Work<'_>, vars: &Variables, field: Field<'_>, expe
     values::text(&mut work.reader, field, expected)?;
     let filled = vars.fill(work, field.name, field.value)?;
     if filled.trim().is_empty() {
-        let message = format!("{} is empty once its variables are filled in", quoted(field.name));
+        let message = format!("{} is empty once its variables are expanded", quoted(field.name));
         work.reader.fault(Fault::new(field.value.place(), message).label(format!("expected {expected}")));
         return None;
     }

@@ -49,8 +49,8 @@ pub(super) fn read(
 ) -> Option<(Name, Option<RolloutStep>)> {
     if !matches!(item.value, Value::Map(_)) {
         let place = if item.place().is_empty() { steps.key.span.clone() } else { item.place() };
-        let message = format!("a step is a mapping with a `name` and more, not {}", item.kind());
-        work.reader.fault(Fault::new(place, message).label("no step"));
+        let message = format!("a step must be a mapping with a `name`, not {}", item.kind());
+        work.reader.fault(Fault::new(place, message).label("not a step"));
         return None;
     }
     let keys: Vec<&str> = OWN_KEYS.iter().chain(&settings::KEYS).copied().collect();
@@ -86,7 +86,7 @@ pub(super) fn title(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> 
     let title = title.trim();
     if title.contains(char::is_control) {
         let message = format!("the name {} has a control character in it", quoted(title));
-        work.reader.fault(Fault::new(field.value.place(), message).label("a name is one line"));
+        work.reader.fault(Fault::new(field.value.place(), message).label("a name must be one line"));
         return None;
     }
     Some(title.to_owned())
@@ -123,8 +123,9 @@ fn targets(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Opti
     let nodes = step.find("nodes").map(|field| (field, settings::text(work, vars, field, "a node set")));
     let exclude = step.find("exclude").map(|field| (field, settings::text(work, vars, field, "a node set")));
     if !step.has("role") && !step.has("nodes") {
-        let fault = Fault::new(step.item.place(), "the step does not say where: it has neither `role` nor `nodes`");
-        work.reader.fault(fault.label("this step").help("such as `role: analytics`; `nodes: \"@*\"` are all of them"));
+        let fault = Fault::new(step.item.place(), "the step has neither `role` nor `nodes`");
+        work.reader
+            .fault(fault.label("this step").help("for example `role: analytics`; `nodes: \"@*\"` selects all of them"));
     }
     let patterns: Vec<_> =
         nodes.iter().chain(&exclude).filter_map(|(field, text)| Some((*field, text.as_deref()?))).collect();
@@ -146,7 +147,7 @@ fn roles(work: &mut Work<'_>, field: Field<'_>) -> Option<Vec<String>> {
     let names = values::role_names(&mut work.reader, field, &work.inventory.roles)?;
     if names.is_empty() && work.reader.report.len() == faults_before {
         let fault = Fault::new(field.key.span.clone(), "`role` is an empty list").label("no role");
-        work.reader.fault(fault.help("leave the key out, and give `nodes`"));
+        work.reader.fault(fault.help("leave the key out and use `nodes`"));
     }
     (work.reader.report.len() == faults_before).then_some(names)
 }
@@ -193,19 +194,19 @@ fn what(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Option<
     let (exec, services, action) = (step.find("exec"), step.find("services"), step.find("action"));
     if let Some(exec) = exec {
         if let Some(other) = services.or(action) {
-            let message = format!("`exec` and {} exclude each other", quoted(other.name));
-            let fault = Fault::new(other.key.span.clone(), message).label("another thing to do");
-            let fault = fault.related(exec.key.span.clone(), "one thing to do");
-            work.reader.fault(fault.help("make two steps of it"));
+            let message = format!("`exec` cannot be combined with {}", quoted(other.name));
+            let fault = Fault::new(other.key.span.clone(), message).label("second thing to do");
+            let fault = fault.related(exec.key.span.clone(), "first thing to do");
+            work.reader.fault(fault.help("split it into two steps"));
         }
     } else if !step.has("services") && !step.has("action") && !step.has("exec") {
         let fault = Fault::new(step.item.place(), "the step does nothing: it has neither `exec` nor `services`");
         work.reader.fault(fault.label("this step").help("give it a command, or services and an `action`"));
     } else if let Some(action) = action.filter(|_| !step.has("services")) {
-        let fault = Fault::new(action.key.span.clone(), "there is an `action`, but no `services` for it");
+        let fault = Fault::new(action.key.span.clone(), "the step has an `action` but no `services`");
         work.reader.fault(fault.help("such as `services: contrail-collector`, or `services: all`"));
     } else if let Some(services) = services.filter(|_| !step.has("action")) {
-        let fault = Fault::new(services.key.span.clone(), "there are `services`, but no `action` for them");
+        let fault = Fault::new(services.key.span.clone(), "the step has `services` but no `action`");
         work.reader.fault(fault.help("such as `action: restart`"));
     }
     let command = exec.map(|field| command(work, vars, field));
@@ -255,7 +256,7 @@ fn service_names(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Opt
     };
     if items.is_empty() {
         let fault = Fault::new(field.value.place(), "`services` is an empty list").label("no service");
-        work.reader.fault(fault.help("`services: all` are all that the nodes have"));
+        work.reader.fault(fault.help("`services: all` selects everything the nodes have"));
         return None;
     }
     let mut names: Vec<String> = Vec::with_capacity(items.len());
@@ -280,11 +281,11 @@ fn service_is_right(work: &mut Work<'_>, value: &Raw, name: &str) -> bool {
     let reason = match ServicePattern::parse(name) {
         Err(SelectError::Service { reason, .. }) => reason,
         Err(error) => error.to_string(),
-        Ok(_) if is_several => "a service name has no commas".to_owned(),
+        Ok(_) if is_several => "a service name cannot contain commas".to_owned(),
         Ok(_) => return true,
     };
-    let fault = Fault::new(value.place(), format!("{} is no service name: {reason}", quoted(name)));
-    let help = is_several.then(|| "several services are a list: `[contrail-api, contrail-schema]`".to_owned());
+    let fault = Fault::new(value.place(), format!("{} is not a valid service name: {reason}", quoted(name)));
+    let help = is_several.then(|| "write several services as a list: `[contrail-api, contrail-schema]`".to_owned());
     work.reader.fault(fault.help_if(help));
     false
 }

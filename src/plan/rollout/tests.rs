@@ -196,7 +196,7 @@ steps:
 #[test]
 fn the_file_as_a_whole() {
     const LEAST: &str =
-        "(the least is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`)";
+        "(the minimum is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`)";
     let with_least = |said: &str| format!("{said} {LEAST}");
     let table = [
         ("", with_least("1:1: the rollout is empty")),
@@ -205,7 +205,7 @@ fn the_file_as_a_whole() {
         ("version: 1\nsteps: []\n", with_least("2:1: the rollout has no steps")),
         (
             "restart\n",
-            with_least("1:1: a rollout is a mapping with the keys version, name, vars, defaults, steps, not text"),
+            with_least("1:1: a rollout must be a mapping with the keys version, name, vars, defaults, steps, not text"),
         ),
     ];
     for (text, expected) in &table {
@@ -215,34 +215,36 @@ fn the_file_as_a_whole() {
         (
             "- name: a\n",
             &[
-                "1:3: a rollout is a mapping with the keys version, name, vars, defaults, steps, not a list (put the list under `steps:`)",
+                "1:3: a rollout must be a mapping with the keys version, name, vars, defaults, steps, not a list (put the list under `steps:`)",
             ],
         ),
         (
             "steps: [{name: a, role: database, exec: date}]\n",
-            &["1:1: the rollout does not say its `version` (begin the file with `version: 1`)"],
+            &["1:1: the rollout has no `version` (begin the file with `version: 1`)"],
         ),
         (
             "version: 2\nsteps: [{name: a, role: database, exec: date}]\n",
-            &["1:10: this program knows version 1 of the format, not 2 (a newer ctl wrote this file)"],
+            &[
+                "1:10: unsupported format version 2: this ctl supports version 1 (this file was written for a newer ctl)",
+            ],
         ),
         (
             "version: one\nsteps: [{name: a, role: database, exec: date}]\n",
             &["1:10: `version` is `one`: expected the number 1"],
         ),
-        ("version: 1\nsteps: {a: b}\n", &["2:8: `steps` takes a list of steps, each with a `-`, not a mapping"]),
+        ("version: 1\nsteps: {a: b}\n", &["2:8: `steps` must be a list of steps, each with a `-`, not a mapping"]),
         ("version: 1\nsteps:\n", &["2:1: `steps` has no value: expected a list of steps, each with a `-`"]),
         ("version: 1\ntasks: []\n", &["2:1: the rollout has no key `tasks` (did you mean steps?)"]),
         (
             "version: 1\nsteps: []\nsteps: []\n",
             &[
-                "2:1: the rollout has no steps (the least is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`)",
-                "3:1: the key `steps` is given twice",
+                "2:1: the rollout has no steps (the minimum is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`)",
+                "3:1: the key `steps` is defined twice",
             ],
         ),
         (
             "version: 1\nsteps:\n\t- name: a\n",
-            &["3:1: a tab in the indentation, where YAML allows only blanks (indent with blanks)"],
+            &["3:1: a tab in the indentation, where YAML allows only spaces (indent with spaces)"],
         ),
         (
             "version: 1\nsteps: [{name: 'a}]\n",
@@ -251,14 +253,14 @@ fn the_file_as_a_whole() {
         (
             "version: 1\n---\nsteps: []\n",
             &[
-                "3:1: a second YAML document begins here; a rollout is a single one (remove the `---`, or put the documents together)",
+                "3:1: a second YAML document begins here; a rollout must be a single document (remove the `---`, or put the documents together)",
             ],
         ),
         (
             "version: 1\0",
-            &["1:11: this is not a text file: byte 0x00 at offset 10 (a rollout is a text file in UTF-8)"],
+            &["1:11: this is not a text file: byte 0x00 at offset 10 (a rollout must be a UTF-8 text file)"],
         ),
-        ("version: 1\nsteps: [a]\n", &["2:9: a step is a mapping with a `name` and more, not text"]),
+        ("version: 1\nsteps: [a]\n", &["2:9: a step must be a mapping with a `name`, not text"]),
     ]);
 }
 
@@ -271,14 +273,14 @@ fn a_step_as_a_whole() {
         ),
         (
             "version: 1\nsteps:\n  - {name: a, role: database, exec: date}\n  - {name: a, role: config, exec: date}\n",
-            &["4:12: two steps have the name `a` (a step is known by its name; give each its own)"],
+            &["4:12: two steps are named `a` (give each step a name of its own)"],
         ),
         // Also where a variable makes them one, and where one of them is wrong.
         (
             "version: 1\nvars: {v: a}\nsteps:\n  - {name: a, role: database}\n  - {name: '{{ v }}', role: config, exec: date}\n",
             &[
                 "4:5: the step does nothing: it has neither `exec` nor `services` (give it a command, or services and an `action`)",
-                "5:12: two steps have the name `a` (a step is known by its name; give each its own)",
+                "5:12: two steps are named `a` (give each step a name of its own)",
             ],
         ),
         (
@@ -292,8 +294,8 @@ fn a_step_as_a_whole() {
                 "3:30: a step has no key `exce` (did you mean exec?)",
             ],
         ),
-        ("version: 1\nsteps:\n  - date\n", &["3:5: a step is a mapping with a `name` and more, not text"]),
-        ("version: 1\nsteps:\n  -\n", &["2:1: a step is a mapping with a `name` and more, not nothing"]),
+        ("version: 1\nsteps:\n  - date\n", &["3:5: a step must be a mapping with a `name`, not text"]),
+        ("version: 1\nsteps:\n  -\n", &["2:1: a step must be a mapping with a `name`, not nothing"]),
     ]);
 }
 
@@ -303,7 +305,7 @@ fn where_a_step_goes() {
         (
             "exec: date",
             &[
-                "3:5: the step does not say where: it has neither `role` nor `nodes` (such as `role: analytics`; `nodes: \"@*\"` are all of them)",
+                "3:5: the step has neither `role` nor `nodes` (for example `role: analytics`; `nodes: \"@*\"` selects all of them)",
             ],
         ),
         ("role: databse\n    exec: date", &["3:11: no role `databse` (did you mean database?)"]),
@@ -311,14 +313,14 @@ fn where_a_step_goes() {
             "role: [database, collector, xyz]\n    exec: date",
             &["3:33: no role `xyz` (the roles are analytics, compute, config, control, database, web-ui)"],
         ),
-        ("role: []\n    exec: date", &["3:5: `role` is an empty list (leave the key out, and give `nodes`)"]),
+        ("role: []\n    exec: date", &["3:5: `role` is an empty list (leave the key out and use `nodes`)"]),
         ("role: compute\n    exec: date", &["3:5: the step selects no node: no node has the role compute"]),
         (
             "role: config\n    nodes: db[1-2]\n    exec: date",
             &["3:5: the step selects no node: no node has the role config in that node set"],
         ),
-        ("nodes: db1\n    exclude: 'db*'\n    exec: date", &["3:5: the step selects no node: `db1` leaves none"]),
-        ("nodes: '@none'\n    exec: date", &["3:5: the step selects no node: `@none` leaves none"]),
+        ("nodes: db1\n    exclude: 'db*'\n    exec: date", &["3:5: the step selects no node: `db1` matches none"]),
+        ("nodes: '@none'\n    exec: date", &["3:5: the step selects no node: `@none` matches none"]),
         ("nodes: db[1-4]\n    exec: date", &["3:12: `nodes`: the inventory has no db4 (did you mean db1?)"]),
         ("nodes: db[1-\n    exec: date", &["3:14: `nodes`: `[` without `]`"]),
         (
@@ -335,7 +337,7 @@ fn where_a_step_goes() {
                 "5:11: no role `z` (the roles are analytics, compute, config, control, database, web-ui)",
             ],
         ),
-        ("nodes: [db1]\n    exec: date", &["3:12: `nodes` takes a node set, not a list"]),
+        ("nodes: [db1]\n    exec: date", &["3:12: `nodes` must be a node set, not a list"]),
     ]);
 }
 
@@ -350,17 +352,17 @@ fn what_a_step_does() {
         ),
         (
             "role: database\n    exec: date\n    services: all\n    action: stop",
-            &["5:5: `exec` and `services` exclude each other (make two steps of it)"],
+            &["5:5: `exec` cannot be combined with `services` (split it into two steps)"],
         ),
         (
             "role: database\n    action: stop",
             &[
-                "4:5: there is an `action`, but no `services` for it (such as `services: contrail-collector`, or `services: all`)",
+                "4:5: the step has an `action` but no `services` (such as `services: contrail-collector`, or `services: all`)",
             ],
         ),
         (
             "role: database\n    services: all",
-            &["4:5: there are `services`, but no `action` for them (such as `action: restart`)"],
+            &["4:5: the step has `services` but no `action` (such as `action: restart`)"],
         ),
         (
             "role: database\n    services: all\n    action: restrat",
@@ -373,29 +375,29 @@ fn what_a_step_does() {
         (
             "role: database\n    services: a, b\n    action: stop",
             &[
-                "4:15: `a, b` is no service name: a service name has no blanks, slashes or control characters (several services are a list: `[contrail-api, contrail-schema]`)",
+                "4:15: `a, b` is not a valid service name: a service name cannot contain spaces, slashes or control characters (write several services as a list: `[contrail-api, contrail-schema]`)",
             ],
         ),
         (
             "role: database\n    services: [a, 'b,c', 'd:e:f', /x, '[']\n    action: stop",
             &[
-                "4:19: `b,c` is no service name: a service name has no commas (several services are a list: `[contrail-api, contrail-schema]`)",
-                "4:26: `d:e:f` is no service name: it is `program`, `group:program` or a glob",
-                "4:35: `/x` is no service name: a service name has no blanks, slashes or control characters",
-                "4:39: `[` is no service name: invalid range pattern",
+                "4:19: `b,c` is not a valid service name: a service name cannot contain commas (write several services as a list: `[contrail-api, contrail-schema]`)",
+                "4:26: `d:e:f` is not a valid service name: expected `program`, `group:program` or a glob",
+                "4:35: `/x` is not a valid service name: a service name cannot contain spaces, slashes or control characters",
+                "4:39: `[` is not a valid service name: invalid range pattern",
             ],
         ),
         (
             "role: database\n    services: []\n    action: stop",
-            &["4:15: `services` is an empty list (`services: all` are all that the nodes have)"],
+            &["4:15: `services` is an empty list (`services: all` selects everything the nodes have)"],
         ),
         ("role: database\n    exec: []", &["4:11: `exec` is an empty list"]),
         ("role: database\n    exec: ''", &["4:11: `exec` is empty: expected a command"]),
         ("role: database\n    exec: ['', x]", &["4:12: `exec` is empty: expected a word of a command"]),
         ("role: database\n    exec:", &["4:5: `exec` has no value: expected a command"]),
-        ("role: database\n    exec: {a: b}", &["4:11: `exec` takes a command, not a mapping"]),
-        ("role: database\n    exec: \"a\\0\"", &["4:11: the command in `exec` has a NUL character in it"]),
-        ("role: database\n    exec: [a, \"b\\0\"]", &["4:15: the command in `exec` has a NUL character in it"]),
+        ("role: database\n    exec: {a: b}", &["4:11: `exec` must be a command, not a mapping"]),
+        ("role: database\n    exec: \"a\\0\"", &["4:11: the command in `exec` contains a NUL character"]),
+        ("role: database\n    exec: [a, \"b\\0\"]", &["4:15: the command in `exec` contains a NUL character"]),
     ]);
 }
 
@@ -403,22 +405,22 @@ fn what_a_step_does() {
 fn settings_that_are_wrong() {
     const PLACE: &str = "role: database\n    exec: date\n    ";
     let table: &[(&str, &str)] = &[
-        ("serial: 0", "5:13: `0` is no number of nodes: at least one node is needed to go on"),
+        ("serial: 0", "5:13: `0` is not a valid number of nodes: it must be at least 1"),
         (
             "serial: -1",
-            "5:13: `-1` is no number of nodes: it is a number from 1, such as 3, or a percentage from 1% to 100%",
+            "5:13: `-1` is not a valid number of nodes: expected a number from 1, such as 3, or a percentage from 1% to 100%",
         ),
-        ("serial: [1, 101%]", "5:17: `101%` is no number of nodes: more than 100% of the nodes there cannot be"),
+        ("serial: [1, 101%]", "5:17: `101%` is not a valid number of nodes: a percentage cannot exceed 100%"),
         ("serial: []", "5:13: `serial` is an empty list"),
         ("serial:", "5:5: `serial` has no value: expected a number of nodes, a percentage, or several"),
-        ("serial: [[1]]", "5:14: `serial` takes a number of nodes, a percentage, or several, not a list"),
+        ("serial: [[1]]", "5:14: `serial` must be a number of nodes, a percentage, or several, not a list"),
         (
             "max_failures: some",
-            "5:19: `some` is no failure limit: it is a number of nodes, such as 0 or 2, or a percentage from 0% to 100%",
+            "5:19: `some` is not a valid failure limit: expected a number of nodes, such as 0 or 2, or a percentage from 0% to 100%",
         ),
         (
             "max_unavailable: 0",
-            "5:22: `0` is no cap: it is a number of nodes from 1, a percentage from 1% to 100%, or none",
+            "5:22: `0` is not a valid cap: expected a number of nodes from 1, a percentage from 1% to 100%, or none",
         ),
         ("gate: runing", "5:11: `gate` is `runing`: expected running, active or none (did you mean running?)"),
         ("stable: 5 parsecs", "5:13: `stable` is `5 parsecs`: expected a time such as 5s, 2m or 500ms"),
@@ -426,9 +428,9 @@ fn settings_that_are_wrong() {
         ("timeout: 0", "5:14: `timeout` must be more than 0 and at most 7 days"),
         ("gate_timeout: 0s", "5:19: `gate_timeout` must be more than 0 and at most 7 days"),
         ("on_failure: abort", "5:17: `on_failure` is `abort`: expected stop or continue"),
-        ("gate_snapshot: [a]", "5:20: `gate_snapshot` takes the file of a snapshot, or none, not a list"),
-        ("check: [a]", "5:12: `check` takes a command, not a list"),
-        ("check: '{{ x }}'", "5:13: there is no variable `x` (declare it: `vars: {name: value}`)"),
+        ("gate_snapshot: [a]", "5:20: `gate_snapshot` must be the file of a snapshot, or none, not a list"),
+        ("check: [a]", "5:12: `check` must be a command, not a list"),
+        ("check: '{{ x }}'", "5:13: no variable `x` (declare it: `vars: {name: value}`)"),
         ("max_unavailible: 1", "5:5: a step has no key `max_unavailible` (did you mean max_unavailable?)"),
     ];
     for (key, expected) in table {
@@ -451,30 +453,26 @@ fn variables_that_are_wrong() {
     const STEPS: &str = "\nsteps: [{name: a, role: database, exec: 'echo {{ release }}'}]\n";
     type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
     let table: &[Row<'_>] = &[
-        ("", &[], &["3:47: there is no variable `release` (declare it: `vars: {name: value}`)"]),
-        ("vars: {relaese: 1}", &[], &["3:47: there is no variable `release` (did you mean relaese?)"]),
-        ("vars: {x: 1, y: 2}", &[], &["3:47: there is no variable `release` (the variables are x, y)"]),
-        ("vars: {release: ~}", &[], &["2:8: the variable `release` needs a value (give it with `-e release=VALUE`)"]),
+        ("", &[], &["3:47: no variable `release` (declare it: `vars: {name: value}`)"]),
+        ("vars: {relaese: 1}", &[], &["3:47: no variable `release` (did you mean relaese?)"]),
+        ("vars: {x: 1, y: 2}", &[], &["3:47: no variable `release` (the variables are x, y)"]),
+        ("vars: {release: ~}", &[], &["2:8: the variable `release` needs a value (set it with `-e release=VALUE`)"]),
         (
             "vars: {release: 1}",
             &[("relase", "2")],
-            &["2:1: `-e` gives `relase`, which is no variable of this rollout (did you mean release?)"],
+            &["2:1: `-e` sets `relase`, which is not a variable of this rollout (did you mean release?)"],
         ),
         (
             "vars: {release: 1}",
             &[("x", "2")],
-            &["2:1: `-e` gives `x`, which is no variable of this rollout (its variables are release)"],
+            &["2:1: `-e` sets `x`, which is not a variable of this rollout (its variables are release)"],
         ),
-        ("vars: {release: [1]}", &[], &["2:17: `release` takes text, not a list"]),
-        ("vars: {release: 1, release: 2}", &[], &["2:20: the variable `release` is given twice"]),
-        (
-            "vars: {release: 1, a b: 2}",
-            &[],
-            &["2:21: `a b` cannot be the name of a variable: a blank may not be in it"],
-        ),
+        ("vars: {release: [1]}", &[], &["2:17: `release` must be text, not a list"]),
+        ("vars: {release: 1, release: 2}", &[], &["2:20: the variable `release` is defined twice"]),
+        ("vars: {release: 1, a b: 2}", &[], &["2:21: `a b` is not a valid variable name: it contains a space"]),
         // What they name is not known then, and is not blamed.
         ("variables: {release: 1}", &[("x", "2")], &["2:1: the rollout has no key `variables` (did you mean vars?)"]),
-        ("vars: release", &[], &["2:7: `vars` takes a mapping, each variable with its value, not text"]),
+        ("vars: release", &[], &["2:7: `vars` must be a mapping, each variable with its value, not text"]),
     ];
     for (vars, given, expected) in table {
         let text = format!("version: 1\n{vars}{STEPS}");
@@ -482,7 +480,7 @@ fn variables_that_are_wrong() {
     }
     assert_eq!(
         faults("version: 1\nsteps: [{name: a, nodes: db1, exec: date}]", &[("x", "")]),
-        ["1:1: `-e` gives `x`, which is no variable of this rollout (it has none)"]
+        ["1:1: `-e` sets `x`, which is not a variable of this rollout (it has none)"]
     );
 }
 
@@ -493,7 +491,7 @@ fn braces_that_are_wrong() {
         (
             "role: database\n    exec: '{{ y }} {{ x {{ y }}'",
             &[
-                "4:12: there is no variable `y` (declare it: `vars: {name: value}`)",
+                "4:12: no variable `y` (declare it: `vars: {name: value}`)",
                 "4:20: a `{{` in `exec` is never closed (write `{{ name }}`)",
             ],
         ),
@@ -501,18 +499,18 @@ fn braces_that_are_wrong() {
         (
             "role: database\n    exec: {{ y }}",
             &[
-                "4:11: YAML takes the braces of `exec` for a mapping (quote a value that begins with `{{`: \"{{ name }}\")",
+                "4:11: YAML reads the braces of `exec` as a mapping (quote a value that begins with `{{`: \"{{ name }}\")",
             ],
         ),
         // In a block the place is that of the braces, too.
         (
             "role: database\n    exec: |\n      set -e\n      echo {{ y }}",
-            &["6:12: there is no variable `y` (declare it: `vars: {name: value}`)"],
+            &["6:12: no variable `y` (declare it: `vars: {name: value}`)"],
         ),
     ]);
     check(&[(
         "version: 1\nvars: {e: ' '}\nsteps: [{name: a, role: database, exec: '{{ e }}'}]\n",
-        &["3:41: `exec` is empty once its variables are filled in"],
+        &["3:41: `exec` is empty once its variables are expanded"],
     )]);
 }
 
@@ -539,7 +537,7 @@ fn bounds() {
         format!("version: 1\nsteps:\n{steps}")
     };
     assert_eq!(good(&steps(MAX_STEPS), &[]).steps.len(), MAX_STEPS);
-    assert_eq!(faults(&steps(MAX_STEPS + 1), &[]), ["1003:5: there are 1001 steps: a rollout may have 1000"]);
+    assert_eq!(faults(&steps(MAX_STEPS + 1), &[]), ["1003:5: there are 1001 steps: a rollout may have at most 1000"]);
 
     let large = format!("version: 1\n#{}", "x".repeat(1024 * 1024));
     assert_eq!(faults(&large, &[]), ["it is larger than 1 MiB (is it a rollout?)"]);
@@ -566,10 +564,10 @@ fn files() {
         said.strip_prefix(&path.display().to_string()).unwrap_or(&said).to_owned()
     };
     assert_eq!(said(&folder.path().join("none.yaml")), ": there is no such file");
-    assert_eq!(said(folder.path()), ": it is a folder, not a file (give the rollout file in it)");
+    assert_eq!(said(folder.path()), ": it is a directory, not a file (give the rollout file in that directory)");
     let path = folder.path().join("up.yaml");
     std::fs::write(&path, b"version: 1 # \xff").expect("written");
-    assert_eq!(said(&path), ":1:14: this is not UTF-8: byte 0xff at offset 13 (a rollout is a text file in UTF-8)");
+    assert_eq!(said(&path), ":1:14: this is not UTF-8: byte 0xff at offset 13 (a rollout must be a UTF-8 text file)");
     std::fs::File::create(&path).and_then(|file| file.set_len(100 << 30)).expect("written");
     assert_eq!(said(&path), ": it is larger than 1 MiB (is it a rollout?)");
     std::fs::write(&path, "\u{feff}version: 1\nsteps: [{name: a, nodes: db1, exec: date}]").expect("written");

@@ -71,8 +71,8 @@ impl Variables {
             Value::Null if over.is_none() => {
                 let message = format!("the variable {} needs a value", quoted(field.name));
                 let fault = Fault::new(field.key.span.clone(), message)
-                    .label("has none of its own")
-                    .help(format!("give it with `-e {}=VALUE`", field.name));
+                    .label("no default")
+                    .help(format!("set it with `-e {}=VALUE`", field.name));
                 work.reader.fault(fault);
                 None
             }
@@ -88,7 +88,7 @@ impl Variables {
             0 => "it has none".to_owned(),
             _ => format!("its variables are {}", listed(self.names())),
         });
-        let message = format!("`-e` gives {}, which is no variable of this rollout", quoted(name));
+        let message = format!("`-e` sets {}, which is not a variable of this rollout", quoted(name));
         work.reader.fault(Fault::new(place, message).help(help));
     }
 
@@ -127,7 +127,7 @@ impl Variables {
         filled.push_str(rest);
         if filled.len() > MAX_FILLED {
             let message = format!("{} is longer than {} KiB", quoted(key), MAX_FILLED >> 10);
-            work.reader.fault(Fault::new(value.place(), message).label("once its variables are filled in"));
+            work.reader.fault(Fault::new(value.place(), message).label("once its variables are expanded"));
             return None;
         }
         is_right.then_some(filled)
@@ -148,7 +148,7 @@ impl Variables {
                     0 => "declare it: `vars: {name: value}`".to_owned(),
                     _ => format!("the variables are {}", listed(self.names())),
                 });
-                (format!("there is no variable {}", quoted(trimmed)), help)
+                (format!("no variable {}", quoted(trimmed)), help)
             };
             work.reader.fault(Fault::new(place, message).label("unknown variable").help(help));
         }
