@@ -28,8 +28,8 @@ pub enum JournalError {
     },
     /// Somebody else can have written it, or can write it.
     #[error(
-        "{} is to hold the journal, and others can write there (uid {uid}, mode {mode:04o}): chmod go-w it if it is yours, or \
-         set XDG_STATE_HOME", path.display()
+        "others can write to {}, where the journal is kept (uid {uid}, mode {mode:04o}): run chmod go-w on it if it is \
+         yours, or set XDG_STATE_HOME", path.display()
     )]
     OfOthers {
         /// The file or its directory.
@@ -40,14 +40,14 @@ pub enum JournalError {
         mode: u32,
     },
     /// Something else than a file has its name.
-    #[error("{} is to be the journal, and is no plain file: move it away, or set XDG_STATE_HOME", path.display())]
+    #[error("the journal {} is not a regular file: move it away, or set XDG_STATE_HOME", path.display())]
     NotAFile {
         /// What has its name.
         path: PathBuf,
     },
     /// The file is no database, or the database of another program. It was left as it is.
     #[error(
-        "{} is no journal of ctl: move it away, and a new one is made (nothing in it was changed)", path.display()
+        "{} is not a ctl journal: move it away and a new one is created (nothing in it was changed)", path.display()
     )]
     NotAJournal {
         /// The file.
@@ -55,7 +55,8 @@ pub enum JournalError {
     },
     /// A newer `ctl` wrote it. It was left as it is.
     #[error(
-        "a newer ctl wrote the journal {} (format {found}, this one knows {VERSION}): use that ctl", path.display()
+        "the journal {} was written by a newer ctl (format {found}, this ctl supports {VERSION}): use that ctl",
+        path.display()
     )]
     Newer {
         /// The file.
@@ -65,7 +66,7 @@ pub enum JournalError {
     },
     /// The file may be read only.
     #[error(
-        "the journal {} cannot be written: mend its permissions and those of its directory, or set XDG_STATE_HOME",
+        "cannot write the journal {}: fix its permissions and those of its directory, or set XDG_STATE_HOME",
         path.display()
     )]
     ReadOnly {
@@ -74,7 +75,7 @@ pub enum JournalError {
     },
     /// Another process kept it locked.
     #[error(
-        "another process has kept the journal {} locked for {} s: try again", path.display(), BUSY_TIMEOUT.as_secs()
+        "another process has held the journal {} locked for {} s: try again", path.display(), BUSY_TIMEOUT.as_secs()
     )]
     Busy {
         /// The file.
@@ -95,8 +96,8 @@ pub enum JournalError {
     },
     /// The file is broken.
     #[error(
-        "the journal {} is damaged ({source}): move it away together with its -wal file to keep it, and a new one is \
-         made", path.display()
+        "the journal {} is damaged ({source}): move it and its -wal file away to keep them, and a new one is \
+         created", path.display()
     )]
     Damaged {
         /// The file.
@@ -105,7 +106,7 @@ pub enum JournalError {
         source: rusqlite::Error,
     },
     /// Anything else that SQLite meets.
-    #[error("the journal {} cannot be used: {source}", path.display())]
+    #[error("cannot use the journal {}: {source}", path.display())]
     Storage {
         /// The file.
         path: PathBuf,
@@ -113,7 +114,7 @@ pub enum JournalError {
         source: rusqlite::Error,
     },
     /// What is noted of the run makes no sense.
-    #[error("the journal {} holds something unreadable of run `{run}`: {source}", path.display())]
+    #[error("the journal {} has an unreadable entry for run `{run}`: {source}", path.display())]
     UnreadableRun {
         /// The file.
         path: PathBuf,
@@ -124,7 +125,7 @@ pub enum JournalError {
     },
     /// An event makes no sense, or is of a kind that this `ctl` does not know.
     #[error(
-        "the journal {} holds an event that this ctl cannot read, number {seq} of run `{run}`: {source}",
+        "the journal {} has an event that this ctl cannot read, number {seq} of run `{run}`: {source}",
         path.display()
     )]
     UnreadableEvent {
@@ -160,7 +161,7 @@ pub enum JournalError {
         newest: Option<String>,
     },
     /// It could be one of several.
-    #[error("`{id}` could be run {}{}: give more of it", matches.join(", "), if *more { ", …" } else { "" })]
+    #[error("`{id}` matches run {}{}: give more characters", matches.join(", "), if *more { ", …" } else { "" })]
     Ambiguous {
         /// What was asked for.
         id: String,
@@ -170,19 +171,19 @@ pub enum JournalError {
         more: bool,
     },
     /// It is too little to name a run by.
-    #[error("`{id}` is too little to name a run by: give at least 4 characters, or `last` for the newest")]
+    #[error("'{id}' is too short; give at least 4 characters of the run ID, or 'last'")]
     TooShort {
         /// What was asked for.
         id: String,
     },
     /// The name is taken.
-    #[error("there is a run `{run}` in the journal already")]
+    #[error("run `{run}` is already in the journal")]
     Exists {
         /// The run.
         run: String,
     },
     /// Another event has this number: somebody else works at the run.
-    #[error("another event has number {seq} of run `{run}` already: another ctl has taken the run over")]
+    #[error("event {seq} of run `{run}` already exists: another ctl has taken over the run")]
     Conflict {
         /// The run.
         run: String,
@@ -190,21 +191,21 @@ pub enum JournalError {
         seq: u64,
     },
     /// Somebody else works at the run now.
-    #[error("another ctl has taken run `{run}` over: `ctl runs show {run}` says who")]
+    #[error("another ctl has taken over run `{run}`: see `ctl runs show {run}`")]
     TakenOver {
         /// The run.
         run: String,
     },
     /// Its end is noted, so nothing more is.
-    #[error("the end of run `{run}` is noted already")]
+    #[error("run `{run}` has already ended")]
     Ended {
         /// The run.
         run: String,
     },
     /// It has a controller, as far as can be told from here.
     #[error(
-        "run `{run}` is still running: pid {pid} on `{host}`; it can be taken over once that process is gone, and on \
-         that host only"
+        "run `{run}` is still running: pid {pid} on `{host}`; it can only be taken over on that host, once that \
+         process has ended"
     )]
     StillRunning {
         /// The run.
@@ -215,7 +216,7 @@ pub enum JournalError {
         host: String,
     },
     /// Everything it was to do was done.
-    #[error("run `{run}` is finished: nothing of it is left to do")]
+    #[error("run `{run}` has already finished")]
     Finished {
         /// The run.
         run: String,

@@ -130,9 +130,9 @@ fn reduce(plan: &mut Plan, events: &[Event], stands: impl Fn(&TargetResult) -> b
 
 /// A command that was in flight when its controller ended.
 fn not_known(node: String, address: Option<String>) -> TargetResult {
-    let message = "it was under way when its controller ended, and is not run again";
+    let message = "it was running when its controller ended, and is not run again";
     let failure = Failure::new(Stage::Act, FailureKind::ConnectionLost, message)
-        .with_hint("it may have done its work, or a part of it: look at the node");
+        .with_hint("it may have done some or all of its work; check the node");
     TargetResult { address, failure: Some(failure), ..TargetResult::new(node, Outcome::Unknown) }
 }
 

@@ -387,10 +387,10 @@ fn a_run_is_found_by_any_part_of_its_name() {
         assert_eq!(found(id).expect("a run"), run, "{id}");
     }
     for (id, wanted) in [
-        ("2026", "`2026` could be run 20261124-000000-wxyz, 20261123-002635-abcd, 20261123-002634-muat: give more"),
-        ("-00263", "`-00263` could be run 20261123-002635-abcd, 20261123-002634-muat: give more"),
-        ("202", "at least 4 characters, or `last`"),
-        ("", "at least 4 characters, or `last`"),
+        ("2026", "`2026` matches run 20261124-000000-wxyz, 20261123-002635-abcd, 20261123-002634-muat: give more"),
+        ("-00263", "`-00263` matches run 20261123-002635-abcd, 20261123-002634-muat: give more"),
+        ("202", "at least 4 characters of the run ID, or 'last'"),
+        ("", "at least 4 characters of the run ID, or 'last'"),
         ("20261123-002634-maut", "did you mean `20261123-002634-muat`?"),
         ("2025", "; the newest is `20261124-000000-wxyz`"),
         ("2026%", "; the newest is `20261124-000000-wxyz`"),
@@ -453,7 +453,7 @@ fn a_journal_of_a_newer_ctl_is_left_alone() {
     place.tamper("PRAGMA user_version = 99");
     let error = Journal::open(&place.path()).expect_err("a newer format");
     assert!(matches!(error, JournalError::Newer { found: 99, .. }), "{error:?}");
-    assert!(error.to_string().starts_with("a newer ctl wrote the journal /"), "{error}");
+    assert!(error.to_string().contains("was written by a newer ctl"), "{error}");
     place.tamper(&format!("PRAGMA user_version = {}", schema::VERSION));
     assert!(place.open().load(RUN).is_ok(), "nothing was lost");
 }

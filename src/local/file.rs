@@ -88,8 +88,7 @@ pub fn read(path: &Path, bounds: Bounds) -> io::Result<Content> {
     match super::within(bounds.patience, move || read_now(&file, bounds)) {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             let seconds = bounds.patience.as_secs();
-            let what =
-                format!("it could not be read within {seconds} s: a mount that is dead, or a pipe without a writer");
+            let what = format!("cannot read it within {seconds} s: a dead mount, or a pipe without a writer");
             Err(io::Error::new(io::ErrorKind::TimedOut, what))
         }
         read => read?,

@@ -30,7 +30,7 @@ pub fn within<T: Send + 'static>(patience: Duration, work: impl FnOnce() -> T + 
         Err(RecvTimeoutError::Timeout) => Err(io::ErrorKind::TimedOut.into()),
         Err(RecvTimeoutError::Disconnected) => match worker.join() {
             Err(panic) => std::panic::resume_unwind(panic),
-            Ok(()) => Err(io::Error::other("nothing came of it")),
+            Ok(()) => Err(io::Error::other("the work ended without a result")),
         },
     }
 }

@@ -366,7 +366,7 @@ mod tests {
             policy.max_failures = Some("9".parse().expect("a limit"));
         });
         let mut live = Live::default();
-        let failure = Failure::new(Stage::Connect, FailureKind::Refused, "nobody\nlistens");
+        let failure = Failure::new(Stage::Connect, FailureKind::Refused, "nothing\nis listening");
         let unreachable = |node: &str| TargetResult {
             failure: Some(failure.clone()),
             ..TargetResult::new(node, Outcome::Unreachable)
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(
             said,
             [
-                "cannot be reached: a1 (refused: nobody listens)",
+                "cannot be reached: a1 (refused: nothing is listening)",
                 "not read: a4 (interrupted)",
                 "down now: a[2-3] (contrail-collector is FATAL)",
                 "an update now: a[2-3] (supervisor-analytics: restarts contrail-collector)",

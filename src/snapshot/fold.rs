@@ -102,8 +102,8 @@ fn named(role: Option<&str>, services: &[&str], line: Line) -> Line {
 fn text(change: &Change) -> String {
     let (before, after) = (change.before.as_deref().unwrap_or("-"), change.after.as_deref().unwrap_or("-"));
     match (change.kind, &change.before, &change.after) {
-        (ChangeKind::Came, ..) => format!("came, {after}"),
-        (ChangeKind::Went, ..) => format!("went, was {before}"),
+        (ChangeKind::Came, ..) => format!("new ({after})"),
+        (ChangeKind::Went, ..) => format!("gone (was {before})"),
         (ChangeKind::Restarted, ..) => "restarted".to_owned(),
         (ChangeKind::Version, ..) => format!("version {before} → {after}"),
         (ChangeKind::Finding, None, _) => format!("new: {after}"),

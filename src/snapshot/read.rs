@@ -35,7 +35,7 @@ pub enum SnapshotError {
     #[error("{0}")]
     Io(#[source] io::Error),
     /// It is a folder.
-    #[error("it is a folder")]
+    #[error("it is a directory")]
     Folder,
     /// It is larger than what is read.
     #[error("it is larger than {} MiB", MAX_BYTES >> 20)]
@@ -47,22 +47,22 @@ pub enum SnapshotError {
     #[error("it is not the JSON of a snapshot: {0}")]
     NotJson(#[source] serde_json::Error),
     /// It ends too early.
-    #[error("it ends in the middle: {0}")]
+    #[error("it is truncated: {0}")]
     Truncated(#[source] serde_json::Error),
     /// It is JSON of something else.
-    #[error("it does not say that its schema is {SCHEMA}")]
+    #[error("it does not have the schema {SCHEMA}")]
     NoSchema,
     /// It has another form.
-    #[error("its schema is {0}, and this ctl reads {SCHEMA}")]
+    #[error("its schema is {0}; this ctl reads {SCHEMA}")]
     OtherSchema(String),
     /// It is what another command has written.
-    #[error("it is of `ctl {0}`, not of `ctl {COMMAND}`")]
+    #[error("it was written by `ctl {0}`, not by `ctl {COMMAND}`")]
     OtherCommand(String),
     /// It does not say of which command it is, such as a list of runs.
-    #[error("it is of no command, and not of `ctl {COMMAND}`")]
+    #[error("it was not written by `ctl {COMMAND}`")]
     NoCommand,
     /// A field is not as it should be.
-    #[error("it is not as `ctl {COMMAND}` writes it: {0}")]
+    #[error("it is not in the form that `ctl {COMMAND}` writes: {0}")]
     Field(#[source] serde_json::Error),
 }
 
@@ -71,11 +71,9 @@ impl SnapshotError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Io(_) | Self::Folder => "`ctl status --save FILE` writes one",
-            Self::TooLarge => "a snapshot of fewer nodes: `ctl status -w PATTERN --save FILE`",
-            Self::Empty | Self::Truncated(_) => {
-                "it was not written to its end: take it again, with `ctl status --save FILE`"
-            }
+            Self::Io(_) | Self::Folder => "write one with `ctl status --save FILE`",
+            Self::TooLarge => "save fewer nodes: `ctl status -w PATTERN --save FILE`",
+            Self::Empty | Self::Truncated(_) => "it is incomplete: take it again with `ctl status --save FILE`",
             Self::NotJson(_) | Self::NoSchema | Self::OtherCommand(_) | Self::NoCommand | Self::Field(_) => {
                 "a snapshot is what `ctl status --save FILE` or `ctl status -o json` writes"
             }

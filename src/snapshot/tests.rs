@@ -30,7 +30,7 @@ fn lost(node: &str, kind: FailureKind) -> TargetResult {
 }
 
 fn silent(node: &str) -> TargetResult {
-    let failure = Some(Failure::new(Stage::Inspect, FailureKind::SupervisorDown, "nobody listens"));
+    let failure = Some(Failure::new(Stage::Inspect, FailureKind::SupervisorDown, "nothing is listening"));
     TargetResult {
         role: Some("analytics".to_owned()),
         supervisor: Some("supervisor-analytics".to_owned()),
@@ -242,7 +242,7 @@ fn nodes_come_and_go() {
 #[test]
 fn a_supervisord_that_does_not_answer_is_one_change() {
     let two = || vec![well("n1", "x"), row("n1", "y", ProcessState::Fatal, Some("failed"))];
-    let down = "down (nobody listens)";
+    let down = "down (nothing is listening)";
     assert_eq!(of(two(), vec![silent("n1")]), [format!("worse state supervisor-analytics: up > {down}")]);
     assert_eq!(of(vec![silent("n1")], two()), [format!("better state supervisor-analytics: {down} > up")]);
     assert_eq!(of(vec![silent("n1")], vec![silent("n1")]), [""; 0]);
@@ -460,16 +460,22 @@ fn what_is_no_snapshot_says_why() {
         (" \n", "it is empty"),
         ("hello", "it is not the JSON of a snapshot: expected value at line 1 column 1"),
         ("7", "it is not the JSON of a snapshot: invalid type: integer `7`"),
-        ("[1]", "it does not say that its schema is ctl/1"),
-        ("{}", "it does not say that its schema is ctl/1"),
-        (r#"{"schema":1}"#, "it does not say that its schema is ctl/1"),
-        (r#"{"schema":"ctl/2"}"#, "its schema is ctl/2, and this ctl reads ctl/1"),
-        (r#"{"schema":"ctl/1","runs":[]}"#, "it is of no command, and not of `ctl status`"),
-        (r#"{"schema":"ctl/1","command":"service","results":[]}"#, "it is of `ctl service`, not of `ctl status`"),
-        (r#"{"schema":"ctl/1","command":"status"}"#, "it is not as `ctl status` writes it: missing field `results`"),
+        ("[1]", "it does not have the schema ctl/1"),
+        ("{}", "it does not have the schema ctl/1"),
+        (r#"{"schema":1}"#, "it does not have the schema ctl/1"),
+        (r#"{"schema":"ctl/2"}"#, "its schema is ctl/2; this ctl reads ctl/1"),
+        (r#"{"schema":"ctl/1","runs":[]}"#, "it was not written by `ctl status`"),
+        (
+            r#"{"schema":"ctl/1","command":"service","results":[]}"#,
+            "it was written by `ctl service`, not by `ctl status`",
+        ),
+        (
+            r#"{"schema":"ctl/1","command":"status"}"#,
+            "it is not in the form that `ctl status` writes: missing field `results`",
+        ),
         (
             r#"{"schema":"ctl/1","command":"status","results":[{"node":7,"outcome":"ok"}]}"#,
-            "it is not as `ctl status` writes it: invalid type: integer `7`, expected a string",
+            "it is not in the form that `ctl status` writes: invalid type: integer `7`, expected a string",
         ),
         ("{\"schema\":\"ctl/1\",\"command\":\"status\"}\n{}", "it is not the JSON of a snapshot: trailing characters"),
     ];
@@ -592,7 +598,7 @@ fn a_watch_loses_nothing_while_something_cannot_be_read() {
     let gone = || Snapshot { nodes: Vec::new(), ..at(0, vec![lost("n1", FailureKind::Refused)]) };
     let unreachable = "worse state n1: reachable > unreachable (refused: no)".to_owned();
     let reachable = "better state n1: unreachable (refused: no) > reachable".to_owned();
-    let (down, up) = ("up > down (nobody listens)", "down (nobody listens) > up");
+    let (down, up) = ("up > down (nothing is listening)", "down (nothing is listening) > up");
 
     // A node that was away for two rounds.
     let told =

@@ -216,7 +216,7 @@ fn modes_of_what_is_written() {
         chmod(&journal.join("journal.db"), file);
         let before = cluster.collector("n01").starts;
         let run = cluster.ctl(&format!("service {COLLECTOR} restart -y")).expect(2);
-        assert!(run.stderr.contains("others can write there"), "{run}");
+        assert!(run.stderr.contains("others can write to"), "{run}");
         assert_eq!(cluster.collector("n01").starts, before, "{run}");
     }
 }

@@ -251,9 +251,9 @@ fn what_is_no_snapshot_is_refused() {
     let run = cluster.ctl(&format!("service {COLLECTOR} status -o json")).expect(0);
     for (text, why) in [
         (String::new(), "it is empty"),
-        (whole[..whole.len() / 2].to_owned(), "it ends in the middle"),
+        (whole[..whole.len() / 2].to_owned(), "it is truncated"),
         ("hello".to_owned(), "it is not the JSON of a snapshot"),
-        (run.stdout, "it is of `ctl service`, not of `ctl status`"),
+        (run.stdout, "it was written by `ctl service`, not by `ctl status`"),
         (whole.replace("ctl/1", "ctl/2"), "its schema is ctl/2"),
     ] {
         std::fs::write(cluster.path("bad.json"), text).expect("written");
