@@ -181,7 +181,7 @@ fn findings_come_after_what_is_wrong() {
         facts(
             "a1",
             vec![
-                finding(FindingKind::StaleSocket, "nobody listens on /tmp/x.sock", &[]),
+                finding(FindingKind::StaleSocket, "nothing is listening on /tmp/x.sock", &[]),
                 cores(&["/var/crashes/core.contrail-collec.471.176", "/var/crashes/core.contrail-collec.9.177"]),
             ],
         ),
@@ -197,7 +197,7 @@ fn findings_come_after_what_is_wrong() {
         "core files on a[1-2]: contrail-collec in /var/crashes",
         "core files on a4: a.b, named in /var/crashes",
         "core files on a5: in /var/crashes",
-        "stale socket on a1: nobody listens on /tmp/x.sock",
+        "stale socket on a1: nothing is listening on /tmp/x.sock",
         "the node on a3: find: no such command",
     ];
     assert_eq!(told(&overview.troubles), wanted);

@@ -9,7 +9,7 @@ use crate::remote::NOT_RUN;
 use crate::transport::Transport;
 
 /// What to do after a command whose end is not known.
-const HALF_DONE: &str = "it may have done part of its work: look at the node";
+const HALF_DONE: &str = "it may have done part of its work; check the node";
 
 /// Runs a command within the node's time.
 pub(super) async fn run<T: Transport>(
@@ -31,7 +31,7 @@ pub(super) async fn check<T: Transport>(
     access: &NodeAccess,
     give_up: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let hint = "the action itself was done; look at the node, or run the check there by hand";
+    let hint = "the action itself succeeded; check the node, or run the check there by hand";
     let failed = |message: String| Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(hint);
     match run(link, line, None, access, give_up).await {
         Ok(CommandOutput { end: CommandEnd::Exited(0) | CommandEnd::GivenUp, .. }) => Ok(()),
@@ -42,7 +42,7 @@ pub(super) async fn check<T: Transport>(
             Err(failed(format!("the check {}{said}", ended(&output, access))))
         }
         Err(RunError::GivenUp) => Ok(()),
-        Err(error) => Err(failed(format!("the check could not be run: {error}"))),
+        Err(error) => Err(failed(format!("cannot run the check: {error}"))),
     }
 }
 
@@ -66,7 +66,9 @@ pub(super) fn judged(
             (Outcome::Failed, Some(FailureKind::Command), None)
         }
         CommandEnd::NotRun(_) => (Outcome::Failed, Some(FailureKind::Command), Some(NOT_RUN)),
-        CommandEnd::TimedOut => (Outcome::TimedOut, Some(FailureKind::TimedOut), Some("--timeout gives it longer")),
+        CommandEnd::TimedOut => {
+            (Outcome::TimedOut, Some(FailureKind::TimedOut), Some("allow more time with --timeout"))
+        }
         CommandEnd::GivenUp => (Outcome::Unknown, Some(FailureKind::Interrupted), Some(HALF_DONE)),
         CommandEnd::Lost => (Outcome::Unknown, Some(FailureKind::ConnectionLost), Some(HALF_DONE)),
     };
@@ -108,14 +110,14 @@ fn ended(output: &CommandOutput, access: &NodeAccess) -> String {
     let seconds = access.timeout.as_secs_f64();
     match &output.end {
         CommandEnd::Exited(code) => format!("exited {code}"),
-        CommandEnd::Signalled(name) if name == "UNKNOWN" => "was ended by a signal".to_owned(),
-        CommandEnd::Signalled(name) => format!("was ended by SIG{name}"),
-        CommandEnd::NoStatus => "ended, and the node did not report how".to_owned(),
+        CommandEnd::Signalled(name) if name == "UNKNOWN" => "was killed by a signal".to_owned(),
+        CommandEnd::Signalled(name) => format!("was killed by SIG{name}"),
+        CommandEnd::NoStatus => "ended, but the node did not report how".to_owned(),
         CommandEnd::NotRun(code) => not_run(output.last_line(), *code),
-        CommandEnd::TimedOut if output.started => format!("was ended after {seconds:.1} s"),
+        CommandEnd::TimedOut if output.started => format!("was killed after {seconds:.1} s"),
         CommandEnd::TimedOut => format!("did not start within {seconds:.1} s"),
-        CommandEnd::GivenUp => "was given up and ended".to_owned(),
-        CommandEnd::Lost => "was under way when the connection was lost; the node ends it".to_owned(),
+        CommandEnd::GivenUp => "was killed because the run stopped waiting".to_owned(),
+        CommandEnd::Lost => "was running when the connection was lost; the node ends it".to_owned(),
     }
 }
 
@@ -123,8 +125,8 @@ fn ended(output: &CommandOutput, access: &NodeAccess) -> String {
 fn not_run(said: Option<String>, code: Option<u32>) -> String {
     let code = code.map(|code| format!(" and exited {code}")).unwrap_or_default();
     match said {
-        Some(line) => format!("did not run: the login shell said `{line}`{code}"),
-        None => format!("did not run: the login shell said nothing{code}"),
+        Some(line) => format!("did not run: the login shell printed `{line}`{code}"),
+        None => format!("did not run: the login shell printed nothing{code}"),
     }
 }
 

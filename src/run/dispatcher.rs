@@ -17,6 +17,7 @@ use crate::event::{
     CancelReason, EventKind, Failure, FailureKind, Outcome, Phase, PhaseKind, ProcessState, Stage as At, TargetResult,
 };
 use crate::nodeset::NodeSet;
+use crate::plan::amount::FailureLimit;
 use crate::plan::batch::{Budget, next_batch};
 use crate::plan::{Action, Plan, Step, Task};
 
@@ -787,13 +788,13 @@ impl<'a> Dispatcher<'a> {
         let set = NodeSet::from_names(down.iter().map(String::as_str));
         let down = if down.is_empty() { "none is down now".to_owned() } else { format!("down now: {set}") };
         let message = format!(
-            "at most {} of the {} nodes of {} may be down at once, and {why} ({down})",
+            "at most {} of the {} nodes of {} may be down at once: {why} ({down})",
             budget.limit,
             budget.members.len(),
             budget.role
         );
         Failure::new(At::Plan, FailureKind::MaxUnavailable, message)
-            .with_hint("fix what is down first, or allow more with --max-unavailable")
+            .with_hint("fix the nodes that are down first, or allow more with --max-unavailable")
     }
 
     fn next_in_steps(&mut self, index: usize, orders: &mut Vec<Order>) {
@@ -870,7 +871,7 @@ impl<'a> Dispatcher<'a> {
         let bites = |budget: &&Budget| waiting.iter().any(|node| budget.members.contains(node));
         if batch.is_empty() {
             let spent = budgets.iter().filter(bites).find(|budget| budget.down.len() >= budget.limit);
-            let failure = spent.map_or_else(defect, |budget| self.spent(budget, "none of the others may go down"));
+            let failure = spent.map_or_else(defect, |budget| self.spent(budget, "no other node may go down"));
             self.not_begun(index, &waiting, &failure, orders);
             if let Some(stopped) = self.stopped.get_mut(step.task) {
                 *stopped = Some(failure);
@@ -933,7 +934,7 @@ impl<'a> Dispatcher<'a> {
         }
         let bites = |budget: &&Budget| waiting.iter().any(|node| budget.members.contains(node));
         let spent = budgets.iter().filter(bites).find(|budget| budget.down.len() >= budget.limit)?;
-        Some(self.spent(spent, "none of the others may go down"))
+        Some(self.spent(spent, "no other node may go down"))
     }
 
     fn begin_batch(&mut self, index: usize, batch: &[usize], orders: &mut Vec<Order>) {
@@ -985,10 +986,17 @@ impl<'a> Dispatcher<'a> {
         let names: Vec<String> = failed.keys().map(|node| rows::node_name(self.plan, *node)).collect();
         let set = NodeSet::from_names(names.iter().map(String::as_str));
         let limit = task.policy.failure_limit(self.is_batched(index));
-        let noun = if failed.len() == 1 { "node has" } else { "nodes have" };
+        let noun = if failed.len() == 1 { "node" } else { "nodes" };
         let by_gate = failed.values().any(|kind| *kind == FailureKind::Gate);
         let kind = if by_gate { FailureKind::Gate } else { FailureKind::Limit };
-        let message = format!("not started: {} {noun} failed ({set}), and the failure limit is {limit}", failed.len());
+        let message = match limit {
+            FailureLimit::Nodes(0) | FailureLimit::Percent(0) => {
+                format!("not started: {set} failed and no failures are allowed")
+            }
+            FailureLimit::Nodes(_) | FailureLimit::Percent(_) | FailureLimit::Unlimited => {
+                format!("not started: {} {noun} failed ({set}), more than the limit of {limit}", failed.len())
+            }
+        };
         Failure::new(At::Plan, kind, message)
             .with_hint(format!("fix {set} first, or allow more failures with --max-failures"))
     }
@@ -1107,12 +1115,12 @@ fn interrupted() -> Failure {
 }
 
 fn given_up(begun: bool) -> Failure {
-    let message = if begun { "the wait for its end was given up" } else { "not started: the run was interrupted" };
+    let message = if begun { "stopped waiting for it to finish" } else { "not started: the run was interrupted" };
     let failure = Failure::new(At::Act, FailureKind::Interrupted, message);
-    if begun { failure.with_hint("`ctl status {service} -w {node}` shows its state now") } else { failure }
+    if begun { failure.with_hint("run `ctl status {service} -w {node}` to see its current state") } else { failure }
 }
 
 fn defect() -> Failure {
-    Failure::new(At::Act, FailureKind::Protocol, "a defect in ctl ended the work on this node")
-        .with_hint("`ctl status {service} -w {node}` shows its state now; please report the defect")
+    Failure::new(At::Act, FailureKind::Protocol, "an internal error ended the work on this node")
+        .with_hint("run `ctl status {service} -w {node}` to see its current state; please report this bug")
 }

@@ -60,8 +60,9 @@ pub(super) async fn active<T: Transport>(
         if waited >= limit {
             tab.gate(Some(false), text.clone()).await;
             let message = format!("the gate was not met within {} s: {text}", limit.as_secs());
-            let failure = Failure::new(Stage::Verify, FailureKind::Gate, message)
-                .with_hint("look at its log: `ctl logs {service} --stderr -w {node}`; --gate-timeout gives it longer");
+            let failure = Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(
+                "look at its log: `ctl logs {service} --stderr -w {node}`; allow more time with --gate-timeout",
+            );
             return (word, Some(failure));
         }
         if said.as_ref() != Some(&text) {

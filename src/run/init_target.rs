@@ -144,11 +144,11 @@ impl<T: Transport> InitTarget<'_, T> {
             let same = now.pid.is_none() || first.pid.is_none() || now.pid == first.pid;
             if now.state != InitState::Running || !same {
                 tab.gate(Some(false), format!("running for {:?}", self.stable)).await;
-                let message = format!("it came up and did not stay: {}", now.text);
+                let message = format!("it started but did not stay up: {}", now.text);
                 return self.failed(Outcome::Failed, &now, FailureKind::Unstable, message);
             }
             if is_over {
-                let short = if is_cut { ", not waited for to its end" } else { "" };
+                let short = if is_cut { ", not waited for to the end" } else { "" };
                 tab.gate(Some(true), format!("running for {:?}{short}", self.stable)).await;
                 return first;
             }
@@ -182,7 +182,7 @@ impl<T: Transport> InitTarget<'_, T> {
                     return self.verdict(Outcome::Changed, &now, None);
                 }
                 if !can_prove(&now) {
-                    let message = "init says it is running, but tells neither its pid nor its start time: the restart is not proved";
+                    let message = "init says it is running, but reports neither its pid nor its start time: the restart is not proven";
                     return self.failed(Outcome::Unknown, &now, FailureKind::Protocol, message);
                 }
             }
@@ -262,7 +262,8 @@ fn left_open(failure: &mut Failure, is_guarded: bool) {
     if is_guarded {
         failure.message.push_str("; the guard on the node starts it if it was stopped");
     } else {
-        failure.hint = Some("it may be left stopped: `ctl service {service} start -w {node}` starts it".to_owned());
+        failure.hint =
+            Some("it may still be stopped: start it with `ctl service {service} start -w {node}`".to_owned());
     }
 }
 

@@ -222,7 +222,7 @@ impl<T: Transport> Tab<'_, T> {
                 self.book.note_arming(&self.key, false);
                 match armed {
                     Ok(number) => self.book.arm(&self.key, number),
-                    Err(failure) if self.guard_is_optional => debug!(failure.message, "going without its guard"),
+                    Err(failure) if self.guard_is_optional => debug!(failure.message, "continuing without its guard"),
                     Err(failure) => return Err(failure),
                 }
                 self.phase(self.work(format!("restarting {name}"))).await;

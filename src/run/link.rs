@@ -57,7 +57,7 @@ impl<T: Transport> Link<T> {
             return Ok(shell.clone());
         }
         if current.take().is_some() {
-            debug!(host = self.endpoint.host, "the connection was lost; connecting again");
+            debug!(host = self.endpoint.host, "the connection was lost; reconnecting");
         }
         let session = Arc::new(self.transport.connect(&self.endpoint).await?);
         let shell = Shell::new(session, self.sudo.clone());
@@ -175,7 +175,7 @@ impl<T: Transport> Instance<T> {
         match self.up_at_once.get_or_try_init(|| rpc.up_at_once()).await {
             Ok(at_once) => at_once.as_ref().map(|all| all.contains(&(process.group.clone(), process.name.clone()))),
             Err(error) => {
-                debug!(supervisor = self.supervisor.name, %error, "how its programs are configured was not read");
+                debug!(supervisor = self.supervisor.name, %error, "cannot read the configuration of its programs");
                 None
             }
         }
@@ -209,7 +209,7 @@ impl<T: Transport> Instance<T> {
                 match self.put_in(&group).await {
                     Ok(true) => self.group_is_in(&group),
                     Ok(false) => {}
-                    Err(error) => debug!(group, %error, "not put in again yet"),
+                    Err(error) => debug!(group, %error, "not added again yet"),
                 }
             }
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;

@@ -174,7 +174,7 @@ impl<'a, T: Transport> Logs<'a, T> {
                 (None, None) if self.tail.follow => {}
                 (None, None) => {
                     result.outcome = Outcome::NotStarted;
-                    let message = "not read to its end: the run was interrupted";
+                    let message = "not read completely: the run was interrupted";
                     result.failure = Some(Failure::new(Stage::Inspect, FailureKind::Interrupted, message));
                 }
             }
@@ -233,10 +233,11 @@ impl<'a, T: Transport> Logs<'a, T> {
                     let mut result = self.rows.empty(self.visit, Outcome::Failed);
                     result.role = Some(role.name.clone());
                     result.supervisor = is_instance.then(|| service.clone());
-                    let message = format!("init runs {service}: supervisord has no log of it");
+                    let message = format!("init runs {service}, so supervisord has no log for it");
                     result.service = Some(service);
-                    let failure = Failure::new(Stage::Inspect, FailureKind::NoLog, message)
-                        .with_hint("look at its log files on the node, such as those in /var/log/contrail: `ctl exec`");
+                    let failure = Failure::new(Stage::Inspect, FailureKind::NoLog, message).with_hint(
+                        "look at its log files on the node, such as those in /var/log/contrail, with `ctl exec`",
+                    );
                     result.failure = Some(failure);
                     self.told.push(result);
                 }
@@ -258,7 +259,7 @@ impl<'a, T: Transport> Logs<'a, T> {
             match self.open().await {
                 Ok(()) => {
                     if self.away.take().is_some() {
-                        self.teller.tell(News::Notice(format!("{node}: it answers now"))).await;
+                        self.teller.tell(News::Notice(format!("{node}: answering again"))).await;
                     }
                     return;
                 }
@@ -305,7 +306,7 @@ impl<'a, T: Transport> Logs<'a, T> {
                 continue;
             }
             if was_lost {
-                teller.tell(News::Notice(format!("{node}: the connection was lost, and made again"))).await;
+                teller.tell(News::Notice(format!("{node}: the connection was lost and restored"))).await;
             }
             let open = self.followed.iter_mut().filter(|log| log.end.is_none() && log.next <= Instant::now());
             let steps: Vec<_> = open.map(|log| log.step(tail, teller)).collect();
@@ -406,7 +407,7 @@ impl<T: Transport> Followed<T> {
                         let rest = self.lines.finish();
                         teller.tell(self.news(rest)).await;
                         let what = if news.missing {
-                            "its log was rotated or cleared: what was written last before that may be missing"
+                            "its log was rotated or cleared: the last lines before that may be missing"
                         } else {
                             "its log was rotated"
                         };
@@ -475,7 +476,7 @@ impl<T: Transport> Followed<T> {
         match after_last(&self.seen, end) {
             Some(new) => self.take(new, teller).await,
             None => {
-                teller.tell(self.notice("its log was rotated, or much was written to it: lines may be missing")).await;
+                teller.tell(self.notice("its log was rotated, or written too fast: lines may be missing")).await;
                 self.take(end, teller).await;
             }
         }
@@ -507,7 +508,7 @@ impl<T: Transport> Followed<T> {
         match turn {
             Ok(turn) => {
                 if self.away.take().is_some() {
-                    teller.tell(self.notice("its log is read again")).await;
+                    teller.tell(self.notice("its log is readable again")).await;
                 }
                 if let Turn::Busy = turn {
                     self.next = now;
@@ -589,8 +590,8 @@ fn failure_of(error: &SupervisorError) -> Failure {
         return Failure::new(Stage::Inspect, FailureKind::NoLog, text.clone());
     }
     if let SupervisorError::Fault { fault: Fault::Failed, .. } = error {
-        return Failure::new(Stage::Inspect, FailureKind::NoLog, "supervisord could not read its log")
-            .with_hint("look at the file on the node");
+        return Failure::new(Stage::Inspect, FailureKind::NoLog, "supervisord cannot read its log")
+            .with_hint("check the file on the node");
     }
     error.failure(Stage::Inspect)
 }

@@ -321,7 +321,7 @@ impl<T: Transport> Crew<T> {
                         Err(broken) => {
                             let Some(duty) = duties.remove(&broken.id()) else { continue };
                             if broken.is_panic() {
-                                error!(%broken, "a node task ended by a defect");
+                                error!(%broken, "a node task ended because of an internal error");
                             }
                             Input::Ended(duty, DutyEnd::Broken)
                         }

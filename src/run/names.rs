@@ -199,14 +199,13 @@ impl<'a> NameBook<'a> {
             if doubtful.is_empty() {
                 let message = format!("no selected node has a service '{name}'");
                 let failure = Failure::new(Stage::Inspect, FailureKind::NoSuchService, message);
-                let hint = near.unwrap_or_else(|| "`ctl status --all` shows the services that there are".to_owned());
+                let hint = near.unwrap_or_else(|| "`ctl status --all` lists the services".to_owned());
                 return (name.clone(), MissingName::Mistake(failure.with_hint(hint)));
             }
             let away = doubtful.iter().filter_map(|node| self.plan.nodes.get(*node));
             let away = NodeSet::from_names(away.map(|selected| selected.node.name.as_str()));
             let near = near.map(|near| format!("; {near}")).unwrap_or_default();
-            let message =
-                format!("no node that could be asked has a service '{name}'; not all could be asked: {away}{near}");
+            let message = format!("no node that answered has a service '{name}'; no answer from {away}{near}");
             (name.clone(), MissingName::Unsure(message))
         };
         names.missing.iter().map(verdict).collect()
@@ -223,10 +222,10 @@ impl<'a> NameBook<'a> {
             let name = &owner.name;
             return Some(if all_answer && !owner.optional {
                 format!(
-                    "{name} runs, and its configuration has no such program: add it there, then run `ctl service {group} update`"
+                    "{name} is running, but its configuration has no such program: add it there, then run `ctl service {group} update`"
                 )
             } else {
-                format!("{name} would run it: `ctl service {name} status` shows whether that is up")
+                format!("{name} runs it: check that with `ctl service {name} status`")
             });
         }
         let meant = suggestions(typed, self.listed.iter().map(String::as_str));
@@ -238,7 +237,7 @@ impl<'a> NameBook<'a> {
             roles.iter().filter(|role| role.has_service(typed) && !selected.contains_key(role.name.as_str()));
         let elsewhere: Vec<&str> = elsewhere.map(|role| role.name.as_str()).collect();
         if !elsewhere.is_empty() {
-            return Some(format!("it is a service of the role {}, which was not selected", elsewhere.join(" or ")));
+            return Some(format!("it belongs to role {}, which was not selected", elsewhere.join(" or ")));
         }
         let known: BTreeSet<&str> = roles.iter().flat_map(|role| names_of(role)).collect();
         let meant = suggestions(typed, known.into_iter());

@@ -51,7 +51,7 @@ impl<'a, T: Transport> NoWorse<'a, T> {
     pub(super) async fn wait(mut self) -> DutyEnd {
         let scope = self.scope();
         if !self.before.results.iter().any(|result| scope.concerns(result.role.as_deref())) {
-            self.gate(Some(true), "the snapshot does not know it".to_owned()).await;
+            self.gate(Some(true), "not in the snapshot".to_owned()).await;
             return DutyEnd::Done;
         }
         let mut stop_waiting = self.task.stop_waiting();
@@ -68,10 +68,10 @@ impl<'a, T: Transport> NoWorse<'a, T> {
         loop {
             let worse = match timeout_at(deadline, self.read()).await {
                 Ok(after) => self.worse(&after),
-                Err(_) => said.clone().or_else(|| Some("the node could not be read in time".to_owned())),
+                Err(_) => said.clone().or_else(|| Some("cannot read the node in time".to_owned())),
             };
             let Some(worse) = worse else {
-                self.gate(Some(true), "nothing is worse than it was".to_owned()).await;
+                self.gate(Some(true), "nothing is worse than before".to_owned()).await;
                 return DutyEnd::Done;
             };
             if Instant::now() + POLL >= deadline {
@@ -158,7 +158,7 @@ impl<'a, T: Transport> NoWorse<'a, T> {
         let message = format!("worse than in {} after {} s: {worse}", path.display(), self.limit.as_secs());
         let node = super::rows::node_name(&rows.plan, rows.index);
         Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(format!(
-            "`ctl snapshot diff {} live -w {node}` shows all of it; --gate-timeout gives it longer",
+            "see all of it with `ctl snapshot diff {} live -w {node}`; allow more time with --gate-timeout",
             path.display()
         ))
     }

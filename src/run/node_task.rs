@@ -156,7 +156,7 @@ impl<T: Transport> NodeTask<T> {
         let mut taken = self.take_guard(&session, deadline).await;
         if let Err(TakeError::Transport(TransportError::Lost { reason })) = &taken {
             // Nothing was changed over the first connection, so one more is all it costs, as in `inspect`.
-            debug!(reason, "the connection was cut while the lock was taken; connecting again");
+            debug!(reason, "the connection dropped while taking the lock; reconnecting");
             self.link.hang_up().await;
             let session = self.link.session().await.map_err(|error| lost(error.failure()))?;
             taken = self.take_guard(&session, deadline).await;
@@ -174,7 +174,7 @@ impl<T: Transport> NodeTask<T> {
                 Err(end)
             }
             Err(error) if self.guarding.is_optional && error.is_of_the_node() => {
-                debug!(%error, "going without a guard");
+                debug!(%error, "continuing without a guard");
                 Ok(())
             }
             Err(TakeError::Sudo(error)) => Err(DutyEnd::Lost(Outcome::Failed, error.failure(Stage::Inspect))),
@@ -234,7 +234,7 @@ impl<T: Transport> NodeTask<T> {
         let Some(guard) = self.guard.take() else { return };
         tokio::select! {
             () = guard.release() => {}
-            () = self.link.falls_silent() => debug!("the node hangs: the end of its guard is not waited for"),
+            () = self.link.falls_silent() => debug!("the node hangs: not waiting for its guard to exit"),
         }
     }
 
@@ -243,7 +243,7 @@ impl<T: Transport> NodeTask<T> {
     async fn inspect(&mut self) -> Result<Inspection, DutyEnd> {
         match self.try_inspect().await {
             Err(DutyEnd::Lost(_, failure)) if failure.kind == FailureKind::ConnectionLost => {
-                debug!(reason = failure.message, "the connection was cut before anything was changed; reading again");
+                debug!(reason = failure.message, "the connection dropped before anything was changed; reading again");
                 self.try_inspect().await
             }
             inspected => inspected,
@@ -509,9 +509,9 @@ impl<T: Transport> NodeTask<T> {
 
     /// Connects to the node again and has its guard, and with it the lock, after both were lost.
     async fn guard_again(&mut self, duty: Duty) -> Result<(), DutyEnd> {
-        debug!("the connection was lost before all was begun; connecting again");
-        // Not asked whether it is alive: it may not have noticed yet. One that is lets go when its channel is closed, and
-        // starts what it is armed with; the next lock is had only then.
+        debug!("the connection dropped before everything was started; reconnecting");
+        // No sign of life is asked for: the guard may not have noticed the loss yet. If it lives, closing its channel makes
+        // it start what it is armed with and release the lock, and only then can the next lock be had.
         self.guard = None;
         self.lock(duty).await.map_err(not_begun)
     }
@@ -672,7 +672,7 @@ impl<T: Transport> NodeTask<T> {
         if !suspects.is_empty() {
             // Whatever becomes of the evidence: what is to be told of the targets stands.
             book.settle(&key, results.clone());
-            self.show(Duty::Visit(visit), Phase::work("reading why it is not up")).await;
+            self.show(Duty::Visit(visit), Phase::work("finding out why it is not up")).await;
             let gathered = suspects.iter().map(|(_, instance, process)| evidence::gather(instance.as_ref(), process));
             let gathered = join_all(gathered).await;
             for ((place, ..), evidence) in suspects.iter().zip(gathered) {
@@ -765,11 +765,11 @@ impl<T: Transport> NodeTask<T> {
 
     fn silent(&self) -> Failure {
         let message = format!(
-            "not done after {:.1} s: its supervisords did not answer in time",
+            "not finished after {:.1} s: its supervisords did not answer in time",
             self.access.timeout.as_secs_f64()
         );
         Failure::new(Stage::Inspect, FailureKind::TimedOut, message)
-            .with_hint("--timeout gives it longer; look at the node first")
+            .with_hint("check the node first; allow more time with --timeout")
     }
 
     /// Shows what is done or waited for.

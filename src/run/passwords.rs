@@ -72,7 +72,7 @@ fn password(file: &Path, warnings: &mut Vec<String>) -> Result<SecretString, Fai
     if let Some(mode) = access.exposed() {
         let remedy = format!("chmod 600 {}", file.display());
         if mode & WRITABLE != 0 {
-            let message = format!("can be written by others (mode {mode:04o}), and a password like that is not used");
+            let message = format!("can be written by others (mode {mode:04o}), so it is not used");
             return Err(unusable(file, &message).with_hint(remedy));
         }
         warnings

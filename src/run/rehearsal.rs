@@ -36,7 +36,7 @@ fn failure(error: ArmError, stage: Stage) -> Failure {
         ArmError::Unable(_) => FailureKind::Command,
     };
     Failure::new(stage, kind, format!("nothing was stopped: {error}"))
-        .with_hint("look at the node, or go without its guard: --no-guard")
+        .with_hint("check the node, or use --no-guard to continue without a guard")
 }
 
 /// The same before the first change: a service that init does not know is not there to be stopped.
@@ -109,7 +109,7 @@ fn refused(rescue: &Rescue, answer: &Answer, problem: Option<ControlProblem>) ->
     };
     let said: String = said.chars().take(TOLD).collect();
     let message = format!(
-        "{} was not stopped, because the guard on the node could not start it again: `{}` said: {said}",
+        "{} was not stopped, because the guard on the node could not start it again: `{}` printed: {said}",
         short(rescue.name()),
         answer.command
     );

@@ -88,7 +88,7 @@ impl Rows {
             .min();
         let hint = match near {
             Some((_, name)) => format!("did you mean {name}?"),
-            None => "`ctl status --all -w {node}` shows what its supervisords list".to_owned(),
+            None => "`ctl status --all -w {node}` lists what its supervisords run".to_owned(),
         };
         let message = format!("no supervisord on this node runs {}", service.as_str());
         let mut result = self.empty(visit, Outcome::Failed);
@@ -201,14 +201,14 @@ impl Rows {
 
     /// Of a service that an update was asked for, and that no supervisord of the role lists or has in its configuration.
     pub(super) fn not_in_any_configuration(&self, visit: Visit, service: &ServicePattern) -> TargetResult {
-        let message = "no supervisord lists it, and no configuration names it";
+        let message = "no supervisord lists it, and no configuration has it";
         let mut result = self.empty(visit, Outcome::NotConfigured);
         result.service = Some(service.as_str().to_owned());
         if self.by_hand(visit) && !service.is_glob() {
             result.outcome = Outcome::Failed;
             result.failure = Some(
                 Failure::new(Stage::Inspect, FailureKind::NoSuchService, message)
-                    .with_hint("`ctl status --all -w {node}` shows what its supervisords list"),
+                    .with_hint("`ctl status --all -w {node}` lists what its supervisords run"),
             );
         } else {
             message.clone_into(&mut result.message);
@@ -239,11 +239,11 @@ impl Rows {
                 } else {
                     (FailureKind::NoSuchService, "service")
                 };
-                let message = format!("init on this node knows no {what} {service}");
+                let message = format!("init on this node has no {what} {service}");
                 let hint = if is_instance {
-                    "if the node has the role {role}, the inventory says what init calls it: `roles: {{role}: {supervisor: NAME}}`"
+                    "if the node has role {role}, set the name that init has for it in the inventory: `roles: {{role}: {supervisor: NAME}}`"
                 } else {
-                    "if init on the node has it under another name, the inventory says so: `roles: {{role}: {init_services: [NAME]}}`"
+                    "if init on the node has it under another name, set that in the inventory: `roles: {{role}: {init_services: [NAME]}}`"
                 };
                 result.outcome = Outcome::Failed;
                 result.failure = Some(Failure::new(Stage::Inspect, kind, message).with_hint(hint));
@@ -267,8 +267,8 @@ impl Rows {
         process: &ProcessInfo,
         first: &str,
     ) -> TargetResult {
-        let message = format!("left as it is, since {first} did not come up");
-        let failure = Failure::new(Stage::Act, FailureKind::Gate, message).with_hint(format!("mend {first} first"));
+        let message = format!("not touched, because {first} did not come up");
+        let failure = Failure::new(Stage::Act, FailureKind::Gate, message).with_hint(format!("fix {first} first"));
         TargetResult { failure: Some(failure), ..self.of_process(visit, instance, process, Outcome::NotStarted) }
     }
 

@@ -109,7 +109,7 @@ impl<T: Transport> Salvage<'_, T> {
             (Cause::TimedOut, false) => (Outcome::TimedOut, self.timed_out("not started")),
             (Cause::TimedOut, true) if !self.link.is_open() => (Outcome::Unknown, lost()),
             (Cause::TimedOut, true) if now.is_none() && matches!(job, Job::Process { .. }) => {
-                (Outcome::Unknown, self.timed_out("and it could not be read what became of it"))
+                (Outcome::Unknown, self.timed_out("the result could not be read"))
             }
             (Cause::TimedOut, true) => {
                 let (debt, now) = (entry.debt, now.as_ref());
@@ -133,7 +133,7 @@ impl<T: Transport> Salvage<'_, T> {
         if entry.debt == Debt::Start && stopped && !paid && !guarded {
             let name = key.service.clone().unwrap_or_default();
             failure.hint =
-                Some(format!("it may be left stopped: `ctl service {name} start -w {}` starts it", result.node));
+                Some(format!("it may still be stopped: start it with `ctl service {name} start -w {}`", result.node));
         }
         result.role = key.role;
         result.supervisor = key.supervisor;
@@ -144,9 +144,9 @@ impl<T: Transport> Salvage<'_, T> {
     }
 
     fn timed_out(&self, what: &str) -> Failure {
-        let message = format!("not done after {:.1} s: {what}", self.access.timeout.as_secs_f64());
+        let message = format!("not finished after {:.1} s: {what}", self.access.timeout.as_secs_f64());
         Failure::new(Stage::Act, FailureKind::TimedOut, message)
-            .with_hint("--timeout gives it longer; look at the node first")
+            .with_hint("check the node first; allow more time with --timeout")
     }
 }
 
@@ -189,36 +189,36 @@ pub(super) async fn pay<T: Transport>(
 }
 
 /// After something that was not seen to its end.
-const STATE_HINT: &str = "`ctl status {service} -w {node}` shows its state now";
+const STATE_HINT: &str = "run `ctl status {service} -w {node}` to see its current state";
 
 fn after_time(now: Option<&ProcessInfo>, debt: Debt, paid: bool) -> String {
     match (now, debt) {
         (None, _) => "its supervisord does not answer".to_owned(),
-        (Some(now), Debt::Start) if paid && !is_up(now.state) => format!("it is {}; its start was sent", now.state),
+        (Some(now), Debt::Start) if paid && !is_up(now.state) => format!("it is {}; a start was sent", now.state),
         (Some(now), _) => format!("it is {}", now.state),
     }
 }
 
 /// The same of a service that init runs, of which nothing was read.
 fn init_after_time(service: &str, debt: Debt, paid: bool) -> String {
-    let sent = if debt == Debt::Start && paid { "; its start was sent" } else { "" };
+    let sent = if debt == Debt::Start && paid { "; a start was sent" } else { "" };
     format!("`service {service}` does not answer{sent}")
 }
 
 fn given_up(now: Option<&ProcessInfo>, debt: Debt, paid: bool) -> Failure {
     let state = now.map_or_else(String::new, |now| format!("; it is {}", now.state));
     let message = match (debt, paid) {
-        (Debt::Start, true) => format!("the wait was given up; its start was sent{state}"),
-        (Debt::Start, false) => format!("the wait was given up; its start could not be sent{state}"),
-        (Debt::Begun | Debt::None, _) => format!("the wait was given up{state}"),
+        (Debt::Start, true) => format!("stopped waiting; a start was sent{state}"),
+        (Debt::Start, false) => format!("stopped waiting; the start could not be sent{state}"),
+        (Debt::Begun | Debt::None, _) => format!("stopped waiting{state}"),
     };
     Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint(STATE_HINT)
 }
 
 fn left_to_guard(debt: Debt) -> Failure {
     let message = match debt {
-        Debt::Start => "the wait was given up; the guard on the node starts it if it was stopped",
-        Debt::Begun | Debt::None => "the wait was given up",
+        Debt::Start => "stopped waiting; the guard on the node starts it if it was stopped",
+        Debt::Begun | Debt::None => "stopped waiting",
     };
     Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint(STATE_HINT)
 }
@@ -228,7 +228,6 @@ fn not_begun() -> Failure {
 }
 
 fn lost() -> Failure {
-    let message =
-        "the connection was lost in mid-action, and could not be made again in time to read what became of it";
+    let message = "the connection dropped during the action and could not be restored in time to check the result";
     Failure::new(Stage::Verify, FailureKind::ConnectionLost, message).with_hint(STATE_HINT)
 }

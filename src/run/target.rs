@@ -82,9 +82,9 @@ impl Verdict {
     pub(super) fn was_mended(&mut self, seen: Option<ProcessInfo>, paid: bool) {
         if let Some(failure) = &mut self.failure {
             if paid {
-                failure.message.push_str("; its start was sent again");
+                failure.message.push_str("; the start was sent again");
             } else {
-                failure.hint = Some("it may be left stopped: start it, and look at the node".to_owned());
+                failure.hint = Some("it may still be stopped: start it, and check the node".to_owned());
             }
         }
         self.process = seen.or(self.process.take());
@@ -138,8 +138,10 @@ impl<T: Transport> Work<'_, T> {
         match look.process.state {
             ProcessState::Running => return Verdict::good(Outcome::Ok, look.process, "already running"),
             ProcessState::Backoff => {
-                let message =
-                    format!("supervisord is already trying, and it does not come up: {}", look.process.description);
+                let message = format!(
+                    "supervisord is already trying to start it, but it does not come up: {}",
+                    look.process.description
+                );
                 return Verdict::failed(Some(look.process), Stage::Act, FailureKind::AbnormalTermination, message)
                     .hinted("look at its log: `ctl logs {service} --stderr -w {node}`");
             }
@@ -176,8 +178,7 @@ impl<T: Transport> Work<'_, T> {
             }
             // supervisord stops only what it knows to run.
             ProcessState::Unknown => {
-                let message =
-                    format!("it cannot be stopped in a state that is not known: {}", look.process.description);
+                let message = format!("cannot stop it in an unknown state: {}", look.process.description);
                 return Verdict::failed(Some(look.process), Stage::Act, FailureKind::Protocol, message)
                     .hinted("look at the process on the node");
             }
@@ -353,7 +354,7 @@ impl<T: Transport> Work<'_, T> {
             });
             return Verdict::failed(Some(now.process), Stage::Verify, kind, format!("it was not stopped{said}"));
         }
-        let message = "it was stopped, and something on the node started it again";
+        let message = "it was stopped, but something on the node started it again";
         let verdict = Verdict::failed(Some(now.process), Stage::Verify, FailureKind::Unstable, message);
         if self.instance.cascades(&self.listed.group) {
             let instance = &self.instance.supervisor.name;
@@ -440,7 +441,7 @@ impl<T: Transport> Work<'_, T> {
                     let since = match &stable {
                         Some((since, first)) if !process.is_another_than(&first.process) => *since,
                         Some((_, first)) if first.supervisor_pid == now.supervisor_pid => {
-                            let message = "it came up, and was then replaced by yet another process";
+                            let message = "it came up, but was then replaced by another process";
                             return Verdict::failed(Some(process), Stage::Verify, FailureKind::Unstable, message)
                                 .hinted("look at its log: `ctl logs {service} --stderr -w {node}`");
                         }
@@ -460,7 +461,7 @@ impl<T: Transport> Work<'_, T> {
                     };
                     if since.elapsed() >= window {
                         if !self.stable.is_zero() {
-                            let short = if window < self.stable { ", not waited for to its end" } else { "" };
+                            let short = if window < self.stable { ", not waited for to the end" } else { "" };
                             self.tab.gate(Some(true), format!("RUNNING for {:?}{short}", self.stable)).await;
                         }
                         let name = &self.instance.supervisor.name;
@@ -529,12 +530,12 @@ impl<T: Transport> Work<'_, T> {
         match end.as_expected {
             Some(true) => Verdict::good(Outcome::Changed, process, ""),
             Some(false) => {
-                let message = format!("it ended otherwise than expected{how}");
+                let message = format!("it exited unexpectedly{how}");
                 Verdict::failed(Some(process), Stage::Verify, FailureKind::AbnormalTermination, message)
                     .hinted("look at its log: `ctl logs {service} --stderr -w {node}`")
             }
             None => {
-                let message = "it was started and has ended; supervisord does not tell how";
+                let message = "it was started and has exited; supervisord does not report how";
                 let verdict = Verdict::failed(Some(process), Stage::Verify, FailureKind::Protocol, message);
                 Verdict { outcome: Outcome::Unknown, ..verdict }
                     .hinted("look at its log: `ctl logs {service} --stderr -w {node}`")
@@ -616,11 +617,9 @@ fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up:
     let (kind, message) = match process.state {
         _ if is_spawn_error(&process, note) => (FailureKind::SpawnError, format!("it could not be spawned: {said}")),
         ProcessState::Fatal => (FailureKind::Fatal, format!("supervisord gave up starting it: {said}")),
-        ProcessState::Exited => (FailureKind::Unstable, format!("it came up and ended: {said}")),
-        _ if was_up => (FailureKind::Unstable, format!("it came up and did not stay: {said}")),
-        ProcessState::Backoff => {
-            (FailureKind::AbnormalTermination, format!("it ends before it is up, again and again: {said}"))
-        }
+        ProcessState::Exited => (FailureKind::Unstable, format!("it started and exited: {said}")),
+        _ if was_up => (FailureKind::Unstable, format!("it started but did not stay up: {said}")),
+        ProcessState::Backoff => (FailureKind::AbnormalTermination, format!("it keeps exiting during startup: {said}")),
         state @ (ProcessState::Stopped
         | ProcessState::Starting
         | ProcessState::Running
@@ -631,8 +630,7 @@ fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up:
         },
     };
     let hint = if process.state == ProcessState::Exited {
-        "look at its log: `ctl logs {service} --stderr -w {node}`; if it is made to end, the inventory has to say so: \
-         `roles: {{role}: {oneshot: [{service}]}}`"
+        "look at its log: `ctl logs {service} --stderr -w {node}`; if it is meant to exit, say so in the inventory: `roles: {{role}: {oneshot: [{service}]}}`"
     } else {
         "look at its log: `ctl logs {service} --stderr -w {node}`"
     };

@@ -52,7 +52,7 @@ pub(super) async fn update<T: Transport>(
     for group in summary.removed.iter().filter(named) {
         let verdict = match tab.owe(Debt::Begun, None).await {
             Ok(()) => match remove(instance, group).await {
-                Ok(()) => plain(Outcome::Changed, "taken out: it is gone from the configuration"),
+                Ok(()) => plain(Outcome::Changed, "removed: it is no longer in the configuration"),
                 Err(error) => Verdict::error(&error, Stage::Act),
             },
             Err(failure) => not_begun(failure),
@@ -66,11 +66,12 @@ pub(super) async fn update<T: Transport>(
         }
         instance.owe_group(group);
         let verdict = match remove(instance, group).await {
-            Ok(()) => add(instance, group, "restarted with its changed configuration", &mut started).await,
+            Ok(()) => add(instance, group, "restarted with its new configuration", &mut started).await,
             Err(error) => Verdict::error(&error, Stage::Act),
         };
         let verdict = if verdict.outcome.is_bad() && timeout(PAYING, instance.put_in_owed_groups()).await.is_err() {
-            verdict.hinted(format!("it may be left stopped: `supervisorctl add {group}` on the node puts it in again"))
+            verdict
+                .hinted(format!("it may still be stopped: add it again with `supervisorctl add {group}` on the node"))
         } else {
             verdict
         };
@@ -89,7 +90,7 @@ pub(super) async fn update<T: Transport>(
             verdicts.push((group.clone(), not_begun(failure)));
             continue;
         }
-        let verdict = add(instance, group, "taken in: it is new in the configuration", &mut started).await;
+        let verdict = add(instance, group, "added: it is new in the configuration", &mut started).await;
         verdicts.push((group.clone(), verdict));
     }
     // All at once, and only now: the time for the node has room for one stable time.

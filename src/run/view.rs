@@ -243,7 +243,7 @@ impl<T: Transport> View<T> {
                 Ok(status) if status.state == InitState::NotFound => {}
                 Ok(_) => return true,
                 Err(error) => {
-                    debug!(service = name, %error, "init did not say whether it knows it");
+                    debug!(service = name, %error, "init did not report whether it has the service");
                     *unsure = true;
                 }
             }
@@ -288,11 +288,7 @@ impl<T: Transport> View<T> {
         for Found { role, supervisor, reached } in self.instances.iter().filter(|found| here(&found.role)) {
             match reached {
                 Err(failure) if supervisor.optional && is_absent(failure) => {
-                    debug!(
-                        instance = supervisor.name,
-                        why = failure.message,
-                        "not on this node, which need not have it"
-                    );
+                    debug!(instance = supervisor.name, why = failure.message, "not on this node (optional)");
                 }
                 Err(failure) => results.extend(self.rows.not_reached(visit, role, supervisor, failure)),
                 Ok(instance) if action == Action::Ping => results.push(self.rows.pong(visit, instance)),
@@ -306,7 +302,7 @@ impl<T: Transport> View<T> {
         if action == Action::Ping {
             if results.is_empty() {
                 results.push(TargetResult {
-                    message: "connected; it has no supervisord to ask".to_owned(),
+                    message: "connected; no supervisord to query".to_owned(),
                     ..self.rows.empty(visit, Outcome::Ok)
                 });
             }
@@ -349,7 +345,7 @@ impl<T: Transport> View<T> {
             let alone = |other: &ProcessInfo| other.group != process.group || meant(other);
             if self.rows.action(visit).changes() && instance.via() == Via::Service && !listed.iter().all(alone) {
                 let message = format!(
-                    "the init wrapper acts on all of {} at once, and not all of it was asked for",
+                    "the init wrapper acts on all of {} at once, but only part of it was selected",
                     process.group
                 );
                 let failure = Failure::new(Stage::Plan, FailureKind::Protocol, message)
@@ -364,7 +360,7 @@ impl<T: Transport> View<T> {
         if unnamed > 0 && (services.is_empty() || services.iter().any(ServicePattern::is_glob)) {
             let result = self.rows.of(visit, instance, Outcome::Failed);
             let entries = if unnamed == 1 { "1 entry".to_owned() } else { format!("{unnamed} entries") };
-            let message = format!("{}: {entries} of its list of processes without a name", instance.supervisor.name);
+            let message = format!("{}: {entries} without a name in its process list", instance.supervisor.name);
             let failure = Failure::new(Stage::Inspect, FailureKind::Protocol, message)
                 .with_hint("its other processes were read; look at `supervisorctl status` on the node");
             results.push(TargetResult { failure: Some(failure), ..result });

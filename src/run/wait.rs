@@ -81,7 +81,7 @@ pub(super) async fn wait<T: Transport>(
         (None, None) => {
             let failure =
                 Failure::new(Stage::Inspect, FailureKind::TimedOut, "its supervisords did not answer in time");
-            rows.typed(visit, Outcome::TimedOut, &failure.with_hint("--wait-timeout gives it longer"))
+            rows.typed(visit, Outcome::TimedOut, &failure.with_hint("allow more time with --wait-timeout"))
         }
     };
     (results, names)
@@ -91,7 +91,7 @@ pub(super) async fn wait<T: Transport>(
 fn ended(mut result: TargetResult, met: bool, until: Until) -> TargetResult {
     let over = |what: &str| {
         let message = format!("not {} after {} s: {what}", until.condition.as_str(), until.limit.as_secs());
-        Failure::new(Stage::Verify, FailureKind::TimedOut, message).with_hint("--wait-timeout gives it longer")
+        Failure::new(Stage::Verify, FailureKind::TimedOut, message).with_hint("allow more time with --wait-timeout")
     };
     if result.failure.is_none() {
         let what = if met { format!("not yet for {:?}", until.stable) } else { told(&result) };

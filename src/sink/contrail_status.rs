@@ -521,7 +521,11 @@ mod tests {
                         "2 core files",
                         &["/var/crashes/core.1", "/var/crashes/core.\x1b2"],
                     ),
-                    finding(FindingKind::StaleSocket, "nobody listens on it", &["/tmp/supervisord_analytics.sock"]),
+                    finding(
+                        FindingKind::StaleSocket,
+                        "nothing is listening on it",
+                        &["/tmp/supervisord_analytics.sock"],
+                    ),
                     finding(FindingKind::NotSearched, "the node was not searched", &[]),
                 ],
                 ..NodeFacts::default()
@@ -537,7 +541,7 @@ mod tests {
         /var/crashes/core.\x1b2
 
         ========Other findings=============
-        stale_socket: nobody listens on it (/tmp/supervisord_analytics.sock)
+        stale_socket: nothing is listening on it (/tmp/supervisord_analytics.sock)
         not_searched: the node was not searched
 
         a6s02:

@@ -271,7 +271,7 @@ fn a_service_that_a_node_has_not_is_nothing() {
 
 #[test]
 fn findings_come_and_go() {
-    let socket = || finding(FindingKind::StaleSocket, "nobody listens on /tmp/a.sock", &["/tmp/a.sock"]);
+    let socket = || finding(FindingKind::StaleSocket, "nothing is listening on /tmp/a.sock", &["/tmp/a.sock"]);
     let blind = || finding(FindingKind::NotSearched, "not searched: no shell", &[]);
     let many: Vec<String> = (0..20).map(|number| format!("c{number:02}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -295,8 +295,8 @@ fn findings_come_and_go() {
         (vec![cores(&["c00"])], vec![many_cores(&many, 25)], vec!["worse finding n1"]),
         (vec![cores(&many)], vec![many_cores(&many, 21)], vec!["worse finding n1"]),
         (vec![many_cores(&many, 25)], vec![cores(&["c00"])], vec!["better finding n1"]),
-        (vec![], vec![socket()], vec!["different finding n1: - > nobody listens on /tmp/a.sock"]),
-        (vec![socket()], vec![], vec!["different finding n1: nobody listens on /tmp/a.sock > -"]),
+        (vec![], vec![socket()], vec!["different finding n1: - > nothing is listening on /tmp/a.sock"]),
+        (vec![socket()], vec![], vec!["different finding n1: nothing is listening on /tmp/a.sock > -"]),
         // What was not searched for is neither there nor gone.
         (vec![cores(&["a"]), socket()], vec![blind()], vec!["different finding n1: - > not searched: no shell"]),
         (vec![blind()], vec![cores(&["a"])], vec!["different finding n1: not searched: no shell > -"]),

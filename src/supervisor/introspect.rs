@@ -200,7 +200,7 @@ pub async fn question<S: Session>(
     match problem {
         Some(Problem::Transport(error)) if error.nobody_listens() => {
             let stands_by = STAND_BY.contains(&service);
-            let nobody = || Functional::initializing(&format!("nobody listens on port {port}"));
+            let nobody = || Functional::initializing(&format!("nothing is listening on port {port}"));
             Ok(Answer { said: if stands_by { Functional::Backup } else { nobody() }, source: Source::Refusal })
         }
         Some(Problem::Transport(error)) => Err(error),

@@ -65,7 +65,7 @@ fn services_say_how_they_do_their_work() {
             "contrail-analytics-nodemgr",
             "RUNNING initializing (port 8104 answers with what is not XML, or not all of it)",
         ),
-        ("contrail-alarm-gen", "RUNNING initializing (nobody listens on port 5995)"),
+        ("contrail-alarm-gen", "RUNNING initializing (nothing is listening on port 5995)"),
         ("contrail-schema", "RUNNING backup (no node is active: the only one stands by)"),
         ("contrail-api:0", "RUNNING active (-)"),
         // Nothing is claimed of what cannot be asked.
@@ -119,13 +119,13 @@ fn where_forwarding_is_forbidden_nothing_is_called_bad() {
     assert_eq!(said(&run, "n01", COLLECTOR), "RUNNING - (-)");
     assert_eq!(
         findings(&run, "n01"),
-        ["no_introspect - sshd forbids forwarding: what services say of their own work is not known"]
+        ["no_introspect - sshd forbids forwarding: the functional state of services is unknown"]
     );
     // A port that is closed there says nothing of sshd.
     let all = Fault::IntrospectClosed("all".to_owned());
     let cluster = Cluster::start(uniform(1).fault("n01", all));
     let run = cluster.ctl("status -o json").expect(3);
-    assert_eq!(said(&run, "n01", COLLECTOR), "RUNNING initializing (nobody listens on port 8089)");
+    assert_eq!(said(&run, "n01", COLLECTOR), "RUNNING initializing (nothing is listening on port 8089)");
     assert_eq!(findings(&run, "n01"), Vec::<String>::new());
 }
 
@@ -143,7 +143,7 @@ fn a_port_may_stand_on_the_node_or_in_the_inventory() {
     for (port, expected, code) in [
         (8189, "RUNNING active (-)", 0),
         // Whoever wrote it into the inventory has the last word.
-        (8190, "RUNNING initializing (nobody listens on port 8190)", 3),
+        (8190, "RUNNING initializing (nothing is listening on port 8190)", 3),
     ] {
         let roles = format!("roles: {{analytics: {{introspect: {{contrail-collector: {port}}}}}}}");
         let inventory = with_roles(&cluster, &roles);
@@ -161,7 +161,7 @@ fn every_service_has_a_result_when_the_time_is_over() {
     for result in &results {
         assert_eq!((word(&result["outcome"]), word(&result["state"])), ("ok", "RUNNING"), "{result:#}");
         assert_eq!(word(&result["functional"]), "timeout", "{result:#}");
-        assert!(word(&result["functional_reason"]).contains("the time for the node was over"), "{result:#}");
+        assert!(word(&result["functional_reason"]).contains("the node's timeout expired"), "{result:#}");
         assert_eq!(result["version"], "3.2.1.0-27", "{result:#}");
     }
 }
@@ -172,7 +172,7 @@ fn a_search_that_hangs_keeps_nothing_back_but_versions() {
     let run = cluster.ctl("status -o json --timeout 1s").expect(0);
     assert_eq!(said(&run, "n01", COLLECTOR), "RUNNING active (-)");
     assert_eq!(run.result_of("n01", COLLECTOR)["version"], Value::Null);
-    let found = "not_searched - not searched for core files and sockets: the time for the node was over";
+    let found = "not_searched - not searched for core files and sockets: the node's timeout expired";
     assert_eq!(findings(&run, "n01"), [found]);
     assert_eq!(findings(&run, "n02"), Vec::<String>::new());
     assert_eq!(run.result_of("n02", COLLECTOR)["version"], "3.2.1.0-27");
@@ -204,7 +204,7 @@ fn who_does_not_stay_up_is_told_by_each_way() {
         // One of two groups whose processes have this name; the other has been up for long.
         for service in [COLLECTOR, "contrail-schema", "contrail-discovery:0"] {
             let said = said(&run, "n", service);
-            assert!(said.starts_with("RUNNING failed (its pid keeps changing: ended "), "{via}: {said}");
+            assert!(said.starts_with("RUNNING failed (its pid keeps changing: it exited "), "{via}: {said}");
             assert!(said.ends_with(" s (exit status 1; not expected))"), "{via}: {said}");
         }
         assert_eq!(said(&run, "n", "contrail-api:0"), "RUNNING active (-)", "{via}");
@@ -250,17 +250,17 @@ fn what_lies_about_on_a_node_is_told() {
     assert_eq!(
         findings(&run, "stale"),
         [
-            "stale_socket analytics nobody listens on /tmp/supervisord_analytics.sock",
-            "stale_socket web-ui nobody listens on /tmp/supervisord_webui.sock"
+            "stale_socket analytics nothing is listening on /tmp/supervisord_analytics.sock",
+            "stale_socket web-ui nothing is listening on /tmp/supervisord_webui.sock"
         ]
     );
     assert_eq!(
         findings(&run, "unlisted"),
-        ["unlisted_role web-ui supervisor-webui runs, and the inventory does not give the role web-ui"]
+        ["unlisted_role web-ui supervisor-webui runs, but the inventory does not list role web-ui"]
     );
     assert_eq!(
         findings(&run, "left"),
-        ["unlisted_role config supervisor-config is installed, and the inventory does not give the role config"]
+        ["unlisted_role config supervisor-config is installed, but the inventory does not list role config"]
     );
     for none in ["new", "dead", "old"] {
         assert_eq!(findings(&run, none), Vec::<String>::new(), "{none}: {run}");
@@ -285,7 +285,7 @@ fn what_lies_about_on_a_node_is_told() {
 fn a_node_that_cannot_be_searched_is_no_worse_for_it() {
     let cluster = Cluster::start(uniform(1));
     let run = cluster.ctl("status --via rpc -o json").expect(0);
-    let found = "not_searched - not searched for core files and sockets: with --via rpc nothing is executed";
+    let found = "not_searched - not searched for core files and sockets: --via rpc runs no commands on the node";
     assert_eq!(
         (said(&run, "n01", COLLECTOR).as_str(), findings(&run, "n01")),
         ("RUNNING active (-)", vec![found.to_owned()])

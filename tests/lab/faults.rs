@@ -219,7 +219,7 @@ fn a_node_that_comes_back() {
     let run = cluster.begin(&format!("service {COLLECTOR} restart -o json --timeout 30s --via rpc -v"));
     // The guard may have started it before anybody can see it stopped.
     eventually("the guard's rescue", || (cluster.node("n01").guard().rescues == 1).then_some(()));
-    run.until_said("connecting again");
+    run.until_said("reconnecting");
     cluster.node("n01").remove_fault(&Fault::Refused);
     let run = run.finish().expect(0);
     assert_eq!(run.outcomes(), ["n01 contrail-collector changed"], "{run}");

@@ -84,7 +84,7 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
         "contrail-collector on a6s[01,03]: initializing (Database:Global connection down)",
         "contrail-vrouter-agent on c51: STARTING",
         "core files on c[33-34]: contrail-vrouter-agent in /var/crashes",
-        "stale socket on cfg01: nobody listens on /tmp/supervisord_config.sock",
+        "stale socket on cfg01: nothing is listening on /tmp/supervisord_config.sock",
         "100 nodes, ",
     ];
     for row in wanted {
@@ -136,7 +136,7 @@ fn what_is_unlike_the_others() {
         "compute    7/9 nodes well ",
         "n2: unreachable (refused: connection refused)",
         "c1: unreachable (auth: ",
-        "unlisted role on c4: supervisor-webui is installed, and the inventory does not give the role web-ui",
+        "unlisted role on c4: supervisor-webui is installed, but the inventory does not list role web-ui",
         "contrail-vrouter-agent on c3: up ",
         "compute on c2: version 3.1.0-9, elsewhere 3.2.1.0-27",
         "c5: maintenance (disk, ask Ana)",

@@ -75,7 +75,7 @@ fn a_signal_while_it_should_stay_up() {
     run.signal("INT");
     let run = run.finish().expect(130);
     let met: Vec<_> = run.events().into_iter().filter(|event| event["met"] == true).collect();
-    assert!(word(&met[0]["waiting_for"]).ends_with(", not waited for to its end"), "{run}");
+    assert!(word(&met[0]["waiting_for"]).ends_with(", not waited for to the end"), "{run}");
 }
 
 /// A script that leaves its daemon with its own streams is done when its status is known.

@@ -41,7 +41,7 @@ fn forwarding_to_ports_may_be_forbidden() {
     assert_eq!(said(&run, "a1", "contrail-collector"), "- (-)");
     assert_eq!(
         findings(&run, "a1"),
-        ["no_introspect: sshd forbids forwarding: what services say of their own work is not known"]
+        ["no_introspect: sshd forbids forwarding: the functional state of services is unknown"]
     );
 }
 
@@ -69,7 +69,7 @@ fn a_port_that_the_node_was_told() {
     node.sh("printf '[DEFAULT]\\n# http_server_port=8089\\nhttp_server_port = 8189\\n' >/etc/contrail/contrail-collector.conf");
     let run = cluster.ctl("status -o json").expect(3);
     assert_eq!(said(&run, "a1", "contrail-collector"), "active (-)");
-    assert_eq!(said(&run, "a1", "contrail-query-engine"), "initializing (nobody listens on port 8091)");
+    assert_eq!(said(&run, "a1", "contrail-query-engine"), "initializing (nothing is listening on port 8091)");
     // The command line counts more than the file.
     node.sh("printf '[DEFAULTS]\\nhttp_server_port=8192\\n' >/etc/contrail/contrail-query-engine.conf");
     node.sh("sed -i 's|^command=.*|& --http_server_port 8191|' /etc/contrail/supervisord_analytics_files/contrail-query-engine.ini");
@@ -96,7 +96,7 @@ fn a_socket_that_a_dead_supervisord_left() {
         let run = cluster.ctl("status -o json");
         (run.outcomes() == ["a1 contrail-broadview ok"]).then_some(run)
     });
-    assert_eq!(findings(&run, "a1"), ["stale_socket: nobody listens on /tmp/supervisord_analytics.sock"]);
+    assert_eq!(findings(&run, "a1"), ["stale_socket: nothing is listening on /tmp/supervisord_analytics.sock"]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn who_does_not_stay_up() {
         });
         let said = said(&run, "a1", "contrail-collector");
         assert!(
-            said.starts_with("failed (its pid keeps changing: ended ")
+            said.starts_with("failed (its pid keeps changing: it exited ")
                 && said.ends_with(" s (exit status 0; expected))"),
             "{via}: {said}"
         );
@@ -153,7 +153,7 @@ fn a_node_is_searched_through_sudo() {
     let cluster = Cluster::builder().node("a1", spec).defaults("user: ctlops").start();
     cluster.node("a1").sh("echo >/var/crashes/core.contrail-collec.7; chmod 0700 /var/crashes");
     let run = cluster.ctl("status -o json");
-    assert_eq!(findings(&run, "a1"), ["not_searched: the user may not look into /var/crashes"]);
+    assert_eq!(findings(&run, "a1"), ["not_searched: the user may not read /var/crashes"]);
     let run = cluster.ctl("status -o json --sudo").expect(0);
     assert_eq!(findings(&run, "a1"), ["core_files: core files in /var/crashes"]);
 }

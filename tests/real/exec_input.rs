@@ -213,7 +213,7 @@ fn a_signal_has_its_name() {
             assert_eq!(run.outcomes(), ["a1 - failed command"], "{run}");
             let mut wanted = "the command ".to_owned();
             match (signal, status) {
-                (Some(signal), _) => write!(wanted, "was ended by SIG{signal}").unwrap(),
+                (Some(signal), _) => write!(wanted, "was killed by SIG{signal}").unwrap(),
                 (None, status) => write!(wanted, "exited {}", status.unwrap_or_default()).unwrap(),
             }
             assert_eq!(result["failure"]["message"], wanted.as_str(), "{run}");
@@ -278,5 +278,5 @@ fn a_shell_that_dies_while_input_is_sent() {
     let run = with_file(&cluster, &["--timeout", "55s", "--", "cat >/dev/null"], &input).finish().expect(1);
     assert_eq!(run.outcomes(), ["a1 - failed command"], "{run}");
     let message = run.result("a1")["failure"]["message"].as_str().unwrap_or_default().to_owned();
-    assert!(message.contains("did not run: the login shell said `gone` and exited 3"), "{run}");
+    assert!(message.contains("did not run: the login shell printed `gone` and exited 3"), "{run}");
 }

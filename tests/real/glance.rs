@@ -109,8 +109,8 @@ const STATES: &[State] = &[
         "initializing, by a refused connection",
         ("cfg2", "contrail-api:0"),
         "initializing",
-        "nobody listens on port 8084",
-        "initializing (nobody listens on port 8084)",
+        "nothing is listening on port 8084",
+        "initializing (nothing is listening on port 8084)",
     ),
     running(
         "initializing, by an error of HTTP",

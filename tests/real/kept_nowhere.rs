@@ -74,5 +74,5 @@ fn a_socket_under_another_name_is_not_stale() {
          touch /run/bound.sock; mount --bind /run/supervisord_analytics.sock /run/bound.sock; \
          ln -s supervisord_analytics.sock /run/linked.sock; \
          python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('/run/gone/old.sock')\"");
-    assert_eq!(stale(&cluster), ["nobody listens on /run/gone/old.sock"]);
+    assert_eq!(stale(&cluster), ["nothing is listening on /run/gone/old.sock"]);
 }

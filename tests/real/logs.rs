@@ -105,7 +105,7 @@ fn a_log_that_is_cleared_is_read_from_its_beginning() {
     logs.until_line("a1: new");
     logs.interrupt();
     assert_eq!(logs.lines(), ["a1: old", "a1: new"]);
-    let note = "a1 contrail-webui: its log was rotated or cleared: what was written last before that may be missing";
+    let note = "a1 contrail-webui: its log was rotated or cleared: the last lines before that may be missing";
     assert_eq!(logs.notes(), [note]);
 }
 
@@ -124,7 +124,7 @@ fn a_lost_connection_loses_and_doubles_no_line() {
     logs.until_note("a1: connected again");
     // And once more, with nothing written meanwhile.
     cluster.node("a1").cut_connections();
-    logs.until_note("a1: the connection was lost, and made again");
+    logs.until_note("a1: the connection was lost and restored");
     tell(&cluster, "a1", "contrail-webui", "three\\n");
     logs.until_line("a1: three");
     logs.interrupt();
@@ -142,7 +142,7 @@ fn a_supervisord_that_is_restarted_is_followed_on() {
     cluster.node("a1").sh("/etc/init.d/supervisor-webui stop");
     logs.until_note("a1 contrail-webui: ");
     cluster.node("a1").sh("/etc/init.d/supervisor-webui start");
-    logs.until_note("a1 contrail-webui: its log is read again");
+    logs.until_note("a1 contrail-webui: its log is readable again");
     cluster.node("a1").wait_for("contrail-webui", "RUNNING");
     tell(&cluster, "a1", "contrail-webui", "two\\n");
     logs.until_line("a1: two");
@@ -163,7 +163,7 @@ fn a_node_that_is_away_at_first_is_waited_for() {
     logs.until_note("a2: ");
     cluster.node_mut("a2").listen();
     logs.until_line("a2: here");
-    logs.until_note("a2: it answers now");
+    logs.until_note("a2: answering again");
     logs.interrupt();
     assert_eq!(logs.lines().len(), 2, "{logs}");
 

@@ -27,7 +27,7 @@ pub(super) fn of(survey: &Survey, own: &[&Arc<Role>], others: &[&Arc<Role>], tol
         findings.push(Finding { kind: FindingKind::CoreFiles, role: None, message, details, count });
     }
     if let Some(path) = &survey.closed {
-        let message = format!("the user may not look into {path}");
+        let message = format!("the user may not read {path}");
         findings.push(Finding {
             kind: FindingKind::NotSearched,
             role: None,
@@ -47,7 +47,7 @@ pub(super) fn of(survey: &Survey, own: &[&Arc<Role>], others: &[&Arc<Role>], tol
             findings.push(Finding {
                 kind: FindingKind::StaleSocket,
                 role: Some(role.name.clone()),
-                message: format!("nobody listens on {path}"),
+                message: format!("nothing is listening on {path}"),
                 details: vec![path.to_owned()],
                 count: None,
             });
@@ -66,7 +66,7 @@ pub(super) fn of(survey: &Survey, own: &[&Arc<Role>], others: &[&Arc<Role>], tol
             findings.push(Finding {
                 kind: FindingKind::UnlistedRole,
                 role: Some(role.name.clone()),
-                message: format!("{} {what}, and the inventory does not give the role {}", supervisor.name, role.name),
+                message: format!("{} {what}, but the inventory does not list role {}", supervisor.name, role.name),
                 details: vec![place.to_owned()],
                 count: None,
             });
@@ -203,7 +203,7 @@ mod tests {
             words,
             [
                 "core_files core files in /var/crashes, 30 of them [\"/var/crashes/core.a\"]",
-                "not_searched the user may not look into /var/crashes []"
+                "not_searched the user may not read /var/crashes []"
             ]
         );
     }

@@ -164,7 +164,7 @@ impl<T: Transport> Depth<T> {
             Err(_) if process.state == ProcessState::Starting => of_state(process.state, &process.description),
             Err(_) => {
                 introspect::port_of(&instance.role.introspect, &process.group, &process.name)?;
-                let reason = "it had not answered when the time for the node was over".to_owned();
+                let reason = "no answer before the node's timeout expired".to_owned();
                 Some(Said { word: "timeout", reason: Some(reason) })
             }
         }
@@ -200,7 +200,7 @@ impl<T: Transport> Depth<T> {
         }
         match asked {
             Asked::Answer(Answer { source: Source::Refusal, .. }) if self.is_forbidden(port).await => {
-                self.cannot_be_asked("nobody is let through to ports that are open");
+                self.cannot_be_asked("sshd refuses connections to open ports");
                 None
             }
             Asked::Answer(answer) => Some(answer.said.into()),
@@ -208,9 +208,7 @@ impl<T: Transport> Depth<T> {
                 self.cannot_be_asked(&error.to_string());
                 None
             }
-            Asked::Lost(error) => {
-                Some(Said { word: "timeout", reason: Some(format!("it could not be asked: {error}")) })
-            }
+            Asked::Lost(error) => Some(Said { word: "timeout", reason: Some(format!("cannot query it: {error}")) }),
         }
     }
 
@@ -232,7 +230,7 @@ impl<T: Transport> Depth<T> {
     }
 
     fn cannot_be_asked(&self, why: &str) {
-        debug!(why, "services cannot be asked");
+        debug!(why, "cannot query services");
         self.unheard.get_or_init(|| why.to_owned());
     }
 
@@ -252,7 +250,7 @@ impl<T: Transport> Depth<T> {
         let ports = self.open_ports.get_or_init(|| async {
             let asked = async {
                 let shell = self.link.shell().await.map_err(|error| debug!(%error, "no shell")).ok()?;
-                survey::open_ports(&shell).await.map_err(|error| debug!(%error, "its ports are not known")).ok()
+                survey::open_ports(&shell).await.map_err(|error| debug!(%error, "cannot list its ports")).ok()
             };
             timeout(PATIENCE, asked).await.ok().flatten().unwrap_or_default()
         });
@@ -274,7 +272,7 @@ impl<T: Transport> Depth<T> {
     /// over has failed.
     async fn found(&self) -> Option<Found> {
         let mut found = self.search.as_ref()?.found.clone();
-        let over = || Arc::new(Err("the time for the node was over".to_owned()));
+        let over = || Arc::new(Err("the node's timeout expired".to_owned()));
         match timeout_at(self.deadline, found.wait_for(Option::is_some)).await {
             Ok(Ok(found)) => Some(found.clone().unwrap_or_else(over)),
             Ok(Err(_)) | Err(_) => Some(over()),
@@ -319,7 +317,7 @@ impl<T: Transport> Depth<T> {
             None => facts.findings.push(Finding {
                 kind: FindingKind::NotSearched,
                 role: None,
-                message: "not searched for core files and sockets: with --via rpc nothing is executed".to_owned(),
+                message: "not searched for core files and sockets: --via rpc runs no commands on the node".to_owned(),
                 details: Vec::new(),
                 count: None,
             }),
@@ -328,7 +326,7 @@ impl<T: Transport> Depth<T> {
             facts.findings.push(Finding {
                 kind: FindingKind::NoIntrospect,
                 role: None,
-                message: "sshd forbids forwarding: what services say of their own work is not known".to_owned(),
+                message: "sshd forbids forwarding: the functional state of services is unknown".to_owned(),
                 details: vec![why.clone()],
                 count: None,
             });

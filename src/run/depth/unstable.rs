@@ -94,7 +94,7 @@ impl Past {
                 Some(format!("it does not stay up: it was {} after {seconds} s", now.state))
             }
             ProcessState::Running | ProcessState::Starting if now.is_another_than(process) => {
-                Some(format!("it does not stay up: its pid was another after {seconds} s"))
+                Some(format!("it does not stay up: its pid changed within {seconds} s"))
             }
             ProcessState::Running
             | ProcessState::Starting
@@ -188,7 +188,7 @@ fn told(log: &str, process: &ProcessInfo) -> Told {
     let how = how.trim_end();
     let how: String = how.strip_suffix(')').unwrap_or(how).chars().take(HOW).collect();
     let seconds = now.duration_since(*first).as_secs();
-    Told::Unstable(format!("its pid keeps changing: ended {} times in {seconds} s ({how})", ends.len()))
+    Told::Unstable(format!("its pid keeps changing: it exited {} times in {seconds} s ({how})", ends.len()))
 }
 
 /// When a line was written, and its words without the level: `2026-11-23 08:07:46,337 WARN exited: …`.
@@ -236,7 +236,7 @@ mod tests {
     fn who_ends_again_and_again_does_not_stay_up() {
         let why = |seconds| {
             let how = "terminated by SIGSEGV (core dumped); not expected";
-            Told::Unstable(format!("its pid keeps changing: ended 2 times in {seconds} s ({how})"))
+            Told::Unstable(format!("its pid keeps changing: it exited 2 times in {seconds} s ({how})"))
         };
         assert_eq!(told(LOG, &up("x", 12, 3)), why(23));
         // Between its two ends were 19 s.

@@ -517,7 +517,7 @@ async fn answers_that_are_none_are_initializing() {
 /// A standby does not listen; everyone else should. Who was not let through has learnt nothing.
 #[tokio::test]
 async fn a_refused_connection_is_backup_for_those_who_stand_by() {
-    let nobody = Functional::initializing("nobody listens on port 8089");
+    let nobody = Functional::initializing("nothing is listening on port 8089");
     let tables = [
         ("contrail-schema", CONNECT_FAILED, Functional::Backup),
         ("contrail-svc-monitor", CONNECT_FAILED, Functional::Backup),
