@@ -234,7 +234,7 @@ error: no role `databse`
 error: up.yaml: 3 problems; nothing was done";
         assert_eq!(CliError::from(error).rendered, expected);
         let missing = rollout::load(Path::new("none.yaml")).expect_err("no file");
-        let expected = "error: there is no such file\n --> none.yaml\n\nerror: none.yaml: 1 problem; nothing was done";
+        let expected = "error: no such file\n --> none.yaml\n\nerror: none.yaml: 1 problem; nothing was done";
         assert_eq!(CliError::from(missing).rendered, expected);
     }
 }

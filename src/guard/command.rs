@@ -249,7 +249,7 @@ async fn end<S: Session>(
         () = session.falls_silent() => true,
     };
     if is_silent {
-        tracing::debug!("a command that was ended did not report its end");
+        tracing::debug!("a command that was stopped did not report its exit");
     }
     gathered.ended(how)
 }

@@ -59,7 +59,7 @@ impl Holder {
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.run.is_empty() {
-            return f.write_str("somebody whose name cannot be read");
+            return f.write_str("an unknown run");
         }
         write!(f, "run {} of {}@{} since {}", self.run, self.user, self.host, self.since)?;
         if self.reason.is_empty() { Ok(()) } else { write!(f, " ({})", self.reason) }

@@ -73,13 +73,13 @@ pub enum TakeError {
     #[error("locked by {0}")]
     Held(Holder),
     /// The node cannot offer it.
-    #[error("the node cannot be guarded: {0}")]
+    #[error("cannot guard the node: {0}")]
     Unable(String),
     /// What its shell prints has no end.
-    #[error("the node cannot be guarded: its shell printed more than {NOISE_LIMIT} bytes")]
+    #[error("cannot guard the node: its shell printed more than {NOISE_LIMIT} bytes")]
     Endless,
     /// It did not come up in time.
-    #[error("the node did not answer within {} s while its lock was taken", .0.as_secs())]
+    #[error("the node did not answer within {} s while taking its lock", .0.as_secs())]
     Silent(Duration),
     /// sudo did not run it.
     #[error(transparent)]
@@ -109,7 +109,7 @@ impl TakeError {
             Self::Sudo(error) => return error.failure(Stage::Inspect),
             Self::Transport(error) => return error.failure(),
             Self::Held(_) => {
-                let hint = "wait for it (--lock-wait), or talk to whoever runs it; nothing was changed";
+                let hint = "wait for it with --lock-wait, or contact the user that runs it; nothing was changed";
                 return Failure::new(Stage::Plan, FailureKind::Locked, self.to_string()).with_hint(hint);
             }
             Self::Silent(_) => (FailureKind::TimedOut, HUNG),
@@ -120,14 +120,14 @@ impl TakeError {
     }
 }
 
-const UNGUARDED: &str =
-    "without it a lost connection could leave a service stopped, and two runs could meet; --no-guard goes without";
+const UNGUARDED: &str = "without a guard, a dropped connection could leave a service stopped and two runs could collide; \
+                         use --no-guard to accept that";
 
 /// Why something could not be armed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArmError {
     /// The guard is no more: so is the lock.
-    #[error("the guard on the node has ended, and with it the lock")]
+    #[error("the guard on the node has exited, so the lock is gone")]
     Gone,
     /// The guard does not answer.
     #[error("the guard on the node did not answer within {} s", .0.as_secs())]
@@ -187,7 +187,7 @@ impl Guard {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
                 Err(TakeError::Held(holder)) if holder.key == owner.key && Instant::now() < deadline => {
-                    debug!("waiting for the guard of a lost connection to end: it still has the lock");
+                    debug!("waiting for the guard of a lost connection to exit; it still has the lock");
                     tokio::time::sleep(OLD_GUARD_PAUSE).await;
                 }
                 taken => return taken,
@@ -311,7 +311,7 @@ impl Guard {
     /// It need not be started again any more.
     pub async fn disarm(&self, number: u64) {
         if !matches!(timeout(PATIENCE, self.asks.send(Ask::Disarm(number))).await, Ok(Ok(()))) {
-            debug!("the guard has ended, or hangs, and was not disarmed");
+            debug!("the guard has exited or hangs, and was not disarmed");
         }
     }
 
@@ -320,7 +320,7 @@ impl Guard {
         let (reply, released) = oneshot::channel();
         let farewell = async { self.asks.send(Ask::Release(reply)).await.is_ok() && released.await.is_ok() };
         if timeout(FAREWELL, farewell).await.is_err() {
-            debug!("the guard did not say that it ended");
+            debug!("the guard did not report its exit");
         }
     }
 }
@@ -434,8 +434,8 @@ impl<C: RemoteCommand> Channel<C> {
                     self.command.write(b"beside\n").await.map_err(TakeError::Transport)?;
                 }
                 ("by", words) => return Err(TakeError::Held(Holder::read(words))),
-                ("noflock", _) => return Err(TakeError::Unable("it has no `flock` (util-linux)".to_owned())),
-                ("ended", code) => return Err(TakeError::Unable(format!("flock ended with {code}: {noise}"))),
+                ("noflock", _) => return Err(TakeError::Unable("`flock` (util-linux) is missing".to_owned())),
+                ("ended", code) => return Err(TakeError::Unable(format!("flock exited with {code}: {noise}"))),
                 _ => {}
             }
         }
@@ -447,11 +447,11 @@ impl<C: RemoteCommand> Channel<C> {
             return Err(TakeError::Endless);
         }
         if !self.has_ended {
-            let reason = "it ended while the node's lock was taken".to_owned();
+            let reason = "it closed while taking the node's lock".to_owned();
             return Err(TakeError::Transport(TransportError::Lost { reason }));
         }
         let said = if noise.is_empty() { "nothing".to_owned() } else { format!("`{noise}`") };
-        Err(TakeError::Unable(format!("its shell ended at once and said {said}")))
+        Err(TakeError::Unable(format!("its shell exited immediately and printed {said}")))
     }
 }
 
@@ -553,7 +553,7 @@ impl Waiting {
 }
 
 fn not_a_line() -> ArmError {
-    ArmError::Unable("its name cannot be written on one line".to_owned())
+    ArmError::Unable("its name does not fit on one line".to_owned())
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl Kind {
     fn unreadable(self, error: &io::Error) -> Problem {
         let kind = error.kind();
         if kind == io::ErrorKind::NotFound {
-            Problem::of_file("there is no such file", None)
+            Problem::of_file("no such file", None)
         } else if kind == io::ErrorKind::PermissionDenied {
             Problem::of_file("permission denied", Some("check its owner and mode"))
         } else if kind == io::ErrorKind::IsADirectory {

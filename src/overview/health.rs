@@ -114,7 +114,7 @@ impl Reason {
         }
         if failure.kind == FailureKind::SupervisorMissing {
             let why = match &result.role {
-                Some(role) => format!("the inventory gives it {role}"),
+                Some(role) => format!("the inventory lists role {role}"),
                 None => "the node has no such supervisord".to_owned(),
             };
             return Self { word: "missing".to_owned(), kind: None, why };
@@ -275,13 +275,17 @@ mod tests {
             ),
             (failed(Outcome::TimedOut, K::TimedOut, "not done in 2 min"), "timed_out (not done in 2 min)"),
             (
-                failed(Outcome::Failed, K::SupervisorDown, "supervisor-webui is not running: nothing listens at /x"),
-                "down (nothing listens at /x)",
+                failed(
+                    Outcome::Failed,
+                    K::SupervisorDown,
+                    "supervisor-webui is not running: nothing is listening at /x",
+                ),
+                "down (nothing is listening at /x)",
             ),
             (failed(Outcome::Failed, K::SupervisorDown, "supervisor-webui: it is ending"), "down (it is ending)"),
             (
                 failed(Outcome::Failed, K::SupervisorMissing, "the node has no supervisor-webui"),
-                "missing (the inventory gives it web-ui)",
+                "missing (the inventory lists role web-ui)",
             ),
             (TargetResult::new("n", Outcome::Unknown), "unknown"),
         ];

@@ -41,7 +41,7 @@ fn unreachable(node: &str, role: Option<&str>, service: Option<&str>, kind: Fail
 
 /// A supervisord that does not answer.
 fn down(node: &str, role: &str, service: &str, kind: FailureKind) -> TargetResult {
-    let message = format!("supervisor-{role} is not running: nothing listens at /var/run/x.sock");
+    let message = format!("supervisor-{role} is not running: nothing is listening at /var/run/x.sock");
     TargetResult {
         role: Some(role.to_owned()),
         supervisor: Some(format!("supervisor-{role}")),
@@ -102,8 +102,8 @@ fn equal_reasons_gather_and_the_worst_stands_first() {
     insta::assert_snapshot!(told(&overview.troubles).join("\n"), @"
     the node on c[7,13]: unreachable (connect_timeout: no answer in 5 s)
     the node on a9: unreachable (refused: 10.0.0.9:22 refused)
-    supervisor-analytics on a4: down (nothing listens at /var/run/x.sock)
-    supervisor-web-ui on c4: missing (the inventory gives it web-ui)
+    supervisor-analytics on a4: down (nothing is listening at /var/run/x.sock)
+    supervisor-web-ui on c4: missing (the inventory lists role web-ui)
     contrail-vrouter-agent on c1: FATAL (exit status 1)
     contrail-vrouter-agent on c2: FATAL (exit status 2)
     contrail-vrouter-agent on c3: BACKOFF (Exited too quickly)

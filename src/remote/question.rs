@@ -38,13 +38,13 @@ pub struct CommandAnswer {
 }
 
 /// What to do about a node that does not run what it is given.
-pub const NOT_RUN: &str = "run a command there with ssh; check the account's login shell and its start files, ForceCommand in sshd_config, and command= in authorized_keys";
+pub const NOT_RUN: &str = "run a command there with ssh; check the account's login shell and its startup files, ForceCommand in sshd_config, and command= in authorized_keys";
 
 /// Why a command has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
     /// It did not run.
-    #[error("the node did not run the command: it said {}", quoted(said, *exit))]
+    #[error("the node did not run the command: it printed {}", quoted(said, *exit))]
     NotRun {
         /// The last line that was printed instead (untrusted, clipped).
         said: String,
@@ -52,7 +52,7 @@ pub enum NoAnswer {
         exit: Option<u32>,
     },
     /// It ran, and what ran it was ended before it.
-    #[error("the command was ended on the node before it had answered; its last line was {}", quoted(said, *exit))]
+    #[error("the command ended on the node before it answered; its last line was {}", quoted(said, *exit))]
     CutShort {
         /// The last line of what it printed (untrusted, clipped).
         said: String,
@@ -76,7 +76,7 @@ pub enum NoAnswer {
         limit: usize,
     },
     /// It cannot be sent.
-    #[error("the command holds a NUL character")]
+    #[error("the command contains a NUL character")]
     Nul,
 }
 
@@ -89,7 +89,7 @@ impl NoAnswer {
             Self::CutShort { .. } => {
                 Some("run a command there with ssh; check the node's memory, its process limits and its kernel log")
             }
-            Self::Failed { .. } => Some("run the command on the node by hand to see what is wrong with it"),
+            Self::Failed { .. } => Some("run the command on the node to see what is wrong"),
             Self::TooLong { .. } | Self::Nul => None,
         }
     }
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(failed(7, "").to_string(), "`x` ended with exit code 7; it printed nothing");
         assert_eq!(failed(137, "a").to_string(), "`x` was killed by signal 9; it printed `a`");
         let not_run = NoAnswer::NotRun { said: String::new(), exit: Some(1) };
-        assert_eq!(not_run.to_string(), "the node did not run the command: it said nothing (exit code 1)");
+        assert_eq!(not_run.to_string(), "the node did not run the command: it printed nothing (exit code 1)");
     }
 
     proptest! {

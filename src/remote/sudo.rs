@@ -98,7 +98,7 @@ pub enum EnterError {
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// It ended before it ran, for another reason.
-    #[error("it ended at once{}", in_quotes(.said))]
+    #[error("it exited immediately{}", in_quotes(.said))]
     Ended {
         /// Its last words (untrusted).
         said: String,
@@ -108,7 +108,7 @@ pub enum EnterError {
 }
 
 fn in_quotes(words: &str) -> String {
-    if words.is_empty() { String::new() } else { format!(" and said `{words}`") }
+    if words.is_empty() { String::new() } else { format!(" and printed `{words}`") }
 }
 
 /// The random words of one command through sudo.
@@ -237,7 +237,7 @@ impl Sudo {
         debug!(command = line, "executing");
         let Self::WithPassword(password) = self else { return Ok(session.exec(line, limit, is_whole).await?) };
         let lost = |what: &str| TransportError::Lost { reason: what.to_owned() };
-        let _permit = password.commands.acquire().await.map_err(|_| lost("its commands are closed"))?;
+        let _permit = password.commands.acquire().await.map_err(|_| lost("its command channels are closed"))?;
         let mut command = session.start(line).await?;
         let ended = password.gather(&mut command, passage, limit, is_whole).await;
         // A sudo that still asks reads the end of its input, and ends.
@@ -326,7 +326,7 @@ impl Password {
                     dialogue.answer(command, &mut streams).await?;
                 }
                 Ok(None) if rest.is_none() => {
-                    let reason = "it ended while a command ran".to_owned();
+                    let reason = "it closed while a command was running".to_owned();
                     return Err(TransportError::Lost { reason }.into());
                 }
                 Ok(None) => break,

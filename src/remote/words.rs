@@ -12,22 +12,22 @@ const TOLD: usize = 300;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SudoError {
     /// It wants a password, and none is known.
-    #[error("sudo wants a password")]
+    #[error("sudo requires a password")]
     PasswordWanted,
     /// It did not accept the password.
     #[error("sudo did not accept the password")]
     WrongPassword,
     /// It wants a terminal (`requiretty`).
-    #[error("sudo wants a terminal (`requiretty` in sudoers), and commands have none")]
+    #[error("sudo requires a terminal (`requiretty` in sudoers), which commands do not have")]
     Terminal,
     /// The user may not use it.
-    #[error("sudo allows the user nothing: not in sudoers")]
+    #[error("the user is not in sudoers")]
     NotSudoer,
     /// The user may use it, but not for this.
     #[error("sudo does not allow the user this command")]
     NotAllowed,
     /// The node has none, or none for this user.
-    #[error("the node has no sudo that the user may run")]
+    #[error("sudo is missing on the node, or the user may not run it")]
     Missing,
     /// It asks for something that is not the password.
     #[error("sudo asks for something other than the password: `{0}`")]
@@ -36,7 +36,7 @@ pub enum SudoError {
     #[error("sudo neither ran the command nor asked for the password in time{0}")]
     Silent(String),
     /// It cannot work, or the account cannot be used.
-    #[error("sudo does not work there: {0}")]
+    #[error("sudo does not work on the node: {0}")]
     Broken(String),
 }
 
@@ -49,9 +49,9 @@ impl SudoError {
                 "give the password with -K, or allow the user supervisorctl and service without one (NOPASSWD in sudoers)"
             }
             Self::WrongPassword => {
-                "run it again and type the user's password on this node; it is sent only once a run, so that no account is locked by it"
+                "run it again and type the user's password on this node; it is sent only once per run, so that no account is locked"
             }
-            Self::Terminal => "put `Defaults:USER !requiretty` into the node's sudoers, or log in as root (-u root)",
+            Self::Terminal => "add `Defaults:USER !requiretty` to the node's sudoers, or log in as root (-u root)",
             Self::NotSudoer => {
                 "allow the user supervisorctl and service in the node's sudoers, or log in as root (-u root)"
             }
@@ -60,9 +60,9 @@ impl SudoError {
             }
             Self::Missing => "install sudo on the node, or log in as root (-u root)",
             Self::Question(_) | Self::Silent(_) => {
-                "ctl answers a password prompt only: allow the user the command without a question (NOPASSWD in sudoers), or log in as root"
+                "ctl answers only a password prompt: allow the user the command without a prompt (NOPASSWD in sudoers), or log in as root"
             }
-            Self::Broken(_) => "run `sudo -v` on the node by hand to see it",
+            Self::Broken(_) => "run `sudo -v` on the node to see what is wrong",
         }
     }
 

@@ -40,7 +40,7 @@ const LOG_PATH: &str = concat!(
 fn words_of(words: &[&str]) -> Result<String, SupervisorError> {
     let quote = |word: &&str| {
         let quoted = shlex::try_quote(word).map(std::borrow::Cow::into_owned);
-        quoted.map_err(|_| SupervisorError::Unsupported(format!("`{}` holds a NUL", word.escape_debug())))
+        quoted.map_err(|_| SupervisorError::Unsupported(format!("`{}` contains a NUL character", word.escape_debug())))
     };
     Ok(words.iter().map(quote).collect::<Result<Vec<_>, _>>()?.join(" "))
 }
@@ -194,20 +194,20 @@ impl<S: Session> Supervisorctl<S> {
                 Tail::Unreadable => {
                     let path = self.log_path(name, stream).await?;
                     let nowhere = path.and_then(|path| super::log::kept_nowhere(stream, Some(&path)));
-                    let text = "supervisord could not read its log".to_owned();
+                    let text = "supervisord cannot read its log".to_owned();
                     return Err(nowhere.unwrap_or(SupervisorError::Fault { fault: Fault::Failed, text }));
                 }
                 Tail::NoProcess => {
-                    let text = "supervisorctl knows no such process".to_owned();
+                    let text = "supervisorctl has no such process".to_owned();
                     return Err(SupervisorError::Fault { fault: Fault::BadName, text });
                 }
                 Tail::Refused => {
                     refuse(&problems_of(&output))?;
-                    return Err(SupervisorError::Protocol("supervisorctl could not read the log".to_owned()));
+                    return Err(SupervisorError::Protocol("supervisorctl cannot read the log".to_owned()));
                 }
             }
         }
-        Err(SupervisorError::Protocol("the log is not UTF-8, and supervisorctl cannot tell it".to_owned()))
+        Err(SupervisorError::Protocol("the log is not UTF-8, which supervisorctl cannot return".to_owned()))
     }
 
     /// Where one of a process's logs is; none if that is not known. supervisorctl itself does not tell; the Python that runs it
@@ -322,7 +322,7 @@ impl<S: Session> Wrapper<S> {
         let output = self.shell.run(&["service", program, "status"]).await?;
         let status = init::parse_status(program, &output.stdout, &output.stderr, Some(output.status));
         if status.state == init::InitState::NotFound {
-            return Err(SupervisorError::CommandMissing(format!("`service {program}` is not known there")));
+            return Err(SupervisorError::CommandMissing(format!("`service {program}` does not exist on the node")));
         }
         // A script may end with whatever its last command did.
         let listed =

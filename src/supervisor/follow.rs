@@ -232,7 +232,7 @@ impl LogReader {
                 Ok(news)
             }
             Some(number) => {
-                debug!(number, "rotated again meanwhile: going back to the file that comes next");
+                debug!(number, "rotated again meanwhile: going back to the next file");
                 *self = Self {
                     moved: number.checked_sub(1).filter(|next| *next > 0),
                     predecessor: Some(Predecessor { number, ..predecessor }),
@@ -329,7 +329,7 @@ impl LogReader {
                     Ok(_) => {}
                     Err(error) if error.is_connection_lost() => return Err(error),
                     Err(error) => {
-                        debug!(%error, number, "the old file was not read");
+                        debug!(%error, number, "cannot read the old file");
                         break;
                     }
                 }
@@ -400,7 +400,8 @@ impl LogReader {
     /// From now on the file is read by a command.
     async fn take_command(&mut self, source: &impl LogSource) -> Result<(), SupervisorError> {
         if !self.may_run {
-            let text = "its log is not UTF-8, and such a log supervisord cannot tell; without --via rpc it is read by a command";
+            let text =
+                "its log is not UTF-8, which supervisord cannot return; without --via rpc it is read with a command";
             return Err(SupervisorError::Unsupported(text.to_owned()));
         }
         let path = source.path().await?.ok_or_else(|| no_log(source.stream()))?;
@@ -478,7 +479,7 @@ async fn find_predecessor(source: &impl LogSource, file: &Predecessor) -> Result
             Ok(_) => {}
             Err(error) if error.is_connection_lost() => return Err(error),
             Err(error) => {
-                debug!(%error, number, "no such file was moved aside");
+                debug!(%error, number, "no rotated file");
                 return Ok(None);
             }
         }

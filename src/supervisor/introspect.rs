@@ -118,11 +118,11 @@ enum Problem {
     Status(StatusCode),
     #[error("does not speak HTTP")]
     NotHttp,
-    #[error("broke off before its answer was whole")]
+    #[error("closed the connection before the answer was complete")]
     BrokeOff,
     #[error("answers with more than {BODY_LIMIT} bytes")]
     TooLong,
-    #[error("answers with what is not XML, or not all of it")]
+    #[error("answers with invalid or incomplete XML")]
     NotXml,
     #[error("answers with elements nested too deeply")]
     TooDeep,
@@ -206,7 +206,7 @@ pub async fn question<S: Session>(
         Some(Problem::Transport(error)) => Err(error),
         // A stream that ends or stays silent may be the connection's end, which nobody but the session knows of.
         _ if session.is_closed() => {
-            Err(TransportError::Lost { reason: format!("it ended while {service} was asked for its status") })
+            Err(TransportError::Lost { reason: format!("it closed while querying the status of {service}") })
         }
         Some(problem) => noise(Functional::initializing(&format!("port {port} {problem}"))),
         None => noise(Functional::Timeout),
@@ -259,7 +259,7 @@ async fn exchange<S: Session>(session: &S, port: u16) -> Result<Bytes, Problem> 
 }
 
 fn of_http(error: &hyper::Error) -> Problem {
-    debug!(%error, "an introspect server did not answer well");
+    debug!(%error, "bad answer from an introspect server");
     if error.is_parse() { Problem::NotHttp } else { Problem::BrokeOff }
 }
 

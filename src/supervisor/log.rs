@@ -124,7 +124,8 @@ impl<S: Session> Shell<S> {
     /// [`SupervisorError::Permission`] or [`SupervisorError::CommandMissing`] with what the node said, and every error
     /// of running a command.
     pub async fn read_file(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>, SupervisorError> {
-        let path = shlex::try_quote(path).map_err(|_| SupervisorError::Unsupported("a NUL in a path".to_owned()))?;
+        let path = shlex::try_quote(path)
+            .map_err(|_| SupervisorError::Unsupported("a path contains a NUL character".to_owned()))?;
         let first = offset.saturating_add(1);
         // As text, so that nothing of it is replaced on its way.
         let output = self.ask(|sudo| format!("{sudo}tail -c +{first} -- {path} | head -c {length} | base64")).await?;
@@ -137,8 +138,7 @@ impl<S: Session> Shell<S> {
                 let denied = said.contains("ermission denied") || said.contains("password is required");
                 Err(if denied { SupervisorError::Permission(said) } else { SupervisorError::CommandMissing(said) })
             }
-            _ => bytes
-                .map_err(|_| SupervisorError::Protocol("the piece of the log came in no form that is read".to_owned())),
+            _ => bytes.map_err(|_| SupervisorError::Protocol("unexpected answer while reading the log".to_owned())),
         }
     }
 
@@ -147,11 +147,12 @@ impl<S: Session> Shell<S> {
     /// # Errors
     /// As [`Shell::read_file`].
     pub async fn file_size(&self, path: &str) -> Result<u64, SupervisorError> {
-        let path = shlex::try_quote(path).map_err(|_| SupervisorError::Unsupported("a NUL in a path".to_owned()))?;
+        let path = shlex::try_quote(path)
+            .map_err(|_| SupervisorError::Unsupported("a path contains a NUL character".to_owned()))?;
         let output = self.ask(|sudo| format!("{sudo}stat -L -c %s -- {path}")).await?;
         output.stdout.trim().parse().map_err(|_| {
             let said: String = output.stderr.trim().chars().take(200).collect();
-            SupervisorError::CommandMissing(format!("its log's size is not known: {said}"))
+            SupervisorError::CommandMissing(format!("cannot read the size of its log: {said}"))
         })
     }
 }

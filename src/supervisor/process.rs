@@ -225,7 +225,7 @@ impl SupervisorError {
             Self::Permission(text) if asks_for_password(text) => (
                 FailureKind::Permission,
                 Some(
-                    "the inventory has to give both: `roles: {{role}: {username: NAME, password_file: FILE}}`; \
+                    "set both in the inventory: `roles: {{role}: {username: NAME, password_file: FILE}}`; \
                      only `--via rpc` uses them"
                         .to_owned(),
                 ),
@@ -254,7 +254,7 @@ fn asks_for_password(text: &str) -> bool {
 fn cannot_reread(stage: Stage, text: &str) -> Failure {
     // The fault's name stands before its text, and behind what supervisorctl makes of it.
     let said = text.split_once("CANT_REREAD: ").map_or(text, |(_, said)| said).trim();
-    let said = if said.is_empty() { "it does not say why" } else { said };
+    let said = if said.is_empty() { "no reason given" } else { said };
     Failure::new(stage, FailureKind::Config, format!("supervisord cannot read its configuration: {said}")).with_hint(
         "nothing was changed; fix the file on the node, then update again: `ctl service {service} update -w {node}`",
     )
@@ -302,6 +302,6 @@ mod tests {
         ] {
             assert_eq!(of(text), format!("{said}no section headers. file: 'x.conf', line: 1"));
         }
-        assert_eq!(of("CANT_REREAD: "), format!("{said}it does not say why"));
+        assert_eq!(of("CANT_REREAD: "), format!("{said}no reason given"));
     }
 }

@@ -95,7 +95,7 @@ impl Relay {
     /// # Errors
     /// [`SupervisorError::Down`] if nobody listens there, [`SupervisorError::Permission`].
     pub(super) async fn open(&self, path: &str) -> Result<DuplexStream, SupervisorError> {
-        let gone = || SupervisorError::Down("the relay on the node has ended".to_owned());
+        let gone = || SupervisorError::Down("the relay on the node has exited".to_owned());
         let (reply, answer) = oneshot::channel();
         let asked = async {
             self.asks.send(Ask::Open(path.to_owned(), reply)).await.ok()?;
@@ -136,21 +136,21 @@ impl<C: RemoteCommand> Desk<C> {
                         Ok(())
                     }
                     Some(Piece::Stderr(bytes)) => {
-                        debug!(said = %String::from_utf8_lossy(&bytes).trim(), "the relay complains");
+                        debug!(said = %String::from_utf8_lossy(&bytes).trim(), "message from the relay");
                         Ok(())
                     }
                     Some(Piece::Exit(_)) | None => break "it ended",
                 },
                 ask = inbox.recv() => match ask {
                     Some(ask) => timeout(OPEN_TIME, self.ask(ask)).await.unwrap_or_else(|_| Err(silent())),
-                    None => break "nobody needs it any more",
+                    None => break "no longer needed",
                 },
             };
             if sent.is_err() {
-                break "its connection ended, or takes nothing";
+                break "its connection closed or is blocked";
             }
         };
-        debug!(why = ended, "the relay is let go");
+        debug!(why = ended, "closing the relay");
         self.command.close().await;
     }
 
@@ -186,24 +186,24 @@ impl<C: RemoteCommand> Desk<C> {
                 }
                 self.streams.insert(number, Stream::Open(write));
                 if reply.send(Ok(theirs)).is_err() {
-                    debug!("nobody waits for the stream any more");
+                    debug!("nothing waits for the stream any longer");
                 }
             }
             (b'e', Some(Stream::Opening(path, reply))) => {
                 if reply.send(Err(refused(&path, &String::from_utf8_lossy(&data)))).is_err() {
-                    debug!("nobody waits for the stream any more");
+                    debug!("nothing waits for the stream any longer");
                 }
             }
             (b'd', Some(Stream::Open(mut write))) => {
                 // Whoever reads no more closes the stream: the pump tells.
                 if let Err(error) = write.write_all(&data).await {
-                    debug!(%error, "nobody reads the stream any more");
+                    debug!(%error, "nothing reads the stream any longer");
                 }
                 self.streams.insert(number, Stream::Open(write));
             }
             (b'c', Some(Stream::Open(mut write))) => {
                 if let Err(error) = write.shutdown().await {
-                    debug!(%error, "nobody reads the stream any more");
+                    debug!(%error, "nothing reads the stream any longer");
                 }
             }
             (_, Some(stream)) => {
@@ -215,7 +215,7 @@ impl<C: RemoteCommand> Desk<C> {
 }
 
 fn silent() -> TransportError {
-    TransportError::Lost { reason: "the relay on the node takes nothing".to_owned() }
+    TransportError::Lost { reason: "the relay on the node accepts no data".to_owned() }
 }
 
 /// Carries what is written to a stream, until it is closed.
@@ -242,7 +242,7 @@ fn refused(path: &str, errno: &str) -> SupervisorError {
         "110" => SupervisorError::Silent(format!("unix://{path}")),
         other => {
             let code: String = other.chars().take(12).collect();
-            SupervisorError::Down(format!("unix://{path} could not be opened (errno {code})"))
+            SupervisorError::Down(format!("cannot open unix://{path} (errno {code})"))
         }
     }
 }

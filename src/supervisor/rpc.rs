@@ -153,7 +153,7 @@ impl<S: Session> RpcClient<S> {
                 return Err(fault_error(code, text));
             }
         }
-        let found = process(entry).ok_or_else(|| self.nonsense("a process without a name"))?;
+        let found = process(entry).ok_or_else(|| self.nonsense("a process has no name"))?;
         Ok((xmlrpc::integer(pid).and_then(|pid| u32::try_from(pid).ok()), found))
     }
 
@@ -262,7 +262,7 @@ impl<S: Session> RpcClient<S> {
     /// A text of what is told of a process.
     pub(super) async fn process_text(&self, name: &str, key: &str) -> Result<Option<String>, SupervisorError> {
         let answer = self.question("supervisor.getProcessInfo", &(name.to_owned(),)).await?;
-        let members = xmlrpc::members(&answer).ok_or_else(|| self.nonsense("a process is no structure"))?;
+        let members = xmlrpc::members(&answer).ok_or_else(|| self.nonsense("a process is not a structure"))?;
         Ok(members.get(key).and_then(xmlrpc::text).map(str::to_owned))
     }
 
@@ -272,7 +272,7 @@ impl<S: Session> RpcClient<S> {
     /// Every [`SupervisorError`] of a call.
     pub async fn exit_status(&self, name: &str) -> Result<Option<i32>, SupervisorError> {
         let answer = self.question("supervisor.getProcessInfo", &(name.to_owned(),)).await?;
-        let members = xmlrpc::members(&answer).ok_or_else(|| self.nonsense("a process is no structure"))?;
+        let members = xmlrpc::members(&answer).ok_or_else(|| self.nonsense("a process is not a structure"))?;
         let has_exited = members.get("statename").and_then(xmlrpc::text) == Some(ProcessState::Exited.as_str());
         let status = members.get("exitstatus").and_then(xmlrpc::integer).filter(|status| has_exited && *status >= 0);
         Ok(status.and_then(|status| i32::try_from(status).ok()))
@@ -388,7 +388,7 @@ impl<S: Session> RpcClient<S> {
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.http(&error))?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                debug!(%error, "a channel to supervisord ended");
+                debug!(%error, "a channel to supervisord closed");
             }
         });
         channel.ready().await.map_err(|error| self.http(&error))?;
@@ -400,7 +400,7 @@ impl<S: Session> RpcClient<S> {
             return self.nonsense(&format!("not HTTP ({error})"));
         }
         if self.shell.session().is_closed() {
-            let reason = "it ended while supervisord was asked".to_owned();
+            let reason = "it closed while querying supervisord".to_owned();
             return SupervisorError::Transport(crate::transport::TransportError::Lost { reason });
         }
         SupervisorError::Down(format!("{} closed the connection ({error})", self.address))
@@ -432,7 +432,7 @@ fn process(entry: &Value) -> Option<ProcessInfo> {
     let exited_as_expected = (state == ProcessState::Exited).then_some(spawn_error.is_none());
     let description = spawn_error.or_else(|| text("description"));
     let odd = (state == ProcessState::Unknown)
-        .then(|| format!("its supervisord reports a state that is not known: {}", word.as_deref().unwrap_or("none")));
+        .then(|| format!("its supervisord reports an unknown state: {}", word.as_deref().unwrap_or("none")));
     Some(ProcessInfo {
         name,
         group,
@@ -523,6 +523,6 @@ mod tests {
         }
         assert_eq!(process(&text("api")), None);
         let odd = process(&entry(&[("name", text("api")), ("statename", text("PAUSED"))])).expect("a name");
-        assert_eq!(odd.description, "its supervisord reports a state that is not known: PAUSED");
+        assert_eq!(odd.description, "its supervisord reports an unknown state: PAUSED");
     }
 }

@@ -90,7 +90,7 @@ impl<C: RemoteCommand> Tailed<C> {
             match self.command.next().await {
                 Some(Piece::Stdout(bytes)) if self.head.len() < HEAD_LIMIT => self.head.extend(bytes),
                 Some(Piece::Stderr(bytes)) => {
-                    debug!(said = %String::from_utf8_lossy(&bytes).trim(), "supervisorctl complains");
+                    debug!(said = %String::from_utf8_lossy(&bytes).trim(), "message from supervisorctl");
                 }
                 _ => return Err(self.ended()),
             }
@@ -110,7 +110,7 @@ impl<C: RemoteCommand> Tailed<C> {
         let said = String::from_utf8_lossy(&self.head);
         let said: String = said.lines().last().unwrap_or_default().chars().take(200).collect();
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-        SupervisorError::Down(format!("supervisorctl tail -f has ended{said}"))
+        SupervisorError::Down(format!("supervisorctl tail -f has exited{said}"))
     }
 
     /// Takes the end of the log in, read after this was started: what it holds will not be told again.

@@ -96,7 +96,7 @@ impl<S: Session> Client<S> {
                 client.act("remove", group).await?;
                 // supervisorctl ends well on a refusal too: what it lists decides.
                 if client.list().await?.iter().any(|process| process.group == group) {
-                    let text = format!("{group} was not taken out: its processes still run");
+                    let text = format!("{group} was not removed: its processes are still running");
                     return Err(SupervisorError::Fault { fault: super::Fault::StillRunning, text });
                 }
                 Ok(())
@@ -376,7 +376,7 @@ impl<S: Session> Search<'_, S> {
         let (output, blind) = match self.shell.script(&script).await {
             Ok(answer) => (answer.stdout, None),
             Err(error) => {
-                debug!(%error, "could not look at the sockets");
+                debug!(%error, "cannot check the sockets");
                 (String::new(), Some(error))
             }
         };
@@ -467,7 +467,7 @@ impl Seen {
         let name = &supervisor.name;
         let places = supervisor.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let start = format!(
-            "`ctl service {name} start -w {{node}}` starts it; where init says that it runs already, `restart`"
+            "start it with `ctl service {name} start -w {{node}}`, or `restart` if init says that it is already running"
         );
         let failure = |kind, message: String| Failure::new(Stage::Inspect, kind, message);
         if let Some(blind @ SupervisorError::NoAnswer(_)) = &self.blind {
@@ -476,7 +476,7 @@ impl Seen {
         }
         if self.blind.is_some() {
             return failure(FailureKind::SupervisorDown, format!("{name} does not answer at {places}: {error}")).with_hint(format!(
-                "the socket may be missing, refused or forbidden, or sshd forbids forwarding; if it is down: {start}"
+                "the socket may be missing, refused or forbidden, or sshd forbids forwarding; if it is down, {start}"
             ));
         }
         if !sudo && self.sockets.contains(&Socket::Forbidden) {
@@ -484,24 +484,27 @@ impl Seen {
                 .with_hint("log in as root, or set `sudo: true` for the node (or --sudo)");
         }
         if self.sockets.iter().any(|socket| matches!(socket, Socket::Writable | Socket::Forbidden)) {
-            let why =
-                if let SupervisorError::Down(why) = error { why } else { "its socket is there, but nobody answers" };
+            let why = if let SupervisorError::Down(why) = error {
+                why
+            } else {
+                "the socket exists but nothing is listening on it"
+            };
             return failure(FailureKind::SupervisorDown, format!("{name}: {why} ({places})")).with_hint(start);
         }
         if let Some(config) = supervisor.config_file.as_deref().filter(|_| !self.config && !self.init) {
             let message =
                 format!("the node has no {name}: no socket ({places}), no configuration ({config}), no init script");
             return failure(FailureKind::SupervisorMissing, message).with_hint(
-                "if it listens elsewhere, say where in the inventory: `roles: {{role}: {socket: /PATH/OF/ITS.sock}}`; else take the role {role} from this node",
+                "if it listens elsewhere, set that in the inventory: `roles: {{role}: {socket: /PATH/OF/ITS.sock}}`; otherwise remove role {role} from this node",
             );
         }
         if let Some(pid) = self.alive {
             let message = format!("{name} runs (pid {pid}), but its socket is gone ({places})");
             return failure(FailureKind::SupervisorDown, message).with_hint(format!(
-                "what cleans /tmp may have taken it; only a restart of the instance, which restarts its services, makes a new one: `ctl service {name} restart -w {{node}}`"
+                "a cleaner of /tmp may have removed it; only a restart of the instance, which restarts its services, creates a new one: `ctl service {name} restart -w {{node}}`"
             ));
         }
-        failure(FailureKind::SupervisorDown, format!("{name} is not running: nothing listens at {places}"))
+        failure(FailureKind::SupervisorDown, format!("{name} is not running: nothing is listening at {places}"))
             .with_hint(start)
     }
 }

@@ -107,7 +107,7 @@ fn a_report_opens_in_silence_and_says_what_is_wrong() {
     let lines: Vec<&str> = troubles.lines().map(str::trim_end).collect();
     let expected = [
         ("? unreachable", "node", "c02", "refused"),
-        ("▼ down", "supervisor-database", "db01", "its socket is there, but nobody answers"),
+        ("▼ down", "supervisor-database", "db01", "the socket exists but nothing is listening on it"),
         ("✗ failed", "contrail-collector", "a6s02", "FATAL"),
         ("✗ failed", "contrail-api:0", "cfg01", "BACKOFF"),
     ];

@@ -61,10 +61,7 @@ fn services_say_how_they_do_their_work() {
         ("contrail-analytics-api", "RUNNING timeout (-)"),
         ("contrail-topology", "RUNNING initializing (port 5921 answers with HTTP status 500 Internal Server Error)"),
         ("contrail-snmp-collector", "RUNNING initializing (port 5920 does not speak HTTP)"),
-        (
-            "contrail-analytics-nodemgr",
-            "RUNNING initializing (port 8104 answers with what is not XML, or not all of it)",
-        ),
+        ("contrail-analytics-nodemgr", "RUNNING initializing (port 8104 answers with invalid or incomplete XML)"),
         ("contrail-alarm-gen", "RUNNING initializing (nothing is listening on port 5995)"),
         ("contrail-schema", "RUNNING backup (no node is active: the only one stands by)"),
         ("contrail-api:0", "RUNNING active (-)"),

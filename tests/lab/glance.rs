@@ -75,7 +75,7 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
         "c[07,13]: unreachable (connect_timeout: ",
         "ctl02: unreachable (host_key_unknown: ",
         "supervisor-database on db02: down (",
-        "supervisor-webui on web01: missing (the inventory gives it web-ui)",
+        "supervisor-webui on web01: missing (the inventory lists role web-ui)",
         "contrail-vrouter-agent on c21: FATAL (",
         // BACKOFF, or about to be again.
         "contrail-dns on ctl01: ",

@@ -203,7 +203,10 @@ fn no_password_is_known() {
         let finished = cluster.ctl(line).expect(1);
         let (kind, message, hint) = failure(&finished, "a1");
         assert_eq!(kind, "sudo", "{finished}");
-        assert!(message.contains("wants a password") && hint.contains("-K") && hint.contains("NOPASSWD"), "{finished}");
+        assert!(
+            message.contains("requires a password") && hint.contains("-K") && hint.contains("NOPASSWD"),
+            "{finished}"
+        );
     }
     let exec = cluster.ctl("exec -o json -- id").expect(1);
     assert_eq!(failure(&exec, "a1").0, "sudo", "{exec}");
@@ -224,10 +227,10 @@ fn refusals() {
     cluster.node("none").sh("mount --bind /dev/null /usr/bin/sudo");
     let restart = "service contrail-collector restart -y --connect-timeout 30s";
     let expected = [
-        ("tty", "ctlpass", "wants a terminal", "!requiretty"),
+        ("tty", "ctlpass", "requires a terminal", "!requiretty"),
         ("few", "ctlpass", "does not allow the user this command", "sudoers"),
         ("few", "ctlalien", "not in sudoers", "-u root"),
-        ("none", "ctlpass", "no sudo", "-u root"),
+        ("none", "ctlpass", "sudo is missing on the node", "-u root"),
     ];
     for (node, user, words, remedy) in expected {
         let before = cluster.node(node).process("contrail-collector");

@@ -24,7 +24,7 @@ fn load_fault(path: &Path) -> (String, InventoryError) {
 fn what_is_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let (said, error) = load_fault(&folder.path().join("none.yaml"));
-    assert_eq!(said, ": there is no such file");
+    assert_eq!(said, ": no such file");
     assert!(!error.problems[0].has_place());
     let (said, _) = load_fault(folder.path());
     assert_eq!(said, ": it is a directory, not a file (give the inventory file in that directory)");

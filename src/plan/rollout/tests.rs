@@ -563,7 +563,7 @@ fn files() {
         let said = load(path).expect_err("no rollout").to_string();
         said.strip_prefix(&path.display().to_string()).unwrap_or(&said).to_owned()
     };
-    assert_eq!(said(&folder.path().join("none.yaml")), ": there is no such file");
+    assert_eq!(said(&folder.path().join("none.yaml")), ": no such file");
     assert_eq!(said(folder.path()), ": it is a directory, not a file (give the rollout file in that directory)");
     let path = folder.path().join("up.yaml");
     std::fs::write(&path, b"version: 1 # \xff").expect("written");

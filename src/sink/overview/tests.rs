@@ -92,7 +92,7 @@ fn twelve_faults() -> Vec<Event> {
     instance(
         "database02",
         FailureKind::SupervisorDown,
-        "supervisor-database is not running: nothing listens at /var/run/supervisord_database.sock",
+        "supervisor-database is not running: nothing is listening at /var/run/supervisord_database.sock",
     );
     instance("web-ui02", FailureKind::SupervisorMissing, "");
     let states = [
@@ -143,8 +143,8 @@ fn twelve_faults_in_a_hundred_nodes_fit_on_a_screen() {
     compute[07,13]: unreachable (connect_timeout: no session after 5.0 s, while ope…
     compute44: unreachable (refused: connection refused)
     control04: unreachable (host_key_unknown: the host key is not known)
-    supervisor-database on database02: down (nothing listens at /var/run/supervisor…
-    supervisor-web-ui on web-ui02: missing (the inventory gives it web-ui)
+    supervisor-database on database02: down (nothing is listening at /var/run/super…
+    supervisor-web-ui on web-ui02: missing (the inventory lists role web-ui)
     contrail-api:0 on config01: FATAL (can't find command '/usr/bin/contrail-api')
     contrail-svc-monitor on config02: EXITED (exit status 1; not expected)
     contrail-dns on control02: BACKOFF (Exited too quickly (process log may have de…
@@ -172,8 +172,8 @@ fn off_a_terminal_nothing_is_cut_and_all_is_said() {
     compute[07,13]: unreachable (connect_timeout: no session after 5.0 s, while opening the connection)
     compute44: unreachable (refused: connection refused)
     control04: unreachable (host_key_unknown: the host key is not known)
-    supervisor-database on database02: down (nothing listens at /var/run/supervisord_database.sock)
-    supervisor-web-ui on web-ui02: missing (the inventory gives it web-ui)
+    supervisor-database on database02: down (nothing is listening at /var/run/supervisord_database.sock)
+    supervisor-web-ui on web-ui02: missing (the inventory lists role web-ui)
     contrail-api:0 on config01: FATAL (can't find command '/usr/bin/contrail-api')
     contrail-svc-monitor on config02: EXITED (exit status 1; not expected)
     contrail-dns on control02: BACKOFF (Exited too quickly (process log may have details))
@@ -206,9 +206,9 @@ fn a_narrow_terminal_breaks_lines_and_cuts_reasons_only() {
     compute44: unreachable (refused: connection ref…
     control04: unreachable (host_key_unknown: the h…
     supervisor-database on database02:
-        down (nothing listens at /var/run/superviso…
+        down (nothing is listening at /var/run/supe…
     supervisor-web-ui on web-ui02:
-        missing (the inventory gives it web-ui)
+        missing (the inventory lists role web-ui)
     contrail-api:0 on config01: FATAL (can't find c…
     contrail-svc-monitor on config02:
         EXITED (exit status 1; not expected)

@@ -102,7 +102,7 @@ fn a_page_says_how_the_service_is() {
         ("a process elsewhere", page(&list(&process("Functional", "", ""))), "port N answers without a NodeStatus"),
         ("newer fields and numbers", whole("Functional", &up, "").replace("identifier=\"5\"", "identifier=\"6\"").replace("<description", "<flag_infos type=\"list\" identifier=\"5\"><list><FlagInfo><name>n</name><state>Non-Functional</state><status>Down</status></FlagInfo></list></flag_infos><description"), "active"),
         ("no attributes", whole("Functional", &up, "").replace(" type=\"string\"", ""), "active"),
-        ("broken attributes", whole("Functional", &up, "").replace("type=\"string\"", "type= = 'x"), "port N answers with what is not XML, or not all of it"),
+        ("broken attributes", whole("Functional", &up, "").replace("type=\"string\"", "type= = 'x"), "port N answers with invalid or incomplete XML"),
         ("entities and CDATA", whole("Non-Functional", "", "a &lt;b&gt; &amp; &#99;&#x64; <![CDATA[<e>]]> & f"), "initializing (a <b> & cd <e> & f)"),
         ("unknown and wrong entities", whole("Non-Functional", "", "&nbsp;&#0;&#xffffffff;&me;"), "initializing (&nbsp;&#0;&#xffffffff;&me;)"),
         ("one line without control characters", whole("Non-Functional", "", "a\r\n\tb\u{1b}[2Jc&#27;d"), "initializing (a b [2Jc d)"),
@@ -122,17 +122,14 @@ fn what_is_no_page_says_nothing() {
         ("not XML", "port N answers without a NodeStatus"),
         ("\0\0\u{feff}", "port N answers without a NodeStatus"),
         ("<!DOCTYPE html><html><body><h1>Error</h1></body></html>", "port N answers without a NodeStatus"),
-        (
-            "<html><head><meta x><br></head><body>Oops</body></html>",
-            "port N answers with what is not XML, or not all of it",
-        ),
-        ("<", "port N answers with what is not XML, or not all of it"),
-        ("</a>", "port N answers with what is not XML, or not all of it"),
-        ("<NodeStatus>", "port N answers with what is not XML, or not all of it"),
+        ("<html><head><meta x><br></head><body>Oops</body></html>", "port N answers with invalid or incomplete XML"),
+        ("<", "port N answers with invalid or incomplete XML"),
+        ("</a>", "port N answers with invalid or incomplete XML"),
+        ("<NodeStatus>", "port N answers with invalid or incomplete XML"),
         ("<NodeStatus/>", "port N answers with a NodeStatus that has no process_status"),
         ("{\"NodeStatus\": []}", "port N answers without a NodeStatus"),
-        (&good[..in_state + 4], "port N answers with what is not XML, or not all of it"),
-        (&good[..in_state + "Functional</state>".len()], "port N answers with what is not XML, or not all of it"),
+        (&good[..in_state + 4], "port N answers with invalid or incomplete XML"),
+        (&good[..in_state + "Functional</state>".len()], "port N answers with invalid or incomplete XML"),
     ];
     for (text, expected) in tables {
         assert_eq!(said(text), *expected, "{text}");
@@ -490,7 +487,7 @@ async fn answers_that_are_none_are_initializing() {
         (format!("HTTP/1.1 500 Sorry\r\n\r\n{body}"), "port 8089 answers with HTTP status 500 Internal Server Error"),
         (format!("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n{body}"), "port 8089 answers with HTTP status 302 Found"),
         ("HTTP/1.1 204 No Content\r\n\r\n".to_owned(), "port 8089 answers with HTTP status 204 No Content"),
-        (plain("<html>Unauthorized<br></html>"), "port 8089 answers with what is not XML, or not all of it"),
+        (plain("<html>Unauthorized<br></html>"), "port 8089 answers with invalid or incomplete XML"),
         (plain(""), "port 8089 answers without a NodeStatus"),
         (plain(&page("")), "port 8089 answers without a NodeStatus"),
         (plain(&page(&entry(&list("")))), "port 8089 answers with an empty process_status"),
@@ -499,11 +496,11 @@ async fn answers_that_are_none_are_initializing() {
         ("HTTP/1.1 200 \u{1b}[2J\r\n\r\n".to_owned(), "port 8089 does not speak HTTP"),
         ("\u{15}\u{3}\u{1}\0\u{2}\u{2}".to_owned(), "port 8089 does not speak HTTP"),
         (long_head, "port 8089 does not speak HTTP"),
-        (String::new(), "port 8089 broke off before its answer was whole"),
-        ("HTTP/1.1 200 OK\r\nContent-".to_owned(), "port 8089 broke off before its answer was whole"),
-        (cut, "port 8089 broke off before its answer was whole"),
+        (String::new(), "port 8089 closed the connection before the answer was complete"),
+        ("HTTP/1.1 200 OK\r\nContent-".to_owned(), "port 8089 closed the connection before the answer was complete"),
+        (cut, "port 8089 closed the connection before the answer was complete"),
         (huge, "port 8089 answers with more than 1048576 bytes"),
-        (boast, "port 8089 broke off before its answer was whole"),
+        (boast, "port 8089 closed the connection before the answer was complete"),
     ];
     for (answer, expected) in tables {
         for service in ["contrail-collector", "contrail-schema"] {
@@ -546,7 +543,7 @@ async fn a_refused_connection_is_backup_for_those_who_stand_by() {
 async fn only_the_end_of_the_nodes_connection_is_an_error() {
     let gone = FakeNode::new(Server::Gone).asked("contrail-schema").await;
     assert_eq!(gone, Err(TransportError::Lost { reason: "no route to host".to_owned() }));
-    let lost = TransportError::Lost { reason: "it ended while contrail-schema was asked for its status".to_owned() };
+    let lost = TransportError::Lost { reason: "it closed while querying the status of contrail-schema".to_owned() };
     for server in [Server::Says(Vec::new()), Server::Hangs(""), Server::Hangs("HTTP/1.1 200 OK\r\n\r\n<a>")] {
         let node = FakeNode { closed: true, ..FakeNode::new(server) };
         assert_eq!(node.asked("contrail-schema").await, Err(lost.clone()));
