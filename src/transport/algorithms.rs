@@ -183,7 +183,7 @@ fn select<T: AsRef<str> + Clone>(
         match modern.iter().chain(old).find(|item| is(item, name)) {
             Some(item) if found.iter().any(|known| known.as_ref() == item.as_ref()) => {}
             Some(item) => found.push(item.clone()),
-            None => debug!(keyword = list.keyword(), name, "not implemented: left out"),
+            None => debug!(keyword = list.keyword(), name, "not supported: left out"),
         }
     }
     found
@@ -242,8 +242,8 @@ fn is_of_one_key(one: &Algorithm, other: &Algorithm) -> bool {
 
 fn nothing_left(list: List, names: &[String]) -> Disagreement {
     Disagreement {
-        reason: format!("ctl implements nothing of `{} {}`", list.keyword(), shown(names, ",")),
-        hint: format!("it implements {}", list.implemented().join(", ")),
+        reason: format!("ctl supports nothing in `{} {}`", list.keyword(), shown(names, ",")),
+        hint: format!("it supports {}", list.implemented().join(", ")),
     }
 }
 
@@ -256,9 +256,10 @@ pub(super) fn disagreement(kind: &AlgorithmKind, theirs: &[String], asked: &Algo
         AlgorithmKind::Mac => List::Macs,
         AlgorithmKind::Compression => {
             return Disagreement {
-                reason: format!("the node insists on compression ({})", shown(theirs, ", ")),
-                hint: "ctl does not compress: allow connections without it (`Compression` in its sshd_config)"
-                    .to_owned(),
+                reason: format!("the node requires compression ({})", shown(theirs, ", ")),
+                hint:
+                    "ctl does not support compression: allow connections without it (`Compression` in its sshd_config)"
+                        .to_owned(),
             };
         }
     };
@@ -274,12 +275,11 @@ pub(super) fn disagreement(kind: &AlgorithmKind, theirs: &[String], asked: &Algo
              under `ssh_options` in the inventory"
         ),
         (Some(name), Some(_)) => format!(
-            "`{keyword}` is set for this node and leaves out {name}: add that, in ssh_config or under `ssh_options` in \
-             the inventory"
+            "`{keyword}` is set for this node without {name}: add it in ssh_config or under `ssh_options` in the inventory"
         ),
         (None, _) => {
             format!(
-                "ctl implements none of these: let the node offer another (`{}` in its sshd_config)",
+                "ctl supports none of these: enable another one on the node (`{}` in its sshd_config)",
                 list.of_the_node()
             )
         }
@@ -470,19 +470,19 @@ mod tests {
         for (asked, reason) in [
             (
                 Algorithms { kex: names("sntrup761x25519-sha512,none"), ..none() },
-                "ctl implements nothing of `KexAlgorithms sntrup761x25519-sha512,none`",
+                "ctl supports nothing in `KexAlgorithms sntrup761x25519-sha512,none`",
             ),
             (
                 Algorithms { host_keys: names("sk-ssh-ed25519@openssh.com,ssh-dss"), ..none() },
-                "ctl implements nothing of `HostKeyAlgorithms sk-ssh-ed25519@openssh.com,ssh-dss`",
+                "ctl supports nothing in `HostKeyAlgorithms sk-ssh-ed25519@openssh.com,ssh-dss`",
             ),
-            (Algorithms { ciphers: names("3des-cbc"), ..none() }, "ctl implements nothing of `Ciphers 3des-cbc`"),
-            (Algorithms { macs: Some(Vec::new()), ..none() }, "ctl implements nothing of `MACs `"),
+            (Algorithms { ciphers: names("3des-cbc"), ..none() }, "ctl supports nothing in `Ciphers 3des-cbc`"),
+            (Algorithms { macs: Some(Vec::new()), ..none() }, "ctl supports nothing in `MACs `"),
         ] {
             assert_eq!(error(asked).reason, reason);
         }
         let hint = error(Algorithms { macs: names("umac-64@openssh.com"), ..none() }).hint;
-        assert!(hint.starts_with("it implements hmac-sha2-512-etm@openssh.com, "), "{hint}");
+        assert!(hint.starts_with("it supports hmac-sha2-512-etm@openssh.com, "), "{hint}");
     }
 
     #[test]
@@ -512,21 +512,21 @@ mod tests {
                 AlgorithmKind::Mac,
                 "hmac-md5",
                 "no common MAC: the node offers only hmac-md5",
-                "ctl implements none of these: let the node offer another (`MACs` in its sshd_config)",
+                "ctl supports none of these: enable another one on the node (`MACs` in its sshd_config)",
             ),
             (
                 AlgorithmKind::Key,
                 "ssh-dss",
                 "no common host key algorithm: the node offers only ssh-dss",
-                "ctl implements none of these: let the node offer another (`HostKey` in its sshd_config)",
+                "ctl supports none of these: enable another one on the node (`HostKey` in its sshd_config)",
             ),
             (
                 AlgorithmKind::Cipher,
                 "arcfour",
                 "no common cipher: the node offers only arcfour",
-                "ctl implements none of these: let the node offer another (`Ciphers` in its sshd_config)",
+                "ctl supports none of these: enable another one on the node (`Ciphers` in its sshd_config)",
             ),
-            (AlgorithmKind::Compression, "zlib", "the node insists on compression (zlib)", "`Compression`"),
+            (AlgorithmKind::Compression, "zlib", "the node requires compression (zlib)", "`Compression`"),
         ] {
             let said = disagreement(&kind, &theirs(offer), &none);
             assert_eq!(said.reason, reason);
@@ -535,8 +535,7 @@ mod tests {
         let asked = Algorithms { ciphers: names("aes256-gcm@openssh.com"), ..none.clone() };
         assert_eq!(
             disagreement(&AlgorithmKind::Cipher, &theirs("aes128-ctr,aes256-ctr"), &asked).hint,
-            "`Ciphers` is set for this node and leaves out aes256-ctr: add that, in ssh_config or under `ssh_options` in \
-             the inventory"
+            "`Ciphers` is set for this node without aes256-ctr: add it in ssh_config or under `ssh_options` in the inventory"
         );
         assert_eq!(disagreement(&AlgorithmKind::Mac, &[], &none).reason, "no common MAC: the node offers none");
     }

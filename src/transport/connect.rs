@@ -123,7 +123,7 @@ impl SshTransport {
     pub async fn shown_key(&self, endpoint: &Endpoint) -> Result<PublicKey, TransportError> {
         match self.shared.open(endpoint, Purpose::Look).await? {
             Opened::Key(key) => Ok(key),
-            Opened::Session(_) => Err(TransportError::Lost { reason: "no key was shown".to_owned() }),
+            Opened::Session(_) => Err(TransportError::Lost { reason: "no key was presented".to_owned() }),
         }
     }
 
@@ -212,8 +212,7 @@ impl Shared {
                 turned_away += 1;
                 if let Some(logins) = place.turned_away() {
                     self.tell(format!(
-                        "{host} turns connections away before its greeting (MaxStartups): at most {logins} \
-                         logins there at once from now on, whatever --forks says"
+                        "{host} rejects connections before its greeting (MaxStartups): limiting it to {logins} logins at once, whatever --forks says"
                     ));
                 }
                 let most = LONGEST_PAUSE.min(Duration::from_millis(60) * 2_u32.saturating_pow(turned_away.min(6)));

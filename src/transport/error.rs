@@ -16,7 +16,7 @@ pub const CONNECT_FAILED: &str = "ConnectFailed";
 pub(super) const REQUEST_FAILED: &str = "it could not start one";
 
 /// What to do about a node that lets one in and then does not answer.
-pub const HUNG: &str = "sshd let us in and then hung: look at the node's load, memory and disks";
+pub const HUNG: &str = "sshd accepted the connection and then hung: check the node's load, memory and disks";
 
 /// Why a session could not be had or was lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +70,7 @@ pub enum TransportError {
         reason: String,
     },
     /// The peer closed the connection before its greeting, as sshd does while too many log in at once.
-    #[error("{host} port {port}: the connection was closed before an SSH greeting came")]
+    #[error("{host} port {port}: the connection was closed before an SSH greeting")]
     TurnedAway {
         /// Host as asked for.
         host: String,
@@ -96,7 +96,7 @@ pub enum TransportError {
         source: Box<TransportError>,
     },
     /// The bastion opens no connection to the host.
-    #[error("bastion {bastion} opens no connection to {host} port {port}: {}", behind(reason))]
+    #[error("bastion {bastion} cannot connect to {host} port {port}: {}", behind(reason))]
     Behind {
         /// Its name.
         bastion: String,
@@ -168,7 +168,7 @@ pub enum TransportError {
         place: String,
     },
     /// The host has a short RSA key.
-    #[error("the host key of {name} is too short: {key}; {min} bits are asked for")]
+    #[error("the host key of {name} is too short: {key}; at least {min} bits are required")]
     HostKeyTooShort {
         /// The name as known_hosts writes it.
         name: String,
@@ -315,14 +315,14 @@ fn looked_in(files: &[PathBuf]) -> String {
 }
 
 fn certificate_flaw(flaw: &Option<String>) -> String {
-    flaw.as_ref().map_or_else(String::new, |flaw| format!("; the certificate that it shows does not hold: {flaw}"))
+    flaw.as_ref().map_or_else(String::new, |flaw| format!("; its certificate is not valid: {flaw}"))
 }
 
 fn behind(reason: &str) -> &str {
     match reason {
-        CONNECT_FAILED => "refused, not reachable or not known from there",
-        "AdministrativelyProhibited" => "it forbids that",
-        NO_ROOM => "it has no room for more",
+        CONNECT_FAILED => "refused, unreachable or unknown from there",
+        "AdministrativelyProhibited" => "it forbids forwarding",
+        NO_ROOM => "it accepts no more channels",
         other => other,
     }
 }
@@ -358,7 +358,7 @@ impl TransportError {
         } else if matches!(self, Self::Timeout { .. }) {
             "timed out".to_owned()
         } else if matches!(self, Self::TurnedAway { .. }) {
-            "closed before an SSH greeting came".to_owned()
+            "closed before an SSH greeting".to_owned()
         } else {
             self.to_string()
         }
@@ -411,9 +411,9 @@ impl TransportError {
             Self::Dns { .. } => (Stage::Connect, K::Dns, Some("check the name, or give the node an `address` in the inventory".to_owned())),
             Self::Refused { .. } => (Stage::Connect, K::Refused, Some("is sshd running there, and on this port? (`port` in the inventory, or --port)".to_owned())),
             Self::Network { .. } => (Stage::Connect, K::UnreachableNetwork, Some("is the node up, and is there a route to it?".to_owned())),
-            Self::Timeout { .. } => (Stage::Connect, K::ConnectTimeout, Some("is the node up, and does a firewall drop the packets? (--connect-timeout gives it longer)".to_owned())),
-            Self::Banner { .. } => (Stage::Connect, K::Banner, Some("is that sshd's port (`port` in the inventory, or --port)? If it is, look at the node's load, and at MaxStartups in its sshd_config".to_owned())),
-            Self::TurnedAway { .. } => (Stage::Connect, K::Banner, Some("sshd turns connections away while many log in (MaxStartups), or by its address (TCP wrappers, a firewall): lower --forks, or look at its log".to_owned())),
+            Self::Timeout { .. } => (Stage::Connect, K::ConnectTimeout, Some("is the node up, and does a firewall drop the packets? (allow more time with --connect-timeout)".to_owned())),
+            Self::Banner { .. } => (Stage::Connect, K::Banner, Some("the port is open, but sshd did not answer: it may be hung, overloaded (MaxStartups), or not an SSH server (check `port` in the inventory, or --port)".to_owned())),
+            Self::TurnedAway { .. } => (Stage::Connect, K::Banner, Some("sshd rejects connections while many log in (MaxStartups), or by their address (TCP wrappers, a firewall): lower --forks, or check its log".to_owned())),
             Self::Addresses { .. } => match self.leading() {
                 Some(leading) => return Failure { message: self.to_string(), ..leading.failure() },
                 None => (Stage::Connect, K::ConnectTimeout, None),
@@ -424,13 +424,13 @@ impl TransportError {
                 let kept =
                     [K::HostKeyUnknown, K::HostKeyChanged, K::HostKeyRevoked, K::Auth, K::KeyFile, K::Agent];
                 let kind = if kept.contains(&inner.kind) { inner.kind } else { K::Proxy };
-                let hint = inner.hint.map_or_else(|| format!("look at the bastion first: ssh {bastion}"), |hint| format!("at the bastion {bastion}: {hint}"));
+                let hint = inner.hint.map_or_else(|| format!("check the bastion first: ssh {bastion}"), |hint| format!("at the bastion {bastion}: {hint}"));
                 return Failure { stage: inner.stage, kind, message: self.to_string(), hint: Some(hint) };
             }
             Self::Behind { reason, .. } if reason == CONNECT_FAILED => (Stage::Connect, K::UnreachableNetwork, Some("is the node up, and does the bastion know its name and reach its port?".to_owned())),
-            Self::Behind { bastion, reason, .. } if reason == NO_ROOM => (Stage::Connect, K::Proxy, Some(format!("go over fewer nodes at a time with --forks, or look at the limits of sshd on {bastion}"))),
+            Self::Behind { bastion, reason, .. } if reason == NO_ROOM => (Stage::Connect, K::Proxy, Some(format!("use fewer nodes at a time with --forks, or check the limits of sshd on {bastion}"))),
             Self::Behind { bastion, .. } => (Stage::Connect, K::Proxy, Some(format!("the sshd of {bastion} must allow TCP forwarding (AllowTcpForwarding, PermitOpen)"))),
-            Self::Proxy { .. } => (Stage::Connect, K::Proxy, Some("run the command by hand: it must print the node's SSH greeting".to_owned())),
+            Self::Proxy { .. } => (Stage::Connect, K::Proxy, Some("run the command yourself: it must print the node's SSH greeting".to_owned())),
             Self::Negotiation { hint, .. } => (Stage::Connect, K::Negotiation, hint.clone()),
             Self::HostKeyUnknown { .. } => (
                 Stage::Connect,
@@ -438,37 +438,37 @@ impl TransportError {
                 Some("compare the fingerprint with the node's console, then add it with `ssh` or `ssh-keyscan`, or run once with --host-key accept-new".to_owned()),
             ),
             Self::HostKeyChanged { remove, .. } => {
-                let mut hint = "somebody may be listening in, or the node was installed anew: compare the fingerprint with its console".to_owned();
+                let mut hint = "this may be an attack, or the node was reinstalled: check the fingerprint on the node's console".to_owned();
                 if let Some(remove) = remove {
-                    hint.push_str(&format!("; only if it is the node's own new key, forget the old one with `{remove}`"));
+                    hint.push_str(&format!("; if it is the new key, remove the old one with `{remove}`"));
                 }
                 (Stage::Connect, K::HostKeyChanged, Some(hint))
             }
             Self::HostKeyRevoked { .. } => (Stage::Connect, K::HostKeyRevoked, Some("do not connect: give the node a new host key".to_owned())),
-            Self::HostKeyTooShort { .. } => (Stage::Connect, K::Negotiation, Some("give the node a longer RSA key, or an ed25519 key (RequiredRSASize says what is long enough)".to_owned())),
-            Self::KnownHosts { .. } => (Stage::Connect, K::HostKeyUnknown, Some("see to the file, or name another with --known-hosts".to_owned())),
-            Self::RevokedKeys { .. } => (Stage::Connect, K::HostKeyUnknown, Some("see to the file that RevokedHostKeys names: until then any key might be revoked, and none is taken".to_owned())),
+            Self::HostKeyTooShort { .. } => (Stage::Connect, K::Negotiation, Some("give the node a longer RSA key, or an ed25519 key (RequiredRSASize sets the minimum)".to_owned())),
+            Self::KnownHosts { .. } => (Stage::Connect, K::HostKeyUnknown, Some("fix the file, or use another with --known-hosts".to_owned())),
+            Self::RevokedKeys { .. } => (Stage::Connect, K::HostKeyUnknown, Some("fix the file that RevokedHostKeys names: until then any key might be revoked, and none is accepted".to_owned())),
             Self::Auth { hint, .. } => (Stage::Authenticate, K::Auth, Some(hint.clone())),
             Self::KeyFile { hint, .. } => (Stage::Authenticate, K::KeyFile, Some(hint.clone())),
             Self::Agent { .. } => (Stage::Authenticate, K::Agent, Some("check $SSH_AUTH_SOCK and `ssh-add -l`".to_owned())),
             Self::Controller { .. } => (
                 Stage::Connect,
                 K::Controller,
-                Some("raise the limit (`ulimit -n`, `ulimit -u`), or go over fewer nodes at a time with --forks".to_owned()),
+                Some("raise the limit (`ulimit -n`, `ulimit -u`), or use fewer nodes at a time with --forks".to_owned()),
             ),
             Self::Lost { .. } => (Stage::Connect, K::ConnectionLost, None),
             Self::Silent { .. } => (Stage::Inspect, K::TimedOut, Some(HUNG.to_owned())),
             Self::CommandRefused { reason } if reason == REQUEST_FAILED => (
                 Stage::Inspect,
                 K::Command,
-                Some("the user is probably at its process limit (`nproc` in limits.conf, TasksMax): look as another user with `ps -u USER`; an account that may not run commands (file transfer only) is refused in the same way".to_owned()),
+                Some("the user is probably at its process limit (`nproc` in limits.conf, TasksMax): check as another user with `ps -u USER`; an account that may not run commands (file transfer only) is refused in the same way".to_owned()),
             ),
             Self::CommandRefused { .. } => (
                 Stage::Inspect,
                 K::Command,
                 Some("raise MaxSessions in the node's sshd_config, or allow commands for this user".to_owned()),
             ),
-            Self::ChannelRefused { .. } => (Stage::Inspect, K::Protocol, Some("allow forwarding for this user in the node's sshd_config (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen), or go another way with --via supervisorctl".to_owned())),
+            Self::ChannelRefused { .. } => (Stage::Inspect, K::Protocol, Some("allow forwarding for this user in the node's sshd_config (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen), or use --via supervisorctl".to_owned())),
         };
         Failure { stage, kind, message: self.to_string(), hint }
     }

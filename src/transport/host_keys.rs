@@ -203,7 +203,7 @@ impl HostKeyStore {
         };
         let salt = asked.settings.hash_names.then(rand::random);
         let line = writing::line(&asked.host, asked.port, key, salt)
-            .ok_or_else(|| unwritable(&"the name has a meaning of its own there"))?;
+            .ok_or_else(|| unwritable(&"the name has a special meaning there"))?;
 
         // Whoever waits for another connection of this run has no more time for a lock that another process holds.
         let deadline = Instant::now() + writing::LOCK_PATIENCE;
@@ -219,7 +219,7 @@ impl HostKeyStore {
             return Err(TransportError::HostKeyChanged {
                 name: asked.name(),
                 key: asked.print(key),
-                known: format!("and a while ago it showed {}", asked.print(before)),
+                known: format!("but it presented {} earlier", asked.print(before)),
                 remove: None,
             });
         }
@@ -284,7 +284,7 @@ fn judge_certificate(
     }
     if entries.authority(signer).is_none() {
         let signer = signer.fingerprint(russh::keys::HashAlg::Sha256);
-        return Ok(Some(format!("its authority {signer} is not known for this host")));
+        return Ok(Some(format!("its authority {signer} is unknown for this host")));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Ok(certificate::check(certificate, &asked.host, now).err().map(|flaw| flaw.to_string()))
@@ -335,7 +335,7 @@ impl Asked {
                 Err(TransportError::HostKeyChanged {
                     name: self.name(),
                     key: self.print(key),
-                    known: format!("{place} holds {}", self.print(known.key_data())),
+                    known: format!("{place} has {}", self.print(known.key_data())),
                     remove,
                 })
             }

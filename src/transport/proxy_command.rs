@@ -90,7 +90,7 @@ impl ProxyChild {
         let status = match status {
             Some(status) if status.success() && said.is_empty() => return None,
             Some(status) => match status.code() {
-                Some(127) => "there is no such command (exit code 127)".to_owned(),
+                Some(127) => "no such command (exit code 127)".to_owned(),
                 Some(code) => format!("it ended with exit code {code}"),
                 None => format!("it was ended ({status})"),
             },

@@ -231,7 +231,7 @@ impl SshSession {
                     Ok(Room::NoneBesidePassing)
                 } else {
                     Err(TransportError::CommandRefused {
-                        reason: format!("it opens no session ({})", refusal(&reason)),
+                        reason: format!("it refuses sessions ({})", refusal(&reason)),
                     })
                 };
             }
@@ -244,7 +244,7 @@ impl SshSession {
     /// The further connection to the node; made now, if there is none.
     async fn further(&self) -> Result<Arc<SshSession>, TransportError> {
         let refused = |why: &str| TransportError::CommandRefused {
-            reason: format!("it takes no more commands on one connection (MaxSessions), {why}"),
+            reason: format!("it accepts no more commands on one connection (MaxSessions), {why}"),
         };
         let mut further = self.further.lock().await;
         if let Some(session) = further.as_ref().filter(|session| !session.is_closed()) {
@@ -254,7 +254,7 @@ impl SshSession {
         let Some((origin, shared)) = way.filter(|(origin, _)| origin.number < MOST_CONNECTIONS) else {
             return Err(refused("and there are enough connections to it"));
         };
-        debug!(host = origin.endpoint.host, "sshd takes no more commands on this connection; opening another one");
+        debug!(host = origin.endpoint.host, "sshd accepts no more commands on this connection; opening another one");
         let made = shared.connect(&origin.endpoint).await;
         let mut session = made.map_err(|error| {
             if self.is_closed() {
@@ -349,7 +349,7 @@ impl Session for SshSession {
             }
         }
         if !ended {
-            return Err(running.lost.error("it ended while a command ran"));
+            return Err(running.lost.error("it closed while a command was running"));
         }
         running.close().await;
         stdout.truncate(limit);
@@ -457,7 +457,7 @@ impl SshCommand {
                     return Ok(());
                 }
                 Some(_) => {}
-                None => return Err(self.lost.error("it ended before a command was started")),
+                None => return Err(self.lost.error("it closed before a command was started")),
             }
         }
     }
@@ -484,8 +484,8 @@ impl RemoteCommand for SshCommand {
         self.shut = true;
         match timeout(CLOSE_TIME, self.write.close()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(%error, "a channel could not be closed"),
-            Err(_) => debug!("a channel could not be closed in time"),
+            Ok(Err(error)) => debug!(%error, "cannot close a channel"),
+            Err(_) => debug!("cannot close a channel in time"),
         }
     }
 
@@ -499,9 +499,9 @@ impl RemoteCommand for SshCommand {
             tokio::select! {
                 biased;
                 sent = &mut sent => return sent.map_err(|error| lost.error(&error.to_string())),
-                _ = ended.changed() => return Err(lost.error("it ended while a command was written to")),
+                _ = ended.changed() => return Err(lost.error("it closed while writing to a command")),
                 said = read.wait(), if kept.len() < KEPT => {
-                    let Some(said) = said else { return Err(lost.error("it ended while a command was written to")) };
+                    let Some(said) = said else { return Err(lost.error("it closed while writing to a command")) };
                     let is_over = matches!(said, ChannelMsg::Close);
                     // One that takes much opens its window many times: that is not to keep its end from being read.
                     if is_of_command(&said) {

@@ -74,7 +74,7 @@ fn a_new_key_that_changes() {
             let failure = &result["failure"];
             assert_eq!(failure["kind"], "host_key_changed", "{run}");
             let message = failure["message"].as_str().unwrap_or_default();
-            assert!(message.contains(&format!("{}:{} holds 256 SHA256:", file.display(), number + 1)), "{message}");
+            assert!(message.contains(&format!("{}:{} has 256 SHA256:", file.display(), number + 1)), "{message}");
         }
     }
     assert_eq!(fs::read_to_string(&file).expect("a file"), swapped);

@@ -455,11 +455,11 @@ fn a_certificate_that_does_not_hold_now() {
     let cluster = one(with_keys());
     let key = make_key(&cluster, "key", &["-t", "ed25519"], false);
     for (validity, said) in
-        [("20200101:20200102", "has expired: valid from 20"), ("20900101:20900102", "not yet valid: from 20")]
+        [("20200101:20200102", "has expired: valid from 20"), ("20900101:20900102", "not yet valid: valid from 20")]
     {
         certify(&cluster, &key, &["-V", validity]);
         let failure = refused(&transport(None), &endpoint(&cluster, login("root", &[&key])));
-        says(&failure, FailureKind::KeyFile, &["key-cert.pub", said], "signed anew");
+        says(&failure, FailureKind::KeyFile, &["key-cert.pub", said], "signed again");
     }
     // It is not offered; the key is, and lets in where it is known.
     take(&cluster, &public(&key));
@@ -471,7 +471,7 @@ fn a_certificate_that_does_not_hold_now() {
     let agent = Agent::start(&cluster, "agent");
     agent.add(&stranger);
     let failure = refused(&transport(None), &endpoint(&cluster, agent.login("root", &[&stranger])));
-    says(&failure, FailureKind::KeyFile, &["has expired"], "signed anew");
+    says(&failure, FailureKind::KeyFile, &["has expired"], "signed again");
 }
 
 #[test]
@@ -527,12 +527,12 @@ fn an_agent_that_fails() {
     assert_eq!(block_on(who(&halted, &quick(agent.login("root", &[])))).as_deref(), Ok("root"));
     agent.running.signal("STOP");
     let failure = refused(&halted, &quick(agent.login("root", &[])));
-    says(&failure, FailureKind::Agent, &["gave no answer"], "ssh-add -l");
+    says(&failure, FailureKind::Agent, &["no answer from"], "ssh-add -l");
     // It hangs from the start. A key file helps all the same.
     says(
         &refused(&transport(None), &quick(agent.login("root", &[]))),
         FailureKind::Agent,
-        &["gave no answer"],
+        &["no answer from"],
         "ssh-add -l",
     );
     assert_eq!(block_on(who(&transport(None), &quick(agent.login("root", &[&key])))).as_deref(), Ok("root"));
@@ -541,7 +541,7 @@ fn an_agent_that_fails() {
     let gone = agent.login("root", &[]);
     drop(agent);
     let failure = refused(&transport(None), &endpoint(&cluster, gone.clone()));
-    says(&failure, FailureKind::Agent, &["the agent has ended"], "SSH_AUTH_SOCK");
+    says(&failure, FailureKind::Agent, &["the agent has exited"], "SSH_AUTH_SOCK");
     let nowhere = Login { agent: Some(cluster.path("nowhere")), ..gone.clone() };
     says(
         &refused(&transport(None), &endpoint(&cluster, nowhere)),
@@ -622,7 +622,7 @@ fn a_key_file_that_is_no_good() {
     says(&told(&missing), FailureKind::KeyFile, &["missing does not exist"], "--identity");
     let broken = cluster.path("broken");
     for (text, said) in [
-        ("", "holds no private key"),
+        ("", "contains no private key"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "cannot be read"),
         ("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", "cannot be read"),
     ] {
@@ -649,7 +649,7 @@ fn a_key_that_the_node_does_not_know() {
         "permission denied",
         "stranger (ssh-ed25519 SHA256:",
         "refused",
-        "the node takes publickey",
+        "the node accepts publickey",
         "no \\u{1b}[31mstrangers",
     ];
     says(&failure, FailureKind::Auth, &said, "authorized_keys");
@@ -700,7 +700,7 @@ fn passwords() {
         &refused(&wrong, &endpoint),
         FailureKind::Auth,
         &["the node refused the password", "password: refused"],
-        "type it again",
+        "try again",
     );
     let failures = || cluster.node("a1").sshd_log().matches("Failed password").count();
     assert_eq!(failures(), 1);
@@ -709,7 +709,7 @@ fn passwords() {
     assert_eq!(failures(), 1);
     // None at all.
     let failure = refused(&transport(None), &endpoint);
-    says(&failure, FailureKind::Auth, &["no password was given", "the node takes publickey,password"], "--ask-pass");
+    says(&failure, FailureKind::Auth, &["no password was given", "the node accepts publickey,password"], "--ask-pass");
     assert!(!cluster.node("a1").sshd_log().contains("sesame"), "sshd does not log passwords, nor do we");
 }
 
@@ -723,23 +723,18 @@ fn questions() {
     let is = block_on(who(&transport(Some("open sesame")), &endpoint));
     assert_eq!(is.as_deref(), Ok("ctlops"), "{}", node.sshd_log());
     let failure = refused(&transport(Some("open wheat")), &endpoint);
-    says(
-        &failure,
-        FailureKind::Auth,
-        &["the node refused the password", "keyboard-interactive: refused"],
-        "type it again",
-    );
+    says(&failure, FailureKind::Auth, &["the node refused the password", "keyboard-interactive: refused"], "try again");
 
     node.sh("chage -d 0 ctlops");
     let failure = refused(&transport(Some("open sesame")), &endpoint);
-    says(&failure, FailureKind::Auth, &["the node wants a new password"], "log in with ssh once");
+    says(&failure, FailureKind::Auth, &["the node requires a new password"], "log in with ssh once");
     node.sh("chage -d 2020-01-01 -E 2020-01-02 ctlops");
     let failure = refused(&transport(Some("open sesame")), &endpoint);
-    says(&failure, FailureKind::Auth, &["does not let this account in", "Your account has expired"], "chage -l");
+    says(&failure, FailureKind::Auth, &["rejects this account", "Your account has expired"], "chage -l");
     // With a key it is the same.
     let key = make_key(&cluster, "key", &["-t", "ed25519"], true);
     let failure = refused(&transport(None), &self::endpoint(&cluster, login("ctlops", &[&key])));
-    says(&failure, FailureKind::Auth, &["does not let this account in"], "chage -l");
+    says(&failure, FailureKind::Auth, &["rejects this account"], "chage -l");
 }
 
 #[test]
@@ -754,15 +749,15 @@ fn more_than_one_method() {
         let endpoint = endpoint(&cluster, login(user, &[&key]));
         let is = block_on(who(&transport(Some("open sesame")), &endpoint));
         assert_eq!(is.as_deref(), Ok(user), "{}", node.sshd_log());
-        says(
-            &refused(&transport(Some("wrong")), &endpoint),
-            FailureKind::Auth,
-            &["refused the password"],
-            "type it again",
-        );
+        says(&refused(&transport(Some("wrong")), &endpoint), FailureKind::Auth, &["refused the password"], "try again");
         if user == "ctlops" {
             let failure = refused(&transport(None), &endpoint);
-            says(&failure, FailureKind::Auth, &["wants more than publickey", "the node takes password"], "--ask-pass");
+            says(
+                &failure,
+                FailureKind::Auth,
+                &["requires more than publickey", "the node accepts password"],
+                "--ask-pass",
+            );
         }
     }
 }
@@ -791,7 +786,7 @@ fn attempts_are_told_with_their_answers() {
     let stranger = make_key(&cluster, "stranger", &["-t", "ed25519"], false);
     let line = format!("exec -v -w a1 -y --identity {} -- true", stranger.display());
     let finished = cluster.ctl(&line).expect(4);
-    for part in ["offering ", "stranger (ssh-ed25519 SHA256:", "refused; the node takes publickey"] {
+    for part in ["offering ", "stranger (ssh-ed25519 SHA256:", "refused; the node accepts publickey"] {
         assert!(finished.stderr.contains(part), "{part}\n{finished}");
     }
     let finished = cluster.ctl("exec -v -w a1 -y -- true").expect(0);

@@ -72,7 +72,7 @@ fn twelve_faults() -> Vec<Event> {
         &["compute07", "compute13"],
         FailureKind::ConnectTimeout,
         "no session after 5.0 s, while opening the connection",
-        "is the node up, and does a firewall drop the packets? (--connect-timeout gives it longer)",
+        "is the node up, and does a firewall drop the packets? (allow more time with --connect-timeout)",
     );
     lose(&mut results, &["compute44"], FailureKind::Refused, "connection refused", "is sshd running there?");
     lose(&mut results, &["control04"], FailureKind::HostKeyUnknown, "the host key is not known", "compare it");
@@ -184,7 +184,7 @@ fn off_a_terminal_nothing_is_cut_and_all_is_said() {
     core files on compute[02,33]: 2 core files in /var/crashes
     contrail-vrouter-nodemgr on compute70: up 2m05s, elsewhere 3d02h
     ---
-    → compute[07,13]: is the node up, and does a firewall drop the packets? (--connect-timeout gives it longer)
+    → compute[07,13]: is the node up, and does a firewall drop the packets? (allow more time with --connect-timeout)
     → compute44: is sshd running there?
     → control04: compare it
     → database02,web-ui02: start it

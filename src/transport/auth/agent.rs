@@ -76,11 +76,11 @@ impl Agent {
         let list = async {
             match tokio::time::timeout(patience, self.list()).await {
                 Ok(Ok(keys)) => {
-                    debug!(agent = %self.socket.display(), keys = keys.len(), "the agent told its keys");
+                    debug!(agent = %self.socket.display(), keys = keys.len(), "the agent listed its keys");
                     Ok(keys.into())
                 }
                 Ok(Err(error)) => Err(self.failure(&error)),
-                Err(_) => Err(format!("{} gave no answer in {patience:.1?}", self.socket.display())),
+                Err(_) => Err(format!("no answer from {} in {patience:.1?}", self.socket.display())),
             }
         };
         self.keys.get_or_init(|| list).await.clone()
@@ -99,7 +99,7 @@ impl Agent {
         if let Some(binding) = binding {
             // Only keys that are bound to hosts need it, and other agents than OpenSSH's do not know it.
             if let Err(error) = client.bind_session(binding, false).await {
-                debug!(%error, "the agent was not told which host is logged in to");
+                debug!(%error, "cannot tell the agent which host this is");
             }
         }
         client.sign_request(identity, hash, data).await.map_err(|error| {
@@ -133,7 +133,7 @@ impl Agent {
         }
         let mut answer = vec![0; length];
         stream.read_exact(&mut answer).await?;
-        parse(&answer).ok_or_else(|| io::Error::other("what it answers is no list of keys"))
+        parse(&answer).ok_or_else(|| io::Error::other("its answer is not a list of keys"))
     }
 
     fn failure(&self, error: &io::Error) -> String {
@@ -142,7 +142,7 @@ impl Agent {
         if is(io::ErrorKind::NotFound) {
             format!("its socket {socket} does not exist")
         } else if is(io::ErrorKind::ConnectionRefused) {
-            format!("nobody answers at its socket {socket}: the agent has ended")
+            format!("nothing is listening on its socket {socket}: the agent has exited")
         } else if is(io::ErrorKind::UnexpectedEof) {
             format!("{socket} closed the connection")
         } else {
@@ -165,7 +165,7 @@ fn parse(answer: &[u8]) -> Option<Vec<AgentKey>> {
         let kind = string(&mut &*blob).map(String::from_utf8_lossy).unwrap_or_default();
         let certificate = if kind.ends_with("-cert-v01@openssh.com") {
             let Ok(certificate) = Certificate::from_bytes(blob) else {
-                debug!(%kind, comment, "a certificate of the agent cannot be read");
+                debug!(%kind, comment, "cannot read a certificate of the agent");
                 continue;
             };
             Some(Arc::new(certificate))
@@ -177,7 +177,7 @@ fn parse(answer: &[u8]) -> Option<Vec<AgentKey>> {
             None => match parse_public_key(blob) {
                 Ok(key) => key.key_data().clone(),
                 Err(error) => {
-                    debug!(%kind, comment, %error, "a key of the agent cannot be read");
+                    debug!(%kind, comment, %error, "cannot read a key of the agent");
                     continue;
                 }
             },
@@ -237,7 +237,7 @@ mod tests {
         let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
         let agents = Agents::default();
         let error = agents.at(&socket).keys(Duration::from_millis(30)).await.err().unwrap();
-        assert!(error.ends_with("gave no answer in 30.0ms"), "{error}");
+        assert!(error.starts_with("no answer from") && error.ends_with("in 30.0ms"), "{error}");
         // It is not asked again.
         assert_eq!(agents.at(&socket).keys(Duration::from_secs(600)).await.err(), Some(error));
     }
@@ -250,6 +250,6 @@ mod tests {
         assert!(error.ends_with("does not exist"), "{error}");
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
         let error = Agent::new(&socket).keys(Duration::from_secs(60)).await.err().unwrap();
-        assert!(error.ends_with("the agent has ended"), "{error}");
+        assert!(error.ends_with("the agent has exited"), "{error}");
     }
 }

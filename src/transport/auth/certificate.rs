@@ -29,7 +29,7 @@ impl CertificateFile {
 fn read(path: &Path) -> Result<Certificate, Problem> {
     let text = public_text(path)?;
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
-    Certificate::from_openssh(line).map_err(|error| Problem::Unknown(format!("is no certificate: {error}")))
+    Certificate::from_openssh(line).map_err(|error| Problem::Unknown(format!("is not a certificate: {error}")))
 }
 
 /// Whether a certificate may be offered now.
@@ -44,7 +44,7 @@ fn check_at(kind: CertType, after: u64, before: u64, now: u64) -> Result<(), Pro
     }
     if now < after {
         return Err(Problem::NotValid(format!(
-            "is a certificate that is not yet valid: from {}, and now it is {}",
+            "is a certificate that is not yet valid: valid from {}, now {}",
             time(after),
             time(now)
         )));
@@ -77,7 +77,7 @@ mod tests {
         let early = check_at(CertType::User, 1_700_000_000, u64::MAX, 1_600_000_000).unwrap_err();
         assert_eq!(
             early.to_string(),
-            "is a certificate that is not yet valid: from 2023-11-14T22:13:20Z, and now it is 2020-09-13T12:26:40Z"
+            "is a certificate that is not yet valid: valid from 2023-11-14T22:13:20Z, now 2020-09-13T12:26:40Z"
         );
         let late = check_at(CertType::User, 0, 1_600_000_000, 1_600_000_000).unwrap_err();
         assert_eq!(

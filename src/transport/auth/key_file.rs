@@ -57,14 +57,14 @@ impl fmt::Display for Problem {
         match self {
             Self::Missing => f.write_str("does not exist"),
             Self::Exposed(mode) => {
-                write!(f, "can be read by others (mode {mode:04o}), and a private key like that is not used")
+                write!(f, "can be read by others (mode {mode:04o}), so it is not used")
             }
             Self::Locked { wrong: false } => f.write_str("is encrypted and no passphrase was given"),
             Self::Locked { wrong: true } => f.write_str("is encrypted and the passphrase was wrong"),
             Self::SecurityKey => f.write_str(
-                "belongs to a security key, which can be used only through the agent, and that has not got it",
+                "belongs to a security key, which works only through the agent, and the agent does not have it",
             ),
-            Self::PublicOnly => f.write_str("is a public key, and the agent has not got the private one"),
+            Self::PublicOnly => f.write_str("is a public key, and the agent does not have the private one"),
             Self::Unreadable(reason) => write!(f, "cannot be read: {reason}"),
             Self::Unknown(reason) | Self::NotValid(reason) => f.write_str(reason),
             Self::NoKey => f.write_str("is a certificate, and neither a key file nor the agent has its private key"),
@@ -85,8 +85,8 @@ impl Problem {
             Self::Missing | Self::Unreadable(_) => {
                 "name a readable key with --identity, or load it into the agent with `ssh-add`".to_owned()
             }
-            Self::Unknown(_) => format!("`ssh-keygen -p -f {path}` writes a key anew in OpenSSH's own format"),
-            Self::NotValid(_) => "have the certificate signed anew, and look at this machine's clock".to_owned(),
+            Self::Unknown(_) => format!("`ssh-keygen -p -f {path}` rewrites a key in OpenSSH's own format"),
+            Self::NotValid(_) => "have the certificate signed again, and check this machine's clock".to_owned(),
         }
     }
 }
@@ -163,7 +163,7 @@ fn content(path: &Path) -> Result<(SecretString, Option<(u32, u32)>), Problem> {
             Problem::Unreadable(error.to_string())
         }
     })?;
-    let text = String::from_utf8(bytes).map_err(|_| Problem::Unknown("holds no text, and so no key".to_owned()))?;
+    let text = String::from_utf8(bytes).map_err(|_| Problem::Unknown("contains no text, and so no key".to_owned()))?;
     let text = SecretString::from(text);
     Ok((text, (access.mode & 0o077 != 0).then_some((access.uid, access.mode))))
 }
@@ -199,15 +199,15 @@ fn parse_private(text: &str) -> Halves {
         let problem = if pem::is_known(text) {
             Problem::Locked { wrong: false }
         } else {
-            Problem::Unknown("is encrypted in an old way that is not known here".to_owned())
+            Problem::Unknown("is encrypted in an old format that is not supported".to_owned())
         };
         return (None, Err(problem));
     }
     if !text.contains("-----BEGIN ") {
-        return (None, Err(Problem::Unknown("holds no private key".to_owned())));
+        return (None, Err(Problem::Unknown("contains no private key".to_owned())));
     }
     if text.contains("-----BEGIN DSA PRIVATE KEY-----") {
-        return (None, Err(Problem::Unknown("is a DSA key, which is not used any more".to_owned())));
+        return (None, Err(Problem::Unknown("is a DSA key, which is no longer supported".to_owned())));
     }
     match decode_secret_key(text, None) {
         Ok(key) => (Some(key.public_key().key_data().clone()), usable(key)),
@@ -223,7 +223,7 @@ fn usable(key: PrivateKey) -> Result<Arc<PrivateKey>, Problem> {
     } else if matches!(kind, Algorithm::Rsa { .. } | Algorithm::Ecdsa { .. } | Algorithm::Ed25519) {
         Ok(Arc::new(key))
     } else {
-        Err(Problem::Unknown(format!("is a key of the kind {kind}, which is not used here")))
+        Err(Problem::Unknown(format!("is a key of type {kind}, which is not supported")))
     }
 }
 

@@ -274,7 +274,7 @@ pub(super) fn agent_timeout(endpoint: &Endpoint) -> TransportError {
     TransportError::Agent {
         user: endpoint.login.user.clone(),
         host: endpoint.host.clone(),
-        reason: format!("{} gave no answer before the time to connect ended", socket.display()),
+        reason: format!("no answer from {} before the connect timeout", socket.display()),
     }
 }
 
@@ -339,12 +339,12 @@ impl<H: Handler> Login<'_, H> {
         match answer {
             Answer::Accepted | Answer::NotTried => {}
             Answer::Partial(takes) => {
-                debug!(host, user = login.user, "accepted, but the node wants {} besides", takes.join(","));
+                debug!(host, user = login.user, "accepted, but the node also requires {}", takes.join(","));
                 self.attempts.passed.push(method);
                 self.attempts.takes = Some(takes.clone());
             }
             Answer::Refused(takes) => {
-                debug!(host, user = login.user, "refused; the node takes {}", takes.join(","));
+                debug!(host, user = login.user, "refused; the node accepts {}", takes.join(","));
                 self.attempts.takes = Some(takes.clone());
             }
             Answer::Ended(why) => {
@@ -365,7 +365,7 @@ impl<H: Handler> Login<'_, H> {
             Ok(hash) => hash,
             Err(reason) => {
                 debug!(host, "not offering {}: it {reason}", offer.describe());
-                let hint = "see PubkeyAcceptedAlgorithms in ssh_config, or use a key of another kind".to_owned();
+                let hint = "see PubkeyAcceptedAlgorithms in ssh_config, or use another type of key".to_owned();
                 let problem = Problem::Unknown(reason.to_owned());
                 self.attempts.unused.push(Unused { name: offer.name, problem, meant: offer.named, hint });
                 return Answer::NotTried;
@@ -403,7 +403,7 @@ impl<H: Handler> Login<'_, H> {
             Answer::Partial(_) => self.attempts.tried.push(format!("{described}: accepted")),
             Answer::Refused(takes) if !takes.contains(&name(Method::PublicKey)) => {
                 // Not the key was refused: the node wants something else first.
-                let before = format!("{described}: not now, the node wants {} first", takes.join(","));
+                let before = format!("{described}: not yet, the node requires {} first", takes.join(","));
                 self.attempts.tried.push(before);
                 self.offers.push_front(offer);
             }

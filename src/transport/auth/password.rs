@@ -112,7 +112,7 @@ impl Courier<'_> {
                 Reply::None(fate) => {
                     let asked = match &fate {
                         PasswordFate::Question(question) => format!("it asks: \"{question}\""),
-                        PasswordFate::MustChange => "it wants a new password".to_owned(),
+                        PasswordFate::MustChange => "it requires a new password".to_owned(),
                         PasswordFate::Refused | PasswordFate::RefusedBefore => "refused".to_owned(),
                     };
                     return (Answer::Ended(asked), Some(fate));
@@ -121,7 +121,7 @@ impl Courier<'_> {
             debug!(host = self.endpoint.host, prompts = prompts.len(), "answering a question of the node");
             response = handle.authenticate_keyboard_interactive_respond(reply).await;
         }
-        (Answer::Ended("it does not stop asking".to_owned()), Some(PasswordFate::Question("…".to_owned())))
+        (Answer::Ended("it keeps asking".to_owned()), Some(PasswordFate::Question("…".to_owned())))
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn choose(
         // Whoever allows SHA-1 has nodes that know nothing else; without that, the better one may still be known.
         (NodeRsa::Silent | NodeRsa::Sha1, _) if sha1 => Ok(None),
         (NodeRsa::Sha1, _) => {
-            Err("is an RSA key, which the node takes with SHA-1 only (PubkeyAcceptedAlgorithms +ssh-rsa allows that)")
+            Err("is an RSA key, which the node accepts with SHA-1 only (PubkeyAcceptedAlgorithms +ssh-rsa allows that)")
         }
         (NodeRsa::Silent | NodeRsa::Sha2(_), Some(hash)) => Ok(Some(hash)),
         (NodeRsa::Sha2(_), None) if sha1 => Ok(None),

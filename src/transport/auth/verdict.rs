@@ -13,7 +13,7 @@ const LONGEST_WORDS: usize = 200;
 const NAMED: usize = 12;
 
 /// How the end of a connection is told that the node wanted.
-pub(in crate::transport) const NODE_ENDED: &str = "the node ended it";
+pub(in crate::transport) const NODE_ENDED: &str = "the node closed it";
 
 /// What became of the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +89,7 @@ enum Cause {
     Lost(String),
 }
 
-const NO_ACCOUNT: &str = "the node does not let this account in";
+const NO_ACCOUNT: &str = "the node rejects this account";
 const CHECK_ACCOUNT: &str =
     "check the user and the key (`user`, `identity` in the inventory, -u, --identity), and authorized_keys on the node";
 
@@ -127,13 +127,13 @@ impl Attempts {
             Some(PasswordFate::Refused) => {
                 return auth(
                     "the node refused the password",
-                    "type it again; is it the user's on this node, and does its sshd let that user in with one (PermitRootLogin)?",
+                    "try again; check that it is the user's password on this node, and that its sshd accepts passwords for that user (PermitRootLogin)",
                 );
             }
             Some(PasswordFate::RefusedBefore) => {
                 return auth(
-                    "the password was sent before and not accepted, and is not sent again",
-                    "start anew with the right password; a node may lock an account after some wrong ones",
+                    "the password was rejected before, and is not sent again",
+                    "run it again with the right password; a node may lock an account after several wrong ones",
                 );
             }
             Some(PasswordFate::Question(question)) => {
@@ -143,14 +143,14 @@ impl Attempts {
                 );
             }
             Some(PasswordFate::MustChange) => {
-                return auth("the node wants a new password", "log in with ssh once and change it");
+                return auth("the node requires a new password", "log in with ssh once and change it");
             }
             None => {}
         }
         if ended.to_lowercase().contains("too many authentication failures") {
             return auth(
-                "too many keys were refused, and the node ended the connection",
-                "name the right key with --identity and have the agent's other keys left out (`IdentitiesOnly yes` in ssh_config)",
+                "too many keys were refused, and the node closed the connection",
+                "name the right key with --identity and leave out the agent's other keys (`IdentitiesOnly yes` in ssh_config)",
             );
         }
         if !self.passed.is_empty() {
@@ -172,12 +172,12 @@ impl Attempts {
         let takes_password = self.takes.as_ref().is_some_and(|takes| takes.iter().any(|method| asks.contains(method)));
         if takes_password && !has_password {
             return auth(
-                "there is no key to offer, and no password was given",
-                "give a key with --identity or the agent, or have the password asked for with --ask-pass",
+                "no key to offer, and no password was given",
+                "provide a key with --identity or the agent, or a password with --ask-pass",
             );
         }
         Cause::KeyFile(
-            "no key to offer: no key file is there and no agent has any".to_owned(),
+            "no key to offer: no key file exists and no agent has one".to_owned(),
             "name a readable key with --identity, or load it into the agent with `ssh-add`".to_owned(),
         )
     }
@@ -186,18 +186,19 @@ impl Attempts {
         let reason = if self.passed.is_empty() {
             "permission denied".to_owned()
         } else {
-            format!("permission denied: the node wants more than {}", self.passed.join(" and "))
+            format!("permission denied: the node requires more than {}", self.passed.join(" and "))
         };
         let hint = if !self.passed.is_empty() && !has_password {
-            "have the password asked for with --ask-pass".to_owned()
+            "provide the password with --ask-pass".to_owned()
         } else if !self.passed.is_empty() {
-            "is a key missing, or a method not allowed (PreferredAuthentications in ssh_config)?".to_owned()
+            "check whether a key is missing, or a method is not allowed (PreferredAuthentications in ssh_config)"
+                .to_owned()
         } else if self.rsa_doubt {
             format!(
-                "an old node may know RSA keys with SHA-1 only: use a key of another kind, or allow that (PubkeyAcceptedAlgorithms +ssh-rsa); else {CHECK_ACCOUNT}"
+                "an old node may support RSA keys with SHA-1 only: use another type of key, or allow that (PubkeyAcceptedAlgorithms +ssh-rsa); otherwise {CHECK_ACCOUNT}"
             )
         } else if let Some(unused) = self.unused.first() {
-            format!("{} {}: {}; else {CHECK_ACCOUNT}", unused.name, unused.problem, unused.hint)
+            format!("{} {}: {}; otherwise {CHECK_ACCOUNT}", unused.name, unused.problem, unused.hint)
         } else {
             CHECK_ACCOUNT.to_owned()
         };
@@ -216,7 +217,7 @@ impl Attempts {
             parts.push(format!("tried {tried}"));
         }
         if let Some(takes) = self.takes.as_ref().filter(|takes| !takes.is_empty()) {
-            parts.push(format!("the node takes {}", takes.join(",")));
+            parts.push(format!("the node accepts {}", takes.join(",")));
         }
         let unused = self.unused.iter().map(|unused| format!("{} {}", unused.name, unused.problem));
         let unused: Vec<_> = unused.filter(|unused| unused != told).take(NAMED).collect();
@@ -228,7 +229,7 @@ impl Attempts {
         );
         parts.extend(said.banner.as_ref().map(|banner| format!("the node says: \"{banner}\"")));
         parts.extend(
-            said.lost.as_ref().filter(|lost| *lost != told).map(|lost| format!("then the connection ended: {lost}")),
+            said.lost.as_ref().filter(|lost| *lost != told).map(|lost| format!("then the connection closed: {lost}")),
         );
         parts.into_iter().map(|part| format!("; {part}")).collect()
     }

@@ -17,11 +17,11 @@ pub(super) enum Flaw {
     NoPrincipals,
     #[error("it is for {}, not for {name}", principals.join(", "))]
     Principals { principals: Vec<String>, name: String },
-    #[error("it begins to hold only at {0}")]
+    #[error("it is not valid before {0}")]
     NotYet(String),
     #[error("it expired at {0}")]
     Expired(String),
-    #[error("it has the critical option `{0}`, which is not known")]
+    #[error("it has the unknown critical option `{0}`")]
     CriticalOption(String),
     #[error("it is signed with {0}, which is too weak")]
     WeakSignature(Algorithm),
@@ -111,14 +111,14 @@ mod tests {
             ("ca", &["-h", "-n", "n2,n3"], "it is for n2, n3, not for n1"),
             ("ca", &["-h", "-n", "n*"], "it is for n*, not for n1"),
             ("ca", &["-h", "-n", "N1"], "it is for N1, not for n1"),
-            ("ca", &["-h", "-n", "n1", "-O", "critical:x@y=z"], "it has the critical option `x@y`, which is not known"),
+            ("ca", &["-h", "-n", "n1", "-O", "critical:x@y=z"], "it has the unknown critical option `x@y`"),
             ("ca", &["-h", "-n", "n1", "-O", "extension:x@y=z"], "holds"),
         ] {
             assert_eq!(said(&sign(ca, options), now), expected, "{ca} {options:?}");
         }
         let good = sign("ca", &["-h", "-n", "n1"]);
         assert_eq!(said(&good, 1_577_836_800), "holds");
-        assert_eq!(said(&good, 1_577_836_799), "it begins to hold only at 2020-01-01T00:00:00Z");
+        assert_eq!(said(&good, 1_577_836_799), "it is not valid before 2020-01-01T00:00:00Z");
         assert_eq!(said(&good, 1_893_456_000), "it expired at 2030-01-01T00:00:00Z");
         let mut forged = good.to_bytes().expect("bytes");
         let last = forged.len() - 1;

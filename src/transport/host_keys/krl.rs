@@ -20,11 +20,11 @@ pub(super) const MAGIC: &[u8] = b"SSHKRL\n\0";
 pub(super) enum KrlError {
     #[error("it ends too early, or is damaged")]
     Damaged,
-    #[error("its format {0} is not known")]
+    #[error("it has the unknown format {0}")]
     Format(u32),
-    #[error("it has a section of type {0}, which is not known")]
+    #[error("it has a section of the unknown type {0}")]
     Section(u8),
-    #[error("it has a critical extension, which is not known")]
+    #[error("it has an unknown critical extension")]
     Extension,
 }
 

@@ -26,7 +26,7 @@ pub(super) enum RevokedKeysError {
     Read { file: PathBuf, source: io::Error },
     #[error("the revoked keys of {} are more than {MAX_FILE} bytes", file.display())]
     TooLarge { file: PathBuf },
-    #[error("cannot read the revoked keys of {}: line {line} is no public key", file.display())]
+    #[error("cannot read the revoked keys of {}: line {line} is not a public key", file.display())]
     Line { file: PathBuf, line: usize },
     #[error("cannot read the key revocation list {}: {source}", file.display())]
     Krl { file: PathBuf, source: KrlError },
@@ -172,8 +172,8 @@ mod tests {
         assert_eq!(krl.find(&key("k1.pub"), None), None);
 
         for (bad, said) in [
-            (format!("n1 {}", text("k1.pub")), "line 1 is no public key"),
-            (format!("{}ssh-ed25519 AAAA\n", text("k1.pub")), "line 2 is no public key"),
+            (format!("n1 {}", text("k1.pub")), "line 1 is not a public key"),
+            (format!("{}ssh-ed25519 AAAA\n", text("k1.pub")), "line 2 is not a public key"),
             ("SSHKRL\n\0\0".to_owned(), "it ends too early, or is damaged"),
         ] {
             let error = read(&bad).expect_err("unreadable").to_string();

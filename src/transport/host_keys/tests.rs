@@ -109,11 +109,11 @@ async fn errors_name_the_file_the_line_and_the_fingerprint() {
 
     let error = judge(&store, &files.settings(), ("N1", 2222), &plain(&k1)).await.expect_err("changed");
     let (shown, known) = (print("k1", "[n1]:2222"), print("k2", "[n1]:2222"));
-    let expected = format!("the host key of [n1]:2222 has CHANGED: it shows {shown}, user:2 holds {known}");
+    let expected = format!("the host key of [n1]:2222 has CHANGED: it shows {shown}, user:2 has {known}");
     assert_eq!(files.plain(&error), expected);
     let hint = error.failure().hint.expect("a hint");
     let remove = format!("`ssh-keygen -f {} -R '[n1]:2222'`", files.path("user").display());
-    assert!(hint.starts_with("somebody may be listening in") && hint.ends_with(&remove), "{hint}");
+    assert!(hint.starts_with("this may be an attack") && hint.ends_with(&remove), "{hint}");
 
     let error = judge(&store, &files.settings(), ("n1", 2222), &plain(&files.key("k3"))).await.expect_err("revoked");
     let expected = format!("the host key of [n1]:2222 is revoked by global:1: {}", print("k3", "[n1]:2222"));
@@ -150,7 +150,7 @@ async fn new_keys_are_written_down_once() {
     let (t1, t2) = (files.text("k1"), files.text("k2"));
     assert_eq!(files.read("user"), format!("other {t2}\nn1 {t1}\n[n2]:2222 {t2}\n"));
     let error = judge(&store, &settings, ("n2", 2222), &k1).await.expect_err("changed");
-    assert!(files.plain(&error).contains("CHANGED") && files.plain(&error).contains("user:3 holds"), "{error}");
+    assert!(files.plain(&error).contains("CHANGED") && files.plain(&error).contains("user:3 has"), "{error}");
 
     let hashed = HostKeySettings { hash_names: true, ..settings };
     assert_eq!(judge(&store, &hashed, ("n3", 2222), &k1).await, Ok(()));
@@ -172,7 +172,7 @@ async fn what_another_run_has_written_counts() {
     assert_eq!(judge(&ours, &strict, ("n1", 22), &k1).await, Ok(()), "though it was read before");
     assert_eq!(judge(&ours, &new, ("n1", 22), &k1).await, Ok(()));
     let error = judge(&ours, &new, ("n1", 22), &k2).await.expect_err("changed");
-    assert!(files.plain(&error).contains("user:2 holds"), "{error}");
+    assert!(files.plain(&error).contains("user:2 has"), "{error}");
     assert_eq!(files.read("user").lines().count(), 2);
     // The operator forgets a line, or revokes a key, in mid-run.
     files.write("user", &format!("@revoked * {}\n", files.text("k1")));
@@ -270,7 +270,7 @@ async fn short_rsa_keys() {
     assert_eq!(judge(&store, &settings, ("n1", 22), &plain(&files.key("k1"))).await, Ok(()));
     let error = judge(&store, &settings, ("n1", 22), &plain(&files.key("rsa"))).await.expect_err("too short");
     let print = files.keygen(&["-lf", "rsa.pub"]).replace("no comment", "n1");
-    assert_eq!(error.to_string(), format!("the host key of n1 is too short: {print}; 3072 bits are asked for"));
+    assert_eq!(error.to_string(), format!("the host key of n1 is too short: {print}; at least 3072 bits are required"));
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn certificates() {
         (format!("@cert-authority * {ca}"), &good, 22, "good"),
         (format!("@cert-authority n1 {ca}"), &good, 2222, "good"),
         (format!("@cert-authority n2 {ca}"), &good, 22, "not known"),
-        (format!("@cert-authority * {other}"), &good, 22, "is not known for this host"),
+        (format!("@cert-authority * {other}"), &good, 22, "is unknown for this host"),
         (format!("@cert-authority * {other}\nn1 {k1}"), &good, 22, "good"),
         (format!("@cert-authority * {ca}"), &expired, 22, "it expired at 2021-01-01T00:00:00Z"),
         (format!("@cert-authority * {ca}\nn1 {k1}"), &expired, 22, "good"),

@@ -55,7 +55,7 @@ impl LockedFile {
         let path = path.to_owned();
         match local::within(time, move || Self::lock(&path, deadline)) {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                let what = "it could not be locked: a mount that is dead, or one that knows no locks";
+                let what = "cannot lock it: a dead mount, or one that does not support locks";
                 Err(io::Error::new(io::ErrorKind::TimedOut, what))
             }
             locked => locked?,
@@ -73,8 +73,7 @@ impl LockedFile {
                     TryLockError::WouldBlock if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
                     TryLockError::WouldBlock => {
                         let seconds = LOCK_PATIENCE.as_secs();
-                        let what =
-                            format!("another process has kept it locked for {seconds} s (`lslocks` lists those)");
+                        let what = format!("another process has held its lock for {seconds} s (see `lslocks`)");
                         return Err(io::Error::new(io::ErrorKind::TimedOut, what));
                     }
                     TryLockError::Error(error) => return Err(error),
@@ -89,7 +88,7 @@ impl LockedFile {
                 Err(error) => return Err(error),
             }
         }
-        Err(io::Error::other("it is being replaced all the time"))
+        Err(io::Error::other("it is being replaced repeatedly"))
     }
 
     /// Adds a line.
@@ -184,7 +183,7 @@ mod tests {
         other.lock().expect("locked");
         let error = LockedFile::open(&path, Instant::now()).err().expect("it is locked");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(error.to_string().contains("another process has kept it locked"), "{error}");
+        assert!(error.to_string().contains("another process has held its lock"), "{error}");
         let waiting = std::thread::spawn(move || append(&path, "a"));
         other.unlock().expect("unlocked");
         assert!(waiting.join().expect("a thread"));

@@ -17,11 +17,15 @@ pub struct SshConfigError {
     pub problem: Problem,
 }
 
+fn unreadable(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound { "no such file".to_owned() } else { format!("cannot read it: {error}") }
+}
+
 /// What is wrong. The texts are for the person who is to mend the file.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The file cannot be read.
-    #[error("cannot read it: {0}")]
+    #[error("{}", unreadable(.0))]
     Read(io::Error),
     /// The file is larger than is read.
     #[error("it is larger than {limit} bytes")]
@@ -51,7 +55,7 @@ pub enum Problem {
         keyword: String,
     },
     /// A keyword that no OpenSSH knows.
-    #[error("bad configuration option: {keyword} (IgnoreUnknown, placed before it, lets it pass)")]
+    #[error("bad configuration option: {keyword} (IgnoreUnknown before it allows it)")]
     UnknownKeyword {
         /// As in the file, in lower case.
         keyword: String,
@@ -101,7 +105,7 @@ pub enum Problem {
         limit: usize,
     },
     /// An algorithm list from which nothing remains.
-    #[error("the list of {keyword} names nothing that can be used: {value:?}")]
+    #[error("the list of {keyword} has nothing that can be used: {value:?}")]
     NoAlgorithm {
         /// As ssh_config(5) writes it.
         keyword: &'static str,
@@ -109,7 +113,7 @@ pub enum Problem {
         value: String,
     },
     /// A `%` sequence that is not known where it stands.
-    #[error("{text:?} has the token %{token}, which is not known here")]
+    #[error("{text:?} has the unknown token %{token}")]
     Token {
         /// The value.
         text: String,
@@ -117,7 +121,7 @@ pub enum Problem {
         token: String,
     },
     /// An environment variable that is not set, or not well written.
-    #[error("{text:?} names the environment variable {name:?}, which is not set")]
+    #[error("{text:?} uses the environment variable {name:?}, which is not set")]
     Variable {
         /// The value.
         text: String,
@@ -125,13 +129,13 @@ pub enum Problem {
         name: String,
     },
     /// `~user` of somebody unknown.
-    #[error("there is no user {name}, whose home directory is named")]
+    #[error("no such user: {name}, whose home directory is used")]
     UnknownUser {
         /// The name after `~`.
         name: String,
     },
     /// A home directory is needed, and not known.
-    #[error("your home directory is not known")]
+    #[error("cannot find your home directory")]
     NoHome,
     /// The bastion is the host itself.
     #[error("the jump host is the host itself: {host}")]

@@ -47,7 +47,7 @@ impl ExecRunner {
         match child {
             Ok(mut child) => wait(&mut child, self.limit).is_some_and(|status| status.success()),
             Err(error) => {
-                tracing::warn!(command, shell = %self.shell.display(), %error, "Match exec cannot be run");
+                tracing::warn!(command, shell = %self.shell.display(), %error, "cannot run Match exec");
                 false
             }
         }

@@ -176,9 +176,9 @@ const SESSION: Choices = &[("none", "none"), ("subsystem", "subsystem"), ("defau
 const NO: &[&str] = &["no", "false"];
 const NONE: &[&str] = &["none"];
 
-const FORWARDING: &str = "ctl opens no forwardings of its own accord";
+const FORWARDING: &str = "ctl does not set up forwardings";
 const GSSAPI: &str = "ctl cannot authenticate with GSSAPI";
-const OBSOLETE: &str = "OpenSSH itself no longer honours it";
+const OBSOLETE: &str = "OpenSSH itself no longer supports it";
 
 macro_rules! keywords {
     ($($name:literal $(/ $alias:literal)* => $syntax:expr, $treatment:expr;)*) => {
@@ -216,7 +216,7 @@ pub(super) const KEYWORDS: &[Keyword] = keywords! {
         Refused(NONE, "ctl does not follow CNAMEs, and would connect under another name");
     "CertificateFile" => Word, Honoured(Key::CertificateFile);
     "ChannelTimeout" => Anything, Named(NONE, "ctl has its own time limits");
-    "CheckHostIP" => YES_NO, Refused(NO, "ctl does not check the address's host key beside the name's");
+    "CheckHostIP" => YES_NO, Refused(NO, "ctl checks the host key of the name, not also that of the address");
     "Ciphers" => Algorithms(List::Ciphers), Honoured(Key::Ciphers);
     "ClearAllForwardings" => YES_NO, Ignored;
     "Compression" => Choice(COMPRESSION), Ignored;
@@ -267,11 +267,11 @@ pub(super) const KEYWORDS: &[Keyword] = keywords! {
     "LogLevel" => Tested(super::check::log_level, "a log level from QUIET to DEBUG3"), Ignored;
     "LogVerbose" => Words, Ignored;
     "MACs" => Algorithms(List::Macs), Honoured(Key::Macs);
-    "NoHostAuthenticationForLocalhost" => YES_NO, Named(NO, "ctl checks the host key of this machine, too");
+    "NoHostAuthenticationForLocalhost" => YES_NO, Named(NO, "ctl also checks the host key of this machine");
     "NumberOfPasswordPrompts" => Integer, Honoured(Key::NumberOfPasswordPrompts);
     "ObscureKeystrokeTiming" => Anything, Ignored;
     "PKCS11Provider" / "smartcarddevice" => Word,
-        Named(NONE, "ctl loads no PKCS#11 library; put the key into an agent with ssh-add -s");
+        Named(NONE, "ctl does not load PKCS#11 libraries; add the key to an agent with ssh-add -s");
     "PasswordAuthentication" => YES_NO, Honoured(Key::PasswordAuthentication);
     "PermitLocalCommand" => YES_NO, Honoured(Key::PermitLocalCommand);
     "PermitRemoteOpen" => PermitRemoteOpen, Ignored;
@@ -279,11 +279,11 @@ pub(super) const KEYWORDS: &[Keyword] = keywords! {
     "PreferredAuthentications" => Word, Honoured(Key::PreferredAuthentications);
     "ProxyCommand" => Command, Honoured(Key::ProxyCommand);
     "ProxyJump" => Jump, Honoured(Key::ProxyJump);
-    "ProxyUseFdpass" => YES_NO, Refused(NO, "ctl cannot take over a connection that ProxyCommand hands on");
+    "ProxyUseFdpass" => YES_NO, Refused(NO, "ctl cannot take over a connection that ProxyCommand passes on");
     "PubkeyAcceptedAlgorithms" / "pubkeyacceptedkeytypes" => Algorithms(List::Keys),
         Honoured(Key::PubkeyAcceptedAlgorithms);
     "PubkeyAuthentication" / "dsaauthentication" => Choice(PUBKEY), Honoured(Key::PubkeyAuthentication);
-    "RefuseConnection" => Word, Refused(&[], "it forbids to connect to the host");
+    "RefuseConnection" => Word, Refused(&[], "it forbids connecting to the host");
     "RekeyLimit" => RekeyLimit, Named(&["default", "default none", "0"], "ctl renews keys when its SSH library does");
     "RemoteCommand" => Command, Named(NONE, "ctl runs its own commands");
     "RemoteForward" => Forward(Remote), Named(&[], FORWARDING);
@@ -291,7 +291,7 @@ pub(super) const KEYWORDS: &[Keyword] = keywords! {
     "RequiredRSASize" => Integer, Honoured(Key::RequiredRsaSize);
     "RevokedHostKeys" => Word, Honoured(Key::RevokedHostKeys);
     "SecurityKeyProvider" => Word,
-        Named(&["internal", "none"], "ctl loads no library for security keys; use an agent");
+        Named(&["internal", "none"], "ctl does not load libraries for security keys; use an agent");
     "SendEnv" => EachTested(super::check::environment_name, "the name of an environment variable"), Ignored;
     "ServerAliveCountMax" => Integer, Honoured(Key::ServerAliveCountMax);
     "ServerAliveInterval" / "protocolkeepalives" / "setuptimeout" => Time, Honoured(Key::ServerAliveInterval);
@@ -337,7 +337,7 @@ pub(super) const KEYWORDS: &[Keyword] = keywords! {
 pub(super) const CANONICALIZE_REFUSED: &str =
     "ctl does not make host names canonical, and would connect under another name";
 /// Why commands that are to run here are named.
-pub(super) const LOCAL_COMMAND_NAMED: &str = "ctl runs no command here after it has connected";
+pub(super) const LOCAL_COMMAND_NAMED: &str = "ctl runs no local command after it has connected";
 
 #[cfg(test)]
 mod tests {

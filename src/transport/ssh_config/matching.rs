@@ -171,14 +171,14 @@ impl MatchLine {
                     "localnetwork" => match Networks::parse(&value) {
                         Ok(networks) => Criterion::LocalNetwork(networks),
                         Err(part) => {
-                            return bad(format!("localnetwork takes networks such as 10.0.0.0/8, and not {part:?}"));
+                            return bad(format!("localnetwork expects networks such as 10.0.0.0/8, not {part:?}"));
                         }
                     },
                     "tagged" => Criterion::Tagged((!value.is_empty()).then(|| PatternList::new(&value, false))),
                     "version" => Criterion::Version(PatternList::new(&value, false)),
                     "sessiontype" => Criterion::SessionType(PatternList::new(&value, false)),
                     "command" => Criterion::Command { is_empty: value.is_empty() },
-                    _ => return bad(format!("the criterion {name} is not known")),
+                    _ => return bad(format!("unknown criterion {name}")),
                 },
             ));
         }

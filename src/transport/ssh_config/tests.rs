@@ -182,21 +182,18 @@ fn errors_name_the_place() {
         ("User a\nPort x", "config:2: bad value for port: \"x\" (a port from 1 to 65535)"),
         ("User a b", "config:1: user has extra values at the end of the line: \"b\""),
         ("User", "config:1: user needs a value"),
-        (
-            "\n\nNonsense x",
-            "config:3: bad configuration option: nonsense (IgnoreUnknown, placed before it, lets it pass)",
-        ),
+        ("\n\nNonsense x", "config:3: bad configuration option: nonsense (IgnoreUnknown before it allows it)"),
         ("User \"a", "config:1: a quote is not closed"),
-        ("Match nonsense x", "config:1: bad Match condition: the criterion nonsense is not known"),
-        ("\nHostName %z", "config:2: \"%z\" has the token %z, which is not known here"),
+        ("Match nonsense x", "config:1: bad Match condition: unknown criterion nonsense"),
+        ("\nHostName %z", "config:2: \"%z\" has the unknown token %z"),
         (
             "UserKnownHostsFile ${NO_SUCH}",
-            "config:1: \"${NO_SUCH}\" names the environment variable \"NO_SUCH\", which is not set",
+            "config:1: \"${NO_SUCH}\" uses the environment variable \"NO_SUCH\", which is not set",
         ),
         ("ProxyJump h", "config:1: the jump host is the host itself: h"),
         (
             "Ciphers -*\nHostKeyAlgorithms RSA",
-            "config:2: the list of HostKeyAlgorithms names nothing that can be used: \"RSA\"",
+            "config:2: the list of HostKeyAlgorithms has nothing that can be used: \"RSA\"",
         ),
     ];
     for (text, expected) in cases {
