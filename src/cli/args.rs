@@ -19,36 +19,36 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Start, stop, restart, update or show services
     Service(ServiceArgs),
-    /// Run a command on the nodes, its output gathered
+    /// Run a command on the nodes and collect its output
     Exec(ExecArgs),
-    /// Carry out a rollout file: an upgrade as ordered steps, each in batches with gates
+    /// Run a rollout file: an upgrade as ordered steps, each in batches with gates
     Rollout(RolloutArgs),
-    /// The runs that changed nodes: list them, show one, go on with it, do again what failed, undo what it stopped
+    /// List, show, resume, retry or undo past runs
     Runs(RunsArgs),
     /// Wait until services are running, active or stopped
     Wait(WaitArgs),
-    /// Show what is not well in the cluster, or with the services named
+    /// Show what is not healthy in the cluster, or in the named services
     Status(StatusArgs),
-    /// Show the full-screen live view of the cluster
+    /// Show a full-screen live view of the cluster
     Top(TopArgs),
     /// Show the end of a service's log on every node, or follow it
     Logs(LogsArgs),
-    /// Compare what `ctl status --save` saved with another snapshot or with the live cluster
+    /// Compare a snapshot from `ctl status --save` with another one or with the live cluster
     Snapshot(SnapshotArgs),
-    /// Connect to the nodes and find their supervisords; say what is wrong and how to mend it
+    /// Connect to the nodes and find their supervisords; show what is wrong and how to fix it
     Ping(PingArgs),
     /// Show or check the inventory
     Inventory(InventoryArgs),
-    /// Fold, expand or count a node set; needs no inventory
+    /// Fold, expand or count a node set; works without an inventory
     Nodeset(NodesetArgs),
-    /// The settings that will be used for a host, in the form of `ssh -G`
+    /// Show the SSH settings used for a host, in the format of `ssh -G`
     SshConfig(SshConfigArgs),
 }
 
 /// ctl service NAME... ACTION
 #[derive(Debug, ClapArgs)]
 pub(super) struct ServiceArgs {
-    /// Services, and the action (start, stop, restart, status, update) first or last.
+    /// Services, and the action (start, stop, restart, status, update) first or last
     ///
     /// A service is a program (contrail-collector), a group (contrail-api), one process of it (contrail-api:0), a
     /// glob ('contrail-*', all), a supervisord instance (supervisor-analytics), or a service that init runs.
@@ -63,10 +63,10 @@ pub(super) struct ServiceArgs {
 /// ctl exec -- COMMAND...
 #[derive(Debug, ClapArgs)]
 pub(super) struct ExecArgs {
-    /// One word goes to the login shell as it is, as with ssh; several words arrive as they were typed
+    /// The command: a single word is passed to the login shell as with ssh, several words are quoted and arrive as typed
     #[arg(value_name = "COMMAND", required = true, num_args = 1.., last = true)]
     pub(super) command: Vec<String>,
-    /// Leave standard input alone; otherwise what a pipe or a file holds is sent to the command on every node
+    /// Do not read standard input; otherwise a pipe or a file is sent to the command on every node
     #[arg(long)]
     pub(super) no_stdin: bool,
     #[command(flatten)]
@@ -81,10 +81,10 @@ pub(super) struct RolloutArgs {
     /// The rollout file; docs/rollout.md explains it
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
-    /// A variable of the file; may be given more than once
+    /// Set a variable of the file; can be repeated
     #[arg(short = 'e', long = "var", value_name = "KEY=VALUE", value_parser = variable)]
     pub(super) vars: Vec<(String, String)>,
-    /// Check the file against the inventory, and connect to nothing
+    /// Check the file against the inventory without connecting
     #[arg(long)]
     pub(super) validate: bool,
     #[command(flatten)]
@@ -104,41 +104,41 @@ pub(super) struct RunsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RunsCommand {
-    /// The newest runs
+    /// List the newest runs
     List {
-        /// At most so many
+        /// Show at most N runs
         #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
         limit: u32,
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// What became of a run
+    /// Show the results of a run
     Show {
-        /// Its ID, any part that only it has, or `last`
+        /// Run ID, any unique part of it, or `last`
         #[arg(value_name = "ID")]
         id: String,
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Go on where a run stopped: first with the nodes that were in flight
+    /// Resume a run where it stopped, first on the nodes that were in progress
     Resume {
-        /// Its ID, any part that only it has, or `last`
+        /// Run ID, any unique part of it, or `last`
         #[arg(value_name = "ID")]
         id: String,
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Do again what did not succeed, as a new run
+    /// Retry what did not succeed, as a new run
     Retry {
-        /// Its ID, any part that only it has, or `last`
+        /// Run ID, any unique part of it, or `last`
         #[arg(value_name = "ID")]
         id: String,
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Start again what a run has stopped, as a new run
+    /// Start the services that a run stopped, as a new run
     Undo {
-        /// Its ID, any part that only it has, or `last`
+        /// Run ID, any unique part of it, or `last`
         #[arg(value_name = "ID")]
         id: String,
         #[command(flatten)]
@@ -164,14 +164,14 @@ pub(super) struct WaitArgs {
     /// Services
     #[arg(value_name = "NAME", required = true)]
     pub(super) names: Vec<String>,
-    /// What has to be true of all of them
+    /// State that all of them must reach
     #[arg(long = "for", value_name = "STATE")]
     pub(super) condition: ConditionArg,
-    /// For how long, with the same pid
-    #[arg(long, value_name = "D", value_parser = pause, default_value = "0s")]
+    /// How long the state must last with the same pid
+    #[arg(long, value_name = "DURATION", value_parser = pause, default_value = "0s")]
     pub(super) stable: std::time::Duration,
-    /// How long it is waited for
-    #[arg(long, value_name = "D", value_parser = duration, default_value = "120s")]
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "120s")]
     pub(super) wait_timeout: std::time::Duration,
     #[command(flatten)]
     pub(super) fanout: FanoutArgs,
@@ -181,7 +181,7 @@ pub(super) struct WaitArgs {
 pub(super) enum ConditionArg {
     /// RUNNING
     Running,
-    /// RUNNING, and its introspect port says that it is active or a standby
+    /// RUNNING, and active or standby according to its introspect port
     Active,
     /// Not running
     Stopped,
@@ -199,34 +199,34 @@ pub(super) struct ChangeArgs {
 /// Batches, limits and gates.
 #[derive(Debug, ClapArgs)]
 pub(super) struct BatchArgs {
-    /// Sizes of the batches: 1, 25%, or a list, of which the last repeats (1,25%,100%) [default: all at once]
+    /// Batch sizes: 1, 25%, or a list such as 1,25%,100%; the last size repeats [default: all at once]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = "Batches")]
     pub(super) serial: Option<Serial>,
-    /// One node at a time: --serial 1
+    /// One node at a time, same as --serial 1
     #[arg(long, conflicts_with = "serial", help_heading = "Batches")]
     pub(super) rolling: bool,
-    /// No further batch once more nodes than this have failed [default: 0 when batched, else unlimited]
+    /// Start no further batch once more nodes than this have failed [default: 0 when batched, else unlimited]
     #[arg(long, value_name = "N|P%", allow_hyphen_values = true, help_heading = "Batches")]
     pub(super) max_failures: Option<FailureLimit>,
-    /// Nodes of a role that may be down at once [default: the inventory's; database and config: 1]
+    /// How many nodes of a role may be down at once [default: from the inventory; database and config: 1]
     #[arg(long, value_name = "N|P%|none", allow_hyphen_values = true, help_heading = "Batches")]
     pub(super) max_unavailable: Option<Caps>,
-    /// Between batches
-    #[arg(long, value_name = "D", value_parser = pause, help_heading = "Batches")]
+    /// Pause between batches
+    #[arg(long, value_name = "DURATION", value_parser = pause, help_heading = "Batches")]
     pub(super) pause: Option<std::time::Duration>,
-    /// What ends a batch
+    /// Condition that ends a batch
     #[arg(long, value_name = "GATE", help_heading = "Batches")]
     pub(super) gate: Option<GateArg>,
-    /// How long a service has to be RUNNING with its pid unchanged [default: 5s when batched, else 0s]
-    #[arg(long, value_name = "D", value_parser = pause, help_heading = "Batches")]
+    /// How long a service must stay RUNNING with the same pid [default: 5s when batched, else 0s]
+    #[arg(long, value_name = "DURATION", value_parser = pause, help_heading = "Batches")]
     pub(super) stable: Option<std::time::Duration>,
-    /// How long a gate may take [default: 120s]
-    #[arg(long, value_name = "D", value_parser = duration, help_heading = "Batches")]
+    /// Time limit for a gate [default: 120s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Batches")]
     pub(super) gate_timeout: Option<std::time::Duration>,
-    /// Each node of a batch must be no worse than in this snapshot before the next
+    /// Continue only if no node of the batch is worse than in this snapshot
     #[arg(long, value_name = "FILE", help_heading = "Batches")]
     pub(super) gate_snapshot: Option<PathBuf>,
-    /// A command that must exit 0 on each node of a batch before the next
+    /// Continue only if this command exits 0 on each node of the batch
     #[arg(long, value_name = "COMMAND", help_heading = "Batches")]
     pub(super) check: Option<String>,
 }
@@ -234,19 +234,19 @@ pub(super) struct BatchArgs {
 /// How a changing run begins, and how it keeps nodes to itself.
 #[derive(Debug, Clone, ClapArgs)]
 pub(super) struct GoArgs {
-    /// Ask no question
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(super) yes: bool,
-    /// Show the plan and change nothing; `live` reads the nodes for it
+    /// Show the plan and change nothing; `live` also reads the nodes
     #[arg(long, value_name = "live", num_args = 0..=1, require_equals = true, default_missing_value = "plan")]
     pub(super) dry_run: Option<DryRun>,
-    /// Why: kept in the journal, and shown to who meets the lock
+    /// Reason for the run: kept in the journal, and shown to anyone who hits the lock
     #[arg(long, value_name = "TEXT", help_heading = "Locks")]
     pub(super) reason: Option<String>,
-    /// Wait for a lock that another run holds [default: 0s]
-    #[arg(long, value_name = "D", value_parser = pause, help_heading = "Locks")]
+    /// How long to wait for a lock held by another run [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = pause, help_heading = "Locks")]
     pub(super) lock_wait: Option<std::time::Duration>,
-    /// Change nodes without guard and lock where they cannot offer them
+    /// Change nodes without guard and lock where they are not available
     #[arg(long, help_heading = "Locks")]
     pub(super) no_guard: bool,
 }
@@ -277,33 +277,33 @@ impl ChangeArgs {
 pub(super) enum DryRun {
     /// Without connecting
     Plan,
-    /// With what the nodes say
+    /// With the current state of the nodes
     Live,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum GateArg {
-    /// Every service it touched is RUNNING, and stays so
+    /// Every changed service is RUNNING and stays RUNNING
     Running,
-    /// And its introspect port says that it is active
+    /// The same, and active according to its introspect port
     Active,
-    /// Nothing but the proof that it was done
+    /// No condition beyond proof that the action took effect
     None,
 }
 
 /// ctl status [NAME...]
 #[derive(Debug, ClapArgs)]
 pub(super) struct StatusArgs {
-    /// Services; all without
+    /// Services [default: all]
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
-    /// Show everything, not only what is not well
+    /// Show everything, not only what is not healthy
     #[arg(long)]
     pub(super) all: bool,
-    /// Again and again, every D, over the same connections; changes are marked
-    #[arg(long, value_name = "D", value_parser = duration, num_args = 0..=1, default_missing_value = "2s", conflicts_with_all = ["save", "out"])]
+    /// Repeat every DURATION over the same connections and mark changes
+    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "2s", conflicts_with_all = ["save", "out"])]
     pub(super) watch: Option<std::time::Duration>,
-    /// Save it to a file too, for `ctl snapshot diff` and --gate-snapshot
+    /// Also save the status to a file, for `ctl snapshot diff` and --gate-snapshot
     #[arg(long, value_name = "FILE")]
     pub(super) save: Option<PathBuf>,
     #[command(flatten)]
@@ -313,11 +313,11 @@ pub(super) struct StatusArgs {
 /// ctl top
 #[derive(Debug, ClapArgs)]
 pub(super) struct TopArgs {
-    /// Services; all without
+    /// Services [default: all]
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
-    /// Between two looks at the cluster
-    #[arg(long, value_name = "D", value_parser = duration, default_value = "2s")]
+    /// Refresh interval
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "2s")]
     pub(super) interval: std::time::Duration,
     #[command(flatten)]
     pub(super) fanout: FanoutArgs,
@@ -330,13 +330,13 @@ pub(super) struct LogsArgs {
     /// The service
     #[arg(value_name = "NAME")]
     pub(super) name: String,
-    /// Go on with what is written from now on
+    /// Follow new output
     #[arg(short = 'f', long)]
     pub(super) follow: bool,
-    /// So many of the last lines
+    /// Show the last LINES lines
     #[arg(short = 'n', long, value_name = "LINES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub(super) lines: u32,
-    /// Its standard error instead of its standard output
+    /// Show standard error instead of standard output
     #[arg(long)]
     pub(super) stderr: bool,
     #[command(flatten)]
@@ -352,12 +352,12 @@ pub(super) struct SnapshotArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SnapshotCommand {
-    /// Say what is worse, better or merely different in B; exit code 1 if anything is worse
+    /// Show what is worse, better or different in B; exit code 1 if anything is worse
     Diff {
-        /// What `ctl status --save` or `ctl status -o json` has written
+        /// Output of `ctl status --save` or `ctl status -o json`
         #[arg(value_name = "A")]
         before: String,
-        /// The same, or `live` for the cluster as it is now
+        /// The same, or `live` for the current state of the cluster
         #[arg(value_name = "B|live")]
         after: String,
         #[command(flatten)]
@@ -375,25 +375,25 @@ pub(super) struct PingArgs {
 /// What every command that goes to nodes takes.
 #[derive(Debug, Clone, ClapArgs)]
 pub(super) struct FanoutArgs {
-    /// The inventory [default: $CTL_INVENTORY, ./inventory.yaml, $XDG_CONFIG_HOME/ctl/inventory.yaml, /etc/ctl/inventory.yaml]
+    /// Inventory file [default: $CTL_INVENTORY, ./inventory.yaml, $XDG_CONFIG_HOME/ctl/inventory.yaml, /etc/ctl/inventory.yaml]
     #[arg(short, long, value_name = "FILE", help_heading = "Nodes")]
     pub(super) inventory: Option<PathBuf>,
-    /// Nodes that have any of the roles; the action goes to those roles' supervisords only
+    /// Select nodes with any of these roles; only the supervisords of these roles are acted on
     #[arg(short, long, value_name = "ROLE", value_delimiter = ',', help_heading = "Nodes")]
     pub(super) role: Vec<String>,
-    /// Nodes of this node set: names, node[01-40], globs, @group, @role, and the operators , ! & ^
+    /// Select the nodes of this node set: names, node[01-40], globs, @group, @role, and the operators , ! & ^
     #[arg(short = 'w', long, value_name = "PATTERN", help_heading = "Nodes")]
     pub(super) nodes: Option<String>,
-    /// Without the nodes of this node set
+    /// Leave out the nodes of this node set
     #[arg(short = 'x', long, value_name = "PATTERN", help_heading = "Nodes")]
     pub(super) exclude: Option<String>,
-    /// Nodes worked on at once
+    /// Number of nodes worked on at once
     #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Connection")]
     pub(super) forks: u32,
-    /// For the action on one node [default: 120s]
-    #[arg(long, value_name = "D", value_parser = duration, help_heading = "Connection")]
+    /// Time limit for the action on one node [default: 120s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Connection")]
     pub(super) timeout: Option<std::time::Duration>,
-    /// Connection attempts after the first, within --connect-timeout
+    /// Further connection attempts after the first, within --connect-timeout
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=20), help_heading = "Connection")]
     pub(super) retries: u32,
     #[command(flatten)]
@@ -401,14 +401,14 @@ pub(super) struct FanoutArgs {
     /// Run commands on the nodes through sudo
     #[arg(long, help_heading = "Connection")]
     pub(super) sudo: bool,
-    /// Ask for sudo's password, once for all nodes
+    /// Ask for the sudo password, once for all nodes
     #[arg(short = 'K', long, help_heading = "Connection")]
     pub(super) ask_sudo_pass: bool,
-    /// Ask for the password to log in with, once for all nodes
+    /// Ask for the SSH password, once for all nodes
     #[arg(long, help_heading = "Connection")]
     pub(super) ask_pass: bool,
-    /// How supervisord is reached
-    #[arg(long, value_name = "WAY", default_value = "auto", help_heading = "Connection")]
+    /// How to reach supervisord
+    #[arg(long, value_name = "METHOD", default_value = "auto", help_heading = "Connection")]
     pub(super) via: ViaArg,
     #[command(flatten)]
     pub(super) output: OutputArgs,
@@ -417,8 +417,8 @@ pub(super) struct FanoutArgs {
 /// How hosts are reached; stronger than the inventory, which is stronger than ssh_config.
 #[derive(Debug, Clone, ClapArgs)]
 pub(super) struct SshArgs {
-    /// From the first attempt to an authenticated session, for one node [default: 5s]
-    #[arg(long, value_name = "D", value_parser = duration, help_heading = "Connection")]
+    /// Time limit for connecting and logging in to one node [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Connection")]
     pub(super) connect_timeout: Option<std::time::Duration>,
     /// User to log in as
     #[arg(short, long, value_name = "USER", help_heading = "Connection")]
@@ -429,16 +429,16 @@ pub(super) struct SshArgs {
     /// Private key file
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     pub(super) identity: Option<PathBuf>,
-    /// Bastion on the way to the nodes: [user@]host[:port], commas for a chain; `none` for none
+    /// Jump host: [user@]host[:port], comma-separated for a chain; `none` for no jump host
     #[arg(short = 'J', long, value_name = "HOST", help_heading = "Connection")]
     pub(super) jump: Option<String>,
-    /// ssh_config to read instead of the user's and the system's; `none` for none
+    /// ssh_config file to use instead of the user's and the system's; `none` to ignore both
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     pub(super) ssh_config: Option<PathBuf>,
-    /// Known host keys [default: ~/.ssh/known_hosts]
+    /// File of known host keys [default: ~/.ssh/known_hosts]
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     pub(super) known_hosts: Option<PathBuf>,
-    /// What to do with a host whose key is not known [default: strict]
+    /// What to do if the key of a host is unknown [default: strict]
     #[arg(long, value_name = "POLICY", help_heading = "Connection")]
     pub(super) host_key: Option<HostKey>,
 }
@@ -446,31 +446,31 @@ pub(super) struct SshArgs {
 /// What every command that shows results takes.
 #[derive(Debug, Clone, ClapArgs)]
 pub(super) struct OutputArgs {
-    /// Form of the results
-    #[arg(short, long, value_name = "FORM", default_value = "table", help_heading = "Output")]
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
     pub(super) output: Form,
-    /// Write the results to a file, whole or not at all
+    /// Write the results to a file, completely or not at all
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) out: Option<PathBuf>,
-    /// Gather rows with one outcome under a folded node set [default: past 32 rows at a terminal]
+    /// Combine rows with the same outcome into one with a folded node set [default: above 32 rows at a terminal]
     #[arg(long, overrides_with = "no_fold", help_heading = "Output")]
     pub(super) fold: bool,
-    /// One row for each result
+    /// Show one row per result
     #[arg(long, overrides_with = "fold", help_heading = "Output")]
     pub(super) no_fold: bool,
-    /// Results only: no progress, no summary
+    /// Show results only: no progress, no summary
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
     pub(super) quiet: bool,
-    /// Say what is done, and why; twice: the SSH protocol as well
+    /// Log what is done, and why; -vv also logs the SSH protocol
     #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Output")]
     pub(super) verbose: u8,
-    /// Colour
+    /// Color the output
     #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
     pub(super) color: When,
-    /// No progress display
+    /// Do not show progress
     #[arg(long, help_heading = "Output")]
     pub(super) no_progress: bool,
-    /// Write what -v says to a file
+    /// Write the log of -v to a file
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) log_file: Option<PathBuf>,
 }
@@ -480,36 +480,36 @@ pub(super) struct OutputArgs {
 pub(super) struct InventoryArgs {
     #[command(subcommand)]
     pub(super) command: Option<InventoryCommand>,
-    /// The inventory [default: $CTL_INVENTORY, ./inventory.yaml, $XDG_CONFIG_HOME/ctl/inventory.yaml, /etc/ctl/inventory.yaml]
+    /// Inventory file [default: $CTL_INVENTORY, ./inventory.yaml, $XDG_CONFIG_HOME/ctl/inventory.yaml, /etc/ctl/inventory.yaml]
     #[arg(short, long, value_name = "FILE", global = true)]
     pub(super) inventory: Option<PathBuf>,
-    /// Form of the results
-    #[arg(short, long, value_name = "FORM", default_value = "table", global = true)]
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", global = true)]
     pub(super) output: PlainForm,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum InventoryCommand {
-    /// All nodes with their addresses, roles and groups
+    /// List all nodes with their addresses, roles and groups
     List,
-    /// All that is known of one node
+    /// Show everything about one node
     Show {
         /// The node
         node: String,
         #[command(flatten)]
         ssh: Box<SshArgs>,
     },
-    /// Read the file and say what is wrong with it
+    /// Check the file and show what is wrong with it
     Check,
 }
 
 /// ctl ssh-config
 #[derive(Debug, ClapArgs)]
 pub(super) struct SshConfigArgs {
-    /// A node of the inventory, or any other host
+    /// Node of the inventory, or any other host
     #[arg(value_name = "NODE|HOST")]
     pub(super) host: String,
-    /// The inventory [default: as for the other commands, if there is one]
+    /// Inventory file [default: as for the other commands, if there is one]
     #[arg(short, long, value_name = "FILE")]
     pub(super) inventory: Option<PathBuf>,
     #[command(flatten)]
@@ -525,38 +525,38 @@ pub(super) struct NodesetArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NodesetCommand {
-    /// Write a node set as short as can be
+    /// Write a node set in its shortest form
     Fold(PatternArgs),
-    /// Write out every name, in order
+    /// List every name, in order
     Expand(PatternArgs),
-    /// Say how many names there are
+    /// Count the names
     Count(PatternArgs),
 }
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct PatternArgs {
-    /// Node set; several are joined; `-` reads standard input
+    /// Node set; several are combined; `-` reads standard input
     #[arg(value_name = "PATTERN", required = true, allow_hyphen_values = true)]
     pub(super) patterns: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum HostKey {
-    /// It is refused
+    /// Refuse to connect
     Strict,
-    /// It is taken and written down; a changed key is still refused
+    /// Accept and save the key; a changed key is still refused
     AcceptNew,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ViaArg {
-    /// The first of the others that works
+    /// First of the others that works
     Auto,
     /// XML-RPC over a forwarded socket
     Rpc,
-    /// supervisorctl, executed on the node
+    /// supervisorctl, run on the node
     Supervisorctl,
-    /// The init wrapper
+    /// Init script of the service
     Service,
 }
 
@@ -573,23 +573,23 @@ impl ViaArg {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Form {
-    /// For people
+    /// Human-readable table
     Table,
-    /// For people, with more columns and rows
+    /// Table with more columns and rows
     Wide,
-    /// One document
+    /// One JSON document
     Json,
-    /// One object a line, as it happens
+    /// One JSON object per line, as it happens
     Jsonl,
     /// The JSON document as YAML
     Yaml,
-    /// One row a result
+    /// One row per result
     Csv,
-    /// A report for the browser; of `ctl status` alone
+    /// Report for the browser (only `ctl status`)
     Html,
-    /// Metrics for Prometheus; of `ctl status` alone
+    /// Metrics for Prometheus (only `ctl status`)
     Prom,
-    /// Each node as contrail-status would show it; of `ctl status` alone
+    /// Each node as contrail-status shows it (only `ctl status`)
     ContrailStatus,
 }
 
@@ -610,11 +610,11 @@ impl Form {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum PlainForm {
-    /// For people
+    /// Human-readable table
     Table,
-    /// One document
+    /// One JSON document
     Json,
-    /// The same as YAML
+    /// The same document as YAML
     Yaml,
 }
 
@@ -622,9 +622,9 @@ pub(super) enum PlainForm {
 pub(super) enum When {
     /// At a terminal, unless NO_COLOR is set
     Auto,
-    /// Also off a terminal
+    /// Also if the output is not a terminal
     Always,
-    /// Not at all
+    /// Never
     Never,
 }
 
@@ -632,7 +632,7 @@ pub(super) enum When {
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("a variable is given as KEY=VALUE".to_owned()),
+        _ => Err("expected KEY=VALUE".to_owned()),
     }
 }
 
@@ -649,10 +649,11 @@ fn pause(text: &str) -> Result<std::time::Duration, String> {
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     let duration = match text.parse::<u64>() {
         Ok(seconds) => std::time::Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text).map_err(|error| format!("{error}; a duration is 500ms, 5s or 2m"))?,
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|error| format!("{error} (expected a duration such as 500ms, 5s or 2m)"))?,
     };
     if duration.is_zero() || duration > std::time::Duration::from_secs(86_400) {
-        return Err("a duration is from 1ms to 1day".to_owned());
+        return Err("expected a duration from 1ms to 1day".to_owned());
     }
     Ok(duration)
 }
