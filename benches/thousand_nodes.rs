@@ -67,7 +67,7 @@ fn main() {
     for _ in 0..=RUNS {
         let began = Instant::now();
         let mut top = Terminal::start(&ctl(&["top"], &lab, folder.path()), 24, 80, folder.path());
-        top.until("of 1000 nodes well");
+        top.until("of 1000 nodes healthy");
         first.push(began.elapsed());
         let line = |text: &str| text.lines().next().unwrap_or_default().to_owned();
         let (shown, began) = (line(&top.text()), Instant::now());

@@ -43,8 +43,8 @@ pub(super) fn judge(results: &mut [TargetResult], scope: &Scope) {
             continue;
         }
         let reason = match standing.read {
-            1 => "no node is active: the only one stands by".to_owned(),
-            read => format!("no node is active: {} of {read} stand by", standing.backups.len()),
+            1 => "no node is active: the only one is on standby".to_owned(),
+            read => format!("no node is active: {} of {read} are on standby", standing.backups.len()),
         };
         for index in standing.backups {
             if let Some(result) = results.get_mut(index) {
@@ -107,23 +107,23 @@ mod tests {
         let but_one = Scope { exclude: Some("cfg1".to_owned()), ..Scope::default() };
         let role = Scope { roles: vec!["config".to_owned()], ..Scope::default() };
         let table = [
-            (vec![backup()], &all, Some("no node is active: the only one stands by")),
-            (vec![backup(), backup()], &all, Some("no node is active: 2 of 2 stand by")),
-            (vec![backup(), backup()], &role, Some("no node is active: 2 of 2 stand by")),
+            (vec![backup()], &all, Some("no node is active: the only one is on standby")),
+            (vec![backup(), backup()], &all, Some("no node is active: 2 of 2 are on standby")),
+            (vec![backup(), backup()], &role, Some("no node is active: 2 of 2 are on standby")),
             (
                 vec![backup(), of("n", Some("inactive"), ProcessState::Stopped)],
                 &all,
-                Some("no node is active: 1 of 2 stand by"),
+                Some("no node is active: 1 of 2 are on standby"),
             ),
             (
                 vec![backup(), bad(Some("config"), O::Failed, K::SupervisorDown)],
                 &all,
-                Some("no node is active: the only one stands by"),
+                Some("no node is active: the only one is on standby"),
             ),
             (
                 vec![backup(), bad(Some("compute"), O::Unreachable, K::Refused)],
                 &all,
-                Some("no node is active: the only one stands by"),
+                Some("no node is active: the only one is on standby"),
             ),
             (vec![backup(), backup()], &some, None),
             (vec![backup(), backup()], &but_one, None),

@@ -2,7 +2,7 @@
 
 /// A word that is not one of an enumeration's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown word `{0}`")]
+#[error("unknown name `{0}`")]
 pub struct UnknownWord(pub String);
 
 /// Declares an enumeration whose variants each have one fixed word, used in JSON and in every display.

@@ -41,7 +41,7 @@ pub(super) fn evidence(ledger: &Ledger) -> String {
     }
     let mut told: String = groups.iter().take(SHOWN).map(Group::text).collect();
     if let Some(more) = groups.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        told.push_str(&format!("and {more} more that ended in other ways: -o json shows all\n"));
+        told.push_str(&format!("and {more} more with other causes: -o json shows all\n"));
     }
     told
 }
@@ -53,7 +53,7 @@ impl Group<'_> {
         let ended = ended(self.first).map(|words| format!(": {}", text::single_line(&words))).unwrap_or_default();
         if self.lines.is_empty() {
             let also = if self.alike.is_empty() { String::new() } else { format!(",{}", nodes(&self.alike)) };
-            return format!("{about}{also}{ended}; nothing is in its logs\n");
+            return format!("{about}{also}{ended}; its logs are empty\n");
         }
         let colon = if ended.is_empty() { ": " } else { "; " };
         let mut told = format!("{about}{ended}{colon}the end of its {} log:\n", self.first.stream);
@@ -61,7 +61,7 @@ impl Group<'_> {
             told.push_str(&format!("    {}\n", text::log_line(line, text::LINE_LIMIT)));
         }
         if !self.alike.is_empty() {
-            told.push_str(&format!("  same on {}, but for numbers\n", nodes(&self.alike)));
+            told.push_str(&format!("  same on {}, except for numbers\n", nodes(&self.alike)));
         }
         told
     }
@@ -139,8 +139,8 @@ mod tests {
         contrail-collector on c[001-002]: exit status 1; the end of its stderr log:
             Traceback:
             12:00:10 c001[10]: cannot bind 0x7fa\x1b[0m     at 9042
-          same on c[003-004], but for numbers
-        contrail-collector on c005: terminated by SIGSEGV; nothing is in its logs
+          same on c[003-004], except for numbers
+        contrail-collector on c005: terminated by SIGSEGV; its logs are empty
         contrail-collector on c006: exit status 3; the end of its stderr log:
             another end
         contrail-collector on c007: the end of its stderr log:
@@ -155,7 +155,7 @@ mod tests {
         let results = (0..20).map(|place| result(&format!("c{place}"), None, Some(1), &[&word(place)])).collect();
         let told = told(results);
         assert_eq!(told.lines().count(), 2 * SHOWN + 1, "{told}");
-        assert!(told.ends_with("and 8 more that ended in other ways: -o json shows all\n"), "{told}");
+        assert!(told.ends_with("and 8 more with other causes: -o json shows all\n"), "{told}");
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         contrail-collector on c1: exit status 1; the end of its stderr log:
             start 2
             no disk
-          same on c2, but for numbers
+          same on c2, except for numbers
         contrail-collector on c3: exit status 1; the end of its stderr log:
             once
             start 1

@@ -114,7 +114,7 @@ struct Mark {
     sign: &'static str,
 }
 
-const UNLIKE: Mark = Mark { word: "unlike", sign: "≠" };
+const UNLIKE: Mark = Mark { word: "different", sign: "≠" };
 const LEFT_OUT: Mark = Mark { word: "maintenance", sign: "–" };
 
 impl Mark {
@@ -221,11 +221,11 @@ fn policy() -> String {
 /// What docs/exit-codes.md says of the codes that a status can end with.
 fn exit_words(code: u8) -> &'static str {
     match code {
-        0 => "all well",
+        0 => "all healthy",
         1 => "something could not be read",
-        3 => "something is not well",
+        3 => "something is not healthy",
         4 => "a node was unreachable",
-        129 | 130 | 143 => "given up before its end",
+        129 | 130 | 143 => "stopped before its end",
         _ => "see docs/exit-codes.md",
     }
 }

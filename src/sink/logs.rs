@@ -100,7 +100,7 @@ impl Sink for LogSink {
             let told = failures(ledger) + &empty_logs(ledger);
             let nobody = !self.any && told.is_empty() && ledger.cancel().is_none();
             let nobody = nobody && ledger.results().iter().all(|result| result.outcome == Outcome::NotConfigured);
-            self.note(if nobody { "nothing to show: no node asked has it configured\n" } else { &told });
+            self.note(if nobody { "nothing to show: no selected node has this service\n" } else { &told });
         }
         Ok(self.out.flush()?)
     }
@@ -258,7 +258,7 @@ mod tests {
         let (_, notes) = show(false, true, Vec::new(), vec![bad("a6s01")]);
         insta::assert_snapshot!(notes, @r"a6s01 contrail-collector: no_log: it has no such log\x07");
         let nowhere = vec![samples::result("a6s01", Outcome::NotConfigured)];
-        assert_eq!(show(false, false, Vec::new(), nowhere).1, "nothing to show: no node asked has it configured\n");
+        assert_eq!(show(false, false, Vec::new(), nowhere).1, "nothing to show: no selected node has this service\n");
         let empty = |node| TargetResult {
             message: "nothing was written to it yet".to_owned(),
             ..samples::result(node, Outcome::Ok)

@@ -69,22 +69,22 @@ pub enum SinkError {
     #[error("the output was closed")]
     Closed,
     /// The output could not be written.
-    #[error("the output could not be written")]
+    #[error("cannot write the output")]
     Io(#[source] io::Error),
     /// Something has no form in JSON.
-    #[error("the output could not be put into JSON")]
+    #[error("cannot encode the output as JSON")]
     Json(#[source] serde_json::Error),
     /// Something has no form in YAML.
-    #[error("the output could not be put into YAML")]
+    #[error("cannot encode the output as YAML")]
     Yaml(#[source] serde_saphyr::ser::Error),
     /// Something has no form in CSV.
-    #[error("the output could not be put into CSV")]
+    #[error("cannot encode the output as CSV")]
     Csv(#[source] ::csv::Error),
     /// The report could not be put together.
-    #[error("the output could not be put into HTML")]
+    #[error("cannot encode the output as HTML")]
     Html(#[source] askama::Error),
     /// Something has no form as a metric.
-    #[error("the output could not be put into metrics")]
+    #[error("cannot encode the output as metrics")]
     Prom(#[source] prometheus::Error),
 }
 
@@ -207,7 +207,7 @@ mod tests {
         sinks.push(Box::new(CsvSink::new(out.writer())));
         let (events, ledger) = samples::restart();
         let warnings: Vec<String> = events.iter().flat_map(|event| sinks.event(event, &ledger)).collect();
-        assert_eq!(warnings, [r"the output could not be written: disk\x1b full"]);
+        assert_eq!(warnings, [r"cannot write the output: disk\x1b full"]);
         assert!(sinks.stdout_closed());
         assert_eq!(sinks.failed().iter().collect::<Vec<_>>(), [&SinkId(0)]);
         assert_eq!(sinks.finish(&ledger, 0), Vec::<String>::new());

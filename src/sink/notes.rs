@@ -13,11 +13,11 @@ use crate::nodeset::NodeSet;
 /// The lines that follow a table. `empty`: the table shows no row.
 pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
     if ledger.result_count() == 0 {
-        return format!("no results: no node was asked{}\n", given_up(ledger));
+        return format!("no results: no node was queried{}\n", given_up(ledger));
     }
     let mut lines = String::new();
     if empty {
-        lines.push_str("nothing to show: no node asked has it configured (-o wide shows every node)\n");
+        lines.push_str("nothing to show: no selected node has this service (-o wide shows every node)\n");
     }
     lines.push_str(&failures(ledger));
     lines.push_str(&evidence(ledger));
@@ -123,10 +123,10 @@ pub(super) fn took(time: Duration) -> String {
 pub(super) fn given_up(ledger: &Ledger) -> &'static str {
     match ledger.cancel() {
         None | Some(CancelReason::OutputClosed) => "",
-        Some(CancelReason::JournalLost) => "; given up: the journal cannot be written",
-        Some(CancelReason::HungUp) => "; given up: the terminal went away",
-        Some(CancelReason::Interrupted) => "; given up: interrupted",
-        Some(CancelReason::Terminated) => "; given up: terminated",
-        Some(CancelReason::GivenUp) => "; given up at the second signal, without waiting",
+        Some(CancelReason::JournalLost) => "; stopped: cannot write the journal",
+        Some(CancelReason::HungUp) => "; stopped: the terminal was closed",
+        Some(CancelReason::Interrupted) => "; interrupted",
+        Some(CancelReason::Terminated) => "; terminated",
+        Some(CancelReason::GivenUp) => "; stopped at the second signal, without waiting",
     }
 }

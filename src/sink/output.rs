@@ -44,8 +44,8 @@ fn shown_lines(output: &str) -> impl Iterator<Item = &str> {
 fn ended(result: &TargetResult, run: &CommandRun) -> String {
     match (run.exit_status, run.signal.as_deref()) {
         (Some(code), _) => format!("exit {code}"),
-        (None, Some("UNKNOWN")) => "ended by a signal".to_owned(),
-        (None, Some(signal)) => format!("ended by SIG{}", text::visible(signal)),
+        (None, Some("UNKNOWN")) => "killed by a signal".to_owned(),
+        (None, Some(signal)) => format!("killed by SIG{}", text::visible(signal)),
         (None, None) => result.outcome.to_string(),
     }
 }
@@ -58,7 +58,7 @@ impl Group<'_> {
         lines(&mut text, &self.run.stdout, "");
         lines(&mut text, &self.run.stderr, "stderr: ");
         if self.run.truncated {
-            text.push_str("(more was printed than is kept)\n");
+            text.push_str("(output truncated)\n");
         }
         text
     }
@@ -135,7 +135,7 @@ mod tests {
             }
             printed(&[result], false)
         };
-        assert_eq!(of("KILL"), "== n1: ended by SIGKILL\n");
-        assert_eq!(of("UNKNOWN"), "== n1: ended by a signal\n");
+        assert_eq!(of("KILL"), "== n1: killed by SIGKILL\n");
+        assert_eq!(of("UNKNOWN"), "== n1: killed by a signal\n");
     }
 }

@@ -107,7 +107,7 @@ pub(super) fn summary(ledger: &Ledger, overview: &Overview) -> String {
     let sum = |of: fn(&RoleSummary) -> usize| overview.roles.iter().map(of).sum::<usize>();
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     format!(
-        "{}, {} well; {}, {} well ({}){}",
+        "{}, {} healthy; {}, {} healthy ({}){}",
         counted(number(overview.nodes), "node"),
         overview.nodes_well,
         counted(number(sum(|role| role.services)), "service"),
@@ -170,7 +170,7 @@ fn all_well(overview: &Overview, color: bool) -> String {
         0 => String::new(),
         left => format!("; {left} in maintenance"),
     };
-    format!("{} on {nodes} node{plural}{left}", paint("all is well", Paint::Good, color))
+    format!("{} on {nodes} node{plural}{left}", paint("all healthy", Paint::Good, color))
 }
 
 /// A line for each role, in columns.
@@ -178,8 +178,8 @@ fn roles(roles: &[RoleSummary], options: OverviewOptions) -> Vec<String> {
     let rows: Vec<[String; 3]> = roles
         .iter()
         .map(|role| {
-            let name = role.role.as_deref().map_or_else(|| "(no role told)".to_owned(), text::single_line);
-            let nodes = format!("{}/{} nodes well", role.nodes_well, role.nodes);
+            let name = role.role.as_deref().map_or_else(|| "(no role)".to_owned(), text::single_line);
+            let nodes = format!("{}/{} nodes healthy", role.nodes_well, role.nodes);
             [name, nodes, format!("{}/{} services", role.services_well, role.services)]
         })
         .collect();

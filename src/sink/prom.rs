@@ -107,9 +107,9 @@ fn families(ledger: &Ledger, exit_code: u8) -> Vec<Family> {
 }
 
 fn of_run(ledger: &Ledger, exit_code: u8) -> Vec<Family> {
-    let mut build = Family::new("ctl_build_info", "The ctl that wrote this, always 1.", &["version"]);
+    let mut build = Family::new("ctl_build_info", "Version of the ctl that wrote this, always 1.", &["version"]);
     build.set(&[env!("CARGO_PKG_VERSION")], 1.0);
-    let mut results = Family::new("ctl_status_results", "Results of the status by their outcome.", &["outcome"]);
+    let mut results = Family::new("ctl_status_results", "Results of the status by outcome.", &["outcome"]);
     for outcome in Outcome::ALL {
         results.set(&[outcome.as_str()], count(ledger.count(*outcome)));
     }
@@ -117,7 +117,7 @@ fn of_run(ledger: &Ledger, exit_code: u8) -> Vec<Family> {
     if let Some(head) = ledger.head() {
         all.push(Family::single(
             "ctl_status_timestamp_seconds",
-            "When the status was begun, in seconds since the epoch.",
+            "When the status was started, in seconds since the epoch.",
             head.started.as_millisecond() as f64 / 1000.0,
         ));
     }
@@ -128,7 +128,7 @@ fn of_run(ledger: &Ledger, exit_code: u8) -> Vec<Family> {
     ));
     all.push(Family::single(
         "ctl_status_exit_code",
-        "Exit code of the status; 0 if all is well.",
+        "Exit code of the status; 0 if everything is healthy.",
         f64::from(exit_code),
     ));
     all.push(results);
@@ -138,10 +138,10 @@ fn of_run(ledger: &Ledger, exit_code: u8) -> Vec<Family> {
 fn of_roles(overview: &Overview) -> Vec<Family> {
     const LABELS: &[&str] = &["role"];
     let mut nodes = Family::new("ctl_role_nodes", "Nodes of the role.", LABELS);
-    let mut nodes_well = Family::new("ctl_role_nodes_healthy", "Nodes on which all of the role is well.", LABELS);
-    let mut left = Family::new("ctl_role_nodes_maintenance", "Nodes of the role that are left out on purpose.", LABELS);
+    let mut nodes_well = Family::new("ctl_role_nodes_healthy", "Nodes on which all of the role is healthy.", LABELS);
+    let mut left = Family::new("ctl_role_nodes_maintenance", "Nodes of the role in maintenance.", LABELS);
     let mut services = Family::new("ctl_role_services", "Services of the role, counted on each node.", LABELS);
-    let mut services_well = Family::new("ctl_role_services_healthy", "Services of the role that are well.", LABELS);
+    let mut services_well = Family::new("ctl_role_services_healthy", "Services of the role that are healthy.", LABELS);
     for role in &overview.roles {
         let name = [role.role.as_deref().unwrap_or_default()];
         nodes.set(&name, count(role.nodes));
@@ -154,11 +154,8 @@ fn of_roles(overview: &Overview) -> Vec<Family> {
 }
 
 fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> {
-    let mut reachable = Family::new(
-        "ctl_node_reachable",
-        "Whether the node could be logged in to; absent if it was not tried.",
-        &["node"],
-    );
+    let mut reachable =
+        Family::new("ctl_node_reachable", "Whether the login to the node succeeded; absent if not tried.", &["node"]);
     let mut reached: BTreeMap<&str, bool> = BTreeMap::new();
     for result in results {
         let this = match result.outcome {
@@ -174,7 +171,7 @@ fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> {
     let mut cores = Family::new("ctl_node_core_files", "Core files found on the node.", &["node"]);
     let mut findings = Family::new(
         "ctl_node_findings",
-        "What was found on the node that is not as it should be, and is no service's state.",
+        "Findings on the node other than the state of services.",
         &["node", "role", "kind"],
     );
     for facts in facts {
@@ -202,7 +199,7 @@ fn of_supervisors(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> 
     const LABELS: &[&str] = &["node", "role", "supervisor"];
     let mut up = Family::new(
         "ctl_supervisor_up",
-        "Whether the role's supervisord answered; absent if its node could not be asked.",
+        "Whether the role's supervisord answered; absent if its node could not be queried.",
         LABELS,
     );
     let mut answered: BTreeMap<[&str; 3], bool> = BTreeMap::new();
@@ -221,7 +218,7 @@ fn of_supervisors(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> 
     }
     let mut info = Family::new(
         "ctl_supervisor_info",
-        "The supervisord's version and how it was reached, always 1.",
+        "Version of the supervisord and how it was reached, always 1.",
         &["node", "role", "supervisor", "version", "via"],
     );
     for facts in facts {
@@ -239,20 +236,19 @@ fn of_services(results: &[TargetResult]) -> Vec<Family> {
     const WITH_VERSION: &[&str] = &["node", "role", "supervisor", "service", "version"];
     let mut healthy = Family::new(
         "ctl_service_healthy",
-        "Whether the service is well: it runs, and does its work or stands by where it says so.",
+        "Whether the service is healthy: running, and active or standby if it reports that.",
         LABELS,
     );
-    let mut up = Family::new("ctl_service_up", "Whether supervisord says RUNNING of the service.", LABELS);
-    let mut state =
-        Family::new("ctl_service_state", "1 for the state that supervisord gives the service, no other.", WITH_STATE);
+    let mut up = Family::new("ctl_service_up", "Whether the service is RUNNING.", LABELS);
+    let mut state = Family::new("ctl_service_state", "1 for the service's state in supervisord, no other.", WITH_STATE);
     let mut functional = Family::new(
         "ctl_service_functional_state",
-        "1 for what the service says of its own work, no other; absent if it was not asked.",
+        "1 for the functional state that the service reports, no other; absent if not queried.",
         WITH_STATE,
     );
     let mut uptime = Family::new("ctl_service_uptime_seconds", "Time since the service's process was started.", LABELS);
-    let mut pid = Family::new("ctl_service_pid", "The process id: one that changes is a restart.", LABELS);
-    let mut info = Family::new("ctl_service_info", "The version of the service's package, always 1.", WITH_VERSION);
+    let mut pid = Family::new("ctl_service_pid", "Process id; a change means a restart.", LABELS);
+    let mut info = Family::new("ctl_service_info", "Version of the service's package, always 1.", WITH_VERSION);
     for result in results {
         let (Some(service), Some(is)) = (&result.service, result.state) else { continue };
         let role = result.role.as_deref().unwrap_or_default();

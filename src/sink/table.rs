@@ -552,12 +552,12 @@ mod tests {
     fn nothing_to_show_is_said() {
         insta::assert_snapshot!(show(TableOptions::default(), &samples::run(Some("status"), Vec::new())), @"
         ---
-        no results: no node was asked
+        no results: no node was queried
         ");
         let events = samples::run(Some("status"), vec![not_configured("db1"), not_configured("db2")]);
         insta::assert_snapshot!(show(TableOptions::default(), &events), @"
         ---
-        nothing to show: no node asked has it configured (-o wide shows every node)
+        nothing to show: no selected node has this service (-o wide shows every node)
         2 nodes, 2 results: 2 not_configured (0.8 s)
         ");
     }
@@ -568,7 +568,7 @@ mod tests {
         let mut kinds: Vec<EventKind> = events.into_iter().map(|event| event.kind).collect();
         kinds.insert(3, EventKind::CancelBegan { reason: crate::event::CancelReason::Interrupted });
         let shown = show(TableOptions::default(), &samples::numbered(kinds));
-        insta::assert_snapshot!(shown.lines().last().expect("a summary"), @"3 nodes, 3 results: 2 changed, 1 unreachable (0.8 s); given up: interrupted");
+        insta::assert_snapshot!(shown.lines().last().expect("a summary"), @"3 nodes, 3 results: 2 changed, 1 unreachable (0.8 s); interrupted");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub fn watch_frame<'a>(
     let room = height.saturating_sub(frame.len());
     if !past.is_empty() && room > 2 {
         frame.push(String::new());
-        frame.push("changes, the newest first:".to_owned());
+        frame.push("changes, newest first:".to_owned());
         frame.extend(past.into_iter().take(room - 2).map(cut));
     }
     frame

@@ -112,7 +112,7 @@ impl Sort {
             Self::Worst => "worst first",
             Self::Node => "by node",
             Self::Service => "by service",
-            Self::Youngest => "youngest first",
+            Self::Youngest => "newest first",
         }
     }
 

@@ -120,7 +120,7 @@ fn has_gone() -> bool {
 }
 
 /// What a key of the terminal means.
-#[expect(clippy::wildcard_enum_match_arm, reason = "a keyboard has more keys than mean something here")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a keyboard has more keys than are used here")]
 fn key_of(event: &KeyEvent) -> Option<Key> {
     if event.kind == KeyEventKind::Release {
         return None;

@@ -116,7 +116,7 @@ fn few() -> Model {
 fn the_cluster_on_one_screen() {
     let mut model = few();
     insta::assert_snapshot!(rows(&mut model, 80, 24).join("\n"), @r"
-    ctl top · 2 of 4 nodes well · 8 of 9 services well · 12:00:00
+    ctl top · 2 of 4 nodes healthy · 8 of 9 services healthy · 12:00:00
     · 8 active  i 1 initializing  ? 1 unreachable
     analytics: 4 nodes
      contrail-collector          ·i·?
@@ -157,7 +157,7 @@ fn a_node_and_the_log_of_one_of_its_services() {
     let lines = (1..=100).map(|number| format!("line {number} \x1b[2J"));
     model.log_read(&target, lines.collect());
     insta::assert_snapshot!(rows(&mut model, 80, 24).join("\n"), @r"
-    ctl top · 2 of 4 nodes well · 8 of 9 services well · 12:00:00
+    ctl top · 2 of 4 nodes healthy · 8 of 9 services healthy · 12:00:00
     · 8 active  i 1 initializing  ? 1 unreachable
     node a2  (Esc: back; up and down: its services)
     supervisor-analytics: supervisor 3.0b2 at unix:///var/run/supervisord_analytics.
@@ -262,7 +262,7 @@ fn an_action_is_confirmed() {
     assert!(!rows(&mut model, 80, 24).join("\n").contains("Really?"));
     assert_eq!(press(&mut model, "jr"), None);
     let screen = rows(&mut model, 80, 24).join("\n");
-    for words in ["restart contrail-collector of analytics", "on a2", "type y and Enter, or Esc: ▏"] {
+    for words in ["restart contrail-collector of analytics", "on a2", "type y and press Enter, or Esc: ▏"] {
         assert!(screen.contains(words), "{words}: {screen}");
     }
     // Anything else than what is asked for is a no.
@@ -270,7 +270,7 @@ fn an_action_is_confirmed() {
     assert!(!rows(&mut model, 80, 24).join("\n").contains("Really?"));
     assert_eq!(press(&mut model, "ry\n"), restart(&["a2"], "y"));
     assert_eq!(press(&mut model, "R"), None);
-    assert!(rows(&mut model, 80, 24).join("\n").contains("type the number of nodes (3) and Enter"));
+    assert!(rows(&mut model, 80, 24).join("\n").contains("type 3, the number of nodes, and press Enter"));
     assert_eq!(press(&mut model, "y\n"), None);
     assert_eq!(press(&mut model, "R3\n"), restart(&["a2", "a1", "a3"], "3"));
     // Only where the filter shows it.
@@ -290,9 +290,9 @@ fn a_thousand_nodes_on_the_smallest_terminal() {
     let mut model = model(results, Vec::new());
     let screen = rows(&mut model, 80, 24);
     let all = screen.join("\n");
-    assert!(screen[0].starts_with("ctl top · 999 of 1000 nodes well · 9999 of 10000 services well"), "{all}");
+    assert!(screen[0].starts_with("ctl top · 999 of 1000 nodes healthy · 9999 of 10000 services healthy"), "{all}");
     assert!(screen.iter().any(|row| row.starts_with("s7 ") && row.contains('F')), "{all}");
-    assert!(all.contains("9 services are well on all their nodes"), "{all}");
+    assert!(all.contains("9 services are healthy on all their nodes"), "{all}");
     assert!(screen.iter().any(|row| row.starts_with("F c0777") && row.contains("s7")), "{all}");
     assert_eq!(model.key(Key::End), None);
     assert!(rows(&mut model, 80, 24).iter().any(|row| row.contains("c0999")));

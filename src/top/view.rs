@@ -87,8 +87,8 @@ fn header(model: &Model, width: u16) -> Vec<Line<'static>> {
         let well: usize = overview.roles.iter().map(|role| role.services_well).sum();
         let interval = humantime::format_duration(model.interval);
         let parts = [
-            format!("{} of {} nodes well", overview.nodes_well, overview.nodes),
-            format!("{well} of {services} services well"),
+            format!("{} of {} nodes healthy", overview.nodes_well, overview.nodes),
+            format!("{well} of {services} services healthy"),
             model.at.clone(),
             format!("read in {:.1} s, every {interval}", model.took.as_secs_f64()),
         ];
@@ -114,7 +114,7 @@ fn header(model: &Model, width: u16) -> Vec<Line<'static>> {
 
 fn footer(model: &Model) -> Line<'static> {
     let words = if model.is_typing {
-        format!("filter: {}▏  (Enter: keep, Esc: none)", text::single_line(&model.filter))
+        format!("filter: {}▏  (Enter: keep, Esc: clear)", text::single_line(&model.filter))
     } else {
         "/ filter  o order  m map  Enter node  r restart  s start  x stop  ? keys  q quit".to_owned()
     };
@@ -161,7 +161,7 @@ fn whole_map(model: &Model, area: Rect) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for role in model.map.rows.chunk_by(|one, next| one.role == next.role) {
         let Some(first) = role.first() else { continue };
-        let many = if first.width() > columns { ", several nodes a cell" } else { "" };
+        let many = if first.width() > columns { ", several nodes per cell" } else { "" };
         let nodes = if first.width() == 1 { "node" } else { "nodes" };
         let title = format!("{}: {} {nodes}{many}", text::single_line(&first.role), first.width());
         lines.push(Line::styled(title, Style::new().add_modifier(Modifier::UNDERLINED)));
@@ -185,7 +185,7 @@ fn map_lines(model: &Model, area: Rect) -> Vec<Line<'static>> {
         0 => String::new(),
         left => format!(", {left} more are not"),
     };
-    lines.push(Line::raw(format!("{} services are well on all their nodes{more} (m: the whole map)", well.len())));
+    lines.push(Line::raw(format!("{} services are healthy on all their nodes{more} (m: the whole map)", well.len())));
     let room = height.saturating_sub(lines.len());
     lines.extend(well.iter().take(room).map(line));
     lines
@@ -329,17 +329,17 @@ fn node(frame: &mut Frame<'_>, model: &mut Model, target: &Target, area: Rect) {
 fn help() -> Vec<Line<'static>> {
     [
         "up, down, k, j, PgUp, PgDn, Home, End   move",
-        "Enter                                   the node, and the end of the service's log",
-        "/                                       filter by node, role, service, state or reason; Esc ends it",
-        "o                                       another order",
-        "m                                       the whole map, by role; m or Esc: back",
-        "r, s, x                                 restart, start, stop the service on its node, after a confirmation",
-        "R                                       restart it on all nodes that are shown, after a confirmation",
-        "q, Ctrl-C                               leave",
+        "Enter                                   show the node and the end of the service's log",
+        "/                                       filter by node, role, service, state or reason; Esc clears it",
+        "o                                       next sort order",
+        "m                                       show the whole map by role; m or Esc: back",
+        "r, s, x                                 restart, start or stop the service on its node (asks first)",
+        "R                                       restart it on all nodes shown (asks first)",
+        "q, Ctrl-C                               quit",
         "",
         "· active   i initializing   s stopped   t timeout   F failed   D supervisord down   ? unreachable",
-        "A cell of the map stands for one node, or for several if there are many: it shows the worst of them.",
-        "An action is an ordinary `ctl service` run: with journal, lock and guard.",
+        "A cell of the map is one node, or several if there are many: it shows the worst of them.",
+        "Actions are ordinary `ctl service` runs with journal, lock and guard.",
     ]
     .into_iter()
     .map(Line::raw)
@@ -350,8 +350,8 @@ fn confirm(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     let Some(confirm) = &model.confirm else { return };
     let nodes = NodeSet::from_names(&confirm.nodes).to_string();
     let wanted = match confirm.nodes.len() {
-        1 => "type y and Enter".to_owned(),
-        count => format!("type the number of nodes ({count}) and Enter"),
+        1 => "type y and press Enter".to_owned(),
+        count => format!("type {count}, the number of nodes, and press Enter"),
     };
     let of_role = confirm.role.as_deref().map(|role| format!(" of {}", text::single_line(role))).unwrap_or_default();
     let width = area.width.saturating_sub(8).min(76);

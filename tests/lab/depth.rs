@@ -63,7 +63,7 @@ fn services_say_how_they_do_their_work() {
         ("contrail-snmp-collector", "RUNNING initializing (port 5920 does not speak HTTP)"),
         ("contrail-analytics-nodemgr", "RUNNING initializing (port 8104 answers with invalid or incomplete XML)"),
         ("contrail-alarm-gen", "RUNNING initializing (nothing is listening on port 5995)"),
-        ("contrail-schema", "RUNNING backup (no node is active: the only one stands by)"),
+        ("contrail-schema", "RUNNING backup (no node is active: the only one is on standby)"),
         ("contrail-api:0", "RUNNING active (-)"),
         // Nothing is claimed of what cannot be asked.
         ("rabbitmq-server", "RUNNING - (-)"),

@@ -66,12 +66,12 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
     assert!(rows.first().is_some_and(|row| row.starts_with("database ")), "{all}");
     assert_eq!(rows.last().map(String::as_str), Some(""), "{all}");
     let wanted = [
-        "database     1/2 nodes well ",
-        "config       2/2 nodes well ",
-        "analytics    0/3 nodes well ",
-        "control      0/2 nodes well ",
-        "web-ui       0/1 nodes well ",
-        "compute    84/90 nodes well ",
+        "database     1/2 nodes healthy ",
+        "config       2/2 nodes healthy ",
+        "analytics    0/3 nodes healthy ",
+        "control      0/2 nodes healthy ",
+        "web-ui       0/1 nodes healthy ",
+        "compute    84/90 nodes healthy ",
         "c[07,13]: unreachable (connect_timeout: ",
         "ctl02: unreachable (host_key_unknown: ",
         "supervisor-database on db02: down (",
@@ -94,7 +94,10 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
 
     // Off a terminal nothing is cut, and what to do comes on stderr.
     let run = cluster.ctl("status -x c[07,13] --connect-timeout 60s").expect(4);
-    assert!(!run.stdout.contains('…') && run.stdout.contains("84/88 nodes well  172/176 services  1 failed"), "{run}");
+    assert!(
+        !run.stdout.contains('…') && run.stdout.contains("84/88 nodes healthy  172/176 services  1 failed"),
+        "{run}"
+    );
     assert!(run.stdout.contains("unix:///tmp/supervisord_database.sock, http://localhost:9007))\n"), "{run}");
     assert!(run.stderr.contains("→ ctl02: ") && run.stderr.contains("→ db02: "), "{run}");
     assert!(run.stderr.lines().last().is_some_and(|line| line.starts_with("98 nodes, ")), "{run}");
@@ -131,9 +134,9 @@ fn what_is_unlike_the_others() {
     let inventory = cluster.write("maintenance.yaml", text);
     let run = Running::start(cluster.command_with("status", &inventory)).finish().expect(4);
     let wanted = [
-        "config     1/2 nodes well ",
-        "analytics  1/2 nodes well ",
-        "compute    7/9 nodes well ",
+        "config     1/2 nodes healthy ",
+        "analytics  1/2 nodes healthy ",
+        "compute    7/9 nodes healthy ",
         "n2: unreachable (refused: connection refused)",
         "c1: unreachable (auth: ",
         "unlisted role on c4: supervisor-webui is installed, but the inventory does not list role web-ui",
@@ -144,9 +147,9 @@ fn what_is_unlike_the_others() {
     for line in wanted {
         assert_eq!(run.stdout.lines().filter(|shown| shown.starts_with(line)).count(), 1, "{line}\n{run}");
     }
-    assert!(!run.stdout.contains("no role told"), "{run}");
+    assert!(!run.stdout.contains("(no role)"), "{run}");
 
     let well = Running::start(cluster.command_with("status -w n1,c[6-9]", &inventory)).finish().expect(0);
-    assert!(well.stdout.lines().any(|line| line == "all is well on 5 nodes"), "{well}");
+    assert!(well.stdout.lines().any(|line| line == "all healthy on 5 nodes"), "{well}");
     assert_eq!(well.stdout.lines().count(), 4, "{well}");
 }

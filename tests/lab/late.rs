@@ -31,11 +31,11 @@ fn top_shows_the_others_and_who_is_missing() {
     for fault in SILENCES {
         let cluster = cluster(fault);
         let mut top = view(&cluster, "top --interval 200ms");
-        top.until("2 of 2 nodes well");
+        top.until("2 of 2 nodes healthy");
         top.until("connecting to n01 for ");
         // The rounds of the others go on.
         not_functional(&cluster, "n03");
-        top.until("1 of 2 nodes well");
+        top.until("1 of 2 nodes healthy");
         top.press("q");
         assert_eq!(top.finish(), Left::as_found(0));
         assert!(cluster.counters("n01").connections <= 1, "it is asked once at a time");
@@ -47,7 +47,7 @@ fn a_watch_shows_the_others_and_who_is_missing() {
     for fault in SILENCES {
         let cluster = cluster(fault);
         let mut watch = view(&cluster, "status --watch=200ms");
-        watch.until("2 nodes, 2 well");
+        watch.until("2 nodes, 2 healthy");
         watch.until("connecting to n01 for ");
         not_functional(&cluster, "n03");
         watch.until(&format!("worse: {COLLECTOR} on n03: active → initializing"));
@@ -79,13 +79,13 @@ fn a_node_that_falls_silent_is_shown_as_it_was() {
     let cluster = Cluster::start(uniform(3));
     let line = "status --watch=200ms --timeout 4s --connect-timeout 2s --retries 0";
     let mut watch = Terminal::start(&cluster.command(line), 24, 100, &cluster.path(""));
-    watch.until("3 nodes, 3 well");
+    watch.until("3 nodes, 3 healthy");
     cluster.node("n02").set_fault(Fault::Freeze);
     watch.until_screen("the node as it was", |text| {
-        text.contains("no answer from n02: showing data up to ") && text.contains("3 nodes, 3 well")
+        text.contains("no answer from n02: showing data up to ") && text.contains("3 nodes, 3 healthy")
     });
     watch.until("worse: n02: ");
-    watch.until("3 nodes, 2 well");
+    watch.until("3 nodes, 2 healthy");
     watch.signal("INT");
     assert_eq!(watch.finish(), Left::as_found(130));
 }

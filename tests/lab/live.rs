@@ -22,7 +22,7 @@ fn cluster() -> Cluster {
 
 fn top(cluster: &Cluster) -> Terminal {
     let terminal = Terminal::start(&cluster.command("top --interval 200ms"), 24, 80, &cluster.path(""));
-    terminal.until("10 of 12 nodes well");
+    terminal.until("10 of 12 nodes healthy");
     terminal
 }
 
@@ -41,9 +41,9 @@ fn top_shows_what_is_wrong_and_goes() {
     });
     // What is well again is seen.
     settle(&cluster, true);
-    top.until("11 of 12 nodes well");
+    top.until("11 of 12 nodes healthy");
     settle(&cluster, false);
-    top.until("10 of 12 nodes well");
+    top.until("10 of 12 nodes healthy");
     top.press("q");
     assert_eq!(top.finish(), Left::as_found(0));
 }
@@ -86,7 +86,7 @@ fn top_acts_when_it_is_confirmed() {
     assert_eq!(cluster.collector("n03").starts, 2);
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR).iter().filter(|(starts, _)| *starts == 2).count(), 1);
     top.press("\r");
-    top.until("10 of 12 nodes well");
+    top.until("10 of 12 nodes healthy");
     top.press("q");
     assert_eq!(top.finish(), Left::as_found(0));
 }
@@ -110,10 +110,10 @@ fn what_has_no_terminal_any_more_ends() {
     let cluster = cluster();
     top(&cluster).close();
     let deaf = Terminal::start(&deaf_to_hangups(&cluster, "top"), 24, 80, &cluster.path(""));
-    deaf.until("10 of 12 nodes well");
+    deaf.until("10 of 12 nodes healthy");
     deaf.close();
     let watch = Terminal::start(&cluster.command("status --watch 200ms"), 24, 80, &cluster.path(""));
-    watch.until("12 nodes, 10 well");
+    watch.until("12 nodes, 10 healthy");
     watch.close();
 }
 
@@ -149,7 +149,7 @@ fn a_watch_is_drawn_in_place() {
     assert_eq!(cluster.connections() - lost, 11);
     watch.signal("INT");
     assert_eq!(watch.finish(), Left::as_found(130));
-    assert!(watch.text().contains("changes, the newest first:"), "what was shown stays: {}", watch.text());
+    assert!(watch.text().contains("changes, newest first:"), "what was shown stays: {}", watch.text());
 }
 
 /// The objects of a watch.
@@ -222,7 +222,7 @@ fn top_outlives_an_action_that_is_interrupted_three_times() {
     let cluster = Cluster::start(uniform(1).fault("n01", Fault::HangAction));
     let command = cluster.command("top contrail-collector --interval 200ms");
     let mut top = Terminal::start(&command, 40, 160, &cluster.path(""));
-    top.until("1 of 1 nodes well");
+    top.until("1 of 1 nodes healthy");
     top.press("/n01 contrail-collector\r");
     top.until("filter: n01 contrail-collector");
     top.press("ry\r");

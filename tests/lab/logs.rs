@@ -185,7 +185,7 @@ fn evidence_of_many_nodes_is_told_once() {
     let finished = cluster.ctl(&format!("service {COLLECTOR} restart -y --max-unavailable none --no-guard")).expect(1);
     let notes = &finished.stderr;
     assert_eq!(notes.matches("exit status 1; the end of its stderr log:").count(), 1, "{finished}");
-    assert!(notes.contains("but for numbers") || notes.contains("on n[01-37]: exit status 1"), "{finished}");
+    assert!(notes.contains("except for numbers") || notes.contains("on n[01-37]: exit status 1"), "{finished}");
     assert!(notes.lines().count() < 20, "{finished}");
     let document = Running::start(cluster.bare("runs show last -o json")).finish();
     let shown: serde_json::Value = serde_json::from_str(&document.stdout).expect("JSON");

@@ -30,7 +30,7 @@ fn a_traceback_is_shown_once_for_all_nodes() {
     let notes = &finished.stderr;
     assert_eq!(notes.matches("exit status 7; the end of its stderr log:\n").count(), 1, "{finished}");
     assert_eq!(notes.matches("    IOError: no disk\n").count(), 1, "once: {finished}");
-    assert!(notes.contains("  same on a2, but for numbers\n") || notes.contains("on a[1-2]: "), "{finished}");
+    assert!(notes.contains("  same on a2, except for numbers\n") || notes.contains("on a[1-2]: "), "{finished}");
 
     // The journal has it too.
     let shown = cluster.ctl("runs show last");

@@ -37,7 +37,7 @@ fn everything_that_is_not_well_is_exit_3() {
     assert_eq!(finished.result_of("a2", "contrail-webui")["outcome"], "ok", "read, and shown: {finished}");
     let table = cluster.ctl("status").expect(3);
     assert!(table.stdout.contains("\ncontrail-webui on a2: STOPPED ("), "{table}");
-    assert!(cluster.ctl("status -w a1").expect(0).stdout.contains("\nall is well on 1 node\n"), "{table}");
+    assert!(cluster.ctl("status -w a1").expect(0).stdout.contains("\nall healthy on 1 node\n"), "{table}");
     let every = cluster.ctl("status --all").expect(3);
     assert!(every.stdout.starts_with("NODE ") && every.stdout.contains("contrail-webui-middleware"), "{every}");
     cluster.ctl("status contrail-webui-middleware").expect(0);

@@ -105,16 +105,16 @@
       if (name) attributes.class = name;
       return make("td", attributes, ...(content === "" || content === null ? [] : [content]));
     };
-    const why = cell("Why", row.why);
+    const why = cell("Reason", row.why);
     if (row.hint) why.append(make("div", { class: "quiet" }, `→ ${row.hint}`));
     return make(
       "tr",
       { role: "row", class: "service" },
       make("th", { scope: "row", role: "rowheader" }, row.service),
-      cell("How it is", mark(row.health)),
+      cell("Status", mark(row.health)),
       cell("State", row.state),
-      cell("It says", row.functional),
-      cell("Up for", age(row.uptime), "number"),
+      cell("Functional", row.functional),
+      cell("Uptime", age(row.uptime), "number"),
       cell("Pid", row.pid === null ? "" : String(row.pid), "number"),
       cell("Version", row.version),
       why,

@@ -29,14 +29,14 @@ fn the_page_says_what_the_overview_says() {
         failed("a6s03", "Exited too quickly"),
     ]);
     for words in [
-        "<strong>2</strong> of 3 nodes are not well",
+        "<strong>2</strong> of 3 nodes are not healthy",
         "1 of 3",
         "a6s[02-03]",
         "(2 nodes)",
         "FATAL (Exited too quickly)",
         "2026-03-01 08:00:00 UTC",
         "4: a node was unreachable",
-        "<title>2 of 3 nodes not well – ctl status</title>",
+        "<title>2 of 3 nodes not healthy – ctl status</title>",
     ] {
         assert!(page.contains(words), "{words}");
     }
@@ -56,7 +56,7 @@ fn what_is_unlike_the_others_is_named() {
     let page = report(results.collect());
     let (_, besides) = page.split_once("<ul class=\"besides\">").expect("a list");
     let (besides, _) = besides.split_once("</ul>").expect("its end");
-    for words in ["≠", "unlike", "a6s04", "version 3.1, elsewhere 3.2"] {
+    for words in ["≠", "different", "a6s04", "version 3.1, elsewhere 3.2"] {
         assert!(besides.contains(words), "{words}: {besides}");
     }
     assert!(!report(vec![samples::running("a6s01", Outcome::Ok, 900, 60)]).contains("<ul class=\"besides\">"));
@@ -67,14 +67,14 @@ fn what_was_left_out_is_no_trouble() {
     let skipped = TargetResult { message: "disk".to_owned(), ..samples::result("a6s02", Outcome::Skipped) };
     let page = report(vec![samples::running("a6s01", Outcome::Ok, 900, 60), skipped]);
     assert!(page.contains("on all 2 nodes. 1 in maintenance.") && page.contains("1 of 2 (1 in maintenance)"), "{page}");
-    assert!(page.contains("maintenance</span>") && page.contains("<p>Nothing.</p>"), "{page}");
+    assert!(page.contains("maintenance</span>") && page.contains("<p>None.</p>"), "{page}");
 }
 
 #[test]
 fn nothing_and_all_well_are_said() {
-    assert!(report(Vec::new()).contains("No results: no node was asked."));
+    assert!(report(Vec::new()).contains("No results: no node was queried."));
     let page = report(vec![samples::running("a6s01", Outcome::Ok, 900, 60)]);
-    assert!(page.contains("all well</span> on all 1 nodes.") && page.contains("<p>Nothing.</p>"), "{page}");
+    assert!(page.contains("all healthy</span> on all 1 nodes.") && page.contains("<p>None.</p>"), "{page}");
 }
 
 /// The policy names what is in the page, and the page asks nobody.
@@ -105,7 +105,7 @@ fn more_troubles_than_anyone_reads_are_counted() {
         ..failed(&format!("n{number}"), "no")
     });
     let page = report(results.collect());
-    assert!(page.contains("And 7 more kinds of trouble, in the table below."));
+    assert!(page.contains("And 7 more problems, in the table below."));
     assert_eq!(page.matches("<th scope=\"row\" role=\"rowheader\">service-").count(), TROUBLES_SHOWN);
 }
 

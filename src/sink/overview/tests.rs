@@ -133,12 +133,12 @@ fn twelve_faults() -> Vec<Event> {
 #[test]
 fn twelve_faults_in_a_hundred_nodes_fit_on_a_screen() {
     insta::assert_snapshot!(show(SCREEN, &twelve_faults()), @"
-    database     2/3 nodes well      4/4 services  1 down
-    config       1/3 nodes well      7/9 services  2 failed
-    analytics   7/10 nodes well    27/30 services  1 timeout, 2 initializing
-    control      2/4 nodes well      5/6 services  1 unreachable, 1 failed
-    web-ui       1/2 nodes well      1/1 services  1 down
-    compute    72/78 nodes well  147/150 services  3 unreachable, 2 inactive, 1 ini…
+    database     2/3 nodes healthy      4/4 services  1 down
+    config       1/3 nodes healthy      7/9 services  2 failed
+    analytics   7/10 nodes healthy    27/30 services  1 timeout, 2 initializing
+    control      2/4 nodes healthy      5/6 services  1 unreachable, 1 failed
+    web-ui       1/2 nodes healthy      1/1 services  1 down
+    compute    72/78 nodes healthy  147/150 services  3 unreachable, 2 inactive, 1 …
 
     compute[07,13]: unreachable (connect_timeout: no session after 5.0 s, while ope…
     compute44: unreachable (refused: connection refused)
@@ -155,19 +155,19 @@ fn twelve_faults_in_a_hundred_nodes_fit_on_a_screen() {
     core files on compute[02,33]: 2 core files in /var/crashes
     contrail-vrouter-nodemgr on compute70: up 2m05s, elsewhere 3d02h
     ---
-    100 nodes, 85 well; 200 services, 191 well (0.8 s)
+    100 nodes, 85 healthy; 200 services, 191 healthy (0.8 s)
     ");
 }
 
 #[test]
 fn off_a_terminal_nothing_is_cut_and_all_is_said() {
     insta::assert_snapshot!(show(PIPE, &twelve_faults()), @"
-    database     2/3 nodes well      4/4 services  1 down
-    config       1/3 nodes well      7/9 services  2 failed
-    analytics   7/10 nodes well    27/30 services  1 timeout, 2 initializing
-    control      2/4 nodes well      5/6 services  1 unreachable, 1 failed
-    web-ui       1/2 nodes well      1/1 services  1 down
-    compute    72/78 nodes well  147/150 services  3 unreachable, 2 inactive, 1 initializing
+    database     2/3 nodes healthy      4/4 services  1 down
+    config       1/3 nodes healthy      7/9 services  2 failed
+    analytics   7/10 nodes healthy    27/30 services  1 timeout, 2 initializing
+    control      2/4 nodes healthy      5/6 services  1 unreachable, 1 failed
+    web-ui       1/2 nodes healthy      1/1 services  1 down
+    compute    72/78 nodes healthy  147/150 services  3 unreachable, 2 inactive, 1 initializing
 
     compute[07,13]: unreachable (connect_timeout: no session after 5.0 s, while opening the connection)
     compute44: unreachable (refused: connection refused)
@@ -188,19 +188,19 @@ fn off_a_terminal_nothing_is_cut_and_all_is_said() {
     → compute44: is sshd running there?
     → control04: compare it
     → database02,web-ui02: start it
-    100 nodes, 85 well; 200 services, 191 well (0.8 s)
+    100 nodes, 85 healthy; 200 services, 191 healthy (0.8 s)
     ");
 }
 
 #[test]
 fn a_narrow_terminal_breaks_lines_and_cuts_reasons_only() {
     insta::assert_snapshot!(show(OverviewOptions { width: Some(48), ..SCREEN }, &twelve_faults()), @"
-    database     2/3 nodes well  1 down
-    config       1/3 nodes well  2 failed
-    analytics   7/10 nodes well  1 timeout, 2 initi…
-    control      2/4 nodes well  1 unreachable, 1 f…
-    web-ui       1/2 nodes well  1 down
-    compute    72/78 nodes well  3 unreachable, 2 i…
+    database     2/3 nodes healthy  1 down
+    config       1/3 nodes healthy  2 failed
+    analytics   7/10 nodes healthy  1 timeout, 2 in…
+    control      2/4 nodes healthy  1 unreachable, …
+    web-ui       1/2 nodes healthy  1 down
+    compute    72/78 nodes healthy  3 unreachable, …
 
     compute[07,13]: unreachable (connect_timeout: n…
     compute44: unreachable (refused: connection ref…
@@ -225,7 +225,7 @@ fn a_narrow_terminal_breaks_lines_and_cuts_reasons_only() {
     contrail-vrouter-nodemgr on compute70:
         up 2m05s, elsewhere 3d02h
     ---
-    100 nodes, 85 well; 200 services, 191 well (0.8 s)
+    100 nodes, 85 healthy; 200 services, 191 healthy (0.8 s)
     ");
 }
 
@@ -239,12 +239,12 @@ fn what_to_do_is_said_while_it_fits() {
         samples::run(Some("status"), results)
     };
     insta::assert_snapshot!(show(SCREEN, &unknown()), @"
-    database     3/3 nodes well      6/6 services
-    config       3/3 nodes well      9/9 services
-    analytics  10/10 nodes well    30/30 services
-    control      4/4 nodes well      8/8 services
-    web-ui       2/2 nodes well      2/2 services
-    compute    76/78 nodes well  152/152 services  2 unreachable
+    database     3/3 nodes healthy      6/6 services
+    config       3/3 nodes healthy      9/9 services
+    analytics  10/10 nodes healthy    30/30 services
+    control      4/4 nodes healthy      8/8 services
+    web-ui       2/2 nodes healthy      2/2 services
+    compute    76/78 nodes healthy  152/152 services  2 unreachable
 
     compute44: unreachable (host_key_unknown: the key is not known; the key is not
         known; the key is not known; the key is not known; the key is not known; the
@@ -253,48 +253,48 @@ fn what_to_do_is_said_while_it_fits() {
     ---
     → compute44: ssh-keyscan it, compare what it shows with the node's console, and add it to known_hosts or to the inventory
     → compute45: is sshd running there?
-    100 nodes, 98 well; 207 services, 207 well (0.8 s)
+    100 nodes, 98 healthy; 207 services, 207 healthy (0.8 s)
     ");
     insta::assert_snapshot!(show(OverviewOptions { height: Some(12), ..SCREEN }, &unknown()), @"
-    database     3/3 nodes well      6/6 services
-    config       3/3 nodes well      9/9 services
-    analytics  10/10 nodes well    30/30 services
-    control      4/4 nodes well      8/8 services
-    web-ui       2/2 nodes well      2/2 services
-    compute    76/78 nodes well  152/152 services  2 unreachable
+    database     3/3 nodes healthy      6/6 services
+    config       3/3 nodes healthy      9/9 services
+    analytics  10/10 nodes healthy    30/30 services
+    control      4/4 nodes healthy      8/8 services
+    web-ui       2/2 nodes healthy      2/2 services
+    compute    76/78 nodes healthy  152/152 services  2 unreachable
 
     compute44: unreachable (host_key_unknown: the key is not known; the key is not …
     compute45: unreachable (refused: connection refused)
     ---
-    100 nodes, 98 well; 207 services, 207 well (0.8 s)
+    100 nodes, 98 healthy; 207 services, 207 healthy (0.8 s)
     ");
     insta::assert_snapshot!(show(OverviewOptions { height: Some(11), ..SCREEN }, &unknown()), @"
-    database     3/3 nodes well      6/6 services
-    config       3/3 nodes well      9/9 services
-    analytics  10/10 nodes well    30/30 services
-    control      4/4 nodes well      8/8 services
-    web-ui       2/2 nodes well      2/2 services
-    compute    76/78 nodes well  152/152 services  2 unreachable
+    database     3/3 nodes healthy      6/6 services
+    config       3/3 nodes healthy      9/9 services
+    analytics  10/10 nodes healthy    30/30 services
+    control      4/4 nodes healthy      8/8 services
+    web-ui       2/2 nodes healthy      2/2 services
+    compute    76/78 nodes healthy  152/152 services  2 unreachable
 
     compute44: unreachable (host_key_unknown: the key is not known; the key is not …
     compute45: unreachable (refused: connection refused)
     ---
-    100 nodes, 98 well; 207 services, 207 well (0.8 s)
+    100 nodes, 98 healthy; 207 services, 207 healthy (0.8 s)
     ");
 }
 
 #[test]
 fn a_cluster_that_is_well_says_so() {
     insta::assert_snapshot!(show(SCREEN, &samples::run(Some("status"), well())), @"
-    database     3/3 nodes well      6/6 services
-    config       3/3 nodes well      9/9 services
-    analytics  10/10 nodes well    30/30 services
-    control      4/4 nodes well      8/8 services
-    web-ui       2/2 nodes well      2/2 services
-    compute    78/78 nodes well  156/156 services
-    all is well on 100 nodes
+    database     3/3 nodes healthy      6/6 services
+    config       3/3 nodes healthy      9/9 services
+    analytics  10/10 nodes healthy    30/30 services
+    control      4/4 nodes healthy      8/8 services
+    web-ui       2/2 nodes healthy      2/2 services
+    compute    78/78 nodes healthy  156/156 services
+    all healthy on 100 nodes
     ---
-    100 nodes, 100 well; 211 services, 211 well (0.8 s)
+    100 nodes, 100 healthy; 211 services, 211 healthy (0.8 s)
     ");
     let mut results = well();
     results.retain(|result| result.node != "web-ui02");
@@ -311,20 +311,20 @@ fn a_cluster_that_is_well_says_so() {
         change(&mut results, node, "contrail-dns", |result| result.version = Some("3.2.0-19".to_owned()));
     }
     insta::assert_snapshot!(show(SCREEN, &samples::run(Some("status"), results)), @r"
-    database          3/3 nodes well      6/6 services
-    config            3/3 nodes well      9/9 services
-    analytics       10/10 nodes well    30/30 services
-    control           4/4 nodes well      8/8 services
-    web-ui            1/1 nodes well      1/1 services
-    compute         78/78 nodes well  156/156 services
-    (no role told)    0/1 nodes well      0/0 services  1 in maintenance
-    all is well on 99 nodes; 1 in maintenance
+    database     3/3 nodes healthy      6/6 services
+    config       3/3 nodes healthy      9/9 services
+    analytics  10/10 nodes healthy    30/30 services
+    control      4/4 nodes healthy      8/8 services
+    web-ui       1/1 nodes healthy      1/1 services
+    compute    78/78 nodes healthy  156/156 services
+    (no role)    0/1 nodes healthy      0/0 services  1 in maintenance
+    all healthy on 99 nodes; 1 in maintenance
     contrail-analytics-api, contrail-collector, contrail-query-engine on
         analytics02: up 5m00s, elsewhere 3d02h
     control on control01: version 1\x1b[2J, elsewhere 3.2.0-19
     web-ui02: maintenance (disk replaced)
     ---
-    100 nodes, 99 well; 210 services, 210 well (0.8 s)
+    100 nodes, 99 healthy; 210 services, 210 healthy (0.8 s)
     ");
 }
 
@@ -356,12 +356,12 @@ fn colour_changes_nothing_but_colour() {
 fn nothing_to_show_is_said() {
     insta::assert_snapshot!(show(PIPE, &samples::run(Some("status"), Vec::new())), @"
     ---
-    no results: no node was asked
+    no results: no node was queried
     ");
     let absent = TargetResult::new("db1", Outcome::NotConfigured);
     insta::assert_snapshot!(show(PIPE, &samples::run(Some("status"), vec![absent])), @"
     ---
-    nothing to show: no node asked has it configured (-o wide shows every node)
+    nothing to show: no selected node has this service (-o wide shows every node)
     1 node, 1 result: 1 not_configured (0.8 s)
     ");
 }
