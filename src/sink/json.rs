@@ -1,8 +1,9 @@
 //! `-o json` and `-o jsonl`: the documents that scripts read.
 //!
 //! Here live [`JsonSink`], [`JsonlSink`] and the [`Document`] that the YAML is made of too. They use `event` and this
-//! room. What always holds: the names and the order of the fields are those of docs/output.md; a field that does not
-//! apply is null and never absent; a node's text is not altered, only escaped as JSON allows. Start at [`Document`].
+//! room. What always holds: the fields are those of docs/json.md, which a test compares; a field that does not apply is
+//! null, and only those of a command are absent; a node's text is not altered, only escaped as JSON allows. Start at
+//! [`Document`].
 
 use std::io::Write;
 
