@@ -227,4 +227,12 @@ mod tests {
         ];
         assert_eq!(codes, all.map(Exit::code));
     }
+
+    #[test]
+    fn every_outcome_is_documented() {
+        let page = include_str!("../../docs/exit-codes.md");
+        for outcome in Outcome::ALL {
+            assert!(page.contains(&format!("| `{outcome}` |")), "docs/exit-codes.md does not have {outcome}");
+        }
+    }
 }

@@ -10,6 +10,8 @@ mod exit;
 mod fanout;
 mod input;
 mod job;
+#[cfg(test)]
+mod json_page_tests;
 mod limits;
 mod log;
 mod output;

@@ -183,24 +183,28 @@ struct Tagged<'a> {
 
 impl View for Lines {
     fn show(&mut self, picture: &Picture, is_first: bool) -> bool {
-        let at = jiff::Timestamp::now();
-        let head = picture.ledger.head();
-        let run = head.map(|head| head.run.as_str());
-        let nodes = head.map_or(0, |head| u64::from(head.nodes));
-        let results = picture.ledger.result_count();
-        let start = is_first.then_some(Line::WatchStarted { at, run, nodes, results });
-        let changes = picture.changes.changes.iter().map(|change| Line::Change { at, change });
-        let lines = start.into_iter().chain(changes);
-        let mut drawn = String::new();
-        for line in lines {
-            match encode::json_line(&Tagged { schema: "ctl/1", line }) {
-                Ok(json) => drawn.push_str(&json),
-                Err(error) => tracing::error!(%error, "a change without a form in JSON"),
-            }
-        }
+        let lines = json_lines(picture, is_first, jiff::Timestamp::now());
         let mut out = std::io::stdout().lock();
-        out.write_all(drawn.as_bytes()).and_then(|()| out.flush()).is_ok()
+        out.write_all(lines.as_bytes()).and_then(|()| out.flush()).is_ok()
     }
 
     fn end(&mut self) {}
+}
+
+/// The changes of a picture, one JSON object a line; before the first, that the watch has started.
+pub(super) fn json_lines(picture: &Picture, is_first: bool, at: jiff::Timestamp) -> String {
+    let head = picture.ledger.head();
+    let run = head.map(|head| head.run.as_str());
+    let nodes = head.map_or(0, |head| u64::from(head.nodes));
+    let results = picture.ledger.result_count();
+    let start = is_first.then_some(Line::WatchStarted { at, run, nodes, results });
+    let changes = picture.changes.changes.iter().map(|change| Line::Change { at, change });
+    let mut lines = String::new();
+    for line in start.into_iter().chain(changes) {
+        match encode::json_line(&Tagged { schema: "ctl/1", line }) {
+            Ok(json) => lines.push_str(&json),
+            Err(error) => tracing::error!(%error, "a change without a form in JSON"),
+        }
+    }
+    lines
 }

@@ -66,7 +66,7 @@ fn view<'a>(inventory: &'a Inventory, node: &'a Node) -> NodeView<'a> {
     }
 }
 
-fn list(inventory: &Inventory, form: PlainForm) -> Result<String, CliError> {
+pub(in crate::cli) fn list(inventory: &Inventory, form: PlainForm) -> Result<String, CliError> {
     let views: Vec<_> = inventory.nodes.iter().map(|node| view(inventory, node)).collect();
     if form != PlainForm::Table {
         #[derive(Serialize)]
@@ -153,7 +153,12 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<Origin>, CliError> {
     Ok(settings)
 }
 
-fn show(inventory: &Inventory, name: &str, ssh: &SshArgs, form: PlainForm) -> Result<String, CliError> {
+pub(in crate::cli) fn show(
+    inventory: &Inventory,
+    name: &str,
+    ssh: &SshArgs,
+    form: PlainForm,
+) -> Result<String, CliError> {
     let Some(node) = inventory.node(name) else {
         return Err(CliError::usage(format!("the inventory has no node {}", text::single_line(name)))
             .with_hint("`ctl inventory list` lists the nodes"));
@@ -192,7 +197,7 @@ fn show(inventory: &Inventory, name: &str, ssh: &SshArgs, form: PlainForm) -> Re
     Ok(plain_table(&[], rows.into_iter()))
 }
 
-fn check(inventory: &Inventory, form: PlainForm) -> Result<String, CliError> {
+pub(in crate::cli) fn check(inventory: &Inventory, form: PlainForm) -> Result<String, CliError> {
     #[derive(Serialize)]
     struct Check {
         file: String,

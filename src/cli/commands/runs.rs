@@ -56,7 +56,7 @@ pub(in crate::cli) fn run(args: &RunsArgs) -> Result<Exit, CliError> {
     }
 }
 
-fn list(journal: &Journal, limit: u32, output: &OutputArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn list(journal: &Journal, limit: u32, output: &OutputArgs) -> Result<Exit, CliError> {
     output::can_fold(output, Rows::None("runs list"))?;
     #[derive(Serialize)]
     struct List {
