@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::inventory::{Inventory, Node, ROLE_ORDER, Role, canonical_role, roles_of_service};
-use crate::nodeset::{NodeSet, ParseError, Resolver};
+use crate::nodeset::{GroupResolver, NodeSet, ParseError};
 
 /// A service name as it was typed, and what it matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +175,7 @@ struct Names<'a> {
     all: NodeSet,
 }
 
-impl Resolver for Names<'_> {
+impl GroupResolver for Names<'_> {
     fn group(&self, name: &str) -> Option<NodeSet> {
         if let Some(group) = self.inventory.groups.get(name) {
             return Some(group.clone());

@@ -12,7 +12,7 @@ use super::nodes::Nodes;
 use super::problem::{Fault, nearest, quoted};
 use super::roles::Roles;
 use super::values::{self, Field, Reader};
-use crate::nodeset::{NodeSet, ParseError, Resolver};
+use crate::nodeset::{GroupResolver, NodeSet, ParseError};
 
 /// How deep groups may be made of one another.
 const MAX_DEPTH: usize = 100;
@@ -116,7 +116,7 @@ struct Uses<'a> {
     names: RefCell<BTreeSet<String>>,
 }
 
-impl Resolver for Uses<'_> {
+impl GroupResolver for Uses<'_> {
     fn group(&self, name: &str) -> Option<NodeSet> {
         self.names.borrow_mut().insert(name.to_owned());
         Some(NodeSet::from_names::<[&str; 0], &str>([]))
@@ -271,7 +271,7 @@ impl<'r> Work<'r> {
     }
 }
 
-impl Resolver for Work<'_> {
+impl GroupResolver for Work<'_> {
     fn group(&self, name: &str) -> Option<NodeSet> {
         match self.groups.get(name) {
             Some(group) => group.set.clone().flatten(),

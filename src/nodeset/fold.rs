@@ -6,17 +6,17 @@
 //!
 //! The boxes are those of ClusterShell 1.9, in its order. It takes all names as single points sorted
 //! by their numbers *as texts*, merges neighbours that differ on one axis only, sorts the boxes (more
-//! names first, see [`Cell::by_size`]) and merges neighbours again until nothing changes; then it does the
+//! names first, see [`FoldBox::by_size`]) and merges neighbours again until nothing changes; then it does the
 //! same comparing every box with every later one. We reach the same result without its costs: points
 //! that share all but the last number start as one box ([`merge_points`]), and the partners of a box
 //! are looked up rather than searched for ([`merge_any`]). Only a set of more than [`MAX_ROWS`] rows,
 //! which would take ClusterShell hours, is started from the boxes of its decision diagram instead.
 //!
-//! Where to start reading: [`boxes`], then [`Growing`].
+//! Where to start reading: [`boxes`], then [`GrowingBox`].
 
 use super::{
-    range::{Digits, IndexSet, NumberMap, TextKey, scramble},
-    space::{Branch, Space},
+    range::{IndexSet, NumberMap, PaddedNumber, TextKey, scramble},
+    space::{SpaceBranch, TupleSpace},
 };
 use std::{
     cmp::{Ordering, Reverse},
@@ -31,7 +31,7 @@ const MAX_ROWS: u64 = 1 << 21;
 const MAX_LOOKS: usize = 1 << 27;
 
 /// The boxes of a set, in the order in which they are printed.
-pub(super) fn boxes(space: &Space) -> Vec<Vec<Arc<IndexSet>>> {
+pub(super) fn boxes(space: &TupleSpace) -> Vec<Vec<Arc<IndexSet>>> {
     let mut plain = Vec::new();
     if space.boxes() == 1 || space.rows() > MAX_ROWS {
         space.each_box(&mut |sides| plain.push(sides.to_vec()));
@@ -42,8 +42,8 @@ pub(super) fn boxes(space: &Space) -> Vec<Vec<Arc<IndexSet>>> {
     let start = if plain.is_empty() {
         merge_points(space)
     } else {
-        let cells = plain.iter().map(|sides| Cell::new(sides.iter().map(Side::shared).collect()));
-        Pass { kept: Vec::new(), grown: cells.collect() }
+        let cells = plain.iter().map(|sides| FoldBox::new(sides.iter().map(BoxSide::shared).collect()));
+        FoldPass { kept: Vec::new(), grown: cells.collect() }
     };
     let folded = merge_all(start).into_iter();
     folded.map(|cell| cell.sides.iter().map(|side| Arc::clone(&side.set)).collect()).collect()
@@ -51,7 +51,7 @@ pub(super) fn boxes(space: &Space) -> Vec<Vec<Arc<IndexSet>>> {
 
 /// One side of a box, with what is asked of it often.
 #[derive(Debug)]
-struct Side {
+struct BoxSide {
     set: Arc<IndexSet>,
     count: u64,
     /// Adds up when disjoint sides are joined; see [`IndexSet::print`].
@@ -62,24 +62,25 @@ struct Side {
 
 /// A box: one side for each axis.
 #[derive(Clone, Debug)]
-struct Cell {
-    sides: Vec<Rc<Side>>,
+struct FoldBox {
+    sides: Vec<Rc<BoxSide>>,
     /// How many names, at most `u128::MAX`.
     names: u128,
 }
 
 /// What a pass over the boxes leaves.
 #[derive(Default)]
-struct Pass {
+struct FoldPass {
     /// The boxes as they were, in their order.
-    kept: Vec<Cell>,
+    kept: Vec<FoldBox>,
     /// The boxes that have taken in others.
-    grown: Vec<Cell>,
+    grown: Vec<FoldBox>,
 }
 
-impl Side {
+impl BoxSide {
     fn new(set: Arc<IndexSet>) -> Self {
-        let key = |ordinal: Option<u64>| ordinal.map_or((0, 0), |ordinal| Digits::from_ordinal(ordinal).text_key());
+        let key =
+            |ordinal: Option<u64>| ordinal.map_or((0, 0), |ordinal| PaddedNumber::from_ordinal(ordinal).text_key());
         Self {
             count: set.count(),
             print: set.print(),
@@ -98,14 +99,14 @@ impl Side {
     }
 }
 
-impl PartialEq for Side {
+impl PartialEq for BoxSide {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other) || (self.print == other.print && self.count == other.count && self.set == other.set)
     }
 }
 
-impl Cell {
-    fn new(sides: Vec<Rc<Side>>) -> Self {
+impl FoldBox {
+    fn new(sides: Vec<Rc<BoxSide>>) -> Self {
         let names = sides.iter().map(|side| u128::from(side.count)).fold(1, u128::saturating_mul);
         Self { sides, names }
     }
@@ -122,13 +123,13 @@ impl Cell {
     }
 }
 
-impl Pass {
+impl FoldPass {
     /// How many boxes there are.
     fn len(&self) -> usize {
         self.kept.len() + self.grown.len()
     }
 
-    fn push(&mut self, done: Growing) {
+    fn push(&mut self, done: GrowingBox) {
         if done.grown {
             self.grown.push(done.into_cell());
         } else {
@@ -137,8 +138,8 @@ impl Pass {
     }
 
     /// All boxes, sorted; only those that have grown need sorting.
-    fn sorted(mut self) -> Vec<Cell> {
-        self.grown.sort_unstable_by(Cell::by_size);
+    fn sorted(mut self) -> Vec<FoldBox> {
+        self.grown.sort_unstable_by(FoldBox::by_size);
         let mut sorted = Vec::with_capacity(self.len());
         let mut kept = self.kept.into_iter().peekable();
         for grown in self.grown {
@@ -156,23 +157,23 @@ impl Pass {
 ///
 /// The numbers taken in on one axis are put together only when somebody must know them: a box that
 /// takes in a million others one after the other would otherwise be rebuilt a million times.
-struct Growing {
-    cell: Cell,
-    open: Option<Open>,
+struct GrowingBox {
+    cell: FoldBox,
+    open: Option<OpenAxis>,
     /// Whether it has taken in any.
     grown: bool,
 }
 
 /// The axis on which a box has grown last, and what its side there will be made of.
-struct Open {
+struct OpenAxis {
     axis: usize,
-    parts: Vec<Rc<Side>>,
+    parts: Vec<Rc<BoxSide>>,
     count: u64,
     print: u64,
 }
 
-impl Growing {
-    fn new(cell: Cell) -> Self {
+impl GrowingBox {
+    fn new(cell: FoldBox) -> Self {
         Self { cell, open: None, grown: false }
     }
 
@@ -185,7 +186,7 @@ impl Growing {
     }
 
     /// Takes `next` in if it is the same on all axes but one, and says whether it did.
-    fn absorb(&mut self, next: &[Rc<Side>]) -> bool {
+    fn absorb(&mut self, next: &[Rc<BoxSide>]) -> bool {
         let mut differing =
             (0..next.len()).filter(|axis| self.measure(*axis) != (next[*axis].count, next[*axis].print));
         let (Some(axis), None) = (differing.next(), differing.next()) else {
@@ -198,7 +199,7 @@ impl Growing {
             return false;
         }
         let side = &self.cell.sides[axis];
-        let open = self.open.get_or_insert_with(|| Open {
+        let open = self.open.get_or_insert_with(|| OpenAxis {
             axis,
             parts: vec![Rc::clone(side)],
             count: side.count,
@@ -215,18 +216,18 @@ impl Growing {
     fn settle(&mut self) {
         if let Some(open) = self.open.take() {
             let spans = open.parts.iter().flat_map(|part| part.set.spans()).copied().collect();
-            self.cell.sides[open.axis] = Rc::new(Side::new(Arc::new(IndexSet::from_spans(spans))));
+            self.cell.sides[open.axis] = Rc::new(BoxSide::new(Arc::new(IndexSet::from_spans(spans))));
         }
     }
 
-    fn into_cell(mut self) -> Cell {
+    fn into_cell(mut self) -> FoldBox {
         self.settle();
-        Cell::new(self.cell.sides)
+        FoldBox::new(self.cell.sides)
     }
 }
 
 /// The first pass: merges neighbours among all points, sorted by their numbers as texts.
-fn merge_points(space: &Space) -> Pass {
+fn merge_points(space: &TupleSpace) -> FoldPass {
     let mut merger = PointMerger::default();
     merger.visit(space, &mut Vec::new());
     if let Some(last) = merger.current {
@@ -238,32 +239,32 @@ fn merge_points(space: &Space) -> Pass {
 /// What [`merge_points`] keeps while it walks over the rows.
 #[derive(Default)]
 struct PointMerger {
-    done: Pass,
-    current: Option<Growing>,
+    done: FoldPass,
+    current: Option<GrowingBox>,
     /// By the address of the set.
-    rows: NumberMap<usize, Row>,
+    rows: NumberMap<usize, FoldRow>,
     /// By ordinal.
-    sides: NumberMap<u64, Rc<Side>>,
+    sides: NumberMap<u64, Rc<BoxSide>>,
 }
 
 /// The last numbers of points that agree on all others.
-struct Row {
+struct FoldRow {
     /// All of them.
-    all: Rc<Side>,
+    all: Rc<BoxSide>,
     /// The first when sorted as texts.
-    first: Rc<Side>,
+    first: Rc<BoxSide>,
     /// The others, once they were asked for.
-    others: Option<Rc<Side>>,
+    others: Option<Rc<BoxSide>>,
 }
 
 impl PointMerger {
-    fn visit(&mut self, space: &Space, front: &mut Vec<Rc<Side>>) {
+    fn visit(&mut self, space: &TupleSpace, front: &mut Vec<Rc<BoxSide>>) {
         match space {
-            Space::Unit => {}
-            Space::Line(line) => self.row(line, front),
-            Space::Branch(branch) => {
+            TupleSpace::Unit => {}
+            TupleSpace::Line(line) => self.row(line, front),
+            TupleSpace::Branch(branch) => {
                 for (ordinal, behind) in in_text_order(branch) {
-                    let side = self.sides.entry(ordinal).or_insert_with(|| Side::one(ordinal));
+                    let side = self.sides.entry(ordinal).or_insert_with(|| BoxSide::one(ordinal));
                     front.push(Rc::clone(side));
                     self.visit(behind, front);
                     front.pop();
@@ -274,13 +275,13 @@ impl PointMerger {
 
     /// Adds a row. Its first point may still go to the current box, if that has the same last number
     /// and differs on one axis; the others then begin a new box, as does the whole row if not.
-    fn row(&mut self, line: &Arc<IndexSet>, front: &[Rc<Side>]) {
+    fn row(&mut self, line: &Arc<IndexSet>, front: &[Rc<BoxSide>]) {
         let row = self.rows.entry(Arc::as_ptr(line).addr()).or_insert_with(|| {
-            let all = Side::shared(line);
-            let first = if all.count == 1 { Rc::clone(&all) } else { Side::one(line.first_as_text()) };
-            Row { all, first, others: None }
+            let all = BoxSide::shared(line);
+            let first = if all.count == 1 { Rc::clone(&all) } else { BoxSide::one(line.first_as_text()) };
+            FoldRow { all, first, others: None }
         });
-        let sides_with = |last: &Rc<Side>| front.iter().chain([last]).cloned().collect::<Vec<_>>();
+        let sides_with = |last: &Rc<BoxSide>| front.iter().chain([last]).cloned().collect::<Vec<_>>();
         let took_first = self.current.as_mut().is_some_and(|current| {
             current.cell.sides.last() == Some(&row.first) && current.absorb(&sides_with(&row.first))
         });
@@ -291,10 +292,10 @@ impl PointMerger {
         } else {
             row.others.get_or_insert_with(|| {
                 let others = row.all.set.combine(&row.first.set, |all, first| all && !first);
-                Side::shared(&Arc::new(others))
+                BoxSide::shared(&Arc::new(others))
             })
         };
-        let mut begun = Growing::new(Cell::new(sides_with(rest)));
+        let mut begun = GrowingBox::new(FoldBox::new(sides_with(rest)));
         begun.grown = rest.count > 1;
         if let Some(done) = self.current.replace(begun) {
             self.done.push(done);
@@ -303,14 +304,14 @@ impl PointMerger {
 }
 
 /// The numbers of a branch, sorted as texts, with what is behind each.
-fn in_text_order(branch: &Branch) -> Vec<(u64, &Space)> {
+fn in_text_order(branch: &SpaceBranch) -> Vec<(u64, &TupleSpace)> {
     let mut numbers: Vec<_> = branch.numbers().collect();
-    numbers.sort_by_cached_key(|(ordinal, _)| Digits::from_ordinal(*ordinal).text_key());
+    numbers.sort_by_cached_key(|(ordinal, _)| PaddedNumber::from_ordinal(*ordinal).text_key());
     numbers
 }
 
 /// The passes after the first, until nothing changes.
-fn merge_all(mut pass: Pass) -> Vec<Cell> {
+fn merge_all(mut pass: FoldPass) -> Vec<FoldBox> {
     let mut looks = 0;
     let mut thorough = false;
     loop {
@@ -328,9 +329,9 @@ fn merge_all(mut pass: Pass) -> Vec<Cell> {
 }
 
 /// Merges each box with those right behind it.
-fn merge_neighbours(cells: Vec<Cell>) -> Pass {
-    let mut pass = Pass::default();
-    let mut cells = cells.into_iter().map(Growing::new);
+fn merge_neighbours(cells: Vec<FoldBox>) -> FoldPass {
+    let mut pass = FoldPass::default();
+    let mut cells = cells.into_iter().map(GrowingBox::new);
     let Some(mut current) = cells.next() else {
         return pass;
     };
@@ -344,16 +345,16 @@ fn merge_neighbours(cells: Vec<Cell>) -> Pass {
 }
 
 /// Merges each box with any behind it, in one go from the left.
-fn merge_any(cells: Vec<Cell>) -> Pass {
+fn merge_any(cells: Vec<FoldBox>) -> FoldPass {
     let axes = cells.first().map_or(0, |cell| cell.sides.len());
-    let mut partners: Vec<_> = (0..axes).map(|axis| Partners::new(&cells, axis)).collect();
+    let mut partners: Vec<_> = (0..axes).map(|axis| PartnerIndex::new(&cells, axis)).collect();
     let mut taken = vec![false; cells.len()];
-    let mut pass = Pass::default();
+    let mut pass = FoldPass::default();
     for place in 0..cells.len() {
         if taken[place] {
             continue;
         }
-        let mut current = Growing::new(cells[place].clone());
+        let mut current = GrowingBox::new(cells[place].clone());
         let mut from = place + 1;
         loop {
             let key = key_of((0..axes).map(|axis| current.measure(axis).1));
@@ -388,7 +389,7 @@ fn key_part(axis: usize, print: u64) -> u64 {
 }
 
 /// Finds boxes that agree on all axes but one.
-struct Partners {
+struct PartnerIndex {
     /// The key of a box without the part of this axis, and its place; sorted.
     entries: Vec<(u64, usize)>,
     /// For each place its entry.
@@ -397,9 +398,9 @@ struct Partners {
     skip: Vec<usize>,
 }
 
-impl Partners {
-    fn new(cells: &[Cell], axis: usize) -> Self {
-        let without_axis = |cell: &Cell| {
+impl PartnerIndex {
+    fn new(cells: &[FoldBox], axis: usize) -> Self {
+        let without_axis = |cell: &FoldBox| {
             let key = key_of(cell.sides.iter().map(|side| side.print));
             key.wrapping_sub(key_part(axis, cell.sides[axis].print))
         };

@@ -1,14 +1,14 @@
 //! Limits on what an expression may cost.
 //!
-//! What lives here: [`Meter`], which every operation that can grow reports to, with its two kinds:
-//! [`Budget`] for text that somebody typed and [`Unmetered`] for sets that already exist. What it may
+//! What lives here: [`CostMeter`], which every operation that can grow reports to, with its two kinds:
+//! [`ExpressionBudget`] for text that somebody typed and [`Unmetered`] for sets that already exist. What it may
 //! use: nothing. What always holds: with `Unmetered` an operation cannot fail, and the types say so.
-//! Where to start reading: [`Budget`].
+//! Where to start reading: [`ExpressionBudget`].
 
 use std::convert::Infallible;
 
 /// Watches over the cost of an operation and may stop it.
-pub(super) trait Meter {
+pub(super) trait CostMeter {
     /// Why the operation was stopped.
     type Stop;
 
@@ -22,7 +22,7 @@ pub(super) trait Meter {
 /// No limits.
 pub(super) struct Unmetered;
 
-impl Meter for Unmetered {
+impl CostMeter for Unmetered {
     type Stop = Infallible;
 
     fn work(&mut self, _units: u64) -> Result<(), Infallible> {
@@ -46,11 +46,11 @@ pub(super) enum Exhausted {
 }
 
 /// The limits for one expression: work (growing with the length of the text), boxes and names.
-pub(super) struct Budget {
+pub(super) struct ExpressionBudget {
     left: u64,
 }
 
-impl Budget {
+impl ExpressionBudget {
     /// Work allowed whatever the length of the text: about a second.
     const BASE: u64 = 1 << 28;
     /// Work allowed for each byte of text besides.
@@ -65,7 +65,7 @@ impl Budget {
     }
 }
 
-impl Meter for Budget {
+impl CostMeter for ExpressionBudget {
     type Stop = Exhausted;
 
     fn work(&mut self, units: u64) -> Result<(), Exhausted> {
@@ -90,12 +90,12 @@ mod tests {
 
     #[test]
     fn budgets_end() {
-        let mut budget = Budget::for_text(1);
-        assert_eq!(budget.work(Budget::BASE), Ok(()));
-        assert_eq!(budget.work(Budget::PER_BYTE + 1), Err(Exhausted::Work));
-        assert_eq!(budget.work(Budget::PER_BYTE), Ok(()));
-        assert_eq!(budget.shape(Budget::BOXES, u64::MAX.into()), Ok(()));
-        assert_eq!(budget.shape(Budget::BOXES + 1, 1), Err(Exhausted::Boxes));
+        let mut budget = ExpressionBudget::for_text(1);
+        assert_eq!(budget.work(ExpressionBudget::BASE), Ok(()));
+        assert_eq!(budget.work(ExpressionBudget::PER_BYTE + 1), Err(Exhausted::Work));
+        assert_eq!(budget.work(ExpressionBudget::PER_BYTE), Ok(()));
+        assert_eq!(budget.shape(ExpressionBudget::BOXES, u64::MAX.into()), Ok(()));
+        assert_eq!(budget.shape(ExpressionBudget::BOXES + 1, 1), Err(Exhausted::Boxes));
         assert_eq!(budget.shape(1, u128::from(u64::MAX) + 1), Err(Exhausted::Names));
     }
 }

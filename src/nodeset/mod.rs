@@ -4,7 +4,7 @@
 //! What lives here: the notation of ClusterShell 1.9 (ranges in brackets on any number of axes, zero
 //! padding as part of a name, the operators `,` `!` `&` `^` read strictly from left to right, `@group`
 //! and globs), the algebra on sets, and folding. What it may use: nothing of ours, no I/O, no clock;
-//! groups and globs come in through [`Resolver`].
+//! groups and globs come in through [`GroupResolver`].
 //!
 //! What always holds:
 //! - A name is its digits: `node1`, `node01` and `node001` are three names.
@@ -34,7 +34,7 @@ mod set;
 mod space;
 
 pub use error::ParseError;
-pub use parse::{Resolver, expand_in_order};
+pub use parse::{GroupResolver, expand_in_order};
 pub use set::NodeSet;
 
 #[cfg(test)]

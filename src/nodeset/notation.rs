@@ -1,23 +1,23 @@
 //! What an expression looks like: operators, operands, and ranges in brackets.
 //!
-//! What lives here: [`Scanner`], which cuts a text into [`Term`]s, and [`Operand`] with its
+//! What lives here: [`Scanner`], which cuts a text into [`NotationTerm`]s, and [`Operand`] with its
 //! [`NumberList`]s. What it may use: `range`, `pattern`, `error`, and `meter` for the sets a list
 //! stands for. What always holds: no meaning is given to names here, and nothing is written out: a
 //! list of a thousand million numbers is a few words. Where to start reading: [`Scanner::next_term`].
 
 use super::{
     error::ParseError,
-    meter::Meter,
+    meter::CostMeter,
     pattern::{MAX_AXES, split},
-    range::{Digits, IndexSet, MAX_DIGITS, Span},
-    space::Op,
+    range::{IndexSet, MAX_DIGITS, OrdinalSpan, PaddedNumber},
+    space::SetOperation,
 };
 use std::ops::Range;
 
 /// An operand with the operation that joins it to what stands before.
 #[derive(Debug)]
-pub(super) struct Term<'a> {
-    pub(super) op: Op,
+pub(super) struct NotationTerm<'a> {
+    pub(super) op: SetOperation,
     /// Where the operator stands, if one does.
     pub(super) op_at: Option<usize>,
     pub(super) operand: Operand<'a>,
@@ -31,12 +31,12 @@ pub(super) struct Operand<'a> {
     /// Where it begins.
     pub(super) start: usize,
     /// Text and ranges in turn; empty if there are no ranges.
-    pub(super) parts: Vec<Part<'a>>,
+    pub(super) parts: Vec<OperandPart<'a>>,
 }
 
 /// A part of an operand.
 #[derive(Debug)]
-pub(super) enum Part<'a> {
+pub(super) enum OperandPart<'a> {
     /// Taken as it is.
     Text(&'a str),
     /// One number out of several.
@@ -47,15 +47,15 @@ pub(super) enum Part<'a> {
 #[derive(Debug)]
 pub(super) struct NumberList {
     items: Vec<NumberRange>,
-    before: Option<Digits>,
-    after: Option<Digits>,
+    before: Option<PaddedNumber>,
+    after: Option<PaddedNumber>,
 }
 
 /// `7`, `1-40` or `0-8/2`.
 #[derive(Clone, Debug)]
 struct NumberRange {
-    low: Digits,
-    high: Digits,
+    low: PaddedNumber,
+    high: PaddedNumber,
     step: u64,
 }
 
@@ -70,12 +70,12 @@ pub(super) struct Scanner<'a> {
 }
 
 /// The operation an operator stands for.
-fn operation(sign: char) -> Option<Op> {
+fn operation(sign: char) -> Option<SetOperation> {
     match sign {
-        ',' => Some(Op::Union),
-        '!' => Some(Op::Difference),
-        '&' => Some(Op::Intersection),
-        '^' => Some(Op::SymmetricDifference),
+        ',' => Some(SetOperation::Union),
+        '!' => Some(SetOperation::Difference),
+        '&' => Some(SetOperation::Intersection),
+        '^' => Some(SetOperation::SymmetricDifference),
         _ => None,
     }
 }
@@ -90,7 +90,7 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// A missing operand, and all that can be wrong with brackets.
-    pub(super) fn next_term(&mut self) -> Result<Option<Term<'a>>, ParseError> {
+    pub(super) fn next_term(&mut self) -> Result<Option<NotationTerm<'a>>, ParseError> {
         self.skip_blanks();
         let Some(sign) = self.peek() else {
             return Ok(None);
@@ -110,11 +110,11 @@ impl<'a> Scanner<'a> {
                 }
                 (op, Some(op_at))
             }
-            None => (Op::Union, None),
+            None => (SetOperation::Union, None),
         };
         self.begun = true;
         let operand = self.operand()?;
-        Ok(Some(Term { op, op_at, operand }))
+        Ok(Some(NotationTerm { op, op_at, operand }))
     }
 
     fn peek(&self) -> Option<char> {
@@ -144,15 +144,15 @@ impl<'a> Scanner<'a> {
                             .with_hint("put text between two ranges, or write one range with all numbers"));
                     }
                     let digits = text_start + name.len()..self.at;
-                    parts.extend((!name.is_empty()).then_some(Part::Text(name)));
-                    parts.push(Part::Numbers(self.number_list(digits)?));
+                    parts.extend((!name.is_empty()).then_some(OperandPart::Text(name)));
+                    parts.push(OperandPart::Numbers(self.number_list(digits)?));
                 }
                 Some(']') => {
                     return Err(ParseError::new(self.at..self.at + 1, "`]` without `[` before it"));
                 }
                 Some(_) | None => {
                     if !parts.is_empty() && !text.is_empty() {
-                        parts.push(Part::Text(text));
+                        parts.push(OperandPart::Text(text));
                     }
                     let text = &self.text[start..self.at];
                     return Ok(Operand { text, start, parts });
@@ -181,7 +181,7 @@ impl<'a> Scanner<'a> {
         };
         let mut start = open + 1;
         for text in inside[..length].split(',') {
-            let item = Located { text, start }.trim();
+            let item = LocatedText { text, start }.trim();
             let range = NumberRange::parse(item, open..close + 1)?;
             list.check(&range, item)?;
             if item.text.contains('/') && list.after.is_some() {
@@ -194,9 +194,9 @@ impl<'a> Scanner<'a> {
         Ok(list)
     }
 
-    fn glued_digits(&self, place: Range<usize>) -> Result<Option<Digits>, ParseError> {
+    fn glued_digits(&self, place: Range<usize>) -> Result<Option<PaddedNumber>, ParseError> {
         let text = &self.text[place.clone()];
-        match Digits::parse(text) {
+        match PaddedNumber::parse(text) {
             None if !text.is_empty() => Err(too_long(place)),
             digits => Ok(digits),
         }
@@ -210,12 +210,12 @@ fn too_long(span: Range<usize>) -> ParseError {
 
 /// A part of the text that knows where it stands.
 #[derive(Clone, Copy, Debug)]
-struct Located<'a> {
+struct LocatedText<'a> {
     text: &'a str,
     start: usize,
 }
 
-impl<'a> Located<'a> {
+impl<'a> LocatedText<'a> {
     fn span(self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
@@ -232,17 +232,17 @@ impl<'a> Located<'a> {
         Some((at(left, self.start), at(right, behind)))
     }
 
-    fn number(self) -> Result<Digits, ParseError> {
+    fn number(self) -> Result<PaddedNumber, ParseError> {
         if self.text.is_empty() || !self.text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(ParseError::new(self.span(), format!("`{}` is not a number", self.text)));
         }
-        Digits::parse(self.text).ok_or_else(|| too_long(self.span()))
+        PaddedNumber::parse(self.text).ok_or_else(|| too_long(self.span()))
     }
 }
 
 impl NumberRange {
     /// Reads what stands between two commas; `brackets` is what to point at when that is nothing.
-    fn parse(item: Located<'_>, brackets: Range<usize>) -> Result<Self, ParseError> {
+    fn parse(item: LocatedText<'_>, brackets: Range<usize>) -> Result<Self, ParseError> {
         if item.text.is_empty() {
             return Err(ParseError::new(brackets, "empty range"));
         }
@@ -266,7 +266,7 @@ impl NumberRange {
         let low = low.number()?;
         let range = Self {
             low,
-            high: high.map_or(Ok(low), Located::number)?,
+            high: high.map_or(Ok(low), LocatedText::number)?,
             step: step.map_or(Ok(1), |step| Ok(step.number()?.value()))?,
         };
         if let Some(step) = step {
@@ -303,17 +303,17 @@ impl NumberRange {
     }
 
     /// The numbers, ascending.
-    fn numbers(&self) -> impl Iterator<Item = Digits> {
+    fn numbers(&self) -> impl Iterator<Item = PaddedNumber> {
         let width = self.even().then(|| self.low.width());
         let (low, step) = (self.low.value(), self.step);
-        (0..self.count()).filter_map(move |place| Digits::new(low + place * step, width))
+        (0..self.count()).filter_map(move |place| PaddedNumber::new(low + place * step, width))
     }
 }
 
 impl NumberList {
     /// Whether the digits around the brackets can be glued to a range in them.
-    fn check(&self, range: &NumberRange, item: Located<'_>) -> Result<(), ParseError> {
-        let around = [self.before, self.after].into_iter().flatten().map(Digits::width);
+    fn check(&self, range: &NumberRange, item: LocatedText<'_>) -> Result<(), ParseError> {
+        let around = [self.before, self.after].into_iter().flatten().map(PaddedNumber::width);
         if around.sum::<usize>() + range.high.width() > MAX_DIGITS {
             return Err(too_long(item.span()));
         }
@@ -338,7 +338,7 @@ impl NumberList {
     }
 
     /// The numbers in the order written, with the digits around.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = Digits> {
+    pub(super) fn numbers(&self) -> impl Iterator<Item = PaddedNumber> {
         self.items.iter().flat_map(NumberRange::numbers).filter_map(|number| self.glue(number))
     }
 
@@ -346,26 +346,26 @@ impl NumberList {
     ///
     /// # Errors
     /// What the meter says.
-    fn to_set<M: Meter>(&self, meter: &mut M) -> Result<IndexSet, M::Stop> {
+    fn to_set<M: CostMeter>(&self, meter: &mut M) -> Result<IndexSet, M::Stop> {
         let mut spans = Vec::new();
         for item in &self.items {
             let ends = (self.glue(item.low), self.glue(item.high));
             if item.step > 1 || self.after.is_some() {
                 meter.work(item.count().saturating_mul(NUMBER_WORK))?;
                 let numbers = item.numbers().filter_map(|number| self.glue(number));
-                spans.extend(numbers.map(|number| Span::one(number.ordinal())));
+                spans.extend(numbers.map(|number| OrdinalSpan::one(number.ordinal())));
             } else if let ((Some(low), Some(high)), true) = (ends, item.even()) {
                 let (start, end) = (low.ordinal(), high.ordinal() + 1);
-                spans.push(Span { start, end });
+                spans.push(OrdinalSpan { start, end });
             } else {
-                spans.extend(Span::unpadded(item.low.value(), item.high.value()));
+                spans.extend(OrdinalSpan::unpadded(item.low.value(), item.high.value()));
             }
         }
         Ok(IndexSet::from_spans(spans))
     }
 
     /// A number of the list between the digits around; never `None`, since [`Self::check`] has seen to it.
-    fn glue(&self, number: Digits) -> Option<Digits> {
+    fn glue(&self, number: PaddedNumber) -> Option<PaddedNumber> {
         let number = match self.before {
             Some(before) => before.concat(number)?,
             None => number,
@@ -412,15 +412,15 @@ impl Operand<'_> {
     ///
     /// # Errors
     /// [`NotASet`].
-    pub(super) fn pattern<M: Meter>(&self, meter: &mut M) -> Result<(String, Vec<IndexSet>), NotASet<M::Stop>> {
+    pub(super) fn pattern<M: CostMeter>(&self, meter: &mut M) -> Result<(String, Vec<IndexSet>), NotASet<M::Stop>> {
         let (mut pattern, mut indexes, mut sides) = (String::new(), Vec::new(), Vec::new());
         for part in &self.parts {
             match part {
-                Part::Text(text) => {
+                OperandPart::Text(text) => {
                     split(text, &mut pattern, &mut indexes);
                     sides.extend(indexes[sides.len()..].iter().map(|ordinal| IndexSet::one(*ordinal)));
                 }
-                Part::Numbers(list) => {
+                OperandPart::Numbers(list) => {
                     if sides.len() == MAX_AXES {
                         return Err(NotASet::Axes);
                     }

@@ -1,7 +1,7 @@
 //! What an expression means: text to sets.
 //!
 //! What lives here: [`evaluate`], which works an expression out, [`expand_in_order`], which writes
-//! patterns out as they stand, and [`Resolver`]. What it may use: every other file of this room. What
+//! patterns out as they stand, and [`GroupResolver`]. What it may use: every other file of this room. What
 //! always holds: any text gives a set or an error that points into the text; nothing panics, and a
 //! meter watches all that can grow. Where to start reading: [`evaluate`].
 //!
@@ -10,15 +10,15 @@
 
 use super::{
     error::ParseError,
-    meter::{Budget, Exhausted, Meter},
-    notation::{NotASet, Operand, Part, Scanner},
-    set::{Batch, NodeSet},
-    space::Op,
+    meter::{CostMeter, Exhausted, ExpressionBudget},
+    notation::{NotASet, Operand, OperandPart, Scanner},
+    set::{NodeSet, UnionBatch},
+    space::SetOperation,
 };
 use std::ops::Range;
 
 /// Knows the groups and nodes that expressions may name.
-pub trait Resolver {
+pub trait GroupResolver {
     /// The nodes of a group or role, given its name without `@`; `None` if there is none.
     fn group(&self, name: &str) -> Option<NodeSet>;
 
@@ -32,7 +32,7 @@ pub trait Resolver {
 /// A resolver that cannot exist.
 pub(super) enum NoInventory {}
 
-impl Resolver for NoInventory {
+impl GroupResolver for NoInventory {
     fn group(&self, _name: &str) -> Option<NodeSet> {
         match *self {}
     }
@@ -56,19 +56,19 @@ const LISTED_GROUPS: usize = 10;
 ///
 /// # Errors
 /// See [`NodeSet::parse`] and [`NodeSet::parse_with`].
-pub(super) fn evaluate<R: Resolver>(text: &str, resolver: Option<&R>) -> Result<NodeSet, ParseError> {
+pub(super) fn evaluate<R: GroupResolver>(text: &str, resolver: Option<&R>) -> Result<NodeSet, ParseError> {
     let mut evaluation = Evaluation {
         resolver,
         total: NodeSet::default(),
-        op: Op::Union,
-        batch: Batch::default(),
+        op: SetOperation::Union,
+        batch: UnionBatch::default(),
         batch_span: 0..0,
         all_names: None,
-        meter: Budget::for_text(text.len()),
+        meter: ExpressionBudget::for_text(text.len()),
     };
     let mut scanner = Scanner::new(text);
     while let Some(term) = scanner.next_term()? {
-        let gathers = matches!(term.op, Op::Union | Op::Difference) && term.op == evaluation.op;
+        let gathers = matches!(term.op, SetOperation::Union | SetOperation::Difference) && term.op == evaluation.op;
         let span = term.operand.span();
         if gathers {
             evaluation.batch_span.end = span.end;
@@ -92,20 +92,20 @@ struct Evaluation<'r, R> {
     /// The result, but for the operands in the batch.
     total: NodeSet,
     /// What is to be done with the batch.
-    op: Op,
-    batch: Batch,
+    op: SetOperation,
+    batch: UnionBatch,
     batch_span: Range<usize>,
     /// What globs are matched against, once one came.
     all_names: Option<Vec<String>>,
-    meter: Budget,
+    meter: ExpressionBudget,
 }
 
-impl<'r, R: Resolver> Evaluation<'r, R> {
+impl<'r, R: GroupResolver> Evaluation<'r, R> {
     /// Applies the batch.
     fn flush(&mut self) -> Result<(), ParseError> {
         let batch = std::mem::take(&mut self.batch);
         let applied = batch.finish(&mut self.meter).and_then(|operand| {
-            if self.op == Op::Union && self.total.is_empty() {
+            if self.op == SetOperation::Union && self.total.is_empty() {
                 self.total = operand;
                 Ok(())
             } else {
@@ -190,7 +190,7 @@ impl<'r, R: Resolver> Evaluation<'r, R> {
         if operand.parts.is_empty() {
             return Ok(vec![operand.text.to_owned()]);
         }
-        let mut batch = Batch::default();
+        let mut batch = UnionBatch::default();
         add_names(operand, &mut batch, &mut self.meter)?;
         let set = batch.finish(&mut self.meter).map_err(|reason| too_large(reason, operand.span()))?;
         if set.count() > MAX_LOOKUPS {
@@ -202,7 +202,7 @@ impl<'r, R: Resolver> Evaluation<'r, R> {
 }
 
 /// Adds the names of an operand that is neither group nor glob.
-fn add_names(operand: &Operand<'_>, batch: &mut Batch, meter: &mut Budget) -> Result<(), ParseError> {
+fn add_names(operand: &Operand<'_>, batch: &mut UnionBatch, meter: &mut ExpressionBudget) -> Result<(), ParseError> {
     if operand.parts.is_empty() {
         batch.add_name(operand.text);
         return Ok(());
@@ -225,7 +225,7 @@ fn too_large(reason: Exhausted, span: Range<usize>) -> ParseError {
 }
 
 /// A hint that names the groups there are.
-fn known_groups(resolver: &impl Resolver) -> Option<String> {
+fn known_groups(resolver: &impl GroupResolver) -> Option<String> {
     let mut names = resolver.group_names();
     names.sort_unstable();
     let more = if names.len() > LISTED_GROUPS { ", …" } else { "" };
@@ -282,7 +282,7 @@ pub fn expand_in_order(pattern: &str) -> Result<Vec<String>, ParseError> {
     let mut scanner = Scanner::new(pattern);
     while let Some(term) = scanner.next_term()? {
         let operand = term.operand;
-        if let (Some(at), false) = (term.op_at, term.op == Op::Union) {
+        if let (Some(at), false) = (term.op_at, term.op == SetOperation::Union) {
             return Err(ParseError::new(at..at + 1, "operator where only names and ranges are allowed"));
         }
         if operand.is_group() || operand.is_glob() {
@@ -290,8 +290,8 @@ pub fn expand_in_order(pattern: &str) -> Result<Vec<String>, ParseError> {
             return Err(ParseError::new(operand.span(), message));
         }
         let count = operand.parts.iter().fold(1, |count: u128, part| match part {
-            Part::Text(_) => count,
-            Part::Numbers(list) => count.saturating_mul(list.count()),
+            OperandPart::Text(_) => count,
+            OperandPart::Numbers(list) => count.saturating_mul(list.count()),
         });
         bytes += count.saturating_mul(operand.text.len() as u128);
         if count.saturating_add(names.len() as u128) > MAX_EXPANDED || bytes > MAX_EXPANDED_BYTES {
@@ -314,8 +314,8 @@ fn write_out(operand: &Operand<'_>) -> Vec<String> {
     let mut names = vec![String::new()];
     for part in &operand.parts {
         match part {
-            Part::Text(text) => names.iter_mut().for_each(|name| name.push_str(text)),
-            Part::Numbers(list) => {
+            OperandPart::Text(text) => names.iter_mut().for_each(|name| name.push_str(text)),
+            OperandPart::Numbers(list) => {
                 let longer = |name: String| list.numbers().map(move |number| format!("{name}{number}"));
                 names = names.into_iter().flat_map(longer).collect();
             }
@@ -329,9 +329,9 @@ fn write_out(operand: &Operand<'_>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    struct Inventory(NodeSet);
+    struct TestInventory(NodeSet);
 
-    impl Resolver for Inventory {
+    impl GroupResolver for TestInventory {
         fn group(&self, name: &str) -> Option<NodeSet> {
             match name {
                 "web" => Some(NodeSet::from_names(["n1", "n2"])),
@@ -349,8 +349,8 @@ mod tests {
         }
     }
 
-    fn inventory() -> Inventory {
-        Inventory(NodeSet::parse("n[1-12],db1-ib0,é").unwrap())
+    fn inventory() -> TestInventory {
+        TestInventory(NodeSet::parse("n[1-12],db1-ib0,é").unwrap())
     }
 
     /// What `nodeset -f` of ClusterShell 1.9.1 answers, but for the blanks between names.

@@ -1,6 +1,6 @@
 //! A name taken apart into its text and its numbers, and put together again.
 //!
-//! What lives here: [`split`], which finds the pattern of a name, and [`Pieces`], which fills numbers
+//! What lives here: [`split`], which finds the pattern of a name, and [`PatternPieces`], which fills numbers
 //! into a pattern. What it may use: `range`. What always holds: two names have one pattern exactly
 //! when they differ only in the digits of their numbers; the number of `%s` in a pattern is the number
 //! of its axes, at most [`MAX_AXES`]. Where to start reading: [`split`].
@@ -8,7 +8,7 @@
 //! A pattern is kept as ClusterShell writes it, `rack%s-node%s` with `%%` for a percent sign, since
 //! sets are printed in the order of these texts.
 
-use super::range::{Digits, IndexSet};
+use super::range::{IndexSet, PaddedNumber};
 use std::{fmt, sync::Arc};
 
 /// The most numbers of a name that are told apart from its text; those further right are text.
@@ -26,7 +26,7 @@ pub(super) fn split(name: &str, pattern: &mut String, indexes: &mut Vec<u64>) {
         if digits_end == 0 {
             continue;
         }
-        match Digits::parse(&rest[..digits_end]) {
+        match PaddedNumber::parse(&rest[..digits_end]) {
             Some(digits) if indexes.len() < MAX_AXES => {
                 pattern.push_str("%s");
                 indexes.push(digits.ordinal());
@@ -48,11 +48,11 @@ fn push_text(text: &str, pattern: &mut String) {
 
 /// A pattern ready to be filled in: one more text than there are axes.
 #[derive(Clone, Debug)]
-pub(super) struct Pieces {
+pub(super) struct PatternPieces {
     texts: Vec<String>,
 }
 
-impl Pieces {
+impl PatternPieces {
     /// Cuts a pattern at its numbers.
     pub(super) fn of(pattern: &str) -> Self {
         let mut texts = Vec::new();
@@ -80,7 +80,7 @@ impl Pieces {
         for text in &self.texts {
             name.push_str(text);
             if let Some(ordinal) = ordinals.next() {
-                Digits::from_ordinal(ordinal).push_to(&mut name);
+                PaddedNumber::from_ordinal(ordinal).push_to(&mut name);
             }
         }
         name
@@ -124,7 +124,7 @@ mod tests {
             let (mut pattern, mut indexes) = (String::new(), Vec::new());
             split(name, &mut pattern, &mut indexes);
             assert_eq!((pattern.as_str(), indexes.len()), (expected, axes), "{name}");
-            assert_eq!(Pieces::of(&pattern).name(indexes), name);
+            assert_eq!(PatternPieces::of(&pattern).name(indexes), name);
         }
     }
 }

@@ -1,38 +1,38 @@
 //! Laws of node sets, tried on generated ones against a plain `BTreeSet` of names.
 
-use super::{NodeSet, Resolver, expand_in_order};
+use super::{GroupResolver, NodeSet, expand_in_order};
 use proptest::{collection::vec, prelude::*};
 use std::collections::BTreeSet;
 
-type Model = BTreeSet<String>;
+type SetModel = BTreeSet<String>;
 
 /// A part of an operand: a text without digits, or ranges with as many digits as given at least.
 #[derive(Clone, Debug)]
-enum Part {
+enum ModelPart {
     Text(&'static str),
     Ranges(Vec<(u64, u64, u64, usize)>),
 }
 
 /// An operator and the operand behind it.
-type Term = (char, Vec<Part>);
+type ModelTerm = (char, Vec<ModelPart>);
 
-fn ranges() -> impl Strategy<Value = Part> {
+fn ranges() -> impl Strategy<Value = ModelPart> {
     let range = (0..13_u64, 0..6_u64, 1..4_u64, prop_oneof![3 => Just(1_usize), 1 => 2..4_usize]);
-    vec(range.prop_map(|(low, more, step, width)| (low, low + more, step, width)), 1..4).prop_map(Part::Ranges)
+    vec(range.prop_map(|(low, more, step, width)| (low, low + more, step, width)), 1..4).prop_map(ModelPart::Ranges)
 }
 
-fn operand() -> impl Strategy<Value = Vec<Part>> {
+fn operand() -> impl Strategy<Value = Vec<ModelPart>> {
     let text = prop::sample::select(vec!["a", "b", "-", "é%s"]);
-    let axis = (text.clone(), ranges()).prop_map(|(text, ranges)| vec![Part::Text(text), ranges]);
-    prop_oneof![text.prop_map(|text| vec![Part::Text(text)]), vec(axis, 1..4).prop_map(|axes| axes.concat()),]
+    let axis = (text.clone(), ranges()).prop_map(|(text, ranges)| vec![ModelPart::Text(text), ranges]);
+    prop_oneof![text.prop_map(|text| vec![ModelPart::Text(text)]), vec(axis, 1..4).prop_map(|axes| axes.concat()),]
 }
 
-fn expression() -> impl Strategy<Value = Vec<Term>> {
+fn expression() -> impl Strategy<Value = Vec<ModelTerm>> {
     let sign = prop::sample::select(vec![',', ',', ' ', '!', '&', '^']);
     vec((sign, operand()), 1..7)
 }
 
-fn write(terms: &[Term]) -> String {
+fn write(terms: &[ModelTerm]) -> String {
     let mut text = String::new();
     for (place, (sign, parts)) in terms.iter().enumerate() {
         if place > 0 {
@@ -40,8 +40,8 @@ fn write(terms: &[Term]) -> String {
         }
         for part in parts {
             match part {
-                Part::Text(part) => text.push_str(part),
-                Part::Ranges(ranges) => {
+                ModelPart::Text(part) => text.push_str(part),
+                ModelPart::Ranges(ranges) => {
                     let written = ranges.iter().map(|(low, high, step, width)| {
                         // `9-010` has no meaning, so ranges that change length are left unpadded.
                         let width = if high.to_string().len() > *width { 1 } else { *width };
@@ -55,12 +55,12 @@ fn write(terms: &[Term]) -> String {
     text
 }
 
-fn model_of(parts: &[Part]) -> Model {
-    let mut names = Model::from([String::new()]);
+fn model_of(parts: &[ModelPart]) -> SetModel {
+    let mut names = SetModel::from([String::new()]);
     for part in parts {
         let endings: Vec<String> = match part {
-            Part::Text(text) => vec![(*text).to_owned()],
-            Part::Ranges(ranges) => ranges
+            ModelPart::Text(text) => vec![(*text).to_owned()],
+            ModelPart::Ranges(ranges) => ranges
                 .iter()
                 .flat_map(|(low, high, step, width)| {
                     let width = if high.to_string().len() > *width { 1 } else { *width };
@@ -74,8 +74,8 @@ fn model_of(parts: &[Part]) -> Model {
     names
 }
 
-fn model(terms: &[Term]) -> Model {
-    let mut total = Model::new();
+fn model(terms: &[ModelTerm]) -> SetModel {
+    let mut total = SetModel::new();
     for (place, (sign, parts)) in terms.iter().enumerate() {
         let right = model_of(parts);
         total = match if place == 0 { ',' } else { *sign } {
@@ -88,7 +88,7 @@ fn model(terms: &[Term]) -> Model {
     total
 }
 
-fn names() -> impl Strategy<Value = Model> {
+fn names() -> impl Strategy<Value = SetModel> {
     let name = prop_oneof![
         "[ab][0-9]{0,2}",
         "[ab][0-3]-[0-3]",
@@ -100,13 +100,13 @@ fn names() -> impl Strategy<Value = Model> {
     prop::collection::btree_set(name, 0..60)
 }
 
-fn in_order(set: &NodeSet) -> Model {
+fn in_order(set: &NodeSet) -> SetModel {
     set.iter().collect()
 }
 
-struct Inventory(NodeSet);
+struct ModelInventory(NodeSet);
 
-impl Resolver for Inventory {
+impl GroupResolver for ModelInventory {
     fn group(&self, name: &str) -> Option<NodeSet> {
         (name == "a").then(|| self.0.clone())
     }
@@ -185,7 +185,7 @@ proptest! {
             vec(any::<u8>(), 0..60).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         ]
     ) {
-        let inventory = Inventory(NodeSet::from_names(["a1", "a2", "b1-2", "é"]));
+        let inventory = ModelInventory(NodeSet::from_names(["a1", "a2", "b1-2", "é"]));
         let results = [
             NodeSet::parse(&text).map(|set| set.to_string().len()),
             NodeSet::parse_with(&text, &inventory).map(|set| set.iter().take(1000).count()),

@@ -1,13 +1,13 @@
 //! The numbers on one axis of a node set.
 //!
-//! What lives here: [`Digits`], one number as written, and [`IndexSet`], a set of them. What it may
+//! What lives here: [`PaddedNumber`], one number as written, and [`IndexSet`], a set of them. What it may
 //! use: nothing of ours. What always holds: a number is its digits, so `1`, `01` and `001` differ; an
 //! `IndexSet` keeps sorted spans that neither overlap nor touch, so equal sets are equal values.
 //!
 //! The trick that makes this simple: all digit strings of up to 19 digits, shortest first and then by
 //! value, are counted through. `0`…`9` are 0…9, `00`…`99` are 10…109, `000` is 110. The place in that
 //! list is the *ordinal*, it fits a `u64`, and its order is ClusterShell's. Where to start reading:
-//! [`Digits::ordinal`], then [`IndexSet::combine`] and [`IndexSet::runs`].
+//! [`PaddedNumber::ordinal`], then [`IndexSet::combine`] and [`IndexSet::runs`].
 
 use std::{
     collections::HashMap,
@@ -42,7 +42,7 @@ const BASES: [u64; MAX_DIGITS + 2] = {
 
 /// One number as written: so many digits, leading zeros among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Digits {
+pub(super) struct PaddedNumber {
     width: usize,
     value: u64,
 }
@@ -50,7 +50,7 @@ pub(super) struct Digits {
 /// Orders numbers as texts (`1`, `10`, `2`), as ClusterShell does when it folds several axes.
 pub(super) type TextKey = (u64, usize);
 
-impl Digits {
+impl PaddedNumber {
     /// Reads 1 to 19 ASCII digits.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > MAX_DIGITS {
@@ -121,7 +121,7 @@ impl Digits {
     }
 }
 
-impl fmt::Display for Digits {
+impl fmt::Display for PaddedNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:0width$}", self.value, width = self.width)
     }
@@ -176,12 +176,12 @@ impl Hasher for NumberHasher {
 
 /// Ordinals from `start` up to but not including `end`; never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Span {
+pub(super) struct OrdinalSpan {
     pub(super) start: u64,
     pub(super) end: u64,
 }
 
-impl Span {
+impl OrdinalSpan {
     /// The span of one ordinal.
     pub(super) fn one(ordinal: u64) -> Self {
         Self { start: ordinal, end: ordinal + 1 }
@@ -218,17 +218,17 @@ impl Span {
 /// A set of numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct IndexSet {
-    spans: Vec<Span>,
+    spans: Vec<OrdinalSpan>,
 }
 
 impl IndexSet {
     /// The set of one ordinal.
     pub(super) fn one(ordinal: u64) -> Self {
-        Self { spans: vec![Span::one(ordinal)] }
+        Self { spans: vec![OrdinalSpan::one(ordinal)] }
     }
 
     /// The set of all ordinals in these spans, which may come in any order and overlap.
-    pub(super) fn from_spans(mut spans: Vec<Span>) -> Self {
+    pub(super) fn from_spans(mut spans: Vec<OrdinalSpan>) -> Self {
         if !spans.is_sorted() {
             spans.sort_unstable();
         }
@@ -244,7 +244,7 @@ impl IndexSet {
     }
 
     /// The sorted spans, which do not touch.
-    pub(super) fn spans(&self) -> &[Span] {
+    pub(super) fn spans(&self) -> &[OrdinalSpan] {
         &self.spans
     }
 
@@ -279,14 +279,14 @@ impl IndexSet {
             }
             (true, false) => self.spans[at - 1].end = ordinal + 1,
             (false, true) => self.spans[at].start = ordinal,
-            (false, false) => self.spans.insert(at, Span::one(ordinal)),
+            (false, false) => self.spans.insert(at, OrdinalSpan::one(ordinal)),
         }
     }
 
     /// The numbers for which `keep(in self, in other)` holds; `keep(false, false)` must not.
     pub(super) fn combine(&self, other: &Self, keep: impl Fn(bool, bool) -> bool) -> Self {
         let mut spans = Vec::with_capacity(self.spans.len().max(other.spans.len()));
-        let (mut left, mut right) = (Edges::new(&self.spans), Edges::new(&other.spans));
+        let (mut left, mut right) = (SpanEdges::new(&self.spans), SpanEdges::new(&other.spans));
         let mut opened = None;
         loop {
             let at = left.next_edge().min(right.next_edge());
@@ -298,7 +298,7 @@ impl IndexSet {
             match (opened, keep(left.inside, right.inside)) {
                 (None, true) => opened = Some(at),
                 (Some(start), false) => {
-                    spans.push(Span { start, end: at });
+                    spans.push(OrdinalSpan { start, end: at });
                     opened = None;
                 }
                 (None, false) | (Some(_), true) => {}
@@ -308,12 +308,12 @@ impl IndexSet {
 
     /// The ranges a folded set shows, as ClusterShell cuts them: consecutive numbers of one width,
     /// and on past 9, 99, … as long as nothing is padded.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (Digits, Digits)> {
+    pub(super) fn runs(&self) -> impl Iterator<Item = (PaddedNumber, PaddedNumber)> {
         let mut pieces = self
             .spans
             .iter()
             .flat_map(|span| span.by_width())
-            .map(|piece| (Digits::from_ordinal(piece.start), Digits::from_ordinal(piece.end - 1)))
+            .map(|piece| (PaddedNumber::from_ordinal(piece.start), PaddedNumber::from_ordinal(piece.end - 1)))
             .peekable();
         std::iter::from_fn(move || {
             let (first, mut last) = pieces.next()?;
@@ -332,7 +332,7 @@ impl IndexSet {
             .iter()
             .flat_map(|span| span.by_width())
             .map(|piece| piece.start)
-            .min_by_key(|start| Digits::from_ordinal(*start).text_key())
+            .min_by_key(|start| PaddedNumber::from_ordinal(*start).text_key())
             .unwrap_or_default()
     }
 
@@ -362,13 +362,13 @@ impl fmt::Display for IndexSet {
 }
 
 /// Walks over the ends of spans from left to right.
-struct Edges<'a> {
-    spans: &'a [Span],
+struct SpanEdges<'a> {
+    spans: &'a [OrdinalSpan],
     inside: bool,
 }
 
-impl<'a> Edges<'a> {
-    fn new(spans: &'a [Span]) -> Self {
+impl<'a> SpanEdges<'a> {
+    fn new(spans: &'a [OrdinalSpan]) -> Self {
         Self { spans, inside: false }
     }
 
@@ -394,7 +394,7 @@ mod tests {
     use super::*;
 
     fn set(texts: &[&str]) -> IndexSet {
-        let spans = texts.iter().map(|text| Span::one(Digits::parse(text).unwrap().ordinal()));
+        let spans = texts.iter().map(|text| OrdinalSpan::one(PaddedNumber::parse(text).unwrap().ordinal()));
         IndexSet::from_spans(spans.collect())
     }
 
@@ -402,17 +402,17 @@ mod tests {
     fn ordinals_count_digit_strings_through() {
         let table = [("0", 0), ("9", 9), ("00", 10), ("99", 109), ("000", 110), ("0000000000000000000", BASES[19])];
         for (text, ordinal) in table {
-            let digits = Digits::parse(text).unwrap();
+            let digits = PaddedNumber::parse(text).unwrap();
             assert_eq!(digits.ordinal(), ordinal, "{text}");
-            assert_eq!(Digits::from_ordinal(ordinal).to_string(), text);
+            assert_eq!(PaddedNumber::from_ordinal(ordinal).to_string(), text);
             let mut pushed = String::new();
             digits.push_to(&mut pushed);
             assert_eq!(pushed, text);
         }
-        let largest = Digits::parse("9999999999999999999").unwrap();
-        assert_eq!(Digits::from_ordinal(largest.ordinal()), largest);
-        assert_eq!(Digits::parse("10000000000000000000"), None);
-        assert_eq!(Digits::parse("1x"), None);
+        let largest = PaddedNumber::parse("9999999999999999999").unwrap();
+        assert_eq!(PaddedNumber::from_ordinal(largest.ordinal()), largest);
+        assert_eq!(PaddedNumber::parse("10000000000000000000"), None);
+        assert_eq!(PaddedNumber::parse("1x"), None);
     }
 
     #[test]
@@ -433,7 +433,7 @@ mod tests {
 
     #[test]
     fn unpadded_spans_follow_the_widths() {
-        let spans: Vec<_> = Span::unpadded(8, 1200).collect();
+        let spans: Vec<_> = OrdinalSpan::unpadded(8, 1200).collect();
         assert_eq!(spans.len(), 4);
         assert_eq!(spans.iter().map(|span| span.count()).sum::<u64>(), 1193);
         assert_eq!(IndexSet::from_spans(spans).to_string(), "8-1200");

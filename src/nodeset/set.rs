@@ -1,6 +1,6 @@
 //! The node set itself.
 //!
-//! What lives here: [`NodeSet`] with its operations, and [`Batch`], which gathers many operands and
+//! What lives here: [`NodeSet`] with its operations, and [`UnionBatch`], which gathers many operands and
 //! joins them at once. What it may use: every other file of this room but `parse`, to which
 //! [`NodeSet::parse`] hands over. What always holds: no pattern without names, so equal sets are equal
 //! values. Where to start reading: [`NodeSet`], then [`NodeSet::apply`].
@@ -8,11 +8,11 @@
 use super::{
     error::ParseError,
     fold,
-    meter::{Meter, Unmetered},
-    parse::{self, Resolver},
-    pattern::{Pieces, split},
-    range::{IndexSet, Span},
-    space::{Op, Space},
+    meter::{CostMeter, Unmetered},
+    parse::{self, GroupResolver},
+    pattern::{PatternPieces, split},
+    range::{IndexSet, OrdinalSpan},
+    space::{SetOperation, TupleSpace},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,7 +27,7 @@ use std::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeSet {
     /// Patterns in the order in which they are printed.
-    patterns: BTreeMap<Box<str>, Space>,
+    patterns: BTreeMap<Box<str>, TupleSpace>,
 }
 
 impl NodeSet {
@@ -47,7 +47,7 @@ impl NodeSet {
     /// # Errors
     /// As [`NodeSet::parse`], but groups and globs are errors only when `resolver` does not know the
     /// group, or the glob matches none of its nodes.
-    pub fn parse_with(text: &str, resolver: &impl Resolver) -> Result<Self, ParseError> {
+    pub fn parse_with(text: &str, resolver: &impl GroupResolver) -> Result<Self, ParseError> {
         parse::evaluate(text, Some(resolver))
     }
 
@@ -58,7 +58,7 @@ impl NodeSet {
         I: IntoIterator<Item = S>,
         S: AsRef<str>,
     {
-        let mut batch = Batch::default();
+        let mut batch = UnionBatch::default();
         for name in names {
             batch.add_name(name.as_ref());
         }
@@ -77,7 +77,7 @@ impl NodeSet {
         match self.patterns.get_mut(pattern.as_str()) {
             Some(space) => space.insert(&indexes),
             None => {
-                let Ok(point) = Space::of_points(&indexes, indexes.len(), &mut Unmetered);
+                let Ok(point) = TupleSpace::of_points(&indexes, indexes.len(), &mut Unmetered);
                 self.patterns.extend(point.map(|point| (pattern.into(), point)));
             }
         }
@@ -104,25 +104,25 @@ impl NodeSet {
     /// The names that are in either set.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        self.with(Op::Union, other)
+        self.with(SetOperation::Union, other)
     }
 
     /// The names that are in both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        self.with(Op::Intersection, other)
+        self.with(SetOperation::Intersection, other)
     }
 
     /// The names of this set that are not in the other.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        self.with(Op::Difference, other)
+        self.with(SetOperation::Difference, other)
     }
 
     /// The names that are in exactly one of the two sets.
     #[must_use]
     pub fn symmetric_difference(&self, other: &Self) -> Self {
-        self.with(Op::SymmetricDifference, other)
+        self.with(SetOperation::SymmetricDifference, other)
     }
 
     /// The names, in the order of `nodeset -e`: by pattern, then box by box as the set folds, the last
@@ -142,15 +142,15 @@ impl NodeSet {
 
     /// How many names are in the set, at most `u128::MAX`.
     pub(super) fn count(&self) -> u128 {
-        self.patterns.values().map(Space::count).fold(0, u128::saturating_add)
+        self.patterns.values().map(TupleSpace::count).fold(0, u128::saturating_add)
     }
 
     /// Roughly how much work it is to copy the set.
     pub(super) fn weight(&self) -> u64 {
-        self.patterns.values().map(Space::weight).sum::<u64>().saturating_mul(16)
+        self.patterns.values().map(TupleSpace::weight).sum::<u64>().saturating_mul(16)
     }
 
-    fn with(&self, op: Op, other: &Self) -> Self {
+    fn with(&self, op: SetOperation, other: &Self) -> Self {
         let mut result = self.clone();
         let Ok(()) = result.apply(op, other, &mut Unmetered);
         result
@@ -160,9 +160,9 @@ impl NodeSet {
     ///
     /// # Errors
     /// What the meter says; the set is then left in between.
-    pub(super) fn apply<M: Meter>(&mut self, op: Op, other: &Self, meter: &mut M) -> Result<(), M::Stop> {
+    pub(super) fn apply<M: CostMeter>(&mut self, op: SetOperation, other: &Self, meter: &mut M) -> Result<(), M::Stop> {
         meter.work(other.patterns.len() as u64)?;
-        if op == Op::Intersection {
+        if op == SetOperation::Intersection {
             meter.work(self.patterns.len() as u64)?;
             self.patterns.retain(|pattern, _| other.patterns.contains_key(pattern));
         }
@@ -188,7 +188,7 @@ impl fmt::Display for NodeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut first = true;
         for (pattern, space) in &self.patterns {
-            let pieces = Pieces::of(pattern);
+            let pieces = PatternPieces::of(pattern);
             for sides in fold::boxes(space) {
                 if !std::mem::take(&mut first) {
                     f.write_str(",")?;
@@ -202,40 +202,40 @@ impl fmt::Display for NodeSet {
 
 /// The names of these boxes, box by box, the last axis changing fastest.
 fn names_of(pattern: &str, boxes: Vec<Vec<Arc<IndexSet>>>) -> impl Iterator<Item = String> + use<> {
-    let mut names = Names { pieces: Pieces::of(pattern), boxes: boxes.into_iter(), current: None };
+    let mut names = NodeNames { pieces: PatternPieces::of(pattern), boxes: boxes.into_iter(), current: None };
     names.next_box();
     names
 }
 
 /// See [`names_of`].
-struct Names {
-    pieces: Pieces,
+struct NodeNames {
+    pieces: PatternPieces,
     boxes: std::vec::IntoIter<Vec<Arc<IndexSet>>>,
     /// The sides of the current box, with the next name's place on each; `None` behind the last box.
-    current: Option<Vec<(Arc<IndexSet>, Place)>>,
+    current: Option<Vec<(Arc<IndexSet>, IndexPlace)>>,
 }
 
 /// One number of an [`IndexSet`].
 #[derive(Clone, Copy)]
-struct Place {
+struct IndexPlace {
     span: usize,
     ordinal: u64,
 }
 
-impl Names {
+impl NodeNames {
     fn next_box(&mut self) {
         self.current = self.boxes.next().map(|sides| {
             let first = |side: &Arc<IndexSet>| side.spans().first().map_or(0, |span| span.start);
             let with_place = |side: Arc<IndexSet>| {
                 let ordinal = first(&side);
-                (side, Place { span: 0, ordinal })
+                (side, IndexPlace { span: 0, ordinal })
             };
             sides.into_iter().map(with_place).collect()
         });
     }
 }
 
-impl Iterator for Names {
+impl Iterator for NodeNames {
     type Item = String;
 
     fn next(&mut self) -> Option<String> {
@@ -249,7 +249,7 @@ impl Iterator for Names {
     }
 }
 
-impl Place {
+impl IndexPlace {
     /// Goes on to the next number, or back to the first behind the last; says whether it went back.
     fn advance(&mut self, side: &IndexSet) -> bool {
         let spans = side.spans();
@@ -265,27 +265,27 @@ impl Place {
 
 /// Names and boxes gathered to be joined at once, which takes far less than one union for each.
 #[derive(Default)]
-pub(super) struct Batch {
-    patterns: Vec<Gathered>,
+pub(super) struct UnionBatch {
+    patterns: Vec<UnionPart>,
     places: HashMap<Box<str>, usize>,
     last: usize,
     pattern: String,
     indexes: Vec<u64>,
 }
 
-/// What a [`Batch`] has gathered for one pattern.
-struct Gathered {
+/// What a [`UnionBatch`] has gathered for one pattern.
+struct UnionPart {
     pattern: Box<str>,
     axes: usize,
     /// Several axes: the numbers of single names, one name after the other.
     points: Vec<u64>,
     /// Several axes: everything else.
-    boxes: Vec<Space>,
+    boxes: Vec<TupleSpace>,
     /// One axis: everything.
-    spans: Vec<Span>,
+    spans: Vec<OrdinalSpan>,
 }
 
-impl Batch {
+impl UnionBatch {
     /// Adds one name, taken literally; an empty one is left out.
     pub(super) fn add_name(&mut self, name: &str) {
         if name.is_empty() {
@@ -296,7 +296,7 @@ impl Batch {
         split(name, &mut pattern, &mut indexes);
         let gathered = self.gathered(&pattern, indexes.len());
         match indexes[..] {
-            [ordinal] => gathered.spans.push(Span::one(ordinal)),
+            [ordinal] => gathered.spans.push(OrdinalSpan::one(ordinal)),
             _ => gathered.points.extend_from_slice(&indexes),
         }
         pattern.clear();
@@ -308,7 +308,7 @@ impl Batch {
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn add_box<M: Meter>(
+    pub(super) fn add_box<M: CostMeter>(
         &mut self,
         pattern: &str,
         sides: Vec<IndexSet>,
@@ -319,7 +319,7 @@ impl Batch {
             gathered.spans.extend_from_slice(side.spans());
         } else {
             let sides: Vec<_> = sides.into_iter().map(Arc::new).collect();
-            gathered.boxes.extend(Space::of_box(&sides, meter)?);
+            gathered.boxes.extend(TupleSpace::of_box(&sides, meter)?);
         }
         Ok(())
     }
@@ -328,23 +328,23 @@ impl Batch {
     pub(super) fn add_set(&mut self, set: &NodeSet) {
         for (pattern, space) in &set.patterns {
             match space {
-                Space::Unit => {
+                TupleSpace::Unit => {
                     self.gathered(pattern, 0);
                 }
-                Space::Line(line) => self.gathered(pattern, 1).spans.extend_from_slice(line.spans()),
-                Space::Branch(_) => self.gathered(pattern, space.axes()).boxes.push(space.clone()),
+                TupleSpace::Line(line) => self.gathered(pattern, 1).spans.extend_from_slice(line.spans()),
+                TupleSpace::Branch(_) => self.gathered(pattern, space.axes()).boxes.push(space.clone()),
             }
         }
     }
 
-    fn gathered(&mut self, pattern: &str, axes: usize) -> &mut Gathered {
+    fn gathered(&mut self, pattern: &str, axes: usize) -> &mut UnionPart {
         let is_last = self.patterns.get(self.last).is_some_and(|last| *last.pattern == *pattern);
         if !is_last {
             self.last = match self.places.get(pattern) {
                 Some(place) => *place,
                 None => {
                     self.places.insert(pattern.into(), self.patterns.len());
-                    self.patterns.push(Gathered {
+                    self.patterns.push(UnionPart {
                         pattern: pattern.into(),
                         axes,
                         points: Vec::new(),
@@ -362,7 +362,7 @@ impl Batch {
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn finish<M: Meter>(self, meter: &mut M) -> Result<NodeSet, M::Stop> {
+    pub(super) fn finish<M: CostMeter>(self, meter: &mut M) -> Result<NodeSet, M::Stop> {
         let mut patterns = Vec::with_capacity(self.patterns.len());
         for gathered in self.patterns {
             let pattern = gathered.pattern.clone();
@@ -372,18 +372,18 @@ impl Batch {
     }
 }
 
-impl Gathered {
-    fn join<M: Meter>(self, meter: &mut M) -> Result<Option<Space>, M::Stop> {
+impl UnionPart {
+    fn join<M: CostMeter>(self, meter: &mut M) -> Result<Option<TupleSpace>, M::Stop> {
         match self.axes {
-            0 => Ok(Some(Space::Unit)),
+            0 => Ok(Some(TupleSpace::Unit)),
             1 => {
                 let line = IndexSet::from_spans(self.spans);
-                Ok((!line.is_empty()).then(|| Space::Line(Arc::new(line))))
+                Ok((!line.is_empty()).then(|| TupleSpace::Line(Arc::new(line))))
             }
             axes => {
                 let mut spaces = self.boxes;
-                spaces.extend(Space::of_points(&self.points, axes, meter)?);
-                Space::union_of(spaces, meter)
+                spaces.extend(TupleSpace::of_points(&self.points, axes, meter)?);
+                TupleSpace::union_of(spaces, meter)
             }
         }
     }

@@ -1,23 +1,23 @@
 //! The numbers of names with several axes, as a decision diagram.
 //!
-//! What lives here: [`Space`], a set of tuples of ordinals, with its operations. What it may use:
+//! What lives here: [`TupleSpace`], a set of tuples of ordinals, with its operations. What it may use:
 //! `range`, `meter`. What always holds: on every level each child differs from its siblings, is not
 //! empty, and children stand in the order in which their first number comes; so a set has one form and
-//! equal sets are equal values. Where to start reading: [`Branch`], then [`Space::combine`].
+//! equal sets are equal values. Where to start reading: [`SpaceBranch`], then [`TupleSpace::combine`].
 //!
 //! A branch cuts its axis into segments and says for each what is on the axes behind. A box such as
 //! `rack[1-1000]-node[1-1000]` is one segment with one child, whatever its size, and an operation
 //! costs no more than the segments of both sides: no pair of boxes is ever compared.
 
 use super::{
-    meter::{Meter, Unmetered},
-    range::{IndexSet, NumberMap, Span, scramble},
+    meter::{CostMeter, Unmetered},
+    range::{IndexSet, NumberMap, OrdinalSpan, scramble},
 };
 use std::{collections::hash_map::Entry, sync::Arc};
 
 /// What a set operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Op {
+pub(super) enum SetOperation {
     /// In one or both.
     Union,
     /// In both.
@@ -28,7 +28,7 @@ pub(super) enum Op {
     SymmetricDifference,
 }
 
-impl Op {
+impl SetOperation {
     /// Whether a name stays that is in the left set, or in the right one.
     pub(super) fn keeps(self, left: bool, right: bool) -> bool {
         match self {
@@ -42,22 +42,22 @@ impl Op {
 
 /// A set of tuples with one ordinal for each axis of a pattern; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Space {
+pub(super) enum TupleSpace {
     /// No axis: the name itself.
     Unit,
     /// The last axis.
     Line(Arc<IndexSet>),
     /// An axis with others behind it.
-    Branch(Arc<Branch>),
+    Branch(Arc<SpaceBranch>),
 }
 
 /// An axis with others behind it.
 #[derive(Debug)]
-pub(super) struct Branch {
+pub(super) struct SpaceBranch {
     /// Sorted, apart; two that touch lead to different children.
-    segments: Vec<Segment>,
+    segments: Vec<SpaceSegment>,
     /// What may be on the axes behind, each once.
-    children: Vec<Space>,
+    children: Vec<TupleSpace>,
     /// How many tuples, at most `u128::MAX`.
     count: u128,
     /// How many boxes the segments and children spell out, at most `u64::MAX`.
@@ -70,12 +70,12 @@ pub(super) struct Branch {
 
 /// Numbers of one axis which lead to the same child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Segment {
-    span: Span,
+struct SpaceSegment {
+    span: OrdinalSpan,
     child: u32,
 }
 
-impl PartialEq for Branch {
+impl PartialEq for SpaceBranch {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
             || (self.print == other.print
@@ -85,11 +85,11 @@ impl PartialEq for Branch {
     }
 }
 
-impl Eq for Branch {}
+impl Eq for SpaceBranch {}
 
-impl Branch {
+impl SpaceBranch {
     /// The numbers that lead to each child, with the child.
-    pub(super) fn blocks(&self) -> Vec<(Arc<IndexSet>, &Space)> {
+    pub(super) fn blocks(&self) -> Vec<(Arc<IndexSet>, &TupleSpace)> {
         let mut spans = vec![Vec::new(); self.children.len()];
         for segment in &self.segments {
             spans[segment.child as usize].push(segment.span);
@@ -98,7 +98,7 @@ impl Branch {
     }
 
     /// Every number with its child, ascending.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = (u64, &Space)> {
+    pub(super) fn numbers(&self) -> impl Iterator<Item = (u64, &TupleSpace)> {
         self.segments.iter().flat_map(|segment| {
             let child = &self.children[segment.child as usize];
             (segment.span.start..segment.span.end).map(move |ordinal| (ordinal, child))
@@ -106,12 +106,12 @@ impl Branch {
     }
 }
 
-impl Space {
+impl TupleSpace {
     /// All tuples with one number from each side; `None` if a side is empty.
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn of_box<M: Meter>(sides: &[Arc<IndexSet>], meter: &mut M) -> Result<Option<Self>, M::Stop> {
+    pub(super) fn of_box<M: CostMeter>(sides: &[Arc<IndexSet>], meter: &mut M) -> Result<Option<Self>, M::Stop> {
         let Some((last, front)) = sides.split_last() else {
             return Ok(Some(Self::Unit));
         };
@@ -137,7 +137,7 @@ impl Space {
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn of_points<M: Meter>(points: &[u64], axes: usize, meter: &mut M) -> Result<Option<Self>, M::Stop> {
+    pub(super) fn of_points<M: CostMeter>(points: &[u64], axes: usize, meter: &mut M) -> Result<Option<Self>, M::Stop> {
         match axes {
             0 => return Ok(Some(Self::Unit)),
             2 => return Self::of_pairs(points, meter),
@@ -151,7 +151,7 @@ impl Space {
     }
 
     /// The commonest case of [`Self::of_points`], where tuples can be sorted in place.
-    fn of_pairs<M: Meter>(points: &[u64], meter: &mut M) -> Result<Option<Self>, M::Stop> {
+    fn of_pairs<M: CostMeter>(points: &[u64], meter: &mut M) -> Result<Option<Self>, M::Stop> {
         let mut pairs: Vec<[u64; 2]> = points.as_chunks().0.to_vec();
         if !pairs.is_sorted() {
             pairs.sort_unstable();
@@ -160,12 +160,12 @@ impl Space {
     }
 
     /// The tuples given in order; all must have the same length.
-    fn of_sorted<M: Meter, T: AsRef<[u64]>>(tuples: &[T], meter: &mut M) -> Result<Option<Self>, M::Stop> {
+    fn of_sorted<M: CostMeter, T: AsRef<[u64]>>(tuples: &[T], meter: &mut M) -> Result<Option<Self>, M::Stop> {
         Self::of_sorted_from(tuples, 0, meter)
     }
 
     /// As [`Self::of_sorted`], for the axes from `axis` on; the tuples agree on those before.
-    fn of_sorted_from<M: Meter, T: AsRef<[u64]>>(
+    fn of_sorted_from<M: CostMeter, T: AsRef<[u64]>>(
         tuples: &[T],
         axis: usize,
         meter: &mut M,
@@ -175,14 +175,14 @@ impl Space {
         };
         let at = |tuple: &T| tuple.as_ref()[axis];
         if axis + 1 == axes {
-            let spans = tuples.iter().map(|tuple| Span::one(at(tuple))).collect();
+            let spans = tuples.iter().map(|tuple| OrdinalSpan::one(at(tuple))).collect();
             return Ok(Some(Self::Line(Arc::new(IndexSet::from_spans(spans)))));
         }
         let mut branch = BranchBuilder::default();
         for group in tuples.chunk_by(|left, right| at(left) == at(right)) {
             if let Some(space) = Self::of_sorted_from(group, axis + 1, meter)? {
                 let child = branch.child(space);
-                branch.push(Span::one(at(&group[0])), child);
+                branch.push(OrdinalSpan::one(at(&group[0])), child);
             }
         }
         branch.finish(meter)
@@ -249,7 +249,7 @@ impl Space {
             (Self::Branch(branch), [ordinal, behind @ ..]) => {
                 let after = branch.segments.partition_point(|segment| segment.span.start <= *ordinal);
                 after > 0 && {
-                    let Segment { span, child } = branch.segments[after - 1];
+                    let SpaceSegment { span, child } = branch.segments[after - 1];
                     *ordinal < span.end && branch.children[child as usize].contains(behind)
                 }
             }
@@ -264,7 +264,7 @@ impl Space {
         } else if !self.contains(tuple) {
             let Ok(point) = Self::of_points(tuple, tuple.len(), &mut Unmetered);
             if let Some(point) = point {
-                let Ok(joined) = self.combine(Op::Union, &point, &mut Unmetered);
+                let Ok(joined) = self.combine(SetOperation::Union, &point, &mut Unmetered);
                 *self = joined.unwrap_or(point);
             }
         }
@@ -274,7 +274,12 @@ impl Space {
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn combine<M: Meter>(&self, op: Op, other: &Self, meter: &mut M) -> Result<Option<Self>, M::Stop> {
+    pub(super) fn combine<M: CostMeter>(
+        &self,
+        op: SetOperation,
+        other: &Self,
+        meter: &mut M,
+    ) -> Result<Option<Self>, M::Stop> {
         match (self, other) {
             (Self::Line(left), Self::Line(right)) => {
                 meter.work(LINE_WORK * (self.weight() + other.weight()))?;
@@ -297,12 +302,12 @@ impl Space {
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn union_of<M: Meter>(mut spaces: Vec<Self>, meter: &mut M) -> Result<Option<Self>, M::Stop> {
+    pub(super) fn union_of<M: CostMeter>(mut spaces: Vec<Self>, meter: &mut M) -> Result<Option<Self>, M::Stop> {
         while spaces.len() > 1 {
             let mut joined = Vec::with_capacity(spaces.len().div_ceil(2));
             for pair in spaces.chunks(2) {
                 joined.extend(match pair {
-                    [left, right] => left.combine(Op::Union, right, meter)?,
+                    [left, right] => left.combine(SetOperation::Union, right, meter)?,
                     _ => pair.first().cloned(),
                 });
             }
@@ -341,12 +346,17 @@ const LINE_WORK: u64 = 4;
 /// Work for each piece of an axis where two branches are compared.
 const PIECE_WORK: u64 = 96;
 
-/// [`Space::combine`] for branches: cuts the axis at the ends of all segments and combines what is
+/// [`TupleSpace::combine`] for branches: cuts the axis at the ends of all segments and combines what is
 /// behind, once for every pair of children.
-fn combine_branches<M: Meter>(op: Op, left: &Branch, right: &Branch, meter: &mut M) -> Result<Option<Space>, M::Stop> {
+fn combine_branches<M: CostMeter>(
+    op: SetOperation,
+    left: &SpaceBranch,
+    right: &SpaceBranch,
+    meter: &mut M,
+) -> Result<Option<TupleSpace>, M::Stop> {
     let mut branch = BranchBuilder::default();
     let mut known: NumberMap<u64, Option<u32>> = NumberMap::default();
-    let (mut lefts, mut rights) = (Walk::new(left), Walk::new(right));
+    let (mut lefts, mut rights) = (SegmentWalk::new(left), SegmentWalk::new(right));
     while let Some(start) = lefts.start().into_iter().chain(rights.start()).min() {
         meter.work(PIECE_WORK)?;
         let end = lefts.change_after(start).min(rights.change_after(start));
@@ -355,8 +365,9 @@ fn combine_branches<M: Meter>(op: Op, left: &Branch, right: &Branch, meter: &mut
         let child = match known.entry(numbered(pair.0) << 32 | numbered(pair.1)) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
-                let of =
-                    |branch: &Branch, child: Option<u32>| child.map(|child| branch.children[child as usize].clone());
+                let of = |branch: &SpaceBranch, child: Option<u32>| {
+                    child.map(|child| branch.children[child as usize].clone())
+                };
                 let space = match (of(left, pair.0), of(right, pair.1)) {
                     (Some(left), Some(right)) => left.combine(op, &right, meter)?,
                     (Some(left), None) => op.keeps(true, false).then_some(left),
@@ -367,7 +378,7 @@ fn combine_branches<M: Meter>(op: Op, left: &Branch, right: &Branch, meter: &mut
             }
         };
         if let Some(child) = child {
-            branch.push(Span { start, end }, child);
+            branch.push(OrdinalSpan { start, end }, child);
         }
         lefts.advance(end);
         rights.advance(end);
@@ -376,14 +387,14 @@ fn combine_branches<M: Meter>(op: Op, left: &Branch, right: &Branch, meter: &mut
 }
 
 /// Walks over the segments of a branch from left to right.
-struct Walk<'a> {
-    segments: &'a [Segment],
+struct SegmentWalk<'a> {
+    segments: &'a [SpaceSegment],
     /// How much of the first segment is behind us.
     passed: u64,
 }
 
-impl<'a> Walk<'a> {
-    fn new(branch: &'a Branch) -> Self {
+impl<'a> SegmentWalk<'a> {
+    fn new(branch: &'a SpaceBranch) -> Self {
         Self { segments: &branch.segments, passed: 0 }
     }
 
@@ -417,15 +428,15 @@ impl<'a> Walk<'a> {
 /// Puts a branch together from left to right, keeping it in its one form.
 #[derive(Default)]
 struct BranchBuilder {
-    segments: Vec<Segment>,
-    children: Vec<Space>,
+    segments: Vec<SpaceSegment>,
+    children: Vec<TupleSpace>,
     /// The children by print, or by the next number that was free.
     by_print: NumberMap<u64, u32>,
 }
 
 impl BranchBuilder {
     /// The number of this child, which is pushed next if it is a new one.
-    fn child(&mut self, space: Space) -> u32 {
+    fn child(&mut self, space: TupleSpace) -> u32 {
         let mut print = space.print();
         while let Some(known) = self.by_print.get(&print) {
             if self.children[*known as usize] == space {
@@ -441,21 +452,21 @@ impl BranchBuilder {
     }
 
     /// Adds numbers behind all those added before.
-    fn push(&mut self, span: Span, child: u32) {
+    fn push(&mut self, span: OrdinalSpan, child: u32) {
         match self.segments.last_mut() {
             Some(last) if last.child == child && last.span.end == span.start => last.span.end = span.end,
-            Some(_) | None => self.segments.push(Segment { span, child }),
+            Some(_) | None => self.segments.push(SpaceSegment { span, child }),
         }
     }
 
     /// The branch, or `None` if nothing was pushed.
-    fn finish<M: Meter>(self, meter: &mut M) -> Result<Option<Space>, M::Stop> {
+    fn finish<M: CostMeter>(self, meter: &mut M) -> Result<Option<TupleSpace>, M::Stop> {
         if self.segments.is_empty() {
             return Ok(None);
         }
         let (mut count, mut rows, mut print) = (0_u128, 0_u64, 1);
         let behind: Vec<_> = self.children.iter().map(|child| (child.count(), child.rows(), child.print())).collect();
-        for Segment { span, child } in &self.segments {
+        for SpaceSegment { span, child } in &self.segments {
             let (child_count, child_rows, child_print) = behind[*child as usize];
             count = count.saturating_add(u128::from(span.count()).saturating_mul(child_count));
             rows = rows.saturating_add(span.count().saturating_mul(child_rows));
@@ -463,9 +474,9 @@ impl BranchBuilder {
                 print = scramble(print ^ part);
             }
         }
-        let boxes = self.children.iter().map(Space::boxes).fold(0, u64::saturating_add);
+        let boxes = self.children.iter().map(TupleSpace::boxes).fold(0, u64::saturating_add);
         meter.shape(boxes, count)?;
-        Ok(Some(Space::Branch(Arc::new(Branch {
+        Ok(Some(TupleSpace::Branch(Arc::new(SpaceBranch {
             segments: self.segments,
             children: self.children,
             count,
