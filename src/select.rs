@@ -340,7 +340,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::inventory::{Environment, parse};
+    use crate::inventory::{PathEnvironment, parse};
 
     const INVENTORY: &str = "
 version: 1
@@ -356,7 +356,7 @@ nodes:
 ";
 
     fn inventory() -> Inventory {
-        let nowhere = Environment::new(None, std::iter::empty::<(&str, &str)>());
+        let nowhere = PathEnvironment::new(None, std::iter::empty::<(&str, &str)>());
         parse(INVENTORY, Path::new("inventory.yaml"), &nowhere).expect("an inventory")
     }
 

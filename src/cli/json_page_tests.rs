@@ -24,7 +24,7 @@ use crate::event::{
     LogStream, NodeFacts, Outcome, PendingUpdate, ProcessState, RunHead, Scope, Stage, SupervisorFacts, TargetResult,
     Via,
 };
-use crate::inventory::{Environment, Inventory, parse};
+use crate::inventory::{Inventory, PathEnvironment, parse};
 use crate::journal::{Controller, Document, Journal, Origin, RunRequest};
 use crate::plan::live::Live;
 use crate::plan::{Action, Plan, Wanted, plan};
@@ -459,7 +459,7 @@ fn fleet() -> Inventory {
     let text = "version: 1\ngroups: {rack1: a1}\nnodes:\n  cfg[1-3]: {roles: [config]}\n  a[2-4]: {roles: [analytics]}\n  \
         a1: {roles: [analytics], address: 10.0.0.1, user: root, port: 22, identity: /k, jump: gate, connect_timeout: 5s, \
         timeout: 2m, maintenance: disk}\n";
-    parse(text, Path::new("inventory.yaml"), &Environment::default()).expect("an inventory")
+    parse(text, Path::new("inventory.yaml"), &PathEnvironment::default()).expect("an inventory")
 }
 
 /// A step of a rollout with a cap, or a command.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::args::{HostKey, SshArgs};
 use super::report::CliError;
 use super::terminal;
-use crate::inventory::{Flaw, Node, SshKeyword, check_host, check_user};
+use crate::inventory::{Node, SshKeyword, ValueError, check_host, check_user};
 use crate::local;
 use crate::sink::text;
 use crate::transport::ssh_config::{
@@ -349,7 +349,7 @@ impl<'a> Ways<'a> {
 /// Users and hosts of the command line obey the rules of the inventory: they may reach the shell of a `ProxyCommand` or a
 /// `Match exec`, as `%r` and `%h`. What ssh_config itself says is trusted, as `ssh` does.
 fn check_names(args: &SshArgs, operator: &Operator) -> Result<(), CliError> {
-    let invalid = |option: &str, said: &str, what: &str, flaw: Flaw| {
+    let invalid = |option: &str, said: &str, what: &str, flaw: ValueError| {
         CliError::usage(format!("{option}: '{}' is not a valid {what}: {}", text::single_line(said), flaw.why))
             .with_hint("it may reach a shell (ProxyCommand, Match exec), so spaces, quotes, shell characters and a leading `-` are not allowed")
     };

@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use super::exit::Exit;
 use super::terminal;
 use crate::event::{CancelReason, Failure};
-use crate::inventory::{InventoryError, Problem};
+use crate::inventory::{InventoryError, InventoryProblem};
 use crate::journal::JournalError;
 use crate::nodeset::ParseError;
 use crate::plan::rollout::RolloutError;
@@ -95,7 +95,7 @@ impl From<RolloutError> for CliError {
 }
 
 /// Every problem of a file, with its place.
-fn file_error(path: &Path, source: &str, problems: &[Problem]) -> CliError {
+fn file_error(path: &Path, source: &str, problems: &[InventoryProblem]) -> CliError {
     let path = path.display().to_string();
     let mut rendered = String::new();
     for problem in problems.iter().take(PROBLEMS_SHOWN) {
@@ -195,13 +195,14 @@ fn snippet(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{Environment, parse};
+    use crate::inventory::{PathEnvironment, parse};
     use crate::plan::rollout;
 
     #[test]
     fn a_rollout_that_is_wrong_is_shown_as_an_inventory_is() {
         let inventory = "version: 1\nnodes: {db1: {roles: [database]}}";
-        let inventory = parse(inventory, Path::new("inventory.yaml"), &Environment::default()).expect("an inventory");
+        let inventory =
+            parse(inventory, Path::new("inventory.yaml"), &PathEnvironment::default()).expect("an inventory");
         let text = "version: 1\nvars: {release: 3.2}\nsteps:\n  - {name: up, role: database, exec: 'yum {{ relase }}'}\n  - {name: up, role: databse, exec: date}\n";
         let error = rollout::read(Path::new("up.yaml"), text, &[], &inventory).expect_err("no rollout");
         let expected = "\

@@ -14,7 +14,7 @@ use super::report::CliError;
 use super::{trust, waiting};
 use crate::event::Scope;
 use crate::guard::Holder;
-use crate::inventory::{self, Environment, Inventory};
+use crate::inventory::{self, Inventory, PathEnvironment};
 use crate::journal::{Document, Journal};
 use crate::local;
 use crate::plan::Wanted;
@@ -54,7 +54,7 @@ fn base_directory(variable: &str, fallback: &str) -> Option<PathBuf> {
 
 /// Finds and reads the inventory.
 pub(super) fn inventory(named: Option<&Path>, sources: &Sources) -> Result<(Inventory, Document), CliError> {
-    let environment = Environment::process();
+    let environment = PathEnvironment::process();
     if let Some(Document { path, text }) = &sources.inventory {
         let inventory = inventory::parse(text, path, &environment)?;
         return Ok((inventory, Document { path: path.clone(), text: text.clone() }));

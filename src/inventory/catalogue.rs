@@ -20,7 +20,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Cap, ControlAddress, Role, Supervisor};
+use super::model::{ControlAddress, Role, Supervisor, UnavailableCap};
 
 /// The built-in roles in the order in which they are worked on.
 ///
@@ -48,7 +48,7 @@ struct BuiltInRole {
     name: &'static str,
     supervisors: &'static [BuiltInSupervisor],
     init_services: &'static [&'static str],
-    max_unavailable: Option<Cap>,
+    max_unavailable: Option<UnavailableCap>,
     introspect: &'static [(&'static str, u16)],
     packages: &'static [&'static str],
 }
@@ -90,7 +90,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
         // Cassandra: a program of supervisord up to 2.20, a service of init from 3.0 on (`contrail-packaging` R3.2
         // `common/control_files/contrail-database.initd`).
         init_services: &["contrail-database"],
-        max_unavailable: Some(Cap::Nodes(1)),
+        max_unavailable: Some(UnavailableCap::Nodes(1)),
         introspect: &[("contrail-database-nodemgr", 8103)],
         packages: &["contrail-openstack-database", "contrail-database", "contrail-database-common"],
     },
@@ -127,7 +127,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
             },
         ],
         init_services: &[],
-        max_unavailable: Some(Cap::Nodes(1)),
+        max_unavailable: Some(UnavailableCap::Nodes(1)),
         introspect: &[
             ("contrail-api", 8084),
             ("contrail-config-nodemgr", 8100),
@@ -486,7 +486,7 @@ mod tests {
         let roles = built_in_roles();
         let capped: Vec<&str> = roles
             .values()
-            .filter(|role| role.max_unavailable == Some(Cap::Nodes(1)))
+            .filter(|role| role.max_unavailable == Some(UnavailableCap::Nodes(1)))
             .map(|role| role.name.as_str())
             .collect();
         assert_eq!(capped, ["config", "database"]);

@@ -1,6 +1,6 @@
 //! `~` and `$VAR` in paths.
 //!
-//! Here live [`Environment`], what the file's paths may refer to, and [`expand`]. It uses nothing of ours. What always
+//! Here live [`PathEnvironment`], what the file's paths may refer to, and [`expand`]. It uses nothing of ours. What always
 //! holds: a variable that is not set is an error, never an empty string. Start reading at [`expand`].
 
 use std::collections::HashMap;
@@ -14,12 +14,12 @@ use super::problem::quoted;
 
 /// What `~` and `$VAR` stand for.
 #[derive(Clone, Default)]
-pub struct Environment {
+pub struct PathEnvironment {
     home: Option<PathBuf>,
     variables: HashMap<OsString, OsString>,
 }
 
-impl Environment {
+impl PathEnvironment {
     /// That of this process.
     #[must_use]
     pub fn process() -> Self {
@@ -49,7 +49,7 @@ impl Environment {
     }
 }
 
-impl fmt::Debug for Environment {
+impl fmt::Debug for PathEnvironment {
     /// Without the values, which may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment").field("home", &self.home).finish_non_exhaustive()
@@ -66,7 +66,7 @@ pub(super) struct ExpandError {
 }
 
 /// The path with a leading `~` and every `$NAME` and `${NAME}` replaced.
-pub(super) fn expand(path: &str, env: &Environment) -> Result<PathBuf, ExpandError> {
+pub(super) fn expand(path: &str, env: &PathEnvironment) -> Result<PathBuf, ExpandError> {
     let mut out = OsString::new();
     let mut at = 0;
     if path == "~" || path.starts_with("~/") {
@@ -138,8 +138,8 @@ fn variable(path: &str, dollar: usize) -> Result<(&str, usize), ExpandError> {
 mod tests {
     use super::*;
 
-    fn environment() -> Environment {
-        Environment::new(Some(PathBuf::from("/home/op")), [("KEYS", "/srv/keys"), ("N", "7")])
+    fn environment() -> PathEnvironment {
+        PathEnvironment::new(Some(PathBuf::from("/home/op")), [("KEYS", "/srv/keys"), ("N", "7")])
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn no_home_is_an_error_only_where_it_matters() {
-        let env = Environment::default();
+        let env = PathEnvironment::default();
         assert!(expand("~/x", &env).is_err());
         assert_eq!(expand("/x", &env), Ok(PathBuf::from("/x")));
     }

@@ -1,19 +1,19 @@
 //! Text files that people write in YAML: the inventory, and what other rooms read in the same way.
 //!
-//! Here live [`Kind`], which says what sort of file it is, [`load`], which makes text of it, and [`tree`], which makes
+//! Here live [`FileKind`], which says what sort of file it is, [`load`], which makes text of it, and [`tree`], which makes
 //! values with places of the text. It uses [`super::raw`] and [`super::problem`]. What always holds: no more than
-//! [`Kind::max_bytes`] are read, whatever the file says of its length. Start reading at [`load`].
+//! [`FileKind::max_bytes`] are read, whatever the file says of its length. Start reading at [`load`].
 
 use std::io;
 use std::path::Path;
 
-use super::problem::{Fault, Problem, Report};
-use super::raw::{self, Raw};
+use super::problem::{Diagnostic, InventoryProblem, ProblemReport};
+use super::raw::{self, RawValue};
 use crate::local::file::{self, Access, Bounds, Content};
 
 /// A sort of file, for messages and limits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Kind {
+pub(crate) struct FileKind {
     /// With its article, such as `an inventory`.
     pub(crate) name: &'static str,
     /// The largest file, in bytes.
@@ -26,37 +26,40 @@ pub(crate) struct NoText {
     /// As much of the text as the places of the problems need; empty where there is none.
     pub(crate) text: String,
     /// Never empty.
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) problems: Vec<InventoryProblem>,
 }
 
-impl Kind {
+impl FileKind {
     /// The problem of a file that is larger than [`Self::max_bytes`].
-    pub(crate) fn too_large(self) -> Problem {
+    pub(crate) fn too_large(self) -> InventoryProblem {
         let message = format!("it is larger than {} MiB", self.max_bytes >> 20);
-        Problem::of_file(message, Some(&format!("is it {}?", self.name)))
+        InventoryProblem::of_file(message, Some(&format!("is it {}?", self.name)))
     }
 
-    fn unreadable(self, error: &io::Error) -> Problem {
+    fn unreadable(self, error: &io::Error) -> InventoryProblem {
         let kind = error.kind();
         if kind == io::ErrorKind::NotFound {
-            Problem::of_file("no such file", None)
+            InventoryProblem::of_file("no such file", None)
         } else if kind == io::ErrorKind::PermissionDenied {
-            Problem::of_file("permission denied", Some("check its owner and mode"))
+            InventoryProblem::of_file("permission denied", Some("check its owner and mode"))
         } else if kind == io::ErrorKind::IsADirectory {
             let noun = self.name.split_once(' ').map_or(self.name, |(_, noun)| noun);
-            Problem::of_file("it is a directory, not a file", Some(&format!("give the {noun} file in that directory")))
+            InventoryProblem::of_file(
+                "it is a directory, not a file",
+                Some(&format!("give the {noun} file in that directory")),
+            )
         } else if kind == io::ErrorKind::FileTooLarge {
             self.too_large()
         } else if kind == io::ErrorKind::TimedOut {
-            Problem::of_file(error.to_string(), None)
+            InventoryProblem::of_file(error.to_string(), None)
         } else {
-            Problem::of_file(format!("cannot read it: {error}"), None)
+            InventoryProblem::of_file(format!("cannot read it: {error}"), None)
         }
     }
 }
 
 /// The text of a file, and who may change it.
-pub(crate) fn load(path: &Path, kind: Kind) -> Result<(String, Access), NoText> {
+pub(crate) fn load(path: &Path, kind: FileKind) -> Result<(String, Access), NoText> {
     // A command may be writing it at the other end of a pipe.
     let bounds = Bounds { max_bytes: kind.max_bytes, patience: file::PIPE_PATIENCE, only_regular: false };
     let Content { bytes, access } = file::read(path, bounds)
@@ -67,8 +70,8 @@ pub(crate) fn load(path: &Path, kind: Kind) -> Result<(String, Access), NoText> 
         let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
         let what = if wide { "this is UTF-16" } else { "this is not UTF-8" };
         let byte = bytes.get(at).copied().unwrap_or_default();
-        let fault = Fault::new(at..at + 1, format!("{what}: byte 0x{byte:02x} at offset {at}"));
-        let mut report = Report::default();
+        let fault = Diagnostic::new(at..at + 1, format!("{what}: byte 0x{byte:02x} at offset {at}"));
+        let mut report = ProblemReport::default();
         report.add(fault.help(text_file(kind)));
         // Up to the fault the text is what the bytes are, so the offset is right in it.
         let text = String::from_utf8_lossy(bytes).into_owned();
@@ -77,7 +80,7 @@ pub(crate) fn load(path: &Path, kind: Kind) -> Result<(String, Access), NoText> 
     Ok((text, access))
 }
 
-fn text_file(kind: Kind) -> String {
+fn text_file(kind: FileKind) -> String {
     format!("{} must be a UTF-8 text file", kind.name)
 }
 
@@ -89,10 +92,10 @@ pub(crate) fn without_mark(text: &str) -> &str {
 /// The values of a text from which the mark has been taken.
 ///
 /// None if it is not well-formed, and then `report` says why.
-pub(crate) fn tree(text: &str, kind: Kind, report: &mut Report) -> Option<Raw> {
+pub(crate) fn tree(text: &str, kind: FileKind, report: &mut ProblemReport) -> Option<RawValue> {
     if let Some(at) = text.find('\0') {
         let message = format!("this is not a text file: byte 0x00 at offset {at}");
-        report.add(Fault::new(at..at + 1, message).help(text_file(kind)));
+        report.add(Diagnostic::new(at..at + 1, message).help(text_file(kind)));
         return None;
     }
     raw::read(text, kind.name, report)

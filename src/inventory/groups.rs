@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use super::catalogue::{ROLE_ALIASES, canonical_role};
-use super::nodes::Nodes;
-use super::problem::{Fault, nearest, quoted};
-use super::roles::Roles;
-use super::values::{self, Field, Reader};
+use super::nodes::NodeTable;
+use super::problem::{Diagnostic, nearest, quoted};
+use super::roles::RoleTable;
+use super::values::{self, FieldEntry, ValueReader};
 use crate::nodeset::{GroupResolver, NodeSet, ParseError};
 
 /// How deep groups may be made of one another.
@@ -19,10 +19,10 @@ const MAX_DEPTH: usize = 100;
 
 /// Reads the `groups`, if there are any.
 pub(super) fn read(
-    reader: &mut Reader<'_>,
-    field: Option<Field<'_>>,
-    roles: &Roles,
-    nodes: &Nodes,
+    reader: &mut ValueReader<'_>,
+    field: Option<FieldEntry<'_>>,
+    roles: &RoleTable,
+    nodes: &NodeTable,
 ) -> BTreeMap<String, NodeSet> {
     let all = NodeSet::from_names(nodes.list.iter().map(|node| node.name.as_str()));
     let given = field.and_then(|field| values::pairs(reader, field.key, field.value, "group")).unwrap_or_default();
@@ -35,9 +35,9 @@ pub(super) fn read(
         // Also of a group that clashes with a role, its expression is looked at.
         check_role(reader, field, roles);
         let expression = expression(reader, field, &all, nodes.is_complete);
-        groups.insert(field.name, Group { field, expression, set: None, is_open: false });
+        groups.insert(field.name, GroupEntry { field, expression, set: None, is_open: false });
     }
-    let mut work = Work { all, roles: role_sets(roles, nodes), groups, is_complete: nodes.is_complete };
+    let mut work = GroupResolution { all, roles: role_sets(roles, nodes), groups, is_complete: nodes.is_complete };
     let names: Vec<&str> = work.groups.keys().copied().collect();
     for name in names {
         work.resolve(reader, name, 0);
@@ -46,7 +46,7 @@ pub(super) fn read(
 }
 
 /// `@name` must mean one thing.
-fn check_role(reader: &mut Reader<'_>, field: Field<'_>, roles: &Roles) {
+fn check_role(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, roles: &RoleTable) {
     let role = canonical_role(field.name);
     if !roles.all.contains_key(role) {
         return;
@@ -56,7 +56,7 @@ fn check_role(reader: &mut Reader<'_>, field: Field<'_>, roles: &Roles) {
     } else {
         format!("{} is another name for the role {}", quoted(field.name), quoted(role))
     };
-    let fault = Fault::new(field.key.span.clone(), message)
+    let fault = Diagnostic::new(field.key.span.clone(), message)
         .label("this group")
         .help(format!("`@{}` already means the nodes of that role; give the group another name", field.name));
     reader.fault(match roles.keys.get(role) {
@@ -65,9 +65,9 @@ fn check_role(reader: &mut Reader<'_>, field: Field<'_>, roles: &Roles) {
     });
 }
 
-struct Group<'r> {
-    field: Field<'r>,
-    expression: Option<Expression<'r>>,
+struct GroupEntry<'r> {
+    field: FieldEntry<'r>,
+    expression: Option<GroupExpression<'r>>,
     /// Its nodes once they are known; none where it is wrong.
     set: Option<Option<NodeSet>>,
     /// Whether it is being resolved just now.
@@ -75,21 +75,21 @@ struct Group<'r> {
 }
 
 /// A group's text, well-formed, one item for each element of a list.
-struct Expression<'r> {
-    items: Vec<Field<'r>>,
+struct GroupExpression<'r> {
+    items: Vec<FieldEntry<'r>>,
     /// The groups and roles that it uses.
     uses: BTreeSet<String>,
 }
 
 /// The text of a group, and what it uses.
 fn expression<'r>(
-    reader: &mut Reader<'_>,
-    field: Field<'r>,
+    reader: &mut ValueReader<'_>,
+    field: FieldEntry<'r>,
     all: &NodeSet,
     is_complete: bool,
-) -> Option<Expression<'r>> {
+) -> Option<GroupExpression<'r>> {
     let items = values::texts(reader, field, "a node set, such as node[01-40]")?;
-    let uses = Uses { all, names: RefCell::default() };
+    let uses = NameCollector { all, names: RefCell::default() };
     let mut is_good = true;
     for item in &items {
         if let Err(error) = NodeSet::parse_with(item.value.as_text().unwrap_or_default(), &uses) {
@@ -97,26 +97,26 @@ fn expression<'r>(
             tell(reader, *item, &error, is_complete);
         }
     }
-    is_good.then(|| Expression { items, uses: uses.names.into_inner() })
+    is_good.then(|| GroupExpression { items, uses: uses.names.into_inner() })
 }
 
 /// Says what is wrong with an expression. A glob may match a node whose name could not be read.
-fn tell(reader: &mut Reader<'_>, item: Field<'_>, error: &ParseError, is_complete: bool) {
+fn tell(reader: &mut ValueReader<'_>, item: FieldEntry<'_>, error: &ParseError, is_complete: bool) {
     if !is_complete && item.value.as_text().is_some_and(|said| said.contains(['*', '?'])) {
         return;
     }
     let place = item.value.part(error.span());
     let place = if place.is_empty() { item.value.place() } else { place };
-    reader.fault(Fault::new(place, error.message()).help_if(error.hint().map(str::to_owned)));
+    reader.fault(Diagnostic::new(place, error.message()).help_if(error.hint().map(str::to_owned)));
 }
 
 /// Answers every name with the empty set, and remembers it.
-struct Uses<'a> {
+struct NameCollector<'a> {
     all: &'a NodeSet,
     names: RefCell<BTreeSet<String>>,
 }
 
-impl GroupResolver for Uses<'_> {
+impl GroupResolver for NameCollector<'_> {
     fn group(&self, name: &str) -> Option<NodeSet> {
         self.names.borrow_mut().insert(name.to_owned());
         Some(NodeSet::from_names::<[&str; 0], &str>([]))
@@ -131,7 +131,7 @@ impl GroupResolver for Uses<'_> {
     }
 }
 
-fn role_sets(roles: &Roles, nodes: &Nodes) -> HashMap<String, NodeSet> {
+fn role_sets(roles: &RoleTable, nodes: &NodeTable) -> HashMap<String, NodeSet> {
     let mut names: HashMap<&str, Vec<&str>> = roles.all.keys().map(|role| (role.as_str(), Vec::new())).collect();
     for node in &nodes.list {
         for role in &node.roles {
@@ -141,16 +141,16 @@ fn role_sets(roles: &Roles, nodes: &Nodes) -> HashMap<String, NodeSet> {
     names.into_iter().map(|(role, names)| (role.to_owned(), NodeSet::from_names(names))).collect()
 }
 
-struct Work<'r> {
+struct GroupResolution<'r> {
     all: NodeSet,
     roles: HashMap<String, NodeSet>,
-    groups: BTreeMap<&'r str, Group<'r>>,
+    groups: BTreeMap<&'r str, GroupEntry<'r>>,
     is_complete: bool,
 }
 
-impl<'r> Work<'r> {
+impl<'r> GroupResolution<'r> {
     /// Works out a group, those that it is made of first.
-    fn resolve(&mut self, reader: &mut Reader<'_>, name: &'r str, depth: usize) {
+    fn resolve(&mut self, reader: &mut ValueReader<'_>, name: &'r str, depth: usize) {
         let Some(group) = self.groups.get_mut(name).filter(|group| group.set.is_none()) else { return };
         group.is_open = true;
         let items = group.expression.as_ref().map(|expression| expression.items.clone());
@@ -168,7 +168,7 @@ impl<'r> Work<'r> {
     }
 
     /// Whether a name that a group uses has a set; if it is an unknown one or a circle, that is told.
-    fn is_usable(&mut self, reader: &mut Reader<'_>, user: &'r str, used: &str, depth: usize) -> bool {
+    fn is_usable(&mut self, reader: &mut ValueReader<'_>, user: &'r str, used: &str, depth: usize) -> bool {
         let Some((&used, group)) = self.groups.get_key_value(used) else {
             if self.roles.contains_key(canonical_role(used)) {
                 return true;
@@ -181,7 +181,7 @@ impl<'r> Work<'r> {
             let affords = reader.report.affords(self.groups.len() + self.roles.len());
             let names = names.chain(ROLE_ALIASES.map(|(alias, _)| alias));
             let near = if affords { nearest(used, names) } else { None };
-            let fault = Fault::new(self.place_of(user, used), format!("no group or role {}", quoted(used)))
+            let fault = Diagnostic::new(self.place_of(user, used), format!("no group or role {}", quoted(used)))
                 .label("unknown group")
                 .help_if(near.map(|near| format!("did you mean @{near}?")));
             reader.fault(fault);
@@ -193,7 +193,7 @@ impl<'r> Work<'r> {
             } else {
                 format!("groups {} and {} include each other", quoted(used), quoted(user))
             };
-            let fault = Fault::new(self.place_of(user, used), message).label("this closes the loop");
+            let fault = Diagnostic::new(self.place_of(user, used), message).label("this closes the loop");
             let fault =
                 if used == user { fault } else { fault.related(group.field.key.span.clone(), "the loop begins here") };
             reader.fault(fault);
@@ -201,7 +201,7 @@ impl<'r> Work<'r> {
         }
         if depth >= MAX_DEPTH {
             let message = format!("groups may be nested at most {MAX_DEPTH} deep");
-            reader.fault(Fault::new(self.place_of(user, used), message));
+            reader.fault(Diagnostic::new(self.place_of(user, used), message));
             return false;
         }
         self.resolve(reader, used, depth + 1);
@@ -225,7 +225,7 @@ impl<'r> Work<'r> {
         group.field.value.place()
     }
 
-    fn evaluate(&self, reader: &mut Reader<'_>, items: &[Field<'_>]) -> Option<NodeSet> {
+    fn evaluate(&self, reader: &mut ValueReader<'_>, items: &[FieldEntry<'_>]) -> Option<NodeSet> {
         let mut union: Option<NodeSet> = None;
         for item in items {
             let said = item.value.as_text().unwrap_or_default();
@@ -246,7 +246,7 @@ impl<'r> Work<'r> {
     }
 
     /// A group holds nodes of the inventory only: another name in it is most often misspelt.
-    fn check_nodes(&self, reader: &mut Reader<'_>, item: Field<'_>, said: &str, set: &NodeSet) {
+    fn check_nodes(&self, reader: &mut ValueReader<'_>, item: FieldEntry<'_>, said: &str, set: &NodeSet) {
         let strange = set.difference(&self.all);
         if strange.is_empty() || !self.is_complete {
             return;
@@ -255,11 +255,11 @@ impl<'r> Work<'r> {
         let help = self.near_node(reader, &first);
         let place = said.find(&first).map_or_else(|| item.value.place(), |at| item.value.part(at..at + first.len()));
         let message = format!("the inventory has no node {}", quoted(&strange.to_string()));
-        reader.fault(Fault::new(place, message).label("unknown node").help_if(help));
+        reader.fault(Diagnostic::new(place, message).label("unknown node").help_if(help));
     }
 
     /// A node whose name is like this one. Names that differ in their digits only are no misspelling.
-    fn near_node(&self, reader: &mut Reader<'_>, name: &str) -> Option<String> {
+    fn near_node(&self, reader: &mut ValueReader<'_>, name: &str) -> Option<String> {
         if !reader.report.affords(usize::try_from(self.all.len()).unwrap_or(usize::MAX)) {
             return None;
         }
@@ -271,7 +271,7 @@ impl<'r> Work<'r> {
     }
 }
 
-impl GroupResolver for Work<'_> {
+impl GroupResolver for GroupResolution<'_> {
     fn group(&self, name: &str) -> Option<NodeSet> {
         match self.groups.get(name) {
             Some(group) => group.set.clone().flatten(),

@@ -6,11 +6,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::problem::quoted;
-use super::values::{Flaw, check_name, check_user, digits};
+use super::values::{ValueError, check_name, check_user, digits};
 use crate::nodeset::{NodeSet, ParseError, expand_in_order};
 
 /// Why a pattern cannot be written out.
-pub(super) enum Unexpandable {
+pub(super) enum UnexpandablePattern {
     /// It is not well-formed.
     Pattern(ParseError),
     /// It stands for so many, which is more than were asked for.
@@ -24,36 +24,37 @@ pub(super) fn is_pattern(said: &str) -> bool {
 
 /// The names or addresses that `said` stands for, in the order written; `most` of them, lest a few characters cost
 /// a second each.
-pub(super) fn expand(said: &str, most: usize) -> Result<Vec<String>, Unexpandable> {
+pub(super) fn expand(said: &str, most: usize) -> Result<Vec<String>, UnexpandablePattern> {
     if !is_pattern(said) {
         return Ok(vec![said.to_owned()]);
     }
     if let Ok(set) = NodeSet::parse(said)
         && set.len() > most as u64
     {
-        return Err(Unexpandable::TooMany(set.len()));
+        return Err(UnexpandablePattern::TooMany(set.len()));
     }
-    expand_in_order(said).map_err(Unexpandable::Pattern)
+    expand_in_order(said).map_err(UnexpandablePattern::Pattern)
 }
 
 /// Whether this may be the name of a node or an address: a host's name, or an IP address. With `zone`, an IPv6
 /// address may name its interface (`fe80::1%eth0`).
-pub(crate) fn check_host(said: &str, zone: bool) -> Result<(), Flaw> {
+pub(crate) fn check_host(said: &str, zone: bool) -> Result<(), ValueError> {
     check_name(said, if zone { "._-:%" } else { "._-:" })?;
     let address = said.split('%').next().unwrap_or(said);
     let is_v6 = address.parse::<Ipv6Addr>().is_ok();
     let sign = if is_v6 { None } else { said.find([':', '%']) };
     match sign {
-        Some(at) => {
-            Err(Flaw { part: at..said.len(), why: "it contains `:` or `%` but is not an IPv6 address".to_owned() })
-        }
+        Some(at) => Err(ValueError {
+            part: at..said.len(),
+            why: "it contains `:` or `%` but is not an IPv6 address".to_owned(),
+        }),
         None => check_numbers(said),
     }
 }
 
 /// Numbers with dots between them are an IPv4 address as everybody reads it: the C library takes `010.1.2.3` for 8.1.2.3
 /// and `10.1` for 10.0.0.1.
-fn check_numbers(said: &str) -> Result<(), Flaw> {
+fn check_numbers(said: &str) -> Result<(), ValueError> {
     let is_hex = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_number = |label: &str| {
         let hex = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
@@ -66,27 +67,28 @@ fn check_numbers(said: &str) -> Result<(), Flaw> {
     for label in said.split('.') {
         if label.len() > 1 && label.starts_with('0') {
             let why = format!("{} has a leading 0, which some programs read as octal: remove it", quoted(label));
-            return Err(Flaw { part: start..start + label.len(), why });
+            return Err(ValueError { part: start..start + label.len(), why });
         }
         start += label.len() + 1;
     }
-    Err(Flaw { part: 0..said.len(), why: "an IPv4 address has four numbers from 0 to 255".to_owned() })
+    Err(ValueError { part: 0..said.len(), why: "an IPv4 address has four numbers from 0 to 255".to_owned() })
 }
 
 /// Whether this is a way through bastions, `[user@]host[:port]` with commas between them, or `none`.
-pub(super) fn check_jump(said: &str) -> Result<(), Flaw> {
+pub(super) fn check_jump(said: &str) -> Result<(), ValueError> {
     let mut start = 0;
     for hop in said.split(',') {
         if hop.is_empty() && !said.is_empty() {
-            return Err(Flaw { part: start..start, why: "one of the bastions has no name".to_owned() });
+            return Err(ValueError { part: start..start, why: "one of the bastions has no name".to_owned() });
         }
-        check_hop(hop).map_err(|flaw| Flaw { part: start + flaw.part.start..start + flaw.part.end, why: flaw.why })?;
+        check_hop(hop)
+            .map_err(|flaw| ValueError { part: start + flaw.part.start..start + flaw.part.end, why: flaw.why })?;
         start += hop.len() + 1;
     }
     Ok(())
 }
 
-fn check_hop(hop: &str) -> Result<(), Flaw> {
+fn check_hop(hop: &str) -> Result<(), ValueError> {
     let (user, rest) = match hop.rsplit_once('@') {
         Some((user, rest)) => (Some(user), rest),
         None => (None, hop),
@@ -101,7 +103,7 @@ fn check_hop(hop: &str) -> Result<(), Flaw> {
                 Some(port) => Some(port),
                 None if after.is_empty() => None,
                 None => {
-                    return Err(Flaw {
+                    return Err(ValueError {
                         part: hop.len() - after.len()..hop.len(),
                         why: "expected `:port` or nothing after `]`".to_owned(),
                     });
@@ -115,11 +117,13 @@ fn check_hop(hop: &str) -> Result<(), Flaw> {
             None => (rest, begin, None),
         },
     };
-    check_host(host, true).map_err(|flaw| Flaw { part: at + flaw.part.start..at + flaw.part.end, why: flaw.why })?;
+    check_host(host, true)
+        .map_err(|flaw| ValueError { part: at + flaw.part.start..at + flaw.part.end, why: flaw.why })?;
     match port {
-        Some(port) if digits::<u16>(port).is_none_or(|port| port == 0) => {
-            Err(Flaw { part: hop.len() - port.len()..hop.len(), why: format!("{} is not a valid port", quoted(port)) })
-        }
+        Some(port) if digits::<u16>(port).is_none_or(|port| port == 0) => Err(ValueError {
+            part: hop.len() - port.len()..hop.len(),
+            why: format!("{} is not a valid port", quoted(port)),
+        }),
         _ => Ok(()),
     }
 }
@@ -165,7 +169,7 @@ mod tests {
             ("10.0.0.256", 0..10, "an IPv4 address has four numbers from 0 to 255"),
             ("10.0.0.1.2", 0..10, "an IPv4 address has four numbers from 0 to 255"),
         ] {
-            assert_eq!(check_host(bad, false), Err(Flaw { part, why: why.to_owned() }), "{bad:?}");
+            assert_eq!(check_host(bad, false), Err(ValueError { part, why: why.to_owned() }), "{bad:?}");
         }
         assert!(check_host(&"x".repeat(254), false).is_err());
         assert!(check_host("a%b", true).is_err());
@@ -191,7 +195,7 @@ mod tests {
             ("[a;b]", 2..3, "it contains `;`"),
             ("u@010.0.0.1:22", 2..5, "`010` has a leading 0, which some programs read as octal: remove it"),
         ] {
-            assert_eq!(check_jump(bad), Err(Flaw { part, why: why.to_owned() }), "{bad:?}");
+            assert_eq!(check_jump(bad), Err(ValueError { part, why: why.to_owned() }), "{bad:?}");
         }
     }
 }

@@ -6,16 +6,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::environment::Environment;
+use super::environment::PathEnvironment;
 use super::file::{self, NoText};
 use super::model::Inventory;
-use super::problem::{Fault, InventoryError, Report, quoted};
-use super::raw::{Raw, Value};
-use super::values::{self, Field, Reader};
+use super::problem::{Diagnostic, InventoryError, ProblemReport, quoted};
+use super::raw::{RawValue, Value};
+use super::values::{self, FieldEntry, ValueReader};
 use super::{groups, nodes, roles};
 use crate::local::file::Access;
 
-const KIND: file::Kind = file::Kind { name: "an inventory", max_bytes: 4 * 1024 * 1024 };
+const KIND: file::FileKind = file::FileKind { name: "an inventory", max_bytes: 4 * 1024 * 1024 };
 
 /// The version of the format.
 const VERSION: u64 = 1;
@@ -38,7 +38,7 @@ const EXAMPLE: &str = "the minimum is `version: 1` and `nodes: {node1: {roles: [
 ///
 /// # Errors
 /// [`InventoryError`] if it cannot be read, is a folder, is larger than 4 MiB, or is not text; else as [`parse`].
-pub fn load(path: &Path, env: &Environment) -> Result<Inventory, InventoryError> {
+pub fn load(path: &Path, env: &PathEnvironment) -> Result<Inventory, InventoryError> {
     parse(&read(path)?.0, path, env)
 }
 
@@ -55,10 +55,10 @@ pub fn read(path: &Path) -> Result<(String, Access), InventoryError> {
 ///
 /// # Errors
 /// [`InventoryError`] with every fault; with the first alone if the text is not well-formed YAML.
-pub fn parse(text: &str, path: &Path, env: &Environment) -> Result<Inventory, InventoryError> {
+pub fn parse(text: &str, path: &Path, env: &PathEnvironment) -> Result<Inventory, InventoryError> {
     let text = file::without_mark(text);
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-    let mut reader = Reader { report: Report::default(), env, folder };
+    let mut reader = ValueReader { report: ProblemReport::default(), env, folder };
     let inventory = file::tree(text, KIND, &mut reader.report).map(|root| whole(&mut reader, &root, path.to_owned()));
     match inventory {
         Some(inventory) if reader.report.len() == 0 => Ok(inventory),
@@ -67,12 +67,12 @@ pub fn parse(text: &str, path: &Path, env: &Environment) -> Result<Inventory, In
 }
 
 /// Reads the parts, each after those that it refers to.
-fn whole(reader: &mut Reader<'_>, root: &Raw, path: PathBuf) -> Inventory {
+fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf) -> Inventory {
     let empty = || Inventory { path: path.clone(), nodes: Vec::new(), roles: BTreeMap::new(), groups: BTreeMap::new() };
     match &root.value {
         Value::Map(_) => {}
         Value::Null => {
-            reader.fault(Fault::new(0..0, "the inventory is empty").help(EXAMPLE));
+            reader.fault(Diagnostic::new(0..0, "the inventory is empty").help(EXAMPLE));
             return empty();
         }
         Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
@@ -81,7 +81,7 @@ fn whole(reader: &mut Reader<'_>, root: &Raw, path: PathBuf) -> Inventory {
             let is_glued =
                 root.as_text().is_some_and(|said| KEYS.iter().any(|key| said.starts_with(&format!("{key}:"))));
             let help = if is_glued { "put a space after the colon" } else { EXAMPLE };
-            reader.fault(Fault::new(root.place(), message).help(help));
+            reader.fault(Diagnostic::new(root.place(), message).help(help));
             return empty();
         }
     }
@@ -95,7 +95,7 @@ fn whole(reader: &mut Reader<'_>, root: &Raw, path: PathBuf) -> Inventory {
         version(reader, find("version"));
     }
     if find("nodes").is_none() && !meant.contains(&"nodes") {
-        reader.fault(Fault::new(0..0, "the inventory has no `nodes`").help(EXAMPLE));
+        reader.fault(Diagnostic::new(0..0, "the inventory has no `nodes`").help(EXAMPLE));
     }
     let roles = roles::read(reader, find("roles"));
     let nodes = nodes::read(reader, find("defaults"), find("nodes"), &roles);
@@ -103,9 +103,9 @@ fn whole(reader: &mut Reader<'_>, root: &Raw, path: PathBuf) -> Inventory {
     Inventory { path, nodes: nodes.list, roles: roles.all, groups }
 }
 
-fn version(reader: &mut Reader<'_>, field: Option<Field<'_>>) {
+fn version(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) {
     let Some(field) = field else {
-        let fault = Fault::new(0..0, "the inventory has no `version`").help("begin the file with `version: 1`");
+        let fault = Diagnostic::new(0..0, "the inventory has no `version`").help("begin the file with `version: 1`");
         reader.fault(fault);
         return;
     };
@@ -114,12 +114,12 @@ fn version(reader: &mut Reader<'_>, field: Option<Field<'_>>) {
         Some(other) => {
             let message = format!("unsupported format version {other}: this ctl supports version {VERSION}");
             let help = if other > VERSION { "this file was written for a newer ctl" } else { "write `version: 1`" };
-            reader.fault(Fault::new(field.value.place(), message).label("unknown version").help(help));
+            reader.fault(Diagnostic::new(field.value.place(), message).label("unknown version").help(help));
         }
         None => match field.value.as_text() {
             Some(said) => {
                 let message = format!("`version` is {}: expected {VERSION}", quoted(said));
-                reader.fault(Fault::new(field.value.place(), message));
+                reader.fault(Diagnostic::new(field.value.place(), message));
             }
             None => values::wrong_value(reader, field, "the number 1"),
         },

@@ -2,7 +2,7 @@
 //!
 //! What lives here: the validated [`Inventory`], the reader that makes one from a file ([`load()`], [`parse`]) and Contrail's roles, sockets and services as data ([`ROLE_ORDER`], [`built_in_roles`],
 //! [`roles_of_service`]). It may use `nodeset` and, of `event`, the word [`Via`](crate::event::Via). It reads files
-//! and nothing else: no network, no other process, and the process environment only through [`Environment`].
+//! and nothing else: no network, no other process, and the process environment only through [`PathEnvironment`].
 //!
 //! What always holds:
 //! - An [`Inventory`] has been checked as a whole: every role of a node exists, every name is unique and safe in a
@@ -40,11 +40,12 @@ pub use self::catalogue::{
     ROLE_ALIASES, ROLE_ORDER, built_in_role, built_in_roles, canonical_role, introspect_port, packages_of,
     roles_of_service,
 };
-pub use self::environment::Environment;
+pub use self::environment::PathEnvironment;
 pub(crate) use self::hosts::check_host;
 pub use self::load::{load, parse, read};
 pub use self::model::{
-    Cap, ControlAddress, Inventory, Node, OptionOrigin, Role, SshKeyword, SshOption, SshSettings, Supervisor,
+    ControlAddress, Inventory, InventorySsh, Node, OptionOrigin, Role, SshKeyword, SshOption, Supervisor,
+    UnavailableCap,
 };
-pub use self::problem::{InventoryError, Problem};
-pub(crate) use self::values::{Flaw, check_user};
+pub use self::problem::{InventoryError, InventoryProblem};
+pub(crate) use self::values::{ValueError, check_user};

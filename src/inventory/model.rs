@@ -46,7 +46,7 @@ pub struct Node {
     /// Canonical names of its roles, in the order of the file, each once.
     pub roles: Vec<String>,
     /// How to connect. The node's own settings with the file's `defaults` filled in.
-    pub ssh: SshSettings,
+    pub ssh: InventorySsh,
     /// Whether commands on it go through sudo.
     pub sudo: bool,
     /// The way to its supervisords; none means `auto`.
@@ -59,7 +59,7 @@ pub struct Node {
 
 /// What the inventory says of a node's SSH connection. None means that the file does not say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SshSettings {
+pub struct InventorySsh {
     /// TCP port, 1 to 65535.
     pub port: Option<u16>,
     /// User to log in as.
@@ -155,7 +155,7 @@ pub struct Role {
     /// Services of the role that init runs, outside supervisord.
     pub init_services: Vec<String>,
     /// How many of its nodes may be down at once; none means any number.
-    pub max_unavailable: Option<Cap>,
+    pub max_unavailable: Option<UnavailableCap>,
     /// Service to the port of its introspect server.
     pub introspect: BTreeMap<String, u16>,
     /// Programs, as groups or `group:process`, that are made to end.
@@ -233,7 +233,7 @@ impl fmt::Display for ControlAddress {
 
 /// How many nodes of a role may be down at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cap {
+pub enum UnavailableCap {
     /// So many nodes.
     Nodes(u32),
     /// So many of a hundred, 1 to 100.

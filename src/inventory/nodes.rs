@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::hosts::{Unexpandable, check_host, expand, is_pattern};
-use super::model::{Node, SshOption, SshSettings};
-use super::problem::{Fault, quoted};
-use super::raw::Raw;
-use super::roles::Roles;
-use super::settings::{self, Settings};
+use super::hosts::{UnexpandablePattern, check_host, expand, is_pattern};
+use super::model::{InventorySsh, Node, SshOption};
+use super::problem::{Diagnostic, quoted};
+use super::raw::RawValue;
+use super::roles::RoleTable;
+use super::settings::{self, NodeSettings};
 use super::ssh_options;
-use super::values::{self, Field, Reader};
+use super::values::{self, FieldEntry, ValueReader};
 use crate::nodeset::NodeSet;
 
 /// How many nodes an inventory may have.
@@ -25,7 +25,7 @@ pub(super) const MAX_NODES: usize = 100_000;
 const SSH_PORT: u16 = 22;
 
 /// The nodes of an inventory.
-pub(super) struct Nodes {
+pub(super) struct NodeTable {
     pub(super) list: Vec<Arc<Node>>,
     /// Whether every name could be read, so that a name that is not in the list is none.
     pub(super) is_complete: bool,
@@ -33,18 +33,18 @@ pub(super) struct Nodes {
 
 /// Reads the `nodes`, with what `defaults` says put in where they say nothing.
 pub(super) fn read(
-    reader: &mut Reader<'_>,
-    defaults: Option<Field<'_>>,
-    nodes: Option<Field<'_>>,
-    roles: &Roles,
-) -> Nodes {
+    reader: &mut ValueReader<'_>,
+    defaults: Option<FieldEntry<'_>>,
+    nodes: Option<FieldEntry<'_>>,
+    roles: &RoleTable,
+) -> NodeTable {
     let defaults = defaults.map(|field| settings::defaults(reader, field, roles)).unwrap_or_default();
-    let mut builder = Builder { defaults, ..Builder::default() };
+    let mut builder = NodeBuilder { defaults, ..NodeBuilder::default() };
     let faults_before = reader.report.len();
     let given = nodes.and_then(|field| {
         let pairs = values::pairs(reader, field.key, field.value, "node")?;
         if pairs.is_empty() && reader.report.len() == faults_before {
-            let fault = Fault::new(field.key.span.clone(), "the inventory has no nodes")
+            let fault = Diagnostic::new(field.key.span.clone(), "the inventory has no nodes")
                 .help("such as `nodes: {node1: {roles: [analytics]}}`");
             reader.fault(fault);
         }
@@ -59,34 +59,34 @@ pub(super) fn read(
                 quoted(field.name),
                 builder.nodes.len()
             );
-            reader.fault(Fault::new(field.key.span.clone(), message));
+            reader.fault(Diagnostic::new(field.key.span.clone(), message));
             builder.is_broken = true;
             break;
         }
     }
     let list = builder.nodes.into_iter().map(Arc::new).collect();
-    Nodes { list, is_complete: !builder.is_broken }
+    NodeTable { list, is_complete: !builder.is_broken }
 }
 
 /// What two nodes may not share: address, port and way there.
-type Machine = (String, u16, Option<String>);
+type MachineKey = (String, u16, Option<String>);
 
 #[derive(Default)]
-struct Builder<'r> {
-    defaults: Settings<'r>,
+struct NodeBuilder<'r> {
+    defaults: NodeSettings<'r>,
     nodes: Vec<Node>,
     /// Place of each entry's key.
     keys: Vec<Range<usize>>,
     /// Entry of each name.
     names: HashMap<String, usize>,
     /// Name, entry and place of each machine.
-    machines: HashMap<Machine, (String, usize, Range<usize>)>,
+    machines: HashMap<MachineKey, (String, usize, Range<usize>)>,
     is_broken: bool,
 }
 
-impl<'r> Builder<'r> {
+impl<'r> NodeBuilder<'r> {
     /// Reads one entry: a pattern, and what holds for all its nodes.
-    fn entry(&mut self, reader: &mut Reader<'_>, field: Field<'r>, roles: &Roles) {
+    fn entry(&mut self, reader: &mut ValueReader<'_>, field: FieldEntry<'r>, roles: &RoleTable) {
         let own = settings::of_node(reader, field, roles);
         let Some(names) = names(reader, field.key) else {
             self.is_broken = true;
@@ -122,8 +122,8 @@ impl<'r> Builder<'r> {
     /// The names of an entry, without those that are there already; one fault for each entry that has some of them.
     fn new_names(
         &mut self,
-        reader: &mut Reader<'_>,
-        key: &Raw,
+        reader: &mut ValueReader<'_>,
+        key: &RawValue,
         entry: usize,
         names: Vec<String>,
     ) -> Vec<Option<String>> {
@@ -143,7 +143,7 @@ impl<'r> Builder<'r> {
                 [name] => format!("the node {} is defined twice", quoted(name)),
                 _ => format!("the nodes {} are defined twice", quoted(&NodeSet::from_names(&names).to_string())),
             };
-            let fault = Fault::new(key.span.clone(), message);
+            let fault = Diagnostic::new(key.span.clone(), message);
             let before = self.keys.get(other).filter(|_| other != entry).cloned();
             reader.fault(match before {
                 Some(before) => fault.label("again").related(before, "first defined here"),
@@ -153,17 +153,17 @@ impl<'r> Builder<'r> {
         kept
     }
 
-    fn roles<'s>(&'s self, own: &'s Settings<'_>) -> &'s [String] {
+    fn roles<'s>(&'s self, own: &'s NodeSettings<'_>) -> &'s [String] {
         own.roles.as_ref().or(self.defaults.roles.as_ref()).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn node(&self, name: String, address: String, own: &Settings<'_>, ssh_options: &[SshOption]) -> Node {
+    fn node(&self, name: String, address: String, own: &NodeSettings<'_>, ssh_options: &[SshOption]) -> Node {
         let defaults = &self.defaults;
         Node {
             name,
             address,
             roles: self.roles(own).to_vec(),
-            ssh: SshSettings {
+            ssh: InventorySsh {
                 port: own.port.or(defaults.port),
                 user: own.user.as_ref().or(defaults.user.as_ref()).cloned(),
                 identities: own.identities.as_ref().or(defaults.identities.as_ref()).cloned().unwrap_or_default(),
@@ -181,7 +181,7 @@ impl<'r> Builder<'r> {
     /// Two names for one machine: it would be worked on twice at once.
     fn machine(
         &mut self,
-        reader: &mut Reader<'_>,
+        reader: &mut ValueReader<'_>,
         node: &Node,
         entry: usize,
         place: &Range<usize>,
@@ -205,7 +205,7 @@ impl<'r> Builder<'r> {
             quoted(&node.name),
             quoted(&node.address),
         );
-        let fault = Fault::new(place.clone(), message)
+        let fault = Diagnostic::new(place.clone(), message)
             .help("each node must be a machine of its own, with its own `address` or `port`");
         let fault = if other_place == place {
             fault
@@ -217,19 +217,20 @@ impl<'r> Builder<'r> {
 }
 
 /// The names that a key stands for, in the order of the pattern.
-fn names(reader: &mut Reader<'_>, key: &Raw) -> Option<Vec<String>> {
+fn names(reader: &mut ValueReader<'_>, key: &RawValue) -> Option<Vec<String>> {
     let said = key.as_text()?;
     let is_pattern = is_pattern(said);
     let names = match expand(said, MAX_NODES) {
         Ok(names) => names,
-        Err(Unexpandable::Pattern(error)) => {
-            let fault = Fault::new(key.part(error.span()), error.message()).help_if(error.hint().map(str::to_owned));
+        Err(UnexpandablePattern::Pattern(error)) => {
+            let fault =
+                Diagnostic::new(key.part(error.span()), error.message()).help_if(error.hint().map(str::to_owned));
             reader.fault(fault);
             return None;
         }
-        Err(Unexpandable::TooMany(count)) => {
+        Err(UnexpandablePattern::TooMany(count)) => {
             let message = format!("{} is {count} nodes: an inventory may have at most {MAX_NODES}", quoted(said));
-            reader.fault(Fault::new(key.span.clone(), message));
+            reader.fault(Diagnostic::new(key.span.clone(), message));
             return None;
         }
     };
@@ -237,7 +238,7 @@ fn names(reader: &mut Reader<'_>, key: &Raw) -> Option<Vec<String>> {
         if let Err(flaw) = check_host(name, false) {
             let fault = if is_pattern {
                 let message = format!("{} is not a valid node name: {}", quoted(name), flaw.why);
-                Fault::new(key.span.clone(), message)
+                Diagnostic::new(key.span.clone(), message)
             } else {
                 flaw.fault(key, "node", name)
             };

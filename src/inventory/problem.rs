@@ -1,10 +1,10 @@
 //! Everything that is wrong with an inventory, or with another file of YAML, and how it is gathered.
 //!
-//! Here live [`InventoryError`] and [`Problem`], which callers see, and [`Report`], in which those who
+//! Here live [`InventoryError`] and [`InventoryProblem`], which callers see, and [`ProblemReport`], in which those who
 //! read such a file collect faults as they go on. It uses nothing of ours. What always holds: a problem's span lies
 //! within the text, on character boundaries; problems are in the order of the file, and none is there twice; what they
 //! say has no control characters in it.
-//! Start reading at [`Problem`].
+//! Start reading at [`InventoryProblem`].
 
 use std::fmt;
 use std::ops::Range;
@@ -24,12 +24,12 @@ pub struct InventoryError {
     /// Its text, into which the spans of `problems` point. Empty where the file could not be read.
     pub text: String,
     /// What is wrong, in the order of the file. Never empty.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<InventoryProblem>,
 }
 
 /// One fault of an inventory, or of another file that is read in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct InventoryProblem {
     /// The bytes of the text that are at fault.
     pub span: Range<usize>,
     /// Line of the span's start, from 1; 0 where the problem is of the file as a whole.
@@ -46,7 +46,7 @@ pub struct Problem {
     pub related: Option<(Range<usize>, String)>,
 }
 
-impl Problem {
+impl InventoryProblem {
     /// A problem of the file as a whole, such as that it is not there.
     pub(crate) fn of_file(message: impl Into<String>, help: Option<&str>) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Problem {
 }
 
 /// A line for each problem: `PATH:LINE:COLUMN: MESSAGE (HELP)`.
-pub(crate) fn write_lines(f: &mut fmt::Formatter<'_>, path: &Path, problems: &[Problem]) -> fmt::Result {
+pub(crate) fn write_lines(f: &mut fmt::Formatter<'_>, path: &Path, problems: &[InventoryProblem]) -> fmt::Result {
     for (index, problem) in problems.iter().enumerate() {
         if index > 0 {
             f.write_str("\n")?;
@@ -96,7 +96,7 @@ impl std::error::Error for InventoryError {}
 
 /// A problem whose line and column have not been worked out yet.
 #[derive(Debug, Clone)]
-pub(crate) struct Fault {
+pub(crate) struct Diagnostic {
     span: Range<usize>,
     message: String,
     label: Option<String>,
@@ -104,7 +104,7 @@ pub(crate) struct Fault {
     related: Option<(Range<usize>, String)>,
 }
 
-impl Fault {
+impl Diagnostic {
     pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { span, message: message.into(), label: None, help: None, related: None }
     }
@@ -132,14 +132,14 @@ impl Fault {
 
 /// The faults found so far.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
-    faults: Vec<Fault>,
+pub(crate) struct ProblemReport {
+    faults: Vec<Diagnostic>,
     untold: usize,
     comparisons: usize,
 }
 
-impl Report {
-    pub(crate) fn add(&mut self, fault: Fault) {
+impl ProblemReport {
+    pub(crate) fn add(&mut self, fault: Diagnostic) {
         // A mapping that several nodes share by an anchor is read once for each: its faults are told once.
         let is_known = (self.faults.iter()).any(|known| known.span == fault.span && known.message == fault.message);
         if is_known {
@@ -180,19 +180,19 @@ impl Report {
     }
 
     /// What was found, in the order of the text.
-    pub(crate) fn into_problems(mut self, text: &str) -> Vec<Problem> {
+    pub(crate) fn into_problems(mut self, text: &str) -> Vec<InventoryProblem> {
         self.faults.sort_by_key(|fault| fault.span.start);
         if self.untold > 0 {
             let end = text.len();
             let message = format!("{} more problems are not shown", self.untold);
-            self.faults.push(Fault::new(end..end, message).help("fix the first ones first"));
+            self.faults.push(Diagnostic::new(end..end, message).help("fix the first ones first"));
         }
-        let mut places = Places { text, line: 1, line_start: 0, at: 0 };
+        let mut places = LineIndex { text, line: 1, line_start: 0, at: 0 };
         (self.faults.into_iter())
             .map(|fault| {
                 let span = within(text, fault.span);
                 let (line, column) = places.of(span.start);
-                Problem {
+                InventoryProblem {
                     span,
                     line,
                     column,
@@ -207,14 +207,14 @@ impl Report {
 }
 
 /// Line and column of rising offsets, in one walk through the text.
-struct Places<'t> {
+struct LineIndex<'t> {
     text: &'t str,
     line: usize,
     line_start: usize,
     at: usize,
 }
 
-impl Places<'_> {
+impl LineIndex<'_> {
     fn of(&mut self, offset: usize) -> (usize, usize) {
         for (index, _) in self.text.get(self.at..offset).unwrap_or_default().match_indices('\n') {
             self.line += 1;

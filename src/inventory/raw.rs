@@ -1,9 +1,9 @@
 //! YAML as a tree of values that know their places.
 //!
-//! Here live [`Raw`] and [`read`], which makes one from text; it is the only file that names the YAML library.
+//! Here live [`RawValue`] and [`read`], which makes one from text; it is the only file that names the YAML library.
 //! Mappings are lists of pairs, so that a key given twice is seen with both places. It uses [`super::problem`].
 //! What always holds: the tree is bounded in depth and in size, whatever anchors the text plays with, and `<<` is
-//! expanded. Start reading at [`Raw`].
+//! expanded. Start reading at [`RawValue`].
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,7 +13,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 use serde_saphyr::{NonFiniteFloatPolicy, Options, Spanned};
 
-use super::problem::{Fault, Report};
+use super::problem::{Diagnostic, ProblemReport};
 use super::syntax::syntax_fault;
 
 /// Mappings and lists in one another. The format needs five.
@@ -25,7 +25,7 @@ pub(crate) const MAX_REPEATED: usize = 250_000;
 
 /// A value and its place.
 #[derive(Debug, Clone)]
-pub(crate) struct Raw {
+pub(crate) struct RawValue {
     /// The bytes it was read from. Of a mapping or list only the first byte, or nothing.
     pub(crate) span: Range<usize>,
     /// Where in the text `value`'s characters begin, if they stand there as they are.
@@ -42,12 +42,12 @@ pub(crate) enum Value {
     /// A number, as written.
     Number(String),
     Text(String),
-    List(Vec<Raw>),
+    List(Vec<RawValue>),
     /// Keys may be there twice.
-    Map(Vec<(Raw, Raw)>),
+    Map(Vec<(RawValue, RawValue)>),
 }
 
-impl Raw {
+impl RawValue {
     /// The place of a part of the scalar's text; of all of it where the text does not stand there as it is.
     pub(crate) fn part(&self, part: Range<usize>) -> Range<usize> {
         match self.content {
@@ -99,8 +99,8 @@ impl Raw {
 ///
 /// None if it is not well-formed, and then `report` says why: only the first fault of the syntax can be told.
 /// A byte order mark must have been taken off the text; `owner` is what it is, such as `an inventory`.
-pub(crate) fn read(text: &str, owner: &str, report: &mut Report) -> Option<Raw> {
-    match serde_saphyr::from_str_with_options::<Spanned<Any>>(text, options()) {
+pub(crate) fn read(text: &str, owner: &str, report: &mut ProblemReport) -> Option<RawValue> {
+    match serde_saphyr::from_str_with_options::<Spanned<ParsedYaml>>(text, options()) {
         Ok(tree) => Some(raw(text, tree, report)),
         Err(error) => {
             report.add(syntax_fault(text, owner, &error));
@@ -128,16 +128,16 @@ fn options() -> Options {
 }
 
 /// What the YAML library gives, before its places are turned into ours.
-enum Any {
+enum ParsedYaml {
     Null,
     Bool(bool),
     Number,
     Text(String),
-    List(Vec<Spanned<Any>>),
-    Map(Vec<(Spanned<Any>, Spanned<Any>)>),
+    List(Vec<Spanned<ParsedYaml>>),
+    Map(Vec<(Spanned<ParsedYaml>, Spanned<ParsedYaml>)>),
 }
 
-impl<'de> Deserialize<'de> for Any {
+impl<'de> Deserialize<'de> for ParsedYaml {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyVisitor)
     }
@@ -146,74 +146,74 @@ impl<'de> Deserialize<'de> for Any {
 struct AnyVisitor;
 
 impl<'de> Visitor<'de> for AnyVisitor {
-    type Value = Any;
+    type Value = ParsedYaml;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E>(self) -> Result<Any, E> {
-        Ok(Any::Null)
+    fn visit_unit<E>(self) -> Result<ParsedYaml, E> {
+        Ok(ParsedYaml::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Any, E> {
-        Ok(Any::Null)
+    fn visit_none<E>(self) -> Result<ParsedYaml, E> {
+        Ok(ParsedYaml::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Any, E> {
-        Ok(Any::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<ParsedYaml, E> {
+        Ok(ParsedYaml::Bool(value))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Any, E> {
-        Ok(Any::Number)
+    fn visit_i64<E>(self, _: i64) -> Result<ParsedYaml, E> {
+        Ok(ParsedYaml::Number)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Any, E> {
-        Ok(Any::Number)
+    fn visit_u64<E>(self, _: u64) -> Result<ParsedYaml, E> {
+        Ok(ParsedYaml::Number)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Any, E> {
-        Ok(Any::Number)
+    fn visit_f64<E>(self, _: f64) -> Result<ParsedYaml, E> {
+        Ok(ParsedYaml::Number)
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Any, E> {
-        Ok(Any::Text(value.to_owned()))
+    fn visit_str<E>(self, value: &str) -> Result<ParsedYaml, E> {
+        Ok(ParsedYaml::Text(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Any, E> {
-        Ok(Any::Text(value))
+    fn visit_string<E>(self, value: String) -> Result<ParsedYaml, E> {
+        Ok(ParsedYaml::Text(value))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Any, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<ParsedYaml, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
             list.push(item);
         }
-        Ok(Any::List(list))
+        Ok(ParsedYaml::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Any, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<ParsedYaml, A::Error> {
         let mut map = Vec::new();
         while let Some(pair) = entries.next_entry()? {
             map.push(pair);
         }
-        Ok(Any::Map(map))
+        Ok(ParsedYaml::Map(map))
     }
 }
 
-fn raw(text: &str, node: Spanned<Any>, report: &mut Report) -> Raw {
+fn raw(text: &str, node: Spanned<ParsedYaml>, report: &mut ProblemReport) -> RawValue {
     let span = bytes(text, &node.defined);
     let source = text.get(span.clone()).unwrap_or_default();
     let mut content = None;
     let value = match node.value {
-        Any::Null => Value::Null,
-        Any::Bool(value) => Value::Bool(value),
+        ParsedYaml::Null => Value::Null,
+        ParsedYaml::Bool(value) => Value::Bool(value),
         // A plain number stands in the text as it is: `001` must stay `001`.
-        Any::Number => {
+        ParsedYaml::Number => {
             content = Some(span.start);
             Value::Number(source.to_owned())
         }
-        Any::Text(value) => {
+        ParsedYaml::Text(value) => {
             let inner = source.get(1..source.len().saturating_sub(1));
             if source == value {
                 content = Some(span.start);
@@ -222,15 +222,19 @@ fn raw(text: &str, node: Spanned<Any>, report: &mut Report) -> Raw {
             }
             Value::Text(value)
         }
-        Any::List(items) => Value::List(items.into_iter().map(|item| raw(text, item, report)).collect()),
-        Any::Map(pairs) => Value::Map(merged(text, pairs, report)),
+        ParsedYaml::List(items) => Value::List(items.into_iter().map(|item| raw(text, item, report)).collect()),
+        ParsedYaml::Map(pairs) => Value::Map(merged(text, pairs, report)),
     };
-    Raw { span, content, value }
+    RawValue { span, content, value }
 }
 
 /// The pairs of a mapping, with `<<` replaced by what it stands for: keys of the mapping itself come first and win,
 /// then earlier sources win over later ones.
-fn merged(text: &str, pairs: Vec<(Spanned<Any>, Spanned<Any>)>, report: &mut Report) -> Vec<(Raw, Raw)> {
+fn merged(
+    text: &str,
+    pairs: Vec<(Spanned<ParsedYaml>, Spanned<ParsedYaml>)>,
+    report: &mut ProblemReport,
+) -> Vec<(RawValue, RawValue)> {
     let mut own = Vec::with_capacity(pairs.len());
     let mut sources = Vec::new();
     for (key, value) in pairs {
@@ -249,7 +253,7 @@ fn merged(text: &str, pairs: Vec<(Spanned<Any>, Spanned<Any>)>, report: &mut Rep
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
                     let message = format!("`<<` must be a mapping or a list of mappings, not {}", source.kind());
                     let place = if source.span.is_empty() { key.span.clone() } else { source.span.clone() };
-                    report.add(Fault::new(place, message).help("write `<<: *name`, with `&name` at that mapping"));
+                    report.add(Diagnostic::new(place, message).help("write `<<: *name`, with `&name` at that mapping"));
                 }
             }
         }

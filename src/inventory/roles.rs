@@ -10,12 +10,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::catalogue::{ROLE_ORDER, built_in_role, built_in_roles, canonical_role};
-use super::model::{Cap, ControlAddress, Role, Supervisor};
-use super::problem::{Fault, did_you_mean, quoted};
+use super::model::{ControlAddress, Role, Supervisor, UnavailableCap};
+use super::problem::{Diagnostic, did_you_mean, quoted};
 use super::raw::Value;
 use super::socket::control_address;
-use super::ssh_options::{self, Given};
-use super::values::{self, Field, Reader};
+use super::ssh_options::{self, GivenOption};
+use super::values::{self, FieldEntry, ValueReader};
 
 /// Keys of the short form, which describes a single instance.
 const SHORT: [&str; 5] = ["supervisor", "socket", "services", "username", "password_file"];
@@ -62,19 +62,19 @@ const INSTANCE_SYNONYMS: [(&str, &str); 7] = [
 ];
 
 /// The roles of an inventory.
-pub(super) struct Roles {
+pub(super) struct RoleTable {
     /// All of them, by canonical name.
     pub(super) all: BTreeMap<String, Arc<Role>>,
     /// Where the file gives them: the name as written, and its place.
     pub(super) keys: BTreeMap<String, (String, Range<usize>)>,
     /// What they say of the connections to their nodes, by canonical name.
-    pub(super) ssh_options: BTreeMap<String, Vec<Given>>,
+    pub(super) ssh_options: BTreeMap<String, Vec<GivenOption>>,
 }
 
 /// Reads the `roles`, if there are any, onto the built-in ones.
-pub(super) fn read(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Roles {
+pub(super) fn read(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) -> RoleTable {
     let all = built_in_roles().into_iter().map(|(name, role)| (name, Arc::new(role))).collect();
-    let mut roles = Roles { all, keys: BTreeMap::new(), ssh_options: BTreeMap::new() };
+    let mut roles = RoleTable { all, keys: BTreeMap::new(), ssh_options: BTreeMap::new() };
     let given = field.and_then(|field| values::pairs(reader, field.key, field.value, "role"));
     for field in given.unwrap_or_default() {
         if let Err(flaw) = values::check_name(field.name, "._-") {
@@ -87,7 +87,7 @@ pub(super) fn read(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Roles {
                 let (said, place) = before.get();
                 let message =
                     format!("{} is another name for {}, which is also defined", quoted(field.name), quoted(said));
-                let fault = Fault::new(field.key.span.clone(), message)
+                let fault = Diagnostic::new(field.key.span.clone(), message)
                     .label("again")
                     .related(place.clone(), "first defined here");
                 reader.fault(fault);
@@ -102,17 +102,17 @@ pub(super) fn read(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Roles {
     roles
 }
 
-fn role(reader: &mut Reader<'_>, name: &str, field: Field<'_>) -> (Role, Vec<Given>) {
+fn role(reader: &mut ValueReader<'_>, name: &str, field: FieldEntry<'_>) -> (Role, Vec<GivenOption>) {
     let faults_before = reader.report.len();
     let fields = values::fields(reader, field.key, field.value, "a role", &KEYS, &SYNONYMS).unwrap_or_default();
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
     let mut role = base(reader, name, find("extends"));
 
-    let short: Vec<Field<'_>> = fields.iter().copied().filter(|field| SHORT.contains(&field.name)).collect();
+    let short: Vec<FieldEntry<'_>> = fields.iter().copied().filter(|field| SHORT.contains(&field.name)).collect();
     match (find("supervisors"), short.first()) {
         (Some(long), Some(short)) => {
             let message = format!("`supervisors` cannot be combined with {}", quoted(short.name));
-            let fault = Fault::new(long.key.span.clone(), message)
+            let fault = Diagnostic::new(long.key.span.clone(), message)
                 .related(short.key.span.clone(), "for a single instance")
                 .help("put everything in the list: `supervisors: [{name: …, socket: …}]`");
             reader.fault(fault);
@@ -144,14 +144,14 @@ fn role(reader: &mut Reader<'_>, name: &str, field: Field<'_>) -> (Role, Vec<Giv
 }
 
 /// What the file's keys are put onto.
-fn base(reader: &mut Reader<'_>, name: &str, extends: Option<Field<'_>>) -> Role {
+fn base(reader: &mut ValueReader<'_>, name: &str, extends: Option<FieldEntry<'_>>) -> Role {
     let own = built_in_role(name);
     let Some(field) = extends else {
         return own.unwrap_or_else(|| empty(name));
     };
     if own.is_some() {
         let message = format!("{} is built in and cannot extend another role", quoted(name));
-        reader.fault(Fault::new(field.key.span.clone(), message).help("give the role another name"));
+        reader.fault(Diagnostic::new(field.key.span.clone(), message).help("give the role another name"));
     }
     let Some(said) = values::text(reader, field, "the name of a built-in role") else {
         return own.unwrap_or_else(|| empty(name));
@@ -159,7 +159,7 @@ fn base(reader: &mut Reader<'_>, name: &str, extends: Option<Field<'_>>) -> Role
     match built_in_role(canonical_role(said)) {
         Some(role) => Role { name: name.to_owned(), ..role },
         None => {
-            let fault = Fault::new(field.value.place(), format!("no built-in role {}", quoted(said)))
+            let fault = Diagnostic::new(field.value.place(), format!("no built-in role {}", quoted(said)))
                 .help(format!("the built-in roles are {}", ROLE_ORDER.join(", ")))
                 .help_if(did_you_mean(said, ROLE_ORDER));
             reader.fault(fault);
@@ -193,7 +193,7 @@ fn new_instance(name: String) -> Supervisor {
 }
 
 /// The short form: changes the role's first instance, or makes its only one.
-fn main_instance(reader: &mut Reader<'_>, role: &mut Role, fields: &[Field<'_>]) {
+fn main_instance(reader: &mut ValueReader<'_>, role: &mut Role, fields: &[FieldEntry<'_>]) {
     if role.supervisors.is_empty() {
         role.supervisors.push(new_instance(format!("supervisor-{}", role.name)));
     }
@@ -211,7 +211,7 @@ fn main_instance(reader: &mut Reader<'_>, role: &mut Role, fields: &[Field<'_>])
         let place = fields.iter().find(|field| field.name == "supervisor").map(|field| field.value.place());
         if let Some(place) = place {
             let message = format!("the role has another instance {}", quoted(&twice));
-            reader.fault(Fault::new(place, message).help("`supervisors` lists all of a role's instances"));
+            reader.fault(Diagnostic::new(place, message).help("`supervisors` lists all of a role's instances"));
         }
     }
 }
@@ -222,7 +222,7 @@ fn repeated(instances: &[Supervisor]) -> Option<String> {
 }
 
 /// The list of `supervisors`. An entry that is named like one of the role's built-in instances starts as that.
-fn instances(reader: &mut Reader<'_>, role: &Role, field: Field<'_>) -> Vec<Supervisor> {
+fn instances(reader: &mut ValueReader<'_>, role: &Role, field: FieldEntry<'_>) -> Vec<Supervisor> {
     let items: Vec<_> = match &field.value.value {
         Value::List(items) => items.iter().collect(),
         Value::Map(_) => vec![field.value],
@@ -243,7 +243,7 @@ fn instances(reader: &mut Reader<'_>, role: &Role, field: Field<'_>) -> Vec<Supe
         let Some(name_field) = fields.iter().find(|field| field.name == "name") else {
             let place = if value.place().is_empty() { field.key.span.clone() } else { value.place() };
             reader.fault(
-                Fault::new(place, "a supervisord has no `name`")
+                Diagnostic::new(place, "a supervisord has no `name`")
                     .help("the name of its init service, such as supervisor-billing"),
             );
             continue;
@@ -252,7 +252,7 @@ fn instances(reader: &mut Reader<'_>, role: &Role, field: Field<'_>) -> Vec<Supe
         let place = name_field.value.place();
         if let Some(before) = places.get(&name) {
             let message = format!("the supervisord {} is defined twice", quoted(&name));
-            reader.fault(Fault::new(place, message).label("again").related(before.clone(), "first defined here"));
+            reader.fault(Diagnostic::new(place, message).label("again").related(before.clone(), "first defined here"));
             continue;
         }
         places.insert(name.clone(), place.clone());
@@ -261,13 +261,13 @@ fn instances(reader: &mut Reader<'_>, role: &Role, field: Field<'_>) -> Vec<Supe
         change(reader, &mut instance, &fields);
         if instance.addresses.is_empty() && reader.report.len() == faults_before {
             let message = format!("the supervisord {} has no `socket`", quoted(&instance.name));
-            reader.fault(Fault::new(place, message).help("such as `socket: /var/run/supervisord.sock`"));
+            reader.fault(Diagnostic::new(place, message).help("such as `socket: /var/run/supervisord.sock`"));
         }
         instances.push(instance);
     }
     if matches!(&field.value.value, Value::List(items) if items.is_empty()) {
         reader.fault(
-            Fault::new(field.value.place(), "`supervisors` is empty")
+            Diagnostic::new(field.value.place(), "`supervisors` is empty")
                 .help("leave it out if the role has only init services"),
         );
     }
@@ -275,7 +275,7 @@ fn instances(reader: &mut Reader<'_>, role: &Role, field: Field<'_>) -> Vec<Supe
 }
 
 /// Puts the keys that both forms share onto an instance.
-fn change(reader: &mut Reader<'_>, instance: &mut Supervisor, fields: &[Field<'_>]) {
+fn change(reader: &mut ValueReader<'_>, instance: &mut Supervisor, fields: &[FieldEntry<'_>]) {
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
     if let Some(field) = find("socket") {
         instance.addresses = addresses(reader, field);
@@ -300,17 +300,17 @@ fn change(reader: &mut Reader<'_>, instance: &mut Supervisor, fields: &[Field<'_
     };
     if let Some((field, other)) = alone {
         let message = format!("{} also needs `{other}`", quoted(field.name));
-        reader.fault(Fault::new(field.key.span.clone(), message).help("supervisord asks for both or neither"));
+        reader.fault(Diagnostic::new(field.key.span.clone(), message).help("supervisord asks for both or neither"));
     }
 }
 
-fn addresses(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<ControlAddress> {
+fn addresses(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<ControlAddress> {
     const EXPECTED: &str = "a socket's path, or http://localhost:PORT";
     let mut addresses = Vec::new();
     let items = values::texts(reader, field, EXPECTED);
     if items.as_ref().is_some_and(Vec::is_empty) && matches!(&field.value.value, Value::List(items) if items.is_empty())
     {
-        reader.fault(Fault::new(field.value.place(), format!("`socket` is an empty list: expected {EXPECTED}")));
+        reader.fault(Diagnostic::new(field.value.place(), format!("`socket` is an empty list: expected {EXPECTED}")));
     }
     let mut known = HashSet::new();
     for item in items.unwrap_or_default() {
@@ -320,14 +320,14 @@ fn addresses(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<ControlAddress> {
             Ok(_) => {}
             Err((message, help)) => {
                 let message = format!("{} {message}", quoted(said));
-                reader.fault(Fault::new(item.value.place(), message).help(help));
+                reader.fault(Diagnostic::new(item.value.place(), message).help(help));
             }
         }
     }
     addresses
 }
 
-fn services(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<String> {
+fn services(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     let mut known = HashSet::new();
     for item in values::texts(reader, field, "the name of a service").unwrap_or_default() {
@@ -341,7 +341,7 @@ fn services(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<String> {
 }
 
 /// Programs that are made to end: `program`, or `group:process`.
-fn oneshot(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<String> {
+fn oneshot(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for item in values::texts(reader, field, "the name of a program").unwrap_or_default() {
         let said = item.value.as_text().unwrap_or_default();
@@ -354,20 +354,22 @@ fn oneshot(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<String> {
     names
 }
 
-fn cap(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Option<Cap>> {
+fn cap(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Option<UnavailableCap>> {
     const EXPECTED: &str = "a number of nodes, a percentage such as 25%, or none";
     let said = field.value.as_text().unwrap_or_default().trim();
     if said == "none" {
         return Some(None);
     }
     let cap = match said.strip_suffix('%') {
-        Some(percent) => values::digits(percent.trim_end()).filter(|percent| *percent <= 100).map(Cap::Percent),
-        None => values::digits(said).map(Cap::Nodes),
+        Some(percent) => {
+            values::digits(percent.trim_end()).filter(|percent| *percent <= 100).map(UnavailableCap::Percent)
+        }
+        None => values::digits(said).map(UnavailableCap::Nodes),
     };
     match cap {
-        Some(Cap::Nodes(0) | Cap::Percent(0)) => {
+        Some(UnavailableCap::Nodes(0) | UnavailableCap::Percent(0)) => {
             let fault =
-                Fault::new(field.value.place(), "with a `max_unavailable` of 0 nothing could ever be restarted")
+                Diagnostic::new(field.value.place(), "with a `max_unavailable` of 0 nothing could ever be restarted")
                     .label(format!("expected {EXPECTED}"));
             reader.fault(fault);
             None
@@ -380,7 +382,7 @@ fn cap(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Option<Cap>> {
     }
 }
 
-fn introspect(reader: &mut Reader<'_>, field: Field<'_>) -> BTreeMap<String, u16> {
+fn introspect(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> BTreeMap<String, u16> {
     let mut ports = BTreeMap::new();
     for field in values::pairs(reader, field.key, field.value, "service").unwrap_or_default() {
         if let Err(flaw) = values::check_name(field.name, "._-:@") {
@@ -393,10 +395,10 @@ fn introspect(reader: &mut Reader<'_>, field: Field<'_>) -> BTreeMap<String, u16
 }
 
 /// A role must have something to act on, and know where it listens.
-fn check_whole(reader: &mut Reader<'_>, field: Field<'_>, role: &Role) {
+fn check_whole(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, role: &Role) {
     let name = quoted(field.name);
     if role.supervisors.is_empty() && role.init_services.is_empty() {
-        let fault = Fault::new(
+        let fault = Diagnostic::new(
             field.key.span.clone(),
             format!("the role {name} has neither a supervisord nor an init service"),
         )
@@ -405,7 +407,7 @@ fn check_whole(reader: &mut Reader<'_>, field: Field<'_>, role: &Role) {
         reader.fault(fault);
     }
     for instance in role.supervisors.iter().filter(|instance| instance.addresses.is_empty()) {
-        let fault = Fault::new(
+        let fault = Diagnostic::new(
             field.key.span.clone(),
             format!("the role {name} does not say where {} listens", quoted(&instance.name)),
         )

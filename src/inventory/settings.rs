@@ -1,6 +1,6 @@
 //! The keys of a node, which are those of `defaults` too.
 //!
-//! Here live [`Settings`], which may be empty in every part, and the functions that read them. It uses
+//! Here live [`NodeSettings`], which may be empty in every part, and the functions that read them. It uses
 //! [`super::values`], [`super::hosts`] and [`super::ssh_options`]. What always holds: what the file does not say is
 //! `None` or empty, so that defaults can be put in. Start reading at [`of_node`].
 
@@ -8,12 +8,12 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::hosts::{Unexpandable, check_host, check_jump, expand, is_pattern};
-use super::problem::{Fault, quoted};
-use super::raw::{Raw, Value};
-use super::roles::Roles;
-use super::ssh_options::{self, Given};
-use super::values::{self, Field, Reader};
+use super::hosts::{UnexpandablePattern, check_host, check_jump, expand, is_pattern};
+use super::problem::{Diagnostic, quoted};
+use super::raw::{RawValue, Value};
+use super::roles::RoleTable;
+use super::ssh_options::{self, GivenOption};
+use super::values::{self, FieldEntry, ValueReader};
 use crate::event::Via;
 
 /// Keys of a node. `defaults` has all but the last.
@@ -69,10 +69,10 @@ const SYNONYMS: [(&str, &str); 31] = [
 
 /// What the file says of a node, or of all of them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Settings<'r> {
+pub(super) struct NodeSettings<'r> {
     pub(super) roles: Option<Vec<String>>,
     /// As written: how many it stands for is looked at where the names are known.
-    pub(super) address: Option<Field<'r>>,
+    pub(super) address: Option<FieldEntry<'r>>,
     pub(super) port: Option<u16>,
     pub(super) user: Option<String>,
     pub(super) identities: Option<Vec<PathBuf>>,
@@ -82,23 +82,29 @@ pub(super) struct Settings<'r> {
     pub(super) via: Option<Option<Via>>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) timeout: Option<Duration>,
-    pub(super) ssh_options: Vec<Given>,
+    pub(super) ssh_options: Vec<GivenOption>,
     pub(super) maintenance: Option<String>,
 }
 
 /// The settings of a node, or of a pattern's nodes.
-pub(super) fn of_node<'r>(reader: &mut Reader<'_>, field: Field<'r>, roles: &Roles) -> Settings<'r> {
+pub(super) fn of_node<'r>(reader: &mut ValueReader<'_>, field: FieldEntry<'r>, roles: &RoleTable) -> NodeSettings<'r> {
     read(reader, field, "a node", &KEYS, roles)
 }
 
 /// The settings of `defaults`.
-pub(super) fn defaults<'r>(reader: &mut Reader<'_>, field: Field<'r>, roles: &Roles) -> Settings<'r> {
+pub(super) fn defaults<'r>(reader: &mut ValueReader<'_>, field: FieldEntry<'r>, roles: &RoleTable) -> NodeSettings<'r> {
     let keys = KEYS.split_last().map_or(&[] as &[&str], |(_, keys)| keys);
     read(reader, field, "`defaults`", keys, roles)
 }
 
-fn read<'r>(reader: &mut Reader<'_>, field: Field<'r>, owner: &str, keys: &[&str], roles: &Roles) -> Settings<'r> {
-    let mut settings = Settings::default();
+fn read<'r>(
+    reader: &mut ValueReader<'_>,
+    field: FieldEntry<'r>,
+    owner: &str,
+    keys: &[&str],
+    roles: &RoleTable,
+) -> NodeSettings<'r> {
+    let mut settings = NodeSettings::default();
     let fields = values::fields(reader, field.key, field.value, owner, keys, &SYNONYMS);
     for field in fields.unwrap_or_default() {
         match field.name {
@@ -120,7 +126,7 @@ fn read<'r>(reader: &mut Reader<'_>, field: Field<'r>, owner: &str, keys: &[&str
     settings
 }
 
-fn user(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {
+fn user(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<String> {
     let said = values::text(reader, field, "a user's name")?;
     match values::check_user(said) {
         Ok(()) => Some(said.to_owned()),
@@ -131,12 +137,12 @@ fn user(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {
     }
 }
 
-fn identities(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Vec<PathBuf>> {
+fn identities(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Vec<PathBuf>> {
     let items = values::texts(reader, field, "the path of a private key")?;
     Some(items.into_iter().filter_map(|item| values::path(reader, item)).collect())
 }
 
-fn jump(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {
+fn jump(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<String> {
     let hops = values::texts(reader, field, "a bastion such as user@host:port")?;
     let mut said = Vec::new();
     for hop in hops {
@@ -147,14 +153,14 @@ fn jump(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {
                 let message = format!("{} is not a valid list of bastions: {}", quoted(text), flaw.why);
                 let place = hop.value.part(flaw.part);
                 let place = if place.is_empty() { hop.value.place() } else { place };
-                reader.fault(Fault::new(place, message).help("write `[user@]host[:port]`, separated by commas"));
+                reader.fault(Diagnostic::new(place, message).help("write `[user@]host[:port]`, separated by commas"));
             }
         }
     }
     if said.is_empty() { None } else { Some(said.join(",")) }
 }
 
-fn via(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Option<Via>> {
+fn via(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Option<Via>> {
     let said = field.value.as_text().unwrap_or_default();
     if said == "auto" {
         return Some(None);
@@ -167,11 +173,11 @@ fn via(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Option<Via>> {
 }
 
 /// The reason, in one line. `false` says that there is none.
-fn maintenance(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {
+fn maintenance(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<String> {
     match &field.value.value {
         Value::Bool(false) => None,
         Value::Bool(true) => {
-            let fault = Fault::new(field.value.place(), "`maintenance` must be the reason, not true")
+            let fault = Diagnostic::new(field.value.place(), "`maintenance` must be the reason, not true")
                 .help("such as `maintenance: \"disk is being replaced, ask Ana\"`");
             reader.fault(fault);
             None
@@ -186,10 +192,10 @@ fn maintenance(reader: &mut Reader<'_>, field: Field<'_>) -> Option<String> {
 /// The `count` addresses that an address, perhaps with ranges, stands for. `own` is false where it is that of
 /// `defaults`; `key` is the node's.
 pub(super) fn addresses(
-    reader: &mut Reader<'_>,
-    field: Field<'_>,
+    reader: &mut ValueReader<'_>,
+    field: FieldEntry<'_>,
     count: usize,
-    key: &Raw,
+    key: &RawValue,
     own: bool,
 ) -> Option<Vec<String>> {
     let said = field.value.as_text().unwrap_or_default();
@@ -197,18 +203,18 @@ pub(super) fn addresses(
     let unbracketed = said.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if let Some(inner) = unbracketed.filter(|inner| inner.parse::<Ipv6Addr>().is_ok()) {
         let fault =
-            Fault::new(field.value.place(), format!("{} has brackets, which are only for ranges", quoted(said)));
+            Diagnostic::new(field.value.place(), format!("{} has brackets, which are only for ranges", quoted(said)));
         reader.fault(fault.help(format!("write `address: \"{inner}\"`")));
         return None;
     }
     let addresses = match expand(said, count) {
         Ok(addresses) => addresses,
-        Err(Unexpandable::Pattern(error)) => {
+        Err(UnexpandablePattern::Pattern(error)) => {
             let place = field.value.part(error.span());
-            reader.fault(Fault::new(place, error.message()).help_if(error.hint().map(str::to_owned)));
+            reader.fault(Diagnostic::new(place, error.message()).help_if(error.hint().map(str::to_owned)));
             return None;
         }
-        Err(Unexpandable::TooMany(given)) => {
+        Err(UnexpandablePattern::TooMany(given)) => {
             unequal(reader, field, given, count, key, own);
             return None;
         }
@@ -224,7 +230,7 @@ pub(super) fn addresses(
             } else {
                 None
             };
-            reader.fault(Fault::new(place, message).help_if(help.map(str::to_owned)));
+            reader.fault(Diagnostic::new(place, message).help_if(help.map(str::to_owned)));
             return None;
         }
     }
@@ -236,10 +242,10 @@ pub(super) fn addresses(
 }
 
 /// So many addresses are given for so many nodes.
-fn unequal(reader: &mut Reader<'_>, field: Field<'_>, given: u64, count: usize, key: &Raw, own: bool) {
+fn unequal(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, given: u64, count: usize, key: &RawValue, own: bool) {
     let (given, needed) = (plural(given, "address", "addresses"), plural(count as u64, "node", "nodes"));
     let said = field.value.as_text().unwrap_or_default();
-    let fault = Fault::new(field.value.place(), format!("{} is {given} for {needed}", quoted(said))).label(given);
+    let fault = Diagnostic::new(field.value.place(), format!("{} is {given} for {needed}", quoted(said))).label(given);
     let words = if own { needed } else { format!("{needed} without an `address`") };
     let fault = fault.related(key.span.clone(), words);
     reader.fault(fault.help("the ranges of a node's name and address must have the same length"));

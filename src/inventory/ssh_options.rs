@@ -9,9 +9,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::model::{OptionOrigin, SshKeyword, SshOption};
-use super::problem::{Fault, nearest, quoted};
-use super::raw::Raw;
-use super::values::{self, Field, Reader};
+use super::problem::{Diagnostic, nearest, quoted};
+use super::raw::RawValue;
+use super::values::{self, FieldEntry, ValueReader};
 
 /// The longest value, in bytes: all names of OpenSSH together are shorter.
 const MAX_VALUE: usize = 4096;
@@ -101,7 +101,7 @@ const MACS: &[&str] = &[
 
 /// One option as a mapping of the file gives it.
 #[derive(Debug, Clone)]
-pub(super) struct Given {
+pub(super) struct GivenOption {
     keyword: SshKeyword,
     value: Arc<str>,
     /// Of the value.
@@ -109,9 +109,9 @@ pub(super) struct Given {
 }
 
 /// Reads the mapping under `ssh_options`.
-pub(super) fn read(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<Given> {
-    let mut given: Vec<Given> = Vec::new();
-    let mut keys: Vec<&Raw> = Vec::new();
+pub(super) fn read(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<GivenOption> {
+    let mut given: Vec<GivenOption> = Vec::new();
+    let mut keys: Vec<&RawValue> = Vec::new();
     for option in values::pairs(reader, field.key, field.value, "keyword").unwrap_or_default() {
         let Some(keyword) = SshKeyword::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(option.name))
         else {
@@ -120,14 +120,14 @@ pub(super) fn read(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<Given> {
         };
         let before = given.iter().zip(&keys).find(|(known, _)| known.keyword == keyword);
         if let Some((_, before)) = before {
-            let fault = Fault::new(option.key.span.clone(), format!("the keyword `{keyword}` is defined twice"))
+            let fault = Diagnostic::new(option.key.span.clone(), format!("the keyword `{keyword}` is defined twice"))
                 .label("again")
                 .related(before.span.clone(), "first defined here");
             reader.fault(fault);
             continue;
         }
         if let Some(value) = list(reader, keyword, option) {
-            given.push(Given { keyword, value: value.into(), place: option.value.place() });
+            given.push(GivenOption { keyword, value: value.into(), place: option.value.place() });
             keys.push(option.key);
         }
     }
@@ -135,7 +135,7 @@ pub(super) fn read(reader: &mut Reader<'_>, field: Field<'_>) -> Vec<Given> {
 }
 
 /// A keyword that does not belong here: where does it?
-fn unknown(reader: &mut Reader<'_>, option: Field<'_>) {
+fn unknown(reader: &mut ValueReader<'_>, option: FieldEntry<'_>) {
     let names = SshKeyword::ALL.map(SshKeyword::name);
     let own = OWN_KEYS.iter().find(|(theirs, _)| option.name.eq_ignore_ascii_case(theirs));
     let help = match own {
@@ -149,18 +149,18 @@ fn unknown(reader: &mut Reader<'_>, option: Field<'_>) {
         },
     };
     let message = format!("`ssh_options` has no keyword {}", quoted(option.name));
-    reader.fault(Fault::new(option.key.span.clone(), message).label("unknown keyword").help(help));
+    reader.fault(Diagnostic::new(option.key.span.clone(), message).label("unknown keyword").help(help));
 }
 
 /// The value of a keyword, without the blanks around it.
-fn list<'r>(reader: &mut Reader<'_>, keyword: SshKeyword, option: Field<'r>) -> Option<&'r str> {
+fn list<'r>(reader: &mut ValueReader<'_>, keyword: SshKeyword, option: FieldEntry<'r>) -> Option<&'r str> {
     const EXPECTED: &str = "names of algorithms separated by commas, such as \"+ssh-rsa\"";
     let whole = values::text(reader, option, EXPECTED)?;
     let said = whole.trim();
     let start = whole.len() - whole.trim_start().len();
     if said.len() > MAX_VALUE {
         let message = format!("`{keyword}` is longer than {MAX_VALUE} bytes");
-        reader.fault(Fault::new(option.value.place(), message));
+        reader.fault(Diagnostic::new(option.value.place(), message));
         return None;
     }
     let known = match keyword {
@@ -203,7 +203,7 @@ fn list<'r>(reader: &mut Reader<'_>, keyword: SshKeyword, option: Field<'r>) -> 
             (format!("`{keyword}` has no algorithm {}", quoted(name)), Some(help))
         };
         let place = if place.is_empty() { option.value.place() } else { place };
-        reader.fault(Fault::new(place, message).help_if(help));
+        reader.fault(Diagnostic::new(place, message).help_if(help));
         is_right = false;
     }
     is_right.then_some(said)
@@ -213,14 +213,14 @@ fn list<'r>(reader: &mut Reader<'_>, keyword: SshKeyword, option: Field<'r>) -> 
 /// `defaults`. `key` is the entry's. Roles that contradict each other, and nobody above them says which is right, are
 /// a fault.
 pub(super) fn of_nodes(
-    reader: &mut Reader<'_>,
-    key: &Raw,
-    own: &[Given],
+    reader: &mut ValueReader<'_>,
+    key: &RawValue,
+    own: &[GivenOption],
     roles: &[String],
-    of_roles: &BTreeMap<String, Vec<Given>>,
-    defaults: &[Given],
+    of_roles: &BTreeMap<String, Vec<GivenOption>>,
+    defaults: &[GivenOption],
 ) -> Vec<SshOption> {
-    fn find(given: &[Given], keyword: SshKeyword) -> Option<&Given> {
+    fn find(given: &[GivenOption], keyword: SshKeyword) -> Option<&GivenOption> {
         given.iter().find(|given| given.keyword == keyword)
     }
     let mut options = Vec::new();
@@ -237,7 +237,7 @@ pub(super) fn of_nodes(
                     quoted(other),
                     quoted(key.as_text().unwrap_or_default()),
                 );
-                let fault = Fault::new(against.place.clone(), message)
+                let fault = Diagnostic::new(against.place.clone(), message)
                     .label(format!("of the role {other}"))
                     .related(given.place.clone(), format!("of the role {role}"))
                     .help(format!("set it for the node: `ssh_options: {{{keyword}: …}}`"));

@@ -1,6 +1,6 @@
 //! What the YAML parser says, in words that help.
 //!
-//! Here lives [`syntax_fault`], which turns an error of the YAML library into a [`Fault`]. It uses
+//! Here lives [`syntax_fault`], which turns an error of the YAML library into a [`Diagnostic`]. It uses
 //! [`super::problem`] and [`super::raw`]. What always holds: the fault has the place that the parser named, or, where
 //! a tab is to blame, the place of the tab. Start reading at [`syntax_fault`].
 
@@ -8,33 +8,33 @@ use std::ops::Range;
 
 use serde_saphyr::Error;
 
-use super::problem::{Fault, quoted};
+use super::problem::{Diagnostic, quoted};
 use super::raw::{MAX_DEPTH, MAX_NODES, MAX_REPEATED, bytes};
 
 /// The fault that a YAML error stands for. `owner` is what the text is, such as `an inventory`.
-pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Fault {
+pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Diagnostic {
     // What is wrong in a place that an alias repeats comes with both places; ours is that of the alias.
     let cause = if let Error::AliasError { error, .. } = error { error } else { error };
     let span = error.location().map_or(0..0, |location| bytes(text, &location));
     let said = without_place(&error.to_string());
     if let Some(tab) = tab_in_indentation(text, span.start) {
-        return Fault::new(tab, "a tab in the indentation, where YAML allows only spaces")
+        return Diagnostic::new(tab, "a tab in the indentation, where YAML allows only spaces")
             .label("this is a tab")
             .help("indent with spaces");
     }
     if let Error::MultipleDocuments { .. } = cause {
-        return Fault::new(span, format!("a second YAML document begins here; {owner} must be a single document"))
+        return Diagnostic::new(span, format!("a second YAML document begins here; {owner} must be a single document"))
             .help("remove the `---`, or put the documents together");
     }
     if let Error::RecursiveReferencesRequireWeakTypes { .. } = cause {
-        return Fault::new(span, "this anchor contains itself");
+        return Diagnostic::new(span, "this anchor contains itself");
     }
     if let Error::UnknownAnchor { .. } = error {
         return unquoted(text, span.start, '*')
-            .unwrap_or_else(|| Fault::new(span, "this alias has no anchor before it"));
+            .unwrap_or_else(|| Diagnostic::new(span, "this alias has no anchor before it"));
     }
     if let Error::UnsupportedTag { tag, .. } = cause {
-        return Fault::new(span, format!("unsupported YAML tag {}", quoted(tag)))
+        return Diagnostic::new(span, format!("unsupported YAML tag {}", quoted(tag)))
             .help("a value that begins with `!` must be quoted");
     }
     let is_limit = matches!(
@@ -46,7 +46,7 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Fault {
             | Error::AliasReplayCounterOverflow { .. }
     );
     if is_limit || said.contains("recursion limit") {
-        return Fault::new(span, format!("too large or too deeply nested for {owner}")).help(format!(
+        return Diagnostic::new(span, format!("too large or too deeply nested for {owner}")).help(format!(
             "it may have {MAX_NODES} values, {MAX_REPEATED} of them repeated by anchors, and {MAX_DEPTH} levels"
         ));
     }
@@ -69,12 +69,12 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Fault {
     } else {
         ""
     };
-    let fault = Fault::new(span, format!("this is not valid YAML: {said}"));
+    let fault = Diagnostic::new(span, format!("this is not valid YAML: {said}"));
     if help.is_empty() { fault } else { fault.help(help) }
 }
 
 /// A value that YAML takes for something of its own because of its `first` character.
-fn unquoted(text: &str, at: usize, first: char) -> Option<Fault> {
+fn unquoted(text: &str, at: usize, first: char) -> Option<Diagnostic> {
     let rest = text.get(at..).filter(|rest| rest.starts_with(first))?;
     let what = match first {
         '@' => "a group",
@@ -84,7 +84,7 @@ fn unquoted(text: &str, at: usize, first: char) -> Option<Fault> {
     let end = rest.find(['\n', '\r', '#', '}']).unwrap_or(rest.len());
     let word = rest.get(..end)?.trim_end();
     let message = format!("in YAML {what} that begins with `{first}` must be quoted");
-    Some(Fault::new(at..at + word.len(), message).help(format!("write \"{}\"", word.escape_debug())))
+    Some(Diagnostic::new(at..at + word.len(), message).help(format!("write \"{}\"", word.escape_debug())))
 }
 
 /// The error's text without the place that ends it, which is shown otherwise.

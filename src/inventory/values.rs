@@ -1,6 +1,6 @@
 //! Single values of an inventory: text, numbers, durations, paths, roles, and the keys of a mapping.
 //!
-//! Here live [`Reader`], which every reading function takes along, and the functions that turn a [`Raw`] into a typed
+//! Here live [`ValueReader`], which every reading function takes along, and the functions that turn a [`RawValue`] into a typed
 //! value. It uses [`super::raw`], [`super::problem`] and the catalogue. What always holds: a function that answers `None` has added
 //! a fault, so that nobody need say it again; and no value leads to a panic. Start reading at [`fields`].
 
@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalogue::{ROLE_ALIASES, canonical_role};
-use super::environment::{Environment, expand};
+use super::environment::{PathEnvironment, expand};
 use super::model::Role;
-use super::problem::{Fault, Report, listed, nearest, quoted};
-use super::raw::{Raw, Value};
+use super::problem::{Diagnostic, ProblemReport, listed, nearest, quoted};
+use super::raw::{RawValue, Value};
 
 /// The longest time that may be set, lest sums of times overflow.
 const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -23,20 +23,20 @@ const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const MAX_NAME: usize = 253;
 
 /// What reading needs beside the value.
-pub(crate) struct Reader<'a> {
-    pub(crate) report: Report,
-    pub(crate) env: &'a Environment,
+pub(crate) struct ValueReader<'a> {
+    pub(crate) report: ProblemReport,
+    pub(crate) env: &'a PathEnvironment,
     /// The folder of the file, from which relative paths count.
     pub(crate) folder: PathBuf,
 }
 
-impl Reader<'_> {
-    pub(crate) fn fault(&mut self, fault: Fault) {
+impl ValueReader<'_> {
+    pub(crate) fn fault(&mut self, fault: Diagnostic) {
         self.report.add(fault);
     }
 
     /// A value of the wrong kind. Where nothing was given, the key is shown instead.
-    pub(crate) fn wrong_kind(&mut self, key: &Raw, value: &Raw, expected: &str) {
+    pub(crate) fn wrong_kind(&mut self, key: &RawValue, value: &RawValue, expected: &str) {
         let name = quoted(key.as_text().unwrap_or_default());
         let (place, message) = match value.value {
             Value::Null => (key.span.clone(), format!("{name} has no value: expected {expected}")),
@@ -44,31 +44,36 @@ impl Reader<'_> {
                 (value.place(), format!("{name} must be {expected}, not {}", value.kind()))
             }
         };
-        self.fault(Fault::new(place, message).label(format!("expected {expected}")));
+        self.fault(Diagnostic::new(place, message).label(format!("expected {expected}")));
     }
 }
 
 /// A key and its value.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Field<'r> {
-    pub(crate) key: &'r Raw,
+pub(crate) struct FieldEntry<'r> {
+    pub(crate) key: &'r RawValue,
     pub(crate) name: &'r str,
-    pub(crate) value: &'r Raw,
+    pub(crate) value: &'r RawValue,
 }
 
 /// The pairs of a mapping, with every key readable as text and there once. `what` says what its keys are, such as
 /// `key` or `node`; `key` is that of the mapping itself.
-pub(crate) fn pairs<'r>(reader: &mut Reader<'_>, key: &Raw, value: &'r Raw, what: &str) -> Option<Vec<Field<'r>>> {
+pub(crate) fn pairs<'r>(
+    reader: &mut ValueReader<'_>,
+    key: &RawValue,
+    value: &'r RawValue,
+    what: &str,
+) -> Option<Vec<FieldEntry<'r>>> {
     mapping(reader, key, value, what, &format!("a mapping, each {what} with its value"))
 }
 
 fn mapping<'r>(
-    reader: &mut Reader<'_>,
-    key: &Raw,
-    value: &'r Raw,
+    reader: &mut ValueReader<'_>,
+    key: &RawValue,
+    value: &'r RawValue,
     what: &str,
     expected: &str,
-) -> Option<Vec<Field<'r>>> {
+) -> Option<Vec<FieldEntry<'r>>> {
     match &value.value {
         Value::Map(pairs) => Some(distinct(reader, pairs, what)),
         Value::Null => Some(Vec::new()),
@@ -79,26 +84,26 @@ fn mapping<'r>(
     }
 }
 
-fn distinct<'r>(reader: &mut Reader<'_>, pairs: &'r [(Raw, Raw)], what: &str) -> Vec<Field<'r>> {
+fn distinct<'r>(reader: &mut ValueReader<'_>, pairs: &'r [(RawValue, RawValue)], what: &str) -> Vec<FieldEntry<'r>> {
     let mut first: HashMap<&str, Range<usize>> = HashMap::with_capacity(pairs.len());
     let mut fields = Vec::with_capacity(pairs.len());
     for (key, value) in pairs {
         let Some(name) = key.as_text() else {
-            let fault = Fault::new(key.place(), format!("a {what} must be text, not {}", key.kind()));
+            let fault = Diagnostic::new(key.place(), format!("a {what} must be text, not {}", key.kind()));
             let is_list = matches!(key.value, Value::List(_));
             let fault = if is_list { fault.help("a key that begins with `[` must be quoted") } else { fault };
             reader.fault(fault);
             continue;
         };
         if let Some(before) = first.get(name) {
-            let fault = Fault::new(key.span.clone(), format!("the {what} {} is defined twice", quoted(name)))
+            let fault = Diagnostic::new(key.span.clone(), format!("the {what} {} is defined twice", quoted(name)))
                 .label("again")
                 .related(before.clone(), "first defined here");
             reader.fault(fault);
             continue;
         }
         first.insert(name, key.span.clone());
-        fields.push(Field { key, name, value });
+        fields.push(FieldEntry { key, name, value });
     }
     fields
 }
@@ -106,13 +111,13 @@ fn distinct<'r>(reader: &mut Reader<'_>, pairs: &'r [(Raw, Raw)], what: &str) ->
 /// The fields of a mapping whose keys are `known`. `owner` says whose they are, such as `a node`; `synonyms` are keys
 /// that people know from elsewhere, and ours for them.
 pub(crate) fn fields<'r>(
-    reader: &mut Reader<'_>,
-    key: &Raw,
-    value: &'r Raw,
+    reader: &mut ValueReader<'_>,
+    key: &RawValue,
+    value: &'r RawValue,
     owner: &str,
     known: &[&str],
     synonyms: &[(&str, &str)],
-) -> Option<Vec<Field<'r>>> {
+) -> Option<Vec<FieldEntry<'r>>> {
     let expected = format!("a mapping such as {{{}: …}}", known.first().copied().unwrap_or_default());
     let mut fields = mapping(reader, key, value, "key", &expected)?;
     keep_known(reader, &mut fields, owner, known, synonyms);
@@ -121,8 +126,8 @@ pub(crate) fn fields<'r>(
 
 /// Takes out the fields whose keys are not `known`, each with a fault. Gives the keys that were most likely meant.
 pub(crate) fn keep_known<'k>(
-    reader: &mut Reader<'_>,
-    fields: &mut Vec<Field<'_>>,
+    reader: &mut ValueReader<'_>,
+    fields: &mut Vec<FieldEntry<'_>>,
     owner: &str,
     known: &[&'k str],
     synonyms: &[(&str, &'k str)],
@@ -142,7 +147,7 @@ pub(crate) fn keep_known<'k>(
             };
             meant.extend(glued.copied().or(near));
             let message = format!("{owner} has no key {}", quoted(field.name));
-            reader.fault(Fault::new(field.key.span.clone(), message).label("unknown key").help(help));
+            reader.fault(Diagnostic::new(field.key.span.clone(), message).label("unknown key").help(help));
         }
         is_known
     });
@@ -150,12 +155,12 @@ pub(crate) fn keep_known<'k>(
 }
 
 /// Any scalar, as text.
-pub(crate) fn text<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &str) -> Option<&'r str> {
+pub(crate) fn text<'r>(reader: &mut ValueReader<'_>, field: FieldEntry<'r>, expected: &str) -> Option<&'r str> {
     match field.value.as_text() {
         Some(text) if !text.trim().is_empty() => Some(text),
         Some(_) => {
             let message = format!("{} is empty: expected {expected}", quoted(field.name));
-            reader.fault(Fault::new(field.value.place(), message));
+            reader.fault(Diagnostic::new(field.value.place(), message));
             None
         }
         None => {
@@ -166,8 +171,12 @@ pub(crate) fn text<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &str
 }
 
 /// A scalar or a list of scalars; every item that is none adds a fault.
-pub(crate) fn texts<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &str) -> Option<Vec<Field<'r>>> {
-    let items: Vec<&Raw> = match &field.value.value {
+pub(crate) fn texts<'r>(
+    reader: &mut ValueReader<'_>,
+    field: FieldEntry<'r>,
+    expected: &str,
+) -> Option<Vec<FieldEntry<'r>>> {
+    let items: Vec<&RawValue> = match &field.value.value {
         Value::List(items) => items.iter().collect(),
         Value::Text(_) | Value::Number(_) | Value::Bool(_) => vec![field.value],
         Value::Null | Value::Map(_) => {
@@ -177,7 +186,7 @@ pub(crate) fn texts<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &st
     };
     let mut texts = Vec::with_capacity(items.len());
     for value in items {
-        let item = Field { value, ..field };
+        let item = FieldEntry { value, ..field };
         if text(reader, item, expected).is_some() {
             texts.push(item);
         }
@@ -185,7 +194,7 @@ pub(crate) fn texts<'r>(reader: &mut Reader<'_>, field: Field<'r>, expected: &st
     Some(texts)
 }
 
-pub(crate) fn boolean(reader: &mut Reader<'_>, field: Field<'_>) -> Option<bool> {
+pub(crate) fn boolean(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<bool> {
     let said = field.value.as_text().map(str::to_lowercase);
     match said.as_deref() {
         Some("true" | "yes" | "on") => Some(true),
@@ -198,7 +207,7 @@ pub(crate) fn boolean(reader: &mut Reader<'_>, field: Field<'_>) -> Option<bool>
 }
 
 /// A TCP port.
-pub(crate) fn port(reader: &mut Reader<'_>, field: Field<'_>) -> Option<u16> {
+pub(crate) fn port(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<u16> {
     let port = number(field.value).and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0);
     if port.is_none() {
         wrong_value(reader, field, "a port from 1 to 65535");
@@ -207,7 +216,7 @@ pub(crate) fn port(reader: &mut Reader<'_>, field: Field<'_>) -> Option<u16> {
 }
 
 /// A whole number, not negative, as people write it.
-pub(crate) fn number(value: &Raw) -> Option<u64> {
+pub(crate) fn number(value: &RawValue) -> Option<u64> {
     digits(value.as_text()?)
 }
 
@@ -220,16 +229,16 @@ pub(crate) fn digits<T: FromStr>(text: &str) -> Option<T> {
 }
 
 /// A time: `5s`, `2m`, `500ms`; a bare number is of seconds.
-pub(crate) fn duration(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Duration> {
+pub(crate) fn duration(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Duration> {
     time(reader, field, Duration::from_nanos(1), "more than 0 and at most 7 days")
 }
 
 /// A time as [`duration`] takes it, or none at all.
-pub(crate) fn duration_or_zero(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Duration> {
+pub(crate) fn duration_or_zero(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Duration> {
     time(reader, field, Duration::ZERO, "at most 7 days")
 }
 
-fn time(reader: &mut Reader<'_>, field: Field<'_>, least: Duration, bounds: &str) -> Option<Duration> {
+fn time(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, least: Duration, bounds: &str) -> Option<Duration> {
     const EXPECTED: &str = "a time such as 5s, 2m or 500ms";
     let parsed = field.value.as_text().map(str::trim).and_then(|said| {
         if said.starts_with(|c: char| c.is_ascii_digit()) && said.bytes().all(|c| c.is_ascii_digit() || c == b'.') {
@@ -241,7 +250,7 @@ fn time(reader: &mut Reader<'_>, field: Field<'_>, least: Duration, bounds: &str
     match parsed {
         Some(duration) if duration < least || duration > MAX_DURATION => {
             let message = format!("{} must be {bounds}", quoted(field.name));
-            reader.fault(Fault::new(field.value.place(), message));
+            reader.fault(Diagnostic::new(field.value.place(), message));
             None
         }
         Some(duration) => Some(duration),
@@ -253,18 +262,18 @@ fn time(reader: &mut Reader<'_>, field: Field<'_>, least: Duration, bounds: &str
 }
 
 /// A path on this machine, `~` and `$VAR` expanded; one that is not absolute counts from the folder of the file.
-pub(crate) fn path(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PathBuf> {
+pub(crate) fn path(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<PathBuf> {
     let said = text(reader, field, "a path")?;
     if said.chars().any(char::is_control) {
         let message = format!("the path {} contains a control character", quoted(said));
-        reader.fault(Fault::new(field.value.span.clone(), message));
+        reader.fault(Diagnostic::new(field.value.span.clone(), message));
         return None;
     }
     match expand(said, reader.env) {
         Ok(path) => Some(reader.folder.join(path)),
         Err(error) => {
             let place = field.value.part(error.span);
-            reader.fault(Fault::new(place, error.message).help_if(error.help));
+            reader.fault(Diagnostic::new(place, error.message).help_if(error.help));
             None
         }
     }
@@ -272,8 +281,8 @@ pub(crate) fn path(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PathBuf>
 
 /// The roles' canonical names, each once. `roles: analytics` and `roles: analytics, config` are lists too.
 pub(crate) fn role_names(
-    reader: &mut Reader<'_>,
-    field: Field<'_>,
+    reader: &mut ValueReader<'_>,
+    field: FieldEntry<'_>,
     roles: &BTreeMap<String, Arc<Role>>,
 ) -> Option<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
@@ -287,7 +296,7 @@ pub(crate) fn role_names(
             start += part.len() + 1;
             let name = canonical_role(trimmed);
             if trimmed.is_empty() {
-                reader.fault(Fault::new(item.value.place(), format!("an empty role name in {}", quoted(said))));
+                reader.fault(Diagnostic::new(item.value.place(), format!("an empty role name in {}", quoted(said))));
             } else if !roles.contains_key(name) {
                 let place = item.value.part(at..at + trimmed.len());
                 unknown_role(reader, place, trimmed, roles);
@@ -299,7 +308,7 @@ pub(crate) fn role_names(
     Some(names)
 }
 
-fn unknown_role(reader: &mut Reader<'_>, place: Range<usize>, said: &str, roles: &BTreeMap<String, Arc<Role>>) {
+fn unknown_role(reader: &mut ValueReader<'_>, place: Range<usize>, said: &str, roles: &BTreeMap<String, Arc<Role>>) {
     let all = || roles.keys().map(String::as_str);
     let candidates = all().chain(ROLE_ALIASES.map(|(alias, _)| alias));
     let near = if reader.report.affords(roles.len()) { nearest(said, candidates) } else { None };
@@ -307,11 +316,11 @@ fn unknown_role(reader: &mut Reader<'_>, place: Range<usize>, said: &str, roles:
         Some(near) => format!("did you mean {near}?"),
         None => format!("the roles are {}", listed(all())),
     };
-    reader.fault(Fault::new(place, format!("no role {}", quoted(said))).label("unknown role").help(help));
+    reader.fault(Diagnostic::new(place, format!("no role {}", quoted(said))).label("unknown role").help(help));
 }
 
 /// A name that may safely be put into a command line or shown at a terminal. `what` says whose it is.
-pub(crate) fn name(reader: &mut Reader<'_>, field: Field<'_>, what: &str) -> Option<String> {
+pub(crate) fn name(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, what: &str) -> Option<String> {
     let said = text(reader, field, &format!("the name of a {what}"))?;
     match check_name(said, "._-:@") {
         Ok(()) => Some(said.to_owned()),
@@ -323,9 +332,9 @@ pub(crate) fn name(reader: &mut Reader<'_>, field: Field<'_>, what: &str) -> Opt
 }
 
 /// A login name, as strict as OpenSSH is with one on its command line (`valid_ruser` in its ssh.c).
-pub(crate) fn check_user(said: &str) -> Result<(), Flaw> {
+pub(crate) fn check_user(said: &str) -> Result<(), ValueError> {
     if said.starts_with('-') {
-        return Err(Flaw { part: 0..1, why: "it begins with `-`".to_owned() });
+        return Err(ValueError { part: 0..1, why: "it begins with `-`".to_owned() });
     }
     if let Some(found) =
         said.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control() || "'`\";&<>|(){}$".contains(*c))
@@ -333,15 +342,15 @@ pub(crate) fn check_user(said: &str) -> Result<(), Flaw> {
         return Err(strange(found));
     }
     if said.ends_with('\\') {
-        return Err(Flaw { part: said.len() - 1..said.len(), why: "it ends with a backslash".to_owned() });
+        return Err(ValueError { part: said.len() - 1..said.len(), why: "it ends with a backslash".to_owned() });
     }
     length(said)
 }
 
 /// A name of letters, digits and `signs`, which begins with neither `-` nor `@`.
-pub(crate) fn check_name(said: &str, signs: &str) -> Result<(), Flaw> {
+pub(crate) fn check_name(said: &str, signs: &str) -> Result<(), ValueError> {
     if said.starts_with(['-', '@']) {
-        return Err(Flaw { part: 0..1, why: format!("it begins with `{}`", said.get(..1).unwrap_or_default()) });
+        return Err(ValueError { part: 0..1, why: format!("it begins with `{}`", said.get(..1).unwrap_or_default()) });
     }
     match said.char_indices().find(|(_, c)| !c.is_ascii_alphanumeric() && !signs.contains(*c)) {
         Some(found) => Err(strange(found)),
@@ -349,42 +358,42 @@ pub(crate) fn check_name(said: &str, signs: &str) -> Result<(), Flaw> {
     }
 }
 
-fn strange((at, c): (usize, char)) -> Flaw {
+fn strange((at, c): (usize, char)) -> ValueError {
     let what = if c.is_whitespace() { "a space".to_owned() } else { quoted(&c.to_string()) };
-    Flaw { part: at..at + c.len_utf8(), why: format!("it contains {what}") }
+    ValueError { part: at..at + c.len_utf8(), why: format!("it contains {what}") }
 }
 
-fn length(said: &str) -> Result<(), Flaw> {
+fn length(said: &str) -> Result<(), ValueError> {
     match said.len() {
-        0 => Err(Flaw { part: 0..0, why: "it is empty".to_owned() }),
+        0 => Err(ValueError { part: 0..0, why: "it is empty".to_owned() }),
         1..=MAX_NAME => Ok(()),
-        _ => Err(Flaw { part: 0..said.len(), why: format!("it is longer than {MAX_NAME} bytes") }),
+        _ => Err(ValueError { part: 0..said.len(), why: format!("it is longer than {MAX_NAME} bytes") }),
     }
 }
 
 /// Why a name cannot be one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Flaw {
+pub(crate) struct ValueError {
     /// The bytes of the name that are at fault.
     pub(crate) part: Range<usize>,
     /// Such as ``it begins with `-` ``.
     pub(crate) why: String,
 }
 
-impl Flaw {
-    pub(crate) fn fault(self, raw: &Raw, what: &str, said: &str) -> Fault {
+impl ValueError {
+    pub(crate) fn fault(self, raw: &RawValue, what: &str, said: &str) -> Diagnostic {
         let place = raw.part(self.part);
         let place = if place.is_empty() { raw.place() } else { place };
-        Fault::new(place, format!("{} is not a valid {what} name: {}", quoted(said), self.why))
+        Diagnostic::new(place, format!("{} is not a valid {what} name: {}", quoted(said), self.why))
     }
 }
 
 /// A value that is not what was expected.
-pub(crate) fn wrong_value(reader: &mut Reader<'_>, field: Field<'_>, expected: &str) {
+pub(crate) fn wrong_value(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, expected: &str) {
     match field.value.as_text() {
         Some(said) => {
             let message = format!("{} is {}: expected {expected}", quoted(field.name), quoted(said));
-            let fault = Fault::new(field.value.place(), message).label(format!("expected {expected}"));
+            let fault = Diagnostic::new(field.value.place(), message).label(format!("expected {expected}"));
             reader.fault(fault);
         }
         None => reader.wrong_kind(field.key, field.value, expected),

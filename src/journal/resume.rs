@@ -171,7 +171,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::inventory::{Node, Role, SshSettings};
+    use crate::inventory::{InventorySsh, Node, Role};
     use crate::plan::{Step, Task};
     use crate::select::{SelectedNode, ServicePattern};
 
@@ -189,7 +189,7 @@ mod tests {
                 name: format!("n{index}"),
                 address: format!("10.0.0.{index}"),
                 roles: vec!["r".to_owned()],
-                ssh: SshSettings::default(),
+                ssh: InventorySsh::default(),
                 sudo: false,
                 via: None,
                 timeout: None,

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::inventory::Cap;
+use crate::inventory::UnavailableCap;
 
 /// So many nodes, or so many of a hundred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,11 +76,11 @@ impl fmt::Display for Amount {
     }
 }
 
-impl From<Cap> for Amount {
-    fn from(cap: Cap) -> Self {
+impl From<UnavailableCap> for Amount {
+    fn from(cap: UnavailableCap) -> Self {
         match cap {
-            Cap::Nodes(count) => Self::Nodes(count),
-            Cap::Percent(percent) => Self::Percent(percent),
+            UnavailableCap::Nodes(count) => Self::Nodes(count),
+            UnavailableCap::Percent(percent) => Self::Percent(percent),
         }
     }
 }

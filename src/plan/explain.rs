@@ -310,7 +310,7 @@ fn fold(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{Environment, parse};
+    use crate::inventory::{PathEnvironment, parse};
     use crate::plan::policy::Policy;
     use crate::plan::{Wanted, plan};
     use crate::select::{Query, select};
@@ -318,7 +318,7 @@ mod tests {
     fn made(action: Action, services: &[&str], edit: impl Fn(&mut Policy)) -> Plan {
         let text = "version: 1\nnodes:\n  cfg[1-3]: {roles: [config]}\n  a[1-4]: {roles: [analytics]}\n  a5: {roles: [analytics], maintenance: new disks}\n";
         let inventory =
-            parse(text, std::path::Path::new("inventory.yaml"), &Environment::default()).expect("an inventory");
+            parse(text, std::path::Path::new("inventory.yaml"), &PathEnvironment::default()).expect("an inventory");
         let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
         let roles = ["analytics".to_owned(), "config".to_owned()];
         let query = Query { roles: &roles, services: &services, ..Query::default() };

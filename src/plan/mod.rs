@@ -618,7 +618,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::inventory::{Node, SshSettings};
+    use crate::inventory::{InventorySsh, Node};
     use crate::select::SelectedNode;
 
     const CHANGES: [Action; 4] = [Action::Start, Action::Stop, Action::Restart, Action::Update];
@@ -642,7 +642,7 @@ mod tests {
                 name: format!("n{index:02}"),
                 address: format!("10.0.0.{index}"),
                 roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-                ssh: SshSettings::default(),
+                ssh: InventorySsh::default(),
                 sudo: false,
                 via: None,
                 timeout: None,
@@ -771,7 +771,8 @@ mod tests {
     #[test]
     fn a_capped_role_is_watched_whole() {
         let mut inventory = inventory(&[&["database"], &["database", "config"], &["config"], &["compute"]]);
-        let capped = Role { max_unavailable: Some(crate::inventory::Cap::Nodes(1)), ..(*role("database")).clone() };
+        let capped =
+            Role { max_unavailable: Some(crate::inventory::UnavailableCap::Nodes(1)), ..(*role("database")).clone() };
         inventory.roles.insert("database".to_owned(), Arc::new(capped));
         let of = |action, caps, nodes: &[usize]| {
             let mut wanted = wanted(&inventory, action, nodes);

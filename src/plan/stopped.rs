@@ -64,14 +64,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::inventory::{Environment, parse};
+    use crate::inventory::{PathEnvironment, parse};
     use crate::plan::{Wanted, plan};
     use crate::select::{Query, select};
 
     /// One task each: action, role, services.
     fn made(tasks: &[(Action, &str, &[&str])]) -> Plan {
         let text = "version: 1\nnodes: {n1: {roles: [analytics, config, database]}, n2: {roles: [config]}}";
-        let inventory = parse(text, Path::new("inventory.yaml"), &Environment::default()).expect("an inventory");
+        let inventory = parse(text, Path::new("inventory.yaml"), &PathEnvironment::default()).expect("an inventory");
         let wanted = tasks.iter().map(|(action, role, services)| {
             let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
             let roles = [(*role).to_owned()];

@@ -15,7 +15,7 @@ use crate::event::{
     CancelReason, Event, EventKind, Failure, FailureKind, Ledger, Outcome, Phase, PhaseKind, ProcessState, RunHead,
     Scope, Stage, TargetResult,
 };
-use crate::inventory::{Node, Role, SshSettings};
+use crate::inventory::{InventorySsh, Node, Role};
 use crate::plan::amount::{Amount, FailureLimit, Serial};
 use crate::plan::policy::Policy;
 use crate::plan::{Action, Plan, RoleCap, Step, Task};
@@ -66,7 +66,7 @@ fn node(name: &str, roles: &[&str]) -> SelectedNode {
             name: name.to_owned(),
             address: "127.0.0.1".to_owned(),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-            ssh: SshSettings::default(),
+            ssh: InventorySsh::default(),
             sudo: false,
             via: None,
             timeout: None,

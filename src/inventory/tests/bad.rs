@@ -3,10 +3,10 @@
 use super::{bad, faults};
 
 /// Texts, and the faults in them as `LINE:COLUMN: MESSAGE (HELP)`.
-type Table<'a> = &'a [(&'a str, &'a [&'a str])];
+type BadTable<'a> = &'a [(&'a str, &'a [&'a str])];
 
 #[track_caller]
-fn check(table: Table<'_>) {
+fn check(table: BadTable<'_>) {
     for (text, expected) in table {
         assert_eq!(&faults(text), expected, "in\n{text}");
     }

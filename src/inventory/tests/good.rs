@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::{
-    Cap, ControlAddress, Environment, Inventory, OptionOrigin, ROLE_ORDER, SshKeyword, built_in_role, built_in_roles,
-    load,
+    ControlAddress, Inventory, OptionOrigin, PathEnvironment, ROLE_ORDER, SshKeyword, UnavailableCap, built_in_role,
+    built_in_roles, load,
 };
 use super::{environment, good};
 use crate::event::Via;
@@ -76,7 +76,7 @@ fn the_smallest_inventory() {
         let node = inventory.node("a").expect(text);
         assert_eq!((node.address.as_str(), node.roles.len(), node.sudo), ("a", 0, false), "{text}");
         assert_eq!((node.via, node.timeout, &node.maintenance), (None, None, &None), "{text}");
-        assert_eq!(node.ssh, super::super::SshSettings::default(), "{text}");
+        assert_eq!(node.ssh, super::super::InventorySsh::default(), "{text}");
         assert_eq!(inventory.roles.len(), ROLE_ORDER.len(), "{text}");
     }
 }
@@ -225,7 +225,7 @@ fn a_built_in_role_keeps_what_the_file_does_not_say() {
     );
     let config = inventory.role("configuration").expect("config");
     let built_in = built_in_role("config").expect("config");
-    assert_eq!(config.max_unavailable, Some(Cap::Nodes(2)));
+    assert_eq!(config.max_unavailable, Some(UnavailableCap::Nodes(2)));
     assert_eq!((&config.supervisors, &config.introspect), (&built_in.supervisors, &built_in.introspect));
     assert_eq!(inventory.role("database").expect("database").max_unavailable, None);
     for name in ["analytics", "control", "web-ui", "compute"] {
@@ -289,10 +289,10 @@ fn roles_of_ones_own() {
     let proxy = &inventory.roles["proxy"];
     assert_eq!((proxy.supervisors.len(), proxy.init_services.len()), (0, 2));
     let lab = &inventory.roles["lab"];
-    assert_eq!((lab.name.as_str(), lab.max_unavailable), ("lab", Some(Cap::Percent(25))));
+    assert_eq!((lab.name.as_str(), lab.max_unavailable), ("lab", Some(UnavailableCap::Percent(25))));
     assert_eq!(lab.supervisors, built_in_role("analytics").expect("analytics").supervisors);
     let lab2 = &inventory.roles["lab2"];
-    assert_eq!((lab2.supervisors.len(), lab2.max_unavailable), (2, Some(Cap::Nodes(1))));
+    assert_eq!((lab2.supervisors.len(), lab2.max_unavailable), (2, Some(UnavailableCap::Nodes(1))));
     assert_eq!(lab2.supervisors[0].addresses, [ControlAddress::Unix("/l".to_owned())]);
     assert_eq!(inventory.nodes[0].roles, ["billing", "lab"]);
 }
@@ -315,14 +315,14 @@ fn a_file_is_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("inventory.yaml");
     std::fs::write(&path, "version: 1\nnodes: {a: {identity: keys/id}}\n").expect("written");
-    let inventory = load(&path, &Environment::default()).expect("an inventory");
+    let inventory = load(&path, &PathEnvironment::default()).expect("an inventory");
     assert_eq!(inventory.path, path);
     assert_eq!(inventory.nodes[0].ssh.identities, [folder.path().join("keys/id")]);
 }
 
 #[test]
 fn the_process_environment_is_one() {
-    assert_eq!(Environment::process().variable("PATH").is_some(), std::env::var_os("PATH").is_some());
+    assert_eq!(PathEnvironment::process().variable("PATH").is_some(), std::env::var_os("PATH").is_some());
     assert!(environment().home().is_some());
 }
 

@@ -6,11 +6,11 @@ mod hostile;
 
 use std::path::{Path, PathBuf};
 
-use super::{Environment, Inventory, InventoryError, parse};
+use super::{Inventory, InventoryError, PathEnvironment, parse};
 
 /// What the texts of these tests may refer to.
-fn environment() -> Environment {
-    Environment::new(Some(PathBuf::from("/home/op")), [("HOME", "/home/op"), ("KEYS", "/srv/keys")])
+fn environment() -> PathEnvironment {
+    PathEnvironment::new(Some(PathBuf::from("/home/op")), [("HOME", "/home/op"), ("KEYS", "/srv/keys")])
 }
 
 fn read(text: &str) -> Result<Inventory, InventoryError> {

@@ -12,17 +12,17 @@ use super::settings::{self, Settings};
 use super::step;
 use super::variables::Variables;
 use super::{Rollout, RolloutError};
-use crate::inventory::file::{self, Kind, NoText};
-use crate::inventory::problem::{Fault, Report, quoted};
-use crate::inventory::raw::{Raw, Value};
-use crate::inventory::values::{self, Field, Reader};
-use crate::inventory::{Environment, Inventory};
+use crate::inventory::file::{self, FileKind, NoText};
+use crate::inventory::problem::{Diagnostic, ProblemReport, quoted};
+use crate::inventory::raw::{RawValue, Value};
+use crate::inventory::values::{self, FieldEntry, ValueReader};
+use crate::inventory::{Inventory, PathEnvironment};
 use crate::local::file::Access;
 
 /// The most steps that a rollout may have.
 pub const MAX_STEPS: usize = 1000;
 
-const KIND: Kind = Kind { name: "a rollout", max_bytes: 1024 * 1024 };
+const KIND: FileKind = FileKind { name: "a rollout", max_bytes: 1024 * 1024 };
 
 /// The version of the format.
 const VERSION: u64 = 1;
@@ -43,7 +43,7 @@ const EXAMPLE: &str =
 
 /// What reading a part needs beside the part.
 pub(super) struct Work<'w> {
-    pub(super) reader: Reader<'w>,
+    pub(super) reader: ValueReader<'w>,
     pub(super) text: &'w str,
     pub(super) inventory: &'w Inventory,
 }
@@ -73,9 +73,9 @@ pub fn read(
     }
     let text = file::without_mark(text);
     // Variables are those of the file: nothing of the environment is ever expanded.
-    let environment = Environment::default();
+    let environment = PathEnvironment::default();
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let reader = Reader { report: Report::default(), env: &environment, folder };
+    let reader = ValueReader { report: ProblemReport::default(), env: &environment, folder };
     let mut work = Work { reader, text, inventory };
     let rollout = file::tree(text, KIND, &mut work.reader.report).and_then(|root| whole(&mut work, &root, vars));
     match rollout {
@@ -89,11 +89,11 @@ pub fn read(
 }
 
 /// Reads the parts, each after those that it refers to.
-fn whole(work: &mut Work<'_>, root: &Raw, given: &[(String, String)]) -> Option<Rollout> {
+fn whole(work: &mut Work<'_>, root: &RawValue, given: &[(String, String)]) -> Option<Rollout> {
     match &root.value {
         Value::Map(_) => {}
         Value::Null => {
-            work.reader.fault(Fault::new(0..0, "the rollout is empty").help(EXAMPLE));
+            work.reader.fault(Diagnostic::new(0..0, "the rollout is empty").help(EXAMPLE));
             return None;
         }
         Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
@@ -107,7 +107,7 @@ fn whole(work: &mut Work<'_>, root: &Raw, given: &[(String, String)]) -> Option<
             } else {
                 EXAMPLE
             };
-            work.reader.fault(Fault::new(root.place(), message).help(help));
+            work.reader.fault(Diagnostic::new(root.place(), message).help(help));
             return None;
         }
     }
@@ -127,7 +127,7 @@ fn whole(work: &mut Work<'_>, root: &Raw, given: &[(String, String)]) -> Option<
         Some(field) => steps(work, &vars, &defaults, field),
         None => {
             if !meant.contains(&"steps") {
-                work.reader.fault(Fault::new(0..0, "the rollout has no `steps`").help(EXAMPLE));
+                work.reader.fault(Diagnostic::new(0..0, "the rollout has no `steps`").help(EXAMPLE));
             }
             Vec::new()
         }
@@ -135,9 +135,9 @@ fn whole(work: &mut Work<'_>, root: &Raw, given: &[(String, String)]) -> Option<
     Some(Rollout { name, steps })
 }
 
-fn version(reader: &mut Reader<'_>, field: Option<Field<'_>>) {
+fn version(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) {
     let Some(field) = field else {
-        let fault = Fault::new(0..0, "the rollout has no `version`").help("begin the file with `version: 1`");
+        let fault = Diagnostic::new(0..0, "the rollout has no `version`").help("begin the file with `version: 1`");
         reader.fault(fault);
         return;
     };
@@ -146,23 +146,23 @@ fn version(reader: &mut Reader<'_>, field: Option<Field<'_>>) {
         Some(other) => {
             let message = format!("unsupported format version {other}: this ctl supports version {VERSION}");
             let help = if other > VERSION { "this file was written for a newer ctl" } else { "write `version: 1`" };
-            reader.fault(Fault::new(field.value.place(), message).label("unknown version").help(help));
+            reader.fault(Diagnostic::new(field.value.place(), message).label("unknown version").help(help));
         }
         None => values::wrong_value(reader, field, "the number 1"),
     }
 }
 
-fn steps(work: &mut Work<'_>, vars: &Variables, defaults: &Settings, field: Field<'_>) -> Vec<super::RolloutStep> {
+fn steps(work: &mut Work<'_>, vars: &Variables, defaults: &Settings, field: FieldEntry<'_>) -> Vec<super::RolloutStep> {
     let Value::List(items) = &field.value.value else {
         work.reader.wrong_kind(field.key, field.value, "a list of steps, each with a `-`");
         return Vec::new();
     };
     if items.is_empty() {
-        work.reader.fault(Fault::new(field.key.span.clone(), "the rollout has no steps").help(EXAMPLE));
+        work.reader.fault(Diagnostic::new(field.key.span.clone(), "the rollout has no steps").help(EXAMPLE));
     }
     if let Some(first_over) = items.get(MAX_STEPS) {
         let message = format!("there are {} steps: a rollout may have at most {MAX_STEPS}", items.len());
-        work.reader.fault(Fault::new(first_over.place(), message).label("the first one too many"));
+        work.reader.fault(Diagnostic::new(first_over.place(), message).label("the first one too many"));
         return Vec::new();
     }
     let mut names: HashMap<String, Range<usize>> = HashMap::with_capacity(items.len());
@@ -171,7 +171,7 @@ fn steps(work: &mut Work<'_>, vars: &Variables, defaults: &Settings, field: Fiel
         let Some((name, step)) = step::read(work, vars, defaults, field, item) else { continue };
         if let Some((said, place)) = name {
             if let Some(before) = names.get(&said) {
-                let fault = Fault::new(place, format!("two steps are named {}", quoted(&said)))
+                let fault = Diagnostic::new(place, format!("two steps are named {}", quoted(&said)))
                     .label("again")
                     .related(before.clone(), "first defined here")
                     .help("give each step a name of its own");

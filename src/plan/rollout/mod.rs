@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use super::Action;
 use super::policy::Policy;
-pub use crate::inventory::Problem;
+pub use crate::inventory::InventoryProblem;
 use crate::inventory::problem::write_lines;
 
 pub use self::file::{MAX_STEPS, load, read};
@@ -88,7 +88,7 @@ pub struct RolloutError {
     /// Its text, into which the spans of `problems` point. Empty where the file could not be read.
     pub text: String,
     /// What is wrong, in the order of the file. Never empty.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<InventoryProblem>,
 }
 
 impl fmt::Display for RolloutError {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::file::Work;
 use super::variables::Variables;
-use crate::inventory::problem::{Fault, did_you_mean, quoted};
-use crate::inventory::raw::{Raw, Value};
-use crate::inventory::values::{self, Field};
+use crate::inventory::problem::{Diagnostic, did_you_mean, quoted};
+use crate::inventory::raw::{RawValue, Value};
+use crate::inventory::values::{self, FieldEntry};
 use crate::plan::amount::{AmountError, Caps, FailureLimit, Serial};
 use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
 
@@ -64,13 +64,13 @@ pub(super) struct Settings {
 }
 
 /// The settings of `defaults`.
-pub(super) fn defaults(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Settings {
+pub(super) fn defaults(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Settings {
     let fields = values::fields(&mut work.reader, field.key, field.value, "`defaults`", &KEYS, &SYNONYMS);
     read(work, vars, &fields.unwrap_or_default())
 }
 
 /// The settings among the fields of a step; other fields are passed over.
-pub(super) fn read(work: &mut Work<'_>, vars: &Variables, fields: &[Field<'_>]) -> Settings {
+pub(super) fn read(work: &mut Work<'_>, vars: &Variables, fields: &[FieldEntry<'_>]) -> Settings {
     let mut settings = Settings::default();
     for field in fields.iter().copied() {
         let reader = &mut work.reader;
@@ -144,22 +144,22 @@ impl Settings {
 }
 
 /// The file of a snapshot, which counts from the folder of the rollout file; or `none`.
-fn snapshot(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Option<Option<PathBuf>> {
+fn snapshot(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Option<Option<PathBuf>> {
     let said = text(work, vars, field, "the file of a snapshot, or none")?;
     if said.contains('\0') {
         let message = format!("the path in {} contains a NUL character", quoted(field.name));
-        work.reader.fault(Fault::new(field.value.place(), message));
+        work.reader.fault(Diagnostic::new(field.value.place(), message));
         return None;
     }
     Some((said != "none").then(|| work.reader.folder.join(said)))
 }
 
 /// Sizes of batches: one amount, several with commas between, or a list of such.
-fn serial(work: &mut Work<'_>, field: Field<'_>) -> Option<Serial> {
+fn serial(work: &mut Work<'_>, field: FieldEntry<'_>) -> Option<Serial> {
     const EXPECTED: &str = "a number of nodes, a percentage, or several";
     let items = match &field.value.value {
         Value::List(items) if items.is_empty() => {
-            work.reader.fault(Fault::new(field.value.place(), "`serial` is an empty list").label("no size"));
+            work.reader.fault(Diagnostic::new(field.value.place(), "`serial` is an empty list").label("no size"));
             return None;
         }
         Value::List(items) => items.as_slice(),
@@ -176,11 +176,11 @@ fn serial(work: &mut Work<'_>, field: Field<'_>) -> Option<Serial> {
 /// A number of nodes in one of its forms.
 fn amount<T: FromStr<Err = AmountError>>(
     work: &mut Work<'_>,
-    field: Field<'_>,
-    value: &Raw,
+    field: FieldEntry<'_>,
+    value: &RawValue,
     expected: &str,
 ) -> Option<T> {
-    let field = Field { value, ..field };
+    let field = FieldEntry { value, ..field };
     let said = values::text(&mut work.reader, field, expected)?;
     if said.len() > MAX_AMOUNT {
         values::wrong_value(&mut work.reader, field, expected);
@@ -189,14 +189,14 @@ fn amount<T: FromStr<Err = AmountError>>(
     match said.trim().parse() {
         Ok(amount) => Some(amount),
         Err(error) => {
-            work.reader.fault(Fault::new(value.place(), error.to_string()).label(format!("expected {expected}")));
+            work.reader.fault(Diagnostic::new(value.place(), error.to_string()).label(format!("expected {expected}")));
             None
         }
     }
 }
 
 /// One of a few words.
-pub(super) fn one_of<T: Copy>(work: &mut Work<'_>, field: Field<'_>, choices: &[(&str, T)]) -> Option<T> {
+pub(super) fn one_of<T: Copy>(work: &mut Work<'_>, field: FieldEntry<'_>, choices: &[(&str, T)]) -> Option<T> {
     let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
     let expected = match words.split_last() {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
@@ -206,28 +206,28 @@ pub(super) fn one_of<T: Copy>(work: &mut Work<'_>, field: Field<'_>, choices: &[
     let found = choices.iter().find(|(word, _)| *word == said).map(|(_, choice)| *choice);
     if found.is_none() {
         let message = format!("{} is {}: expected {expected}", quoted(field.name), quoted(said));
-        let fault = Fault::new(field.value.place(), message).label(format!("expected {expected}"));
+        let fault = Diagnostic::new(field.value.place(), message).label(format!("expected {expected}"));
         work.reader.fault(fault.help_if(did_you_mean(said, words)));
     }
     found
 }
 
 /// Text that a shell can be given: a command, or what else is `expected`.
-pub(super) fn command(work: &mut Work<'_>, vars: &Variables, field: Field<'_>, expected: &str) -> Option<String> {
+pub(super) fn command(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>, expected: &str) -> Option<String> {
     let filled = text(work, vars, field, expected)?;
     if !filled.contains('\0') {
         return Some(filled);
     }
     let message = format!("the command in {} contains a NUL character", quoted(field.name));
-    work.reader.fault(Fault::new(field.value.place(), message));
+    work.reader.fault(Diagnostic::new(field.value.place(), message));
     None
 }
 
 /// Text that is not empty, with its variables filled in.
-pub(super) fn text(work: &mut Work<'_>, vars: &Variables, field: Field<'_>, expected: &str) -> Option<String> {
+pub(super) fn text(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>, expected: &str) -> Option<String> {
     if is_unquoted_variable(work.text, field.value) {
         let message = format!("YAML reads the braces of {} as a mapping", quoted(field.name));
-        let fault = Fault::new(field.value.place(), message).label("not quoted");
+        let fault = Diagnostic::new(field.value.place(), message).label("not quoted");
         work.reader.fault(fault.help("quote a value that begins with `{{`: \"{{ name }}\""));
         return None;
     }
@@ -235,13 +235,13 @@ pub(super) fn text(work: &mut Work<'_>, vars: &Variables, field: Field<'_>, expe
     let filled = vars.fill(work, field.name, field.value)?;
     if filled.trim().is_empty() {
         let message = format!("{} is empty once its variables are expanded", quoted(field.name));
-        work.reader.fault(Fault::new(field.value.place(), message).label(format!("expected {expected}")));
+        work.reader.fault(Diagnostic::new(field.value.place(), message).label(format!("expected {expected}")));
         return None;
     }
     Some(filled)
 }
 
 /// Whether a value is what YAML makes of `{{ name }}` without quotes: a mapping whose only key is a mapping.
-fn is_unquoted_variable(text: &str, value: &Raw) -> bool {
+fn is_unquoted_variable(text: &str, value: &RawValue) -> bool {
     matches!(value.value, Value::Map(_)) && text.get(value.span.start..).is_some_and(|rest| rest.starts_with("{{"))
 }

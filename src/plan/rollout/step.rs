@@ -10,9 +10,9 @@ use super::file::Work;
 use super::settings::{self, Settings};
 use super::variables::Variables;
 use super::{RolloutStep, What};
-use crate::inventory::problem::{Fault, quoted};
-use crate::inventory::raw::{Raw, Value};
-use crate::inventory::values::{self, Field};
+use crate::inventory::problem::{Diagnostic, quoted};
+use crate::inventory::raw::{RawValue, Value};
+use crate::inventory::values::{self, FieldEntry};
 use crate::plan::Action;
 use crate::select::{Query, SelectError, ServicePattern, select};
 
@@ -44,13 +44,13 @@ pub(super) fn read(
     work: &mut Work<'_>,
     vars: &Variables,
     defaults: &Settings,
-    steps: Field<'_>,
-    item: &Raw,
+    steps: FieldEntry<'_>,
+    item: &RawValue,
 ) -> Option<(Name, Option<RolloutStep>)> {
     if !matches!(item.value, Value::Map(_)) {
         let place = if item.place().is_empty() { steps.key.span.clone() } else { item.place() };
         let message = format!("a step must be a mapping with a `name`, not {}", item.kind());
-        work.reader.fault(Fault::new(place, message).label("not a step"));
+        work.reader.fault(Diagnostic::new(place, message).label("not a step"));
         return None;
     }
     let keys: Vec<&str> = OWN_KEYS.iter().chain(&settings::KEYS).copied().collect();
@@ -61,7 +61,7 @@ pub(super) fn read(
 
     let name = step.find("name").and_then(|field| Some((title(work, vars, field)?, field.value.place())));
     if !step.has("name") {
-        let fault = Fault::new(item.place(), "the step has no `name`").label("this step");
+        let fault = Diagnostic::new(item.place(), "the step has no `name`").label("this step");
         work.reader.fault(fault.help("such as `name: restart the collectors`"));
     }
     let targets = targets(work, vars, &step);
@@ -81,12 +81,12 @@ pub(super) fn read(
 }
 
 /// A name in one line, of the rollout or of a step.
-pub(super) fn title(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Option<String> {
+pub(super) fn title(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Option<String> {
     let title = settings::text(work, vars, field, "a name")?;
     let title = title.trim();
     if title.contains(char::is_control) {
         let message = format!("the name {} has a control character in it", quoted(title));
-        work.reader.fault(Fault::new(field.value.place(), message).label("a name must be one line"));
+        work.reader.fault(Diagnostic::new(field.value.place(), message).label("a name must be one line"));
         return None;
     }
     Some(title.to_owned())
@@ -94,14 +94,14 @@ pub(super) fn title(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> 
 
 /// What a step's mapping holds.
 struct Fields<'f, 'r> {
-    item: &'r Raw,
-    fields: &'f [Field<'r>],
+    item: &'r RawValue,
+    fields: &'f [FieldEntry<'r>],
     /// The keys that misspelt ones were meant to be: they are not missing.
     meant: &'f [&'f str],
 }
 
 impl<'r> Fields<'_, 'r> {
-    fn find(&self, key: &str) -> Option<Field<'r>> {
+    fn find(&self, key: &str) -> Option<FieldEntry<'r>> {
         self.fields.iter().copied().find(|field| field.name == key)
     }
 
@@ -123,7 +123,7 @@ fn targets(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Opti
     let nodes = step.find("nodes").map(|field| (field, settings::text(work, vars, field, "a node set")));
     let exclude = step.find("exclude").map(|field| (field, settings::text(work, vars, field, "a node set")));
     if !step.has("role") && !step.has("nodes") {
-        let fault = Fault::new(step.item.place(), "the step has neither `role` nor `nodes`");
+        let fault = Diagnostic::new(step.item.place(), "the step has neither `role` nor `nodes`");
         work.reader
             .fault(fault.label("this step").help("for example `role: analytics`; `nodes: \"@*\"` selects all of them"));
     }
@@ -132,7 +132,7 @@ fn targets(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Opti
     let are_right =
         patterns.into_iter().fold(true, |so_far, (field, pattern)| pattern_is_right(work, field, pattern) && so_far);
     let place = role.or(step.find("nodes"))?.key.span.clone();
-    let given = |text: Option<(Field<'_>, Option<String>)>| match text {
+    let given = |text: Option<(FieldEntry<'_>, Option<String>)>| match text {
         Some((_, None)) => None,
         Some((_, Some(text))) => Some(Some(text)),
         None => Some(None),
@@ -142,18 +142,18 @@ fn targets(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Opti
 }
 
 /// The canonical names. None where one of them is wrong.
-fn roles(work: &mut Work<'_>, field: Field<'_>) -> Option<Vec<String>> {
+fn roles(work: &mut Work<'_>, field: FieldEntry<'_>) -> Option<Vec<String>> {
     let faults_before = work.reader.report.len();
     let names = values::role_names(&mut work.reader, field, &work.inventory.roles)?;
     if names.is_empty() && work.reader.report.len() == faults_before {
-        let fault = Fault::new(field.key.span.clone(), "`role` is an empty list").label("no role");
+        let fault = Diagnostic::new(field.key.span.clone(), "`role` is an empty list").label("no role");
         work.reader.fault(fault.help("leave the key out and use `nodes`"));
     }
     (work.reader.report.len() == faults_before).then_some(names)
 }
 
 /// Looks at a pattern alone.
-fn pattern_is_right(work: &mut Work<'_>, field: Field<'_>, pattern: &str) -> bool {
+fn pattern_is_right(work: &mut Work<'_>, field: FieldEntry<'_>, pattern: &str) -> bool {
     let key = quoted(field.name);
     let fault = match select(work.inventory, &Query { nodes: Some(pattern), ..Query::default() }) {
         Ok(_) => return true,
@@ -161,16 +161,16 @@ fn pattern_is_right(work: &mut Work<'_>, field: Field<'_>, pattern: &str) -> boo
             // Variables move what comes after them.
             let place = if field.value.as_text() == Some(pattern) { field.value.part(error.span()) } else { 0..0 };
             let place = if place.is_empty() { field.value.place() } else { place };
-            Fault::new(place, format!("{key}: {}", error.message())).help_if(error.hint().map(str::to_owned))
+            Diagnostic::new(place, format!("{key}: {}", error.message())).help_if(error.hint().map(str::to_owned))
         }
         Err(SelectError::Nodes { nodes, hint, .. }) => {
             let help = hint.unwrap_or_else(|| "`ctl inventory list` lists the nodes".to_owned());
-            Fault::new(field.value.place(), format!("{key}: the inventory has no {nodes}")).help(help)
+            Diagnostic::new(field.value.place(), format!("{key}: the inventory has no {nodes}")).help(help)
         }
         // Whether anything is left is seen where the step's other words are known, too.
         Err(SelectError::Nothing { .. }) => return true,
         Err(error @ (SelectError::Role { .. } | SelectError::Service { .. })) => {
-            Fault::new(field.value.place(), format!("{key}: {error}"))
+            Diagnostic::new(field.value.place(), format!("{key}: {error}"))
         }
     };
     work.reader.fault(fault);
@@ -186,7 +186,7 @@ fn selects(work: &mut Work<'_>, targets: &Targets, place: Range<usize>) -> bool 
     };
     let Err(error) = select(work.inventory, &query) else { return true };
     let reason = if let SelectError::Nothing { reason } = error { reason } else { error.to_string() };
-    work.reader.fault(Fault::new(place, format!("the step selects no node: {reason}")).label("selects nothing"));
+    work.reader.fault(Diagnostic::new(place, format!("the step selects no node: {reason}")).label("selects nothing"));
     false
 }
 
@@ -195,18 +195,18 @@ fn what(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Option<
     if let Some(exec) = exec {
         if let Some(other) = services.or(action) {
             let message = format!("`exec` cannot be combined with {}", quoted(other.name));
-            let fault = Fault::new(other.key.span.clone(), message).label("second thing to do");
+            let fault = Diagnostic::new(other.key.span.clone(), message).label("second thing to do");
             let fault = fault.related(exec.key.span.clone(), "first thing to do");
             work.reader.fault(fault.help("split it into two steps"));
         }
     } else if !step.has("services") && !step.has("action") && !step.has("exec") {
-        let fault = Fault::new(step.item.place(), "the step does nothing: it has neither `exec` nor `services`");
+        let fault = Diagnostic::new(step.item.place(), "the step does nothing: it has neither `exec` nor `services`");
         work.reader.fault(fault.label("this step").help("give it a command, or services and an `action`"));
     } else if let Some(action) = action.filter(|_| !step.has("services")) {
-        let fault = Fault::new(action.key.span.clone(), "the step has an `action` but no `services`");
+        let fault = Diagnostic::new(action.key.span.clone(), "the step has an `action` but no `services`");
         work.reader.fault(fault.help("such as `services: contrail-collector`, or `services: all`"));
     } else if let Some(services) = services.filter(|_| !step.has("action")) {
-        let fault = Fault::new(services.key.span.clone(), "the step has `services` but no `action`");
+        let fault = Diagnostic::new(services.key.span.clone(), "the step has `services` but no `action`");
         work.reader.fault(fault.help("such as `action: restart`"));
     }
     let command = exec.map(|field| command(work, vars, field));
@@ -220,7 +220,7 @@ fn what(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Option<
 }
 
 /// A text is a command as it is; of a list each word arrives as it is written.
-fn command(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Option<String> {
+fn command(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Option<String> {
     let Value::List(items) = &field.value.value else {
         return settings::command(work, vars, field, "a command");
     };
@@ -232,13 +232,13 @@ fn command(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Option<St
             words.push(String::new());
             continue;
         }
-        match settings::command(work, vars, Field { value, ..field }, "a word of a command") {
+        match settings::command(work, vars, FieldEntry { value, ..field }, "a word of a command") {
             Some(word) => words.push(word),
             None => is_right = false,
         }
     }
     if items.is_empty() {
-        work.reader.fault(Fault::new(field.value.place(), "`exec` is an empty list").label("no command"));
+        work.reader.fault(Diagnostic::new(field.value.place(), "`exec` is an empty list").label("no command"));
     }
     if !is_right || words.is_empty() {
         return None;
@@ -247,7 +247,7 @@ fn command(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Option<St
     shlex::try_join(words.iter().map(String::as_str)).ok()
 }
 
-fn service_names(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Option<Vec<String>> {
+fn service_names(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Option<Vec<String>> {
     let items = match &field.value.value {
         Value::List(items) => items.as_slice(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
@@ -255,7 +255,7 @@ fn service_names(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Opt
         }
     };
     if items.is_empty() {
-        let fault = Fault::new(field.value.place(), "`services` is an empty list").label("no service");
+        let fault = Diagnostic::new(field.value.place(), "`services` is an empty list").label("no service");
         work.reader.fault(fault.help("`services: all` selects everything the nodes have"));
         return None;
     }
@@ -263,7 +263,7 @@ fn service_names(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Opt
     let mut known = HashSet::new();
     let mut is_right = true;
     for value in items {
-        let name = settings::text(work, vars, Field { value, ..field }, "the name of a service");
+        let name = settings::text(work, vars, FieldEntry { value, ..field }, "the name of a service");
         match name.filter(|name| service_is_right(work, value, name)) {
             Some(name) => {
                 if known.insert(name.clone()) {
@@ -276,7 +276,7 @@ fn service_names(work: &mut Work<'_>, vars: &Variables, field: Field<'_>) -> Opt
     is_right.then_some(names)
 }
 
-fn service_is_right(work: &mut Work<'_>, value: &Raw, name: &str) -> bool {
+fn service_is_right(work: &mut Work<'_>, value: &RawValue, name: &str) -> bool {
     let is_several = name.contains([',', ' ']);
     let reason = match ServicePattern::parse(name) {
         Err(SelectError::Service { reason, .. }) => reason,
@@ -284,7 +284,7 @@ fn service_is_right(work: &mut Work<'_>, value: &Raw, name: &str) -> bool {
         Ok(_) if is_several => "a service name cannot contain commas".to_owned(),
         Ok(_) => return true,
     };
-    let fault = Fault::new(value.place(), format!("{} is not a valid service name: {reason}", quoted(name)));
+    let fault = Diagnostic::new(value.place(), format!("{} is not a valid service name: {reason}", quoted(name)));
     let help = is_several.then(|| "write several services as a list: `[contrail-api, contrail-schema]`".to_owned());
     work.reader.fault(fault.help_if(help));
     false

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::inventory::{Environment, Inventory, parse};
+use crate::inventory::{Inventory, PathEnvironment, parse};
 use crate::plan::amount::{Amount, Caps, FailureLimit};
 use crate::plan::policy::{GATE_TIMEOUT, Gate};
 
@@ -48,7 +48,7 @@ steps:
 "#;
 
 fn inventory() -> Inventory {
-    parse(INVENTORY, Path::new("inventory.yaml"), &Environment::default()).expect("an inventory")
+    parse(INVENTORY, Path::new("inventory.yaml"), &PathEnvironment::default()).expect("an inventory")
 }
 
 fn given(vars: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -579,7 +579,7 @@ fn files() {
 fn example(rollout: &str, inventory: &str, vars: &[(&str, &str)]) -> Result<Rollout, RolloutError> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
     let inventory =
-        crate::inventory::load(&folder.join(inventory), &Environment::default()).expect("the example's inventory");
+        crate::inventory::load(&folder.join(inventory), &PathEnvironment::default()).expect("the example's inventory");
     let path = folder.join(rollout);
     read(&path, &load(&path)?.0, &given(vars), &inventory)
 }

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::file::Work;
-use crate::inventory::problem::{Fault, did_you_mean, listed, quoted};
-use crate::inventory::raw::{Raw, Value};
-use crate::inventory::values::{self, Field};
+use crate::inventory::problem::{Diagnostic, did_you_mean, listed, quoted};
+use crate::inventory::raw::{RawValue, Value};
+use crate::inventory::values::{self, FieldEntry};
 
 /// The most that a value may be with its variables filled in: what Linux gives one argument of a program, which is
 /// what a command becomes for the shell (`MAX_ARG_STRLEN`).
@@ -31,7 +31,7 @@ impl Variables {
     /// Reads `vars`, with the values `given` on the command line in place of the file's.
     pub(super) fn read(
         work: &mut Work<'_>,
-        field: Option<Field<'_>>,
+        field: Option<FieldEntry<'_>>,
         given: &[(String, String)],
         is_complete: bool,
     ) -> Self {
@@ -56,7 +56,7 @@ impl Variables {
         variables
     }
 
-    fn declare(&mut self, work: &mut Work<'_>, field: Field<'_>, given: &[(String, String)]) {
+    fn declare(&mut self, work: &mut Work<'_>, field: FieldEntry<'_>, given: &[(String, String)]) {
         if let Err(flaw) = values::check_name(field.name, "_-") {
             work.reader.fault(flaw.fault(field.key, "variable", field.name));
             self.is_complete = false;
@@ -70,7 +70,7 @@ impl Variables {
             }
             Value::Null if over.is_none() => {
                 let message = format!("the variable {} needs a value", quoted(field.name));
-                let fault = Fault::new(field.key.span.clone(), message)
+                let fault = Diagnostic::new(field.key.span.clone(), message)
                     .label("no default")
                     .help(format!("set it with `-e {}=VALUE`", field.name));
                 work.reader.fault(fault);
@@ -89,7 +89,7 @@ impl Variables {
             _ => format!("its variables are {}", listed(self.names())),
         });
         let message = format!("`-e` sets {}, which is not a variable of this rollout", quoted(name));
-        work.reader.fault(Fault::new(place, message).help(help));
+        work.reader.fault(Diagnostic::new(place, message).help(help));
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -101,7 +101,7 @@ impl Variables {
     }
 
     /// The text of a scalar with its variables filled in, for the key `key`. None where it is no scalar, too.
-    pub(super) fn fill(&self, work: &mut Work<'_>, key: &str, value: &Raw) -> Option<String> {
+    pub(super) fn fill(&self, work: &mut Work<'_>, key: &str, value: &RawValue) -> Option<String> {
         let mut rest = value.as_text()?;
         let mut filled = String::new();
         let mut is_right = true;
@@ -110,7 +110,7 @@ impl Variables {
             let closed = inner.split_once(CLOSE).filter(|(name, _)| !name.contains(OPEN));
             let Some((name, after)) = closed else {
                 let place = place(work.text, value, number, OPEN);
-                let fault = Fault::new(place, format!("a `{{{{` in {} is never closed", quoted(key)));
+                let fault = Diagnostic::new(place, format!("a `{{{{` in {} is never closed", quoted(key)));
                 work.reader.fault(fault.label("begins here").help("write `{{ name }}`"));
                 return None;
             };
@@ -127,14 +127,14 @@ impl Variables {
         filled.push_str(rest);
         if filled.len() > MAX_FILLED {
             let message = format!("{} is longer than {} KiB", quoted(key), MAX_FILLED >> 10);
-            work.reader.fault(Fault::new(value.place(), message).label("once its variables are expanded"));
+            work.reader.fault(Diagnostic::new(value.place(), message).label("once its variables are expanded"));
             return None;
         }
         is_right.then_some(filled)
     }
 
     /// What the variable between the `number`th pair of braces of a value stands for.
-    fn value(&self, work: &mut Work<'_>, name: &str, within: &Raw, number: usize) -> Option<&str> {
+    fn value(&self, work: &mut Work<'_>, name: &str, within: &RawValue, number: usize) -> Option<&str> {
         let trimmed = name.trim();
         if let Some(value) = self.values.get(trimmed) {
             return value.as_deref();
@@ -150,7 +150,7 @@ impl Variables {
                 });
                 (format!("no variable {}", quoted(trimmed)), help)
             };
-            work.reader.fault(Fault::new(place, message).label("unknown variable").help(help));
+            work.reader.fault(Diagnostic::new(place, message).label("unknown variable").help(help));
         }
         None
     }
@@ -158,7 +158,7 @@ impl Variables {
 
 /// Where the `number`th `{{` of a value stands, with what follows it up to the end of `words`; the whole value where the
 /// text has it in another form.
-fn place(text: &str, value: &Raw, number: usize, words: &str) -> Range<usize> {
+fn place(text: &str, value: &RawValue, number: usize, words: &str) -> Range<usize> {
     let source = text.get(value.span.clone()).unwrap_or_default();
     let found = source.match_indices(OPEN).nth(number).map(|(at, _)| at);
     match found.filter(|at| source.get(*at..).is_some_and(|source| source.starts_with(words))) {
