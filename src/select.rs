@@ -89,7 +89,7 @@ impl ServicePattern {
 
 /// What was typed to say which nodes.
 #[derive(Debug, Clone, Default)]
-pub struct Query<'a> {
+pub struct NodeQuery<'a> {
     /// `--role`, commas already split.
     pub roles: &'a [String],
     /// `--nodes`.
@@ -170,12 +170,12 @@ pub enum SelectError {
 }
 
 /// Names of the inventory for node set expressions: groups, roles and their aliases.
-struct Names<'a> {
+struct InventoryNames<'a> {
     inventory: &'a Inventory,
     all: NodeSet,
 }
 
-impl GroupResolver for Names<'_> {
+impl GroupResolver for InventoryNames<'_> {
     fn group(&self, name: &str) -> Option<NodeSet> {
         if let Some(group) = self.inventory.groups.get(name) {
             return Some(group.clone());
@@ -198,10 +198,11 @@ impl GroupResolver for Names<'_> {
 ///
 /// # Errors
 /// [`SelectError`] for every word that fits nothing, and where nothing is left.
-pub fn select(inventory: &Inventory, query: &Query<'_>) -> Result<Selection, SelectError> {
+pub fn select(inventory: &Inventory, query: &NodeQuery<'_>) -> Result<Selection, SelectError> {
     let services: Vec<_> = query.services.iter().map(|name| ServicePattern::parse(name)).collect::<Result<_, _>>()?;
     let roles = named_roles(inventory, query.roles)?;
-    let names = Names { inventory, all: NodeSet::from_names(inventory.nodes.iter().map(|node| node.name.as_str())) };
+    let names =
+        InventoryNames { inventory, all: NodeSet::from_names(inventory.nodes.iter().map(|node| node.name.as_str())) };
     let wanted = query.nodes.map(|pattern| node_set("--nodes", pattern, &names)).transpose()?;
     let unwanted = query.exclude.map(|pattern| node_set("--exclude", pattern, &names)).transpose()?;
     let by_hand = wanted.is_some() || !roles.is_empty();
@@ -253,7 +254,7 @@ fn named_roles(inventory: &Inventory, typed: &[String]) -> Result<Vec<String>, S
     Ok(roles)
 }
 
-fn node_set(option: &'static str, pattern: &str, names: &Names<'_>) -> Result<NodeSet, SelectError> {
+fn node_set(option: &'static str, pattern: &str, names: &InventoryNames<'_>) -> Result<NodeSet, SelectError> {
     let set = NodeSet::parse_with(pattern, names).map_err(|error| SelectError::Pattern {
         option,
         pattern: pattern.to_owned(),
@@ -303,7 +304,7 @@ fn has_match(role: &Role, service: &ServicePattern) -> bool {
     }) || role.init_services.iter().any(|name| service.matches_init_service(name))
 }
 
-fn nothing(query: &Query<'_>, given: &[String]) -> String {
+fn nothing(query: &NodeQuery<'_>, given: &[String]) -> String {
     if !query.roles.is_empty() {
         return format!(
             "no node has the role {}{}",
@@ -368,7 +369,7 @@ nodes:
     fn selected(roles: &str, nodes: &str, exclude: &str, services: &str) -> Result<Selection, SelectError> {
         let given = |text| (text != "-").then_some(text);
         let (roles, services) = (words(given(roles).unwrap_or_default()), words(services));
-        let query = Query { roles: &roles, nodes: given(nodes), exclude: given(exclude), services: &services };
+        let query = NodeQuery { roles: &roles, nodes: given(nodes), exclude: given(exclude), services: &services };
         select(&inventory(), &query)
     }
 
@@ -533,7 +534,7 @@ nodes:
         ) {
             let inventory = inventory();
             let roles: Vec<String> = role.into_iter().collect();
-            let query = Query { roles: &roles, nodes: nodes.as_deref(), exclude: None, services: &services };
+            let query = NodeQuery { roles: &roles, nodes: nodes.as_deref(), exclude: None, services: &services };
             let Ok(selection) = select(&inventory, &query) else { return Ok(()) };
             let places: Vec<usize> = selection.nodes.iter()
                 .map(|selected| inventory.nodes.iter().position(|node| node.name == selected.node.name).expect("a node"))

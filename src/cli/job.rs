@@ -8,7 +8,7 @@ use super::settings::{self, Sources};
 use crate::inventory::Inventory;
 use crate::journal::{Document, Origin};
 use crate::plan::{Action, LogTail, Plan, Until, Wanted, plan};
-use crate::select::{Query, select};
+use crate::select::{NodeQuery, select};
 
 /// A plan, and what is told of it.
 pub(super) struct Job {
@@ -69,7 +69,7 @@ impl<'a> Request<'a> {
     /// What it means in an inventory that has been read.
     pub(super) fn job_in(self, inventory: &Inventory, document: Document) -> Result<Job, CliError> {
         let Self { action, fanout, .. } = self;
-        let query = Query {
+        let query = NodeQuery {
             roles: &fanout.role,
             nodes: fanout.nodes.as_deref(),
             exclude: fanout.exclude.as_deref(),

@@ -28,7 +28,7 @@ use crate::inventory::{Inventory, PathEnvironment, parse};
 use crate::journal::{Controller, Document, Journal, Origin, RunRequest};
 use crate::plan::live::Live;
 use crate::plan::{Action, Plan, Wanted, plan};
-use crate::select::{Query, select};
+use crate::select::{NodeQuery, select};
 use crate::sink::{JsonSink, JsonlSink, LogJsonSink, Sink, changes};
 use crate::snapshot::{Change, ChangeKind, Diff, DiffSummary, Verdict};
 
@@ -466,9 +466,9 @@ fn fleet() -> Inventory {
 fn planned(inventory: &Inventory, action: Action) -> Plan {
     let (services, roles) = (["contrail-api".to_owned()], ["config".to_owned()]);
     let query = if action == Action::Exec {
-        Query::default()
+        NodeQuery::default()
     } else {
-        Query { roles: &roles, services: &services, ..Query::default() }
+        NodeQuery { roles: &roles, services: &services, ..NodeQuery::default() }
     };
     let mut wanted = Wanted::new(action, select(inventory, &query).expect("a selection"));
     if action == Action::Exec {

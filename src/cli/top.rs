@@ -24,7 +24,7 @@ use crate::inventory::Inventory;
 use crate::nodeset::NodeSet;
 use crate::plan::{Action, LogTail, Wanted, plan};
 use crate::run::{Crew, NodeAccess, Noted};
-use crate::select::{Query, select};
+use crate::select::{NodeQuery, select};
 use crate::top::{Confirm, Input, Model, Order, Screen, Target, draw};
 use crate::transport::SshTransport;
 
@@ -192,7 +192,7 @@ impl LogReader {
     fn open(&self, target: &Target) -> Result<OpenLog, CliError> {
         let services: Vec<String> = target.service.clone().into_iter().collect();
         let roles: Vec<String> = target.role.clone().into_iter().collect();
-        let query = Query { roles: &roles, nodes: Some(&target.node), exclude: None, services: &services };
+        let query = NodeQuery { roles: &roles, nodes: Some(&target.node), exclude: None, services: &services };
         let of = |stream| {
             let mut wanted = Wanted::new(Action::Logs, select(&self.inventory, &query)?);
             wanted.task.tail = Some(LogTail { stream, lines: LOG_LINES, follow: false });

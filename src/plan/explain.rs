@@ -313,7 +313,7 @@ mod tests {
     use crate::inventory::{PathEnvironment, parse};
     use crate::plan::policy::Policy;
     use crate::plan::{Wanted, plan};
-    use crate::select::{Query, select};
+    use crate::select::{NodeQuery, select};
 
     fn made(action: Action, services: &[&str], edit: impl Fn(&mut Policy)) -> Plan {
         let text = "version: 1\nnodes:\n  cfg[1-3]: {roles: [config]}\n  a[1-4]: {roles: [analytics]}\n  a5: {roles: [analytics], maintenance: new disks}\n";
@@ -321,7 +321,7 @@ mod tests {
             parse(text, std::path::Path::new("inventory.yaml"), &PathEnvironment::default()).expect("an inventory");
         let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
         let roles = ["analytics".to_owned(), "config".to_owned()];
-        let query = Query { roles: &roles, services: &services, ..Query::default() };
+        let query = NodeQuery { roles: &roles, services: &services, ..NodeQuery::default() };
         let mut wanted = Wanted::new(action, select(&inventory, &query).expect("a selection"));
         edit(&mut wanted.task.policy);
         plan(vec![wanted], &inventory, None)

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::inventory::{PathEnvironment, parse};
     use crate::plan::{Wanted, plan};
-    use crate::select::{Query, select};
+    use crate::select::{NodeQuery, select};
 
     /// One task each: action, role, services.
     fn made(tasks: &[(Action, &str, &[&str])]) -> Plan {
@@ -75,7 +75,7 @@ mod tests {
         let wanted = tasks.iter().map(|(action, role, services)| {
             let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
             let roles = [(*role).to_owned()];
-            let query = Query { roles: &roles, services: &services, ..Query::default() };
+            let query = NodeQuery { roles: &roles, services: &services, ..NodeQuery::default() };
             Wanted::new(*action, select(&inventory, &query).expect("a selection"))
         });
         plan(wanted.collect(), &inventory, None)

@@ -14,7 +14,7 @@ use crate::cli::{trust, waiting};
 use crate::journal::Document;
 use crate::plan::rollout::{self, RolloutStep, What};
 use crate::plan::{Action, Task, Wanted, plan};
-use crate::select::{Query, Selection, select};
+use crate::select::{NodeQuery, Selection, select};
 
 pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<Exit, CliError> {
     start_log(&args.fanout.output)?;
@@ -47,7 +47,7 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
     };
     let read = rollout::read(&file.path, &file.text, &args.vars, &inventory)?;
     let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();
-    let query = Query {
+    let query = NodeQuery {
         roles: &fanout.role,
         nodes: fanout.nodes.as_deref(),
         exclude: fanout.exclude.as_deref(),
@@ -63,7 +63,7 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
     for step in read.steps {
         let services = if let What::Service { services, .. } = &step.what { services.as_slice() } else { &[] };
         let query =
-            Query { roles: &step.roles, nodes: step.nodes.as_deref(), exclude: step.exclude.as_deref(), services };
+            NodeQuery { roles: &step.roles, nodes: step.nodes.as_deref(), exclude: step.exclude.as_deref(), services };
         let mut selection = select(&inventory, &query)?;
         if let Some(limit) = &limit {
             selection.nodes.retain(|selected| limit.contains(&selected.node.name));

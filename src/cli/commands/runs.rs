@@ -19,7 +19,7 @@ use crate::event::{Event, EventKind, Ledger, TargetResult};
 use crate::journal::resume;
 use crate::journal::{Controller, Journal, JournalError, Origin, RunRecord, RunRequest, RunState, RunSummary};
 use crate::plan::{Action, Plan, Targets, Task, Wanted, plan};
-use crate::select::{Query, select};
+use crate::select::{NodeQuery, select};
 use crate::sink::Sinks;
 use crate::sink::{plain_table, text};
 
@@ -344,7 +344,7 @@ fn undo(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
         let sources = Sources { inventory: Some(record.request.inventory.clone()), rollout: None };
         let (inventory, _) = settings::inventory(None, &sources)?;
         let nodes = stopped.keys().cloned().collect::<Vec<_>>().join(",");
-        let query = Query { nodes: Some(&nodes), services: &services, ..Query::default() };
+        let query = NodeQuery { nodes: Some(&nodes), services: &services, ..NodeQuery::default() };
         let mut wanted = Wanted::new(Action::Start, select(&inventory, &query)?);
         wanted.task.targets = Targets::Only(stopped);
         job.plan = plan(vec![wanted], &inventory, fanout.via.via());

@@ -14,7 +14,7 @@ use crate::cli::terminal;
 use crate::event::{CancelReason, Ledger};
 use crate::nodeset::NodeSet;
 use crate::plan::{Action, Wanted, plan};
-use crate::select::{Query, select};
+use crate::select::{NodeQuery, select};
 use crate::sink::{SinkError, changes, text};
 use crate::snapshot::{Diff, Snapshot, diff};
 
@@ -83,7 +83,7 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
         Some(_) if fanout.nodes.is_none() => Some(known.to_string()),
         _ => fanout.nodes.clone(),
     };
-    let query = Query {
+    let query = NodeQuery {
         roles: &asked.roles,
         nodes: nodes.as_deref(),
         exclude: fanout.exclude.as_deref(),

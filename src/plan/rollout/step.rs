@@ -14,7 +14,7 @@ use crate::inventory::problem::{Diagnostic, quoted};
 use crate::inventory::raw::{RawValue, Value};
 use crate::inventory::values::{self, FieldEntry};
 use crate::plan::Action;
-use crate::select::{Query, SelectError, ServicePattern, select};
+use crate::select::{NodeQuery, SelectError, ServicePattern, select};
 
 /// Keys of a step beside its settings.
 pub(super) const OWN_KEYS: [&str; 7] = ["name", "role", "nodes", "exclude", "exec", "services", "action"];
@@ -155,7 +155,7 @@ fn roles(work: &mut Work<'_>, field: FieldEntry<'_>) -> Option<Vec<String>> {
 /// Looks at a pattern alone.
 fn pattern_is_right(work: &mut Work<'_>, field: FieldEntry<'_>, pattern: &str) -> bool {
     let key = quoted(field.name);
-    let fault = match select(work.inventory, &Query { nodes: Some(pattern), ..Query::default() }) {
+    let fault = match select(work.inventory, &NodeQuery { nodes: Some(pattern), ..NodeQuery::default() }) {
         Ok(_) => return true,
         Err(SelectError::Pattern { error, .. }) => {
             // Variables move what comes after them.
@@ -178,7 +178,7 @@ fn pattern_is_right(work: &mut Work<'_>, field: FieldEntry<'_>, pattern: &str) -
 }
 
 fn selects(work: &mut Work<'_>, targets: &Targets, place: Range<usize>) -> bool {
-    let query = Query {
+    let query = NodeQuery {
         roles: &targets.roles,
         nodes: targets.nodes.as_deref(),
         exclude: targets.exclude.as_deref(),
