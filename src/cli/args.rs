@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::event::Via;
-use crate::plan::amount::{Caps, FailureLimit, Serial};
+use crate::plan::amount::{BatchSizes, CapPolicy, FailureLimit};
 
 /// Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
 #[derive(Debug, Parser)]
@@ -201,7 +201,7 @@ pub(super) struct ChangeArgs {
 pub(super) struct BatchArgs {
     /// Batch sizes: 1, 25%, or a list such as 1,25%,100%; the last size repeats [default: all at once]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = "Batches")]
-    pub(super) serial: Option<Serial>,
+    pub(super) serial: Option<BatchSizes>,
     /// One node at a time, same as --serial 1
     #[arg(long, conflicts_with = "serial", help_heading = "Batches")]
     pub(super) rolling: bool,
@@ -210,7 +210,7 @@ pub(super) struct BatchArgs {
     pub(super) max_failures: Option<FailureLimit>,
     /// How many nodes of a role may be down at once [default: from the inventory; database and config: 1]
     #[arg(long, value_name = "N|P%|none", allow_hyphen_values = true, help_heading = "Batches")]
-    pub(super) max_unavailable: Option<Caps>,
+    pub(super) max_unavailable: Option<CapPolicy>,
     /// Pause between batches
     #[arg(long, value_name = "DURATION", value_parser = pause, help_heading = "Batches")]
     pub(super) pause: Option<std::time::Duration>,

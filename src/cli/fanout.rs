@@ -22,7 +22,7 @@ use crate::guard::Holder;
 use crate::journal::resume::Rest;
 use crate::journal::{Controller, Journal, RunRequest};
 use crate::nodeset::NodeSet;
-use crate::plan::live::Live;
+use crate::plan::live::LiveState;
 use crate::plan::{Action, Plan};
 use crate::run::{Guarding, NodeAccess, Noted, Setup, run};
 use crate::sink::{JsonSink, text};
@@ -301,12 +301,12 @@ pub(super) fn reading(
 }
 
 /// Reads everything that a plan means, and says how it is. Changes nothing. Also how a status of it would end.
-fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime, Live, Exit), CliError> {
+fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime, LiveState, Exit), CliError> {
     let Ready { runtime, transport, notices, access, room } = ready;
     let setup = reading(plan.reading(), &[], access, fanout, room, &Arc::new(transport), notices);
     let mut teller = Teller::reading(plan, fanout);
     let (messages, work) = (teller.messages.clone(), Arc::new(()));
-    let mut live = Live::default();
+    let mut live = LiveState::default();
     let observe = |events: &[Event]| {
         for event in events {
             if let EventKind::PendingUpdate(pending) = &event.kind {

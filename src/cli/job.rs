@@ -7,7 +7,7 @@ use super::report::CliError;
 use super::settings::{self, Sources};
 use crate::inventory::Inventory;
 use crate::journal::{Document, Origin};
-use crate::plan::{Action, LogTail, Plan, Until, Wanted, plan};
+use crate::plan::{Action, LogTail, Plan, TaskSpec, WaitGoal, plan};
 use crate::select::{NodeQuery, select};
 
 /// A plan, and what is told of it.
@@ -44,7 +44,7 @@ pub(super) struct Request<'a> {
     /// The command of `exec`.
     pub(super) line: Option<String>,
     /// What `wait` waits for.
-    pub(super) until: Option<Until>,
+    pub(super) until: Option<WaitGoal>,
     /// What `logs` shows.
     pub(super) tail: Option<LogTail>,
     /// Whether services are asked how their work goes, and nodes for what else is wrong there.
@@ -82,7 +82,7 @@ impl<'a> Request<'a> {
             (None, services) => format!("{}s {}", action.as_str(), services.join(", ")),
         };
         let confirm = selection.whole_inventory.then_some(what);
-        let mut wanted = Wanted::new(action, selection);
+        let mut wanted = TaskSpec::new(action, selection);
         wanted.task.command = self.line;
         wanted.task.until = self.until;
         wanted.task.tail = self.tail;

@@ -26,8 +26,8 @@ use crate::event::{
 };
 use crate::inventory::{Inventory, PathEnvironment, parse};
 use crate::journal::{Controller, Document, Journal, Origin, RunRequest};
-use crate::plan::live::Live;
-use crate::plan::{Action, Plan, Wanted, plan};
+use crate::plan::live::LiveState;
+use crate::plan::{Action, Plan, TaskSpec, plan};
 use crate::select::{NodeQuery, select};
 use crate::sink::{JsonSink, JsonlSink, LogJsonSink, Sink, changes};
 use crate::snapshot::{Change, ChangeKind, Diff, DiffSummary, Verdict};
@@ -470,7 +470,7 @@ fn planned(inventory: &Inventory, action: Action) -> Plan {
     } else {
         NodeQuery { roles: &roles, services: &services, ..NodeQuery::default() }
     };
-    let mut wanted = Wanted::new(action, select(inventory, &query).expect("a selection"));
+    let mut wanted = TaskSpec::new(action, select(inventory, &query).expect("a selection"));
     if action == Action::Exec {
         wanted.task.command = text("uptime");
     } else {
@@ -480,8 +480,8 @@ fn planned(inventory: &Inventory, action: Action) -> Plan {
 }
 
 /// What nodes say of a plan, with every field set and with none.
-fn live(plan: &Plan) -> Live {
-    let mut live = Live::default();
+fn live(plan: &Plan) -> LiveState {
+    let mut live = LiveState::default();
     let [hint, no_hint] = failures();
     let unreachable = |node: &str, failure: &Failure| TargetResult {
         failure: Some(failure.clone()),

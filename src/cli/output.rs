@@ -15,8 +15,8 @@ use super::terminal::{self, Messages};
 use crate::inventory::ROLE_ORDER;
 use crate::local::file::Access;
 use crate::overview::NodeRoles;
-use crate::plan::live::Live;
-use crate::plan::{Plan, Step, explain};
+use crate::plan::live::LiveState;
+use crate::plan::{Plan, PlanStep, explain};
 use crate::select::SelectedNode;
 use crate::sink::text;
 use crate::sink::{
@@ -163,7 +163,7 @@ pub(super) fn progress(output: &OutputArgs, plan: &Plan) -> (Sinks, Messages) {
 fn outline(plan: &Plan) -> Outline {
     let view = explain::view(plan, None);
     let name = |index: &usize| plan.nodes.get(*index).map(|selected| selected.node.name.clone());
-    let step = |(step, view): (&Step, &explain::StepView)| OutlineStep {
+    let step = |(step, view): (&PlanStep, &explain::StepView)| OutlineStep {
         task: step.task,
         name: view.name.clone(),
         nodes: step.nodes.iter().filter_map(name).collect(),
@@ -255,7 +255,7 @@ impl Out {
 }
 
 /// Shows the plan.
-pub(super) fn dry_run(plan: &Plan, live: Option<&Live>, output: &OutputArgs, out: Out) -> Result<(), CliError> {
+pub(super) fn dry_run(plan: &Plan, live: Option<&LiveState>, output: &OutputArgs, out: Out) -> Result<(), CliError> {
     #[derive(Serialize)]
     struct Shown {
         plan: explain::PlanView,

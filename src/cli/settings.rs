@@ -17,8 +17,8 @@ use crate::guard::Holder;
 use crate::inventory::{self, Inventory, PathEnvironment};
 use crate::journal::{Document, Journal};
 use crate::local;
-use crate::plan::Wanted;
-use crate::plan::amount::Serial;
+use crate::plan::TaskSpec;
+use crate::plan::amount::BatchSizes;
 use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
 use crate::remote::Sudo;
 use crate::run::NodeAccess;
@@ -142,7 +142,7 @@ pub(super) fn snapshot(path: &Path) -> Result<Snapshot, CliError> {
 }
 
 /// Reads the snapshots that the gates of tasks compare with.
-pub(super) fn gate_snapshots(wanted: &mut [Wanted]) -> Result<(), CliError> {
+pub(super) fn gate_snapshots(wanted: &mut [TaskSpec]) -> Result<(), CliError> {
     let mut known: BTreeMap<PathBuf, Arc<Snapshot>> = BTreeMap::new();
     for task in wanted.iter_mut().map(|wanted| &mut wanted.task) {
         let Some(path) = &task.policy.gate_snapshot else { continue };
@@ -159,7 +159,7 @@ pub(super) fn gate_snapshots(wanted: &mut [Wanted]) -> Result<(), CliError> {
 /// How carefully nodes are changed.
 pub(super) fn policy(args: &BatchArgs) -> Policy {
     Policy {
-        serial: if args.rolling { Some(Serial::one()) } else { args.serial.clone() },
+        serial: if args.rolling { Some(BatchSizes::one()) } else { args.serial.clone() },
         max_failures: args.max_failures,
         caps: args.max_unavailable.unwrap_or_default(),
         pause: args.pause.unwrap_or_default(),

@@ -22,7 +22,7 @@ use super::{output, settings, terminal, watch};
 use crate::event::{CancelReason, EventKind, LogStream, RunHead};
 use crate::inventory::Inventory;
 use crate::nodeset::NodeSet;
-use crate::plan::{Action, LogTail, Wanted, plan};
+use crate::plan::{Action, LogTail, TaskSpec, plan};
 use crate::run::{Crew, NodeAccess, Noted};
 use crate::select::{NodeQuery, select};
 use crate::top::{Confirm, Input, Model, Order, Screen, Target, draw};
@@ -194,7 +194,7 @@ impl LogReader {
         let roles: Vec<String> = target.role.clone().into_iter().collect();
         let query = NodeQuery { roles: &roles, nodes: Some(&target.node), exclude: None, services: &services };
         let of = |stream| {
-            let mut wanted = Wanted::new(Action::Logs, select(&self.inventory, &query)?);
+            let mut wanted = TaskSpec::new(Action::Logs, select(&self.inventory, &query)?);
             wanted.task.tail = Some(LogTail { stream, lines: LOG_LINES, follow: false });
             wanted.task.goes_on = true;
             Ok::<_, CliError>(wanted)

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{Event, EventKind, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, TargetState};
-use crate::plan::{Action, Plan, TargetName, Targets};
+use crate::plan::{Action, Plan, TargetFilter, TargetName};
 
 /// What was noted of a run, step by step.
 #[derive(Debug, Default)]
@@ -121,7 +121,7 @@ fn reduce(plan: &mut Plan, events: &[Event], stands: impl Fn(&TargetResult) -> b
     }
     for (task, done) in done {
         if let Some(task) = plan.tasks.get_mut(task) {
-            task.targets = Targets::Except(done);
+            task.targets = TargetFilter::Except(done);
         }
     }
     plan.steps_emptied();
@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
     use crate::inventory::{InventorySsh, Node, Role};
-    use crate::plan::{Step, Task};
+    use crate::plan::{PlanStep, Task};
     use crate::select::{SelectedNode, ServicePattern};
 
     fn plan(action: Action, nodes: usize) -> Plan {
@@ -204,7 +204,7 @@ mod tests {
             via: None,
             nodes: (0..nodes).map(node).collect(),
             selected: nodes,
-            steps: vec![Step { task: 0, role, nodes: (0..nodes).collect() }],
+            steps: vec![PlanStep { task: 0, role, nodes: (0..nodes).collect() }],
             caps: Vec::new(),
             idle: BTreeSet::new(),
             known_roles: Vec::new(),

@@ -10,7 +10,7 @@ use crate::inventory::UnavailableCap;
 
 /// So many nodes, or so many of a hundred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Amount {
+pub enum NodeAmount {
     /// At least 1.
     Nodes(u32),
     /// 1 to 100.
@@ -39,7 +39,7 @@ fn number(typed: &str) -> Option<(u32, bool)> {
     Some((digits.parse().ok().filter(|_| plain)?, percent))
 }
 
-impl Amount {
+impl NodeAmount {
     /// The number of nodes among `nodes`: a percentage is rounded down, and at least one.
     #[must_use]
     pub fn of(self, nodes: usize) -> usize {
@@ -50,7 +50,7 @@ impl Amount {
     }
 }
 
-impl FromStr for Amount {
+impl FromStr for NodeAmount {
     type Err = AmountError;
 
     fn from_str(typed: &str) -> Result<Self, AmountError> {
@@ -67,7 +67,7 @@ impl FromStr for Amount {
     }
 }
 
-impl fmt::Display for Amount {
+impl fmt::Display for NodeAmount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nodes(count) => write!(f, "{count}"),
@@ -76,7 +76,7 @@ impl fmt::Display for Amount {
     }
 }
 
-impl From<UnavailableCap> for Amount {
+impl From<UnavailableCap> for NodeAmount {
     fn from(cap: UnavailableCap) -> Self {
         match cap {
             UnavailableCap::Nodes(count) => Self::Nodes(count),
@@ -87,13 +87,13 @@ impl From<UnavailableCap> for Amount {
 
 /// Sizes of batches, the last one repeated: `1,25%,100%`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Serial(Vec<Amount>);
+pub struct BatchSizes(Vec<NodeAmount>);
 
-impl Serial {
+impl BatchSizes {
     /// One node at a time.
     #[must_use]
     pub fn one() -> Self {
-        Self(vec![Amount::Nodes(1)])
+        Self(vec![NodeAmount::Nodes(1)])
     }
 
     /// The size of batch `index`, from 0, of a step over `nodes` nodes.
@@ -103,7 +103,7 @@ impl Serial {
     }
 }
 
-impl FromStr for Serial {
+impl FromStr for BatchSizes {
     type Err = AmountError;
 
     fn from_str(typed: &str) -> Result<Self, AmountError> {
@@ -111,7 +111,7 @@ impl FromStr for Serial {
     }
 }
 
-impl fmt::Display for Serial {
+impl fmt::Display for BatchSizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, amount) in self.0.iter().enumerate() {
             write!(f, "{}{amount}", if place == 0 { "" } else { "," })?;
@@ -171,17 +171,17 @@ impl fmt::Display for FailureLimit {
 
 /// Which caps of the roles hold for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Caps {
+pub enum CapPolicy {
     /// Those of the inventory.
     #[default]
     Inventory,
     /// This one, for every role.
-    Each(Amount),
+    Each(NodeAmount),
     /// None.
     Off,
 }
 
-impl FromStr for Caps {
+impl FromStr for CapPolicy {
     type Err = AmountError;
 
     fn from_str(typed: &str) -> Result<Self, AmountError> {
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn sizes_are_rounded_down_and_never_zero() {
-        let of = |typed: &str, nodes| typed.parse::<Amount>().expect("an amount").of(nodes);
+        let of = |typed: &str, nodes| typed.parse::<NodeAmount>().expect("an amount").of(nodes);
         let table =
             [("2", 10, 2), ("20%", 3, 1), ("20%", 11, 2), ("20%", 22, 4), ("100%", 7, 7), ("1%", 7, 1), ("50%", 3, 1)];
         for (typed, nodes, expected) in table {
@@ -215,19 +215,19 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for typed in ["0", "0%", "-1", "101%", "abc", "", "1.5", "+1", "%", "1,,2", "1,", "99999999999", "300%"] {
-            assert!(typed.parse::<Serial>().is_err(), "{typed}");
+            assert!(typed.parse::<BatchSizes>().is_err(), "{typed}");
         }
         for typed in ["-1", "101%", "abc", "", "%"] {
             assert!(typed.parse::<FailureLimit>().is_err(), "{typed}");
         }
-        assert_eq!("none".parse(), Ok(Caps::Off));
-        assert_eq!("25%".parse(), Ok(Caps::Each(Amount::Percent(25))));
-        assert!("0".parse::<Caps>().is_err());
+        assert_eq!("none".parse(), Ok(CapPolicy::Off));
+        assert_eq!("25%".parse(), Ok(CapPolicy::Each(NodeAmount::Percent(25))));
+        assert!("0".parse::<CapPolicy>().is_err());
     }
 
     #[test]
     fn the_last_size_repeats() {
-        let serial: Serial = "1,2,3".parse().expect("a list");
+        let serial: BatchSizes = "1,2,3".parse().expect("a list");
         assert_eq!((0..5).map(|index| serial.size(index, 10)).collect::<Vec<_>>(), [1, 2, 3, 3, 3]);
         assert_eq!(serial.to_string(), "1,2,3");
     }
@@ -247,14 +247,14 @@ mod tests {
     proptest! {
         #[test]
         fn a_size_is_between_one_and_all(percent in 1_u8..=100, nodes in 1_usize..5000) {
-            let size = Amount::Percent(percent).of(nodes);
+            let size = NodeAmount::Percent(percent).of(nodes);
             prop_assert!((1..=nodes).contains(&size));
             prop_assert!(size == 1 || size * 100 <= nodes * usize::from(percent));
         }
 
         #[test]
         fn what_is_written_is_read_again(typed in "[1-9][0-9]{0,2}(,[1-9][0-9]?%){0,3}") {
-            let serial: Serial = typed.parse().expect("a list");
+            let serial: BatchSizes = typed.parse().expect("a list");
             prop_assert_eq!(serial.to_string(), typed);
         }
     }

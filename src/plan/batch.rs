@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 /// How many nodes of a role may be down at once, and which are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Budget {
+pub struct DownBudget {
     /// The role.
     pub role: String,
     /// So many nodes may be down.
@@ -18,7 +18,7 @@ pub struct Budget {
     pub down: BTreeSet<usize>,
 }
 
-impl Budget {
+impl DownBudget {
     /// Whether one more node may go down, with those of `batch` going down as well.
     fn has_room(&self, node: usize, batch: &[usize]) -> bool {
         if !self.members.contains(&node) || self.down.contains(&node) {
@@ -31,7 +31,7 @@ impl Budget {
 
 /// The next batch: at most `size` of the nodes that wait, as far as the budgets go. Empty where no node may go.
 #[must_use]
-pub fn next_batch(waiting: &[usize], size: usize, budgets: &[Budget]) -> Vec<usize> {
+pub fn next_batch(waiting: &[usize], size: usize, budgets: &[DownBudget]) -> Vec<usize> {
     let is_down = |node: &usize| budgets.iter().any(|budget| budget.down.contains(node));
     let (down, up): (Vec<usize>, Vec<usize>) = waiting.iter().partition(|node| is_down(node));
     let mut batch: Vec<usize> = Vec::new();
@@ -48,7 +48,7 @@ pub fn next_batch(waiting: &[usize], size: usize, budgets: &[Budget]) -> Vec<usi
 
 /// The batches of a step if nothing goes wrong: what a plan can promise.
 #[must_use]
-pub fn batches(nodes: &[usize], size: impl Fn(usize) -> usize, budgets: &[Budget]) -> Vec<Vec<usize>> {
+pub fn batches(nodes: &[usize], size: impl Fn(usize) -> usize, budgets: &[DownBudget]) -> Vec<Vec<usize>> {
     let mut waiting = nodes.to_vec();
     let mut budgets = budgets.to_vec();
     let mut batches = Vec::new();
@@ -72,15 +72,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::amount::Serial;
+    use crate::plan::amount::BatchSizes;
 
-    fn budget(limit: usize, members: &[usize], down: &[usize]) -> Budget {
+    fn budget(limit: usize, members: &[usize], down: &[usize]) -> DownBudget {
         let set = |nodes: &[usize]| nodes.iter().copied().collect();
-        Budget { role: "r".to_owned(), limit, members: set(members), down: set(down) }
+        DownBudget { role: "r".to_owned(), limit, members: set(members), down: set(down) }
     }
 
     fn sizes(nodes: usize, serial: &str) -> Vec<usize> {
-        let serial: Serial = serial.parse().expect("a list");
+        let serial: BatchSizes = serial.parse().expect("a list");
         let all: Vec<usize> = (0..nodes).collect();
         batches(&all, |index| serial.size(index, nodes), &[]).iter().map(Vec::len).collect()
     }
@@ -131,9 +131,9 @@ mod tests {
             size in 1_usize..8,
             caps in prop::collection::vec((1_usize..5, prop::collection::btree_set(0_usize..36, 0..30), prop::collection::btree_set(0_usize..36, 0..6)), 0..3),
         ) {
-            let mut budgets: Vec<Budget> = caps.into_iter().map(|(limit, members, down)| {
+            let mut budgets: Vec<DownBudget> = caps.into_iter().map(|(limit, members, down)| {
                 let down = down.intersection(&members).copied().collect();
-                Budget { role: "r".to_owned(), limit, members, down }
+                DownBudget { role: "r".to_owned(), limit, members, down }
             }).collect();
             let waiting: Vec<usize> = (0..nodes).collect();
             let made = batches(&waiting, |_| size, &budgets);

@@ -8,9 +8,9 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::batch;
-use super::live::{Live, LiveView};
+use super::live::{LiveState, LiveView};
 use super::policy::Gate;
-use super::{Action, Plan, Step, Task};
+use super::{Action, Plan, PlanStep, Task};
 use crate::inventory::Supervisor;
 use crate::nodeset::NodeSet;
 
@@ -65,12 +65,12 @@ pub struct CapView {
 
 /// The plan as data. `live`: what the nodes say, if they were asked.
 #[must_use]
-pub fn view(plan: &Plan, live: Option<&Live>) -> PlanView {
+pub fn view(plan: &Plan, live: Option<&LiveState>) -> PlanView {
     let steps = plan.steps.iter().filter_map(|step| view_step(plan, step, live)).collect();
-    PlanView { steps, live: live.map(Live::view) }
+    PlanView { steps, live: live.map(LiveState::view) }
 }
 
-fn view_step(plan: &Plan, step: &Step, live: Option<&Live>) -> Option<StepView> {
+fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<StepView> {
     let task = plan.tasks.get(step.task)?;
     let name = |index: &usize| plan.nodes.get(*index).map(|selected| selected.node.name.clone());
     let is_skipped = |index: &usize| plan.nodes.get(*index).is_some_and(|selected| selected.node.maintenance.is_some());
@@ -128,7 +128,7 @@ fn view_step(plan: &Plan, step: &Step, live: Option<&Live>) -> Option<StepView> 
 }
 
 /// Why nothing of a step would be started as things are, if that is so.
-fn why_none(plan: &Plan, step: &Step, live: Option<&Live>) -> Option<&'static str> {
+fn why_none(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<&'static str> {
     let (task, live) = (plan.tasks.get(step.task)?, live?);
     if task.action.changes() && !live.mistakes.is_empty() {
         return Some("a service name is unknown");
@@ -150,7 +150,7 @@ fn left(nodes: &[usize], batches: &[Vec<usize>]) -> Vec<usize> {
 }
 
 /// The supervisords that a step goes to, each once.
-fn supervisors<'a>(plan: &'a Plan, step: &'a Step) -> impl Iterator<Item = &'a Supervisor> {
+fn supervisors<'a>(plan: &'a Plan, step: &'a PlanStep) -> impl Iterator<Item = &'a Supervisor> {
     let roles = step.nodes.iter().filter_map(|index| plan.nodes.get(*index)).flat_map(|selected| &selected.roles);
     let mut seen = std::collections::BTreeSet::new();
     roles
@@ -161,7 +161,7 @@ fn supervisors<'a>(plan: &'a Plan, step: &'a Step) -> impl Iterator<Item = &'a S
 
 /// The plan as text. `live`: what the nodes say, if they were asked.
 #[must_use]
-pub fn text(plan: &Plan, live: Option<&Live>) -> String {
+pub fn text(plan: &Plan, live: Option<&LiveState>) -> String {
     let mut text = String::new();
     for (number, step) in (1..).zip(&plan.steps) {
         let (Some(view), Some(task)) = (view_step(plan, step, live), plan.tasks.get(step.task)) else { continue };
@@ -182,7 +182,7 @@ fn explain_step(
     text: &mut String,
     plan: &Plan,
     number: usize,
-    step: &Step,
+    step: &PlanStep,
     task: &Task,
     (view, why): (&StepView, &str),
 ) -> std::fmt::Result {
@@ -244,7 +244,7 @@ fn explain_step(
 }
 
 /// What is asked of the supervisords, as far as the catalogue knows them.
-fn requests(plan: &Plan, step: &Step, task: &Task) -> Vec<String> {
+fn requests(plan: &Plan, step: &PlanStep, task: &Task) -> Vec<String> {
     let verbs = match task.action {
         Action::Start => "startProcess",
         Action::Stop => "stopProcess",
@@ -312,7 +312,7 @@ mod tests {
     use super::*;
     use crate::inventory::{PathEnvironment, parse};
     use crate::plan::policy::Policy;
-    use crate::plan::{Wanted, plan};
+    use crate::plan::{TaskSpec, plan};
     use crate::select::{NodeQuery, select};
 
     fn made(action: Action, services: &[&str], edit: impl Fn(&mut Policy)) -> Plan {
@@ -322,7 +322,7 @@ mod tests {
         let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
         let roles = ["analytics".to_owned(), "config".to_owned()];
         let query = NodeQuery { roles: &roles, services: &services, ..NodeQuery::default() };
-        let mut wanted = Wanted::new(action, select(&inventory, &query).expect("a selection"));
+        let mut wanted = TaskSpec::new(action, select(&inventory, &query).expect("a selection"));
         edit(&mut wanted.task.policy);
         plan(vec![wanted], &inventory, None)
     }
@@ -351,7 +351,7 @@ mod tests {
           request: stopProcess, startProcess of contrail-collector at supervisor-analytics (unix:///var/run/supervisord_analytics.sock or unix:///tmp/supervisord_analytics.sock or http://localhost:9002)
           failure limit 0; gate: RUNNING for 5s; check: true; no worse than before.json, within 2m
         "#);
-        let live = Live { down: [("config".to_owned(), "cfg2".to_owned())].into(), ..Live::default() };
+        let live = LiveState { down: [("config".to_owned(), "cfg2".to_owned())].into(), ..LiveState::default() };
         let view = view(&plan, Some(&live));
         assert_eq!(view.steps[0].batches, [["cfg2"], ["cfg1"], ["cfg3"]], "what is down goes first, and alone");
         assert!(view.steps[0].not_started.is_empty());
@@ -365,7 +365,7 @@ mod tests {
         let plan = made(Action::Update, &["contrail-collector"], |policy| {
             policy.max_failures = Some("9".parse().expect("a limit"));
         });
-        let mut live = Live::default();
+        let mut live = LiveState::default();
         let failure = Failure::new(Stage::Connect, FailureKind::Refused, "nothing\nis listening");
         let unreachable = |node: &str| TargetResult {
             failure: Some(failure.clone()),

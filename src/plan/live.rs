@@ -1,6 +1,6 @@
 //! What the nodes say of a plan before it is carried out: for `--dry-run=live`.
 //!
-//! Pure: [`Live`] is filled from the results of a run that only reads, and shown with the plan. What always holds: a node
+//! Pure: [`LiveState`] is filled from the results of a run that only reads, and shown with the plan. What always holds: a node
 //! that was not read is never shown as one that can be worked on.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,13 +13,13 @@ use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, T
 use crate::nodeset::NodeSet;
 
 /// What was found to be down, `(role, node)` each.
-pub type Down = BTreeSet<(String, String)>;
+pub type DownServices = BTreeSet<(String, String)>;
 
 /// What the nodes say.
 #[derive(Debug, Clone, Default)]
-pub struct Live {
+pub struct LiveState {
     /// The roles that are down on nodes.
-    pub down: Down,
+    pub down: DownServices,
     /// Nodes that could not be reached or read, and why.
     pub unreachable: BTreeMap<String, Failure>,
     /// Nodes that were not read any more, since a signal came.
@@ -50,7 +50,7 @@ pub struct LiveView {
     not_read: Vec<String>,
     down: Vec<DownTarget>,
     updates: Vec<PendingUpdate>,
-    no_such_service: Vec<Mistake>,
+    no_such_service: Vec<PlanMistake>,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,13 +61,13 @@ struct NodeFailure {
 }
 
 #[derive(Debug, Serialize)]
-struct Mistake {
+struct PlanMistake {
     service: String,
     #[serde(flatten)]
     failure: Failure,
 }
 
-impl Live {
+impl LiveState {
     /// Takes in one result of the reading.
     pub fn result(&mut self, plan: &Plan, result: &TargetResult) {
         let kind = result.failure.as_ref().map(|failure| failure.kind);
@@ -127,7 +127,7 @@ impl Live {
         updates.sort_by(|a, b| (&a.node, &a.supervisor).cmp(&(&b.node, &b.supervisor)));
         let node = |(node, failure): (&String, &Failure)| NodeFailure { node: node.clone(), failure: failure.clone() };
         let mistake =
-            |(name, failure): (&String, &Failure)| Mistake { service: name.clone(), failure: failure.clone() };
+            |(name, failure): (&String, &Failure)| PlanMistake { service: name.clone(), failure: failure.clone() };
         LiveView {
             unreachable: self.unreachable.iter().map(node).collect(),
             not_read: self.unread.iter().cloned().collect(),

@@ -1,6 +1,6 @@
 //! What will be done, in which order, as plain data.
 //!
-//! Here live [`Plan`], [`Task`], [`Step`] and [`plan`], which makes one; `amount.rs` and `policy.rs` hold what is said
+//! Here live [`Plan`], [`Task`], [`PlanStep`] and [`plan`], which makes one; `amount.rs` and `policy.rs` hold what is said
 //! about batches, limits and gates, `batch.rs` which nodes go next, `explain.rs` the plan as text, `input.rs` what a command reads, `stopped.rs` what
 //! a run itself has stopped, `rollout.rs` the file that describes several tasks. Pure; it uses `select` and `inventory`,
 //! and of `snapshot` the type. What always holds: the steps of a task name every node that it selects, each role's nodes
@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::amount::{Amount, Caps};
-use self::batch::Budget;
+use self::amount::{CapPolicy, NodeAmount};
+use self::batch::DownBudget;
 pub use self::input::CommandInput;
 use self::policy::Policy;
 pub use self::stopped::StoppedTarget;
@@ -65,9 +65,9 @@ pub struct LogTail {
 
 /// What `wait` waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Until {
+pub struct WaitGoal {
     /// What has to be true of every service.
-    pub condition: Condition,
+    pub condition: WaitCondition,
     /// For how long, with the same pid.
     pub stable: Duration,
     /// How long it is waited for.
@@ -76,7 +76,7 @@ pub struct Until {
 
 /// How a service is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
+pub enum WaitCondition {
     /// RUNNING.
     Running,
     /// RUNNING, and active by its own word where it gives one.
@@ -85,7 +85,7 @@ pub enum Condition {
     Stopped,
 }
 
-impl Condition {
+impl WaitCondition {
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -154,7 +154,7 @@ pub struct Task {
     /// Its standard input; none reads nothing.
     pub input: Option<CommandInput>,
     /// What [`Action::Wait`] waits for.
-    pub until: Option<Until>,
+    pub until: Option<WaitGoal>,
     /// What [`Action::Logs`] shows.
     pub tail: Option<LogTail>,
     /// Time for the action on one node; none leaves it to the node's own.
@@ -177,7 +177,7 @@ pub struct Task {
     /// Whether the tasks after it are done although it was stopped by its failure limit, a cap or a gate.
     pub goes_on: bool,
     /// Which of the targets that are found are meant.
-    pub targets: Targets,
+    pub targets: TargetFilter,
     /// What the targets of a node were before a controller that is gone began with it, by the node's name: what has
     /// become another since then was done.
     pub begun: BTreeMap<String, Vec<TargetState>>,
@@ -185,7 +185,7 @@ pub struct Task {
 
 /// Which targets of a task are meant. By the name of their node; `(role, service)` each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Targets {
+pub enum TargetFilter {
     /// All that are found.
     #[default]
     All,
@@ -198,7 +198,7 @@ pub enum Targets {
 /// The role and the service of a target, on a node that is known.
 pub type TargetName = (Option<String>, Option<String>);
 
-impl Targets {
+impl TargetFilter {
     /// Whether a target is meant.
     #[must_use]
     pub fn contains(&self, node: &str, role: Option<&str>, service: Option<&str>) -> bool {
@@ -234,7 +234,7 @@ impl Task {
             policy: Policy::default(),
             snapshot: None,
             goes_on: false,
-            targets: Targets::All,
+            targets: TargetFilter::All,
             begun: BTreeMap::new(),
         }
     }
@@ -253,7 +253,7 @@ pub struct Plan {
     /// How many of `nodes` are selected.
     pub selected: usize,
     /// In order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlanStep>,
     /// How many nodes of a role a task may take down.
     pub caps: Vec<RoleCap>,
     /// Selected nodes with nothing left to do.
@@ -264,7 +264,7 @@ pub struct Plan {
 
 /// A task on the nodes of one role.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct PlanStep {
     /// Index of the task.
     pub task: usize,
     /// Its role; none where all of a node's roles are visited at once.
@@ -281,7 +281,7 @@ pub struct RoleCap {
     /// The role.
     pub role: String,
     /// As it was said.
-    pub amount: Amount,
+    pub amount: NodeAmount,
     /// So many nodes may be down.
     pub limit: usize,
     /// All nodes of the role: indexes into the plan's nodes.
@@ -356,7 +356,7 @@ impl Plan {
             via: self.via,
             nodes: self.nodes.clone(),
             selected: nodes.len(),
-            steps: vec![Step { task: 0, role: None, nodes }],
+            steps: vec![PlanStep { task: 0, role: None, nodes }],
             caps: Vec::new(),
             idle: BTreeSet::new(),
             known_roles: self.known_roles.clone(),
@@ -367,14 +367,14 @@ impl Plan {
     #[must_use]
     pub fn of_node(&self, index: usize) -> Self {
         // That this node does not have a name says nothing of the others.
-        let task = |task: &Task| Task { targets: Targets::Except(BTreeMap::new()), ..task.clone() };
+        let task = |task: &Task| Task { targets: TargetFilter::Except(BTreeMap::new()), ..task.clone() };
         let steps = self.steps.iter().filter(|step| step.nodes.contains(&index));
         Self {
             tasks: self.tasks.iter().map(task).collect(),
             via: self.via,
             nodes: self.nodes.get(index).cloned().into_iter().collect(),
             selected: 1,
-            steps: steps.map(|step| Step { nodes: vec![0], ..step.clone() }).collect(),
+            steps: steps.map(|step| PlanStep { nodes: vec![0], ..step.clone() }).collect(),
             caps: Vec::new(),
             idle: BTreeSet::new(),
             known_roles: self.known_roles.clone(),
@@ -389,7 +389,7 @@ impl Plan {
             via: self.via,
             nodes: self.nodes.get(index).cloned().into_iter().collect(),
             selected: 1,
-            steps: vec![Step { task: 0, role: None, nodes: vec![0] }],
+            steps: vec![PlanStep { task: 0, role: None, nodes: vec![0] }],
             caps: Vec::new(),
             idle: BTreeSet::new(),
             known_roles: self.known_roles.clone(),
@@ -470,10 +470,10 @@ impl Plan {
 
     /// The budgets of a task, with nothing down.
     #[must_use]
-    pub fn budgets(&self, task: usize) -> Vec<Budget> {
+    pub fn budgets(&self, task: usize) -> Vec<DownBudget> {
         let of_task = self.caps.iter().filter(|cap| cap.task == task);
         of_task
-            .map(|cap| Budget {
+            .map(|cap| DownBudget {
                 role: cap.role.clone(),
                 limit: cap.limit,
                 members: cap.members.iter().copied().collect(),
@@ -485,14 +485,14 @@ impl Plan {
 
 /// What a task is to do, and what was selected for it.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct TaskSpec {
     /// The task.
     pub task: Task,
     /// Its nodes.
     pub nodes: Vec<SelectedNode>,
 }
 
-impl Wanted {
+impl TaskSpec {
     /// A task as it was typed.
     #[must_use]
     pub fn new(action: Action, selection: Selection) -> Self {
@@ -504,7 +504,7 @@ impl Wanted {
 /// nodes; a change of services goes role by role, in the order in which Contrail is upgraded, so that what others
 /// depend on is up again first.
 #[must_use]
-pub fn plan(wanted: Vec<Wanted>, inventory: &Inventory, via: Option<Via>) -> Plan {
+pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> Plan {
     let mut nodes: Vec<SelectedNode> = Vec::new();
     for own in wanted.iter().flat_map(|wanted| &wanted.nodes) {
         match nodes.iter_mut().find(|known| known.node.name == own.node.name) {
@@ -530,7 +530,7 @@ pub fn plan(wanted: Vec<Wanted>, inventory: &Inventory, via: Option<Via>) -> Pla
         idle: BTreeSet::new(),
         known_roles: inventory.roles.values().cloned().collect(),
     };
-    for (index, Wanted { task, nodes }) in wanted.into_iter().enumerate() {
+    for (index, TaskSpec { task, nodes }) in wanted.into_iter().enumerate() {
         let names: BTreeMap<&str, &SelectedNode> =
             nodes.iter().map(|selected| (selected.node.name.as_str(), selected)).collect();
         let meant: Vec<(usize, &SelectedNode)> = (0..plan.selected)
@@ -550,8 +550,8 @@ fn place(role: &str) -> usize {
     ROLE_ORDER.iter().position(|name| *name == role).unwrap_or(ROLE_ORDER.len())
 }
 
-fn steps(index: usize, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<Step> {
-    let step = |role: Option<&str>, nodes: Vec<usize>| Step { task: index, role: role.map(str::to_owned), nodes };
+fn steps(index: usize, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<PlanStep> {
+    let step = |role: Option<&str>, nodes: Vec<usize>| PlanStep { task: index, role: role.map(str::to_owned), nodes };
     if !task.action.goes_by_role() {
         return vec![step(None, meant.iter().map(|(index, _)| *index).collect())];
     }
@@ -565,7 +565,7 @@ fn steps(index: usize, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<Ste
         let has = |node: &SelectedNode| node.roles.iter().any(|own| own.name == role);
         meant.iter().filter(|(_, node)| has(node)).map(|(index, _)| *index).collect()
     };
-    let mut steps: Vec<Step> = roles.into_iter().map(|role| step(Some(role), with(role))).collect();
+    let mut steps: Vec<PlanStep> = roles.into_iter().map(|role| step(Some(role), with(role))).collect();
     steps.push(step(None, meant.iter().filter(|(_, node)| node.roles.is_empty()).map(|(index, _)| *index).collect()));
     steps.retain(|step| !step.nodes.is_empty());
     steps
@@ -573,7 +573,7 @@ fn steps(index: usize, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<Ste
 
 /// Notes the caps that a task has to keep, and watches all nodes of the roles that have one.
 fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &SelectedNode)], inventory: &Inventory) {
-    if !task.action.takes_down() || task.policy.caps == Caps::Off {
+    if !task.action.takes_down() || task.policy.caps == CapPolicy::Off {
         return;
     }
     let mut roles: Vec<&Arc<Role>> = Vec::new();
@@ -585,10 +585,10 @@ fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &Select
     roles.sort_by_key(|role| place(&role.name));
     for role in roles {
         let amount = match (task.policy.caps, role.max_unavailable) {
-            (Caps::Each(amount), _) => amount,
+            (CapPolicy::Each(amount), _) => amount,
             // A command is no service of the role: nothing says that it takes one down.
-            (Caps::Inventory, Some(cap)) if task.action != Action::Exec => cap.into(),
-            (Caps::Inventory | Caps::Off, _) => continue,
+            (CapPolicy::Inventory, Some(cap)) if task.action != Action::Exec => cap.into(),
+            (CapPolicy::Inventory | CapPolicy::Off, _) => continue,
         };
         let with = inventory.nodes.iter().filter(|node| node.roles.contains(&role.name));
         let mut members = Vec::new();
@@ -658,13 +658,13 @@ mod tests {
     }
 
     /// Those of its nodes, with all their roles.
-    fn wanted(inventory: &Inventory, action: Action, nodes: &[usize]) -> Wanted {
+    fn wanted(inventory: &Inventory, action: Action, nodes: &[usize]) -> TaskSpec {
         let select = |index: &usize| {
             let node = Arc::clone(&inventory.nodes[*index]);
             let roles = node.roles.iter().map(|name| Arc::clone(&inventory.roles[name])).collect();
             SelectedNode { node, roles }
         };
-        Wanted { task: Task::new(action, Vec::new(), false), nodes: nodes.iter().map(select).collect() }
+        TaskSpec { task: Task::new(action, Vec::new(), false), nodes: nodes.iter().map(select).collect() }
     }
 
     fn plan_all(nodes: &[&[&str]], action: Action, via: Option<Via>) -> Plan {
@@ -782,12 +782,12 @@ mod tests {
             (plan.selected, plan.nodes.len(), caps)
         };
         let database = |members: &[usize]| vec![("database".to_owned(), 1, members.to_vec())];
-        assert_eq!(of(Action::Restart, Caps::Inventory, &[1]), (1, 2, database(&[1, 0])));
-        assert_eq!(of(Action::Restart, Caps::Inventory, &[2]), (1, 1, Vec::new()));
-        assert_eq!(of(Action::Restart, Caps::Off, &[1]), (1, 1, Vec::new()));
-        assert_eq!(of(Action::Start, Caps::Inventory, &[1]), (1, 1, Vec::new()), "a start takes nothing down");
-        assert_eq!(of(Action::Exec, Caps::Inventory, &[1]), (1, 1, Vec::new()));
-        let each = Caps::Each(Amount::Nodes(1));
+        assert_eq!(of(Action::Restart, CapPolicy::Inventory, &[1]), (1, 2, database(&[1, 0])));
+        assert_eq!(of(Action::Restart, CapPolicy::Inventory, &[2]), (1, 1, Vec::new()));
+        assert_eq!(of(Action::Restart, CapPolicy::Off, &[1]), (1, 1, Vec::new()));
+        assert_eq!(of(Action::Start, CapPolicy::Inventory, &[1]), (1, 1, Vec::new()), "a start takes nothing down");
+        assert_eq!(of(Action::Exec, CapPolicy::Inventory, &[1]), (1, 1, Vec::new()));
+        let each = CapPolicy::Each(NodeAmount::Nodes(1));
         assert_eq!(of(Action::Exec, each, &[0]), (1, 2, database(&[0, 1])));
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::amount::{Caps, FailureLimit, Serial};
+use super::amount::{BatchSizes, CapPolicy, FailureLimit};
 
 /// Time that a service has to stay up where nothing else was said and the run is batched.
 const STABLE: Duration = Duration::from_secs(5);
@@ -27,11 +27,11 @@ pub enum Gate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Sizes of the batches; none is all at once.
-    pub serial: Option<Serial>,
+    pub serial: Option<BatchSizes>,
     /// As said; none is the default.
     pub max_failures: Option<FailureLimit>,
     /// Which caps hold.
-    pub caps: Caps,
+    pub caps: CapPolicy,
     /// Between batches.
     pub pause: Duration,
     /// What ends a batch, as said; none is the default.
@@ -51,7 +51,7 @@ impl Default for Policy {
         Self {
             serial: None,
             max_failures: None,
-            caps: Caps::default(),
+            caps: CapPolicy::default(),
             pause: Duration::ZERO,
             gate: None,
             stable: None,
@@ -111,7 +111,7 @@ mod tests {
         let all_at_once = Policy::default();
         assert_eq!(all_at_once.failure_limit(false), FailureLimit::Unlimited);
         assert_eq!((all_at_once.stable_time(false), all_at_once.batch_size(0, 9)), (Duration::ZERO, 9));
-        let rolling = Policy { serial: Some(Serial::one()), ..Policy::default() };
+        let rolling = Policy { serial: Some(BatchSizes::one()), ..Policy::default() };
         assert_eq!(rolling.failure_limit(true), FailureLimit::Nodes(0));
         assert_eq!((rolling.stable_time(true), rolling.batch_size(3, 9)), (STABLE, 1));
         let said = Policy { stable: Some(Duration::ZERO), max_failures: Some(FailureLimit::Percent(50)), ..rolling };

@@ -1,6 +1,6 @@
 //! What a run itself has stopped: that it is down afterwards is no harm.
 
-use super::{Action, Plan, Targets, Task};
+use super::{Action, Plan, TargetFilter, Task};
 use crate::select::ServicePattern;
 
 /// A target by its names, of which it is asked whether it was stopped.
@@ -44,11 +44,11 @@ impl Plan {
             let name = |service: Option<&str>| (target.role.map(str::to_owned), service.map(str::to_owned));
             // What an earlier controller of the run did there is not to be done again.
             let done = match &own.targets {
-                Targets::Except(done) => done.get(&node.node.name).is_some_and(|done| {
+                TargetFilter::Except(done) => done.get(&node.node.name).is_some_and(|done| {
                     let instance = target.supervisor.is_some() && done.contains(&name(target.supervisor));
                     instance || done.contains(&name(target.service))
                 }),
-                Targets::All | Targets::Only(_) => false,
+                TargetFilter::All | TargetFilter::Only(_) => false,
             };
             let meant = own.targets.contains(&node.node.name, target.role, target.service);
             own.action.goes_by_role() && ((here && meant && target.is_meant_by(&own.services)) || done)
@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::inventory::{PathEnvironment, parse};
-    use crate::plan::{Wanted, plan};
+    use crate::plan::{TaskSpec, plan};
     use crate::select::{NodeQuery, select};
 
     /// One task each: action, role, services.
@@ -76,7 +76,7 @@ mod tests {
             let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
             let roles = [(*role).to_owned()];
             let query = NodeQuery { roles: &roles, services: &services, ..NodeQuery::default() };
-            Wanted::new(*action, select(&inventory, &query).expect("a selection"))
+            TaskSpec::new(*action, select(&inventory, &query).expect("a selection"))
         });
         plan(wanted.collect(), &inventory, None)
     }
@@ -134,7 +134,7 @@ mod tests {
         plan.steps.retain(|step| step.task == 1);
         assert!(!plan.has_stopped(1, 0, &collector));
         let done = [(Some("analytics".to_owned()), Some("contrail-collector".to_owned()))];
-        plan.tasks[0].targets = Targets::Except(BTreeMap::from([("n1".to_owned(), done.into())]));
+        plan.tasks[0].targets = TargetFilter::Except(BTreeMap::from([("n1".to_owned(), done.into())]));
         assert!(plan.has_stopped(1, 0, &collector));
         assert!(!plan.has_stopped(1, 1, &collector), "on that node");
     }

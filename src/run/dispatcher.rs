@@ -18,8 +18,8 @@ use crate::event::{
 };
 use crate::nodeset::NodeSet;
 use crate::plan::amount::FailureLimit;
-use crate::plan::batch::{Budget, next_batch};
-use crate::plan::{Action, Plan, Step, Task};
+use crate::plan::batch::{DownBudget, next_batch};
+use crate::plan::{Action, Plan, PlanStep, Task};
 
 /// Between two attempts at locks that another run holds.
 const LOCK_POLL: Duration = Duration::from_secs(1);
@@ -116,7 +116,7 @@ pub(super) struct Dispatcher<'a> {
     /// Whether a batch was begun.
     begun: bool,
     /// What is known to be down, for each task.
-    budgets: Vec<Vec<Budget>>,
+    budgets: Vec<Vec<DownBudget>>,
     /// Nodes that failed, and of what, for each task.
     failed: Vec<BTreeMap<usize, FailureKind>>,
     /// Tasks of which a batch was cut out of more nodes, by whatever was down, where the plan did not know it.
@@ -470,7 +470,7 @@ impl<'a> Dispatcher<'a> {
     /// After a visit: whether the role of its step is up on the node.
     fn note_down(&mut self, visit: Visit, is_down: bool) {
         let Some(step) = self.plan.steps.get(visit.step) else { return };
-        let own = |budget: &&mut Budget| step.role.as_deref().is_none_or(|role| role == budget.role);
+        let own = |budget: &&mut DownBudget| step.role.as_deref().is_none_or(|role| role == budget.role);
         let Some(budgets) = self.budgets.get_mut(step.task) else { return };
         for budget in budgets.iter_mut().filter(own).filter(|budget| budget.members.contains(&visit.node)) {
             if is_down {
@@ -783,7 +783,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// The failure of what a cap does not let begin.
-    fn spent(&self, budget: &Budget, why: &str) -> Failure {
+    fn spent(&self, budget: &DownBudget, why: &str) -> Failure {
         let down: Vec<String> = budget.down.iter().map(|node| rows::node_name(self.plan, *node)).collect();
         let set = NodeSet::from_names(down.iter().map(String::as_str));
         let down = if down.is_empty() { "none is down now".to_owned() } else { format!("down now: {set}") };
@@ -829,7 +829,7 @@ impl<'a> Dispatcher<'a> {
         self.waiting = members.intersection(&self.connected).copied().map(Duty::Inspect).collect();
     }
 
-    fn open_step(&mut self, step: &Step, orders: &mut Vec<Order>) {
+    fn open_step(&mut self, step: &PlanStep, orders: &mut Vec<Order>) {
         let mut waiting = Vec::new();
         for node in &step.nodes {
             if self.lost.contains(node) {
@@ -868,7 +868,7 @@ impl<'a> Dispatcher<'a> {
         let size = task.policy.batch_size(batches, step.nodes.len());
         let budgets = self.budgets.get(step.task).map(Vec::as_slice).unwrap_or_default();
         let batch = next_batch(&waiting, size, budgets);
-        let bites = |budget: &&Budget| waiting.iter().any(|node| budget.members.contains(node));
+        let bites = |budget: &&DownBudget| waiting.iter().any(|node| budget.members.contains(node));
         if batch.is_empty() {
             let spent = budgets.iter().filter(bites).find(|budget| budget.down.len() >= budget.limit);
             let failure = spent.map_or_else(defect, |budget| self.spent(budget, "no other node may go down"));
@@ -932,7 +932,7 @@ impl<'a> Dispatcher<'a> {
         if !next_batch(waiting, 1, budgets).is_empty() {
             return None;
         }
-        let bites = |budget: &&Budget| waiting.iter().any(|node| budget.members.contains(node));
+        let bites = |budget: &&DownBudget| waiting.iter().any(|node| budget.members.contains(node));
         let spent = budgets.iter().filter(bites).find(|budget| budget.down.len() >= budget.limit)?;
         Some(self.spent(spent, "no other node may go down"))
     }

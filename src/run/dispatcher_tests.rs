@@ -16,9 +16,9 @@ use crate::event::{
     Scope, Stage, TargetResult,
 };
 use crate::inventory::{InventorySsh, Node, Role};
-use crate::plan::amount::{Amount, FailureLimit, Serial};
+use crate::plan::amount::{BatchSizes, FailureLimit, NodeAmount};
 use crate::plan::policy::Policy;
-use crate::plan::{Action, Plan, RoleCap, Step, Task};
+use crate::plan::{Action, Plan, PlanStep, RoleCap, Task};
 use crate::select::{SelectedNode, ServicePattern};
 
 /// What a node does when it is its turn.
@@ -84,7 +84,7 @@ fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: A
         node(&format!("n{index:02}"), &roles)
     };
     let step =
-        |(role, nodes): &(&str, Vec<usize>)| Step { task: 0, role: Some((*role).to_owned()), nodes: nodes.clone() };
+        |(role, nodes): &(&str, Vec<usize>)| PlanStep { task: 0, role: Some((*role).to_owned()), nodes: nodes.clone() };
     let mut plan = Plan {
         tasks: vec![Task { policy, ..Task::new(action, vec![service], true) }],
         via: None,
@@ -100,14 +100,14 @@ fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: A
 }
 
 fn capped(mut plan: Plan, role: &str, limit: usize, members: Vec<usize>) -> Plan {
-    let amount = Amount::Nodes(u32::try_from(limit).expect("few"));
+    let amount = NodeAmount::Nodes(u32::try_from(limit).expect("few"));
     plan.caps.push(RoleCap { task: 0, role: role.to_owned(), amount, limit, members });
     plan.find_batched();
     plan
 }
 
 fn rolling(serial: &str) -> Policy {
-    Policy { serial: Some(serial.parse::<Serial>().expect("a list")), ..Policy::default() }
+    Policy { serial: Some(serial.parse::<BatchSizes>().expect("a list")), ..Policy::default() }
 }
 
 /// A run in a world of such nodes.

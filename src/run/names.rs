@@ -10,7 +10,7 @@ use super::message::{NameCensus, Visit};
 use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult};
 use crate::inventory::Role;
 use crate::nodeset::NodeSet;
-use crate::plan::{Action, Plan, Targets, Task};
+use crate::plan::{Action, Plan, TargetFilter, Task};
 
 /// Most names of services that are remembered for suggestions.
 const MAX_LISTED: usize = 4096;
@@ -248,7 +248,7 @@ impl<'a> NameBook<'a> {
 /// The names of a task that are looked for: of a run that is resumed, the nodes that have one may be done;
 /// what an earlier task may bring is not there yet.
 fn sought(task: &Task) -> impl Iterator<Item = &str> {
-    let is_whole = task.targets == Targets::All && task.action != Action::Exec;
+    let is_whole = task.targets == TargetFilter::All && task.action != Action::Exec;
     let names = task.services.iter().filter(move |service| is_whole && !service.is_glob());
     names.map(|service| service.as_str()).filter(|name| !task.may_be_new.contains(*name))
 }

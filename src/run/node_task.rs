@@ -31,7 +31,7 @@ use super::{Guarding, NodeAccess, evidence, update, wait};
 use crate::event::{Failure, FailureKind, Outcome, Phase, PhaseKind, ProcessState, Stage, TargetResult, TargetState};
 use crate::guard::{Guard, Holder, TakeError};
 use crate::plan::policy::Gate;
-use crate::plan::{Action, LogTail, Plan, Until};
+use crate::plan::{Action, LogTail, Plan, WaitGoal};
 use crate::select::ServicePattern;
 use crate::transport::{Proxy, Transport, TransportError};
 
@@ -685,7 +685,7 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Waits until all is as wanted; a signal ends the waiting.
-    async fn wait(&mut self, visit: Visit, until: Until) -> DutyEnd {
+    async fn wait(&mut self, visit: Visit, until: WaitGoal) -> DutyEnd {
         let duty = Duty::Visit(visit);
         let mut stop_waiting = self.signals.stop_waiting.clone();
         let news = self.news.clone();

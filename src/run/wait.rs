@@ -17,7 +17,7 @@ use super::oneshot;
 use super::rows::Rows;
 use super::view::{Agenda, View};
 use crate::event::{Failure, FailureKind, Outcome, Phase, PhaseKind, ProcessState, Stage, TargetResult};
-use crate::plan::{Action, Condition, Until};
+use crate::plan::{Action, WaitCondition, WaitGoal};
 use crate::transport::Transport;
 
 /// Between two looks at a node.
@@ -32,7 +32,7 @@ pub(super) async fn wait<T: Transport>(
     link: &Arc<Link<T>>,
     rows: &Rows,
     access: &NodeAccess,
-    until: Until,
+    until: WaitGoal,
     visit: Visit,
     say: impl Fn(Phase) + Send + Sync,
 ) -> (Vec<TargetResult>, Option<NameCensus>) {
@@ -88,7 +88,7 @@ pub(super) async fn wait<T: Transport>(
 }
 
 /// The result of a target when the time is over.
-fn ended(mut result: TargetResult, met: bool, until: Until) -> TargetResult {
+fn ended(mut result: TargetResult, met: bool, until: WaitGoal) -> TargetResult {
     let over = |what: &str| {
         let message = format!("not {} after {} s: {what}", until.condition.as_str(), until.limit.as_secs());
         Failure::new(Stage::Verify, FailureKind::TimedOut, message).with_hint("allow more time with --wait-timeout")
@@ -115,7 +115,7 @@ async fn look<T: Transport>(
     link: &Arc<Link<T>>,
     rows: &Rows,
     access: &NodeAccess,
-    condition: Condition,
+    condition: WaitCondition,
     visit: Visit,
 ) -> Result<(Look, NameCensus), Failure> {
     link.session().await.map_err(|error| error.failure())?;
@@ -132,7 +132,7 @@ async fn look<T: Transport>(
             let down = kind == Some(FailureKind::SupervisorDown);
             // What is not there is not waited for: a supervisord lists all that it is to run.
             let absent = result.outcome == Outcome::NotConfigured || kind == Some(FailureKind::NoSuchService);
-            let met = absent || (down && condition == Condition::Stopped);
+            let met = absent || (down && condition == WaitCondition::Stopped);
             (result, met)
         })
         .collect();
@@ -143,7 +143,7 @@ async fn look<T: Transport>(
                 if oneshot::is_well(instance, process).await {
                     result = result.ended_well();
                 }
-                if condition == Condition::Active && process.state == ProcessState::Running {
+                if condition == WaitCondition::Active && process.state == ProcessState::Running {
                     result.functional = gate::functional(instance, process).await;
                 }
                 result
@@ -158,11 +158,11 @@ async fn look<T: Transport>(
         };
         let running = result.state == Some(ProcessState::Running) || result.has_ended_well();
         let met = match condition {
-            Condition::Running => running,
-            Condition::Active => {
+            WaitCondition::Running => running,
+            WaitCondition::Active => {
                 running && result.functional.as_deref().is_none_or(|word| matches!(word, "active" | "backup"))
             }
-            Condition::Stopped => {
+            WaitCondition::Stopped => {
                 matches!(result.state, Some(ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal))
             }
         };

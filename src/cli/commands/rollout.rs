@@ -12,8 +12,8 @@ use crate::cli::settings::{self, Sources};
 use crate::cli::terminal;
 use crate::cli::{trust, waiting};
 use crate::journal::Document;
-use crate::plan::rollout::{self, RolloutStep, What};
-use crate::plan::{Action, Task, Wanted, plan};
+use crate::plan::rollout::{self, RolloutStep, StepAction};
+use crate::plan::{Action, Task, TaskSpec, plan};
 use crate::select::{NodeQuery, Selection, select};
 
 pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<Exit, CliError> {
@@ -61,7 +61,7 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
     };
     let mut wanted = Vec::new();
     for step in read.steps {
-        let services = if let What::Service { services, .. } = &step.what { services.as_slice() } else { &[] };
+        let services = if let StepAction::Service { services, .. } = &step.what { services.as_slice() } else { &[] };
         let query =
             NodeQuery { roles: &step.roles, nodes: step.nodes.as_deref(), exclude: step.exclude.as_deref(), services };
         let mut selection = select(&inventory, &query)?;
@@ -90,10 +90,10 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
     })
 }
 
-fn task(step: RolloutStep, selection: Selection) -> Wanted {
+fn task(step: RolloutStep, selection: Selection) -> TaskSpec {
     let (action, command) = match step.what {
-        What::Service { action, .. } => (action, None),
-        What::Exec { command } => (Action::Exec, Some(command)),
+        StepAction::Service { action, .. } => (action, None),
+        StepAction::Exec { command } => (Action::Exec, Some(command)),
     };
     let task = Task {
         name: Some(step.name),
@@ -103,5 +103,5 @@ fn task(step: RolloutStep, selection: Selection) -> Wanted {
         goes_on: step.goes_on,
         ..Task::new(action, selection.services, true)
     };
-    Wanted { task, nodes: selection.nodes }
+    TaskSpec { task, nodes: selection.nodes }
 }

@@ -18,7 +18,7 @@ use crate::cli::{input, terminal};
 use crate::event::{Event, EventKind, Ledger, TargetResult};
 use crate::journal::resume;
 use crate::journal::{Controller, Journal, JournalError, Origin, RunRecord, RunRequest, RunState, RunSummary};
-use crate::plan::{Action, Plan, Targets, Task, Wanted, plan};
+use crate::plan::{Action, Plan, TargetFilter, Task, TaskSpec, plan};
 use crate::select::{NodeQuery, select};
 use crate::sink::Sinks;
 use crate::sink::{plain_table, text};
@@ -345,8 +345,8 @@ fn undo(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
         let (inventory, _) = settings::inventory(None, &sources)?;
         let nodes = stopped.keys().cloned().collect::<Vec<_>>().join(",");
         let query = NodeQuery { nodes: Some(&nodes), services: &services, ..NodeQuery::default() };
-        let mut wanted = Wanted::new(Action::Start, select(&inventory, &query)?);
-        wanted.task.targets = Targets::Only(stopped);
+        let mut wanted = TaskSpec::new(Action::Start, select(&inventory, &query)?);
+        wanted.task.targets = TargetFilter::Only(stopped);
         job.plan = plan(vec![wanted], &inventory, fanout.via.via());
     }
     job.services = services;

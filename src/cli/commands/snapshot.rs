@@ -13,7 +13,7 @@ use crate::cli::settings::{self, Sources};
 use crate::cli::terminal;
 use crate::event::{CancelReason, Ledger};
 use crate::nodeset::NodeSet;
-use crate::plan::{Action, Wanted, plan};
+use crate::plan::{Action, TaskSpec, plan};
 use crate::select::{NodeQuery, select};
 use crate::sink::{SinkError, changes, text};
 use crate::snapshot::{Diff, Snapshot, diff};
@@ -97,7 +97,7 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
     if selection.nodes.is_empty() {
         return Err(CliError::usage("none of the snapshot's nodes is selected"));
     }
-    let mut wanted = Wanted::new(Action::Status, selection);
+    let mut wanted = TaskSpec::new(Action::Status, selection);
     wanted.task.in_depth = true;
     let plan = plan(vec![wanted], &inventory, fanout.via.via());
     let (ledger, cancel) = fanout::read(plan, fanout)?;

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
-use super::settings::{self, Settings};
+use super::settings::{self, RolloutSettings};
 use super::step;
-use super::variables::Variables;
+use super::variables::RolloutVariables;
 use super::{Rollout, RolloutError};
 use crate::inventory::file::{self, FileKind, NoText};
 use crate::inventory::problem::{Diagnostic, ProblemReport, quoted};
@@ -42,7 +42,7 @@ const EXAMPLE: &str =
     "the minimum is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`";
 
 /// What reading a part needs beside the part.
-pub(super) struct Work<'w> {
+pub(super) struct RolloutReader<'w> {
     pub(super) reader: ValueReader<'w>,
     pub(super) text: &'w str,
     pub(super) inventory: &'w Inventory,
@@ -76,7 +76,7 @@ pub fn read(
     let environment = PathEnvironment::default();
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let reader = ValueReader { report: ProblemReport::default(), env: &environment, folder };
-    let mut work = Work { reader, text, inventory };
+    let mut work = RolloutReader { reader, text, inventory };
     let rollout = file::tree(text, KIND, &mut work.reader.report).and_then(|root| whole(&mut work, &root, vars));
     match rollout {
         Some(rollout) if work.reader.report.len() == 0 => Ok(rollout),
@@ -89,7 +89,7 @@ pub fn read(
 }
 
 /// Reads the parts, each after those that it refers to.
-fn whole(work: &mut Work<'_>, root: &RawValue, given: &[(String, String)]) -> Option<Rollout> {
+fn whole(work: &mut RolloutReader<'_>, root: &RawValue, given: &[(String, String)]) -> Option<Rollout> {
     match &root.value {
         Value::Map(_) => {}
         Value::Null => {
@@ -120,7 +120,7 @@ fn whole(work: &mut Work<'_>, root: &RawValue, given: &[(String, String)]) -> Op
     if find("version").is_some() || !meant.contains(&"version") {
         version(&mut work.reader, find("version"));
     }
-    let vars = Variables::read(work, find("vars"), given, !meant.contains(&"vars"));
+    let vars = RolloutVariables::read(work, find("vars"), given, !meant.contains(&"vars"));
     let name = find("name").and_then(|field| step::title(work, &vars, field));
     let defaults = find("defaults").map(|field| settings::defaults(work, &vars, field)).unwrap_or_default();
     let steps = match find("steps") {
@@ -152,7 +152,12 @@ fn version(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) {
     }
 }
 
-fn steps(work: &mut Work<'_>, vars: &Variables, defaults: &Settings, field: FieldEntry<'_>) -> Vec<super::RolloutStep> {
+fn steps(
+    work: &mut RolloutReader<'_>,
+    vars: &RolloutVariables,
+    defaults: &RolloutSettings,
+    field: FieldEntry<'_>,
+) -> Vec<super::RolloutStep> {
     let Value::List(items) = &field.value.value else {
         work.reader.wrong_kind(field.key, field.value, "a list of steps, each with a `-`");
         return Vec::new();

@@ -54,7 +54,7 @@ pub struct RolloutStep {
     /// A node set, as `--exclude` takes it.
     pub exclude: Option<String>,
     /// The action.
-    pub what: What,
+    pub what: StepAction,
     /// How carefully.
     pub policy: Policy,
     /// Time for the action on one node; none leaves it to the node and the program.
@@ -65,7 +65,7 @@ pub struct RolloutStep {
 
 /// What a step does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum StepAction {
     /// An action on services.
     Service {
         /// As [`ServicePattern`](crate::select::ServicePattern) takes them, each once; at least one.

@@ -1,18 +1,18 @@
 //! How carefully a step goes: the keys that `defaults` and each step may have.
 //!
-//! Here live [`Settings`], what was said, and how they are read. What always holds: what is not said stays unsaid until
-//! [`Settings::policy`], so that a step's own value, its `defaults` and [`Policy`]'s come in this order.
+//! Here live [`RolloutSettings`], what was said, and how they are read. What always holds: what is not said stays unsaid until
+//! [`RolloutSettings::policy`], so that a step's own value, its `defaults` and [`Policy`]'s come in this order.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::file::Work;
-use super::variables::Variables;
+use super::file::RolloutReader;
+use super::variables::RolloutVariables;
 use crate::inventory::problem::{Diagnostic, did_you_mean, quoted};
 use crate::inventory::raw::{RawValue, Value};
 use crate::inventory::values::{self, FieldEntry};
-use crate::plan::amount::{AmountError, Caps, FailureLimit, Serial};
+use crate::plan::amount::{AmountError, BatchSizes, CapPolicy, FailureLimit};
 use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
 
 pub(super) const KEYS: [&str; 11] = [
@@ -48,10 +48,10 @@ const MAX_AMOUNT: usize = 1000;
 
 /// What was said; none where nothing was.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Settings {
-    serial: Option<Serial>,
+pub(super) struct RolloutSettings {
+    serial: Option<BatchSizes>,
     max_failures: Option<FailureLimit>,
-    caps: Option<Caps>,
+    caps: Option<CapPolicy>,
     gate: Option<Gate>,
     stable: Option<Duration>,
     gate_timeout: Option<Duration>,
@@ -64,14 +64,22 @@ pub(super) struct Settings {
 }
 
 /// The settings of `defaults`.
-pub(super) fn defaults(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Settings {
+pub(super) fn defaults(
+    work: &mut RolloutReader<'_>,
+    vars: &RolloutVariables,
+    field: FieldEntry<'_>,
+) -> RolloutSettings {
     let fields = values::fields(&mut work.reader, field.key, field.value, "`defaults`", &KEYS, &SYNONYMS);
     read(work, vars, &fields.unwrap_or_default())
 }
 
 /// The settings among the fields of a step; other fields are passed over.
-pub(super) fn read(work: &mut Work<'_>, vars: &Variables, fields: &[FieldEntry<'_>]) -> Settings {
-    let mut settings = Settings::default();
+pub(super) fn read(
+    work: &mut RolloutReader<'_>,
+    vars: &RolloutVariables,
+    fields: &[FieldEntry<'_>],
+) -> RolloutSettings {
+    let mut settings = RolloutSettings::default();
     for field in fields.iter().copied() {
         let reader = &mut work.reader;
         match field.name {
@@ -99,7 +107,7 @@ pub(super) fn read(work: &mut Work<'_>, vars: &Variables, fields: &[FieldEntry<'
     settings
 }
 
-impl Settings {
+impl RolloutSettings {
     /// These, and the `defaults` where they say nothing.
     pub(super) fn or(self, defaults: &Self) -> Self {
         Self {
@@ -144,7 +152,7 @@ impl Settings {
 }
 
 /// The file of a snapshot, which counts from the folder of the rollout file; or `none`.
-fn snapshot(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Option<Option<PathBuf>> {
+fn snapshot(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<Option<PathBuf>> {
     let said = text(work, vars, field, "the file of a snapshot, or none")?;
     if said.contains('\0') {
         let message = format!("the path in {} contains a NUL character", quoted(field.name));
@@ -155,7 +163,7 @@ fn snapshot(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Opt
 }
 
 /// Sizes of batches: one amount, several with commas between, or a list of such.
-fn serial(work: &mut Work<'_>, field: FieldEntry<'_>) -> Option<Serial> {
+fn serial(work: &mut RolloutReader<'_>, field: FieldEntry<'_>) -> Option<BatchSizes> {
     const EXPECTED: &str = "a number of nodes, a percentage, or several";
     let items = match &field.value.value {
         Value::List(items) if items.is_empty() => {
@@ -168,14 +176,15 @@ fn serial(work: &mut Work<'_>, field: FieldEntry<'_>) -> Option<Serial> {
         }
     };
     // Each by itself, so that the one that is wrong is shown; then as the command line takes them.
-    let read = items.iter().map(|item| amount::<Serial>(work, field, item, EXPECTED).map(|serial| serial.to_string()));
+    let read =
+        items.iter().map(|item| amount::<BatchSizes>(work, field, item, EXPECTED).map(|serial| serial.to_string()));
     let said = read.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?.join(",");
     said.parse().ok()
 }
 
 /// A number of nodes in one of its forms.
 fn amount<T: FromStr<Err = AmountError>>(
-    work: &mut Work<'_>,
+    work: &mut RolloutReader<'_>,
     field: FieldEntry<'_>,
     value: &RawValue,
     expected: &str,
@@ -196,7 +205,7 @@ fn amount<T: FromStr<Err = AmountError>>(
 }
 
 /// One of a few words.
-pub(super) fn one_of<T: Copy>(work: &mut Work<'_>, field: FieldEntry<'_>, choices: &[(&str, T)]) -> Option<T> {
+pub(super) fn one_of<T: Copy>(work: &mut RolloutReader<'_>, field: FieldEntry<'_>, choices: &[(&str, T)]) -> Option<T> {
     let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
     let expected = match words.split_last() {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
@@ -213,7 +222,12 @@ pub(super) fn one_of<T: Copy>(work: &mut Work<'_>, field: FieldEntry<'_>, choice
 }
 
 /// Text that a shell can be given: a command, or what else is `expected`.
-pub(super) fn command(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>, expected: &str) -> Option<String> {
+pub(super) fn command(
+    work: &mut RolloutReader<'_>,
+    vars: &RolloutVariables,
+    field: FieldEntry<'_>,
+    expected: &str,
+) -> Option<String> {
     let filled = text(work, vars, field, expected)?;
     if !filled.contains('\0') {
         return Some(filled);
@@ -224,7 +238,12 @@ pub(super) fn command(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'
 }
 
 /// Text that is not empty, with its variables filled in.
-pub(super) fn text(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>, expected: &str) -> Option<String> {
+pub(super) fn text(
+    work: &mut RolloutReader<'_>,
+    vars: &RolloutVariables,
+    field: FieldEntry<'_>,
+    expected: &str,
+) -> Option<String> {
     if is_unquoted_variable(work.text, field.value) {
         let message = format!("YAML reads the braces of {} as a mapping", quoted(field.name));
         let fault = Diagnostic::new(field.value.place(), message).label("not quoted");

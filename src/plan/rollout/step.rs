@@ -6,10 +6,10 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::file::Work;
-use super::settings::{self, Settings};
-use super::variables::Variables;
-use super::{RolloutStep, What};
+use super::file::RolloutReader;
+use super::settings::{self, RolloutSettings};
+use super::variables::RolloutVariables;
+use super::{RolloutStep, StepAction};
 use crate::inventory::problem::{Diagnostic, quoted};
 use crate::inventory::raw::{RawValue, Value};
 use crate::inventory::values::{self, FieldEntry};
@@ -37,16 +37,16 @@ const ACTIONS: [(&str, Action); 4] =
     [("restart", Action::Restart), ("start", Action::Start), ("stop", Action::Stop), ("update", Action::Update)];
 
 /// The name of a step with its place, if it could be read.
-type Name = Option<(String, Range<usize>)>;
+type StepName = Option<(String, Range<usize>)>;
 
 /// Reads a step, which is an item of `steps`. Its name comes out also where the step is wrong otherwise.
 pub(super) fn read(
-    work: &mut Work<'_>,
-    vars: &Variables,
-    defaults: &Settings,
+    work: &mut RolloutReader<'_>,
+    vars: &RolloutVariables,
+    defaults: &RolloutSettings,
     steps: FieldEntry<'_>,
     item: &RawValue,
-) -> Option<(Name, Option<RolloutStep>)> {
+) -> Option<(StepName, Option<RolloutStep>)> {
     if !matches!(item.value, Value::Map(_)) {
         let place = if item.place().is_empty() { steps.key.span.clone() } else { item.place() };
         let message = format!("a step must be a mapping with a `name`, not {}", item.kind());
@@ -57,7 +57,7 @@ pub(super) fn read(
     let synonyms: Vec<(&str, &str)> = OWN_SYNONYMS.iter().chain(&settings::SYNONYMS).copied().collect();
     let mut fields = values::pairs(&mut work.reader, steps.key, item, "key")?;
     let meant = values::keep_known(&mut work.reader, &mut fields, "a step", &keys, &synonyms);
-    let step = Fields { item, fields: &fields, meant: &meant };
+    let step = StepFields { item, fields: &fields, meant: &meant };
 
     let name = step.find("name").and_then(|field| Some((title(work, vars, field)?, field.value.place())));
     if !step.has("name") {
@@ -81,7 +81,7 @@ pub(super) fn read(
 }
 
 /// A name in one line, of the rollout or of a step.
-pub(super) fn title(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Option<String> {
+pub(super) fn title(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<String> {
     let title = settings::text(work, vars, field, "a name")?;
     let title = title.trim();
     if title.contains(char::is_control) {
@@ -93,14 +93,14 @@ pub(super) fn title(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>
 }
 
 /// What a step's mapping holds.
-struct Fields<'f, 'r> {
+struct StepFields<'f, 'r> {
     item: &'r RawValue,
     fields: &'f [FieldEntry<'r>],
     /// The keys that misspelt ones were meant to be: they are not missing.
     meant: &'f [&'f str],
 }
 
-impl<'r> Fields<'_, 'r> {
+impl<'r> StepFields<'_, 'r> {
     fn find(&self, key: &str) -> Option<FieldEntry<'r>> {
         self.fields.iter().copied().find(|field| field.name == key)
     }
@@ -111,13 +111,13 @@ impl<'r> Fields<'_, 'r> {
 }
 
 /// Which nodes.
-struct Targets {
+struct StepTargets {
     roles: Vec<String>,
     nodes: Option<String>,
     exclude: Option<String>,
 }
 
-fn targets(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Option<Targets> {
+fn targets(work: &mut RolloutReader<'_>, vars: &RolloutVariables, step: &StepFields<'_, '_>) -> Option<StepTargets> {
     let role = step.find("role");
     let found = role.map(|field| roles(work, field));
     let nodes = step.find("nodes").map(|field| (field, settings::text(work, vars, field, "a node set")));
@@ -137,12 +137,13 @@ fn targets(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Opti
         Some((_, Some(text))) => Some(Some(text)),
         None => Some(None),
     };
-    let targets = Targets { roles: found.unwrap_or(Some(Vec::new()))?, nodes: given(nodes)?, exclude: given(exclude)? };
+    let targets =
+        StepTargets { roles: found.unwrap_or(Some(Vec::new()))?, nodes: given(nodes)?, exclude: given(exclude)? };
     (are_right && selects(work, &targets, place)).then_some(targets)
 }
 
 /// The canonical names. None where one of them is wrong.
-fn roles(work: &mut Work<'_>, field: FieldEntry<'_>) -> Option<Vec<String>> {
+fn roles(work: &mut RolloutReader<'_>, field: FieldEntry<'_>) -> Option<Vec<String>> {
     let faults_before = work.reader.report.len();
     let names = values::role_names(&mut work.reader, field, &work.inventory.roles)?;
     if names.is_empty() && work.reader.report.len() == faults_before {
@@ -153,7 +154,7 @@ fn roles(work: &mut Work<'_>, field: FieldEntry<'_>) -> Option<Vec<String>> {
 }
 
 /// Looks at a pattern alone.
-fn pattern_is_right(work: &mut Work<'_>, field: FieldEntry<'_>, pattern: &str) -> bool {
+fn pattern_is_right(work: &mut RolloutReader<'_>, field: FieldEntry<'_>, pattern: &str) -> bool {
     let key = quoted(field.name);
     let fault = match select(work.inventory, &NodeQuery { nodes: Some(pattern), ..NodeQuery::default() }) {
         Ok(_) => return true,
@@ -177,7 +178,7 @@ fn pattern_is_right(work: &mut Work<'_>, field: FieldEntry<'_>, pattern: &str) -
     false
 }
 
-fn selects(work: &mut Work<'_>, targets: &Targets, place: Range<usize>) -> bool {
+fn selects(work: &mut RolloutReader<'_>, targets: &StepTargets, place: Range<usize>) -> bool {
     let query = NodeQuery {
         roles: &targets.roles,
         nodes: targets.nodes.as_deref(),
@@ -190,7 +191,7 @@ fn selects(work: &mut Work<'_>, targets: &Targets, place: Range<usize>) -> bool 
     false
 }
 
-fn what(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Option<What> {
+fn what(work: &mut RolloutReader<'_>, vars: &RolloutVariables, step: &StepFields<'_, '_>) -> Option<StepAction> {
     let (exec, services, action) = (step.find("exec"), step.find("services"), step.find("action"));
     if let Some(exec) = exec {
         if let Some(other) = services.or(action) {
@@ -213,14 +214,14 @@ fn what(work: &mut Work<'_>, vars: &Variables, step: &Fields<'_, '_>) -> Option<
     let names = services.map(|field| service_names(work, vars, field));
     let action = action.map(|field| settings::one_of(work, field, &ACTIONS));
     match (command, names, action) {
-        (Some(command), None, None) => Some(What::Exec { command: command? }),
-        (None, Some(services), Some(action)) => Some(What::Service { services: services?, action: action? }),
+        (Some(command), None, None) => Some(StepAction::Exec { command: command? }),
+        (None, Some(services), Some(action)) => Some(StepAction::Service { services: services?, action: action? }),
         _ => None,
     }
 }
 
 /// A text is a command as it is; of a list each word arrives as it is written.
-fn command(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Option<String> {
+fn command(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<String> {
     let Value::List(items) = &field.value.value else {
         return settings::command(work, vars, field, "a command");
     };
@@ -247,7 +248,7 @@ fn command(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Opti
     shlex::try_join(words.iter().map(String::as_str)).ok()
 }
 
-fn service_names(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -> Option<Vec<String>> {
+fn service_names(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<Vec<String>> {
     let items = match &field.value.value {
         Value::List(items) => items.as_slice(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
@@ -276,7 +277,7 @@ fn service_names(work: &mut Work<'_>, vars: &Variables, field: FieldEntry<'_>) -
     is_right.then_some(names)
 }
 
-fn service_is_right(work: &mut Work<'_>, value: &RawValue, name: &str) -> bool {
+fn service_is_right(work: &mut RolloutReader<'_>, value: &RawValue, name: &str) -> bool {
     let is_several = name.contains([',', ' ']);
     let reason = match ServicePattern::parse(name) {
         Err(SelectError::Service { reason, .. }) => reason,

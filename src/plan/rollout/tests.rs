@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::inventory::{Inventory, PathEnvironment, parse};
-use crate::plan::amount::{Amount, Caps, FailureLimit};
+use crate::plan::amount::{CapPolicy, FailureLimit, NodeAmount};
 use crate::plan::policy::{GATE_TIMEOUT, Gate};
 
 const INVENTORY: &str = "
@@ -108,11 +108,11 @@ fn every_key() {
             roles: vec!["database".into()],
             nodes: None,
             exclude: None,
-            what: What::Exec { command: "yum -y install contrail-4.0".into() },
+            what: StepAction::Exec { command: "yum -y install contrail-4.0".into() },
             policy: Policy {
                 serial: Some("1,50%".parse().expect("sizes")),
                 max_failures: Some(FailureLimit::Percent(10)),
-                caps: Caps::Off,
+                caps: CapPolicy::Off,
                 pause: Duration::ZERO,
                 gate: Some(Gate::Active),
                 stable: Some(Duration::ZERO),
@@ -127,11 +127,11 @@ fn every_key() {
     assert_eq!(restart.roles, ["analytics", "config"]);
     assert_eq!((restart.nodes.as_deref(), restart.exclude.as_deref()), (Some("an[1-2],@database"), Some("an2")));
     let services = vec!["contrail-schema".into(), "contrail-api".into()];
-    assert_eq!(restart.what, What::Service { services, action: Action::Restart });
+    assert_eq!(restart.what, StepAction::Service { services, action: Action::Restart });
     assert_eq!(restart.policy.serial, Some("1".parse().expect("a size")));
     assert_eq!((restart.policy.pause, restart.policy.gate_timeout), (Duration::from_secs(5), GATE_TIMEOUT));
     assert!(!restart.goes_on && restart.timeout.is_none());
-    assert_eq!(clean.what, What::Exec { command: "rm -rf '/tmp/4.0 x' ''".into() });
+    assert_eq!(clean.what, StepAction::Exec { command: "rm -rf '/tmp/4.0 x' ''".into() });
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn amounts_in_their_forms() {
         let serial = policy(&format!("serial: {typed}")).serial.map(|serial| serial.to_string());
         assert_eq!(serial.as_deref(), Some(expected), "{typed}");
     }
-    assert_eq!(policy("max_unavailable: 2").caps, Caps::Each(Amount::Nodes(2)));
+    assert_eq!(policy("max_unavailable: 2").caps, CapPolicy::Each(NodeAmount::Nodes(2)));
     assert_eq!(policy("max_failures: 0").max_failures, Some(FailureLimit::Nodes(0)));
     assert_eq!(policy("gate: none, stable: 1.5").stable, Some(Duration::from_millis(1500)));
 }
@@ -166,13 +166,13 @@ fn amounts_in_their_forms() {
 fn a_variable_is_never_read_again() {
     let text = "version: 1\nvars: {a: x, n: 007, t: true, e: ''}\nsteps: [{name: s, nodes: an1, exec: 'echo {{a}}.{{ n }}{{t}}{{ e }}; }} {}'}]";
     let command = |vars: &[(&str, &str)]| good(text, vars).steps[0].what.clone();
-    assert_eq!(command(&[]), What::Exec { command: "echo x.007true; }} {}".into() });
+    assert_eq!(command(&[]), StepAction::Exec { command: "echo x.007true; }} {}".into() });
     // Neither as YAML nor for variables, and into a text as it is.
     let evil = "'}]\nsteps: [{{ n }} {{";
-    assert_eq!(command(&[("a", evil)]), What::Exec { command: format!("echo {evil}.007true; }}}} {{}}") });
+    assert_eq!(command(&[("a", evil)]), StepAction::Exec { command: format!("echo {evil}.007true; }}}} {{}}") });
     let list = "version: 1\nvars: {a: x}\nsteps: [{name: s, nodes: an1, exec: [echo, '{{ a }}']}]";
     let quoted = good(list, &[("a", "x; reboot")]).steps[0].what.clone();
-    assert_eq!(quoted, What::Exec { command: "echo 'x; reboot'".into() });
+    assert_eq!(quoted, StepAction::Exec { command: "echo 'x; reboot'".into() });
     // A name that was put together is checked as it came out.
     let nodes = "version: 1\nvars: {n: 1}\nsteps: [{name: s, nodes: 'an[{{ n }}]', exec: date}]";
     assert_eq!(good(nodes, &[("n", "1-2")]).steps[0].nodes.as_deref(), Some("an[1-2]"));
@@ -601,7 +601,7 @@ fn the_examples_are_right() {
 
     let deploy = |vars| example("fleet-deploy.yaml", "fleet-inventory.yaml", vars);
     let fetch = deploy(&[("build", "1 2")]).expect("a rollout").steps[0].what.clone();
-    assert_eq!(fetch, What::Exec { command: "/srv/shop/bin/fetch '1 2'".into() });
+    assert_eq!(fetch, StepAction::Exec { command: "/srv/shop/bin/fetch '1 2'".into() });
     let said = deploy(&[]).expect_err("no build").problems.remove(0).message;
     assert_eq!(said, "the variable `build` needs a value");
 }
@@ -700,9 +700,9 @@ proptest! {
     fn what_a_variable_stands_for_arrives_as_it_is(value in "[^\u{0}]{0,40}") {
         let text = "version: 1\nvars: {v: ~}\nsteps: [{name: a, nodes: db1, exec: 'echo \"{{ v }}\"'}]";
         let rollout = good(text, &[("v", &value)]);
-        prop_assert_eq!(&rollout.steps[0].what, &What::Exec { command: format!("echo \"{value}\"") });
+        prop_assert_eq!(&rollout.steps[0].what, &StepAction::Exec { command: format!("echo \"{value}\"") });
         let list = "version: 1\nvars: {v: ~}\nsteps: [{name: a, nodes: db1, exec: [echo, '<{{ v }}>']}]";
-        let What::Exec { command } = good(list, &[("v", &value)]).steps.remove(0).what else { panic!("no command") };
+        let StepAction::Exec { command } = good(list, &[("v", &value)]).steps.remove(0).what else { panic!("no command") };
         prop_assert_eq!(shlex::split(&command), Some(vec!["echo".to_owned(), format!("<{value}>")]));
     }
 }

@@ -1,13 +1,13 @@
 //! The variables of a rollout, and `{{ name }}` in its values.
 //!
-//! Here lives [`Variables`]. What always holds: what a variable stands for is never looked at again, neither as YAML nor
+//! Here lives [`RolloutVariables`]. What always holds: what a variable stands for is never looked at again, neither as YAML nor
 //! for further variables, so no value can add a step or a key; a value is never blown up past [`MAX_FILLED`] bytes; and
 //! a function that answers `None` has added a fault, or its cause has one.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::file::Work;
+use super::file::RolloutReader;
 use crate::inventory::problem::{Diagnostic, did_you_mean, listed, quoted};
 use crate::inventory::raw::{RawValue, Value};
 use crate::inventory::values::{self, FieldEntry};
@@ -20,17 +20,17 @@ const OPEN: &str = "{{";
 const CLOSE: &str = "}}";
 
 /// What the names stand for.
-pub(super) struct Variables {
+pub(super) struct RolloutVariables {
     /// None where the value is wrong or missing, which has been told.
     values: BTreeMap<String, Option<String>>,
     /// Whether every name could be read, so that a name that is not there is none.
     is_complete: bool,
 }
 
-impl Variables {
+impl RolloutVariables {
     /// Reads `vars`, with the values `given` on the command line in place of the file's.
     pub(super) fn read(
-        work: &mut Work<'_>,
+        work: &mut RolloutReader<'_>,
         field: Option<FieldEntry<'_>>,
         given: &[(String, String)],
         is_complete: bool,
@@ -56,7 +56,7 @@ impl Variables {
         variables
     }
 
-    fn declare(&mut self, work: &mut Work<'_>, field: FieldEntry<'_>, given: &[(String, String)]) {
+    fn declare(&mut self, work: &mut RolloutReader<'_>, field: FieldEntry<'_>, given: &[(String, String)]) {
         if let Err(flaw) = values::check_name(field.name, "_-") {
             work.reader.fault(flaw.fault(field.key, "variable", field.name));
             self.is_complete = false;
@@ -83,7 +83,7 @@ impl Variables {
         self.values.insert(field.name.to_owned(), value);
     }
 
-    fn undeclared(&self, work: &mut Work<'_>, place: Range<usize>, name: &str) {
+    fn undeclared(&self, work: &mut RolloutReader<'_>, place: Range<usize>, name: &str) {
         let help = self.near(work, name).unwrap_or_else(|| match self.values.len() {
             0 => "it has none".to_owned(),
             _ => format!("its variables are {}", listed(self.names())),
@@ -96,12 +96,12 @@ impl Variables {
         self.values.keys().map(String::as_str)
     }
 
-    fn near(&self, work: &mut Work<'_>, name: &str) -> Option<String> {
+    fn near(&self, work: &mut RolloutReader<'_>, name: &str) -> Option<String> {
         if work.reader.report.affords(self.values.len()) { did_you_mean(name, self.names()) } else { None }
     }
 
     /// The text of a scalar with its variables filled in, for the key `key`. None where it is no scalar, too.
-    pub(super) fn fill(&self, work: &mut Work<'_>, key: &str, value: &RawValue) -> Option<String> {
+    pub(super) fn fill(&self, work: &mut RolloutReader<'_>, key: &str, value: &RawValue) -> Option<String> {
         let mut rest = value.as_text()?;
         let mut filled = String::new();
         let mut is_right = true;
@@ -134,7 +134,7 @@ impl Variables {
     }
 
     /// What the variable between the `number`th pair of braces of a value stands for.
-    fn value(&self, work: &mut Work<'_>, name: &str, within: &RawValue, number: usize) -> Option<&str> {
+    fn value(&self, work: &mut RolloutReader<'_>, name: &str, within: &RawValue, number: usize) -> Option<&str> {
         let trimmed = name.trim();
         if let Some(value) = self.values.get(trimmed) {
             return value.as_deref();

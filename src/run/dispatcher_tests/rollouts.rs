@@ -10,12 +10,12 @@ fn rollout(services: &[&str], nodes: usize, watched: usize) -> Plan {
     let mut plan = plan_of(nodes, watched, &[("r", selected.clone())], Action::Restart, Policy::default());
     let task = |name: &&str| Task::new(Action::Restart, vec![ServicePattern::parse(name).expect("a name")], true);
     plan.tasks = services.iter().map(task).collect();
-    let step = |task| Step { task, role: Some("r".to_owned()), nodes: selected.clone() };
+    let step = |task| PlanStep { task, role: Some("r".to_owned()), nodes: selected.clone() };
     plan.steps = (0..services.len()).map(step).collect();
     let cap = |task| RoleCap {
         task,
         role: "r".to_owned(),
-        amount: Amount::Nodes(1),
+        amount: NodeAmount::Nodes(1),
         limit: 1,
         members: (0..nodes + watched).collect(),
     };
