@@ -13,7 +13,7 @@ use super::args::{Form, OutputArgs};
 use super::report::CliError;
 use super::terminal::{self, Messages};
 use crate::inventory::ROLE_ORDER;
-use crate::local::file::Access;
+use crate::local::file::FileAccess;
 use crate::overview::NodeRoles;
 use crate::plan::live::LiveState;
 use crate::plan::{Plan, PlanStep, explain};
@@ -214,7 +214,7 @@ impl Out {
         }
         // A new file gets what the umask leaves, so that another user, such as node_exporter's, can read it. The user's own
         // that is there is made no more open by it; of one that somebody else has put there nothing is taken over.
-        let own = there.map(|there| Access::from(&there)).filter(|own| own.uid == geteuid().as_raw());
+        let own = there.map(|there| FileAccess::from(&there)).filter(|own| own.uid == geteuid().as_raw());
         let mode = Permissions::from_mode(own.map_or(0o666, |own| own.mode & 0o666));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder);

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::report::CliError;
 use super::terminal;
 use crate::local::account;
-use crate::local::file::Access;
+use crate::local::file::FileAccess;
 
 /// Others may write to it; and those of its group may.
 const OTHERS: u32 = 0o002;
@@ -18,9 +18,9 @@ const GROUP: u32 = 0o020;
 const STICKY: u32 = 0o1000;
 
 /// Judges a file that nobody has named.
-pub(super) fn found(path: &Path, access: Access) -> Result<(), CliError> {
+pub(super) fn found(path: &Path, access: FileAccess) -> Result<(), CliError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = std::fs::metadata(folder).ok().map(|metadata| Access::from(&metadata));
+    let folder = std::fs::metadata(folder).ok().map(|metadata| FileAccess::from(&metadata));
     let reason = if access.is_foreign() {
         format!("it belongs to another user (uid {})", access.uid)
     } else if access.mode & OTHERS != 0 {
@@ -38,7 +38,7 @@ pub(super) fn found(path: &Path, access: Access) -> Result<(), CliError> {
 }
 
 /// Warns of a file that was named.
-pub(super) fn named(path: &Path, access: Access) {
+pub(super) fn named(path: &Path, access: FileAccess) {
     if !access.is_regular {
         return;
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::problem::{Diagnostic, InventoryProblem, ProblemReport};
 use super::raw::{self, RawValue};
-use crate::local::file::{self, Access, Bounds, Content};
+use crate::local::file::{self, FileAccess, FileContent, ReadBounds};
 
 /// A sort of file, for messages and limits.
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +59,10 @@ impl FileKind {
 }
 
 /// The text of a file, and who may change it.
-pub(crate) fn load(path: &Path, kind: FileKind) -> Result<(String, Access), NoText> {
+pub(crate) fn load(path: &Path, kind: FileKind) -> Result<(String, FileAccess), NoText> {
     // A command may be writing it at the other end of a pipe.
-    let bounds = Bounds { max_bytes: kind.max_bytes, patience: file::PIPE_PATIENCE, only_regular: false };
-    let Content { bytes, access } = file::read(path, bounds)
+    let bounds = ReadBounds { max_bytes: kind.max_bytes, patience: file::PIPE_PATIENCE, only_regular: false };
+    let FileContent { bytes, access } = file::read(path, bounds)
         .map_err(|error| NoText { text: String::new(), problems: vec![kind.unreadable(&error)] })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();

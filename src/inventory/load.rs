@@ -13,7 +13,7 @@ use super::problem::{Diagnostic, InventoryError, ProblemReport, quoted};
 use super::raw::{RawValue, Value};
 use super::values::{self, FieldEntry, ValueReader};
 use super::{groups, nodes, roles};
-use crate::local::file::Access;
+use crate::local::file::FileAccess;
 
 const KIND: file::FileKind = file::FileKind { name: "an inventory", max_bytes: 4 * 1024 * 1024 };
 
@@ -46,7 +46,7 @@ pub fn load(path: &Path, env: &PathEnvironment) -> Result<Inventory, InventoryEr
 ///
 /// # Errors
 /// [`InventoryError`] if it cannot be read, is a folder, is larger than 4 MiB, or is not text.
-pub fn read(path: &Path) -> Result<(String, Access), InventoryError> {
+pub fn read(path: &Path) -> Result<(String, FileAccess), InventoryError> {
     file::load(path, KIND).map_err(|NoText { text, problems }| InventoryError { path: path.to_owned(), text, problems })
 }
 

@@ -15,7 +15,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::JournalError;
 use crate::local;
-use crate::local::file::Access;
+use crate::local::file::FileAccess;
 
 /// How long to wait for another process's lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -145,7 +145,7 @@ fn make(path: &Path) -> Result<(), JournalError> {
 
 /// Nobody else can have written what a run is resumed from: it is carried out on nodes.
 fn own(path: &Path, metadata: &fs::Metadata) -> Result<(), JournalError> {
-    let access = Access::from(metadata);
+    let access = FileAccess::from(metadata);
     if access.is_foreign() || access.mode & 0o022 != 0 {
         return Err(JournalError::OfOthers { path: path.to_owned(), uid: access.uid, mode: access.mode });
     }

@@ -1,7 +1,7 @@
 //! Files that the user names or ssh_config does: read whole, within a size and a time.
 //!
-//! What always holds: no more than [`Bounds::max_bytes`] is read, whatever a file says of its length; a pipe that nobody
-//! writes to and a mount that is dead are given up after [`Bounds::patience`]; who owns a file and who may write to it
+//! What always holds: no more than [`ReadBounds::max_bytes`] is read, whatever a file says of its length; a pipe that nobody
+//! writes to and a mount that is dead are given up after [`ReadBounds::patience`]; who owns a file and who may write to it
 //! is told of the very file that was read.
 
 use std::fs::{File, Metadata};
@@ -20,7 +20,7 @@ pub const PIPE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Within what a file is read.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct ReadBounds {
     /// The largest content, in bytes.
     pub max_bytes: u64,
     /// The longest time.
@@ -31,16 +31,16 @@ pub struct Bounds {
 
 /// What a file holds, and whose it is.
 #[derive(Debug)]
-pub struct Content {
+pub struct FileContent {
     /// All of it.
     pub bytes: Vec<u8>,
     /// Who may change it.
-    pub access: Access,
+    pub access: FileAccess,
 }
 
 /// Who may read and write a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
+pub struct FileAccess {
     /// The owner's number.
     pub uid: u32,
     /// The group's number.
@@ -51,7 +51,7 @@ pub struct Access {
     pub is_regular: bool,
 }
 
-impl From<&Metadata> for Access {
+impl From<&Metadata> for FileAccess {
     fn from(metadata: &Metadata) -> Self {
         Self {
             uid: metadata.uid(),
@@ -62,7 +62,7 @@ impl From<&Metadata> for Access {
     }
 }
 
-impl Access {
+impl FileAccess {
     /// Whether its owner is neither the user of this process nor root.
     #[must_use]
     pub fn is_foreign(self) -> bool {
@@ -82,8 +82,8 @@ impl Access {
 ///
 /// # Errors
 /// [`io::ErrorKind::IsADirectory`]; [`io::ErrorKind::FileTooLarge`]; [`io::ErrorKind::TimedOut`], whose text says what
-/// was waited for; [`io::ErrorKind::InvalidInput`] for what is refused by [`Bounds::only_regular`]; those of the system.
-pub fn read(path: &Path, bounds: Bounds) -> io::Result<Content> {
+/// was waited for; [`io::ErrorKind::InvalidInput`] for what is refused by [`ReadBounds::only_regular`]; those of the system.
+pub fn read(path: &Path, bounds: ReadBounds) -> io::Result<FileContent> {
     let file = path.to_owned();
     match super::within(bounds.patience, move || read_now(&file, bounds)) {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -103,7 +103,7 @@ pub fn exists(path: &Path) -> bool {
     super::within(PATIENCE, move || path.exists()).unwrap_or(true)
 }
 
-fn read_now(path: &Path, bounds: Bounds) -> io::Result<Content> {
+fn read_now(path: &Path, bounds: ReadBounds) -> io::Result<FileContent> {
     let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     if bounds.only_regular {
         // To open a pipe would wait for its writer.
@@ -126,7 +126,7 @@ fn read_now(path: &Path, bounds: Bounds) -> io::Result<Content> {
     if bytes.len() as u64 > bounds.max_bytes {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    Ok(Content { bytes, access: Access::from(&metadata) })
+    Ok(FileContent { bytes, access: FileAccess::from(&metadata) })
 }
 
 #[cfg(test)]
@@ -137,15 +137,15 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { max_bytes: 8, patience: Duration::from_millis(50), only_regular: false };
-    const REGULAR: Bounds = Bounds { patience: PATIENCE, only_regular: true, ..BOUNDS };
+    const BOUNDS: ReadBounds = ReadBounds { max_bytes: 8, patience: Duration::from_millis(50), only_regular: false };
+    const REGULAR: ReadBounds = ReadBounds { patience: PATIENCE, only_regular: true, ..BOUNDS };
 
     #[test]
     fn a_file_is_read_within_its_bounds() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("file");
         let kind = |path: &Path, bounds| read(path, bounds).map_err(|error| error.kind()).map(|content| content.bytes);
-        let patient = Bounds { patience: PATIENCE, ..BOUNDS };
+        let patient = ReadBounds { patience: PATIENCE, ..BOUNDS };
         assert_eq!(kind(&path, patient), Err(io::ErrorKind::NotFound));
         fs::write(&path, "12345678").expect("written");
         assert_eq!(kind(&path, patient).expect("read"), b"12345678");
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(read(&path, REGULAR).expect_err("a pipe").kind(), io::ErrorKind::InvalidInput);
         let pipe = written.clone();
         let writer = std::thread::spawn(move || fs::write(pipe, "text"));
-        let content = read(&written, Bounds { patience: PATIENCE, ..BOUNDS }).expect("somebody writes");
+        let content = read(&written, ReadBounds { patience: PATIENCE, ..BOUNDS }).expect("somebody writes");
         writer.join().expect("a thread").expect("written");
         assert_eq!(content.bytes, b"text");
         assert!(!content.access.is_regular);
@@ -192,10 +192,10 @@ mod tests {
             assert_eq!(access.exposed(), exposed);
             assert!(!access.is_foreign());
         }
-        let other = Access { uid: 4_000_000, gid: 0, mode: 0o640, is_regular: true };
+        let other = FileAccess { uid: 4_000_000, gid: 0, mode: 0o640, is_regular: true };
         assert!(other.is_foreign());
         assert_eq!(other.exposed(), None);
-        assert_eq!(Access { mode: 0o644, ..other }.exposed(), Some(0o644));
-        assert_eq!(Access { mode: 0o660, ..other }.exposed(), Some(0o660));
+        assert_eq!(FileAccess { mode: 0o644, ..other }.exposed(), Some(0o644));
+        assert_eq!(FileAccess { mode: 0o660, ..other }.exposed(), Some(0o660));
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use crate::event::{Failure, FailureKind, Stage};
-use crate::local::file::{self, Bounds, Content};
+use crate::local::file::{self, FileContent, ReadBounds};
 use crate::local::process;
 
 /// The largest file, in bytes: a password is short.
@@ -60,8 +60,8 @@ impl Passwords {
 
 fn password(file: &Path, warnings: &mut Vec<String>) -> Result<SecretString, Failure> {
     process::protect_secrets();
-    let bounds = Bounds { max_bytes: MAX_BYTES, patience: file::PATIENCE, only_regular: true };
-    let Content { bytes, access } = file::read(file, bounds).map_err(|error| {
+    let bounds = ReadBounds { max_bytes: MAX_BYTES, patience: file::PATIENCE, only_regular: true };
+    let FileContent { bytes, access } = file::read(file, bounds).map_err(|error| {
         let reason = if error.kind() == io::ErrorKind::FileTooLarge {
             "is too large for a password".to_owned()
         } else {

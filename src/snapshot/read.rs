@@ -17,7 +17,7 @@ use crate::event::{
     Evidence, Failure, FailureKind, Finding, LogStream, NodeFacts, Outcome, ProcessState, Scope, Stage,
     SupervisorFacts, TargetResult,
 };
-use crate::local::file::{self, Bounds};
+use crate::local::file::{self, ReadBounds};
 
 /// The largest file, in bytes: a status of 10,000 nodes with 20 services each has some 160 MB.
 pub(super) const MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -87,7 +87,7 @@ impl SnapshotError {
 /// # Errors
 /// [`SnapshotError`] if it cannot be read, is larger than 256 MiB, or is none.
 pub fn load(path: &Path) -> Result<Snapshot, SnapshotError> {
-    let bounds = Bounds { max_bytes: MAX_BYTES, patience: file::PIPE_PATIENCE, only_regular: false };
+    let bounds = ReadBounds { max_bytes: MAX_BYTES, patience: file::PIPE_PATIENCE, only_regular: false };
     let content = file::read(path, bounds).map_err(|error| {
         if error.kind() == ErrorKind::IsADirectory {
             SnapshotError::Folder

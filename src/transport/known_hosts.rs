@@ -24,7 +24,7 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 use sha1::Sha1;
 
-use crate::local::file::{self, Bounds};
+use crate::local::file::{self, ReadBounds};
 
 /// The port that names in known_hosts leave out.
 const DEFAULT_PORT: u16 = 22;
@@ -177,7 +177,7 @@ impl KnownHosts {
     pub fn read(files: &[PathBuf]) -> Result<Self, KnownHostsError> {
         let mut known = Self::default();
         for path in files {
-            let bounds = Bounds { max_bytes: MAX_FILE, patience: file::PATIENCE, only_regular: false };
+            let bounds = ReadBounds { max_bytes: MAX_FILE, patience: file::PATIENCE, only_regular: false };
             match file::read(path, bounds) {
                 Ok(content) => known.add_text(path, &String::from_utf8_lossy(&content.bytes)),
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {

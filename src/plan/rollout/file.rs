@@ -17,7 +17,7 @@ use crate::inventory::problem::{Diagnostic, ProblemReport, quoted};
 use crate::inventory::raw::{RawValue, Value};
 use crate::inventory::values::{self, FieldEntry, ValueReader};
 use crate::inventory::{Inventory, PathEnvironment};
-use crate::local::file::Access;
+use crate::local::file::FileAccess;
 
 /// The most steps that a rollout may have.
 pub const MAX_STEPS: usize = 1000;
@@ -52,7 +52,7 @@ pub(super) struct RolloutReader<'w> {
 ///
 /// # Errors
 /// [`RolloutError`] if it cannot be read, is a folder, is larger than 1 MiB, or is not text.
-pub fn load(path: &Path) -> Result<(String, Access), RolloutError> {
+pub fn load(path: &Path) -> Result<(String, FileAccess), RolloutError> {
     file::load(path, KIND).map_err(|NoText { text, problems }| RolloutError { path: path.to_owned(), text, problems })
 }
 

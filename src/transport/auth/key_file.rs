@@ -14,7 +14,7 @@ use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey, decode_secret_k
 use secrecy::{ExposeSecret, SecretString};
 
 use super::pem;
-use crate::local::file::{self, Bounds, Content};
+use crate::local::file::{self, FileContent, ReadBounds};
 use crate::local::process;
 
 /// No key comes near it.
@@ -152,8 +152,8 @@ impl KeyFile {
 
 /// Text, and owner and permission bits of a file that others can read.
 fn content(path: &Path) -> Result<(SecretString, Option<(u32, u32)>), Problem> {
-    let bounds = Bounds { max_bytes: LONGEST_FILE, patience: file::PATIENCE, only_regular: true };
-    let Content { bytes, access } = file::read(path, bounds).map_err(|error| {
+    let bounds = ReadBounds { max_bytes: LONGEST_FILE, patience: file::PATIENCE, only_regular: true };
+    let FileContent { bytes, access } = file::read(path, bounds).map_err(|error| {
         let kind = error.kind();
         if kind == io::ErrorKind::NotFound {
             Problem::Missing

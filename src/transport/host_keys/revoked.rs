@@ -14,7 +14,7 @@ use russh::keys::ssh_key::public::KeyData;
 
 use super::krl::{self, Krl, KrlError};
 use crate::local;
-use crate::local::file::{Bounds, PATIENCE};
+use crate::local::file::{PATIENCE, ReadBounds};
 
 /// A file larger than this, in bytes, is an error.
 const MAX_FILE: u64 = 64 << 20;
@@ -71,7 +71,7 @@ impl RevokedKeys {
     /// If anything in the file cannot be read; also if there is none.
     pub(super) fn read(path: &Path) -> Result<Self, RevokedKeysError> {
         let file = || path.to_owned();
-        let bounds = Bounds { max_bytes: MAX_FILE, patience: PATIENCE, only_regular: false };
+        let bounds = ReadBounds { max_bytes: MAX_FILE, patience: PATIENCE, only_regular: false };
         let bytes = match local::file::read(path, bounds) {
             Ok(content) => content.bytes,
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {

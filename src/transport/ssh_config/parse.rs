@@ -15,7 +15,7 @@ use super::matching::{HostLine, MatchLine};
 use super::operator::Operator;
 use super::tokens;
 use super::value::{self, Value};
-use crate::local::file::{self, Access, Bounds};
+use crate::local::file::{self, FileAccess, ReadBounds};
 
 /// Included files may include others so deep.
 const MAX_DEPTH: usize = 16;
@@ -270,7 +270,7 @@ fn translated(pattern: &str) -> String {
 
 /// The content of a file; `None` if there is none. A directory is empty.
 fn read(path: &Path, check_for: Option<&Operator>) -> Result<Option<Vec<u8>>, Problem> {
-    let bounds = Bounds { max_bytes: MAX_FILE, patience: file::PATIENCE, only_regular: false };
+    let bounds = ReadBounds { max_bytes: MAX_FILE, patience: file::PATIENCE, only_regular: false };
     let content = match file::read(path, bounds) {
         Ok(content) => content,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -282,7 +282,7 @@ fn read(path: &Path, check_for: Option<&Operator>) -> Result<Option<Vec<u8>>, Pr
         }
         Err(error) => return Err(Problem::Read(error)),
     };
-    let Access { uid, mode, .. } = content.access;
+    let FileAccess { uid, mode, .. } = content.access;
     if let Some(operator) = check_for
         && (mode & 0o022 != 0 || uid != 0 && uid != operator.uid)
     {
