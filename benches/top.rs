@@ -8,7 +8,7 @@
 use std::io::Sink;
 use std::time::Duration;
 
-use contrail_ctl::event::{Event, EventKind, Ledger, Outcome, ProcessState, RunHead, Scope, TargetResult};
+use contrail_ctl::event::{EventKind, Ledger, Outcome, ProcessState, RunEvent, RunHead, RunScope, TargetResult};
 use contrail_ctl::overview::NodeRoles;
 use contrail_ctl::top::{Key, Model, draw};
 use divan::Bencher;
@@ -36,7 +36,7 @@ fn round(number: usize) -> Ledger {
         services: Vec::new(),
         started: jiff::Timestamp::UNIX_EPOCH,
         nodes: u32::try_from(NODES).unwrap_or_default(),
-        selection: Scope::default(),
+        selection: RunScope::default(),
         input: None,
     };
     let results = (0..NODES * SERVICES).map(|place| {
@@ -57,7 +57,7 @@ fn round(number: usize) -> Ledger {
     let kinds = std::iter::once(EventKind::RunStarted(head)).chain(results.map(EventKind::Result));
     let mut ledger = Ledger::default();
     for (seq, kind) in (0..).zip(kinds) {
-        let event = Event { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, kind };
+        let event = RunEvent { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, kind };
         drop(ledger.apply(&event));
     }
     ledger

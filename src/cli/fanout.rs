@@ -17,7 +17,7 @@ use super::output::{self, Out, Rows};
 use super::report::CliError;
 use super::terminal::Messages;
 use super::{closing, input, limits, questions, secret, settings, terminal};
-use crate::event::{CancelReason, Event, EventKind, FailureKind, Ledger, Outcome, RunHead, TargetResult};
+use crate::event::{CancelReason, EventKind, FailureKind, Ledger, Outcome, RunEvent, RunHead, TargetResult};
 use crate::guard::Holder;
 use crate::journal::resume::Rest;
 use crate::journal::{Controller, Journal, RunRequest};
@@ -307,7 +307,7 @@ fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime
     let mut teller = Teller::reading(plan, fanout);
     let (messages, work) = (teller.messages.clone(), Arc::new(()));
     let mut live = LiveState::default();
-    let observe = |events: &[Event]| {
+    let observe = |events: &[RunEvent]| {
         for event in events {
             if let EventKind::PendingUpdate(pending) = &event.kind {
                 live.update(pending.clone());
@@ -414,7 +414,7 @@ impl Teller {
         }
     }
 
-    fn observe(&mut self, events: &[Event]) -> Noted {
+    fn observe(&mut self, events: &[RunEvent]) -> Noted {
         let noted = match &mut self.journal {
             Some(journal) => journal.append_all(&self.run, events),
             None => Ok(()),
@@ -433,7 +433,7 @@ impl Teller {
             }
             if matches!(event.kind, EventKind::RunStarted(_)) {
                 for result in std::mem::take(&mut self.carried) {
-                    self.tell(Event { kind: EventKind::Result(result), ..event.clone() });
+                    self.tell(RunEvent { kind: EventKind::Result(result), ..event.clone() });
                 }
             }
         }
@@ -449,8 +449,8 @@ impl Teller {
         }
     }
 
-    fn tell(&mut self, event: Event) {
-        let event = Event { seq: self.seq, ..event };
+    fn tell(&mut self, event: RunEvent) {
+        let event = RunEvent { seq: self.seq, ..event };
         self.seq += u64::from(!matches!(event.kind, EventKind::Progress { .. }));
         if let Err(error) = self.ledger.apply(&event) {
             tracing::error!(%error, "an event that does not fit");

@@ -20,9 +20,9 @@ use super::output::{self, Out};
 use super::rounds::Picture;
 use super::watch;
 use crate::event::{
-    CommandRun, Event, EventKind, Evidence, Failure, FailureKind, Finding, FindingKind, InputDigest, Ledger, LogLines,
-    LogStream, NodeFacts, Outcome, PendingUpdate, ProcessState, RunHead, Scope, Stage, SupervisorFacts, TargetResult,
-    Via,
+    CommandRun, EventKind, Failure, FailureEvidence, FailureKind, FindingKind, InputDigest, Ledger, LogLines,
+    LogStream, NodeFacts, NodeFinding, Outcome, PendingUpdate, ProcessState, RunEvent, RunHead, RunScope, Stage,
+    SupervisorFacts, TargetResult, Via,
 };
 use crate::inventory::{Inventory, PathEnvironment, parse};
 use crate::journal::{Controller, Document, Journal, Origin, RunRequest};
@@ -298,10 +298,10 @@ fn written<S: Sink>(make: impl FnOnce(Box<dyn Write + Send>) -> S, events: Vec<E
     String::from_utf8(bytes).expect("UTF-8")
 }
 
-fn folded(events: Vec<EventKind>, mut each: impl FnMut(&Event, &Ledger)) -> Ledger {
+fn folded(events: Vec<EventKind>, mut each: impl FnMut(&RunEvent, &Ledger)) -> Ledger {
     let mut ledger = Ledger::default();
     for (seq, kind) in (0..).zip(events) {
-        let event = Event { seq, at: at(), elapsed: Duration::from_millis(seq), kind };
+        let event = RunEvent { seq, at: at(), elapsed: Duration::from_millis(seq), kind };
         ledger.apply(&event).expect("an event that fits");
         each(&event, &ledger);
     }
@@ -346,7 +346,7 @@ fn head() -> RunHead {
         services: vec!["contrail-collector".to_owned()],
         started: at(),
         nodes: 2,
-        selection: Scope { roles: vec!["analytics".to_owned()], nodes: text("a[1-2]"), exclude: text("a3") },
+        selection: RunScope { roles: vec!["analytics".to_owned()], nodes: text("a[1-2]"), exclude: text("a3") },
         input: Some(InputDigest { bytes: 1, sha256: "00".to_owned() }),
     }
 }
@@ -369,7 +369,7 @@ fn result() -> TargetResult {
         version: text("3.2"),
         message: "a message".to_owned(),
         failure: Some(failure),
-        evidence: Some(Evidence {
+        evidence: Some(FailureEvidence {
             exit_status: Some(1),
             ended: text("exit status 1; not expected"),
             stream: LogStream::Stderr,
@@ -389,7 +389,7 @@ fn results() -> Vec<TargetResult> {
         let (stdout, stderr) = ("out".to_owned(), "err".to_owned());
         Some(CommandRun { exit_status, signal, stdout, stderr, truncated: false })
     };
-    let evidence = Evidence { exit_status: None, ended: None, stream: LogStream::Stdout, lines: Vec::new() };
+    let evidence = FailureEvidence { exit_status: None, ended: None, stream: LogStream::Stdout, lines: Vec::new() };
     vec![
         result(),
         TargetResult { failure: Some(failure), evidence: Some(evidence), ..TargetResult::new("a2", Outcome::Failed) },
@@ -409,7 +409,7 @@ fn facts() -> NodeFacts {
         pid: Some(1000),
     };
     let empty = SupervisorFacts { address: None, via: Via::Service, version: None, pid: None, ..full.clone() };
-    let found = |kind, role, count| Finding { kind, role, message: "found".to_owned(), details: Vec::new(), count };
+    let found = |kind, role, count| NodeFinding { kind, role, message: "found".to_owned(), details: Vec::new(), count };
     NodeFacts {
         node: "a1".to_owned(),
         supervisors: vec![full, empty],
@@ -567,7 +567,7 @@ fn journal(dir: &Path) -> Journal {
 #[test]
 fn every_field_that_is_printed_has_a_row_and_every_row_is_printed() {
     let mut page = Checker::new();
-    let bare = RunHead { action: None, input: None, selection: Scope::default(), ..head() };
+    let bare = RunHead { action: None, input: None, selection: RunScope::default(), ..head() };
     for events in [Vec::new(), events(head()), events(bare)] {
         page.run(&parsed(&written(JsonSink::new, events.clone())));
         page.run(&parsed(&written(LogJsonSink::new, events.clone())));

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::args::FanoutArgs;
 use super::fanout;
 use super::limits::Room;
-use crate::event::{Event, EventKind, Failure, Ledger, NodeFacts, Outcome, RunHead, Scope, TargetResult};
+use crate::event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
 use crate::nodeset::NodeSet;
 use crate::plan::{Plan, Task};
 use crate::run::{Crew, MissingName, NameCensus, NodeAccess, Noted, missing_names};
@@ -175,7 +175,7 @@ impl NodeRounds {
             let Some(crew) = node.crew.take() else { continue };
             (node.began, node.asked) = (now, Arc::default());
             // What it takes the others to judge is judged where they are together.
-            let selection = Scope { nodes: Some(node.name.clone()), ..self.head.selection.clone() };
+            let selection = RunScope { nodes: Some(node.name.clone()), ..self.head.selection.clone() };
             let head = RunHead { started: jiff::Timestamp::now(), selection, ..self.head.clone() };
             let forks = (Arc::clone(&self.forks), self.has_room);
             self.running.spawn(read(index, crew, head, Arc::clone(&node.asked), forks));
@@ -261,7 +261,7 @@ impl NodeRounds {
         kinds.push(EventKind::RunFinished { elapsed_ms });
         let mut ledger = Ledger::default();
         for (seq, kind) in (0..).zip(kinds) {
-            apply(&mut ledger, &Event { seq, at: jiff::Timestamp::now(), elapsed: self.took, kind });
+            apply(&mut ledger, &RunEvent { seq, at: jiff::Timestamp::now(), elapsed: self.took, kind });
         }
         ledger
     }
@@ -331,7 +331,7 @@ async fn read(
     // Who ends the view ends the runtime; a round is told nothing.
     let (_silent, mut signals) = mpsc::channel(1);
     {
-        let observe = |events: &[Event]| {
+        let observe = |events: &[RunEvent]| {
             events.iter().for_each(|event| apply(&mut ledger, event));
             Noted::Yes
         };
@@ -347,7 +347,7 @@ async fn read(
     (index, crew, ledger)
 }
 
-fn apply(ledger: &mut Ledger, event: &Event) {
+fn apply(ledger: &mut Ledger, event: &RunEvent) {
     if let Err(error) = ledger.apply(event) {
         tracing::error!(%error, "an event that does not fit");
     }

@@ -12,7 +12,7 @@ use super::args::{BatchArgs, FanoutArgs, GateArg};
 use super::reach::Ways;
 use super::report::CliError;
 use super::{trust, waiting};
-use crate::event::Scope;
+use crate::event::RunScope;
 use crate::guard::Holder;
 use crate::inventory::{self, Inventory, PathEnvironment};
 use crate::journal::{Document, Journal};
@@ -126,8 +126,8 @@ pub(super) fn find_inventory(named: Option<&Path>) -> Result<InventoryPath, CliE
 }
 
 /// The nodes and roles that are asked for.
-pub(super) fn scope(args: &FanoutArgs) -> Scope {
-    Scope {
+pub(super) fn scope(args: &FanoutArgs) -> RunScope {
+    RunScope {
         roles: args.role.iter().map(|role| inventory::canonical_role(role.trim()).to_owned()).collect(),
         nodes: args.nodes.clone(),
         exclude: args.exclude.clone(),

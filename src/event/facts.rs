@@ -17,7 +17,7 @@ pub struct NodeFacts {
     /// Versions of the node's Contrail packages by name. Untrusted text: sinks make it safe.
     pub packages: BTreeMap<String, String>,
     /// What is not as it should be, and is no service's state.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<NodeFinding>,
 }
 
 /// A supervisord that answered.
@@ -39,7 +39,7 @@ pub struct SupervisorFacts {
 
 /// Something on a node that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Finding {
+pub struct NodeFinding {
     /// What it is.
     pub kind: FindingKind,
     /// The role it concerns, if it is one's.
@@ -119,7 +119,7 @@ pub struct LogLines {
 
 /// Why a service is not up: how it ended, and the end of its log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
+pub struct FailureEvidence {
     /// Its exit status; none if a signal ended it, or if that is not known.
     pub exit_status: Option<i32>,
     /// How it ended in supervisord's words (`exit status 1; not expected`, `terminated by SIGSEGV`), where known.

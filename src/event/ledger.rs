@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CancelReason, Event, EventKind, NodeFacts, Outcome, RunHead, TargetResult, standby};
+use super::{CancelReason, EventKind, NodeFacts, Outcome, RunEvent, RunHead, TargetResult, standby};
 
 /// An event that does not fit what is known of the run.
 ///
@@ -72,7 +72,7 @@ pub enum LedgerError {
 
 /// A batch as it was begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
+pub struct LedgerBatch {
     /// Its number, from 1 through the whole run.
     pub number: u32,
     /// The role whose step this is.
@@ -86,12 +86,12 @@ pub struct Batch {
 pub struct Ledger {
     head: Option<RunHead>,
     next_seq: u64,
-    batches: Vec<Batch>,
+    batches: Vec<LedgerBatch>,
     /// As they came; never taken out again.
     arrived: Vec<TargetResult>,
     /// The same in order of display, made when somebody asks.
     ordered: OnceLock<Vec<TargetResult>>,
-    ended_targets: HashSet<TargetKey>,
+    ended_targets: HashSet<LedgerKey>,
     facts: BTreeMap<String, NodeFacts>,
     counts: BTreeMap<Outcome, u64>,
     finished_visits: HashSet<(u32, String)>,
@@ -102,7 +102,7 @@ pub struct Ledger {
 
 /// What there is one result for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct TargetKey {
+struct LedgerKey {
     batch: Option<u32>,
     node: String,
     role: Option<String>,
@@ -117,7 +117,7 @@ impl Ledger {
     ///
     /// [`LedgerError::Gap`] if numbers are missing before it: then it is applied all the same. Every other error is
     /// the refusal of an event that does not fit: then nothing is changed, but its number counts as seen.
-    pub fn apply(&mut self, event: &Event) -> Result<(), LedgerError> {
+    pub fn apply(&mut self, event: &RunEvent) -> Result<(), LedgerError> {
         if matches!(event.kind, EventKind::Progress { .. }) {
             return Ok(());
         }
@@ -183,7 +183,7 @@ impl Ledger {
 
     /// The batch that was begun last.
     #[must_use]
-    pub fn batch(&self) -> Option<&Batch> {
+    pub fn batch(&self) -> Option<&LedgerBatch> {
         self.batches.last()
     }
 
@@ -246,7 +246,7 @@ impl Ledger {
                 if self.batches.iter().any(|known| known.number == *batch) {
                     return Err(LedgerError::SecondBatch { batch: *batch });
                 }
-                self.batches.push(Batch { number: *batch, role: role.clone(), nodes: nodes.clone() });
+                self.batches.push(LedgerBatch { number: *batch, role: role.clone(), nodes: nodes.clone() });
             }
             EventKind::NodeStarted { batch, node } => self.refuse_finished(Some(*batch), node)?,
             EventKind::NodeFacts(facts) => {
@@ -279,7 +279,7 @@ impl Ledger {
 
     fn take_result(&mut self, result: &TargetResult) -> Result<(), LedgerError> {
         self.refuse_finished(result.batch, &result.node)?;
-        let key = TargetKey {
+        let key = LedgerKey {
             batch: result.batch,
             node: result.node.clone(),
             role: result.role.clone(),
@@ -385,7 +385,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::Phase;
+    use crate::event::ActivityPhase;
 
     fn head() -> RunHead {
         RunHead {
@@ -395,17 +395,17 @@ mod tests {
             services: Vec::new(),
             started: jiff::Timestamp::UNIX_EPOCH,
             nodes: 3,
-            selection: crate::event::Scope::default(),
+            selection: crate::event::RunScope::default(),
             input: None,
         }
     }
 
-    fn event(seq: u64, kind: EventKind) -> Event {
-        Event { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::from_millis(seq), kind }
+    fn event(seq: u64, kind: EventKind) -> RunEvent {
+        RunEvent { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::from_millis(seq), kind }
     }
 
     /// Numbers the events as a run does.
-    fn numbered(kinds: impl IntoIterator<Item = EventKind>) -> Vec<Event> {
+    fn numbered(kinds: impl IntoIterator<Item = EventKind>) -> Vec<RunEvent> {
         let mut seq = 0;
         let number = |kind| {
             let kept = !matches!(kind, EventKind::Progress { .. });
@@ -434,7 +434,7 @@ mod tests {
     }
 
     fn phase(node: &str, phase: &str) -> EventKind {
-        EventKind::Progress { node: Some(node.to_owned()), phase: Phase::work(phase) }
+        EventKind::Progress { node: Some(node.to_owned()), phase: ActivityPhase::work(phase) }
     }
 
     fn result(batch: u32, node: &str, service: &str, outcome: Outcome) -> EventKind {
@@ -524,7 +524,7 @@ mod tests {
         for (kind, wanted) in table {
             let mut ledger = begin();
             assert_eq!(ledger.apply(&event(4, kind)), Err(wanted));
-            assert_eq!(view(&ledger), View { next_seq: 5, ..view(&begin()) });
+            assert_eq!(view(&ledger), LedgerView { next_seq: 5, ..view(&begin()) });
         }
         // The same service in another batch is another target.
         assert_eq!(begin().apply(&event(4, result(2, "a", "x", Outcome::Ok))), Ok(()));
@@ -576,10 +576,10 @@ mod tests {
 
     /// Everything that a ledger tells.
     #[derive(Debug, PartialEq)]
-    struct View {
+    struct LedgerView {
         next_seq: u64,
         head: Option<RunHead>,
-        batches: Vec<Batch>,
+        batches: Vec<LedgerBatch>,
         results: Vec<TargetResult>,
         cancel: Option<CancelReason>,
         elapsed: Duration,
@@ -587,8 +587,8 @@ mod tests {
         summary: Summary,
     }
 
-    fn view(ledger: &Ledger) -> View {
-        View {
+    fn view(ledger: &Ledger) -> LedgerView {
+        LedgerView {
             next_seq: ledger.next_seq,
             head: ledger.head().cloned(),
             batches: ledger.batches.clone(),
@@ -601,7 +601,7 @@ mod tests {
     }
 
     /// A run as a dispatcher could make it, cut short anywhere: batches of nodes, each node with some services.
-    fn any_run() -> impl Strategy<Value = Vec<Event>> {
+    fn any_run() -> impl Strategy<Value = Vec<RunEvent>> {
         let outcome = proptest::sample::select(Outcome::ALL);
         let services = proptest::collection::vec(outcome, 0..4);
         let nodes = proptest::collection::vec(services, 0..4);
@@ -631,7 +631,7 @@ mod tests {
         })
     }
 
-    fn folded<'a>(events: impl IntoIterator<Item = &'a Event>) -> View {
+    fn folded<'a>(events: impl IntoIterator<Item = &'a RunEvent>) -> LedgerView {
         let mut ledger = Ledger::default();
         for event in events {
             ledger.apply(event).expect("an event that fits");
@@ -659,7 +659,7 @@ mod tests {
         #[test]
         fn progress_that_is_lost_changes_nothing(events in any_run(), lost in any::<u64>()) {
             let wanted = folded(&events);
-            let is_progress = |event: &Event| matches!(event.kind, EventKind::Progress { .. });
+            let is_progress = |event: &RunEvent| matches!(event.kind, EventKind::Progress { .. });
             prop_assert_eq!(&folded(events.iter().filter(|event| !is_progress(event))), &wanted);
             let some = events.iter().enumerate();
             let some = some.filter(|(place, event)| !is_progress(event) || lost >> (place % 64) & 1 == 0);

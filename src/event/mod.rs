@@ -1,6 +1,6 @@
 //! What can happen in a run, as plain data.
 //!
-//! Here live [`Event`] and all it is made of: outcomes, failures, results. It is a leaf: it uses no other
+//! Here live [`RunEvent`] and all it is made of: outcomes, failures, results. It is a leaf: it uses no other
 //! room, holds no channel and does no I/O. What always holds: every event can be written as JSON and read
 //! back, and `seq` counts the kept events of a run without gaps. Start reading at [`EventKind`]; the fold
 //! from events to "now" is in [`ledger`].
@@ -16,15 +16,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::facts::{Evidence, Finding, FindingKind, LogLines, LogStream, NodeFacts, PendingUpdate, SupervisorFacts};
+pub use self::facts::{
+    FailureEvidence, FindingKind, LogLines, LogStream, NodeFacts, NodeFinding, PendingUpdate, SupervisorFacts,
+};
 pub use self::ledger::{Ledger, Summary};
-pub use self::phase::{Phase, PhaseKind};
+pub use self::phase::{ActivityPhase, PhaseKind};
 pub use self::result::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
 pub use self::words::UnknownWord;
 
 /// One fact of a run, as the journal and the sinks see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Event {
+pub struct RunEvent {
     /// Counts the kept events of the run from 0, without gaps. [`EventKind::Progress`], which is not kept, has the
     /// number of the event after it.
     pub seq: u64,
@@ -97,7 +99,7 @@ pub enum EventKind {
         /// The node; none where the run as a whole waits.
         node: Option<String>,
         /// What it is busy with.
-        phase: Phase,
+        phase: ActivityPhase,
     },
     /// One target ended. There is exactly one for each (node, supervisor, service) of a batch.
     Result(TargetResult),
@@ -137,7 +139,7 @@ pub struct RunHead {
     pub nodes: u32,
     /// The nodes and roles that were asked for.
     #[serde(default)]
-    pub selection: Scope,
+    pub selection: RunScope,
     /// The standard input of its command, which is kept nowhere.
     #[serde(default)]
     pub input: Option<InputDigest>,
@@ -155,7 +157,7 @@ pub struct InputDigest {
 /// The nodes and roles that were asked for: what was not asked for cannot be said to be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Scope {
+pub struct RunScope {
     /// Canonical names of the roles; empty means all.
     pub roles: Vec<String>,
     /// The node set as it was typed; none means all.
@@ -164,7 +166,7 @@ pub struct Scope {
     pub exclude: Option<String>,
 }
 
-impl Scope {
+impl RunScope {
     /// Whether something of `role` was asked for; what is of no role always was.
     #[must_use]
     pub fn concerns(&self, role: Option<&str>) -> bool {

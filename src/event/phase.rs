@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A moment's activity, for the display only. The default is none: whoever was busy is so no longer.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Phase {
+pub struct ActivityPhase {
     /// What sort of activity.
     pub kind: PhaseKind,
     /// What is done, such as `restarting contrail-api:0`; not used for a gate or a lock. Untrusted text: sinks make it
@@ -22,7 +22,7 @@ pub struct Phase {
     pub limit: Option<Duration>,
 }
 
-/// What sort of activity a [`Phase`] is.
+/// What sort of activity a [`ActivityPhase`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseKind {
@@ -37,7 +37,7 @@ pub enum PhaseKind {
     Pause,
 }
 
-impl Phase {
+impl ActivityPhase {
     /// Something is done.
     #[must_use]
     pub fn work(what: impl Into<String>) -> Self {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::Evidence;
+use super::facts::FailureEvidence;
 use super::words::words;
 
 /// What became of one target: one (node, role's supervisord, service).
@@ -41,7 +41,7 @@ pub struct TargetResult {
     /// Present for every outcome that is bad.
     pub failure: Option<Failure>,
     /// Why the service is not up, where an action ended so.
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<FailureEvidence>,
     /// How supervisord was reached.
     pub via: Option<Via>,
     /// Number of the batch.

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{FailureKind, Outcome, ProcessState, Scope, TargetResult};
+use super::{FailureKind, Outcome, ProcessState, RunScope, TargetResult};
 
 /// The word for an instance that stands by.
 const BACKUP: &str = "backup";
 
 /// What is known of a service of one role.
 #[derive(Debug, Default)]
-struct Standing {
+struct StandbyState {
     read: usize,
     backups: Vec<usize>,
     /// One works, or it is not known whether one does.
@@ -20,11 +20,11 @@ struct Standing {
 }
 
 /// Gives every instance that stands by for none a reason, by which [`TargetResult::stands_by_for_none`] knows it.
-pub(super) fn judge(results: &mut [TargetResult], scope: &Scope) {
+pub(super) fn judge(results: &mut [TargetResult], scope: &RunScope) {
     if scope.nodes.is_some() || scope.exclude.is_some() {
         return;
     }
-    let mut services: BTreeMap<(Option<String>, String), Standing> = BTreeMap::new();
+    let mut services: BTreeMap<(Option<String>, String), StandbyState> = BTreeMap::new();
     for (index, result) in results.iter().enumerate() {
         let Some(service) = result.service.as_deref().filter(|_| result.outcome == Outcome::Ok) else { continue };
         let group = service.split(':').next().unwrap_or(service).to_owned();
@@ -102,10 +102,10 @@ mod tests {
         use FailureKind as K;
         use Outcome as O;
         let backup = || running("backup");
-        let all = Scope::default();
-        let some = Scope { nodes: Some("cfg1".to_owned()), ..Scope::default() };
-        let but_one = Scope { exclude: Some("cfg1".to_owned()), ..Scope::default() };
-        let role = Scope { roles: vec!["config".to_owned()], ..Scope::default() };
+        let all = RunScope::default();
+        let some = RunScope { nodes: Some("cfg1".to_owned()), ..RunScope::default() };
+        let but_one = RunScope { exclude: Some("cfg1".to_owned()), ..RunScope::default() };
+        let role = RunScope { roles: vec!["config".to_owned()], ..RunScope::default() };
         let table = [
             (vec![backup()], &all, Some("no node is active: the only one is on standby")),
             (vec![backup(), backup()], &all, Some("no node is active: 2 of 2 are on standby")),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Controller;
-use crate::event::{Event, EventKind, InputDigest, RunHead};
+use crate::event::{EventKind, InputDigest, RunEvent, RunHead};
 
 /// What a run was asked, as it is noted before anything of it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,7 +142,7 @@ pub struct RunRecord {
     /// Who took it over, in order.
     pub takeovers: Vec<Takeover>,
     /// Its kept events, in the order of their numbers.
-    pub events: Vec<Event>,
+    pub events: Vec<RunEvent>,
 }
 
 impl RunRecord {

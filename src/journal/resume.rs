@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{Event, EventKind, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, TargetState};
+use crate::event::{
+    EventKind, Failure, FailureKind, Outcome, ProcessState, RunEvent, Stage, TargetResult, TargetState,
+};
 use crate::plan::{Action, Plan, TargetFilter, TargetName};
 
 /// What was noted of a run, step by step.
@@ -19,7 +21,7 @@ struct History {
 }
 
 impl History {
-    fn read(events: &[Event]) -> Self {
+    fn read(events: &[RunEvent]) -> Self {
         let mut history = Self::default();
         let mut steps: BTreeMap<u32, u32> = BTreeMap::new();
         let mut before: BTreeMap<String, Vec<TargetState>> = BTreeMap::new();
@@ -74,18 +76,18 @@ pub struct Rest {
 
 /// Takes out of `plan` what was done, so that it goes on where the run of `events` stopped. What failed stands; what was
 /// never begun, was given up or could not be reached is done.
-pub fn go_on(plan: &mut Plan, events: &[Event]) -> Rest {
+pub fn go_on(plan: &mut Plan, events: &[RunEvent]) -> Rest {
     let stands = |result: &TargetResult| !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown);
     reduce(plan, events, stands, true)
 }
 
 /// Takes out of `plan` what succeeded: what is left is to be tried again.
-pub fn again(plan: &mut Plan, events: &[Event]) -> Rest {
+pub fn again(plan: &mut Plan, events: &[RunEvent]) -> Rest {
     let stands = |result: &TargetResult| !result.outcome.is_bad();
     reduce(plan, events, stands, false)
 }
 
-fn reduce(plan: &mut Plan, events: &[Event], stands: impl Fn(&TargetResult) -> bool, resumes: bool) -> Rest {
+fn reduce(plan: &mut Plan, events: &[RunEvent], stands: impl Fn(&TargetResult) -> bool, resumes: bool) -> Rest {
     let history = History::read(events);
     let mut rest = Rest { results: Vec::new(), next_batch: history.last_batch + 1 };
     let mut done: BTreeMap<usize, BTreeMap<String, BTreeSet<TargetName>>> = BTreeMap::new();
@@ -138,7 +140,7 @@ fn not_known(node: String, address: Option<String>) -> TargetResult {
 
 /// The targets that a run has stopped, or may have left stopped, by node.
 #[must_use]
-pub fn stopped(plan: &Plan, events: &[Event]) -> BTreeMap<String, BTreeSet<TargetName>> {
+pub fn stopped(plan: &Plan, events: &[RunEvent]) -> BTreeMap<String, BTreeSet<TargetName>> {
     let history = History::read(events);
     let mut stopped: BTreeMap<String, BTreeSet<TargetName>> = BTreeMap::new();
     let action = |step: u32| plan.task_of(usize::try_from(step).ok()?).map(|task| task.action);
@@ -241,15 +243,15 @@ mod tests {
         EventKind::NodeFinished { batch, node: format!("n{node}") }
     }
 
-    fn events(kinds: Vec<EventKind>) -> Vec<Event> {
+    fn events(kinds: Vec<EventKind>) -> Vec<RunEvent> {
         let event =
-            |(seq, kind)| Event { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: std::time::Duration::ZERO, kind };
+            |(seq, kind)| RunEvent { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: std::time::Duration::ZERO, kind };
         (0..).zip(kinds).map(event).collect()
     }
 
     /// n0 was done, n1 in flight with one of its two services done, n2 not begun, n3 failed, n4 could not be reached, n5
     /// was told as not begun.
-    fn history() -> Vec<Event> {
+    fn history() -> Vec<RunEvent> {
         let inspected = |node: usize| EventKind::Inspected {
             node: format!("n{node}"),
             targets: vec![state("x:0", 10), state("x:1", 11)],

@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use super::JournalError;
 use super::controller::{Controller, Life};
 use super::record::{Document, RunRecord, RunRequest, RunState, RunSummary, Takeover};
-use crate::event::{Event, InputDigest};
+use crate::event::{InputDigest, RunEvent};
 
 /// Bytes of events of one run that are read. Large enough for a million results.
 const EVENT_BYTES: i64 = 1 << 30;
@@ -100,7 +100,7 @@ fn state(complete: Option<bool>, ended: bool, controller: &Controller, here: &st
 }
 
 /// All that is noted of a run, but for its events, which are given.
-pub(super) fn record(connection: &Connection, noted: Noted, events: Vec<Event>) -> rusqlite::Result<RunRecord> {
+pub(super) fn record(connection: &Connection, noted: Noted, events: Vec<RunEvent>) -> rusqlite::Result<RunRecord> {
     let Noted { number, summary, words, directory, input, controller: _ } = noted;
     let inventory = read_document(connection, number, "inventory")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let rollout = read_document(connection, number, "rollout")?;
@@ -141,7 +141,7 @@ pub(super) fn stored(
     run: &str,
     number: i64,
     seq: u64,
-) -> Result<Option<Event>, JournalError> {
+) -> Result<Option<RunEvent>, JournalError> {
     let seq = integer(seq).map_err(at(path))?;
     let mut statement =
         connection.prepare("SELECT seq, event FROM events WHERE run = ?1 AND seq = ?2").map_err(at(path))?;
@@ -155,7 +155,7 @@ pub(super) fn read_events(
     path: &Path,
     run: &str,
     number: i64,
-) -> Result<Vec<Event>, JournalError> {
+) -> Result<Vec<RunEvent>, JournalError> {
     let storage = at(path);
     let size = "SELECT coalesce(sum(octet_length(event)), 0) FROM events WHERE run = ?1";
     let bytes: i64 = connection.query_one(size, [number], |row| row.get(0)).map_err(&storage)?;
@@ -173,10 +173,10 @@ pub(super) fn read_events(
 }
 
 /// An event from a row of its number and its text.
-fn read_event(row: &Row<'_>, path: &Path, run: &str) -> Result<Event, JournalError> {
+fn read_event(row: &Row<'_>, path: &Path, run: &str) -> Result<RunEvent, JournalError> {
     let seq: i64 = row.get(0).map_err(at(path))?;
     let bytes = row.get_ref(1).and_then(|value| Ok(value.as_bytes()?)).map_err(unreadable(path, run))?;
-    serde_json::from_slice::<Event>(bytes)
+    serde_json::from_slice::<RunEvent>(bytes)
         .and_then(|event| match i64::try_from(event.seq) {
             Ok(own) if own == seq => Ok(event),
             Ok(_) | Err(_) => Err(serde_json::Error::custom(format!("its own number is {}", event.seq))),

@@ -13,7 +13,7 @@ use super::lookup::{not_found, resolve};
 use super::record::{Document, RunRecord, RunRequest, RunState, RunSummary};
 use super::rows::{SELECT_RUNS, at, find, integer, json, noted, read_events, record, stored, unreadable};
 use super::{JournalError, schema};
-use crate::event::{Event, EventKind};
+use crate::event::{EventKind, RunEvent};
 
 /// The record of everything that changed a node: one connection to it, for one thread.
 ///
@@ -74,7 +74,7 @@ impl Journal {
     /// [`JournalError::NotFound`] if there is no run of that name; [`JournalError::Conflict`] if another event has its
     /// number; [`JournalError::Ended`] for a new event after [`Journal::end`]; [`JournalError::TakenOver`] if the run
     /// was begun or taken over through this journal, and somebody else has taken it over since.
-    pub fn append(&mut self, run: &str, event: &Event) -> Result<(), JournalError> {
+    pub fn append(&mut self, run: &str, event: &RunEvent) -> Result<(), JournalError> {
         self.append_all(run, std::slice::from_ref(event))
     }
 
@@ -82,7 +82,7 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::append`].
-    pub fn append_all(&mut self, run: &str, events: &[Event]) -> Result<(), JournalError> {
+    pub fn append_all(&mut self, run: &str, events: &[RunEvent]) -> Result<(), JournalError> {
         let mut kept = events.iter().filter(|event| !matches!(event.kind, EventKind::Progress { .. })).peekable();
         if kept.peek().is_none() {
             return Ok(());
@@ -287,7 +287,7 @@ fn insert_controller(
 }
 
 /// Whether the event is new: its number was free.
-fn insert_event(connection: &Connection, run: i64, event: &Event) -> rusqlite::Result<bool> {
+fn insert_event(connection: &Connection, run: i64, event: &RunEvent) -> rusqlite::Result<bool> {
     let inserted = connection.execute(
         "INSERT INTO events (run, seq, event) VALUES (?1, ?2, ?3) ON CONFLICT (run, seq) DO NOTHING",
         params![run, integer(event.seq)?, json(event)?],

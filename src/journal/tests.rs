@@ -17,8 +17,8 @@ use tempfile::TempDir;
 
 use super::{Controller, Document, Journal, JournalError, Origin, RunRequest, RunState, schema};
 use crate::event::{
-    CancelReason, Event, EventKind, Failure, FailureKind, InputDigest, Outcome, Phase, ProcessState, RunHead, Scope,
-    Stage, TargetResult, Via,
+    ActivityPhase, CancelReason, EventKind, Failure, FailureKind, InputDigest, Outcome, ProcessState, RunEvent,
+    RunHead, RunScope, Stage, TargetResult, Via,
 };
 
 const RUN: &str = "20261123-002634-muat";
@@ -88,16 +88,16 @@ fn elsewhere() -> Controller {
     Controller { host: "another-host".into(), ..Controller::this() }
 }
 
-fn event(seq: u64, kind: EventKind) -> Event {
+fn event(seq: u64, kind: EventKind) -> RunEvent {
     let at = Timestamp::from_second(1_800_000_000).expect("a time") + Duration::from_nanos(seq * 1_000_000_007);
-    Event { seq, at, elapsed: Duration::from_nanos(seq * 1_000_000_007), kind }
+    RunEvent { seq, at, elapsed: Duration::from_nanos(seq * 1_000_000_007), kind }
 }
 
-fn finished(seq: u64) -> Event {
+fn finished(seq: u64) -> RunEvent {
     event(seq, EventKind::RunFinished { elapsed_ms: 17 })
 }
 
-fn node_started(seq: u64, node: &str) -> Event {
+fn node_started(seq: u64, node: &str) -> RunEvent {
     event(seq, EventKind::NodeStarted { batch: 1, node: node.to_owned() })
 }
 
@@ -136,7 +136,7 @@ fn what_was_noted_is_read_back() {
     for event in &events {
         journal.append(RUN, event).expect("an event");
     }
-    let progress = EventKind::Progress { node: Some("a".into()), phase: Phase::work("connecting") };
+    let progress = EventKind::Progress { node: Some("a".into()), phase: ActivityPhase::work("connecting") };
     journal.append(RUN, &event(2, progress)).expect("an event that is not kept");
 
     let record = place.open().load(RUN).expect("the run");
@@ -359,7 +359,7 @@ fn several_make_and_write_one_journal_at_once() {
     let journal = place.open();
     assert_eq!(journal.runs(100).expect("a list").len() as u64, THREADS);
     for number in 0..THREADS {
-        let wanted: Vec<Event> = (0..EVENTS).map(|seq| node_started(seq, &format!("{number}"))).collect();
+        let wanted: Vec<RunEvent> = (0..EVENTS).map(|seq| node_started(seq, &format!("{number}"))).collect();
         assert_eq!(journal.load(&name(number)).expect("the run").events, wanted);
     }
 }
@@ -501,7 +501,7 @@ fn the_database_of_another_program_is_left_alone() {
 fn a_damaged_journal_is_an_error() {
     let place = Place::new();
     let mut journal = place.with_run(Controller::this());
-    let many: Vec<Event> = (0..2000).map(|seq| node_started(seq, "a")).collect();
+    let many: Vec<RunEvent> = (0..2000).map(|seq| node_started(seq, "a")).collect();
     journal.append_all(RUN, &many).expect("events");
     drop(journal);
     let mut bytes = fs::read(place.path()).expect("the file");
@@ -609,13 +609,14 @@ fn kind() -> impl Strategy<Value = EventKind> {
             services: vec![word],
             started: Timestamp::UNIX_EPOCH,
             nodes,
-            selection: Scope::default(),
+            selection: RunScope::default(),
             input: None,
         })),
         (any::<u32>(), prop::option::of(node()), prop::collection::vec(node(), 0..4))
             .prop_map(|(batch, role, nodes)| EventKind::BatchStarted { batch, step: 0, role, nodes }),
         (any::<u32>(), node()).prop_map(|(batch, node)| EventKind::NodeStarted { batch, node }),
-        (node(), node()).prop_map(|(node, phase)| EventKind::Progress { node: Some(node), phase: Phase::work(phase) }),
+        (node(), node())
+            .prop_map(|(node, phase)| EventKind::Progress { node: Some(node), phase: ActivityPhase::work(phase) }),
         (outcome, any::<String>()).prop_map(|(outcome, message)| EventKind::Result(TargetResult {
             outcome,
             message,
@@ -635,7 +636,7 @@ proptest! {
         kinds in prop::collection::vec(kind(), 1..24),
         order in prop::collection::vec((any::<prop::sample::Index>(), 1..4_usize), 0..12),
     ) {
-        let events: Vec<Event> = (0..).zip(kinds).map(|(seq, kind)| event(seq, kind)).collect();
+        let events: Vec<RunEvent> = (0..).zip(kinds).map(|(seq, kind)| event(seq, kind)).collect();
         let place = Place::new();
         let mut journal = place.with_run(Controller::this());
         for (start, length) in order {
@@ -644,7 +645,7 @@ proptest! {
             journal.append_all(RUN, some).expect("events");
         }
         journal.append_all(RUN, &events).expect("events");
-        let kept: Vec<Event> =
+        let kept: Vec<RunEvent> =
             events.into_iter().filter(|event| !matches!(event.kind, EventKind::Progress { .. })).collect();
         prop_assert_eq!(journal.load(RUN).expect("the run").events, kept);
     }

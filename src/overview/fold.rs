@@ -7,7 +7,7 @@ use super::alike::{Shape, common};
 use super::health::{Health, Reason};
 use super::outliers::{Outlier, outliers};
 use super::roles::{NodeRoles, RoleSummary, summaries};
-use crate::event::{FailureKind, Finding, FindingKind, NodeFacts, Outcome, Stage, TargetResult};
+use crate::event::{FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, Stage, TargetResult};
 use crate::nodeset::NodeSet;
 
 /// Kinds of reason for which one thing that is wrong gets a trouble each; with more of them, the last is for all that
@@ -227,7 +227,7 @@ fn of_findings(facts: &[NodeFacts]) -> Vec<Trouble> {
 }
 
 /// Whose core files they are, and where: a file is named `core.PROGRAM.PID…`.
-fn core_files(finding: &Finding) -> String {
+fn core_files(finding: &NodeFinding) -> String {
     let place = finding.message.strip_prefix("core files ").unwrap_or(&finding.message);
     let program = |path: &'_ String| -> Option<String> {
         let name = path.rsplit('/').next()?.strip_prefix("core.")?;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    Failure, FailureKind, Finding, FindingKind, NodeFacts, Outcome, ProcessState, Stage, TargetResult, Via,
+    Failure, FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, ProcessState, Stage, TargetResult, Via,
 };
 
 fn service(node: &str, role: &str, service: &str, state: ProcessState) -> TargetResult {
@@ -168,7 +168,7 @@ fn a_node_that_does_not_answer_counts_in_every_role_it_has() {
 
 #[test]
 fn findings_come_after_what_is_wrong() {
-    let finding = |kind, message: &str, details: &[&str]| Finding {
+    let finding = |kind, message: &str, details: &[&str]| NodeFinding {
         kind,
         role: Some("analytics".to_owned()),
         message: message.to_owned(),

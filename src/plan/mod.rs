@@ -24,7 +24,7 @@ use self::batch::DownBudget;
 pub use self::input::CommandInput;
 use self::policy::Policy;
 pub use self::stopped::StoppedTarget;
-use crate::event::{LogStream, Scope, TargetResult, TargetState, Via};
+use crate::event::{LogStream, RunScope, TargetResult, TargetState, Via};
 use crate::inventory::{Inventory, ROLE_ORDER, Role};
 use crate::select::{SelectedNode, Selection, ServicePattern};
 use crate::snapshot::Snapshot;
@@ -417,10 +417,10 @@ impl Plan {
 
     /// What of node `index` the run means: all of its roles that are in any step.
     #[must_use]
-    pub fn scope_of(&self, index: usize) -> Scope {
+    pub fn scope_of(&self, index: usize) -> RunScope {
         let roles = self.roles_in(index, None).iter().map(|role| role.name.clone()).collect();
         let nodes = self.nodes.get(index).map(|selected| selected.node.name.clone());
-        Scope { roles, nodes, exclude: None }
+        RunScope { roles, nodes, exclude: None }
     }
 
     /// Notes that nodes were taken out of the steps: those that are in no step any more are no longer changed, though

@@ -14,7 +14,8 @@ use super::message::{Duty, DutyEnd, Inspection, Message, NameCensus, News, Targe
 use super::names::{MissingName, NameBook};
 use super::rows;
 use crate::event::{
-    CancelReason, EventKind, Failure, FailureKind, Outcome, Phase, PhaseKind, ProcessState, Stage as At, TargetResult,
+    ActivityPhase, CancelReason, EventKind, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage as At,
+    TargetResult,
 };
 use crate::nodeset::NodeSet;
 use crate::plan::amount::FailureLimit;
@@ -266,7 +267,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Shows what a node is busy with.
-    fn phase(&mut self, duty: Duty, phase: Phase, orders: &mut Vec<Order>) {
+    fn phase(&mut self, duty: Duty, phase: ActivityPhase, orders: &mut Vec<Order>) {
         let node = duty.node();
         if phase.kind == PhaseKind::Lock {
             self.lock_waits.insert(node);
@@ -284,7 +285,7 @@ impl<'a> Dispatcher<'a> {
     fn show_idle(&self, nodes: impl IntoIterator<Item = usize>, orders: &mut Vec<Order>) {
         for node in nodes {
             let node = Some(rows::node_name(self.plan, node));
-            orders.push(Order::Record(EventKind::Progress { node, phase: Phase::default() }));
+            orders.push(Order::Record(EventKind::Progress { node, phase: ActivityPhase::default() }));
         }
     }
 
@@ -889,7 +890,7 @@ impl<'a> Dispatcher<'a> {
         if !paused && !pause.is_zero() {
             at_pause(&mut self.step);
             self.pausing = true;
-            let phase = Phase { kind: PhaseKind::Pause, limit: Some(pause), ..Phase::work("pausing") };
+            let phase = ActivityPhase { kind: PhaseKind::Pause, limit: Some(pause), ..ActivityPhase::work("pausing") };
             orders.push(Order::Record(EventKind::Progress { node: None, phase }));
             orders.push(Order::Pause(pause));
             return;

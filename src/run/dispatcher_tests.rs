@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use super::dispatcher::{Dispatcher, Input, Order};
 use super::message::{Duty, DutyEnd, Inspection, Message, NameCensus, News, TargetKey, Visit};
 use crate::event::{
-    CancelReason, Event, EventKind, Failure, FailureKind, Ledger, Outcome, Phase, PhaseKind, ProcessState, RunHead,
-    Scope, Stage, TargetResult,
+    ActivityPhase, CancelReason, EventKind, Failure, FailureKind, Ledger, Outcome, PhaseKind, ProcessState, RunEvent,
+    RunHead, RunScope, Stage, TargetResult,
 };
 use crate::inventory::{InventorySsh, Node, Role};
 use crate::plan::amount::{BatchSizes, FailureLimit, NodeAmount};
@@ -156,7 +156,7 @@ impl<'a> World<'a> {
             services: Vec::new(),
             started: jiff::Timestamp::UNIX_EPOCH,
             nodes: 0,
-            selection: Scope::default(),
+            selection: RunScope::default(),
             input: None,
         };
         self.record(EventKind::RunStarted(head));
@@ -195,7 +195,8 @@ impl<'a> World<'a> {
 
     fn record(&mut self, kind: EventKind) {
         let kept = !matches!(kind, EventKind::Progress { .. });
-        let event = Event { seq: self.seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: std::time::Duration::ZERO, kind };
+        let event =
+            RunEvent { seq: self.seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: std::time::Duration::ZERO, kind };
         self.ledger.apply(&event).unwrap_or_else(|error| panic!("{error}: {event:?} in {:?}", self.log));
         self.seq += u64::from(kept);
     }
@@ -657,7 +658,7 @@ fn what_is_read_after_a_lost_journal_is_dropped_by_a_signal() {
 }
 
 /// What is shown of a duty, or of the run as a whole.
-fn shown(orders: &[Order]) -> Vec<(Option<&str>, &Phase)> {
+fn shown(orders: &[Order]) -> Vec<(Option<&str>, &ActivityPhase)> {
     let shown = |order| match order {
         &Order::Record(EventKind::Progress { ref node, ref phase }) => Some((node.as_deref(), phase)),
         _ => None,
@@ -671,22 +672,22 @@ fn who_is_not_waited_for_any_more_is_not_shown() {
     let mut dispatcher = Dispatcher::new(&plan, 8, 1);
     drop(dispatcher.handle(Input::Begin));
     let news = |duty, phase| Input::Message(Message { duty, news: News::Phase(phase) });
-    let connecting = Phase::work("connecting");
+    let connecting = ActivityPhase::work("connecting");
     let orders = dispatcher.handle(news(Duty::Connect(0), connecting.clone()));
     assert_eq!(shown(&orders), [(Some("n00"), &connecting)]);
     let orders = dispatcher.handle(Input::Ended(Duty::Connect(0), DutyEnd::Done));
-    assert_eq!(shown(&orders), [(Some("n00"), &Phase::default())]);
+    assert_eq!(shown(&orders), [(Some("n00"), &ActivityPhase::default())]);
     drop(dispatcher.handle(Input::Ended(Duty::Connect(1), DutyEnd::Done)));
     // A lock that is waited for stays shown while it is asked for again.
-    let lock = Phase::wait(PhaseKind::Lock, "locked by x");
+    let lock = ActivityPhase::wait(PhaseKind::Lock, "locked by x");
     let failure = Failure::new(Stage::Plan, FailureKind::Locked, "x");
     drop(dispatcher.handle(news(Duty::Lock(0), lock)));
     drop(dispatcher.handle(Input::Ended(Duty::Lock(0), DutyEnd::Held(failure, true))));
     drop(dispatcher.handle(Input::PauseOver));
-    assert_eq!(shown(&dispatcher.handle(news(Duty::Lock(0), Phase::work("taking its lock")))), []);
+    assert_eq!(shown(&dispatcher.handle(news(Duty::Lock(0), ActivityPhase::work("taking its lock")))), []);
     drop(dispatcher.handle(Input::Ended(Duty::Lock(0), DutyEnd::Done)));
     let orders = dispatcher.handle(Input::Ended(Duty::Lock(1), DutyEnd::Done));
-    assert_eq!(shown(&orders), [(Some("n00"), &Phase::default())], "it has them all");
+    assert_eq!(shown(&orders), [(Some("n00"), &ActivityPhase::default())], "it has them all");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::link::Instance;
-use crate::event::{Evidence, FailureKind, LogStream, ProcessState, TargetResult};
+use crate::event::{FailureEvidence, FailureKind, LogStream, ProcessState, TargetResult};
 use crate::supervisor::log::{LogFile, LogPiece, last_lines};
 use crate::supervisor::{Client, ProcessInfo};
 use crate::transport::{Session, Transport};
@@ -38,7 +38,7 @@ pub(super) fn is_called_for(result: &TargetResult) -> bool {
 }
 
 /// What there is to be had of a process now.
-pub(super) async fn gather<T: Transport>(instance: &Instance<T>, process: &ProcessInfo) -> Option<Evidence> {
+pub(super) async fn gather<T: Transport>(instance: &Instance<T>, process: &ProcessInfo) -> Option<FailureEvidence> {
     let same_name = |other: &&ProcessInfo| other.name == process.name;
     // supervisord's log names a process without its group.
     let is_only = instance.snapshot.processes.iter().filter(same_name).count() <= 1;
@@ -49,7 +49,7 @@ pub(super) async fn gather<T: Transport>(instance: &Instance<T>, process: &Proce
         return None;
     }
     let (stream, lines) = log.unwrap_or((LogStream::Stderr, Vec::new()));
-    Some(Evidence { exit_status, ended, stream, lines })
+    Some(FailureEvidence { exit_status, ended, stream, lines })
 }
 
 /// The end of its stderr log; where there is none, or nothing in it, of its stdout log.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::job::Tab;
 use super::link::Instance;
-use crate::event::{Failure, FailureKind, Phase, PhaseKind, Stage};
+use crate::event::{ActivityPhase, Failure, FailureKind, PhaseKind, Stage};
 use crate::supervisor::ProcessInfo;
 use crate::supervisor::introspect::{self, Functional};
 use crate::transport::Transport;
@@ -70,7 +70,7 @@ pub(super) async fn active<T: Transport>(
             said = Some(text.clone());
         }
         let name = process.full_name();
-        tab.phase(Phase::wait(PhaseKind::Gate, text).of_service(name).within(waited, limit)).await;
+        tab.phase(ActivityPhase::wait(PhaseKind::Gate, text).of_service(name).within(waited, limit)).await;
         sleep(POLL).await;
     }
 }

@@ -13,7 +13,7 @@ use super::message::{Duty, Message, News, TargetKey, Visit};
 use super::rehearsal;
 use super::rows::Rows;
 use super::target::Debt;
-use crate::event::{Failure, FailureKind, Outcome, Phase, ProcessState, TargetResult};
+use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, ProcessState, TargetResult};
 use crate::guard::{Guard, Rescue};
 use crate::inventory::Role;
 use crate::supervisor::ProcessInfo;
@@ -249,20 +249,20 @@ impl<T: Transport> Tab<'_, T> {
     }
 
     /// Something that is done for it, within its time.
-    fn work(&self, what: String) -> Phase {
+    fn work(&self, what: String) -> ActivityPhase {
         let (began, limit) = self.time;
-        Phase::work(what).within(began.elapsed(), limit)
+        ActivityPhase::work(what).within(began.elapsed(), limit)
     }
 
     /// The same while the process is in a state that has lasted for so long.
-    pub(super) fn work_in_state(&self, what: String, state: ProcessState, lasts: Duration) -> Phase {
+    pub(super) fn work_in_state(&self, what: String, state: ProcessState, lasts: Duration) -> ActivityPhase {
         let (began, limit) = self.time;
         let left = limit.saturating_sub(began.elapsed());
-        Phase { limit: Some(lasts + left), ..Phase::work(what).in_state(state.as_str(), lasts) }
+        ActivityPhase { limit: Some(lasts + left), ..ActivityPhase::work(what).in_state(state.as_str(), lasts) }
     }
 
     /// Shows what is done or waited for.
-    pub(super) async fn phase(&self, phase: Phase) {
+    pub(super) async fn phase(&self, phase: ActivityPhase) {
         self.tell(News::Phase(phase)).await;
     }
 

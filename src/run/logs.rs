@@ -18,7 +18,7 @@ use super::link::{Instance, Link};
 use super::message::{Duty, Message, News, TargetKey, Visit};
 use super::rows::{Rows, node_name};
 use super::view::{Agenda, View};
-use crate::event::{Failure, FailureKind, LogLines, Outcome, Phase, Stage, TargetResult, Via};
+use crate::event::{ActivityPhase, Failure, FailureKind, LogLines, Outcome, Stage, TargetResult, Via};
 use crate::plan::LogTail;
 use crate::select::ServicePattern;
 use crate::supervisor::command::TAIL_LIMIT;
@@ -186,9 +186,9 @@ impl<'a, T: Transport> Logs<'a, T> {
     /// Connects and finds the logs; an error says why not, and whether trying again may help.
     async fn open(&mut self) -> Result<(), (Failure, bool)> {
         let _turn = self.turns.acquire().await;
-        self.teller.tell(News::Phase(Phase::work("connecting"))).await;
+        self.teller.tell(News::Phase(ActivityPhase::work("connecting"))).await;
         self.link.session().await.map_err(|error| (error.failure(), error.may_come_back()))?;
-        self.teller.tell(News::Phase(Phase::work("querying supervisord"))).await;
+        self.teller.tell(News::Phase(ActivityPhase::work("querying supervisord"))).await;
         let time = self.access.timeout;
         let Ok(view) = timeout(time, View::take(self.link, self.rows.clone(), self.access)).await else {
             return Err((late(time).failure(Stage::Inspect), true));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::event::{Failure, LogLines, NodeFacts, Outcome, PendingUpdate, Phase, TargetResult, TargetState};
+use crate::event::{ActivityPhase, Failure, LogLines, NodeFacts, Outcome, PendingUpdate, TargetResult, TargetState};
 
 /// A batch's work on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -136,7 +136,7 @@ pub(super) struct Message {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum News {
     /// What it is busy with.
-    Phase(Phase),
+    Phase(ActivityPhase),
     /// The targets it found; each will have a result.
     Targets(Vec<TargetKey>),
     /// From now on the target may be changed.

@@ -43,7 +43,7 @@ use self::message::{Duty, DutyEnd};
 pub use self::names::{MissingName, missing_names};
 use self::node_task::{NodeTask, Signals};
 pub use self::passwords::Passwords;
-use crate::event::{CancelReason, Event, EventKind, RunHead, Via};
+use crate::event::{CancelReason, EventKind, RunEvent, RunHead, Via};
 use crate::guard::Holder;
 use crate::plan::Plan;
 use crate::remote::Sudo;
@@ -133,7 +133,7 @@ pub enum Noted {
 pub async fn run<T: Transport>(
     setup: Setup<T>,
     mut signals: mpsc::Receiver<CancelReason>,
-    observe: impl FnMut(&[Event]) -> Noted,
+    observe: impl FnMut(&[RunEvent]) -> Noted,
 ) -> Option<CancelReason> {
     let head = setup.head.clone();
     Crew::new(setup).round(head, &mut signals, observe).await
@@ -232,7 +232,7 @@ impl<T: Transport> Crew<T> {
         &mut self,
         head: RunHead,
         signals: &mut mpsc::Receiver<CancelReason>,
-        mut observe: impl FnMut(&[Event]) -> Noted,
+        mut observe: impl FnMut(&[RunEvent]) -> Noted,
     ) -> Option<CancelReason> {
         self.gather();
         let Self { plan, tasks, inbox, notices, stop_waiting, give_up, census, .. } = self;
@@ -369,7 +369,7 @@ async fn release<T: Transport>(tasks: &mut [Option<NodeTask<T>>]) {
 }
 
 /// Numbers events and hands them out.
-struct Recorder<'a, F: FnMut(&[Event]) -> Noted> {
+struct Recorder<'a, F: FnMut(&[RunEvent]) -> Noted> {
     began: Instant,
     seq: u64,
     /// Whether something could not be noted.
@@ -377,7 +377,7 @@ struct Recorder<'a, F: FnMut(&[Event]) -> Noted> {
     observe: &'a mut F,
 }
 
-impl<F: FnMut(&[Event]) -> Noted> Recorder<'_, F> {
+impl<F: FnMut(&[RunEvent]) -> Noted> Recorder<'_, F> {
     fn record(&mut self, kinds: impl IntoIterator<Item = EventKind>) {
         let mut events = Vec::new();
         for kind in kinds {
@@ -387,7 +387,7 @@ impl<F: FnMut(&[Event]) -> Noted> Recorder<'_, F> {
             } else {
                 kind
             };
-            events.push(Event { seq: self.seq, at: jiff::Timestamp::now(), elapsed: self.began.elapsed(), kind });
+            events.push(RunEvent { seq: self.seq, at: jiff::Timestamp::now(), elapsed: self.began.elapsed(), kind });
             self.seq += u64::from(kept);
         }
         if !events.is_empty() {

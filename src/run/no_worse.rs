@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::message::{Duty, DutyEnd, Message, News, Visit};
 use super::node_task::{NodeTask, told};
-use crate::event::{Failure, FailureKind, Outcome, Phase, PhaseKind, Scope, Stage};
+use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, RunScope, Stage};
 use crate::plan::StoppedTarget;
 use crate::snapshot::{Change, Diff, Snapshot, diff};
 use crate::transport::Transport;
@@ -81,7 +81,7 @@ impl<'a, T: Transport> NoWorse<'a, T> {
             if said.as_ref() != Some(&worse) {
                 self.gate(None, worse.clone()).await;
             }
-            let phase = Phase::wait(PhaseKind::Gate, worse.clone()).within(began.elapsed(), self.limit);
+            let phase = ActivityPhase::wait(PhaseKind::Gate, worse.clone()).within(began.elapsed(), self.limit);
             self.say(News::Phase(phase)).await;
             said = Some(worse);
             sleep(POLL).await;
@@ -89,7 +89,7 @@ impl<'a, T: Transport> NoWorse<'a, T> {
     }
 
     /// What is read of the node.
-    fn scope(&self) -> Scope {
+    fn scope(&self) -> RunScope {
         let rows = self.task.rows();
         rows.plan.scope_of(rows.index)
     }

@@ -28,7 +28,9 @@ use super::salvage::{self, Cause, PAYING, Salvage};
 use super::target::{Debt, Work};
 use super::view::{Agenda, View};
 use super::{Guarding, NodeAccess, evidence, update, wait};
-use crate::event::{Failure, FailureKind, Outcome, Phase, PhaseKind, ProcessState, Stage, TargetResult, TargetState};
+use crate::event::{
+    ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetResult, TargetState,
+};
 use crate::guard::{Guard, Holder, TakeError};
 use crate::plan::policy::Gate;
 use crate::plan::{Action, LogTail, Plan, WaitGoal};
@@ -369,7 +371,7 @@ impl<T: Transport> NodeTask<T> {
                 end
             }
             Ended::Early(cause) => {
-                self.show(duty, Phase::work("checking the result")).await;
+                self.show(duty, ActivityPhase::work("checking the result")).await;
                 let (rows, link, access) = (&self.rows, &self.link, &self.access);
                 let guarded = self.guard.as_ref().is_some_and(Guard::is_alive);
                 let salvage = Salvage { rows, link, access, book: &book, visit, cause, guarded };
@@ -421,7 +423,7 @@ impl<T: Transport> NodeTask<T> {
                 }
             }
             if in_depth {
-                self.show(duty, Phase::work("querying services")).await;
+                self.show(duty, ActivityPhase::work("querying services")).await;
             }
             let Agenda { jobs, results } = view.agenda(visit);
             let jobs: Vec<Arc<Job<T>>> = jobs.into_iter().map(Arc::new).collect();
@@ -672,7 +674,7 @@ impl<T: Transport> NodeTask<T> {
         if !suspects.is_empty() {
             // Whatever becomes of the evidence: what is to be told of the targets stands.
             book.settle(&key, results.clone());
-            self.show(Duty::Visit(visit), Phase::work("finding out why it is not up")).await;
+            self.show(Duty::Visit(visit), ActivityPhase::work("finding out why it is not up")).await;
             let gathered = suspects.iter().map(|(_, instance, process)| evidence::gather(instance.as_ref(), process));
             let gathered = join_all(gathered).await;
             for ((place, ..), evidence) in suspects.iter().zip(gathered) {
@@ -690,7 +692,7 @@ impl<T: Transport> NodeTask<T> {
         let mut stop_waiting = self.signals.stop_waiting.clone();
         let news = self.news.clone();
         // What is shown may be dropped.
-        let say = move |phase: Phase| drop(news.try_send(Message { duty, news: News::Phase(phase) }));
+        let say = move |phase: ActivityPhase| drop(news.try_send(Message { duty, news: News::Phase(phase) }));
         let results = tokio::select! {
             (results, names) = wait::wait(&self.link, &self.rows, &self.access, until, visit, say) => {
                 if let Some(names) = names {
@@ -773,22 +775,22 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Shows what is done or waited for.
-    async fn show(&self, duty: Duty, phase: Phase) {
+    async fn show(&self, duty: Duty, phase: ActivityPhase) {
         self.tell(duty, News::Phase(phase)).await;
     }
 
     /// Where each hop has a time of its own, how long it takes in all is not known.
-    fn connecting(&self) -> Phase {
+    fn connecting(&self) -> ActivityPhase {
         let limit = (self.access.endpoint.proxy == Proxy::Direct).then_some(self.access.endpoint.connect_timeout);
-        Phase { limit, ..Phase::work("connecting") }
+        ActivityPhase { limit, ..ActivityPhase::work("connecting") }
     }
 
     /// What is waited for while another run has the node.
-    fn lock_wait(&self, failure: &Failure) -> Phase {
+    fn lock_wait(&self, failure: &Failure) -> ActivityPhase {
         let name = super::rows::node_name(&self.rows.plan, self.rows.index);
         let why = failure.message.strip_prefix(&format!("{name} is ")).unwrap_or(&failure.message);
         let (waited, wait) = (self.guarding.began.elapsed(), self.guarding.waits_until - self.guarding.began);
-        Phase::wait(PhaseKind::Lock, why).within(waited, if waited < wait { wait } else { OLD_GUARD })
+        ActivityPhase::wait(PhaseKind::Lock, why).within(waited, if waited < wait { wait } else { OLD_GUARD })
     }
 
     async fn tell_result(&self, visit: Visit, book: &Book<T>, result: TargetResult) {
@@ -829,8 +831,8 @@ pub(super) async fn told(signal: &mut watch::Receiver<bool>) {
 }
 
 /// Something that is done, and given up after a time.
-fn within(what: impl Into<String>, limit: Duration) -> Phase {
-    Phase::work(what).within(Duration::ZERO, limit)
+fn within(what: impl Into<String>, limit: Duration) -> ActivityPhase {
+    ActivityPhase::work(what).within(Duration::ZERO, limit)
 }
 
 fn doing(action: Action) -> &'static str {

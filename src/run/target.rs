@@ -12,7 +12,7 @@ use tracing::debug;
 use super::job::Tab;
 use super::link::{Instance, Look, rpc_name};
 use super::oneshot::{self, End, Made};
-use crate::event::{Failure, FailureKind, Outcome, Phase, PhaseKind, ProcessState, Stage, TargetState, Via};
+use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetState, Via};
 use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
 use crate::transport::Transport;
 
@@ -569,7 +569,7 @@ impl<T: Transport> Work<'_, T> {
         }
         *said = Some(up.as_secs());
         let name = self.listed.full_name();
-        self.tab.phase(Phase::wait(PhaseKind::Gate, "RUNNING").of_service(name).within(up, self.stable)).await;
+        self.tab.phase(ActivityPhase::wait(PhaseKind::Gate, "RUNNING").of_service(name).within(up, self.stable)).await;
     }
 
     fn not_restarted(&self, process: ProcessInfo, note: Option<&SupervisorError>) -> Verdict {

@@ -16,7 +16,7 @@ use super::message::{NameCensus, Visit};
 use super::oneshot;
 use super::rows::Rows;
 use super::view::{Agenda, View};
-use crate::event::{Failure, FailureKind, Outcome, Phase, PhaseKind, ProcessState, Stage, TargetResult};
+use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetResult};
 use crate::plan::{Action, WaitCondition, WaitGoal};
 use crate::transport::Transport;
 
@@ -34,7 +34,7 @@ pub(super) async fn wait<T: Transport>(
     access: &NodeAccess,
     until: WaitGoal,
     visit: Visit,
-    say: impl Fn(Phase) + Send + Sync,
+    say: impl Fn(ActivityPhase) + Send + Sync,
 ) -> (Vec<TargetResult>, Option<NameCensus>) {
     let mut names = None;
     let began = Instant::now();
@@ -42,7 +42,7 @@ pub(super) async fn wait<T: Transport>(
     let mut last: Option<Look> = None;
     let mut since: Option<(Instant, Vec<Option<u32>>)> = None;
     let mut lost: Option<Failure> = None;
-    say(Phase::work("connecting"));
+    say(ActivityPhase::work("connecting"));
     loop {
         match timeout_at(deadline, look(link, rows, access, until.condition, visit)).await {
             Ok(Ok((seen, census))) => {
@@ -61,7 +61,7 @@ pub(super) async fn wait<T: Transport>(
                 let what = seen.iter().find(|(_, met)| !met).map(|(result, _)| told(result));
                 let what =
                     what.unwrap_or_else(|| format!("not yet {} for {:?}", until.condition.as_str(), until.stable));
-                say(Phase::wait(PhaseKind::Gate, what).within(began.elapsed(), until.limit));
+                say(ActivityPhase::wait(PhaseKind::Gate, what).within(began.elapsed(), until.limit));
                 last = Some(seen);
             }
             Ok(Err(failure)) => {

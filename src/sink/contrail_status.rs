@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::{Sink, SinkError, text};
-use crate::event::{Event, FailureKind, Finding, FindingKind, Ledger, NodeFacts, Outcome, ProcessState, TargetResult};
+use crate::event::{
+    FailureKind, FindingKind, Ledger, NodeFacts, NodeFinding, Outcome, ProcessState, RunEvent, TargetResult,
+};
 use crate::nodeset::NodeSet;
 
 /// Columns of a name.
@@ -49,7 +51,7 @@ impl ContrailStatusSink {
 }
 
 impl Sink for ContrailStatusSink {
-    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, _event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         Ok(())
     }
 
@@ -168,7 +170,7 @@ impl NodeText {
         }
     }
 
-    fn add_finding(&mut self, finding: &Finding) {
+    fn add_finding(&mut self, finding: &NodeFinding) {
         let details = finding.details.iter().map(|detail| text::single_line(detail));
         match finding.kind {
             FindingKind::CoreFiles if !finding.details.is_empty() => self.core_files.extend(details),
@@ -488,7 +490,7 @@ mod tests {
             service: None,
             ..samples::result("a6s03", Outcome::Skipped)
         };
-        let finding = |kind, message: &str, details: &[&str]| Finding {
+        let finding = |kind, message: &str, details: &[&str]| NodeFinding {
             kind,
             role: None,
             message: message.to_owned(),

@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use super::{Sink, SinkError, text};
-use crate::event::{Event, Ledger, TargetResult};
+use crate::event::{Ledger, RunEvent, TargetResult};
 
 const HEADER: [&str; 18] = [
     "node",
@@ -46,7 +46,7 @@ impl CsvSink {
 }
 
 impl Sink for CsvSink {
-    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, _event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::text;
-use crate::event::{Evidence, Ledger};
+use crate::event::{FailureEvidence, Ledger};
 use crate::nodeset::NodeSet;
 
 /// Most different pieces of evidence that are shown; the JSON has all.
@@ -15,7 +15,7 @@ const SHOWN: usize = 12;
 /// Nodes on which a service ended alike.
 struct Group<'a> {
     service: &'a str,
-    first: &'a Evidence,
+    first: &'a FailureEvidence,
     /// Its lines, without what they merely repeat.
     lines: &'a [String],
     /// Those with the very same text.
@@ -68,7 +68,7 @@ impl Group<'_> {
 }
 
 /// How it ended, in a few words.
-fn ended(own: &Evidence) -> Option<String> {
+fn ended(own: &FailureEvidence) -> Option<String> {
     let words = own.ended.as_deref().map(|words| words.trim_end_matches("; not expected").to_owned());
     words.or_else(|| own.exit_status.map(|status| format!("exit status {status}")))
 }
@@ -104,7 +104,7 @@ mod tests {
     use crate::event::{LogStream, Outcome, TargetResult};
 
     fn result(node: &str, ended: Option<&str>, status: Option<i32>, lines: &[&str]) -> TargetResult {
-        let evidence = Evidence {
+        let evidence = FailureEvidence {
             exit_status: status,
             ended: ended.map(str::to_owned),
             stream: LogStream::Stderr,

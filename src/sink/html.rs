@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::overview::outlier_words;
 use super::{Sink, SinkError, notes, text};
-use crate::event::{Event, Ledger};
+use crate::event::{Ledger, RunEvent};
 use crate::overview::{Health, Outlier, Overview, RoleSummary, Trouble};
 
 const CSS: &str = include_str!("html/report.css");
@@ -42,7 +42,7 @@ impl HtmlSink {
 }
 
 impl Sink for HtmlSink {
-    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, _event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         Ok(())
     }
 

@@ -10,7 +10,9 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::{Sink, SinkError, encode};
-use crate::event::{Event, EventKind, Ledger, LogLines, LogStream, NodeFacts, RunHead, Scope, Summary, TargetResult};
+use crate::event::{
+    EventKind, Ledger, LogLines, LogStream, NodeFacts, RunEvent, RunHead, RunScope, Summary, TargetResult,
+};
 
 /// Name and version of the form. It changes when a field goes or changes its meaning.
 pub(super) const SCHEMA: &str = "ctl/1";
@@ -23,7 +25,7 @@ pub(super) struct Document<'a, R> {
     command: Option<&'a str>,
     action: Option<&'a str>,
     services: &'a [String],
-    selection: Option<&'a Scope>,
+    selection: Option<&'a RunScope>,
     started: Option<jiff::Timestamp>,
     elapsed_ms: u64,
     exit_code: u8,
@@ -78,7 +80,7 @@ impl JsonSink {
 }
 
 impl Sink for JsonSink {
-    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, _event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         Ok(())
     }
 
@@ -129,7 +131,7 @@ enum Line<'a> {
 }
 
 impl Sink for JsonlSink {
-    fn event(&mut self, event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         match &event.kind {
             EventKind::RunStarted(head) => self.line(&Line::RunStarted(head)),
             EventKind::BatchStarted { batch, role, nodes, .. } => {

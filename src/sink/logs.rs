@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::json::Document;
 use super::notes::failures;
 use super::{Sink, SinkError, encode, text};
-use crate::event::{Event, EventKind, Ledger, LogLines, Outcome, TargetResult};
+use crate::event::{EventKind, Ledger, LogLines, Outcome, RunEvent, TargetResult};
 use crate::nodeset::NodeSet;
 
 /// Colours that can be read on light and on dark, red left to what is bad.
@@ -66,7 +66,7 @@ impl LogSink {
 }
 
 impl Sink for LogSink {
-    fn event(&mut self, event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         match &event.kind {
             EventKind::LogLines(lines) => self.lines(lines),
             EventKind::Result(result) if self.at_once => {
@@ -159,7 +159,7 @@ impl LogJsonSink {
 }
 
 impl Sink for LogJsonSink {
-    fn event(&mut self, event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         if let EventKind::LogLines(new) = &event.kind {
             let key =
                 (new.node.clone(), Some(new.role.clone()), Some(new.supervisor.clone()), Some(new.service.clone()));
@@ -212,7 +212,7 @@ mod tests {
         let mut events = samples::run(None, results);
         let template = events[0].clone();
         for (place, kind) in kinds.into_iter().enumerate() {
-            events.insert(2 + place, Event { kind, ..template.clone() });
+            events.insert(2 + place, RunEvent { kind, ..template.clone() });
         }
         for (seq, event) in (0..).zip(&mut events) {
             event.seq = seq;
@@ -275,7 +275,7 @@ mod tests {
         let template = events[0].clone();
         for place in [2, 3] {
             let kind = lines("a6s01", "contrail-collector", false, &["a \x1b line"]);
-            events.insert(place, Event { kind, ..template.clone() });
+            events.insert(place, RunEvent { kind, ..template.clone() });
         }
         for (seq, event) in (0..).zip(&mut events) {
             event.seq = seq;

@@ -30,7 +30,7 @@ mod yaml;
 use std::collections::BTreeSet;
 use std::io;
 
-use crate::event::{Event, Ledger};
+use crate::event::{Ledger, RunEvent};
 
 pub use self::contrail_status::ContrailStatusSink;
 pub use self::csv::CsvSink;
@@ -52,7 +52,7 @@ pub trait Sink: Send {
     /// # Errors
     ///
     /// [`SinkError::Closed`] if nobody reads the output any more, another one if it could not be written.
-    fn event(&mut self, event: &Event, ledger: &Ledger) -> Result<(), SinkError>;
+    fn event(&mut self, event: &RunEvent, ledger: &Ledger) -> Result<(), SinkError>;
 
     /// The run is over: writes what is left and flushes. It is called once, and nothing after it.
     ///
@@ -125,7 +125,7 @@ impl Sinks {
 
     /// Hands an event to all sinks. A sink that errs is dropped; what is to be said about it is returned, safe to show.
     #[must_use]
-    pub fn event(&mut self, event: &Event, ledger: &Ledger) -> Vec<String> {
+    pub fn event(&mut self, event: &RunEvent, ledger: &Ledger) -> Vec<String> {
         self.each(|sink| sink.event(event, ledger))
     }
 
@@ -189,7 +189,7 @@ mod tests {
     struct Failing(Option<SinkError>);
 
     impl Sink for Failing {
-        fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+        fn event(&mut self, _event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
             self.0.take().map_or(Ok(()), Err)
         }
 

@@ -10,7 +10,7 @@ use super::grid::Paint;
 use super::notes::{counted, given_up, notes, took};
 use super::table::age;
 use super::{Sink, SinkError, hint, text};
-use crate::event::{Event, Ledger};
+use crate::event::{Ledger, RunEvent};
 use crate::nodeset::NodeSet;
 use crate::overview::{Health, NodeRoles, Odd, Outlier, Overview, RoleSummary, Trouble};
 
@@ -58,7 +58,7 @@ impl OverviewSink {
 }
 
 impl Sink for OverviewSink {
-    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, _event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
 use super::{Sink, SinkError, text};
-use crate::event::{Event, Finding, FindingKind, Ledger, NodeFacts, Outcome, ProcessState, TargetResult};
+use crate::event::{FindingKind, Ledger, NodeFacts, NodeFinding, Outcome, ProcessState, RunEvent, TargetResult};
 use crate::overview::{Health, Overview};
 
 /// One exposition, written when the run is over.
@@ -29,7 +29,7 @@ impl PromSink {
 }
 
 impl Sink for PromSink {
-    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, _event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         Ok(())
     }
 
@@ -191,7 +191,7 @@ fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> {
 }
 
 /// How many there are; in a snapshot's older form, how many are named.
-fn core_files(finding: &Finding) -> u64 {
+fn core_files(finding: &NodeFinding) -> u64 {
     finding.count.unwrap_or(finding.details.len().max(1) as u64)
 }
 
@@ -320,7 +320,7 @@ mod tests {
             ..samples::result("a6s04", Outcome::Failed)
         };
         let skipped = TargetResult { supervisor: None, ..samples::result("a6s05", Outcome::Skipped) };
-        let core = |details: &[&str]| Finding {
+        let core = |details: &[&str]| NodeFinding {
             kind: FindingKind::CoreFiles,
             role: None,
             message: "core files in /var/crashes".to_owned(),
@@ -340,7 +340,7 @@ mod tests {
             packages: BTreeMap::new(),
             findings: vec![core(&["/var/crashes/core.1", "/var/crashes/core.2"])],
         };
-        let unsearched = Finding { kind: FindingKind::NotSearched, ..core(&[]) };
+        let unsearched = NodeFinding { kind: FindingKind::NotSearched, ..core(&[]) };
         let unsearched = NodeFacts { node: "a6s02".to_owned(), findings: vec![unsearched], ..NodeFacts::default() };
         let searched = NodeFacts { node: "a6s04".to_owned(), ..NodeFacts::default() };
         let text = exposition(

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Sink;
 use crate::event::{
-    Event, EventKind, Failure, FailureKind, Ledger, Outcome, ProcessState, RunHead, Scope, Stage, TargetResult, Via,
+    EventKind, Failure, FailureKind, Ledger, Outcome, ProcessState, RunEvent, RunHead, RunScope, Stage, TargetResult,
+    Via,
 };
 
 /// A writer that can be read.
@@ -47,7 +48,7 @@ impl Write for Closed {
 }
 
 /// Gives a whole run to a sink.
-pub(super) fn play(sink: &mut impl Sink, events: &[Event], exit_code: u8) {
+pub(super) fn play(sink: &mut impl Sink, events: &[RunEvent], exit_code: u8) {
     let mut ledger = Ledger::default();
     for event in events {
         ledger.apply(event).expect("an event that fits");
@@ -57,10 +58,10 @@ pub(super) fn play(sink: &mut impl Sink, events: &[Event], exit_code: u8) {
 }
 
 /// Numbers the events, a millisecond apart.
-pub(super) fn numbered(kinds: impl IntoIterator<Item = EventKind>) -> Vec<Event> {
+pub(super) fn numbered(kinds: impl IntoIterator<Item = EventKind>) -> Vec<RunEvent> {
     let mut seq = 0;
     let number = |kind: EventKind| {
-        let event = Event { seq, at: start(), elapsed: Duration::from_millis(seq), kind };
+        let event = RunEvent { seq, at: start(), elapsed: Duration::from_millis(seq), kind };
         seq += u64::from(!matches!(event.kind, EventKind::Progress { .. }));
         event
     };
@@ -68,7 +69,7 @@ pub(super) fn numbered(kinds: impl IntoIterator<Item = EventKind>) -> Vec<Event>
 }
 
 /// The state after the events.
-pub(super) fn ledger(events: &[Event]) -> Ledger {
+pub(super) fn ledger(events: &[RunEvent]) -> Ledger {
     let mut ledger = Ledger::default();
     for event in events {
         ledger.apply(event).expect("an event that fits");
@@ -89,7 +90,7 @@ pub(super) fn head(action: Option<&str>, nodes: u32) -> RunHead {
         services: vec!["contrail-collector".to_owned()],
         started: start(),
         nodes,
-        selection: Scope::default(),
+        selection: RunScope::default(),
         input: None,
     }
 }
@@ -126,7 +127,7 @@ pub(super) fn unknown_key(node: &str) -> TargetResult {
 }
 
 /// A run of one batch that ended with these results, in 812 ms.
-pub(super) fn run(action: Option<&str>, results: Vec<TargetResult>) -> Vec<Event> {
+pub(super) fn run(action: Option<&str>, results: Vec<TargetResult>) -> Vec<RunEvent> {
     let mut nodes: Vec<String> = Vec::new();
     for result in &results {
         if !nodes.contains(&result.node) {
@@ -144,7 +145,7 @@ pub(super) fn run(action: Option<&str>, results: Vec<TargetResult>) -> Vec<Event
 }
 
 /// A restart on three nodes, one of which cannot be reached.
-pub(super) fn restart() -> (Vec<Event>, Ledger) {
+pub(super) fn restart() -> (Vec<RunEvent>, Ledger) {
     let events = run(
         Some("restart"),
         vec![

@@ -12,7 +12,7 @@ use super::grid::{Cell, Grid, Paint};
 use super::notes::notes;
 use super::output::printed;
 use super::{Sink, SinkError, hint, text};
-use crate::event::{Event, Ledger, Outcome, ProcessState, TargetResult};
+use crate::event::{Ledger, Outcome, ProcessState, RunEvent, TargetResult};
 use crate::nodeset::NodeSet;
 use crate::overview::Health;
 
@@ -50,7 +50,7 @@ impl TableSink {
 }
 
 impl Sink for TableSink {
-    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, _event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         Ok(())
     }
 
@@ -355,10 +355,10 @@ fn seconds(milliseconds: u64) -> String {
 mod tests {
     use super::super::samples::{self, Shared};
     use super::*;
-    use crate::event::{Event, EventKind, Failure, FailureKind, Stage};
+    use crate::event::{EventKind, Failure, FailureKind, RunEvent, Stage};
 
     /// What is on stdout, then what is on stderr.
-    fn show(options: TableOptions, events: &[Event]) -> String {
+    fn show(options: TableOptions, events: &[RunEvent]) -> String {
         let (out, notes) = (Shared::default(), Shared::default());
         let mut sink = TableSink::new(options, out.writer(), notes.writer());
         samples::play(&mut sink, events, 0);
@@ -463,7 +463,7 @@ mod tests {
         ");
     }
 
-    fn many() -> Vec<Event> {
+    fn many() -> Vec<RunEvent> {
         let mut results: Vec<TargetResult> = (1..=40_u32)
             .map(|number| {
                 samples::running(&format!("a6s{number:02}"), Outcome::Changed, 20_000 + number, u64::from(number))

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use super::json::Document;
 use super::{Sink, SinkError, encode};
-use crate::event::{Event, Ledger};
+use crate::event::{Ledger, RunEvent};
 
 /// One document, written when the run is over.
 pub struct YamlSink {
@@ -23,7 +23,7 @@ impl YamlSink {
 }
 
 impl Sink for YamlSink {
-    fn event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, _event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Snapshot;
 use super::node::{InstanceKey, Node, ServiceKey, is_well, nodes};
-use crate::event::{Finding, FindingKind, Scope, TargetResult};
+use crate::event::{FindingKind, NodeFinding, RunScope, TargetResult};
 use crate::overview::{Health, reason};
 
 /// What a change means to whoever is responsible.
@@ -516,10 +516,10 @@ struct Sighting<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn of(node: &Node<'a>, scope: &Scope) -> Self {
+    fn of(node: &Node<'a>, scope: &RunScope) -> Self {
         let mut by_kind: BTreeMap<FindingKey<'a>, Sighting<'a>> = BTreeMap::new();
         for finding in node.findings(scope) {
-            let Finding { kind, role, message, details, count } = finding;
+            let NodeFinding { kind, role, message, details, count } = finding;
             let sighting = by_kind.entry((*kind, role.as_deref())).or_default();
             sighting.messages.insert(message);
             sighting.details.extend(details.iter().map(String::as_str));

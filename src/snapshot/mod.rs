@@ -21,7 +21,7 @@ pub use self::fold::Line;
 pub use self::read::{SnapshotError, load, read};
 pub use self::rounds::Rounds;
 
-use crate::event::{Ledger, NodeFacts, Scope, TargetResult};
+use crate::event::{Ledger, NodeFacts, RunScope, TargetResult};
 
 /// A status, kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,7 +35,7 @@ pub struct Snapshot {
     /// The services that were asked for, as they were typed; empty means all.
     pub services: Vec<String>,
     /// The nodes and roles that were asked for.
-    pub selection: Scope,
+    pub selection: RunScope,
     /// One for each target.
     pub results: Vec<TargetResult>,
     /// What the nodes are like beyond their results.

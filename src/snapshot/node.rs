@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Snapshot;
-use crate::event::{FailureKind, Finding, FindingKind, NodeFacts, Outcome, Scope, TargetResult};
+use crate::event::{FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, RunScope, TargetResult};
 use crate::overview::Health;
 
 /// The role and the name of a supervisord.
@@ -48,7 +48,7 @@ impl<'a> Node<'a> {
     }
 
     /// What was found besides, of these roles.
-    pub(super) fn findings<'b>(&self, scope: &'b Scope) -> impl Iterator<Item = &'a Finding> + use<'a, 'b> {
+    pub(super) fn findings<'b>(&self, scope: &'b RunScope) -> impl Iterator<Item = &'a NodeFinding> + use<'a, 'b> {
         let findings = self.facts.map(|facts| facts.findings.as_slice()).unwrap_or_default();
         findings.iter().filter(|finding| scope.concerns(finding.role.as_deref()))
     }
@@ -56,7 +56,7 @@ impl<'a> Node<'a> {
 
 /// The nodes of a snapshot in its order, with what concerns the roles of `other` too. One of which nothing of those roles
 /// is told is not among them.
-pub(super) fn nodes<'a>(snapshot: &'a Snapshot, other: &Scope) -> Vec<(&'a str, Node<'a>)> {
+pub(super) fn nodes<'a>(snapshot: &'a Snapshot, other: &RunScope) -> Vec<(&'a str, Node<'a>)> {
     let mut order: Vec<&str> = Vec::new();
     let mut rows: BTreeMap<&str, Vec<&TargetResult>> = BTreeMap::new();
     for result in &snapshot.results {

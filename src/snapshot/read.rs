@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::Snapshot;
 use crate::event::{
-    Evidence, Failure, FailureKind, Finding, LogStream, NodeFacts, Outcome, ProcessState, Scope, Stage,
+    Failure, FailureEvidence, FailureKind, LogStream, NodeFacts, NodeFinding, Outcome, ProcessState, RunScope, Stage,
     SupervisorFacts, TargetResult,
 };
 use crate::local::file::{self, ReadBounds};
@@ -148,7 +148,7 @@ struct Document {
     #[serde(default)]
     services: Vec<String>,
     #[serde(default)]
-    selection: Scope,
+    selection: RunScope,
     results: Vec<ResultRow>,
     nodes: Option<Vec<NodeRow>>,
 }
@@ -284,9 +284,9 @@ impl From<FailureRow> for Failure {
     }
 }
 
-fn evidence(row: EvidenceRow) -> Option<Evidence> {
+fn evidence(row: EvidenceRow) -> Option<FailureEvidence> {
     let stream = known::<LogStream>(&row.stream)?;
-    Some(Evidence { exit_status: row.exit_status, ended: row.ended, stream, lines: row.lines })
+    Some(FailureEvidence { exit_status: row.exit_status, ended: row.ended, stream, lines: row.lines })
 }
 
 impl From<NodeRow> for NodeFacts {
@@ -299,7 +299,7 @@ impl From<NodeRow> for NodeFacts {
         };
         let finding = |row: FindingRow| {
             let kind = known(&row.kind)?;
-            Some(Finding { kind, role: row.role, message: row.message, details: row.details, count: row.count })
+            Some(NodeFinding { kind, role: row.role, message: row.message, details: row.details, count: row.count })
         };
         Self {
             node: row.node,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Snapshot;
 use super::diff::{Change, ChangeKind, Diff, Verdict, diff};
 use super::node::nodes;
-use crate::event::{Finding, FindingKind, NodeFacts, Scope, TargetResult};
+use crate::event::{FindingKind, NodeFacts, NodeFinding, RunScope, TargetResult};
 
 /// The rounds of a watch.
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ impl Rounds {
         let facts: BTreeMap<&str, &NodeFacts> =
             self.known.nodes.iter().map(|facts| (facts.node.as_str(), facts)).collect();
         let mut learned = Snapshot { results: Vec::new(), nodes: Vec::new(), ..now.clone() };
-        for (name, node) in nodes(now, &Scope::default()) {
+        for (name, node) in nodes(now, &RunScope::default()) {
             let old = known.get(name).map(Vec::as_slice).unwrap_or_default();
             let is_silent = |row: &TargetResult| {
                 let instance = (row.role.as_deref(), row.supervisor.as_deref());
@@ -108,7 +108,7 @@ impl Rounds {
 
 /// The nodes of which not everything could be read.
 fn unread(snapshot: &Snapshot) -> BTreeSet<&str> {
-    let nodes = nodes(snapshot, &Scope::default()).into_iter();
+    let nodes = nodes(snapshot, &RunScope::default()).into_iter();
     let unread = nodes.filter(|(_, node)| {
         node.lost.is_some() || !node.silent.is_empty() || !node.facts.is_some_and(is_searched) || !node.asks_services()
     });
@@ -120,7 +120,7 @@ fn is_searched(facts: &NodeFacts) -> bool {
 }
 
 /// What was found on a node when it was last searched, now or before; not, that it could not be asked.
-fn findings(now: &NodeFacts, before: Option<&NodeFacts>) -> Vec<Finding> {
+fn findings(now: &NodeFacts, before: Option<&NodeFacts>) -> Vec<NodeFinding> {
     let facts = if is_searched(now) { Some(now) } else { before };
     let findings = facts.map(|facts| facts.findings.as_slice()).unwrap_or_default();
     findings.iter().filter(|found| found.kind != FindingKind::NoIntrospect).cloned().collect()

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{Failure, FailureKind, Finding, FindingKind, Outcome, ProcessState, Stage, Via};
+use crate::event::{Failure, FailureKind, FindingKind, NodeFinding, Outcome, ProcessState, Stage, Via};
 
 fn row(node: &str, service: &str, state: ProcessState, functional: Option<&str>) -> TargetResult {
     TargetResult {
@@ -44,22 +44,22 @@ fn resting(node: &str) -> TargetResult {
     TargetResult { message: "maintenance: new disks".to_owned(), ..TargetResult::new(node, Outcome::Skipped) }
 }
 
-fn facts(node: &str, findings: Vec<Finding>) -> NodeFacts {
+fn facts(node: &str, findings: Vec<NodeFinding>) -> NodeFacts {
     NodeFacts { node: node.to_owned(), findings, ..NodeFacts::default() }
 }
 
-fn cores(names: &[&str]) -> Finding {
+fn cores(names: &[&str]) -> NodeFinding {
     finding(FindingKind::CoreFiles, "core files in /var/crashes", names)
 }
 
 /// More core files than are named.
-fn many_cores(names: &[&str], count: u64) -> Finding {
-    Finding { count: Some(count), ..finding(FindingKind::CoreFiles, &format!("{count} core files"), names) }
+fn many_cores(names: &[&str], count: u64) -> NodeFinding {
+    NodeFinding { count: Some(count), ..finding(FindingKind::CoreFiles, &format!("{count} core files"), names) }
 }
 
-fn finding(kind: FindingKind, message: &str, details: &[&str]) -> Finding {
+fn finding(kind: FindingKind, message: &str, details: &[&str]) -> NodeFinding {
     let details = details.iter().map(|name| (*name).to_owned()).collect();
-    Finding { kind, role: None, message: message.to_owned(), details, count: None }
+    NodeFinding { kind, role: None, message: message.to_owned(), details, count: None }
 }
 
 /// A snapshot of an hour after midnight plus `minutes`, in depth.
@@ -275,7 +275,7 @@ fn findings_come_and_go() {
     let blind = || finding(FindingKind::NotSearched, "not searched: no shell", &[]);
     let many: Vec<String> = (0..20).map(|number| format!("c{number:02}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let table: Vec<(Vec<Finding>, Vec<Finding>, Vec<&str>)> = vec![
+    let table: Vec<(Vec<NodeFinding>, Vec<NodeFinding>, Vec<&str>)> = vec![
         (vec![cores(&["a"])], vec![cores(&["a"])], vec![]),
         (vec![], vec![cores(&["a"])], vec!["worse finding n1: - > core files in /var/crashes: a"]),
         (vec![cores(&["a"])], vec![], vec!["better finding n1: core files in /var/crashes: a > -"]),
@@ -340,10 +340,12 @@ fn what_only_one_was_asked_for_is_not_compared() {
             ],
         )
     };
-    let roles =
-        |roles: &[&str]| Scope { roles: roles.iter().map(|role| (*role).to_owned()).collect(), ..Scope::default() };
-    let nodes = |nodes: &str| Scope { nodes: Some(nodes.to_owned()), ..Scope::default() };
-    let with = |selection: Scope, services: &[&str], results: Vec<TargetResult>| Snapshot {
+    let roles = |roles: &[&str]| RunScope {
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        ..RunScope::default()
+    };
+    let nodes = |nodes: &str| RunScope { nodes: Some(nodes.to_owned()), ..RunScope::default() };
+    let with = |selection: RunScope, services: &[&str], results: Vec<TargetResult>| Snapshot {
         selection,
         services: services.iter().map(|name| (*name).to_owned()).collect(),
         ..at(60, results)
@@ -351,9 +353,9 @@ fn what_only_one_was_asked_for_is_not_compared() {
     let some = [
         with(roles(&["analytics"]), &[], vec![well("n1", "x"), well("n1", "y"), well("n2", "x")]),
         with(nodes("n1"), &[], vec![well("n1", "x"), well("n1", "y"), config("n1")]),
-        with(Scope::default(), &["x"], vec![well("n1", "x"), well("n2", "x")]),
+        with(RunScope::default(), &["x"], vec![well("n1", "x"), well("n2", "x")]),
         with(
-            Scope { exclude: Some("n[2-4]".to_owned()), ..Scope::default() },
+            RunScope { exclude: Some("n[2-4]".to_owned()), ..RunScope::default() },
             &[],
             vec![well("n1", "x"), well("n1", "y"), config("n1")],
         ),
@@ -364,7 +366,8 @@ fn what_only_one_was_asked_for_is_not_compared() {
         assert_eq!(told(&diff(&some, &everything())), [""; 0], "{:?}", some.selection);
     }
     // Both were asked for the same: what is missing is gone.
-    let selection = || Scope { roles: vec!["analytics".to_owned()], nodes: Some("@rack1".to_owned()), exclude: None };
+    let selection =
+        || RunScope { roles: vec!["analytics".to_owned()], nodes: Some("@rack1".to_owned()), exclude: None };
     let (old, new) = (
         with(selection(), &["x"], vec![well("n1", "x"), well("n2", "x")]),
         with(selection(), &["x"], vec![well("n1", "x")]),
@@ -584,7 +587,7 @@ fn rounds(all: Vec<Snapshot>) -> Vec<Vec<String>> {
 #[test]
 fn a_watch_loses_nothing_while_something_cannot_be_read() {
     use ProcessState as P;
-    let round = |results: Vec<TargetResult>, findings: Vec<Finding>| {
+    let round = |results: Vec<TargetResult>, findings: Vec<NodeFinding>| {
         let nodes = vec![facts("n1", findings)];
         Snapshot { nodes, ..at(0, results) }
     };

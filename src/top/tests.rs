@@ -6,8 +6,8 @@ use ratatui::backend::TestBackend;
 
 use super::{Confirm, Key, Model, Order, Target, draw};
 use crate::event::{
-    Event, EventKind, Failure, FailureKind, Finding, FindingKind, Ledger, NodeFacts, Outcome, ProcessState, RunHead,
-    Scope, Stage, SupervisorFacts, TargetResult, Via,
+    EventKind, Failure, FailureKind, FindingKind, Ledger, NodeFacts, NodeFinding, Outcome, ProcessState, RunEvent,
+    RunHead, RunScope, Stage, SupervisorFacts, TargetResult, Via,
 };
 use crate::overview::NodeRoles;
 use crate::plan::Action;
@@ -47,7 +47,7 @@ fn ledger(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> Ledger {
         services: Vec::new(),
         started: jiff::Timestamp::UNIX_EPOCH,
         nodes: 0,
-        selection: Scope::default(),
+        selection: RunScope::default(),
         input: None,
     };
     let mut ledger = Ledger::default();
@@ -56,7 +56,7 @@ fn ledger(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> Ledger {
         .chain(facts.into_iter().map(EventKind::NodeFacts));
     for (seq, kind) in kinds.enumerate() {
         let at = jiff::Timestamp::UNIX_EPOCH;
-        let event = Event { seq: seq as u64, at, elapsed: Duration::from_millis(300), kind };
+        let event = RunEvent { seq: seq as u64, at, elapsed: Duration::from_millis(300), kind };
         ledger.apply(&event).expect("an event that fits");
     }
     ledger
@@ -100,7 +100,7 @@ fn few() -> Model {
             version: Some("3.0b2".to_owned()),
             pid: Some(77),
         }],
-        findings: vec![Finding {
+        findings: vec![NodeFinding {
             kind: FindingKind::CoreFiles,
             role: None,
             message: "core files in /var/crashes".to_owned(),

@@ -1,6 +1,6 @@
 //! Text from a node that means harm to a page: it is shown as text, and does nothing.
 
-use contrail_ctl::event::{Finding, FindingKind, NodeFacts, ProcessState, SupervisorFacts, TargetResult, Via};
+use contrail_ctl::event::{FindingKind, NodeFacts, NodeFinding, ProcessState, SupervisorFacts, TargetResult, Via};
 use serde_json::json;
 
 use crate::chromium::Browser;
@@ -44,7 +44,7 @@ fn status(text: &str, number: usize) -> Status {
         failure.message = text.to_owned();
         failure.hint = Some(text.to_owned());
     }
-    let finding = Finding {
+    let finding = NodeFinding {
         kind: FindingKind::CoreFiles,
         role: Some(text.to_owned()),
         message: text.to_owned(),

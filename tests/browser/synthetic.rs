@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contrail_ctl::event::{
-    Event, EventKind, Failure, FailureKind, Ledger, NodeFacts, Outcome, ProcessState, RunHead, Scope, Stage,
+    EventKind, Failure, FailureKind, Ledger, NodeFacts, Outcome, ProcessState, RunEvent, RunHead, RunScope, Stage,
     TargetResult, Via,
 };
 use contrail_ctl::sink::{HtmlSink, Sink};
@@ -113,7 +113,7 @@ impl Status {
             services: Vec::new(),
             started: "2026-03-01T08:00:00Z".parse().expect("a time"),
             nodes: u32::try_from(nodes.len()).expect("a number of nodes"),
-            selection: Scope::default(),
+            selection: RunScope::default(),
             input: None,
         };
         let started = head.started;
@@ -124,7 +124,7 @@ impl Status {
         kinds.push(EventKind::RunFinished { elapsed_ms: 812 });
         let mut ledger = Ledger::default();
         for (seq, kind) in (0..).zip(kinds) {
-            ledger.apply(&Event { seq, at: started, elapsed: Duration::ZERO, kind }).expect("an event that fits");
+            ledger.apply(&RunEvent { seq, at: started, elapsed: Duration::ZERO, kind }).expect("an event that fits");
         }
         ledger
     }

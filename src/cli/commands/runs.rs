@@ -15,7 +15,7 @@ use crate::cli::output::{self, Out, Rows, document};
 use crate::cli::report::CliError;
 use crate::cli::settings::{self, Sources};
 use crate::cli::{input, terminal};
-use crate::event::{Event, EventKind, Ledger, TargetResult};
+use crate::event::{EventKind, Ledger, RunEvent, TargetResult};
 use crate::journal::resume;
 use crate::journal::{Controller, Journal, JournalError, Origin, RunRecord, RunRequest, RunState, RunSummary};
 use crate::plan::{Action, Plan, TargetFilter, Task, TaskSpec, plan};
@@ -153,7 +153,7 @@ fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
     output::results(&mut sinks, output, &out, None);
     let mut ledger = Ledger::default();
     for (seq, event) in (0..).zip(last_words(&record.events)) {
-        let event = Event { seq, ..event.clone() };
+        let event = RunEvent { seq, ..event.clone() };
         if let Err(error) = ledger.apply(&event) {
             tracing::debug!(%error, "an event that does not fit");
         }
@@ -176,12 +176,12 @@ fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
 
 /// The events of a run as if it had gone through in one piece: what was told as not begun or not known, and came to
 /// another end when the run was gone on with, is left out, and so are the ends between.
-fn last_words(events: &[Event]) -> Vec<&Event> {
-    let result_of = |event: &Event| {
+fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
+    let result_of = |event: &RunEvent| {
         if let EventKind::Result(result) = &event.kind { Some((event.seq, result.clone())) } else { None }
     };
     let results: Vec<(u64, TargetResult)> = events.iter().filter_map(result_of).collect();
-    let is_replaced = |event: &Event, own: &TargetResult| {
+    let is_replaced = |event: &RunEvent, own: &TargetResult| {
         let same = |other: &TargetResult| {
             let same_service = other.service == own.service || own.batch.is_none();
             other.node == own.node && other.role == own.role && same_service
@@ -189,7 +189,7 @@ fn last_words(events: &[Event]) -> Vec<&Event> {
         own.outcome.is_bad() && results.iter().any(|(seq, other)| *seq > event.seq && same(other))
     };
     let last_start = events.iter().rposition(|event| matches!(event.kind, EventKind::RunStarted(_))).unwrap_or(0);
-    let is_kept = |(index, event): &(usize, &Event)| match &event.kind {
+    let is_kept = |(index, event): &(usize, &RunEvent)| match &event.kind {
         EventKind::RunStarted(_) => *index == 0,
         EventKind::RunFinished { .. } | EventKind::CancelBegan { .. } => *index > last_start,
         EventKind::Result(own) => !is_replaced(event, own),

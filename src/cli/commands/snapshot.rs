@@ -133,8 +133,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::event::{
-        Event, EventKind, Evidence, Failure, FailureKind, Finding, FindingKind, LogStream, NodeFacts, Outcome,
-        ProcessState, RunHead, Scope, Stage, SupervisorFacts, TargetResult, Via,
+        EventKind, Failure, FailureEvidence, FailureKind, FindingKind, LogStream, NodeFacts, NodeFinding, Outcome,
+        ProcessState, RunEvent, RunHead, RunScope, Stage, SupervisorFacts, TargetResult, Via,
     };
     use crate::sink::{JsonSink, Sink};
     use crate::snapshot;
@@ -164,10 +164,10 @@ mod tests {
             services: vec!["contrail-*".to_owned()],
             started: "2026-03-01T08:00:00Z".parse().expect("a time"),
             nodes: 2,
-            selection: Scope { roles: vec!["analytics".to_owned()], nodes: text("a[1-2]"), exclude: text("a3") },
+            selection: RunScope { roles: vec!["analytics".to_owned()], nodes: text("a[1-2]"), exclude: text("a3") },
             input: None,
         };
-        let evidence = Evidence {
+        let evidence = FailureEvidence {
             exit_status: Some(-1),
             ended: text("terminated by SIGSEGV"),
             stream: LogStream::Stderr,
@@ -202,7 +202,7 @@ mod tests {
             version: text("3.0"),
             pid: Some(3),
         };
-        let finding = Finding {
+        let finding = NodeFinding {
             kind: FindingKind::CoreFiles,
             role: text("analytics"),
             message: "core files".to_owned(),
@@ -224,7 +224,7 @@ mod tests {
         ];
         let mut ledger = Ledger::default();
         for (seq, kind) in (0..).zip(kinds) {
-            let event = Event { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, kind };
+            let event = RunEvent { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, kind };
             ledger.apply(&event).expect("an event that fits");
         }
         ledger

@@ -8,13 +8,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::sockets;
-use crate::event::{Finding, FindingKind};
+use crate::event::{FindingKind, NodeFinding};
 use crate::inventory::{Role, Supervisor};
 use crate::supervisor::survey::Survey;
 
 /// The findings of a node. `own` are the roles that the inventory gives it, `others` all that it knows besides; of the
 /// sockets in `told` all is said elsewhere: their supervisord answers, or was said not to.
-pub(super) fn of(survey: &Survey, own: &[&Arc<Role>], others: &[&Arc<Role>], told: &BTreeSet<String>) -> Vec<Finding> {
+pub(super) fn of(
+    survey: &Survey,
+    own: &[&Arc<Role>],
+    others: &[&Arc<Role>],
+    told: &BTreeSet<String>,
+) -> Vec<NodeFinding> {
     let mut findings = Vec::new();
     if survey.core_count > 0 {
         let message = if survey.core_count > survey.core_files.len() {
@@ -24,11 +29,11 @@ pub(super) fn of(survey: &Survey, own: &[&Arc<Role>], others: &[&Arc<Role>], tol
         };
         let details = survey.core_files.clone();
         let count = u64::try_from(survey.core_count).ok();
-        findings.push(Finding { kind: FindingKind::CoreFiles, role: None, message, details, count });
+        findings.push(NodeFinding { kind: FindingKind::CoreFiles, role: None, message, details, count });
     }
     if let Some(path) = &survey.closed {
         let message = format!("the user may not read {path}");
-        findings.push(Finding {
+        findings.push(NodeFinding {
             kind: FindingKind::NotSearched,
             role: None,
             message,
@@ -44,7 +49,7 @@ pub(super) fn of(survey: &Survey, own: &[&Arc<Role>], others: &[&Arc<Role>], tol
             if told.contains(path) || !places.insert(path) {
                 continue;
             }
-            findings.push(Finding {
+            findings.push(NodeFinding {
                 kind: FindingKind::StaleSocket,
                 role: Some(role.name.clone()),
                 message: format!("nothing is listening on {path}"),
@@ -63,7 +68,7 @@ pub(super) fn of(survey: &Survey, own: &[&Arc<Role>], others: &[&Arc<Role>], tol
             if !places.insert(place) {
                 continue;
             }
-            findings.push(Finding {
+            findings.push(NodeFinding {
                 kind: FindingKind::UnlistedRole,
                 role: Some(role.name.clone()),
                 message: format!("{} {what}, but the inventory does not list role {}", supervisor.name, role.name),

@@ -24,7 +24,7 @@ use self::unstable::Past;
 use super::link::{Instance, Link};
 use super::rows::Rows;
 use super::view::View;
-use crate::event::{Finding, FindingKind, NodeFacts, Outcome, ProcessState, SupervisorFacts, TargetResult, Via};
+use crate::event::{FindingKind, NodeFacts, NodeFinding, Outcome, ProcessState, SupervisorFacts, TargetResult, Via};
 use crate::inventory::{ControlAddress, Role, Supervisor, introspect_port, packages_of};
 use crate::supervisor::ProcessInfo;
 use crate::supervisor::introspect::{self, Answer, Functional, Source};
@@ -307,14 +307,14 @@ impl<T: Transport> Depth<T> {
         facts.packages = self.packages().await.map(|(_, packages)| packages).unwrap_or_default();
         match self.found().await.as_deref() {
             Some(Ok(survey)) => facts.findings = self.findings(survey, view),
-            Some(Err(why)) => facts.findings.push(Finding {
+            Some(Err(why)) => facts.findings.push(NodeFinding {
                 kind: FindingKind::NotSearched,
                 role: None,
                 message: format!("not searched for core files and sockets: {why}"),
                 details: Vec::new(),
                 count: None,
             }),
-            None => facts.findings.push(Finding {
+            None => facts.findings.push(NodeFinding {
                 kind: FindingKind::NotSearched,
                 role: None,
                 message: "not searched for core files and sockets: --via rpc runs no commands on the node".to_owned(),
@@ -323,7 +323,7 @@ impl<T: Transport> Depth<T> {
             }),
         }
         if let Some(why) = self.unheard.get() {
-            facts.findings.push(Finding {
+            facts.findings.push(NodeFinding {
                 kind: FindingKind::NoIntrospect,
                 role: None,
                 message: "sshd forbids forwarding: the functional state of services is unknown".to_owned(),
@@ -334,7 +334,7 @@ impl<T: Transport> Depth<T> {
         facts
     }
 
-    fn findings(&self, survey: &Survey, view: Option<&View<T>>) -> Vec<Finding> {
+    fn findings(&self, survey: &Survey, view: Option<&View<T>>) -> Vec<NodeFinding> {
         let plan = &self.rows.plan;
         let Some(selected) = plan.nodes.get(self.rows.index) else { return Vec::new() };
         let is_own = |role: &&Arc<Role>| selected.node.roles.contains(&role.name);

@@ -4,14 +4,16 @@ use proptest::prelude::*;
 
 use super::super::samples::{self, Shared};
 use super::*;
-use crate::event::{Event, EventKind, Failure, FailureKind, Finding, FindingKind, NodeFacts, Outcome, ProcessState};
+use crate::event::{
+    EventKind, Failure, FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, ProcessState, RunEvent,
+};
 use crate::event::{Stage, TargetResult};
 
 const PIPE: OverviewOptions = OverviewOptions { unfold: false, width: None, height: None, color: false };
 const SCREEN: OverviewOptions = OverviewOptions { unfold: false, width: Some(80), height: Some(24), color: false };
 
 /// What is on stdout, then what is on stderr.
-fn show(options: OverviewOptions, events: &[Event]) -> String {
+fn show(options: OverviewOptions, events: &[RunEvent]) -> String {
     let (out, notes) = (Shared::default(), Shared::default());
     let mut sink = OverviewSink::new(options, NodeRoles::default(), out.writer(), notes.writer());
     samples::play(&mut sink, events, 0);
@@ -64,7 +66,7 @@ fn lose(results: &mut Vec<TargetResult>, nodes: &[&str], kind: FailureKind, mess
 }
 
 /// Twelve faults in the hundred nodes.
-fn twelve_faults() -> Vec<Event> {
+fn twelve_faults() -> Vec<RunEvent> {
     use ProcessState as S;
     let mut results = well();
     lose(
@@ -116,7 +118,7 @@ fn twelve_faults() -> Vec<Event> {
     change(&mut results, "compute70", "contrail-vrouter-nodemgr", |result| result.uptime_s = Some(125));
     let mut events: Vec<EventKind> =
         samples::run(Some("status"), results).into_iter().map(|event| event.kind).collect();
-    let finding = Finding {
+    let finding = NodeFinding {
         kind: FindingKind::CoreFiles,
         role: None,
         message: "2 core files in /var/crashes".to_owned(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::super::text;
 use super::tally::{Position, Tally};
-use crate::event::{EventKind, Phase, PhaseKind};
+use crate::event::{ActivityPhase, EventKind, PhaseKind};
 use crate::nodeset::NodeSet;
 
 /// Columns of the bar, without its brackets.
@@ -20,14 +20,14 @@ const LEAST: usize = 8;
 /// Who is busy with what, and since when.
 #[derive(Debug, Default)]
 pub(super) struct Activities {
-    nodes: BTreeMap<String, (Phase, Instant)>,
+    nodes: BTreeMap<String, (ActivityPhase, Instant)>,
     /// What the run as a whole waits for.
-    run: Option<(Phase, Instant)>,
+    run: Option<(ActivityPhase, Instant)>,
 }
 
 /// What one or more nodes are busy with, or the run as a whole if there are none.
 struct Activity<'a> {
-    phase: &'a Phase,
+    phase: &'a ActivityPhase,
     nodes: Vec<&'a str>,
     /// Since when, of the node that was first.
     since: Instant,
@@ -75,7 +75,7 @@ impl Activities {
         let (first, _) = self.nodes.values().min_by_key(|(_, since)| *since)?;
         let alike = || self.nodes.iter().filter(|(_, (phase, _))| phase.is_same(first));
         let since = alike().map(|(_, (_, since))| *since).min()?;
-        let left = |(phase, since): &(Phase, Instant)| {
+        let left = |(phase, since): &(ActivityPhase, Instant)| {
             phase.limit.map(|limit| limit.saturating_sub(now.saturating_duration_since(*since)))
         };
         let left = alike().filter_map(|(_, activity)| left(activity)).max();
@@ -86,7 +86,7 @@ impl Activities {
 }
 
 /// Since when a phase lasts. One that is reported again without a time goes on.
-fn since(known: Option<&(Phase, Instant)>, phase: &Phase, now: Instant) -> Instant {
+fn since(known: Option<&(ActivityPhase, Instant)>, phase: &ActivityPhase, now: Instant) -> Instant {
     match known {
         Some((known, since)) if known.is_same(phase) && phase.elapsed.is_zero() => *since,
         _ => now.checked_sub(phase.elapsed).unwrap_or(now),

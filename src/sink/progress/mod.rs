@@ -19,7 +19,7 @@ pub use self::plain::PlainProgressSink;
 use self::tally::Tally;
 pub use self::tally::{Outline, OutlineStep};
 use super::{Sink, SinkError, text};
-use crate::event::{Event, EventKind, Ledger};
+use crate::event::{EventKind, Ledger, RunEvent};
 
 /// Time between two drawings while nothing happens.
 const TICK: Duration = Duration::from_millis(200);
@@ -98,7 +98,7 @@ impl ProgressSink {
 }
 
 impl Sink for ProgressSink {
-    fn event(&mut self, event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         if self.bar.is_hidden() {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use std::io::Write;
 use super::super::{Sink, SinkError, text};
 use super::lines::of;
 use super::tally::{Outline, Position, Tally};
-use crate::event::{Event, EventKind, Ledger, Outcome, Phase, PhaseKind, TargetResult};
+use crate::event::{ActivityPhase, EventKind, Ledger, Outcome, PhaseKind, RunEvent, TargetResult};
 use crate::nodeset::NodeSet;
 
 /// A line for each batch of a run that has several.
@@ -75,7 +75,7 @@ impl PlainProgressSink {
         self.say(&line);
     }
 
-    fn wait(&mut self, node: Option<&str>, phase: &Phase) {
+    fn wait(&mut self, node: Option<&str>, phase: &ActivityPhase) {
         let limit = phase.limit.map(|limit| limit.as_secs());
         match (phase.kind, node) {
             (PhaseKind::Pause, _) if !phase.is_over() => {
@@ -94,7 +94,7 @@ impl PlainProgressSink {
 }
 
 impl Sink for PlainProgressSink {
-    fn event(&mut self, event: &Event, _ledger: &Ledger) -> Result<(), SinkError> {
+    fn event(&mut self, event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         if let EventKind::BatchStarted { .. } | EventKind::RunFinished { .. } = &event.kind {
             self.end_batch();
         }

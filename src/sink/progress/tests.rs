@@ -8,7 +8,7 @@ use indicatif::TermLike;
 use super::super::samples::{self, Shared};
 use super::super::text;
 use super::*;
-use crate::event::{CancelReason, Outcome, Phase, PhaseKind, TargetResult};
+use crate::event::{ActivityPhase, CancelReason, Outcome, PhaseKind, TargetResult};
 
 /// What is seen of these events, some time after the last.
 fn seen(columns: usize, outline: Outline, kinds: &[EventKind], after: u64) -> String {
@@ -34,12 +34,12 @@ fn node(number: u32) -> String {
     format!("a6s{number:02}")
 }
 
-fn progress(node: &str, phase: Phase) -> EventKind {
+fn progress(node: &str, phase: ActivityPhase) -> EventKind {
     EventKind::Progress { node: Some(node.to_owned()), phase }
 }
 
 /// Sixteen nodes at once, five of them done.
-fn under_way(phase: &Phase) -> Vec<EventKind> {
+fn under_way(phase: &ActivityPhase) -> Vec<EventKind> {
     let mut kinds = vec![EventKind::RunStarted(samples::head(Some("restart"), 16))];
     kinds.push(EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: (1..=16).map(node).collect() });
     kinds.extend((1..=9).map(|number| EventKind::NodeStarted { batch: 1, node: node(number) }));
@@ -84,7 +84,7 @@ fn done(batch: u32, number: u32, outcome: Outcome) -> Vec<EventKind> {
 
 #[test]
 fn the_lines_say_how_far_it_is_and_what_is_done() {
-    let phase = Phase::work("restarting contrail-collector").within(Duration::ZERO, Duration::from_secs(120));
+    let phase = ActivityPhase::work("restarting contrail-collector").within(Duration::ZERO, Duration::from_secs(120));
     insta::assert_snapshot!(all_widths(&Outline::default(), &under_way(&phase), 12), @r"
     [=>      ] 5/16 nodes · 1 unreachable · 4 changed · 12 s
     restarting contrail-collector on a6s[03-04] for 12 s, 108 s left
@@ -99,7 +99,7 @@ fn the_lines_say_how_far_it_is_and_what_is_done() {
 
 #[test]
 fn what_is_waited_for_is_said_with_who_why_and_how_long_still() {
-    let wait = |why: &str| Phase::wait(PhaseKind::Gate, why).of_service("contrail-api:0");
+    let wait = |why: &str| ActivityPhase::wait(PhaseKind::Gate, why).of_service("contrail-api:0");
     let phase = wait("initializing (Zookeeper down)").within(Duration::from_secs(104), Duration::from_secs(120));
     insta::assert_snapshot!(all_widths(&Outline::default(), &under_way(&phase), 2), @r"
     [=>      ] 5/16 nodes · 1 unreachable · 4 changed · 2 s
@@ -115,8 +115,8 @@ fn what_is_waited_for_is_said_with_who_why_and_how_long_still() {
 
 #[test]
 fn a_process_that_is_stopping_is_said_with_for_how_long() {
-    let phase = Phase::work("stopping contrail-collector").in_state("STOPPING", Duration::from_secs(10));
-    let phase = Phase { limit: Some(Duration::from_secs(120)), ..phase };
+    let phase = ActivityPhase::work("stopping contrail-collector").in_state("STOPPING", Duration::from_secs(10));
+    let phase = ActivityPhase { limit: Some(Duration::from_secs(120)), ..phase };
     insta::assert_snapshot!(all_widths(&Outline::default(), &under_way(&phase), 2), @r"
     [=>      ] 5/16 nodes · 1 unreachable · 4 changed · 2 s
     stopping contrail-collector on a6s[03-04]: STOPPING for 12 s, 108 s left
@@ -138,9 +138,9 @@ fn the_first_frame_is_empty() {
 #[test]
 fn who_is_connected_to_is_said_before_anything_starts() {
     let mut kinds = vec![EventKind::RunStarted(samples::head(Some("restart"), 3))];
-    let connecting = Phase::work("connecting").within(Duration::ZERO, Duration::from_secs(5));
+    let connecting = ActivityPhase::work("connecting").within(Duration::ZERO, Duration::from_secs(5));
     kinds.extend((1..=3).map(|number| progress(&node(number), connecting.clone())));
-    kinds.extend([1, 3].map(|number| progress(&node(number), Phase::default())));
+    kinds.extend([1, 3].map(|number| progress(&node(number), ActivityPhase::default())));
     insta::assert_snapshot!(all_widths(&rollout(), &kinds, 3), @r"
     [        ] 0/3 nodes · 3 s
     connecting to a6s02 for 3 s, 2 s left
@@ -156,7 +156,7 @@ fn who_is_connected_to_is_said_before_anything_starts() {
 #[test]
 fn a_lock_of_another_run_is_waited_for_by_name() {
     let why = "locked by run 20260301-080000-abcd (admin@bastion, since 08:00:00: upgrade)";
-    let phase = Phase::wait(PhaseKind::Lock, why).within(Duration::from_secs(1), Duration::from_secs(60));
+    let phase = ActivityPhase::wait(PhaseKind::Lock, why).within(Duration::from_secs(1), Duration::from_secs(60));
     let kinds = [EventKind::RunStarted(samples::head(Some("restart"), 3)), progress("a6s02", phase)];
     insta::assert_snapshot!(all_widths(&rollout(), &kinds, 19), @r"
     [        ] 0/3 nodes · 19 s
@@ -178,7 +178,7 @@ fn a_rollout_says_which_batch_and_step_and_never_goes_backwards() {
     kinds.extend(batch(2, 1, "config", &[1]));
     kinds.extend(done(2, 1, Outcome::Failed));
     kinds.extend(batch(3, 1, "config", &[2]));
-    kinds.push(progress(&node(2), Phase::work("restarting contrail-api:0")));
+    kinds.push(progress(&node(2), ActivityPhase::work("restarting contrail-api:0")));
     insta::assert_snapshot!(all_widths(&rollout(), &kinds, 0), @r"
     [=>      ] 1/4 nodes · 1 failed · batch 3/5 of config · step 2/2 (upgrade) · 0 s
     restarting contrail-api:0 on a6s02
@@ -198,7 +198,11 @@ fn a_rollout_says_which_batch_and_step_and_never_goes_backwards() {
     }
     let pause = EventKind::Progress {
         node: None,
-        phase: Phase { kind: PhaseKind::Pause, limit: Some(Duration::from_secs(30)), ..Phase::work("pausing") },
+        phase: ActivityPhase {
+            kind: PhaseKind::Pause,
+            limit: Some(Duration::from_secs(30)),
+            ..ActivityPhase::work("pausing")
+        },
     };
     kinds.extend(done(3, 2, Outcome::Changed));
     kinds.push(pause);
@@ -219,7 +223,7 @@ fn a_rollout_says_which_batch_and_step_and_never_goes_backwards() {
 #[test]
 fn failures_are_red_where_there_are_colours() {
     let mut tally = Tally::new(Outline::default());
-    under_way(&Phase::work("x")).iter().for_each(|kind| tally.apply(kind));
+    under_way(&ActivityPhase::work("x")).iter().for_each(|kind| tally.apply(kind));
     let line = lines::lines(&tally, &Activities::default(), (Duration::ZERO, Instant::now()), (80, true)).concat();
     assert!(line.contains("\u{1b}[31m\u{1b}[1m1 unreachable\u{1b}[0m"), "{line:?}");
     let plain = "[=>      ] 5/16 nodes · 1 unreachable · 4 changed · 0 s";
@@ -228,7 +232,7 @@ fn failures_are_red_where_there_are_colours() {
 
 #[test]
 fn phases_are_untrusted() {
-    let phase = Phase::work("\x1b[2J\r\nx\u{202e}").in_state("\x07", Duration::ZERO);
+    let phase = ActivityPhase::work("\x1b[2J\r\nx\u{202e}").in_state("\x07", Duration::ZERO);
     insta::assert_snapshot!(seen(160, Outline::default(), &under_way(&phase), 0), @r"
     [=>      ] 5/16 nodes · 1 unreachable · 4 changed · 0 s
     \x1b[2J\r\nx\u{202e} on a6s[03-04]: \x07
@@ -305,7 +309,7 @@ fn it_is_gone_when_the_run_is_over_and_makes_room_for_what_is_said() {
         let screen = Screen::new(columns);
         let mut sink = sink_on(&screen, columns);
         let mut ledger = Ledger::default();
-        let mut kinds = under_way(&Phase::work("restarting contrail-collector"));
+        let mut kinds = under_way(&ActivityPhase::work("restarting contrail-collector"));
         kinds.push(EventKind::Notice { message: "a bastion\x1b is slow".to_owned() });
         for event in samples::numbered(kinds) {
             ledger.apply(&event).expect("an event that fits");
@@ -339,14 +343,19 @@ fn logged(outline: Outline, kinds: Vec<EventKind>) -> String {
 
 #[test]
 fn off_a_terminal_each_batch_and_each_long_wait_is_a_line() {
-    let lock = Phase::wait(PhaseKind::Lock, "locked by run x\x1b").within(Duration::ZERO, Duration::from_secs(60));
+    let lock =
+        ActivityPhase::wait(PhaseKind::Lock, "locked by run x\x1b").within(Duration::ZERO, Duration::from_secs(60));
     let mut kinds = vec![EventKind::RunStarted(samples::head(Some("restart"), 4)), progress("a6s02", lock.clone())];
     kinds.push(progress("a6s02", lock));
     kinds.extend(batch(1, 0, "config", &[1, 2]));
     kinds.extend([done(1, 1, Outcome::Changed), done(1, 2, Outcome::Failed)].concat());
     kinds.push(EventKind::Progress {
         node: None,
-        phase: Phase { kind: PhaseKind::Pause, limit: Some(Duration::from_secs(30)), ..Phase::work("pausing") },
+        phase: ActivityPhase {
+            kind: PhaseKind::Pause,
+            limit: Some(Duration::from_secs(30)),
+            ..ActivityPhase::work("pausing")
+        },
     });
     kinds.extend(batch(2, 1, "config", &[1]));
     kinds.push(EventKind::RunFinished { elapsed_ms: 1 });
