@@ -18,7 +18,7 @@ use super::report::CliError;
 use super::terminal::Messages;
 use super::{closing, input, limits, questions, secret, settings, terminal};
 use crate::event::{CancelReason, EventKind, FailureKind, Ledger, Outcome, RunEvent, RunHead, TargetResult};
-use crate::guard::Holder;
+use crate::guard::LockHolder;
 use crate::journal::resume::Rest;
 use crate::journal::{Controller, Journal, RunRequest};
 use crate::nodeset::NodeSet;
@@ -285,7 +285,7 @@ pub(super) fn reading(
     notices: mpsc::Receiver<String>,
 ) -> Setup<SshTransport> {
     let head = reading_head(&plan, services, fanout);
-    let guarding = Guarding::new(Holder::default(), std::time::Duration::ZERO, true, &plan);
+    let guarding = Guarding::new(LockHolder::default(), std::time::Duration::ZERO, true, &plan);
     Setup {
         plan: Arc::new(plan),
         head,

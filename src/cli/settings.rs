@@ -13,7 +13,7 @@ use super::reach::Ways;
 use super::report::CliError;
 use super::{trust, waiting};
 use crate::event::RunScope;
-use crate::guard::Holder;
+use crate::guard::LockHolder;
 use crate::inventory::{self, Inventory, PathEnvironment};
 use crate::journal::{Document, Journal};
 use crate::local;
@@ -183,9 +183,9 @@ fn user_id() -> String {
 }
 
 /// Who the nodes are told has them.
-pub(super) fn owner(run: &str, started: jiff::Timestamp, reason: Option<&str>) -> Holder {
+pub(super) fn owner(run: &str, started: jiff::Timestamp, reason: Option<&str>) -> LockHolder {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Holder {
+    LockHolder {
         key: format!("{:016x}", rand::random::<u64>()),
         run: run.to_owned(),
         user: user(),

@@ -131,7 +131,7 @@ pub async fn run<S: Session>(
     tokio::pin!(stop);
     let passage = Passage::new();
     let mark = format!("ctl-out-{:032x}", rand::random::<u128>());
-    let mut gathered = Gathered::new(&mark);
+    let mut gathered = GatheredOutput::new(&mark);
     let line = start_line(sudo, &passage, time, &mark, input.len());
     let script = script_and(command);
     let mut running = tokio::select! {
@@ -229,7 +229,7 @@ async fn send<C: RemoteCommand>(
 async fn end<S: Session>(
     session: &S,
     mut running: S::Command,
-    mut gathered: Gathered,
+    mut gathered: GatheredOutput,
     how: CommandEnd,
 ) -> CommandOutput {
     let last = async {
@@ -255,7 +255,7 @@ async fn end<S: Session>(
 }
 
 /// What comes of a command, mark and all.
-struct Gathered {
+struct GatheredOutput {
     /// What stands on a line of its own before the command's output.
     mark: Vec<u8>,
     /// The same of standard error, which may go where standard output goes.
@@ -264,7 +264,7 @@ struct Gathered {
     stderr: MarkedStream,
 }
 
-impl Gathered {
+impl GatheredOutput {
     fn new(mark: &str) -> Self {
         let (stdout, stderr) = (MarkedStream::default(), MarkedStream::default());
         let [mark, stderr_mark] = [format!("{mark}\n"), format!("{mark}-2\n")].map(String::into_bytes);
@@ -359,8 +359,8 @@ impl MarkedStream {
 mod tests {
     use super::*;
 
-    fn gathered(pieces: &[(bool, &str)]) -> Gathered {
-        let mut gathered = Gathered::new("MARK");
+    fn gathered(pieces: &[(bool, &str)]) -> GatheredOutput {
+        let mut gathered = GatheredOutput::new("MARK");
         for (is_stderr, text) in pieces {
             let bytes = text.as_bytes().to_vec();
             gathered.take_in(if *is_stderr { Piece::Stderr(bytes) } else { Piece::Stdout(bytes) });

@@ -4,7 +4,7 @@
 
 /// Who holds a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Holder {
+pub struct LockHolder {
     /// The controller itself, by a word that no other has: what it holds under one name it holds under all.
     pub key: String,
     /// The run; empty where it is not known.
@@ -19,7 +19,7 @@ pub struct Holder {
     pub reason: String,
 }
 
-impl Holder {
+impl LockHolder {
     /// The words that stand in the guard's arguments, where another run finds them.
     pub(super) fn words(&self) -> String {
         let fields = [
@@ -56,7 +56,7 @@ impl Holder {
     }
 }
 
-impl std::fmt::Display for Holder {
+impl std::fmt::Display for LockHolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.run.is_empty() {
             return f.write_str("an unknown run");
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_holder_is_one_line_for_every_shell() {
-        let holder = Holder {
+        let holder = LockHolder {
             key: "0123456789abcdef".to_owned(),
             run: "20261123-002634-muat".to_owned(),
             user: "o'neil".to_owned(),
@@ -128,7 +128,7 @@ mod tests {
         };
         let words = holder.words();
         assert!(words.chars().all(|c| c.is_ascii_alphanumeric() || " =%._:@+,-".contains(c)), "{words}");
-        assert_eq!(Holder::read(&words), holder);
+        assert_eq!(LockHolder::read(&words), holder);
         assert_eq!(
             holder.to_string(),
             "run 20261123-002634-muat of o'neil@c1 since 2026-11-23T00:26:34Z (upgrade; rm -rf / `x` $(y) \"z\" 100% ünïcode\n!)"
@@ -145,7 +145,7 @@ mod tests {
 
         #[test]
         fn no_words_panic(words in "\\PC{0,80}") {
-            let holder = Holder::read(&words);
+            let holder = LockHolder::read(&words);
             prop_assert!(holder.run.len() <= words.len() * 3);
         }
     }

@@ -8,16 +8,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A process that waits until it is killed. Killed when dropped.
-struct Waiting(Child);
+struct WaitingProcess(Child);
 
-impl Waiting {
+impl WaitingProcess {
     fn start(command: &mut Command, words: &[&str]) -> Self {
         command.args(["sh", "-c", "read never", "ctl-guard"]).args(words).stdin(Stdio::piped());
         Self(command.spawn().expect("a process"))
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitingProcess {
     fn drop(&mut self) {
         // What waits for its input ends with it, and with it the lock.
         drop(self.0.stdin.take());
@@ -43,7 +43,7 @@ fn answered(dir: &Path, locks: &Path, answer: &str) -> String {
 }
 
 /// A directory that is locked, and the file that stands for /proc/locks.
-struct Place {
+struct LockedPlace {
     _folder: tempfile::TempDir,
     dir: PathBuf,
     locks: PathBuf,
@@ -52,7 +52,7 @@ struct Place {
     inode: u64,
 }
 
-impl Place {
+impl LockedPlace {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (dir, locks) = (folder.path().join("lock"), folder.path().join("locks"));
@@ -66,9 +66,10 @@ impl Place {
 /// The root of every tmpfs has the same inode, also that of a container whose locks this /proc shows.
 #[test]
 fn a_lock_of_another_device_is_not_taken_for_this_one() {
-    let Place { _folder, dir, locks, major, minor, inode } = Place::new();
-    let other = Waiting::start(&mut Command::new("env"), &["mark", "key-of-other", "run-of-other"]);
-    let holder = Waiting::start(Command::new("flock").args(["-n", "-o"]).arg(&dir), &["mark", "key", "run-of-holder"]);
+    let LockedPlace { _folder, dir, locks, major, minor, inode } = LockedPlace::new();
+    let other = WaitingProcess::start(&mut Command::new("env"), &["mark", "key-of-other", "run-of-other"]);
+    let holder =
+        WaitingProcess::start(Command::new("flock").args(["-n", "-o"]).arg(&dir), &["mark", "key", "run-of-holder"]);
     let lines = [
         format!("1: FLOCK  ADVISORY  WRITE {} {major:02x}:{minor:02x}:{inode} 0 EOF", holder.0.id()),
         format!("1: -> FLOCK  ADVISORY  WRITE {} {major:02x}:{minor:02x}:{inode} 0 EOF", other.0.id()),
@@ -89,8 +90,8 @@ fn a_lock_of_another_device_is_not_taken_for_this_one() {
 /// Beside a guard of one's own nothing runs unless the controller says so: its connection may be lost, and its lock with it.
 #[test]
 fn a_lock_of_ones_own_is_asked_about() {
-    let Place { _folder, dir, locks, major, minor, inode } = Place::new();
-    let holder = Waiting::start(
+    let LockedPlace { _folder, dir, locks, major, minor, inode } = LockedPlace::new();
+    let holder = WaitingProcess::start(
         Command::new("flock").args(["-n", "-o"]).arg(&dir),
         &["mark-of-old", "key-of-mine", "run-of-mine"],
     );

@@ -1,6 +1,6 @@
 //! What holds a node while a run owns it: one channel, on which the node's lock is kept and a dead-man's switch is set.
 //!
-//! Here live [`Guard`], what it starts again ([`Rescue`]), who holds a lock ([`Holder`]), and the shell text that is sent
+//! Here live [`Guard`], what it starts again ([`Rescue`]), who holds a lock ([`LockHolder`]), and the shell text that is sent
 //! to the node (`lock.sh`, `guard.sh`; `exec.sh` is what runs an operator's command). It uses `remote`, `transport` and
 //! the leaf `event`. What always holds: nothing is written on the node; the lock ends with the guard, and the guard ends
 //! with the channel; what was armed is started again when the channel ends without a word of ours, or when nothing
@@ -25,10 +25,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, timeout};
 use tracing::debug;
 
-pub use self::holder::Holder;
+pub use self::holder::LockHolder;
 use self::live::LiveMark;
-pub use self::rescue::{Answer, Control, Judge, Rescue, Settings};
-use self::rescue::{TRIAL_LIMIT, Trial};
+pub use self::rescue::{ControlCommand, ControlSettings, Rescue, TrialAnswer, TrialJudge};
+use self::rescue::{RescueTrial, TRIAL_LIMIT};
 use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
 use crate::remote::{EnterError, Passage, Sudo, SudoError};
@@ -71,7 +71,7 @@ const NOISE_LIMIT: usize = 1024 * 1024;
 pub enum TakeError {
     /// Another run has the node.
     #[error("locked by {0}")]
-    Held(Holder),
+    Held(LockHolder),
     /// The node cannot offer it.
     #[error("cannot guard the node: {0}")]
     Unable(String),
@@ -144,12 +144,12 @@ pub enum ArmError {
 #[derive(Debug)]
 pub struct Guard {
     mark: Arc<LiveMark>,
-    asks: mpsc::Sender<Ask>,
+    asks: mpsc::Sender<GuardRequest>,
     alive: Arc<AtomicBool>,
     /// The code of what was tried and would work.
     tried: std::sync::Mutex<BTreeSet<String>>,
     /// What the guard has been handed to read, by its number.
-    handed: tokio::sync::Mutex<Vec<Settings>>,
+    handed: tokio::sync::Mutex<Vec<ControlSettings>>,
     trials: AtomicU64,
 }
 
@@ -162,8 +162,8 @@ impl Drop for Guard {
 
 /// What the holder wants of the task that speaks with the guard.
 #[derive(Debug)]
-enum Ask {
-    Hand(u64, Settings),
+enum GuardRequest {
+    Hand(u64, ControlSettings),
     Try(u64, String, oneshot::Sender<Vec<String>>),
     Arm(String, oneshot::Sender<u64>),
     Disarm(u64),
@@ -176,7 +176,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`TakeError`].
-    pub async fn take<S: Session>(session: &S, owner: &Holder, sudo: &Sudo) -> Result<Self, TakeError> {
+    pub async fn take<S: Session>(session: &S, owner: &LockHolder, sudo: &Sudo) -> Result<Self, TakeError> {
         // Who held it a moment ago may be gone when one looks who it was.
         let mut attempts = 0;
         let deadline = Instant::now() + PATIENCE_WITH_OLD_GUARD;
@@ -195,7 +195,7 @@ impl Guard {
         }
     }
 
-    async fn try_take<S: Session>(session: &S, owner: &Holder, sudo: &Sudo) -> Result<Self, TakeError> {
+    async fn try_take<S: Session>(session: &S, owner: &LockHolder, sudo: &Sudo) -> Result<Self, TakeError> {
         let mark = format!("ctl-{:016x}", rand::random::<u64>());
         let passage = Passage::new();
         let (prefix, shell) = if sudo.has_password() {
@@ -205,7 +205,7 @@ impl Guard {
         };
         let line = format!("exec {prefix}/bin/sh -c {shell} ctl-guard {mark}{}", owner.words());
         let time = if sudo.has_password() { PATIENCE + PATIENCE_WITH_SUDO } else { PATIENCE };
-        let opened = timeout(time, Channel::open(session, &line, mark, sudo, &passage)).await;
+        let opened = timeout(time, GuardChannel::open(session, &line, mark, sudo, &passage)).await;
         let channel = opened.map_err(|_| TakeError::Silent(time))??;
         let (asks, inbox) = mpsc::channel(64);
         let alive = Arc::new(AtomicBool::new(true));
@@ -226,7 +226,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`ArmError`] of the first that would not work.
-    pub async fn rehearse(&self, rescues: &[Rescue], judge: Judge) -> Result<(), ArmError> {
+    pub async fn rehearse(&self, rescues: &[Rescue], judge: TrialJudge) -> Result<(), ArmError> {
         let mut open = Vec::new();
         for rescue in rescues {
             let code = self.code(rescue).await?;
@@ -234,7 +234,7 @@ impl Guard {
                 open.push((rescue, code));
             }
         }
-        let trials = Trial::of(open.iter().map(|(rescue, _)| *rescue));
+        let trials = RescueTrial::of(open.iter().map(|(rescue, _)| *rescue));
         let answers = join_all(trials.iter().map(|trial| self.answer(trial))).await;
         for (trial, answer) in trials.iter().zip(answers) {
             let answer = answer?;
@@ -248,21 +248,21 @@ impl Guard {
     }
 
     /// What a trial's command answers on the node.
-    async fn answer(&self, trial: &Trial<'_>) -> Result<Answer, ArmError> {
+    async fn answer(&self, trial: &RescueTrial<'_>) -> Result<TrialAnswer, ArmError> {
         let settings = self.hand(trial.settings).await?;
         let code = trial.code(settings).ok_or_else(not_a_line)?;
         let number = self.trials.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
-        let mut lines = self.ask(Ask::Try(number, code, reply), answer, PATIENCE_WITH_TRIALS).await?;
+        let mut lines = self.ask(GuardRequest::Try(number, code, reply), answer, PATIENCE_WITH_TRIALS).await?;
         let exit = lines.last().and_then(|line| line.strip_prefix("exit ")).and_then(|code| code.parse().ok());
         if exit.is_some() {
             lines.pop();
         }
-        Ok(Answer { command: trial.command().unwrap_or_default(), said: lines.join("\n"), exit })
+        Ok(TrialAnswer { command: trial.command().unwrap_or_default(), said: lines.join("\n"), exit })
     }
 
     /// The number under which the guard has `settings`; it is handed them now unless it has them.
-    async fn hand(&self, settings: Option<&Settings>) -> Result<Option<u64>, ArmError> {
+    async fn hand(&self, settings: Option<&ControlSettings>) -> Result<Option<u64>, ArmError> {
         let Some(settings) = settings else { return Ok(None) };
         let mut handed = self.handed.lock().await;
         let place = match handed.iter().position(|known| known == settings) {
@@ -270,7 +270,7 @@ impl Guard {
             None => {
                 handed.push(settings.clone());
                 let number = handed.len() as u64;
-                let sent = timeout(PATIENCE, self.asks.send(Ask::Hand(number, settings.clone()))).await;
+                let sent = timeout(PATIENCE, self.asks.send(GuardRequest::Hand(number, settings.clone()))).await;
                 sent.ok().and_then(Result::ok).ok_or(ArmError::Gone)?;
                 handed.len() - 1
             }
@@ -288,15 +288,15 @@ impl Guard {
     ///
     /// # Errors
     /// [`ArmError`]; nothing is armed then.
-    pub async fn arm(&self, rescue: &Rescue, judge: Judge) -> Result<u64, ArmError> {
+    pub async fn arm(&self, rescue: &Rescue, judge: TrialJudge) -> Result<u64, ArmError> {
         self.rehearse(std::slice::from_ref(rescue), judge).await?;
         let code = self.code(rescue).await?;
         let (reply, answer) = oneshot::channel();
-        self.ask(Ask::Arm(code, reply), answer, PATIENCE).await
+        self.ask(GuardRequest::Arm(code, reply), answer, PATIENCE).await
     }
 
     /// Asks the guard, and waits for its answer.
-    async fn ask<A>(&self, ask: Ask, answer: oneshot::Receiver<A>, patience: Duration) -> Result<A, ArmError> {
+    async fn ask<A>(&self, ask: GuardRequest, answer: oneshot::Receiver<A>, patience: Duration) -> Result<A, ArmError> {
         let asked = async {
             self.asks.send(ask).await.ok()?;
             answer.await.ok()
@@ -310,7 +310,7 @@ impl Guard {
 
     /// It need not be started again any more.
     pub async fn disarm(&self, number: u64) {
-        if !matches!(timeout(PATIENCE, self.asks.send(Ask::Disarm(number))).await, Ok(Ok(()))) {
+        if !matches!(timeout(PATIENCE, self.asks.send(GuardRequest::Disarm(number))).await, Ok(Ok(()))) {
             debug!("the guard has exited or hangs, and was not disarmed");
         }
     }
@@ -318,7 +318,7 @@ impl Guard {
     /// Lets the node go. Returns when the lock is free, or after a few seconds.
     pub async fn release(self) {
         let (reply, released) = oneshot::channel();
-        let farewell = async { self.asks.send(Ask::Release(reply)).await.is_ok() && released.await.is_ok() };
+        let farewell = async { self.asks.send(GuardRequest::Release(reply)).await.is_ok() && released.await.is_ok() };
         if timeout(FAREWELL, farewell).await.is_err() {
             debug!("the guard did not report its exit");
         }
@@ -330,12 +330,12 @@ const GUARD: &str = include_str!("guard.sh");
 
 /// Splits what comes into lines; a line that is too long is dropped.
 #[derive(Debug, Default)]
-struct Lines {
+struct GuardLines {
     rest: Vec<u8>,
     whole: VecDeque<String>,
 }
 
-impl Lines {
+impl GuardLines {
     fn take_in(&mut self, bytes: &[u8]) {
         self.rest.extend_from_slice(bytes);
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
@@ -349,17 +349,17 @@ impl Lines {
 }
 
 /// The channel to a guard.
-struct Channel<C: RemoteCommand> {
+struct GuardChannel<C: RemoteCommand> {
     command: C,
     mark: String,
-    lines: Lines,
+    lines: GuardLines,
     /// Bytes that came since the last line of the guard's own.
     printed: usize,
     /// Whether its end was told; otherwise the connection ended.
     has_ended: bool,
 }
 
-impl<C: RemoteCommand> Channel<C> {
+impl<C: RemoteCommand> GuardChannel<C> {
     /// Starts the guard by this command line, and waits until it is ready.
     async fn open<S: Session<Command = C>>(
         session: &S,
@@ -379,7 +379,7 @@ impl<C: RemoteCommand> Channel<C> {
                 EnterError::Ended { .. } => TakeError::Unable(error.to_string()),
             });
         }
-        let mut channel = Self { command, mark, lines: Lines::default(), printed: 0, has_ended: false };
+        let mut channel = Self { command, mark, lines: GuardLines::default(), printed: 0, has_ended: false };
         let scripts = format!("{}\n{}\n", one_line(LOCK), one_line(GUARD));
         channel.command.write(scripts.as_bytes()).await.map_err(TakeError::Transport)?;
         channel.greeting().await?;
@@ -429,18 +429,18 @@ impl<C: RemoteCommand> Channel<C> {
                 ("held", _) => held = true,
                 ("own", words) => {
                     if !LiveMark::is_live(words.split(' ').next().unwrap_or_default()) {
-                        return Err(TakeError::Held(Holder::read(words)));
+                        return Err(TakeError::Held(LockHolder::read(words)));
                     }
                     self.command.write(b"beside\n").await.map_err(TakeError::Transport)?;
                 }
-                ("by", words) => return Err(TakeError::Held(Holder::read(words))),
+                ("by", words) => return Err(TakeError::Held(LockHolder::read(words))),
                 ("noflock", _) => return Err(TakeError::Unable("`flock` (util-linux) is missing".to_owned())),
                 ("ended", code) => return Err(TakeError::Unable(format!("flock exited with {code}: {noise}"))),
                 _ => {}
             }
         }
         if held {
-            return Err(TakeError::Held(Holder::default()));
+            return Err(TakeError::Held(LockHolder::default()));
         }
         if self.printed > NOISE_LIMIT {
             self.command.close().await;
@@ -457,15 +457,15 @@ impl<C: RemoteCommand> Channel<C> {
 
 /// Speaks with the guard until it ends or is let go.
 async fn keep<C: RemoteCommand>(
-    mut channel: Channel<C>,
-    mut inbox: mpsc::Receiver<Ask>,
+    mut channel: GuardChannel<C>,
+    mut inbox: mpsc::Receiver<GuardRequest>,
     mark: Arc<LiveMark>,
     alive: Arc<AtomicBool>,
 ) {
     let mut beat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last = 0_u64;
-    let mut waiting = Waiting::default();
+    let mut waiting = PendingReplies::default();
     let mut released: Option<oneshot::Sender<()>> = None;
     let mut noise = String::new();
     loop {
@@ -476,18 +476,18 @@ async fn keep<C: RemoteCommand>(
                 continue;
             }
             ask = inbox.recv() => match ask {
-                Some(Ask::Hand(number, settings)) => settings.line(number),
-                Some(Ask::Try(number, code, reply)) => {
+                Some(GuardRequest::Hand(number, settings)) => settings.line(number),
+                Some(GuardRequest::Try(number, code, reply)) => {
                     waiting.trials.insert(number, (reply, Vec::new()));
                     format!("?{number} {code}\n").into()
                 }
-                Some(Ask::Arm(code, reply)) => {
+                Some(GuardRequest::Arm(code, reply)) => {
                     last += 1;
                     waiting.armed.insert(last, reply);
                     format!("+{last} {code}\n").into()
                 }
-                Some(Ask::Disarm(number)) => format!("-{number}\n").into(),
-                Some(Ask::Release(reply)) => {
+                Some(GuardRequest::Disarm(number)) => format!("-{number}\n").into(),
+                Some(GuardRequest::Release(reply)) => {
                     released = Some(reply);
                     "q\n".to_owned().into()
                 }
@@ -519,14 +519,14 @@ async fn keep<C: RemoteCommand>(
 
 /// Who waits for which of the guard's words.
 #[derive(Default)]
-struct Waiting {
+struct PendingReplies {
     /// For a rescue to be armed, by its number.
     armed: BTreeMap<u64, oneshot::Sender<u64>>,
     /// For the end of what is tried, by its number, and what it has said so far.
     trials: BTreeMap<u64, (oneshot::Sender<Vec<String>>, Vec<String>)>,
 }
 
-impl Waiting {
+impl PendingReplies {
     /// A line of the guard: what was armed, what something that is tried has said, and that it has ended.
     fn hear(&mut self, line: &str) {
         let mut chars = line.chars();

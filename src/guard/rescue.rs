@@ -1,7 +1,7 @@
 //! What the guard starts again, in which words, and how those words are tried before anything is stopped.
 //!
 //! Pure. What always holds: the words that are tried are those that the rescue will run, `status` in the place of
-//! `start`; a password is in none of them, but in [`Settings`], which go over the guard's channel.
+//! `start`; a password is in none of them, but in [`ControlSettings`], which go over the guard's channel.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ const LINE_END: &str = "\u{1f}";
 
 /// What `supervisorctl` reads from its standard input, in the form of its configuration file: it holds a password.
 #[derive(Clone)]
-pub struct Settings(Arc<SecretString>);
+pub struct ControlSettings(Arc<SecretString>);
 
-impl Settings {
+impl ControlSettings {
     /// With this text, lines and all.
     #[must_use]
     pub fn new(text: SecretString) -> Self {
@@ -42,27 +42,27 @@ impl Settings {
     }
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for ControlSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Settings(..)")
     }
 }
 
-impl PartialEq for Settings {
+impl PartialEq for ControlSettings {
     fn eq(&self, other: &Self) -> bool {
         self.0.expose_secret() == other.0.expose_secret()
     }
 }
 
-impl Eq for Settings {}
+impl Eq for ControlSettings {}
 
 /// `supervisorctl` as the guard calls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Control {
+pub struct ControlCommand {
     /// `[sudo -n] supervisorctl -s ADDRESS`.
     pub words: Vec<String>,
     /// What it reads from its standard input.
-    pub settings: Option<Settings>,
+    pub settings: Option<ControlSettings>,
 }
 
 /// What the guard starts again if it has to.
@@ -73,14 +73,14 @@ pub enum Rescue {
         /// `group:name`.
         name: String,
         /// `supervisorctl` towards its supervisord.
-        control: Control,
+        control: ControlCommand,
     },
     /// A group that an update has taken out.
     Group {
         /// Its name.
         name: String,
         /// `supervisorctl` towards its supervisord.
-        control: Control,
+        control: ControlCommand,
     },
     /// A service that init runs.
     Init {
@@ -93,7 +93,7 @@ pub enum Rescue {
 
 /// What a rescue's command answered when it was tried with `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Answer {
+pub struct TrialAnswer {
     /// The command, as one would type it.
     pub command: String,
     /// What it printed, stderr with it (untrusted, bounded).
@@ -103,13 +103,13 @@ pub struct Answer {
 }
 
 /// Judges an answer: whether the rescue would work.
-pub type Judge = fn(&Rescue, &Answer) -> Result<(), Failure>;
+pub type TrialJudge = fn(&Rescue, &TrialAnswer) -> Result<(), Failure>;
 
 /// Some rescues that are tried with one command.
 #[derive(Debug)]
-pub(super) struct Trial<'a> {
+pub(super) struct RescueTrial<'a> {
     pub(super) rescues: Vec<&'a Rescue>,
-    pub(super) settings: Option<&'a Settings>,
+    pub(super) settings: Option<&'a ControlSettings>,
     words: Vec<String>,
     names: Vec<String>,
 }
@@ -124,7 +124,7 @@ impl Rescue {
     }
 
     /// What its command reads from its standard input.
-    pub(super) fn settings(&self) -> Option<&Settings> {
+    pub(super) fn settings(&self) -> Option<&ControlSettings> {
         match self {
             Self::Process { control, .. } | Self::Group { control, .. } => control.settings.as_ref(),
             Self::Init { .. } => None,
@@ -166,7 +166,7 @@ impl Rescue {
     }
 }
 
-impl<'a> Trial<'a> {
+impl<'a> RescueTrial<'a> {
     /// One for all rescues that go through the same command.
     pub(super) fn of(rescues: impl IntoIterator<Item = &'a Rescue>) -> Vec<Self> {
         let mut trials: Vec<Self> = Vec::new();
@@ -218,8 +218,8 @@ fn one_line<'a>(words: impl Iterator<Item = &'a str>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn control(text: &str) -> Control {
-        Control { words: text.split(' ').map(str::to_owned).collect(), settings: None }
+    fn control(text: &str) -> ControlCommand {
+        ControlCommand { words: text.split(' ').map(str::to_owned).collect(), settings: None }
     }
 
     fn process(name: &str, words: &str) -> Rescue {
@@ -250,7 +250,7 @@ mod tests {
             Rescue::Group { name: "api".to_owned(), control: control(one) },
             process("dns:dns", "supervisorctl -s http://localhost:9003"),
         ];
-        let trials = Trial::of(&rescues);
+        let trials = RescueTrial::of(&rescues);
         let codes: Vec<_> = trials.iter().map(|trial| trial.code(None).unwrap_or_default()).collect();
         assert_eq!(
             codes,
@@ -262,14 +262,14 @@ mod tests {
         );
         assert_eq!(trials[0].rescues.len(), 2);
         let many: Vec<_> = (0..100).map(|number| process(&format!("p:{number}"), one)).collect();
-        assert_eq!(Trial::of(&many).iter().map(|trial| trial.rescues.len()).collect::<Vec<_>>(), [40, 40, 20]);
+        assert_eq!(RescueTrial::of(&many).iter().map(|trial| trial.rescues.len()).collect::<Vec<_>>(), [40, 40, 20]);
     }
 
     #[test]
     fn settings_are_one_line_and_are_not_shown() {
-        let settings = Settings::new("[supervisorctl]\npassword=s3cret\r\n".into());
+        let settings = ControlSettings::new("[supervisorctl]\npassword=s3cret\r\n".into());
         assert_eq!(settings.line(7).as_str(), "=7 [supervisorctl]\u{1f}password=s3cret\u{1f}\n");
-        let control = Control { settings: Some(settings), ..control("supervisorctl -c /dev/stdin") };
+        let control = ControlCommand { settings: Some(settings), ..control("supervisorctl -c /dev/stdin") };
         let rescue = Rescue::Process { name: "a:a".to_owned(), control };
         assert!(!format!("{rescue:?}{:?}", rescue.code(Some(7))).contains("s3cret"));
     }

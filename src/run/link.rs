@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::{NodeAccess, Passwords};
 use crate::event::{ProcessState, Via};
-use crate::guard::{Control, Rescue, Settings};
+use crate::guard::{ControlCommand, ControlSettings, Rescue};
 use crate::inventory::{ControlAddress, Role, Supervisor};
 use crate::remote::Sudo;
 use crate::select::ServicePattern;
@@ -328,7 +328,7 @@ impl<T: Transport> Instance<T> {
 
     /// `supervisorctl` as the guard calls it. A password is never sent as an argument: the node's own configuration has
     /// it where the inventory names that, else supervisorctl reads it from its standard input.
-    fn control(&self) -> Control {
+    fn control(&self) -> ControlCommand {
         let address = match &self.way {
             Way::Rpc(address, _) | Way::Supervisorctl(address) => address.to_string(),
             Way::Service => String::new(),
@@ -343,7 +343,7 @@ impl<T: Transport> Instance<T> {
         };
         let mut words = self.link.unattended_sudo();
         words.extend(["supervisorctl".to_owned(), option.to_owned(), value]);
-        Control { words, settings }
+        ControlCommand { words, settings }
     }
 
     /// The user and the password that supervisord asks for, as they stand in the header that it is sent.
@@ -383,7 +383,7 @@ pub(super) fn rpc_name(group: &str, name: &str) -> String {
 
 /// A configuration for supervisorctl. It expands what begins with a per cent sign from supervisor 3.2 on
 /// (`options.py`, `saneget`).
-fn settings(address: &str, user: &str, password: &SecretString, version: &str) -> Settings {
+fn settings(address: &str, user: &str, password: &SecretString, version: &str) -> ControlSettings {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
     let is_older =
         matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(3), Some(0 | 1)) | (Some(0..=2), _));
@@ -395,7 +395,7 @@ fn settings(address: &str, user: &str, password: &SecretString, version: &str) -
         user.as_str(),
         password.as_str()
     );
-    Settings::new(text.into())
+    ControlSettings::new(text.into())
 }
 
 /// A service that init runs, over the connection that is open now.

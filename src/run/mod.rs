@@ -44,7 +44,7 @@ pub use self::names::{MissingName, missing_names};
 use self::node_task::{NodeTask, Signals};
 pub use self::passwords::Passwords;
 use crate::event::{CancelReason, EventKind, RunEvent, RunHead, Via};
-use crate::guard::Holder;
+use crate::guard::LockHolder;
 use crate::plan::Plan;
 use crate::remote::Sudo;
 use crate::transport::{Endpoint, Transport};
@@ -78,7 +78,7 @@ pub struct Guarding {
     /// Whether a node that cannot offer it is changed without.
     is_optional: bool,
     /// What others read who meet the lock.
-    owner: Holder,
+    owner: LockHolder,
     /// Until when locks are waited for.
     waits_until: tokio::time::Instant,
     began: tokio::time::Instant,
@@ -88,7 +88,7 @@ impl Guarding {
     /// For a run of `owner`. Locks that others hold are waited for up to `lock_wait`. `is_optional`: a node that has no
     /// shell or no flock is changed all the same.
     #[must_use]
-    pub fn new(owner: Holder, lock_wait: Duration, is_optional: bool, plan: &Plan) -> Self {
+    pub fn new(owner: LockHolder, lock_wait: Duration, is_optional: bool, plan: &Plan) -> Self {
         let began = tokio::time::Instant::now();
         Self { is_wanted: plan.changes(), is_optional, owner, waits_until: began + lock_wait, began }
     }

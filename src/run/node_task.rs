@@ -31,7 +31,7 @@ use super::{Guarding, NodeAccess, evidence, update, wait};
 use crate::event::{
     ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetResult, TargetState,
 };
-use crate::guard::{Guard, Holder, TakeError};
+use crate::guard::{Guard, LockHolder, TakeError};
 use crate::plan::policy::Gate;
 use crate::plan::{Action, LogTail, Plan, WaitGoal};
 use crate::select::ServicePattern;
@@ -190,7 +190,7 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Another run has the node.
-    fn held(&self, holder: Holder) -> DutyEnd {
+    fn held(&self, holder: LockHolder) -> DutyEnd {
         // What a dead controller of this very run left behind ends by itself.
         let ends_soon = holder.run == self.guarding.owner.run && self.guarding.began.elapsed() < OLD_GUARD;
         let again = ends_soon || self.guarding.waits_until > Instant::now();

@@ -4,7 +4,7 @@
 //! What always holds: a rescue passes only if supervisorctl, or init, answered about the very thing that it starts.
 
 use crate::event::{Failure, FailureKind, Stage};
-use crate::guard::{Answer, ArmError, Guard, Rescue};
+use crate::guard::{ArmError, Guard, Rescue, TrialAnswer};
 use crate::remote::SudoError;
 use crate::supervisor::init::{self, InitState};
 use crate::supervisor::supervisorctl::{self, ControlProblem};
@@ -40,7 +40,7 @@ fn failure(error: ArmError, stage: Stage) -> Failure {
 }
 
 /// The same before the first change: a service that init does not know is not there to be stopped.
-fn judge_first(rescue: &Rescue, answer: &Answer) -> Result<(), Failure> {
+fn judge_first(rescue: &Rescue, answer: &TrialAnswer) -> Result<(), Failure> {
     let is_absent = |name: &str| init::parse_status(name, &answer.said, "", answer.exit).state == InitState::NotFound;
     match rescue {
         Rescue::Init { name, .. } if is_absent(name) => Ok(()),
@@ -49,7 +49,7 @@ fn judge_first(rescue: &Rescue, answer: &Answer) -> Result<(), Failure> {
 }
 
 /// Whether the rescue would work, by the answer of its own words.
-fn judge(rescue: &Rescue, answer: &Answer) -> Result<(), Failure> {
+fn judge(rescue: &Rescue, answer: &TrialAnswer) -> Result<(), Failure> {
     let (is_known, problem) = match rescue {
         Rescue::Process { name, .. } => {
             of_supervisorctl(answer, |group, process| *name == format!("{group}:{process}"))
@@ -61,14 +61,14 @@ fn judge(rescue: &Rescue, answer: &Answer) -> Result<(), Failure> {
 }
 
 /// Whether supervisorctl told the state of what is meant, and what kept it from that.
-fn of_supervisorctl(answer: &Answer, is_meant: impl Fn(&str, &str) -> bool) -> (bool, Option<ControlProblem>) {
+fn of_supervisorctl(answer: &TrialAnswer, is_meant: impl Fn(&str, &str) -> bool) -> (bool, Option<ControlProblem>) {
     let status = supervisorctl::parse_status(&answer.said, "", answer.exit);
     let is_known = status.processes.iter().any(|line| is_meant(&line.group, &line.process));
     (is_known, status.problems.into_iter().next())
 }
 
 /// Whether init told the state of the service. What its script says is its own; that it ran is enough.
-fn of_init(name: &str, answer: &Answer) -> (bool, Option<ControlProblem>) {
+fn of_init(name: &str, answer: &TrialAnswer) -> (bool, Option<ControlProblem>) {
     let has_run = answer.exit.is_some_and(|code| code < NOT_RUN);
     let is_known = match init::parse_status(name, &answer.said, "", answer.exit).state {
         InitState::NotFound | InitState::Denied => false,
@@ -91,7 +91,7 @@ fn short(name: &str) -> &str {
     }
 }
 
-fn refused(rescue: &Rescue, answer: &Answer, problem: Option<ControlProblem>) -> Failure {
+fn refused(rescue: &Rescue, answer: &TrialAnswer, problem: Option<ControlProblem>) -> Failure {
     let problem = SudoError::of_text(&answer.said).map(ControlProblem::Sudo).or(problem);
     let is_forbidden = matches!(
         problem,
@@ -120,11 +120,11 @@ fn refused(rescue: &Rescue, answer: &Answer, problem: Option<ControlProblem>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::Control;
+    use crate::guard::ControlCommand;
 
     fn process() -> Rescue {
         let words = ["supervisorctl", "-s", "unix:///x"].map(str::to_owned).to_vec();
-        Rescue::Process { name: "slow:slow".to_owned(), control: Control { words, settings: None } }
+        Rescue::Process { name: "slow:slow".to_owned(), control: ControlCommand { words, settings: None } }
     }
 
     fn init() -> Rescue {
@@ -132,7 +132,8 @@ mod tests {
     }
 
     fn judged(rescue: &Rescue, said: &str, exit: u32) -> Option<FailureKind> {
-        let answer = Answer { command: "supervisorctl status".to_owned(), said: said.to_owned(), exit: Some(exit) };
+        let answer =
+            TrialAnswer { command: "supervisorctl status".to_owned(), said: said.to_owned(), exit: Some(exit) };
         judge(rescue, &answer).err().map(|failure| failure.kind)
     }
 
@@ -175,7 +176,7 @@ mod tests {
             assert_eq!(judged(&init(), said, exit), expected, "{said}");
         }
         let first = |said: &str| {
-            let answer = Answer { said: said.to_owned(), exit: Some(1), ..Answer::default() };
+            let answer = TrialAnswer { said: said.to_owned(), exit: Some(1), ..TrialAnswer::default() };
             judge_first(&init(), &answer).is_ok()
         };
         assert!(first("cassandra: unrecognized service") && !first("sudo: a password is required"));
