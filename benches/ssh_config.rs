@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::fs;
 
-use contrail_ctl::transport::ssh_config::{Operator, Origin, Query, Setting, SshConfig};
+use contrail_ctl::transport::ssh_config::{ConfigOrigin, HostQuery, OperatorEnv, ResolvedSetting, SshConfig};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 
@@ -32,12 +32,12 @@ fn config(included: &str) -> String {
     text
 }
 
-fn operator() -> Operator {
-    Operator {
+fn operator() -> OperatorEnv {
+    OperatorEnv {
         home: Some("/home/operator".into()),
         user: "operator".to_owned(),
         hostname: "bench".to_owned(),
-        ..Operator::default()
+        ..OperatorEnv::default()
     }
 }
 
@@ -64,8 +64,8 @@ fn resolve_5000_nodes(bencher: Bencher<'_, '_>, with_address: bool) {
         (0..NODES).map(|node| (format!("node{node}"), format!("10.0.{}.{}", node / 250, node % 250))).collect();
     bencher.counter(ItemsCount::new(NODES)).bench(|| {
         let resolved = nodes.iter().filter(|(name, address)| {
-            let address = Setting { value: address.as_str(), origin: Origin::Inventory("node".into()) };
-            let query = Query { host: name, address: with_address.then_some(address), ..Query::default() };
+            let address = ResolvedSetting { value: address.as_str(), origin: ConfigOrigin::Inventory("node".into()) };
+            let query = HostQuery { host: name, address: with_address.then_some(address), ..HostQuery::default() };
             black_box(config.resolve(&query, &operator, &|_| false)).is_ok()
         });
         assert_eq!(resolved.count(), NODES);

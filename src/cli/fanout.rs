@@ -26,7 +26,7 @@ use crate::plan::live::LiveState;
 use crate::plan::{Action, Plan};
 use crate::run::{Guarding, NodeAccess, Noted, Setup, run};
 use crate::sink::{JsonSink, text};
-use crate::transport::{SshSettings, SshTransport};
+use crate::transport::{RunSshSettings, SshTransport};
 
 /// What a run goes on from.
 pub(super) struct Resumed {
@@ -60,7 +60,7 @@ impl Ready {
             .enable_all()
             .build()
             .map_err(|error| CliError::usage(format!("cannot start the async runtime: {error}")))?;
-        let (transport, notices) = SshTransport::new(SshSettings { password: questions::password(fanout)? });
+        let (transport, notices) = SshTransport::new(RunSshSettings { password: questions::password(fanout)? });
         questions::sudo_password(fanout, &mut access)?;
         questions::supervisor_passwords(&plan.nodes, &mut access);
         runtime.block_on(questions::before_connecting(&transport, &plan.nodes, &access, room.forks))?;

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::report::CliError;
 use super::terminal;
 use crate::run::NodeAccess;
-use crate::transport::{Endpoint, Proxy};
+use crate::transport::{Endpoint, ProxyRoute};
 
 /// Files that are open besides connections: standard streams, the runtime's, journal, log, agent, key files, name
 /// servers.
@@ -65,7 +65,7 @@ impl Need {
         let mut bastions: HashSet<&Endpoint> = HashSet::new();
         for access in access {
             let mut next = &access.endpoint;
-            while let Proxy::Jump(bastion) = &next.proxy {
+            while let ProxyRoute::Jump(bastion) = &next.proxy {
                 next = bastion;
                 bastions.insert(next);
             }
@@ -103,9 +103,9 @@ impl Need {
 /// The open files of one connection: a socket, or the three pipes of a command; none where a bastion carries it.
 fn files(endpoint: &Endpoint) -> usize {
     match &endpoint.proxy {
-        Proxy::Direct => 1,
-        Proxy::Command(_) => 3,
-        Proxy::Jump(_) => 0,
+        ProxyRoute::Direct => 1,
+        ProxyRoute::Command(_) => 3,
+        ProxyRoute::Jump(_) => 0,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::remote::Sudo;
 use crate::run::{NodeAccess, Passwords};
 use crate::select::SelectedNode;
 use crate::sink::text;
-use crate::transport::{Endpoint, HostKeyPolicy, Proxy, PublicKey, SshTransport, UnlockError, fingerprint};
+use crate::transport::{Endpoint, HostKeyPolicy, ProxyRoute, PublicKey, SshTransport, UnlockError, fingerprint};
 
 /// The password to log in with, if it is to be asked for.
 pub(super) fn password(args: &FanoutArgs) -> Result<Option<SecretString>, CliError> {
@@ -82,7 +82,7 @@ pub(super) async fn before_connecting(
     let mut hops: HashSet<&Endpoint> = HashSet::new();
     for endpoint in &endpoints {
         let mut next = *endpoint;
-        while let Proxy::Jump(bastion) = &next.proxy {
+        while let ProxyRoute::Jump(bastion) = &next.proxy {
             next = bastion;
             if !hops.insert(next) {
                 break;
@@ -192,7 +192,7 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
 
 /// The endpoint itself, or the outermost bastion before it, if nothing is known of its key and one may ask.
 fn first_unheard_of<'e>(transport: &SshTransport, endpoint: &'e Endpoint) -> Option<&'e Endpoint> {
-    if let Proxy::Jump(bastion) = &endpoint.proxy
+    if let ProxyRoute::Jump(bastion) = &endpoint.proxy
         && let Some(found) = first_unheard_of(transport, Arc::as_ref(bastion))
     {
         return Some(found);

@@ -18,10 +18,12 @@ use crate::inventory::{Node, SshKeyword, ValueError, check_host, check_user};
 use crate::local;
 use crate::sink::text;
 use crate::transport::ssh_config::{
-    self, ExecRunner, Given, JumpHop, Operator, Origin, Query, Resolved, Setting, SshConfig, StrictHostKeyChecking,
+    self, ConfigOrigin, ExecRunner, HostQuery, JumpHop, OperatorEnv, OverrideValue, ResolvedHost, ResolvedSetting,
+    SshConfig, StrictHostKeyChecking,
 };
 use crate::transport::{
-    AddressFamily, Algorithms, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy,
+    AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings,
+    ProxyRoute,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,12 +49,12 @@ type Stretch = (Vec<JumpHop>, Vec<PathBuf>);
 pub(super) struct Ways<'a> {
     args: &'a SshArgs,
     config: SshConfig,
-    operator: Operator,
+    operator: OperatorEnv,
     exec: ExecRunner,
     /// The bastions known so far: equal ones are one.
     bastions: RefCell<HashMap<Stretch, Arc<Endpoint>>>,
     host_keys: RefCell<HashSet<Arc<HostKeySettings>>>,
-    algorithms: RefCell<HashSet<Arc<Algorithms>>>,
+    algorithms: RefCell<HashSet<Arc<AlgorithmLists>>>,
     /// What is not honoured, and does not matter so much that it is refused.
     named: RefCell<BTreeSet<String>>,
     refused: RefCell<BTreeSet<String>>,
@@ -61,7 +63,7 @@ pub(super) struct Ways<'a> {
 impl<'a> Ways<'a> {
     /// Reads the ssh_config files.
     pub(super) fn new(args: &'a SshArgs) -> Result<Self, CliError> {
-        let operator = Operator::of_process();
+        let operator = OperatorEnv::of_process();
         check_names(args, &operator)?;
         let config = match args.ssh_config.as_deref() {
             Some(file) if file == Path::new("none") => SshConfig::empty(),
@@ -88,12 +90,12 @@ impl<'a> Ways<'a> {
     }
 
     /// Whoever runs `ctl`.
-    pub(super) fn operator(&self) -> &Operator {
+    pub(super) fn operator(&self) -> &OperatorEnv {
         &self.operator
     }
 
     /// What holds for a node of the inventory.
-    pub(super) fn of_node(&self, node: &Node) -> Result<Resolved, CliError> {
+    pub(super) fn of_node(&self, node: &Node) -> Result<ResolvedHost, CliError> {
         let ssh = &node.ssh;
         let mut query = self.query(&node.name);
         // The name itself is no address that the inventory gives: ssh_config may know a better one.
@@ -112,14 +114,14 @@ impl<'a> Ways<'a> {
                 SshKeyword::Macs => &mut query.macs,
                 SshKeyword::PubkeyAcceptedAlgorithms => &mut query.pubkey_accepted_algorithms,
             };
-            let origin = Origin::Inventory(option.origin.to_string().into());
-            *list = Some(Given { value: option.value.to_string(), origin });
+            let origin = ConfigOrigin::Inventory(option.origin.to_string().into());
+            *list = Some(OverrideValue { value: option.value.to_string(), origin });
         }
         self.resolve(&query)
     }
 
     /// What holds for any other host, `[user@]host`.
-    pub(super) fn of_host(&self, words: &str) -> Result<Resolved, CliError> {
+    pub(super) fn of_host(&self, words: &str) -> Result<ResolvedHost, CliError> {
         let (user, host) = match words.rsplit_once('@') {
             Some((user, host)) => (Some(user), host),
             None => (None, words),
@@ -135,9 +137,9 @@ impl<'a> Ways<'a> {
         self.resolve(&query)
     }
 
-    fn query<'q>(&self, host: &'q str) -> Query<'q> {
+    fn query<'q>(&self, host: &'q str) -> HostQuery<'q> {
         let args = self.args;
-        Query {
+        HostQuery {
             user: args.user.clone().map(typed),
             port: args.port.map(typed),
             jump: args.jump.clone().map(typed),
@@ -147,22 +149,22 @@ impl<'a> Ways<'a> {
     }
 
     /// With what of the command line holds for bastions too: neither user, nor port, nor key, as with `ssh`.
-    fn bastion_query<'q>(&self, host: &'q str) -> Query<'q> {
+    fn bastion_query<'q>(&self, host: &'q str) -> HostQuery<'q> {
         let args = self.args;
         let checking = args.host_key.map(|policy| match policy {
             HostKey::Strict => StrictHostKeyChecking::Ask,
             HostKey::AcceptNew => StrictHostKeyChecking::AcceptNew,
         });
-        Query {
+        HostQuery {
             host,
             known_hosts: args.known_hosts.clone().map(typed),
             connect_timeout: args.connect_timeout.map(typed),
             strict_host_key_checking: checking.map(typed),
-            ..Query::default()
+            ..HostQuery::default()
         }
     }
 
-    fn resolve(&self, query: &Query<'_>) -> Result<Resolved, CliError> {
+    fn resolve(&self, query: &HostQuery<'_>) -> Result<ResolvedHost, CliError> {
         Ok(self.config.resolve(query, &self.operator, &|command| self.exec.run(command))?)
     }
 
@@ -179,22 +181,28 @@ impl<'a> Ways<'a> {
     }
 
     /// The way to a host, `depth` bastions away from the node.
-    fn proxy(&self, resolved: &Resolved, common: Common<'_>, depth: usize) -> Result<Proxy, CliError> {
+    fn proxy(&self, resolved: &ResolvedHost, common: Common<'_>, depth: usize) -> Result<ProxyRoute, CliError> {
         match &resolved.proxy.value {
-            ssh_config::Proxy::Direct => Ok(Proxy::Direct),
-            ssh_config::Proxy::Command(_) => {
-                Ok(resolved.proxy_command(&self.operator)?.map_or(Proxy::Direct, Proxy::Command))
+            ssh_config::ConfigProxy::Direct => Ok(ProxyRoute::Direct),
+            ssh_config::ConfigProxy::Command(_) => {
+                Ok(resolved.proxy_command(&self.operator)?.map_or(ProxyRoute::Direct, ProxyRoute::Command))
             }
-            ssh_config::Proxy::Jump(jump) => self.bastion(jump.hops(), &resolved.proxy.origin, common, depth),
+            ssh_config::ConfigProxy::Jump(jump) => self.bastion(jump.hops(), &resolved.proxy.origin, common, depth),
         }
     }
 
     /// The last of `hops`, behind those before it. The first of them is reached as ssh_config says.
-    fn bastion(&self, hops: &[JumpHop], origin: &Origin, common: Common<'_>, depth: usize) -> Result<Proxy, CliError> {
-        let Some((last, before)) = hops.split_last() else { return Ok(Proxy::Direct) };
+    fn bastion(
+        &self,
+        hops: &[JumpHop],
+        origin: &ConfigOrigin,
+        common: Common<'_>,
+        depth: usize,
+    ) -> Result<ProxyRoute, CliError> {
+        let Some((last, before)) = hops.split_last() else { return Ok(ProxyRoute::Direct) };
         let place = (hops.to_vec(), common.keys.to_vec());
         if let Some(known) = self.bastions.borrow().get(&place) {
-            return Ok(Proxy::Jump(Arc::clone(known)));
+            return Ok(ProxyRoute::Jump(Arc::clone(known)));
         }
         if depth >= MOST_HOPS {
             return Err(CliError::usage(format!(
@@ -211,9 +219,9 @@ impl<'a> Ways<'a> {
                 ));
         }
         let mut query = self.bastion_query(&last.host);
-        let given = |value: &String| Given { value: value.clone(), origin: origin.clone() };
+        let given = |value: &String| OverrideValue { value: value.clone(), origin: origin.clone() };
         query.user = last.user.as_ref().map(given);
-        query.port = last.port.map(|value| Given { value, origin: origin.clone() });
+        query.port = last.port.map(|value| OverrideValue { value, origin: origin.clone() });
         let resolved = self.resolve(&query)?;
         let proxy = match before {
             [] => self.proxy(&resolved, common, depth + 1)?,
@@ -221,13 +229,13 @@ impl<'a> Ways<'a> {
         };
         let endpoint = Arc::new(self.endpoint_of(&resolved, proxy, common, true)?);
         self.bastions.borrow_mut().insert(place, Arc::clone(&endpoint));
-        Ok(Proxy::Jump(endpoint))
+        Ok(ProxyRoute::Jump(endpoint))
     }
 
     fn endpoint_of(
         &self,
-        resolved: &Resolved,
-        proxy: Proxy,
+        resolved: &ResolvedHost,
+        proxy: ProxyRoute,
         common: Common<'_>,
         is_bastion: bool,
     ) -> Result<Endpoint, CliError> {
@@ -237,9 +245,9 @@ impl<'a> Ways<'a> {
             return Err(CliError::usage(format!("no user name for {}", text::single_line(&resolved.host)))
                 .with_hint("set one with -u, with `user` in the inventory, or in ssh_config"));
         }
-        let paths = |found: Vec<Setting<PathBuf>>| found.into_iter().map(|one| one.value).collect();
+        let paths = |found: Vec<ResolvedSetting<PathBuf>>| found.into_iter().map(|one| one.value).collect();
         let own = resolved.identity_paths(&self.operator)?;
-        let mut identities_named = own.iter().any(|identity| identity.origin != Origin::Default);
+        let mut identities_named = own.iter().any(|identity| identity.origin != ConfigOrigin::Default);
         let mut identities: Vec<PathBuf> = paths(own);
         if is_bastion && !common.keys.is_empty() {
             // Behind those that ssh_config names for it, before the usual ones.
@@ -251,13 +259,13 @@ impl<'a> Ways<'a> {
             host: resolved.host_name.value.to_string(),
             port: resolved.port.value,
             family: match resolved.address_family.value {
-                ssh_config::AddressFamily::Any => AddressFamily::Any,
-                ssh_config::AddressFamily::Inet => AddressFamily::Inet,
-                ssh_config::AddressFamily::Inet6 => AddressFamily::Inet6,
+                ssh_config::ConfigFamily::Any => AllowedFamilies::Any,
+                ssh_config::ConfigFamily::Inet => AllowedFamilies::Inet,
+                ssh_config::ConfigFamily::Inet6 => AllowedFamilies::Inet6,
             },
             bind: resolved.bind_address.as_ref().map(|bind| bind.value.to_string()),
             proxy,
-            login: Login {
+            login: LoginSettings {
                 user,
                 identities,
                 identities_named,
@@ -274,11 +282,11 @@ impl<'a> Ways<'a> {
         })
     }
 
-    fn agent(&self, resolved: &Resolved) -> Option<PathBuf> {
+    fn agent(&self, resolved: &ResolvedHost) -> Option<PathBuf> {
         match &resolved.identity_agent.value {
-            ssh_config::Agent::None => None,
-            ssh_config::Agent::Socket(path) => Some(path.clone()),
-            ssh_config::Agent::FromEnvironment => {
+            ssh_config::ConfigAgent::None => None,
+            ssh_config::ConfigAgent::Socket(path) => Some(path.clone()),
+            ssh_config::ConfigAgent::FromEnvironment => {
                 let socket = self.operator.variables.get("SSH_AUTH_SOCK");
                 socket.filter(|path| !path.is_empty()).map(PathBuf::from)
             }
@@ -286,7 +294,7 @@ impl<'a> Ways<'a> {
     }
 
     /// Remembers what is not honoured.
-    pub(super) fn judge(&self, resolved: &Resolved) {
+    pub(super) fn judge(&self, resolved: &ResolvedHost) {
         for one in &resolved.unhonoured {
             // Debian's own file asks for it; without a ticket `ssh` has no use for it either.
             if one.keyword == "GSSAPIAuthentication" && !self.has_ticket() {
@@ -348,7 +356,7 @@ impl<'a> Ways<'a> {
 
 /// Users and hosts of the command line obey the rules of the inventory: they may reach the shell of a `ProxyCommand` or a
 /// `Match exec`, as `%r` and `%h`. What ssh_config itself says is trusted, as `ssh` does.
-fn check_names(args: &SshArgs, operator: &Operator) -> Result<(), CliError> {
+fn check_names(args: &SshArgs, operator: &OperatorEnv) -> Result<(), CliError> {
     let invalid = |option: &str, said: &str, what: &str, flaw: ValueError| {
         CliError::usage(format!("{option}: '{}' is not a valid {what}: {}", text::single_line(said), flaw.why))
             .with_hint("it may reach a shell (ProxyCommand, Match exec), so spaces, quotes, shell characters and a leading `-` are not allowed")
@@ -375,12 +383,12 @@ fn check_names(args: &SshArgs, operator: &Operator) -> Result<(), CliError> {
     Ok(())
 }
 
-fn typed<T>(value: T) -> Given<T> {
-    Given { value, origin: Origin::CommandLine }
+fn typed<T>(value: T) -> OverrideValue<T> {
+    OverrideValue { value, origin: ConfigOrigin::CommandLine }
 }
 
-fn from_inventory<T>(value: T) -> Given<T> {
-    Given { value, origin: Origin::Inventory("".into()) }
+fn from_inventory<T>(value: T) -> OverrideValue<T> {
+    OverrideValue { value, origin: ConfigOrigin::Inventory("".into()) }
 }
 
 /// One copy of what many endpoints have.
@@ -394,7 +402,7 @@ fn intern<T: Eq + Hash>(all: &RefCell<HashSet<Arc<T>>>, value: T) -> Arc<T> {
     value
 }
 
-fn host_keys(resolved: &Resolved) -> HostKeySettings {
+fn host_keys(resolved: &ResolvedHost) -> HostKeySettings {
     HostKeySettings {
         user_files: resolved.user_known_hosts_files.value.clone(),
         global_files: resolved.global_known_hosts_files.value.clone(),
@@ -412,11 +420,11 @@ fn host_keys(resolved: &Resolved) -> HostKeySettings {
 }
 
 /// What is not asked for stays at what is good by default.
-fn algorithms(resolved: &Resolved) -> Algorithms {
-    let asked = |setting: &Setting<ssh_config::Algorithms>| {
-        (setting.origin != Origin::Default).then(|| setting.value.iter().map(str::to_owned).collect())
+fn algorithms(resolved: &ResolvedHost) -> AlgorithmLists {
+    let asked = |setting: &ResolvedSetting<ssh_config::ConfigAlgorithms>| {
+        (setting.origin != ConfigOrigin::Default).then(|| setting.value.iter().map(str::to_owned).collect())
     };
-    Algorithms {
+    AlgorithmLists {
         host_keys: asked(&resolved.host_key_algorithms),
         kex: asked(&resolved.kex_algorithms),
         ciphers: asked(&resolved.ciphers),
@@ -426,26 +434,28 @@ fn algorithms(resolved: &Resolved) -> Algorithms {
 }
 
 /// Time from the first attempt to an authenticated session.
-pub(super) fn connect_timeout(resolved: &Resolved) -> Duration {
+pub(super) fn connect_timeout(resolved: &ResolvedHost) -> Duration {
     resolved.connect_timeout.value.unwrap_or(CONNECT_TIMEOUT)
 }
 
-fn keepalive(resolved: &Resolved) -> Keepalive {
+fn keepalive(resolved: &ResolvedHost) -> Keepalive {
     let (interval, count) = (&resolved.server_alive_interval, &resolved.server_alive_count_max);
     Keepalive {
-        interval: if interval.origin == Origin::Default { KEEPALIVE.interval } else { interval.value },
-        count: if count.origin == Origin::Default { KEEPALIVE.count } else { count.value },
+        interval: if interval.origin == ConfigOrigin::Default { KEEPALIVE.interval } else { interval.value },
+        count: if count.origin == ConfigOrigin::Default { KEEPALIVE.count } else { count.value },
     }
 }
 
 /// The methods in the order that is preferred, without those that are switched off.
-fn methods(resolved: &Resolved) -> Vec<Method> {
+fn methods(resolved: &ResolvedHost) -> Vec<AuthMethod> {
     let order = resolved.preferred_authentications.as_ref();
     let order = order.map_or("publickey,keyboard-interactive,password", |order| &order.value);
     let all = order.split(',').filter_map(|name| match name {
-        "publickey" => resolved.pubkey_authentication.value.is_enabled().then_some(Method::PublicKey),
-        "keyboard-interactive" => resolved.kbd_interactive_authentication.value.then_some(Method::KeyboardInteractive),
-        "password" => resolved.password_authentication.value.then_some(Method::Password),
+        "publickey" => resolved.pubkey_authentication.value.is_enabled().then_some(AuthMethod::PublicKey),
+        "keyboard-interactive" => {
+            resolved.kbd_interactive_authentication.value.then_some(AuthMethod::KeyboardInteractive)
+        }
+        "password" => resolved.password_authentication.value.then_some(AuthMethod::Password),
         _ => None,
     });
     all.collect()

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
 use crate::remote::{EnterError, Passage, Sudo, SudoError};
-use crate::transport::{Drain, HUNG, Piece, RemoteCommand, Session, TransportError};
+use crate::transport::{HUNG, OutputDrain, OutputPiece, RemoteCommand, Session, TransportError};
 
 /// Longest output kept of each stream, in bytes; what comes after is read and dropped.
 pub const OUTPUT_LIMIT: usize = 256 * 1024;
@@ -166,7 +166,7 @@ pub async fn run<S: Session>(
             how = &mut stop => return Ok(end(session, running, gathered, how).await),
         };
         match piece {
-            Some(Piece::Exit(code)) => {
+            Some(OutputPiece::Exit(code)) => {
                 // The time for the command holds for what it leaves behind, too.
                 let stopped = tokio::select! {
                     () = gathered.drain(&mut running) => None,
@@ -237,7 +237,7 @@ async fn end<S: Session>(
             return;
         }
         while let Some(piece) = running.next().await {
-            if matches!(piece, Piece::Exit(_)) {
+            if matches!(piece, OutputPiece::Exit(_)) {
                 gathered.drain(&mut running).await;
                 break;
             }
@@ -280,17 +280,17 @@ impl GatheredOutput {
         !self.has_started() && self.stdout.before.len() + self.stderr.before.len() > NOISE_LIMIT
     }
 
-    fn take_in(&mut self, piece: Piece) {
+    fn take_in(&mut self, piece: OutputPiece) {
         match piece {
-            Piece::Stdout(bytes) => self.stdout.take_in(&self.mark, bytes),
-            Piece::Stderr(bytes) => self.stderr.take_in(&self.stderr_mark, bytes),
-            Piece::Exit(_) => {}
+            OutputPiece::Stdout(bytes) => self.stdout.take_in(&self.mark, bytes),
+            OutputPiece::Stderr(bytes) => self.stderr.take_in(&self.stderr_mark, bytes),
+            OutputPiece::Exit(_) => {}
         }
     }
 
     /// Reads on after the end, for the mark and then for the rest of the output.
     async fn drain<C: RemoteCommand>(&mut self, running: &mut C) {
-        let start = |has_started| if has_started { Drain::start() } else { Drain::patient(MARK_TIME) };
+        let start = |has_started| if has_started { OutputDrain::start() } else { OutputDrain::patient(MARK_TIME) };
         let mut had_started = self.has_started();
         let mut rest = start(had_started);
         while let Some(piece) = rest.next(running).await {
@@ -363,7 +363,7 @@ mod tests {
         let mut gathered = GatheredOutput::new("MARK");
         for (is_stderr, text) in pieces {
             let bytes = text.as_bytes().to_vec();
-            gathered.take_in(if *is_stderr { Piece::Stderr(bytes) } else { Piece::Stdout(bytes) });
+            gathered.take_in(if *is_stderr { OutputPiece::Stderr(bytes) } else { OutputPiece::Stdout(bytes) });
         }
         gathered
     }

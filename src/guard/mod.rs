@@ -32,7 +32,7 @@ use self::rescue::{RescueTrial, TRIAL_LIMIT};
 use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
 use crate::remote::{EnterError, Passage, Sudo, SudoError};
-use crate::transport::{HUNG, Piece, RemoteCommand, Session, TransportError};
+use crate::transport::{HUNG, OutputPiece, RemoteCommand, Session, TransportError};
 
 /// Between two signs of life. The guard gives up after 20 s without one: two may be lost on the way and the third be late,
 /// and 10 s are left to start what was stopped within the 30 s that are promised.
@@ -404,17 +404,17 @@ impl<C: RemoteCommand> GuardChannel<C> {
                 return None;
             }
             match self.command.next().await? {
-                Piece::Stdout(bytes) => {
+                OutputPiece::Stdout(bytes) => {
                     self.printed += bytes.len();
                     self.lines.take_in(&bytes);
                 }
-                Piece::Stderr(bytes) => {
+                OutputPiece::Stderr(bytes) => {
                     self.printed += bytes.len();
                     if noise.is_empty() {
                         String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().clone_into(noise);
                     }
                 }
-                Piece::Exit(_) => self.has_ended = true,
+                OutputPiece::Exit(_) => self.has_ended = true,
             }
         }
     }

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::question::{self, AskMode, CommandAnswer, NoAnswer};
 use super::words::{SudoError, clip};
-use crate::transport::{Drain, ExecOutput, Piece, RemoteCommand, Session, TransportError};
+use crate::transport::{ExecOutput, OutputDrain, OutputPiece, RemoteCommand, Session, TransportError};
 
 /// Commands that run at once on a node, of those that may ask for the password: sshd's MaxSessions is 10 by default.
 const COMMANDS_AT_ONCE: usize = 3;
@@ -265,7 +265,7 @@ impl Sudo {
         loop {
             let wait = deadline.min(Instant::now() + QUIET);
             match timeout_at(wait, command.next()).await {
-                Ok(Some(Piece::Exit(code))) => exit = code,
+                Ok(Some(OutputPiece::Exit(code))) => exit = code,
                 Ok(Some(piece)) => {
                     streams.take_in(piece);
                     dialogue.answer(command, &mut streams).await?;
@@ -310,16 +310,16 @@ impl Password {
         let mut dialogue = Dialogue { password: Some(self), passage, held: None, is_answered: false };
         let mut streams = Streams::default();
         let mut output = ExecOutput::default();
-        let mut rest: Option<Drain> = None;
+        let mut rest: Option<OutputDrain> = None;
         loop {
             let next = match rest {
                 Some(rest) => Ok(rest.next(command).await),
                 None => timeout(QUIET, command.next()).await,
             };
             match next {
-                Ok(Some(Piece::Exit(code))) => {
+                Ok(Some(OutputPiece::Exit(code))) => {
                     output.exit = code;
-                    rest = Some(Drain::start());
+                    rest = Some(OutputDrain::start());
                 }
                 Ok(Some(piece)) => {
                     streams.take_in(piece);
@@ -368,11 +368,11 @@ struct Streams {
 }
 
 impl Streams {
-    fn take_in(&mut self, piece: Piece) {
+    fn take_in(&mut self, piece: OutputPiece) {
         match piece {
-            Piece::Stdout(bytes) => self.stdout.extend(bytes),
-            Piece::Stderr(bytes) => self.stderr.extend(bytes),
-            Piece::Exit(_) => {}
+            OutputPiece::Stdout(bytes) => self.stdout.extend(bytes),
+            OutputPiece::Stderr(bytes) => self.stderr.extend(bytes),
+            OutputPiece::Exit(_) => {}
         }
     }
 

@@ -35,7 +35,7 @@ use crate::guard::{Guard, LockHolder, TakeError};
 use crate::plan::policy::Gate;
 use crate::plan::{Action, LogTail, Plan, WaitGoal};
 use crate::select::ServicePattern;
-use crate::transport::{Proxy, Transport, TransportError};
+use crate::transport::{ProxyRoute, Transport, TransportError};
 
 /// Groups of one supervisord that are worked on at once; each takes a channel of its own.
 const GROUPS_AT_ONCE: usize = 8;
@@ -781,7 +781,7 @@ impl<T: Transport> NodeTask<T> {
 
     /// Where each hop has a time of its own, how long it takes in all is not known.
     fn connecting(&self) -> ActivityPhase {
-        let limit = (self.access.endpoint.proxy == Proxy::Direct).then_some(self.access.endpoint.connect_timeout);
+        let limit = (self.access.endpoint.proxy == ProxyRoute::Direct).then_some(self.access.endpoint.connect_timeout);
         ActivityPhase { limit, ..ActivityPhase::work("connecting") }
     }
 

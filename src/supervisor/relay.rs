@@ -15,7 +15,7 @@ use tracing::debug;
 use super::SupervisorError;
 use crate::remote::script::{READ_AND_RUN, one_line};
 use crate::remote::{EnterError, Passage, Sudo};
-use crate::transport::{Piece, RemoteCommand, Session, TransportError};
+use crate::transport::{OutputPiece, RemoteCommand, Session, TransportError};
 
 /// How long the relay may take to start; sudo may have to be answered.
 const START_TIME: Duration = Duration::from_secs(30);
@@ -131,15 +131,15 @@ impl<C: RemoteCommand> Desk<C> {
             }
             let sent = tokio::select! {
                 piece = self.command.next() => match piece {
-                    Some(Piece::Stdout(bytes)) => {
+                    Some(OutputPiece::Stdout(bytes)) => {
                         self.frames.rest.extend(bytes);
                         Ok(())
                     }
-                    Some(Piece::Stderr(bytes)) => {
+                    Some(OutputPiece::Stderr(bytes)) => {
                         debug!(said = %String::from_utf8_lossy(&bytes).trim(), "message from the relay");
                         Ok(())
                     }
-                    Some(Piece::Exit(_)) | None => break "it ended",
+                    Some(OutputPiece::Exit(_)) | None => break "it ended",
                 },
                 ask = inbox.recv() => match ask {
                     Some(ask) => timeout(OPEN_TIME, self.ask(ask)).await.unwrap_or_else(|_| Err(silent())),

@@ -11,7 +11,7 @@ use tracing::debug;
 use super::SupervisorError;
 use crate::remote::script::{one_line, read_and_run};
 use crate::remote::{EnterError, NoAnswer, Passage, Sudo};
-use crate::transport::{Piece, RemoteCommand, Session};
+use crate::transport::{OutputPiece, RemoteCommand, Session};
 
 /// What supervisorctl says before the log.
 const GREETING: &[u8] = b"==> Press Ctrl-C to exit <==\n";
@@ -88,8 +88,8 @@ impl<C: RemoteCommand> Tailed<C> {
                 break;
             }
             match self.command.next().await {
-                Some(Piece::Stdout(bytes)) if self.head.len() < HEAD_LIMIT => self.head.extend(bytes),
-                Some(Piece::Stderr(bytes)) => {
+                Some(OutputPiece::Stdout(bytes)) if self.head.len() < HEAD_LIMIT => self.head.extend(bytes),
+                Some(OutputPiece::Stderr(bytes)) => {
                     debug!(said = %String::from_utf8_lossy(&bytes).trim(), "message from supervisorctl");
                 }
                 _ => return Err(self.ended()),
@@ -97,9 +97,9 @@ impl<C: RemoteCommand> Tailed<C> {
         }
         while self.head.len() < HEAD_LIMIT {
             match timeout(QUIET, self.command.next()).await {
-                Ok(Some(Piece::Stdout(bytes))) => self.head.extend(bytes),
-                Ok(Some(Piece::Stderr(_))) => {}
-                Ok(Some(Piece::Exit(_)) | None) => return Err(self.ended()),
+                Ok(Some(OutputPiece::Stdout(bytes))) => self.head.extend(bytes),
+                Ok(Some(OutputPiece::Stderr(_))) => {}
+                Ok(Some(OutputPiece::Exit(_)) | None) => return Err(self.ended()),
                 Err(_) => break,
             }
         }
@@ -124,14 +124,14 @@ impl<C: RemoteCommand> Tailed<C> {
     /// [`SupervisorError::Down`] when it has ended.
     pub async fn next(&mut self, patience: Duration) -> Result<Vec<u8>, SupervisorError> {
         match timeout(patience, self.command.next()).await {
-            Ok(Some(Piece::Stdout(mut bytes))) => {
+            Ok(Some(OutputPiece::Stdout(mut bytes))) => {
                 let known = self.skip.min(bytes.len());
                 self.skip -= known;
                 bytes.drain(..known);
                 Ok(bytes)
             }
-            Ok(Some(Piece::Stderr(_))) | Err(_) => Ok(Vec::new()),
-            Ok(Some(Piece::Exit(_)) | None) => Err(self.ended()),
+            Ok(Some(OutputPiece::Stderr(_))) | Err(_) => Ok(Vec::new()),
+            Ok(Some(OutputPiece::Exit(_)) | None) => Err(self.ended()),
         }
     }
 }

@@ -10,8 +10,8 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{AlgorithmKind, Preferred, cipher, kex, mac};
 use tracing::debug;
 
-use super::endpoint::Algorithms;
-use super::host_keys::Wanted;
+use super::endpoint::AlgorithmLists;
+use super::host_keys::HostKeyRequest;
 
 /// The extensions that a client announces among its key exchanges: strict key exchange (against Terrapin), and that it
 /// wants to know which signatures the node takes. No setting of the operator takes them away.
@@ -66,7 +66,7 @@ const OLD_HOST_KEYS: [Algorithm; 1] = [Algorithm::Rsa { hash: None }];
 
 /// Two sides that cannot talk, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Disagreement {
+pub(super) struct NegotiationFailure {
     /// What is missing.
     pub(super) reason: String,
     /// What to do about it.
@@ -75,14 +75,14 @@ pub(super) struct Disagreement {
 
 /// A list of the negotiation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum List {
+enum NegotiatedList {
     HostKeys,
     Kex,
     Ciphers,
     Macs,
 }
 
-impl List {
+impl NegotiatedList {
     /// The keyword of ssh_config.
     fn keyword(self) -> &'static str {
         match self {
@@ -112,7 +112,7 @@ impl List {
     }
 
     /// What the operator said.
-    fn asked(self, asked: &Algorithms) -> Option<&[String]> {
+    fn asked(self, asked: &AlgorithmLists) -> Option<&[String]> {
         let list = match self {
             Self::HostKeys => &asked.host_keys,
             Self::Kex => &asked.kex,
@@ -143,28 +143,28 @@ impl List {
 /// unknown otherwise.
 ///
 /// # Errors
-/// [`Disagreement`] if the operator allows nothing that the library has.
-pub(super) fn preferred(asked: &Algorithms, wanted: &Wanted) -> Result<Preferred, Disagreement> {
-    let mut kex = chosen(List::Kex, asked, &KEX, &OLD_KEX)?;
+/// [`NegotiationFailure`] if the operator allows nothing that the library has.
+pub(super) fn preferred(asked: &AlgorithmLists, wanted: &HostKeyRequest) -> Result<Preferred, NegotiationFailure> {
+    let mut kex = chosen(NegotiatedList::Kex, asked, &KEX, &OLD_KEX)?;
     kex.extend(EXTENSIONS);
     let (keys, certificates) = host_keys(asked, wanted)?;
     Ok(Preferred {
         kex: kex.into(),
         key: keys.into(),
         host_key_certificates: certificates.into(),
-        cipher: chosen(List::Ciphers, asked, &CIPHERS, &OLD_CIPHERS)?.into(),
-        mac: chosen(List::Macs, asked, &MACS, &[])?.into(),
+        cipher: chosen(NegotiatedList::Ciphers, asked, &CIPHERS, &OLD_CIPHERS)?.into(),
+        mac: chosen(NegotiatedList::Macs, asked, &MACS, &[])?.into(),
         ..Preferred::DEFAULT
     })
 }
 
 /// The items of one list that are asked for, by default the modern ones.
 fn chosen<T: AsRef<str> + Clone>(
-    list: List,
-    asked: &Algorithms,
+    list: NegotiatedList,
+    asked: &AlgorithmLists,
     modern: &[T],
     old: &[T],
-) -> Result<Vec<T>, Disagreement> {
+) -> Result<Vec<T>, NegotiationFailure> {
     let Some(names) = list.asked(asked) else { return Ok(modern.to_vec()) };
     let found = select(list, names, modern, old, |item, name| item.as_ref() == name);
     if found.is_empty() { Err(nothing_left(list, names)) } else { Ok(found) }
@@ -172,7 +172,7 @@ fn chosen<T: AsRef<str> + Clone>(
 
 /// The items that are named, in the order of the names, each once.
 fn select<T: AsRef<str> + Clone>(
-    list: List,
+    list: NegotiatedList,
     names: &[String],
     modern: &[T],
     old: &[T],
@@ -196,8 +196,11 @@ fn select<T: AsRef<str> + Clone>(
 /// is known: a host may have two keys of a kind, and shows the certified one only in its certificate; the key in that is then
 /// judged as if it had come alone. Otherwise the known kinds come first, and certificates only of those, or of all if an
 /// authority is known.
-fn host_keys(asked: &Algorithms, wanted: &Wanted) -> Result<(Vec<Algorithm>, Vec<Algorithm>), Disagreement> {
-    let list = List::HostKeys;
+fn host_keys(
+    asked: &AlgorithmLists,
+    wanted: &HostKeyRequest,
+) -> Result<(Vec<Algorithm>, Vec<Algorithm>), NegotiationFailure> {
+    let list = NegotiatedList::HostKeys;
     let (mut keys, mut certificates) = match list.asked(asked) {
         None => (HOST_KEYS.to_vec(), HOST_KEYS.to_vec()),
         Some(names) => named_host_keys(names),
@@ -227,7 +230,7 @@ fn named_host_keys(names: &[String]) -> (Vec<Algorithm>, Vec<Algorithm>) {
     let (certificates, plain): (Vec<String>, Vec<String>) =
         names.iter().cloned().partition(|name| name.contains("-cert-v01@"));
     let select = |names: &[String], is: &dyn Fn(&Algorithm, &str) -> bool| {
-        select(List::HostKeys, names, &HOST_KEYS, &OLD_HOST_KEYS, |key, name| is(key, name))
+        select(NegotiatedList::HostKeys, names, &HOST_KEYS, &OLD_HOST_KEYS, |key, name| is(key, name))
     };
     let keys = select(&plain, &|key, name| key.as_ref() == name);
     let mut certificates = select(&certificates, &|key, name| key.to_certificate_type() == name);
@@ -240,22 +243,22 @@ fn is_of_one_key(one: &Algorithm, other: &Algorithm) -> bool {
     one == other || matches!((one, other), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }))
 }
 
-fn nothing_left(list: List, names: &[String]) -> Disagreement {
-    Disagreement {
+fn nothing_left(list: NegotiatedList, names: &[String]) -> NegotiationFailure {
+    NegotiationFailure {
         reason: format!("ctl supports nothing in `{} {}`", list.keyword(), shown(names, ",")),
         hint: format!("it supports {}", list.implemented().join(", ")),
     }
 }
 
 /// Why the two sides have nothing in common, by what the node offers (`theirs`).
-pub(super) fn disagreement(kind: &AlgorithmKind, theirs: &[String], asked: &Algorithms) -> Disagreement {
+pub(super) fn disagreement(kind: &AlgorithmKind, theirs: &[String], asked: &AlgorithmLists) -> NegotiationFailure {
     let list = match kind {
-        AlgorithmKind::Kex => List::Kex,
-        AlgorithmKind::Key => List::HostKeys,
-        AlgorithmKind::Cipher => List::Ciphers,
-        AlgorithmKind::Mac => List::Macs,
+        AlgorithmKind::Kex => NegotiatedList::Kex,
+        AlgorithmKind::Key => NegotiatedList::HostKeys,
+        AlgorithmKind::Cipher => NegotiatedList::Ciphers,
+        AlgorithmKind::Mac => NegotiatedList::Macs,
         AlgorithmKind::Compression => {
-            return Disagreement {
+            return NegotiationFailure {
                 reason: format!("the node requires compression ({})", shown(theirs, ", ")),
                 hint:
                     "ctl does not support compression: allow connections without it (`Compression` in its sshd_config)"
@@ -284,7 +287,7 @@ pub(super) fn disagreement(kind: &AlgorithmKind, theirs: &[String], asked: &Algo
             )
         }
     };
-    Disagreement { reason, hint }
+    NegotiationFailure { reason, hint }
 }
 
 /// Names as they may be shown: not too many, not too long, without control characters.
@@ -325,13 +328,13 @@ mod tests {
         items.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",")
     }
 
-    fn offered(asked: &Algorithms, wanted: &Wanted) -> Preferred {
+    fn offered(asked: &AlgorithmLists, wanted: &HostKeyRequest) -> Preferred {
         preferred(asked, wanted).expect("something to offer")
     }
 
     fn keys(asked: Option<Vec<String>>, known: &[Algorithm], authority: bool) -> (String, String) {
-        let asked = Algorithms { host_keys: asked, ..Algorithms::default() };
-        let preferred = offered(&asked, &Wanted { known: known.to_vec(), authority });
+        let asked = AlgorithmLists { host_keys: asked, ..AlgorithmLists::default() };
+        let preferred = offered(&asked, &HostKeyRequest { known: known.to_vec(), authority });
         let certificates: Vec<String> =
             preferred.host_key_certificates.iter().map(Algorithm::to_certificate_type).collect();
         (text(&preferred.key), certificates.join(","))
@@ -341,7 +344,7 @@ mod tests {
 
     #[test]
     fn by_default_only_what_is_good() {
-        let preferred = offered(&Algorithms::default(), &Wanted::default());
+        let preferred = offered(&AlgorithmLists::default(), &HostKeyRequest::default());
         assert_eq!(
             text(&preferred.key),
             "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256"
@@ -367,32 +370,32 @@ mod tests {
 
     #[test]
     fn all_that_the_library_has_is_in_the_lists() {
-        let known = |list: List, all: Vec<&str>| {
+        let known = |list: NegotiatedList, all: Vec<&str>| {
             let ours = list.implemented();
             let missing: Vec<&str> = all.into_iter().filter(|name| !ours.contains(name)).collect();
             assert_eq!(missing, ["none"], "{list:?}");
         };
-        known(List::Kex, kex::ALL_KEX_ALGORITHMS.iter().map(|name| name.as_ref()).collect());
-        known(List::Macs, mac::ALL_MAC_ALGORITHMS.iter().map(|name| name.as_ref()).collect());
+        known(NegotiatedList::Kex, kex::ALL_KEX_ALGORITHMS.iter().map(|name| name.as_ref()).collect());
+        known(NegotiatedList::Macs, mac::ALL_MAC_ALGORITHMS.iter().map(|name| name.as_ref()).collect());
         let ciphers = cipher::ALL_CIPHERS.iter().map(|name| name.as_ref()).filter(|name| *name != "clear");
-        known(List::Ciphers, ciphers.collect());
-        let asked = Algorithms {
-            host_keys: Some(List::HostKeys.implemented().into_iter().map(str::to_owned).collect()),
-            ..Algorithms::default()
+        known(NegotiatedList::Ciphers, ciphers.collect());
+        let asked = AlgorithmLists {
+            host_keys: Some(NegotiatedList::HostKeys.implemented().into_iter().map(str::to_owned).collect()),
+            ..AlgorithmLists::default()
         };
-        assert_eq!(offered(&asked, &Wanted::default()).key.len(), 7);
+        assert_eq!(offered(&asked, &HostKeyRequest::default()).key.len(), 7);
     }
 
     #[test]
     fn the_operators_lists_in_their_order() {
-        let asked = Algorithms {
+        let asked = AlgorithmLists {
             host_keys: names("ssh-rsa,ssh-ed25519,ssh-rsa"),
             kex: names("sntrup761x25519-sha512@openssh.com,diffie-hellman-group1-sha1,diffie-hellman-group14-sha1"),
             ciphers: names("arcfour,aes128-cbc,aes128-ctr,none,clear"),
             macs: names("hmac-md5,hmac-sha1,umac-64@openssh.com,none"),
             accepted: None,
         };
-        let preferred = offered(&asked, &Wanted::default());
+        let preferred = offered(&asked, &HostKeyRequest::default());
         assert_eq!(text(&preferred.key), "ssh-rsa,ssh-ed25519");
         assert_eq!(
             text(&preferred.kex),
@@ -465,30 +468,31 @@ mod tests {
 
     #[test]
     fn a_list_of_which_nothing_is_left() {
-        let error = |asked: Algorithms| preferred(&asked, &Wanted::default()).expect_err("nothing to offer");
-        let none = Algorithms::default;
+        let error =
+            |asked: AlgorithmLists| preferred(&asked, &HostKeyRequest::default()).expect_err("nothing to offer");
+        let none = AlgorithmLists::default;
         for (asked, reason) in [
             (
-                Algorithms { kex: names("sntrup761x25519-sha512,none"), ..none() },
+                AlgorithmLists { kex: names("sntrup761x25519-sha512,none"), ..none() },
                 "ctl supports nothing in `KexAlgorithms sntrup761x25519-sha512,none`",
             ),
             (
-                Algorithms { host_keys: names("sk-ssh-ed25519@openssh.com,ssh-dss"), ..none() },
+                AlgorithmLists { host_keys: names("sk-ssh-ed25519@openssh.com,ssh-dss"), ..none() },
                 "ctl supports nothing in `HostKeyAlgorithms sk-ssh-ed25519@openssh.com,ssh-dss`",
             ),
-            (Algorithms { ciphers: names("3des-cbc"), ..none() }, "ctl supports nothing in `Ciphers 3des-cbc`"),
-            (Algorithms { macs: Some(Vec::new()), ..none() }, "ctl supports nothing in `MACs `"),
+            (AlgorithmLists { ciphers: names("3des-cbc"), ..none() }, "ctl supports nothing in `Ciphers 3des-cbc`"),
+            (AlgorithmLists { macs: Some(Vec::new()), ..none() }, "ctl supports nothing in `MACs `"),
         ] {
             assert_eq!(error(asked).reason, reason);
         }
-        let hint = error(Algorithms { macs: names("umac-64@openssh.com"), ..none() }).hint;
+        let hint = error(AlgorithmLists { macs: names("umac-64@openssh.com"), ..none() }).hint;
         assert!(hint.starts_with("it supports hmac-sha2-512-etm@openssh.com, "), "{hint}");
     }
 
     #[test]
     fn a_failed_negotiation_names_the_setting_that_helps() {
         let theirs = |list: &str| names(list).unwrap_or_default();
-        let none = Algorithms::default();
+        let none = AlgorithmLists::default();
         for (kind, offer, reason, hint) in [
             (
                 AlgorithmKind::Key,
@@ -532,7 +536,7 @@ mod tests {
             assert_eq!(said.reason, reason);
             assert!(said.hint.contains(hint), "{}", said.hint);
         }
-        let asked = Algorithms { ciphers: names("aes256-gcm@openssh.com"), ..none.clone() };
+        let asked = AlgorithmLists { ciphers: names("aes256-gcm@openssh.com"), ..none.clone() };
         assert_eq!(
             disagreement(&AlgorithmKind::Cipher, &theirs("aes128-ctr,aes256-ctr"), &asked).hint,
             "`Ciphers` is set for this node without aes256-ctr: add it in ssh_config or under `ssh_options` in the inventory"
@@ -545,7 +549,7 @@ mod tests {
         let long = "x".repeat(100);
         let mut theirs = vec!["a\u{1b}[31m\n".to_owned(), "ü".to_owned(), long];
         theirs.extend((0..1000).map(|number| format!("n{number}")));
-        let reason = disagreement(&AlgorithmKind::Kex, &theirs, &Algorithms::default()).reason;
+        let reason = disagreement(&AlgorithmKind::Kex, &theirs, &AlgorithmLists::default()).reason;
         let expected = format!(
             "no common key exchange: the node offers only a\\u{{1b}}[31m\\n, \\u{{fc}}, {}…, n0, ",
             "x".repeat(64)

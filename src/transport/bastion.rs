@@ -1,6 +1,6 @@
 //! Bastions: one connection to each, shared by all hosts behind it.
 //!
-//! Here live [`Bastions`] and a [`Berth`] at one. What always holds: a connection has at most [`STREAMS`] streams, and a second
+//! Here live [`BastionPool`] and a [`BastionChannel`] at one. What always holds: a connection has at most [`STREAMS`] streams, and a second
 //! one is made only for more; while one is being made, all who need it wait for that one and share its failure; a
 //! connection that was lost is made again for who comes next.
 
@@ -15,7 +15,7 @@ use russh::client::Msg;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::connect::Shared;
+use super::connect::SharedState;
 use super::endpoint::Endpoint;
 use super::session::SshSession;
 use super::{Session, TransportError};
@@ -31,95 +31,103 @@ const FAILED_FOR: Duration = Duration::from_secs(1);
 
 /// The bastions of a run.
 #[derive(Default)]
-pub(super) struct Bastions {
-    by_endpoint: Mutex<HashMap<Arc<Endpoint>, Arc<Bastion>>>,
+pub(super) struct BastionPool {
+    by_endpoint: Mutex<HashMap<Arc<Endpoint>, Arc<BastionEntry>>>,
 }
 
 #[derive(Default)]
-struct Bastion {
-    state: Mutex<State>,
+struct BastionEntry {
+    state: Mutex<BastionState>,
 }
 
 #[derive(Default)]
-struct State {
-    lines: Vec<Line>,
-    under_way: Option<Connecting>,
+struct BastionState {
+    lines: Vec<BastionConnection>,
+    under_way: Option<PendingConnection>,
     failed: Option<(Instant, TransportError)>,
 }
 
 /// A connection to a bastion.
 #[derive(Clone)]
-struct Line {
+struct BastionConnection {
     session: Arc<SshSession>,
     room: Arc<Semaphore>,
 }
 
-type Connecting = SharedFuture<BoxFuture<'static, Result<Line, TransportError>>>;
+type PendingConnection = SharedFuture<BoxFuture<'static, Result<BastionConnection, TransportError>>>;
 
-impl Bastions {
+impl BastionPool {
     /// Room for one stream through a bastion, which is connected to if need be.
     ///
     /// # Errors
     /// [`TransportError::Bastion`] with what kept the connection from being made.
-    pub(super) async fn berth(&self, shared: &Arc<Shared>, endpoint: &Arc<Endpoint>) -> Result<Berth, TransportError> {
+    pub(super) async fn berth(
+        &self,
+        shared: &Arc<SharedState>,
+        endpoint: &Arc<Endpoint>,
+    ) -> Result<BastionChannel, TransportError> {
         let bastion = {
             let mut all = self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(Arc::clone(endpoint)).or_default())
         };
         loop {
             let connecting = match bastion.look(shared, endpoint) {
-                Look::Berth(berth) => return Ok(berth),
-                Look::Failed(error) => return Err(of_bastion(endpoint, error)),
-                Look::Connecting(connecting) => connecting,
+                BastionLookup::Berth(berth) => return Ok(berth),
+                BastionLookup::Failed(error) => return Err(of_bastion(endpoint, error)),
+                BastionLookup::Connecting(connecting) => connecting,
             };
             connecting.await.map_err(|error| of_bastion(endpoint, error))?;
         }
     }
 }
 
-enum Look {
-    Berth(Berth),
+enum BastionLookup {
+    Berth(BastionChannel),
     Failed(TransportError),
-    Connecting(Connecting),
+    Connecting(PendingConnection),
 }
 
-impl Bastion {
-    fn look(self: &Arc<Self>, shared: &Arc<Shared>, endpoint: &Arc<Endpoint>) -> Look {
+impl BastionEntry {
+    fn look(self: &Arc<Self>, shared: &Arc<SharedState>, endpoint: &Arc<Endpoint>) -> BastionLookup {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.lines.retain(|line| !line.session.is_closed());
         for line in &state.lines {
             if let Ok(permit) = Arc::clone(&line.room).try_acquire_owned() {
-                return Look::Berth(Berth { line: line.clone(), host: endpoint.host.clone(), _permit: permit });
+                return BastionLookup::Berth(BastionChannel {
+                    line: line.clone(),
+                    host: endpoint.host.clone(),
+                    _permit: permit,
+                });
             }
         }
         if let Some(connecting) = &state.under_way {
-            return Look::Connecting(connecting.clone());
+            return BastionLookup::Connecting(connecting.clone());
         }
         if let Some((at, error)) = &state.failed
             && at.elapsed() < FAILED_FOR
         {
-            return Look::Failed(error.clone());
+            return BastionLookup::Failed(error.clone());
         }
         let (shared, endpoint, this) = (Arc::clone(shared), Arc::clone(endpoint), Arc::downgrade(self));
         // It goes on even if everybody who waits for it is given up.
         let work = tokio::spawn(async move {
-            let ended = shared
-                .connect(&endpoint)
-                .await
-                .map(|session| Line { session: Arc::new(session), room: Arc::new(Semaphore::new(STREAMS)) });
+            let ended = shared.connect(&endpoint).await.map(|session| BastionConnection {
+                session: Arc::new(session),
+                room: Arc::new(Semaphore::new(STREAMS)),
+            });
             note(&this, &ended);
             ended
         });
-        let connecting: Connecting =
+        let connecting: PendingConnection =
             async move { work.await.unwrap_or_else(|error| Err(TransportError::Lost { reason: error.to_string() })) }
                 .boxed()
                 .shared();
         state.under_way = Some(connecting.clone());
-        Look::Connecting(connecting)
+        BastionLookup::Connecting(connecting)
     }
 }
 
-fn note(bastion: &Weak<Bastion>, ended: &Result<Line, TransportError>) {
+fn note(bastion: &Weak<BastionEntry>, ended: &Result<BastionConnection, TransportError>) {
     let Some(bastion) = bastion.upgrade() else { return };
     let mut state = bastion.state.lock().unwrap_or_else(PoisonError::into_inner);
     state.under_way = None;
@@ -141,13 +149,13 @@ fn of_bastion(endpoint: &Endpoint, error: TransportError) -> TransportError {
 }
 
 /// Room for one stream through a bastion. Dropping it gives the room back.
-pub(super) struct Berth {
-    line: Line,
+pub(super) struct BastionChannel {
+    line: BastionConnection,
     host: String,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Berth {
+impl BastionChannel {
     /// Has the bastion connect to a host, which it looks up itself.
     ///
     /// # Errors

@@ -19,24 +19,24 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::algorithms::{self, Disagreement};
-use super::auth::{self, Heard, KeyRing, UnlockError};
-use super::bastion::{Bastions, Berth};
+use super::algorithms::{self, NegotiationFailure};
+use super::auth::{self, AuthProgress, KeyRing, UnlockError};
+use super::bastion::{BastionChannel, BastionPool};
 use super::dial::{AddressLog, connect_error, first_to_greet, greeting_timeout};
-use super::door::{Doors, Place};
-use super::endpoint::{Endpoint, Keepalive, Proxy};
+use super::door::{LoginPermit, LoginThrottle};
+use super::endpoint::{Endpoint, Keepalive, ProxyRoute};
 use super::error::Seconds;
-use super::handshake::{Agreed, Handshake, Terms};
-use super::host_keys::{HostKeyStore, Wanted};
+use super::handshake::{HandshakeConfig, HandshakeEnd, KeyExchange};
+use super::host_keys::{HostKeyRequest, HostKeyStore};
 use super::proxy_command::{self, ProxyChild};
-use super::resolver::{Resolver, Route};
-use super::session::{Lost, SshSession};
-use super::wire::Held;
+use super::resolver::{DialRoute, NameResolver};
+use super::session::{ConnectionLoss, SshSession};
+use super::wire::StreamOwner;
 use super::{Transport, TransportError};
 
 /// What holds for all connections of a run.
 #[derive(Debug, Default)]
-pub struct SshSettings {
+pub struct RunSshSettings {
     /// The operator's password on the nodes, where one was asked for.
     pub password: Option<SecretString>,
 }
@@ -45,7 +45,7 @@ pub struct SshSettings {
 /// bastions.
 #[derive(Clone)]
 pub struct SshTransport {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
 impl std::fmt::Debug for SshTransport {
@@ -60,14 +60,14 @@ const NOTICES: usize = 64;
 impl SshTransport {
     /// Reads nothing yet. What concerns more than one node, and so stands in no result, is told by the receiver.
     #[must_use]
-    pub fn new(settings: SshSettings) -> (Self, mpsc::Receiver<String>) {
+    pub fn new(settings: RunSshSettings) -> (Self, mpsc::Receiver<String>) {
         let (notices, told) = mpsc::channel(NOTICES);
-        let shared = Shared {
+        let shared = SharedState {
             host_keys: Arc::default(),
             keys: KeyRing::new(settings.password),
-            bastions: Bastions::default(),
-            doors: Doors::default(),
-            names: Resolver::default(),
+            bastions: BastionPool::default(),
+            doors: LoginThrottle::default(),
+            names: NameResolver::default(),
             notices,
         };
         (Self { shared: Arc::new(shared) }, told)
@@ -121,9 +121,9 @@ impl SshTransport {
     /// # Errors
     /// As [`Transport::connect`].
     pub async fn shown_key(&self, endpoint: &Endpoint) -> Result<PublicKey, TransportError> {
-        match self.shared.open(endpoint, Purpose::Look).await? {
-            Opened::Key(key) => Ok(key),
-            Opened::Session(_) => Err(TransportError::Lost { reason: "no key was presented".to_owned() }),
+        match self.shared.open(endpoint, ConnectPurpose::Look).await? {
+            OpenedConnection::Key(key) => Ok(key),
+            OpenedConnection::Session(_) => Err(TransportError::Lost { reason: "no key was presented".to_owned() }),
         }
     }
 
@@ -147,24 +147,24 @@ impl Transport for SshTransport {
 }
 
 /// What all connections of a run have in common.
-pub(super) struct Shared {
+pub(super) struct SharedState {
     host_keys: Arc<HostKeyStore>,
     keys: KeyRing,
-    bastions: Bastions,
-    doors: Doors,
-    names: Resolver,
+    bastions: BastionPool,
+    doors: LoginThrottle,
+    names: NameResolver,
     notices: mpsc::Sender<String>,
 }
 
 /// What a connection is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+enum ConnectPurpose {
     Login,
     /// Only to see the host's key.
     Look,
 }
 
-enum Opened {
+enum OpenedConnection {
     Session(Box<SshSession>),
     Key(PublicKey),
 }
@@ -172,39 +172,45 @@ enum Opened {
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-impl Shared {
+impl SharedState {
     /// Connects and logs in. Boxed, since a bastion is connected to in the same way.
     pub(super) fn connect<'a>(
         self: &'a Arc<Self>,
         endpoint: &'a Endpoint,
     ) -> Pin<Box<dyn Future<Output = Result<SshSession, TransportError>> + Send + 'a>> {
         Box::pin(async move {
-            match self.open(endpoint, Purpose::Login).await? {
-                Opened::Session(session) => Ok(*session),
-                Opened::Key(_) => Err(TransportError::Lost { reason: "nobody was logged in".to_owned() }),
+            match self.open(endpoint, ConnectPurpose::Login).await? {
+                OpenedConnection::Session(session) => Ok(*session),
+                OpenedConnection::Key(_) => Err(TransportError::Lost { reason: "nobody was logged in".to_owned() }),
             }
         })
     }
 
     /// Attempts until one succeeds, the time is over, or a failure does not pass. Waiting for the bastion and for others
     /// at the same door costs nothing of the time.
-    async fn open(self: &Arc<Self>, endpoint: &Endpoint, purpose: Purpose) -> Result<Opened, TransportError> {
+    async fn open(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        purpose: ConnectPurpose,
+    ) -> Result<OpenedConnection, TransportError> {
         let Endpoint { host, connect_timeout, .. } = endpoint;
         let mut left = *connect_timeout;
         let (mut retries, mut turned_away) = (0, 0_u32);
         loop {
             let berth = match &endpoint.proxy {
-                Proxy::Jump(bastion) => Some(self.bastions.berth(self, bastion).await?),
-                Proxy::Direct | Proxy::Command(_) => None,
+                ProxyRoute::Jump(bastion) => Some(self.bastions.berth(self, bastion).await?),
+                ProxyRoute::Direct | ProxyRoute::Command(_) => None,
             };
             let place = self.doors.enter(host).await;
             let began = Instant::now();
-            let progress = Progress::default();
+            let progress = ConnectProgress::default();
             let ended = tokio::time::timeout(left, self.attempt(endpoint, berth, purpose, &place, &progress)).await;
             left = left.saturating_sub(began.elapsed());
             let error = match ended {
-                Ok(Ok(Opened::Session(session))) => return Ok(Opened::Session(Box::new(session.to(self, endpoint)))),
-                Ok(Ok(opened @ Opened::Key(_))) => return Ok(opened),
+                Ok(Ok(OpenedConnection::Session(session))) => {
+                    return Ok(OpenedConnection::Session(Box::new(session.to(self, endpoint))));
+                }
+                Ok(Ok(opened @ OpenedConnection::Key(_))) => return Ok(opened),
                 Ok(Err(error)) => error,
                 Err(_) => return Err(timeout_error(endpoint, &progress)),
             };
@@ -237,36 +243,36 @@ impl Shared {
     async fn attempt(
         &self,
         endpoint: &Endpoint,
-        berth: Option<Berth>,
-        purpose: Purpose,
-        place: &Place,
-        progress: &Progress,
-    ) -> Result<Opened, TransportError> {
+        berth: Option<BastionChannel>,
+        purpose: ConnectPurpose,
+        place: &LoginPermit,
+        progress: &ConnectProgress,
+    ) -> Result<OpenedConnection, TransportError> {
         let wanted = self.host_keys.wanted(&endpoint.host_keys, &endpoint.host, endpoint.port).await?;
-        let terms = Terms {
+        let terms = HandshakeConfig {
             config: Arc::new(config(endpoint, &wanted)?),
             keys: Arc::clone(&self.host_keys),
-            only_look: purpose == Purpose::Look,
+            only_look: purpose == ConnectPurpose::Look,
         };
         let handshake = match (&endpoint.proxy, berth) {
-            (Proxy::Command(command), _) => by_command(endpoint, &terms, command, progress).await?,
-            (Proxy::Jump(_), Some(berth)) => by_bastion(endpoint, &terms, berth, progress).await?,
+            (ProxyRoute::Command(command), _) => by_command(endpoint, &terms, command, progress).await?,
+            (ProxyRoute::Jump(_), Some(berth)) => by_bastion(endpoint, &terms, berth, progress).await?,
             // Never without the bastion that was asked for.
-            (Proxy::Jump(bastion), None) => {
+            (ProxyRoute::Jump(bastion), None) => {
                 let reason = "there is no connection to it".to_owned();
                 return Err(TransportError::Proxy { proxy: bastion.host.clone(), reason });
             }
-            (Proxy::Direct, _) => self.by_address(endpoint, &terms, place, progress).await?,
+            (ProxyRoute::Direct, _) => self.by_address(endpoint, &terms, place, progress).await?,
         };
-        progress.at(Step::Negotiating);
+        progress.at(ConnectPhase::Negotiating);
         match handshake.finish(|error| negotiation_failed(endpoint, error)).await? {
-            Agreed::Key(key) => Ok(Opened::Key(key)),
-            Agreed::Connection { mut handle, notes, alive, ended } => {
-                progress.at(Step::Authenticating);
-                let heard = Heard { step: &progress.step, lost: &notes.lost, banner: &notes.banner };
+            HandshakeEnd::Key(key) => Ok(OpenedConnection::Key(key)),
+            HandshakeEnd::Connection { mut handle, notes, alive, ended } => {
+                progress.at(ConnectPhase::Authenticating);
+                let heard = AuthProgress { step: &progress.step, lost: &notes.lost, banner: &notes.banner };
                 auth::authenticate(&mut handle, endpoint, &self.keys, &heard).await?;
-                let lost = Lost { reason: Arc::clone(&notes.lost), ended };
-                Ok(Opened::Session(Box::new(SshSession::new(handle, lost, alive))))
+                let lost = ConnectionLoss { reason: Arc::clone(&notes.lost), ended };
+                Ok(OpenedConnection::Session(Box::new(SshSession::new(handle, lost, alive))))
             }
         }
     }
@@ -275,14 +281,14 @@ impl Shared {
     async fn by_address(
         &self,
         endpoint: &Endpoint,
-        terms: &Terms,
-        place: &Place,
-        progress: &Progress,
-    ) -> Result<Handshake, TransportError> {
-        progress.at(Step::Resolving);
+        terms: &HandshakeConfig,
+        place: &LoginPermit,
+        progress: &ConnectProgress,
+    ) -> Result<KeyExchange, TransportError> {
+        progress.at(ConnectPhase::Resolving);
         let routes = self.names.routes(endpoint).await?;
-        progress.at(Step::Dialling);
-        let attempt = async |number: usize, route: Route| {
+        progress.at(ConnectPhase::Dialling);
+        let attempt = async |number: usize, route: DialRoute| {
             // sshd counts every connection that it has not let in, and two addresses may be one sshd.
             let _counted = (number > 0).then(|| place.beside());
             let stream = route.connect().await.map_err(|error| connect_error(endpoint, route.to, &error))?;
@@ -290,7 +296,7 @@ impl Shared {
                 debug!(%error, "TCP_NODELAY could not be set");
             }
             progress.addresses.connected(route.to);
-            let mut handshake = Handshake::start(endpoint, terms, stream, Held::Nothing);
+            let mut handshake = KeyExchange::start(endpoint, terms, stream, StreamOwner::Nothing);
             handshake.greeting(endpoint).await?;
             debug!(host = endpoint.host, address = %route.to, "an SSH server greets");
             Ok(handshake)
@@ -312,7 +318,7 @@ impl Shared {
 /// How far a connection has come.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-pub(super) enum Step {
+pub(super) enum ConnectPhase {
     Resolving,
     /// The addresses of the host are tried; how far each has come stands in the [`AddressLog`].
     Dialling,
@@ -327,7 +333,7 @@ pub(super) enum Step {
     AwaitingPassword,
 }
 
-impl Step {
+impl ConnectPhase {
     fn from_u8(step: u8) -> Self {
         [
             Self::Resolving,
@@ -346,13 +352,13 @@ impl Step {
 
 /// How far an attempt has come; it is read when its time is over.
 #[derive(Default)]
-struct Progress {
+struct ConnectProgress {
     step: AtomicU8,
     addresses: AddressLog,
 }
 
-impl Progress {
-    fn at(&self, step: Step) {
+impl ConnectProgress {
+    fn at(&self, step: ConnectPhase) {
         self.step.store(step as u8, Ordering::Relaxed);
     }
 }
@@ -360,13 +366,13 @@ impl Progress {
 /// Connects through the streams of a command.
 async fn by_command(
     endpoint: &Endpoint,
-    terms: &Terms,
+    terms: &HandshakeConfig,
     command: &str,
-    progress: &Progress,
-) -> Result<Handshake, TransportError> {
-    progress.at(Step::Greeting);
+    progress: &ConnectProgress,
+) -> Result<KeyExchange, TransportError> {
+    progress.at(ConnectPhase::Greeting);
     let (child, stream) = proxy_command::start(command)?;
-    let mut handshake = Handshake::start(endpoint, terms, stream, Held::Child(Arc::clone(&child)));
+    let mut handshake = KeyExchange::start(endpoint, terms, stream, StreamOwner::Child(Arc::clone(&child)));
     match handshake.greeting(endpoint).await {
         Ok(()) => Ok(handshake),
         Err(error) => Err(proxy_error(command, &child, error).await),
@@ -376,14 +382,14 @@ async fn by_command(
 /// Connects through a stream of a bastion, which looks the name up itself.
 async fn by_bastion(
     endpoint: &Endpoint,
-    terms: &Terms,
-    berth: Berth,
-    progress: &Progress,
-) -> Result<Handshake, TransportError> {
-    progress.at(Step::Connecting);
+    terms: &HandshakeConfig,
+    berth: BastionChannel,
+    progress: &ConnectProgress,
+) -> Result<KeyExchange, TransportError> {
+    progress.at(ConnectPhase::Connecting);
     let stream = berth.open(&endpoint.host, endpoint.port).await?;
-    progress.at(Step::Greeting);
-    let mut handshake = Handshake::start(endpoint, terms, stream, Held::Berth(berth));
+    progress.at(ConnectPhase::Greeting);
+    let mut handshake = KeyExchange::start(endpoint, terms, stream, StreamOwner::Berth(berth));
     handshake.greeting(endpoint).await?;
     Ok(handshake)
 }
@@ -396,22 +402,22 @@ async fn proxy_error(command: &str, child: &ProxyChild, error: TransportError) -
     }
 }
 
-fn timeout_error(endpoint: &Endpoint, progress: &Progress) -> TransportError {
-    let step = Step::from_u8(progress.step.load(Ordering::Relaxed));
+fn timeout_error(endpoint: &Endpoint, progress: &ConnectProgress) -> TransportError {
+    let step = ConnectPhase::from_u8(progress.step.load(Ordering::Relaxed));
     let (host, port) = (endpoint.host.clone(), endpoint.port);
     let seconds = Seconds(endpoint.connect_timeout.as_millis());
     let doing = match step {
-        Step::Resolving => "looking up its address",
-        Step::Dialling => match progress.addresses.failure(endpoint) {
+        ConnectPhase::Resolving => "looking up its address",
+        ConnectPhase::Dialling => match progress.addresses.failure(endpoint) {
             Some(failure) => return failure,
             None => "opening the TCP connection",
         },
-        Step::Connecting => "the bastion opened the connection to it",
-        Step::Greeting => return greeting_timeout(endpoint),
-        Step::Negotiating => "exchanging keys",
-        Step::Authenticating => "logging in",
-        Step::AskingAgent => return auth::agent_timeout(endpoint),
-        Step::AwaitingPassword => {
+        ConnectPhase::Connecting => "the bastion opened the connection to it",
+        ConnectPhase::Greeting => return greeting_timeout(endpoint),
+        ConnectPhase::Negotiating => "exchanging keys",
+        ConnectPhase::Authenticating => "logging in",
+        ConnectPhase::AskingAgent => return auth::agent_timeout(endpoint),
+        ConnectPhase::AwaitingPassword => {
             "waiting for its answer to the password (it may want a new one: log in with ssh once)"
         }
     };
@@ -430,7 +436,7 @@ fn negotiation_failed(endpoint: &Endpoint, error: &russh::Error) -> TransportErr
     }
 }
 
-fn negotiation_error(endpoint: &Endpoint, Disagreement { reason, hint }: Disagreement) -> TransportError {
+fn negotiation_error(endpoint: &Endpoint, NegotiationFailure { reason, hint }: NegotiationFailure) -> TransportError {
     TransportError::Negotiation { host: endpoint.host.clone(), port: endpoint.port, reason, hint: Some(hint) }
 }
 
@@ -442,7 +448,7 @@ const MOST_QUESTIONS: u32 = 1000;
 ///
 /// # Errors
 /// [`TransportError::Negotiation`] if what the endpoint allows leaves nothing to offer.
-fn config(endpoint: &Endpoint, wanted: &Wanted) -> Result<client::Config, TransportError> {
+fn config(endpoint: &Endpoint, wanted: &HostKeyRequest) -> Result<client::Config, TransportError> {
     let preferred = algorithms::preferred(&endpoint.algorithms, wanted)
         .map_err(|disagreement| negotiation_error(endpoint, disagreement))?;
     // As OpenSSH, at least 2048 bits: the library's own least, 3072, is more than nodes have that know a fixed group only.

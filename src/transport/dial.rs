@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::TransportError;
 use super::endpoint::Endpoint;
 use super::error::{AddressFailure, Seconds};
-use super::resolver::Route;
+use super::resolver::DialRoute;
 
 /// How long one address has for itself before the next is tried as well (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -36,7 +36,7 @@ enum AddressState {
 pub(super) struct AddressLog(Mutex<Vec<(SocketAddr, AddressState)>>);
 
 impl AddressLog {
-    fn start(&self, routes: &[Route]) {
+    fn start(&self, routes: &[DialRoute]) {
         let entries = routes.iter().map(|route| (route.to, AddressState::NotTried)).collect();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = entries;
     }
@@ -108,9 +108,9 @@ pub(super) fn connect_error(endpoint: &Endpoint, address: SocketAddr, error: &io
 /// Starts an attempt at each route, the next one as soon as one has failed and at the latest after [`HEAD_START`]; `attempt`
 /// ends with the greeting. The first that ends well is the result. None: all have failed, and `log` says how.
 pub(super) async fn first_to_greet<T, A>(
-    routes: Vec<Route>,
+    routes: Vec<DialRoute>,
     log: &AddressLog,
-    attempt: impl Fn(usize, Route) -> A,
+    attempt: impl Fn(usize, DialRoute) -> A,
 ) -> Option<T>
 where
     A: Future<Output = Result<T, TransportError>>,
@@ -147,40 +147,40 @@ mod tests {
 
     /// What an address does, and when.
     #[derive(Clone, Copy)]
-    enum Peer {
+    enum DialPeer {
         Silent,
         Refuses(u64),
         Greets(u64),
     }
 
     /// Counts the attempts that are not over.
-    struct Open(Arc<Mutex<usize>>);
+    struct OpenAttempts(Arc<Mutex<usize>>);
 
-    impl Drop for Open {
+    impl Drop for OpenAttempts {
         fn drop(&mut self) {
             *self.0.lock().unwrap() -= 1;
         }
     }
 
     /// The address that wins and after how many milliseconds, the start of each attempt, and what became of the addresses.
-    async fn race(peers: &[Peer]) -> (Option<(usize, u64)>, Vec<u64>, AddressLog) {
+    async fn race(peers: &[DialPeer]) -> (Option<(usize, u64)>, Vec<u64>, AddressLog) {
         let routes = (0..peers.len())
-            .map(|number| Route::direct(SocketAddr::from(([127, 0, 0, u8::try_from(number).unwrap()], 22))))
+            .map(|number| DialRoute::direct(SocketAddr::from(([127, 0, 0, u8::try_from(number).unwrap()], 22))))
             .collect();
         let (log, began, starts) = (AddressLog::default(), Instant::now(), Mutex::new(Vec::new()));
         let millis = || u64::try_from(began.elapsed().as_millis()).unwrap();
         let open = Arc::new(Mutex::new(0));
-        let attempt = async |number: usize, _: Route| {
+        let attempt = async |number: usize, _: DialRoute| {
             starts.lock().unwrap().push(millis());
             *open.lock().unwrap() += 1;
-            let _open = Open(Arc::clone(&open));
+            let _open = OpenAttempts(Arc::clone(&open));
             match peers[number] {
-                Peer::Silent => std::future::pending().await,
-                Peer::Greets(after) => {
+                DialPeer::Silent => std::future::pending().await,
+                DialPeer::Greets(after) => {
                     tokio::time::sleep(Duration::from_millis(after)).await;
                     Ok(number)
                 }
-                Peer::Refuses(after) => {
+                DialPeer::Refuses(after) => {
                     tokio::time::sleep(Duration::from_millis(after)).await;
                     Err(TransportError::Refused { host: "h".to_owned(), port: 22 })
                 }
@@ -193,11 +193,11 @@ mod tests {
     }
 
     /// Peers, the one that wins and when, when each attempt starts.
-    type Case = (&'static [Peer], Option<(usize, u64)>, &'static [u64]);
+    type Case = (&'static [DialPeer], Option<(usize, u64)>, &'static [u64]);
 
     #[tokio::test(start_paused = true)]
     async fn the_first_greeting_wins() {
-        use Peer::{Greets, Refuses, Silent};
+        use DialPeer::{Greets, Refuses, Silent};
         let cases: [Case; 8] = [
             (&[Greets(10)], Some((0, 10)), &[0]),
             (&[Greets(200), Greets(1)], Some((0, 200)), &[0]),
@@ -220,7 +220,7 @@ mod tests {
     async fn each_address_keeps_its_reason() {
         let endpoint =
             Endpoint { connect_timeout: Duration::from_secs(5), ..crate::transport::connect::tests::endpoint(22) };
-        let (won, _, log) = race(&[Peer::Silent, Peer::Refuses(0), Peer::Silent]).await;
+        let (won, _, log) = race(&[DialPeer::Silent, DialPeer::Refuses(0), DialPeer::Silent]).await;
         assert_eq!(won, None);
         log.connected(SocketAddr::from(([127, 0, 0, 2], 22)));
         let failure = log.failure(&endpoint).unwrap();
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(failure.failure().kind, crate::event::FailureKind::Banner);
         assert!(failure.may_pass() && !failure.is_turned_away());
         // A host with one address fails as that address does.
-        let (_, _, log) = race(&[Peer::Refuses(0)]).await;
+        let (_, _, log) = race(&[DialPeer::Refuses(0)]).await;
         assert!(matches!(log.failure(&endpoint), Some(TransportError::Refused { .. })));
     }
 }

@@ -1,8 +1,8 @@
 //! How many logins are under way at one host: as many as it takes.
 //!
-//! sshd drops connections at random while many wait to log in (MaxStartups). Here live [`Doors`], which count those that are
+//! sshd drops connections at random while many wait to log in (MaxStartups). Here live [`LoginThrottle`], which count those that are
 //! under way, and let fewer in at a host once it has turned some away. What always holds: who has entered leaves when its
-//! [`Place`] is dropped; a door never closes entirely.
+//! [`LoginPermit`] is dropped; a door never closes entirely.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +11,13 @@ use tokio::sync::Notify;
 
 /// All hosts of a run. The ports of a host are one door: they may belong to one sshd.
 #[derive(Default)]
-pub(super) struct Doors {
-    doors: Mutex<HashMap<String, Arc<Door>>>,
+pub(super) struct LoginThrottle {
+    doors: Mutex<HashMap<String, Arc<HostLimit>>>,
 }
 
-impl Doors {
+impl LoginThrottle {
     /// Waits until there is room to log in.
-    pub(super) async fn enter(&self, host: &str) -> Place {
+    pub(super) async fn enter(&self, host: &str) -> LoginPermit {
         let door = {
             let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(doors.entry(host.to_owned()).or_default())
@@ -28,7 +28,7 @@ impl Doors {
             // Counted as waiting before the look, so that no word is missed.
             freed.as_mut().enable();
             if door.try_enter() {
-                return Place { door: Arc::clone(&door) };
+                return LoginPermit { door: Arc::clone(&door) };
             }
             freed.await;
         }
@@ -36,19 +36,19 @@ impl Doors {
 }
 
 #[derive(Default)]
-struct Door {
-    state: Mutex<State>,
+struct HostLimit {
+    state: Mutex<LimitState>,
     freed: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct LimitState {
     inside: usize,
     /// None: it has turned nobody away yet.
     limit: Option<usize>,
 }
 
-impl Door {
+impl HostLimit {
     fn try_enter(&self) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let free = state.limit.is_none_or(|limit| state.inside < limit);
@@ -58,11 +58,11 @@ impl Door {
 }
 
 /// Room to log in at a host. Dropping it lets the next one in.
-pub(super) struct Place {
-    door: Arc<Door>,
+pub(super) struct LoginPermit {
+    door: Arc<HostLimit>,
 }
 
-impl Place {
+impl LoginPermit {
     /// Counts one more connection to the host. It does not wait: it belongs to a login that has entered already.
     pub(super) fn beside(&self) -> Self {
         self.door.state.lock().unwrap_or_else(PoisonError::into_inner).inside += 1;
@@ -85,7 +85,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for LoginPermit {
     fn drop(&mut self) {
         let mut state = self.door.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.inside = state.inside.saturating_sub(1);
@@ -104,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn fewer_enter_once_some_were_turned_away() {
-        let doors = Doors::default();
+        let doors = LoginThrottle::default();
         let mut places = Vec::new();
         for _ in 0..8 {
             places.push(doors.enter("b").await);
@@ -127,7 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_connection_of_a_login_counts() {
-        let doors = Doors::default();
+        let doors = LoginThrottle::default();
         let first = doors.enter("b").await;
         let second = doors.enter("b").await;
         assert_eq!(second.turned_away(), Some(1));
@@ -142,7 +142,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_always_may() {
-        let doors = Doors::default();
+        let doors = LoginThrottle::default();
         for _ in 0..3 {
             let place = doors.enter("b").await;
             place.turned_away();

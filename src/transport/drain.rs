@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Piece, RemoteCommand};
+use super::{OutputPiece, RemoteCommand};
 
 /// The longest silence in the rest of the output.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -16,14 +16,14 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// The longest time for all of it: what sshd holds back for a slow network has to come through.
 const TOTAL: Duration = Duration::from_secs(5);
 
-/// Reads on after [`Piece::Exit`].
+/// Reads on after [`OutputPiece::Exit`].
 #[derive(Debug, Clone, Copy)]
-pub struct Drain {
+pub struct OutputDrain {
     silence: Duration,
     deadline: Instant,
 }
 
-impl Drain {
+impl OutputDrain {
     /// Begins now. It ends after a second without output, and after five seconds with it.
     #[must_use]
     pub fn start() -> Self {
@@ -37,7 +37,7 @@ impl Drain {
     }
 
     /// The next piece; none once the streams are closed or the time is over.
-    pub async fn next<C: RemoteCommand>(&self, command: &mut C) -> Option<Piece> {
+    pub async fn next<C: RemoteCommand>(&self, command: &mut C) -> Option<OutputPiece> {
         let now = Instant::now();
         // A timeout looks for a piece first, so it never ends a command that always has one.
         if now >= self.deadline {
@@ -57,34 +57,34 @@ mod tests {
     use crate::transport::TransportError;
 
     /// A command whose output comes at these times after its end, in milliseconds.
-    struct Ended {
+    struct TimedOutput {
         since: Instant,
         output: VecDeque<u64>,
         /// Whether something holds the streams open behind that.
         is_held: bool,
     }
 
-    impl RemoteCommand for Ended {
+    impl RemoteCommand for TimedOutput {
         async fn write(&mut self, _: &[u8]) -> Result<(), TransportError> {
             Ok(())
         }
 
-        async fn next(&mut self) -> Option<Piece> {
+        async fn next(&mut self) -> Option<OutputPiece> {
             match self.output.front() {
                 Some(time) => sleep_until(self.since + Duration::from_millis(*time)).await,
                 None if self.is_held => std::future::pending().await,
                 None => return None,
             }
-            self.output.pop_front().map(|_| Piece::Stdout(Vec::new()))
+            self.output.pop_front().map(|_| OutputPiece::Stdout(Vec::new()))
         }
 
         async fn close(&mut self) {}
     }
 
     /// How many pieces are read, and when that ends.
-    async fn read(drain: Drain, output: impl IntoIterator<Item = u64>, is_held: bool) -> (usize, u128) {
+    async fn read(drain: OutputDrain, output: impl IntoIterator<Item = u64>, is_held: bool) -> (usize, u128) {
         let since = Instant::now();
-        let mut command = Ended { since, output: output.into_iter().collect(), is_held };
+        let mut command = TimedOutput { since, output: output.into_iter().collect(), is_held };
         let mut count = 0;
         while drain.next(&mut command).await.is_some() {
             count += 1;
@@ -95,21 +95,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn reading_on_has_an_end() {
         // Closed at once, after slow output, after a silence; held open in silence.
-        assert_eq!(read(Drain::start(), [], false).await, (0, 0));
-        assert_eq!(read(Drain::start(), [0, 900, 1800, 2700], false).await, (4, 2700));
-        assert_eq!(read(Drain::start(), [0, 900, 2000], false).await.0, 2);
-        assert_eq!(read(Drain::start(), [0, 500], true).await, (2, 1500));
+        assert_eq!(read(OutputDrain::start(), [], false).await, (0, 0));
+        assert_eq!(read(OutputDrain::start(), [0, 900, 1800, 2700], false).await, (4, 2700));
+        assert_eq!(read(OutputDrain::start(), [0, 900, 2000], false).await.0, 2);
+        assert_eq!(read(OutputDrain::start(), [0, 500], true).await, (2, 1500));
         // For ever.
-        assert_eq!(read(Drain::start(), (0..1000).map(|number| number * 700), true).await, (8, 5000));
-        let patient = || Drain::patient(Duration::from_secs(10));
+        assert_eq!(read(OutputDrain::start(), (0..1000).map(|number| number * 700), true).await, (8, 5000));
+        let patient = || OutputDrain::patient(Duration::from_secs(10));
         assert_eq!(read(patient(), [9900], true).await, (1, 10_000));
         assert_eq!(read(patient(), [0, 9000, 10_500], true).await, (2, 10_000));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_never_pauses_is_ended() {
-        let drain = Drain::start();
-        let mut command = Ended { since: Instant::now(), output: vec![0; 100].into(), is_held: true };
+        let drain = OutputDrain::start();
+        let mut command = TimedOutput { since: Instant::now(), output: vec![0; 100].into(), is_held: true };
         let mut count = 0;
         while drain.next(&mut command).await.is_some() {
             count += 1;

@@ -15,17 +15,17 @@ pub struct Endpoint {
     /// TCP port.
     pub port: u16,
     /// Which kinds of address are used.
-    pub family: AddressFamily,
+    pub family: AllowedFamilies,
     /// The address to connect from (`BindAddress`).
     pub bind: Option<String>,
     /// What lies between here and there.
-    pub proxy: Proxy,
+    pub proxy: ProxyRoute,
     /// Who logs in, and with what.
-    pub login: Login,
+    pub login: LoginSettings,
     /// How the key of the host is judged.
     pub host_keys: Arc<HostKeySettings>,
     /// What may be negotiated.
-    pub algorithms: Arc<Algorithms>,
+    pub algorithms: Arc<AlgorithmLists>,
     /// How a peer that died without a word is noticed.
     pub keepalive: Keepalive,
     /// Time from the first attempt to an authenticated session, all attempts together. Each hop has its own.
@@ -36,7 +36,7 @@ pub struct Endpoint {
 
 /// Which kinds of address are used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum AddressFamily {
+pub enum AllowedFamilies {
     /// Any.
     #[default]
     Any,
@@ -48,7 +48,7 @@ pub enum AddressFamily {
 
 /// What lies between here and a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub enum Proxy {
+pub enum ProxyRoute {
     /// Nothing.
     #[default]
     Direct,
@@ -60,7 +60,7 @@ pub enum Proxy {
 
 /// Who logs in, and with what.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Login {
+pub struct LoginSettings {
     /// User on the host.
     pub user: String,
     /// Private key files to offer.
@@ -75,12 +75,12 @@ pub struct Login {
     /// Socket of the SSH agent; none: no agent is asked.
     pub agent: Option<PathBuf>,
     /// Methods that may be tried, in this order.
-    pub methods: Vec<Method>,
+    pub methods: Vec<AuthMethod>,
 }
 
 /// A way to log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Method {
+pub enum AuthMethod {
     /// A key of a file or of the agent, or a certificate.
     PublicKey,
     /// Questions of the host, answered with the password where they are not echoed.
@@ -121,7 +121,7 @@ pub enum HostKeyPolicy {
 
 /// What may be negotiated, each list in the order of preference and with OpenSSH's names. None: what is good by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Algorithms {
+pub struct AlgorithmLists {
     /// `HostKeyAlgorithms`.
     pub host_keys: Option<Vec<String>>,
     /// `KexAlgorithms`.

@@ -1,6 +1,6 @@
 //! The beginning of an SSH connection: greetings, key exchange, the host's key.
 //!
-//! Here lives [`Handshake`]. What always holds: dropping one ends its connection; until it has greeted, the peer has got
+//! Here lives [`KeyExchange`]. What always holds: dropping one ends its connection; until it has greeted, the peer has got
 //! nothing but our own greeting, so of several that are tried at once only the one that is gone on with costs a login; a
 //! key that is not accepted ends it.
 
@@ -21,11 +21,11 @@ use super::TransportError;
 use super::auth;
 use super::endpoint::{Endpoint, HostKeySettings};
 use super::host_keys::HostKeyStore;
-use super::wire::{Held, Seen, Wire};
+use super::wire::{PeerPreamble, StreamOwner, WatchedStream};
 
 /// What the library is given for every connection of an endpoint.
 #[derive(Clone)]
-pub(super) struct Terms {
+pub(super) struct HandshakeConfig {
     pub(super) config: Arc<client::Config>,
     pub(super) keys: Arc<HostKeyStore>,
     /// The host's key is only to be seen.
@@ -33,18 +33,18 @@ pub(super) struct Terms {
 }
 
 /// A connection on which the key exchange is under way.
-pub(super) struct Handshake {
-    connecting: MaybeDone<BoxFuture<'static, Result<Handle<Handler>, russh::Error>>>,
+pub(super) struct KeyExchange {
+    connecting: MaybeDone<BoxFuture<'static, Result<Handle<ClientHandler>, russh::Error>>>,
     greeted: Arc<AtomicBool>,
-    seen: Seen,
-    notes: Arc<Notes>,
+    seen: PeerPreamble,
+    notes: Arc<HandlerNotes>,
     alive: oneshot::Sender<()>,
     ended: watch::Receiver<()>,
 }
 
 /// What the library's callbacks have to say.
 #[derive(Default)]
-pub(super) struct Notes {
+pub(super) struct HandlerNotes {
     /// Why the host's key was not accepted.
     verdict: Mutex<Option<TransportError>>,
     /// The key that was only to be seen.
@@ -56,25 +56,30 @@ pub(super) struct Notes {
 }
 
 /// How a handshake ended that did not fail.
-pub(super) enum Agreed {
+pub(super) enum HandshakeEnd {
     /// Nobody is logged in yet. It ends when `alive` is dropped; the sender of `ended` is gone once it has ended.
-    Connection { handle: Handle<Handler>, notes: Arc<Notes>, alive: oneshot::Sender<()>, ended: watch::Receiver<()> },
+    Connection {
+        handle: Handle<ClientHandler>,
+        notes: Arc<HandlerNotes>,
+        alive: oneshot::Sender<()>,
+        ended: watch::Receiver<()>,
+    },
     /// The key that was only to be seen.
     Key(PublicKey),
 }
 
-impl Handshake {
-    pub(super) fn start<S>(endpoint: &Endpoint, terms: &Terms, stream: S, held: Held) -> Self
+impl KeyExchange {
+    pub(super) fn start<S>(endpoint: &Endpoint, terms: &HandshakeConfig, stream: S, held: StreamOwner) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let greeted = Arc::new(AtomicBool::new(false));
         let (alive, closed) = oneshot::channel();
-        let stream = Wire::new(stream, held, Arc::clone(&greeted), closed);
+        let stream = WatchedStream::new(stream, held, Arc::clone(&greeted), closed);
         let seen = stream.seen();
-        let notes = Arc::<Notes>::default();
+        let notes = Arc::<HandlerNotes>::default();
         let (lives, ended) = watch::channel(());
-        let handler = Handler {
+        let handler = ClientHandler {
             keys: Arc::clone(&terms.keys),
             settings: Arc::clone(&endpoint.host_keys),
             host: endpoint.host.clone(),
@@ -118,18 +123,18 @@ impl Handshake {
     pub(super) async fn finish(
         mut self,
         failed: impl FnOnce(&russh::Error) -> TransportError,
-    ) -> Result<Agreed, TransportError> {
+    ) -> Result<HandshakeEnd, TransportError> {
         (&mut self.connecting).await;
         let ended = Pin::new(&mut self.connecting).take_output().unwrap_or(Err(russh::Error::Disconnect));
         let error = match ended {
             Ok(handle) => {
                 let Self { notes, alive, ended, .. } = self;
-                return Ok(Agreed::Connection { handle, notes, alive, ended });
+                return Ok(HandshakeEnd::Connection { handle, notes, alive, ended });
             }
             Err(error) => error,
         };
         if let Some(key) = self.notes.shown.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Ok(Agreed::Key(key));
+            return Ok(HandshakeEnd::Key(key));
         }
         let judged = self.notes.verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
         Err(judged.unwrap_or_else(|| failed(&error)))
@@ -153,18 +158,18 @@ fn greeting_error(endpoint: &Endpoint, said: &str, error: &russh::Error) -> Tran
 }
 
 /// The library's callbacks.
-pub(super) struct Handler {
+pub(super) struct ClientHandler {
     keys: Arc<HostKeyStore>,
     settings: Arc<HostKeySettings>,
     host: String,
     port: u16,
     only_look: bool,
-    notes: Arc<Notes>,
+    notes: Arc<HandlerNotes>,
     /// Gone with the connection.
     _lives: watch::Sender<()>,
 }
 
-impl client::Handler for Handler {
+impl client::Handler for ClientHandler {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {

@@ -26,12 +26,12 @@ use russh::keys::ssh_key::Certificate;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, PublicKey, PublicKeyOrCertificate};
 
-use self::cache::Cache;
+use self::cache::FileCache;
 use self::revoked::RevokedKeys;
 use self::writing::LockedFile;
 use super::TransportError;
 use super::endpoint::{HostKeyPolicy, HostKeySettings};
-use super::known_hosts::{HostEntries, KnownHosts, Verdict, written_name};
+use super::known_hosts::{HostEntries, KnownHosts, KnownHostsVerdict, written_name};
 
 /// A key as `ssh-keygen -l` prints it, with `name` in place of its comment.
 #[must_use]
@@ -41,7 +41,7 @@ pub fn fingerprint(key: &PublicKey, name: &str) -> String {
 
 /// What a host is asked to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct HostKeyRequest {
     /// Signature algorithms of the keys that are known for the host: they are preferred, or a host known by its RSA key
     /// would show its ed25519 key and look unknown.
     pub(super) known: Vec<Algorithm>,
@@ -52,8 +52,8 @@ pub(super) struct Wanted {
 /// Known host keys of all endpoints of a run, and what may be added to them.
 #[derive(Default)]
 pub(super) struct HostKeyStore {
-    known: Cache<KnownHosts>,
-    revoked: Cache<RevokedKeys>,
+    known: FileCache<KnownHosts>,
+    revoked: FileCache<RevokedKeys>,
     /// Keys taken in this run, by file and name, where the file may be one that keeps nothing. Held while a key is
     /// written down.
     accepted: Mutex<HashMap<(PathBuf, String), KeyData>>,
@@ -69,11 +69,11 @@ impl HostKeyStore {
         settings: &Arc<HostKeySettings>,
         host: &str,
         port: u16,
-    ) -> Result<Wanted, TransportError> {
-        let (this, asked) = (Arc::clone(self), Asked::new(settings, host, port));
+    ) -> Result<HostKeyRequest, TransportError> {
+        let (this, asked) = (Arc::clone(self), QueriedHost::new(settings, host, port));
         blocking(move || {
             let entries = this.entries(&asked)?;
-            Ok(Wanted { known: entries.algorithms(), authority: entries.has_authority() })
+            Ok(HostKeyRequest { known: entries.algorithms(), authority: entries.has_authority() })
         })
         .await
     }
@@ -90,10 +90,10 @@ impl HostKeyStore {
         port: u16,
         shown: &PublicKeyOrCertificate,
     ) -> Result<(), TransportError> {
-        let (this, asked, shown) = (Arc::clone(self), Asked::new(settings, host, port), Shown::from(shown));
+        let (this, asked, shown) = (Arc::clone(self), QueriedHost::new(settings, host, port), ShownKey::from(shown));
         blocking(move || match this.decide(&asked, &shown)? {
-            Decision::Known => Ok(()),
-            Decision::Unknown(flaw) => match asked.settings.policy {
+            KeyDecision::Known => Ok(()),
+            KeyDecision::Unknown(flaw) => match asked.settings.policy {
                 HostKeyPolicy::AcceptNew => this.take(&asked, &shown.key, flaw),
                 HostKeyPolicy::Strict | HostKeyPolicy::Ask => Err(asked.unknown(&shown.key, flaw)),
             },
@@ -112,11 +112,11 @@ impl HostKeyStore {
         port: u16,
         key: &PublicKey,
     ) -> Result<(), TransportError> {
-        let (this, asked) = (Arc::clone(self), Asked::new(settings, host, port));
-        let shown = Shown { key: key.key_data().clone(), certificate: None };
+        let (this, asked) = (Arc::clone(self), QueriedHost::new(settings, host, port));
+        let shown = ShownKey { key: key.key_data().clone(), certificate: None };
         blocking(move || match this.decide(&asked, &shown)? {
-            Decision::Known => Ok(()),
-            Decision::Unknown(flaw) => this.take(&asked, &shown.key, flaw),
+            KeyDecision::Known => Ok(()),
+            KeyDecision::Unknown(flaw) => this.take(&asked, &shown.key, flaw),
         })
         .await
     }
@@ -131,7 +131,7 @@ impl HostKeyStore {
         host: &str,
         port: u16,
     ) -> Result<bool, TransportError> {
-        Ok(self.entries(&Asked::new(settings, host, port))?.is_empty())
+        Ok(self.entries(&QueriedHost::new(settings, host, port))?.is_empty())
     }
 
     /// Reads all files of an endpoint.
@@ -161,7 +161,7 @@ impl HostKeyStore {
     }
 
     /// What the files say of a host now.
-    fn entries(&self, asked: &Asked) -> Result<HostEntries, TransportError> {
+    fn entries(&self, asked: &QueriedHost) -> Result<HostEntries, TransportError> {
         let mut entries = HostEntries::default();
         for file in asked.files() {
             entries.extend(self.known_of(file)?.lookup(&asked.host, asked.port));
@@ -169,7 +169,7 @@ impl HostKeyStore {
         Ok(entries)
     }
 
-    fn decide(&self, asked: &Asked, shown: &Shown) -> Result<Decision, TransportError> {
+    fn decide(&self, asked: &QueriedHost, shown: &ShownKey) -> Result<KeyDecision, TransportError> {
         let key = &shown.key;
         let (bits, min) = (fingerprint::bits(key), asked.settings.min_rsa_bits);
         if key.is_rsa() && bits < min {
@@ -184,7 +184,7 @@ impl HostKeyStore {
         let entries = self.entries(asked)?;
         let flaw = match &shown.certificate {
             Some(certificate) => match judge_certificate(&entries, asked, key, certificate)? {
-                None => return Ok(Decision::Known),
+                None => return Ok(KeyDecision::Known),
                 flaw => flaw,
             },
             None => None,
@@ -194,7 +194,7 @@ impl HostKeyStore {
     }
 
     /// Writes a key down that is not known, unless another run has done it meanwhile.
-    fn take(&self, asked: &Asked, key: &KeyData, flaw: Option<String>) -> Result<(), TransportError> {
+    fn take(&self, asked: &QueriedHost, key: &KeyData, flaw: Option<String>) -> Result<(), TransportError> {
         let Some(path) = asked.settings.user_files.first() else {
             return Err(asked.unknown(key, flaw));
         };
@@ -211,7 +211,7 @@ impl HostKeyStore {
         let mut file = LockedFile::open(path, deadline).map_err(|error| unwritable(&error))?;
         // Only what the files say under the lock counts.
         let entries = self.entries(asked)?;
-        if let Decision::Known = asked.by_entries(&entries, key, flaw)? {
+        if let KeyDecision::Known = asked.by_entries(&entries, key, flaw)? {
             return Ok(());
         }
         let place = (path.clone(), asked.name());
@@ -243,19 +243,19 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// What the files say of a shown key.
-enum Decision {
+enum KeyDecision {
     Known,
     /// Nothing is known of the host; and why the certificate that it showed does not hold.
     Unknown(Option<String>),
 }
 
 /// What a host shows.
-struct Shown {
+struct ShownKey {
     key: KeyData,
     certificate: Option<Certificate>,
 }
 
-impl From<&PublicKeyOrCertificate> for Shown {
+impl From<&PublicKeyOrCertificate> for ShownKey {
     fn from(shown: &PublicKeyOrCertificate) -> Self {
         match shown {
             PublicKeyOrCertificate::PublicKey { key, .. } => Self { key: key.key_data().clone(), certificate: None },
@@ -272,12 +272,12 @@ impl From<&PublicKeyOrCertificate> for Shown {
 /// [`TransportError::HostKeyRevoked`] for its key and for the authority that signed it.
 fn judge_certificate(
     entries: &HostEntries,
-    asked: &Asked,
+    asked: &QueriedHost,
     key: &KeyData,
     certificate: &Certificate,
 ) -> Result<Option<String>, TransportError> {
     let signer = certificate.signature_key();
-    for (what, revoked) in [(revoked::Revoked::Key, key), (revoked::Revoked::Authority, signer)] {
+    for (what, revoked) in [(revoked::RevokedEntry::Key, key), (revoked::RevokedEntry::Authority, signer)] {
         if let Some(place) = entries.revoked(revoked) {
             return Err(asked.revoked(revoked, what, place.to_string()));
         }
@@ -291,7 +291,7 @@ fn judge_certificate(
 }
 
 /// A host as the files are asked for it.
-struct Asked {
+struct QueriedHost {
     settings: Arc<HostKeySettings>,
     /// In small letters, as `ssh` asks; the alias, if there is one.
     host: String,
@@ -299,7 +299,7 @@ struct Asked {
     port: u16,
 }
 
-impl Asked {
+impl QueriedHost {
     fn new(settings: &Arc<HostKeySettings>, host: &str, port: u16) -> Self {
         let (host, port) = settings.alias.as_deref().map_or((host, port), |alias| (alias, 22));
         Self { settings: Arc::clone(settings), host: host.to_ascii_lowercase(), port }
@@ -322,12 +322,12 @@ impl Asked {
         entries: &HostEntries,
         key: &KeyData,
         flaw: Option<String>,
-    ) -> Result<Decision, TransportError> {
+    ) -> Result<KeyDecision, TransportError> {
         match entries.check(key) {
-            Verdict::Known(_) => Ok(Decision::Known),
-            Verdict::Unknown => Ok(Decision::Unknown(flaw)),
-            Verdict::Revoked(place) => Err(self.revoked(key, revoked::Revoked::Key, place.to_string())),
-            Verdict::Changed { place, known } => {
+            KnownHostsVerdict::Known(_) => Ok(KeyDecision::Known),
+            KnownHostsVerdict::Unknown => Ok(KeyDecision::Unknown(flaw)),
+            KnownHostsVerdict::Revoked(place) => Err(self.revoked(key, revoked::RevokedEntry::Key, place.to_string())),
+            KnownHostsVerdict::Changed { place, known } => {
                 let quoted = |word: &str| shlex::try_quote(word).map(std::borrow::Cow::into_owned).ok();
                 let remove = quoted(&place.file.to_string_lossy())
                     .zip(quoted(&self.name()))
@@ -347,7 +347,7 @@ impl Asked {
         TransportError::HostKeyUnknown { name: self.name(), key: self.print(key), files, certificate }
     }
 
-    fn revoked(&self, key: &KeyData, what: revoked::Revoked, place: String) -> TransportError {
+    fn revoked(&self, key: &KeyData, what: revoked::RevokedEntry, place: String) -> TransportError {
         let (name, key) = (self.name(), self.print(key));
         TransportError::HostKeyRevoked { name, key, what: what.to_string(), place }
     }

@@ -39,32 +39,32 @@ const MAX_SKIPPED: usize = 100;
 
 /// What is known of a key that a host shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum KnownHostsVerdict {
     /// The key is known for this host.
-    Known(Place),
+    Known(KnownHostsLine),
     /// No key is known for this host.
     Unknown,
     /// Only other keys are known for this host: never to be accepted.
     Changed {
         /// The first of them; the first of the type shown, if there is one.
-        place: Place,
+        place: KnownHostsLine,
         /// That key.
         known: PublicKey,
     },
     /// The key is marked `@revoked`.
-    Revoked(Place),
+    Revoked(KnownHostsLine),
 }
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct KnownHostsLine {
     /// The file.
     pub file: Arc<Path>,
     /// Line there, from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for KnownHostsLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
@@ -91,9 +91,9 @@ pub enum KnownHostsError {
 
 /// A line that says nothing, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedLine {
     /// Where it stands.
-    pub place: Place,
+    pub place: KnownHostsLine,
     /// What is wrong with it.
     pub reason: SkipReason,
 }
@@ -119,16 +119,16 @@ pub enum SkipReason {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Marker {
+enum LineMarker {
     Plain,
     CertAuthority,
     Revoked,
 }
 
 #[derive(Debug)]
-struct Line {
-    place: Place,
-    marker: Marker,
+struct ParsedLine {
+    place: KnownHostsLine,
+    marker: LineMarker,
     key: PublicKey,
 }
 
@@ -141,7 +141,7 @@ struct HashedName {
 }
 
 #[derive(Clone)]
-struct Pattern {
+struct KnownHostPattern {
     negated: bool,
     text: String,
 }
@@ -149,13 +149,13 @@ struct Pattern {
 /// The keys of known_hosts files, indexed by host.
 #[derive(Clone, Default)]
 pub struct KnownHosts {
-    lines: Vec<Arc<Line>>,
+    lines: Vec<Arc<ParsedLine>>,
     exact: HashMap<String, Vec<usize>>,
     hashed: Vec<HashedName>,
-    patterns: Vec<(usize, Vec<Pattern>)>,
+    patterns: Vec<(usize, Vec<KnownHostPattern>)>,
     /// Lines of the last file read, so that one more has its number.
     last_line: usize,
-    skipped: Vec<Skipped>,
+    skipped: Vec<SkippedLine>,
     skipped_count: usize,
 }
 
@@ -204,7 +204,7 @@ impl KnownHosts {
     ///
     /// `host` is the name as asked for; for a `HostKeyAlias` it is the alias, and `port` is 22.
     #[must_use]
-    pub fn check(&self, host: &str, port: u16, key: &PublicKey) -> Verdict {
+    pub fn check(&self, host: &str, port: u16, key: &PublicKey) -> KnownHostsVerdict {
         self.lookup(host, port).check(key.key_data())
     }
 
@@ -228,18 +228,18 @@ impl KnownHosts {
     /// Adds a line that the file, the last one read, has just got.
     pub(super) fn push(&mut self, file: Arc<Path>, text: &str) {
         self.last_line += 1;
-        let place = Place { file, line: self.last_line };
+        let place = KnownHostsLine { file, line: self.last_line };
         if let Err(reason) = self.add_line(&place, text) {
             self.skipped_count += 1;
             if self.skipped.len() < MAX_SKIPPED {
-                self.skipped.push(Skipped { place, reason });
+                self.skipped.push(SkippedLine { place, reason });
             }
         }
     }
 
     /// Lines that were skipped, the first hundred of them.
     #[must_use]
-    pub fn skipped(&self) -> &[Skipped] {
+    pub fn skipped(&self) -> &[SkippedLine] {
         &self.skipped
     }
 
@@ -273,7 +273,7 @@ impl KnownHosts {
         }
     }
 
-    fn add_line(&mut self, place: &Place, text: &str) -> Result<(), SkipReason> {
+    fn add_line(&mut self, place: &KnownHostsLine, text: &str) -> Result<(), SkipReason> {
         let text = text.trim_matches([' ', '\t', '\r']);
         if text.is_empty() || text.starts_with('#') {
             return Ok(());
@@ -284,9 +284,9 @@ impl KnownHosts {
         let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
         let first = words.next().unwrap_or_default();
         let (marker, names) = match first {
-            "@cert-authority" => (Marker::CertAuthority, words.next()),
-            "@revoked" => (Marker::Revoked, words.next()),
-            other => (Marker::Plain, Some(other)),
+            "@cert-authority" => (LineMarker::CertAuthority, words.next()),
+            "@revoked" => (LineMarker::Revoked, words.next()),
+            other => (LineMarker::Plain, Some(other)),
         };
         let names = names.ok_or(SkipReason::NoKey)?;
         if names.starts_with('@') {
@@ -298,7 +298,7 @@ impl KnownHosts {
         };
         let line = self.lines.len();
         self.index(line, names)?;
-        self.lines.push(Arc::new(Line { place: place.clone(), marker, key }));
+        self.lines.push(Arc::new(ParsedLine { place: place.clone(), marker, key }));
         Ok(())
     }
 
@@ -315,8 +315,8 @@ impl KnownHosts {
             let list = names
                 .iter()
                 .map(|name| match name.strip_prefix('!') {
-                    Some(rest) => Pattern { negated: true, text: rest.to_owned() },
-                    None => Pattern { negated: false, text: name.clone() },
+                    Some(rest) => KnownHostPattern { negated: true, text: rest.to_owned() },
+                    None => KnownHostPattern { negated: false, text: name.clone() },
                 })
                 .collect();
             self.patterns.push((line, list));
@@ -333,9 +333,9 @@ impl KnownHosts {
 #[derive(Debug, Default)]
 pub struct HostEntries {
     /// Lines for the name as known_hosts writes it, with its port.
-    named: Vec<Arc<Line>>,
+    named: Vec<Arc<ParsedLine>>,
     /// Lines for the bare name, if the port is not 22.
-    bare: Vec<Arc<Line>>,
+    bare: Vec<Arc<ParsedLine>>,
 }
 
 impl HostEntries {
@@ -350,22 +350,22 @@ impl HostEntries {
     /// A revocation comes first. Where nothing is known for `[host]:port`, a key of the bare name counts if it is
     /// this one, and does not count if it is another.
     #[must_use]
-    pub fn check(&self, key: &KeyData) -> Verdict {
+    pub fn check(&self, key: &KeyData) -> KnownHostsVerdict {
         if let Some(place) = self.revoked(key) {
-            return Verdict::Revoked(place);
+            return KnownHostsVerdict::Revoked(place);
         }
-        let named = of(&self.named, Marker::Plain);
+        let named = of(&self.named, LineMarker::Plain);
         if let Some(first) = named.clone().next() {
             if let Some(line) = named.clone().find(|line| line.key.key_data() == key) {
-                return Verdict::Known(line.place.clone());
+                return KnownHostsVerdict::Known(line.place.clone());
             }
             let kind = key.algorithm();
             let line = named.clone().find(|line| line.key.key_data().algorithm() == kind).unwrap_or(first);
-            return Verdict::Changed { place: line.place.clone(), known: line.key.clone() };
+            return KnownHostsVerdict::Changed { place: line.place.clone(), known: line.key.clone() };
         }
-        match of(&self.bare, Marker::Plain).find(|line| line.key.key_data() == key) {
-            Some(line) => Verdict::Known(line.place.clone()),
-            None => Verdict::Unknown,
+        match of(&self.bare, LineMarker::Plain).find(|line| line.key.key_data() == key) {
+            Some(line) => KnownHostsVerdict::Known(line.place.clone()),
+            None => KnownHostsVerdict::Unknown,
         }
     }
 
@@ -377,7 +377,7 @@ impl HostEntries {
     #[must_use]
     pub fn algorithms(&self) -> Vec<Algorithm> {
         let mut found: Vec<Algorithm> = Vec::new();
-        for line in of(&self.named, Marker::Plain).filter(|line| self.revoked(line.key.key_data()).is_none()) {
+        for line in of(&self.named, LineMarker::Plain).filter(|line| self.revoked(line.key.key_data()).is_none()) {
             let algorithm = line.key.key_data().algorithm();
             let wanted = if matches!(algorithm, Algorithm::Rsa { .. }) {
                 [Some(HashAlg::Sha512), Some(HashAlg::Sha256), None].map(|hash| Algorithm::Rsa { hash }).to_vec()
@@ -396,32 +396,32 @@ impl HostEntries {
     /// The `@cert-authority` line that has this key, for the name or else for the bare name. It never makes a plain
     /// key known.
     #[must_use]
-    pub fn authority(&self, key: &KeyData) -> Option<Place> {
-        let mut lines = of(&self.named, Marker::CertAuthority).chain(of(&self.bare, Marker::CertAuthority));
+    pub fn authority(&self, key: &KeyData) -> Option<KnownHostsLine> {
+        let mut lines = of(&self.named, LineMarker::CertAuthority).chain(of(&self.bare, LineMarker::CertAuthority));
         lines.find(|line| line.key.key_data() == key).map(|line| line.place.clone())
     }
 
     /// Whether an authority is known for the name with its port.
     #[must_use]
     pub fn has_authority(&self) -> bool {
-        of(&self.named, Marker::CertAuthority).next().is_some()
+        of(&self.named, LineMarker::CertAuthority).next().is_some()
     }
 
     /// Whether neither a key nor an authority is known for this host.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.named.iter().chain(&self.bare).all(|line| line.marker == Marker::Revoked)
+        self.named.iter().chain(&self.bare).all(|line| line.marker == LineMarker::Revoked)
     }
 
     /// The `@revoked` line that has this key.
     #[must_use]
-    pub fn revoked(&self, key: &KeyData) -> Option<Place> {
-        let mut lines = of(&self.named, Marker::Revoked).chain(of(&self.bare, Marker::Revoked));
+    pub fn revoked(&self, key: &KeyData) -> Option<KnownHostsLine> {
+        let mut lines = of(&self.named, LineMarker::Revoked).chain(of(&self.bare, LineMarker::Revoked));
         lines.find(|line| line.key.key_data() == key).map(|line| line.place.clone())
     }
 }
 
-fn of(lines: &[Arc<Line>], marker: Marker) -> impl Iterator<Item = &Line> + Clone {
+fn of(lines: &[Arc<ParsedLine>], marker: LineMarker) -> impl Iterator<Item = &ParsedLine> + Clone {
     lines.iter().map(|line| &**line).filter(move |line| line.marker == marker)
 }
 
@@ -465,7 +465,7 @@ pub(super) fn hash_name(name: &str, salt: &[u8; 20]) -> String {
 }
 
 /// A negated pattern that matches ends it; else one that matches is enough (`match.c`, `match_pattern_list`).
-fn list_matches(list: &[Pattern], name: &str) -> bool {
+fn list_matches(list: &[KnownHostPattern], name: &str) -> bool {
     let mut positive = false;
     for pattern in list {
         if wildcard(&pattern.text, name) {
@@ -532,12 +532,12 @@ mod tests {
     }
 
     /// The verdict as one word and a line.
-    fn said(verdict: &Verdict) -> String {
+    fn said(verdict: &KnownHostsVerdict) -> String {
         match verdict {
-            Verdict::Known(place) => format!("known {}", place.line),
-            Verdict::Unknown => "unknown".to_owned(),
-            Verdict::Changed { place, .. } => format!("changed {}", place.line),
-            Verdict::Revoked(place) => format!("revoked {}", place.line),
+            KnownHostsVerdict::Known(place) => format!("known {}", place.line),
+            KnownHostsVerdict::Unknown => "unknown".to_owned(),
+            KnownHostsVerdict::Changed { place, .. } => format!("changed {}", place.line),
+            KnownHostsVerdict::Revoked(place) => format!("revoked {}", place.line),
         }
     }
 
@@ -602,7 +602,7 @@ mod tests {
     #[test]
     fn changed_tells_the_key_of_the_same_type() {
         let verdict = known(&format!("n1 {EC1}\nn1 {ED2}")).check("n1", 22, &key(ED1));
-        let Verdict::Changed { place, known } = verdict else { panic!("{verdict:?}") };
+        let KnownHostsVerdict::Changed { place, known } = verdict else { panic!("{verdict:?}") };
         assert_eq!((place.to_string(), known.key_data()), ("kh:2".to_owned(), key(ED2).key_data()));
     }
 
@@ -611,9 +611,9 @@ mod tests {
         let texts = [("a", format!("n1 {ED2}")), ("b", format!("n1 {ED1}"))];
         let texts: Vec<(PathBuf, String)> = texts.into_iter().map(|(p, t)| (PathBuf::from(p), t)).collect();
         let known = KnownHosts::parse(&texts);
-        let b = Place { file: Arc::from(Path::new("b")), line: 1 };
-        assert_eq!(known.check("n1", 22, &key(ED1)), Verdict::Known(b));
-        let Verdict::Changed { place, .. } = known.check(
+        let b = KnownHostsLine { file: Arc::from(Path::new("b")), line: 1 };
+        assert_eq!(known.check("n1", 22, &key(ED1)), KnownHostsVerdict::Known(b));
+        let KnownHostsVerdict::Changed { place, .. } = known.check(
             "n1",
             22,
             &key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
@@ -806,7 +806,7 @@ mod tests {
             let known = known(&words.concat());
             let verdict = known.check("n1", 22, &key(ED1));
             let revoked = known.lookup("n1", 22).revoked(key(ED1).key_data()).is_some();
-            prop_assert_eq!(revoked, matches!(verdict, Verdict::Revoked(_)));
+            prop_assert_eq!(revoked, matches!(verdict, KnownHostsVerdict::Revoked(_)));
         }
 
         #[test]

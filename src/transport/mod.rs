@@ -30,10 +30,11 @@ pub use russh::keys::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use self::auth::UnlockError;
-pub use self::connect::{SshSettings, SshTransport};
-pub use self::drain::Drain;
+pub use self::connect::{RunSshSettings, SshTransport};
+pub use self::drain::OutputDrain;
 pub use self::endpoint::{
-    AddressFamily, Algorithms, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy,
+    AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings,
+    ProxyRoute,
 };
 pub use self::error::{CONNECT_FAILED, HUNG, TransportError};
 pub use self::host_keys::fingerprint;
@@ -109,10 +110,10 @@ pub trait RemoteCommand: Send + 'static {
     fn write(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), TransportError>> + Send;
 
     /// The next thing that it tells; may be dropped and asked again. None: nothing more comes, and if no
-    /// [`Piece::Exit`] came before, its end was not told.
-    fn next(&mut self) -> impl Future<Output = Option<Piece>> + Send;
+    /// [`OutputPiece::Exit`] came before, its end was not told.
+    fn next(&mut self) -> impl Future<Output = Option<OutputPiece>> + Send;
 
-    /// The name of the signal that ended it (`KILL`), if [`Piece::Exit`] came without a code for that reason; `UNKNOWN`
+    /// The name of the signal that ended it (`KILL`), if [`OutputPiece::Exit`] came without a code for that reason; `UNKNOWN`
     /// where sshd has no name for it.
     fn signal(&self) -> Option<&str> {
         None
@@ -124,7 +125,7 @@ pub trait RemoteCommand: Send + 'static {
 
 /// Something that a command tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum OutputPiece {
     /// Bytes of its standard output.
     Stdout(Vec<u8>),
     /// Bytes of its standard error.

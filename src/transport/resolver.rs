@@ -1,6 +1,6 @@
 //! Looks up the addresses of a host.
 //!
-//! Here live [`Resolver`] and a [`Route`], one address to try. What always holds: a lookup that hangs holds up nothing but those
+//! Here live [`NameResolver`] and a [`DialRoute`], one address to try. What always holds: a lookup that hangs holds up nothing but those
 //! who wait for that name, which is why it has a thread of its own: neither the runtime nor the end of the program waits for
 //! it. A name is looked up by one thread at a time, however many ask.
 
@@ -15,34 +15,34 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
 use super::TransportError;
-use super::endpoint::{AddressFamily, Endpoint};
+use super::endpoint::{AllowedFamilies, Endpoint};
 use crate::local::process::file_failure;
 
 /// What the system's resolver says of a name.
-type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
-type Lookup = SharedFuture<oneshot::Receiver<Answer>>;
-type Lookups = Arc<Mutex<HashMap<String, Lookup>>>;
+type ResolverAnswer = Result<Vec<SocketAddr>, Arc<io::Error>>;
+type NameLookup = SharedFuture<oneshot::Receiver<ResolverAnswer>>;
+type LookupTable = Arc<Mutex<HashMap<String, NameLookup>>>;
 
 /// The system's resolver.
 #[derive(Default)]
-pub(super) struct Resolver {
-    under_way: Lookups,
+pub(super) struct NameResolver {
+    under_way: LookupTable,
 }
 
 /// An address to connect to, and where to connect from if that matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Route {
+pub(super) struct DialRoute {
     pub(super) to: SocketAddr,
     from: Option<SocketAddr>,
 }
 
-impl Resolver {
+impl NameResolver {
     /// The addresses of a host in the order in which they are tried: as the system sorts them, but the kinds in turn, so that
     /// a network without IPv6 (or IPv4) costs one attempt and not one for each address of that kind.
     ///
     /// # Errors
     /// [`TransportError::Dns`] if there is none that the endpoint allows.
-    pub(super) async fn routes(&self, endpoint: &Endpoint) -> Result<Vec<Route>, TransportError> {
+    pub(super) async fn routes(&self, endpoint: &Endpoint) -> Result<Vec<DialRoute>, TransportError> {
         let Endpoint { host, port, family, bind, .. } = endpoint;
         let no_address = |reason: String| TransportError::Dns { host: host.clone(), reason };
         let failed = |name: &str, error: &io::Error| {
@@ -56,16 +56,16 @@ impl Resolver {
             None => Vec::new(),
         };
         let fits = |address: &SocketAddr| match family {
-            AddressFamily::Any => true,
-            AddressFamily::Inet => address.is_ipv4(),
-            AddressFamily::Inet6 => address.is_ipv6(),
+            AllowedFamilies::Any => true,
+            AllowedFamilies::Inet => address.is_ipv4(),
+            AllowedFamilies::Inet6 => address.is_ipv6(),
         };
         let route = |mut to: SocketAddr| {
             to.set_port(*port);
             let from = from.iter().find(|from| from.is_ipv4() == to.is_ipv4()).copied();
-            (bind.is_none() || from.is_some()).then_some(Route { to, from })
+            (bind.is_none() || from.is_some()).then_some(DialRoute { to, from })
         };
-        let routes: Vec<Route> =
+        let routes: Vec<DialRoute> =
             alternating(addresses.into_iter().filter(fits)).into_iter().filter_map(route).collect();
         if routes.is_empty() {
             return Err(no_address("no address of the wanted kind found".to_owned()));
@@ -73,7 +73,7 @@ impl Resolver {
         Ok(routes)
     }
 
-    async fn look_up(&self, host: &str) -> Answer {
+    async fn look_up(&self, host: &str) -> ResolverAnswer {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, 0)]);
         }
@@ -93,7 +93,7 @@ impl Resolver {
 }
 
 /// Not on the runtime's own threads for blocking work: few of those that hang would hold up reading files.
-fn start(host: &str, under_way: &Lookups) -> io::Result<Lookup> {
+fn start(host: &str, under_way: &LookupTable) -> io::Result<NameLookup> {
     let (answer, lookup) = oneshot::channel();
     let (host, under_way) = (host.to_owned(), Arc::clone(under_way));
     std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
@@ -128,7 +128,7 @@ fn alternating(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-impl Route {
+impl DialRoute {
     pub(super) async fn connect(&self) -> io::Result<TcpStream> {
         let Some(from) = self.from else { return TcpStream::connect(self.to).await };
         let socket = if self.to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::transport::connect::tests::endpoint;
 
-    impl Route {
+    impl DialRoute {
         pub(in crate::transport) fn direct(to: SocketAddr) -> Self {
             Self { to, from: None }
         }
@@ -167,12 +167,12 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_that_the_endpoint_allows() {
-        let resolver = Resolver::default();
+        let resolver = NameResolver::default();
         let base = || Endpoint { host: "::1".to_owned(), ..endpoint(2222) };
         let routes = resolver.routes(&base()).await.unwrap();
-        assert_eq!(routes, [Route::direct("[::1]:2222".parse().unwrap())]);
+        assert_eq!(routes, [DialRoute::direct("[::1]:2222".parse().unwrap())]);
         let refused = [
-            Endpoint { family: AddressFamily::Inet, ..base() },
+            Endpoint { family: AllowedFamilies::Inet, ..base() },
             Endpoint { bind: Some("127.0.0.1".to_owned()), ..base() },
             Endpoint { host: "no-such-host.invalid".to_owned(), ..base() },
             Endpoint { host: "a\0b".to_owned(), ..base() },
@@ -181,7 +181,7 @@ mod tests {
             let error = resolver.routes(&endpoint).await.unwrap_err();
             assert!(matches!(error, TransportError::Dns { .. }), "{error}");
         }
-        let bound = Endpoint { bind: Some("::2".to_owned()), family: AddressFamily::Inet6, ..base() };
+        let bound = Endpoint { bind: Some("::2".to_owned()), family: AllowedFamilies::Inet6, ..base() };
         let routes = resolver.routes(&bound).await.unwrap();
         assert_eq!(routes[0].from, Some("[::2]:0".parse().unwrap()));
         // Lookups that are over leave nothing behind.

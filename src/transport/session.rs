@@ -18,11 +18,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::connect::Shared;
+use super::connect::SharedState;
 use super::endpoint::Endpoint;
 use super::error::{CONNECT_FAILED, REQUEST_FAILED, Seconds};
-use super::handshake::Handler;
-use super::{Drain, ExecOutput, Piece, RemoteCommand, Session, TransportError};
+use super::handshake::ClientHandler;
+use super::{ExecOutput, OutputDrain, OutputPiece, RemoteCommand, Session, TransportError};
 
 /// How long a node may take to answer a request for a channel or a command. One that swaps takes its time, too.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
@@ -50,11 +50,11 @@ const KEPT: usize = 64;
 
 /// One SSH connection, logged in.
 pub struct SshSession {
-    handle: Handle<Handler>,
-    lost: Lost,
+    handle: Handle<ClientHandler>,
+    lost: ConnectionLoss,
     commands: Arc<Semaphore>,
-    load: Arc<Load>,
-    origin: Option<Origin>,
+    load: Arc<ChannelLoad>,
+    origin: Option<ReconnectSource>,
     further: tokio::sync::Mutex<Option<Arc<SshSession>>>,
     /// A sign of life did not come once.
     is_silent: AtomicBool,
@@ -62,8 +62,8 @@ pub struct SshSession {
 }
 
 /// What a further connection to the same node is made from.
-struct Origin {
-    shared: Weak<Shared>,
+struct ReconnectSource {
+    shared: Weak<SharedState>,
     endpoint: Endpoint,
     /// Which connection to the node this is, from 1.
     number: usize,
@@ -71,7 +71,7 @@ struct Origin {
 
 /// Command channels that are open on a connection.
 #[derive(Default)]
-struct Load {
+struct ChannelLoad {
     /// Of commands that may stay for the whole run.
     staying: AtomicUsize,
     /// Of commands that end soon.
@@ -80,11 +80,11 @@ struct Load {
     full_at: AtomicUsize,
 }
 
-impl Load {
-    fn of(&self, stay: Stay) -> &AtomicUsize {
+impl ChannelLoad {
+    fn of(&self, stay: CommandStay) -> &AtomicUsize {
         match stay {
-            Stay::Long => &self.staying,
-            Stay::Short => &self.passing,
+            CommandStay::Long => &self.staying,
+            CommandStay::Short => &self.passing,
         }
     }
 
@@ -96,7 +96,7 @@ impl Load {
 
 /// How long a command is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stay {
+enum CommandStay {
     /// Perhaps for the whole run.
     Long,
     /// It is a question: it ends soon, and takes its turn.
@@ -104,27 +104,27 @@ enum Stay {
 }
 
 /// The place of a command on its connection. Dropping it gives the place back.
-struct Seat {
-    load: Arc<Load>,
-    stay: Stay,
+struct ChannelSeat {
+    load: Arc<ChannelLoad>,
+    stay: CommandStay,
     _turn: Option<OwnedSemaphorePermit>,
 }
 
-impl Seat {
-    fn take(load: &Arc<Load>, stay: Stay, turn: Option<OwnedSemaphorePermit>) -> Self {
+impl ChannelSeat {
+    fn take(load: &Arc<ChannelLoad>, stay: CommandStay, turn: Option<OwnedSemaphorePermit>) -> Self {
         load.of(stay).fetch_add(1, Ordering::Relaxed);
         Self { load: Arc::clone(load), stay, _turn: turn }
     }
 }
 
-impl Drop for Seat {
+impl Drop for ChannelSeat {
     fn drop(&mut self) {
         self.load.of(self.stay).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// What sshd makes of the request for one more command.
-enum Room {
+enum ChannelRoom {
     Open(Channel<client::Msg>),
     /// None, and those that stay will not make any.
     NoneBesideStaying,
@@ -134,13 +134,13 @@ enum Room {
 
 /// Tells that a connection ended, and why.
 #[derive(Clone)]
-pub(super) struct Lost {
+pub(super) struct ConnectionLoss {
     pub(super) reason: Arc<Mutex<Option<String>>>,
     /// Its sender is gone once the connection is.
     pub(super) ended: watch::Receiver<()>,
 }
 
-impl Lost {
+impl ConnectionLoss {
     /// A loss with the cause that the connection told, if it told one.
     fn error(&self, otherwise: &str) -> TransportError {
         let told = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -155,7 +155,7 @@ impl std::fmt::Debug for SshSession {
 }
 
 impl SshSession {
-    pub(super) fn new(handle: Handle<Handler>, lost: Lost, alive: oneshot::Sender<()>) -> Self {
+    pub(super) fn new(handle: Handle<ClientHandler>, lost: ConnectionLoss, alive: oneshot::Sender<()>) -> Self {
         Self {
             handle,
             lost,
@@ -169,13 +169,13 @@ impl SshSession {
     }
 
     /// Notes where it leads, so that a further connection can be made.
-    pub(super) fn to(mut self, shared: &Arc<Shared>, endpoint: &Endpoint) -> Self {
-        self.origin = Some(Origin { shared: Arc::downgrade(shared), endpoint: endpoint.clone(), number: 1 });
+    pub(super) fn to(mut self, shared: &Arc<SharedState>, endpoint: &Endpoint) -> Self {
+        self.origin = Some(ReconnectSource { shared: Arc::downgrade(shared), endpoint: endpoint.clone(), number: 1 });
         self
     }
 
     /// Starts a command: on this connection, or, where sshd takes no more on it, on a further one.
-    fn begin<'a>(&'a self, command: &'a str, stay: Stay) -> BoxFuture<'a, Result<SshCommand, TransportError>> {
+    fn begin<'a>(&'a self, command: &'a str, stay: CommandStay) -> BoxFuture<'a, Result<SshCommand, TransportError>> {
         async move {
             let Some((channel, seat)) = self.seat(stay).await? else {
                 return self.further().await?.begin(command, stay).await;
@@ -188,23 +188,23 @@ impl SshSession {
     }
 
     /// A channel for a command; none if sshd takes no more on this connection.
-    async fn seat(&self, stay: Stay) -> Result<Option<(Channel<client::Msg>, Seat)>, TransportError> {
+    async fn seat(&self, stay: CommandStay) -> Result<Option<(Channel<client::Msg>, ChannelSeat)>, TransportError> {
         loop {
             let turn = match stay {
-                Stay::Long => None,
-                Stay::Short => Arc::clone(&self.commands).acquire_owned().await.ok(),
+                CommandStay::Long => None,
+                CommandStay::Short => Arc::clone(&self.commands).acquire_owned().await.ok(),
             };
             if self.load.is_full() {
                 return Ok(None);
             }
             match answered("a request for a session", self.channel()).await?? {
-                Room::Open(channel) => return Ok(Some((channel, Seat::take(&self.load, stay, turn)))),
-                Room::NoneBesideStaying => {
+                ChannelRoom::Open(channel) => return Ok(Some((channel, ChannelSeat::take(&self.load, stay, turn)))),
+                ChannelRoom::NoneBesideStaying => {
                     self.load.full_at.store(self.load.staying.load(Ordering::Relaxed), Ordering::Relaxed);
                     return Ok(None);
                 }
                 // From now on one fewer at once, and this one comes when another has ended.
-                Room::NoneBesidePassing => match turn {
+                ChannelRoom::NoneBesidePassing => match turn {
                     Some(turn) => turn.forget(),
                     None => return Ok(None),
                 },
@@ -212,23 +212,23 @@ impl SshSession {
         }
     }
 
-    async fn channel(&self) -> Result<Room, TransportError> {
+    async fn channel(&self) -> Result<ChannelRoom, TransportError> {
         let mut attempt = 0;
         let mut beside_others = false;
         loop {
             let reason = match self.handle.channel_open_session().await {
-                Ok(channel) => return Ok(Room::Open(channel)),
+                Ok(channel) => return Ok(ChannelRoom::Open(channel)),
                 Err(russh::Error::ChannelOpenFailure(reason)) => reason,
                 Err(other) => return Err(self.lost.error(&other.to_string())),
             };
             let staying = self.load.staying.load(Ordering::Relaxed);
             beside_others |= self.load.passing.load(Ordering::Relaxed) > 0;
             if staying > 0 && attempt >= RETRIES_BESIDE {
-                return Ok(Room::NoneBesideStaying);
+                return Ok(ChannelRoom::NoneBesideStaying);
             }
             if attempt >= CHANNEL_RETRIES {
                 return if beside_others {
-                    Ok(Room::NoneBesidePassing)
+                    Ok(ChannelRoom::NoneBesidePassing)
                 } else {
                     Err(TransportError::CommandRefused {
                         reason: format!("it refuses sessions ({})", refusal(&reason)),
@@ -309,7 +309,7 @@ impl Session for SshSession {
     type Command = SshCommand;
 
     async fn start(&self, command: &str) -> Result<SshCommand, TransportError> {
-        self.begin(command, Stay::Long).await
+        self.begin(command, CommandStay::Long).await
     }
 
     async fn exec(
@@ -318,23 +318,23 @@ impl Session for SshSession {
         limit: usize,
         is_whole: impl Fn(&[u8]) -> bool + Send,
     ) -> Result<ExecOutput, TransportError> {
-        let mut running = self.begin(command, Stay::Short).await?;
+        let mut running = self.begin(command, CommandStay::Short).await?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut output = ExecOutput::default();
         let mut ended = false;
-        let mut rest: Option<Drain> = None;
+        let mut rest: Option<OutputDrain> = None;
         loop {
             let next = match rest {
                 Some(rest) => rest.next(&mut running).await,
                 None => running.next().await,
             };
             match next {
-                Some(Piece::Stdout(bytes)) => stdout.extend(bytes),
-                Some(Piece::Stderr(bytes)) => stderr.extend(bytes),
-                Some(Piece::Exit(code)) => {
+                Some(OutputPiece::Stdout(bytes)) => stdout.extend(bytes),
+                Some(OutputPiece::Stderr(bytes)) => stderr.extend(bytes),
+                Some(OutputPiece::Exit(code)) => {
                     output.exit = code;
                     ended = true;
-                    rest = Some(Drain::start());
+                    rest = Some(OutputDrain::start());
                 }
                 None => break,
             }
@@ -409,18 +409,18 @@ pub struct SshCommand {
     write: Arc<ChannelWriteHalf<client::Msg>>,
     /// What came while something else was waited for.
     kept: VecDeque<ChannelMsg>,
-    lost: Lost,
+    lost: ConnectionLoss,
     signal: Option<String>,
     told_end: bool,
     /// The node has closed the channel.
     closed: bool,
     /// We have.
     shut: bool,
-    _seat: Seat,
+    _seat: ChannelSeat,
 }
 
 impl SshCommand {
-    fn new(channel: Channel<client::Msg>, lost: Lost, seat: Seat) -> Self {
+    fn new(channel: Channel<client::Msg>, lost: ConnectionLoss, seat: ChannelSeat) -> Self {
         let (read, write) = channel.split();
         let kept = VecDeque::new();
         Self {
@@ -516,28 +516,28 @@ impl RemoteCommand for SshCommand {
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "what else a node says of a channel tells nothing of a command")]
-    async fn next(&mut self) -> Option<Piece> {
+    async fn next(&mut self) -> Option<OutputPiece> {
         while !self.closed {
             let message = match self.kept.pop_front() {
                 Some(kept) => kept,
                 None => self.read.wait().await?,
             };
             match message {
-                ChannelMsg::Data { data } => return Some(Piece::Stdout(data.to_vec())),
-                ChannelMsg::ExtendedData { data, ext: 1 } => return Some(Piece::Stderr(data.to_vec())),
+                ChannelMsg::Data { data } => return Some(OutputPiece::Stdout(data.to_vec())),
+                ChannelMsg::ExtendedData { data, ext: 1 } => return Some(OutputPiece::Stderr(data.to_vec())),
                 ChannelMsg::ExitStatus { exit_status } => {
                     self.told_end = true;
-                    return Some(Piece::Exit(Some(exit_status)));
+                    return Some(OutputPiece::Exit(Some(exit_status)));
                 }
                 ChannelMsg::ExitSignal { signal_name, .. } => {
                     self.told_end = true;
                     self.signal = Some(signal_word(&signal_name));
-                    return Some(Piece::Exit(None));
+                    return Some(OutputPiece::Exit(None));
                 }
                 ChannelMsg::Close => {
                     self.closed = true;
                     if !self.told_end {
-                        return Some(Piece::Exit(None));
+                        return Some(OutputPiece::Exit(None));
                     }
                 }
                 _ => {}

@@ -1,6 +1,6 @@
 //! The bytes of a connection, watched.
 //!
-//! Here live [`Wire`], over whatever leads to the peer, and [`Seen`], its words before the greeting. What always holds: the
+//! Here live [`WatchedStream`], over whatever leads to the peer, and [`PeerPreamble`], its words before the greeting. What always holds: the
 //! stream ends when its owner is gone; what leads to the peer (a berth at a bastion, a command) lasts as long as the stream;
 //! what is kept of the peer's words is bounded.
 
@@ -13,25 +13,25 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-use super::bastion::Berth;
+use super::bastion::BastionChannel;
 use super::proxy_command::ProxyChild;
 
 /// What lasts as long as the stream over it.
 #[expect(dead_code, reason = "kept, not read")]
-pub(super) enum Held {
+pub(super) enum StreamOwner {
     Nothing,
-    Berth(Berth),
+    Berth(BastionChannel),
     Child(Arc<ProxyChild>),
 }
 
 /// The first words of a peer, kept until its greeting was seen.
 #[derive(Clone, Default)]
-pub(super) struct Seen(Arc<Mutex<Vec<u8>>>);
+pub(super) struct PeerPreamble(Arc<Mutex<Vec<u8>>>);
 
 /// So much of what is no greeting is told, in bytes.
 const TOLD: usize = 200;
 
-impl Seen {
+impl PeerPreamble {
     /// The beginning of what was said, as text.
     pub(super) fn text(&self) -> String {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,19 +41,19 @@ impl Seen {
 
 /// A stream that tells whether an SSH greeting was seen, and that ends when its owner is gone: a cancelled
 /// connect would otherwise leave the library's own task and its socket behind for as long as the peer is silent.
-pub(super) struct Wire<S> {
+pub(super) struct WatchedStream<S> {
     inner: S,
     greeted: Arc<AtomicBool>,
-    seen: Seen,
-    _held: Held,
+    seen: PeerPreamble,
+    _held: StreamOwner,
     /// None once the owner is gone.
     closed: Option<oneshot::Receiver<()>>,
 }
 
-impl<S> Wire<S> {
+impl<S> WatchedStream<S> {
     /// Over `inner`. `greeted` is set once the greeting was seen; when the sender of `closed` is dropped, the stream ends.
-    pub(super) fn new(inner: S, held: Held, greeted: Arc<AtomicBool>, closed: oneshot::Receiver<()>) -> Self {
-        Self { inner, greeted, seen: Seen::default(), closed: Some(closed), _held: held }
+    pub(super) fn new(inner: S, held: StreamOwner, greeted: Arc<AtomicBool>, closed: oneshot::Receiver<()>) -> Self {
+        Self { inner, greeted, seen: PeerPreamble::default(), closed: Some(closed), _held: held }
     }
 
     /// Whether its owner is gone. If not, that wakes the task.
@@ -65,7 +65,7 @@ impl<S> Wire<S> {
     }
 
     /// What the peer says before its greeting.
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> PeerPreamble {
         self.seen.clone()
     }
 }
@@ -73,7 +73,7 @@ impl<S> Wire<S> {
 /// A greeting may follow other lines (RFC 4253, 4.2); the library gives up long before this many bytes.
 const GREETING_LIMIT: usize = 16 * 1024;
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.is_closed(cx) {
             return Poll::Ready(Ok(()));
@@ -97,7 +97,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         // A peer that takes nothing would hold it for good.
         if self.is_closed(cx) {

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use contrail_ctl::event::{Failure, FailureKind};
 use contrail_ctl::transport::{
-    AddressFamily, Algorithms, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy, Session as _,
-    SshSettings, SshTransport, Transport as _, TransportError, UnlockError,
+    AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings,
+    ProxyRoute, RunSshSettings, Session as _, SshTransport, Transport as _, TransportError, UnlockError,
 };
 use russh::keys::signature::Signer as _;
 use russh::keys::{HashAlg, PrivateKey, load_secret_key};
@@ -22,7 +22,7 @@ use secrecy::SecretString;
 
 use crate::harness::{Cluster, Node, NodeSpec, Running, listening};
 
-const ALL: [Method; 3] = [Method::PublicKey, Method::KeyboardInteractive, Method::Password];
+const ALL: [AuthMethod; 3] = [AuthMethod::PublicKey, AuthMethod::KeyboardInteractive, AuthMethod::Password];
 
 /// A node of which only sshd matters.
 fn one(spec: NodeSpec) -> Cluster {
@@ -47,8 +47,8 @@ fn set_password(node: &Node, password: &str) {
     fs::write(node.inside("/etc/pam.d/sshd"), pam).unwrap();
 }
 
-fn login(user: &str, identities: &[&Path]) -> Login {
-    Login {
+fn login(user: &str, identities: &[&Path]) -> LoginSettings {
+    LoginSettings {
         user: user.to_owned(),
         identities: identities.iter().map(|path| path.to_path_buf()).collect(),
         identities_named: true,
@@ -59,14 +59,14 @@ fn login(user: &str, identities: &[&Path]) -> Login {
     }
 }
 
-fn endpoint(cluster: &Cluster, login: Login) -> Endpoint {
+fn endpoint(cluster: &Cluster, login: LoginSettings) -> Endpoint {
     let address = cluster.node("a1").endpoint;
     Endpoint {
         host: address.ip().to_string(),
         port: address.port(),
-        family: AddressFamily::Any,
+        family: AllowedFamilies::Any,
         bind: None,
-        proxy: Proxy::Direct,
+        proxy: ProxyRoute::Direct,
         login,
         host_keys: Arc::new(HostKeySettings {
             user_files: vec![cluster.home().join(".ssh/known_hosts")],
@@ -85,7 +85,7 @@ fn endpoint(cluster: &Cluster, login: Login) -> Endpoint {
 }
 
 fn transport(password: Option<&str>) -> SshTransport {
-    SshTransport::new(SshSettings { password: password.map(SecretString::from) }).0
+    SshTransport::new(RunSshSettings { password: password.map(SecretString::from) }).0
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -99,7 +99,7 @@ async fn who(transport: &SshTransport, endpoint: &Endpoint) -> Result<String, Tr
 }
 
 #[track_caller]
-fn let_in(cluster: &Cluster, login: Login) {
+fn let_in(cluster: &Cluster, login: LoginSettings) {
     let user = login.user.clone();
     let endpoint = endpoint(cluster, login);
     let is = block_on(who(&transport(None), &endpoint));
@@ -194,8 +194,8 @@ impl Agent {
         assert!(output.status.success(), "ssh-add: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn login(&self, user: &str, identities: &[&Path]) -> Login {
-        Login { agent: Some(self.socket.clone()), ..login(user, identities) }
+    fn login(&self, user: &str, identities: &[&Path]) -> LoginSettings {
+        LoginSettings { agent: Some(self.socket.clone()), ..login(user, identities) }
     }
 }
 
@@ -349,8 +349,8 @@ fn an_encrypted_key_that_the_agent_holds() {
     assert_eq!(block_on(who(&unasked, &endpoint)).as_deref(), Ok("root"));
     // The file with the private half may be away altogether, or only its public half be named.
     fs::rename(&key, cluster.path("away")).unwrap();
-    let_in(&cluster, Login { identities_only: true, ..agent.login("root", &[&key]) });
-    let_in(&cluster, Login { identities_only: true, ..agent.login("root", &[&cluster.path("plain.pub")]) });
+    let_in(&cluster, LoginSettings { identities_only: true, ..agent.login("root", &[&key]) });
+    let_in(&cluster, LoginSettings { identities_only: true, ..agent.login("root", &[&cluster.path("plain.pub")]) });
     let failure = refused(&transport(None), &self::endpoint(&cluster, login("root", &[&cluster.path("plain.pub")])));
     says(&failure, FailureKind::KeyFile, &["plain.pub is a public key"], "ssh-add");
 }
@@ -367,11 +367,11 @@ fn certificates() {
         let_in(&cluster, login("root", &[&key]));
         let elsewhere = cluster.path(&format!("{kind}.certificate"));
         fs::rename(&certificate, &elsewhere).unwrap();
-        let named = Login { certificates: vec![elsewhere.clone()], ..login("root", &[&key]) };
+        let named = LoginSettings { certificates: vec![elsewhere.clone()], ..login("root", &[&key]) };
         let_in(&cluster, named.clone());
         agent.add(&key);
-        let only = Login { identities: Vec::new(), identities_only: true, ..agent.login("root", &[]) };
-        let_in(&cluster, Login { certificates: vec![elsewhere], ..only });
+        let only = LoginSettings { identities: Vec::new(), identities_only: true, ..agent.login("root", &[]) };
+        let_in(&cluster, LoginSettings { certificates: vec![elsewhere], ..only });
     }
     let log = cluster.node("a1").sshd_log();
     assert!(log.contains("Accepted publickey for root") && log.contains("RSA-CERT"), "{log}");
@@ -413,7 +413,7 @@ fn a_certificate_in_the_place_of_the_public_key() {
                 }
             }
             let certificates = named.iter().map(|_| elsewhere.clone()).collect();
-            let login = Login { certificates, identities_only: true, ..login("root", &[&key]) };
+            let login = LoginSettings { certificates, identities_only: true, ..login("root", &[&key]) };
             let ours = block_on(who(&transport(None), &endpoint(&cluster, login)));
             assert_eq!(ours.is_ok(), passes, "{kind} {number}: {ours:?}");
 
@@ -488,8 +488,8 @@ fn an_agent_of_many_keys() {
     // Named, it goes first, whether the others come after it or not.
     let last = keys.last().unwrap();
     let_in(&cluster, agent.login("root", &[last]));
-    let_in(&cluster, Login { identities_only: true, ..agent.login("root", &[last]) });
-    let_in(&cluster, Login { identities_named: false, identities_only: true, ..agent.login("root", &[last]) });
+    let_in(&cluster, LoginSettings { identities_only: true, ..agent.login("root", &[last]) });
+    let_in(&cluster, LoginSettings { identities_named: false, identities_only: true, ..agent.login("root", &[last]) });
     let elsewhere = make_key(&cluster, "file", &["-t", "ed25519"], true);
     let_in(&cluster, agent.login("root", &[&elsewhere]));
 }
@@ -520,7 +520,8 @@ fn an_agent_that_fails() {
     let key = make_key(&cluster, "key", &["-t", "ed25519"], true);
     let agent = Agent::start(&cluster, "agent");
     agent.add(&key);
-    let quick = |login: Login| Endpoint { connect_timeout: Duration::from_secs(4), ..endpoint(&cluster, login) };
+    let quick =
+        |login: LoginSettings| Endpoint { connect_timeout: Duration::from_secs(4), ..endpoint(&cluster, login) };
 
     // It knew the key, and hangs when it is to sign.
     let halted = transport(None);
@@ -542,7 +543,7 @@ fn an_agent_that_fails() {
     drop(agent);
     let failure = refused(&transport(None), &endpoint(&cluster, gone.clone()));
     says(&failure, FailureKind::Agent, &["the agent has exited"], "SSH_AUTH_SOCK");
-    let nowhere = Login { agent: Some(cluster.path("nowhere")), ..gone.clone() };
+    let nowhere = LoginSettings { agent: Some(cluster.path("nowhere")), ..gone.clone() };
     says(
         &refused(&transport(None), &endpoint(&cluster, nowhere)),
         FailureKind::Agent,
@@ -551,14 +552,14 @@ fn an_agent_that_fails() {
     );
     // Refused keys that nobody named do not hide it; named ones do.
     let stranger = make_key(&cluster, "stranger", &["-t", "ed25519"], false);
-    let by_default = Login { identities: vec![stranger.clone()], identities_named: false, ..gone.clone() };
+    let by_default = LoginSettings { identities: vec![stranger.clone()], identities_named: false, ..gone.clone() };
     says(
         &refused(&transport(None), &endpoint(&cluster, by_default)),
         FailureKind::Agent,
         &["stranger", "refused"],
         "ssh-add",
     );
-    let named = Login { identities: vec![stranger], ..gone };
+    let named = LoginSettings { identities: vec![stranger], ..gone };
     says(
         &refused(&transport(None), &endpoint(&cluster, named)),
         FailureKind::Auth,
@@ -633,7 +634,7 @@ fn a_key_file_that_is_no_good() {
     run("mkfifo", &[cluster.path("pipe").to_str().unwrap()]);
     says(&told(&cluster.path("pipe")), FailureKind::KeyFile, &["not a regular file"], "--identity");
     // Of files that nobody named only what is there is told.
-    let by_default = Login { identities_named: false, ..login("root", &[&missing]) };
+    let by_default = LoginSettings { identities_named: false, ..login("root", &[&missing]) };
     let failure = refused(&transport(None), &endpoint(&cluster, by_default));
     says(&failure, FailureKind::KeyFile, &["no key to offer"], "ssh-add");
     assert!(!failure.message.contains("missing"), "{failure:?}");
@@ -662,7 +663,7 @@ fn algorithms_that_are_left_out() {
     let ed25519 = make_key(&cluster, "ed25519", &["-t", "ed25519"], true);
     let accepted = |names: &[&str], keys: &[&Path]| {
         let names = names.iter().map(|&name| name.to_owned()).collect();
-        let algorithms = Arc::new(Algorithms { accepted: Some(names), ..Algorithms::default() });
+        let algorithms = Arc::new(AlgorithmLists { accepted: Some(names), ..AlgorithmLists::default() });
         Endpoint { algorithms, ..endpoint(&cluster, login("root", keys)) }
     };
     let is = |endpoint: &Endpoint| block_on(who(&transport(None), endpoint));
@@ -683,7 +684,8 @@ fn sha1_where_the_operator_allows_it() {
     let rsa = make_key(&cluster, "rsa", &["-t", "rsa", "-b", "2048"], true);
     let plain = endpoint(&cluster, login("root", &[&rsa]));
     says(&refused(&transport(None), &plain), FailureKind::Auth, &["permission denied"], "authorized_keys");
-    let algorithms = Arc::new(Algorithms { accepted: Some(vec!["ssh-rsa".to_owned()]), ..Algorithms::default() });
+    let algorithms =
+        Arc::new(AlgorithmLists { accepted: Some(vec!["ssh-rsa".to_owned()]), ..AlgorithmLists::default() });
     let allowed = Endpoint { algorithms, ..plain };
     assert_eq!(block_on(who(&transport(None), &allowed)).as_deref(), Ok("root"));
 }
@@ -776,7 +778,7 @@ fn security_keys_only_through_the_agent() {
     take(&cluster, &device.authorized());
     let socket = cluster.path("device");
     device.serve(UnixListener::bind(&socket).unwrap());
-    let_in(&cluster, Login { agent: Some(socket), ..login("root", &[]) });
+    let_in(&cluster, LoginSettings { agent: Some(socket), ..login("root", &[]) });
     assert!(cluster.node("a1").sshd_log().contains("ED25519-SK"));
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contrail_ctl::transport::{
-    AddressFamily, Algorithms, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy, SshSettings,
-    SshTransport, Transport, TransportError,
+    AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings,
+    ProxyRoute, RunSshSettings, SshTransport, Transport, TransportError,
 };
 
 use crate::harness::{Running, Sshd, Sshds};
@@ -416,20 +416,20 @@ impl Fixture {
         Endpoint {
             host: server.address.to_string(),
             port: self.sshds.port,
-            family: AddressFamily::Any,
+            family: AllowedFamilies::Any,
             bind: None,
-            proxy: Proxy::Direct,
-            login: Login {
+            proxy: ProxyRoute::Direct,
+            login: LoginSettings {
                 user: "root".to_owned(),
                 identities: vec![self.sshds.identity()],
                 identities_named: true,
                 certificates: Vec::new(),
                 identities_only: true,
                 agent: None,
-                methods: vec![Method::PublicKey],
+                methods: vec![AuthMethod::PublicKey],
             },
             host_keys: Arc::new(settings),
-            algorithms: Arc::new(Algorithms::default()),
+            algorithms: Arc::new(AlgorithmLists::default()),
             keepalive: Keepalive { interval: Duration::from_secs(15), count: 3 },
             connect_timeout: Duration::from_secs(30),
             retries: 0,
@@ -438,7 +438,7 @@ impl Fixture {
 
     /// What the transport says: one word, and the message.
     fn ours(&self, endpoint: &Endpoint) -> (&'static str, String) {
-        let transport = SshTransport::new(SshSettings::default()).0;
+        let transport = SshTransport::new(RunSshSettings::default()).0;
         match self.runtime.block_on(transport.connect(endpoint)) {
             Ok(_) => ("ok", String::new()),
             Err(error) => (word(&error), error.to_string()),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use contrail_ctl::event::FailureKind;
 use contrail_ctl::transport::{
-    AddressFamily, Algorithms, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, Login, Method, Proxy, Session as _,
-    SshSession, SshSettings, SshTransport, Transport as _, TransportError,
+    AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings,
+    ProxyRoute, RunSshSettings, Session as _, SshSession, SshTransport, Transport as _, TransportError,
 };
 
 use crate::harness::{Cluster, Instance, NodeSpec, Program};
@@ -67,17 +67,17 @@ fn endpoint(cluster: &Cluster, node: &str, allowed: Allowed<'_>) -> Endpoint {
     Endpoint {
         host: address.ip().to_string(),
         port: address.port(),
-        family: AddressFamily::Any,
+        family: AllowedFamilies::Any,
         bind: None,
-        proxy: Proxy::Direct,
-        login: Login {
+        proxy: ProxyRoute::Direct,
+        login: LoginSettings {
             user: "root".to_owned(),
             identities: ["id_rsa", "id_ed25519"].map(|name| ssh.join(name)).to_vec(),
             identities_named: false,
             certificates: Vec::new(),
             identities_only: true,
             agent: None,
-            methods: vec![Method::PublicKey],
+            methods: vec![AuthMethod::PublicKey],
         },
         host_keys: Arc::new(HostKeySettings {
             user_files: vec![ssh.join("known_hosts")],
@@ -88,7 +88,7 @@ fn endpoint(cluster: &Cluster, node: &str, allowed: Allowed<'_>) -> Endpoint {
             hash_names: false,
             min_rsa_bits: 1024,
         }),
-        algorithms: Arc::new(Algorithms {
+        algorithms: Arc::new(AlgorithmLists {
             host_keys: list(allowed.host_keys),
             kex: list(allowed.kex),
             ciphers: list(allowed.ciphers),
@@ -107,7 +107,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn connect(cluster: &Cluster, node: &str, allowed: Allowed<'_>) -> Result<SshSession, TransportError> {
-    let (transport, _notices) = SshTransport::new(SshSettings::default());
+    let (transport, _notices) = SshTransport::new(RunSshSettings::default());
     transport.connect(&endpoint(cluster, node, allowed)).await
 }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use contrail_ctl::transport::ssh_config::{ExecRunner, Operator, Origin, Query, Setting, SshConfig};
+use contrail_ctl::transport::ssh_config::{
+    ConfigOrigin, ExecRunner, HostQuery, OperatorEnv, ResolvedSetting, SshConfig,
+};
 
 /// In so many cases both failed.
 pub(crate) static FAILING: AtomicUsize = AtomicUsize::new(0);
@@ -89,14 +91,14 @@ impl Case {
 /// A directory and an environment to ask in.
 pub(crate) struct Bench {
     directory: tempfile::TempDir,
-    operator: Operator,
+    operator: OperatorEnv,
     variables: BTreeMap<String, String>,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let mut operator = Operator::of_process();
+        let mut operator = OperatorEnv::of_process();
         let home = operator.homes.get(&operator.user).cloned().expect("a user in /etc/passwd");
         let variables: BTreeMap<String, String> = [
             ("PATH", "/usr/bin:/bin"),
@@ -200,11 +202,11 @@ impl Bench {
     fn ours(&self, case: &Case, main: &Path) -> Result<String, String> {
         let config = SshConfig::load(main, &self.operator).map_err(|error| error.to_string())?;
         let runner = ExecRunner::new(&self.operator);
-        let query = Query {
+        let query = HostQuery {
             host: &case.host,
-            user: case.user.clone().map(|value| Setting { value, origin: Origin::CommandLine }),
-            port: case.port.map(|value| Setting { value, origin: Origin::CommandLine }),
-            ..Query::default()
+            user: case.user.clone().map(|value| ResolvedSetting { value, origin: ConfigOrigin::CommandLine }),
+            port: case.port.map(|value| ResolvedSetting { value, origin: ConfigOrigin::CommandLine }),
+            ..HostQuery::default()
         };
         let resolved = config.resolve(&query, &self.operator, &|command| runner.run(command));
         resolved.map(|resolved| resolved.to_ssh_g()).map_err(|error| error.to_string())

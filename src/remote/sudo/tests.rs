@@ -37,7 +37,7 @@ struct Running {
     nature: Nature,
     prompt: String,
     mark: Option<String>,
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<OutputPiece>,
     written: Arc<Plain<Vec<String>>>,
     more: Notify,
     is_closed: bool,
@@ -46,19 +46,19 @@ struct Running {
 impl Running {
     fn runs(&mut self) {
         let mark = self.mark.clone().map(|mark| format!("noise of a login shell\n{mark}\n"));
-        self.pieces.push_back(Piece::Stdout(format!("{}output\n", mark.unwrap_or_default()).into_bytes()));
-        self.pieces.push_back(Piece::Stderr(b"its own complaint\n".to_vec()));
+        self.pieces.push_back(OutputPiece::Stdout(format!("{}output\n", mark.unwrap_or_default()).into_bytes()));
+        self.pieces.push_back(OutputPiece::Stderr(b"its own complaint\n".to_vec()));
         self.ends(0);
     }
 
     fn ends(&mut self, code: u32) {
-        self.pieces.push_back(Piece::Exit(Some(code)));
+        self.pieces.push_back(OutputPiece::Exit(Some(code)));
         self.is_closed = true;
     }
 
     /// Byte by byte: a prompt may come in pieces.
     fn says(&mut self, text: &str) {
-        self.pieces.extend(text.bytes().map(|byte| Piece::Stderr(vec![byte])));
+        self.pieces.extend(text.bytes().map(|byte| OutputPiece::Stderr(vec![byte])));
     }
 }
 
@@ -82,7 +82,7 @@ impl RemoteCommand for Running {
         Ok(())
     }
 
-    async fn next(&mut self) -> Option<Piece> {
+    async fn next(&mut self) -> Option<OutputPiece> {
         loop {
             if let Some(piece) = self.pieces.pop_front() {
                 tokio::task::yield_now().await;
@@ -90,7 +90,7 @@ impl RemoteCommand for Running {
             }
             if self.nature == Nature::Leaves {
                 tokio::time::sleep(Duration::from_millis(500)).await;
-                return Some(Piece::Stderr(b"x\n".to_vec()));
+                return Some(OutputPiece::Stderr(b"x\n".to_vec()));
             }
             if self.is_closed {
                 return None;
@@ -127,7 +127,7 @@ impl Session for Node {
             Nature::Free | Nature::Leaves => running.runs(),
             Nature::HoldsOpen => {
                 let mark = running.mark.clone().unwrap_or_default();
-                running.pieces.push_back(Piece::Stdout(format!("\n{mark}\noutput\n\n{mark} 0\n").into_bytes()));
+                running.pieces.push_back(OutputPiece::Stdout(format!("\n{mark}\noutput\n\n{mark} 0\n").into_bytes()));
             }
             Nature::AsksElse => running.says("Welcome.\nVerification code: "),
         }

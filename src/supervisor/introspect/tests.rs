@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
 use super::*;
-use crate::transport::{CONNECT_FAILED, ExecOutput, Piece, RemoteCommand};
+use crate::transport::{CONNECT_FAILED, ExecOutput, OutputPiece, RemoteCommand};
 
 /// A page as Release 3.2 writes it: `entries` in its frame, with the element that follows them.
 fn page(entries: &str) -> String {
@@ -376,7 +376,7 @@ impl RemoteCommand for NoCommand {
         Err(TransportError::Lost { reason: "not played here".to_owned() })
     }
 
-    async fn next(&mut self) -> Option<Piece> {
+    async fn next(&mut self) -> Option<OutputPiece> {
         None
     }
 

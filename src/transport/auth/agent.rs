@@ -1,6 +1,6 @@
 //! The SSH agent: its keys, and signatures by it.
 //!
-//! Here live [`Agent`] and [`Agents`]. What always holds: an agent is asked for its keys once a run; it has a bounded
+//! Here live [`AgentHandle`] and [`AgentPool`]. What always holds: an agent is asked for its keys once a run; it has a bounded
 //! number of connections at a time, one for each signature, so that many logins at once do not overrun it; to list its
 //! keys takes a bounded time, whatever it does. A signature may wait for a person who must confirm it, so its time is
 //! bounded by the login's own.
@@ -32,12 +32,12 @@ const IDENTITIES_ANSWER: u8 = 12;
 
 /// The agents of a run, one for each socket.
 #[derive(Default)]
-pub(super) struct Agents(Mutex<HashMap<PathBuf, Arc<Agent>>>);
+pub(super) struct AgentPool(Mutex<HashMap<PathBuf, Arc<AgentHandle>>>);
 
-impl Agents {
-    pub(super) fn at(&self, socket: &Path) -> Arc<Agent> {
+impl AgentPool {
+    pub(super) fn at(&self, socket: &Path) -> Arc<AgentHandle> {
         let mut agents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(agents.entry(socket.to_owned()).or_insert_with(|| Arc::new(Agent::new(socket))))
+        Arc::clone(agents.entry(socket.to_owned()).or_insert_with(|| Arc::new(AgentHandle::new(socket))))
     }
 }
 
@@ -60,13 +60,13 @@ impl AgentKey {
 }
 
 /// One agent.
-pub(super) struct Agent {
+pub(super) struct AgentHandle {
     socket: PathBuf,
     places: Semaphore,
     keys: OnceCell<Result<Arc<[AgentKey]>, String>>,
 }
 
-impl Agent {
+impl AgentHandle {
     fn new(socket: &Path) -> Self {
         Self { socket: socket.to_owned(), places: Semaphore::new(AT_ONCE), keys: OnceCell::new() }
     }
@@ -235,7 +235,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("agent");
         let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
-        let agents = Agents::default();
+        let agents = AgentPool::default();
         let error = agents.at(&socket).keys(Duration::from_millis(30)).await.err().unwrap();
         assert!(error.starts_with("no answer from") && error.ends_with("in 30.0ms"), "{error}");
         // It is not asked again.
@@ -246,10 +246,10 @@ mod tests {
     async fn no_agent() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("agent");
-        let error = Agent::new(&socket).keys(Duration::from_secs(60)).await.err().unwrap();
+        let error = AgentHandle::new(&socket).keys(Duration::from_secs(60)).await.err().unwrap();
         assert!(error.ends_with("does not exist"), "{error}");
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-        let error = Agent::new(&socket).keys(Duration::from_secs(60)).await.err().unwrap();
+        let error = AgentHandle::new(&socket).keys(Duration::from_secs(60)).await.err().unwrap();
         assert!(error.ends_with("the agent has exited"), "{error}");
     }
 }

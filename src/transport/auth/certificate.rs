@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use russh::keys::Certificate;
 use russh::keys::ssh_key::certificate::CertType;
 
-use super::key_file::{Problem, public_text};
+use super::key_file::{KeyFileProblem, public_text};
 
 /// A file that was named as a certificate, or lies beside a key as one.
 #[derive(Clone)]
 pub(super) struct CertificateFile {
     pub(super) path: PathBuf,
-    pub(super) certificate: Result<Arc<Certificate>, Problem>,
+    pub(super) certificate: Result<Arc<Certificate>, KeyFileProblem>,
 }
 
 impl CertificateFile {
@@ -26,31 +26,31 @@ impl CertificateFile {
     }
 }
 
-fn read(path: &Path) -> Result<Certificate, Problem> {
+fn read(path: &Path) -> Result<Certificate, KeyFileProblem> {
     let text = public_text(path)?;
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
-    Certificate::from_openssh(line).map_err(|error| Problem::Unknown(format!("is not a certificate: {error}")))
+    Certificate::from_openssh(line).map_err(|error| KeyFileProblem::Unknown(format!("is not a certificate: {error}")))
 }
 
 /// Whether a certificate may be offered now.
-pub(super) fn check(certificate: &Certificate) -> Result<(), Problem> {
+pub(super) fn check(certificate: &Certificate) -> Result<(), KeyFileProblem> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     check_at(certificate.cert_type(), certificate.valid_after(), certificate.valid_before(), now)
 }
 
-fn check_at(kind: CertType, after: u64, before: u64, now: u64) -> Result<(), Problem> {
+fn check_at(kind: CertType, after: u64, before: u64, now: u64) -> Result<(), KeyFileProblem> {
     if kind != CertType::User {
-        return Err(Problem::Unknown("is a certificate of a host, not of a user".to_owned()));
+        return Err(KeyFileProblem::Unknown("is a certificate of a host, not of a user".to_owned()));
     }
     if now < after {
-        return Err(Problem::NotValid(format!(
+        return Err(KeyFileProblem::NotValid(format!(
             "is a certificate that is not yet valid: valid from {}, now {}",
             time(after),
             time(now)
         )));
     }
     if now >= before {
-        return Err(Problem::NotValid(format!(
+        return Err(KeyFileProblem::NotValid(format!(
             "is a certificate that has expired: valid from {} to {}",
             time(after),
             time(before)
@@ -73,7 +73,7 @@ mod tests {
     fn only_certificates_of_users_that_hold_now() {
         assert_eq!(check_at(CertType::User, 10, 20, 10), Ok(()));
         assert_eq!(check_at(CertType::User, 0, u64::MAX, 10), Ok(()));
-        assert!(matches!(check_at(CertType::Host, 10, 20, 15), Err(Problem::Unknown(_))));
+        assert!(matches!(check_at(CertType::Host, 10, 20, 15), Err(KeyFileProblem::Unknown(_))));
         let early = check_at(CertType::User, 1_700_000_000, u64::MAX, 1_600_000_000).unwrap_err();
         assert_eq!(
             early.to_string(),

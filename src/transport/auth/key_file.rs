@@ -26,12 +26,12 @@ pub(super) struct KeyFile {
     pub(super) path: PathBuf,
     /// The public half, where it is known.
     pub(super) public: Option<KeyData>,
-    pub(super) private: Result<Arc<PrivateKey>, Problem>,
+    pub(super) private: Result<Arc<PrivateKey>, KeyFileProblem>,
 }
 
 /// Why a file is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(super) enum KeyFileProblem {
     Missing,
     /// Others can read it: the permission bits.
     Exposed(u32),
@@ -52,7 +52,7 @@ pub(super) enum Problem {
     NoKey,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for KeyFileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("does not exist"),
@@ -72,7 +72,7 @@ impl fmt::Display for Problem {
     }
 }
 
-impl Problem {
+impl KeyFileProblem {
     /// What to do about it.
     pub(super) fn hint(&self, path: &Path) -> String {
         let path = path.display();
@@ -141,89 +141,91 @@ impl KeyFile {
 
     /// Whether a passphrase would help.
     pub(super) fn is_locked(&self) -> bool {
-        matches!(self.private, Err(Problem::Locked { .. }))
+        matches!(self.private, Err(KeyFileProblem::Locked { .. }))
     }
 
     /// The same file after a passphrase that was wrong.
     pub(super) fn still_locked(&self) -> Self {
-        Self { private: Err(Problem::Locked { wrong: true }), ..self.clone() }
+        Self { private: Err(KeyFileProblem::Locked { wrong: true }), ..self.clone() }
     }
 }
 
 /// Text, and owner and permission bits of a file that others can read.
-fn content(path: &Path) -> Result<(SecretString, Option<(u32, u32)>), Problem> {
+fn content(path: &Path) -> Result<(SecretString, Option<(u32, u32)>), KeyFileProblem> {
     let bounds = ReadBounds { max_bytes: LONGEST_FILE, patience: file::PATIENCE, only_regular: true };
     let FileContent { bytes, access } = file::read(path, bounds).map_err(|error| {
         let kind = error.kind();
         if kind == io::ErrorKind::NotFound {
-            Problem::Missing
+            KeyFileProblem::Missing
         } else if kind == io::ErrorKind::FileTooLarge {
-            Problem::Unknown("is too long for a key".to_owned())
+            KeyFileProblem::Unknown("is too long for a key".to_owned())
         } else {
-            Problem::Unreadable(error.to_string())
+            KeyFileProblem::Unreadable(error.to_string())
         }
     })?;
-    let text = String::from_utf8(bytes).map_err(|_| Problem::Unknown("contains no text, and so no key".to_owned()))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| KeyFileProblem::Unknown("contains no text, and so no key".to_owned()))?;
     let text = SecretString::from(text);
     Ok((text, (access.mode & 0o077 != 0).then_some((access.uid, access.mode))))
 }
 
-type Halves = (Option<KeyData>, Result<Arc<PrivateKey>, Problem>);
+type KeyHalves = (Option<KeyData>, Result<Arc<PrivateKey>, KeyFileProblem>);
 
-fn parse(text: &str, exposed: Option<(u32, u32)>) -> Halves {
+fn parse(text: &str, exposed: Option<(u32, u32)>) -> KeyHalves {
     if let Some(public) = public_line(text) {
-        return (Some(public), Err(Problem::PublicOnly));
+        return (Some(public), Err(KeyFileProblem::PublicOnly));
     }
     let (public, private) = parse_private(text);
     match exposed {
-        Some((_, mode)) => (public, Err(Problem::Exposed(mode))),
+        Some((_, mode)) => (public, Err(KeyFileProblem::Exposed(mode))),
         None => (public, private),
     }
 }
 
-fn parse_private(text: &str) -> Halves {
+fn parse_private(text: &str) -> KeyHalves {
     if text.contains("-----BEGIN OPENSSH PRIVATE KEY-----") {
         return match PrivateKey::from_openssh(text) {
             Ok(key) => {
                 let public = key.public_key().key_data().clone();
-                let private = if key.is_encrypted() { Err(Problem::Locked { wrong: false }) } else { usable(key) };
+                let private =
+                    if key.is_encrypted() { Err(KeyFileProblem::Locked { wrong: false }) } else { usable(key) };
                 (Some(public), private)
             }
-            Err(error) => (None, Err(Problem::Unreadable(error.to_string()))),
+            Err(error) => (None, Err(KeyFileProblem::Unreadable(error.to_string()))),
         };
     }
     if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
-        return (None, Err(Problem::Locked { wrong: false }));
+        return (None, Err(KeyFileProblem::Locked { wrong: false }));
     }
     if pem::is_encrypted(text) {
         let problem = if pem::is_known(text) {
-            Problem::Locked { wrong: false }
+            KeyFileProblem::Locked { wrong: false }
         } else {
-            Problem::Unknown("is encrypted in an old format that is not supported".to_owned())
+            KeyFileProblem::Unknown("is encrypted in an old format that is not supported".to_owned())
         };
         return (None, Err(problem));
     }
     if !text.contains("-----BEGIN ") {
-        return (None, Err(Problem::Unknown("contains no private key".to_owned())));
+        return (None, Err(KeyFileProblem::Unknown("contains no private key".to_owned())));
     }
     if text.contains("-----BEGIN DSA PRIVATE KEY-----") {
-        return (None, Err(Problem::Unknown("is a DSA key, which is no longer supported".to_owned())));
+        return (None, Err(KeyFileProblem::Unknown("is a DSA key, which is no longer supported".to_owned())));
     }
     match decode_secret_key(text, None) {
         Ok(key) => (Some(key.public_key().key_data().clone()), usable(key)),
-        Err(error) => (None, Err(Problem::Unreadable(error.to_string()))),
+        Err(error) => (None, Err(KeyFileProblem::Unreadable(error.to_string()))),
     }
 }
 
 /// A key that is not encrypted, if one can sign with it.
-fn usable(key: PrivateKey) -> Result<Arc<PrivateKey>, Problem> {
+fn usable(key: PrivateKey) -> Result<Arc<PrivateKey>, KeyFileProblem> {
     let kind = key.algorithm();
     if matches!(kind, Algorithm::SkEcdsaSha2NistP256 | Algorithm::SkEd25519) {
-        Err(Problem::SecurityKey)
+        Err(KeyFileProblem::SecurityKey)
     } else if matches!(kind, Algorithm::Rsa { .. } | Algorithm::Ecdsa { .. } | Algorithm::Ed25519) {
         Ok(Arc::new(key))
     } else {
-        Err(Problem::Unknown(format!("is a key of type {kind}, which is not supported")))
+        Err(KeyFileProblem::Unknown(format!("is a key of type {kind}, which is not supported")))
     }
 }
 
@@ -249,6 +251,6 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// The text of a file that may be public.
-pub(super) fn public_text(path: &Path) -> Result<String, Problem> {
+pub(super) fn public_text(path: &Path) -> Result<String, KeyFileProblem> {
     content(path).map(|(text, _)| text.expose_secret().to_owned())
 }

@@ -32,15 +32,15 @@ use tracing::debug;
 pub use self::key_file::UnlockError;
 pub(super) use self::verdict::{NODE_ENDED, words};
 
-use self::agent::Agents;
+use self::agent::AgentPool;
 use self::certificate::CertificateFile;
-use self::key_file::{KeyFile, Problem, with_suffix};
-use self::order::{Identity, Materials, Offer, Unused, order};
-use self::password::{Courier, Spent};
-use self::signature::{Hand, NodeRsa, SignError, choose};
-use self::verdict::{Attempts, Said, name};
-use super::connect::Step;
-use super::{Endpoint, Method, Proxy, TransportError};
+use self::key_file::{KeyFile, KeyFileProblem, with_suffix};
+use self::order::{Credentials, IdentityKey, KeyOffer, UnusedKey, order};
+use self::password::{PasswordSender, TriedPasswords};
+use self::signature::{NodeRsa, SignError, Signer, choose};
+use self::verdict::{AuthAttempts, ServerMessages, name};
+use super::connect::ConnectPhase;
+use super::{AuthMethod, Endpoint, ProxyRoute, TransportError};
 
 /// Longest time that an agent may take to list its keys; one that hangs must leave time for the keys of files.
 const AGENT_PATIENCE: Duration = Duration::from_secs(5);
@@ -57,9 +57,9 @@ const SIGNATURES_PATIENCE: Duration = Duration::from_millis(300);
 pub(super) struct KeyRing {
     files: Mutex<HashMap<PathBuf, KeyFile>>,
     certificates: Mutex<HashMap<PathBuf, CertificateFile>>,
-    agents: Agents,
+    agents: AgentPool,
     password: Option<SecretString>,
-    spent: Spent,
+    spent: TriedPasswords,
 }
 
 impl KeyRing {
@@ -69,13 +69,13 @@ impl KeyRing {
 
     async fn file(&self, path: &Path) -> KeyFile {
         let unreadable =
-            |error| KeyFile { path: path.to_owned(), public: None, private: Err(Problem::Unreadable(error)) };
+            |error| KeyFile { path: path.to_owned(), public: None, private: Err(KeyFileProblem::Unreadable(error)) };
         once_read(&self.files, path, KeyFile::read, unreadable).await
     }
 
     async fn certificate(&self, path: &Path) -> CertificateFile {
         let unreadable =
-            |error| CertificateFile { path: path.to_owned(), certificate: Err(Problem::Unreadable(error)) };
+            |error| CertificateFile { path: path.to_owned(), certificate: Err(KeyFileProblem::Unreadable(error)) };
         once_read(&self.certificates, path, CertificateFile::read, unreadable).await
     }
 
@@ -87,7 +87,7 @@ impl KeyRing {
             loop {
                 reading.extend(next.login.identities.iter().map(|path| (path, true)));
                 reading.extend(next.login.certificates.iter().map(|path| (path, false)));
-                let Proxy::Jump(bastion) = &next.proxy else { break };
+                let ProxyRoute::Jump(bastion) = &next.proxy else { break };
                 next = bastion;
             }
         }
@@ -105,13 +105,13 @@ impl KeyRing {
 
     /// The certificate in the place of a public key: in the file itself, or in `.pub` beside it.
     async fn public_certificate(&self, path: &Path) -> Option<CertificateFile> {
-        let itself = self.file(path).await.private.is_err_and(|problem| problem == Problem::PublicOnly);
+        let itself = self.file(path).await.private.is_err_and(|problem| problem == KeyFileProblem::PublicOnly);
         let candidate = if itself { path.to_owned() } else { with_suffix(path, ".pub") };
         Some(self.certificate(&candidate).await).filter(|found| found.certificate.is_ok())
     }
 
     /// Everything for one endpoint, and why its agent is of no use.
-    async fn materials(&self, endpoint: &Endpoint) -> (Materials, Option<String>) {
+    async fn materials(&self, endpoint: &Endpoint) -> (Credentials, Option<String>) {
         let login = &endpoint.login;
         let (agent, failure) = match &login.agent {
             Some(socket) => {
@@ -134,9 +134,9 @@ impl KeyRing {
             let file = self.file(path).await;
             let public = self.public_certificate(path).await;
             let beside = if beside { Some(self.certificate(&with_suffix(path, "-cert.pub")).await) } else { None };
-            identities.push(Identity { file, public, beside });
+            identities.push(IdentityKey { file, public, beside });
         }
-        let materials = Materials {
+        let materials = Credentials {
             certificates,
             identities,
             identities_named: login.identities_named,
@@ -151,14 +151,14 @@ impl KeyRing {
         let mut locked = Vec::new();
         for endpoint in endpoints {
             let mut way = vec![endpoint];
-            while let Some(Proxy::Jump(bastion)) = way.last().map(|last| &last.proxy) {
+            while let Some(ProxyRoute::Jump(bastion)) = way.last().map(|last| &last.proxy) {
                 way.push(bastion);
             }
-            for endpoint in way.into_iter().filter(|endpoint| endpoint.login.methods.contains(&Method::PublicKey)) {
+            for endpoint in way.into_iter().filter(|endpoint| endpoint.login.methods.contains(&AuthMethod::PublicKey)) {
                 let (materials, _) = self.materials(endpoint).await;
                 let held = materials.agent.map(|(_, keys)| keys).unwrap_or_default();
                 let accepted = endpoint.algorithms.accepted.as_deref();
-                for Identity { file, .. } in materials.identities {
+                for IdentityKey { file, .. } in materials.identities {
                     // What the node says of RSA keys is not known yet.
                     let offered = file.public.as_ref().is_none_or(|key| {
                         !held.iter().any(|held| held.key == *key)
@@ -215,7 +215,7 @@ async fn once_read<T: Clone + Send + 'static>(
 }
 
 /// What is known of a connection besides the answers to what it was asked.
-pub(super) struct Heard<'a> {
+pub(super) struct AuthProgress<'a> {
     /// What is being waited for.
     pub(super) step: &'a AtomicU8,
     /// How it ended.
@@ -226,7 +226,7 @@ pub(super) struct Heard<'a> {
 
 /// What a node answered to an attempt; the methods are those that it takes now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Answer {
+enum AuthAnswer {
     Accepted,
     /// It was right, and not enough.
     Partial(Vec<&'static str>),
@@ -246,20 +246,20 @@ pub(super) async fn authenticate<H: Handler>(
     handle: &mut Handle<H>,
     endpoint: &Endpoint,
     keys: &KeyRing,
-    heard: &Heard<'_>,
+    heard: &AuthProgress<'_>,
 ) -> Result<(), TransportError> {
-    let mut attempts = Attempts::default();
+    let mut attempts = AuthAttempts::default();
     let mut offers = VecDeque::new();
-    if endpoint.login.methods.contains(&Method::PublicKey) {
-        heard.step.store(Step::AskingAgent as u8, Ordering::Relaxed);
+    if endpoint.login.methods.contains(&AuthMethod::PublicKey) {
+        heard.step.store(ConnectPhase::AskingAgent as u8, Ordering::Relaxed);
         let (materials, failure) = keys.materials(endpoint).await;
-        heard.step.store(Step::Authenticating as u8, Ordering::Relaxed);
+        heard.step.store(ConnectPhase::Authenticating as u8, Ordering::Relaxed);
         attempts.agent = failure;
         let (ordered, unused) = order(&materials);
         offers.extend(ordered);
         attempts.unused = unused;
     }
-    let mut login = Login { handle, endpoint, keys, heard, attempts, offers, node_rsa: None, asked: Vec::new() };
+    let mut login = LoginAttempt { handle, endpoint, keys, heard, attempts, offers, node_rsa: None, asked: Vec::new() };
     if login.run().await {
         return Ok(());
     }
@@ -279,25 +279,25 @@ pub(super) fn agent_timeout(endpoint: &Endpoint) -> TransportError {
 }
 
 /// One login.
-struct Login<'a, H: Handler> {
+struct LoginAttempt<'a, H: Handler> {
     handle: &'a mut Handle<H>,
     endpoint: &'a Endpoint,
     keys: &'a KeyRing,
-    heard: &'a Heard<'a>,
-    attempts: Attempts,
-    offers: VecDeque<Offer>,
+    heard: &'a AuthProgress<'a>,
+    attempts: AuthAttempts,
+    offers: VecDeque<KeyOffer>,
     node_rsa: Option<NodeRsa>,
     /// Methods that need no key and were tried.
-    asked: Vec<Method>,
+    asked: Vec<AuthMethod>,
 }
 
-impl<H: Handler> Login<'_, H> {
+impl<H: Handler> LoginAttempt<'_, H> {
     /// Whether the node let us in.
     async fn run(&mut self) -> bool {
-        if self.next_method() != Some(Method::PublicKey) {
+        if self.next_method() != Some(AuthMethod::PublicKey) {
             // Costs a round trip, and spares a node methods that it does not have: a password has few tries.
-            let answer = Answer::of(self.handle.authenticate_none(self.endpoint.login.user.clone()).await);
-            if answer == Answer::Accepted {
+            let answer = AuthAnswer::of(self.handle.authenticate_none(self.endpoint.login.user.clone()).await);
+            if answer == AuthAnswer::Accepted {
                 debug!(host = self.endpoint.host, "accepted without any proof");
                 return true;
             }
@@ -307,10 +307,10 @@ impl<H: Handler> Login<'_, H> {
         }
         while let Some(method) = self.next_method() {
             let answer = match method {
-                Method::PublicKey => self.offer().await,
-                Method::KeyboardInteractive | Method::Password => self.send_password(method).await,
+                AuthMethod::PublicKey => self.offer().await,
+                AuthMethod::KeyboardInteractive | AuthMethod::Password => self.send_password(method).await,
             };
-            if answer == Answer::Accepted {
+            if answer == AuthAnswer::Accepted {
                 debug!(host = self.endpoint.host, user = self.endpoint.login.user, "accepted");
                 return true;
             }
@@ -322,11 +322,11 @@ impl<H: Handler> Login<'_, H> {
     }
 
     /// The first method that is allowed, that the node takes, and for which something is left to be tried.
-    fn next_method(&self) -> Option<Method> {
-        let takes = |method: Method| self.attempts.takes.as_ref().is_none_or(|takes| takes.contains(&name(method)));
-        let left = |method: Method| match method {
-            Method::PublicKey => !self.offers.is_empty(),
-            Method::KeyboardInteractive | Method::Password => {
+    fn next_method(&self) -> Option<AuthMethod> {
+        let takes = |method: AuthMethod| self.attempts.takes.as_ref().is_none_or(|takes| takes.contains(&name(method)));
+        let left = |method: AuthMethod| match method {
+            AuthMethod::PublicKey => !self.offers.is_empty(),
+            AuthMethod::KeyboardInteractive | AuthMethod::Password => {
                 self.keys.password.is_some() && !self.asked.contains(&method)
             }
         };
@@ -334,20 +334,20 @@ impl<H: Handler> Login<'_, H> {
     }
 
     /// Takes in an answer; whether the login goes on.
-    fn listen(&mut self, method: &'static str, answer: &Answer) -> bool {
+    fn listen(&mut self, method: &'static str, answer: &AuthAnswer) -> bool {
         let Endpoint { host, login, .. } = self.endpoint;
         match answer {
-            Answer::Accepted | Answer::NotTried => {}
-            Answer::Partial(takes) => {
+            AuthAnswer::Accepted | AuthAnswer::NotTried => {}
+            AuthAnswer::Partial(takes) => {
                 debug!(host, user = login.user, "accepted, but the node also requires {}", takes.join(","));
                 self.attempts.passed.push(method);
                 self.attempts.takes = Some(takes.clone());
             }
-            Answer::Refused(takes) => {
+            AuthAnswer::Refused(takes) => {
                 debug!(host, user = login.user, "refused; the node accepts {}", takes.join(","));
                 self.attempts.takes = Some(takes.clone());
             }
-            Answer::Ended(why) => {
+            AuthAnswer::Ended(why) => {
                 debug!(host, user = login.user, why, "the login ended");
                 return false;
             }
@@ -355,8 +355,8 @@ impl<H: Handler> Login<'_, H> {
         !self.handle.is_closed()
     }
 
-    async fn offer(&mut self) -> Answer {
-        let Some(offer) = self.offers.pop_front() else { return Answer::NotTried };
+    async fn offer(&mut self) -> AuthAnswer {
+        let Some(offer) = self.offers.pop_front() else { return AuthAnswer::NotTried };
         let Endpoint { host, login, algorithms, .. } = self.endpoint;
         let algorithm = offer.algorithm();
         let is_rsa = matches!(algorithm, Algorithm::Rsa { .. });
@@ -366,9 +366,9 @@ impl<H: Handler> Login<'_, H> {
             Err(reason) => {
                 debug!(host, "not offering {}: it {reason}", offer.describe());
                 let hint = "see PubkeyAcceptedAlgorithms in ssh_config, or use another type of key".to_owned();
-                let problem = Problem::Unknown(reason.to_owned());
-                self.attempts.unused.push(Unused { name: offer.name, problem, meant: offer.named, hint });
-                return Answer::NotTried;
+                let problem = KeyFileProblem::Unknown(reason.to_owned());
+                self.attempts.unused.push(UnusedKey { name: offer.name, problem, meant: offer.named, hint });
+                return AuthAnswer::NotTried;
             }
         };
         let described = offer.describe();
@@ -377,7 +377,7 @@ impl<H: Handler> Login<'_, H> {
             None => debug!(host, user = login.user, "offering {described}"),
         }
         let binding = self.handle.agent_session_binding().cloned();
-        let mut hand = Hand { holder: &offer.holder, binding, step: self.heard.step };
+        let mut hand = Signer { holder: &offer.holder, binding, step: self.heard.step };
         let user = login.user.clone();
         let answer = match &offer.certificate {
             Some(certificate) => {
@@ -394,20 +394,20 @@ impl<H: Handler> Login<'_, H> {
                 if let SignError::Agent(reason) = error {
                     self.attempts.agent = Some(format!("{reason} ({described})"));
                 }
-                return Answer::NotTried;
+                return AuthAnswer::NotTried;
             }
-            answer => Answer::of(answer),
+            answer => AuthAnswer::of(answer),
         };
         match &answer {
-            Answer::Accepted | Answer::NotTried => {}
-            Answer::Partial(_) => self.attempts.tried.push(format!("{described}: accepted")),
-            Answer::Refused(takes) if !takes.contains(&name(Method::PublicKey)) => {
+            AuthAnswer::Accepted | AuthAnswer::NotTried => {}
+            AuthAnswer::Partial(_) => self.attempts.tried.push(format!("{described}: accepted")),
+            AuthAnswer::Refused(takes) if !takes.contains(&name(AuthMethod::PublicKey)) => {
                 // Not the key was refused: the node wants something else first.
                 let before = format!("{described}: not yet, the node requires {} first", takes.join(","));
                 self.attempts.tried.push(before);
                 self.offers.push_front(offer);
             }
-            Answer::Refused(_) | Answer::Ended(_) => {
+            AuthAnswer::Refused(_) | AuthAnswer::Ended(_) => {
                 self.attempts.tried.push(format!("{described}: refused"));
                 self.attempts.named_refused |= offer.named;
                 self.attempts.rsa_doubt |= node == NodeRsa::Silent && hash.is_some();
@@ -431,22 +431,22 @@ impl<H: Handler> Login<'_, H> {
         said
     }
 
-    async fn send_password(&mut self, method: Method) -> Answer {
+    async fn send_password(&mut self, method: AuthMethod) -> AuthAnswer {
         self.asked.push(method);
-        let Some(password) = &self.keys.password else { return Answer::NotTried };
+        let Some(password) = &self.keys.password else { return AuthAnswer::NotTried };
         let Endpoint { host, login, .. } = self.endpoint;
         debug!(host, user = login.user, "offering the password ({})", name(method));
-        let courier = Courier { endpoint: self.endpoint, password, spent: &self.keys.spent, heard: self.heard };
+        let courier = PasswordSender { endpoint: self.endpoint, password, spent: &self.keys.spent, heard: self.heard };
         let (answer, fate) = match method {
-            Method::KeyboardInteractive => courier.answer(self.handle).await,
-            Method::Password | Method::PublicKey => courier.send(self.handle).await,
+            AuthMethod::KeyboardInteractive => courier.answer(self.handle).await,
+            AuthMethod::Password | AuthMethod::PublicKey => courier.send(self.handle).await,
         };
         let told = match &answer {
-            Answer::Accepted => None,
-            Answer::Partial(_) => Some("accepted"),
-            Answer::Refused(_) => Some("refused"),
-            Answer::Ended(why) => Some(why.as_str()),
-            Answer::NotTried => Some("not sent again"),
+            AuthAnswer::Accepted => None,
+            AuthAnswer::Partial(_) => Some("accepted"),
+            AuthAnswer::Refused(_) => Some("refused"),
+            AuthAnswer::Ended(why) => Some(why.as_str()),
+            AuthAnswer::NotTried => Some("not sent again"),
         };
         self.attempts.tried.extend(told.map(|told| format!("{}: {told}", name(method))));
         self.attempts.password = fate.or(self.attempts.password.take());
@@ -454,7 +454,7 @@ impl<H: Handler> Login<'_, H> {
     }
 
     /// What the node said besides answers. How a connection ended is known a moment after it has.
-    async fn said(&self) -> Said {
+    async fn said(&self) -> ServerMessages {
         let lost = || self.heard.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for _ in 0..20 {
             if !self.handle.is_closed() || lost().is_some() {
@@ -463,6 +463,6 @@ impl<H: Handler> Login<'_, H> {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let banner = self.heard.banner.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Said { lost: lost(), banner }
+        ServerMessages { lost: lost(), banner }
     }
 }

@@ -12,24 +12,24 @@ use std::sync::Arc;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, HashAlg};
 
-use super::agent::{Agent, AgentKey};
+use super::agent::{AgentHandle, AgentKey};
 use super::certificate::{self, CertificateFile};
-use super::key_file::{KeyFile, Problem};
-use super::signature::Holder;
+use super::key_file::{KeyFile, KeyFileProblem};
+use super::signature::KeySource;
 
 /// Everything that there is to log in with.
-pub(super) struct Materials {
+pub(super) struct Credentials {
     /// Files with certificates that were named.
     pub(super) certificates: Vec<CertificateFile>,
-    pub(super) identities: Vec<Identity>,
+    pub(super) identities: Vec<IdentityKey>,
     pub(super) identities_named: bool,
     pub(super) identities_only: bool,
     /// The agent and what it holds.
-    pub(super) agent: Option<(Arc<Agent>, Arc<[AgentKey]>)>,
+    pub(super) agent: Option<(Arc<AgentHandle>, Arc<[AgentKey]>)>,
 }
 
 /// A key file and the certificates that belong to it.
-pub(super) struct Identity {
+pub(super) struct IdentityKey {
     pub(super) file: KeyFile,
     /// The public key, where it is a certificate: as with OpenSSH, it is offered in place of the key.
     pub(super) public: Option<CertificateFile>,
@@ -39,17 +39,17 @@ pub(super) struct Identity {
 
 /// One key or certificate to offer.
 #[derive(Clone)]
-pub(super) struct Offer {
+pub(super) struct KeyOffer {
     /// Its file, or that it is the agent's.
     pub(super) name: String,
     pub(super) key: KeyData,
     pub(super) certificate: Option<Arc<Certificate>>,
-    pub(super) holder: Holder,
+    pub(super) holder: KeySource,
     /// Whether the operator named it.
     pub(super) named: bool,
 }
 
-impl Offer {
+impl KeyOffer {
     pub(super) fn algorithm(&self) -> Algorithm {
         self.certificate.as_ref().map_or_else(|| self.key.algorithm(), |certificate| certificate.algorithm())
     }
@@ -66,23 +66,23 @@ impl Offer {
 
 /// Something that is there and is not offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unused {
+pub(super) struct UnusedKey {
     pub(super) name: String,
-    pub(super) problem: Problem,
+    pub(super) problem: KeyFileProblem,
     /// Whether the operator meant it to be used.
     pub(super) meant: bool,
     pub(super) hint: String,
 }
 
-impl Unused {
-    fn file(path: &Path, problem: &Problem, meant: bool) -> Self {
+impl UnusedKey {
+    fn file(path: &Path, problem: &KeyFileProblem, meant: bool) -> Self {
         Self { name: path.display().to_string(), problem: problem.clone(), meant, hint: problem.hint(path) }
     }
 }
 
 /// The offers, and what cannot be one.
-pub(super) fn order(materials: &Materials) -> (Vec<Offer>, Vec<Unused>) {
-    let mut queue = Queue { materials, offers: Vec::new(), unused: Vec::new() };
+pub(super) fn order(materials: &Credentials) -> (Vec<KeyOffer>, Vec<UnusedKey>) {
+    let mut queue = OfferQueue { materials, offers: Vec::new(), unused: Vec::new() };
     for file in &materials.certificates {
         queue.certificate(file, true);
     }
@@ -105,13 +105,13 @@ pub(super) fn order(materials: &Materials) -> (Vec<Offer>, Vec<Unused>) {
     (queue.offers, queue.unused)
 }
 
-struct Queue<'a> {
-    materials: &'a Materials,
-    offers: Vec<Offer>,
-    unused: Vec<Unused>,
+struct OfferQueue<'a> {
+    materials: &'a Credentials,
+    offers: Vec<KeyOffer>,
+    unused: Vec<UnusedKey>,
 }
 
-impl Queue<'_> {
+impl OfferQueue<'_> {
     fn agent_keys(&self) -> &[AgentKey] {
         self.materials.agent.as_ref().map_or(&[], |(_, keys)| keys)
     }
@@ -122,20 +122,20 @@ impl Queue<'_> {
 
     /// Whoever can sign with a key. A file is quicker than the agent, and does not hang; of the agent's names for the
     /// key the very one is taken where it has it.
-    fn holder(&self, key: &KeyData, certificate: Option<&Arc<Certificate>>) -> Option<Holder> {
+    fn holder(&self, key: &KeyData, certificate: Option<&Arc<Certificate>>) -> Option<KeySource> {
         let own = self.materials.identities.iter().find_map(|identity| {
             identity.file.private.as_ref().ok().filter(|private| private.public_key().key_data() == key)
         });
         if let Some(own) = own {
-            return Some(Holder::File(Arc::clone(own)));
+            return Some(KeySource::File(Arc::clone(own)));
         }
         let (agent, keys) = self.materials.agent.as_ref()?;
         let mut held: Vec<_> = keys.iter().filter(|held| held.key == *key).collect();
         held.sort_by_key(|held| (held.certificate.as_ref() != certificate, held.certificate.is_some()));
-        held.first().map(|held| Holder::Agent(Arc::clone(agent), Box::new(held.identity())))
+        held.first().map(|held| KeySource::Agent(Arc::clone(agent), Box::new(held.identity())))
     }
 
-    fn push(&mut self, offer: Offer) {
+    fn push(&mut self, offer: KeyOffer) {
         let known = self.offers.iter().any(|known| known.key == offer.key && known.certificate == offer.certificate);
         if !known {
             self.offers.push(offer);
@@ -146,8 +146,8 @@ impl Queue<'_> {
     fn certificate(&mut self, file: &CertificateFile, named: bool) {
         let checked = file.certificate.clone().and_then(|found| certificate::check(&found).map(|()| found));
         let offer = checked.and_then(|found| {
-            let holder = self.holder(found.public_key(), Some(&found)).ok_or(Problem::NoKey)?;
-            Ok(Offer {
+            let holder = self.holder(found.public_key(), Some(&found)).ok_or(KeyFileProblem::NoKey)?;
+            Ok(KeyOffer {
                 name: file.path.display().to_string(),
                 key: found.public_key().clone(),
                 certificate: Some(found),
@@ -157,19 +157,19 @@ impl Queue<'_> {
         });
         match offer {
             Ok(offer) => self.push(offer),
-            Err(Problem::NoKey) if !named => {}
-            Err(problem) => self.unused.push(Unused::file(&file.path, &problem, true)),
+            Err(KeyFileProblem::NoKey) if !named => {}
+            Err(problem) => self.unused.push(UnusedKey::file(&file.path, &problem, true)),
         }
     }
 
     /// The key, then what certificates there are for it.
-    fn identity(&mut self, Identity { file, public, beside }: &Identity) {
+    fn identity(&mut self, IdentityKey { file, public, beside }: &IdentityKey) {
         let named = self.materials.identities_named;
         match public {
             Some(certificate) => self.certificate(certificate, named),
             None => self.key_of(file, named),
         }
-        if let Some(beside) = beside.as_ref().filter(|beside| beside.certificate != Err(Problem::Missing)) {
+        if let Some(beside) = beside.as_ref().filter(|beside| beside.certificate != Err(KeyFileProblem::Missing)) {
             self.certificate(beside, false);
         }
         let held: Vec<_> =
@@ -182,7 +182,7 @@ impl Queue<'_> {
     fn key_of(&mut self, file: &KeyFile, named: bool) {
         let holder = file.public.as_ref().and_then(|key| Some((key, self.holder(key, None)?)));
         match (holder, &file.private) {
-            (Some((key, holder)), _) => self.push(Offer {
+            (Some((key, holder)), _) => self.push(KeyOffer {
                 name: file.path.display().to_string(),
                 key: key.clone(),
                 certificate: None,
@@ -190,8 +190,8 @@ impl Queue<'_> {
                 named,
             }),
             // Nobody misses a file that is there by default only.
-            (None, Err(Problem::Missing | Problem::PublicOnly)) if !named => {}
-            (None, Err(problem)) => self.unused.push(Unused::file(&file.path, problem, named)),
+            (None, Err(KeyFileProblem::Missing | KeyFileProblem::PublicOnly)) if !named => {}
+            (None, Err(problem)) => self.unused.push(UnusedKey::file(&file.path, problem, named)),
             (None, Ok(_)) => {}
         }
     }
@@ -213,12 +213,12 @@ impl Queue<'_> {
             let hint = problem.hint(Path::new("-"));
             let known = self.unused.iter().any(|known| known.problem == problem);
             if !known {
-                self.unused.push(Unused { name, problem, meant: named, hint });
+                self.unused.push(UnusedKey { name, problem, meant: named, hint });
             }
             return;
         }
-        let holder = Holder::Agent(Arc::clone(agent), Box::new(held.identity()));
-        self.push(Offer { name, key: held.key.clone(), certificate: held.certificate.clone(), holder, named });
+        let holder = KeySource::Agent(Arc::clone(agent), Box::new(held.identity()));
+        self.push(KeyOffer { name, key: held.key.clone(), certificate: held.certificate.clone(), holder, named });
     }
 }
 
@@ -231,7 +231,7 @@ mod tests {
     use russh::keys::ssh_key::certificate::{Builder, CertType};
 
     use super::*;
-    use crate::transport::auth::agent::Agents;
+    use crate::transport::auth::agent::AgentPool;
 
     fn key(seed: u8) -> PrivateKey {
         let pair = russh::keys::ssh_key::private::Ed25519Keypair::from_seed(&[seed; 32]);
@@ -245,7 +245,7 @@ mod tests {
         Arc::new(builder.sign(&key(99)).unwrap())
     }
 
-    fn file(seed: u8, private: Result<(), Problem>) -> KeyFile {
+    fn file(seed: u8, private: Result<(), KeyFileProblem>) -> KeyFile {
         KeyFile {
             path: PathBuf::from(format!("k{seed}")),
             public: Some(key(seed).public_key().key_data().clone()),
@@ -257,22 +257,22 @@ mod tests {
         AgentKey { key: key(seed).public_key().key_data().clone(), certificate, comment: format!("a{seed}") }
     }
 
-    fn materials(identities: Vec<KeyFile>, held: Vec<AgentKey>) -> Materials {
-        Materials {
+    fn materials(identities: Vec<KeyFile>, held: Vec<AgentKey>) -> Credentials {
+        Credentials {
             certificates: Vec::new(),
-            identities: identities.into_iter().map(|file| Identity { file, public: None, beside: None }).collect(),
+            identities: identities.into_iter().map(|file| IdentityKey { file, public: None, beside: None }).collect(),
             identities_named: true,
             identities_only: false,
-            agent: Some((Agents::default().at(Path::new("socket")), held.into())),
+            agent: Some((AgentPool::default().at(Path::new("socket")), held.into())),
         }
     }
 
     /// The offers, each with its kind and who signs, and what is not used.
-    fn shown(materials: &Materials) -> (Vec<String>, Vec<String>) {
+    fn shown(materials: &Credentials) -> (Vec<String>, Vec<String>) {
         let (offers, unused) = order(materials);
-        let offer = |offer: Offer| {
+        let offer = |offer: KeyOffer| {
             let kind = if offer.certificate.is_some() { " certificate" } else { "" };
-            let holder = if matches!(offer.holder, Holder::File(_)) { "file" } else { "agent" };
+            let holder = if matches!(offer.holder, KeySource::File(_)) { "file" } else { "agent" };
             format!("{}{kind} by {holder}", offer.name)
         };
         (offers.into_iter().map(offer).collect(), unused.into_iter().map(|unused| unused.name).collect())
@@ -286,23 +286,28 @@ mod tests {
         assert_eq!(shown(&both).0, named);
         both.identities_only = true;
         assert_eq!(shown(&both).0, named[..2]);
-        both = Materials { identities_named: false, identities_only: false, ..both };
+        both = Credentials { identities_named: false, identities_only: false, ..both };
         assert_eq!(shown(&both).0, ["k3 by file", "agent key a1 by agent", "agent key a2 by agent", "k7 by file"]);
     }
 
     #[test]
     fn the_agent_signs_for_files_that_cannot() {
-        let locked = Problem::Locked { wrong: false };
-        let files =
-            [locked.clone(), Problem::Exposed(0o644), Problem::Missing, Problem::PublicOnly, Problem::SecurityKey];
+        let locked = KeyFileProblem::Locked { wrong: false };
+        let files = [
+            locked.clone(),
+            KeyFileProblem::Exposed(0o644),
+            KeyFileProblem::Missing,
+            KeyFileProblem::PublicOnly,
+            KeyFileProblem::SecurityKey,
+        ];
         let files = || (1..).zip(&files).map(|(seed, problem)| file(seed, Err(problem.clone()))).collect();
         let held = (1..=5).map(|seed| held(seed, None)).collect();
-        let with = Materials { identities_only: true, ..materials(files(), held) };
+        let with = Credentials { identities_only: true, ..materials(files(), held) };
         let by_agent: Vec<_> = (1..=5).map(|seed| format!("k{seed} by agent")).collect();
         assert_eq!(shown(&with), (by_agent, Vec::new()));
         let without = materials(files(), Vec::new());
         assert_eq!(shown(&without), (Vec::new(), ["k1", "k2", "k3", "k4", "k5"].map(str::to_owned).to_vec()));
-        let by_default = Materials { identities_named: false, ..without };
+        let by_default = Credentials { identities_named: false, ..without };
         assert_eq!(shown(&by_default).1, ["k1", "k2", "k5"], "what is not there by default is not missed");
     }
 
@@ -325,7 +330,7 @@ mod tests {
         let last = "agent key a2 certificate by agent";
         assert_eq!(offers, ["k1 by file", "k1-cert.pub certificate by file", "agent key a2 by agent", last]);
         assert!(unused.is_empty());
-        all.identities[0].beside = Some(of("k1-cert.pub", Err(Problem::Missing)));
+        all.identities[0].beside = Some(of("k1-cert.pub", Err(KeyFileProblem::Missing)));
         assert_eq!(shown(&all).1, [""; 0]);
 
         // A certificate where the public key would be stands for the key.

@@ -13,71 +13,71 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing::debug;
 
 use super::verdict::{PasswordFate, words};
-use super::{Answer, Heard};
-use crate::transport::connect::Step;
-use crate::transport::{Endpoint, Method};
+use super::{AuthAnswer, AuthProgress};
+use crate::transport::connect::ConnectPhase;
+use crate::transport::{AuthMethod, Endpoint};
 
 /// Rounds of questions that are listened to.
 const ROUNDS: usize = 10;
 
 /// Where the password went and was not accepted, or not yet.
 #[derive(Default)]
-pub(super) struct Spent(Mutex<HashSet<(String, u16, String, Method)>>);
+pub(super) struct TriedPasswords(Mutex<HashSet<(String, u16, String, AuthMethod)>>);
 
-impl Spent {
+impl TriedPasswords {
     /// Whether it may be sent there; from then on it may not.
-    fn spend(&self, endpoint: &Endpoint, method: Method) -> bool {
+    fn spend(&self, endpoint: &Endpoint, method: AuthMethod) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place(endpoint, method))
     }
 
     /// It was accepted, and may be sent again.
-    fn accepted(&self, endpoint: &Endpoint, method: Method) {
+    fn accepted(&self, endpoint: &Endpoint, method: AuthMethod) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&place(endpoint, method));
     }
 }
 
-fn place(endpoint: &Endpoint, method: Method) -> (String, u16, String, Method) {
+fn place(endpoint: &Endpoint, method: AuthMethod) -> (String, u16, String, AuthMethod) {
     (endpoint.host.clone(), endpoint.port, endpoint.login.user.clone(), method)
 }
 
 /// A password to be sent to one node.
-pub(super) struct Courier<'a> {
+pub(super) struct PasswordSender<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) password: &'a SecretString,
-    pub(super) spent: &'a Spent,
-    pub(super) heard: &'a Heard<'a>,
+    pub(super) spent: &'a TriedPasswords,
+    pub(super) heard: &'a AuthProgress<'a>,
 }
 
-impl Courier<'_> {
+impl PasswordSender<'_> {
     /// Sends it as such.
-    pub(super) async fn send<H: Handler>(&self, handle: &mut Handle<H>) -> (Answer, Option<PasswordFate>) {
-        if !self.spent.spend(self.endpoint, Method::Password) {
-            return (Answer::NotTried, Some(PasswordFate::RefusedBefore));
+    pub(super) async fn send<H: Handler>(&self, handle: &mut Handle<H>) -> (AuthAnswer, Option<PasswordFate>) {
+        if !self.spent.spend(self.endpoint, AuthMethod::Password) {
+            return (AuthAnswer::NotTried, Some(PasswordFate::RefusedBefore));
         }
         let user = self.endpoint.login.user.clone();
         // A node that demands a new password here is not heard by the library: the time runs out.
-        self.heard.step.store(Step::AwaitingPassword as u8, Ordering::Relaxed);
+        self.heard.step.store(ConnectPhase::AwaitingPassword as u8, Ordering::Relaxed);
         let answer = handle.authenticate_password(user, self.password.expose_secret()).await;
-        self.heard.step.store(Step::Authenticating as u8, Ordering::Relaxed);
-        let answer = Answer::of(answer);
-        (answer.clone(), self.fate(&answer, Method::Password))
+        self.heard.step.store(ConnectPhase::Authenticating as u8, Ordering::Relaxed);
+        let answer = AuthAnswer::of(answer);
+        (answer.clone(), self.fate(&answer, AuthMethod::Password))
     }
 
-    fn fate(&self, answer: &Answer, method: Method) -> Option<PasswordFate> {
+    fn fate(&self, answer: &AuthAnswer, method: AuthMethod) -> Option<PasswordFate> {
         match answer {
-            Answer::Accepted | Answer::Partial(_) => {
+            AuthAnswer::Accepted | AuthAnswer::Partial(_) => {
                 self.spent.accepted(self.endpoint, method);
                 None
             }
             // Some nodes end the connection instead of an answer.
-            Answer::Refused(_) | Answer::Ended(_) => Some(PasswordFate::Refused),
-            Answer::NotTried => None,
+            AuthAnswer::Refused(_) | AuthAnswer::Ended(_) => Some(PasswordFate::Refused),
+            AuthAnswer::NotTried => None,
         }
     }
 
     /// Answers the node's questions with it.
-    pub(super) async fn answer<H: Handler>(&self, handle: &mut Handle<H>) -> (Answer, Option<PasswordFate>) {
-        let method = Method::KeyboardInteractive;
+    pub(super) async fn answer<H: Handler>(&self, handle: &mut Handle<H>) -> (AuthAnswer, Option<PasswordFate>) {
+        let method = AuthMethod::KeyboardInteractive;
         let user = self.endpoint.login.user.clone();
         let mut response = handle.authenticate_keyboard_interactive_start(user, None).await;
         let mut answered = false;
@@ -87,47 +87,50 @@ impl Courier<'_> {
                     (name, instructions, prompts)
                 }
                 Ok(KeyboardInteractiveAuthResponse::Success) => {
-                    return (Answer::Accepted, self.fate(&Answer::Accepted, method));
+                    return (AuthAnswer::Accepted, self.fate(&AuthAnswer::Accepted, method));
                 }
                 Ok(KeyboardInteractiveAuthResponse::Failure { remaining_methods, partial_success }) => {
-                    let answer = Answer::failure(&remaining_methods, partial_success);
+                    let answer = AuthAnswer::failure(&remaining_methods, partial_success);
                     let fate = self.fate(&answer, method).filter(|_| answered);
                     return (answer, fate);
                 }
-                Err(error) => return (Answer::Ended(error.to_string()), None),
+                Err(error) => return (AuthAnswer::Ended(error.to_string()), None),
             };
             if !instructions.trim().is_empty() {
                 debug!(host = self.endpoint.host, "the node says: {}", words(&instructions));
                 *self.heard.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(words(&instructions));
             }
             let reply = match reply(&name, &instructions, &prompts, answered) {
-                Reply::Nothing => Vec::new(),
-                Reply::Password if !self.spent.spend(self.endpoint, method) => {
-                    return (Answer::Ended("it asks for the password".to_owned()), Some(PasswordFate::RefusedBefore));
+                PromptReply::Nothing => Vec::new(),
+                PromptReply::Password if !self.spent.spend(self.endpoint, method) => {
+                    return (
+                        AuthAnswer::Ended("it asks for the password".to_owned()),
+                        Some(PasswordFate::RefusedBefore),
+                    );
                 }
-                Reply::Password => {
+                PromptReply::Password => {
                     answered = true;
                     vec![self.password.expose_secret().to_owned()]
                 }
-                Reply::None(fate) => {
+                PromptReply::None(fate) => {
                     let asked = match &fate {
                         PasswordFate::Question(question) => format!("it asks: \"{question}\""),
                         PasswordFate::MustChange => "it requires a new password".to_owned(),
                         PasswordFate::Refused | PasswordFate::RefusedBefore => "refused".to_owned(),
                     };
-                    return (Answer::Ended(asked), Some(fate));
+                    return (AuthAnswer::Ended(asked), Some(fate));
                 }
             };
             debug!(host = self.endpoint.host, prompts = prompts.len(), "answering a question of the node");
             response = handle.authenticate_keyboard_interactive_respond(reply).await;
         }
-        (Answer::Ended("it keeps asking".to_owned()), Some(PasswordFate::Question("…".to_owned())))
+        (AuthAnswer::Ended("it keeps asking".to_owned()), Some(PasswordFate::Question("…".to_owned())))
     }
 }
 
 /// What is answered to a round of questions.
 #[derive(Debug, PartialEq, Eq)]
-enum Reply {
+enum PromptReply {
     /// There was no question.
     Nothing,
     Password,
@@ -135,21 +138,21 @@ enum Reply {
     None(PasswordFate),
 }
 
-fn reply(name: &str, instructions: &str, prompts: &[Prompt], answered: bool) -> Reply {
+fn reply(name: &str, instructions: &str, prompts: &[Prompt], answered: bool) -> PromptReply {
     let (first, more) = match prompts {
-        [] => return Reply::Nothing,
+        [] => return PromptReply::Nothing,
         [first, more @ ..] => (first, more),
     };
     let said = format!("{name} {instructions} {}", first.prompt).to_lowercase();
     let wants_new = ["new password", "current password", "(current)", "change your password", "password has expired"];
     if wants_new.iter().any(|sign| said.contains(sign)) {
-        return Reply::None(PasswordFate::MustChange);
+        return PromptReply::None(PasswordFate::MustChange);
     }
     if more.is_empty() && !first.echo && asks_for_password(&first.prompt) {
-        return if answered { Reply::None(PasswordFate::Refused) } else { Reply::Password };
+        return if answered { PromptReply::None(PasswordFate::Refused) } else { PromptReply::Password };
     }
     let questions: Vec<&str> = prompts.iter().map(|prompt| prompt.prompt.trim()).collect();
-    Reply::None(PasswordFate::Question(words(&questions.join(" / "))))
+    PromptReply::None(PasswordFate::Question(words(&questions.join(" / "))))
 }
 
 /// A password given to another question would be a wrong answer, and be seen by whoever reads the node's logs.
@@ -163,7 +166,7 @@ fn asks_for_password(prompt: &str) -> bool {
         && !other.iter().any(|word| question.contains(word))
 }
 
-impl Answer {
+impl AuthAnswer {
     pub(super) fn of(answer: Result<AuthResult, impl std::fmt::Display>) -> Self {
         match answer {
             Ok(AuthResult::Success) => Self::Accepted,
@@ -191,7 +194,7 @@ impl Answer {
 mod tests {
     use super::*;
 
-    fn ask(prompts: &[(&str, bool)], answered: bool) -> Reply {
+    fn ask(prompts: &[(&str, bool)], answered: bool) -> PromptReply {
         let prompts: Vec<_> =
             prompts.iter().map(|&(prompt, echo)| Prompt { prompt: prompt.to_owned(), echo }).collect();
         reply("", "", &prompts, answered)
@@ -199,19 +202,19 @@ mod tests {
 
     #[test]
     fn only_a_question_for_the_password_is_answered() {
-        assert_eq!(ask(&[], false), Reply::Nothing);
-        assert_eq!(ask(&[("Password: ", false)], false), Reply::Password);
-        assert_eq!(ask(&[("(root@otp1) Password: ", false)], false), Reply::Password);
-        assert_eq!(ask(&[("root@otp1's password: ", false)], false), Reply::Password);
-        assert_eq!(ask(&[("Password: ", false)], true), Reply::None(PasswordFate::Refused));
-        let question = |text: &str| Reply::None(PasswordFate::Question(text.to_owned()));
+        assert_eq!(ask(&[], false), PromptReply::Nothing);
+        assert_eq!(ask(&[("Password: ", false)], false), PromptReply::Password);
+        assert_eq!(ask(&[("(root@otp1) Password: ", false)], false), PromptReply::Password);
+        assert_eq!(ask(&[("root@otp1's password: ", false)], false), PromptReply::Password);
+        assert_eq!(ask(&[("Password: ", false)], true), PromptReply::None(PasswordFate::Refused));
+        let question = |text: &str| PromptReply::None(PasswordFate::Question(text.to_owned()));
         assert_eq!(ask(&[("Password: ", true)], false), question("Password:"));
         assert_eq!(ask(&[("Verification code: ", false)], false), question("Verification code:"));
         assert_eq!(ask(&[("One-time password (OATH): ", false)], false), question("One-time password (OATH):"));
         assert_eq!(ask(&[("Password: ", false), ("Code: ", false)], false), question("Password: / Code:"));
         assert_eq!(ask(&[("\u{1b}[2Jname?", true)], false), question("\\u{1b}[2Jname?"));
         for prompt in ["New password: ", "Current password: ", "(current) UNIX password: "] {
-            assert_eq!(ask(&[(prompt, false)], true), Reply::None(PasswordFate::MustChange), "{prompt}");
+            assert_eq!(ask(&[(prompt, false)], true), PromptReply::None(PasswordFate::MustChange), "{prompt}");
         }
     }
 }

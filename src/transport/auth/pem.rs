@@ -24,45 +24,45 @@ pub(super) fn is_known(text: &str) -> bool {
 
 /// The same key as PEM that is not encrypted; none if the passphrase is wrong, as far as that can be seen.
 pub(super) fn decrypt(text: &str, passphrase: &str) -> Option<Zeroizing<String>> {
-    let Parts { kind, cipher, iv, body } = parse(text)?;
+    let PemParts { kind, cipher, iv, body } = parse(text)?;
     let clear = match cipher {
-        Cipher::Aes128 => unlock::<cbc::Decryptor<Aes128>>(&stretch(passphrase, &iv, 16), &iv, body),
-        Cipher::Aes192 => unlock::<cbc::Decryptor<Aes192>>(&stretch(passphrase, &iv, 24), &iv, body),
-        Cipher::Aes256 => unlock::<cbc::Decryptor<Aes256>>(&stretch(passphrase, &iv, 32), &iv, body),
+        PemCipher::Aes128 => unlock::<cbc::Decryptor<Aes128>>(&stretch(passphrase, &iv, 16), &iv, body),
+        PemCipher::Aes192 => unlock::<cbc::Decryptor<Aes192>>(&stretch(passphrase, &iv, 24), &iv, body),
+        PemCipher::Aes256 => unlock::<cbc::Decryptor<Aes256>>(&stretch(passphrase, &iv, 32), &iv, body),
     }?;
     let body = Zeroizing::new(STANDARD.encode(&*clear));
     Some(Zeroizing::new(format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", *body)))
 }
 
-struct Parts<'a> {
+struct PemParts<'a> {
     kind: &'a str,
-    cipher: Cipher,
+    cipher: PemCipher,
     iv: [u8; 16],
     body: Vec<u8>,
 }
 
-enum Cipher {
+enum PemCipher {
     Aes128,
     Aes192,
     Aes256,
 }
 
-fn parse(text: &str) -> Option<Parts<'_>> {
+fn parse(text: &str) -> Option<PemParts<'_>> {
     let (_, rest) = text.split_once("-----BEGIN ")?;
     let (kind, rest) = rest.split_once("-----")?;
     let (inside, _) = rest.split_once("-----END ")?;
     let info = inside.lines().find_map(|line| line.trim().strip_prefix("DEK-Info: "))?;
     let (cipher, iv) = info.split_once(',')?;
     let cipher = match cipher {
-        "AES-128-CBC" => Cipher::Aes128,
-        "AES-192-CBC" => Cipher::Aes192,
-        "AES-256-CBC" => Cipher::Aes256,
+        "AES-128-CBC" => PemCipher::Aes128,
+        "AES-192-CBC" => PemCipher::Aes192,
+        "AES-256-CBC" => PemCipher::Aes256,
         _ => return None,
     };
     let iv = u128::from_str_radix(iv, 16).ok().filter(|_| iv.len() == 32)?.to_be_bytes();
     let lines = inside.lines().map(str::trim).filter(|line| !line.contains(':'));
     let body = STANDARD.decode(lines.collect::<String>()).ok()?;
-    Some(Parts { kind, cipher, iv, body })
+    Some(PemParts { kind, cipher, iv, body })
 }
 
 /// The key of `length` bytes from a passphrase: MD5 in a chain, salted with the first half of the vector.

@@ -1,6 +1,6 @@
 //! Signatures: which kinds may be used, and who makes them.
 //!
-//! Here live [`choose`] and [`Hand`]. What always holds: SHA-1 signs only where the operator allowed `ssh-rsa` and the
+//! Here live [`choose`] and [`Signer`]. What always holds: SHA-1 signs only where the operator allowed `ssh-rsa` and the
 //! node knows nothing better; what `PubkeyAcceptedAlgorithms` leaves out is not offered.
 
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use russh::keys::ssh_key::Signature;
 use russh::keys::ssh_key::private::KeypairData;
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
 
-use super::agent::Agent;
-use crate::transport::connect::Step;
+use super::agent::AgentHandle;
+use crate::transport::connect::ConnectPhase;
 
 /// What a node says of signatures by RSA keys (`server-sig-algs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,15 +63,15 @@ pub(super) fn choose(
 
 /// Whoever signs for an offer.
 #[derive(Clone)]
-pub(super) enum Holder {
+pub(super) enum KeySource {
     File(Arc<PrivateKey>),
     /// The agent, which knows the key by this name.
-    Agent(Arc<Agent>, Box<AgentIdentity>),
+    Agent(Arc<AgentHandle>, Box<AgentIdentity>),
 }
 
 /// A holder at work for one connection.
-pub(super) struct Hand<'a> {
-    pub(super) holder: &'a Holder,
+pub(super) struct Signer<'a> {
+    pub(super) holder: &'a KeySource,
     pub(super) binding: Option<AgentSessionBinding>,
     pub(super) step: &'a AtomicU8,
 }
@@ -87,7 +87,7 @@ pub(super) enum SignError {
     Key(String),
 }
 
-impl russh::Signer for Hand<'_> {
+impl russh::Signer for Signer<'_> {
     type Error = SignError;
 
     async fn auth_sign(
@@ -97,16 +97,16 @@ impl russh::Signer for Hand<'_> {
         data: Vec<u8>,
     ) -> Result<Vec<u8>, SignError> {
         match self.holder {
-            Holder::File(key) => {
+            KeySource::File(key) => {
                 let key = Arc::clone(key);
                 // RSA takes its time.
                 let signed = tokio::task::spawn_blocking(move || sign(&key, hash, data)).await;
                 signed.unwrap_or_else(|error| Err(error.to_string())).map_err(SignError::Key)
             }
-            Holder::Agent(agent, identity) => {
-                self.step.store(Step::AskingAgent as u8, Ordering::Relaxed);
+            KeySource::Agent(agent, identity) => {
+                self.step.store(ConnectPhase::AskingAgent as u8, Ordering::Relaxed);
                 let signed = agent.sign(self.binding.as_ref(), identity, hash, data).await;
-                self.step.store(Step::Authenticating as u8, Ordering::Relaxed);
+                self.step.store(ConnectPhase::Authenticating as u8, Ordering::Relaxed);
                 signed.map_err(SignError::Agent)
             }
         }

@@ -1,10 +1,10 @@
 //! What was tried, and what to say when nobody was let in.
 //!
-//! Here lives [`Attempts`]. What always holds: each attempt is told with its answer; what a node said is cut and made
+//! Here lives [`AuthAttempts`]. What always holds: each attempt is told with its answer; what a node said is cut and made
 //! visible; the kind of the failure is the cause that the operator can mend.
 
-use super::order::Unused;
-use crate::transport::{Endpoint, Method, TransportError};
+use super::order::UnusedKey;
+use crate::transport::{AuthMethod, Endpoint, TransportError};
 
 /// Characters of what a node says that are kept.
 const LONGEST_WORDS: usize = 200;
@@ -29,12 +29,12 @@ pub(super) enum PasswordFate {
 
 /// What was tried so far.
 #[derive(Default)]
-pub(super) struct Attempts {
+pub(super) struct AuthAttempts {
     /// Each with its answer.
     pub(super) tried: Vec<String>,
     /// Whether one of them was a key that the operator named.
     pub(super) named_refused: bool,
-    pub(super) unused: Vec<Unused>,
+    pub(super) unused: Vec<UnusedKey>,
     /// Why the agent is of no use.
     pub(super) agent: Option<String>,
     pub(super) password: Option<PasswordFate>,
@@ -48,14 +48,14 @@ pub(super) struct Attempts {
 
 /// What the node said besides.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct ServerMessages {
     /// How the connection ended, if it did.
     pub(super) lost: Option<String>,
     /// The last banner.
     pub(super) banner: Option<String>,
 }
 
-impl Said {
+impl ServerMessages {
     /// Whether the account itself is not let in, as PAM has it told.
     fn closes_the_account(&self) -> bool {
         let said = self.banner.as_deref().unwrap_or_default().to_lowercase();
@@ -82,7 +82,7 @@ pub(in crate::transport) fn words(text: &str) -> String {
 }
 
 /// What is told: cause, hint, kind.
-enum Cause {
+enum AuthCause {
     Auth(String, String),
     KeyFile(String, String),
     Agent(String),
@@ -93,25 +93,28 @@ const NO_ACCOUNT: &str = "the node rejects this account";
 const CHECK_ACCOUNT: &str =
     "check the user and the key (`user`, `identity` in the inventory, -u, --identity), and authorized_keys on the node";
 
-impl Attempts {
+impl AuthAttempts {
     /// The error for a login that failed.
-    pub(super) fn verdict(self, endpoint: &Endpoint, has_password: bool, said: Said) -> TransportError {
+    pub(super) fn verdict(self, endpoint: &Endpoint, has_password: bool, said: ServerMessages) -> TransportError {
         let (user, host) = (endpoint.login.user.clone(), endpoint.host.clone());
         let cause = self.cause(&user, has_password, &said);
         let told = match &cause {
-            Cause::Auth(reason, _) | Cause::KeyFile(reason, _) | Cause::Agent(reason) | Cause::Lost(reason) => reason,
+            AuthCause::Auth(reason, _)
+            | AuthCause::KeyFile(reason, _)
+            | AuthCause::Agent(reason)
+            | AuthCause::Lost(reason) => reason,
         };
         let tried = self.summary(&said, told);
         match cause {
-            Cause::Auth(reason, hint) => TransportError::Auth { user, host, reason: reason + &tried, hint },
-            Cause::KeyFile(reason, hint) => TransportError::KeyFile { user, host, reason: reason + &tried, hint },
-            Cause::Agent(reason) => TransportError::Agent { user, host, reason: reason + &tried },
-            Cause::Lost(reason) => TransportError::Lost { reason: format!("{reason}, while logging in{tried}") },
+            AuthCause::Auth(reason, hint) => TransportError::Auth { user, host, reason: reason + &tried, hint },
+            AuthCause::KeyFile(reason, hint) => TransportError::KeyFile { user, host, reason: reason + &tried, hint },
+            AuthCause::Agent(reason) => TransportError::Agent { user, host, reason: reason + &tried },
+            AuthCause::Lost(reason) => TransportError::Lost { reason: format!("{reason}, while logging in{tried}") },
         }
     }
 
-    fn cause(&self, user: &str, has_password: bool, said: &Said) -> Cause {
-        let auth = |reason: &str, hint: &str| Cause::Auth(reason.to_owned(), hint.to_owned());
+    fn cause(&self, user: &str, has_password: bool, said: &ServerMessages) -> AuthCause {
+        let auth = |reason: &str, hint: &str| AuthCause::Auth(reason.to_owned(), hint.to_owned());
         let ended = said.lost.as_deref().unwrap_or_default();
         let turned_down = said.lost.is_some() || self.password == Some(PasswordFate::Refused);
         if ended.contains("PAM account configuration") || turned_down && said.closes_the_account() {
@@ -121,7 +124,7 @@ impl Attempts {
             return auth(NO_ACCOUNT, &hint);
         }
         if said.lost.is_some() && (self.tried.is_empty() || !ended.starts_with(NODE_ENDED)) {
-            return Cause::Lost(ended.to_owned());
+            return AuthCause::Lost(ended.to_owned());
         }
         match &self.password {
             Some(PasswordFate::Refused) => {
@@ -137,7 +140,7 @@ impl Attempts {
                 );
             }
             Some(PasswordFate::Question(question)) => {
-                return Cause::Auth(
+                return AuthCause::Auth(
                     format!("the node asks: \"{question}\", which ctl cannot answer"),
                     "use a key, or another method (PreferredAuthentications in ssh_config)".to_owned(),
                 );
@@ -157,18 +160,18 @@ impl Attempts {
             return self.refusal(has_password);
         }
         if let Some(unused) = self.unused.iter().find(|unused| unused.meant) {
-            return Cause::KeyFile(format!("{} {}", unused.name, unused.problem), unused.hint.clone());
+            return AuthCause::KeyFile(format!("{} {}", unused.name, unused.problem), unused.hint.clone());
         }
         if let Some(agent) = self.agent.as_ref().filter(|_| !self.named_refused) {
-            return Cause::Agent(agent.clone());
+            return AuthCause::Agent(agent.clone());
         }
         if !self.tried.is_empty() {
             return self.refusal(has_password);
         }
         if let Some(unused) = self.unused.first() {
-            return Cause::KeyFile(format!("{} {}", unused.name, unused.problem), unused.hint.clone());
+            return AuthCause::KeyFile(format!("{} {}", unused.name, unused.problem), unused.hint.clone());
         }
-        let asks = [Method::Password, Method::KeyboardInteractive].map(name);
+        let asks = [AuthMethod::Password, AuthMethod::KeyboardInteractive].map(name);
         let takes_password = self.takes.as_ref().is_some_and(|takes| takes.iter().any(|method| asks.contains(method)));
         if takes_password && !has_password {
             return auth(
@@ -176,13 +179,13 @@ impl Attempts {
                 "provide a key with --identity or the agent, or a password with --ask-pass",
             );
         }
-        Cause::KeyFile(
+        AuthCause::KeyFile(
             "no key to offer: no key file exists and no agent has one".to_owned(),
             "name a readable key with --identity, or load it into the agent with `ssh-add`".to_owned(),
         )
     }
 
-    fn refusal(&self, has_password: bool) -> Cause {
+    fn refusal(&self, has_password: bool) -> AuthCause {
         let reason = if self.passed.is_empty() {
             "permission denied".to_owned()
         } else {
@@ -202,11 +205,11 @@ impl Attempts {
         } else {
             CHECK_ACCOUNT.to_owned()
         };
-        Cause::Auth(reason, hint)
+        AuthCause::Auth(reason, hint)
     }
 
     /// Everything that is known besides `told`, ready to be added to it.
-    fn summary(&self, said: &Said, told: &str) -> String {
+    fn summary(&self, said: &ServerMessages, told: &str) -> String {
         let mut parts = Vec::new();
         if !self.tried.is_empty() {
             let more = self.tried.len().saturating_sub(NAMED);
@@ -236,11 +239,11 @@ impl Attempts {
 }
 
 /// A method as the protocol names it.
-pub(super) fn name(method: Method) -> &'static str {
+pub(super) fn name(method: AuthMethod) -> &'static str {
     match method {
-        Method::PublicKey => "publickey",
-        Method::KeyboardInteractive => "keyboard-interactive",
-        Method::Password => "password",
+        AuthMethod::PublicKey => "publickey",
+        AuthMethod::KeyboardInteractive => "keyboard-interactive",
+        AuthMethod::Password => "password",
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::event::FailureKind;
-use crate::transport::{AddressFamily, HostKeyPolicy, HostKeySettings, Login, Method};
+use crate::transport::{AllowedFamilies, AuthMethod, HostKeyPolicy, HostKeySettings, LoginSettings};
 
 const PATIENCE: Duration = Duration::from_millis(1500);
 
@@ -17,17 +17,17 @@ pub(in crate::transport) fn endpoint(port: u16) -> Endpoint {
     Endpoint {
         host: "127.0.0.1".to_owned(),
         port,
-        family: AddressFamily::Any,
+        family: AllowedFamilies::Any,
         bind: None,
-        proxy: Proxy::Direct,
-        login: Login {
+        proxy: ProxyRoute::Direct,
+        login: LoginSettings {
             user: "nobody".to_owned(),
             identities: Vec::new(),
             identities_named: false,
             certificates: Vec::new(),
             identities_only: false,
             agent: None,
-            methods: vec![Method::PublicKey],
+            methods: vec![AuthMethod::PublicKey],
         },
         host_keys: Arc::new(HostKeySettings {
             user_files: vec![PathBuf::from("/nonexistent/known_hosts")],
@@ -61,7 +61,7 @@ async fn said_of(bytes: Vec<u8>, closes: bool) -> TransportError {
             });
         }
     });
-    let (transport, _notices) = SshTransport::new(SshSettings::default());
+    let (transport, _notices) = SshTransport::new(RunSshSettings::default());
     let began = Clock::now();
     let error = tokio::time::timeout(PATIENCE * 20, transport.connect(&endpoint(port))).await;
     let error = error.unwrap_or_else(|_| panic!("it hangs, {:?} after its begin", began.elapsed())).unwrap_err();
@@ -108,7 +108,7 @@ async fn who_is_turned_away_comes_again() {
         }
         came
     });
-    let (transport, _notices) = SshTransport::new(SshSettings::default());
+    let (transport, _notices) = SshTransport::new(RunSshSettings::default());
     let error = transport.connect(&endpoint(port)).await.unwrap_err();
     // More often than `retries` says; then nobody listens any more.
     assert!(matches!(error, TransportError::Refused { .. }), "{error}");
@@ -123,15 +123,15 @@ async fn proxy_commands_that_fail() {
         ("sh -c 'kill -9 $$'", "was ended"),
         ("printf '\\033[2J' >&2", "\\u{1b}"),
     ] {
-        let (transport, _notices) = SshTransport::new(SshSettings::default());
-        let endpoint = Endpoint { proxy: Proxy::Command(command.to_owned()), ..endpoint(22) };
+        let (transport, _notices) = SshTransport::new(RunSshSettings::default());
+        let endpoint = Endpoint { proxy: ProxyRoute::Command(command.to_owned()), ..endpoint(22) };
         let error = transport.connect(&endpoint).await.unwrap_err();
         assert!(error.to_string().contains(words), "{command}: {error}");
         assert_eq!(error.failure().kind, FailureKind::Proxy, "{command}: {error}");
     }
     // One that says nothing and goes on is given up.
-    let (transport, _notices) = SshTransport::new(SshSettings::default());
-    let endpoint = Endpoint { proxy: Proxy::Command("sleep 60".to_owned()), ..endpoint(22) };
+    let (transport, _notices) = SshTransport::new(RunSshSettings::default());
+    let endpoint = Endpoint { proxy: ProxyRoute::Command("sleep 60".to_owned()), ..endpoint(22) };
     let error = transport.connect(&endpoint).await.unwrap_err();
     assert_eq!(error.failure().kind, FailureKind::Banner, "{error}");
 }

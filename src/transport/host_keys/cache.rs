@@ -1,6 +1,6 @@
 //! What was read of files: each is read once, and again when it has changed.
 //!
-//! Here live [`Cache`] and [`Stamp`]. Uses nothing of ours. What always holds: what is given was read of the file as it
+//! Here live [`FileCache`] and [`FileStamp`]. Uses nothing of ours. What always holds: what is given was read of the file as it
 //! stood when it was asked for, as far as its size and its times tell; a pipe is read once and never again.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use crate::local::file::PATIENCE;
 
 /// By what a file is seen to be another than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stamp {
+pub(super) enum FileStamp {
     /// There is none.
     Missing,
     /// A pipe or a device: a second reading would give something else, or nothing.
@@ -29,7 +29,7 @@ pub(super) enum Stamp {
     },
 }
 
-impl Stamp {
+impl FileStamp {
     pub(super) fn of(path: &Path) -> Self {
         // A file of which nothing can be learned is not read either: the reader says why.
         fs::metadata(path).map_or(Self::Missing, |metadata| Self::from(&metadata))
@@ -43,7 +43,7 @@ impl Stamp {
     }
 }
 
-impl From<&Metadata> for Stamp {
+impl From<&Metadata> for FileStamp {
     fn from(metadata: &Metadata) -> Self {
         if !metadata.is_file() {
             return Self::Special;
@@ -58,17 +58,17 @@ impl From<&Metadata> for Stamp {
 }
 
 /// What was read of files, by their paths. Whoever asks for a file that is being read waits for that reading.
-pub(super) struct Cache<T> {
-    read: Mutex<HashMap<PathBuf, (Stamp, Arc<T>)>>,
+pub(super) struct FileCache<T> {
+    read: Mutex<HashMap<PathBuf, (FileStamp, Arc<T>)>>,
 }
 
-impl<T> Default for Cache<T> {
+impl<T> Default for FileCache<T> {
     fn default() -> Self {
         Self { read: Mutex::default() }
     }
 }
 
-impl<T> Cache<T> {
+impl<T> FileCache<T> {
     /// What `read` makes of the file as it is now.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl<T> Cache<T> {
         // Looked at before it is read: what is written in between makes it another file the next time.
         let looked_at = path.to_owned();
         // On a dead mount the reader says that it waited in vain.
-        let now = local::within(PATIENCE, move || Stamp::of(&looked_at)).unwrap_or(Stamp::Missing);
+        let now = local::within(PATIENCE, move || FileStamp::of(&looked_at)).unwrap_or(FileStamp::Missing);
         if let Some((then, value)) = cached.get(path)
             && *then == now
         {
@@ -90,9 +90,9 @@ impl<T> Cache<T> {
     }
 }
 
-impl<T: Clone> Cache<T> {
+impl<T: Clone> FileCache<T> {
     /// Makes a change of the file here too, which spares a reading, if the file was `before` when it was read.
-    pub(super) fn follow(&self, path: &Path, before: Stamp, after: Stamp, change: impl FnOnce(&mut T)) {
+    pub(super) fn follow(&self, path: &Path, before: FileStamp, after: FileStamp, change: impl FnOnce(&mut T)) {
         let mut cached = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((then, value)) = cached.get_mut(path)
             && *then == before
@@ -114,7 +114,7 @@ mod tests {
     fn a_file_is_read_again_when_it_has_changed() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("file");
-        let cache = Cache::default();
+        let cache = FileCache::default();
         let text = || fs::read_to_string(&path).unwrap_or_default();
         let mut readings = 0;
         let mut get = || {
@@ -141,15 +141,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("file");
         fs::write(&path, "a").expect("written");
-        let cache: Cache<String> = Cache::default();
+        let cache: FileCache<String> = FileCache::default();
         let get = || cache.get(&path, || fs::read_to_string(&path)).expect("readable");
         assert_eq!(*get(), "a");
-        let before = Stamp::of(&path);
+        let before = FileStamp::of(&path);
         fs::write(&path, "ab").expect("written");
         // Not what is in the file, so that it can be told apart.
-        cache.follow(&path, before, Stamp::of(&path), |text| text.push('x'));
+        cache.follow(&path, before, FileStamp::of(&path), |text| text.push('x'));
         assert_eq!(*get(), "ax");
-        cache.follow(&path, before, Stamp::of(&path), |text| text.push('y'));
+        cache.follow(&path, before, FileStamp::of(&path), |text| text.push('y'));
         assert_eq!(*get(), "ax", "another file than the one that was changed");
     }
 
@@ -158,7 +158,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
-        let cache: Cache<u32> = Cache::default();
+        let cache: FileCache<u32> = FileCache::default();
         assert_eq!(*cache.get(&path, || Ok::<_, Infallible>(1)).expect("cannot fail"), 1);
         assert_eq!(*cache.get(&path, || Ok::<_, Infallible>(2)).expect("cannot fail"), 1);
     }

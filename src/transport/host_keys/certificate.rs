@@ -10,7 +10,7 @@ use russh::keys::{Algorithm, HashAlg};
 
 /// Why a certificate does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Flaw {
+pub(super) enum CertificateFlaw {
     #[error("it is for users, not for hosts")]
     NotForHosts,
     #[error("it names no host")]
@@ -34,33 +34,33 @@ pub(super) enum Flaw {
 ///
 /// # Errors
 /// The first flaw found.
-pub(super) fn check(certificate: &Certificate, name: &str, now: u64) -> Result<(), Flaw> {
+pub(super) fn check(certificate: &Certificate, name: &str, now: u64) -> Result<(), CertificateFlaw> {
     if certificate.cert_type() != CertType::Host {
-        return Err(Flaw::NotForHosts);
+        return Err(CertificateFlaw::NotForHosts);
     }
     if now < certificate.valid_after() {
-        return Err(Flaw::NotYet(time(certificate.valid_after())));
+        return Err(CertificateFlaw::NotYet(time(certificate.valid_after())));
     }
     if now >= certificate.valid_before() {
-        return Err(Flaw::Expired(time(certificate.valid_before())));
+        return Err(CertificateFlaw::Expired(time(certificate.valid_before())));
     }
     let principals = certificate.valid_principals();
     if principals.is_empty() {
-        return Err(Flaw::NoPrincipals);
+        return Err(CertificateFlaw::NoPrincipals);
     }
     // No wildcards, and no other letters: as `ssh` has it.
     if !principals.iter().any(|principal| principal == name) {
-        return Err(Flaw::Principals { principals: principals.to_vec(), name: name.to_owned() });
+        return Err(CertificateFlaw::Principals { principals: principals.to_vec(), name: name.to_owned() });
     }
     if let Some(option) = certificate.critical_options().keys().next() {
-        return Err(Flaw::CriticalOption(option.clone()));
+        return Err(CertificateFlaw::CriticalOption(option.clone()));
     }
     let algorithm = certificate.signature().algorithm();
     if matches!(algorithm, Algorithm::Rsa { hash: None } | Algorithm::Dsa) {
-        return Err(Flaw::WeakSignature(algorithm));
+        return Err(CertificateFlaw::WeakSignature(algorithm));
     }
     let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
-    certificate.validate_at(now, [&signer]).map_err(|_| Flaw::BadSignature)
+    certificate.validate_at(now, [&signer]).map_err(|_| CertificateFlaw::BadSignature)
 }
 
 fn time(seconds: u64) -> String {

@@ -30,7 +30,7 @@ pub(super) enum KrlError {
 
 /// What a list revokes.
 #[derive(Debug, Default)]
-pub(super) struct Krl {
+pub(super) struct RevocationList {
     /// Public keys as they go over the wire.
     keys: HashSet<Vec<u8>>,
     sha1: HashSet<Vec<u8>>,
@@ -46,22 +46,22 @@ struct ByAuthority {
     serials: HashSet<u64>,
     /// First and last serial.
     ranges: Vec<(u64, u64)>,
-    bitmaps: Vec<Bitmap>,
+    bitmaps: Vec<SerialBitmap>,
     ids: HashSet<Vec<u8>>,
 }
 
 /// Serials from `first` on, one a bit, the lowest in the last byte.
 #[derive(Debug)]
-struct Bitmap {
+struct SerialBitmap {
     first: u64,
     bits: Vec<u8>,
 }
 
-impl Krl {
+impl RevocationList {
     /// # Errors
     /// If anything in it cannot be understood.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, KrlError> {
-        let mut input = Input(bytes.strip_prefix(MAGIC).ok_or(KrlError::Damaged)?);
+        let mut input = KrlInput(bytes.strip_prefix(MAGIC).ok_or(KrlError::Damaged)?);
         let format = input.u32()?;
         if format != 1 {
             return Err(KrlError::Format(format));
@@ -75,7 +75,7 @@ impl Krl {
         let mut krl = Self::default();
         while !input.is_empty() {
             let kind = input.u8()?;
-            let mut section = Input(input.string()?);
+            let mut section = KrlInput(input.string()?);
             match kind {
                 1 => krl.certificates.push(ByAuthority::read(&mut section)?),
                 2 => section.strings_into(&mut krl.keys)?,
@@ -116,13 +116,13 @@ impl Krl {
 }
 
 impl ByAuthority {
-    fn read(input: &mut Input<'_>) -> Result<Self, KrlError> {
+    fn read(input: &mut KrlInput<'_>) -> Result<Self, KrlError> {
         let authority = input.string()?;
         let mut found = Self { authority: (!authority.is_empty()).then(|| authority.to_vec()), ..Self::default() };
         input.string()?;
         while !input.is_empty() {
             let kind = input.u8()?;
-            let mut section = Input(input.string()?);
+            let mut section = KrlInput(input.string()?);
             match kind {
                 0x20 => {
                     while !section.is_empty() {
@@ -134,7 +134,7 @@ impl ByAuthority {
                     section.end()?;
                 }
                 0x22 => {
-                    found.bitmaps.push(Bitmap { first: section.u64()?, bits: section.string()?.to_vec() });
+                    found.bitmaps.push(SerialBitmap { first: section.u64()?, bits: section.string()?.to_vec() });
                     section.end()?;
                 }
                 0x23 => section.strings_into(&mut found.ids)?,
@@ -155,7 +155,7 @@ impl ByAuthority {
     }
 }
 
-impl Bitmap {
+impl SerialBitmap {
     fn has(&self, serial: u64) -> bool {
         let Some(offset) = serial.checked_sub(self.first) else {
             return false;
@@ -166,9 +166,9 @@ impl Bitmap {
 }
 
 /// Bytes that are still to be read.
-struct Input<'a>(&'a [u8]);
+struct KrlInput<'a>(&'a [u8]);
 
-impl<'a> Input<'a> {
+impl<'a> KrlInput<'a> {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -296,7 +296,8 @@ mod tests {
             arguments.extend(ca.iter().flat_map(|ca| ["-s", ca]));
             arguments.push("spec");
             made(dir, &arguments);
-            let krl = Krl::read(&fs::read(dir.join("krl")).expect("a list")).expect("a list that can be read");
+            let krl =
+                RevocationList::read(&fs::read(dir.join("krl")).expect("a list")).expect("a list that can be read");
             for name in &shown {
                 let text = fs::read_to_string(dir.join(name)).expect("a key");
                 let ours = match Certificate::from_openssh(&text) {
@@ -319,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_is_an_error() {
-        assert!(Krl::read(&list(&[])).is_ok());
+        assert!(RevocationList::read(&list(&[])).is_ok());
         for (sections, expected) in [
             (&[9, 0, 0, 0, 0][..], KrlError::Section(9)),
             (&[2, 0, 0, 0, 9, 1], KrlError::Damaged),
@@ -327,19 +328,19 @@ mod tests {
             (&[1, 0, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0, 0, 0x30, 0, 0, 0, 0], KrlError::Section(0x30)),
             (&[255, 0, 0, 0, 9, 0, 0, 0, 0, 1, 0, 0, 0, 0], KrlError::Extension),
         ] {
-            assert_eq!(Krl::read(&list(sections)).expect_err("unreadable"), expected, "{sections:?}");
+            assert_eq!(RevocationList::read(&list(sections)).expect_err("unreadable"), expected, "{sections:?}");
         }
-        assert!(Krl::read(&list(&[255, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0])).is_ok(), "no matter");
-        assert!(Krl::read(&list(&[4, 0, 0, 0, 1, 7, 0, 0, 0, 1, 8])).is_ok(), "a signature");
-        assert_eq!(Krl::read(b"SSHKRL\n\0\0\0\0\x02").expect_err("unreadable"), KrlError::Format(2));
-        assert_eq!(Krl::read(b"SSHKRL\n").expect_err("unreadable"), KrlError::Damaged);
+        assert!(RevocationList::read(&list(&[255, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0])).is_ok(), "no matter");
+        assert!(RevocationList::read(&list(&[4, 0, 0, 0, 1, 7, 0, 0, 0, 1, 8])).is_ok(), "a signature");
+        assert_eq!(RevocationList::read(b"SSHKRL\n\0\0\0\0\x02").expect_err("unreadable"), KrlError::Format(2));
+        assert_eq!(RevocationList::read(b"SSHKRL\n").expect_err("unreadable"), KrlError::Damaged);
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(sections in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _read = Krl::read(&sections);
-            let _read = Krl::read(&list(&sections));
+            let _read = RevocationList::read(&sections);
+            let _read = RevocationList::read(&list(&sections));
         }
     }
 }

@@ -12,7 +12,7 @@ use russh::keys::PublicKey;
 use russh::keys::ssh_key::Certificate;
 use russh::keys::ssh_key::public::KeyData;
 
-use super::krl::{self, Krl, KrlError};
+use super::krl::{self, KrlError, RevocationList};
 use crate::local;
 use crate::local::file::{PATIENCE, ReadBounds};
 
@@ -38,25 +38,25 @@ pub(super) enum RevokedKeys {
     /// Keys, and the line of each.
     List(HashMap<KeyData, usize>),
     /// A key revocation list.
-    Krl(Krl),
+    Krl(RevocationList),
 }
 
 /// What of a shown key is revoked, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Revocation {
+pub(super) struct KeyRevocation {
     /// Line of the file; none in a key revocation list.
     pub(super) line: Option<usize>,
-    pub(super) what: Revoked,
+    pub(super) what: RevokedEntry,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Revoked {
+pub(super) enum RevokedEntry {
     Key,
     Certificate,
     Authority,
 }
 
-impl fmt::Display for Revoked {
+impl fmt::Display for RevokedEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Key => "host key",
@@ -80,7 +80,7 @@ impl RevokedKeys {
             Err(source) => return Err(RevokedKeysError::Read { file: file(), source }),
         };
         if bytes.starts_with(krl::MAGIC) {
-            let krl = Krl::read(&bytes).map_err(|source| RevokedKeysError::Krl { file: file(), source })?;
+            let krl = RevocationList::read(&bytes).map_err(|source| RevokedKeysError::Krl { file: file(), source })?;
             return Ok(Self::Krl(krl));
         }
         let mut keys = HashMap::new();
@@ -96,21 +96,21 @@ impl RevokedKeys {
     }
 
     /// Whether a host's key, its certificate or the authority that signed that is revoked.
-    pub(super) fn find(&self, key: &KeyData, certificate: Option<&Certificate>) -> Option<Revocation> {
+    pub(super) fn find(&self, key: &KeyData, certificate: Option<&Certificate>) -> Option<KeyRevocation> {
         let has = |key: &KeyData| match self {
             Self::List(keys) => keys.get(key).map(|line| Some(*line)),
             Self::Krl(krl) => krl.revokes_key(key).then_some(None),
         };
         if let Some(line) = has(key) {
-            return Some(Revocation { line, what: Revoked::Key });
+            return Some(KeyRevocation { line, what: RevokedEntry::Key });
         }
         let certificate = certificate?;
         if let Some(line) = has(certificate.signature_key()) {
-            return Some(Revocation { line, what: Revoked::Authority });
+            return Some(KeyRevocation { line, what: RevokedEntry::Authority });
         }
         match self {
             Self::Krl(krl) if krl.revokes_certificate(certificate) => {
-                Some(Revocation { line: None, what: Revoked::Certificate })
+                Some(KeyRevocation { line: None, what: RevokedEntry::Certificate })
             }
             Self::Krl(_) | Self::List(_) => None,
         }
@@ -154,21 +154,21 @@ mod tests {
             fs::write(&path, text).expect("written");
             RevokedKeys::read(&path)
         };
-        let at = |line, what| Some(Revocation { line: Some(line), what });
+        let at = |line, what| Some(KeyRevocation { line: Some(line), what });
 
         let list = read(&format!("# revoked\n\n  {}\n{}", text("k2.pub"), text("k1-cert.pub"))).expect("a list");
-        assert_eq!(list.find(&key("k2.pub"), None), at(3, Revoked::Key));
-        assert_eq!(list.find(&key("k1.pub"), None), at(5, Revoked::Key), "the key of a certificate");
+        assert_eq!(list.find(&key("k2.pub"), None), at(3, RevokedEntry::Key));
+        assert_eq!(list.find(&key("k1.pub"), None), at(5, RevokedEntry::Key), "the key of a certificate");
         assert_eq!(list.find(&key("ca.pub"), None), None);
         let list = read(&text("ca.pub")).expect("a list");
-        assert_eq!(list.find(&key("k1.pub"), Some(&certificate)), at(1, Revoked::Authority));
+        assert_eq!(list.find(&key("k1.pub"), Some(&certificate)), at(1, RevokedEntry::Authority));
         assert_eq!(list.find(&key("k1.pub"), None), None);
 
         fs::write(dir.path().join("spec"), "serial: 7\n").expect("written");
         keygen(&["-q", "-k", "-f", "revoked", "-s", "ca.pub", "spec"]);
         let krl = RevokedKeys::read(&path).expect("a list");
         let found = krl.find(&key("k1.pub"), Some(&certificate));
-        assert_eq!(found, Some(Revocation { line: None, what: Revoked::Certificate }));
+        assert_eq!(found, Some(KeyRevocation { line: None, what: RevokedEntry::Certificate }));
         assert_eq!(krl.find(&key("k1.pub"), None), None);
 
         for (bad, said) in [

@@ -8,9 +8,9 @@ use tempfile::TempDir;
 use super::*;
 
 /// Files of a test, and keys by their names, made when they are first asked for.
-struct Files(TempDir);
+struct TestFiles(TempDir);
 
-impl Files {
+impl TestFiles {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("temporary directory"))
     }
@@ -95,7 +95,7 @@ async fn judge(
 
 #[tokio::test]
 async fn errors_name_the_file_the_line_and_the_fingerprint() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let store = Arc::default();
     let (k1, k2) = (files.key("k1"), files.key("k2"));
     files.write("user", &format!("# mine\n[n1]:2222 {}\n", files.text("k2")));
@@ -123,7 +123,7 @@ async fn errors_name_the_file_the_line_and_the_fingerprint() {
 
 #[tokio::test]
 async fn an_alias_has_no_port() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let store = Arc::default();
     files.write("user2", &format!("node-7 {}\n", files.text("k1")));
     let settings = HostKeySettings { alias: Some("Node-7".to_owned()), ..files.settings() };
@@ -137,7 +137,7 @@ async fn an_alias_has_no_port() {
 
 #[tokio::test]
 async fn new_keys_are_written_down_once() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let store = Arc::default();
     let (k1, k2) = (plain(&files.key("k1")), plain(&files.key("k2")));
     files.write("user", &format!("other {}", files.text("k2")));
@@ -163,7 +163,7 @@ async fn new_keys_are_written_down_once() {
 
 #[tokio::test]
 async fn what_another_run_has_written_counts() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let (ours, theirs): (Arc<HostKeyStore>, Arc<HostKeyStore>) = (Arc::default(), Arc::default());
     let (k1, k2) = (plain(&files.key("k1")), plain(&files.key("k2")));
     let (strict, new) = (files.settings(), files.accept_new());
@@ -183,12 +183,12 @@ async fn what_another_run_has_written_counts() {
 /// Both know nothing when they look; one of them has the lock first.
 #[test]
 fn under_the_lock_the_file_decides() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let settings = Arc::new(files.accept_new());
-    let (store, asked) = (HostKeyStore::default(), Asked::new(&settings, "n1", 22));
+    let (store, asked) = (HostKeyStore::default(), QueriedHost::new(&settings, "n1", 22));
     let (k1, k2) = (files.key("k1"), files.key("k2"));
-    let decided = store.decide(&asked, &Shown { key: k1.key_data().clone(), certificate: None });
-    assert!(matches!(decided, Ok(Decision::Unknown(None))));
+    let decided = store.decide(&asked, &ShownKey { key: k1.key_data().clone(), certificate: None });
+    assert!(matches!(decided, Ok(KeyDecision::Unknown(None))));
     files.write("user", &format!("n1 {}\n", files.text("k1")));
     assert_eq!(store.take(&asked, k1.key_data(), None), Ok(()));
     assert!(matches!(store.take(&asked, k2.key_data(), None), Err(TransportError::HostKeyChanged { .. })));
@@ -197,7 +197,7 @@ fn under_the_lock_the_file_decides() {
 
 #[tokio::test]
 async fn a_file_that_keeps_nothing() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let store = Arc::default();
     let settings = HostKeySettings { user_files: vec!["/dev/null".into()], ..files.accept_new() };
     let (k1, k2) = (plain(&files.key("k1")), plain(&files.key("k2")));
@@ -213,7 +213,7 @@ async fn a_file_that_keeps_nothing() {
 
 #[tokio::test]
 async fn files_that_cannot_be_used() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let store: Arc<HostKeyStore> = Arc::default();
     let key = plain(&files.key("k1"));
     assert_eq!(store.check_files(&files.settings()), Ok(()), "missing files are empty");
@@ -239,7 +239,7 @@ async fn files_that_cannot_be_used() {
 
 #[tokio::test]
 async fn revoked_keys_of_a_file() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let store = Arc::default();
     let settings = HostKeySettings { revoked: vec![files.path("revoked"), files.path("krl")], ..files.accept_new() };
     files.write("revoked", &format!("# keys\n{}\n", files.text("k1")));
@@ -262,7 +262,7 @@ async fn revoked_keys_of_a_file() {
 
 #[tokio::test]
 async fn short_rsa_keys() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let store = Arc::default();
     let settings = HostKeySettings { min_rsa_bits: 3072, ..files.settings() };
     files.write("user", &format!("n1 {}\nn1 {}\n", files.text("rsa"), files.text("k1")));
@@ -275,7 +275,7 @@ async fn short_rsa_keys() {
 
 #[tokio::test]
 async fn certificates() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let store: Arc<HostKeyStore> = Arc::default();
     let settings = files.settings();
     let good = files.certificate("ca", "k1", &["-n", "n1"]);
@@ -317,7 +317,7 @@ async fn certificates() {
 
 #[tokio::test]
 async fn what_a_host_is_asked_for() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let store: Arc<HostKeyStore> = Arc::default();
     let (ca, ed, rsa) = (files.text("ca"), files.text("k1"), files.text("rsa"));
     let cases = [
@@ -342,7 +342,7 @@ async fn what_a_host_is_asked_for() {
 
 #[tokio::test]
 async fn keys_that_the_operator_confirms() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let store: Arc<HostKeyStore> = Arc::default();
     let settings = Arc::new(files.settings());
     let (k1, k2) = (files.key("k1"), files.key("k2"));
@@ -365,7 +365,7 @@ async fn keys_that_the_operator_confirms() {
 /// Many connections at once, two stores as two runs would have them: a line for each host.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_runs_at_once() {
-    let files = Files::new();
+    let files = TestFiles::new();
     let stores: [Arc<HostKeyStore>; 2] = [Arc::default(), Arc::default()];
     let settings = Arc::new(files.accept_new());
     let key = files.key("k1");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::public::KeyData;
 
-use super::cache::Stamp;
+use super::cache::FileStamp;
 use crate::local;
 use crate::transport::known_hosts::{MAX_NAME, hash_name, written_name};
 
@@ -36,11 +36,11 @@ pub(super) struct LockedFile {
 }
 
 /// What [`LockedFile::append`] did.
-pub(super) struct Appended {
+pub(super) struct AppendOutcome {
     /// The line, without newline.
     pub(super) line: String,
     /// The file before and after it, if nobody else has written to it in between.
-    pub(super) stamps: Option<(Stamp, Stamp)>,
+    pub(super) stamps: Option<(FileStamp, FileStamp)>,
 }
 
 impl LockedFile {
@@ -95,8 +95,8 @@ impl LockedFile {
     ///
     /// # Errors
     /// If it could not be written whole; nothing of it is in the file then.
-    pub(super) fn append(&mut self, line: String) -> io::Result<Appended> {
-        let before = Stamp::from(&self.file.metadata()?);
+    pub(super) fn append(&mut self, line: String) -> io::Result<AppendOutcome> {
+        let before = FileStamp::from(&self.file.metadata()?);
         let glue = if self.ends_without_newline(before.size())? { "\n" } else { "" };
         let bytes = format!("{glue}{line}\n").into_bytes();
         let written = self.file.write(&bytes)?;
@@ -104,10 +104,10 @@ impl LockedFile {
             self.file.set_len(before.size())?;
             return Err(io::Error::new(io::ErrorKind::StorageFull, "no room for another line"));
         }
-        let after = Stamp::from(&self.file.metadata()?);
+        let after = FileStamp::from(&self.file.metadata()?);
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let alone = after.size() == before.size().saturating_add(length);
-        Ok(Appended { line, stamps: alone.then_some((before, after)) })
+        Ok(AppendOutcome { line, stamps: alone.then_some((before, after)) })
     }
 
     fn ends_without_newline(&self, size: u64) -> io::Result<bool> {

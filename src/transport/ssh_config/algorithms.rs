@@ -1,15 +1,15 @@
 //! Lists of algorithms: which names there are, what is meant by `+`, `-`, `^` and wildcards.
 //!
-//! The names and their order are OpenSSH 9.2's. What always holds: a [`List`] assembled here has no name twice, and
+//! The names and their order are OpenSSH 9.2's. What always holds: a [`AlgorithmKind`] assembled here has no name twice, and
 //! none that OpenSSH does not know.
 
 use std::sync::{Arc, LazyLock};
 
-use super::pattern::{self, Pattern};
+use super::pattern::{self, ConfigPattern};
 
 /// Which list a keyword sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum List {
+pub(super) enum AlgorithmKind {
     Ciphers,
     Macs,
     Kex,
@@ -21,7 +21,7 @@ pub(super) enum List {
     Gssapi,
 }
 
-impl List {
+impl AlgorithmKind {
     /// Every name that can be chosen.
     fn all(self) -> &'static [&'static str] {
         match self {
@@ -49,7 +49,14 @@ impl List {
     /// What holds without a setting, joined by commas.
     pub(super) fn default_text(self) -> Arc<str> {
         static TEXTS: LazyLock<[Arc<str>; 6]> = LazyLock::new(|| {
-            let lists = [List::Ciphers, List::Macs, List::Kex, List::Keys, List::Signatures, List::Gssapi];
+            let lists = [
+                AlgorithmKind::Ciphers,
+                AlgorithmKind::Macs,
+                AlgorithmKind::Kex,
+                AlgorithmKind::Keys,
+                AlgorithmKind::Signatures,
+                AlgorithmKind::Gssapi,
+            ];
             lists.map(|list| list.default_names().join(",").into())
         });
         let [ciphers, macs, kex, keys, signatures, gssapi] = &*TEXTS;
@@ -81,7 +88,7 @@ impl List {
             Self::Gssapi => GSSAPI.iter().any(|known| name.starts_with(known)),
             Self::Kex => KEX.contains(&name) || Self::Gssapi.knows(name),
             Self::Keys | Self::Signatures => {
-                let pattern = Pattern::new(name.strip_prefix('!').unwrap_or(name));
+                let pattern = ConfigPattern::new(name.strip_prefix('!').unwrap_or(name));
                 SHORT_NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
                     || KEYS.iter().any(|known| pattern.matches(known))
             }
@@ -108,7 +115,7 @@ impl List {
             if name.starts_with('!') {
                 return None;
             }
-            let pattern = Pattern::new(name);
+            let pattern = ConfigPattern::new(name);
             for known in self.all() {
                 if pattern.matches(known) && !chosen.contains(known) {
                     chosen.push(known);
@@ -300,22 +307,22 @@ mod tests {
     #[test]
     fn names_are_known_or_not() {
         let cases = [
-            (List::Ciphers, "aes128-ctr", true),
-            (List::Ciphers, "+3des-cbc", true),
-            (List::Ciphers, "aes*", false),
-            (List::Ciphers, "-made-up", true),
-            (List::Ciphers, "+", false),
-            (List::Ciphers, "none", false),
-            (List::Macs, "hmac-sha1,", true),
-            (List::Macs, ",made-up", true),
-            (List::Macs, "hmac-sha1,made-up", false),
-            (List::Kex, "gss-gex-sha1-", true),
-            (List::Kex, "*", false),
-            (List::Keys, "ssh-*", true),
-            (List::Keys, "!ssh-rsa", true),
-            (List::Keys, "rsa", true),
-            (List::Keys, "rsa-cert", false),
-            (List::Keys, "a,,b", false),
+            (AlgorithmKind::Ciphers, "aes128-ctr", true),
+            (AlgorithmKind::Ciphers, "+3des-cbc", true),
+            (AlgorithmKind::Ciphers, "aes*", false),
+            (AlgorithmKind::Ciphers, "-made-up", true),
+            (AlgorithmKind::Ciphers, "+", false),
+            (AlgorithmKind::Ciphers, "none", false),
+            (AlgorithmKind::Macs, "hmac-sha1,", true),
+            (AlgorithmKind::Macs, ",made-up", true),
+            (AlgorithmKind::Macs, "hmac-sha1,made-up", false),
+            (AlgorithmKind::Kex, "gss-gex-sha1-", true),
+            (AlgorithmKind::Kex, "*", false),
+            (AlgorithmKind::Keys, "ssh-*", true),
+            (AlgorithmKind::Keys, "!ssh-rsa", true),
+            (AlgorithmKind::Keys, "rsa", true),
+            (AlgorithmKind::Keys, "rsa-cert", false),
+            (AlgorithmKind::Keys, "a,,b", false),
         ];
         for (list, value, expected) in cases {
             assert_eq!(list.reads(value), expected, "{list:?} {value}");
@@ -324,17 +331,17 @@ mod tests {
 
     #[test]
     fn lists_are_put_together() {
-        let all = |list: List, value| list.assemble(value);
-        assert_eq!(all(List::Ciphers, "3des-cbc,aes128-ctr,3des-cbc").as_deref(), Some("3des-cbc,aes128-ctr"));
-        assert_eq!(all(List::Macs, "-*,!hmac-sha1").as_deref(), Some("hmac-sha1"));
-        assert_eq!(all(List::Macs, "-*").as_deref(), Some(""));
-        assert_eq!(all(List::Keys, "RSA"), None);
-        assert_eq!(all(List::Keys, "!ssh-rsa"), None);
-        assert_eq!(all(List::Keys, "+!ssh-rsa"), None);
-        assert_eq!(all(List::Keys, "ssh-rsa*").as_deref(), Some("ssh-rsa,ssh-rsa-cert-v01@openssh.com"));
-        let appended = all(List::Ciphers, "+3des-cbc,aes128-ctr").expect("names");
+        let all = |list: AlgorithmKind, value| list.assemble(value);
+        assert_eq!(all(AlgorithmKind::Ciphers, "3des-cbc,aes128-ctr,3des-cbc").as_deref(), Some("3des-cbc,aes128-ctr"));
+        assert_eq!(all(AlgorithmKind::Macs, "-*,!hmac-sha1").as_deref(), Some("hmac-sha1"));
+        assert_eq!(all(AlgorithmKind::Macs, "-*").as_deref(), Some(""));
+        assert_eq!(all(AlgorithmKind::Keys, "RSA"), None);
+        assert_eq!(all(AlgorithmKind::Keys, "!ssh-rsa"), None);
+        assert_eq!(all(AlgorithmKind::Keys, "+!ssh-rsa"), None);
+        assert_eq!(all(AlgorithmKind::Keys, "ssh-rsa*").as_deref(), Some("ssh-rsa,ssh-rsa-cert-v01@openssh.com"));
+        let appended = all(AlgorithmKind::Ciphers, "+3des-cbc,aes128-ctr").expect("names");
         assert_eq!(&*appended, format!("{},3des-cbc", DEFAULT_CIPHERS.join(",")));
-        let first = all(List::Ciphers, "^aes256-ctr").expect("names");
+        let first = all(AlgorithmKind::Ciphers, "^aes256-ctr").expect("names");
         assert!(first.starts_with("aes256-ctr,chacha20"), "{first}");
         assert_eq!(first.matches("aes256-ctr").count(), 1);
     }

@@ -1,8 +1,8 @@
 //! The values of keywords that are read only to tell whether `ssh` would read them.
 
 use super::jump;
-use super::keyword::Forwarding;
-use super::operator::Operator;
+use super::keyword::ForwardingKind;
+use super::operator::OperatorEnv;
 use super::time;
 use super::tokens;
 
@@ -70,7 +70,7 @@ pub(super) fn permitted_cname(value: &str) -> bool {
     value == "*" || value.split_once(':').is_some_and(|(_, targets)| !targets.is_empty())
 }
 
-pub(super) fn permitted_open(value: &str, operator: &Operator) -> bool {
+pub(super) fn permitted_open(value: &str, operator: &OperatorEnv) -> bool {
     let end = match value.strip_prefix('[') {
         Some(inner) => match inner.find(']') {
             Some(end) => end + 2,
@@ -162,21 +162,22 @@ pub(super) fn qos(value: &str) -> bool {
 }
 
 /// One field of a forwarding, and whether it is a path.
-struct Field {
+struct ForwardField {
     text: String,
     path: bool,
 }
 
 /// A forwarding: `[host:]port` or a path, and where to, all joined by colons.
-pub(super) fn forwarding(spec: &str, kind: Forwarding, with_target: bool, operator: &Operator) -> bool {
+pub(super) fn forwarding(spec: &str, kind: ForwardingKind, with_target: bool, operator: &OperatorEnv) -> bool {
     let Ok(expanded) = tokens::variables(spec, operator) else { return false };
     let Some(fields) = fields(expanded.trim_start()) else { return false };
     let port = |text: &str| {
         let number = time::number(text, 65535).and_then(|number| u16::try_from(number).ok());
         number.or_else(|| operator.service(text))
     };
-    let listens = |field: &Field| port(&field.text).is_some_and(|port| port > 0 || kind == Forwarding::Remote);
-    let connects = |field: &Field| port(&field.text).is_some_and(|port| port > 0);
+    let listens =
+        |field: &ForwardField| port(&field.text).is_some_and(|port| port > 0 || kind == ForwardingKind::Remote);
+    let connects = |field: &ForwardField| port(&field.text).is_some_and(|port| port > 0);
     match (fields.as_slice(), with_target) {
         ([listen], false) => listen.path || listens(listen),
         ([listen, target], false) => {
@@ -196,7 +197,7 @@ pub(super) fn forwarding(spec: &str, kind: Forwarding, with_target: bool, operat
 }
 
 /// Parts at colons; brackets and backslashes keep them. `None` for a bracket that is not closed, or too many parts.
-fn fields(text: &str) -> Option<Vec<Field>> {
+fn fields(text: &str) -> Option<Vec<ForwardField>> {
     let mut found = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -205,7 +206,7 @@ fn fields(text: &str) -> Option<Vec<Field>> {
         }
         if let Some(inner) = rest.strip_prefix('[') {
             let (text, after) = inner.split_once(']')?;
-            found.push(Field { text: text.to_owned(), path: text.contains('/') });
+            found.push(ForwardField { text: text.to_owned(), path: text.contains('/') });
             rest = if after.is_empty() { after } else { after.strip_prefix(':')? };
             continue;
         }
@@ -218,7 +219,7 @@ fn fields(text: &str) -> Option<Vec<Field>> {
                 Some(c) => text.push(c),
             }
         }
-        found.push(Field { path: text.contains('/'), text });
+        found.push(ForwardField { path: text.contains('/'), text });
         rest = chars.as_str();
     }
     Some(found)
@@ -245,16 +246,16 @@ mod tests {
 
     #[test]
     fn forwardings() {
-        let operator = Operator { variables: [("D".to_owned(), "/d".to_owned())].into(), ..Operator::default() };
+        let operator = OperatorEnv { variables: [("D".to_owned(), "/d".to_owned())].into(), ..OperatorEnv::default() };
         let check = |spec: &str, kind, target| forwarding(spec, kind, target, &operator);
-        assert!(check("8080:host:80", Forwarding::Local, true));
-        assert!(check("*:8080:[::1]:80", Forwarding::Local, true));
-        assert!(check("8080:/run/x", Forwarding::Local, true));
-        assert!(check("${D}/a:/run/x", Forwarding::Local, true));
-        assert!(check("1080", Forwarding::Dynamic, false));
-        assert!(check("0", Forwarding::Remote, false));
+        assert!(check("8080:host:80", ForwardingKind::Local, true));
+        assert!(check("*:8080:[::1]:80", ForwardingKind::Local, true));
+        assert!(check("8080:/run/x", ForwardingKind::Local, true));
+        assert!(check("${D}/a:/run/x", ForwardingKind::Local, true));
+        assert!(check("1080", ForwardingKind::Dynamic, false));
+        assert!(check("0", ForwardingKind::Remote, false));
         for bad in ["0:host:80", "8080:host:0", "8080:host", "a:b:c:d:e", "[::1:80", "${NO}/a:/b"] {
-            assert!(!check(bad, Forwarding::Local, true), "{bad}");
+            assert!(!check(bad, ForwardingKind::Local, true), "{bad}");
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct SshConfigError {
     /// The line in it, from 1.
     pub line: Option<usize>,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: ConfigProblem,
 }
 
 fn unreadable(error: &io::Error) -> String {
@@ -23,7 +23,7 @@ fn unreadable(error: &io::Error) -> String {
 
 /// What is wrong. The texts are for the person who is to mend the file.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub enum ConfigProblem {
     /// The file cannot be read.
     #[error("{}", unreadable(.0))]
     Read(io::Error),
@@ -146,11 +146,11 @@ pub enum Problem {
 }
 
 impl SshConfigError {
-    pub(super) fn at(file: &Path, line: usize, problem: Problem) -> Self {
+    pub(super) fn at(file: &Path, line: usize, problem: ConfigProblem) -> Self {
         Self { file: Some(file.to_owned()), line: (line > 0).then_some(line), problem }
     }
 
-    pub(super) fn of_file(file: &Path, problem: Problem) -> Self {
+    pub(super) fn of_file(file: &Path, problem: ConfigProblem) -> Self {
         Self { file: Some(file.to_owned()), line: None, problem }
     }
 }
@@ -170,13 +170,13 @@ impl fmt::Display for SshConfigError {
 
 impl std::error::Error for SshConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        if let Problem::Read(source) = &self.problem { Some(source) } else { None }
+        if let ConfigProblem::Read(source) = &self.problem { Some(source) } else { None }
     }
 }
 
 /// Where a setting was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum ConfigOrigin {
     /// On the command line of `ctl`.
     CommandLine,
     /// In the inventory, with what says where: a node, a group, the defaults.
@@ -192,9 +192,9 @@ pub enum Origin {
     Default,
 }
 
-impl Origin {
+impl ConfigOrigin {
     /// An error about what was set there.
-    pub(super) fn error(&self, problem: Problem) -> SshConfigError {
+    pub(super) fn error(&self, problem: ConfigProblem) -> SshConfigError {
         match self {
             Self::File { path, line } => SshConfigError::at(path, *line, problem),
             Self::CommandLine | Self::Inventory(_) | Self::Default => {
@@ -204,7 +204,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ConfigOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CommandLine => f.write_str("command line"),

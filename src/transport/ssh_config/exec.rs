@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::operator::Operator;
+use super::operator::OperatorEnv;
 
 /// A command may run so long.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ pub struct ExecRunner {
 
 impl ExecRunner {
     /// With the shell of the operator, `$SHELL` or `/bin/sh`, and a limit of ten seconds for each command.
-    pub fn new(operator: &Operator) -> Self {
+    pub fn new(operator: &OperatorEnv) -> Self {
         let shell = operator.variables.get("SHELL").map_or("/bin/sh", String::as_str);
         Self { shell: PathBuf::from(shell), limit: LIMIT, known: Mutex::default() }
     }
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn commands_run_once_and_not_for_ever() {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let mut runner = ExecRunner::new(&Operator::default());
+        let mut runner = ExecRunner::new(&OperatorEnv::default());
         assert!(runner.run("true"));
         assert!(!runner.run("false"));
         assert!(!runner.run("read line"));

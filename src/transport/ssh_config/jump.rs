@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::operator::Operator;
+use super::operator::OperatorEnv;
 use super::time;
 
 /// A bastion.
@@ -26,13 +26,13 @@ impl JumpHop {
 
 /// A value of ProxyJump that names at least one bastion.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Jump {
+pub struct JumpHosts {
     hops: Vec<JumpHop>,
     /// As `ssh -G` writes it.
     text: Arc<str>,
 }
 
-impl Jump {
+impl JumpHosts {
     /// The bastions, in the order in which they are passed.
     pub fn hops(&self) -> &[JumpHop] {
         &self.hops
@@ -56,12 +56,12 @@ pub struct JumpError {
 ///
 /// # Errors
 /// [`JumpError`] for a hop that is neither.
-pub fn parse_jump(text: &str, operator: &Operator) -> Result<Vec<JumpHop>, JumpError> {
+pub fn parse_jump(text: &str, operator: &OperatorEnv) -> Result<Vec<JumpHop>, JumpError> {
     Ok(parse(text, &|name| operator.service(name))?.map(|jump| jump.hops).unwrap_or_default())
 }
 
 /// As [`parse_jump`]; `service` finds the port of a name.
-pub(super) fn parse(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result<Option<Jump>, JumpError> {
+pub(super) fn parse(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result<Option<JumpHosts>, JumpError> {
     if text.eq_ignore_ascii_case("none") {
         return Ok(None);
     }
@@ -88,7 +88,7 @@ pub(super) fn parse(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result
             shown.push_str(&format!(":{port}"));
         }
     }
-    Ok(Some(Jump { hops, text: shown.into() }))
+    Ok(Some(JumpHosts { hops, text: shown.into() }))
 }
 
 fn is_valid_host(host: &str) -> bool {
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn what_ssh_would_refuse() {
         let accepted =
-            |text: &str| parse_jump(text, &Operator::default()).expect(text).iter().all(JumpHop::is_accepted_by_ssh);
+            |text: &str| parse_jump(text, &OperatorEnv::default()).expect(text).iter().all(JumpHop::is_accepted_by_ssh);
         for text in ["u@a", "CORP\\u@a", "$u@a", "u@[fe80::1%eth0]:22", "ssh://u+x@a"] {
             assert!(accepted(text), "{text}");
         }
@@ -263,9 +263,9 @@ mod tests {
             "a:70000",
             "ssh://a:x",
         ] {
-            assert!(parse_jump(text, &Operator::default()).is_err(), "{text}");
+            assert!(parse_jump(text, &OperatorEnv::default()).is_err(), "{text}");
         }
-        let hops = parse_jump("a,u@[fe80::1]:5", &Operator::default()).expect("hops");
+        let hops = parse_jump("a,u@[fe80::1]:5", &OperatorEnv::default()).expect("hops");
         assert_eq!(hops.last(), Some(&JumpHop { user: Some("u".into()), host: "fe80::1".into(), port: Some(5) }));
         assert_eq!(hops.len(), 2);
     }

@@ -3,12 +3,12 @@
 //! What always holds: each keyword OpenSSH knows, old names and Debian's additions included, stands here once, and
 //! each one that is not honoured says why. Start reading at [`Treatment`], then [`KEYWORDS`].
 
-use super::algorithms::List;
+use super::algorithms::AlgorithmKind;
 
 /// A keyword whose value is honoured, or decides about another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Key {
+pub(super) enum SettingKey {
     AddressFamily,
     BatchMode,
     BindAddress,
@@ -48,7 +48,7 @@ pub(super) enum Key {
     UserKnownHostsFile,
 }
 
-impl Key {
+impl SettingKey {
     /// How many there are.
     pub(super) const COUNT: usize = Self::UserKnownHostsFile as usize + 1;
 }
@@ -57,7 +57,7 @@ impl Key {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Treatment {
     /// It is honoured.
-    Honoured(Key),
+    Honoured(SettingKey),
     /// It is about what `ctl` does not do, so that ignoring it is no loss.
     Ignored,
     /// It is not honoured, which the operator should know. Harmless are values, in lower case, with which nothing
@@ -68,16 +68,16 @@ pub(super) enum Treatment {
 }
 
 /// Words for values, and how `ssh -G` writes each.
-pub(super) type Choices = &'static [(&'static str, &'static str)];
+pub(super) type ValueChoices = &'static [(&'static str, &'static str)];
 
 /// What a keyword takes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Syntax {
+pub(super) enum ValueSyntax {
     /// Anything, without a look at it.
     Anything,
     /// One word.
     Word,
-    Choice(Choices),
+    Choice(ValueChoices),
     /// One word that a test accepts.
     Tested(fn(&str) -> bool, &'static str),
     Time,
@@ -95,9 +95,9 @@ pub(super) enum Syntax {
     Agent,
     ForwardAgent,
     AddKeysToAgent,
-    Algorithms(List),
+    Algorithms(AlgorithmKind),
     /// A forwarding: from here, from there, or dynamic.
-    Forward(Forwarding),
+    Forward(ForwardingKind),
     PermitRemoteOpen,
     PermittedCnames,
     RekeyLimit,
@@ -106,7 +106,7 @@ pub(super) enum Syntax {
 
 /// Which end listens, and whether the target is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Forwarding {
+pub(super) enum ForwardingKind {
     Local,
     Remote,
     Dynamic,
@@ -114,23 +114,23 @@ pub(super) enum Forwarding {
 
 /// One keyword.
 #[derive(Debug)]
-pub(super) struct Keyword {
+pub(super) struct KeywordEntry {
     /// As ssh_config(5) writes it.
     pub(super) name: &'static str,
     /// Other names, in lower case.
     aliases: &'static [&'static str],
-    pub(super) syntax: Syntax,
+    pub(super) syntax: ValueSyntax,
     pub(super) treatment: Treatment,
 }
 
 /// Finds a keyword by its name in lower case.
-pub(super) fn find(name: &str) -> Option<&'static Keyword> {
+pub(super) fn find(name: &str) -> Option<&'static KeywordEntry> {
     KEYWORDS.iter().find(|keyword| keyword.name.eq_ignore_ascii_case(name) || keyword.aliases.contains(&name))
 }
 
 /// `yes` and `no`.
-pub(super) const FLAG: Choices = &[("true", "yes"), ("false", "no"), ("yes", "yes"), ("no", "no")];
-const STRICT: Choices = &[
+pub(super) const FLAG: ValueChoices = &[("true", "yes"), ("false", "no"), ("yes", "yes"), ("no", "no")];
+const STRICT: ValueChoices = &[
     ("true", "true"),
     ("false", "false"),
     ("yes", "true"),
@@ -139,7 +139,7 @@ const STRICT: Choices = &[
     ("off", "false"),
     ("accept-new", "accept-new"),
 ];
-const PUBKEY: Choices = &[
+const PUBKEY: ValueChoices = &[
     ("true", "true"),
     ("false", "false"),
     ("yes", "true"),
@@ -147,12 +147,13 @@ const PUBKEY: Choices = &[
     ("unbound", "unbound"),
     ("host-bound", "host-bound"),
 ];
-const FAMILY: Choices = &[("inet", "inet"), ("inet6", "inet6"), ("any", "any")];
-const CANONICALIZE: Choices =
+const FAMILY: ValueChoices = &[("inet", "inet"), ("inet6", "inet6"), ("any", "any")];
+const CANONICALIZE: ValueChoices =
     &[("true", "true"), ("false", "false"), ("yes", "true"), ("no", "false"), ("always", "always")];
-const YES_NO_ASK: Choices = &[("true", "true"), ("false", "false"), ("yes", "true"), ("no", "false"), ("ask", "ask")];
-const COMPRESSION: Choices = &[("yes", "yes"), ("no", "no")];
-const MASTER: Choices = &[
+const YES_NO_ASK: ValueChoices =
+    &[("true", "true"), ("false", "false"), ("yes", "true"), ("no", "false"), ("ask", "ask")];
+const COMPRESSION: ValueChoices = &[("yes", "yes"), ("no", "no")];
+const MASTER: ValueChoices = &[
     ("true", "true"),
     ("yes", "true"),
     ("false", "false"),
@@ -161,7 +162,7 @@ const MASTER: Choices = &[
     ("ask", "ask"),
     ("autoask", "autoask"),
 ];
-const TUNNEL: Choices = &[
+const TUNNEL: ValueChoices = &[
     ("ethernet", "ethernet"),
     ("point-to-point", "point-to-point"),
     ("true", "point-to-point"),
@@ -169,9 +170,9 @@ const TUNNEL: Choices = &[
     ("false", "false"),
     ("no", "false"),
 ];
-const TTY: Choices =
+const TTY: ValueChoices =
     &[("true", "true"), ("yes", "true"), ("false", "false"), ("no", "false"), ("force", "force"), ("auto", "auto")];
-const SESSION: Choices = &[("none", "none"), ("subsystem", "subsystem"), ("default", "default")];
+const SESSION: ValueChoices = &[("none", "none"), ("subsystem", "subsystem"), ("default", "default")];
 
 const NO: &[&str] = &["no", "false"];
 const NONE: &[&str] = &["none"];
@@ -182,45 +183,45 @@ const OBSOLETE: &str = "OpenSSH itself no longer supports it";
 
 macro_rules! keywords {
     ($($name:literal $(/ $alias:literal)* => $syntax:expr, $treatment:expr;)*) => {
-        &[$(Keyword { name: $name, aliases: &[$($alias),*], syntax: $syntax, treatment: $treatment }),*]
+        &[$(KeywordEntry { name: $name, aliases: &[$($alias),*], syntax: $syntax, treatment: $treatment }),*]
     };
 }
 
-use Forwarding::{Dynamic, Local, Remote};
-use Syntax::{
+use ForwardingKind::{Dynamic, Local, Remote};
+use ValueSyntax::{
     AddKeysToAgent, Agent, Algorithms, Anything, Choice, Command, EachTested, Forward, ForwardAgent, Integer, Jump,
     PermitRemoteOpen, PermittedCnames, Qos, RekeyLimit, Tested, Time, Word, Words,
 };
 /// `yes` or `no`.
-const YES_NO: Syntax = Syntax::Choice(FLAG);
+const YES_NO: ValueSyntax = ValueSyntax::Choice(FLAG);
 use Treatment::{Honoured, Ignored, Named, Refused};
 
 /// All of them, in the order of the alphabet; the three that shape the file come first, and are read by parse.rs.
-pub(super) const KEYWORDS: &[Keyword] = keywords! {
+pub(super) const KEYWORDS: &[KeywordEntry] = keywords! {
     "Host" => Anything, Ignored;
     "Match" => Anything, Ignored;
     "Include" => Anything, Ignored;
 
     "AddKeysToAgent" => AddKeysToAgent, Ignored;
-    "AddressFamily" => Choice(FAMILY), Honoured(Key::AddressFamily);
-    "BatchMode" => YES_NO, Honoured(Key::BatchMode);
-    "BindAddress" => Word, Honoured(Key::BindAddress);
+    "AddressFamily" => Choice(FAMILY), Honoured(SettingKey::AddressFamily);
+    "BatchMode" => YES_NO, Honoured(SettingKey::BatchMode);
+    "BindAddress" => Word, Honoured(SettingKey::BindAddress);
     "BindInterface" => Word, Refused(&[], "ctl cannot bind to an interface, and would connect through another");
-    "CASignatureAlgorithms" => Algorithms(List::Signatures),
+    "CASignatureAlgorithms" => Algorithms(AlgorithmKind::Signatures),
         Refused(&[], "ctl cannot restrict how host certificates are signed");
-    "CanonicalDomains" => Syntax::Domains, Ignored;
+    "CanonicalDomains" => ValueSyntax::Domains, Ignored;
     "CanonicalizeFallbackLocal" => YES_NO, Ignored;
-    "CanonicalizeHostname" => Choice(CANONICALIZE), Honoured(Key::CanonicalizeHostname);
+    "CanonicalizeHostname" => Choice(CANONICALIZE), Honoured(SettingKey::CanonicalizeHostname);
     "CanonicalizeMaxDots" => Integer, Ignored;
     "CanonicalizePermittedCNAMEs" => PermittedCnames,
         Refused(NONE, "ctl does not follow CNAMEs, and would connect under another name");
-    "CertificateFile" => Word, Honoured(Key::CertificateFile);
+    "CertificateFile" => Word, Honoured(SettingKey::CertificateFile);
     "ChannelTimeout" => Anything, Named(NONE, "ctl has its own time limits");
     "CheckHostIP" => YES_NO, Refused(NO, "ctl checks the host key of the name, not also that of the address");
-    "Ciphers" => Algorithms(List::Ciphers), Honoured(Key::Ciphers);
+    "Ciphers" => Algorithms(AlgorithmKind::Ciphers), Honoured(SettingKey::Ciphers);
     "ClearAllForwardings" => YES_NO, Ignored;
     "Compression" => Choice(COMPRESSION), Ignored;
-    "ConnectTimeout" => Time, Honoured(Key::ConnectTimeout);
+    "ConnectTimeout" => Time, Honoured(SettingKey::ConnectTimeout);
     "ConnectionAttempts" => Integer, Named(&["1"], "--retries says how often ctl tries");
     "ControlMaster" => Choice(MASTER), Ignored;
     "ControlPath" => Word, Ignored;
@@ -239,77 +240,77 @@ pub(super) const KEYWORDS: &[Keyword] = keywords! {
     "GSSAPIAuthentication" => YES_NO, Named(NO, GSSAPI);
     "GSSAPIClientIdentity" => Word, Ignored;
     "GSSAPIDelegateCredentials" => YES_NO, Ignored;
-    "GSSAPIKexAlgorithms" => Algorithms(List::Gssapi), Ignored;
+    "GSSAPIKexAlgorithms" => Algorithms(AlgorithmKind::Gssapi), Ignored;
     "GSSAPIKeyExchange" => YES_NO, Named(NO, GSSAPI);
     "GSSAPIRenewalForcesRekey" => YES_NO, Ignored;
     "GSSAPIServerIdentity" => Word, Ignored;
     "GSSAPITrustDNS" => YES_NO, Ignored;
     "GatewayPorts" => YES_NO, Ignored;
-    "GlobalKnownHostsFile" => Words, Honoured(Key::GlobalKnownHostsFile);
-    "HashKnownHosts" => YES_NO, Honoured(Key::HashKnownHosts);
-    "HostKeyAlgorithms" => Algorithms(List::Keys), Honoured(Key::HostKeyAlgorithms);
-    "HostKeyAlias" => Word, Honoured(Key::HostKeyAlias);
-    "HostName" => Word, Honoured(Key::HostName);
-    "HostbasedAcceptedAlgorithms" / "hostbasedkeytypes" => Algorithms(List::Keys), Ignored;
+    "GlobalKnownHostsFile" => Words, Honoured(SettingKey::GlobalKnownHostsFile);
+    "HashKnownHosts" => YES_NO, Honoured(SettingKey::HashKnownHosts);
+    "HostKeyAlgorithms" => Algorithms(AlgorithmKind::Keys), Honoured(SettingKey::HostKeyAlgorithms);
+    "HostKeyAlias" => Word, Honoured(SettingKey::HostKeyAlias);
+    "HostName" => Word, Honoured(SettingKey::HostName);
+    "HostbasedAcceptedAlgorithms" / "hostbasedkeytypes" => Algorithms(AlgorithmKind::Keys), Ignored;
     "HostbasedAuthentication" => YES_NO, Named(NO, "ctl cannot authenticate with the key of this machine");
     "IPQoS" => Qos, Ignored;
-    "IdentitiesOnly" => YES_NO, Honoured(Key::IdentitiesOnly);
-    "IdentityAgent" => Agent, Honoured(Key::IdentityAgent);
-    "IdentityFile" / "identityfile2" => Word, Honoured(Key::IdentityFile);
-    "IgnoreUnknown" => Word, Honoured(Key::IgnoreUnknown);
+    "IdentitiesOnly" => YES_NO, Honoured(SettingKey::IdentitiesOnly);
+    "IdentityAgent" => Agent, Honoured(SettingKey::IdentityAgent);
+    "IdentityFile" / "identityfile2" => Word, Honoured(SettingKey::IdentityFile);
+    "IgnoreUnknown" => Word, Honoured(SettingKey::IgnoreUnknown);
     "KbdInteractiveAuthentication" / "challengeresponseauthentication" / "skeyauthentication" / "tisauthentication" => YES_NO,
-        Honoured(Key::KbdInteractiveAuthentication);
+        Honoured(SettingKey::KbdInteractiveAuthentication);
     "KbdInteractiveDevices" => Word, Named(&[], "ctl lets the node choose how it asks");
-    "KexAlgorithms" => Algorithms(List::Kex), Honoured(Key::KexAlgorithms);
+    "KexAlgorithms" => Algorithms(AlgorithmKind::Kex), Honoured(SettingKey::KexAlgorithms);
     "KnownHostsCommand" => Command, Refused(NONE, "ctl does not ask a command for host keys");
-    "LocalCommand" => Command, Honoured(Key::LocalCommand);
+    "LocalCommand" => Command, Honoured(SettingKey::LocalCommand);
     "LocalForward" => Forward(Local), Named(&[], FORWARDING);
     "LogLevel" => Tested(super::check::log_level, "a log level from QUIET to DEBUG3"), Ignored;
     "LogVerbose" => Words, Ignored;
-    "MACs" => Algorithms(List::Macs), Honoured(Key::Macs);
+    "MACs" => Algorithms(AlgorithmKind::Macs), Honoured(SettingKey::Macs);
     "NoHostAuthenticationForLocalhost" => YES_NO, Named(NO, "ctl also checks the host key of this machine");
-    "NumberOfPasswordPrompts" => Integer, Honoured(Key::NumberOfPasswordPrompts);
+    "NumberOfPasswordPrompts" => Integer, Honoured(SettingKey::NumberOfPasswordPrompts);
     "ObscureKeystrokeTiming" => Anything, Ignored;
     "PKCS11Provider" / "smartcarddevice" => Word,
         Named(NONE, "ctl does not load PKCS#11 libraries; add the key to an agent with ssh-add -s");
-    "PasswordAuthentication" => YES_NO, Honoured(Key::PasswordAuthentication);
-    "PermitLocalCommand" => YES_NO, Honoured(Key::PermitLocalCommand);
+    "PasswordAuthentication" => YES_NO, Honoured(SettingKey::PasswordAuthentication);
+    "PermitLocalCommand" => YES_NO, Honoured(SettingKey::PermitLocalCommand);
     "PermitRemoteOpen" => PermitRemoteOpen, Ignored;
-    "Port" => Syntax::Port, Honoured(Key::Port);
-    "PreferredAuthentications" => Word, Honoured(Key::PreferredAuthentications);
-    "ProxyCommand" => Command, Honoured(Key::ProxyCommand);
-    "ProxyJump" => Jump, Honoured(Key::ProxyJump);
+    "Port" => ValueSyntax::Port, Honoured(SettingKey::Port);
+    "PreferredAuthentications" => Word, Honoured(SettingKey::PreferredAuthentications);
+    "ProxyCommand" => Command, Honoured(SettingKey::ProxyCommand);
+    "ProxyJump" => Jump, Honoured(SettingKey::ProxyJump);
     "ProxyUseFdpass" => YES_NO, Refused(NO, "ctl cannot take over a connection that ProxyCommand passes on");
-    "PubkeyAcceptedAlgorithms" / "pubkeyacceptedkeytypes" => Algorithms(List::Keys),
-        Honoured(Key::PubkeyAcceptedAlgorithms);
-    "PubkeyAuthentication" / "dsaauthentication" => Choice(PUBKEY), Honoured(Key::PubkeyAuthentication);
+    "PubkeyAcceptedAlgorithms" / "pubkeyacceptedkeytypes" => Algorithms(AlgorithmKind::Keys),
+        Honoured(SettingKey::PubkeyAcceptedAlgorithms);
+    "PubkeyAuthentication" / "dsaauthentication" => Choice(PUBKEY), Honoured(SettingKey::PubkeyAuthentication);
     "RefuseConnection" => Word, Refused(&[], "it forbids connecting to the host");
     "RekeyLimit" => RekeyLimit, Named(&["default", "default none", "0"], "ctl renews keys when its SSH library does");
     "RemoteCommand" => Command, Named(NONE, "ctl runs its own commands");
     "RemoteForward" => Forward(Remote), Named(&[], FORWARDING);
     "RequestTTY" => Choice(TTY), Ignored;
-    "RequiredRSASize" => Integer, Honoured(Key::RequiredRsaSize);
-    "RevokedHostKeys" => Word, Honoured(Key::RevokedHostKeys);
+    "RequiredRSASize" => Integer, Honoured(SettingKey::RequiredRsaSize);
+    "RevokedHostKeys" => Word, Honoured(SettingKey::RevokedHostKeys);
     "SecurityKeyProvider" => Word,
         Named(&["internal", "none"], "ctl does not load libraries for security keys; use an agent");
     "SendEnv" => EachTested(super::check::environment_name, "the name of an environment variable"), Ignored;
-    "ServerAliveCountMax" => Integer, Honoured(Key::ServerAliveCountMax);
-    "ServerAliveInterval" / "protocolkeepalives" / "setuptimeout" => Time, Honoured(Key::ServerAliveInterval);
+    "ServerAliveCountMax" => Integer, Honoured(SettingKey::ServerAliveCountMax);
+    "ServerAliveInterval" / "protocolkeepalives" / "setuptimeout" => Time, Honoured(SettingKey::ServerAliveInterval);
     "SessionType" => Choice(SESSION), Ignored;
     "SetEnv" => EachTested(super::check::environment_setting, "NAME=value"),
         Named(&[], "ctl sets no environment variables on nodes");
     "StdinNull" => YES_NO, Ignored;
     "StreamLocalBindMask" => Tested(super::check::bind_mask, "an octal number up to 0777"), Ignored;
     "StreamLocalBindUnlink" => YES_NO, Ignored;
-    "StrictHostKeyChecking" => Choice(STRICT), Honoured(Key::StrictHostKeyChecking);
+    "StrictHostKeyChecking" => Choice(STRICT), Honoured(SettingKey::StrictHostKeyChecking);
     "SyslogFacility" => Tested(super::check::facility, "a syslog facility such as USER or LOCAL0"), Ignored;
     "TCPKeepAlive" / "keepalive" => YES_NO, Ignored;
-    "Tag" => Word, Honoured(Key::Tag);
+    "Tag" => Word, Honoured(SettingKey::Tag);
     "Tunnel" => Choice(TUNNEL), Named(NO, "ctl opens no tunnels");
     "TunnelDevice" => Tested(super::check::tunnel_device, "any, N, or N:M"), Ignored;
     "UpdateHostKeys" => Choice(YES_NO_ASK), Ignored;
-    "User" => Word, Honoured(Key::User);
-    "UserKnownHostsFile" => Words, Honoured(Key::UserKnownHostsFile);
+    "User" => Word, Honoured(SettingKey::User);
+    "UserKnownHostsFile" => Words, Honoured(SettingKey::UserKnownHostsFile);
     "VerifyHostKeyDNS" => Choice(YES_NO_ASK), Named(NO, "ctl does not look for host keys in the DNS, only in known_hosts");
     "VersionAddendum" => Anything, Ignored;
     "VisualHostKey" => YES_NO, Ignored;
@@ -359,13 +360,13 @@ mod tests {
 
     #[test]
     fn every_honoured_key_has_one_keyword() {
-        let mut keys = [0; Key::COUNT];
+        let mut keys = [0; SettingKey::COUNT];
         for keyword in KEYWORDS {
             if let Honoured(key) = keyword.treatment {
                 keys[key as usize] += 1;
             }
         }
-        assert_eq!(keys, [1; Key::COUNT]);
+        assert_eq!(keys, [1; SettingKey::COUNT]);
     }
 
     #[test]

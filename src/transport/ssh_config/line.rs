@@ -1,6 +1,6 @@
 //! One line of a file: its keyword and its words.
 //!
-//! `ssh` splits a line in two ways, and both live here. [`Fields`] ends a word at blanks, one `=` and double quotes;
+//! `ssh` splits a line in two ways, and both live here. [`LineFields`] ends a word at blanks, one `=` and double quotes;
 //! it finds the keyword, and the criteria of `Match`. [`arguments`] knows both kinds of quotes, escapes and trailing
 //! comments; it finds the values of every other keyword, and no line may break its rules.
 
@@ -10,7 +10,7 @@ const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// A line that says something.
 #[derive(Debug)]
-pub(super) struct Line<'a> {
+pub(super) struct ConfigLine<'a> {
     /// In lower case.
     pub(super) keyword: String,
     /// All that follows, comments included, from its first character that is no blank; empty if there is none.
@@ -18,12 +18,12 @@ pub(super) struct Line<'a> {
 }
 
 /// Finds the keyword; `None` for a line without one: blank, a comment, or a keyword whose quote is not closed.
-pub(super) fn split(line: &str) -> Option<Line<'_>> {
+pub(super) fn split(line: &str) -> Option<ConfigLine<'_>> {
     // Its first character always stays, even if it is a form feed, which then is a bad keyword.
     let first = line.chars().next()?.len_utf8();
     let (head, tail) = line.split_at(first);
     let kept = head.len() + tail.trim_end_matches([' ', '\t', '\r', '\n', '\u{c}']).len();
-    let mut fields = Fields::new(line.get(..kept)?);
+    let mut fields = LineFields::new(line.get(..kept)?);
     let mut keyword = fields.next()?;
     if keyword.is_empty() {
         keyword = fields.next()?;
@@ -32,14 +32,14 @@ pub(super) fn split(line: &str) -> Option<Line<'_>> {
         return None;
     }
     let rest = fields.rest().unwrap_or("").trim_start_matches(BLANK);
-    Some(Line { keyword: keyword.to_ascii_lowercase(), rest })
+    Some(ConfigLine { keyword: keyword.to_ascii_lowercase(), rest })
 }
 
 /// The words of a text that are parted by blanks, and by at most one `=` each.
 #[derive(Debug)]
-pub(super) struct Fields<'a>(Option<&'a str>);
+pub(super) struct LineFields<'a>(Option<&'a str>);
 
-impl<'a> Fields<'a> {
+impl<'a> LineFields<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self(Some(text))
     }
@@ -55,7 +55,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl<'a> Iterator for Fields<'a> {
+impl<'a> Iterator for LineFields<'a> {
     type Item = Cow<'a, str>;
 
     /// A word is empty if a delimiter stands where it should begin. A quote may begin within a word, always ends it,
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn fields_end_at_blanks_quotes_and_one_equals_sign() {
-        let all = |text| Fields::new(text).map(Cow::into_owned).collect::<Vec<_>>();
+        let all = |text| LineFields::new(text).map(Cow::into_owned).collect::<Vec<_>>();
         assert_eq!(all("host a user=b"), ["host", "a", "user", "b"]);
         assert_eq!(all("host \"a b\"user b"), ["host", "a b", "user", "b"]);
         assert_eq!(all("host 'a b'"), ["host", "'a", "b'"]);

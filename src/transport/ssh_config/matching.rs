@@ -1,15 +1,15 @@
 //! `Host` and `Match`: which lines apply to a host.
 //!
-//! The lines are read here, and judged against [`Facts`], which the resolver has at hand. What always holds: a name
+//! The lines are read here, and judged against [`MatchFacts`], which the resolver has at hand. What always holds: a name
 //! that an inventory gives an address is matched under both.
 
 use std::sync::Arc;
 
-use super::error::Problem;
-use super::line::Fields;
-use super::network::Networks;
-use super::operator::Operator;
-use super::pattern::{Pattern, PatternList};
+use super::error::ConfigProblem;
+use super::line::LineFields;
+use super::network::NetworkList;
+use super::operator::OperatorEnv;
+use super::pattern::{ConfigPattern, PatternList};
 use super::tokens;
 
 /// The patterns of a `Host` line.
@@ -18,8 +18,8 @@ pub(super) struct HostLine(Vec<HostPattern>);
 
 #[derive(Debug)]
 enum HostPattern {
-    Positive(Pattern),
-    Negative(Pattern),
+    Positive(ConfigPattern),
+    Negative(ConfigPattern),
     /// An error, but only for those who get so far.
     Empty,
 }
@@ -30,20 +30,20 @@ impl HostLine {
             words
                 .iter()
                 .map(|word| match word.strip_prefix('!') {
-                    Some(negated) => HostPattern::Negative(Pattern::new(negated)),
+                    Some(negated) => HostPattern::Negative(ConfigPattern::new(negated)),
                     None if word.is_empty() => HostPattern::Empty,
-                    None => HostPattern::Positive(Pattern::new(word)),
+                    None => HostPattern::Positive(ConfigPattern::new(word)),
                 })
                 .collect(),
         )
     }
 
     /// Whether one pattern matches one of the names, and no negated one does. `never` is a block that cannot apply.
-    pub(super) fn matches(&self, names: &[&str], never: bool) -> Result<bool, Problem> {
+    pub(super) fn matches(&self, names: &[&str], never: bool) -> Result<bool, ConfigProblem> {
         let mut positive = false;
         for pattern in &self.0 {
             match pattern {
-                HostPattern::Empty => return Err(Problem::Missing { keyword: "host".to_owned() }),
+                HostPattern::Empty => return Err(ConfigProblem::Missing { keyword: "host".to_owned() }),
                 _ if never => return Ok(false),
                 HostPattern::Negative(pattern) if names.iter().any(|name| pattern.matches(name)) => return Ok(false),
                 HostPattern::Negative(_) => {}
@@ -57,20 +57,20 @@ impl HostLine {
 /// The criteria of a `Match` line.
 #[derive(Debug)]
 pub(super) struct MatchLine {
-    criteria: Vec<(Sign, Criterion)>,
+    criteria: Vec<(CriterionSign, MatchCriterion)>,
     /// Whether it asks for a second pass.
     pub(super) wants_final: bool,
 }
 
 /// Whether a criterion is to hold, or not to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sign {
+enum CriterionSign {
     Plain,
     Negated,
 }
 
 #[derive(Debug)]
-enum Criterion {
+enum MatchCriterion {
     All,
     /// `final` and `canonical`.
     SecondPass,
@@ -80,7 +80,7 @@ enum Criterion {
     LocalUser(PatternList),
     Exec(Arc<str>),
     /// An address of this machine lies in one of the networks.
-    LocalNetwork(Networks),
+    LocalNetwork(NetworkList),
     /// `Tag`. None is the empty pattern: there is no tag.
     Tagged(Option<PatternList>),
     /// What `ssh` calls itself.
@@ -97,7 +97,7 @@ enum Criterion {
 const SESSION_TYPE: &str = "exec";
 
 /// What `Match` may ask for.
-pub(super) struct Facts<'a> {
+pub(super) struct MatchFacts<'a> {
     /// What is connected to, as far as it is known, in lower case; with the other names of the host.
     pub(super) hosts: &'a [&'a str],
     /// The name as typed, in lower case; with the other names of the host.
@@ -105,20 +105,20 @@ pub(super) struct Facts<'a> {
     /// Who logs in, as far as it is known.
     pub(super) user: &'a str,
     /// Whoever runs `ctl`, and the machine it runs on.
-    pub(super) operator: &'a Operator,
+    pub(super) operator: &'a OperatorEnv,
     /// The value of `Tag`, as far as it is known.
     pub(super) tag: &'a str,
     pub(super) second_pass: bool,
     /// Runs a command whose tokens are not resolved yet.
-    pub(super) exec: &'a dyn Fn(&str) -> Result<bool, Problem>,
+    pub(super) exec: &'a dyn Fn(&str) -> Result<bool, ConfigProblem>,
 }
 
 impl MatchLine {
     /// Reads what follows `Match`.
-    pub(super) fn new(text: &str) -> Result<Self, Problem> {
-        let bad = |reason: String| Err(Problem::Match(reason));
-        let mut fields = Fields::new(text);
-        let mut criteria: Vec<(Sign, Criterion)> = Vec::new();
+    pub(super) fn new(text: &str) -> Result<Self, ConfigProblem> {
+        let bad = |reason: String| Err(ConfigProblem::Match(reason));
+        let mut fields = LineFields::new(text);
+        let mut criteria: Vec<(CriterionSign, MatchCriterion)> = Vec::new();
         let mut wants_final = false;
         while let Some(field) = fields.next() {
             if field.is_empty() {
@@ -129,8 +129,8 @@ impl MatchLine {
                 break;
             }
             let (sign, name) = match field.strip_prefix('!') {
-                Some(name) => (Sign::Negated, name),
-                None => (Sign::Plain, &*field),
+                Some(name) => (CriterionSign::Negated, name),
+                None => (CriterionSign::Plain, &*field),
             };
             let name = name.to_ascii_lowercase();
             if name == "all" {
@@ -142,12 +142,12 @@ impl MatchLine {
                 if comment {
                     fields.finish();
                 }
-                criteria.push((sign, Criterion::All));
+                criteria.push((sign, MatchCriterion::All));
                 break;
             }
             if matches!(name.as_str(), "final" | "canonical") {
                 wants_final |= name == "final";
-                criteria.push((sign, Criterion::SecondPass));
+                criteria.push((sign, MatchCriterion::SecondPass));
                 continue;
             }
             // Since OpenSSH 10.0, these two may ask for nothing.
@@ -160,24 +160,24 @@ impl MatchLine {
             criteria.push((
                 sign,
                 match name.as_str() {
-                    "host" => Criterion::Host(PatternList::new(&value, true)),
-                    "originalhost" => Criterion::OriginalHost(PatternList::new(&value, true)),
-                    "user" => Criterion::User(PatternList::new(&value, false)),
-                    "localuser" => Criterion::LocalUser(PatternList::new(&value, false)),
+                    "host" => MatchCriterion::Host(PatternList::new(&value, true)),
+                    "originalhost" => MatchCriterion::OriginalHost(PatternList::new(&value, true)),
+                    "user" => MatchCriterion::User(PatternList::new(&value, false)),
+                    "localuser" => MatchCriterion::LocalUser(PatternList::new(&value, false)),
                     "exec" => {
                         tokens::check(&value, tokens::CLIENT)?;
-                        Criterion::Exec(value.into())
+                        MatchCriterion::Exec(value.into())
                     }
-                    "localnetwork" => match Networks::parse(&value) {
-                        Ok(networks) => Criterion::LocalNetwork(networks),
+                    "localnetwork" => match NetworkList::parse(&value) {
+                        Ok(networks) => MatchCriterion::LocalNetwork(networks),
                         Err(part) => {
                             return bad(format!("localnetwork expects networks such as 10.0.0.0/8, not {part:?}"));
                         }
                     },
-                    "tagged" => Criterion::Tagged((!value.is_empty()).then(|| PatternList::new(&value, false))),
-                    "version" => Criterion::Version(PatternList::new(&value, false)),
-                    "sessiontype" => Criterion::SessionType(PatternList::new(&value, false)),
-                    "command" => Criterion::Command { is_empty: value.is_empty() },
+                    "tagged" => MatchCriterion::Tagged((!value.is_empty()).then(|| PatternList::new(&value, false))),
+                    "version" => MatchCriterion::Version(PatternList::new(&value, false)),
+                    "sessiontype" => MatchCriterion::SessionType(PatternList::new(&value, false)),
+                    "command" => MatchCriterion::Command { is_empty: value.is_empty() },
                     _ => return bad(format!("unknown criterion {name}")),
                 },
             ));
@@ -187,36 +187,36 @@ impl MatchLine {
         }
         match fields.rest() {
             Some(rest) if !rest.is_empty() => {
-                Err(Problem::Extra { keyword: "match".to_owned(), extra: rest.to_owned() })
+                Err(ConfigProblem::Extra { keyword: "match".to_owned(), extra: rest.to_owned() })
             }
             _ => Ok(Self { criteria, wants_final }),
         }
     }
 
     /// Whether all criteria hold. A command is run only if those before it do.
-    pub(super) fn matches(&self, facts: &Facts<'_>) -> Result<bool, Problem> {
+    pub(super) fn matches(&self, facts: &MatchFacts<'_>) -> Result<bool, ConfigProblem> {
         for (sign, criterion) in &self.criteria {
             let holds = match criterion {
-                Criterion::All => true,
-                Criterion::SecondPass => facts.second_pass,
-                Criterion::Host(list) => list.matches(facts.hosts.iter().copied()),
-                Criterion::OriginalHost(list) => list.matches(facts.original_hosts.iter().copied()),
-                Criterion::User(list) => list.matches(std::iter::once(facts.user)),
-                Criterion::LocalUser(list) => list.matches(std::iter::once(facts.operator.user.as_str())),
-                Criterion::Exec(command) => (facts.exec)(command)?,
-                Criterion::LocalNetwork(networks) => match facts.operator.addresses() {
+                MatchCriterion::All => true,
+                MatchCriterion::SecondPass => facts.second_pass,
+                MatchCriterion::Host(list) => list.matches(facts.hosts.iter().copied()),
+                MatchCriterion::OriginalHost(list) => list.matches(facts.original_hosts.iter().copied()),
+                MatchCriterion::User(list) => list.matches(std::iter::once(facts.user)),
+                MatchCriterion::LocalUser(list) => list.matches(std::iter::once(facts.operator.user.as_str())),
+                MatchCriterion::Exec(command) => (facts.exec)(command)?,
+                MatchCriterion::LocalNetwork(networks) => match facts.operator.addresses() {
                     Some(addresses) => networks.contain_any(addresses),
-                    None => return Err(Problem::Match("cannot list the addresses of this machine".to_owned())),
+                    None => return Err(ConfigProblem::Match("cannot list the addresses of this machine".to_owned())),
                 },
-                Criterion::Tagged(list) => match list {
+                MatchCriterion::Tagged(list) => match list {
                     Some(list) => !facts.tag.is_empty() && list.matches(std::iter::once(facts.tag)),
                     None => facts.tag.is_empty(),
                 },
-                Criterion::Version(list) => list.matches(std::iter::once(facts.operator.ssh_version())),
-                Criterion::SessionType(list) => list.matches(std::iter::once(SESSION_TYPE)),
-                Criterion::Command { is_empty } => *is_empty,
+                MatchCriterion::Version(list) => list.matches(std::iter::once(facts.operator.ssh_version())),
+                MatchCriterion::SessionType(list) => list.matches(std::iter::once(SESSION_TYPE)),
+                MatchCriterion::Command { is_empty } => *is_empty,
             };
-            if holds == (*sign == Sign::Negated) {
+            if holds == (*sign == CriterionSign::Negated) {
                 return Ok(false);
             }
         }
@@ -228,7 +228,7 @@ impl MatchLine {
 mod tests {
     use super::*;
 
-    fn hosts(line: &[&str], names: &[&str]) -> Result<bool, Problem> {
+    fn hosts(line: &[&str], names: &[&str]) -> Result<bool, ConfigProblem> {
         HostLine::new(&line.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()).matches(names, false)
     }
 
@@ -251,18 +251,18 @@ mod tests {
         assert!(!hosts(&["!a", ""], &["a"]).expect("ssh does not get to the empty pattern"));
     }
 
-    fn judged(text: &str) -> Result<bool, Problem> {
+    fn judged(text: &str) -> Result<bool, ConfigProblem> {
         judged_with(text, "blue")
     }
 
-    fn judged_with(text: &str, tag: &str) -> Result<bool, Problem> {
-        let operator = Operator {
+    fn judged_with(text: &str, tag: &str) -> Result<bool, ConfigProblem> {
+        let operator = OperatorEnv {
             user: "op".to_owned(),
             addresses: Some(vec!["10.1.2.3".parse().expect("address")]).into(),
             ssh_version: "OpenSSH_9.2p1 Debian-2".to_owned().into(),
-            ..Operator::default()
+            ..OperatorEnv::default()
         };
-        MatchLine::new(text)?.matches(&Facts {
+        MatchLine::new(text)?.matches(&MatchFacts {
             hosts: &["h.example.org"],
             original_hosts: &["h"],
             user: "u",

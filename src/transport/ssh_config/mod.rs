@@ -1,12 +1,12 @@
 //! ssh_config: what it says about a host, exactly as `ssh -G` of OpenSSH 9.2 would.
 //!
-//! Files are read once into an [`SshConfig`], and each host is then resolved without touching them: a [`Query`] says
-//! what is settled already, [`Resolved`] what holds in the end and where each value comes from. Values that `ctl`
-//! cannot honour are named in [`Resolved::unhonoured`].
+//! Files are read once into an [`SshConfig`], and each host is then resolved without touching them: a [`HostQuery`] says
+//! what is settled already, [`ResolvedHost`] what holds in the end and where each value comes from. Values that `ctl`
+//! cannot honour are named in [`ResolvedHost::unhonoured`].
 //!
 //! This room within the room uses nothing of ours but the pattern matcher of `known_hosts`. What always holds: every keyword that OpenSSH knows has its row in
 //! `keyword.rs`; an error of `ssh` is an error here, with file and line; the environment and the machine are known by
-//! way of [`Operator`] only, and commands are run by whoever calls.
+//! way of [`OperatorEnv`] only, and commands are run by whoever calls.
 //!
 //! A line's way: `line.rs` splits it, `value.rs` reads its value, `matching.rs` its patterns; `parse.rs` keeps the
 //! statements of all files, `walk.rs` goes through them for one host, `resolve.rs` makes the result of what it finds,
@@ -35,16 +35,17 @@ mod walk;
 
 use std::path::Path;
 
-pub use error::{Origin, Problem, SshConfigError};
+pub use error::{ConfigOrigin, ConfigProblem, SshConfigError};
 pub use exec::ExecRunner;
-pub use jump::{Jump, JumpError, JumpHop, parse_jump};
-pub use operator::Operator;
-pub use resolve::{Given, Query};
+pub use jump::{JumpError, JumpHop, JumpHosts, parse_jump};
+pub use operator::OperatorEnv;
+pub use resolve::{HostQuery, OverrideValue};
 pub use resolved::{
-    AddressFamily, Agent, Algorithms, Proxy, PubkeyAuthentication, Resolved, Setting, StrictHostKeyChecking, Unhonoured,
+    ConfigAgent, ConfigAlgorithms, ConfigFamily, ConfigProxy, PubkeyAuthentication, ResolvedHost, ResolvedSetting,
+    StrictHostKeyChecking, UnsupportedKeyword,
 };
 
-use parse::{Parsed, Parser};
+use parse::{ConfigParser, ParsedFile};
 
 /// Where the system's file lies, and those it includes.
 const SYSTEM_DIRECTORY: &str = "/etc/ssh";
@@ -53,7 +54,7 @@ const SYSTEM_DIRECTORY: &str = "/etc/ssh";
 #[derive(Debug, Default)]
 pub struct SshConfig {
     /// The user's file, then the system's.
-    files: Vec<Parsed>,
+    files: Vec<ParsedFile>,
     wants_final: bool,
 }
 
@@ -67,14 +68,14 @@ impl SshConfig {
     ///
     /// # Errors
     /// [`SshConfigError`] for whatever is wrong with either, or with a file they include.
-    pub fn load_default(operator: &Operator) -> Result<Self, SshConfigError> {
+    pub fn load_default(operator: &OperatorEnv) -> Result<Self, SshConfigError> {
         let user = operator.home.as_ref().map(|home| home.join(".ssh/config"));
         Self::load_both(user.as_deref(), Path::new(SYSTEM_DIRECTORY), operator)
     }
 
-    fn load_both(user: Option<&Path>, system: &Path, operator: &Operator) -> Result<Self, SshConfigError> {
+    fn load_both(user: Option<&Path>, system: &Path, operator: &OperatorEnv) -> Result<Self, SshConfigError> {
         let mut config = Self::empty();
-        let mut parser = Parser::new(operator, true, system);
+        let mut parser = ConfigParser::new(operator, true, system);
         if let Some(path) = user {
             config.files.extend(parser.file(path, false)?);
         }
@@ -88,10 +89,10 @@ impl SshConfig {
     ///
     /// # Errors
     /// [`SshConfigError`] if there is no such file, and for whatever is wrong with it or a file it includes.
-    pub fn load(file: &Path, operator: &Operator) -> Result<Self, SshConfigError> {
-        let mut parser = Parser::new(operator, true, Path::new(SYSTEM_DIRECTORY));
+    pub fn load(file: &Path, operator: &OperatorEnv) -> Result<Self, SshConfigError> {
+        let mut parser = ConfigParser::new(operator, true, Path::new(SYSTEM_DIRECTORY));
         let parsed = parser.file(file, true)?.ok_or_else(|| {
-            SshConfigError::of_file(file, Problem::Read(std::io::Error::from(std::io::ErrorKind::NotFound)))
+            SshConfigError::of_file(file, ConfigProblem::Read(std::io::Error::from(std::io::ErrorKind::NotFound)))
         })?;
         Ok(Self { files: vec![parsed], wants_final: parser.wants_final })
     }
@@ -100,8 +101,8 @@ impl SshConfig {
     ///
     /// # Errors
     /// [`SshConfigError`] for whatever is wrong with it or a file it includes.
-    pub fn parse(text: &[u8], path: &Path, operator: &Operator) -> Result<Self, SshConfigError> {
-        let mut parser = Parser::new(operator, true, Path::new(SYSTEM_DIRECTORY));
+    pub fn parse(text: &[u8], path: &Path, operator: &OperatorEnv) -> Result<Self, SshConfigError> {
+        let mut parser = ConfigParser::new(operator, true, Path::new(SYSTEM_DIRECTORY));
         let parsed = parser.text(path, text, 0)?;
         Ok(Self { files: vec![parsed], wants_final: parser.wants_final })
     }
@@ -115,10 +116,10 @@ impl SshConfig {
     /// resolved: an unknown token, a variable that is not set, a bastion that is the host itself.
     pub fn resolve(
         &self,
-        query: &Query<'_>,
-        operator: &Operator,
+        query: &HostQuery<'_>,
+        operator: &OperatorEnv,
         exec: &dyn Fn(&str) -> bool,
-    ) -> Result<Resolved, SshConfigError> {
+    ) -> Result<ResolvedHost, SshConfigError> {
         resolve::resolve(&self.files, self.wants_final, query, operator, exec)
     }
 }

@@ -1,6 +1,6 @@
 //! `Match localnetwork`: networks, and the addresses of this machine.
 //!
-//! Here live [`Networks`] and [`local_addresses`]. What always holds: a list that OpenSSH refuses is refused (`addrmatch.c`,
+//! Here live [`NetworkList`] and [`local_addresses`]. What always holds: a list that OpenSSH refuses is refused (`addrmatch.c`,
 //! `addr_match_cidr_list`); addresses that cannot be listed are an error and never a quiet "no".
 
 use std::fs;
@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// A list of networks in CIDR notation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Networks(Vec<(IpAddr, u8)>);
+pub(super) struct NetworkList(Vec<(IpAddr, u8)>);
 
-impl Networks {
+impl NetworkList {
     /// Reads addresses, each with or without `/LENGTH`, with commas between them. The error is the part that is none.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         text.split(',').map(|part| network(part).ok_or_else(|| part.to_owned())).collect::<Result<_, _>>().map(Self)
@@ -121,7 +121,7 @@ mod tests {
             ("", None),
             ("eth0", None),
         ] {
-            assert_eq!(Networks::parse(list).ok().map(|list| list.contain_any(&here)), expected, "{list}");
+            assert_eq!(NetworkList::parse(list).ok().map(|list| list.contain_any(&here)), expected, "{list}");
         }
     }
 

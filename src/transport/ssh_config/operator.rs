@@ -15,7 +15,7 @@ use crate::local::{self, account};
 
 /// What the resolver may know of the operator and the operator's machine. Nothing else is looked up.
 #[derive(Debug, Clone, Default)]
-pub struct Operator {
+pub struct OperatorEnv {
     /// The home directory: `~` and `%d`, and where the user's own file lies.
     pub home: Option<PathBuf>,
     /// The name: `%u`, `Match localuser`, and who logs in if nothing says otherwise.
@@ -48,7 +48,7 @@ const VERSION_PATIENCE: Duration = Duration::from_secs(2);
 /// How long at least what it has printed may take to be read.
 const READ_PATIENCE: Duration = Duration::from_millis(100);
 
-impl Operator {
+impl OperatorEnv {
     /// Of the process: its environment, its user in the password database, /etc/services and the name in /proc.
     ///
     /// As with OpenSSH the home is that of the database, whatever `HOME` says, and so is the name. OpenSSH refuses a user whom
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_process_has_a_user() {
-        let operator = Operator::of_process();
+        let operator = OperatorEnv::of_process();
         assert_ne!(operator.uid, u32::MAX);
         assert!(!operator.hostname.is_empty());
         assert!(operator.ssh_version().starts_with("OpenSSH_"), "{}", operator.ssh_version());

@@ -1,6 +1,6 @@
 //! From files to statements: each file is read, split and checked once, whatever hosts are asked for later.
 //!
-//! Here live [`Parser`], which reads a file and those it includes, and the [`Statement`]s it makes. What always
+//! Here live [`ConfigParser`], which reads a file and those it includes, and the [`ConfigStatement`]s it makes. What always
 //! holds: files are bounded in size, number and depth; nobody but the operator and root can have written a file that
 //! `ssh` would not trust either.
 
@@ -8,13 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::{Problem, SshConfigError};
-use super::keyword::{self, Key, Keyword, Syntax, Treatment};
+use super::error::{ConfigProblem, SshConfigError};
+use super::keyword::{self, KeywordEntry, SettingKey, Treatment, ValueSyntax};
 use super::line;
 use super::matching::{HostLine, MatchLine};
-use super::operator::Operator;
+use super::operator::OperatorEnv;
 use super::tokens;
-use super::value::{self, Value};
+use super::value::{self, ConfigValue};
 use crate::local::file::{self, FileAccess, ReadBounds};
 
 /// Included files may include others so deep.
@@ -26,30 +26,30 @@ const MAX_FILE: u64 = 4 << 20;
 
 /// A file that was read.
 #[derive(Debug)]
-pub(super) struct Parsed {
+pub(super) struct ParsedFile {
     pub(super) path: Arc<Path>,
     /// Whether it is the user's own, or was included by one that is.
     pub(super) users: bool,
-    pub(super) statements: Vec<Statement>,
+    pub(super) statements: Vec<ConfigStatement>,
 }
 
 /// A line that says something.
 #[derive(Debug)]
-pub(super) struct Statement {
+pub(super) struct ConfigStatement {
     /// From 1.
     pub(super) line: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: StatementKind,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum StatementKind {
     Host(HostLine),
     Match(MatchLine),
-    Include(Vec<Parsed>),
-    Set(Key, Value),
+    Include(Vec<ParsedFile>),
+    Set(SettingKey, ConfigValue),
     /// A keyword that is not honoured, and whether the value changes nothing.
     Other {
-        keyword: &'static Keyword,
+        keyword: &'static KeywordEntry,
         harmless: bool,
     },
     /// A keyword that nobody knows, in lower case: an error, unless it is to be ignored.
@@ -57,8 +57,8 @@ pub(super) enum Kind {
 }
 
 /// Reads files for one operator.
-pub(super) struct Parser<'a> {
-    pub(super) operator: &'a Operator,
+pub(super) struct ConfigParser<'a> {
+    pub(super) operator: &'a OperatorEnv,
     /// Whether the files are the user's own.
     pub(super) users: bool,
     /// Where relative includes are looked for; a user's are in `~/.ssh`.
@@ -68,19 +68,19 @@ pub(super) struct Parser<'a> {
     pub(super) wants_final: bool,
 }
 
-impl<'a> Parser<'a> {
-    pub(super) fn new(operator: &'a Operator, users: bool, system_directory: &'a Path) -> Self {
+impl<'a> ConfigParser<'a> {
+    pub(super) fn new(operator: &'a OperatorEnv, users: bool, system_directory: &'a Path) -> Self {
         Self { operator, users, system_directory, included: 0, wants_final: false }
     }
 
     /// Reads a file; `None` if there is none.
-    pub(super) fn file(&mut self, path: &Path, trusted: bool) -> Result<Option<Parsed>, SshConfigError> {
+    pub(super) fn file(&mut self, path: &Path, trusted: bool) -> Result<Option<ParsedFile>, SshConfigError> {
         self.nested_file(path, trusted, 0)
     }
 
-    fn nested_file(&mut self, path: &Path, trusted: bool, depth: usize) -> Result<Option<Parsed>, SshConfigError> {
+    fn nested_file(&mut self, path: &Path, trusted: bool, depth: usize) -> Result<Option<ParsedFile>, SshConfigError> {
         if depth > MAX_DEPTH {
-            return Err(SshConfigError::of_file(path, Problem::TooDeep { limit: MAX_DEPTH }));
+            return Err(SshConfigError::of_file(path, ConfigProblem::TooDeep { limit: MAX_DEPTH }));
         }
         let read = read(path, if trusted { None } else { Some(self.operator) });
         match read.map_err(|problem| SshConfigError::of_file(path, problem))? {
@@ -90,40 +90,46 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads text that is at hand.
-    pub(super) fn text(&mut self, path: &Path, bytes: &[u8], depth: usize) -> Result<Parsed, SshConfigError> {
+    pub(super) fn text(&mut self, path: &Path, bytes: &[u8], depth: usize) -> Result<ParsedFile, SshConfigError> {
         let mut statements = Vec::new();
         for (index, bytes) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
             let line = index + 1;
             if let Some(kind) = self.line(path, line, bytes, depth)? {
-                statements.push(Statement { line, kind });
+                statements.push(ConfigStatement { line, kind });
             }
         }
-        Ok(Parsed { path: path.into(), users: self.users, statements })
+        Ok(ParsedFile { path: path.into(), users: self.users, statements })
     }
 
-    fn line(&mut self, path: &Path, number: usize, bytes: &[u8], depth: usize) -> Result<Option<Kind>, SshConfigError> {
+    fn line(
+        &mut self,
+        path: &Path,
+        number: usize,
+        bytes: &[u8],
+        depth: usize,
+    ) -> Result<Option<StatementKind>, SshConfigError> {
         let text = String::from_utf8_lossy(bytes);
         let Some(line) = line::split(&text) else { return Ok(None) };
         let problem = |problem| SshConfigError::at(path, number, problem);
         let written = line.keyword;
         if line.rest.is_empty() {
-            return Err(problem(Problem::Missing { keyword: written }));
+            return Err(problem(ConfigProblem::Missing { keyword: written }));
         }
-        let words = line::arguments(line.rest).ok_or_else(|| problem(Problem::Quotes))?;
-        let Some(keyword) = keyword::find(&written) else { return Ok(Some(Kind::Unknown(written))) };
+        let words = line::arguments(line.rest).ok_or_else(|| problem(ConfigProblem::Quotes))?;
+        let Some(keyword) = keyword::find(&written) else { return Ok(Some(StatementKind::Unknown(written))) };
         let replaced = |text: &String| text.contains(char::REPLACEMENT_CHARACTER);
         if std::str::from_utf8(bytes).is_err() && words.iter().any(replaced) {
-            return Err(problem(Problem::NotText { keyword: written }));
+            return Err(problem(ConfigProblem::NotText { keyword: written }));
         }
         Ok(match written.as_str() {
-            "host" => Some(Kind::Host(HostLine::new(&words))),
+            "host" => Some(StatementKind::Host(HostLine::new(&words))),
             "match" => {
                 let line = MatchLine::new(line.rest).map_err(problem)?;
                 self.wants_final |= line.wants_final;
-                Some(Kind::Match(line))
+                Some(StatementKind::Match(line))
             }
-            "include" => Some(Kind::Include(self.include(path, number, &words, depth)?)),
+            "include" => Some(StatementKind::Include(self.include(path, number, &words, depth)?)),
             _ => {
                 let value = value::read(keyword, &written, line.rest, words, self.operator).map_err(problem)?;
                 value.and_then(|value| Self::set(keyword, value))
@@ -137,14 +143,14 @@ impl<'a> Parser<'a> {
         number: usize,
         patterns: &[String],
         depth: usize,
-    ) -> Result<Vec<Parsed>, SshConfigError> {
+    ) -> Result<Vec<ParsedFile>, SshConfigError> {
         let problem = |problem| SshConfigError::at(path, number, problem);
         let mut files = Vec::new();
         for pattern in patterns {
             for file in self.matching(pattern).map_err(problem)? {
                 self.included += 1;
                 if self.included > MAX_INCLUDED {
-                    return Err(problem(Problem::TooManyIncluded { limit: MAX_INCLUDED }));
+                    return Err(problem(ConfigProblem::TooManyIncluded { limit: MAX_INCLUDED }));
                 }
                 files.extend(self.nested_file(&file, false, depth + 1)?);
             }
@@ -152,23 +158,24 @@ impl<'a> Parser<'a> {
         Ok(files)
     }
 
-    fn set(keyword: &'static Keyword, value: Value) -> Option<Kind> {
+    fn set(keyword: &'static KeywordEntry, value: ConfigValue) -> Option<StatementKind> {
         match keyword.treatment {
-            Treatment::Honoured(key) => Some(Kind::Set(key, value)),
+            Treatment::Honoured(key) => Some(StatementKind::Set(key, value)),
             Treatment::Ignored => None,
-            Treatment::Named(harmless, _) | Treatment::Refused(harmless, _) => {
-                Some(Kind::Other { keyword, harmless: is_default(keyword, &value) || is_harmless(harmless, &value) })
-            }
+            Treatment::Named(harmless, _) | Treatment::Refused(harmless, _) => Some(StatementKind::Other {
+                keyword,
+                harmless: is_default(keyword, &value) || is_harmless(harmless, &value),
+            }),
         }
     }
 
     /// The files that a pattern of `Include` names, in the order of their names.
-    fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, Problem> {
+    fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, ConfigProblem> {
         if pattern.is_empty() {
-            return Err(Problem::Missing { keyword: "include".to_owned() });
+            return Err(ConfigProblem::Missing { keyword: "include".to_owned() });
         }
         let anchored = match pattern.strip_prefix('~') {
-            Some(_) if !self.users => return Err(Problem::Include { pattern: pattern.to_owned() }),
+            Some(_) if !self.users => return Err(ConfigProblem::Include { pattern: pattern.to_owned() }),
             Some(_) => match tokens::tilde_of_glob(pattern, self.operator) {
                 Ok(path) => path.into_owned(),
                 // Nobody's home has no files.
@@ -186,14 +193,14 @@ impl<'a> Parser<'a> {
 }
 
 /// Whether a list of algorithms is the one that holds without it.
-fn is_default(keyword: &Keyword, value: &Value) -> bool {
+fn is_default(keyword: &KeywordEntry, value: &ConfigValue) -> bool {
     match (keyword.syntax, value) {
-        (Syntax::Algorithms(list), Value::Algorithms { names, .. }) => *names == Some(list.default_text()),
+        (ValueSyntax::Algorithms(list), ConfigValue::Algorithms { names, .. }) => *names == Some(list.default_text()),
         _ => false,
     }
 }
 
-fn is_harmless(harmless: &[&str], value: &Value) -> bool {
+fn is_harmless(harmless: &[&str], value: &ConfigValue) -> bool {
     harmless.contains(&value.folded().as_str())
 }
 
@@ -269,7 +276,7 @@ fn translated(pattern: &str) -> String {
 }
 
 /// The content of a file; `None` if there is none. A directory is empty.
-fn read(path: &Path, check_for: Option<&Operator>) -> Result<Option<Vec<u8>>, Problem> {
+fn read(path: &Path, check_for: Option<&OperatorEnv>) -> Result<Option<Vec<u8>>, ConfigProblem> {
     let bounds = ReadBounds { max_bytes: MAX_FILE, patience: file::PATIENCE, only_regular: false };
     let content = match file::read(path, bounds) {
         Ok(content) => content,
@@ -278,15 +285,15 @@ fn read(path: &Path, check_for: Option<&Operator>) -> Result<Option<Vec<u8>>, Pr
         }
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(Some(Vec::new())),
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            return Err(Problem::TooLarge { limit: MAX_FILE });
+            return Err(ConfigProblem::TooLarge { limit: MAX_FILE });
         }
-        Err(error) => return Err(Problem::Read(error)),
+        Err(error) => return Err(ConfigProblem::Read(error)),
     };
     let FileAccess { uid, mode, .. } = content.access;
     if let Some(operator) = check_for
         && (mode & 0o022 != 0 || uid != 0 && uid != operator.uid)
     {
-        return Err(Problem::Permissions);
+        return Err(ConfigProblem::Permissions);
     }
     Ok(Some(content.bytes))
 }

@@ -7,13 +7,13 @@ use crate::transport::known_hosts::wildcard;
 
 /// A pattern, made once and matched often.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub(super) struct ConfigPattern {
     text: Box<str>,
     /// Without wildcards, which most are.
     plain: bool,
 }
 
-impl Pattern {
+impl ConfigPattern {
     pub(super) fn new(text: &str) -> Self {
         Self { text: text.into(), plain: !text.contains(['*', '?']) }
     }
@@ -26,7 +26,7 @@ impl Pattern {
 
 /// Patterns joined by commas, some of them negated with `!`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PatternList(Vec<(bool, Pattern)>);
+pub(super) struct PatternList(Vec<(bool, ConfigPattern)>);
 
 /// A pattern of a list that is this long, in bytes, makes the list match nothing.
 const LONGEST: usize = 1022;
@@ -40,7 +40,7 @@ impl PatternList {
                 Some(one) => (true, one),
                 None => (false, one),
             };
-            (negated, if lower { Pattern::new(&one.to_ascii_lowercase()) } else { Pattern::new(one) })
+            (negated, if lower { ConfigPattern::new(&one.to_ascii_lowercase()) } else { ConfigPattern::new(one) })
         };
         Self(if text.is_empty() { Vec::new() } else { text.split(',').map(pattern).collect() })
     }
@@ -94,10 +94,10 @@ mod tests {
             ("a*", "b", false),
         ];
         for (pattern, name, expected) in cases {
-            assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern} {name}");
+            assert_eq!(ConfigPattern::new(pattern).matches(name), expected, "{pattern} {name}");
         }
         let long = "a".repeat(5000);
-        assert!(!Pattern::new(&"*a".repeat(200).replace("*a*a", "*aab")).matches(&long));
+        assert!(!ConfigPattern::new(&"*a".repeat(200).replace("*a*a", "*aab")).matches(&long));
     }
 
     #[test]

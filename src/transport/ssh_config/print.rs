@@ -3,12 +3,12 @@
 use std::fmt::{Display, Write};
 use std::path::PathBuf;
 
-use super::resolved::{DEFAULT_IDENTITIES, Proxy, Resolved};
+use super::resolved::{ConfigProxy, DEFAULT_IDENTITIES, ResolvedHost};
 
 /// Collects lines. Writing to a String cannot fail.
-struct Lines(String);
+struct PrintedLines(String);
 
-impl Lines {
+impl PrintedLines {
     fn add(&mut self, keyword: &str, value: impl Display) {
         let _written: std::fmt::Result = writeln!(self.0, "{keyword} {value}");
     }
@@ -29,10 +29,10 @@ impl Lines {
     }
 }
 
-impl Resolved {
+impl ResolvedHost {
     /// The settings as `ssh -G` of OpenSSH 9.2 prints them, in its order, without those that are not honoured.
     pub fn to_ssh_g(&self) -> String {
-        let mut lines = Lines(String::with_capacity(4096));
+        let mut lines = PrintedLines(String::with_capacity(4096));
         lines.add("host", &self.host);
         lines.add("user", &self.user.value);
         lines.add("hostname", &self.host_name.value);
@@ -49,7 +49,8 @@ impl Resolved {
         lines.add("serveralivecountmax", self.server_alive_count_max.value);
         lines.add("serveraliveinterval", self.server_alive_interval.value.as_secs());
         lines.add("requiredrsasize", self.required_rsa_size.value);
-        let text = |setting: &Option<super::Setting<std::sync::Arc<str>>>| setting.as_ref().map(|it| it.value.clone());
+        let text =
+            |setting: &Option<super::ResolvedSetting<std::sync::Arc<str>>>| setting.as_ref().map(|it| it.value.clone());
         lines.optional("bindaddress", text(&self.bind_address));
         lines.add("ciphers", self.ciphers.value.as_str());
         lines.add("hostkeyalgorithms", self.host_key_algorithms.value.as_str());
@@ -60,7 +61,7 @@ impl Resolved {
         lines.optional("preferredauthentications", text(&self.preferred_authentications));
         lines.add("kexalgorithms", self.kex_algorithms.value.as_str());
         lines.add("macs", self.macs.value.as_str());
-        if let Proxy::Command(command) = &self.proxy.value {
+        if let ConfigProxy::Command(command) = &self.proxy.value {
             lines.add("proxycommand", command);
         }
         lines.optional("revokedhostkeys", text(&self.revoked_host_keys));
@@ -82,7 +83,7 @@ impl Resolved {
             Some(time) => lines.add("connecttimeout", time.as_secs()),
             None => lines.add("connecttimeout", "none"),
         }
-        if let Proxy::Jump(jump) = &self.proxy.value {
+        if let ConfigProxy::Jump(jump) = &self.proxy.value {
             lines.add("proxyjump", jump.as_str());
         }
         lines.0

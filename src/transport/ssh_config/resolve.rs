@@ -1,74 +1,75 @@
-//! Makes [`Resolved`] of what a [`Walk`] through the files finds.
+//! Makes [`ResolvedHost`] of what a [`ConfigWalk`] through the files finds.
 //!
-//! What always holds: what the [`Query`] gives is settled before any file is looked at; files are walked a second time
+//! What always holds: what the [`HostQuery`] gives is settled before any file is looked at; files are walked a second time
 //! if a `Match final` is among them, then with the name that is connected to in place of the one typed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::algorithms::List;
-use super::error::{Origin, Problem, SshConfigError};
-use super::jump::{self, Jump};
-use super::keyword::{self, Key, Treatment};
-use super::operator::Operator;
-use super::parse::Parsed;
+use super::algorithms::AlgorithmKind;
+use super::error::{ConfigOrigin, ConfigProblem, SshConfigError};
+use super::jump::{self, JumpHosts};
+use super::keyword::{self, SettingKey, Treatment};
+use super::operator::OperatorEnv;
+use super::parse::ParsedFile;
 use super::resolved::{
-    AddressFamily, Agent, Algorithms, Proxy, PubkeyAuthentication, Resolved, Setting, StrictHostKeyChecking, Unhonoured,
+    ConfigAgent, ConfigAlgorithms, ConfigFamily, ConfigProxy, PubkeyAuthentication, ResolvedHost, ResolvedSetting,
+    StrictHostKeyChecking, UnsupportedKeyword,
 };
-use super::tokens::Tokens;
-use super::value::Value;
-use super::walk::{Hit, Walk};
+use super::tokens::PercentTokens;
+use super::value::ConfigValue;
+use super::walk::{ConfigHit, ConfigWalk};
 
 /// A value given by a stronger source than any file.
-pub type Given<T> = Setting<T>;
+pub type OverrideValue<T> = ResolvedSetting<T>;
 
 /// A host that one is about to connect to, and what is settled about it.
 #[derive(Debug, Clone, Default)]
-pub struct Query<'a> {
+pub struct HostQuery<'a> {
     /// The name as typed: `Host` and `Match originalhost` look at it.
     pub host: &'a str,
     /// The address that is given for it, if any. It stands for HostName, and is matched beside `host`.
-    pub address: Option<Given<&'a str>>,
+    pub address: Option<OverrideValue<&'a str>>,
     /// In place of User.
-    pub user: Option<Given<String>>,
+    pub user: Option<OverrideValue<String>>,
     /// In place of Port.
-    pub port: Option<Given<u16>>,
+    pub port: Option<OverrideValue<u16>>,
     /// In place of ProxyJump and ProxyCommand; `none` is a direct connection.
-    pub jump: Option<Given<String>>,
+    pub jump: Option<OverrideValue<String>>,
     /// In place of IdentityFile; paths are taken as they are.
-    pub identities: Option<Given<Vec<PathBuf>>>,
+    pub identities: Option<OverrideValue<Vec<PathBuf>>>,
     /// In place of UserKnownHostsFile; the path is taken as it is.
-    pub known_hosts: Option<Given<PathBuf>>,
+    pub known_hosts: Option<OverrideValue<PathBuf>>,
     /// In place of ConnectTimeout.
-    pub connect_timeout: Option<Given<Duration>>,
+    pub connect_timeout: Option<OverrideValue<Duration>>,
     /// In place of StrictHostKeyChecking.
-    pub strict_host_key_checking: Option<Given<StrictHostKeyChecking>>,
+    pub strict_host_key_checking: Option<OverrideValue<StrictHostKeyChecking>>,
     /// In place of HostKeyAlgorithms, with the same prefixes and wildcards.
-    pub host_key_algorithms: Option<Given<String>>,
+    pub host_key_algorithms: Option<OverrideValue<String>>,
     /// In place of KexAlgorithms.
-    pub kex_algorithms: Option<Given<String>>,
+    pub kex_algorithms: Option<OverrideValue<String>>,
     /// In place of Ciphers.
-    pub ciphers: Option<Given<String>>,
+    pub ciphers: Option<OverrideValue<String>>,
     /// In place of MACs.
-    pub macs: Option<Given<String>>,
+    pub macs: Option<OverrideValue<String>>,
     /// In place of PubkeyAcceptedAlgorithms.
-    pub pubkey_accepted_algorithms: Option<Given<String>>,
+    pub pubkey_accepted_algorithms: Option<OverrideValue<String>>,
 }
 
 /// Resolves one host against files that were read.
 pub(super) fn resolve(
-    files: &[Parsed],
+    files: &[ParsedFile],
     wants_final: bool,
-    query: &Query<'_>,
-    operator: &Operator,
+    query: &HostQuery<'_>,
+    operator: &OperatorEnv,
     exec: &dyn Fn(&str) -> bool,
-) -> Result<Resolved, SshConfigError> {
-    let mut walk = Walk {
+) -> Result<ResolvedHost, SshConfigError> {
+    let mut walk = ConfigWalk {
         query,
         operator,
         exec,
-        hits: [None; Key::COUNT],
+        hits: [None; SettingKey::COUNT],
         identities: Vec::new(),
         certificates: Vec::new(),
         others: Vec::new(),
@@ -78,7 +79,7 @@ pub(super) fn resolve(
         walk.file(file, true, false)?;
     }
     let host_name = walk.host_name()?;
-    let canonicalize = walk.choice(Key::CanonicalizeHostname).is_some_and(|choice| choice != "false");
+    let canonicalize = walk.choice(SettingKey::CanonicalizeHostname).is_some_and(|choice| choice != "false");
     if wants_final || canonicalize {
         walk.connected = Some(host_name.clone());
         for file in files {
@@ -88,96 +89,109 @@ pub(super) fn resolve(
     walk.finish(host_name)
 }
 
-impl Walk<'_, '_> {
+impl ConfigWalk<'_, '_> {
     /// An error about the value of a keyword.
-    fn error(&self, key: Key, problem: Problem) -> SshConfigError {
+    fn error(&self, key: SettingKey, problem: ConfigProblem) -> SshConfigError {
         self.origin(key).error(problem)
     }
 
-    fn origin(&self, key: Key) -> Origin {
-        self.hit(key).map_or(Origin::Default, Hit::origin)
+    fn origin(&self, key: SettingKey) -> ConfigOrigin {
+        self.hit(key).map_or(ConfigOrigin::Default, ConfigHit::origin)
     }
 
     /// What was given, else what a file says, else the default.
-    fn setting<T: Clone>(&self, given: Option<&Given<T>>, key: Key, found: Option<T>, default: T) -> Setting<T> {
+    fn setting<T: Clone>(
+        &self,
+        given: Option<&OverrideValue<T>>,
+        key: SettingKey,
+        found: Option<T>,
+        default: T,
+    ) -> ResolvedSetting<T> {
         match (given, found) {
             (Some(given), _) => given.clone(),
-            (None, Some(value)) => Setting { value, origin: self.origin(key) },
-            (None, None) => Setting { value: default, origin: Origin::Default },
+            (None, Some(value)) => ResolvedSetting { value, origin: self.origin(key) },
+            (None, None) => ResolvedSetting { value: default, origin: ConfigOrigin::Default },
         }
     }
 
-    fn flag(&self, key: Key, default: bool) -> Setting<bool> {
+    fn flag(&self, key: SettingKey, default: bool) -> ResolvedSetting<bool> {
         self.setting(None, key, self.choice(key).map(|word| word == "yes"), default)
     }
 
-    fn count(&self, key: Key, default: u32) -> Setting<u32> {
+    fn count(&self, key: SettingKey, default: u32) -> ResolvedSetting<u32> {
         self.setting(None, key, self.number(key).and_then(|number| u32::try_from(number).ok()), default)
     }
 
-    fn optional(&self, key: Key) -> Option<Setting<Arc<str>>> {
+    fn optional(&self, key: SettingKey) -> Option<ResolvedSetting<Arc<str>>> {
         let value = Arc::clone(self.text(key)?);
-        Some(Setting { value, origin: self.origin(key) })
+        Some(ResolvedSetting { value, origin: self.origin(key) })
     }
 
     fn algorithms(
         &self,
-        given: Option<&Given<String>>,
-        key: Key,
-        list: List,
+        given: Option<&OverrideValue<String>>,
+        key: SettingKey,
+        list: AlgorithmKind,
         keyword: &'static str,
-    ) -> Result<Setting<Algorithms>, SshConfigError> {
-        let none = |value: &str| Problem::NoAlgorithm { keyword, value: value.to_owned() };
+    ) -> Result<ResolvedSetting<ConfigAlgorithms>, SshConfigError> {
+        let none = |value: &str| ConfigProblem::NoAlgorithm { keyword, value: value.to_owned() };
         let (names, origin) = match (given, self.hit(key)) {
             (Some(given), _) => {
                 let names = list.assemble(&given.value).filter(|_| list.reads(&given.value));
                 (names.ok_or_else(|| given.origin.error(none(&given.value)))?, given.origin.clone())
             }
-            (None, Some(Hit { value: Value::Algorithms { text, names }, .. })) => {
+            (None, Some(ConfigHit { value: ConfigValue::Algorithms { text, names }, .. })) => {
                 let names = names.clone().ok_or_else(|| self.error(key, none(text)))?;
                 (names, self.origin(key))
             }
-            _ => (list.default_text(), Origin::Default),
+            _ => (list.default_text(), ConfigOrigin::Default),
         };
-        Ok(Setting { value: Algorithms::new(names), origin })
+        Ok(ResolvedSetting { value: ConfigAlgorithms::new(names), origin })
     }
 
-    fn proxy(&self, host_name: &str) -> Result<Setting<Proxy>, SshConfigError> {
-        let (jump, origin): (Option<Arc<Jump>>, Origin) = match (&self.query.jump, self.hit(Key::ProxyJump)) {
-            (Some(given), _) => {
-                let service = |name: &str| self.operator.service(name);
-                let jump = jump::parse(&given.value, &service).map_err(|error| {
-                    given.origin.error(Problem::Value {
-                        keyword: "ProxyJump".to_owned(),
-                        value: error.hop,
-                        expected: "[user@]host[:port] or ssh://[user@]host[:port]".into(),
-                    })
-                })?;
-                match jump {
-                    Some(jump) => (Some(Arc::new(jump)), given.origin.clone()),
-                    None => return Ok(Setting { value: Proxy::Direct, origin: given.origin.clone() }),
+    fn proxy(&self, host_name: &str) -> Result<ResolvedSetting<ConfigProxy>, SshConfigError> {
+        let (jump, origin): (Option<Arc<JumpHosts>>, ConfigOrigin) =
+            match (&self.query.jump, self.hit(SettingKey::ProxyJump)) {
+                (Some(given), _) => {
+                    let service = |name: &str| self.operator.service(name);
+                    let jump = jump::parse(&given.value, &service).map_err(|error| {
+                        given.origin.error(ConfigProblem::Value {
+                            keyword: "ProxyJump".to_owned(),
+                            value: error.hop,
+                            expected: "[user@]host[:port] or ssh://[user@]host[:port]".into(),
+                        })
+                    })?;
+                    match jump {
+                        Some(jump) => (Some(Arc::new(jump)), given.origin.clone()),
+                        None => {
+                            return Ok(ResolvedSetting { value: ConfigProxy::Direct, origin: given.origin.clone() });
+                        }
+                    }
                 }
-            }
-            (None, Some(hit)) => (hit.value.as_jump().map(Arc::clone), hit.origin()),
-            (None, None) => (None, Origin::Default),
-        };
+                (None, Some(hit)) => (hit.value.as_jump().map(Arc::clone), hit.origin()),
+                (None, None) => (None, ConfigOrigin::Default),
+            };
         if let Some(jump) = jump {
             if let Some(last) = jump.hops().last()
                 && last.host == host_name
                 && last.port.unwrap_or(22) == self.port()
                 && last.user.as_deref().unwrap_or(self.user()) == self.user()
             {
-                return Err(origin.error(Problem::JumpLoop { host: host_name.to_owned() }));
+                return Err(origin.error(ConfigProblem::JumpLoop { host: host_name.to_owned() }));
             }
-            return Ok(Setting { value: Proxy::Jump(jump), origin });
+            return Ok(ResolvedSetting { value: ConfigProxy::Jump(jump), origin });
         }
-        match self.text(Key::ProxyCommand).filter(|command| !command.eq_ignore_ascii_case("none")) {
-            Some(command) => {
-                Ok(Setting { value: Proxy::Command(Arc::clone(command)), origin: self.origin(Key::ProxyCommand) })
-            }
+        match self.text(SettingKey::ProxyCommand).filter(|command| !command.eq_ignore_ascii_case("none")) {
+            Some(command) => Ok(ResolvedSetting {
+                value: ConfigProxy::Command(Arc::clone(command)),
+                origin: self.origin(SettingKey::ProxyCommand),
+            }),
             None => {
-                let decided = self.hit(Key::ProxyCommand).or(self.hit(Key::ProxyJump));
-                Ok(Setting { value: Proxy::Direct, origin: decided.map_or(Origin::Default, Hit::origin) })
+                let decided = self.hit(SettingKey::ProxyCommand).or(self.hit(SettingKey::ProxyJump));
+                Ok(ResolvedSetting {
+                    value: ConfigProxy::Direct,
+                    origin: decided.map_or(ConfigOrigin::Default, ConfigHit::origin),
+                })
             }
         }
     }
@@ -185,57 +199,62 @@ impl Walk<'_, '_> {
     /// The files of a keyword that names several, of which `none` is none.
     fn files(
         &self,
-        key: Key,
+        key: SettingKey,
         default: [&str; 2],
-        expand: impl Fn(&str) -> Result<PathBuf, Problem>,
-    ) -> Result<Setting<Vec<PathBuf>>, SshConfigError> {
+        expand: impl Fn(&str) -> Result<PathBuf, ConfigProblem>,
+    ) -> Result<ResolvedSetting<Vec<PathBuf>>, SshConfigError> {
         let error = |problem| self.error(key, problem);
         match self.hit(key).map(|hit| hit.value) {
-            Some(Value::Words(words)) => {
+            Some(ConfigValue::Words(words)) => {
                 let none = words.first().is_some_and(|first| first.eq_ignore_ascii_case("none"));
                 let words = if none { &[] as &[Arc<str>] } else { words };
                 let value = words.iter().map(|word| expand(word)).collect::<Result<_, _>>().map_err(error)?;
-                Ok(Setting { value, origin: self.origin(key) })
+                Ok(ResolvedSetting { value, origin: self.origin(key) })
             }
             _ => {
                 let value = default.into_iter().map(expand).collect::<Result<_, _>>();
                 // Without a home there is no file of one's own.
-                Ok(Setting { value: value.unwrap_or_default(), origin: Origin::Default })
+                Ok(ResolvedSetting { value: value.unwrap_or_default(), origin: ConfigOrigin::Default })
             }
         }
     }
 
-    fn agent(&self, tokens: &Tokens<'_>) -> Result<(Setting<Agent>, Option<String>), SshConfigError> {
-        let Some(text) = self.text(Key::IdentityAgent) else {
-            return Ok((Setting { value: Agent::FromEnvironment, origin: Origin::Default }, None));
+    fn agent(
+        &self,
+        tokens: &PercentTokens<'_>,
+    ) -> Result<(ResolvedSetting<ConfigAgent>, Option<String>), SshConfigError> {
+        let Some(text) = self.text(SettingKey::IdentityAgent) else {
+            return Ok((ResolvedSetting { value: ConfigAgent::FromEnvironment, origin: ConfigOrigin::Default }, None));
         };
-        let written = tokens.path(text).map_err(|problem| self.error(Key::IdentityAgent, problem))?;
+        let written = tokens.path(text).map_err(|problem| self.error(SettingKey::IdentityAgent, problem))?;
         let value = match written.as_str() {
-            "none" => Agent::None,
-            "SSH_AUTH_SOCK" => Agent::FromEnvironment,
+            "none" => ConfigAgent::None,
+            "SSH_AUTH_SOCK" => ConfigAgent::FromEnvironment,
             path => match path.strip_prefix('$') {
-                Some(name) => {
-                    self.operator.variables.get(name).map_or(Agent::None, |path| Agent::Socket(PathBuf::from(path)))
-                }
-                None => Agent::Socket(PathBuf::from(path)),
+                Some(name) => self
+                    .operator
+                    .variables
+                    .get(name)
+                    .map_or(ConfigAgent::None, |path| ConfigAgent::Socket(PathBuf::from(path))),
+                None => ConfigAgent::Socket(PathBuf::from(path)),
             },
         };
-        Ok((Setting { value, origin: self.origin(Key::IdentityAgent) }, Some(written)))
+        Ok((ResolvedSetting { value, origin: self.origin(SettingKey::IdentityAgent) }, Some(written)))
     }
 
-    fn identities(&self) -> Vec<Setting<Arc<str>>> {
+    fn identities(&self) -> Vec<ResolvedSetting<Arc<str>>> {
         match &self.query.identities {
             Some(given) => given
                 .value
                 .iter()
-                .map(|path| Setting { value: path.to_string_lossy().into(), origin: given.origin.clone() })
+                .map(|path| ResolvedSetting { value: path.to_string_lossy().into(), origin: given.origin.clone() })
                 .collect(),
             None => texts(&self.identities),
         }
     }
 
-    fn unhonoured(&self) -> Vec<Unhonoured> {
-        let mut found: Vec<Unhonoured> = self
+    fn unhonoured(&self) -> Vec<UnsupportedKeyword> {
+        let mut found: Vec<UnsupportedKeyword> = self
             .others
             .iter()
             .filter(|other| !other.harmless)
@@ -245,7 +264,7 @@ impl Walk<'_, '_> {
                     Treatment::Named(_, why) => (false, why),
                     Treatment::Honoured(_) | Treatment::Ignored => return None,
                 };
-                Some(Unhonoured {
+                Some(UnsupportedKeyword {
                     keyword: other.keyword.name,
                     file: other.path.to_owned(),
                     line: other.line,
@@ -254,30 +273,37 @@ impl Walk<'_, '_> {
                 })
             })
             .collect();
-        let mut add = |key: Key, keyword, refused, why| {
+        let mut add = |key: SettingKey, keyword, refused, why| {
             if let Some(hit) = self.hit(key) {
-                found.push(Unhonoured { keyword, file: hit.file.path.to_path_buf(), line: hit.line, refused, why });
+                found.push(UnsupportedKeyword {
+                    keyword,
+                    file: hit.file.path.to_path_buf(),
+                    line: hit.line,
+                    refused,
+                    why,
+                });
             }
         };
-        if self.choice(Key::CanonicalizeHostname).is_some_and(|choice| choice != "false") {
-            add(Key::CanonicalizeHostname, "CanonicalizeHostname", true, keyword::CANONICALIZE_REFUSED);
+        if self.choice(SettingKey::CanonicalizeHostname).is_some_and(|choice| choice != "false") {
+            add(SettingKey::CanonicalizeHostname, "CanonicalizeHostname", true, keyword::CANONICALIZE_REFUSED);
         }
-        let local = self.text(Key::LocalCommand).is_some_and(|command| !command.eq_ignore_ascii_case("none"));
-        if local && self.choice(Key::PermitLocalCommand) == Some("yes") {
-            add(Key::LocalCommand, "LocalCommand", false, keyword::LOCAL_COMMAND_NAMED);
+        let local = self.text(SettingKey::LocalCommand).is_some_and(|command| !command.eq_ignore_ascii_case("none"));
+        if local && self.choice(SettingKey::PermitLocalCommand) == Some("yes") {
+            add(SettingKey::LocalCommand, "LocalCommand", false, keyword::LOCAL_COMMAND_NAMED);
         }
         found
     }
 
-    fn finish(&self, host_name: String) -> Result<Resolved, SshConfigError> {
+    fn finish(&self, host_name: String) -> Result<ResolvedHost, SshConfigError> {
         let query = self.query;
         let port = self.port();
         let seconds = |key| self.number(key).map(Duration::from_secs);
         // HostKeyAlias is always in lower case in the end, but not yet where `Match exec` looks.
-        let alias = self
-            .optional(Key::HostKeyAlias)
-            .map(|alias| Setting { value: Arc::<str>::from(alias.value.to_ascii_lowercase()), origin: alias.origin });
-        let tokens = Tokens {
+        let alias = self.optional(SettingKey::HostKeyAlias).map(|alias| ResolvedSetting {
+            value: Arc::<str>::from(alias.value.to_ascii_lowercase()),
+            origin: alias.origin,
+        });
+        let tokens = PercentTokens {
             operator: self.operator,
             host: &host_name,
             original: query.host,
@@ -286,107 +312,128 @@ impl Walk<'_, '_> {
             user: self.user(),
         };
         let user_known_hosts_files = match &query.known_hosts {
-            Some(given) => Setting { value: vec![given.value.clone()], origin: given.origin.clone() },
-            None => self.files(Key::UserKnownHostsFile, ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"], |word| {
-                tokens.path(word).map(PathBuf::from)
-            })?,
+            Some(given) => ResolvedSetting { value: vec![given.value.clone()], origin: given.origin.clone() },
+            None => {
+                self.files(SettingKey::UserKnownHostsFile, ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"], |word| {
+                    tokens.path(word).map(PathBuf::from)
+                })?
+            }
         };
-        let global_known_hosts_files =
-            self.files(Key::GlobalKnownHostsFile, ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"], |word| {
-                Ok(PathBuf::from(word))
-            })?;
+        let global_known_hosts_files = self.files(
+            SettingKey::GlobalKnownHostsFile,
+            ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"],
+            |word| Ok(PathBuf::from(word)),
+        )?;
         let (identity_agent, identity_agent_text) = self.agent(&tokens)?;
-        let batch_mode = self.flag(Key::BatchMode, false);
+        let batch_mode = self.flag(SettingKey::BatchMode, false);
         let host_origin = match &query.address {
             Some(address) => address.origin.clone(),
-            None => self.origin(Key::HostName),
+            None => self.origin(SettingKey::HostName),
         };
         let interval = Duration::from_secs(if batch_mode.value { 300 } else { 0 });
         let connect_timeout = match &query.connect_timeout {
-            Some(given) => Setting { value: Some(given.value), origin: given.origin.clone() },
-            None => self.setting(None, Key::ConnectTimeout, seconds(Key::ConnectTimeout).map(Some), None),
+            Some(given) => ResolvedSetting { value: Some(given.value), origin: given.origin.clone() },
+            None => self.setting(None, SettingKey::ConnectTimeout, seconds(SettingKey::ConnectTimeout).map(Some), None),
         };
         let text = |text: &str| Arc::<str>::from(text);
         let user = match &query.user {
-            Some(given) => Setting { value: text(&given.value), origin: given.origin.clone() },
-            None => self.setting(None, Key::User, self.text(Key::User).map(Arc::clone), text(&self.operator.user)),
+            Some(given) => ResolvedSetting { value: text(&given.value), origin: given.origin.clone() },
+            None => self.setting(
+                None,
+                SettingKey::User,
+                self.text(SettingKey::User).map(Arc::clone),
+                text(&self.operator.user),
+            ),
         };
         let strict = query.strict_host_key_checking.as_ref();
         let hostkeys = query.host_key_algorithms.as_ref();
         let accepted = query.pubkey_accepted_algorithms.as_ref();
-        Ok(Resolved {
+        Ok(ResolvedHost {
             host: text(query.host),
             user,
-            port: self.setting(query.port.as_ref(), Key::Port, self.number(Key::Port).map(|_| port), port),
+            port: self.setting(
+                query.port.as_ref(),
+                SettingKey::Port,
+                self.number(SettingKey::Port).map(|_| port),
+                port,
+            ),
             proxy: self.proxy(&host_name)?,
             identity_files: self.identities(),
             identities_given: query.identities.is_some(),
             certificate_files: texts(&self.certificates),
-            identities_only: self.flag(Key::IdentitiesOnly, false),
+            identities_only: self.flag(SettingKey::IdentitiesOnly, false),
             identity_agent,
             identity_agent_text,
             user_known_hosts_files,
             global_known_hosts_files,
-            revoked_host_keys: self.optional(Key::RevokedHostKeys).filter(|it| !it.value.eq_ignore_ascii_case("none")),
-            hash_known_hosts: self.flag(Key::HashKnownHosts, false),
+            revoked_host_keys: self
+                .optional(SettingKey::RevokedHostKeys)
+                .filter(|it| !it.value.eq_ignore_ascii_case("none")),
+            hash_known_hosts: self.flag(SettingKey::HashKnownHosts, false),
             strict_host_key_checking: self.setting(
                 strict,
-                Key::StrictHostKeyChecking,
-                self.choice(Key::StrictHostKeyChecking).map(StrictHostKeyChecking::from_word),
+                SettingKey::StrictHostKeyChecking,
+                self.choice(SettingKey::StrictHostKeyChecking).map(StrictHostKeyChecking::from_word),
                 StrictHostKeyChecking::Ask,
             ),
             host_key_alias: alias.clone(),
-            host_key_algorithms: self.algorithms(hostkeys, Key::HostKeyAlgorithms, List::Keys, "HostKeyAlgorithms")?,
+            host_key_algorithms: self.algorithms(
+                hostkeys,
+                SettingKey::HostKeyAlgorithms,
+                AlgorithmKind::Keys,
+                "HostKeyAlgorithms",
+            )?,
             kex_algorithms: self.algorithms(
                 query.kex_algorithms.as_ref(),
-                Key::KexAlgorithms,
-                List::Kex,
+                SettingKey::KexAlgorithms,
+                AlgorithmKind::Kex,
                 "KexAlgorithms",
             )?,
-            ciphers: self.algorithms(query.ciphers.as_ref(), Key::Ciphers, List::Ciphers, "Ciphers")?,
-            macs: self.algorithms(query.macs.as_ref(), Key::Macs, List::Macs, "MACs")?,
+            ciphers: self.algorithms(query.ciphers.as_ref(), SettingKey::Ciphers, AlgorithmKind::Ciphers, "Ciphers")?,
+            macs: self.algorithms(query.macs.as_ref(), SettingKey::Macs, AlgorithmKind::Macs, "MACs")?,
             pubkey_accepted_algorithms: self.algorithms(
                 accepted,
-                Key::PubkeyAcceptedAlgorithms,
-                List::Keys,
+                SettingKey::PubkeyAcceptedAlgorithms,
+                AlgorithmKind::Keys,
                 "PubkeyAcceptedAlgorithms",
             )?,
             connect_timeout,
             server_alive_interval: self.setting(
                 None,
-                Key::ServerAliveInterval,
-                seconds(Key::ServerAliveInterval),
+                SettingKey::ServerAliveInterval,
+                seconds(SettingKey::ServerAliveInterval),
                 interval,
             ),
-            server_alive_count_max: self.count(Key::ServerAliveCountMax, 3),
-            ignore_unknown: self.optional(Key::IgnoreUnknown),
-            tag: self.optional(Key::Tag),
+            server_alive_count_max: self.count(SettingKey::ServerAliveCountMax, 3),
+            ignore_unknown: self.optional(SettingKey::IgnoreUnknown),
+            tag: self.optional(SettingKey::Tag),
             pubkey_authentication: self.setting(
                 None,
-                Key::PubkeyAuthentication,
-                self.choice(Key::PubkeyAuthentication).map(PubkeyAuthentication::from_word),
+                SettingKey::PubkeyAuthentication,
+                self.choice(SettingKey::PubkeyAuthentication).map(PubkeyAuthentication::from_word),
                 PubkeyAuthentication::Yes,
             ),
-            password_authentication: self.flag(Key::PasswordAuthentication, true),
-            kbd_interactive_authentication: self.flag(Key::KbdInteractiveAuthentication, true),
-            preferred_authentications: self.optional(Key::PreferredAuthentications),
-            number_of_password_prompts: self.count(Key::NumberOfPasswordPrompts, 3),
+            password_authentication: self.flag(SettingKey::PasswordAuthentication, true),
+            kbd_interactive_authentication: self.flag(SettingKey::KbdInteractiveAuthentication, true),
+            preferred_authentications: self.optional(SettingKey::PreferredAuthentications),
+            number_of_password_prompts: self.count(SettingKey::NumberOfPasswordPrompts, 3),
             address_family: self.setting(
                 None,
-                Key::AddressFamily,
-                self.choice(Key::AddressFamily).map(AddressFamily::from_word),
-                AddressFamily::Any,
+                SettingKey::AddressFamily,
+                self.choice(SettingKey::AddressFamily).map(ConfigFamily::from_word),
+                ConfigFamily::Any,
             ),
-            bind_address: self.optional(Key::BindAddress),
-            required_rsa_size: self.count(Key::RequiredRsaSize, 1024),
+            bind_address: self.optional(SettingKey::BindAddress),
+            required_rsa_size: self.count(SettingKey::RequiredRsaSize, 1024),
             batch_mode,
             unhonoured: self.unhonoured(),
-            host_name: Setting { value: host_name.into(), origin: host_origin },
+            host_name: ResolvedSetting { value: host_name.into(), origin: host_origin },
         })
     }
 }
 
-fn texts(hits: &[Hit<'_>]) -> Vec<Setting<Arc<str>>> {
-    let text = |hit: &Hit<'_>| Some(Setting { value: Arc::clone(hit.value.as_text()?), origin: hit.origin() });
+fn texts(hits: &[ConfigHit<'_>]) -> Vec<ResolvedSetting<Arc<str>>> {
+    let text =
+        |hit: &ConfigHit<'_>| Some(ResolvedSetting { value: Arc::clone(hit.value.as_text()?), origin: hit.origin() });
     hits.iter().filter_map(text).collect()
 }

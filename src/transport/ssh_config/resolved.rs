@@ -1,41 +1,41 @@
 //! What holds for one host, with the place each setting comes from.
 //!
 //! What always holds: nothing here needs the files any more. Values whose resolving may fail, and which not every
-//! connection needs, are resolved by methods: [`Resolved::identity_paths`], [`Resolved::certificate_paths`] and
-//! [`Resolved::proxy_command`].
+//! connection needs, are resolved by methods: [`ResolvedHost::identity_paths`], [`ResolvedHost::certificate_paths`] and
+//! [`ResolvedHost::proxy_command`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::{Origin, SshConfigError};
-use super::jump::Jump;
-use super::operator::Operator;
-use super::tokens::{self, Tokens};
+use super::error::{ConfigOrigin, SshConfigError};
+use super::jump::JumpHosts;
+use super::operator::OperatorEnv;
+use super::tokens::{self, PercentTokens};
 
 /// A value and where it was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting<T> {
+pub struct ResolvedSetting<T> {
     /// The value.
     pub value: T,
     /// Where it was set.
-    pub origin: Origin,
+    pub origin: ConfigOrigin,
 }
 
 /// How to get to the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Proxy {
+pub enum ConfigProxy {
     /// Without help.
     Direct,
     /// Through bastions.
-    Jump(Arc<Jump>),
+    Jump(Arc<JumpHosts>),
     /// Through the input and output of a command, whose tokens are not resolved yet.
     Command(Arc<str>),
 }
 
 /// Which agent is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Agent {
+pub enum ConfigAgent {
     /// None.
     None,
     /// The one at this socket.
@@ -118,7 +118,7 @@ impl PubkeyAuthentication {
 
 /// Which addresses of a name are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AddressFamily {
+pub enum ConfigFamily {
     /// All.
     Any,
     /// IPv4.
@@ -127,7 +127,7 @@ pub enum AddressFamily {
     Inet6,
 }
 
-impl AddressFamily {
+impl ConfigFamily {
     pub(super) fn from_word(word: &str) -> Self {
         match word {
             "inet" => Self::Inet,
@@ -147,9 +147,9 @@ impl AddressFamily {
 
 /// Names of algorithms, the best first; none twice, and all of them known to OpenSSH 9.2.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Algorithms(Arc<str>);
+pub struct ConfigAlgorithms(Arc<str>);
 
-impl Algorithms {
+impl ConfigAlgorithms {
     pub(super) fn new(names: Arc<str>) -> Self {
         Self(names)
     }
@@ -167,7 +167,7 @@ impl Algorithms {
 
 /// A keyword in force that is not honoured.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unhonoured {
+pub struct UnsupportedKeyword {
     /// As ssh_config(5) writes it.
     pub keyword: &'static str,
     /// The file it stands in.
@@ -182,79 +182,79 @@ pub struct Unhonoured {
 
 /// Everything that holds for one host.
 #[derive(Debug, Clone)]
-pub struct Resolved {
+pub struct ResolvedHost {
     /// The name as typed.
     pub host: Arc<str>,
     /// What is connected to, in lower case: HostName, or else the name as typed.
-    pub host_name: Setting<Arc<str>>,
+    pub host_name: ResolvedSetting<Arc<str>>,
     /// Who logs in.
-    pub user: Setting<Arc<str>>,
+    pub user: ResolvedSetting<Arc<str>>,
     /// The port.
-    pub port: Setting<u16>,
+    pub port: ResolvedSetting<u16>,
     /// ProxyJump or ProxyCommand.
-    pub proxy: Setting<Proxy>,
+    pub proxy: ResolvedSetting<ConfigProxy>,
     /// The values of IdentityFile, with their tokens; none at all means the usual files.
-    pub identity_files: Vec<Setting<Arc<str>>>,
+    pub identity_files: Vec<ResolvedSetting<Arc<str>>>,
     pub(super) identities_given: bool,
     /// The values of CertificateFile, with their tokens.
-    pub certificate_files: Vec<Setting<Arc<str>>>,
+    pub certificate_files: Vec<ResolvedSetting<Arc<str>>>,
     /// Whether an agent's other keys are left out.
-    pub identities_only: Setting<bool>,
+    pub identities_only: ResolvedSetting<bool>,
     /// The agent.
-    pub identity_agent: Setting<Agent>,
+    pub identity_agent: ResolvedSetting<ConfigAgent>,
     pub(super) identity_agent_text: Option<String>,
     /// The known_hosts files of the operator; empty for `none`.
-    pub user_known_hosts_files: Setting<Vec<PathBuf>>,
+    pub user_known_hosts_files: ResolvedSetting<Vec<PathBuf>>,
     /// The known_hosts files of the machine, empty for `none`. As in `ssh`, they have neither tokens nor `~`.
-    pub global_known_hosts_files: Setting<Vec<PathBuf>>,
+    pub global_known_hosts_files: ResolvedSetting<Vec<PathBuf>>,
     /// The file of revoked host keys, if any. As in `ssh`, it has neither tokens nor `~`.
-    pub revoked_host_keys: Option<Setting<Arc<str>>>,
+    pub revoked_host_keys: Option<ResolvedSetting<Arc<str>>>,
     /// Whether names are hashed when they are written to known_hosts.
-    pub hash_known_hosts: Setting<bool>,
+    pub hash_known_hosts: ResolvedSetting<bool>,
     /// What becomes of unknown host keys.
-    pub strict_host_key_checking: Setting<StrictHostKeyChecking>,
+    pub strict_host_key_checking: ResolvedSetting<StrictHostKeyChecking>,
     /// The name to look for in known_hosts instead, in lower case.
-    pub host_key_alias: Option<Setting<Arc<str>>>,
+    pub host_key_alias: Option<ResolvedSetting<Arc<str>>>,
     /// Accepted host keys.
-    pub host_key_algorithms: Setting<Algorithms>,
+    pub host_key_algorithms: ResolvedSetting<ConfigAlgorithms>,
     /// Accepted key exchanges.
-    pub kex_algorithms: Setting<Algorithms>,
+    pub kex_algorithms: ResolvedSetting<ConfigAlgorithms>,
     /// Accepted ciphers.
-    pub ciphers: Setting<Algorithms>,
+    pub ciphers: ResolvedSetting<ConfigAlgorithms>,
     /// Accepted MACs.
-    pub macs: Setting<Algorithms>,
+    pub macs: ResolvedSetting<ConfigAlgorithms>,
     /// Keys that are offered.
-    pub pubkey_accepted_algorithms: Setting<Algorithms>,
+    pub pubkey_accepted_algorithms: ResolvedSetting<ConfigAlgorithms>,
     /// How long a connection may take to be made; zero and `None` are the system's own limit.
-    pub connect_timeout: Setting<Option<Duration>>,
+    pub connect_timeout: ResolvedSetting<Option<Duration>>,
     /// After how long a silence one asks whether the node is there; zero is never.
-    pub server_alive_interval: Setting<Duration>,
+    pub server_alive_interval: ResolvedSetting<Duration>,
     /// After how many such questions without an answer one gives up.
-    pub server_alive_count_max: Setting<u32>,
+    pub server_alive_count_max: ResolvedSetting<u32>,
     /// The patterns of unknown keywords that pass.
-    pub ignore_unknown: Option<Setting<Arc<str>>>,
+    pub ignore_unknown: Option<ResolvedSetting<Arc<str>>>,
     /// `Tag`, which `Match tagged` asks for.
-    pub tag: Option<Setting<Arc<str>>>,
+    pub tag: Option<ResolvedSetting<Arc<str>>>,
     /// Whether keys are used.
-    pub pubkey_authentication: Setting<PubkeyAuthentication>,
+    pub pubkey_authentication: ResolvedSetting<PubkeyAuthentication>,
     /// Whether passwords are used.
-    pub password_authentication: Setting<bool>,
+    pub password_authentication: ResolvedSetting<bool>,
     /// Whether questions are answered.
-    pub kbd_interactive_authentication: Setting<bool>,
+    pub kbd_interactive_authentication: ResolvedSetting<bool>,
     /// The methods in their order, joined by commas; `None` is the order of `ssh`.
-    pub preferred_authentications: Option<Setting<Arc<str>>>,
+    pub preferred_authentications: Option<ResolvedSetting<Arc<str>>>,
     /// How often a password is asked for.
-    pub number_of_password_prompts: Setting<u32>,
+    pub number_of_password_prompts: ResolvedSetting<u32>,
     /// Which addresses are tried.
-    pub address_family: Setting<AddressFamily>,
+    pub address_family: ResolvedSetting<ConfigFamily>,
     /// The own address to connect from.
-    pub bind_address: Option<Setting<Arc<str>>>,
+    pub bind_address: Option<ResolvedSetting<Arc<str>>>,
     /// The fewest bits of an RSA key, the node's or one's own.
-    pub required_rsa_size: Setting<u32>,
+    pub required_rsa_size: ResolvedSetting<u32>,
     /// Whether nothing may be asked.
-    pub batch_mode: Setting<bool>,
+    pub batch_mode: ResolvedSetting<bool>,
     /// What is in force and not honoured.
-    pub unhonoured: Vec<Unhonoured>,
+    pub unhonoured: Vec<UnsupportedKeyword>,
 }
 
 /// What `ssh` tries where no IdentityFile is set, in its order.
@@ -268,22 +268,25 @@ pub(super) const DEFAULT_IDENTITIES: [&str; 7] = [
     "~/.ssh/id_dsa",
 ];
 
-impl Resolved {
+impl ResolvedHost {
     /// The key files to try, tokens and `~` resolved; `none` is left out, and the usual files stand in where no
     /// IdentityFile is set.
     ///
     /// # Errors
     /// [`Problem::Token`](super::Problem::Token), [`Problem::Variable`](super::Problem::Variable),
     /// [`Problem::UnknownUser`](super::Problem::UnknownUser) and [`Problem::NoHome`](super::Problem::NoHome).
-    pub fn identity_paths(&self, operator: &Operator) -> Result<Vec<Setting<PathBuf>>, SshConfigError> {
+    pub fn identity_paths(&self, operator: &OperatorEnv) -> Result<Vec<ResolvedSetting<PathBuf>>, SshConfigError> {
         if self.identities_given {
-            let path = |it: &Setting<Arc<str>>| Setting { value: PathBuf::from(&*it.value), origin: it.origin.clone() };
+            let path = |it: &ResolvedSetting<Arc<str>>| ResolvedSetting {
+                value: PathBuf::from(&*it.value),
+                origin: it.origin.clone(),
+            };
             return Ok(self.identity_files.iter().map(path).collect());
         }
         if self.identity_files.is_empty() {
             let usual = DEFAULT_IDENTITIES.into_iter().filter_map(|path| tokens::tilde(path, operator).ok());
             return Ok(usual
-                .map(|path| Setting { value: PathBuf::from(path.into_owned()), origin: Origin::Default })
+                .map(|path| ResolvedSetting { value: PathBuf::from(path.into_owned()), origin: ConfigOrigin::Default })
                 .collect());
         }
         self.paths(&self.identity_files, operator)
@@ -293,7 +296,7 @@ impl Resolved {
     ///
     /// # Errors
     /// As [`Self::identity_paths`].
-    pub fn certificate_paths(&self, operator: &Operator) -> Result<Vec<Setting<PathBuf>>, SshConfigError> {
+    pub fn certificate_paths(&self, operator: &OperatorEnv) -> Result<Vec<ResolvedSetting<PathBuf>>, SshConfigError> {
         self.paths(&self.certificate_files, operator)
     }
 
@@ -301,26 +304,30 @@ impl Resolved {
     ///
     /// # Errors
     /// [`Problem::Token`](super::Problem::Token).
-    pub fn proxy_command(&self, operator: &Operator) -> Result<Option<String>, SshConfigError> {
-        let Proxy::Command(command) = &self.proxy.value else { return Ok(None) };
+    pub fn proxy_command(&self, operator: &OperatorEnv) -> Result<Option<String>, SshConfigError> {
+        let ConfigProxy::Command(command) = &self.proxy.value else { return Ok(None) };
         let expanded = self.tokens(operator).expand(command, tokens::PROXY, false);
         expanded.map(Some).map_err(|problem| self.proxy.origin.error(problem))
     }
 
-    fn paths(&self, texts: &[Setting<Arc<str>>], operator: &Operator) -> Result<Vec<Setting<PathBuf>>, SshConfigError> {
+    fn paths(
+        &self,
+        texts: &[ResolvedSetting<Arc<str>>],
+        operator: &OperatorEnv,
+    ) -> Result<Vec<ResolvedSetting<PathBuf>>, SshConfigError> {
         let tokens = self.tokens(operator);
         texts
             .iter()
             .filter(|text| &*text.value != "none")
             .map(|text| {
                 let path = tokens.path(&text.value).map_err(|problem| text.origin.error(problem))?;
-                Ok(Setting { value: PathBuf::from(path), origin: text.origin.clone() })
+                Ok(ResolvedSetting { value: PathBuf::from(path), origin: text.origin.clone() })
             })
             .collect()
     }
 
-    fn tokens<'a>(&'a self, operator: &'a Operator) -> Tokens<'a> {
-        Tokens {
+    fn tokens<'a>(&'a self, operator: &'a OperatorEnv) -> PercentTokens<'a> {
+        PercentTokens {
             operator,
             host: &self.host_name.value,
             original: &self.host,

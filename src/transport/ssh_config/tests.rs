@@ -12,17 +12,17 @@ use proptest::prelude::*;
 use super::*;
 
 /// A home with `.ssh/config`, a directory for the system's files, and who lives there.
-struct World {
+struct ConfigWorld {
     directory: tempfile::TempDir,
-    operator: Operator,
+    operator: OperatorEnv,
 }
 
-impl World {
+impl ConfigWorld {
     fn new(files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let home = directory.path().join("home");
         let mut operator =
-            Operator { user: "op".to_owned(), hostname: "vm.example.org".to_owned(), ..Operator::of_process() };
+            OperatorEnv { user: "op".to_owned(), hostname: "vm.example.org".to_owned(), ..OperatorEnv::of_process() };
         operator.variables.insert("HOME".to_owned(), home.to_str().expect("UTF-8").to_owned());
         operator.home = Some(home);
         let world = Self { directory, operator };
@@ -46,37 +46,42 @@ impl World {
     /// The lines of a keyword.
     fn lines(&self, host: &str, keyword: &str) -> Vec<String> {
         let config = self.load().expect("readable");
-        let query = Query { host, ..Query::default() };
+        let query = HostQuery { host, ..HostQuery::default() };
         let resolved = config.resolve(&query, &self.operator, &|_| false).expect("resolvable");
         of_key(&resolved, keyword)
     }
 }
 
-fn of_key(resolved: &Resolved, keyword: &str) -> Vec<String> {
+fn of_key(resolved: &ResolvedHost, keyword: &str) -> Vec<String> {
     let text = resolved.to_ssh_g();
     text.lines().filter_map(|line| line.strip_prefix(keyword)?.strip_prefix(' ')).map(str::to_owned).collect()
 }
 
-fn operator() -> Operator {
-    Operator { home: Some("/home/op".into()), user: "op".to_owned(), hostname: "vm".to_owned(), ..Operator::default() }
+fn operator() -> OperatorEnv {
+    OperatorEnv {
+        home: Some("/home/op".into()),
+        user: "op".to_owned(),
+        hostname: "vm".to_owned(),
+        ..OperatorEnv::default()
+    }
 }
 
-fn resolve(text: &str, query: &Query<'_>) -> Result<Resolved, SshConfigError> {
+fn resolve(text: &str, query: &HostQuery<'_>) -> Result<ResolvedHost, SshConfigError> {
     let config = SshConfig::parse(text.as_bytes(), Path::new("config"), &operator())?;
     config.resolve(query, &operator(), &|_| false)
 }
 
-fn host(host: &str) -> Query<'_> {
-    Query { host, ..Query::default() }
+fn host(host: &str) -> HostQuery<'_> {
+    HostQuery { host, ..HostQuery::default() }
 }
 
-fn given<T>(value: T) -> Option<Given<T>> {
-    Some(Setting { value, origin: Origin::CommandLine })
+fn given<T>(value: T) -> Option<OverrideValue<T>> {
+    Some(ResolvedSetting { value, origin: ConfigOrigin::CommandLine })
 }
 
 #[test]
 fn the_users_file_goes_before_the_systems() {
-    let world = World::new(&[
+    let world = ConfigWorld::new(&[
         ("home/.ssh/config", "Host a\n User mine\n IdentityFile one\n"),
         ("etc/ssh_config", "User theirs\nPort 7\nIdentityFile one\nIdentityFile two\n"),
     ]);
@@ -89,21 +94,21 @@ fn the_users_file_goes_before_the_systems() {
 
 #[test]
 fn a_block_of_the_users_file_ends_with_it() {
-    let world = World::new(&[("home/.ssh/config", "Host nowhere\n"), ("etc/ssh_config", "User theirs\n")]);
+    let world = ConfigWorld::new(&[("home/.ssh/config", "Host nowhere\n"), ("etc/ssh_config", "User theirs\n")]);
     assert_eq!(world.lines("a", "user"), ["theirs"]);
 }
 
 #[test]
 fn missing_files_are_empty() {
-    assert_eq!(World::new(&[]).lines("a", "user"), ["op"]);
-    let world = World::new(&[]);
+    assert_eq!(ConfigWorld::new(&[]).lines("a", "user"), ["op"]);
+    let world = ConfigWorld::new(&[]);
     let error = SshConfig::load(&world.path("none"), &world.operator).expect_err("must be there");
-    assert!(matches!(error.problem, Problem::Read(_)), "{error}");
+    assert!(matches!(error.problem, ConfigProblem::Read(_)), "{error}");
 }
 
 #[test]
 fn relative_includes_lie_beside_each_file() {
-    let world = World::new(&[
+    let world = ConfigWorld::new(&[
         ("home/.ssh/config", "Include more/*.conf other\n"),
         ("home/.ssh/more/a.conf", "User mine\n"),
         ("home/.ssh/other", "Include more/nested\n"),
@@ -122,14 +127,14 @@ fn relative_includes_lie_beside_each_file() {
     let config = SshConfig::load(&by_hand, &world.operator).expect("readable");
     let resolved = config.resolve(&host("a"), &world.operator, &|_| false).expect("resolvable");
     assert_eq!(&*resolved.user.value, "mine");
-    assert_eq!(resolved.user.origin, Origin::File { path: world.path("home/.ssh/more/a.conf").into(), line: 1 });
+    assert_eq!(resolved.user.origin, ConfigOrigin::File { path: world.path("home/.ssh/more/a.conf").into(), line: 1 });
 }
 
 #[test]
 fn the_systems_file_names_no_home() {
-    let world = World::new(&[("etc/ssh_config", "Include ~/x\n")]);
+    let world = ConfigWorld::new(&[("etc/ssh_config", "Include ~/x\n")]);
     let error = world.load().expect_err("refused");
-    assert!(matches!(error.problem, Problem::Include { .. }), "{error}");
+    assert!(matches!(error.problem, ConfigProblem::Include { .. }), "{error}");
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn files_that_others_can_write_are_refused() {
         ("etc/ssh_config", 0o666, false),
         ("etc/more", 0o620, true),
     ] {
-        let world = World::new(&[
+        let world = ConfigWorld::new(&[
             ("home/.ssh/config", "Include more\n"),
             ("home/.ssh/more", ""),
             ("etc/ssh_config", "Include more\n"),
@@ -153,27 +158,27 @@ fn files_that_others_can_write_are_refused() {
         match world.load() {
             Ok(_) => assert!(!refused, "{name} {mode:o}"),
             Err(error) => {
-                assert!(refused && matches!(error.problem, Problem::Permissions), "{name} {mode:o}: {error}");
+                assert!(refused && matches!(error.problem, ConfigProblem::Permissions), "{name} {mode:o}: {error}");
                 assert_eq!(error.file, Some(world.path(name)));
             }
         }
     }
     // `ssh -F` trusts whoever names the file.
-    let world = World::new(&[("config", "User u\n")]);
+    let world = ConfigWorld::new(&[("config", "User u\n")]);
     fs::set_permissions(world.path("config"), Permissions::from_mode(0o666)).expect("chmod");
     assert!(SshConfig::load(&world.path("config"), &world.operator).is_ok());
 }
 
 #[test]
 fn files_are_bounded() {
-    let world = World::new(&[("config", "")]);
+    let world = ConfigWorld::new(&[("config", "")]);
     fs::write(world.path("config"), vec![b'#'; (4 << 20) + 1]).expect("write");
     let error = SshConfig::load(&world.path("config"), &world.operator).expect_err("too large");
-    assert!(matches!(error.problem, Problem::TooLarge { .. }), "{error}");
+    assert!(matches!(error.problem, ConfigProblem::TooLarge { .. }), "{error}");
     let itself = world.path("config").display().to_string();
     fs::write(world.path("config"), format!("Include {itself} {itself}\n")).expect("write");
     let error = SshConfig::load(&world.path("config"), &world.operator).expect_err("without end");
-    assert!(matches!(error.problem, Problem::TooDeep { .. }), "{error}");
+    assert!(matches!(error.problem, ConfigProblem::TooDeep { .. }), "{error}");
 }
 
 #[test]
@@ -204,7 +209,7 @@ fn errors_name_the_place() {
 #[test]
 fn what_is_given_is_stronger_than_any_file() {
     let text = "HostName other\nUser u\nPort 5\nProxyCommand nc\nIdentityFile i\nUserKnownHostsFile k\nConnectTimeout 9\nStrictHostKeyChecking no\nCiphers aes128-ctr\nMatch user me\n HashKnownHosts yes\n";
-    let query = Query {
+    let query = HostQuery {
         host: "h",
         address: given("10.0.0.1"),
         user: given("me".to_owned()),
@@ -215,30 +220,30 @@ fn what_is_given_is_stronger_than_any_file() {
         connect_timeout: given(Duration::from_secs(3)),
         strict_host_key_checking: given(StrictHostKeyChecking::Yes),
         ciphers: given("+3des-cbc".to_owned()),
-        ..Query::default()
+        ..HostQuery::default()
     };
     let resolved = resolve(text, &query).expect("resolvable");
     assert_eq!(&*resolved.host_name.value, "10.0.0.1");
     assert_eq!((&*resolved.user.value, resolved.port.value), ("me", 2222));
-    assert!(matches!(&resolved.proxy.value, Proxy::Jump(jump) if jump.as_str() == "j:7"));
+    assert!(matches!(&resolved.proxy.value, ConfigProxy::Jump(jump) if jump.as_str() == "j:7"));
     let paths = resolved.identity_paths(&operator()).expect("as they are");
-    assert_eq!(paths, [Setting { value: PathBuf::from("/my %h"), origin: Origin::CommandLine }]);
+    assert_eq!(paths, [ResolvedSetting { value: PathBuf::from("/my %h"), origin: ConfigOrigin::CommandLine }]);
     assert_eq!(resolved.user_known_hosts_files.value, [PathBuf::from("/known")]);
     assert_eq!(resolved.connect_timeout.value, Some(Duration::from_secs(3)));
     assert_eq!(resolved.strict_host_key_checking.value, StrictHostKeyChecking::Yes);
     assert!(resolved.ciphers.value.iter().any(|name| name == "3des-cbc"));
     assert!(resolved.hash_known_hosts.value, "Match sees who is given");
-    let direct = resolve(text, &Query { host: "h", jump: given("none".to_owned()), ..Query::default() });
-    assert_eq!(direct.expect("resolvable").proxy.value, Proxy::Direct);
+    let direct = resolve(text, &HostQuery { host: "h", jump: given("none".to_owned()), ..HostQuery::default() });
+    assert_eq!(direct.expect("resolvable").proxy.value, ConfigProxy::Direct);
     for bad in ["a,,b", "a:x"] {
-        assert!(resolve("", &Query { host: "h", jump: given(bad.to_owned()), ..Query::default() }).is_err());
+        assert!(resolve("", &HostQuery { host: "h", jump: given(bad.to_owned()), ..HostQuery::default() }).is_err());
     }
-    assert!(resolve("", &Query { host: "h", macs: given("bogus".to_owned()), ..Query::default() }).is_err());
+    assert!(resolve("", &HostQuery { host: "h", macs: given("bogus".to_owned()), ..HostQuery::default() }).is_err());
 }
 
 #[test]
 fn a_host_is_matched_under_its_name_and_its_address() {
-    let both = Query { host: "Node1", address: given("10.0.0.1"), ..Query::default() };
+    let both = HostQuery { host: "Node1", address: given("10.0.0.1"), ..HostQuery::default() };
     let cases = [
         ("Host Node1", true),
         ("Host 10.0.*", true),
@@ -264,9 +269,9 @@ fn a_host_is_matched_under_its_name_and_its_address() {
 fn origins_tell_file_and_line() {
     let resolved = resolve("User u\nHost h\n\n  Port 5\n", &host("h")).expect("resolvable");
     let config: Arc<Path> = Path::new("config").into();
-    assert_eq!(resolved.user.origin, Origin::File { path: Arc::clone(&config), line: 1 });
-    assert_eq!(resolved.port.origin, Origin::File { path: config, line: 4 });
-    assert_eq!(resolved.host_name.origin, Origin::Default);
+    assert_eq!(resolved.user.origin, ConfigOrigin::File { path: Arc::clone(&config), line: 1 });
+    assert_eq!(resolved.port.origin, ConfigOrigin::File { path: config, line: 4 });
+    assert_eq!(resolved.host_name.origin, ConfigOrigin::Default);
     assert_eq!(resolved.port.origin.to_string(), "config:4");
 }
 
@@ -274,14 +279,14 @@ fn origins_tell_file_and_line() {
 fn values_are_ready_for_use() {
     let text = "HostName %h.example.org\nUser u\nIdentityFile ~/%h\nIdentityFile none\nCertificateFile %d/%r\nProxyCommand nc %h %p %r %n\nIdentityAgent $NOT_SET\n";
     let resolved = resolve(text, &host("H")).expect("resolvable");
-    let values = |paths: Vec<Setting<PathBuf>>| paths.into_iter().map(|path| path.value).collect::<Vec<_>>();
+    let values = |paths: Vec<ResolvedSetting<PathBuf>>| paths.into_iter().map(|path| path.value).collect::<Vec<_>>();
     assert_eq!(values(resolved.identity_paths(&operator()).expect("known")), [PathBuf::from("/home/op/h.example.org")]);
     assert_eq!(values(resolved.certificate_paths(&operator()).expect("known")), [PathBuf::from("/home/op/u")]);
     assert_eq!(resolved.proxy_command(&operator()).expect("known").as_deref(), Some("nc h.example.org 22 u H"));
-    assert_eq!(resolved.identity_agent.value, Agent::None);
+    assert_eq!(resolved.identity_agent.value, ConfigAgent::None);
     let usual = resolve("", &host("h")).expect("resolvable");
     assert_eq!(usual.identity_paths(&operator()).expect("known").len(), 7);
-    assert_eq!(usual.identity_agent.value, Agent::FromEnvironment);
+    assert_eq!(usual.identity_agent.value, ConfigAgent::FromEnvironment);
     assert_eq!(usual.proxy_command(&operator()).expect("none"), None);
     let bad = resolve("IdentityFile %z\nProxyCommand %u\n", &host("h")).expect("ssh -G does not look at them");
     assert!(bad.identity_paths(&operator()).is_err() && bad.proxy_command(&operator()).is_err());
@@ -289,15 +294,15 @@ fn values_are_ready_for_use() {
 
 #[test]
 fn agents() {
-    let with_agent = Operator { variables: [("VAR".to_owned(), "/a".to_owned())].into(), ..operator() };
+    let with_agent = OperatorEnv { variables: [("VAR".to_owned(), "/a".to_owned())].into(), ..operator() };
     for (text, expected) in [
-        ("", Agent::FromEnvironment),
-        ("IdentityAgent SSH_AUTH_SOCK", Agent::FromEnvironment),
-        ("IdentityAgent none", Agent::None),
-        ("IdentityAgent $VAR", Agent::Socket("/a".into())),
-        ("IdentityAgent $NOT_SET", Agent::None),
-        ("IdentityAgent ${VAR}/%u", Agent::Socket("/a/op".into())),
-        ("IdentityAgent ~/s", Agent::Socket("/home/op/s".into())),
+        ("", ConfigAgent::FromEnvironment),
+        ("IdentityAgent SSH_AUTH_SOCK", ConfigAgent::FromEnvironment),
+        ("IdentityAgent none", ConfigAgent::None),
+        ("IdentityAgent $VAR", ConfigAgent::Socket("/a".into())),
+        ("IdentityAgent $NOT_SET", ConfigAgent::None),
+        ("IdentityAgent ${VAR}/%u", ConfigAgent::Socket("/a/op".into())),
+        ("IdentityAgent ~/s", ConfigAgent::Socket("/home/op/s".into())),
     ] {
         let config = SshConfig::parse(text.as_bytes(), Path::new("config"), &with_agent).expect("readable");
         let resolved = config.resolve(&host("h"), &with_agent, &|_| false).expect("resolvable");
@@ -308,7 +313,7 @@ fn agents() {
 /// What is not honoured, as `keyword:line`, with `!` for what is refused.
 fn unhonoured(text: &str) -> Vec<String> {
     let resolved = resolve(text, &host("h")).expect("resolvable");
-    let told = |it: &Unhonoured| format!("{}{}:{}", if it.refused { "!" } else { "" }, it.keyword, it.line);
+    let told = |it: &UnsupportedKeyword| format!("{}{}:{}", if it.refused { "!" } else { "" }, it.keyword, it.line);
     resolved.unhonoured.iter().map(told).collect()
 }
 

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use sha1::{Digest, Sha1};
 
-use super::error::Problem;
-use super::operator::Operator;
+use super::error::ConfigProblem;
+use super::operator::OperatorEnv;
 
 /// What the tokens stand for, for one host.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tokens<'a> {
-    pub(super) operator: &'a Operator,
+pub(super) struct PercentTokens<'a> {
+    pub(super) operator: &'a OperatorEnv,
     /// `%h`
     pub(super) host: &'a str,
     /// `%n`
@@ -30,15 +30,15 @@ pub(super) const PROXY: &str = "hknpr";
 /// The tokens of files and agents, and of `Match exec`.
 pub(super) const CLIENT: &str = "CLdhiklnpru";
 
-impl Tokens<'_> {
+impl PercentTokens<'_> {
     /// A path with `~`, tokens and environment variables resolved.
-    pub(super) fn path(&self, text: &str) -> Result<String, Problem> {
+    pub(super) fn path(&self, text: &str) -> Result<String, ConfigProblem> {
         let expanded = tilde(text, self.operator)?;
         if expanded.contains(['%', '$']) { self.expand(&expanded, CLIENT, true) } else { Ok(expanded.into_owned()) }
     }
 
     /// The text with the tokens of `allowed` resolved, and environment variables if `variables` says so.
-    pub(super) fn expand(&self, text: &str, allowed: &str, variables: bool) -> Result<String, Problem> {
+    pub(super) fn expand(&self, text: &str, allowed: &str, variables: bool) -> Result<String, ConfigProblem> {
         expand(text, &self.operator.variables, variables, |token, out| {
             if !allowed.contains(token) {
                 return Ok(false);
@@ -77,7 +77,7 @@ impl Tokens<'_> {
 }
 
 /// HostName with `%h`, the only token it knows.
-pub(super) fn host_name(text: &str, host: &str) -> Result<String, Problem> {
+pub(super) fn host_name(text: &str, host: &str) -> Result<String, ConfigProblem> {
     expand(text, &Default::default(), false, |token, out| {
         if token == 'h' {
             out.push_str(host);
@@ -87,12 +87,12 @@ pub(super) fn host_name(text: &str, host: &str) -> Result<String, Problem> {
 }
 
 /// Whether every token of the text is one of `allowed`.
-pub(super) fn check(text: &str, allowed: &str) -> Result<(), Problem> {
+pub(super) fn check(text: &str, allowed: &str) -> Result<(), ConfigProblem> {
     expand(text, &Default::default(), false, |token, _| Ok(allowed.contains(token))).map(|_| ())
 }
 
 /// The environment variables of a text; tokens stay.
-pub(super) fn variables(text: &str, operator: &Operator) -> Result<String, Problem> {
+pub(super) fn variables(text: &str, operator: &OperatorEnv) -> Result<String, ConfigProblem> {
     expand(text, &operator.variables, true, |token, out| {
         out.push('%');
         out.push(token);
@@ -101,30 +101,30 @@ pub(super) fn variables(text: &str, operator: &Operator) -> Result<String, Probl
 }
 
 /// `~` and `~user` at the front of a path.
-pub(super) fn tilde<'t>(text: &'t str, operator: &Operator) -> Result<Cow<'t, str>, Problem> {
+pub(super) fn tilde<'t>(text: &'t str, operator: &OperatorEnv) -> Result<Cow<'t, str>, ConfigProblem> {
     tilde_as(text, operator.home.as_deref(), operator)
 }
 
 /// The same in `Include`: OpenSSH leaves it to its glob(3) there, which takes `HOME` where it is set, if only to nothing.
-pub(super) fn tilde_of_glob<'t>(text: &'t str, operator: &Operator) -> Result<Cow<'t, str>, Problem> {
+pub(super) fn tilde_of_glob<'t>(text: &'t str, operator: &OperatorEnv) -> Result<Cow<'t, str>, ConfigProblem> {
     let variable = operator.variables.get("HOME").map(Path::new);
     tilde_as(text, variable.or(operator.home.as_deref()), operator)
 }
 
-fn tilde_as<'t>(text: &'t str, own: Option<&Path>, operator: &Operator) -> Result<Cow<'t, str>, Problem> {
+fn tilde_as<'t>(text: &'t str, own: Option<&Path>, operator: &OperatorEnv) -> Result<Cow<'t, str>, ConfigProblem> {
     let Some(rest) = text.strip_prefix('~') else { return Ok(Cow::Borrowed(text)) };
     let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
     let home = match name {
-        "" => own.ok_or(Problem::NoHome)?,
-        name => operator.homes.get(name).ok_or_else(|| Problem::UnknownUser { name: name.to_owned() })?,
+        "" => own.ok_or(ConfigProblem::NoHome)?,
+        name => operator.homes.get(name).ok_or_else(|| ConfigProblem::UnknownUser { name: name.to_owned() })?,
     };
     let home = home.to_string_lossy();
     let rest = rest.trim_start_matches('/');
     Ok(Cow::Owned(format!("{home}{}{rest}", if home.ends_with('/') { "" } else { "/" })))
 }
 
-fn home(operator: &Operator) -> Result<&Path, Problem> {
-    operator.home.as_deref().ok_or(Problem::NoHome)
+fn home(operator: &OperatorEnv) -> Result<&Path, ConfigProblem> {
+    operator.home.as_deref().ok_or(ConfigProblem::NoHome)
 }
 
 /// Resolves `%` with `token`, which says whether it knows one, and `${NAME}` from the environment.
@@ -132,8 +132,8 @@ fn expand(
     text: &str,
     environment: &std::collections::BTreeMap<String, String>,
     with_variables: bool,
-    token: impl Fn(char, &mut String) -> Result<bool, Problem>,
-) -> Result<String, Problem> {
+    token: impl Fn(char, &mut String) -> Result<bool, ConfigProblem>,
+) -> Result<String, ConfigProblem> {
     let mut out = String::with_capacity(text.len() + 40);
     let mut rest = text;
     while let Some(at) = rest.find(['%', '$']) {
@@ -143,7 +143,9 @@ fn expand(
             let (name, after) = named.split_once('}').unwrap_or((named, ""));
             let closed = named.len() > name.len();
             let value = environment.get(name).filter(|_| closed && !name.is_empty());
-            out.push_str(value.ok_or_else(|| Problem::Variable { text: text.to_owned(), name: name.to_owned() })?);
+            out.push_str(
+                value.ok_or_else(|| ConfigProblem::Variable { text: text.to_owned(), name: name.to_owned() })?,
+            );
             rest = after;
             continue;
         }
@@ -153,7 +155,7 @@ fn expand(
             rest = chars.as_str();
             continue;
         }
-        let unknown = |token: &str| Problem::Token { text: text.to_owned(), token: token.to_owned() };
+        let unknown = |token: &str| ConfigProblem::Token { text: text.to_owned(), token: token.to_owned() };
         match chars.next() {
             None => return Err(unknown("")),
             Some('%') => out.push('%'),
@@ -173,22 +175,22 @@ fn expand(
 mod tests {
     use super::*;
 
-    fn operator() -> Operator {
-        Operator {
+    fn operator() -> OperatorEnv {
+        OperatorEnv {
             home: Some("/home/op".into()),
             user: "op".into(),
             uid: 1000,
             hostname: "vm.example.org".into(),
             variables: [("DIR".to_owned(), "/x".to_owned())].into(),
             homes: [("other".to_owned(), "/home/other".into())].into(),
-            ..Operator::default()
+            ..OperatorEnv::default()
         }
     }
 
     #[test]
     fn every_token() {
         let operator = operator();
-        let tokens = Tokens { operator: &operator, host: "h", original: "N", alias: "k", port: 22, user: "r" };
+        let tokens = PercentTokens { operator: &operator, host: "h", original: "N", alias: "k", port: 22, user: "r" };
         assert_eq!(
             tokens.path("~/%h-%n-%k-%p-%r-%u-%d-%i-%l-%L-%%-${DIR}-$DIR").expect("known"),
             "/home/op/h-N-k-22-r-op-/home/op-1000-vm.example.org-vm-%-/x-$DIR"
@@ -213,11 +215,11 @@ mod tests {
         ] {
             assert_eq!(tilde(text, &operator).expect("known"), expected);
         }
-        assert!(tilde("~/a", &Operator::default()).is_err());
+        assert!(tilde("~/a", &OperatorEnv::default()).is_err());
         // Only the patterns of `Include` know `HOME`.
         for (home, expected) in [(Some("/elsewhere"), "/elsewhere/a"), (Some(""), "/a"), (None, "/home/op/a")] {
             let variables = home.map(|home| ("HOME".to_owned(), home.to_owned())).into_iter().collect();
-            let operator = Operator { variables, ..operator.clone() };
+            let operator = OperatorEnv { variables, ..operator.clone() };
             assert_eq!(tilde("~/a", &operator).expect("known"), "/home/op/a");
             assert_eq!(tilde_of_glob("~/a", &operator).expect("known"), expected);
             assert_eq!(tilde_of_glob("~other/a", &operator).expect("known"), "/home/other/a");

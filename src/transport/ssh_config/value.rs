@@ -6,16 +6,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::check;
-use super::error::Problem;
-use super::jump::{self, Jump};
-use super::keyword::{Choices, FLAG, Forwarding, Keyword, Syntax};
-use super::operator::Operator;
+use super::error::ConfigProblem;
+use super::jump::{self, JumpHosts};
+use super::keyword::{FLAG, ForwardingKind, KeywordEntry, ValueChoices, ValueSyntax};
+use super::operator::OperatorEnv;
 use super::time;
 use super::tokens;
 
 /// A value, in the form in which it is used.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(super) enum ConfigValue {
     Text(Arc<str>),
     /// A word of a choice, as `ssh -G` writes it.
     Choice(&'static str),
@@ -23,7 +23,7 @@ pub(super) enum Value {
     Number(u64),
     Words(Vec<Arc<str>>),
     /// No bastion is `None`.
-    Jump(Option<Arc<Jump>>),
+    Jump(Option<Arc<JumpHosts>>),
     /// A list of algorithms, and what it comes to; `None` if to nothing.
     Algorithms {
         text: Arc<str>,
@@ -31,7 +31,7 @@ pub(super) enum Value {
     },
 }
 
-impl Value {
+impl ConfigValue {
     pub(super) fn as_text(&self) -> Option<&Arc<str>> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
@@ -45,7 +45,7 @@ impl Value {
     }
 
     /// The bastions; `None` as well if there are to be none.
-    pub(super) fn as_jump(&self) -> Option<&Arc<Jump>> {
+    pub(super) fn as_jump(&self) -> Option<&Arc<JumpHosts>> {
         if let Self::Jump(jump) = self { jump.as_ref() } else { None }
     }
 
@@ -63,27 +63,27 @@ impl Value {
 }
 
 /// The values of one line, taken one by one.
-struct Arguments<'a> {
+struct LineArguments<'a> {
     keyword: &'a str,
     words: std::vec::IntoIter<String>,
 }
 
-impl Arguments<'_> {
+impl LineArguments<'_> {
     /// The next one, which must be there and not be empty.
-    fn one(&mut self) -> Result<String, Problem> {
+    fn one(&mut self) -> Result<String, ConfigProblem> {
         self.words.next().filter(|word| !word.is_empty()).ok_or_else(|| self.missing())
     }
 
-    fn missing(&self) -> Problem {
-        Problem::Missing { keyword: self.keyword.to_owned() }
+    fn missing(&self) -> ConfigProblem {
+        ConfigProblem::Missing { keyword: self.keyword.to_owned() }
     }
 
-    fn bad(&self, value: &str, expected: impl Into<Cow<'static, str>>) -> Problem {
-        Problem::Value { keyword: self.keyword.to_owned(), value: value.to_owned(), expected: expected.into() }
+    fn bad(&self, value: &str, expected: impl Into<Cow<'static, str>>) -> ConfigProblem {
+        ConfigProblem::Value { keyword: self.keyword.to_owned(), value: value.to_owned(), expected: expected.into() }
     }
 
     /// All of them, each of which must pass.
-    fn each(&mut self, test: impl Fn(&str) -> bool, expected: &'static str) -> Result<Vec<Arc<str>>, Problem> {
+    fn each(&mut self, test: impl Fn(&str) -> bool, expected: &'static str) -> Result<Vec<Arc<str>>, ConfigProblem> {
         let mut words = Vec::new();
         while let Some(word) = self.words.next() {
             if !test(&word) {
@@ -95,7 +95,7 @@ impl Arguments<'_> {
     }
 
     /// All of them; none may be empty, and `none` stands alone.
-    fn words(&mut self) -> Result<Vec<Arc<str>>, Problem> {
+    fn words(&mut self) -> Result<Vec<Arc<str>>, ConfigProblem> {
         let all = self.words.as_slice();
         let empty = all.iter().any(String::is_empty);
         if empty || all.len() > 1 && all.iter().any(|word| word.eq_ignore_ascii_case("none")) {
@@ -104,9 +104,9 @@ impl Arguments<'_> {
         self.each(|_| true, "")
     }
 
-    fn end(&mut self) -> Result<(), Problem> {
+    fn end(&mut self) -> Result<(), ConfigProblem> {
         match self.words.next() {
-            Some(extra) => Err(Problem::Extra { keyword: self.keyword.to_owned(), extra }),
+            Some(extra) => Err(ConfigProblem::Extra { keyword: self.keyword.to_owned(), extra }),
             None => Ok(()),
         }
     }
@@ -116,90 +116,90 @@ impl Arguments<'_> {
 ///
 /// `rest` is what follows the keyword, `words` the same without quotes and comments.
 pub(super) fn read(
-    keyword: &Keyword,
+    keyword: &KeywordEntry,
     written: &str,
     rest: &str,
     words: Vec<String>,
-    operator: &Operator,
-) -> Result<Option<Value>, Problem> {
-    let mut arguments = Arguments { keyword: written, words: words.into_iter() };
+    operator: &OperatorEnv,
+) -> Result<Option<ConfigValue>, ConfigProblem> {
+    let mut arguments = LineArguments { keyword: written, words: words.into_iter() };
     let value = one_value(keyword.syntax, rest, &mut arguments, operator)?;
     arguments.end()?;
     Ok(value)
 }
 
 fn one_value(
-    syntax: Syntax,
+    syntax: ValueSyntax,
     rest: &str,
-    arguments: &mut Arguments<'_>,
-    operator: &Operator,
-) -> Result<Option<Value>, Problem> {
+    arguments: &mut LineArguments<'_>,
+    operator: &OperatorEnv,
+) -> Result<Option<ConfigValue>, ConfigProblem> {
     let service = |name: &str| operator.service(name);
     Ok(Some(match syntax {
-        Syntax::Anything => Value::Words(arguments.each(|_| true, "")?),
-        Syntax::Word => Value::Text(arguments.one()?.into()),
-        Syntax::Choice(choices) => choice(choices, arguments)?,
-        Syntax::Tested(test, expected) => {
+        ValueSyntax::Anything => ConfigValue::Words(arguments.each(|_| true, "")?),
+        ValueSyntax::Word => ConfigValue::Text(arguments.one()?.into()),
+        ValueSyntax::Choice(choices) => choice(choices, arguments)?,
+        ValueSyntax::Tested(test, expected) => {
             let word = arguments.one()?;
             if !test(&word) {
                 return Err(arguments.bad(&word, expected));
             }
-            Value::Text(word.into())
+            ConfigValue::Text(word.into())
         }
-        Syntax::Time => match time_or_none(arguments)? {
-            Some(seconds) => Value::Number(seconds),
+        ValueSyntax::Time => match time_or_none(arguments)? {
+            Some(seconds) => ConfigValue::Number(seconds),
             // As if it were not set, so that a later line may set it.
             None => return Ok(None),
         },
-        Syntax::Integer => {
+        ValueSyntax::Integer => {
             let word = arguments.one()?;
             let number = time::integer(&word).and_then(|number| u64::try_from(number).ok());
-            Value::Number(number.ok_or_else(|| arguments.bad(&word, "a whole number"))?)
+            ConfigValue::Number(number.ok_or_else(|| arguments.bad(&word, "a whole number"))?)
         }
-        Syntax::Port => {
+        ValueSyntax::Port => {
             let word = arguments.one()?;
             let port = jump::port(&word, &service).ok_or_else(|| arguments.bad(&word, "a port from 1 to 65535"))?;
-            Value::Number(u64::from(port))
+            ConfigValue::Number(u64::from(port))
         }
-        Syntax::Words => match arguments.words()? {
+        ValueSyntax::Words => match arguments.words()? {
             words if words.is_empty() => return Ok(None),
-            words => Value::Words(words),
+            words => ConfigValue::Words(words),
         },
-        Syntax::Domains => {
+        ValueSyntax::Domains => {
             let words = arguments.words()?;
             if let Some(bad) = words.iter().find(|word| !jump::is_domain(word)) {
                 return Err(arguments.bad(bad, "a domain name"));
             }
-            Value::Words(words)
+            ConfigValue::Words(words)
         }
-        Syntax::EachTested(test, expected) => Value::Words(arguments.each(test, expected)?),
-        Syntax::Command => {
+        ValueSyntax::EachTested(test, expected) => ConfigValue::Words(arguments.each(test, expected)?),
+        ValueSyntax::Command => {
             arguments.words = Vec::new().into_iter();
-            Value::Text(command(rest).into())
+            ConfigValue::Text(command(rest).into())
         }
-        Syntax::Jump => {
+        ValueSyntax::Jump => {
             arguments.words = Vec::new().into_iter();
             let text = command(rest);
             let jump = jump::parse(text, &service);
             let expected = "hops joined by commas, each [user@]host[:port] or ssh://[user@]host[:port]";
-            Value::Jump(jump.map_err(|_| arguments.bad(text, expected))?.map(Arc::new))
+            ConfigValue::Jump(jump.map_err(|_| arguments.bad(text, expected))?.map(Arc::new))
         }
-        Syntax::Agent => {
+        ValueSyntax::Agent => {
             let word = arguments.one()?;
             agent(&word, arguments, operator)?;
-            Value::Text(word.into())
+            ConfigValue::Text(word.into())
         }
-        Syntax::ForwardAgent => {
+        ValueSyntax::ForwardAgent => {
             let word = arguments.one()?;
             match chosen(FLAG, &word) {
-                Some(choice) => Value::Choice(choice),
+                Some(choice) => ConfigValue::Choice(choice),
                 None => {
                     agent(&word, arguments, operator)?;
-                    Value::Text(word.into())
+                    ConfigValue::Text(word.into())
                 }
             }
         }
-        Syntax::AddKeysToAgent => {
+        ValueSyntax::AddKeysToAgent => {
             let word = arguments.one()?;
             let limit = arguments.words.next();
             let known =
@@ -211,17 +211,17 @@ fn one_value(
             if !good {
                 return Err(arguments.bad(&word, "yes, no, ask, confirm or a time"));
             }
-            Value::Text(word.into())
+            ConfigValue::Text(word.into())
         }
-        Syntax::Algorithms(list) => {
+        ValueSyntax::Algorithms(list) => {
             let word = arguments.one()?;
             if !list.reads(&word) {
                 return Err(arguments.bad(&word, "names that ssh -Q lists, joined by commas"));
             }
-            Value::Algorithms { names: list.assemble(&word), text: word.into() }
+            ConfigValue::Algorithms { names: list.assemble(&word), text: word.into() }
         }
-        Syntax::Forward(kind) => forward(kind, arguments, operator)?,
-        Syntax::PermitRemoteOpen => {
+        ValueSyntax::Forward(kind) => forward(kind, arguments, operator)?,
+        ValueSyntax::PermitRemoteOpen => {
             let all = arguments.words.as_slice();
             let first = all.first().ok_or_else(|| arguments.missing())?.clone();
             if matches!(first.as_str(), "any" | "none") {
@@ -229,18 +229,18 @@ fn one_value(
             } else {
                 arguments.each(|open| check::permitted_open(open, operator), "host:port")?;
             }
-            Value::Text(first.into())
+            ConfigValue::Text(first.into())
         }
-        Syntax::PermittedCnames => {
+        ValueSyntax::PermittedCnames => {
             let all = arguments.words.as_slice();
             if let [only] = all
                 && only.eq_ignore_ascii_case("none")
             {
-                return Ok(Some(Value::Words(arguments.each(|_| true, "")?)));
+                return Ok(Some(ConfigValue::Words(arguments.each(|_| true, "")?)));
             }
-            Value::Words(arguments.each(check::permitted_cname, "*, or sources and targets such as *.a:*.b")?)
+            ConfigValue::Words(arguments.each(check::permitted_cname, "*, or sources and targets such as *.a:*.b")?)
         }
-        Syntax::RekeyLimit => {
+        ValueSyntax::RekeyLimit => {
             let bytes = arguments.one()?;
             if !check::rekey_bytes(&bytes) {
                 return Err(arguments.bad(&bytes, "default, or bytes such as 1G, at least 16"));
@@ -250,15 +250,15 @@ fn one_value(
                 words.push(next.as_str().into());
                 time_or_none(arguments)?;
             }
-            Value::Words(words)
+            ConfigValue::Words(words)
         }
-        Syntax::Qos => {
+        ValueSyntax::Qos => {
             let first = arguments.words.next().unwrap_or_default();
             let words: Vec<String> = std::iter::once(first).chain(arguments.words.next()).collect();
             if let Some(bad) = words.iter().find(|word| !check::qos(word)) {
                 return Err(arguments.bad(bad, "a class such as lowdelay or ef, or a number"));
             }
-            Value::Text(words.join(" ").into())
+            ConfigValue::Text(words.join(" ").into())
         }
     }))
 }
@@ -268,19 +268,19 @@ fn command(rest: &str) -> &str {
     rest.trim_start_matches([' ', '\t', '\r', '\n', '='])
 }
 
-fn choice(choices: Choices, arguments: &mut Arguments<'_>) -> Result<Value, Problem> {
+fn choice(choices: ValueChoices, arguments: &mut LineArguments<'_>) -> Result<ConfigValue, ConfigProblem> {
     let word = arguments.one()?;
-    chosen(choices, &word).map(Value::Choice).ok_or_else(|| {
+    chosen(choices, &word).map(ConfigValue::Choice).ok_or_else(|| {
         let words: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         arguments.bad(&word, words.join(", "))
     })
 }
 
-fn chosen(choices: Choices, word: &str) -> Option<&'static str> {
+fn chosen(choices: ValueChoices, word: &str) -> Option<&'static str> {
     choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, written)| *written)
 }
 
-fn time_or_none(arguments: &mut Arguments<'_>) -> Result<Option<u64>, Problem> {
+fn time_or_none(arguments: &mut LineArguments<'_>) -> Result<Option<u64>, ConfigProblem> {
     let word = arguments.one()?;
     if word == "none" {
         return Ok(None);
@@ -289,7 +289,7 @@ fn time_or_none(arguments: &mut Arguments<'_>) -> Result<Option<u64>, Problem> {
 }
 
 /// Variables must be set already when the file is read; what they hold counts when the agent is used.
-fn agent(word: &str, arguments: &Arguments<'_>, operator: &Operator) -> Result<(), Problem> {
+fn agent(word: &str, arguments: &LineArguments<'_>, operator: &OperatorEnv) -> Result<(), ConfigProblem> {
     tokens::variables(word, operator)?;
     match word.strip_prefix('$') {
         Some(name) if !name.starts_with('{') && !check::variable_name(name) => {
@@ -299,12 +299,16 @@ fn agent(word: &str, arguments: &Arguments<'_>, operator: &Operator) -> Result<(
     }
 }
 
-fn forward(kind: Forwarding, arguments: &mut Arguments<'_>, operator: &Operator) -> Result<Value, Problem> {
+fn forward(
+    kind: ForwardingKind,
+    arguments: &mut LineArguments<'_>,
+    operator: &OperatorEnv,
+) -> Result<ConfigValue, ConfigProblem> {
     let listen = arguments.one()?;
     let target = match kind {
-        Forwarding::Dynamic => None,
-        Forwarding::Local => Some(arguments.one()?),
-        Forwarding::Remote => arguments.words.next().filter(|target| !target.is_empty()),
+        ForwardingKind::Dynamic => None,
+        ForwardingKind::Local => Some(arguments.one()?),
+        ForwardingKind::Remote => arguments.words.next().filter(|target| !target.is_empty()),
     };
     let text = match &target {
         Some(target) => format!("{listen}:{target}"),
@@ -313,5 +317,5 @@ fn forward(kind: Forwarding, arguments: &mut Arguments<'_>, operator: &Operator)
     if !check::forwarding(&text, kind, target.is_some(), operator) {
         return Err(arguments.bad(&text, "a forwarding as in ssh_config(5)"));
     }
-    Ok(Value::Text(text.into()))
+    Ok(ConfigValue::Text(text.into()))
 }

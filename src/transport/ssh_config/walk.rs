@@ -6,15 +6,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::error::{Origin, Problem, SshConfigError};
-use super::keyword::{Key, Keyword};
-use super::matching::{Facts, MatchLine};
-use super::operator::Operator;
-use super::parse::{Kind, Parsed};
+use super::error::{ConfigOrigin, ConfigProblem, SshConfigError};
+use super::keyword::{KeywordEntry, SettingKey};
+use super::matching::{MatchFacts, MatchLine};
+use super::operator::OperatorEnv;
+use super::parse::{ParsedFile, StatementKind};
 use super::pattern;
-use super::resolve::Query;
-use super::tokens::{self, Tokens};
-use super::value::Value;
+use super::resolve::HostQuery;
+use super::tokens::{self, PercentTokens};
+use super::value::ConfigValue;
 
 /// So many IdentityFile lines are taken, and so many CertificateFile lines.
 const MAX_IDENTITIES: usize = 100;
@@ -23,135 +23,135 @@ const MAX_FILES: usize = 32;
 
 /// A value and where it stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Hit<'c> {
-    pub(super) value: &'c Value,
-    pub(super) file: &'c Parsed,
+pub(super) struct ConfigHit<'c> {
+    pub(super) value: &'c ConfigValue,
+    pub(super) file: &'c ParsedFile,
     pub(super) line: usize,
 }
 
-impl Hit<'_> {
-    pub(super) fn origin(self) -> Origin {
-        Origin::File { path: Arc::clone(&self.file.path), line: self.line }
+impl ConfigHit<'_> {
+    pub(super) fn origin(self) -> ConfigOrigin {
+        ConfigOrigin::File { path: Arc::clone(&self.file.path), line: self.line }
     }
 }
 
 /// A keyword that is not honoured, where it first stands in force.
-pub(super) struct Other<'c> {
-    pub(super) keyword: &'static Keyword,
+pub(super) struct IgnoredKeyword<'c> {
+    pub(super) keyword: &'static KeywordEntry,
     pub(super) harmless: bool,
     pub(super) path: &'c Path,
     pub(super) line: usize,
 }
 
 /// What was found so far.
-pub(super) struct Walk<'c, 'q> {
-    pub(super) query: &'q Query<'q>,
-    pub(super) operator: &'q Operator,
+pub(super) struct ConfigWalk<'c, 'q> {
+    pub(super) query: &'q HostQuery<'q>,
+    pub(super) operator: &'q OperatorEnv,
     pub(super) exec: &'q dyn Fn(&str) -> bool,
-    pub(super) hits: [Option<Hit<'c>>; Key::COUNT],
-    pub(super) identities: Vec<Hit<'c>>,
-    pub(super) certificates: Vec<Hit<'c>>,
-    pub(super) others: Vec<Other<'c>>,
+    pub(super) hits: [Option<ConfigHit<'c>>; SettingKey::COUNT],
+    pub(super) identities: Vec<ConfigHit<'c>>,
+    pub(super) certificates: Vec<ConfigHit<'c>>,
+    pub(super) others: Vec<IgnoredKeyword<'c>>,
     /// What is connected to, once it is settled: in the second pass.
     pub(super) connected: Option<String>,
 }
 
-impl<'c> Walk<'c, '_> {
+impl<'c> ConfigWalk<'c, '_> {
     /// `active` says whether the lines before the first block apply, `never` that no block can.
-    pub(super) fn file(&mut self, file: &'c Parsed, active: bool, never: bool) -> Result<(), SshConfigError> {
+    pub(super) fn file(&mut self, file: &'c ParsedFile, active: bool, never: bool) -> Result<(), SshConfigError> {
         let mut active = active;
         for statement in &file.statements {
             let problem = |problem| SshConfigError::at(&file.path, statement.line, problem);
             match &statement.kind {
-                Kind::Host(line) => {
+                StatementKind::Host(line) => {
                     active = line.matches(self.host_names().as_slice(), never).map_err(problem)?;
                 }
-                Kind::Match(_) if never => active = false,
-                Kind::Match(line) => active = self.matches(line).map_err(problem)?,
-                Kind::Include(files) => {
+                StatementKind::Match(_) if never => active = false,
+                StatementKind::Match(line) => active = self.matches(line).map_err(problem)?,
+                StatementKind::Include(files) => {
                     for included in files {
                         self.file(included, active, never || !active)?;
                     }
                 }
-                Kind::Unknown(keyword) => {
-                    let ignored = self.text(Key::IgnoreUnknown);
+                StatementKind::Unknown(keyword) => {
+                    let ignored = self.text(SettingKey::IgnoreUnknown);
                     if !ignored.is_some_and(|patterns| pattern::list_matches(patterns, keyword, true)) {
-                        return Err(problem(Problem::UnknownKeyword { keyword: keyword.clone() }));
+                        return Err(problem(ConfigProblem::UnknownKeyword { keyword: keyword.clone() }));
                     }
                 }
-                Kind::Other { keyword, harmless } if active => {
+                StatementKind::Other { keyword, harmless } if active => {
                     if !self.others.iter().any(|other| std::ptr::eq(other.keyword, *keyword)) {
                         let (harmless, path, line) = (*harmless, &*file.path, statement.line);
-                        self.others.push(Other { keyword, harmless, path, line });
+                        self.others.push(IgnoredKeyword { keyword, harmless, path, line });
                     }
                 }
-                Kind::Set(key, value) if active => {
-                    self.set(*key, Hit { value, file, line: statement.line }).map_err(problem)?;
+                StatementKind::Set(key, value) if active => {
+                    self.set(*key, ConfigHit { value, file, line: statement.line }).map_err(problem)?;
                 }
-                Kind::Other { .. } | Kind::Set(..) => {}
+                StatementKind::Other { .. } | StatementKind::Set(..) => {}
             }
         }
         Ok(())
     }
 
-    fn set(&mut self, key: Key, hit: Hit<'c>) -> Result<(), Problem> {
-        if key == Key::IdentityFile {
+    fn set(&mut self, key: SettingKey, hit: ConfigHit<'c>) -> Result<(), ConfigProblem> {
+        if key == SettingKey::IdentityFile {
             return add(&mut self.identities, hit, "IdentityFile");
         }
-        if key == Key::CertificateFile {
+        if key == SettingKey::CertificateFile {
             return add(&mut self.certificates, hit, "CertificateFile");
         }
         // The first of the two proxies counts; no bastion leaves the choice of a command.
-        if self.hit(key).is_some() || key == Key::ProxyJump && self.hit(Key::ProxyCommand).is_some() {
+        if self.hit(key).is_some() || key == SettingKey::ProxyJump && self.hit(SettingKey::ProxyCommand).is_some() {
             return Ok(());
         }
-        if let Value::Words(words) = hit.value
+        if let ConfigValue::Words(words) = hit.value
             && words.len() > MAX_FILES
         {
-            let users = key == Key::UserKnownHostsFile;
+            let users = key == SettingKey::UserKnownHostsFile;
             let keyword = if users { "UserKnownHostsFile" } else { "GlobalKnownHostsFile" };
-            return Err(Problem::TooMany { keyword, limit: MAX_FILES });
+            return Err(ConfigProblem::TooMany { keyword, limit: MAX_FILES });
         }
         self.put(key, hit);
         if hit.value.as_jump().is_some() {
-            self.put(Key::ProxyCommand, hit);
+            self.put(SettingKey::ProxyCommand, hit);
         }
         Ok(())
     }
 
-    fn put(&mut self, key: Key, hit: Hit<'c>) {
+    fn put(&mut self, key: SettingKey, hit: ConfigHit<'c>) {
         if let Some(slot) = self.hits.get_mut(key as usize) {
             *slot = Some(hit);
         }
     }
 
-    pub(super) fn hit(&self, key: Key) -> Option<Hit<'c>> {
+    pub(super) fn hit(&self, key: SettingKey) -> Option<ConfigHit<'c>> {
         self.hits.get(key as usize).copied().flatten()
     }
 
-    pub(super) fn text(&self, key: Key) -> Option<&'c Arc<str>> {
+    pub(super) fn text(&self, key: SettingKey) -> Option<&'c Arc<str>> {
         self.hit(key)?.value.as_text()
     }
 
-    pub(super) fn choice(&self, key: Key) -> Option<&'static str> {
+    pub(super) fn choice(&self, key: SettingKey) -> Option<&'static str> {
         self.hit(key)?.value.as_choice()
     }
 
-    pub(super) fn number(&self, key: Key) -> Option<u64> {
+    pub(super) fn number(&self, key: SettingKey) -> Option<u64> {
         self.hit(key)?.value.as_number()
     }
 
     /// What `Host` looks at: the name typed, later the one connected to; and the address.
-    fn host_names(&self) -> Names<'_> {
+    fn host_names(&self) -> HostNames<'_> {
         let first = self.connected.as_deref().unwrap_or(self.query.host);
         match &self.query.address {
             // With an address, the name connected to is the address, so that the name typed goes with it.
-            Some(address) => Names::Two([self.query.host, address.value]),
-            None => Names::One([first]),
+            Some(address) => HostNames::Two([self.query.host, address.value]),
+            None => HostNames::One([first]),
         }
     }
 
-    fn matches(&self, line: &MatchLine) -> Result<bool, Problem> {
+    fn matches(&self, line: &MatchLine) -> Result<bool, ConfigProblem> {
         let connected = match &self.connected {
             Some(connected) => connected.clone(),
             None => self.expanded_host_name()?,
@@ -165,19 +165,19 @@ impl<'c> Walk<'c, '_> {
             originals.push(address);
         }
         let user = self.user();
-        line.matches(&Facts {
+        line.matches(&MatchFacts {
             hosts: &hosts,
             original_hosts: &originals,
             user,
             operator: self.operator,
-            tag: self.text(Key::Tag).map_or("", |tag| tag),
+            tag: self.text(SettingKey::Tag).map_or("", |tag| tag),
             second_pass: self.connected.is_some(),
             exec: &|command| {
-                let tokens = Tokens {
+                let tokens = PercentTokens {
                     operator: self.operator,
                     host: &connected,
                     original: self.query.host,
-                    alias: self.text(Key::HostKeyAlias).map_or(&connected, |alias| alias),
+                    alias: self.text(SettingKey::HostKeyAlias).map_or(&connected, |alias| alias),
                     port: self.port(),
                     user,
                 };
@@ -189,18 +189,18 @@ impl<'c> Walk<'c, '_> {
     pub(super) fn user(&self) -> &str {
         match &self.query.user {
             Some(given) => &given.value,
-            None => self.text(Key::User).map_or(&self.operator.user, |user| user),
+            None => self.text(SettingKey::User).map_or(&self.operator.user, |user| user),
         }
     }
 
     pub(super) fn port(&self) -> u16 {
         let given = self.query.port.as_ref().map(|port| port.value);
-        given.or_else(|| u16::try_from(self.number(Key::Port)?).ok()).unwrap_or(22)
+        given.or_else(|| u16::try_from(self.number(SettingKey::Port)?).ok()).unwrap_or(22)
     }
 
     /// What is connected to, as far as it is known.
-    fn expanded_host_name(&self) -> Result<String, Problem> {
-        match (&self.query.address, self.text(Key::HostName)) {
+    fn expanded_host_name(&self) -> Result<String, ConfigProblem> {
+        match (&self.query.address, self.text(SettingKey::HostName)) {
             (Some(address), _) => Ok(address.value.to_owned()),
             (None, Some(text)) => tokens::host_name(text, self.query.host),
             (None, None) => Ok(self.query.host.to_owned()),
@@ -208,20 +208,20 @@ impl<'c> Walk<'c, '_> {
     }
 
     pub(super) fn host_name(&self) -> Result<String, SshConfigError> {
-        let name = self
-            .expanded_host_name()
-            .map_err(|problem| self.hit(Key::HostName).map_or(Origin::Default, Hit::origin).error(problem))?;
+        let name = self.expanded_host_name().map_err(|problem| {
+            self.hit(SettingKey::HostName).map_or(ConfigOrigin::Default, ConfigHit::origin).error(problem)
+        })?;
         Ok(name.to_ascii_lowercase())
     }
 }
 
 /// One name or two, without a place on the heap.
-enum Names<'a> {
+enum HostNames<'a> {
     One([&'a str; 1]),
     Two([&'a str; 2]),
 }
 
-impl<'a> Names<'a> {
+impl<'a> HostNames<'a> {
     fn as_slice(&self) -> &[&'a str] {
         match self {
             Self::One(names) => names,
@@ -231,11 +231,12 @@ impl<'a> Names<'a> {
 }
 
 /// Adds a file, unless it is there; the user's own and the system's are told apart.
-fn add<'c>(files: &mut Vec<Hit<'c>>, hit: Hit<'c>, keyword: &'static str) -> Result<(), Problem> {
+fn add<'c>(files: &mut Vec<ConfigHit<'c>>, hit: ConfigHit<'c>, keyword: &'static str) -> Result<(), ConfigProblem> {
     if files.len() >= MAX_IDENTITIES {
-        return Err(Problem::TooMany { keyword, limit: MAX_IDENTITIES });
+        return Err(ConfigProblem::TooMany { keyword, limit: MAX_IDENTITIES });
     }
-    let same = |other: &Hit<'_>| other.file.users == hit.file.users && other.value.as_text() == hit.value.as_text();
+    let same =
+        |other: &ConfigHit<'_>| other.file.users == hit.file.users && other.value.as_text() == hit.value.as_text();
     if !files.iter().any(same) {
         files.push(hit);
     }
