@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
-use crate::remote::{EnterError, Passage, Sudo, SudoError};
+use crate::remote::{EnterError, Sudo, SudoError, SudoPrompt};
 use crate::transport::{HUNG, OutputDrain, OutputPiece, RemoteCommand, Session, TransportError};
 
 /// Longest output kept of each stream, in bytes; what comes after is read and dropped.
@@ -129,7 +129,7 @@ pub async fn run<S: Session>(
         }
     };
     tokio::pin!(stop);
-    let passage = Passage::new();
+    let passage = SudoPrompt::new();
     let mark = format!("ctl-out-{:032x}", rand::random::<u128>());
     let mut gathered = GatheredOutput::new(&mark);
     let line = start_line(sudo, &passage, time, &mark, input.len());
@@ -196,7 +196,7 @@ fn not_started(how: &CommandEnd, time: Duration) -> RunError {
 }
 
 /// What the login shell is given to run.
-fn start_line(sudo: &Sudo, passage: &Passage, time: Duration, mark: &str, input: usize) -> String {
+fn start_line(sudo: &Sudo, passage: &SudoPrompt, time: Duration, mark: &str, input: usize) -> String {
     // The node's own clock is the last resort: a little behind ours.
     let node_limit = time.as_secs().saturating_add(5).min(86_400 * 30);
     // What sudo asks comes first, and only what is behind it may read the script.
@@ -214,7 +214,7 @@ fn script_and(command: &str) -> String {
 async fn send<C: RemoteCommand>(
     running: &mut C,
     sudo: &Sudo,
-    passage: &Passage,
+    passage: &SudoPrompt,
     time: Duration,
     parts: [&str; 2],
 ) -> Result<Vec<u8>, EnterError> {

@@ -31,7 +31,7 @@ pub use self::rescue::{ControlCommand, ControlSettings, Rescue, TrialAnswer, Tri
 use self::rescue::{RescueTrial, TRIAL_LIMIT};
 use crate::event::{Failure, FailureKind, Stage};
 use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
-use crate::remote::{EnterError, Passage, Sudo, SudoError};
+use crate::remote::{EnterError, Sudo, SudoError, SudoPrompt};
 use crate::transport::{HUNG, OutputPiece, RemoteCommand, Session, TransportError};
 
 /// Between two signs of life. The guard gives up after 20 s without one: two may be lost on the way and the third be late,
@@ -197,7 +197,7 @@ impl Guard {
 
     async fn try_take<S: Session>(session: &S, owner: &LockHolder, sudo: &Sudo) -> Result<Self, TakeError> {
         let mark = format!("ctl-{:016x}", rand::random::<u64>());
-        let passage = Passage::new();
+        let passage = SudoPrompt::new();
         let (prefix, shell) = if sudo.has_password() {
             (sudo.prefix(&passage), read_and_run(passage.mark()))
         } else {
@@ -366,7 +366,7 @@ impl<C: RemoteCommand> GuardChannel<C> {
         line: &str,
         mark: String,
         sudo: &Sudo,
-        passage: &Passage,
+        passage: &SudoPrompt,
     ) -> Result<Self, TakeError> {
         let mut command = session.start(line).await.map_err(TakeError::Transport)?;
         if sudo.has_password()

@@ -12,5 +12,5 @@ mod sudo;
 mod words;
 
 pub use self::question::{CommandAnswer, NOT_RUN, NoAnswer, ending, last_line};
-pub use self::sudo::{AskError, EnterError, ExecError, Passage, Sudo};
+pub use self::sudo::{AskError, EnterError, ExecError, Sudo, SudoPrompt};
 pub use self::words::SudoError;

@@ -35,20 +35,20 @@ pub enum Sudo {
     /// They do; no password is known, so it must not ask for one.
     Plain,
     /// They do, and a password may be asked for.
-    WithPassword(Arc<Password>),
+    WithPassword(Arc<SudoPassword>),
 }
 
 /// A password, and what one node's sudo made of it.
 #[derive(Debug)]
-pub struct Password {
+pub struct SudoPassword {
     secret: Arc<SecretString>,
-    trust: Mutex<Trust>,
+    trust: Mutex<PasswordTrust>,
     commands: Semaphore,
 }
 
 /// What is known of the password on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
+enum PasswordTrust {
     /// It was not sent yet.
     Untried,
     /// It was accepted.
@@ -113,12 +113,12 @@ fn in_quotes(words: &str) -> String {
 
 /// The random words of one command through sudo.
 #[derive(Debug)]
-pub struct Passage {
+pub struct SudoPrompt {
     prompt: String,
     mark: String,
 }
 
-impl Passage {
+impl SudoPrompt {
     /// Words that nobody has seen before.
     #[must_use]
     pub fn new() -> Self {
@@ -133,7 +133,7 @@ impl Passage {
     }
 }
 
-impl Default for Passage {
+impl Default for SudoPrompt {
     fn default() -> Self {
         Self::new()
     }
@@ -143,8 +143,11 @@ impl Sudo {
     /// Commands go through sudo, which may ask for this password. One value for each node.
     #[must_use]
     pub fn with_password(secret: Arc<SecretString>) -> Self {
-        let password =
-            Password { secret, trust: Mutex::new(Trust::Untried), commands: Semaphore::new(COMMANDS_AT_ONCE) };
+        let password = SudoPassword {
+            secret,
+            trust: Mutex::new(PasswordTrust::Untried),
+            commands: Semaphore::new(COMMANDS_AT_ONCE),
+        };
         Self::WithPassword(Arc::new(password))
     }
 
@@ -163,7 +166,7 @@ impl Sudo {
     /// What stands before a command of this run: empty, or words with a blank behind them. sudo is told not to translate
     /// its words; the rest of the command's surroundings stays as it is.
     #[must_use]
-    pub fn prefix(&self, passage: &Passage) -> String {
+    pub fn prefix(&self, passage: &SudoPrompt) -> String {
         match self {
             Self::No => String::new(),
             Self::Plain => "env LANGUAGE=C sudo -n ".to_owned(),
@@ -218,7 +221,7 @@ impl Sudo {
         limit: usize,
         mode: AskMode,
     ) -> Result<CommandAnswer, AskError> {
-        let passage = Passage::new();
+        let passage = SudoPrompt::new();
         let line = question::line_of(passage.mark(), &body(&self.prefix(&passage)), mode)?;
         let is_whole = |stdout: &[u8]| mode == AskMode::ToTheEnd && question::has_status(stdout, passage.mark());
         let output = self.exec(session, &passage, &line, limit, is_whole).await?;
@@ -229,7 +232,7 @@ impl Sudo {
     async fn exec<S: Session>(
         &self,
         session: &S,
-        passage: &Passage,
+        passage: &SudoPrompt,
         line: &str,
         limit: usize,
         is_whole: impl Fn(&[u8]) -> bool + Send,
@@ -253,12 +256,12 @@ impl Sudo {
     pub async fn enter<C: RemoteCommand>(
         &self,
         command: &mut C,
-        passage: &Passage,
+        passage: &SudoPrompt,
         time: Duration,
     ) -> Result<Vec<u8>, EnterError> {
         let password = if let Self::WithPassword(password) = self { Some(password.as_ref()) } else { None };
-        let mut dialogue = Dialogue { password, passage, held: None, is_answered: false };
-        let mut streams = Streams::default();
+        let mut dialogue = SudoDialogue { password, passage, held: None, is_answered: false };
+        let mut streams = CommandStreams::default();
         let mark = format!("{}\n", passage.mark);
         let deadline = Instant::now() + time;
         let mut exit = None;
@@ -299,16 +302,16 @@ impl Sudo {
     }
 }
 
-impl Password {
+impl SudoPassword {
     async fn gather<C: RemoteCommand>(
         &self,
         command: &mut C,
-        passage: &Passage,
+        passage: &SudoPrompt,
         limit: usize,
         is_whole: impl Fn(&[u8]) -> bool,
     ) -> Result<ExecOutput, ExecError> {
-        let mut dialogue = Dialogue { password: Some(self), passage, held: None, is_answered: false };
-        let mut streams = Streams::default();
+        let mut dialogue = SudoDialogue { password: Some(self), passage, held: None, is_answered: false };
+        let mut streams = CommandStreams::default();
         let mut output = ExecOutput::default();
         let mut rest: Option<OutputDrain> = None;
         loop {
@@ -360,14 +363,14 @@ impl Password {
 
 /// What a command has printed.
 #[derive(Debug, Default)]
-struct Streams {
+struct CommandStreams {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     /// How much of each was looked through for the prompt.
     searched: [usize; 2],
 }
 
-impl Streams {
+impl CommandStreams {
     fn take_in(&mut self, piece: OutputPiece) {
         match piece {
             OutputPiece::Stdout(bytes) => self.stdout.extend(bytes),
@@ -387,7 +390,7 @@ impl Streams {
 
     /// Whether the prompt has come. It is taken out, with all that sudo said before it; what a login shell said up to the
     /// mark of a question stays. A command that goes on to its end has its stderr in its stdout.
-    fn take_prompt(&mut self, passage: &Passage) -> bool {
+    fn take_prompt(&mut self, passage: &SudoPrompt) -> bool {
         let prompt = passage.prompt.as_bytes();
         for (stream, searched) in [&mut self.stderr, &mut self.stdout].into_iter().zip(&mut self.searched) {
             if let Some(end) = find(stream, prompt, searched.saturating_sub(prompt.len())) {
@@ -409,17 +412,21 @@ fn find(bytes: &[u8], wanted: &[u8], start: usize) -> Option<usize> {
 }
 
 /// What is said between one command's sudo and us.
-struct Dialogue<'a> {
-    password: Option<&'a Password>,
-    passage: &'a Passage,
+struct SudoDialogue<'a> {
+    password: Option<&'a SudoPassword>,
+    passage: &'a SudoPrompt,
     /// Held while the first answer on this node is on trial.
-    held: Option<MutexGuard<'a, Trust>>,
+    held: Option<MutexGuard<'a, PasswordTrust>>,
     is_answered: bool,
 }
 
-impl Dialogue<'_> {
+impl SudoDialogue<'_> {
     /// Answers the prompt, if it has come: once.
-    async fn answer<C: RemoteCommand>(&mut self, command: &mut C, streams: &mut Streams) -> Result<(), ExecError> {
+    async fn answer<C: RemoteCommand>(
+        &mut self,
+        command: &mut C,
+        streams: &mut CommandStreams,
+    ) -> Result<(), ExecError> {
         let Some(password) = self.password else { return Ok(()) };
         if !streams.take_prompt(self.passage) {
             return Ok(());
@@ -430,11 +437,11 @@ impl Dialogue<'_> {
         }
         let mut trust = password.trust.lock().await;
         match *trust {
-            Trust::Refused => return Err(SudoError::WrongPassword.into()),
-            Trust::Accepted => drop(trust),
-            Trust::Untried => {
+            PasswordTrust::Refused => return Err(SudoError::WrongPassword.into()),
+            PasswordTrust::Accepted => drop(trust),
+            PasswordTrust::Untried => {
                 // Until the opposite is proved: if this is given up now, nobody knows.
-                *trust = Trust::Refused;
+                *trust = PasswordTrust::Refused;
                 self.held = Some(trust);
             }
         }
@@ -448,7 +455,7 @@ impl Dialogue<'_> {
     /// The command ran: the answer was right, if there was one.
     fn accepted(&mut self) {
         if let Some(mut trust) = self.held.take() {
-            *trust = Trust::Accepted;
+            *trust = PasswordTrust::Accepted;
         }
     }
 
@@ -457,7 +464,7 @@ impl Dialogue<'_> {
         if self.held.take().is_none()
             && let Some(password) = self.password
         {
-            *password.trust.lock().await = Trust::Refused;
+            *password.trust.lock().await = PasswordTrust::Refused;
         }
     }
 
@@ -473,7 +480,7 @@ impl Dialogue<'_> {
     }
 
     /// A line without an end, which nobody answers.
-    fn question(&self, streams: &Streams) -> Option<SudoError> {
+    fn question(&self, streams: &CommandStreams) -> Option<SudoError> {
         let text = String::from_utf8_lossy(&streams.stderr);
         let last = text.rsplit('\n').next().unwrap_or_default().trim();
         (self.password.is_some() && !self.is_answered && !last.is_empty()).then(|| SudoError::Question(clip(last)))

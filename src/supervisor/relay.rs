@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::SupervisorError;
 use crate::remote::script::{READ_AND_RUN, one_line};
-use crate::remote::{EnterError, Passage, Sudo};
+use crate::remote::{EnterError, Sudo, SudoPrompt};
 use crate::transport::{OutputPiece, RemoteCommand, Session, TransportError};
 
 /// How long the relay may take to start; sudo may have to be answered.
@@ -61,7 +61,7 @@ impl Relay {
     }
 
     async fn begin<S: Session>(session: &S, sudo: &Sudo) -> Result<Self, SupervisorError> {
-        let passage = Passage::new();
+        let passage = SudoPrompt::new();
         let line =
             format!("exec /bin/sh -c {READ_AND_RUN} ctl-relay {} {}", passage.mark(), sudo.prefix(&passage).trim_end());
         debug!(command = line, "starting a relay");

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::SupervisorError;
 use crate::remote::script::{one_line, read_and_run};
-use crate::remote::{EnterError, NoAnswer, Passage, Sudo};
+use crate::remote::{EnterError, NoAnswer, Sudo, SudoPrompt};
 use crate::transport::{OutputPiece, RemoteCommand, Session};
 
 /// What supervisorctl says before the log.
@@ -54,7 +54,7 @@ impl<C: RemoteCommand> Tailed<C> {
     }
 
     async fn begin<S: Session<Command = C>>(session: &S, sudo: &Sudo, line: &str) -> Result<Self, SupervisorError> {
-        let passage = Passage::new();
+        let passage = SudoPrompt::new();
         let shell = read_and_run(passage.mark());
         // Words that hold a NUL were refused before.
         let quoted = shlex::try_quote(line).unwrap_or_default();

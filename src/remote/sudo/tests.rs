@@ -12,7 +12,7 @@ use super::*;
 
 /// What the sudo of a node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nature {
+enum SudoBehavior {
     /// Preaches, asks, and accepts `right`.
     Asks,
     /// Runs the command at once.
@@ -27,14 +27,14 @@ enum Nature {
     Leaves,
 }
 
-struct Node {
-    nature: Nature,
+struct SudoNode {
+    nature: SudoBehavior,
     /// What was written to all its commands.
     written: Arc<Plain<Vec<String>>>,
 }
 
-struct Running {
-    nature: Nature,
+struct RunningSudo {
+    nature: SudoBehavior,
     prompt: String,
     mark: Option<String>,
     pieces: VecDeque<OutputPiece>,
@@ -43,7 +43,7 @@ struct Running {
     is_closed: bool,
 }
 
-impl Running {
+impl RunningSudo {
     fn runs(&mut self) {
         let mark = self.mark.clone().map(|mark| format!("noise of a login shell\n{mark}\n"));
         self.pieces.push_back(OutputPiece::Stdout(format!("{}output\n", mark.unwrap_or_default()).into_bytes()));
@@ -62,18 +62,23 @@ impl Running {
     }
 }
 
-impl RemoteCommand for Running {
+impl RemoteCommand for RunningSudo {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), TransportError> {
         let line = String::from_utf8_lossy(bytes).into_owned();
         let is_right = line == "right\n";
         self.written.lock().unwrap().push(line);
         match self.nature {
-            Nature::Asks if is_right => self.runs(),
-            Nature::Forbids if is_right => {
+            SudoBehavior::Asks if is_right => self.runs(),
+            SudoBehavior::Forbids if is_right => {
                 self.says("Sorry, user eve is not allowed to execute '/bin/sh' as root on a1.\n");
                 self.ends(1);
             }
-            Nature::Asks | Nature::Free | Nature::HoldsOpen | Nature::AsksElse | Nature::Forbids | Nature::Leaves => {
+            SudoBehavior::Asks
+            | SudoBehavior::Free
+            | SudoBehavior::HoldsOpen
+            | SudoBehavior::AsksElse
+            | SudoBehavior::Forbids
+            | SudoBehavior::Leaves => {
                 let prompt = self.prompt.clone();
                 self.says(&format!("Sorry, try again.\n{prompt}"));
             }
@@ -88,7 +93,7 @@ impl RemoteCommand for Running {
                 tokio::task::yield_now().await;
                 return Some(piece);
             }
-            if self.nature == Nature::Leaves {
+            if self.nature == SudoBehavior::Leaves {
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 return Some(OutputPiece::Stderr(b"x\n".to_vec()));
             }
@@ -104,13 +109,13 @@ impl RemoteCommand for Running {
     }
 }
 
-impl Session for Node {
+impl Session for SudoNode {
     type Stream = DuplexStream;
-    type Command = Running;
+    type Command = RunningSudo;
 
-    async fn start(&self, line: &str) -> Result<Running, TransportError> {
+    async fn start(&self, line: &str) -> Result<RunningSudo, TransportError> {
         let word = |start: &str| line.split_whitespace().find(|word| word.starts_with(start)).map(str::to_owned);
-        let mut running = Running {
+        let mut running = RunningSudo {
             nature: self.nature,
             prompt: word("ctl-ask-").unwrap_or_default(),
             mark: word("ctl-run-"),
@@ -120,16 +125,16 @@ impl Session for Node {
             is_closed: false,
         };
         match self.nature {
-            Nature::Asks | Nature::Forbids => {
+            SudoBehavior::Asks | SudoBehavior::Forbids => {
                 let prompt = running.prompt.clone();
                 running.says(&format!("We trust you have received the usual lecture.\n{prompt}"));
             }
-            Nature::Free | Nature::Leaves => running.runs(),
-            Nature::HoldsOpen => {
+            SudoBehavior::Free | SudoBehavior::Leaves => running.runs(),
+            SudoBehavior::HoldsOpen => {
                 let mark = running.mark.clone().unwrap_or_default();
                 running.pieces.push_back(OutputPiece::Stdout(format!("\n{mark}\noutput\n\n{mark} 0\n").into_bytes()));
             }
-            Nature::AsksElse => running.says("Welcome.\nVerification code: "),
+            SudoBehavior::AsksElse => running.says("Welcome.\nVerification code: "),
         }
         Ok(running)
     }
@@ -155,35 +160,35 @@ impl Session for Node {
     }
 }
 
-fn node(nature: Nature) -> Node {
-    Node { nature, written: Arc::default() }
+fn node(nature: SudoBehavior) -> SudoNode {
+    SudoNode { nature, written: Arc::default() }
 }
 
 fn sudo(password: &str) -> Sudo {
     Sudo::with_password(Arc::new(SecretString::from(password)))
 }
 
-async fn run(node: &Node, sudo: &Sudo) -> Result<ExecOutput, ExecError> {
-    let passage = Passage::new();
+async fn run(node: &SudoNode, sudo: &Sudo) -> Result<ExecOutput, ExecError> {
+    let passage = SudoPrompt::new();
     let line = format!("{}supervisorctl status", sudo.prefix(&passage));
     sudo.exec(node, &passage, &line, 4096, |_| false).await
 }
 
-async fn enter(node: &Node, sudo: &Sudo) -> Result<String, EnterError> {
-    let passage = Passage::new();
+async fn enter(node: &SudoNode, sudo: &Sudo) -> Result<String, EnterError> {
+    let passage = SudoPrompt::new();
     let line = format!("{}/bin/sh -c {}", sudo.prefix(&passage), passage.mark());
     let mut command = node.start(&line).await.unwrap();
     let rest = sudo.enter(&mut command, &passage, Duration::from_secs(30)).await?;
     Ok(String::from_utf8(rest).unwrap())
 }
 
-fn written(node: &Node) -> Vec<String> {
+fn written(node: &SudoNode) -> Vec<String> {
     node.written.lock().unwrap().clone()
 }
 
 #[tokio::test]
 async fn the_prompt_is_answered_once_a_command() {
-    let (node, sudo) = (node(Nature::Asks), sudo("right"));
+    let (node, sudo) = (node(SudoBehavior::Asks), sudo("right"));
     for count in 1..=2 {
         let output = run(&node, &sudo).await.unwrap();
         assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("output\n", "its own complaint\n"));
@@ -195,7 +200,7 @@ async fn the_prompt_is_answered_once_a_command() {
 
 #[tokio::test]
 async fn nothing_is_sent_where_nothing_is_asked() {
-    let (node, sudo) = (node(Nature::Free), sudo("right"));
+    let (node, sudo) = (node(SudoBehavior::Free), sudo("right"));
     assert_eq!(run(&node, &sudo).await.unwrap().stdout, "output\n");
     assert_eq!(enter(&node, &sudo).await.unwrap(), "output\n");
     assert!(written(&node).is_empty());
@@ -204,7 +209,7 @@ async fn nothing_is_sent_where_nothing_is_asked() {
 /// It is the command that was asked, and its answer is there.
 #[tokio::test(start_paused = true)]
 async fn what_a_command_leaves_behind_is_not_waited_for() {
-    let (node, sudo) = (node(Nature::Leaves), sudo("right"));
+    let (node, sudo) = (node(SudoBehavior::Leaves), sudo("right"));
     let began = Instant::now();
     let output = tokio::time::timeout(Duration::from_secs(60), run(&node, &sudo)).await.unwrap().unwrap();
     assert_eq!((output.stdout.as_str(), output.exit), ("output\n", Some(0)));
@@ -214,7 +219,7 @@ async fn what_a_command_leaves_behind_is_not_waited_for() {
 /// What goes on to its end has its answer with its status, whoever keeps its streams open.
 #[tokio::test]
 async fn the_status_is_the_end_of_an_answer() {
-    let (node, sudo) = (node(Nature::HoldsOpen), sudo("right"));
+    let (node, sudo) = (node(SudoBehavior::HoldsOpen), sudo("right"));
     let answer = sudo.ask_to_the_end(&node, |sudo| format!("{sudo}service x start"), 4096);
     let answer = timeout(Duration::from_secs(30), answer).await.unwrap().unwrap();
     assert_eq!((answer.stdout.as_str(), answer.status), ("output\n", 0));
@@ -223,7 +228,7 @@ async fn the_status_is_the_end_of_an_answer() {
 /// However many commands ask at the same time.
 #[tokio::test]
 async fn a_wrong_password_is_sent_once_to_a_node() {
-    let (node, sudo) = (node(Nature::Asks), sudo("wrong"));
+    let (node, sudo) = (node(SudoBehavior::Asks), sudo("wrong"));
     let all = futures_util::future::join_all((0..8).map(|_| run(&node, &sudo)));
     for answer in all.await {
         assert_eq!(answer.unwrap_err(), ExecError::Sudo(SudoError::WrongPassword));
@@ -235,10 +240,10 @@ async fn a_wrong_password_is_sent_once_to_a_node() {
 /// Nobody knows whether it was right when the command was given up: it is not tried again.
 #[tokio::test(start_paused = true)]
 async fn an_answer_without_an_echo_is_not_repeated() {
-    let (node, sudo) = (node(Nature::Asks), sudo("wrong"));
-    let passage = Passage::new();
+    let (node, sudo) = (node(SudoBehavior::Asks), sudo("wrong"));
+    let passage = SudoPrompt::new();
     let mut command = node.start(&format!("{}x", sudo.prefix(&passage))).await.unwrap();
-    command.nature = Nature::AsksElse;
+    command.nature = SudoBehavior::AsksElse;
     command.prompt.clear();
     let entered = sudo.enter(&mut command, &passage, Duration::from_secs(30)).await;
     assert!(matches!(entered.unwrap_err(), EnterError::Sudo(SudoError::Silent(_))));
@@ -248,7 +253,7 @@ async fn an_answer_without_an_echo_is_not_repeated() {
 
 #[tokio::test(start_paused = true)]
 async fn another_question_is_not_answered() {
-    let (node, sudo) = (node(Nature::AsksElse), sudo("right"));
+    let (node, sudo) = (node(SudoBehavior::AsksElse), sudo("right"));
     let question = SudoError::Question("Verification code:".to_owned());
     assert_eq!(run(&node, &sudo).await.unwrap_err(), ExecError::Sudo(question.clone()));
     assert_eq!(enter(&node, &sudo).await.unwrap_err(), EnterError::Sudo(question));
@@ -257,7 +262,7 @@ async fn another_question_is_not_answered() {
 
 #[tokio::test]
 async fn a_right_password_for_a_forbidden_command() {
-    let (node, sudo) = (node(Nature::Forbids), sudo("right"));
+    let (node, sudo) = (node(SudoBehavior::Forbids), sudo("right"));
     for _ in 0..2 {
         assert_eq!(enter(&node, &sudo).await.unwrap_err(), EnterError::Sudo(SudoError::NotAllowed));
     }
@@ -267,12 +272,12 @@ async fn a_right_password_for_a_forbidden_command() {
 #[tokio::test]
 async fn the_password_is_in_no_line_and_no_debug() {
     let sudo = sudo("right");
-    let passage = Passage::new();
+    let passage = SudoPrompt::new();
     for text in [sudo.prefix(&passage), format!("{sudo:?}"), format!("{passage:?}")] {
         assert!(!text.contains("right"), "{text}");
     }
     assert_eq!(Sudo::Plain.prefix(&passage), "env LANGUAGE=C sudo -n ");
     assert_eq!(Sudo::No.prefix(&passage), "");
-    let plain = run(&node(Nature::Asks), &Sudo::Plain).await.unwrap();
+    let plain = run(&node(SudoBehavior::Asks), &Sudo::Plain).await.unwrap();
     assert_eq!(SudoError::of_text(&plain.stderr), Some(SudoError::PasswordWanted));
 }
