@@ -11,7 +11,7 @@ use tracing::debug;
 use super::link::Instance;
 use crate::event::{FailureEvidence, FailureKind, LogStream, ProcessState, TargetResult};
 use crate::supervisor::log::{LogFile, LogPiece, last_lines};
-use crate::supervisor::{Client, ProcessInfo};
+use crate::supervisor::{ProcessInfo, SupervisorClient};
 use crate::transport::{Session, Transport};
 
 /// How long it may take.
@@ -80,23 +80,23 @@ async fn how_it_ended<T: Transport>(
     }
     match client.as_ref() {
         // Of one that ended before it was up, supervisord forgets how it ended.
-        Client::Rpc(rpc) => match rpc.exit_status(&process.api_name()).await {
+        SupervisorClient::Rpc(rpc) => match rpc.exit_status(&process.api_name()).await {
             Ok(status) => (status, None),
             Err(error) => {
                 debug!(service = process.full_name(), %error, "its exit status was not read");
                 (None, None)
             }
         },
-        Client::Supervisorctl(_) | Client::Service(_) => (None, None),
+        SupervisorClient::Supervisorctl(_) | SupervisorClient::Service(_) => (None, None),
     }
 }
 
 /// The end of supervisord's own log.
-pub(super) async fn own_log<S: Session>(client: &Client<S>) -> Option<String> {
+pub(super) async fn own_log<S: Session>(client: &SupervisorClient<S>) -> Option<String> {
     let read = match client {
-        Client::Rpc(rpc) => rpc.end_of_log(LogFile::Own, OWN_LOG).await,
-        Client::Supervisorctl(control) => control.own_log(OWN_LOG).await.map(LogPiece::Bytes),
-        Client::Service(_) => return None,
+        SupervisorClient::Rpc(rpc) => rpc.end_of_log(LogFile::Own, OWN_LOG).await,
+        SupervisorClient::Supervisorctl(control) => control.own_log(OWN_LOG).await.map(LogPiece::Bytes),
+        SupervisorClient::Service(_) => return None,
     };
     match read {
         Ok(LogPiece::Bytes(bytes)) => Some(String::from_utf8_lossy(&bytes).into_owned()),

@@ -10,7 +10,7 @@ use super::job::Tab;
 use super::link::Instance;
 use crate::event::{ActivityPhase, Failure, FailureKind, PhaseKind, Stage};
 use crate::supervisor::ProcessInfo;
-use crate::supervisor::introspect::{self, Functional};
+use crate::supervisor::introspect::{self, FunctionalState};
 use crate::transport::Transport;
 
 /// Between two questions.
@@ -50,7 +50,7 @@ pub(super) async fn active<T: Transport>(
         let waited = began.elapsed();
         let (functional, text) = now;
         let word = functional.as_ref().map(|functional| functional.as_str().to_owned());
-        if functional.as_ref().is_some_and(Functional::is_well) {
+        if functional.as_ref().is_some_and(FunctionalState::is_well) {
             tab.gate(Some(true), text).await;
             return (word, None);
         }

@@ -14,10 +14,10 @@ use crate::guard::{ControlCommand, ControlSettings, Rescue};
 use crate::inventory::{ControlAddress, Role, Supervisor};
 use crate::remote::Sudo;
 use crate::select::ServicePattern;
-use crate::supervisor::command::{InitService, Shell, Supervisorctl, Wrapper};
-use crate::supervisor::rpc::{Road, RpcClient, Snapshot};
+use crate::supervisor::command::{InitService, InitWrapper, NodeShell, Supervisorctl};
+use crate::supervisor::rpc::{RpcClient, SocketRoute, SupervisorReading};
 use crate::supervisor::via::{self, Diagnosis};
-use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
+use crate::supervisor::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError};
 use crate::transport::{Endpoint, Session, Transport, TransportError};
 
 /// The connection to one node. At most one at a time.
@@ -26,7 +26,7 @@ pub(super) struct Link<T: Transport> {
     endpoint: Endpoint,
     sudo: Sudo,
     passwords: Arc<Passwords>,
-    current: Mutex<Option<Shell<T::Session>>>,
+    current: Mutex<Option<NodeShell<T::Session>>>,
 }
 
 impl<T: Transport> Link<T> {
@@ -51,7 +51,7 @@ impl<T: Transport> Link<T> {
     }
 
     /// The shell on the connection that is open, else on a new one.
-    pub(super) async fn shell(&self) -> Result<Shell<T::Session>, TransportError> {
+    pub(super) async fn shell(&self) -> Result<NodeShell<T::Session>, TransportError> {
         let mut current = self.current.lock().await;
         if let Some(shell) = current.as_ref().filter(|shell| !shell.session().is_closed()) {
             return Ok(shell.clone());
@@ -60,7 +60,7 @@ impl<T: Transport> Link<T> {
             debug!(host = self.endpoint.host, "the connection was lost; reconnecting");
         }
         let session = Arc::new(self.transport.connect(&self.endpoint).await?);
-        let shell = Shell::new(session, self.sudo.clone());
+        let shell = NodeShell::new(session, self.sudo.clone());
         *current = Some(shell.clone());
         Ok(shell)
     }
@@ -94,7 +94,7 @@ pub(super) struct Instance<T: Transport> {
     authorization: Option<String>,
     client: Mutex<Connected<T::Session>>,
     /// What it listed when it was first asked.
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: SupervisorReading,
     /// Programs whose init wrapper was run: it acts on all processes of the program at once.
     wrapped: std::sync::Mutex<BTreeSet<String>>,
     /// Processes whose `startsecs` is 0, once supervisord has answered; none if it does not have that in its answer.
@@ -106,12 +106,12 @@ pub(super) struct Instance<T: Transport> {
 /// A client and the connection it is on.
 struct Connected<S: Session> {
     session: Arc<S>,
-    client: Arc<Client<S>>,
+    client: Arc<SupervisorClient<S>>,
 }
 
 #[derive(Clone)]
 enum Way {
-    Rpc(ControlAddress, Road),
+    Rpc(ControlAddress, SocketRoute),
     Supervisorctl(ControlAddress),
     Service,
 }
@@ -138,9 +138,9 @@ impl<T: Transport> Instance<T> {
         let diagnosis = if supervisor.optional { Diagnosis::Spare } else { Diagnosis::Look };
         let reached = via::reach(&shell, supervisor, wanted, authorization.clone(), diagnosis).await?;
         let way = match &reached.client {
-            Client::Rpc(client) => Way::Rpc(client.address().clone(), client.road()),
-            Client::Supervisorctl(client) => Way::Supervisorctl(client.address().clone()),
-            Client::Service(_) => Way::Service,
+            SupervisorClient::Rpc(client) => Way::Rpc(client.address().clone(), client.road()),
+            SupervisorClient::Supervisorctl(client) => Way::Supervisorctl(client.address().clone()),
+            SupervisorClient::Service(_) => Way::Service,
         };
         let session = Arc::clone(shell.session());
         Ok(Self {
@@ -221,7 +221,7 @@ impl<T: Transport> Instance<T> {
         let client = self.client().await?;
         match client.add_group(group).await {
             // It was not taken out yet. One that is being stopped takes no start, though supervisord says it does.
-            Err(SupervisorError::Fault { fault: Fault::AlreadyAdded, .. }) => {}
+            Err(SupervisorError::Fault { fault: RpcFault::AlreadyAdded, .. }) => {}
             added => return added.map(|()| true),
         }
         let stopping = |process: &ProcessInfo| process.group == group && process.state == ProcessState::Stopping;
@@ -257,21 +257,21 @@ impl<T: Transport> Instance<T> {
 
     /// Whether sshd has opened a TCP port for it.
     pub(super) fn is_forwarded_to_tcp(&self) -> bool {
-        matches!(self.way, Way::Rpc(ControlAddress::Http { .. }, Road::Forwarded))
+        matches!(self.way, Way::Rpc(ControlAddress::Http { .. }, SocketRoute::Forwarded))
     }
 
     /// The client, on the connection that is open now.
-    pub(super) async fn client(&self) -> Result<Arc<Client<T::Session>>, TransportError> {
+    pub(super) async fn client(&self) -> Result<Arc<SupervisorClient<T::Session>>, TransportError> {
         let shell = self.link.shell().await?;
         let session = Arc::clone(shell.session());
         let mut client = self.client.lock().await;
         if !Arc::ptr_eq(&client.session, &session) {
             let new = match self.way.clone() {
                 Way::Rpc(address, road) => {
-                    Client::Rpc(RpcClient::new(shell, road, address, self.authorization.clone()))
+                    SupervisorClient::Rpc(RpcClient::new(shell, road, address, self.authorization.clone()))
                 }
-                Way::Supervisorctl(address) => Client::Supervisorctl(Supervisorctl::new(shell, address)),
-                Way::Service => Client::Service(Wrapper::new(shell, self.supervisor.services.clone())),
+                Way::Supervisorctl(address) => SupervisorClient::Supervisorctl(Supervisorctl::new(shell, address)),
+                Way::Service => SupervisorClient::Service(InitWrapper::new(shell, self.supervisor.services.clone())),
             };
             *client = Connected { session, client: Arc::new(new) };
         }
@@ -283,16 +283,16 @@ impl<T: Transport> Instance<T> {
         let client = self.client().await?;
         let cascades = self.may_be_restarted();
         match client.as_ref() {
-            Client::Rpc(rpc) => {
+            SupervisorClient::Rpc(rpc) => {
                 let (supervisor_pid, process) = rpc.look(&rpc_name(group, name)).await?;
                 Ok(Look { supervisor_pid, process })
             }
-            Client::Supervisorctl(_) | Client::Service(_) => {
+            SupervisorClient::Supervisorctl(_) | SupervisorClient::Service(_) => {
                 let supervisor_pid = if cascades { client.pid().await? } else { None };
                 let found =
                     client.list().await?.into_iter().find(|process| process.group == group && process.name == name);
                 let process = found.ok_or_else(|| SupervisorError::Fault {
-                    fault: Fault::BadName,
+                    fault: RpcFault::BadName,
                     text: format!("{} no longer lists it", self.supervisor.name),
                 })?;
                 Ok(Look { supervisor_pid, process })

@@ -2,7 +2,7 @@
 //!
 //! What always holds: nothing is changed; what is read goes on only as fast as it is shown; while following, what cannot
 //! be reached for a while is told once and tried again, and reading goes on where it was. Start at [`Logs::show`]; how
-//! far a log was read, and what becomes of it when it is rotated, is known to [`LogReader`].
+//! far a log was read, and what becomes of it when it is rotated, is known to [`LogPosition`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,11 @@ use crate::event::{ActivityPhase, Failure, FailureKind, LogLines, Outcome, Stage
 use crate::plan::LogTail;
 use crate::select::ServicePattern;
 use crate::supervisor::command::TAIL_LIMIT;
-use crate::supervisor::follow::{LogReader, RpcLog};
-use crate::supervisor::lines::Lines;
+use crate::supervisor::follow::{LogPosition, RpcLog};
+use crate::supervisor::lines::LineBuffer;
 use crate::supervisor::log::no_logs_by_init;
-use crate::supervisor::tailed::{TRUNCATED, Tailed, after_last};
-use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
+use crate::supervisor::tailed::{TRUNCATED, TailFollower, after_last};
+use crate::supervisor::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError};
 use crate::transport::{Session, Transport, TransportError};
 
 /// Between two looks at logs to which something was written lately, and at quiet ones.
@@ -84,10 +84,10 @@ struct Followed<T: Transport> {
     process: ProcessInfo,
     /// Its lines without the words.
     head: LogLines,
-    reader: LogReader,
-    lines: Lines,
+    reader: LogPosition,
+    lines: LineBuffer,
     /// Where supervisorctl follows it.
-    tailed: Option<Tailed<<T::Session as Session>::Command>>,
+    tailed: Option<TailFollower<<T::Session as Session>::Command>>,
     /// The last bytes that were told of it, where no offset is known.
     seen: Vec<u8>,
     /// Whether the place to begin at was found.
@@ -351,8 +351,8 @@ impl<T: Transport> Followed<T> {
             instance,
             process,
             head,
-            reader: LogReader::new(may_run),
-            lines: Lines::default(),
+            reader: LogPosition::new(may_run),
+            lines: LineBuffer::default(),
             tailed: None,
             seen: Vec::new(),
             begun: false,
@@ -385,7 +385,7 @@ impl<T: Transport> Followed<T> {
     async fn turn(&mut self, tail: LogTail, teller: Teller<'_>) -> Result<Turn, SupervisorError> {
         let client = self.instance.client().await?;
         match client.as_ref() {
-            Client::Rpc(rpc) => {
+            SupervisorClient::Rpc(rpc) => {
                 let name = self.process.api_name();
                 let source = RpcLog { rpc, name: &name, stream: tail.stream };
                 if !self.begun {
@@ -419,14 +419,14 @@ impl<T: Transport> Followed<T> {
                 }
                 Ok(Turn::Busy)
             }
-            Client::Supervisorctl(control) => {
+            SupervisorClient::Supervisorctl(control) => {
                 let name = self.process.full_name();
                 let mut bytes = tail.lines.saturating_mul(256).clamp(4096, TAIL_LIMIT);
                 if !tail.follow {
                     let (read, lines) = loop {
                         let read = control.tail(&name, tail.stream, bytes).await?;
                         let is_part = read.len() >= bytes;
-                        let lines = Lines::last_of(&read, is_part, tail.lines);
+                        let lines = LineBuffer::last_of(&read, is_part, tail.lines);
                         // The lines are longer than was thought.
                         if !is_part || lines.len() >= tail.lines || bytes >= TAIL_LIMIT {
                             break (read, lines);
@@ -460,7 +460,7 @@ impl<T: Transport> Followed<T> {
                 self.take(&bytes, teller).await;
                 Ok(Turn::Busy)
             }
-            Client::Service(_) => Err(no_logs_by_init()),
+            SupervisorClient::Service(_) => Err(no_logs_by_init()),
         }
     }
 
@@ -468,7 +468,7 @@ impl<T: Transport> Followed<T> {
     async fn join(&mut self, end: &[u8], lines: usize, teller: Teller<'_>) {
         if !self.begun {
             self.begun = true;
-            let start = Lines::start_of_last(end, lines);
+            let start = LineBuffer::start_of_last(end, lines);
             self.seen = end.get(..start).unwrap_or_default().to_vec();
             self.take(end.get(start..).unwrap_or_default(), teller).await;
             return;
@@ -570,7 +570,7 @@ fn comes_back(error: &SupervisorError) -> bool {
     match error {
         SupervisorError::Down(_) | SupervisorError::Silent(_) => true,
         SupervisorError::Transport(error) => matches!(error, TransportError::ChannelRefused { .. }),
-        SupervisorError::Fault { fault, .. } => *fault == Fault::BadName,
+        SupervisorError::Fault { fault, .. } => *fault == RpcFault::BadName,
         SupervisorError::Permission(_)
         | SupervisorError::Sudo(_)
         | SupervisorError::NoAnswer(_)
@@ -581,7 +581,7 @@ fn comes_back(error: &SupervisorError) -> bool {
 }
 
 fn failure_of(error: &SupervisorError) -> Failure {
-    if let SupervisorError::Fault { fault: Fault::NoFile, text } = error {
+    if let SupervisorError::Fault { fault: RpcFault::NoFile, text } = error {
         return Failure::new(Stage::Inspect, FailureKind::NoLog, text.clone()).with_hint(
             "it may log to syslog, to supervisord's own output, or nowhere: check its stdout_logfile, stderr_logfile and redirect_stderr",
         );
@@ -589,7 +589,7 @@ fn failure_of(error: &SupervisorError) -> Failure {
     if let SupervisorError::Unsupported(text) = error {
         return Failure::new(Stage::Inspect, FailureKind::NoLog, text.clone());
     }
-    if let SupervisorError::Fault { fault: Fault::Failed, .. } = error {
+    if let SupervisorError::Fault { fault: RpcFault::Failed, .. } = error {
         return Failure::new(Stage::Inspect, FailureKind::NoLog, "supervisord cannot read its log")
             .with_hint("check the file on the node");
     }

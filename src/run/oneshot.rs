@@ -10,7 +10,7 @@ use super::evidence;
 use super::link::Instance;
 use crate::event::ProcessState;
 use crate::supervisor::rpc::RpcClient;
-use crate::supervisor::{Client, ProcessInfo};
+use crate::supervisor::{ProcessInfo, SupervisorClient};
 use crate::transport::Transport;
 
 /// A program that may be made to end has to stay up for so long before it counts as one that stays: the least that any
@@ -47,8 +47,8 @@ pub(super) async fn made_to_end<T: Transport>(instance: &Instance<T>, process: &
         return Made::ToStay;
     }
     let at_once = match instance.client().await.as_deref() {
-        Ok(client @ Client::Rpc(rpc)) => is_up_at_once(instance, client, rpc, process).await,
-        Ok(Client::Supervisorctl(_) | Client::Service(_)) => process.uptime == Some(Duration::ZERO),
+        Ok(client @ SupervisorClient::Rpc(rpc)) => is_up_at_once(instance, client, rpc, process).await,
+        Ok(SupervisorClient::Supervisorctl(_) | SupervisorClient::Service(_)) => process.uptime == Some(Duration::ZERO),
         Err(_) => false,
     };
     if at_once { Made::MaybeToEnd } else { Made::ToStay }
@@ -57,7 +57,7 @@ pub(super) async fn made_to_end<T: Transport>(instance: &Instance<T>, process: &
 /// Whether a process is up as soon as it is spawned: by supervisord's configuration, else by its own log.
 async fn is_up_at_once<T: Transport>(
     instance: &Instance<T>,
-    client: &Client<T::Session>,
+    client: &SupervisorClient<T::Session>,
     rpc: &RpcClient<T::Session>,
     process: &ProcessInfo,
 ) -> bool {
@@ -86,7 +86,7 @@ pub(super) async fn end_of<T: Transport>(instance: &Instance<T>, process: &Proce
     }
     let is_listed = instance.role.is_oneshot(&process.group, &process.name);
     let client = instance.client().await.ok()?;
-    if let Client::Rpc(rpc) = client.as_ref() {
+    if let SupervisorClient::Rpc(rpc) = client.as_ref() {
         if !is_listed && !is_up_at_once(instance, &client, rpc, process).await {
             return None;
         }
@@ -107,15 +107,19 @@ pub(super) async fn end_of<T: Transport>(instance: &Instance<T>, process: &Proce
 }
 
 /// The end of supervisord's own log, which names a process without its group: empty where that may be another one.
-async fn log_of<T: Transport>(instance: &Instance<T>, client: &Client<T::Session>, process: &ProcessInfo) -> String {
+async fn log_of<T: Transport>(
+    instance: &Instance<T>,
+    client: &SupervisorClient<T::Session>,
+    process: &ProcessInfo,
+) -> String {
     let same_name = |other: &&ProcessInfo| other.name == process.name;
     if instance.snapshot.processes.iter().filter(same_name).count() > 1 {
         return String::new();
     }
     let log = match client {
         // The wrapper reports none; the supervisorctl that it calls does.
-        Client::Service(_) => log_beside_wrapper(instance).await,
-        Client::Rpc(_) | Client::Supervisorctl(_) => evidence::own_log(client).await,
+        SupervisorClient::Service(_) => log_beside_wrapper(instance).await,
+        SupervisorClient::Rpc(_) | SupervisorClient::Supervisorctl(_) => evidence::own_log(client).await,
     };
     log.unwrap_or_default()
 }
@@ -124,7 +128,7 @@ async fn log_beside_wrapper<T: Transport>(instance: &Instance<T>) -> Option<Stri
     for control in instance.beside_wrapper().await? {
         // An address where nobody listens has no log either.
         if control.list().await.is_ok() {
-            return evidence::own_log(&Client::Supervisorctl(control)).await;
+            return evidence::own_log(&SupervisorClient::Supervisorctl(control)).await;
         }
     }
     None

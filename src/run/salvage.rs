@@ -16,7 +16,7 @@ use super::rows::Rows;
 use super::target::{Debt, is_up};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
 use crate::plan::Action;
-use crate::supervisor::{Client, ProcessInfo};
+use crate::supervisor::{ProcessInfo, SupervisorClient};
 use crate::transport::Transport;
 
 /// Once the time for a node is over, so much is left to read and mend.
@@ -173,9 +173,9 @@ pub(super) async fn pay<T: Transport>(
         if matches!(now.state, ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal) {
             let Ok(client) = instance.client().await else { continue };
             let started = match client.as_ref() {
-                Client::Rpc(rpc) => rpc.start(&rpc_name(&now.group, &now.name), false).await,
-                Client::Supervisorctl(control) => control.act("start", &now.full_name()).await,
-                Client::Service(wrapper) => wrapper.act("start", &now.group).await,
+                SupervisorClient::Rpc(rpc) => rpc.start(&rpc_name(&now.group, &now.name), false).await,
+                SupervisorClient::Supervisorctl(control) => control.act("start", &now.full_name()).await,
+                SupervisorClient::Service(wrapper) => wrapper.act("start", &now.group).await,
             };
             if started.is_ok() {
                 if let Ok(Ok(look)) = timeout(LAST_LOOK, instance.look(&process.group, &process.name)).await {

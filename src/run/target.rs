@@ -13,7 +13,7 @@ use super::job::Tab;
 use super::link::{Instance, Look, rpc_name};
 use super::oneshot::{self, End, Made};
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetState, Via};
-use crate::supervisor::{Client, Fault, ProcessInfo, SupervisorError};
+use crate::supervisor::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError};
 use crate::transport::Transport;
 
 /// How often a state that is on its way is read.
@@ -307,13 +307,13 @@ impl<T: Transport> Work<'_, T> {
     async fn request(&self, verb: &str) -> Result<(), SupervisorError> {
         let client = self.instance.client().await?;
         let sent = match client.as_ref() {
-            Client::Rpc(rpc) => {
+            SupervisorClient::Rpc(rpc) => {
                 let name = rpc_name(&self.listed.group, &self.listed.name);
                 if verb == "stop" { rpc.stop(&name).await } else { rpc.start(&name, true).await }
             }
-            Client::Supervisorctl(control) => control.act(verb, &self.listed.full_name()).await,
-            Client::Service(_) if !self.instance.is_first_wrapped(&self.listed.group) => return Ok(()),
-            Client::Service(wrapper) => wrapper.act(verb, &self.listed.group).await,
+            SupervisorClient::Supervisorctl(control) => control.act(verb, &self.listed.full_name()).await,
+            SupervisorClient::Service(_) if !self.instance.is_first_wrapped(&self.listed.group) => return Ok(()),
+            SupervisorClient::Service(wrapper) => wrapper.act(verb, &self.listed.group).await,
         };
         if let Err(error) = &sent {
             debug!(service = self.listed.full_name(), verb, %error, "answered");
@@ -517,7 +517,7 @@ impl<T: Transport> Work<'_, T> {
         let spawned = match note {
             None => true,
             Some(SupervisorError::Fault { fault, .. }) => {
-                matches!(fault, Fault::AbnormalTermination | Fault::SpawnError)
+                matches!(fault, RpcFault::AbnormalTermination | RpcFault::SpawnError)
             }
             Some(_) => false,
         };
@@ -624,7 +624,7 @@ fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up:
         | ProcessState::Starting
         | ProcessState::Running
         | ProcessState::Stopping
-        | ProcessState::Unknown) => match note.and_then(fault_of).and_then(Fault::kind) {
+        | ProcessState::Unknown) => match note.and_then(fault_of).and_then(RpcFault::kind) {
             Some(kind) => (kind, said),
             None => (FailureKind::AbnormalTermination, format!("it is {state} after the start: {said}")),
         },
@@ -643,7 +643,7 @@ fn is_new(now: &ProcessInfo, before: &ProcessInfo, note: Option<&SupervisorError
     now.is_another_than(before) || (before.pid.is_none() && before.start.is_none() && note.is_none())
 }
 
-fn fault_of(error: &SupervisorError) -> Option<Fault> {
+fn fault_of(error: &SupervisorError) -> Option<RpcFault> {
     if let SupervisorError::Fault { fault, .. } = error { Some(*fault) } else { None }
 }
 
@@ -667,8 +667,8 @@ fn was_not_heard(error: &SupervisorError) -> bool {
 /// tells the two apart only in its words (supervisor 3.0 to 4.2.5, `process.py`, `finish`).
 fn is_spawn_error(process: &ProcessInfo, note: Option<&SupervisorError>) -> bool {
     match note.and_then(fault_of) {
-        Some(Fault::NoFile | Fault::NotExecutable) => true,
-        Some(Fault::SpawnError) => !process.description.starts_with("Exited too quickly"),
+        Some(RpcFault::NoFile | RpcFault::NotExecutable) => true,
+        Some(RpcFault::SpawnError) => !process.description.starts_with("Exited too quickly"),
         _ => false,
     }
 }
@@ -719,7 +719,7 @@ impl Away {
             // A login or a host key that is refused will be refused again, and each attempt counts against us.
             SupervisorError::Transport(_) => false,
             // A name that an instance which just came up does not know yet.
-            SupervisorError::Fault { fault, .. } => *fault == Fault::BadName && patience == Duration::MAX,
+            SupervisorError::Fault { fault, .. } => *fault == RpcFault::BadName && patience == Duration::MAX,
             SupervisorError::Permission(_)
             | SupervisorError::Sudo(_)
             | SupervisorError::CommandMissing(_)

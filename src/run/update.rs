@@ -18,7 +18,7 @@ use super::target::{Debt, Verdict, Work};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
 use crate::plan::policy::{Gate, Policy};
 use crate::select::ServicePattern;
-use crate::supervisor::{Fault, ProcessInfo, SupervisorError};
+use crate::supervisor::{ProcessInfo, RpcFault, SupervisorError};
 use crate::transport::Transport;
 
 const POLL: Duration = Duration::from_millis(100);
@@ -126,7 +126,7 @@ async fn remove<T: Transport>(instance: &Instance<T>, group: &str) -> Result<(),
         attempts += 1;
         match removed {
             Err(error) if error.is_connection_lost() && attempts < ATTEMPTS => sleep(POLL).await,
-            Err(SupervisorError::Fault { fault: Fault::BadName, .. }) if attempts > 1 => return Ok(()),
+            Err(SupervisorError::Fault { fault: RpcFault::BadName, .. }) if attempts > 1 => return Ok(()),
             removed => return removed,
         }
     }
@@ -148,7 +148,7 @@ async fn add<T: Transport>(
         };
         attempts += 1;
         match added {
-            Ok(()) | Err(SupervisorError::Fault { fault: Fault::AlreadyAdded, .. }) => break,
+            Ok(()) | Err(SupervisorError::Fault { fault: RpcFault::AlreadyAdded, .. }) => break,
             Err(error) if error.is_connection_lost() && attempts < ATTEMPTS => sleep(POLL).await,
             Err(error) => return Verdict::error(&error, Stage::Act),
         }

@@ -12,9 +12,9 @@ use tokio::time::timeout;
 
 use super::init::{self, InitProblem, InitStatus};
 use super::relay::Relay;
-use super::supervisorctl::{self, ControlProblem, Tail};
-use super::tailed::Tailed;
-use super::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
+use super::supervisorctl::{self, ControlProblem, TailOutput};
+use super::tailed::TailFollower;
+use super::{ProcessInfo, RpcFault, SupervisorError, UpdateSummary};
 use crate::event::LogStream;
 use crate::inventory::ControlAddress;
 use crate::remote::{CommandAnswer, NoAnswer, Sudo, last_line};
@@ -46,26 +46,26 @@ fn words_of(words: &[&str]) -> Result<String, SupervisorError> {
 }
 
 /// Runs commands on a node, through sudo where asked. Clones are the same shell.
-pub struct Shell<S: Session> {
-    inner: Arc<Inner<S>>,
+pub struct NodeShell<S: Session> {
+    inner: Arc<ShellState<S>>,
 }
 
-struct Inner<S: Session> {
+struct ShellState<S: Session> {
     session: Arc<S>,
     sudo: Sudo,
     relay: Mutex<Option<Arc<Relay>>>,
 }
 
-impl<S: Session> Clone for Shell<S> {
+impl<S: Session> Clone for NodeShell<S> {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner) }
     }
 }
 
-impl<S: Session> Shell<S> {
+impl<S: Session> NodeShell<S> {
     /// A shell on `session`.
     pub fn new(session: Arc<S>, sudo: Sudo) -> Self {
-        Self { inner: Arc::new(Inner { session, sudo, relay: Mutex::default() }) }
+        Self { inner: Arc::new(ShellState { session, sudo, relay: Mutex::default() }) }
     }
 
     /// The session that it is on.
@@ -139,13 +139,13 @@ impl<S: Session> Shell<S> {
 
 /// `supervisorctl -s ADDRESS`, executed on the node.
 pub struct Supervisorctl<S: Session> {
-    shell: Shell<S>,
+    shell: NodeShell<S>,
     address: ControlAddress,
 }
 
 impl<S: Session> Supervisorctl<S> {
     /// For the supervisord at `address`.
-    pub fn new(shell: Shell<S>, address: ControlAddress) -> Self {
+    pub fn new(shell: NodeShell<S>, address: ControlAddress) -> Self {
         Self { shell, address }
     }
 
@@ -174,7 +174,7 @@ impl<S: Session> Supervisorctl<S> {
     /// The last bytes of one of a process's logs, at most so many and 256 KiB.
     ///
     /// # Errors
-    /// [`Fault::NoFile`] if it has no such log, [`Fault::BadName`] if there is no such process, else as
+    /// [`RpcFault::NoFile`] if it has no such log, [`RpcFault::BadName`] if there is no such process, else as
     /// [`Supervisorctl::list`].
     pub async fn tail(&self, name: &str, stream: LogStream, bytes: usize) -> Result<Vec<u8>, SupervisorError> {
         let bytes = bytes.min(TAIL_LIMIT);
@@ -182,26 +182,26 @@ impl<S: Session> Supervisorctl<S> {
         for more in 0..=3 {
             let output = self.control(&["tail", &format!("-{}", bytes + more), name, stream.as_str()]).await?;
             match supervisorctl::parse_tail(name, &output.stdout, &output.stderr) {
-                Tail::Text(text) if output.status == 0 && text.is_empty() => {
+                TailOutput::Text(text) if output.status == 0 && text.is_empty() => {
                     let path = self.log_path(name, stream).await?;
                     let nowhere = path.and_then(|path| super::log::kept_nowhere(stream, Some(&path)));
                     return nowhere.map_or_else(|| Ok(Vec::new()), Err);
                 }
-                Tail::Text(text) if output.status == 0 => return Ok(text.into_bytes()),
-                Tail::Text(_) => return Err(failed("supervisorctl tail", &output)),
-                Tail::NotText => {}
-                Tail::NoLog => return Err(super::log::no_log(stream)),
-                Tail::Unreadable => {
+                TailOutput::Text(text) if output.status == 0 => return Ok(text.into_bytes()),
+                TailOutput::Text(_) => return Err(failed("supervisorctl tail", &output)),
+                TailOutput::NotText => {}
+                TailOutput::NoLog => return Err(super::log::no_log(stream)),
+                TailOutput::Unreadable => {
                     let path = self.log_path(name, stream).await?;
                     let nowhere = path.and_then(|path| super::log::kept_nowhere(stream, Some(&path)));
                     let text = "supervisord cannot read its log".to_owned();
-                    return Err(nowhere.unwrap_or(SupervisorError::Fault { fault: Fault::Failed, text }));
+                    return Err(nowhere.unwrap_or(SupervisorError::Fault { fault: RpcFault::Failed, text }));
                 }
-                Tail::NoProcess => {
+                TailOutput::NoProcess => {
                     let text = "supervisorctl has no such process".to_owned();
-                    return Err(SupervisorError::Fault { fault: Fault::BadName, text });
+                    return Err(SupervisorError::Fault { fault: RpcFault::BadName, text });
                 }
-                Tail::Refused => {
+                TailOutput::Refused => {
                     refuse(&problems_of(&output))?;
                     return Err(SupervisorError::Protocol("supervisorctl cannot read the log".to_owned()));
                 }
@@ -225,10 +225,10 @@ impl<S: Session> Supervisorctl<S> {
     ///
     /// # Errors
     /// As [`Supervisorctl::list`].
-    pub async fn follow(&self, name: &str, stream: LogStream) -> Result<Tailed<S::Command>, SupervisorError> {
+    pub async fn follow(&self, name: &str, stream: LogStream) -> Result<TailFollower<S::Command>, SupervisorError> {
         let address = self.address.to_string();
         let line = words_of(&["supervisorctl", "-s", &address, "tail", "-f", name, stream.as_str()])?;
-        Tailed::start(self.shell.session().as_ref(), self.shell.sudo(), &line).await
+        TailFollower::start(self.shell.session().as_ref(), self.shell.sudo(), &line).await
     }
 
     /// The last bytes of supervisord's own log, at most so many and 256 KiB. What supervisorctl has to say instead is told
@@ -275,7 +275,7 @@ impl<S: Session> Supervisorctl<S> {
         refuse(&problems_of(&output))?;
         let read = supervisorctl::parse_reread(&output.stdout);
         if let Some(error) = read.error {
-            return Err(SupervisorError::Fault { fault: Fault::CantReread, text: error });
+            return Err(SupervisorError::Fault { fault: RpcFault::CantReread, text: error });
         }
         if !read.is_understood || output.status != 0 {
             return Err(failed("supervisorctl reread", &output));
@@ -285,14 +285,14 @@ impl<S: Session> Supervisorctl<S> {
 }
 
 /// The init wrapper of a program, `service contrail-collector VERB`: supervisorctl behind another name.
-pub struct Wrapper<S: Session> {
-    shell: Shell<S>,
+pub struct InitWrapper<S: Session> {
+    shell: NodeShell<S>,
     programs: Vec<String>,
 }
 
-impl<S: Session> Wrapper<S> {
+impl<S: Session> InitWrapper<S> {
     /// For the programs that have a wrapper: only these can be listed.
-    pub fn new(shell: Shell<S>, programs: Vec<String>) -> Self {
+    pub fn new(shell: NodeShell<S>, programs: Vec<String>) -> Self {
         Self { shell, programs }
     }
 
@@ -342,13 +342,13 @@ impl<S: Session> Wrapper<S> {
 
 /// A service that init runs: a supervisord instance, or one outside supervisord.
 pub struct InitService<S: Session> {
-    shell: Shell<S>,
+    shell: NodeShell<S>,
     name: String,
 }
 
 impl<S: Session> InitService<S> {
     /// The service of this name.
-    pub fn new(shell: Shell<S>, name: String) -> Self {
+    pub fn new(shell: NodeShell<S>, name: String) -> Self {
         Self { shell, name }
     }
 
@@ -470,11 +470,11 @@ fn acted(command: &str, answer: &CommandAnswer) -> Result<(), SupervisorError> {
     }
     for line in &action.lines {
         let fault = match line.result {
-            R::SpawnError => Fault::SpawnError,
-            R::AbnormalTermination => Fault::AbnormalTermination,
-            R::NoSuchFile => Fault::NoFile,
-            R::NotExecutable => Fault::NotExecutable,
-            R::NoSuchProcess | R::NoSuchGroup => Fault::BadName,
+            R::SpawnError => RpcFault::SpawnError,
+            R::AbnormalTermination => RpcFault::AbnormalTermination,
+            R::NoSuchFile => RpcFault::NoFile,
+            R::NotExecutable => RpcFault::NotExecutable,
+            R::NoSuchProcess | R::NoSuchGroup => RpcFault::BadName,
             // "not running" before "started" is what a restart of a stopped program prints.
             R::Started
             | R::Stopped

@@ -1,10 +1,10 @@
 //! One log read from its last lines on, and then on and on, whatever happens to the file meanwhile.
 //!
-//! Here lives [`LogReader`]: it knows how far a log was read, and reads what comes next. It uses `log.rs` and holds no
+//! Here lives [`LogPosition`]: it knows how far a log was read, and reads what comes next. It uses `log.rs` and holds no
 //! connection, so that it goes on over another one. What always holds: each byte is told once and in order; each request asks again for the
 //! last bytes that are known, so that a file which is not the same any more (rotated, cleared, another path) is noticed
 //! even when it has grown past the old one's size; a file that was moved aside is read to its end first; what is read at
-//! once is bounded. Start at [`LogReader::next`].
+//! once is bounded. Start at [`LogPosition::next`].
 
 use std::future::Future;
 
@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::log::{LogFile, LogPiece, PIECE, kept_nowhere, no_log};
 use super::rpc::RpcClient;
-use super::{Fault, SupervisorError};
+use super::{RpcFault, SupervisorError};
 use crate::event::LogStream;
 use crate::transport::Session;
 
@@ -123,7 +123,7 @@ pub struct LogNews {
 
 /// How far a log was read.
 #[derive(Debug, Clone)]
-pub struct LogReader {
+pub struct LogPosition {
     /// Whether commands may be run on the node where supervisord cannot tell what is wanted.
     may_run: bool,
     /// The file, where it is read by a command: it is not UTF-8, or past 2 GiB.
@@ -136,12 +136,12 @@ pub struct LogReader {
     /// The number of the file that is read, where it was moved aside.
     moved: Option<u8>,
     /// The file before this one, until something of this one was read.
-    predecessor: Option<Predecessor>,
+    predecessor: Option<RotatedLog>,
 }
 
 /// A file that was read to its end after it was moved aside, and how to recognise it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Predecessor {
+struct RotatedLog {
     /// The number that it had.
     number: u8,
     /// Where its last known bytes begin.
@@ -150,7 +150,7 @@ struct Predecessor {
     end: Vec<u8>,
 }
 
-impl LogReader {
+impl LogPosition {
     /// Nothing was read yet.
     #[must_use]
     pub const fn new(may_run: bool) -> Self {
@@ -235,7 +235,7 @@ impl LogReader {
                 debug!(number, "rotated again meanwhile: going back to the next file");
                 *self = Self {
                     moved: number.checked_sub(1).filter(|next| *next > 0),
-                    predecessor: Some(Predecessor { number, ..predecessor }),
+                    predecessor: Some(RotatedLog { number, ..predecessor }),
                     ..before
                 };
                 Ok(LogNews { more: true, ..LogNews::default() })
@@ -271,8 +271,10 @@ impl LogReader {
                 None => self.rotated(source).await,
             },
             Ok(LogPiece::NotText) => self.not_text(source).await,
-            Err(SupervisorError::Fault { fault: Fault::NoFile, .. }) if self.offset > 0 => self.rotated(source).await,
-            Err(SupervisorError::Fault { fault: Fault::NoFile, .. }) => Ok(LogNews::default()),
+            Err(SupervisorError::Fault { fault: RpcFault::NoFile, .. }) if self.offset > 0 => {
+                self.rotated(source).await
+            }
+            Err(SupervisorError::Fault { fault: RpcFault::NoFile, .. }) => Ok(LogNews::default()),
             // Past 2 GiB.
             Err(SupervisorError::Unsupported(_)) if self.may_run => {
                 self.take_command(source).await?;
@@ -345,7 +347,7 @@ impl LogReader {
             self.moved = Some(number);
             return Ok(news);
         }
-        self.predecessor = Some(Predecessor { number, start: self.context_start(), end: self.context.clone() });
+        self.predecessor = Some(RotatedLog { number, start: self.context_start(), end: self.context.clone() });
         self.turn_to(number.checked_sub(1).filter(|next| *next > 0), path);
         Ok(LogNews { rotated: true, ..news })
     }
@@ -471,7 +473,7 @@ impl LogReader {
 }
 
 /// The number that a file has now, if it is still there. It is looked for where it was first.
-async fn find_predecessor(source: &impl LogSource, file: &Predecessor) -> Result<Option<u8>, SupervisorError> {
+async fn find_predecessor(source: &impl LogSource, file: &RotatedLog) -> Result<Option<u8>, SupervisorError> {
     let Some(path) = source.path().await? else { return Ok(None) };
     for number in file.number..=MOVED {
         match source.file(&format!("{path}.{number}"), file.start, file.end.len() + 1).await {
@@ -499,12 +501,12 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::lines::Lines;
+    use super::super::lines::LineBuffer;
     use super::*;
 
     /// A supervisord on Python 3, and the files of its node.
     #[derive(Default)]
-    struct Fake {
+    struct FakeSupervisord {
         files: Mutex<BTreeMap<String, Vec<u8>>>,
         /// Pieces that it could not tell, each a page of its own log.
         raised: Mutex<usize>,
@@ -518,7 +520,7 @@ mod tests {
 
     const LOG: &str = "/var/log/a.log";
 
-    impl Fake {
+    impl FakeSupervisord {
         fn with(text: &[u8]) -> Self {
             let fake = Self::default();
             fake.write(text);
@@ -566,7 +568,7 @@ mod tests {
         }
     }
 
-    impl LogSource for Fake {
+    impl LogSource for FakeSupervisord {
         fn stream(&self) -> LogStream {
             LogStream::Stdout
         }
@@ -607,7 +609,7 @@ mod tests {
     }
 
     /// Everything up to where nothing more comes for two reads; and how often another file was found.
-    async fn all(reader: &mut LogReader, source: &Fake) -> (Vec<u8>, usize) {
+    async fn all(reader: &mut LogPosition, source: &FakeSupervisord) -> (Vec<u8>, usize) {
         let (mut bytes, mut rotations, mut quiet) = (Vec::new(), 0, 0);
         while quiet < 2 {
             let news = reader.next(source).await.expect("read");
@@ -623,8 +625,8 @@ mod tests {
         let text: String = (0..5000).map(|number| format!("line {number} 線\n")).collect();
         for (lines, ending) in [(0, ""), (1, ""), (3, "an open end"), (4000, ""), (5000, ""), (9000, "end")] {
             let text = format!("{text}{ending}");
-            let source = Fake::with(text.as_bytes());
-            let mut reader = LogReader::new(true);
+            let source = FakeSupervisord::with(text.as_bytes());
+            let mut reader = LogPosition::new(true);
             assert_eq!(reader.begin(&source, lines).await, Ok(text.len() as u64));
             let (told, _) = all(&mut reader, &source).await;
             let wanted: Vec<&str> = text.split_inclusive('\n').collect();
@@ -636,10 +638,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_log_that_goes_nowhere_and_one_that_is_not_there_yet() {
-        let nowhere = Fake { is_nowhere: true, ..Fake::default() };
-        assert_eq!(LogReader::new(true).begin(&nowhere, 10).await, Err(no_log(LogStream::Stdout)));
-        let later = Fake::default();
-        let mut reader = LogReader::new(true);
+        let nowhere = FakeSupervisord { is_nowhere: true, ..FakeSupervisord::default() };
+        assert_eq!(LogPosition::new(true).begin(&nowhere, 10).await, Err(no_log(LogStream::Stdout)));
+        let later = FakeSupervisord::default();
+        let mut reader = LogPosition::new(true);
         assert_eq!(reader.begin(&later, 10).await, Ok(0));
         assert_eq!(reader.next(&later).await, Ok(LogNews::default()));
         later.write(b"here\n");
@@ -649,8 +651,8 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_is_another_is_noticed_whatever_its_size() {
         for after in [&b"x\n"[..], b"new!\n", b"much longer than what was there before\n", b""] {
-            let source = Fake::with(b"old1\n");
-            let mut reader = LogReader::new(true);
+            let source = FakeSupervisord::with(b"old1\n");
+            let mut reader = LogPosition::new(true);
             reader.begin(&source, 10).await.expect("read");
             assert_eq!(all(&mut reader, &source).await.0, b"old1\n");
             source.write(b"just before\n");
@@ -665,10 +667,10 @@ mod tests {
 
     #[tokio::test]
     async fn another_old_file_is_not_taken_for_it() {
-        let source = Fake::with(b"before\n");
+        let source = FakeSupervisord::with(b"before\n");
         source.rotate();
         source.write(b"ours\n");
-        let mut reader = LogReader::new(true);
+        let mut reader = LogPosition::new(true);
         reader.begin(&source, 10).await.expect("read");
         all(&mut reader, &source).await;
         source.clear();
@@ -684,8 +686,8 @@ mod tests {
         let burst = |word: &str| (0..9000).map(|number| format!("{word} {number}\n")).collect::<String>().into_bytes();
         for rotations in 1..=3 {
             for may_run in [true, false] {
-                let source = Fake::with(b"first\n");
-                let mut reader = LogReader::new(may_run);
+                let source = FakeSupervisord::with(b"first\n");
+                let mut reader = LogPosition::new(may_run);
                 reader.begin(&source, 10).await.expect("read");
                 all(&mut reader, &source).await;
                 let mut wanted = Vec::new();
@@ -704,8 +706,8 @@ mod tests {
             }
         }
         // It is moved on while it is read.
-        let source = Fake::with(b"first\n");
-        let mut reader = LogReader::new(true);
+        let source = FakeSupervisord::with(b"first\n");
+        let mut reader = LogPosition::new(true);
         reader.begin(&source, 10).await.expect("read");
         all(&mut reader, &source).await;
         source.write(&burst("old"));
@@ -725,8 +727,8 @@ mod tests {
         for first in 1..12 {
             for apart in 1..8 {
                 let rotations = [first, first + apart, first + apart * 2];
-                let source = Fake::with(b"first\n");
-                let mut reader = LogReader::new(true);
+                let source = FakeSupervisord::with(b"first\n");
+                let mut reader = LogPosition::new(true);
                 reader.begin(&source, 10).await.expect("read");
                 all(&mut reader, &source).await;
                 source.write(b"moved aside\n");
@@ -750,8 +752,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_utf_8_is_read_by_a_command_and_only_once_in_vain() {
-        let source = Fake::with(b"plain\n");
-        let mut reader = LogReader::new(true);
+        let source = FakeSupervisord::with(b"plain\n");
+        let mut reader = LogPosition::new(true);
         reader.begin(&source, 10).await.expect("read");
         all(&mut reader, &source).await;
         for _ in 0..50 {
@@ -767,14 +769,17 @@ mod tests {
         source.write(b"\xfcber\n");
         assert_eq!(all(&mut reader, &source).await, (b"\xfcber\n".to_vec(), 1));
 
-        let mut forbidden = LogReader::new(false);
-        assert!(matches!(forbidden.begin(&Fake::with(b"caf\xe9\n"), 10).await, Err(SupervisorError::Unsupported(_))));
+        let mut forbidden = LogPosition::new(false);
+        assert!(matches!(
+            forbidden.begin(&FakeSupervisord::with(b"caf\xe9\n"), 10).await,
+            Err(SupervisorError::Unsupported(_))
+        ));
     }
 
     #[tokio::test]
     async fn the_rest_of_a_character_is_waited_for() {
-        let source = Fake::with("grün\ngr".as_bytes());
-        let mut reader = LogReader::new(true);
+        let source = FakeSupervisord::with("grün\ngr".as_bytes());
+        let mut reader = LogPosition::new(true);
         reader.begin(&source, 10).await.expect("read");
         assert_eq!(all(&mut reader, &source).await.0, "grün\ngr".as_bytes());
         source.write(b"\xc3");
@@ -788,8 +793,8 @@ mod tests {
     #[tokio::test]
     async fn without_commands_the_rest_of_a_character_is_waited_for_all_the_same() {
         for lines in [0, 1, 10] {
-            let source = Fake::with(b"one\ngr\xc3");
-            let mut reader = LogReader::new(false);
+            let source = FakeSupervisord::with(b"one\ngr\xc3");
+            let mut reader = LogPosition::new(false);
             assert_eq!(reader.begin(&source, lines).await, Ok(7));
             let mut told = all(&mut reader, &source).await.0;
             assert_eq!(all(&mut reader, &source).await, (Vec::new(), 0));
@@ -817,9 +822,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_log_past_two_gigabytes_is_read_by_a_command() {
-        let source = Fake { is_huge: true, ..Fake::default() };
+        let source = FakeSupervisord { is_huge: true, ..FakeSupervisord::default() };
         source.write(b"one\ntwo\n");
-        let mut reader = LogReader::new(true);
+        let mut reader = LogPosition::new(true);
         assert_eq!(reader.begin(&source, 1).await, Ok(8));
         assert_eq!(all(&mut reader, &source).await, (b"two\n".to_vec(), 0));
     }
@@ -836,10 +841,10 @@ mod tests {
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
             runtime.block_on(async {
-                let source = Fake::default();
-                let mut reader = LogReader::new(true);
+                let source = FakeSupervisord::default();
+                let mut reader = LogPosition::new(true);
                 reader.begin(&source, 1000).await.expect("read");
-                let mut lines = Lines::default();
+                let mut lines = LineBuffer::default();
                 let mut told = Vec::new();
                 let bytes = text.as_bytes();
                 let mut places: Vec<usize> = cuts.iter().map(|cut| *cut.min(&bytes.len())).chain([0, bytes.len()]).collect();
@@ -860,7 +865,7 @@ mod tests {
                     told.extend(lines.feed(&all(&mut reader, &source).await.0));
                 }
                 told.extend(lines.finish());
-                let mut whole = Lines::default();
+                let mut whole = LineBuffer::default();
                 let mut wanted = whole.feed(bytes);
                 wanted.extend(whole.finish());
                 assert_eq!(told, wanted);

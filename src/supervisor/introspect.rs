@@ -1,6 +1,6 @@
 //! What a Contrail service says of its own work: its NodeStatus, asked of its introspect port over the session.
 //!
-//! Here live [`Functional`], [`ask`], [`question`] and [`port_of`]. The module uses `transport`, hyper as `rpc.rs` does, and quick-xml.
+//! Here live [`FunctionalState`], [`ask`], [`question`] and [`port_of`]. The module uses `transport`, hyper as `rpc.rs` does, and quick-xml.
 //! What always holds: one question is one channel, gone when the answer is there or the time is over; an answer is at
 //! most [`BODY_LIMIT`] bytes and [`DEPTH_LIMIT`] elements deep; entities that a document defines are not expanded; what is
 //! not understood is never taken for well. A RUNNING process may well be `initializing`: supervisord sees processes, not
@@ -50,7 +50,7 @@ const STAND_BY: [&str; 3] = ["contrail-device-manager", "contrail-schema", "cont
 
 /// What a service says of its own work.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Functional {
+pub enum FunctionalState {
     /// It does its work.
     Active,
     /// It runs and does not do its work, or cannot tell.
@@ -64,7 +64,7 @@ pub enum Functional {
     Timeout,
 }
 
-impl Functional {
+impl FunctionalState {
     /// The word that `contrail-status` has for it.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -99,7 +99,7 @@ impl Functional {
 }
 
 /// As `contrail-status` prints it: `initializing (Zookeeper: connection down)`.
-impl fmt::Display for Functional {
+impl fmt::Display for FunctionalState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())?;
         match self {
@@ -111,7 +111,7 @@ impl fmt::Display for Functional {
 
 /// Why a question had no good answer. What it prints goes on after `port N`.
 #[derive(Debug, thiserror::Error)]
-enum Problem {
+enum IntrospectProblem {
     #[error(transparent)]
     Transport(#[from] TransportError),
     #[error("answers with HTTP status {0}")]
@@ -138,11 +138,11 @@ enum Problem {
     OtherState(String),
 }
 
-/// Asks a service how its work goes: one question, answered within `patience`. Whoever gets [`Functional::Timeout`] or
-/// [`Functional::Initializing`] may ask again; nothing is retried here.
+/// Asks a service how its work goes: one question, answered within `patience`. Whoever gets [`FunctionalState::Timeout`] or
+/// [`FunctionalState::Initializing`] may ask again; nothing is retried here.
 ///
 /// `service` is the group's name, such as `contrail-schema`: for those that stand by, a refused connection means
-/// [`Functional::Backup`]. A forwarding that the node says to forbid means that for none.
+/// [`FunctionalState::Backup`]. A forwarding that the node says to forbid means that for none.
 ///
 /// # Errors
 /// What the session says when the connection to the node itself is gone: [`TransportError::Lost`]. Whatever the
@@ -152,25 +152,25 @@ pub async fn ask<S: Session>(
     service: &str,
     port: u16,
     patience: Duration,
-) -> Result<Functional, TransportError> {
+) -> Result<FunctionalState, TransportError> {
     match question(session, service, port, patience).await {
-        Err(refused @ TransportError::ChannelRefused { .. }) => Ok(Functional::initializing(&refused.to_string())),
+        Err(refused @ TransportError::ChannelRefused { .. }) => Ok(FunctionalState::initializing(&refused.to_string())),
         answer => answer.map(|answer| answer.said),
     }
 }
 
 /// What came of one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct IntrospectAnswer {
     /// What is to be said of the service.
-    pub said: Functional,
+    pub said: FunctionalState,
     /// Whose words they are.
-    pub source: Source,
+    pub source: AnswerSource,
 }
 
 /// Whose words an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum AnswerSource {
     /// The service's own.
     Itself,
     /// Ours: nobody listens there, or nobody can be heard there.
@@ -188,28 +188,31 @@ pub async fn question<S: Session>(
     service: &str,
     port: u16,
     patience: Duration,
-) -> Result<Answer, TransportError> {
+) -> Result<IntrospectAnswer, TransportError> {
     debug!(service, port, "asking for the NodeStatus");
     let answer = tokio::time::timeout(patience, exchange(session, port)).await;
     let problem = match answer.map(|answer| answer.and_then(|body| status_in(&body))) {
-        Ok(Ok(said)) => return Ok(Answer { said, source: Source::Itself }),
+        Ok(Ok(said)) => return Ok(IntrospectAnswer { said, source: AnswerSource::Itself }),
         Ok(Err(problem)) => Some(problem),
         Err(_) => None,
     };
-    let noise = |said| Ok(Answer { said, source: Source::Noise });
+    let noise = |said| Ok(IntrospectAnswer { said, source: AnswerSource::Noise });
     match problem {
-        Some(Problem::Transport(error)) if error.nobody_listens() => {
+        Some(IntrospectProblem::Transport(error)) if error.nobody_listens() => {
             let stands_by = STAND_BY.contains(&service);
-            let nobody = || Functional::initializing(&format!("nothing is listening on port {port}"));
-            Ok(Answer { said: if stands_by { Functional::Backup } else { nobody() }, source: Source::Refusal })
+            let nobody = || FunctionalState::initializing(&format!("nothing is listening on port {port}"));
+            Ok(IntrospectAnswer {
+                said: if stands_by { FunctionalState::Backup } else { nobody() },
+                source: AnswerSource::Refusal,
+            })
         }
-        Some(Problem::Transport(error)) => Err(error),
+        Some(IntrospectProblem::Transport(error)) => Err(error),
         // A stream that ends or stays silent may be the connection's end, which nobody but the session knows of.
         _ if session.is_closed() => {
             Err(TransportError::Lost { reason: format!("it closed while querying the status of {service}") })
         }
-        Some(problem) => noise(Functional::initializing(&format!("port {port} {problem}"))),
-        None => noise(Functional::Timeout),
+        Some(problem) => noise(FunctionalState::initializing(&format!("port {port} {problem}"))),
+        None => noise(FunctionalState::Timeout),
     }
 }
 
@@ -230,7 +233,7 @@ pub fn port_of(ports: &BTreeMap<String, u16>, group: &str, process: &str) -> Opt
 }
 
 /// One request on a channel of its own, and the body of its answer.
-async fn exchange<S: Session>(session: &S, port: u16) -> Result<Bytes, Problem> {
+async fn exchange<S: Session>(session: &S, port: u16) -> Result<Bytes, IntrospectProblem> {
     let stream = session.open_tcp(HOST_NAME, port).await?;
     // The servers are Python's and C++'s of many years: what they write in a head is none of our business.
     let mut http = http1::Builder::new();
@@ -246,37 +249,37 @@ async fn exchange<S: Session>(session: &S, port: u16) -> Result<Bytes, Problem> 
         .header(HOST, format!("{HOST_NAME}:{port}"))
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
-        .map_err(|_| Problem::NotHttp)?;
+        .map_err(|_| IntrospectProblem::NotHttp)?;
     let response = channel.send_request(request).await.map_err(|error| of_http(&error))?;
     if response.status() != StatusCode::OK {
-        return Err(Problem::Status(response.status()));
+        return Err(IntrospectProblem::Status(response.status()));
     }
     match Limited::new(response.into_body(), BODY_LIMIT).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLong),
-        Err(error) => Err(error.downcast_ref::<hyper::Error>().map_or(Problem::BrokeOff, of_http)),
+        Err(error) if error.is::<LengthLimitError>() => Err(IntrospectProblem::TooLong),
+        Err(error) => Err(error.downcast_ref::<hyper::Error>().map_or(IntrospectProblem::BrokeOff, of_http)),
     }
 }
 
-fn of_http(error: &hyper::Error) -> Problem {
+fn of_http(error: &hyper::Error) -> IntrospectProblem {
     debug!(%error, "bad answer from an introspect server");
-    if error.is_parse() { Problem::NotHttp } else { Problem::BrokeOff }
+    if error.is_parse() { IntrospectProblem::NotHttp } else { IntrospectProblem::BrokeOff }
 }
 
 /// What an answer says.
-fn status_in(body: &[u8]) -> Result<Functional, Problem> {
+fn status_in(body: &[u8]) -> Result<FunctionalState, IntrospectProblem> {
     let status = first_process_status(&String::from_utf8_lossy(body))?;
     match status.state.trim() {
-        "Functional" => Ok(Functional::Active),
-        "Non-Functional" => Ok(Functional::initializing(status.tor.as_deref().unwrap_or(&status.description))),
-        "" => Err(Problem::NoState),
-        other => Err(Problem::OtherState(other.to_owned())),
+        "Functional" => Ok(FunctionalState::Active),
+        "Non-Functional" => Ok(FunctionalState::initializing(status.tor.as_deref().unwrap_or(&status.description))),
+        "" => Err(IntrospectProblem::NoState),
+        other => Err(IntrospectProblem::OtherState(other.to_owned())),
     }
 }
 
 /// An element of an answer, as far as it matters. Attributes do not: field numbers differ from release to release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Element {
+enum XmlElement {
     NodeStatus,
     Processes,
     Process,
@@ -289,7 +292,7 @@ enum Element {
     Other,
 }
 
-impl Element {
+impl XmlElement {
     fn of(name: &str) -> Self {
         match name {
             "NodeStatus" => Self::NodeStatus,
@@ -317,13 +320,13 @@ struct ProcessStatus {
 
 /// One ConnectionInfo.
 #[derive(Debug, Default)]
-struct Connection {
+struct ConnectionInfo {
     kind: String,
     name: String,
     status: String,
 }
 
-impl Connection {
+impl ConnectionInfo {
     /// In the words of `contrail-status`, if it is one with a ToR switch and says how it is.
     fn tor(&self) -> Option<String> {
         let (name, status) = (self.name.trim(), self.status.trim());
@@ -334,33 +337,33 @@ impl Connection {
 
 /// The first ProcessStatus of the first NodeStatus that has a process_status; node managers send others before it.
 /// What comes after it is not read.
-fn first_process_status(text: &str) -> Result<ProcessStatus, Problem> {
+fn first_process_status(text: &str) -> Result<ProcessStatus, IntrospectProblem> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
     reader.config_mut().allow_dangling_amp = true;
-    let mut path: Vec<Element> = Vec::new();
+    let mut path: Vec<XmlElement> = Vec::new();
     let mut value = String::new();
     let mut status = ProcessStatus::default();
-    let mut connection = Connection::default();
+    let mut connection = ConnectionInfo::default();
     let mut seen_node_status = false;
     loop {
-        match reader.read_event().map_err(|_| Problem::NotXml)? {
+        match reader.read_event().map_err(|_| IntrospectProblem::NotXml)? {
             Event::Start(tag) => {
                 if path.len() == DEPTH_LIMIT {
-                    return Err(Problem::TooDeep);
+                    return Err(IntrospectProblem::TooDeep);
                 }
-                let element = Element::of(tag.name().into_inner());
+                let element = XmlElement::of(tag.name().into_inner());
                 match element {
-                    Element::NodeStatus => seen_node_status = true,
-                    Element::Process => status = ProcessStatus::default(),
-                    Element::Connection => connection = Connection::default(),
-                    Element::Processes
-                    | Element::State
-                    | Element::Description
-                    | Element::Type
-                    | Element::Name
-                    | Element::Status
-                    | Element::Other => {}
+                    XmlElement::NodeStatus => seen_node_status = true,
+                    XmlElement::Process => status = ProcessStatus::default(),
+                    XmlElement::Connection => connection = ConnectionInfo::default(),
+                    XmlElement::Processes
+                    | XmlElement::State
+                    | XmlElement::Description
+                    | XmlElement::Type
+                    | XmlElement::Name
+                    | XmlElement::Status
+                    | XmlElement::Other => {}
                 }
                 path.push(element);
                 value.clear();
@@ -369,31 +372,33 @@ fn first_process_status(text: &str) -> Result<ProcessStatus, Problem> {
                 let closed = path.pop();
                 let value = std::mem::take(&mut value);
                 match (path.last(), closed) {
-                    (Some(Element::Process), Some(Element::State)) => status.state = value,
-                    (Some(Element::Process), Some(Element::Description)) => status.description = value,
-                    (Some(Element::Connection), Some(Element::Type)) => connection.kind = value,
-                    (Some(Element::Connection), Some(Element::Name)) => connection.name = value,
-                    (Some(Element::Connection), Some(Element::Status)) => connection.status = value,
-                    (_, Some(Element::Connection)) => status.tor = connection.tor().or(status.tor),
-                    (_, Some(Element::Process)) if is_in_node_status(&path) => return Ok(status),
-                    (Some(Element::NodeStatus), Some(Element::Processes)) => return Err(Problem::EmptyProcessStatus),
+                    (Some(XmlElement::Process), Some(XmlElement::State)) => status.state = value,
+                    (Some(XmlElement::Process), Some(XmlElement::Description)) => status.description = value,
+                    (Some(XmlElement::Connection), Some(XmlElement::Type)) => connection.kind = value,
+                    (Some(XmlElement::Connection), Some(XmlElement::Name)) => connection.name = value,
+                    (Some(XmlElement::Connection), Some(XmlElement::Status)) => connection.status = value,
+                    (_, Some(XmlElement::Connection)) => status.tor = connection.tor().or(status.tor),
+                    (_, Some(XmlElement::Process)) if is_in_node_status(&path) => return Ok(status),
+                    (Some(XmlElement::NodeStatus), Some(XmlElement::Processes)) => {
+                        return Err(IntrospectProblem::EmptyProcessStatus);
+                    }
                     _ => {}
                 }
             }
             Event::Text(text) => value.push_str(&text),
             Event::CData(text) => value.push_str(&text),
             Event::GeneralRef(reference) => push_reference(&mut value, &reference),
-            Event::Eof if !path.is_empty() => return Err(Problem::NotXml),
-            Event::Eof if seen_node_status => return Err(Problem::NoProcessStatus),
-            Event::Eof => return Err(Problem::NoNodeStatus),
+            Event::Eof if !path.is_empty() => return Err(IntrospectProblem::NotXml),
+            Event::Eof if seen_node_status => return Err(IntrospectProblem::NoProcessStatus),
+            Event::Eof => return Err(IntrospectProblem::NoNodeStatus),
             // `Empty` comes as a start and an end.
             Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
         }
     }
 }
 
-fn is_in_node_status(path: &[Element]) -> bool {
-    path.windows(2).any(|pair| pair == [Element::NodeStatus, Element::Processes])
+fn is_in_node_status(path: &[XmlElement]) -> bool {
+    path.windows(2).any(|pair| pair == [XmlElement::NodeStatus, XmlElement::Processes])
 }
 
 /// A character or one of XML's own five entities; any other, which only the document could define, as it was written.

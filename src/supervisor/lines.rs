@@ -11,14 +11,14 @@ pub const CUT: &str = "… (the line is longer)";
 
 /// Puts lines together.
 #[derive(Debug, Clone, Default)]
-pub struct Lines {
+pub struct LineBuffer {
     /// The beginning of a line whose end has not come.
     open: Vec<u8>,
     /// Whether a part of it was left out.
     is_cut: bool,
 }
 
-impl Lines {
+impl LineBuffer {
     /// The lines that end in `bytes`, in order, without their ends.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn lines_end_where_they_end() {
-        let mut lines = Lines::default();
+        let mut lines = LineBuffer::default();
         assert_eq!(lines.feed(b"one\r\ntw"), ["one"]);
         assert_eq!(lines.feed(b"o\n\n \xc3"), ["two", ""]);
         assert_eq!(lines.feed(b"\xbc\ncaf\xe9\nrest"), [" ü", "caf\u{fffd}"]);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_is_cut_and_marked() {
-        let mut lines = Lines::default();
+        let mut lines = LineBuffer::default();
         let endless = vec![b'x'; LONGEST];
         for _ in 0..10 {
             assert_eq!(lines.feed(&endless), Vec::<String>::new());
@@ -113,15 +113,15 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_whole() {
-        assert_eq!(Lines::last_of(b"a\nb\nc\n", false, 2), ["b", "c"]);
-        assert_eq!(Lines::last_of(b"a\nb\nc", false, 9), ["a", "b", "c"]);
-        assert_eq!(Lines::last_of(b"a\nb\nc", true, 9), ["b", "c"]);
-        assert_eq!(Lines::last_of(b"only", true, 9), ["only"]);
-        assert_eq!(Lines::last_of(b"a\nb\n", false, 0), Vec::<String>::new());
-        assert_eq!(Lines::last_of(b"", true, 3), Vec::<String>::new());
-        let start = |most| Lines::start_of_last(b"a\nb\nc\n", most);
+        assert_eq!(LineBuffer::last_of(b"a\nb\nc\n", false, 2), ["b", "c"]);
+        assert_eq!(LineBuffer::last_of(b"a\nb\nc", false, 9), ["a", "b", "c"]);
+        assert_eq!(LineBuffer::last_of(b"a\nb\nc", true, 9), ["b", "c"]);
+        assert_eq!(LineBuffer::last_of(b"only", true, 9), ["only"]);
+        assert_eq!(LineBuffer::last_of(b"a\nb\n", false, 0), Vec::<String>::new());
+        assert_eq!(LineBuffer::last_of(b"", true, 3), Vec::<String>::new());
+        let start = |most| LineBuffer::start_of_last(b"a\nb\nc\n", most);
         assert_eq!([start(0), start(1), start(2), start(3), start(9)], [6, 4, 2, 0, 0]);
-        assert_eq!(Lines::start_of_last(b"a\nb", 1), 2);
+        assert_eq!(LineBuffer::start_of_last(b"a\nb", 1), 2);
     }
 
     proptest! {
@@ -130,12 +130,12 @@ mod tests {
             text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..400),
             cuts in proptest::collection::vec(0..400_usize, 0..20),
         ) {
-            let mut whole = Lines::default();
+            let mut whole = LineBuffer::default();
             let mut wanted = whole.feed(&text);
             wanted.extend(whole.finish());
             let mut places: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).chain([0, text.len()]).collect();
             places.sort_unstable();
-            let mut pieces = Lines::default();
+            let mut pieces = LineBuffer::default();
             let mut told = Vec::new();
             for pair in places.windows(2) {
                 told.extend(pieces.feed(&text[pair[0]..pair[1]]));

@@ -10,10 +10,10 @@
 
 use base64::Engine as _;
 
-use super::command::Shell;
-use super::lines::Lines;
-use super::rpc::{Answer, RpcClient};
-use super::{Client, Fault, ProcessInfo, SupervisorError, xmlrpc};
+use super::command::NodeShell;
+use super::lines::LineBuffer;
+use super::rpc::{RpcAnswer, RpcClient};
+use super::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError, xmlrpc};
 use crate::event::LogStream;
 use crate::transport::Session;
 
@@ -45,7 +45,7 @@ impl<S: Session> RpcClient<S> {
     /// At most `length` bytes of a log from `offset` on; none past its end.
     ///
     /// # Errors
-    /// Every [`SupervisorError`] of a call; [`Fault::NoFile`] if there is no such file.
+    /// Every [`SupervisorError`] of a call; [`RpcFault::NoFile`] if there is no such file.
     pub async fn read_log(&self, log: LogFile<'_>, offset: u64, length: usize) -> Result<LogPiece, SupervisorError> {
         let (Ok(offset), Ok(length)) = (i32::try_from(offset), i32::try_from(length.max(1))) else {
             return Err(SupervisorError::Unsupported("logs past 2 GiB cannot be read through supervisord".to_owned()));
@@ -80,8 +80,8 @@ impl<S: Session> RpcClient<S> {
             }
         };
         match answer {
-            Answer::Raised => Ok(LogPiece::NotText),
-            Answer::Body(body) => match xmlrpc::raw_text(&body) {
+            RpcAnswer::Raised => Ok(LogPiece::NotText),
+            RpcAnswer::Body(body) => match xmlrpc::raw_text(&body) {
                 Some(bytes) => Ok(LogPiece::Bytes(bytes)),
                 None => Err(self.no_text(&body)),
             },
@@ -97,7 +97,7 @@ impl<S: Session> RpcClient<S> {
             LogStream::Stdout => "supervisor.tailProcessStdoutLog",
             LogStream::Stderr => "supervisor.tailProcessStderrLog",
         };
-        let Answer::Body(body) = self.ask(method, &(name.to_owned(), 0, 0)).await? else { return Ok(None) };
+        let RpcAnswer::Body(body) = self.ask(method, &(name.to_owned(), 0, 0)).await? else { return Ok(None) };
         let answer = self.decoded(&body)?;
         let size = xmlrpc::items(&answer).and_then(|items| items.get(1)).and_then(xmlrpc::integer);
         Ok(size.and_then(|size| u64::try_from(size).ok()))
@@ -117,7 +117,7 @@ impl<S: Session> RpcClient<S> {
     }
 }
 
-impl<S: Session> Shell<S> {
+impl<S: Session> NodeShell<S> {
     /// At most `length` bytes of a file from `offset` on, read by a command, through sudo where asked.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl<S: Session> Shell<S> {
     /// The size of a file, read by a command, through sudo where asked.
     ///
     /// # Errors
-    /// As [`Shell::read_file`].
+    /// As [`NodeShell::read_file`].
     pub async fn file_size(&self, path: &str) -> Result<u64, SupervisorError> {
         let path = shlex::try_quote(path)
             .map_err(|_| SupervisorError::Unsupported("a path contains a NUL character".to_owned()))?;
@@ -161,17 +161,17 @@ impl<S: Session> Shell<S> {
 /// are read. For a look at one log; whoever follows logs reads them piece by piece.
 ///
 /// # Errors
-/// Every [`SupervisorError`] of a call; [`Fault::NoFile`] if it has no such log, [`SupervisorError::Unsupported`] where
+/// Every [`SupervisorError`] of a call; [`RpcFault::NoFile`] if it has no such log, [`SupervisorError::Unsupported`] where
 /// the way to the supervisord cannot read logs.
 pub async fn last_lines<S: Session>(
-    client: &Client<S>,
+    client: &SupervisorClient<S>,
     process: &ProcessInfo,
     stream: LogStream,
     lines: usize,
 ) -> Result<Vec<String>, SupervisorError> {
     let bytes = lines.saturating_mul(256).clamp(4096, END);
     let (read, whole) = match client {
-        Client::Rpc(rpc) => {
+        SupervisorClient::Rpc(rpc) => {
             let name = process.api_name();
             if let Some(error) = kept_nowhere(stream, rpc.log_path(&name, stream).await?.as_deref()) {
                 return Err(error);
@@ -186,16 +186,16 @@ pub async fn last_lines<S: Session>(
                 }
             }
         }
-        Client::Supervisorctl(control) => (control.tail(&process.full_name(), stream, bytes).await?, bytes),
-        Client::Service(_) => return Err(no_logs_by_init()),
+        SupervisorClient::Supervisorctl(control) => (control.tail(&process.full_name(), stream, bytes).await?, bytes),
+        SupervisorClient::Service(_) => return Err(no_logs_by_init()),
     };
-    Ok(Lines::last_of(&read, read.len() >= whole, lines))
+    Ok(LineBuffer::last_of(&read, read.len() >= whole, lines))
 }
 
 /// A process whose log is kept in no file.
 #[must_use]
 pub fn no_log(stream: LogStream) -> SupervisorError {
-    SupervisorError::Fault { fault: Fault::NoFile, text: format!("supervisord keeps no {stream} log for it") }
+    SupervisorError::Fault { fault: RpcFault::NoFile, text: format!("supervisord keeps no {stream} log for it") }
 }
 
 /// Why no log is kept at a path that supervisord reports for one: none, or no file but what supervisord's own output, or
@@ -210,7 +210,7 @@ pub fn kept_nowhere(stream: LogStream, path: Option<&str>) -> Option<SupervisorE
     let is_descriptor = path.starts_with("/proc/") && path.contains("/fd/");
     let path: String = path.chars().take(200).collect();
     (is_device || is_descriptor).then(|| SupervisorError::Fault {
-        fault: Fault::NoFile,
+        fault: RpcFault::NoFile,
         text: format!("supervisord keeps no {stream} log for it: it writes to {path}"),
     })
 }

@@ -1,6 +1,6 @@
 //! One supervisord over a [`Session`](crate::transport::Session): what it lists, start, stop, update.
 //!
-//! Here live [`Client`], with one way each in `rpc.rs` (over a forwarded socket, or over the
+//! Here live [`SupervisorClient`], with one way each in `rpc.rs` (over a forwarded socket, or over the
 //! relay of `relay.rs` to one that the user may not open), `supervisorctl.rs` (executed on
 //! the node) and `init.rs` (the init wrapper), and [`reach`](via::reach), which finds the way that works. Beside them
 //! [`introspect`] asks the services themselves, which supervisord knows nothing of, and [`log`] reads what they wrote. The room uses `transport`, `remote`,
@@ -22,6 +22,6 @@ pub mod tailed;
 pub mod via;
 pub mod xmlrpc;
 
-pub use self::introspect::Functional;
-pub use self::process::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
-pub use self::via::{Client, Reached};
+pub use self::introspect::FunctionalState;
+pub use self::process::{ProcessInfo, RpcFault, SupervisorError, UpdateSummary};
+pub use self::via::{ReachedSupervisor, SupervisorClient};

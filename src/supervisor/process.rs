@@ -62,7 +62,7 @@ pub struct UpdateSummary {
 
 /// Fault numbers of supervisord, the same from 3.0 to 4.2.5 (`supervisor/xmlrpc.py`, class Faults).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum RpcFault {
     /// 1: the method is not known.
     UnknownMethod,
     /// 6: supervisord is shutting down or restarting.
@@ -93,7 +93,7 @@ pub enum Fault {
     Other(i32),
 }
 
-impl Fault {
+impl RpcFault {
     /// From the number on the wire.
     #[must_use]
     pub const fn from_code(code: i32) -> Self {
@@ -145,7 +145,7 @@ pub enum SupervisorError {
     #[error("{text}")]
     Fault {
         /// Which.
-        fault: Fault,
+        fault: RpcFault,
         /// Its text (untrusted).
         text: String,
     },
@@ -219,7 +219,7 @@ impl SupervisorError {
         let (kind, hint) = match self {
             Self::Transport(TransportError::ChannelRefused { .. }) => (FailureKind::SupervisorDown, None),
             Self::Transport(error) => return Failure { stage, ..error.failure() },
-            Self::Fault { fault: Fault::CantReread, text } => return cannot_reread(stage, text),
+            Self::Fault { fault: RpcFault::CantReread, text } => return cannot_reread(stage, text),
             Self::Fault { fault, .. } => (fault.kind().unwrap_or(FailureKind::Protocol), None),
             Self::Down(_) => (FailureKind::SupervisorDown, None),
             Self::Permission(text) if asks_for_password(text) => (
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn a_configuration_that_cannot_be_read_has_its_own_kind() {
         let of = |text: &str| {
-            let error = SupervisorError::Fault { fault: Fault::CantReread, text: text.to_owned() };
+            let error = SupervisorError::Fault { fault: RpcFault::CantReread, text: text.to_owned() };
             let failure = error.failure(Stage::Inspect);
             assert_eq!(failure.kind, FailureKind::Config);
             assert!(failure.hint.is_some_and(|hint| hint.contains("ctl service {service} update -w {node}")));

@@ -38,11 +38,11 @@ const RELAY: &str = include_str!("relay.py");
 /// A relay that runs on a node. Streams that it has opened live on when this is dropped.
 #[derive(Debug)]
 pub(super) struct Relay {
-    asks: mpsc::Sender<Ask>,
+    asks: mpsc::Sender<RelayRequest>,
 }
 
 #[derive(Debug)]
-enum Ask {
+enum RelayRequest {
     Open(String, oneshot::Sender<Result<DuplexStream, SupervisorError>>),
     Data(u16, Vec<u8>),
     Close(u16),
@@ -80,7 +80,13 @@ impl Relay {
         };
         command.write(format!("{}\n", one_line(RELAY)).as_bytes()).await?;
         let (asks, inbox) = mpsc::channel(16);
-        let desk = Desk { command, frames: Frames { rest }, streams: HashMap::new(), last: 0, asks: asks.downgrade() };
+        let desk = RelayDesk {
+            command,
+            frames: FrameReader { rest },
+            streams: HashMap::new(),
+            last: 0,
+            asks: asks.downgrade(),
+        };
         tokio::spawn(desk.work(inbox));
         Ok(Self { asks })
     }
@@ -98,7 +104,7 @@ impl Relay {
         let gone = || SupervisorError::Down("the relay on the node has exited".to_owned());
         let (reply, answer) = oneshot::channel();
         let asked = async {
-            self.asks.send(Ask::Open(path.to_owned(), reply)).await.ok()?;
+            self.asks.send(RelayRequest::Open(path.to_owned(), reply)).await.ok()?;
             answer.await.ok()
         };
         match timeout(OPEN_TIME, asked).await {
@@ -110,21 +116,21 @@ impl Relay {
 }
 
 /// Who speaks with the relay.
-struct Desk<C: RemoteCommand> {
+struct RelayDesk<C: RemoteCommand> {
     command: C,
-    frames: Frames,
-    streams: HashMap<u16, Stream>,
+    frames: FrameReader,
+    streams: HashMap<u16, RelayStream>,
     last: u16,
-    asks: mpsc::WeakSender<Ask>,
+    asks: mpsc::WeakSender<RelayRequest>,
 }
 
-enum Stream {
+enum RelayStream {
     Opening(String, oneshot::Sender<Result<DuplexStream, SupervisorError>>),
     Open(WriteHalf<DuplexStream>),
 }
 
-impl<C: RemoteCommand> Desk<C> {
-    async fn work(mut self, mut inbox: mpsc::Receiver<Ask>) {
+impl<C: RemoteCommand> RelayDesk<C> {
+    async fn work(mut self, mut inbox: mpsc::Receiver<RelayRequest>) {
         let ended = loop {
             while let Some(frame) = self.frames.next() {
                 self.take(frame).await;
@@ -154,54 +160,54 @@ impl<C: RemoteCommand> Desk<C> {
         self.command.close().await;
     }
 
-    async fn ask(&mut self, ask: Ask) -> Result<(), TransportError> {
+    async fn ask(&mut self, ask: RelayRequest) -> Result<(), TransportError> {
         match ask {
-            Ask::Open(path, reply) => {
+            RelayRequest::Open(path, reply) => {
                 while self.streams.contains_key(&self.last) {
                     self.last = self.last.wrapping_add(1);
                 }
                 let number = self.last;
                 self.last = self.last.wrapping_add(1);
                 let frame = frame(b'o', number, path.as_bytes());
-                self.streams.insert(number, Stream::Opening(path, reply));
+                self.streams.insert(number, RelayStream::Opening(path, reply));
                 self.command.write(&frame).await
             }
-            Ask::Data(number, bytes) => self.command.write(&frame(b'd', number, &bytes)).await,
-            Ask::Close(number) if self.streams.remove(&number).is_some() => {
+            RelayRequest::Data(number, bytes) => self.command.write(&frame(b'd', number, &bytes)).await,
+            RelayRequest::Close(number) if self.streams.remove(&number).is_some() => {
                 self.command.write(&frame(b'c', number, &[])).await
             }
-            Ask::Close(_) => Ok(()),
+            RelayRequest::Close(_) => Ok(()),
         }
     }
 
     /// A frame of the node's. What makes no sense is passed over.
-    async fn take(&mut self, frame: Frame) {
-        let Frame { kind, number, data } = frame;
+    async fn take(&mut self, frame: RelayFrame) {
+        let RelayFrame { kind, number, data } = frame;
         match (kind, self.streams.remove(&number)) {
-            (b'o', Some(Stream::Opening(_, reply))) => {
+            (b'o', Some(RelayStream::Opening(_, reply))) => {
                 let (ours, theirs) = tokio::io::duplex(STREAM_BUFFER);
                 let (read, write) = tokio::io::split(ours);
                 if let Some(asks) = self.asks.upgrade() {
                     tokio::spawn(pump(read, number, asks));
                 }
-                self.streams.insert(number, Stream::Open(write));
+                self.streams.insert(number, RelayStream::Open(write));
                 if reply.send(Ok(theirs)).is_err() {
                     debug!("nothing waits for the stream any longer");
                 }
             }
-            (b'e', Some(Stream::Opening(path, reply))) => {
+            (b'e', Some(RelayStream::Opening(path, reply))) => {
                 if reply.send(Err(refused(&path, &String::from_utf8_lossy(&data)))).is_err() {
                     debug!("nothing waits for the stream any longer");
                 }
             }
-            (b'd', Some(Stream::Open(mut write))) => {
+            (b'd', Some(RelayStream::Open(mut write))) => {
                 // Whoever reads no more closes the stream: the pump tells.
                 if let Err(error) = write.write_all(&data).await {
                     debug!(%error, "nothing reads the stream any longer");
                 }
-                self.streams.insert(number, Stream::Open(write));
+                self.streams.insert(number, RelayStream::Open(write));
             }
-            (b'c', Some(Stream::Open(mut write))) => {
+            (b'c', Some(RelayStream::Open(mut write))) => {
                 if let Err(error) = write.shutdown().await {
                     debug!(%error, "nothing reads the stream any longer");
                 }
@@ -219,14 +225,14 @@ fn silent() -> TransportError {
 }
 
 /// Carries what is written to a stream, until it is closed.
-async fn pump(mut stream: ReadHalf<DuplexStream>, number: u16, asks: mpsc::Sender<Ask>) {
+async fn pump(mut stream: ReadHalf<DuplexStream>, number: u16, asks: mpsc::Sender<RelayRequest>) {
     let mut buffer = vec![0; FRAME_DATA];
     loop {
         let ask = match stream.read(&mut buffer).await {
-            Ok(length) if length > 0 => Ask::Data(number, buffer.get(..length).unwrap_or_default().to_vec()),
-            Ok(_) | Err(_) => Ask::Close(number),
+            Ok(length) if length > 0 => RelayRequest::Data(number, buffer.get(..length).unwrap_or_default().to_vec()),
+            Ok(_) | Err(_) => RelayRequest::Close(number),
         };
-        let is_last = matches!(ask, Ask::Close(_));
+        let is_last = matches!(ask, RelayRequest::Close(_));
         if asks.send(ask).await.is_err() || is_last {
             return;
         }
@@ -259,7 +265,7 @@ fn frame(kind: u8, number: u16, data: &[u8]) -> Vec<u8> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Frame {
+struct RelayFrame {
     kind: u8,
     number: u16,
     data: Vec<u8>,
@@ -267,15 +273,16 @@ struct Frame {
 
 /// Cuts what comes into frames; one is 64 KiB at most.
 #[derive(Debug, Default)]
-struct Frames {
+struct FrameReader {
     rest: Vec<u8>,
 }
 
-impl Frames {
-    fn next(&mut self) -> Option<Frame> {
+impl FrameReader {
+    fn next(&mut self) -> Option<RelayFrame> {
         let [kind, n1, n0, l1, l0, rest @ ..] = self.rest.as_slice() else { return None };
         let size = usize::from(u16::from_be_bytes([*l1, *l0]));
-        let frame = Frame { kind: *kind, number: u16::from_be_bytes([*n1, *n0]), data: rest.get(..size)?.to_vec() };
+        let frame =
+            RelayFrame { kind: *kind, number: u16::from_be_bytes([*n1, *n0]), data: rest.get(..size)?.to_vec() };
         self.rest.drain(..HEAD + size);
         Some(frame)
     }
@@ -291,7 +298,7 @@ mod tests {
         bytes.extend(frame(b'd', 0x1234, &[0; 300]));
         bytes.extend(frame(b'c', 65535, b""));
         for step in [1, 2, 3, 7, bytes.len()] {
-            let mut frames = Frames::default();
+            let mut frames = FrameReader::default();
             let mut found = Vec::new();
             for piece in bytes.chunks(step) {
                 frames.rest.extend(piece);

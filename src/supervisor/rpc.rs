@@ -18,10 +18,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
-use super::command::Shell;
+use super::command::NodeShell;
 use super::process::{state_from_code, state_from_word};
 use super::xmlrpc::{self, XmlRpcError};
-use super::{Fault, ProcessInfo, SupervisorError, UpdateSummary};
+use super::{ProcessInfo, RpcFault, SupervisorError, UpdateSummary};
 use crate::event::ProcessState;
 use crate::inventory::ControlAddress;
 use crate::transport::Session;
@@ -37,7 +37,7 @@ const IDLE_CHANNELS: usize = 4;
 
 /// What one look at a supervisord shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct SupervisorReading {
     /// Version of the supervisor package.
     pub version: String,
     /// Process id of supervisord itself.
@@ -50,14 +50,14 @@ pub struct Snapshot {
 
 /// How the socket of a supervisord is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Road {
+pub enum SocketRoute {
     /// sshd opens it, as the login user.
     Forwarded,
     /// The relay opens it, through sudo. For unix sockets only.
     Relayed,
 }
 
-impl std::fmt::Display for Road {
+impl std::fmt::Display for SocketRoute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Forwarded => "forwarded by sshd",
@@ -67,7 +67,7 @@ impl std::fmt::Display for Road {
 }
 
 /// What came back of a call.
-pub(super) enum Answer {
+pub(super) enum RpcAnswer {
     /// The body of an answer.
     Body(Bytes),
     /// The call made supervisord raise: HTTP status 500, without a word of why.
@@ -76,8 +76,8 @@ pub(super) enum Answer {
 
 /// A client of one supervisord.
 pub struct RpcClient<S: Session> {
-    shell: Shell<S>,
-    road: Road,
+    shell: NodeShell<S>,
+    road: SocketRoute,
     address: ControlAddress,
     authorization: Option<String>,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
@@ -92,12 +92,12 @@ impl<S: Session> std::fmt::Debug for RpcClient<S> {
 impl<S: Session> RpcClient<S> {
     /// A client for the supervisord at `address`; connects when the first call is made. `authorization` is the
     /// whole value of the header of that name.
-    pub fn new(shell: Shell<S>, road: Road, address: ControlAddress, authorization: Option<String>) -> Self {
+    pub fn new(shell: NodeShell<S>, road: SocketRoute, address: ControlAddress, authorization: Option<String>) -> Self {
         Self { shell, road, address, authorization, idle: Mutex::default() }
     }
 
     /// How it is reached.
-    pub fn road(&self) -> Road {
+    pub fn road(&self) -> SocketRoute {
         self.road
     }
 
@@ -110,7 +110,7 @@ impl<S: Session> RpcClient<S> {
     ///
     /// # Errors
     /// Every [`SupervisorError`] of a call.
-    pub async fn snapshot(&self) -> Result<Snapshot, SupervisorError> {
+    pub async fn snapshot(&self) -> Result<SupervisorReading, SupervisorError> {
         let methods = ["supervisor.getSupervisorVersion", "supervisor.getPID", "supervisor.getAllProcessInfo"];
         let calls: Vec<(String, Vec<Value>)> = methods.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
         let calls = dxr::multicall::into_multicall_params(calls).map_err(|error| self.nonsense(&error.to_string()))?;
@@ -126,7 +126,7 @@ impl<S: Session> RpcClient<S> {
         }
         let entries = xmlrpc::items(processes).ok_or_else(|| self.nonsense("no list of processes"))?;
         let processes: Vec<ProcessInfo> = entries.iter().filter_map(process).collect();
-        Ok(Snapshot {
+        Ok(SupervisorReading {
             version: xmlrpc::text(version).unwrap_or_default().to_owned(),
             pid: xmlrpc::integer(pid).and_then(|pid| u32::try_from(pid).ok()),
             unnamed: entries.len() - processes.len(),
@@ -137,7 +137,7 @@ impl<S: Session> RpcClient<S> {
     /// supervisord's own pid and one process, in one request.
     ///
     /// # Errors
-    /// Every [`SupervisorError`] of a call; a process that is not there is a [`Fault::BadName`].
+    /// Every [`SupervisorError`] of a call; a process that is not there is a [`RpcFault::BadName`].
     pub async fn look(&self, name: &str) -> Result<(Option<u32>, ProcessInfo), SupervisorError> {
         let calls = vec![
             ("supervisor.getPID".to_owned(), Vec::new()),
@@ -176,7 +176,7 @@ impl<S: Session> RpcClient<S> {
     /// Rereads the configuration; nothing is applied.
     ///
     /// # Errors
-    /// Every [`SupervisorError`] of a call; a configuration that cannot be read is [`Fault::CantReread`].
+    /// Every [`SupervisorError`] of a call; a configuration that cannot be read is [`RpcFault::CantReread`].
     pub async fn reload_config(&self) -> Result<UpdateSummary, SupervisorError> {
         let answer = self.question("supervisor.reloadConfig", &()).await?;
         let lists = xmlrpc::items(&answer)
@@ -232,13 +232,13 @@ impl<S: Session> RpcClient<S> {
 
     async fn call(&self, method: &str, params: &impl TryToParams) -> Result<Value, SupervisorError> {
         match self.send_call(method, params).await? {
-            Answer::Body(body) => self.decoded(&body),
-            Answer::Raised => Err(self.nonsense(&format!("HTTP status {}", StatusCode::INTERNAL_SERVER_ERROR))),
+            RpcAnswer::Body(body) => self.decoded(&body),
+            RpcAnswer::Raised => Err(self.nonsense(&format!("HTTP status {}", StatusCode::INTERNAL_SERVER_ERROR))),
         }
     }
 
     /// A call that should take no time, and may make supervisord raise.
-    pub(super) async fn ask(&self, method: &str, params: &impl TryToParams) -> Result<Answer, SupervisorError> {
+    pub(super) async fn ask(&self, method: &str, params: &impl TryToParams) -> Result<RpcAnswer, SupervisorError> {
         match tokio::time::timeout(QUESTION_TIME, self.send_call(method, params)).await {
             Ok(answer) => answer,
             Err(_) => Err(SupervisorError::Silent(self.address.to_string())),
@@ -290,11 +290,11 @@ impl<S: Session> RpcClient<S> {
     }
 
     /// The shell on whose session it is.
-    pub(super) fn shell(&self) -> &Shell<S> {
+    pub(super) fn shell(&self) -> &NodeShell<S> {
         &self.shell
     }
 
-    async fn send_call(&self, method: &str, params: &impl TryToParams) -> Result<Answer, SupervisorError> {
+    async fn send_call(&self, method: &str, params: &impl TryToParams) -> Result<RpcAnswer, SupervisorError> {
         let body = xmlrpc::encode(method, params).map_err(|error| self.nonsense(&error.to_string()))?;
         debug!(address = %self.address, method, "calling");
         let (answer, channel) = self.exchange(body).await?;
@@ -308,7 +308,7 @@ impl<S: Session> RpcClient<S> {
     }
 
     /// One request and its answer; the channel comes back if it may be used again.
-    async fn exchange(&self, body: String) -> Result<(Answer, Option<SendRequest<Full<Bytes>>>), SupervisorError> {
+    async fn exchange(&self, body: String) -> Result<(RpcAnswer, Option<SendRequest<Full<Bytes>>>), SupervisorError> {
         let mut request = Request::post("/RPC2").header(HOST, "localhost").header(CONTENT_TYPE, "text/xml");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
@@ -317,7 +317,7 @@ impl<S: Session> RpcClient<S> {
         let (response, channel) = self.send(request).await?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::INTERNAL_SERVER_ERROR => return Ok((Answer::Raised, None)),
+            StatusCode::INTERNAL_SERVER_ERROR => return Ok((RpcAnswer::Raised, None)),
             StatusCode::UNAUTHORIZED => {
                 let text = format!("{} asks for a user name and a password", self.address);
                 return Err(SupervisorError::Permission(text));
@@ -334,7 +334,7 @@ impl<S: Session> RpcClient<S> {
                 Err(error) => return Err(self.nonsense(&error.to_string())),
             },
         };
-        Ok((Answer::Body(answer), (!channel.is_closed()).then_some(channel)))
+        Ok((RpcAnswer::Body(answer), (!channel.is_closed()).then_some(channel)))
     }
 
     /// Sends on a channel that waits, else on a new one. A waiting channel that supervisord has closed in the
@@ -371,8 +371,8 @@ impl<S: Session> RpcClient<S> {
     async fn open(&self) -> Result<SendRequest<Full<Bytes>>, SupervisorError> {
         let session = self.shell.session();
         match (&self.address, self.road) {
-            (ControlAddress::Unix(path), Road::Forwarded) => self.greet(session.open_unix(path).await?).await,
-            (ControlAddress::Unix(path), Road::Relayed) => {
+            (ControlAddress::Unix(path), SocketRoute::Forwarded) => self.greet(session.open_unix(path).await?).await,
+            (ControlAddress::Unix(path), SocketRoute::Relayed) => {
                 let relay = self.shell.relay().await?;
                 self.greet(relay.open(path).await?).await
             }
@@ -459,8 +459,8 @@ fn without_startsecs(programs: &[Value]) -> Option<BTreeSet<(String, String)>> {
 }
 
 fn fault_error(code: i32, text: String) -> SupervisorError {
-    let fault = Fault::from_code(code);
-    if fault == Fault::ShutdownState {
+    let fault = RpcFault::from_code(code);
+    if fault == RpcFault::ShutdownState {
         return SupervisorError::Down("supervisord is shutting down".to_owned());
     }
     SupervisorError::Fault { fault, text: text.chars().take(512).collect() }

@@ -187,7 +187,7 @@ pub enum ActionResult {
 
 /// What `reread` printed: the groups that differ between the configuration and the running supervisord.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reread {
+pub struct RereadOutput {
     /// New groups.
     pub available: Vec<String>,
     /// Groups that are different.
@@ -206,12 +206,12 @@ pub struct Reread {
 /// `exit` is used for one thing only: to know that the shell did not find the command.
 #[must_use]
 pub fn parse_status(stdout: &str, stderr: &str, exit: Option<u32>) -> StatusOutput {
-    let mut problems = Problems::new(exit);
+    let mut problems = ControlProblems::new(exit);
     let mut processes = Vec::new();
     for line in stdout.lines().take(MAX_LINES) {
         match status_line(line) {
             Some(process) => processes.push(process),
-            None => problems.read(line, Unknown::Keep),
+            None => problems.read(line, UnknownLine::Keep),
         }
     }
     let problems = problems.finish(stderr, !processes.is_empty());
@@ -239,12 +239,12 @@ pub fn without_preface(stdout: &str) -> &str {
 /// Reads the output of `start`, `stop`, `restart`, `signal`, `clear`, `add`, `remove` and `update`.
 #[must_use]
 pub fn parse_action(stdout: &str, stderr: &str, exit: Option<u32>) -> ActionOutput {
-    let mut problems = Problems::new(exit);
+    let mut problems = ControlProblems::new(exit);
     let mut lines = Vec::new();
     for line in stdout.lines().take(MAX_LINES) {
         match action_line(line.trim()) {
             Some(line) => lines.push(line),
-            None => problems.read(line, Unknown::Keep),
+            None => problems.read(line, UnknownLine::Keep),
         }
     }
     let problems = problems.finish(stderr, !lines.is_empty());
@@ -259,7 +259,7 @@ pub fn parse_pid(stdout: &str) -> Option<u32> {
 
 /// What `tail` printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tail {
+pub enum TailOutput {
     /// The end of the log.
     Text(String),
     /// On Python 3: the log is not UTF-8, or a character is cut at the beginning of what was asked for.
@@ -277,7 +277,7 @@ pub enum Tail {
 /// Reads the output of `tail -BYTES NAME`. What supervisorctl itself has to say is always one line alone, and begins as no
 /// log is likely to.
 #[must_use]
-pub fn parse_tail(name: &str, stdout: &str, stderr: &str) -> Tail {
+pub fn parse_tail(name: &str, stdout: &str, stderr: &str) -> TailOutput {
     let text = stdout.strip_suffix('\n').unwrap_or(stdout);
     // Where the node's locale is not UTF-8 (supervisor 4, `check_encoding`).
     let text = match text.split_once('\n').unwrap_or((text, "")) {
@@ -287,14 +287,14 @@ pub fn parse_tail(name: &str, stdout: &str, stderr: &str) -> Tail {
     if text.is_empty() {
         let problems = parse_status("", stderr, None).problems;
         let said = problems.iter().any(|problem| !matches!(problem, ControlProblem::Unrecognised { .. }));
-        return if said { Tail::Refused } else { Tail::Text(String::new()) };
+        return if said { TailOutput::Refused } else { TailOutput::Text(String::new()) };
     }
     let only = (!text.contains('\n')).then_some(text);
     if let Some(what) = only.and_then(|line| line.strip_prefix(name)).and_then(|rest| rest.strip_prefix(": ERROR ")) {
         match what {
-            "(no log file)" => return Tail::NoLog,
-            "(no such process name)" => return Tail::NoProcess,
-            "(unknown error reading log)" => return Tail::Unreadable,
+            "(no log file)" => return TailOutput::NoLog,
+            "(no such process name)" => return TailOutput::NoProcess,
+            "(unknown error reading log)" => return TailOutput::Unreadable,
             _ => {}
         }
     }
@@ -306,17 +306,17 @@ pub fn parse_tail(name: &str, stdout: &str, stderr: &str) -> Tail {
         Some(line)
             if line.starts_with("error: <class ") && line.contains("ProtocolError") && line.contains(" 500 ") =>
         {
-            Tail::NotText
+            TailOutput::NotText
         }
-        Some(line) if own(line) => Tail::Refused,
-        _ => Tail::Text(text.to_owned()),
+        Some(line) if own(line) => TailOutput::Refused,
+        _ => TailOutput::Text(text.to_owned()),
     }
 }
 
 /// Reads the output of `reread`. For what kept it from being asked at all see [`parse_status`].
 #[must_use]
-pub fn parse_reread(stdout: &str) -> Reread {
-    let mut read = Reread::default();
+pub fn parse_reread(stdout: &str) -> RereadOutput {
+    let mut read = RereadOutput::default();
     let mut lines = stdout.lines().take(MAX_LINES).map(str::trim).filter(|line| !line.is_empty());
     while let Some(line) = lines.next() {
         let cannot = line.strip_prefix("ERROR: ").filter(|_| classify(line).is_none());
@@ -469,19 +469,19 @@ fn action_line(line: &str) -> Option<ActionLine> {
 
 /// What to do with a line that is not recognised.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Unknown {
+enum UnknownLine {
     Keep,
     Drop,
 }
 
 /// Gathers problems from the lines of an output.
-struct Problems {
+struct ControlProblems {
     exit: Option<u32>,
     found: Vec<ControlProblem>,
     in_traceback: bool,
 }
 
-impl Problems {
+impl ControlProblems {
     fn new(exit: Option<u32>) -> Self {
         Self { exit, found: Vec::new(), in_traceback: false }
     }
@@ -492,7 +492,7 @@ impl Problems {
         }
     }
 
-    fn read(&mut self, raw: &str, unknown: Unknown) {
+    fn read(&mut self, raw: &str, unknown: UnknownLine) {
         let line = raw.trim();
         if line.is_empty() {
             return;
@@ -507,7 +507,7 @@ impl Problems {
             }
         } else if let Some(problem) = self.recognise(line) {
             self.push(problem);
-        } else if unknown == Unknown::Keep {
+        } else if unknown == UnknownLine::Keep {
             self.push(ControlProblem::Unrecognised { line: clip(line) });
         }
     }
@@ -521,7 +521,7 @@ impl Problems {
     /// was said at all.
     fn finish(mut self, stderr: &str, answered: bool) -> Vec<ControlProblem> {
         for line in stderr.lines().take(MAX_LINES) {
-            self.read(line, Unknown::Drop);
+            self.read(line, UnknownLine::Drop);
         }
         if self.in_traceback {
             self.push(ControlProblem::PythonError { text: "an exception".to_owned() });
@@ -697,26 +697,26 @@ mod tests {
 
     #[test]
     fn a_tail_is_the_log_or_a_word_of_supervisorctl() {
-        let text = |text: &str| Tail::Text(text.to_owned());
+        let text = |text: &str| TailOutput::Text(text.to_owned());
         let table = [
             ("", "", text("")),
             ("\n", "", text("")),
             ("one\ntwo\n\n", "", text("one\ntwo\n")),
-            ("api:0: ERROR (no log file)\n", "", Tail::NoLog),
-            ("api:0: ERROR (no such process name)\n", "", Tail::NoProcess),
-            ("api:0: ERROR (unknown error reading log)\n", "", Tail::Unreadable),
+            ("api:0: ERROR (no log file)\n", "", TailOutput::NoLog),
+            ("api:0: ERROR (no such process name)\n", "", TailOutput::NoProcess),
+            ("api:0: ERROR (unknown error reading log)\n", "", TailOutput::Unreadable),
             ("Warning: sys.stdout.encoding is set to ascii, so Unicode output may fail.\n", "", text("")),
             ("Warning: sys.stdout.encoding is set to ascii, so x.\none\n", "", text("one")),
             ("a line\napi:0: ERROR (no log file)\n", "", text("a line\napi:0: ERROR (no log file)")),
-            ("unix:///tmp/x.sock refused connection\n", "", Tail::Refused),
-            ("unix:///tmp/x.sock no such file\n", "", Tail::Refused),
-            ("", "bash: supervisorctl: command not found\n", Tail::Refused),
+            ("unix:///tmp/x.sock refused connection\n", "", TailOutput::Refused),
+            ("unix:///tmp/x.sock no such file\n", "", TailOutput::Refused),
+            ("", "bash: supervisorctl: command not found\n", TailOutput::Refused),
             ("", "a warning of Python\n", text("")),
             (
                 "error: <class 'xmlrpc.client.ProtocolError'>, <ProtocolError for 127.0.0.1/RPC2: 500 Internal Server \
                  Error>: file: /usr/lib/python3/dist-packages/supervisor/xmlrpc.py line: 539\n",
                 "",
-                Tail::NotText,
+                TailOutput::NotText,
             ),
         ];
         for (stdout, stderr, wanted) in table {
@@ -1154,10 +1154,10 @@ kafka                            SLEEPING  odd
             (vec!["a".to_owned()], vec!["b".to_owned(), "d".to_owned()], vec!["c".to_owned()])
         );
         assert!(read.is_understood);
-        let nothing = Reread { is_understood: true, ..Reread::default() };
+        let nothing = RereadOutput { is_understood: true, ..RereadOutput::default() };
         assert_eq!(parse_reread("No config updates to processes\n"), nothing);
-        assert_eq!(parse_reread("ERROR: supervisor shutting down\n"), Reread::default());
-        assert_eq!(parse_reread("unix:///x no such file\n"), Reread::default());
+        assert_eq!(parse_reread("ERROR: supervisor shutting down\n"), RereadOutput::default());
+        assert_eq!(parse_reread("unix:///x no such file\n"), RereadOutput::default());
         let error = |text: &str| parse_reread(text).error;
         assert_eq!(
             error("ERROR: CANT_REREAD: File contains no section headers.\nfile: '/etc/x.conf', line: 1\n'bad\\n'\n")

@@ -1,6 +1,6 @@
 //! What lies about on a node: core files, sockets, configuration files, packages. Read with one command.
 //!
-//! Here live [`Places`], which says what is looked for, [`survey`], and [`open_ports`] for a question that seldom comes
+//! Here live [`ScanPaths`], which says what is looked for, [`survey`], and [`open_ports`] for a question that seldom comes
 //! up. It uses `remote` and `transport`; the command is `survey.sh`. What always holds: nothing on the node is changed;
 //! what is printed is read up to [`LIMIT`] bytes, and a line that is not understood is passed over. Start reading at
 //! [`survey`].
@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::SupervisorError;
-use super::command::Shell;
+use super::command::NodeShell;
 use super::supervisorctl::clip;
 use crate::remote::{CommandAnswer, NoAnswer, SudoError, last_line};
 use crate::transport::Session;
@@ -33,7 +33,7 @@ const PORTS: &str = concat!(
 
 /// What is looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct ScanPaths {
     /// Paths of sockets.
     pub sockets: BTreeSet<String>,
     /// Paths of configuration files.
@@ -44,7 +44,7 @@ pub struct Places {
 
 /// What was found. All of it is untrusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Survey {
+pub struct NodeScan {
     /// Core files, at most [`CORE_FILES`].
     pub core_files: Vec<String>,
     /// How many core files there are.
@@ -113,7 +113,7 @@ struct BoundSocket {
     folder: Option<FileId>,
 }
 
-impl Survey {
+impl NodeScan {
     /// What the command printed; none if it did not come to its end.
     #[must_use]
     pub fn of_output(output: &str) -> Option<Self> {
@@ -225,7 +225,7 @@ fn one_line(script: &str) -> String {
 ///
 /// # Errors
 /// [`SupervisorError`] of a command that could not be run; [`SupervisorError::Protocol`] if it did not come to its end.
-pub async fn survey<S: Session>(shell: &Shell<S>, places: &Places) -> Result<Survey, SupervisorError> {
+pub async fn survey<S: Session>(shell: &NodeShell<S>, places: &ScanPaths) -> Result<NodeScan, SupervisorError> {
     let quoted =
         |(mark, path): (&str, &String)| shlex::try_quote(&format!("{mark}{path}")).map(|word| word.into_owned()).ok();
     let sockets = places.sockets.iter().map(|path| ("s:", path));
@@ -234,14 +234,14 @@ pub async fn survey<S: Session>(shell: &Shell<S>, places: &Places) -> Result<Sur
     let packages = if places.packages { "packages" } else { "-" };
     let line = format!("sh -c '{}' ctl-survey {packages} {}", one_line(SCRIPT), words.join(" "));
     let answer = shell.ask_within(|sudo| format!("{sudo}{line}"), LIMIT).await?;
-    Survey::of_output(&answer.stdout).ok_or_else(|| unfinished("the search of the node", &answer))
+    NodeScan::of_output(&answer.stdout).ok_or_else(|| unfinished("the search of the node", &answer))
 }
 
 /// The TCP ports at which `localhost` finds somebody. Empty also where the node does not tell.
 ///
 /// # Errors
 /// As [`survey`].
-pub async fn open_ports<S: Session>(shell: &Shell<S>) -> Result<BTreeSet<u16>, SupervisorError> {
+pub async fn open_ports<S: Session>(shell: &NodeShell<S>) -> Result<BTreeSet<u16>, SupervisorError> {
     let answer = shell.ask_within(|sudo| format!("{sudo}sh -c '{PORTS}' ctl-ports"), LIMIT).await?;
     if !answer.stdout.lines().any(|line| line == "ctl-end") {
         return Err(unfinished("the search for open ports", &answer));
@@ -317,7 +317,7 @@ mod tests {
         let words = ["-c", &one_line(SCRIPT), "ctl-survey", "packages", "c:/etc/passwd", "c:/nowhere", "s:/etc/passwd"];
         let output = std::process::Command::new("/bin/sh").args(words).output().expect("a shell");
         let text = String::from_utf8_lossy(&output.stdout);
-        let survey = Survey::of_output(&text).unwrap_or_else(|| panic!("{output:?}"));
+        let survey = NodeScan::of_output(&text).unwrap_or_else(|| panic!("{output:?}"));
         assert_eq!(survey.config_files.into_iter().collect::<Vec<_>>(), ["/etc/passwd"], "{output:?}");
         assert!(survey.sockets.is_empty() && output.stderr.is_empty(), "{output:?}");
     }
@@ -333,7 +333,7 @@ mod tests {
                     package contrail-a 3.2.1-4 install ok installed\npackage contrail-r 1-2 installed\n\
                     package contrail-gone  deinstall ok config-files\npackage contrail-left 1 deinstall ok config-files\n\
                     ctl-end\n";
-        let survey = Survey::of_output(text).expect("whole");
+        let survey = NodeScan::of_output(text).expect("whole");
         assert_eq!(
             (survey.core_files.as_slice(), survey.core_count),
             (["/var/crashes/core.a b.1".to_owned()].as_slice(), 3)
@@ -353,8 +353,8 @@ mod tests {
         for (path, listens) in table {
             assert_eq!(survey.listens(path), Some(listens), "{path}");
         }
-        assert_eq!(Survey::of_output("cores 0\nctl-end\n").expect("whole").listens("/tmp/a.sock"), None);
-        assert_eq!(Survey::of_output("cores 0\nlisten"), None);
+        assert_eq!(NodeScan::of_output("cores 0\nctl-end\n").expect("whole").listens("/tmp/a.sock"), None);
+        assert_eq!(NodeScan::of_output("cores 0\nlisten"), None);
     }
 
     /// Links, bind mounts of folders, and bind mounts of the socket itself.
@@ -368,7 +368,7 @@ mod tests {
                     socket /tmp/d.sock\nreal /tmp/d.sock\ndir 45:4\nfile 46:12\n\
                     listening\nlistens /run/a.sock.77\ndir 45:1\nlistens /srv/b.sock.78\ndir 45:2\n\
                     listens /gone/b.sock.78\nbound 0 65024 5\nbound 0 65025 12\nctl-end\n";
-        let survey = Survey::of_output(text).expect("whole");
+        let survey = NodeScan::of_output(text).expect("whole");
         let table = [
             ("/var/run/a.sock", true),
             ("/alias/b.sock", true),
@@ -391,10 +391,10 @@ mod tests {
         let cores = "core /var/crashes/core.x\n".repeat(1000);
         let packages: String = (0..1000).map(|number| format!("package contrail-{number} 1 installed\n")).collect();
         let survey =
-            Survey::of_output(&format!("{cores}core {}\n{packages}ctl-end\n", "x".repeat(10_000))).expect("whole");
+            NodeScan::of_output(&format!("{cores}core {}\n{packages}ctl-end\n", "x".repeat(10_000))).expect("whole");
         assert_eq!((survey.core_files.len(), survey.packages.len()), (CORE_FILES, PACKAGES));
         assert!(
-            Survey::of_output(&format!("core {}\nctl-end", "x".repeat(10_000))).expect("whole").core_files[0].len()
+            NodeScan::of_output(&format!("core {}\nctl-end", "x".repeat(10_000))).expect("whole").core_files[0].len()
                 < 600
         );
     }
@@ -423,7 +423,7 @@ mod tests {
         fn nothing_that_is_printed_panics(
             text in "\\PC*|((core|cores|closed|socket|listening|listens|port|package|ctl-end)[ :]?(/a.(ini|conf):)?\\PC{0,9}\n){0,4}"
         ) {
-            drop(Survey::of_output(&text));
+            drop(NodeScan::of_output(&text));
             proptest::prop_assert_eq!(local_port(&text), None);
         }
     }

@@ -1,6 +1,6 @@
 //! A log that `supervisorctl tail -f` follows: for nodes where only that works.
 //!
-//! It begins with the last 1,024 bytes of the log and does not say where they are; [`Tailed::join`] finds that out from the
+//! It begins with the last 1,024 bytes of the log and does not say where they are; [`TailFollower::join`] finds that out from the
 //! end of the log read once more. What always holds: the command ends with the channel; what is kept is bounded.
 
 use std::time::Duration;
@@ -32,7 +32,7 @@ const TAIL: &str = include_str!("tail.sh");
 
 /// A log that is being followed. Dropping it ends that.
 #[derive(Debug)]
-pub struct Tailed<C: RemoteCommand> {
+pub struct TailFollower<C: RemoteCommand> {
     command: C,
     /// What came first.
     head: Vec<u8>,
@@ -40,7 +40,7 @@ pub struct Tailed<C: RemoteCommand> {
     skip: usize,
 }
 
-impl<C: RemoteCommand> Tailed<C> {
+impl<C: RemoteCommand> TailFollower<C> {
     /// Starts the command, quoted for a shell, and waits until it follows.
     pub(super) async fn start<S: Session<Command = C>>(
         session: &S,

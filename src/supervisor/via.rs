@@ -8,8 +8,8 @@
 
 use tracing::debug;
 
-use super::command::{Shell, Supervisorctl, Wrapper};
-use super::rpc::{Road, RpcClient, Snapshot};
+use super::command::{InitWrapper, NodeShell, Supervisorctl};
+use super::rpc::{RpcClient, SocketRoute, SupervisorReading};
 use super::{ProcessInfo, SupervisorError, UpdateSummary};
 use crate::event::{Failure, FailureKind, Stage, Via};
 use crate::inventory::{ControlAddress, Supervisor};
@@ -17,16 +17,16 @@ use crate::remote::SudoError;
 use crate::transport::Session;
 
 /// A client of one supervisord, whichever way it is reached.
-pub enum Client<S: Session> {
+pub enum SupervisorClient<S: Session> {
     /// XML-RPC over a forwarded socket.
     Rpc(RpcClient<S>),
     /// `supervisorctl` on the node.
     Supervisorctl(Supervisorctl<S>),
     /// The init wrappers of its programs.
-    Service(Wrapper<S>),
+    Service(InitWrapper<S>),
 }
 
-impl<S: Session> Client<S> {
+impl<S: Session> SupervisorClient<S> {
     /// The way.
     pub fn via(&self) -> Via {
         match self {
@@ -60,7 +60,7 @@ impl<S: Session> Client<S> {
     /// supervisord's own pid, where the way can tell.
     ///
     /// # Errors
-    /// As [`Client::list`].
+    /// As [`SupervisorClient::list`].
     pub async fn pid(&self) -> Result<Option<u32>, SupervisorError> {
         match self {
             Self::Rpc(client) => Ok(client.snapshot().await?.pid),
@@ -72,7 +72,7 @@ impl<S: Session> Client<S> {
     /// Rereads the configuration; nothing is applied.
     ///
     /// # Errors
-    /// As [`Client::list`]; [`SupervisorError::Unsupported`] for the init wrapper.
+    /// As [`SupervisorClient::list`]; [`SupervisorError::Unsupported`] for the init wrapper.
     pub async fn reload_config(&self) -> Result<UpdateSummary, SupervisorError> {
         match self {
             Self::Rpc(client) => client.reload_config().await,
@@ -84,7 +84,7 @@ impl<S: Session> Client<S> {
     /// Stops a group and takes it out of the running configuration.
     ///
     /// # Errors
-    /// As [`Client::reload_config`].
+    /// As [`SupervisorClient::reload_config`].
     pub async fn remove_group(&self, group: &str) -> Result<(), SupervisorError> {
         match self {
             Self::Rpc(client) => {
@@ -97,7 +97,7 @@ impl<S: Session> Client<S> {
                 // supervisorctl ends well on a refusal too: what it lists decides.
                 if client.list().await?.iter().any(|process| process.group == group) {
                     let text = format!("{group} was not removed: its processes are still running");
-                    return Err(SupervisorError::Fault { fault: super::Fault::StillRunning, text });
+                    return Err(SupervisorError::Fault { fault: super::RpcFault::StillRunning, text });
                 }
                 Ok(())
             }
@@ -108,7 +108,7 @@ impl<S: Session> Client<S> {
     /// Starts all processes of a group, and does not wait for them.
     ///
     /// # Errors
-    /// As [`Client::list`].
+    /// As [`SupervisorClient::list`].
     pub async fn start_group(&self, group: &str) -> Result<(), SupervisorError> {
         match self {
             Self::Rpc(client) => client.start_group(group).await,
@@ -120,7 +120,7 @@ impl<S: Session> Client<S> {
     /// Takes a group of the reread configuration in, and starts what starts by itself.
     ///
     /// # Errors
-    /// As [`Client::reload_config`].
+    /// As [`SupervisorClient::reload_config`].
     pub async fn add_group(&self, group: &str) -> Result<(), SupervisorError> {
         match self {
             Self::Rpc(client) => client.add_group(group).await,
@@ -137,11 +137,11 @@ fn no_update() -> SupervisorError {
 }
 
 /// A supervisord that answered, and what it said first.
-pub struct Reached<S: Session> {
+pub struct ReachedSupervisor<S: Session> {
     /// The client.
-    pub client: Client<S>,
+    pub client: SupervisorClient<S>,
     /// What it lists.
-    pub snapshot: Snapshot,
+    pub snapshot: SupervisorReading,
 }
 
 /// How hard to look for the reason when nothing answers.
@@ -158,14 +158,14 @@ pub enum Diagnosis {
 /// # Errors
 /// A [`Failure`] with the reason of the best way, and a hint; kind `connection_lost` if the connection ended.
 pub async fn reach<S: Session>(
-    shell: &Shell<S>,
+    shell: &NodeShell<S>,
     supervisor: &Supervisor,
     wanted: Option<Via>,
     authorization: Option<String>,
     diagnosis: Diagnosis,
-) -> Result<Reached<S>, Failure> {
+) -> Result<ReachedSupervisor<S>, Failure> {
     let sudo = shell.sudo().is_on();
-    let search = Search { supervisor, shell };
+    let search = BackendSearch { supervisor, shell };
     match wanted {
         Some(Via::Rpc) => match search.rpc(authorization).await {
             Ok(reached) => Ok(reached),
@@ -177,7 +177,7 @@ pub async fn reach<S: Session>(
             Err(error) => {
                 let seen = search.look().await;
                 // Whether nobody listens or sshd does not forward: only asking on the node itself tells them apart.
-                if seen.sockets.contains(&Socket::Writable) && search.supervisorctl(Some(&seen)).await.is_ok() {
+                if seen.sockets.contains(&ProbedSocket::Writable) && search.supervisorctl(Some(&seen)).await.is_ok() {
                     return Err(search.not_forwarded());
                 }
                 Err(seen.explain(supervisor, sudo, &error))
@@ -212,12 +212,12 @@ fn is_final(error: &SupervisorError) -> bool {
     }
 }
 
-struct Search<'a, S: Session> {
+struct BackendSearch<'a, S: Session> {
     supervisor: &'a Supervisor,
-    shell: &'a Shell<S>,
+    shell: &'a NodeShell<S>,
 }
 
-impl<S: Session> Search<'_, S> {
+impl<S: Session> BackendSearch<'_, S> {
     fn not_forwarded(&self) -> Failure {
         let message = format!("{} runs, but sshd on the node does not forward to its socket", self.supervisor.name);
         Failure::new(Stage::Inspect, FailureKind::Permission, message).with_hint(
@@ -241,14 +241,14 @@ impl<S: Session> Search<'_, S> {
         }
         let seen = self.look().await;
         let failure = seen.explain(self.supervisor, self.shell.sudo().is_on(), error);
-        let is_gone = seen.blind.is_none() && seen.sockets.iter().all(|socket| *socket == Socket::Missing);
+        let is_gone = seen.blind.is_none() && seen.sockets.iter().all(|socket| *socket == ProbedSocket::Missing);
         if has_no_command && !is_gone && failure.kind != FailureKind::SupervisorMissing {
             return self.failure(error);
         }
         failure
     }
 
-    async fn auto(&self, authorization: Option<String>, sudo: bool) -> Result<Reached<S>, Failure> {
+    async fn auto(&self, authorization: Option<String>, sudo: bool) -> Result<ReachedSupervisor<S>, Failure> {
         let name = &self.supervisor.name;
         let rpc = match self.rpc(authorization).await {
             Ok(reached) => return Ok(reached),
@@ -285,8 +285,8 @@ impl<S: Session> Search<'_, S> {
     }
 
     /// Over the socket that sshd opens, else over the one that the relay opens.
-    async fn rpc(&self, authorization: Option<String>) -> Result<Reached<S>, SupervisorError> {
-        let refused = match self.rpc_over(Road::Forwarded, authorization.clone()).await {
+    async fn rpc(&self, authorization: Option<String>) -> Result<ReachedSupervisor<S>, SupervisorError> {
+        let refused = match self.rpc_over(SocketRoute::Forwarded, authorization.clone()).await {
             Err(error @ SupervisorError::Transport(_)) if !error.is_connection_lost() => error,
             reached => return reached,
         };
@@ -297,18 +297,23 @@ impl<S: Session> Search<'_, S> {
         debug!(supervisor = self.supervisor.name, why = %refused, "not through sshd");
         // Before the first question, which is to be answered soon.
         self.shell.relay().await?;
-        self.rpc_over(Road::Relayed, authorization).await
+        self.rpc_over(SocketRoute::Relayed, authorization).await
     }
 
-    async fn rpc_over(&self, road: Road, authorization: Option<String>) -> Result<Reached<S>, SupervisorError> {
+    async fn rpc_over(
+        &self,
+        road: SocketRoute,
+        authorization: Option<String>,
+    ) -> Result<ReachedSupervisor<S>, SupervisorError> {
         let mut worst: Option<SupervisorError> = None;
-        let usable = |address: &&ControlAddress| road == Road::Forwarded || matches!(address, ControlAddress::Unix(_));
+        let usable =
+            |address: &&ControlAddress| road == SocketRoute::Forwarded || matches!(address, ControlAddress::Unix(_));
         for address in self.supervisor.addresses.iter().filter(usable) {
             let client = RpcClient::new(self.shell.clone(), road, address.clone(), authorization.clone());
             match client.snapshot().await {
                 Ok(snapshot) => {
                     debug!(supervisor = self.supervisor.name, %address, %road, "answers by XML-RPC");
-                    return Ok(Reached { client: Client::Rpc(client), snapshot });
+                    return Ok(ReachedSupervisor { client: SupervisorClient::Rpc(client), snapshot });
                 }
                 Err(error) if error.is_connection_lost() => return Err(error),
                 Err(error) => {
@@ -327,7 +332,7 @@ impl<S: Session> Search<'_, S> {
         Err(worst.unwrap_or_else(|| SupervisorError::Down("the inventory names no address for it".to_owned())))
     }
 
-    async fn supervisorctl(&self, seen: Option<&Seen>) -> Result<Reached<S>, SupervisorError> {
+    async fn supervisorctl(&self, seen: Option<&SocketProbe>) -> Result<ReachedSupervisor<S>, SupervisorError> {
         let mut worst = SupervisorError::Down("the inventory names no address for it".to_owned());
         for (index, address) in self.supervisor.addresses.iter().enumerate() {
             if seen.is_some_and(|seen| !seen.worth_asking(index)) {
@@ -336,8 +341,8 @@ impl<S: Session> Search<'_, S> {
             let client = Supervisorctl::new(self.shell.clone(), address.clone());
             match client.list().await {
                 Ok(processes) => {
-                    let snapshot = Snapshot { version: String::new(), pid: None, processes, unnamed: 0 };
-                    return Ok(Reached { client: Client::Supervisorctl(client), snapshot });
+                    let snapshot = SupervisorReading { version: String::new(), pid: None, processes, unnamed: 0 };
+                    return Ok(ReachedSupervisor { client: SupervisorClient::Supervisorctl(client), snapshot });
                 }
                 Err(error @ SupervisorError::Down(_)) => worst = error,
                 Err(error) => return Err(error),
@@ -346,15 +351,15 @@ impl<S: Session> Search<'_, S> {
         Err(worst)
     }
 
-    async fn wrapper(&self) -> Result<Reached<S>, SupervisorError> {
-        let client = Wrapper::new(self.shell.clone(), self.supervisor.services.clone());
+    async fn wrapper(&self) -> Result<ReachedSupervisor<S>, SupervisorError> {
+        let client = InitWrapper::new(self.shell.clone(), self.supervisor.services.clone());
         let processes = client.list().await?;
-        let snapshot = Snapshot { version: String::new(), pid: None, processes, unnamed: 0 };
-        Ok(Reached { client: Client::Service(client), snapshot })
+        let snapshot = SupervisorReading { version: String::new(), pid: None, processes, unnamed: 0 };
+        Ok(ReachedSupervisor { client: SupervisorClient::Service(client), snapshot })
     }
 
     /// Looks at the sockets with one command, without sudo.
-    async fn look(&self) -> Seen {
+    async fn look(&self) -> SocketProbe {
         let mut script = String::new();
         let mut test = |flag: &str, path: &str, mark: &str| {
             if let Ok(path) = shlex::try_quote(path) {
@@ -383,20 +388,20 @@ impl<S: Session> Search<'_, S> {
         let has = |mark: String| output.lines().any(|line| line.trim() == mark);
         let sockets = (self.supervisor.addresses.iter().enumerate())
             .map(|(index, address)| match address {
-                ControlAddress::Http { .. } => Socket::Tcp,
-                ControlAddress::Unix(_) if has(format!("ctl-writable-{index}")) => Socket::Writable,
-                ControlAddress::Unix(_) if has(format!("ctl-socket-{index}")) => Socket::Forbidden,
-                ControlAddress::Unix(_) => Socket::Missing,
+                ControlAddress::Http { .. } => ProbedSocket::Tcp,
+                ControlAddress::Unix(_) if has(format!("ctl-writable-{index}")) => ProbedSocket::Writable,
+                ControlAddress::Unix(_) if has(format!("ctl-socket-{index}")) => ProbedSocket::Forbidden,
+                ControlAddress::Unix(_) => ProbedSocket::Missing,
             })
             .collect();
-        let mut seen = Seen {
+        let mut seen = SocketProbe {
             blind,
             sockets,
             config: has("ctl-config".to_owned()),
             init: has("ctl-init".to_owned()),
             alive: None,
         };
-        let is_gone = |socket: &Socket| matches!(socket, Socket::Missing | Socket::Tcp);
+        let is_gone = |socket: &ProbedSocket| matches!(socket, ProbedSocket::Missing | ProbedSocket::Tcp);
         if seen.blind.is_none() && seen.config && seen.sockets.iter().all(is_gone) {
             seen.alive = self.alive().await;
         }
@@ -420,11 +425,11 @@ impl<S: Session> Search<'_, S> {
 }
 
 /// What a look at the node's file system showed.
-struct Seen {
+struct SocketProbe {
     /// Why nothing was seen.
     blind: Option<SupervisorError>,
     /// One for each address of the instance.
-    sockets: Vec<Socket>,
+    sockets: Vec<ProbedSocket>,
     /// Its configuration file is there.
     config: bool,
     /// init knows it.
@@ -434,7 +439,7 @@ struct Seen {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Socket {
+enum ProbedSocket {
     /// A TCP port: cannot be looked at.
     Tcp,
     /// No such socket.
@@ -445,9 +450,9 @@ enum Socket {
     Forbidden,
 }
 
-impl Seen {
+impl SocketProbe {
     fn worth_asking(&self, index: usize) -> bool {
-        self.blind.is_some() || self.sockets.get(index) != Some(&Socket::Missing)
+        self.blind.is_some() || self.sockets.get(index) != Some(&ProbedSocket::Missing)
     }
 
     /// Whether executing something on the node can do what forwarding could not.
@@ -457,9 +462,9 @@ impl Seen {
         }
         self.blind.is_some()
             || self.sockets.iter().any(|socket| match socket {
-                Socket::Tcp | Socket::Writable => true,
-                Socket::Forbidden => sudo,
-                Socket::Missing => false,
+                ProbedSocket::Tcp | ProbedSocket::Writable => true,
+                ProbedSocket::Forbidden => sudo,
+                ProbedSocket::Missing => false,
             })
     }
 
@@ -479,11 +484,11 @@ impl Seen {
                 "the socket may be missing, refused or forbidden, or sshd forbids forwarding; if it is down, {start}"
             ));
         }
-        if !sudo && self.sockets.contains(&Socket::Forbidden) {
+        if !sudo && self.sockets.contains(&ProbedSocket::Forbidden) {
             return failure(FailureKind::Permission, format!("{name}: the user may not open its socket ({places})"))
                 .with_hint("log in as root, or set `sudo: true` for the node (or --sudo)");
         }
-        if self.sockets.iter().any(|socket| matches!(socket, Socket::Writable | Socket::Forbidden)) {
+        if self.sockets.iter().any(|socket| matches!(socket, ProbedSocket::Writable | ProbedSocket::Forbidden)) {
             let why = if let SupervisorError::Down(why) = error {
                 why
             } else {

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use super::sockets;
 use crate::event::{FindingKind, NodeFinding};
 use crate::inventory::{Role, Supervisor};
-use crate::supervisor::survey::Survey;
+use crate::supervisor::survey::NodeScan;
 
 /// The findings of a node. `own` are the roles that the inventory gives it, `others` all that it knows besides; of the
 /// sockets in `told` all is said elsewhere: their supervisord answers, or was said not to.
 pub(super) fn of(
-    survey: &Survey,
+    survey: &NodeScan,
     own: &[&Arc<Role>],
     others: &[&Arc<Role>],
     told: &BTreeSet<String>,
@@ -88,7 +88,7 @@ fn is_same(one: &Supervisor, other: &Supervisor) -> bool {
 }
 
 /// What shows that the node has an instance, and where.
-fn shown<'a>(survey: &Survey, supervisor: &'a Supervisor) -> Option<(&'static str, &'a str)> {
+fn shown<'a>(survey: &NodeScan, supervisor: &'a Supervisor) -> Option<(&'static str, &'a str)> {
     let there = |path: &&str| survey.sockets.contains(*path);
     let running = sockets(supervisor).filter(there).find(|path| survey.listens(path) == Some(true));
     let installed = supervisor.config_file.as_deref().filter(|file| survey.config_files.contains(*file));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     /// What `survey` reads of these sockets, of which only those with a `*` are listened on, and configuration files.
-    fn seen(sockets: &[&str], files: &[&str]) -> Survey {
+    fn seen(sockets: &[&str], files: &[&str]) -> NodeScan {
         let mut text = String::from("listening\n");
         for socket in sockets {
             let path = socket.trim_end_matches('*');
@@ -132,10 +132,10 @@ mod tests {
         for file in files {
             text.push_str(&format!("config {file}\n"));
         }
-        Survey::of_output(&(text + "ctl-end\n")).expect("whole")
+        NodeScan::of_output(&(text + "ctl-end\n")).expect("whole")
     }
 
-    fn told_of(survey: &Survey, own: &[&Arc<Role>], others: &[&Arc<Role>], told: &[&str]) -> Vec<String> {
+    fn told_of(survey: &NodeScan, own: &[&Arc<Role>], others: &[&Arc<Role>], told: &[&str]) -> Vec<String> {
         let told = told.iter().map(|path| (*path).to_owned()).collect();
         let all = of(survey, own, others, &told);
         all.iter()
@@ -192,7 +192,7 @@ mod tests {
     fn where_the_node_does_not_tell_nothing_is_stale() {
         let (analytics, config) = (built_in("analytics"), built_in("config"));
         let text = "socket /tmp/supervisord_analytics.sock\nsocket /tmp/supervisord_config.sock\nctl-end\n";
-        let survey = Survey::of_output(text).expect("whole");
+        let survey = NodeScan::of_output(text).expect("whole");
         let config_socket = "/tmp/supervisord_config.sock";
         assert_eq!(told_of(&survey, &[&analytics], &[&config], &[]), [format!("unlisted_role config {config_socket}")]);
     }
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn core_files_are_named_and_counted() {
         let survey =
-            Survey::of_output("core /var/crashes/core.a\ncores 30\nclosed /var/crashes\nctl-end\n").expect("whole");
+            NodeScan::of_output("core /var/crashes/core.a\ncores 30\nclosed /var/crashes\nctl-end\n").expect("whole");
         let all = of(&survey, &[], &[], &BTreeSet::new());
         let words: Vec<_> =
             all.iter().map(|found| format!("{} {} {:?}", found.kind, found.message, found.details)).collect();

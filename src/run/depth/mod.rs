@@ -27,8 +27,8 @@ use super::view::View;
 use crate::event::{FindingKind, NodeFacts, NodeFinding, Outcome, ProcessState, SupervisorFacts, TargetResult, Via};
 use crate::inventory::{ControlAddress, Role, Supervisor, introspect_port, packages_of};
 use crate::supervisor::ProcessInfo;
-use crate::supervisor::introspect::{self, Answer, Functional, Source};
-use crate::supervisor::survey::{self, Places, Survey};
+use crate::supervisor::introspect::{self, AnswerSource, FunctionalState, IntrospectAnswer};
+use crate::supervisor::survey::{self, NodeScan, ScanPaths};
 use crate::transport::{Transport, TransportError};
 
 /// How long one answer is waited for: what contrail-status came to after it was raised three times, since busy nodes are
@@ -51,7 +51,7 @@ pub(super) const GRACE: Duration = Duration::from_millis(700);
 pub(super) type Packages = (Instant, BTreeMap<String, String>);
 
 /// What came of searching the node.
-type Found = Arc<Result<Survey, String>>;
+type Found = Arc<Result<NodeScan, String>>;
 
 /// What is found out about a node.
 pub(super) struct Depth<T: Transport> {
@@ -86,15 +86,15 @@ struct Said {
     reason: Option<String>,
 }
 
-impl From<Functional> for Said {
-    fn from(said: Functional) -> Self {
+impl From<FunctionalState> for Said {
+    fn from(said: FunctionalState) -> Self {
         Self { word: said.as_str(), reason: said.reason().map(str::to_owned) }
     }
 }
 
 /// What came of asking a service once.
 enum Asked {
-    Answer(Answer),
+    Answer(IntrospectAnswer),
     /// The node opens no stream to it.
     Refused(TransportError),
     /// The connection to the node was lost, and could not be made again.
@@ -190,7 +190,7 @@ impl<T: Transport> Depth<T> {
         let mut port = port;
         let mut asked = self.question(group, port).await;
         if !is_settled(&asked) {
-            if !matches!(&asked, Asked::Answer(answer) if answer.said == Functional::Timeout) {
+            if !matches!(&asked, Asked::Answer(answer) if answer.said == FunctionalState::Timeout) {
                 sleep(PAUSE).await;
             }
             if !is_given && let Some(other) = self.port_on_node(group).await {
@@ -199,7 +199,7 @@ impl<T: Transport> Depth<T> {
             asked = self.question(group, port).await;
         }
         match asked {
-            Asked::Answer(Answer { source: Source::Refusal, .. }) if self.is_forbidden(port).await => {
+            Asked::Answer(IntrospectAnswer { source: AnswerSource::Refusal, .. }) if self.is_forbidden(port).await => {
                 self.cannot_be_asked("sshd refuses connections to open ports");
                 None
             }
@@ -219,7 +219,7 @@ impl<T: Transport> Depth<T> {
         };
         match introspect::question(session.as_ref(), service, port, PATIENCE).await {
             Ok(answer) => {
-                if answer.source != Source::Refusal {
+                if answer.source != AnswerSource::Refusal {
                     self.heard.store(true, Ordering::Relaxed);
                 }
                 Asked::Answer(answer)
@@ -334,7 +334,7 @@ impl<T: Transport> Depth<T> {
         facts
     }
 
-    fn findings(&self, survey: &Survey, view: Option<&View<T>>) -> Vec<NodeFinding> {
+    fn findings(&self, survey: &NodeScan, view: Option<&View<T>>) -> Vec<NodeFinding> {
         let plan = &self.rows.plan;
         let Some(selected) = plan.nodes.get(self.rows.index) else { return Vec::new() };
         let is_own = |role: &&Arc<Role>| selected.node.roles.contains(&role.name);
@@ -349,7 +349,7 @@ impl<T: Transport> Depth<T> {
 
 impl Search {
     fn begin<T: Transport>(link: &Arc<Link<T>>, rows: &Rows, packages: bool) -> Self {
-        let mut places = Places { packages, ..Places::default() };
+        let mut places = ScanPaths { packages, ..ScanPaths::default() };
         for supervisor in rows.plan.known_roles.iter().flat_map(|role| &role.supervisors) {
             places.sockets.extend(sockets(supervisor).map(str::to_owned));
             places.config_files.extend(supervisor.config_file.clone());
@@ -378,7 +378,7 @@ const TOR_AGENT: &str = "contrail-tor-agent-";
 fn is_settled(asked: &Asked) -> bool {
     match asked {
         // What stands by refuses, and is well.
-        Asked::Answer(answer) => answer.source == Source::Itself || answer.said.is_well(),
+        Asked::Answer(answer) => answer.source == AnswerSource::Itself || answer.said.is_well(),
         Asked::Refused(TransportError::ChannelRefused { reason, .. }) => reason == "AdministrativelyProhibited",
         Asked::Refused(_) | Asked::Lost(_) => false,
     }

@@ -175,7 +175,9 @@ fn reasons_are_short() {
     let long = "wäit ".repeat(100_000);
     for text in [whole("Non-Functional", "", &long), whole("Non-Functional", &link("ToR", &long, "Down"), "")] {
         match status_in(text.as_bytes()) {
-            Ok(Functional::Initializing { reason: Some(reason) }) => assert!(reason.len() <= 512, "{}", reason.len()),
+            Ok(FunctionalState::Initializing { reason: Some(reason) }) => {
+                assert!(reason.len() <= 512, "{}", reason.len())
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -184,15 +186,15 @@ fn reasons_are_short() {
 #[test]
 fn words_and_wellness() {
     let tables = [
-        (Functional::Active, "active", true),
-        (Functional::Backup, "backup", true),
-        (Functional::Timeout, "timeout", false),
-        (Functional::Initializing { reason: None }, "initializing", false),
+        (FunctionalState::Active, "active", true),
+        (FunctionalState::Backup, "backup", true),
+        (FunctionalState::Timeout, "timeout", false),
+        (FunctionalState::Initializing { reason: None }, "initializing", false),
     ];
     for (status, word, well) in tables {
         assert_eq!((status.as_str(), status.to_string().as_str(), status.is_well()), (word, word, well));
     }
-    let status = Functional::initializing("Zookeeper: connection\ndown");
+    let status = FunctionalState::initializing("Zookeeper: connection\ndown");
     assert_eq!((status.to_string().as_str(), status.is_well()), ("initializing (Zookeeper: connection down)", false));
 }
 
@@ -290,7 +292,7 @@ proptest! {
 
     #[test]
     fn a_reason_is_one_short_line(text in any::<String>()) {
-        if let Functional::Initializing { reason: Some(reason) } = Functional::initializing(&text) {
+        if let FunctionalState::Initializing { reason: Some(reason) } = FunctionalState::initializing(&text) {
             prop_assert!(!reason.is_empty() && reason.len() <= 512 && !reason.contains(char::is_control), "{reason:?}");
         }
     }
@@ -298,7 +300,7 @@ proptest! {
 
 /// What listens on the port that is asked.
 #[derive(Clone)]
-enum Server {
+enum IntrospectServer {
     /// Nobody: the channel is refused for this reason.
     Refuses(&'static str),
     /// The node never says whether it opens the channel.
@@ -315,7 +317,7 @@ enum Server {
 
 /// A node with one port.
 struct FakeNode {
-    server: Server,
+    server: IntrospectServer,
     asked: Mutex<Vec<(String, u16)>>,
     request: Arc<Mutex<String>>,
     left: Arc<AtomicBool>,
@@ -323,22 +325,22 @@ struct FakeNode {
 }
 
 impl FakeNode {
-    fn new(server: Server) -> Self {
+    fn new(server: IntrospectServer) -> Self {
         Self { server, asked: Mutex::default(), request: Arc::default(), left: Arc::default(), closed: false }
     }
 
     /// A server that answers with this text.
     fn says(text: impl Into<String>) -> Self {
-        Self::new(Server::Says(vec![text.into().into_bytes()]))
+        Self::new(IntrospectServer::Says(vec![text.into().into_bytes()]))
     }
 
-    async fn asked(&self, service: &str) -> Result<Functional, TransportError> {
+    async fn asked(&self, service: &str) -> Result<FunctionalState, TransportError> {
         ask(self, service, 8089, Duration::from_secs(2)).await
     }
 }
 
 /// The other end of a channel.
-async fn serve(server: Server, mut stream: DuplexStream, request: Arc<Mutex<String>>) -> std::io::Result<()> {
+async fn serve(server: IntrospectServer, mut stream: DuplexStream, request: Arc<Mutex<String>>) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if stream.read_buf(&mut head).await? == 0 {
@@ -347,7 +349,7 @@ async fn serve(server: Server, mut stream: DuplexStream, request: Arc<Mutex<Stri
     }
     *request.lock().expect("a lock") = String::from_utf8_lossy(&head).into_owned();
     match server {
-        Server::Says(parts) => {
+        IntrospectServer::Says(parts) => {
             for part in parts {
                 stream.write_all(&part).await?;
                 stream.flush().await?;
@@ -355,16 +357,18 @@ async fn serve(server: Server, mut stream: DuplexStream, request: Arc<Mutex<Stri
             }
             stream.shutdown().await
         }
-        Server::Hangs(text) => {
+        IntrospectServer::Hangs(text) => {
             stream.write_all(text.as_bytes()).await?;
             // Ends when the other side has let go.
             stream.read_buf(&mut head).await.map(drop)
         }
-        Server::Repeats(text, pause) => loop {
+        IntrospectServer::Repeats(text, pause) => loop {
             stream.write_all(text.as_bytes()).await?;
             tokio::time::sleep(pause).await;
         },
-        Server::Refuses(_) | Server::NeverOpens | Server::Gone => Err(ErrorKind::Unsupported.into()),
+        IntrospectServer::Refuses(_) | IntrospectServer::NeverOpens | IntrospectServer::Gone => {
+            Err(ErrorKind::Unsupported.into())
+        }
     }
 }
 
@@ -407,12 +411,12 @@ impl Session for FakeNode {
     async fn open_tcp(&self, host: &str, port: u16) -> Result<DuplexStream, TransportError> {
         self.asked.lock().expect("a lock").push((host.to_owned(), port));
         match &self.server {
-            Server::Refuses(reason) => {
+            IntrospectServer::Refuses(reason) => {
                 Err(TransportError::ChannelRefused { what: format!("{host}:{port}"), reason: (*reason).to_owned() })
             }
-            Server::Gone => Err(TransportError::Lost { reason: "no route to host".to_owned() }),
-            Server::NeverOpens => std::future::pending().await,
-            server @ (Server::Says(_) | Server::Hangs(_) | Server::Repeats(..)) => {
+            IntrospectServer::Gone => Err(TransportError::Lost { reason: "no route to host".to_owned() }),
+            IntrospectServer::NeverOpens => std::future::pending().await,
+            server @ (IntrospectServer::Says(_) | IntrospectServer::Hangs(_) | IntrospectServer::Repeats(..)) => {
                 let (near, far) = tokio::io::duplex(64 * 1024);
                 let (server, request, left) = (server.clone(), Arc::clone(&self.request), Arc::clone(&self.left));
                 tokio::spawn(async move {
@@ -440,7 +444,7 @@ fn plain(body: &str) -> String {
 #[tokio::test]
 async fn the_question_is_the_one_of_contrail_status() {
     let node = FakeNode::says(plain(&whole("Functional", "", "")));
-    assert_eq!(node.asked("contrail-collector").await, Ok(Functional::Active));
+    assert_eq!(node.asked("contrail-collector").await, Ok(FunctionalState::Active));
     assert_eq!(*node.asked.lock().expect("a lock"), [("localhost".to_owned(), 8089)]);
     let request = node.request.lock().expect("a lock").to_lowercase();
     assert!(request.starts_with("get /snh_sandeshuvecachereq?x=nodestatus http/1.1\r\n"), "{request}");
@@ -466,11 +470,11 @@ async fn answers_in_every_framing() {
         format!("HTTP/1.1 200\r\nServer : old\r\nno colon at all\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
         format!("HTTP/1.1 100 Continue\r\n\r\n{}", plain(&body)),
     ];
-    let expected = Functional::initializing("Database:Cassandra connection down");
+    let expected = FunctionalState::initializing("Database:Cassandra connection down");
     for answer in &answers {
         assert_eq!(FakeNode::says(answer).asked("contrail-collector").await.as_ref(), Ok(&expected), "{answer}");
         let bytes = answer.bytes().map(|byte| vec![byte]).collect();
-        let node = FakeNode::new(Server::Says(bytes));
+        let node = FakeNode::new(IntrospectServer::Says(bytes));
         assert_eq!(node.asked("contrail-collector").await.as_ref(), Ok(&expected), "byte by byte: {answer}");
     }
 }
@@ -506,7 +510,7 @@ async fn answers_that_are_none_are_initializing() {
         for service in ["contrail-collector", "contrail-schema"] {
             let said = FakeNode::says(&answer).asked(service).await;
             let start: String = answer.chars().take(80).collect();
-            assert_eq!(said, Ok(Functional::Initializing { reason: Some(expected.to_owned()) }), "{start}");
+            assert_eq!(said, Ok(FunctionalState::Initializing { reason: Some(expected.to_owned()) }), "{start}");
         }
     }
 }
@@ -514,60 +518,64 @@ async fn answers_that_are_none_are_initializing() {
 /// A standby does not listen; everyone else should. Who was not let through has learnt nothing.
 #[tokio::test]
 async fn a_refused_connection_is_backup_for_those_who_stand_by() {
-    let nobody = Functional::initializing("nothing is listening on port 8089");
+    let nobody = FunctionalState::initializing("nothing is listening on port 8089");
     let tables = [
-        ("contrail-schema", CONNECT_FAILED, Functional::Backup),
-        ("contrail-svc-monitor", CONNECT_FAILED, Functional::Backup),
-        ("contrail-device-manager", CONNECT_FAILED, Functional::Backup),
+        ("contrail-schema", CONNECT_FAILED, FunctionalState::Backup),
+        ("contrail-svc-monitor", CONNECT_FAILED, FunctionalState::Backup),
+        ("contrail-device-manager", CONNECT_FAILED, FunctionalState::Backup),
         ("contrail-api", CONNECT_FAILED, nobody.clone()),
         ("contrail-schema-2", CONNECT_FAILED, nobody.clone()),
         ("", CONNECT_FAILED, nobody),
         (
             "contrail-schema",
             "AdministrativelyProhibited",
-            Functional::initializing("the node did not open localhost:8089: AdministrativelyProhibited"),
+            FunctionalState::initializing("the node did not open localhost:8089: AdministrativelyProhibited"),
         ),
         (
             "contrail-api",
             "ResourceShortage",
-            Functional::initializing("the node did not open localhost:8089: ResourceShortage"),
+            FunctionalState::initializing("the node did not open localhost:8089: ResourceShortage"),
         ),
     ];
     for (service, reason, expected) in tables {
-        let node = FakeNode::new(Server::Refuses(reason));
+        let node = FakeNode::new(IntrospectServer::Refuses(reason));
         assert_eq!(node.asked(service).await, Ok(expected), "{service}: {reason}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_the_end_of_the_nodes_connection_is_an_error() {
-    let gone = FakeNode::new(Server::Gone).asked("contrail-schema").await;
+    let gone = FakeNode::new(IntrospectServer::Gone).asked("contrail-schema").await;
     assert_eq!(gone, Err(TransportError::Lost { reason: "no route to host".to_owned() }));
     let lost = TransportError::Lost { reason: "it closed while querying the status of contrail-schema".to_owned() };
-    for server in [Server::Says(Vec::new()), Server::Hangs(""), Server::Hangs("HTTP/1.1 200 OK\r\n\r\n<a>")] {
+    for server in [
+        IntrospectServer::Says(Vec::new()),
+        IntrospectServer::Hangs(""),
+        IntrospectServer::Hangs("HTTP/1.1 200 OK\r\n\r\n<a>"),
+    ] {
         let node = FakeNode { closed: true, ..FakeNode::new(server) };
         assert_eq!(node.asked("contrail-schema").await, Err(lost.clone()));
     }
     // An answer that was whole counts.
     let node = FakeNode { closed: true, ..FakeNode::says(plain(&whole("Functional", "", ""))) };
-    assert_eq!(node.asked("contrail-schema").await, Ok(Functional::Active));
+    assert_eq!(node.asked("contrail-schema").await, Ok(FunctionalState::Active));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_hangs_is_a_timeout_and_is_let_go() {
     let drip = Duration::from_millis(100);
     let servers = [
-        Server::NeverOpens,
-        Server::Hangs(""),
-        Server::Hangs("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n<a>"),
-        Server::Repeats("HTTP/1.1 100 Continue\r\n\r\n", drip),
-        Server::Repeats("\r\n", drip),
+        IntrospectServer::NeverOpens,
+        IntrospectServer::Hangs(""),
+        IntrospectServer::Hangs("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n<a>"),
+        IntrospectServer::Repeats("HTTP/1.1 100 Continue\r\n\r\n", drip),
+        IntrospectServer::Repeats("\r\n", drip),
     ];
     for (index, server) in servers.into_iter().enumerate() {
-        let opens = !matches!(server, Server::NeverOpens);
+        let opens = !matches!(server, IntrospectServer::NeverOpens);
         let node = FakeNode::new(server);
         let begin = Instant::now();
-        assert_eq!(node.asked("contrail-schema").await, Ok(Functional::Timeout), "{index}");
+        assert_eq!(node.asked("contrail-schema").await, Ok(FunctionalState::Timeout), "{index}");
         assert_eq!(begin.elapsed().as_millis() / 10, 200, "{index}");
         tokio::time::sleep(drip * 2).await;
         assert_eq!(node.left.load(Ordering::SeqCst), opens, "{index}: the channel is closed");
@@ -578,8 +586,8 @@ async fn a_service_that_hangs_is_a_timeout_and_is_let_go() {
 #[tokio::test(start_paused = true)]
 async fn an_endless_answer_is_given_up() {
     let text = "HTTP/1.1 200 OK\r\n\r\n";
-    let node = FakeNode::new(Server::Repeats(text, Duration::from_micros(1)));
+    let node = FakeNode::new(IntrospectServer::Repeats(text, Duration::from_micros(1)));
     let patience = Duration::from_secs(3600);
     let said = ask(&node, "contrail-api", 8084, patience).await;
-    assert_eq!(said, Ok(Functional::initializing("port 8084 answers with more than 1048576 bytes")));
+    assert_eq!(said, Ok(FunctionalState::initializing("port 8084 answers with more than 1048576 bytes")));
 }
