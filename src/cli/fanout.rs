@@ -19,8 +19,8 @@ use super::terminal::Messages;
 use super::{closing, input, limits, questions, secret, settings, terminal};
 use crate::event::{CancelReason, EventKind, FailureKind, Ledger, Outcome, RunEvent, RunHead, TargetResult};
 use crate::guard::LockHolder;
-use crate::journal::resume::Rest;
-use crate::journal::{Controller, Journal, RunRequest};
+use crate::journal::resume::RemainingWork;
+use crate::journal::{Journal, RunController, RunRequest};
 use crate::nodeset::NodeSet;
 use crate::plan::live::LiveState;
 use crate::plan::{Action, Plan};
@@ -32,7 +32,7 @@ use crate::transport::{RunSshSettings, SshTransport};
 pub(super) struct Resumed {
     pub(super) journal: Journal,
     pub(super) request: RunRequest,
-    pub(super) rest: Rest,
+    pub(super) rest: RemainingWork,
     /// Number of the next event.
     pub(super) next_seq: u64,
 }
@@ -355,7 +355,7 @@ fn begin(head: &RunHead, job: &Job, reason: Option<String>, words: &[String]) ->
         directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
         inventory: job.inventory.clone(),
         rollout: job.rollout.clone(),
-        controller: Controller::this(),
+        controller: RunController::this(),
         reason,
         started: head.started,
         command: head.command.clone(),

@@ -6,7 +6,7 @@ use super::args::{ChangeArgs, FanoutArgs};
 use super::report::CliError;
 use super::settings::{self, Sources};
 use crate::inventory::Inventory;
-use crate::journal::{Document, Origin};
+use crate::journal::{RunOrigin, SavedFile};
 use crate::plan::{Action, LogTail, Plan, TaskSpec, WaitGoal, plan};
 use crate::select::{NodeQuery, select};
 
@@ -18,9 +18,9 @@ pub(super) struct Job {
     pub(super) plan: Plan,
     /// What the run does, such as `restarts contrail-api`: asked about before every node of the inventory is changed.
     pub(super) confirm: Option<String>,
-    pub(super) inventory: Document,
-    pub(super) rollout: Option<Document>,
-    pub(super) origin: Option<Origin>,
+    pub(super) inventory: SavedFile,
+    pub(super) rollout: Option<SavedFile>,
+    pub(super) origin: Option<RunOrigin>,
     /// Whether standard input is its command's.
     pub(super) reads_stdin: bool,
     /// How its results are shown besides.
@@ -67,7 +67,7 @@ impl<'a> Request<'a> {
     }
 
     /// What it means in an inventory that has been read.
-    pub(super) fn job_in(self, inventory: &Inventory, document: Document) -> Result<Job, CliError> {
+    pub(super) fn job_in(self, inventory: &Inventory, document: SavedFile) -> Result<Job, CliError> {
         let Self { action, fanout, .. } = self;
         let query = NodeQuery {
             roles: &fanout.role,

@@ -25,7 +25,7 @@ use crate::event::{
     SupervisorFacts, TargetResult, Via,
 };
 use crate::inventory::{Inventory, PathEnvironment, parse};
-use crate::journal::{Controller, Document, Journal, Origin, RunRequest};
+use crate::journal::{Journal, RunController, RunOrigin, RunRequest, SavedFile};
 use crate::plan::live::LiveState;
 use crate::plan::{Action, Plan, TaskSpec, plan};
 use crate::select::{NodeQuery, select};
@@ -545,9 +545,9 @@ fn journal(dir: &Path) -> Journal {
         run: "20260301-090000-efgh".to_owned(),
         words: vec!["service".to_owned()],
         directory: "/".into(),
-        inventory: Document { path: "/inventory.yaml".into(), text: String::new() },
+        inventory: SavedFile { path: "/inventory.yaml".into(), text: String::new() },
         rollout: None,
-        controller: Controller::this(),
+        controller: RunController::this(),
         reason: text("CHG-4711"),
         started: at(),
         command: "service".to_owned(),
@@ -555,7 +555,7 @@ fn journal(dir: &Path) -> Journal {
         services: vec!["contrail-collector".to_owned()],
         nodes: 1,
         input: None,
-        origin: Some(Origin::Retry { run: "20260301-080000-abcd".to_owned() }),
+        origin: Some(RunOrigin::Retry { run: "20260301-080000-abcd".to_owned() }),
     };
     journal.begin(&request).expect("a run");
     journal.end(&request.run, 0, true).expect("its end");

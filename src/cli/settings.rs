@@ -15,7 +15,7 @@ use super::{trust, waiting};
 use crate::event::RunScope;
 use crate::guard::LockHolder;
 use crate::inventory::{self, Inventory, PathEnvironment};
-use crate::journal::{Document, Journal};
+use crate::journal::{Journal, SavedFile};
 use crate::local;
 use crate::plan::TaskSpec;
 use crate::plan::amount::BatchSizes;
@@ -53,11 +53,11 @@ fn base_directory(variable: &str, fallback: &str) -> Option<PathBuf> {
 }
 
 /// Finds and reads the inventory.
-pub(super) fn inventory(named: Option<&Path>, sources: &Sources) -> Result<(Inventory, Document), CliError> {
+pub(super) fn inventory(named: Option<&Path>, sources: &Sources) -> Result<(Inventory, SavedFile), CliError> {
     let environment = PathEnvironment::process();
-    if let Some(Document { path, text }) = &sources.inventory {
+    if let Some(SavedFile { path, text }) = &sources.inventory {
         let inventory = inventory::parse(text, path, &environment)?;
-        return Ok((inventory, Document { path: path.clone(), text: text.clone() }));
+        return Ok((inventory, SavedFile { path: path.clone(), text: text.clone() }));
     }
     let InventoryPath { path, is_named } = find_inventory(named)?;
     let (text, access) = waiting::on(format!("the inventory {}", path.display()), || inventory::read(&path))?;
@@ -68,14 +68,14 @@ pub(super) fn inventory(named: Option<&Path>, sources: &Sources) -> Result<(Inve
     }
     let inventory = inventory::parse(&text, &path, &environment)?;
     let path = std::path::absolute(&path).unwrap_or(path);
-    Ok((inventory, Document { path, text }))
+    Ok((inventory, SavedFile { path, text }))
 }
 
 /// Files as they were when a run was first asked for; none means as they are now.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
-    pub(super) inventory: Option<Document>,
-    pub(super) rollout: Option<Document>,
+    pub(super) inventory: Option<SavedFile>,
+    pub(super) rollout: Option<SavedFile>,
 }
 
 /// Opens the journal.

@@ -32,7 +32,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use self::controller::Controller;
+pub use self::controller::RunController;
 pub use self::error::JournalError;
-pub use self::record::{Document, Origin, RunRecord, RunRequest, RunState, RunSummary, Takeover};
+pub use self::record::{RunOrigin, RunRecord, RunRequest, RunState, RunSummary, RunTakeover, SavedFile};
 pub use self::store::Journal;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Controller;
+use super::RunController;
 use crate::event::{EventKind, InputDigest, RunEvent, RunHead};
 
 /// What a run was asked, as it is noted before anything of it happens.
@@ -19,11 +19,11 @@ pub struct RunRequest {
     /// Where it was typed: relative paths in it count from there.
     pub directory: PathBuf,
     /// The inventory.
-    pub inventory: Document,
+    pub inventory: SavedFile,
     /// The rollout file, if there was one.
-    pub rollout: Option<Document>,
+    pub rollout: Option<SavedFile>,
     /// Who began it.
-    pub controller: Controller,
+    pub controller: RunController,
     /// Why, in the operator's words.
     pub reason: Option<String>,
     /// When it began.
@@ -39,12 +39,12 @@ pub struct RunRequest {
     /// The standard input of its command, which is not kept itself.
     pub input: Option<InputDigest>,
     /// The run that this one came from, if any.
-    pub origin: Option<Origin>,
+    pub origin: Option<RunOrigin>,
 }
 
 /// A file as it was read at the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
+pub struct SavedFile {
     /// Where it was.
     pub path: PathBuf,
     /// What it said.
@@ -54,7 +54,7 @@ pub struct Document {
 /// The run that another came from, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Origin {
+pub enum RunOrigin {
     /// Does again what that run did not get done.
     Retry {
         /// Name of that run.
@@ -125,7 +125,7 @@ pub struct RunSummary {
     /// The exit code it ended with, if it said so.
     pub exit_code: Option<u8>,
     /// The run that this one came from, if any.
-    pub origin: Option<Origin>,
+    pub origin: Option<RunOrigin>,
 }
 
 /// All that the journal has of a run.
@@ -140,7 +140,7 @@ pub struct RunRecord {
     /// The exit code it ended with, if it said so.
     pub exit_code: Option<u8>,
     /// Who took it over, in order.
-    pub takeovers: Vec<Takeover>,
+    pub takeovers: Vec<RunTakeover>,
     /// Its kept events, in the order of their numbers.
     pub events: Vec<RunEvent>,
 }
@@ -148,7 +148,7 @@ pub struct RunRecord {
 impl RunRecord {
     /// Who works at it, or did last.
     #[must_use]
-    pub fn controller(&self) -> &Controller {
+    pub fn controller(&self) -> &RunController {
         self.takeovers.last().map_or(&self.request.controller, |takeover| &takeover.controller)
     }
 
@@ -169,9 +169,9 @@ impl RunRecord {
 
 /// A controller that went on with a run of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Takeover {
+pub struct RunTakeover {
     /// When.
     pub at: Timestamp,
     /// Who.
-    pub controller: Controller,
+    pub controller: RunController,
 }

@@ -12,7 +12,7 @@ use crate::plan::{Action, Plan, TargetFilter, TargetName};
 
 /// What was noted of a run, step by step.
 #[derive(Debug, Default)]
-struct History {
+struct RunHistory {
     /// The last word on each target of a step, by step and node.
     results: BTreeMap<(u32, String), Vec<TargetResult>>,
     /// Nodes that were begun and not finished, with what they were before.
@@ -20,7 +20,7 @@ struct History {
     last_batch: u32,
 }
 
-impl History {
+impl RunHistory {
     fn read(events: &[RunEvent]) -> Self {
         let mut history = Self::default();
         let mut steps: BTreeMap<u32, u32> = BTreeMap::new();
@@ -67,7 +67,7 @@ impl History {
 
 /// What is left to do, and what there is to tell of what was done.
 #[derive(Debug)]
-pub struct Rest {
+pub struct RemainingWork {
     /// The ends that stand.
     pub results: Vec<TargetResult>,
     /// The batch that comes next.
@@ -76,20 +76,25 @@ pub struct Rest {
 
 /// Takes out of `plan` what was done, so that it goes on where the run of `events` stopped. What failed stands; what was
 /// never begun, was given up or could not be reached is done.
-pub fn go_on(plan: &mut Plan, events: &[RunEvent]) -> Rest {
+pub fn go_on(plan: &mut Plan, events: &[RunEvent]) -> RemainingWork {
     let stands = |result: &TargetResult| !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown);
     reduce(plan, events, stands, true)
 }
 
 /// Takes out of `plan` what succeeded: what is left is to be tried again.
-pub fn again(plan: &mut Plan, events: &[RunEvent]) -> Rest {
+pub fn again(plan: &mut Plan, events: &[RunEvent]) -> RemainingWork {
     let stands = |result: &TargetResult| !result.outcome.is_bad();
     reduce(plan, events, stands, false)
 }
 
-fn reduce(plan: &mut Plan, events: &[RunEvent], stands: impl Fn(&TargetResult) -> bool, resumes: bool) -> Rest {
-    let history = History::read(events);
-    let mut rest = Rest { results: Vec::new(), next_batch: history.last_batch + 1 };
+fn reduce(
+    plan: &mut Plan,
+    events: &[RunEvent],
+    stands: impl Fn(&TargetResult) -> bool,
+    resumes: bool,
+) -> RemainingWork {
+    let history = RunHistory::read(events);
+    let mut rest = RemainingWork { results: Vec::new(), next_batch: history.last_batch + 1 };
     let mut done: BTreeMap<usize, BTreeMap<String, BTreeSet<TargetName>>> = BTreeMap::new();
     for (index, step) in (0_u32..).zip(&mut plan.steps) {
         let Some(task) = plan.tasks.get_mut(step.task) else { continue };
@@ -141,7 +146,7 @@ fn not_known(node: String, address: Option<String>) -> TargetResult {
 /// The targets that a run has stopped, or may have left stopped, by node.
 #[must_use]
 pub fn stopped(plan: &Plan, events: &[RunEvent]) -> BTreeMap<String, BTreeSet<TargetName>> {
-    let history = History::read(events);
+    let history = RunHistory::read(events);
     let mut stopped: BTreeMap<String, BTreeSet<TargetName>> = BTreeMap::new();
     let action = |step: u32| plan.task_of(usize::try_from(step).ok()?).map(|task| task.action);
     for ((step, node), results) in &history.results {

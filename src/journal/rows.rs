@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, Error as _};
 
 use super::JournalError;
-use super::controller::{Controller, Life};
-use super::record::{Document, RunRecord, RunRequest, RunState, RunSummary, Takeover};
+use super::controller::{ControllerLife, RunController};
+use super::record::{RunRecord, RunRequest, RunState, RunSummary, RunTakeover, SavedFile};
 use crate::event::{InputDigest, RunEvent};
 
 /// Bytes of events of one run that are read. Large enough for a million results.
@@ -26,7 +26,7 @@ FROM runs r LEFT JOIN controllers c
      ON c.run = r.number AND c.number = (SELECT max(number) FROM controllers WHERE run = r.number)";
 
 /// A row of [`SELECT_RUNS`].
-pub(super) struct Noted {
+pub(super) struct RunRow {
     /// Number of the run in this file.
     pub(super) number: i64,
     pub(super) summary: RunSummary,
@@ -34,7 +34,7 @@ pub(super) struct Noted {
     directory: PathBuf,
     input: Option<InputDigest>,
     /// Who works at it, or did last.
-    pub(super) controller: Controller,
+    pub(super) controller: RunController,
 }
 
 /// What SQLite met becomes an error that names the file.
@@ -51,14 +51,19 @@ pub(super) fn unreadable(path: &Path, run: &str) -> impl Fn(rusqlite::Error) -> 
 }
 
 /// The run of exactly this name.
-pub(super) fn find(connection: &Connection, path: &Path, host: &str, run: &str) -> Result<Option<Noted>, JournalError> {
+pub(super) fn find(
+    connection: &Connection,
+    path: &Path,
+    host: &str,
+    run: &str,
+) -> Result<Option<RunRow>, JournalError> {
     let mut statement = connection.prepare(&format!("{SELECT_RUNS} WHERE r.run = ?1")).map_err(at(path))?;
     let mut rows = statement.query([run]).map_err(at(path))?;
     rows.next().map_err(at(path))?.map(|row| noted(row, path, host)).transpose()
 }
 
 /// A run from a row of [`SELECT_RUNS`].
-pub(super) fn noted(row: &Row<'_>, path: &Path, host: &str) -> Result<Noted, JournalError> {
+pub(super) fn noted(row: &Row<'_>, path: &Path, host: &str) -> Result<RunRow, JournalError> {
     let run: String = row.get("run").map_err(at(path))?;
     let read = || {
         let controller = read_controller(row)?;
@@ -80,33 +85,33 @@ pub(super) fn noted(row: &Row<'_>, path: &Path, host: &str) -> Result<Noted, Jou
         };
         let (words, directory) = (from_json(row, "words")?, from_json(row, "directory")?);
         let input = optional_json(row, "input")?;
-        Ok(Noted { number: row.get("number")?, summary, words, directory, input, controller })
+        Ok(RunRow { number: row.get("number")?, summary, words, directory, input, controller })
     };
     read().map_err(unreadable(path, &run))
 }
 
 /// How it stands with a run, as seen from the host named `here`. The time of its end alone does not say how it ended:
 /// until that is noted, its controller is about to, or has died.
-fn state(complete: Option<bool>, ended: bool, controller: &Controller, here: &str) -> RunState {
+fn state(complete: Option<bool>, ended: bool, controller: &RunController, here: &str) -> RunState {
     match complete {
         Some(true) => RunState::Finished,
         Some(false) => RunState::Interrupted,
         None => match controller.life(here) {
-            Life::Lives => RunState::Running,
-            Life::Unknown if !ended => RunState::Running,
-            Life::Unknown | Life::Gone => RunState::Interrupted,
+            ControllerLife::Lives => RunState::Running,
+            ControllerLife::Unknown if !ended => RunState::Running,
+            ControllerLife::Unknown | ControllerLife::Gone => RunState::Interrupted,
         },
     }
 }
 
 /// All that is noted of a run, but for its events, which are given.
-pub(super) fn record(connection: &Connection, noted: Noted, events: Vec<RunEvent>) -> rusqlite::Result<RunRecord> {
-    let Noted { number, summary, words, directory, input, controller: _ } = noted;
+pub(super) fn record(connection: &Connection, noted: RunRow, events: Vec<RunEvent>) -> rusqlite::Result<RunRecord> {
+    let RunRow { number, summary, words, directory, input, controller: _ } = noted;
     let inventory = read_document(connection, number, "inventory")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let rollout = read_document(connection, number, "rollout")?;
     let mut controllers = connection.prepare("SELECT * FROM controllers WHERE run = ?1 ORDER BY number")?;
     let mut controllers = controllers
-        .query_map([number], |row| Ok(Takeover { at: time(row, "since")?, controller: read_controller(row)? }))?;
+        .query_map([number], |row| Ok(RunTakeover { at: time(row, "since")?, controller: read_controller(row)? }))?;
     let began = controllers.next().ok_or(rusqlite::Error::QueryReturnedNoRows)??;
     let request = RunRequest {
         run: summary.run,
@@ -184,19 +189,19 @@ fn read_event(row: &Row<'_>, path: &Path, run: &str) -> Result<RunEvent, Journal
         .map_err(|source| JournalError::UnreadableEvent { path: path.to_owned(), run: run.to_owned(), seq, source })
 }
 
-fn read_document(connection: &Connection, run: i64, kind: &str) -> rusqlite::Result<Option<Document>> {
+fn read_document(connection: &Connection, run: i64, kind: &str) -> rusqlite::Result<Option<SavedFile>> {
     let read = |row: &Row<'_>| {
         let path = row.get_ref(0)?.as_bytes()?.to_vec();
-        Ok(Document { path: PathBuf::from(OsString::from_vec(path)), text: row.get(1)? })
+        Ok(SavedFile { path: PathBuf::from(OsString::from_vec(path)), text: row.get(1)? })
     };
     connection
         .query_one("SELECT path, text FROM documents WHERE run = ?1 AND kind = ?2", params![run, kind], read)
         .optional()
 }
 
-fn read_controller(row: &Row<'_>) -> rusqlite::Result<Controller> {
+fn read_controller(row: &Row<'_>) -> rusqlite::Result<RunController> {
     let pid_start: Option<i64> = row.get("pid_start")?;
-    Ok(Controller {
+    Ok(RunController {
         user: row.get("user")?,
         host: row.get("host")?,
         pid: row.get("pid")?,

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
-use super::controller::{self, Controller};
+use super::controller::{self, RunController};
 use super::lookup::{not_found, resolve};
-use super::record::{Document, RunRecord, RunRequest, RunState, RunSummary};
+use super::record::{RunRecord, RunRequest, RunState, RunSummary, SavedFile};
 use super::rows::{SELECT_RUNS, at, find, integer, json, noted, read_events, record, stored, unreadable};
 use super::{JournalError, schema};
 use crate::event::{EventKind, RunEvent};
@@ -132,7 +132,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::NotFound`] if there is no run of that name; [`JournalError::StillRunning`];
     /// [`JournalError::Finished`].
-    pub fn take_over(&mut self, run: &str, controller: &Controller) -> Result<(), JournalError> {
+    pub fn take_over(&mut self, run: &str, controller: &RunController) -> Result<(), JournalError> {
         let storage = at(&self.path);
         let transaction = write(&mut self.connection).map_err(&storage)?;
         let Some(noted) = find(&transaction, &self.path, &self.host, run)? else {
@@ -142,7 +142,7 @@ impl Journal {
         match noted.summary.state {
             RunState::Finished => return Err(JournalError::Finished { run }),
             RunState::Running => {
-                let Controller { pid, host, .. } = noted.controller;
+                let RunController { pid, host, .. } = noted.controller;
                 return Err(JournalError::StillRunning { run, pid, host });
             }
             RunState::Interrupted => {}
@@ -252,7 +252,7 @@ fn insert_run(connection: &Connection, request: &RunRequest) -> rusqlite::Result
     Ok((inserted == 1).then(|| connection.last_insert_rowid()))
 }
 
-fn insert_document(connection: &Connection, run: i64, kind: &str, document: &Document) -> rusqlite::Result<()> {
+fn insert_document(connection: &Connection, run: i64, kind: &str, document: &SavedFile) -> rusqlite::Result<()> {
     let bytes = document.path.as_os_str().as_bytes();
     let path = document.path.to_str().map_or(ValueRef::Blob(bytes), |text| ValueRef::Text(text.as_bytes()));
     connection
@@ -268,7 +268,7 @@ fn insert_controller(
     connection: &Connection,
     run: i64,
     since: Timestamp,
-    controller: &Controller,
+    controller: &RunController,
 ) -> rusqlite::Result<i64> {
     connection.query_one(
         "INSERT INTO controllers (run, number, since, user, host, pid, pid_start)

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{Controller, Document, Journal, JournalError, Origin, RunRequest, RunState, schema};
+use super::{Journal, JournalError, RunController, RunOrigin, RunRequest, RunState, SavedFile, schema};
 use crate::event::{
     ActivityPhase, CancelReason, EventKind, Failure, FailureKind, InputDigest, Outcome, ProcessState, RunEvent,
     RunHead, RunScope, Stage, TargetResult, Via,
@@ -24,11 +24,11 @@ use crate::event::{
 const RUN: &str = "20261123-002634-muat";
 
 /// A place for a journal, removed at its end.
-struct Place {
+struct JournalPlace {
     dir: TempDir,
 }
 
-impl Place {
+impl JournalPlace {
     fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a directory") }
     }
@@ -44,7 +44,7 @@ impl Place {
 
     /// A journal with a run in it.
     #[track_caller]
-    fn with_run(&self, controller: Controller) -> Journal {
+    fn with_run(&self, controller: RunController) -> Journal {
         let mut journal = self.open();
         journal.begin(&request(RUN, controller)).expect("a new run");
         journal
@@ -57,12 +57,12 @@ impl Place {
     }
 }
 
-fn request(run: &str, controller: Controller) -> RunRequest {
+fn request(run: &str, controller: RunController) -> RunRequest {
     RunRequest {
         run: run.to_owned(),
         words: vec!["service".into(), "contrail-api".into(), "restart".into(), "--reason=a \"b\"".into()],
         directory: "/home/op".into(),
-        inventory: Document { path: "/etc/ctl/inventory.yaml".into(), text: "nodes:\n  a: {}\n".into() },
+        inventory: SavedFile { path: "/etc/ctl/inventory.yaml".into(), text: "nodes:\n  a: {}\n".into() },
         rollout: None,
         controller,
         reason: Some("CVE \u{1f4a5}\n".into()),
@@ -77,15 +77,15 @@ fn request(run: &str, controller: Controller) -> RunRequest {
 }
 
 /// A controller on this host that is certainly gone.
-fn dead() -> Controller {
+fn dead() -> RunController {
     let mut child = Command::new("true").spawn().expect("a process");
     let pid = child.id();
     child.wait().expect("its end");
-    Controller { pid, pid_start: Some(1), ..Controller::this() }
+    RunController { pid, pid_start: Some(1), ..RunController::this() }
 }
 
-fn elsewhere() -> Controller {
-    Controller { host: "another-host".into(), ..Controller::this() }
+fn elsewhere() -> RunController {
+    RunController { host: "another-host".into(), ..RunController::this() }
 }
 
 fn event(seq: u64, kind: EventKind) -> RunEvent {
@@ -122,14 +122,14 @@ fn full_result() -> TargetResult {
 
 #[test]
 fn what_was_noted_is_read_back() {
-    let place = Place::new();
+    let place = JournalPlace::new();
     let mut journal = place.open();
     let odd = Path::new(OsStr::from_bytes(b"/tmp/\xff")).to_owned();
     let request = RunRequest {
-        rollout: Some(Document { path: odd, text: "steps: []\n".into() }),
+        rollout: Some(SavedFile { path: odd, text: "steps: []\n".into() }),
         input: Some(InputDigest { bytes: 5, sha256: "5e".into() }),
-        origin: Some(Origin::Retry { run: "20261122-120000-aaaa".into() }),
-        ..request(RUN, Controller::this())
+        origin: Some(RunOrigin::Retry { run: "20261122-120000-aaaa".into() }),
+        ..request(RUN, RunController::this())
     };
     journal.begin(&request).expect("a new run");
     let events = [node_started(0, "a"), event(1, EventKind::Result(full_result()))];
@@ -150,8 +150,8 @@ fn what_was_noted_is_read_back() {
 #[test]
 fn a_run_goes_from_running_to_its_end() {
     for (complete, state) in [(true, RunState::Finished), (false, RunState::Interrupted)] {
-        let place = Place::new();
-        let mut journal = place.with_run(Controller::this());
+        let place = JournalPlace::new();
+        let mut journal = place.with_run(RunController::this());
         let last = finished(0);
         journal.append(RUN, &last).expect("an event");
         let before = journal.load(RUN).expect("the run");
@@ -172,20 +172,20 @@ fn a_run_goes_from_running_to_its_end() {
 
 #[test]
 fn an_end_without_a_last_event_has_a_time() {
-    let place = Place::new();
-    let mut journal = place.with_run(Controller::this());
+    let place = JournalPlace::new();
+    let mut journal = place.with_run(RunController::this());
     journal.end(RUN, 130, false).expect("an end");
     assert!(journal.runs(1).expect("a list")[0].ended.is_some());
 }
 
 #[test]
 fn the_list_has_the_newest_first() {
-    let place = Place::new();
+    let place = JournalPlace::new();
     let mut journal = place.open();
     assert_eq!(journal.runs(10).expect("a list"), []);
     // As noted, whatever the clock said.
     for run in ["20261123-000000-aaaa", "20261123-000000-cccc", "20261122-000000-bbbb"] {
-        journal.begin(&request(run, Controller::this())).expect("a new run");
+        journal.begin(&request(run, RunController::this())).expect("a new run");
     }
     let list = |limit| -> Vec<String> {
         journal.runs(limit).expect("a list").into_iter().map(|summary| summary.run).collect()
@@ -197,8 +197,8 @@ fn the_list_has_the_newest_first() {
 
 #[test]
 fn a_list_has_the_words_of_the_contract() {
-    let place = Place::new();
-    let undo = Some(Origin::Undo { run: "20261122-120000-aaaa".into() });
+    let place = JournalPlace::new();
+    let undo = Some(RunOrigin::Undo { run: "20261122-120000-aaaa".into() });
     let mut journal = place.open();
     journal.begin(&RunRequest { origin: undo, ..request(RUN, elsewhere()) }).expect("a new run");
     journal.end(RUN, 2, false).expect("an end");
@@ -216,17 +216,17 @@ fn a_list_has_the_words_of_the_contract() {
 
 #[test]
 fn a_run_is_begun_once() {
-    let place = Place::new();
-    let mut journal = place.with_run(Controller::this());
+    let place = JournalPlace::new();
+    let mut journal = place.with_run(RunController::this());
     let again = journal.begin(&request(RUN, dead()));
     assert!(matches!(again, Err(JournalError::Exists { .. })), "{again:?}");
-    assert_eq!(journal.load(RUN).expect("the run").request, request(RUN, Controller::this()));
+    assert_eq!(journal.load(RUN).expect("the run").request, request(RUN, RunController::this()));
 }
 
 #[test]
 fn another_event_of_the_same_number_is_refused() {
-    let place = Place::new();
-    let mut journal = place.with_run(Controller::this());
+    let place = JournalPlace::new();
+    let mut journal = place.with_run(RunController::this());
     journal.append(RUN, &node_started(0, "a")).expect("an event");
     let refused = journal.append_all(RUN, &[node_started(1, "b"), node_started(0, "c")]);
     assert!(matches!(refused, Err(JournalError::Conflict { seq: 0, .. })), "{refused:?}");
@@ -235,10 +235,10 @@ fn another_event_of_the_same_number_is_refused() {
 
 #[test]
 fn nothing_is_noted_of_a_run_that_was_not_begun() {
-    let place = Place::new();
+    let place = JournalPlace::new();
     let mut journal = place.open();
     for answer in
-        [journal.append(RUN, &finished(0)), journal.end(RUN, 0, true), journal.take_over(RUN, &Controller::this())]
+        [journal.append(RUN, &finished(0)), journal.end(RUN, 0, true), journal.take_over(RUN, &RunController::this())]
     {
         assert!(matches!(answer, Err(JournalError::NotFound { .. })), "{answer:?}");
     }
@@ -246,21 +246,21 @@ fn nothing_is_noted_of_a_run_that_was_not_begun() {
 
 #[test]
 fn the_state_follows_the_controller() {
-    let stranger = |start| Controller { pid_start: Some(start), ..Controller::this() };
+    let stranger = |start| RunController { pid_start: Some(start), ..RunController::this() };
     for (controller, state, what) in [
-        (Controller::this(), RunState::Running, "alive"),
+        (RunController::this(), RunState::Running, "alive"),
         (dead(), RunState::Interrupted, "dead"),
         (stranger(1), RunState::Interrupted, "its process id now belongs to another process"),
         (elsewhere(), RunState::Running, "on another host, where nobody here can look"),
     ] {
-        let place = Place::new();
+        let place = JournalPlace::new();
         assert_eq!(place.with_run(controller).load(RUN).expect("the run").state, state, "{what}");
     }
 }
 
 #[test]
 fn the_last_event_ends_a_run_whose_controller_is_out_of_sight() {
-    let place = Place::new();
+    let place = JournalPlace::new();
     let mut journal = place.with_run(elsewhere());
     journal.append(RUN, &finished(0)).expect("an event");
     assert_eq!(journal.load(RUN).expect("the run").state, RunState::Interrupted);
@@ -268,47 +268,47 @@ fn the_last_event_ends_a_run_whose_controller_is_out_of_sight() {
 
 #[test]
 fn a_run_without_a_controller_is_taken_over() {
-    let place = Place::new();
+    let place = JournalPlace::new();
     let began = dead();
     let mut journal = place.with_run(began.clone());
     journal.append(RUN, &finished(0)).expect("an event");
     journal.end(RUN, 2, false).expect("an end");
 
-    journal.take_over(RUN, &Controller::this()).expect("a run to take over");
+    journal.take_over(RUN, &RunController::this()).expect("a run to take over");
     let record = journal.load(RUN).expect("the run");
     assert_eq!((record.state, record.ended, record.exit_code), (RunState::Running, None, None));
     assert_eq!(record.request.controller, began, "who began it is not forgotten");
-    assert_eq!(record.controller(), &Controller::this());
+    assert_eq!(record.controller(), &RunController::this());
     assert_eq!(record.takeovers.len(), 1);
 
     journal.append(RUN, &finished(1)).expect("an event");
     journal.end(RUN, 0, true).expect("an end");
-    let finished = journal.take_over(RUN, &Controller::this());
+    let finished = journal.take_over(RUN, &RunController::this());
     assert!(matches!(finished, Err(JournalError::Finished { .. })), "{finished:?}");
 }
 
 #[test]
 fn a_controller_that_was_believed_dead_writes_nothing_more() {
-    let place = Place::new();
+    let place = JournalPlace::new();
     let mut first = place.with_run(dead());
     let mut second = place.open();
-    second.take_over(RUN, &Controller::this()).expect("a run to take over");
+    second.take_over(RUN, &RunController::this()).expect("a run to take over");
     for answer in [first.append(RUN, &finished(0)), first.end(RUN, 0, true)] {
         assert!(matches!(answer, Err(JournalError::TakenOver { .. })), "{answer:?}");
     }
     second.append(RUN, &finished(0)).expect("an event");
     second.end(RUN, 0, false).expect("an end");
-    first.take_over(RUN, &Controller::this()).expect("a run to take over");
+    first.take_over(RUN, &RunController::this()).expect("a run to take over");
     first.append(RUN, &finished(1)).expect("an event");
     assert_eq!(first.load(RUN).expect("the run").takeovers.len(), 2);
 }
 
 #[test]
 fn a_run_with_a_controller_is_not_taken_over() {
-    for controller in [Controller::this(), elsewhere()] {
-        let place = Place::new();
+    for controller in [RunController::this(), elsewhere()] {
+        let place = JournalPlace::new();
         let mut journal = place.with_run(controller.clone());
-        let answer = journal.take_over(RUN, &Controller::this());
+        let answer = journal.take_over(RUN, &RunController::this());
         let Err(JournalError::StillRunning { run, pid, host }) = answer else { panic!("{answer:?}") };
         assert_eq!((run.as_str(), pid, host), (RUN, controller.pid, controller.host));
         assert!(journal.load(RUN).expect("the run").takeovers.is_empty());
@@ -318,13 +318,13 @@ fn a_run_with_a_controller_is_not_taken_over() {
 #[test]
 fn of_two_that_take_over_at_once_one_does() {
     for _ in 0..10 {
-        let place = Place::new();
+        let place = JournalPlace::new();
         drop(place.with_run(dead()));
         let barrier = Barrier::new(2);
         let take_over = || {
             let mut journal = place.open();
             barrier.wait();
-            journal.take_over(RUN, &Controller::this())
+            journal.take_over(RUN, &RunController::this())
         };
         let answers = thread::scope(|scope| {
             [scope.spawn(take_over), scope.spawn(take_over)].map(|thread| thread.join().expect("no panic"))
@@ -340,7 +340,7 @@ fn of_two_that_take_over_at_once_one_does() {
 fn several_make_and_write_one_journal_at_once() {
     const THREADS: u64 = 6;
     const EVENTS: u64 = 25;
-    let place = Place::new();
+    let place = JournalPlace::new();
     let barrier = Barrier::new(THREADS as usize);
     let name = |thread| format!("20261123-00000{thread}-aaaa");
     thread::scope(|scope| {
@@ -349,7 +349,7 @@ fn several_make_and_write_one_journal_at_once() {
             scope.spawn(move || {
                 barrier.wait();
                 let mut journal = place.open();
-                journal.begin(&request(&name(number), Controller::this())).expect("a new run");
+                journal.begin(&request(&name(number), RunController::this())).expect("a new run");
                 for seq in 0..EVENTS {
                     journal.append(&name(number), &node_started(seq, &format!("{number}"))).expect("an event");
                 }
@@ -366,14 +366,14 @@ fn several_make_and_write_one_journal_at_once() {
 
 #[test]
 fn a_run_is_found_by_any_part_of_its_name() {
-    let place = Place::new();
+    let place = JournalPlace::new();
     let mut journal = place.open();
     let empty = journal.load("last").expect_err("an empty journal").to_string();
     assert!(empty.ends_with("journal.db, which is empty"), "{empty}");
 
     let runs = ["20261123-002634-muat", "20261123-002635-abcd", "20261124-000000-wxyz"];
     for run in runs {
-        journal.begin(&request(run, Controller::this())).expect("a new run");
+        journal.begin(&request(run, RunController::this())).expect("a new run");
     }
     let found = |id: &str| journal.load(id).map(|record| record.request.run);
     for (id, run) in [
@@ -404,10 +404,10 @@ fn a_run_is_found_by_any_part_of_its_name() {
 
 #[test]
 fn of_many_that_could_be_meant_some_are_named() {
-    let place = Place::new();
+    let place = JournalPlace::new();
     let mut journal = place.open();
     for number in 10..22 {
-        journal.begin(&request(&format!("2026-{number}"), Controller::this())).expect("a new run");
+        journal.begin(&request(&format!("2026-{number}"), RunController::this())).expect("a new run");
     }
     let answer = journal.load("2026-");
     let Err(JournalError::Ambiguous { matches, more, .. }) = answer else { panic!("{answer:?}") };
@@ -416,8 +416,8 @@ fn of_many_that_could_be_meant_some_are_named() {
 
 #[test]
 fn only_its_owner_reads_it() {
-    let place = Place::new();
-    let _journal = place.with_run(Controller::this());
+    let place = JournalPlace::new();
+    let _journal = place.with_run(RunController::this());
     let mode = |path: &Path| fs::metadata(path).expect("a file").permissions().mode() & 0o777;
     let file = place.path();
     let dir = file.parent().expect("a directory");
@@ -430,7 +430,7 @@ fn only_its_owner_reads_it() {
 
 #[test]
 fn it_is_kept_in_wal_mode_with_every_commit_on_disk() {
-    let place = Place::new();
+    let place = JournalPlace::new();
     let connection = schema::open(&{
         drop(place.open());
         place.path()
@@ -448,8 +448,8 @@ fn it_is_kept_in_wal_mode_with_every_commit_on_disk() {
 
 #[test]
 fn a_journal_of_a_newer_ctl_is_left_alone() {
-    let place = Place::new();
-    drop(place.with_run(Controller::this()));
+    let place = JournalPlace::new();
+    drop(place.with_run(RunController::this()));
     place.tamper("PRAGMA user_version = 99");
     let error = Journal::open(&place.path()).expect_err("a newer format");
     assert!(matches!(error, JournalError::Newer { found: 99, .. }), "{error:?}");
@@ -460,13 +460,13 @@ fn a_journal_of_a_newer_ctl_is_left_alone() {
 
 #[test]
 fn a_journal_of_an_older_ctl_is_brought_up_to_date() {
-    let place = Place::new();
-    drop(place.with_run(Controller::this()));
+    let place = JournalPlace::new();
+    drop(place.with_run(RunController::this()));
     place.tamper("ALTER TABLE runs DROP COLUMN input; PRAGMA user_version = 1");
     let mut journal = place.open();
     assert_eq!(journal.load(RUN).expect("its run").request.input, None);
     let input = Some(InputDigest { bytes: 5, sha256: "5e".into() });
-    let request = RunRequest { input, ..request("20261124-080000-abcd", Controller::this()) };
+    let request = RunRequest { input, ..request("20261124-080000-abcd", RunController::this()) };
     journal.begin(&request).expect("a new run");
     assert_eq!(place.open().load(&request.run).expect("the run").request, request);
 }
@@ -474,7 +474,7 @@ fn a_journal_of_an_older_ctl_is_brought_up_to_date() {
 #[test]
 fn a_file_that_is_no_journal_is_left_alone() {
     for content in [&b"no database\n"[..], &[b'x'; 100_000], &[0; 8192]] {
-        let place = Place::new();
+        let place = JournalPlace::new();
         let path = place.dir.path().join("journal.db");
         fs::write(&path, content).expect("a file");
         let error = Journal::open(&path).expect_err("no journal");
@@ -487,7 +487,7 @@ fn a_file_that_is_no_journal_is_left_alone() {
 #[test]
 fn the_database_of_another_program_is_left_alone() {
     for sql in ["CREATE TABLE cookies (a)", "PRAGMA user_version = 1", "PRAGMA application_id = 7"] {
-        let place = Place::new();
+        let place = JournalPlace::new();
         let path = place.dir.path().join("journal.db");
         Connection::open(&path).and_then(|connection| connection.execute_batch(sql)).expect("a database");
         let before = fs::read(&path).expect("the file");
@@ -499,8 +499,8 @@ fn the_database_of_another_program_is_left_alone() {
 
 #[test]
 fn a_damaged_journal_is_an_error() {
-    let place = Place::new();
-    let mut journal = place.with_run(Controller::this());
+    let place = JournalPlace::new();
+    let mut journal = place.with_run(RunController::this());
     let many: Vec<RunEvent> = (0..2000).map(|seq| node_started(seq, "a")).collect();
     journal.append_all(RUN, &many).expect("events");
     drop(journal);
@@ -517,7 +517,7 @@ fn a_damaged_journal_is_an_error() {
 
 #[test]
 fn where_there_can_be_no_file_the_place_is_named() {
-    let place = Place::new();
+    let place = JournalPlace::new();
     let root = place.dir.path();
     fs::write(root.join("file"), "").expect("a file");
     fs::create_dir(root.join("journal.db")).expect("a directory");
@@ -534,8 +534,8 @@ fn where_there_can_be_no_file_the_place_is_named() {
 
 #[test]
 fn a_full_disk_loses_nothing_that_was_noted() {
-    let place = Place::new();
-    let mut journal = place.with_run(Controller::this());
+    let place = JournalPlace::new();
+    let mut journal = place.with_run(RunController::this());
     journal.append(RUN, &node_started(0, "a")).expect("an event");
     let pages: i64 = journal.connection().pragma_query_value(None, "page_count", |row| row.get(0)).expect("a number");
     journal.connection().query_one(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).expect("a limit");
@@ -546,8 +546,8 @@ fn a_full_disk_loses_nothing_that_was_noted() {
 
 #[test]
 fn what_is_too_large_to_be_read_is_not_written() {
-    let place = Place::new();
-    let mut journal = place.with_run(Controller::this());
+    let place = JournalPlace::new();
+    let mut journal = place.with_run(RunController::this());
     let error = journal.append(RUN, &node_started(0, &"x".repeat(65 << 20))).expect_err("too large");
     assert!(matches!(error, JournalError::Storage { .. }), "{error:?}");
     assert_eq!(journal.load(RUN).expect("the run").events, []);
@@ -565,8 +565,8 @@ fn an_event_that_cannot_be_read_is_named() {
         ("", "EOF"),
         (&"[".repeat(1_000_000), "expected"),
     ] {
-        let place = Place::new();
-        let mut journal = place.with_run(Controller::this());
+        let place = JournalPlace::new();
+        let mut journal = place.with_run(RunController::this());
         place.tamper(&format!("INSERT INTO events (run, seq, event) VALUES (1, 7, '{text}')"));
         let load = journal.load(RUN).expect_err("an unreadable event");
         let append = journal.append(RUN, &finished(7)).expect_err("an unreadable event");
@@ -589,8 +589,8 @@ fn a_run_that_makes_no_sense_is_named() {
         "DELETE FROM controllers",
         "DELETE FROM documents",
     ] {
-        let place = Place::new();
-        let journal = place.with_run(Controller::this());
+        let place = JournalPlace::new();
+        let journal = place.with_run(RunController::this());
         place.tamper(sql);
         let error = journal.load(RUN).expect_err("nonsense");
         assert!(matches!(&error, JournalError::UnreadableRun { run, .. } if run == RUN), "{sql}: {error:?}");
@@ -637,8 +637,8 @@ proptest! {
         order in prop::collection::vec((any::<prop::sample::Index>(), 1..4_usize), 0..12),
     ) {
         let events: Vec<RunEvent> = (0..).zip(kinds).map(|(seq, kind)| event(seq, kind)).collect();
-        let place = Place::new();
-        let mut journal = place.with_run(Controller::this());
+        let place = JournalPlace::new();
+        let mut journal = place.with_run(RunController::this());
         for (start, length) in order {
             let start = start.index(events.len());
             let some = &events[start..events.len().min(start + length)];

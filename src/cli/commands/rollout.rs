@@ -11,7 +11,7 @@ use crate::cli::report::CliError;
 use crate::cli::settings::{self, Sources};
 use crate::cli::terminal;
 use crate::cli::{trust, waiting};
-use crate::journal::Document;
+use crate::journal::SavedFile;
 use crate::plan::rollout::{self, RolloutStep, StepAction};
 use crate::plan::{Action, Task, TaskSpec, plan};
 use crate::select::{NodeQuery, Selection, select};
@@ -42,7 +42,7 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
             let what = args.file.display().to_string();
             let (text, access) = waiting::on(what, || rollout::load(&args.file))?;
             trust::named(&args.file, access);
-            Document { path: std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()), text }
+            SavedFile { path: std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()), text }
         }
     };
     let read = rollout::read(&file.path, &file.text, &args.vars, &inventory)?;

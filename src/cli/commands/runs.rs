@@ -17,7 +17,7 @@ use crate::cli::settings::{self, Sources};
 use crate::cli::{input, terminal};
 use crate::event::{EventKind, Ledger, RunEvent, TargetResult};
 use crate::journal::resume;
-use crate::journal::{Controller, Journal, JournalError, Origin, RunRecord, RunRequest, RunState, RunSummary};
+use crate::journal::{Journal, JournalError, RunController, RunOrigin, RunRecord, RunRequest, RunState, RunSummary};
 use crate::plan::{Action, Plan, TargetFilter, Task, TaskSpec, plan};
 use crate::select::{NodeQuery, select};
 use crate::sink::Sinks;
@@ -90,8 +90,8 @@ fn what(run: &RunSummary) -> String {
     words.extend(run.services.iter().cloned());
     words.extend(run.action.clone().filter(|action| *action != run.command));
     words.extend(run.origin.as_ref().map(|origin| match origin {
-        Origin::Retry { run } => format!("(retry of {run})"),
-        Origin::Undo { run } => format!("(undo of {run})"),
+        RunOrigin::Retry { run } => format!("(retry of {run})"),
+        RunOrigin::Undo { run } => format!("(undo of {run})"),
     }));
     words.join(" ")
 }
@@ -109,7 +109,7 @@ fn head(record: &RunRecord) -> String {
             format!("{} ({state}{code})", time(at))
         }
     };
-    let when_and_who = |at: &jiff::Timestamp, by: &Controller| format!("{} by {}@{}", time(at), by.user, by.host);
+    let when_and_who = |at: &jiff::Timestamp, by: &RunController| format!("{} by {}@{}", time(at), by.user, by.host);
     let mut lines = vec![
         ("run", request.run.clone()),
         ("command", format!("ctl {words}")),
@@ -210,7 +210,7 @@ fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
 /// Goes on where a run stopped.
 fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, CliError> {
     let run = journal.load(id)?.request.run;
-    match journal.take_over(&run, &Controller::this()) {
+    match journal.take_over(&run, &RunController::this()) {
         Err(JournalError::Finished { run, .. }) => {
             terminal::say(&format!("Run {run} has already finished; see ctl runs show {run}."));
             return Ok(Exit::Good);
@@ -280,7 +280,7 @@ fn anew(
     }
     fanout.output = output.clone();
     // The run's whole name: `last` will be another.
-    let how = if let Some(Origin::Undo { .. }) = job.origin { "undo" } else { "retry" };
+    let how = if let Some(RunOrigin::Undo { .. }) = job.origin { "undo" } else { "retry" };
     input_again(&mut job.plan, record, how, output)?;
     let words = ["runs".to_owned(), how.to_owned(), record.request.run.clone()];
     carry_out(job, &fanout, Some(&go), &words, None)
@@ -327,7 +327,7 @@ fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
 fn retry(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
     let (mut job, fanout, go) = planned(record, depth)?;
     drop(resume::again(&mut job.plan, &record.events));
-    job.origin = Some(Origin::Retry { run: record.request.run.clone() });
+    job.origin = Some(RunOrigin::Retry { run: record.request.run.clone() });
     job.confirm = None;
     Ok((job, fanout, go))
 }
@@ -350,7 +350,7 @@ fn undo(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
         job.plan = plan(vec![wanted], &inventory, fanout.via.via());
     }
     job.services = services;
-    job.origin = Some(Origin::Undo { run: record.request.run.clone() });
+    job.origin = Some(RunOrigin::Undo { run: record.request.run.clone() });
     job.confirm = None;
     Ok((job, fanout, go))
 }
