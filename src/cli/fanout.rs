@@ -24,7 +24,7 @@ use crate::journal::{Journal, RunController, RunRequest};
 use crate::nodeset::NodeSet;
 use crate::plan::live::LiveState;
 use crate::plan::{Action, Plan};
-use crate::run::{Guarding, NodeAccess, Noted, Setup, run};
+use crate::run::{JournalAck, LockPolicy, NodeAccess, RunSetup, run};
 use crate::sink::{JsonSink, text};
 use crate::transport::{RunSshSettings, SshTransport};
 
@@ -151,8 +151,8 @@ pub(super) fn carry_out(
     let guards_restart = job.plan.tasks.iter().any(|task| matches!(task.action, Action::Restart | Action::Update));
     let owner = settings::owner(&head.run, jiff::Timestamp::now(), reason.as_deref());
     let lock_wait = go.and_then(|go| go.lock_wait).unwrap_or_default();
-    let guarding = Guarding::new(owner, lock_wait, go.is_some_and(|go| go.no_guard), &job.plan);
-    let setup = Setup {
+    let guarding = LockPolicy::new(owner, lock_wait, go.is_some_and(|go| go.no_guard), &job.plan);
+    let setup = RunSetup {
         plan: Arc::new(job.plan),
         head: head.clone(),
         access,
@@ -283,10 +283,10 @@ pub(super) fn reading(
     room: Room,
     transport: &Arc<SshTransport>,
     notices: mpsc::Receiver<String>,
-) -> Setup<SshTransport> {
+) -> RunSetup<SshTransport> {
     let head = reading_head(&plan, services, fanout);
-    let guarding = Guarding::new(LockHolder::default(), std::time::Duration::ZERO, true, &plan);
-    Setup {
+    let guarding = LockPolicy::new(LockHolder::default(), std::time::Duration::ZERO, true, &plan);
+    RunSetup {
         plan: Arc::new(plan),
         head,
         access,
@@ -414,7 +414,7 @@ impl Teller {
         }
     }
 
-    fn observe(&mut self, events: &[RunEvent]) -> Noted {
+    fn observe(&mut self, events: &[RunEvent]) -> JournalAck {
         let noted = match &mut self.journal {
             Some(journal) => journal.append_all(&self.run, events),
             None => Ok(()),
@@ -438,13 +438,13 @@ impl Teller {
             }
         }
         match noted {
-            Ok(()) => Noted::Yes,
+            Ok(()) => JournalAck::Yes,
             Err(error) => {
                 // Every later event meets the same.
                 if !std::mem::replace(&mut self.journal_failed, true) {
                     self.messages.say(&format!("error: {error}; no further nodes will be started"));
                 }
-                Noted::No
+                JournalAck::No
             }
         }
     }

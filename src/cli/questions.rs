@@ -17,7 +17,7 @@ use super::secret::{self, SecretError};
 use super::terminal;
 use super::waiting::{self, Silent, Waiting};
 use crate::remote::Sudo;
-use crate::run::{NodeAccess, Passwords};
+use crate::run::{NodeAccess, PasswordFiles};
 use crate::select::SelectedNode;
 use crate::sink::text;
 use crate::transport::{Endpoint, HostKeyPolicy, ProxyRoute, PublicKey, SshTransport, UnlockError, fingerprint};
@@ -49,7 +49,7 @@ pub(super) fn supervisor_passwords(nodes: &[SelectedNode], access: &mut [NodeAcc
     let supervisors = roles.flat_map(|role| &role.supervisors);
     let files: BTreeSet<&PathBuf> = supervisors.filter_map(|supervisor| supervisor.password_file.as_ref()).collect();
     let what = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
-    let passwords = Arc::new(waiting::on(format!("the password files {what}"), || Passwords::read(files)));
+    let passwords = Arc::new(waiting::on(format!("the password files {what}"), || PasswordFiles::read(files)));
     for warning in passwords.warnings() {
         terminal::say(&format!("warning: {warning}"));
     }

@@ -17,7 +17,7 @@ use super::limits::Room;
 use crate::event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
 use crate::nodeset::NodeSet;
 use crate::plan::{Plan, Task};
-use crate::run::{Crew, MissingName, NameCensus, NodeAccess, Noted, missing_names};
+use crate::run::{JournalAck, MissingName, NameCensus, NodeAccess, WorkerPool, missing_names};
 use crate::sink::text;
 use crate::snapshot::{Diff, Rounds, Snapshot, Verdict};
 use crate::transport::SshTransport;
@@ -49,7 +49,7 @@ pub(super) struct NodeRounds {
     /// The plan of all nodes, until it is known which of the names that were typed they have.
     unjudged: Option<Plan>,
     nodes: Vec<WatchedNode>,
-    running: JoinSet<(usize, Box<Crew<SshTransport>>, Ledger)>,
+    running: JoinSet<(usize, Box<WorkerPool<SshTransport>>, Ledger)>,
     forks: Arc<Semaphore>,
     /// Whether there are open files enough for a late node beside those that have a fork.
     has_room: bool,
@@ -71,7 +71,7 @@ pub(super) struct NodeRounds {
 struct WatchedNode {
     name: String,
     /// None: its round is in progress.
-    crew: Option<Box<Crew<SshTransport>>>,
+    crew: Option<Box<WorkerPool<SshTransport>>>,
     /// When the round in progress began, or the last.
     began: Instant,
     /// When it was its turn in that round: empty while it waits for a fork.
@@ -104,7 +104,7 @@ impl NodeRounds {
             // What concerns more than one node comes from the transport, once.
             let (_none, no_notices) = mpsc::channel(1);
             let setup = fanout::reading(own, services, vec![access.clone()], fanout, room, transport, no_notices);
-            let crew = Some(Box::new(Crew::new(setup)));
+            let crew = Some(Box::new(WorkerPool::new(setup)));
             WatchedNode {
                 name,
                 crew,
@@ -193,7 +193,7 @@ impl NodeRounds {
     }
 
     /// Takes in what a node has answered.
-    fn take(&mut self, joined: Result<(usize, Box<Crew<SshTransport>>, Ledger), JoinError>) {
+    fn take(&mut self, joined: Result<(usize, Box<WorkerPool<SshTransport>>, Ledger), JoinError>) {
         let (index, crew, ledger) = match joined {
             Ok(read) => read,
             Err(error) => {
@@ -302,7 +302,7 @@ impl WatchedNode {
         self.asked.get().is_some_and(|asked| now.duration_since(*asked) >= LATE)
     }
 
-    fn take(&mut self, crew: Box<Crew<SshTransport>>, ledger: &Ledger, interval: Duration, now: Instant) {
+    fn take(&mut self, crew: Box<WorkerPool<SshTransport>>, ledger: &Ledger, interval: Duration, now: Instant) {
         self.census = crew.census().cloned().or(self.census.take());
         self.crew = Some(crew);
         self.last = Some((ledger.results().to_vec(), ledger.facts().into_iter().next(), now));
@@ -320,11 +320,11 @@ impl WatchedNode {
 /// One round of one node. It holds a fork only while it is not late: a node that hangs must not keep others from theirs.
 async fn read(
     index: usize,
-    mut crew: Box<Crew<SshTransport>>,
+    mut crew: Box<WorkerPool<SshTransport>>,
     head: RunHead,
     asked: Arc<OnceLock<Instant>>,
     (forks, has_room): (Arc<Semaphore>, bool),
-) -> (usize, Box<Crew<SshTransport>>, Ledger) {
+) -> (usize, Box<WorkerPool<SshTransport>>, Ledger) {
     let fork = forks.acquire_owned().await;
     let _first = asked.set(Instant::now());
     let mut ledger = Ledger::default();
@@ -333,7 +333,7 @@ async fn read(
     {
         let observe = |events: &[RunEvent]| {
             events.iter().for_each(|event| apply(&mut ledger, event));
-            Noted::Yes
+            JournalAck::Yes
         };
         let mut round = Box::pin(crew.round(head, &mut signals, observe));
         tokio::select! {

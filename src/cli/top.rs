@@ -23,7 +23,7 @@ use crate::event::{CancelReason, EventKind, LogStream, RunHead};
 use crate::inventory::Inventory;
 use crate::nodeset::NodeSet;
 use crate::plan::{Action, LogTail, TaskSpec, plan};
-use crate::run::{Crew, NodeAccess, Noted};
+use crate::run::{JournalAck, NodeAccess, WorkerPool};
 use crate::select::{NodeQuery, select};
 use crate::top::{Confirm, Input, Model, Order, Screen, Target, draw};
 use crate::transport::SshTransport;
@@ -152,7 +152,7 @@ async fn read_rounds(mut rounds: NodeRounds, news: mpsc::Sender<News>) {
 }
 
 /// A log that is read, and what reads it.
-type OpenLog = (Target, Crew<SshTransport>, RunHead);
+type OpenLog = (Target, WorkerPool<SshTransport>, RunHead);
 
 /// Reads the end of one log after the other: of the one that was asked for last.
 struct LogReader {
@@ -206,12 +206,12 @@ impl LogReader {
         let setup = fanout::reading(plan, &services, access, &self.fanout, self.room, &self.transport, notices);
         let action = Some(Action::Logs.as_str().to_owned());
         let head = RunHead { command: Action::Logs.as_str().to_owned(), action, ..setup.head.clone() };
-        Ok((target.clone(), Crew::new(setup), head))
+        Ok((target.clone(), WorkerPool::new(setup), head))
     }
 }
 
 /// The last lines: of stderr, or of stdout where nothing is on stderr; where there are none, why not.
-async fn end_of_log(crew: &mut Crew<SshTransport>, head: &RunHead) -> Vec<String> {
+async fn end_of_log(crew: &mut WorkerPool<SshTransport>, head: &RunHead) -> Vec<String> {
     let (_silent, mut signals) = mpsc::channel(1);
     let (mut stderr, mut stdout, mut failure) = (Vec::new(), Vec::new(), None);
     crew.round(head.clone(), &mut signals, |events| {
@@ -236,7 +236,7 @@ async fn end_of_log(crew: &mut Crew<SshTransport>, head: &RunHead) -> Vec<String
                 | EventKind::RunFinished { .. } => {}
             }
         }
-        Noted::Yes
+        JournalAck::Yes
     })
     .await;
     match (stderr.is_empty(), stdout.is_empty(), failure) {

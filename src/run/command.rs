@@ -1,7 +1,7 @@
 //! The operator's own commands on a node: those of `exec`, and the checks between batches.
 
 use super::NodeAccess;
-use super::link::Link;
+use super::link::NodeConnection;
 use crate::event::{CommandRun, Failure, FailureKind, Outcome, Stage, TargetResult};
 use crate::guard::command::{self, CommandEnd, CommandOutput, RunError};
 use crate::plan::CommandInput;
@@ -13,7 +13,7 @@ const HALF_DONE: &str = "it may have done part of its work; check the node";
 
 /// Runs a command within the node's time.
 pub(super) async fn run<T: Transport>(
-    link: &Link<T>,
+    link: &NodeConnection<T>,
     line: &str,
     input: Option<&CommandInput>,
     access: &NodeAccess,
@@ -26,7 +26,7 @@ pub(super) async fn run<T: Transport>(
 
 /// Runs a check: an error says why it was not passed.
 pub(super) async fn check<T: Transport>(
-    link: &Link<T>,
+    link: &NodeConnection<T>,
     line: &str,
     access: &NodeAccess,
     give_up: impl Future<Output = ()>,

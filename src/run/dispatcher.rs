@@ -5,12 +5,14 @@
 //! is exceeded; nothing is changed before every node was connected to, locked and read; every visit of the plan ends
 //! exactly once, and with results for everything that was selected.
 //!
-//! A run that changes nodes goes through the stages of [`Stage`] in order; one that only reads begins with the steps.
+//! A run that changes nodes goes through the stages of [`RunStage`] in order; one that only reads begins with the steps.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::message::{Duty, DutyEnd, Inspection, Message, NameCensus, News, TargetKey, Visit};
+use super::message::{
+    NameCensus, NodeBatch, NodeInspection, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate,
+};
 use super::names::{MissingName, NameBook};
 use super::rows;
 use crate::event::{
@@ -27,13 +29,13 @@ const LOCK_POLL: Duration = Duration::from_secs(1);
 
 /// What the dispatcher is told.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(super) enum DispatcherInput {
     /// The run may begin.
     Begin,
     /// News of a node task.
-    Message(Message),
+    Message(WorkerMessage),
     /// A duty has ended.
-    Ended(Duty, DutyEnd),
+    Ended(WorkItem, WorkItemEnd),
     /// The pause between two batches is over.
     PauseOver,
     /// The process was told to end.
@@ -45,13 +47,13 @@ pub(super) enum Input {
 /// What is to be done.
 #[derive(Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "most orders are records, and an order lives for a moment")]
-pub(super) enum Order {
+pub(super) enum Effect {
     /// Tell the world.
     Record(EventKind),
     /// Told already.
     Recorded,
     /// Let a node task work.
-    Start(Duty),
+    Start(WorkItem),
     /// Wait, then say so.
     Pause(Duration),
     /// Tell the tasks to end their waiting at gates.
@@ -66,7 +68,7 @@ pub(super) enum Order {
     Finish,
 }
 
-impl Order {
+impl Effect {
     /// What is to be told, if it was not told yet.
     pub(super) fn take_record(&mut self) -> Option<EventKind> {
         if !matches!(self, Self::Record(_)) {
@@ -78,7 +80,7 @@ impl Order {
 
 /// How far the run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum RunStage {
     /// Nothing was done.
     Begin,
     /// Every node is connected to.
@@ -101,10 +103,10 @@ enum Stage {
 pub(super) struct Dispatcher<'a> {
     plan: &'a Plan,
     forks: usize,
-    stage: Stage,
+    stage: RunStage,
     /// Duties that wait for a fork.
-    waiting: VecDeque<Duty>,
-    running: BTreeMap<Duty, Progress>,
+    waiting: VecDeque<WorkItem>,
+    running: BTreeMap<WorkItem, ItemProgress>,
     /// Nodes that will not be visited any more; what there was to tell of them is told.
     lost: BTreeSet<usize>,
     /// Nodes that are connected to.
@@ -139,7 +141,7 @@ pub(super) struct Dispatcher<'a> {
     /// Nodes that are shown as waited for, since another run holds their locks.
     lock_waits: BTreeSet<usize>,
     /// Results that wait for the check of their batch.
-    held: BTreeMap<Visit, Vec<TargetResult>>,
+    held: BTreeMap<NodeBatch, Vec<TargetResult>>,
     pausing: bool,
     /// Whether what was read may be outdated by another task.
     outdated: bool,
@@ -161,7 +163,7 @@ struct AtStep {
 
 /// What is known of a visit at work.
 #[derive(Default)]
-struct Progress {
+struct ItemProgress {
     found: Vec<TargetKey>,
     begun: BTreeSet<TargetKey>,
     ended: BTreeSet<TargetKey>,
@@ -179,7 +181,7 @@ impl<'a> Dispatcher<'a> {
         Self {
             plan,
             forks: forks.max(1),
-            stage: Stage::Begin,
+            stage: RunStage::Begin,
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
             lost: BTreeSet::new(),
@@ -208,15 +210,15 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// The one place where something is decided.
-    pub(super) fn handle(&mut self, input: Input) -> Vec<Order> {
+    pub(super) fn handle(&mut self, input: DispatcherInput) -> Vec<Effect> {
         let mut orders = Vec::new();
         match input {
-            Input::Begin => {}
-            Input::Message(message) => self.message(message, &mut orders),
-            Input::Ended(duty, end) => self.ended(duty, end, &mut orders),
-            Input::PauseOver => self.pausing = false,
-            Input::Signal(reason) => self.signal(reason, &mut orders),
-            Input::JournalLost => self.stop(CancelReason::JournalLost, &mut orders),
+            DispatcherInput::Begin => {}
+            DispatcherInput::Message(message) => self.message(message, &mut orders),
+            DispatcherInput::Ended(duty, end) => self.ended(duty, end, &mut orders),
+            DispatcherInput::PauseOver => self.pausing = false,
+            DispatcherInput::Signal(reason) => self.signal(reason, &mut orders),
+            DispatcherInput::JournalLost => self.stop(CancelReason::JournalLost, &mut orders),
         }
         self.advance(&mut orders);
         orders
@@ -236,29 +238,30 @@ impl<'a> Dispatcher<'a> {
         self.names.census()
     }
 
-    fn message(&mut self, message: Message, orders: &mut Vec<Order>) {
+    fn message(&mut self, message: WorkerMessage, orders: &mut Vec<Effect>) {
         let node = rows::node_name(self.plan, message.duty.node());
         let Some(progress) = self.running.get_mut(&message.duty) else { return };
         match message.news {
-            News::Phase(phase) => self.phase(message.duty, phase, orders),
-            News::Gate { service, met, waiting_for } => {
-                let batch = if let Duty::Visit(visit) | Duty::Check(visit) = message.duty { visit.batch } else { 0 };
-                orders.push(Order::Record(EventKind::Gate { batch, node, service, met, waiting_for }));
+            WorkerUpdate::Phase(phase) => self.phase(message.duty, phase, orders),
+            WorkerUpdate::Gate { service, met, waiting_for } => {
+                let batch =
+                    if let WorkItem::Visit(visit) | WorkItem::Check(visit) = message.duty { visit.batch } else { 0 };
+                orders.push(Effect::Record(EventKind::Gate { batch, node, service, met, waiting_for }));
             }
-            News::Targets(found) => progress.found = found,
-            News::Names(census) => {
+            WorkerUpdate::Targets(found) => progress.found = found,
+            WorkerUpdate::Names(census) => {
                 self.names.note(message.duty.node(), census);
                 let released = self.names.release_found();
                 self.give(released, orders);
             }
-            News::Facts(facts) => orders.push(Order::Record(EventKind::NodeFacts(*facts))),
-            News::Pending(pending) => orders.push(Order::Record(EventKind::PendingUpdate(*pending))),
-            News::Lines(lines) => orders.push(Order::Record(EventKind::LogLines(lines))),
-            News::Notice(message) => orders.push(Order::Record(EventKind::Notice { message })),
-            News::Begun(key) => {
+            WorkerUpdate::Facts(facts) => orders.push(Effect::Record(EventKind::NodeFacts(*facts))),
+            WorkerUpdate::Pending(pending) => orders.push(Effect::Record(EventKind::PendingUpdate(*pending))),
+            WorkerUpdate::Lines(lines) => orders.push(Effect::Record(EventKind::LogLines(lines))),
+            WorkerUpdate::Notice(message) => orders.push(Effect::Record(EventKind::Notice { message })),
+            WorkerUpdate::Begun(key) => {
                 progress.begun.insert(key);
             }
-            News::Result(result) => {
+            WorkerUpdate::Result(result) => {
                 if progress.ended.insert(TargetKey::of(&result)) {
                     self.result(message.duty, *result, orders);
                 }
@@ -267,32 +270,32 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Shows what a node is busy with.
-    fn phase(&mut self, duty: Duty, phase: ActivityPhase, orders: &mut Vec<Order>) {
+    fn phase(&mut self, duty: WorkItem, phase: ActivityPhase, orders: &mut Vec<Effect>) {
         let node = duty.node();
         if phase.kind == PhaseKind::Lock {
             self.lock_waits.insert(node);
-        } else if !self.lock_waits.is_empty() && matches!(duty, Duty::Connect(_) | Duty::Lock(_)) {
+        } else if !self.lock_waits.is_empty() && matches!(duty, WorkItem::Connect(_) | WorkItem::Lock(_)) {
             // Each attempt at the locks would hide what is waited for.
             return;
         } else if let Some(progress) = self.running.get_mut(&duty) {
             progress.is_shown = true;
         }
         let node = Some(rows::node_name(self.plan, node));
-        orders.push(Order::Record(EventKind::Progress { node, phase }));
+        orders.push(Effect::Record(EventKind::Progress { node, phase }));
     }
 
     /// Shows that these nodes are not waited for any more.
-    fn show_idle(&self, nodes: impl IntoIterator<Item = usize>, orders: &mut Vec<Order>) {
+    fn show_idle(&self, nodes: impl IntoIterator<Item = usize>, orders: &mut Vec<Effect>) {
         for node in nodes {
             let node = Some(rows::node_name(self.plan, node));
-            orders.push(Order::Record(EventKind::Progress { node, phase: ActivityPhase::default() }));
+            orders.push(Effect::Record(EventKind::Progress { node, phase: ActivityPhase::default() }));
         }
     }
 
     /// A target's end: counted, and told unless a check is to come.
-    fn result(&mut self, duty: Duty, result: TargetResult, orders: &mut Vec<Order>) {
-        let Duty::Visit(visit) = duty else {
-            orders.push(Order::Record(EventKind::Result(result)));
+    fn result(&mut self, duty: WorkItem, result: TargetResult, orders: &mut Vec<Effect>) {
+        let WorkItem::Visit(visit) = duty else {
+            orders.push(Effect::Record(EventKind::Result(result)));
             return;
         };
         if let Some(progress) = self.running.get_mut(&duty) {
@@ -304,7 +307,7 @@ impl<'a> Dispatcher<'a> {
         } else if self.has_check(visit.step) {
             self.held.entry(visit).or_default().push(result);
         } else {
-            orders.push(Order::Record(EventKind::Result(result)));
+            orders.push(Effect::Record(EventKind::Result(result)));
         }
     }
 
@@ -326,21 +329,21 @@ impl<'a> Dispatcher<'a> {
             .is_some_and(|task| task.action.changes() && (task.policy.check.is_some() || task.snapshot.is_some()))
     }
 
-    fn ended(&mut self, duty: Duty, end: DutyEnd, orders: &mut Vec<Order>) {
+    fn ended(&mut self, duty: WorkItem, end: WorkItemEnd, orders: &mut Vec<Effect>) {
         let Some(progress) = self.running.remove(&duty) else { return };
         match duty {
-            Duty::Connect(node) | Duty::Lock(node) | Duty::Inspect(node) => {
-                let is_waited_for = matches!(end, DutyEnd::Held(..));
+            WorkItem::Connect(node) | WorkItem::Lock(node) | WorkItem::Inspect(node) => {
+                let is_waited_for = matches!(end, WorkItemEnd::Held(..));
                 self.prepared(duty, node, end, orders);
                 if progress.is_shown && !is_waited_for {
                     self.show_idle([node], orders);
                 }
             }
-            Duty::Visit(visit) => {
-                let is_lost = matches!(end, DutyEnd::Lost(..) | DutyEnd::Broken);
+            WorkItem::Visit(visit) => {
+                let is_lost = matches!(end, WorkItemEnd::Lost(..) | WorkItemEnd::Broken);
                 let misses = self.fill(visit, &progress, &end, orders);
                 self.note_down(visit, progress.down || misses || is_lost);
-                if let DutyEnd::Lost(outcome, failure) = &end {
+                if let WorkItemEnd::Lost(outcome, failure) = &end {
                     self.mark_down(visit.node);
                     let task = self.plan.steps.get(visit.step).map_or(0, |step| step.task);
                     self.lose(visit.node, task + 1, *outcome, failure, orders);
@@ -349,11 +352,11 @@ impl<'a> Dispatcher<'a> {
                     self.finish_node(visit, orders);
                 }
             }
-            Duty::Check(visit) => {
+            WorkItem::Check(visit) => {
                 let failure = match end {
-                    DutyEnd::Done | DutyEnd::Held(..) | DutyEnd::Inspected(_) => None,
-                    DutyEnd::Lost(_, failure) => Some(failure),
-                    DutyEnd::Broken => Some(defect()),
+                    WorkItemEnd::Done | WorkItemEnd::Held(..) | WorkItemEnd::Inspected(_) => None,
+                    WorkItemEnd::Lost(_, failure) => Some(failure),
+                    WorkItemEnd::Broken => Some(defect()),
                 };
                 self.release(visit, failure.as_ref(), orders);
             }
@@ -361,47 +364,47 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// The end of a duty that comes before the first change.
-    fn prepared(&mut self, duty: Duty, node: usize, end: DutyEnd, orders: &mut Vec<Order>) {
+    fn prepared(&mut self, duty: WorkItem, node: usize, end: WorkItemEnd, orders: &mut Vec<Effect>) {
         match (end, duty) {
-            (DutyEnd::Inspected(inspection), _) => self.inspected(node, inspection, orders),
-            (DutyEnd::Held(failure, again), _) => {
+            (WorkItemEnd::Inspected(inspection), _) => self.inspected(node, inspection, orders),
+            (WorkItemEnd::Held(failure, again), _) => {
                 let again = again && self.locked.as_ref().is_none_or(|(_, again)| *again);
                 self.locked = Some((failure, again));
             }
-            (DutyEnd::Done, Duty::Connect(_)) => {
+            (WorkItemEnd::Done, WorkItem::Connect(_)) => {
                 self.connected.insert(node);
             }
-            (DutyEnd::Done, _) => {}
+            (WorkItemEnd::Done, _) => {}
             // A node that cannot be locked may have all its services up: it is still read.
-            (DutyEnd::Lost(outcome @ Outcome::Failed, failure), Duty::Lock(_)) => {
+            (WorkItemEnd::Lost(outcome @ Outcome::Failed, failure), WorkItem::Lock(_)) => {
                 self.refuse(node, outcome, &failure, orders);
             }
-            (DutyEnd::Lost(outcome, failure), _) => self.lose_unread(node, outcome, &failure, orders),
-            (DutyEnd::Broken, _) => self.lose_unread(node, Outcome::Failed, &defect(), orders),
+            (WorkItemEnd::Lost(outcome, failure), _) => self.lose_unread(node, outcome, &failure, orders),
+            (WorkItemEnd::Broken, _) => self.lose_unread(node, Outcome::Failed, &defect(), orders),
         }
     }
 
     /// A node that can be read but must not be changed.
-    fn refuse(&mut self, node: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Order>) {
+    fn refuse(&mut self, node: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Effect>) {
         if self.plan.is_selected(node) {
             self.lose(node, self.task_at_hand(), outcome, failure, orders);
         } else if self.unlocked.insert(node) {
             // It is only watched, but another run could change it meanwhile.
             let node = rows::node_name(self.plan, node);
             let message = format!("{node}, which counts towards a cap, is not locked: {}", failure.message);
-            orders.push(Order::Record(EventKind::Notice { message }));
+            orders.push(Effect::Record(EventKind::Notice { message }));
         }
     }
 
     /// A node that cannot be reached or read: it counts as down in every role.
-    fn lose_unread(&mut self, node: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Order>) {
+    fn lose_unread(&mut self, node: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Effect>) {
         self.connected.remove(&node);
         self.mark_down(node);
         self.lose(node, self.task_at_hand(), outcome, failure, orders);
     }
 
     /// A node that is not visited any more. Results of earlier tasks stand; it counts as failed in each task from `task` on.
-    fn lose(&mut self, node: usize, task: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Order>) {
+    fn lose(&mut self, node: usize, task: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Effect>) {
         if self.plan.is_selected(node) && !self.rests(node) && self.lost.insert(node) {
             let fail = |result: &mut TargetResult| result.failure = Some(failure.clone());
             self.report_unvisited(node, task, outcome, fail, orders);
@@ -415,7 +418,7 @@ impl<'a> Dispatcher<'a> {
         task: usize,
         outcome: Outcome,
         explain: impl Fn(&mut TargetResult),
-        orders: &mut Vec<Order>,
+        orders: &mut Vec<Effect>,
     ) {
         let mut reported = None;
         for (index, step) in self.plan.steps.iter().enumerate() {
@@ -427,7 +430,7 @@ impl<'a> Dispatcher<'a> {
                 self.count(index, node, &result);
                 // Two tasks of a rollout may mean the same target: it has one result without a batch.
                 if self.told.insert((node, TargetKey::of(&result))) {
-                    orders.push(Order::Record(EventKind::Result(result)));
+                    orders.push(Effect::Record(EventKind::Result(result)));
                 }
             }
         }
@@ -446,7 +449,7 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn inspected(&mut self, node: usize, inspection: Inspection, orders: &mut Vec<Order>) {
+    fn inspected(&mut self, node: usize, inspection: NodeInspection, orders: &mut Vec<Effect>) {
         for (task, budgets) in self.budgets.iter_mut().enumerate() {
             for budget in budgets.iter_mut().filter(|budget| budget.members.contains(&node)) {
                 if inspection.down.iter().any(|(of, role)| *of == task && *role == budget.role) {
@@ -456,12 +459,12 @@ impl<'a> Dispatcher<'a> {
                 }
             }
         }
-        if self.stage == Stage::Inspect && self.plan.is_selected(node) {
+        if self.stage == RunStage::Inspect && self.plan.is_selected(node) {
             for census in inspection.names {
                 self.names.note(node, census);
             }
             let name = rows::node_name(self.plan, node);
-            orders.push(Order::Record(EventKind::Inspected { node: name, targets: inspection.targets }));
+            orders.push(Effect::Record(EventKind::Inspected { node: name, targets: inspection.targets }));
         }
         if let Some((outcome, failure)) = inspection.refusal {
             self.refuse(node, outcome, &failure, orders);
@@ -469,7 +472,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// After a visit: whether the role of its step is up on the node.
-    fn note_down(&mut self, visit: Visit, is_down: bool) {
+    fn note_down(&mut self, visit: NodeBatch, is_down: bool) {
         let Some(step) = self.plan.steps.get(visit.step) else { return };
         let own = |budget: &&mut DownBudget| step.role.as_deref().is_none_or(|role| role == budget.role);
         let Some(budgets) = self.budgets.get_mut(step.task) else { return };
@@ -483,11 +486,11 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Tells results that had waited for what other nodes have.
-    fn give(&mut self, released: Vec<(Visit, Vec<TargetResult>, bool)>, orders: &mut Vec<Order>) {
+    fn give(&mut self, released: Vec<(NodeBatch, Vec<TargetResult>, bool)>, orders: &mut Vec<Effect>) {
         for (visit, results, is_over) in released {
             for result in results {
                 self.count(visit.step, visit.node, &result);
-                orders.push(Order::Record(EventKind::Result(result)));
+                orders.push(Effect::Record(EventKind::Result(result)));
             }
             if is_over {
                 self.finish_node(visit, orders);
@@ -496,7 +499,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// At the end of a step that reads, and wherever a run ends early: what waited is told as it turned out.
-    fn give_all(&mut self, step: usize, orders: &mut Vec<Order>) {
+    fn give_all(&mut self, step: usize, orders: &mut Vec<Effect>) {
         let task = self.plan.steps.get(step).map_or(0, |step| step.task);
         if self.task(step).is_some_and(|task| !task.action.changes()) && self.cancel.is_none() {
             self.say_missing(task, orders);
@@ -506,7 +509,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Says which names were found nowhere, or nowhere that could be asked.
-    fn say_missing(&self, task: usize, orders: &mut Vec<Order>) {
+    fn say_missing(&self, task: usize, orders: &mut Vec<Effect>) {
         for (_, verdict) in self.names.verdicts(task) {
             let message = match verdict {
                 MissingName::Mistake(Failure { message, hint, .. }) => match hint {
@@ -515,12 +518,12 @@ impl<'a> Dispatcher<'a> {
                 },
                 MissingName::Unsure(message) => message,
             };
-            orders.push(Order::Record(EventKind::Notice { message }));
+            orders.push(Effect::Record(EventKind::Notice { message }));
         }
     }
 
     /// A name that no selected node has is a mistake, and nothing is changed.
-    fn refuse_mistakes(&mut self, orders: &mut Vec<Order>) {
+    fn refuse_mistakes(&mut self, orders: &mut Vec<Effect>) {
         for task in 0..self.plan.tasks.len() {
             self.say_missing(task, orders);
             let mistakes = self.names.mistakes(task);
@@ -533,16 +536,16 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn finish_node(&mut self, visit: Visit, orders: &mut Vec<Order>) {
+    fn finish_node(&mut self, visit: NodeBatch, orders: &mut Vec<Effect>) {
         if self.names.holds_end(visit) {
             return;
         }
         let node = rows::node_name(self.plan, visit.node);
-        orders.push(Order::Record(EventKind::NodeFinished { batch: visit.batch, node }));
+        orders.push(Effect::Record(EventKind::NodeFinished { batch: visit.batch, node }));
     }
 
     /// Tells the results that waited for a check; `failure` says why it was not passed.
-    fn release(&mut self, visit: Visit, failure: Option<&Failure>, orders: &mut Vec<Order>) {
+    fn release(&mut self, visit: NodeBatch, failure: Option<&Failure>, orders: &mut Vec<Effect>) {
         for mut result in self.held.remove(&visit).unwrap_or_default() {
             if let Some(failure) = failure
                 && !result.outcome.is_bad()
@@ -552,12 +555,12 @@ impl<'a> Dispatcher<'a> {
                 result.failure = Some(failure.clone());
                 self.count(visit.step, visit.node, &result);
             }
-            orders.push(Order::Record(EventKind::Result(result)));
+            orders.push(Effect::Record(EventKind::Result(result)));
         }
         self.finish_node(visit, orders);
     }
 
-    fn signal(&mut self, reason: CancelReason, orders: &mut Vec<Order>) {
+    fn signal(&mut self, reason: CancelReason, orders: &mut Vec<Effect>) {
         self.signals += 1;
         match self.signals {
             1 => {
@@ -569,8 +572,8 @@ impl<'a> Dispatcher<'a> {
                 }
             }
             2 => {
-                orders.push(Order::Record(EventKind::CancelBegan { reason: CancelReason::GivenUp }));
-                orders.push(Order::GiveUp);
+                orders.push(Effect::Record(EventKind::CancelBegan { reason: CancelReason::GivenUp }));
+                orders.push(Effect::GiveUp);
             }
             _ => self.abandon(orders),
         }
@@ -578,43 +581,43 @@ impl<'a> Dispatcher<'a> {
 
     /// Whether a first signal lets a duty finish: it may have changed something or hold a lock, or its results are as
     /// asked (logs).
-    fn has_to_finish(&self, duty: Duty) -> bool {
+    fn has_to_finish(&self, duty: WorkItem) -> bool {
         match duty {
-            Duty::Visit(visit) | Duty::Check(visit) => {
+            WorkItem::Visit(visit) | WorkItem::Check(visit) => {
                 self.task(visit.step).is_some_and(|task| task.action.changes() || task.tail.is_some())
             }
-            Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) => true,
+            WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => true,
         }
     }
 
     /// Drops what is running; its targets have the results that are true of them now.
-    fn abandon(&mut self, orders: &mut Vec<Order>) {
-        orders.push(Order::Abandon);
+    fn abandon(&mut self, orders: &mut Vec<Effect>) {
+        orders.push(Effect::Abandon);
         for (duty, progress) in std::mem::take(&mut self.running) {
             match duty {
-                Duty::Visit(visit) => {
-                    let misses = self.fill(visit, &progress, &DutyEnd::Done, orders);
+                WorkItem::Visit(visit) => {
+                    let misses = self.fill(visit, &progress, &WorkItemEnd::Done, orders);
                     self.note_down(visit, progress.down || misses);
                     if !self.held.contains_key(&visit) {
                         self.finish_node(visit, orders);
                     }
                 }
-                Duty::Check(visit) => self.release(visit, None, orders),
-                Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) => {}
+                WorkItem::Check(visit) => self.release(visit, None, orders),
+                WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => {}
             }
         }
     }
 
     /// Nothing new is begun from here on.
-    fn stop(&mut self, reason: CancelReason, orders: &mut Vec<Order>) {
+    fn stop(&mut self, reason: CancelReason, orders: &mut Vec<Effect>) {
         self.cancel = self.cancel.max(Some(reason));
         self.pausing = false;
-        orders.push(Order::Record(EventKind::CancelBegan { reason }));
-        orders.push(Order::StopWaiting);
+        orders.push(Effect::Record(EventKind::CancelBegan { reason }));
+        orders.push(Effect::StopWaiting);
     }
 
-    fn advance(&mut self, orders: &mut Vec<Order>) {
-        while self.stage != Stage::Finished {
+    fn advance(&mut self, orders: &mut Vec<Effect>) {
+        while self.stage != RunStage::Finished {
             if let Some(failure) = self.early_end() {
                 self.drop_what_waits(&failure, orders);
             }
@@ -638,26 +641,26 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// What waited for a fork when the run was given up.
-    fn drop_what_waits(&mut self, failure: &Failure, orders: &mut Vec<Order>) {
+    fn drop_what_waits(&mut self, failure: &Failure, orders: &mut Vec<Effect>) {
         for duty in std::mem::take(&mut self.waiting) {
             match duty {
-                Duty::Visit(visit) => {
+                WorkItem::Visit(visit) => {
                     for mut result in
                         rows::typed(self.plan, visit.step, Some(visit.batch), visit.node, Outcome::NotStarted)
                     {
                         result.failure = Some(failure.clone());
-                        orders.push(Order::Record(EventKind::Result(result)));
+                        orders.push(Effect::Record(EventKind::Result(result)));
                     }
                     self.finish_node(visit, orders);
                 }
-                Duty::Check(visit) => self.release(visit, None, orders),
-                Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) => {}
+                WorkItem::Check(visit) => self.release(visit, None, orders),
+                WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => {}
             }
         }
     }
 
     /// Everything that was begun has ended: what comes now.
-    fn next(&mut self, orders: &mut Vec<Order>) {
+    fn next(&mut self, orders: &mut Vec<Effect>) {
         if let Some(failure) = self.early_end() {
             self.end_early(&failure, orders);
             return;
@@ -665,55 +668,55 @@ impl<'a> Dispatcher<'a> {
         if let Some((failure, again)) = self.locked.take() {
             // All locks or none: two runs that wait for each other's would wait for good.
             if again {
-                orders.push(Order::Unlock);
-                orders.push(Order::Pause(LOCK_POLL));
+                orders.push(Effect::Unlock);
+                orders.push(Effect::Pause(LOCK_POLL));
                 self.pausing = true;
-                self.stage = Stage::Connect;
+                self.stage = RunStage::Connect;
             } else {
                 self.halted = Some(failure);
             }
             return;
         }
         match self.stage {
-            Stage::Begin if self.plan.changes() => {
-                self.stage = Stage::Connect;
+            RunStage::Begin if self.plan.changes() => {
+                self.stage = RunStage::Connect;
                 let all = (0..self.plan.nodes.len()).filter(|node| self.needs_connection(*node));
-                self.waiting = all.map(Duty::Connect).collect();
+                self.waiting = all.map(WorkItem::Connect).collect();
             }
-            Stage::Begin => self.stage = Stage::Steps,
+            RunStage::Begin => self.stage = RunStage::Steps,
             // If too many cannot be reached, nothing is locked or read for nothing.
-            Stage::Connect if self.is_hopeless() => self.stage = Stage::Steps,
-            Stage::Connect => {
-                self.stage = Stage::LockFirst;
-                self.waiting = self.by_name().first().map(|node| Duty::Lock(*node)).into_iter().collect();
+            RunStage::Connect if self.is_hopeless() => self.stage = RunStage::Steps,
+            RunStage::Connect => {
+                self.stage = RunStage::LockFirst;
+                self.waiting = self.by_name().first().map(|node| WorkItem::Lock(*node)).into_iter().collect();
             }
-            Stage::LockFirst => {
-                self.stage = Stage::LockRest;
-                self.waiting = self.by_name().into_iter().skip(1).map(Duty::Lock).collect();
+            RunStage::LockFirst => {
+                self.stage = RunStage::LockRest;
+                self.waiting = self.by_name().into_iter().skip(1).map(WorkItem::Lock).collect();
             }
-            Stage::LockRest => {
+            RunStage::LockRest => {
                 let waited_for = std::mem::take(&mut self.lock_waits);
                 self.show_idle(waited_for, orders);
                 if self.step_index == 0 {
-                    self.stage = Stage::Inspect;
-                    self.waiting = self.connected.iter().copied().map(Duty::Inspect).collect();
+                    self.stage = RunStage::Inspect;
+                    self.waiting = self.connected.iter().copied().map(WorkItem::Inspect).collect();
                 } else {
                     // A lock was lost between two tasks: the run continues where it was.
                     self.inspect_again();
                 }
             }
-            Stage::Inspect | Stage::InspectAgain => {
-                if self.stage == Stage::Inspect {
+            RunStage::Inspect | RunStage::InspectAgain => {
+                if self.stage == RunStage::Inspect {
                     self.refuse_mistakes(orders);
                     if self.halted.is_none() {
                         self.refuse_stops(orders);
                     }
                 }
                 self.outdated = false;
-                self.stage = Stage::Steps;
+                self.stage = RunStage::Steps;
             }
-            Stage::Steps => self.next_in_steps(self.step_index, orders),
-            Stage::Finished => {}
+            RunStage::Steps => self.next_in_steps(self.step_index, orders),
+            RunStage::Finished => {}
         }
     }
 
@@ -754,7 +757,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// A stop that takes more of a role down than its cap allows is refused as a whole, before anything is changed.
-    fn refuse_stops(&mut self, orders: &mut Vec<Order>) {
+    fn refuse_stops(&mut self, orders: &mut Vec<Effect>) {
         let stops = self.plan.tasks.iter().enumerate().filter(|(_, task)| task.action == Action::Stop);
         for (index, _) in stops {
             let selected: BTreeSet<usize> = self
@@ -774,7 +777,7 @@ impl<'a> Dispatcher<'a> {
                 let failure = self.spent(budget, "stopping them would leave more of the role down");
                 let message = failure.message.clone();
                 self.halted.get_or_insert(failure);
-                orders.push(Order::Record(EventKind::Notice { message }));
+                orders.push(Effect::Record(EventKind::Notice { message }));
             }
         }
     }
@@ -798,7 +801,7 @@ impl<'a> Dispatcher<'a> {
             .with_hint("fix the nodes that are down first, or allow more with --max-unavailable")
     }
 
-    fn next_in_steps(&mut self, index: usize, orders: &mut Vec<Order>) {
+    fn next_in_steps(&mut self, index: usize, orders: &mut Vec<Effect>) {
         if let Some(step) = &mut self.step {
             if step.checked {
                 self.next_batch(index, orders);
@@ -809,8 +812,8 @@ impl<'a> Dispatcher<'a> {
             return;
         }
         let Some(step) = self.plan.steps.get(index) else {
-            self.stage = Stage::Finished;
-            orders.push(Order::Finish);
+            self.stage = RunStage::Finished;
+            orders.push(Effect::Finish);
             return;
         };
         let capped = self.budgets.get(step.task).is_some_and(|budgets| !budgets.is_empty());
@@ -823,14 +826,14 @@ impl<'a> Dispatcher<'a> {
 
     /// Reads the nodes of the capped roles of the next step's task again.
     fn inspect_again(&mut self) {
-        self.stage = Stage::InspectAgain;
+        self.stage = RunStage::InspectAgain;
         let task = self.task_at_hand();
         let members: BTreeSet<usize> =
             self.plan.caps.iter().filter(|cap| cap.task == task).flat_map(|cap| cap.members.clone()).collect();
-        self.waiting = members.intersection(&self.connected).copied().map(Duty::Inspect).collect();
+        self.waiting = members.intersection(&self.connected).copied().map(WorkItem::Inspect).collect();
     }
 
-    fn open_step(&mut self, step: &PlanStep, orders: &mut Vec<Order>) {
+    fn open_step(&mut self, step: &PlanStep, orders: &mut Vec<Effect>) {
         let mut waiting = Vec::new();
         for node in &step.nodes {
             if self.lost.contains(node) {
@@ -852,7 +855,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Begins the next batch of the step at work, or ends the step.
-    fn next_batch(&mut self, index: usize, orders: &mut Vec<Order>) {
+    fn next_batch(&mut self, index: usize, orders: &mut Vec<Effect>) {
         let (Some(step), Some(task), Some(at)) = (self.plan.steps.get(index), self.task(index), &mut self.step) else {
             return;
         };
@@ -891,8 +894,8 @@ impl<'a> Dispatcher<'a> {
             at_pause(&mut self.step);
             self.pausing = true;
             let phase = ActivityPhase { kind: PhaseKind::Pause, limit: Some(pause), ..ActivityPhase::work("pausing") };
-            orders.push(Order::Record(EventKind::Progress { node: None, phase }));
-            orders.push(Order::Pause(pause));
+            orders.push(Effect::Record(EventKind::Progress { node: None, phase }));
+            orders.push(Effect::Pause(pause));
             return;
         }
         // The cap is said where it bites: fewer go at once than was asked for.
@@ -903,7 +906,7 @@ impl<'a> Dispatcher<'a> {
             let (limit, members, role) = (budget.limit, budget.members.len(), &budget.role);
             let message =
                 format!("max_unavailable: at most {limit} of the {members} nodes of {role} may be down at once");
-            orders.push(Order::Record(EventKind::Notice { message }));
+            orders.push(Effect::Record(EventKind::Notice { message }));
         }
         self.begin_batch(index, &batch, orders);
     }
@@ -938,7 +941,7 @@ impl<'a> Dispatcher<'a> {
         Some(self.spent(spent, "no other node may go down"))
     }
 
-    fn begin_batch(&mut self, index: usize, batch: &[usize], orders: &mut Vec<Order>) {
+    fn begin_batch(&mut self, index: usize, batch: &[usize], orders: &mut Vec<Effect>) {
         self.batches += 1;
         self.begun = true;
         let number = self.batches;
@@ -946,9 +949,11 @@ impl<'a> Dispatcher<'a> {
         let role = self.plan.steps.get(index).and_then(|step| step.role.clone());
         let nodes = batch.iter().map(|node| rows::node_name(self.plan, *node)).collect();
         let step = u32::try_from(index).unwrap_or(u32::MAX);
-        orders.push(Order::Record(EventKind::BatchStarted { batch: number, step, role, nodes }));
-        self.waiting =
-            batch.iter().map(|node| Duty::Visit(Visit { step: index, batch: number, node: *node, batched })).collect();
+        orders.push(Effect::Record(EventKind::BatchStarted { batch: number, step, role, nodes }));
+        self.waiting = batch
+            .iter()
+            .map(|node| WorkItem::Visit(NodeBatch { step: index, batch: number, node: *node, batched }))
+            .collect();
         if let Some(step) = &mut self.step {
             step.waiting.retain(|node| !batch.contains(node));
             step.batches += 1;
@@ -958,22 +963,22 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// After the visits of a batch: the checks of the nodes on which all went well.
-    fn check_batch(&mut self, orders: &mut Vec<Order>) {
-        let visits: Vec<Visit> = self.held.keys().copied().collect();
+    fn check_batch(&mut self, orders: &mut Vec<Effect>) {
+        let visits: Vec<NodeBatch> = self.held.keys().copied().collect();
         for visit in visits {
             let well = |results: &Vec<TargetResult>| {
                 results.iter().all(|result| !result.outcome.is_bad())
                     && results.iter().any(|result| matches!(result.outcome, Outcome::Changed | Outcome::Ok))
             };
             if self.held.get(&visit).is_some_and(well) {
-                self.waiting.push_back(Duty::Check(visit));
+                self.waiting.push_back(WorkItem::Check(visit));
             } else {
                 self.release(visit, None, orders);
             }
         }
     }
 
-    fn close_step(&mut self, index: usize, orders: &mut Vec<Order>) {
+    fn close_step(&mut self, index: usize, orders: &mut Vec<Effect>) {
         self.step = None;
         self.give_all(index, orders);
         let task = |index: usize| self.plan.steps.get(index).map(|step| step.task);
@@ -1002,17 +1007,17 @@ impl<'a> Dispatcher<'a> {
             .with_hint(format!("fix {set} first, or allow more failures with --max-failures"))
     }
 
-    fn start(&mut self, duty: Duty, orders: &mut Vec<Order>) {
-        if let Duty::Visit(visit) = duty {
+    fn start(&mut self, duty: WorkItem, orders: &mut Vec<Effect>) {
+        if let WorkItem::Visit(visit) = duty {
             let node = rows::node_name(self.plan, visit.node);
-            orders.push(Order::Record(EventKind::NodeStarted { batch: visit.batch, node }));
+            orders.push(Effect::Record(EventKind::NodeStarted { batch: visit.batch, node }));
         }
-        self.running.insert(duty, Progress::default());
-        orders.push(Order::Start(duty));
+        self.running.insert(duty, ItemProgress::default());
+        orders.push(Effect::Start(duty));
     }
 
     /// After a signal, or where nothing may begin: everything not begun is told as such.
-    fn end_early(&mut self, failure: &Failure, orders: &mut Vec<Order>) {
+    fn end_early(&mut self, failure: &Failure, orders: &mut Vec<Effect>) {
         for visit in self.held.keys().copied().collect::<Vec<_>>() {
             self.release(visit, None, orders);
         }
@@ -1027,11 +1032,11 @@ impl<'a> Dispatcher<'a> {
             let waiting = self.step.take().map(|step| step.waiting).unwrap_or_default();
             self.not_begun(index, &waiting, failure, orders);
         }
-        self.stage = Stage::Finished;
-        orders.push(Order::Finish);
+        self.stage = RunStage::Finished;
+        orders.push(Effect::Finish);
     }
 
-    fn not_begun(&mut self, step: usize, nodes: &[usize], failure: &Failure, orders: &mut Vec<Order>) {
+    fn not_begun(&mut self, step: usize, nodes: &[usize], failure: &Failure, orders: &mut Vec<Effect>) {
         let task = self.plan.steps.get(step).map(|step| step.task);
         for node in nodes.iter().filter(|node| !self.lost.contains(node)) {
             for mut result in rows::typed(self.plan, step, None, *node, Outcome::NotStarted) {
@@ -1044,7 +1049,7 @@ impl<'a> Dispatcher<'a> {
                 // Two tasks of a rollout may mean the same target: it is told once.
                 if self.told.insert((*node, TargetKey::of(&result))) {
                     result.failure = Some(mistake.unwrap_or_else(|| failure.clone()));
-                    orders.push(Order::Record(EventKind::Result(result)));
+                    orders.push(Effect::Record(EventKind::Result(result)));
                 }
             }
         }
@@ -1052,8 +1057,8 @@ impl<'a> Dispatcher<'a> {
 
     /// Gives every target of an ended visit that has no result yet the one that is true of it. Whether one of them may
     /// be down.
-    fn fill(&mut self, visit: Visit, progress: &Progress, end: &DutyEnd, orders: &mut Vec<Order>) -> bool {
-        let broken = matches!(end, DutyEnd::Broken);
+    fn fill(&mut self, visit: NodeBatch, progress: &ItemProgress, end: &WorkItemEnd, orders: &mut Vec<Effect>) -> bool {
+        let broken = matches!(end, WorkItemEnd::Broken);
         let mut missing = Vec::new();
         for key in progress.found.iter().filter(|key| !progress.ended.contains(key)) {
             let begun = progress.begun.contains(key);
@@ -1088,7 +1093,7 @@ impl<'a> Dispatcher<'a> {
             if self.held.contains_key(&visit) {
                 self.held.entry(visit).or_default().push(result);
             } else {
-                orders.push(Order::Record(EventKind::Result(result)));
+                orders.push(Effect::Record(EventKind::Result(result)));
             }
         }
         misses

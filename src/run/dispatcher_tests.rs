@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::dispatcher::{Dispatcher, Input, Order};
-use super::message::{Duty, DutyEnd, Inspection, Message, NameCensus, News, TargetKey, Visit};
+use super::dispatcher::{Dispatcher, DispatcherInput, Effect};
+use super::message::{
+    NameCensus, NodeBatch, NodeInspection, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate,
+};
 use crate::event::{
     ActivityPhase, CancelReason, EventKind, Failure, FailureKind, Ledger, Outcome, PhaseKind, ProcessState, RunEvent,
     RunHead, RunScope, Stage, TargetResult,
@@ -23,7 +25,7 @@ use crate::select::{SelectedNode, ServicePattern};
 
 /// What a node does when it is its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nature {
+enum NodeBehavior {
     Good,
     Unreachable,
     NoGuard,
@@ -37,17 +39,17 @@ enum Nature {
     FailsItsGate,
 }
 
-const NATURES: [Nature; 10] = [
-    Nature::Good,
-    Nature::Unreachable,
-    Nature::NoGuard,
-    Nature::Held,
-    Nature::DownBefore,
-    Nature::Fails,
-    Nature::LosesItsConnection,
-    Nature::Breaks,
-    Nature::FailsTheCheck,
-    Nature::FailsItsGate,
+const NATURES: [NodeBehavior; 10] = [
+    NodeBehavior::Good,
+    NodeBehavior::Unreachable,
+    NodeBehavior::NoGuard,
+    NodeBehavior::Held,
+    NodeBehavior::DownBefore,
+    NodeBehavior::Fails,
+    NodeBehavior::LosesItsConnection,
+    NodeBehavior::Breaks,
+    NodeBehavior::FailsTheCheck,
+    NodeBehavior::FailsItsGate,
 ];
 
 fn node(name: &str, roles: &[&str]) -> SelectedNode {
@@ -111,26 +113,26 @@ fn rolling(serial: &str) -> Policy {
 }
 
 /// A run in a world of such nodes.
-struct World<'a> {
+struct TestRun<'a> {
     plan: &'a Plan,
-    natures: Vec<Nature>,
+    natures: Vec<NodeBehavior>,
     /// Which of the things that could happen next does, and when signals come.
     script: Vec<u8>,
     signals: u32,
-    running: Vec<Duty>,
+    running: Vec<WorkItem>,
     pausing: bool,
     finished: bool,
     /// What is down in truth: a role on a node.
     down: BTreeSet<(String, usize)>,
-    log: Vec<Order>,
+    log: Vec<Effect>,
     ledger: Ledger,
     seq: u64,
 }
 
-impl<'a> World<'a> {
-    fn new(plan: &'a Plan, natures: Vec<Nature>, script: Vec<u8>) -> Self {
+impl<'a> TestRun<'a> {
+    fn new(plan: &'a Plan, natures: Vec<NodeBehavior>, script: Vec<u8>) -> Self {
         let down = natures.iter().enumerate();
-        let down = down.filter(|(_, nature)| matches!(nature, Nature::DownBefore | Nature::Unreachable));
+        let down = down.filter(|(_, nature)| matches!(nature, NodeBehavior::DownBefore | NodeBehavior::Unreachable));
         let roles = ["r", "s"].map(str::to_owned);
         Self {
             plan,
@@ -160,7 +162,7 @@ impl<'a> World<'a> {
             input: None,
         };
         self.record(EventKind::RunStarted(head));
-        let orders = dispatcher.handle(Input::Begin);
+        let orders = dispatcher.handle(DispatcherInput::Begin);
         self.obey(orders, forks);
         let mut script = std::mem::take(&mut self.script).into_iter();
         for _ in 0..10_000 {
@@ -171,7 +173,7 @@ impl<'a> World<'a> {
             // Few runs are told to stop.
             if chance > 250 {
                 self.signals += 1;
-                let orders = dispatcher.handle(Input::Signal(CancelReason::Interrupted));
+                let orders = dispatcher.handle(DispatcherInput::Signal(CancelReason::Interrupted));
                 self.obey(orders, forks);
                 if self.signals >= 3 {
                     self.running.clear();
@@ -180,7 +182,7 @@ impl<'a> World<'a> {
             }
             if self.running.is_empty() {
                 assert!(std::mem::take(&mut self.pausing), "nothing is at work, and the run is not over");
-                let orders = dispatcher.handle(Input::PauseOver);
+                let orders = dispatcher.handle(DispatcherInput::PauseOver);
                 self.obey(orders, forks);
                 continue;
             }
@@ -201,31 +203,31 @@ impl<'a> World<'a> {
         self.seq += u64::from(kept);
     }
 
-    fn obey(&mut self, orders: Vec<Order>, forks: usize) {
+    fn obey(&mut self, orders: Vec<Effect>, forks: usize) {
         for order in orders {
             match &order {
-                Order::Record(kind) => self.record(kind.clone()),
-                Order::Start(duty) => {
+                Effect::Record(kind) => self.record(kind.clone()),
+                Effect::Start(duty) => {
                     self.begin(*duty);
                     self.running.push(*duty);
                     assert!(self.running.len() <= forks);
                 }
-                Order::Pause(_) => self.pausing = true,
-                Order::Finish => self.finished = true,
-                Order::Abandon => self.running.clear(),
-                Order::StopWaiting | Order::GiveUp | Order::Unlock | Order::Recorded => {}
+                Effect::Pause(_) => self.pausing = true,
+                Effect::Finish => self.finished = true,
+                Effect::Abandon => self.running.clear(),
+                Effect::StopWaiting | Effect::GiveUp | Effect::Unlock | Effect::Recorded => {}
             }
             self.log.push(order);
         }
     }
 
     /// What must hold when something is begun.
-    fn begin(&mut self, duty: Duty) {
-        let Duty::Visit(visit) = duty else { return };
+    fn begin(&mut self, duty: WorkItem) {
+        let WorkItem::Visit(visit) = duty else { return };
         assert_eq!(self.signals, 0, "a visit after a signal: {:?}", self.log);
         let at_work = |node: &usize| {
             let visits = self.running.iter().chain([&duty]);
-            visits.into_iter().any(|duty| matches!(duty, Duty::Visit(visit) if visit.node == *node))
+            visits.into_iter().any(|duty| matches!(duty, WorkItem::Visit(visit) if visit.node == *node))
         };
         for cap in &self.plan.caps {
             let is_down = |node: &usize| self.down.contains(&(cap.role.clone(), *node));
@@ -235,75 +237,79 @@ impl<'a> World<'a> {
         }
     }
 
-    fn answers(&mut self, duty: Duty) -> Vec<Input> {
+    fn answers(&mut self, duty: WorkItem) -> Vec<DispatcherInput> {
         let nature = self.natures[duty.node()];
         let failure = |kind| Failure::new(Stage::Act, kind, "x");
-        let lost = || DutyEnd::Lost(Outcome::Unreachable, failure(FailureKind::ConnectionLost));
+        let lost = || WorkItemEnd::Lost(Outcome::Unreachable, failure(FailureKind::ConnectionLost));
         let end = match (duty, nature) {
-            (Duty::Connect(_), Nature::Unreachable) => lost(),
-            (Duty::Lock(_), Nature::NoGuard) => DutyEnd::Lost(Outcome::Failed, failure(FailureKind::Command)),
-            (Duty::Lock(_), Nature::Held) => DutyEnd::Held(failure(FailureKind::Locked), false),
-            (Duty::Inspect(node), _) => {
+            (WorkItem::Connect(_), NodeBehavior::Unreachable) => lost(),
+            (WorkItem::Lock(_), NodeBehavior::NoGuard) => {
+                WorkItemEnd::Lost(Outcome::Failed, failure(FailureKind::Command))
+            }
+            (WorkItem::Lock(_), NodeBehavior::Held) => WorkItemEnd::Held(failure(FailureKind::Locked), false),
+            (WorkItem::Inspect(node), _) => {
                 let down = self.down.iter().filter(|(_, other)| *other == node).map(|(role, _)| (0, role.clone()));
                 let down = down.collect();
-                DutyEnd::Inspected(Inspection { down, ..Inspection::default() })
+                WorkItemEnd::Inspected(NodeInspection { down, ..NodeInspection::default() })
             }
-            (Duty::Check(_), Nature::FailsTheCheck) => DutyEnd::Lost(Outcome::Failed, failure(FailureKind::Gate)),
-            (Duty::Visit(visit), _) => return self.visited(visit, nature),
-            _ => DutyEnd::Done,
+            (WorkItem::Check(_), NodeBehavior::FailsTheCheck) => {
+                WorkItemEnd::Lost(Outcome::Failed, failure(FailureKind::Gate))
+            }
+            (WorkItem::Visit(visit), _) => return self.visited(visit, nature),
+            _ => WorkItemEnd::Done,
         };
-        vec![Input::Ended(duty, end)]
+        vec![DispatcherInput::Ended(duty, end)]
     }
 
-    fn visited(&mut self, visit: Visit, nature: Nature) -> Vec<Input> {
-        let duty = Duty::Visit(visit);
+    fn visited(&mut self, visit: NodeBatch, nature: NodeBehavior) -> Vec<DispatcherInput> {
+        let duty = WorkItem::Visit(visit);
         let role = self.plan.steps[visit.step].role.clone();
         let key = TargetKey { role: role.clone(), supervisor: None, service: Some("x".to_owned()) };
-        let news = |news| Input::Message(Message { duty, news });
+        let news = |news| DispatcherInput::Message(WorkerMessage { duty, news });
         let mut result = TargetResult::new(self.plan.nodes[visit.node].node.name.clone(), Outcome::Changed);
         (result.role, result.service, result.batch) = (role, key.service.clone(), Some(visit.batch));
         let own = (result.role.clone().unwrap_or_default(), visit.node);
-        let mut answers = vec![news(News::Targets(vec![key.clone()])), news(News::Begun(key))];
-        if matches!(nature, Nature::Fails | Nature::LosesItsConnection | Nature::Breaks) {
+        let mut answers = vec![news(WorkerUpdate::Targets(vec![key.clone()])), news(WorkerUpdate::Begun(key))];
+        if matches!(nature, NodeBehavior::Fails | NodeBehavior::LosesItsConnection | NodeBehavior::Breaks) {
             self.down.insert(own.clone());
         }
-        if nature == Nature::LosesItsConnection {
+        if nature == NodeBehavior::LosesItsConnection {
             self.down.extend(["r", "s"].map(|role| (role.to_owned(), visit.node)));
         }
         match nature {
-            Nature::Fails => {
+            NodeBehavior::Fails => {
                 result.outcome = Outcome::Failed;
                 result.state = Some(ProcessState::Fatal);
                 result.failure = Some(Failure::new(Stage::Verify, FailureKind::Fatal, "x"));
-                answers.push(news(News::Result(Box::new(result))));
-                answers.push(Input::Ended(duty, DutyEnd::Done));
+                answers.push(news(WorkerUpdate::Result(Box::new(result))));
+                answers.push(DispatcherInput::Ended(duty, WorkItemEnd::Done));
             }
-            Nature::FailsItsGate => {
+            NodeBehavior::FailsItsGate => {
                 self.down.remove(&own);
                 result.outcome = Outcome::Failed;
                 result.state = Some(ProcessState::Running);
                 result.failure = Some(Failure::new(Stage::Verify, FailureKind::Gate, "x"));
-                answers.push(news(News::Result(Box::new(result))));
-                answers.push(Input::Ended(duty, DutyEnd::Done));
+                answers.push(news(WorkerUpdate::Result(Box::new(result))));
+                answers.push(DispatcherInput::Ended(duty, WorkItemEnd::Done));
             }
-            Nature::LosesItsConnection => {
+            NodeBehavior::LosesItsConnection => {
                 let failure = Failure::new(Stage::Verify, FailureKind::ConnectionLost, "x");
-                answers.push(Input::Ended(duty, DutyEnd::Lost(Outcome::Unreachable, failure)));
+                answers.push(DispatcherInput::Ended(duty, WorkItemEnd::Lost(Outcome::Unreachable, failure)));
             }
-            Nature::Breaks => answers.push(Input::Ended(duty, DutyEnd::Broken)),
+            NodeBehavior::Breaks => answers.push(DispatcherInput::Ended(duty, WorkItemEnd::Broken)),
             _ => {
                 self.down.remove(&own);
                 result.state = Some(ProcessState::Running);
-                answers.push(news(News::Result(Box::new(result))));
-                answers.push(Input::Ended(duty, DutyEnd::Done));
+                answers.push(news(WorkerUpdate::Result(Box::new(result))));
+                answers.push(DispatcherInput::Ended(duty, WorkItemEnd::Done));
             }
         }
         answers
     }
 
     fn batches(&self) -> Vec<Vec<String>> {
-        let nodes = |order: &Order| match order {
-            Order::Record(EventKind::BatchStarted { nodes, .. }) => Some(nodes.clone()),
+        let nodes = |order: &Effect| match order {
+            Effect::Record(EventKind::BatchStarted { nodes, .. }) => Some(nodes.clone()),
             _ => None,
         };
         self.log.iter().filter_map(nodes).collect()
@@ -318,26 +324,26 @@ impl<'a> World<'a> {
     }
 }
 
-fn all_good(count: usize) -> Vec<Nature> {
-    vec![Nature::Good; count]
+fn all_good(count: usize) -> Vec<NodeBehavior> {
+    vec![NodeBehavior::Good; count]
 }
 
 #[test]
 fn a_change_connects_locks_and_reads_before_it_acts() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
-    let world = World::new(&plan, all_good(2), Vec::new()).run(8);
-    let duties: Vec<Duty> =
-        world.log.iter().filter_map(|order| if let Order::Start(duty) = order { Some(*duty) } else { None }).collect();
-    let visit = |node| Duty::Visit(Visit { step: 0, batch: 1, node, batched: false });
+    let world = TestRun::new(&plan, all_good(2), Vec::new()).run(8);
+    let duties: Vec<WorkItem> =
+        world.log.iter().filter_map(|order| if let Effect::Start(duty) = order { Some(*duty) } else { None }).collect();
+    let visit = |node| WorkItem::Visit(NodeBatch { step: 0, batch: 1, node, batched: false });
     assert_eq!(
         duties,
         [
-            Duty::Connect(0),
-            Duty::Connect(1),
-            Duty::Lock(0),
-            Duty::Lock(1),
-            Duty::Inspect(0),
-            Duty::Inspect(1),
+            WorkItem::Connect(0),
+            WorkItem::Connect(1),
+            WorkItem::Lock(0),
+            WorkItem::Lock(1),
+            WorkItem::Inspect(0),
+            WorkItem::Inspect(1),
             visit(0),
             visit(1)
         ]
@@ -348,31 +354,31 @@ fn a_change_connects_locks_and_reads_before_it_acts() {
 #[test]
 fn reading_begins_at_once() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Status, Policy::default());
-    let world = World::new(&plan, all_good(2), Vec::new()).run(8);
-    assert!(matches!(world.log[2], Order::Start(Duty::Visit(_))), "{:?}", world.log);
+    let world = TestRun::new(&plan, all_good(2), Vec::new()).run(8);
+    assert!(matches!(world.log[2], Effect::Start(WorkItem::Visit(_))), "{:?}", world.log);
 }
 
 #[test]
 fn a_canary_that_fails_stops_the_run() {
     let plan = plan_of(3, 0, &[("r", vec![0, 1, 2])], Action::Restart, rolling("1"));
     let mut natures = all_good(3);
-    natures[0] = Nature::Fails;
-    let world = World::new(&plan, natures, Vec::new()).run(8);
+    natures[0] = NodeBehavior::Fails;
+    let world = TestRun::new(&plan, natures, Vec::new()).run(8);
     assert_eq!(world.batches(), [["n00"]]);
     assert_eq!(world.outcomes(), ["n00 failed/fatal", "n01 not_started/limit", "n02 not_started/limit"]);
 }
 
 #[test]
 fn the_limit_decides_who_goes_on() {
-    let begun = |limit: &str, natures: Vec<Nature>| {
+    let begun = |limit: &str, natures: Vec<NodeBehavior>| {
         let policy = Policy { max_failures: Some(limit.parse().expect("a limit")), ..rolling("1") };
         let plan = plan_of(4, 0, &[("r", vec![0, 1, 2, 3])], Action::Restart, policy);
-        World::new(&plan, natures, Vec::new()).run(8).batches().len()
+        TestRun::new(&plan, natures, Vec::new()).run(8).batches().len()
     };
-    let two = || vec![Nature::Fails, Nature::Fails, Nature::Good, Nature::Good];
+    let two = || vec![NodeBehavior::Fails, NodeBehavior::Fails, NodeBehavior::Good, NodeBehavior::Good];
     assert_eq!((begun("50%", two()), begun("49%", two())), (4, 2));
     assert_eq!((begun("100%", two()), begun("1", two()), begun("2", two())), (4, 2, 4));
-    let one_away = vec![Nature::Good, Nature::Good, Nature::Good, Nature::Unreachable];
+    let one_away = vec![NodeBehavior::Good, NodeBehavior::Good, NodeBehavior::Good, NodeBehavior::Unreachable];
     assert_eq!(begun("0", one_away), 0, "what is unreachable counts before the first change");
 }
 
@@ -380,15 +386,15 @@ fn the_limit_decides_who_goes_on() {
 fn a_batch_that_fails_whole_does_not_end_a_run_that_the_limit_allows() {
     let policy = Policy { max_failures: Some(FailureLimit::Percent(50)), ..rolling("2") };
     let plan = plan_of(4, 0, &[("r", vec![0, 1, 2, 3])], Action::Restart, policy);
-    let natures = vec![Nature::Fails, Nature::Fails, Nature::Good, Nature::Good];
-    assert_eq!(World::new(&plan, natures, Vec::new()).run(8).batches().len(), 2);
+    let natures = vec![NodeBehavior::Fails, NodeBehavior::Fails, NodeBehavior::Good, NodeBehavior::Good];
+    assert_eq!(TestRun::new(&plan, natures, Vec::new()).run(8).batches().len(), 2);
 }
 
 #[test]
 fn a_held_lock_ends_the_run_before_it_begins() {
     let plan = plan_of(3, 0, &[("r", vec![0, 1, 2])], Action::Restart, Policy::default());
-    let natures = vec![Nature::Good, Nature::Good, Nature::Held];
-    let world = World::new(&plan, natures, Vec::new()).run(8);
+    let natures = vec![NodeBehavior::Good, NodeBehavior::Good, NodeBehavior::Held];
+    let world = TestRun::new(&plan, natures, Vec::new()).run(8);
     assert_eq!(world.batches().len(), 0);
     let locked = ["n00", "n01", "n02"].map(|node| format!("{node} not_started/locked"));
     assert_eq!(world.outcomes(), locked);
@@ -398,15 +404,15 @@ fn a_held_lock_ends_the_run_before_it_begins() {
 fn a_lock_that_is_waited_for_is_asked_for_again() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
     let mut dispatcher = Dispatcher::new(&plan, 8, 1);
-    let mut orders = dispatcher.handle(Input::Begin);
+    let mut orders = dispatcher.handle(DispatcherInput::Begin);
     for node in [0, 1] {
-        orders = dispatcher.handle(Input::Ended(Duty::Connect(node), DutyEnd::Done));
+        orders = dispatcher.handle(DispatcherInput::Ended(WorkItem::Connect(node), WorkItemEnd::Done));
     }
-    assert_eq!(orders, [Order::Start(Duty::Lock(0))]);
+    assert_eq!(orders, [Effect::Start(WorkItem::Lock(0))]);
     let failure = Failure::new(Stage::Plan, FailureKind::Locked, "x");
-    let orders = dispatcher.handle(Input::Ended(Duty::Lock(0), DutyEnd::Held(failure, true)));
-    assert!(matches!(orders.as_slice(), [Order::Unlock, Order::Pause(_)]), "{orders:?}");
-    assert_eq!(dispatcher.handle(Input::PauseOver), [Order::Start(Duty::Lock(0))]);
+    let orders = dispatcher.handle(DispatcherInput::Ended(WorkItem::Lock(0), WorkItemEnd::Held(failure, true)));
+    assert!(matches!(orders.as_slice(), [Effect::Unlock, Effect::Pause(_)]), "{orders:?}");
+    assert_eq!(dispatcher.handle(DispatcherInput::PauseOver), [Effect::Start(WorkItem::Lock(0))]);
 }
 
 /// Names are looked for on every node before the first change, and a name is a mistake only when all could be asked.
@@ -421,17 +427,19 @@ fn a_name_that_no_node_has_is_refused() {
     };
     let of = |names: [NameCensus; 2]| {
         let mut dispatcher = Dispatcher::new(&plan, 8, 1);
-        let mut orders = dispatcher.handle(Input::Begin);
-        for duty in [Duty::Connect(0), Duty::Connect(1), Duty::Lock(0), Duty::Lock(1)] {
-            orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Done)));
+        let mut orders = dispatcher.handle(DispatcherInput::Begin);
+        for duty in [WorkItem::Connect(0), WorkItem::Connect(1), WorkItem::Lock(0), WorkItem::Lock(1)] {
+            orders.extend(dispatcher.handle(DispatcherInput::Ended(duty, WorkItemEnd::Done)));
         }
         for (node, names) in names.into_iter().enumerate() {
-            let inspection = Inspection { names: vec![names], ..Inspection::default() };
-            orders.extend(dispatcher.handle(Input::Ended(Duty::Inspect(node), DutyEnd::Inspected(inspection))));
+            let inspection = NodeInspection { names: vec![names], ..NodeInspection::default() };
+            orders.extend(
+                dispatcher.handle(DispatcherInput::Ended(WorkItem::Inspect(node), WorkItemEnd::Inspected(inspection))),
+            );
         }
-        let visits = orders.iter().filter(|order| matches!(order, Order::Start(Duty::Visit(_)))).count();
-        let result = |order: &Order| match order {
-            Order::Record(EventKind::Result(result)) => {
+        let visits = orders.iter().filter(|order| matches!(order, Effect::Start(WorkItem::Visit(_)))).count();
+        let result = |order: &Effect| match order {
+            Effect::Record(EventKind::Result(result)) => {
                 let failure = result.failure.clone().expect("a failure");
                 Some(format!(
                     "{} {} {}: {}",
@@ -455,28 +463,29 @@ fn a_name_that_no_node_has_is_refused() {
 fn a_cap_makes_batches() {
     let plan =
         capped(plan_of(3, 0, &[("r", vec![0, 1, 2])], Action::Restart, Policy::default()), "r", 1, vec![0, 1, 2]);
-    let world = World::new(&plan, all_good(3), Vec::new()).run(8);
+    let world = TestRun::new(&plan, all_good(3), Vec::new()).run(8);
     assert_eq!(world.batches(), [["n00"], ["n01"], ["n02"]]);
-    let notices = world.log.iter().filter(|order| matches!(order, Order::Record(EventKind::Notice { .. }))).count();
+    let notices = world.log.iter().filter(|order| matches!(order, Effect::Record(EventKind::Notice { .. }))).count();
     assert_eq!(notices, 1, "the cap is said once, where it bites");
 }
 
 #[test]
 fn what_is_down_goes_first_and_a_spent_budget_ends_the_run() {
-    let of = |natures: Vec<Nature>| {
+    let of = |natures: Vec<NodeBehavior>| {
         let watched = natures.len() - 3;
         let members = (0..natures.len()).collect();
         let policy = Policy::default();
         let plan = capped(plan_of(3, watched, &[("r", vec![0, 1, 2])], Action::Restart, policy), "r", 1, members);
-        let world = World::new(&plan, natures, Vec::new()).run(8);
+        let world = TestRun::new(&plan, natures, Vec::new()).run(8);
         (world.batches(), world.outcomes())
     };
-    let (batches, _) = of(vec![Nature::Good, Nature::Good, Nature::DownBefore]);
+    let (batches, _) = of(vec![NodeBehavior::Good, NodeBehavior::Good, NodeBehavior::DownBefore]);
     assert_eq!(batches, [["n02"], ["n00"], ["n01"]]);
-    let (batches, outcomes) = of(vec![Nature::Good, Nature::Good, Nature::Good, Nature::DownBefore]);
+    let (batches, outcomes) =
+        of(vec![NodeBehavior::Good, NodeBehavior::Good, NodeBehavior::Good, NodeBehavior::DownBefore]);
     assert_eq!(batches.len(), 0, "a watched node is down");
     assert_eq!(outcomes, ["n00", "n01", "n02"].map(|node| format!("{node} not_started/max_unavailable")));
-    let (batches, outcomes) = of(vec![Nature::Fails, Nature::Good, Nature::Good]);
+    let (batches, outcomes) = of(vec![NodeBehavior::Fails, NodeBehavior::Good, NodeBehavior::Good]);
     assert_eq!(batches, [["n00"]], "what failed stays down");
     assert_eq!(outcomes[1..], ["n01", "n02"].map(|node| format!("{node} not_started/max_unavailable")));
 }
@@ -485,7 +494,7 @@ fn what_is_down_goes_first_and_a_spent_budget_ends_the_run() {
 fn a_stop_that_breaks_the_cap_is_refused() {
     let of = |nodes: Vec<usize>| {
         let plan = capped(plan_of(3, 0, &[("r", nodes)], Action::Stop, Policy::default()), "r", 1, vec![0, 1, 2]);
-        World::new(&plan, all_good(3), Vec::new()).run(8).batches().len()
+        TestRun::new(&plan, all_good(3), Vec::new()).run(8).batches().len()
     };
     assert_eq!((of(vec![0, 1]), of(vec![0])), (0, 1));
 }
@@ -495,14 +504,14 @@ fn a_stop_that_breaks_the_cap_is_refused() {
 fn a_gate_stops_a_run_that_the_cap_has_cut() {
     let gate = |count: usize| {
         let mut natures = all_good(3);
-        natures[..count].fill(Nature::FailsItsGate);
+        natures[..count].fill(NodeBehavior::FailsItsGate);
         natures
     };
-    let of = |policy: Policy, natures: Vec<Nature>, limit: usize| {
+    let of = |policy: Policy, natures: Vec<NodeBehavior>, limit: usize| {
         let members = (0..natures.len()).collect();
         let watched = natures.len() - 3;
         let plan = capped(plan_of(3, watched, &[("r", vec![0, 1, 2])], Action::Restart, policy), "r", limit, members);
-        let world = World::new(&plan, natures, Vec::new()).run(8);
+        let world = TestRun::new(&plan, natures, Vec::new()).run(8);
         (world.batches(), world.outcomes())
     };
     let (batches, outcomes) = of(Policy::default(), gate(3), 1);
@@ -513,7 +522,7 @@ fn a_gate_stops_a_run_that_the_cap_has_cut() {
     assert_eq!(outcomes, ["n00", "n01", "n02"].map(|node| format!("{node} failed/gate")));
     // Another node of the role is down: the cap makes more batches than the plan knew.
     let mut natures = gate(1);
-    natures.push(Nature::DownBefore);
+    natures.push(NodeBehavior::DownBefore);
     let (batches, outcomes) = of(Policy::default(), natures, 3);
     assert_eq!(batches, [["n00", "n01"]]);
     assert_eq!(outcomes, ["n00 failed/gate", "n01 changed", "n02 not_started/gate"]);
@@ -543,27 +552,27 @@ fn a_run_is_batched_when_it_has_batches_or_a_gate_that_was_asked_for() {
 /// The visits of a run that a cap cuts know it, so that what they wait for is what batches wait for.
 #[test]
 fn visits_know_that_there_are_more_batches() {
-    let visits = |limit: usize, natures: Vec<Nature>| -> Vec<bool> {
+    let visits = |limit: usize, natures: Vec<NodeBehavior>| -> Vec<bool> {
         let members = (0..natures.len()).collect();
         let watched = natures.len() - 2;
         let plan = plan_of(2, watched, &[("r", vec![0, 1])], Action::Restart, Policy::default());
         let world_plan = capped(plan, "r", limit, members);
-        let world = World::new(&world_plan, natures, Vec::new()).run(8);
+        let world = TestRun::new(&world_plan, natures, Vec::new()).run(8);
         let visit =
-            |order: &Order| if let Order::Start(Duty::Visit(visit)) = order { Some(visit.batched) } else { None };
+            |order: &Effect| if let Effect::Start(WorkItem::Visit(visit)) = order { Some(visit.batched) } else { None };
         world.log.iter().filter_map(visit).collect()
     };
     assert_eq!(visits(1, all_good(2)), [true, true]);
     assert_eq!(visits(2, all_good(2)), [false, false]);
-    assert_eq!(visits(2, vec![Nature::Good, Nature::Good, Nature::DownBefore]), [true, true]);
+    assert_eq!(visits(2, vec![NodeBehavior::Good, NodeBehavior::Good, NodeBehavior::DownBefore]), [true, true]);
 }
 
 #[test]
 fn a_check_that_fails_makes_its_node_fail() {
     let policy = Policy { check: Some("true".to_owned()), ..rolling("2") };
     let plan = plan_of(4, 0, &[("r", vec![0, 1, 2, 3])], Action::Restart, policy);
-    let natures = vec![Nature::FailsTheCheck, Nature::Good, Nature::Good, Nature::Good];
-    let world = World::new(&plan, natures, Vec::new()).run(8);
+    let natures = vec![NodeBehavior::FailsTheCheck, NodeBehavior::Good, NodeBehavior::Good, NodeBehavior::Good];
+    let world = TestRun::new(&plan, natures, Vec::new()).run(8);
     assert_eq!(world.batches(), [["n00", "n01"]]);
     assert_eq!(world.outcomes(), ["n00 failed/gate", "n01 changed", "n02 not_started/gate", "n03 not_started/gate"]);
 }
@@ -572,13 +581,13 @@ fn a_check_that_fails_makes_its_node_fail() {
 fn pauses_are_between_batches() {
     let policy = Policy { pause: std::time::Duration::from_secs(9), ..rolling("1") };
     let plan = plan_of(3, 0, &[("r", vec![0, 1]), ("s", vec![2])], Action::Restart, policy);
-    let world = World::new(&plan, all_good(3), Vec::new()).run(8);
+    let world = TestRun::new(&plan, all_good(3), Vec::new()).run(8);
     let words: Vec<&str> = world
         .log
         .iter()
         .filter_map(|order| match order {
-            Order::Pause(_) => Some("pause"),
-            Order::Record(EventKind::BatchStarted { .. }) => Some("batch"),
+            Effect::Pause(_) => Some("pause"),
+            Effect::Record(EventKind::BatchStarted { .. }) => Some("batch"),
             _ => None,
         })
         .collect();
@@ -589,32 +598,38 @@ fn pauses_are_between_batches() {
 fn a_lost_journal_begins_nothing_new() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Status, Policy::default());
     let mut dispatcher = Dispatcher::new(&plan, 1, 1);
-    let first = dispatcher.handle(Input::Begin);
-    assert!(first.contains(&Order::Start(Duty::Visit(Visit { step: 0, batch: 1, node: 0, batched: false }))));
-    drop(dispatcher.handle(Input::JournalLost));
-    let orders = dispatcher
-        .handle(Input::Ended(Duty::Visit(Visit { step: 0, batch: 1, node: 0, batched: false }), DutyEnd::Done));
-    assert!(orders.contains(&Order::Finish) && !orders.iter().any(|order| matches!(order, Order::Start(_))));
+    let first = dispatcher.handle(DispatcherInput::Begin);
+    assert!(first.contains(&Effect::Start(WorkItem::Visit(NodeBatch { step: 0, batch: 1, node: 0, batched: false }))));
+    drop(dispatcher.handle(DispatcherInput::JournalLost));
+    let orders = dispatcher.handle(DispatcherInput::Ended(
+        WorkItem::Visit(NodeBatch { step: 0, batch: 1, node: 0, batched: false }),
+        WorkItemEnd::Done,
+    ));
+    assert!(orders.contains(&Effect::Finish) && !orders.iter().any(|order| matches!(order, Effect::Start(_))));
 }
 
 /// What is running, and the orders that a first signal gives, after so many duties have ended well.
-fn interrupted_after(plan: &Plan, ended: usize) -> (Vec<Duty>, Vec<Order>) {
+fn interrupted_after(plan: &Plan, ended: usize) -> (Vec<WorkItem>, Vec<Effect>) {
     let mut dispatcher = Dispatcher::new(plan, 8, 1);
-    let started = |orders: &[Order]| -> Vec<Duty> {
-        orders.iter().filter_map(|order| if let Order::Start(duty) = order { Some(*duty) } else { None }).collect()
+    let started = |orders: &[Effect]| -> Vec<WorkItem> {
+        orders.iter().filter_map(|order| if let Effect::Start(duty) = order { Some(*duty) } else { None }).collect()
     };
-    let mut running = started(&dispatcher.handle(Input::Begin));
+    let mut running = started(&dispatcher.handle(DispatcherInput::Begin));
     for _ in 0..ended {
         let duty = running.remove(0);
-        let end = if let Duty::Inspect(_) = duty { DutyEnd::Inspected(Inspection::default()) } else { DutyEnd::Done };
-        running.extend(started(&dispatcher.handle(Input::Ended(duty, end))));
+        let end = if let WorkItem::Inspect(_) = duty {
+            WorkItemEnd::Inspected(NodeInspection::default())
+        } else {
+            WorkItemEnd::Done
+        };
+        running.extend(started(&dispatcher.handle(DispatcherInput::Ended(duty, end))));
     }
-    let mut orders = dispatcher.handle(Input::Signal(CancelReason::Interrupted));
-    if !orders.contains(&Order::Abandon) {
+    let mut orders = dispatcher.handle(DispatcherInput::Signal(CancelReason::Interrupted));
+    if !orders.contains(&Effect::Abandon) {
         // They end by themselves when they are told to.
-        assert!(orders.contains(&Order::StopWaiting), "{orders:?}");
-        for duty in running.iter().copied().filter(|duty| !matches!(duty, Duty::Visit(_))) {
-            orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Done)));
+        assert!(orders.contains(&Effect::StopWaiting), "{orders:?}");
+        for duty in running.iter().copied().filter(|duty| !matches!(duty, WorkItem::Visit(_))) {
+            orders.extend(dispatcher.handle(DispatcherInput::Ended(duty, WorkItemEnd::Done)));
         }
     }
     (running, orders)
@@ -626,16 +641,16 @@ fn a_first_signal_ends_what_has_changed_nothing_in_every_stage() {
     // Two connect, then one lock and the other, then both are read.
     for ended in 0..6 {
         let (running, orders) = interrupted_after(&plan, ended);
-        assert!(!running.iter().any(|duty| matches!(duty, Duty::Visit(_))), "{ended}: {running:?}");
-        assert_eq!(orders.last(), Some(&Order::Finish), "{ended}: {orders:?}");
+        assert!(!running.iter().any(|duty| matches!(duty, WorkItem::Visit(_))), "{ended}: {running:?}");
+        assert_eq!(orders.last(), Some(&Effect::Finish), "{ended}: {orders:?}");
         let results = orders.iter().filter(
-            |order| matches!(order, Order::Record(EventKind::Result(result)) if result.outcome == Outcome::NotStarted),
+            |order| matches!(order, Effect::Record(EventKind::Result(result)) if result.outcome == Outcome::NotStarted),
         );
         assert_eq!(results.count(), 2, "{ended}: {orders:?}");
     }
     let (running, orders) = interrupted_after(&plan, 6);
-    assert!(running.iter().all(|duty| matches!(duty, Duty::Visit(_))), "{running:?}");
-    assert!(!orders.contains(&Order::Finish) && !orders.contains(&Order::Abandon), "what acts finishes: {orders:?}");
+    assert!(running.iter().all(|duty| matches!(duty, WorkItem::Visit(_))), "{running:?}");
+    assert!(!orders.contains(&Effect::Finish) && !orders.contains(&Effect::Abandon), "what acts finishes: {orders:?}");
 }
 
 #[test]
@@ -644,7 +659,7 @@ fn a_first_signal_ends_what_only_reads() {
         let plan = plan_of(2, 0, &[("r", vec![0, 1])], action, Policy::default());
         let (running, orders) = interrupted_after(&plan, 1);
         assert_eq!(running.len(), 1);
-        assert!(orders.contains(&Order::Abandon) && orders.last() == Some(&Order::Finish), "{action:?}: {orders:?}");
+        assert!(orders.contains(&Effect::Abandon) && orders.last() == Some(&Effect::Finish), "{action:?}: {orders:?}");
     }
 }
 
@@ -652,15 +667,15 @@ fn a_first_signal_ends_what_only_reads() {
 fn what_is_read_after_a_lost_journal_is_dropped_by_a_signal() {
     let plan = plan_of(1, 0, &[("r", vec![0])], Action::Status, Policy::default());
     let mut dispatcher = Dispatcher::new(&plan, 8, 1);
-    drop(dispatcher.handle(Input::Begin));
-    drop(dispatcher.handle(Input::JournalLost));
-    assert_eq!(dispatcher.handle(Input::Signal(CancelReason::Terminated)).last(), Some(&Order::Finish));
+    drop(dispatcher.handle(DispatcherInput::Begin));
+    drop(dispatcher.handle(DispatcherInput::JournalLost));
+    assert_eq!(dispatcher.handle(DispatcherInput::Signal(CancelReason::Terminated)).last(), Some(&Effect::Finish));
 }
 
 /// What is shown of a duty, or of the run as a whole.
-fn shown(orders: &[Order]) -> Vec<(Option<&str>, &ActivityPhase)> {
+fn shown(orders: &[Effect]) -> Vec<(Option<&str>, &ActivityPhase)> {
     let shown = |order| match order {
-        &Order::Record(EventKind::Progress { ref node, ref phase }) => Some((node.as_deref(), phase)),
+        &Effect::Record(EventKind::Progress { ref node, ref phase }) => Some((node.as_deref(), phase)),
         _ => None,
     };
     orders.iter().filter_map(shown).collect()
@@ -670,23 +685,23 @@ fn shown(orders: &[Order]) -> Vec<(Option<&str>, &ActivityPhase)> {
 fn who_is_not_waited_for_any_more_is_not_shown() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
     let mut dispatcher = Dispatcher::new(&plan, 8, 1);
-    drop(dispatcher.handle(Input::Begin));
-    let news = |duty, phase| Input::Message(Message { duty, news: News::Phase(phase) });
+    drop(dispatcher.handle(DispatcherInput::Begin));
+    let news = |duty, phase| DispatcherInput::Message(WorkerMessage { duty, news: WorkerUpdate::Phase(phase) });
     let connecting = ActivityPhase::work("connecting");
-    let orders = dispatcher.handle(news(Duty::Connect(0), connecting.clone()));
+    let orders = dispatcher.handle(news(WorkItem::Connect(0), connecting.clone()));
     assert_eq!(shown(&orders), [(Some("n00"), &connecting)]);
-    let orders = dispatcher.handle(Input::Ended(Duty::Connect(0), DutyEnd::Done));
+    let orders = dispatcher.handle(DispatcherInput::Ended(WorkItem::Connect(0), WorkItemEnd::Done));
     assert_eq!(shown(&orders), [(Some("n00"), &ActivityPhase::default())]);
-    drop(dispatcher.handle(Input::Ended(Duty::Connect(1), DutyEnd::Done)));
+    drop(dispatcher.handle(DispatcherInput::Ended(WorkItem::Connect(1), WorkItemEnd::Done)));
     // A lock that is waited for stays shown while it is asked for again.
     let lock = ActivityPhase::wait(PhaseKind::Lock, "locked by x");
     let failure = Failure::new(Stage::Plan, FailureKind::Locked, "x");
-    drop(dispatcher.handle(news(Duty::Lock(0), lock)));
-    drop(dispatcher.handle(Input::Ended(Duty::Lock(0), DutyEnd::Held(failure, true))));
-    drop(dispatcher.handle(Input::PauseOver));
-    assert_eq!(shown(&dispatcher.handle(news(Duty::Lock(0), ActivityPhase::work("taking its lock")))), []);
-    drop(dispatcher.handle(Input::Ended(Duty::Lock(0), DutyEnd::Done)));
-    let orders = dispatcher.handle(Input::Ended(Duty::Lock(1), DutyEnd::Done));
+    drop(dispatcher.handle(news(WorkItem::Lock(0), lock)));
+    drop(dispatcher.handle(DispatcherInput::Ended(WorkItem::Lock(0), WorkItemEnd::Held(failure, true))));
+    drop(dispatcher.handle(DispatcherInput::PauseOver));
+    assert_eq!(shown(&dispatcher.handle(news(WorkItem::Lock(0), ActivityPhase::work("taking its lock")))), []);
+    drop(dispatcher.handle(DispatcherInput::Ended(WorkItem::Lock(0), WorkItemEnd::Done)));
+    let orders = dispatcher.handle(DispatcherInput::Ended(WorkItem::Lock(1), WorkItemEnd::Done));
     assert_eq!(shown(&orders), [(Some("n00"), &ActivityPhase::default())], "it has them all");
 }
 
@@ -694,12 +709,12 @@ fn who_is_not_waited_for_any_more_is_not_shown() {
 fn a_pause_is_shown_with_its_length() {
     let pause = std::time::Duration::from_secs(9);
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy { pause, ..rolling("1") });
-    let world = World::new(&plan, all_good(2), Vec::new()).run(8);
+    let world = TestRun::new(&plan, all_good(2), Vec::new()).run(8);
     let phases = shown(&world.log);
     assert!(matches!(phases.as_slice(), [(None, phase)] if phase.limit == Some(pause)), "{phases:?}");
 }
 
-fn any_plan() -> impl Strategy<Value = (Plan, Vec<Nature>)> {
+fn any_plan() -> impl Strategy<Value = (Plan, Vec<NodeBehavior>)> {
     let natures = prop::collection::vec(prop::sample::select(NATURES.to_vec()), 1..9);
     let serial = prop::sample::select(vec!["1", "2", "1,3", "50%", "100%"]);
     let limit = prop::option::of(prop::sample::select(vec!["0", "1", "50%", "100%"]));
@@ -743,16 +758,16 @@ proptest! {
         forks in 1_usize..6,
         script in prop::collection::vec(any::<u8>(), 0..120),
     ) {
-        let world = World::new(&plan, natures, script).run(forks);
+        let world = TestRun::new(&plan, natures, script).run(forks);
         let mut failed: BTreeSet<String> = BTreeSet::new();
         let limit = plan.tasks[0].policy.failure_limit(plan.tasks[0].batched);
         let nodes: BTreeSet<usize> = plan.steps.iter().flat_map(|step| step.nodes.iter().copied()).collect();
         for order in &world.log {
             match order {
-                Order::Record(EventKind::Result(result)) if matches!(result.outcome, Outcome::Failed | Outcome::Unreachable | Outcome::TimedOut | Outcome::Unknown) => {
+                Effect::Record(EventKind::Result(result)) if matches!(result.outcome, Outcome::Failed | Outcome::Unreachable | Outcome::TimedOut | Outcome::Unknown) => {
                     failed.insert(result.node.clone());
                 }
-                Order::Record(EventKind::BatchStarted { .. }) => {
+                Effect::Record(EventKind::BatchStarted { .. }) => {
                     prop_assert!(!limit.is_exceeded(failed.len(), nodes.len()), "{:?}", world.log);
                 }
                 _ => {}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::link::Instance;
+use super::link::LiveInstance;
 use crate::event::{FailureEvidence, FailureKind, LogStream, ProcessState, TargetResult};
 use crate::supervisor::log::{LogFile, LogPiece, last_lines};
 use crate::supervisor::{ProcessInfo, SupervisorClient};
@@ -38,7 +38,7 @@ pub(super) fn is_called_for(result: &TargetResult) -> bool {
 }
 
 /// What there is to be had of a process now.
-pub(super) async fn gather<T: Transport>(instance: &Instance<T>, process: &ProcessInfo) -> Option<FailureEvidence> {
+pub(super) async fn gather<T: Transport>(instance: &LiveInstance<T>, process: &ProcessInfo) -> Option<FailureEvidence> {
     let same_name = |other: &&ProcessInfo| other.name == process.name;
     // supervisord's log names a process without its group.
     let is_only = instance.snapshot.processes.iter().filter(same_name).count() <= 1;
@@ -53,7 +53,10 @@ pub(super) async fn gather<T: Transport>(instance: &Instance<T>, process: &Proce
 }
 
 /// The end of its stderr log; where there is none, or nothing in it, of its stdout log.
-async fn end_of_log<T: Transport>(instance: &Instance<T>, process: &ProcessInfo) -> Option<(LogStream, Vec<String>)> {
+async fn end_of_log<T: Transport>(
+    instance: &LiveInstance<T>,
+    process: &ProcessInfo,
+) -> Option<(LogStream, Vec<String>)> {
     let client = instance.client().await.ok()?;
     for stream in [LogStream::Stderr, LogStream::Stdout] {
         match last_lines(&client, process, stream, LINES).await {
@@ -67,7 +70,7 @@ async fn end_of_log<T: Transport>(instance: &Instance<T>, process: &ProcessInfo)
 
 /// How a process ended the last time: its exit status, and supervisord's words.
 async fn how_it_ended<T: Transport>(
-    instance: &Instance<T>,
+    instance: &LiveInstance<T>,
     process: &ProcessInfo,
     is_only: bool,
 ) -> (Option<i32>, Option<String>) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::job::Tab;
-use super::link::Instance;
+use super::job::TargetContext;
+use super::link::LiveInstance;
 use crate::event::{ActivityPhase, Failure, FailureKind, PhaseKind, Stage};
 use crate::supervisor::ProcessInfo;
 use crate::supervisor::introspect::{self, FunctionalState};
@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a process says of itself now; none where it has no introspect port or the node cannot be asked.
-pub(super) async fn functional<T: Transport>(instance: &Instance<T>, process: &ProcessInfo) -> Option<String> {
+pub(super) async fn functional<T: Transport>(instance: &LiveInstance<T>, process: &ProcessInfo) -> Option<String> {
     let port = introspect::port_of(&instance.role.introspect, &process.group, &process.name)?;
     let session = instance.link.session().await.ok()?;
     let said = introspect::ask(session.as_ref(), &process.group, port, PATIENCE).await.ok()?;
@@ -30,10 +30,10 @@ pub(super) async fn functional<T: Transport>(instance: &Instance<T>, process: &P
 /// Waits until a process says that it is active, or a standby. What it said last, and a failure if it was not well
 /// within `limit`. A service without an introspect port is well when it is RUNNING.
 pub(super) async fn active<T: Transport>(
-    instance: &Instance<T>,
+    instance: &LiveInstance<T>,
     process: &ProcessInfo,
     limit: Duration,
-    tab: &Tab<'_, T>,
+    tab: &TargetContext<'_, T>,
 ) -> (Option<String>, Option<Failure>) {
     let Some(port) = introspect::port_of(&instance.role.introspect, &process.group, &process.name) else {
         return (None, None);

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::job::Tab;
-use super::link::{Link, init_service};
-use super::target::Debt;
+use super::job::TargetContext;
+use super::link::{NodeConnection, init_service};
+use super::target::Obligation;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState};
 use crate::plan::Action;
 use crate::supervisor::SupervisorError;
@@ -33,7 +33,7 @@ pub(super) struct InitVerdict {
 
 /// A service by its name in init, on a node.
 pub(super) struct InitTarget<'a, T: Transport> {
-    pub(super) link: &'a Link<T>,
+    pub(super) link: &'a NodeConnection<T>,
     pub(super) name: &'a str,
     /// How long it has to stay up.
     pub(super) stable: Duration,
@@ -43,7 +43,7 @@ pub(super) struct InitTarget<'a, T: Transport> {
 
 impl<T: Transport> InitTarget<'_, T> {
     /// Does the action. None: init does not know the service.
-    pub(super) async fn act(&self, action: Action, tab: Option<&Tab<'_, T>>) -> Option<InitVerdict> {
+    pub(super) async fn act(&self, action: Action, tab: Option<&TargetContext<'_, T>>) -> Option<InitVerdict> {
         let before = match self.status().await {
             Ok(status) => status,
             Err(error) => return Some(self.error(&error, Stage::Inspect)),
@@ -69,9 +69,9 @@ impl<T: Transport> InitTarget<'_, T> {
         if let Some(tab) = tab {
             let rescue = self.link.rescue_of_init(self.name);
             let owed = if action == Action::Restart {
-                tab.owe(Debt::Start, Some(rescue)).await
+                tab.owe(Obligation::Start, Some(rescue)).await
             } else {
-                tab.owe(Debt::Begun, None).await
+                tab.owe(Obligation::Begun, None).await
             };
             if let Err(failure) = owed {
                 return Some(InitVerdict {
@@ -90,7 +90,7 @@ impl<T: Transport> InitTarget<'_, T> {
                 if let Some(tab) = tab {
                     // The words of a refusal may be the script's own, after its stop: a service that was up is asked of init.
                     let is_owed = up && !self.status().await.is_ok_and(|now| now.state == before.state);
-                    if !is_owed && let Err(failure) = tab.owe(Debt::None, None).await {
+                    if !is_owed && let Err(failure) = tab.owe(Obligation::None, None).await {
                         debug!(failure.message, "not disarmed");
                     }
                 }
@@ -105,7 +105,7 @@ impl<T: Transport> InitTarget<'_, T> {
                 if let Some(failure) = verdict.failure.as_mut().filter(|_| verdict.state.is_none()) {
                     left_open(failure, tab.book.entry(&tab.key).is_armed());
                 }
-            } else if let Err(failure) = tab.owe(Debt::Begun, None).await {
+            } else if let Err(failure) = tab.owe(Obligation::Begun, None).await {
                 verdict.failure.get_or_insert(failure);
             }
             if verdict.outcome == Outcome::Changed && action != Action::Stop && !self.stable.is_zero() {
@@ -117,7 +117,7 @@ impl<T: Transport> InitTarget<'_, T> {
 
     /// Goes on with a restart that a controller which is gone has begun: if it is another process than before, it is
     /// done.
-    pub(super) async fn resume_restart(&self, before: &TargetState, tab: &Tab<'_, T>) -> Option<InitVerdict> {
+    pub(super) async fn resume_restart(&self, before: &TargetState, tab: &TargetContext<'_, T>) -> Option<InitVerdict> {
         match self.status().await {
             Ok(now) if now.state == InitState::Running && now.pid.is_some() && now.pid != before.pid => {
                 let verdict = self.verdict(Outcome::Changed, &now, None);
@@ -129,7 +129,7 @@ impl<T: Transport> InitTarget<'_, T> {
 
     /// It has to stay up as the same process for the stable time. Only what init says when that is over ends it: how
     /// long a node may be away meanwhile is for the visit's own time to say.
-    async fn stay(&self, first: InitVerdict, tab: &Tab<'_, T>) -> InitVerdict {
+    async fn stay(&self, first: InitVerdict, tab: &TargetContext<'_, T>) -> InitVerdict {
         let since = Instant::now();
         tab.gate(None, format!("running for {:?}", self.stable)).await;
         loop {

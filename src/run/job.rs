@@ -8,11 +8,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::link::Instance;
-use super::message::{Duty, Message, News, TargetKey, Visit};
+use super::link::LiveInstance;
+use super::message::{NodeBatch, TargetKey, WorkItem, WorkerMessage, WorkerUpdate};
 use super::rehearsal;
-use super::rows::Rows;
-use super::target::Debt;
+use super::rows::ResultBuilder;
+use super::target::Obligation;
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, ProcessState, TargetResult};
 use crate::guard::{Guard, Rescue};
 use crate::inventory::Role;
@@ -20,16 +20,16 @@ use crate::supervisor::ProcessInfo;
 use crate::transport::Transport;
 
 /// One thing to do.
-pub(super) enum Job<T: Transport> {
+pub(super) enum NodeJob<T: Transport> {
     /// The action on a process.
-    Process { instance: Arc<Instance<T>>, process: ProcessInfo },
+    Process { instance: Arc<LiveInstance<T>>, process: ProcessInfo },
     /// The action on a service that init runs. `named`: it was typed itself, not matched by a glob.
     Init { role: Arc<Role>, service: String, is_instance: bool, named: bool },
     /// Rereading the configuration of a role's instances; which groups that concerns is known only then.
-    Update { role: Arc<Role>, instances: Vec<Arc<Instance<T>>> },
+    Update { role: Arc<Role>, instances: Vec<Arc<LiveInstance<T>>> },
 }
 
-impl<T: Transport> Job<T> {
+impl<T: Transport> NodeJob<T> {
     /// Whose result it will have.
     pub(super) fn key(&self) -> TargetKey {
         match self {
@@ -48,7 +48,7 @@ impl<T: Transport> Job<T> {
     }
 
     /// A result for it of which nothing is known but its outcome.
-    pub(super) fn result(&self, rows: &Rows, visit: Visit, outcome: Outcome) -> TargetResult {
+    pub(super) fn result(&self, rows: &ResultBuilder, visit: NodeBatch, outcome: Outcome) -> TargetResult {
         let result = match self {
             Self::Process { instance, .. } => rows.of(visit, instance, outcome),
             Self::Init { .. } | Self::Update { .. } => rows.empty(visit, outcome),
@@ -67,18 +67,18 @@ impl<T: Transport> Job<T> {
 }
 
 /// The jobs of a visit, what is owed for each, and which have been told of.
-pub(super) struct Book<T: Transport> {
-    jobs: Mutex<Vec<Arc<Job<T>>>>,
-    entries: Mutex<BTreeMap<TargetKey, Entry>>,
+pub(super) struct JobTable<T: Transport> {
+    jobs: Mutex<Vec<Arc<NodeJob<T>>>>,
+    entries: Mutex<BTreeMap<TargetKey, JobState>>,
     /// Jobs to do once more, over another connection.
-    put_off: Mutex<Vec<Arc<Job<T>>>>,
+    put_off: Mutex<Vec<Arc<NodeJob<T>>>>,
 }
 
 /// What is known of a job.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Entry {
+pub(super) struct JobState {
     /// What is owed.
-    pub(super) debt: Debt,
+    pub(super) debt: Obligation,
     /// Its result has been given.
     pub(super) told: bool,
     /// When it was begun.
@@ -93,33 +93,33 @@ pub(super) struct Entry {
     is_repeated: bool,
 }
 
-impl Entry {
+impl JobState {
     /// Whether the guard on the node starts something again for it.
     pub(super) fn is_armed(&self) -> bool {
         !self.armed.is_empty()
     }
 }
 
-impl<T: Transport> Default for Book<T> {
+impl<T: Transport> Default for JobTable<T> {
     fn default() -> Self {
         Self { jobs: Mutex::default(), entries: Mutex::default(), put_off: Mutex::default() }
     }
 }
 
-impl<T: Transport> Book<T> {
+impl<T: Transport> JobTable<T> {
     /// Notes the jobs of the visit.
-    pub(super) fn open(&self, jobs: &[Arc<Job<T>>]) {
+    pub(super) fn open(&self, jobs: &[Arc<NodeJob<T>>]) {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(jobs);
     }
 
     /// All jobs of the visit.
-    pub(super) fn jobs(&self) -> Vec<Arc<Job<T>>> {
+    pub(super) fn jobs(&self) -> Vec<Arc<NodeJob<T>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the guard is to start something again.
     pub(super) fn is_armed(&self) -> bool {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).values().any(Entry::is_armed)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).values().any(JobState::is_armed)
     }
 
     /// Notes whether the guard is being armed for it.
@@ -155,7 +155,7 @@ impl<T: Transport> Book<T> {
     }
 
     /// Puts off a job that is to be repeated, and what was to come after it.
-    pub(super) fn put_off<'a>(&self, jobs: impl Iterator<Item = &'a Arc<Job<T>>>)
+    pub(super) fn put_off<'a>(&self, jobs: impl Iterator<Item = &'a Arc<NodeJob<T>>>)
     where
         T: 'a,
     {
@@ -163,12 +163,12 @@ impl<T: Transport> Book<T> {
     }
 
     /// The jobs put off so far, which are no longer put off after this.
-    pub(super) fn take_put_off(&self) -> Vec<Arc<Job<T>>> {
+    pub(super) fn take_put_off(&self) -> Vec<Arc<NodeJob<T>>> {
         std::mem::take(&mut self.put_off.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes what is owed from now on.
-    fn owe(&self, key: &TargetKey, debt: Debt) {
+    fn owe(&self, key: &TargetKey, debt: Obligation) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(key.clone()).or_default();
         entry.debt = debt;
@@ -186,35 +186,35 @@ impl<T: Transport> Book<T> {
     }
 
     /// What is known of a job.
-    pub(super) fn entry(&self, key: &TargetKey) -> Entry {
+    pub(super) fn entry(&self, key: &TargetKey) -> JobState {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().unwrap_or_default()
     }
 }
 
 /// The account of one target: what is owed for it, and the switch on the node that pays if this run cannot.
-pub(super) struct Tab<'a, T: Transport> {
-    pub(super) book: &'a Book<T>,
+pub(super) struct TargetContext<'a, T: Transport> {
+    pub(super) book: &'a JobTable<T>,
     pub(super) key: TargetKey,
-    pub(super) visit: Visit,
+    pub(super) visit: NodeBatch,
     /// None where the operator does without.
     pub(super) guard: Option<&'a Guard>,
     /// Whether the operator does without where it would not work.
     pub(super) guard_is_optional: bool,
-    pub(super) news: &'a mpsc::Sender<Message>,
+    pub(super) news: &'a mpsc::Sender<WorkerMessage>,
     /// Whether waiting at gates is to end.
     pub(super) stop_waiting: watch::Receiver<bool>,
     /// When the work on it began, and how long it may take.
     pub(super) time: (Instant, Duration),
 }
 
-impl<T: Transport> Tab<'_, T> {
+impl<T: Transport> TargetContext<'_, T> {
     /// Notes what is owed from now on. Once this has returned, a start that is owed is paid by the guard if this run
     /// comes to an end; `rescue` says how.
     ///
     /// An error says that the guard could not be armed: then nothing may be stopped.
-    pub(super) async fn owe(&self, debt: Debt, rescue: Option<Rescue>) -> Result<(), Failure> {
+    pub(super) async fn owe(&self, debt: Obligation, rescue: Option<Rescue>) -> Result<(), Failure> {
         match (debt, rescue, self.guard) {
-            (Debt::Start, Some(rescue), Some(guard)) => {
+            (Obligation::Start, Some(rescue), Some(guard)) => {
                 let name = self.key.service.as_deref().unwrap_or("it");
                 self.phase(self.work(format!("setting the guard for {name}"))).await;
                 self.book.note_arming(&self.key, true);
@@ -227,8 +227,8 @@ impl<T: Transport> Tab<'_, T> {
                 }
                 self.phase(self.work(format!("restarting {name}"))).await;
             }
-            (Debt::Start, _, _) => {}
-            (Debt::Begun | Debt::None, _, guard) => {
+            (Obligation::Start, _, _) => {}
+            (Obligation::Begun | Obligation::None, _, guard) => {
                 for number in self.book.disarm(&self.key) {
                     if let Some(guard) = guard {
                         guard.disarm(number).await;
@@ -237,15 +237,15 @@ impl<T: Transport> Tab<'_, T> {
             }
         }
         self.book.owe(&self.key, debt);
-        if debt != Debt::None {
-            self.tell(News::Begun(self.key.clone())).await;
+        if debt != Obligation::None {
+            self.tell(WorkerUpdate::Begun(self.key.clone())).await;
         }
         Ok(())
     }
 
     /// What a gate waits for, or whether it was met.
     pub(super) async fn gate(&self, met: Option<bool>, waiting_for: impl Into<String>) {
-        self.tell(News::Gate { service: self.key.service.clone(), met, waiting_for: waiting_for.into() }).await;
+        self.tell(WorkerUpdate::Gate { service: self.key.service.clone(), met, waiting_for: waiting_for.into() }).await;
     }
 
     /// Something that is done for it, within its time.
@@ -263,7 +263,7 @@ impl<T: Transport> Tab<'_, T> {
 
     /// Shows what is done or waited for.
     pub(super) async fn phase(&self, phase: ActivityPhase) {
-        self.tell(News::Phase(phase)).await;
+        self.tell(WorkerUpdate::Phase(phase)).await;
     }
 
     /// Whether the waiting at gates is to end: the run was told to stop.
@@ -271,8 +271,8 @@ impl<T: Transport> Tab<'_, T> {
         *self.stop_waiting.borrow()
     }
 
-    async fn tell(&self, news: News) {
-        if self.news.send(Message { duty: Duty::Visit(self.visit), news }).await.is_err() {
+    async fn tell(&self, news: WorkerUpdate) {
+        if self.news.send(WorkerMessage { duty: WorkItem::Visit(self.visit), news }).await.is_err() {
             debug!("the run no longer listens");
         }
     }

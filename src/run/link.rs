@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Mutex, OnceCell};
 use tracing::debug;
 
-use super::{NodeAccess, Passwords};
+use super::{NodeAccess, PasswordFiles};
 use crate::event::{ProcessState, Via};
 use crate::guard::{ControlCommand, ControlSettings, Rescue};
 use crate::inventory::{ControlAddress, Role, Supervisor};
@@ -21,15 +21,15 @@ use crate::supervisor::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError
 use crate::transport::{Endpoint, Session, Transport, TransportError};
 
 /// The connection to one node. At most one at a time.
-pub(super) struct Link<T: Transport> {
+pub(super) struct NodeConnection<T: Transport> {
     transport: Arc<T>,
     endpoint: Endpoint,
     sudo: Sudo,
-    passwords: Arc<Passwords>,
+    passwords: Arc<PasswordFiles>,
     current: Mutex<Option<NodeShell<T::Session>>>,
 }
 
-impl<T: Transport> Link<T> {
+impl<T: Transport> NodeConnection<T> {
     pub(super) fn new(transport: Arc<T>, access: &NodeAccess) -> Self {
         let NodeAccess { endpoint, sudo, passwords, .. } = access.clone();
         Self { transport, endpoint, sudo, passwords, current: Mutex::default() }
@@ -86,13 +86,13 @@ impl<T: Transport> Link<T> {
 }
 
 /// A supervisord on a node: which one, how it was reached, what it listed.
-pub(super) struct Instance<T: Transport> {
-    pub(super) link: Arc<Link<T>>,
+pub(super) struct LiveInstance<T: Transport> {
+    pub(super) link: Arc<NodeConnection<T>>,
     pub(super) role: Arc<Role>,
     pub(super) supervisor: Supervisor,
-    way: Way,
+    way: InstanceRoute,
     authorization: Option<String>,
-    client: Mutex<Connected<T::Session>>,
+    client: Mutex<ConnectedClient<T::Session>>,
     /// What it listed when it was first asked.
     pub(super) snapshot: SupervisorReading,
     /// Programs whose init wrapper was run: it acts on all processes of the program at once.
@@ -104,13 +104,13 @@ pub(super) struct Instance<T: Transport> {
 }
 
 /// A client and the connection it is on.
-struct Connected<S: Session> {
+struct ConnectedClient<S: Session> {
     session: Arc<S>,
     client: Arc<SupervisorClient<S>>,
 }
 
 #[derive(Clone)]
-enum Way {
+enum InstanceRoute {
     Rpc(ControlAddress, SocketRoute),
     Supervisorctl(ControlAddress),
     Service,
@@ -118,17 +118,17 @@ enum Way {
 
 /// What one look at a process shows.
 #[derive(Debug, Clone)]
-pub(super) struct Look {
+pub(super) struct ProcessReading {
     /// supervisord's own pid, where it matters and the way can tell.
     pub(super) supervisor_pid: Option<u32>,
     /// The process.
     pub(super) process: ProcessInfo,
 }
 
-impl<T: Transport> Instance<T> {
+impl<T: Transport> LiveInstance<T> {
     /// Finds the way to an instance.
     pub(super) async fn reach(
-        link: &Arc<Link<T>>,
+        link: &Arc<NodeConnection<T>>,
         role: &Arc<Role>,
         supervisor: &Supervisor,
         wanted: Option<Via>,
@@ -138,9 +138,9 @@ impl<T: Transport> Instance<T> {
         let diagnosis = if supervisor.optional { Diagnosis::Spare } else { Diagnosis::Look };
         let reached = via::reach(&shell, supervisor, wanted, authorization.clone(), diagnosis).await?;
         let way = match &reached.client {
-            SupervisorClient::Rpc(client) => Way::Rpc(client.address().clone(), client.road()),
-            SupervisorClient::Supervisorctl(client) => Way::Supervisorctl(client.address().clone()),
-            SupervisorClient::Service(_) => Way::Service,
+            SupervisorClient::Rpc(client) => InstanceRoute::Rpc(client.address().clone(), client.road()),
+            SupervisorClient::Supervisorctl(client) => InstanceRoute::Supervisorctl(client.address().clone()),
+            SupervisorClient::Service(_) => InstanceRoute::Service,
         };
         let session = Arc::clone(shell.session());
         Ok(Self {
@@ -149,7 +149,7 @@ impl<T: Transport> Instance<T> {
             supervisor: supervisor.clone(),
             way,
             authorization,
-            client: Mutex::new(Connected { session, client: Arc::new(reached.client) }),
+            client: Mutex::new(ConnectedClient { session, client: Arc::new(reached.client) }),
             snapshot: reached.snapshot,
             wrapped: std::sync::Mutex::default(),
             up_at_once: OnceCell::new(),
@@ -233,31 +233,32 @@ impl<T: Transport> Instance<T> {
 
     pub(super) fn via(&self) -> Via {
         match self.way {
-            Way::Rpc(..) => Via::Rpc,
-            Way::Supervisorctl(_) => Via::Supervisorctl,
-            Way::Service => Via::Service,
+            InstanceRoute::Rpc(..) => Via::Rpc,
+            InstanceRoute::Supervisorctl(_) => Via::Supervisorctl,
+            InstanceRoute::Service => Via::Service,
         }
     }
 
     /// Where it was reached.
     pub(super) fn address(&self) -> String {
         match &self.way {
-            Way::Rpc(address, _) | Way::Supervisorctl(address) => address.to_string(),
-            Way::Service => format!("the init wrappers of {}", self.supervisor.name),
+            InstanceRoute::Rpc(address, _) | InstanceRoute::Supervisorctl(address) => address.to_string(),
+            InstanceRoute::Service => format!("the init wrappers of {}", self.supervisor.name),
         }
     }
 
     /// The unix socket at which it was reached.
     pub(super) fn socket(&self) -> Option<&str> {
         match &self.way {
-            Way::Rpc(ControlAddress::Unix(path), _) | Way::Supervisorctl(ControlAddress::Unix(path)) => Some(path),
-            Way::Rpc(..) | Way::Supervisorctl(_) | Way::Service => None,
+            InstanceRoute::Rpc(ControlAddress::Unix(path), _)
+            | InstanceRoute::Supervisorctl(ControlAddress::Unix(path)) => Some(path),
+            InstanceRoute::Rpc(..) | InstanceRoute::Supervisorctl(_) | InstanceRoute::Service => None,
         }
     }
 
     /// Whether sshd has opened a TCP port for it.
     pub(super) fn is_forwarded_to_tcp(&self) -> bool {
-        matches!(self.way, Way::Rpc(ControlAddress::Http { .. }, SocketRoute::Forwarded))
+        matches!(self.way, InstanceRoute::Rpc(ControlAddress::Http { .. }, SocketRoute::Forwarded))
     }
 
     /// The client, on the connection that is open now.
@@ -267,25 +268,29 @@ impl<T: Transport> Instance<T> {
         let mut client = self.client.lock().await;
         if !Arc::ptr_eq(&client.session, &session) {
             let new = match self.way.clone() {
-                Way::Rpc(address, road) => {
+                InstanceRoute::Rpc(address, road) => {
                     SupervisorClient::Rpc(RpcClient::new(shell, road, address, self.authorization.clone()))
                 }
-                Way::Supervisorctl(address) => SupervisorClient::Supervisorctl(Supervisorctl::new(shell, address)),
-                Way::Service => SupervisorClient::Service(InitWrapper::new(shell, self.supervisor.services.clone())),
+                InstanceRoute::Supervisorctl(address) => {
+                    SupervisorClient::Supervisorctl(Supervisorctl::new(shell, address))
+                }
+                InstanceRoute::Service => {
+                    SupervisorClient::Service(InitWrapper::new(shell, self.supervisor.services.clone()))
+                }
             };
-            *client = Connected { session, client: Arc::new(new) };
+            *client = ConnectedClient { session, client: Arc::new(new) };
         }
         Ok(Arc::clone(&client.client))
     }
 
     /// The process as it is now. supervisord's own pid is asked for where a stop of the program restarts it all.
-    pub(super) async fn look(&self, group: &str, name: &str) -> Result<Look, SupervisorError> {
+    pub(super) async fn look(&self, group: &str, name: &str) -> Result<ProcessReading, SupervisorError> {
         let client = self.client().await?;
         let cascades = self.may_be_restarted();
         match client.as_ref() {
             SupervisorClient::Rpc(rpc) => {
                 let (supervisor_pid, process) = rpc.look(&rpc_name(group, name)).await?;
-                Ok(Look { supervisor_pid, process })
+                Ok(ProcessReading { supervisor_pid, process })
             }
             SupervisorClient::Supervisorctl(_) | SupervisorClient::Service(_) => {
                 let supervisor_pid = if cascades { client.pid().await? } else { None };
@@ -295,7 +300,7 @@ impl<T: Transport> Instance<T> {
                     fault: RpcFault::BadName,
                     text: format!("{} no longer lists it", self.supervisor.name),
                 })?;
-                Ok(Look { supervisor_pid, process })
+                Ok(ProcessReading { supervisor_pid, process })
             }
         }
     }
@@ -303,10 +308,10 @@ impl<T: Transport> Instance<T> {
     /// How the guard starts a process of it again.
     pub(super) fn rescue(&self, group: &str, name: &str) -> Rescue {
         match &self.way {
-            Way::Rpc(..) | Way::Supervisorctl(_) => {
+            InstanceRoute::Rpc(..) | InstanceRoute::Supervisorctl(_) => {
                 Rescue::Process { name: rpc_name(group, name), control: self.control() }
             }
-            Way::Service => self.link.rescue_of_init(group),
+            InstanceRoute::Service => self.link.rescue_of_init(group),
         }
     }
 
@@ -330,8 +335,8 @@ impl<T: Transport> Instance<T> {
     /// it where the inventory names that, else supervisorctl reads it from its standard input.
     fn control(&self) -> ControlCommand {
         let address = match &self.way {
-            Way::Rpc(address, _) | Way::Supervisorctl(address) => address.to_string(),
-            Way::Service => String::new(),
+            InstanceRoute::Rpc(address, _) | InstanceRoute::Supervisorctl(address) => address.to_string(),
+            InstanceRoute::Service => String::new(),
         };
         let (option, value, settings) = match (&self.supervisor.config_file, self.login()) {
             (Some(file), Some(_)) => ("-c", file.clone(), None),
@@ -356,7 +361,7 @@ impl<T: Transport> Instance<T> {
     }
 
     /// Whether the instance is another than when it was first asked, and the process with it.
-    pub(super) fn was_restarted(&self, now: &Look) -> bool {
+    pub(super) fn was_restarted(&self, now: &ProcessReading) -> bool {
         let listed = self.snapshot.processes.iter();
         let mut listed = listed.filter(|known| known.group == now.process.group && known.name == now.process.name);
         self.snapshot.pid.is_some()
@@ -400,14 +405,14 @@ fn settings(address: &str, user: &str, password: &SecretString, version: &str) -
 
 /// A service that init runs, over the connection that is open now.
 pub(super) async fn init_service<T: Transport>(
-    link: &Link<T>,
+    link: &NodeConnection<T>,
     name: &str,
 ) -> Result<InitService<T::Session>, TransportError> {
     Ok(InitService::new(link.shell().await?, name.to_owned()))
 }
 
 /// The value of the Authorization header.
-fn authorization(supervisor: &Supervisor, passwords: &Passwords) -> Result<Option<String>, crate::event::Failure> {
+fn authorization(supervisor: &Supervisor, passwords: &PasswordFiles) -> Result<Option<String>, crate::event::Failure> {
     use base64::Engine;
     let Some(user) = &supervisor.username else { return Ok(None) };
     let password = supervisor.password_file.as_deref().map(|file| passwords.of(file)).transpose()?;

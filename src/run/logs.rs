@@ -1,7 +1,7 @@
 //! `logs`: reads what a node's services have written, and goes on with it where that was asked for.
 //!
 //! What always holds: nothing is changed; what is read goes on only as fast as it is shown; while following, what cannot
-//! be reached for a while is told once and tried again, and reading goes on where it was. Start at [`Logs::show`]; how
+//! be reached for a while is told once and tried again, and reading goes on where it was. Start at [`LogFollower::show`]; how
 //! far a log was read, and what becomes of it when it is rotated, is known to [`LogPosition`].
 
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::NodeAccess;
-use super::job::Job;
-use super::link::{Instance, Link};
-use super::message::{Duty, Message, News, TargetKey, Visit};
-use super::rows::{Rows, node_name};
-use super::view::{Agenda, View};
+use super::job::NodeJob;
+use super::link::{LiveInstance, NodeConnection};
+use super::message::{NodeBatch, TargetKey, WorkItem, WorkerMessage, WorkerUpdate};
+use super::rows::{ResultBuilder, node_name};
+use super::view::{DiscoveredNode, VisitPlan};
 use crate::event::{ActivityPhase, Failure, FailureKind, LogLines, Outcome, Stage, TargetResult, Via};
 use crate::plan::LogTail;
 use crate::select::ServicePattern;
@@ -45,15 +45,15 @@ const AT_ONCE: usize = 4;
 const IN_A_ROW: usize = 16;
 
 /// The logs of one node.
-pub(super) struct Logs<'a, T: Transport> {
-    link: &'a Arc<Link<T>>,
-    rows: &'a Rows,
+pub(super) struct LogFollower<'a, T: Transport> {
+    link: &'a Arc<NodeConnection<T>>,
+    rows: &'a ResultBuilder,
     access: &'a NodeAccess,
-    visit: Visit,
+    visit: NodeBatch,
     tail: LogTail,
-    teller: Teller<'a>,
+    teller: LogSender<'a>,
     turns: &'a Semaphore,
-    followed: Vec<Followed<T>>,
+    followed: Vec<FollowedLog<T>>,
     /// Why the node cannot be read now, and whether that is for good.
     away: Option<Failure>,
     /// What was told at once.
@@ -62,25 +62,25 @@ pub(super) struct Logs<'a, T: Transport> {
 
 /// Where the lines go.
 #[derive(Clone, Copy)]
-struct Teller<'a> {
-    duty: Duty,
-    news: &'a mpsc::Sender<Message>,
+struct LogSender<'a> {
+    duty: WorkItem,
+    news: &'a mpsc::Sender<WorkerMessage>,
 }
 
-impl Teller<'_> {
-    async fn tell(&self, news: News) {
-        if matches!(&news, News::Lines(own) if own.lines.is_empty()) {
+impl LogSender<'_> {
+    async fn tell(&self, news: WorkerUpdate) {
+        if matches!(&news, WorkerUpdate::Lines(own) if own.lines.is_empty()) {
             return;
         }
-        if self.news.send(Message { duty: self.duty, news }).await.is_err() {
+        if self.news.send(WorkerMessage { duty: self.duty, news }).await.is_err() {
             debug!("the run no longer listens");
         }
     }
 }
 
 /// One log.
-struct Followed<T: Transport> {
-    instance: Arc<Instance<T>>,
+struct FollowedLog<T: Transport> {
+    instance: Arc<LiveInstance<T>>,
     process: ProcessInfo,
     /// Its lines without the words.
     head: LogLines,
@@ -110,28 +110,28 @@ const SEEN: usize = 512;
 const END: usize = 64 * 1024;
 
 /// What a turn at a log came to.
-enum Turn {
+enum LogTurn {
     /// There is more to read.
     Busy,
     /// All that there is was read.
     Idle,
 }
 
-impl<'a, T: Transport> Logs<'a, T> {
+impl<'a, T: Transport> LogFollower<'a, T> {
     pub(super) fn new(
-        link: &'a Arc<Link<T>>,
-        rows: &'a Rows,
+        link: &'a Arc<NodeConnection<T>>,
+        rows: &'a ResultBuilder,
         access: &'a NodeAccess,
-        visit: Visit,
+        visit: NodeBatch,
         tail: LogTail,
-        news: &'a mpsc::Sender<Message>,
+        news: &'a mpsc::Sender<WorkerMessage>,
         turns: &'a Semaphore,
     ) -> Self {
-        let teller = Teller { duty: Duty::Visit(visit), news };
+        let teller = LogSender { duty: WorkItem::Visit(visit), news };
         Self { link, rows, access, visit, tail, teller, turns, followed: Vec::new(), away: None, told: Vec::new() }
     }
 
-    /// Shows the logs: to their ends, or on and on. May be dropped at any point; [`Logs::results`] tells what came of it.
+    /// Shows the logs: to their ends, or on and on. May be dropped at any point; [`LogFollower::results`] tells what came of it.
     pub(super) async fn show(&mut self) {
         if self.tail.follow {
             self.open_at_last().await;
@@ -186,19 +186,19 @@ impl<'a, T: Transport> Logs<'a, T> {
     /// Connects and finds the logs; an error says why not, and whether trying again may help.
     async fn open(&mut self) -> Result<(), (Failure, bool)> {
         let _turn = self.turns.acquire().await;
-        self.teller.tell(News::Phase(ActivityPhase::work("connecting"))).await;
+        self.teller.tell(WorkerUpdate::Phase(ActivityPhase::work("connecting"))).await;
         self.link.session().await.map_err(|error| (error.failure(), error.may_come_back()))?;
-        self.teller.tell(News::Phase(ActivityPhase::work("querying supervisord"))).await;
+        self.teller.tell(WorkerUpdate::Phase(ActivityPhase::work("querying supervisord"))).await;
         let time = self.access.timeout;
-        let Ok(view) = timeout(time, View::take(self.link, self.rows.clone(), self.access)).await else {
+        let Ok(view) = timeout(time, DiscoveredNode::take(self.link, self.rows.clone(), self.access)).await else {
             return Err((late(time).failure(Stage::Inspect), true));
         };
         if let Some(failure) = view.connection_lost() {
             return Err((failure.clone(), true));
         }
         let task = self.rows.plan.steps.get(self.visit.step).map_or(0, |step| step.task);
-        self.teller.tell(News::Names(view.names(task).await)).await;
-        let Agenda { jobs, results } = view.agenda(self.visit);
+        self.teller.tell(WorkerUpdate::Names(view.names(task).await)).await;
+        let VisitPlan { jobs, results } = view.agenda(self.visit);
         let is_down = |result: &TargetResult| {
             result.failure.as_ref().filter(|failure| failure.kind == FailureKind::SupervisorDown).cloned()
         };
@@ -209,7 +209,7 @@ impl<'a, T: Transport> Logs<'a, T> {
             return Err((failure, true));
         }
         let found = jobs.iter().map(|job| job.key()).chain(results.iter().map(TargetKey::of)).collect();
-        self.teller.tell(News::Targets(found)).await;
+        self.teller.tell(WorkerUpdate::Targets(found)).await;
         self.told.extend(results);
         let node = node_name(&self.rows.plan, self.rows.index);
         let globs = self.rows.services(self.visit).iter().any(ServicePattern::is_glob);
@@ -217,7 +217,7 @@ impl<'a, T: Transport> Logs<'a, T> {
         let via = self.rows.plan.via.or(self.access.via);
         for job in jobs {
             match job {
-                Job::Process { instance, process } => {
+                NodeJob::Process { instance, process } => {
                     let head = LogLines {
                         node: node.clone(),
                         role: instance.role.name.clone(),
@@ -227,9 +227,9 @@ impl<'a, T: Transport> Logs<'a, T> {
                         among_others,
                         lines: Vec::new(),
                     };
-                    self.followed.push(Followed::new(instance, process, head, via != Some(Via::Rpc)));
+                    self.followed.push(FollowedLog::new(instance, process, head, via != Some(Via::Rpc)));
                 }
-                Job::Init { role, service, is_instance, .. } => {
+                NodeJob::Init { role, service, is_instance, .. } => {
                     let mut result = self.rows.empty(self.visit, Outcome::Failed);
                     result.role = Some(role.name.clone());
                     result.supervisor = is_instance.then(|| service.clone());
@@ -241,12 +241,12 @@ impl<'a, T: Transport> Logs<'a, T> {
                     result.failure = Some(failure);
                     self.told.push(result);
                 }
-                Job::Update { .. } => {}
+                NodeJob::Update { .. } => {}
             }
         }
         // What does not depend on how the reading goes is told at once.
         for result in std::mem::take(&mut self.told) {
-            self.teller.tell(News::Result(Box::new(result))).await;
+            self.teller.tell(WorkerUpdate::Result(Box::new(result))).await;
         }
         Ok(())
     }
@@ -259,7 +259,7 @@ impl<'a, T: Transport> Logs<'a, T> {
             match self.open().await {
                 Ok(()) => {
                     if self.away.take().is_some() {
-                        self.teller.tell(News::Notice(format!("{node}: answering again"))).await;
+                        self.teller.tell(WorkerUpdate::Notice(format!("{node}: answering again"))).await;
                     }
                     return;
                 }
@@ -270,7 +270,7 @@ impl<'a, T: Transport> Logs<'a, T> {
                 Err((failure, true)) => {
                     if self.away.is_none() {
                         let message = format!("{node}: {}; trying again", failure.message);
-                        self.teller.tell(News::Notice(message)).await;
+                        self.teller.tell(WorkerUpdate::Notice(message)).await;
                     }
                     self.away = Some(failure);
                 }
@@ -293,7 +293,7 @@ impl<'a, T: Transport> Logs<'a, T> {
             };
             if let Err(error) = session {
                 if self.away.is_none() {
-                    teller.tell(News::Notice(format!("{node}: {error}; trying again"))).await;
+                    teller.tell(WorkerUpdate::Notice(format!("{node}: {error}; trying again"))).await;
                 }
                 self.away = Some(error.failure());
                 if !error.may_come_back() {
@@ -306,24 +306,24 @@ impl<'a, T: Transport> Logs<'a, T> {
                 continue;
             }
             if was_lost {
-                teller.tell(News::Notice(format!("{node}: the connection was lost and restored"))).await;
+                teller.tell(WorkerUpdate::Notice(format!("{node}: the connection was lost and restored"))).await;
             }
             let open = self.followed.iter_mut().filter(|log| log.end.is_none() && log.next <= Instant::now());
             let steps: Vec<_> = open.map(|log| log.step(tail, teller)).collect();
-            let turns: Vec<Turned> = stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
-            if let Some(reason) = turns.iter().find_map(Turned::lost) {
+            let turns: Vec<TurnOutcome> = stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
+            if let Some(reason) = turns.iter().find_map(TurnOutcome::lost) {
                 if self.away.is_none() {
-                    teller.tell(News::Notice(format!("{node}: {}; trying again", reason.message))).await;
+                    teller.tell(WorkerUpdate::Notice(format!("{node}: {}; trying again", reason.message))).await;
                 }
                 self.away = Some(reason.clone());
                 sleep(back_off.next()).await;
                 continue;
             }
             if self.away.take().is_some() {
-                teller.tell(News::Notice(format!("{node}: connected again"))).await;
+                teller.tell(WorkerUpdate::Notice(format!("{node}: connected again"))).await;
             }
             back_off = BackOff::default();
-            if !turns.iter().any(|turned| matches!(turned, Turned::Busy)) {
+            if !turns.iter().any(|turned| matches!(turned, TurnOutcome::Busy)) {
                 let next = self.followed.iter().filter(|log| log.end.is_none()).map(|log| log.next).min();
                 tokio::time::sleep_until(next.unwrap_or_else(Instant::now).max(Instant::now() + POLLS.0 / 2)).await;
             }
@@ -332,21 +332,21 @@ impl<'a, T: Transport> Logs<'a, T> {
 }
 
 /// What a turn came to, as the node sees it.
-enum Turned {
+enum TurnOutcome {
     Busy,
     Idle,
     /// The connection is gone.
     Lost(Failure),
 }
 
-impl Turned {
+impl TurnOutcome {
     const fn lost(&self) -> Option<&Failure> {
         if let Self::Lost(failure) = self { Some(failure) } else { None }
     }
 }
 
-impl<T: Transport> Followed<T> {
-    fn new(instance: Arc<Instance<T>>, process: ProcessInfo, head: LogLines, may_run: bool) -> Self {
+impl<T: Transport> FollowedLog<T> {
+    fn new(instance: Arc<LiveInstance<T>>, process: ProcessInfo, head: LogLines, may_run: bool) -> Self {
         Self {
             instance,
             process,
@@ -365,11 +365,11 @@ impl<T: Transport> Followed<T> {
     }
 
     /// Shows what there is, and no more.
-    async fn read_out(&mut self, tail: LogTail, teller: Teller<'_>) {
+    async fn read_out(&mut self, tail: LogTail, teller: LogSender<'_>) {
         let end = loop {
             match self.turn(tail, teller).await {
-                Ok(Turn::Busy) => {}
-                Ok(Turn::Idle) => {
+                Ok(LogTurn::Busy) => {}
+                Ok(LogTurn::Idle) => {
                     let rest = self.lines.finish();
                     teller.tell(self.news(rest)).await;
                     let nothing = self.goal == Some(0);
@@ -382,7 +382,7 @@ impl<T: Transport> Followed<T> {
     }
 
     /// Reads some of what was not read yet.
-    async fn turn(&mut self, tail: LogTail, teller: Teller<'_>) -> Result<Turn, SupervisorError> {
+    async fn turn(&mut self, tail: LogTail, teller: LogSender<'_>) -> Result<LogTurn, SupervisorError> {
         let client = self.instance.client().await?;
         match client.as_ref() {
             SupervisorClient::Rpc(rpc) => {
@@ -395,7 +395,7 @@ impl<T: Transport> Followed<T> {
                 }
                 for _ in 0..IN_A_ROW {
                     if self.goal.is_some_and(|goal| self.reader.offset() >= goal) {
-                        return Ok(Turn::Idle);
+                        return Ok(LogTurn::Idle);
                     }
                     let news = self.reader.next(&source).await?;
                     if !news.bytes.is_empty() {
@@ -414,10 +414,10 @@ impl<T: Transport> Followed<T> {
                         teller.tell(self.notice(what)).await;
                     }
                     if !news.more || (news.rotated && self.goal.is_some()) {
-                        return Ok(Turn::Idle);
+                        return Ok(LogTurn::Idle);
                     }
                 }
-                Ok(Turn::Busy)
+                Ok(LogTurn::Busy)
             }
             SupervisorClient::Supervisorctl(control) => {
                 let name = self.process.full_name();
@@ -435,7 +435,7 @@ impl<T: Transport> Followed<T> {
                     };
                     self.goal = Some(u64::try_from(read.len()).unwrap_or_default());
                     teller.tell(self.news(lines)).await;
-                    return Ok(Turn::Idle);
+                    return Ok(LogTurn::Idle);
                 }
                 let mut tailed = match self.tailed.take() {
                     Some(tailed) => tailed,
@@ -455,17 +455,17 @@ impl<T: Transport> Followed<T> {
                 let bytes = tailed.next(POLLS.0).await?;
                 self.tailed = Some(tailed);
                 if bytes.is_empty() {
-                    return Ok(Turn::Idle);
+                    return Ok(LogTurn::Idle);
                 }
                 self.take(&bytes, teller).await;
-                Ok(Turn::Busy)
+                Ok(LogTurn::Busy)
             }
             SupervisorClient::Service(_) => Err(no_logs_by_init()),
         }
     }
 
     /// Takes the end of a log in that is followed from there on: its last lines at first, later what is new in it.
-    async fn join(&mut self, end: &[u8], lines: usize, teller: Teller<'_>) {
+    async fn join(&mut self, end: &[u8], lines: usize, teller: LogSender<'_>) {
         if !self.begun {
             self.begun = true;
             let start = LineBuffer::start_of_last(end, lines);
@@ -483,7 +483,7 @@ impl<T: Transport> Followed<T> {
     }
 
     /// Tells what was written.
-    async fn take(&mut self, bytes: &[u8], teller: Teller<'_>) {
+    async fn take(&mut self, bytes: &[u8], teller: LogSender<'_>) {
         self.last = Instant::now();
         self.seen.extend_from_slice(bytes);
         let spare = self.seen.len().saturating_sub(SEEN);
@@ -497,52 +497,52 @@ impl<T: Transport> Followed<T> {
     }
 
     /// A turn, and what came of it.
-    async fn step(&mut self, tail: LogTail, teller: Teller<'_>) -> Turned {
+    async fn step(&mut self, tail: LogTail, teller: LogSender<'_>) -> TurnOutcome {
         let turn = self.turn(tail, teller).await;
         self.bear(turn, teller).await
     }
 
     /// Takes what a turn came to: what may pass is told once.
-    async fn bear(&mut self, turn: Result<Turn, SupervisorError>, teller: Teller<'_>) -> Turned {
+    async fn bear(&mut self, turn: Result<LogTurn, SupervisorError>, teller: LogSender<'_>) -> TurnOutcome {
         let now = Instant::now();
         match turn {
             Ok(turn) => {
                 if self.away.take().is_some() {
                     teller.tell(self.notice("its log is readable again")).await;
                 }
-                if let Turn::Busy = turn {
+                if let LogTurn::Busy = turn {
                     self.next = now;
-                    return Turned::Busy;
+                    return TurnOutcome::Busy;
                 }
                 self.next = now + if self.last.elapsed() < QUIET { POLLS.0 } else { POLLS.1 };
-                Turned::Idle
+                TurnOutcome::Idle
             }
-            Err(error) if error.is_connection_lost() => Turned::Lost(error.failure(Stage::Inspect)),
+            Err(error) if error.is_connection_lost() => TurnOutcome::Lost(error.failure(Stage::Inspect)),
             Err(error) if comes_back(&error) => {
                 if self.away.is_none() {
                     teller.tell(self.notice(&format!("{error}; trying again"))).await;
                 }
                 self.away = Some(error);
                 self.next = now + POLLS.1;
-                Turned::Idle
+                TurnOutcome::Idle
             }
             Err(error) => {
                 teller.tell(self.notice(&failure_of(&error).message)).await;
                 self.end = Some(Err(error));
-                Turned::Idle
+                TurnOutcome::Idle
             }
         }
     }
 
     /// Something to be told of it at once.
-    fn notice(&self, what: &str) -> News {
+    fn notice(&self, what: &str) -> WorkerUpdate {
         let LogLines { node, service, .. } = &self.head;
-        News::Notice(format!("{node} {service}: {what}"))
+        WorkerUpdate::Notice(format!("{node} {service}: {what}"))
     }
 
     /// Lines to be told.
-    fn news(&self, lines: impl IntoIterator<Item = String>) -> News {
-        News::Lines(LogLines { lines: lines.into_iter().collect(), ..self.head.clone() })
+    fn news(&self, lines: impl IntoIterator<Item = String>) -> WorkerUpdate {
+        WorkerUpdate::Lines(LogLines { lines: lines.into_iter().collect(), ..self.head.clone() })
     }
 }
 

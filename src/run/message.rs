@@ -6,7 +6,7 @@ use crate::event::{ActivityPhase, Failure, LogLines, NodeFacts, Outcome, Pending
 
 /// A batch's work on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Visit {
+pub(super) struct NodeBatch {
     /// Index of the step.
     pub(super) step: usize,
     /// Number of the batch.
@@ -19,7 +19,7 @@ pub(super) struct Visit {
 
 /// What a node task is given to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Duty {
+pub(super) enum WorkItem {
     /// Connect to the node.
     Connect(usize),
     /// Take its lock, and start its guard.
@@ -27,12 +27,12 @@ pub(super) enum Duty {
     /// Read the state of everything that is meant there.
     Inspect(usize),
     /// Act.
-    Visit(Visit),
+    Visit(NodeBatch),
     /// Run the check on it.
-    Check(Visit),
+    Check(NodeBatch),
 }
 
-impl Duty {
+impl WorkItem {
     /// Index of the node.
     pub(super) const fn node(self) -> usize {
         match self {
@@ -42,7 +42,7 @@ impl Duty {
     }
 }
 
-impl std::fmt::Display for Duty {
+impl std::fmt::Display for WorkItem {
     /// For the log: what goes on on the node.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -57,7 +57,7 @@ impl std::fmt::Display for Duty {
 
 /// How a duty ended.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum DutyEnd {
+pub(super) enum WorkItemEnd {
     /// Everything it had to tell is told; of a check: it was passed.
     Done,
     /// The node cannot be worked on, with the outcome that says so: later duties would only say the same again. Of a
@@ -66,14 +66,14 @@ pub(super) enum DutyEnd {
     /// Another run has the node; whether it is worth to ask again.
     Held(Failure, bool),
     /// What was read.
-    Inspected(Inspection),
+    Inspected(NodeInspection),
     /// The task ended without telling, by a defect of ours.
     Broken,
 }
 
 /// What a node looks like before it is touched.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Inspection {
+pub(super) struct NodeInspection {
     /// Every target that was found, each once.
     pub(super) targets: Vec<TargetState>,
     /// The tasks and roles of which something is down here.
@@ -125,16 +125,16 @@ impl TargetKey {
 
 /// From a node task, about its node.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Message {
+pub(super) struct WorkerMessage {
     /// Which duty.
-    pub(super) duty: Duty,
+    pub(super) duty: WorkItem,
     /// What.
-    pub(super) news: News,
+    pub(super) news: WorkerUpdate,
 }
 
 /// What a node task has to tell.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum News {
+pub(super) enum WorkerUpdate {
     /// What it is busy with.
     Phase(ActivityPhase),
     /// The targets it found; each will have a result.

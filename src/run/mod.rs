@@ -37,12 +37,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tracing::{Instrument, debug, error, info_span};
 
-use self::dispatcher::{Dispatcher, Input, Order};
+use self::dispatcher::{Dispatcher, DispatcherInput, Effect};
 pub use self::message::NameCensus;
-use self::message::{Duty, DutyEnd};
+use self::message::{WorkItem, WorkItemEnd};
 pub use self::names::{MissingName, missing_names};
-use self::node_task::{NodeTask, Signals};
-pub use self::passwords::Passwords;
+use self::node_task::{NodeWorker, RunSignals};
+pub use self::passwords::PasswordFiles;
 use crate::event::{CancelReason, EventKind, RunEvent, RunHead, Via};
 use crate::guard::LockHolder;
 use crate::plan::Plan;
@@ -61,7 +61,7 @@ pub struct NodeAccess {
     /// Time for the action, from the moment the session is there.
     pub timeout: Duration,
     /// What its supervisords ask for.
-    pub passwords: Arc<Passwords>,
+    pub passwords: Arc<PasswordFiles>,
 }
 
 /// News of node tasks that wait to be handled; past this a task waits.
@@ -72,7 +72,7 @@ const LOG_NEWS_LIMIT: usize = 32;
 
 /// Who changes the nodes, and how they are kept from others meanwhile.
 #[derive(Debug)]
-pub struct Guarding {
+pub struct LockPolicy {
     /// Whether nodes are locked and guarded: they are if they are changed.
     is_wanted: bool,
     /// Whether a node that cannot offer it is changed without.
@@ -84,7 +84,7 @@ pub struct Guarding {
     began: tokio::time::Instant,
 }
 
-impl Guarding {
+impl LockPolicy {
     /// For a run of `owner`. Locks that others hold are waited for up to `lock_wait`. `is_optional`: a node that has no
     /// shell or no flock is changed all the same.
     #[must_use]
@@ -95,7 +95,7 @@ impl Guarding {
 }
 
 /// Everything that a run needs.
-pub struct Setup<T: Transport> {
+pub struct RunSetup<T: Transport> {
     /// What is done.
     pub plan: Arc<Plan>,
     /// What was asked.
@@ -111,7 +111,7 @@ pub struct Setup<T: Transport> {
     /// What it has to say that concerns more than one node.
     pub notices: mpsc::Receiver<String>,
     /// How nodes are kept from others.
-    pub guarding: Guarding,
+    pub guarding: LockPolicy,
     /// Number of the first event: not 0 where a run is gone on with.
     pub first_seq: u64,
     /// Number of the first batch: 1, unless a run is gone on with.
@@ -121,7 +121,7 @@ pub struct Setup<T: Transport> {
 /// Whether what was to be noted is noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Noted {
+pub enum JournalAck {
     /// It is.
     Yes,
     /// It is not: nothing new may be begun.
@@ -131,17 +131,17 @@ pub enum Noted {
 /// Runs a plan to its end. Events are given to `observe` in order, before anything that follows from them is done. Returns the
 /// reason for which the run was given up, if it was.
 pub async fn run<T: Transport>(
-    setup: Setup<T>,
+    setup: RunSetup<T>,
     mut signals: mpsc::Receiver<CancelReason>,
-    observe: impl FnMut(&[RunEvent]) -> Noted,
+    observe: impl FnMut(&[RunEvent]) -> JournalAck,
 ) -> Option<CancelReason> {
     let head = setup.head.clone();
-    Crew::new(setup).round(head, &mut signals, observe).await
+    WorkerPool::new(setup).round(head, &mut signals, observe).await
 }
 
 /// The node tasks of a plan, which can be sent out again and again over the same connections. Only what changes nothing
 /// may be done more than once.
-pub struct Crew<T: Transport> {
+pub struct WorkerPool<T: Transport> {
     plan: Arc<Plan>,
     access: Vec<NodeAccess>,
     forks: usize,
@@ -149,24 +149,24 @@ pub struct Crew<T: Transport> {
     turns: Arc<Semaphore>,
     transport: Arc<T>,
     notices: mpsc::Receiver<String>,
-    guarding: Arc<Guarding>,
+    guarding: Arc<LockPolicy>,
     first_seq: u64,
     first_batch: u32,
-    news: mpsc::Sender<message::Message>,
-    inbox: mpsc::Receiver<message::Message>,
+    news: mpsc::Sender<message::WorkerMessage>,
+    inbox: mpsc::Receiver<message::WorkerMessage>,
     stop_waiting: watch::Sender<bool>,
     give_up: watch::Sender<bool>,
     /// What the nodes of the last round have of the names that were typed.
     census: Option<NameCensus>,
     /// By the index of their node. None: it is at work, or ended by a defect.
-    tasks: Vec<Option<NodeTask<T>>>,
+    tasks: Vec<Option<NodeWorker<T>>>,
 }
 
-impl<T: Transport> Crew<T> {
+impl<T: Transport> WorkerPool<T> {
     /// Connects to nothing yet. The head of `setup` is not used: each round has its own.
     #[must_use]
-    pub fn new(setup: Setup<T>) -> Self {
-        let Setup { plan, head: _, access, forks, hangs_up, transport, notices, guarding, first_seq, first_batch } =
+    pub fn new(setup: RunSetup<T>) -> Self {
+        let RunSetup { plan, head: _, access, forks, hangs_up, transport, notices, guarding, first_seq, first_batch } =
             setup;
         let reads_logs = plan.tasks.iter().any(|task| task.tail.is_some());
         let (news, inbox) = mpsc::channel(if reads_logs { LOG_NEWS_LIMIT } else { NEWS_LIMIT });
@@ -205,7 +205,7 @@ impl<T: Transport> Crew<T> {
 
     /// Has a task for every node: a new one where there is none, or none any more.
     fn gather(&mut self) {
-        let told = Signals {
+        let told = RunSignals {
             stop_waiting: self.stop_waiting.subscribe(),
             give_up: self.give_up.subscribe(),
             turns: Arc::clone(&self.turns),
@@ -217,7 +217,7 @@ impl<T: Transport> Crew<T> {
                     let (plan, transport, guarding) =
                         (Arc::clone(&self.plan), Arc::clone(&self.transport), Arc::clone(&self.guarding));
                     let (access, news) = (access.clone(), self.news.clone());
-                    *place = Some(NodeTask::new(plan, index, access, transport, guarding, news, told.clone()));
+                    *place = Some(NodeWorker::new(plan, index, access, transport, guarding, news, told.clone()));
                 }
                 (None, None) => {}
             }
@@ -232,43 +232,43 @@ impl<T: Transport> Crew<T> {
         &mut self,
         head: RunHead,
         signals: &mut mpsc::Receiver<CancelReason>,
-        mut observe: impl FnMut(&[RunEvent]) -> Noted,
+        mut observe: impl FnMut(&[RunEvent]) -> JournalAck,
     ) -> Option<CancelReason> {
         self.gather();
         let Self { plan, tasks, inbox, notices, stop_waiting, give_up, census, .. } = self;
         let mut recorder = Recorder { began: Instant::now(), seq: self.first_seq, lost: false, observe: &mut observe };
         let hangs_up = self.hangs_up;
         let mut dispatcher = Dispatcher::new(plan, self.forks, self.first_batch);
-        let mut working: JoinSet<(Duty, NodeTask<T>, DutyEnd)> = JoinSet::new();
-        let mut duties: HashMap<Id, Duty> = HashMap::new();
+        let mut working: JoinSet<(WorkItem, NodeWorker<T>, WorkItemEnd)> = JoinSet::new();
+        let mut duties: HashMap<Id, WorkItem> = HashMap::new();
         let mut pause: Option<tokio::time::Instant> = None;
         let mut journal_lost = false;
 
         recorder.record([EventKind::RunStarted(head)]);
-        let mut orders = VecDeque::from(dispatcher.handle(Input::Begin));
+        let mut orders = VecDeque::from(dispatcher.handle(DispatcherInput::Begin));
         loop {
             // What is to be told is told first, in one go: nothing is done of which the intent is not noted.
-            let told = orders.iter_mut().filter_map(Order::take_record);
+            let told = orders.iter_mut().filter_map(Effect::take_record);
             recorder.record(told.collect::<Vec<_>>());
             if recorder.lost && !std::mem::replace(&mut journal_lost, true) {
-                orders.extend(dispatcher.handle(Input::JournalLost));
+                orders.extend(dispatcher.handle(DispatcherInput::JournalLost));
                 continue;
             }
             while let Some(order) = orders.pop_front() {
                 match order {
-                    Order::Record(_) | Order::Recorded => {}
+                    Effect::Record(_) | Effect::Recorded => {}
                     // What was not noted is not done.
-                    Order::Start(duty) if recorder.lost && matches!(duty, Duty::Visit(_)) => {
-                        orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Done)));
+                    Effect::Start(duty) if recorder.lost && matches!(duty, WorkItem::Visit(_)) => {
+                        orders.extend(dispatcher.handle(DispatcherInput::Ended(duty, WorkItemEnd::Done)));
                         break;
                     }
-                    Order::Start(duty) => match tasks.get_mut(duty.node()).and_then(Option::take) {
+                    Effect::Start(duty) => match tasks.get_mut(duty.node()).and_then(Option::take) {
                         Some(mut task) => {
                             let name = plan.nodes.get(duty.node()).map(|selected| selected.node.name.as_str());
                             let span = info_span!("node", name, phase = %duty);
                             let work = async move {
                                 let end = Box::pin(task.work(duty)).await;
-                                if hangs_up && matches!(duty, Duty::Visit(_)) {
+                                if hangs_up && matches!(duty, WorkItem::Visit(_)) {
                                     task.hang_up().await;
                                 }
                                 (duty, task, end)
@@ -276,16 +276,16 @@ impl<T: Transport> Crew<T> {
                             duties.insert(working.spawn(work.instrument(span)).id(), duty);
                         }
                         None => {
-                            orders.extend(dispatcher.handle(Input::Ended(duty, DutyEnd::Broken)));
+                            orders.extend(dispatcher.handle(DispatcherInput::Ended(duty, WorkItemEnd::Broken)));
                             break;
                         }
                     },
-                    Order::Pause(time) => pause = Some(tokio::time::Instant::now() + time),
-                    Order::StopWaiting => tell(stop_waiting),
-                    Order::GiveUp => tell(give_up),
-                    Order::Unlock => release(tasks).await,
-                    Order::Abandon => working.abort_all(),
-                    Order::Finish => {
+                    Effect::Pause(time) => pause = Some(tokio::time::Instant::now() + time),
+                    Effect::StopWaiting => tell(stop_waiting),
+                    Effect::GiveUp => tell(give_up),
+                    Effect::Unlock => release(tasks).await,
+                    Effect::Abandon => working.abort_all(),
+                    Effect::Finish => {
                         release(tasks).await;
                         *census = dispatcher.census();
                         let elapsed_ms = u64::try_from(recorder.began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -299,8 +299,8 @@ impl<T: Transport> Crew<T> {
             }
             let input = tokio::select! {
                 biased;
-                Some(reason) = signals.recv() => Input::Signal(reason),
-                Some(message) = inbox.recv() => Input::Message(message),
+                Some(reason) = signals.recv() => DispatcherInput::Signal(reason),
+                Some(message) = inbox.recv() => DispatcherInput::Message(message),
                 Some(message) = notices.recv() => {
                     recorder.record([EventKind::Notice { message }]);
                     continue;
@@ -308,7 +308,7 @@ impl<T: Transport> Crew<T> {
                 Some(joined) = working.join_next_with_id() => {
                     // What the task told before it ended may have come in since the inbox was looked at.
                     while let Ok(message) = inbox.try_recv() {
-                        orders.extend(dispatcher.handle(Input::Message(message)));
+                        orders.extend(dispatcher.handle(DispatcherInput::Message(message)));
                     }
                     match joined {
                         Ok((id, (duty, task, end))) => {
@@ -316,34 +316,34 @@ impl<T: Transport> Crew<T> {
                             if let Some(place) = tasks.get_mut(duty.node()) {
                                 *place = Some(task);
                             }
-                            Input::Ended(duty, end)
+                            DispatcherInput::Ended(duty, end)
                         }
                         Err(broken) => {
                             let Some(duty) = duties.remove(&broken.id()) else { continue };
                             if broken.is_panic() {
                                 error!(%broken, "a node task ended because of an internal error");
                             }
-                            Input::Ended(duty, DutyEnd::Broken)
+                            DispatcherInput::Ended(duty, WorkItemEnd::Broken)
                         }
                     }
                 },
                 () = over(pause) => {
                     pause = None;
-                    Input::PauseOver
+                    DispatcherInput::PauseOver
                 }
             };
-            if let Input::Signal(_) = input {
+            if let DispatcherInput::Signal(_) = input {
                 pause = None;
                 // What was reported before the signal counts.
                 while let Ok(message) = inbox.try_recv() {
-                    orders.extend(dispatcher.handle(Input::Message(message)));
+                    orders.extend(dispatcher.handle(DispatcherInput::Message(message)));
                 }
             }
             orders.extend(dispatcher.handle(input));
             // What else has come in meanwhile is noted together with it.
             for _ in 0..inbox.max_capacity() {
                 let Ok(message) = inbox.try_recv() else { break };
-                orders.extend(dispatcher.handle(Input::Message(message)));
+                orders.extend(dispatcher.handle(DispatcherInput::Message(message)));
             }
         }
     }
@@ -364,12 +364,12 @@ fn tell(signal: &watch::Sender<bool>) {
 }
 
 /// Lets all nodes go that no task is at work on.
-async fn release<T: Transport>(tasks: &mut [Option<NodeTask<T>>]) {
-    futures_util::future::join_all(tasks.iter_mut().flatten().map(NodeTask::release)).await;
+async fn release<T: Transport>(tasks: &mut [Option<NodeWorker<T>>]) {
+    futures_util::future::join_all(tasks.iter_mut().flatten().map(NodeWorker::release)).await;
 }
 
 /// Numbers events and hands them out.
-struct Recorder<'a, F: FnMut(&[RunEvent]) -> Noted> {
+struct Recorder<'a, F: FnMut(&[RunEvent]) -> JournalAck> {
     began: Instant,
     seq: u64,
     /// Whether something could not be noted.
@@ -377,7 +377,7 @@ struct Recorder<'a, F: FnMut(&[RunEvent]) -> Noted> {
     observe: &'a mut F,
 }
 
-impl<F: FnMut(&[RunEvent]) -> Noted> Recorder<'_, F> {
+impl<F: FnMut(&[RunEvent]) -> JournalAck> Recorder<'_, F> {
     fn record(&mut self, kinds: impl IntoIterator<Item = EventKind>) {
         let mut events = Vec::new();
         for kind in kinds {
@@ -391,7 +391,7 @@ impl<F: FnMut(&[RunEvent]) -> Noted> Recorder<'_, F> {
             self.seq += u64::from(kept);
         }
         if !events.is_empty() {
-            self.lost |= (self.observe)(&events) == Noted::No;
+            self.lost |= (self.observe)(&events) == JournalAck::No;
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::message::{NameCensus, Visit};
+use super::message::{NameCensus, NodeBatch};
 use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult};
 use crate::inventory::Role;
 use crate::nodeset::NodeSet;
@@ -25,9 +25,9 @@ pub(super) struct NameBook<'a> {
     /// What any node lists.
     listed: BTreeSet<String>,
     /// Results that say a node does not have a name, while it is open whether any has it; by visit.
-    held: BTreeMap<Visit, Vec<TargetResult>>,
+    held: BTreeMap<NodeBatch, Vec<TargetResult>>,
     /// Visits that are over but for what is held of them.
-    ended: BTreeSet<Visit>,
+    ended: BTreeSet<NodeBatch>,
 }
 
 #[derive(Default)]
@@ -100,7 +100,7 @@ impl<'a> NameBook<'a> {
     }
 
     /// Whether a result has to wait: its name may be a mistake, and only the last node tells.
-    pub(super) fn is_open(&self, visit: Visit, result: &TargetResult) -> bool {
+    pub(super) fn is_open(&self, visit: NodeBatch, result: &TargetResult) -> bool {
         let Some(task) = self.plan.steps.get(visit.step).map(|step| step.task) else { return false };
         let reads = self.plan.tasks.get(task).is_some_and(|task| !task.action.changes());
         let names = self.tasks.get(task);
@@ -109,17 +109,17 @@ impl<'a> NameBook<'a> {
             && names.is_some_and(|names| result.service.as_ref().is_some_and(|name| names.missing.contains(name)))
     }
 
-    pub(super) fn hold(&mut self, visit: Visit, result: TargetResult) {
+    pub(super) fn hold(&mut self, visit: NodeBatch, result: TargetResult) {
         self.held.entry(visit).or_default().push(result);
     }
 
     /// Whether the end of a visit has to wait for results that are held of it.
-    pub(super) fn holds_end(&mut self, visit: Visit) -> bool {
+    pub(super) fn holds_end(&mut self, visit: NodeBatch) -> bool {
         self.held.contains_key(&visit) && self.ended.insert(visit)
     }
 
     /// What need not wait any longer, as it is: visits and their results, and whether the visit is over with them.
-    pub(super) fn release_found(&mut self) -> Vec<(Visit, Vec<TargetResult>, bool)> {
+    pub(super) fn release_found(&mut self) -> Vec<(NodeBatch, Vec<TargetResult>, bool)> {
         let (plan, tasks) = (self.plan, &self.tasks);
         let mut released = Vec::new();
         self.held.retain(|visit, results| {
@@ -141,7 +141,7 @@ impl<'a> NameBook<'a> {
     }
 
     /// Everything that is still held. What is a mistake is one failed result a node; the rest is as it was.
-    pub(super) fn release_all(&mut self) -> Vec<(Visit, Vec<TargetResult>, bool)> {
+    pub(super) fn release_all(&mut self) -> Vec<(NodeBatch, Vec<TargetResult>, bool)> {
         let mut verdicts: BTreeMap<usize, BTreeMap<String, Failure>> = BTreeMap::new();
         for task in 0..self.tasks.len() {
             verdicts.insert(task, self.mistakes(task));

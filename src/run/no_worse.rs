@@ -1,17 +1,17 @@
 //! The gate that compares: a node of a batch is to be no worse than a snapshot says it was.
 //!
-//! Here lives [`NoWorse`]. What always holds: the node is read as `ctl status` reads it, all that is meant there and not
+//! Here lives [`SnapshotGate`]. What always holds: the node is read as `ctl status` reads it, all that is meant there and not
 //! only what was acted on, over the connection that the run has; nothing is changed; a restart is no harm, nor is that
 //! what the run was to stop is stopped; it is asked again until the gate's own time is over, or a signal ends the
-//! waiting. Start reading at [`NoWorse::wait`].
+//! waiting. Start reading at [`SnapshotGate::wait`].
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::message::{Duty, DutyEnd, Message, News, Visit};
-use super::node_task::{NodeTask, told};
+use super::message::{NodeBatch, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
+use super::node_task::{NodeWorker, told};
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, RunScope, Stage};
 use crate::plan::StoppedTarget;
 use crate::snapshot::{Change, Diff, Snapshot, diff};
@@ -27,19 +27,19 @@ const NEWS_LIMIT: usize = 64;
 const MOST_TOLD: usize = 3;
 
 /// The wait of one node.
-pub(super) struct NoWorse<'a, T: Transport> {
-    task: &'a NodeTask<T>,
-    visit: Visit,
+pub(super) struct SnapshotGate<'a, T: Transport> {
+    task: &'a NodeWorker<T>,
+    visit: NodeBatch,
     /// What the snapshot says of the node.
     before: Snapshot,
     limit: Duration,
-    reader: NodeTask<T>,
-    inbox: mpsc::Receiver<Message>,
+    reader: NodeWorker<T>,
+    inbox: mpsc::Receiver<WorkerMessage>,
 }
 
-impl<'a, T: Transport> NoWorse<'a, T> {
+impl<'a, T: Transport> SnapshotGate<'a, T> {
     /// Of the node of `task`, after its visit.
-    pub(super) fn new(task: &'a NodeTask<T>, visit: Visit, snapshot: &Snapshot) -> Self {
+    pub(super) fn new(task: &'a NodeWorker<T>, visit: NodeBatch, snapshot: &Snapshot) -> Self {
         let rows = task.rows();
         let limit = rows.task(visit).map(|task| task.policy.gate_timeout).unwrap_or_default();
         let (news, inbox) = mpsc::channel(NEWS_LIMIT);
@@ -48,20 +48,20 @@ impl<'a, T: Transport> NoWorse<'a, T> {
     }
 
     /// Waits until nothing is worse. Not passed, it says what is.
-    pub(super) async fn wait(mut self) -> DutyEnd {
+    pub(super) async fn wait(mut self) -> WorkItemEnd {
         let scope = self.scope();
         if !self.before.results.iter().any(|result| scope.concerns(result.role.as_deref())) {
             self.gate(Some(true), "not in the snapshot".to_owned()).await;
-            return DutyEnd::Done;
+            return WorkItemEnd::Done;
         }
         let mut stop_waiting = self.task.stop_waiting();
         tokio::select! {
             end = self.look_again() => end,
-            () = told(&mut stop_waiting) => DutyEnd::Done,
+            () = told(&mut stop_waiting) => WorkItemEnd::Done,
         }
     }
 
-    async fn look_again(&mut self) -> DutyEnd {
+    async fn look_again(&mut self) -> WorkItemEnd {
         let began = Instant::now();
         let deadline = began + self.limit;
         let mut said = None;
@@ -72,17 +72,17 @@ impl<'a, T: Transport> NoWorse<'a, T> {
             };
             let Some(worse) = worse else {
                 self.gate(Some(true), "nothing is worse than before".to_owned()).await;
-                return DutyEnd::Done;
+                return WorkItemEnd::Done;
             };
             if Instant::now() + POLL >= deadline {
                 self.gate(Some(false), worse.clone()).await;
-                return DutyEnd::Lost(Outcome::Failed, self.failure(&worse));
+                return WorkItemEnd::Lost(Outcome::Failed, self.failure(&worse));
             }
             if said.as_ref() != Some(&worse) {
                 self.gate(None, worse.clone()).await;
             }
             let phase = ActivityPhase::wait(PhaseKind::Gate, worse.clone()).within(began.elapsed(), self.limit);
-            self.say(News::Phase(phase)).await;
+            self.say(WorkerUpdate::Phase(phase)).await;
             said = Some(worse);
             sleep(POLL).await;
         }
@@ -96,18 +96,18 @@ impl<'a, T: Transport> NoWorse<'a, T> {
 
     /// The node as it is now.
     async fn read(&mut self) -> Snapshot {
-        let visit = Visit { step: 0, batch: self.visit.batch, node: 0, batched: false };
+        let visit = NodeBatch { step: 0, batch: self.visit.batch, node: 0, batched: false };
         let selection = self.scope();
         let (reader, inbox) = (&mut self.reader, &mut self.inbox);
         reader.forget();
         // What was told by a look that was not waited for.
         while inbox.try_recv().is_ok() {}
         let mut after = Snapshot { selection, ..Snapshot::default() };
-        let mut take = |news: News| match news {
-            News::Result(result) => after.results.push(*result),
-            News::Facts(facts) => after.nodes.push(*facts),
-            News::Phase(_) | News::Targets(_) | News::Begun(_) | News::Gate { .. } => {}
-            News::Lines(_) | News::Notice(_) | News::Names(_) | News::Pending(_) => {}
+        let mut take = |news: WorkerUpdate| match news {
+            WorkerUpdate::Result(result) => after.results.push(*result),
+            WorkerUpdate::Facts(facts) => after.nodes.push(*facts),
+            WorkerUpdate::Phase(_) | WorkerUpdate::Targets(_) | WorkerUpdate::Begun(_) | WorkerUpdate::Gate { .. } => {}
+            WorkerUpdate::Lines(_) | WorkerUpdate::Notice(_) | WorkerUpdate::Names(_) | WorkerUpdate::Pending(_) => {}
         };
         let mut work = Box::pin(reader.visit(visit));
         loop {
@@ -164,10 +164,10 @@ impl<'a, T: Transport> NoWorse<'a, T> {
     }
 
     async fn gate(&self, met: Option<bool>, waiting_for: String) {
-        self.say(News::Gate { service: None, met, waiting_for }).await;
+        self.say(WorkerUpdate::Gate { service: None, met, waiting_for }).await;
     }
 
-    async fn say(&self, news: News) {
-        self.task.tell(Duty::Check(self.visit), news).await;
+    async fn say(&self, news: WorkerUpdate) {
+        self.task.tell(WorkItem::Check(self.visit), news).await;
     }
 }

@@ -13,21 +13,21 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::command;
-use super::depth::{self, Depth, Packages};
+use super::depth::{self, DeepStatus, PackageVersions};
 use super::gate;
 use super::init_target::InitTarget;
-use super::job::{Book, Job, Tab};
-use super::link::Link;
-use super::logs::Logs;
-use super::message::{Duty, DutyEnd, Inspection, Message, News, TargetKey, Visit};
-use super::no_worse::NoWorse;
+use super::job::{JobTable, NodeJob, TargetContext};
+use super::link::NodeConnection;
+use super::logs::LogFollower;
+use super::message::{NodeBatch, NodeInspection, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
+use super::no_worse::SnapshotGate;
 use super::oneshot;
 use super::rehearsal;
-use super::rows::Rows;
-use super::salvage::{self, Cause, PAYING, Salvage};
-use super::target::{Debt, Work};
-use super::view::{Agenda, View};
-use super::{Guarding, NodeAccess, evidence, update, wait};
+use super::rows::ResultBuilder;
+use super::salvage::{self, EarlyExit, EarlyExitCause, PAYING};
+use super::target::{Obligation, ProcessAction};
+use super::view::{DiscoveredNode, VisitPlan};
+use super::{LockPolicy, NodeAccess, evidence, update, wait};
 use crate::event::{
     ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetResult, TargetState,
 };
@@ -48,27 +48,27 @@ const SERVICES_AT_ONCE: usize = 32;
 const OLD_GUARD: Duration = Duration::from_secs(160);
 
 /// A node and all that is known of it in this run.
-pub(super) struct NodeTask<T: Transport> {
-    rows: Rows,
+pub(super) struct NodeWorker<T: Transport> {
+    rows: ResultBuilder,
     access: NodeAccess,
-    link: Arc<Link<T>>,
+    link: Arc<NodeConnection<T>>,
     /// What was read, and for which task.
-    view: Option<(usize, Arc<View<T>>)>,
+    view: Option<(usize, Arc<DiscoveredNode<T>>)>,
     /// What is read beyond it, if it is to be.
-    depth: Option<Depth<T>>,
+    depth: Option<DeepStatus<T>>,
     /// Versions of its packages, as they were read last.
-    packages: Option<Packages>,
-    guarding: Arc<Guarding>,
+    packages: Option<PackageVersions>,
+    guarding: Arc<LockPolicy>,
     guard: Option<Guard>,
     /// Whether its lock could not be taken when that was last tried.
     is_unlockable: bool,
-    news: mpsc::Sender<Message>,
-    signals: Signals,
+    news: mpsc::Sender<WorkerMessage>,
+    signals: RunSignals,
 }
 
 /// What the dispatcher tells all tasks at once.
 #[derive(Clone)]
-pub(super) struct Signals {
+pub(super) struct RunSignals {
     /// Waiting at gates is to end.
     pub(super) stop_waiting: watch::Receiver<bool>,
     /// All waiting is to end.
@@ -77,19 +77,19 @@ pub(super) struct Signals {
     pub(super) turns: Arc<Semaphore>,
 }
 
-impl<T: Transport> NodeTask<T> {
+impl<T: Transport> NodeWorker<T> {
     pub(super) fn new(
         plan: Arc<Plan>,
         index: usize,
         access: NodeAccess,
         transport: Arc<T>,
-        guarding: Arc<Guarding>,
-        news: mpsc::Sender<Message>,
-        signals: Signals,
+        guarding: Arc<LockPolicy>,
+        news: mpsc::Sender<WorkerMessage>,
+        signals: RunSignals,
     ) -> Self {
-        let link = Arc::new(Link::new(transport, &access));
+        let link = Arc::new(NodeConnection::new(transport, &access));
         Self {
-            rows: Rows { plan, index },
+            rows: ResultBuilder { plan, index },
             access,
             link,
             view: None,
@@ -104,51 +104,51 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Does one duty.
-    pub(super) async fn work(&mut self, duty: Duty) -> DutyEnd {
+    pub(super) async fn work(&mut self, duty: WorkItem) -> WorkItemEnd {
         match duty {
-            Duty::Visit(visit) => self.visit(visit).await,
-            Duty::Connect(_) | Duty::Lock(_) | Duty::Inspect(_) | Duty::Check(_) => {
+            WorkItem::Visit(visit) => self.visit(visit).await,
+            WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) | WorkItem::Check(_) => {
                 // Before the first change there is nothing to finish. A check minds the signals itself.
-                let is_check = matches!(duty, Duty::Check(_));
+                let is_check = matches!(duty, WorkItem::Check(_));
                 let signals = &self.signals;
                 let mut signal = if is_check { signals.give_up.clone() } else { signals.stop_waiting.clone() };
                 tokio::select! {
                     end = self.prepare(duty) => end,
                     // What was not changed is told by the dispatcher.
-                    () = told(&mut signal) => DutyEnd::Done,
+                    () = told(&mut signal) => WorkItemEnd::Done,
                 }
             }
         }
     }
 
-    async fn prepare(&mut self, duty: Duty) -> DutyEnd {
+    async fn prepare(&mut self, duty: WorkItem) -> WorkItemEnd {
         match duty {
-            Duty::Connect(_) => {
+            WorkItem::Connect(_) => {
                 self.show(duty, self.connecting()).await;
-                self.link.session().await.map_or_else(|error| lost(error.failure()), |_| DutyEnd::Done)
+                self.link.session().await.map_or_else(|error| lost(error.failure()), |_| WorkItemEnd::Done)
             }
-            Duty::Lock(_) => self.lock(duty).await.map_or_else(|end| end, |()| DutyEnd::Done),
-            Duty::Inspect(_) => {
+            WorkItem::Lock(_) => self.lock(duty).await.map_or_else(|end| end, |()| WorkItemEnd::Done),
+            WorkItem::Inspect(_) => {
                 self.show(duty, within("querying supervisord", self.access.timeout)).await;
                 match timeout(self.access.timeout, self.inspect()).await {
-                    Ok(Ok(inspection)) => DutyEnd::Inspected(inspection),
+                    Ok(Ok(inspection)) => WorkItemEnd::Inspected(inspection),
                     Ok(Err(end)) => end,
-                    Err(_) => DutyEnd::Lost(Outcome::TimedOut, self.silent()),
+                    Err(_) => WorkItemEnd::Lost(Outcome::TimedOut, self.silent()),
                 }
             }
-            Duty::Check(visit) => self.check(duty, visit).await,
-            Duty::Visit(_) => DutyEnd::Done,
+            WorkItem::Check(visit) => self.check(duty, visit).await,
+            WorkItem::Visit(_) => WorkItemEnd::Done,
         }
     }
 
     /// Has the node's guard, and with it its lock, within the time for the node.
-    async fn lock(&mut self, duty: Duty) -> Result<(), DutyEnd> {
+    async fn lock(&mut self, duty: WorkItem) -> Result<(), WorkItemEnd> {
         let locked = self.try_lock(duty).await;
-        self.is_unlockable = matches!(locked, Err(DutyEnd::Lost(Outcome::Failed, _)));
+        self.is_unlockable = matches!(locked, Err(WorkItemEnd::Lost(Outcome::Failed, _)));
         locked
     }
 
-    async fn try_lock(&mut self, duty: Duty) -> Result<(), DutyEnd> {
+    async fn try_lock(&mut self, duty: WorkItem) -> Result<(), WorkItemEnd> {
         if self.guard.as_ref().is_some_and(Guard::is_alive) || !self.guarding.is_wanted {
             return Ok(());
         }
@@ -170,7 +170,7 @@ impl<T: Transport> NodeTask<T> {
             }
             Err(TakeError::Held(holder)) => {
                 let end = self.held(holder);
-                if let (DutyEnd::Held(failure, true), Duty::Lock(_)) = (&end, duty) {
+                if let (WorkItemEnd::Held(failure, true), WorkItem::Lock(_)) = (&end, duty) {
                     self.show(duty, self.lock_wait(failure)).await;
                 }
                 Err(end)
@@ -179,7 +179,7 @@ impl<T: Transport> NodeTask<T> {
                 debug!(%error, "continuing without a guard");
                 Ok(())
             }
-            Err(TakeError::Sudo(error)) => Err(DutyEnd::Lost(Outcome::Failed, error.failure(Stage::Inspect))),
+            Err(TakeError::Sudo(error)) => Err(WorkItemEnd::Lost(Outcome::Failed, error.failure(Stage::Inspect))),
             Err(error) => Err(lost(error.failure())),
         }
     }
@@ -190,17 +190,17 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Another run has the node.
-    fn held(&self, holder: LockHolder) -> DutyEnd {
+    fn held(&self, holder: LockHolder) -> WorkItemEnd {
         // What a dead controller of this very run left behind ends by itself.
         let ends_soon = holder.run == self.guarding.owner.run && self.guarding.began.elapsed() < OLD_GUARD;
         let again = ends_soon || self.guarding.waits_until > Instant::now();
         let failure = TakeError::Held(holder).failure();
         let name = super::rows::node_name(&self.rows.plan, self.rows.index);
-        DutyEnd::Held(Failure { message: format!("{name} is {}", failure.message), ..failure }, again)
+        WorkItemEnd::Held(Failure { message: format!("{name} is {}", failure.message), ..failure }, again)
     }
 
     /// Is connected to the node, and holds it where it is to be changed. A signal ends that: nothing was changed yet.
-    async fn make_ready(&mut self, duty: Duty, changes: bool) -> Result<(), DutyEnd> {
+    async fn make_ready(&mut self, duty: WorkItem, changes: bool) -> Result<(), WorkItemEnd> {
         let mut stop_waiting = self.signals.stop_waiting.clone();
         let ready = async {
             self.show(duty, self.connecting()).await;
@@ -212,7 +212,7 @@ impl<T: Transport> NodeTask<T> {
             ready = ready => ready,
             () = told(&mut stop_waiting), if changes => {
                 let failure = Failure::new(Stage::Plan, FailureKind::Interrupted, "not started: the run was interrupted");
-                Err(DutyEnd::Lost(Outcome::NotStarted, failure))
+                Err(WorkItemEnd::Lost(Outcome::NotStarted, failure))
             }
         };
         // Another run may have got the node while its connection was lost.
@@ -242,9 +242,9 @@ impl<T: Transport> NodeTask<T> {
 
     /// Reads the node before the first change. A connection that is cut meanwhile is made again, once: nothing has been
     /// changed yet, so that is all it costs.
-    async fn inspect(&mut self) -> Result<Inspection, DutyEnd> {
+    async fn inspect(&mut self) -> Result<NodeInspection, WorkItemEnd> {
         match self.try_inspect().await {
-            Err(DutyEnd::Lost(_, failure)) if failure.kind == FailureKind::ConnectionLost => {
+            Err(WorkItemEnd::Lost(_, failure)) if failure.kind == FailureKind::ConnectionLost => {
                 debug!(reason = failure.message, "the connection dropped before anything was changed; reading again");
                 self.try_inspect().await
             }
@@ -252,8 +252,8 @@ impl<T: Transport> NodeTask<T> {
         }
     }
 
-    async fn try_inspect(&mut self) -> Result<Inspection, DutyEnd> {
-        let view = Arc::new(View::take(&self.link, self.rows.clone(), &self.access).await);
+    async fn try_inspect(&mut self) -> Result<NodeInspection, WorkItemEnd> {
+        let view = Arc::new(DiscoveredNode::take(&self.link, self.rows.clone(), &self.access).await);
         if let Some(failure) = view.connection_lost() {
             return Err(lost(failure.clone()));
         }
@@ -261,7 +261,7 @@ impl<T: Transport> NodeTask<T> {
         match self.rehearse(&view).await {
             Ok(()) => {}
             // The state that was read holds: its services may be up whatever its guard can do.
-            Err(DutyEnd::Lost(outcome @ (Outcome::Failed | Outcome::TimedOut), failure)) => {
+            Err(WorkItemEnd::Lost(outcome @ (Outcome::Failed | Outcome::TimedOut), failure)) => {
                 inspection.refusal = Some((outcome, failure));
             }
             Err(end) => return Err(end),
@@ -273,11 +273,11 @@ impl<T: Transport> NodeTask<T> {
 
     /// Has the node's guard try what it may have to do. A guard that went with its connection is replaced first. A node
     /// that could not be locked is only read; the dispatcher has the reason.
-    async fn rehearse(&mut self, view: &View<T>) -> Result<(), DutyEnd> {
+    async fn rehearse(&mut self, view: &DiscoveredNode<T>) -> Result<(), WorkItemEnd> {
         if self.guarding.is_optional || self.is_unlockable {
             return Ok(());
         }
-        self.lock(Duty::Inspect(self.rows.index)).await?;
+        self.lock(WorkItem::Inspect(self.rows.index)).await?;
         let Some(guard) = &self.guard else { return Ok(()) };
         let Err(failure) = rehearsal::rehearse(guard, &view.rescues(&self.link), Stage::Inspect).await else {
             return Ok(());
@@ -286,20 +286,20 @@ impl<T: Transport> NodeTask<T> {
             self.guard = None;
         }
         let is_lost = matches!(failure.kind, FailureKind::ConnectionLost | FailureKind::TimedOut);
-        Err(if is_lost { lost(failure) } else { DutyEnd::Lost(Outcome::Failed, failure) })
+        Err(if is_lost { lost(failure) } else { WorkItemEnd::Lost(Outcome::Failed, failure) })
     }
 
     /// What a batch waits for on the node beyond its services: the operator's check, then that nothing is worse than it was.
-    async fn check(&mut self, duty: Duty, visit: Visit) -> DutyEnd {
+    async fn check(&mut self, duty: WorkItem, visit: NodeBatch) -> WorkItemEnd {
         let end = self.run_check(duty, visit).await;
         let snapshot = self.rows.task(visit).and_then(|task| task.snapshot.clone());
         match snapshot {
-            Some(snapshot) if end == DutyEnd::Done => NoWorse::new(self, visit, &snapshot).wait().await,
+            Some(snapshot) if end == WorkItemEnd::Done => SnapshotGate::new(self, visit, &snapshot).wait().await,
             Some(_) | None => end,
         }
     }
 
-    pub(super) fn rows(&self) -> &Rows {
+    pub(super) fn rows(&self) -> &ResultBuilder {
         &self.rows
     }
 
@@ -309,9 +309,9 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// A task that reads everything on the node over the same connection, and tells it to `news`.
-    pub(super) fn reader(&self, news: mpsc::Sender<Message>, timeout: Duration) -> Self {
+    pub(super) fn reader(&self, news: mpsc::Sender<WorkerMessage>, timeout: Duration) -> Self {
         Self {
-            rows: Rows { plan: Arc::new(self.rows.plan.reading_of(self.rows.index)), index: 0 },
+            rows: ResultBuilder { plan: Arc::new(self.rows.plan.reading_of(self.rows.index)), index: 0 },
             access: NodeAccess { timeout: timeout.min(self.access.timeout), ..self.access.clone() },
             link: Arc::clone(&self.link),
             view: None,
@@ -325,9 +325,9 @@ impl<T: Transport> NodeTask<T> {
         }
     }
 
-    async fn run_check(&mut self, duty: Duty, visit: Visit) -> DutyEnd {
+    async fn run_check(&mut self, duty: WorkItem, visit: NodeBatch) -> WorkItemEnd {
         let Some(check) = self.rows.task(visit).and_then(|task| task.policy.check.clone()) else {
-            return DutyEnd::Done;
+            return WorkItemEnd::Done;
         };
         self.show(duty, within("running the check", self.timeout(visit))).await;
         let mut stop_waiting = self.signals.stop_waiting.clone();
@@ -337,14 +337,14 @@ impl<T: Transport> NodeTask<T> {
             Ok(()) => (Some(true), "the check exited 0".to_owned()),
             Err(failure) => (Some(false), failure.message.clone()),
         };
-        let news = News::Gate { service: None, met, waiting_for: said };
+        let news = WorkerUpdate::Gate { service: None, met, waiting_for: said };
         self.tell(duty, news).await;
-        outcome.map_or_else(|failure| DutyEnd::Lost(Outcome::Failed, failure), |()| DutyEnd::Done)
+        outcome.map_or_else(|failure| WorkItemEnd::Lost(Outcome::Failed, failure), |()| WorkItemEnd::Done)
     }
 
     /// Does a batch's work on this node.
-    pub(super) async fn visit(&mut self, visit: Visit) -> DutyEnd {
-        let duty = Duty::Visit(visit);
+    pub(super) async fn visit(&mut self, visit: NodeBatch) -> WorkItemEnd {
+        let duty = WorkItem::Visit(visit);
         if self.rows.action(visit) == Action::Exec {
             return self.exec(visit).await;
         }
@@ -355,30 +355,30 @@ impl<T: Transport> NodeTask<T> {
             return self.logs(visit, tail).await;
         }
         let mut give_up = self.signals.give_up.clone();
-        let book = Book::default();
+        let book = JobTable::default();
         let ended = tokio::select! {
             ended = self.act(visit, &book) => ended,
-            () = told(&mut give_up) => Ended::Early(Cause::GivenUp),
+            () = told(&mut give_up) => BatchEnd::Early(EarlyExitCause::GivenUp),
         };
         let end = match ended {
-            Ended::Done => DutyEnd::Done,
-            Ended::Lost(end) => {
-                if let DutyEnd::Lost(outcome, failure) = &end {
+            BatchEnd::Done => WorkItemEnd::Done,
+            BatchEnd::Lost(end) => {
+                if let WorkItemEnd::Lost(outcome, failure) = &end {
                     for result in self.rows.typed(visit, *outcome, failure) {
-                        self.tell(duty, News::Result(Box::new(result))).await;
+                        self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
                     }
                 }
                 end
             }
-            Ended::Early(cause) => {
+            BatchEnd::Early(cause) => {
                 self.show(duty, ActivityPhase::work("checking the result")).await;
                 let (rows, link, access) = (&self.rows, &self.link, &self.access);
                 let guarded = self.guard.as_ref().is_some_and(Guard::is_alive);
-                let salvage = Salvage { rows, link, access, book: &book, visit, cause, guarded };
+                let salvage = EarlyExit { rows, link, access, book: &book, visit, cause, guarded };
                 for result in salvage.results().await {
-                    self.tell(duty, News::Result(Box::new(result))).await;
+                    self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
                 }
-                DutyEnd::Done
+                WorkItemEnd::Done
             }
         };
         if book.is_armed() {
@@ -388,11 +388,11 @@ impl<T: Transport> NodeTask<T> {
         end
     }
 
-    async fn act(&mut self, visit: Visit, book: &Book<T>) -> Ended {
-        let duty = Duty::Visit(visit);
+    async fn act(&mut self, visit: NodeBatch, book: &JobTable<T>) -> BatchEnd {
+        let duty = WorkItem::Visit(visit);
         let changes = self.rows.action(visit).changes();
         if let Err(end) = self.make_ready(duty, changes).await {
-            return Ended::Lost(end);
+            return BatchEnd::Lost(end);
         }
         let policy = self.rows.task(visit).map(|task| task.policy.clone()).unwrap_or_default();
         let mut time = self.timeout(visit);
@@ -406,38 +406,38 @@ impl<T: Transport> NodeTask<T> {
         let in_depth = self.rows.task(visit).is_some_and(|task| task.in_depth);
         if in_depth {
             let via = self.rows.plan.via.or(self.access.via);
-            self.depth = Some(Depth::begin(&self.link, &self.rows, via, self.packages.take(), deadline));
+            self.depth = Some(DeepStatus::begin(&self.link, &self.rows, via, self.packages.take(), deadline));
         }
         let work = async {
             let Ok(view) = timeout_at(deadline, self.view(visit)).await else {
-                return Ended::Early(Cause::TimedOut);
+                return BatchEnd::Early(EarlyExitCause::TimedOut);
             };
             if let Some(failure) = view.connection_lost() {
-                return Ended::Lost(lost(failure.clone()));
+                return BatchEnd::Lost(lost(failure.clone()));
             }
             if !changes {
                 let task = self.rows.plan.steps.get(visit.step).map_or(0, |step| step.task);
-                self.tell(duty, News::Names(view.names(task).await)).await;
+                self.tell(duty, WorkerUpdate::Names(view.names(task).await)).await;
                 for pending in view.pending_updates(task).await {
-                    self.tell(duty, News::Pending(Box::new(pending))).await;
+                    self.tell(duty, WorkerUpdate::Pending(Box::new(pending))).await;
                 }
             }
             if in_depth {
                 self.show(duty, ActivityPhase::work("querying services")).await;
             }
-            let Agenda { jobs, results } = view.agenda(visit);
-            let jobs: Vec<Arc<Job<T>>> = jobs.into_iter().map(Arc::new).collect();
+            let VisitPlan { jobs, results } = view.agenda(visit);
+            let jobs: Vec<Arc<NodeJob<T>>> = jobs.into_iter().map(Arc::new).collect();
             book.open(&jobs);
             // Whom an update concerns is known only after it.
-            let named = jobs.iter().filter(|job| !matches!(job.as_ref(), Job::Update { .. }));
+            let named = jobs.iter().filter(|job| !matches!(job.as_ref(), NodeJob::Update { .. }));
             let found = named.map(|job| job.key()).chain(results.iter().map(TargetKey::of)).collect();
-            self.tell(duty, News::Targets(found)).await;
+            self.tell(duty, WorkerUpdate::Targets(found)).await;
             let tell_rest = async {
                 for mut result in results {
                     if let Some(depth) = &self.depth {
                         depth.judge_other(&mut result).await;
                     }
-                    self.tell(duty, News::Result(Box::new(result))).await;
+                    self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
                 }
             };
             // What is said already may have to wait for a version.
@@ -452,49 +452,50 @@ impl<T: Transport> NodeTask<T> {
             if let Some(depth) = &self.depth {
                 let facts = depth.facts(Some(&view)).await;
                 self.packages = depth.packages().await;
-                self.tell(duty, News::Facts(Box::new(facts))).await;
+                self.tell(duty, WorkerUpdate::Facts(Box::new(facts))).await;
             }
-            Ended::Done
+            BatchEnd::Done
         };
         // What was read in depth until the time was over is told.
         let end = if in_depth { deadline + depth::GRACE } else { deadline };
-        let ended = timeout_at(end, work).await.unwrap_or(Ended::Early(Cause::TimedOut));
-        if let (Ended::Early(_), Some(depth)) = (&ended, &self.depth) {
+        let ended = timeout_at(end, work).await.unwrap_or(BatchEnd::Early(EarlyExitCause::TimedOut));
+        if let (BatchEnd::Early(_), Some(depth)) = (&ended, &self.depth) {
             let facts = depth.facts(None).await;
-            self.tell(duty, News::Facts(Box::new(facts))).await;
+            self.tell(duty, WorkerUpdate::Facts(Box::new(facts))).await;
         }
         ended
     }
 
     /// What was read for this visit's task; read anew if it was read for another.
-    async fn view(&mut self, visit: Visit) -> Arc<View<T>> {
+    async fn view(&mut self, visit: NodeBatch) -> Arc<DiscoveredNode<T>> {
         let task = self.rows.plan.steps.get(visit.step).map_or(0, |step| step.task);
         if let Some((of, view)) = &self.view
             && *of == task
         {
             return Arc::clone(view);
         }
-        self.show(Duty::Visit(visit), within("querying supervisord", self.access.timeout)).await;
-        let view = Arc::new(View::take(&self.link, self.rows.clone(), &self.access).await);
+        self.show(WorkItem::Visit(visit), within("querying supervisord", self.access.timeout)).await;
+        let view = Arc::new(DiscoveredNode::take(&self.link, self.rows.clone(), &self.access).await);
         self.view = Some((task, Arc::clone(&view)));
         view
     }
 
     /// Does the jobs: the processes of a group one after the other if they are changed, all else at the same time.
     /// Where the stop of a program restarts its whole instance, that program goes first, and alone.
-    async fn do_all(&self, visit: Visit, jobs: &[Arc<Job<T>>], book: &Book<T>) {
-        let mut chains: Vec<Vec<&Arc<Job<T>>>> = Vec::new();
+    async fn do_all(&self, visit: NodeBatch, jobs: &[Arc<NodeJob<T>>], book: &JobTable<T>) {
+        let mut chains: Vec<Vec<&Arc<NodeJob<T>>>> = Vec::new();
         for job in jobs {
-            let same = |chain: &&mut Vec<&Arc<Job<T>>>| chain.first().is_some_and(|first| first.group() == job.group());
+            let same =
+                |chain: &&mut Vec<&Arc<NodeJob<T>>>| chain.first().is_some_and(|first| first.group() == job.group());
             match chains.iter_mut().find(same) {
                 Some(chain) if job.group().is_some() && self.rows.action(visit).changes() => chain.push(job),
                 _ => chains.push(vec![job]),
             }
         }
-        let cascades = |chain: &Vec<&Arc<Job<T>>>| {
+        let cascades = |chain: &Vec<&Arc<NodeJob<T>>>| {
             chain.first().is_some_and(|job| match job.as_ref() {
-                Job::Process { instance, process } => instance.cascades(&process.group),
-                Job::Init { .. } | Job::Update { .. } => false,
+                NodeJob::Process { instance, process } => instance.cascades(&process.group),
+                NodeJob::Init { .. } | NodeJob::Update { .. } => false,
             })
         };
         let (first, rest): (Vec<_>, Vec<_>) = chains.into_iter().partition(cascades);
@@ -510,7 +511,7 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Connects to the node again and has its guard, and with it the lock, after both were lost.
-    async fn guard_again(&mut self, duty: Duty) -> Result<(), DutyEnd> {
+    async fn guard_again(&mut self, duty: WorkItem) -> Result<(), WorkItemEnd> {
         debug!("the connection dropped before everything was started; reconnecting");
         // No sign of life is asked for: the guard may not have noticed the loss yet. If it lives, closing its channel makes
         // it start what it is armed with and release the lock, and only then can the next lock be had.
@@ -519,8 +520,8 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Sends a result for each job that was not started because the node was lost.
-    async fn tell_lost(&self, visit: Visit, jobs: &[Arc<Job<T>>], book: &Book<T>, end: &DutyEnd) {
-        let DutyEnd::Lost(outcome, failure) = end else { return };
+    async fn tell_lost(&self, visit: NodeBatch, jobs: &[Arc<NodeJob<T>>], book: &JobTable<T>, end: &WorkItemEnd) {
+        let WorkItemEnd::Lost(outcome, failure) = end else { return };
         for job in jobs {
             let result = TargetResult { failure: Some(failure.clone()), ..job.result(&self.rows, visit, *outcome) };
             self.tell_result(visit, book, result).await;
@@ -528,13 +529,13 @@ impl<T: Transport> NodeTask<T> {
         }
     }
 
-    async fn do_chain(&self, visit: Visit, chain: Vec<&Arc<Job<T>>>, book: &Book<T>) {
+    async fn do_chain(&self, visit: NodeBatch, chain: Vec<&Arc<NodeJob<T>>>, book: &JobTable<T>) {
         let mut down: Option<String> = None;
         for (place, job) in chain.iter().enumerate() {
             if let Some(first) = &down
                 && self.rows.action(visit) == Action::Restart
             {
-                if let Job::Process { instance, process } = job.as_ref() {
+                if let NodeJob::Process { instance, process } = job.as_ref() {
                     let result = self.rows.left_alone(visit, instance, process, first);
                     self.tell_result(visit, book, result).await;
                 }
@@ -554,7 +555,7 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Does one job. None: nothing was sent for it, and it has to be done once more, over another connection.
-    async fn one(&self, visit: Visit, job: &Job<T>, book: &Book<T>) -> Option<Vec<TargetResult>> {
+    async fn one(&self, visit: NodeBatch, job: &NodeJob<T>, book: &JobTable<T>) -> Option<Vec<TargetResult>> {
         let began = Instant::now();
         let key = job.key();
         let action = self.rows.action(visit);
@@ -563,9 +564,9 @@ impl<T: Transport> NodeTask<T> {
         if action.changes() {
             let name = key.service.as_deref().unwrap_or("the configuration");
             let phase = within(format!("{} {name}", doing(action)), self.timeout(visit));
-            self.show(Duty::Visit(visit), phase).await;
+            self.show(WorkItem::Visit(visit), phase).await;
         }
-        let tab = Tab {
+        let tab = TargetContext {
             book,
             key: key.clone(),
             visit,
@@ -577,9 +578,9 @@ impl<T: Transport> NodeTask<T> {
         };
         let mut suspects = Vec::new();
         let mut results = match job {
-            Job::Process { instance, process } => {
+            NodeJob::Process { instance, process } => {
                 let begun = self.begun(visit, &key);
-                let work = Work { instance: instance.as_ref(), listed: process, tab: &tab, stable, begun };
+                let work = ProcessAction { instance: instance.as_ref(), listed: process, tab: &tab, stable, begun };
                 let mut verdict = match action {
                     Action::Start => work.start().await,
                     Action::Stop => work.stop().await,
@@ -598,9 +599,9 @@ impl<T: Transport> NodeTask<T> {
                 };
                 verdict.was_begun(begun);
                 // However the work ended: what this run has stopped is started again, if that can still be done.
-                if book.entry(&key).debt == Debt::Start && verdict.leaves_it_down() {
+                if book.entry(&key).debt == Obligation::Start && verdict.leaves_it_down() {
                     let mut seen = None;
-                    let pay = salvage::pay(instance, process, Debt::Start, PAYING, &mut seen);
+                    let pay = salvage::pay(instance, process, Obligation::Start, PAYING, &mut seen);
                     let paid = timeout(PAYING, pay).await.unwrap_or(false);
                     verdict.was_mended(seen, paid);
                 }
@@ -628,7 +629,7 @@ impl<T: Transport> NodeTask<T> {
                 }
                 vec![result]
             }
-            Job::Init { role, service, is_instance, named } => {
+            NodeJob::Init { role, service, is_instance, named } => {
                 let target = InitTarget { link: &self.link, name: service, is_instance: *is_instance, stable };
                 let verdict = match self.begun(visit, &key) {
                     Some(before) if action == Action::Restart => target.resume_restart(before, &tab).await,
@@ -640,7 +641,7 @@ impl<T: Transport> NodeTask<T> {
                 }
                 vec![result]
             }
-            Job::Update { instances, .. } => {
+            NodeJob::Update { instances, .. } => {
                 let services = self.rows.services(visit);
                 let mut results = Vec::new();
                 for instance in instances {
@@ -674,7 +675,7 @@ impl<T: Transport> NodeTask<T> {
         if !suspects.is_empty() {
             // Whatever becomes of the evidence: what is to be told of the targets stands.
             book.settle(&key, results.clone());
-            self.show(Duty::Visit(visit), ActivityPhase::work("finding out why it is not up")).await;
+            self.show(WorkItem::Visit(visit), ActivityPhase::work("finding out why it is not up")).await;
             let gathered = suspects.iter().map(|(_, instance, process)| evidence::gather(instance.as_ref(), process));
             let gathered = join_all(gathered).await;
             for ((place, ..), evidence) in suspects.iter().zip(gathered) {
@@ -687,45 +688,46 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Waits until all is as wanted; a signal ends the waiting.
-    async fn wait(&mut self, visit: Visit, until: WaitGoal) -> DutyEnd {
-        let duty = Duty::Visit(visit);
+    async fn wait(&mut self, visit: NodeBatch, until: WaitGoal) -> WorkItemEnd {
+        let duty = WorkItem::Visit(visit);
         let mut stop_waiting = self.signals.stop_waiting.clone();
         let news = self.news.clone();
         // What is shown may be dropped.
-        let say = move |phase: ActivityPhase| drop(news.try_send(Message { duty, news: News::Phase(phase) }));
+        let say =
+            move |phase: ActivityPhase| drop(news.try_send(WorkerMessage { duty, news: WorkerUpdate::Phase(phase) }));
         let results = tokio::select! {
             (results, names) = wait::wait(&self.link, &self.rows, &self.access, until, visit, say) => {
                 if let Some(names) = names {
-                    self.tell(duty, News::Names(names)).await;
+                    self.tell(duty, WorkerUpdate::Names(names)).await;
                 }
                 results
             }
-            () = told(&mut stop_waiting) => return DutyEnd::Done,
+            () = told(&mut stop_waiting) => return WorkItemEnd::Done,
         };
         for result in results {
-            self.tell(duty, News::Result(Box::new(result))).await;
+            self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
         }
-        DutyEnd::Done
+        WorkItemEnd::Done
     }
 
     /// Shows logs. A signal ends it, and then it was as asked.
-    async fn logs(&mut self, visit: Visit, tail: LogTail) -> DutyEnd {
-        let duty = Duty::Visit(visit);
+    async fn logs(&mut self, visit: NodeBatch, tail: LogTail) -> WorkItemEnd {
+        let duty = WorkItem::Visit(visit);
         let mut stop_waiting = self.signals.stop_waiting.clone();
         let (link, rows, access) = (&self.link, &self.rows, &self.access);
-        let mut logs = Logs::new(link, rows, access, visit, tail, &self.news, &self.signals.turns);
+        let mut logs = LogFollower::new(link, rows, access, visit, tail, &self.news, &self.signals.turns);
         tokio::select! {
             () = logs.show() => {}
             () = told(&mut stop_waiting) => {}
         }
         for result in logs.results() {
-            self.tell(duty, News::Result(Box::new(result))).await;
+            self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
         }
-        DutyEnd::Done
+        WorkItemEnd::Done
     }
 
     /// What a target was before a controller that is gone began with it.
-    fn begun(&self, visit: Visit, key: &TargetKey) -> Option<&TargetState> {
+    fn begun(&self, visit: NodeBatch, key: &TargetKey) -> Option<&TargetState> {
         let name = &self.rows.plan.nodes.get(self.rows.index)?.node.name;
         let states = self.rows.task(visit)?.begun.get(name)?;
         states
@@ -734,12 +736,12 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Runs the operator's command.
-    async fn exec(&mut self, visit: Visit) -> DutyEnd {
-        let duty = Duty::Visit(visit);
+    async fn exec(&mut self, visit: NodeBatch) -> WorkItemEnd {
+        let duty = WorkItem::Visit(visit);
         if let Err(end) = self.make_ready(duty, true).await {
-            if let DutyEnd::Lost(outcome, failure) = &end {
+            if let WorkItemEnd::Lost(outcome, failure) = &end {
                 for result in self.rows.typed(visit, *outcome, failure) {
-                    self.tell(duty, News::Result(Box::new(result))).await;
+                    self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
                 }
             }
             return end;
@@ -748,7 +750,7 @@ impl<T: Transport> NodeTask<T> {
         let line = task.and_then(|task| task.command.clone()).unwrap_or_default();
         let input = task.and_then(|task| task.input.clone());
         let key = TargetKey::of(&self.rows.empty(visit, Outcome::Ok));
-        self.tell(duty, News::Begun(key)).await;
+        self.tell(duty, WorkerUpdate::Begun(key)).await;
         self.show(duty, within("running the command", self.timeout(visit))).await;
         let began = Instant::now();
         let mut give_up = self.signals.give_up.clone();
@@ -756,12 +758,12 @@ impl<T: Transport> NodeTask<T> {
         let ended = command::run(&self.link, &line, input.as_ref(), &access, told(&mut give_up)).await;
         let mut result = command::judged(self.rows.empty(visit, Outcome::Changed), ended, &access);
         result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
-        self.tell(duty, News::Result(Box::new(result))).await;
-        DutyEnd::Done
+        self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
+        WorkItemEnd::Done
     }
 
     /// Time for the action on the node: what the task says, else what holds for the node.
-    fn timeout(&self, visit: Visit) -> Duration {
+    fn timeout(&self, visit: NodeBatch) -> Duration {
         self.rows.task(visit).and_then(|task| task.timeout).unwrap_or(self.access.timeout)
     }
 
@@ -775,8 +777,8 @@ impl<T: Transport> NodeTask<T> {
     }
 
     /// Shows what is done or waited for.
-    async fn show(&self, duty: Duty, phase: ActivityPhase) {
-        self.tell(duty, News::Phase(phase)).await;
+    async fn show(&self, duty: WorkItem, phase: ActivityPhase) {
+        self.tell(duty, WorkerUpdate::Phase(phase)).await;
     }
 
     /// Where each hop has a time of its own, how long it takes in all is not known.
@@ -793,34 +795,34 @@ impl<T: Transport> NodeTask<T> {
         ActivityPhase::wait(PhaseKind::Lock, why).within(waited, if waited < wait { wait } else { OLD_GUARD })
     }
 
-    async fn tell_result(&self, visit: Visit, book: &Book<T>, result: TargetResult) {
+    async fn tell_result(&self, visit: NodeBatch, book: &JobTable<T>, result: TargetResult) {
         let key = TargetKey::of(&result);
-        self.tell(Duty::Visit(visit), News::Result(Box::new(result))).await;
+        self.tell(WorkItem::Visit(visit), WorkerUpdate::Result(Box::new(result))).await;
         book.told(&key);
     }
 
-    pub(super) async fn tell(&self, duty: Duty, news: News) {
-        if self.news.send(Message { duty, news }).await.is_err() {
+    pub(super) async fn tell(&self, duty: WorkItem, news: WorkerUpdate) {
+        if self.news.send(WorkerMessage { duty, news }).await.is_err() {
             debug!("the run no longer listens");
         }
     }
 }
 
 /// Why a visit's work ended.
-enum Ended {
+enum BatchEnd {
     Done,
-    Lost(DutyEnd),
-    Early(Cause),
+    Lost(WorkItemEnd),
+    Early(EarlyExitCause),
 }
 
 /// A node that another run has got is not begun.
-fn not_begun(end: DutyEnd) -> DutyEnd {
-    if let DutyEnd::Held(failure, _) = end { DutyEnd::Lost(Outcome::NotStarted, failure) } else { end }
+fn not_begun(end: WorkItemEnd) -> WorkItemEnd {
+    if let WorkItemEnd::Held(failure, _) = end { WorkItemEnd::Lost(Outcome::NotStarted, failure) } else { end }
 }
 
 /// The end of a node that cannot be worked on: it is not reached, does not answer, or runs nothing.
-fn lost(failure: Failure) -> DutyEnd {
-    DutyEnd::Lost(failure.outcome(), failure)
+fn lost(failure: Failure) -> WorkItemEnd {
+    WorkItemEnd::Lost(failure.outcome(), failure)
 }
 
 /// Ends when all tasks are told so.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::evidence;
-use super::link::Instance;
+use super::link::LiveInstance;
 use crate::event::ProcessState;
 use crate::supervisor::rpc::RpcClient;
 use crate::supervisor::{ProcessInfo, SupervisorClient};
@@ -19,7 +19,7 @@ pub(super) const SETTLE: Duration = Duration::from_secs(1);
 
 /// What a program that is RUNNING is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Made {
+pub(super) enum ProgramPurpose {
     /// To run on.
     ToStay,
     /// It is up as soon as it is spawned: it may be made to end.
@@ -30,7 +30,7 @@ pub(super) enum Made {
 
 /// How a program that is made to end has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct OneshotEnd {
     /// Whether as its configuration expects; none where that is not told.
     pub(super) as_expected: Option<bool>,
     /// In supervisord's words (untrusted).
@@ -38,25 +38,25 @@ pub(super) struct End {
 }
 
 /// What a program that was just started and is RUNNING is made for.
-pub(super) async fn made_to_end<T: Transport>(instance: &Instance<T>, process: &ProcessInfo) -> Made {
+pub(super) async fn made_to_end<T: Transport>(instance: &LiveInstance<T>, process: &ProcessInfo) -> ProgramPurpose {
     if instance.role.is_oneshot(&process.group, &process.name) {
-        return Made::ToEnd;
+        return ProgramPurpose::ToEnd;
     }
     // Any other is RUNNING only after a `startsecs` of a second at least.
     if process.uptime.is_some_and(|uptime| uptime > SETTLE) {
-        return Made::ToStay;
+        return ProgramPurpose::ToStay;
     }
     let at_once = match instance.client().await.as_deref() {
         Ok(client @ SupervisorClient::Rpc(rpc)) => is_up_at_once(instance, client, rpc, process).await,
         Ok(SupervisorClient::Supervisorctl(_) | SupervisorClient::Service(_)) => process.uptime == Some(Duration::ZERO),
         Err(_) => false,
     };
-    if at_once { Made::MaybeToEnd } else { Made::ToStay }
+    if at_once { ProgramPurpose::MaybeToEnd } else { ProgramPurpose::ToStay }
 }
 
 /// Whether a process is up as soon as it is spawned: by supervisord's configuration, else by its own log.
 async fn is_up_at_once<T: Transport>(
-    instance: &Instance<T>,
+    instance: &LiveInstance<T>,
     client: &SupervisorClient<T::Session>,
     rpc: &RpcClient<T::Session>,
     process: &ProcessInfo,
@@ -68,19 +68,19 @@ async fn is_up_at_once<T: Transport>(
 }
 
 /// Whether a process is EXITED, was made to end, and has ended as expected.
-pub(super) async fn has_ended_well<T: Transport>(instance: &Instance<T>, process: &ProcessInfo) -> bool {
+pub(super) async fn has_ended_well<T: Transport>(instance: &LiveInstance<T>, process: &ProcessInfo) -> bool {
     let end = end_of(instance, process).await;
     end.is_some_and(|end| end.as_expected == Some(true))
 }
 
 /// Whether a process that is only read is well though it does not run. What reads goes by the inventory alone: that a
 /// program without `startsecs` is EXITED is shown as `contrail-status` shows it.
-pub(super) async fn is_well<T: Transport>(instance: &Instance<T>, process: &ProcessInfo) -> bool {
+pub(super) async fn is_well<T: Transport>(instance: &LiveInstance<T>, process: &ProcessInfo) -> bool {
     instance.role.is_oneshot(&process.group, &process.name) && has_ended_well(instance, process).await
 }
 
 /// How a process has ended; none where it has not EXITED, or was not made to end.
-pub(super) async fn end_of<T: Transport>(instance: &Instance<T>, process: &ProcessInfo) -> Option<End> {
+pub(super) async fn end_of<T: Transport>(instance: &LiveInstance<T>, process: &ProcessInfo) -> Option<OneshotEnd> {
     if process.state != ProcessState::Exited {
         return None;
     }
@@ -91,7 +91,7 @@ pub(super) async fn end_of<T: Transport>(instance: &Instance<T>, process: &Proce
             return None;
         }
         let words = Some(process.description.clone()).filter(|_| process.exited_as_expected == Some(false));
-        return Some(End { as_expected: process.exited_as_expected, words });
+        return Some(OneshotEnd { as_expected: process.exited_as_expected, words });
     }
     let log = log_of(instance, &client, process).await;
     if !is_listed && !is_up_at_once_in_log(&log, &process.name) {
@@ -103,12 +103,12 @@ pub(super) async fn end_of<T: Transport>(instance: &Instance<T>, process: &Proce
         _ if words.ends_with("; not expected") => Some(false),
         _ => None,
     });
-    Some(End { as_expected, words })
+    Some(OneshotEnd { as_expected, words })
 }
 
 /// The end of supervisord's own log, which names a process without its group: empty where that may be another one.
 async fn log_of<T: Transport>(
-    instance: &Instance<T>,
+    instance: &LiveInstance<T>,
     client: &SupervisorClient<T::Session>,
     process: &ProcessInfo,
 ) -> String {
@@ -124,7 +124,7 @@ async fn log_of<T: Transport>(
     log.unwrap_or_default()
 }
 
-async fn log_beside_wrapper<T: Transport>(instance: &Instance<T>) -> Option<String> {
+async fn log_beside_wrapper<T: Transport>(instance: &LiveInstance<T>) -> Option<String> {
     for control in instance.beside_wrapper().await? {
         // An address where nobody listens has no log either.
         if control.list().await.is_ok() {

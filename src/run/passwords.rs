@@ -1,6 +1,6 @@
 //! The passwords of supervisords, from the files that the inventory names.
 //!
-//! Here lives [`Passwords`]. What always holds: each file is read once, before anything connects; a file that others may
+//! Here lives [`PasswordFiles`]. What always holds: each file is read once, before anything connects; a file that others may
 //! write is not used, since they could have put their own password there; one that others may read is warned of.
 
 use std::collections::BTreeMap;
@@ -21,12 +21,12 @@ const WRITABLE: u32 = 0o022;
 
 /// What was read, by file.
 #[derive(Debug, Default)]
-pub struct Passwords {
+pub struct PasswordFiles {
     passwords: BTreeMap<PathBuf, Result<SecretString, Failure>>,
     warnings: Vec<String>,
 }
 
-impl Passwords {
+impl PasswordFiles {
     /// Reads these files.
     pub fn read<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> Self {
         let mut read = Self::default();
@@ -100,7 +100,7 @@ mod tests {
     fn a_file_is_used_if_no_other_user_can_write_it() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("password");
-        let read = || Passwords::read([&path]);
+        let read = || PasswordFiles::read([&path]);
         let missing = read().of(&path).expect_err("no file");
         assert!(missing.message.contains("cannot be read"), "{missing:?}");
         fs::write(&path, "pass word \r\n").expect("written");

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use super::init_target::InitVerdict;
-use super::link::Instance;
-use super::message::Visit;
-use super::target::Verdict;
+use super::link::LiveInstance;
+use super::message::NodeBatch;
+use super::target::ActionVerdict;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
 use crate::inventory::{Role, Supervisor};
 use crate::plan::{Action, Plan, Task};
@@ -45,33 +45,33 @@ pub(super) fn typed(plan: &Plan, step: usize, batch: Option<u32>, index: usize, 
 
 /// Makes the results of one node.
 #[derive(Clone)]
-pub(super) struct Rows {
+pub(super) struct ResultBuilder {
     pub(super) plan: Arc<Plan>,
     pub(super) index: usize,
 }
 
-impl Rows {
+impl ResultBuilder {
     /// The task of a visit.
-    pub(super) fn task(&self, visit: Visit) -> Option<&Task> {
+    pub(super) fn task(&self, visit: NodeBatch) -> Option<&Task> {
         self.plan.task_of(visit.step)
     }
 
     /// The services of a visit's task.
-    pub(super) fn services(&self, visit: Visit) -> &[ServicePattern] {
+    pub(super) fn services(&self, visit: NodeBatch) -> &[ServicePattern] {
         self.task(visit).map(|task| task.services.as_slice()).unwrap_or_default()
     }
 
     /// What a visit does.
-    pub(super) fn action(&self, visit: Visit) -> Action {
+    pub(super) fn action(&self, visit: NodeBatch) -> Action {
         self.task(visit).map_or(Action::Status, |task| task.action)
     }
 
-    fn by_hand(&self, visit: Visit) -> bool {
+    fn by_hand(&self, visit: NodeBatch) -> bool {
         self.task(visit).is_some_and(|task| task.by_hand)
     }
 
     /// One result for each service as it was typed.
-    pub(super) fn typed(&self, visit: Visit, outcome: Outcome, failure: &Failure) -> Vec<TargetResult> {
+    pub(super) fn typed(&self, visit: NodeBatch, outcome: Outcome, failure: &Failure) -> Vec<TargetResult> {
         let mut results = typed(&self.plan, visit.step, Some(visit.batch), self.index, outcome);
         for result in &mut results {
             result.failure = Some(failure.clone());
@@ -80,7 +80,7 @@ impl Rows {
     }
 
     /// Of a service that was named by hand and that none of the supervisords lists (`known` is what they list).
-    pub(super) fn no_such_service(&self, visit: Visit, service: &ServicePattern, known: &[String]) -> TargetResult {
+    pub(super) fn no_such_service(&self, visit: NodeBatch, service: &ServicePattern, known: &[String]) -> TargetResult {
         let near = known
             .iter()
             .map(|name| (strsim::damerau_levenshtein(service.as_str(), name), name))
@@ -100,7 +100,7 @@ impl Rows {
     /// Of a supervisord that does not answer: one for each service that it may run.
     pub(super) fn not_reached(
         &self,
-        visit: Visit,
+        visit: NodeBatch,
         role: &Arc<Role>,
         supervisor: &Supervisor,
         failure: &Failure,
@@ -133,7 +133,7 @@ impl Rows {
     }
 
     /// Of a supervisord that answers.
-    pub(super) fn pong<T: Transport>(&self, visit: Visit, instance: &Instance<T>) -> TargetResult {
+    pub(super) fn pong<T: Transport>(&self, visit: NodeBatch, instance: &LiveInstance<T>) -> TargetResult {
         let mut result = self.of(visit, instance, Outcome::Ok);
         result.state = Some(ProcessState::Running);
         result.pid = instance.snapshot.pid;
@@ -148,8 +148,8 @@ impl Rows {
     /// Of a process that was only read.
     pub(super) fn read<T: Transport>(
         &self,
-        visit: Visit,
-        instance: &Instance<T>,
+        visit: NodeBatch,
+        instance: &LiveInstance<T>,
         process: &ProcessInfo,
     ) -> TargetResult {
         let mut result = self.of_process(visit, instance, process, Outcome::Ok);
@@ -163,10 +163,10 @@ impl Rows {
     /// Of a process that was acted on.
     pub(super) fn judged<T: Transport>(
         &self,
-        visit: Visit,
-        instance: &Instance<T>,
+        visit: NodeBatch,
+        instance: &LiveInstance<T>,
         listed: &ProcessInfo,
-        verdict: Verdict,
+        verdict: ActionVerdict,
     ) -> TargetResult {
         let process = verdict.process.as_ref().unwrap_or(listed);
         let mut result = self.of_process(visit, instance, process, verdict.outcome);
@@ -181,10 +181,10 @@ impl Rows {
     /// Of a group whose configuration was reread.
     pub(super) fn updated<T: Transport>(
         &self,
-        visit: Visit,
-        instance: &Instance<T>,
+        visit: NodeBatch,
+        instance: &LiveInstance<T>,
         group: String,
-        verdict: Verdict,
+        verdict: ActionVerdict,
     ) -> TargetResult {
         let mut result = self.of(visit, instance, verdict.outcome);
         result.service = Some(group);
@@ -200,7 +200,7 @@ impl Rows {
     }
 
     /// Of a service that an update was asked for, and that no supervisord of the role lists or has in its configuration.
-    pub(super) fn not_in_any_configuration(&self, visit: Visit, service: &ServicePattern) -> TargetResult {
+    pub(super) fn not_in_any_configuration(&self, visit: NodeBatch, service: &ServicePattern) -> TargetResult {
         let message = "no supervisord lists it, and no configuration has it";
         let mut result = self.empty(visit, Outcome::NotConfigured);
         result.service = Some(service.as_str().to_owned());
@@ -219,7 +219,7 @@ impl Rows {
     /// Of a service that init runs; none: init does not know it.
     pub(super) fn of_init(
         &self,
-        visit: Visit,
+        visit: NodeBatch,
         role: &Role,
         service: &str,
         is_instance: bool,
@@ -262,8 +262,8 @@ impl Rows {
     /// Of a process that was not touched because its sibling did not come up.
     pub(super) fn left_alone<T: Transport>(
         &self,
-        visit: Visit,
-        instance: &Instance<T>,
+        visit: NodeBatch,
+        instance: &LiveInstance<T>,
         process: &ProcessInfo,
         first: &str,
     ) -> TargetResult {
@@ -275,8 +275,8 @@ impl Rows {
     /// Of a process.
     pub(super) fn of_process<T: Transport>(
         &self,
-        visit: Visit,
-        instance: &Instance<T>,
+        visit: NodeBatch,
+        instance: &LiveInstance<T>,
         process: &ProcessInfo,
         outcome: Outcome,
     ) -> TargetResult {
@@ -289,7 +289,12 @@ impl Rows {
     }
 
     /// Of an instance.
-    pub(super) fn of<T: Transport>(&self, visit: Visit, instance: &Instance<T>, outcome: Outcome) -> TargetResult {
+    pub(super) fn of<T: Transport>(
+        &self,
+        visit: NodeBatch,
+        instance: &LiveInstance<T>,
+        outcome: Outcome,
+    ) -> TargetResult {
         TargetResult {
             role: Some(instance.role.name.clone()),
             supervisor: Some(instance.supervisor.name.clone()),
@@ -299,12 +304,12 @@ impl Rows {
     }
 
     /// Of the node alone.
-    pub(super) fn empty(&self, visit: Visit, outcome: Outcome) -> TargetResult {
+    pub(super) fn empty(&self, visit: NodeBatch, outcome: Outcome) -> TargetResult {
         of_node(&self.plan, visit.step, Some(visit.batch), self.index, outcome)
     }
 
     /// The role of the step that a visit belongs to.
-    pub(super) fn role_of(&self, visit: Visit) -> Option<&str> {
+    pub(super) fn role_of(&self, visit: NodeBatch) -> Option<&str> {
         self.plan.steps.get(visit.step).and_then(|step| step.role.as_deref())
     }
 }

@@ -9,11 +9,11 @@ use tracing::debug;
 
 use super::NodeAccess;
 use super::init_target::InitTarget;
-use super::job::{Book, Job};
-use super::link::{Instance, Link, rpc_name};
-use super::message::Visit;
-use super::rows::Rows;
-use super::target::{Debt, is_up};
+use super::job::{JobTable, NodeJob};
+use super::link::{LiveInstance, NodeConnection, rpc_name};
+use super::message::NodeBatch;
+use super::rows::ResultBuilder;
+use super::target::{Obligation, is_up};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
 use crate::plan::Action;
 use crate::supervisor::{ProcessInfo, SupervisorClient};
@@ -28,7 +28,7 @@ pub(super) const PAYING: Duration = Duration::from_secs(15);
 
 /// Why a visit ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum EarlyExitCause {
     /// The time for the node is over.
     TimedOut,
     /// A second signal came.
@@ -36,30 +36,32 @@ pub(super) enum Cause {
 }
 
 /// What is needed to end a visit.
-pub(super) struct Salvage<'a, T: Transport> {
-    pub(super) rows: &'a Rows,
-    pub(super) link: &'a Link<T>,
+pub(super) struct EarlyExit<'a, T: Transport> {
+    pub(super) rows: &'a ResultBuilder,
+    pub(super) link: &'a NodeConnection<T>,
     pub(super) access: &'a NodeAccess,
-    pub(super) book: &'a Book<T>,
-    pub(super) visit: Visit,
-    pub(super) cause: Cause,
+    pub(super) book: &'a JobTable<T>,
+    pub(super) visit: NodeBatch,
+    pub(super) cause: EarlyExitCause,
     /// Whether the node's guard lives: then what is owed is its affair.
     pub(super) guarded: bool,
 }
 
-impl<T: Transport> Salvage<'_, T> {
+impl<T: Transport> EarlyExit<'_, T> {
     /// Pays and tells: one result for each job that has none yet; for a node that was not yet understood, one for
     /// each service as it was typed.
     pub(super) async fn results(&self) -> Vec<TargetResult> {
         let jobs = self.book.jobs();
         if jobs.is_empty() {
             let (outcome, failure) = match self.cause {
-                Cause::TimedOut => (Outcome::TimedOut, self.timed_out("its supervisords did not answer in time")),
-                Cause::GivenUp => (Outcome::NotStarted, not_begun()),
+                EarlyExitCause::TimedOut => {
+                    (Outcome::TimedOut, self.timed_out("its supervisords did not answer in time"))
+                }
+                EarlyExitCause::GivenUp => (Outcome::NotStarted, not_begun()),
             };
             return self.rows.typed(self.visit, outcome, &failure);
         }
-        let deadline = Instant::now() + if self.cause == Cause::TimedOut { LAST_LOOK } else { PAYING };
+        let deadline = Instant::now() + if self.cause == EarlyExitCause::TimedOut { LAST_LOOK } else { PAYING };
         let open: Vec<_> = jobs.iter().filter(|job| !self.book.entry(&job.key()).told).collect();
         let (settled, open): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|job| !self.book.entry(&job.key()).settled.is_empty());
@@ -69,33 +71,33 @@ impl<T: Transport> Salvage<'_, T> {
         results
     }
 
-    async fn rescue(&self, job: &Job<T>, deadline: Instant) -> TargetResult {
+    async fn rescue(&self, job: &NodeJob<T>, deadline: Instant) -> TargetResult {
         let key = job.key();
         let entry = self.book.entry(&key);
-        let begun = entry.debt != Debt::None;
+        let begun = entry.debt != Obligation::None;
         let mut now = None;
         let mut paid = false;
         // A look may have to connect first.
-        let patience = if self.cause == Cause::TimedOut { LAST_LOOK } else { PAYING / 3 };
+        let patience = if self.cause == EarlyExitCause::TimedOut { LAST_LOOK } else { PAYING / 3 };
         // With a guard on the node, giving up means to leave at once.
-        let guarded = self.guarded && (entry.debt != Debt::Start || entry.is_armed());
-        let leaves = self.cause == Cause::GivenUp && guarded;
-        if !leaves && (self.link.is_open() || entry.debt == Debt::Start) {
+        let guarded = self.guarded && (entry.debt != Obligation::Start || entry.is_armed());
+        let leaves = self.cause == EarlyExitCause::GivenUp && guarded;
+        if !leaves && (self.link.is_open() || entry.debt == Obligation::Start) {
             let attempt = async {
                 match job {
-                    Job::Process { instance, process } => {
+                    NodeJob::Process { instance, process } => {
                         paid = pay(instance, process, entry.debt, patience, &mut now).await
                     }
-                    Job::Init { service, is_instance, .. } if entry.debt == Debt::Start => {
+                    NodeJob::Init { service, is_instance, .. } if entry.debt == Obligation::Start => {
                         let (stable, is_instance) = (Duration::ZERO, *is_instance);
                         let target = InitTarget { link: self.link, name: service, is_instance, stable };
                         paid = target.act(Action::Start, None).await.is_some_and(|verdict| !verdict.outcome.is_bad());
                     }
-                    Job::Update { instances, .. } => {
+                    NodeJob::Update { instances, .. } => {
                         join_all(instances.iter().map(|instance| instance.put_in_owed_groups())).await;
                         paid = true;
                     }
-                    Job::Init { .. } => {}
+                    NodeJob::Init { .. } => {}
                 }
             };
             if timeout_at(deadline, attempt).await.is_err() {
@@ -103,34 +105,34 @@ impl<T: Transport> Salvage<'_, T> {
             }
         }
         let (outcome, mut failure) = match (self.cause, begun) {
-            (Cause::TimedOut, false) if entry.arming => {
+            (EarlyExitCause::TimedOut, false) if entry.arming => {
                 (Outcome::TimedOut, self.timed_out("its guard did not answer, and nothing was stopped"))
             }
-            (Cause::TimedOut, false) => (Outcome::TimedOut, self.timed_out("not started")),
-            (Cause::TimedOut, true) if !self.link.is_open() => (Outcome::Unknown, lost()),
-            (Cause::TimedOut, true) if now.is_none() && matches!(job, Job::Process { .. }) => {
+            (EarlyExitCause::TimedOut, false) => (Outcome::TimedOut, self.timed_out("not started")),
+            (EarlyExitCause::TimedOut, true) if !self.link.is_open() => (Outcome::Unknown, lost()),
+            (EarlyExitCause::TimedOut, true) if now.is_none() && matches!(job, NodeJob::Process { .. }) => {
                 (Outcome::Unknown, self.timed_out("the result could not be read"))
             }
-            (Cause::TimedOut, true) => {
+            (EarlyExitCause::TimedOut, true) => {
                 let (debt, now) = (entry.debt, now.as_ref());
                 let what = match job {
-                    Job::Init { service, .. } => init_after_time(service, debt, paid),
-                    Job::Process { .. } | Job::Update { .. } => after_time(now, debt, paid),
+                    NodeJob::Init { service, .. } => init_after_time(service, debt, paid),
+                    NodeJob::Process { .. } | NodeJob::Update { .. } => after_time(now, debt, paid),
                 };
                 (Outcome::TimedOut, self.timed_out(&what))
             }
-            (Cause::GivenUp, false) => (Outcome::NotStarted, not_begun()),
-            (Cause::GivenUp, true) if leaves => (Outcome::Unknown, left_to_guard(entry.debt)),
-            (Cause::GivenUp, true) => (Outcome::Unknown, given_up(now.as_ref(), entry.debt, paid)),
+            (EarlyExitCause::GivenUp, false) => (Outcome::NotStarted, not_begun()),
+            (EarlyExitCause::GivenUp, true) if leaves => (Outcome::Unknown, left_to_guard(entry.debt)),
+            (EarlyExitCause::GivenUp, true) => (Outcome::Unknown, given_up(now.as_ref(), entry.debt, paid)),
         };
         let mut result = match (job, &now) {
-            (Job::Process { instance, .. }, Some(now)) => self.rows.of_process(self.visit, instance, now, outcome),
-            (Job::Process { .. }, None) | (Job::Init { .. } | Job::Update { .. }, _) => {
+            (NodeJob::Process { instance, .. }, Some(now)) => self.rows.of_process(self.visit, instance, now, outcome),
+            (NodeJob::Process { .. }, None) | (NodeJob::Init { .. } | NodeJob::Update { .. }, _) => {
                 job.result(self.rows, self.visit, outcome)
             }
         };
         let stopped = now.as_ref().is_none_or(|process| !is_up(process.state));
-        if entry.debt == Debt::Start && stopped && !paid && !guarded {
+        if entry.debt == Obligation::Start && stopped && !paid && !guarded {
             let name = key.service.clone().unwrap_or_default();
             failure.hint =
                 Some(format!("it may still be stopped: start it with `ctl service {name} start -w {}`", result.node));
@@ -154,9 +156,9 @@ impl<T: Transport> Salvage<'_, T> {
 /// paid. A look may take `patience`. Ends only when that is known, so it is to be given a time; it may be dropped at any
 /// point, and what was seen until then stays.
 pub(super) async fn pay<T: Transport>(
-    instance: &Instance<T>,
+    instance: &LiveInstance<T>,
     process: &ProcessInfo,
-    debt: Debt,
+    debt: Obligation,
     patience: Duration,
     seen: &mut Option<ProcessInfo>,
 ) -> bool {
@@ -167,7 +169,7 @@ pub(super) async fn pay<T: Transport>(
         };
         let now = seen.insert(look.process);
         let another = is_up(now.state) && now.is_another_than(process);
-        if debt != Debt::Start || now.state == ProcessState::Starting || another {
+        if debt != Obligation::Start || now.state == ProcessState::Starting || another {
             return true;
         }
         if matches!(now.state, ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal) {
@@ -191,34 +193,34 @@ pub(super) async fn pay<T: Transport>(
 /// After something that was not seen to its end.
 const STATE_HINT: &str = "run `ctl status {service} -w {node}` to see its current state";
 
-fn after_time(now: Option<&ProcessInfo>, debt: Debt, paid: bool) -> String {
+fn after_time(now: Option<&ProcessInfo>, debt: Obligation, paid: bool) -> String {
     match (now, debt) {
         (None, _) => "its supervisord does not answer".to_owned(),
-        (Some(now), Debt::Start) if paid && !is_up(now.state) => format!("it is {}; a start was sent", now.state),
+        (Some(now), Obligation::Start) if paid && !is_up(now.state) => format!("it is {}; a start was sent", now.state),
         (Some(now), _) => format!("it is {}", now.state),
     }
 }
 
 /// The same of a service that init runs, of which nothing was read.
-fn init_after_time(service: &str, debt: Debt, paid: bool) -> String {
-    let sent = if debt == Debt::Start && paid { "; a start was sent" } else { "" };
+fn init_after_time(service: &str, debt: Obligation, paid: bool) -> String {
+    let sent = if debt == Obligation::Start && paid { "; a start was sent" } else { "" };
     format!("`service {service}` does not answer{sent}")
 }
 
-fn given_up(now: Option<&ProcessInfo>, debt: Debt, paid: bool) -> Failure {
+fn given_up(now: Option<&ProcessInfo>, debt: Obligation, paid: bool) -> Failure {
     let state = now.map_or_else(String::new, |now| format!("; it is {}", now.state));
     let message = match (debt, paid) {
-        (Debt::Start, true) => format!("stopped waiting; a start was sent{state}"),
-        (Debt::Start, false) => format!("stopped waiting; the start could not be sent{state}"),
-        (Debt::Begun | Debt::None, _) => format!("stopped waiting{state}"),
+        (Obligation::Start, true) => format!("stopped waiting; a start was sent{state}"),
+        (Obligation::Start, false) => format!("stopped waiting; the start could not be sent{state}"),
+        (Obligation::Begun | Obligation::None, _) => format!("stopped waiting{state}"),
     };
     Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint(STATE_HINT)
 }
 
-fn left_to_guard(debt: Debt) -> Failure {
+fn left_to_guard(debt: Obligation) -> Failure {
     let message = match debt {
-        Debt::Start => "stopped waiting; the guard on the node starts it if it was stopped",
-        Debt::Begun | Debt::None => "stopped waiting",
+        Obligation::Start => "stopped waiting; the guard on the node starts it if it was stopped",
+        Obligation::Begun | Obligation::None => "stopped waiting",
     };
     Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint(STATE_HINT)
 }

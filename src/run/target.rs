@@ -1,7 +1,7 @@
 //! One process: start, stop, restart, and the proof that it happened.
 //!
 //! What always holds: the state read afterwards decides, not the reply; an action that may have begun is never
-//! sent twice; a start is owed for every stop that was sent, and [`Debt`] remembers it until it is paid.
+//! sent twice; a start is owed for every stop that was sent, and [`Obligation`] remembers it until it is paid.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::job::Tab;
-use super::link::{Instance, Look, rpc_name};
-use super::oneshot::{self, End, Made};
+use super::job::TargetContext;
+use super::link::{LiveInstance, ProcessReading, rpc_name};
+use super::oneshot::{self, OneshotEnd, ProgramPurpose};
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetState, Via};
 use crate::supervisor::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError};
 use crate::transport::Transport;
@@ -36,14 +36,14 @@ const CASCADE_WINDOW: Duration = Duration::from_secs(2);
 
 /// What became of a target, without its names.
 #[derive(Debug, Clone)]
-pub(super) struct Verdict {
+pub(super) struct ActionVerdict {
     pub(super) outcome: Outcome,
     pub(super) process: Option<ProcessInfo>,
     pub(super) message: String,
     pub(super) failure: Option<Failure>,
 }
 
-impl Verdict {
+impl ActionVerdict {
     fn good(outcome: Outcome, process: ProcessInfo, message: impl Into<String>) -> Self {
         Self { outcome, process: Some(process), message: message.into(), failure: None }
     }
@@ -100,7 +100,7 @@ impl Verdict {
 
 /// What this run owes a target, should the work on it end early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Debt {
+pub(super) enum Obligation {
     /// Nothing was sent.
     #[default]
     None,
@@ -111,12 +111,12 @@ pub(super) enum Debt {
 }
 
 /// The work on one process.
-pub(super) struct Work<'a, T: Transport> {
-    pub(super) instance: &'a Instance<T>,
+pub(super) struct ProcessAction<'a, T: Transport> {
+    pub(super) instance: &'a LiveInstance<T>,
     /// As listed when the node was first asked.
     pub(super) listed: &'a ProcessInfo,
     /// Told before anything is sent.
-    pub(super) tab: &'a Tab<'a, T>,
+    pub(super) tab: &'a TargetContext<'a, T>,
     /// How long it has to stay up.
     pub(super) stable: Duration,
     /// What it was before a controller that is gone began with it.
@@ -124,31 +124,36 @@ pub(super) struct Work<'a, T: Transport> {
 }
 
 /// What the process and its supervisord were before, and what was said on the way.
-struct Before {
-    look: Look,
+struct StateBefore {
+    look: ProcessReading,
     note: Option<SupervisorError>,
 }
 
-impl<T: Transport> Work<'_, T> {
-    pub(super) async fn start(&self) -> Verdict {
+impl<T: Transport> ProcessAction<'_, T> {
+    pub(super) async fn start(&self) -> ActionVerdict {
         let look = match self.look_first().await {
             Ok(look) => look,
             Err(verdict) => return *verdict,
         };
         match look.process.state {
-            ProcessState::Running => return Verdict::good(Outcome::Ok, look.process, "already running"),
+            ProcessState::Running => return ActionVerdict::good(Outcome::Ok, look.process, "already running"),
             ProcessState::Backoff => {
                 let message = format!(
                     "supervisord is already trying to start it, but it does not come up: {}",
                     look.process.description
                 );
-                return Verdict::failed(Some(look.process), Stage::Act, FailureKind::AbnormalTermination, message)
-                    .hinted("look at its log: `ctl logs {service} --stderr -w {node}`");
+                return ActionVerdict::failed(
+                    Some(look.process),
+                    Stage::Act,
+                    FailureKind::AbnormalTermination,
+                    message,
+                )
+                .hinted("look at its log: `ctl logs {service} --stderr -w {node}`");
             }
             ProcessState::Starting => {
-                let verdict = self.verify(Before { look, note: None }).await;
+                let verdict = self.verify(StateBefore { look, note: None }).await;
                 // It was on its way before us.
-                return Verdict {
+                return ActionVerdict {
                     outcome: if verdict.outcome == Outcome::Changed { Outcome::Ok } else { verdict.outcome },
                     ..verdict
                 };
@@ -160,43 +165,43 @@ impl<T: Transport> Work<'_, T> {
             }
             ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown => {}
         }
-        if let Err(verdict) = self.owe(Debt::Begun).await {
+        if let Err(verdict) = self.owe(Obligation::Begun).await {
             return *verdict;
         }
         let note = self.send_start().await.err();
-        self.verify(Before { look, note }).await
+        self.verify(StateBefore { look, note }).await
     }
 
-    pub(super) async fn stop(&self) -> Verdict {
+    pub(super) async fn stop(&self) -> ActionVerdict {
         let look = match self.look_first().await {
             Ok(look) => look,
             Err(verdict) => return *verdict,
         };
         match look.process.state {
             ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal => {
-                return Verdict::good(Outcome::Ok, look.process, "not running");
+                return ActionVerdict::good(Outcome::Ok, look.process, "not running");
             }
             // supervisord stops only what it knows to run.
             ProcessState::Unknown => {
                 let message = format!("cannot stop it in an unknown state: {}", look.process.description);
-                return Verdict::failed(Some(look.process), Stage::Act, FailureKind::Protocol, message)
+                return ActionVerdict::failed(Some(look.process), Stage::Act, FailureKind::Protocol, message)
                     .hinted("look at the process on the node");
             }
             ProcessState::Running | ProcessState::Starting | ProcessState::Backoff | ProcessState::Stopping => {}
         }
-        if let Err(verdict) = self.owe(Debt::Begun).await {
+        if let Err(verdict) = self.owe(Obligation::Begun).await {
             return *verdict;
         }
         let note = if look.process.state == ProcessState::Stopping { None } else { self.send_stop().await.err() };
         match self.until_stopped(&look, note.is_some()).await {
             Ok(now) if is_up(now.process.state) => self.came_back(&look, now, note.as_ref()),
             Ok(now) if self.instance.cascades(&self.listed.group) => self.watch_stopped(&look, now).await,
-            Ok(now) => Verdict::good(Outcome::Changed, now.process, ""),
+            Ok(now) => ActionVerdict::good(Outcome::Changed, now.process, ""),
             Err(verdict) => *verdict,
         }
     }
 
-    pub(super) async fn restart(&self) -> Verdict {
+    pub(super) async fn restart(&self) -> ActionVerdict {
         let look = match self.look_first().await {
             Ok(look) => look,
             Err(verdict) => return *verdict,
@@ -206,15 +211,15 @@ impl<T: Transport> Work<'_, T> {
             && (look.process.is_another_than(&before) || !is_up(before.state))
         {
             // The controller that is gone, or its guard, has done it: only the proof is missing.
-            let before = Look { supervisor_pid: None, process: before };
-            return self.verify(Before { look: before, note: None }).await;
+            let before = ProcessReading { supervisor_pid: None, process: before };
+            return self.verify(StateBefore { look: before, note: None }).await;
         }
         if self.instance.was_restarted(&look) {
             // The stop of another program of the instance has restarted this one with it: once is enough.
-            let before = Look { supervisor_pid: self.instance.snapshot.pid, process: self.listed.clone() };
-            return self.verify(Before { look: before, note: None }).await;
+            let before = ProcessReading { supervisor_pid: self.instance.snapshot.pid, process: self.listed.clone() };
+            return self.verify(StateBefore { look: before, note: None }).await;
         }
-        if let Err(verdict) = self.owe(Debt::Start).await {
+        if let Err(verdict) = self.owe(Obligation::Start).await {
             return *verdict;
         }
         if self.instance.via() != Via::Rpc {
@@ -227,7 +232,7 @@ impl<T: Transport> Work<'_, T> {
             match self.until_stopped(&look, note.is_some()).await {
                 Ok(now) if is_up(now.process.state) => {
                     // Somebody else started it again (a node manager), or the stop was never obeyed.
-                    return self.verify(Before { look, note }).await;
+                    return self.verify(StateBefore { look, note }).await;
                 }
                 Ok(_) => {}
                 Err(verdict) => return *verdict,
@@ -238,13 +243,13 @@ impl<T: Transport> Work<'_, T> {
     }
 
     /// After a restart was sent: the start, if the connection was lost before it could be, then the proof.
-    async fn restarted(&self, look: Look, note: Option<SupervisorError>) -> Verdict {
-        let verdict = self.verify(Before { look, note }).await;
+    async fn restarted(&self, look: ProcessReading, note: Option<SupervisorError>) -> ActionVerdict {
+        let verdict = self.verify(StateBefore { look, note }).await;
         // A program that cannot be spawned was tried, and will not come up by being tried again.
         let tried = verdict.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::SpawnError);
         let settled = verdict.process.as_ref().is_some_and(|process| process.state != ProcessState::Stopped);
         if (settled || tried)
-            && let Err(unsettled) = self.owe(Debt::Begun).await
+            && let Err(unsettled) = self.owe(Obligation::Begun).await
         {
             return *unsettled;
         }
@@ -252,25 +257,25 @@ impl<T: Transport> Work<'_, T> {
     }
 
     /// Notes what is owed from now on; a verdict if it cannot be, and then nothing may be sent.
-    async fn owe(&self, debt: Debt) -> Result<(), Box<Verdict>> {
-        let rescue = (debt == Debt::Start).then(|| self.instance.rescue(&self.listed.group, &self.listed.name));
+    async fn owe(&self, debt: Obligation) -> Result<(), Box<ActionVerdict>> {
+        let rescue = (debt == Obligation::Start).then(|| self.instance.rescue(&self.listed.group, &self.listed.name));
         self.tab.owe(debt, rescue).await.map_err(|failure| {
             let (process, message) = (Some(self.listed.clone()), String::new());
-            Box::new(Verdict { outcome: Outcome::Failed, process, message, failure: Some(failure) })
+            Box::new(ActionVerdict { outcome: Outcome::Failed, process, message, failure: Some(failure) })
         })
     }
 
-    async fn look(&self) -> Result<Look, SupervisorError> {
+    async fn look(&self) -> Result<ProcessReading, SupervisorError> {
         self.instance.look(&self.listed.group, &self.listed.name).await
     }
 
     /// The state before anything is done: read anew, since other work may have come between.
-    async fn look_first(&self) -> Result<Look, Box<Verdict>> {
+    async fn look_first(&self) -> Result<ProcessReading, Box<ActionVerdict>> {
         if self.instance.via() == Via::Service {
             // The wrapper may have been run for a sibling already: what was listed is what was before.
-            return Ok(Look { supervisor_pid: None, process: self.listed.clone() });
+            return Ok(ProcessReading { supervisor_pid: None, process: self.listed.clone() });
         }
-        self.look().await.map_err(|error| Box::new(Verdict::error(&error, Stage::Inspect)))
+        self.look().await.map_err(|error| Box::new(ActionVerdict::error(&error, Stage::Inspect)))
     }
 
     async fn send_stop(&self) -> Result<(), SupervisorError> {
@@ -323,14 +328,18 @@ impl<T: Transport> Work<'_, T> {
 
     /// Waits until the process is neither up nor stopping. Also ends when it is up as another process, or, if the
     /// reply to the stop was lost (`doubtful`), when it is simply still up.
-    async fn until_stopped(&self, before: &Look, doubtful: bool) -> Result<Look, Box<Verdict>> {
-        let mut away = Away::default();
+    async fn until_stopped(
+        &self,
+        before: &ProcessReading,
+        doubtful: bool,
+    ) -> Result<ProcessReading, Box<ActionVerdict>> {
+        let mut away = Outage::default();
         let mut seen = StateWatch::default();
         let mut looks = 0;
         loop {
             match self.look().await {
                 Ok(now) => {
-                    away = Away::default();
+                    away = Outage::default();
                     looks += 1;
                     let another =
                         now.process.is_another_than(&before.process) || now.supervisor_pid != before.supervisor_pid;
@@ -347,15 +356,15 @@ impl<T: Transport> Work<'_, T> {
     }
 
     /// A stop that did not last.
-    fn came_back(&self, before: &Look, now: Look, note: Option<&SupervisorError>) -> Verdict {
+    fn came_back(&self, before: &ProcessReading, now: ProcessReading, note: Option<&SupervisorError>) -> ActionVerdict {
         if !now.process.is_another_than(&before.process) {
             let (kind, said) = note.map_or((FailureKind::Protocol, String::new()), |note| {
                 (note.failure(Stage::Act).kind, format!(": {note}"))
             });
-            return Verdict::failed(Some(now.process), Stage::Verify, kind, format!("it was not stopped{said}"));
+            return ActionVerdict::failed(Some(now.process), Stage::Verify, kind, format!("it was not stopped{said}"));
         }
         let message = "it was stopped, but something on the node started it again";
-        let verdict = Verdict::failed(Some(now.process), Stage::Verify, FailureKind::Unstable, message);
+        let verdict = ActionVerdict::failed(Some(now.process), Stage::Verify, FailureKind::Unstable, message);
         if self.instance.cascades(&self.listed.group) {
             let instance = &self.instance.supervisor.name;
             return verdict.hinted(format!(
@@ -366,24 +375,24 @@ impl<T: Transport> Work<'_, T> {
     }
 
     /// A stopped program whose node manager may start it again: it has to stay down for a while.
-    async fn watch_stopped(&self, before: &Look, first: Look) -> Verdict {
+    async fn watch_stopped(&self, before: &ProcessReading, first: ProcessReading) -> ActionVerdict {
         let end = Instant::now() + CASCADE_WINDOW;
         let mut last = first;
-        let mut away = Away::default();
+        let mut away = Outage::default();
         loop {
             sleep(POLL).await;
             match self.look().await {
                 Ok(now) if is_up(now.process.state) => return self.came_back(before, now, None),
                 Ok(now) if Instant::now() >= end && now.supervisor_pid == before.supervisor_pid => {
-                    return Verdict::good(Outcome::Changed, now.process, "");
+                    return ActionVerdict::good(Outcome::Changed, now.process, "");
                 }
                 Ok(now) => {
-                    away = Away::default();
+                    away = Outage::default();
                     last = now;
                 }
                 Err(error) => {
                     if let Err(verdict) = away.bear(&error, Duration::MAX) {
-                        return Verdict { process: Some(last.process), ..*verdict };
+                        return ActionVerdict { process: Some(last.process), ..*verdict };
                     }
                 }
             }
@@ -391,26 +400,26 @@ impl<T: Transport> Work<'_, T> {
     }
 
     /// The same proof for a process that was started in another way, and was as good as STOPPED before.
-    pub(super) async fn verify_started(&self) -> Verdict {
+    pub(super) async fn verify_started(&self) -> ActionVerdict {
         let process = ProcessInfo { state: ProcessState::Stopped, pid: None, start: None, ..self.listed.clone() };
-        self.verify(Before { look: Look { supervisor_pid: None, process }, note: None }).await
+        self.verify(StateBefore { look: ProcessReading { supervisor_pid: None, process }, note: None }).await
     }
 
     /// Waits for the proof of a start: RUNNING as another process than before, and staying so.
-    async fn verify(&self, before: Before) -> Verdict {
-        let Before { look: before, mut note } = before;
+    async fn verify(&self, before: StateBefore) -> ActionVerdict {
+        let StateBefore { look: before, mut note } = before;
         // Its own stop, or that of another program of the instance, may make a node manager restart it all.
         let cascades = self.instance.may_be_restarted();
         let was_up = is_up(before.process.state);
         let proof = if self.instance.cascades(&self.listed.group) { CASCADE_WINDOW } else { Duration::ZERO };
         let mut said: Option<u64> = None;
-        let mut away = Away::default();
+        let mut away = Outage::default();
         let mut seen = StateWatch::default();
-        let mut stable: Option<(Instant, Look)> = None;
+        let mut stable: Option<(Instant, ProcessReading)> = None;
         let mut retrying: Option<Instant> = None;
         let mut resent = 0_u32;
         let mut looks = 0_u32;
-        let mut made: Option<Made> = None;
+        let mut made: Option<ProgramPurpose> = None;
         loop {
             let now = match self.look().await {
                 Ok(now) => now,
@@ -423,7 +432,7 @@ impl<T: Transport> Work<'_, T> {
                     continue;
                 }
             };
-            away = Away::default();
+            away = Outage::default();
             looks += 1;
             let instance_restarted = before.supervisor_pid.is_some()
                 && now.supervisor_pid.is_some()
@@ -442,7 +451,7 @@ impl<T: Transport> Work<'_, T> {
                         Some((since, first)) if !process.is_another_than(&first.process) => *since,
                         Some((_, first)) if first.supervisor_pid == now.supervisor_pid => {
                             let message = "it came up, but was then replaced by another process";
-                            return Verdict::failed(Some(process), Stage::Verify, FailureKind::Unstable, message)
+                            return ActionVerdict::failed(Some(process), Stage::Verify, FailureKind::Unstable, message)
                                 .hinted("look at its log: `ctl logs {service} --stderr -w {node}`");
                         }
                         _ => Instant::now(),
@@ -454,10 +463,10 @@ impl<T: Transport> Work<'_, T> {
                     let no_more = self.tab.waits_no_more();
                     let window = match made {
                         _ if no_more => proof,
-                        Made::ToStay => proof.max(self.stable),
-                        Made::MaybeToEnd => proof.max(self.stable).max(oneshot::SETTLE),
+                        ProgramPurpose::ToStay => proof.max(self.stable),
+                        ProgramPurpose::MaybeToEnd => proof.max(self.stable).max(oneshot::SETTLE),
                         // What it was started for is done when it has ended.
-                        Made::ToEnd => Duration::MAX,
+                        ProgramPurpose::ToEnd => Duration::MAX,
                     };
                     if since.elapsed() >= window {
                         if !self.stable.is_zero() {
@@ -470,7 +479,7 @@ impl<T: Transport> Work<'_, T> {
                             (false, Some(_)) => "it did not come up at the first attempt".to_owned(),
                             (false, None) => String::new(),
                         };
-                        return Verdict::good(Outcome::Changed, process, message);
+                        return ActionVerdict::good(Outcome::Changed, process, message);
                     }
                     stable = Some((since, now));
                     self.say_stable(since.elapsed(), &mut said).await;
@@ -525,19 +534,19 @@ impl<T: Transport> Work<'_, T> {
     }
 
     /// The verdict on a program that is made to end, and has.
-    fn ended(&self, process: ProcessInfo, end: End) -> Verdict {
+    fn ended(&self, process: ProcessInfo, end: OneshotEnd) -> ActionVerdict {
         let how = end.words.map(|words| format!(" ({words})")).unwrap_or_default();
         match end.as_expected {
-            Some(true) => Verdict::good(Outcome::Changed, process, ""),
+            Some(true) => ActionVerdict::good(Outcome::Changed, process, ""),
             Some(false) => {
                 let message = format!("it exited unexpectedly{how}");
-                Verdict::failed(Some(process), Stage::Verify, FailureKind::AbnormalTermination, message)
+                ActionVerdict::failed(Some(process), Stage::Verify, FailureKind::AbnormalTermination, message)
                     .hinted("look at its log: `ctl logs {service} --stderr -w {node}`")
             }
             None => {
                 let message = "it was started and has exited; supervisord does not report how";
-                let verdict = Verdict::failed(Some(process), Stage::Verify, FailureKind::Protocol, message);
-                Verdict { outcome: Outcome::Unknown, ..verdict }
+                let verdict = ActionVerdict::failed(Some(process), Stage::Verify, FailureKind::Protocol, message);
+                ActionVerdict { outcome: Outcome::Unknown, ..verdict }
                     .hinted("look at its log: `ctl logs {service} --stderr -w {node}`")
             }
         }
@@ -572,10 +581,10 @@ impl<T: Transport> Work<'_, T> {
         self.tab.phase(ActivityPhase::wait(PhaseKind::Gate, "RUNNING").of_service(name).within(up, self.stable)).await;
     }
 
-    fn not_restarted(&self, process: ProcessInfo, note: Option<&SupervisorError>) -> Verdict {
+    fn not_restarted(&self, process: ProcessInfo, note: Option<&SupervisorError>) -> ActionVerdict {
         let kind = note.map_or(FailureKind::Protocol, |note| note.failure(Stage::Act).kind);
         let said = note.map(|note| format!(": {note}")).unwrap_or_default();
-        Verdict::failed(Some(process), Stage::Verify, kind, format!("it is still the same process{said}"))
+        ActionVerdict::failed(Some(process), Stage::Verify, kind, format!("it is still the same process{said}"))
     }
 }
 
@@ -605,7 +614,7 @@ pub(super) fn is_up(state: ProcessState) -> bool {
     }
 }
 
-fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up: bool) -> Verdict {
+fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up: bool) -> ActionVerdict {
     // What supervisord says of a stopped process is a date.
     let stopped = matches!(process.state, ProcessState::Stopped | ProcessState::Exited);
     let said = match (&process.description, note) {
@@ -634,7 +643,7 @@ fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up:
     } else {
         "look at its log: `ctl logs {service} --stderr -w {node}`"
     };
-    Verdict::failed(Some(process), Stage::Verify, kind, message).hinted(hint)
+    ActionVerdict::failed(Some(process), Stage::Verify, kind, message).hinted(hint)
 }
 
 /// Whether a process is another than before. Where neither pid nor start time was told of the one before
@@ -704,14 +713,14 @@ impl StateWatch {
 
 /// For how long a supervisord has not answered.
 #[derive(Debug, Default)]
-struct Away {
+struct Outage {
     since: Option<Instant>,
 }
 
-impl Away {
+impl Outage {
     /// Takes an error of a look. While the action may still be under way, that is waited for, up to `patience`;
     /// what no waiting can mend ends the wait.
-    fn bear(&mut self, error: &SupervisorError, patience: Duration) -> Result<(), Box<Verdict>> {
+    fn bear(&mut self, error: &SupervisorError, patience: Duration) -> Result<(), Box<ActionVerdict>> {
         let passes = match error {
             SupervisorError::Down(_) | SupervisorError::Silent(_) => true,
             SupervisorError::Transport(crate::transport::TransportError::ChannelRefused { .. }) => true,
@@ -733,7 +742,7 @@ impl Away {
         }
         let failure = Some(error.failure(Stage::Verify));
         let outcome = if passes { Outcome::Failed } else { Outcome::Unknown };
-        Err(Box::new(Verdict { outcome, process: None, message: String::new(), failure }))
+        Err(Box::new(ActionVerdict { outcome, process: None, message: String::new(), failure }))
     }
 }
 

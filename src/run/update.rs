@@ -9,12 +9,12 @@ use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use super::gate;
-use super::job::Tab;
-use super::link::Instance;
+use super::job::TargetContext;
+use super::link::LiveInstance;
 use super::message::TargetKey;
 use super::oneshot;
 use super::salvage::PAYING;
-use super::target::{Debt, Verdict, Work};
+use super::target::{ActionVerdict, Obligation, ProcessAction};
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
 use crate::plan::policy::{Gate, Policy};
 use crate::select::ServicePattern;
@@ -29,14 +29,17 @@ const ATTEMPTS: u32 = 5;
 /// Applies what changed of the named groups; one verdict for each of them that the instance lists or is to list. What it
 /// has started has to stay up for `stable`, and to meet the policy's gate.
 pub(super) async fn update<T: Transport>(
-    instance: &Instance<T>,
+    instance: &LiveInstance<T>,
     services: &[ServicePattern],
     policy: &Policy,
     stable: Duration,
-    tab: &Tab<'_, T>,
-) -> Vec<(String, Verdict)> {
+    tab: &TargetContext<'_, T>,
+) -> Vec<(String, ActionVerdict)> {
     let all_failed = |error: &SupervisorError| {
-        services.iter().map(|service| (service.as_str().to_owned(), Verdict::error(error, Stage::Inspect))).collect()
+        services
+            .iter()
+            .map(|service| (service.as_str().to_owned(), ActionVerdict::error(error, Stage::Inspect)))
+            .collect()
     };
     let client = match instance.client().await {
         Ok(client) => client,
@@ -50,24 +53,24 @@ pub(super) async fn update<T: Transport>(
     let mut verdicts = Vec::new();
     let mut started = Vec::new();
     for group in summary.removed.iter().filter(named) {
-        let verdict = match tab.owe(Debt::Begun, None).await {
+        let verdict = match tab.owe(Obligation::Begun, None).await {
             Ok(()) => match remove(instance, group).await {
                 Ok(()) => plain(Outcome::Changed, "removed: it is no longer in the configuration"),
-                Err(error) => Verdict::error(&error, Stage::Act),
+                Err(error) => ActionVerdict::error(&error, Stage::Act),
             },
             Err(failure) => not_begun(failure),
         };
         verdicts.push((group.clone(), verdict));
     }
     for group in summary.changed.iter().filter(named) {
-        if let Err(failure) = tab.owe(Debt::Start, Some(instance.rescue_group(group))).await {
+        if let Err(failure) = tab.owe(Obligation::Start, Some(instance.rescue_group(group))).await {
             verdicts.push((group.clone(), not_begun(failure)));
             continue;
         }
         instance.owe_group(group);
         let verdict = match remove(instance, group).await {
             Ok(()) => add(instance, group, "restarted with its new configuration", &mut started).await,
-            Err(error) => Verdict::error(&error, Stage::Act),
+            Err(error) => ActionVerdict::error(&error, Stage::Act),
         };
         let verdict = if verdict.outcome.is_bad() && timeout(PAYING, instance.put_in_owed_groups()).await.is_err() {
             verdict
@@ -76,7 +79,7 @@ pub(super) async fn update<T: Transport>(
             verdict
         };
         if !verdict.leaves_it_down()
-            && let Err(failure) = tab.owe(Debt::Begun, None).await
+            && let Err(failure) = tab.owe(Obligation::Begun, None).await
         {
             tracing::debug!(failure.message, "not disarmed");
         }
@@ -85,7 +88,7 @@ pub(super) async fn update<T: Transport>(
     for group in summary.added.iter().filter(named) {
         // A group that is still out stays with the guard.
         if !tab.book.is_armed()
-            && let Err(failure) = tab.owe(Debt::Begun, None).await
+            && let Err(failure) = tab.owe(Obligation::Begun, None).await
         {
             verdicts.push((group.clone(), not_begun(failure)));
             continue;
@@ -116,7 +119,7 @@ pub(super) async fn update<T: Transport>(
 
 /// Takes a group out. A connection that is lost meanwhile is made again to go on: stopping what is stopped and taking
 /// out what is out change nothing more.
-async fn remove<T: Transport>(instance: &Instance<T>, group: &str) -> Result<(), SupervisorError> {
+async fn remove<T: Transport>(instance: &LiveInstance<T>, group: &str) -> Result<(), SupervisorError> {
     let mut attempts = 0;
     loop {
         let removed = match instance.client().await {
@@ -135,11 +138,11 @@ async fn remove<T: Transport>(instance: &Instance<T>, group: &str) -> Result<(),
 /// Takes a group in, and waits until each of its processes is up, or stopped as configured. Those that are up are added
 /// to `started`.
 async fn add<T: Transport>(
-    instance: &Instance<T>,
+    instance: &LiveInstance<T>,
     group: &str,
     message: &str,
     started: &mut Vec<ProcessInfo>,
-) -> Verdict {
+) -> ActionVerdict {
     let mut attempts = 0;
     loop {
         let added = match instance.client().await {
@@ -150,7 +153,7 @@ async fn add<T: Transport>(
         match added {
             Ok(()) | Err(SupervisorError::Fault { fault: RpcFault::AlreadyAdded, .. }) => break,
             Err(error) if error.is_connection_lost() && attempts < ATTEMPTS => sleep(POLL).await,
-            Err(error) => return Verdict::error(&error, Stage::Act),
+            Err(error) => return ActionVerdict::error(&error, Stage::Act),
         }
     }
     instance.group_is_in(group);
@@ -162,7 +165,7 @@ async fn add<T: Transport>(
         let mine: Vec<ProcessInfo> = match listed {
             Ok(listed) => listed.into_iter().filter(|process| process.group == group).collect(),
             Err(error) if error.is_connection_lost() => Vec::new(),
-            Err(error) => return Verdict::error(&error, Stage::Verify),
+            Err(error) => return ActionVerdict::error(&error, Stage::Verify),
         };
         let mut ended = Vec::new();
         for process in mine.iter().filter(|process| process.state == ProcessState::Exited) {
@@ -187,7 +190,7 @@ async fn add<T: Transport>(
                 Failure::new(Stage::Verify, kind, text)
                     .with_hint("look at its log: `ctl logs {service} --stderr -w {node}`"),
             );
-            return Verdict {
+            return ActionVerdict {
                 outcome: Outcome::Failed,
                 process: Some(process.clone()),
                 message: String::new(),
@@ -200,7 +203,7 @@ async fn add<T: Transport>(
         };
         if !mine.is_empty() && mine.iter().all(settled) {
             started.extend(mine.iter().filter(|process| process.state == ProcessState::Running).cloned());
-            return Verdict { process: mine.into_iter().next(), ..plain(Outcome::Changed, message) };
+            return ActionVerdict { process: mine.into_iter().next(), ..plain(Outcome::Changed, message) };
         }
         sleep(POLL).await;
     }
@@ -208,28 +211,28 @@ async fn add<T: Transport>(
 
 /// Holds a process that was just started to the gate of its batch, as after a restart. The verdict has its process.
 async fn hold<T: Transport>(
-    instance: &Instance<T>,
+    instance: &LiveInstance<T>,
     process: &ProcessInfo,
     policy: &Policy,
     stable: Duration,
-    tab: &Tab<'_, T>,
-) -> Verdict {
+    tab: &TargetContext<'_, T>,
+) -> ActionVerdict {
     let key = TargetKey { service: Some(process.full_name()), ..tab.key.clone() };
-    let tab = Tab { key, stop_waiting: tab.stop_waiting.clone(), ..*tab };
-    let work = Work { instance, listed: process, tab: &tab, stable, begun: None };
+    let tab = TargetContext { key, stop_waiting: tab.stop_waiting.clone(), ..*tab };
+    let work = ProcessAction { instance, listed: process, tab: &tab, stable, begun: None };
     let mut verdict = work.verify_started().await;
     let is_up = verdict.process.as_ref().is_some_and(|now| now.state == ProcessState::Running);
     if policy.gate() == Gate::Active && is_up && !verdict.outcome.is_bad() {
         let (_, failure) = gate::active(instance, process, policy.gate_timeout, &tab).await;
         if failure.is_some() {
-            verdict = Verdict { outcome: Outcome::Failed, failure, ..verdict };
+            verdict = ActionVerdict { outcome: Outcome::Failed, failure, ..verdict };
         }
     }
-    Verdict { process: verdict.process.or_else(|| Some(process.clone())), ..verdict }
+    ActionVerdict { process: verdict.process.or_else(|| Some(process.clone())), ..verdict }
 }
 
 /// Takes what became of one of its processes into the verdict on a group.
-fn keep(verdict: &mut Verdict, end: Verdict) {
+fn keep(verdict: &mut ActionVerdict, end: ActionVerdict) {
     let is_first = |process: &ProcessInfo| end.process.as_ref().is_some_and(|now| now.name == process.name);
     if end.outcome.is_bad() {
         *verdict = end;
@@ -238,10 +241,10 @@ fn keep(verdict: &mut Verdict, end: Verdict) {
     }
 }
 
-fn not_begun(failure: Failure) -> Verdict {
-    Verdict { failure: Some(failure), ..plain(Outcome::Failed, "") }
+fn not_begun(failure: Failure) -> ActionVerdict {
+    ActionVerdict { failure: Some(failure), ..plain(Outcome::Failed, "") }
 }
 
-fn plain(outcome: Outcome, message: &str) -> Verdict {
-    Verdict { outcome, process: None, message: message.to_owned(), failure: None }
+fn plain(outcome: Outcome, message: &str) -> ActionVerdict {
+    ActionVerdict { outcome, process: None, message: message.to_owned(), failure: None }
 }

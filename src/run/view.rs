@@ -12,11 +12,11 @@ use tracing::debug;
 
 use super::NodeAccess;
 use super::init_target::InitTarget;
-use super::job::Job;
-use super::link::{Instance, Link, init_service};
-use super::message::{Inspection, NameCensus, TargetKey, Visit};
+use super::job::NodeJob;
+use super::link::{LiveInstance, NodeConnection, init_service};
+use super::message::{NameCensus, NodeBatch, NodeInspection, TargetKey};
 use super::oneshot;
-use super::rows::Rows;
+use super::rows::ResultBuilder;
 use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, Stage, TargetResult, TargetState, Via};
 use crate::guard::Rescue;
 use crate::inventory::{Role, Supervisor};
@@ -27,30 +27,30 @@ use crate::supervisor::{ProcessInfo, SupervisorError, UpdateSummary};
 use crate::transport::Transport;
 
 /// A node's supervisords, each with how it was reached or why not.
-pub(super) struct View<T: Transport> {
-    link: Arc<Link<T>>,
-    instances: Vec<Found<T>>,
-    rows: Rows,
+pub(super) struct DiscoveredNode<T: Transport> {
+    link: Arc<NodeConnection<T>>,
+    instances: Vec<DiscoveredInstance<T>>,
+    rows: ResultBuilder,
     /// The way that was asked for.
     via: Option<Via>,
 }
 
 /// An instance that the inventory names, and what came of asking it.
-struct Found<T: Transport> {
+struct DiscoveredInstance<T: Transport> {
     role: Arc<Role>,
     supervisor: Supervisor,
-    reached: Result<Arc<Instance<T>>, Failure>,
+    reached: Result<Arc<LiveInstance<T>>, Failure>,
 }
 
 /// What there is to do in a visit, and what can be said at once.
-pub(super) struct Agenda<T: Transport> {
-    pub(super) jobs: Vec<Job<T>>,
+pub(super) struct VisitPlan<T: Transport> {
+    pub(super) jobs: Vec<NodeJob<T>>,
     pub(super) results: Vec<TargetResult>,
 }
 
-impl<T: Transport> View<T> {
+impl<T: Transport> DiscoveredNode<T> {
     /// Finds the supervisords of all roles that are meant, at the same time.
-    pub(super) async fn take(link: &Arc<Link<T>>, rows: Rows, access: &NodeAccess) -> Self {
+    pub(super) async fn take(link: &Arc<NodeConnection<T>>, rows: ResultBuilder, access: &NodeAccess) -> Self {
         let roles = rows.plan.roles_in(rows.index, None);
         let services: Vec<&ServicePattern> = rows.plan.services().collect();
         let via = rows.plan.via.or(access.via);
@@ -67,7 +67,7 @@ impl<T: Transport> View<T> {
         let all = roles.iter().flat_map(|role| role.supervisors.iter().map(move |supervisor| (role, supervisor)));
         let all = all.filter(|_| ask).map(|(role, supervisor)| (role, with_stray(supervisor)));
         let reached = join_all(all.map(async |(role, supervisor)| {
-            let reached = Instance::reach(link, role, &supervisor, via).await;
+            let reached = LiveInstance::reach(link, role, &supervisor, via).await;
             (Arc::clone(role), supervisor, reached)
         }));
         let mut taken = BTreeSet::new();
@@ -77,7 +77,7 @@ impl<T: Transport> View<T> {
                 instance.leave_to_others(&mut taken);
                 Arc::new(instance)
             });
-            instances.push(Found { role, supervisor, reached });
+            instances.push(DiscoveredInstance { role, supervisor, reached });
         }
         Self { link: Arc::clone(link), instances, rows, via }
     }
@@ -91,13 +91,13 @@ impl<T: Transport> View<T> {
     }
 
     /// The supervisords that answer.
-    pub(super) fn reached(&self) -> impl Iterator<Item = &Arc<Instance<T>>> {
+    pub(super) fn reached(&self) -> impl Iterator<Item = &Arc<LiveInstance<T>>> {
         self.instances.iter().filter_map(|found| found.reached.as_ref().ok())
     }
 
     /// Those of which it is told why they do not, sockets and all.
     pub(super) fn not_reached(&self) -> impl Iterator<Item = &Supervisor> {
-        let told = |found: &&Found<T>| {
+        let told = |found: &&DiscoveredInstance<T>| {
             found.reached.as_ref().err().is_some_and(|failure| {
                 let of_sockets = is_absent(failure) || failure.kind == FailureKind::Permission;
                 of_sockets && !(found.supervisor.optional && is_absent(failure))
@@ -107,8 +107,8 @@ impl<T: Transport> View<T> {
     }
 
     /// What was found of everything that this run may change, and what of it is down.
-    pub(super) async fn inspect(&self, link: &Link<T>) -> Inspection {
-        let mut inspection = Inspection::default();
+    pub(super) async fn inspect(&self, link: &NodeConnection<T>) -> NodeInspection {
+        let mut inspection = NodeInspection::default();
         let plan = &self.rows.plan;
         for task in 0..plan.tasks.len() {
             if plan.steps.iter().any(|step| step.task == task && step.nodes.contains(&self.rows.index)) {
@@ -125,7 +125,7 @@ impl<T: Transport> View<T> {
             if !capped && !selected {
                 continue;
             }
-            let agenda = self.agenda(Visit { step: index, batch: 0, node: self.rows.index, batched: false });
+            let agenda = self.agenda(NodeBatch { step: index, batch: 0, node: self.rows.index, batched: false });
             let mut is_down = agenda.results.iter().any(|result| {
                 let kind = result.failure.as_ref().map(|failure| failure.kind);
                 result.outcome.is_bad() && kind != Some(FailureKind::NoSuchService)
@@ -164,7 +164,7 @@ impl<T: Transport> View<T> {
         }
         let processes = self.reached().flat_map(|instance| &instance.snapshot.processes);
         census.listed = processes.flat_map(|process| [process.group.clone(), process.full_name()]).collect();
-        census.unsure |= self.instances.iter().any(|Found { supervisor, reached, .. }| {
+        census.unsure |= self.instances.iter().any(|DiscoveredInstance { supervisor, reached, .. }| {
             reached.as_ref().err().is_some_and(|failure| !(supervisor.optional && is_absent(failure)))
         });
         // What is new in a configuration is listed by nobody yet.
@@ -195,7 +195,7 @@ impl<T: Transport> View<T> {
             groups
         };
         let meant: Vec<String> = task.looks_ahead.iter().map(|service| service.as_str().to_owned()).collect();
-        let of_instance = async |instance: &Arc<Instance<T>>| {
+        let of_instance = async |instance: &Arc<LiveInstance<T>>| {
             let (node, role) = (super::rows::node_name(&self.rows.plan, self.rows.index), instance.role.name.clone());
             let (summary, failure) = match pending(instance).await {
                 Ok(summary) => (summary, None),
@@ -223,7 +223,7 @@ impl<T: Transport> View<T> {
         let roles = self.rows.plan.roles_in(self.rows.index, None);
         let is_instance =
             |role: &Arc<Role>| role.supervisors.iter().any(|supervisor| service.matches_instance(&supervisor.name));
-        let lists = |instance: &Arc<Instance<T>>| {
+        let lists = |instance: &Arc<LiveInstance<T>>| {
             instance.snapshot.processes.iter().any(|process| service.matches_process(&process.group, &process.name))
         };
         (action != Action::Update && roles.iter().any(is_instance)) || self.reached().any(lists)
@@ -252,24 +252,24 @@ impl<T: Transport> View<T> {
     }
 
     /// What the guard would have to start again, of all that this run stops and starts on the node.
-    pub(super) fn rescues(&self, link: &Link<T>) -> Vec<Rescue> {
+    pub(super) fn rescues(&self, link: &NodeConnection<T>) -> Vec<Rescue> {
         let steps = self.rows.plan.steps.iter().enumerate();
         let own = steps.filter(|(_, step)| step.nodes.contains(&self.rows.index));
         let mut rescues = Vec::new();
         for (step, _) in own {
-            let visit = Visit { step, batch: 0, batched: false, node: self.rows.index };
+            let visit = NodeBatch { step, batch: 0, batched: false, node: self.rows.index };
             let action = self.rows.action(visit);
             for job in self.agenda(visit).jobs {
                 match (job, action) {
-                    (Job::Process { instance, process }, Action::Restart) => {
+                    (NodeJob::Process { instance, process }, Action::Restart) => {
                         rescues.push(instance.rescue(&process.group, &process.name));
                     }
-                    (Job::Init { service, .. }, Action::Restart) => rescues.push(link.rescue_of_init(&service)),
-                    (Job::Update { instances, .. }, Action::Update) => {
+                    (NodeJob::Init { service, .. }, Action::Restart) => rescues.push(link.rescue_of_init(&service)),
+                    (NodeJob::Update { instances, .. }, Action::Update) => {
                         let services = self.rows.services(visit);
                         rescues.extend(instances.iter().flat_map(|instance| instance.rescues_of_groups(services)));
                     }
-                    (Job::Process { .. } | Job::Init { .. } | Job::Update { .. }, _) => {}
+                    (NodeJob::Process { .. } | NodeJob::Init { .. } | NodeJob::Update { .. }, _) => {}
                 }
             }
         }
@@ -277,7 +277,7 @@ impl<T: Transport> View<T> {
     }
 
     /// What there is to do in a visit.
-    pub(super) fn agenda(&self, visit: Visit) -> Agenda<T> {
+    pub(super) fn agenda(&self, visit: NodeBatch) -> VisitPlan<T> {
         let roles = self.rows.plan.roles_in(self.rows.index, self.rows.role_of(visit));
         let services = self.rows.services(visit);
         let action = self.rows.action(visit);
@@ -285,7 +285,8 @@ impl<T: Transport> View<T> {
         let mut results = Vec::new();
         let mut updated = Vec::new();
         let here = |role: &Arc<Role>| roles.iter().any(|own| own.name == role.name);
-        for Found { role, supervisor, reached } in self.instances.iter().filter(|found| here(&found.role)) {
+        for DiscoveredInstance { role, supervisor, reached } in self.instances.iter().filter(|found| here(&found.role))
+        {
             match reached {
                 Err(failure) if supervisor.optional && is_absent(failure) => {
                     debug!(instance = supervisor.name, why = failure.message, "not on this node (optional)");
@@ -297,7 +298,7 @@ impl<T: Transport> View<T> {
             }
         }
         if let Some(role) = roles.first().filter(|_| !updated.is_empty()) {
-            jobs.push(Job::Update { role: Arc::clone(role), instances: updated });
+            jobs.push(NodeJob::Update { role: Arc::clone(role), instances: updated });
         }
         if action == Action::Ping {
             if results.is_empty() {
@@ -306,14 +307,14 @@ impl<T: Transport> View<T> {
                     ..self.rows.empty(visit, Outcome::Ok)
                 });
             }
-            return Agenda { jobs, results };
+            return VisitPlan { jobs, results };
         }
         for role in &roles {
             for supervisor in &role.supervisors {
                 if services.iter().any(|service| service.matches_instance(&supervisor.name)) && action != Action::Update
                 {
                     let service = supervisor.name.clone();
-                    jobs.push(Job::Init { role: Arc::clone(role), service, is_instance: true, named: true });
+                    jobs.push(NodeJob::Init { role: Arc::clone(role), service, is_instance: true, named: true });
                 }
             }
             self.init_services(visit, role, &mut jobs);
@@ -325,15 +326,15 @@ impl<T: Transport> View<T> {
             jobs.retain(|job| meant(job.key()));
             results.retain(|result| meant(TargetKey::of(result)));
         }
-        Agenda { jobs, results }
+        VisitPlan { jobs, results }
     }
 
     /// The processes of an instance that are meant.
     fn processes(
         &self,
-        visit: Visit,
-        instance: &Arc<Instance<T>>,
-        jobs: &mut Vec<Job<T>>,
+        visit: NodeBatch,
+        instance: &Arc<LiveInstance<T>>,
+        jobs: &mut Vec<NodeJob<T>>,
         results: &mut Vec<TargetResult>,
     ) {
         let services = self.rows.services(visit);
@@ -354,7 +355,7 @@ impl<T: Transport> View<T> {
                 results.push(TargetResult { failure: Some(failure), ..result });
                 continue;
             }
-            jobs.push(Job::Process { instance: Arc::clone(instance), process: process.clone() });
+            jobs.push(NodeJob::Process { instance: Arc::clone(instance), process: process.clone() });
         }
         let unnamed = instance.snapshot.unnamed;
         if unnamed > 0 && (services.is_empty() || services.iter().any(ServicePattern::is_glob)) {
@@ -374,11 +375,11 @@ impl<T: Transport> View<T> {
 
     /// The services of a role that init runs and that are meant. In older releases supervisord runs them, and then
     /// what it lists is the truth.
-    fn init_services(&self, visit: Visit, role: &Arc<Role>, jobs: &mut Vec<Job<T>>) {
+    fn init_services(&self, visit: NodeBatch, role: &Arc<Role>, jobs: &mut Vec<NodeJob<T>>) {
         let services = self.rows.services(visit);
         for name in &role.init_services {
             let asked_by = services.iter().find(|service| service.matches_init_service(name));
-            let by_supervisord = self.instances.iter().any(|Found { reached, .. }| {
+            let by_supervisord = self.instances.iter().any(|DiscoveredInstance { reached, .. }| {
                 reached
                     .as_ref()
                     .is_ok_and(|instance| instance.snapshot.processes.iter().any(|process| process.group == *name))
@@ -393,19 +394,19 @@ impl<T: Transport> View<T> {
                 continue;
             }
             let named = asked_by.is_some_and(|service| !service.is_glob());
-            jobs.push(Job::Init { role: Arc::clone(role), service: name.clone(), is_instance: false, named });
+            jobs.push(NodeJob::Init { role: Arc::clone(role), service: name.clone(), is_instance: false, named });
         }
     }
 
     /// Says of each service that was named where it is not; and, if it was named by hand and is nowhere on the node,
     /// that there is none.
-    fn not_found(&self, visit: Visit, roles: &[Arc<Role>], jobs: &[Job<T>], results: &mut Vec<TargetResult>) {
+    fn not_found(&self, visit: NodeBatch, roles: &[Arc<Role>], jobs: &[NodeJob<T>], results: &mut Vec<TargetResult>) {
         if self.rows.action(visit) == Action::Update {
             return;
         }
         let all_roles = self.rows.plan.roles_in(self.rows.index, None);
         for service in self.rows.services(visit) {
-            let lists = |instance: &Instance<T>| {
+            let lists = |instance: &LiveInstance<T>| {
                 instance.snapshot.processes.iter().any(|process| service.matches_process(&process.group, &process.name))
             };
             let by_init = |role: &Arc<Role>| {
@@ -413,7 +414,7 @@ impl<T: Transport> View<T> {
                     || role.init_services.iter().any(|name| service.matches_init_service(name))
             };
             let anywhere = all_roles.iter().any(by_init)
-                || self.instances.iter().any(|Found { supervisor, reached, .. }| match reached {
+                || self.instances.iter().any(|DiscoveredInstance { supervisor, reached, .. }| match reached {
                     Ok(instance) => lists(instance),
                     // It cannot be said of one that does not answer, unless it need not be there.
                     Err(failure) => !(supervisor.optional && is_absent(failure)),
@@ -458,7 +459,7 @@ impl<T: Transport> View<T> {
 }
 
 /// The groups that the configuration as it is now would add, change or take away. Nothing is applied.
-async fn pending<T: Transport>(instance: &Instance<T>) -> Result<UpdateSummary, SupervisorError> {
+async fn pending<T: Transport>(instance: &LiveInstance<T>) -> Result<UpdateSummary, SupervisorError> {
     instance.client().await?.reload_config().await
 }
 
@@ -473,18 +474,18 @@ fn is_instance_only(service: &ServicePattern, roles: &[Arc<Role>]) -> bool {
 }
 
 /// Whether a job is of a program that is made to end, and has ended as expected.
-async fn has_ended_well<T: Transport>(job: &Job<T>) -> bool {
+async fn has_ended_well<T: Transport>(job: &NodeJob<T>) -> bool {
     match job {
-        Job::Process { instance, process } => oneshot::has_ended_well(instance, process).await,
-        Job::Init { .. } | Job::Update { .. } => false,
+        NodeJob::Process { instance, process } => oneshot::has_ended_well(instance, process).await,
+        NodeJob::Init { .. } | NodeJob::Update { .. } => false,
     }
 }
 
 /// A target as it is now; none where it is not there, or nothing of it is known before it is done.
-async fn state_of<T: Transport>(job: &Job<T>, link: &Link<T>) -> Option<TargetState> {
+async fn state_of<T: Transport>(job: &NodeJob<T>, link: &NodeConnection<T>) -> Option<TargetState> {
     let TargetKey { role, supervisor, service } = job.key();
     match job {
-        Job::Process { process, .. } => Some(TargetState {
+        NodeJob::Process { process, .. } => Some(TargetState {
             role,
             supervisor,
             service,
@@ -492,12 +493,12 @@ async fn state_of<T: Transport>(job: &Job<T>, link: &Link<T>) -> Option<TargetSt
             pid: process.pid,
             start: process.start,
         }),
-        Job::Init { service: name, is_instance, .. } => {
+        NodeJob::Init { service: name, is_instance, .. } => {
             let (stable, is_instance) = (Duration::ZERO, *is_instance);
             let target = InitTarget { link, name, is_instance, stable };
             let verdict = target.act(Action::Status, None).await?;
             Some(TargetState { role, supervisor, service, state: verdict.state, pid: verdict.pid, start: None })
         }
-        Job::Update { .. } => None,
+        NodeJob::Update { .. } => None,
     }
 }

@@ -10,12 +10,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::NodeAccess;
 use super::gate;
 use super::init_target::InitTarget;
-use super::job::Job;
-use super::link::Link;
-use super::message::{NameCensus, Visit};
+use super::job::NodeJob;
+use super::link::NodeConnection;
+use super::message::{NameCensus, NodeBatch};
 use super::oneshot;
-use super::rows::Rows;
-use super::view::{Agenda, View};
+use super::rows::ResultBuilder;
+use super::view::{DiscoveredNode, VisitPlan};
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetResult};
 use crate::plan::{Action, WaitCondition, WaitGoal};
 use crate::transport::Transport;
@@ -24,22 +24,22 @@ use crate::transport::Transport;
 const POLL: Duration = Duration::from_millis(500);
 
 /// What one look shows: a result for each target, and whether it is as wanted.
-type Look = Vec<(TargetResult, bool)>;
+type WaitReading = Vec<(TargetResult, bool)>;
 
 /// Waits on one node. Ends with the last results that could be read, by the end of `until.limit`, and with what the node
 /// has of the names that were typed.
 pub(super) async fn wait<T: Transport>(
-    link: &Arc<Link<T>>,
-    rows: &Rows,
+    link: &Arc<NodeConnection<T>>,
+    rows: &ResultBuilder,
     access: &NodeAccess,
     until: WaitGoal,
-    visit: Visit,
+    visit: NodeBatch,
     say: impl Fn(ActivityPhase) + Send + Sync,
 ) -> (Vec<TargetResult>, Option<NameCensus>) {
     let mut names = None;
     let began = Instant::now();
     let deadline = began + until.limit;
-    let mut last: Option<Look> = None;
+    let mut last: Option<WaitReading> = None;
     let mut since: Option<(Instant, Vec<Option<u32>>)> = None;
     let mut lost: Option<Failure> = None;
     say(ActivityPhase::work("connecting"));
@@ -112,20 +112,20 @@ fn told(result: &TargetResult) -> String {
 }
 
 async fn look<T: Transport>(
-    link: &Arc<Link<T>>,
-    rows: &Rows,
+    link: &Arc<NodeConnection<T>>,
+    rows: &ResultBuilder,
     access: &NodeAccess,
     condition: WaitCondition,
-    visit: Visit,
-) -> Result<(Look, NameCensus), Failure> {
+    visit: NodeBatch,
+) -> Result<(WaitReading, NameCensus), Failure> {
     link.session().await.map_err(|error| error.failure())?;
-    let view = View::take(link, rows.clone(), access).await;
+    let view = DiscoveredNode::take(link, rows.clone(), access).await;
     if let Some(failure) = view.connection_lost() {
         return Err(failure.clone());
     }
     let names = view.names(rows.plan.steps.get(visit.step).map_or(0, |step| step.task)).await;
-    let Agenda { jobs, results } = view.agenda(visit);
-    let mut seen: Look = results
+    let VisitPlan { jobs, results } = view.agenda(visit);
+    let mut seen: WaitReading = results
         .into_iter()
         .map(|result| {
             let kind = result.failure.as_ref().map(|failure| failure.kind);
@@ -138,7 +138,7 @@ async fn look<T: Transport>(
         .collect();
     for job in &jobs {
         let mut result = match job {
-            Job::Process { instance, process } => {
+            NodeJob::Process { instance, process } => {
                 let mut result = rows.read(visit, instance, process);
                 if oneshot::is_well(instance, process).await {
                     result = result.ended_well();
@@ -148,13 +148,13 @@ async fn look<T: Transport>(
                 }
                 result
             }
-            Job::Init { role, service, is_instance, named } => {
+            NodeJob::Init { role, service, is_instance, named } => {
                 let (stable, is_instance) = (Duration::ZERO, *is_instance);
                 let target = InitTarget { link, name: service, is_instance, stable };
                 let verdict = target.act(Action::Status, None).await;
                 rows.of_init(visit, role, service, is_instance, *named, verdict)
             }
-            Job::Update { .. } => continue,
+            NodeJob::Update { .. } => continue,
         };
         let running = result.state == Some(ProcessState::Running) || result.has_ended_well();
         let met = match condition {

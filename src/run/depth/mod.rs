@@ -1,11 +1,11 @@
 //! What `ctl status` reads beyond supervisord's states: how services do their work, and what lies about on the node.
 //!
-//! Here lives [`Depth`], one of a node and a visit: begun before its supervisords are asked, asked for each process, and
+//! Here lives [`DeepStatus`], one of a node and a visit: begun before its supervisords are asked, asked for each process, and
 //! in the end for what is to be told of the node. `findings.rs` judges what was found on the node, `unstable.rs` who does
 //! not stay up. It uses `supervisor`. What always holds: nothing is changed; nothing is claimed that was not asked; a
 //! service is asked again before it is called bad; each question is bounded in time, all of them by the node's own; none
 //! makes the node fail. Nothing is kept for the next visit but the versions of packages, and these for [`FRESH`]. Start
-//! reading at [`Depth::begin`] and [`Depth::judge`].
+//! reading at [`DeepStatus::begin`] and [`DeepStatus::judge`].
 
 mod findings;
 mod unstable;
@@ -20,10 +20,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{Instrument, debug};
 
-use self::unstable::Past;
-use super::link::{Instance, Link};
-use super::rows::Rows;
-use super::view::View;
+use self::unstable::InstancePast;
+use super::link::{LiveInstance, NodeConnection};
+use super::rows::ResultBuilder;
+use super::view::DiscoveredNode;
 use crate::event::{FindingKind, NodeFacts, NodeFinding, Outcome, ProcessState, SupervisorFacts, TargetResult, Via};
 use crate::inventory::{ControlAddress, Role, Supervisor, introspect_port, packages_of};
 use crate::supervisor::ProcessInfo;
@@ -48,23 +48,23 @@ const FRESH: Duration = Duration::from_secs(60);
 pub(super) const GRACE: Duration = Duration::from_millis(700);
 
 /// Versions of a node's packages by name, and when they were read.
-pub(super) type Packages = (Instant, BTreeMap<String, String>);
+pub(super) type PackageVersions = (Instant, BTreeMap<String, String>);
 
 /// What came of searching the node.
-type Found = Arc<Result<NodeScan, String>>;
+type NodeSearchResult = Arc<Result<NodeScan, String>>;
 
 /// What is found out about a node.
-pub(super) struct Depth<T: Transport> {
-    link: Arc<Link<T>>,
-    rows: Rows,
+pub(super) struct DeepStatus<T: Transport> {
+    link: Arc<NodeConnection<T>>,
+    rows: ResultBuilder,
     /// When the time for the node is over.
     deadline: Instant,
     /// None: it is not searched, since XML-RPC alone was asked for, and nothing may be executed there.
-    search: Option<Search>,
+    search: Option<NodeSearch>,
     /// Versions that were read not long ago.
-    packages: Option<Packages>,
+    packages: Option<PackageVersions>,
     /// What supervisords have noted, by role and instance.
-    pasts: Mutex<BTreeMap<(String, String), Arc<Past>>>,
+    pasts: Mutex<BTreeMap<(String, String), Arc<InstancePast>>>,
     /// Whether something on the node was heard over a forwarded port: then sshd forwards.
     heard: AtomicBool,
     /// Why services cannot be asked.
@@ -74,26 +74,26 @@ pub(super) struct Depth<T: Transport> {
 }
 
 /// A search that is under way. Dropped, it ends.
-struct Search {
-    found: watch::Receiver<Option<Found>>,
+struct NodeSearch {
+    found: watch::Receiver<Option<NodeSearchResult>>,
     _task: JoinSet<()>,
 }
 
 /// How a service does its work, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Said {
+struct ServiceStatement {
     word: &'static str,
     reason: Option<String>,
 }
 
-impl From<FunctionalState> for Said {
+impl From<FunctionalState> for ServiceStatement {
     fn from(said: FunctionalState) -> Self {
         Self { word: said.as_str(), reason: said.reason().map(str::to_owned) }
     }
 }
 
 /// What came of asking a service once.
-enum Asked {
+enum IntrospectReply {
     Answer(IntrospectAnswer),
     /// The node opens no stream to it.
     Refused(TransportError),
@@ -101,17 +101,17 @@ enum Asked {
     Lost(TransportError),
 }
 
-impl<T: Transport> Depth<T> {
+impl<T: Transport> DeepStatus<T> {
     /// Begins to search the node, unless `via` forbids that. All of it ends at `deadline`.
     pub(super) fn begin(
-        link: &Arc<Link<T>>,
-        rows: &Rows,
+        link: &Arc<NodeConnection<T>>,
+        rows: &ResultBuilder,
         via: Option<Via>,
-        packages: Option<Packages>,
+        packages: Option<PackageVersions>,
         deadline: Instant,
     ) -> Self {
         let packages = packages.filter(|(since, _)| since.elapsed() < FRESH);
-        let search = (via != Some(Via::Rpc)).then(|| Search::begin(link, rows, packages.is_none()));
+        let search = (via != Some(Via::Rpc)).then(|| NodeSearch::begin(link, rows, packages.is_none()));
         Self {
             link: Arc::clone(link),
             rows: rows.clone(),
@@ -126,7 +126,12 @@ impl<T: Transport> Depth<T> {
     }
 
     /// Notes in the result of a process how it does its work.
-    pub(super) async fn judge(&self, result: &mut TargetResult, instance: &Arc<Instance<T>>, process: &ProcessInfo) {
+    pub(super) async fn judge(
+        &self,
+        result: &mut TargetResult,
+        instance: &Arc<LiveInstance<T>>,
+        process: &ProcessInfo,
+    ) {
         let said = self.functional(instance, process).await;
         (result.functional, result.functional_reason) = split(said);
         self.note_version(result).await;
@@ -143,7 +148,7 @@ impl<T: Transport> Depth<T> {
         self.note_version(result).await;
     }
 
-    async fn functional(&self, instance: &Arc<Instance<T>>, process: &ProcessInfo) -> Option<Said> {
+    async fn functional(&self, instance: &Arc<LiveInstance<T>>, process: &ProcessInfo) -> Option<ServiceStatement> {
         if !matches!(process.state, ProcessState::Running | ProcessState::Starting) {
             return of_state(process.state, &process.description);
         }
@@ -156,7 +161,7 @@ impl<T: Transport> Depth<T> {
         };
         let unstable = async {
             let reason = self.past(instance).unstable(instance, process).await?;
-            Some(Said { word: "failed", reason: Some(reason) })
+            Some(ServiceStatement { word: "failed", reason: Some(reason) })
         };
         let both = futures_util::future::join(ask, unstable);
         match timeout_at(self.deadline, both).await {
@@ -165,7 +170,7 @@ impl<T: Transport> Depth<T> {
             Err(_) => {
                 introspect::port_of(&instance.role.introspect, &process.group, &process.name)?;
                 let reason = "no answer before the node's timeout expired".to_owned();
-                Some(Said { word: "timeout", reason: Some(reason) })
+                Some(ServiceStatement { word: "timeout", reason: Some(reason) })
             }
         }
     }
@@ -175,7 +180,7 @@ impl<T: Transport> Depth<T> {
     /// A port is looked up as contrail-status does it (`contrail-controller` R3.2 `src/config/utils/contrail-status.py`),
     /// but for the order: what the inventory says is tried first, which mostly is the table that both start from, and what
     /// is said on the node where the first answer is not well. So nobody waits for the node to be searched.
-    async fn ask(&self, instance: &Arc<Instance<T>>, process: &ProcessInfo) -> Option<Said> {
+    async fn ask(&self, instance: &Arc<LiveInstance<T>>, process: &ProcessInfo) -> Option<ServiceStatement> {
         let group = &process.group;
         let (port, is_given) = match introspect::port_of(&instance.role.introspect, group, &process.name) {
             // Another than the usual one was written into the inventory by somebody.
@@ -190,7 +195,7 @@ impl<T: Transport> Depth<T> {
         let mut port = port;
         let mut asked = self.question(group, port).await;
         if !is_settled(&asked) {
-            if !matches!(&asked, Asked::Answer(answer) if answer.said == FunctionalState::Timeout) {
+            if !matches!(&asked, IntrospectReply::Answer(answer) if answer.said == FunctionalState::Timeout) {
                 sleep(PAUSE).await;
             }
             if !is_given && let Some(other) = self.port_on_node(group).await {
@@ -199,33 +204,37 @@ impl<T: Transport> Depth<T> {
             asked = self.question(group, port).await;
         }
         match asked {
-            Asked::Answer(IntrospectAnswer { source: AnswerSource::Refusal, .. }) if self.is_forbidden(port).await => {
+            IntrospectReply::Answer(IntrospectAnswer { source: AnswerSource::Refusal, .. })
+                if self.is_forbidden(port).await =>
+            {
                 self.cannot_be_asked("sshd refuses connections to open ports");
                 None
             }
-            Asked::Answer(answer) => Some(answer.said.into()),
-            Asked::Refused(error) => {
+            IntrospectReply::Answer(answer) => Some(answer.said.into()),
+            IntrospectReply::Refused(error) => {
                 self.cannot_be_asked(&error.to_string());
                 None
             }
-            Asked::Lost(error) => Some(Said { word: "timeout", reason: Some(format!("cannot query it: {error}")) }),
+            IntrospectReply::Lost(error) => {
+                Some(ServiceStatement { word: "timeout", reason: Some(format!("cannot query it: {error}")) })
+            }
         }
     }
 
-    async fn question(&self, service: &str, port: u16) -> Asked {
+    async fn question(&self, service: &str, port: u16) -> IntrospectReply {
         let session = match self.link.session().await {
             Ok(session) => session,
-            Err(error) => return Asked::Lost(error),
+            Err(error) => return IntrospectReply::Lost(error),
         };
         match introspect::question(session.as_ref(), service, port, PATIENCE).await {
             Ok(answer) => {
                 if answer.source != AnswerSource::Refusal {
                     self.heard.store(true, Ordering::Relaxed);
                 }
-                Asked::Answer(answer)
+                IntrospectReply::Answer(answer)
             }
-            Err(error @ TransportError::ChannelRefused { .. }) => Asked::Refused(error),
-            Err(error) => Asked::Lost(error),
+            Err(error @ TransportError::ChannelRefused { .. }) => IntrospectReply::Refused(error),
+            Err(error) => IntrospectReply::Lost(error),
         }
     }
 
@@ -263,14 +272,14 @@ impl<T: Transport> Depth<T> {
         found.as_ref().as_ref().ok()?.ports.get(program).copied()
     }
 
-    fn past(&self, instance: &Instance<T>) -> Arc<Past> {
+    fn past(&self, instance: &LiveInstance<T>) -> Arc<InstancePast> {
         let key = (instance.role.name.clone(), instance.supervisor.name.clone());
         Arc::clone(self.pasts.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
     }
 
     /// What was found on the node; none if it is not searched. A search that is not done when the time for the node is
     /// over has failed.
-    async fn found(&self) -> Option<Found> {
+    async fn found(&self) -> Option<NodeSearchResult> {
         let mut found = self.search.as_ref()?.found.clone();
         let over = || Arc::new(Err("the node's timeout expired".to_owned()));
         match timeout_at(self.deadline, found.wait_for(Option::is_some)).await {
@@ -280,7 +289,7 @@ impl<T: Transport> Depth<T> {
     }
 
     /// Versions of the node's packages.
-    pub(super) async fn packages(&self) -> Option<Packages> {
+    pub(super) async fn packages(&self) -> Option<PackageVersions> {
         if self.packages.is_some() {
             return self.packages.clone();
         }
@@ -300,10 +309,11 @@ impl<T: Transport> Depth<T> {
     }
 
     /// What is to be told of the node. Without a view, none of its supervisords answered in time.
-    pub(super) async fn facts(&self, view: Option<&View<T>>) -> NodeFacts {
+    pub(super) async fn facts(&self, view: Option<&DiscoveredNode<T>>) -> NodeFacts {
         let mut facts =
             NodeFacts { node: super::rows::node_name(&self.rows.plan, self.rows.index), ..NodeFacts::default() };
-        facts.supervisors = view.into_iter().flat_map(View::reached).map(|instance| of_instance(instance)).collect();
+        facts.supervisors =
+            view.into_iter().flat_map(DiscoveredNode::reached).map(|instance| of_instance(instance)).collect();
         facts.packages = self.packages().await.map(|(_, packages)| packages).unwrap_or_default();
         match self.found().await.as_deref() {
             Some(Ok(survey)) => facts.findings = self.findings(survey, view),
@@ -334,21 +344,21 @@ impl<T: Transport> Depth<T> {
         facts
     }
 
-    fn findings(&self, survey: &NodeScan, view: Option<&View<T>>) -> Vec<NodeFinding> {
+    fn findings(&self, survey: &NodeScan, view: Option<&DiscoveredNode<T>>) -> Vec<NodeFinding> {
         let plan = &self.rows.plan;
         let Some(selected) = plan.nodes.get(self.rows.index) else { return Vec::new() };
         let is_own = |role: &&Arc<Role>| selected.node.roles.contains(&role.name);
         let (own, others): (Vec<_>, Vec<_>) = plan.known_roles.iter().partition(is_own);
-        let answering = view.into_iter().flat_map(View::reached).filter_map(|instance| instance.socket());
+        let answering = view.into_iter().flat_map(DiscoveredNode::reached).filter_map(|instance| instance.socket());
         let answering = answering.map(str::to_owned);
-        let silent = view.into_iter().flat_map(View::not_reached).flat_map(sockets).map(str::to_owned);
+        let silent = view.into_iter().flat_map(DiscoveredNode::not_reached).flat_map(sockets).map(str::to_owned);
         let told: BTreeSet<String> = answering.chain(silent).collect();
         findings::of(survey, &own, &others, &told)
     }
 }
 
-impl Search {
-    fn begin<T: Transport>(link: &Arc<Link<T>>, rows: &Rows, packages: bool) -> Self {
+impl NodeSearch {
+    fn begin<T: Transport>(link: &Arc<NodeConnection<T>>, rows: &ResultBuilder, packages: bool) -> Self {
         let mut places = ScanPaths { packages, ..ScanPaths::default() };
         for supervisor in rows.plan.known_roles.iter().flat_map(|role| &role.supervisors) {
             places.sockets.extend(sockets(supervisor).map(str::to_owned));
@@ -375,17 +385,19 @@ impl Search {
 const TOR_AGENT: &str = "contrail-tor-agent-";
 
 /// Whether asking again would bring nothing else.
-fn is_settled(asked: &Asked) -> bool {
+fn is_settled(asked: &IntrospectReply) -> bool {
     match asked {
         // What stands by refuses, and is well.
-        Asked::Answer(answer) => answer.source == AnswerSource::Itself || answer.said.is_well(),
-        Asked::Refused(TransportError::ChannelRefused { reason, .. }) => reason == "AdministrativelyProhibited",
-        Asked::Refused(_) | Asked::Lost(_) => false,
+        IntrospectReply::Answer(answer) => answer.source == AnswerSource::Itself || answer.said.is_well(),
+        IntrospectReply::Refused(TransportError::ChannelRefused { reason, .. }) => {
+            reason == "AdministrativelyProhibited"
+        }
+        IntrospectReply::Refused(_) | IntrospectReply::Lost(_) => false,
     }
 }
 
 /// What a state says of the work that is done.
-fn of_state(state: ProcessState, description: &str) -> Option<Said> {
+fn of_state(state: ProcessState, description: &str) -> Option<ServiceStatement> {
     let described = Some(description.to_owned()).filter(|text| !text.is_empty());
     let (word, reason) = match state {
         ProcessState::Running => return None,
@@ -397,14 +409,14 @@ fn of_state(state: ProcessState, description: &str) -> Option<Said> {
             ("failed", described)
         }
     };
-    Some(Said { word, reason })
+    Some(ServiceStatement { word, reason })
 }
 
-fn split(said: Option<Said>) -> (Option<String>, Option<String>) {
+fn split(said: Option<ServiceStatement>) -> (Option<String>, Option<String>) {
     said.map_or((None, None), |said| (Some(said.word.to_owned()), said.reason))
 }
 
-fn of_instance<T: Transport>(instance: &Arc<Instance<T>>) -> SupervisorFacts {
+fn of_instance<T: Transport>(instance: &Arc<LiveInstance<T>>) -> SupervisorFacts {
     SupervisorFacts {
         role: instance.role.name.clone(),
         name: instance.supervisor.name.clone(),

@@ -1,6 +1,6 @@
 //! Who comes up and does not stay up, though it is RUNNING whenever one looks.
 //!
-//! Here lives [`Past`], what is known of an instance's past. The evidence is supervisord's own log: it notes each end of a
+//! Here lives [`InstancePast`], what is known of an instance's past. The evidence is supervisord's own log: it notes each end of a
 //! process as `exited: NAME (exit status 1; not expected)`, or `expected`, unless it was told to stop it
 //! (`stopped: NAME (…)`), and each beginning as `spawned: 'NAME' with pid N` (supervisor 3.0 to 4.2.5,
 //! `supervisor/process.py`, `finish` and `spawn`). NAME is the process without its group. Times are compared with each
@@ -13,7 +13,7 @@
 //! What always holds: the log is looked at only if some process was begun not long ago, and counts only where it holds
 //! the beginning of the life that the process lives now; it may have been rotated, or be written without such lines.
 //! Otherwise a process that has been up for less than [`NEW`] is looked at a second time, after [`AGAIN`]. Start reading
-//! at [`Past::unstable`] and [`told`].
+//! at [`InstancePast::unstable`] and [`told`].
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::super::evidence;
-use super::super::link::Instance;
+use super::super::link::LiveInstance;
 use crate::event::ProcessState;
 use crate::supervisor::ProcessInfo;
 use crate::transport::Transport;
@@ -52,14 +52,14 @@ const HOW: usize = 120;
 
 /// What is known of an instance's past: each is asked for once, by whoever needs it first.
 #[derive(Default)]
-pub(super) struct Past {
+pub(super) struct InstancePast {
     log: OnceCell<Option<String>>,
     second_look: OnceCell<Vec<ProcessInfo>>,
 }
 
 /// What a log tells of a process.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum LogHistory {
     /// It stays up, as far as is known.
     Steady,
     /// It does not.
@@ -68,20 +68,24 @@ enum Told {
     Nothing,
 }
 
-impl Past {
+impl InstancePast {
     /// Why a process counts as one that does not stay up; none if it does.
-    pub(super) async fn unstable<T: Transport>(&self, instance: &Instance<T>, process: &ProcessInfo) -> Option<String> {
+    pub(super) async fn unstable<T: Transport>(
+        &self,
+        instance: &LiveInstance<T>,
+        process: &ProcessInfo,
+    ) -> Option<String> {
         if !is_young(process) {
             return None;
         }
         let told = match self.log(instance).await {
             Some(log) if is_only(&instance.snapshot.processes, process) => told(log, process),
-            Some(_) | None => Told::Nothing,
+            Some(_) | None => LogHistory::Nothing,
         };
         match told {
-            Told::Unstable(why) => return Some(why),
-            Told::Steady => return None,
-            Told::Nothing => debug!(service = process.full_name(), "the log does not tell whether it stays up"),
+            LogHistory::Unstable(why) => return Some(why),
+            LogHistory::Steady => return None,
+            LogHistory::Nothing => debug!(service = process.full_name(), "the log does not tell whether it stays up"),
         }
         if process.uptime.is_some_and(|uptime| uptime >= NEW) {
             return None;
@@ -104,7 +108,7 @@ impl Past {
         }
     }
 
-    async fn log<T: Transport>(&self, instance: &Instance<T>) -> Option<&str> {
+    async fn log<T: Transport>(&self, instance: &LiveInstance<T>) -> Option<&str> {
         let read = async {
             let client = instance.client().await.ok()?;
             evidence::own_log(&client).await
@@ -112,7 +116,7 @@ impl Past {
         self.log.get_or_init(|| async { timeout(LOG, read).await.ok().flatten() }).await.as_deref()
     }
 
-    async fn second_look<T: Transport>(&self, instance: &Instance<T>) -> &[ProcessInfo] {
+    async fn second_look<T: Transport>(&self, instance: &LiveInstance<T>) -> &[ProcessInfo] {
         let look = async {
             sleep(AGAIN).await;
             let client = instance.client().await.ok()?;
@@ -145,7 +149,7 @@ fn is_only(listed: &[ProcessInfo], process: &ProcessInfo) -> bool {
 }
 
 /// What a log tells of a process that is up.
-fn told(log: &str, process: &ProcessInfo) -> Told {
+fn told(log: &str, process: &ProcessInfo) -> LogHistory {
     let name = &process.name;
     let (ended, stopped, given_up) =
         (format!("exited: {name} ("), format!("stopped: {name} ("), format!("gave up: {name} "));
@@ -168,14 +172,14 @@ fn told(log: &str, process: &ProcessInfo) -> Told {
             begun = None;
         }
     }
-    let (Some(begun), Some(last)) = (begun, last) else { return Told::Nothing };
+    let (Some(begun), Some(last)) = (begun, last) else { return LogHistory::Nothing };
     let up = process.uptime.and_then(|uptime| SignedDuration::try_from(uptime).ok());
     let up = up.unwrap_or_else(|| last.duration_since(begun));
     let now = Span::try_from(up).ok().and_then(|up| begun.checked_add(up).ok()).unwrap_or(last);
     let now = ends.last().map_or(now, |(at, _)| now.max(*at));
     let long_ago = SignedDuration::try_from(RECENT).unwrap_or(SignedDuration::MAX);
     ends.retain(|(at, _)| now.duration_since(*at) < long_ago);
-    let (Some((first, _)), Some((_, how))) = (ends.first(), ends.last()) else { return Told::Steady };
+    let (Some((first, _)), Some((_, how))) = (ends.first(), ends.last()) else { return LogHistory::Steady };
     let lives = ends.windows(2).filter_map(|pair| match pair {
         [(one, _), (next, _)] => Some(next.duration_since(*one)),
         _ => None,
@@ -183,12 +187,12 @@ fn told(log: &str, process: &ProcessInfo) -> Told {
     let longest = lives.max().unwrap_or(SignedDuration::ZERO);
     let new = SignedDuration::try_from(NEW).unwrap_or(SignedDuration::ZERO);
     if ends.len() < ENDS || up > longest.saturating_mul(FOR_GOOD).max(new) {
-        return Told::Steady;
+        return LogHistory::Steady;
     }
     let how = how.trim_end();
     let how: String = how.strip_suffix(')').unwrap_or(how).chars().take(HOW).collect();
     let seconds = now.duration_since(*first).as_secs();
-    Told::Unstable(format!("its pid keeps changing: it exited {} times in {seconds} s ({how})", ends.len()))
+    LogHistory::Unstable(format!("its pid keeps changing: it exited {} times in {seconds} s ({how})", ends.len()))
 }
 
 /// When a line was written, and its words without the level: `2026-11-23 08:07:46,337 WARN exited: …`.
@@ -236,25 +240,25 @@ mod tests {
     fn who_ends_again_and_again_does_not_stay_up() {
         let why = |seconds| {
             let how = "terminated by SIGSEGV (core dumped); not expected";
-            Told::Unstable(format!("its pid keeps changing: it exited 2 times in {seconds} s ({how})"))
+            LogHistory::Unstable(format!("its pid keeps changing: it exited 2 times in {seconds} s ({how})"))
         };
         assert_eq!(told(LOG, &up("x", 12, 3)), why(23));
         // Between its two ends were 19 s.
         assert_eq!(told(LOG, &up("x", 12, 57)), why(77));
-        assert_eq!(told(LOG, &up("x", 12, 58)), Told::Steady, "up for good");
+        assert_eq!(told(LOG, &up("x", 12, 58)), LogHistory::Steady, "up for good");
         assert_eq!(told(LOG, &ProcessInfo { uptime: None, ..up("x", 12, 0) }), why(23), "by the log's last line");
         assert_eq!(told(LOG, &ProcessInfo { pid: None, ..up("x", 12, 3) }), why(23));
-        assert_eq!(told(LOG, &up("once", 14, 1)), Told::Steady);
+        assert_eq!(told(LOG, &up("once", 14, 1)), LogHistory::Steady);
         assert_eq!(told(LOG, &up("x", 11, 3)), why(19), "it has ended since it was looked at");
         for unknown in [up("x", 9, 3), up("xy", 9, 1), up("y", 9, 1)] {
-            assert_eq!(told(LOG, &unknown), Told::Nothing, "{unknown:?}");
+            assert_eq!(told(LOG, &unknown), LogHistory::Nothing, "{unknown:?}");
         }
     }
 
     #[test]
     fn what_is_long_ago_or_was_looked_after_does_not_count() {
         let quiet = LOG.replace("08:08:02,200", "08:18:02,200");
-        assert_eq!(told(&quiet, &up("x", 12, 1)), Told::Steady);
+        assert_eq!(told(&quiet, &up("x", 12, 1)), LogHistory::Steady);
         let end = "2026-11-23 08:08:02,200 INFO spawned";
         for line in [
             "INFO stopped: x (terminated by SIGTERM)",
@@ -262,11 +266,11 @@ mod tests {
             "INFO supervisord started with pid 7",
         ] {
             let log = LOG.replace(end, &format!("2026-11-23 08:08:02,150 {line}\n{end}"));
-            assert_eq!(told(&log, &up("x", 12, 3)), Told::Steady, "{line}");
+            assert_eq!(told(&log, &up("x", 12, 3)), LogHistory::Steady, "{line}");
         }
         let other = LOG.replace(end, &format!("2026-11-23 08:08:02,150 INFO stopped: xx (x)\n{end}"));
-        assert!(matches!(told(&other, &up("x", 12, 3)), Told::Unstable(_)));
-        assert_eq!(told("", &up("x", 12, 3)), Told::Nothing);
+        assert!(matches!(told(&other, &up("x", 12, 3)), LogHistory::Unstable(_)));
+        assert_eq!(told("", &up("x", 12, 3)), LogHistory::Nothing);
     }
 
     /// What starts after two tries is no process that keeps ending.
@@ -277,8 +281,8 @@ mod tests {
             2026-11-23 08:00:01,500 INFO spawned: 'x' with pid 2\n\
             2026-11-23 08:00:02,000 WARN exited: x (exit status 1; not expected)\n\
             2026-11-23 08:00:04,000 INFO spawned: 'x' with pid 3\n";
-        assert!(matches!(told(log, &up("x", 3, 2)), Told::Unstable(_)));
-        assert_eq!(told(log, &up("x", 3, 11)), Told::Steady);
+        assert!(matches!(told(log, &up("x", 3, 2)), LogHistory::Unstable(_)));
+        assert_eq!(told(log, &up("x", 3, 11)), LogHistory::Steady);
     }
 
     #[test]

@@ -25,41 +25,41 @@ fn rollout(services: &[&str], nodes: usize, watched: usize) -> Plan {
 }
 
 /// Runs a plan to its end: `answer` is what comes of an order, if something else does than that all goes as it should.
-fn replay(plan: &Plan, mut answer: impl FnMut(&Order) -> Option<Input>) -> Vec<Order> {
+fn replay(plan: &Plan, mut answer: impl FnMut(&Effect) -> Option<DispatcherInput>) -> Vec<Effect> {
     let mut dispatcher = Dispatcher::new(plan, 8, 1);
-    let mut inputs = VecDeque::from([Input::Begin]);
+    let mut inputs = VecDeque::from([DispatcherInput::Begin]);
     let mut log = Vec::new();
     while let Some(input) = inputs.pop_front() {
         for order in dispatcher.handle(input) {
             let usual = match &order {
-                Order::Start(duty @ Duty::Inspect(_)) => {
-                    Some(Input::Ended(*duty, DutyEnd::Inspected(Inspection::default())))
+                Effect::Start(duty @ WorkItem::Inspect(_)) => {
+                    Some(DispatcherInput::Ended(*duty, WorkItemEnd::Inspected(NodeInspection::default())))
                 }
-                Order::Start(duty) => Some(Input::Ended(*duty, DutyEnd::Done)),
-                Order::Pause(_) => Some(Input::PauseOver),
+                Effect::Start(duty) => Some(DispatcherInput::Ended(*duty, WorkItemEnd::Done)),
+                Effect::Pause(_) => Some(DispatcherInput::PauseOver),
                 _ => None,
             };
             inputs.extend(answer(&order).or(usual));
             log.push(order);
         }
     }
-    assert_eq!(log.last(), Some(&Order::Finish), "{log:?}");
+    assert_eq!(log.last(), Some(&Effect::Finish), "{log:?}");
     log
 }
 
 /// The step and the node of each visit.
-fn visits(log: &[Order]) -> Vec<(usize, usize)> {
-    let visit = |order: &Order| match order {
-        Order::Start(Duty::Visit(visit)) => Some((visit.step, visit.node)),
+fn visits(log: &[Effect]) -> Vec<(usize, usize)> {
+    let visit = |order: &Effect| match order {
+        Effect::Start(WorkItem::Visit(visit)) => Some((visit.step, visit.node)),
         _ => None,
     };
     log.iter().filter_map(visit).collect()
 }
 
 /// The results of nodes that were not visited.
-fn unvisited(log: &[Order]) -> Vec<String> {
-    let result = |order: &Order| match order {
-        Order::Record(EventKind::Result(result)) if result.batch.is_none() => {
+fn unvisited(log: &[Effect]) -> Vec<String> {
+    let result = |order: &Effect| match order {
+        Effect::Record(EventKind::Result(result)) if result.batch.is_none() => {
             let kind = result.failure.as_ref().map(|failure| format!("/{}", failure.kind)).unwrap_or_default();
             Some(format!("{} {} {}{kind}", result.node, result.service.as_deref().unwrap_or("-"), result.outcome))
         }
@@ -68,47 +68,47 @@ fn unvisited(log: &[Order]) -> Vec<String> {
     log.iter().filter_map(result).collect()
 }
 
-fn notices(log: &[Order]) -> Vec<&str> {
+fn notices(log: &[Effect]) -> Vec<&str> {
     let notice = |order| match order {
-        &Order::Record(EventKind::Notice { ref message }) => Some(message.as_str()),
+        &Effect::Record(EventKind::Notice { ref message }) => Some(message.as_str()),
         _ => None,
     };
     log.iter().filter_map(notice).collect()
 }
 
-fn lost(outcome: Outcome, kind: FailureKind) -> DutyEnd {
-    DutyEnd::Lost(outcome, Failure::new(Stage::Inspect, kind, "x"))
+fn lost(outcome: Outcome, kind: FailureKind) -> WorkItemEnd {
+    WorkItemEnd::Lost(outcome, Failure::new(Stage::Inspect, kind, "x"))
 }
 
 /// Ends a duty so when it is given for the `nth` time, counted from 1.
-fn nth_time(wanted: Duty, nth: usize, end: DutyEnd) -> impl FnMut(&Order) -> Option<Input> {
+fn nth_time(wanted: WorkItem, nth: usize, end: WorkItemEnd) -> impl FnMut(&Effect) -> Option<DispatcherInput> {
     let mut seen = 0;
     move |order| {
-        seen += usize::from(*order == Order::Start(wanted));
-        (*order == Order::Start(wanted) && seen == nth).then(|| Input::Ended(wanted, end.clone()))
+        seen += usize::from(*order == Effect::Start(wanted));
+        (*order == Effect::Start(wanted) && seen == nth).then(|| DispatcherInput::Ended(wanted, end.clone()))
     }
 }
 
 #[test]
 fn a_lock_that_is_lost_between_two_tasks_repeats_nothing() {
     let plan = rollout(&["x", "y"], 2, 0);
-    let held = |again| DutyEnd::Held(Failure::new(Stage::Plan, FailureKind::Locked, "x"), again);
+    let held = |again| WorkItemEnd::Held(Failure::new(Stage::Plan, FailureKind::Locked, "x"), again);
     // It is free again after a while: the locks are taken anew, the nodes read, and the second task is carried out.
-    let log = replay(&plan, nth_time(Duty::Inspect(1), 2, held(true)));
+    let log = replay(&plan, nth_time(WorkItem::Inspect(1), 2, held(true)));
     assert_eq!(visits(&log), [(0, 0), (0, 1), (1, 0), (1, 1)]);
-    let count = |order: &Order| log.iter().filter(|own| *own == order).count();
-    assert_eq!((count(&Order::Unlock), count(&Order::Start(Duty::Lock(1)))), (1, 2), "{log:?}");
-    assert_eq!(count(&Order::Start(Duty::Inspect(0))), 3, "{log:?}");
-    let read = |order: &&Order| matches!(order, Order::Record(EventKind::Inspected { .. }));
+    let count = |order: &Effect| log.iter().filter(|own| *own == order).count();
+    assert_eq!((count(&Effect::Unlock), count(&Effect::Start(WorkItem::Lock(1)))), (1, 2), "{log:?}");
+    assert_eq!(count(&Effect::Start(WorkItem::Inspect(0))), 3, "{log:?}");
+    let read = |order: &&Effect| matches!(order, Effect::Record(EventKind::Inspected { .. }));
     assert_eq!(log.iter().filter(read).count(), 2, "what the first task found stands");
     assert_eq!(unvisited(&log), [""; 0]);
     // It stays locked, or the wait for it is interrupted: the first task has no further result.
-    let log = replay(&plan, nth_time(Duty::Inspect(1), 2, held(false)));
+    let log = replay(&plan, nth_time(WorkItem::Inspect(1), 2, held(false)));
     assert_eq!(visits(&log), [(0, 0), (0, 1)]);
     assert_eq!(unvisited(&log), ["n00 y not_started/locked", "n01 y not_started/locked"]);
-    let mut lose = nth_time(Duty::Inspect(1), 2, held(true));
+    let mut lose = nth_time(WorkItem::Inspect(1), 2, held(true));
     let log = replay(&plan, |order| match order {
-        Order::Pause(_) => Some(Input::Signal(CancelReason::Interrupted)),
+        Effect::Pause(_) => Some(DispatcherInput::Signal(CancelReason::Interrupted)),
         _ => lose(order),
     });
     assert_eq!(visits(&log), [(0, 0), (0, 1)]);
@@ -119,9 +119,9 @@ fn a_lock_that_is_lost_between_two_tasks_repeats_nothing() {
 #[test]
 fn nodes_that_are_all_lost_with_a_lock_repeat_nothing() {
     let plan = rollout(&["x", "y"], 1, 1);
-    let held = DutyEnd::Held(Failure::new(Stage::Plan, FailureKind::Locked, "x"), true);
-    let mut lose = nth_time(Duty::Inspect(1), 2, held);
-    let mut unreachable = nth_time(Duty::Inspect(0), 2, lost(Outcome::Unreachable, FailureKind::Refused));
+    let held = WorkItemEnd::Held(Failure::new(Stage::Plan, FailureKind::Locked, "x"), true);
+    let mut lose = nth_time(WorkItem::Inspect(1), 2, held);
+    let mut unreachable = nth_time(WorkItem::Inspect(0), 2, lost(Outcome::Unreachable, FailureKind::Refused));
     let log = replay(&plan, |order| lose(order).or_else(|| unreachable(order)));
     assert_eq!(visits(&log), [(0, 0)]);
     assert_eq!(unvisited(&log), ["n00 y unreachable/refused"]);
@@ -135,19 +135,19 @@ fn a_node_that_is_lost_has_a_result_in_each_task_to_come() {
         services.iter().map(|service| format!("n00 {service} unreachable/refused")).collect()
     };
     // The others are kept back: the node counts as failed in each of these tasks.
-    let of_first = |log: &[Order]| -> Vec<String> {
+    let of_first = |log: &[Effect]| -> Vec<String> {
         unvisited(log).into_iter().filter(|result| result.starts_with("n00")).collect()
     };
-    let log = replay(&plan, nth_time(Duty::Connect(0), 1, refused()));
+    let log = replay(&plan, nth_time(WorkItem::Connect(0), 1, refused()));
     assert_eq!(of_first(&log), results(&["x", "y", "z"]));
-    let log = replay(&plan, nth_time(Duty::Inspect(0), 2, refused()));
+    let log = replay(&plan, nth_time(WorkItem::Inspect(0), 2, refused()));
     assert_eq!(of_first(&log), results(&["y", "z"]));
     assert_eq!(visits(&log), [(0, 0), (0, 1)]);
-    let visit = Duty::Visit(Visit { step: 0, batch: 1, node: 0, batched: true });
+    let visit = WorkItem::Visit(NodeBatch { step: 0, batch: 1, node: 0, batched: true });
     let log = replay(&plan, nth_time(visit, 1, refused()));
     assert_eq!(of_first(&log), results(&["y", "z"]));
     // Tasks that mean the same have one result.
-    let log = replay(&rollout(&["x", "x"], 2, 0), nth_time(Duty::Connect(0), 1, refused()));
+    let log = replay(&rollout(&["x", "x"], 2, 0), nth_time(WorkItem::Connect(0), 1, refused()));
     assert_eq!(of_first(&log), results(&["x"]));
 }
 
@@ -166,20 +166,23 @@ fn a_node_in_maintenance_is_skipped_in_each_task() {
 fn a_watched_node_that_cannot_be_locked_counts_if_it_is_down() {
     let plan = rollout(&["x"], 2, 1);
     let of = |is_down: bool| {
-        let held = DutyEnd::Held(Failure::new(Stage::Plan, FailureKind::Locked, "x"), true);
-        let mut wait = nth_time(Duty::Lock(1), 1, held);
+        let held = WorkItemEnd::Held(Failure::new(Stage::Plan, FailureKind::Locked, "x"), true);
+        let mut wait = nth_time(WorkItem::Lock(1), 1, held);
         replay(&plan, move |order| match order {
-            Order::Start(duty @ Duty::Lock(2)) => {
-                Some(Input::Ended(*duty, lost(Outcome::Failed, FailureKind::Command)))
+            Effect::Start(duty @ WorkItem::Lock(2)) => {
+                Some(DispatcherInput::Ended(*duty, lost(Outcome::Failed, FailureKind::Command)))
             }
-            Order::Start(duty @ Duty::Inspect(2)) if is_down => {
+            Effect::Start(duty @ WorkItem::Inspect(2)) if is_down => {
                 let down = vec![(0, "r".to_owned())];
-                Some(Input::Ended(*duty, DutyEnd::Inspected(Inspection { down, ..Inspection::default() })))
+                Some(DispatcherInput::Ended(
+                    *duty,
+                    WorkItemEnd::Inspected(NodeInspection { down, ..NodeInspection::default() }),
+                ))
             }
             _ => wait(order),
         })
     };
-    let not_locked = |log: &[Order]| notices(log).iter().filter(|notice| notice.contains("is not locked")).count();
+    let not_locked = |log: &[Effect]| notices(log).iter().filter(|notice| notice.contains("is not locked")).count();
     let log = of(true);
     assert_eq!((visits(&log), not_locked(&log)), (Vec::new(), 1), "{log:?}");
     assert_eq!(unvisited(&log), ["n00", "n01"].map(|node| format!("{node} x not_started/max_unavailable")));
@@ -193,16 +196,16 @@ fn a_node_that_may_not_be_changed_counts_as_it_was_read() {
     let mut plan = rollout(&["x"], 2, 0);
     plan.tasks[0].policy.max_failures = Some(FailureLimit::Nodes(1));
     let failed = || (Outcome::Failed, Failure::new(Stage::Act, FailureKind::Command, "x"));
-    let refused = |role: Option<&str>| Inspection {
+    let refused = |role: Option<&str>| NodeInspection {
         down: role.map(|role| (0, role.to_owned())).into_iter().collect(),
         refusal: Some(failed()),
-        ..Inspection::default()
+        ..NodeInspection::default()
     };
-    let (no_lock, no_rescue) = (Duty::Lock(0), Duty::Inspect(0));
+    let (no_lock, no_rescue) = (WorkItem::Lock(0), WorkItem::Inspect(0));
     let cases = [
         (no_lock, lost(Outcome::Failed, FailureKind::Command), 1),
-        (no_rescue, DutyEnd::Inspected(refused(None)), 1),
-        (no_rescue, DutyEnd::Inspected(refused(Some("r"))), 0),
+        (no_rescue, WorkItemEnd::Inspected(refused(None)), 1),
+        (no_rescue, WorkItemEnd::Inspected(refused(Some("r"))), 0),
         (no_rescue, lost(Outcome::TimedOut, FailureKind::TimedOut), 0),
     ];
     for (duty, end, expected) in cases {
