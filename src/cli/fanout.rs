@@ -377,7 +377,7 @@ fn warn_of_journal() {
 
 /// Hands events out: first to the journal, then to the ledger, then to the sinks.
 struct Teller {
-    sinks: crate::sink::Sinks,
+    sinks: crate::sink::SinkSet,
     ledger: Ledger,
     /// Counts what the ledger is told, which of a resumed run is not all that the journal has.
     seq: u64,

@@ -20,9 +20,9 @@ use crate::plan::{Plan, PlanStep, explain};
 use crate::select::SelectedNode;
 use crate::sink::text;
 use crate::sink::{
-    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, Outline, OutlineStep,
-    OverviewOptions, OverviewSink, PlainProgressSink, ProgressOptions, ProgressSink, PromSink, Sink, Sinks,
-    TableOptions, TableSink, YamlSink, encode,
+    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, OutlineStep, OverviewOptions,
+    OverviewSink, PlainProgressSink, ProgressOptions, ProgressSink, PromSink, RunOutline, Sink, SinkSet, TableOptions,
+    TableSink, YamlSink, encode,
 };
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
@@ -40,7 +40,7 @@ pub(super) fn node_roles(plan: &Plan) -> NodeRoles {
 
 /// What is told of a run behind its progress, and how. `first_screen`: people are shown what is not well, of nodes with
 /// these roles.
-pub(super) fn results(sinks: &mut Sinks, output: &OutputArgs, out: &Out, first_screen: Option<NodeRoles>) {
+pub(super) fn results(sinks: &mut SinkSet, output: &OutputArgs, out: &Out, first_screen: Option<NodeRoles>) {
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
@@ -142,8 +142,8 @@ pub(super) fn can_fold(output: &OutputArgs, rows: Rows<'_>) -> Result<(), CliErr
 
 /// How what is under way is shown, and who speaks beside it. It comes first among the sinks: it must be off the screen
 /// before results are on it. Where nothing can be drawn a run that changes nodes has a line for each batch.
-pub(super) fn progress(output: &OutputArgs, plan: &Plan) -> (Sinks, Messages) {
-    let mut sinks = Sinks::default();
+pub(super) fn progress(output: &OutputArgs, plan: &Plan) -> (SinkSet, Messages) {
+    let mut sinks = SinkSet::default();
     if shows_progress(output) {
         let options =
             ProgressOptions { color: terminal::stderr_color(output.color), columns: Box::new(terminal::stderr_width) };
@@ -160,7 +160,7 @@ pub(super) fn progress(output: &OutputArgs, plan: &Plan) -> (Sinks, Messages) {
 }
 
 /// The steps of a plan, with as many batches as there are if nothing goes wrong.
-fn outline(plan: &Plan) -> Outline {
+fn outline(plan: &Plan) -> RunOutline {
     let view = explain::view(plan, None);
     let name = |index: &usize| plan.nodes.get(*index).map(|selected| selected.node.name.clone());
     let step = |(step, view): (&PlanStep, &explain::StepView)| OutlineStep {
@@ -169,12 +169,12 @@ fn outline(plan: &Plan) -> Outline {
         nodes: step.nodes.iter().filter_map(name).collect(),
         batches: view.batches.len(),
     };
-    Outline { steps: plan.steps.iter().zip(&view.steps).map(step).collect() }
+    RunOutline { steps: plan.steps.iter().zip(&view.steps).map(step).collect() }
 }
 
 /// How lines of logs are told.
-pub(super) fn log_sinks(output: &OutputArgs, out: &Out, follow: bool) -> Sinks {
-    let mut sinks = Sinks::default();
+pub(super) fn log_sinks(output: &OutputArgs, out: &Out, follow: bool) -> SinkSet {
+    let mut sinks = SinkSet::default();
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };

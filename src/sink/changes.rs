@@ -8,7 +8,7 @@ use console::Style;
 use serde::Serialize;
 
 use super::csv::cell;
-use super::grid::{Cell, Grid, Paint};
+use super::grid::{CellPaint, Grid, GridCell};
 use super::json::SCHEMA;
 use super::{SinkError, encode, text};
 use crate::snapshot::{Change, Diff, DiffSummary, Line, Verdict};
@@ -50,20 +50,20 @@ fn of_line(line: &Line, color: bool) -> String {
 /// What has changed, one row a change; a terminal of `width` columns is filled.
 #[must_use]
 pub fn rows(diff: &Diff, width: Option<u16>, color: bool) -> String {
-    let maybe = |text: &Option<String>| Cell::new(text.as_deref().unwrap_or("-"));
+    let maybe = |text: &Option<String>| GridCell::new(text.as_deref().unwrap_or("-"));
     let row = |change: &Change| {
         let paint = match change.verdict {
-            Verdict::Worse => Paint::Bad,
-            Verdict::Better => Paint::Good,
-            Verdict::Different => Paint::Faint,
+            Verdict::Worse => CellPaint::Bad,
+            Verdict::Better => CellPaint::Good,
+            Verdict::Different => CellPaint::Faint,
         };
         vec![
-            Cell::painted(change.verdict.as_str(), paint),
-            Cell::new(&change.node),
+            GridCell::painted(change.verdict.as_str(), paint),
+            GridCell::new(&change.node),
             maybe(&change.role),
             maybe(&change.supervisor),
             maybe(&change.service),
-            Cell::new(change.kind.as_str()),
+            GridCell::new(change.kind.as_str()),
             maybe(&change.before),
             maybe(&change.after),
         ]
@@ -86,7 +86,7 @@ pub fn summary(summary: &DiffSummary) -> String {
 /// # Errors
 /// [`SinkError::Json`].
 pub fn json(diff: &Diff) -> Result<String, SinkError> {
-    encode::json(&Document::of(diff))
+    encode::json(&ChangeDocument::of(diff))
 }
 
 /// The same as YAML.
@@ -94,7 +94,7 @@ pub fn json(diff: &Diff) -> Result<String, SinkError> {
 /// # Errors
 /// [`SinkError::Yaml`].
 pub fn yaml(diff: &Diff) -> Result<String, SinkError> {
-    encode::yaml(&Document::of(diff))
+    encode::yaml(&ChangeDocument::of(diff))
 }
 
 /// One JSON object a line: the changes, then how many there are.
@@ -102,10 +102,10 @@ pub fn yaml(diff: &Diff) -> Result<String, SinkError> {
 /// # Errors
 /// [`SinkError::Json`].
 pub fn jsonl(diff: &Diff) -> Result<String, SinkError> {
-    let changes = diff.changes.iter().map(Tagged::Change);
+    let changes = diff.changes.iter().map(TaggedLine::Change);
     let mut lines = String::new();
-    for line in changes.chain([Tagged::DiffFinished { summary: &diff.summary }]) {
-        lines.push_str(&encode::json_line(&Event { schema: SCHEMA, line })?);
+    for line in changes.chain([TaggedLine::DiffFinished { summary: &diff.summary }]) {
+        lines.push_str(&encode::json_line(&ChangeEvent { schema: SCHEMA, line })?);
     }
     Ok(lines)
 }
@@ -135,13 +135,13 @@ pub fn csv(diff: &Diff) -> Result<String, SinkError> {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct ChangeDocument<'a> {
     schema: &'static str,
     changes: &'a [Change],
     summary: &'a DiffSummary,
 }
 
-impl<'a> Document<'a> {
+impl<'a> ChangeDocument<'a> {
     fn of(diff: &'a Diff) -> Self {
         Self { schema: SCHEMA, changes: &diff.changes, summary: &diff.summary }
     }
@@ -149,16 +149,16 @@ impl<'a> Document<'a> {
 
 /// A line and what stands before it in each.
 #[derive(Serialize)]
-struct Event<'a> {
+struct ChangeEvent<'a> {
     schema: &'static str,
     // Only ever written: nothing has to find out which fields are whose.
     #[serde(flatten)]
-    line: Tagged<'a>,
+    line: TaggedLine<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Tagged<'a> {
+enum TaggedLine<'a> {
     Change(&'a Change),
     DiffFinished { summary: &'a DiffSummary },
 }

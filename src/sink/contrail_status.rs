@@ -101,7 +101,7 @@ fn head(names: &[&str]) -> String {
 }
 
 /// Where a section stands: its place in the order of `contrail-status`, and its title.
-type Section = (u8, String);
+type StatusSection = (u8, String);
 
 /// What is shown of one node.
 #[derive(Default)]
@@ -109,14 +109,14 @@ struct NodeText {
     /// What concerns the node as a whole.
     lines: Vec<String>,
     /// Each with what init runs there, by name.
-    sections: BTreeMap<Section, BTreeMap<String, Unit>>,
+    sections: BTreeMap<StatusSection, BTreeMap<String, StatusUnit>>,
     core_files: Vec<String>,
     other: Vec<String>,
 }
 
 /// A supervisord or another service that init runs.
 #[derive(Default)]
-struct Unit {
+struct StatusUnit {
     /// How it is; none until it is known.
     state: Option<String>,
     programs: Vec<String>,
@@ -190,7 +190,7 @@ impl NodeText {
         }
     }
 
-    fn unit(&mut self, role: &str, name: &str, is_supervisor: bool) -> &mut Unit {
+    fn unit(&mut self, role: &str, name: &str, is_supervisor: bool) -> &mut StatusUnit {
         let section = section_of(role, name, is_supervisor);
         self.sections.entry(section).or_default().entry(name.to_owned()).or_default()
     }
@@ -222,7 +222,7 @@ impl NodeText {
     }
 }
 
-impl Unit {
+impl StatusUnit {
     fn rows(&self, name: &str) -> Vec<String> {
         let state = self.state.as_deref().unwrap_or("active");
         let row = format!("{}{state}", padded(&format!("{}:", text::single_line(name)), NAME_WIDTH));
@@ -231,7 +231,7 @@ impl Unit {
 }
 
 /// The section that `contrail-status` has for it; one of its own for a role that Contrail does not know.
-fn section_of(role: &str, name: &str, is_supervisor: bool) -> Section {
+fn section_of(role: &str, name: &str, is_supervisor: bool) -> StatusSection {
     let (place, title) = match (role, name) {
         ("compute", _) => (0, "== Contrail vRouter =="),
         ("control", _) => (1, "== Contrail Control =="),
@@ -332,7 +332,7 @@ fn padded(text: &str, columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, Shared};
+    use super::super::samples::{self, SharedWriter};
     use super::*;
     use crate::event::{EventKind, Failure, Stage, SupervisorFacts, Via};
 
@@ -364,7 +364,7 @@ mod tests {
         let end = events.pop().map(|event| event.kind);
         let kinds = events.into_iter().map(|event| event.kind);
         let events = samples::numbered(kinds.chain(facts.into_iter().map(EventKind::NodeFacts)).chain(end));
-        let out = Shared::default();
+        let out = SharedWriter::default();
         samples::play(&mut ContrailStatusSink::new(fold, out.writer()), &events, 0);
         out.text()
     }

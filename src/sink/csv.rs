@@ -112,13 +112,13 @@ fn record(result: &TargetResult) -> [String; HEADER.len()] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, Shared};
+    use super::super::samples::{self, SharedWriter};
     use super::*;
     use crate::event::Outcome;
 
     #[test]
     fn failures_are_spread_over_columns() {
-        let out = Shared::default();
+        let out = SharedWriter::default();
         let (events, _) = samples::restart();
         samples::play(&mut CsvSink::new(out.writer()), &events, 4);
         insta::assert_snapshot!(out.text(), @r#"
@@ -155,7 +155,7 @@ mod tests {
         ] {
             assert_eq!(cell(given), wanted);
             let result = TargetResult { message: given.to_owned(), ..samples::result("a6s01", Outcome::Ok) };
-            let out = Shared::default();
+            let out = SharedWriter::default();
             samples::play(&mut CsvSink::new(out.writer()), &samples::run(Some("status"), vec![result]), 0);
             let table = out.text();
             let row = csv::Reader::from_reader(table.as_bytes()).into_records().next().expect("a row").expect("CSV");
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn text_of_a_node_cannot_reach_the_terminal() {
         let result = TargetResult { message: "a,\"b\"\n\x1b[2J".to_owned(), ..samples::result("a6s01", Outcome::Ok) };
-        let out = Shared::default();
+        let out = SharedWriter::default();
         samples::play(&mut CsvSink::new(out.writer()), &samples::run(Some("status"), vec![result]), 0);
         assert!(out.text().contains(r#","a,""b""\n\x1b[2J","#), "{}", out.text());
     }

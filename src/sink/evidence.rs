@@ -13,7 +13,7 @@ use crate::nodeset::NodeSet;
 const SHOWN: usize = 12;
 
 /// Nodes on which a service ended alike.
-struct Group<'a> {
+struct EvidenceGroup<'a> {
     service: &'a str,
     first: &'a FailureEvidence,
     /// Its lines, without what they merely repeat.
@@ -26,7 +26,7 @@ struct Group<'a> {
 
 /// The lines on what is known of those that did not come up.
 pub(super) fn evidence(ledger: &Ledger) -> String {
-    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut groups: Vec<EvidenceGroup<'_>> = Vec::new();
     let mut places = HashMap::new();
     for result in ledger.results() {
         let Some(own) = &result.evidence else { continue };
@@ -36,17 +36,19 @@ pub(super) fn evidence(ledger: &Ledger) -> String {
         match groups.get_mut(place) {
             Some(group) if group.lines == lines => group.same.push(&result.node),
             Some(group) => group.alike.push(&result.node),
-            None => groups.push(Group { service, first: own, lines, same: vec![&result.node], alike: Vec::new() }),
+            None => {
+                groups.push(EvidenceGroup { service, first: own, lines, same: vec![&result.node], alike: Vec::new() })
+            }
         }
     }
-    let mut told: String = groups.iter().take(SHOWN).map(Group::text).collect();
+    let mut told: String = groups.iter().take(SHOWN).map(EvidenceGroup::text).collect();
     if let Some(more) = groups.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         told.push_str(&format!("and {more} more with other causes: -o json shows all\n"));
     }
     told
 }
 
-impl Group<'_> {
+impl EvidenceGroup<'_> {
     fn text(&self) -> String {
         let nodes = |nodes: &[&str]| text::visible(&NodeSet::from_names(nodes).to_string()).into_owned();
         let about = format!("{} on {}", text::visible(self.service), nodes(&self.same));

@@ -22,7 +22,7 @@ const LONGEST_BROKEN: usize = 240;
 
 /// How a cell stands out, where colour is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Paint {
+pub(super) enum CellPaint {
     Plain,
     Good,
     Doubtful,
@@ -32,14 +32,14 @@ pub(super) enum Paint {
 
 /// One place in a grid.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cell {
+pub(super) struct GridCell {
     text: String,
-    paint: Paint,
+    paint: CellPaint,
 }
 
-impl Cell {
+impl GridCell {
     pub(super) fn new(words: &str) -> Self {
-        Self::painted(words, Paint::Plain)
+        Self::painted(words, CellPaint::Plain)
     }
 
     /// Whether it says nothing.
@@ -47,7 +47,7 @@ impl Cell {
         matches!(self.text.as_str(), "" | "-")
     }
 
-    pub(super) fn painted(words: &str, paint: Paint) -> Self {
+    pub(super) fn painted(words: &str, paint: CellPaint) -> Self {
         Self { text: text::visible(words).into_owned(), paint }
     }
 
@@ -55,11 +55,11 @@ impl Cell {
         let cell = comfy_table::Cell::new(words);
         match self.paint {
             _ if !color => cell,
-            Paint::Plain => cell,
-            Paint::Good => cell.fg(Color::DarkGreen),
-            Paint::Doubtful => cell.fg(Color::DarkYellow),
-            Paint::Bad => cell.fg(Color::DarkRed).add_attribute(Attribute::Bold),
-            Paint::Faint => cell.add_attribute(Attribute::Dim),
+            CellPaint::Plain => cell,
+            CellPaint::Good => cell.fg(Color::DarkGreen),
+            CellPaint::Doubtful => cell.fg(Color::DarkYellow),
+            CellPaint::Bad => cell.fg(Color::DarkRed).add_attribute(Attribute::Bold),
+            CellPaint::Faint => cell.add_attribute(Attribute::Dim),
         }
     }
 }
@@ -69,7 +69,7 @@ impl Cell {
 pub(super) struct Grid {
     /// Titles of the columns; without any there is no head line.
     pub(super) titles: Vec<String>,
-    pub(super) rows: Vec<Vec<Cell>>,
+    pub(super) rows: Vec<Vec<GridCell>>,
     /// Columns of the terminal; without, no line is too long.
     pub(super) width: Option<usize>,
     /// Whether the first column may be broken over lines where there is a width.
@@ -149,7 +149,7 @@ impl Grid {
 /// Rows in columns, under titles if there are any: for lists that are no results of a run. Cells are made visible.
 #[must_use]
 pub fn plain_table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let rows = rows.map(|row| row.iter().map(|cell| Cell::new(cell)).collect()).collect();
+    let rows = rows.map(|row| row.iter().map(|cell| GridCell::new(cell)).collect()).collect();
     let titles = titles.iter().map(|title| (*title).to_owned()).collect();
     Grid { titles, rows, ..Grid::default() }.render()
 }

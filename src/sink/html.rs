@@ -5,7 +5,7 @@
 //! always holds: what is wrong is in the page also without JavaScript; text that came from a node is escaped by the
 //! template or put into the page as text, never as HTML; a Content-Security-Policy forbids every request, and every
 //! script and style but these two; what is said is what [`Overview`] and [`Health`] say, as in the table. Start
-//! reading at [`Page::of`].
+//! reading at [`ReportPage::of`].
 
 mod data;
 
@@ -47,7 +47,7 @@ impl Sink for HtmlSink {
     }
 
     fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
-        let page = Page::of(ledger, exit_code)?.render().map_err(SinkError::Html)?;
+        let page = ReportPage::of(ledger, exit_code)?.render().map_err(SinkError::Html)?;
         self.out.write_all(page.as_bytes())?;
         // The template's own last line end is not part of it.
         self.out.write_all(b"\n")?;
@@ -58,7 +58,7 @@ impl Sink for HtmlSink {
 /// What the template takes. Every text of it is safe to show; the template escapes it for HTML.
 #[derive(Template)]
 #[template(path = "report.html")]
-struct Page {
+struct ReportPage {
     policy: String,
     css: &'static str,
     js: &'static str,
@@ -72,9 +72,9 @@ struct Page {
     exit_words: &'static str,
     given_up: &'static str,
     /// Those that were left out on purpose are not what is wrong.
-    nodes: Share,
+    nodes: HealthyShare,
     left: usize,
-    targets: Share,
+    targets: HealthyShare,
     roles: Vec<RoleRow>,
     troubles: Vec<TroubleRow>,
     troubles_left: usize,
@@ -83,7 +83,7 @@ struct Page {
 }
 
 /// How many of how many are well.
-struct Share {
+struct HealthyShare {
     well: usize,
     all: usize,
 }
@@ -91,15 +91,15 @@ struct Share {
 /// A line of the summary.
 struct RoleRow {
     role: String,
-    nodes: Share,
+    nodes: HealthyShare,
     left: usize,
-    services: Share,
-    wrong: Vec<(usize, Mark)>,
+    services: HealthyShare,
+    wrong: Vec<(usize, HealthMark)>,
 }
 
 /// A line of what is not well.
 struct TroubleRow {
-    mark: Mark,
+    mark: HealthMark,
     what: String,
     role: String,
     nodes: String,
@@ -109,15 +109,15 @@ struct TroubleRow {
 
 /// How well something is: a word, and a sign to find it by. The colour is the style's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
+struct HealthMark {
     word: &'static str,
     sign: &'static str,
 }
 
-const UNLIKE: Mark = Mark { word: "different", sign: "≠" };
-const LEFT_OUT: Mark = Mark { word: "maintenance", sign: "–" };
+const UNLIKE: HealthMark = HealthMark { word: "different", sign: "≠" };
+const LEFT_OUT: HealthMark = HealthMark { word: "maintenance", sign: "–" };
 
-impl Mark {
+impl HealthMark {
     fn of(health: Option<Health>) -> Self {
         let Some(health) = health else { return Self { word: "finding", sign: "!" } };
         let sign = match health {
@@ -133,7 +133,7 @@ impl Mark {
     }
 }
 
-impl Page {
+impl ReportPage {
     fn of(ledger: &Ledger, exit_code: u8) -> Result<Self, SinkError> {
         let results = ledger.results();
         let facts = ledger.facts();
@@ -156,9 +156,9 @@ impl Page {
             exit_code,
             exit_words: exit_words(exit_code),
             given_up: notes::given_up(ledger).trim_start_matches("; "),
-            nodes: Share { well: overview.nodes_well + left, all: overview.nodes },
+            nodes: HealthyShare { well: overview.nodes_well + left, all: overview.nodes },
             left,
-            targets: Share { well, all: results.len() },
+            targets: HealthyShare { well, all: results.len() },
             roles: overview.roles.iter().map(role_row).collect(),
             troubles: overview.troubles.iter().take(TROUBLES_SHOWN).map(trouble_row).collect(),
             troubles_left: overview.troubles.len().saturating_sub(TROUBLES_SHOWN),
@@ -168,19 +168,19 @@ impl Page {
 }
 
 fn role_row(summary: &RoleSummary) -> RoleRow {
-    let wrong = summary.wrong.iter().map(|(health, count)| (*count, Mark::of(Some(health.0))));
+    let wrong = summary.wrong.iter().map(|(health, count)| (*count, HealthMark::of(Some(health.0))));
     RoleRow {
         role: text::single_line(summary.role.as_deref().unwrap_or("no role")),
-        nodes: Share { well: summary.nodes_well, all: summary.nodes },
+        nodes: HealthyShare { well: summary.nodes_well, all: summary.nodes },
         left: summary.maintenance,
-        services: Share { well: summary.services_well, all: summary.services },
+        services: HealthyShare { well: summary.services_well, all: summary.services },
         wrong: wrong.collect(),
     }
 }
 
 fn trouble_row(trouble: &Trouble) -> TroubleRow {
     TroubleRow {
-        mark: Mark::of(trouble.health),
+        mark: HealthMark::of(trouble.health),
         what: text::single_line(&trouble.what),
         role: text::single_line(trouble.role.as_deref().unwrap_or_default()),
         nodes: text::visible(&trouble.nodes.to_string()).into_owned(),

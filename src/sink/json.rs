@@ -1,9 +1,9 @@
 //! `-o json` and `-o jsonl`: the documents that scripts read.
 //!
-//! Here live [`JsonSink`], [`JsonlSink`] and the [`Document`] that the YAML is made of too. They use `event` and this
+//! Here live [`JsonSink`], [`JsonlSink`] and the [`RunDocument`] that the YAML is made of too. They use `event` and this
 //! room. What always holds: the fields are those of docs/json.md, which a test compares; a field that does not apply is
 //! null, and only those of a command are absent; a node's text is not altered, only escaped as JSON allows. Start at
-//! [`Document`].
+//! [`RunDocument`].
 
 use std::io::Write;
 
@@ -19,7 +19,7 @@ pub(super) const SCHEMA: &str = "ctl/1";
 
 /// A whole run.
 #[derive(Debug, Serialize)]
-pub(super) struct Document<'a, R> {
+pub(super) struct RunDocument<'a, R> {
     schema: &'static str,
     run: Option<&'a str>,
     command: Option<&'a str>,
@@ -35,13 +35,13 @@ pub(super) struct Document<'a, R> {
     summary: Summary,
 }
 
-impl<'a> Document<'a, &'a [TargetResult]> {
+impl<'a> RunDocument<'a, &'a [TargetResult]> {
     pub(super) fn new(ledger: &'a Ledger, exit_code: u8) -> Self {
         Self::with_results(ledger, exit_code, ledger.results())
     }
 }
 
-impl<'a, R> Document<'a, R> {
+impl<'a, R> RunDocument<'a, R> {
     /// The run with its results as they are to be shown.
     pub(super) fn with_results(ledger: &'a Ledger, exit_code: u8, results: R) -> Self {
         let head = ledger.head();
@@ -85,7 +85,7 @@ impl Sink for JsonSink {
     }
 
     fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
-        self.out.write_all(encode::json(&Document::new(ledger, exit_code))?.as_bytes())?;
+        self.out.write_all(encode::json(&RunDocument::new(ledger, exit_code))?.as_bytes())?;
         Ok(self.out.flush()?)
     }
 }
@@ -102,25 +102,25 @@ impl JsonlSink {
         Self { out }
     }
 
-    fn line(&mut self, line: &Line<'_>) -> Result<(), SinkError> {
-        self.out.write_all(encode::json_line(&Tagged { schema: SCHEMA, line })?.as_bytes())?;
+    fn line(&mut self, line: &EventLine<'_>) -> Result<(), SinkError> {
+        self.out.write_all(encode::json_line(&TaggedEvent { schema: SCHEMA, line })?.as_bytes())?;
         Ok(self.out.flush()?)
     }
 }
 
 /// A line and what stands before it in each.
 #[derive(Serialize)]
-struct Tagged<'a> {
+struct TaggedEvent<'a> {
     schema: &'static str,
     // Only ever written: nothing has to find out which fields are whose.
     #[serde(flatten)]
-    line: &'a Line<'a>,
+    line: &'a EventLine<'a>,
 }
 
 /// What is told as it happens.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Line<'a> {
+enum EventLine<'a> {
     RunStarted(&'a RunHead),
     BatchStarted { batch: u32, role: Option<&'a str>, nodes: &'a [String] },
     Result(&'a TargetResult),
@@ -133,17 +133,19 @@ enum Line<'a> {
 impl Sink for JsonlSink {
     fn event(&mut self, event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
         match &event.kind {
-            EventKind::RunStarted(head) => self.line(&Line::RunStarted(head)),
+            EventKind::RunStarted(head) => self.line(&EventLine::RunStarted(head)),
             EventKind::BatchStarted { batch, role, nodes, .. } => {
-                self.line(&Line::BatchStarted { batch: *batch, role: role.as_deref(), nodes })
+                self.line(&EventLine::BatchStarted { batch: *batch, role: role.as_deref(), nodes })
             }
-            EventKind::Result(result) => self.line(&Line::Result(result)),
-            EventKind::NodeFacts(facts) => self.line(&Line::Node(facts)),
-            EventKind::LogLines(LogLines { node, role, supervisor, service, stream, lines, .. }) => lines
-                .iter()
-                .try_for_each(|line| self.line(&Line::Log { node, role, supervisor, service, stream: *stream, line })),
+            EventKind::Result(result) => self.line(&EventLine::Result(result)),
+            EventKind::NodeFacts(facts) => self.line(&EventLine::Node(facts)),
+            EventKind::LogLines(LogLines { node, role, supervisor, service, stream, lines, .. }) => {
+                lines.iter().try_for_each(|line| {
+                    self.line(&EventLine::Log { node, role, supervisor, service, stream: *stream, line })
+                })
+            }
             EventKind::Gate { batch, node, service, met, waiting_for } => {
-                self.line(&Line::Gate { batch: *batch, node, service: service.as_deref(), met: *met, waiting_for })
+                self.line(&EventLine::Gate { batch: *batch, node, service: service.as_deref(), met: *met, waiting_for })
             }
             // The end needs the exit code: it is written by `finish`.
             EventKind::RunFinished { .. }
@@ -158,7 +160,7 @@ impl Sink for JsonlSink {
     }
 
     fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
-        self.line(&Line::RunFinished {
+        self.line(&EventLine::RunFinished {
             run: ledger.head().map(|head| head.run.as_str()),
             elapsed_ms: elapsed_ms(ledger),
             exit_code,
@@ -169,13 +171,13 @@ impl Sink for JsonlSink {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, Shared};
+    use super::super::samples::{self, SharedWriter};
     use super::*;
     use crate::event::Outcome;
 
     #[test]
     fn the_document_is_that_of_the_contract() {
-        let out = Shared::default();
+        let out = SharedWriter::default();
         let (events, _) = samples::restart();
         samples::play(&mut JsonSink::new(out.writer()), &events[..], 4);
         insta::assert_snapshot!(out.text(), @r#"
@@ -286,7 +288,7 @@ mod tests {
 
     #[test]
     fn lines_are_written_as_it_happens() {
-        let out = Shared::default();
+        let out = SharedWriter::default();
         let events = samples::run(Some("restart"), vec![samples::running("a6s01", Outcome::Changed, 20071, 4)]);
         samples::play(&mut JsonlSink::new(out.writer()), &events, 0);
         insta::assert_snapshot!(out.text(), @r#"
@@ -299,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_run_without_a_head_still_makes_a_document() {
-        let out = Shared::default();
+        let out = SharedWriter::default();
         samples::play(&mut JsonSink::new(out.writer()), &[], 130);
         let document: serde_json::Value = serde_json::from_str(&out.text()).expect("it is JSON");
         assert_eq!(document["run"], serde_json::Value::Null);
@@ -310,7 +312,7 @@ mod tests {
     fn text_of_a_node_is_escaped_and_not_altered() {
         let hostile = "\x1b[2J \u{9b}31m \"quoted\"\n\u{202e}\u{2028}";
         let result = TargetResult { message: hostile.to_owned(), ..samples::result("a6s01", Outcome::Ok) };
-        let out = Shared::default();
+        let out = SharedWriter::default();
         samples::play(&mut JsonlSink::new(out.writer()), &samples::run(Some("status"), vec![result.clone()]), 0);
         assert!(out.text().chars().all(|char| char == '\n' || !char.is_control()));
         let line = out.text().lines().find(|line| line.contains("\"result\"")).expect("a result").to_owned();

@@ -10,7 +10,7 @@ use std::io::Write;
 use console::Style;
 use serde::Serialize;
 
-use super::json::Document;
+use super::json::RunDocument;
 use super::notes::failures;
 use super::{Sink, SinkError, encode, text};
 use crate::event::{EventKind, Ledger, LogLines, Outcome, RunEvent, TargetResult};
@@ -134,11 +134,11 @@ fn style_of(node: &str) -> Style {
 /// The lines as one document, in which each result has its own.
 pub struct LogJsonSink {
     out: Box<dyn Write + Send>,
-    lines: BTreeMap<Key, LogLines>,
+    lines: BTreeMap<LogKey, LogLines>,
 }
 
 /// Whose lines they are.
-type Key = (String, Option<String>, Option<String>, Option<String>);
+type LogKey = (String, Option<String>, Option<String>, Option<String>);
 
 /// A result with what was read.
 #[derive(Serialize)]
@@ -183,7 +183,7 @@ impl Sink for LogJsonSink {
                 WithLines { result, stream: own.map(|own| own.stream), lines: own.map_or(&[], |own| &own.lines) }
             })
             .collect();
-        let document = Document::with_results(ledger, exit_code, results);
+        let document = RunDocument::with_results(ledger, exit_code, results);
         self.out.write_all(encode::json(&document)?.as_bytes())?;
         Ok(self.out.flush()?)
     }
@@ -191,7 +191,7 @@ impl Sink for LogJsonSink {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, Shared};
+    use super::super::samples::{self, SharedWriter};
     use super::*;
     use crate::event::{Failure, FailureKind, LogStream, Stage};
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn show(color: bool, at_once: bool, kinds: Vec<EventKind>, results: Vec<TargetResult>) -> (String, String) {
-        let (out, notes) = (Shared::default(), Shared::default());
+        let (out, notes) = (SharedWriter::default(), SharedWriter::default());
         let mut events = samples::run(None, results);
         let template = events[0].clone();
         for (place, kind) in kinds.into_iter().enumerate() {
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_document_has_the_lines_of_each_result() {
-        let out = Shared::default();
+        let out = SharedWriter::default();
         let mut sink = LogJsonSink::new(out.writer());
         let mut events = samples::run(None, vec![samples::running("a6s01", Outcome::Ok, 1, 1)]);
         let template = events[0].clone();

@@ -1,6 +1,6 @@
 //! Events become what people and scripts read: tables, JSON, progress.
 //!
-//! Here live the sinks, one form a file, and [`Sinks`], which hands each event to all of them. The room uses `event`,
+//! Here live the sinks, one form a file, and [`SinkSet`], which hands each event to all of them. The room uses `event`,
 //! `overview` and the leaf `nodeset`, and knows no command line. What always holds: a sink decides nothing, it shows what the
 //! [`Ledger`] says; a sink that fails is dropped with one warning, and neither the run nor another sink notices; text
 //! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
@@ -39,7 +39,7 @@ pub use self::html::HtmlSink;
 pub use self::json::{JsonSink, JsonlSink};
 pub use self::logs::{LogJsonSink, LogSink};
 pub use self::overview::{OverviewOptions, OverviewSink};
-pub use self::progress::{Outline, OutlineStep, PlainProgressSink, ProgressOptions, ProgressSink};
+pub use self::progress::{OutlineStep, PlainProgressSink, ProgressOptions, ProgressSink, RunOutline};
 pub use self::prom::PromSink;
 pub use self::table::{TableOptions, TableSink};
 pub use self::watch::{watch_frame, watch_lines};
@@ -105,7 +105,7 @@ impl From<::csv::Error> for SinkError {
 
 /// All sinks of a run.
 #[derive(Default)]
-pub struct Sinks {
+pub struct SinkSet {
     sinks: Vec<(SinkId, Box<dyn Sink>)>,
     closed: bool,
     failed: BTreeSet<SinkId>,
@@ -115,7 +115,7 @@ pub struct Sinks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SinkId(usize);
 
-impl Sinks {
+impl SinkSet {
     /// Adds a sink. Events go to the sinks in the order in which they were added.
     pub fn push(&mut self, sink: Box<dyn Sink>) -> SinkId {
         let id = SinkId(self.sinks.len());
@@ -182,13 +182,13 @@ fn warning(error: &SinkError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::samples::{self, Shared};
+    use super::samples::{self, SharedWriter};
     use super::*;
 
     /// Errs when told to.
-    struct Failing(Option<SinkError>);
+    struct FailingSink(Option<SinkError>);
 
-    impl Sink for Failing {
+    impl Sink for FailingSink {
         fn event(&mut self, _event: &RunEvent, _ledger: &Ledger) -> Result<(), SinkError> {
             self.0.take().map_or(Ok(()), Err)
         }
@@ -200,10 +200,10 @@ mod tests {
 
     #[test]
     fn a_sink_that_errs_is_dropped_and_the_others_go_on() {
-        let out = Shared::default();
-        let mut sinks = Sinks::default();
-        sinks.push(Box::new(Failing(Some(io::Error::other("disk\x1b full").into()))));
-        sinks.push(Box::new(Failing(Some(io::Error::from(io::ErrorKind::BrokenPipe).into()))));
+        let out = SharedWriter::default();
+        let mut sinks = SinkSet::default();
+        sinks.push(Box::new(FailingSink(Some(io::Error::other("disk\x1b full").into()))));
+        sinks.push(Box::new(FailingSink(Some(io::Error::from(io::ErrorKind::BrokenPipe).into()))));
         sinks.push(Box::new(CsvSink::new(out.writer())));
         let (events, ledger) = samples::restart();
         let warnings: Vec<String> = events.iter().flat_map(|event| sinks.event(event, &ledger)).collect();
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn a_closed_output_is_quiet_whatever_the_form() {
         let (events, ledger) = samples::restart();
-        let closed = || Box::new(samples::Closed) as Box<dyn io::Write + Send>;
+        let closed = || Box::new(samples::ClosedPipe) as Box<dyn io::Write + Send>;
         let options = TableOptions::default();
         let all: [Box<dyn Sink>; 8] = [
             Box::new(JsonSink::new(closed())),
@@ -230,7 +230,7 @@ mod tests {
             Box::new(TableSink::new(options, closed(), Box::new(io::sink()))),
         ];
         for sink in all {
-            let mut sinks = Sinks::default();
+            let mut sinks = SinkSet::default();
             sinks.push(sink);
             let mut warnings: Vec<String> = events.iter().flat_map(|event| sinks.event(event, &ledger)).collect();
             warnings.extend(sinks.finish(&ledger, 0));

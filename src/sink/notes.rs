@@ -27,13 +27,13 @@ pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
 }
 
 /// Failures that ask for the same thing to be done.
-struct Group<'a> {
+struct HintGroup<'a> {
     failure: &'a Failure,
     nodes: Vec<&'a str>,
     messages: Vec<&'a str>,
 }
 
-impl Group<'_> {
+impl HintGroup<'_> {
     fn lines(&self) -> String {
         let nodes = NodeSet::from_names(&self.nodes).to_string();
         let others = match self.messages.len() - 1 {
@@ -54,11 +54,11 @@ impl Group<'_> {
 
 /// Each failure once with what to do about it.
 pub(super) fn failures(ledger: &Ledger) -> String {
-    groups(ledger).iter().map(Group::lines).collect()
+    groups(ledger).iter().map(HintGroup::lines).collect()
 }
 
-fn groups(ledger: &Ledger) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
+fn groups(ledger: &Ledger) -> Vec<HintGroup<'_>> {
+    let mut groups: Vec<HintGroup<'_>> = Vec::new();
     let mut places: std::collections::HashMap<(FailureKind, Option<String>), usize> = std::collections::HashMap::new();
     for result in ledger.results() {
         let Some(failure) = &result.failure else { continue };
@@ -71,7 +71,7 @@ fn groups(ledger: &Ledger) -> Vec<Group<'_>> {
                     group.messages.push(&failure.message);
                 }
             }
-            None => groups.push(Group { failure, nodes: vec![&result.node], messages: vec![&failure.message] }),
+            None => groups.push(HintGroup { failure, nodes: vec![&result.node], messages: vec![&failure.message] }),
         }
     }
     groups

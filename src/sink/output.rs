@@ -9,7 +9,7 @@ use crate::event::{CommandRun, TargetResult};
 use crate::nodeset::NodeSet;
 
 /// Nodes that printed the same and ended alike.
-struct Group<'a> {
+struct OutputGroup<'a> {
     ended: String,
     run: &'a CommandRun,
     nodes: Vec<&'a str>,
@@ -17,16 +17,16 @@ struct Group<'a> {
 
 /// The output of all commands, in the order of the results; empty where none was run. `each`: every node by itself.
 pub(super) fn printed(results: &[TargetResult], each: bool) -> String {
-    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut groups: Vec<OutputGroup<'_>> = Vec::new();
     for (result, run) in results.iter().filter_map(|result| Some((result, result.command.as_ref()?))) {
         let ended = ended(result, run);
-        let same = |group: &&mut Group<'_>| !each && group.ended == ended && look_alike(group.run, run);
+        let same = |group: &&mut OutputGroup<'_>| !each && group.ended == ended && look_alike(group.run, run);
         match groups.iter_mut().find(same) {
             Some(group) => group.nodes.push(&result.node),
-            None => groups.push(Group { ended, run, nodes: vec![&result.node] }),
+            None => groups.push(OutputGroup { ended, run, nodes: vec![&result.node] }),
         }
     }
-    groups.iter().map(Group::text).collect()
+    groups.iter().map(OutputGroup::text).collect()
 }
 
 /// Whether the same is shown of both.
@@ -50,7 +50,7 @@ fn ended(result: &TargetResult, run: &CommandRun) -> String {
     }
 }
 
-impl Group<'_> {
+impl OutputGroup<'_> {
     fn text(&self) -> String {
         let nodes = NodeSet::from_names(&self.nodes).to_string();
         let count = if self.nodes.len() > 1 { format!(" ({})", self.nodes.len()) } else { String::new() };

@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-use super::grid::Paint;
+use super::grid::CellPaint;
 use super::notes::{counted, given_up, notes, took};
 use super::table::age;
 use super::{Sink, SinkError, hint, text};
@@ -170,7 +170,7 @@ fn all_well(overview: &Overview, color: bool) -> String {
         0 => String::new(),
         left => format!("; {left} in maintenance"),
     };
-    format!("{} on {nodes} node{plural}{left}", paint("all healthy", Paint::Good, color))
+    format!("{} on {nodes} node{plural}{left}", paint("all healthy", CellPaint::Good, color))
 }
 
 /// A line for each role, in columns.
@@ -200,7 +200,7 @@ fn roles(roles: &[RoleSummary], options: OverviewOptions) -> Vec<String> {
         if let Some(width) = width {
             words = text::cut(&words, width.saturating_sub(text::width(&line) + 2)).into_owned();
         }
-        let worst = role.wrong.keys().next().map_or(Paint::Plain, |health| health_paint(health.0));
+        let worst = role.wrong.keys().next().map_or(CellPaint::Plain, |health| health_paint(health.0));
         format!("{line}  {}", paint(&words, worst, options.color)).trim_end().to_owned()
     };
     rows.iter().zip(roles).map(line).collect()
@@ -218,18 +218,18 @@ fn wrong(role: &RoleSummary) -> String {
 
 /// `contrail-collector on a6s[03,07]: initializing (Database connection down)`, in pieces that are safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Said {
+struct IssueLine {
     /// What; empty where it is the node.
     what: Vec<String>,
     nodes: String,
     reason: String,
     /// For the first word of the reason.
-    paint: Paint,
+    paint: CellPaint,
 }
 
 /// Everything that is said below the roles.
-fn said(overview: &Overview, fold: bool) -> Vec<Said> {
-    let mut troubles: Vec<Said> = Vec::new();
+fn said(overview: &Overview, fold: bool) -> Vec<IssueLine> {
+    let mut troubles: Vec<IssueLine> = Vec::new();
     let mut before: Option<&Trouble> = None;
     for trouble in &overview.troubles {
         // Services of which the same is said on the same nodes share a line: what was stopped as one.
@@ -240,31 +240,32 @@ fn said(overview: &Overview, fold: bool) -> Vec<Said> {
         });
         match troubles.last_mut() {
             Some(last) if fold && is_alike => last.what.push(text::single_line(&trouble.what)),
-            Some(_) | None => troubles.extend(each(&trouble.nodes, fold, &Said::of_trouble(trouble))),
+            Some(_) | None => troubles.extend(each(&trouble.nodes, fold, &IssueLine::of_trouble(trouble))),
         }
         before = Some(trouble);
     }
-    let outliers = overview.outliers.iter().flat_map(|outlier| each(&outlier.nodes, fold, &Said::of_outlier(outlier)));
-    let left = overview.maintenance.iter().flat_map(|left| each(&left.nodes, fold, &Said::of_trouble(left)));
+    let outliers =
+        overview.outliers.iter().flat_map(|outlier| each(&outlier.nodes, fold, &IssueLine::of_outlier(outlier)));
+    let left = overview.maintenance.iter().flat_map(|left| each(&left.nodes, fold, &IssueLine::of_trouble(left)));
     troubles.into_iter().chain(outliers).chain(left).collect()
 }
 
 /// What an outlier is of, and how it is unlike the others; safe to show.
 pub(super) fn outlier_words(outlier: &Outlier) -> (String, String) {
-    let said = Said::of_outlier(outlier);
+    let said = IssueLine::of_outlier(outlier);
     (said.what.join(", "), said.reason)
 }
 
 /// The same of all nodes, or of each.
-fn each(nodes: &NodeSet, fold: bool, said: &Said) -> Vec<Said> {
-    let of = |nodes: String| Said { nodes: text::visible(&nodes).into_owned(), ..said.clone() };
+fn each(nodes: &NodeSet, fold: bool, said: &IssueLine) -> Vec<IssueLine> {
+    let of = |nodes: String| IssueLine { nodes: text::visible(&nodes).into_owned(), ..said.clone() };
     if fold { vec![of(nodes.to_string())] } else { nodes.iter().map(of).collect() }
 }
 
-impl Said {
+impl IssueLine {
     fn of_trouble(trouble: &Trouble) -> Self {
         let what = if trouble.what == Trouble::NODE { Vec::new() } else { vec![text::single_line(&trouble.what)] };
-        let paint = trouble.health.map_or(Paint::Plain, health_paint);
+        let paint = trouble.health.map_or(CellPaint::Plain, health_paint);
         Self { what, nodes: String::new(), reason: text::single_line(&trouble.reason), paint }
     }
 
@@ -286,7 +287,7 @@ impl Said {
                 format!("version {}, elsewhere {}", text::single_line(found), text::single_line(others))
             }
         };
-        Self { what, nodes: String::new(), reason, paint: Paint::Plain }
+        Self { what, nodes: String::new(), reason, paint: CellPaint::Plain }
     }
 
     /// As lines of the terminal's width. `cuts`: a reason is cut, so that it stays on one.
@@ -330,22 +331,22 @@ impl Said {
     }
 }
 
-const fn health_paint(health: Health) -> Paint {
+const fn health_paint(health: Health) -> CellPaint {
     match health {
-        Health::Well => Paint::Good,
-        Health::Initializing | Health::Inactive => Paint::Doubtful,
-        Health::Timeout | Health::Failed | Health::Down | Health::Unreachable => Paint::Bad,
+        Health::Well => CellPaint::Good,
+        Health::Initializing | Health::Inactive => CellPaint::Doubtful,
+        Health::Timeout | Health::Failed | Health::Down | Health::Unreachable => CellPaint::Bad,
     }
 }
 
-fn paint(words: &str, paint: Paint, color: bool) -> String {
+fn paint(words: &str, paint: CellPaint, color: bool) -> String {
     let style = console::Style::new().force_styling(color);
     let style = match paint {
-        Paint::Plain => return words.to_owned(),
-        Paint::Good => style.green(),
-        Paint::Doubtful => style.yellow(),
-        Paint::Bad => style.red().bold(),
-        Paint::Faint => style.dim(),
+        CellPaint::Plain => return words.to_owned(),
+        CellPaint::Good => style.green(),
+        CellPaint::Doubtful => style.yellow(),
+        CellPaint::Bad => style.red().bold(),
+        CellPaint::Faint => style.dim(),
     };
     style.apply_to(words).to_string()
 }

@@ -35,7 +35,7 @@ impl Sink for PromSink {
 
     fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
         let families: Vec<MetricFamily> =
-            families(ledger, exit_code).into_iter().filter_map(Family::into_metrics).collect();
+            families(ledger, exit_code).into_iter().filter_map(StatusMetric::into_metrics).collect();
         let mut exposition = Vec::new();
         TextEncoder::new().encode(&families, &mut exposition).map_err(SinkError::Prom)?;
         self.out.write_all(&exposition)?;
@@ -44,7 +44,7 @@ impl Sink for PromSink {
 }
 
 /// One metric with all its series.
-struct Family {
+struct StatusMetric {
     name: &'static str,
     help: &'static str,
     labels: &'static [&'static str],
@@ -52,7 +52,7 @@ struct Family {
     series: BTreeMap<Vec<String>, f64>,
 }
 
-impl Family {
+impl StatusMetric {
     fn new(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Self {
         Self { name, help, labels, series: BTreeMap::new() }
     }
@@ -96,7 +96,7 @@ impl Family {
     }
 }
 
-fn families(ledger: &Ledger, exit_code: u8) -> Vec<Family> {
+fn families(ledger: &Ledger, exit_code: u8) -> Vec<StatusMetric> {
     let facts = ledger.facts();
     let mut all = of_run(ledger, exit_code);
     all.extend(of_roles(&Overview::of(ledger.results(), &facts)));
@@ -106,27 +106,27 @@ fn families(ledger: &Ledger, exit_code: u8) -> Vec<Family> {
     all
 }
 
-fn of_run(ledger: &Ledger, exit_code: u8) -> Vec<Family> {
-    let mut build = Family::new("ctl_build_info", "Version of the ctl that wrote this, always 1.", &["version"]);
+fn of_run(ledger: &Ledger, exit_code: u8) -> Vec<StatusMetric> {
+    let mut build = StatusMetric::new("ctl_build_info", "Version of the ctl that wrote this, always 1.", &["version"]);
     build.set(&[env!("CARGO_PKG_VERSION")], 1.0);
-    let mut results = Family::new("ctl_status_results", "Results of the status by outcome.", &["outcome"]);
+    let mut results = StatusMetric::new("ctl_status_results", "Results of the status by outcome.", &["outcome"]);
     for outcome in Outcome::ALL {
         results.set(&[outcome.as_str()], count(ledger.count(*outcome)));
     }
     let mut all = vec![build];
     if let Some(head) = ledger.head() {
-        all.push(Family::single(
+        all.push(StatusMetric::single(
             "ctl_status_timestamp_seconds",
             "When the status was started, in seconds since the epoch.",
             head.started.as_millisecond() as f64 / 1000.0,
         ));
     }
-    all.push(Family::single(
+    all.push(StatusMetric::single(
         "ctl_status_duration_seconds",
         "How long the status took.",
         ledger.elapsed().as_secs_f64(),
     ));
-    all.push(Family::single(
+    all.push(StatusMetric::single(
         "ctl_status_exit_code",
         "Exit code of the status; 0 if everything is healthy.",
         f64::from(exit_code),
@@ -135,13 +135,15 @@ fn of_run(ledger: &Ledger, exit_code: u8) -> Vec<Family> {
     all
 }
 
-fn of_roles(overview: &Overview) -> Vec<Family> {
+fn of_roles(overview: &Overview) -> Vec<StatusMetric> {
     const LABELS: &[&str] = &["role"];
-    let mut nodes = Family::new("ctl_role_nodes", "Nodes of the role.", LABELS);
-    let mut nodes_well = Family::new("ctl_role_nodes_healthy", "Nodes on which all of the role is healthy.", LABELS);
-    let mut left = Family::new("ctl_role_nodes_maintenance", "Nodes of the role in maintenance.", LABELS);
-    let mut services = Family::new("ctl_role_services", "Services of the role, counted on each node.", LABELS);
-    let mut services_well = Family::new("ctl_role_services_healthy", "Services of the role that are healthy.", LABELS);
+    let mut nodes = StatusMetric::new("ctl_role_nodes", "Nodes of the role.", LABELS);
+    let mut nodes_well =
+        StatusMetric::new("ctl_role_nodes_healthy", "Nodes on which all of the role is healthy.", LABELS);
+    let mut left = StatusMetric::new("ctl_role_nodes_maintenance", "Nodes of the role in maintenance.", LABELS);
+    let mut services = StatusMetric::new("ctl_role_services", "Services of the role, counted on each node.", LABELS);
+    let mut services_well =
+        StatusMetric::new("ctl_role_services_healthy", "Services of the role that are healthy.", LABELS);
     for role in &overview.roles {
         let name = [role.role.as_deref().unwrap_or_default()];
         nodes.set(&name, count(role.nodes));
@@ -153,9 +155,12 @@ fn of_roles(overview: &Overview) -> Vec<Family> {
     vec![nodes, nodes_well, left, services, services_well]
 }
 
-fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> {
-    let mut reachable =
-        Family::new("ctl_node_reachable", "Whether the login to the node succeeded; absent if not tried.", &["node"]);
+fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<StatusMetric> {
+    let mut reachable = StatusMetric::new(
+        "ctl_node_reachable",
+        "Whether the login to the node succeeded; absent if not tried.",
+        &["node"],
+    );
     let mut reached: BTreeMap<&str, bool> = BTreeMap::new();
     for result in results {
         let this = match result.outcome {
@@ -168,8 +173,8 @@ fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> {
     for (node, reached) in reached {
         reachable.set(&[node], flag(reached));
     }
-    let mut cores = Family::new("ctl_node_core_files", "Core files found on the node.", &["node"]);
-    let mut findings = Family::new(
+    let mut cores = StatusMetric::new("ctl_node_core_files", "Core files found on the node.", &["node"]);
+    let mut findings = StatusMetric::new(
         "ctl_node_findings",
         "Findings on the node other than the state of services.",
         &["node", "role", "kind"],
@@ -195,9 +200,9 @@ fn core_files(finding: &NodeFinding) -> u64 {
     finding.count.unwrap_or(finding.details.len().max(1) as u64)
 }
 
-fn of_supervisors(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> {
+fn of_supervisors(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<StatusMetric> {
     const LABELS: &[&str] = &["node", "role", "supervisor"];
-    let mut up = Family::new(
+    let mut up = StatusMetric::new(
         "ctl_supervisor_up",
         "Whether the role's supervisord answered; absent if its node could not be queried.",
         LABELS,
@@ -216,7 +221,7 @@ fn of_supervisors(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> 
     for (key, answered) in answered {
         up.set(&key, flag(answered));
     }
-    let mut info = Family::new(
+    let mut info = StatusMetric::new(
         "ctl_supervisor_info",
         "Version of the supervisord and how it was reached, always 1.",
         &["node", "role", "supervisor", "version", "via"],
@@ -230,25 +235,27 @@ fn of_supervisors(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Family> 
     vec![up, info]
 }
 
-fn of_services(results: &[TargetResult]) -> Vec<Family> {
+fn of_services(results: &[TargetResult]) -> Vec<StatusMetric> {
     const LABELS: &[&str] = &["node", "role", "supervisor", "service"];
     const WITH_STATE: &[&str] = &["node", "role", "supervisor", "service", "state"];
     const WITH_VERSION: &[&str] = &["node", "role", "supervisor", "service", "version"];
-    let mut healthy = Family::new(
+    let mut healthy = StatusMetric::new(
         "ctl_service_healthy",
         "Whether the service is healthy: running, and active or standby if it reports that.",
         LABELS,
     );
-    let mut up = Family::new("ctl_service_up", "Whether the service is RUNNING.", LABELS);
-    let mut state = Family::new("ctl_service_state", "1 for the service's state in supervisord, no other.", WITH_STATE);
-    let mut functional = Family::new(
+    let mut up = StatusMetric::new("ctl_service_up", "Whether the service is RUNNING.", LABELS);
+    let mut state =
+        StatusMetric::new("ctl_service_state", "1 for the service's state in supervisord, no other.", WITH_STATE);
+    let mut functional = StatusMetric::new(
         "ctl_service_functional_state",
         "1 for the functional state that the service reports, no other; absent if not queried.",
         WITH_STATE,
     );
-    let mut uptime = Family::new("ctl_service_uptime_seconds", "Time since the service's process was started.", LABELS);
-    let mut pid = Family::new("ctl_service_pid", "Process id; a change means a restart.", LABELS);
-    let mut info = Family::new("ctl_service_info", "Version of the service's package, always 1.", WITH_VERSION);
+    let mut uptime =
+        StatusMetric::new("ctl_service_uptime_seconds", "Time since the service's process was started.", LABELS);
+    let mut pid = StatusMetric::new("ctl_service_pid", "Process id; a change means a restart.", LABELS);
+    let mut info = StatusMetric::new("ctl_service_info", "Version of the service's package, always 1.", WITH_VERSION);
     for result in results {
         let (Some(service), Some(is)) = (&result.service, result.state) else { continue };
         let role = result.role.as_deref().unwrap_or_default();
@@ -285,12 +292,12 @@ fn count(number: impl TryInto<u32>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, Shared};
+    use super::super::samples::{self, SharedWriter};
     use super::*;
     use crate::event::{EventKind, Failure, FailureKind, Stage, SupervisorFacts, Via};
 
     fn exposition(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> String {
-        let out = Shared::default();
+        let out = SharedWriter::default();
         let mut kinds: Vec<EventKind> =
             samples::run(Some("status"), results).into_iter().map(|event| event.kind).collect();
         let end = kinds.len() - 1;

@@ -12,9 +12,9 @@ use crate::event::{
 
 /// A writer that can be read.
 #[derive(Clone, Default)]
-pub(super) struct Shared(Arc<Mutex<Vec<u8>>>);
+pub(super) struct SharedWriter(Arc<Mutex<Vec<u8>>>);
 
-impl Shared {
+impl SharedWriter {
     pub(super) fn writer(&self) -> Box<dyn Write + Send> {
         Box::new(self.clone())
     }
@@ -24,7 +24,7 @@ impl Shared {
     }
 }
 
-impl Write for Shared {
+impl Write for SharedWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().expect("a lock").write(bytes)
     }
@@ -35,9 +35,9 @@ impl Write for Shared {
 }
 
 /// A pipe that nobody reads.
-pub(super) struct Closed;
+pub(super) struct ClosedPipe;
 
-impl Write for Closed {
+impl Write for ClosedPipe {
     fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
         Err(io::ErrorKind::BrokenPipe.into())
     }

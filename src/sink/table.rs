@@ -2,13 +2,13 @@
 //!
 //! Here live [`TableSink`] and [`TableOptions`]. They use `event`, `overview`, `nodeset` and this room. What always holds: the
 //! table goes to one writer, everything else to another; rows stand in the order of the ledger, but what is bad stands
-//! last, next to the prompt; the words are those of the JSON. Start reading at `Table::new`; the layout is in
+//! last, next to the prompt; the words are those of the JSON. Start reading at `TableContent::new`; the layout is in
 //! `grid.rs`, what follows the table in `notes.rs`.
 
 use std::collections::HashMap;
 use std::io::Write;
 
-use super::grid::{Cell, Grid, Paint};
+use super::grid::{CellPaint, Grid, GridCell};
 use super::notes::notes;
 use super::output::printed;
 use super::{Sink, SinkError, hint, text};
@@ -55,7 +55,7 @@ impl Sink for TableSink {
     }
 
     fn finish(&mut self, ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
-        let table = Table::new(ledger, self.options);
+        let table = TableContent::new(ledger, self.options);
         let text = printed(ledger.results(), self.options.each_node) + &table.render();
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
         // The notes come also where nobody reads the table; that nobody reads the notes is nobody's loss.
@@ -66,7 +66,7 @@ impl Sink for TableSink {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Column {
+enum TableColumn {
     Node,
     Nodes,
     Address,
@@ -83,7 +83,7 @@ enum Column {
     Message,
 }
 
-impl Column {
+impl TableColumn {
     const ALL: [Self; 14] = [
         Self::Node,
         Self::Nodes,
@@ -122,15 +122,15 @@ impl Column {
 }
 
 /// What is shown.
-struct Table<'a> {
+struct TableContent<'a> {
     options: TableOptions,
     folded: bool,
     /// Whether the run only read: then the state is the news, not the outcome.
     reading: bool,
-    rows: Vec<Row<'a>>,
+    rows: Vec<TableRow<'a>>,
 }
 
-impl<'a> Table<'a> {
+impl<'a> TableContent<'a> {
     fn new(ledger: &'a Ledger, options: TableOptions) -> Self {
         let reading = ledger.head().and_then(|head| head.action.as_deref()).is_none_or(|action| action == "status");
         // What a command printed is told above; here only those that did not go well.
@@ -139,7 +139,7 @@ impl<'a> Table<'a> {
             |result: &&TargetResult| options.wide || (result.outcome != Outcome::NotConfigured && !is_told(result));
         let results: Vec<&TargetResult> = ledger.results().iter().filter(shown).collect();
         let folded = options.fold.unwrap_or(results.len() > FOLD_PAST);
-        let mut rows = if folded { fold(&results) } else { results.into_iter().map(Row::new).collect() };
+        let mut rows = if folded { fold(&results) } else { results.into_iter().map(TableRow::new).collect() };
         rows.sort_by_key(|row| row.trouble(reading));
         Self { options, folded, reading, rows }
     }
@@ -148,11 +148,11 @@ impl<'a> Table<'a> {
         if self.rows.is_empty() {
             return String::new();
         }
-        let mut columns: Vec<Column> = Column::ALL.into_iter().filter(|column| self.shows(*column)).collect();
+        let mut columns: Vec<TableColumn> = TableColumn::ALL.into_iter().filter(|column| self.shows(*column)).collect();
         let mut grid = self.grid(&columns);
         if !self.options.wide {
             // What a narrow terminal can do without, the least needed first.
-            for spare in [Column::Uptime, Column::Pid, Column::Role] {
+            for spare in [TableColumn::Uptime, TableColumn::Pid, TableColumn::Role] {
                 if !grid.is_crowded() {
                     break;
                 }
@@ -163,8 +163,8 @@ impl<'a> Table<'a> {
         grid.render()
     }
 
-    fn grid(&self, columns: &[Column]) -> Grid {
-        let cells = |row: &Row<'_>| columns.iter().map(|column| self.cell(row, *column)).collect();
+    fn grid(&self, columns: &[TableColumn]) -> Grid {
+        let cells = |row: &TableRow<'_>| columns.iter().map(|column| self.cell(row, *column)).collect();
         Grid {
             titles: columns.iter().map(|column| column.title().to_owned()).collect(),
             rows: self.rows.iter().map(cells).collect(),
@@ -176,39 +176,46 @@ impl<'a> Table<'a> {
     }
 
     /// At a terminal a failure is told by its kind here, and in full below the table.
-    fn cell(&self, row: &Row<'_>, column: Column) -> Cell {
+    fn cell(&self, row: &TableRow<'_>, column: TableColumn) -> GridCell {
         match (&row.first.failure, column) {
-            (Some(failure), Column::Message) if self.options.width.is_some() && !self.options.wide => {
-                Cell::painted(failure.kind.as_str(), message_paint(row.first.outcome))
+            (Some(failure), TableColumn::Message) if self.options.width.is_some() && !self.options.wide => {
+                GridCell::painted(failure.kind.as_str(), message_paint(row.first.outcome))
             }
             _ => row.cell(column),
         }
     }
 
     /// In `wide` the columns are always the same; else those are left out that would say nothing.
-    fn shows(&self, column: Column) -> bool {
+    fn shows(&self, column: TableColumn) -> bool {
         match column {
-            Column::Node => true,
-            Column::Nodes => self.folded,
-            Column::Address | Column::Supervisor | Column::Via | Column::Batch | Column::Time => self.options.wide,
-            Column::Outcome => {
-                let read = |row: &Row<'_>| row.first.outcome == Outcome::Ok;
+            TableColumn::Node => true,
+            TableColumn::Nodes => self.folded,
+            TableColumn::Address
+            | TableColumn::Supervisor
+            | TableColumn::Via
+            | TableColumn::Batch
+            | TableColumn::Time => self.options.wide,
+            TableColumn::Outcome => {
+                let read = |row: &TableRow<'_>| row.first.outcome == Outcome::Ok;
                 self.options.wide || !self.reading || !self.rows.iter().all(read)
             }
-            Column::Role | Column::Service | Column::State | Column::Pid | Column::Uptime | Column::Message => {
-                self.options.wide || !self.rows.iter().all(|row| row.cell(column).is_blank())
-            }
+            TableColumn::Role
+            | TableColumn::Service
+            | TableColumn::State
+            | TableColumn::Pid
+            | TableColumn::Uptime
+            | TableColumn::Message => self.options.wide || !self.rows.iter().all(|row| row.cell(column).is_blank()),
         }
     }
 }
 
 /// Results that are shown as one: all but their nodes, pids and times is the same. Never empty.
-struct Row<'a> {
+struct TableRow<'a> {
     first: &'a TargetResult,
     results: Vec<&'a TargetResult>,
 }
 
-impl<'a> Row<'a> {
+impl<'a> TableRow<'a> {
     fn new(result: &'a TargetResult) -> Self {
         Self { first: result, results: vec![result] }
     }
@@ -222,65 +229,65 @@ impl<'a> Row<'a> {
         NodeSet::from_names(self.results.iter().map(|result| &result.node))
     }
 
-    fn cell(&self, column: Column) -> Cell {
+    fn cell(&self, column: TableColumn) -> GridCell {
         let first = self.first;
         match column {
-            Column::Node if self.results.len() == 1 => Cell::new(&first.node),
-            Column::Node => Cell::new(&self.nodes().to_string()),
-            Column::Nodes => Cell::new(&self.nodes().len().to_string()),
-            Column::Address => self.common(|result| result.address.clone()),
-            Column::Role => self.common(|result| result.role.clone()),
-            Column::Supervisor => self.common(|result| result.supervisor.clone()),
-            Column::Service => self.common(|result| result.service.clone()),
-            Column::Outcome => Cell::painted(first.outcome.as_str(), outcome_paint(first.outcome)),
-            Column::State => self.state(),
-            Column::Pid => self.common(|result| result.pid.map(|pid| pid.to_string())),
-            Column::Uptime => self.range(|result| result.uptime_s, age),
-            Column::Via => self.common(|result| result.via.map(|via| via.to_string())),
-            Column::Batch => self.common(|result| result.batch.map(|batch| batch.to_string())),
-            Column::Time => self.range(|result| result.duration_ms, seconds),
-            Column::Message => Cell::painted(&message(first), message_paint(first.outcome)),
+            TableColumn::Node if self.results.len() == 1 => GridCell::new(&first.node),
+            TableColumn::Node => GridCell::new(&self.nodes().to_string()),
+            TableColumn::Nodes => GridCell::new(&self.nodes().len().to_string()),
+            TableColumn::Address => self.common(|result| result.address.clone()),
+            TableColumn::Role => self.common(|result| result.role.clone()),
+            TableColumn::Supervisor => self.common(|result| result.supervisor.clone()),
+            TableColumn::Service => self.common(|result| result.service.clone()),
+            TableColumn::Outcome => GridCell::painted(first.outcome.as_str(), outcome_paint(first.outcome)),
+            TableColumn::State => self.state(),
+            TableColumn::Pid => self.common(|result| result.pid.map(|pid| pid.to_string())),
+            TableColumn::Uptime => self.range(|result| result.uptime_s, age),
+            TableColumn::Via => self.common(|result| result.via.map(|via| via.to_string())),
+            TableColumn::Batch => self.common(|result| result.batch.map(|batch| batch.to_string())),
+            TableColumn::Time => self.range(|result| result.duration_ms, seconds),
+            TableColumn::Message => GridCell::painted(&message(first), message_paint(first.outcome)),
         }
     }
 
     /// The state, and what the service says of itself where that is more.
-    fn state(&self) -> Cell {
+    fn state(&self) -> GridCell {
         let functional = self.first.functional.as_deref().filter(|word| *word != "active");
         let words = match (self.first.state, functional.map(text::single_line)) {
-            (None, None) => return Cell::new("-"),
+            (None, None) => return GridCell::new("-"),
             (None, Some(word)) => word,
             (Some(state), None) => state.to_string(),
             (Some(state), Some(word)) => format!("{state} ({word})"),
         };
-        let paint = self.first.state.map_or(Paint::Plain, state_paint);
-        let doubtful = paint != Paint::Bad && !functional.is_none_or(is_well);
-        let paint = if doubtful { Paint::Doubtful } else { paint };
-        Cell::painted(&words, paint)
+        let paint = self.first.state.map_or(CellPaint::Plain, state_paint);
+        let doubtful = paint != CellPaint::Bad && !functional.is_none_or(is_well);
+        let paint = if doubtful { CellPaint::Doubtful } else { paint };
+        GridCell::painted(&words, paint)
     }
 
     /// What all results of the row have.
-    fn common(&self, value: impl Fn(&TargetResult) -> Option<String>) -> Cell {
+    fn common(&self, value: impl Fn(&TargetResult) -> Option<String>) -> GridCell {
         let first = value(self.first);
         let same = self.results.iter().all(|result| value(result) == first);
         match first.filter(|_| same) {
-            Some(words) => Cell::new(&words),
-            None => Cell::new("-"),
+            Some(words) => GridCell::new(&words),
+            None => GridCell::new("-"),
         }
     }
 
-    fn range(&self, value: impl Fn(&TargetResult) -> Option<u64>, show: impl Fn(u64) -> String) -> Cell {
+    fn range(&self, value: impl Fn(&TargetResult) -> Option<u64>, show: impl Fn(u64) -> String) -> GridCell {
         let values = || self.results.iter().filter_map(|result| value(result));
         match (values().min().map(&show), values().max().map(&show)) {
-            (Some(least), Some(most)) if least != most => Cell::new(&format!("{least}..{most}")),
-            (Some(only), _) => Cell::new(&only),
-            (None, _) => Cell::new("-"),
+            (Some(least), Some(most)) if least != most => GridCell::new(&format!("{least}..{most}")),
+            (Some(only), _) => GridCell::new(&only),
+            (None, _) => GridCell::new("-"),
         }
     }
 }
 
 /// Gathers what says the same, in order of the first of each.
-fn fold<'a>(results: &[&'a TargetResult]) -> Vec<Row<'a>> {
-    let mut rows: Vec<Row<'a>> = Vec::new();
+fn fold<'a>(results: &[&'a TargetResult]) -> Vec<TableRow<'a>> {
+    let mut rows: Vec<TableRow<'a>> = Vec::new();
     let mut places = HashMap::new();
     for result in results {
         let hint = result.failure.as_ref().and_then(|failure| failure.hint.as_deref());
@@ -289,7 +296,7 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<Row<'a>> {
         let place = *places.entry((result.role.as_deref(), result.service.as_deref(), says)).or_insert(rows.len());
         match rows.get_mut(place) {
             Some(row) => row.results.push(result),
-            None => rows.push(Row::new(result)),
+            None => rows.push(TableRow::new(result)),
         }
     }
     rows
@@ -309,29 +316,29 @@ fn is_well(functional: &str) -> bool {
     matches!(functional, "active" | "backup")
 }
 
-const fn outcome_paint(outcome: Outcome) -> Paint {
+const fn outcome_paint(outcome: Outcome) -> CellPaint {
     match outcome {
-        Outcome::NotConfigured => Paint::Faint,
-        Outcome::Ok | Outcome::Changed => Paint::Good,
-        Outcome::Skipped | Outcome::NotStarted => Paint::Doubtful,
-        Outcome::Unreachable | Outcome::TimedOut | Outcome::Failed | Outcome::Unknown => Paint::Bad,
+        Outcome::NotConfigured => CellPaint::Faint,
+        Outcome::Ok | Outcome::Changed => CellPaint::Good,
+        Outcome::Skipped | Outcome::NotStarted => CellPaint::Doubtful,
+        Outcome::Unreachable | Outcome::TimedOut | Outcome::Failed | Outcome::Unknown => CellPaint::Bad,
     }
 }
 
-const fn message_paint(outcome: Outcome) -> Paint {
+const fn message_paint(outcome: Outcome) -> CellPaint {
     match outcome_paint(outcome) {
-        Paint::Bad => Paint::Bad,
-        Paint::Plain | Paint::Good | Paint::Doubtful | Paint::Faint => Paint::Plain,
+        CellPaint::Bad => CellPaint::Bad,
+        CellPaint::Plain | CellPaint::Good | CellPaint::Doubtful | CellPaint::Faint => CellPaint::Plain,
     }
 }
 
-const fn state_paint(state: ProcessState) -> Paint {
+const fn state_paint(state: ProcessState) -> CellPaint {
     match state {
-        ProcessState::Running => Paint::Good,
+        ProcessState::Running => CellPaint::Good,
         ProcessState::Starting | ProcessState::Stopping | ProcessState::Stopped | ProcessState::Exited => {
-            Paint::Doubtful
+            CellPaint::Doubtful
         }
-        ProcessState::Backoff | ProcessState::Fatal | ProcessState::Unknown => Paint::Bad,
+        ProcessState::Backoff | ProcessState::Fatal | ProcessState::Unknown => CellPaint::Bad,
     }
 }
 
@@ -353,13 +360,13 @@ fn seconds(milliseconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, Shared};
+    use super::super::samples::{self, SharedWriter};
     use super::*;
     use crate::event::{EventKind, Failure, FailureKind, RunEvent, Stage};
 
     /// What is on stdout, then what is on stderr.
     fn show(options: TableOptions, events: &[RunEvent]) -> String {
-        let (out, notes) = (Shared::default(), Shared::default());
+        let (out, notes) = (SharedWriter::default(), SharedWriter::default());
         let mut sink = TableSink::new(options, out.writer(), notes.writer());
         samples::play(&mut sink, events, 0);
         format!("{}---\n{}", out.text(), notes.text())

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use super::json::Document;
+use super::json::RunDocument;
 use super::{Sink, SinkError, encode};
 use crate::event::{Ledger, RunEvent};
 
@@ -28,7 +28,7 @@ impl Sink for YamlSink {
     }
 
     fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
-        self.out.write_all(encode::yaml(&Document::new(ledger, exit_code))?.as_bytes())?;
+        self.out.write_all(encode::yaml(&RunDocument::new(ledger, exit_code))?.as_bytes())?;
         Ok(self.out.flush()?)
     }
 }
@@ -38,7 +38,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::json::JsonSink;
-    use super::super::samples::{self, Shared};
+    use super::super::samples::{self, SharedWriter};
     use super::super::text;
     use super::*;
     use crate::event::{Outcome, TargetResult};
@@ -48,7 +48,7 @@ mod tests {
         let result =
             TargetResult { message: message.to_owned(), ..samples::running("a6s01", Outcome::Changed, 20071, 4) };
         let events = samples::run(Some("restart"), vec![result]);
-        let (yaml, json) = (Shared::default(), Shared::default());
+        let (yaml, json) = (SharedWriter::default(), SharedWriter::default());
         samples::play(&mut YamlSink::new(yaml.writer()), &events, 0);
         samples::play(&mut JsonSink::new(json.writer()), &events, 0);
         (yaml.text(), json.text())

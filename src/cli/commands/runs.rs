@@ -20,7 +20,7 @@ use crate::journal::resume;
 use crate::journal::{Journal, JournalError, RunController, RunOrigin, RunRecord, RunRequest, RunState, RunSummary};
 use crate::plan::{Action, Plan, TargetFilter, Task, TaskSpec, plan};
 use crate::select::{NodeQuery, select};
-use crate::sink::Sinks;
+use crate::sink::SinkSet;
 use crate::sink::{plain_table, text};
 
 /// Runs shown where no number is given.
@@ -149,7 +149,7 @@ fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
         // That nobody reads it is told by what follows.
         drop(out.writer().write_all(head(record).as_bytes()));
     }
-    let mut sinks = Sinks::default();
+    let mut sinks = SinkSet::default();
     output::results(&mut sinks, output, &out, None);
     let mut ledger = Ledger::default();
     for (seq, event) in (0..).zip(last_words(&record.events)) {

@@ -2,14 +2,14 @@
 //!
 //! Here lives [`json`]. It uses `event`, `overview` and this room's [`text`]. What always holds: it is JSON, and holds
 //! no character that could end the element it stands in; every text in it was made safe and bounded; a text is there
-//! once however many results say it, so that 10,000 results stay a file that can be mailed. Start at [`Data`].
+//! once however many results say it, so that 10,000 results stay a file that can be mailed. Start at [`ReportData`].
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Mark;
+use super::HealthMark;
 use crate::event::{Ledger, NodeFacts, Summary, TargetResult};
 use crate::overview::{self, Health, Overview, reason};
 use crate::sink::overview::outlier_words;
@@ -18,8 +18,8 @@ use crate::sink::{SinkError, text};
 /// Name and version of the form.
 const SCHEMA: &str = "ctl-report/1";
 
-/// Columns of a result, and whether they hold numbers or indexes into [`Data::texts`]. `health` is an index into
-/// [`Data::healths`]. The names are those of the JSON output.
+/// Columns of a result, and whether they hold numbers or indexes into [`ReportData::texts`]. `health` is an index into
+/// [`ReportData::healths`]. The names are those of the JSON output.
 const COLUMNS: [(&str, &str); 18] = [
     ("node", "text"),
     ("address", "text"),
@@ -42,38 +42,38 @@ const COLUMNS: [(&str, &str); 18] = [
 ];
 
 /// A cell of a result: a number, an index, or nothing.
-type Cell = Option<u64>;
+type DataCell = Option<u64>;
 
 #[derive(Serialize)]
-struct Data {
+struct ReportData {
     schema: &'static str,
     run: Value,
-    overview: Glance,
+    overview: ReportSummary,
     summary: Summary,
     /// What was found on the nodes besides; as in the JSON output.
     nodes: Vec<Value>,
-    healths: Vec<Word>,
+    healths: Vec<StateWord>,
     columns: [(&'static str, &'static str); 18],
     texts: Vec<String>,
-    results: Vec<[Cell; 18]>,
+    results: Vec<[DataCell; 18]>,
 }
 
 #[derive(Serialize)]
-struct Word {
+struct StateWord {
     word: &'static str,
     sign: &'static str,
 }
 
 #[derive(Serialize)]
-struct Glance {
-    roles: Vec<Role>,
-    troubles: Vec<Trouble>,
-    outliers: Vec<Trouble>,
-    maintenance: Vec<Trouble>,
+struct ReportSummary {
+    roles: Vec<ReportRole>,
+    troubles: Vec<ReportIssue>,
+    outliers: Vec<ReportIssue>,
+    maintenance: Vec<ReportIssue>,
 }
 
 #[derive(Serialize)]
-struct Role {
+struct ReportRole {
     role: Option<String>,
     nodes: usize,
     nodes_well: usize,
@@ -84,7 +84,7 @@ struct Role {
 }
 
 #[derive(Serialize)]
-struct Trouble {
+struct ReportIssue {
     health: Option<&'static str>,
     what: String,
     role: Option<String>,
@@ -100,7 +100,7 @@ pub(super) fn json(
     facts: &[NodeFacts],
     exit_code: u8,
 ) -> Result<String, SinkError> {
-    let mut texts = Texts::default();
+    let mut texts = TextTable::default();
     let results = ledger.results().iter().map(|result| row(result, &mut texts)).collect();
     let mut run = serde_json::to_value(ledger.head()).map_err(SinkError::Json)?;
     if let Value::Object(run) = &mut run {
@@ -108,13 +108,16 @@ pub(super) fn json(
         run.insert("exit_code".to_owned(), exit_code.into());
     }
     let facts: Result<Vec<Value>, _> = facts.iter().map(serde_json::to_value).collect();
-    let data = Data {
+    let data = ReportData {
         schema: SCHEMA,
         run: safe(run),
         overview: glance(overview),
         summary: ledger.summary(),
         nodes: facts.map_err(SinkError::Json)?.into_iter().map(safe).collect(),
-        healths: Health::ALL.map(|health| Mark::of(Some(health))).map(|Mark { word, sign }| Word { word, sign }).into(),
+        healths: Health::ALL
+            .map(|health| HealthMark::of(Some(health)))
+            .map(|HealthMark { word, sign }| StateWord { word, sign })
+            .into(),
         columns: COLUMNS,
         texts: texts.all,
         results,
@@ -134,7 +137,7 @@ fn for_script(json: &str) -> String {
     safe
 }
 
-fn row(result: &TargetResult, texts: &mut Texts) -> [Cell; 18] {
+fn row(result: &TargetResult, texts: &mut TextTable) -> [DataCell; 18] {
     let health = Health::of(result);
     let why = if health == Health::Well {
         // What is well may still say something.
@@ -168,13 +171,13 @@ fn row(result: &TargetResult, texts: &mut Texts) -> [Cell; 18] {
 
 /// Every text once.
 #[derive(Default)]
-struct Texts {
+struct TextTable {
     all: Vec<String>,
     places: HashMap<String, u64>,
 }
 
-impl Texts {
-    fn place(&mut self, words: Option<&str>) -> Cell {
+impl TextTable {
+    fn place(&mut self, words: Option<&str>) -> DataCell {
         let words = words?;
         if let Some(place) = self.places.get(words) {
             return Some(*place);
@@ -186,9 +189,9 @@ impl Texts {
     }
 }
 
-fn glance(overview: &Overview) -> Glance {
+fn glance(overview: &Overview) -> ReportSummary {
     let line = |words: &Option<String>| words.as_deref().map(text::single_line);
-    let trouble = |trouble: &overview::Trouble| Trouble {
+    let trouble = |trouble: &overview::Trouble| ReportIssue {
         health: trouble.health.map(Health::as_str),
         what: text::single_line(&trouble.what),
         role: line(&trouble.role),
@@ -196,11 +199,11 @@ fn glance(overview: &Overview) -> Glance {
         count: trouble.nodes.len(),
         reason: text::single_line(&trouble.reason),
     };
-    Glance {
+    ReportSummary {
         roles: overview
             .roles
             .iter()
-            .map(|summary| Role {
+            .map(|summary| ReportRole {
                 role: line(&summary.role),
                 nodes: summary.nodes,
                 nodes_well: summary.nodes_well,
@@ -217,7 +220,7 @@ fn glance(overview: &Overview) -> Glance {
             .map(|outlier| {
                 let (what, reason) = outlier_words(outlier);
                 let nodes = text::visible(&outlier.nodes.to_string()).into_owned();
-                Trouble { health: None, what, role: line(&outlier.role), nodes, count: outlier.nodes.len(), reason }
+                ReportIssue { health: None, what, role: line(&outlier.role), nodes, count: outlier.nodes.len(), reason }
             })
             .collect(),
         maintenance: overview.maintenance.iter().map(trouble).collect(),

@@ -1,12 +1,12 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::samples::{self, Shared};
+use super::super::samples::{self, SharedWriter};
 use super::*;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
 
 fn report(results: Vec<TargetResult>) -> String {
-    let out = Shared::default();
+    let out = SharedWriter::default();
     samples::play(&mut HtmlSink::new(out.writer()), &samples::run(Some("status"), results), 4);
     out.text()
 }

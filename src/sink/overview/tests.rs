@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::samples::{self, Shared};
+use super::super::samples::{self, SharedWriter};
 use super::*;
 use crate::event::{
     EventKind, Failure, FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, ProcessState, RunEvent,
@@ -14,7 +14,7 @@ const SCREEN: OverviewOptions = OverviewOptions { unfold: false, width: Some(80)
 
 /// What is on stdout, then what is on stderr.
 fn show(options: OverviewOptions, events: &[RunEvent]) -> String {
-    let (out, notes) = (Shared::default(), Shared::default());
+    let (out, notes) = (SharedWriter::default(), SharedWriter::default());
     let mut sink = OverviewSink::new(options, NodeRoles::default(), out.writer(), notes.writer());
     samples::play(&mut sink, events, 0);
     format!("{}---\n{}", out.text(), notes.text())

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::super::text;
-use super::tally::{Position, Tally};
+use super::tally::{RunPosition, RunTally};
 use crate::event::{ActivityPhase, EventKind, PhaseKind};
 use crate::nodeset::NodeSet;
 
@@ -19,7 +19,7 @@ const LEAST: usize = 8;
 
 /// Who is busy with what, and since when.
 #[derive(Debug, Default)]
-pub(super) struct Activities {
+pub(super) struct ActivityBoard {
     nodes: BTreeMap<String, (ActivityPhase, Instant)>,
     /// What the run as a whole waits for.
     run: Option<(ActivityPhase, Instant)>,
@@ -35,7 +35,7 @@ struct Activity<'a> {
     left: Option<Duration>,
 }
 
-impl Activities {
+impl ActivityBoard {
     pub(super) fn apply(&mut self, kind: &EventKind, now: Instant) {
         match kind {
             EventKind::Progress { node: Some(node), phase } if phase.is_over() => {
@@ -95,8 +95,8 @@ fn since(known: Option<&(ActivityPhase, Instant)>, phase: &ActivityPhase, now: I
 
 /// The lines: how far it is, and, if anything is, what is done or waited for.
 pub(super) fn lines(
-    tally: &Tally,
-    activities: &Activities,
+    tally: &RunTally,
+    activities: &ActivityBoard,
     (elapsed, now): (Duration, Instant),
     (columns, color): (usize, bool),
 ) -> Vec<String> {
@@ -108,14 +108,14 @@ pub(super) fn lines(
 }
 
 /// A part of the first line. The one of the highest rank is left out first.
-struct Part {
+struct LinePart {
     text: String,
     rank: u8,
     is_bad: bool,
 }
 
-fn status(tally: &Tally, elapsed: Duration, columns: usize, color: bool) -> String {
-    let part = |rank, text: String| Part { text, rank, is_bad: false };
+fn status(tally: &RunTally, elapsed: Duration, columns: usize, color: bool) -> String {
+    let part = |rank, text: String| LinePart { text, rank, is_bad: false };
     let counts = tally.outcomes();
     let list = |bad: bool| {
         let counts = counts.iter().filter(|(outcome, _)| outcome.is_bad() == bad);
@@ -129,7 +129,7 @@ fn status(tally: &Tally, elapsed: Duration, columns: usize, color: bool) -> Stri
     let mut parts = vec![part(9, bar(tally.finished(), tally.nodes()))];
     parts.extend(tally.is_stopping().then(|| part(2, "stopping".to_owned())));
     parts.push(part(0, format!("{}/{} nodes", tally.finished(), tally.nodes())));
-    parts.extend(list(true).map(|text| Part { text, rank: 1, is_bad: true }));
+    parts.extend(list(true).map(|text| LinePart { text, rank: 1, is_bad: true }));
     parts.extend(batch.as_ref().map(|batch| part(3, format!("batch {}", of(batch)))));
     parts.extend(of_role.map(|role| part(6, format!("of {}", text::single_line(role)))));
     parts.extend(step.as_ref().map(|step| part(4, format!("step {}", of(step)))));
@@ -148,7 +148,7 @@ fn status(tally: &Tally, elapsed: Duration, columns: usize, color: bool) -> Stri
     }
 }
 
-fn joined(parts: &[Part], color: bool) -> String {
+fn joined(parts: &[LinePart], color: bool) -> String {
     let mut line = String::new();
     for part in parts {
         match (line.is_empty(), part.rank) {
@@ -168,7 +168,7 @@ fn joined(parts: &[Part], color: bool) -> String {
 }
 
 /// `2/6`, or `2` where it is not known of how many.
-pub(super) fn of(position: &Position) -> String {
+pub(super) fn of(position: &RunPosition) -> String {
     match position.of {
         Some(of) => format!("{}/{of}", position.number),
         None => position.number.to_string(),
@@ -185,7 +185,7 @@ fn bar(done: u64, all: u64) -> String {
 
 impl Activity<'_> {
     /// The longest form that fits; if none does, the last, cut where it may be.
-    fn line(&self, tally: &Tally, others: usize, now: Instant, columns: usize) -> String {
+    fn line(&self, tally: &RunTally, others: usize, now: Instant, columns: usize) -> String {
         let passed = now.saturating_duration_since(self.since).as_secs();
         let who = who(&self.nodes, columns);
         let why = self.phase.why.as_deref().map(text::single_line);
@@ -207,7 +207,7 @@ impl Activity<'_> {
         let service = service.unwrap_or_default();
         match (self.phase.kind, why) {
             (PhaseKind::Pause, _) => {
-                let next = tally.batch().map(|batch| Position { number: batch.number + 1, ..batch });
+                let next = tally.batch().map(|batch| RunPosition { number: batch.number + 1, ..batch });
                 let next = next.map(|next| format!(" before batch {}", of(&next))).unwrap_or_default();
                 fit(
                     &[format!("pausing{next}{still}"), format!("pausing{still_short}")],

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use self::lines::Activities;
+use self::lines::ActivityBoard;
 pub use self::plain::PlainProgressSink;
-use self::tally::Tally;
-pub use self::tally::{Outline, OutlineStep};
+use self::tally::RunTally;
+pub use self::tally::{OutlineStep, RunOutline};
 use super::{Sink, SinkError, text};
 use crate::event::{EventKind, Ledger, RunEvent};
 
@@ -38,18 +38,18 @@ pub struct ProgressOptions {
 /// Two lines that move.
 pub struct ProgressSink {
     bar: ProgressBar,
-    display: Arc<Mutex<Display>>,
+    display: Arc<Mutex<ProgressDisplay>>,
 }
 
 /// What the lines are made of.
-struct Display {
-    tally: Tally,
-    activities: Activities,
+struct ProgressDisplay {
+    tally: RunTally,
+    activities: ActivityBoard,
     started: Instant,
     options: ProgressOptions,
 }
 
-impl Display {
+impl ProgressDisplay {
     fn lines(&self, now: Instant) -> Vec<String> {
         let columns = (self.options.columns)().map_or(COLUMNS, usize::from);
         let elapsed = now.saturating_duration_since(self.started);
@@ -60,10 +60,14 @@ impl Display {
 impl ProgressSink {
     /// Draws on `target` how a run of this outline goes, from its start to its end.
     #[must_use]
-    pub fn new(target: ProgressDrawTarget, outline: Outline, options: ProgressOptions) -> Self {
+    pub fn new(target: ProgressDrawTarget, outline: RunOutline, options: ProgressOptions) -> Self {
         let bar = ProgressBar::with_draw_target(None, target);
-        let display =
-            Display { tally: Tally::new(outline), activities: Activities::default(), started: Instant::now(), options };
+        let display = ProgressDisplay {
+            tally: RunTally::new(outline),
+            activities: ActivityBoard::default(),
+            started: Instant::now(),
+            options,
+        };
         let display = Arc::new(Mutex::new(display));
         let drawn = Arc::clone(&display);
         let draw = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {

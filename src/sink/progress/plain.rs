@@ -5,14 +5,14 @@ use std::io::Write;
 
 use super::super::{Sink, SinkError, text};
 use super::lines::of;
-use super::tally::{Outline, Position, Tally};
+use super::tally::{RunOutline, RunPosition, RunTally};
 use crate::event::{ActivityPhase, EventKind, Ledger, Outcome, PhaseKind, RunEvent, TargetResult};
 use crate::nodeset::NodeSet;
 
 /// A line for each batch of a run that has several.
 pub struct PlainProgressSink {
     out: Box<dyn Write + Send>,
-    tally: Tally,
+    tally: RunTally,
     batch: Option<OpenBatch>,
     /// Locks that were reported as waited for.
     locks: BTreeSet<String>,
@@ -52,8 +52,8 @@ impl OpenBatch {
 impl PlainProgressSink {
     /// Writes to `out` how a run of this outline goes.
     #[must_use]
-    pub fn new(outline: Outline, out: Box<dyn Write + Send>) -> Self {
-        Self { out, tally: Tally::new(outline), batch: None, locks: BTreeSet::new() }
+    pub fn new(outline: RunOutline, out: Box<dyn Write + Send>) -> Self {
+        Self { out, tally: RunTally::new(outline), batch: None, locks: BTreeSet::new() }
     }
 
     /// That the lines cannot be written is nobody's loss.
@@ -79,7 +79,7 @@ impl PlainProgressSink {
         let limit = phase.limit.map(|limit| limit.as_secs());
         match (phase.kind, node) {
             (PhaseKind::Pause, _) if !phase.is_over() => {
-                let next = self.tally.batch().map(|batch| Position { number: batch.number + 1, ..batch });
+                let next = self.tally.batch().map(|batch| RunPosition { number: batch.number + 1, ..batch });
                 let next = next.map(|next| format!(" before batch {}", of(&next))).unwrap_or_default();
                 self.say(&format!("pausing {} s{next}", limit.unwrap_or_default()));
             }

@@ -9,12 +9,12 @@ use crate::event::{EventKind, Outcome, RunHead, TargetResult};
 
 /// What a run is going to do, as far as that is known before it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Outline {
+pub struct RunOutline {
     /// Its steps, in the order of [`EventKind::BatchStarted`]'s `step`.
     pub steps: Vec<OutlineStep>,
 }
 
-/// One step of an [`Outline`].
+/// One step of an [`RunOutline`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutlineStep {
     /// Index of the task that it belongs to; a rollout has several.
@@ -29,7 +29,7 @@ pub struct OutlineStep {
 
 /// One of several.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Position {
+pub(super) struct RunPosition {
     /// Counted from 1.
     pub(super) number: usize,
     /// How many there are; none where that is not known.
@@ -48,8 +48,8 @@ struct CurrentBatch {
 
 /// How far a run is.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    outline: Outline,
+pub(super) struct RunTally {
+    outline: RunOutline,
     nodes: u64,
     visits_left: HashMap<String, usize>,
     finished: BTreeSet<String>,
@@ -64,8 +64,8 @@ pub(super) struct Tally {
     is_stopping: bool,
 }
 
-impl Tally {
-    pub(super) fn new(outline: Outline) -> Self {
+impl RunTally {
+    pub(super) fn new(outline: RunOutline) -> Self {
         let mut visits_left = HashMap::new();
         for node in outline.steps.iter().flat_map(|step| &step.nodes) {
             *visits_left.entry(node.clone()).or_insert(0) += 1;
@@ -148,10 +148,10 @@ impl Tally {
     }
 
     /// The batch that started last, of as many as there will be as things are.
-    pub(super) fn batch(&self) -> Option<Position> {
+    pub(super) fn batch(&self) -> Option<RunPosition> {
         let batch = self.batch.as_ref()?;
         let of = self.batches(batch);
-        Some(Position { number: batch.number, of, name: batch.role.clone() })
+        Some(RunPosition { number: batch.number, of, name: batch.role.clone() })
     }
 
     fn batches(&self, current: &CurrentBatch) -> Option<usize> {
@@ -176,9 +176,9 @@ impl Tally {
     }
 
     /// The step of a rollout that is carried out; none where there is but one.
-    pub(super) fn step(&self) -> Option<Position> {
+    pub(super) fn step(&self) -> Option<RunPosition> {
         let tasks = self.outline.steps.iter().map(|step| step.task + 1).max().filter(|tasks| *tasks > 1)?;
         let step = self.outline.steps.get(self.batch.as_ref()?.step)?;
-        Some(Position { number: step.task + 1, of: Some(tasks), name: step.name.clone() })
+        Some(RunPosition { number: step.task + 1, of: Some(tasks), name: step.name.clone() })
     }
 }

@@ -5,14 +5,14 @@ use std::num::NonZeroU16;
 
 use indicatif::TermLike;
 
-use super::super::samples::{self, Shared};
+use super::super::samples::{self, SharedWriter};
 use super::super::text;
 use super::*;
 use crate::event::{ActivityPhase, CancelReason, Outcome, PhaseKind, TargetResult};
 
 /// What is seen of these events, some time after the last.
-fn seen(columns: usize, outline: Outline, kinds: &[EventKind], after: u64) -> String {
-    let (mut tally, mut activities) = (Tally::new(outline), Activities::default());
+fn seen(columns: usize, outline: RunOutline, kinds: &[EventKind], after: u64) -> String {
+    let (mut tally, mut activities) = (RunTally::new(outline), ActivityBoard::default());
     let start = Instant::now();
     for kind in kinds {
         tally.apply(kind);
@@ -26,7 +26,7 @@ fn seen(columns: usize, outline: Outline, kinds: &[EventKind], after: u64) -> St
     lines.join("\n")
 }
 
-fn all_widths(outline: &Outline, kinds: &[EventKind], after: u64) -> String {
+fn all_widths(outline: &RunOutline, kinds: &[EventKind], after: u64) -> String {
     [160, 80, 40].map(|columns| seen(columns, outline.clone(), kinds, after)).join("\n---\n")
 }
 
@@ -60,14 +60,14 @@ fn under_way(phase: &ActivityPhase) -> Vec<EventKind> {
 }
 
 /// A rollout of two tasks, the second in six batches over two roles.
-fn rollout() -> Outline {
+fn rollout() -> RunOutline {
     let step = |task, name: &str, nodes: &[u32], batches| OutlineStep {
         task,
         name: Some(name.to_owned()),
         nodes: nodes.iter().map(|number| node(*number)).collect(),
         batches,
     };
-    Outline {
+    RunOutline {
         steps: vec![step(0, "drain", &[1, 2], 1), step(1, "upgrade", &[1, 2, 3], 3), step(1, "upgrade", &[4], 1)],
     }
 }
@@ -85,7 +85,7 @@ fn done(batch: u32, number: u32, outcome: Outcome) -> Vec<EventKind> {
 #[test]
 fn the_lines_say_how_far_it_is_and_what_is_done() {
     let phase = ActivityPhase::work("restarting contrail-collector").within(Duration::ZERO, Duration::from_secs(120));
-    insta::assert_snapshot!(all_widths(&Outline::default(), &under_way(&phase), 12), @r"
+    insta::assert_snapshot!(all_widths(&RunOutline::default(), &under_way(&phase), 12), @r"
     [=>      ] 5/16 nodes · 1 unreachable · 4 changed · 12 s
     restarting contrail-collector on a6s[03-04] for 12 s, 108 s left
     ---
@@ -101,7 +101,7 @@ fn the_lines_say_how_far_it_is_and_what_is_done() {
 fn what_is_waited_for_is_said_with_who_why_and_how_long_still() {
     let wait = |why: &str| ActivityPhase::wait(PhaseKind::Gate, why).of_service("contrail-api:0");
     let phase = wait("initializing (Zookeeper down)").within(Duration::from_secs(104), Duration::from_secs(120));
-    insta::assert_snapshot!(all_widths(&Outline::default(), &under_way(&phase), 2), @r"
+    insta::assert_snapshot!(all_widths(&RunOutline::default(), &under_way(&phase), 2), @r"
     [=>      ] 5/16 nodes · 1 unreachable · 4 changed · 2 s
     waiting for a6s[03-04]: initializing (Zookeeper down), 14 s of 120 s left (contrail-api:0)
     ---
@@ -117,7 +117,7 @@ fn what_is_waited_for_is_said_with_who_why_and_how_long_still() {
 fn a_process_that_is_stopping_is_said_with_for_how_long() {
     let phase = ActivityPhase::work("stopping contrail-collector").in_state("STOPPING", Duration::from_secs(10));
     let phase = ActivityPhase { limit: Some(Duration::from_secs(120)), ..phase };
-    insta::assert_snapshot!(all_widths(&Outline::default(), &under_way(&phase), 2), @r"
+    insta::assert_snapshot!(all_widths(&RunOutline::default(), &under_way(&phase), 2), @r"
     [=>      ] 5/16 nodes · 1 unreachable · 4 changed · 2 s
     stopping contrail-collector on a6s[03-04]: STOPPING for 12 s, 108 s left
     ---
@@ -132,7 +132,7 @@ fn a_process_that_is_stopping_is_said_with_for_how_long() {
 #[test]
 fn the_first_frame_is_empty() {
     let head = EventKind::RunStarted(samples::head(Some("restart"), 16));
-    insta::assert_snapshot!(seen(80, Outline::default(), &[head], 0), @"[        ] 0/16 nodes · 0 s");
+    insta::assert_snapshot!(seen(80, RunOutline::default(), &[head], 0), @"[        ] 0/16 nodes · 0 s");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_rollout_says_which_batch_and_step_and_never_goes_backwards() {
     ");
     let mut before = 0;
     for end in 0..kinds.len() {
-        let mut tally = Tally::new(rollout());
+        let mut tally = RunTally::new(rollout());
         kinds[..end].iter().for_each(|kind| tally.apply(kind));
         assert!(tally.finished() >= before, "{:?}", &kinds[..end]);
         before = tally.finished();
@@ -222,9 +222,9 @@ fn a_rollout_says_which_batch_and_step_and_never_goes_backwards() {
 
 #[test]
 fn failures_are_red_where_there_are_colours() {
-    let mut tally = Tally::new(Outline::default());
+    let mut tally = RunTally::new(RunOutline::default());
     under_way(&ActivityPhase::work("x")).iter().for_each(|kind| tally.apply(kind));
-    let line = lines::lines(&tally, &Activities::default(), (Duration::ZERO, Instant::now()), (80, true)).concat();
+    let line = lines::lines(&tally, &ActivityBoard::default(), (Duration::ZERO, Instant::now()), (80, true)).concat();
     assert!(line.contains("\u{1b}[31m\u{1b}[1m1 unreachable\u{1b}[0m"), "{line:?}");
     let plain = "[=>      ] 5/16 nodes · 1 unreachable · 4 changed · 0 s";
     assert_eq!(console::strip_ansi_codes(&line), plain);
@@ -233,7 +233,7 @@ fn failures_are_red_where_there_are_colours() {
 #[test]
 fn phases_are_untrusted() {
     let phase = ActivityPhase::work("\x1b[2J\r\nx\u{202e}").in_state("\x07", Duration::ZERO);
-    insta::assert_snapshot!(seen(160, Outline::default(), &under_way(&phase), 0), @r"
+    insta::assert_snapshot!(seen(160, RunOutline::default(), &under_way(&phase), 0), @r"
     [=>      ] 5/16 nodes · 1 unreachable · 4 changed · 0 s
     \x1b[2J\r\nx\u{202e} on a6s[03-04]: \x07
     ");
@@ -241,15 +241,15 @@ fn phases_are_untrusted() {
 
 /// A terminal, as an emulator has it.
 #[derive(Clone)]
-struct Screen(Arc<Mutex<vt100::Parser>>);
+struct EmulatedTerminal(Arc<Mutex<vt100::Parser>>);
 
-impl std::fmt::Debug for Screen {
+impl std::fmt::Debug for EmulatedTerminal {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Screen")
     }
 }
 
-impl Screen {
+impl EmulatedTerminal {
     fn new(columns: u16) -> Self {
         let size = |number| NonZeroU16::new(number).expect("a size");
         Self(Arc::new(Mutex::new(vt100::Parser::new(size(24), size(columns), 0))))
@@ -268,7 +268,7 @@ impl Screen {
     }
 }
 
-impl TermLike for Screen {
+impl TermLike for EmulatedTerminal {
     fn width(&self) -> u16 {
         self.0.lock().expect("a lock").screen().size().1.into()
     }
@@ -298,15 +298,15 @@ impl TermLike for Screen {
     }
 }
 
-fn sink_on(screen: &Screen, columns: u16) -> ProgressSink {
+fn sink_on(screen: &EmulatedTerminal, columns: u16) -> ProgressSink {
     let options = ProgressOptions { color: true, columns: Box::new(move || Some(columns)) };
-    ProgressSink::new(ProgressDrawTarget::term_like(Box::new(screen.clone())), Outline::default(), options)
+    ProgressSink::new(ProgressDrawTarget::term_like(Box::new(screen.clone())), RunOutline::default(), options)
 }
 
 #[test]
 fn it_is_gone_when_the_run_is_over_and_makes_room_for_what_is_said() {
     for columns in [80, 40] {
-        let screen = Screen::new(columns);
+        let screen = EmulatedTerminal::new(columns);
         let mut sink = sink_on(&screen, columns);
         let mut ledger = Ledger::default();
         let mut kinds = under_way(&ActivityPhase::work("restarting contrail-collector"));
@@ -329,14 +329,14 @@ fn it_is_gone_when_the_run_is_over_and_makes_room_for_what_is_said() {
 #[test]
 fn a_hidden_display_does_nothing() {
     let options = ProgressOptions { color: false, columns: Box::new(|| None) };
-    let mut sink = ProgressSink::new(ProgressDrawTarget::hidden(), Outline::default(), options);
+    let mut sink = ProgressSink::new(ProgressDrawTarget::hidden(), RunOutline::default(), options);
     samples::play(&mut sink, &samples::restart().0, 0);
     assert_eq!(sink.display.lock().expect("a lock").tally.nodes(), 0);
 }
 
 /// What stands in a log of these events.
-fn logged(outline: Outline, kinds: Vec<EventKind>) -> String {
-    let out = Shared::default();
+fn logged(outline: RunOutline, kinds: Vec<EventKind>) -> String {
+    let out = SharedWriter::default();
     samples::play(&mut PlainProgressSink::new(outline, out.writer()), &samples::numbered(kinds), 0);
     out.text()
 }
@@ -370,5 +370,5 @@ fn off_a_terminal_each_batch_and_each_long_wait_is_a_line() {
 #[test]
 fn off_a_terminal_a_run_of_one_batch_says_nothing() {
     let (events, _) = samples::restart();
-    assert_eq!(logged(Outline::default(), events.into_iter().map(|event| event.kind).collect()), "");
+    assert_eq!(logged(RunOutline::default(), events.into_iter().map(|event| event.kind).collect()), "");
 }
