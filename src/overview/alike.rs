@@ -1,8 +1,8 @@
 //! Reasons that say the same but for what changes from node to node: pids, times, addresses, counts.
 //!
-//! Here lives [`Shape`]. It uses nothing. What always holds: two texts of one shape differ in nothing but such words;
+//! Here lives [`MessageTemplate`]. It uses nothing. What always holds: two texts of one shape differ in nothing but such words;
 //! what stands in the text that is told for both is true of both; a text alone is told as it is. Start reading at
-//! [`Shape::of`] and [`common`].
+//! [`MessageTemplate::of`] and [`common`].
 
 /// What takes the place of a word that is not the same everywhere.
 const ELSE: &str = "…";
@@ -18,9 +18,9 @@ const TELLING: [&str; 5] = ["status", "code", "exit", "errno", "signal"];
 
 /// What a text is but for the words that change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Shape(Vec<Option<String>>);
+pub(super) struct MessageTemplate(Vec<Option<String>>);
 
-impl Shape {
+impl MessageTemplate {
     /// The shape of a text that was told of a node with these names.
     pub(super) fn of(text: &str, names: &[&str]) -> Self {
         let mut before = "";
@@ -92,7 +92,7 @@ mod tests {
             ("3 core files", "11 core files", "… core files"),
         ];
         for (one, other, wanted) in same {
-            assert_eq!(Shape::of(one, &["alpha"]), Shape::of(other, &["beta"]), "{one} / {other}");
+            assert_eq!(MessageTemplate::of(one, &["alpha"]), MessageTemplate::of(other, &["beta"]), "{one} / {other}");
             assert_eq!(common(&[one, other]), wanted);
         }
         let different = [
@@ -102,7 +102,7 @@ mod tests {
             ("", "spawn error"),
         ];
         for (one, other) in different {
-            assert_ne!(Shape::of(one, &[]), Shape::of(other, &[]), "{one} / {other}");
+            assert_ne!(MessageTemplate::of(one, &[]), MessageTemplate::of(other, &[]), "{one} / {other}");
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::alike::{Shape, common};
-use super::health::{Health, Reason};
+use super::alike::{MessageTemplate, common};
+use super::health::{HealthReason, TargetHealth};
 use super::outliers::{Outlier, outliers};
 use super::roles::{NodeRoles, RoleSummary, summaries};
 use crate::event::{FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, Stage, TargetResult};
@@ -27,19 +27,19 @@ pub struct Overview {
     /// Those on which everything is well.
     pub nodes_well: usize,
     /// What is not well, worst first, then where there is most of it; then the findings.
-    pub troubles: Vec<Trouble>,
+    pub troubles: Vec<ClusterIssue>,
     /// What is well, and unlike the others of its kind.
     pub outliers: Vec<Outlier>,
     /// Nodes that were left out on purpose, and why.
-    pub maintenance: Vec<Trouble>,
+    pub maintenance: Vec<ClusterIssue>,
 }
 
 /// The same thing that is wrong on one or more nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct ClusterIssue {
     /// How bad it is; none for a finding, which is worth a look and stops nothing.
-    pub health: Option<Health>,
-    /// What: a service, a supervisord instance, or [`Trouble::NODE`].
+    pub health: Option<TargetHealth>,
+    /// What: a service, a supervisord instance, or [`ClusterIssue::NODE`].
     pub what: String,
     /// The role, where it is one's, and the same on all nodes.
     pub role: Option<String>,
@@ -51,7 +51,7 @@ pub struct Trouble {
     pub count: usize,
 }
 
-impl Trouble {
+impl ClusterIssue {
     /// What is wrong where it is the node as a whole. No service has such a name: a program may well be called `node`.
     pub const NODE: &'static str = "the node";
 }
@@ -71,7 +71,9 @@ impl Overview {
         troubles.extend(of_findings(facts));
         let asked = || results.iter().filter(|result| result.outcome != Outcome::NotConfigured);
         let nodes: BTreeSet<&str> = asked().map(|result| result.node.as_str()).collect();
-        let is_left = |result: &&TargetResult| Health::of(result) != Health::Well || result.outcome == Outcome::Skipped;
+        let is_left = |result: &&TargetResult| {
+            TargetHealth::of(result) != TargetHealth::Well || result.outcome == Outcome::Skipped
+        };
         let left: BTreeSet<&str> = asked().filter(is_left).map(|result| result.node.as_str()).collect();
         Self {
             roles: summaries(results, known),
@@ -90,31 +92,31 @@ pub(super) fn what(result: &TargetResult) -> &str {
         || result.failure.as_ref().is_some_and(|failure| {
             failure.kind == FailureKind::NoSuchService || matches!(failure.stage, Stage::Act | Stage::Verify)
         });
-    let service = result.service.as_deref().unwrap_or(Trouble::NODE);
+    let service = result.service.as_deref().unwrap_or(ClusterIssue::NODE);
     match (result.outcome, result.supervisor.as_deref(), result.via) {
-        (Outcome::Unreachable | Outcome::Skipped, ..) => Trouble::NODE,
+        (Outcome::Unreachable | Outcome::Skipped, ..) => ClusterIssue::NODE,
         (_, Some(supervisor), _) if !of_service => supervisor,
         (_, Some(_), _) | (_, None, Some(_)) => service,
         (_, None, None) if of_service => service,
-        (_, None, None) => Trouble::NODE,
+        (_, None, None) => ClusterIssue::NODE,
     }
 }
 
 /// One thing that is said to be wrong on one node.
-struct Case<'a> {
+struct IssueCase<'a> {
     what: &'a str,
     role: Option<&'a str>,
     node: &'a str,
     address: Option<&'a str>,
-    reason: Reason,
+    reason: HealthReason,
 }
 
 /// Cases of one shape.
-struct Alike<'a, 'b> {
-    cases: Vec<&'b Case<'a>>,
+struct SimilarCases<'a, 'b> {
+    cases: Vec<&'b IssueCase<'a>>,
 }
 
-impl Alike<'_, '_> {
+impl SimilarCases<'_, '_> {
     fn nodes(&self) -> BTreeSet<&str> {
         self.cases.iter().map(|case| case.node).collect()
     }
@@ -125,12 +127,12 @@ impl Alike<'_, '_> {
 }
 
 /// What is the same thing, whatever the reason.
-type Same = (String, Option<Health>, String, Option<FailureKind>);
+type IssueKey = (String, Option<TargetHealth>, String, Option<FailureKind>);
 
 /// Gathers cases, in the order of the first of each.
-fn gathered<'a>(cases: impl Iterator<Item = (Option<Health>, Case<'a>)>) -> Vec<Trouble> {
-    let mut order: Vec<Same> = Vec::new();
-    let mut groups: HashMap<Same, Vec<Case<'a>>> = HashMap::new();
+fn gathered<'a>(cases: impl Iterator<Item = (Option<TargetHealth>, IssueCase<'a>)>) -> Vec<ClusterIssue> {
+    let mut order: Vec<IssueKey> = Vec::new();
+    let mut groups: HashMap<IssueKey, Vec<IssueCase<'a>>> = HashMap::new();
     for (health, case) in cases {
         let same = (case.what.to_owned(), health, case.reason.word.clone(), case.reason.kind);
         if !groups.contains_key(&same) {
@@ -143,37 +145,38 @@ fn gathered<'a>(cases: impl Iterator<Item = (Option<Health>, Case<'a>)>) -> Vec<
 }
 
 /// The same thing that is wrong, as one trouble for each kind of reason, most nodes first, up to [`REASONS`] of them.
-fn told(health: Option<Health>, cases: &[Case<'_>]) -> Vec<Trouble> {
-    let mut kinds: Vec<Alike<'_, '_>> = Vec::new();
-    let mut places: HashMap<Shape, usize> = HashMap::new();
+fn told(health: Option<TargetHealth>, cases: &[IssueCase<'_>]) -> Vec<ClusterIssue> {
+    let mut kinds: Vec<SimilarCases<'_, '_>> = Vec::new();
+    let mut places: HashMap<MessageTemplate, usize> = HashMap::new();
     for case in cases {
         let names: Vec<&str> = [Some(case.node), case.address].into_iter().flatten().collect();
-        let place = *places.entry(Shape::of(&case.reason.why, &names)).or_insert(kinds.len());
+        let place = *places.entry(MessageTemplate::of(&case.reason.why, &names)).or_insert(kinds.len());
         match kinds.get_mut(place) {
             Some(alike) => alike.cases.push(case),
-            None => kinds.push(Alike { cases: vec![case] }),
+            None => kinds.push(SimilarCases { cases: vec![case] }),
         }
     }
     kinds.sort_by_key(|alike| Reverse(alike.nodes().len()));
     let own = if kinds.len() > REASONS { REASONS - 1 } else { kinds.len() };
     let rest = kinds.split_off(own.min(kinds.len()));
-    let mut troubles: Vec<Trouble> =
+    let mut troubles: Vec<ClusterIssue> =
         kinds.iter().filter_map(|alike| trouble(health, &alike.cases, &alike.why())).collect();
-    let spelled: Vec<String> = rest.iter().take(SPELLED_OUT).map(Alike::why).filter(|why| !why.is_empty()).collect();
+    let spelled: Vec<String> =
+        rest.iter().take(SPELLED_OUT).map(SimilarCases::why).filter(|why| !why.is_empty()).collect();
     let more = match rest.len() - spelled.len() {
         0 => String::new(),
         1 => "; and another reason".to_owned(),
         more => format!("; and {more} other reasons"),
     };
-    let cases: Vec<&Case<'_>> = rest.into_iter().flat_map(|alike| alike.cases).collect();
+    let cases: Vec<&IssueCase<'_>> = rest.into_iter().flat_map(|alike| alike.cases).collect();
     troubles.extend(trouble(health, &cases, &format!("{}{more}", spelled.join("; "))));
     troubles
 }
 
 /// None without any case.
-fn trouble(health: Option<Health>, cases: &[&Case<'_>], why: &str) -> Option<Trouble> {
+fn trouble(health: Option<TargetHealth>, cases: &[&IssueCase<'_>], why: &str) -> Option<ClusterIssue> {
     let first = cases.first()?;
-    Some(Trouble {
+    Some(ClusterIssue {
         health,
         what: first.what.to_owned(),
         role: first.role.filter(|role| cases.iter().all(|case| case.role == Some(role))).map(str::to_owned),
@@ -183,14 +186,16 @@ fn trouble(health: Option<Health>, cases: &[&Case<'_>], why: &str) -> Option<Tro
     })
 }
 
-fn of_results(results: &[TargetResult]) -> Vec<Trouble> {
-    let unwell =
-        results.iter().map(|result| (Health::of(result), result)).filter(|(health, _)| *health != Health::Well);
-    gathered(unwell.map(|(health, result)| (Some(health), case(result, Reason::of(result)))))
+fn of_results(results: &[TargetResult]) -> Vec<ClusterIssue> {
+    let unwell = results
+        .iter()
+        .map(|result| (TargetHealth::of(result), result))
+        .filter(|(health, _)| *health != TargetHealth::Well);
+    gathered(unwell.map(|(health, result)| (Some(health), case(result, HealthReason::of(result)))))
 }
 
-fn case(result: &TargetResult, reason: Reason) -> Case<'_> {
-    Case {
+fn case(result: &TargetResult, reason: HealthReason) -> IssueCase<'_> {
+    IssueCase {
         what: what(result),
         role: result.role.as_deref(),
         node: &result.node,
@@ -199,27 +204,27 @@ fn case(result: &TargetResult, reason: Reason) -> Case<'_> {
     }
 }
 
-fn maintenance(results: &[TargetResult]) -> Vec<Trouble> {
+fn maintenance(results: &[TargetResult]) -> Vec<ClusterIssue> {
     let skipped = results.iter().filter(|result| result.outcome == Outcome::Skipped);
     let reason = |result: &TargetResult| {
         let why = result.message.strip_prefix("maintenance").unwrap_or(&result.message);
-        Reason { word: "maintenance".to_owned(), kind: None, why: why.trim_start_matches([':', ' ']).to_owned() }
+        HealthReason { word: "maintenance".to_owned(), kind: None, why: why.trim_start_matches([':', ' ']).to_owned() }
     };
     gathered(skipped.map(|result| (None, case(result, reason(result)))))
 }
 
-fn of_findings(facts: &[NodeFacts]) -> Vec<Trouble> {
-    let mut found: BTreeMap<FindingKind, Vec<(Option<Health>, Case<'_>)>> = BTreeMap::new();
+fn of_findings(facts: &[NodeFacts]) -> Vec<ClusterIssue> {
+    let mut found: BTreeMap<FindingKind, Vec<(Option<TargetHealth>, IssueCase<'_>)>> = BTreeMap::new();
     for facts in facts {
         for finding in &facts.findings {
             let (what, why) = match finding.kind {
                 FindingKind::CoreFiles => ("core files", core_files(finding)),
                 FindingKind::StaleSocket => ("stale socket", finding.message.clone()),
                 FindingKind::UnlistedRole => ("unlisted role", finding.message.clone()),
-                FindingKind::NoIntrospect | FindingKind::NotSearched => (Trouble::NODE, finding.message.clone()),
+                FindingKind::NoIntrospect | FindingKind::NotSearched => (ClusterIssue::NODE, finding.message.clone()),
             };
-            let reason = Reason { word: String::new(), kind: None, why };
-            let case = Case { what, role: finding.role.as_deref(), node: &facts.node, address: None, reason };
+            let reason = HealthReason { word: String::new(), kind: None, why };
+            let case = IssueCase { what, role: finding.role.as_deref(), node: &facts.node, address: None, reason };
             found.entry(finding.kind).or_default().push((None, case));
         }
     }

@@ -4,7 +4,7 @@ use crate::event::{Failure, FailureKind, Outcome, ProcessState, TargetResult};
 
 /// How well a target is, from well to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Health {
+pub enum TargetHealth {
     /// It does its work, or stands by as it should; also what was left out on purpose.
     Well,
     /// It runs and does not do its work yet, or is being started.
@@ -21,7 +21,7 @@ pub enum Health {
     Unreachable,
 }
 
-impl Health {
+impl TargetHealth {
     /// Every value, in order.
     pub const ALL: [Self; 7] =
         [Self::Well, Self::Initializing, Self::Inactive, Self::Timeout, Self::Failed, Self::Down, Self::Unreachable];
@@ -85,12 +85,12 @@ impl Health {
 /// `unreachable (refused: …)`. It begins with one word. Untrusted text: sinks make it safe.
 #[must_use]
 pub fn reason(result: &TargetResult) -> String {
-    Reason::of(result).to_string()
+    HealthReason::of(result).to_string()
 }
 
 /// Why a target is not well, in its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reason {
+pub(super) struct HealthReason {
     /// The state, or what stands for it: one word; none for a finding.
     pub(super) word: String,
     /// What kind of failure, where that says more than the word.
@@ -99,7 +99,7 @@ pub(super) struct Reason {
     pub(super) why: String,
 }
 
-impl Reason {
+impl HealthReason {
     pub(super) fn of(result: &TargetResult) -> Self {
         match &result.failure {
             Some(failure) => Self::of_failure(result, failure),
@@ -110,7 +110,7 @@ impl Reason {
     fn of_failure(result: &TargetResult, failure: &Failure) -> Self {
         if failure.kind == FailureKind::SupervisorDown {
             let why = without_name(&failure.message, result.supervisor.as_deref()).to_owned();
-            return Self { word: Health::Down.as_str().to_owned(), kind: None, why };
+            return Self { word: TargetHealth::Down.as_str().to_owned(), kind: None, why };
         }
         if failure.kind == FailureKind::SupervisorMissing {
             let why = match &result.role {
@@ -126,16 +126,16 @@ impl Reason {
 
     fn of_state(result: &TargetResult) -> Self {
         // Of the two the one that says how bad it is.
-        let is_in_word = Health::of_word(result.functional.as_deref()) > Health::of_state(result.state);
+        let is_in_word = TargetHealth::of_word(result.functional.as_deref()) > TargetHealth::of_state(result.state);
         let word = match (result.state, &result.functional) {
             (Some(state), _) if state != ProcessState::Running && !is_in_word => state.as_str(),
             (_, Some(word)) => word.split_whitespace().next().unwrap_or_default(),
             (_, None) if result.outcome.is_bad() => result.outcome.as_str(),
-            (_, None) => Health::of(result).as_str(),
+            (_, None) => TargetHealth::of(result).as_str(),
         };
         let why = match result.functional_reason.as_deref().filter(|why| !why.is_empty()) {
             Some(why) => why,
-            None if word == Health::Timeout.as_str() => "no answer on its introspect port",
+            None if word == TargetHealth::Timeout.as_str() => "no answer on its introspect port",
             None => &result.message,
         };
         Self { word: word.to_owned(), kind: None, why: why.to_owned() }
@@ -153,7 +153,7 @@ impl Reason {
     }
 }
 
-impl std::fmt::Display for Reason {
+impl std::fmt::Display for HealthReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.with(&self.why))
     }
@@ -201,37 +201,37 @@ mod tests {
     fn the_scale() {
         use ProcessState as S;
         let table = [
-            (with(S::Running, None), Health::Well),
-            (with(S::Running, Some("active")), Health::Well),
-            (with(S::Running, Some("backup")), Health::Well),
+            (with(S::Running, None), TargetHealth::Well),
+            (with(S::Running, Some("active")), TargetHealth::Well),
+            (with(S::Running, Some("backup")), TargetHealth::Well),
             (
                 TargetResult {
                     functional_reason: Some("none is active".to_owned()),
                     ..with(S::Running, Some("backup"))
                 },
-                Health::Failed,
+                TargetHealth::Failed,
             ),
-            (with(S::Running, Some("initializing")), Health::Initializing),
-            (with(S::Running, Some("timeout")), Health::Timeout),
-            (with(S::Running, Some("failed")), Health::Failed),
-            (with(S::Running, Some("a word of tomorrow")), Health::Failed),
-            (with(S::Starting, Some("initializing")), Health::Initializing),
-            (with(S::Stopped, Some("inactive")), Health::Inactive),
-            (with(S::Stopping, None), Health::Inactive),
-            (with(S::Backoff, None), Health::Failed),
-            (with(S::Exited, None), Health::Failed),
-            (with(S::Fatal, Some("inactive")), Health::Failed),
-            (with(S::Unknown, None), Health::Failed),
-            (failed(Outcome::Failed, FailureKind::SupervisorDown, ""), Health::Down),
-            (failed(Outcome::Failed, FailureKind::SupervisorMissing, ""), Health::Down),
-            (failed(Outcome::Failed, FailureKind::Protocol, ""), Health::Failed),
-            (failed(Outcome::Unreachable, FailureKind::Refused, ""), Health::Unreachable),
-            (failed(Outcome::TimedOut, FailureKind::TimedOut, ""), Health::Unreachable),
-            (TargetResult::new("n", Outcome::Skipped), Health::Well),
-            (TargetResult::new("n", Outcome::NotConfigured), Health::Well),
+            (with(S::Running, Some("initializing")), TargetHealth::Initializing),
+            (with(S::Running, Some("timeout")), TargetHealth::Timeout),
+            (with(S::Running, Some("failed")), TargetHealth::Failed),
+            (with(S::Running, Some("a word of tomorrow")), TargetHealth::Failed),
+            (with(S::Starting, Some("initializing")), TargetHealth::Initializing),
+            (with(S::Stopped, Some("inactive")), TargetHealth::Inactive),
+            (with(S::Stopping, None), TargetHealth::Inactive),
+            (with(S::Backoff, None), TargetHealth::Failed),
+            (with(S::Exited, None), TargetHealth::Failed),
+            (with(S::Fatal, Some("inactive")), TargetHealth::Failed),
+            (with(S::Unknown, None), TargetHealth::Failed),
+            (failed(Outcome::Failed, FailureKind::SupervisorDown, ""), TargetHealth::Down),
+            (failed(Outcome::Failed, FailureKind::SupervisorMissing, ""), TargetHealth::Down),
+            (failed(Outcome::Failed, FailureKind::Protocol, ""), TargetHealth::Failed),
+            (failed(Outcome::Unreachable, FailureKind::Refused, ""), TargetHealth::Unreachable),
+            (failed(Outcome::TimedOut, FailureKind::TimedOut, ""), TargetHealth::Unreachable),
+            (TargetResult::new("n", Outcome::Skipped), TargetHealth::Well),
+            (TargetResult::new("n", Outcome::NotConfigured), TargetHealth::Well),
         ];
         for (result, wanted) in table {
-            assert_eq!(Health::of(&result), wanted, "{result:?}");
+            assert_eq!(TargetHealth::of(&result), wanted, "{result:?}");
         }
     }
 

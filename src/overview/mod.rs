@@ -1,10 +1,10 @@
 //! What is wrong in a cluster, in the order in which somebody on call wants to know it.
 //!
-//! Here live [`Health`], the one scale from well to worst, and [`Overview`], which folds results and facts of a status
+//! Here live [`TargetHealth`], the one scale from well to worst, and [`Overview`], which folds results and facts of a status
 //! into a summary a role, what is not well, and what is unlike the others. Pure; it uses `event` and the leaf
-//! `nodeset`. What always holds: every result that is not well is in exactly one [`Trouble`], every finding too; the
+//! `nodeset`. What always holds: every result that is not well is in exactly one [`ClusterIssue`], every finding too; the
 //! order depends on nothing but what is said. Table, report, metrics, live view and snapshots all judge by it, so they
-//! cannot disagree. Start reading at [`Health::of`] and [`Overview::of`]; `alike.rs` says which reasons are one,
+//! cannot disagree. Start reading at [`TargetHealth::of`] and [`Overview::of`]; `alike.rs` says which reasons are one,
 //! `outliers.rs` what is unlike the others.
 
 mod alike;
@@ -15,7 +15,7 @@ mod roles;
 #[cfg(test)]
 mod tests;
 
-pub use self::fold::{Overview, Trouble};
-pub use self::health::{Health, reason};
-pub use self::outliers::{Odd, Outlier};
+pub use self::fold::{ClusterIssue, Overview};
+pub use self::health::{TargetHealth, reason};
+pub use self::outliers::{Oddity, Outlier};
 pub use self::roles::{NodeRoles, RoleSummary};

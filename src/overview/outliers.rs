@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::health::Health;
+use super::health::TargetHealth;
 use crate::event::{NodeFacts, ProcessState, TargetResult};
 use crate::nodeset::NodeSet;
 
@@ -28,12 +28,12 @@ pub struct Outlier {
     /// Where.
     pub nodes: NodeSet,
     /// How it is unlike the others.
-    pub odd: Odd,
+    pub odd: Oddity,
 }
 
 /// How something is unlike the others. Versions are untrusted text: sinks make them safe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Odd {
+pub enum Oddity {
     /// It was started long after the others were.
     Younger {
         /// Seconds that it has been up, at most.
@@ -58,7 +58,7 @@ pub enum Odd {
 }
 
 /// Seconds, and the node.
-type Uptime<'a> = (u64, &'a str);
+type NodeUptime<'a> = (u64, &'a str);
 
 pub(super) fn outliers(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Outlier> {
     let mut found = of_uptimes(results);
@@ -69,9 +69,9 @@ pub(super) fn outliers(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Out
 
 /// Services of a role that are outliers alike, on the same nodes, are told as one: a node that was rebooted.
 fn of_uptimes(results: &[TargetResult]) -> Vec<Outlier> {
-    let mut uptimes: BTreeMap<(Option<&str>, &str), Vec<Uptime<'_>>> = BTreeMap::new();
+    let mut uptimes: BTreeMap<(Option<&str>, &str), Vec<NodeUptime<'_>>> = BTreeMap::new();
     // What is not well is told already.
-    for result in results.iter().filter(|result| Health::of(result) == Health::Well) {
+    for result in results.iter().filter(|result| TargetHealth::of(result) == TargetHealth::Well) {
         if let (Some(ProcessState::Running), Some(service), Some(uptime)) =
             (result.state, &result.service, result.uptime_s)
         {
@@ -83,7 +83,7 @@ fn of_uptimes(results: &[TargetResult]) -> Vec<Outlier> {
     for ((role, service), mut uptimes) in uptimes {
         uptimes.sort_unstable();
         for (odd, nodes) in [younger(&uptimes), older(&uptimes)].into_iter().flatten() {
-            let key = (role, matches!(odd, Odd::Younger { .. }), nodes.iter().copied().collect::<BTreeSet<_>>());
+            let key = (role, matches!(odd, Oddity::Younger { .. }), nodes.iter().copied().collect::<BTreeSet<_>>());
             if let Some(known) = told.get_mut(&key) {
                 known.what.push(service.to_owned());
                 known.odd = both(&known.odd, odd);
@@ -98,36 +98,36 @@ fn of_uptimes(results: &[TargetResult]) -> Vec<Outlier> {
 }
 
 /// What is true of the outliers of two services.
-fn both(one: &Odd, other: Odd) -> Odd {
+fn both(one: &Oddity, other: Oddity) -> Oddity {
     match (one, other) {
-        (Odd::Younger { uptime_s, others_s }, Odd::Younger { uptime_s: more, others_s: less }) => {
-            Odd::Younger { uptime_s: (*uptime_s).max(more), others_s: (*others_s).min(less) }
+        (Oddity::Younger { uptime_s, others_s }, Oddity::Younger { uptime_s: more, others_s: less }) => {
+            Oddity::Younger { uptime_s: (*uptime_s).max(more), others_s: (*others_s).min(less) }
         }
-        (Odd::Older { uptime_s, others_s }, Odd::Older { uptime_s: less, others_s: more }) => {
-            Odd::Older { uptime_s: (*uptime_s).min(less), others_s: (*others_s).max(more) }
+        (Oddity::Older { uptime_s, others_s }, Oddity::Older { uptime_s: less, others_s: more }) => {
+            Oddity::Older { uptime_s: (*uptime_s).min(less), others_s: (*others_s).max(more) }
         }
         (_, other) => other,
     }
 }
 
 /// Those up for less than a tenth of what is in the middle. `uptimes` rise.
-fn younger<'a>(uptimes: &[Uptime<'a>]) -> Option<(Odd, Vec<&'a str>)> {
+fn younger<'a>(uptimes: &[NodeUptime<'a>]) -> Option<(Oddity, Vec<&'a str>)> {
     let (middle, _) = *uptimes.get(uptimes.len() / 2)?;
     let few = uptimes.iter().take_while(|(uptime, _)| uptime.saturating_mul(FAR) < middle).count();
     let (young, _) = uptimes.split_at_checked(few)?;
     let (uptime_s, _) = *young.last()?;
     let is_odd = middle > SETTLED && are_few(few, uptimes.len());
-    is_odd.then(|| (Odd::Younger { uptime_s, others_s: middle }, young.iter().map(|(_, node)| *node).collect()))
+    is_odd.then(|| (Oddity::Younger { uptime_s, others_s: middle }, young.iter().map(|(_, node)| *node).collect()))
 }
 
 /// Those up for more than ten times as long as all others, who were started in one go.
-fn older<'a>(uptimes: &[Uptime<'a>]) -> Option<(Odd, Vec<&'a str>)> {
-    let far = |(one, other): (&Uptime<'_>, &Uptime<'_>)| other.0 > one.0.saturating_mul(FAR).max(SETTLED);
+fn older<'a>(uptimes: &[NodeUptime<'a>]) -> Option<(Oddity, Vec<&'a str>)> {
+    let far = |(one, other): (&NodeUptime<'_>, &NodeUptime<'_>)| other.0 > one.0.saturating_mul(FAR).max(SETTLED);
     let at = uptimes.iter().zip(uptimes.iter().skip(1)).position(far)? + 1;
     let (others, old) = uptimes.split_at_checked(at)?;
     let ((others_s, _), (uptime_s, _)) = (*others.last()?, *old.first()?);
     let is_odd = are_few(old.len(), uptimes.len());
-    is_odd.then(|| (Odd::Older { uptime_s, others_s }, old.iter().map(|(_, node)| *node).collect()))
+    is_odd.then(|| (Oddity::Older { uptime_s, others_s }, old.iter().map(|(_, node)| *node).collect()))
 }
 
 fn are_few(few: usize, all: usize) -> bool {
@@ -151,10 +151,10 @@ fn of_supervisors(facts: &[NodeFacts]) -> Vec<Outlier> {
 }
 
 /// A role, and an instance of it.
-type Kind<'a> = (&'a str, Option<&'a str>);
+type PeerGroup<'a> = (&'a str, Option<&'a str>);
 
-fn of_versions<'a>(told: impl Iterator<Item = (Kind<'a>, &'a str, &'a str)>) -> Vec<Outlier> {
-    let mut versions: BTreeMap<Kind<'a>, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
+fn of_versions<'a>(told: impl Iterator<Item = (PeerGroup<'a>, &'a str, &'a str)>) -> Vec<Outlier> {
+    let mut versions: BTreeMap<PeerGroup<'a>, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
     for (kind, node, version) in told {
         versions.entry(kind).or_default().entry(version).or_default().insert(node);
     }
@@ -169,7 +169,7 @@ fn of_versions<'a>(told: impl Iterator<Item = (Kind<'a>, &'a str, &'a str)>) -> 
             what: instance.map(str::to_owned).into_iter().collect(),
             role: Some(role.to_owned()),
             nodes: NodeSet::from_names(nodes),
-            odd: Odd::Version { found: (*version).to_owned(), others: (*most).to_owned() },
+            odd: Oddity::Version { found: (*version).to_owned(), others: (*most).to_owned() },
         }));
     }
     found
@@ -199,9 +199,9 @@ mod tests {
     fn told(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<String> {
         let line = |outlier: Outlier| {
             let how = match outlier.odd {
-                Odd::Younger { uptime_s, others_s } => format!("{uptime_s} << {others_s}"),
-                Odd::Older { uptime_s, others_s } => format!("{uptime_s} >> {others_s}"),
-                Odd::Version { found, others } => format!("{found}, others {others}"),
+                Oddity::Younger { uptime_s, others_s } => format!("{uptime_s} << {others_s}"),
+                Oddity::Older { uptime_s, others_s } => format!("{uptime_s} >> {others_s}"),
+                Oddity::Version { found, others } => format!("{found}, others {others}"),
             };
             format!("{} on {}: {how}", outlier.what.join("+"), outlier.nodes)
         };

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fold::what;
-use super::health::Health;
+use super::health::TargetHealth;
 use crate::event::{Outcome, TargetResult};
 
 /// How a role is.
@@ -23,7 +23,7 @@ pub struct RoleSummary {
     /// Those that are well.
     pub services_well: usize,
     /// What is not well, worst first: how many services, supervisords and nodes.
-    pub wrong: BTreeMap<Reverse<Health>, usize>,
+    pub wrong: BTreeMap<Reverse<TargetHealth>, usize>,
 }
 
 /// Which roles the nodes have. A node that could not be asked, and has several roles, does not tell in its results.
@@ -56,30 +56,30 @@ impl NodeRoles {
 
 /// What is counted of a role.
 #[derive(Default)]
-struct Count<'a> {
+struct RoleCount<'a> {
     nodes: BTreeSet<&'a str>,
     unwell: BTreeSet<&'a str>,
     maintenance: BTreeSet<&'a str>,
-    wrong: BTreeMap<(&'a str, &'a str), Health>,
+    wrong: BTreeMap<(&'a str, &'a str), TargetHealth>,
     services: usize,
     services_well: usize,
 }
 
-impl<'a> Count<'a> {
-    fn take(&mut self, result: &'a TargetResult, health: Health) {
+impl<'a> RoleCount<'a> {
+    fn take(&mut self, result: &'a TargetResult, health: TargetHealth) {
         let node = result.node.as_str();
         self.nodes.insert(node);
         if result.outcome == Outcome::Skipped {
             self.maintenance.insert(node);
         }
-        if health != Health::Well {
+        if health != TargetHealth::Well {
             self.unwell.insert(node);
             let worst = self.wrong.entry((node, what(result))).or_insert(health);
             *worst = health.max(*worst);
         }
         if result.state.is_some() {
             self.services += 1;
-            self.services_well += usize::from(health == Health::Well);
+            self.services_well += usize::from(health == TargetHealth::Well);
         }
     }
 
@@ -120,10 +120,10 @@ pub(super) fn summaries<'a>(results: &'a [TargetResult], known: &'a NodeRoles) -
         }
     };
     let mut order: Vec<Option<&str>> = Vec::new();
-    let mut counts: BTreeMap<Option<&str>, Count<'_>> = BTreeMap::new();
+    let mut counts: BTreeMap<Option<&str>, RoleCount<'_>> = BTreeMap::new();
     // A node without the service that was asked about is no node of this overview.
     for result in results.iter().filter(|result| result.outcome != Outcome::NotConfigured) {
-        let health = Health::of(result);
+        let health = TargetHealth::of(result);
         for role in roles_of(result) {
             if !order.contains(&role) {
                 order.push(role);

@@ -52,7 +52,7 @@ fn down(node: &str, role: &str, service: &str, kind: FailureKind) -> TargetResul
 }
 
 /// `WHAT on NODES: REASON` each.
-fn told(troubles: &[Trouble]) -> Vec<String> {
+fn told(troubles: &[ClusterIssue]) -> Vec<String> {
     troubles.iter().map(|trouble| format!("{} on {}: {}", trouble.what, trouble.nodes, trouble.reason)).collect()
 }
 
@@ -252,13 +252,13 @@ proptest! {
     fn all_that_is_not_well_is_in_exactly_one_trouble(results in proptest::collection::vec(any_result(), 0..40)) {
         let overview = Overview::of(&results, &[]);
         let unwell: Vec<&TargetResult> =
-            results.iter().filter(|result| Health::of(result) != Health::Well).collect();
+            results.iter().filter(|result| TargetHealth::of(result) != TargetHealth::Well).collect();
         prop_assert_eq!(overview.troubles.iter().map(|trouble| trouble.count).sum::<usize>(), unwell.len());
         for result in &unwell {
             let why = reason(result);
             let word = why.split([' ', ':']).next();
-            let is_its = |trouble: &&Trouble| {
-                trouble.health == Some(Health::of(result))
+            let is_its = |trouble: &&ClusterIssue| {
+                trouble.health == Some(TargetHealth::of(result))
                     && trouble.what == fold::what(result)
                     && trouble.reason.split([' ', ':']).next() == word
                     && trouble.nodes.contains(&result.node)
@@ -268,7 +268,7 @@ proptest! {
         // No trouble names a node on which nothing is wrong.
         for trouble in &overview.troubles {
             let nodes: BTreeSet<&str> = unwell.iter()
-                .filter(|result| fold::what(result) == trouble.what && Some(Health::of(result)) == trouble.health)
+                .filter(|result| fold::what(result) == trouble.what && Some(TargetHealth::of(result)) == trouble.health)
                 .map(|result| result.node.as_str()).collect();
             prop_assert!(trouble.nodes.iter().all(|node| nodes.contains(node.as_str())));
         }

@@ -4,7 +4,7 @@
 //! which are part of the file, and `data.rs`, what `report.js` reads. It uses `event`, `overview` and this room. What
 //! always holds: what is wrong is in the page also without JavaScript; text that came from a node is escaped by the
 //! template or put into the page as text, never as HTML; a Content-Security-Policy forbids every request, and every
-//! script and style but these two; what is said is what [`Overview`] and [`Health`] say, as in the table. Start
+//! script and style but these two; what is said is what [`Overview`] and [`TargetHealth`] say, as in the table. Start
 //! reading at [`ReportPage::of`].
 
 mod data;
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::overview::outlier_words;
 use super::{Sink, SinkError, notes, text};
 use crate::event::{Ledger, RunEvent};
-use crate::overview::{Health, Outlier, Overview, RoleSummary, Trouble};
+use crate::overview::{ClusterIssue, Outlier, Overview, RoleSummary, TargetHealth};
 
 const CSS: &str = include_str!("html/report.css");
 const JS: &str = include_str!("html/report.js");
@@ -118,16 +118,16 @@ const UNLIKE: HealthMark = HealthMark { word: "different", sign: "≠" };
 const LEFT_OUT: HealthMark = HealthMark { word: "maintenance", sign: "–" };
 
 impl HealthMark {
-    fn of(health: Option<Health>) -> Self {
+    fn of(health: Option<TargetHealth>) -> Self {
         let Some(health) = health else { return Self { word: "finding", sign: "!" } };
         let sign = match health {
-            Health::Well => "✓",
-            Health::Initializing => "…",
-            Health::Inactive => "■",
-            Health::Timeout => "~",
-            Health::Failed => "✗",
-            Health::Down => "▼",
-            Health::Unreachable => "?",
+            TargetHealth::Well => "✓",
+            TargetHealth::Initializing => "…",
+            TargetHealth::Inactive => "■",
+            TargetHealth::Timeout => "~",
+            TargetHealth::Failed => "✗",
+            TargetHealth::Down => "▼",
+            TargetHealth::Unreachable => "?",
         };
         Self { word: health.as_str(), sign }
     }
@@ -140,9 +140,9 @@ impl ReportPage {
         let overview = Overview::of(results, &facts);
         let head = ledger.head();
         let services = head.map(|head| head.services.join(", ")).unwrap_or_default();
-        let healths: Vec<Health> = results.iter().map(Health::of).collect();
+        let healths: Vec<TargetHealth> = results.iter().map(TargetHealth::of).collect();
         let left = overview.maintenance.iter().map(|left| usize::try_from(left.nodes.len()).unwrap_or(0)).sum();
-        let well = healths.iter().filter(|health| **health == Health::Well).count();
+        let well = healths.iter().filter(|health| **health == TargetHealth::Well).count();
         Ok(Self {
             policy: policy(),
             css: CSS,
@@ -178,7 +178,7 @@ fn role_row(summary: &RoleSummary) -> RoleRow {
     }
 }
 
-fn trouble_row(trouble: &Trouble) -> TroubleRow {
+fn trouble_row(trouble: &ClusterIssue) -> TroubleRow {
     TroubleRow {
         mark: HealthMark::of(trouble.health),
         what: text::single_line(&trouble.what),

@@ -12,7 +12,7 @@ use super::table::age;
 use super::{Sink, SinkError, hint, text};
 use crate::event::{Ledger, RunEvent};
 use crate::nodeset::NodeSet;
-use crate::overview::{Health, NodeRoles, Odd, Outlier, Overview, RoleSummary, Trouble};
+use crate::overview::{ClusterIssue, NodeRoles, Oddity, Outlier, Overview, RoleSummary, TargetHealth};
 
 /// Columns by which a line that goes on is set in.
 const INDENT: usize = 4;
@@ -126,7 +126,7 @@ fn hints(ledger: &Ledger, overview: &Overview) -> Vec<String> {
         match hints.iter_mut().find(|(_, known, _)| *known == hint) {
             Some((_, _, nodes)) => nodes.push(&result.node),
             None => {
-                let health = Some(Health::of(result));
+                let health = Some(TargetHealth::of(result));
                 let place = overview
                     .troubles
                     .iter()
@@ -230,11 +230,11 @@ struct IssueLine {
 /// Everything that is said below the roles.
 fn said(overview: &Overview, fold: bool) -> Vec<IssueLine> {
     let mut troubles: Vec<IssueLine> = Vec::new();
-    let mut before: Option<&Trouble> = None;
+    let mut before: Option<&ClusterIssue> = None;
     for trouble in &overview.troubles {
         // Services of which the same is said on the same nodes share a line: what was stopped as one.
         let is_alike = before.is_some_and(|other| {
-            other.what != Trouble::NODE
+            other.what != ClusterIssue::NODE
                 && (other.health, &other.role, &other.nodes, &other.reason)
                     == (trouble.health, &trouble.role, &trouble.nodes, &trouble.reason)
         });
@@ -263,8 +263,8 @@ fn each(nodes: &NodeSet, fold: bool, said: &IssueLine) -> Vec<IssueLine> {
 }
 
 impl IssueLine {
-    fn of_trouble(trouble: &Trouble) -> Self {
-        let what = if trouble.what == Trouble::NODE { Vec::new() } else { vec![text::single_line(&trouble.what)] };
+    fn of_trouble(trouble: &ClusterIssue) -> Self {
+        let what = if trouble.what == ClusterIssue::NODE { Vec::new() } else { vec![text::single_line(&trouble.what)] };
         let paint = trouble.health.map_or(CellPaint::Plain, health_paint);
         Self { what, nodes: String::new(), reason: text::single_line(&trouble.reason), paint }
     }
@@ -279,11 +279,11 @@ impl IssueLine {
             what.extend(outlier.role.as_deref().map(text::single_line));
         }
         let reason = match &outlier.odd {
-            Odd::Younger { uptime_s, others_s } => format!("up {}, elsewhere {}", age(*uptime_s), age(*others_s)),
-            Odd::Older { uptime_s, others_s } => {
+            Oddity::Younger { uptime_s, others_s } => format!("up {}, elsewhere {}", age(*uptime_s), age(*others_s)),
+            Oddity::Older { uptime_s, others_s } => {
                 format!("not restarted with the others: up {}, elsewhere {}", age(*uptime_s), age(*others_s))
             }
-            Odd::Version { found, others } => {
+            Oddity::Version { found, others } => {
                 format!("version {}, elsewhere {}", text::single_line(found), text::single_line(others))
             }
         };
@@ -331,11 +331,11 @@ impl IssueLine {
     }
 }
 
-const fn health_paint(health: Health) -> CellPaint {
+const fn health_paint(health: TargetHealth) -> CellPaint {
     match health {
-        Health::Well => CellPaint::Good,
-        Health::Initializing | Health::Inactive => CellPaint::Doubtful,
-        Health::Timeout | Health::Failed | Health::Down | Health::Unreachable => CellPaint::Bad,
+        TargetHealth::Well => CellPaint::Good,
+        TargetHealth::Initializing | TargetHealth::Inactive => CellPaint::Doubtful,
+        TargetHealth::Timeout | TargetHealth::Failed | TargetHealth::Down | TargetHealth::Unreachable => CellPaint::Bad,
     }
 }
 

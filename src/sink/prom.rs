@@ -13,7 +13,7 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::{Sink, SinkError, text};
 use crate::event::{FindingKind, Ledger, NodeFacts, NodeFinding, Outcome, ProcessState, RunEvent, TargetResult};
-use crate::overview::{Health, Overview};
+use crate::overview::{Overview, TargetHealth};
 
 /// One exposition, written when the run is over.
 pub struct PromSink {
@@ -262,7 +262,7 @@ fn of_services(results: &[TargetResult]) -> Vec<StatusMetric> {
         let supervisor = result.supervisor.as_deref().unwrap_or_default();
         let labels = [result.node.as_str(), role, supervisor, service];
         let with = |more| [result.node.as_str(), role, supervisor, service, more];
-        healthy.set(&labels, flag(Health::of(result) == Health::Well));
+        healthy.set(&labels, flag(TargetHealth::of(result) == TargetHealth::Well));
         up.set(&labels, flag(is == ProcessState::Running));
         state.set(&with(is.as_str()), 1.0);
         if let Some(word) = &result.functional {

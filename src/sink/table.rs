@@ -14,7 +14,7 @@ use super::output::printed;
 use super::{Sink, SinkError, hint, text};
 use crate::event::{Ledger, Outcome, ProcessState, RunEvent, TargetResult};
 use crate::nodeset::NodeSet;
-use crate::overview::Health;
+use crate::overview::TargetHealth;
 
 /// Number of rows up to which they are not folded unless asked for.
 const FOLD_PAST: usize = 32;
@@ -222,7 +222,11 @@ impl<'a> TableRow<'a> {
 
     /// Rises with how bad it is.
     fn trouble(&self, reading: bool) -> u8 {
-        if self.first.outcome.is_bad() { 2 } else { u8::from(reading && Health::of(self.first) != Health::Well) }
+        if self.first.outcome.is_bad() {
+            2
+        } else {
+            u8::from(reading && TargetHealth::of(self.first) != TargetHealth::Well)
+        }
     }
 
     fn nodes(&self) -> NodeSet {

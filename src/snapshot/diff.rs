@@ -1,6 +1,6 @@
 //! What is worse, better or merely different.
 //!
-//! What always holds: the verdict on a state is that of [`Health`]; of a target each thing that changed is told once; of
+//! What always holds: the verdict on a state is that of [`TargetHealth`]; of a target each thing that changed is told once; of
 //! a node that could not be read, and of a supervisord that did not answer, nothing more is told than that.
 
 use std::cmp::{Ordering, Reverse};
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::Snapshot;
 use super::node::{InstanceKey, Node, ServiceKey, is_well, nodes};
 use crate::event::{FindingKind, NodeFinding, RunScope, TargetResult};
-use crate::overview::{Health, reason};
+use crate::overview::{TargetHealth, reason};
 
 /// What a change means to whoever is responsible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -219,7 +219,7 @@ fn gap(before: &Snapshot, after: &Snapshot) -> Option<Duration> {
 }
 
 /// How bad what changed is, or was: what is told first.
-type Severity = Option<Health>;
+type Severity = Option<TargetHealth>;
 
 /// Two snapshots, and what holds for all of their nodes.
 struct Work<'a> {
@@ -276,7 +276,7 @@ impl At<'_> {
     }
 
     /// Something is not as it was, from `before` to `after`.
-    fn turned(&mut self, place: Place<'_>, before: (Health, String), after: (Health, String)) {
+    fn turned(&mut self, place: Place<'_>, before: (TargetHealth, String), after: (TargetHealth, String)) {
         let (verdict, severity) = match after.0.cmp(&before.0) {
             Ordering::Greater => (Verdict::Worse, after.0),
             Ordering::Less => (Verdict::Better, before.0),
@@ -286,15 +286,15 @@ impl At<'_> {
     }
 
     /// Something is there that was not.
-    fn came(&mut self, place: Place<'_>, health: Health, how: String) {
-        let verdict = if health == Health::Well { Verdict::Different } else { Verdict::Worse };
+    fn came(&mut self, place: Place<'_>, health: TargetHealth, how: String) {
+        let verdict = if health == TargetHealth::Well { Verdict::Different } else { Verdict::Worse };
         self.tell(place, (ChangeKind::Came, verdict), (None, Some(how)), Some(health));
     }
 
     /// Something is not there that was. If it was not well, nothing is lost.
-    fn went(&mut self, place: Place<'_>, health: Health, how: String) {
-        let verdict = if health == Health::Well { Verdict::Worse } else { Verdict::Different };
-        let severity = if health == Health::Well { Health::Down } else { Health::Well };
+    fn went(&mut self, place: Place<'_>, health: TargetHealth, how: String) {
+        let verdict = if health == TargetHealth::Well { Verdict::Worse } else { Verdict::Different };
+        let severity = if health == TargetHealth::Well { TargetHealth::Down } else { TargetHealth::Well };
         self.tell(place, (ChangeKind::Went, verdict), (Some(how), None), Some(severity));
     }
 }
@@ -321,7 +321,7 @@ impl Work<'_> {
             (Some(node), None) if self.is_missing(node, self.after) => {
                 let (health, how) = whole(node);
                 // One in maintenance was out of the way already.
-                let health = if node.resting.is_some() { Health::Inactive } else { health };
+                let health = if node.resting.is_some() { TargetHealth::Inactive } else { health };
                 at.went(Place::default(), health, how);
             }
             (None, Some(node)) if self.is_missing(node, self.before) => self.arrived(at, node, None),
@@ -344,14 +344,14 @@ impl Work<'_> {
         let (health, how) = whole(node);
         match before {
             None => at.came(Place::default(), health, how),
-            Some(before) => at.turned(Place::default(), (Health::Well, before), (health, how)),
+            Some(before) => at.turned(Place::default(), (TargetHealth::Well, before), (health, how)),
         }
         if node.is_read() {
             for (key, result) in &node.silent {
-                at.came(Place::instance(*key), Health::of(result), reason(result));
+                at.came(Place::instance(*key), TargetHealth::of(result), reason(result));
             }
             for (key, result) in node.services.iter().filter(|(_, result)| !is_well(result)) {
-                at.came(Place::service(*key), Health::of(result), reason(result));
+                at.came(Place::service(*key), TargetHealth::of(result), reason(result));
             }
             for (key, found) in &Found::of(node, &self.before.selection).by_kind {
                 found.tell(at, *key, None);
@@ -386,9 +386,9 @@ impl Work<'_> {
         let all: BTreeSet<&InstanceKey<'_>> = before.silent.keys().chain(after.silent.keys()).collect();
         for key in all {
             let place = Place::instance(*key);
-            let told = |row: &TargetResult| (Health::of(row), reason(row));
+            let told = |row: &TargetResult| (TargetHealth::of(row), reason(row));
             let kind = |row: &TargetResult| row.failure.as_ref().map(|failure| failure.kind);
-            let up = || (Health::Well, "up".to_owned());
+            let up = || (TargetHealth::Well, "up".to_owned());
             match (before.silent.get(key), after.silent.get(key)) {
                 (Some(old), Some(new)) if kind(old) == kind(new) => {}
                 (Some(old), Some(new)) => at.turned(place, told(old), told(new)),
@@ -413,25 +413,25 @@ impl Work<'_> {
                 Some(new) if asked => self.service(at, Place::service(*key), old, new),
                 Some(new) => self.service(at, Place::service(*key), &by_state(old), &by_state(new)),
                 None if self.tells_of_services(self.after) => {
-                    at.went(Place::service(*key), Health::of(old), reason(old));
+                    at.went(Place::service(*key), TargetHealth::of(old), reason(old));
                 }
                 None => {}
             }
         }
         for (key, new) in after.services.iter().filter(|(key, _)| !is_silent(key)) {
             if before.service(key).is_none() && self.tells_of_services(self.before) {
-                at.came(Place::service(*key), Health::of(new), reason(new));
+                at.came(Place::service(*key), TargetHealth::of(new), reason(new));
             }
         }
     }
 
     fn service(&self, at: &mut At<'_>, place: Place<'_>, old: &TargetResult, new: &TargetResult) {
-        let (was, is) = (Health::of(old), Health::of(new));
+        let (was, is) = (TargetHealth::of(old), TargetHealth::of(new));
         let kind = |row: &TargetResult| row.failure.as_ref().map(|failure| failure.kind);
         let no_word = old.functional.is_none() || new.functional.is_none();
         let same_words =
             old.state == new.state && kind(old) == kind(new) && (no_word || old.functional == new.functional);
-        let same_reason = is == Health::Well || no_word || old.functional_reason == new.functional_reason;
+        let same_reason = is == TargetHealth::Well || no_word || old.functional_reason == new.functional_reason;
         if was != is || !same_words || !same_reason {
             at.turned(place, (was, reason(old)), (is, reason(new)));
         }
@@ -441,13 +441,13 @@ impl Work<'_> {
                 (None, uptime) => uptime.map(|seconds| format!("up {seconds} s")),
             };
             let what = (ChangeKind::Restarted, Verdict::Different);
-            at.tell(place, what, (told(old), told(new)), Some(Health::Well));
+            at.tell(place, what, (told(old), told(new)), Some(TargetHealth::Well));
         }
         if let (Some(was), Some(is)) = (&old.version, &new.version)
             && was != is
         {
             let what = (ChangeKind::Version, Verdict::Different);
-            at.tell(place, what, (Some(was.clone()), Some(is.clone())), Some(Health::Well));
+            at.tell(place, what, (Some(was.clone()), Some(is.clone())), Some(TargetHealth::Well));
         }
     }
 
@@ -489,12 +489,12 @@ fn by_state(result: &TargetResult) -> TargetResult {
 }
 
 /// How a node is as a whole.
-fn whole(node: &Node<'_>) -> (Health, String) {
+fn whole(node: &Node<'_>) -> (TargetHealth, String) {
     match (node.lost, node.resting) {
-        (Some(row), _) => (Health::Unreachable, reason(row)),
-        (None, Some(row)) if row.message.is_empty() => (Health::Well, "maintenance".to_owned()),
-        (None, Some(row)) => (Health::Well, row.message.clone()),
-        (None, None) => (Health::Well, "reachable".to_owned()),
+        (Some(row), _) => (TargetHealth::Unreachable, reason(row)),
+        (None, Some(row)) if row.message.is_empty() => (TargetHealth::Well, "maintenance".to_owned()),
+        (None, Some(row)) => (TargetHealth::Well, row.message.clone()),
+        (None, None) => (TargetHealth::Well, "reachable".to_owned()),
     }
 }
 
@@ -545,7 +545,7 @@ impl Sighting<'_> {
                 place,
                 (ChangeKind::Finding, verdict),
                 (None, Some(self.told(&self.details))),
-                Some(Health::Failed),
+                Some(TargetHealth::Failed),
             );
             return;
         };
@@ -553,11 +553,11 @@ impl Sighting<'_> {
         if !is_core || !self.is_whole() || !before.is_whole() {
             let is_new = before.is_whole() && !self.details.is_subset(&before.details);
             let (verdict, severity) = match self.count.cmp(&before.count) {
-                _ if !is_core => (Verdict::Different, Health::Well),
-                _ if is_new => (Verdict::Worse, Health::Failed),
-                Ordering::Greater => (Verdict::Worse, Health::Failed),
-                Ordering::Equal => (Verdict::Different, Health::Well),
-                Ordering::Less => (Verdict::Better, Health::Well),
+                _ if !is_core => (Verdict::Different, TargetHealth::Well),
+                _ if is_new => (Verdict::Worse, TargetHealth::Failed),
+                Ordering::Greater => (Verdict::Worse, TargetHealth::Failed),
+                Ordering::Equal => (Verdict::Different, TargetHealth::Well),
+                Ordering::Less => (Verdict::Better, TargetHealth::Well),
             };
             if self != before {
                 let texts = (before.told(&before.details), self.told(&self.details));
@@ -569,7 +569,7 @@ impl Sighting<'_> {
         let gone: BTreeSet<&str> = before.details.difference(&self.details).copied().collect();
         if !new.is_empty() {
             let what = (ChangeKind::Finding, Verdict::Worse);
-            at.tell(place, what, (None, Some(self.told(&new))), Some(Health::Failed));
+            at.tell(place, what, (None, Some(self.told(&new))), Some(TargetHealth::Failed));
         }
         if !gone.is_empty() {
             at.tell(place, (ChangeKind::Finding, Verdict::Better), (Some(before.told(&gone)), None), None);

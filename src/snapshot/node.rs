@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Snapshot;
 use crate::event::{FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, RunScope, TargetResult};
-use crate::overview::Health;
+use crate::overview::TargetHealth;
 
 /// The role and the name of a supervisord.
 pub(super) type InstanceKey<'a> = (Option<&'a str>, Option<&'a str>);
@@ -121,5 +121,5 @@ fn is_no_such_service(row: &TargetResult) -> bool {
 
 /// Whether a target does its work as it should.
 pub(super) fn is_well(result: &TargetResult) -> bool {
-    Health::of(result) == Health::Well
+    TargetHealth::of(result) == TargetHealth::Well
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::event::{Outcome, TargetResult};
-use crate::overview::{Health, NodeRoles};
+use crate::overview::{NodeRoles, TargetHealth};
 
 /// What stands for a role that a result does not have, and for a service that nobody could name.
 pub(super) const NONE: &str = "-";
@@ -21,12 +21,12 @@ pub(super) struct Row {
     pub(super) role: String,
     pub(super) service: String,
     /// One for each node of the role, in the order of the results; none: the node does not have the service.
-    nodes: Vec<Option<Health>>,
+    nodes: Vec<Option<TargetHealth>>,
 }
 
 impl Row {
     /// The nodes in at most `columns` cells, each as bad as the worst of its nodes.
-    pub(super) fn cells(&self, columns: usize) -> Vec<Option<Health>> {
+    pub(super) fn cells(&self, columns: usize) -> Vec<Option<TargetHealth>> {
         let count = self.nodes.len();
         let mut cells = vec![None; count.min(columns.max(1))];
         let width = cells.len();
@@ -40,7 +40,7 @@ impl Row {
 
     /// Whether it is well on all its nodes.
     pub(super) fn is_well(&self) -> bool {
-        self.nodes.iter().flatten().all(|health| *health == Health::Well)
+        self.nodes.iter().flatten().all(|health| *health == TargetHealth::Well)
     }
 
     /// How many nodes the role has.
@@ -57,16 +57,16 @@ struct Part<'a> {
     services: Vec<&'a str>,
     places: HashMap<&'a str, usize>,
     /// `(service, node, health)`, by their places.
-    known: Vec<(usize, usize, Health)>,
+    known: Vec<(usize, usize, TargetHealth)>,
     /// What holds for all services of the role on a node: nobody could ask for them.
-    whole: Vec<(usize, Health)>,
+    whole: Vec<(usize, TargetHealth)>,
 }
 
 impl<'a> Part<'a> {
     fn take(&mut self, result: &'a TargetResult) {
         let next = self.nodes.len();
         let node = *self.nodes.entry(&result.node).or_insert(next);
-        let health = Health::of(result);
+        let health = TargetHealth::of(result);
         match (&result.service, result.state) {
             (Some(service), Some(_)) => {
                 let next = self.services.len();
@@ -76,7 +76,7 @@ impl<'a> Part<'a> {
                 }
                 self.known.push((place, node, health));
             }
-            _ if health != Health::Well => self.whole.push((node, health)),
+            _ if health != TargetHealth::Well => self.whole.push((node, health)),
             _ => {}
         }
     }
@@ -91,7 +91,7 @@ impl<'a> Part<'a> {
                 nodes: vec![None; self.nodes.len()],
             })
             .collect();
-        let mark = |row: &mut Row, node: usize, health: Health| {
+        let mark = |row: &mut Row, node: usize, health: TargetHealth| {
             if let Some(cell) = row.nodes.get_mut(node) {
                 *cell = (*cell).max(Some(health));
             }
@@ -167,11 +167,11 @@ mod tests {
         let map = Map::of(&results, &NodeRoles::default());
         assert_eq!((map.rows.len(), map.roles()), (2, 1));
         let cells = map.rows[0].cells(50);
-        let bad: Vec<usize> = (0..50).filter(|cell| cells[*cell] != Some(Health::Well)).collect();
+        let bad: Vec<usize> = (0..50).filter(|cell| cells[*cell] != Some(TargetHealth::Well)).collect();
         assert_eq!(bad, [25]);
-        assert_eq!(cells[25], Some(Health::Inactive));
+        assert_eq!(cells[25], Some(TargetHealth::Inactive));
         let other = map.rows[1].cells(50);
-        assert_eq!((other[49], other[0]), (Some(Health::Failed), None));
+        assert_eq!((other[49], other[0]), (Some(TargetHealth::Failed), None));
     }
 
     #[test]
@@ -200,7 +200,10 @@ mod tests {
         let roles = NodeRoles::new(&[], [("c0002".to_owned(), vec!["compute".to_owned(), "web-ui".to_owned()])]);
         let map = Map::of(&results, &roles);
         let told: Vec<_> = map.rows.iter().map(|row| (row.service.as_str(), row.cells(9))).collect();
-        let compute = vec![Some(Health::Well), Some(Health::Unreachable), Some(Health::Failed), None];
-        assert_eq!(told, [("agent", compute.clone()), ("nodemgr", compute), (NONE, vec![Some(Health::Unreachable)])]);
+        let compute = vec![Some(TargetHealth::Well), Some(TargetHealth::Unreachable), Some(TargetHealth::Failed), None];
+        assert_eq!(
+            told,
+            [("agent", compute.clone()), ("nodemgr", compute), (NONE, vec![Some(TargetHealth::Unreachable)])]
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::map::Map;
 use crate::event::{Ledger, NodeFacts, TargetResult};
-use crate::overview::{Health, NodeRoles, Overview, reason};
+use crate::overview::{NodeRoles, Overview, TargetHealth, reason};
 use crate::plan::Action;
 
 /// A key, as far as one means something here.
@@ -156,7 +156,7 @@ pub struct Model {
     pub(super) overview: Overview,
     pub(super) map: Map,
     /// How many results are how well.
-    pub(super) counts: BTreeMap<Health, usize>,
+    pub(super) counts: BTreeMap<TargetHealth, usize>,
     roles: NodeRoles,
     /// What the filter looks for in each result: all its words, in lower case.
     texts: Vec<String>,
@@ -229,7 +229,7 @@ impl Model {
         self.texts = self.results.iter().map(words_of).collect();
         self.counts.clear();
         for result in &self.results {
-            *self.counts.entry(Health::of(result)).or_default() += 1;
+            *self.counts.entry(TargetHealth::of(result)).or_default() += 1;
         }
         self.facts = facts.into_iter().map(|facts| (facts.node.clone(), facts)).collect();
         self.took = ledger.elapsed();
@@ -282,7 +282,7 @@ impl Model {
         let mut shown: Vec<usize> = found.map(|(index, _)| index).collect();
         let of = |index: &usize| self.results.get(*index);
         match self.sort {
-            Sort::Worst => shown.sort_by_key(|index| std::cmp::Reverse(of(index).map(Health::of))),
+            Sort::Worst => shown.sort_by_key(|index| std::cmp::Reverse(of(index).map(TargetHealth::of))),
             Sort::Node => shown.sort_by(|one, other| by_node(of(one)).cmp(&by_node(of(other)))),
             Sort::Service => shown.sort_by(|one, other| by_service(of(one)).cmp(&by_service(of(other)))),
             Sort::Youngest => {
@@ -457,7 +457,7 @@ fn by_service(result: Option<&TargetResult>) -> Option<(Option<&str>, &str)> {
 /// All by which a result may be looked for.
 fn words_of(result: &TargetResult) -> String {
     let state = result.state.map(|state| state.as_str()).unwrap_or_default();
-    let health = Health::of(result).as_str();
+    let health = TargetHealth::of(result).as_str();
     let [role, service] = [&result.role, &result.service].map(|name| name.as_deref().unwrap_or_default());
     [&result.node, role, service, state, health, &reason(result)].join(" ").to_lowercase()
 }

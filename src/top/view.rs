@@ -10,7 +10,7 @@ use super::map;
 use super::model::{Model, Page, Target};
 use crate::event::TargetResult;
 use crate::nodeset::NodeSet;
-use crate::overview::{Health, reason};
+use crate::overview::{TargetHealth, reason};
 use crate::sink::text;
 
 /// The least that is enough to show anything.
@@ -53,28 +53,30 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
 }
 
 /// A sign for each health, so that colour is never needed.
-const fn sign(health: Health) -> &'static str {
+const fn sign(health: TargetHealth) -> &'static str {
     match health {
-        Health::Well => "·",
-        Health::Initializing => "i",
-        Health::Inactive => "s",
-        Health::Timeout => "t",
-        Health::Failed => "F",
-        Health::Down => "D",
-        Health::Unreachable => "?",
+        TargetHealth::Well => "·",
+        TargetHealth::Initializing => "i",
+        TargetHealth::Inactive => "s",
+        TargetHealth::Timeout => "t",
+        TargetHealth::Failed => "F",
+        TargetHealth::Down => "D",
+        TargetHealth::Unreachable => "?",
     }
 }
 
-fn style(health: Health, color: bool) -> Style {
+fn style(health: TargetHealth, color: bool) -> Style {
     let plain = Style::new();
     match health {
-        Health::Well if color => plain.fg(Color::Green),
-        Health::Initializing | Health::Inactive if color => plain.fg(Color::Yellow),
-        Health::Timeout | Health::Failed | Health::Down | Health::Unreachable if color => {
+        TargetHealth::Well if color => plain.fg(Color::Green),
+        TargetHealth::Initializing | TargetHealth::Inactive if color => plain.fg(Color::Yellow),
+        TargetHealth::Timeout | TargetHealth::Failed | TargetHealth::Down | TargetHealth::Unreachable if color => {
             plain.fg(Color::Red).add_modifier(Modifier::BOLD)
         }
-        Health::Well | Health::Initializing | Health::Inactive => plain,
-        Health::Timeout | Health::Failed | Health::Down | Health::Unreachable => plain.add_modifier(Modifier::BOLD),
+        TargetHealth::Well | TargetHealth::Initializing | TargetHealth::Inactive => plain,
+        TargetHealth::Timeout | TargetHealth::Failed | TargetHealth::Down | TargetHealth::Unreachable => {
+            plain.add_modifier(Modifier::BOLD)
+        }
     }
 }
 
@@ -235,17 +237,17 @@ impl Columns {
 }
 
 fn row(result: &TargetResult, columns: &Columns, color: bool) -> Line<'static> {
-    let health = Health::of(result);
+    let health = TargetHealth::of(result);
     let uptime = result.uptime_s.map(age).unwrap_or_default();
     let service = result.service.as_deref().map_or_else(|| "-".to_owned(), text::single_line);
     let state = match health {
-        Health::Well => result.functional.clone().or_else(|| result.state.map(|state| state.as_str().to_owned())),
-        Health::Initializing
-        | Health::Inactive
-        | Health::Timeout
-        | Health::Failed
-        | Health::Down
-        | Health::Unreachable => Some(reason(result)),
+        TargetHealth::Well => result.functional.clone().or_else(|| result.state.map(|state| state.as_str().to_owned())),
+        TargetHealth::Initializing
+        | TargetHealth::Inactive
+        | TargetHealth::Timeout
+        | TargetHealth::Failed
+        | TargetHealth::Down
+        | TargetHealth::Unreachable => Some(reason(result)),
     };
     let state = state.unwrap_or_else(|| result.message.clone());
     let column = |words: &str, width: usize| format!("{:width$} ", text::cut(words, width));
@@ -290,7 +292,7 @@ fn node(frame: &mut Frame<'_>, model: &mut Model, target: &Target, area: Rect) {
     let selected = own.iter().position(|result| target.is_of(result)).unwrap_or_default();
     let columns = Columns::of(&own);
     let mut why: Vec<Line<'static>> = Vec::new();
-    if let Some(result) = own.get(selected).filter(|result| Health::of(result) != Health::Well) {
+    if let Some(result) = own.get(selected).filter(|result| TargetHealth::of(result) != TargetHealth::Well) {
         let words = text::single_line(&reason(result));
         // What its row has no room for.
         if text::width(&words) > usize::from(area.width).saturating_sub(columns.before_the_state()) {

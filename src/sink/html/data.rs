@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::HealthMark;
 use crate::event::{Ledger, NodeFacts, Summary, TargetResult};
-use crate::overview::{self, Health, Overview, reason};
+use crate::overview::{self, Overview, TargetHealth, reason};
 use crate::sink::overview::outlier_words;
 use crate::sink::{SinkError, text};
 
@@ -114,7 +114,7 @@ pub(super) fn json(
         overview: glance(overview),
         summary: ledger.summary(),
         nodes: facts.map_err(SinkError::Json)?.into_iter().map(safe).collect(),
-        healths: Health::ALL
+        healths: TargetHealth::ALL
             .map(|health| HealthMark::of(Some(health)))
             .map(|HealthMark { word, sign }| StateWord { word, sign })
             .into(),
@@ -138,15 +138,15 @@ fn for_script(json: &str) -> String {
 }
 
 fn row(result: &TargetResult, texts: &mut TextTable) -> [DataCell; 18] {
-    let health = Health::of(result);
-    let why = if health == Health::Well {
+    let health = TargetHealth::of(result);
+    let why = if health == TargetHealth::Well {
         // What is well may still say something.
         result.functional_reason.clone().unwrap_or_else(|| result.message.clone())
     } else {
         reason(result)
     };
     let failure = result.failure.as_ref();
-    let place = Health::ALL.iter().position(|one| *one == health).and_then(|place| u64::try_from(place).ok());
+    let place = TargetHealth::ALL.iter().position(|one| *one == health).and_then(|place| u64::try_from(place).ok());
     [
         texts.place(Some(&result.node)),
         texts.place(result.address.as_deref()),
@@ -191,8 +191,8 @@ impl TextTable {
 
 fn glance(overview: &Overview) -> ReportSummary {
     let line = |words: &Option<String>| words.as_deref().map(text::single_line);
-    let trouble = |trouble: &overview::Trouble| ReportIssue {
-        health: trouble.health.map(Health::as_str),
+    let trouble = |trouble: &overview::ClusterIssue| ReportIssue {
+        health: trouble.health.map(TargetHealth::as_str),
         what: text::single_line(&trouble.what),
         role: line(&trouble.role),
         nodes: text::visible(&trouble.nodes.to_string()).into_owned(),

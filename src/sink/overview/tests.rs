@@ -368,16 +368,16 @@ fn nothing_to_show_is_said() {
     ");
 }
 
-fn any_trouble() -> impl Strategy<Value = Trouble> {
+fn any_trouble() -> impl Strategy<Value = ClusterIssue> {
     let what = proptest::sample::select(vec![
-        Trouble::NODE,
+        ClusterIssue::NODE,
         "contrail-vrouter-nodemgr",
         "kafka",
         "supervisor-support-service",
     ]);
-    let health = proptest::option::of(proptest::sample::select(&Health::ALL[1..]));
+    let health = proptest::option::of(proptest::sample::select(&TargetHealth::ALL[1..]));
     (what, health, proptest::collection::vec(0..900_u16, 1..40), "[a-z:(),é東\\x00 ]{0,120}").prop_map(
-        |(what, health, numbers, reason)| Trouble {
+        |(what, health, numbers, reason)| ClusterIssue {
             health,
             what: what.to_owned(),
             role: None,
@@ -410,7 +410,7 @@ proptest! {
         let bare = |text: &str| text.split_whitespace().collect::<String>();
         let screen = bare(&shown.join(""));
         for trouble in &overview.troubles {
-            prop_assert!(trouble.what == Trouble::NODE || screen.contains(&bare(&trouble.what)));
+            prop_assert!(trouble.what == ClusterIssue::NODE || screen.contains(&bare(&trouble.what)));
             prop_assert!(screen.contains(&bare(&format!("{}: FATAL", trouble.nodes))), "{shown:#?}");
         }
         prop_assert_eq!(lines(&overview, options), shown);
