@@ -30,7 +30,7 @@ use crate::plan::live::LiveState;
 use crate::plan::{Action, Plan, TaskSpec, plan};
 use crate::select::{NodeQuery, select};
 use crate::sink::{JsonSink, JsonlSink, LogJsonSink, Sink, changes};
-use crate::snapshot::{Change, ChangeKind, Diff, DiffSummary, Verdict};
+use crate::snapshot::{ChangeKind, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff};
 
 const PAGE: &str = include_str!("../../docs/json.md");
 
@@ -523,19 +523,19 @@ fn live(plan: &Plan) -> LiveState {
     live
 }
 
-fn changed() -> Diff {
-    let full = Change {
+fn changed() -> SnapshotDiff {
+    let full = NodeChange {
         node: "a1".to_owned(),
         role: text("analytics"),
         supervisor: text("supervisor-analytics"),
         service: text("contrail-collector"),
         kind: ChangeKind::State,
-        verdict: Verdict::Worse,
+        verdict: ChangeVerdict::Worse,
         before: text("active"),
         after: text("FATAL"),
     };
-    let empty = Change { role: None, supervisor: None, service: None, before: None, after: None, ..full.clone() };
-    Diff { changes: vec![full, empty], summary: DiffSummary::default() }
+    let empty = NodeChange { role: None, supervisor: None, service: None, before: None, after: None, ..full.clone() };
+    SnapshotDiff { changes: vec![full, empty], summary: DiffSummary::default() }
 }
 
 /// A journal with a run that goes back to another and has ended, and one that has not.
@@ -671,7 +671,7 @@ fn every_word_has_its_place() {
     ] {
         has("Change", kind.as_str());
     }
-    for verdict in [Verdict::Worse, Verdict::Better, Verdict::Different] {
+    for verdict in [ChangeVerdict::Worse, ChangeVerdict::Better, ChangeVerdict::Different] {
         has("Change", verdict.as_str());
     }
 }

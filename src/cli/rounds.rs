@@ -19,7 +19,7 @@ use crate::nodeset::NodeSet;
 use crate::plan::{Plan, Task};
 use crate::run::{JournalAck, MissingName, NameCensus, NodeAccess, WorkerPool, missing_names};
 use crate::sink::text;
-use crate::snapshot::{Diff, Rounds, Snapshot, Verdict};
+use crate::snapshot::{ChangeVerdict, Snapshot, SnapshotDiff, WatchRounds};
 use crate::transport::SshTransport;
 
 /// After so long a node is late: what is shown does not wait for it, nor do other nodes for its fork.
@@ -36,7 +36,7 @@ pub(super) struct Picture {
     /// Everything that was read last of each node.
     pub(super) ledger: Ledger,
     /// What has changed since the picture before.
-    pub(super) changes: Diff,
+    pub(super) changes: SnapshotDiff,
     /// Nodes that have not answered, for how long, and what depends on them: lines that are safe to show.
     pub(super) late: Vec<String>,
     /// Names that were typed and that no node has, each with the reason.
@@ -64,7 +64,7 @@ pub(super) struct NodeRounds {
     /// When an answer of a late node is shown.
     answered: Option<Instant>,
     took: Duration,
-    changes: Vec<(usize, Diff)>,
+    changes: Vec<(usize, SnapshotDiff)>,
 }
 
 /// One node.
@@ -84,7 +84,7 @@ struct WatchedNode {
     failures: u32,
     /// What was read last, and when.
     last: Option<(Vec<TargetResult>, Option<NodeFacts>, Instant)>,
-    rounds: Rounds,
+    rounds: WatchRounds,
 }
 
 impl NodeRounds {
@@ -114,7 +114,7 @@ impl NodeRounds {
                 due: now,
                 failures: 0,
                 last: None,
-                rounds: Rounds::default(),
+                rounds: WatchRounds::default(),
             }
         };
         let nodes = access.iter().enumerate().take(plan.selected).map(node).collect();
@@ -206,7 +206,7 @@ impl NodeRounds {
         let mut changes = node.rounds.take(Snapshot::of(&ledger));
         if node.last.is_none() {
             // Nothing was known before: only what is not well is news.
-            changes.changes.retain(|change| change.verdict == Verdict::Worse);
+            changes.changes.retain(|change| change.verdict == ChangeVerdict::Worse);
         }
         self.changes.push((index, changes));
         node.take(crew, &ledger, self.interval, now);
@@ -219,7 +219,7 @@ impl NodeRounds {
         self.answered = None;
         let mut changes = std::mem::take(&mut self.changes);
         changes.sort_by_key(|(index, _)| *index);
-        let changes = Diff::of_nodes(changes.into_iter().map(|(_, changes)| changes));
+        let changes = SnapshotDiff::of_nodes(changes.into_iter().map(|(_, changes)| changes));
         let (mut late, mut mistakes) = (self.late(), Vec::new());
         for missing in self.missing_names() {
             match missing {

@@ -24,7 +24,7 @@ use crate::overview::NodeRoles;
 use crate::plan::{Action, Plan};
 use crate::run::NodeAccess;
 use crate::sink::{OverviewOptions, encode, watch_frame, watch_lines};
-use crate::snapshot::Change;
+use crate::snapshot::NodeChange;
 
 /// Time for one node in a round, unless another is typed: one that hangs must not hold the picture back.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -170,7 +170,7 @@ enum Line<'a> {
     Change {
         at: jiff::Timestamp,
         #[serde(flatten)]
-        change: &'a Change,
+        change: &'a NodeChange,
     },
 }
 

@@ -14,7 +14,7 @@ use super::message::{NodeBatch, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpda
 use super::node_task::{NodeWorker, told};
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, RunScope, Stage};
 use crate::plan::StoppedTarget;
-use crate::snapshot::{Change, Diff, Snapshot, diff};
+use crate::snapshot::{NodeChange, Snapshot, SnapshotDiff, diff};
 use crate::transport::Transport;
 
 /// Between two looks at the node.
@@ -126,11 +126,11 @@ impl<'a, T: Transport> SnapshotGate<'a, T> {
     /// What is worse, if anything is.
     fn worse(&self, after: &Snapshot) -> Option<String> {
         let found = diff(&self.before, after);
-        let worse: Vec<Change> = found.worse().filter(|change| !self.is_wanted(change)).cloned().collect();
+        let worse: Vec<NodeChange> = found.worse().filter(|change| !self.is_wanted(change)).cloned().collect();
         if worse.is_empty() {
             return None;
         }
-        let lines = Diff { changes: worse, ..Diff::default() }.lines();
+        let lines = SnapshotDiff { changes: worse, ..SnapshotDiff::default() }.lines();
         let told = lines.iter().take(MOST_TOLD).map(|line| match &line.what {
             Some(what) => format!("{what}: {}", line.text),
             None => line.text.clone(),
@@ -141,7 +141,7 @@ impl<'a, T: Transport> SnapshotGate<'a, T> {
     }
 
     /// Whether the run itself was to bring a change about: it has stopped what is not up.
-    fn is_wanted(&self, change: &Change) -> bool {
+    fn is_wanted(&self, change: &NodeChange) -> bool {
         let rows = self.task.rows();
         let Some(step) = rows.plan.steps.get(self.visit.step) else { return false };
         let target = StoppedTarget {

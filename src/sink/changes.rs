@@ -1,6 +1,6 @@
 //! `ctl snapshot diff`: what has changed, for people and for scripts.
 //!
-//! Here live the forms of a [`Diff`]. They use `snapshot`, `nodeset` and this room. What always holds: every change is
+//! Here live the forms of a [`SnapshotDiff`]. They use `snapshot`, `nodeset` and this room. What always holds: every change is
 //! in every form; what is worse comes first; colour is never needed; text of a node is made safe here. Start reading at
 //! [`lines`].
 
@@ -11,14 +11,14 @@ use super::csv::cell;
 use super::grid::{CellPaint, Grid, GridCell};
 use super::json::SCHEMA;
 use super::{SinkError, encode, text};
-use crate::snapshot::{Change, Diff, DiffSummary, Line, Verdict};
+use crate::snapshot::{ChangeLine, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff};
 
 const TITLES: [&str; 8] = ["VERDICT", "NODE", "ROLE", "SUPERVISOR", "SERVICE", "CHANGE", "BEFORE", "AFTER"];
 const HEADER: [&str; 8] = ["node", "role", "supervisor", "service", "change", "verdict", "before", "after"];
 
 /// What has changed, one line for what is the same on several nodes; coloured if `color`.
 #[must_use]
-pub fn lines(diff: &Diff, color: bool) -> Vec<String> {
+pub fn lines(diff: &SnapshotDiff, color: bool) -> Vec<String> {
     if diff.changes.is_empty() {
         return vec!["nothing has changed".to_owned()];
     }
@@ -27,19 +27,19 @@ pub fn lines(diff: &Diff, color: bool) -> Vec<String> {
 
 /// What has changed, one line a change; coloured if `color`.
 #[must_use]
-pub fn each(diff: &Diff, color: bool) -> Vec<String> {
+pub fn each(diff: &SnapshotDiff, color: bool) -> Vec<String> {
     if diff.changes.is_empty() {
         return lines(diff, color);
     }
-    diff.changes.iter().map(|change| of_line(&Line::of(change), color)).collect()
+    diff.changes.iter().map(|change| of_line(&ChangeLine::of(change), color)).collect()
 }
 
-fn of_line(line: &Line, color: bool) -> String {
+fn of_line(line: &ChangeLine, color: bool) -> String {
     let style = Style::new().force_styling(color);
     let style = match line.verdict {
-        Verdict::Worse => style.red().bold(),
-        Verdict::Better => style.green(),
-        Verdict::Different => style.dim(),
+        ChangeVerdict::Worse => style.red().bold(),
+        ChangeVerdict::Better => style.green(),
+        ChangeVerdict::Different => style.dim(),
     };
     let nodes = line.nodes.to_string();
     let what = line.what.as_deref().map(|what| format!("{} on ", text::visible(what))).unwrap_or_default();
@@ -49,13 +49,13 @@ fn of_line(line: &Line, color: bool) -> String {
 
 /// What has changed, one row a change; a terminal of `width` columns is filled.
 #[must_use]
-pub fn rows(diff: &Diff, width: Option<u16>, color: bool) -> String {
+pub fn rows(diff: &SnapshotDiff, width: Option<u16>, color: bool) -> String {
     let maybe = |text: &Option<String>| GridCell::new(text.as_deref().unwrap_or("-"));
-    let row = |change: &Change| {
+    let row = |change: &NodeChange| {
         let paint = match change.verdict {
-            Verdict::Worse => CellPaint::Bad,
-            Verdict::Better => CellPaint::Good,
-            Verdict::Different => CellPaint::Faint,
+            ChangeVerdict::Worse => CellPaint::Bad,
+            ChangeVerdict::Better => CellPaint::Good,
+            ChangeVerdict::Different => CellPaint::Faint,
         };
         vec![
             GridCell::painted(change.verdict.as_str(), paint),
@@ -85,7 +85,7 @@ pub fn summary(summary: &DiffSummary) -> String {
 ///
 /// # Errors
 /// [`SinkError::Json`].
-pub fn json(diff: &Diff) -> Result<String, SinkError> {
+pub fn json(diff: &SnapshotDiff) -> Result<String, SinkError> {
     encode::json(&ChangeDocument::of(diff))
 }
 
@@ -93,7 +93,7 @@ pub fn json(diff: &Diff) -> Result<String, SinkError> {
 ///
 /// # Errors
 /// [`SinkError::Yaml`].
-pub fn yaml(diff: &Diff) -> Result<String, SinkError> {
+pub fn yaml(diff: &SnapshotDiff) -> Result<String, SinkError> {
     encode::yaml(&ChangeDocument::of(diff))
 }
 
@@ -101,7 +101,7 @@ pub fn yaml(diff: &Diff) -> Result<String, SinkError> {
 ///
 /// # Errors
 /// [`SinkError::Json`].
-pub fn jsonl(diff: &Diff) -> Result<String, SinkError> {
+pub fn jsonl(diff: &SnapshotDiff) -> Result<String, SinkError> {
     let changes = diff.changes.iter().map(TaggedLine::Change);
     let mut lines = String::new();
     for line in changes.chain([TaggedLine::DiffFinished { summary: &diff.summary }]) {
@@ -114,7 +114,7 @@ pub fn jsonl(diff: &Diff) -> Result<String, SinkError> {
 ///
 /// # Errors
 /// [`SinkError::Csv`].
-pub fn csv(diff: &Diff) -> Result<String, SinkError> {
+pub fn csv(diff: &SnapshotDiff) -> Result<String, SinkError> {
     let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record(HEADER)?;
     let maybe = |words: &Option<String>| cell(words.as_deref().unwrap_or_default());
@@ -137,12 +137,12 @@ pub fn csv(diff: &Diff) -> Result<String, SinkError> {
 #[derive(Serialize)]
 struct ChangeDocument<'a> {
     schema: &'static str,
-    changes: &'a [Change],
+    changes: &'a [NodeChange],
     summary: &'a DiffSummary,
 }
 
 impl<'a> ChangeDocument<'a> {
-    fn of(diff: &'a Diff) -> Self {
+    fn of(diff: &'a SnapshotDiff) -> Self {
         Self { schema: SCHEMA, changes: &diff.changes, summary: &diff.summary }
     }
 }
@@ -159,7 +159,7 @@ struct ChangeEvent<'a> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum TaggedLine<'a> {
-    Change(&'a Change),
+    Change(&'a NodeChange),
     DiffFinished { summary: &'a DiffSummary },
 }
 
@@ -170,7 +170,7 @@ mod tests {
     use crate::event::Outcome;
     use crate::snapshot::{Snapshot, diff};
 
-    fn sample() -> Diff {
+    fn sample() -> SnapshotDiff {
         let of = |pids: [u32; 2], word: &str| Snapshot {
             results: ["a6s01", "a6s02"]
                 .into_iter()

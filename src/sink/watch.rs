@@ -8,15 +8,15 @@ use super::overview::{OverviewOptions, lines, summary};
 use super::text;
 use crate::event::Ledger;
 use crate::overview::{NodeRoles, Overview};
-use crate::snapshot::Diff;
+use crate::snapshot::SnapshotDiff;
 
 /// Rows that the changes have at least, where there are any.
 const LEAST_CHANGES: usize = 4;
 
 /// Changes as lines that are safe to show, each with the time.
 #[must_use]
-pub fn watch_lines(changes: &Diff, at: &str) -> Vec<String> {
-    let line = |line: crate::snapshot::Line| {
+pub fn watch_lines(changes: &SnapshotDiff, at: &str) -> Vec<String> {
+    let line = |line: crate::snapshot::ChangeLine| {
         let nodes = line.nodes.to_string();
         let what = line.what.map(|what| format!("{} on ", text::single_line(&what))).unwrap_or_default();
         format!("{at} {}: {what}{}: {}", line.verdict.as_str(), text::visible(&nodes), text::single_line(&line.text))

@@ -10,14 +10,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Snapshot;
-use super::node::{InstanceKey, Node, ServiceKey, is_well, nodes};
+use super::node::{InstanceKey, NodeSnapshot, ServiceKey, is_well, nodes};
 use crate::event::{FindingKind, NodeFinding, RunScope, TargetResult};
 use crate::overview::{TargetHealth, reason};
 
 /// What a change means to whoever is responsible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum ChangeVerdict {
     /// Something that was well, or less bad, is not any more.
     Worse,
     /// Something that was bad is well, or less bad.
@@ -26,7 +26,7 @@ pub enum Verdict {
     Different,
 }
 
-impl Verdict {
+impl ChangeVerdict {
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -73,7 +73,7 @@ impl ChangeKind {
 
 /// One thing that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct NodeChange {
     /// Name of the node in the inventory.
     pub node: String,
     /// The role, where it is one's.
@@ -86,14 +86,14 @@ pub struct Change {
     #[serde(rename = "change")]
     pub kind: ChangeKind,
     /// What that means.
-    pub verdict: Verdict,
+    pub verdict: ChangeVerdict,
     /// How it was; none if it was not there. Untrusted text: sinks make it safe.
     pub before: Option<String>,
     /// How it is; none if it is not there. Untrusted text: sinks make it safe.
     pub after: Option<String>,
 }
 
-impl Change {
+impl NodeChange {
     /// Whether both are of one node, supervisord or service.
     fn is_of_same(&self, other: &Self) -> bool {
         self.node == other.node
@@ -119,24 +119,24 @@ pub struct DiffSummary {
 }
 
 impl DiffSummary {
-    fn count(&mut self, changes: &[Change]) {
+    fn count(&mut self, changes: &[NodeChange]) {
         let count = |verdict| changes.iter().filter(|change| change.verdict == verdict).count();
-        self.worse = count(Verdict::Worse);
-        self.better = count(Verdict::Better);
-        self.different = count(Verdict::Different);
+        self.worse = count(ChangeVerdict::Worse);
+        self.better = count(ChangeVerdict::Better);
+        self.different = count(ChangeVerdict::Different);
     }
 }
 
 /// What has become of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Diff {
+pub struct SnapshotDiff {
     /// What changed: worse first, and of what is worse, the worst first; else in the order of the nodes.
-    pub changes: Vec<Change>,
+    pub changes: Vec<NodeChange>,
     /// The same, counted.
     pub summary: DiffSummary,
 }
 
-impl Diff {
+impl SnapshotDiff {
     /// Whether anything is worse.
     #[must_use]
     pub fn is_worse(&self) -> bool {
@@ -145,13 +145,14 @@ impl Diff {
 
     /// With the changes of another, of the same nodes, that it does not have yet.
     pub(super) fn with(mut self, other: Self) -> Self {
-        let is_told = |change: &Change| {
+        let is_told = |change: &NodeChange| {
             let mut same = self.changes.iter().filter(|own| own.kind == change.kind && own.is_of_same(change));
             // There may be several findings of one place.
             same.any(|own| change.kind != ChangeKind::Finding || own == change)
         };
-        let more: Vec<Change> = other.changes.into_iter().filter(|change| !is_told(change)).collect();
-        let changed = |changes: &[Change]| changes.iter().map(|change| change.node.clone()).collect::<BTreeSet<_>>();
+        let more: Vec<NodeChange> = other.changes.into_iter().filter(|change| !is_told(change)).collect();
+        let changed =
+            |changes: &[NodeChange]| changes.iter().map(|change| change.node.clone()).collect::<BTreeSet<_>>();
         let (old, new) = (changed(&self.changes), changed(&more));
         self.summary.nodes_same = self.summary.nodes_same.saturating_sub(new.difference(&old).count());
         self.changes.extend(more);
@@ -176,28 +177,28 @@ impl Diff {
     }
 
     /// The changes for the worse.
-    pub fn worse(&self) -> impl Iterator<Item = &Change> {
-        self.changes.iter().filter(|change| change.verdict == Verdict::Worse)
+    pub fn worse(&self) -> impl Iterator<Item = &NodeChange> {
+        self.changes.iter().filter(|change| change.verdict == ChangeVerdict::Worse)
     }
 }
 
 /// What has become of the cluster between two snapshots. What only one of them was asked for is not compared.
 #[must_use]
-pub fn diff(before: &Snapshot, after: &Snapshot) -> Diff {
-    let work = Work {
+pub fn diff(before: &Snapshot, after: &Snapshot) -> SnapshotDiff {
+    let work = DiffContext {
         before,
         after,
         same_services: before.services.iter().collect::<BTreeSet<_>>() == after.services.iter().collect(),
         gap: gap(before, after),
     };
     let (olds, news) = (nodes(before, &after.selection), nodes(after, &before.selection));
-    let old: BTreeMap<&str, &Node<'_>> = olds.iter().map(|(name, node)| (*name, node)).collect();
-    let new: BTreeMap<&str, &Node<'_>> = news.iter().map(|(name, node)| (*name, node)).collect();
+    let old: BTreeMap<&str, &NodeSnapshot<'_>> = olds.iter().map(|(name, node)| (*name, node)).collect();
+    let new: BTreeMap<&str, &NodeSnapshot<'_>> = news.iter().map(|(name, node)| (*name, node)).collect();
     let only_new = news.iter().map(|(name, _)| *name).filter(|name| !old.contains_key(name));
-    let mut found: Vec<(Severity, Change)> = Vec::new();
+    let mut found: Vec<(ChangeSeverity, NodeChange)> = Vec::new();
     let mut summary = DiffSummary::default();
     for name in olds.iter().map(|(name, _)| *name).chain(only_new) {
-        let mut at = At { node: name, found: Vec::new() };
+        let mut at = ChangesAt { node: name, found: Vec::new() };
         if !work.node(&mut at, old.get(name).copied(), new.get(name).copied()) {
             continue;
         }
@@ -207,9 +208,9 @@ pub fn diff(before: &Snapshot, after: &Snapshot) -> Diff {
     }
     // Stable: what is equally bad stays in the order of the nodes.
     found.sort_by_key(|(severity, change)| (change.verdict, Reverse(*severity)));
-    let changes: Vec<Change> = found.into_iter().map(|(_, change)| change).collect();
+    let changes: Vec<NodeChange> = found.into_iter().map(|(_, change)| change).collect();
     summary.count(&changes);
-    Diff { changes, summary }
+    SnapshotDiff { changes, summary }
 }
 
 /// For how long at the least a process has run that was there when the first snapshot was read, and is when the second is.
@@ -219,10 +220,10 @@ fn gap(before: &Snapshot, after: &Snapshot) -> Option<Duration> {
 }
 
 /// How bad what changed is, or was: what is told first.
-type Severity = Option<TargetHealth>;
+type ChangeSeverity = Option<TargetHealth>;
 
 /// Two snapshots, and what holds for all of their nodes.
-struct Work<'a> {
+struct DiffContext<'a> {
     before: &'a Snapshot,
     after: &'a Snapshot,
     /// Whether both were asked for the same services.
@@ -231,20 +232,20 @@ struct Work<'a> {
 }
 
 /// The changes of one node.
-struct At<'a> {
+struct ChangesAt<'a> {
     node: &'a str,
-    found: Vec<(Severity, Change)>,
+    found: Vec<(ChangeSeverity, NodeChange)>,
 }
 
 /// Where on a node something has changed.
 #[derive(Clone, Copy, Default)]
-struct Place<'a> {
+struct ChangePlace<'a> {
     role: Option<&'a str>,
     supervisor: Option<&'a str>,
     service: Option<&'a str>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ChangePlace<'a> {
     fn instance((role, supervisor): InstanceKey<'a>) -> Self {
         Self { role, supervisor, service: None }
     }
@@ -254,15 +255,15 @@ impl<'a> Place<'a> {
     }
 }
 
-impl At<'_> {
+impl ChangesAt<'_> {
     fn tell(
         &mut self,
-        place: Place<'_>,
-        (kind, verdict): (ChangeKind, Verdict),
+        place: ChangePlace<'_>,
+        (kind, verdict): (ChangeKind, ChangeVerdict),
         (before, after): (Option<String>, Option<String>),
-        severity: Severity,
+        severity: ChangeSeverity,
     ) {
-        let change = Change {
+        let change = NodeChange {
             node: self.node.to_owned(),
             role: place.role.map(str::to_owned),
             supervisor: place.supervisor.map(str::to_owned),
@@ -276,30 +277,30 @@ impl At<'_> {
     }
 
     /// Something is not as it was, from `before` to `after`.
-    fn turned(&mut self, place: Place<'_>, before: (TargetHealth, String), after: (TargetHealth, String)) {
+    fn turned(&mut self, place: ChangePlace<'_>, before: (TargetHealth, String), after: (TargetHealth, String)) {
         let (verdict, severity) = match after.0.cmp(&before.0) {
-            Ordering::Greater => (Verdict::Worse, after.0),
-            Ordering::Less => (Verdict::Better, before.0),
-            Ordering::Equal => (Verdict::Different, after.0),
+            Ordering::Greater => (ChangeVerdict::Worse, after.0),
+            Ordering::Less => (ChangeVerdict::Better, before.0),
+            Ordering::Equal => (ChangeVerdict::Different, after.0),
         };
         self.tell(place, (ChangeKind::State, verdict), (Some(before.1), Some(after.1)), Some(severity));
     }
 
     /// Something is there that was not.
-    fn came(&mut self, place: Place<'_>, health: TargetHealth, how: String) {
-        let verdict = if health == TargetHealth::Well { Verdict::Different } else { Verdict::Worse };
+    fn came(&mut self, place: ChangePlace<'_>, health: TargetHealth, how: String) {
+        let verdict = if health == TargetHealth::Well { ChangeVerdict::Different } else { ChangeVerdict::Worse };
         self.tell(place, (ChangeKind::Came, verdict), (None, Some(how)), Some(health));
     }
 
     /// Something is not there that was. If it was not well, nothing is lost.
-    fn went(&mut self, place: Place<'_>, health: TargetHealth, how: String) {
-        let verdict = if health == TargetHealth::Well { Verdict::Worse } else { Verdict::Different };
+    fn went(&mut self, place: ChangePlace<'_>, health: TargetHealth, how: String) {
+        let verdict = if health == TargetHealth::Well { ChangeVerdict::Worse } else { ChangeVerdict::Different };
         let severity = if health == TargetHealth::Well { TargetHealth::Down } else { TargetHealth::Well };
         self.tell(place, (ChangeKind::Went, verdict), (Some(how), None), Some(severity));
     }
 }
 
-impl Work<'_> {
+impl DiffContext<'_> {
     /// Whether what `side` does not tell of is not there: it was asked for all nodes, or for the same as the other.
     fn tells_of_nodes(&self, side: &Snapshot) -> bool {
         let limited = side.selection.nodes.is_some() || side.selection.exclude.is_some();
@@ -312,7 +313,12 @@ impl Work<'_> {
     }
 
     /// Compares a node. False if that cannot be done.
-    fn node(&self, at: &mut At<'_>, before: Option<&Node<'_>>, after: Option<&Node<'_>>) -> bool {
+    fn node(
+        &self,
+        at: &mut ChangesAt<'_>,
+        before: Option<&NodeSnapshot<'_>>,
+        after: Option<&NodeSnapshot<'_>>,
+    ) -> bool {
         if before.into_iter().chain(after).any(|node| node.not_begun) {
             return false;
         }
@@ -322,7 +328,7 @@ impl Work<'_> {
                 let (health, how) = whole(node);
                 // One in maintenance was out of the way already.
                 let health = if node.resting.is_some() { TargetHealth::Inactive } else { health };
-                at.went(Place::default(), health, how);
+                at.went(ChangePlace::default(), health, how);
             }
             (None, Some(node)) if self.is_missing(node, self.before) => self.arrived(at, node, None),
             _ => return false,
@@ -331,7 +337,7 @@ impl Work<'_> {
     }
 
     /// Whether a node that only the other snapshot has is missing in `side`.
-    fn is_missing(&self, node: &Node<'_>, side: &Snapshot) -> bool {
+    fn is_missing(&self, node: &NodeSnapshot<'_>, side: &Snapshot) -> bool {
         // Of one that was not read nobody knows whether it is of the roles that `side` was asked for.
         let is_meant = |row: &TargetResult| {
             side.selection.roles.is_empty() || row.role.is_some() || self.before.selection == self.after.selection
@@ -340,26 +346,26 @@ impl Work<'_> {
     }
 
     /// A node that is looked at for the first time, with all that is not well there.
-    fn arrived(&self, at: &mut At<'_>, node: &Node<'_>, before: Option<String>) {
+    fn arrived(&self, at: &mut ChangesAt<'_>, node: &NodeSnapshot<'_>, before: Option<String>) {
         let (health, how) = whole(node);
         match before {
-            None => at.came(Place::default(), health, how),
-            Some(before) => at.turned(Place::default(), (TargetHealth::Well, before), (health, how)),
+            None => at.came(ChangePlace::default(), health, how),
+            Some(before) => at.turned(ChangePlace::default(), (TargetHealth::Well, before), (health, how)),
         }
         if node.is_read() {
             for (key, result) in &node.silent {
-                at.came(Place::instance(*key), TargetHealth::of(result), reason(result));
+                at.came(ChangePlace::instance(*key), TargetHealth::of(result), reason(result));
             }
             for (key, result) in node.services.iter().filter(|(_, result)| !is_well(result)) {
-                at.came(Place::service(*key), TargetHealth::of(result), reason(result));
+                at.came(ChangePlace::service(*key), TargetHealth::of(result), reason(result));
             }
-            for (key, found) in &Found::of(node, &self.before.selection).by_kind {
+            for (key, found) in &FoundOnNode::of(node, &self.before.selection).by_kind {
                 found.tell(at, *key, None);
             }
         }
     }
 
-    fn both(&self, at: &mut At<'_>, before: &Node<'_>, after: &Node<'_>) {
+    fn both(&self, at: &mut ChangesAt<'_>, before: &NodeSnapshot<'_>, after: &NodeSnapshot<'_>) {
         let (old, new) = (whole(before), whole(after));
         match (before.is_read(), after.is_read()) {
             (true, true) => {
@@ -370,22 +376,22 @@ impl Work<'_> {
             // Nobody knew how it was while it was in maintenance.
             (false, true) if before.resting.is_some() => self.arrived(at, after, Some(old.1)),
             (false, false) => {
-                let kind = |node: &Node<'_>| {
+                let kind = |node: &NodeSnapshot<'_>| {
                     (node.resting.is_some(), node.lost.and_then(|row| row.failure.as_ref()).map(|failure| failure.kind))
                 };
                 if kind(before) != kind(after) {
-                    at.turned(Place::default(), old, new);
+                    at.turned(ChangePlace::default(), old, new);
                 }
             }
-            (true, false) | (false, true) => at.turned(Place::default(), old, new),
+            (true, false) | (false, true) => at.turned(ChangePlace::default(), old, new),
         }
     }
 
     /// Supervisords that do not answer, or did not.
-    fn instances(&self, at: &mut At<'_>, before: &Node<'_>, after: &Node<'_>) {
+    fn instances(&self, at: &mut ChangesAt<'_>, before: &NodeSnapshot<'_>, after: &NodeSnapshot<'_>) {
         let all: BTreeSet<&InstanceKey<'_>> = before.silent.keys().chain(after.silent.keys()).collect();
         for key in all {
-            let place = Place::instance(*key);
+            let place = ChangePlace::instance(*key);
             let told = |row: &TargetResult| (TargetHealth::of(row), reason(row));
             let kind = |row: &TargetResult| row.failure.as_ref().map(|failure| failure.kind);
             let up = || (TargetHealth::Well, "up".to_owned());
@@ -401,7 +407,7 @@ impl Work<'_> {
         }
     }
 
-    fn services(&self, at: &mut At<'_>, before: &Node<'_>, after: &Node<'_>) {
+    fn services(&self, at: &mut ChangesAt<'_>, before: &NodeSnapshot<'_>, after: &NodeSnapshot<'_>) {
         // Of those whose supervisord did not answer nothing is known.
         let is_silent = |(instance, _): &ServiceKey<'_>| {
             before.silent.contains_key(instance) || after.silent.contains_key(instance)
@@ -410,22 +416,22 @@ impl Work<'_> {
         let asked = before.asks_services() && after.asks_services();
         for (key, old) in before.services.iter().filter(|(key, _)| !is_silent(key)) {
             match after.service(key) {
-                Some(new) if asked => self.service(at, Place::service(*key), old, new),
-                Some(new) => self.service(at, Place::service(*key), &by_state(old), &by_state(new)),
+                Some(new) if asked => self.service(at, ChangePlace::service(*key), old, new),
+                Some(new) => self.service(at, ChangePlace::service(*key), &by_state(old), &by_state(new)),
                 None if self.tells_of_services(self.after) => {
-                    at.went(Place::service(*key), TargetHealth::of(old), reason(old));
+                    at.went(ChangePlace::service(*key), TargetHealth::of(old), reason(old));
                 }
                 None => {}
             }
         }
         for (key, new) in after.services.iter().filter(|(key, _)| !is_silent(key)) {
             if before.service(key).is_none() && self.tells_of_services(self.before) {
-                at.came(Place::service(*key), TargetHealth::of(new), reason(new));
+                at.came(ChangePlace::service(*key), TargetHealth::of(new), reason(new));
             }
         }
     }
 
-    fn service(&self, at: &mut At<'_>, place: Place<'_>, old: &TargetResult, new: &TargetResult) {
+    fn service(&self, at: &mut ChangesAt<'_>, place: ChangePlace<'_>, old: &TargetResult, new: &TargetResult) {
         let (was, is) = (TargetHealth::of(old), TargetHealth::of(new));
         let kind = |row: &TargetResult| row.failure.as_ref().map(|failure| failure.kind);
         let no_word = old.functional.is_none() || new.functional.is_none();
@@ -440,13 +446,13 @@ impl Work<'_> {
                 (Some(pid), _) => Some(format!("pid {pid}")),
                 (None, uptime) => uptime.map(|seconds| format!("up {seconds} s")),
             };
-            let what = (ChangeKind::Restarted, Verdict::Different);
+            let what = (ChangeKind::Restarted, ChangeVerdict::Different);
             at.tell(place, what, (told(old), told(new)), Some(TargetHealth::Well));
         }
         if let (Some(was), Some(is)) = (&old.version, &new.version)
             && was != is
         {
-            let what = (ChangeKind::Version, Verdict::Different);
+            let what = (ChangeKind::Version, ChangeVerdict::Different);
             at.tell(place, what, (Some(was.clone()), Some(is.clone())), Some(TargetHealth::Well));
         }
     }
@@ -463,11 +469,12 @@ impl Work<'_> {
         }
     }
 
-    fn findings(&self, at: &mut At<'_>, before: &Node<'_>, after: &Node<'_>) {
+    fn findings(&self, at: &mut ChangesAt<'_>, before: &NodeSnapshot<'_>, after: &NodeSnapshot<'_>) {
         if before.facts.is_none() || after.facts.is_none() {
             return;
         }
-        let (old, new) = (Found::of(before, &self.after.selection), Found::of(after, &self.before.selection));
+        let (old, new) =
+            (FoundOnNode::of(before, &self.after.selection), FoundOnNode::of(after, &self.before.selection));
         for (key, found) in &new.by_kind {
             match old.by_kind.get(key) {
                 None if old.tells_of(key.0) => found.tell(at, *key, None),
@@ -489,7 +496,7 @@ fn by_state(result: &TargetResult) -> TargetResult {
 }
 
 /// How a node is as a whole.
-fn whole(node: &Node<'_>) -> (TargetHealth, String) {
+fn whole(node: &NodeSnapshot<'_>) -> (TargetHealth, String) {
     match (node.lost, node.resting) {
         (Some(row), _) => (TargetHealth::Unreachable, reason(row)),
         (None, Some(row)) if row.message.is_empty() => (TargetHealth::Well, "maintenance".to_owned()),
@@ -502,7 +509,7 @@ fn whole(node: &Node<'_>) -> (TargetHealth, String) {
 type FindingKey<'a> = (FindingKind, Option<&'a str>);
 
 /// What was found on a node besides its services.
-struct Found<'a> {
+struct FoundOnNode<'a> {
     by_kind: BTreeMap<FindingKey<'a>, Sighting<'a>>,
 }
 
@@ -515,8 +522,8 @@ struct Sighting<'a> {
     count: u64,
 }
 
-impl<'a> Found<'a> {
-    fn of(node: &Node<'a>, scope: &RunScope) -> Self {
+impl<'a> FoundOnNode<'a> {
+    fn of(node: &NodeSnapshot<'a>, scope: &RunScope) -> Self {
         let mut by_kind: BTreeMap<FindingKey<'a>, Sighting<'a>> = BTreeMap::new();
         for finding in node.findings(scope) {
             let NodeFinding { kind, role, message, details, count } = finding;
@@ -537,10 +544,10 @@ impl<'a> Found<'a> {
 
 impl Sighting<'_> {
     /// It is there now; `before` is how it was, if it was.
-    fn tell(&self, at: &mut At<'_>, (kind, role): FindingKey<'_>, before: Option<&Sighting<'_>>) {
-        let place = Place { role, ..Place::default() };
+    fn tell(&self, at: &mut ChangesAt<'_>, (kind, role): FindingKey<'_>, before: Option<&Sighting<'_>>) {
+        let place = ChangePlace { role, ..ChangePlace::default() };
         let Some(before) = before else {
-            let verdict = if kind == FindingKind::CoreFiles { Verdict::Worse } else { Verdict::Different };
+            let verdict = if kind == FindingKind::CoreFiles { ChangeVerdict::Worse } else { ChangeVerdict::Different };
             at.tell(
                 place,
                 (ChangeKind::Finding, verdict),
@@ -553,11 +560,11 @@ impl Sighting<'_> {
         if !is_core || !self.is_whole() || !before.is_whole() {
             let is_new = before.is_whole() && !self.details.is_subset(&before.details);
             let (verdict, severity) = match self.count.cmp(&before.count) {
-                _ if !is_core => (Verdict::Different, TargetHealth::Well),
-                _ if is_new => (Verdict::Worse, TargetHealth::Failed),
-                Ordering::Greater => (Verdict::Worse, TargetHealth::Failed),
-                Ordering::Equal => (Verdict::Different, TargetHealth::Well),
-                Ordering::Less => (Verdict::Better, TargetHealth::Well),
+                _ if !is_core => (ChangeVerdict::Different, TargetHealth::Well),
+                _ if is_new => (ChangeVerdict::Worse, TargetHealth::Failed),
+                Ordering::Greater => (ChangeVerdict::Worse, TargetHealth::Failed),
+                Ordering::Equal => (ChangeVerdict::Different, TargetHealth::Well),
+                Ordering::Less => (ChangeVerdict::Better, TargetHealth::Well),
             };
             if self != before {
                 let texts = (before.told(&before.details), self.told(&self.details));
@@ -568,18 +575,18 @@ impl Sighting<'_> {
         let new: BTreeSet<&str> = self.details.difference(&before.details).copied().collect();
         let gone: BTreeSet<&str> = before.details.difference(&self.details).copied().collect();
         if !new.is_empty() {
-            let what = (ChangeKind::Finding, Verdict::Worse);
+            let what = (ChangeKind::Finding, ChangeVerdict::Worse);
             at.tell(place, what, (None, Some(self.told(&new))), Some(TargetHealth::Failed));
         }
         if !gone.is_empty() {
-            at.tell(place, (ChangeKind::Finding, Verdict::Better), (Some(before.told(&gone)), None), None);
+            at.tell(place, (ChangeKind::Finding, ChangeVerdict::Better), (Some(before.told(&gone)), None), None);
         }
     }
 
     /// It was there, and is not any more.
-    fn gone(&self, at: &mut At<'_>, (kind, role): FindingKey<'_>) {
-        let verdict = if kind == FindingKind::CoreFiles { Verdict::Better } else { Verdict::Different };
-        let place = Place { role, ..Place::default() };
+    fn gone(&self, at: &mut ChangesAt<'_>, (kind, role): FindingKey<'_>) {
+        let verdict = if kind == FindingKind::CoreFiles { ChangeVerdict::Better } else { ChangeVerdict::Different };
+        let place = ChangePlace { role, ..ChangePlace::default() };
         at.tell(place, (ChangeKind::Finding, verdict), (Some(self.told(&self.details)), None), None);
     }
 

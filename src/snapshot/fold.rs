@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::diff::{Change, ChangeKind, Diff, Verdict};
+use super::diff::{ChangeKind, ChangeVerdict, NodeChange, SnapshotDiff};
 use crate::nodeset::NodeSet;
 
 /// Of more services than these that are merely different, the number is told.
@@ -12,9 +12,9 @@ const MOST_NAMES: usize = 3;
 
 /// The same change on one or more nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct ChangeLine {
     /// What it means.
-    pub verdict: Verdict,
+    pub verdict: ChangeVerdict,
     /// What has changed: services, a supervisord; none for nodes as a whole. Untrusted text: sinks make it safe.
     pub what: Option<String>,
     /// Where.
@@ -24,20 +24,20 @@ pub struct Line {
 }
 
 /// What makes two changes one line.
-type Key<'a> = (Verdict, Option<&'a str>, Option<&'a str>, Option<&'a str>, ChangeKind, String);
+type ChangeKey<'a> = (ChangeVerdict, Option<&'a str>, Option<&'a str>, Option<&'a str>, ChangeKind, String);
 
 /// One thing on several nodes.
-struct Group<'a> {
-    first: &'a Change,
+struct ChangeGroup<'a> {
+    first: &'a NodeChange,
     nodes: Vec<&'a str>,
     /// Whether all of it reads the same.
     alike: bool,
 }
 
-impl Line {
+impl ChangeLine {
     /// One change alone.
     #[must_use]
-    pub fn of(change: &Change) -> Self {
+    pub fn of(change: &NodeChange) -> Self {
         Self {
             verdict: change.verdict,
             what: change.service.clone().or_else(|| change.supervisor.clone()),
@@ -47,31 +47,31 @@ impl Line {
     }
 }
 
-impl Diff {
+impl SnapshotDiff {
     /// The changes, gathered.
     #[must_use]
-    pub fn lines(&self) -> Vec<Line> {
-        let mut order: Vec<Key<'_>> = Vec::new();
-        let mut groups: BTreeMap<Key<'_>, Group<'_>> = BTreeMap::new();
+    pub fn lines(&self) -> Vec<ChangeLine> {
+        let mut order: Vec<ChangeKey<'_>> = Vec::new();
+        let mut groups: BTreeMap<ChangeKey<'_>, ChangeGroup<'_>> = BTreeMap::new();
         for change in &self.changes {
             let role = change.role.as_deref();
             let (supervisor, service) = (change.supervisor.as_deref(), change.service.as_deref());
-            let key: Key<'_> = (change.verdict, role, supervisor, service, change.kind, head(change));
+            let key: ChangeKey<'_> = (change.verdict, role, supervisor, service, change.kind, head(change));
             let group = groups.entry(key.clone()).or_insert_with(|| {
                 order.push(key);
-                Group { first: change, nodes: Vec::new(), alike: true }
+                ChangeGroup { first: change, nodes: Vec::new(), alike: true }
             });
             group.nodes.push(&change.node);
             group.alike &= text(group.first) == text(change);
         }
-        let mut lines: Vec<(Option<&str>, Vec<&str>, Line)> = Vec::new();
+        let mut lines: Vec<(Option<&str>, Vec<&str>, ChangeLine)> = Vec::new();
         for key in order {
             let Some(group) = groups.remove(&key) else { continue };
             let (verdict, role, supervisor, service, _, head) = key;
             let text = if group.alike { text(group.first) } else { head };
             let nodes = NodeSet::from_names(group.nodes);
-            let line = Line { verdict, what: supervisor.map(str::to_owned), nodes, text };
-            let same = |other: &&mut (Option<&str>, Vec<&str>, Line)| {
+            let line = ChangeLine { verdict, what: supervisor.map(str::to_owned), nodes, text };
+            let same = |other: &&mut (Option<&str>, Vec<&str>, ChangeLine)| {
                 let (own, services, known) = &**other;
                 let is_service = service.is_some() && !services.is_empty();
                 is_service
@@ -88,18 +88,18 @@ impl Diff {
 }
 
 /// A line with what it is about.
-fn named(role: Option<&str>, services: &[&str], line: Line) -> Line {
-    let is_minor = line.verdict != Verdict::Worse && services.len() > MOST_NAMES;
+fn named(role: Option<&str>, services: &[&str], line: ChangeLine) -> ChangeLine {
+    let is_minor = line.verdict != ChangeVerdict::Worse && services.len() > MOST_NAMES;
     let what = match (role, services) {
         (_, []) => line.what,
         (Some(role), _) if is_minor => Some(format!("{} services of {role}", services.len())),
         _ => Some(services.join(", ")),
     };
-    Line { what, ..line }
+    ChangeLine { what, ..line }
 }
 
 /// How something has changed, in one line.
-fn text(change: &Change) -> String {
+fn text(change: &NodeChange) -> String {
     let (before, after) = (change.before.as_deref().unwrap_or("-"), change.after.as_deref().unwrap_or("-"));
     match (change.kind, &change.before, &change.after) {
         (ChangeKind::Came, ..) => format!("new ({after})"),
@@ -113,13 +113,13 @@ fn text(change: &Change) -> String {
 }
 
 /// The same without what tells one node from another: the paths of what was found.
-fn head(change: &Change) -> String {
+fn head(change: &NodeChange) -> String {
     let short = |told: &Option<String>| {
         told.as_deref().map(|told| told.split_once(": ").map_or(told, |(head, _)| head).to_owned())
     };
     match change.kind {
         ChangeKind::Finding => {
-            text(&Change { before: short(&change.before), after: short(&change.after), ..change.clone() })
+            text(&NodeChange { before: short(&change.before), after: short(&change.after), ..change.clone() })
         }
         ChangeKind::State | ChangeKind::Came | ChangeKind::Went | ChangeKind::Restarted | ChangeKind::Version => {
             text(change)
@@ -128,7 +128,7 @@ fn head(change: &Change) -> String {
 }
 
 /// `worse: contrail-collector on a6s[03,07]: active → initializing (Database connection down)`.
-impl std::fmt::Display for Line {
+impl std::fmt::Display for ChangeLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: ", self.verdict.as_str())?;
         if let Some(what) = &self.what {

@@ -16,10 +16,10 @@ mod tests;
 
 use std::time::Duration;
 
-pub use self::diff::{Change, ChangeKind, Diff, DiffSummary, Verdict, diff};
-pub use self::fold::Line;
+pub use self::diff::{ChangeKind, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff, diff};
+pub use self::fold::ChangeLine;
 pub use self::read::{SnapshotError, load, read};
-pub use self::rounds::Rounds;
+pub use self::rounds::WatchRounds;
 
 use crate::event::{Ledger, NodeFacts, RunScope, TargetResult};
 

@@ -14,7 +14,7 @@ pub(super) type ServiceKey<'a> = (InstanceKey<'a>, &'a str);
 
 /// What a snapshot says of one node.
 #[derive(Default)]
-pub(super) struct Node<'a> {
+pub(super) struct NodeSnapshot<'a> {
     /// The run ended before it came to the node.
     pub(super) not_begun: bool,
     /// Why nothing was read: it could not be reached or asked.
@@ -31,7 +31,7 @@ pub(super) struct Node<'a> {
     pub(super) facts: Option<&'a NodeFacts>,
 }
 
-impl<'a> Node<'a> {
+impl<'a> NodeSnapshot<'a> {
     /// What is said of a service.
     pub(super) fn service(&self, key: &ServiceKey<'_>) -> Option<&'a TargetResult> {
         self.services.iter().find(|(own, _)| own == key).map(|(_, result)| *result)
@@ -56,7 +56,7 @@ impl<'a> Node<'a> {
 
 /// The nodes of a snapshot in its order, with what concerns the roles of `other` too. One of which nothing of those roles
 /// is told is not among them.
-pub(super) fn nodes<'a>(snapshot: &'a Snapshot, other: &RunScope) -> Vec<(&'a str, Node<'a>)> {
+pub(super) fn nodes<'a>(snapshot: &'a Snapshot, other: &RunScope) -> Vec<(&'a str, NodeSnapshot<'a>)> {
     let mut order: Vec<&str> = Vec::new();
     let mut rows: BTreeMap<&str, Vec<&TargetResult>> = BTreeMap::new();
     for result in &snapshot.results {
@@ -72,13 +72,13 @@ pub(super) fn nodes<'a>(snapshot: &'a Snapshot, other: &RunScope) -> Vec<(&'a st
     let facts: BTreeMap<&str, &NodeFacts> = snapshot.nodes.iter().map(|facts| (facts.node.as_str(), facts)).collect();
     let node = |name: &'a str| {
         let own = rows.get(name).map(Vec::as_slice).unwrap_or_default();
-        (name, Node { facts: facts.get(name).copied(), ..node(own) })
+        (name, NodeSnapshot { facts: facts.get(name).copied(), ..node(own) })
     };
     order.into_iter().map(node).collect()
 }
 
-fn node<'a>(rows: &[&'a TargetResult]) -> Node<'a> {
-    let mut node = Node::default();
+fn node<'a>(rows: &[&'a TargetResult]) -> NodeSnapshot<'a> {
+    let mut node = NodeSnapshot::default();
     let answers: BTreeSet<InstanceKey<'_>> =
         rows.iter().filter(|row| row.state.is_some()).map(|row| instance_of(row)).collect();
     for row in rows.iter().copied() {

@@ -108,7 +108,7 @@ pub fn read(text: &[u8]) -> Result<Snapshot, SnapshotError> {
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(SnapshotError::Empty);
     }
-    let head: Head = serde_json::from_slice(text).map_err(|error| {
+    let head: DocumentHead = serde_json::from_slice(text).map_err(|error| {
         if error.is_eof() { SnapshotError::Truncated(error) } else { SnapshotError::NotJson(error) }
     })?;
     match head.schema.as_str() {
@@ -121,7 +121,7 @@ pub fn read(text: &[u8]) -> Result<Snapshot, SnapshotError> {
         Some(other) => return Err(SnapshotError::OtherCommand(clip(other))),
         None => return Err(SnapshotError::NoCommand),
     }
-    let document: Document = serde_json::from_slice(text).map_err(SnapshotError::Field)?;
+    let document: SnapshotDocument = serde_json::from_slice(text).map_err(SnapshotError::Field)?;
     Ok(document.into())
 }
 
@@ -132,7 +132,7 @@ fn clip(word: &str) -> String {
 
 /// What is looked at first: whose document it is.
 #[derive(Deserialize)]
-struct Head {
+struct DocumentHead {
     #[serde(default)]
     schema: Value,
     #[serde(default)]
@@ -140,7 +140,7 @@ struct Head {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct SnapshotDocument {
     run: Option<String>,
     started: Option<jiff::Timestamp>,
     #[serde(default)]
@@ -228,9 +228,9 @@ fn known<T: FromStr>(word: &str) -> Option<T> {
     word.parse().ok()
 }
 
-impl From<Document> for Snapshot {
-    fn from(document: Document) -> Self {
-        let Document { run, started, elapsed_ms, services, selection, results, nodes } = document;
+impl From<SnapshotDocument> for Snapshot {
+    fn from(document: SnapshotDocument) -> Self {
+        let SnapshotDocument { run, started, elapsed_ms, services, selection, results, nodes } = document;
         Self {
             run,
             started,

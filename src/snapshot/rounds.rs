@@ -6,22 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Snapshot;
-use super::diff::{Change, ChangeKind, Diff, Verdict, diff};
+use super::diff::{ChangeKind, ChangeVerdict, NodeChange, SnapshotDiff, diff};
 use super::node::nodes;
 use crate::event::{FindingKind, NodeFacts, NodeFinding, RunScope, TargetResult};
 
 /// The rounds of a watch.
 #[derive(Debug, Default)]
-pub struct Rounds {
+pub struct WatchRounds {
     /// The round before; none before the first.
     last: Option<Snapshot>,
     /// Of each node and supervisord what was read when it last could be.
     known: Snapshot,
 }
 
-impl Rounds {
+impl WatchRounds {
     /// Takes a round, and says what it has changed. Nothing is known before the first: what is not well then is news.
-    pub fn take(&mut self, now: Snapshot) -> Diff {
+    pub fn take(&mut self, now: Snapshot) -> SnapshotDiff {
         let changes = match &self.last {
             None => {
                 let (services, selection) = (now.services.clone(), now.selection.clone());
@@ -39,7 +39,7 @@ impl Rounds {
     }
 
     /// What has become of nodes that could not be read whole in the last round.
-    fn regained(&self, unread: &BTreeSet<&str>, last: &Snapshot, now: &Snapshot) -> Diff {
+    fn regained(&self, unread: &BTreeSet<&str>, last: &Snapshot, now: &Snapshot) -> SnapshotDiff {
         let known = Snapshot { started: last.started, elapsed: last.elapsed, ..of_nodes(&self.known, unread) };
         let mut now = of_nodes(now, unread);
         let old: BTreeMap<&str, &NodeFacts> = known.nodes.iter().map(|facts| (facts.node.as_str(), facts)).collect();
@@ -47,14 +47,16 @@ impl Rounds {
             facts.findings = findings(facts, old.get(facts.node.as_str()).copied());
         }
         let mut found = diff(&known, &now);
-        let is_known = |change: &Change| {
+        let is_known = |change: &NodeChange| {
             let mut rows = known.results.iter().filter(|row| row.node == change.node && row.state.is_some());
             rows.any(|row| row.role == change.role && row.supervisor == change.supervisor)
         };
         found.changes.retain(|change| match change.kind {
             ChangeKind::Finding => true,
             // What is well where nothing was known is no news.
-            ChangeKind::Came => change.service.is_some() && (change.verdict == Verdict::Worse || is_known(change)),
+            ChangeKind::Came => {
+                change.service.is_some() && (change.verdict == ChangeVerdict::Worse || is_known(change))
+            }
             // That it cannot be reached or asked is told round by round.
             ChangeKind::State | ChangeKind::Went | ChangeKind::Restarted | ChangeKind::Version => {
                 change.service.is_some()

@@ -71,7 +71,7 @@ fn at(minutes: i64, results: Vec<TargetResult>) -> Snapshot {
     Snapshot { started: Some(started), elapsed: Duration::from_secs(2), results, nodes, ..Snapshot::default() }
 }
 
-fn told(diff: &Diff) -> Vec<String> {
+fn told(diff: &SnapshotDiff) -> Vec<String> {
     diff.changes
         .iter()
         .map(|change| {
@@ -538,17 +538,17 @@ proptest! {
 
     #[test]
     fn the_other_way_round_what_was_worse_is_better(before in any_snapshot(), after in any_snapshot()) {
-        let states = |diff: &Diff| {
-            let of = |change: &Change| (change.node.clone(), change.supervisor.clone(), change.service.clone());
+        let states = |diff: &SnapshotDiff| {
+            let of = |change: &NodeChange| (change.node.clone(), change.supervisor.clone(), change.service.clone());
             let states = diff.changes.iter().filter(|change| change.kind == ChangeKind::State);
             let mut states: Vec<_> = states.map(|change| (of(change), change.verdict, change.before.clone(), change.after.clone())).collect();
             states.sort();
             states
         };
         let mirrored = |verdict| match verdict {
-            Verdict::Worse => Verdict::Better,
-            Verdict::Better => Verdict::Worse,
-            Verdict::Different => Verdict::Different,
+            ChangeVerdict::Worse => ChangeVerdict::Better,
+            ChangeVerdict::Better => ChangeVerdict::Worse,
+            ChangeVerdict::Different => ChangeVerdict::Different,
         };
         let forth = states(&diff(&before, &after));
         let back = states(&diff(&after, &before));
@@ -563,7 +563,7 @@ proptest! {
         let summary = found.summary;
         prop_assert_eq!(summary.worse + summary.better + summary.different, found.changes.len());
         let nodes = |verdict| found.changes.iter().filter(|change| change.verdict == verdict).map(|change| change.node.clone()).collect::<std::collections::BTreeSet<_>>();
-        for verdict in [Verdict::Worse, Verdict::Better, Verdict::Different] {
+        for verdict in [ChangeVerdict::Worse, ChangeVerdict::Better, ChangeVerdict::Different] {
             let lines = found.lines();
             let told = lines.iter().filter(|line| line.verdict == verdict).flat_map(|line| line.nodes.iter().collect::<Vec<_>>()).collect();
             prop_assert_eq!(nodes(verdict), told);
@@ -579,7 +579,7 @@ proptest! {
 
 /// What each round of a watch is told as, of those after the first.
 fn rounds(all: Vec<Snapshot>) -> Vec<Vec<String>> {
-    let mut rounds = Rounds::default();
+    let mut rounds = WatchRounds::default();
     let all = all.into_iter().map(|now| told(&rounds.take(now)));
     all.collect::<Vec<_>>().split_off(1)
 }

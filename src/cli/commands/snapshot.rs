@@ -16,7 +16,7 @@ use crate::nodeset::NodeSet;
 use crate::plan::{Action, TaskSpec, plan};
 use crate::select::{NodeQuery, select};
 use crate::sink::{SinkError, changes, text};
-use crate::snapshot::{Diff, Snapshot, diff};
+use crate::snapshot::{Snapshot, SnapshotDiff, diff};
 
 /// What stands for the cluster as it is now. A file of that name is `./live`.
 const LIVE: &str = "live";
@@ -105,7 +105,7 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
     Ok((read, cancel))
 }
 
-fn show(found: &Diff, fanout: &FanoutArgs, out: Out) -> Result<(), CliError> {
+fn show(found: &SnapshotDiff, fanout: &FanoutArgs, out: Out) -> Result<(), CliError> {
     let output = &fanout.output;
     let color = output.out.is_none() && terminal::color(output.color);
     let written = match output.output {
