@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use contrail_ctl::event::{EventKind, Ledger, Outcome, ProcessState, RunEvent, RunHead, RunScope, TargetResult};
 use contrail_ctl::overview::NodeRoles;
-use contrail_ctl::top::{Key, Model, draw};
+use contrail_ctl::top::{TopKey, TopModel, draw};
 use divan::Bencher;
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
@@ -63,8 +63,8 @@ fn round(number: usize) -> Ledger {
     ledger
 }
 
-fn model() -> Model {
-    let mut model = Model::new(NodeRoles::default(), Duration::from_secs(2), true);
+fn model() -> TopModel {
+    let mut model = TopModel::new(NodeRoles::default(), Duration::from_secs(2), true);
     model.update(&round(0), Vec::new(), "12:00:00".to_owned());
     model
 }
@@ -75,7 +75,7 @@ fn terminal((width, height): (u16, u16)) -> Terminal<CrosstermBackend<Sink>> {
     Terminal::with_options(backend, TerminalOptions { viewport }).expect("nothing is written anywhere")
 }
 
-fn frame(terminal: &mut Terminal<CrosstermBackend<Sink>>, model: &mut Model) {
+fn frame(terminal: &mut Terminal<CrosstermBackend<Sink>>, model: &mut TopModel) {
     terminal.draw(|frame| draw(frame, model)).expect("nothing is written anywhere");
 }
 
@@ -83,7 +83,7 @@ fn frame(terminal: &mut Terminal<CrosstermBackend<Sink>>, model: &mut Model) {
 #[divan::bench(args = SIZES)]
 fn frame_after_a_key(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let (mut terminal, mut model) = (terminal(size), model());
-    let mut keys = [Key::PageDown, Key::Down, Key::Home].into_iter().cycle();
+    let mut keys = [TopKey::PageDown, TopKey::Down, TopKey::Home].into_iter().cycle();
     bencher.bench_local(|| {
         drop(keys.next().and_then(|key| model.key(key)));
         frame(&mut terminal, &mut model);
@@ -101,8 +101,8 @@ fn first_frame(bencher: Bencher<'_, '_>, size: (u16, u16)) {
 #[divan::bench(args = SIZES)]
 fn frame_after_a_letter_of_the_filter(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let (mut terminal, mut model) = (terminal(size), model());
-    drop(model.key(Key::Char('/')));
-    let mut keys = [Key::Char('c'), Key::Backspace].into_iter().cycle();
+    drop(model.key(TopKey::Char('/')));
+    let mut keys = [TopKey::Char('c'), TopKey::Backspace].into_iter().cycle();
     bencher.bench_local(|| {
         drop(keys.next().and_then(|key| model.key(key)));
         frame(&mut terminal, &mut model);

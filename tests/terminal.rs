@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use contrail_ctl::top::Screen;
+use contrail_ctl::top::TopScreen;
 use ratatui::widgets::Paragraph;
 
 #[path = "support/terminal.rs"]
@@ -27,7 +27,7 @@ fn main() {
 }
 
 fn take_it_and_panic(place: &str) {
-    let mut screen = Screen::take().expect("a terminal");
+    let mut screen = TopScreen::take().expect("a terminal");
     screen.draw(|frame| frame.render_widget(Paragraph::new(HAS_IT), frame.area())).expect("a frame");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("a keyboard");

@@ -25,7 +25,7 @@ use crate::nodeset::NodeSet;
 use crate::plan::{Action, LogTail, TaskSpec, plan};
 use crate::run::{JournalAck, NodeAccess, WorkerPool};
 use crate::select::{NodeQuery, select};
-use crate::top::{Confirm, Input, Model, Order, Screen, Target, draw};
+use crate::top::{PendingAction, TerminalInput, TopModel, TopOrder, TopScreen, TopTarget, draw};
 use crate::transport::SshTransport;
 
 /// Lines of a log that are read.
@@ -36,7 +36,7 @@ enum News {
     /// A round is over, or a node that was late has answered.
     Round(Box<Picture>),
     /// A log was read.
-    Log(Target, Vec<String>),
+    Log(TopTarget, Vec<String>),
 }
 
 /// Shows the cluster until `q` is pressed or a signal comes.
@@ -51,7 +51,7 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
     let job = request.job_in(&inventory, document)?;
     let access = watch::access(fanout, &job.plan)?;
     let color = terminal::color(fanout.output.color);
-    let mut model = Model::new(output::node_roles(&job.plan), args.interval, color);
+    let mut model = TopModel::new(output::node_roles(&job.plan), args.interval, color);
     let Ready { runtime, transport, notices, access, room } = Ready::new(&job.plan, access, fanout, false)?;
     let transport = Arc::new(transport);
     let reader = LogReader {
@@ -74,7 +74,7 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
     // One that does not fit is asked for again with the next round.
     let ask_for_log = |target| logs.try_send(target).unwrap_or_else(|error| tracing::debug!(%error, "a log later"));
     let failed = |error: std::io::Error| CliError::usage(format!("cannot set up the terminal: {error}"));
-    let mut screen = Screen::take().map_err(failed)?;
+    let mut screen = TopScreen::take().map_err(failed)?;
     let mut is_drawn = false;
     let exit = 'shown: loop {
         if let Ok(reason) = signals.try_recv() {
@@ -103,17 +103,17 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
             screen.draw(|frame| draw(frame, &mut model)).map_err(failed)?;
         }
         let input = screen.input().map_err(failed)?;
-        is_drawn = input == Input::Nothing;
+        is_drawn = input == TerminalInput::Nothing;
         let order = match input {
-            Input::Key(key) => model.key(key),
-            Input::Other | Input::Nothing => None,
-            Input::Gone => break Ok(Exit::HungUp),
+            TerminalInput::Key(key) => model.key(key),
+            TerminalInput::Other | TerminalInput::Nothing => None,
+            TerminalInput::Gone => break Ok(Exit::HungUp),
         };
         match order {
             None => {}
-            Some(Order::Quit) => break Ok(Exit::Good),
-            Some(Order::ReadLog(target)) => ask_for_log(target),
-            Some(Order::Act(confirm)) => {
+            Some(TopOrder::Quit) => break Ok(Exit::Good),
+            Some(TopOrder::ReadLog(target)) => ask_for_log(target),
+            Some(TopOrder::Act(confirm)) => {
                 drop(screen);
                 act(&confirm, fanout);
                 // Ctrl-C was meant for the action; whoever ends the process means all of it.
@@ -122,7 +122,7 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
                     runtime.shutdown_background();
                     return Ok(ended_by(reason));
                 }
-                screen = Screen::take().map_err(failed)?;
+                screen = TopScreen::take().map_err(failed)?;
             }
         }
     };
@@ -152,7 +152,7 @@ async fn read_rounds(mut rounds: NodeRounds, news: mpsc::Sender<News>) {
 }
 
 /// A log that is read, and what reads it.
-type OpenLog = (Target, WorkerPool<SshTransport>, RunHead);
+type OpenLog = (TopTarget, WorkerPool<SshTransport>, RunHead);
 
 /// Reads the end of one log after the other: of the one that was asked for last.
 struct LogReader {
@@ -165,7 +165,7 @@ struct LogReader {
 
 impl LogReader {
     /// Ends with whoever asks, or listens.
-    async fn serve(self, mut wanted: mpsc::Receiver<Target>, news: mpsc::Sender<News>) {
+    async fn serve(self, mut wanted: mpsc::Receiver<TopTarget>, news: mpsc::Sender<News>) {
         // The same log is read again and again over one connection.
         let mut open: Option<OpenLog> = None;
         while let Some(mut target) = wanted.recv().await {
@@ -189,7 +189,7 @@ impl LogReader {
     }
 
     /// Both logs of a service.
-    fn open(&self, target: &Target) -> Result<OpenLog, CliError> {
+    fn open(&self, target: &TopTarget) -> Result<OpenLog, CliError> {
         let services: Vec<String> = target.service.clone().into_iter().collect();
         let roles: Vec<String> = target.role.clone().into_iter().collect();
         let query = NodeQuery { roles: &roles, nodes: Some(&target.node), exclude: None, services: &services };
@@ -247,7 +247,7 @@ async fn end_of_log(crew: &mut WorkerPool<SshTransport>, head: &RunHead) -> Vec<
 }
 
 /// Carries out what was confirmed, as if it had been typed.
-fn act(confirm: &Confirm, fanout: &FanoutArgs) {
+fn act(confirm: &PendingAction, fanout: &FanoutArgs) {
     let mut words = vec!["ctl".to_owned(), "service".to_owned(), confirm.service.clone()];
     words.push(confirm.action.as_str().to_owned());
     words.extend(["-w".to_owned(), NodeSet::from_names(&confirm.nodes).to_string(), "-y".to_owned()]);

@@ -10,21 +10,21 @@ pub(super) const NONE: &str = "-";
 
 /// The services of all roles.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Map {
+pub(super) struct ServiceMap {
     /// Those of a role stand together.
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<MapRow>,
 }
 
 /// A line of the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct MapRow {
     pub(super) role: String,
     pub(super) service: String,
     /// One for each node of the role, in the order of the results; none: the node does not have the service.
     nodes: Vec<Option<TargetHealth>>,
 }
 
-impl Row {
+impl MapRow {
     /// The nodes in at most `columns` cells, each as bad as the worst of its nodes.
     pub(super) fn cells(&self, columns: usize) -> Vec<Option<TargetHealth>> {
         let count = self.nodes.len();
@@ -51,7 +51,7 @@ impl Row {
 
 /// A role, while the map is made.
 #[derive(Default)]
-struct Part<'a> {
+struct MapRole<'a> {
     nodes: HashMap<&'a str, usize>,
     /// The services in the order of the results, and where each stands there.
     services: Vec<&'a str>,
@@ -62,7 +62,7 @@ struct Part<'a> {
     whole: Vec<(usize, TargetHealth)>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> MapRole<'a> {
     fn take(&mut self, result: &'a TargetResult) {
         let next = self.nodes.len();
         let node = *self.nodes.entry(&result.node).or_insert(next);
@@ -81,17 +81,17 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn rows(self, role: &str) -> Vec<Row> {
+    fn rows(self, role: &str) -> Vec<MapRow> {
         let names = if self.services.is_empty() { vec![NONE] } else { self.services };
-        let mut rows: Vec<Row> = names
+        let mut rows: Vec<MapRow> = names
             .into_iter()
-            .map(|service| Row {
+            .map(|service| MapRow {
                 role: role.to_owned(),
                 service: service.to_owned(),
                 nodes: vec![None; self.nodes.len()],
             })
             .collect();
-        let mark = |row: &mut Row, node: usize, health: TargetHealth| {
+        let mark = |row: &mut MapRow, node: usize, health: TargetHealth| {
             if let Some(cell) = row.nodes.get_mut(node) {
                 *cell = (*cell).max(Some(health));
             }
@@ -110,16 +110,16 @@ impl<'a> Part<'a> {
     }
 }
 
-impl Map {
+impl ServiceMap {
     /// Of a round. A node that does not tell its roles has those that are known of it.
     pub(super) fn of(results: &[TargetResult], known: &NodeRoles) -> Self {
         let mut order: Vec<&str> = Vec::new();
-        let mut parts: HashMap<&str, Part<'_>> = HashMap::new();
+        let mut parts: HashMap<&str, MapRole<'_>> = HashMap::new();
         for result in results.iter().filter(|result| result.outcome != Outcome::NotConfigured) {
             let mut take = |role| {
                 parts.entry(role).or_insert_with(|| {
                     order.push(role);
-                    Part::default()
+                    MapRole::default()
                 });
                 if let Some(part) = parts.get_mut(role) {
                     part.take(result);
@@ -164,7 +164,7 @@ mod tests {
         if let Some(one) = results.get_mut(500) {
             one.state = Some(ProcessState::Stopped);
         }
-        let map = Map::of(&results, &NodeRoles::default());
+        let map = ServiceMap::of(&results, &NodeRoles::default());
         assert_eq!((map.rows.len(), map.roles()), (2, 1));
         let cells = map.rows[0].cells(50);
         let bad: Vec<usize> = (0..50).filter(|cell| cells[*cell] != Some(TargetHealth::Well)).collect();
@@ -177,10 +177,10 @@ mod tests {
     #[test]
     fn few_nodes_have_a_cell_each() {
         let results = [result(1, "a", ProcessState::Running), result(2, "a", ProcessState::Running)];
-        let map = Map::of(&results, &NodeRoles::default());
+        let map = ServiceMap::of(&results, &NodeRoles::default());
         assert_eq!(map.rows[0].cells(50).len(), 2);
         assert_eq!(map.rows[0].cells(0).len(), 1);
-        assert_eq!(Map::of(&[], &NodeRoles::default()), Map::default());
+        assert_eq!(ServiceMap::of(&[], &NodeRoles::default()), ServiceMap::default());
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
             left_out,
         ];
         let roles = NodeRoles::new(&[], [("c0002".to_owned(), vec!["compute".to_owned(), "web-ui".to_owned()])]);
-        let map = Map::of(&results, &roles);
+        let map = ServiceMap::of(&results, &roles);
         let told: Vec<_> = map.rows.iter().map(|row| (row.service.as_str(), row.cells(9))).collect();
         let compute = vec![Some(TargetHealth::Well), Some(TargetHealth::Unreachable), Some(TargetHealth::Failed), None];
         assert_eq!(

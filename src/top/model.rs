@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::map::Map;
+use super::map::ServiceMap;
 use crate::event::{Ledger, NodeFacts, TargetResult};
 use crate::overview::{NodeRoles, Overview, TargetHealth, reason};
 use crate::plan::Action;
 
 /// A key, as far as one means something here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub enum TopKey {
     /// A character.
     Char(char),
     /// Return.
@@ -37,18 +37,18 @@ pub enum Key {
 
 /// What a key asks of whoever runs the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
+pub enum TopOrder {
     /// To end.
     Quit,
     /// To read the end of a service's log on a node.
-    ReadLog(Target),
+    ReadLog(TopTarget),
     /// To act; it has been confirmed.
-    Act(Confirm),
+    Act(PendingAction),
 }
 
 /// One service on one node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Target {
+pub struct TopTarget {
     /// The node.
     pub node: String,
     /// The role that it belongs to; none where that is not known.
@@ -57,7 +57,7 @@ pub struct Target {
     pub service: Option<String>,
 }
 
-impl Target {
+impl TopTarget {
     fn of(result: &TargetResult) -> Self {
         Self { node: result.node.clone(), role: result.role.clone(), service: result.service.clone() }
     }
@@ -69,7 +69,7 @@ impl Target {
 
 /// An action that is to be confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Confirm {
+pub struct PendingAction {
     /// What.
     pub action: Action,
     /// The service.
@@ -82,7 +82,7 @@ pub struct Confirm {
     pub typed: String,
 }
 
-impl Confirm {
+impl PendingAction {
     /// What has to be typed: `y`, or of several nodes their number.
     #[must_use]
     pub fn wanted(&self) -> String {
@@ -92,7 +92,7 @@ impl Confirm {
 
 /// In which order the services stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Sort {
+pub(super) enum SortOrder {
     /// What is worst first.
     #[default]
     Worst,
@@ -104,7 +104,7 @@ pub(super) enum Sort {
     Youngest,
 }
 
-impl Sort {
+impl SortOrder {
     /// The word for it.
     #[must_use]
     pub(super) const fn as_str(self) -> &'static str {
@@ -128,33 +128,33 @@ impl Sort {
 
 /// What is on the screen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) enum Page {
+pub(super) enum TopPage {
     /// The map and the list.
     #[default]
     Cluster,
     /// The whole map.
     Map,
     /// One node, with the log of one of its services.
-    Node(Target),
+    Node(TopTarget),
     /// The keys.
     Help,
 }
 
 /// The end of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Log {
-    pub(super) of: Target,
+pub(super) struct LogEnd {
+    pub(super) of: TopTarget,
     /// None: it is being read.
     pub(super) lines: Option<Vec<String>>,
 }
 
 /// What the screen is about.
 #[derive(Debug, Clone)]
-pub struct Model {
+pub struct TopModel {
     pub(super) results: Vec<TargetResult>,
     pub(super) facts: BTreeMap<String, NodeFacts>,
     pub(super) overview: Overview,
-    pub(super) map: Map,
+    pub(super) map: ServiceMap,
     /// How many results are how well.
     pub(super) counts: BTreeMap<TargetHealth, usize>,
     roles: NodeRoles,
@@ -172,23 +172,23 @@ pub struct Model {
     pub(super) filter: String,
     /// Whether the filter is being typed.
     pub(super) is_typing: bool,
-    pub(super) sort: Sort,
+    pub(super) sort: SortOrder,
     /// Indexes of the results that are shown, in their order.
     pub(super) shown: Vec<usize>,
     /// Place in `shown`.
     pub(super) selected: usize,
-    pub(super) page: Page,
+    pub(super) page: TopPage,
     /// First line of the whole map that is shown.
     pub(super) map_first: usize,
-    pub(super) confirm: Option<Confirm>,
-    pub(super) log: Option<Log>,
+    pub(super) confirm: Option<PendingAction>,
+    pub(super) log: Option<LogEnd>,
     /// Whether it may be coloured.
     pub(super) color: bool,
     /// Rows of a page of the list, as last drawn.
     page_rows: usize,
 }
 
-impl Model {
+impl TopModel {
     /// Before the first round. `roles`: those of the nodes, as the inventory has them.
     #[must_use]
     pub fn new(roles: NodeRoles, interval: Duration, color: bool) -> Self {
@@ -196,7 +196,7 @@ impl Model {
             results: Vec::new(),
             facts: BTreeMap::new(),
             overview: Overview::of_nodes(&[], &[], &roles),
-            map: Map::default(),
+            map: ServiceMap::default(),
             counts: BTreeMap::new(),
             roles,
             texts: Vec::new(),
@@ -207,10 +207,10 @@ impl Model {
             rounds: 0,
             filter: String::new(),
             is_typing: false,
-            sort: Sort::default(),
+            sort: SortOrder::default(),
             shown: Vec::new(),
             selected: 0,
-            page: Page::default(),
+            page: TopPage::default(),
             map_first: 0,
             confirm: None,
             log: None,
@@ -221,11 +221,11 @@ impl Model {
 
     /// The cluster was read. `late`: who has not answered; `at`: the time, as it is shown.
     pub fn update(&mut self, ledger: &Ledger, late: Vec<String>, at: String) {
-        let kept = self.current().map(Target::of);
+        let kept = self.current().map(TopTarget::of);
         let facts = ledger.facts();
         self.overview = Overview::of_nodes(ledger.results(), &facts, &self.roles);
         self.results = ledger.results().to_vec();
-        self.map = Map::of(&self.results, &self.roles);
+        self.map = ServiceMap::of(&self.results, &self.roles);
         self.texts = self.results.iter().map(words_of).collect();
         self.counts.clear();
         for result in &self.results {
@@ -243,7 +243,7 @@ impl Model {
     }
 
     /// The log of a service was read.
-    pub fn log_read(&mut self, of: &Target, lines: Vec<String>) {
+    pub fn log_read(&mut self, of: &TopTarget, lines: Vec<String>) {
         if let Some(log) = self.log.as_mut().filter(|log| log.of == *of) {
             log.lines = Some(lines);
         }
@@ -251,7 +251,7 @@ impl Model {
 
     /// The service whose log is shown, if one is.
     #[must_use]
-    pub fn log_shown(&self) -> Option<&Target> {
+    pub fn log_shown(&self) -> Option<&TopTarget> {
         self.log.as_ref().map(|log| &log.of)
     }
 
@@ -282,10 +282,10 @@ impl Model {
         let mut shown: Vec<usize> = found.map(|(index, _)| index).collect();
         let of = |index: &usize| self.results.get(*index);
         match self.sort {
-            Sort::Worst => shown.sort_by_key(|index| std::cmp::Reverse(of(index).map(TargetHealth::of))),
-            Sort::Node => shown.sort_by(|one, other| by_node(of(one)).cmp(&by_node(of(other)))),
-            Sort::Service => shown.sort_by(|one, other| by_service(of(one)).cmp(&by_service(of(other)))),
-            Sort::Youngest => {
+            SortOrder::Worst => shown.sort_by_key(|index| std::cmp::Reverse(of(index).map(TargetHealth::of))),
+            SortOrder::Node => shown.sort_by(|one, other| by_node(of(one)).cmp(&by_node(of(other)))),
+            SortOrder::Service => shown.sort_by(|one, other| by_service(of(one)).cmp(&by_service(of(other)))),
+            SortOrder::Youngest => {
                 shown.sort_by_key(|index| of(index).map(|one| one.uptime_s.unwrap_or(u64::MAX)));
             }
         }
@@ -294,9 +294,9 @@ impl Model {
 
     /// A key was pressed.
     #[must_use]
-    pub fn key(&mut self, key: Key) -> Option<Order> {
-        if key == Key::Interrupt {
-            return Some(Order::Quit);
+    pub fn key(&mut self, key: TopKey) -> Option<TopOrder> {
+        if key == TopKey::Interrupt {
+            return Some(TopOrder::Quit);
         }
         if let Some(confirm) = self.confirm.take() {
             return self.confirming(confirm, key);
@@ -306,72 +306,78 @@ impl Model {
             return None;
         }
         match key {
-            Key::Char('q') => return Some(Order::Quit),
-            Key::Char('?') => self.page = Page::Help,
-            Key::Char('m') => self.page = if self.page == Page::Map { Page::Cluster } else { Page::Map },
-            Key::Escape => self.back(),
-            Key::Char('/') => self.is_typing = true,
-            Key::Char('o') => {
+            TopKey::Char('q') => return Some(TopOrder::Quit),
+            TopKey::Char('?') => self.page = TopPage::Help,
+            TopKey::Char('m') => self.page = if self.page == TopPage::Map { TopPage::Cluster } else { TopPage::Map },
+            TopKey::Escape => self.back(),
+            TopKey::Char('/') => self.is_typing = true,
+            TopKey::Char('o') => {
                 self.sort = self.sort.next();
                 self.arrange();
                 self.select(0);
             }
-            Key::Up | Key::Char('k') => return self.go(|place| place.saturating_sub(1)),
-            Key::Down | Key::Char('j') => return self.go(|place| place + 1),
-            Key::PageUp => return self.go_pages(usize::saturating_sub),
-            Key::PageDown => return self.go_pages(usize::saturating_add),
-            Key::Home | Key::Char('g') => return self.go(|_| 0),
-            Key::End | Key::Char('G') => return self.go(|_| usize::MAX),
-            Key::Enter => return self.open(),
-            Key::Char('s') => self.ask(Action::Start, false),
-            Key::Char('x') => self.ask(Action::Stop, false),
-            Key::Char('r') => self.ask(Action::Restart, false),
-            Key::Char('R') => self.ask(Action::Restart, true),
-            Key::Char(_) | Key::Backspace | Key::Interrupt => {}
+            TopKey::Up | TopKey::Char('k') => return self.go(|place| place.saturating_sub(1)),
+            TopKey::Down | TopKey::Char('j') => return self.go(|place| place + 1),
+            TopKey::PageUp => return self.go_pages(usize::saturating_sub),
+            TopKey::PageDown => return self.go_pages(usize::saturating_add),
+            TopKey::Home | TopKey::Char('g') => return self.go(|_| 0),
+            TopKey::End | TopKey::Char('G') => return self.go(|_| usize::MAX),
+            TopKey::Enter => return self.open(),
+            TopKey::Char('s') => self.ask(Action::Start, false),
+            TopKey::Char('x') => self.ask(Action::Stop, false),
+            TopKey::Char('r') => self.ask(Action::Restart, false),
+            TopKey::Char('R') => self.ask(Action::Restart, true),
+            TopKey::Char(_) | TopKey::Backspace | TopKey::Interrupt => {}
         }
         None
     }
 
     fn back(&mut self) {
-        if self.page == Page::Cluster {
+        if self.page == TopPage::Cluster {
             self.filter.clear();
             self.arrange();
         }
-        self.page = Page::Cluster;
+        self.page = TopPage::Cluster;
         self.log = None;
     }
 
-    fn type_filter(&mut self, key: Key) {
+    fn type_filter(&mut self, key: TopKey) {
         match key {
-            Key::Char(char) => self.filter.push(char),
-            Key::Backspace => {
+            TopKey::Char(char) => self.filter.push(char),
+            TopKey::Backspace => {
                 self.filter.pop();
             }
-            Key::Escape => {
+            TopKey::Escape => {
                 self.filter.clear();
                 self.is_typing = false;
             }
-            Key::Enter => self.is_typing = false,
-            Key::Up | Key::Down | Key::PageUp | Key::PageDown | Key::Home | Key::End | Key::Interrupt => {}
+            TopKey::Enter => self.is_typing = false,
+            TopKey::Up
+            | TopKey::Down
+            | TopKey::PageUp
+            | TopKey::PageDown
+            | TopKey::Home
+            | TopKey::End
+            | TopKey::Interrupt => {}
         }
         self.arrange();
         self.select(0);
     }
 
-    fn go_pages(&mut self, to: fn(usize, usize) -> usize) -> Option<Order> {
+    fn go_pages(&mut self, to: fn(usize, usize) -> usize) -> Option<TopOrder> {
         let rows = self.page_rows;
         self.go(|place| to(place, rows))
     }
 
     /// To another place of the list; on a node's page, to another of its services.
-    fn go(&mut self, to: impl Fn(usize) -> usize) -> Option<Order> {
+    fn go(&mut self, to: impl Fn(usize) -> usize) -> Option<TopOrder> {
         let at = match &self.page {
-            Page::Node(at) => at,
-            Page::Cluster | Page::Help => {
+            TopPage::Node(at) => at,
+            TopPage::Cluster | TopPage::Help => {
                 self.select(to(self.selected));
                 return None;
             }
-            Page::Map => {
+            TopPage::Map => {
                 let last = (self.map.rows.len() + self.map.roles()).saturating_sub(self.page_rows);
                 self.map_first = to(self.map_first).min(last);
                 return None;
@@ -379,7 +385,7 @@ impl Model {
         };
         let own: Vec<&TargetResult> = self.of_node(&at.node).collect();
         let now = own.iter().position(|result| at.is_of(result)).unwrap_or_default();
-        let target = Target::of(own.get(to(now).min(own.len().saturating_sub(1)))?);
+        let target = TopTarget::of(own.get(to(now).min(own.len().saturating_sub(1)))?);
         self.show(target)
     }
 
@@ -388,31 +394,31 @@ impl Model {
         self.results.iter().filter(move |result| result.node == node)
     }
 
-    fn open(&mut self) -> Option<Order> {
+    fn open(&mut self) -> Option<TopOrder> {
         let target = match &self.page {
-            Page::Node(target) => target.clone(),
-            Page::Cluster => Target::of(self.current()?),
-            Page::Map | Page::Help => return None,
+            TopPage::Node(target) => target.clone(),
+            TopPage::Cluster => TopTarget::of(self.current()?),
+            TopPage::Map | TopPage::Help => return None,
         };
         self.show(target)
     }
 
-    fn show(&mut self, target: Target) -> Option<Order> {
-        self.page = Page::Node(target.clone());
+    fn show(&mut self, target: TopTarget) -> Option<TopOrder> {
+        self.page = TopPage::Node(target.clone());
         self.log = None;
         target.service.as_ref()?;
-        self.log = Some(Log { of: target.clone(), lines: None });
-        Some(Order::ReadLog(target))
+        self.log = Some(LogEnd { of: target.clone(), lines: None });
+        Some(TopOrder::ReadLog(target))
     }
 
     /// Asks whether to act on what is selected, or on all that are shown of the selected service.
     fn ask(&mut self, action: Action, on_all: bool) {
         let target = match &self.page {
-            Page::Node(target) => Some(target.clone()),
-            Page::Cluster => self.current().map(Target::of),
-            Page::Map | Page::Help => None,
+            TopPage::Node(target) => Some(target.clone()),
+            TopPage::Cluster => self.current().map(TopTarget::of),
+            TopPage::Map | TopPage::Help => None,
         };
-        let Some(Target { node, role, service: Some(service) }) = target else { return };
+        let Some(TopTarget { node, role, service: Some(service) }) = target else { return };
         let nodes = if on_all {
             let mut nodes: Vec<String> = Vec::new();
             let is_it = |result: &&TargetResult| result.service.as_ref() == Some(&service) && result.role == role;
@@ -427,19 +433,25 @@ impl Model {
         };
         // The filter may hide what a node's page shows.
         if !nodes.is_empty() {
-            self.confirm = Some(Confirm { action, service, role, nodes, typed: String::new() });
+            self.confirm = Some(PendingAction { action, service, role, nodes, typed: String::new() });
         }
     }
 
-    fn confirming(&mut self, mut confirm: Confirm, key: Key) -> Option<Order> {
+    fn confirming(&mut self, mut confirm: PendingAction, key: TopKey) -> Option<TopOrder> {
         match key {
-            Key::Char(char) => confirm.typed.push(char),
-            Key::Backspace => {
+            TopKey::Char(char) => confirm.typed.push(char),
+            TopKey::Backspace => {
                 confirm.typed.pop();
             }
-            Key::Enter if confirm.typed == confirm.wanted() => return Some(Order::Act(confirm)),
-            Key::Escape | Key::Enter => return None,
-            Key::Up | Key::Down | Key::PageUp | Key::PageDown | Key::Home | Key::End | Key::Interrupt => {}
+            TopKey::Enter if confirm.typed == confirm.wanted() => return Some(TopOrder::Act(confirm)),
+            TopKey::Escape | TopKey::Enter => return None,
+            TopKey::Up
+            | TopKey::Down
+            | TopKey::PageUp
+            | TopKey::PageDown
+            | TopKey::Home
+            | TopKey::End
+            | TopKey::Interrupt => {}
         }
         self.confirm = Some(confirm);
         None

@@ -1,6 +1,6 @@
 //! The terminal, while the view has it.
 //!
-//! What always holds: it is as it was found when [`Screen`] is dropped, and when anything panics; what ends the process
+//! What always holds: it is as it was found when [`TopScreen`] is dropped, and when anything panics; what ends the process
 //! without a word (SIGKILL) leaves it. Keys are read by a thread, and only when asked for: the library's reader does not
 //! come back from a terminal that has gone, and whoever waits for a key has signals to look at.
 
@@ -12,7 +12,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use ratatui::{DefaultTerminal, Frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::Key;
+use super::TopKey;
 
 /// How long a key is waited for before the waiting is told of.
 const LOOK: Duration = Duration::from_millis(100);
@@ -22,9 +22,9 @@ const HANDING_BACK: Duration = Duration::from_secs(1);
 
 /// What comes from the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input {
+pub enum TerminalInput {
     /// A key that means something here.
-    Key(Key),
+    Key(TopKey),
     /// Something that may have changed the picture, such as another size.
     Other,
     /// Nothing yet.
@@ -34,7 +34,7 @@ pub enum Input {
 }
 
 /// The terminal: raw, and with the alternate screen.
-pub struct Screen {
+pub struct TopScreen {
     terminal: DefaultTerminal,
     /// Asks for one event; dropped, it ends the reader.
     ask: Sender<()>,
@@ -42,7 +42,7 @@ pub struct Screen {
     is_asked: bool,
 }
 
-impl Screen {
+impl TopScreen {
     /// Takes the terminal.
     ///
     /// # Errors
@@ -66,9 +66,9 @@ impl Screen {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn input(&mut self) -> io::Result<Input> {
+    pub fn input(&mut self) -> io::Result<TerminalInput> {
         if has_gone() {
-            return Ok(Input::Gone);
+            return Ok(TerminalInput::Gone);
         }
         let ended = || io::Error::other("the reader of keys has ended");
         if !self.is_asked {
@@ -77,21 +77,21 @@ impl Screen {
         }
         let event = match self.told.recv_timeout(LOOK * 2) {
             Ok(event) => event?,
-            Err(RecvTimeoutError::Timeout) => return Ok(Input::Nothing),
+            Err(RecvTimeoutError::Timeout) => return Ok(TerminalInput::Nothing),
             Err(RecvTimeoutError::Disconnected) => return Err(ended()),
         };
         self.is_asked = false;
         Ok(match event {
-            None => Input::Nothing,
-            Some(Event::Key(key)) => key_of(&key).map_or(Input::Nothing, Input::Key),
+            None => TerminalInput::Nothing,
+            Some(Event::Key(key)) => key_of(&key).map_or(TerminalInput::Nothing, TerminalInput::Key),
             Some(Event::Resize(..) | Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Paste(_)) => {
-                Input::Other
+                TerminalInput::Other
             }
         })
     }
 }
 
-impl Drop for Screen {
+impl Drop for TopScreen {
     fn drop(&mut self) {
         // Whoever has the terminal next wants its keys too. A terminal that has gone needs nothing.
         if self.is_asked {
@@ -121,24 +121,24 @@ fn has_gone() -> bool {
 
 /// What a key of the terminal means.
 #[expect(clippy::wildcard_enum_match_arm, reason = "a keyboard has more keys than are used here")]
-fn key_of(event: &KeyEvent) -> Option<Key> {
+fn key_of(event: &KeyEvent) -> Option<TopKey> {
     if event.kind == KeyEventKind::Release {
         return None;
     }
     let control = event.modifiers.contains(KeyModifiers::CONTROL);
     Some(match event.code {
-        KeyCode::Char('c') if control => Key::Interrupt,
+        KeyCode::Char('c') if control => TopKey::Interrupt,
         KeyCode::Char(_) if control => return None,
-        KeyCode::Char(char) => Key::Char(char),
-        KeyCode::Enter => Key::Enter,
-        KeyCode::Esc => Key::Escape,
-        KeyCode::Backspace => Key::Backspace,
-        KeyCode::Up => Key::Up,
-        KeyCode::Down => Key::Down,
-        KeyCode::PageUp => Key::PageUp,
-        KeyCode::PageDown => Key::PageDown,
-        KeyCode::Home => Key::Home,
-        KeyCode::End => Key::End,
+        KeyCode::Char(char) => TopKey::Char(char),
+        KeyCode::Enter => TopKey::Enter,
+        KeyCode::Esc => TopKey::Escape,
+        KeyCode::Backspace => TopKey::Backspace,
+        KeyCode::Up => TopKey::Up,
+        KeyCode::Down => TopKey::Down,
+        KeyCode::PageUp => TopKey::PageUp,
+        KeyCode::PageDown => TopKey::PageDown,
+        KeyCode::Home => TopKey::Home,
+        KeyCode::End => TopKey::End,
         _ => return None,
     })
 }

@@ -4,7 +4,7 @@ use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use super::{Confirm, Key, Model, Order, Target, draw};
+use super::{PendingAction, TopKey, TopModel, TopOrder, TopTarget, draw};
 use crate::event::{
     EventKind, Failure, FailureKind, FindingKind, Ledger, NodeFacts, NodeFinding, Outcome, ProcessState, RunEvent,
     RunHead, RunScope, Stage, SupervisorFacts, TargetResult, Via,
@@ -62,16 +62,16 @@ fn ledger(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> Ledger {
     ledger
 }
 
-fn model(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> Model {
+fn model(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> TopModel {
     let names = results.iter().map(|result| (result.node.clone(), vec!["analytics".to_owned()]));
     let roles = NodeRoles::new(&["analytics", "compute"], names.collect::<Vec<_>>());
-    let mut model = Model::new(roles, Duration::from_secs(2), false);
+    let mut model = TopModel::new(roles, Duration::from_secs(2), false);
     model.update(&ledger(results, facts), Vec::new(), "12:00:00".to_owned());
     model
 }
 
 /// What the screen shows, row by row.
-fn rows(model: &mut Model, width: u16, height: u16) -> Vec<String> {
+fn rows(model: &mut TopModel, width: u16, height: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a screen");
     terminal.draw(|frame| draw(frame, model)).expect("a frame");
     let buffer = terminal.backend().buffer();
@@ -79,11 +79,11 @@ fn rows(model: &mut Model, width: u16, height: u16) -> Vec<String> {
     (0..height).map(row).collect()
 }
 
-fn press(model: &mut Model, keys: &str) -> Option<Order> {
-    keys.chars().fold(None, |_, char| model.key(if char == '\n' { Key::Enter } else { Key::Char(char) }))
+fn press(model: &mut TopModel, keys: &str) -> Option<TopOrder> {
+    keys.chars().fold(None, |_, char| model.key(if char == '\n' { TopKey::Enter } else { TopKey::Char(char) }))
 }
 
-fn few() -> Model {
+fn few() -> TopModel {
     let mut results: Vec<TargetResult> = ["a1", "a2", "a3"]
         .iter()
         .flat_map(|node| SERVICES.iter().map(|service| running(node, "analytics", service)))
@@ -146,13 +146,13 @@ fn the_cluster_on_one_screen() {
 #[test]
 fn a_node_and_the_log_of_one_of_its_services() {
     let mut model = few();
-    assert_eq!(model.key(Key::Down), None);
-    let target = Target {
+    assert_eq!(model.key(TopKey::Down), None);
+    let target = TopTarget {
         node: "a2".to_owned(),
         role: Some("analytics".to_owned()),
         service: Some("contrail-collector".to_owned()),
     };
-    assert_eq!(model.key(Key::Enter), Some(Order::ReadLog(target.clone())));
+    assert_eq!(model.key(TopKey::Enter), Some(TopOrder::ReadLog(target.clone())));
     assert!(rows(&mut model, 80, 24).iter().any(|row| row == "reading it …"));
     let lines = (1..=100).map(|number| format!("line {number} \x1b[2J"));
     model.log_read(&target, lines.collect());
@@ -183,12 +183,12 @@ fn a_node_and_the_log_of_one_of_its_services() {
     / filter  o order  m map  Enter node  r restart  s start  x stop  ? keys  q quit
     ");
     // The next of its services; the log of the one before comes too late.
-    let order = model.key(Key::Down);
-    let Some(Order::ReadLog(next)) = order else { panic!("{order:?}") };
+    let order = model.key(TopKey::Down);
+    let Some(TopOrder::ReadLog(next)) = order else { panic!("{order:?}") };
     assert_eq!((next.node.as_str(), next.service.as_deref()), ("a2", Some("contrail-query-engine")));
     model.log_read(&target, vec!["late".to_owned()]);
     assert!(!rows(&mut model, 80, 24).iter().any(|row| row == "late"));
-    assert_eq!(model.key(Key::Escape), None);
+    assert_eq!(model.key(TopKey::Escape), None);
     assert_eq!(model.log_shown(), None);
 }
 
@@ -197,9 +197,9 @@ fn what_is_selected_stays_so_when_it_moves() {
     let mut model = few();
     assert_eq!(press(&mut model, "/query\n"), None);
     assert_eq!(press(&mut model, "j"), None);
-    let selected = |model: &mut Model| {
-        let Some(Order::ReadLog(target)) = model.key(Key::Enter) else { panic!("no log") };
-        assert_eq!(model.key(Key::Escape), None);
+    let selected = |model: &mut TopModel| {
+        let Some(TopOrder::ReadLog(target)) = model.key(TopKey::Enter) else { panic!("no log") };
+        assert_eq!(model.key(TopKey::Escape), None);
         target.node
     };
     assert_eq!(selected(&mut model), "a2");
@@ -248,7 +248,7 @@ fn orders() {
 #[test]
 fn an_action_is_confirmed() {
     let restart = |nodes: &[&str], typed: &str| {
-        Some(Order::Act(Confirm {
+        Some(TopOrder::Act(PendingAction {
             action: Action::Restart,
             service: "contrail-collector".to_owned(),
             role: Some("analytics".to_owned()),
@@ -277,8 +277,8 @@ fn an_action_is_confirmed() {
     assert_eq!(press(&mut model, "/a1\n"), None);
     assert_eq!(press(&mut model, "Ry\n"), restart(&["a1"], "y"));
     assert_eq!(press(&mut model, "x"), None);
-    assert_eq!(model.key(Key::Escape), None);
-    assert_eq!(model.key(Key::Interrupt), Some(Order::Quit));
+    assert_eq!(model.key(TopKey::Escape), None);
+    assert_eq!(model.key(TopKey::Interrupt), Some(TopOrder::Quit));
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn a_thousand_nodes_on_the_smallest_terminal() {
     assert!(screen.iter().any(|row| row.starts_with("s7 ") && row.contains('F')), "{all}");
     assert!(all.contains("9 services are healthy on all their nodes"), "{all}");
     assert!(screen.iter().any(|row| row.starts_with("F c0777") && row.contains("s7")), "{all}");
-    assert_eq!(model.key(Key::End), None);
+    assert_eq!(model.key(TopKey::End), None);
     assert!(rows(&mut model, 80, 24).iter().any(|row| row.contains("c0999")));
     assert_eq!(rows(&mut model, 59, 24)[0], "the terminal is too small: 60 × 12 at least");
 }
@@ -304,7 +304,7 @@ fn the_whole_map_by_role() {
     let services =
         |role: &'static str, count| (0..count).map(move |number| running("n1", role, &format!("{role}-{number:02}")));
     let mut model = model(services("compute", 15).chain(services("analytics", 15)).collect(), Vec::new());
-    let shown = |model: &mut Model| rows(model, 80, 24);
+    let shown = |model: &mut TopModel| rows(model, 80, 24);
     assert!(!shown(&mut model).join("\n").contains("compute: 1 node"));
     assert_eq!(press(&mut model, "m"), None);
     let screen = shown(&mut model);
@@ -312,20 +312,20 @@ fn the_whole_map_by_role() {
     assert_eq!(screen[18], "compute: 1 node");
     // An action needs a service that is selected.
     assert_eq!(press(&mut model, "r\n"), None);
-    assert_eq!(model.key(Key::End), None);
+    assert_eq!(model.key(TopKey::End), None);
     let screen = shown(&mut model);
     assert!(screen[22].starts_with(" compute-14 ") && !screen.join("\n").contains("analytics: "), "{screen:?}");
-    assert_eq!(model.key(Key::Escape), None);
+    assert_eq!(model.key(TopKey::Escape), None);
     assert!(shown(&mut model).join("\n").contains("30 of 30 services"));
 }
 
-fn any_key() -> impl Strategy<Value = Key> {
+fn any_key() -> impl Strategy<Value = TopKey> {
     prop_oneof![
-        4 => prop::sample::select("qoxrRsjkgGm?/y13a".chars().collect::<Vec<_>>()).prop_map(Key::Char),
-        1 => any::<char>().prop_map(Key::Char),
+        4 => prop::sample::select("qoxrRsjkgGm?/y13a".chars().collect::<Vec<_>>()).prop_map(TopKey::Char),
+        1 => any::<char>().prop_map(TopKey::Char),
         3 => prop_oneof![
-            Just(Key::Enter), Just(Key::Escape), Just(Key::Backspace), Just(Key::Up), Just(Key::Down),
-            Just(Key::PageUp), Just(Key::PageDown), Just(Key::Home), Just(Key::End), Just(Key::Interrupt),
+            Just(TopKey::Enter), Just(TopKey::Escape), Just(TopKey::Backspace), Just(TopKey::Up), Just(TopKey::Down),
+            Just(TopKey::PageUp), Just(TopKey::PageDown), Just(TopKey::Home), Just(TopKey::End), Just(TopKey::Interrupt),
         ],
     ]
 }
@@ -342,6 +342,6 @@ proptest::proptest! {
         }
         model.update(&ledger(Vec::new(), Vec::new()), Vec::new(), String::new());
         drop(rows(&mut model, width, height));
-        drop(model.key(Key::Enter));
+        drop(model.key(TopKey::Enter));
     }
 }

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
 use super::map;
-use super::model::{Model, Page, Target};
+use super::model::{TopModel, TopPage, TopTarget};
 use crate::event::TargetResult;
 use crate::nodeset::NodeSet;
 use crate::overview::{TargetHealth, reason};
@@ -26,7 +26,7 @@ const NODE_LINES: usize = 4;
 const WHY_LINES: usize = 3;
 
 /// Draws a frame.
-pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
+pub fn draw(frame: &mut Frame<'_>, model: &mut TopModel) {
     let area = frame.area();
     if area.width < LEAST.0 || area.height < LEAST.1 {
         let words = format!("the terminal is too small: {} × {} at least", LEAST.0, LEAST.1);
@@ -37,16 +37,16 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
         Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(1)]).areas(area);
     frame.render_widget(Paragraph::new(header(model, area.width)), head);
     match model.page.clone() {
-        Page::Cluster => cluster(frame, model, body),
-        Page::Node(target) => node(frame, model, &target, body),
-        Page::Map => {
+        TopPage::Cluster => cluster(frame, model, body),
+        TopPage::Node(target) => node(frame, model, &target, body),
+        TopPage::Map => {
             let lines = whole_map(model, body);
             let first = model.map_first.min(lines.len().saturating_sub(usize::from(body.height)));
             let lines: Vec<Line<'static>> = lines.into_iter().skip(first).collect();
             frame.render_widget(Paragraph::new(lines), body);
             model.set_page_rows(usize::from(body.height));
         }
-        Page::Help => frame.render_widget(Paragraph::new(help()), body),
+        TopPage::Help => frame.render_widget(Paragraph::new(help()), body),
     }
     frame.render_widget(Paragraph::new(footer(model)), foot);
     confirm(frame, model, area);
@@ -80,7 +80,7 @@ fn style(health: TargetHealth, color: bool) -> Style {
     }
 }
 
-fn header(model: &Model, width: u16) -> Vec<Line<'static>> {
+fn header(model: &TopModel, width: u16) -> Vec<Line<'static>> {
     let overview = &model.overview;
     let first = if model.rounds == 0 {
         "ctl top · reading the cluster for the first time …".to_owned()
@@ -114,7 +114,7 @@ fn header(model: &Model, width: u16) -> Vec<Line<'static>> {
     vec![Line::styled(first, Style::new().add_modifier(Modifier::BOLD)), second]
 }
 
-fn footer(model: &Model) -> Line<'static> {
+fn footer(model: &TopModel) -> Line<'static> {
     let words = if model.is_typing {
         format!("filter: {}▏  (Enter: keep, Esc: clear)", text::single_line(&model.filter))
     } else {
@@ -124,7 +124,7 @@ fn footer(model: &Model) -> Line<'static> {
 }
 
 /// The map above, the list below.
-fn cluster(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
+fn cluster(frame: &mut Frame<'_>, model: &mut TopModel, area: Rect) {
     let wanted = u16::try_from(model.map.rows.len() + model.map.roles()).unwrap_or(u16::MAX);
     let map_height = wanted.min(area.height / 2);
     let [above, below] = Layout::vertical([Constraint::Length(map_height), Constraint::Min(3)]).areas(area);
@@ -133,7 +133,7 @@ fn cluster(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
 }
 
 /// A line of the map: a name, and a sign for each cell.
-fn map_line(row: &map::Row, name: &str, columns: usize, color: bool) -> Line<'static> {
+fn map_line(row: &map::MapRow, name: &str, columns: usize, color: bool) -> Line<'static> {
     let mut spans = vec![Span::raw(format!("{:NAME$} ", text::cut(name, NAME)))];
     // Cells that are alike are one span: a thousand of them would be slow.
     for alike in row.cells(columns).chunk_by(|one, next| one == next) {
@@ -146,7 +146,7 @@ fn map_line(row: &map::Row, name: &str, columns: usize, color: bool) -> Line<'st
 }
 
 /// A row's name; that of the role where no service is known.
-fn map_name(row: &map::Row) -> String {
+fn map_name(row: &map::MapRow) -> String {
     match row.service.as_str() {
         map::NONE => format!("({})", text::single_line(&row.role)),
         service => text::single_line(service),
@@ -158,7 +158,7 @@ fn map_columns(area: Rect) -> usize {
 }
 
 /// All rows, by role.
-fn whole_map(model: &Model, area: Rect) -> Vec<Line<'static>> {
+fn whole_map(model: &TopModel, area: Rect) -> Vec<Line<'static>> {
     let columns = map_columns(area);
     let mut lines = Vec::new();
     for role in model.map.rows.chunk_by(|one, next| one.role == next.role) {
@@ -173,14 +173,14 @@ fn whole_map(model: &Model, area: Rect) -> Vec<Line<'static>> {
 }
 
 /// The whole map if there is room; else its rows without their roles, those that are not well first.
-fn map_lines(model: &Model, area: Rect) -> Vec<Line<'static>> {
+fn map_lines(model: &TopModel, area: Rect) -> Vec<Line<'static>> {
     let rows = &model.map.rows;
     let height = usize::from(area.height);
     if rows.len() + model.map.roles() <= height {
         return whole_map(model, area);
     }
-    let line = |row: &&map::Row| map_line(row, &map_name(row), map_columns(area), model.color);
-    let (well, unwell): (Vec<&map::Row>, Vec<&map::Row>) = rows.iter().partition(|row| row.is_well());
+    let line = |row: &&map::MapRow| map_line(row, &map_name(row), map_columns(area), model.color);
+    let (well, unwell): (Vec<&map::MapRow>, Vec<&map::MapRow>) = rows.iter().partition(|row| row.is_well());
     let room = height.saturating_sub(1);
     let mut lines: Vec<Line<'static>> = unwell.iter().take(room).map(line).collect();
     let more = match unwell.len().saturating_sub(room) {
@@ -194,12 +194,12 @@ fn map_lines(model: &Model, area: Rect) -> Vec<Line<'static>> {
 }
 
 /// The services, one a row.
-fn list(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
+fn list(frame: &mut Frame<'_>, model: &mut TopModel, area: Rect) {
     let rows = usize::from(area.height).saturating_sub(2);
     model.set_page_rows(rows);
     let first = (model.selected + 1).saturating_sub(rows);
     let shown: Vec<&TargetResult> = model.shown().skip(first).take(rows).collect();
-    let columns = Columns::of(&shown);
+    let columns = ColumnWidths::of(&shown);
     let lines: Vec<Line<'static>> = (first..)
         .zip(&shown)
         .map(|(place, result)| marked(row(result, &columns, model.color), place == model.selected))
@@ -219,9 +219,9 @@ fn marked(line: Line<'static>, is_selected: bool) -> Line<'static> {
 }
 
 /// Widths of the columns of nodes and services.
-struct Columns(usize, usize);
+struct ColumnWidths(usize, usize);
 
-impl Columns {
+impl ColumnWidths {
     /// As wide as these rows need, within bounds.
     fn of(rows: &[&TargetResult]) -> Self {
         let widest = |name: fn(&TargetResult) -> &str, bound: usize| {
@@ -236,7 +236,7 @@ impl Columns {
     }
 }
 
-fn row(result: &TargetResult, columns: &Columns, color: bool) -> Line<'static> {
+fn row(result: &TargetResult, columns: &ColumnWidths, color: bool) -> Line<'static> {
     let health = TargetHealth::of(result);
     let uptime = result.uptime_s.map(age).unwrap_or_default();
     let service = result.service.as_deref().map_or_else(|| "-".to_owned(), text::single_line);
@@ -270,7 +270,7 @@ fn age(seconds: u64) -> String {
 }
 
 /// A node: what is known of it, its services, and the end of a log.
-fn node(frame: &mut Frame<'_>, model: &mut Model, target: &Target, area: Rect) {
+fn node(frame: &mut Frame<'_>, model: &mut TopModel, target: &TopTarget, area: Rect) {
     let mut facts = vec![Line::styled(
         format!("node {}  (Esc: back; up and down: its services)", text::single_line(&target.node)),
         Style::new().add_modifier(Modifier::BOLD),
@@ -290,7 +290,7 @@ fn node(frame: &mut Frame<'_>, model: &mut Model, target: &Target, area: Rect) {
     }
     let own: Vec<&TargetResult> = model.of_node(&target.node).collect();
     let selected = own.iter().position(|result| target.is_of(result)).unwrap_or_default();
-    let columns = Columns::of(&own);
+    let columns = ColumnWidths::of(&own);
     let mut why: Vec<Line<'static>> = Vec::new();
     if let Some(result) = own.get(selected).filter(|result| TargetHealth::of(result) != TargetHealth::Well) {
         let words = text::single_line(&reason(result));
@@ -348,7 +348,7 @@ fn help() -> Vec<Line<'static>> {
     .collect()
 }
 
-fn confirm(frame: &mut Frame<'_>, model: &Model, area: Rect) {
+fn confirm(frame: &mut Frame<'_>, model: &TopModel, area: Rect) {
     let Some(confirm) = &model.confirm else { return };
     let nodes = NodeSet::from_names(&confirm.nodes).to_string();
     let wanted = match confirm.nodes.len() {
