@@ -10,13 +10,13 @@ use crate::plan::amount::{BatchSizes, CapPolicy, FailureLimit};
 /// Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
 #[derive(Debug, Parser)]
 #[command(name = "ctl", version, max_term_width = 100, arg_required_else_help = true)]
-pub(super) struct Args {
+pub(super) struct CliArgs {
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(super) command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum CliCommand {
     /// Start, stop, restart, update or show services
     Service(ServiceArgs),
     /// Run a command on the nodes and collect its output
@@ -448,7 +448,7 @@ pub(super) struct SshArgs {
 pub(super) struct OutputArgs {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
-    pub(super) output: Form,
+    pub(super) output: OutputFormat,
     /// Write the results to a file, completely or not at all
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) out: Option<PathBuf>,
@@ -466,7 +466,7 @@ pub(super) struct OutputArgs {
     pub(super) verbose: u8,
     /// Color the output
     #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
-    pub(super) color: When,
+    pub(super) color: ColorChoice,
     /// Do not show progress
     #[arg(long, help_heading = "Output")]
     pub(super) no_progress: bool,
@@ -572,7 +572,7 @@ impl ViaArg {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
+pub(super) enum OutputFormat {
     /// Human-readable table
     Table,
     /// Table with more columns and rows
@@ -593,7 +593,7 @@ pub(super) enum Form {
     ContrailStatus,
 }
 
-impl Form {
+impl OutputFormat {
     /// Whether only a status can be shown so.
     pub(super) const fn is_of_status(self) -> bool {
         match self {
@@ -619,7 +619,7 @@ pub(super) enum PlainForm {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum When {
+pub(super) enum ColorChoice {
     /// At a terminal, unless NO_COLOR is set
     Auto,
     /// Also if the output is not a terminal

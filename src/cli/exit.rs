@@ -7,7 +7,7 @@ use crate::plan::Action;
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub enum ExitStatus {
     /// 0: all as asked.
     Good,
     /// 1: an action failed, timed out, or its outcome is unknown.
@@ -30,7 +30,7 @@ pub enum Exit {
     Terminated,
 }
 
-impl Exit {
+impl ExitStatus {
     /// The number.
     #[must_use]
     pub const fn code(self) -> u8 {
@@ -49,14 +49,14 @@ impl Exit {
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<ExitStatus> for ExitCode {
+    fn from(exit: ExitStatus) -> Self {
         Self::from(exit.code())
     }
 }
 
 /// How a run ends.
-pub(super) fn of_run(ledger: &Ledger, action: Action, cancel: Option<CancelReason>) -> Exit {
+pub(super) fn of_run(ledger: &Ledger, action: Action, cancel: Option<CancelReason>) -> ExitStatus {
     of_results(ledger.results().iter(), action, cancel)
 }
 
@@ -65,64 +65,68 @@ pub(super) fn of_results<'r>(
     results: impl Iterator<Item = &'r TargetResult>,
     action: Action,
     cancel: Option<CancelReason>,
-) -> Exit {
+) -> ExitStatus {
     match cancel {
-        Some(CancelReason::HungUp) => return Exit::HungUp,
-        Some(CancelReason::Interrupted | CancelReason::GivenUp) => return Exit::Interrupted,
-        Some(CancelReason::Terminated) => return Exit::Terminated,
+        Some(CancelReason::HungUp) => return ExitStatus::HungUp,
+        Some(CancelReason::Interrupted | CancelReason::GivenUp) => return ExitStatus::Interrupted,
+        Some(CancelReason::Terminated) => return ExitStatus::Terminated,
         // It was seen to its end by whoever wanted to see it.
-        Some(CancelReason::OutputClosed) => return Exit::Good,
+        Some(CancelReason::OutputClosed) => return ExitStatus::Good,
         Some(CancelReason::JournalLost) | None => {}
     }
     let codes = results.map(|result| of_result(result, action));
-    codes.max_by_key(|exit| rank(*exit)).unwrap_or(Exit::Good)
+    codes.max_by_key(|exit| rank(*exit)).unwrap_or(ExitStatus::Good)
 }
 
 /// How a run ends whose output could not be written: 2 where nothing was touched, else no better than 1.
-pub(super) fn of_unwritten(exit: Exit, changes: bool) -> Exit {
+pub(super) fn of_unwritten(exit: ExitStatus, changes: bool) -> ExitStatus {
     match exit {
-        Exit::HungUp | Exit::Interrupted | Exit::Terminated => exit,
-        _ if !changes => Exit::Usage,
-        Exit::Good | Exit::NotRunning => Exit::Failed,
-        Exit::Failed | Exit::Usage | Exit::Unreachable | Exit::NotStarted | Exit::Locked => exit,
+        ExitStatus::HungUp | ExitStatus::Interrupted | ExitStatus::Terminated => exit,
+        _ if !changes => ExitStatus::Usage,
+        ExitStatus::Good | ExitStatus::NotRunning => ExitStatus::Failed,
+        ExitStatus::Failed
+        | ExitStatus::Usage
+        | ExitStatus::Unreachable
+        | ExitStatus::NotStarted
+        | ExitStatus::Locked => exit,
     }
 }
 
-fn of_result(result: &TargetResult, action: Action) -> Exit {
+fn of_result(result: &TargetResult, action: Action) -> ExitStatus {
     let kind = result.failure.as_ref().map(|failure| failure.kind);
     let reading = action == Action::Status;
     match result.outcome {
-        _ if kind == Some(FailureKind::Locked) => Exit::Locked,
+        _ if kind == Some(FailureKind::Locked) => ExitStatus::Locked,
         // A name that no node has is the reader's to correct, whatever else was asked for with it.
-        Outcome::NotStarted if kind == Some(FailureKind::NoSuchService) => Exit::Failed,
-        Outcome::NotStarted => Exit::NotStarted,
-        Outcome::Unreachable => Exit::Unreachable,
+        Outcome::NotStarted if kind == Some(FailureKind::NoSuchService) => ExitStatus::Failed,
+        Outcome::NotStarted => ExitStatus::NotStarted,
+        Outcome::Unreachable => ExitStatus::Unreachable,
         Outcome::Failed
             if reading && matches!(kind, Some(FailureKind::SupervisorDown | FailureKind::SupervisorMissing)) =>
         {
-            Exit::NotRunning
+            ExitStatus::NotRunning
         }
-        Outcome::Failed | Outcome::TimedOut | Outcome::Unknown => Exit::Failed,
-        Outcome::Ok if reading && result.is_down() => Exit::NotRunning,
+        Outcome::Failed | Outcome::TimedOut | Outcome::Unknown => ExitStatus::Failed,
+        Outcome::Ok if reading && result.is_down() => ExitStatus::NotRunning,
         Outcome::Ok
             if reading && result.functional.as_deref().is_some_and(|word| !matches!(word, "active" | "backup")) =>
         {
-            Exit::NotRunning
+            ExitStatus::NotRunning
         }
-        Outcome::Ok if reading && result.stands_by_for_none() => Exit::NotRunning,
-        Outcome::Ok | Outcome::Changed | Outcome::NotConfigured | Outcome::Skipped => Exit::Good,
+        Outcome::Ok if reading && result.stands_by_for_none() => ExitStatus::NotRunning,
+        Outcome::Ok | Outcome::Changed | Outcome::NotConfigured | Outcome::Skipped => ExitStatus::Good,
     }
 }
 
-const fn rank(exit: Exit) -> u8 {
+const fn rank(exit: ExitStatus) -> u8 {
     match exit {
-        Exit::Good => 0,
-        Exit::NotRunning => 1,
-        Exit::Failed => 2,
-        Exit::Unreachable => 3,
-        Exit::NotStarted => 4,
-        Exit::Locked => 5,
-        Exit::Usage | Exit::HungUp | Exit::Interrupted | Exit::Terminated => 6,
+        ExitStatus::Good => 0,
+        ExitStatus::NotRunning => 1,
+        ExitStatus::Failed => 2,
+        ExitStatus::Unreachable => 3,
+        ExitStatus::NotStarted => 4,
+        ExitStatus::Locked => 5,
+        ExitStatus::Usage | ExitStatus::HungUp | ExitStatus::Interrupted | ExitStatus::Terminated => 6,
     }
 }
 
@@ -136,8 +140,12 @@ mod tests {
         TargetResult { failure, state, ..TargetResult::new("n", outcome) }
     }
 
-    fn worst(results: &[TargetResult], action: Action) -> Exit {
-        results.iter().map(|result| of_result(result, action)).max_by_key(|exit| rank(*exit)).unwrap_or(Exit::Good)
+    fn worst(results: &[TargetResult], action: Action) -> ExitStatus {
+        results
+            .iter()
+            .map(|result| of_result(result, action))
+            .max_by_key(|exit| rank(*exit))
+            .unwrap_or(ExitStatus::Good)
     }
 
     #[test]
@@ -147,22 +155,22 @@ mod tests {
         let running = Some(ProcessState::Running);
         let stopped = Some(ProcessState::Stopped);
         let table = [
-            (O::Ok, None, running, Action::Status, Exit::Good),
-            (O::Ok, None, stopped, Action::Status, Exit::NotRunning),
-            (O::Ok, None, stopped, Action::Stop, Exit::Good),
-            (O::Changed, None, running, Action::Restart, Exit::Good),
-            (O::NotConfigured, None, None, Action::Restart, Exit::Good),
-            (O::Skipped, None, None, Action::Restart, Exit::Good),
-            (O::Failed, Some(K::SupervisorDown), None, Action::Status, Exit::NotRunning),
-            (O::Failed, Some(K::SupervisorDown), None, Action::Ping, Exit::Failed),
-            (O::Failed, Some(K::SupervisorDown), None, Action::Restart, Exit::Failed),
-            (O::Failed, Some(K::Permission), None, Action::Status, Exit::Failed),
-            (O::TimedOut, Some(K::TimedOut), None, Action::Restart, Exit::Failed),
-            (O::Unknown, Some(K::ConnectionLost), None, Action::Restart, Exit::Failed),
-            (O::Unreachable, Some(K::Auth), None, Action::Status, Exit::Unreachable),
-            (O::NotStarted, Some(K::Limit), None, Action::Restart, Exit::NotStarted),
-            (O::NotStarted, Some(K::NoSuchService), None, Action::Restart, Exit::Failed),
-            (O::NotStarted, Some(K::Locked), None, Action::Restart, Exit::Locked),
+            (O::Ok, None, running, Action::Status, ExitStatus::Good),
+            (O::Ok, None, stopped, Action::Status, ExitStatus::NotRunning),
+            (O::Ok, None, stopped, Action::Stop, ExitStatus::Good),
+            (O::Changed, None, running, Action::Restart, ExitStatus::Good),
+            (O::NotConfigured, None, None, Action::Restart, ExitStatus::Good),
+            (O::Skipped, None, None, Action::Restart, ExitStatus::Good),
+            (O::Failed, Some(K::SupervisorDown), None, Action::Status, ExitStatus::NotRunning),
+            (O::Failed, Some(K::SupervisorDown), None, Action::Ping, ExitStatus::Failed),
+            (O::Failed, Some(K::SupervisorDown), None, Action::Restart, ExitStatus::Failed),
+            (O::Failed, Some(K::Permission), None, Action::Status, ExitStatus::Failed),
+            (O::TimedOut, Some(K::TimedOut), None, Action::Restart, ExitStatus::Failed),
+            (O::Unknown, Some(K::ConnectionLost), None, Action::Restart, ExitStatus::Failed),
+            (O::Unreachable, Some(K::Auth), None, Action::Status, ExitStatus::Unreachable),
+            (O::NotStarted, Some(K::Limit), None, Action::Restart, ExitStatus::NotStarted),
+            (O::NotStarted, Some(K::NoSuchService), None, Action::Restart, ExitStatus::Failed),
+            (O::NotStarted, Some(K::Locked), None, Action::Restart, ExitStatus::Locked),
         ];
         for (outcome, kind, state, action, expected) in table {
             assert_eq!(of_result(&result(outcome, kind, state), action), expected, "{outcome} {kind:?} {action:?}");
@@ -197,12 +205,12 @@ mod tests {
     #[test]
     fn what_could_not_be_written_is_not_as_asked() {
         for (exit, reading, changing) in [
-            (Exit::Good, 2, 1),
-            (Exit::NotRunning, 2, 1),
-            (Exit::Failed, 2, 1),
-            (Exit::Unreachable, 2, 4),
-            (Exit::Locked, 2, 6),
-            (Exit::Interrupted, 130, 130),
+            (ExitStatus::Good, 2, 1),
+            (ExitStatus::NotRunning, 2, 1),
+            (ExitStatus::Failed, 2, 1),
+            (ExitStatus::Unreachable, 2, 4),
+            (ExitStatus::Locked, 2, 6),
+            (ExitStatus::Interrupted, 130, 130),
         ] {
             assert_eq!((of_unwritten(exit, false).code(), of_unwritten(exit, true).code()), (reading, changing));
         }
@@ -214,18 +222,18 @@ mod tests {
         let codes: Vec<u8> =
             page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
         let all = [
-            Exit::Good,
-            Exit::Failed,
-            Exit::Usage,
-            Exit::NotRunning,
-            Exit::Unreachable,
-            Exit::NotStarted,
-            Exit::Locked,
-            Exit::HungUp,
-            Exit::Interrupted,
-            Exit::Terminated,
+            ExitStatus::Good,
+            ExitStatus::Failed,
+            ExitStatus::Usage,
+            ExitStatus::NotRunning,
+            ExitStatus::Unreachable,
+            ExitStatus::NotStarted,
+            ExitStatus::Locked,
+            ExitStatus::HungUp,
+            ExitStatus::Interrupted,
+            ExitStatus::Terminated,
         ];
-        assert_eq!(codes, all.map(Exit::code));
+        assert_eq!(codes, all.map(ExitStatus::code));
     }
 
     #[test]

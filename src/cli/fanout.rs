@@ -10,12 +10,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::args::{DryRun, FanoutArgs, GoArgs};
-use super::exit::{self, Exit};
-use super::job::Job;
-use super::limits::Room;
-use super::output::{self, Out, Rows};
+use super::exit::{self, ExitStatus};
+use super::job::CliJob;
+use super::limits::FileBudget;
+use super::output::{self, FoldRows, ResultOutput};
 use super::report::CliError;
-use super::terminal::Messages;
+use super::terminal::StderrMessages;
 use super::{closing, input, limits, questions, secret, settings, terminal};
 use crate::event::{CancelReason, EventKind, FailureKind, Ledger, Outcome, RunEvent, RunHead, TargetResult};
 use crate::guard::LockHolder;
@@ -29,7 +29,7 @@ use crate::sink::{JsonSink, text};
 use crate::transport::{RunSshSettings, SshTransport};
 
 /// What a run goes on from.
-pub(super) struct Resumed {
+pub(super) struct ResumedRun {
     pub(super) journal: Journal,
     pub(super) request: RunRequest,
     pub(super) rest: RemainingWork,
@@ -38,15 +38,15 @@ pub(super) struct Resumed {
 }
 
 /// What a run needs besides its plan, when everything that only the operator knows has been asked for.
-pub(super) struct Ready {
+pub(super) struct RunSession {
     pub(super) runtime: Runtime,
     pub(super) transport: SshTransport,
     pub(super) notices: mpsc::Receiver<String>,
     pub(super) access: Vec<NodeAccess>,
-    pub(super) room: Room,
+    pub(super) room: FileBudget,
 }
 
-impl Ready {
+impl RunSession {
     /// Makes room for connections, which are kept to the end of the run if it `keeps` them; asks for passwords,
     /// passphrases and unknown hosts.
     pub(super) fn new(
@@ -70,25 +70,25 @@ impl Ready {
 
 /// Carries a job out. `words` are those that were typed, without the program's name.
 pub(super) fn carry_out(
-    mut job: Job,
+    mut job: CliJob,
     fanout: &FanoutArgs,
     go: Option<&GoArgs>,
     words: &[String],
-    resumed: Option<Resumed>,
-) -> Result<Exit, CliError> {
+    resumed: Option<ResumedRun>,
+) -> Result<ExitStatus, CliError> {
     let output = &fanout.output;
     if output.output.is_of_status() && job.command != "status" {
         let message = format!("`ctl {}` does not support -o {}", job.command, output.output.as_str());
         return Err(CliError::usage(message).with_hint("use -o table, wide, json, jsonl, yaml or csv"));
     }
     let dry_run = go.and_then(|go| go.dry_run);
-    output::can_fold(output, Rows::of_run(dry_run.is_some(), &job.command))?;
+    output::can_fold(output, FoldRows::of_run(dry_run.is_some(), &job.command))?;
     let access = settings::access(fanout, &job.plan.nodes)?;
-    let out = Out::open(output.out.as_deref())?;
-    let saved = job.shown.save.as_deref().map(|path| Out::file("--save", path)).transpose()?;
+    let out = ResultOutput::open(output.out.as_deref())?;
+    let saved = job.shown.save.as_deref().map(|path| ResultOutput::file("--save", path)).transpose()?;
     if dry_run == Some(DryRun::Plan) {
         output::dry_run(&job.plan, None, output, out)?;
-        return Ok(Exit::Good);
+        return Ok(ExitStatus::Good);
     }
     for task in 0..job.plan.tasks.len() {
         let strangers = job.plan.strangers(task);
@@ -105,7 +105,7 @@ pub(super) fn carry_out(
         job.plan.tasks.iter_mut().for_each(|task| task.input.clone_from(&input));
     }
     let keeps = job.plan.follows() || job.plan.changes() && dry_run.is_none();
-    let ready = Ready::new(&job.plan, access, fanout, keeps)?;
+    let ready = RunSession::new(&job.plan, access, fanout, keeps)?;
     if dry_run == Some(DryRun::Live) {
         let (runtime, live, exit) = look_ahead(ready, &job.plan, fanout)?;
         // A node that never answers must not keep the process.
@@ -113,7 +113,7 @@ pub(super) fn carry_out(
         output::dry_run(&job.plan, Some(&live), output, out)?;
         return Ok(exit);
     }
-    let Ready { runtime, transport, notices, access, room } = ready;
+    let RunSession { runtime, transport, notices, access, room } = ready;
 
     let action = job.plan.action().unwrap_or(Action::Status);
     let tail = job.plan.tasks.first().and_then(|task| task.tail);
@@ -141,7 +141,7 @@ pub(super) fn carry_out(
         }
     };
     let (sinks, messages) = match tail {
-        Some(tail) => (output::log_sinks(&fanout.output, &out, tail.follow), Messages::default()),
+        Some(tail) => (output::log_sinks(&fanout.output, &out, tail.follow), StderrMessages::default()),
         None => {
             let (mut sinks, messages) = output::progress(&fanout.output, &job.plan);
             output::results(&mut sinks, &fanout.output, &out, first_screen);
@@ -177,7 +177,7 @@ pub(super) fn carry_out(
     let saving = saved.as_ref().map(|saved| sinks.push(Box::new(JsonSink::new(saved.writer()))));
     let (closed, ends) = mpsc::channel(1);
     let work = Arc::new(());
-    let mut teller = Teller {
+    let mut teller = EventRecorder {
         sinks,
         ledger: Ledger::default(),
         seq: 0,
@@ -244,8 +244,8 @@ pub(super) fn carry_out(
 /// and why it was given up, if it was.
 pub(super) fn read(plan: Plan, fanout: &FanoutArgs) -> Result<(Ledger, Option<CancelReason>), CliError> {
     let access = settings::access(fanout, &plan.nodes)?;
-    let Ready { runtime, transport, notices, access, room } = Ready::new(&plan, access, fanout, false)?;
-    let mut teller = Teller { stop: StopTexts::Comparing, ..Teller::reading(&plan, fanout) };
+    let RunSession { runtime, transport, notices, access, room } = RunSession::new(&plan, access, fanout, false)?;
+    let mut teller = EventRecorder { stop: StopTexts::Comparing, ..EventRecorder::reading(&plan, fanout) };
     let setup = reading(plan, &[], access, fanout, room, &Arc::new(transport), notices);
     let work = Arc::new(());
     let cancel = runtime.block_on(async {
@@ -254,7 +254,7 @@ pub(super) fn read(plan: Plan, fanout: &FanoutArgs) -> Result<(Ledger, Option<Ca
     })?;
     // A node that never answers must not keep the process.
     runtime.shutdown_background();
-    for warning in teller.sinks.finish(&teller.ledger, Exit::Good.code()) {
+    for warning in teller.sinks.finish(&teller.ledger, ExitStatus::Good.code()) {
         terminal::say(&format!("warning: {warning}"));
     }
     Ok((teller.ledger, cancel))
@@ -280,7 +280,7 @@ pub(super) fn reading(
     services: &[String],
     access: Vec<NodeAccess>,
     fanout: &FanoutArgs,
-    room: Room,
+    room: FileBudget,
     transport: &Arc<SshTransport>,
     notices: mpsc::Receiver<String>,
 ) -> RunSetup<SshTransport> {
@@ -301,10 +301,14 @@ pub(super) fn reading(
 }
 
 /// Reads everything that a plan means, and says how it is. Changes nothing. Also how a status of it would end.
-fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime, LiveState, Exit), CliError> {
-    let Ready { runtime, transport, notices, access, room } = ready;
+fn look_ahead(
+    ready: RunSession,
+    plan: &Plan,
+    fanout: &FanoutArgs,
+) -> Result<(Runtime, LiveState, ExitStatus), CliError> {
+    let RunSession { runtime, transport, notices, access, room } = ready;
     let setup = reading(plan.reading(), &[], access, fanout, room, &Arc::new(transport), notices);
-    let mut teller = Teller::reading(plan, fanout);
+    let mut teller = EventRecorder::reading(plan, fanout);
     let (messages, work) = (teller.messages.clone(), Arc::new(()));
     let mut live = LiveState::default();
     let observe = |events: &[RunEvent]| {
@@ -319,7 +323,7 @@ fn look_ahead(ready: Ready, plan: &Plan, fanout: &FanoutArgs) -> Result<(Runtime
         let signals = signals(Some(StopTexts::Reading.last(&messages, &work)))?;
         Ok::<_, CliError>(run(setup, signals, observe).await)
     })?;
-    for warning in teller.sinks.finish(&teller.ledger, Exit::Good.code()) {
+    for warning in teller.sinks.finish(&teller.ledger, ExitStatus::Good.code()) {
         terminal::say(&format!("warning: {warning}"));
     }
     let results = teller.ledger.results();
@@ -347,7 +351,7 @@ fn is_unknown_command(result: &TargetResult) -> bool {
 }
 
 /// Notes the run before anything of it happens.
-fn begin(head: &RunHead, job: &Job, reason: Option<String>, words: &[String]) -> Result<Journal, CliError> {
+fn begin(head: &RunHead, job: &CliJob, reason: Option<String>, words: &[String]) -> Result<Journal, CliError> {
     let mut journal = settings::journal()?;
     journal.begin(&RunRequest {
         run: head.run.clone(),
@@ -376,7 +380,7 @@ fn warn_of_journal() {
 }
 
 /// Hands events out: first to the journal, then to the ledger, then to the sinks.
-struct Teller {
+struct EventRecorder {
     sinks: crate::sink::SinkSet,
     ledger: Ledger,
     /// Counts what the ledger is told, which of a resumed run is not all that the journal has.
@@ -387,7 +391,7 @@ struct Teller {
     /// Whether it has been said that it cannot be written.
     journal_failed: bool,
     run: String,
-    messages: Messages,
+    messages: StderrMessages,
     /// Whether notices are said here, and not by a display.
     says: bool,
     stop: StopTexts,
@@ -395,7 +399,7 @@ struct Teller {
     closed: Option<mpsc::Sender<CancelReason>>,
 }
 
-impl Teller {
+impl EventRecorder {
     /// For what `plan` reads, of which no more is shown than the progress.
     fn reading(plan: &Plan, fanout: &FanoutArgs) -> Self {
         let (sinks, messages) = output::progress(&fanout.output, &plan.reading());
@@ -498,14 +502,14 @@ pub(super) struct LastSignal {
     /// It is the one of this number.
     number: u32,
     /// Where it is answered.
-    messages: Messages,
+    messages: StderrMessages,
     /// Dropped when there is nothing left to leave.
     work: Weak<()>,
 }
 
 impl StopTexts {
     /// The signal after which nothing is waited for, as long as there is `work`.
-    fn last(self, messages: &Messages, work: &Arc<()>) -> LastSignal {
+    fn last(self, messages: &StderrMessages, work: &Arc<()>) -> LastSignal {
         let number = match self {
             Self::None => 1,
             Self::Reading | Self::Comparing => 2,

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use super::args::{ChangeArgs, FanoutArgs};
 use super::report::CliError;
-use super::settings::{self, Sources};
+use super::settings::{self, SavedInputs};
 use crate::inventory::Inventory;
 use crate::journal::{RunOrigin, SavedFile};
 use crate::plan::{Action, LogTail, Plan, TaskSpec, WaitGoal, plan};
 use crate::select::{NodeQuery, select};
 
 /// A plan, and what is told of it.
-pub(super) struct Job {
+pub(super) struct CliJob {
     pub(super) command: String,
     pub(super) action: Option<String>,
     pub(super) services: Vec<String>,
@@ -24,12 +24,12 @@ pub(super) struct Job {
     /// Whether standard input is its command's.
     pub(super) reads_stdin: bool,
     /// How its results are shown besides.
-    pub(super) shown: Shown,
+    pub(super) shown: StatusDisplay,
 }
 
 /// How the results of a status are shown.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct StatusDisplay {
     /// As a table, only what is not well.
     pub(super) first_screen: bool,
     /// A file that gets the JSON document too.
@@ -37,7 +37,7 @@ pub(super) struct Shown {
 }
 
 /// What a command asks for.
-pub(super) struct Request<'a> {
+pub(super) struct JobRequest<'a> {
     pub(super) command: &'a str,
     pub(super) action: Action,
     pub(super) services: &'a [String],
@@ -54,20 +54,20 @@ pub(super) struct Request<'a> {
     pub(super) fanout: &'a FanoutArgs,
 }
 
-impl<'a> Request<'a> {
+impl<'a> JobRequest<'a> {
     /// A request that changes nothing.
     pub(super) fn new(command: &'a str, action: Action, services: &'a [String], fanout: &'a FanoutArgs) -> Self {
         Self { command, action, services, line: None, until: None, tail: None, in_depth: false, change: None, fanout }
     }
 
     /// What it means.
-    pub(super) fn job(self, sources: &Sources) -> Result<Job, CliError> {
+    pub(super) fn job(self, sources: &SavedInputs) -> Result<CliJob, CliError> {
         let (inventory, document) = settings::inventory(self.fanout.inventory.as_deref(), sources)?;
         self.job_in(&inventory, document)
     }
 
     /// What it means in an inventory that has been read.
-    pub(super) fn job_in(self, inventory: &Inventory, document: SavedFile) -> Result<Job, CliError> {
+    pub(super) fn job_in(self, inventory: &Inventory, document: SavedFile) -> Result<CliJob, CliError> {
         let Self { action, fanout, .. } = self;
         let query = NodeQuery {
             roles: &fanout.role,
@@ -90,7 +90,7 @@ impl<'a> Request<'a> {
         wanted.task.policy = self.change.map(|change| settings::policy(&change.batches)).unwrap_or_default();
         let mut wanted = [wanted];
         settings::gate_snapshots(&mut wanted)?;
-        Ok(Job {
+        Ok(CliJob {
             command: self.command.to_owned(),
             action: (action != Action::Ping).then(|| action.as_str().to_owned()),
             services: self.services.to_vec(),
@@ -100,7 +100,7 @@ impl<'a> Request<'a> {
             rollout: None,
             origin: None,
             reads_stdin: false,
-            shown: Shown::default(),
+            shown: StatusDisplay::default(),
         })
     }
 }

@@ -14,10 +14,10 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::Value;
 
-use super::args::{Args, Command, InventoryArgs, InventoryCommand, OutputArgs, PlainForm, RunsArgs};
+use super::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, OutputArgs, PlainForm, RunsArgs};
 use super::commands::{inventory, runs};
-use super::output::{self, Out};
-use super::rounds::Picture;
+use super::output::{self, ResultOutput};
+use super::rounds::ClusterState;
 use super::watch;
 use crate::event::{
     CommandRun, EventKind, Failure, FailureEvidence, FailureKind, FindingKind, InputDigest, Ledger, LogLines,
@@ -313,7 +313,7 @@ fn in_a_file(write: impl FnOnce(&OutputArgs)) -> Value {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("out.json");
     let words = ["ctl", "runs", "-o", "json", "--out", path.to_str().expect("UTF-8")];
-    let Command::Runs(RunsArgs { output, .. }) = Args::try_parse_from(words).expect("words").command else {
+    let CliCommand::Runs(RunsArgs { output, .. }) = CliArgs::try_parse_from(words).expect("words").command else {
         panic!("another command")
     };
     write(&output);
@@ -579,7 +579,7 @@ fn every_field_that_is_printed_has_a_row_and_every_row_is_printed() {
         let plan = planned(&inventory, action);
         for live in [None, Some(live(&plan))] {
             page.plan(&in_a_file(|output| {
-                let out = Out::open(output.out.as_deref()).expect("a file");
+                let out = ResultOutput::open(output.out.as_deref()).expect("a file");
                 output::dry_run(&plan, live.as_ref(), output, out).expect("written");
             }));
         }
@@ -587,7 +587,7 @@ fn every_field_that_is_printed_has_a_row_and_every_row_is_printed() {
 
     page.diff(&parsed(&changes::json(&changed()).expect("JSON")));
     page.lines(&changes::jsonl(&changed()).expect("JSON"));
-    let picture = Picture {
+    let picture = ClusterState {
         ledger: folded(events(head()), |_, _| {}),
         changes: changed(),
         late: Vec::new(),
@@ -604,8 +604,8 @@ fn every_field_that_is_printed_has_a_row_and_every_row_is_printed() {
     let form = PlainForm::Json;
     page.inventory_list(&parsed(&inventory::list(&inventory, form).expect("a list")));
     let words = ["ctl", "inventory", "show", "a1", "--ssh-config", "none"];
-    let Command::Inventory(InventoryArgs { command: Some(InventoryCommand::Show { node, ssh }), .. }) =
-        Args::try_parse_from(words).expect("words").command
+    let CliCommand::Inventory(InventoryArgs { command: Some(InventoryCommand::Show { node, ssh }), .. }) =
+        CliArgs::try_parse_from(words).expect("words").command
     else {
         panic!("another command")
     };

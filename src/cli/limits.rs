@@ -17,7 +17,7 @@ const BESIDES: usize = 32;
 
 /// What a run may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct FileBudget {
     /// Nodes that are worked on at once.
     pub(super) forks: usize,
     /// Whether the connection of a node is closed once it was read.
@@ -25,14 +25,14 @@ pub(super) struct Room {
 }
 
 /// Makes as much room as there can be, and says what comes of it. `keeps`: whether all connections are held to the end.
-pub(super) fn make_room(access: &[NodeAccess], forks: usize, keeps: bool) -> Result<Room, CliError> {
-    let need = Need::of(access);
+pub(super) fn make_room(access: &[NodeAccess], forks: usize, keeps: bool) -> Result<FileBudget, CliError> {
+    let need = FileDemand::of(access);
     let wanted = need.all() + forks + BESIDES;
     let limit = match rlimit::increase_nofile_limit(u64::try_from(wanted).unwrap_or(u64::MAX).max(1024)) {
         Ok(limit) => usize::try_from(limit).unwrap_or(usize::MAX),
         Err(error) => {
             tracing::debug!(%error, "the limit on open files is not known");
-            return Ok(Room { forks, hangs_up: false });
+            return Ok(FileBudget { forks, hangs_up: false });
         }
     };
     let room = need.room(limit, forks, keeps).ok_or_else(|| {
@@ -53,14 +53,14 @@ pub(super) fn make_room(access: &[NodeAccess], forks: usize, keeps: bool) -> Res
 }
 
 /// The open files that connections take.
-struct Need {
+struct FileDemand {
     /// Those to nodes, one number a node.
     nodes: Vec<usize>,
     /// Those to bastions, which are shared.
     bastions: usize,
 }
 
-impl Need {
+impl FileDemand {
     fn of(access: &[NodeAccess]) -> Self {
         let mut bastions: HashSet<&Endpoint> = HashSet::new();
         for access in access {
@@ -87,16 +87,16 @@ impl Need {
         (2 * self.nodes.iter().max().copied().unwrap_or_default() + 1) * forks
     }
 
-    fn room(&self, limit: usize, forks: usize, keeps: bool) -> Option<Room> {
+    fn room(&self, limit: usize, forks: usize, keeps: bool) -> Option<FileBudget> {
         let left = limit.checked_sub(BESIDES)?;
         if let Some(spare) = left.checked_sub(self.all()).filter(|spare| *spare > 0) {
-            return Some(Room { forks: forks.min(spare), hangs_up: false });
+            return Some(FileBudget { forks: forks.min(spare), hangs_up: false });
         }
         if keeps {
             return None;
         }
         let forks = left.checked_sub(self.bastions)? / self.at_once(1);
-        (forks > 0).then_some(Room { forks, hangs_up: true })
+        (forks > 0).then_some(FileBudget { forks, hangs_up: true })
     }
 }
 
@@ -115,8 +115,8 @@ mod tests {
 
     #[test]
     fn what_fits() {
-        let need = |nodes: usize, each: usize, bastions: usize| Need { nodes: vec![each; nodes], bastions };
-        let room = |forks, hangs_up| Some(Room { forks, hangs_up });
+        let need = |nodes: usize, each: usize, bastions: usize| FileDemand { nodes: vec![each; nodes], bastions };
+        let room = |forks, hangs_up| Some(FileBudget { forks, hangs_up });
         let all = need(200, 1, 0);
         assert_eq!(all.room(1024, 64, true), room(64, false));
         assert_eq!(all.room(200 + BESIDES + 5, 64, true), room(5, false));

@@ -33,9 +33,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub use self::exit::Exit;
+pub use self::exit::ExitStatus;
 
-use self::args::{Args, Command};
+use self::args::{CliArgs, CliCommand};
 use self::report::CliError;
 use crate::sink::text;
 
@@ -43,14 +43,14 @@ use crate::sink::text;
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
     let typed: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let args = match Args::try_parse_from(words) {
+    let args = match CliArgs::try_parse_from(words) {
         Ok(args) => args,
         Err(error) => {
             // Help and version go to stdout and end well; everything else is a usage error, which clap ends with 2.
-            let code = if error.use_stderr() { Exit::Usage } else { Exit::Good };
+            let code = if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Good };
             return match print(&error, &typed) {
                 Ok(()) => code.into(),
-                Err(_) => Exit::Usage.into(),
+                Err(_) => ExitStatus::Usage.into(),
             };
         }
     };
@@ -72,20 +72,20 @@ fn print(error: &clap::Error, words: &[String]) -> io::Result<()> {
     error.print()
 }
 
-fn run(args: Args, words: &[String]) -> Result<Exit, CliError> {
+fn run(args: CliArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     match args.command {
-        Command::Exec(exec) => commands::exec::run(&exec, words),
-        Command::Rollout(rollout) => commands::rollout::run(&rollout, words),
-        Command::Runs(runs) => commands::runs::run(&runs),
-        Command::Wait(wait) => commands::wait::run(&wait),
-        Command::Service(service) => commands::service::run(&service, words),
-        Command::Status(status) => commands::status::run(&status),
-        Command::Top(top) => commands::top::run(&top),
-        Command::Logs(logs) => commands::logs::run(&logs),
-        Command::Snapshot(snapshot) => commands::snapshot::run(&snapshot),
-        Command::Ping(ping) => commands::ping::run(&ping),
-        Command::Inventory(inventory) => commands::inventory::run(inventory),
-        Command::SshConfig(ssh_config) => commands::ssh_config::run(&ssh_config),
-        Command::Nodeset(nodeset) => commands::nodeset::run(&nodeset),
+        CliCommand::Exec(exec) => commands::exec::run(&exec, words),
+        CliCommand::Rollout(rollout) => commands::rollout::run(&rollout, words),
+        CliCommand::Runs(runs) => commands::runs::run(&runs),
+        CliCommand::Wait(wait) => commands::wait::run(&wait),
+        CliCommand::Service(service) => commands::service::run(&service, words),
+        CliCommand::Status(status) => commands::status::run(&status),
+        CliCommand::Top(top) => commands::top::run(&top),
+        CliCommand::Logs(logs) => commands::logs::run(&logs),
+        CliCommand::Snapshot(snapshot) => commands::snapshot::run(&snapshot),
+        CliCommand::Ping(ping) => commands::ping::run(&ping),
+        CliCommand::Inventory(inventory) => commands::inventory::run(inventory),
+        CliCommand::SshConfig(ssh_config) => commands::ssh_config::run(&ssh_config),
+        CliCommand::Nodeset(nodeset) => commands::nodeset::run(&nodeset),
     }
 }

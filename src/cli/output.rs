@@ -9,9 +9,9 @@ use indicatif::ProgressDrawTarget;
 use rustix::process::geteuid;
 use serde::Serialize;
 
-use super::args::{Form, OutputArgs};
+use super::args::{OutputArgs, OutputFormat};
 use super::report::CliError;
-use super::terminal::{self, Messages};
+use super::terminal::{self, StderrMessages};
 use crate::inventory::ROLE_ORDER;
 use crate::local::file::FileAccess;
 use crate::overview::NodeRoles;
@@ -27,7 +27,8 @@ use crate::sink::{
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
 pub(super) fn shows_progress(output: &OutputArgs) -> bool {
-    let lines_as_it_happens = output.output == Form::Jsonl && output.out.is_none() && terminal::stdout_is_terminal();
+    let lines_as_it_happens =
+        output.output == OutputFormat::Jsonl && output.out.is_none() && terminal::stdout_is_terminal();
     let logs = output.verbose > 0 && output.log_file.is_none();
     !output.quiet && !logs && !lines_as_it_happens && !output.no_progress && terminal::stderr_can_animate()
 }
@@ -40,7 +41,7 @@ pub(super) fn node_roles(plan: &Plan) -> NodeRoles {
 
 /// What is told of a run behind its progress, and how. `first_screen`: people are shown what is not well, of nodes with
 /// these roles.
-pub(super) fn results(sinks: &mut SinkSet, output: &OutputArgs, out: &Out, first_screen: Option<NodeRoles>) {
+pub(super) fn results(sinks: &mut SinkSet, output: &OutputArgs, out: &ResultOutput, first_screen: Option<NodeRoles>) {
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
@@ -65,25 +66,25 @@ pub(super) fn results(sinks: &mut SinkSet, output: &OutputArgs, out: &Out, first
         OverviewSink::new(options, roles, out.writer(), notes())
     };
     let results: Box<dyn Sink> = match output.output {
-        Form::Table => match first_screen {
+        OutputFormat::Table => match first_screen {
             Some(roles) => Box::new(overview(roles)),
             None => Box::new(table(false)),
         },
-        Form::Wide => Box::new(table(true)),
-        Form::Json => Box::new(JsonSink::new(out.writer())),
-        Form::Jsonl => Box::new(JsonlSink::new(out.writer())),
-        Form::Yaml => Box::new(YamlSink::new(out.writer())),
-        Form::Csv => Box::new(CsvSink::new(out.writer())),
-        Form::Html => Box::new(HtmlSink::new(out.writer())),
-        Form::Prom => Box::new(PromSink::new(out.writer())),
-        Form::ContrailStatus => Box::new(ContrailStatusSink::new(fold, out.writer())),
+        OutputFormat::Wide => Box::new(table(true)),
+        OutputFormat::Json => Box::new(JsonSink::new(out.writer())),
+        OutputFormat::Jsonl => Box::new(JsonlSink::new(out.writer())),
+        OutputFormat::Yaml => Box::new(YamlSink::new(out.writer())),
+        OutputFormat::Csv => Box::new(CsvSink::new(out.writer())),
+        OutputFormat::Html => Box::new(HtmlSink::new(out.writer())),
+        OutputFormat::Prom => Box::new(PromSink::new(out.writer())),
+        OutputFormat::ContrailStatus => Box::new(ContrailStatusSink::new(fold, out.writer())),
     };
     sinks.push(results);
 }
 
 /// What `--fold` and `--no-fold` are to act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rows<'a> {
+pub(super) enum FoldRows<'a> {
     /// Results.
     Results,
     /// The batches of a plan.
@@ -96,7 +97,7 @@ pub(super) enum Rows<'a> {
     None(&'a str),
 }
 
-impl Rows<'_> {
+impl FoldRows<'_> {
     /// Those of a run.
     pub(super) fn of_run(is_plan: bool, command: &str) -> Self {
         match (is_plan, command) {
@@ -108,55 +109,55 @@ impl Rows<'_> {
 }
 
 /// Refuses to fold, or not to fold, where the one or the other cannot be.
-pub(super) fn can_fold(output: &OutputArgs, rows: Rows<'_>) -> Result<(), CliError> {
+pub(super) fn can_fold(output: &OutputArgs, rows: FoldRows<'_>) -> Result<(), CliError> {
     let is_folding = match rows {
-        Rows::Changes => output.output == Form::Table,
-        Rows::Results | Rows::Batches | Rows::Logs | Rows::None(_) => {
-            matches!(output.output, Form::Table | Form::Wide | Form::ContrailStatus)
+        FoldRows::Changes => output.output == OutputFormat::Table,
+        FoldRows::Results | FoldRows::Batches | FoldRows::Logs | FoldRows::None(_) => {
+            matches!(output.output, OutputFormat::Table | OutputFormat::Wide | OutputFormat::ContrailStatus)
         }
     };
     let form = output.output.as_str();
     match rows {
-        Rows::None(command) if output.fold || output.no_fold => {
+        FoldRows::None(command) if output.fold || output.no_fold => {
             let option = if output.fold { "--fold" } else { "--no-fold" };
             Err(CliError::usage(format!("{option} cannot be used with `ctl {command}`, which has no results to fold")))
         }
-        Rows::Logs if output.fold => {
+        FoldRows::Logs if output.fold => {
             Err(CliError::usage("--fold cannot be used with `ctl logs`, which shows each line on its own"))
         }
-        Rows::Changes if output.fold && !is_folding => {
+        FoldRows::Changes if output.fold && !is_folding => {
             Err(CliError::usage(format!("--fold cannot be used with -o {form}, which shows each change on its own"))
                 .with_hint("use it with -o table"))
         }
-        Rows::Results | Rows::Batches if output.fold && !is_folding => {
+        FoldRows::Results | FoldRows::Batches if output.fold && !is_folding => {
             Err(CliError::usage(format!("--fold cannot be used with -o {form}, which shows each result on its own"))
                 .with_hint("use it with -o table, wide or contrail-status"))
         }
-        Rows::Batches if output.no_fold && is_folding => {
+        FoldRows::Batches if output.no_fold && is_folding => {
             Err(CliError::usage("--no-fold cannot be used with --dry-run, which shows batches as folded node sets")
                 .with_hint("-o json lists every node of each batch"))
         }
-        Rows::Results | Rows::Batches | Rows::Logs | Rows::Changes | Rows::None(_) => Ok(()),
+        FoldRows::Results | FoldRows::Batches | FoldRows::Logs | FoldRows::Changes | FoldRows::None(_) => Ok(()),
     }
 }
 
 /// How what is under way is shown, and who speaks beside it. It comes first among the sinks: it must be off the screen
 /// before results are on it. Where nothing can be drawn a run that changes nodes has a line for each batch.
-pub(super) fn progress(output: &OutputArgs, plan: &Plan) -> (SinkSet, Messages) {
+pub(super) fn progress(output: &OutputArgs, plan: &Plan) -> (SinkSet, StderrMessages) {
     let mut sinks = SinkSet::default();
     if shows_progress(output) {
         let options =
             ProgressOptions { color: terminal::stderr_color(output.color), columns: Box::new(terminal::stderr_width) };
         let sink = ProgressSink::new(ProgressDrawTarget::stderr(), outline(plan), options);
-        let messages = Messages::beside(sink.bar());
+        let messages = StderrMessages::beside(sink.bar());
         sinks.push(Box::new(sink));
         return (sinks, messages);
     }
-    let tells_lines = output.output == Form::Jsonl && output.out.is_none();
+    let tells_lines = output.output == OutputFormat::Jsonl && output.out.is_none();
     if plan.changes() && !output.quiet && !output.no_progress && !tells_lines {
         sinks.push(Box::new(PlainProgressSink::new(outline(plan), Box::new(std::io::stderr()))));
     }
-    (sinks, Messages::default())
+    (sinks, StderrMessages::default())
 }
 
 /// The steps of a plan, with as many batches as there are if nothing goes wrong.
@@ -173,30 +174,34 @@ fn outline(plan: &Plan) -> RunOutline {
 }
 
 /// How lines of logs are told.
-pub(super) fn log_sinks(output: &OutputArgs, out: &Out, follow: bool) -> SinkSet {
+pub(super) fn log_sinks(output: &OutputArgs, out: &ResultOutput, follow: bool) -> SinkSet {
     let mut sinks = SinkSet::default();
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
     let color = output.out.is_none() && terminal::color(output.color);
     let lines: Box<dyn Sink> = match output.output {
-        Form::Json => Box::new(LogJsonSink::new(out.writer())),
-        Form::Jsonl => Box::new(JsonlSink::new(out.writer())),
-        Form::Table | Form::Wide | Form::Yaml | Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
-            Box::new(LogSink::new(color, follow, out.writer(), notes()))
-        }
+        OutputFormat::Json => Box::new(LogJsonSink::new(out.writer())),
+        OutputFormat::Jsonl => Box::new(JsonlSink::new(out.writer())),
+        OutputFormat::Table
+        | OutputFormat::Wide
+        | OutputFormat::Yaml
+        | OutputFormat::Csv
+        | OutputFormat::Html
+        | OutputFormat::Prom
+        | OutputFormat::ContrailStatus => Box::new(LogSink::new(color, follow, out.writer(), notes())),
     };
     sinks.push(lines);
     sinks
 }
 
 /// Where results go: stdout, or a file that is there whole or not at all.
-pub(super) enum Out {
+pub(super) enum ResultOutput {
     Stdout,
     File { temporary: tempfile::NamedTempFile, path: PathBuf, option: &'static str },
 }
 
-impl Out {
+impl ResultOutput {
     /// The file of `--out`, or stdout.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, CliError> {
         path.map_or(Ok(Self::Stdout), |path| Self::file("--out", path))
@@ -255,37 +260,42 @@ impl Out {
 }
 
 /// Shows the plan.
-pub(super) fn dry_run(plan: &Plan, live: Option<&LiveState>, output: &OutputArgs, out: Out) -> Result<(), CliError> {
+pub(super) fn dry_run(
+    plan: &Plan,
+    live: Option<&LiveState>,
+    output: &OutputArgs,
+    out: ResultOutput,
+) -> Result<(), CliError> {
     #[derive(Serialize)]
-    struct Shown {
+    struct ShownDocument {
         plan: explain::PlanView,
     }
     // What nodes say stands in it.
     let for_people = || explain::text(plan, live).lines().map(|line| format!("{}\n", text::visible(line))).collect();
-    document(output.output, out, for_people, &Shown { plan: explain::view(plan, live) })
+    document(output.output, out, for_people, &ShownDocument { plan: explain::view(plan, live) })
 }
 
 /// Writes one document in the form that was asked for: `for_people` for people, else the schema's name and `data`.
 pub(super) fn document(
-    form: Form,
-    out: Out,
+    form: OutputFormat,
+    out: ResultOutput,
     for_people: impl FnOnce() -> String,
     data: &impl Serialize,
 ) -> Result<(), CliError> {
     #[derive(Serialize)]
-    struct Document<'a, T: Serialize> {
+    struct OutputDocument<'a, T: Serialize> {
         schema: &'static str,
         #[serde(flatten)]
         data: &'a T,
     }
     let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("cannot write the output: {error}"));
-    let document = Document { schema: "ctl/1", data };
+    let document = OutputDocument { schema: "ctl/1", data };
     let text = match form {
-        Form::Table | Form::Wide => for_people(),
-        Form::Json => encode::json(&document).map_err(|error| failed(&error))?,
-        Form::Jsonl => encode::json_line(&document).map_err(|error| failed(&error))?,
-        Form::Yaml => encode::yaml(&document).map_err(|error| failed(&error))?,
-        Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
+        OutputFormat::Table | OutputFormat::Wide => for_people(),
+        OutputFormat::Json => encode::json(&document).map_err(|error| failed(&error))?,
+        OutputFormat::Jsonl => encode::json_line(&document).map_err(|error| failed(&error))?,
+        OutputFormat::Yaml => encode::yaml(&document).map_err(|error| failed(&error))?,
+        OutputFormat::Csv | OutputFormat::Html | OutputFormat::Prom | OutputFormat::ContrailStatus => {
             let message = format!("-o {} is not supported here", form.as_str());
             return Err(CliError::usage(message).with_hint("use -o table, json or yaml"));
         }
@@ -294,7 +304,7 @@ pub(super) fn document(
 }
 
 /// Writes all of a text; that nobody reads it is no error.
-pub(super) fn write(out: Out, text: &str) -> Result<(), CliError> {
+pub(super) fn write(out: ResultOutput, text: &str) -> Result<(), CliError> {
     let mut writer = out.writer();
     let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
     drop(writer);

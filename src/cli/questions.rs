@@ -15,7 +15,7 @@ use super::args::FanoutArgs;
 use super::report::CliError;
 use super::secret::{self, SecretError};
 use super::terminal;
-use super::waiting::{self, Silent, Waiting};
+use super::waiting::{self, SilentNodes, WaitNotice};
 use crate::remote::Sudo;
 use crate::run::{NodeAccess, PasswordFiles};
 use crate::select::SelectedNode;
@@ -91,7 +91,7 @@ pub(super) async fn before_connecting(
     }
     let all: Vec<&Endpoint> = hops.into_iter().chain(endpoints.iter().copied()).collect();
     {
-        let _waiting = Waiting::begin(|| "the known_hosts files and the key files".to_owned());
+        let _waiting = WaitNotice::begin(|| "the known_hosts files and the key files".to_owned());
         transport.check_host_key_files(all.iter().copied())?;
         transport.read_key_files(&all).await;
     }
@@ -149,7 +149,7 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
         if round.is_empty() {
             return Ok(());
         }
-        let silent = Silent::new(round.iter().map(|(name, ..)| name.clone()));
+        let silent = SilentNodes::new(round.iter().map(|(name, ..)| name.clone()));
         let longest = round.iter().map(|(.., endpoint)| endpoint.connect_timeout).max().unwrap_or_default();
         let looked = stream::iter(round).map(|(name, shown_name, endpoint)| {
             let silent = silent.clone();
@@ -162,7 +162,7 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
         let looked: Vec<_> = {
             let (silent, longest) = (silent.clone(), humantime::format_duration(longest));
             let what = move || format!("the host keys of {} (up to {longest} each)", silent.folded());
-            let _waiting = Waiting::begin(what);
+            let _waiting = WaitNotice::begin(what);
             looked.buffered(forks.max(1)).collect().await
         };
         let mut shown: Vec<(String, &Endpoint, PublicKey)> = Vec::new();

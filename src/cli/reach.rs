@@ -1,6 +1,6 @@
 //! How hosts are reached: what the command line, the inventory and ssh_config say of it, in this order.
 //!
-//! Here lives [`Ways`]. What always holds: ssh_config's files are read once; what cannot be honoured is named once, and
+//! Here lives [`EndpointResolver`]. What always holds: ssh_config's files are read once; what cannot be honoured is named once, and
 //! refused where ignoring it would change where or how securely one connects; a bastion that was asked for is never
 //! passed by.
 
@@ -36,23 +36,23 @@ const REFUSED_SHOWN: usize = 8;
 
 /// What all hosts on the way to a node have in common.
 #[derive(Clone, Copy)]
-struct Common<'k> {
+struct CommonSettings<'k> {
     retries: u32,
     /// Key files that the command line or the inventory names for the node.
     keys: &'k [PathBuf],
 }
 
 /// The way up to a bastion as it is written, and the keys of the nodes behind it.
-type Stretch = (Vec<JumpHop>, Vec<PathBuf>);
+type BastionPath = (Vec<JumpHop>, Vec<PathBuf>);
 
 /// The settings of every host, looked up as they are needed.
-pub(super) struct Ways<'a> {
+pub(super) struct EndpointResolver<'a> {
     args: &'a SshArgs,
     config: SshConfig,
     operator: OperatorEnv,
     exec: ExecRunner,
     /// The bastions known so far: equal ones are one.
-    bastions: RefCell<HashMap<Stretch, Arc<Endpoint>>>,
+    bastions: RefCell<HashMap<BastionPath, Arc<Endpoint>>>,
     host_keys: RefCell<HashSet<Arc<HostKeySettings>>>,
     algorithms: RefCell<HashSet<Arc<AlgorithmLists>>>,
     /// What is not honoured, and does not matter so much that it is refused.
@@ -60,7 +60,7 @@ pub(super) struct Ways<'a> {
     refused: RefCell<BTreeSet<String>>,
 }
 
-impl<'a> Ways<'a> {
+impl<'a> EndpointResolver<'a> {
     /// Reads the ssh_config files.
     pub(super) fn new(args: &'a SshArgs) -> Result<Self, CliError> {
         let operator = OperatorEnv::of_process();
@@ -168,20 +168,20 @@ impl<'a> Ways<'a> {
         Ok(self.config.resolve(query, &self.operator, &|command| self.exec.run(command))?)
     }
 
-    /// The endpoint of a node. What is refused of its settings is told by [`Ways::verdict`].
+    /// The endpoint of a node. What is refused of its settings is told by [`EndpointResolver::verdict`].
     pub(super) fn endpoint(&self, node: &Node, retries: u32) -> Result<Endpoint, CliError> {
         let resolved = self.of_node(node)?;
         let keys = match &self.args.identity {
             Some(file) => std::slice::from_ref(file),
             None => &node.ssh.identities,
         };
-        let common = Common { retries, keys };
+        let common = CommonSettings { retries, keys };
         let proxy = self.proxy(&resolved, common, 0)?;
         self.endpoint_of(&resolved, proxy, common, false)
     }
 
     /// The way to a host, `depth` bastions away from the node.
-    fn proxy(&self, resolved: &ResolvedHost, common: Common<'_>, depth: usize) -> Result<ProxyRoute, CliError> {
+    fn proxy(&self, resolved: &ResolvedHost, common: CommonSettings<'_>, depth: usize) -> Result<ProxyRoute, CliError> {
         match &resolved.proxy.value {
             ssh_config::ConfigProxy::Direct => Ok(ProxyRoute::Direct),
             ssh_config::ConfigProxy::Command(_) => {
@@ -196,7 +196,7 @@ impl<'a> Ways<'a> {
         &self,
         hops: &[JumpHop],
         origin: &ConfigOrigin,
-        common: Common<'_>,
+        common: CommonSettings<'_>,
         depth: usize,
     ) -> Result<ProxyRoute, CliError> {
         let Some((last, before)) = hops.split_last() else { return Ok(ProxyRoute::Direct) };
@@ -236,7 +236,7 @@ impl<'a> Ways<'a> {
         &self,
         resolved: &ResolvedHost,
         proxy: ProxyRoute,
-        common: Common<'_>,
+        common: CommonSettings<'_>,
         is_bastion: bool,
     ) -> Result<Endpoint, CliError> {
         self.judge(resolved);

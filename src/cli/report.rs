@@ -4,7 +4,7 @@ use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::exit::Exit;
+use super::exit::ExitStatus;
 use super::terminal;
 use crate::event::{CancelReason, Failure};
 use crate::inventory::{InventoryError, InventoryProblem};
@@ -21,7 +21,7 @@ use crate::transport::ssh_config::SshConfigError;
 pub(super) struct CliError {
     rendered: String,
     hint: Option<String>,
-    exit: Exit,
+    exit: ExitStatus,
 }
 
 impl CliError {
@@ -33,12 +33,12 @@ impl CliError {
     /// A signal came while something was asked.
     pub(super) fn cancelled(reason: CancelReason) -> Self {
         let exit = match reason {
-            CancelReason::HungUp => Exit::HungUp,
-            CancelReason::Terminated => Exit::Terminated,
+            CancelReason::HungUp => ExitStatus::HungUp,
+            CancelReason::Terminated => ExitStatus::Terminated,
             CancelReason::Interrupted
             | CancelReason::GivenUp
             | CancelReason::OutputClosed
-            | CancelReason::JournalLost => Exit::Interrupted,
+            | CancelReason::JournalLost => ExitStatus::Interrupted,
         };
         Self { exit, ..Self::usage("interrupted: nothing was done") }
     }
@@ -49,11 +49,11 @@ impl CliError {
             let hint = failure.hint.as_ref().map(|hint| format!("  → {}", text::single_line(hint)));
             std::iter::once(format!("error: {}", text::single_line(&failure.message))).chain(hint)
         });
-        Self { exit: Exit::Failed, ..Self::rendered(lines.collect::<Vec<_>>().join("\n")) }
+        Self { exit: ExitStatus::Failed, ..Self::rendered(lines.collect::<Vec<_>>().join("\n")) }
     }
 
     fn rendered(rendered: String) -> Self {
-        Self { rendered, hint: None, exit: Exit::Usage }
+        Self { rendered, hint: None, exit: ExitStatus::Usage }
     }
 
     /// With what to do next.
@@ -74,7 +74,7 @@ impl CliError {
         }
     }
 
-    pub(super) fn exit(&self) -> Exit {
+    pub(super) fn exit(&self) -> ExitStatus {
         self.exit
     }
 }

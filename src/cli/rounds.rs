@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::args::FanoutArgs;
 use super::fanout;
-use super::limits::Room;
+use super::limits::FileBudget;
 use crate::event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
 use crate::nodeset::NodeSet;
 use crate::plan::{Plan, Task};
@@ -32,7 +32,7 @@ const TOGETHER: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// The cluster as it is known at one moment.
-pub(super) struct Picture {
+pub(super) struct ClusterState {
     /// Everything that was read last of each node.
     pub(super) ledger: Ledger,
     /// What has changed since the picture before.
@@ -95,7 +95,7 @@ impl NodeRounds {
         access: &[NodeAccess],
         fanout: &FanoutArgs,
         (transport, notices): (&Arc<SshTransport>, mpsc::Receiver<String>),
-        (room, interval): (Room, Duration),
+        (room, interval): (FileBudget, Duration),
     ) -> Self {
         let now = Instant::now();
         let node = |(index, access): (usize, &NodeAccess)| {
@@ -139,7 +139,7 @@ impl NodeRounds {
 
     /// The next picture: when a round is over but for those that are late, and when those answer. Nothing is lost if it
     /// is not waited for to its end.
-    pub(super) async fn next(&mut self) -> Picture {
+    pub(super) async fn next(&mut self) -> ClusterState {
         loop {
             while let Ok(message) = self.notices.try_recv() {
                 tracing::debug!(message = text::single_line(&message), "a notice");
@@ -187,7 +187,7 @@ impl NodeRounds {
         self.nodes.iter().any(|node| node.crew.is_none() && node.began >= self.began)
     }
 
-    fn round_over(&mut self) -> Picture {
+    fn round_over(&mut self) -> ClusterState {
         (self.deadline, self.took) = (None, self.began.elapsed());
         self.picture()
     }
@@ -215,7 +215,7 @@ impl NodeRounds {
         }
     }
 
-    fn picture(&mut self) -> Picture {
+    fn picture(&mut self) -> ClusterState {
         self.answered = None;
         let mut changes = std::mem::take(&mut self.changes);
         changes.sort_by_key(|(index, _)| *index);
@@ -227,7 +227,7 @@ impl NodeRounds {
                 MissingName::Unsure(message) => late.push(text::visible(&message).into_owned()),
             }
         }
-        Picture { ledger: self.ledger(), changes, late, mistakes }
+        ClusterState { ledger: self.ledger(), changes, late, mistakes }
     }
 
     /// The names that were typed and found nowhere. Each node has a plan of its own and knows nothing of

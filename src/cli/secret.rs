@@ -41,27 +41,27 @@ pub(super) enum SecretError {
 pub(super) fn ask(prompt: &str) -> Result<SecretString, SecretError> {
     process::protect_secrets();
     let terminal = terminal::open_terminal()?;
-    let signals = Signals::catch()?;
+    let signals = HeldSignals::catch()?;
     loop {
         match ask_at(&terminal, prompt, &signals)? {
-            Typed::Line(secret) => return Ok(secret),
-            Typed::Signal(SIGINT) => return Err(SecretError::Cancelled(CancelReason::Interrupted)),
-            Typed::Signal(SIGTERM) => return Err(SecretError::Cancelled(CancelReason::Terminated)),
-            Typed::Signal(SIGHUP) => return Err(SecretError::Cancelled(CancelReason::HungUp)),
+            TypedLine::Line(secret) => return Ok(secret),
+            TypedLine::Signal(SIGINT) => return Err(SecretError::Cancelled(CancelReason::Interrupted)),
+            TypedLine::Signal(SIGTERM) => return Err(SecretError::Cancelled(CancelReason::Terminated)),
+            TypedLine::Signal(SIGHUP) => return Err(SecretError::Cancelled(CancelReason::HungUp)),
             // Ctrl-Z: stopped here, and asked again when it is continued. Ctrl-\ ends the process here.
-            Typed::Signal(signal) => low_level::emulate_default_handler(signal)?,
+            TypedLine::Signal(signal) => low_level::emulate_default_handler(signal)?,
         }
     }
 }
 
-enum Typed {
+enum TypedLine {
     Line(SecretString),
     Signal(i32),
 }
 
 /// Asks once, and leaves the terminal as it was.
-fn ask_at(terminal: &File, prompt: &str, signals: &Signals) -> io::Result<Typed> {
-    let quiet = Quiet::new(terminal)?;
+fn ask_at(terminal: &File, prompt: &str, signals: &HeldSignals) -> io::Result<TypedLine> {
+    let quiet = EchoOff::new(terminal)?;
     let mut writer = terminal;
     write!(writer, "{}", text::visible_lines(prompt))?;
     let typed = read_line(terminal, signals);
@@ -74,12 +74,12 @@ fn ask_at(terminal: &File, prompt: &str, signals: &Signals) -> io::Result<Typed>
 }
 
 /// A terminal that does not show what is typed, for as long as this lives.
-struct Quiet<'t> {
+struct EchoOff<'t> {
     terminal: &'t File,
     before: Termios,
 }
 
-impl<'t> Quiet<'t> {
+impl<'t> EchoOff<'t> {
     fn new(terminal: &'t File) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut quiet = before.clone();
@@ -89,7 +89,7 @@ impl<'t> Quiet<'t> {
     }
 }
 
-impl Drop for Quiet<'_> {
+impl Drop for EchoOff<'_> {
     fn drop(&mut self) {
         if let Err(error) = tcsetattr(self.terminal, OptionalActions::Flush, &self.before) {
             tracing::debug!(%error, "cannot restore the terminal");
@@ -97,12 +97,12 @@ impl Drop for Quiet<'_> {
     }
 }
 
-fn read_line(mut terminal: &File, signals: &Signals) -> io::Result<Typed> {
+fn read_line(mut terminal: &File, signals: &HeldSignals) -> io::Result<TypedLine> {
     let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
     let mut buffer = Zeroizing::new([0; 256]);
     loop {
         if let Some(signal) = signals.or_input(terminal)? {
-            return Ok(Typed::Signal(signal));
+            return Ok(TypedLine::Signal(signal));
         }
         let count = match terminal.read(buffer.as_mut_slice()) {
             Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "no input")),
@@ -114,7 +114,7 @@ fn read_line(mut terminal: &File, signals: &Signals) -> io::Result<Typed> {
         if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
             let secret = std::str::from_utf8(line.get(..end).unwrap_or_default())
                 .map_err(|_| io::Error::new(ErrorKind::InvalidData, "the input is not UTF-8"))?;
-            return Ok(Typed::Line(SecretString::from(secret.trim_end_matches('\r'))));
+            return Ok(TypedLine::Line(SecretString::from(secret.trim_end_matches('\r'))));
         }
         if line.len() >= LONGEST {
             return Err(io::Error::new(ErrorKind::InvalidData, "the input is too long"));
@@ -127,13 +127,13 @@ const CAUGHT: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP];
 
 /// What a signal does while no secret is asked for: what it does by default. A handler once installed cannot be taken
 /// away again, so the default is carried out by it.
-struct Defaults {
+struct DefaultSignals {
     /// Whether it is carried out.
     are_on: Arc<AtomicBool>,
     ids: Vec<(i32, SigId)>,
 }
 
-static DEFAULTS: Mutex<Option<Defaults>> = Mutex::new(None);
+static DEFAULTS: Mutex<Option<DefaultSignals>> = Mutex::new(None);
 
 /// Leaves the signals that end a run to whoever has caught them now.
 pub(super) fn release_signals() {
@@ -149,12 +149,12 @@ pub(super) fn release_signals() {
 }
 
 /// Signals that are told instead of carried out, for as long as this lives.
-struct Signals {
+struct HeldSignals {
     caught: Vec<(i32, SigId, UnixStream)>,
     defaults: Arc<AtomicBool>,
 }
 
-impl Signals {
+impl HeldSignals {
     fn catch() -> io::Result<Self> {
         let signals = || CAUGHT.into_iter().filter(|signal| !terminal::is_ignored(*signal));
         let mut caught = Vec::new();
@@ -165,7 +165,7 @@ impl Signals {
                 let are_on = Arc::new(AtomicBool::new(true));
                 let register = |signal| Ok((signal, flag::register_conditional_default(signal, Arc::clone(&are_on))?));
                 let ids = signals().map(register).collect::<io::Result<_>>()?;
-                *known = Some(Defaults { are_on: Arc::clone(&are_on), ids });
+                *known = Some(DefaultSignals { are_on: Arc::clone(&are_on), ids });
                 are_on
             }
         };
@@ -198,7 +198,7 @@ impl Signals {
     }
 }
 
-impl Drop for Signals {
+impl Drop for HeldSignals {
     fn drop(&mut self) {
         self.defaults.store(true, Ordering::SeqCst);
         for (_, id, _) in &self.caught {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{BatchArgs, FanoutArgs, GateArg};
-use super::reach::Ways;
+use super::reach::EndpointResolver;
 use super::report::CliError;
 use super::{trust, waiting};
 use crate::event::RunScope;
@@ -29,12 +29,12 @@ use crate::snapshot::{self, Snapshot};
 const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The operator's own surroundings.
-pub(super) struct Surroundings {
+pub(super) struct UserEnv {
     pub(super) home: Option<PathBuf>,
     user: Option<String>,
 }
 
-impl Surroundings {
+impl UserEnv {
     pub(super) fn read() -> Self {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -49,11 +49,11 @@ impl Surroundings {
 /// A base directory of the XDG specification, else `fallback` in the home. A relative path there is to be ignored.
 fn base_directory(variable: &str, fallback: &str) -> Option<PathBuf> {
     let named = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    named.or_else(|| Surroundings::read().in_home(fallback))
+    named.or_else(|| UserEnv::read().in_home(fallback))
 }
 
 /// Finds and reads the inventory.
-pub(super) fn inventory(named: Option<&Path>, sources: &Sources) -> Result<(Inventory, SavedFile), CliError> {
+pub(super) fn inventory(named: Option<&Path>, sources: &SavedInputs) -> Result<(Inventory, SavedFile), CliError> {
     let environment = PathEnvironment::process();
     if let Some(SavedFile { path, text }) = &sources.inventory {
         let inventory = inventory::parse(text, path, &environment)?;
@@ -73,7 +73,7 @@ pub(super) fn inventory(named: Option<&Path>, sources: &Sources) -> Result<(Inve
 
 /// Files as they were when a run was first asked for; none means as they are now.
 #[derive(Debug, Default)]
-pub(super) struct Sources {
+pub(super) struct SavedInputs {
     pub(super) inventory: Option<SavedFile>,
     pub(super) rollout: Option<SavedFile>,
 }
@@ -98,7 +98,7 @@ fn journal_path() -> Result<PathBuf, CliError> {
 
 /// The operator's name on this host.
 pub(super) fn user() -> String {
-    Surroundings::read().user.unwrap_or_else(user_id)
+    UserEnv::read().user.unwrap_or_else(user_id)
 }
 
 /// Where the inventory is.
@@ -197,7 +197,7 @@ pub(super) fn owner(run: &str, started: jiff::Timestamp, reason: Option<&str>) -
 
 /// How each node of a plan is reached.
 pub(super) fn access(args: &FanoutArgs, nodes: &[SelectedNode]) -> Result<Vec<NodeAccess>, CliError> {
-    let ways = waiting::on("the ssh_config", || Ways::new(&args.ssh))?;
+    let ways = waiting::on("the ssh_config", || EndpointResolver::new(&args.ssh))?;
     let access = nodes.iter().map(|selected| {
         let node = &selected.node;
         Ok(NodeAccess {

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use indicatif::ProgressBar;
 use rustix::termios::{QueueSelector, tcflush};
 
-use super::args::When;
+use super::args::ColorChoice;
 use crate::sink::text;
 
 /// Whether stdout is a terminal.
@@ -54,11 +54,11 @@ pub(super) fn height_shared_with_stderr() -> Option<u16> {
 }
 
 /// Whether stdout gets colour.
-pub(super) fn color(when: When) -> bool {
+pub(super) fn color(when: ColorChoice) -> bool {
     match when {
-        When::Always => true,
-        When::Never => false,
-        When::Auto => {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => {
             stdout_is_terminal()
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
                 && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
@@ -72,21 +72,21 @@ pub(super) fn stderr_width() -> Option<u16> {
 }
 
 /// Whether stderr gets colour.
-pub(super) fn stderr_color(when: When) -> bool {
+pub(super) fn stderr_color(when: ColorChoice) -> bool {
     match when {
-        When::Always => true,
-        When::Never => false,
-        When::Auto => stderr_can_animate() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => stderr_can_animate() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     }
 }
 
 /// What is said on stderr while a display may be drawn there: it makes room.
 #[derive(Clone, Default)]
-pub(super) struct Messages {
+pub(super) struct StderrMessages {
     display: Option<ProgressBar>,
 }
 
-impl Messages {
+impl StderrMessages {
     /// Beside `display`.
     pub(super) fn beside(display: ProgressBar) -> Self {
         Self { display: Some(display) }

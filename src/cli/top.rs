@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::args::{FanoutArgs, HostKey, TopArgs, ViaArg};
-use super::exit::Exit;
-use super::fanout::{self, Ready};
-use super::job::Request;
-use super::limits::Room;
+use super::exit::ExitStatus;
+use super::fanout::{self, RunSession};
+use super::job::JobRequest;
+use super::limits::FileBudget;
 use super::report::CliError;
-use super::rounds::{NodeRounds, Picture};
-use super::settings::Sources;
+use super::rounds::{ClusterState, NodeRounds};
+use super::settings::SavedInputs;
 use super::{output, settings, terminal, watch};
 use crate::event::{CancelReason, EventKind, LogStream, RunHead};
 use crate::inventory::Inventory;
@@ -32,29 +32,29 @@ use crate::transport::SshTransport;
 const LOG_LINES: usize = 100;
 
 /// What comes in while the screen is shown.
-enum News {
+enum TopInput {
     /// A round is over, or a node that was late has answered.
-    Round(Box<Picture>),
+    Round(Box<ClusterState>),
     /// A log was read.
     Log(TopTarget, Vec<String>),
 }
 
 /// Shows the cluster until `q` is pressed or a signal comes.
-pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
+pub(super) fn run(args: &TopArgs) -> Result<ExitStatus, CliError> {
     if !terminal::can_ask() || !terminal::stdin_is_terminal() || !terminal::stdout_is_terminal() {
         return Err(CliError::usage("`ctl top` needs a terminal")
             .with_hint("without one, `ctl status --watch` prints one line per change"));
     }
     let fanout = &args.fanout;
-    let request = Request { in_depth: true, ..Request::new("status", Action::Status, &args.names, fanout) };
-    let (inventory, document) = settings::inventory(fanout.inventory.as_deref(), &Sources::default())?;
+    let request = JobRequest { in_depth: true, ..JobRequest::new("status", Action::Status, &args.names, fanout) };
+    let (inventory, document) = settings::inventory(fanout.inventory.as_deref(), &SavedInputs::default())?;
     let job = request.job_in(&inventory, document)?;
     let access = watch::access(fanout, &job.plan)?;
     let color = terminal::color(fanout.output.color);
     let mut model = TopModel::new(output::node_roles(&job.plan), args.interval, color);
-    let Ready { runtime, transport, notices, access, room } = Ready::new(&job.plan, access, fanout, false)?;
+    let RunSession { runtime, transport, notices, access, room } = RunSession::new(&job.plan, access, fanout, false)?;
     let transport = Arc::new(transport);
-    let reader = LogReader {
+    let reader = TopLogReader {
         transport: Arc::clone(&transport),
         access: job.plan.nodes.iter().map(|node| node.node.name.clone()).zip(access.iter().cloned()).collect(),
         fanout: fanout.clone(),
@@ -86,8 +86,8 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
         while let Ok(news) = inbox.try_recv() {
             is_drawn = false;
             match news {
-                News::Round(picture) => {
-                    let Picture { ledger, late, mistakes, changes: _ } = *picture;
+                TopInput::Round(picture) => {
+                    let ClusterState { ledger, late, mistakes, changes: _ } = *picture;
                     if !mistakes.is_empty() {
                         break 'shown Err(CliError::mistaken_names(&mistakes));
                     }
@@ -96,7 +96,7 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
                         ask_for_log(target);
                     }
                 }
-                News::Log(target, lines) => model.log_read(&target, lines),
+                TopInput::Log(target, lines) => model.log_read(&target, lines),
             }
         }
         if !is_drawn {
@@ -107,11 +107,11 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
         let order = match input {
             TerminalInput::Key(key) => model.key(key),
             TerminalInput::Other | TerminalInput::Nothing => None,
-            TerminalInput::Gone => break Ok(Exit::HungUp),
+            TerminalInput::Gone => break Ok(ExitStatus::HungUp),
         };
         match order {
             None => {}
-            Some(TopOrder::Quit) => break Ok(Exit::Good),
+            Some(TopOrder::Quit) => break Ok(ExitStatus::Good),
             Some(TopOrder::ReadLog(target)) => ask_for_log(target),
             Some(TopOrder::Act(confirm)) => {
                 drop(screen);
@@ -131,21 +131,21 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, CliError> {
     exit
 }
 
-fn ended_by(reason: CancelReason) -> Exit {
+fn ended_by(reason: CancelReason) -> ExitStatus {
     match reason {
-        CancelReason::HungUp => Exit::HungUp,
-        CancelReason::Terminated => Exit::Terminated,
+        CancelReason::HungUp => ExitStatus::HungUp,
+        CancelReason::Terminated => ExitStatus::Terminated,
         CancelReason::Interrupted | CancelReason::GivenUp | CancelReason::JournalLost | CancelReason::OutputClosed => {
-            Exit::Interrupted
+            ExitStatus::Interrupted
         }
     }
 }
 
 /// Reads the cluster again and again.
-async fn read_rounds(mut rounds: NodeRounds, news: mpsc::Sender<News>) {
+async fn read_rounds(mut rounds: NodeRounds, news: mpsc::Sender<TopInput>) {
     loop {
         let picture = rounds.next().await;
-        if news.send(News::Round(Box::new(picture))).await.is_err() {
+        if news.send(TopInput::Round(Box::new(picture))).await.is_err() {
             return;
         }
     }
@@ -155,17 +155,17 @@ async fn read_rounds(mut rounds: NodeRounds, news: mpsc::Sender<News>) {
 type OpenLog = (TopTarget, WorkerPool<SshTransport>, RunHead);
 
 /// Reads the end of one log after the other: of the one that was asked for last.
-struct LogReader {
+struct TopLogReader {
     transport: Arc<SshTransport>,
     access: HashMap<String, NodeAccess>,
     fanout: FanoutArgs,
-    room: Room,
+    room: FileBudget,
     inventory: Inventory,
 }
 
-impl LogReader {
+impl TopLogReader {
     /// Ends with whoever asks, or listens.
-    async fn serve(self, mut wanted: mpsc::Receiver<TopTarget>, news: mpsc::Sender<News>) {
+    async fn serve(self, mut wanted: mpsc::Receiver<TopTarget>, news: mpsc::Sender<TopInput>) {
         // The same log is read again and again over one connection.
         let mut open: Option<OpenLog> = None;
         while let Some(mut target) = wanted.recv().await {
@@ -182,7 +182,7 @@ impl LogReader {
                 }
                 Err(error) => vec![error.message().to_owned()],
             };
-            if news.send(News::Log(target, lines)).await.is_err() {
+            if news.send(TopInput::Log(target, lines)).await.is_err() {
                 return;
             }
         }

@@ -15,11 +15,11 @@ use crate::nodeset::NodeSet;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A wait: it is over when this is dropped.
-pub(super) struct Waiting {
+pub(super) struct WaitNotice {
     _over: Sender<()>,
 }
 
-impl Waiting {
+impl WaitNotice {
     /// For what `what` says at the time.
     pub(super) fn begin(what: impl FnOnce() -> String + Send + 'static) -> Self {
         let (over, ended) = channel();
@@ -35,17 +35,17 @@ impl Waiting {
 /// What `work` gives; `what` is said to be waited for if it takes long.
 pub(super) fn on<T>(what: impl Into<String>, work: impl FnOnce() -> T) -> T {
     let what = what.into();
-    let _waiting = Waiting::begin(move || what);
+    let _waiting = WaitNotice::begin(move || what);
     work()
 }
 
 /// Nodes that have not answered yet.
 #[derive(Clone)]
-pub(super) struct Silent {
+pub(super) struct SilentNodes {
     names: Arc<Mutex<BTreeSet<String>>>,
 }
 
-impl Silent {
+impl SilentNodes {
     /// All of these.
     pub(super) fn new(names: impl Iterator<Item = String>) -> Self {
         Self { names: Arc::new(Mutex::new(names.collect())) }

@@ -11,13 +11,13 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::args::{FanoutArgs, Form};
-use super::exit::{self, Exit};
-use super::fanout::{self, Ready};
-use super::job::Job;
+use super::args::{FanoutArgs, OutputFormat};
+use super::exit::{self, ExitStatus};
+use super::fanout::{self, RunSession};
+use super::job::CliJob;
 use super::output;
 use super::report::CliError;
-use super::rounds::{NodeRounds, Picture};
+use super::rounds::{ClusterState, NodeRounds};
 use super::{settings, terminal};
 use crate::event::{CancelReason, Ledger};
 use crate::overview::NodeRoles;
@@ -30,13 +30,13 @@ use crate::snapshot::NodeChange;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Watches until a signal comes, or nobody reads any more.
-pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<Exit, CliError> {
+pub(super) fn run(job: CliJob, fanout: &FanoutArgs, interval: Duration) -> Result<ExitStatus, CliError> {
     let access = access(fanout, &job.plan)?;
     let roles = output::node_roles(&job.plan);
-    let Ready { runtime, transport, notices, access, room } = Ready::new(&job.plan, access, fanout, false)?;
+    let RunSession { runtime, transport, notices, access, room } = RunSession::new(&job.plan, access, fanout, false)?;
     let transport = Arc::new(transport);
     let rounds = NodeRounds::new(&job.plan, &job.services, &access, fanout, (&transport, notices), (room, interval));
-    let view: Box<dyn View> = if terminal::stdout_is_terminal() && fanout.output.output != Form::Jsonl {
+    let view: Box<dyn WatchView> = if terminal::stdout_is_terminal() && fanout.output.output != OutputFormat::Jsonl {
         Box::new(InPlace {
             roles,
             color: terminal::color(fanout.output.color),
@@ -45,7 +45,7 @@ pub(super) fn run(job: Job, fanout: &FanoutArgs, interval: Duration) -> Result<E
             past: VecDeque::new(),
         })
     } else {
-        Box::new(Lines)
+        Box::new(ChangeLines)
     };
     let exit = runtime.block_on(async {
         let signals = fanout::signals(None)?;
@@ -68,9 +68,9 @@ pub(super) fn access(fanout: &FanoutArgs, plan: &Plan) -> Result<Vec<NodeAccess>
 }
 
 /// Shows rounds.
-trait View {
+trait WatchView {
     /// Shows the cluster, and what has changed; false: nobody looks any more.
-    fn show(&mut self, picture: &Picture, is_first: bool) -> bool;
+    fn show(&mut self, picture: &ClusterState, is_first: bool) -> bool;
 
     /// Leaves what is shown.
     fn end(&mut self);
@@ -79,8 +79,8 @@ trait View {
 async fn watch(
     mut rounds: NodeRounds,
     mut signals: mpsc::Receiver<CancelReason>,
-    mut view: Box<dyn View>,
-) -> Result<Exit, CliError> {
+    mut view: Box<dyn WatchView>,
+) -> Result<ExitStatus, CliError> {
     let mut ledger = Ledger::default();
     let mut is_first = true;
     loop {
@@ -117,8 +117,8 @@ struct InPlace {
 /// So many changes are kept for the picture.
 const PAST: usize = 100;
 
-impl View for InPlace {
-    fn show(&mut self, picture: &Picture, is_first: bool) -> bool {
+impl WatchView for InPlace {
+    fn show(&mut self, picture: &ClusterState, is_first: bool) -> bool {
         if !is_first {
             for line in watch_lines(&picture.changes, &clock()).into_iter().rev() {
                 self.past.push_front(line);
@@ -159,11 +159,11 @@ fn clock() -> String {
 }
 
 /// One JSON object a line for each change.
-struct Lines;
+struct ChangeLines;
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Line<'a> {
+enum WatchLine<'a> {
     /// The first round is over.
     WatchStarted { at: jiff::Timestamp, run: Option<&'a str>, nodes: u64, results: u64 },
     /// Something has changed; in the first round: is not well.
@@ -175,14 +175,14 @@ enum Line<'a> {
 }
 
 #[derive(Serialize)]
-struct Tagged<'a> {
+struct TaggedChange<'a> {
     schema: &'static str,
     #[serde(flatten)]
-    line: Line<'a>,
+    line: WatchLine<'a>,
 }
 
-impl View for Lines {
-    fn show(&mut self, picture: &Picture, is_first: bool) -> bool {
+impl WatchView for ChangeLines {
+    fn show(&mut self, picture: &ClusterState, is_first: bool) -> bool {
         let lines = json_lines(picture, is_first, jiff::Timestamp::now());
         let mut out = std::io::stdout().lock();
         out.write_all(lines.as_bytes()).and_then(|()| out.flush()).is_ok()
@@ -192,16 +192,16 @@ impl View for Lines {
 }
 
 /// The changes of a picture, one JSON object a line; before the first, that the watch has started.
-pub(super) fn json_lines(picture: &Picture, is_first: bool, at: jiff::Timestamp) -> String {
+pub(super) fn json_lines(picture: &ClusterState, is_first: bool, at: jiff::Timestamp) -> String {
     let head = picture.ledger.head();
     let run = head.map(|head| head.run.as_str());
     let nodes = head.map_or(0, |head| u64::from(head.nodes));
     let results = picture.ledger.result_count();
-    let start = is_first.then_some(Line::WatchStarted { at, run, nodes, results });
-    let changes = picture.changes.changes.iter().map(|change| Line::Change { at, change });
+    let start = is_first.then_some(WatchLine::WatchStarted { at, run, nodes, results });
+    let changes = picture.changes.changes.iter().map(|change| WatchLine::Change { at, change });
     let mut lines = String::new();
     for line in start.into_iter().chain(changes) {
-        match encode::json_line(&Tagged { schema: "ctl/1", line }) {
+        match encode::json_line(&TaggedChange { schema: "ctl/1", line }) {
             Ok(json) => lines.push_str(&json),
             Err(error) => tracing::error!(%error, "a change without a form in JSON"),
         }

@@ -1,23 +1,23 @@
 //! `ctl exec -- COMMAND...`.
 
 use crate::cli::args::ExecArgs;
-use crate::cli::exit::Exit;
+use crate::cli::exit::ExitStatus;
 use crate::cli::fanout::carry_out;
-use crate::cli::job::{Job, Request};
+use crate::cli::job::{CliJob, JobRequest};
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
-use crate::cli::settings::Sources;
+use crate::cli::settings::SavedInputs;
 use crate::plan::Action;
 
-pub(in crate::cli) fn run(args: &ExecArgs, words: &[String]) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &ExecArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     start_log(&args.fanout.output)?;
-    let mut job = job(args, &Sources::default())?;
+    let mut job = job(args, &SavedInputs::default())?;
     job.reads_stdin = !args.no_stdin;
     carry_out(job, &args.fanout, Some(&args.change.go), words, None)
 }
 
 /// What the words mean: one goes to the login shell as it is, several arrive as they were typed.
-pub(in crate::cli) fn job(args: &ExecArgs, sources: &Sources) -> Result<Job, CliError> {
+pub(in crate::cli) fn job(args: &ExecArgs, sources: &SavedInputs) -> Result<CliJob, CliError> {
     let line = match args.command.as_slice() {
         [line] => line.clone(),
         words => shlex::try_join(words.iter().map(String::as_str))
@@ -26,6 +26,10 @@ pub(in crate::cli) fn job(args: &ExecArgs, sources: &Sources) -> Result<Job, Cli
     if line.trim().is_empty() {
         return Err(CliError::usage("the command is empty"));
     }
-    Request { line: Some(line), change: Some(&args.change), ..Request::new("exec", Action::Exec, &[], &args.fanout) }
-        .job(sources)
+    JobRequest {
+        line: Some(line),
+        change: Some(&args.change),
+        ..JobRequest::new("exec", Action::Exec, &[], &args.fanout)
+    }
+    .job(sources)
 }

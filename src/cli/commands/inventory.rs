@@ -5,8 +5,8 @@ use std::io::Write;
 use serde::Serialize;
 
 use crate::cli::args::{InventoryArgs, InventoryCommand, PlainForm, SshArgs};
-use crate::cli::exit::Exit;
-use crate::cli::reach::{self, Ways};
+use crate::cli::exit::ExitStatus;
+use crate::cli::reach::{self, EndpointResolver};
 use crate::cli::report::CliError;
 use crate::cli::settings;
 use crate::cli::terminal;
@@ -14,8 +14,8 @@ use crate::inventory::{Inventory, Node, SshKeyword};
 use crate::sink::{encode, plain_table, text};
 use crate::transport::ssh_config;
 
-pub(in crate::cli) fn run(args: InventoryArgs) -> Result<Exit, CliError> {
-    let (inventory, _) = settings::inventory(args.inventory.as_deref(), &settings::Sources::default())?;
+pub(in crate::cli) fn run(args: InventoryArgs) -> Result<ExitStatus, CliError> {
+    let (inventory, _) = settings::inventory(args.inventory.as_deref(), &settings::SavedInputs::default())?;
     let shown = match args.command.unwrap_or(InventoryCommand::List) {
         InventoryCommand::List => list(&inventory, args.output)?,
         InventoryCommand::Show { node, ssh } => show(&inventory, &node, &ssh, args.output)?,
@@ -25,7 +25,7 @@ pub(in crate::cli) fn run(args: InventoryArgs) -> Result<Exit, CliError> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(CliError::usage(format!("standard output: {error}")))
         }
-        Ok(()) | Err(_) => Ok(Exit::Good),
+        Ok(()) | Err(_) => Ok(ExitStatus::Good),
     }
 }
 
@@ -70,11 +70,11 @@ pub(in crate::cli) fn list(inventory: &Inventory, form: PlainForm) -> Result<Str
     let views: Vec<_> = inventory.nodes.iter().map(|node| view(inventory, node)).collect();
     if form != PlainForm::Table {
         #[derive(Serialize)]
-        struct List<'a> {
+        struct InventoryListing<'a> {
             schema: &'static str,
             nodes: Vec<NodeView<'a>>,
         }
-        return document(&List { schema: "ctl/1", nodes: views }, form);
+        return document(&InventoryListing { schema: "ctl/1", nodes: views }, form);
     }
     let rows = views.iter().map(|view| {
         let note = view.maintenance.map(|why| format!("maintenance: {}", text::single_line(why))).unwrap_or_default();
@@ -85,15 +85,15 @@ pub(in crate::cli) fn list(inventory: &Inventory, form: PlainForm) -> Result<Str
 
 /// A setting of the connection, and where it comes from.
 #[derive(Serialize)]
-struct Origin {
+struct SettingOrigin {
     setting: &'static str,
     value: String,
     from: String,
 }
 
 /// What holds for the connection to a node, the command line's word included.
-fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<Origin>, CliError> {
-    let ways = Ways::new(ssh)?;
+fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<SettingOrigin>, CliError> {
+    let ways = EndpointResolver::new(ssh)?;
     let resolved = ways.of_node(node)?;
     ways.judge(&resolved);
     for line in ways.notes() {
@@ -101,7 +101,7 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<Origin>, CliError> {
     }
     let mut settings = Vec::new();
     let mut add = |setting, value: String, from: &ssh_config::ConfigOrigin| {
-        settings.push(Origin { setting, value, from: from.to_string() });
+        settings.push(SettingOrigin { setting, value, from: from.to_string() });
     };
     add("address", resolved.host_name.value.to_string(), &resolved.host_name.origin);
     add("port", resolved.port.value.to_string(), &resolved.port.origin);
@@ -167,16 +167,16 @@ pub(in crate::cli) fn show(
     let connection = connection(node, ssh)?;
     if form != PlainForm::Table {
         #[derive(Serialize)]
-        struct Shown<'a> {
+        struct ShownInventory<'a> {
             #[serde(flatten)]
             node: NodeView<'a>,
-            connection: Vec<Origin>,
+            connection: Vec<SettingOrigin>,
         }
-        return document(&Shown { node: view, connection }, form);
+        return document(&ShownInventory { node: view, connection }, form);
     }
     let row = |name: &str, value: &str| vec![name.to_owned(), value.to_owned()];
     let mut rows = vec![row("node", view.node), row("groups", &view.groups.join(", "))];
-    for Origin { setting, value, from } in connection {
+    for SettingOrigin { setting, value, from } in connection {
         rows.push(row(setting, &text::single_line(&format!("{value} ({from})"))));
     }
     rows.push(row("sudo", if view.sudo { "yes" } else { "no" }));
@@ -199,14 +199,14 @@ pub(in crate::cli) fn show(
 
 pub(in crate::cli) fn check(inventory: &Inventory, form: PlainForm) -> Result<String, CliError> {
     #[derive(Serialize)]
-    struct Check {
+    struct InventoryCheck {
         file: String,
         nodes: usize,
         roles: usize,
         groups: usize,
     }
     let used = inventory.roles.keys().filter(|role| inventory.nodes.iter().any(|node| node.roles.contains(role)));
-    let check = Check {
+    let check = InventoryCheck {
         file: inventory.path.display().to_string(),
         nodes: inventory.nodes.len(),
         roles: used.count(),

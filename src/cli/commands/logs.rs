@@ -1,25 +1,30 @@
 //! `ctl logs NAME [-f]`.
 
-use crate::cli::args::{Form, LogsArgs};
-use crate::cli::exit::Exit;
+use crate::cli::args::{LogsArgs, OutputFormat};
+use crate::cli::exit::ExitStatus;
 use crate::cli::fanout::carry_out;
-use crate::cli::job::Request;
+use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
-use crate::cli::settings::Sources;
+use crate::cli::settings::SavedInputs;
 use crate::event::LogStream;
 use crate::plan::{Action, LogTail};
 
-pub(in crate::cli) fn run(args: &LogsArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &LogsArgs) -> Result<ExitStatus, CliError> {
     let output = &args.fanout.output;
     match output.output {
-        Form::Table | Form::Jsonl => {}
-        Form::Json if !args.follow => {}
-        Form::Json => {
+        OutputFormat::Table | OutputFormat::Jsonl => {}
+        OutputFormat::Json if !args.follow => {}
+        OutputFormat::Json => {
             return Err(CliError::usage("-o json cannot be used with -f, whose output does not end")
                 .with_hint("use -o jsonl: one object per line"));
         }
-        Form::Wide | Form::Yaml | Form::Csv | Form::Html | Form::Prom | Form::ContrailStatus => {
+        OutputFormat::Wide
+        | OutputFormat::Yaml
+        | OutputFormat::Csv
+        | OutputFormat::Html
+        | OutputFormat::Prom
+        | OutputFormat::ContrailStatus => {
             let message = format!("`ctl logs` does not support -o {}", output.output.as_str());
             return Err(CliError::usage(message).with_hint("use -o table, json or jsonl"));
         }
@@ -33,6 +38,6 @@ pub(in crate::cli) fn run(args: &LogsArgs) -> Result<Exit, CliError> {
     let lines = usize::try_from(args.lines).unwrap_or(usize::MAX);
     let tail = Some(LogTail { stream, lines, follow: args.follow });
     let services = [args.name.clone()];
-    let request = Request { tail, ..Request::new("logs", Action::Logs, &services, &args.fanout) };
-    carry_out(request.job(&Sources::default())?, &args.fanout, None, &[], None)
+    let request = JobRequest { tail, ..JobRequest::new("logs", Action::Logs, &services, &args.fanout) };
+    carry_out(request.job(&SavedInputs::default())?, &args.fanout, None, &[], None)
 }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::cli::args::{NodesetArgs, NodesetCommand};
-use crate::cli::exit::Exit;
+use crate::cli::exit::ExitStatus;
 use crate::cli::report::{CliError, pattern_error};
 use crate::nodeset::NodeSet;
 use crate::sink::text;
@@ -11,7 +11,7 @@ use crate::sink::text;
 /// Longest text read from standard input, in bytes.
 const INPUT_LIMIT: u64 = 256 * 1024 * 1024;
 
-pub(in crate::cli) fn run(args: &NodesetArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &NodesetArgs) -> Result<ExitStatus, CliError> {
     let (NodesetCommand::Fold(words) | NodesetCommand::Expand(words) | NodesetCommand::Count(words)) = &args.command;
     let mut set = NodeSet::default();
     for pattern in &words.patterns {
@@ -27,8 +27,8 @@ pub(in crate::cli) fn run(args: &NodesetArgs) -> Result<Exit, CliError> {
         NodesetCommand::Expand(_) => expand(&set, &mut out),
     };
     match written.and_then(|()| out.flush()) {
-        Ok(()) => Ok(Exit::Good),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Good),
+        Ok(()) => Ok(ExitStatus::Good),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitStatus::Good),
         Err(error) => Err(CliError::usage(format!("standard output: {error}"))),
     }
 }

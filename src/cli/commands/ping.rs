@@ -1,16 +1,16 @@
 //! `ctl ping`.
 
 use crate::cli::args::PingArgs;
-use crate::cli::exit::Exit;
+use crate::cli::exit::ExitStatus;
 use crate::cli::fanout::carry_out;
-use crate::cli::job::Request;
+use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
-use crate::cli::settings::Sources;
+use crate::cli::settings::SavedInputs;
 use crate::plan::Action;
 
-pub(in crate::cli) fn run(args: &PingArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &PingArgs) -> Result<ExitStatus, CliError> {
     start_log(&args.fanout.output)?;
-    let job = Request::new("ping", Action::Ping, &[], &args.fanout).job(&Sources::default())?;
+    let job = JobRequest::new("ping", Action::Ping, &[], &args.fanout).job(&SavedInputs::default())?;
     carry_out(job, &args.fanout, None, &[], None)
 }

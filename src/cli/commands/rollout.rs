@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::cli::args::RolloutArgs;
-use crate::cli::exit::Exit;
+use crate::cli::exit::ExitStatus;
 use crate::cli::fanout::carry_out;
-use crate::cli::job::{Job, Shown};
+use crate::cli::job::{CliJob, StatusDisplay};
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
-use crate::cli::settings::{self, Sources};
+use crate::cli::settings::{self, SavedInputs};
 use crate::cli::terminal;
 use crate::cli::{trust, waiting};
 use crate::journal::SavedFile;
@@ -16,9 +16,9 @@ use crate::plan::rollout::{self, RolloutStep, StepAction};
 use crate::plan::{Action, Task, TaskSpec, plan};
 use crate::select::{NodeQuery, Selection, select};
 
-pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     start_log(&args.fanout.output)?;
-    let job = job(args, &Sources::default())?;
+    let job = job(args, &SavedInputs::default())?;
     if args.validate {
         let steps = job.plan.tasks.len();
         let noun = if steps == 1 { "step" } else { "steps" };
@@ -27,13 +27,13 @@ pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<Exit, 
             args.file.display(),
             job.plan.selected
         ));
-        return Ok(Exit::Good);
+        return Ok(ExitStatus::Good);
     }
     carry_out(job, &args.fanout, Some(&args.go), words, None)
 }
 
 /// What the file means. `-r`, `-w` and `-x` leave nodes out of its steps.
-pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, CliError> {
+pub(in crate::cli) fn job(args: &RolloutArgs, sources: &SavedInputs) -> Result<CliJob, CliError> {
     let fanout = &args.fanout;
     let (inventory, document) = settings::inventory(fanout.inventory.as_deref(), sources)?;
     let file = match &sources.rollout {
@@ -76,7 +76,7 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
         return Err(CliError::usage("--role, --nodes and --exclude leave no node for this rollout"));
     }
     let name = read.name.unwrap_or_else(|| args.file.display().to_string());
-    Ok(Job {
+    Ok(CliJob {
         command: "rollout".to_owned(),
         action: Some("rollout".to_owned()),
         services: Vec::new(),
@@ -86,7 +86,7 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &Sources) -> Result<Job, 
         rollout: Some(file),
         origin: None,
         reads_stdin: false,
-        shown: Shown::default(),
+        shown: StatusDisplay::default(),
     })
 }
 

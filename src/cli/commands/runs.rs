@@ -5,15 +5,15 @@ use std::io::Write;
 use clap::Parser;
 use serde::Serialize;
 
-use crate::cli::args::{Args, Command, FanoutArgs, Form, GoArgs, OutputArgs, RunsArgs, RunsCommand};
+use crate::cli::args::{CliArgs, CliCommand, FanoutArgs, GoArgs, OutputArgs, OutputFormat, RunsArgs, RunsCommand};
 use crate::cli::commands::{exec, rollout, service};
-use crate::cli::exit::{self, Exit};
-use crate::cli::fanout::{Resumed, carry_out, not_finished};
-use crate::cli::job::Job;
+use crate::cli::exit::{self, ExitStatus};
+use crate::cli::fanout::{ResumedRun, carry_out, not_finished};
+use crate::cli::job::CliJob;
 use crate::cli::log::start_log;
-use crate::cli::output::{self, Out, Rows, document};
+use crate::cli::output::{self, FoldRows, ResultOutput, document};
 use crate::cli::report::CliError;
-use crate::cli::settings::{self, Sources};
+use crate::cli::settings::{self, SavedInputs};
 use crate::cli::{input, terminal};
 use crate::event::{EventKind, Ledger, RunEvent, TargetResult};
 use crate::journal::resume;
@@ -30,9 +30,9 @@ const SHOWN: u32 = 20;
 const ORIGINS: u32 = 16;
 
 /// A job, and the options that its run was typed with.
-type Planned = (Job, FanoutArgs, GoArgs);
+type PlannedJob = (CliJob, FanoutArgs, GoArgs);
 
-pub(in crate::cli) fn run(args: &RunsArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &RunsArgs) -> Result<ExitStatus, CliError> {
     let output = args.command.as_ref().map_or(&args.output, RunsCommand::output);
     start_log(output)?;
     let journal = settings::journal()?;
@@ -56,13 +56,13 @@ pub(in crate::cli) fn run(args: &RunsArgs) -> Result<Exit, CliError> {
     }
 }
 
-pub(in crate::cli) fn list(journal: &Journal, limit: u32, output: &OutputArgs) -> Result<Exit, CliError> {
-    output::can_fold(output, Rows::None("runs list"))?;
+pub(in crate::cli) fn list(journal: &Journal, limit: u32, output: &OutputArgs) -> Result<ExitStatus, CliError> {
+    output::can_fold(output, FoldRows::None("runs list"))?;
     #[derive(Serialize)]
-    struct List {
+    struct RunListing {
         runs: Vec<RunSummary>,
     }
-    let list = List { runs: journal.runs(limit)? };
+    let list = RunListing { runs: journal.runs(limit)? };
     let rows = || {
         let rows = list.runs.iter().map(|run| {
             vec![
@@ -81,8 +81,8 @@ pub(in crate::cli) fn list(journal: &Journal, limit: u32, output: &OutputArgs) -
         }
         plain_table(&["RUN", "STARTED", "STATE", "EXIT", "WHAT", "NODES", "BY", "REASON"], rows) + "\n"
     };
-    document(output.output, Out::open(output.out.as_deref())?, rows, &list)?;
-    Ok(Exit::Good)
+    document(output.output, ResultOutput::open(output.out.as_deref())?, rows, &list)?;
+    Ok(ExitStatus::Good)
 }
 
 fn what(run: &RunSummary) -> String {
@@ -142,10 +142,10 @@ fn selection(record: &RunRecord) -> String {
 }
 
 /// Replays a run into the sinks.
-fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
-    output::can_fold(output, Rows::Results)?;
-    let out = Out::open(output.out.as_deref())?;
-    if matches!((&out, output.output), (Out::Stdout, Form::Table | Form::Wide)) {
+fn show(record: &RunRecord, output: &OutputArgs) -> Result<ExitStatus, CliError> {
+    output::can_fold(output, FoldRows::Results)?;
+    let out = ResultOutput::open(output.out.as_deref())?;
+    if matches!((&out, output.output), (ResultOutput::Stdout, OutputFormat::Table | OutputFormat::Wide)) {
         // That nobody reads it is told by what follows.
         drop(out.writer().write_all(head(record).as_bytes()));
     }
@@ -171,7 +171,7 @@ fn show(record: &RunRecord, output: &OutputArgs) -> Result<Exit, CliError> {
         RunState::Running => terminal::say("the run is still running"),
         RunState::Interrupted => terminal::say(&not_finished(&record.request.run, record.input().is_some())),
     }
-    Ok(Exit::Good)
+    Ok(ExitStatus::Good)
 }
 
 /// The events of a run as if it had gone through in one piece: what was told as not begun or not known, and came to
@@ -208,12 +208,12 @@ fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
 }
 
 /// Goes on where a run stopped.
-fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, CliError> {
+fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<ExitStatus, CliError> {
     let run = journal.load(id)?.request.run;
     match journal.take_over(&run, &RunController::this()) {
         Err(JournalError::Finished { run, .. }) => {
             terminal::say(&format!("Run {run} has already finished; see ctl runs show {run}."));
-            return Ok(Exit::Good);
+            return Ok(ExitStatus::Good);
         }
         taken => taken?,
     }
@@ -222,24 +222,24 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<Exit, C
     let (mut job, mut fanout, mut go) = match planned(&record, 0) {
         Ok(planned) => planned,
         Err(error) => {
-            journal.end(&run, Exit::Usage.code(), false)?;
+            journal.end(&run, ExitStatus::Usage.code(), false)?;
             return Err(error);
         }
     };
     if let Some(error) = job.plan.tasks.iter().find_map(|task| taken_later(task, &record.request)) {
-        journal.end(&run, Exit::Usage.code(), false)?;
+        journal.end(&run, ExitStatus::Usage.code(), false)?;
         return Err(error);
     }
     let rest = resume::go_on(&mut job.plan, &record.events);
     if let Err(error) = input_again(&mut job.plan, &record, "resume", output) {
-        journal.end(&run, Exit::Usage.code(), false)?;
+        journal.end(&run, ExitStatus::Usage.code(), false)?;
         return Err(error);
     }
     let next_seq = record.events.last().map_or(0, |event| event.seq + 1);
     fanout.output = output.clone();
     go.yes = true;
     go.dry_run = None;
-    let resumed = Resumed { journal, request: record.request, rest, next_seq };
+    let resumed = ResumedRun { journal, request: record.request, rest, next_seq };
     carry_out(job, &fanout, Some(&go), &[], Some(resumed))
 }
 
@@ -269,14 +269,14 @@ fn taken_later(task: &Task, request: &RunRequest) -> Option<CliError> {
 
 /// Carries out what goes back to another run, as a run of its own.
 fn anew(
-    (mut job, mut fanout, go): Planned,
+    (mut job, mut fanout, go): PlannedJob,
     nothing: &str,
     record: &RunRecord,
     output: &OutputArgs,
-) -> Result<Exit, CliError> {
+) -> Result<ExitStatus, CliError> {
     if job.plan.steps.iter().all(|step| step.nodes.is_empty()) {
         terminal::say(nothing);
-        return Ok(Exit::Good);
+        return Ok(ExitStatus::Good);
     }
     fanout.output = output.clone();
     // The run's whole name: `last` will be another.
@@ -287,7 +287,7 @@ fn anew(
 }
 
 /// The plan of a run, made again from what was noted of it.
-fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
+fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
     let request = &record.request;
     let impossible = || CliError::usage(format!("run {} cannot be resumed: it changes nothing", request.run));
     // Relative paths count from where they were typed; the inventory and the rollout file are the journal's.
@@ -295,14 +295,14 @@ fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
         tracing::debug!(directory = %request.directory.display(), "it no longer exists");
     }
     let words = std::iter::once("ctl").chain(request.words.iter().map(String::as_str));
-    let args = Args::try_parse_from(words)
+    let args = CliArgs::try_parse_from(words)
         .map_err(|error| CliError::usage(format!("cannot parse the command line of run {}: {error}", request.run)))?;
-    let sources = Sources { inventory: Some(request.inventory.clone()), rollout: request.rollout.clone() };
+    let sources = SavedInputs { inventory: Some(request.inventory.clone()), rollout: request.rollout.clone() };
     match args.command {
-        Command::Service(args) => Ok((service::job(&args, &sources)?, args.fanout, args.change.go)),
-        Command::Exec(args) => Ok((exec::job(&args, &sources)?, args.fanout, args.change.go)),
-        Command::Rollout(args) => Ok((rollout::job(&args, &sources)?, args.fanout, args.go)),
-        Command::Runs(RunsArgs { command: Some(command), .. }) if depth < ORIGINS => {
+        CliCommand::Service(args) => Ok((service::job(&args, &sources)?, args.fanout, args.change.go)),
+        CliCommand::Exec(args) => Ok((exec::job(&args, &sources)?, args.fanout, args.change.go)),
+        CliCommand::Rollout(args) => Ok((rollout::job(&args, &sources)?, args.fanout, args.go)),
+        CliCommand::Runs(RunsArgs { command: Some(command), .. }) if depth < ORIGINS => {
             let journal = settings::journal()?;
             match command {
                 RunsCommand::Retry { id, .. } => retry(&journal.load(&id)?, depth + 1),
@@ -310,21 +310,21 @@ fn planned(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
                 RunsCommand::List { .. } | RunsCommand::Show { .. } | RunsCommand::Resume { .. } => Err(impossible()),
             }
         }
-        Command::Runs(_)
-        | Command::Wait(_)
-        | Command::Status(_)
-        | Command::Top(_)
-        | Command::Logs(_)
-        | Command::Snapshot(_)
-        | Command::Ping(_)
-        | Command::Inventory(_)
-        | Command::SshConfig(_)
-        | Command::Nodeset(_) => Err(impossible()),
+        CliCommand::Runs(_)
+        | CliCommand::Wait(_)
+        | CliCommand::Status(_)
+        | CliCommand::Top(_)
+        | CliCommand::Logs(_)
+        | CliCommand::Snapshot(_)
+        | CliCommand::Ping(_)
+        | CliCommand::Inventory(_)
+        | CliCommand::SshConfig(_)
+        | CliCommand::Nodeset(_) => Err(impossible()),
     }
 }
 
 /// What did not succeed, once more.
-fn retry(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
+fn retry(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
     let (mut job, fanout, go) = planned(record, depth)?;
     drop(resume::again(&mut job.plan, &record.events));
     job.origin = Some(RunOrigin::Retry { run: record.request.run.clone() });
@@ -333,7 +333,7 @@ fn retry(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
 }
 
 /// Starts again what a run has stopped.
-fn undo(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
+fn undo(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
     let (mut job, fanout, go) = planned(record, depth)?;
     let stopped = resume::stopped(&job.plan, &record.events);
     let mut services: Vec<String> = stopped.values().flatten().filter_map(|(_, service)| service.clone()).collect();
@@ -341,7 +341,7 @@ fn undo(record: &RunRecord, depth: u32) -> Result<Planned, CliError> {
     services.dedup();
     job.plan.steps.clear();
     if !services.is_empty() {
-        let sources = Sources { inventory: Some(record.request.inventory.clone()), rollout: None };
+        let sources = SavedInputs { inventory: Some(record.request.inventory.clone()), rollout: None };
         let (inventory, _) = settings::inventory(None, &sources)?;
         let nodes = stopped.keys().cloned().collect::<Vec<_>>().join(",");
         let query = NodeQuery { nodes: Some(&nodes), services: &services, ..NodeQuery::default() };

@@ -1,25 +1,25 @@
 //! `ctl service NAME... ACTION`.
 
 use crate::cli::args::ServiceArgs;
-use crate::cli::exit::Exit;
+use crate::cli::exit::ExitStatus;
 use crate::cli::fanout::carry_out;
-use crate::cli::job::{Job, Request};
+use crate::cli::job::{CliJob, JobRequest};
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
-use crate::cli::settings::Sources;
+use crate::cli::settings::SavedInputs;
 use crate::plan::Action;
 
 /// The actions by their words.
 const ACTIONS: [Action; 5] = [Action::Start, Action::Stop, Action::Restart, Action::Status, Action::Update];
 
-pub(in crate::cli) fn run(args: &ServiceArgs, words: &[String]) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &ServiceArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     start_log(&args.fanout.output)?;
-    let job = job(args, &Sources::default())?;
+    let job = job(args, &SavedInputs::default())?;
     carry_out(job, &args.fanout, Some(&args.change.go), words, None)
 }
 
 /// What the words mean.
-pub(in crate::cli) fn job(args: &ServiceArgs, sources: &Sources) -> Result<Job, CliError> {
+pub(in crate::cli) fn job(args: &ServiceArgs, sources: &SavedInputs) -> Result<CliJob, CliError> {
     let (services, action) = split(&args.words)?;
     if !action.changes()
         && let Some(option) = args.change.first_given()
@@ -29,7 +29,8 @@ pub(in crate::cli) fn job(args: &ServiceArgs, sources: &Sources) -> Result<Job, 
             action.as_str()
         )));
     }
-    Request { change: Some(&args.change), ..Request::new("service", action, &services, &args.fanout) }.job(sources)
+    JobRequest { change: Some(&args.change), ..JobRequest::new("service", action, &services, &args.fanout) }
+        .job(sources)
 }
 
 /// The action is the last word, as with `service`, or the first.

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::cli::args::{FanoutArgs, Form, SnapshotArgs, SnapshotCommand};
-use crate::cli::exit::{self, Exit};
+use crate::cli::args::{FanoutArgs, OutputFormat, SnapshotArgs, SnapshotCommand};
+use crate::cli::exit::{self, ExitStatus};
 use crate::cli::fanout;
 use crate::cli::log::start_log;
-use crate::cli::output::{self, Out, Rows};
+use crate::cli::output::{self, FoldRows, ResultOutput};
 use crate::cli::report::CliError;
-use crate::cli::settings::{self, Sources};
+use crate::cli::settings::{self, SavedInputs};
 use crate::cli::terminal;
 use crate::event::{CancelReason, Ledger};
 use crate::nodeset::NodeSet;
@@ -21,7 +21,7 @@ use crate::snapshot::{Snapshot, SnapshotDiff, diff};
 /// What stands for the cluster as it is now. A file of that name is `./live`.
 const LIVE: &str = "live";
 
-pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<ExitStatus, CliError> {
     let SnapshotCommand::Diff { before, after, fanout } = &args.command;
     let output = &fanout.output;
     start_log(output)?;
@@ -33,7 +33,7 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<Exit, CliError> {
         let message = format!("`ctl snapshot diff` does not support -o {}", output.output.as_str());
         return Err(CliError::usage(message).with_hint("use -o table, wide, json, jsonl, yaml or csv"));
     }
-    output::can_fold(output, Rows::Changes)?;
+    output::can_fold(output, FoldRows::Changes)?;
     let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();
     if after != LIVE && is_limited {
         return Err(CliError::usage("-r, -w and -x cannot be used to compare two files")
@@ -41,7 +41,7 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<Exit, CliError> {
     }
     let old = settings::snapshot(Path::new(before))?;
     // Before the nodes are asked: what cannot be written is known at once.
-    let out = Out::open(output.out.as_deref())?;
+    let out = ResultOutput::open(output.out.as_deref())?;
     let (new, cancel) = if after == LIVE { live(&old, fanout)? } else { (settings::snapshot(Path::new(after))?, None) };
     if let Some(reason) = cancel {
         terminal::say("interrupted while reading the nodes; nothing was compared");
@@ -57,12 +57,12 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<Exit, CliError> {
         );
     }
     show(&found, fanout, out)?;
-    Ok(if found.is_worse() { Exit::Failed } else { Exit::Good })
+    Ok(if found.is_worse() { ExitStatus::Failed } else { ExitStatus::Good })
 }
 
 /// The nodes of a snapshot as they are now. Those that the inventory does not have any more are not in it.
 fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelReason>), CliError> {
-    let (inventory, _) = settings::inventory(fanout.inventory.as_deref(), &Sources::default())?;
+    let (inventory, _) = settings::inventory(fanout.inventory.as_deref(), &SavedInputs::default())?;
     let names: BTreeSet<&str> = old.results.iter().map(|result| result.node.as_str()).collect();
     let known = inventory.nodes.iter().map(|node| node.name.as_str()).filter(|name| names.contains(name));
     let known = NodeSet::from_names(known);
@@ -105,18 +105,18 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
     Ok((read, cancel))
 }
 
-fn show(found: &SnapshotDiff, fanout: &FanoutArgs, out: Out) -> Result<(), CliError> {
+fn show(found: &SnapshotDiff, fanout: &FanoutArgs, out: ResultOutput) -> Result<(), CliError> {
     let output = &fanout.output;
     let color = output.out.is_none() && terminal::color(output.color);
     let written = match output.output {
-        Form::Table if output.no_fold => Ok(changes::each(found, color).join("\n") + "\n"),
-        Form::Table => Ok(changes::lines(found, color).join("\n") + "\n"),
-        Form::Wide => Ok(changes::rows(found, None, color)),
-        Form::Json => changes::json(found),
-        Form::Jsonl => changes::jsonl(found),
-        Form::Yaml => changes::yaml(found),
-        Form::Csv => changes::csv(found),
-        Form::Html | Form::Prom | Form::ContrailStatus => Ok(String::new()),
+        OutputFormat::Table if output.no_fold => Ok(changes::each(found, color).join("\n") + "\n"),
+        OutputFormat::Table => Ok(changes::lines(found, color).join("\n") + "\n"),
+        OutputFormat::Wide => Ok(changes::rows(found, None, color)),
+        OutputFormat::Json => changes::json(found),
+        OutputFormat::Jsonl => changes::jsonl(found),
+        OutputFormat::Yaml => changes::yaml(found),
+        OutputFormat::Csv => changes::csv(found),
+        OutputFormat::Html | OutputFormat::Prom | OutputFormat::ContrailStatus => Ok(String::new()),
     };
     let written = written.map_err(|error: SinkError| CliError::usage(text::single_line(&error.to_string())))?;
     output::write(out, &written)?;
@@ -142,9 +142,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
+    struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Shared {
+    impl Write for SharedBuffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().expect("a lock").write(bytes)
         }
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_whole() {
-        let (ledger, out) = (ledger(), Shared::default());
+        let (ledger, out) = (ledger(), SharedBuffer::default());
         JsonSink::new(Box::new(out.clone())).finish(&ledger, 3).expect("written");
         let text = out.0.lock().expect("a lock").clone();
         let read = snapshot::read(&text).expect("a snapshot");

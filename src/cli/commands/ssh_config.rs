@@ -3,17 +3,17 @@
 use std::io::Write;
 
 use crate::cli::args::SshConfigArgs;
-use crate::cli::exit::Exit;
-use crate::cli::reach::Ways;
+use crate::cli::exit::ExitStatus;
+use crate::cli::reach::EndpointResolver;
 use crate::cli::report::CliError;
 use crate::cli::settings;
 use crate::cli::terminal;
 use crate::sink::text;
 
-pub(in crate::cli) fn run(args: &SshConfigArgs) -> Result<Exit, CliError> {
-    let ways = Ways::new(&args.ssh)?;
+pub(in crate::cli) fn run(args: &SshConfigArgs) -> Result<ExitStatus, CliError> {
+    let ways = EndpointResolver::new(&args.ssh)?;
     let inventory = match settings::find_inventory(args.inventory.as_deref()) {
-        Ok(_) => Some(settings::inventory(args.inventory.as_deref(), &settings::Sources::default())?.0),
+        Ok(_) => Some(settings::inventory(args.inventory.as_deref(), &settings::SavedInputs::default())?.0),
         // Any host can be asked about.
         Err(_) => None,
     };
@@ -30,6 +30,6 @@ pub(in crate::cli) fn run(args: &SshConfigArgs) -> Result<Exit, CliError> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(CliError::usage(format!("standard output: {error}")))
         }
-        Ok(()) | Err(_) => Ok(Exit::Good),
+        Ok(()) | Err(_) => Ok(ExitStatus::Good),
     }
 }

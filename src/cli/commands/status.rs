@@ -1,33 +1,33 @@
 //! `ctl status [NAME...]`.
 
-use crate::cli::args::{Form, StatusArgs};
-use crate::cli::exit::Exit;
+use crate::cli::args::{OutputFormat, StatusArgs};
+use crate::cli::exit::ExitStatus;
 use crate::cli::fanout::carry_out;
-use crate::cli::job::{Request, Shown};
+use crate::cli::job::{JobRequest, StatusDisplay};
 use crate::cli::log::start_log;
-use crate::cli::output::{self, Rows};
+use crate::cli::output::{self, FoldRows};
 use crate::cli::report::CliError;
-use crate::cli::settings::Sources;
+use crate::cli::settings::SavedInputs;
 use crate::cli::{terminal, watch};
 use crate::plan::Action;
 
-pub(in crate::cli) fn run(args: &StatusArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &StatusArgs) -> Result<ExitStatus, CliError> {
     let output = &args.fanout.output;
-    if output.output == Form::Html && output.out.is_none() && !output.quiet && terminal::stdout_is_terminal() {
+    if output.output == OutputFormat::Html && output.out.is_none() && !output.quiet && terminal::stdout_is_terminal() {
         terminal::say("note: HTML is for a browser; use --out report.html to write it to a file");
     }
     start_log(output)?;
-    let request = Request { in_depth: true, ..Request::new("status", Action::Status, &args.names, &args.fanout) };
-    let mut job = request.job(&Sources::default())?;
+    let request = JobRequest { in_depth: true, ..JobRequest::new("status", Action::Status, &args.names, &args.fanout) };
+    let mut job = request.job(&SavedInputs::default())?;
     if let Some(interval) = args.watch {
-        if !matches!(output.output, Form::Table | Form::Jsonl) {
+        if !matches!(output.output, OutputFormat::Table | OutputFormat::Jsonl) {
             let message = format!("--watch does not support -o {}", output.output.as_str());
             return Err(CliError::usage(message)
                 .with_hint("use -o jsonl for one line per change, or no -o for a live view at a terminal"));
         }
-        output::can_fold(output, Rows::Results)?;
+        output::can_fold(output, FoldRows::Results)?;
         return watch::run(job, &args.fanout, interval);
     }
-    job.shown = Shown { first_screen: !args.all, save: args.save.clone() };
+    job.shown = StatusDisplay { first_screen: !args.all, save: args.save.clone() };
     carry_out(job, &args.fanout, None, &[], None)
 }

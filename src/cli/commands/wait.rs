@@ -1,15 +1,15 @@
 //! `ctl wait NAME... --for STATE`.
 
 use crate::cli::args::{ConditionArg, WaitArgs};
-use crate::cli::exit::Exit;
+use crate::cli::exit::ExitStatus;
 use crate::cli::fanout::carry_out;
-use crate::cli::job::Request;
+use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
-use crate::cli::settings::Sources;
+use crate::cli::settings::SavedInputs;
 use crate::plan::{Action, WaitCondition, WaitGoal};
 
-pub(in crate::cli) fn run(args: &WaitArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn run(args: &WaitArgs) -> Result<ExitStatus, CliError> {
     let condition = match args.condition {
         ConditionArg::Running => WaitCondition::Running,
         ConditionArg::Active => WaitCondition::Active,
@@ -17,6 +17,6 @@ pub(in crate::cli) fn run(args: &WaitArgs) -> Result<Exit, CliError> {
     };
     start_log(&args.fanout.output)?;
     let until = Some(WaitGoal { condition, stable: args.stable, limit: args.wait_timeout });
-    let request = Request { until, ..Request::new("wait", Action::Wait, &args.names, &args.fanout) };
-    carry_out(request.job(&Sources::default())?, &args.fanout, None, &[], None)
+    let request = JobRequest { until, ..JobRequest::new("wait", Action::Wait, &args.names, &args.fanout) };
+    carry_out(request.job(&SavedInputs::default())?, &args.fanout, None, &[], None)
 }
