@@ -108,7 +108,7 @@ pub struct Selection {
     /// The services; empty means all.
     pub services: Vec<ServicePattern>,
     /// Whether the nodes or roles were named, so that a node without the service is a failure.
-    pub by_hand: bool,
+    pub explicit: bool,
     /// Whether every node of the inventory is selected.
     pub whole_inventory: bool,
 }
@@ -205,8 +205,8 @@ pub fn select(inventory: &Inventory, query: &NodeQuery<'_>) -> Result<Selection,
         InventoryNames { inventory, all: NodeSet::from_names(inventory.nodes.iter().map(|node| node.name.as_str())) };
     let wanted = query.nodes.map(|pattern| node_set("--nodes", pattern, &names)).transpose()?;
     let unwanted = query.exclude.map(|pattern| node_set("--exclude", pattern, &names)).transpose()?;
-    let by_hand = wanted.is_some() || !roles.is_empty();
-    let given = if by_hand { Vec::new() } else { catalogue_roles(inventory, &services) };
+    let explicit = wanted.is_some() || !roles.is_empty();
+    let given = if explicit { Vec::new() } else { catalogue_roles(inventory, &services) };
 
     let mut nodes = Vec::new();
     for node in &inventory.nodes {
@@ -231,7 +231,7 @@ pub fn select(inventory: &Inventory, query: &NodeQuery<'_>) -> Result<Selection,
         return Err(SelectError::Nothing { reason: nothing(query, &given) });
     }
     let whole_inventory = nodes.len() == inventory.nodes.len();
-    Ok(Selection { nodes, services, by_hand, whole_inventory })
+    Ok(Selection { nodes, services, explicit, whole_inventory })
 }
 
 fn named_roles(inventory: &Inventory, typed: &[String]) -> Result<Vec<String>, SelectError> {
@@ -409,11 +409,11 @@ nodes:
             ("-", "-", "c1", "contrail-api mailer", "b1", false, false),
             ("billing", "-", "-", "contrail-collector", "b1", true, false),
         ];
-        for (roles, nodes, exclude, services, expected, by_hand, whole) in table {
+        for (roles, nodes, exclude, services, expected, explicit, whole) in table {
             let said = format!("-r {roles} -w {nodes} -x {exclude} {services}");
             let selection = selected(roles, nodes, exclude, services).unwrap_or_else(|error| panic!("{said}: {error}"));
             assert_eq!(names(&selection), expected, "{said}");
-            assert_eq!((selection.by_hand, selection.whole_inventory), (by_hand, whole), "{said}");
+            assert_eq!((selection.explicit, selection.whole_inventory), (explicit, whole), "{said}");
         }
     }
 

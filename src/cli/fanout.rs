@@ -69,7 +69,7 @@ impl RunSession {
 }
 
 /// Carries a job out. `words` are those that were typed, without the program's name.
-pub(super) fn carry_out(
+pub(super) fn execute(
     mut job: CliJob,
     fanout: &FanoutArgs,
     go: Option<&GoArgs>,
@@ -91,9 +91,9 @@ pub(super) fn carry_out(
         return Ok(ExitStatus::Good);
     }
     for task in 0..job.plan.tasks.len() {
-        let strangers = job.plan.strangers(task);
-        if !strangers.is_empty() && !output.quiet {
-            let set = NodeSet::from_names(&strangers);
+        let nodes_not_in_snapshot = job.plan.nodes_not_in_snapshot(task);
+        if !nodes_not_in_snapshot.is_empty() && !output.quiet {
+            let set = NodeSet::from_names(&nodes_not_in_snapshot);
             terminal::say(&format!("note: the snapshot has no data on {set}, so its gate does not check them"));
         }
     }

@@ -154,7 +154,7 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
         let looked = stream::iter(round).map(|(name, shown_name, endpoint)| {
             let silent = silent.clone();
             async move {
-                let shown = transport.shown_key(endpoint).await;
+                let shown = transport.probe_host_key(endpoint).await;
                 silent.answered(&name);
                 (shown_name, endpoint, shown)
             }
@@ -197,7 +197,7 @@ fn first_unheard_of<'e>(transport: &SshTransport, endpoint: &'e Endpoint) -> Opt
     {
         return Some(found);
     }
-    (endpoint.host_keys.policy == HostKeyPolicy::Ask && transport.is_unheard_of(endpoint)).then_some(endpoint)
+    (endpoint.host_keys.policy == HostKeyPolicy::Ask && transport.has_no_known_key(endpoint)).then_some(endpoint)
 }
 
 fn are_trusted(shown: &[(String, &Endpoint, PublicKey)]) -> Result<bool, CliError> {

@@ -71,7 +71,7 @@ pub(super) struct NodeRounds {
 struct WatchedNode {
     name: String,
     /// None: its round is in progress.
-    crew: Option<Box<WorkerPool<SshTransport>>>,
+    pool: Option<Box<WorkerPool<SshTransport>>>,
     /// When the round in progress began, or the last.
     began: Instant,
     /// When it was its turn in that round: empty while it waits for a fork.
@@ -104,10 +104,10 @@ impl NodeRounds {
             // What concerns more than one node comes from the transport, once.
             let (_none, no_notices) = mpsc::channel(1);
             let setup = fanout::reading(own, services, vec![access.clone()], fanout, room, transport, no_notices);
-            let crew = Some(Box::new(WorkerPool::new(setup)));
+            let pool = Some(Box::new(WorkerPool::new(setup)));
             WatchedNode {
                 name,
-                crew,
+                pool,
                 began: now,
                 asked: Arc::default(),
                 census: None,
@@ -172,19 +172,19 @@ impl NodeRounds {
     fn start_round(&mut self, now: Instant) {
         (self.began, self.next, self.deadline) = (now, now + self.interval, Some(now + LATE));
         for (index, node) in self.nodes.iter_mut().enumerate().filter(|(_, node)| node.due <= now) {
-            let Some(crew) = node.crew.take() else { continue };
+            let Some(pool) = node.pool.take() else { continue };
             (node.began, node.asked) = (now, Arc::default());
             // What it takes the others to judge is judged where they are together.
             let selection = RunScope { nodes: Some(node.name.clone()), ..self.head.selection.clone() };
             let head = RunHead { started: jiff::Timestamp::now(), selection, ..self.head.clone() };
             let forks = (Arc::clone(&self.forks), self.has_room);
-            self.running.spawn(read(index, crew, head, Arc::clone(&node.asked), forks));
+            self.running.spawn(read(index, pool, head, Arc::clone(&node.asked), forks));
         }
     }
 
     /// Whether a node of this round has not answered yet. One that was late before is not waited for.
     fn is_waiting(&self) -> bool {
-        self.nodes.iter().any(|node| node.crew.is_none() && node.began >= self.began)
+        self.nodes.iter().any(|node| node.pool.is_none() && node.began >= self.began)
     }
 
     fn round_over(&mut self) -> ClusterState {
@@ -194,7 +194,7 @@ impl NodeRounds {
 
     /// Takes in what a node has answered.
     fn take(&mut self, joined: Result<(usize, Box<WorkerPool<SshTransport>>, Ledger), JoinError>) {
-        let (index, crew, ledger) = match joined {
+        let (index, pool, ledger) = match joined {
             Ok(read) => read,
             Err(error) => {
                 tracing::error!(%error, "a node is no longer read because of an internal error");
@@ -209,7 +209,7 @@ impl NodeRounds {
             changes.changes.retain(|change| change.verdict == ChangeVerdict::Worse);
         }
         self.changes.push((index, changes));
-        node.take(crew, &ledger, self.interval, now);
+        node.take(pool, &ledger, self.interval, now);
         if self.deadline.is_none() {
             self.answered.get_or_insert(now + TOGETHER);
         }
@@ -269,11 +269,11 @@ impl NodeRounds {
     /// A line for those that were never read, and one for those of which the last state is shown.
     fn late(&self) -> Vec<String> {
         let now = Instant::now();
-        let late = |node: &&WatchedNode| node.crew.is_none() && node.is_late(now);
+        let late = |node: &&WatchedNode| node.pool.is_none() && node.is_late(now);
         let (known, unknown): (Vec<_>, Vec<_>) = self.nodes.iter().filter(late).partition(|node| node.last.is_some());
         let names = |nodes: &[&WatchedNode]| NodeSet::from_names(nodes.iter().map(|node| &node.name)).to_string();
         let is_queued = |node: &&WatchedNode| {
-            node.crew.is_none() && node.asked.get().is_none() && now.duration_since(node.began) >= LATE
+            node.pool.is_none() && node.asked.get().is_none() && now.duration_since(node.began) >= LATE
         };
         let queued: Vec<&WatchedNode> =
             self.nodes.iter().filter(is_queued).filter(|node| node.last.is_none()).collect();
@@ -302,9 +302,9 @@ impl WatchedNode {
         self.asked.get().is_some_and(|asked| now.duration_since(*asked) >= LATE)
     }
 
-    fn take(&mut self, crew: Box<WorkerPool<SshTransport>>, ledger: &Ledger, interval: Duration, now: Instant) {
-        self.census = crew.census().cloned().or(self.census.take());
-        self.crew = Some(crew);
+    fn take(&mut self, pool: Box<WorkerPool<SshTransport>>, ledger: &Ledger, interval: Duration, now: Instant) {
+        self.census = pool.census().cloned().or(self.census.take());
+        self.pool = Some(pool);
         self.last = Some((ledger.results().to_vec(), ledger.facts().into_iter().next(), now));
         let is_away = |result: &TargetResult| matches!(result.outcome, Outcome::Unreachable | Outcome::TimedOut);
         if ledger.results().iter().any(is_away) {
@@ -320,7 +320,7 @@ impl WatchedNode {
 /// One round of one node. It holds a fork only while it is not late: a node that hangs must not keep others from theirs.
 async fn read(
     index: usize,
-    mut crew: Box<WorkerPool<SshTransport>>,
+    mut pool: Box<WorkerPool<SshTransport>>,
     head: RunHead,
     asked: Arc<OnceLock<Instant>>,
     (forks, has_room): (Arc<Semaphore>, bool),
@@ -335,7 +335,7 @@ async fn read(
             events.iter().for_each(|event| apply(&mut ledger, event));
             JournalAck::Yes
         };
-        let mut round = Box::pin(crew.round(head, &mut signals, observe));
+        let mut round = Box::pin(pool.run_round(head, &mut signals, observe));
         tokio::select! {
             _ = &mut round => {}
             () = sleep(LATE), if has_room => {
@@ -344,7 +344,7 @@ async fn read(
             }
         }
     }
-    (index, crew, ledger)
+    (index, pool, ledger)
 }
 
 fn apply(ledger: &mut Ledger, event: &RunEvent) {

@@ -175,9 +175,9 @@ impl TopLogReader {
             let same = open.take().filter(|(of, ..)| *of == target);
             let ready = same.map_or_else(|| self.open(&target), Ok);
             let lines = match ready {
-                Ok((of, mut crew, head)) => {
-                    let lines = end_of_log(&mut crew, &head).await;
-                    open = Some((of, crew, head));
+                Ok((of, mut pool, head)) => {
+                    let lines = end_of_log(&mut pool, &head).await;
+                    open = Some((of, pool, head));
                     lines
                 }
                 Err(error) => vec![error.message().to_owned()],
@@ -196,7 +196,7 @@ impl TopLogReader {
         let of = |stream| {
             let mut wanted = TaskSpec::new(Action::Logs, select(&self.inventory, &query)?);
             wanted.task.tail = Some(LogTail { stream, lines: LOG_LINES, follow: false });
-            wanted.task.goes_on = true;
+            wanted.task.continue_on_failure = true;
             Ok::<_, CliError>(wanted)
         };
         let wanted = vec![of(LogStream::Stderr)?, of(LogStream::Stdout)?];
@@ -211,10 +211,10 @@ impl TopLogReader {
 }
 
 /// The last lines: of stderr, or of stdout where nothing is on stderr; where there are none, why not.
-async fn end_of_log(crew: &mut WorkerPool<SshTransport>, head: &RunHead) -> Vec<String> {
+async fn end_of_log(pool: &mut WorkerPool<SshTransport>, head: &RunHead) -> Vec<String> {
     let (_silent, mut signals) = mpsc::channel(1);
     let (mut stderr, mut stdout, mut failure) = (Vec::new(), Vec::new(), None);
-    crew.round(head.clone(), &mut signals, |events| {
+    pool.run_round(head.clone(), &mut signals, |events| {
         for event in events {
             match &event.kind {
                 EventKind::LogLines(more) => match more.stream {

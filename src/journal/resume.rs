@@ -76,13 +76,13 @@ pub struct RemainingWork {
 
 /// Takes out of `plan` what was done, so that it goes on where the run of `events` stopped. What failed stands; what was
 /// never begun, was given up or could not be reached is done.
-pub fn go_on(plan: &mut Plan, events: &[RunEvent]) -> RemainingWork {
+pub fn resume(plan: &mut Plan, events: &[RunEvent]) -> RemainingWork {
     let stands = |result: &TargetResult| !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown);
     reduce(plan, events, stands, true)
 }
 
 /// Takes out of `plan` what succeeded: what is left is to be tried again.
-pub fn again(plan: &mut Plan, events: &[RunEvent]) -> RemainingWork {
+pub fn retry(plan: &mut Plan, events: &[RunEvent]) -> RemainingWork {
     let stands = |result: &TargetResult| !result.outcome.is_bad();
     reduce(plan, events, stands, false)
 }
@@ -131,7 +131,7 @@ fn reduce(
             task.targets = TargetFilter::Except(done);
         }
     }
-    plan.steps_emptied();
+    plan.recompute_idle();
     rest
 }
 
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn a_run_goes_on_where_it_stopped() {
         let mut plan = plan(Action::Restart, 6);
-        let rest = go_on(&mut plan, &history());
+        let rest = resume(&mut plan, &history());
         assert_eq!(plan.steps[0].nodes, [1, 2, 4, 5], "what ended, well or badly, stands");
         assert_eq!((rest.next_batch, rest.results.len()), (3, 3));
         let is_meant = |node: &str, service: &str| plan.tasks[0].targets.contains(node, Some("r"), Some(service));
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn what_did_not_succeed_is_tried_again() {
         let mut plan = plan(Action::Restart, 6);
-        let rest = again(&mut plan, &history());
+        let rest = retry(&mut plan, &history());
         assert_eq!(plan.steps[0].nodes, [1, 2, 3, 4, 5]);
         assert!(plan.tasks[0].begun.is_empty(), "a new run begins anew");
         assert_eq!(rest.results.len(), 2);
@@ -305,7 +305,7 @@ mod tests {
     fn a_command_in_flight_is_never_run_again() {
         let mut plan = plan(Action::Exec, 3);
         let of = vec![batch(1, &[0, 1, 2]), started(1, 0), started(1, 1), finished(1, 1)];
-        let rest = go_on(&mut plan, &events(of));
+        let rest = resume(&mut plan, &events(of));
         assert_eq!(plan.steps[0].nodes, [1, 2], "n1 has finished without a result: nothing is known to be done");
         let outcomes: Vec<_> = rest.results.iter().map(|result| (result.node.as_str(), result.outcome)).collect();
         assert_eq!(outcomes, [("n0", Outcome::Unknown)]);

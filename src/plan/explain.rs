@@ -231,11 +231,11 @@ fn explain_step(
     for program in &view.cascades {
         writeln!(text, "  one unit: stopping {program} can make its node manager restart the whole instance")?;
     }
-    let strangers = plan.strangers(step.task);
-    let strangers: Vec<String> =
-        view.batches.iter().flatten().filter(|name| strangers.contains(&name.as_str())).cloned().collect();
-    if !strangers.is_empty() {
-        writeln!(text, "  not in the snapshot, and not checked: {}", fold(&strangers))?;
+    let nodes_not_in_snapshot = plan.nodes_not_in_snapshot(step.task);
+    let nodes_not_in_snapshot: Vec<String> =
+        view.batches.iter().flatten().filter(|name| nodes_not_in_snapshot.contains(&name.as_str())).cloned().collect();
+    if !nodes_not_in_snapshot.is_empty() {
+        writeln!(text, "  not in the snapshot, and not checked: {}", fold(&nodes_not_in_snapshot))?;
     }
     if task.action.changes() {
         writeln!(text, "  {}", rules(task, task.batched || view.batches.len() > 1))?;

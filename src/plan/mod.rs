@@ -160,7 +160,7 @@ pub struct Task {
     /// Time for the action on one node; none leaves it to the node's own.
     pub timeout: Option<Duration>,
     /// Whether the nodes or roles were named, so that a node without the service is a failure.
-    pub by_hand: bool,
+    pub explicit: bool,
     /// Whether it is done in more than one batch, or its batches must pass something that was asked for. [`plan`] finds
     /// out; a run that is resumed keeps it, however few nodes are left.
     pub batched: bool,
@@ -175,7 +175,7 @@ pub struct Task {
     /// What the file of [`Policy::gate_snapshot`] holds. Whoever makes the task reads it.
     pub snapshot: Option<Arc<Snapshot>>,
     /// Whether the tasks after it are done although it was stopped by its failure limit, a cap or a gate.
-    pub goes_on: bool,
+    pub continue_on_failure: bool,
     /// Which of the targets that are found are meant.
     pub targets: TargetFilter,
     /// What the targets of a node were before a controller that is gone began with it, by the node's name: what has
@@ -216,7 +216,7 @@ impl TargetFilter {
 impl Task {
     /// A task without a policy of its own.
     #[must_use]
-    pub fn new(action: Action, services: Vec<ServicePattern>, by_hand: bool) -> Self {
+    pub fn new(action: Action, services: Vec<ServicePattern>, explicit: bool) -> Self {
         Self {
             name: None,
             action,
@@ -226,14 +226,14 @@ impl Task {
             until: None,
             tail: None,
             timeout: None,
-            by_hand,
+            explicit,
             batched: false,
             in_depth: false,
             looks_ahead: Vec::new(),
             may_be_new: BTreeSet::new(),
             policy: Policy::default(),
             snapshot: None,
-            goes_on: false,
+            continue_on_failure: false,
             targets: TargetFilter::All,
             begun: BTreeMap::new(),
         }
@@ -399,7 +399,7 @@ impl Plan {
     /// The nodes of a task of which the snapshot of its gate says nothing in the roles that the run means there: with
     /// what they were like nothing can be compared.
     #[must_use]
-    pub fn strangers(&self, task: usize) -> Vec<&str> {
+    pub fn nodes_not_in_snapshot(&self, task: usize) -> Vec<&str> {
         let Some(snapshot) = self.tasks.get(task).and_then(|task| task.snapshot.as_ref()) else { return Vec::new() };
         let mut known: BTreeMap<&str, Vec<&TargetResult>> = BTreeMap::new();
         for result in &snapshot.results {
@@ -411,8 +411,8 @@ impl Plan {
         };
         let indices = self.steps.iter().filter(|step| step.task == task).flat_map(|step| step.nodes.iter().copied());
         let names = indices.filter_map(|index| Some((index, self.nodes.get(index)?.node.name.as_str())));
-        let strangers = names.filter(|(index, name)| !is_known(*index, name)).map(|(_, name)| name);
-        strangers.collect::<BTreeSet<_>>().into_iter().collect()
+        let nodes_not_in_snapshot = names.filter(|(index, name)| !is_known(*index, name)).map(|(_, name)| name);
+        nodes_not_in_snapshot.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// What of node `index` the run means: all of its roles that are in any step.
@@ -425,7 +425,7 @@ impl Plan {
 
     /// Notes that nodes were taken out of the steps: those that are in no step any more are no longer changed, though
     /// they may still count towards a cap.
-    pub fn steps_emptied(&mut self) {
+    pub fn recompute_idle(&mut self) {
         self.idle =
             (0..self.selected).filter(|node| !self.steps.iter().any(|step| step.nodes.contains(node))).collect();
     }
@@ -496,7 +496,7 @@ impl TaskSpec {
     /// A task as it was typed.
     #[must_use]
     pub fn new(action: Action, selection: Selection) -> Self {
-        Self { task: Task::new(action, selection.services, selection.by_hand), nodes: selection.nodes }
+        Self { task: Task::new(action, selection.services, selection.explicit), nodes: selection.nodes }
     }
 }
 

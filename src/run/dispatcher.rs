@@ -1,11 +1,11 @@
 //! Decides: which node is next, what a failure or a signal means, when the run is over.
 //!
 //! Synchronous, without I/O and without a clock, so that every schedule can be replayed in a test: inputs go in,
-//! orders come out. What always holds: no node is started after the first signal, nor in a task whose failure limit
+//! effects come out. What always holds: no node is started after the first signal, nor in a task whose failure limit
 //! is exceeded; nothing is changed before every node was connected to, locked and read; every visit of the plan ends
 //! exactly once, and with results for everything that was selected.
 //!
-//! A run that changes nodes goes through the stages of [`RunStage`] in order; one that only reads begins with the steps.
+//! A run that changes nodes goes through the stages of [`RunStage`] in effect; one that only reads begins with the steps.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(super) enum DispatcherInput {
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "most orders are records, and an order lives for a moment")]
+#[expect(clippy::large_enum_variant, reason = "most effects are records, and an effect lives for a moment")]
 pub(super) enum Effect {
     /// Tell the world.
     Record(EventKind),
@@ -133,7 +133,7 @@ pub(super) struct Dispatcher<'a> {
     /// Watched nodes that a notice has named as not locked.
     unlocked: BTreeSet<usize>,
     /// Targets that were told without a batch.
-    told: BTreeSet<(usize, TargetKey)>,
+    reported: BTreeSet<(usize, TargetKey)>,
     /// Which of the names that were typed were found.
     names: NameBook<'a>,
     /// Names that no selected node has, for each task.
@@ -197,7 +197,7 @@ impl<'a> Dispatcher<'a> {
             locked: None,
             halted: None,
             unlocked: BTreeSet::new(),
-            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
             names: NameBook::new(plan),
             mistakes: BTreeMap::new(),
             lock_waits: BTreeSet::new(),
@@ -211,17 +211,17 @@ impl<'a> Dispatcher<'a> {
 
     /// The one place where something is decided.
     pub(super) fn handle(&mut self, input: DispatcherInput) -> Vec<Effect> {
-        let mut orders = Vec::new();
+        let mut effects = Vec::new();
         match input {
             DispatcherInput::Begin => {}
-            DispatcherInput::Message(message) => self.message(message, &mut orders),
-            DispatcherInput::Ended(duty, end) => self.ended(duty, end, &mut orders),
+            DispatcherInput::Message(message) => self.message(message, &mut effects),
+            DispatcherInput::Ended(item, end) => self.ended(item, end, &mut effects),
             DispatcherInput::PauseOver => self.pausing = false,
-            DispatcherInput::Signal(reason) => self.signal(reason, &mut orders),
-            DispatcherInput::JournalLost => self.stop(CancelReason::JournalLost, &mut orders),
+            DispatcherInput::Signal(reason) => self.signal(reason, &mut effects),
+            DispatcherInput::JournalLost => self.stop(CancelReason::JournalLost, &mut effects),
         }
-        self.advance(&mut orders);
-        orders
+        self.advance(&mut effects);
+        effects
     }
 
     /// The reason for which the run is given up, if it is.
@@ -238,76 +238,79 @@ impl<'a> Dispatcher<'a> {
         self.names.census()
     }
 
-    fn message(&mut self, message: WorkerMessage, orders: &mut Vec<Effect>) {
-        let node = rows::node_name(self.plan, message.duty.node());
-        let Some(progress) = self.running.get_mut(&message.duty) else { return };
-        match message.news {
-            WorkerUpdate::Phase(phase) => self.phase(message.duty, phase, orders),
+    fn message(&mut self, message: WorkerMessage, effects: &mut Vec<Effect>) {
+        let node = rows::node_name(self.plan, message.item.node());
+        let Some(progress) = self.running.get_mut(&message.item) else { return };
+        match message.update {
+            WorkerUpdate::Phase(phase) => self.phase(message.item, phase, effects),
             WorkerUpdate::Gate { service, met, waiting_for } => {
-                let batch =
-                    if let WorkItem::Visit(visit) | WorkItem::Check(visit) = message.duty { visit.batch } else { 0 };
-                orders.push(Effect::Record(EventKind::Gate { batch, node, service, met, waiting_for }));
+                let batch = if let WorkItem::Batch(node_batch) | WorkItem::Check(node_batch) = message.item {
+                    node_batch.batch
+                } else {
+                    0
+                };
+                effects.push(Effect::Record(EventKind::Gate { batch, node, service, met, waiting_for }));
             }
             WorkerUpdate::Targets(found) => progress.found = found,
             WorkerUpdate::Names(census) => {
-                self.names.note(message.duty.node(), census);
+                self.names.note(message.item.node(), census);
                 let released = self.names.release_found();
-                self.give(released, orders);
+                self.give(released, effects);
             }
-            WorkerUpdate::Facts(facts) => orders.push(Effect::Record(EventKind::NodeFacts(*facts))),
-            WorkerUpdate::Pending(pending) => orders.push(Effect::Record(EventKind::PendingUpdate(*pending))),
-            WorkerUpdate::Lines(lines) => orders.push(Effect::Record(EventKind::LogLines(lines))),
-            WorkerUpdate::Notice(message) => orders.push(Effect::Record(EventKind::Notice { message })),
+            WorkerUpdate::Facts(facts) => effects.push(Effect::Record(EventKind::NodeFacts(*facts))),
+            WorkerUpdate::Pending(pending) => effects.push(Effect::Record(EventKind::PendingUpdate(*pending))),
+            WorkerUpdate::Lines(lines) => effects.push(Effect::Record(EventKind::LogLines(lines))),
+            WorkerUpdate::Notice(message) => effects.push(Effect::Record(EventKind::Notice { message })),
             WorkerUpdate::Begun(key) => {
                 progress.begun.insert(key);
             }
             WorkerUpdate::Result(result) => {
                 if progress.ended.insert(TargetKey::of(&result)) {
-                    self.result(message.duty, *result, orders);
+                    self.result(message.item, *result, effects);
                 }
             }
         }
     }
 
     /// Shows what a node is busy with.
-    fn phase(&mut self, duty: WorkItem, phase: ActivityPhase, orders: &mut Vec<Effect>) {
-        let node = duty.node();
+    fn phase(&mut self, item: WorkItem, phase: ActivityPhase, effects: &mut Vec<Effect>) {
+        let node = item.node();
         if phase.kind == PhaseKind::Lock {
             self.lock_waits.insert(node);
-        } else if !self.lock_waits.is_empty() && matches!(duty, WorkItem::Connect(_) | WorkItem::Lock(_)) {
+        } else if !self.lock_waits.is_empty() && matches!(item, WorkItem::Connect(_) | WorkItem::Lock(_)) {
             // Each attempt at the locks would hide what is waited for.
             return;
-        } else if let Some(progress) = self.running.get_mut(&duty) {
+        } else if let Some(progress) = self.running.get_mut(&item) {
             progress.is_shown = true;
         }
         let node = Some(rows::node_name(self.plan, node));
-        orders.push(Effect::Record(EventKind::Progress { node, phase }));
+        effects.push(Effect::Record(EventKind::Progress { node, phase }));
     }
 
     /// Shows that these nodes are not waited for any more.
-    fn show_idle(&self, nodes: impl IntoIterator<Item = usize>, orders: &mut Vec<Effect>) {
+    fn show_idle(&self, nodes: impl IntoIterator<Item = usize>, effects: &mut Vec<Effect>) {
         for node in nodes {
             let node = Some(rows::node_name(self.plan, node));
-            orders.push(Effect::Record(EventKind::Progress { node, phase: ActivityPhase::default() }));
+            effects.push(Effect::Record(EventKind::Progress { node, phase: ActivityPhase::default() }));
         }
     }
 
     /// A target's end: counted, and told unless a check is to come.
-    fn result(&mut self, duty: WorkItem, result: TargetResult, orders: &mut Vec<Effect>) {
-        let WorkItem::Visit(visit) = duty else {
-            orders.push(Effect::Record(EventKind::Result(result)));
+    fn result(&mut self, item: WorkItem, result: TargetResult, effects: &mut Vec<Effect>) {
+        let WorkItem::Batch(node_batch) = item else {
+            effects.push(Effect::Record(EventKind::Result(result)));
             return;
         };
-        if let Some(progress) = self.running.get_mut(&duty) {
+        if let Some(progress) = self.running.get_mut(&item) {
             progress.down |= is_down(&result);
         }
-        self.count(visit.step, visit.node, &result);
-        if self.names.is_open(visit, &result) {
-            self.names.hold(visit, result);
-        } else if self.has_check(visit.step) {
-            self.held.entry(visit).or_default().push(result);
+        self.count(node_batch.step, node_batch.node, &result);
+        if self.names.is_open(node_batch, &result) {
+            self.names.hold(node_batch, result);
+        } else if self.has_check(node_batch.step) {
+            self.held.entry(node_batch).or_default().push(result);
         } else {
-            orders.push(Effect::Record(EventKind::Result(result)));
+            effects.push(Effect::Record(EventKind::Result(result)));
         }
     }
 
@@ -329,44 +332,44 @@ impl<'a> Dispatcher<'a> {
             .is_some_and(|task| task.action.changes() && (task.policy.check.is_some() || task.snapshot.is_some()))
     }
 
-    fn ended(&mut self, duty: WorkItem, end: WorkItemEnd, orders: &mut Vec<Effect>) {
-        let Some(progress) = self.running.remove(&duty) else { return };
-        match duty {
+    fn ended(&mut self, item: WorkItem, end: WorkItemEnd, effects: &mut Vec<Effect>) {
+        let Some(progress) = self.running.remove(&item) else { return };
+        match item {
             WorkItem::Connect(node) | WorkItem::Lock(node) | WorkItem::Inspect(node) => {
                 let is_waited_for = matches!(end, WorkItemEnd::Held(..));
-                self.prepared(duty, node, end, orders);
+                self.prepared(item, node, end, effects);
                 if progress.is_shown && !is_waited_for {
-                    self.show_idle([node], orders);
+                    self.show_idle([node], effects);
                 }
             }
-            WorkItem::Visit(visit) => {
+            WorkItem::Batch(node_batch) => {
                 let is_lost = matches!(end, WorkItemEnd::Lost(..) | WorkItemEnd::Broken);
-                let misses = self.fill(visit, &progress, &end, orders);
-                self.note_down(visit, progress.down || misses || is_lost);
+                let misses = self.fill(node_batch, &progress, &end, effects);
+                self.note_down(node_batch, progress.down || misses || is_lost);
                 if let WorkItemEnd::Lost(outcome, failure) = &end {
-                    self.mark_down(visit.node);
-                    let task = self.plan.steps.get(visit.step).map_or(0, |step| step.task);
-                    self.lose(visit.node, task + 1, *outcome, failure, orders);
+                    self.mark_down(node_batch.node);
+                    let task = self.plan.steps.get(node_batch.step).map_or(0, |step| step.task);
+                    self.lose(node_batch.node, task + 1, *outcome, failure, effects);
                 }
-                if !self.held.contains_key(&visit) {
-                    self.finish_node(visit, orders);
+                if !self.held.contains_key(&node_batch) {
+                    self.finish_node(node_batch, effects);
                 }
             }
-            WorkItem::Check(visit) => {
+            WorkItem::Check(node_batch) => {
                 let failure = match end {
                     WorkItemEnd::Done | WorkItemEnd::Held(..) | WorkItemEnd::Inspected(_) => None,
                     WorkItemEnd::Lost(_, failure) => Some(failure),
                     WorkItemEnd::Broken => Some(defect()),
                 };
-                self.release(visit, failure.as_ref(), orders);
+                self.release(node_batch, failure.as_ref(), effects);
             }
         }
     }
 
     /// The end of a duty that comes before the first change.
-    fn prepared(&mut self, duty: WorkItem, node: usize, end: WorkItemEnd, orders: &mut Vec<Effect>) {
-        match (end, duty) {
-            (WorkItemEnd::Inspected(inspection), _) => self.inspected(node, inspection, orders),
+    fn prepared(&mut self, item: WorkItem, node: usize, end: WorkItemEnd, effects: &mut Vec<Effect>) {
+        match (end, item) {
+            (WorkItemEnd::Inspected(inspection), _) => self.inspected(node, inspection, effects),
             (WorkItemEnd::Held(failure, again), _) => {
                 let again = again && self.locked.as_ref().is_none_or(|(_, again)| *again);
                 self.locked = Some((failure, again));
@@ -377,37 +380,37 @@ impl<'a> Dispatcher<'a> {
             (WorkItemEnd::Done, _) => {}
             // A node that cannot be locked may have all its services up: it is still read.
             (WorkItemEnd::Lost(outcome @ Outcome::Failed, failure), WorkItem::Lock(_)) => {
-                self.refuse(node, outcome, &failure, orders);
+                self.refuse(node, outcome, &failure, effects);
             }
-            (WorkItemEnd::Lost(outcome, failure), _) => self.lose_unread(node, outcome, &failure, orders),
-            (WorkItemEnd::Broken, _) => self.lose_unread(node, Outcome::Failed, &defect(), orders),
+            (WorkItemEnd::Lost(outcome, failure), _) => self.lose_unread(node, outcome, &failure, effects),
+            (WorkItemEnd::Broken, _) => self.lose_unread(node, Outcome::Failed, &defect(), effects),
         }
     }
 
     /// A node that can be read but must not be changed.
-    fn refuse(&mut self, node: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Effect>) {
+    fn refuse(&mut self, node: usize, outcome: Outcome, failure: &Failure, effects: &mut Vec<Effect>) {
         if self.plan.is_selected(node) {
-            self.lose(node, self.task_at_hand(), outcome, failure, orders);
+            self.lose(node, self.task_at_hand(), outcome, failure, effects);
         } else if self.unlocked.insert(node) {
             // It is only watched, but another run could change it meanwhile.
             let node = rows::node_name(self.plan, node);
             let message = format!("{node}, which counts towards a cap, is not locked: {}", failure.message);
-            orders.push(Effect::Record(EventKind::Notice { message }));
+            effects.push(Effect::Record(EventKind::Notice { message }));
         }
     }
 
     /// A node that cannot be reached or read: it counts as down in every role.
-    fn lose_unread(&mut self, node: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Effect>) {
+    fn lose_unread(&mut self, node: usize, outcome: Outcome, failure: &Failure, effects: &mut Vec<Effect>) {
         self.connected.remove(&node);
         self.mark_down(node);
-        self.lose(node, self.task_at_hand(), outcome, failure, orders);
+        self.lose(node, self.task_at_hand(), outcome, failure, effects);
     }
 
     /// A node that is not visited any more. Results of earlier tasks stand; it counts as failed in each task from `task` on.
-    fn lose(&mut self, node: usize, task: usize, outcome: Outcome, failure: &Failure, orders: &mut Vec<Effect>) {
+    fn lose(&mut self, node: usize, task: usize, outcome: Outcome, failure: &Failure, effects: &mut Vec<Effect>) {
         if self.plan.is_selected(node) && !self.rests(node) && self.lost.insert(node) {
             let fail = |result: &mut TargetResult| result.failure = Some(failure.clone());
-            self.report_unvisited(node, task, outcome, fail, orders);
+            self.report_unvisited(node, task, outcome, fail, effects);
         }
     }
 
@@ -418,19 +421,19 @@ impl<'a> Dispatcher<'a> {
         task: usize,
         outcome: Outcome,
         explain: impl Fn(&mut TargetResult),
-        orders: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) {
         let mut reported = None;
         for (index, step) in self.plan.steps.iter().enumerate() {
             if step.task < task || !step.nodes.contains(&node) || reported.replace(step.task) == Some(step.task) {
                 continue;
             }
-            for mut result in rows::typed(self.plan, index, None, node, outcome) {
+            for mut result in rows::as_requested(self.plan, index, None, node, outcome) {
                 explain(&mut result);
                 self.count(index, node, &result);
                 // Two tasks of a rollout may mean the same target: it has one result without a batch.
-                if self.told.insert((node, TargetKey::of(&result))) {
-                    orders.push(Effect::Record(EventKind::Result(result)));
+                if self.reported.insert((node, TargetKey::of(&result))) {
+                    effects.push(Effect::Record(EventKind::Result(result)));
                 }
             }
         }
@@ -449,7 +452,7 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn inspected(&mut self, node: usize, inspection: NodeInspection, orders: &mut Vec<Effect>) {
+    fn inspected(&mut self, node: usize, inspection: NodeInspection, effects: &mut Vec<Effect>) {
         for (task, budgets) in self.budgets.iter_mut().enumerate() {
             for budget in budgets.iter_mut().filter(|budget| budget.members.contains(&node)) {
                 if inspection.down.iter().any(|(of, role)| *of == task && *role == budget.role) {
@@ -464,52 +467,52 @@ impl<'a> Dispatcher<'a> {
                 self.names.note(node, census);
             }
             let name = rows::node_name(self.plan, node);
-            orders.push(Effect::Record(EventKind::Inspected { node: name, targets: inspection.targets }));
+            effects.push(Effect::Record(EventKind::Inspected { node: name, targets: inspection.targets }));
         }
         if let Some((outcome, failure)) = inspection.refusal {
-            self.refuse(node, outcome, &failure, orders);
+            self.refuse(node, outcome, &failure, effects);
         }
     }
 
     /// After a visit: whether the role of its step is up on the node.
-    fn note_down(&mut self, visit: NodeBatch, is_down: bool) {
-        let Some(step) = self.plan.steps.get(visit.step) else { return };
+    fn note_down(&mut self, node_batch: NodeBatch, is_down: bool) {
+        let Some(step) = self.plan.steps.get(node_batch.step) else { return };
         let own = |budget: &&mut DownBudget| step.role.as_deref().is_none_or(|role| role == budget.role);
         let Some(budgets) = self.budgets.get_mut(step.task) else { return };
-        for budget in budgets.iter_mut().filter(own).filter(|budget| budget.members.contains(&visit.node)) {
+        for budget in budgets.iter_mut().filter(own).filter(|budget| budget.members.contains(&node_batch.node)) {
             if is_down {
-                budget.down.insert(visit.node);
+                budget.down.insert(node_batch.node);
             } else {
-                budget.down.remove(&visit.node);
+                budget.down.remove(&node_batch.node);
             }
         }
     }
 
     /// Tells results that had waited for what other nodes have.
-    fn give(&mut self, released: Vec<(NodeBatch, Vec<TargetResult>, bool)>, orders: &mut Vec<Effect>) {
-        for (visit, results, is_over) in released {
+    fn give(&mut self, released: Vec<(NodeBatch, Vec<TargetResult>, bool)>, effects: &mut Vec<Effect>) {
+        for (node_batch, results, is_over) in released {
             for result in results {
-                self.count(visit.step, visit.node, &result);
-                orders.push(Effect::Record(EventKind::Result(result)));
+                self.count(node_batch.step, node_batch.node, &result);
+                effects.push(Effect::Record(EventKind::Result(result)));
             }
             if is_over {
-                self.finish_node(visit, orders);
+                self.finish_node(node_batch, effects);
             }
         }
     }
 
     /// At the end of a step that reads, and wherever a run ends early: what waited is told as it turned out.
-    fn give_all(&mut self, step: usize, orders: &mut Vec<Effect>) {
+    fn give_all(&mut self, step: usize, effects: &mut Vec<Effect>) {
         let task = self.plan.steps.get(step).map_or(0, |step| step.task);
         if self.task(step).is_some_and(|task| !task.action.changes()) && self.cancel.is_none() {
-            self.say_missing(task, orders);
+            self.say_missing(task, effects);
         }
         let released = self.names.release_all();
-        self.give(released, orders);
+        self.give(released, effects);
     }
 
     /// Says which names were found nowhere, or nowhere that could be asked.
-    fn say_missing(&self, task: usize, orders: &mut Vec<Effect>) {
+    fn say_missing(&self, task: usize, effects: &mut Vec<Effect>) {
         for (_, verdict) in self.names.verdicts(task) {
             let message = match verdict {
                 MissingName::Mistake(Failure { message, hint, .. }) => match hint {
@@ -518,14 +521,14 @@ impl<'a> Dispatcher<'a> {
                 },
                 MissingName::Unsure(message) => message,
             };
-            orders.push(Effect::Record(EventKind::Notice { message }));
+            effects.push(Effect::Record(EventKind::Notice { message }));
         }
     }
 
     /// A name that no selected node has is a mistake, and nothing is changed.
-    fn refuse_mistakes(&mut self, orders: &mut Vec<Effect>) {
+    fn refuse_mistakes(&mut self, effects: &mut Vec<Effect>) {
         for task in 0..self.plan.tasks.len() {
-            self.say_missing(task, orders);
+            self.say_missing(task, effects);
             let mistakes = self.names.mistakes(task);
             if let Some(failure) = mistakes.values().next() {
                 let message = format!("not started: {}", failure.message);
@@ -536,101 +539,101 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn finish_node(&mut self, visit: NodeBatch, orders: &mut Vec<Effect>) {
-        if self.names.holds_end(visit) {
+    fn finish_node(&mut self, node_batch: NodeBatch, effects: &mut Vec<Effect>) {
+        if self.names.holds_end(node_batch) {
             return;
         }
-        let node = rows::node_name(self.plan, visit.node);
-        orders.push(Effect::Record(EventKind::NodeFinished { batch: visit.batch, node }));
+        let node = rows::node_name(self.plan, node_batch.node);
+        effects.push(Effect::Record(EventKind::NodeFinished { batch: node_batch.batch, node }));
     }
 
     /// Tells the results that waited for a check; `failure` says why it was not passed.
-    fn release(&mut self, visit: NodeBatch, failure: Option<&Failure>, orders: &mut Vec<Effect>) {
-        for mut result in self.held.remove(&visit).unwrap_or_default() {
+    fn release(&mut self, node_batch: NodeBatch, failure: Option<&Failure>, effects: &mut Vec<Effect>) {
+        for mut result in self.held.remove(&node_batch).unwrap_or_default() {
             if let Some(failure) = failure
                 && !result.outcome.is_bad()
                 && result.outcome != Outcome::NotConfigured
             {
                 result.outcome = Outcome::Failed;
                 result.failure = Some(failure.clone());
-                self.count(visit.step, visit.node, &result);
+                self.count(node_batch.step, node_batch.node, &result);
             }
-            orders.push(Effect::Record(EventKind::Result(result)));
+            effects.push(Effect::Record(EventKind::Result(result)));
         }
-        self.finish_node(visit, orders);
+        self.finish_node(node_batch, effects);
     }
 
-    fn signal(&mut self, reason: CancelReason, orders: &mut Vec<Effect>) {
+    fn signal(&mut self, reason: CancelReason, effects: &mut Vec<Effect>) {
         self.signals += 1;
         match self.signals {
             1 => {
-                self.stop(reason, orders);
+                self.stop(reason, effects);
                 // What only reads ends at once. Before the first change the tasks end by themselves, and keep their guards
                 // to be released.
-                if !self.running.keys().any(|duty| self.has_to_finish(*duty)) {
-                    self.abandon(orders);
+                if !self.running.keys().any(|item| self.has_to_finish(*item)) {
+                    self.abandon(effects);
                 }
             }
             2 => {
-                orders.push(Effect::Record(EventKind::CancelBegan { reason: CancelReason::GivenUp }));
-                orders.push(Effect::GiveUp);
+                effects.push(Effect::Record(EventKind::CancelBegan { reason: CancelReason::GivenUp }));
+                effects.push(Effect::GiveUp);
             }
-            _ => self.abandon(orders),
+            _ => self.abandon(effects),
         }
     }
 
     /// Whether a first signal lets a duty finish: it may have changed something or hold a lock, or its results are as
     /// asked (logs).
-    fn has_to_finish(&self, duty: WorkItem) -> bool {
-        match duty {
-            WorkItem::Visit(visit) | WorkItem::Check(visit) => {
-                self.task(visit.step).is_some_and(|task| task.action.changes() || task.tail.is_some())
+    fn has_to_finish(&self, item: WorkItem) -> bool {
+        match item {
+            WorkItem::Batch(node_batch) | WorkItem::Check(node_batch) => {
+                self.task(node_batch.step).is_some_and(|task| task.action.changes() || task.tail.is_some())
             }
             WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => true,
         }
     }
 
     /// Drops what is running; its targets have the results that are true of them now.
-    fn abandon(&mut self, orders: &mut Vec<Effect>) {
-        orders.push(Effect::Abandon);
-        for (duty, progress) in std::mem::take(&mut self.running) {
-            match duty {
-                WorkItem::Visit(visit) => {
-                    let misses = self.fill(visit, &progress, &WorkItemEnd::Done, orders);
-                    self.note_down(visit, progress.down || misses);
-                    if !self.held.contains_key(&visit) {
-                        self.finish_node(visit, orders);
+    fn abandon(&mut self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Abandon);
+        for (item, progress) in std::mem::take(&mut self.running) {
+            match item {
+                WorkItem::Batch(node_batch) => {
+                    let misses = self.fill(node_batch, &progress, &WorkItemEnd::Done, effects);
+                    self.note_down(node_batch, progress.down || misses);
+                    if !self.held.contains_key(&node_batch) {
+                        self.finish_node(node_batch, effects);
                     }
                 }
-                WorkItem::Check(visit) => self.release(visit, None, orders),
+                WorkItem::Check(node_batch) => self.release(node_batch, None, effects),
                 WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => {}
             }
         }
     }
 
     /// Nothing new is begun from here on.
-    fn stop(&mut self, reason: CancelReason, orders: &mut Vec<Effect>) {
+    fn stop(&mut self, reason: CancelReason, effects: &mut Vec<Effect>) {
         self.cancel = self.cancel.max(Some(reason));
         self.pausing = false;
-        orders.push(Effect::Record(EventKind::CancelBegan { reason }));
-        orders.push(Effect::StopWaiting);
+        effects.push(Effect::Record(EventKind::CancelBegan { reason }));
+        effects.push(Effect::StopWaiting);
     }
 
-    fn advance(&mut self, orders: &mut Vec<Effect>) {
+    fn advance(&mut self, effects: &mut Vec<Effect>) {
         while self.stage != RunStage::Finished {
             if let Some(failure) = self.early_end() {
-                self.drop_what_waits(&failure, orders);
+                self.drop_what_waits(&failure, effects);
             }
             while self.running.len() < self.forks
-                && let Some(duty) = self.waiting.pop_front()
+                && let Some(item) = self.waiting.pop_front()
             {
-                self.start(duty, orders);
+                self.start(item, effects);
             }
             if !self.running.is_empty() || self.pausing {
                 return;
             }
             if self.waiting.is_empty() {
-                self.next(orders);
+                self.next(effects);
             }
         }
     }
@@ -641,35 +644,39 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// What waited for a fork when the run was given up.
-    fn drop_what_waits(&mut self, failure: &Failure, orders: &mut Vec<Effect>) {
-        for duty in std::mem::take(&mut self.waiting) {
-            match duty {
-                WorkItem::Visit(visit) => {
-                    for mut result in
-                        rows::typed(self.plan, visit.step, Some(visit.batch), visit.node, Outcome::NotStarted)
-                    {
+    fn drop_what_waits(&mut self, failure: &Failure, effects: &mut Vec<Effect>) {
+        for item in std::mem::take(&mut self.waiting) {
+            match item {
+                WorkItem::Batch(node_batch) => {
+                    for mut result in rows::as_requested(
+                        self.plan,
+                        node_batch.step,
+                        Some(node_batch.batch),
+                        node_batch.node,
+                        Outcome::NotStarted,
+                    ) {
                         result.failure = Some(failure.clone());
-                        orders.push(Effect::Record(EventKind::Result(result)));
+                        effects.push(Effect::Record(EventKind::Result(result)));
                     }
-                    self.finish_node(visit, orders);
+                    self.finish_node(node_batch, effects);
                 }
-                WorkItem::Check(visit) => self.release(visit, None, orders),
+                WorkItem::Check(node_batch) => self.release(node_batch, None, effects),
                 WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => {}
             }
         }
     }
 
     /// Everything that was begun has ended: what comes now.
-    fn next(&mut self, orders: &mut Vec<Effect>) {
+    fn next(&mut self, effects: &mut Vec<Effect>) {
         if let Some(failure) = self.early_end() {
-            self.end_early(&failure, orders);
+            self.end_early(&failure, effects);
             return;
         }
         if let Some((failure, again)) = self.locked.take() {
             // All locks or none: two runs that wait for each other's would wait for good.
             if again {
-                orders.push(Effect::Unlock);
-                orders.push(Effect::Pause(LOCK_POLL));
+                effects.push(Effect::Unlock);
+                effects.push(Effect::Pause(LOCK_POLL));
                 self.pausing = true;
                 self.stage = RunStage::Connect;
             } else {
@@ -696,7 +703,7 @@ impl<'a> Dispatcher<'a> {
             }
             RunStage::LockRest => {
                 let waited_for = std::mem::take(&mut self.lock_waits);
-                self.show_idle(waited_for, orders);
+                self.show_idle(waited_for, effects);
                 if self.step_index == 0 {
                     self.stage = RunStage::Inspect;
                     self.waiting = self.connected.iter().copied().map(WorkItem::Inspect).collect();
@@ -707,15 +714,15 @@ impl<'a> Dispatcher<'a> {
             }
             RunStage::Inspect | RunStage::InspectAgain => {
                 if self.stage == RunStage::Inspect {
-                    self.refuse_mistakes(orders);
+                    self.refuse_mistakes(effects);
                     if self.halted.is_none() {
-                        self.refuse_stops(orders);
+                        self.refuse_stops(effects);
                     }
                 }
                 self.outdated = false;
                 self.stage = RunStage::Steps;
             }
-            RunStage::Steps => self.next_in_steps(self.step_index, orders),
+            RunStage::Steps => self.next_in_steps(self.step_index, effects),
             RunStage::Finished => {}
         }
     }
@@ -736,9 +743,9 @@ impl<'a> Dispatcher<'a> {
 
     /// Whether nothing of the plan will be begun.
     fn is_hopeless(&self) -> bool {
-        let goes_on = self.plan.tasks.first().is_none_or(|task| task.goes_on);
+        let continue_on_failure = self.plan.tasks.first().is_none_or(|task| task.continue_on_failure);
         let is_left = |node: &usize| self.plan.is_selected(*node) && !self.lost.contains(node);
-        !self.connected.iter().any(is_left) || (self.is_over_limit(0) && !goes_on)
+        !self.connected.iter().any(is_left) || (self.is_over_limit(0) && !continue_on_failure)
     }
 
     /// Whether a task goes in more than one batch.
@@ -757,7 +764,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// A stop that takes more of a role down than its cap allows is refused as a whole, before anything is changed.
-    fn refuse_stops(&mut self, orders: &mut Vec<Effect>) {
+    fn refuse_stops(&mut self, effects: &mut Vec<Effect>) {
         let stops = self.plan.tasks.iter().enumerate().filter(|(_, task)| task.action == Action::Stop);
         for (index, _) in stops {
             let selected: BTreeSet<usize> = self
@@ -777,7 +784,7 @@ impl<'a> Dispatcher<'a> {
                 let failure = self.spent(budget, "stopping them would leave more of the role down");
                 let message = failure.message.clone();
                 self.halted.get_or_insert(failure);
-                orders.push(Effect::Record(EventKind::Notice { message }));
+                effects.push(Effect::Record(EventKind::Notice { message }));
             }
         }
     }
@@ -801,19 +808,19 @@ impl<'a> Dispatcher<'a> {
             .with_hint("fix the nodes that are down first, or allow more with --max-unavailable")
     }
 
-    fn next_in_steps(&mut self, index: usize, orders: &mut Vec<Effect>) {
+    fn next_in_steps(&mut self, index: usize, effects: &mut Vec<Effect>) {
         if let Some(step) = &mut self.step {
             if step.checked {
-                self.next_batch(index, orders);
+                self.next_batch(index, effects);
             } else {
                 step.checked = true;
-                self.check_batch(orders);
+                self.check_batch(effects);
             }
             return;
         }
         let Some(step) = self.plan.steps.get(index) else {
             self.stage = RunStage::Finished;
-            orders.push(Effect::Finish);
+            effects.push(Effect::Finish);
             return;
         };
         let capped = self.budgets.get(step.task).is_some_and(|budgets| !budgets.is_empty());
@@ -821,7 +828,7 @@ impl<'a> Dispatcher<'a> {
             self.inspect_again();
             return;
         }
-        self.open_step(step, orders);
+        self.open_step(step, effects);
     }
 
     /// Reads the nodes of the capped roles of the next step's task again.
@@ -833,7 +840,7 @@ impl<'a> Dispatcher<'a> {
         self.waiting = members.intersection(&self.connected).copied().map(WorkItem::Inspect).collect();
     }
 
-    fn open_step(&mut self, step: &PlanStep, orders: &mut Vec<Effect>) {
+    fn open_step(&mut self, step: &PlanStep, effects: &mut Vec<Effect>) {
         let mut waiting = Vec::new();
         for node in &step.nodes {
             if self.lost.contains(node) {
@@ -846,7 +853,7 @@ impl<'a> Dispatcher<'a> {
                     // One word for all steps of a task: a node is not in maintenance once a step.
                     self.lost.insert(*node);
                     let explain = |result: &mut TargetResult| result.message = format!("maintenance: {reason}");
-                    self.report_unvisited(*node, step.task, Outcome::Skipped, explain, orders);
+                    self.report_unvisited(*node, step.task, Outcome::Skipped, explain, effects);
                 }
             }
         }
@@ -855,7 +862,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Begins the next batch of the step at work, or ends the step.
-    fn next_batch(&mut self, index: usize, orders: &mut Vec<Effect>) {
+    fn next_batch(&mut self, index: usize, effects: &mut Vec<Effect>) {
         let (Some(step), Some(task), Some(at)) = (self.plan.steps.get(index), self.task(index), &mut self.step) else {
             return;
         };
@@ -864,9 +871,9 @@ impl<'a> Dispatcher<'a> {
         let stop = self.stop_of(step.task, task, &waiting);
         if waiting.is_empty() || stop.is_some() {
             if let Some(failure) = stop {
-                self.not_begun(index, &waiting, &failure, orders);
+                self.not_begun(index, &waiting, &failure, effects);
             }
-            self.close_step(index, orders);
+            self.close_step(index, effects);
             return;
         }
         let size = task.policy.batch_size(batches, step.nodes.len());
@@ -876,11 +883,11 @@ impl<'a> Dispatcher<'a> {
         if batch.is_empty() {
             let spent = budgets.iter().filter(bites).find(|budget| budget.down.len() >= budget.limit);
             let failure = spent.map_or_else(defect, |budget| self.spent(budget, "no other node may go down"));
-            self.not_begun(index, &waiting, &failure, orders);
+            self.not_begun(index, &waiting, &failure, effects);
             if let Some(stopped) = self.stopped.get_mut(step.task) {
                 *stopped = Some(failure);
             }
-            self.close_step(index, orders);
+            self.close_step(index, effects);
             return;
         }
         if task.action.changes()
@@ -894,8 +901,8 @@ impl<'a> Dispatcher<'a> {
             at_pause(&mut self.step);
             self.pausing = true;
             let phase = ActivityPhase { kind: PhaseKind::Pause, limit: Some(pause), ..ActivityPhase::work("pausing") };
-            orders.push(Effect::Record(EventKind::Progress { node: None, phase }));
-            orders.push(Effect::Pause(pause));
+            effects.push(Effect::Record(EventKind::Progress { node: None, phase }));
+            effects.push(Effect::Pause(pause));
             return;
         }
         // The cap is said where it bites: fewer go at once than was asked for.
@@ -906,9 +913,9 @@ impl<'a> Dispatcher<'a> {
             let (limit, members, role) = (budget.limit, budget.members.len(), &budget.role);
             let message =
                 format!("max_unavailable: at most {limit} of the {members} nodes of {role} may be down at once");
-            orders.push(Effect::Record(EventKind::Notice { message }));
+            effects.push(Effect::Record(EventKind::Notice { message }));
         }
-        self.begin_batch(index, &batch, orders);
+        self.begin_batch(index, &batch, effects);
     }
 
     /// Why a task is not gone on with, if that is so: its own limit, or an earlier task that was to be the last then.
@@ -921,7 +928,7 @@ impl<'a> Dispatcher<'a> {
             }
         }
         let earlier = self.plan.tasks.iter().zip(&self.stopped).take(index);
-        let earlier = earlier.filter(|(task, _)| !task.goes_on).find_map(|(_, stopped)| stopped.clone());
+        let earlier = earlier.filter(|(task, _)| !task.continue_on_failure).find_map(|(_, stopped)| stopped.clone());
         earlier.or_else(|| self.stopped.get(index).cloned().flatten())
     }
 
@@ -941,7 +948,7 @@ impl<'a> Dispatcher<'a> {
         Some(self.spent(spent, "no other node may go down"))
     }
 
-    fn begin_batch(&mut self, index: usize, batch: &[usize], orders: &mut Vec<Effect>) {
+    fn begin_batch(&mut self, index: usize, batch: &[usize], effects: &mut Vec<Effect>) {
         self.batches += 1;
         self.begun = true;
         let number = self.batches;
@@ -949,10 +956,10 @@ impl<'a> Dispatcher<'a> {
         let role = self.plan.steps.get(index).and_then(|step| step.role.clone());
         let nodes = batch.iter().map(|node| rows::node_name(self.plan, *node)).collect();
         let step = u32::try_from(index).unwrap_or(u32::MAX);
-        orders.push(Effect::Record(EventKind::BatchStarted { batch: number, step, role, nodes }));
+        effects.push(Effect::Record(EventKind::BatchStarted { batch: number, step, role, nodes }));
         self.waiting = batch
             .iter()
-            .map(|node| WorkItem::Visit(NodeBatch { step: index, batch: number, node: *node, batched }))
+            .map(|node| WorkItem::Batch(NodeBatch { step: index, batch: number, node: *node, batched }))
             .collect();
         if let Some(step) = &mut self.step {
             step.waiting.retain(|node| !batch.contains(node));
@@ -963,24 +970,24 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// After the visits of a batch: the checks of the nodes on which all went well.
-    fn check_batch(&mut self, orders: &mut Vec<Effect>) {
+    fn check_batch(&mut self, effects: &mut Vec<Effect>) {
         let visits: Vec<NodeBatch> = self.held.keys().copied().collect();
-        for visit in visits {
+        for node_batch in visits {
             let well = |results: &Vec<TargetResult>| {
                 results.iter().all(|result| !result.outcome.is_bad())
                     && results.iter().any(|result| matches!(result.outcome, Outcome::Changed | Outcome::Ok))
             };
-            if self.held.get(&visit).is_some_and(well) {
-                self.waiting.push_back(WorkItem::Check(visit));
+            if self.held.get(&node_batch).is_some_and(well) {
+                self.waiting.push_back(WorkItem::Check(node_batch));
             } else {
-                self.release(visit, None, orders);
+                self.release(node_batch, None, effects);
             }
         }
     }
 
-    fn close_step(&mut self, index: usize, orders: &mut Vec<Effect>) {
+    fn close_step(&mut self, index: usize, effects: &mut Vec<Effect>) {
         self.step = None;
-        self.give_all(index, orders);
+        self.give_all(index, effects);
         let task = |index: usize| self.plan.steps.get(index).map(|step| step.task);
         self.outdated |= task(index) != task(index + 1);
         self.step_index = index + 1;
@@ -1007,39 +1014,39 @@ impl<'a> Dispatcher<'a> {
             .with_hint(format!("fix {set} first, or allow more failures with --max-failures"))
     }
 
-    fn start(&mut self, duty: WorkItem, orders: &mut Vec<Effect>) {
-        if let WorkItem::Visit(visit) = duty {
-            let node = rows::node_name(self.plan, visit.node);
-            orders.push(Effect::Record(EventKind::NodeStarted { batch: visit.batch, node }));
+    fn start(&mut self, item: WorkItem, effects: &mut Vec<Effect>) {
+        if let WorkItem::Batch(node_batch) = item {
+            let node = rows::node_name(self.plan, node_batch.node);
+            effects.push(Effect::Record(EventKind::NodeStarted { batch: node_batch.batch, node }));
         }
-        self.running.insert(duty, ItemProgress::default());
-        orders.push(Effect::Start(duty));
+        self.running.insert(item, ItemProgress::default());
+        effects.push(Effect::Start(item));
     }
 
     /// After a signal, or where nothing may begin: everything not begun is told as such.
-    fn end_early(&mut self, failure: &Failure, orders: &mut Vec<Effect>) {
-        for visit in self.held.keys().copied().collect::<Vec<_>>() {
-            self.release(visit, None, orders);
+    fn end_early(&mut self, failure: &Failure, effects: &mut Vec<Effect>) {
+        for node_batch in self.held.keys().copied().collect::<Vec<_>>() {
+            self.release(node_batch, None, effects);
         }
-        self.give_all(0, orders);
+        self.give_all(0, effects);
         let mut first = self.step_index;
         if let Some(step) = self.step.take() {
-            self.not_begun(first, &step.waiting, failure, orders);
+            self.not_begun(first, &step.waiting, failure, effects);
             first += 1;
         }
         for (index, step) in self.plan.steps.iter().enumerate().skip(first) {
-            self.open_step(step, orders);
+            self.open_step(step, effects);
             let waiting = self.step.take().map(|step| step.waiting).unwrap_or_default();
-            self.not_begun(index, &waiting, failure, orders);
+            self.not_begun(index, &waiting, failure, effects);
         }
         self.stage = RunStage::Finished;
-        orders.push(Effect::Finish);
+        effects.push(Effect::Finish);
     }
 
-    fn not_begun(&mut self, step: usize, nodes: &[usize], failure: &Failure, orders: &mut Vec<Effect>) {
+    fn not_begun(&mut self, step: usize, nodes: &[usize], failure: &Failure, effects: &mut Vec<Effect>) {
         let task = self.plan.steps.get(step).map(|step| step.task);
         for node in nodes.iter().filter(|node| !self.lost.contains(node)) {
-            for mut result in rows::typed(self.plan, step, None, *node, Outcome::NotStarted) {
+            for mut result in rows::as_requested(self.plan, step, None, *node, Outcome::NotStarted) {
                 let mistakes = task.and_then(|task| self.mistakes.get(&task));
                 let mistake = mistakes.and_then(|own| own.get(result.service.as_deref()?)).cloned();
                 if mistake.is_some() {
@@ -1047,9 +1054,9 @@ impl<'a> Dispatcher<'a> {
                     (result.outcome, result.role) = (Outcome::Failed, None);
                 }
                 // Two tasks of a rollout may mean the same target: it is told once.
-                if self.told.insert((*node, TargetKey::of(&result))) {
+                if self.reported.insert((*node, TargetKey::of(&result))) {
                     result.failure = Some(mistake.unwrap_or_else(|| failure.clone()));
-                    orders.push(Effect::Record(EventKind::Result(result)));
+                    effects.push(Effect::Record(EventKind::Result(result)));
                 }
             }
         }
@@ -1057,13 +1064,20 @@ impl<'a> Dispatcher<'a> {
 
     /// Gives every target of an ended visit that has no result yet the one that is true of it. Whether one of them may
     /// be down.
-    fn fill(&mut self, visit: NodeBatch, progress: &ItemProgress, end: &WorkItemEnd, orders: &mut Vec<Effect>) -> bool {
+    fn fill(
+        &mut self,
+        node_batch: NodeBatch,
+        progress: &ItemProgress,
+        end: &WorkItemEnd,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
         let broken = matches!(end, WorkItemEnd::Broken);
         let mut missing = Vec::new();
         for key in progress.found.iter().filter(|key| !progress.ended.contains(key)) {
             let begun = progress.begun.contains(key);
             let outcome = if begun { Outcome::Unknown } else { Outcome::NotStarted };
-            let mut result = rows::of_node(self.plan, visit.step, Some(visit.batch), visit.node, outcome);
+            let mut result =
+                rows::of_node(self.plan, node_batch.step, Some(node_batch.batch), node_batch.node, outcome);
             result.role.clone_from(&key.role);
             result.supervisor.clone_from(&key.supervisor);
             result.service.clone_from(&key.service);
@@ -1079,7 +1093,9 @@ impl<'a> Dispatcher<'a> {
                 (false, Some(_)) => (Outcome::NotStarted, Some(interrupted())),
                 (false, None) => (Outcome::NotConfigured, None),
             };
-            for mut result in rows::typed(self.plan, visit.step, Some(visit.batch), visit.node, outcome) {
+            for mut result in
+                rows::as_requested(self.plan, node_batch.step, Some(node_batch.batch), node_batch.node, outcome)
+            {
                 if failure.is_none() {
                     result.message = "nothing to do on this node".to_owned();
                 }
@@ -1089,11 +1105,11 @@ impl<'a> Dispatcher<'a> {
         }
         let misses = missing.iter().any(is_down);
         for result in missing {
-            self.count(visit.step, visit.node, &result);
-            if self.held.contains_key(&visit) {
-                self.held.entry(visit).or_default().push(result);
+            self.count(node_batch.step, node_batch.node, &result);
+            if self.held.contains_key(&node_batch) {
+                self.held.entry(node_batch).or_default().push(result);
             } else {
-                orders.push(Effect::Record(EventKind::Result(result)));
+                effects.push(Effect::Record(EventKind::Result(result)));
             }
         }
         misses

@@ -1,6 +1,6 @@
-//! Schedules replayed: the dispatcher is fed what node tasks would say, and its orders are looked at.
+//! Schedules replayed: the dispatcher is fed what node tasks would say, and its effects are looked at.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at some of the orders and natures")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at some of the effects and natures")]
 
 mod rollouts;
 
@@ -78,7 +78,7 @@ fn node(name: &str, roles: &[&str]) -> SelectedNode {
     }
 }
 
-/// `steps` are the nodes of each role, in order.
+/// `steps` are the nodes of each role, in effect.
 fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: Action, policy: Policy) -> Plan {
     let service = ServicePattern::parse("x").expect("a name");
     let of = |index: usize| {
@@ -162,8 +162,8 @@ impl<'a> TestRun<'a> {
             input: None,
         };
         self.record(EventKind::RunStarted(head));
-        let orders = dispatcher.handle(DispatcherInput::Begin);
-        self.obey(orders, forks);
+        let effects = dispatcher.handle(DispatcherInput::Begin);
+        self.obey(effects, forks);
         let mut script = std::mem::take(&mut self.script).into_iter();
         for _ in 0..10_000 {
             if self.finished {
@@ -173,8 +173,8 @@ impl<'a> TestRun<'a> {
             // Few runs are told to stop.
             if chance > 250 {
                 self.signals += 1;
-                let orders = dispatcher.handle(DispatcherInput::Signal(CancelReason::Interrupted));
-                self.obey(orders, forks);
+                let effects = dispatcher.handle(DispatcherInput::Signal(CancelReason::Interrupted));
+                self.obey(effects, forks);
                 if self.signals >= 3 {
                     self.running.clear();
                 }
@@ -182,14 +182,14 @@ impl<'a> TestRun<'a> {
             }
             if self.running.is_empty() {
                 assert!(std::mem::take(&mut self.pausing), "nothing is at work, and the run is not over");
-                let orders = dispatcher.handle(DispatcherInput::PauseOver);
-                self.obey(orders, forks);
+                let effects = dispatcher.handle(DispatcherInput::PauseOver);
+                self.obey(effects, forks);
                 continue;
             }
-            let duty = self.running.remove(usize::from(chance) % self.running.len());
-            for input in self.answers(duty) {
-                let orders = dispatcher.handle(input);
-                self.obey(orders, forks);
+            let item = self.running.remove(usize::from(chance) % self.running.len());
+            for input in self.answers(item) {
+                let effects = dispatcher.handle(input);
+                self.obey(effects, forks);
             }
         }
         panic!("the run does not end: {:?}", self.log);
@@ -203,13 +203,13 @@ impl<'a> TestRun<'a> {
         self.seq += u64::from(kept);
     }
 
-    fn obey(&mut self, orders: Vec<Effect>, forks: usize) {
-        for order in orders {
-            match &order {
+    fn obey(&mut self, effects: Vec<Effect>, forks: usize) {
+        for effect in effects {
+            match &effect {
                 Effect::Record(kind) => self.record(kind.clone()),
-                Effect::Start(duty) => {
-                    self.begin(*duty);
-                    self.running.push(*duty);
+                Effect::Start(item) => {
+                    self.begin(*item);
+                    self.running.push(*item);
                     assert!(self.running.len() <= forks);
                 }
                 Effect::Pause(_) => self.pausing = true,
@@ -217,31 +217,31 @@ impl<'a> TestRun<'a> {
                 Effect::Abandon => self.running.clear(),
                 Effect::StopWaiting | Effect::GiveUp | Effect::Unlock | Effect::Recorded => {}
             }
-            self.log.push(order);
+            self.log.push(effect);
         }
     }
 
     /// What must hold when something is begun.
-    fn begin(&mut self, duty: WorkItem) {
-        let WorkItem::Visit(visit) = duty else { return };
+    fn begin(&mut self, item: WorkItem) {
+        let WorkItem::Batch(node_batch) = item else { return };
         assert_eq!(self.signals, 0, "a visit after a signal: {:?}", self.log);
         let at_work = |node: &usize| {
-            let visits = self.running.iter().chain([&duty]);
-            visits.into_iter().any(|duty| matches!(duty, WorkItem::Visit(visit) if visit.node == *node))
+            let visits = self.running.iter().chain([&item]);
+            visits.into_iter().any(|item| matches!(item, WorkItem::Batch(node_batch) if node_batch.node == *node))
         };
         for cap in &self.plan.caps {
             let is_down = |node: &usize| self.down.contains(&(cap.role.clone(), *node));
             let down = cap.members.iter().filter(|node| is_down(node) || at_work(node)).count();
-            let counts = cap.members.contains(&visit.node) && !is_down(&visit.node);
+            let counts = cap.members.contains(&node_batch.node) && !is_down(&node_batch.node);
             assert!(!counts || down <= cap.limit, "{down} of {} down: {:?}", cap.role, self.log);
         }
     }
 
-    fn answers(&mut self, duty: WorkItem) -> Vec<DispatcherInput> {
-        let nature = self.natures[duty.node()];
+    fn answers(&mut self, item: WorkItem) -> Vec<DispatcherInput> {
+        let nature = self.natures[item.node()];
         let failure = |kind| Failure::new(Stage::Act, kind, "x");
         let lost = || WorkItemEnd::Lost(Outcome::Unreachable, failure(FailureKind::ConnectionLost));
-        let end = match (duty, nature) {
+        let end = match (item, nature) {
             (WorkItem::Connect(_), NodeBehavior::Unreachable) => lost(),
             (WorkItem::Lock(_), NodeBehavior::NoGuard) => {
                 WorkItemEnd::Lost(Outcome::Failed, failure(FailureKind::Command))
@@ -255,60 +255,60 @@ impl<'a> TestRun<'a> {
             (WorkItem::Check(_), NodeBehavior::FailsTheCheck) => {
                 WorkItemEnd::Lost(Outcome::Failed, failure(FailureKind::Gate))
             }
-            (WorkItem::Visit(visit), _) => return self.visited(visit, nature),
+            (WorkItem::Batch(node_batch), _) => return self.visited(node_batch, nature),
             _ => WorkItemEnd::Done,
         };
-        vec![DispatcherInput::Ended(duty, end)]
+        vec![DispatcherInput::Ended(item, end)]
     }
 
-    fn visited(&mut self, visit: NodeBatch, nature: NodeBehavior) -> Vec<DispatcherInput> {
-        let duty = WorkItem::Visit(visit);
-        let role = self.plan.steps[visit.step].role.clone();
+    fn visited(&mut self, node_batch: NodeBatch, nature: NodeBehavior) -> Vec<DispatcherInput> {
+        let item = WorkItem::Batch(node_batch);
+        let role = self.plan.steps[node_batch.step].role.clone();
         let key = TargetKey { role: role.clone(), supervisor: None, service: Some("x".to_owned()) };
-        let news = |news| DispatcherInput::Message(WorkerMessage { duty, news });
-        let mut result = TargetResult::new(self.plan.nodes[visit.node].node.name.clone(), Outcome::Changed);
-        (result.role, result.service, result.batch) = (role, key.service.clone(), Some(visit.batch));
-        let own = (result.role.clone().unwrap_or_default(), visit.node);
-        let mut answers = vec![news(WorkerUpdate::Targets(vec![key.clone()])), news(WorkerUpdate::Begun(key))];
+        let update = |update| DispatcherInput::Message(WorkerMessage { item, update });
+        let mut result = TargetResult::new(self.plan.nodes[node_batch.node].node.name.clone(), Outcome::Changed);
+        (result.role, result.service, result.batch) = (role, key.service.clone(), Some(node_batch.batch));
+        let own = (result.role.clone().unwrap_or_default(), node_batch.node);
+        let mut answers = vec![update(WorkerUpdate::Targets(vec![key.clone()])), update(WorkerUpdate::Begun(key))];
         if matches!(nature, NodeBehavior::Fails | NodeBehavior::LosesItsConnection | NodeBehavior::Breaks) {
             self.down.insert(own.clone());
         }
         if nature == NodeBehavior::LosesItsConnection {
-            self.down.extend(["r", "s"].map(|role| (role.to_owned(), visit.node)));
+            self.down.extend(["r", "s"].map(|role| (role.to_owned(), node_batch.node)));
         }
         match nature {
             NodeBehavior::Fails => {
                 result.outcome = Outcome::Failed;
                 result.state = Some(ProcessState::Fatal);
                 result.failure = Some(Failure::new(Stage::Verify, FailureKind::Fatal, "x"));
-                answers.push(news(WorkerUpdate::Result(Box::new(result))));
-                answers.push(DispatcherInput::Ended(duty, WorkItemEnd::Done));
+                answers.push(update(WorkerUpdate::Result(Box::new(result))));
+                answers.push(DispatcherInput::Ended(item, WorkItemEnd::Done));
             }
             NodeBehavior::FailsItsGate => {
                 self.down.remove(&own);
                 result.outcome = Outcome::Failed;
                 result.state = Some(ProcessState::Running);
                 result.failure = Some(Failure::new(Stage::Verify, FailureKind::Gate, "x"));
-                answers.push(news(WorkerUpdate::Result(Box::new(result))));
-                answers.push(DispatcherInput::Ended(duty, WorkItemEnd::Done));
+                answers.push(update(WorkerUpdate::Result(Box::new(result))));
+                answers.push(DispatcherInput::Ended(item, WorkItemEnd::Done));
             }
             NodeBehavior::LosesItsConnection => {
                 let failure = Failure::new(Stage::Verify, FailureKind::ConnectionLost, "x");
-                answers.push(DispatcherInput::Ended(duty, WorkItemEnd::Lost(Outcome::Unreachable, failure)));
+                answers.push(DispatcherInput::Ended(item, WorkItemEnd::Lost(Outcome::Unreachable, failure)));
             }
-            NodeBehavior::Breaks => answers.push(DispatcherInput::Ended(duty, WorkItemEnd::Broken)),
+            NodeBehavior::Breaks => answers.push(DispatcherInput::Ended(item, WorkItemEnd::Broken)),
             _ => {
                 self.down.remove(&own);
                 result.state = Some(ProcessState::Running);
-                answers.push(news(WorkerUpdate::Result(Box::new(result))));
-                answers.push(DispatcherInput::Ended(duty, WorkItemEnd::Done));
+                answers.push(update(WorkerUpdate::Result(Box::new(result))));
+                answers.push(DispatcherInput::Ended(item, WorkItemEnd::Done));
             }
         }
         answers
     }
 
     fn batches(&self) -> Vec<Vec<String>> {
-        let nodes = |order: &Effect| match order {
+        let nodes = |effect: &Effect| match effect {
             Effect::Record(EventKind::BatchStarted { nodes, .. }) => Some(nodes.clone()),
             _ => None,
         };
@@ -332,9 +332,12 @@ fn all_good(count: usize) -> Vec<NodeBehavior> {
 fn a_change_connects_locks_and_reads_before_it_acts() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
     let world = TestRun::new(&plan, all_good(2), Vec::new()).run(8);
-    let duties: Vec<WorkItem> =
-        world.log.iter().filter_map(|order| if let Effect::Start(duty) = order { Some(*duty) } else { None }).collect();
-    let visit = |node| WorkItem::Visit(NodeBatch { step: 0, batch: 1, node, batched: false });
+    let duties: Vec<WorkItem> = world
+        .log
+        .iter()
+        .filter_map(|effect| if let Effect::Start(item) = effect { Some(*item) } else { None })
+        .collect();
+    let node_batch = |node| WorkItem::Batch(NodeBatch { step: 0, batch: 1, node, batched: false });
     assert_eq!(
         duties,
         [
@@ -344,8 +347,8 @@ fn a_change_connects_locks_and_reads_before_it_acts() {
             WorkItem::Lock(1),
             WorkItem::Inspect(0),
             WorkItem::Inspect(1),
-            visit(0),
-            visit(1)
+            node_batch(0),
+            node_batch(1)
         ]
     );
     assert_eq!(world.outcomes(), ["n00 changed", "n01 changed"]);
@@ -355,7 +358,7 @@ fn a_change_connects_locks_and_reads_before_it_acts() {
 fn reading_begins_at_once() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Status, Policy::default());
     let world = TestRun::new(&plan, all_good(2), Vec::new()).run(8);
-    assert!(matches!(world.log[2], Effect::Start(WorkItem::Visit(_))), "{:?}", world.log);
+    assert!(matches!(world.log[2], Effect::Start(WorkItem::Batch(_))), "{:?}", world.log);
 }
 
 #[test]
@@ -404,14 +407,14 @@ fn a_held_lock_ends_the_run_before_it_begins() {
 fn a_lock_that_is_waited_for_is_asked_for_again() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
     let mut dispatcher = Dispatcher::new(&plan, 8, 1);
-    let mut orders = dispatcher.handle(DispatcherInput::Begin);
+    let mut effects = dispatcher.handle(DispatcherInput::Begin);
     for node in [0, 1] {
-        orders = dispatcher.handle(DispatcherInput::Ended(WorkItem::Connect(node), WorkItemEnd::Done));
+        effects = dispatcher.handle(DispatcherInput::Ended(WorkItem::Connect(node), WorkItemEnd::Done));
     }
-    assert_eq!(orders, [Effect::Start(WorkItem::Lock(0))]);
+    assert_eq!(effects, [Effect::Start(WorkItem::Lock(0))]);
     let failure = Failure::new(Stage::Plan, FailureKind::Locked, "x");
-    let orders = dispatcher.handle(DispatcherInput::Ended(WorkItem::Lock(0), WorkItemEnd::Held(failure, true)));
-    assert!(matches!(orders.as_slice(), [Effect::Unlock, Effect::Pause(_)]), "{orders:?}");
+    let effects = dispatcher.handle(DispatcherInput::Ended(WorkItem::Lock(0), WorkItemEnd::Held(failure, true)));
+    assert!(matches!(effects.as_slice(), [Effect::Unlock, Effect::Pause(_)]), "{effects:?}");
     assert_eq!(dispatcher.handle(DispatcherInput::PauseOver), [Effect::Start(WorkItem::Lock(0))]);
 }
 
@@ -427,18 +430,18 @@ fn a_name_that_no_node_has_is_refused() {
     };
     let of = |names: [NameCensus; 2]| {
         let mut dispatcher = Dispatcher::new(&plan, 8, 1);
-        let mut orders = dispatcher.handle(DispatcherInput::Begin);
-        for duty in [WorkItem::Connect(0), WorkItem::Connect(1), WorkItem::Lock(0), WorkItem::Lock(1)] {
-            orders.extend(dispatcher.handle(DispatcherInput::Ended(duty, WorkItemEnd::Done)));
+        let mut effects = dispatcher.handle(DispatcherInput::Begin);
+        for item in [WorkItem::Connect(0), WorkItem::Connect(1), WorkItem::Lock(0), WorkItem::Lock(1)] {
+            effects.extend(dispatcher.handle(DispatcherInput::Ended(item, WorkItemEnd::Done)));
         }
         for (node, names) in names.into_iter().enumerate() {
             let inspection = NodeInspection { names: vec![names], ..NodeInspection::default() };
-            orders.extend(
+            effects.extend(
                 dispatcher.handle(DispatcherInput::Ended(WorkItem::Inspect(node), WorkItemEnd::Inspected(inspection))),
             );
         }
-        let visits = orders.iter().filter(|order| matches!(order, Effect::Start(WorkItem::Visit(_)))).count();
-        let result = |order: &Effect| match order {
+        let visits = effects.iter().filter(|effect| matches!(effect, Effect::Start(WorkItem::Batch(_)))).count();
+        let result = |effect: &Effect| match effect {
             Effect::Record(EventKind::Result(result)) => {
                 let failure = result.failure.clone().expect("a failure");
                 Some(format!(
@@ -451,7 +454,7 @@ fn a_name_that_no_node_has_is_refused() {
             }
             _ => None,
         };
-        (visits, orders.iter().filter_map(result).collect::<Vec<_>>())
+        (visits, effects.iter().filter_map(result).collect::<Vec<_>>())
     };
     let refused = ["n00", "n01"].map(|node| format!("{node} failed no_such_service: did you mean xy?"));
     assert_eq!(of([census(&[], false), census(&[], false)]), (0, refused.to_vec()));
@@ -465,7 +468,7 @@ fn a_cap_makes_batches() {
         capped(plan_of(3, 0, &[("r", vec![0, 1, 2])], Action::Restart, Policy::default()), "r", 1, vec![0, 1, 2]);
     let world = TestRun::new(&plan, all_good(3), Vec::new()).run(8);
     assert_eq!(world.batches(), [["n00"], ["n01"], ["n02"]]);
-    let notices = world.log.iter().filter(|order| matches!(order, Effect::Record(EventKind::Notice { .. }))).count();
+    let notices = world.log.iter().filter(|effect| matches!(effect, Effect::Record(EventKind::Notice { .. }))).count();
     assert_eq!(notices, 1, "the cap is said once, where it bites");
 }
 
@@ -558,9 +561,10 @@ fn visits_know_that_there_are_more_batches() {
         let plan = plan_of(2, watched, &[("r", vec![0, 1])], Action::Restart, Policy::default());
         let world_plan = capped(plan, "r", limit, members);
         let world = TestRun::new(&world_plan, natures, Vec::new()).run(8);
-        let visit =
-            |order: &Effect| if let Effect::Start(WorkItem::Visit(visit)) = order { Some(visit.batched) } else { None };
-        world.log.iter().filter_map(visit).collect()
+        let node_batch = |effect: &Effect| {
+            if let Effect::Start(WorkItem::Batch(node_batch)) = effect { Some(node_batch.batched) } else { None }
+        };
+        world.log.iter().filter_map(node_batch).collect()
     };
     assert_eq!(visits(1, all_good(2)), [true, true]);
     assert_eq!(visits(2, all_good(2)), [false, false]);
@@ -585,7 +589,7 @@ fn pauses_are_between_batches() {
     let words: Vec<&str> = world
         .log
         .iter()
-        .filter_map(|order| match order {
+        .filter_map(|effect| match effect {
             Effect::Pause(_) => Some("pause"),
             Effect::Record(EventKind::BatchStarted { .. }) => Some("batch"),
             _ => None,
@@ -599,40 +603,40 @@ fn a_lost_journal_begins_nothing_new() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Status, Policy::default());
     let mut dispatcher = Dispatcher::new(&plan, 1, 1);
     let first = dispatcher.handle(DispatcherInput::Begin);
-    assert!(first.contains(&Effect::Start(WorkItem::Visit(NodeBatch { step: 0, batch: 1, node: 0, batched: false }))));
+    assert!(first.contains(&Effect::Start(WorkItem::Batch(NodeBatch { step: 0, batch: 1, node: 0, batched: false }))));
     drop(dispatcher.handle(DispatcherInput::JournalLost));
-    let orders = dispatcher.handle(DispatcherInput::Ended(
-        WorkItem::Visit(NodeBatch { step: 0, batch: 1, node: 0, batched: false }),
+    let effects = dispatcher.handle(DispatcherInput::Ended(
+        WorkItem::Batch(NodeBatch { step: 0, batch: 1, node: 0, batched: false }),
         WorkItemEnd::Done,
     ));
-    assert!(orders.contains(&Effect::Finish) && !orders.iter().any(|order| matches!(order, Effect::Start(_))));
+    assert!(effects.contains(&Effect::Finish) && !effects.iter().any(|effect| matches!(effect, Effect::Start(_))));
 }
 
-/// What is running, and the orders that a first signal gives, after so many duties have ended well.
+/// What is running, and the effects that a first signal gives, after so many duties have ended well.
 fn interrupted_after(plan: &Plan, ended: usize) -> (Vec<WorkItem>, Vec<Effect>) {
     let mut dispatcher = Dispatcher::new(plan, 8, 1);
-    let started = |orders: &[Effect]| -> Vec<WorkItem> {
-        orders.iter().filter_map(|order| if let Effect::Start(duty) = order { Some(*duty) } else { None }).collect()
+    let started = |effects: &[Effect]| -> Vec<WorkItem> {
+        effects.iter().filter_map(|effect| if let Effect::Start(item) = effect { Some(*item) } else { None }).collect()
     };
     let mut running = started(&dispatcher.handle(DispatcherInput::Begin));
     for _ in 0..ended {
-        let duty = running.remove(0);
-        let end = if let WorkItem::Inspect(_) = duty {
+        let item = running.remove(0);
+        let end = if let WorkItem::Inspect(_) = item {
             WorkItemEnd::Inspected(NodeInspection::default())
         } else {
             WorkItemEnd::Done
         };
-        running.extend(started(&dispatcher.handle(DispatcherInput::Ended(duty, end))));
+        running.extend(started(&dispatcher.handle(DispatcherInput::Ended(item, end))));
     }
-    let mut orders = dispatcher.handle(DispatcherInput::Signal(CancelReason::Interrupted));
-    if !orders.contains(&Effect::Abandon) {
+    let mut effects = dispatcher.handle(DispatcherInput::Signal(CancelReason::Interrupted));
+    if !effects.contains(&Effect::Abandon) {
         // They end by themselves when they are told to.
-        assert!(orders.contains(&Effect::StopWaiting), "{orders:?}");
-        for duty in running.iter().copied().filter(|duty| !matches!(duty, WorkItem::Visit(_))) {
-            orders.extend(dispatcher.handle(DispatcherInput::Ended(duty, WorkItemEnd::Done)));
+        assert!(effects.contains(&Effect::StopWaiting), "{effects:?}");
+        for item in running.iter().copied().filter(|item| !matches!(item, WorkItem::Batch(_))) {
+            effects.extend(dispatcher.handle(DispatcherInput::Ended(item, WorkItemEnd::Done)));
         }
     }
-    (running, orders)
+    (running, effects)
 }
 
 #[test]
@@ -640,26 +644,32 @@ fn a_first_signal_ends_what_has_changed_nothing_in_every_stage() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
     // Two connect, then one lock and the other, then both are read.
     for ended in 0..6 {
-        let (running, orders) = interrupted_after(&plan, ended);
-        assert!(!running.iter().any(|duty| matches!(duty, WorkItem::Visit(_))), "{ended}: {running:?}");
-        assert_eq!(orders.last(), Some(&Effect::Finish), "{ended}: {orders:?}");
-        let results = orders.iter().filter(
-            |order| matches!(order, Effect::Record(EventKind::Result(result)) if result.outcome == Outcome::NotStarted),
+        let (running, effects) = interrupted_after(&plan, ended);
+        assert!(!running.iter().any(|item| matches!(item, WorkItem::Batch(_))), "{ended}: {running:?}");
+        assert_eq!(effects.last(), Some(&Effect::Finish), "{ended}: {effects:?}");
+        let results = effects.iter().filter(
+            |effect| matches!(effect, Effect::Record(EventKind::Result(result)) if result.outcome == Outcome::NotStarted),
         );
-        assert_eq!(results.count(), 2, "{ended}: {orders:?}");
+        assert_eq!(results.count(), 2, "{ended}: {effects:?}");
     }
-    let (running, orders) = interrupted_after(&plan, 6);
-    assert!(running.iter().all(|duty| matches!(duty, WorkItem::Visit(_))), "{running:?}");
-    assert!(!orders.contains(&Effect::Finish) && !orders.contains(&Effect::Abandon), "what acts finishes: {orders:?}");
+    let (running, effects) = interrupted_after(&plan, 6);
+    assert!(running.iter().all(|item| matches!(item, WorkItem::Batch(_))), "{running:?}");
+    assert!(
+        !effects.contains(&Effect::Finish) && !effects.contains(&Effect::Abandon),
+        "what acts finishes: {effects:?}"
+    );
 }
 
 #[test]
 fn a_first_signal_ends_what_only_reads() {
     for action in [Action::Status, Action::Ping, Action::Wait] {
         let plan = plan_of(2, 0, &[("r", vec![0, 1])], action, Policy::default());
-        let (running, orders) = interrupted_after(&plan, 1);
+        let (running, effects) = interrupted_after(&plan, 1);
         assert_eq!(running.len(), 1);
-        assert!(orders.contains(&Effect::Abandon) && orders.last() == Some(&Effect::Finish), "{action:?}: {orders:?}");
+        assert!(
+            effects.contains(&Effect::Abandon) && effects.last() == Some(&Effect::Finish),
+            "{action:?}: {effects:?}"
+        );
     }
 }
 
@@ -673,12 +683,12 @@ fn what_is_read_after_a_lost_journal_is_dropped_by_a_signal() {
 }
 
 /// What is shown of a duty, or of the run as a whole.
-fn shown(orders: &[Effect]) -> Vec<(Option<&str>, &ActivityPhase)> {
-    let shown = |order| match order {
+fn shown(effects: &[Effect]) -> Vec<(Option<&str>, &ActivityPhase)> {
+    let shown = |effect| match effect {
         &Effect::Record(EventKind::Progress { ref node, ref phase }) => Some((node.as_deref(), phase)),
         _ => None,
     };
-    orders.iter().filter_map(shown).collect()
+    effects.iter().filter_map(shown).collect()
 }
 
 #[test]
@@ -686,23 +696,23 @@ fn who_is_not_waited_for_any_more_is_not_shown() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
     let mut dispatcher = Dispatcher::new(&plan, 8, 1);
     drop(dispatcher.handle(DispatcherInput::Begin));
-    let news = |duty, phase| DispatcherInput::Message(WorkerMessage { duty, news: WorkerUpdate::Phase(phase) });
+    let update = |item, phase| DispatcherInput::Message(WorkerMessage { item, update: WorkerUpdate::Phase(phase) });
     let connecting = ActivityPhase::work("connecting");
-    let orders = dispatcher.handle(news(WorkItem::Connect(0), connecting.clone()));
-    assert_eq!(shown(&orders), [(Some("n00"), &connecting)]);
-    let orders = dispatcher.handle(DispatcherInput::Ended(WorkItem::Connect(0), WorkItemEnd::Done));
-    assert_eq!(shown(&orders), [(Some("n00"), &ActivityPhase::default())]);
+    let effects = dispatcher.handle(update(WorkItem::Connect(0), connecting.clone()));
+    assert_eq!(shown(&effects), [(Some("n00"), &connecting)]);
+    let effects = dispatcher.handle(DispatcherInput::Ended(WorkItem::Connect(0), WorkItemEnd::Done));
+    assert_eq!(shown(&effects), [(Some("n00"), &ActivityPhase::default())]);
     drop(dispatcher.handle(DispatcherInput::Ended(WorkItem::Connect(1), WorkItemEnd::Done)));
     // A lock that is waited for stays shown while it is asked for again.
     let lock = ActivityPhase::wait(PhaseKind::Lock, "locked by x");
     let failure = Failure::new(Stage::Plan, FailureKind::Locked, "x");
-    drop(dispatcher.handle(news(WorkItem::Lock(0), lock)));
+    drop(dispatcher.handle(update(WorkItem::Lock(0), lock)));
     drop(dispatcher.handle(DispatcherInput::Ended(WorkItem::Lock(0), WorkItemEnd::Held(failure, true))));
     drop(dispatcher.handle(DispatcherInput::PauseOver));
-    assert_eq!(shown(&dispatcher.handle(news(WorkItem::Lock(0), ActivityPhase::work("taking its lock")))), []);
+    assert_eq!(shown(&dispatcher.handle(update(WorkItem::Lock(0), ActivityPhase::work("taking its lock")))), []);
     drop(dispatcher.handle(DispatcherInput::Ended(WorkItem::Lock(0), WorkItemEnd::Done)));
-    let orders = dispatcher.handle(DispatcherInput::Ended(WorkItem::Lock(1), WorkItemEnd::Done));
-    assert_eq!(shown(&orders), [(Some("n00"), &ActivityPhase::default())], "it has them all");
+    let effects = dispatcher.handle(DispatcherInput::Ended(WorkItem::Lock(1), WorkItemEnd::Done));
+    assert_eq!(shown(&effects), [(Some("n00"), &ActivityPhase::default())], "it has them all");
 }
 
 #[test]
@@ -762,8 +772,8 @@ proptest! {
         let mut failed: BTreeSet<String> = BTreeSet::new();
         let limit = plan.tasks[0].policy.failure_limit(plan.tasks[0].batched);
         let nodes: BTreeSet<usize> = plan.steps.iter().flat_map(|step| step.nodes.iter().copied()).collect();
-        for order in &world.log {
-            match order {
+        for effect in &world.log {
+            match effect {
                 Effect::Record(EventKind::Result(result)) if matches!(result.outcome, Outcome::Failed | Outcome::Unreachable | Outcome::TimedOut | Outcome::Unknown) => {
                     failed.insert(result.node.clone());
                 }

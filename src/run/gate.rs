@@ -33,7 +33,7 @@ pub(super) async fn active<T: Transport>(
     instance: &LiveInstance<T>,
     process: &ProcessInfo,
     limit: Duration,
-    tab: &TargetContext<'_, T>,
+    context: &TargetContext<'_, T>,
 ) -> (Option<String>, Option<Failure>) {
     let Some(port) = introspect::port_of(&instance.role.introspect, &process.group, &process.name) else {
         return (None, None);
@@ -51,14 +51,14 @@ pub(super) async fn active<T: Transport>(
         let (functional, text) = now;
         let word = functional.as_ref().map(|functional| functional.as_str().to_owned());
         if functional.as_ref().is_some_and(FunctionalState::is_well) {
-            tab.gate(Some(true), text).await;
+            context.gate(Some(true), text).await;
             return (word, None);
         }
-        if tab.waits_no_more() {
+        if context.waits_no_more() {
             return (word, None);
         }
         if waited >= limit {
-            tab.gate(Some(false), text.clone()).await;
+            context.gate(Some(false), text.clone()).await;
             let message = format!("the gate was not met within {} s: {text}", limit.as_secs());
             let failure = Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(
                 "look at its log: `ctl logs {service} --stderr -w {node}`; allow more time with --gate-timeout",
@@ -66,11 +66,11 @@ pub(super) async fn active<T: Transport>(
             return (word, Some(failure));
         }
         if said.as_ref() != Some(&text) {
-            tab.gate(None, text.clone()).await;
+            context.gate(None, text.clone()).await;
             said = Some(text.clone());
         }
         let name = process.full_name();
-        tab.phase(ActivityPhase::wait(PhaseKind::Gate, text).of_service(name).within(waited, limit)).await;
+        context.phase(ActivityPhase::wait(PhaseKind::Gate, text).of_service(name).within(waited, limit)).await;
         sleep(POLL).await;
     }
 }

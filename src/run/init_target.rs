@@ -43,7 +43,7 @@ pub(super) struct InitTarget<'a, T: Transport> {
 
 impl<T: Transport> InitTarget<'_, T> {
     /// Does the action. None: init does not know the service.
-    pub(super) async fn act(&self, action: Action, tab: Option<&TargetContext<'_, T>>) -> Option<InitVerdict> {
+    pub(super) async fn act(&self, action: Action, context: Option<&TargetContext<'_, T>>) -> Option<InitVerdict> {
         let before = match self.status().await {
             Ok(status) => status,
             Err(error) => return Some(self.error(&error, Stage::Inspect)),
@@ -66,12 +66,12 @@ impl<T: Transport> InitTarget<'_, T> {
             Action::Stop => "stop",
             Action::Restart => "restart",
         };
-        if let Some(tab) = tab {
+        if let Some(context) = context {
             let rescue = self.link.rescue_of_init(self.name);
             let owed = if action == Action::Restart {
-                tab.owe(Obligation::Start, Some(rescue)).await
+                context.set_obligation(Obligation::MustStart, Some(rescue)).await
             } else {
-                tab.owe(Obligation::Begun, None).await
+                context.set_obligation(Obligation::Sent, None).await
             };
             if let Err(failure) = owed {
                 return Some(InitVerdict {
@@ -87,10 +87,10 @@ impl<T: Transport> InitTarget<'_, T> {
         match sent {
             Ok(()) => {}
             Err(error) if was_refused(&error) => {
-                if let Some(tab) = tab {
+                if let Some(context) = context {
                     // The words of a refusal may be the script's own, after its stop: a service that was up is asked of init.
                     let is_owed = up && !self.status().await.is_ok_and(|now| now.state == before.state);
-                    if !is_owed && let Err(failure) = tab.owe(Obligation::None, None).await {
+                    if !is_owed && let Err(failure) = context.set_obligation(Obligation::None, None).await {
                         debug!(failure.message, "not disarmed");
                     }
                 }
@@ -100,16 +100,16 @@ impl<T: Transport> InitTarget<'_, T> {
             Err(error) => debug!(service = self.name, %error, "answered"),
         }
         let mut verdict = self.verify(action, &before).await;
-        if let Some(tab) = tab {
+        if let Some(context) = context {
             if action == Action::Restart && is_start_owed(verdict.state) {
                 if let Some(failure) = verdict.failure.as_mut().filter(|_| verdict.state.is_none()) {
-                    left_open(failure, tab.book.entry(&tab.key).is_armed());
+                    left_open(failure, context.book.entry(&context.key).is_armed());
                 }
-            } else if let Err(failure) = tab.owe(Obligation::Begun, None).await {
+            } else if let Err(failure) = context.set_obligation(Obligation::Sent, None).await {
                 verdict.failure.get_or_insert(failure);
             }
             if verdict.outcome == Outcome::Changed && action != Action::Stop && !self.stable.is_zero() {
-                return Some(self.stay(verdict, tab).await);
+                return Some(self.stay(verdict, context).await);
             }
         }
         Some(verdict)
@@ -117,25 +117,29 @@ impl<T: Transport> InitTarget<'_, T> {
 
     /// Goes on with a restart that a controller which is gone has begun: if it is another process than before, it is
     /// done.
-    pub(super) async fn resume_restart(&self, before: &TargetState, tab: &TargetContext<'_, T>) -> Option<InitVerdict> {
+    pub(super) async fn resume_restart(
+        &self,
+        before: &TargetState,
+        context: &TargetContext<'_, T>,
+    ) -> Option<InitVerdict> {
         match self.status().await {
             Ok(now) if now.state == InitState::Running && now.pid.is_some() && now.pid != before.pid => {
                 let verdict = self.verdict(Outcome::Changed, &now, None);
-                Some(if self.stable.is_zero() { verdict } else { self.stay(verdict, tab).await })
+                Some(if self.stable.is_zero() { verdict } else { self.stay(verdict, context).await })
             }
-            _ => self.act(Action::Restart, Some(tab)).await,
+            _ => self.act(Action::Restart, Some(context)).await,
         }
     }
 
     /// It has to stay up as the same process for the stable time. Only what init says when that is over ends it: how
     /// long a node may be away meanwhile is for the visit's own time to say.
-    async fn stay(&self, first: InitVerdict, tab: &TargetContext<'_, T>) -> InitVerdict {
+    async fn stay(&self, first: InitVerdict, context: &TargetContext<'_, T>) -> InitVerdict {
         let since = Instant::now();
-        tab.gate(None, format!("running for {:?}", self.stable)).await;
+        context.gate(None, format!("running for {:?}", self.stable)).await;
         loop {
             sleep(POLL).await;
             let is_cut = since.elapsed() < self.stable;
-            let is_over = !is_cut || tab.waits_no_more();
+            let is_over = !is_cut || context.waits_no_more();
             let now = match self.status().await {
                 Ok(now) => now,
                 Err(error) if error.is_connection_lost() => continue,
@@ -143,13 +147,13 @@ impl<T: Transport> InitTarget<'_, T> {
             };
             let same = now.pid.is_none() || first.pid.is_none() || now.pid == first.pid;
             if now.state != InitState::Running || !same {
-                tab.gate(Some(false), format!("running for {:?}", self.stable)).await;
+                context.gate(Some(false), format!("running for {:?}", self.stable)).await;
                 let message = format!("it started but did not stay up: {}", now.text);
                 return self.failed(Outcome::Failed, &now, FailureKind::Unstable, message);
             }
             if is_over {
                 let short = if is_cut { ", not waited for to the end" } else { "" };
-                tab.gate(Some(true), format!("running for {:?}{short}", self.stable)).await;
+                context.gate(Some(true), format!("running for {:?}{short}", self.stable)).await;
                 return first;
             }
         }

@@ -48,10 +48,10 @@ impl<T: Transport> NodeJob<T> {
     }
 
     /// A result for it of which nothing is known but its outcome.
-    pub(super) fn result(&self, rows: &ResultBuilder, visit: NodeBatch, outcome: Outcome) -> TargetResult {
+    pub(super) fn result(&self, rows: &ResultBuilder, node_batch: NodeBatch, outcome: Outcome) -> TargetResult {
         let result = match self {
-            Self::Process { instance, .. } => rows.of(visit, instance, outcome),
-            Self::Init { .. } | Self::Update { .. } => rows.empty(visit, outcome),
+            Self::Process { instance, .. } => rows.of(node_batch, instance, outcome),
+            Self::Init { .. } | Self::Update { .. } => rows.empty(node_batch, outcome),
         };
         let TargetKey { role, supervisor, service } = self.key();
         TargetResult { role, supervisor, service, ..result }
@@ -78,9 +78,9 @@ pub(super) struct JobTable<T: Transport> {
 #[derive(Debug, Default, Clone)]
 pub(super) struct JobState {
     /// What is owed.
-    pub(super) debt: Obligation,
+    pub(super) obligation: Obligation,
     /// Its result has been given.
-    pub(super) told: bool,
+    pub(super) is_reported: bool,
     /// When it was begun.
     pub(super) since: Option<Instant>,
     /// Its results, where they are certain and only wait for evidence.
@@ -168,21 +168,21 @@ impl<T: Transport> JobTable<T> {
     }
 
     /// Notes what is owed from now on.
-    fn owe(&self, key: &TargetKey, debt: Obligation) {
+    fn set_obligation(&self, key: &TargetKey, obligation: Obligation) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(key.clone()).or_default();
-        entry.debt = debt;
+        entry.obligation = obligation;
         entry.since.get_or_insert_with(Instant::now);
     }
 
     /// Notes results that are certain: they stand, whatever becomes of what is still fetched for them.
-    pub(super) fn settle(&self, key: &TargetKey, results: Vec<TargetResult>) {
+    pub(super) fn finalize(&self, key: &TargetKey, results: Vec<TargetResult>) {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().settled = results;
     }
 
     /// Notes that a result was given.
-    pub(super) fn told(&self, key: &TargetKey) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().told = true;
+    pub(super) fn mark_reported(&self, key: &TargetKey) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().is_reported = true;
     }
 
     /// What is known of a job.
@@ -195,12 +195,12 @@ impl<T: Transport> JobTable<T> {
 pub(super) struct TargetContext<'a, T: Transport> {
     pub(super) book: &'a JobTable<T>,
     pub(super) key: TargetKey,
-    pub(super) visit: NodeBatch,
+    pub(super) node_batch: NodeBatch,
     /// None where the operator does without.
     pub(super) guard: Option<&'a Guard>,
     /// Whether the operator does without where it would not work.
     pub(super) guard_is_optional: bool,
-    pub(super) news: &'a mpsc::Sender<WorkerMessage>,
+    pub(super) update: &'a mpsc::Sender<WorkerMessage>,
     /// Whether waiting at gates is to end.
     pub(super) stop_waiting: watch::Receiver<bool>,
     /// When the work on it began, and how long it may take.
@@ -212,9 +212,9 @@ impl<T: Transport> TargetContext<'_, T> {
     /// comes to an end; `rescue` says how.
     ///
     /// An error says that the guard could not be armed: then nothing may be stopped.
-    pub(super) async fn owe(&self, debt: Obligation, rescue: Option<Rescue>) -> Result<(), Failure> {
-        match (debt, rescue, self.guard) {
-            (Obligation::Start, Some(rescue), Some(guard)) => {
+    pub(super) async fn set_obligation(&self, obligation: Obligation, rescue: Option<Rescue>) -> Result<(), Failure> {
+        match (obligation, rescue, self.guard) {
+            (Obligation::MustStart, Some(rescue), Some(guard)) => {
                 let name = self.key.service.as_deref().unwrap_or("it");
                 self.phase(self.work(format!("setting the guard for {name}"))).await;
                 self.book.note_arming(&self.key, true);
@@ -227,8 +227,8 @@ impl<T: Transport> TargetContext<'_, T> {
                 }
                 self.phase(self.work(format!("restarting {name}"))).await;
             }
-            (Obligation::Start, _, _) => {}
-            (Obligation::Begun | Obligation::None, _, guard) => {
+            (Obligation::MustStart, _, _) => {}
+            (Obligation::Sent | Obligation::None, _, guard) => {
                 for number in self.book.disarm(&self.key) {
                     if let Some(guard) = guard {
                         guard.disarm(number).await;
@@ -236,16 +236,16 @@ impl<T: Transport> TargetContext<'_, T> {
                 }
             }
         }
-        self.book.owe(&self.key, debt);
-        if debt != Obligation::None {
-            self.tell(WorkerUpdate::Begun(self.key.clone())).await;
+        self.book.set_obligation(&self.key, obligation);
+        if obligation != Obligation::None {
+            self.send(WorkerUpdate::Begun(self.key.clone())).await;
         }
         Ok(())
     }
 
     /// What a gate waits for, or whether it was met.
     pub(super) async fn gate(&self, met: Option<bool>, waiting_for: impl Into<String>) {
-        self.tell(WorkerUpdate::Gate { service: self.key.service.clone(), met, waiting_for: waiting_for.into() }).await;
+        self.send(WorkerUpdate::Gate { service: self.key.service.clone(), met, waiting_for: waiting_for.into() }).await;
     }
 
     /// Something that is done for it, within its time.
@@ -263,7 +263,7 @@ impl<T: Transport> TargetContext<'_, T> {
 
     /// Shows what is done or waited for.
     pub(super) async fn phase(&self, phase: ActivityPhase) {
-        self.tell(WorkerUpdate::Phase(phase)).await;
+        self.send(WorkerUpdate::Phase(phase)).await;
     }
 
     /// Whether the waiting at gates is to end: the run was told to stop.
@@ -271,8 +271,8 @@ impl<T: Transport> TargetContext<'_, T> {
         *self.stop_waiting.borrow()
     }
 
-    async fn tell(&self, news: WorkerUpdate) {
-        if self.news.send(WorkerMessage { duty: WorkItem::Visit(self.visit), news }).await.is_err() {
+    async fn send(&self, update: WorkerUpdate) {
+        if self.update.send(WorkerMessage { item: WorkItem::Batch(self.node_batch), update }).await.is_err() {
             debug!("the run no longer listens");
         }
     }

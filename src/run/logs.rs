@@ -49,30 +49,30 @@ pub(super) struct LogFollower<'a, T: Transport> {
     link: &'a Arc<NodeConnection<T>>,
     rows: &'a ResultBuilder,
     access: &'a NodeAccess,
-    visit: NodeBatch,
+    node_batch: NodeBatch,
     tail: LogTail,
-    teller: LogSender<'a>,
+    sender: LogSender<'a>,
     turns: &'a Semaphore,
     followed: Vec<FollowedLog<T>>,
     /// Why the node cannot be read now, and whether that is for good.
     away: Option<Failure>,
     /// What was told at once.
-    told: Vec<TargetResult>,
+    reported: Vec<TargetResult>,
 }
 
 /// Where the lines go.
 #[derive(Clone, Copy)]
 struct LogSender<'a> {
-    duty: WorkItem,
-    news: &'a mpsc::Sender<WorkerMessage>,
+    item: WorkItem,
+    update: &'a mpsc::Sender<WorkerMessage>,
 }
 
 impl LogSender<'_> {
-    async fn tell(&self, news: WorkerUpdate) {
-        if matches!(&news, WorkerUpdate::Lines(own) if own.lines.is_empty()) {
+    async fn send(&self, update: WorkerUpdate) {
+        if matches!(&update, WorkerUpdate::Lines(own) if own.lines.is_empty()) {
             return;
         }
-        if self.news.send(WorkerMessage { duty: self.duty, news }).await.is_err() {
+        if self.update.send(WorkerMessage { item: self.item, update }).await.is_err() {
             debug!("the run no longer listens");
         }
     }
@@ -122,13 +122,24 @@ impl<'a, T: Transport> LogFollower<'a, T> {
         link: &'a Arc<NodeConnection<T>>,
         rows: &'a ResultBuilder,
         access: &'a NodeAccess,
-        visit: NodeBatch,
+        node_batch: NodeBatch,
         tail: LogTail,
-        news: &'a mpsc::Sender<WorkerMessage>,
+        update: &'a mpsc::Sender<WorkerMessage>,
         turns: &'a Semaphore,
     ) -> Self {
-        let teller = LogSender { duty: WorkItem::Visit(visit), news };
-        Self { link, rows, access, visit, tail, teller, turns, followed: Vec::new(), away: None, told: Vec::new() }
+        let sender = LogSender { item: WorkItem::Batch(node_batch), update };
+        Self {
+            link,
+            rows,
+            access,
+            node_batch,
+            tail,
+            sender,
+            turns,
+            followed: Vec::new(),
+            away: None,
+            reported: Vec::new(),
+        }
     }
 
     /// Shows the logs: to their ends, or on and on. May be dropped at any point; [`LogFollower::results`] tells what came of it.
@@ -140,8 +151,8 @@ impl<'a, T: Transport> LogFollower<'a, T> {
             let time = self.access.timeout;
             let work = async {
                 self.away = self.open().await.err().map(|(failure, _)| failure);
-                let (tail, teller) = (self.tail, self.teller);
-                let logs: Vec<_> = self.followed.iter_mut().map(|log| log.read_out(tail, teller)).collect();
+                let (tail, sender) = (self.tail, self.sender);
+                let logs: Vec<_> = self.followed.iter_mut().map(|log| log.read_out(tail, sender)).collect();
                 stream::iter(logs).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
             };
             if timeout(time, work).await.is_err() {
@@ -158,12 +169,12 @@ impl<'a, T: Transport> LogFollower<'a, T> {
     /// What is to be said of each target that was not told yet.
     pub(super) fn results(self) -> Vec<TargetResult> {
         let rows = self.rows;
-        let mut results = self.told;
+        let mut results = self.reported;
         if let (Some(failure), true) = (&self.away, self.followed.is_empty()) {
-            results.extend(rows.typed(self.visit, failure.outcome(), failure));
+            results.extend(rows.as_requested(self.node_batch, failure.outcome(), failure));
         }
         for log in self.followed {
-            let mut result = rows.of_process(self.visit, &log.instance, &log.process, Outcome::Ok);
+            let mut result = rows.of_process(self.node_batch, &log.instance, &log.process, Outcome::Ok);
             match (log.end, log.away) {
                 (Some(Err(error)), _) | (None, Some(error)) => {
                     let failure = failure_of(&error);
@@ -186,9 +197,9 @@ impl<'a, T: Transport> LogFollower<'a, T> {
     /// Connects and finds the logs; an error says why not, and whether trying again may help.
     async fn open(&mut self) -> Result<(), (Failure, bool)> {
         let _turn = self.turns.acquire().await;
-        self.teller.tell(WorkerUpdate::Phase(ActivityPhase::work("connecting"))).await;
+        self.sender.send(WorkerUpdate::Phase(ActivityPhase::work("connecting"))).await;
         self.link.session().await.map_err(|error| (error.failure(), error.may_come_back()))?;
-        self.teller.tell(WorkerUpdate::Phase(ActivityPhase::work("querying supervisord"))).await;
+        self.sender.send(WorkerUpdate::Phase(ActivityPhase::work("querying supervisord"))).await;
         let time = self.access.timeout;
         let Ok(view) = timeout(time, DiscoveredNode::take(self.link, self.rows.clone(), self.access)).await else {
             return Err((late(time).failure(Stage::Inspect), true));
@@ -196,9 +207,9 @@ impl<'a, T: Transport> LogFollower<'a, T> {
         if let Some(failure) = view.connection_lost() {
             return Err((failure.clone(), true));
         }
-        let task = self.rows.plan.steps.get(self.visit.step).map_or(0, |step| step.task);
-        self.teller.tell(WorkerUpdate::Names(view.names(task).await)).await;
-        let VisitPlan { jobs, results } = view.agenda(self.visit);
+        let task = self.rows.plan.steps.get(self.node_batch.step).map_or(0, |step| step.task);
+        self.sender.send(WorkerUpdate::Names(view.names(task).await)).await;
+        let VisitPlan { jobs, results } = view.agenda(self.node_batch);
         let is_down = |result: &TargetResult| {
             result.failure.as_ref().filter(|failure| failure.kind == FailureKind::SupervisorDown).cloned()
         };
@@ -209,10 +220,10 @@ impl<'a, T: Transport> LogFollower<'a, T> {
             return Err((failure, true));
         }
         let found = jobs.iter().map(|job| job.key()).chain(results.iter().map(TargetKey::of)).collect();
-        self.teller.tell(WorkerUpdate::Targets(found)).await;
-        self.told.extend(results);
+        self.sender.send(WorkerUpdate::Targets(found)).await;
+        self.reported.extend(results);
         let node = node_name(&self.rows.plan, self.rows.index);
-        let globs = self.rows.services(self.visit).iter().any(ServicePattern::is_glob);
+        let globs = self.rows.services(self.node_batch).iter().any(ServicePattern::is_glob);
         let among_others = globs || jobs.len() > 1;
         let via = self.rows.plan.via.or(self.access.via);
         for job in jobs {
@@ -230,7 +241,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                     self.followed.push(FollowedLog::new(instance, process, head, via != Some(Via::Rpc)));
                 }
                 NodeJob::Init { role, service, is_instance, .. } => {
-                    let mut result = self.rows.empty(self.visit, Outcome::Failed);
+                    let mut result = self.rows.empty(self.node_batch, Outcome::Failed);
                     result.role = Some(role.name.clone());
                     result.supervisor = is_instance.then(|| service.clone());
                     let message = format!("init runs {service}, so supervisord has no log for it");
@@ -239,14 +250,14 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                         "look at its log files on the node, such as those in /var/log/contrail, with `ctl exec`",
                     );
                     result.failure = Some(failure);
-                    self.told.push(result);
+                    self.reported.push(result);
                 }
                 NodeJob::Update { .. } => {}
             }
         }
         // What does not depend on how the reading goes is told at once.
-        for result in std::mem::take(&mut self.told) {
-            self.teller.tell(WorkerUpdate::Result(Box::new(result))).await;
+        for result in std::mem::take(&mut self.reported) {
+            self.sender.send(WorkerUpdate::Result(Box::new(result))).await;
         }
         Ok(())
     }
@@ -259,7 +270,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
             match self.open().await {
                 Ok(()) => {
                     if self.away.take().is_some() {
-                        self.teller.tell(WorkerUpdate::Notice(format!("{node}: answering again"))).await;
+                        self.sender.send(WorkerUpdate::Notice(format!("{node}: answering again"))).await;
                     }
                     return;
                 }
@@ -270,7 +281,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                 Err((failure, true)) => {
                     if self.away.is_none() {
                         let message = format!("{node}: {}; trying again", failure.message);
-                        self.teller.tell(WorkerUpdate::Notice(message)).await;
+                        self.sender.send(WorkerUpdate::Notice(message)).await;
                     }
                     self.away = Some(failure);
                 }
@@ -282,7 +293,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
     /// Reads on and on. Ends only when there is nothing left that may be written to.
     async fn follow(&mut self) {
         let node = node_name(&self.rows.plan, self.rows.index);
-        let (tail, teller) = (self.tail, self.teller);
+        let (tail, sender) = (self.tail, self.sender);
         let mut back_off = BackOff::default();
         while self.followed.iter().any(|log| log.end.is_none()) {
             let is_open = self.link.is_open();
@@ -293,7 +304,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
             };
             if let Err(error) = session {
                 if self.away.is_none() {
-                    teller.tell(WorkerUpdate::Notice(format!("{node}: {error}; trying again"))).await;
+                    sender.send(WorkerUpdate::Notice(format!("{node}: {error}; trying again"))).await;
                 }
                 self.away = Some(error.failure());
                 if !error.may_come_back() {
@@ -306,21 +317,21 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                 continue;
             }
             if was_lost {
-                teller.tell(WorkerUpdate::Notice(format!("{node}: the connection was lost and restored"))).await;
+                sender.send(WorkerUpdate::Notice(format!("{node}: the connection was lost and restored"))).await;
             }
             let open = self.followed.iter_mut().filter(|log| log.end.is_none() && log.next <= Instant::now());
-            let steps: Vec<_> = open.map(|log| log.step(tail, teller)).collect();
+            let steps: Vec<_> = open.map(|log| log.step(tail, sender)).collect();
             let turns: Vec<TurnOutcome> = stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
             if let Some(reason) = turns.iter().find_map(TurnOutcome::lost) {
                 if self.away.is_none() {
-                    teller.tell(WorkerUpdate::Notice(format!("{node}: {}; trying again", reason.message))).await;
+                    sender.send(WorkerUpdate::Notice(format!("{node}: {}; trying again", reason.message))).await;
                 }
                 self.away = Some(reason.clone());
                 sleep(back_off.next()).await;
                 continue;
             }
             if self.away.take().is_some() {
-                teller.tell(WorkerUpdate::Notice(format!("{node}: connected again"))).await;
+                sender.send(WorkerUpdate::Notice(format!("{node}: connected again"))).await;
             }
             back_off = BackOff::default();
             if !turns.iter().any(|turned| matches!(turned, TurnOutcome::Busy)) {
@@ -365,13 +376,13 @@ impl<T: Transport> FollowedLog<T> {
     }
 
     /// Shows what there is, and no more.
-    async fn read_out(&mut self, tail: LogTail, teller: LogSender<'_>) {
+    async fn read_out(&mut self, tail: LogTail, sender: LogSender<'_>) {
         let end = loop {
-            match self.turn(tail, teller).await {
+            match self.turn(tail, sender).await {
                 Ok(LogTurn::Busy) => {}
                 Ok(LogTurn::Idle) => {
                     let rest = self.lines.finish();
-                    teller.tell(self.news(rest)).await;
+                    sender.send(self.update(rest)).await;
                     let nothing = self.goal == Some(0);
                     break Ok(if nothing { "nothing was written to it yet" } else { "" }.to_owned());
                 }
@@ -382,7 +393,7 @@ impl<T: Transport> FollowedLog<T> {
     }
 
     /// Reads some of what was not read yet.
-    async fn turn(&mut self, tail: LogTail, teller: LogSender<'_>) -> Result<LogTurn, SupervisorError> {
+    async fn turn(&mut self, tail: LogTail, sender: LogSender<'_>) -> Result<LogTurn, SupervisorError> {
         let client = self.instance.client().await?;
         match client.as_ref() {
             SupervisorClient::Rpc(rpc) => {
@@ -397,23 +408,23 @@ impl<T: Transport> FollowedLog<T> {
                     if self.goal.is_some_and(|goal| self.reader.offset() >= goal) {
                         return Ok(LogTurn::Idle);
                     }
-                    let news = self.reader.next(&source).await?;
-                    if !news.bytes.is_empty() {
+                    let update = self.reader.next(&source).await?;
+                    if !update.bytes.is_empty() {
                         self.last = Instant::now();
-                        let lines = self.lines.feed(&news.bytes);
-                        teller.tell(self.news(lines)).await;
+                        let lines = self.lines.feed(&update.bytes);
+                        sender.send(self.update(lines)).await;
                     }
-                    if news.rotated {
+                    if update.rotated {
                         let rest = self.lines.finish();
-                        teller.tell(self.news(rest)).await;
-                        let what = if news.missing {
+                        sender.send(self.update(rest)).await;
+                        let what = if update.missing {
                             "its log was rotated or cleared: the last lines before that may be missing"
                         } else {
                             "its log was rotated"
                         };
-                        teller.tell(self.notice(what)).await;
+                        sender.send(self.notice(what)).await;
                     }
-                    if !news.more || (news.rotated && self.goal.is_some()) {
+                    if !update.more || (update.rotated && self.goal.is_some()) {
                         return Ok(LogTurn::Idle);
                     }
                 }
@@ -434,7 +445,7 @@ impl<T: Transport> FollowedLog<T> {
                         bytes = bytes.saturating_mul(4).min(TAIL_LIMIT);
                     };
                     self.goal = Some(u64::try_from(read.len()).unwrap_or_default());
-                    teller.tell(self.news(lines)).await;
+                    sender.send(self.update(lines)).await;
                     return Ok(LogTurn::Idle);
                 }
                 let mut tailed = match self.tailed.take() {
@@ -448,7 +459,7 @@ impl<T: Transport> FollowedLog<T> {
                         // What was written before is read after the other has begun, so that nothing falls between.
                         let end = control.tail(&name, tail.stream, bytes.max(END)).await?;
                         tailed.join(&end);
-                        self.join(&end, tail.lines, teller).await;
+                        self.join(&end, tail.lines, sender).await;
                         tailed
                     }
                 };
@@ -457,7 +468,7 @@ impl<T: Transport> FollowedLog<T> {
                 if bytes.is_empty() {
                     return Ok(LogTurn::Idle);
                 }
-                self.take(&bytes, teller).await;
+                self.take(&bytes, sender).await;
                 Ok(LogTurn::Busy)
             }
             SupervisorClient::Service(_) => Err(no_logs_by_init()),
@@ -465,25 +476,25 @@ impl<T: Transport> FollowedLog<T> {
     }
 
     /// Takes the end of a log in that is followed from there on: its last lines at first, later what is new in it.
-    async fn join(&mut self, end: &[u8], lines: usize, teller: LogSender<'_>) {
+    async fn join(&mut self, end: &[u8], lines: usize, sender: LogSender<'_>) {
         if !self.begun {
             self.begun = true;
             let start = LineBuffer::start_of_last(end, lines);
             self.seen = end.get(..start).unwrap_or_default().to_vec();
-            self.take(end.get(start..).unwrap_or_default(), teller).await;
+            self.take(end.get(start..).unwrap_or_default(), sender).await;
             return;
         }
         match after_last(&self.seen, end) {
-            Some(new) => self.take(new, teller).await,
+            Some(new) => self.take(new, sender).await,
             None => {
-                teller.tell(self.notice("its log was rotated, or written too fast: lines may be missing")).await;
-                self.take(end, teller).await;
+                sender.send(self.notice("its log was rotated, or written too fast: lines may be missing")).await;
+                self.take(end, sender).await;
             }
         }
     }
 
     /// Tells what was written.
-    async fn take(&mut self, bytes: &[u8], teller: LogSender<'_>) {
+    async fn take(&mut self, bytes: &[u8], sender: LogSender<'_>) {
         self.last = Instant::now();
         self.seen.extend_from_slice(bytes);
         let spare = self.seen.len().saturating_sub(SEEN);
@@ -491,24 +502,24 @@ impl<T: Transport> FollowedLog<T> {
         let mut lines = self.lines.feed(bytes);
         if lines.iter().any(|line| line == TRUNCATED) {
             lines.retain(|line| line != TRUNCATED);
-            teller.tell(self.notice("its log was rotated")).await;
+            sender.send(self.notice("its log was rotated")).await;
         }
-        teller.tell(self.news(lines)).await;
+        sender.send(self.update(lines)).await;
     }
 
     /// A turn, and what came of it.
-    async fn step(&mut self, tail: LogTail, teller: LogSender<'_>) -> TurnOutcome {
-        let turn = self.turn(tail, teller).await;
-        self.bear(turn, teller).await
+    async fn step(&mut self, tail: LogTail, sender: LogSender<'_>) -> TurnOutcome {
+        let turn = self.turn(tail, sender).await;
+        self.tolerate(turn, sender).await
     }
 
     /// Takes what a turn came to: what may pass is told once.
-    async fn bear(&mut self, turn: Result<LogTurn, SupervisorError>, teller: LogSender<'_>) -> TurnOutcome {
+    async fn tolerate(&mut self, turn: Result<LogTurn, SupervisorError>, sender: LogSender<'_>) -> TurnOutcome {
         let now = Instant::now();
         match turn {
             Ok(turn) => {
                 if self.away.take().is_some() {
-                    teller.tell(self.notice("its log is readable again")).await;
+                    sender.send(self.notice("its log is readable again")).await;
                 }
                 if let LogTurn::Busy = turn {
                     self.next = now;
@@ -520,14 +531,14 @@ impl<T: Transport> FollowedLog<T> {
             Err(error) if error.is_connection_lost() => TurnOutcome::Lost(error.failure(Stage::Inspect)),
             Err(error) if comes_back(&error) => {
                 if self.away.is_none() {
-                    teller.tell(self.notice(&format!("{error}; trying again"))).await;
+                    sender.send(self.notice(&format!("{error}; trying again"))).await;
                 }
                 self.away = Some(error);
                 self.next = now + POLLS.1;
                 TurnOutcome::Idle
             }
             Err(error) => {
-                teller.tell(self.notice(&failure_of(&error).message)).await;
+                sender.send(self.notice(&failure_of(&error).message)).await;
                 self.end = Some(Err(error));
                 TurnOutcome::Idle
             }
@@ -541,7 +552,7 @@ impl<T: Transport> FollowedLog<T> {
     }
 
     /// Lines to be told.
-    fn news(&self, lines: impl IntoIterator<Item = String>) -> WorkerUpdate {
+    fn update(&self, lines: impl IntoIterator<Item = String>) -> WorkerUpdate {
         WorkerUpdate::Lines(LogLines { lines: lines.into_iter().collect(), ..self.head.clone() })
     }
 }

@@ -27,7 +27,7 @@ pub(super) enum WorkItem {
     /// Read the state of everything that is meant there.
     Inspect(usize),
     /// Act.
-    Visit(NodeBatch),
+    Batch(NodeBatch),
     /// Run the check on it.
     Check(NodeBatch),
 }
@@ -37,7 +37,7 @@ impl WorkItem {
     pub(super) const fn node(self) -> usize {
         match self {
             Self::Connect(node) | Self::Lock(node) | Self::Inspect(node) => node,
-            Self::Visit(visit) | Self::Check(visit) => visit.node,
+            Self::Batch(node_batch) | Self::Check(node_batch) => node_batch.node,
         }
     }
 }
@@ -49,8 +49,8 @@ impl std::fmt::Display for WorkItem {
             Self::Connect(_) => f.write_str("connect"),
             Self::Lock(_) => f.write_str("lock"),
             Self::Inspect(_) => f.write_str("read before the first change"),
-            Self::Visit(visit) => write!(f, "batch {}", visit.batch),
-            Self::Check(visit) => write!(f, "check of batch {}", visit.batch),
+            Self::Batch(node_batch) => write!(f, "batch {}", node_batch.batch),
+            Self::Check(node_batch) => write!(f, "check of batch {}", node_batch.batch),
         }
     }
 }
@@ -127,9 +127,9 @@ impl TargetKey {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct WorkerMessage {
     /// Which duty.
-    pub(super) duty: WorkItem,
+    pub(super) item: WorkItem,
     /// What.
-    pub(super) news: WorkerUpdate,
+    pub(super) update: WorkerUpdate,
 }
 
 /// What a node task has to tell.

@@ -128,7 +128,7 @@ pub enum JournalAck {
     No,
 }
 
-/// Runs a plan to its end. Events are given to `observe` in order, before anything that follows from them is done. Returns the
+/// Runs a plan to its end. Events are given to `observe` in effect, before anything that follows from them is done. Returns the
 /// reason for which the run was given up, if it was.
 pub async fn run<T: Transport>(
     setup: RunSetup<T>,
@@ -136,7 +136,7 @@ pub async fn run<T: Transport>(
     observe: impl FnMut(&[RunEvent]) -> JournalAck,
 ) -> Option<CancelReason> {
     let head = setup.head.clone();
-    WorkerPool::new(setup).round(head, &mut signals, observe).await
+    WorkerPool::new(setup).run_round(head, &mut signals, observe).await
 }
 
 /// The node tasks of a plan, which can be sent out again and again over the same connections. Only what changes nothing
@@ -152,7 +152,7 @@ pub struct WorkerPool<T: Transport> {
     guarding: Arc<LockPolicy>,
     first_seq: u64,
     first_batch: u32,
-    news: mpsc::Sender<message::WorkerMessage>,
+    update: mpsc::Sender<message::WorkerMessage>,
     inbox: mpsc::Receiver<message::WorkerMessage>,
     stop_waiting: watch::Sender<bool>,
     give_up: watch::Sender<bool>,
@@ -169,7 +169,7 @@ impl<T: Transport> WorkerPool<T> {
         let RunSetup { plan, head: _, access, forks, hangs_up, transport, notices, guarding, first_seq, first_batch } =
             setup;
         let reads_logs = plan.tasks.iter().any(|task| task.tail.is_some());
-        let (news, inbox) = mpsc::channel(if reads_logs { LOG_NEWS_LIMIT } else { NEWS_LIMIT });
+        let (update, inbox) = mpsc::channel(if reads_logs { LOG_NEWS_LIMIT } else { NEWS_LIMIT });
         let (stop_waiting, _) = watch::channel(false);
         let (give_up, _) = watch::channel(false);
         let guarding = Arc::new(guarding);
@@ -188,7 +188,7 @@ impl<T: Transport> WorkerPool<T> {
             guarding,
             first_seq,
             first_batch,
-            news,
+            update,
             inbox,
             stop_waiting,
             give_up,
@@ -204,8 +204,8 @@ impl<T: Transport> WorkerPool<T> {
     }
 
     /// Has a task for every node: a new one where there is none, or none any more.
-    fn gather(&mut self) {
-        let told = RunSignals {
+    fn ensure_workers(&mut self) {
+        let reported = RunSignals {
             stop_waiting: self.stop_waiting.subscribe(),
             give_up: self.give_up.subscribe(),
             turns: Arc::clone(&self.turns),
@@ -216,8 +216,8 @@ impl<T: Transport> WorkerPool<T> {
                 (None, Some(access)) => {
                     let (plan, transport, guarding) =
                         (Arc::clone(&self.plan), Arc::clone(&self.transport), Arc::clone(&self.guarding));
-                    let (access, news) = (access.clone(), self.news.clone());
-                    *place = Some(NodeWorker::new(plan, index, access, transport, guarding, news, told.clone()));
+                    let (access, update) = (access.clone(), self.update.clone());
+                    *place = Some(NodeWorker::new(plan, index, access, transport, guarding, update, reported.clone()));
                 }
                 (None, None) => {}
             }
@@ -226,15 +226,15 @@ impl<T: Transport> WorkerPool<T> {
         while self.inbox.try_recv().is_ok() {}
     }
 
-    /// Carries the plan out. Events are given to `observe` in order, before anything that follows from them is done;
+    /// Carries the plan out. Events are given to `observe` in effect, before anything that follows from them is done;
     /// they are numbered anew in each round. Returns the reason for which the round was given up, if it was.
-    pub async fn round(
+    pub async fn run_round(
         &mut self,
         head: RunHead,
         signals: &mut mpsc::Receiver<CancelReason>,
         mut observe: impl FnMut(&[RunEvent]) -> JournalAck,
     ) -> Option<CancelReason> {
-        self.gather();
+        self.ensure_workers();
         let Self { plan, tasks, inbox, notices, stop_waiting, give_up, census, .. } = self;
         let mut recorder = Recorder { began: Instant::now(), seq: self.first_seq, lost: false, observe: &mut observe };
         let hangs_up = self.hangs_up;
@@ -245,44 +245,44 @@ impl<T: Transport> WorkerPool<T> {
         let mut journal_lost = false;
 
         recorder.record([EventKind::RunStarted(head)]);
-        let mut orders = VecDeque::from(dispatcher.handle(DispatcherInput::Begin));
+        let mut effects = VecDeque::from(dispatcher.handle(DispatcherInput::Begin));
         loop {
             // What is to be told is told first, in one go: nothing is done of which the intent is not noted.
-            let told = orders.iter_mut().filter_map(Effect::take_record);
-            recorder.record(told.collect::<Vec<_>>());
+            let reported = effects.iter_mut().filter_map(Effect::take_record);
+            recorder.record(reported.collect::<Vec<_>>());
             if recorder.lost && !std::mem::replace(&mut journal_lost, true) {
-                orders.extend(dispatcher.handle(DispatcherInput::JournalLost));
+                effects.extend(dispatcher.handle(DispatcherInput::JournalLost));
                 continue;
             }
-            while let Some(order) = orders.pop_front() {
-                match order {
+            while let Some(effect) = effects.pop_front() {
+                match effect {
                     Effect::Record(_) | Effect::Recorded => {}
                     // What was not noted is not done.
-                    Effect::Start(duty) if recorder.lost && matches!(duty, WorkItem::Visit(_)) => {
-                        orders.extend(dispatcher.handle(DispatcherInput::Ended(duty, WorkItemEnd::Done)));
+                    Effect::Start(item) if recorder.lost && matches!(item, WorkItem::Batch(_)) => {
+                        effects.extend(dispatcher.handle(DispatcherInput::Ended(item, WorkItemEnd::Done)));
                         break;
                     }
-                    Effect::Start(duty) => match tasks.get_mut(duty.node()).and_then(Option::take) {
+                    Effect::Start(item) => match tasks.get_mut(item.node()).and_then(Option::take) {
                         Some(mut task) => {
-                            let name = plan.nodes.get(duty.node()).map(|selected| selected.node.name.as_str());
-                            let span = info_span!("node", name, phase = %duty);
+                            let name = plan.nodes.get(item.node()).map(|selected| selected.node.name.as_str());
+                            let span = info_span!("node", name, phase = %item);
                             let work = async move {
-                                let end = Box::pin(task.work(duty)).await;
-                                if hangs_up && matches!(duty, WorkItem::Visit(_)) {
+                                let end = Box::pin(task.work(item)).await;
+                                if hangs_up && matches!(item, WorkItem::Batch(_)) {
                                     task.hang_up().await;
                                 }
-                                (duty, task, end)
+                                (item, task, end)
                             };
-                            duties.insert(working.spawn(work.instrument(span)).id(), duty);
+                            duties.insert(working.spawn(work.instrument(span)).id(), item);
                         }
                         None => {
-                            orders.extend(dispatcher.handle(DispatcherInput::Ended(duty, WorkItemEnd::Broken)));
+                            effects.extend(dispatcher.handle(DispatcherInput::Ended(item, WorkItemEnd::Broken)));
                             break;
                         }
                     },
                     Effect::Pause(time) => pause = Some(tokio::time::Instant::now() + time),
-                    Effect::StopWaiting => tell(stop_waiting),
-                    Effect::GiveUp => tell(give_up),
+                    Effect::StopWaiting => raise(stop_waiting),
+                    Effect::GiveUp => raise(give_up),
                     Effect::Unlock => release(tasks).await,
                     Effect::Abandon => working.abort_all(),
                     Effect::Finish => {
@@ -294,7 +294,7 @@ impl<T: Transport> WorkerPool<T> {
                     }
                 }
             }
-            if !orders.is_empty() {
+            if !effects.is_empty() {
                 continue;
             }
             let input = tokio::select! {
@@ -308,22 +308,22 @@ impl<T: Transport> WorkerPool<T> {
                 Some(joined) = working.join_next_with_id() => {
                     // What the task told before it ended may have come in since the inbox was looked at.
                     while let Ok(message) = inbox.try_recv() {
-                        orders.extend(dispatcher.handle(DispatcherInput::Message(message)));
+                        effects.extend(dispatcher.handle(DispatcherInput::Message(message)));
                     }
                     match joined {
-                        Ok((id, (duty, task, end))) => {
+                        Ok((id, (item, task, end))) => {
                             duties.remove(&id);
-                            if let Some(place) = tasks.get_mut(duty.node()) {
+                            if let Some(place) = tasks.get_mut(item.node()) {
                                 *place = Some(task);
                             }
-                            DispatcherInput::Ended(duty, end)
+                            DispatcherInput::Ended(item, end)
                         }
                         Err(broken) => {
-                            let Some(duty) = duties.remove(&broken.id()) else { continue };
+                            let Some(item) = duties.remove(&broken.id()) else { continue };
                             if broken.is_panic() {
                                 error!(%broken, "a node task ended because of an internal error");
                             }
-                            DispatcherInput::Ended(duty, WorkItemEnd::Broken)
+                            DispatcherInput::Ended(item, WorkItemEnd::Broken)
                         }
                     }
                 },
@@ -336,14 +336,14 @@ impl<T: Transport> WorkerPool<T> {
                 pause = None;
                 // What was reported before the signal counts.
                 while let Ok(message) = inbox.try_recv() {
-                    orders.extend(dispatcher.handle(DispatcherInput::Message(message)));
+                    effects.extend(dispatcher.handle(DispatcherInput::Message(message)));
                 }
             }
-            orders.extend(dispatcher.handle(input));
+            effects.extend(dispatcher.handle(input));
             // What else has come in meanwhile is noted together with it.
             for _ in 0..inbox.max_capacity() {
                 let Ok(message) = inbox.try_recv() else { break };
-                orders.extend(dispatcher.handle(DispatcherInput::Message(message)));
+                effects.extend(dispatcher.handle(DispatcherInput::Message(message)));
             }
         }
     }
@@ -357,7 +357,7 @@ async fn over(pause: Option<tokio::time::Instant>) {
     }
 }
 
-fn tell(signal: &watch::Sender<bool>) {
+fn raise(signal: &watch::Sender<bool>) {
     if signal.send(true).is_err() {
         debug!("no task is left to be told");
     }

@@ -100,8 +100,8 @@ impl<'a> NameBook<'a> {
     }
 
     /// Whether a result has to wait: its name may be a mistake, and only the last node tells.
-    pub(super) fn is_open(&self, visit: NodeBatch, result: &TargetResult) -> bool {
-        let Some(task) = self.plan.steps.get(visit.step).map(|step| step.task) else { return false };
+    pub(super) fn is_open(&self, node_batch: NodeBatch, result: &TargetResult) -> bool {
+        let Some(task) = self.plan.steps.get(node_batch.step).map(|step| step.task) else { return false };
         let reads = self.plan.tasks.get(task).is_some_and(|task| !task.action.changes());
         let names = self.tasks.get(task);
         reads
@@ -109,33 +109,33 @@ impl<'a> NameBook<'a> {
             && names.is_some_and(|names| result.service.as_ref().is_some_and(|name| names.missing.contains(name)))
     }
 
-    pub(super) fn hold(&mut self, visit: NodeBatch, result: TargetResult) {
-        self.held.entry(visit).or_default().push(result);
+    pub(super) fn hold(&mut self, node_batch: NodeBatch, result: TargetResult) {
+        self.held.entry(node_batch).or_default().push(result);
     }
 
     /// Whether the end of a visit has to wait for results that are held of it.
-    pub(super) fn holds_end(&mut self, visit: NodeBatch) -> bool {
-        self.held.contains_key(&visit) && self.ended.insert(visit)
+    pub(super) fn holds_end(&mut self, node_batch: NodeBatch) -> bool {
+        self.held.contains_key(&node_batch) && self.ended.insert(node_batch)
     }
 
     /// What need not wait any longer, as it is: visits and their results, and whether the visit is over with them.
     pub(super) fn release_found(&mut self) -> Vec<(NodeBatch, Vec<TargetResult>, bool)> {
         let (plan, tasks) = (self.plan, &self.tasks);
         let mut released = Vec::new();
-        self.held.retain(|visit, results| {
-            let task = plan.steps.get(visit.step).and_then(|step| tasks.get(step.task));
+        self.held.retain(|node_batch, results| {
+            let task = plan.steps.get(node_batch.step).and_then(|step| tasks.get(step.task));
             let is_missing = |result: &TargetResult| {
                 task.is_some_and(|task| result.service.as_ref().is_some_and(|name| task.missing.contains(name)))
             };
             let (open, found): (Vec<_>, Vec<_>) = std::mem::take(results).into_iter().partition(is_missing);
             *results = open;
             if !found.is_empty() {
-                released.push((*visit, found, results.is_empty()));
+                released.push((*node_batch, found, results.is_empty()));
             }
             !results.is_empty()
         });
-        for (visit, _, is_last) in &mut released {
-            *is_last = *is_last && self.ended.remove(visit);
+        for (node_batch, _, is_last) in &mut released {
+            *is_last = *is_last && self.ended.remove(node_batch);
         }
         released
     }
@@ -147,14 +147,14 @@ impl<'a> NameBook<'a> {
             verdicts.insert(task, self.mistakes(task));
         }
         let mut released = Vec::new();
-        for (visit, results) in std::mem::take(&mut self.held) {
-            let task = self.plan.steps.get(visit.step).map_or(0, |step| step.task);
-            let mut told: BTreeSet<String> = BTreeSet::new();
+        for (node_batch, results) in std::mem::take(&mut self.held) {
+            let task = self.plan.steps.get(node_batch.step).map_or(0, |step| step.task);
+            let mut reported: BTreeSet<String> = BTreeSet::new();
             let mut given = Vec::new();
             for mut result in results {
                 let name = result.service.clone().unwrap_or_default();
                 match verdicts.get(&task).and_then(|mistakes| mistakes.get(&name)) {
-                    Some(_) if !told.insert(name) => continue,
+                    Some(_) if !reported.insert(name) => continue,
                     Some(failure) => {
                         result.outcome = Outcome::Failed;
                         result.failure = Some(failure.clone());
@@ -165,8 +165,8 @@ impl<'a> NameBook<'a> {
                 }
                 given.push(result);
             }
-            let is_last = self.ended.remove(&visit);
-            released.push((visit, given, is_last));
+            let is_last = self.ended.remove(&node_batch);
+            released.push((node_batch, given, is_last));
         }
         released
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::message::{NodeBatch, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
-use super::node_task::{NodeWorker, told};
+use super::node_task::{NodeWorker, wait_until_set};
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, RunScope, Stage};
 use crate::plan::StoppedTarget;
 use crate::snapshot::{NodeChange, Snapshot, SnapshotDiff, diff};
@@ -29,7 +29,7 @@ const MOST_TOLD: usize = 3;
 /// The wait of one node.
 pub(super) struct SnapshotGate<'a, T: Transport> {
     task: &'a NodeWorker<T>,
-    visit: NodeBatch,
+    node_batch: NodeBatch,
     /// What the snapshot says of the node.
     before: Snapshot,
     limit: Duration,
@@ -39,12 +39,12 @@ pub(super) struct SnapshotGate<'a, T: Transport> {
 
 impl<'a, T: Transport> SnapshotGate<'a, T> {
     /// Of the node of `task`, after its visit.
-    pub(super) fn new(task: &'a NodeWorker<T>, visit: NodeBatch, snapshot: &Snapshot) -> Self {
+    pub(super) fn new(task: &'a NodeWorker<T>, node_batch: NodeBatch, snapshot: &Snapshot) -> Self {
         let rows = task.rows();
-        let limit = rows.task(visit).map(|task| task.policy.gate_timeout).unwrap_or_default();
-        let (news, inbox) = mpsc::channel(NEWS_LIMIT);
+        let limit = rows.task(node_batch).map(|task| task.policy.gate_timeout).unwrap_or_default();
+        let (update, inbox) = mpsc::channel(NEWS_LIMIT);
         let before = snapshot.of_node(&super::rows::node_name(&rows.plan, rows.index));
-        Self { task, visit, before, limit, reader: task.reader(news, limit), inbox }
+        Self { task, node_batch, before, limit, reader: task.reader(update, limit), inbox }
     }
 
     /// Waits until nothing is worse. Not passed, it says what is.
@@ -57,7 +57,7 @@ impl<'a, T: Transport> SnapshotGate<'a, T> {
         let mut stop_waiting = self.task.stop_waiting();
         tokio::select! {
             end = self.look_again() => end,
-            () = told(&mut stop_waiting) => WorkItemEnd::Done,
+            () = wait_until_set(&mut stop_waiting) => WorkItemEnd::Done,
         }
     }
 
@@ -96,29 +96,29 @@ impl<'a, T: Transport> SnapshotGate<'a, T> {
 
     /// The node as it is now.
     async fn read(&mut self) -> Snapshot {
-        let visit = NodeBatch { step: 0, batch: self.visit.batch, node: 0, batched: false };
+        let node_batch = NodeBatch { step: 0, batch: self.node_batch.batch, node: 0, batched: false };
         let selection = self.scope();
         let (reader, inbox) = (&mut self.reader, &mut self.inbox);
         reader.forget();
         // What was told by a look that was not waited for.
         while inbox.try_recv().is_ok() {}
         let mut after = Snapshot { selection, ..Snapshot::default() };
-        let mut take = |news: WorkerUpdate| match news {
+        let mut take = |update: WorkerUpdate| match update {
             WorkerUpdate::Result(result) => after.results.push(*result),
             WorkerUpdate::Facts(facts) => after.nodes.push(*facts),
             WorkerUpdate::Phase(_) | WorkerUpdate::Targets(_) | WorkerUpdate::Begun(_) | WorkerUpdate::Gate { .. } => {}
             WorkerUpdate::Lines(_) | WorkerUpdate::Notice(_) | WorkerUpdate::Names(_) | WorkerUpdate::Pending(_) => {}
         };
-        let mut work = Box::pin(reader.visit(visit));
+        let mut work = Box::pin(reader.node_batch(node_batch));
         loop {
             tokio::select! {
                 biased;
-                Some(message) = inbox.recv() => take(message.news),
+                Some(message) = inbox.recv() => take(message.update),
                 _ = &mut work => break,
             }
         }
         while let Ok(message) = inbox.try_recv() {
-            take(message.news);
+            take(message.update);
         }
         after
     }
@@ -131,19 +131,19 @@ impl<'a, T: Transport> SnapshotGate<'a, T> {
             return None;
         }
         let lines = SnapshotDiff { changes: worse, ..SnapshotDiff::default() }.lines();
-        let told = lines.iter().take(MOST_TOLD).map(|line| match &line.what {
+        let reported = lines.iter().take(MOST_TOLD).map(|line| match &line.what {
             Some(what) => format!("{what}: {}", line.text),
             None => line.text.clone(),
         });
-        let told = told.collect::<Vec<_>>().join("; ");
+        let reported = reported.collect::<Vec<_>>().join("; ");
         let more = lines.len().saturating_sub(MOST_TOLD);
-        Some(if more > 0 { format!("{told}; and {more} more") } else { told })
+        Some(if more > 0 { format!("{reported}; and {more} more") } else { reported })
     }
 
     /// Whether the run itself was to bring a change about: it has stopped what is not up.
     fn is_wanted(&self, change: &NodeChange) -> bool {
         let rows = self.task.rows();
-        let Some(step) = rows.plan.steps.get(self.visit.step) else { return false };
+        let Some(step) = rows.plan.steps.get(self.node_batch.step) else { return false };
         let target = StoppedTarget {
             role: change.role.as_deref(),
             supervisor: change.supervisor.as_deref(),
@@ -154,7 +154,7 @@ impl<'a, T: Transport> SnapshotGate<'a, T> {
 
     fn failure(&self, worse: &str) -> Failure {
         let rows = self.task.rows();
-        let path = rows.task(self.visit).and_then(|task| task.policy.gate_snapshot.clone()).unwrap_or_default();
+        let path = rows.task(self.node_batch).and_then(|task| task.policy.gate_snapshot.clone()).unwrap_or_default();
         let message = format!("worse than in {} after {} s: {worse}", path.display(), self.limit.as_secs());
         let node = super::rows::node_name(&rows.plan, rows.index);
         Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(format!(
@@ -167,7 +167,7 @@ impl<'a, T: Transport> SnapshotGate<'a, T> {
         self.say(WorkerUpdate::Gate { service: None, met, waiting_for }).await;
     }
 
-    async fn say(&self, news: WorkerUpdate) {
-        self.task.tell(WorkItem::Check(self.visit), news).await;
+    async fn say(&self, update: WorkerUpdate) {
+        self.task.send(WorkItem::Check(self.node_batch), update).await;
     }
 }

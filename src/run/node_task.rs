@@ -62,7 +62,7 @@ pub(super) struct NodeWorker<T: Transport> {
     guard: Option<Guard>,
     /// Whether its lock could not be taken when that was last tried.
     is_unlockable: bool,
-    news: mpsc::Sender<WorkerMessage>,
+    update: mpsc::Sender<WorkerMessage>,
     signals: RunSignals,
 }
 
@@ -84,7 +84,7 @@ impl<T: Transport> NodeWorker<T> {
         access: NodeAccess,
         transport: Arc<T>,
         guarding: Arc<LockPolicy>,
-        news: mpsc::Sender<WorkerMessage>,
+        update: mpsc::Sender<WorkerMessage>,
         signals: RunSignals,
     ) -> Self {
         let link = Arc::new(NodeConnection::new(transport, &access));
@@ -98,62 +98,62 @@ impl<T: Transport> NodeWorker<T> {
             guarding,
             guard: None,
             is_unlockable: false,
-            news,
+            update,
             signals,
         }
     }
 
     /// Does one duty.
-    pub(super) async fn work(&mut self, duty: WorkItem) -> WorkItemEnd {
-        match duty {
-            WorkItem::Visit(visit) => self.visit(visit).await,
+    pub(super) async fn work(&mut self, item: WorkItem) -> WorkItemEnd {
+        match item {
+            WorkItem::Batch(node_batch) => self.node_batch(node_batch).await,
             WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) | WorkItem::Check(_) => {
                 // Before the first change there is nothing to finish. A check minds the signals itself.
-                let is_check = matches!(duty, WorkItem::Check(_));
+                let is_check = matches!(item, WorkItem::Check(_));
                 let signals = &self.signals;
                 let mut signal = if is_check { signals.give_up.clone() } else { signals.stop_waiting.clone() };
                 tokio::select! {
-                    end = self.prepare(duty) => end,
+                    end = self.prepare(item) => end,
                     // What was not changed is told by the dispatcher.
-                    () = told(&mut signal) => WorkItemEnd::Done,
+                    () = wait_until_set(&mut signal) => WorkItemEnd::Done,
                 }
             }
         }
     }
 
-    async fn prepare(&mut self, duty: WorkItem) -> WorkItemEnd {
-        match duty {
+    async fn prepare(&mut self, item: WorkItem) -> WorkItemEnd {
+        match item {
             WorkItem::Connect(_) => {
-                self.show(duty, self.connecting()).await;
+                self.show(item, self.connecting()).await;
                 self.link.session().await.map_or_else(|error| lost(error.failure()), |_| WorkItemEnd::Done)
             }
-            WorkItem::Lock(_) => self.lock(duty).await.map_or_else(|end| end, |()| WorkItemEnd::Done),
+            WorkItem::Lock(_) => self.lock(item).await.map_or_else(|end| end, |()| WorkItemEnd::Done),
             WorkItem::Inspect(_) => {
-                self.show(duty, within("querying supervisord", self.access.timeout)).await;
+                self.show(item, within("querying supervisord", self.access.timeout)).await;
                 match timeout(self.access.timeout, self.inspect()).await {
                     Ok(Ok(inspection)) => WorkItemEnd::Inspected(inspection),
                     Ok(Err(end)) => end,
                     Err(_) => WorkItemEnd::Lost(Outcome::TimedOut, self.silent()),
                 }
             }
-            WorkItem::Check(visit) => self.check(duty, visit).await,
-            WorkItem::Visit(_) => WorkItemEnd::Done,
+            WorkItem::Check(node_batch) => self.check(item, node_batch).await,
+            WorkItem::Batch(_) => WorkItemEnd::Done,
         }
     }
 
     /// Has the node's guard, and with it its lock, within the time for the node.
-    async fn lock(&mut self, duty: WorkItem) -> Result<(), WorkItemEnd> {
-        let locked = self.try_lock(duty).await;
+    async fn lock(&mut self, item: WorkItem) -> Result<(), WorkItemEnd> {
+        let locked = self.try_lock(item).await;
         self.is_unlockable = matches!(locked, Err(WorkItemEnd::Lost(Outcome::Failed, _)));
         locked
     }
 
-    async fn try_lock(&mut self, duty: WorkItem) -> Result<(), WorkItemEnd> {
+    async fn try_lock(&mut self, item: WorkItem) -> Result<(), WorkItemEnd> {
         if self.guard.as_ref().is_some_and(Guard::is_alive) || !self.guarding.is_wanted {
             return Ok(());
         }
         let session = self.link.session().await.map_err(|error| lost(error.failure()))?;
-        self.show(duty, within("taking the lock", self.access.timeout)).await;
+        self.show(item, within("taking the lock", self.access.timeout)).await;
         let deadline = Instant::now() + self.access.timeout;
         let mut taken = self.take_guard(&session, deadline).await;
         if let Err(TakeError::Transport(TransportError::Lost { reason })) = &taken {
@@ -170,8 +170,8 @@ impl<T: Transport> NodeWorker<T> {
             }
             Err(TakeError::Held(holder)) => {
                 let end = self.held(holder);
-                if let (WorkItemEnd::Held(failure, true), WorkItem::Lock(_)) = (&end, duty) {
-                    self.show(duty, self.lock_wait(failure)).await;
+                if let (WorkItemEnd::Held(failure, true), WorkItem::Lock(_)) = (&end, item) {
+                    self.show(item, self.lock_wait(failure)).await;
                 }
                 Err(end)
             }
@@ -200,17 +200,17 @@ impl<T: Transport> NodeWorker<T> {
     }
 
     /// Is connected to the node, and holds it where it is to be changed. A signal ends that: nothing was changed yet.
-    async fn make_ready(&mut self, duty: WorkItem, changes: bool) -> Result<(), WorkItemEnd> {
+    async fn make_ready(&mut self, item: WorkItem, changes: bool) -> Result<(), WorkItemEnd> {
         let mut stop_waiting = self.signals.stop_waiting.clone();
         let ready = async {
-            self.show(duty, self.connecting()).await;
+            self.show(item, self.connecting()).await;
             self.link.session().await.map_err(|error| lost(error.failure()))?;
-            if changes { self.lock(duty).await } else { Ok(()) }
+            if changes { self.lock(item).await } else { Ok(()) }
         };
         let ended = tokio::select! {
             biased;
             ready = ready => ready,
-            () = told(&mut stop_waiting), if changes => {
+            () = wait_until_set(&mut stop_waiting), if changes => {
                 let failure = Failure::new(Stage::Plan, FailureKind::Interrupted, "not started: the run was interrupted");
                 Err(WorkItemEnd::Lost(Outcome::NotStarted, failure))
             }
@@ -290,11 +290,11 @@ impl<T: Transport> NodeWorker<T> {
     }
 
     /// What a batch waits for on the node beyond its services: the operator's check, then that nothing is worse than it was.
-    async fn check(&mut self, duty: WorkItem, visit: NodeBatch) -> WorkItemEnd {
-        let end = self.run_check(duty, visit).await;
-        let snapshot = self.rows.task(visit).and_then(|task| task.snapshot.clone());
+    async fn check(&mut self, item: WorkItem, node_batch: NodeBatch) -> WorkItemEnd {
+        let end = self.run_check(item, node_batch).await;
+        let snapshot = self.rows.task(node_batch).and_then(|task| task.snapshot.clone());
         match snapshot {
-            Some(snapshot) if end == WorkItemEnd::Done => SnapshotGate::new(self, visit, &snapshot).wait().await,
+            Some(snapshot) if end == WorkItemEnd::Done => SnapshotGate::new(self, node_batch, &snapshot).wait().await,
             Some(_) | None => end,
         }
     }
@@ -308,8 +308,8 @@ impl<T: Transport> NodeWorker<T> {
         self.signals.stop_waiting.clone()
     }
 
-    /// A task that reads everything on the node over the same connection, and tells it to `news`.
-    pub(super) fn reader(&self, news: mpsc::Sender<WorkerMessage>, timeout: Duration) -> Self {
+    /// A task that reads everything on the node over the same connection, and tells it to `update`.
+    pub(super) fn reader(&self, update: mpsc::Sender<WorkerMessage>, timeout: Duration) -> Self {
         Self {
             rows: ResultBuilder { plan: Arc::new(self.rows.plan.reading_of(self.rows.index)), index: 0 },
             access: NodeAccess { timeout: timeout.min(self.access.timeout), ..self.access.clone() },
@@ -320,63 +320,63 @@ impl<T: Transport> NodeWorker<T> {
             guarding: Arc::clone(&self.guarding),
             guard: None,
             is_unlockable: false,
-            news,
+            update,
             signals: self.signals.clone(),
         }
     }
 
-    async fn run_check(&mut self, duty: WorkItem, visit: NodeBatch) -> WorkItemEnd {
-        let Some(check) = self.rows.task(visit).and_then(|task| task.policy.check.clone()) else {
+    async fn run_check(&mut self, item: WorkItem, node_batch: NodeBatch) -> WorkItemEnd {
+        let Some(check) = self.rows.task(node_batch).and_then(|task| task.policy.check.clone()) else {
             return WorkItemEnd::Done;
         };
-        self.show(duty, within("running the check", self.timeout(visit))).await;
+        self.show(item, within("running the check", self.timeout(node_batch))).await;
         let mut stop_waiting = self.signals.stop_waiting.clone();
-        let access = NodeAccess { timeout: self.timeout(visit), ..self.access.clone() };
-        let outcome = command::check(&self.link, &check, &access, told(&mut stop_waiting)).await;
+        let access = NodeAccess { timeout: self.timeout(node_batch), ..self.access.clone() };
+        let outcome = command::check(&self.link, &check, &access, wait_until_set(&mut stop_waiting)).await;
         let (met, said) = match &outcome {
             Ok(()) => (Some(true), "the check exited 0".to_owned()),
             Err(failure) => (Some(false), failure.message.clone()),
         };
-        let news = WorkerUpdate::Gate { service: None, met, waiting_for: said };
-        self.tell(duty, news).await;
+        let update = WorkerUpdate::Gate { service: None, met, waiting_for: said };
+        self.send(item, update).await;
         outcome.map_or_else(|failure| WorkItemEnd::Lost(Outcome::Failed, failure), |()| WorkItemEnd::Done)
     }
 
     /// Does a batch's work on this node.
-    pub(super) async fn visit(&mut self, visit: NodeBatch) -> WorkItemEnd {
-        let duty = WorkItem::Visit(visit);
-        if self.rows.action(visit) == Action::Exec {
-            return self.exec(visit).await;
+    pub(super) async fn node_batch(&mut self, node_batch: NodeBatch) -> WorkItemEnd {
+        let item = WorkItem::Batch(node_batch);
+        if self.rows.action(node_batch) == Action::Exec {
+            return self.exec(node_batch).await;
         }
-        if let Some(until) = self.rows.task(visit).and_then(|task| task.until) {
-            return self.wait(visit, until).await;
+        if let Some(until) = self.rows.task(node_batch).and_then(|task| task.until) {
+            return self.wait(node_batch, until).await;
         }
-        if let Some(tail) = self.rows.task(visit).and_then(|task| task.tail) {
-            return self.logs(visit, tail).await;
+        if let Some(tail) = self.rows.task(node_batch).and_then(|task| task.tail) {
+            return self.logs(node_batch, tail).await;
         }
         let mut give_up = self.signals.give_up.clone();
         let book = JobTable::default();
         let ended = tokio::select! {
-            ended = self.act(visit, &book) => ended,
-            () = told(&mut give_up) => BatchEnd::Early(EarlyExitCause::GivenUp),
+            ended = self.act(node_batch, &book) => ended,
+            () = wait_until_set(&mut give_up) => BatchEnd::Early(EarlyExitCause::GivenUp),
         };
         let end = match ended {
             BatchEnd::Done => WorkItemEnd::Done,
             BatchEnd::Lost(end) => {
                 if let WorkItemEnd::Lost(outcome, failure) = &end {
-                    for result in self.rows.typed(visit, *outcome, failure) {
-                        self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
+                    for result in self.rows.as_requested(node_batch, *outcome, failure) {
+                        self.send(item, WorkerUpdate::Result(Box::new(result))).await;
                     }
                 }
                 end
             }
             BatchEnd::Early(cause) => {
-                self.show(duty, ActivityPhase::work("checking the result")).await;
+                self.show(item, ActivityPhase::work("checking the result")).await;
                 let (rows, link, access) = (&self.rows, &self.link, &self.access);
                 let guarded = self.guard.as_ref().is_some_and(Guard::is_alive);
-                let salvage = EarlyExit { rows, link, access, book: &book, visit, cause, guarded };
+                let salvage = EarlyExit { rows, link, access, book: &book, node_batch, cause, guarded };
                 for result in salvage.results().await {
-                    self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
+                    self.send(item, WorkerUpdate::Result(Box::new(result))).await;
                 }
                 WorkItemEnd::Done
             }
@@ -388,71 +388,71 @@ impl<T: Transport> NodeWorker<T> {
         end
     }
 
-    async fn act(&mut self, visit: NodeBatch, book: &JobTable<T>) -> BatchEnd {
-        let duty = WorkItem::Visit(visit);
-        let changes = self.rows.action(visit).changes();
-        if let Err(end) = self.make_ready(duty, changes).await {
+    async fn act(&mut self, node_batch: NodeBatch, book: &JobTable<T>) -> BatchEnd {
+        let item = WorkItem::Batch(node_batch);
+        let changes = self.rows.action(node_batch).changes();
+        if let Err(end) = self.make_ready(item, changes).await {
             return BatchEnd::Lost(end);
         }
-        let policy = self.rows.task(visit).map(|task| task.policy.clone()).unwrap_or_default();
-        let mut time = self.timeout(visit);
+        let policy = self.rows.task(node_batch).map(|task| task.policy.clone()).unwrap_or_default();
+        let mut time = self.timeout(node_batch);
         if changes {
-            time += policy.stable_time(visit.batched);
+            time += policy.stable_time(node_batch.batched);
             if policy.gate() == Gate::Active {
                 time += policy.gate_timeout;
             }
         }
         let deadline = Instant::now() + time;
-        let in_depth = self.rows.task(visit).is_some_and(|task| task.in_depth);
+        let in_depth = self.rows.task(node_batch).is_some_and(|task| task.in_depth);
         if in_depth {
             let via = self.rows.plan.via.or(self.access.via);
             self.depth = Some(DeepStatus::begin(&self.link, &self.rows, via, self.packages.take(), deadline));
         }
         let work = async {
-            let Ok(view) = timeout_at(deadline, self.view(visit)).await else {
+            let Ok(view) = timeout_at(deadline, self.view(node_batch)).await else {
                 return BatchEnd::Early(EarlyExitCause::TimedOut);
             };
             if let Some(failure) = view.connection_lost() {
                 return BatchEnd::Lost(lost(failure.clone()));
             }
             if !changes {
-                let task = self.rows.plan.steps.get(visit.step).map_or(0, |step| step.task);
-                self.tell(duty, WorkerUpdate::Names(view.names(task).await)).await;
+                let task = self.rows.plan.steps.get(node_batch.step).map_or(0, |step| step.task);
+                self.send(item, WorkerUpdate::Names(view.names(task).await)).await;
                 for pending in view.pending_updates(task).await {
-                    self.tell(duty, WorkerUpdate::Pending(Box::new(pending))).await;
+                    self.send(item, WorkerUpdate::Pending(Box::new(pending))).await;
                 }
             }
             if in_depth {
-                self.show(duty, ActivityPhase::work("querying services")).await;
+                self.show(item, ActivityPhase::work("querying services")).await;
             }
-            let VisitPlan { jobs, results } = view.agenda(visit);
+            let VisitPlan { jobs, results } = view.agenda(node_batch);
             let jobs: Vec<Arc<NodeJob<T>>> = jobs.into_iter().map(Arc::new).collect();
             book.open(&jobs);
             // Whom an update concerns is known only after it.
             let named = jobs.iter().filter(|job| !matches!(job.as_ref(), NodeJob::Update { .. }));
             let found = named.map(|job| job.key()).chain(results.iter().map(TargetKey::of)).collect();
-            self.tell(duty, WorkerUpdate::Targets(found)).await;
+            self.send(item, WorkerUpdate::Targets(found)).await;
             let tell_rest = async {
                 for mut result in results {
                     if let Some(depth) = &self.depth {
                         depth.judge_other(&mut result).await;
                     }
-                    self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
+                    self.send(item, WorkerUpdate::Result(Box::new(result))).await;
                 }
             };
             // What is said already may have to wait for a version.
-            tokio::join!(tell_rest, self.do_all(visit, &jobs, book));
+            tokio::join!(tell_rest, self.do_all(node_batch, &jobs, book));
             let again = book.take_put_off();
             if !again.is_empty() {
-                match self.guard_again(duty).await {
-                    Ok(()) => self.do_all(visit, &again, book).await,
-                    Err(end) => self.tell_lost(visit, &again, book, &end).await,
+                match self.guard_again(item).await {
+                    Ok(()) => self.do_all(node_batch, &again, book).await,
+                    Err(end) => self.tell_lost(node_batch, &again, book, &end).await,
                 }
             }
             if let Some(depth) = &self.depth {
                 let facts = depth.facts(Some(&view)).await;
                 self.packages = depth.packages().await;
-                self.tell(duty, WorkerUpdate::Facts(Box::new(facts))).await;
+                self.send(item, WorkerUpdate::Facts(Box::new(facts))).await;
             }
             BatchEnd::Done
         };
@@ -461,20 +461,20 @@ impl<T: Transport> NodeWorker<T> {
         let ended = timeout_at(end, work).await.unwrap_or(BatchEnd::Early(EarlyExitCause::TimedOut));
         if let (BatchEnd::Early(_), Some(depth)) = (&ended, &self.depth) {
             let facts = depth.facts(None).await;
-            self.tell(duty, WorkerUpdate::Facts(Box::new(facts))).await;
+            self.send(item, WorkerUpdate::Facts(Box::new(facts))).await;
         }
         ended
     }
 
     /// What was read for this visit's task; read anew if it was read for another.
-    async fn view(&mut self, visit: NodeBatch) -> Arc<DiscoveredNode<T>> {
-        let task = self.rows.plan.steps.get(visit.step).map_or(0, |step| step.task);
+    async fn view(&mut self, node_batch: NodeBatch) -> Arc<DiscoveredNode<T>> {
+        let task = self.rows.plan.steps.get(node_batch.step).map_or(0, |step| step.task);
         if let Some((of, view)) = &self.view
             && *of == task
         {
             return Arc::clone(view);
         }
-        self.show(WorkItem::Visit(visit), within("querying supervisord", self.access.timeout)).await;
+        self.show(WorkItem::Batch(node_batch), within("querying supervisord", self.access.timeout)).await;
         let view = Arc::new(DiscoveredNode::take(&self.link, self.rows.clone(), &self.access).await);
         self.view = Some((task, Arc::clone(&view)));
         view
@@ -482,13 +482,13 @@ impl<T: Transport> NodeWorker<T> {
 
     /// Does the jobs: the processes of a group one after the other if they are changed, all else at the same time.
     /// Where the stop of a program restarts its whole instance, that program goes first, and alone.
-    async fn do_all(&self, visit: NodeBatch, jobs: &[Arc<NodeJob<T>>], book: &JobTable<T>) {
+    async fn do_all(&self, node_batch: NodeBatch, jobs: &[Arc<NodeJob<T>>], book: &JobTable<T>) {
         let mut chains: Vec<Vec<&Arc<NodeJob<T>>>> = Vec::new();
         for job in jobs {
             let same =
                 |chain: &&mut Vec<&Arc<NodeJob<T>>>| chain.first().is_some_and(|first| first.group() == job.group());
             match chains.iter_mut().find(same) {
-                Some(chain) if job.group().is_some() && self.rows.action(visit).changes() => chain.push(job),
+                Some(chain) if job.group().is_some() && self.rows.action(node_batch).changes() => chain.push(job),
                 _ => chains.push(vec![job]),
             }
         }
@@ -500,93 +500,95 @@ impl<T: Transport> NodeWorker<T> {
         };
         let (first, rest): (Vec<_>, Vec<_>) = chains.into_iter().partition(cascades);
         for chain in first {
-            self.do_chain(visit, chain, book).await;
+            self.do_chain(node_batch, chain, book).await;
         }
         stream::iter(rest)
             .for_each_concurrent(
                 if self.depth.is_some() { SERVICES_AT_ONCE } else { GROUPS_AT_ONCE },
-                |chain| async move { self.do_chain(visit, chain, book).await },
+                |chain| async move { self.do_chain(node_batch, chain, book).await },
             )
             .await;
     }
 
     /// Connects to the node again and has its guard, and with it the lock, after both were lost.
-    async fn guard_again(&mut self, duty: WorkItem) -> Result<(), WorkItemEnd> {
+    async fn guard_again(&mut self, item: WorkItem) -> Result<(), WorkItemEnd> {
         debug!("the connection dropped before everything was started; reconnecting");
         // No sign of life is asked for: the guard may not have noticed the loss yet. If it lives, closing its channel makes
         // it start what it is armed with and release the lock, and only then can the next lock be had.
         self.guard = None;
-        self.lock(duty).await.map_err(not_begun)
+        self.lock(item).await.map_err(not_begun)
     }
 
     /// Sends a result for each job that was not started because the node was lost.
-    async fn tell_lost(&self, visit: NodeBatch, jobs: &[Arc<NodeJob<T>>], book: &JobTable<T>, end: &WorkItemEnd) {
+    async fn tell_lost(&self, node_batch: NodeBatch, jobs: &[Arc<NodeJob<T>>], book: &JobTable<T>, end: &WorkItemEnd) {
         let WorkItemEnd::Lost(outcome, failure) = end else { return };
         for job in jobs {
-            let result = TargetResult { failure: Some(failure.clone()), ..job.result(&self.rows, visit, *outcome) };
-            self.tell_result(visit, book, result).await;
-            book.told(&job.key());
+            let result =
+                TargetResult { failure: Some(failure.clone()), ..job.result(&self.rows, node_batch, *outcome) };
+            self.tell_result(node_batch, book, result).await;
+            book.mark_reported(&job.key());
         }
     }
 
-    async fn do_chain(&self, visit: NodeBatch, chain: Vec<&Arc<NodeJob<T>>>, book: &JobTable<T>) {
+    async fn do_chain(&self, node_batch: NodeBatch, chain: Vec<&Arc<NodeJob<T>>>, book: &JobTable<T>) {
         let mut down: Option<String> = None;
         for (place, job) in chain.iter().enumerate() {
             if let Some(first) = &down
-                && self.rows.action(visit) == Action::Restart
+                && self.rows.action(node_batch) == Action::Restart
             {
                 if let NodeJob::Process { instance, process } = job.as_ref() {
-                    let result = self.rows.left_alone(visit, instance, process, first);
-                    self.tell_result(visit, book, result).await;
+                    let result = self.rows.sibling_skipped(node_batch, instance, process, first);
+                    self.tell_result(node_batch, book, result).await;
                 }
                 continue;
             }
-            let Some(results) = self.one(visit, job, book).await else {
+            let Some(results) = self.one(node_batch, job, book).await else {
                 return book.put_off(chain.iter().skip(place).copied());
             };
             for result in results {
                 if result.outcome.is_bad() {
                     down.clone_from(&result.service);
                 }
-                self.tell_result(visit, book, result).await;
+                self.tell_result(node_batch, book, result).await;
             }
-            book.told(&job.key());
+            book.mark_reported(&job.key());
         }
     }
 
     /// Does one job. None: nothing was sent for it, and it has to be done once more, over another connection.
-    async fn one(&self, visit: NodeBatch, job: &NodeJob<T>, book: &JobTable<T>) -> Option<Vec<TargetResult>> {
+    async fn one(&self, node_batch: NodeBatch, job: &NodeJob<T>, book: &JobTable<T>) -> Option<Vec<TargetResult>> {
         let began = Instant::now();
         let key = job.key();
-        let action = self.rows.action(visit);
-        let policy = self.rows.task(visit).map(|task| task.policy.clone()).unwrap_or_default();
-        let stable = policy.stable_time(visit.batched);
+        let action = self.rows.action(node_batch);
+        let policy = self.rows.task(node_batch).map(|task| task.policy.clone()).unwrap_or_default();
+        let stable = policy.stable_time(node_batch.batched);
         if action.changes() {
             let name = key.service.as_deref().unwrap_or("the configuration");
-            let phase = within(format!("{} {name}", doing(action)), self.timeout(visit));
-            self.show(WorkItem::Visit(visit), phase).await;
+            let phase = within(format!("{} {name}", doing(action)), self.timeout(node_batch));
+            self.show(WorkItem::Batch(node_batch), phase).await;
         }
-        let tab = TargetContext {
+        let context = TargetContext {
             book,
             key: key.clone(),
-            visit,
+            node_batch,
             guard: self.guard.as_ref(),
             guard_is_optional: self.guarding.is_optional,
-            news: &self.news,
+            update: &self.update,
             stop_waiting: self.signals.stop_waiting.clone(),
-            time: (began, self.timeout(visit)),
+            time: (began, self.timeout(node_batch)),
         };
         let mut suspects = Vec::new();
         let mut results = match job {
             NodeJob::Process { instance, process } => {
-                let begun = self.begun(visit, &key);
-                let work = ProcessAction { instance: instance.as_ref(), listed: process, tab: &tab, stable, begun };
+                let begun = self.begun(node_batch, &key);
+                let work =
+                    ProcessAction { instance: instance.as_ref(), listed: process, context: &context, stable, begun };
                 let mut verdict = match action {
                     Action::Start => work.start().await,
                     Action::Stop => work.stop().await,
                     Action::Restart => work.restart().await,
                     Action::Status | Action::Update | Action::Ping | Action::Exec | Action::Wait | Action::Logs => {
-                        let mut result = self.rows.read(visit, instance, process);
+                        let mut result = self.rows.read(node_batch, instance, process);
                         if let Some(depth) = &self.depth {
                             depth.judge(&mut result, instance, process).await;
                             result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
@@ -599,30 +601,30 @@ impl<T: Transport> NodeWorker<T> {
                 };
                 verdict.was_begun(begun);
                 // However the work ended: what this run has stopped is started again, if that can still be done.
-                if book.entry(&key).debt == Obligation::Start && verdict.leaves_it_down() {
+                if book.entry(&key).obligation == Obligation::MustStart && verdict.leaves_it_down() {
                     let mut seen = None;
-                    let pay = salvage::pay(instance, process, Obligation::Start, PAYING, &mut seen);
-                    let paid = timeout(PAYING, pay).await.unwrap_or(false);
+                    let fulfil = salvage::fulfil(instance, process, Obligation::MustStart, PAYING, &mut seen);
+                    let paid = timeout(PAYING, fulfil).await.unwrap_or(false);
                     verdict.was_mended(seen, paid);
                 }
                 let mut functional = None;
                 let has_ended = verdict.process.as_ref().is_some_and(|process| process.state == ProcessState::Exited);
                 if has_ended && action != Action::Stop && matches!(verdict.outcome, Outcome::Changed | Outcome::Ok) {
-                    let result = self.rows.judged(visit, instance, process, verdict);
+                    let result = self.rows.acted_on(node_batch, instance, process, verdict);
                     return Some(vec![TargetResult {
                         duration_ms: u64::try_from(began.elapsed().as_millis()).ok(),
                         ..result.ended_well()
                     }]);
                 }
                 if policy.gate() == Gate::Active && action != Action::Stop && !verdict.outcome.is_bad() {
-                    let (said, failure) = gate::active(instance, process, policy.gate_timeout, &tab).await;
+                    let (said, failure) = gate::active(instance, process, policy.gate_timeout, &context).await;
                     functional = said;
                     if let Some(failure) = failure {
                         verdict.outcome = Outcome::Failed;
                         verdict.failure = Some(failure);
                     }
                 }
-                let mut result = self.rows.judged(visit, instance, process, verdict);
+                let mut result = self.rows.acted_on(node_batch, instance, process, verdict);
                 result.functional = functional;
                 if action != Action::Stop {
                     suspects.push((0, instance, process.clone()));
@@ -631,23 +633,23 @@ impl<T: Transport> NodeWorker<T> {
             }
             NodeJob::Init { role, service, is_instance, named } => {
                 let target = InitTarget { link: &self.link, name: service, is_instance: *is_instance, stable };
-                let verdict = match self.begun(visit, &key) {
-                    Some(before) if action == Action::Restart => target.resume_restart(before, &tab).await,
-                    _ => target.act(action, Some(&tab)).await,
+                let verdict = match self.begun(node_batch, &key) {
+                    Some(before) if action == Action::Restart => target.resume_restart(before, &context).await,
+                    _ => target.act(action, Some(&context)).await,
                 };
-                let mut result = self.rows.of_init(visit, role, service, *is_instance, *named, verdict);
+                let mut result = self.rows.of_init(node_batch, role, service, *is_instance, *named, verdict);
                 if let Some(depth) = &self.depth {
                     depth.judge_other(&mut result).await;
                 }
                 vec![result]
             }
             NodeJob::Update { instances, .. } => {
-                let services = self.rows.services(visit);
+                let services = self.rows.services(node_batch);
                 let mut results = Vec::new();
                 for instance in instances {
-                    for (group, verdict) in update::update(instance, services, &policy, stable, &tab).await {
+                    for (group, verdict) in update::update(instance, services, &policy, stable, &context).await {
                         suspects.extend(verdict.process.clone().map(|process| (results.len(), instance, process)));
-                        results.push(self.rows.updated(visit, instance, group, verdict));
+                        results.push(self.rows.updated(node_batch, instance, group, verdict));
                     }
                 }
                 let concerns = |service: &ServicePattern, result: &TargetResult| {
@@ -658,7 +660,7 @@ impl<T: Transport> NodeWorker<T> {
                 };
                 for service in services {
                     if !results.iter().any(|result| concerns(service, result)) {
-                        results.push(self.rows.not_in_any_configuration(visit, service));
+                        results.push(self.rows.not_in_any_configuration(node_batch, service));
                     }
                 }
                 results
@@ -674,8 +676,8 @@ impl<T: Transport> NodeWorker<T> {
         suspects.retain(|(place, ..)| results.get(*place).is_some_and(evidence::is_called_for));
         if !suspects.is_empty() {
             // Whatever becomes of the evidence: what is to be told of the targets stands.
-            book.settle(&key, results.clone());
-            self.show(WorkItem::Visit(visit), ActivityPhase::work("finding out why it is not up")).await;
+            book.finalize(&key, results.clone());
+            self.show(WorkItem::Batch(node_batch), ActivityPhase::work("finding out why it is not up")).await;
             let gathered = suspects.iter().map(|(_, instance, process)| evidence::gather(instance.as_ref(), process));
             let gathered = join_all(gathered).await;
             for ((place, ..), evidence) in suspects.iter().zip(gathered) {
@@ -688,83 +690,84 @@ impl<T: Transport> NodeWorker<T> {
     }
 
     /// Waits until all is as wanted; a signal ends the waiting.
-    async fn wait(&mut self, visit: NodeBatch, until: WaitGoal) -> WorkItemEnd {
-        let duty = WorkItem::Visit(visit);
+    async fn wait(&mut self, node_batch: NodeBatch, until: WaitGoal) -> WorkItemEnd {
+        let item = WorkItem::Batch(node_batch);
         let mut stop_waiting = self.signals.stop_waiting.clone();
-        let news = self.news.clone();
+        let update = self.update.clone();
         // What is shown may be dropped.
-        let say =
-            move |phase: ActivityPhase| drop(news.try_send(WorkerMessage { duty, news: WorkerUpdate::Phase(phase) }));
+        let say = move |phase: ActivityPhase| {
+            drop(update.try_send(WorkerMessage { item, update: WorkerUpdate::Phase(phase) }))
+        };
         let results = tokio::select! {
-            (results, names) = wait::wait(&self.link, &self.rows, &self.access, until, visit, say) => {
+            (results, names) = wait::wait(&self.link, &self.rows, &self.access, until, node_batch, say) => {
                 if let Some(names) = names {
-                    self.tell(duty, WorkerUpdate::Names(names)).await;
+                    self.send(item, WorkerUpdate::Names(names)).await;
                 }
                 results
             }
-            () = told(&mut stop_waiting) => return WorkItemEnd::Done,
+            () = wait_until_set(&mut stop_waiting) => return WorkItemEnd::Done,
         };
         for result in results {
-            self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
+            self.send(item, WorkerUpdate::Result(Box::new(result))).await;
         }
         WorkItemEnd::Done
     }
 
     /// Shows logs. A signal ends it, and then it was as asked.
-    async fn logs(&mut self, visit: NodeBatch, tail: LogTail) -> WorkItemEnd {
-        let duty = WorkItem::Visit(visit);
+    async fn logs(&mut self, node_batch: NodeBatch, tail: LogTail) -> WorkItemEnd {
+        let item = WorkItem::Batch(node_batch);
         let mut stop_waiting = self.signals.stop_waiting.clone();
         let (link, rows, access) = (&self.link, &self.rows, &self.access);
-        let mut logs = LogFollower::new(link, rows, access, visit, tail, &self.news, &self.signals.turns);
+        let mut logs = LogFollower::new(link, rows, access, node_batch, tail, &self.update, &self.signals.turns);
         tokio::select! {
             () = logs.show() => {}
-            () = told(&mut stop_waiting) => {}
+            () = wait_until_set(&mut stop_waiting) => {}
         }
         for result in logs.results() {
-            self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
+            self.send(item, WorkerUpdate::Result(Box::new(result))).await;
         }
         WorkItemEnd::Done
     }
 
     /// What a target was before a controller that is gone began with it.
-    fn begun(&self, visit: NodeBatch, key: &TargetKey) -> Option<&TargetState> {
+    fn begun(&self, node_batch: NodeBatch, key: &TargetKey) -> Option<&TargetState> {
         let name = &self.rows.plan.nodes.get(self.rows.index)?.node.name;
-        let states = self.rows.task(visit)?.begun.get(name)?;
+        let states = self.rows.task(node_batch)?.begun.get(name)?;
         states
             .iter()
             .find(|state| state.role == key.role && state.supervisor == key.supervisor && state.service == key.service)
     }
 
     /// Runs the operator's command.
-    async fn exec(&mut self, visit: NodeBatch) -> WorkItemEnd {
-        let duty = WorkItem::Visit(visit);
-        if let Err(end) = self.make_ready(duty, true).await {
+    async fn exec(&mut self, node_batch: NodeBatch) -> WorkItemEnd {
+        let item = WorkItem::Batch(node_batch);
+        if let Err(end) = self.make_ready(item, true).await {
             if let WorkItemEnd::Lost(outcome, failure) = &end {
-                for result in self.rows.typed(visit, *outcome, failure) {
-                    self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
+                for result in self.rows.as_requested(node_batch, *outcome, failure) {
+                    self.send(item, WorkerUpdate::Result(Box::new(result))).await;
                 }
             }
             return end;
         }
-        let task = self.rows.task(visit);
+        let task = self.rows.task(node_batch);
         let line = task.and_then(|task| task.command.clone()).unwrap_or_default();
         let input = task.and_then(|task| task.input.clone());
-        let key = TargetKey::of(&self.rows.empty(visit, Outcome::Ok));
-        self.tell(duty, WorkerUpdate::Begun(key)).await;
-        self.show(duty, within("running the command", self.timeout(visit))).await;
+        let key = TargetKey::of(&self.rows.empty(node_batch, Outcome::Ok));
+        self.send(item, WorkerUpdate::Begun(key)).await;
+        self.show(item, within("running the command", self.timeout(node_batch))).await;
         let began = Instant::now();
         let mut give_up = self.signals.give_up.clone();
-        let access = NodeAccess { timeout: self.timeout(visit), ..self.access.clone() };
-        let ended = command::run(&self.link, &line, input.as_ref(), &access, told(&mut give_up)).await;
-        let mut result = command::judged(self.rows.empty(visit, Outcome::Changed), ended, &access);
+        let access = NodeAccess { timeout: self.timeout(node_batch), ..self.access.clone() };
+        let ended = command::run(&self.link, &line, input.as_ref(), &access, wait_until_set(&mut give_up)).await;
+        let mut result = command::judged(self.rows.empty(node_batch, Outcome::Changed), ended, &access);
         result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
-        self.tell(duty, WorkerUpdate::Result(Box::new(result))).await;
+        self.send(item, WorkerUpdate::Result(Box::new(result))).await;
         WorkItemEnd::Done
     }
 
     /// Time for the action on the node: what the task says, else what holds for the node.
-    fn timeout(&self, visit: NodeBatch) -> Duration {
-        self.rows.task(visit).and_then(|task| task.timeout).unwrap_or(self.access.timeout)
+    fn timeout(&self, node_batch: NodeBatch) -> Duration {
+        self.rows.task(node_batch).and_then(|task| task.timeout).unwrap_or(self.access.timeout)
     }
 
     fn silent(&self) -> Failure {
@@ -777,8 +780,8 @@ impl<T: Transport> NodeWorker<T> {
     }
 
     /// Shows what is done or waited for.
-    async fn show(&self, duty: WorkItem, phase: ActivityPhase) {
-        self.tell(duty, WorkerUpdate::Phase(phase)).await;
+    async fn show(&self, item: WorkItem, phase: ActivityPhase) {
+        self.send(item, WorkerUpdate::Phase(phase)).await;
     }
 
     /// Where each hop has a time of its own, how long it takes in all is not known.
@@ -795,14 +798,14 @@ impl<T: Transport> NodeWorker<T> {
         ActivityPhase::wait(PhaseKind::Lock, why).within(waited, if waited < wait { wait } else { OLD_GUARD })
     }
 
-    async fn tell_result(&self, visit: NodeBatch, book: &JobTable<T>, result: TargetResult) {
+    async fn tell_result(&self, node_batch: NodeBatch, book: &JobTable<T>, result: TargetResult) {
         let key = TargetKey::of(&result);
-        self.tell(WorkItem::Visit(visit), WorkerUpdate::Result(Box::new(result))).await;
-        book.told(&key);
+        self.send(WorkItem::Batch(node_batch), WorkerUpdate::Result(Box::new(result))).await;
+        book.mark_reported(&key);
     }
 
-    pub(super) async fn tell(&self, duty: WorkItem, news: WorkerUpdate) {
-        if self.news.send(WorkerMessage { duty, news }).await.is_err() {
+    pub(super) async fn send(&self, item: WorkItem, update: WorkerUpdate) {
+        if self.update.send(WorkerMessage { item, update }).await.is_err() {
             debug!("the run no longer listens");
         }
     }
@@ -826,8 +829,8 @@ fn lost(failure: Failure) -> WorkItemEnd {
 }
 
 /// Ends when all tasks are told so.
-pub(super) async fn told(signal: &mut watch::Receiver<bool>) {
-    if signal.wait_for(|told| *told).await.is_err() {
+pub(super) async fn wait_until_set(signal: &mut watch::Receiver<bool>) {
+    if signal.wait_for(|reported| *reported).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

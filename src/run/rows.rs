@@ -33,7 +33,13 @@ pub(super) fn of_node(plan: &Plan, step: usize, batch: Option<u32>, index: usize
 }
 
 /// One result for each service of a step as it was typed.
-pub(super) fn typed(plan: &Plan, step: usize, batch: Option<u32>, index: usize, outcome: Outcome) -> Vec<TargetResult> {
+pub(super) fn as_requested(
+    plan: &Plan,
+    step: usize,
+    batch: Option<u32>,
+    index: usize,
+    outcome: Outcome,
+) -> Vec<TargetResult> {
     let services = plan.task_of(step).map(|task| task.services.as_slice()).unwrap_or_default();
     let names: Vec<Option<String>> = if services.is_empty() {
         vec![None]
@@ -52,27 +58,27 @@ pub(super) struct ResultBuilder {
 
 impl ResultBuilder {
     /// The task of a visit.
-    pub(super) fn task(&self, visit: NodeBatch) -> Option<&Task> {
-        self.plan.task_of(visit.step)
+    pub(super) fn task(&self, node_batch: NodeBatch) -> Option<&Task> {
+        self.plan.task_of(node_batch.step)
     }
 
     /// The services of a visit's task.
-    pub(super) fn services(&self, visit: NodeBatch) -> &[ServicePattern] {
-        self.task(visit).map(|task| task.services.as_slice()).unwrap_or_default()
+    pub(super) fn services(&self, node_batch: NodeBatch) -> &[ServicePattern] {
+        self.task(node_batch).map(|task| task.services.as_slice()).unwrap_or_default()
     }
 
     /// What a visit does.
-    pub(super) fn action(&self, visit: NodeBatch) -> Action {
-        self.task(visit).map_or(Action::Status, |task| task.action)
+    pub(super) fn action(&self, node_batch: NodeBatch) -> Action {
+        self.task(node_batch).map_or(Action::Status, |task| task.action)
     }
 
-    fn by_hand(&self, visit: NodeBatch) -> bool {
-        self.task(visit).is_some_and(|task| task.by_hand)
+    fn explicit(&self, node_batch: NodeBatch) -> bool {
+        self.task(node_batch).is_some_and(|task| task.explicit)
     }
 
     /// One result for each service as it was typed.
-    pub(super) fn typed(&self, visit: NodeBatch, outcome: Outcome, failure: &Failure) -> Vec<TargetResult> {
-        let mut results = typed(&self.plan, visit.step, Some(visit.batch), self.index, outcome);
+    pub(super) fn as_requested(&self, node_batch: NodeBatch, outcome: Outcome, failure: &Failure) -> Vec<TargetResult> {
+        let mut results = as_requested(&self.plan, node_batch.step, Some(node_batch.batch), self.index, outcome);
         for result in &mut results {
             result.failure = Some(failure.clone());
         }
@@ -80,7 +86,12 @@ impl ResultBuilder {
     }
 
     /// Of a service that was named by hand and that none of the supervisords lists (`known` is what they list).
-    pub(super) fn no_such_service(&self, visit: NodeBatch, service: &ServicePattern, known: &[String]) -> TargetResult {
+    pub(super) fn no_such_service(
+        &self,
+        node_batch: NodeBatch,
+        service: &ServicePattern,
+        known: &[String],
+    ) -> TargetResult {
         let near = known
             .iter()
             .map(|name| (strsim::damerau_levenshtein(service.as_str(), name), name))
@@ -91,7 +102,7 @@ impl ResultBuilder {
             None => "`ctl status --all -w {node}` lists what its supervisords run".to_owned(),
         };
         let message = format!("no supervisord on this node runs {}", service.as_str());
-        let mut result = self.empty(visit, Outcome::Failed);
+        let mut result = self.empty(node_batch, Outcome::Failed);
         result.service = Some(service.as_str().to_owned());
         result.failure = Some(Failure::new(Stage::Inspect, FailureKind::NoSuchService, message).with_hint(hint));
         result
@@ -100,19 +111,19 @@ impl ResultBuilder {
     /// Of a supervisord that does not answer: one for each service that it may run.
     pub(super) fn not_reached(
         &self,
-        visit: NodeBatch,
+        node_batch: NodeBatch,
         role: &Arc<Role>,
         supervisor: &Supervisor,
         failure: &Failure,
     ) -> Vec<TargetResult> {
-        let services = self.services(visit);
+        let services = self.services(node_batch);
         let outcome = if failure.kind == FailureKind::TimedOut { Outcome::TimedOut } else { Outcome::Failed };
         let with = |service: Option<String>| TargetResult {
             role: Some(role.name.clone()),
             supervisor: Some(supervisor.name.clone()),
             service,
             failure: Some(failure.clone()),
-            ..self.empty(visit, outcome)
+            ..self.empty(node_batch, outcome)
         };
         let meant: Vec<&ServicePattern> =
             services.iter().filter(|service| !service.matches_instance(&supervisor.name)).collect();
@@ -133,8 +144,8 @@ impl ResultBuilder {
     }
 
     /// Of a supervisord that answers.
-    pub(super) fn pong<T: Transport>(&self, visit: NodeBatch, instance: &LiveInstance<T>) -> TargetResult {
-        let mut result = self.of(visit, instance, Outcome::Ok);
+    pub(super) fn ping<T: Transport>(&self, node_batch: NodeBatch, instance: &LiveInstance<T>) -> TargetResult {
+        let mut result = self.of(node_batch, instance, Outcome::Ok);
         result.state = Some(ProcessState::Running);
         result.pid = instance.snapshot.pid;
         let version = &instance.snapshot.version;
@@ -148,11 +159,11 @@ impl ResultBuilder {
     /// Of a process that was only read.
     pub(super) fn read<T: Transport>(
         &self,
-        visit: NodeBatch,
+        node_batch: NodeBatch,
         instance: &LiveInstance<T>,
         process: &ProcessInfo,
     ) -> TargetResult {
-        let mut result = self.of_process(visit, instance, process, Outcome::Ok);
+        let mut result = self.of_process(node_batch, instance, process, Outcome::Ok);
         if process.state != ProcessState::Running {
             result.message.clone_from(&process.description);
         }
@@ -161,15 +172,15 @@ impl ResultBuilder {
     }
 
     /// Of a process that was acted on.
-    pub(super) fn judged<T: Transport>(
+    pub(super) fn acted_on<T: Transport>(
         &self,
-        visit: NodeBatch,
+        node_batch: NodeBatch,
         instance: &LiveInstance<T>,
         listed: &ProcessInfo,
         verdict: ActionVerdict,
     ) -> TargetResult {
         let process = verdict.process.as_ref().unwrap_or(listed);
-        let mut result = self.of_process(visit, instance, process, verdict.outcome);
+        let mut result = self.of_process(node_batch, instance, process, verdict.outcome);
         if verdict.process.is_none() {
             (result.state, result.pid, result.uptime_s) = (None, None, None);
         }
@@ -181,12 +192,12 @@ impl ResultBuilder {
     /// Of a group whose configuration was reread.
     pub(super) fn updated<T: Transport>(
         &self,
-        visit: NodeBatch,
+        node_batch: NodeBatch,
         instance: &LiveInstance<T>,
         group: String,
         verdict: ActionVerdict,
     ) -> TargetResult {
-        let mut result = self.of(visit, instance, verdict.outcome);
+        let mut result = self.of(node_batch, instance, verdict.outcome);
         result.service = Some(group);
         if let Some(process) = &verdict.process {
             result.state = Some(process.state);
@@ -200,11 +211,11 @@ impl ResultBuilder {
     }
 
     /// Of a service that an update was asked for, and that no supervisord of the role lists or has in its configuration.
-    pub(super) fn not_in_any_configuration(&self, visit: NodeBatch, service: &ServicePattern) -> TargetResult {
+    pub(super) fn not_in_any_configuration(&self, node_batch: NodeBatch, service: &ServicePattern) -> TargetResult {
         let message = "no supervisord lists it, and no configuration has it";
-        let mut result = self.empty(visit, Outcome::NotConfigured);
+        let mut result = self.empty(node_batch, Outcome::NotConfigured);
         result.service = Some(service.as_str().to_owned());
-        if self.by_hand(visit) && !service.is_glob() {
+        if self.explicit(node_batch) && !service.is_glob() {
             result.outcome = Outcome::Failed;
             result.failure = Some(
                 Failure::new(Stage::Inspect, FailureKind::NoSuchService, message)
@@ -219,21 +230,21 @@ impl ResultBuilder {
     /// Of a service that init runs; none: init does not know it.
     pub(super) fn of_init(
         &self,
-        visit: NodeBatch,
+        node_batch: NodeBatch,
         role: &Role,
         service: &str,
         is_instance: bool,
         named: bool,
         verdict: Option<InitVerdict>,
     ) -> TargetResult {
-        let mut result = self.empty(visit, Outcome::NotConfigured);
+        let mut result = self.empty(node_batch, Outcome::NotConfigured);
         result.role = Some(role.name.clone());
         result.service = Some(service.to_owned());
         result.supervisor = is_instance.then(|| service.to_owned());
         result.via = Some(Via::Service);
         let Some(verdict) = verdict else {
             result.message = "init does not know it".to_owned();
-            if is_instance || (named && self.by_hand(visit)) {
+            if is_instance || (named && self.explicit(node_batch)) {
                 let (kind, what) = if is_instance {
                     (FailureKind::SupervisorMissing, "instance")
                 } else {
@@ -260,27 +271,27 @@ impl ResultBuilder {
     }
 
     /// Of a process that was not touched because its sibling did not come up.
-    pub(super) fn left_alone<T: Transport>(
+    pub(super) fn sibling_skipped<T: Transport>(
         &self,
-        visit: NodeBatch,
+        node_batch: NodeBatch,
         instance: &LiveInstance<T>,
         process: &ProcessInfo,
         first: &str,
     ) -> TargetResult {
         let message = format!("not touched, because {first} did not come up");
         let failure = Failure::new(Stage::Act, FailureKind::Gate, message).with_hint(format!("fix {first} first"));
-        TargetResult { failure: Some(failure), ..self.of_process(visit, instance, process, Outcome::NotStarted) }
+        TargetResult { failure: Some(failure), ..self.of_process(node_batch, instance, process, Outcome::NotStarted) }
     }
 
     /// Of a process.
     pub(super) fn of_process<T: Transport>(
         &self,
-        visit: NodeBatch,
+        node_batch: NodeBatch,
         instance: &LiveInstance<T>,
         process: &ProcessInfo,
         outcome: Outcome,
     ) -> TargetResult {
-        let mut result = self.of(visit, instance, outcome);
+        let mut result = self.of(node_batch, instance, outcome);
         result.service = Some(process.full_name());
         result.state = Some(process.state);
         result.pid = process.pid;
@@ -291,7 +302,7 @@ impl ResultBuilder {
     /// Of an instance.
     pub(super) fn of<T: Transport>(
         &self,
-        visit: NodeBatch,
+        node_batch: NodeBatch,
         instance: &LiveInstance<T>,
         outcome: Outcome,
     ) -> TargetResult {
@@ -299,17 +310,17 @@ impl ResultBuilder {
             role: Some(instance.role.name.clone()),
             supervisor: Some(instance.supervisor.name.clone()),
             via: Some(instance.via()),
-            ..self.empty(visit, outcome)
+            ..self.empty(node_batch, outcome)
         }
     }
 
     /// Of the node alone.
-    pub(super) fn empty(&self, visit: NodeBatch, outcome: Outcome) -> TargetResult {
-        of_node(&self.plan, visit.step, Some(visit.batch), self.index, outcome)
+    pub(super) fn empty(&self, node_batch: NodeBatch, outcome: Outcome) -> TargetResult {
+        of_node(&self.plan, node_batch.step, Some(node_batch.batch), self.index, outcome)
     }
 
     /// The role of the step that a visit belongs to.
-    pub(super) fn role_of(&self, visit: NodeBatch) -> Option<&str> {
-        self.plan.steps.get(visit.step).and_then(|step| step.role.as_deref())
+    pub(super) fn role_of(&self, node_batch: NodeBatch) -> Option<&str> {
+        self.plan.steps.get(node_batch.step).and_then(|step| step.role.as_deref())
     }
 }

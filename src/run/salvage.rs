@@ -41,7 +41,7 @@ pub(super) struct EarlyExit<'a, T: Transport> {
     pub(super) link: &'a NodeConnection<T>,
     pub(super) access: &'a NodeAccess,
     pub(super) book: &'a JobTable<T>,
-    pub(super) visit: NodeBatch,
+    pub(super) node_batch: NodeBatch,
     pub(super) cause: EarlyExitCause,
     /// Whether the node's guard lives: then what is owed is its affair.
     pub(super) guarded: bool,
@@ -59,10 +59,10 @@ impl<T: Transport> EarlyExit<'_, T> {
                 }
                 EarlyExitCause::GivenUp => (Outcome::NotStarted, not_begun()),
             };
-            return self.rows.typed(self.visit, outcome, &failure);
+            return self.rows.as_requested(self.node_batch, outcome, &failure);
         }
         let deadline = Instant::now() + if self.cause == EarlyExitCause::TimedOut { LAST_LOOK } else { PAYING };
-        let open: Vec<_> = jobs.iter().filter(|job| !self.book.entry(&job.key()).told).collect();
+        let open: Vec<_> = jobs.iter().filter(|job| !self.book.entry(&job.key()).is_reported).collect();
         let (settled, open): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|job| !self.book.entry(&job.key()).settled.is_empty());
         let mut results: Vec<TargetResult> =
@@ -74,21 +74,21 @@ impl<T: Transport> EarlyExit<'_, T> {
     async fn rescue(&self, job: &NodeJob<T>, deadline: Instant) -> TargetResult {
         let key = job.key();
         let entry = self.book.entry(&key);
-        let begun = entry.debt != Obligation::None;
+        let begun = entry.obligation != Obligation::None;
         let mut now = None;
         let mut paid = false;
         // A look may have to connect first.
         let patience = if self.cause == EarlyExitCause::TimedOut { LAST_LOOK } else { PAYING / 3 };
         // With a guard on the node, giving up means to leave at once.
-        let guarded = self.guarded && (entry.debt != Obligation::Start || entry.is_armed());
+        let guarded = self.guarded && (entry.obligation != Obligation::MustStart || entry.is_armed());
         let leaves = self.cause == EarlyExitCause::GivenUp && guarded;
-        if !leaves && (self.link.is_open() || entry.debt == Obligation::Start) {
+        if !leaves && (self.link.is_open() || entry.obligation == Obligation::MustStart) {
             let attempt = async {
                 match job {
                     NodeJob::Process { instance, process } => {
-                        paid = pay(instance, process, entry.debt, patience, &mut now).await
+                        paid = fulfil(instance, process, entry.obligation, patience, &mut now).await
                     }
-                    NodeJob::Init { service, is_instance, .. } if entry.debt == Obligation::Start => {
+                    NodeJob::Init { service, is_instance, .. } if entry.obligation == Obligation::MustStart => {
                         let (stable, is_instance) = (Duration::ZERO, *is_instance);
                         let target = InitTarget { link: self.link, name: service, is_instance, stable };
                         paid = target.act(Action::Start, None).await.is_some_and(|verdict| !verdict.outcome.is_bad());
@@ -114,25 +114,27 @@ impl<T: Transport> EarlyExit<'_, T> {
                 (Outcome::Unknown, self.timed_out("the result could not be read"))
             }
             (EarlyExitCause::TimedOut, true) => {
-                let (debt, now) = (entry.debt, now.as_ref());
+                let (obligation, now) = (entry.obligation, now.as_ref());
                 let what = match job {
-                    NodeJob::Init { service, .. } => init_after_time(service, debt, paid),
-                    NodeJob::Process { .. } | NodeJob::Update { .. } => after_time(now, debt, paid),
+                    NodeJob::Init { service, .. } => init_after_time(service, obligation, paid),
+                    NodeJob::Process { .. } | NodeJob::Update { .. } => after_time(now, obligation, paid),
                 };
                 (Outcome::TimedOut, self.timed_out(&what))
             }
             (EarlyExitCause::GivenUp, false) => (Outcome::NotStarted, not_begun()),
-            (EarlyExitCause::GivenUp, true) if leaves => (Outcome::Unknown, left_to_guard(entry.debt)),
-            (EarlyExitCause::GivenUp, true) => (Outcome::Unknown, given_up(now.as_ref(), entry.debt, paid)),
+            (EarlyExitCause::GivenUp, true) if leaves => (Outcome::Unknown, left_to_guard(entry.obligation)),
+            (EarlyExitCause::GivenUp, true) => (Outcome::Unknown, given_up(now.as_ref(), entry.obligation, paid)),
         };
         let mut result = match (job, &now) {
-            (NodeJob::Process { instance, .. }, Some(now)) => self.rows.of_process(self.visit, instance, now, outcome),
+            (NodeJob::Process { instance, .. }, Some(now)) => {
+                self.rows.of_process(self.node_batch, instance, now, outcome)
+            }
             (NodeJob::Process { .. }, None) | (NodeJob::Init { .. } | NodeJob::Update { .. }, _) => {
-                job.result(self.rows, self.visit, outcome)
+                job.result(self.rows, self.node_batch, outcome)
             }
         };
         let stopped = now.as_ref().is_none_or(|process| !is_up(process.state));
-        if entry.debt == Obligation::Start && stopped && !paid && !guarded {
+        if entry.obligation == Obligation::MustStart && stopped && !paid && !guarded {
             let name = key.service.clone().unwrap_or_default();
             failure.hint =
                 Some(format!("it may still be stopped: start it with `ctl service {name} start -w {}`", result.node));
@@ -155,10 +157,10 @@ impl<T: Transport> EarlyExit<'_, T> {
 /// Reads a process into `seen`; where a start is owed, sends it as soon as the process is gone. Whether the debt is
 /// paid. A look may take `patience`. Ends only when that is known, so it is to be given a time; it may be dropped at any
 /// point, and what was seen until then stays.
-pub(super) async fn pay<T: Transport>(
+pub(super) async fn fulfil<T: Transport>(
     instance: &LiveInstance<T>,
     process: &ProcessInfo,
-    debt: Obligation,
+    obligation: Obligation,
     patience: Duration,
     seen: &mut Option<ProcessInfo>,
 ) -> bool {
@@ -169,7 +171,7 @@ pub(super) async fn pay<T: Transport>(
         };
         let now = seen.insert(look.process);
         let another = is_up(now.state) && now.is_another_than(process);
-        if debt != Obligation::Start || now.state == ProcessState::Starting || another {
+        if obligation != Obligation::MustStart || now.state == ProcessState::Starting || another {
             return true;
         }
         if matches!(now.state, ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal) {
@@ -193,34 +195,36 @@ pub(super) async fn pay<T: Transport>(
 /// After something that was not seen to its end.
 const STATE_HINT: &str = "run `ctl status {service} -w {node}` to see its current state";
 
-fn after_time(now: Option<&ProcessInfo>, debt: Obligation, paid: bool) -> String {
-    match (now, debt) {
+fn after_time(now: Option<&ProcessInfo>, obligation: Obligation, paid: bool) -> String {
+    match (now, obligation) {
         (None, _) => "its supervisord does not answer".to_owned(),
-        (Some(now), Obligation::Start) if paid && !is_up(now.state) => format!("it is {}; a start was sent", now.state),
+        (Some(now), Obligation::MustStart) if paid && !is_up(now.state) => {
+            format!("it is {}; a start was sent", now.state)
+        }
         (Some(now), _) => format!("it is {}", now.state),
     }
 }
 
 /// The same of a service that init runs, of which nothing was read.
-fn init_after_time(service: &str, debt: Obligation, paid: bool) -> String {
-    let sent = if debt == Obligation::Start && paid { "; a start was sent" } else { "" };
+fn init_after_time(service: &str, obligation: Obligation, paid: bool) -> String {
+    let sent = if obligation == Obligation::MustStart && paid { "; a start was sent" } else { "" };
     format!("`service {service}` does not answer{sent}")
 }
 
-fn given_up(now: Option<&ProcessInfo>, debt: Obligation, paid: bool) -> Failure {
+fn given_up(now: Option<&ProcessInfo>, obligation: Obligation, paid: bool) -> Failure {
     let state = now.map_or_else(String::new, |now| format!("; it is {}", now.state));
-    let message = match (debt, paid) {
-        (Obligation::Start, true) => format!("stopped waiting; a start was sent{state}"),
-        (Obligation::Start, false) => format!("stopped waiting; the start could not be sent{state}"),
-        (Obligation::Begun | Obligation::None, _) => format!("stopped waiting{state}"),
+    let message = match (obligation, paid) {
+        (Obligation::MustStart, true) => format!("stopped waiting; a start was sent{state}"),
+        (Obligation::MustStart, false) => format!("stopped waiting; the start could not be sent{state}"),
+        (Obligation::Sent | Obligation::None, _) => format!("stopped waiting{state}"),
     };
     Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint(STATE_HINT)
 }
 
-fn left_to_guard(debt: Obligation) -> Failure {
-    let message = match debt {
-        Obligation::Start => "stopped waiting; the guard on the node starts it if it was stopped",
-        Obligation::Begun | Obligation::None => "stopped waiting",
+fn left_to_guard(obligation: Obligation) -> Failure {
+    let message = match obligation {
+        Obligation::MustStart => "stopped waiting; the guard on the node starts it if it was stopped",
+        Obligation::Sent | Obligation::None => "stopped waiting",
     };
     Failure::new(Stage::Act, FailureKind::Interrupted, message).with_hint(STATE_HINT)
 }

@@ -105,9 +105,9 @@ pub(super) enum Obligation {
     #[default]
     None,
     /// Something was sent; nothing is owed.
-    Begun,
+    Sent,
     /// A stop was sent that a start must follow.
-    Start,
+    MustStart,
 }
 
 /// The work on one process.
@@ -116,7 +116,7 @@ pub(super) struct ProcessAction<'a, T: Transport> {
     /// As listed when the node was first asked.
     pub(super) listed: &'a ProcessInfo,
     /// Told before anything is sent.
-    pub(super) tab: &'a TargetContext<'a, T>,
+    pub(super) context: &'a TargetContext<'a, T>,
     /// How long it has to stay up.
     pub(super) stable: Duration,
     /// What it was before a controller that is gone began with it.
@@ -131,7 +131,7 @@ struct StateBefore {
 
 impl<T: Transport> ProcessAction<'_, T> {
     pub(super) async fn start(&self) -> ActionVerdict {
-        let look = match self.look_first().await {
+        let look = match self.read_before().await {
             Ok(look) => look,
             Err(verdict) => return *verdict,
         };
@@ -165,7 +165,7 @@ impl<T: Transport> ProcessAction<'_, T> {
             }
             ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown => {}
         }
-        if let Err(verdict) = self.owe(Obligation::Begun).await {
+        if let Err(verdict) = self.set_obligation(Obligation::Sent).await {
             return *verdict;
         }
         let note = self.send_start().await.err();
@@ -173,7 +173,7 @@ impl<T: Transport> ProcessAction<'_, T> {
     }
 
     pub(super) async fn stop(&self) -> ActionVerdict {
-        let look = match self.look_first().await {
+        let look = match self.read_before().await {
             Ok(look) => look,
             Err(verdict) => return *verdict,
         };
@@ -189,12 +189,12 @@ impl<T: Transport> ProcessAction<'_, T> {
             }
             ProcessState::Running | ProcessState::Starting | ProcessState::Backoff | ProcessState::Stopping => {}
         }
-        if let Err(verdict) = self.owe(Obligation::Begun).await {
+        if let Err(verdict) = self.set_obligation(Obligation::Sent).await {
             return *verdict;
         }
         let note = if look.process.state == ProcessState::Stopping { None } else { self.send_stop().await.err() };
         match self.until_stopped(&look, note.is_some()).await {
-            Ok(now) if is_up(now.process.state) => self.came_back(&look, now, note.as_ref()),
+            Ok(now) if is_up(now.process.state) => self.restarted_by_others(&look, now, note.as_ref()),
             Ok(now) if self.instance.cascades(&self.listed.group) => self.watch_stopped(&look, now).await,
             Ok(now) => ActionVerdict::good(Outcome::Changed, now.process, ""),
             Err(verdict) => *verdict,
@@ -202,11 +202,11 @@ impl<T: Transport> ProcessAction<'_, T> {
     }
 
     pub(super) async fn restart(&self) -> ActionVerdict {
-        let look = match self.look_first().await {
+        let look = match self.read_before().await {
             Ok(look) => look,
             Err(verdict) => return *verdict,
         };
-        if let Some(before) = self.begun.map(|before| was(before, &look.process))
+        if let Some(before) = self.begun.map(|before| as_recorded(before, &look.process))
             && is_up(look.process.state)
             && (look.process.is_another_than(&before) || !is_up(before.state))
         {
@@ -219,7 +219,7 @@ impl<T: Transport> ProcessAction<'_, T> {
             let before = ProcessReading { supervisor_pid: self.instance.snapshot.pid, process: self.listed.clone() };
             return self.verify(StateBefore { look: before, note: None }).await;
         }
-        if let Err(verdict) = self.owe(Obligation::Start).await {
+        if let Err(verdict) = self.set_obligation(Obligation::MustStart).await {
             return *verdict;
         }
         if self.instance.via() != Via::Rpc {
@@ -249,7 +249,7 @@ impl<T: Transport> ProcessAction<'_, T> {
         let tried = verdict.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::SpawnError);
         let settled = verdict.process.as_ref().is_some_and(|process| process.state != ProcessState::Stopped);
         if (settled || tried)
-            && let Err(unsettled) = self.owe(Obligation::Begun).await
+            && let Err(unsettled) = self.set_obligation(Obligation::Sent).await
         {
             return *unsettled;
         }
@@ -257,9 +257,10 @@ impl<T: Transport> ProcessAction<'_, T> {
     }
 
     /// Notes what is owed from now on; a verdict if it cannot be, and then nothing may be sent.
-    async fn owe(&self, debt: Obligation) -> Result<(), Box<ActionVerdict>> {
-        let rescue = (debt == Obligation::Start).then(|| self.instance.rescue(&self.listed.group, &self.listed.name));
-        self.tab.owe(debt, rescue).await.map_err(|failure| {
+    async fn set_obligation(&self, obligation: Obligation) -> Result<(), Box<ActionVerdict>> {
+        let rescue =
+            (obligation == Obligation::MustStart).then(|| self.instance.rescue(&self.listed.group, &self.listed.name));
+        self.context.set_obligation(obligation, rescue).await.map_err(|failure| {
             let (process, message) = (Some(self.listed.clone()), String::new());
             Box::new(ActionVerdict { outcome: Outcome::Failed, process, message, failure: Some(failure) })
         })
@@ -270,7 +271,7 @@ impl<T: Transport> ProcessAction<'_, T> {
     }
 
     /// The state before anything is done: read anew, since other work may have come between.
-    async fn look_first(&self) -> Result<ProcessReading, Box<ActionVerdict>> {
+    async fn read_before(&self) -> Result<ProcessReading, Box<ActionVerdict>> {
         if self.instance.via() == Via::Service {
             // The wrapper may have been run for a sibling already: what was listed is what was before.
             return Ok(ProcessReading { supervisor_pid: None, process: self.listed.clone() });
@@ -349,14 +350,19 @@ impl<T: Transport> ProcessAction<'_, T> {
                     }
                     self.say_state(now.process.state, &mut seen).await;
                 }
-                Err(error) => away.bear(&error, Duration::MAX)?,
+                Err(error) => away.tolerate(&error, Duration::MAX)?,
             }
             sleep(POLL).await;
         }
     }
 
     /// A stop that did not last.
-    fn came_back(&self, before: &ProcessReading, now: ProcessReading, note: Option<&SupervisorError>) -> ActionVerdict {
+    fn restarted_by_others(
+        &self,
+        before: &ProcessReading,
+        now: ProcessReading,
+        note: Option<&SupervisorError>,
+    ) -> ActionVerdict {
         if !now.process.is_another_than(&before.process) {
             let (kind, said) = note.map_or((FailureKind::Protocol, String::new()), |note| {
                 (note.failure(Stage::Act).kind, format!(": {note}"))
@@ -382,7 +388,7 @@ impl<T: Transport> ProcessAction<'_, T> {
         loop {
             sleep(POLL).await;
             match self.look().await {
-                Ok(now) if is_up(now.process.state) => return self.came_back(before, now, None),
+                Ok(now) if is_up(now.process.state) => return self.restarted_by_others(before, now, None),
                 Ok(now) if Instant::now() >= end && now.supervisor_pid == before.supervisor_pid => {
                     return ActionVerdict::good(Outcome::Changed, now.process, "");
                 }
@@ -391,7 +397,7 @@ impl<T: Transport> ProcessAction<'_, T> {
                     last = now;
                 }
                 Err(error) => {
-                    if let Err(verdict) = away.bear(&error, Duration::MAX) {
+                    if let Err(verdict) = away.tolerate(&error, Duration::MAX) {
                         return ActionVerdict { process: Some(last.process), ..*verdict };
                     }
                 }
@@ -425,7 +431,7 @@ impl<T: Transport> ProcessAction<'_, T> {
                 Ok(now) => now,
                 Err(error) => {
                     let patience = if cascades { Duration::MAX } else { AWAY };
-                    if let Err(verdict) = away.bear(&error, patience) {
+                    if let Err(verdict) = away.tolerate(&error, patience) {
                         return *verdict;
                     }
                     sleep(POLL).await;
@@ -460,7 +466,7 @@ impl<T: Transport> ProcessAction<'_, T> {
                         Some(made) => made,
                         None => *made.insert(oneshot::made_to_end(self.instance, &process).await),
                     };
-                    let no_more = self.tab.waits_no_more();
+                    let no_more = self.context.waits_no_more();
                     let window = match made {
                         _ if no_more => proof,
                         ProgramPurpose::ToStay => proof.max(self.stable),
@@ -471,7 +477,7 @@ impl<T: Transport> ProcessAction<'_, T> {
                     if since.elapsed() >= window {
                         if !self.stable.is_zero() {
                             let short = if window < self.stable { ", not waited for to the end" } else { "" };
-                            self.tab.gate(Some(true), format!("RUNNING for {:?}{short}", self.stable)).await;
+                            self.context.gate(Some(true), format!("RUNNING for {:?}{short}", self.stable)).await;
                         }
                         let name = &self.instance.supervisor.name;
                         let message = match (instance_restarted, retrying) {
@@ -565,7 +571,7 @@ impl<T: Transport> ProcessAction<'_, T> {
         };
         let Some(lasts) = seen.lasts(state, Instant::now()) else { return };
         let doing = format!("{doing} {}", self.listed.full_name());
-        self.tab.phase(self.tab.work_in_state(doing, state, lasts)).await;
+        self.context.phase(self.context.work_in_state(doing, state, lasts)).await;
     }
 
     /// Shows how long it has been up, each second.
@@ -574,11 +580,13 @@ impl<T: Transport> ProcessAction<'_, T> {
             return;
         }
         if said.is_none() {
-            self.tab.gate(None, format!("RUNNING for {:?}", self.stable)).await;
+            self.context.gate(None, format!("RUNNING for {:?}", self.stable)).await;
         }
         *said = Some(up.as_secs());
         let name = self.listed.full_name();
-        self.tab.phase(ActivityPhase::wait(PhaseKind::Gate, "RUNNING").of_service(name).within(up, self.stable)).await;
+        self.context
+            .phase(ActivityPhase::wait(PhaseKind::Gate, "RUNNING").of_service(name).within(up, self.stable))
+            .await;
     }
 
     fn not_restarted(&self, process: ProcessInfo, note: Option<&SupervisorError>) -> ActionVerdict {
@@ -589,7 +597,7 @@ impl<T: Transport> ProcessAction<'_, T> {
 }
 
 /// A process as it was noted before it was touched.
-fn was(before: &TargetState, now: &ProcessInfo) -> ProcessInfo {
+fn as_recorded(before: &TargetState, now: &ProcessInfo) -> ProcessInfo {
     ProcessInfo {
         group: now.group.clone(),
         name: now.name.clone(),
@@ -720,7 +728,7 @@ struct Outage {
 impl Outage {
     /// Takes an error of a look. While the action may still be under way, that is waited for, up to `patience`;
     /// what no waiting can mend ends the wait.
-    fn bear(&mut self, error: &SupervisorError, patience: Duration) -> Result<(), Box<ActionVerdict>> {
+    fn tolerate(&mut self, error: &SupervisorError, patience: Duration) -> Result<(), Box<ActionVerdict>> {
         let passes = match error {
             SupervisorError::Down(_) | SupervisorError::Silent(_) => true,
             SupervisorError::Transport(crate::transport::TransportError::ChannelRefused { .. }) => true,

@@ -33,7 +33,7 @@ pub(super) async fn update<T: Transport>(
     services: &[ServicePattern],
     policy: &Policy,
     stable: Duration,
-    tab: &TargetContext<'_, T>,
+    context: &TargetContext<'_, T>,
 ) -> Vec<(String, ActionVerdict)> {
     let all_failed = |error: &SupervisorError| {
         services
@@ -53,7 +53,7 @@ pub(super) async fn update<T: Transport>(
     let mut verdicts = Vec::new();
     let mut started = Vec::new();
     for group in summary.removed.iter().filter(named) {
-        let verdict = match tab.owe(Obligation::Begun, None).await {
+        let verdict = match context.set_obligation(Obligation::Sent, None).await {
             Ok(()) => match remove(instance, group).await {
                 Ok(()) => plain(Outcome::Changed, "removed: it is no longer in the configuration"),
                 Err(error) => ActionVerdict::error(&error, Stage::Act),
@@ -63,7 +63,7 @@ pub(super) async fn update<T: Transport>(
         verdicts.push((group.clone(), verdict));
     }
     for group in summary.changed.iter().filter(named) {
-        if let Err(failure) = tab.owe(Obligation::Start, Some(instance.rescue_group(group))).await {
+        if let Err(failure) = context.set_obligation(Obligation::MustStart, Some(instance.rescue_group(group))).await {
             verdicts.push((group.clone(), not_begun(failure)));
             continue;
         }
@@ -79,7 +79,7 @@ pub(super) async fn update<T: Transport>(
             verdict
         };
         if !verdict.leaves_it_down()
-            && let Err(failure) = tab.owe(Obligation::Begun, None).await
+            && let Err(failure) = context.set_obligation(Obligation::Sent, None).await
         {
             tracing::debug!(failure.message, "not disarmed");
         }
@@ -87,8 +87,8 @@ pub(super) async fn update<T: Transport>(
     }
     for group in summary.added.iter().filter(named) {
         // A group that is still out stays with the guard.
-        if !tab.book.is_armed()
-            && let Err(failure) = tab.owe(Obligation::Begun, None).await
+        if !context.book.is_armed()
+            && let Err(failure) = context.set_obligation(Obligation::Sent, None).await
         {
             verdicts.push((group.clone(), not_begun(failure)));
             continue;
@@ -97,7 +97,7 @@ pub(super) async fn update<T: Transport>(
         verdicts.push((group.clone(), verdict));
     }
     // All at once, and only now: the time for the node has room for one stable time.
-    let held = join_all(started.iter().map(|process| hold(instance, process, policy, stable, tab))).await;
+    let held = join_all(started.iter().map(|process| hold(instance, process, policy, stable, context))).await;
     for end in held {
         let group = end.process.as_ref().map(|process| &process.group);
         let verdict = verdicts.iter_mut().find(|(name, _)| Some(name) == group).map(|(_, verdict)| verdict);
@@ -215,15 +215,15 @@ async fn hold<T: Transport>(
     process: &ProcessInfo,
     policy: &Policy,
     stable: Duration,
-    tab: &TargetContext<'_, T>,
+    context: &TargetContext<'_, T>,
 ) -> ActionVerdict {
-    let key = TargetKey { service: Some(process.full_name()), ..tab.key.clone() };
-    let tab = TargetContext { key, stop_waiting: tab.stop_waiting.clone(), ..*tab };
-    let work = ProcessAction { instance, listed: process, tab: &tab, stable, begun: None };
+    let key = TargetKey { service: Some(process.full_name()), ..context.key.clone() };
+    let context = TargetContext { key, stop_waiting: context.stop_waiting.clone(), ..*context };
+    let work = ProcessAction { instance, listed: process, context: &context, stable, begun: None };
     let mut verdict = work.verify_started().await;
     let is_up = verdict.process.as_ref().is_some_and(|now| now.state == ProcessState::Running);
     if policy.gate() == Gate::Active && is_up && !verdict.outcome.is_bad() {
-        let (_, failure) = gate::active(instance, process, policy.gate_timeout, &tab).await;
+        let (_, failure) = gate::active(instance, process, policy.gate_timeout, &context).await;
         if failure.is_some() {
             verdict = ActionVerdict { outcome: Outcome::Failed, failure, ..verdict };
         }

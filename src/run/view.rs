@@ -97,13 +97,13 @@ impl<T: Transport> DiscoveredNode<T> {
 
     /// Those of which it is told why they do not, sockets and all.
     pub(super) fn not_reached(&self) -> impl Iterator<Item = &Supervisor> {
-        let told = |found: &&DiscoveredInstance<T>| {
+        let reported = |found: &&DiscoveredInstance<T>| {
             found.reached.as_ref().err().is_some_and(|failure| {
                 let of_sockets = is_absent(failure) || failure.kind == FailureKind::Permission;
                 of_sockets && !(found.supervisor.optional && is_absent(failure))
             })
         };
-        self.instances.iter().filter(told).map(|found| &found.supervisor)
+        self.instances.iter().filter(reported).map(|found| &found.supervisor)
     }
 
     /// What was found of everything that this run may change, and what of it is down.
@@ -257,16 +257,16 @@ impl<T: Transport> DiscoveredNode<T> {
         let own = steps.filter(|(_, step)| step.nodes.contains(&self.rows.index));
         let mut rescues = Vec::new();
         for (step, _) in own {
-            let visit = NodeBatch { step, batch: 0, batched: false, node: self.rows.index };
-            let action = self.rows.action(visit);
-            for job in self.agenda(visit).jobs {
+            let node_batch = NodeBatch { step, batch: 0, batched: false, node: self.rows.index };
+            let action = self.rows.action(node_batch);
+            for job in self.agenda(node_batch).jobs {
                 match (job, action) {
                     (NodeJob::Process { instance, process }, Action::Restart) => {
                         rescues.push(instance.rescue(&process.group, &process.name));
                     }
                     (NodeJob::Init { service, .. }, Action::Restart) => rescues.push(link.rescue_of_init(&service)),
                     (NodeJob::Update { instances, .. }, Action::Update) => {
-                        let services = self.rows.services(visit);
+                        let services = self.rows.services(node_batch);
                         rescues.extend(instances.iter().flat_map(|instance| instance.rescues_of_groups(services)));
                     }
                     (NodeJob::Process { .. } | NodeJob::Init { .. } | NodeJob::Update { .. }, _) => {}
@@ -277,10 +277,10 @@ impl<T: Transport> DiscoveredNode<T> {
     }
 
     /// What there is to do in a visit.
-    pub(super) fn agenda(&self, visit: NodeBatch) -> VisitPlan<T> {
-        let roles = self.rows.plan.roles_in(self.rows.index, self.rows.role_of(visit));
-        let services = self.rows.services(visit);
-        let action = self.rows.action(visit);
+    pub(super) fn agenda(&self, node_batch: NodeBatch) -> VisitPlan<T> {
+        let roles = self.rows.plan.roles_in(self.rows.index, self.rows.role_of(node_batch));
+        let services = self.rows.services(node_batch);
+        let action = self.rows.action(node_batch);
         let mut jobs = Vec::new();
         let mut results = Vec::new();
         let mut updated = Vec::new();
@@ -291,10 +291,10 @@ impl<T: Transport> DiscoveredNode<T> {
                 Err(failure) if supervisor.optional && is_absent(failure) => {
                     debug!(instance = supervisor.name, why = failure.message, "not on this node (optional)");
                 }
-                Err(failure) => results.extend(self.rows.not_reached(visit, role, supervisor, failure)),
-                Ok(instance) if action == Action::Ping => results.push(self.rows.pong(visit, instance)),
+                Err(failure) => results.extend(self.rows.not_reached(node_batch, role, supervisor, failure)),
+                Ok(instance) if action == Action::Ping => results.push(self.rows.ping(node_batch, instance)),
                 Ok(instance) if action == Action::Update => updated.push(Arc::clone(instance)),
-                Ok(instance) => self.processes(visit, instance, &mut jobs, &mut results),
+                Ok(instance) => self.processes(node_batch, instance, &mut jobs, &mut results),
             }
         }
         if let Some(role) = roles.first().filter(|_| !updated.is_empty()) {
@@ -304,7 +304,7 @@ impl<T: Transport> DiscoveredNode<T> {
             if results.is_empty() {
                 results.push(TargetResult {
                     message: "connected; no supervisord to query".to_owned(),
-                    ..self.rows.empty(visit, Outcome::Ok)
+                    ..self.rows.empty(node_batch, Outcome::Ok)
                 });
             }
             return VisitPlan { jobs, results };
@@ -317,10 +317,10 @@ impl<T: Transport> DiscoveredNode<T> {
                     jobs.push(NodeJob::Init { role: Arc::clone(role), service, is_instance: true, named: true });
                 }
             }
-            self.init_services(visit, role, &mut jobs);
+            self.init_services(node_batch, role, &mut jobs);
         }
-        self.not_found(visit, &roles, &jobs, &mut results);
-        if let Some(task) = self.rows.task(visit) {
+        self.not_found(node_batch, &roles, &jobs, &mut results);
+        if let Some(task) = self.rows.task(node_batch) {
             let node = super::rows::node_name(&self.rows.plan, self.rows.index);
             let meant = |key: TargetKey| task.targets.contains(&node, key.role.as_deref(), key.service.as_deref());
             jobs.retain(|job| meant(job.key()));
@@ -332,26 +332,26 @@ impl<T: Transport> DiscoveredNode<T> {
     /// The processes of an instance that are meant.
     fn processes(
         &self,
-        visit: NodeBatch,
+        node_batch: NodeBatch,
         instance: &Arc<LiveInstance<T>>,
         jobs: &mut Vec<NodeJob<T>>,
         results: &mut Vec<TargetResult>,
     ) {
-        let services = self.rows.services(visit);
+        let services = self.rows.services(node_batch);
         let listed = &instance.snapshot.processes;
         let meant = |process: &ProcessInfo| {
             services.is_empty() || services.iter().any(|service| service.matches_process(&process.group, &process.name))
         };
         for process in listed.iter().filter(|process| meant(process)) {
             let alone = |other: &ProcessInfo| other.group != process.group || meant(other);
-            if self.rows.action(visit).changes() && instance.via() == Via::Service && !listed.iter().all(alone) {
+            if self.rows.action(node_batch).changes() && instance.via() == Via::Service && !listed.iter().all(alone) {
                 let message = format!(
                     "the init wrapper acts on all of {} at once, but only part of it was selected",
                     process.group
                 );
                 let failure = Failure::new(Stage::Plan, FailureKind::Protocol, message)
                     .with_hint("use --via rpc or --via supervisorctl for a single process");
-                let result = self.rows.of_process(visit, instance, process, Outcome::Failed);
+                let result = self.rows.of_process(node_batch, instance, process, Outcome::Failed);
                 results.push(TargetResult { failure: Some(failure), ..result });
                 continue;
             }
@@ -359,7 +359,7 @@ impl<T: Transport> DiscoveredNode<T> {
         }
         let unnamed = instance.snapshot.unnamed;
         if unnamed > 0 && (services.is_empty() || services.iter().any(ServicePattern::is_glob)) {
-            let result = self.rows.of(visit, instance, Outcome::Failed);
+            let result = self.rows.of(node_batch, instance, Outcome::Failed);
             let entries = if unnamed == 1 { "1 entry".to_owned() } else { format!("{unnamed} entries") };
             let message = format!("{}: {entries} without a name in its process list", instance.supervisor.name);
             let failure = Failure::new(Stage::Inspect, FailureKind::Protocol, message)
@@ -368,15 +368,15 @@ impl<T: Transport> DiscoveredNode<T> {
             return;
         }
         if services.is_empty() && listed.is_empty() && !instance.supervisor.optional {
-            let result = self.rows.of(visit, instance, Outcome::Ok);
+            let result = self.rows.of(node_batch, instance, Outcome::Ok);
             results.push(TargetResult { message: "it runs no programs".to_owned(), ..result });
         }
     }
 
     /// The services of a role that init runs and that are meant. In older releases supervisord runs them, and then
     /// what it lists is the truth.
-    fn init_services(&self, visit: NodeBatch, role: &Arc<Role>, jobs: &mut Vec<NodeJob<T>>) {
-        let services = self.rows.services(visit);
+    fn init_services(&self, node_batch: NodeBatch, role: &Arc<Role>, jobs: &mut Vec<NodeJob<T>>) {
+        let services = self.rows.services(node_batch);
         for name in &role.init_services {
             let asked_by = services.iter().find(|service| service.matches_init_service(name));
             let by_supervisord = self.instances.iter().any(|DiscoveredInstance { reached, .. }| {
@@ -389,7 +389,7 @@ impl<T: Transport> DiscoveredNode<T> {
             if by_supervisord
                 || spared
                 || (asked_by.is_none() && !services.is_empty())
-                || self.rows.action(visit) == Action::Update
+                || self.rows.action(node_batch) == Action::Update
             {
                 continue;
             }
@@ -400,12 +400,18 @@ impl<T: Transport> DiscoveredNode<T> {
 
     /// Says of each service that was named where it is not; and, if it was named by hand and is nowhere on the node,
     /// that there is none.
-    fn not_found(&self, visit: NodeBatch, roles: &[Arc<Role>], jobs: &[NodeJob<T>], results: &mut Vec<TargetResult>) {
-        if self.rows.action(visit) == Action::Update {
+    fn not_found(
+        &self,
+        node_batch: NodeBatch,
+        roles: &[Arc<Role>],
+        jobs: &[NodeJob<T>],
+        results: &mut Vec<TargetResult>,
+    ) {
+        if self.rows.action(node_batch) == Action::Update {
             return;
         }
         let all_roles = self.rows.plan.roles_in(self.rows.index, None);
-        for service in self.rows.services(visit) {
+        for service in self.rows.services(node_batch) {
             let lists = |instance: &LiveInstance<T>| {
                 instance.snapshot.processes.iter().any(|process| service.matches_process(&process.group, &process.name))
             };
@@ -420,9 +426,9 @@ impl<T: Transport> DiscoveredNode<T> {
                     Err(failure) => !(supervisor.optional && is_absent(failure)),
                 });
             let first_visit = all_roles.first().is_none_or(|first| roles.iter().any(|role| role.name == first.name));
-            if !anywhere && self.rows.task(visit).is_some_and(|task| task.by_hand) {
+            if !anywhere && self.rows.task(node_batch).is_some_and(|task| task.explicit) {
                 if first_visit {
-                    results.push(self.rows.no_such_service(visit, service, &self.listed()));
+                    results.push(self.rows.no_such_service(node_batch, service, &self.listed()));
                 }
                 continue;
             }
@@ -434,7 +440,7 @@ impl<T: Transport> DiscoveredNode<T> {
                     continue;
                 }
                 for instance in reached().filter(|instance| !instance.supervisor.optional) {
-                    let mut result = self.rows.of(visit, instance, Outcome::NotConfigured);
+                    let mut result = self.rows.of(node_batch, instance, Outcome::NotConfigured);
                     result.service = Some(service.as_str().to_owned());
                     result.message = format!("{} does not list it", instance.supervisor.name);
                     results.push(result);
@@ -442,8 +448,8 @@ impl<T: Transport> DiscoveredNode<T> {
             }
         }
         if jobs.is_empty() && results.is_empty() {
-            for service in self.rows.services(visit) {
-                let mut result = self.rows.empty(visit, Outcome::NotConfigured);
+            for service in self.rows.services(node_batch) {
+                let mut result = self.rows.empty(node_batch, Outcome::NotConfigured);
                 result.service = Some(service.as_str().to_owned());
                 result.message = "the node has no supervisord that could run it".to_owned();
                 results.push(result);

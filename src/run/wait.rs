@@ -33,7 +33,7 @@ pub(super) async fn wait<T: Transport>(
     rows: &ResultBuilder,
     access: &NodeAccess,
     until: WaitGoal,
-    visit: NodeBatch,
+    node_batch: NodeBatch,
     say: impl Fn(ActivityPhase) + Send + Sync,
 ) -> (Vec<TargetResult>, Option<NameCensus>) {
     let mut names = None;
@@ -44,7 +44,7 @@ pub(super) async fn wait<T: Transport>(
     let mut lost: Option<Failure> = None;
     say(ActivityPhase::work("connecting"));
     loop {
-        match timeout_at(deadline, look(link, rows, access, until.condition, visit)).await {
+        match timeout_at(deadline, look(link, rows, access, until.condition, node_batch)).await {
             Ok(Ok((seen, census))) => {
                 names = Some(census);
                 lost = None;
@@ -58,7 +58,7 @@ pub(super) async fn wait<T: Transport>(
                 } else {
                     since = None;
                 }
-                let what = seen.iter().find(|(_, met)| !met).map(|(result, _)| told(result));
+                let what = seen.iter().find(|(_, met)| !met).map(|(result, _)| describe(result));
                 let what =
                     what.unwrap_or_else(|| format!("not yet {} for {:?}", until.condition.as_str(), until.stable));
                 say(ActivityPhase::wait(PhaseKind::Gate, what).within(began.elapsed(), until.limit));
@@ -76,12 +76,12 @@ pub(super) async fn wait<T: Transport>(
         sleep(POLL).await;
     }
     let results = match (last, lost) {
-        (_, Some(failure)) => rows.typed(visit, failure.outcome(), &failure),
+        (_, Some(failure)) => rows.as_requested(node_batch, failure.outcome(), &failure),
         (Some(seen), None) => seen.into_iter().map(|(result, met)| ended(result, met, until)).collect(),
         (None, None) => {
             let failure =
                 Failure::new(Stage::Inspect, FailureKind::TimedOut, "its supervisords did not answer in time");
-            rows.typed(visit, Outcome::TimedOut, &failure.with_hint("allow more time with --wait-timeout"))
+            rows.as_requested(node_batch, Outcome::TimedOut, &failure.with_hint("allow more time with --wait-timeout"))
         }
     };
     (results, names)
@@ -94,14 +94,14 @@ fn ended(mut result: TargetResult, met: bool, until: WaitGoal) -> TargetResult {
         Failure::new(Stage::Verify, FailureKind::TimedOut, message).with_hint("allow more time with --wait-timeout")
     };
     if result.failure.is_none() {
-        let what = if met { format!("not yet for {:?}", until.stable) } else { told(&result) };
+        let what = if met { format!("not yet for {:?}", until.stable) } else { describe(&result) };
         result.failure = Some(over(&what));
         result.outcome = Outcome::TimedOut;
     }
     result
 }
 
-fn told(result: &TargetResult) -> String {
+fn describe(result: &TargetResult) -> String {
     let name = result.service.as_deref().unwrap_or("it");
     let state = result.state.map_or_else(|| "not known".to_owned(), |state| state.to_string());
     match (&result.failure, &result.functional) {
@@ -116,15 +116,15 @@ async fn look<T: Transport>(
     rows: &ResultBuilder,
     access: &NodeAccess,
     condition: WaitCondition,
-    visit: NodeBatch,
+    node_batch: NodeBatch,
 ) -> Result<(WaitReading, NameCensus), Failure> {
     link.session().await.map_err(|error| error.failure())?;
     let view = DiscoveredNode::take(link, rows.clone(), access).await;
     if let Some(failure) = view.connection_lost() {
         return Err(failure.clone());
     }
-    let names = view.names(rows.plan.steps.get(visit.step).map_or(0, |step| step.task)).await;
-    let VisitPlan { jobs, results } = view.agenda(visit);
+    let names = view.names(rows.plan.steps.get(node_batch.step).map_or(0, |step| step.task)).await;
+    let VisitPlan { jobs, results } = view.agenda(node_batch);
     let mut seen: WaitReading = results
         .into_iter()
         .map(|result| {
@@ -139,7 +139,7 @@ async fn look<T: Transport>(
     for job in &jobs {
         let mut result = match job {
             NodeJob::Process { instance, process } => {
-                let mut result = rows.read(visit, instance, process);
+                let mut result = rows.read(node_batch, instance, process);
                 if oneshot::is_well(instance, process).await {
                     result = result.ended_well();
                 }
@@ -152,7 +152,7 @@ async fn look<T: Transport>(
                 let (stable, is_instance) = (Duration::ZERO, *is_instance);
                 let target = InitTarget { link, name: service, is_instance, stable };
                 let verdict = target.act(Action::Status, None).await;
-                rows.of_init(visit, role, service, is_instance, *named, verdict)
+                rows.of_init(node_batch, role, service, is_instance, *named, verdict)
             }
             NodeJob::Update { .. } => continue,
         };

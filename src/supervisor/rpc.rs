@@ -113,18 +113,19 @@ impl<S: Session> RpcClient<S> {
     pub async fn snapshot(&self) -> Result<SupervisorReading, SupervisorError> {
         let methods = ["supervisor.getSupervisorVersion", "supervisor.getPID", "supervisor.getAllProcessInfo"];
         let calls: Vec<(String, Vec<Value>)> = methods.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
-        let calls = dxr::multicall::into_multicall_params(calls).map_err(|error| self.nonsense(&error.to_string()))?;
+        let calls =
+            dxr::multicall::into_multicall_params(calls).map_err(|error| self.protocol_error(&error.to_string()))?;
         let answer = self.question("system.multicall", &(calls,)).await?;
         let parts = xmlrpc::items(&answer).unwrap_or_default();
         let [version, pid, processes] = parts else {
-            return Err(self.nonsense("three answers were asked for"));
+            return Err(self.protocol_error("three answers were asked for"));
         };
         for part in parts {
             if let Some(fault) = fault_of(part) {
                 return Err(fault_error(fault.0, fault.1));
             }
         }
-        let entries = xmlrpc::items(processes).ok_or_else(|| self.nonsense("no list of processes"))?;
+        let entries = xmlrpc::items(processes).ok_or_else(|| self.protocol_error("no list of processes"))?;
         let processes: Vec<ProcessInfo> = entries.iter().filter_map(process).collect();
         Ok(SupervisorReading {
             version: xmlrpc::text(version).unwrap_or_default().to_owned(),
@@ -143,17 +144,18 @@ impl<S: Session> RpcClient<S> {
             ("supervisor.getPID".to_owned(), Vec::new()),
             ("supervisor.getProcessInfo".to_owned(), vec![Value::String(name.to_owned())]),
         ];
-        let calls = dxr::multicall::into_multicall_params(calls).map_err(|error| self.nonsense(&error.to_string()))?;
+        let calls =
+            dxr::multicall::into_multicall_params(calls).map_err(|error| self.protocol_error(&error.to_string()))?;
         let answer = self.question("system.multicall", &(calls,)).await?;
         let Some([pid, entry]) = xmlrpc::items(&answer) else {
-            return Err(self.nonsense("two answers were asked for"));
+            return Err(self.protocol_error("two answers were asked for"));
         };
         for part in [pid, entry] {
             if let Some((code, text)) = fault_of(part) {
                 return Err(fault_error(code, text));
             }
         }
-        let found = process(entry).ok_or_else(|| self.nonsense("a process has no name"))?;
+        let found = process(entry).ok_or_else(|| self.protocol_error("a process has no name"))?;
         Ok((xmlrpc::integer(pid).and_then(|pid| u32::try_from(pid).ok()), found))
     }
 
@@ -182,7 +184,7 @@ impl<S: Session> RpcClient<S> {
         let lists = xmlrpc::items(&answer)
             .and_then(|outer| xmlrpc::items(outer.first()?))
             .filter(|lists| lists.len() == 3)
-            .ok_or_else(|| self.nonsense("no lists of groups"))?;
+            .ok_or_else(|| self.protocol_error("no lists of groups"))?;
         let names = |index: usize| -> Vec<String> {
             let list = lists.get(index).and_then(xmlrpc::items).unwrap_or_default();
             list.iter().filter_map(xmlrpc::text).map(str::to_owned).collect()
@@ -233,7 +235,9 @@ impl<S: Session> RpcClient<S> {
     async fn call(&self, method: &str, params: &impl TryToParams) -> Result<Value, SupervisorError> {
         match self.send_call(method, params).await? {
             RpcAnswer::Body(body) => self.decoded(&body),
-            RpcAnswer::Raised => Err(self.nonsense(&format!("HTTP status {}", StatusCode::INTERNAL_SERVER_ERROR))),
+            RpcAnswer::Raised => {
+                Err(self.protocol_error(&format!("HTTP status {}", StatusCode::INTERNAL_SERVER_ERROR)))
+            }
         }
     }
 
@@ -250,19 +254,19 @@ impl<S: Session> RpcClient<S> {
         match xmlrpc::decode(body) {
             Ok(value) => Ok(value),
             Err(XmlRpcError::Fault { code, text }) => Err(fault_error(code, text)),
-            Err(error @ XmlRpcError::Malformed(_)) => Err(self.nonsense(&error.to_string())),
+            Err(error @ XmlRpcError::Malformed(_)) => Err(self.protocol_error(&error.to_string())),
         }
     }
 
     /// Why an answer that should be a text is none.
     pub(super) fn no_text(&self, body: &[u8]) -> SupervisorError {
-        self.decoded(body).err().unwrap_or_else(|| self.nonsense("no text"))
+        self.decoded(body).err().unwrap_or_else(|| self.protocol_error("no text"))
     }
 
     /// A text of what is told of a process.
     pub(super) async fn process_text(&self, name: &str, key: &str) -> Result<Option<String>, SupervisorError> {
         let answer = self.question("supervisor.getProcessInfo", &(name.to_owned(),)).await?;
-        let members = xmlrpc::members(&answer).ok_or_else(|| self.nonsense("a process is not a structure"))?;
+        let members = xmlrpc::members(&answer).ok_or_else(|| self.protocol_error("a process is not a structure"))?;
         Ok(members.get(key).and_then(xmlrpc::text).map(str::to_owned))
     }
 
@@ -272,7 +276,7 @@ impl<S: Session> RpcClient<S> {
     /// Every [`SupervisorError`] of a call.
     pub async fn exit_status(&self, name: &str) -> Result<Option<i32>, SupervisorError> {
         let answer = self.question("supervisor.getProcessInfo", &(name.to_owned(),)).await?;
-        let members = xmlrpc::members(&answer).ok_or_else(|| self.nonsense("a process is not a structure"))?;
+        let members = xmlrpc::members(&answer).ok_or_else(|| self.protocol_error("a process is not a structure"))?;
         let has_exited = members.get("statename").and_then(xmlrpc::text) == Some(ProcessState::Exited.as_str());
         let status = members.get("exitstatus").and_then(xmlrpc::integer).filter(|status| has_exited && *status >= 0);
         Ok(status.and_then(|status| i32::try_from(status).ok()))
@@ -285,7 +289,7 @@ impl<S: Session> RpcClient<S> {
     /// Every [`SupervisorError`] of a call.
     pub async fn up_at_once(&self) -> Result<Option<BTreeSet<(String, String)>>, SupervisorError> {
         let answer = self.question("supervisor.getAllConfigInfo", &()).await?;
-        let programs = xmlrpc::items(&answer).ok_or_else(|| self.nonsense("no list of programs"))?;
+        let programs = xmlrpc::items(&answer).ok_or_else(|| self.protocol_error("no list of programs"))?;
         Ok(without_startsecs(programs))
     }
 
@@ -295,7 +299,7 @@ impl<S: Session> RpcClient<S> {
     }
 
     async fn send_call(&self, method: &str, params: &impl TryToParams) -> Result<RpcAnswer, SupervisorError> {
-        let body = xmlrpc::encode(method, params).map_err(|error| self.nonsense(&error.to_string()))?;
+        let body = xmlrpc::encode(method, params).map_err(|error| self.protocol_error(&error.to_string()))?;
         debug!(address = %self.address, method, "calling");
         let (answer, channel) = self.exchange(body).await?;
         if let Some(channel) = channel {
@@ -313,7 +317,8 @@ impl<S: Session> RpcClient<S> {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.nonsense(&error.to_string()))?;
+        let request =
+            request.body(Full::new(Bytes::from(body))).map_err(|error| self.protocol_error(&error.to_string()))?;
         let (response, channel) = self.send(request).await?;
         match response.status() {
             StatusCode::OK => {}
@@ -322,16 +327,16 @@ impl<S: Session> RpcClient<S> {
                 let text = format!("{} asks for a user name and a password", self.address);
                 return Err(SupervisorError::Permission(text));
             }
-            other => return Err(self.nonsense(&format!("HTTP status {other}"))),
+            other => return Err(self.protocol_error(&format!("HTTP status {other}"))),
         }
         let answer = match Limited::new(response.into_body(), BODY_LIMIT).collect().await {
             Ok(answer) => answer.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
-                return Err(self.nonsense(&format!("the answer is longer than {BODY_LIMIT} bytes")));
+                return Err(self.protocol_error(&format!("the answer is longer than {BODY_LIMIT} bytes")));
             }
             Err(error) => match error.downcast::<hyper::Error>() {
                 Ok(error) => return Err(self.http(&error)),
-                Err(error) => return Err(self.nonsense(&error.to_string())),
+                Err(error) => return Err(self.protocol_error(&error.to_string())),
             },
         };
         Ok((RpcAnswer::Body(answer), (!channel.is_closed()).then_some(channel)))
@@ -397,7 +402,7 @@ impl<S: Session> RpcClient<S> {
 
     fn http(&self, error: &hyper::Error) -> SupervisorError {
         if error.is_parse() {
-            return self.nonsense(&format!("not HTTP ({error})"));
+            return self.protocol_error(&format!("not HTTP ({error})"));
         }
         if self.shell.session().is_closed() {
             let reason = "it closed while querying supervisord".to_owned();
@@ -406,7 +411,7 @@ impl<S: Session> RpcClient<S> {
         SupervisorError::Down(format!("{} closed the connection ({error})", self.address))
     }
 
-    fn nonsense(&self, reason: &str) -> SupervisorError {
+    fn protocol_error(&self, reason: &str) -> SupervisorError {
         SupervisorError::Protocol(format!("{}: {reason}", self.address))
     }
 }

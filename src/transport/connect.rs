@@ -90,8 +90,8 @@ impl SshTransport {
 
     /// Whether nothing at all is known of a host's key. Nothing is connected to.
     #[must_use]
-    pub fn is_unheard_of(&self, endpoint: &Endpoint) -> bool {
-        let unheard_of = self.shared.host_keys.is_unheard_of(&endpoint.host_keys, &endpoint.host, endpoint.port);
+    pub fn has_no_known_key(&self, endpoint: &Endpoint) -> bool {
+        let unheard_of = self.shared.host_keys.has_no_known_key(&endpoint.host_keys, &endpoint.host, endpoint.port);
         unheard_of.is_ok_and(|unheard_of| unheard_of)
     }
 
@@ -120,7 +120,7 @@ impl SshTransport {
     ///
     /// # Errors
     /// As [`Transport::connect`].
-    pub async fn shown_key(&self, endpoint: &Endpoint) -> Result<PublicKey, TransportError> {
+    pub async fn probe_host_key(&self, endpoint: &Endpoint) -> Result<PublicKey, TransportError> {
         match self.shared.open(endpoint, ConnectPurpose::Look).await? {
             OpenedConnection::Key(key) => Ok(key),
             OpenedConnection::Session(_) => Err(TransportError::Lost { reason: "no key was presented".to_owned() }),
@@ -223,7 +223,7 @@ impl SharedState {
                 }
                 let most = LONGEST_PAUSE.min(Duration::from_millis(60) * 2_u32.saturating_pow(turned_away.min(6)));
                 rand::rng().random_range(most / 4..=most)
-            } else if error.may_pass() && retries < endpoint.retries {
+            } else if error.is_transient() && retries < endpoint.retries {
                 retries += 1;
                 Duration::from_millis(rand::rng().random_range(150..=450)) * retries
             } else {

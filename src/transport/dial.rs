@@ -231,7 +231,7 @@ mod tests {
         );
         // The one that came furthest says what kind of failure it is.
         assert_eq!(failure.failure().kind, crate::event::FailureKind::Banner);
-        assert!(failure.may_pass() && !failure.is_turned_away());
+        assert!(failure.is_transient() && !failure.is_turned_away());
         // A host with one address fails as that address does.
         let (_, _, log) = race(&[DialPeer::Refuses(0)]).await;
         assert!(matches!(log.failure(&endpoint), Some(TransportError::Refused { .. })));

@@ -372,7 +372,7 @@ impl TransportError {
 
     /// Whether a second attempt may fare better: the peer turned us away before it had looked at us.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         let leading = self.leading();
         matches!(
             leading,
@@ -393,7 +393,7 @@ impl TransportError {
         if let Self::Bastion { source, .. } = self {
             return source.may_come_back();
         }
-        self.may_pass() || matches!(self, Self::Timeout { .. })
+        self.is_transient() || matches!(self, Self::Timeout { .. })
     }
 
     /// Whether the node tried to open a stream and found nobody at its end, as far as it tells the causes apart: see

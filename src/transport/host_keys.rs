@@ -125,7 +125,7 @@ impl HostKeyStore {
     ///
     /// # Errors
     /// [`TransportError::KnownHosts`] if a file cannot be read.
-    pub(super) fn is_unheard_of(
+    pub(super) fn has_no_known_key(
         &self,
         settings: &Arc<HostKeySettings>,
         host: &str,

@@ -104,8 +104,8 @@ fn differences(Case { faults, options, ended: expected, exit, did: done }: &Case
         say(format!("expected {done:?} on the node, got {:?}", cluster.collector("n02")));
     }
     // What hangs while it is stopped, the guard goes on trying to start.
-    let goes_on = *done == Did::Hangs;
-    let at_work = |node: &&Node| !is_free(&node.guard()) && (node.name() != "n02" || !goes_on);
+    let continue_on_failure = *done == Did::Hangs;
+    let at_work = |node: &&Node| !is_free(&node.guard()) && (node.name() != "n02" || !continue_on_failure);
     if !within(AFTERMATH, || !cluster.nodes().iter().any(|node| at_work(&node))) {
         let held: Vec<_> = cluster.nodes().iter().map(Node::guard).collect();
         say(format!("the nodes are not let go: {held:?}"));

@@ -2,7 +2,7 @@
 
 use crate::cli::args::ExecArgs;
 use crate::cli::exit::ExitStatus;
-use crate::cli::fanout::carry_out;
+use crate::cli::fanout::execute;
 use crate::cli::job::{CliJob, JobRequest};
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
@@ -13,7 +13,7 @@ pub(in crate::cli) fn run(args: &ExecArgs, words: &[String]) -> Result<ExitStatu
     start_log(&args.fanout.output)?;
     let mut job = job(args, &SavedInputs::default())?;
     job.reads_stdin = !args.no_stdin;
-    carry_out(job, &args.fanout, Some(&args.change.go), words, None)
+    execute(job, &args.fanout, Some(&args.change.go), words, None)
 }
 
 /// What the words mean: one goes to the login shell as it is, several arrive as they were typed.

@@ -2,7 +2,7 @@
 
 use crate::cli::args::{LogsArgs, OutputFormat};
 use crate::cli::exit::ExitStatus;
-use crate::cli::fanout::carry_out;
+use crate::cli::fanout::execute;
 use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
@@ -39,5 +39,5 @@ pub(in crate::cli) fn run(args: &LogsArgs) -> Result<ExitStatus, CliError> {
     let tail = Some(LogTail { stream, lines, follow: args.follow });
     let services = [args.name.clone()];
     let request = JobRequest { tail, ..JobRequest::new("logs", Action::Logs, &services, &args.fanout) };
-    carry_out(request.job(&SavedInputs::default())?, &args.fanout, None, &[], None)
+    execute(request.job(&SavedInputs::default())?, &args.fanout, None, &[], None)
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::args::PingArgs;
 use crate::cli::exit::ExitStatus;
-use crate::cli::fanout::carry_out;
+use crate::cli::fanout::execute;
 use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
@@ -12,5 +12,5 @@ use crate::plan::Action;
 pub(in crate::cli) fn run(args: &PingArgs) -> Result<ExitStatus, CliError> {
     start_log(&args.fanout.output)?;
     let job = JobRequest::new("ping", Action::Ping, &[], &args.fanout).job(&SavedInputs::default())?;
-    carry_out(job, &args.fanout, None, &[], None)
+    execute(job, &args.fanout, None, &[], None)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::cli::args::RolloutArgs;
 use crate::cli::exit::ExitStatus;
-use crate::cli::fanout::carry_out;
+use crate::cli::fanout::execute;
 use crate::cli::job::{CliJob, StatusDisplay};
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
@@ -29,7 +29,7 @@ pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<ExitSt
         ));
         return Ok(ExitStatus::Good);
     }
-    carry_out(job, &args.fanout, Some(&args.go), words, None)
+    execute(job, &args.fanout, Some(&args.go), words, None)
 }
 
 /// What the file means. `-r`, `-w` and `-x` leave nodes out of its steps.
@@ -100,7 +100,7 @@ fn task(step: RolloutStep, selection: Selection) -> TaskSpec {
         command,
         timeout: step.timeout,
         policy: step.policy,
-        goes_on: step.goes_on,
+        continue_on_failure: step.continue_on_failure,
         ..Task::new(action, selection.services, true)
     };
     TaskSpec { task, nodes: selection.nodes }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cli::args::{CliArgs, CliCommand, FanoutArgs, GoArgs, OutputArgs, OutputFormat, RunsArgs, RunsCommand};
 use crate::cli::commands::{exec, rollout, service};
 use crate::cli::exit::{self, ExitStatus};
-use crate::cli::fanout::{ResumedRun, carry_out, not_finished};
+use crate::cli::fanout::{ResumedRun, execute, not_finished};
 use crate::cli::job::CliJob;
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows, ResultOutput, document};
@@ -230,7 +230,7 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<ExitSta
         journal.end(&run, ExitStatus::Usage.code(), false)?;
         return Err(error);
     }
-    let rest = resume::go_on(&mut job.plan, &record.events);
+    let rest = resume::resume(&mut job.plan, &record.events);
     if let Err(error) = input_again(&mut job.plan, &record, "resume", output) {
         journal.end(&run, ExitStatus::Usage.code(), false)?;
         return Err(error);
@@ -240,7 +240,7 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<ExitSta
     go.yes = true;
     go.dry_run = None;
     let resumed = ResumedRun { journal, request: record.request, rest, next_seq };
-    carry_out(job, &fanout, Some(&go), &[], Some(resumed))
+    execute(job, &fanout, Some(&go), &[], Some(resumed))
 }
 
 /// The input of a command, which only the operator still has, is read again for what is left of its run.
@@ -283,7 +283,7 @@ fn anew(
     let how = if let Some(RunOrigin::Undo { .. }) = job.origin { "undo" } else { "retry" };
     input_again(&mut job.plan, record, how, output)?;
     let words = ["runs".to_owned(), how.to_owned(), record.request.run.clone()];
-    carry_out(job, &fanout, Some(&go), &words, None)
+    execute(job, &fanout, Some(&go), &words, None)
 }
 
 /// The plan of a run, made again from what was noted of it.
@@ -326,7 +326,7 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
 /// What did not succeed, once more.
 fn retry(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
     let (mut job, fanout, go) = planned(record, depth)?;
-    drop(resume::again(&mut job.plan, &record.events));
+    drop(resume::retry(&mut job.plan, &record.events));
     job.origin = Some(RunOrigin::Retry { run: record.request.run.clone() });
     job.confirm = None;
     Ok((job, fanout, go))

@@ -2,7 +2,7 @@
 
 use crate::cli::args::ServiceArgs;
 use crate::cli::exit::ExitStatus;
-use crate::cli::fanout::carry_out;
+use crate::cli::fanout::execute;
 use crate::cli::job::{CliJob, JobRequest};
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
@@ -15,7 +15,7 @@ const ACTIONS: [Action; 5] = [Action::Start, Action::Stop, Action::Restart, Acti
 pub(in crate::cli) fn run(args: &ServiceArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     start_log(&args.fanout.output)?;
     let job = job(args, &SavedInputs::default())?;
-    carry_out(job, &args.fanout, Some(&args.change.go), words, None)
+    execute(job, &args.fanout, Some(&args.change.go), words, None)
 }
 
 /// What the words mean.

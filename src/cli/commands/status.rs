@@ -2,7 +2,7 @@
 
 use crate::cli::args::{OutputFormat, StatusArgs};
 use crate::cli::exit::ExitStatus;
-use crate::cli::fanout::carry_out;
+use crate::cli::fanout::execute;
 use crate::cli::job::{JobRequest, StatusDisplay};
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows};
@@ -29,5 +29,5 @@ pub(in crate::cli) fn run(args: &StatusArgs) -> Result<ExitStatus, CliError> {
         return watch::run(job, &args.fanout, interval);
     }
     job.shown = StatusDisplay { first_screen: !args.all, save: args.save.clone() };
-    carry_out(job, &args.fanout, None, &[], None)
+    execute(job, &args.fanout, None, &[], None)
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::args::{ConditionArg, WaitArgs};
 use crate::cli::exit::ExitStatus;
-use crate::cli::fanout::carry_out;
+use crate::cli::fanout::execute;
 use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
@@ -18,5 +18,5 @@ pub(in crate::cli) fn run(args: &WaitArgs) -> Result<ExitStatus, CliError> {
     start_log(&args.fanout.output)?;
     let until = Some(WaitGoal { condition, stable: args.stable, limit: args.wait_timeout });
     let request = JobRequest { until, ..JobRequest::new("wait", Action::Wait, &args.names, &args.fanout) };
-    carry_out(request.job(&SavedInputs::default())?, &args.fanout, None, &[], None)
+    execute(request.job(&SavedInputs::default())?, &args.fanout, None, &[], None)
 }

@@ -60,7 +60,7 @@ pub struct RolloutStep {
     /// Time for the action on one node; none leaves it to the node and the program.
     pub timeout: Option<Duration>,
     /// Whether the steps after it begin even if it failed (`on_failure: continue`).
-    pub goes_on: bool,
+    pub continue_on_failure: bool,
 }
 
 /// What a step does.

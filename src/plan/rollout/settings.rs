@@ -60,7 +60,7 @@ pub(super) struct RolloutSettings {
     gate_snapshot: Option<Option<PathBuf>>,
     pause: Option<Duration>,
     timeout: Option<Duration>,
-    goes_on: Option<bool>,
+    continue_on_failure: Option<bool>,
 }
 
 /// The settings of `defaults`.
@@ -100,7 +100,7 @@ pub(super) fn read(
             "gate_snapshot" => settings.gate_snapshot = snapshot(work, vars, field),
             "pause" => settings.pause = values::duration_or_zero(reader, field),
             "timeout" => settings.timeout = values::duration(reader, field),
-            "on_failure" => settings.goes_on = one_of(work, field, &[("stop", false), ("continue", true)]),
+            "on_failure" => settings.continue_on_failure = one_of(work, field, &[("stop", false), ("continue", true)]),
             _ => {}
         }
     }
@@ -121,7 +121,7 @@ impl RolloutSettings {
             gate_snapshot: self.gate_snapshot.or_else(|| defaults.gate_snapshot.clone()),
             pause: self.pause.or(defaults.pause),
             timeout: self.timeout.or(defaults.timeout),
-            goes_on: self.goes_on.or(defaults.goes_on),
+            continue_on_failure: self.continue_on_failure.or(defaults.continue_on_failure),
         }
     }
 
@@ -131,8 +131,8 @@ impl RolloutSettings {
     }
 
     /// Whether a failure does not end the rollout.
-    pub(super) fn goes_on(&self) -> bool {
-        self.goes_on.unwrap_or(false)
+    pub(super) fn continue_on_failure(&self) -> bool {
+        self.continue_on_failure.unwrap_or(false)
     }
 
     /// All the rest.

@@ -74,7 +74,7 @@ pub(super) fn read(
         exclude: targets.exclude,
         what,
         timeout: settings.timeout(),
-        goes_on: settings.goes_on(),
+        continue_on_failure: settings.continue_on_failure(),
         policy: settings.policy(),
     });
     Some((name, whole))

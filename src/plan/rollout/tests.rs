@@ -121,7 +121,7 @@ fn every_key() {
                 gate_snapshot: Some("kept/4.0.json".into()),
             },
             timeout: Some(Duration::from_secs(600)),
-            goes_on: true,
+            continue_on_failure: true,
         }
     );
     assert_eq!(restart.roles, ["analytics", "config"]);
@@ -130,7 +130,7 @@ fn every_key() {
     assert_eq!(restart.what, StepAction::Service { services, action: Action::Restart });
     assert_eq!(restart.policy.serial, Some("1".parse().expect("a size")));
     assert_eq!((restart.policy.pause, restart.policy.gate_timeout), (Duration::from_secs(5), GATE_TIMEOUT));
-    assert!(!restart.goes_on && restart.timeout.is_none());
+    assert!(!restart.continue_on_failure && restart.timeout.is_none());
     assert_eq!(clean.what, StepAction::Exec { command: "rm -rf '/tmp/4.0 x' ''".into() });
 }
 

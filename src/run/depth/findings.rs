@@ -13,12 +13,12 @@ use crate::inventory::{Role, Supervisor};
 use crate::supervisor::survey::NodeScan;
 
 /// The findings of a node. `own` are the roles that the inventory gives it, `others` all that it knows besides; of the
-/// sockets in `told` all is said elsewhere: their supervisord answers, or was said not to.
+/// sockets in `reported` all is said elsewhere: their supervisord answers, or was said not to.
 pub(super) fn of(
     survey: &NodeScan,
     own: &[&Arc<Role>],
     others: &[&Arc<Role>],
-    told: &BTreeSet<String>,
+    reported: &BTreeSet<String>,
 ) -> Vec<NodeFinding> {
     let mut findings = Vec::new();
     if survey.core_count > 0 {
@@ -46,7 +46,7 @@ pub(super) fn of(
         let stale = |path: &&str| survey.sockets.contains(*path) && survey.listens(path) == Some(false);
         for path in role.supervisors.iter().flat_map(sockets).filter(stale) {
             // Two roles may share an instance.
-            if told.contains(path) || !places.insert(path) {
+            if reported.contains(path) || !places.insert(path) {
                 continue;
             }
             findings.push(NodeFinding {
@@ -135,9 +135,9 @@ mod tests {
         NodeScan::of_output(&(text + "ctl-end\n")).expect("whole")
     }
 
-    fn told_of(survey: &NodeScan, own: &[&Arc<Role>], others: &[&Arc<Role>], told: &[&str]) -> Vec<String> {
-        let told = told.iter().map(|path| (*path).to_owned()).collect();
-        let all = of(survey, own, others, &told);
+    fn told_of(survey: &NodeScan, own: &[&Arc<Role>], others: &[&Arc<Role>], reported: &[&str]) -> Vec<String> {
+        let reported = reported.iter().map(|path| (*path).to_owned()).collect();
+        let all = of(survey, own, others, &reported);
         all.iter()
             .map(|found| format!("{} {} {}", found.kind, found.role.as_deref().unwrap_or("-"), found.details.join(" ")))
             .collect()

@@ -352,8 +352,8 @@ impl<T: Transport> DeepStatus<T> {
         let answering = view.into_iter().flat_map(DiscoveredNode::reached).filter_map(|instance| instance.socket());
         let answering = answering.map(str::to_owned);
         let silent = view.into_iter().flat_map(DiscoveredNode::not_reached).flat_map(sockets).map(str::to_owned);
-        let told: BTreeSet<String> = answering.chain(silent).collect();
-        findings::of(survey, &own, &others, &told)
+        let reported: BTreeSet<String> = answering.chain(silent).collect();
+        findings::of(survey, &own, &others, &reported)
     }
 }
 
@@ -364,7 +364,7 @@ impl NodeSearch {
             places.sockets.extend(sockets(supervisor).map(str::to_owned));
             places.config_files.extend(supervisor.config_file.clone());
         }
-        let (told, found) = watch::channel(None);
+        let (report, found) = watch::channel(None);
         let mut task = JoinSet::new();
         let link = Arc::clone(link);
         let work = async move {
@@ -374,7 +374,7 @@ impl NodeSearch {
             };
             let silent = |_| Err(format!("no answer within {} s", SEARCH.as_secs()));
             let survey = timeout(SEARCH, search).await.unwrap_or_else(silent);
-            drop(told.send(Some(Arc::new(survey))));
+            drop(report.send(Some(Arc::new(survey))));
         };
         task.spawn(work.in_current_span());
         Self { found, _task: task }

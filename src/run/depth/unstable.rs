@@ -13,7 +13,7 @@
 //! What always holds: the log is looked at only if some process was begun not long ago, and counts only where it holds
 //! the beginning of the life that the process lives now; it may have been rotated, or be written without such lines.
 //! Otherwise a process that has been up for less than [`NEW`] is looked at a second time, after [`AGAIN`]. Start reading
-//! at [`InstancePast::unstable`] and [`told`].
+//! at [`InstancePast::unstable`] and [`reported`].
 
 use std::time::Duration;
 
@@ -78,11 +78,11 @@ impl InstancePast {
         if !is_young(process) {
             return None;
         }
-        let told = match self.log(instance).await {
-            Some(log) if is_only(&instance.snapshot.processes, process) => told(log, process),
+        let reported = match self.log(instance).await {
+            Some(log) if is_only(&instance.snapshot.processes, process) => log_history(log, process),
             Some(_) | None => LogHistory::Nothing,
         };
-        match told {
+        match reported {
             LogHistory::Unstable(why) => return Some(why),
             LogHistory::Steady => return None,
             LogHistory::Nothing => debug!(service = process.full_name(), "the log does not tell whether it stays up"),
@@ -149,7 +149,7 @@ fn is_only(listed: &[ProcessInfo], process: &ProcessInfo) -> bool {
 }
 
 /// What a log tells of a process that is up.
-fn told(log: &str, process: &ProcessInfo) -> LogHistory {
+fn log_history(log: &str, process: &ProcessInfo) -> LogHistory {
     let name = &process.name;
     let (ended, stopped, given_up) =
         (format!("exited: {name} ("), format!("stopped: {name} ("), format!("gave up: {name} "));
@@ -242,23 +242,27 @@ mod tests {
             let how = "terminated by SIGSEGV (core dumped); not expected";
             LogHistory::Unstable(format!("its pid keeps changing: it exited 2 times in {seconds} s ({how})"))
         };
-        assert_eq!(told(LOG, &up("x", 12, 3)), why(23));
+        assert_eq!(log_history(LOG, &up("x", 12, 3)), why(23));
         // Between its two ends were 19 s.
-        assert_eq!(told(LOG, &up("x", 12, 57)), why(77));
-        assert_eq!(told(LOG, &up("x", 12, 58)), LogHistory::Steady, "up for good");
-        assert_eq!(told(LOG, &ProcessInfo { uptime: None, ..up("x", 12, 0) }), why(23), "by the log's last line");
-        assert_eq!(told(LOG, &ProcessInfo { pid: None, ..up("x", 12, 3) }), why(23));
-        assert_eq!(told(LOG, &up("once", 14, 1)), LogHistory::Steady);
-        assert_eq!(told(LOG, &up("x", 11, 3)), why(19), "it has ended since it was looked at");
+        assert_eq!(log_history(LOG, &up("x", 12, 57)), why(77));
+        assert_eq!(log_history(LOG, &up("x", 12, 58)), LogHistory::Steady, "up for good");
+        assert_eq!(
+            log_history(LOG, &ProcessInfo { uptime: None, ..up("x", 12, 0) }),
+            why(23),
+            "by the log's last line"
+        );
+        assert_eq!(log_history(LOG, &ProcessInfo { pid: None, ..up("x", 12, 3) }), why(23));
+        assert_eq!(log_history(LOG, &up("once", 14, 1)), LogHistory::Steady);
+        assert_eq!(log_history(LOG, &up("x", 11, 3)), why(19), "it has ended since it was looked at");
         for unknown in [up("x", 9, 3), up("xy", 9, 1), up("y", 9, 1)] {
-            assert_eq!(told(LOG, &unknown), LogHistory::Nothing, "{unknown:?}");
+            assert_eq!(log_history(LOG, &unknown), LogHistory::Nothing, "{unknown:?}");
         }
     }
 
     #[test]
     fn what_is_long_ago_or_was_looked_after_does_not_count() {
         let quiet = LOG.replace("08:08:02,200", "08:18:02,200");
-        assert_eq!(told(&quiet, &up("x", 12, 1)), LogHistory::Steady);
+        assert_eq!(log_history(&quiet, &up("x", 12, 1)), LogHistory::Steady);
         let end = "2026-11-23 08:08:02,200 INFO spawned";
         for line in [
             "INFO stopped: x (terminated by SIGTERM)",
@@ -266,11 +270,11 @@ mod tests {
             "INFO supervisord started with pid 7",
         ] {
             let log = LOG.replace(end, &format!("2026-11-23 08:08:02,150 {line}\n{end}"));
-            assert_eq!(told(&log, &up("x", 12, 3)), LogHistory::Steady, "{line}");
+            assert_eq!(log_history(&log, &up("x", 12, 3)), LogHistory::Steady, "{line}");
         }
         let other = LOG.replace(end, &format!("2026-11-23 08:08:02,150 INFO stopped: xx (x)\n{end}"));
-        assert!(matches!(told(&other, &up("x", 12, 3)), LogHistory::Unstable(_)));
-        assert_eq!(told("", &up("x", 12, 3)), LogHistory::Nothing);
+        assert!(matches!(log_history(&other, &up("x", 12, 3)), LogHistory::Unstable(_)));
+        assert_eq!(log_history("", &up("x", 12, 3)), LogHistory::Nothing);
     }
 
     /// What starts after two tries is no process that keeps ending.
@@ -281,8 +285,8 @@ mod tests {
             2026-11-23 08:00:01,500 INFO spawned: 'x' with pid 2\n\
             2026-11-23 08:00:02,000 WARN exited: x (exit status 1; not expected)\n\
             2026-11-23 08:00:04,000 INFO spawned: 'x' with pid 3\n";
-        assert!(matches!(told(log, &up("x", 3, 2)), LogHistory::Unstable(_)));
-        assert_eq!(told(log, &up("x", 3, 11)), LogHistory::Steady);
+        assert!(matches!(log_history(log, &up("x", 3, 2)), LogHistory::Unstable(_)));
+        assert_eq!(log_history(log, &up("x", 3, 11)), LogHistory::Steady);
     }
 
     #[test]
@@ -309,7 +313,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_log_makes_it_panic(log in "(2026-11-23 0[0-9]:0[0-9]:0[0-9],000 [A-Z]{4} (exited|spawned|stopped): '?x'? (with pid 1|\\(\\PC{0,3}\\))\n){0,6}\\PC{0,20}") {
-            drop(told(&log, &up("x", 1, 3)));
+            drop(log_history(&log, &up("x", 1, 3)));
         }
     }
 }

@@ -32,10 +32,10 @@ fn replay(plan: &Plan, mut answer: impl FnMut(&Effect) -> Option<DispatcherInput
     while let Some(input) = inputs.pop_front() {
         for order in dispatcher.handle(input) {
             let usual = match &order {
-                Effect::Start(duty @ WorkItem::Inspect(_)) => {
-                    Some(DispatcherInput::Ended(*duty, WorkItemEnd::Inspected(NodeInspection::default())))
+                Effect::Start(item @ WorkItem::Inspect(_)) => {
+                    Some(DispatcherInput::Ended(*item, WorkItemEnd::Inspected(NodeInspection::default())))
                 }
-                Effect::Start(duty) => Some(DispatcherInput::Ended(*duty, WorkItemEnd::Done)),
+                Effect::Start(item) => Some(DispatcherInput::Ended(*item, WorkItemEnd::Done)),
                 Effect::Pause(_) => Some(DispatcherInput::PauseOver),
                 _ => None,
             };
@@ -49,11 +49,11 @@ fn replay(plan: &Plan, mut answer: impl FnMut(&Effect) -> Option<DispatcherInput
 
 /// The step and the node of each visit.
 fn visits(log: &[Effect]) -> Vec<(usize, usize)> {
-    let visit = |order: &Effect| match order {
-        Effect::Start(WorkItem::Visit(visit)) => Some((visit.step, visit.node)),
+    let node_batch = |order: &Effect| match order {
+        Effect::Start(WorkItem::Batch(node_batch)) => Some((node_batch.step, node_batch.node)),
         _ => None,
     };
-    log.iter().filter_map(visit).collect()
+    log.iter().filter_map(node_batch).collect()
 }
 
 /// The results of nodes that were not visited.
@@ -143,8 +143,8 @@ fn a_node_that_is_lost_has_a_result_in_each_task_to_come() {
     let log = replay(&plan, nth_time(WorkItem::Inspect(0), 2, refused()));
     assert_eq!(of_first(&log), results(&["y", "z"]));
     assert_eq!(visits(&log), [(0, 0), (0, 1)]);
-    let visit = WorkItem::Visit(NodeBatch { step: 0, batch: 1, node: 0, batched: true });
-    let log = replay(&plan, nth_time(visit, 1, refused()));
+    let node_batch = WorkItem::Batch(NodeBatch { step: 0, batch: 1, node: 0, batched: true });
+    let log = replay(&plan, nth_time(node_batch, 1, refused()));
     assert_eq!(of_first(&log), results(&["y", "z"]));
     // Tasks that mean the same have one result.
     let log = replay(&rollout(&["x", "x"], 2, 0), nth_time(WorkItem::Connect(0), 1, refused()));
@@ -169,13 +169,13 @@ fn a_watched_node_that_cannot_be_locked_counts_if_it_is_down() {
         let held = WorkItemEnd::Held(Failure::new(Stage::Plan, FailureKind::Locked, "x"), true);
         let mut wait = nth_time(WorkItem::Lock(1), 1, held);
         replay(&plan, move |order| match order {
-            Effect::Start(duty @ WorkItem::Lock(2)) => {
-                Some(DispatcherInput::Ended(*duty, lost(Outcome::Failed, FailureKind::Command)))
+            Effect::Start(item @ WorkItem::Lock(2)) => {
+                Some(DispatcherInput::Ended(*item, lost(Outcome::Failed, FailureKind::Command)))
             }
-            Effect::Start(duty @ WorkItem::Inspect(2)) if is_down => {
+            Effect::Start(item @ WorkItem::Inspect(2)) if is_down => {
                 let down = vec![(0, "r".to_owned())];
                 Some(DispatcherInput::Ended(
-                    *duty,
+                    *item,
                     WorkItemEnd::Inspected(NodeInspection { down, ..NodeInspection::default() }),
                 ))
             }
@@ -208,8 +208,8 @@ fn a_node_that_may_not_be_changed_counts_as_it_was_read() {
         (no_rescue, WorkItemEnd::Inspected(refused(Some("r"))), 0),
         (no_rescue, lost(Outcome::TimedOut, FailureKind::TimedOut), 0),
     ];
-    for (duty, end, expected) in cases {
-        let log = replay(&plan, nth_time(duty, 1, end));
+    for (item, end, expected) in cases {
+        let log = replay(&plan, nth_time(item, 1, end));
         assert_eq!(visits(&log).len(), expected, "{log:?}");
         assert_eq!(unvisited(&log).iter().filter(|result| result.starts_with("n00 x")).count(), 1, "{log:?}");
     }

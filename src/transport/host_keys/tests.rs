@@ -347,12 +347,12 @@ async fn keys_that_the_operator_confirms() {
     let settings = Arc::new(files.settings());
     let (k1, k2) = (files.key("k1"), files.key("k2"));
     files.write("user", &format!("@revoked * {}\n@cert-authority ca* {}\n", files.text("k3"), files.text("k3")));
-    assert_eq!(store.is_unheard_of(&settings, "n1", 2222), Ok(true));
-    assert_eq!(store.is_unheard_of(&settings, "ca1", 22), Ok(false));
+    assert_eq!(store.has_no_known_key(&settings, "n1", 2222), Ok(true));
+    assert_eq!(store.has_no_known_key(&settings, "ca1", 22), Ok(false));
     for _ in 0..2 {
         assert_eq!(store.accept(&settings, "n1", 2222, &k1).await, Ok(()));
     }
-    assert_eq!(store.is_unheard_of(&settings, "n1", 2222), Ok(false));
+    assert_eq!(store.has_no_known_key(&settings, "n1", 2222), Ok(false));
     assert_eq!(files.read("user").lines().last(), Some(format!("[n1]:2222 {}", files.text("k1")).as_str()));
     assert_eq!(files.read("user").lines().count(), 3);
     assert_eq!(judge(&store, &settings, ("n1", 2222), &plain(&k1)).await, Ok(()), "strict");
