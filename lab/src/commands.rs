@@ -15,13 +15,13 @@ use crate::fault::Fault;
 use crate::guard;
 use crate::init;
 use crate::node::NodeInner;
+use crate::node_scan;
 use crate::questions;
 use crate::rescue;
 use crate::shell;
 use crate::spec::UserPolicy;
 use crate::streams::Io;
 use crate::supervisorctl;
-use crate::survey;
 
 /// The exit code that stands for a death by signal; no command has it of its own.
 pub(crate) const KILLED: i32 = i32::MIN;
@@ -165,10 +165,10 @@ pub(crate) fn run<'a>(
                 [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-exec" => {
                     bounded::run(context, io, words).await
                 }
-                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-survey" => {
-                    survey::run(context, io, words).await
+                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-scan" => {
+                    node_scan::run(context, io, words).await
                 }
-                [flag, _, name] if flag == "-c" && name == "ctl-ports" => survey::ports(context, io).await,
+                [flag, _, name] if flag == "-c" && name == "ctl-ports" => node_scan::ports(context, io).await,
                 [flag, _, name, mark, body] if flag == "-c" && name == "ctl-ask" => {
                     questions::ask(context, io, mark, body).await
                 }

@@ -37,6 +37,7 @@ mod lab;
 mod logs;
 mod net;
 mod node;
+mod node_scan;
 mod process;
 mod questions;
 mod rescue;
@@ -49,7 +50,6 @@ mod sshd;
 mod streams;
 mod supervisorctl;
 mod supervisord;
-mod survey;
 mod util;
 mod xml;
 

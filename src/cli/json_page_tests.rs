@@ -29,7 +29,7 @@ use crate::journal::{Journal, RunController, RunOrigin, RunRequest, SavedFile};
 use crate::plan::live::LiveState;
 use crate::plan::{Action, Plan, TaskSpec, plan};
 use crate::select::{NodeQuery, select};
-use crate::sink::{JsonSink, JsonlSink, LogJsonSink, Sink, changes};
+use crate::sink::{JsonSink, JsonlSink, LogJsonSink, Sink, snapshot_diff};
 use crate::snapshot::{ChangeKind, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff};
 
 const PAGE: &str = include_str!("../../docs/json.md");
@@ -585,8 +585,8 @@ fn every_field_that_is_printed_has_a_row_and_every_row_is_printed() {
         }
     }
 
-    page.diff(&parsed(&changes::json(&changed()).expect("JSON")));
-    page.lines(&changes::jsonl(&changed()).expect("JSON"));
+    page.diff(&parsed(&snapshot_diff::json(&changed()).expect("JSON")));
+    page.lines(&snapshot_diff::jsonl(&changed()).expect("JSON"));
     let picture = ClusterState {
         ledger: folded(events(head()), |_, _| {}),
         changes: changed(),

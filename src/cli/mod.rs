@@ -4,10 +4,9 @@
 //! `commands/` one file a command, `exit.rs` the exit codes, `report.rs` how errors are shown. Start at [`main`].
 
 mod args;
-mod closing;
 mod commands;
+mod endpoints;
 mod exit;
-mod fanout;
 mod input;
 mod job;
 #[cfg(test)]
@@ -15,11 +14,12 @@ mod json_page_tests;
 mod limits;
 mod log;
 mod output;
-mod questions;
-mod reach;
+mod output_closed;
+mod prompts;
 mod report;
 mod rounds;
 mod secret;
+mod session;
 mod settings;
 mod terminal;
 mod top;

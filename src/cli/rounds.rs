@@ -12,8 +12,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::args::FanoutArgs;
-use super::fanout;
 use super::limits::FileBudget;
+use super::session;
 use crate::event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
 use crate::nodeset::NodeSet;
 use crate::plan::{Plan, Task};
@@ -103,7 +103,7 @@ impl NodeRounds {
             let name = own.nodes.first().map(|selected| selected.node.name.clone()).unwrap_or_default();
             // What concerns more than one node comes from the transport, once.
             let (_none, no_notices) = mpsc::channel(1);
-            let setup = fanout::reading(own, services, vec![access.clone()], fanout, room, transport, no_notices);
+            let setup = session::reading(own, services, vec![access.clone()], fanout, room, transport, no_notices);
             let pool = Some(Box::new(WorkerPool::new(setup)));
             WatchedNode {
                 name,
@@ -121,7 +121,7 @@ impl NodeRounds {
         let is_name = |task: &Task| task.services.iter().any(|service| !service.is_glob());
         Self {
             unjudged: plan.tasks.iter().any(is_name).then(|| plan.clone()),
-            head: fanout::reading_head(plan, services, fanout),
+            head: session::reading_head(plan, services, fanout),
             nodes,
             running: JoinSet::new(),
             forks: Arc::new(Semaphore::new(room.forks.max(1))),

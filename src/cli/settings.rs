@@ -1,6 +1,6 @@
 //! What the typed words mean: the inventory that is read, where the journal is, how carefully nodes are changed.
 //!
-//! How each node is reached is looked up in `reach.rs`. After this no clap type exists. What always holds: a setting on the
+//! How each node is reached is looked up in `endpoints.rs`. After this no clap type exists. What always holds: a setting on the
 //! command line is stronger than the inventory's; what cannot be honoured is refused before a node is touched.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{BatchArgs, FanoutArgs, GateArg};
-use super::reach::EndpointResolver;
+use super::endpoints::EndpointResolver;
 use super::report::CliError;
 use super::{trust, waiting};
 use crate::event::RunScope;

@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 
 use super::args::{FanoutArgs, HostKey, TopArgs, ViaArg};
 use super::exit::ExitStatus;
-use super::fanout::{self, RunSession};
 use super::job::JobRequest;
 use super::limits::FileBudget;
 use super::report::CliError;
 use super::rounds::{ClusterState, NodeRounds};
+use super::session::{self, RunSession};
 use super::settings::SavedInputs;
 use super::{output, settings, terminal, watch};
 use crate::event::{CancelReason, EventKind, LogStream, RunHead};
@@ -66,7 +66,7 @@ pub(super) fn run(args: &TopArgs) -> Result<ExitStatus, CliError> {
     let (sender, mut inbox) = mpsc::channel(8);
     let mut signals = {
         let _inside = runtime.enter();
-        fanout::signals(None)?
+        session::signals(None)?
     };
     let rounds = runtime.spawn(read_rounds(node_rounds, sender.clone()));
     let (logs, wanted) = mpsc::channel(8);
@@ -203,7 +203,7 @@ impl TopLogReader {
         let plan = plan(wanted, &self.inventory, self.fanout.via.via());
         let access = plan.nodes.iter().filter_map(|node| self.access.get(&node.node.name).cloned()).collect();
         let (_quiet, notices) = mpsc::channel(1);
-        let setup = fanout::reading(plan, &services, access, &self.fanout, self.room, &self.transport, notices);
+        let setup = session::reading(plan, &services, access, &self.fanout, self.room, &self.transport, notices);
         let action = Some(Action::Logs.as_str().to_owned());
         let head = RunHead { command: Action::Logs.as_str().to_owned(), action, ..setup.head.clone() };
         Ok((target.clone(), WorkerPool::new(setup), head))

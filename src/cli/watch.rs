@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 
 use super::args::{FanoutArgs, OutputFormat};
 use super::exit::{self, ExitStatus};
-use super::fanout::{self, RunSession};
 use super::job::CliJob;
 use super::output;
 use super::report::CliError;
 use super::rounds::{ClusterState, NodeRounds};
+use super::session::{self, RunSession};
 use super::{settings, terminal};
 use crate::event::{CancelReason, Ledger};
 use crate::overview::NodeRoles;
@@ -48,7 +48,7 @@ pub(super) fn run(job: CliJob, fanout: &FanoutArgs, interval: Duration) -> Resul
         Box::new(ChangeLines)
     };
     let exit = runtime.block_on(async {
-        let signals = fanout::signals(None)?;
+        let signals = session::signals(None)?;
         watch(rounds, signals, view).await
     });
     // A node that never answers must not keep the process.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::words::words;
+use super::string_enum::string_enum;
 use super::{Failure, Via};
 
 /// What `ctl status` found on a node besides the state of its services.
@@ -53,7 +53,7 @@ pub struct NodeFinding {
     pub count: Option<u64>,
 }
 
-words! {
+string_enum! {
     /// What was found on a node. More may come.
     FindingKind {
         /// A process left a core file.
@@ -69,7 +69,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// One of a program's two logs.
     LogStream {
         /// Standard output.

@@ -10,7 +10,7 @@ pub mod ledger;
 mod phase;
 mod result;
 mod standby;
-mod words;
+mod string_enum;
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub use self::facts::{
 pub use self::ledger::{Ledger, Summary};
 pub use self::phase::{ActivityPhase, PhaseKind};
 pub use self::result::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
-pub use self::words::UnknownWord;
+pub use self::string_enum::UnknownWord;
 
 /// One fact of a run, as the journal and the sinks see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

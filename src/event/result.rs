@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::FailureEvidence;
-use super::words::words;
+use super::string_enum::string_enum;
 
 /// What became of one target: one (node, role's supervisord, service).
 ///
@@ -217,7 +217,7 @@ impl Failure {
     }
 }
 
-words! {
+string_enum! {
     /// What became of an action on one target. The order is from good to bad: the worst of a node stands for the node.
     Outcome {
         /// Its node's supervisords do not list the service.
@@ -252,7 +252,7 @@ impl Outcome {
     }
 }
 
-words! {
+string_enum! {
     /// What was being done when something failed.
     Stage {
         /// Nothing yet.
@@ -270,7 +270,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// What went wrong. More may come.
     FailureKind {
         /// The name has no address.
@@ -344,7 +344,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// How a supervisord is reached.
     Via {
         /// XML-RPC over a forwarded socket.
@@ -356,7 +356,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// State of a process, in supervisord's words (supervisor 3.0 to 4.2.5, `supervisor/states.py`).
     /// What init says of a service is put into the same words.
     ProcessState {

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::alike::{MessageTemplate, common};
 use super::health::{HealthReason, TargetHealth};
+use super::message_template::{MessageTemplate, common};
 use super::outliers::{Outlier, outliers};
 use super::roles::{NodeRoles, RoleSummary, summaries};
 use crate::event::{FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, Stage, TargetResult};

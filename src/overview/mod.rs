@@ -4,12 +4,12 @@
 //! into a summary a role, what is not well, and what is unlike the others. Pure; it uses `event` and the leaf
 //! `nodeset`. What always holds: every result that is not well is in exactly one [`ClusterIssue`], every finding too; the
 //! order depends on nothing but what is said. Table, report, metrics, live view and snapshots all judge by it, so they
-//! cannot disagree. Start reading at [`TargetHealth::of`] and [`Overview::of`]; `alike.rs` says which reasons are one,
+//! cannot disagree. Start reading at [`TargetHealth::of`] and [`Overview::of`]; `message_template.rs` says which reasons are one,
 //! `outliers.rs` what is unlike the others.
 
-mod alike;
 mod fold;
 mod health;
+mod message_template;
 mod outliers;
 mod roles;
 #[cfg(test)]

@@ -9,8 +9,8 @@
 mod question;
 pub mod script;
 mod sudo;
-mod words;
+mod sudo_errors;
 
 pub use self::question::{CommandAnswer, NOT_RUN, NoAnswer, ending, last_line};
 pub use self::sudo::{AskError, EnterError, ExecError, Sudo, SudoPrompt};
-pub use self::words::SudoError;
+pub use self::sudo_errors::SudoError;

@@ -6,7 +6,7 @@
 //! nothing ran, without the second it did not come to its end. Pure; [`Sudo::ask`](super::Sudo::ask) does the
 //! asking.
 
-use super::words::clip;
+use super::sudo_errors::clip;
 use crate::transport::ExecOutput;
 
 /// Runs `$2` between marks (`$1`) on both streams. No backslash, quote or exclamation mark in it that a login shell

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::question::{self, AskMode, CommandAnswer, NoAnswer};
-use super::words::{SudoError, clip};
+use super::sudo_errors::{SudoError, clip};
 use crate::transport::{ExecOutput, OutputDrain, OutputPiece, RemoteCommand, Session, TransportError};
 
 /// Commands that run at once on a node, of those that may ask for the password: sshd's MaxSessions is 10 by default.

@@ -5,7 +5,7 @@
 //! is exceeded; nothing is changed before every node was connected to, locked and read; every visit of the plan ends
 //! exactly once, and with results for everything that was selected.
 //!
-//! A run that changes nodes goes through the stages of [`RunStage`] in effect; one that only reads begins with the steps.
+//! A run that changes nodes goes through the stages of [`RunStage`] in order; one that only reads begins with the steps.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::message::{
     NameCensus, NodeBatch, NodeInspection, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate,
 };
 use super::names::{MissingName, NameBook};
-use super::rows;
+use super::results;
 use crate::event::{
     ActivityPhase, CancelReason, EventKind, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage as At,
     TargetResult,
@@ -239,7 +239,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn message(&mut self, message: WorkerMessage, effects: &mut Vec<Effect>) {
-        let node = rows::node_name(self.plan, message.item.node());
+        let node = results::node_name(self.plan, message.item.node());
         let Some(progress) = self.running.get_mut(&message.item) else { return };
         match message.update {
             WorkerUpdate::Phase(phase) => self.phase(message.item, phase, effects),
@@ -283,14 +283,14 @@ impl<'a> Dispatcher<'a> {
         } else if let Some(progress) = self.running.get_mut(&item) {
             progress.is_shown = true;
         }
-        let node = Some(rows::node_name(self.plan, node));
+        let node = Some(results::node_name(self.plan, node));
         effects.push(Effect::Record(EventKind::Progress { node, phase }));
     }
 
     /// Shows that these nodes are not waited for any more.
     fn show_idle(&self, nodes: impl IntoIterator<Item = usize>, effects: &mut Vec<Effect>) {
         for node in nodes {
-            let node = Some(rows::node_name(self.plan, node));
+            let node = Some(results::node_name(self.plan, node));
             effects.push(Effect::Record(EventKind::Progress { node, phase: ActivityPhase::default() }));
         }
     }
@@ -393,7 +393,7 @@ impl<'a> Dispatcher<'a> {
             self.lose(node, self.task_at_hand(), outcome, failure, effects);
         } else if self.unlocked.insert(node) {
             // It is only watched, but another run could change it meanwhile.
-            let node = rows::node_name(self.plan, node);
+            let node = results::node_name(self.plan, node);
             let message = format!("{node}, which counts towards a cap, is not locked: {}", failure.message);
             effects.push(Effect::Record(EventKind::Notice { message }));
         }
@@ -428,7 +428,7 @@ impl<'a> Dispatcher<'a> {
             if step.task < task || !step.nodes.contains(&node) || reported.replace(step.task) == Some(step.task) {
                 continue;
             }
-            for mut result in rows::as_requested(self.plan, index, None, node, outcome) {
+            for mut result in results::as_requested(self.plan, index, None, node, outcome) {
                 explain(&mut result);
                 self.count(index, node, &result);
                 // Two tasks of a rollout may mean the same target: it has one result without a batch.
@@ -466,7 +466,7 @@ impl<'a> Dispatcher<'a> {
             for census in inspection.names {
                 self.names.note(node, census);
             }
-            let name = rows::node_name(self.plan, node);
+            let name = results::node_name(self.plan, node);
             effects.push(Effect::Record(EventKind::Inspected { node: name, targets: inspection.targets }));
         }
         if let Some((outcome, failure)) = inspection.refusal {
@@ -543,7 +543,7 @@ impl<'a> Dispatcher<'a> {
         if self.names.holds_end(node_batch) {
             return;
         }
-        let node = rows::node_name(self.plan, node_batch.node);
+        let node = results::node_name(self.plan, node_batch.node);
         effects.push(Effect::Record(EventKind::NodeFinished { batch: node_batch.batch, node }));
     }
 
@@ -648,7 +648,7 @@ impl<'a> Dispatcher<'a> {
         for item in std::mem::take(&mut self.waiting) {
             match item {
                 WorkItem::Batch(node_batch) => {
-                    for mut result in rows::as_requested(
+                    for mut result in results::as_requested(
                         self.plan,
                         node_batch.step,
                         Some(node_batch.batch),
@@ -737,7 +737,7 @@ impl<'a> Dispatcher<'a> {
     /// The nodes that are connected to, by name.
     fn by_name(&self) -> Vec<usize> {
         let mut nodes: Vec<usize> = self.connected.iter().copied().collect();
-        nodes.sort_by_cached_key(|node| rows::node_name(self.plan, *node));
+        nodes.sort_by_cached_key(|node| results::node_name(self.plan, *node));
         nodes
     }
 
@@ -795,7 +795,7 @@ impl<'a> Dispatcher<'a> {
 
     /// The failure of what a cap does not let begin.
     fn spent(&self, budget: &DownBudget, why: &str) -> Failure {
-        let down: Vec<String> = budget.down.iter().map(|node| rows::node_name(self.plan, *node)).collect();
+        let down: Vec<String> = budget.down.iter().map(|node| results::node_name(self.plan, *node)).collect();
         let set = NodeSet::from_names(down.iter().map(String::as_str));
         let down = if down.is_empty() { "none is down now".to_owned() } else { format!("down now: {set}") };
         let message = format!(
@@ -954,7 +954,7 @@ impl<'a> Dispatcher<'a> {
         let number = self.batches;
         let batched = self.plan.steps.get(index).is_some_and(|step| self.is_batched(step.task));
         let role = self.plan.steps.get(index).and_then(|step| step.role.clone());
-        let nodes = batch.iter().map(|node| rows::node_name(self.plan, *node)).collect();
+        let nodes = batch.iter().map(|node| results::node_name(self.plan, *node)).collect();
         let step = u32::try_from(index).unwrap_or(u32::MAX);
         effects.push(Effect::Record(EventKind::BatchStarted { batch: number, step, role, nodes }));
         self.waiting = batch
@@ -996,7 +996,7 @@ impl<'a> Dispatcher<'a> {
     /// Why no further batch of a task is started.
     fn limit_failure(&self, index: usize, task: &Task) -> Failure {
         let failed = self.failed.get(index).cloned().unwrap_or_default();
-        let names: Vec<String> = failed.keys().map(|node| rows::node_name(self.plan, *node)).collect();
+        let names: Vec<String> = failed.keys().map(|node| results::node_name(self.plan, *node)).collect();
         let set = NodeSet::from_names(names.iter().map(String::as_str));
         let limit = task.policy.failure_limit(self.is_batched(index));
         let noun = if failed.len() == 1 { "node" } else { "nodes" };
@@ -1016,7 +1016,7 @@ impl<'a> Dispatcher<'a> {
 
     fn start(&mut self, item: WorkItem, effects: &mut Vec<Effect>) {
         if let WorkItem::Batch(node_batch) = item {
-            let node = rows::node_name(self.plan, node_batch.node);
+            let node = results::node_name(self.plan, node_batch.node);
             effects.push(Effect::Record(EventKind::NodeStarted { batch: node_batch.batch, node }));
         }
         self.running.insert(item, ItemProgress::default());
@@ -1046,7 +1046,7 @@ impl<'a> Dispatcher<'a> {
     fn not_begun(&mut self, step: usize, nodes: &[usize], failure: &Failure, effects: &mut Vec<Effect>) {
         let task = self.plan.steps.get(step).map(|step| step.task);
         for node in nodes.iter().filter(|node| !self.lost.contains(node)) {
-            for mut result in rows::as_requested(self.plan, step, None, *node, Outcome::NotStarted) {
+            for mut result in results::as_requested(self.plan, step, None, *node, Outcome::NotStarted) {
                 let mistakes = task.and_then(|task| self.mistakes.get(&task));
                 let mistake = mistakes.and_then(|own| own.get(result.service.as_deref()?)).cloned();
                 if mistake.is_some() {
@@ -1077,7 +1077,7 @@ impl<'a> Dispatcher<'a> {
             let begun = progress.begun.contains(key);
             let outcome = if begun { Outcome::Unknown } else { Outcome::NotStarted };
             let mut result =
-                rows::of_node(self.plan, node_batch.step, Some(node_batch.batch), node_batch.node, outcome);
+                results::of_node(self.plan, node_batch.step, Some(node_batch.batch), node_batch.node, outcome);
             result.role.clone_from(&key.role);
             result.supervisor.clone_from(&key.supervisor);
             result.service.clone_from(&key.service);
@@ -1094,7 +1094,7 @@ impl<'a> Dispatcher<'a> {
                 (false, None) => (Outcome::NotConfigured, None),
             };
             for mut result in
-                rows::as_requested(self.plan, node_batch.step, Some(node_batch.batch), node_batch.node, outcome)
+                results::as_requested(self.plan, node_batch.step, Some(node_batch.batch), node_batch.node, outcome)
             {
                 if failure.is_none() {
                     result.message = "nothing to do on this node".to_owned();

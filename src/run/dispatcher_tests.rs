@@ -78,7 +78,7 @@ fn node(name: &str, roles: &[&str]) -> SelectedNode {
     }
 }
 
-/// `steps` are the nodes of each role, in effect.
+/// `steps` are the nodes of each role, in order.
 fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: Action, policy: Policy) -> Plan {
     let service = ServicePattern::parse("x").expect("a name");
     let of = |index: usize| {

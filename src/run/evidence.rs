@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::link::LiveInstance;
+use super::connection::LiveInstance;
 use crate::event::{FailureEvidence, FailureKind, LogStream, ProcessState, TargetResult};
 use crate::supervisor::log::{LogFile, LogPiece, last_lines};
 use crate::supervisor::{ProcessInfo, SupervisorClient};

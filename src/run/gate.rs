@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::connection::LiveInstance;
 use super::job::TargetContext;
-use super::link::LiveInstance;
 use crate::event::{ActivityPhase, Failure, FailureKind, PhaseKind, Stage};
 use crate::supervisor::ProcessInfo;
 use crate::supervisor::introspect::{self, FunctionalState};

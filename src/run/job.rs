@@ -8,11 +8,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::link::LiveInstance;
+use super::connection::LiveInstance;
 use super::message::{NodeBatch, TargetKey, WorkItem, WorkerMessage, WorkerUpdate};
+use super::process::Obligation;
 use super::rehearsal;
-use super::rows::ResultBuilder;
-use super::target::Obligation;
+use super::results::ResultBuilder;
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, ProcessState, TargetResult};
 use crate::guard::{Guard, Rescue};
 use crate::inventory::Role;

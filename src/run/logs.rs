@@ -13,19 +13,19 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::NodeAccess;
+use super::connection::{LiveInstance, NodeConnection};
+use super::discovery::{DiscoveredNode, VisitPlan};
 use super::job::NodeJob;
-use super::link::{LiveInstance, NodeConnection};
 use super::message::{NodeBatch, TargetKey, WorkItem, WorkerMessage, WorkerUpdate};
-use super::rows::{ResultBuilder, node_name};
-use super::view::{DiscoveredNode, VisitPlan};
+use super::results::{ResultBuilder, node_name};
 use crate::event::{ActivityPhase, Failure, FailureKind, LogLines, Outcome, Stage, TargetResult, Via};
 use crate::plan::LogTail;
 use crate::select::ServicePattern;
 use crate::supervisor::command::TAIL_LIMIT;
 use crate::supervisor::follow::{LogPosition, RpcLog};
-use crate::supervisor::lines::LineBuffer;
+use crate::supervisor::line_buffer::LineBuffer;
 use crate::supervisor::log::no_logs_by_init;
-use crate::supervisor::tailed::{TRUNCATED, TailFollower, after_last};
+use crate::supervisor::tail_follower::{TRUNCATED, TailFollower, after_last};
 use crate::supervisor::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError};
 use crate::transport::{Session, Transport, TransportError};
 

@@ -2,31 +2,31 @@
 //!
 //! It uses `plan`, `select`, `transport`, `supervisor`, `guard` and the leaf `event`; never a sink, never the command
 //! line; the journal is whoever observes. What always holds: every selected node ends with results, whatever is thrown
-//! at the run; nothing is started after the first signal, nor before its intent was noted. Start at [`run`]; what is decided is in `dispatcher.rs`, what is done in `node_task.rs`.
+//! at the run; nothing is started after the first signal, nor before its intent was noted. Start at [`run`]; what is decided is in `dispatcher.rs`, what is done in `node_worker.rs`.
 
-mod command;
-mod depth;
+mod connection;
+mod deep_status;
+mod discovery;
 mod dispatcher;
 #[cfg(test)]
 mod dispatcher_tests;
 mod evidence;
+mod exec;
 mod gate;
-mod init_target;
+mod init_service;
 mod job;
-mod link;
 mod logs;
 mod message;
 mod names;
-mod no_worse;
-mod node_task;
+mod node_worker;
 mod oneshot;
 mod passwords;
+mod process;
+mod recovery;
 mod rehearsal;
-mod rows;
-mod salvage;
-mod target;
+mod results;
+mod snapshot_gate;
 mod update;
-mod view;
 mod wait;
 
 use std::collections::{HashMap, VecDeque};
@@ -41,7 +41,7 @@ use self::dispatcher::{Dispatcher, DispatcherInput, Effect};
 pub use self::message::NameCensus;
 use self::message::{WorkItem, WorkItemEnd};
 pub use self::names::{MissingName, missing_names};
-use self::node_task::{NodeWorker, RunSignals};
+use self::node_worker::{NodeWorker, RunSignals};
 pub use self::passwords::PasswordFiles;
 use crate::event::{CancelReason, EventKind, RunEvent, RunHead, Via};
 use crate::guard::LockHolder;
@@ -128,7 +128,7 @@ pub enum JournalAck {
     No,
 }
 
-/// Runs a plan to its end. Events are given to `observe` in effect, before anything that follows from them is done. Returns the
+/// Runs a plan to its end. Events are given to `observe` in order, before anything that follows from them is done. Returns the
 /// reason for which the run was given up, if it was.
 pub async fn run<T: Transport>(
     setup: RunSetup<T>,
@@ -226,7 +226,7 @@ impl<T: Transport> WorkerPool<T> {
         while self.inbox.try_recv().is_ok() {}
     }
 
-    /// Carries the plan out. Events are given to `observe` in effect, before anything that follows from them is done;
+    /// Carries the plan out. Events are given to `observe` in order, before anything that follows from them is done;
     /// they are numbered anew in each round. Returns the reason for which the round was given up, if it was.
     pub async fn run_round(
         &mut self,

@@ -51,11 +51,11 @@ pub enum MissingName {
     Unsure(String),
 }
 
-/// The verdicts on the names of a plan's first task that were found nowhere. Its nodes were read by a [`Crew`] each:
-/// `census` has the index of each in `plan`, and what it answered ([`Crew::census`]).
+/// The verdicts on the names of a plan's first task that were found nowhere. Its nodes were read by a [`WorkerPool`] each:
+/// `census` has the index of each in `plan`, and what it answered ([`WorkerPool::census`]).
 ///
-/// [`Crew`]: super::Crew
-/// [`Crew::census`]: super::Crew::census
+/// [`WorkerPool`]: super::WorkerPool
+/// [`WorkerPool::census`]: super::WorkerPool::census
 #[must_use]
 pub fn missing_names<'c>(plan: &Plan, census: impl IntoIterator<Item = (usize, &'c NameCensus)>) -> Vec<MissingName> {
     let mut book = NameBook::new(plan);

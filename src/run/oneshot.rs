@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use super::connection::LiveInstance;
 use super::evidence;
-use super::link::LiveInstance;
 use crate::event::ProcessState;
 use crate::supervisor::rpc::RpcClient;
 use crate::supervisor::{ProcessInfo, SupervisorClient};

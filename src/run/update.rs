@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
+use super::connection::LiveInstance;
 use super::gate;
 use super::job::TargetContext;
-use super::link::LiveInstance;
 use super::message::TargetKey;
 use super::oneshot;
-use super::salvage::PAYING;
-use super::target::{ActionVerdict, Obligation, ProcessAction};
+use super::process::{ActionVerdict, Obligation, ProcessAction};
+use super::recovery::PAYING;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
 use crate::plan::policy::{Gate, Policy};
 use crate::select::ServicePattern;

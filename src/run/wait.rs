@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::NodeAccess;
+use super::connection::NodeConnection;
+use super::discovery::{DiscoveredNode, VisitPlan};
 use super::gate;
-use super::init_target::InitTarget;
+use super::init_service::InitTarget;
 use super::job::NodeJob;
-use super::link::NodeConnection;
 use super::message::{NameCensus, NodeBatch};
 use super::oneshot;
-use super::rows::ResultBuilder;
-use super::view::{DiscoveredNode, VisitPlan};
+use super::results::ResultBuilder;
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetResult};
 use crate::plan::{Action, WaitCondition, WaitGoal};
 use crate::transport::Transport;

@@ -332,12 +332,12 @@ fn padded(text: &str, columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, SharedWriter};
+    use super::super::fixtures::{self, SharedWriter};
     use super::*;
     use crate::event::{EventKind, Failure, Stage, SupervisorFacts, Via};
 
     fn program(node: &str, service: &str, state: ProcessState) -> TargetResult {
-        TargetResult { service: Some(service.to_owned()), state: Some(state), ..samples::result(node, Outcome::Ok) }
+        TargetResult { service: Some(service.to_owned()), state: Some(state), ..fixtures::result(node, Outcome::Ok) }
     }
 
     fn functional(node: &str, service: &str, word: &str, reason: Option<&str>) -> TargetResult {
@@ -355,17 +355,17 @@ mod tests {
             supervisor: Some(name.to_owned()),
             service: Some(name.to_owned()),
             failure: Some(Failure::new(Stage::Inspect, kind, message)),
-            ..samples::result(node, Outcome::Failed)
+            ..fixtures::result(node, Outcome::Failed)
         }
     }
 
     fn show(fold: Option<bool>, results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> String {
-        let mut events = samples::run(Some("status"), results);
+        let mut events = fixtures::run(Some("status"), results);
         let end = events.pop().map(|event| event.kind);
         let kinds = events.into_iter().map(|event| event.kind);
-        let events = samples::numbered(kinds.chain(facts.into_iter().map(EventKind::NodeFacts)).chain(end));
+        let events = fixtures::numbered(kinds.chain(facts.into_iter().map(EventKind::NodeFacts)).chain(end));
         let out = SharedWriter::default();
-        samples::play(&mut ContrailStatusSink::new(fold, out.writer()), &events, 0);
+        fixtures::play(&mut ContrailStatusSink::new(fold, out.writer()), &events, 0);
         out.text()
     }
 
@@ -488,7 +488,7 @@ mod tests {
             message: "disk replaced".to_owned(),
             supervisor: None,
             service: None,
-            ..samples::result("a6s03", Outcome::Skipped)
+            ..fixtures::result("a6s03", Outcome::Skipped)
         };
         let finding = |kind, message: &str, details: &[&str]| NodeFinding {
             kind,
@@ -508,12 +508,12 @@ mod tests {
         let empty = TargetResult {
             service: None,
             message: "it runs no programs".to_owned(),
-            ..samples::result("a6s01", Outcome::Ok)
+            ..fixtures::result("a6s01", Outcome::Ok)
         };
-        let elsewhere = TargetResult { supervisor: None, ..samples::result("a6s04", Outcome::NotConfigured) };
+        let elsewhere = TargetResult { supervisor: None, ..fixtures::result("a6s04", Outcome::NotConfigured) };
         let text = show(
             None,
-            vec![empty, samples::unknown_key("a6s02"), skipped, elsewhere],
+            vec![empty, fixtures::unknown_key("a6s02"), skipped, elsewhere],
             vec![NodeFacts {
                 node: "a6s01".to_owned(),
                 supervisors: vec![supervisor],

@@ -112,15 +112,15 @@ fn record(result: &TargetResult) -> [String; HEADER.len()] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, SharedWriter};
+    use super::super::fixtures::{self, SharedWriter};
     use super::*;
     use crate::event::Outcome;
 
     #[test]
     fn failures_are_spread_over_columns() {
         let out = SharedWriter::default();
-        let (events, _) = samples::restart();
-        samples::play(&mut CsvSink::new(out.writer()), &events, 4);
+        let (events, _) = fixtures::restart();
+        fixtures::play(&mut CsvSink::new(out.writer()), &events, 4);
         insta::assert_snapshot!(out.text(), @r#"
         node,address,role,supervisor,service,outcome,state,pid,uptime_s,functional,message,failure_stage,failure_kind,failure_message,failure_hint,via,batch,duration_ms
         a6s01,127.0.1.1,analytics,supervisor-analytics,contrail-collector,changed,RUNNING,20071,4,,,,,,,rpc,1,640
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_columns_are_the_fields_of_the_json() {
-        let json = serde_json::to_string(&samples::result("a6s01", Outcome::Ok)).expect("JSON");
+        let json = serde_json::to_string(&fixtures::result("a6s01", Outcome::Ok)).expect("JSON");
         let mut place = 0;
         for column in HEADER.iter().map(|column| if column.starts_with("failure_") { "failure" } else { column }) {
             let found = json.find(&format!("\"{column}\":")).expect("a field");
@@ -154,9 +154,9 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(cell(given), wanted);
-            let result = TargetResult { message: given.to_owned(), ..samples::result("a6s01", Outcome::Ok) };
+            let result = TargetResult { message: given.to_owned(), ..fixtures::result("a6s01", Outcome::Ok) };
             let out = SharedWriter::default();
-            samples::play(&mut CsvSink::new(out.writer()), &samples::run(Some("status"), vec![result]), 0);
+            fixtures::play(&mut CsvSink::new(out.writer()), &fixtures::run(Some("status"), vec![result]), 0);
             let table = out.text();
             let row = csv::Reader::from_reader(table.as_bytes()).into_records().next().expect("a row").expect("CSV");
             assert_eq!(&row[10], wanted, "{table}");
@@ -165,9 +165,9 @@ mod tests {
 
     #[test]
     fn text_of_a_node_cannot_reach_the_terminal() {
-        let result = TargetResult { message: "a,\"b\"\n\x1b[2J".to_owned(), ..samples::result("a6s01", Outcome::Ok) };
+        let result = TargetResult { message: "a,\"b\"\n\x1b[2J".to_owned(), ..fixtures::result("a6s01", Outcome::Ok) };
         let out = SharedWriter::default();
-        samples::play(&mut CsvSink::new(out.writer()), &samples::run(Some("status"), vec![result]), 0);
+        fixtures::play(&mut CsvSink::new(out.writer()), &fixtures::run(Some("status"), vec![result]), 0);
         assert!(out.text().contains(r#","a,""b""\n\x1b[2J","#), "{}", out.text());
     }
 }

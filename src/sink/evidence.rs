@@ -101,7 +101,7 @@ fn without_numbers(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
+    use super::super::fixtures;
     use super::*;
     use crate::event::{LogStream, Outcome, TargetResult};
 
@@ -112,12 +112,12 @@ mod tests {
             stream: LogStream::Stderr,
             lines: lines.iter().map(|line| (*line).to_owned()).collect(),
         };
-        TargetResult { evidence: Some(evidence), ..samples::result(node, Outcome::Failed) }
+        TargetResult { evidence: Some(evidence), ..fixtures::result(node, Outcome::Failed) }
     }
 
     fn told(results: Vec<TargetResult>) -> String {
         let mut ledger = Ledger::default();
-        for event in samples::run(Some("restart"), results) {
+        for event in fixtures::run(Some("restart"), results) {
             ledger.apply(&event).expect("it fits");
         }
         evidence(&ledger)
@@ -135,7 +135,7 @@ mod tests {
             result("c005", Some("terminated by SIGSEGV; not expected"), None, &[]),
             result("c006", None, Some(3), &["another end"]),
             result("c007", None, None, &["nothing is known of its end"]),
-            samples::result("c008", Outcome::Changed),
+            fixtures::result("c008", Outcome::Changed),
         ];
         insta::assert_snapshot!(told(results), @r"
         contrail-collector on c[001-002]: exit status 1; the end of its stderr log:
@@ -148,7 +148,7 @@ mod tests {
         contrail-collector on c007: the end of its stderr log:
             nothing is known of its end
         ");
-        assert_eq!(told(vec![samples::result("c008", Outcome::Changed)]), "");
+        assert_eq!(told(vec![fixtures::result("c008", Outcome::Changed)]), "");
     }
 
     #[test]

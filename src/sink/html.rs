@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::overview::outlier_words;
-use super::{Sink, SinkError, notes, text};
+use super::{Sink, SinkError, footer, text};
 use crate::event::{Ledger, RunEvent};
 use crate::overview::{ClusterIssue, Outlier, Overview, RoleSummary, TargetHealth};
 
@@ -152,10 +152,10 @@ impl ReportPage {
             run: head.map(|head| head.run.clone()).unwrap_or_default(),
             services: text::single_line(&services),
             started: head.map(|head| head.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default(),
-            took: notes::took(ledger.elapsed()),
+            took: footer::took(ledger.elapsed()),
             exit_code,
             exit_words: exit_words(exit_code),
-            given_up: notes::given_up(ledger).trim_start_matches("; "),
+            given_up: footer::given_up(ledger).trim_start_matches("; "),
             nodes: HealthyShare { well: overview.nodes_well + left, all: overview.nodes },
             left,
             targets: HealthyShare { well, all: results.len() },

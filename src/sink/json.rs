@@ -171,15 +171,15 @@ impl Sink for JsonlSink {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, SharedWriter};
+    use super::super::fixtures::{self, SharedWriter};
     use super::*;
     use crate::event::Outcome;
 
     #[test]
     fn the_document_is_that_of_the_contract() {
         let out = SharedWriter::default();
-        let (events, _) = samples::restart();
-        samples::play(&mut JsonSink::new(out.writer()), &events[..], 4);
+        let (events, _) = fixtures::restart();
+        fixtures::play(&mut JsonSink::new(out.writer()), &events[..], 4);
         insta::assert_snapshot!(out.text(), @r#"
         {
           "schema": "ctl/1",
@@ -289,8 +289,8 @@ mod tests {
     #[test]
     fn lines_are_written_as_it_happens() {
         let out = SharedWriter::default();
-        let events = samples::run(Some("restart"), vec![samples::running("a6s01", Outcome::Changed, 20071, 4)]);
-        samples::play(&mut JsonlSink::new(out.writer()), &events, 0);
+        let events = fixtures::run(Some("restart"), vec![fixtures::running("a6s01", Outcome::Changed, 20071, 4)]);
+        fixtures::play(&mut JsonlSink::new(out.writer()), &events, 0);
         insta::assert_snapshot!(out.text(), @r#"
         {"schema":"ctl/1","event":"run_started","run":"20260301-080000-abcd","command":"service","action":"restart","services":["contrail-collector"],"started":"2026-03-01T08:00:00Z","nodes":1,"selection":{"roles":[],"nodes":null,"exclude":null},"input":null}
         {"schema":"ctl/1","event":"batch_started","batch":1,"role":null,"nodes":["a6s01"]}
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn a_run_without_a_head_still_makes_a_document() {
         let out = SharedWriter::default();
-        samples::play(&mut JsonSink::new(out.writer()), &[], 130);
+        fixtures::play(&mut JsonSink::new(out.writer()), &[], 130);
         let document: serde_json::Value = serde_json::from_str(&out.text()).expect("it is JSON");
         assert_eq!(document["run"], serde_json::Value::Null);
         assert_eq!(document["exit_code"], 130);
@@ -311,9 +311,9 @@ mod tests {
     #[test]
     fn text_of_a_node_is_escaped_and_not_altered() {
         let hostile = "\x1b[2J \u{9b}31m \"quoted\"\n\u{202e}\u{2028}";
-        let result = TargetResult { message: hostile.to_owned(), ..samples::result("a6s01", Outcome::Ok) };
+        let result = TargetResult { message: hostile.to_owned(), ..fixtures::result("a6s01", Outcome::Ok) };
         let out = SharedWriter::default();
-        samples::play(&mut JsonlSink::new(out.writer()), &samples::run(Some("status"), vec![result.clone()]), 0);
+        fixtures::play(&mut JsonlSink::new(out.writer()), &fixtures::run(Some("status"), vec![result.clone()]), 0);
         assert!(out.text().chars().all(|char| char == '\n' || !char.is_control()));
         let line = out.text().lines().find(|line| line.contains("\"result\"")).expect("a result").to_owned();
         assert_eq!(serde_json::from_str::<TargetResult>(&line).expect("a result"), result);

@@ -10,8 +10,8 @@ use std::io::Write;
 use console::Style;
 use serde::Serialize;
 
+use super::footer::failures;
 use super::json::RunDocument;
-use super::notes::failures;
 use super::{Sink, SinkError, encode, text};
 use crate::event::{EventKind, Ledger, LogLines, Outcome, RunEvent, TargetResult};
 use crate::nodeset::NodeSet;
@@ -191,7 +191,7 @@ impl Sink for LogJsonSink {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, SharedWriter};
+    use super::super::fixtures::{self, SharedWriter};
     use super::*;
     use crate::event::{Failure, FailureKind, LogStream, Stage};
 
@@ -209,7 +209,7 @@ mod tests {
 
     fn show(color: bool, at_once: bool, kinds: Vec<EventKind>, results: Vec<TargetResult>) -> (String, String) {
         let (out, notes) = (SharedWriter::default(), SharedWriter::default());
-        let mut events = samples::run(None, results);
+        let mut events = fixtures::run(None, results);
         let template = events[0].clone();
         for (place, kind) in kinds.into_iter().enumerate() {
             events.insert(2 + place, RunEvent { kind, ..template.clone() });
@@ -217,7 +217,7 @@ mod tests {
         for (seq, event) in (0..).zip(&mut events) {
             event.seq = seq;
         }
-        samples::play(&mut LogSink::new(color, at_once, out.writer(), notes.writer()), &events, 0);
+        fixtures::play(&mut LogSink::new(color, at_once, out.writer(), notes.writer()), &events, 0);
         (out.text(), notes.text())
     }
 
@@ -227,7 +227,7 @@ mod tests {
             lines("a6s01", "contrail-collector", false, &["one", "", "  a\tb\x1b[31m"]),
             lines("a6s02", "contrail-api:0", true, &["two"]),
         ];
-        let (out, notes) = show(false, false, kinds, vec![samples::result("a6s01", Outcome::Ok)]);
+        let (out, notes) = show(false, false, kinds, vec![fixtures::result("a6s01", Outcome::Ok)]);
         insta::assert_snapshot!(out, @r"
         a6s01: one
         a6s01:
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn what_went_wrong_is_told_once() {
         let failure = Failure::new(Stage::Inspect, FailureKind::NoLog, "it has no such log\x07").with_hint("look");
-        let bad = |node| TargetResult { failure: Some(failure.clone()), ..samples::result(node, Outcome::Failed) };
+        let bad = |node| TargetResult { failure: Some(failure.clone()), ..fixtures::result(node, Outcome::Failed) };
         let (_, notes) = show(false, false, Vec::new(), vec![bad("a6s01"), bad("a6s02")]);
         insta::assert_snapshot!(notes, @r"
         a6s[01-02]: no_log: it has no such log\x07
@@ -257,11 +257,11 @@ mod tests {
         ");
         let (_, notes) = show(false, true, Vec::new(), vec![bad("a6s01")]);
         insta::assert_snapshot!(notes, @r"a6s01 contrail-collector: no_log: it has no such log\x07");
-        let nowhere = vec![samples::result("a6s01", Outcome::NotConfigured)];
+        let nowhere = vec![fixtures::result("a6s01", Outcome::NotConfigured)];
         assert_eq!(show(false, false, Vec::new(), nowhere).1, "nothing to show: no selected node has this service\n");
         let empty = |node| TargetResult {
             message: "nothing was written to it yet".to_owned(),
-            ..samples::result(node, Outcome::Ok)
+            ..fixtures::result(node, Outcome::Ok)
         };
         let (_, notes) = show(false, false, Vec::new(), vec![empty("a6s01"), empty("a6s03")]);
         assert_eq!(notes, "contrail-collector on a6s[01,03]: nothing was written to it yet\n");
@@ -271,7 +271,7 @@ mod tests {
     fn the_document_has_the_lines_of_each_result() {
         let out = SharedWriter::default();
         let mut sink = LogJsonSink::new(out.writer());
-        let mut events = samples::run(None, vec![samples::running("a6s01", Outcome::Ok, 1, 1)]);
+        let mut events = fixtures::run(None, vec![fixtures::running("a6s01", Outcome::Ok, 1, 1)]);
         let template = events[0].clone();
         for place in [2, 3] {
             let kind = lines("a6s01", "contrail-collector", false, &["a \x1b line"]);
@@ -280,7 +280,7 @@ mod tests {
         for (seq, event) in (0..).zip(&mut events) {
             event.seq = seq;
         }
-        samples::play(&mut sink, &events, 0);
+        fixtures::play(&mut sink, &events, 0);
         assert!(!out.text().contains('\x1b'));
         let document: serde_json::Value = serde_json::from_str(&out.text()).expect("JSON");
         let result = &document["results"][0];

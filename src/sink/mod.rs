@@ -5,23 +5,23 @@
 //! [`Ledger`] says; a sink that fails is dropped with one warning, and neither the run nor another sink notices; text
 //! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
 
-pub mod changes;
+mod command_output;
 mod contrail_status;
 mod csv;
 pub mod encode;
 mod evidence;
+#[cfg(test)]
+mod fixtures;
+mod footer;
 mod grid;
 mod hint;
 mod html;
 mod json;
 mod logs;
-mod notes;
-mod output;
 mod overview;
 mod progress;
 mod prom;
-#[cfg(test)]
-mod samples;
+pub mod snapshot_diff;
 mod table;
 pub mod text;
 mod watch;
@@ -182,7 +182,7 @@ fn warning(error: &SinkError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::samples::{self, SharedWriter};
+    use super::fixtures::{self, SharedWriter};
     use super::*;
 
     /// Errs when told to.
@@ -205,7 +205,7 @@ mod tests {
         sinks.push(Box::new(FailingSink(Some(io::Error::other("disk\x1b full").into()))));
         sinks.push(Box::new(FailingSink(Some(io::Error::from(io::ErrorKind::BrokenPipe).into()))));
         sinks.push(Box::new(CsvSink::new(out.writer())));
-        let (events, ledger) = samples::restart();
+        let (events, ledger) = fixtures::restart();
         let warnings: Vec<String> = events.iter().flat_map(|event| sinks.event(event, &ledger)).collect();
         assert_eq!(warnings, [r"cannot write the output: disk\x1b full"]);
         assert!(sinks.stdout_closed());
@@ -216,8 +216,8 @@ mod tests {
 
     #[test]
     fn a_closed_output_is_quiet_whatever_the_form() {
-        let (events, ledger) = samples::restart();
-        let closed = || Box::new(samples::ClosedPipe) as Box<dyn io::Write + Send>;
+        let (events, ledger) = fixtures::restart();
+        let closed = || Box::new(fixtures::ClosedPipe) as Box<dyn io::Write + Send>;
         let options = TableOptions::default();
         let all: [Box<dyn Sink>; 8] = [
             Box::new(JsonSink::new(closed())),

@@ -6,8 +6,8 @@
 
 use std::io::Write;
 
+use super::footer::{counted, given_up, notes, took};
 use super::grid::CellPaint;
-use super::notes::{counted, given_up, notes, took};
 use super::table::age;
 use super::{Sink, SinkError, hint, text};
 use crate::event::{Ledger, RunEvent};

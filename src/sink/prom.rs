@@ -292,17 +292,17 @@ fn count(number: impl TryInto<u32>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, SharedWriter};
+    use super::super::fixtures::{self, SharedWriter};
     use super::*;
     use crate::event::{EventKind, Failure, FailureKind, Stage, SupervisorFacts, Via};
 
     fn exposition(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> String {
         let out = SharedWriter::default();
         let mut kinds: Vec<EventKind> =
-            samples::run(Some("status"), results).into_iter().map(|event| event.kind).collect();
+            fixtures::run(Some("status"), results).into_iter().map(|event| event.kind).collect();
         let end = kinds.len() - 1;
         kinds.splice(end..end, facts.into_iter().map(EventKind::NodeFacts));
-        samples::play(&mut PromSink::new(out.writer()), &samples::numbered(kinds), 3);
+        fixtures::play(&mut PromSink::new(out.writer()), &fixtures::numbered(kinds), 3);
         out.text()
     }
 
@@ -318,15 +318,15 @@ mod tests {
         let running = TargetResult {
             functional: Some("initializing".to_owned()),
             version: Some("3.2.1.0-27".to_owned()),
-            ..samples::running("a6s01", Outcome::Ok, 900, 60)
+            ..fixtures::running("a6s01", Outcome::Ok, 900, 60)
         };
-        let fatal = TargetResult { state: Some(ProcessState::Fatal), ..samples::result("a6s02", Outcome::Ok) };
+        let fatal = TargetResult { state: Some(ProcessState::Fatal), ..fixtures::result("a6s02", Outcome::Ok) };
         let down = TargetResult {
             service: None,
             failure: Some(Failure::new(Stage::Inspect, FailureKind::SupervisorDown, "nobody answers")),
-            ..samples::result("a6s04", Outcome::Failed)
+            ..fixtures::result("a6s04", Outcome::Failed)
         };
-        let skipped = TargetResult { supervisor: None, ..samples::result("a6s05", Outcome::Skipped) };
+        let skipped = TargetResult { supervisor: None, ..fixtures::result("a6s05", Outcome::Skipped) };
         let core = |details: &[&str]| NodeFinding {
             kind: FindingKind::CoreFiles,
             role: None,
@@ -351,7 +351,7 @@ mod tests {
         let unsearched = NodeFacts { node: "a6s02".to_owned(), findings: vec![unsearched], ..NodeFacts::default() };
         let searched = NodeFacts { node: "a6s04".to_owned(), ..NodeFacts::default() };
         let text = exposition(
-            vec![running, fatal, samples::unknown_key("a6s03"), down, skipped],
+            vec![running, fatal, fixtures::unknown_key("a6s03"), down, skipped],
             vec![facts, unsearched, searched],
         );
         insta::assert_snapshot!(samples_of(&text, "ctl_"), @r#"
@@ -403,7 +403,7 @@ mod tests {
     fn text_of_a_node_is_a_label_and_no_line() {
         let service = "a\"} 1\nctl_forged 1\\\u{202e}\x1b[2J";
         let hostile =
-            || TargetResult { service: Some(service.to_owned()), ..samples::running("a6s01", Outcome::Ok, 900, 60) };
+            || TargetResult { service: Some(service.to_owned()), ..fixtures::running("a6s01", Outcome::Ok, 900, 60) };
         // The same series twice over, by two names that are made the same.
         let other = TargetResult { service: Some(format!(" {service}")), pid: Some(901), ..hostile() };
         let text = exposition(vec![hostile(), other], Vec::new());

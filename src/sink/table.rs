@@ -3,14 +3,14 @@
 //! Here live [`TableSink`] and [`TableOptions`]. They use `event`, `overview`, `nodeset` and this room. What always holds: the
 //! table goes to one writer, everything else to another; rows stand in the order of the ledger, but what is bad stands
 //! last, next to the prompt; the words are those of the JSON. Start reading at `TableContent::new`; the layout is in
-//! `grid.rs`, what follows the table in `notes.rs`.
+//! `grid.rs`, what follows the table in `footer.rs`.
 
 use std::collections::HashMap;
 use std::io::Write;
 
+use super::command_output::printed;
+use super::footer::notes;
 use super::grid::{CellPaint, Grid, GridCell};
-use super::notes::notes;
-use super::output::printed;
 use super::{Sink, SinkError, hint, text};
 use crate::event::{Ledger, Outcome, ProcessState, RunEvent, TargetResult};
 use crate::nodeset::NodeSet;
@@ -364,7 +364,7 @@ fn seconds(milliseconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, SharedWriter};
+    use super::super::fixtures::{self, SharedWriter};
     use super::*;
     use crate::event::{EventKind, Failure, FailureKind, RunEvent, Stage};
 
@@ -372,7 +372,7 @@ mod tests {
     fn show(options: TableOptions, events: &[RunEvent]) -> String {
         let (out, notes) = (SharedWriter::default(), SharedWriter::default());
         let mut sink = TableSink::new(options, out.writer(), notes.writer());
-        samples::play(&mut sink, events, 0);
+        fixtures::play(&mut sink, events, 0);
         format!("{}---\n{}", out.text(), notes.text())
     }
 
@@ -382,17 +382,17 @@ mod tests {
         TargetResult {
             failure: Some(failure),
             state: Some(ProcessState::Fatal),
-            ..samples::result(node, Outcome::Failed)
+            ..fixtures::result(node, Outcome::Failed)
         }
     }
 
     fn not_configured(node: &str) -> TargetResult {
-        TargetResult { supervisor: None, via: None, ..samples::result(node, Outcome::NotConfigured) }
+        TargetResult { supervisor: None, via: None, ..fixtures::result(node, Outcome::NotConfigured) }
     }
 
     #[test]
     fn what_is_bad_stands_last_and_says_what_to_do() {
-        let (events, _) = samples::restart();
+        let (events, _) = fixtures::restart();
         insta::assert_snapshot!(show(TableOptions::default(), &events), @"
         NODE   ROLE       SERVICE             OUTCOME      STATE    PID    UPTIME  MESSAGE
         a6s01  analytics  contrail-collector  changed      RUNNING  20071  4s
@@ -407,9 +407,9 @@ mod tests {
 
     #[test]
     fn wide_shows_everything() {
-        let events = samples::run(
+        let events = fixtures::run(
             Some("restart"),
-            vec![samples::running("a6s01", Outcome::Changed, 20071, 4), not_configured("db1"), failed("a6s03")],
+            vec![fixtures::running("a6s01", Outcome::Changed, 20071, 4), not_configured("db1"), failed("a6s03")],
         );
         insta::assert_snapshot!(show(TableOptions { wide: true, ..TableOptions::default() }, &events), @r"
         NODE   ADDRESS    ROLE       SUPERVISOR            SERVICE             OUTCOME         STATE    PID    UPTIME  VIA  BATCH  TIME  MESSAGE
@@ -426,7 +426,7 @@ mod tests {
     #[test]
     fn wide_rows_run_on_at_a_terminal() {
         let events =
-            samples::run(Some("restart"), vec![samples::running("a6s01", Outcome::Changed, 7, 4), failed("a6s03")]);
+            fixtures::run(Some("restart"), vec![fixtures::running("a6s01", Outcome::Changed, 7, 4), failed("a6s03")]);
         let narrow = TableOptions { wide: true, width: Some(60), ..TableOptions::default() };
         assert_eq!(show(narrow, &events), show(TableOptions { width: None, ..narrow }, &events));
     }
@@ -436,18 +436,18 @@ mod tests {
         let stopped = TargetResult {
             state: Some(ProcessState::Exited),
             message: "Mar 01 07:12 AM".to_owned(),
-            ..samples::result("a6s01", Outcome::Ok)
+            ..fixtures::result("a6s01", Outcome::Ok)
         };
         let initializing = TargetResult {
             service: Some("contrail-api:0".to_owned()),
             functional: Some("initializing".to_owned()),
-            ..samples::running("a6s02", Outcome::Ok, 300, 7503)
+            ..fixtures::running("a6s02", Outcome::Ok, 300, 7503)
         };
         let running = TargetResult {
             functional: Some("active".to_owned()),
-            ..samples::running("a6s02", Outcome::Ok, 4711, 266_400)
+            ..fixtures::running("a6s02", Outcome::Ok, 4711, 266_400)
         };
-        let events = samples::run(Some("status"), vec![stopped, initializing, running, not_configured("db1")]);
+        let events = fixtures::run(Some("status"), vec![stopped, initializing, running, not_configured("db1")]);
         insta::assert_snapshot!(show(TableOptions::default(), &events), @"
         NODE   ROLE       SERVICE             STATE                   PID   UPTIME  MESSAGE
         a6s02  analytics  contrail-collector  RUNNING                 4711  3d02h
@@ -463,10 +463,10 @@ mod tests {
         let pong = TargetResult {
             service: None,
             message: "supervisor 3.3.5 at /var/run/supervisord.sock, 12 processes".to_owned(),
-            ..samples::running("a6s01", Outcome::Ok, 900, 60)
+            ..fixtures::running("a6s01", Outcome::Ok, 900, 60)
         };
         let pong = TargetResult { uptime_s: None, ..pong };
-        insta::assert_snapshot!(show(TableOptions::default(), &samples::run(None, vec![pong])), @"
+        insta::assert_snapshot!(show(TableOptions::default(), &fixtures::run(None, vec![pong])), @"
         NODE   ROLE       STATE    PID  MESSAGE
         a6s01  analytics  RUNNING  900  supervisor 3.3.5 at /var/run/supervisord.sock, 12 processes
         ---
@@ -477,14 +477,14 @@ mod tests {
     fn many() -> Vec<RunEvent> {
         let mut results: Vec<TargetResult> = (1..=40_u32)
             .map(|number| {
-                samples::running(&format!("a6s{number:02}"), Outcome::Changed, 20_000 + number, u64::from(number))
+                fixtures::running(&format!("a6s{number:02}"), Outcome::Changed, 20_000 + number, u64::from(number))
             })
             .collect();
         for place in [2, 6, 7, 20] {
-            results[place] = samples::unknown_key(&format!("a6s{:02}", place + 1));
+            results[place] = fixtures::unknown_key(&format!("a6s{:02}", place + 1));
         }
         results[30] = failed("a6s31");
-        samples::run(Some("restart"), results)
+        fixtures::run(Some("restart"), results)
     }
 
     #[test]
@@ -507,14 +507,14 @@ mod tests {
     fn folding_is_as_asked() {
         let unfolded = show(TableOptions { fold: Some(false), ..TableOptions::default() }, &many());
         assert_eq!(unfolded.lines().filter(|line| line.contains(" changed ")).count(), 35);
-        let (events, _) = samples::restart();
+        let (events, _) = fixtures::restart();
         let folded = show(TableOptions { fold: Some(true), ..TableOptions::default() }, &events);
         assert!(folded.contains("a6s[01,03]  2"), "{folded}");
     }
 
     #[test]
     fn a_narrow_terminal_is_not_overrun() {
-        let (events, _) = samples::restart();
+        let (events, _) = fixtures::restart();
         insta::assert_snapshot!(show(TableOptions { width: Some(100), ..TableOptions::default() }, &events), @"
         NODE   ROLE       SERVICE             OUTCOME      STATE    PID    UPTIME  MESSAGE
         a6s01  analytics  contrail-collector  changed      RUNNING  20071  4s
@@ -552,7 +552,7 @@ mod tests {
 
     #[test]
     fn colour_changes_nothing_but_colour() {
-        let (events, _) = samples::restart();
+        let (events, _) = fixtures::restart();
         let plain = show(TableOptions::default(), &events);
         let colored = show(TableOptions { color: true, ..TableOptions::default() }, &events);
         assert_eq!(console::strip_ansi_codes(&colored), plain);
@@ -561,11 +561,11 @@ mod tests {
 
     #[test]
     fn nothing_to_show_is_said() {
-        insta::assert_snapshot!(show(TableOptions::default(), &samples::run(Some("status"), Vec::new())), @"
+        insta::assert_snapshot!(show(TableOptions::default(), &fixtures::run(Some("status"), Vec::new())), @"
         ---
         no results: no node was queried
         ");
-        let events = samples::run(Some("status"), vec![not_configured("db1"), not_configured("db2")]);
+        let events = fixtures::run(Some("status"), vec![not_configured("db1"), not_configured("db2")]);
         insta::assert_snapshot!(show(TableOptions::default(), &events), @"
         ---
         nothing to show: no selected node has this service (-o wide shows every node)
@@ -575,10 +575,10 @@ mod tests {
 
     #[test]
     fn a_run_that_was_given_up_says_so() {
-        let (events, _) = samples::restart();
+        let (events, _) = fixtures::restart();
         let mut kinds: Vec<EventKind> = events.into_iter().map(|event| event.kind).collect();
         kinds.insert(3, EventKind::CancelBegan { reason: crate::event::CancelReason::Interrupted });
-        let shown = show(TableOptions::default(), &samples::numbered(kinds));
+        let shown = show(TableOptions::default(), &fixtures::numbered(kinds));
         insta::assert_snapshot!(shown.lines().last().expect("a summary"), @"3 nodes, 3 results: 2 changed, 1 unreachable (0.8 s); interrupted");
     }
 

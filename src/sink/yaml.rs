@@ -37,8 +37,8 @@ impl Sink for YamlSink {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::fixtures::{self, SharedWriter};
     use super::super::json::JsonSink;
-    use super::super::samples::{self, SharedWriter};
     use super::super::text;
     use super::*;
     use crate::event::{Outcome, TargetResult};
@@ -46,11 +46,11 @@ mod tests {
     /// The YAML and the JSON of a run with one result that says `message`.
     fn both(message: &str) -> (String, String) {
         let result =
-            TargetResult { message: message.to_owned(), ..samples::running("a6s01", Outcome::Changed, 20071, 4) };
-        let events = samples::run(Some("restart"), vec![result]);
+            TargetResult { message: message.to_owned(), ..fixtures::running("a6s01", Outcome::Changed, 20071, 4) };
+        let events = fixtures::run(Some("restart"), vec![result]);
         let (yaml, json) = (SharedWriter::default(), SharedWriter::default());
-        samples::play(&mut YamlSink::new(yaml.writer()), &events, 0);
-        samples::play(&mut JsonSink::new(json.writer()), &events, 0);
+        fixtures::play(&mut YamlSink::new(yaml.writer()), &events, 0);
+        fixtures::play(&mut JsonSink::new(json.writer()), &events, 0);
         (yaml.text(), json.text())
     }
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::init::{self, InitProblem, InitStatus};
 use super::relay::Relay;
 use super::supervisorctl::{self, ControlProblem, TailOutput};
-use super::tailed::TailFollower;
+use super::tail_follower::TailFollower;
 use super::{ProcessInfo, RpcFault, SupervisorError, UpdateSummary};
 use crate::event::LogStream;
 use crate::inventory::ControlAddress;

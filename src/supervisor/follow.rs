@@ -501,7 +501,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::lines::LineBuffer;
+    use super::super::line_buffer::LineBuffer;
     use super::*;
 
     /// A supervisord on Python 3, and the files of its node.

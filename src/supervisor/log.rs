@@ -11,7 +11,7 @@
 use base64::Engine as _;
 
 use super::command::NodeShell;
-use super::lines::LineBuffer;
+use super::line_buffer::LineBuffer;
 use super::rpc::{RpcAnswer, RpcClient};
 use super::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError, xmlrpc};
 use crate::event::LogStream;

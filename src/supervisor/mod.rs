@@ -11,14 +11,14 @@ pub mod command;
 pub mod follow;
 pub mod init;
 pub mod introspect;
-pub mod lines;
+pub mod line_buffer;
 pub mod log;
+pub mod node_scan;
 mod process;
 mod relay;
 pub mod rpc;
 pub mod supervisorctl;
-pub mod survey;
-pub mod tailed;
+pub mod tail_follower;
 pub mod via;
 pub mod xmlrpc;
 

@@ -23,15 +23,15 @@ use super::algorithms::{self, NegotiationFailure};
 use super::auth::{self, AuthProgress, KeyRing, UnlockError};
 use super::bastion::{BastionChannel, BastionPool};
 use super::dial::{AddressLog, connect_error, first_to_greet, greeting_timeout};
-use super::door::{LoginPermit, LoginThrottle};
 use super::endpoint::{Endpoint, Keepalive, ProxyRoute};
 use super::error::Seconds;
 use super::handshake::{HandshakeConfig, HandshakeEnd, KeyExchange};
 use super::host_keys::{HostKeyRequest, HostKeyStore};
+use super::login_throttle::{LoginPermit, LoginThrottle};
 use super::proxy_command::{self, ProxyChild};
 use super::resolver::{DialRoute, NameResolver};
 use super::session::{ConnectionLoss, SshSession};
-use super::wire::StreamOwner;
+use super::watched_stream::StreamOwner;
 use super::{Transport, TransportError};
 
 /// What holds for all connections of a run.

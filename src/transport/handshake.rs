@@ -21,7 +21,7 @@ use super::TransportError;
 use super::auth;
 use super::endpoint::{Endpoint, HostKeySettings};
 use super::host_keys::HostKeyStore;
-use super::wire::{PeerPreamble, StreamOwner, WatchedStream};
+use super::watched_stream::{PeerPreamble, StreamOwner, WatchedStream};
 
 /// What the library is given for every connection of an endpoint.
 #[derive(Clone)]

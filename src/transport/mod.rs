@@ -11,18 +11,18 @@ mod auth;
 mod bastion;
 mod connect;
 mod dial;
-mod door;
 mod drain;
 mod endpoint;
 mod error;
 mod handshake;
 mod host_keys;
 pub mod known_hosts;
+mod login_throttle;
 mod proxy_command;
 mod resolver;
 mod session;
 pub mod ssh_config;
-mod wire;
+mod watched_stream;
 
 use std::future::Future;
 

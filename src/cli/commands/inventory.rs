@@ -5,8 +5,8 @@ use std::io::Write;
 use serde::Serialize;
 
 use crate::cli::args::{InventoryArgs, InventoryCommand, PlainForm, SshArgs};
+use crate::cli::endpoints::{self, EndpointResolver};
 use crate::cli::exit::ExitStatus;
-use crate::cli::reach::{self, EndpointResolver};
 use crate::cli::report::CliError;
 use crate::cli::settings;
 use crate::cli::terminal;
@@ -126,7 +126,11 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<SettingOrigin>, CliError
         }
     }
     let timeout = &resolved.connect_timeout;
-    add("connect timeout", humantime::format_duration(reach::connect_timeout(&resolved)).to_string(), &timeout.origin);
+    add(
+        "connect timeout",
+        humantime::format_duration(endpoints::connect_timeout(&resolved)).to_string(),
+        &timeout.origin,
+    );
     let checking = &resolved.strict_host_key_checking;
     add("host key checking", checking.value.as_str().to_owned(), &checking.origin);
     let files = &resolved.user_known_hosts_files;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::cli::args::RolloutArgs;
 use crate::cli::exit::ExitStatus;
-use crate::cli::fanout::execute;
 use crate::cli::job::{CliJob, StatusDisplay};
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
+use crate::cli::session::execute;
 use crate::cli::settings::{self, SavedInputs};
 use crate::cli::terminal;
 use crate::cli::{trust, waiting};

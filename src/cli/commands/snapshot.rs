@@ -5,17 +5,17 @@ use std::path::Path;
 
 use crate::cli::args::{FanoutArgs, OutputFormat, SnapshotArgs, SnapshotCommand};
 use crate::cli::exit::{self, ExitStatus};
-use crate::cli::fanout;
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows, ResultOutput};
 use crate::cli::report::CliError;
+use crate::cli::session;
 use crate::cli::settings::{self, SavedInputs};
 use crate::cli::terminal;
 use crate::event::{CancelReason, Ledger};
 use crate::nodeset::NodeSet;
 use crate::plan::{Action, TaskSpec, plan};
 use crate::select::{NodeQuery, select};
-use crate::sink::{SinkError, changes, text};
+use crate::sink::{SinkError, snapshot_diff, text};
 use crate::snapshot::{Snapshot, SnapshotDiff, diff};
 
 /// What stands for the cluster as it is now. A file of that name is `./live`.
@@ -100,7 +100,7 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
     let mut wanted = TaskSpec::new(Action::Status, selection);
     wanted.task.in_depth = true;
     let plan = plan(vec![wanted], &inventory, fanout.via.via());
-    let (ledger, cancel) = fanout::read(plan, fanout)?;
+    let (ledger, cancel) = session::read(plan, fanout)?;
     let read = Snapshot { selection: asked, services: old.services.clone(), ..Snapshot::of(&ledger) };
     Ok((read, cancel))
 }
@@ -109,19 +109,19 @@ fn show(found: &SnapshotDiff, fanout: &FanoutArgs, out: ResultOutput) -> Result<
     let output = &fanout.output;
     let color = output.out.is_none() && terminal::color(output.color);
     let written = match output.output {
-        OutputFormat::Table if output.no_fold => Ok(changes::each(found, color).join("\n") + "\n"),
-        OutputFormat::Table => Ok(changes::lines(found, color).join("\n") + "\n"),
-        OutputFormat::Wide => Ok(changes::rows(found, None, color)),
-        OutputFormat::Json => changes::json(found),
-        OutputFormat::Jsonl => changes::jsonl(found),
-        OutputFormat::Yaml => changes::yaml(found),
-        OutputFormat::Csv => changes::csv(found),
+        OutputFormat::Table if output.no_fold => Ok(snapshot_diff::each(found, color).join("\n") + "\n"),
+        OutputFormat::Table => Ok(snapshot_diff::lines(found, color).join("\n") + "\n"),
+        OutputFormat::Wide => Ok(snapshot_diff::rows(found, None, color)),
+        OutputFormat::Json => snapshot_diff::json(found),
+        OutputFormat::Jsonl => snapshot_diff::jsonl(found),
+        OutputFormat::Yaml => snapshot_diff::yaml(found),
+        OutputFormat::Csv => snapshot_diff::csv(found),
         OutputFormat::Html | OutputFormat::Prom | OutputFormat::ContrailStatus => Ok(String::new()),
     };
     let written = written.map_err(|error: SinkError| CliError::usage(text::single_line(&error.to_string())))?;
     output::write(out, &written)?;
     if !output.quiet {
-        terminal::say(&changes::summary(&found.summary));
+        terminal::say(&snapshot_diff::summary(&found.summary));
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use crate::cli::args::SshConfigArgs;
+use crate::cli::endpoints::EndpointResolver;
 use crate::cli::exit::ExitStatus;
-use crate::cli::reach::EndpointResolver;
 use crate::cli::report::CliError;
 use crate::cli::settings;
 use crate::cli::terminal;

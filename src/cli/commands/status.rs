@@ -2,11 +2,11 @@
 
 use crate::cli::args::{OutputFormat, StatusArgs};
 use crate::cli::exit::ExitStatus;
-use crate::cli::fanout::execute;
 use crate::cli::job::{JobRequest, StatusDisplay};
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows};
 use crate::cli::report::CliError;
+use crate::cli::session::execute;
 use crate::cli::settings::SavedInputs;
 use crate::cli::{terminal, watch};
 use crate::plan::Action;

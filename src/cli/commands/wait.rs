@@ -2,10 +2,10 @@
 
 use crate::cli::args::{ConditionArg, WaitArgs};
 use crate::cli::exit::ExitStatus;
-use crate::cli::fanout::execute;
 use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
+use crate::cli::session::execute;
 use crate::cli::settings::SavedInputs;
 use crate::plan::{Action, WaitCondition, WaitGoal};
 

@@ -1,18 +1,22 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::samples::{self, SharedWriter};
+use super::super::fixtures::{self, SharedWriter};
 use super::*;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
 
 fn report(results: Vec<TargetResult>) -> String {
     let out = SharedWriter::default();
-    samples::play(&mut HtmlSink::new(out.writer()), &samples::run(Some("status"), results), 4);
+    fixtures::play(&mut HtmlSink::new(out.writer()), &fixtures::run(Some("status"), results), 4);
     out.text()
 }
 
 fn failed(node: &str, message: &str) -> TargetResult {
-    TargetResult { state: Some(ProcessState::Fatal), message: message.to_owned(), ..samples::result(node, Outcome::Ok) }
+    TargetResult {
+        state: Some(ProcessState::Fatal),
+        message: message.to_owned(),
+        ..fixtures::result(node, Outcome::Ok)
+    }
 }
 
 /// What stands in the data block.
@@ -24,7 +28,7 @@ fn block(page: &str) -> &str {
 #[test]
 fn the_page_says_what_the_overview_says() {
     let page = report(vec![
-        samples::running("a6s01", Outcome::Ok, 900, 60),
+        fixtures::running("a6s01", Outcome::Ok, 900, 60),
         failed("a6s02", "Exited too quickly"),
         failed("a6s03", "Exited too quickly"),
     ]);
@@ -51,7 +55,7 @@ fn the_page_says_what_the_overview_says() {
 fn what_is_unlike_the_others_is_named() {
     let results = (1..=9).map(|number| TargetResult {
         version: Some(if number == 4 { "3.1" } else { "3.2" }.to_owned()),
-        ..samples::running(&format!("a6s{number:02}"), Outcome::Ok, 900, 60)
+        ..fixtures::running(&format!("a6s{number:02}"), Outcome::Ok, 900, 60)
     });
     let page = report(results.collect());
     let (_, besides) = page.split_once("<ul class=\"besides\">").expect("a list");
@@ -59,13 +63,13 @@ fn what_is_unlike_the_others_is_named() {
     for words in ["≠", "different", "a6s04", "version 3.1, elsewhere 3.2"] {
         assert!(besides.contains(words), "{words}: {besides}");
     }
-    assert!(!report(vec![samples::running("a6s01", Outcome::Ok, 900, 60)]).contains("<ul class=\"besides\">"));
+    assert!(!report(vec![fixtures::running("a6s01", Outcome::Ok, 900, 60)]).contains("<ul class=\"besides\">"));
 }
 
 #[test]
 fn what_was_left_out_is_no_trouble() {
-    let skipped = TargetResult { message: "disk".to_owned(), ..samples::result("a6s02", Outcome::Skipped) };
-    let page = report(vec![samples::running("a6s01", Outcome::Ok, 900, 60), skipped]);
+    let skipped = TargetResult { message: "disk".to_owned(), ..fixtures::result("a6s02", Outcome::Skipped) };
+    let page = report(vec![fixtures::running("a6s01", Outcome::Ok, 900, 60), skipped]);
     assert!(page.contains("on all 2 nodes. 1 in maintenance.") && page.contains("1 of 2 (1 in maintenance)"), "{page}");
     assert!(page.contains("maintenance</span>") && page.contains("<p>None.</p>"), "{page}");
 }
@@ -73,7 +77,7 @@ fn what_was_left_out_is_no_trouble() {
 #[test]
 fn nothing_and_all_well_are_said() {
     assert!(report(Vec::new()).contains("No results: no node was queried."));
-    let page = report(vec![samples::running("a6s01", Outcome::Ok, 900, 60)]);
+    let page = report(vec![fixtures::running("a6s01", Outcome::Ok, 900, 60)]);
     assert!(page.contains("all healthy</span> on all 1 nodes.") && page.contains("<p>None.</p>"), "{page}");
 }
 
@@ -113,7 +117,7 @@ fn more_troubles_than_anyone_reads_are_counted() {
 fn a_thousand_nodes_stay_a_file_to_be_mailed() {
     let results = (0..10_000_u32).map(|number| TargetResult {
         service: Some(format!("contrail-service-{}", number % 10)),
-        ..samples::running(&format!("n{:04}", number / 10), Outcome::Ok, number, u64::from(number))
+        ..fixtures::running(&format!("n{:04}", number / 10), Outcome::Ok, number, u64::from(number))
     });
     let size = report(results.collect()).len();
     assert!(size < 1_000_000, "{size} bytes");
@@ -125,7 +129,7 @@ proptest! {
     fn any_text_stays_in_its_place(text in any::<String>(), tail in "[<>&!/a-z\"'-]{0,20}") {
         let text = format!("{text}{tail}");
         let failure = Failure::new(Stage::Connect, FailureKind::Refused, text.clone()).with_hint(text.clone());
-        let lost = TargetResult { failure: Some(failure), ..samples::result("a6s03", Outcome::Unreachable) };
+        let lost = TargetResult { failure: Some(failure), ..fixtures::result("a6s03", Outcome::Unreachable) };
         let named = TargetResult { service: Some(text.clone()), role: Some(text.clone()), ..failed("a6s01", &text) };
         let page = report(vec![named, lost]);
         let tags = |page: &str| page.matches('<').count();
@@ -133,7 +137,7 @@ proptest! {
             TargetResult { service: Some("x".to_owned()), role: Some("x".to_owned()), ..failed("a6s01", "x") },
             TargetResult {
                 failure: Some(Failure::new(Stage::Connect, FailureKind::Refused, "x").with_hint("x")),
-                ..samples::result("a6s03", Outcome::Unreachable)
+                ..fixtures::result("a6s03", Outcome::Unreachable)
             },
         ]);
         prop_assert_eq!(tags(&page), tags(&plain));

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::samples::{self, SharedWriter};
+use super::super::fixtures::{self, SharedWriter};
 use super::*;
 use crate::event::{
     EventKind, Failure, FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, ProcessState, RunEvent,
@@ -16,7 +16,7 @@ const SCREEN: OverviewOptions = OverviewOptions { unfold: false, width: Some(80)
 fn show(options: OverviewOptions, events: &[RunEvent]) -> String {
     let (out, notes) = (SharedWriter::default(), SharedWriter::default());
     let mut sink = OverviewSink::new(options, NodeRoles::default(), out.writer(), notes.writer());
-    samples::play(&mut sink, events, 0);
+    fixtures::play(&mut sink, events, 0);
     format!("{}---\n{}", out.text(), notes.text())
 }
 
@@ -35,7 +35,7 @@ fn running(role: &str, node: &str, service: &str) -> TargetResult {
         supervisor: Some(format!("supervisor-{role}")),
         service: Some(service.to_owned()),
         functional: Some("active".to_owned()),
-        ..samples::running(node, Outcome::Ok, 4711, 266_400)
+        ..fixtures::running(node, Outcome::Ok, 4711, 266_400)
     }
 }
 
@@ -117,7 +117,7 @@ fn twelve_faults() -> Vec<RunEvent> {
     }
     change(&mut results, "compute70", "contrail-vrouter-nodemgr", |result| result.uptime_s = Some(125));
     let mut events: Vec<EventKind> =
-        samples::run(Some("status"), results).into_iter().map(|event| event.kind).collect();
+        fixtures::run(Some("status"), results).into_iter().map(|event| event.kind).collect();
     let finding = NodeFinding {
         kind: FindingKind::CoreFiles,
         role: None,
@@ -129,7 +129,7 @@ fn twelve_faults() -> Vec<RunEvent> {
         let facts = NodeFacts { node: node.to_owned(), findings: vec![finding.clone()], ..NodeFacts::default() };
         events.insert(2, EventKind::NodeFacts(facts));
     }
-    samples::numbered(events)
+    fixtures::numbered(events)
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn what_to_do_is_said_while_it_fits() {
         let long = "ssh-keyscan it, compare what it shows with the node's console, and add it to known_hosts or to the inventory";
         lose(&mut results, &["compute44"], FailureKind::HostKeyUnknown, &"the key is not known; ".repeat(6), long);
         lose(&mut results, &["compute45"], FailureKind::Refused, "connection refused", "is sshd running there?");
-        samples::run(Some("status"), results)
+        fixtures::run(Some("status"), results)
     };
     insta::assert_snapshot!(show(SCREEN, &unknown()), @"
     database     3/3 nodes healthy      6/6 services
@@ -287,7 +287,7 @@ fn what_to_do_is_said_while_it_fits() {
 
 #[test]
 fn a_cluster_that_is_well_says_so() {
-    insta::assert_snapshot!(show(SCREEN, &samples::run(Some("status"), well())), @"
+    insta::assert_snapshot!(show(SCREEN, &fixtures::run(Some("status"), well())), @"
     database     3/3 nodes healthy      6/6 services
     config       3/3 nodes healthy      9/9 services
     analytics  10/10 nodes healthy    30/30 services
@@ -312,7 +312,7 @@ fn a_cluster_that_is_well_says_so() {
     for node in ["control02", "control03", "control04"] {
         change(&mut results, node, "contrail-dns", |result| result.version = Some("3.2.0-19".to_owned()));
     }
-    insta::assert_snapshot!(show(SCREEN, &samples::run(Some("status"), results)), @r"
+    insta::assert_snapshot!(show(SCREEN, &fixtures::run(Some("status"), results)), @r"
     database     3/3 nodes healthy      6/6 services
     config       3/3 nodes healthy      9/9 services
     analytics  10/10 nodes healthy    30/30 services
@@ -336,7 +336,7 @@ fn services_that_share_a_fate_share_a_line() {
     for service in ["contrail-analytics-api", "contrail-collector", "contrail-query-engine"] {
         change(&mut results, "analytics02", service, |result| result.state = Some(ProcessState::Stopped));
     }
-    let events = samples::run(Some("status"), results);
+    let events = fixtures::run(Some("status"), results);
     let shown = show(PIPE, &events);
     let line = "contrail-analytics-api, contrail-collector, contrail-query-engine on analytics02: STOPPED\n";
     assert!(shown.contains(line), "{shown}");
@@ -356,12 +356,12 @@ fn colour_changes_nothing_but_colour() {
 
 #[test]
 fn nothing_to_show_is_said() {
-    insta::assert_snapshot!(show(PIPE, &samples::run(Some("status"), Vec::new())), @"
+    insta::assert_snapshot!(show(PIPE, &fixtures::run(Some("status"), Vec::new())), @"
     ---
     no results: no node was queried
     ");
     let absent = TargetResult::new("db1", Outcome::NotConfigured);
-    insta::assert_snapshot!(show(PIPE, &samples::run(Some("status"), vec![absent])), @"
+    insta::assert_snapshot!(show(PIPE, &fixtures::run(Some("status"), vec![absent])), @"
     ---
     nothing to show: no selected node has this service (-o wide shows every node)
     1 node, 1 result: 1 not_configured (0.8 s)

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use indicatif::TermLike;
 
-use super::super::samples::{self, SharedWriter};
+use super::super::fixtures::{self, SharedWriter};
 use super::super::text;
 use super::*;
 use crate::event::{ActivityPhase, CancelReason, Outcome, PhaseKind, TargetResult};
@@ -40,15 +40,15 @@ fn progress(node: &str, phase: ActivityPhase) -> EventKind {
 
 /// Sixteen nodes at once, five of them done.
 fn under_way(phase: &ActivityPhase) -> Vec<EventKind> {
-    let mut kinds = vec![EventKind::RunStarted(samples::head(Some("restart"), 16))];
+    let mut kinds = vec![EventKind::RunStarted(fixtures::head(Some("restart"), 16))];
     kinds.push(EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: (1..=16).map(node).collect() });
     kinds.extend((1..=9).map(|number| EventKind::NodeStarted { batch: 1, node: node(number) }));
     for number in [1, 2, 5, 6, 7] {
         // Two services of each: a node is one node all the same.
         for service in ["contrail-api", "contrail-collector"] {
             let result = match number {
-                5 => samples::unknown_key(&node(number)),
-                _ => samples::running(&node(number), Outcome::Changed, number, 4),
+                5 => fixtures::unknown_key(&node(number)),
+                _ => fixtures::running(&node(number), Outcome::Changed, number, 4),
             };
             let service = Some(service.to_owned());
             kinds.push(EventKind::Result(TargetResult { service, batch: Some(1), ..result }));
@@ -78,7 +78,7 @@ fn batch(batch: u32, step: u32, role: &str, nodes: &[u32]) -> Vec<EventKind> {
 }
 
 fn done(batch: u32, number: u32, outcome: Outcome) -> Vec<EventKind> {
-    let result = TargetResult { batch: Some(batch), ..samples::running(&node(number), outcome, number, 4) };
+    let result = TargetResult { batch: Some(batch), ..fixtures::running(&node(number), outcome, number, 4) };
     vec![EventKind::Result(result), EventKind::NodeFinished { batch, node: node(number) }]
 }
 
@@ -131,13 +131,13 @@ fn a_process_that_is_stopping_is_said_with_for_how_long() {
 
 #[test]
 fn the_first_frame_is_empty() {
-    let head = EventKind::RunStarted(samples::head(Some("restart"), 16));
+    let head = EventKind::RunStarted(fixtures::head(Some("restart"), 16));
     insta::assert_snapshot!(seen(80, RunOutline::default(), &[head], 0), @"[        ] 0/16 nodes · 0 s");
 }
 
 #[test]
 fn who_is_connected_to_is_said_before_anything_starts() {
-    let mut kinds = vec![EventKind::RunStarted(samples::head(Some("restart"), 3))];
+    let mut kinds = vec![EventKind::RunStarted(fixtures::head(Some("restart"), 3))];
     let connecting = ActivityPhase::work("connecting").within(Duration::ZERO, Duration::from_secs(5));
     kinds.extend((1..=3).map(|number| progress(&node(number), connecting.clone())));
     kinds.extend([1, 3].map(|number| progress(&node(number), ActivityPhase::default())));
@@ -157,7 +157,7 @@ fn who_is_connected_to_is_said_before_anything_starts() {
 fn a_lock_of_another_run_is_waited_for_by_name() {
     let why = "locked by run 20260301-080000-abcd (admin@bastion, since 08:00:00: upgrade)";
     let phase = ActivityPhase::wait(PhaseKind::Lock, why).within(Duration::from_secs(1), Duration::from_secs(60));
-    let kinds = [EventKind::RunStarted(samples::head(Some("restart"), 3)), progress("a6s02", phase)];
+    let kinds = [EventKind::RunStarted(fixtures::head(Some("restart"), 3)), progress("a6s02", phase)];
     insta::assert_snapshot!(all_widths(&rollout(), &kinds, 19), @r"
     [        ] 0/3 nodes · 19 s
     waiting for a6s02: locked by run 20260301-080000-abcd (admin@bastion, since 08:00:00: upgrade), 40 s of 60 s left
@@ -172,7 +172,7 @@ fn a_lock_of_another_run_is_waited_for_by_name() {
 
 #[test]
 fn a_rollout_says_which_batch_and_step_and_never_goes_backwards() {
-    let mut kinds = vec![EventKind::RunStarted(samples::head(Some("restart"), 4))];
+    let mut kinds = vec![EventKind::RunStarted(fixtures::head(Some("restart"), 4))];
     kinds.extend(batch(1, 0, "config", &[1, 2]));
     kinds.extend([done(1, 1, Outcome::Changed), done(1, 2, Outcome::Changed)].concat());
     kinds.extend(batch(2, 1, "config", &[1]));
@@ -311,7 +311,7 @@ fn it_is_gone_when_the_run_is_over_and_makes_room_for_what_is_said() {
         let mut ledger = Ledger::default();
         let mut kinds = under_way(&ActivityPhase::work("restarting contrail-collector"));
         kinds.push(EventKind::Notice { message: "a bastion\x1b is slow".to_owned() });
-        for event in samples::numbered(kinds) {
+        for event in fixtures::numbered(kinds) {
             ledger.apply(&event).expect("an event that fits");
             sink.event(&event, &ledger).expect("a sink that takes it");
         }
@@ -330,14 +330,14 @@ fn it_is_gone_when_the_run_is_over_and_makes_room_for_what_is_said() {
 fn a_hidden_display_does_nothing() {
     let options = ProgressOptions { color: false, columns: Box::new(|| None) };
     let mut sink = ProgressSink::new(ProgressDrawTarget::hidden(), RunOutline::default(), options);
-    samples::play(&mut sink, &samples::restart().0, 0);
+    fixtures::play(&mut sink, &fixtures::restart().0, 0);
     assert_eq!(sink.display.lock().expect("a lock").tally.nodes(), 0);
 }
 
 /// What stands in a log of these events.
 fn logged(outline: RunOutline, kinds: Vec<EventKind>) -> String {
     let out = SharedWriter::default();
-    samples::play(&mut PlainProgressSink::new(outline, out.writer()), &samples::numbered(kinds), 0);
+    fixtures::play(&mut PlainProgressSink::new(outline, out.writer()), &fixtures::numbered(kinds), 0);
     out.text()
 }
 
@@ -345,7 +345,7 @@ fn logged(outline: RunOutline, kinds: Vec<EventKind>) -> String {
 fn off_a_terminal_each_batch_and_each_long_wait_is_a_line() {
     let lock =
         ActivityPhase::wait(PhaseKind::Lock, "locked by run x\x1b").within(Duration::ZERO, Duration::from_secs(60));
-    let mut kinds = vec![EventKind::RunStarted(samples::head(Some("restart"), 4)), progress("a6s02", lock.clone())];
+    let mut kinds = vec![EventKind::RunStarted(fixtures::head(Some("restart"), 4)), progress("a6s02", lock.clone())];
     kinds.push(progress("a6s02", lock));
     kinds.extend(batch(1, 0, "config", &[1, 2]));
     kinds.extend([done(1, 1, Outcome::Changed), done(1, 2, Outcome::Failed)].concat());
@@ -369,6 +369,6 @@ fn off_a_terminal_each_batch_and_each_long_wait_is_a_line() {
 
 #[test]
 fn off_a_terminal_a_run_of_one_batch_says_nothing() {
-    let (events, _) = samples::restart();
+    let (events, _) = fixtures::restart();
     assert_eq!(logged(RunOutline::default(), events.into_iter().map(|event| event.kind).collect()), "");
 }

@@ -273,8 +273,8 @@ impl ResolvedHost {
     /// IdentityFile is set.
     ///
     /// # Errors
-    /// [`Problem::Token`](super::Problem::Token), [`Problem::Variable`](super::Problem::Variable),
-    /// [`Problem::UnknownUser`](super::Problem::UnknownUser) and [`Problem::NoHome`](super::Problem::NoHome).
+    /// [`ConfigProblem::Token`](super::ConfigProblem::Token), [`ConfigProblem::Variable`](super::ConfigProblem::Variable),
+    /// [`ConfigProblem::UnknownUser`](super::ConfigProblem::UnknownUser) and [`ConfigProblem::NoHome`](super::ConfigProblem::NoHome).
     pub fn identity_paths(&self, operator: &OperatorEnv) -> Result<Vec<ResolvedSetting<PathBuf>>, SshConfigError> {
         if self.identities_given {
             let path = |it: &ResolvedSetting<Arc<str>>| ResolvedSetting {
@@ -303,7 +303,7 @@ impl ResolvedHost {
     /// The command that ProxyCommand asks for, tokens resolved; it is meant for the operator's shell.
     ///
     /// # Errors
-    /// [`Problem::Token`](super::Problem::Token).
+    /// [`ConfigProblem::Token`](super::ConfigProblem::Token).
     pub fn proxy_command(&self, operator: &OperatorEnv) -> Result<Option<String>, SshConfigError> {
         let ConfigProxy::Command(command) = &self.proxy.value else { return Ok(None) };
         let expanded = self.tokens(operator).expand(command, tokens::PROXY, false);

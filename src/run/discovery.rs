@@ -11,12 +11,12 @@ use futures_util::future::join_all;
 use tracing::debug;
 
 use super::NodeAccess;
-use super::init_target::InitTarget;
+use super::connection::{LiveInstance, NodeConnection, init_service};
+use super::init_service::InitTarget;
 use super::job::NodeJob;
-use super::link::{LiveInstance, NodeConnection, init_service};
 use super::message::{NameCensus, NodeBatch, NodeInspection, TargetKey};
 use super::oneshot;
-use super::rows::ResultBuilder;
+use super::results::ResultBuilder;
 use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, Stage, TargetResult, TargetState, Via};
 use crate::guard::Rescue;
 use crate::inventory::{Role, Supervisor};
@@ -196,7 +196,8 @@ impl<T: Transport> DiscoveredNode<T> {
         };
         let meant: Vec<String> = task.looks_ahead.iter().map(|service| service.as_str().to_owned()).collect();
         let of_instance = async |instance: &Arc<LiveInstance<T>>| {
-            let (node, role) = (super::rows::node_name(&self.rows.plan, self.rows.index), instance.role.name.clone());
+            let (node, role) =
+                (super::results::node_name(&self.rows.plan, self.rows.index), instance.role.name.clone());
             let (summary, failure) = match pending(instance).await {
                 Ok(summary) => (summary, None),
                 Err(error) => {
@@ -321,7 +322,7 @@ impl<T: Transport> DiscoveredNode<T> {
         }
         self.not_found(node_batch, &roles, &jobs, &mut results);
         if let Some(task) = self.rows.task(node_batch) {
-            let node = super::rows::node_name(&self.rows.plan, self.rows.index);
+            let node = super::results::node_name(&self.rows.plan, self.rows.index);
             let meant = |key: TargetKey| task.targets.contains(&node, key.role.as_deref(), key.service.as_deref());
             jobs.retain(|job| meant(job.key()));
             results.retain(|result| meant(TargetKey::of(result)));

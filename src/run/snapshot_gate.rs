@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::message::{NodeBatch, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
-use super::node_task::{NodeWorker, wait_until_set};
+use super::node_worker::{NodeWorker, wait_until_set};
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, RunScope, Stage};
 use crate::plan::StoppedTarget;
 use crate::snapshot::{NodeChange, Snapshot, SnapshotDiff, diff};
@@ -43,7 +43,7 @@ impl<'a, T: Transport> SnapshotGate<'a, T> {
         let rows = task.rows();
         let limit = rows.task(node_batch).map(|task| task.policy.gate_timeout).unwrap_or_default();
         let (update, inbox) = mpsc::channel(NEWS_LIMIT);
-        let before = snapshot.of_node(&super::rows::node_name(&rows.plan, rows.index));
+        let before = snapshot.of_node(&super::results::node_name(&rows.plan, rows.index));
         Self { task, node_batch, before, limit, reader: task.reader(update, limit), inbox }
     }
 
@@ -156,7 +156,7 @@ impl<'a, T: Transport> SnapshotGate<'a, T> {
         let rows = self.task.rows();
         let path = rows.task(self.node_batch).and_then(|task| task.policy.gate_snapshot.clone()).unwrap_or_default();
         let message = format!("worse than in {} after {} s: {worse}", path.display(), self.limit.as_secs());
-        let node = super::rows::node_name(&rows.plan, rows.index);
+        let node = super::results::node_name(&rows.plan, rows.index);
         Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(format!(
             "see all of it with `ctl snapshot diff {} live -w {node}`; allow more time with --gate-timeout",
             path.display()

@@ -8,12 +8,12 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::debug;
 
 use super::NodeAccess;
-use super::init_target::InitTarget;
+use super::connection::{LiveInstance, NodeConnection, rpc_name};
+use super::init_service::InitTarget;
 use super::job::{JobTable, NodeJob};
-use super::link::{LiveInstance, NodeConnection, rpc_name};
 use super::message::NodeBatch;
-use super::rows::ResultBuilder;
-use super::target::{Obligation, is_up};
+use super::process::{Obligation, is_up};
+use super::results::ResultBuilder;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
 use crate::plan::Action;
 use crate::supervisor::{ProcessInfo, SupervisorClient};

@@ -21,14 +21,14 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{Instrument, debug};
 
 use self::unstable::InstancePast;
-use super::link::{LiveInstance, NodeConnection};
-use super::rows::ResultBuilder;
-use super::view::DiscoveredNode;
+use super::connection::{LiveInstance, NodeConnection};
+use super::discovery::DiscoveredNode;
+use super::results::ResultBuilder;
 use crate::event::{FindingKind, NodeFacts, NodeFinding, Outcome, ProcessState, SupervisorFacts, TargetResult, Via};
 use crate::inventory::{ControlAddress, Role, Supervisor, introspect_port, packages_of};
 use crate::supervisor::ProcessInfo;
 use crate::supervisor::introspect::{self, AnswerSource, FunctionalState, IntrospectAnswer};
-use crate::supervisor::survey::{self, NodeScan, ScanPaths};
+use crate::supervisor::node_scan::{self, NodeScan, ScanPaths};
 use crate::transport::{Transport, TransportError};
 
 /// How long one answer is waited for: what contrail-status came to after it was raised three times, since busy nodes are
@@ -259,7 +259,7 @@ impl<T: Transport> DeepStatus<T> {
         let ports = self.open_ports.get_or_init(|| async {
             let asked = async {
                 let shell = self.link.shell().await.map_err(|error| debug!(%error, "no shell")).ok()?;
-                survey::open_ports(&shell).await.map_err(|error| debug!(%error, "cannot list its ports")).ok()
+                node_scan::open_ports(&shell).await.map_err(|error| debug!(%error, "cannot list its ports")).ok()
             };
             timeout(PATIENCE, asked).await.ok().flatten().unwrap_or_default()
         });
@@ -294,7 +294,7 @@ impl<T: Transport> DeepStatus<T> {
             return self.packages.clone();
         }
         let found = self.found().await?;
-        found.as_ref().as_ref().ok().map(|survey| (Instant::now(), survey.packages.clone()))
+        found.as_ref().as_ref().ok().map(|scan| (Instant::now(), scan.packages.clone()))
     }
 
     async fn note_version(&self, result: &mut TargetResult) {
@@ -311,12 +311,12 @@ impl<T: Transport> DeepStatus<T> {
     /// What is to be told of the node. Without a view, none of its supervisords answered in time.
     pub(super) async fn facts(&self, view: Option<&DiscoveredNode<T>>) -> NodeFacts {
         let mut facts =
-            NodeFacts { node: super::rows::node_name(&self.rows.plan, self.rows.index), ..NodeFacts::default() };
+            NodeFacts { node: super::results::node_name(&self.rows.plan, self.rows.index), ..NodeFacts::default() };
         facts.supervisors =
             view.into_iter().flat_map(DiscoveredNode::reached).map(|instance| of_instance(instance)).collect();
         facts.packages = self.packages().await.map(|(_, packages)| packages).unwrap_or_default();
         match self.found().await.as_deref() {
-            Some(Ok(survey)) => facts.findings = self.findings(survey, view),
+            Some(Ok(scan)) => facts.findings = self.findings(scan, view),
             Some(Err(why)) => facts.findings.push(NodeFinding {
                 kind: FindingKind::NotSearched,
                 role: None,
@@ -344,7 +344,7 @@ impl<T: Transport> DeepStatus<T> {
         facts
     }
 
-    fn findings(&self, survey: &NodeScan, view: Option<&DiscoveredNode<T>>) -> Vec<NodeFinding> {
+    fn findings(&self, scan: &NodeScan, view: Option<&DiscoveredNode<T>>) -> Vec<NodeFinding> {
         let plan = &self.rows.plan;
         let Some(selected) = plan.nodes.get(self.rows.index) else { return Vec::new() };
         let is_own = |role: &&Arc<Role>| selected.node.roles.contains(&role.name);
@@ -353,7 +353,7 @@ impl<T: Transport> DeepStatus<T> {
         let answering = answering.map(str::to_owned);
         let silent = view.into_iter().flat_map(DiscoveredNode::not_reached).flat_map(sockets).map(str::to_owned);
         let reported: BTreeSet<String> = answering.chain(silent).collect();
-        findings::of(survey, &own, &others, &reported)
+        findings::of(scan, &own, &others, &reported)
     }
 }
 
@@ -370,11 +370,11 @@ impl NodeSearch {
         let work = async move {
             let search = async {
                 let shell = link.shell().await.map_err(|error| error.to_string())?;
-                survey::survey(&shell, &places).await.map_err(|error| error.to_string())
+                node_scan::scan(&shell, &places).await.map_err(|error| error.to_string())
             };
             let silent = |_| Err(format!("no answer within {} s", SEARCH.as_secs()));
-            let survey = timeout(SEARCH, search).await.unwrap_or_else(silent);
-            drop(report.send(Some(Arc::new(survey))));
+            let scan = timeout(SEARCH, search).await.unwrap_or_else(silent);
+            drop(report.send(Some(Arc::new(scan))));
         };
         task.spawn(work.in_current_span());
         Self { found, _task: task }

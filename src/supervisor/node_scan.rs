@@ -1,9 +1,9 @@
 //! What lies about on a node: core files, sockets, configuration files, packages. Read with one command.
 //!
-//! Here live [`ScanPaths`], which says what is looked for, [`survey`], and [`open_ports`] for a question that seldom comes
-//! up. It uses `remote` and `transport`; the command is `survey.sh`. What always holds: nothing on the node is changed;
+//! Here live [`ScanPaths`], which says what is looked for, [`scan`], and [`open_ports`] for a question that seldom comes
+//! up. It uses `remote` and `transport`; the command is `scan.sh`. What always holds: nothing on the node is changed;
 //! what is printed is read up to [`LIMIT`] bytes, and a line that is not understood is passed over. Start reading at
-//! [`survey`].
+//! [`scan`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub const PACKAGES: usize = 60;
 /// Longest output read.
 pub const LIMIT: usize = 64 * 1024;
 
-const SCRIPT: &str = include_str!("survey.sh");
+const SCRIPT: &str = include_str!("node_scan.sh");
 
 /// Prints the TCP sockets that somebody listens on, address and port in hexadecimal: `tcp 0100007F:1F99` (proc_net(5):
 /// state 0A is TCP_LISTEN).
@@ -117,49 +117,49 @@ impl NodeScan {
     /// What the command printed; none if it did not come to its end.
     #[must_use]
     pub fn of_output(output: &str) -> Option<Self> {
-        let mut survey = Self::default();
+        let mut scan = Self::default();
         let mut is_whole = false;
         // Whose folder is told next.
         let mut socket = "";
         for line in output.lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match word {
-                "core" if survey.core_files.len() < CORE_FILES => survey.core_files.push(clip(rest)),
-                "cores" => survey.core_count = rest.trim().parse().unwrap_or_default(),
-                "closed" => survey.closed = Some(clip(rest)),
+                "core" if scan.core_files.len() < CORE_FILES => scan.core_files.push(clip(rest)),
+                "cores" => scan.core_count = rest.trim().parse().unwrap_or_default(),
+                "closed" => scan.closed = Some(clip(rest)),
                 "socket" => {
                     socket = rest;
-                    survey.sockets.insert(rest.to_owned());
-                    survey.known_sockets.insert(rest.to_owned(), SocketFile::default());
+                    scan.sockets.insert(rest.to_owned());
+                    scan.known_sockets.insert(rest.to_owned(), SocketFile::default());
                 }
-                "real" | "dir" | "file" => survey.note_place(socket, word, rest),
+                "real" | "dir" | "file" => scan.note_place(socket, word, rest),
                 "config" => {
-                    survey.config_files.insert(rest.to_owned());
+                    scan.config_files.insert(rest.to_owned());
                 }
-                "listening" => survey.listening = Some(Vec::new()),
+                "listening" => scan.listening = Some(Vec::new()),
                 "listens" => {
-                    if let Some(listening) = &mut survey.listening {
+                    if let Some(listening) = &mut scan.listening {
                         listening.push(BoundSocket { path: rest.to_owned(), folder: None });
                     }
                 }
-                "bound" => survey.bound_files.extend(FileId::of_ss(rest)),
+                "bound" => scan.bound_files.extend(FileId::of_ss(rest)),
                 "port" => {
                     if let Some((program, port, is_command)) = port(rest)
-                        && (is_command || !survey.ports.contains_key(program))
+                        && (is_command || !scan.ports.contains_key(program))
                     {
-                        survey.ports.insert(program.to_owned(), port);
+                        scan.ports.insert(program.to_owned(), port);
                     }
                 }
-                "package" if survey.packages.len() < PACKAGES => {
+                "package" if scan.packages.len() < PACKAGES => {
                     if let Some((name, version)) = package(rest) {
-                        survey.packages.insert(name.to_owned(), clip(version));
+                        scan.packages.insert(name.to_owned(), clip(version));
                     }
                 }
                 "ctl-end" => is_whole = true,
                 _ => {}
             }
         }
-        is_whole.then_some(survey)
+        is_whole.then_some(scan)
     }
 
     /// Notes where the socket that was named last is, or the folder of the last one that is listened on.
@@ -225,14 +225,14 @@ fn one_line(script: &str) -> String {
 ///
 /// # Errors
 /// [`SupervisorError`] of a command that could not be run; [`SupervisorError::Protocol`] if it did not come to its end.
-pub async fn survey<S: Session>(shell: &NodeShell<S>, places: &ScanPaths) -> Result<NodeScan, SupervisorError> {
+pub async fn scan<S: Session>(shell: &NodeShell<S>, places: &ScanPaths) -> Result<NodeScan, SupervisorError> {
     let quoted =
         |(mark, path): (&str, &String)| shlex::try_quote(&format!("{mark}{path}")).map(|word| word.into_owned()).ok();
     let sockets = places.sockets.iter().map(|path| ("s:", path));
     let files = places.config_files.iter().map(|path| ("c:", path));
     let words: Vec<String> = sockets.chain(files).filter_map(quoted).collect();
     let packages = if places.packages { "packages" } else { "-" };
-    let line = format!("sh -c '{}' ctl-survey {packages} {}", one_line(SCRIPT), words.join(" "));
+    let line = format!("sh -c '{}' ctl-scan {packages} {}", one_line(SCRIPT), words.join(" "));
     let answer = shell.ask_within(|sudo| format!("{sudo}{line}"), LIMIT).await?;
     NodeScan::of_output(&answer.stdout).ok_or_else(|| unfinished("the search of the node", &answer))
 }
@@ -240,7 +240,7 @@ pub async fn survey<S: Session>(shell: &NodeShell<S>, places: &ScanPaths) -> Res
 /// The TCP ports at which `localhost` finds somebody. Empty also where the node does not tell.
 ///
 /// # Errors
-/// As [`survey`].
+/// As [`scan`].
 pub async fn open_ports<S: Session>(shell: &NodeShell<S>) -> Result<BTreeSet<u16>, SupervisorError> {
     let answer = shell.ask_within(|sudo| format!("{sudo}sh -c '{PORTS}' ctl-ports"), LIMIT).await?;
     if !answer.stdout.lines().any(|line| line == "ctl-end") {
@@ -314,12 +314,12 @@ mod tests {
     /// What a shell makes of the one line is what the file says.
     #[test]
     fn the_script_runs() {
-        let words = ["-c", &one_line(SCRIPT), "ctl-survey", "packages", "c:/etc/passwd", "c:/nowhere", "s:/etc/passwd"];
+        let words = ["-c", &one_line(SCRIPT), "ctl-scan", "packages", "c:/etc/passwd", "c:/nowhere", "s:/etc/passwd"];
         let output = std::process::Command::new("/bin/sh").args(words).output().expect("a shell");
         let text = String::from_utf8_lossy(&output.stdout);
-        let survey = NodeScan::of_output(&text).unwrap_or_else(|| panic!("{output:?}"));
-        assert_eq!(survey.config_files.into_iter().collect::<Vec<_>>(), ["/etc/passwd"], "{output:?}");
-        assert!(survey.sockets.is_empty() && output.stderr.is_empty(), "{output:?}");
+        let scan = NodeScan::of_output(&text).unwrap_or_else(|| panic!("{output:?}"));
+        assert_eq!(scan.config_files.into_iter().collect::<Vec<_>>(), ["/etc/passwd"], "{output:?}");
+        assert!(scan.sockets.is_empty() && output.stderr.is_empty(), "{output:?}");
     }
 
     #[test]
@@ -333,15 +333,15 @@ mod tests {
                     package contrail-a 3.2.1-4 install ok installed\npackage contrail-r 1-2 installed\n\
                     package contrail-gone  deinstall ok config-files\npackage contrail-left 1 deinstall ok config-files\n\
                     ctl-end\n";
-        let survey = NodeScan::of_output(text).expect("whole");
+        let scan = NodeScan::of_output(text).expect("whole");
         assert_eq!(
-            (survey.core_files.as_slice(), survey.core_count),
+            (scan.core_files.as_slice(), scan.core_count),
             (["/var/crashes/core.a b.1".to_owned()].as_slice(), 3)
         );
-        assert_eq!(survey.closed.as_deref(), Some("/var/crashes"));
-        let packages: Vec<_> = survey.packages.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        assert_eq!(scan.closed.as_deref(), Some("/var/crashes"));
+        let packages: Vec<_> = scan.packages.iter().map(|(name, version)| format!("{name} {version}")).collect();
         assert_eq!(packages, ["contrail-a 3.2.1-4", "contrail-r 1-2"]);
-        let ports: Vec<_> = survey.ports.iter().map(|(program, port)| format!("{program} {port}")).collect();
+        let ports: Vec<_> = scan.ports.iter().map(|(program, port)| format!("{program} {port}")).collect();
         assert_eq!(ports, ["contrail-a 8189", "contrail-b 9090"]);
         let table = [
             ("/var/run/a.sock", true),
@@ -351,7 +351,7 @@ mod tests {
             ("/run/a.soc", false),
         ];
         for (path, listens) in table {
-            assert_eq!(survey.listens(path), Some(listens), "{path}");
+            assert_eq!(scan.listens(path), Some(listens), "{path}");
         }
         assert_eq!(NodeScan::of_output("cores 0\nctl-end\n").expect("whole").listens("/tmp/a.sock"), None);
         assert_eq!(NodeScan::of_output("cores 0\nlisten"), None);
@@ -368,7 +368,7 @@ mod tests {
                     socket /tmp/d.sock\nreal /tmp/d.sock\ndir 45:4\nfile 46:12\n\
                     listening\nlistens /run/a.sock.77\ndir 45:1\nlistens /srv/b.sock.78\ndir 45:2\n\
                     listens /gone/b.sock.78\nbound 0 65024 5\nbound 0 65025 12\nctl-end\n";
-        let survey = NodeScan::of_output(text).expect("whole");
+        let scan = NodeScan::of_output(text).expect("whole");
         let table = [
             ("/var/run/a.sock", true),
             ("/alias/b.sock", true),
@@ -379,7 +379,7 @@ mod tests {
             ("/tmp/d.sock", false),
         ];
         for (path, listens) in table {
-            assert_eq!(survey.listens(path), Some(listens), "{path}");
+            assert_eq!(scan.listens(path), Some(listens), "{path}");
         }
         assert_eq!(FileId::of_stat("65024:7"), Some(FileId { major: 254, minor: 0, inode: 7 }));
         assert_eq!(FileId::of_ss("0 65024 7"), Some(FileId { major: 254, minor: 0, inode: 7 }));
@@ -390,9 +390,9 @@ mod tests {
     fn what_is_read_is_bounded() {
         let cores = "core /var/crashes/core.x\n".repeat(1000);
         let packages: String = (0..1000).map(|number| format!("package contrail-{number} 1 installed\n")).collect();
-        let survey =
+        let scan =
             NodeScan::of_output(&format!("{cores}core {}\n{packages}ctl-end\n", "x".repeat(10_000))).expect("whole");
-        assert_eq!((survey.core_files.len(), survey.packages.len()), (CORE_FILES, PACKAGES));
+        assert_eq!((scan.core_files.len(), scan.packages.len()), (CORE_FILES, PACKAGES));
         assert!(
             NodeScan::of_output(&format!("core {}\nctl-end", "x".repeat(10_000))).expect("whole").core_files[0].len()
                 < 600

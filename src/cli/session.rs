@@ -16,7 +16,7 @@ use super::limits::FileBudget;
 use super::output::{self, FoldRows, ResultOutput};
 use super::report::CliError;
 use super::terminal::StderrMessages;
-use super::{closing, input, limits, questions, secret, settings, terminal};
+use super::{input, limits, output_closed, prompts, secret, settings, terminal};
 use crate::event::{CancelReason, EventKind, FailureKind, Ledger, Outcome, RunEvent, RunHead, TargetResult};
 use crate::guard::LockHolder;
 use crate::journal::resume::RemainingWork;
@@ -60,10 +60,10 @@ impl RunSession {
             .enable_all()
             .build()
             .map_err(|error| CliError::usage(format!("cannot start the async runtime: {error}")))?;
-        let (transport, notices) = SshTransport::new(RunSshSettings { password: questions::password(fanout)? });
-        questions::sudo_password(fanout, &mut access)?;
-        questions::supervisor_passwords(&plan.nodes, &mut access);
-        runtime.block_on(questions::before_connecting(&transport, &plan.nodes, &access, room.forks))?;
+        let (transport, notices) = SshTransport::new(RunSshSettings { password: prompts::password(fanout)? });
+        prompts::sudo_password(fanout, &mut access)?;
+        prompts::supervisor_passwords(&plan.nodes, &mut access);
+        runtime.block_on(prompts::before_connecting(&transport, &plan.nodes, &access, room.forks))?;
         Ok(Self { runtime, transport, notices, access, room })
     }
 }
@@ -192,7 +192,7 @@ pub(super) fn execute(
     };
     let cancel = runtime.block_on(async {
         let signals = match tail {
-            Some(_) => closing::or_closed(signals(None)?, (closed, ends), fanout.output.out.is_none(), &work),
+            Some(_) => output_closed::or_closed(signals(None)?, (closed, ends), fanout.output.out.is_none(), &work),
             None => signals(Some(stop.last(&teller.messages, &work)))?,
         };
         Ok::<_, CliError>(run(setup, signals, |events| teller.observe(events)).await)
@@ -589,7 +589,7 @@ pub(super) fn signals(last: Option<LastSignal>) -> Result<mpsc::Receiver<CancelR
                     if number == last.number {
                         last.messages.say("Exiting now.");
                     }
-                    closing::leave_if_stuck(reason, last.work.clone());
+                    output_closed::leave_if_stuck(reason, last.work.clone());
                 }
                 if sender.send(reason).await.is_err() {
                     return;

@@ -23,8 +23,8 @@ use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
+use super::super::connection::LiveInstance;
 use super::super::evidence;
-use super::super::link::LiveInstance;
 use crate::event::ProcessState;
 use crate::supervisor::ProcessInfo;
 use crate::transport::Transport;

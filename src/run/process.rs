@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use super::connection::{LiveInstance, ProcessReading, rpc_name};
 use super::job::TargetContext;
-use super::link::{LiveInstance, ProcessReading, rpc_name};
 use super::oneshot::{self, OneshotEnd, ProgramPurpose};
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetState, Via};
 use crate::supervisor::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError};

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::init_target::InitVerdict;
-use super::link::LiveInstance;
+use super::connection::LiveInstance;
+use super::init_service::InitVerdict;
 use super::message::NodeBatch;
-use super::target::ActionVerdict;
+use super::process::ActionVerdict;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
 use crate::inventory::{Role, Supervisor};
 use crate::plan::{Action, Plan, Task};

@@ -11,7 +11,7 @@ use crate::node::NodeInner;
 use crate::spec::{Release, Role};
 use crate::streams::Io;
 
-/// Answers the script whose name is `ctl-survey`, the exit code included. Its first word says whether packages are
+/// Answers the script whose name is `ctl-scan`, the exit code included. Its first word says whether packages are
 /// wanted.
 pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     let node = &context.node;

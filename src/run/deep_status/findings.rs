@@ -10,28 +10,28 @@ use std::sync::Arc;
 use super::sockets;
 use crate::event::{FindingKind, NodeFinding};
 use crate::inventory::{Role, Supervisor};
-use crate::supervisor::survey::NodeScan;
+use crate::supervisor::node_scan::NodeScan;
 
 /// The findings of a node. `own` are the roles that the inventory gives it, `others` all that it knows besides; of the
 /// sockets in `reported` all is said elsewhere: their supervisord answers, or was said not to.
 pub(super) fn of(
-    survey: &NodeScan,
+    scan: &NodeScan,
     own: &[&Arc<Role>],
     others: &[&Arc<Role>],
     reported: &BTreeSet<String>,
 ) -> Vec<NodeFinding> {
     let mut findings = Vec::new();
-    if survey.core_count > 0 {
-        let message = if survey.core_count > survey.core_files.len() {
-            format!("core files in /var/crashes, {} of them", survey.core_count)
+    if scan.core_count > 0 {
+        let message = if scan.core_count > scan.core_files.len() {
+            format!("core files in /var/crashes, {} of them", scan.core_count)
         } else {
             "core files in /var/crashes".to_owned()
         };
-        let details = survey.core_files.clone();
-        let count = u64::try_from(survey.core_count).ok();
+        let details = scan.core_files.clone();
+        let count = u64::try_from(scan.core_count).ok();
         findings.push(NodeFinding { kind: FindingKind::CoreFiles, role: None, message, details, count });
     }
-    if let Some(path) = &survey.closed {
+    if let Some(path) = &scan.closed {
         let message = format!("the user may not read {path}");
         findings.push(NodeFinding {
             kind: FindingKind::NotSearched,
@@ -43,7 +43,7 @@ pub(super) fn of(
     }
     let mut places = BTreeSet::new();
     for role in own.iter().chain(others) {
-        let stale = |path: &&str| survey.sockets.contains(*path) && survey.listens(path) == Some(false);
+        let stale = |path: &&str| scan.sockets.contains(*path) && scan.listens(path) == Some(false);
         for path in role.supervisors.iter().flat_map(sockets).filter(stale) {
             // Two roles may share an instance.
             if reported.contains(path) || !places.insert(path) {
@@ -64,7 +64,7 @@ pub(super) fn of(
             if expected.iter().any(|known| is_same(known, supervisor)) {
                 continue;
             }
-            let Some((what, place)) = shown(survey, supervisor) else { continue };
+            let Some((what, place)) = shown(scan, supervisor) else { continue };
             if !places.insert(place) {
                 continue;
             }
@@ -88,12 +88,12 @@ fn is_same(one: &Supervisor, other: &Supervisor) -> bool {
 }
 
 /// What shows that the node has an instance, and where.
-fn shown<'a>(survey: &NodeScan, supervisor: &'a Supervisor) -> Option<(&'static str, &'a str)> {
-    let there = |path: &&str| survey.sockets.contains(*path);
-    let running = sockets(supervisor).filter(there).find(|path| survey.listens(path) == Some(true));
-    let installed = supervisor.config_file.as_deref().filter(|file| survey.config_files.contains(*file));
+fn shown<'a>(scan: &NodeScan, supervisor: &'a Supervisor) -> Option<(&'static str, &'a str)> {
+    let there = |path: &&str| scan.sockets.contains(*path);
+    let running = sockets(supervisor).filter(there).find(|path| scan.listens(path) == Some(true));
+    let installed = supervisor.config_file.as_deref().filter(|file| scan.config_files.contains(*file));
     // Where the node does not tell who listens, a socket shows that it is there.
-    let socket = sockets(supervisor).filter(there).find(|path| survey.listens(path).is_none());
+    let socket = sockets(supervisor).filter(there).find(|path| scan.listens(path).is_none());
     let running = running.map(|path| ("runs", path));
     running.or_else(|| installed.or(socket).map(|place| ("is installed", place)))
 }
@@ -119,7 +119,7 @@ mod tests {
         Arc::new(Role { name: name.to_owned(), supervisors: vec![instance], ..base })
     }
 
-    /// What `survey` reads of these sockets, of which only those with a `*` are listened on, and configuration files.
+    /// What `scan` reads of these sockets, of which only those with a `*` are listened on, and configuration files.
     fn seen(sockets: &[&str], files: &[&str]) -> NodeScan {
         let mut text = String::from("listening\n");
         for socket in sockets {
@@ -135,9 +135,9 @@ mod tests {
         NodeScan::of_output(&(text + "ctl-end\n")).expect("whole")
     }
 
-    fn told_of(survey: &NodeScan, own: &[&Arc<Role>], others: &[&Arc<Role>], reported: &[&str]) -> Vec<String> {
+    fn told_of(scan: &NodeScan, own: &[&Arc<Role>], others: &[&Arc<Role>], reported: &[&str]) -> Vec<String> {
         let reported = reported.iter().map(|path| (*path).to_owned()).collect();
-        let all = of(survey, own, others, &reported);
+        let all = of(scan, own, others, &reported);
         all.iter()
             .map(|found| format!("{} {} {}", found.kind, found.role.as_deref().unwrap_or("-"), found.details.join(" ")))
             .collect()
@@ -147,8 +147,8 @@ mod tests {
     fn a_socket_that_nobody_listens_on_is_stale() {
         let (analytics, config) = (built_in("analytics"), built_in("config"));
         let (new, old) = ("/var/run/supervisord_analytics.sock", "/tmp/supervisord_analytics.sock");
-        let survey = seen(&["/var/run/supervisord_analytics.sock*", old, "/tmp/other.sock"], &[]);
-        assert_eq!(told_of(&survey, &[&analytics], &[&config], &[new]), [format!("stale_socket analytics {old}")]);
+        let scan = seen(&["/var/run/supervisord_analytics.sock*", old, "/tmp/other.sock"], &[]);
+        assert_eq!(told_of(&scan, &[&analytics], &[&config], &[new]), [format!("stale_socket analytics {old}")]);
         // Its supervisord answers, though another network namespace hides it from /proc.
         assert!(told_of(&seen(&[new], &[]), &[&analytics], &[], &[new]).is_empty());
         // An instance that the node need not have.
@@ -180,9 +180,9 @@ mod tests {
         let socket = "/run/supervisor.sock";
         let (mail, shop, other) =
             (user_role("mail", socket), user_role("shop", socket), user_role("other", "/run/o.sock"));
-        let survey = seen(&["/run/supervisor.sock*"], &[]);
-        assert_eq!(told_of(&survey, &[&mail], &[&shop, &other], &[]), Vec::<String>::new());
-        assert_eq!(told_of(&survey, &[&other], &[&mail, &shop], &[]), [format!("unlisted_role mail {socket}")]);
+        let scan = seen(&["/run/supervisor.sock*"], &[]);
+        assert_eq!(told_of(&scan, &[&mail], &[&shop, &other], &[]), Vec::<String>::new());
+        assert_eq!(told_of(&scan, &[&other], &[&mail, &shop], &[]), [format!("unlisted_role mail {socket}")]);
         let edge = Arc::new(Role { name: "edge".to_owned(), ..(*built_in("analytics")).clone() });
         let running = seen(&["/var/run/supervisord_analytics.sock*"], &["/etc/contrail/supervisord_analytics.conf"]);
         assert_eq!(told_of(&running, &[&edge], &[&built_in("analytics")], &[]), Vec::<String>::new());
@@ -192,16 +192,16 @@ mod tests {
     fn where_the_node_does_not_tell_nothing_is_stale() {
         let (analytics, config) = (built_in("analytics"), built_in("config"));
         let text = "socket /tmp/supervisord_analytics.sock\nsocket /tmp/supervisord_config.sock\nctl-end\n";
-        let survey = NodeScan::of_output(text).expect("whole");
+        let scan = NodeScan::of_output(text).expect("whole");
         let config_socket = "/tmp/supervisord_config.sock";
-        assert_eq!(told_of(&survey, &[&analytics], &[&config], &[]), [format!("unlisted_role config {config_socket}")]);
+        assert_eq!(told_of(&scan, &[&analytics], &[&config], &[]), [format!("unlisted_role config {config_socket}")]);
     }
 
     #[test]
     fn core_files_are_named_and_counted() {
-        let survey =
+        let scan =
             NodeScan::of_output("core /var/crashes/core.a\ncores 30\nclosed /var/crashes\nctl-end\n").expect("whole");
-        let all = of(&survey, &[], &[], &BTreeSet::new());
+        let all = of(&scan, &[], &[], &BTreeSet::new());
         let words: Vec<_> =
             all.iter().map(|found| format!("{} {} {:?}", found.kind, found.message, found.details)).collect();
         assert_eq!(

@@ -12,21 +12,21 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-use super::command;
-use super::depth::{self, DeepStatus, PackageVersions};
+use super::connection::NodeConnection;
+use super::deep_status::{self, DeepStatus, PackageVersions};
+use super::discovery::{DiscoveredNode, VisitPlan};
+use super::exec;
 use super::gate;
-use super::init_target::InitTarget;
+use super::init_service::InitTarget;
 use super::job::{JobTable, NodeJob, TargetContext};
-use super::link::NodeConnection;
 use super::logs::LogFollower;
 use super::message::{NodeBatch, NodeInspection, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
-use super::no_worse::SnapshotGate;
 use super::oneshot;
+use super::process::{Obligation, ProcessAction};
+use super::recovery::{self, EarlyExit, EarlyExitCause, PAYING};
 use super::rehearsal;
-use super::rows::ResultBuilder;
-use super::salvage::{self, EarlyExit, EarlyExitCause, PAYING};
-use super::target::{Obligation, ProcessAction};
-use super::view::{DiscoveredNode, VisitPlan};
+use super::results::ResultBuilder;
+use super::snapshot_gate::SnapshotGate;
 use super::{LockPolicy, NodeAccess, evidence, update, wait};
 use crate::event::{
     ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetResult, TargetState,
@@ -195,7 +195,7 @@ impl<T: Transport> NodeWorker<T> {
         let ends_soon = holder.run == self.guarding.owner.run && self.guarding.began.elapsed() < OLD_GUARD;
         let again = ends_soon || self.guarding.waits_until > Instant::now();
         let failure = TakeError::Held(holder).failure();
-        let name = super::rows::node_name(&self.rows.plan, self.rows.index);
+        let name = super::results::node_name(&self.rows.plan, self.rows.index);
         WorkItemEnd::Held(Failure { message: format!("{name} is {}", failure.message), ..failure }, again)
     }
 
@@ -332,7 +332,7 @@ impl<T: Transport> NodeWorker<T> {
         self.show(item, within("running the check", self.timeout(node_batch))).await;
         let mut stop_waiting = self.signals.stop_waiting.clone();
         let access = NodeAccess { timeout: self.timeout(node_batch), ..self.access.clone() };
-        let outcome = command::check(&self.link, &check, &access, wait_until_set(&mut stop_waiting)).await;
+        let outcome = exec::check(&self.link, &check, &access, wait_until_set(&mut stop_waiting)).await;
         let (met, said) = match &outcome {
             Ok(()) => (Some(true), "the check exited 0".to_owned()),
             Err(failure) => (Some(false), failure.message.clone()),
@@ -457,7 +457,7 @@ impl<T: Transport> NodeWorker<T> {
             BatchEnd::Done
         };
         // What was read in depth until the time was over is told.
-        let end = if in_depth { deadline + depth::GRACE } else { deadline };
+        let end = if in_depth { deadline + deep_status::GRACE } else { deadline };
         let ended = timeout_at(end, work).await.unwrap_or(BatchEnd::Early(EarlyExitCause::TimedOut));
         if let (BatchEnd::Early(_), Some(depth)) = (&ended, &self.depth) {
             let facts = depth.facts(None).await;
@@ -603,7 +603,7 @@ impl<T: Transport> NodeWorker<T> {
                 // However the work ended: what this run has stopped is started again, if that can still be done.
                 if book.entry(&key).obligation == Obligation::MustStart && verdict.leaves_it_down() {
                     let mut seen = None;
-                    let fulfil = salvage::fulfil(instance, process, Obligation::MustStart, PAYING, &mut seen);
+                    let fulfil = recovery::fulfil(instance, process, Obligation::MustStart, PAYING, &mut seen);
                     let paid = timeout(PAYING, fulfil).await.unwrap_or(false);
                     verdict.was_mended(seen, paid);
                 }
@@ -758,8 +758,8 @@ impl<T: Transport> NodeWorker<T> {
         let began = Instant::now();
         let mut give_up = self.signals.give_up.clone();
         let access = NodeAccess { timeout: self.timeout(node_batch), ..self.access.clone() };
-        let ended = command::run(&self.link, &line, input.as_ref(), &access, wait_until_set(&mut give_up)).await;
-        let mut result = command::judged(self.rows.empty(node_batch, Outcome::Changed), ended, &access);
+        let ended = exec::run(&self.link, &line, input.as_ref(), &access, wait_until_set(&mut give_up)).await;
+        let mut result = exec::judged(self.rows.empty(node_batch, Outcome::Changed), ended, &access);
         result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
         self.send(item, WorkerUpdate::Result(Box::new(result))).await;
         WorkItemEnd::Done
@@ -792,7 +792,7 @@ impl<T: Transport> NodeWorker<T> {
 
     /// What is waited for while another run has the node.
     fn lock_wait(&self, failure: &Failure) -> ActivityPhase {
-        let name = super::rows::node_name(&self.rows.plan, self.rows.index);
+        let name = super::results::node_name(&self.rows.plan, self.rows.index);
         let why = failure.message.strip_prefix(&format!("{name} is ")).unwrap_or(&failure.message);
         let (waited, wait) = (self.guarding.began.elapsed(), self.guarding.waits_until - self.guarding.began);
         ActivityPhase::wait(PhaseKind::Lock, why).within(waited, if waited < wait { wait } else { OLD_GUARD })

@@ -165,7 +165,7 @@ enum TaggedLine<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
+    use super::super::fixtures;
     use super::*;
     use crate::event::Outcome;
     use crate::snapshot::{Snapshot, diff};
@@ -176,7 +176,7 @@ mod tests {
                 .into_iter()
                 .zip(pids)
                 .map(|(node, pid)| {
-                    let mut result = samples::running(node, Outcome::Ok, pid, 4);
+                    let mut result = fixtures::running(node, Outcome::Ok, pid, 4);
                     result.functional = Some(if node == "a6s01" { word } else { "active" }.to_owned());
                     result.functional_reason =
                         (word == "initializing").then(|| "\u{1b}[2J\u{9b}31m\n, \"x\"".to_owned());

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use super::connection::{NodeConnection, init_service};
 use super::job::TargetContext;
-use super::link::{NodeConnection, init_service};
-use super::target::Obligation;
+use super::process::Obligation;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState};
 use crate::plan::Action;
 use crate::supervisor::SupervisorError;

@@ -1,7 +1,7 @@
 //! The operator's own commands on a node: those of `exec`, and the checks between batches.
 
 use super::NodeAccess;
-use super::link::NodeConnection;
+use super::connection::NodeConnection;
 use crate::event::{CommandRun, Failure, FailureKind, Outcome, Stage, TargetResult};
 use crate::guard::command::{self, CommandEnd, CommandOutput, RunError};
 use crate::plan::CommandInput;
