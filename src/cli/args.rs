@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::policy_args::PolicyArgs;
 use crate::event::Via;
-use crate::plan::amount::{BatchSizes, CapPolicy, FailureLimit};
 
 /// Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
 #[derive(Debug, Parser)]
@@ -168,7 +168,7 @@ pub(super) struct WaitArgs {
     #[arg(long = "for", value_name = "STATE")]
     pub(super) condition: ConditionArg,
     /// How long the state must last with the same pid
-    #[arg(long, value_name = "DURATION", value_parser = pause, default_value = "0s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, default_value = "0s")]
     pub(super) stable: std::time::Duration,
     /// How long to wait
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "120s")]
@@ -191,44 +191,9 @@ pub(super) enum ConditionArg {
 #[derive(Debug, ClapArgs)]
 pub(super) struct ChangeArgs {
     #[command(flatten)]
-    pub(super) batches: BatchArgs,
+    pub(super) policy: PolicyArgs,
     #[command(flatten)]
     pub(super) go: GoArgs,
-}
-
-/// Batches, limits and gates.
-#[derive(Debug, ClapArgs)]
-pub(super) struct BatchArgs {
-    /// Batch sizes: 1, 25%, or a list such as 1,25%,100%; the last size repeats [default: all at once]
-    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = "Batches")]
-    pub(super) serial: Option<BatchSizes>,
-    /// One node at a time, same as --serial 1
-    #[arg(long, conflicts_with = "serial", help_heading = "Batches")]
-    pub(super) rolling: bool,
-    /// Start no further batch once more nodes than this have failed [default: 0 when batched, else unlimited]
-    #[arg(long, value_name = "N|P%", allow_hyphen_values = true, help_heading = "Batches")]
-    pub(super) max_failures: Option<FailureLimit>,
-    /// How many nodes of a role may be down at once [default: from the inventory; database and config: 1]
-    #[arg(long, value_name = "N|P%|none", allow_hyphen_values = true, help_heading = "Batches")]
-    pub(super) max_unavailable: Option<CapPolicy>,
-    /// Pause between batches
-    #[arg(long, value_name = "DURATION", value_parser = pause, help_heading = "Batches")]
-    pub(super) pause: Option<std::time::Duration>,
-    /// Condition that ends a batch
-    #[arg(long, value_name = "GATE", help_heading = "Batches")]
-    pub(super) gate: Option<GateArg>,
-    /// How long a service must stay RUNNING with the same pid [default: 5s when batched, else 0s]
-    #[arg(long, value_name = "DURATION", value_parser = pause, help_heading = "Batches")]
-    pub(super) stable: Option<std::time::Duration>,
-    /// Time limit for a gate [default: 120s]
-    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Batches")]
-    pub(super) gate_timeout: Option<std::time::Duration>,
-    /// Continue only if no node of the batch is worse than in this snapshot
-    #[arg(long, value_name = "FILE", help_heading = "Batches")]
-    pub(super) gate_snapshot: Option<PathBuf>,
-    /// Continue only if this command exits 0 on each node of the batch
-    #[arg(long, value_name = "COMMAND", help_heading = "Batches")]
-    pub(super) check: Option<String>,
 }
 
 /// How a changing run begins, and how it keeps nodes to itself.
@@ -244,33 +209,11 @@ pub(super) struct GoArgs {
     #[arg(long, value_name = "TEXT", help_heading = "Locks")]
     pub(super) reason: Option<String>,
     /// How long to wait for a lock held by another run [default: 0s]
-    #[arg(long, value_name = "DURATION", value_parser = pause, help_heading = "Locks")]
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, help_heading = "Locks")]
     pub(super) lock_wait: Option<std::time::Duration>,
     /// Change nodes without guard and lock where they are not available
     #[arg(long, help_heading = "Locks")]
     pub(super) no_guard: bool,
-}
-
-impl ChangeArgs {
-    /// An option that means something only where something is changed, if one was given.
-    pub(super) fn first_given(&self) -> Option<&'static str> {
-        let given = [
-            (self.batches.serial.is_some(), "--serial"),
-            (self.batches.rolling, "--rolling"),
-            (self.batches.max_failures.is_some(), "--max-failures"),
-            (self.batches.max_unavailable.is_some(), "--max-unavailable"),
-            (self.batches.pause.is_some(), "--pause"),
-            (self.batches.gate.is_some(), "--gate"),
-            (self.batches.stable.is_some(), "--stable"),
-            (self.batches.gate_timeout.is_some(), "--gate-timeout"),
-            (self.batches.gate_snapshot.is_some(), "--gate-snapshot"),
-            (self.batches.check.is_some(), "--check"),
-            (self.go.reason.is_some(), "--reason"),
-            (self.go.lock_wait.is_some(), "--lock-wait"),
-            (self.go.no_guard, "--no-guard"),
-        ];
-        given.into_iter().find_map(|(given, option)| given.then_some(option))
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -279,16 +222,6 @@ pub(super) enum DryRun {
     Plan,
     /// With the current state of the nodes
     Live,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum GateArg {
-    /// Every changed service is RUNNING and stays RUNNING
-    Running,
-    /// The same, and active according to its introspect port
-    Active,
-    /// No condition beyond proof that the action took effect
-    None,
 }
 
 /// ctl status [NAME...]
@@ -637,7 +570,7 @@ fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 /// A time that may be none: `0s`, else as [`duration`].
-fn pause(text: &str) -> Result<std::time::Duration, String> {
+pub(super) fn duration_or_zero(text: &str) -> Result<std::time::Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if time.is_zero() => Ok(time),
         _ if text == "0" => Ok(std::time::Duration::ZERO),
@@ -646,7 +579,7 @@ fn pause(text: &str) -> Result<std::time::Duration, String> {
 }
 
 /// `5s`, `2m`, `500ms`; a bare number is seconds. From a millisecond to a day.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let duration = match text.parse::<u64>() {
         Ok(seconds) => std::time::Duration::from_secs(seconds),
         Err(_) => humantime::parse_duration(text)

@@ -87,7 +87,7 @@ impl<'a> JobRequest<'a> {
         wanted.task.until = self.until;
         wanted.task.tail = self.tail;
         wanted.task.in_depth = self.in_depth;
-        wanted.task.policy = self.change.map(|change| settings::policy(&change.batches)).unwrap_or_default();
+        wanted.task.policy = self.change.map(|change| change.policy.policy.clone()).unwrap_or_default();
         let mut wanted = [wanted];
         settings::gate_snapshots(&mut wanted)?;
         Ok(CliJob {

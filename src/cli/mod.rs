@@ -15,6 +15,7 @@ mod limits;
 mod log;
 mod output;
 mod output_closed;
+mod policy_args;
 mod prompts;
 mod report;
 mod rounds;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{BatchArgs, FanoutArgs, GateArg};
+use super::args::FanoutArgs;
 use super::endpoints::EndpointResolver;
 use super::report::CliError;
 use super::{trust, waiting};
@@ -18,8 +18,6 @@ use crate::inventory::{self, Inventory, PathEnvironment};
 use crate::journal::{Journal, SavedFile};
 use crate::local;
 use crate::plan::TaskSpec;
-use crate::plan::amount::BatchSizes;
-use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
 use crate::remote::Sudo;
 use crate::run::NodeAccess;
 use crate::select::SelectedNode;
@@ -154,25 +152,6 @@ pub(super) fn gate_snapshots(wanted: &mut [TaskSpec]) -> Result<(), CliError> {
         task.snapshot = Some(snapshot);
     }
     Ok(())
-}
-
-/// How carefully nodes are changed.
-pub(super) fn policy(args: &BatchArgs) -> Policy {
-    Policy {
-        serial: if args.rolling { Some(BatchSizes::one()) } else { args.serial.clone() },
-        max_failures: args.max_failures,
-        caps: args.max_unavailable.unwrap_or_default(),
-        pause: args.pause.unwrap_or_default(),
-        gate: args.gate.map(|gate| match gate {
-            GateArg::Running => Gate::Running,
-            GateArg::Active => Gate::Active,
-            GateArg::None => Gate::None,
-        }),
-        stable: args.stable,
-        gate_timeout: args.gate_timeout.unwrap_or(GATE_TIMEOUT),
-        check: args.check.clone(),
-        gate_snapshot: args.gate_snapshot.clone(),
-    }
 }
 
 /// The user's number, where the surroundings do not tell the name (proc(5), `Uid`).

@@ -11,6 +11,7 @@ pub mod batch;
 pub mod explain;
 mod input;
 pub mod live;
+pub mod options;
 pub mod policy;
 pub mod rollout;
 mod stopped;

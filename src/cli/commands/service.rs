@@ -22,7 +22,7 @@ pub(in crate::cli) fn run(args: &ServiceArgs, words: &[String]) -> Result<ExitSt
 pub(in crate::cli) fn job(args: &ServiceArgs, sources: &SavedInputs) -> Result<CliJob, CliError> {
     let (services, action) = split(&args.words)?;
     if !action.changes()
-        && let Some(option) = args.change.first_given()
+        && let Some(option) = &args.change.policy.first_given
     {
         return Err(CliError::usage(format!(
             "{option} cannot be used with `{}`, which changes nothing",

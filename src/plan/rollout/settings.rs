@@ -1,7 +1,7 @@
 //! How carefully a step goes: the keys that `defaults` and each step may have.
 //!
-//! Here live [`RolloutSettings`], what was said, and how they are read. What always holds: what is not said stays unsaid until
-//! [`RolloutSettings::policy`], so that a step's own value, its `defaults` and [`Policy`]'s come in this order.
+//! Here live [`RolloutSettings`] and the readers of their values. The keys of a policy are those of [`POLICY_OPTIONS`]. What
+//! always holds: the settings of a step start as a copy of the `defaults`, and each key that the step has overwrites one.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -12,22 +12,14 @@ use super::variables::RolloutVariables;
 use crate::inventory::problem::{Diagnostic, did_you_mean, quoted};
 use crate::inventory::raw::{RawValue, Value};
 use crate::inventory::values::{self, FieldEntry};
-use crate::plan::amount::{AmountError, BatchSizes, CapPolicy, FailureLimit};
-use crate::plan::policy::{GATE_TIMEOUT, Gate, Policy};
+use crate::plan::amount::{AmountError, BatchSizes};
+use crate::plan::options::{GATES, POLICY_OPTIONS, PolicySetter};
+use crate::plan::policy::Policy;
 
-pub(super) const KEYS: [&str; 11] = [
-    "serial",
-    "max_failures",
-    "max_unavailable",
-    "gate",
-    "stable",
-    "gate_timeout",
-    "gate_snapshot",
-    "check",
-    "pause",
-    "timeout",
-    "on_failure",
-];
+/// The keys that are no policy options.
+const OWN_KEYS: [&str; 2] = ["timeout", "on_failure"];
+
+/// Keys that people know from other tools, and ours.
 pub(super) const SYNONYMS: [(&str, &str); 12] = [
     ("batch", "serial"),
     ("batches", "serial"),
@@ -46,21 +38,19 @@ pub(super) const SYNONYMS: [(&str, &str); 12] = [
 /// The longest that an amount is looked at, in bytes; what is longer is none.
 const MAX_AMOUNT: usize = 1000;
 
-/// What was said; none where nothing was.
+/// How a step goes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RolloutSettings {
-    serial: Option<BatchSizes>,
-    max_failures: Option<FailureLimit>,
-    caps: Option<CapPolicy>,
-    gate: Option<Gate>,
-    stable: Option<Duration>,
-    gate_timeout: Option<Duration>,
-    check: Option<String>,
-    /// None in it undoes the default.
-    gate_snapshot: Option<Option<PathBuf>>,
-    pause: Option<Duration>,
-    timeout: Option<Duration>,
-    continue_on_failure: Option<bool>,
+    pub(super) policy: Policy,
+    /// Time for the action on one node; none is the command line's.
+    pub(super) timeout: Option<Duration>,
+    /// Whether a failure does not end the rollout.
+    pub(super) continue_on_failure: bool,
+}
+
+/// Every key that may be set in `defaults` and in a step.
+pub(super) fn keys() -> Vec<&'static str> {
+    POLICY_OPTIONS.iter().map(|option| option.key).chain(OWN_KEYS).collect()
 }
 
 /// The settings of `defaults`.
@@ -69,8 +59,8 @@ pub(super) fn defaults(
     vars: &RolloutVariables,
     field: FieldEntry<'_>,
 ) -> RolloutSettings {
-    let fields = values::fields(&mut work.reader, field.key, field.value, "`defaults`", &KEYS, &SYNONYMS);
-    read(work, vars, &fields.unwrap_or_default())
+    let fields = values::fields(&mut work.reader, field.key, field.value, "`defaults`", &keys(), &SYNONYMS);
+    read(work, vars, &fields.unwrap_or_default(), &RolloutSettings::default())
 }
 
 /// The settings among the fields of a step; other fields are passed over.
@@ -78,76 +68,50 @@ pub(super) fn read(
     work: &mut RolloutReader<'_>,
     vars: &RolloutVariables,
     fields: &[FieldEntry<'_>],
+    defaults: &RolloutSettings,
 ) -> RolloutSettings {
-    let mut settings = RolloutSettings::default();
+    let mut settings = defaults.clone();
     for field in fields.iter().copied() {
-        let reader = &mut work.reader;
-        match field.name {
-            "serial" => settings.serial = serial(work, field),
-            "max_failures" => {
-                settings.max_failures = amount(work, field, field.value, "a number of nodes, or a percentage");
-            }
-            "max_unavailable" => {
-                settings.caps = amount(work, field, field.value, "a number of nodes, a percentage, or none");
-            }
-            "gate" => {
-                let gates = [("running", Gate::Running), ("active", Gate::Active), ("none", Gate::None)];
-                settings.gate = one_of(work, field, &gates);
-            }
-            "stable" => settings.stable = values::duration_or_zero(reader, field),
-            "gate_timeout" => settings.gate_timeout = values::duration(reader, field),
-            "check" => settings.check = command(work, vars, field, "a command"),
-            "gate_snapshot" => settings.gate_snapshot = snapshot(work, vars, field),
-            "pause" => settings.pause = values::duration_or_zero(reader, field),
-            "timeout" => settings.timeout = values::duration(reader, field),
-            "on_failure" => settings.continue_on_failure = one_of(work, field, &[("stop", false), ("continue", true)]),
-            _ => {}
+        if let Some(option) = POLICY_OPTIONS.iter().find(|option| option.key == field.name) {
+            set(work, vars, field, option.set, &mut settings.policy);
+        } else if field.name == "timeout" {
+            settings.timeout = values::duration(&mut work.reader, field).or(settings.timeout);
+        } else if field.name == "on_failure"
+            && let Some(continues) = one_of(work, field, &[("stop", false), ("continue", true)])
+        {
+            settings.continue_on_failure = continues;
         }
     }
     settings
 }
 
-impl RolloutSettings {
-    /// These, and the `defaults` where they say nothing.
-    pub(super) fn or(self, defaults: &Self) -> Self {
-        Self {
-            serial: self.serial.or_else(|| defaults.serial.clone()),
-            max_failures: self.max_failures.or(defaults.max_failures),
-            caps: self.caps.or(defaults.caps),
-            gate: self.gate.or(defaults.gate),
-            stable: self.stable.or(defaults.stable),
-            gate_timeout: self.gate_timeout.or(defaults.gate_timeout),
-            check: self.check.or_else(|| defaults.check.clone()),
-            gate_snapshot: self.gate_snapshot.or_else(|| defaults.gate_snapshot.clone()),
-            pause: self.pause.or(defaults.pause),
-            timeout: self.timeout.or(defaults.timeout),
-            continue_on_failure: self.continue_on_failure.or(defaults.continue_on_failure),
+/// Puts the value of a field into a policy, unless there is something wrong with it, which is reported.
+fn set(
+    work: &mut RolloutReader<'_>,
+    vars: &RolloutVariables,
+    field: FieldEntry<'_>,
+    setter: PolicySetter,
+    policy: &mut Policy,
+) {
+    const LIMIT: &str = "a number of nodes, or a percentage";
+    const CAP: &str = "a number of nodes, a percentage, or none";
+    match setter {
+        PolicySetter::BatchSizes(set) => put(set, policy, serial(work, field)),
+        PolicySetter::FailureLimit(set) => put(set, policy, amount(work, field, field.value, LIMIT)),
+        PolicySetter::Cap(set) => put(set, policy, amount(work, field, field.value, CAP)),
+        PolicySetter::Duration(set) => put(set, policy, values::duration(&mut work.reader, field)),
+        PolicySetter::DurationOrZero(set) => put(set, policy, values::duration_or_zero(&mut work.reader, field)),
+        PolicySetter::Gate(set) => {
+            put(set, policy, one_of(work, field, &GATES.map(|(name, gate, _)| (name, gate))));
         }
+        PolicySetter::Command(set) => put(set, policy, command(work, vars, field, "a command")),
+        PolicySetter::Snapshot(set) => put(set, policy, snapshot(work, vars, field)),
     }
+}
 
-    /// Time for the action on one node.
-    pub(super) fn timeout(&self) -> Option<Duration> {
-        self.timeout
-    }
-
-    /// Whether a failure does not end the rollout.
-    pub(super) fn continue_on_failure(&self) -> bool {
-        self.continue_on_failure.unwrap_or(false)
-    }
-
-    /// All the rest.
-    pub(super) fn policy(self) -> Policy {
-        Policy {
-            serial: self.serial,
-            max_failures: self.max_failures,
-            caps: self.caps.unwrap_or_default(),
-            pause: self.pause.unwrap_or_default(),
-            gate: self.gate,
-            stable: self.stable,
-            gate_timeout: self.gate_timeout.unwrap_or(GATE_TIMEOUT),
-            check: self.check,
-            gate_snapshot: self.gate_snapshot.flatten(),
-        }
+fn put<T>(set: fn(&mut Policy, T), policy: &mut Policy, value: Option<T>) {
+    if let Some(value) = value {
+        set(policy, value);
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn read(
         work.reader.fault(Diagnostic::new(place, message).label("not a step"));
         return None;
     }
-    let keys: Vec<&str> = OWN_KEYS.iter().chain(&settings::KEYS).copied().collect();
+    let keys: Vec<&str> = OWN_KEYS.into_iter().chain(settings::keys()).collect();
     let synonyms: Vec<(&str, &str)> = OWN_SYNONYMS.iter().chain(&settings::SYNONYMS).copied().collect();
     let mut fields = values::pairs(&mut work.reader, steps.key, item, "key")?;
     let meant = values::keep_known(&mut work.reader, &mut fields, "a step", &keys, &synonyms);
@@ -66,16 +66,16 @@ pub(super) fn read(
     }
     let targets = targets(work, vars, &step);
     let what = what(work, vars, &step);
-    let settings = settings::read(work, vars, &fields).or(defaults);
+    let settings = settings::read(work, vars, &fields, defaults);
     let whole = name.clone().zip(targets).zip(what).map(|(((name, _), targets), what)| RolloutStep {
         name,
         roles: targets.roles,
         nodes: targets.nodes,
         exclude: targets.exclude,
         what,
-        timeout: settings.timeout(),
-        continue_on_failure: settings.continue_on_failure(),
-        policy: settings.policy(),
+        timeout: settings.timeout,
+        continue_on_failure: settings.continue_on_failure,
+        policy: settings.policy,
     });
     Some((name, whole))
 }

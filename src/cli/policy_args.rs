@@ -1,0 +1,131 @@
+//! The policy options as arguments, made from the rows of [`POLICY_OPTIONS`].
+//!
+//! Here lives [`PolicyArgs`], which implements clap's traits by hand, since its arguments are data. What always holds: an
+//! option that is added to the rows is an argument, is in every help text, and is refused where nothing is changed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use super::args::{ChangeArgs, duration, duration_or_zero};
+use crate::plan::amount::{BatchSizes, CapPolicy, FailureLimit};
+use crate::plan::options::{GATES, POLICY_OPTIONS, PolicyOption, PolicySetter};
+use crate::plan::policy::{Gate, Policy};
+
+const HEADING: &str = "Batches";
+const ROLLING: &str = "rolling";
+
+/// Batches, limits and gates.
+#[derive(Debug)]
+pub(super) struct PolicyArgs {
+    pub(super) policy: Policy,
+    /// The first option on the command line that has no effect where nothing is changed, if there is one.
+    pub(super) first_given: Option<String>,
+}
+
+impl Args for PolicyArgs {
+    fn augment_args(command: Command) -> Command {
+        POLICY_OPTIONS.iter().fold(command, |command, option| {
+            let command = command.arg(argument(option));
+            // Short for the option above it, so it stands below it in the help.
+            if option.key == "serial" { command.arg(rolling()) } else { command }
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn argument(option: &PolicyOption) -> Arg {
+    let argument = Arg::new(option.key)
+        .long(option.key.replace('_', "-"))
+        .value_name(option.value_name)
+        .help(option.help)
+        .help_heading(HEADING);
+    match option.set {
+        // Negative numbers are refused by the parser, with a better reason than that no option has this name.
+        PolicySetter::BatchSizes(_) => argument.value_parser(str::parse::<BatchSizes>).allow_hyphen_values(true),
+        PolicySetter::FailureLimit(_) => argument.value_parser(str::parse::<FailureLimit>).allow_hyphen_values(true),
+        PolicySetter::Cap(_) => argument.value_parser(str::parse::<CapPolicy>).allow_hyphen_values(true),
+        PolicySetter::Duration(_) => argument.value_parser(duration),
+        PolicySetter::DurationOrZero(_) => argument.value_parser(duration_or_zero),
+        PolicySetter::Gate(_) => argument.value_parser(gate_parser()),
+        PolicySetter::Command(_) => argument,
+        PolicySetter::Snapshot(_) => argument.value_parser(clap::value_parser!(PathBuf)),
+    }
+}
+
+fn gate_parser() -> ValueParser {
+    let names = GATES.map(|(name, _, help)| PossibleValue::new(name).help(help));
+    let gate = |name: String| GATES.into_iter().find(|gate| gate.0 == name).map_or(Gate::default(), |gate| gate.1);
+    PossibleValuesParser::new(names).map(gate).into()
+}
+
+fn rolling() -> Arg {
+    Arg::new(ROLLING)
+        .long(ROLLING)
+        .help("One node at a time, same as --serial 1")
+        .help_heading(HEADING)
+        .action(ArgAction::SetTrue)
+        .conflicts_with("serial")
+}
+
+impl FromArgMatches for PolicyArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut policy = Policy::default();
+        for option in &POLICY_OPTIONS {
+            set(&mut policy, option, matches);
+        }
+        if matches.get_flag(ROLLING) {
+            policy.serial = Some(BatchSizes::one());
+        }
+        Ok(Self { policy, first_given: first_given(matches) })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn set(policy: &mut Policy, option: &PolicyOption, matches: &ArgMatches) {
+    fn put<T: Clone + Send + Sync + 'static>(
+        policy: &mut Policy,
+        set: fn(&mut Policy, T),
+        key: &str,
+        matches: &ArgMatches,
+    ) {
+        if let Some(value) = matches.get_one::<T>(key) {
+            set(policy, value.clone());
+        }
+    }
+    let key = option.key;
+    match option.set {
+        PolicySetter::BatchSizes(set) => put(policy, set, key, matches),
+        PolicySetter::FailureLimit(set) => put(policy, set, key, matches),
+        PolicySetter::Cap(set) => put(policy, set, key, matches),
+        PolicySetter::Duration(set) | PolicySetter::DurationOrZero(set) => put::<Duration>(policy, set, key, matches),
+        PolicySetter::Gate(set) => put(policy, set, key, matches),
+        PolicySetter::Command(set) => put(policy, set, key, matches),
+        PolicySetter::Snapshot(set) => {
+            if let Some(file) = matches.get_one::<PathBuf>(key) {
+                set(policy, Some(file.clone()));
+            }
+        }
+    }
+}
+
+/// The first option under a heading of [`ChangeArgs`] that was given.
+fn first_given(matches: &ArgMatches) -> Option<String> {
+    let command = ChangeArgs::augment_args(Command::new("change"));
+    let is_given = |argument: &&Arg| {
+        argument.get_help_heading().is_some()
+            && matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine)
+    };
+    let first = command.get_arguments().find(is_given);
+    first.and_then(Arg::get_long).map(|option| format!("--{option}"))
+}
