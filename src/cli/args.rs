@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::format::{self, Content, OutputFormat};
 use super::policy_args::PolicyArgs;
 use crate::event::Via;
 
@@ -95,6 +96,7 @@ pub(super) struct RolloutArgs {
 
 /// ctl runs
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("output", |arg| arg.value_parser(format::parser(Content::Runs))))]
 pub(super) struct RunsArgs {
     #[command(subcommand)]
     pub(super) command: Option<RunsCommand>,
@@ -105,6 +107,7 @@ pub(super) struct RunsArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum RunsCommand {
     /// List the newest runs
+    #[command(mut_arg("output", |arg| arg.value_parser(format::parser(Content::Runs))))]
     List {
         /// Show at most N runs
         #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
@@ -226,6 +229,7 @@ pub(super) enum DryRun {
 
 /// ctl status [NAME...]
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("output", |arg| arg.value_parser(format::parser(Content::Status))))]
 pub(super) struct StatusArgs {
     /// Services [default: all]
     #[arg(value_name = "NAME")]
@@ -259,6 +263,7 @@ pub(super) struct TopArgs {
 /// ctl logs NAME
 #[derive(Debug, ClapArgs)]
 #[command(mut_arg("forks", |arg| arg.short(None)))]
+#[command(mut_arg("output", |arg| arg.value_parser(format::parser(Content::Logs))))]
 pub(super) struct LogsArgs {
     /// The service
     #[arg(value_name = "NAME")]
@@ -286,6 +291,7 @@ pub(super) struct SnapshotArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum SnapshotCommand {
     /// Show what is worse, better or different in B; exit code 1 if anything is worse
+    #[command(mut_arg("output", |arg| arg.value_parser(format::parser(Content::Changes))))]
     Diff {
         /// Output of `ctl status --save` or `ctl status -o json`
         #[arg(value_name = "A")]
@@ -380,7 +386,7 @@ pub(super) struct SshArgs {
 #[derive(Debug, Clone, ClapArgs)]
 pub(super) struct OutputArgs {
     /// Output format
-    #[arg(short, long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = format::parser(Content::Results), help_heading = "Output")]
     pub(super) output: OutputFormat,
     /// Write the results to a file, completely or not at all
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -417,8 +423,8 @@ pub(super) struct InventoryArgs {
     #[arg(short, long, value_name = "FILE", global = true)]
     pub(super) inventory: Option<PathBuf>,
     /// Output format
-    #[arg(short, long, value_name = "FORMAT", default_value = "table", global = true)]
-    pub(super) output: PlainForm,
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = format::parser(Content::Inventory), global = true)]
+    pub(super) output: OutputFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -502,53 +508,6 @@ impl ViaArg {
             Self::Service => Some(Via::Service),
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum OutputFormat {
-    /// Human-readable table
-    Table,
-    /// Table with more columns and rows
-    Wide,
-    /// One JSON document
-    Json,
-    /// One JSON object per line, as it happens
-    Jsonl,
-    /// The JSON document as YAML
-    Yaml,
-    /// One row per result
-    Csv,
-    /// Report for the browser (only `ctl status`)
-    Html,
-    /// Metrics for Prometheus (only `ctl status`)
-    Prom,
-    /// Each node as contrail-status shows it (only `ctl status`)
-    ContrailStatus,
-}
-
-impl OutputFormat {
-    /// Whether only a status can be shown so.
-    pub(super) const fn is_of_status(self) -> bool {
-        match self {
-            Self::Html | Self::Prom | Self::ContrailStatus => true,
-            Self::Table | Self::Wide | Self::Json | Self::Jsonl | Self::Yaml | Self::Csv => false,
-        }
-    }
-
-    /// The word for it.
-    pub(super) fn as_str(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum PlainForm {
-    /// Human-readable table
-    Table,
-    /// One JSON document
-    Json,
-    /// The same document as YAML
-    Yaml,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

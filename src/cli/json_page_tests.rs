@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::Value;
 
-use super::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, OutputArgs, PlainForm, RunsArgs};
+use super::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, OutputArgs, RunsArgs};
 use super::commands::{inventory, runs};
 use super::output::{self, ResultOutput};
 use super::rounds::ClusterState;
@@ -601,14 +601,14 @@ fn every_field_that_is_printed_has_a_row_and_every_row_is_printed() {
         runs::list(&journal, 20, output).expect("a list");
     }));
 
-    let form = PlainForm::Json;
-    page.inventory_list(&parsed(&inventory::list(&inventory, form).expect("a list")));
-    let words = ["ctl", "inventory", "show", "a1", "--ssh-config", "none"];
-    let CliCommand::Inventory(InventoryArgs { command: Some(InventoryCommand::Show { node, ssh }), .. }) =
-        CliArgs::try_parse_from(words).expect("words").command
+    let words = ["ctl", "inventory", "show", "a1", "--ssh-config", "none", "-o", "json"];
+    let CliCommand::Inventory(InventoryArgs {
+        command: Some(InventoryCommand::Show { node, ssh }), output: form, ..
+    }) = CliArgs::try_parse_from(words).expect("words").command
     else {
         panic!("another command")
     };
+    page.inventory_list(&parsed(&inventory::list(&inventory, form).expect("a list")));
     page.inventory_show(&parsed(&inventory::show(&inventory, &node, &ssh, form).expect("a node")));
     page.object(&parsed(&inventory::check(&inventory, form).expect("no fault")), &["Inventory check"]);
     page.assert_complete();

@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod endpoints;
 mod exit;
+mod format;
 mod input;
 mod job;
 #[cfg(test)]

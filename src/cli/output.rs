@@ -9,7 +9,8 @@ use indicatif::ProgressDrawTarget;
 use rustix::process::geteuid;
 use serde::Serialize;
 
-use super::args::{OutputArgs, OutputFormat};
+use super::args::OutputArgs;
+use super::format::{Encoding, OutputFormat, SinkOptions};
 use super::report::CliError;
 use super::terminal::{self, StderrMessages};
 use crate::inventory::ROLE_ORDER;
@@ -20,15 +21,13 @@ use crate::plan::{Plan, PlanStep, explain};
 use crate::select::SelectedNode;
 use crate::sink::text;
 use crate::sink::{
-    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, LogJsonSink, LogSink, OutlineStep, OverviewOptions,
-    OverviewSink, PlainProgressSink, ProgressOptions, ProgressSink, PromSink, RunOutline, Sink, SinkSet, TableOptions,
-    TableSink, YamlSink, encode,
+    JsonlSink, LogJsonSink, LogSink, OutlineStep, PlainProgressSink, ProgressOptions, ProgressSink, RunOutline, Sink,
+    SinkSet, encode,
 };
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
 pub(super) fn shows_progress(output: &OutputArgs) -> bool {
-    let lines_as_it_happens =
-        output.output == OutputFormat::Jsonl && output.out.is_none() && terminal::stdout_is_terminal();
+    let lines_as_it_happens = output.output.is_stream() && output.out.is_none() && terminal::stdout_is_terminal();
     let logs = output.verbose > 0 && output.log_file.is_none();
     !output.quiet && !logs && !lines_as_it_happens && !output.no_progress && terminal::stderr_can_animate()
 }
@@ -39,8 +38,7 @@ pub(super) fn node_roles(plan: &Plan) -> NodeRoles {
     NodeRoles::new(&ROLE_ORDER, plan.nodes.iter().map(|node| (node.node.name.clone(), roles(node))))
 }
 
-/// What is told of a run behind its progress, and how. `first_screen`: people are shown what is not well, of nodes with
-/// these roles.
+/// Adds the sink of a run's results. `first_screen`: people are shown only what is not healthy, of nodes with these roles.
 pub(super) fn results(sinks: &mut SinkSet, output: &OutputArgs, out: &ResultOutput, first_screen: Option<NodeRoles>) {
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
@@ -53,33 +51,17 @@ pub(super) fn results(sinks: &mut SinkSet, output: &OutputArgs, out: &ResultOutp
     } else {
         None
     };
-    let width = if at_terminal { terminal::stdout_width() } else { None };
-    let color = output.out.is_none() && terminal::color(output.color);
-    let table = |wide: bool| {
-        let options = TableOptions { wide, fold, each_node: output.no_fold, width, color };
-        TableSink::new(options, out.writer(), notes())
-    };
-    let overview = |roles: NodeRoles| {
-        // Where the notes go elsewhere, they take no room.
-        let height = if at_terminal { terminal::height_shared_with_stderr() } else { None };
-        let options = OverviewOptions { unfold: output.no_fold, width, height, color };
-        OverviewSink::new(options, roles, out.writer(), notes())
-    };
-    let results: Box<dyn Sink> = match output.output {
-        OutputFormat::Table => match first_screen {
-            Some(roles) => Box::new(overview(roles)),
-            None => Box::new(table(false)),
-        },
-        OutputFormat::Wide => Box::new(table(true)),
-        OutputFormat::Json => Box::new(JsonSink::new(out.writer())),
-        OutputFormat::Jsonl => Box::new(JsonlSink::new(out.writer())),
-        OutputFormat::Yaml => Box::new(YamlSink::new(out.writer())),
-        OutputFormat::Csv => Box::new(CsvSink::new(out.writer())),
-        OutputFormat::Html => Box::new(HtmlSink::new(out.writer())),
-        OutputFormat::Prom => Box::new(PromSink::new(out.writer())),
-        OutputFormat::ContrailStatus => Box::new(ContrailStatusSink::new(fold, out.writer())),
-    };
-    sinks.push(results);
+    sinks.push(output.output.sink(SinkOptions {
+        out: &|| out.writer(),
+        notes: &notes,
+        fold,
+        no_fold: output.no_fold,
+        width: if at_terminal { terminal::stdout_width() } else { None },
+        // Notes that go elsewhere take no rows.
+        height: if at_terminal { terminal::height_shared_with_stderr() } else { None },
+        color: output.out.is_none() && terminal::color(output.color),
+        first_screen,
+    }));
 }
 
 /// What `--fold` and `--no-fold` are to act on.
@@ -111,10 +93,8 @@ impl FoldRows<'_> {
 /// Refuses to fold, or not to fold, where the one or the other cannot be.
 pub(super) fn can_fold(output: &OutputArgs, rows: FoldRows<'_>) -> Result<(), CliError> {
     let is_folding = match rows {
-        FoldRows::Changes => output.output == OutputFormat::Table,
-        FoldRows::Results | FoldRows::Batches | FoldRows::Logs | FoldRows::None(_) => {
-            matches!(output.output, OutputFormat::Table | OutputFormat::Wide | OutputFormat::ContrailStatus)
-        }
+        FoldRows::Changes => output.output.encoding() == Encoding::Text { wide: false },
+        FoldRows::Results | FoldRows::Batches | FoldRows::Logs | FoldRows::None(_) => output.output.folds(),
     };
     let form = output.output.as_str();
     match rows {
@@ -153,7 +133,7 @@ pub(super) fn progress(output: &OutputArgs, plan: &Plan) -> (SinkSet, StderrMess
         sinks.push(Box::new(sink));
         return (sinks, messages);
     }
-    let tells_lines = output.output == OutputFormat::Jsonl && output.out.is_none();
+    let tells_lines = output.output.is_stream() && output.out.is_none();
     if plan.changes() && !output.quiet && !output.no_progress && !tells_lines {
         sinks.push(Box::new(PlainProgressSink::new(outline(plan), Box::new(std::io::stderr()))));
     }
@@ -180,16 +160,12 @@ pub(super) fn log_sinks(output: &OutputArgs, out: &ResultOutput, follow: bool) -
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
     let color = output.out.is_none() && terminal::color(output.color);
-    let lines: Box<dyn Sink> = match output.output {
-        OutputFormat::Json => Box::new(LogJsonSink::new(out.writer())),
-        OutputFormat::Jsonl => Box::new(JsonlSink::new(out.writer())),
-        OutputFormat::Table
-        | OutputFormat::Wide
-        | OutputFormat::Yaml
-        | OutputFormat::Csv
-        | OutputFormat::Html
-        | OutputFormat::Prom
-        | OutputFormat::ContrailStatus => Box::new(LogSink::new(color, follow, out.writer(), notes())),
+    let lines: Box<dyn Sink> = match output.output.encoding() {
+        Encoding::Json => Box::new(LogJsonSink::new(out.writer())),
+        Encoding::JsonLines => Box::new(JsonlSink::new(out.writer())),
+        Encoding::Text { .. } | Encoding::Yaml | Encoding::Csv | Encoding::OnlyResults => {
+            Box::new(LogSink::new(color, follow, out.writer(), notes()))
+        }
     };
     sinks.push(lines);
     sinks
@@ -277,7 +253,7 @@ pub(super) fn dry_run(
 
 /// Writes one document in the form that was asked for: `for_people` for people, else the schema's name and `data`.
 pub(super) fn document(
-    form: OutputFormat,
+    format: OutputFormat,
     out: ResultOutput,
     for_people: impl FnOnce() -> String,
     data: &impl Serialize,
@@ -290,13 +266,13 @@ pub(super) fn document(
     }
     let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("cannot write the output: {error}"));
     let document = OutputDocument { schema: "ctl/1", data };
-    let text = match form {
-        OutputFormat::Table | OutputFormat::Wide => for_people(),
-        OutputFormat::Json => encode::json(&document).map_err(|error| failed(&error))?,
-        OutputFormat::Jsonl => encode::json_line(&document).map_err(|error| failed(&error))?,
-        OutputFormat::Yaml => encode::yaml(&document).map_err(|error| failed(&error))?,
-        OutputFormat::Csv | OutputFormat::Html | OutputFormat::Prom | OutputFormat::ContrailStatus => {
-            let message = format!("-o {} is not supported here", form.as_str());
+    let text = match format.encoding() {
+        Encoding::Text { .. } => for_people(),
+        Encoding::Json => encode::json(&document).map_err(|error| failed(&error))?,
+        Encoding::JsonLines => encode::json_line(&document).map_err(|error| failed(&error))?,
+        Encoding::Yaml => encode::yaml(&document).map_err(|error| failed(&error))?,
+        Encoding::Csv | Encoding::OnlyResults => {
+            let message = format!("-o {} is not supported here", format.as_str());
             return Err(CliError::usage(message).with_hint("use -o table, json or yaml"));
         }
     };

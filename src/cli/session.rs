@@ -77,10 +77,6 @@ pub(super) fn execute(
     resumed: Option<ResumedRun>,
 ) -> Result<ExitStatus, CliError> {
     let output = &fanout.output;
-    if output.output.is_of_status() && job.command != "status" {
-        let message = format!("`ctl {}` does not support -o {}", job.command, output.output.as_str());
-        return Err(CliError::usage(message).with_hint("use -o table, wide, json, jsonl, yaml or csv"));
-    }
     let dry_run = go.and_then(|go| go.dry_run);
     output::can_fold(output, FoldRows::of_run(dry_run.is_some(), &job.command))?;
     let access = settings::access(fanout, &job.plan.nodes)?;

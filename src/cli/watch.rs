@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::args::{FanoutArgs, OutputFormat};
+use super::args::FanoutArgs;
 use super::exit::{self, ExitStatus};
 use super::job::CliJob;
 use super::output;
@@ -36,7 +36,7 @@ pub(super) fn run(job: CliJob, fanout: &FanoutArgs, interval: Duration) -> Resul
     let RunSession { runtime, transport, notices, access, room } = RunSession::new(&job.plan, access, fanout, false)?;
     let transport = Arc::new(transport);
     let rounds = NodeRounds::new(&job.plan, &job.services, &access, fanout, (&transport, notices), (room, interval));
-    let view: Box<dyn WatchView> = if terminal::stdout_is_terminal() && fanout.output.output != OutputFormat::Jsonl {
+    let view: Box<dyn WatchView> = if terminal::stdout_is_terminal() && !fanout.output.output.is_stream() {
         Box::new(InPlace {
             roles,
             color: terminal::color(fanout.output.color),

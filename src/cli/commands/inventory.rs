@@ -4,9 +4,10 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::cli::args::{InventoryArgs, InventoryCommand, PlainForm, SshArgs};
+use crate::cli::args::{InventoryArgs, InventoryCommand, SshArgs};
 use crate::cli::endpoints::{self, EndpointResolver};
 use crate::cli::exit::ExitStatus;
+use crate::cli::format::{Encoding, OutputFormat};
 use crate::cli::report::CliError;
 use crate::cli::settings;
 use crate::cli::terminal;
@@ -66,15 +67,15 @@ fn view<'a>(inventory: &'a Inventory, node: &'a Node) -> NodeView<'a> {
     }
 }
 
-pub(in crate::cli) fn list(inventory: &Inventory, form: PlainForm) -> Result<String, CliError> {
+pub(in crate::cli) fn list(inventory: &Inventory, format: OutputFormat) -> Result<String, CliError> {
     let views: Vec<_> = inventory.nodes.iter().map(|node| view(inventory, node)).collect();
-    if form != PlainForm::Table {
+    if !format.is_text() {
         #[derive(Serialize)]
         struct InventoryListing<'a> {
             schema: &'static str,
             nodes: Vec<NodeView<'a>>,
         }
-        return document(&InventoryListing { schema: "ctl/1", nodes: views }, form);
+        return document(&InventoryListing { schema: "ctl/1", nodes: views }, format);
     }
     let rows = views.iter().map(|view| {
         let note = view.maintenance.map(|why| format!("maintenance: {}", text::single_line(why))).unwrap_or_default();
@@ -161,7 +162,7 @@ pub(in crate::cli) fn show(
     inventory: &Inventory,
     name: &str,
     ssh: &SshArgs,
-    form: PlainForm,
+    format: OutputFormat,
 ) -> Result<String, CliError> {
     let Some(node) = inventory.node(name) else {
         return Err(CliError::usage(format!("the inventory has no node {}", text::single_line(name)))
@@ -169,14 +170,14 @@ pub(in crate::cli) fn show(
     };
     let view = view(inventory, node);
     let connection = connection(node, ssh)?;
-    if form != PlainForm::Table {
+    if !format.is_text() {
         #[derive(Serialize)]
         struct ShownInventory<'a> {
             #[serde(flatten)]
             node: NodeView<'a>,
             connection: Vec<SettingOrigin>,
         }
-        return document(&ShownInventory { node: view, connection }, form);
+        return document(&ShownInventory { node: view, connection }, format);
     }
     let row = |name: &str, value: &str| vec![name.to_owned(), value.to_owned()];
     let mut rows = vec![row("node", view.node), row("groups", &view.groups.join(", "))];
@@ -201,7 +202,7 @@ pub(in crate::cli) fn show(
     Ok(plain_table(&[], rows.into_iter()))
 }
 
-pub(in crate::cli) fn check(inventory: &Inventory, form: PlainForm) -> Result<String, CliError> {
+pub(in crate::cli) fn check(inventory: &Inventory, format: OutputFormat) -> Result<String, CliError> {
     #[derive(Serialize)]
     struct InventoryCheck {
         file: String,
@@ -216,8 +217,8 @@ pub(in crate::cli) fn check(inventory: &Inventory, form: PlainForm) -> Result<St
         roles: used.count(),
         groups: inventory.groups.len(),
     };
-    if form != PlainForm::Table {
-        return document(&check, form);
+    if !format.is_text() {
+        return document(&check, format);
     }
     Ok(format!(
         "{}: {} nodes with {} roles, {} groups; no problems found",
@@ -225,10 +226,8 @@ pub(in crate::cli) fn check(inventory: &Inventory, form: PlainForm) -> Result<St
     ))
 }
 
-fn document(value: &impl Serialize, form: PlainForm) -> Result<String, CliError> {
+fn document(value: &impl Serialize, format: OutputFormat) -> Result<String, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("cannot write the output: {error}"));
-    match form {
-        PlainForm::Yaml => encode::yaml(value).map_err(|error| failed(&error)),
-        PlainForm::Table | PlainForm::Json => encode::json(value).map_err(|error| failed(&error)),
-    }
+    let text = if format.encoding() == Encoding::Yaml { encode::yaml(value) } else { encode::json(value) };
+    text.map_err(|error| failed(&error))
 }

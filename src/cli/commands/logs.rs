@@ -1,7 +1,8 @@
 //! `ctl logs NAME [-f]`.
 
-use crate::cli::args::{LogsArgs, OutputFormat};
+use crate::cli::args::LogsArgs;
 use crate::cli::exit::ExitStatus;
+use crate::cli::format::Encoding;
 use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::report::CliError;
@@ -12,22 +13,9 @@ use crate::plan::{Action, LogTail};
 
 pub(in crate::cli) fn run(args: &LogsArgs) -> Result<ExitStatus, CliError> {
     let output = &args.fanout.output;
-    match output.output {
-        OutputFormat::Table | OutputFormat::Jsonl => {}
-        OutputFormat::Json if !args.follow => {}
-        OutputFormat::Json => {
-            return Err(CliError::usage("-o json cannot be used with -f, whose output does not end")
-                .with_hint("use -o jsonl: one object per line"));
-        }
-        OutputFormat::Wide
-        | OutputFormat::Yaml
-        | OutputFormat::Csv
-        | OutputFormat::Html
-        | OutputFormat::Prom
-        | OutputFormat::ContrailStatus => {
-            let message = format!("`ctl logs` does not support -o {}", output.output.as_str());
-            return Err(CliError::usage(message).with_hint("use -o table, json or jsonl"));
-        }
+    if args.follow && output.output.encoding() == Encoding::Json {
+        return Err(CliError::usage("-o json cannot be used with -f, whose output does not end")
+            .with_hint("use -o jsonl: one object per line"));
     }
     if args.follow && output.out.is_some() {
         return Err(CliError::usage("--out cannot be used with -f: it writes the file once the output is complete")

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Parser;
 use serde::Serialize;
 
-use crate::cli::args::{CliArgs, CliCommand, FanoutArgs, GoArgs, OutputArgs, OutputFormat, RunsArgs, RunsCommand};
+use crate::cli::args::{CliArgs, CliCommand, FanoutArgs, GoArgs, OutputArgs, RunsArgs, RunsCommand};
 use crate::cli::commands::{exec, rollout, service};
 use crate::cli::exit::{self, ExitStatus};
 use crate::cli::job::CliJob;
@@ -145,7 +145,7 @@ fn selection(record: &RunRecord) -> String {
 fn show(record: &RunRecord, output: &OutputArgs) -> Result<ExitStatus, CliError> {
     output::can_fold(output, FoldRows::Results)?;
     let out = ResultOutput::open(output.out.as_deref())?;
-    if matches!((&out, output.output), (ResultOutput::Stdout, OutputFormat::Table | OutputFormat::Wide)) {
+    if matches!(out, ResultOutput::Stdout) && output.output.is_text() {
         // That nobody reads it is told by what follows.
         drop(out.writer().write_all(head(record).as_bytes()));
     }

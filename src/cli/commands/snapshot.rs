@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::cli::args::{FanoutArgs, OutputFormat, SnapshotArgs, SnapshotCommand};
+use crate::cli::args::{FanoutArgs, SnapshotArgs, SnapshotCommand};
 use crate::cli::exit::{self, ExitStatus};
+use crate::cli::format::Encoding;
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows, ResultOutput};
 use crate::cli::report::CliError;
@@ -28,10 +29,6 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<ExitStatus, CliError> {
     if before == LIVE {
         return Err(CliError::usage("only the second snapshot can be `live`")
             .with_hint("ctl status --save FILE; then ctl snapshot diff FILE live"));
-    }
-    if output.output.is_of_status() {
-        let message = format!("`ctl snapshot diff` does not support -o {}", output.output.as_str());
-        return Err(CliError::usage(message).with_hint("use -o table, wide, json, jsonl, yaml or csv"));
     }
     output::can_fold(output, FoldRows::Changes)?;
     let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();
@@ -108,15 +105,15 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
 fn show(found: &SnapshotDiff, fanout: &FanoutArgs, out: ResultOutput) -> Result<(), CliError> {
     let output = &fanout.output;
     let color = output.out.is_none() && terminal::color(output.color);
-    let written = match output.output {
-        OutputFormat::Table if output.no_fold => Ok(snapshot_diff::each(found, color).join("\n") + "\n"),
-        OutputFormat::Table => Ok(snapshot_diff::lines(found, color).join("\n") + "\n"),
-        OutputFormat::Wide => Ok(snapshot_diff::rows(found, None, color)),
-        OutputFormat::Json => snapshot_diff::json(found),
-        OutputFormat::Jsonl => snapshot_diff::jsonl(found),
-        OutputFormat::Yaml => snapshot_diff::yaml(found),
-        OutputFormat::Csv => snapshot_diff::csv(found),
-        OutputFormat::Html | OutputFormat::Prom | OutputFormat::ContrailStatus => Ok(String::new()),
+    let written = match output.output.encoding() {
+        Encoding::Text { wide: false } if output.no_fold => Ok(snapshot_diff::each(found, color).join("\n") + "\n"),
+        Encoding::Text { wide: false } => Ok(snapshot_diff::lines(found, color).join("\n") + "\n"),
+        Encoding::Text { wide: true } => Ok(snapshot_diff::rows(found, None, color)),
+        Encoding::Json => snapshot_diff::json(found),
+        Encoding::JsonLines => snapshot_diff::jsonl(found),
+        Encoding::Yaml => snapshot_diff::yaml(found),
+        Encoding::Csv => snapshot_diff::csv(found),
+        Encoding::OnlyResults => Ok(String::new()),
     };
     let written = written.map_err(|error: SinkError| CliError::usage(text::single_line(&error.to_string())))?;
     output::write(out, &written)?;

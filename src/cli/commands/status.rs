@@ -1,7 +1,8 @@
 //! `ctl status [NAME...]`.
 
-use crate::cli::args::{OutputFormat, StatusArgs};
+use crate::cli::args::StatusArgs;
 use crate::cli::exit::ExitStatus;
+use crate::cli::format::Encoding;
 use crate::cli::job::{JobRequest, StatusDisplay};
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows};
@@ -13,14 +14,14 @@ use crate::plan::Action;
 
 pub(in crate::cli) fn run(args: &StatusArgs) -> Result<ExitStatus, CliError> {
     let output = &args.fanout.output;
-    if output.output == OutputFormat::Html && output.out.is_none() && !output.quiet && terminal::stdout_is_terminal() {
+    if output.output.is_html() && output.out.is_none() && !output.quiet && terminal::stdout_is_terminal() {
         terminal::say("note: HTML is for a browser; use --out report.html to write it to a file");
     }
     start_log(output)?;
     let request = JobRequest { in_depth: true, ..JobRequest::new("status", Action::Status, &args.names, &args.fanout) };
     let mut job = request.job(&SavedInputs::default())?;
     if let Some(interval) = args.watch {
-        if !matches!(output.output, OutputFormat::Table | OutputFormat::Jsonl) {
+        if !matches!(output.output.encoding(), Encoding::Text { wide: false } | Encoding::JsonLines) {
             let message = format!("--watch does not support -o {}", output.output.as_str());
             return Err(CliError::usage(message)
                 .with_hint("use -o jsonl for one line per change, or no -o for a live view at a terminal"));

@@ -1,0 +1,226 @@
+//! The output formats: each is declared once, in [`FORMATS`].
+//!
+//! Here live [`OutputFormat`], the rows behind it, and the parser that gives each command the formats of what it shows. Uses
+//! `sink` and nothing else of ours. What always holds: a command accepts exactly the formats that its `--help` lists.
+//!
+//! To add a format: its sink in `src/sink/`, a row here, docs/output.md.
+
+use std::io::Write;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
+
+use crate::overview::NodeRoles;
+use crate::sink::{
+    ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, OverviewOptions, OverviewSink, PromSink, Sink,
+    TableOptions, TableSink, YamlSink,
+};
+
+/// What a command shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// The results of a run.
+    Results,
+    /// The results of `ctl status`.
+    Status,
+    /// Lines of logs.
+    Logs,
+    /// A list of past runs.
+    Runs,
+    /// What differs between two snapshots.
+    Changes,
+    /// Nodes of the inventory.
+    Inventory,
+}
+
+/// How a format writes a document that has no sink of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// As text for people; `wide`: with more columns.
+    Text {
+        /// More columns and rows.
+        wide: bool,
+    },
+    /// As one JSON document.
+    Json,
+    /// As one JSON object per line.
+    JsonLines,
+    /// As YAML.
+    Yaml,
+    /// As one row per item.
+    Csv,
+    /// Not at all: only results are shown in this format.
+    OnlyResults,
+}
+
+/// An output format.
+#[derive(Debug)]
+pub(super) struct FormatSpec {
+    name: &'static str,
+    help: &'static str,
+    shows: &'static [Content],
+    /// Whether rows of results can be folded.
+    folds: bool,
+    encoding: Encoding,
+    sink: fn(SinkOptions<'_>) -> Box<dyn Sink>,
+}
+
+/// What a sink of results may depend on.
+pub(super) struct SinkOptions<'a> {
+    /// A new writer to the results.
+    pub(super) out: &'a dyn Fn() -> Box<dyn Write + Send>,
+    /// A new writer to what is said beside the results.
+    pub(super) notes: &'a dyn Fn() -> Box<dyn Write + Send>,
+    /// None is: fold where there are too many rows.
+    pub(super) fold: Option<bool>,
+    /// `--no-fold`.
+    pub(super) no_fold: bool,
+    pub(super) width: Option<u16>,
+    /// Rows that the first screen of a status may take; none is all it needs.
+    pub(super) height: Option<u16>,
+    pub(super) color: bool,
+    /// Show only what is not healthy, of nodes with these roles.
+    pub(super) first_screen: Option<NodeRoles>,
+}
+
+const RESULTS: &[Content] = &[Content::Results, Content::Status, Content::Changes];
+const STATUS: &[Content] = &[Content::Status];
+const DOCUMENTS: &[Content] = &[Content::Results, Content::Status, Content::Runs, Content::Changes, Content::Inventory];
+
+/// All of them, in the order in which help texts list them.
+static FORMATS: [FormatSpec; 9] = [
+    FormatSpec {
+        name: "table",
+        help: "Human-readable table",
+        shows: &[Content::Results, Content::Status, Content::Logs, Content::Runs, Content::Changes, Content::Inventory],
+        folds: true,
+        encoding: Encoding::Text { wide: false },
+        sink: |options| match options.first_screen.clone() {
+            Some(roles) => overview(options, roles),
+            None => table(options, false),
+        },
+    },
+    FormatSpec {
+        name: "wide",
+        help: "Table with more columns and rows",
+        shows: RESULTS,
+        folds: true,
+        encoding: Encoding::Text { wide: true },
+        sink: |options| table(options, true),
+    },
+    FormatSpec {
+        name: "json",
+        help: "One JSON document",
+        shows: &[Content::Results, Content::Status, Content::Logs, Content::Runs, Content::Changes, Content::Inventory],
+        folds: false,
+        encoding: Encoding::Json,
+        sink: |options| Box::new(JsonSink::new((options.out)())),
+    },
+    FormatSpec {
+        name: "jsonl",
+        help: "One JSON object per line, as it happens",
+        shows: &[Content::Results, Content::Status, Content::Logs, Content::Runs, Content::Changes],
+        folds: false,
+        encoding: Encoding::JsonLines,
+        sink: |options| Box::new(JsonlSink::new((options.out)())),
+    },
+    FormatSpec {
+        name: "yaml",
+        help: "The JSON document as YAML",
+        shows: DOCUMENTS,
+        folds: false,
+        encoding: Encoding::Yaml,
+        sink: |options| Box::new(YamlSink::new((options.out)())),
+    },
+    FormatSpec {
+        name: "csv",
+        help: "One row per result",
+        shows: RESULTS,
+        folds: false,
+        encoding: Encoding::Csv,
+        sink: |options| Box::new(CsvSink::new((options.out)())),
+    },
+    FormatSpec {
+        name: "html",
+        help: "Report for the browser",
+        shows: STATUS,
+        folds: false,
+        encoding: Encoding::OnlyResults,
+        sink: |options| Box::new(HtmlSink::new((options.out)())),
+    },
+    FormatSpec {
+        name: "prom",
+        help: "Metrics for Prometheus",
+        shows: STATUS,
+        folds: false,
+        encoding: Encoding::OnlyResults,
+        sink: |options| Box::new(PromSink::new((options.out)())),
+    },
+    FormatSpec {
+        name: "contrail-status",
+        help: "Each node as contrail-status shows it",
+        shows: STATUS,
+        folds: true,
+        encoding: Encoding::OnlyResults,
+        sink: |options| Box::new(ContrailStatusSink::new(options.fold, (options.out)())),
+    },
+];
+
+fn table(options: SinkOptions<'_>, wide: bool) -> Box<dyn Sink> {
+    let SinkOptions { fold, no_fold, width, color, .. } = options;
+    let layout = TableOptions { wide, fold, each_node: no_fold, width, color };
+    Box::new(TableSink::new(layout, (options.out)(), (options.notes)()))
+}
+
+fn overview(options: SinkOptions<'_>, roles: NodeRoles) -> Box<dyn Sink> {
+    let SinkOptions { no_fold, width, height, color, .. } = options;
+    let layout = OverviewOptions { unfold: no_fold, width, height, color };
+    Box::new(OverviewSink::new(layout, roles, (options.out)(), (options.notes)()))
+}
+
+/// A format that was chosen: a row of [`FORMATS`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OutputFormat(&'static FormatSpec);
+
+impl OutputFormat {
+    pub(super) const fn as_str(self) -> &'static str {
+        self.0.name
+    }
+
+    pub(super) const fn encoding(self) -> Encoding {
+        self.0.encoding
+    }
+
+    pub(super) const fn folds(self) -> bool {
+        self.0.folds
+    }
+
+    /// Whether people read it.
+    pub(super) fn is_text(self) -> bool {
+        matches!(self.0.encoding, Encoding::Text { .. })
+    }
+
+    /// Whether it has a line for each event as it happens.
+    pub(super) fn is_stream(self) -> bool {
+        self.0.encoding == Encoding::JsonLines
+    }
+
+    pub(super) fn is_html(self) -> bool {
+        self.0.name == "html"
+    }
+
+    /// A new sink of results.
+    pub(super) fn sink(self, options: SinkOptions<'_>) -> Box<dyn Sink> {
+        (self.0.sink)(options)
+    }
+}
+
+/// The formats in which `content` is shown, as a parser of `--output`.
+pub(super) fn parser(content: Content) -> ValueParser {
+    let names = FORMATS
+        .iter()
+        .filter(move |format| format.shows.contains(&content))
+        .map(|format| PossibleValue::new(format.name).help(format.help));
+    // Only names from the rows come out of the first parser; the table stands for none.
+    let chosen = |name: String| OutputFormat(FORMATS.iter().find(|format| format.name == name).unwrap_or(&FORMATS[0]));
+    PossibleValuesParser::new(names).map(chosen).into()
+}
