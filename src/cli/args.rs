@@ -8,6 +8,11 @@ use super::format::{self, Content, OutputFormat};
 use super::policy_args::PolicyArgs;
 use crate::event::Via;
 
+/// Nodes worked on at once, unless another number is given.
+pub(super) const FORKS: u32 = 64;
+/// Connection attempts after the first, unless another number is given.
+pub(super) const RETRIES: u32 = 1;
+
 /// Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
 #[derive(Debug, Parser)]
 #[command(name = "ctl", version, max_term_width = 100, arg_required_else_help = true)]
@@ -327,13 +332,13 @@ pub(super) struct FanoutArgs {
     #[arg(short = 'x', long, value_name = "PATTERN", help_heading = "Nodes")]
     pub(super) exclude: Option<String>,
     /// Number of nodes worked on at once
-    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Connection")]
+    #[arg(short, long, value_name = "N", default_value_t = FORKS, value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Connection")]
     pub(super) forks: u32,
     /// Time limit for the action on one node [default: 120s]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Connection")]
     pub(super) timeout: Option<std::time::Duration>,
     /// Further connection attempts after the first, within --connect-timeout
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=20), help_heading = "Connection")]
+    #[arg(long, value_name = "N", default_value_t = RETRIES, value_parser = clap::value_parser!(u32).range(0..=20), help_heading = "Connection")]
     pub(super) retries: u32,
     #[command(flatten)]
     pub(super) ssh: SshArgs,

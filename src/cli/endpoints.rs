@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{HostKey, SshArgs};
-use super::report::CliError;
+use super::args::HostKey;
+use super::error::CliError;
+use super::settings::SshOverrides;
 use super::terminal;
 use crate::inventory::{Node, SshKeyword, ValueError, check_host, check_user};
 use crate::local;
@@ -47,7 +48,7 @@ type BastionPath = (Vec<JumpHop>, Vec<PathBuf>);
 
 /// The settings of every host, looked up as they are needed.
 pub(super) struct EndpointResolver<'a> {
-    args: &'a SshArgs,
+    args: &'a SshOverrides,
     config: SshConfig,
     operator: OperatorEnv,
     exec: ExecRunner,
@@ -62,7 +63,7 @@ pub(super) struct EndpointResolver<'a> {
 
 impl<'a> EndpointResolver<'a> {
     /// Reads the ssh_config files.
-    pub(super) fn new(args: &'a SshArgs) -> Result<Self, CliError> {
+    pub(super) fn new(args: &'a SshOverrides) -> Result<Self, CliError> {
         let operator = OperatorEnv::of_process();
         check_names(args, &operator)?;
         let config = match args.ssh_config.as_deref() {
@@ -356,7 +357,7 @@ impl<'a> EndpointResolver<'a> {
 
 /// Users and hosts of the command line obey the rules of the inventory: they may reach the shell of a `ProxyCommand` or a
 /// `Match exec`, as `%r` and `%h`. What ssh_config itself says is trusted, as `ssh` does.
-fn check_names(args: &SshArgs, operator: &OperatorEnv) -> Result<(), CliError> {
+fn check_names(args: &SshOverrides, operator: &OperatorEnv) -> Result<(), CliError> {
     let invalid = |option: &str, said: &str, what: &str, flaw: ValueError| {
         CliError::usage(format!("{option}: '{}' is not a valid {what}: {}", text::single_line(said), flaw.why))
             .with_hint("it may reach a shell (ProxyCommand, Match exec), so spaces, quotes, shell characters and a leading `-` are not allowed")

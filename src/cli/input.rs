@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::report::CliError;
+use super::error::CliError;
 use super::terminal;
 use crate::event::InputDigest;
 use crate::plan::CommandInput;

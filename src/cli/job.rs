@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::args::{ChangeArgs, FanoutArgs};
-use super::report::CliError;
-use super::settings::{self, SavedInputs};
+use super::error::CliError;
+use super::settings::{self, SavedInputs, Settings};
 use crate::inventory::Inventory;
 use crate::journal::{RunOrigin, SavedFile};
+use crate::plan::policy::Policy;
 use crate::plan::{Action, LogTail, Plan, TaskSpec, WaitGoal, plan};
 use crate::select::{NodeQuery, select};
 
@@ -50,29 +50,29 @@ pub(super) struct JobRequest<'a> {
     /// Whether services are asked how their work goes, and nodes for what else is wrong there.
     pub(super) in_depth: bool,
     /// How carefully; none for what changes nothing.
-    pub(super) change: Option<&'a ChangeArgs>,
-    pub(super) fanout: &'a FanoutArgs,
+    pub(super) change: Option<&'a Policy>,
+    pub(super) settings: &'a Settings,
 }
 
 impl<'a> JobRequest<'a> {
     /// A request that changes nothing.
-    pub(super) fn new(command: &'a str, action: Action, services: &'a [String], fanout: &'a FanoutArgs) -> Self {
-        Self { command, action, services, line: None, until: None, tail: None, in_depth: false, change: None, fanout }
+    pub(super) fn new(command: &'a str, action: Action, services: &'a [String], settings: &'a Settings) -> Self {
+        Self { command, action, services, line: None, until: None, tail: None, in_depth: false, change: None, settings }
     }
 
     /// What it means.
     pub(super) fn job(self, sources: &SavedInputs) -> Result<CliJob, CliError> {
-        let (inventory, document) = settings::inventory(self.fanout.inventory.as_deref(), sources)?;
+        let (inventory, document) = settings::inventory(self.settings.inventory.as_deref(), sources)?;
         self.job_in(&inventory, document)
     }
 
     /// What it means in an inventory that has been read.
     pub(super) fn job_in(self, inventory: &Inventory, document: SavedFile) -> Result<CliJob, CliError> {
-        let Self { action, fanout, .. } = self;
+        let Self { action, settings, .. } = self;
         let query = NodeQuery {
-            roles: &fanout.role,
-            nodes: fanout.nodes.as_deref(),
-            exclude: fanout.exclude.as_deref(),
+            roles: &settings.roles,
+            nodes: settings.nodes.as_deref(),
+            exclude: settings.exclude.as_deref(),
             services: self.services,
         };
         let selection = select(inventory, &query)?;
@@ -87,14 +87,14 @@ impl<'a> JobRequest<'a> {
         wanted.task.until = self.until;
         wanted.task.tail = self.tail;
         wanted.task.in_depth = self.in_depth;
-        wanted.task.policy = self.change.map(|change| change.policy.policy.clone()).unwrap_or_default();
+        wanted.task.policy = self.change.cloned().unwrap_or_default();
         let mut wanted = [wanted];
         settings::gate_snapshots(&mut wanted)?;
         Ok(CliJob {
             command: self.command.to_owned(),
             action: (action != Action::Ping).then(|| action.as_str().to_owned()),
             services: self.services.to_vec(),
-            plan: plan(wanted.into(), inventory, fanout.via.via()),
+            plan: plan(wanted.into(), inventory, settings.via),
             confirm,
             inventory: document,
             rollout: None,

@@ -14,10 +14,11 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::Value;
 
-use super::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, OutputArgs, RunsArgs};
+use super::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, RunsArgs};
 use super::commands::{inventory, runs};
 use super::output::{self, ResultOutput};
 use super::rounds::ClusterState;
+use super::settings::OutputSettings;
 use super::watch;
 use crate::event::{
     CommandRun, EventKind, Failure, FailureEvidence, FailureKind, FindingKind, InputDigest, Ledger, LogLines,
@@ -309,14 +310,14 @@ fn folded(events: Vec<EventKind>, mut each: impl FnMut(&RunEvent, &Ledger)) -> L
 }
 
 /// What is written with `-o json --out FILE`.
-fn in_a_file(write: impl FnOnce(&OutputArgs)) -> Value {
+fn in_a_file(write: impl FnOnce(&OutputSettings)) -> Value {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("out.json");
     let words = ["ctl", "runs", "-o", "json", "--out", path.to_str().expect("UTF-8")];
     let CliCommand::Runs(RunsArgs { output, .. }) = CliArgs::try_parse_from(words).expect("words").command else {
         panic!("another command")
     };
-    write(&output);
+    write(&output.into());
     parsed(&fs::read_to_string(path).expect("a file"))
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::report::CliError;
+use super::error::CliError;
 use super::terminal;
 use crate::run::NodeAccess;
 use crate::transport::{Endpoint, ProxyRoute};

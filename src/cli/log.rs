@@ -13,12 +13,12 @@ use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::args::OutputArgs;
-use super::report::CliError;
+use super::error::CliError;
+use super::settings::OutputSettings;
 use crate::sink::text;
 
 /// Starts the log, if one was asked for.
-pub(super) fn start_log(output: &OutputArgs) -> Result<(), CliError> {
+pub(super) fn start_log(output: &OutputSettings) -> Result<(), CliError> {
     let level = match (output.verbose, &output.log_file) {
         (0, None) => return Ok(()),
         (0 | 1, _) => Level::DEBUG,

@@ -6,6 +6,8 @@
 mod args;
 mod commands;
 mod endpoints;
+mod error;
+mod execute;
 mod exit;
 mod format;
 mod input;
@@ -18,11 +20,14 @@ mod output;
 mod output_closed;
 mod policy_args;
 mod prompts;
-mod report;
+mod reading;
+mod recorder;
+
 mod rounds;
 mod secret;
 mod session;
 mod settings;
+mod signals;
 mod terminal;
 mod top;
 mod trust;
@@ -38,7 +43,7 @@ use clap::Parser;
 pub use self::exit::ExitStatus;
 
 use self::args::{CliArgs, CliCommand};
-use self::report::CliError;
+use self::error::CliError;
 use crate::sink::text;
 
 /// Runs one command line, the program's name first, and says how the process should end.

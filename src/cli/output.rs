@@ -9,9 +9,9 @@ use indicatif::ProgressDrawTarget;
 use rustix::process::geteuid;
 use serde::Serialize;
 
-use super::args::OutputArgs;
+use super::error::CliError;
 use super::format::{Encoding, OutputFormat, SinkOptions};
-use super::report::CliError;
+use super::settings::OutputSettings;
 use super::terminal::{self, StderrMessages};
 use crate::inventory::ROLE_ORDER;
 use crate::local::file::FileAccess;
@@ -26,8 +26,8 @@ use crate::sink::{
 };
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
-pub(super) fn shows_progress(output: &OutputArgs) -> bool {
-    let lines_as_it_happens = output.output.is_stream() && output.out.is_none() && terminal::stdout_is_terminal();
+pub(super) fn shows_progress(output: &OutputSettings) -> bool {
+    let lines_as_it_happens = output.format.is_stream() && output.out.is_none() && terminal::stdout_is_terminal();
     let logs = output.verbose > 0 && output.log_file.is_none();
     !output.quiet && !logs && !lines_as_it_happens && !output.no_progress && terminal::stderr_can_animate()
 }
@@ -39,23 +39,22 @@ pub(super) fn node_roles(plan: &Plan) -> NodeRoles {
 }
 
 /// Adds the sink of a run's results. `first_screen`: people are shown only what is not healthy, of nodes with these roles.
-pub(super) fn results(sinks: &mut SinkSet, output: &OutputArgs, out: &ResultOutput, first_screen: Option<NodeRoles>) {
+pub(super) fn results(
+    sinks: &mut SinkSet,
+    output: &OutputSettings,
+    out: &ResultOutput,
+    first_screen: Option<NodeRoles>,
+) {
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
     let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
-    let fold = if output.fold {
-        Some(true)
-    } else if output.no_fold || !at_terminal {
-        Some(false)
-    } else {
-        None
-    };
-    sinks.push(output.output.sink(SinkOptions {
+    let fold = if at_terminal { output.fold } else { output.fold.or(Some(false)) };
+    sinks.push(output.format.sink(SinkOptions {
         out: &|| out.writer(),
         notes: &notes,
         fold,
-        no_fold: output.no_fold,
+        no_fold: output.fold == Some(false),
         width: if at_terminal { terminal::stdout_width() } else { None },
         // Notes that go elsewhere take no rows.
         height: if at_terminal { terminal::height_shared_with_stderr() } else { None },
@@ -91,29 +90,29 @@ impl FoldRows<'_> {
 }
 
 /// Refuses to fold, or not to fold, where the one or the other cannot be.
-pub(super) fn can_fold(output: &OutputArgs, rows: FoldRows<'_>) -> Result<(), CliError> {
+pub(super) fn can_fold(output: &OutputSettings, rows: FoldRows<'_>) -> Result<(), CliError> {
     let is_folding = match rows {
-        FoldRows::Changes => output.output.encoding() == Encoding::Text { wide: false },
-        FoldRows::Results | FoldRows::Batches | FoldRows::Logs | FoldRows::None(_) => output.output.folds(),
+        FoldRows::Changes => output.format.encoding() == Encoding::Text { wide: false },
+        FoldRows::Results | FoldRows::Batches | FoldRows::Logs | FoldRows::None(_) => output.format.folds(),
     };
-    let form = output.output.as_str();
+    let form = output.format.as_str();
     match rows {
-        FoldRows::None(command) if output.fold || output.no_fold => {
-            let option = if output.fold { "--fold" } else { "--no-fold" };
+        FoldRows::None(command) if output.fold.is_some() => {
+            let option = if output.fold == Some(true) { "--fold" } else { "--no-fold" };
             Err(CliError::usage(format!("{option} cannot be used with `ctl {command}`, which has no results to fold")))
         }
-        FoldRows::Logs if output.fold => {
+        FoldRows::Logs if output.fold == Some(true) => {
             Err(CliError::usage("--fold cannot be used with `ctl logs`, which shows each line on its own"))
         }
-        FoldRows::Changes if output.fold && !is_folding => {
+        FoldRows::Changes if output.fold == Some(true) && !is_folding => {
             Err(CliError::usage(format!("--fold cannot be used with -o {form}, which shows each change on its own"))
                 .with_hint("use it with -o table"))
         }
-        FoldRows::Results | FoldRows::Batches if output.fold && !is_folding => {
+        FoldRows::Results | FoldRows::Batches if output.fold == Some(true) && !is_folding => {
             Err(CliError::usage(format!("--fold cannot be used with -o {form}, which shows each result on its own"))
                 .with_hint("use it with -o table, wide or contrail-status"))
         }
-        FoldRows::Batches if output.no_fold && is_folding => {
+        FoldRows::Batches if output.fold == Some(false) && is_folding => {
             Err(CliError::usage("--no-fold cannot be used with --dry-run, which shows batches as folded node sets")
                 .with_hint("-o json lists every node of each batch"))
         }
@@ -123,7 +122,7 @@ pub(super) fn can_fold(output: &OutputArgs, rows: FoldRows<'_>) -> Result<(), Cl
 
 /// How what is under way is shown, and who speaks beside it. It comes first among the sinks: it must be off the screen
 /// before results are on it. Where nothing can be drawn a run that changes nodes has a line for each batch.
-pub(super) fn progress(output: &OutputArgs, plan: &Plan) -> (SinkSet, StderrMessages) {
+pub(super) fn progress(output: &OutputSettings, plan: &Plan) -> (SinkSet, StderrMessages) {
     let mut sinks = SinkSet::default();
     if shows_progress(output) {
         let options =
@@ -133,7 +132,7 @@ pub(super) fn progress(output: &OutputArgs, plan: &Plan) -> (SinkSet, StderrMess
         sinks.push(Box::new(sink));
         return (sinks, messages);
     }
-    let tells_lines = output.output.is_stream() && output.out.is_none();
+    let tells_lines = output.format.is_stream() && output.out.is_none();
     if plan.changes() && !output.quiet && !output.no_progress && !tells_lines {
         sinks.push(Box::new(PlainProgressSink::new(outline(plan), Box::new(std::io::stderr()))));
     }
@@ -154,13 +153,13 @@ fn outline(plan: &Plan) -> RunOutline {
 }
 
 /// How lines of logs are told.
-pub(super) fn log_sinks(output: &OutputArgs, out: &ResultOutput, follow: bool) -> SinkSet {
+pub(super) fn log_sinks(output: &OutputSettings, out: &ResultOutput, follow: bool) -> SinkSet {
     let mut sinks = SinkSet::default();
     let notes = || -> Box<dyn Write + Send> {
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
     let color = output.out.is_none() && terminal::color(output.color);
-    let lines: Box<dyn Sink> = match output.output.encoding() {
+    let lines: Box<dyn Sink> = match output.format.encoding() {
         Encoding::Json => Box::new(LogJsonSink::new(out.writer())),
         Encoding::JsonLines => Box::new(JsonlSink::new(out.writer())),
         Encoding::Text { .. } | Encoding::Yaml | Encoding::Csv | Encoding::OnlyResults => {
@@ -215,16 +214,16 @@ impl ResultOutput {
     }
 
     /// Puts the file where it belongs, if what was written to it `is_whole`.
-    pub(super) fn keep_if(self, is_whole: bool) -> Result<(), CliError> {
+    pub(super) fn commit_if(self, is_whole: bool) -> Result<(), CliError> {
         match self {
             Self::File { path, option, .. } if !is_whole => {
                 Err(CliError::usage(format!("{option}: {} was not written", path.display())))
             }
-            Self::Stdout | Self::File { .. } => self.keep(),
+            Self::Stdout | Self::File { .. } => self.commit(),
         }
     }
 
-    pub(super) fn keep(self) -> Result<(), CliError> {
+    pub(super) fn commit(self) -> Result<(), CliError> {
         let Self::File { temporary, path, option } = self else { return Ok(()) };
         let failed = |error: &dyn std::fmt::Display| {
             CliError::usage(format!("{option}: {} was not written: {error}", path.display()))
@@ -239,7 +238,7 @@ impl ResultOutput {
 pub(super) fn dry_run(
     plan: &Plan,
     live: Option<&LiveState>,
-    output: &OutputArgs,
+    output: &OutputSettings,
     out: ResultOutput,
 ) -> Result<(), CliError> {
     #[derive(Serialize)]
@@ -248,7 +247,7 @@ pub(super) fn dry_run(
     }
     // What nodes say stands in it.
     let for_people = || explain::text(plan, live).lines().map(|line| format!("{}\n", text::visible(line))).collect();
-    document(output.output, out, for_people, &ShownDocument { plan: explain::view(plan, live) })
+    document(output.format, out, for_people, &ShownDocument { plan: explain::view(plan, live) })
 }
 
 /// Writes one document in the form that was asked for: `for_people` for people, else the schema's name and `data`.
@@ -290,5 +289,5 @@ pub(super) fn write(out: ResultOutput, text: &str) -> Result<(), CliError> {
         }
         _ => {}
     }
-    out.keep()
+    out.commit()
 }

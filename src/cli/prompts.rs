@@ -11,9 +11,9 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use secrecy::SecretString;
 
-use super::args::FanoutArgs;
-use super::report::CliError;
+use super::error::CliError;
 use super::secret::{self, SecretError};
+use super::settings::Settings;
 use super::terminal;
 use super::waiting::{self, SilentNodes, WaitNotice};
 use crate::remote::Sudo;
@@ -23,13 +23,13 @@ use crate::sink::text;
 use crate::transport::{Endpoint, HostKeyPolicy, ProxyRoute, PublicKey, SshTransport, UnlockError, fingerprint};
 
 /// The password to log in with, if it is to be asked for.
-pub(super) fn password(args: &FanoutArgs) -> Result<Option<SecretString>, CliError> {
-    if args.ask_pass { secret("SSH password for the nodes", "--ask-pass").map(Some) } else { Ok(None) }
+pub(super) fn password(settings: &Settings) -> Result<Option<SecretString>, CliError> {
+    if settings.ask_ssh_password { secret("SSH password for the nodes", "--ask-pass").map(Some) } else { Ok(None) }
 }
 
 /// Gives sudo its password, if it is to be asked for and some node may want it.
-pub(super) fn sudo_password(args: &FanoutArgs, access: &mut [NodeAccess]) -> Result<(), CliError> {
-    if !args.ask_sudo_pass {
+pub(super) fn sudo_password(settings: &Settings, access: &mut [NodeAccess]) -> Result<(), CliError> {
+    if !settings.ask_sudo_password {
         return Ok(());
     }
     if !access.iter().any(|access| access.sudo.is_on()) {

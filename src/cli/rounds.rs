@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::args::FanoutArgs;
 use super::limits::FileBudget;
-use super::session;
+use super::reading;
+use super::settings::Settings;
 use crate::event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
 use crate::nodeset::NodeSet;
 use crate::plan::{Plan, Task};
@@ -93,17 +93,18 @@ impl NodeRounds {
         plan: &Plan,
         services: &[String],
         access: &[NodeAccess],
-        fanout: &FanoutArgs,
+        settings: &Settings,
         (transport, notices): (&Arc<SshTransport>, mpsc::Receiver<String>),
-        (room, interval): (FileBudget, Duration),
+        (budget, interval): (FileBudget, Duration),
     ) -> Self {
         let now = Instant::now();
+        let head = reading::head(plan, services, settings);
         let node = |(index, access): (usize, &NodeAccess)| {
             let own = plan.of_node(index);
             let name = own.nodes.first().map(|selected| selected.node.name.clone()).unwrap_or_default();
             // What concerns more than one node comes from the transport, once.
             let (_none, no_notices) = mpsc::channel(1);
-            let setup = session::reading(own, services, vec![access.clone()], fanout, room, transport, no_notices);
+            let setup = reading::setup(own, head.clone(), vec![access.clone()], budget, transport, no_notices);
             let pool = Some(Box::new(WorkerPool::new(setup)));
             WatchedNode {
                 name,
@@ -121,11 +122,11 @@ impl NodeRounds {
         let is_name = |task: &Task| task.services.iter().any(|service| !service.is_glob());
         Self {
             unjudged: plan.tasks.iter().any(is_name).then(|| plan.clone()),
-            head: session::reading_head(plan, services, fanout),
+            head,
             nodes,
             running: JoinSet::new(),
-            forks: Arc::new(Semaphore::new(room.forks.max(1))),
-            has_room: !room.hangs_up,
+            forks: Arc::new(Semaphore::new(budget.forks.max(1))),
+            has_room: !budget.hangs_up,
             notices,
             interval,
             began: now,

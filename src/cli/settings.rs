@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::FanoutArgs;
+use super::args::{ColorChoice, DryRun, FanoutArgs, GoArgs, HostKey, OutputArgs, SshArgs};
 use super::endpoints::EndpointResolver;
-use super::report::CliError;
+use super::error::CliError;
+use super::format::OutputFormat;
 use super::{trust, waiting};
-use crate::event::RunScope;
+use crate::event::{RunScope, Via};
 use crate::guard::LockHolder;
 use crate::inventory::{self, Inventory, PathEnvironment};
 use crate::journal::{Journal, SavedFile};
@@ -25,6 +26,127 @@ use crate::sink::text;
 use crate::snapshot::{self, Snapshot};
 
 const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What the options of a command that goes to nodes mean.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) inventory: Option<PathBuf>,
+    pub(super) roles: Vec<String>,
+    pub(super) nodes: Option<String>,
+    pub(super) exclude: Option<String>,
+    /// Nodes that are worked on at once.
+    pub(super) forks: usize,
+    /// For the action on one node; none is the inventory's.
+    pub(super) timeout: Option<Duration>,
+    /// Connection attempts after the first.
+    pub(super) retries: u32,
+    pub(super) ssh: SshOverrides,
+    /// Whether commands go through sudo also where the inventory does not say so.
+    pub(super) sudo: bool,
+    pub(super) ask_sudo_password: bool,
+    pub(super) ask_ssh_password: bool,
+    /// None is the first that works.
+    pub(super) via: Option<Via>,
+    pub(super) output: OutputSettings,
+}
+
+/// How hosts are reached; stronger than the inventory, which is stronger than ssh_config.
+#[derive(Debug, Clone)]
+pub(super) struct SshOverrides {
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) user: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) identity: Option<PathBuf>,
+    pub(super) jump: Option<String>,
+    pub(super) ssh_config: Option<PathBuf>,
+    pub(super) known_hosts: Option<PathBuf>,
+    pub(super) host_key: Option<HostKey>,
+}
+
+/// Where results, messages and the log go.
+#[derive(Debug, Clone)]
+pub(super) struct OutputSettings {
+    pub(super) format: OutputFormat,
+    pub(super) out: Option<PathBuf>,
+    /// None is: fold where there are too many rows.
+    pub(super) fold: Option<bool>,
+    pub(super) quiet: bool,
+    pub(super) verbose: u8,
+    pub(super) color: ColorChoice,
+    pub(super) no_progress: bool,
+    pub(super) log_file: Option<PathBuf>,
+}
+
+/// How a changing run begins, and how it keeps nodes to itself.
+#[derive(Debug, Clone)]
+pub(super) struct ChangeSettings {
+    /// Whether no confirmation is asked for.
+    pub(super) yes: bool,
+    pub(super) dry_run: Option<DryRun>,
+    pub(super) reason: Option<String>,
+    /// How long to wait for a lock held by another run.
+    pub(super) lock_wait: Duration,
+    pub(super) no_guard: bool,
+}
+
+// Each takes its arguments apart by name, so that an option that is not carried over does not compile.
+
+impl From<&FanoutArgs> for Settings {
+    fn from(args: &FanoutArgs) -> Self {
+        let FanoutArgs {
+            inventory,
+            role,
+            nodes,
+            exclude,
+            forks,
+            timeout,
+            retries,
+            ssh,
+            sudo,
+            ask_sudo_pass,
+            ask_pass,
+            via,
+            output,
+        } = args.clone();
+        Self {
+            inventory,
+            roles: role,
+            nodes,
+            exclude,
+            forks: forks as usize,
+            timeout,
+            retries,
+            ssh: ssh.into(),
+            sudo,
+            ask_sudo_password: ask_sudo_pass,
+            ask_ssh_password: ask_pass,
+            via: via.via(),
+            output: output.into(),
+        }
+    }
+}
+
+impl From<SshArgs> for SshOverrides {
+    fn from(args: SshArgs) -> Self {
+        let SshArgs { connect_timeout, user, port, identity, jump, ssh_config, known_hosts, host_key } = args;
+        Self { connect_timeout, user, port, identity, jump, ssh_config, known_hosts, host_key }
+    }
+}
+
+impl From<OutputArgs> for OutputSettings {
+    fn from(args: OutputArgs) -> Self {
+        let OutputArgs { output: format, out, fold, no_fold, quiet, verbose, color, no_progress, log_file } = args;
+        let fold = if fold { Some(true) } else { no_fold.then_some(false) };
+        Self { format, out, fold, quiet, verbose, color, no_progress, log_file }
+    }
+}
+
+impl From<&GoArgs> for ChangeSettings {
+    fn from(args: &GoArgs) -> Self {
+        let GoArgs { yes, dry_run, reason, lock_wait, no_guard } = args.clone();
+        Self { yes, dry_run, reason, lock_wait: lock_wait.unwrap_or_default(), no_guard }
+    }
+}
 
 /// The operator's own surroundings.
 pub(super) struct UserEnv {
@@ -124,11 +246,11 @@ pub(super) fn find_inventory(named: Option<&Path>) -> Result<InventoryPath, CliE
 }
 
 /// The nodes and roles that are asked for.
-pub(super) fn scope(args: &FanoutArgs) -> RunScope {
+pub(super) fn scope(settings: &Settings) -> RunScope {
     RunScope {
-        roles: args.role.iter().map(|role| inventory::canonical_role(role.trim()).to_owned()).collect(),
-        nodes: args.nodes.clone(),
-        exclude: args.exclude.clone(),
+        roles: settings.roles.iter().map(|role| inventory::canonical_role(role.trim()).to_owned()).collect(),
+        nodes: settings.nodes.clone(),
+        exclude: settings.exclude.clone(),
     }
 }
 
@@ -161,8 +283,8 @@ fn user_id() -> String {
     format!("uid-{}", id.unwrap_or("unknown"))
 }
 
-/// Who the nodes are told has them.
-pub(super) fn owner(run: &str, started: jiff::Timestamp, reason: Option<&str>) -> LockHolder {
+/// Who holds the locks of a run, as others see it.
+pub(super) fn lock_holder(run: &str, started: jiff::Timestamp, reason: Option<&str>) -> LockHolder {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     LockHolder {
         key: format!("{:016x}", rand::random::<u64>()),
@@ -174,20 +296,26 @@ pub(super) fn owner(run: &str, started: jiff::Timestamp, reason: Option<&str>) -
     }
 }
 
+/// A new ID for a run: the time, and a few letters against collisions.
+pub(super) fn run_id() -> String {
+    let letters: String = (0..4).map(|_| char::from(rand::random_range(b'a'..=b'z'))).collect();
+    format!("{}-{letters}", jiff::Zoned::now().strftime("%Y%m%d-%H%M%S"))
+}
+
 /// How each node of a plan is reached.
-pub(super) fn access(args: &FanoutArgs, nodes: &[SelectedNode]) -> Result<Vec<NodeAccess>, CliError> {
-    let ways = waiting::on("the ssh_config", || EndpointResolver::new(&args.ssh))?;
+pub(super) fn access(settings: &Settings, nodes: &[SelectedNode]) -> Result<Vec<NodeAccess>, CliError> {
+    let ways = waiting::on("the ssh_config", || EndpointResolver::new(&settings.ssh))?;
     let access = nodes.iter().map(|selected| {
         let node = &selected.node;
         Ok(NodeAccess {
-            endpoint: ways.endpoint(node, args.retries)?,
-            sudo: if args.sudo || node.sudo { Sudo::Plain } else { Sudo::No },
+            endpoint: ways.endpoint(node, settings.retries)?,
+            sudo: if settings.sudo || node.sudo { Sudo::Plain } else { Sudo::No },
             via: node.via,
-            timeout: args.timeout.or(node.timeout).unwrap_or(ACTION_TIMEOUT),
+            timeout: settings.timeout.or(node.timeout).unwrap_or(ACTION_TIMEOUT),
             passwords: Arc::default(),
         })
     });
     let access = access.collect::<Result<_, CliError>>()?;
-    ways.verdict(args.output.quiet)?;
+    ways.verdict(settings.output.quiet)?;
     Ok(access)
 }

@@ -9,16 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use super::args::{FanoutArgs, HostKey, TopArgs, ViaArg};
+use super::args::{FORKS, HostKey, RETRIES};
+use super::error::CliError;
 use super::exit::ExitStatus;
 use super::job::JobRequest;
 use super::limits::FileBudget;
-use super::report::CliError;
 use super::rounds::{ClusterState, NodeRounds};
-use super::session::{self, RunSession};
-use super::settings::SavedInputs;
-use super::{output, settings, terminal, watch};
+use super::session::Session;
+use super::settings::{self, OutputSettings, SavedInputs, Settings, SshOverrides};
+use super::signals::signals;
+use super::{output, reading, terminal, watch};
 use crate::event::{CancelReason, EventKind, LogStream, RunHead};
 use crate::inventory::Inventory;
 use crate::nodeset::NodeSet;
@@ -40,95 +42,124 @@ enum TopInput {
 }
 
 /// Shows the cluster until `q` is pressed or a signal comes.
-pub(super) fn run(args: &TopArgs) -> Result<ExitStatus, CliError> {
+///
+/// # Errors
+/// If there is no terminal, the inventory or the options are wrong, or no node has a named service.
+pub(super) fn run(names: &[String], interval: Duration, settings: Settings) -> Result<ExitStatus, CliError> {
     if !terminal::can_ask() || !terminal::stdin_is_terminal() || !terminal::stdout_is_terminal() {
         return Err(CliError::usage("`ctl top` needs a terminal")
             .with_hint("without one, `ctl status --watch` prints one line per change"));
     }
-    let fanout = &args.fanout;
-    let request = JobRequest { in_depth: true, ..JobRequest::new("status", Action::Status, &args.names, fanout) };
-    let (inventory, document) = settings::inventory(fanout.inventory.as_deref(), &SavedInputs::default())?;
+    let request = JobRequest { in_depth: true, ..JobRequest::new("status", Action::Status, names, &settings) };
+    let (inventory, document) = settings::inventory(settings.inventory.as_deref(), &SavedInputs::default())?;
     let job = request.job_in(&inventory, document)?;
-    let access = watch::access(fanout, &job.plan)?;
-    let color = terminal::color(fanout.output.color);
-    let mut model = TopModel::new(output::node_roles(&job.plan), args.interval, color);
-    let RunSession { runtime, transport, notices, access, room } = RunSession::new(&job.plan, access, fanout, false)?;
-    let transport = Arc::new(transport);
+    let access = watch::access(&settings, &job.plan)?;
+    let color = terminal::color(settings.output.color);
+    let model = TopModel::new(output::node_roles(&job.plan), interval, color);
+    let Session { runtime, transport, notices, access, budget } = Session::open(&job.plan, access, &settings, false)?;
     let reader = TopLogReader {
         transport: Arc::clone(&transport),
         access: job.plan.nodes.iter().map(|node| node.node.name.clone()).zip(access.iter().cloned()).collect(),
-        fanout: fanout.clone(),
-        room,
+        settings: settings.clone(),
+        budget,
         inventory,
     };
-    let node_rounds =
-        NodeRounds::new(&job.plan, &job.services, &access, fanout, (&transport, notices), (room, args.interval));
-    let (sender, mut inbox) = mpsc::channel(8);
-    let mut signals = {
-        let _inside = runtime.enter();
-        session::signals(None)?
-    };
-    let rounds = runtime.spawn(read_rounds(node_rounds, sender.clone()));
+    let rounds =
+        NodeRounds::new(&job.plan, &job.services, &access, &settings, (&transport, notices), (budget, interval));
+    let (sender, inbox) = mpsc::channel(8);
     let (logs, wanted) = mpsc::channel(8);
-    runtime.spawn(reader.serve(wanted, sender));
-    // One that does not fit is asked for again with the next round.
-    let ask_for_log = |target| logs.try_send(target).unwrap_or_else(|error| tracing::debug!(%error, "a log later"));
-    let failed = |error: std::io::Error| CliError::usage(format!("cannot set up the terminal: {error}"));
-    let mut screen = TopScreen::take().map_err(failed)?;
-    let mut is_drawn = false;
-    let exit = 'shown: loop {
-        if let Ok(reason) = signals.try_recv() {
-            break Ok(ended_by(reason));
-        }
-        if rounds.is_finished() {
-            break Err(CliError::usage("internal error: the cluster is no longer read; please report this bug"));
-        }
-        while let Ok(news) = inbox.try_recv() {
-            is_drawn = false;
-            match news {
-                TopInput::Round(picture) => {
-                    let ClusterState { ledger, late, mistakes, changes: _ } = *picture;
-                    if !mistakes.is_empty() {
-                        break 'shown Err(CliError::mistaken_names(&mistakes));
-                    }
-                    model.update(&ledger, late, jiff::Zoned::now().strftime("%H:%M:%S").to_string());
-                    if let Some(target) = model.log_shown().cloned() {
-                        ask_for_log(target);
-                    }
-                }
-                TopInput::Log(target, lines) => model.log_read(&target, lines),
-            }
-        }
-        if !is_drawn {
-            screen.draw(|frame| draw(frame, &mut model)).map_err(failed)?;
-        }
-        let input = screen.input().map_err(failed)?;
-        is_drawn = input == TerminalInput::Nothing;
-        let order = match input {
-            TerminalInput::Key(key) => model.key(key),
-            TerminalInput::Other | TerminalInput::Nothing => None,
-            TerminalInput::Gone => break Ok(ExitStatus::HungUp),
-        };
-        match order {
-            None => {}
-            Some(TopOrder::Quit) => break Ok(ExitStatus::Good),
-            Some(TopOrder::ReadLog(target)) => ask_for_log(target),
-            Some(TopOrder::Act(confirm)) => {
-                drop(screen);
-                act(&confirm, fanout);
-                // Ctrl-C was meant for the action; whoever ends the process means all of it.
-                let mut ends = std::iter::from_fn(|| signals.try_recv().ok());
-                if let Some(reason) = ends.find(|reason| *reason != CancelReason::Interrupted) {
-                    runtime.shutdown_background();
-                    return Ok(ended_by(reason));
-                }
-                screen = TopScreen::take().map_err(failed)?;
-            }
-        }
+    let signals = {
+        let _inside = runtime.enter();
+        signals(None)?
     };
-    drop(screen);
+    let rounds = runtime.spawn(read_rounds(rounds, sender.clone()));
+    runtime.spawn(reader.serve(wanted, sender));
+    let exit = TopLoop { model, rounds, inbox, logs, signals, settings }.run();
     runtime.shutdown_background();
     exit
+}
+
+/// What the view is made of while it is shown. Nothing here waits for the network.
+struct TopLoop {
+    model: TopModel,
+    /// Ends only by an internal error.
+    rounds: JoinHandle<()>,
+    inbox: mpsc::Receiver<TopInput>,
+    /// Logs to be read.
+    logs: mpsc::Sender<TopTarget>,
+    signals: mpsc::Receiver<CancelReason>,
+    settings: Settings,
+}
+
+impl TopLoop {
+    fn run(mut self) -> Result<ExitStatus, CliError> {
+        let failed = |error: std::io::Error| CliError::usage(format!("cannot set up the terminal: {error}"));
+        let mut screen = TopScreen::take().map_err(failed)?;
+        let mut is_drawn = false;
+        loop {
+            if let Ok(reason) = self.signals.try_recv() {
+                return Ok(ended_by(reason));
+            }
+            if self.rounds.is_finished() {
+                return Err(CliError::internal("the cluster is no longer read"));
+            }
+            // What has arrived is taken in as a whole before it is drawn once.
+            is_drawn &= !self.take_inputs()?;
+            if !is_drawn {
+                screen.draw(|frame| draw(frame, &mut self.model)).map_err(failed)?;
+            }
+            let input = screen.input().map_err(failed)?;
+            is_drawn = input == TerminalInput::Nothing;
+            let order = match input {
+                TerminalInput::Key(key) => self.model.key(key),
+                TerminalInput::Other | TerminalInput::Nothing => None,
+                TerminalInput::Gone => return Ok(ExitStatus::HungUp),
+            };
+            match order {
+                None => {}
+                Some(TopOrder::Quit) => return Ok(ExitStatus::Good),
+                Some(TopOrder::ReadLog(target)) => self.read_log(target),
+                Some(TopOrder::Act(confirm)) => {
+                    // The action has the terminal to itself.
+                    drop(screen);
+                    act(&confirm, &self.settings);
+                    // Ctrl-C was meant for the action; the other signals are meant for the whole process.
+                    let mut pending = std::iter::from_fn(|| self.signals.try_recv().ok());
+                    if let Some(reason) = pending.find(|reason| *reason != CancelReason::Interrupted) {
+                        return Ok(ended_by(reason));
+                    }
+                    screen = TopScreen::take().map_err(failed)?;
+                }
+            }
+        }
+    }
+
+    /// Takes in what was read since. Whether anything was.
+    fn take_inputs(&mut self) -> Result<bool, CliError> {
+        let mut is_new = false;
+        while let Ok(input) = self.inbox.try_recv() {
+            is_new = true;
+            match input {
+                TopInput::Round(state) => {
+                    let ClusterState { ledger, late, mistakes, changes: _ } = *state;
+                    if !mistakes.is_empty() {
+                        return Err(CliError::mistaken_names(&mistakes));
+                    }
+                    self.model.update(&ledger, late, jiff::Zoned::now().strftime("%H:%M:%S").to_string());
+                    if let Some(target) = self.model.log_shown().cloned() {
+                        self.read_log(target);
+                    }
+                }
+                TopInput::Log(target, lines) => self.model.log_read(&target, lines),
+            }
+        }
+        Ok(is_new)
+    }
+
+    /// Asks for a log. One for which there is no room is asked for again with the next round.
+    fn read_log(&self, target: TopTarget) {
+        self.logs.try_send(target).unwrap_or_else(|error| tracing::debug!(%error, "a log later"));
+    }
 }
 
 fn ended_by(reason: CancelReason) -> ExitStatus {
@@ -158,8 +189,8 @@ type OpenLog = (TopTarget, WorkerPool<SshTransport>, RunHead);
 struct TopLogReader {
     transport: Arc<SshTransport>,
     access: HashMap<String, NodeAccess>,
-    fanout: FanoutArgs,
-    room: FileBudget,
+    settings: Settings,
+    budget: FileBudget,
     inventory: Inventory,
 }
 
@@ -200,12 +231,13 @@ impl TopLogReader {
             Ok::<_, CliError>(wanted)
         };
         let wanted = vec![of(LogStream::Stderr)?, of(LogStream::Stdout)?];
-        let plan = plan(wanted, &self.inventory, self.fanout.via.via());
+        let plan = plan(wanted, &self.inventory, self.settings.via);
         let access = plan.nodes.iter().filter_map(|node| self.access.get(&node.node.name).cloned()).collect();
         let (_quiet, notices) = mpsc::channel(1);
-        let setup = session::reading(plan, &services, access, &self.fanout, self.room, &self.transport, notices);
         let action = Some(Action::Logs.as_str().to_owned());
-        let head = RunHead { command: Action::Logs.as_str().to_owned(), action, ..setup.head.clone() };
+        let head = reading::head(&plan, &services, &self.settings);
+        let head = RunHead { command: Action::Logs.as_str().to_owned(), action, ..head };
+        let setup = reading::setup(plan, head.clone(), access, self.budget, &self.transport, notices);
         Ok((target.clone(), WorkerPool::new(setup), head))
     }
 }
@@ -247,12 +279,12 @@ async fn end_of_log(pool: &mut WorkerPool<SshTransport>, head: &RunHead) -> Vec<
 }
 
 /// Carries out what was confirmed, as if it had been typed.
-fn act(confirm: &PendingAction, fanout: &FanoutArgs) {
+fn act(confirm: &PendingAction, settings: &Settings) {
     let mut words = vec!["ctl".to_owned(), "service".to_owned(), confirm.service.clone()];
     words.push(confirm.action.as_str().to_owned());
     words.extend(["-w".to_owned(), NodeSet::from_names(&confirm.nodes).to_string(), "-y".to_owned()]);
     words.extend(confirm.role.iter().flat_map(|role| ["--role".to_owned(), role.clone()]));
-    words.extend(same_way(fanout));
+    words.extend(same_way(settings));
     terminal::say(&format!("$ {}", words.join(" ")));
     super::main(words.into_iter().map(Into::into));
     drop(std::io::stdout().flush());
@@ -261,48 +293,50 @@ fn act(confirm: &PendingAction, fanout: &FanoutArgs) {
     }
 }
 
-/// The options by which nodes are found and reached, as they were typed.
-fn same_way(fanout: &FanoutArgs) -> Vec<String> {
+/// The options by which nodes are found and reached, as they would be typed. Taken apart by name, so that an option that
+/// is not passed on does not compile.
+fn same_way(settings: &Settings) -> Vec<String> {
     let path = |path: &std::path::PathBuf| path.display().to_string();
     let time = |time: &Duration| humantime::format_duration(*time).to_string().replace(' ', "");
-    let ssh = &fanout.ssh;
+    // The nodes and roles are those of the action, and its output is for the terminal.
+    let Settings {
+        inventory,
+        roles: _,
+        nodes: _,
+        exclude: _,
+        forks,
+        timeout,
+        retries,
+        ssh,
+        sudo,
+        ask_sudo_password,
+        ask_ssh_password,
+        via,
+        output,
+    } = settings;
+    let SshOverrides { connect_timeout, user, port, identity, jump, ssh_config, known_hosts, host_key } = ssh;
+    let OutputSettings { format: _, out: _, fold: _, quiet: _, verbose: _, color: _, no_progress: _, log_file: _ } =
+        output;
+    let host_key = host_key.map(|policy| match policy {
+        HostKey::Strict => "strict",
+        HostKey::AcceptNew => "accept-new",
+    });
     let valued = [
-        ("--inventory", fanout.inventory.as_ref().map(path)),
-        ("--timeout", fanout.timeout.as_ref().map(time)),
-        ("--connect-timeout", ssh.connect_timeout.as_ref().map(time)),
-        ("--user", ssh.user.clone()),
-        ("--port", ssh.port.map(|port| port.to_string())),
-        ("--identity", ssh.identity.as_ref().map(path)),
-        ("--jump", ssh.jump.clone()),
-        ("--ssh-config", ssh.ssh_config.as_ref().map(path)),
-        ("--known-hosts", ssh.known_hosts.as_ref().map(path)),
-        (
-            "--host-key",
-            ssh.host_key.map(|policy| {
-                match policy {
-                    HostKey::Strict => "strict",
-                    HostKey::AcceptNew => "accept-new",
-                }
-                .to_owned()
-            }),
-        ),
-        (
-            "--via",
-            match fanout.via {
-                ViaArg::Auto => None,
-                ViaArg::Rpc | ViaArg::Supervisorctl | ViaArg::Service => fanout.via.via().map(|via| via.to_string()),
-            },
-        ),
+        ("--inventory", inventory.as_ref().map(path)),
+        ("--forks", (*forks != FORKS as usize).then(|| forks.to_string())),
+        ("--timeout", timeout.as_ref().map(time)),
+        ("--retries", (*retries != RETRIES).then(|| retries.to_string())),
+        ("--connect-timeout", connect_timeout.as_ref().map(time)),
+        ("--user", user.clone()),
+        ("--port", port.map(|port| port.to_string())),
+        ("--identity", identity.as_ref().map(path)),
+        ("--jump", jump.clone()),
+        ("--ssh-config", ssh_config.as_ref().map(path)),
+        ("--known-hosts", known_hosts.as_ref().map(path)),
+        ("--host-key", host_key.map(str::to_owned)),
+        ("--via", via.map(|via| via.to_string())),
     ];
-    let mut words: Vec<String> = valued
-        .into_iter()
-        .filter_map(|(option, value)| value.map(|value| [option.to_owned(), value]))
-        .flatten()
-        .collect();
-    for (is_on, option) in
-        [(fanout.sudo, "--sudo"), (fanout.ask_sudo_pass, "--ask-sudo-pass"), (fanout.ask_pass, "--ask-pass")]
-    {
-        words.extend(is_on.then(|| option.to_owned()));
-    }
-    words
+    let flags = [(*sudo, "--sudo"), (*ask_sudo_password, "--ask-sudo-pass"), (*ask_ssh_password, "--ask-pass")];
+    let valued = valued.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value?])).flatten();
+    valued.chain(flags.into_iter().filter(|(is_on, _)| *is_on).map(|(_, option)| option.to_owned())).collect()
 }

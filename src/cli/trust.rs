@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::report::CliError;
+use super::error::CliError;
 use super::terminal;
 use crate::local::account;
 use crate::local::file::FileAccess;

@@ -5,20 +5,20 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::args::FanoutArgs;
+use super::error::CliError;
 use super::exit::{self, ExitStatus};
 use super::job::CliJob;
 use super::output;
-use super::report::CliError;
 use super::rounds::{ClusterState, NodeRounds};
-use super::session::{self, RunSession};
-use super::{settings, terminal};
+use super::session::Session;
+use super::settings::{self, Settings};
+use super::signals::signals;
+use super::terminal;
 use crate::event::{CancelReason, Ledger};
 use crate::overview::NodeRoles;
 use crate::plan::{Action, Plan};
@@ -30,25 +30,25 @@ use crate::snapshot::NodeChange;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Watches until a signal comes, or nobody reads any more.
-pub(super) fn run(job: CliJob, fanout: &FanoutArgs, interval: Duration) -> Result<ExitStatus, CliError> {
-    let access = access(fanout, &job.plan)?;
+pub(super) fn run(job: CliJob, settings: &Settings, interval: Duration) -> Result<ExitStatus, CliError> {
+    let access = access(settings, &job.plan)?;
     let roles = output::node_roles(&job.plan);
-    let RunSession { runtime, transport, notices, access, room } = RunSession::new(&job.plan, access, fanout, false)?;
-    let transport = Arc::new(transport);
-    let rounds = NodeRounds::new(&job.plan, &job.services, &access, fanout, (&transport, notices), (room, interval));
-    let view: Box<dyn WatchView> = if terminal::stdout_is_terminal() && !fanout.output.output.is_stream() {
+    let Session { runtime, transport, notices, access, budget } = Session::open(&job.plan, access, settings, false)?;
+    let rounds =
+        NodeRounds::new(&job.plan, &job.services, &access, settings, (&transport, notices), (budget, interval));
+    let view: Box<dyn WatchView> = if terminal::stdout_is_terminal() && !settings.output.format.is_stream() {
         Box::new(InPlace {
             roles,
-            color: terminal::color(fanout.output.color),
+            color: terminal::color(settings.output.color),
             interval,
-            unfold: fanout.output.no_fold,
+            unfold: settings.output.fold == Some(false),
             past: VecDeque::new(),
         })
     } else {
         Box::new(ChangeLines)
     };
     let exit = runtime.block_on(async {
-        let signals = session::signals(None)?;
+        let signals = signals(None)?;
         watch(rounds, signals, view).await
     });
     // A node that never answers must not keep the process.
@@ -57,9 +57,9 @@ pub(super) fn run(job: CliJob, fanout: &FanoutArgs, interval: Duration) -> Resul
 }
 
 /// How the nodes are reached, round after round.
-pub(super) fn access(fanout: &FanoutArgs, plan: &Plan) -> Result<Vec<NodeAccess>, CliError> {
-    let mut access = settings::access(fanout, &plan.nodes)?;
-    if fanout.timeout.is_none() {
+pub(super) fn access(settings: &Settings, plan: &Plan) -> Result<Vec<NodeAccess>, CliError> {
+    let mut access = settings::access(settings, &plan.nodes)?;
+    if settings.timeout.is_none() {
         for node in &mut access {
             node.timeout = node.timeout.min(PATIENCE);
         }

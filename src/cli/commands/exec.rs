@@ -1,23 +1,24 @@
 //! `ctl exec -- COMMAND...`.
 
 use crate::cli::args::ExecArgs;
+use crate::cli::error::CliError;
+use crate::cli::execute::execute;
 use crate::cli::exit::ExitStatus;
 use crate::cli::job::{CliJob, JobRequest};
 use crate::cli::log::start_log;
-use crate::cli::report::CliError;
-use crate::cli::session::execute;
-use crate::cli::settings::SavedInputs;
+use crate::cli::settings::{SavedInputs, Settings};
 use crate::plan::Action;
 
 pub(in crate::cli) fn run(args: &ExecArgs, words: &[String]) -> Result<ExitStatus, CliError> {
-    start_log(&args.fanout.output)?;
-    let mut job = job(args, &SavedInputs::default())?;
+    let settings = Settings::from(&args.fanout);
+    start_log(&settings.output)?;
+    let mut job = job(args, &settings, &SavedInputs::default())?;
     job.reads_stdin = !args.no_stdin;
-    execute(job, &args.fanout, Some(&args.change.go), words, None)
+    execute(job, &settings, Some(&(&args.change.go).into()), words, None)
 }
 
 /// What the words mean: one goes to the login shell as it is, several arrive as they were typed.
-pub(in crate::cli) fn job(args: &ExecArgs, sources: &SavedInputs) -> Result<CliJob, CliError> {
+pub(in crate::cli) fn job(args: &ExecArgs, settings: &Settings, sources: &SavedInputs) -> Result<CliJob, CliError> {
     let line = match args.command.as_slice() {
         [line] => line.clone(),
         words => shlex::try_join(words.iter().map(String::as_str))
@@ -28,8 +29,8 @@ pub(in crate::cli) fn job(args: &ExecArgs, sources: &SavedInputs) -> Result<CliJ
     }
     JobRequest {
         line: Some(line),
-        change: Some(&args.change),
-        ..JobRequest::new("exec", Action::Exec, &[], &args.fanout)
+        change: Some(&args.change.policy.policy),
+        ..JobRequest::new("exec", Action::Exec, &[], settings)
     }
     .job(sources)
 }

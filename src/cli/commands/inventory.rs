@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::cli::args::{InventoryArgs, InventoryCommand, SshArgs};
 use crate::cli::endpoints::{self, EndpointResolver};
+use crate::cli::error::CliError;
 use crate::cli::exit::ExitStatus;
 use crate::cli::format::{Encoding, OutputFormat};
-use crate::cli::report::CliError;
 use crate::cli::settings;
 use crate::cli::terminal;
 use crate::inventory::{Inventory, Node, SshKeyword};
@@ -94,7 +94,8 @@ struct SettingOrigin {
 
 /// What holds for the connection to a node, the command line's word included.
 fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<SettingOrigin>, CliError> {
-    let ways = EndpointResolver::new(ssh)?;
+    let ssh = ssh.clone().into();
+    let ways = EndpointResolver::new(&ssh)?;
     let resolved = ways.of_node(node)?;
     ways.judge(&resolved);
     for line in ways.notes() {

@@ -1,19 +1,20 @@
 //! `ctl logs NAME [-f]`.
 
 use crate::cli::args::LogsArgs;
+use crate::cli::error::CliError;
+use crate::cli::execute::execute;
 use crate::cli::exit::ExitStatus;
 use crate::cli::format::Encoding;
 use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
-use crate::cli::report::CliError;
-use crate::cli::session::execute;
-use crate::cli::settings::SavedInputs;
+use crate::cli::settings::{SavedInputs, Settings};
 use crate::event::LogStream;
 use crate::plan::{Action, LogTail};
 
 pub(in crate::cli) fn run(args: &LogsArgs) -> Result<ExitStatus, CliError> {
-    let output = &args.fanout.output;
-    if args.follow && output.output.encoding() == Encoding::Json {
+    let settings = Settings::from(&args.fanout);
+    let output = &settings.output;
+    if args.follow && output.format.encoding() == Encoding::Json {
         return Err(CliError::usage("-o json cannot be used with -f, whose output does not end")
             .with_hint("use -o jsonl: one object per line"));
     }
@@ -26,6 +27,6 @@ pub(in crate::cli) fn run(args: &LogsArgs) -> Result<ExitStatus, CliError> {
     let lines = usize::try_from(args.lines).unwrap_or(usize::MAX);
     let tail = Some(LogTail { stream, lines, follow: args.follow });
     let services = [args.name.clone()];
-    let request = JobRequest { tail, ..JobRequest::new("logs", Action::Logs, &services, &args.fanout) };
-    execute(request.job(&SavedInputs::default())?, &args.fanout, None, &[], None)
+    let request = JobRequest { tail, ..JobRequest::new("logs", Action::Logs, &services, &settings) };
+    execute(request.job(&SavedInputs::default())?, &settings, None, &[], None)
 }

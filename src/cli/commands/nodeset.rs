@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 
 use crate::cli::args::{NodesetArgs, NodesetCommand};
+use crate::cli::error::{CliError, pattern_error};
 use crate::cli::exit::ExitStatus;
-use crate::cli::report::{CliError, pattern_error};
 use crate::nodeset::NodeSet;
 use crate::sink::text;
 

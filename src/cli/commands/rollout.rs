@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::cli::args::RolloutArgs;
+use crate::cli::error::CliError;
+use crate::cli::execute::execute;
 use crate::cli::exit::ExitStatus;
 use crate::cli::job::{CliJob, StatusDisplay};
 use crate::cli::log::start_log;
-use crate::cli::report::CliError;
-use crate::cli::session::execute;
-use crate::cli::settings::{self, SavedInputs};
+use crate::cli::settings::{self, SavedInputs, Settings};
 use crate::cli::terminal;
 use crate::cli::{trust, waiting};
 use crate::journal::SavedFile;
@@ -17,8 +17,9 @@ use crate::plan::{Action, Task, TaskSpec, plan};
 use crate::select::{NodeQuery, Selection, select};
 
 pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<ExitStatus, CliError> {
-    start_log(&args.fanout.output)?;
-    let job = job(args, &SavedInputs::default())?;
+    let settings = Settings::from(&args.fanout);
+    start_log(&settings.output)?;
+    let job = job(args, &settings, &SavedInputs::default())?;
     if args.validate {
         let steps = job.plan.tasks.len();
         let noun = if steps == 1 { "step" } else { "steps" };
@@ -29,13 +30,12 @@ pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<ExitSt
         ));
         return Ok(ExitStatus::Good);
     }
-    execute(job, &args.fanout, Some(&args.go), words, None)
+    execute(job, &settings, Some(&(&args.go).into()), words, None)
 }
 
 /// What the file means. `-r`, `-w` and `-x` leave nodes out of its steps.
-pub(in crate::cli) fn job(args: &RolloutArgs, sources: &SavedInputs) -> Result<CliJob, CliError> {
-    let fanout = &args.fanout;
-    let (inventory, document) = settings::inventory(fanout.inventory.as_deref(), sources)?;
+pub(in crate::cli) fn job(args: &RolloutArgs, settings: &Settings, sources: &SavedInputs) -> Result<CliJob, CliError> {
+    let (inventory, document) = settings::inventory(settings.inventory.as_deref(), sources)?;
     let file = match &sources.rollout {
         Some(file) => file.clone(),
         None => {
@@ -46,11 +46,11 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &SavedInputs) -> Result<C
         }
     };
     let read = rollout::read(&file.path, &file.text, &args.vars, &inventory)?;
-    let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();
+    let is_limited = !settings.roles.is_empty() || settings.nodes.is_some() || settings.exclude.is_some();
     let query = NodeQuery {
-        roles: &fanout.role,
-        nodes: fanout.nodes.as_deref(),
-        exclude: fanout.exclude.as_deref(),
+        roles: &settings.roles,
+        nodes: settings.nodes.as_deref(),
+        exclude: settings.exclude.as_deref(),
         services: &[],
     };
     let limit: Option<BTreeSet<String>> = if is_limited {
@@ -71,7 +71,7 @@ pub(in crate::cli) fn job(args: &RolloutArgs, sources: &SavedInputs) -> Result<C
         wanted.push(task(step, selection));
     }
     settings::gate_snapshots(&mut wanted)?;
-    let plan = plan(wanted, &inventory, fanout.via.via());
+    let plan = plan(wanted, &inventory, settings.via);
     if plan.selected == 0 {
         return Err(CliError::usage("--role, --nodes and --exclude leave no node for this rollout"));
     }

@@ -5,17 +5,20 @@ use std::io::Write;
 use clap::Parser;
 use serde::Serialize;
 
-use crate::cli::args::{CliArgs, CliCommand, FanoutArgs, GoArgs, OutputArgs, RunsArgs, RunsCommand};
+use crate::cli::args::{CliArgs, CliCommand, RunsArgs, RunsCommand};
 use crate::cli::commands::{exec, rollout, service};
+use crate::cli::error::CliError;
+use crate::cli::execute::{ResumedRun, execute, not_finished};
 use crate::cli::exit::{self, ExitStatus};
 use crate::cli::job::CliJob;
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows, ResultOutput, document};
-use crate::cli::report::CliError;
-use crate::cli::session::{ResumedRun, execute, not_finished};
-use crate::cli::settings::{self, SavedInputs};
+use crate::cli::recorder::EventRecorder;
+use crate::cli::settings::{self, ChangeSettings, OutputSettings, SavedInputs, Settings};
+use crate::cli::signals::StopTexts;
+use crate::cli::terminal::StderrMessages;
 use crate::cli::{input, terminal};
-use crate::event::{EventKind, Ledger, RunEvent, TargetResult};
+use crate::event::{EventKind, RunEvent, TargetResult};
 use crate::journal::resume;
 use crate::journal::{Journal, JournalError, RunController, RunOrigin, RunRecord, RunRequest, RunState, RunSummary};
 use crate::plan::{Action, Plan, TargetFilter, Task, TaskSpec, plan};
@@ -30,10 +33,11 @@ const SHOWN: u32 = 20;
 const ORIGINS: u32 = 16;
 
 /// A job, and the options that its run was typed with.
-type PlannedJob = (CliJob, FanoutArgs, GoArgs);
+type PlannedJob = (CliJob, Settings, ChangeSettings);
 
 pub(in crate::cli) fn run(args: &RunsArgs) -> Result<ExitStatus, CliError> {
     let output = args.command.as_ref().map_or(&args.output, RunsCommand::output);
+    let output = &OutputSettings::from(output.clone());
     start_log(output)?;
     let journal = settings::journal()?;
     match &args.command {
@@ -56,7 +60,7 @@ pub(in crate::cli) fn run(args: &RunsArgs) -> Result<ExitStatus, CliError> {
     }
 }
 
-pub(in crate::cli) fn list(journal: &Journal, limit: u32, output: &OutputArgs) -> Result<ExitStatus, CliError> {
+pub(in crate::cli) fn list(journal: &Journal, limit: u32, output: &OutputSettings) -> Result<ExitStatus, CliError> {
     output::can_fold(output, FoldRows::None("runs list"))?;
     #[derive(Serialize)]
     struct RunListing {
@@ -81,7 +85,7 @@ pub(in crate::cli) fn list(journal: &Journal, limit: u32, output: &OutputArgs) -
         }
         plain_table(&["RUN", "STARTED", "STATE", "EXIT", "WHAT", "NODES", "BY", "REASON"], rows) + "\n"
     };
-    document(output.output, ResultOutput::open(output.out.as_deref())?, rows, &list)?;
+    document(output.format, ResultOutput::open(output.out.as_deref())?, rows, &list)?;
     Ok(ExitStatus::Good)
 }
 
@@ -142,30 +146,21 @@ fn selection(record: &RunRecord) -> String {
 }
 
 /// Replays a run into the sinks.
-fn show(record: &RunRecord, output: &OutputArgs) -> Result<ExitStatus, CliError> {
+fn show(record: &RunRecord, output: &OutputSettings) -> Result<ExitStatus, CliError> {
     output::can_fold(output, FoldRows::Results)?;
     let out = ResultOutput::open(output.out.as_deref())?;
-    if matches!(out, ResultOutput::Stdout) && output.output.is_text() {
+    if matches!(out, ResultOutput::Stdout) && output.format.is_text() {
         // That nobody reads it is told by what follows.
         drop(out.writer().write_all(head(record).as_bytes()));
     }
     let mut sinks = SinkSet::default();
     output::results(&mut sinks, output, &out, None);
-    let mut ledger = Ledger::default();
-    for (seq, event) in (0..).zip(last_words(&record.events)) {
-        let event = RunEvent { seq, ..event.clone() };
-        if let Err(error) = ledger.apply(&event) {
-            tracing::debug!(%error, "an event that does not fit");
-        }
-        for warning in sinks.event(&event, &ledger) {
-            terminal::say(&format!("warning: {warning}"));
-        }
+    let mut recorder = EventRecorder::new(sinks, StderrMessages::default(), StopTexts::None);
+    for event in last_words(&record.events) {
+        recorder.apply(event.clone());
     }
-    let code = exit::of_run(&ledger, Action::Restart, ledger.cancel()).code();
-    for warning in sinks.finish(&ledger, code) {
-        terminal::say(&format!("warning: {warning}"));
-    }
-    out.keep()?;
+    recorder.finish(exit::of_run(&recorder.ledger, Action::Restart, recorder.ledger.cancel()));
+    out.commit()?;
     match record.state {
         RunState::Finished => {}
         RunState::Running => terminal::say("the run is still running"),
@@ -208,7 +203,7 @@ fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
 }
 
 /// Goes on where a run stopped.
-fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<ExitStatus, CliError> {
+fn resume(mut journal: Journal, id: &str, output: &OutputSettings) -> Result<ExitStatus, CliError> {
     let run = journal.load(id)?.request.run;
     match journal.take_over(&run, &RunController::this()) {
         Err(JournalError::Finished { run, .. }) => {
@@ -219,7 +214,7 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<ExitSta
     }
     // Read after it is ours: what its last controller noted is all there.
     let record = journal.load(&run)?;
-    let (mut job, mut fanout, mut go) = match planned(&record, 0) {
+    let (mut job, mut settings, mut change) = match planned(&record, 0) {
         Ok(planned) => planned,
         Err(error) => {
             journal.end(&run, ExitStatus::Usage.code(), false)?;
@@ -236,15 +231,15 @@ fn resume(mut journal: Journal, id: &str, output: &OutputArgs) -> Result<ExitSta
         return Err(error);
     }
     let next_seq = record.events.last().map_or(0, |event| event.seq + 1);
-    fanout.output = output.clone();
-    go.yes = true;
-    go.dry_run = None;
+    settings.output = output.clone();
+    change.yes = true;
+    change.dry_run = None;
     let resumed = ResumedRun { journal, request: record.request, rest, next_seq };
-    execute(job, &fanout, Some(&go), &[], Some(resumed))
+    execute(job, &settings, Some(&change), &[], Some(resumed))
 }
 
 /// The input of a command, which only the operator still has, is read again for what is left of its run.
-fn input_again(plan: &mut Plan, record: &RunRecord, how: &str, output: &OutputArgs) -> Result<(), CliError> {
+fn input_again(plan: &mut Plan, record: &RunRecord, how: &str, output: &OutputSettings) -> Result<(), CliError> {
     let is_left = plan.steps.iter().any(|step| !step.nodes.is_empty()) && plan.action() == Some(Action::Exec);
     let Some(wanted) = record.input().filter(|_| is_left) else { return Ok(()) };
     let run = &record.request.run;
@@ -269,21 +264,21 @@ fn taken_later(task: &Task, request: &RunRequest) -> Option<CliError> {
 
 /// Carries out what goes back to another run, as a run of its own.
 fn anew(
-    (mut job, mut fanout, go): PlannedJob,
+    (mut job, mut settings, change): PlannedJob,
     nothing: &str,
     record: &RunRecord,
-    output: &OutputArgs,
+    output: &OutputSettings,
 ) -> Result<ExitStatus, CliError> {
     if job.plan.steps.iter().all(|step| step.nodes.is_empty()) {
         terminal::say(nothing);
         return Ok(ExitStatus::Good);
     }
-    fanout.output = output.clone();
+    settings.output = output.clone();
     // The run's whole name: `last` will be another.
     let how = if let Some(RunOrigin::Undo { .. }) = job.origin { "undo" } else { "retry" };
     input_again(&mut job.plan, record, how, output)?;
     let words = ["runs".to_owned(), how.to_owned(), record.request.run.clone()];
-    execute(job, &fanout, Some(&go), &words, None)
+    execute(job, &settings, Some(&change), &words, None)
 }
 
 /// The plan of a run, made again from what was noted of it.
@@ -299,9 +294,18 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
         .map_err(|error| CliError::usage(format!("cannot parse the command line of run {}: {error}", request.run)))?;
     let sources = SavedInputs { inventory: Some(request.inventory.clone()), rollout: request.rollout.clone() };
     match args.command {
-        CliCommand::Service(args) => Ok((service::job(&args, &sources)?, args.fanout, args.change.go)),
-        CliCommand::Exec(args) => Ok((exec::job(&args, &sources)?, args.fanout, args.change.go)),
-        CliCommand::Rollout(args) => Ok((rollout::job(&args, &sources)?, args.fanout, args.go)),
+        CliCommand::Service(args) => {
+            let settings = Settings::from(&args.fanout);
+            Ok((service::job(&args, &settings, &sources)?, settings, ChangeSettings::from(&args.change.go)))
+        }
+        CliCommand::Exec(args) => {
+            let settings = Settings::from(&args.fanout);
+            Ok((exec::job(&args, &settings, &sources)?, settings, ChangeSettings::from(&args.change.go)))
+        }
+        CliCommand::Rollout(args) => {
+            let settings = Settings::from(&args.fanout);
+            Ok((rollout::job(&args, &settings, &sources)?, settings, ChangeSettings::from(&args.go)))
+        }
         CliCommand::Runs(RunsArgs { command: Some(command), .. }) if depth < ORIGINS => {
             let journal = settings::journal()?;
             match command {
@@ -325,16 +329,16 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
 
 /// What did not succeed, once more.
 fn retry(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
-    let (mut job, fanout, go) = planned(record, depth)?;
+    let (mut job, settings, change) = planned(record, depth)?;
     drop(resume::retry(&mut job.plan, &record.events));
     job.origin = Some(RunOrigin::Retry { run: record.request.run.clone() });
     job.confirm = None;
-    Ok((job, fanout, go))
+    Ok((job, settings, change))
 }
 
 /// Starts again what a run has stopped.
 fn undo(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
-    let (mut job, fanout, go) = planned(record, depth)?;
+    let (mut job, settings, change) = planned(record, depth)?;
     let stopped = resume::stopped(&job.plan, &record.events);
     let mut services: Vec<String> = stopped.values().flatten().filter_map(|(_, service)| service.clone()).collect();
     services.sort();
@@ -347,12 +351,12 @@ fn undo(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
         let query = NodeQuery { nodes: Some(&nodes), services: &services, ..NodeQuery::default() };
         let mut wanted = TaskSpec::new(Action::Start, select(&inventory, &query)?);
         wanted.task.targets = TargetFilter::Only(stopped);
-        job.plan = plan(vec![wanted], &inventory, fanout.via.via());
+        job.plan = plan(vec![wanted], &inventory, settings.via);
     }
     job.services = services;
     job.origin = Some(RunOrigin::Undo { run: record.request.run.clone() });
     job.confirm = None;
-    Ok((job, fanout, go))
+    Ok((job, settings, change))
 }
 
 /// A run that is at work is left alone.

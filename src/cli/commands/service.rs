@@ -1,25 +1,26 @@
 //! `ctl service NAME... ACTION`.
 
 use crate::cli::args::ServiceArgs;
+use crate::cli::error::CliError;
+use crate::cli::execute::execute;
 use crate::cli::exit::ExitStatus;
 use crate::cli::job::{CliJob, JobRequest};
 use crate::cli::log::start_log;
-use crate::cli::report::CliError;
-use crate::cli::session::execute;
-use crate::cli::settings::SavedInputs;
+use crate::cli::settings::{SavedInputs, Settings};
 use crate::plan::Action;
 
 /// The actions by their words.
 const ACTIONS: [Action; 5] = [Action::Start, Action::Stop, Action::Restart, Action::Status, Action::Update];
 
 pub(in crate::cli) fn run(args: &ServiceArgs, words: &[String]) -> Result<ExitStatus, CliError> {
-    start_log(&args.fanout.output)?;
-    let job = job(args, &SavedInputs::default())?;
-    execute(job, &args.fanout, Some(&args.change.go), words, None)
+    let settings = Settings::from(&args.fanout);
+    start_log(&settings.output)?;
+    let job = job(args, &settings, &SavedInputs::default())?;
+    execute(job, &settings, Some(&(&args.change.go).into()), words, None)
 }
 
 /// What the words mean.
-pub(in crate::cli) fn job(args: &ServiceArgs, sources: &SavedInputs) -> Result<CliJob, CliError> {
+pub(in crate::cli) fn job(args: &ServiceArgs, settings: &Settings, sources: &SavedInputs) -> Result<CliJob, CliError> {
     let (services, action) = split(&args.words)?;
     if !action.changes()
         && let Some(option) = &args.change.policy.first_given
@@ -29,7 +30,7 @@ pub(in crate::cli) fn job(args: &ServiceArgs, sources: &SavedInputs) -> Result<C
             action.as_str()
         )));
     }
-    JobRequest { change: Some(&args.change), ..JobRequest::new("service", action, &services, &args.fanout) }
+    JobRequest { change: Some(&args.change.policy.policy), ..JobRequest::new("service", action, &services, settings) }
         .job(sources)
 }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::cli::args::{FanoutArgs, SnapshotArgs, SnapshotCommand};
+use crate::cli::args::{SnapshotArgs, SnapshotCommand};
+use crate::cli::error::CliError;
 use crate::cli::exit::{self, ExitStatus};
 use crate::cli::format::Encoding;
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows, ResultOutput};
-use crate::cli::report::CliError;
-use crate::cli::session;
-use crate::cli::settings::{self, SavedInputs};
+use crate::cli::reading;
+use crate::cli::settings::{self, SavedInputs, Settings};
 use crate::cli::terminal;
 use crate::event::{CancelReason, Ledger};
 use crate::nodeset::NodeSet;
@@ -24,14 +24,15 @@ const LIVE: &str = "live";
 
 pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<ExitStatus, CliError> {
     let SnapshotCommand::Diff { before, after, fanout } = &args.command;
-    let output = &fanout.output;
+    let settings = Settings::from(fanout.as_ref());
+    let output = &settings.output;
     start_log(output)?;
     if before == LIVE {
         return Err(CliError::usage("only the second snapshot can be `live`")
             .with_hint("ctl status --save FILE; then ctl snapshot diff FILE live"));
     }
     output::can_fold(output, FoldRows::Changes)?;
-    let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();
+    let is_limited = !settings.roles.is_empty() || settings.nodes.is_some() || settings.exclude.is_some();
     if after != LIVE && is_limited {
         return Err(CliError::usage("-r, -w and -x cannot be used to compare two files")
             .with_hint("limit the snapshots when you take them: ctl status -r ROLE --save FILE"));
@@ -39,7 +40,8 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<ExitStatus, CliError> {
     let old = settings::snapshot(Path::new(before))?;
     // Before the nodes are asked: what cannot be written is known at once.
     let out = ResultOutput::open(output.out.as_deref())?;
-    let (new, cancel) = if after == LIVE { live(&old, fanout)? } else { (settings::snapshot(Path::new(after))?, None) };
+    let (new, cancel) =
+        if after == LIVE { live(&old, &settings)? } else { (settings::snapshot(Path::new(after))?, None) };
     if let Some(reason) = cancel {
         terminal::say("interrupted while reading the nodes; nothing was compared");
         return Ok(exit::of_run(&Ledger::default(), Action::Status, Some(reason)));
@@ -53,13 +55,13 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<ExitStatus, CliError> {
             CliError::usage("the two snapshots share no node or role").with_hint("see `selection` in each of them")
         );
     }
-    show(&found, fanout, out)?;
+    show(&found, &settings, out)?;
     Ok(if found.is_worse() { ExitStatus::Failed } else { ExitStatus::Good })
 }
 
 /// The nodes of a snapshot as they are now. Those that the inventory does not have any more are not in it.
-fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelReason>), CliError> {
-    let (inventory, _) = settings::inventory(fanout.inventory.as_deref(), &SavedInputs::default())?;
+fn live(old: &Snapshot, settings: &Settings) -> Result<(Snapshot, Option<CancelReason>), CliError> {
+    let (inventory, _) = settings::inventory(settings.inventory.as_deref(), &SavedInputs::default())?;
     let names: BTreeSet<&str> = old.results.iter().map(|result| result.node.as_str()).collect();
     let known = inventory.nodes.iter().map(|node| node.name.as_str()).filter(|name| names.contains(name));
     let known = NodeSet::from_names(known);
@@ -68,8 +70,8 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
             .with_hint("choose the right inventory with -i"));
     }
     // As it was asked then, unless it is said otherwise now.
-    let is_limited = !fanout.role.is_empty() || fanout.nodes.is_some() || fanout.exclude.is_some();
-    let mut asked = settings::scope(fanout);
+    let is_limited = !settings.roles.is_empty() || settings.nodes.is_some() || settings.exclude.is_some();
+    let mut asked = settings::scope(settings);
     if !is_limited {
         asked = old.selection.clone();
     } else if asked.roles.is_empty() {
@@ -77,13 +79,13 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
     }
     // Groups may have other nodes by now: those of the snapshot are meant.
     let nodes = match &old.selection.nodes {
-        Some(_) if fanout.nodes.is_none() => Some(known.to_string()),
-        _ => fanout.nodes.clone(),
+        Some(_) if settings.nodes.is_none() => Some(known.to_string()),
+        _ => settings.nodes.clone(),
     };
     let query = NodeQuery {
         roles: &asked.roles,
         nodes: nodes.as_deref(),
-        exclude: fanout.exclude.as_deref(),
+        exclude: settings.exclude.as_deref(),
         services: &old.services,
     };
     let mut selection = select(&inventory, &query)?;
@@ -96,17 +98,19 @@ fn live(old: &Snapshot, fanout: &FanoutArgs) -> Result<(Snapshot, Option<CancelR
     }
     let mut wanted = TaskSpec::new(Action::Status, selection);
     wanted.task.in_depth = true;
-    let plan = plan(vec![wanted], &inventory, fanout.via.via());
-    let (ledger, cancel) = session::read(plan, fanout)?;
+    let plan = plan(vec![wanted], &inventory, settings.via);
+    let (ledger, cancel) = reading::read(plan, settings)?;
     let read = Snapshot { selection: asked, services: old.services.clone(), ..Snapshot::of(&ledger) };
     Ok((read, cancel))
 }
 
-fn show(found: &SnapshotDiff, fanout: &FanoutArgs, out: ResultOutput) -> Result<(), CliError> {
-    let output = &fanout.output;
+fn show(found: &SnapshotDiff, settings: &Settings, out: ResultOutput) -> Result<(), CliError> {
+    let output = &settings.output;
     let color = output.out.is_none() && terminal::color(output.color);
-    let written = match output.output.encoding() {
-        Encoding::Text { wide: false } if output.no_fold => Ok(snapshot_diff::each(found, color).join("\n") + "\n"),
+    let written = match output.format.encoding() {
+        Encoding::Text { wide: false } if output.fold == Some(false) => {
+            Ok(snapshot_diff::each(found, color).join("\n") + "\n")
+        }
         Encoding::Text { wide: false } => Ok(snapshot_diff::lines(found, color).join("\n") + "\n"),
         Encoding::Text { wide: true } => Ok(snapshot_diff::rows(found, None, color)),
         Encoding::Json => snapshot_diff::json(found),

@@ -4,14 +4,15 @@ use std::io::Write;
 
 use crate::cli::args::SshConfigArgs;
 use crate::cli::endpoints::EndpointResolver;
+use crate::cli::error::CliError;
 use crate::cli::exit::ExitStatus;
-use crate::cli::report::CliError;
 use crate::cli::settings;
 use crate::cli::terminal;
 use crate::sink::text;
 
 pub(in crate::cli) fn run(args: &SshConfigArgs) -> Result<ExitStatus, CliError> {
-    let ways = EndpointResolver::new(&args.ssh)?;
+    let ssh = args.ssh.clone().into();
+    let ways = EndpointResolver::new(&ssh)?;
     let inventory = match settings::find_inventory(args.inventory.as_deref()) {
         Ok(_) => Some(settings::inventory(args.inventory.as_deref(), &settings::SavedInputs::default())?.0),
         // Any host can be asked about.

@@ -1,34 +1,35 @@
 //! `ctl status [NAME...]`.
 
 use crate::cli::args::StatusArgs;
+use crate::cli::error::CliError;
+use crate::cli::execute::execute;
 use crate::cli::exit::ExitStatus;
 use crate::cli::format::Encoding;
 use crate::cli::job::{JobRequest, StatusDisplay};
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows};
-use crate::cli::report::CliError;
-use crate::cli::session::execute;
-use crate::cli::settings::SavedInputs;
+use crate::cli::settings::{SavedInputs, Settings};
 use crate::cli::{terminal, watch};
 use crate::plan::Action;
 
 pub(in crate::cli) fn run(args: &StatusArgs) -> Result<ExitStatus, CliError> {
-    let output = &args.fanout.output;
-    if output.output.is_html() && output.out.is_none() && !output.quiet && terminal::stdout_is_terminal() {
+    let settings = Settings::from(&args.fanout);
+    let output = &settings.output;
+    if output.format.is_html() && output.out.is_none() && !output.quiet && terminal::stdout_is_terminal() {
         terminal::say("note: HTML is for a browser; use --out report.html to write it to a file");
     }
     start_log(output)?;
-    let request = JobRequest { in_depth: true, ..JobRequest::new("status", Action::Status, &args.names, &args.fanout) };
+    let request = JobRequest { in_depth: true, ..JobRequest::new("status", Action::Status, &args.names, &settings) };
     let mut job = request.job(&SavedInputs::default())?;
     if let Some(interval) = args.watch {
-        if !matches!(output.output.encoding(), Encoding::Text { wide: false } | Encoding::JsonLines) {
-            let message = format!("--watch does not support -o {}", output.output.as_str());
+        if !matches!(output.format.encoding(), Encoding::Text { wide: false } | Encoding::JsonLines) {
+            let message = format!("--watch does not support -o {}", output.format.as_str());
             return Err(CliError::usage(message)
                 .with_hint("use -o jsonl for one line per change, or no -o for a live view at a terminal"));
         }
         output::can_fold(output, FoldRows::Results)?;
-        return watch::run(job, &args.fanout, interval);
+        return watch::run(job, &settings, interval);
     }
     job.shown = StatusDisplay { first_screen: !args.all, save: args.save.clone() };
-    execute(job, &args.fanout, None, &[], None)
+    execute(job, &settings, None, &[], None)
 }

@@ -1,12 +1,12 @@
 //! `ctl wait NAME... --for STATE`.
 
 use crate::cli::args::{ConditionArg, WaitArgs};
+use crate::cli::error::CliError;
+use crate::cli::execute::execute;
 use crate::cli::exit::ExitStatus;
 use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
-use crate::cli::report::CliError;
-use crate::cli::session::execute;
-use crate::cli::settings::SavedInputs;
+use crate::cli::settings::{SavedInputs, Settings};
 use crate::plan::{Action, WaitCondition, WaitGoal};
 
 pub(in crate::cli) fn run(args: &WaitArgs) -> Result<ExitStatus, CliError> {
@@ -15,8 +15,9 @@ pub(in crate::cli) fn run(args: &WaitArgs) -> Result<ExitStatus, CliError> {
         ConditionArg::Active => WaitCondition::Active,
         ConditionArg::Stopped => WaitCondition::Stopped,
     };
-    start_log(&args.fanout.output)?;
+    let settings = Settings::from(&args.fanout);
+    start_log(&settings.output)?;
     let until = Some(WaitGoal { condition, stable: args.stable, limit: args.wait_timeout });
-    let request = JobRequest { until, ..JobRequest::new("wait", Action::Wait, &args.names, &args.fanout) };
-    execute(request.job(&SavedInputs::default())?, &args.fanout, None, &[], None)
+    let request = JobRequest { until, ..JobRequest::new("wait", Action::Wait, &args.names, &settings) };
+    execute(request.job(&SavedInputs::default())?, &settings, None, &[], None)
 }

@@ -19,28 +19,49 @@ use crate::transport::ssh_config::SshConfigError;
 /// Why a command did not begin. Nothing was touched.
 #[derive(Debug)]
 pub(super) struct CliError {
+    kind: ErrorKind,
     rendered: String,
     hint: Option<String>,
-    exit: ExitStatus,
+}
+
+/// What kind of error it is, which decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ErrorKind {
+    /// Something was typed wrong, or cannot be done here.
+    Usage,
+    /// A file of the user's is wrong: the inventory, a rollout, ssh_config, the journal.
+    Config,
+    /// No node has a service of this name.
+    NoSuchService,
+    /// A signal came while something was asked.
+    Interrupted(CancelReason),
+    /// Something that cannot happen, or that the system refuses to the process itself.
+    Internal,
 }
 
 impl CliError {
-    /// Something that was typed or configured wrong.
+    fn new(kind: ErrorKind, message: &str) -> Self {
+        Self::rendered(kind, format!("error: {message}"))
+    }
+
+    fn rendered(kind: ErrorKind, rendered: String) -> Self {
+        Self { kind, rendered, hint: None }
+    }
+
+    /// Something that was typed wrong, or cannot be done here.
     pub(super) fn usage(message: impl AsRef<str>) -> Self {
-        Self::rendered(format!("error: {}", message.as_ref()))
+        Self::new(ErrorKind::Usage, message.as_ref())
+    }
+
+    /// Something that is wrong with this process.
+    pub(super) fn internal(message: impl AsRef<str>) -> Self {
+        let hint = "this is a bug in ctl, or the system has run out of something; please report it";
+        Self::new(ErrorKind::Internal, &format!("internal error: {}", message.as_ref())).with_hint(hint)
     }
 
     /// A signal came while something was asked.
     pub(super) fn cancelled(reason: CancelReason) -> Self {
-        let exit = match reason {
-            CancelReason::HungUp => ExitStatus::HungUp,
-            CancelReason::Terminated => ExitStatus::Terminated,
-            CancelReason::Interrupted
-            | CancelReason::GivenUp
-            | CancelReason::OutputClosed
-            | CancelReason::JournalLost => ExitStatus::Interrupted,
-        };
-        Self { exit, ..Self::usage("interrupted: nothing was done") }
+        Self::new(ErrorKind::Interrupted(reason), "interrupted: nothing was done")
     }
 
     /// Names that no node has, as the nodes' answers show.
@@ -49,11 +70,7 @@ impl CliError {
             let hint = failure.hint.as_ref().map(|hint| format!("  → {}", text::single_line(hint)));
             std::iter::once(format!("error: {}", text::single_line(&failure.message))).chain(hint)
         });
-        Self { exit: ExitStatus::Failed, ..Self::rendered(lines.collect::<Vec<_>>().join("\n")) }
-    }
-
-    fn rendered(rendered: String) -> Self {
-        Self { rendered, hint: None, exit: ExitStatus::Usage }
+        Self::rendered(ErrorKind::NoSuchService, lines.collect::<Vec<_>>().join("\n"))
     }
 
     /// With what to do next.
@@ -62,7 +79,7 @@ impl CliError {
         self
     }
 
-    /// What is wrong, without more.
+    /// The message without its `error:` and its hint.
     pub(super) fn message(&self) -> &str {
         self.rendered.trim_end().trim_start_matches("error: ")
     }
@@ -74,8 +91,19 @@ impl CliError {
         }
     }
 
-    pub(super) fn exit(&self) -> ExitStatus {
-        self.exit
+    pub(super) const fn exit(&self) -> ExitStatus {
+        match self.kind {
+            ErrorKind::Usage | ErrorKind::Config | ErrorKind::Internal => ExitStatus::Usage,
+            ErrorKind::NoSuchService => ExitStatus::Failed,
+            ErrorKind::Interrupted(reason) => match reason {
+                CancelReason::HungUp => ExitStatus::HungUp,
+                CancelReason::Terminated => ExitStatus::Terminated,
+                CancelReason::Interrupted
+                | CancelReason::GivenUp
+                | CancelReason::OutputClosed
+                | CancelReason::JournalLost => ExitStatus::Interrupted,
+            },
+        }
     }
 }
 
@@ -125,12 +153,12 @@ fn file_error(path: &Path, source: &str, problems: &[InventoryProblem]) -> CliEr
     }
     let things = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
     rendered.push_str(&format!("error: {path}: {things}; nothing was done"));
-    CliError::rendered(rendered)
+    CliError::rendered(ErrorKind::Config, rendered)
 }
 
 impl From<SshConfigError> for CliError {
     fn from(error: SshConfigError) -> Self {
-        Self::usage(text::single_line(&error.to_string()))
+        Self::new(ErrorKind::Config, &text::single_line(&error.to_string()))
             .with_hint("`ssh -G HOST` reads the same files; use --ssh-config none to ignore them")
     }
 }
@@ -150,14 +178,14 @@ impl From<SelectError> for CliError {
 impl From<JournalError> for CliError {
     /// Its text says what to do as well.
     fn from(error: JournalError) -> Self {
-        Self::usage(text::single_line(&error.to_string()))
+        Self::new(ErrorKind::Config, &text::single_line(&error.to_string()))
     }
 }
 
 impl From<TransportError> for CliError {
     fn from(error: TransportError) -> Self {
         let failure = error.failure();
-        Self { hint: failure.hint, ..Self::usage(text::single_line(&failure.message)) }
+        Self { hint: failure.hint, ..Self::new(ErrorKind::Config, &text::single_line(&failure.message)) }
     }
 }
 
@@ -167,7 +195,10 @@ pub(super) fn pattern_error(option: &str, pattern: &str, error: &ParseError) -> 
     // The place is only right if nothing had to be made visible.
     let span = if shown == pattern { error.span() } else { 0..shown.len() };
     let marks = [(AnnotationKind::Primary, span, String::new())];
-    CliError::rendered(snippet(&text::single_line(error.message()), option, &shown, &marks, error.hint()))
+    CliError::rendered(
+        ErrorKind::Usage,
+        snippet(&text::single_line(error.message()), option, &shown, &marks, error.hint()),
+    )
 }
 
 fn snippet(
