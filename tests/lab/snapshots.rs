@@ -274,7 +274,7 @@ fn what_is_no_snapshot_is_refused() {
         ("snapshot diff live live", "only the second snapshot can be `live`"),
         ("snapshot diff before.json gone.json", "gone.json: No such file or directory"),
         ("snapshot diff before.json before.json -w n01", "-r, -w and -x cannot be used to compare two files"),
-        ("snapshot diff before.json before.json -o html", "does not support -o html"),
+        ("snapshot diff before.json before.json -o html", "invalid value 'html' for '--output <FORMAT>'"),
         (
             &format!("service {COLLECTOR} status --gate-snapshot before.json"),
             "--gate-snapshot cannot be used with `status`",
