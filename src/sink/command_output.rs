@@ -1,21 +1,20 @@
-//! What commands printed: as they printed it, under the node; nodes that printed the same are gathered under their folded
-//! node set.
+//! The output of commands, printed under the node; nodes with the same output are grouped under their folded node set.
 //!
-//! Uses `event`, `nodeset` and this room. What always holds: nothing that was kept is left out; each line is made safe, and is
-//! otherwise as it was printed; of two nodes that are shown apart the text differs.
+//! Uses `event`, `nodeset` and this module. Invariants: all captured output appears; each line is made safe and
+//! otherwise unchanged; two groups always differ in their visible text.
 
 use super::text;
 use crate::event::{CommandRun, TargetResult};
 use crate::nodeset::NodeSet;
 
-/// Nodes that printed the same and ended alike.
+/// Nodes with the same output and the same exit.
 struct OutputGroup<'a> {
     ended: String,
     run: &'a CommandRun,
     nodes: Vec<&'a str>,
 }
 
-/// The output of all commands, in the order of the results; empty where none was run. `each`: every node by itself.
+/// The output of all commands, in the order of the results; empty if there was no command. `each`: one group per node.
 pub(super) fn printed(results: &[TargetResult], each: bool) -> String {
     let mut groups: Vec<OutputGroup<'_>> = Vec::new();
     for (result, run) in results.iter().filter_map(|result| Some((result, result.command.as_ref()?))) {
@@ -29,13 +28,13 @@ pub(super) fn printed(results: &[TargetResult], each: bool) -> String {
     groups.iter().map(OutputGroup::text).collect()
 }
 
-/// Whether the same is shown of both.
+/// Whether both runs look the same on the screen.
 fn look_alike(one: &CommandRun, other: &CommandRun) -> bool {
     let same = |one: &str, other: &str| shown_lines(one).eq(shown_lines(other));
     one.truncated == other.truncated && same(&one.stdout, &other.stdout) && same(&one.stderr, &other.stderr)
 }
 
-/// Its lines. That the last one has no end is not shown.
+/// The lines of the output. A missing final newline is ignored.
 fn shown_lines(output: &str) -> impl Iterator<Item = &str> {
     let whole = output.strip_suffix('\n').unwrap_or(output);
     (!output.is_empty()).then(|| whole.split('\n')).into_iter().flatten()
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_printed_the_same_are_told_together() {
+    fn equal_output_is_grouped() {
         let results = [
             result("n1", Some(0), "up 3 days\nload 1\n", ""),
             result("n2", Some(0), "up 4 days\n", "a warning\n"),
@@ -106,9 +105,9 @@ mod tests {
         assert_eq!(printed(&results[4..], false), "");
     }
 
-    /// Blanks, tabulators, empty lines and long lines are the command's; what cannot be seen makes no two groups.
+    /// Spaces, tabs, empty lines and long lines stay as they are; an invisible difference does not split a group.
     #[test]
-    fn what_was_printed_is_not_changed() {
+    fn output_is_not_changed() {
         let long = "x".repeat(5000);
         let results = [
             result("n1", Some(0), &format!("  a:\n\tb: c \n\n{long}\r\n"), ""),

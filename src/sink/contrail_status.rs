@@ -1,14 +1,14 @@
-//! `-o contrail-status`: each node as `contrail-status` of Contrail 3.2 would show it there, put right.
+//! `-o contrail-status`: each node as `contrail-status` of Contrail 3.2 shows it there, with its errors corrected.
 //!
-//! Here lives [`ContrailStatusSink`]. It uses `event`, `nodeset` and this room. What always holds: the layout is that of
+//! Here lives [`ContrailStatusSink`]. It uses `event`, `nodeset` and this module. Invariants: the layout is that of
 //! `contrail-status` (sections in its order, names padded to 30 columns, states to 20, a reason in brackets), so that
-//! what reads the one can read the other; each node stands under a line of its own, in the order of the inventory;
-//! every selected node has one, also one that nobody could ask; the words are those of `contrail-status` and no others,
-//! but for `unknown`, which it has no word for. Start reading at `NodeText::of`.
+//! existing parsers can read it; each node has a header line, in the order of the inventory; every selected node
+//! appears, even an unreachable one; the states are those of `contrail-status`, except `unknown`, which it lacks. Start
+//! reading at `NodeText::of`.
 //!
-//! What `contrail-status` gets wrong and this does not: a supervisord that is dead has no programs that run (there, a
-//! missing socket becomes a row); BACKOFF is `failed` (there, it is printed raw), STOPPING is `inactive` (there, it is
-//! `failed`), each with supervisord's own word in the brackets; a long name never runs into its state.
+//! Errors of `contrail-status` that this corrects: a dead supervisord has no running programs (there, a missing socket
+//! becomes a row); BACKOFF is `failed` (there, it is printed raw) and STOPPING is `inactive` (there, it is `failed`),
+//! each with supervisord's own state in the brackets; a long name never runs into its state.
 //!
 //! Source: `contrail-controller` R1.10 to R3.2 `src/config/utils/contrail-status.py`.
 
@@ -21,29 +21,30 @@ use crate::event::{
 };
 use crate::nodeset::NodeSet;
 
-/// Columns of a name.
+/// Column width of a name.
 const NAME_WIDTH: usize = 30;
 
-/// Columns of the state of a program.
+/// Column width of a program's state.
 const STATE_WIDTH: usize = 20;
 
-/// Number of nodes up to which those that say the same are not folded unless asked for.
+/// Folding starts above this number of nodes, unless the user decides otherwise.
 const FOLD_PAST: usize = 32;
 
-/// Above the core files, as `contrail-status` has it.
+/// Heading of the core files, copied from `contrail-status`.
 const CORE_FILES: &str = "========Run time service failures=============";
 
-/// Above what was found besides; `contrail-status` looks for nothing else.
+/// Heading of the other findings; `contrail-status` reports only core files.
 const OTHER_FINDINGS: &str = "========Other findings=============";
 
-/// One text a node, written when the run is over.
+/// One block of text per node, written at the end of the run.
 pub struct ContrailStatusSink {
     fold: Option<bool>,
     out: Box<dyn Write + Send>,
 }
 
 impl ContrailStatusSink {
-    /// Writes to `out`. `fold`: whether nodes that show the same are gathered under a folded node set; none: past 32.
+    /// Writes to `out`. `fold`: whether to group nodes with the same text under a folded node set; `None`: above 32
+    /// nodes.
     #[must_use]
     pub fn new(fold: Option<bool>, out: Box<dyn Write + Send>) -> Self {
         Self { fold, out }
@@ -92,7 +93,7 @@ fn render(ledger: &Ledger, fold: Option<bool>) -> String {
     texts.iter().map(|(names, shown)| format!("{}:\n{shown}", head(names))).collect::<Vec<_>>().join("\n")
 }
 
-/// Which nodes a text is of.
+/// The header line of one or more nodes.
 fn head(names: &[&str]) -> String {
     match names {
         [name] => text::single_line(name),
@@ -100,24 +101,24 @@ fn head(names: &[&str]) -> String {
     }
 }
 
-/// Where a section stands: its place in the order of `contrail-status`, and its title.
+/// The rank of a section in the order of `contrail-status`, and its title.
 type StatusSection = (u8, String);
 
-/// What is shown of one node.
+/// The text of one node.
 #[derive(Default)]
 struct NodeText {
-    /// What concerns the node as a whole.
+    /// Lines about the node as a whole.
     lines: Vec<String>,
-    /// Each with what init runs there, by name.
+    /// The units of each section, by name.
     sections: BTreeMap<StatusSection, BTreeMap<String, StatusUnit>>,
     core_files: Vec<String>,
     other: Vec<String>,
 }
 
-/// A supervisord or another service that init runs.
+/// A supervisord, or another service that init runs.
 #[derive(Default)]
 struct StatusUnit {
-    /// How it is; none until it is known.
+    /// `None` until the state is known.
     state: Option<String>,
     programs: Vec<String>,
 }
@@ -145,7 +146,7 @@ impl NodeText {
         let service = result.service.as_deref();
         match (result.outcome, result.role.as_deref(), result.supervisor.as_deref(), service) {
             (Outcome::NotConfigured, ..) => {}
-            // Of the node as a whole, not once for each service.
+            // The whole node failed: report it once, not once per service.
             (Outcome::Unreachable | Outcome::Skipped, ..) | (_, _, None, None) => {
                 let line = with_reason(result.outcome.as_str(), &why(result));
                 if !self.lines.contains(&line) {
@@ -180,7 +181,7 @@ impl NodeText {
             | FindingKind::NoIntrospect
             | FindingKind::NotSearched => {
                 let mut line = format!("{}: {}", finding.kind, text::single_line(&finding.message));
-                // What is said in the message already is not said twice.
+                // Skip details that the message already contains.
                 let details: Vec<String> = details.filter(|detail| !line.contains(detail.as_str())).collect();
                 if !details.is_empty() {
                     line.push_str(&format!(" ({})", details.join(", ")));
@@ -195,7 +196,7 @@ impl NodeText {
         self.sections.entry(section).or_default().entry(name.to_owned()).or_default()
     }
 
-    /// With an empty line after each section, as there.
+    /// Adds an empty line after each section, as `contrail-status` does.
     fn render(&self) -> String {
         let mut out = String::new();
         let mut part = |title: Option<&str>, lines: &[String]| {
@@ -215,7 +216,7 @@ impl NodeText {
         }
         part(Some(CORE_FILES), &self.core_files);
         part(Some(OTHER_FINDINGS), &self.other);
-        // The line between two nodes is the caller's.
+        // The caller separates two nodes.
         out.truncate(out.trim_end_matches('\n').len());
         out.push('\n');
         out
@@ -230,7 +231,7 @@ impl StatusUnit {
     }
 }
 
-/// The section that `contrail-status` has for it; one of its own for a role that Contrail does not know.
+/// The section that `contrail-status` uses; an unknown role gets a section of its own.
 fn section_of(role: &str, name: &str, is_supervisor: bool) -> StatusSection {
     let (place, title) = match (role, name) {
         ("compute", _) => (0, "== Contrail vRouter =="),
@@ -253,7 +254,7 @@ fn program_row(result: &TargetResult) -> String {
     format!("{}{}", padded(&name, NAME_WIDTH), padded(&program_state(result), STATE_WIDTH))
 }
 
-/// How a program is, in the words of `contrail-status`.
+/// The state of a program in the terms of `contrail-status`.
 fn program_state(result: &TargetResult) -> String {
     let Some(state) = result.state else { return with_reason(unasked(result.outcome), &why(result)) };
     let by_state = match state {
@@ -265,25 +266,25 @@ fn program_state(result: &TargetResult) -> String {
     let word = result.functional.as_deref().map_or_else(|| by_state.to_owned(), text::single_line);
     let told = why(result);
     match state {
-        // Words that `contrail-status` has no word for, or the wrong one.
+        // `contrail-status` has no term for these states, or the wrong one.
         ProcessState::Backoff | ProcessState::Exited | ProcessState::Stopping | ProcessState::Unknown => {
             let reason = if told.is_empty() { state.to_string() } else { format!("{state}: {told}") };
             with_reason(&word, &reason)
         }
         ProcessState::Fatal => with_reason(&word, &told),
-        // Since when it is stopped is no reason.
+        // The stop time is not a reason, so it is dropped.
         ProcessState::Running | ProcessState::Starting | ProcessState::Stopped => {
-            // Run on one node, it does not know of the others.
+            // `contrail-status` runs on one node and does not know the others.
             let reason = result.functional_reason.as_deref().filter(|_| !result.stands_by_for_none());
             with_reason(&word, &text::single_line(reason.unwrap_or_default()))
         }
     }
 }
 
-/// How something is that init runs.
+/// The state of a unit that init runs.
 fn unit_state(result: &TargetResult) -> String {
     match (result.failure.as_ref().map(|failure| failure.kind), result.state) {
-        // So `contrail-status` shows an instance that is not installed; it cannot say why.
+        // `contrail-status` shows an instance that is not installed like this; it cannot give the reason.
         (Some(FailureKind::SupervisorMissing), _) => with_reason("inactive (disabled on boot)", &why(result)),
         (Some(FailureKind::SupervisorDown), _) => with_reason("inactive", &why(result)),
         (Some(_), _) => with_reason(unasked(result.outcome), &why(result)),
@@ -293,7 +294,7 @@ fn unit_state(result: &TargetResult) -> String {
     }
 }
 
-/// The word for what could not be asked.
+/// The state of a target without a reading.
 const fn unasked(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::TimedOut => "timeout",
@@ -308,7 +309,7 @@ const fn unasked(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Why a result is as it is; empty where nothing was said. Safe to show.
+/// The reason for a result; empty if there is none. Safe to show.
 fn why(result: &TargetResult) -> String {
     match (&result.failure, &result.functional_reason) {
         (Some(failure), _) if matches!(failure.kind, FailureKind::SupervisorDown | FailureKind::SupervisorMissing) => {
@@ -324,7 +325,7 @@ fn with_reason(word: &str, reason: &str) -> String {
     if reason.is_empty() { word.to_owned() } else { format!("{word} ({reason})") }
 }
 
-/// Safe text in at least `columns` columns, with a blank after it where it is longer.
+/// Safe text in at least `columns` columns; a longer text gets one space after it.
 fn padded(text: &str, columns: usize) -> String {
     let missing = columns.saturating_sub(text::width(text));
     format!("{text}{}", " ".repeat(missing.max(usize::from(columns == NAME_WIDTH))))
@@ -348,7 +349,7 @@ mod tests {
         }
     }
 
-    /// Of an instance that does not answer.
+    /// A result for an instance that does not answer.
     fn instance(node: &str, role: &str, name: &str, kind: FailureKind, message: &str) -> TargetResult {
         TargetResult {
             role: Some(role.to_owned()),
@@ -369,7 +370,7 @@ mod tests {
         out.text()
     }
 
-    /// Blanks at the end of a line are part of the form, and no editor's friend.
+    /// Strips trailing spaces: they belong to the layout, but editors remove them from the expected text.
     fn seen(text: &str) -> String {
         text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
@@ -483,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_the_node_stands_above_and_below() {
+    fn facts_about_the_node_surround_its_sections() {
         let skipped = TargetResult {
             message: "disk replaced".to_owned(),
             supervisor: None,
@@ -585,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_node_says_is_made_safe() {
+    fn text_from_a_node_is_made_safe() {
         let text = show(
             None,
             vec![

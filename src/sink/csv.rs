@@ -1,8 +1,9 @@
-//! `-o csv`: one line a result, for spreadsheets.
+//! `-o csv`: one line per result, for spreadsheets.
 //!
-//! Here lives [`CsvSink`]. It uses `event` and this room. What always holds: there is a header, also without results;
-//! the columns are the fields of the JSON in their order, the failure's spread over four; what does not apply is empty.
-//! CSV has no escapes, so text goes through [`text`], whole; and a spreadsheet takes no cell for a formula ([`cell`]).
+//! Here lives [`CsvSink`]. It uses `event` and this module. Invariants: there is always a header, even without results;
+//! the columns are the fields of the JSON in their order, with the failure in four columns; a field that does not apply
+//! is empty. CSV has no escapes, so all text goes through [`text`]; no spreadsheet reads a cell as a formula
+//! ([`cell`]).
 
 use std::io::Write;
 
@@ -32,7 +33,7 @@ const HEADER: [&str; 18] = [
 
 const COMMAND_HEADER: [&str; 5] = ["exit_status", "stdout", "stderr", "truncated", "signal"];
 
-/// One table of results, written when the run is over.
+/// One table of results, written at the end of the run.
 pub struct CsvSink {
     out: Box<dyn Write + Send>,
 }
@@ -53,7 +54,7 @@ impl Sink for CsvSink {
     fn finish(&mut self, ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
         let mut table = csv::Writer::from_writer(&mut self.out);
         let results = ledger.results();
-        // What a command did has columns of its own, where there was one.
+        // A run with commands has extra columns for them.
         let commands = results.iter().any(|result| result.command.is_some());
         let more = if commands { COMMAND_HEADER.as_slice() } else { &[] };
         table.write_record(HEADER.iter().chain(more))?;
@@ -65,8 +66,8 @@ impl Sink for CsvSink {
     }
 }
 
-/// Text as a cell: made visible, and with `'` before what a spreadsheet would calculate. So says OWASP, "CSV injection";
-/// the tabulator and the carriage return of its list are visible by then.
+/// Text as a cell: made visible, and prefixed with `'` where a spreadsheet would calculate. OWASP, "CSV injection",
+/// lists these characters; its tab and carriage return are already escaped here.
 pub(super) fn cell(text: &str) -> String {
     let safe = text::visible(text);
     let is_formula = safe.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);

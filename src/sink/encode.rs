@@ -1,13 +1,13 @@
-//! Values as JSON and YAML that is safe to show: what every document and every line of one goes through.
+//! Values as JSON and YAML that is safe to show; every document and every JSON line goes through here.
 //!
-//! Here live [`json`], [`json_line`] and [`yaml`]. They use [`text`]. What always holds: a reader of the text gets the
-//! values as they are; the text has no character that a terminal would act on or hide, line ends apart.
+//! Here live [`json`], [`json_line`] and [`yaml`]. They use [`text`]. Invariants: a parser gets the original values;
+//! apart from line ends, the text has no character that a terminal acts on or hides.
 
 use serde::Serialize;
 
 use super::{SinkError, text};
 
-/// One document, over several lines; it ends with a line end.
+/// One document over several lines, with a final newline.
 ///
 /// # Errors
 /// [`SinkError::Json`].
@@ -16,7 +16,7 @@ pub fn json(value: &impl Serialize) -> Result<String, SinkError> {
     Ok(text::escape_json(&json).into_owned() + "\n")
 }
 
-/// One line, its end included.
+/// One line, with its newline.
 ///
 /// # Errors
 /// [`SinkError::Json`].
@@ -34,7 +34,7 @@ pub fn yaml(value: &impl Serialize) -> Result<String, SinkError> {
     if text::is_plain(&yaml) {
         return Ok(yaml);
     }
-    // Escapes are understood between double quotes alone, and one-line scalars are what can be rewritten safely.
+    // YAML allows escapes only between double quotes, and only one-line scalars can be rewritten safely.
     let options = serde_saphyr::ser_options! { quote_all: true };
     let quoted = serde_saphyr::to_string_with_options(value, options).map_err(SinkError::Yaml)?;
     Ok(text::escape_quoted_yaml(&quoted))

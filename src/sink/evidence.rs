@@ -1,7 +1,7 @@
-//! Why services are not up, told once for all nodes where it is the same but for times, pids and addresses.
+//! Why services are not up, shown once for all nodes whose evidence differs only in times, pids and addresses.
 //!
-//! Uses `event`, `nodeset` and this room. What always holds: every node of which there is evidence is named, folded, or
-//! counted at the end; each line is made safe and short enough for a screen. Start at [`evidence`].
+//! Uses `event`, `nodeset` and this module. Invariants: every node with evidence is named, folded, or counted at the
+//! end; each line is made safe and short enough for a screen. Start at [`evidence`].
 
 use std::collections::HashMap;
 
@@ -9,22 +9,22 @@ use super::text;
 use crate::event::{FailureEvidence, Ledger};
 use crate::nodeset::NodeSet;
 
-/// Most different pieces of evidence that are shown; the JSON has all.
+/// Maximum number of groups to show; the JSON has them all.
 const SHOWN: usize = 12;
 
-/// Nodes on which a service ended alike.
+/// Nodes on which a service ended the same way.
 struct EvidenceGroup<'a> {
     service: &'a str,
     first: &'a FailureEvidence,
-    /// Its lines, without what they merely repeat.
+    /// The log lines, without repetitions.
     lines: &'a [String],
-    /// Those with the very same text.
+    /// Nodes with exactly the same text.
     same: Vec<&'a str>,
-    /// Those where numbers differ.
+    /// Nodes whose text differs only in numbers.
     alike: Vec<&'a str>,
 }
 
-/// The lines on what is known of those that did not come up.
+/// The evidence for services that did not come up, as lines.
 pub(super) fn evidence(ledger: &Ledger) -> String {
     let mut groups: Vec<EvidenceGroup<'_>> = Vec::new();
     let mut places = HashMap::new();
@@ -69,14 +69,14 @@ impl EvidenceGroup<'_> {
     }
 }
 
-/// How it ended, in a few words.
+/// How the process ended, in short.
 fn ended(own: &FailureEvidence) -> Option<String> {
     let words = own.ended.as_deref().map(|words| words.trim_end_matches("; not expected").to_owned());
     words.or_else(|| own.exit_status.map(|status| format!("exit status {status}")))
 }
 
-/// The lines without those that the last ones repeat, and the same without numbers: a program that was tried several times
-/// says the same each time, and how often it was tried is no difference.
+/// The lines of the last attempt, and the same lines without numbers: a program that was started several times logs the
+/// same lines each time, and the number of attempts does not make a difference.
 fn last_attempt(lines: &[String]) -> (&[String], Vec<String>) {
     let plain: Vec<String> = lines.iter().map(|line| without_numbers(line)).collect();
     let repeats = |period: &usize| plain.iter().zip(plain.iter().skip(*period)).all(|(one, next)| one == next);
@@ -84,7 +84,7 @@ fn last_attempt(lines: &[String]) -> (&[String], Vec<String>) {
     (lines.get(start..).unwrap_or_default(), plain.into_iter().skip(start).collect())
 }
 
-/// A line in which every word with a digit is the same: times, pids, addresses, names of nodes.
+/// Replaces every token that has a digit (times, pids, addresses, node names) with one placeholder.
 fn without_numbers(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut rest = line;
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_in_numbers_alone_is_told_once() {
+    fn evidence_that_differs_only_in_numbers_is_shown_once() {
         let ended = Some("exit status 1; not expected");
         let line = |node: &str, pid: u32| format!("12:00:{pid} {node}[{pid}]: cannot bind 0x7f{pid:x}\x1b[0m\tat 9042");
         let results = vec![

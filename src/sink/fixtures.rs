@@ -1,4 +1,4 @@
-//! Runs to show in tests, with fixed times and pids.
+//! Sample runs for tests, with fixed times and pids.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use crate::event::{
     Via,
 };
 
-/// A writer that can be read.
+/// A writer whose output a test can read.
 #[derive(Clone, Default)]
 pub(super) struct SharedWriter(Arc<Mutex<Vec<u8>>>);
 
@@ -34,7 +34,7 @@ impl Write for SharedWriter {
     }
 }
 
-/// A pipe that nobody reads.
+/// A pipe whose reader has closed it.
 pub(super) struct ClosedPipe;
 
 impl Write for ClosedPipe {
@@ -47,7 +47,7 @@ impl Write for ClosedPipe {
     }
 }
 
-/// Gives a whole run to a sink.
+/// Plays a whole run into a sink.
 pub(super) fn play(sink: &mut impl Sink, events: &[RunEvent], exit_code: u8) {
     let mut ledger = Ledger::default();
     for event in events {
@@ -57,7 +57,7 @@ pub(super) fn play(sink: &mut impl Sink, events: &[RunEvent], exit_code: u8) {
     sink.finish(&ledger, exit_code).expect("a sink that takes it");
 }
 
-/// Numbers the events, a millisecond apart.
+/// Numbers the events, one millisecond apart.
 pub(super) fn numbered(kinds: impl IntoIterator<Item = EventKind>) -> Vec<RunEvent> {
     let mut seq = 0;
     let number = |kind: EventKind| {
@@ -68,7 +68,7 @@ pub(super) fn numbered(kinds: impl IntoIterator<Item = EventKind>) -> Vec<RunEve
     kinds.into_iter().map(number).collect()
 }
 
-/// The state after the events.
+/// The ledger after the events.
 pub(super) fn ledger(events: &[RunEvent]) -> Ledger {
     let mut ledger = Ledger::default();
     for event in events {
@@ -109,7 +109,7 @@ pub(super) fn result(node: &str, outcome: Outcome) -> TargetResult {
     }
 }
 
-/// The same, of a process that runs.
+/// The same result with a running process.
 pub(super) fn running(node: &str, outcome: Outcome, pid: u32, uptime_s: u64) -> TargetResult {
     TargetResult {
         state: Some(ProcessState::Running),
@@ -119,14 +119,14 @@ pub(super) fn running(node: &str, outcome: Outcome, pid: u32, uptime_s: u64) -> 
     }
 }
 
-/// A node that could not be asked, since its host key is not known.
+/// A node whose host key is unknown.
 pub(super) fn unknown_key(node: &str) -> TargetResult {
     let failure = Failure::new(Stage::Connect, FailureKind::HostKeyUnknown, "no known_hosts file holds its key")
         .with_hint("ssh-keyscan it, compare, and add it to known_hosts");
     TargetResult { supervisor: None, via: None, failure: Some(failure), ..result(node, Outcome::Unreachable) }
 }
 
-/// A run of one batch that ended with these results, in 812 ms.
+/// A run of one batch with these results, in 812 ms.
 pub(super) fn run(action: Option<&str>, results: Vec<TargetResult>) -> Vec<RunEvent> {
     let mut nodes: Vec<String> = Vec::new();
     for result in &results {
@@ -144,7 +144,7 @@ pub(super) fn run(action: Option<&str>, results: Vec<TargetResult>) -> Vec<RunEv
     numbered(kinds)
 }
 
-/// A restart on three nodes, one of which cannot be reached.
+/// A restart on three nodes, one of them unreachable.
 pub(super) fn restart() -> (Vec<RunEvent>, Ledger) {
     let events = run(
         Some("restart"),

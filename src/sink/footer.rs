@@ -1,7 +1,7 @@
-//! What is said beside a table: each failure once with what to do about it, and the summary.
+//! The lines below a table: each failure once with its hint, and the summary.
 //!
-//! Uses `event`, `nodeset` and this room. What always holds: every failure is named with all its nodes, folded; the
-//! last line counts every result. Start reading at [`notes`].
+//! Uses `event`, `nodeset` and this module. Invariants: every failure is named with all its nodes, folded; the last
+//! line counts every result. Start reading at [`notes`].
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{hint, text};
 use crate::event::{CancelReason, Failure, FailureKind, Ledger, Outcome};
 use crate::nodeset::NodeSet;
 
-/// The lines that follow a table. `empty`: the table shows no row.
+/// The lines below a table. `empty`: the table has no rows.
 pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
     if ledger.result_count() == 0 {
         return format!("no results: no node was queried{}\n", given_up(ledger));
@@ -26,7 +26,7 @@ pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
     lines
 }
 
-/// Failures that ask for the same thing to be done.
+/// Failures with the same hint.
 struct HintGroup<'a> {
     failure: &'a Failure,
     nodes: Vec<&'a str>,
@@ -52,7 +52,7 @@ impl HintGroup<'_> {
     }
 }
 
-/// Each failure once with what to do about it.
+/// Each failure once, with its hint.
 pub(super) fn failures(ledger: &Ledger) -> String {
     groups(ledger).iter().map(HintGroup::lines).collect()
 }
@@ -119,7 +119,7 @@ pub(super) fn took(time: Duration) -> String {
     }
 }
 
-/// Why the run did not come to its end, as the end of a line; empty if it did.
+/// Why the run ended early, as the end of a line; empty if it did not.
 pub(super) fn given_up(ledger: &Ledger) -> &'static str {
     match ledger.cancel() {
         None | Some(CancelReason::OutputClosed) => "",

@@ -1,26 +1,26 @@
-//! Columns of text without frames: what can be read in a terminal, put into a ticket, and cut with awk.
+//! Columns of text without frames, to read in a terminal, paste into a ticket, or cut with awk.
 //!
-//! Here live [`plain_table`] and the `Grid` behind every table; the layout is comfy-table's. They use this room's
-//! [`text`] only. What always holds: cells are made visible here, whatever they hold; no line ends in blanks; colour is
-//! never needed to understand a line, and does not change its width. Start reading at `Grid::render`.
+//! Here live [`plain_table`] and the `Grid` behind every table; comfy-table does the layout. They use only this
+//! module's [`text`]. Invariants: every cell is made visible here, whatever its content; no line ends in spaces; color
+//! never carries information of its own and does not change the width of a line. Start reading at `Grid::render`.
 
 use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, Table, Width};
 
 use super::text;
 
-/// Blanks between two columns.
+/// Spaces between two columns.
 const GAP: u16 = 2;
 
-/// Least width of the first column, which may be broken over lines, where there is a width.
+/// Minimum width of a first column that may wrap, if the output has a width.
 const LEAST_FIRST: u16 = 10;
 
-/// Least width of the last column where there is a width.
+/// Minimum width of the last column, if the output has a width.
 const LEAST_LAST: u16 = 24;
 
-/// Longest text of a last column that is broken over lines; the whole is in every other form of output.
+/// Maximum length of a last column that wraps; every other format has the whole text.
 const LONGEST_BROKEN: usize = 240;
 
-/// How a cell stands out, where colour is allowed.
+/// The style of a cell, if color is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CellPaint {
     Plain,
@@ -30,7 +30,7 @@ pub(super) enum CellPaint {
     Faint,
 }
 
-/// One place in a grid.
+/// One cell of a grid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GridCell {
     text: String,
@@ -42,7 +42,7 @@ impl GridCell {
         Self::painted(words, CellPaint::Plain)
     }
 
-    /// Whether it says nothing.
+    /// Whether the cell carries no information.
     pub(super) fn is_blank(&self) -> bool {
         matches!(self.text.as_str(), "" | "-")
     }
@@ -64,21 +64,21 @@ impl GridCell {
     }
 }
 
-/// Rows under titles.
+/// Rows under column titles.
 #[derive(Debug, Default)]
 pub(super) struct Grid {
-    /// Titles of the columns; without any there is no head line.
+    /// Titles of the columns; without titles there is no header line.
     pub(super) titles: Vec<String>,
     pub(super) rows: Vec<Vec<GridCell>>,
-    /// Columns of the terminal; without, no line is too long.
+    /// Columns of the terminal; `None`: lines have no limit.
     pub(super) width: Option<usize>,
-    /// Whether the first column may be broken over lines where there is a width.
+    /// Whether the first column may wrap, if there is a width.
     pub(super) break_first: bool,
     pub(super) color: bool,
 }
 
 impl Grid {
-    /// Whether its columns do not fit into the width, a last one that can be broken counted with its least width.
+    /// Whether the columns do not fit into the width; a last column that can wrap counts with its minimum width.
     pub(super) fn is_crowded(&self) -> bool {
         let Some(width) = self.width else { return false };
         let columns = self.rows.iter().map(Vec::len).chain([self.titles.len()]).max().unwrap_or(0);
@@ -109,7 +109,7 @@ impl Grid {
         for row in &self.rows {
             table.add_row(row.iter().enumerate().map(|(column, cell)| {
                 let words = match self.width {
-                    // What identifies the row is never cut, only broken, and only where a node set may be broken.
+                    // The column that identifies a row is never cut; it wraps, and only if it may hold a node set.
                     Some(width) if column == 0 && self.break_first => {
                         text::wrap(&cell.text, (width / 4).max(usize::from(LEAST_FIRST))).join("\n")
                     }
@@ -128,7 +128,7 @@ impl Grid {
                 .set_content_arrangement(ContentArrangement::Dynamic);
             let widest = table.column_max_content_widths();
             for (index, column) in table.column_iter_mut().enumerate() {
-                // All but the message is short, and is read down the column.
+                // Every column except the message is short and is scanned vertically, so only the last one wraps.
                 column.set_constraint(if index == last && index > 0 {
                     let widest = widest.get(index).map_or(LEAST_LAST, |widest| widest.saturating_add(GAP));
                     ColumnConstraint::LowerBoundary(Width::Fixed(LEAST_LAST.min(widest)))
@@ -146,7 +146,7 @@ impl Grid {
     }
 }
 
-/// Rows in columns, under titles if there are any: for lists that are no results of a run. Cells are made visible.
+/// Rows in columns, under titles if there are any, for lists that are not results of a run. Cells are made visible.
 #[must_use]
 pub fn plain_table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let rows = rows.map(|row| row.iter().map(|cell| GridCell::new(cell)).collect()).collect();

@@ -1,22 +1,22 @@
-//! What to do about a failure, said once of all nodes that ask for it.
+//! Hints for failures, printed once for all nodes that need the same one.
 //!
-//! Pure. What always holds: advice that differs in the node of `-w` alone is one piece of advice, with a node set there.
+//! Pure. Invariant: hints that differ only in the node of `-w` become one hint with a node set.
 
 use super::text;
 use crate::nodeset::NodeSet;
 
-/// Stands where the node's name was.
+/// Placeholder for the node name.
 const NODES: &str = "-w {nodes}`";
 
-/// The advice without the node that it is about.
+/// The hint without its node name.
 pub(super) fn of_any_node(hint: &str, node: &str) -> String {
     hint.replace(&format!("-w {node}`"), NODES)
 }
 
-/// The advice for these nodes, safe to show.
+/// The hint for these nodes, safe to show.
 pub(super) fn for_nodes(hint: &str, nodes: &[&str]) -> String {
     let set = NodeSet::from_names(nodes).to_string();
-    // A shell would take the brackets for a pattern.
+    // An unquoted bracket is a pattern to a shell.
     let set = if set.contains(['[', ',']) { format!("'{set}'") } else { set };
     text::single_line(&hint.replace(NODES, &format!("-w {set}`")))
 }

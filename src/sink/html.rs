@@ -1,11 +1,10 @@
-//! `-o html`: one file for the browser that holds the whole status and asks nobody for anything.
+//! `-o html`: one self-contained file for the browser that holds the whole status and makes no request.
 //!
-//! Here live [`HtmlSink`] and the page it fills in: `html/report.html` (a template), `report.css` and `report.js`,
-//! which are part of the file, and `data.rs`, what `report.js` reads. It uses `event`, `overview` and this room. What
-//! always holds: what is wrong is in the page also without JavaScript; text that came from a node is escaped by the
-//! template or put into the page as text, never as HTML; a Content-Security-Policy forbids every request, and every
-//! script and style but these two; what is said is what [`Overview`] and [`TargetHealth`] say, as in the table. Start
-//! reading at [`ReportPage::of`].
+//! Here live [`HtmlSink`] and the page that it fills in: `html/report.html` (a template), `report.css` and `report.js`
+//! (both inlined), and `data.rs`, the data for `report.js`. It uses `event`, `overview` and this module. Invariants:
+//! problems are visible without JavaScript; text from a node is escaped by the template or inserted as text, never as
+//! HTML; a Content-Security-Policy forbids every request, and every script and style except these two; [`Overview`] and
+//! [`TargetHealth`] supply the content, as in the table. Start reading at [`ReportPage::of`].
 
 mod data;
 
@@ -24,11 +23,11 @@ use crate::overview::{ClusterIssue, Outlier, Overview, RoleSummary, TargetHealth
 const CSS: &str = include_str!("html/report.css");
 const JS: &str = include_str!("html/report.js");
 
-/// Most rows of what is not well: without end they would only be there if every node said something else, and then
-/// the table below them is the better place.
+/// Maximum number of problem rows. More appear only if nearly every node has a different problem, and then the table
+/// below is the better place.
 const TROUBLES_SHOWN: usize = 500;
 
-/// One file, written when the run is over.
+/// One file, written at the end of the run.
 pub struct HtmlSink {
     out: Box<dyn Write + Send>,
 }
@@ -49,13 +48,13 @@ impl Sink for HtmlSink {
     fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
         let page = ReportPage::of(ledger, exit_code)?.render().map_err(SinkError::Html)?;
         self.out.write_all(page.as_bytes())?;
-        // The template's own last line end is not part of it.
+        // Askama strips the final newline of the template.
         self.out.write_all(b"\n")?;
         Ok(self.out.flush()?)
     }
 }
 
-/// What the template takes. Every text of it is safe to show; the template escapes it for HTML.
+/// The values of the template. Every text is safe to show; the template escapes it for HTML.
 #[derive(Template)]
 #[template(path = "report.html")]
 struct ReportPage {
@@ -71,18 +70,18 @@ struct ReportPage {
     exit_code: u8,
     exit_words: &'static str,
     given_up: &'static str,
-    /// Those that were left out on purpose are not what is wrong.
+    /// Without targets that were skipped on purpose, which are not problems.
     nodes: HealthyShare,
     left: usize,
     targets: HealthyShare,
     roles: Vec<RoleRow>,
     troubles: Vec<TroubleRow>,
     troubles_left: usize,
-    /// What is well and unlike the others, and what was left out on purpose.
+    /// Healthy outliers, and targets that were skipped on purpose.
     besides: Vec<TroubleRow>,
 }
 
-/// How many of how many are well.
+/// The number of healthy items, and their total.
 struct HealthyShare {
     well: usize,
     all: usize,
@@ -97,7 +96,7 @@ struct RoleRow {
     wrong: Vec<(usize, HealthMark)>,
 }
 
-/// A line of what is not well.
+/// A line of the list of problems.
 struct TroubleRow {
     mark: HealthMark,
     what: String,
@@ -107,7 +106,7 @@ struct TroubleRow {
     reason: String,
 }
 
-/// How well something is: a word, and a sign to find it by. The colour is the style's.
+/// A health with a label and a symbol to search for. The stylesheet picks the color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct HealthMark {
     word: &'static str,
@@ -207,8 +206,8 @@ fn outlier_row(outlier: &Outlier) -> TroubleRow {
     }
 }
 
-/// What the file may do: show itself. The script and the style are named by their hashes, so that nothing else runs,
-/// whatever got into the page.
+/// The Content-Security-Policy. It names the script and the style by their hashes, so that nothing else runs, whatever
+/// text gets into the page.
 fn policy() -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     format!(
@@ -218,7 +217,7 @@ fn policy() -> String {
     )
 }
 
-/// What docs/exit-codes.md says of the codes that a status can end with.
+/// The description in docs/exit-codes.md of each exit code of a status.
 fn exit_words(code: u8) -> &'static str {
     match code {
         0 => "all healthy",

@@ -1,9 +1,9 @@
-//! `-o json` and `-o jsonl`: the documents that scripts read.
+//! `-o json` and `-o jsonl`: documents for scripts.
 //!
-//! Here live [`JsonSink`], [`JsonlSink`] and the [`RunDocument`] that the YAML is made of too. They use `event` and this
-//! room. What always holds: the fields are those of docs/json.md, which a test compares; a field that does not apply is
-//! null, and only those of a command are absent; a node's text is not altered, only escaped as JSON allows. Start at
-//! [`RunDocument`].
+//! Here live [`JsonSink`], [`JsonlSink`] and the [`RunDocument`] that the YAML shares. They use `event` and this
+//! module. Invariants: the fields are those of docs/json.md, which a test compares; a field that does not apply is
+//! null, and only the fields of a command may be absent; a node's text is not altered, only escaped as JSON allows.
+//! Start at [`RunDocument`].
 
 use std::io::Write;
 
@@ -14,7 +14,7 @@ use crate::event::{
     EventKind, Ledger, LogLines, LogStream, NodeFacts, RunEvent, RunHead, RunScope, Summary, TargetResult,
 };
 
-/// Name and version of the form. It changes when a field goes or changes its meaning.
+/// Name and version of the format. It changes when a field is removed or changes its meaning.
 pub(super) const SCHEMA: &str = "ctl/1";
 
 /// A whole run.
@@ -30,7 +30,7 @@ pub(super) struct RunDocument<'a, R> {
     elapsed_ms: u64,
     exit_code: u8,
     results: R,
-    /// What the nodes are like beyond their results: of `ctl status` alone.
+    /// Facts about the nodes beyond their results; only `ctl status` collects them.
     nodes: Option<Vec<NodeFacts>>,
     summary: Summary,
 }
@@ -42,7 +42,7 @@ impl<'a> RunDocument<'a, &'a [TargetResult]> {
 }
 
 impl<'a, R> RunDocument<'a, R> {
-    /// The run with its results as they are to be shown.
+    /// The run with results in the form to print.
     pub(super) fn with_results(ledger: &'a Ledger, exit_code: u8, results: R) -> Self {
         let head = ledger.head();
         Self {
@@ -66,7 +66,7 @@ fn elapsed_ms(ledger: &Ledger) -> u64 {
     u64::try_from(ledger.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// One document, written when the run is over.
+/// One document, written at the end of the run.
 pub struct JsonSink {
     out: Box<dyn Write + Send>,
 }
@@ -90,7 +90,7 @@ impl Sink for JsonSink {
     }
 }
 
-/// One object a line, written and flushed as it happens. The last line is written when the run is over.
+/// One object per line, written and flushed as events happen. The last line comes at the end of the run.
 pub struct JsonlSink {
     out: Box<dyn Write + Send>,
 }
@@ -108,16 +108,16 @@ impl JsonlSink {
     }
 }
 
-/// A line and what stands before it in each.
+/// A line with the fields that every line starts with.
 #[derive(Serialize)]
 struct TaggedEvent<'a> {
     schema: &'static str,
-    // Only ever written: nothing has to find out which fields are whose.
+    // Serialized only, never parsed back, so the flattened fields cannot be ambiguous.
     #[serde(flatten)]
     line: &'a EventLine<'a>,
 }
 
-/// What is told as it happens.
+/// The content of one line.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum EventLine<'a> {
@@ -147,7 +147,7 @@ impl Sink for JsonlSink {
             EventKind::Gate { batch, node, service, met, waiting_for } => {
                 self.line(&EventLine::Gate { batch: *batch, node, service: service.as_deref(), met: *met, waiting_for })
             }
-            // The end needs the exit code: it is written by `finish`.
+            // The last line needs the exit code, so `finish` writes it.
             EventKind::RunFinished { .. }
             | EventKind::NodeStarted { .. }
             | EventKind::Progress { .. }

@@ -1,8 +1,9 @@
-//! Lines of services' logs, as they come: each behind the name of its node.
+//! Log lines of services as they arrive, each with the name of its node in front.
 //!
-//! Here live [`LogSink`], for people, and [`LogJsonSink`], one document when all was read. They use `event`, `nodeset` and this room. What
-//! always holds: a line is written whole, never between the parts of another; what was written is flushed before the
-//! next arrives; colour is the same for a node in every run, and never needed to tell nodes apart. Start at [`LogSink`].
+//! Here live [`LogSink`], for people, and [`LogJsonSink`], which writes one document at the end. They use `event`,
+//! `nodeset` and this module. Invariants: lines are written whole and never interleave; each line is flushed before the
+//! next arrives; a node has the same color in every run, and color is never needed to distinguish nodes. Start at
+//! [`LogSink`].
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,13 +17,13 @@ use super::{Sink, SinkError, encode, text};
 use crate::event::{EventKind, Ledger, LogLines, Outcome, RunEvent, TargetResult};
 use crate::nodeset::NodeSet;
 
-/// Colours that can be read on light and on dark, red left to what is bad.
+/// Colors readable on light and dark backgrounds, without red, which marks failures.
 const COLORS: [u8; 12] = [31, 35, 64, 66, 96, 103, 130, 133, 136, 166, 37, 98];
 
-/// The lines for people.
+/// Log lines for people.
 pub struct LogSink {
     color: bool,
-    /// Whether what goes wrong is told at once: there may never be an end.
+    /// Whether to report problems immediately: a follow may never end.
     at_once: bool,
     out: Box<dyn Write + Send>,
     notes: Box<dyn Write + Send>,
@@ -30,13 +31,13 @@ pub struct LogSink {
 }
 
 impl LogSink {
-    /// Writes lines to `out`, and what went wrong to `notes`: `at_once`, or gathered at the end.
+    /// Writes lines to `out`, and problems to `notes`, either immediately (`at_once`) or together at the end.
     #[must_use]
     pub fn new(color: bool, at_once: bool, out: Box<dyn Write + Send>, notes: Box<dyn Write + Send>) -> Self {
         Self { color, at_once, out, notes, any: false }
     }
 
-    /// What nobody reads is nobody's loss.
+    /// A closed stderr is not an error.
     fn note(&mut self, words: &str) {
         drop(self.notes.write_all(words.as_bytes()).and_then(|()| self.notes.flush()));
     }
@@ -106,7 +107,7 @@ impl Sink for LogSink {
     }
 }
 
-/// What is worth telling of logs that were read well, under the node sets for which it is the same.
+/// Remarks about logs that were read successfully, grouped by node set.
 fn empty_logs(ledger: &Ledger) -> String {
     let mut said: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     let read = |result: &&TargetResult| result.outcome == Outcome::Ok && !result.message.is_empty();
@@ -121,7 +122,7 @@ fn empty_logs(ledger: &Ledger) -> String {
     said.iter().map(line).collect()
 }
 
-/// The colour of a node: by its name, so that it is the same tomorrow.
+/// The color of a node, derived from its name so that it stays the same in every run.
 fn style_of(node: &str) -> Style {
     let hash = node
         .bytes()
@@ -131,19 +132,19 @@ fn style_of(node: &str) -> Style {
     Style::new().color256(COLORS.get(place).copied().unwrap_or_default()).force_styling(true)
 }
 
-/// The lines as one document, in which each result has its own.
+/// One document in which each result has its lines.
 pub struct LogJsonSink {
     out: Box<dyn Write + Send>,
     lines: BTreeMap<LogKey, LogLines>,
 }
 
-/// Whose lines they are.
+/// Identifies the target of a line.
 type LogKey = (String, Option<String>, Option<String>, Option<String>);
 
-/// A result with what was read.
+/// A result with its lines.
 #[derive(Serialize)]
 struct WithLines<'a> {
-    // Only ever written: nothing has to find out which fields are whose.
+    // Serialized only, never parsed back, so the flattened fields cannot be ambiguous.
     #[serde(flatten)]
     result: &'a TargetResult,
     stream: Option<crate::event::LogStream>,
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_stands_behind_the_name_of_its_node() {
+    fn each_line_follows_the_name_of_its_node() {
         let kinds = vec![
             lines("a6s01", "contrail-collector", false, &["one", "", "  a\tb\x1b[31m"]),
             lines("a6s02", "contrail-api:0", true, &["two"]),
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_wrong_is_told_once() {
+    fn failures_are_reported_once() {
         let failure = Failure::new(Stage::Inspect, FailureKind::NoLog, "it has no such log\x07").with_hint("look");
         let bad = |node| TargetResult { failure: Some(failure.clone()), ..fixtures::result(node, Outcome::Failed) };
         let (_, notes) = show(false, false, Vec::new(), vec![bad("a6s01"), bad("a6s02")]);

@@ -1,9 +1,9 @@
-//! Events become what people and scripts read: tables, JSON, progress.
+//! Turns events into output for people and scripts: tables, JSON, progress.
 //!
-//! Here live the sinks, one form a file, and [`SinkSet`], which hands each event to all of them. The room uses `event`,
-//! `overview` and the leaf `nodeset`, and knows no command line. What always holds: a sink decides nothing, it shows what the
-//! [`Ledger`] says; a sink that fails is dropped with one warning, and neither the run nor another sink notices; text
-//! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
+//! Here live the sinks, one format per file, and [`SinkSet`], which passes each event to all of them. The module uses
+//! `event`, `overview` and the leaf `nodeset`, and knows no command line. Invariants: a sink decides nothing, it shows
+//! the state of the [`Ledger`]; a failing sink is dropped with one warning, and affects neither the run nor another
+//! sink; text from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
 
 mod command_output;
 mod contrail_status;
@@ -47,14 +47,14 @@ pub use self::yaml::YamlSink;
 
 /// Shows a run.
 pub trait Sink: Send {
-    /// Takes an event in, which `ledger` has taken in already.
+    /// Handles an event that `ledger` has already applied.
     ///
     /// # Errors
     ///
-    /// [`SinkError::Closed`] if nobody reads the output any more, another one if it could not be written.
+    /// [`SinkError::Closed`] if the reader of the output has closed it, another variant if it cannot be written.
     fn event(&mut self, event: &RunEvent, ledger: &Ledger) -> Result<(), SinkError>;
 
-    /// The run is over: writes what is left and flushes. It is called once, and nothing after it.
+    /// Ends the run: writes the rest and flushes. Called once, as the last call.
     ///
     /// # Errors
     ///
@@ -62,28 +62,28 @@ pub trait Sink: Send {
     fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError>;
 }
 
-/// Why a sink can write no more.
+/// Why a sink cannot write.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// Whoever read the output has gone, such as `head`: no reason to say anything.
+    /// The reader, such as `head`, has closed the output: not worth a message.
     #[error("the output was closed")]
     Closed,
     /// The output could not be written.
     #[error("cannot write the output")]
     Io(#[source] io::Error),
-    /// Something has no form in JSON.
+    /// A value cannot be encoded as JSON.
     #[error("cannot encode the output as JSON")]
     Json(#[source] serde_json::Error),
-    /// Something has no form in YAML.
+    /// A value cannot be encoded as YAML.
     #[error("cannot encode the output as YAML")]
     Yaml(#[source] serde_saphyr::ser::Error),
-    /// Something has no form in CSV.
+    /// A value cannot be encoded as CSV.
     #[error("cannot encode the output as CSV")]
     Csv(#[source] ::csv::Error),
-    /// The report could not be put together.
+    /// The report cannot be rendered.
     #[error("cannot encode the output as HTML")]
     Html(#[source] askama::Error),
-    /// Something has no form as a metric.
+    /// A value cannot be encoded as a metric.
     #[error("cannot encode the output as metrics")]
     Prom(#[source] prometheus::Error),
 }
@@ -111,7 +111,7 @@ pub struct SinkSet {
     failed: BTreeSet<SinkId>,
 }
 
-/// One of several sinks.
+/// Identifies one sink of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SinkId(usize);
 
@@ -123,14 +123,13 @@ impl SinkSet {
         id
     }
 
-    /// Hands an event to all sinks. A sink that errs is dropped; what is to be said about it is returned, safe to show.
+    /// Passes an event to all sinks. Drops a sink that fails, and returns the warnings, safe to show.
     #[must_use]
     pub fn event(&mut self, event: &RunEvent, ledger: &Ledger) -> Vec<String> {
         self.each(|sink| sink.event(event, ledger))
     }
 
-    /// Tells all sinks that the run is over, and drops them. What is to be said about those that erred is returned,
-    /// safe to show.
+    /// Ends the run for all sinks, and drops them. Returns the warnings of those that failed, safe to show.
     #[must_use]
     pub fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Vec<String> {
         let warnings = self.each(|sink| sink.finish(ledger, exit_code));
@@ -138,13 +137,13 @@ impl SinkSet {
         warnings
     }
 
-    /// Whether nobody reads an output any more. The work that has begun goes on all the same.
+    /// Whether the reader of an output has closed it. The run continues anyway.
     #[must_use]
     pub fn stdout_closed(&self) -> bool {
         self.closed
     }
 
-    /// Those whose output is not whole, for another reason than that it was closed.
+    /// The sinks whose output is incomplete for a reason other than a closed pipe.
     #[must_use]
     pub fn failed(&self) -> &BTreeSet<SinkId> {
         &self.failed
@@ -185,7 +184,7 @@ mod tests {
     use super::fixtures::{self, SharedWriter};
     use super::*;
 
-    /// Errs when told to.
+    /// Fails with the given error.
     struct FailingSink(Option<SinkError>);
 
     impl Sink for FailingSink {
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_errs_is_dropped_and_the_others_go_on() {
+    fn a_failing_sink_is_dropped_and_the_others_continue() {
         let out = SharedWriter::default();
         let mut sinks = SinkSet::default();
         sinks.push(Box::new(FailingSink(Some(io::Error::other("disk\x1b full").into()))));

@@ -1,8 +1,8 @@
-//! `ctl status` as it is first seen: a line a role, then only what is not well, worst first, folded.
+//! The default output of `ctl status`: one line per role, then only the problems, worst first, folded.
 //!
-//! Here live [`OverviewSink`] and [`lines`], which is its text. They use `event`, `overview` and this room.
-//! What always holds: services and node sets are never cut; a reason is cut only at a terminal, and only where not all
-//! would fit in its height; colour says nothing that a word does not say. Start reading at [`lines`].
+//! Here live [`OverviewSink`] and [`lines`], its text. They use `event`, `overview` and this module. Invariants:
+//! services and node sets are never cut; a reason is cut only at a terminal, and only if the whole text would not fit
+//! in its height; color repeats information that the text already has. Start reading at [`lines`].
 
 use std::io::Write;
 
@@ -14,29 +14,29 @@ use crate::event::{Ledger, RunEvent};
 use crate::nodeset::NodeSet;
 use crate::overview::{ClusterIssue, NodeRoles, Oddity, Outlier, Overview, RoleSummary, TargetHealth};
 
-/// Columns by which a line that goes on is set in.
+/// Indentation of a continuation line.
 const INDENT: usize = 4;
 
-/// Columns that are left for a reason at least; with less it gets a line of its own.
+/// Minimum columns for a reason; with less it gets a line of its own.
 const LEAST_REASON: usize = 20;
 
-/// Services of an outlier that are all named; of more, one less.
+/// An outlier lists up to this many services; with more it lists one less.
 const OUTLIERS_NAMED: usize = 3;
 
-/// How an overview is written.
+/// Layout of an overview.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OverviewOptions {
-    /// Whether each node gets a line of its own, and does not share one with those of which the same is said.
+    /// Whether each node gets a line of its own instead of sharing one with nodes in the same state.
     pub unfold: bool,
-    /// Columns of the terminal; none: lines are as long as they are.
+    /// Columns of the terminal; `None`: lines have no limit.
     pub width: Option<u16>,
-    /// Rows of the terminal, which what is not needed must leave to what is; none: there is room.
+    /// Rows of the terminal, which optional lines leave to required ones; `None`: no limit.
     pub height: Option<u16>,
-    /// Whether it may be coloured.
+    /// Whether to use color.
     pub color: bool,
 }
 
-/// An overview, written when the run is over.
+/// An overview, written at the end of the run.
 pub struct OverviewSink {
     options: OverviewOptions,
     roles: NodeRoles,
@@ -45,7 +45,7 @@ pub struct OverviewSink {
 }
 
 impl OverviewSink {
-    /// Writes the overview to `out`; what to do about it, and the summary, to `notes`.
+    /// Writes the overview to `out`, and the hints and the summary to `notes`.
     #[must_use]
     pub fn new(
         options: OverviewOptions,
@@ -67,7 +67,7 @@ impl Sink for OverviewSink {
         let shown = lines(&overview, self.options);
         let text: String = shown.iter().map(|line| format!("{line}\n")).collect();
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-        // The notes come also where nobody reads the results; that nobody reads the notes is nobody's loss.
+        // Write the notes even if stdout is closed; a closed stderr is not an error.
         let notes = self.notes_of(ledger, &overview, shown.len());
         drop(self.notes.write_all(notes.as_bytes()).and_then(|()| self.notes.flush()));
         Ok(written?)
@@ -75,13 +75,13 @@ impl Sink for OverviewSink {
 }
 
 impl OverviewSink {
-    /// What to do, as far as it fits below `shown` lines, and the summary.
+    /// The hints that fit below `shown` lines, and the summary.
     fn notes_of(&self, ledger: &Ledger, overview: &Overview, shown: usize) -> String {
         if overview.nodes == 0 {
             return notes(ledger, true);
         }
         let summary = summary(ledger, overview);
-        // The last row of a terminal is the prompt's.
+        // Keep the last row of the terminal for the prompt.
         let used = shown + self.rows(&summary) + 1;
         let mut room = self.options.height.map(|height| usize::from(height).saturating_sub(used));
         let mut said = String::new();
@@ -96,7 +96,7 @@ impl OverviewSink {
         format!("{said}{summary}\n")
     }
 
-    /// Rows that a line takes.
+    /// Terminal rows of a line.
     fn rows(&self, line: &str) -> usize {
         self.options.width.map_or(1, |width| text::width(line).div_ceil(usize::from(width).max(1)).max(1))
     }
@@ -117,7 +117,7 @@ pub(super) fn summary(ledger: &Ledger, overview: &Overview) -> String {
     )
 }
 
-/// What to do about failures, each piece of advice once, in the order of the troubles.
+/// Each hint once, in the order of the problems.
 fn hints(ledger: &Ledger, overview: &Overview) -> Vec<String> {
     let mut hints: Vec<(usize, String, Vec<&str>)> = Vec::new();
     for result in ledger.results() {
@@ -142,7 +142,7 @@ fn hints(ledger: &Ledger, overview: &Overview) -> Vec<String> {
     hints.into_iter().map(line).collect()
 }
 
-/// The overview as lines: the roles, what is not well, findings, outliers, nodes in maintenance.
+/// The overview as lines: roles, problems, findings, outliers, nodes in maintenance.
 #[must_use]
 pub(super) fn lines(overview: &Overview, options: OverviewOptions) -> Vec<String> {
     let mut lines = roles(&overview.roles, options);
@@ -157,7 +157,7 @@ pub(super) fn lines(overview: &Overview, options: OverviewOptions) -> Vec<String
     }
     let laid_out = |cuts| -> Vec<String> { said.iter().flat_map(|said| said.lines(options, cuts)).collect() };
     let whole = laid_out(false);
-    // The summary and the prompt need a row each.
+    // The summary and the prompt need one row each.
     let fits = options.height.is_none_or(|height| lines.len() + whole.len() + 2 <= usize::from(height));
     lines.extend(if fits { whole } else { laid_out(true) });
     lines
@@ -173,7 +173,7 @@ fn all_well(overview: &Overview, color: bool) -> String {
     format!("{} on {nodes} node{plural}{left}", paint("all healthy", CellPaint::Good, color))
 }
 
-/// A line for each role, in columns.
+/// One line per role, in columns.
 fn roles(roles: &[RoleSummary], options: OverviewOptions) -> Vec<String> {
     let rows: Vec<[String; 3]> = roles
         .iter()
@@ -185,7 +185,7 @@ fn roles(roles: &[RoleSummary], options: OverviewOptions) -> Vec<String> {
         .collect();
     let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| text::width(cell)).max();
     let [first, second, third] = [0, 1, 2].map(|column| widest(column).unwrap_or(0));
-    // Where it is narrow, what is wrong is worth more than the services.
+    // On a narrow terminal the problems matter more than the service counts.
     let width = options.width.map(usize::from);
     let is_narrow = width.is_some_and(|width| first + second + third + 6 + LEAST_REASON > width);
     let line = |([name, nodes, services], role): (&[String; 3], &RoleSummary)| {
@@ -206,7 +206,7 @@ fn roles(roles: &[RoleSummary], options: OverviewOptions) -> Vec<String> {
     rows.iter().zip(roles).map(line).collect()
 }
 
-/// What is not well of a role, in a few words.
+/// The problems of a role, in short.
 fn wrong(role: &RoleSummary) -> String {
     let mut words: Vec<String> =
         role.wrong.iter().map(|(health, count)| format!("{count} {}", health.0.as_str())).collect();
@@ -216,23 +216,23 @@ fn wrong(role: &RoleSummary) -> String {
     words.join(", ")
 }
 
-/// `contrail-collector on a6s[03,07]: initializing (Database connection down)`, in pieces that are safe to show.
+/// `contrail-collector on a6s[03,07]: initializing (Database connection down)`, in parts that are safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct IssueLine {
-    /// What; empty where it is the node.
+    /// The services; empty if the line is about the node itself.
     what: Vec<String>,
     nodes: String,
     reason: String,
-    /// For the first word of the reason.
+    /// Paints the first token of the reason.
     paint: CellPaint,
 }
 
-/// Everything that is said below the roles.
+/// All lines below the roles.
 fn said(overview: &Overview, fold: bool) -> Vec<IssueLine> {
     let mut troubles: Vec<IssueLine> = Vec::new();
     let mut before: Option<&ClusterIssue> = None;
     for trouble in &overview.troubles {
-        // Services of which the same is said on the same nodes share a line: what was stopped as one.
+        // Services with the same issue on the same nodes share a line, such as a group that was stopped together.
         let is_alike = before.is_some_and(|other| {
             other.what != ClusterIssue::NODE
                 && (other.health, &other.role, &other.nodes, &other.reason)
@@ -250,13 +250,13 @@ fn said(overview: &Overview, fold: bool) -> Vec<IssueLine> {
     troubles.into_iter().chain(outliers).chain(left).collect()
 }
 
-/// What an outlier is of, and how it is unlike the others; safe to show.
+/// The subject of an outlier, and its difference from the others; safe to show.
 pub(super) fn outlier_words(outlier: &Outlier) -> (String, String) {
     let said = IssueLine::of_outlier(outlier);
     (said.what.join(", "), said.reason)
 }
 
-/// The same of all nodes, or of each.
+/// One line for all nodes, or one for each.
 fn each(nodes: &NodeSet, fold: bool, said: &IssueLine) -> Vec<IssueLine> {
     let of = |nodes: String| IssueLine { nodes: text::visible(&nodes).into_owned(), ..said.clone() };
     if fold { vec![of(nodes.to_string())] } else { nodes.iter().map(of).collect() }
@@ -290,7 +290,7 @@ impl IssueLine {
         Self { what, nodes: String::new(), reason, paint: CellPaint::Plain }
     }
 
-    /// As lines of the terminal's width. `cuts`: a reason is cut, so that it stays on one.
+    /// Lines that fit the terminal. `cuts`: cut the reason so that it stays on one line.
     fn lines(&self, options: OverviewOptions, cuts: bool) -> Vec<String> {
         let head = match self.what.as_slice() {
             [] => format!("{}:", self.nodes),
@@ -324,7 +324,7 @@ impl IssueLine {
         lines.into_iter().enumerate().map(indent).collect()
     }
 
-    /// A text that begins as the reason does, its first word painted.
+    /// A text that starts like the reason, with its first token painted.
     fn painted(&self, text: &str, color: bool) -> String {
         let (word, rest) = text.split_at(text.find([' ', ':', '…']).unwrap_or(text.len()));
         format!("{}{rest}", paint(word, self.paint, color))

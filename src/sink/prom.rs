@@ -1,9 +1,9 @@
 //! `-o prom`: metrics in Prometheus' text exposition format 0.0.4, for node_exporter's textfile collector.
 //!
-//! Here lives [`PromSink`]; the format itself (HELP, TYPE, escaping) is the work of the crate `prometheus`. It uses
-//! `event`, `overview` and this room. What always holds: each family stands in one piece, each series once, no sample
-//! has a timestamp (the collector refuses them) or a value that is no number, and what is not known has no series
-//! rather than a value that is made up. docs/report.md names every metric. Start reading at [`families`].
+//! Here lives [`PromSink`]; the crate `prometheus` writes the format itself (HELP, TYPE, escaping). It uses `event`,
+//! `overview` and this module. Invariants: each family is contiguous, each series occurs once, no sample has a
+//! timestamp (the collector rejects them) or a value that is not a number, and an unknown value has no series rather
+//! than an invented value. docs/report.md names every metric. Start reading at [`families`].
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,7 +15,7 @@ use super::{Sink, SinkError, text};
 use crate::event::{FindingKind, Ledger, NodeFacts, NodeFinding, Outcome, ProcessState, RunEvent, TargetResult};
 use crate::overview::{Overview, TargetHealth};
 
-/// One exposition, written when the run is over.
+/// One exposition, written at the end of the run.
 pub struct PromSink {
     out: Box<dyn Write + Send>,
 }
@@ -48,7 +48,7 @@ struct StatusMetric {
     name: &'static str,
     help: &'static str,
     labels: &'static [&'static str],
-    /// By the values of the labels: a series that is told of twice is there once.
+    /// By label values, so that a repeated series occurs once.
     series: BTreeMap<Vec<String>, f64>,
 }
 
@@ -64,12 +64,12 @@ impl StatusMetric {
         family
     }
 
-    /// Sets a series. Values of labels are made safe and bounded here, whatever they hold.
+    /// Sets a series. Label values are made safe and bounded here, whatever their content.
     fn set(&mut self, values: &[&str], value: f64) {
         self.series.insert(values.iter().map(|value| text::single_line(value)).collect(), value);
     }
 
-    /// None if it has no series: a family without any is not valid.
+    /// `None` if it has no series: a family without a series is invalid.
     fn into_metrics(self) -> Option<MetricFamily> {
         if self.series.is_empty() {
             return None;
@@ -195,7 +195,7 @@ fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<StatusMetric> 
     vec![reachable, cores, findings]
 }
 
-/// How many there are; in a snapshot's older form, how many are named.
+/// The number of core files; an older snapshot has no count, so the named files are counted.
 fn core_files(finding: &NodeFinding) -> u64 {
     finding.count.unwrap_or(finding.details.len().max(1) as u64)
 }
@@ -285,7 +285,7 @@ fn flag(is: bool) -> f64 {
     f64::from(u8::from(is))
 }
 
-/// A count as a sample's value. What is past the whole numbers of a double is no count of ours.
+/// A count as a sample value. No real count exceeds `u32`.
 fn count(number: impl TryInto<u32>) -> f64 {
     f64::from(number.try_into().unwrap_or(u32::MAX))
 }
@@ -306,7 +306,7 @@ mod tests {
         out.text()
     }
 
-    /// Without HELP and TYPE.
+    /// The samples without HELP and TYPE.
     fn samples_of(exposition: &str, prefix: &str) -> String {
         let lines = exposition.lines().filter(|line| line.starts_with(prefix));
         let this = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
@@ -404,7 +404,7 @@ mod tests {
         let service = "a\"} 1\nctl_forged 1\\\u{202e}\x1b[2J";
         let hostile =
             || TargetResult { service: Some(service.to_owned()), ..fixtures::running("a6s01", Outcome::Ok, 900, 60) };
-        // The same series twice over, by two names that are made the same.
+        // The same series twice, by two names that become equal once they are made safe.
         let other = TargetResult { service: Some(format!(" {service}")), pid: Some(901), ..hostile() };
         let text = exposition(vec![hostile(), other], Vec::new());
         insta::assert_snapshot!(samples_of(&text, "ctl_service_pid"), @r##"

@@ -1,8 +1,8 @@
-//! `ctl snapshot diff`: what has changed, for people and for scripts.
+//! `ctl snapshot diff`: the changes, for people and for scripts.
 //!
-//! Here live the forms of a [`SnapshotDiff`]. They use `snapshot`, `nodeset` and this room. What always holds: every change is
-//! in every form; what is worse comes first; colour is never needed; text of a node is made safe here. Start reading at
-//! [`lines`].
+//! Here live the output formats of a [`SnapshotDiff`]. They use `snapshot`, `nodeset` and this module. Invariants:
+//! every change is in every format; changes for the worse come first; color is never needed; text from a node is made
+//! safe here. Start reading at [`lines`].
 
 use console::Style;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::snapshot::{ChangeLine, ChangeVerdict, DiffSummary, NodeChange, Snapsh
 const TITLES: [&str; 8] = ["VERDICT", "NODE", "ROLE", "SUPERVISOR", "SERVICE", "CHANGE", "BEFORE", "AFTER"];
 const HEADER: [&str; 8] = ["node", "role", "supervisor", "service", "change", "verdict", "before", "after"];
 
-/// What has changed, one line for what is the same on several nodes; coloured if `color`.
+/// The changes, one line for the same change on several nodes; colored if `color`.
 #[must_use]
 pub fn lines(diff: &SnapshotDiff, color: bool) -> Vec<String> {
     if diff.changes.is_empty() {
@@ -25,7 +25,7 @@ pub fn lines(diff: &SnapshotDiff, color: bool) -> Vec<String> {
     diff.lines().iter().map(|line| of_line(line, color)).collect()
 }
 
-/// What has changed, one line a change; coloured if `color`.
+/// The changes, one line each; colored if `color`.
 #[must_use]
 pub fn each(diff: &SnapshotDiff, color: bool) -> Vec<String> {
     if diff.changes.is_empty() {
@@ -47,7 +47,7 @@ fn of_line(line: &ChangeLine, color: bool) -> String {
     format!("{word} {what}{}: {}", text::visible(&nodes), text::single_line(&line.text))
 }
 
-/// What has changed, one row a change; a terminal of `width` columns is filled.
+/// The changes, one row each; a terminal of `width` columns is filled.
 #[must_use]
 pub fn rows(diff: &SnapshotDiff, width: Option<u16>, color: bool) -> String {
     let maybe = |text: &Option<String>| GridCell::new(text.as_deref().unwrap_or("-"));
@@ -89,7 +89,7 @@ pub fn json(diff: &SnapshotDiff) -> Result<String, SinkError> {
     encode::json(&ChangeDocument::of(diff))
 }
 
-/// The same as YAML.
+/// The same document as YAML.
 ///
 /// # Errors
 /// [`SinkError::Yaml`].
@@ -97,7 +97,7 @@ pub fn yaml(diff: &SnapshotDiff) -> Result<String, SinkError> {
     encode::yaml(&ChangeDocument::of(diff))
 }
 
-/// One JSON object a line: the changes, then how many there are.
+/// One JSON object per line: the changes, then their counts.
 ///
 /// # Errors
 /// [`SinkError::Json`].
@@ -110,7 +110,7 @@ pub fn jsonl(diff: &SnapshotDiff) -> Result<String, SinkError> {
     Ok(lines)
 }
 
-/// One line a change, for spreadsheets.
+/// One line per change, for spreadsheets.
 ///
 /// # Errors
 /// [`SinkError::Csv`].
@@ -147,11 +147,11 @@ impl<'a> ChangeDocument<'a> {
     }
 }
 
-/// A line and what stands before it in each.
+/// A line with the fields that every line starts with.
 #[derive(Serialize)]
 struct ChangeEvent<'a> {
     schema: &'static str,
-    // Only ever written: nothing has to find out which fields are whose.
+    // Serialized only, never parsed back, so the flattened fields cannot be ambiguous.
     #[serde(flatten)]
     line: TaggedLine<'a>,
 }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_what_is_worse_first() {
+    fn changes_for_the_worse_come_first() {
         insta::assert_snapshot!(lines(&sample(), false).join("\n"), @r#"
         worse: contrail-collector on a6s01: active → initializing (\x1b[2J\x9b31m\n, "x")
         different: contrail-collector on a6s02: restarted

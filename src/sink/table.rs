@@ -1,9 +1,9 @@
-//! `-o table` and `-o wide`: the results for people, and what to do about those that are bad.
+//! `-o table` and `-o wide`: the results for people, with hints for failures.
 //!
-//! Here live [`TableSink`] and [`TableOptions`]. They use `event`, `overview`, `nodeset` and this room. What always holds: the
-//! table goes to one writer, everything else to another; rows stand in the order of the ledger, but what is bad stands
-//! last, next to the prompt; the words are those of the JSON. Start reading at `TableContent::new`; the layout is in
-//! `grid.rs`, what follows the table in `footer.rs`.
+//! Here live [`TableSink`] and [`TableOptions`]. They use `event`, `overview`, `nodeset` and this module. Invariants:
+//! the table goes to one writer, everything else to another; rows keep the order of the ledger, except that bad ones
+//! come last, next to the prompt; names of outcomes and states are those of the JSON. Start reading at
+//! `TableContent::new`; the layout is in `grid.rs`, the lines below the table in `footer.rs`.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -16,25 +16,25 @@ use crate::event::{Ledger, Outcome, ProcessState, RunEvent, TargetResult};
 use crate::nodeset::NodeSet;
 use crate::overview::TargetHealth;
 
-/// Number of rows up to which they are not folded unless asked for.
+/// Folding starts above this number of rows, unless the user decides otherwise.
 const FOLD_PAST: usize = 32;
 
-/// How a table is written.
+/// Layout of a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TableOptions {
     /// More columns, always the same ones, and the rows that are `not_configured`.
     pub wide: bool,
-    /// Whether rows that say the same are gathered under a folded node set; none: past 32 rows.
+    /// Whether to group equal rows under a folded node set; `None`: above 32 rows.
     pub fold: Option<bool>,
-    /// Whether the output of commands is shown node by node, even where it is the same.
+    /// Whether to show the output of commands node by node, even if it is the same.
     pub each_node: bool,
-    /// Columns of the terminal that the table must fit; none: as wide as it needs.
+    /// Columns of the terminal that the table must fit; `None`: no limit.
     pub width: Option<u16>,
-    /// Whether the table may be coloured.
+    /// Whether to use color.
     pub color: bool,
 }
 
-/// A table, written when the run is over.
+/// A table, written at the end of the run.
 pub struct TableSink {
     options: TableOptions,
     out: Box<dyn Write + Send>,
@@ -42,7 +42,7 @@ pub struct TableSink {
 }
 
 impl TableSink {
-    /// Writes the table to `out`; failures, what to do about them, and the summary to `notes`.
+    /// Writes the table to `out`, and failures, hints and the summary to `notes`.
     #[must_use]
     pub fn new(options: TableOptions, out: Box<dyn Write + Send>, notes: Box<dyn Write + Send>) -> Self {
         Self { options, out, notes }
@@ -58,7 +58,7 @@ impl Sink for TableSink {
         let table = TableContent::new(ledger, self.options);
         let text = printed(ledger.results(), self.options.each_node) + &table.render();
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-        // The notes come also where nobody reads the table; that nobody reads the notes is nobody's loss.
+        // Write the notes even if stdout is closed; a closed stderr is not an error.
         let notes = notes(ledger, text.is_empty());
         drop(self.notes.write_all(notes.as_bytes()).and_then(|()| self.notes.flush()));
         Ok(written?)
@@ -121,11 +121,11 @@ impl TableColumn {
     }
 }
 
-/// What is shown.
+/// The rows and columns to show.
 struct TableContent<'a> {
     options: TableOptions,
     folded: bool,
-    /// Whether the run only read: then the state is the news, not the outcome.
+    /// Whether the run only reads: then the state matters, not the outcome.
     reading: bool,
     rows: Vec<TableRow<'a>>,
 }
@@ -133,7 +133,7 @@ struct TableContent<'a> {
 impl<'a> TableContent<'a> {
     fn new(ledger: &'a Ledger, options: TableOptions) -> Self {
         let reading = ledger.head().and_then(|head| head.action.as_deref()).is_none_or(|action| action == "status");
-        // What a command printed is told above; here only those that did not go well.
+        // The output of a successful command is above the table; list only commands that failed.
         let is_told = |result: &TargetResult| result.command.is_some() && result.outcome == Outcome::Changed;
         let shown =
             |result: &&TargetResult| options.wide || (result.outcome != Outcome::NotConfigured && !is_told(result));
@@ -151,7 +151,7 @@ impl<'a> TableContent<'a> {
         let mut columns: Vec<TableColumn> = TableColumn::ALL.into_iter().filter(|column| self.shows(*column)).collect();
         let mut grid = self.grid(&columns);
         if !self.options.wide {
-            // What a narrow terminal can do without, the least needed first.
+            // Columns that a narrow terminal can drop, the least important first.
             for spare in [TableColumn::Uptime, TableColumn::Pid, TableColumn::Role] {
                 if !grid.is_crowded() {
                     break;
@@ -168,14 +168,14 @@ impl<'a> TableContent<'a> {
         Grid {
             titles: columns.iter().map(|column| column.title().to_owned()).collect(),
             rows: self.rows.iter().map(cells).collect(),
-            // Wide rows run on, for whoever scrolls or cuts them.
+            // Wide rows do not wrap: they are made for scrolling and cutting.
             width: self.options.width.filter(|_| !self.options.wide).map(usize::from),
             break_first: self.folded,
             color: self.options.color,
         }
     }
 
-    /// At a terminal a failure is told by its kind here, and in full below the table.
+    /// A terminal shows only the kind of a failure here, and the whole failure below the table.
     fn cell(&self, row: &TableRow<'_>, column: TableColumn) -> GridCell {
         match (&row.first.failure, column) {
             (Some(failure), TableColumn::Message) if self.options.width.is_some() && !self.options.wide => {
@@ -185,7 +185,7 @@ impl<'a> TableContent<'a> {
         }
     }
 
-    /// In `wide` the columns are always the same; else those are left out that would say nothing.
+    /// `wide` always has the same columns; otherwise empty columns are dropped.
     fn shows(&self, column: TableColumn) -> bool {
         match column {
             TableColumn::Node => true,
@@ -209,7 +209,7 @@ impl<'a> TableContent<'a> {
     }
 }
 
-/// Results that are shown as one: all but their nodes, pids and times is the same. Never empty.
+/// Results that share a row: they differ only in nodes, pids and times. Never empty.
 struct TableRow<'a> {
     first: &'a TargetResult,
     results: Vec<&'a TargetResult>,
@@ -220,7 +220,7 @@ impl<'a> TableRow<'a> {
         Self { first: result, results: vec![result] }
     }
 
-    /// Rises with how bad it is.
+    /// Higher is worse.
     fn trouble(&self, reading: bool) -> u8 {
         if self.first.outcome.is_bad() {
             2
@@ -254,7 +254,7 @@ impl<'a> TableRow<'a> {
         }
     }
 
-    /// The state, and what the service says of itself where that is more.
+    /// The state, and the functional state of the service if it adds something.
     fn state(&self) -> GridCell {
         let functional = self.first.functional.as_deref().filter(|word| *word != "active");
         let words = match (self.first.state, functional.map(text::single_line)) {
@@ -269,7 +269,7 @@ impl<'a> TableRow<'a> {
         GridCell::painted(&words, paint)
     }
 
-    /// What all results of the row have.
+    /// The value that all results of the row share.
     fn common(&self, value: impl Fn(&TargetResult) -> Option<String>) -> GridCell {
         let first = value(self.first);
         let same = self.results.iter().all(|result| value(result) == first);
@@ -289,7 +289,7 @@ impl<'a> TableRow<'a> {
     }
 }
 
-/// Gathers what says the same, in order of the first of each.
+/// Groups equal results, in the order of the first of each.
 fn fold<'a>(results: &[&'a TargetResult]) -> Vec<TableRow<'a>> {
     let mut rows: Vec<TableRow<'a>> = Vec::new();
     let mut places = HashMap::new();
@@ -306,7 +306,7 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<TableRow<'a>> {
     rows
 }
 
-/// What is told of a result: its failure before anything else, then why the service is not active.
+/// The message of a result: its failure first, then the reason that the service is not active.
 fn message(result: &TargetResult) -> String {
     let failure = result.failure.as_ref().map(|failure| format!("{}: {}", failure.kind, failure.message));
     let reason = result.functional_reason.as_ref().filter(|reason| **reason != result.message);
@@ -315,7 +315,7 @@ fn message(result: &TargetResult) -> String {
     text::single_line(&told.join("; "))
 }
 
-/// Whether what a service says of its work is good.
+/// Whether the functional state of a service is healthy.
 fn is_well(functional: &str) -> bool {
     matches!(functional, "active" | "backup")
 }
@@ -346,7 +346,7 @@ const fn state_paint(state: ProcessState) -> CellPaint {
     }
 }
 
-/// A time in its two largest units: `4s`, `3m12s`, `2h05m`, `41d03h`.
+/// A duration in its two largest units: `4s`, `3m12s`, `2h05m`, `41d03h`.
 pub(super) fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {
@@ -357,7 +357,7 @@ pub(super) fn age(seconds: u64) -> String {
     }
 }
 
-/// Milliseconds as seconds with one place.
+/// Milliseconds as seconds with one decimal.
 fn seconds(milliseconds: u64) -> String {
     format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100)
 }
@@ -368,7 +368,7 @@ mod tests {
     use super::*;
     use crate::event::{EventKind, Failure, FailureKind, RunEvent, Stage};
 
-    /// What is on stdout, then what is on stderr.
+    /// The content of stdout, then that of stderr.
     fn show(options: TableOptions, events: &[RunEvent]) -> String {
         let (out, notes) = (SharedWriter::default(), SharedWriter::default());
         let mut sink = TableSink::new(options, out.writer(), notes.writer());
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_bad_stands_last_and_says_what_to_do() {
+    fn bad_rows_come_last_with_their_hints() {
         let (events, _) = fixtures::restart();
         insta::assert_snapshot!(show(TableOptions::default(), &events), @"
         NODE   ROLE       SERVICE             OUTCOME      STATE    PID    UPTIME  MESSAGE

@@ -1,27 +1,27 @@
 //! Makes untrusted text safe for a terminal: the only place that does.
 //!
-//! Here live [`single_line`] for what goes into a line of text, [`visible`] for what must be whole, [`printed_line`] for what was
-//! printed, [`cut`] and [`wrap`] for what must fit. They use nothing of ours. What always holds, whatever comes in: what comes out has no
-//! control characters and nothing invisible that changes what is seen (bidirectional overrides, zero-width characters,
-//! line separators), so that it is one line and cannot move a cursor. Characters of that kind are written as escapes:
-//! `\n`, `\x1b`, `\u{202e}`. Start reading at [`visible`].
+//! Here live [`single_line`] for text within a line, [`visible`] for text that must be complete, [`printed_line`] for
+//! the output of commands, [`cut`] and [`wrap`] for text that must fit. They use no other module. Invariant, for any
+//! input: the result has no control characters and nothing invisible that changes the display (bidirectional overrides,
+//! zero-width characters, line separators), so that it is one line and cannot move a cursor. Such characters become
+//! escapes: `\n`, `\x1b`, `\u{202e}`. Start reading at [`visible`].
 //!
-//! A backslash stays a backslash: these escapes are to be read by people, and cannot be turned back.
+//! A backslash stays a backslash: the escapes are for people, and cannot be reversed.
 
 use std::borrow::Cow;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Longest text that [`single_line`] gives, in columns, the mark of what was cut not counted.
+/// Maximum columns of [`single_line`], without the note about the cut part.
 pub const LINE_LIMIT: usize = 400;
 
-/// Columns between two stops of a tabulator.
+/// Columns between two tab stops.
 const TAB: usize = 8;
 
-/// Combining marks that may stand on one character; more would reach into the lines above and below.
+/// Maximum combining marks on one character; more would reach into the lines above and below.
 const MARKS_LIMIT: usize = 3;
 
-/// The text with everything made visible that a terminal would act on or hide.
+/// The text with every character made visible that a terminal acts on or hides.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -41,7 +41,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Text of several lines, each made [`visible`]; what separates them stays.
+/// Text of several lines, each made [`visible`]; the newlines stay.
 #[must_use]
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~')) {
@@ -50,11 +50,11 @@ pub fn visible_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.split('\n').map(visible).collect::<Vec<_>>().join("\n"))
 }
 
-/// The text as one line that is safe to show: without blanks around it, made [`visible`], and no longer than
-/// [`LINE_LIMIT`] columns, followed by how much was cut.
+/// The text as one line that is safe to show: trimmed, made [`visible`], and at most [`LINE_LIMIT`] columns long,
+/// followed by the length of the cut part.
 #[must_use]
 pub fn single_line(text: &str) -> String {
-    // What is far past the limit is not looked at twice: each character takes a column at least, marks apart.
+    // Bounds the work on huge texts: apart from combining marks, each character takes at least one column.
     let text = text.trim();
     let near = text.char_indices().nth(LINE_LIMIT * (MARKS_LIMIT + 1)).map_or(text.len(), |(end, _)| end);
     let (near, far) = text.split_at(near);
@@ -67,8 +67,8 @@ pub fn single_line(text: &str) -> String {
     format!("{head}… (+{lost} characters)")
 }
 
-/// A line of a log that is safe to show, in at most `columns` columns, the mark of what was cut not counted. It keeps what
-/// it begins with, and its tabulators go to the next stop, as where it was written.
+/// A log line that is safe to show, in at most `columns` columns, without the note about the cut part. It keeps its
+/// leading spaces, and its tabs advance to the next tab stop, as in the original.
 #[must_use]
 pub fn log_line(line: &str, columns: usize) -> String {
     let mut safe = String::with_capacity(line.len());
@@ -91,8 +91,8 @@ pub fn log_line(line: &str, columns: usize) -> String {
     format!("{}…", head(&safe, columns))
 }
 
-/// A line as a command printed it, safe to show: what a terminal would act on or hide is made visible, nothing else is changed.
-/// Tabulators stay what they are.
+/// A line of a command's output, safe to show: characters that a terminal acts on or hides become visible, everything
+/// else stays, including tabs.
 #[must_use]
 pub fn printed_line(line: &str) -> Cow<'_, str> {
     if !line.contains('\t') {
@@ -102,19 +102,19 @@ pub fn printed_line(line: &str) -> Cow<'_, str> {
     Cow::Owned(parts.join("\t"))
 }
 
-/// As [`single_line`], for bytes of any kind: what is no UTF-8 is shown as U+FFFD.
+/// As [`single_line`], for arbitrary bytes: invalid UTF-8 becomes U+FFFD.
 #[must_use]
 pub fn single_line_bytes(bytes: &[u8]) -> String {
     single_line(&String::from_utf8_lossy(bytes))
 }
 
-/// Columns that safe text takes on a terminal.
+/// Columns of safe text on a terminal.
 #[must_use]
 pub fn width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
-/// Safe text in at most `columns` columns: what is too long ends in `…`.
+/// Safe text in at most `columns` columns: a text that is too long ends in `…`.
 #[must_use]
 pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
@@ -124,7 +124,7 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}…", head(text, room)))
 }
 
-/// Safe text in lines of at most `columns` columns (never below 1), broken after a blank or a comma where there is one.
+/// Safe text in lines of at most `columns` columns (at least 1), broken after a space or a comma if there is one.
 #[must_use]
 pub fn wrap(text: &str, columns: usize) -> Vec<&str> {
     let columns = columns.max(1);
@@ -132,7 +132,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<&str> {
     let mut rest = text;
     while width(rest) > columns {
         let fits = match head(rest, columns).len() {
-            // A character wider than the line: it goes alone.
+            // A character wider than the line gets a line of its own.
             0 => rest.chars().next().map_or(rest.len(), char::len_utf8),
             length => length,
         };
@@ -148,8 +148,8 @@ pub fn wrap(text: &str, columns: usize) -> Vec<&str> {
     lines
 }
 
-/// JSON text with the characters escaped that a terminal would act on or hide, the way JSON itself allows. The values
-/// that a reader gets are the same: outside strings JSON has no such characters.
+/// JSON text with the characters escaped that a terminal acts on or hides, as JSON allows. A parser gets the same
+/// values: such characters occur only inside strings.
 pub fn escape_json(json: &str) -> Cow<'_, str> {
     if json.chars().all(|char| matches!(char, '\n' | ' '..='~') || !is_unsafe(char)) {
         return Cow::Borrowed(json);
@@ -168,9 +168,8 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// YAML in which every string value is quoted, with the same characters escaped the way YAML allows between double
-/// quotes. The values that a reader gets are the same. Only a key without quotes cannot be written in that way; it is
-/// made visible.
+/// YAML with every string value quoted, and with the same characters escaped as YAML allows between double quotes. A
+/// parser gets the same values. The exception is a key without quotes, which cannot be escaped; it is made visible.
 pub(super) fn escape_quoted_yaml(yaml: &str) -> String {
     let mut safe = String::with_capacity(yaml.len() + 64);
     let mut rest = yaml.chars().peekable();
@@ -208,7 +207,7 @@ pub(super) fn escape_quoted_yaml(yaml: &str) -> String {
     safe
 }
 
-/// A character of a YAML scalar in double quotes.
+/// Appends a character of a double-quoted YAML scalar.
 fn push_in_double_quotes(yaml: &mut String, char: char) {
     if !is_unsafe(char) {
         yaml.push(char);
@@ -219,12 +218,12 @@ fn push_in_double_quotes(yaml: &mut String, char: char) {
     }
 }
 
-/// Whether text has nothing but line ends that a terminal would act on or hide.
+/// Whether the text has no character that a terminal acts on or hides, apart from newlines.
 pub(super) fn is_plain(text: &str) -> bool {
     text.chars().all(|char| char == '\n' || !is_unsafe(char))
 }
 
-/// The longest beginning that takes at most `columns` columns.
+/// The longest prefix that takes at most `columns` columns.
 fn head(text: &str, columns: usize) -> &str {
     let mut taken = 0;
     for (place, char) in text.char_indices() {
@@ -246,7 +245,7 @@ fn push_escape(text: &mut String, char: char) {
     }
 }
 
-/// Whether a terminal would act on it, or hide it.
+/// Whether a terminal acts on the character, or hides it.
 fn is_unsafe(char: char) -> bool {
     char.is_control()
         || matches!(
@@ -255,11 +254,11 @@ fn is_unsafe(char: char) -> bool {
             | '\u{34f}'                     // grapheme joiner
             | '\u{61c}'                     // Arabic letter mark
             | '\u{115f}'..='\u{1160}'       // Hangul fillers
-            | '\u{17b4}'..='\u{17b5}'       // Khmer vowels that are not seen
+            | '\u{17b4}'..='\u{17b5}'       // invisible Khmer vowels
             | '\u{180b}'..='\u{180f}'       // Mongolian selectors and separator
             | '\u{200b}'..='\u{200f}'       // zero-width characters, direction marks
             | '\u{2028}'..='\u{202e}'       // line and paragraph separators, bidirectional overrides
-            | '\u{2060}'..='\u{206f}'       // joiners, isolates, what is deprecated
+            | '\u{2060}'..='\u{206f}'       // joiners, isolates, deprecated format characters
             | '\u{3164}' | '\u{ffa0}'       // Hangul fillers
             | '\u{fe00}'..='\u{fe0f}'       // variation selectors
             | '\u{feff}'                    // byte order mark
@@ -277,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_act_on_is_made_visible() {
+    fn control_characters_are_made_visible() {
         let table = [
             ("contrail-api:0", "contrail-api:0"),
             ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
@@ -321,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_fit_fits() {
+    fn cut_and_wrapped_text_fits() {
         assert_eq!(cut("contrail", 8), "contrail");
         assert_eq!(cut("contrail", 5), "cont…");
         assert_eq!(cut("contrail", 0), "");

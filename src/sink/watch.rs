@@ -1,8 +1,8 @@
-//! What `ctl status --watch` shows at a terminal: the overview, and what has changed of late.
+//! The screen of `ctl status --watch`: the overview, and recent changes.
 //!
-//! Here live [`watch_frame`] and [`watch_lines`]. They use `event`, `overview`, `snapshot` and this room. What always
-//! holds: a frame has no more lines than the terminal has rows, and says how much more there would be; a change is marked
-//! by a word.
+//! Here live [`watch_frame`] and [`watch_lines`]. They use `event`, `overview`, `snapshot` and this module. Invariants:
+//! a frame has no more lines than the terminal has rows, and counts the lines that it omits; a label marks each change,
+//! not only a color.
 
 use super::overview::{OverviewOptions, lines, summary};
 use super::text;
@@ -10,7 +10,7 @@ use crate::event::Ledger;
 use crate::overview::{NodeRoles, Overview};
 use crate::snapshot::SnapshotDiff;
 
-/// Rows that the changes have at least, where there are any.
+/// Minimum rows for the changes, if there are any.
 const LEAST_CHANGES: usize = 4;
 
 /// Changes as lines that are safe to show, each with the time.
@@ -24,7 +24,7 @@ pub fn watch_lines(changes: &SnapshotDiff, at: &str) -> Vec<String> {
     changes.lines().into_iter().map(line).collect()
 }
 
-/// A frame: a head, who has not answered (`late`), the overview, and what has changed (`past`, the newest first).
+/// A frame: a header, the nodes that have not answered (`late`), the overview, and the changes (`past`, newest first).
 #[must_use]
 pub fn watch_frame<'a>(
     (head, late): (&str, &[String]),

@@ -1,7 +1,6 @@
 //! `-o yaml`: the JSON document, written as YAML.
 //!
-//! Here lives [`YamlSink`]. It uses `event` and this room. What always holds: reading the YAML gives the same values
-//! as reading the JSON.
+//! Here lives [`YamlSink`]. It uses `event` and this module. Invariant: the YAML parses to the same values as the JSON.
 
 use std::io::Write;
 
@@ -9,7 +8,7 @@ use super::json::RunDocument;
 use super::{Sink, SinkError, encode};
 use crate::event::{Ledger, RunEvent};
 
-/// One document, written when the run is over.
+/// One document, written at the end of the run.
 pub struct YamlSink {
     out: Box<dyn Write + Send>,
 }
@@ -43,7 +42,7 @@ mod tests {
     use super::*;
     use crate::event::{Outcome, TargetResult};
 
-    /// The YAML and the JSON of a run with one result that says `message`.
+    /// The YAML and the JSON of a run with one result whose message is `message`.
     fn both(message: &str) -> (String, String) {
         let result =
             TargetResult { message: message.to_owned(), ..fixtures::running("a6s01", Outcome::Changed, 20071, 4) };

@@ -1,8 +1,8 @@
-//! The whole status as the report's script reads it, and as anything else may read it out of the file.
+//! The whole status as data for the report's script, and for any other program that reads the file.
 //!
-//! Here lives [`json`]. It uses `event`, `overview` and this room's [`text`]. What always holds: it is JSON, and holds
-//! no character that could end the element it stands in; every text in it was made safe and bounded; a text is there
-//! once however many results say it, so that 10,000 results stay a file that can be mailed. Start at [`ReportData`].
+//! Here lives [`json`]. It uses `event`, `overview` and this module's [`text`]. Invariants: the result is valid JSON,
+//! and holds no character that can end its HTML element; every text is made safe and bounded; each distinct text
+//! appears once, so that a report of 10,000 results can still be mailed. Start at [`ReportData`].
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::overview::{self, Overview, TargetHealth, reason};
 use crate::sink::overview::outlier_words;
 use crate::sink::{SinkError, text};
 
-/// Name and version of the form.
+/// Name and version of the format.
 const SCHEMA: &str = "ctl-report/1";
 
 /// Columns of a result, and whether they hold numbers or indexes into [`ReportData::texts`]. `health` is an index into
@@ -50,7 +50,7 @@ struct ReportData {
     run: Value,
     overview: ReportSummary,
     summary: Summary,
-    /// What was found on the nodes besides; as in the JSON output.
+    /// Other findings on the nodes; as in the JSON output.
     nodes: Vec<Value>,
     healths: Vec<StateWord>,
     columns: [(&'static str, &'static str); 18],
@@ -93,7 +93,7 @@ struct ReportIssue {
     reason: String,
 }
 
-/// The JSON of a status, safe to stand in a `<script>` element.
+/// The JSON of a status, safe inside a `<script>` element.
 pub(super) fn json(
     ledger: &Ledger,
     overview: &Overview,
@@ -125,7 +125,7 @@ pub(super) fn json(
     Ok(for_script(&serde_json::to_string(&data).map_err(SinkError::Json)?))
 }
 
-/// JSON without the characters that mean something to HTML; they stand in strings only, and are escaped as JSON does.
+/// Escapes the characters that HTML interprets. They occur only inside strings, so JSON escapes are valid for them.
 fn for_script(json: &str) -> String {
     let mut safe = String::with_capacity(json.len() + 64);
     for char in json.chars() {
@@ -140,7 +140,7 @@ fn for_script(json: &str) -> String {
 fn row(result: &TargetResult, texts: &mut TextTable) -> [DataCell; 18] {
     let health = TargetHealth::of(result);
     let why = if health == TargetHealth::Well {
-        // What is well may still say something.
+        // A healthy service can still carry a message.
         result.functional_reason.clone().unwrap_or_else(|| result.message.clone())
     } else {
         reason(result)
@@ -169,7 +169,7 @@ fn row(result: &TargetResult, texts: &mut TextTable) -> [DataCell; 18] {
     ]
 }
 
-/// Every text once.
+/// Each distinct text once.
 #[derive(Default)]
 struct TextTable {
     all: Vec<String>,
@@ -227,7 +227,7 @@ fn glance(overview: &Overview) -> ReportSummary {
     }
 }
 
-/// The same value with every text in it made safe and bounded.
+/// The same value with every text made safe and bounded.
 fn safe(value: Value) -> Value {
     match value {
         Value::String(words) => Value::String(text::single_line(&words)),

@@ -19,14 +19,14 @@ fn failed(node: &str, message: &str) -> TargetResult {
     }
 }
 
-/// What stands in the data block.
+/// The content of the data block.
 fn block(page: &str) -> &str {
     let (_, begun) = page.split_once("<script type=\"application/json\" id=\"data\">").expect("a block");
     begun.split_once("</script>").expect("its end").0
 }
 
 #[test]
-fn the_page_says_what_the_overview_says() {
+fn the_page_matches_the_overview() {
     let page = report(vec![
         fixtures::running("a6s01", Outcome::Ok, 900, 60),
         failed("a6s02", "Exited too quickly"),
@@ -52,7 +52,7 @@ fn the_page_says_what_the_overview_says() {
 }
 
 #[test]
-fn what_is_unlike_the_others_is_named() {
+fn outliers_are_named() {
     let results = (1..=9).map(|number| TargetResult {
         version: Some(if number == 4 { "3.1" } else { "3.2" }.to_owned()),
         ..fixtures::running(&format!("a6s{number:02}"), Outcome::Ok, 900, 60)
@@ -67,7 +67,7 @@ fn what_is_unlike_the_others_is_named() {
 }
 
 #[test]
-fn what_was_left_out_is_no_trouble() {
+fn skipped_targets_are_not_problems() {
     let skipped = TargetResult { message: "disk".to_owned(), ..fixtures::result("a6s02", Outcome::Skipped) };
     let page = report(vec![fixtures::running("a6s01", Outcome::Ok, 900, 60), skipped]);
     assert!(page.contains("on all 2 nodes. 1 in maintenance.") && page.contains("1 of 2 (1 in maintenance)"), "{page}");
@@ -75,15 +75,15 @@ fn what_was_left_out_is_no_trouble() {
 }
 
 #[test]
-fn nothing_and_all_well_are_said() {
+fn an_empty_and_a_healthy_status_have_a_message() {
     assert!(report(Vec::new()).contains("No results: no node was queried."));
     let page = report(vec![fixtures::running("a6s01", Outcome::Ok, 900, 60)]);
     assert!(page.contains("all healthy</span> on all 1 nodes.") && page.contains("<p>None.</p>"), "{page}");
 }
 
-/// The policy names what is in the page, and the page asks nobody.
+/// The policy names the scripts and styles of the page, and the page makes no request.
 #[test]
-fn the_page_stands_alone() {
+fn the_page_is_self_contained() {
     let page = report(vec![failed("a6s02", "no")]);
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     let (_, style) = page.split_once("<style>").expect("a style");
@@ -124,7 +124,7 @@ fn a_thousand_nodes_stay_a_file_to_be_mailed() {
 }
 
 proptest! {
-    /// Whatever a node says: the block ends where it is meant to, is JSON, and nothing in the page is invisible.
+    /// Whatever a node sends, the data block ends where it should, is JSON, and hides nothing.
     #[test]
     fn any_text_stays_in_its_place(text in any::<String>(), tail in "[<>&!/a-z\"'-]{0,20}") {
         let text = format!("{text}{tail}");

@@ -1,4 +1,4 @@
-//! The first screen, at a terminal and off it.
+//! The first screen of `ctl status`, with and without a terminal.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ use crate::event::{Stage, TargetResult};
 const PIPE: OverviewOptions = OverviewOptions { unfold: false, width: None, height: None, color: false };
 const SCREEN: OverviewOptions = OverviewOptions { unfold: false, width: Some(80), height: Some(24), color: false };
 
-/// What is on stdout, then what is on stderr.
+/// The content of stdout, then that of stderr.
 fn show(options: OverviewOptions, events: &[RunEvent]) -> String {
     let (out, notes) = (SharedWriter::default(), SharedWriter::default());
     let mut sink = OverviewSink::new(options, NodeRoles::default(), out.writer(), notes.writer());
@@ -39,7 +39,7 @@ fn running(role: &str, node: &str, service: &str) -> TargetResult {
     }
 }
 
-/// A hundred nodes on which all is well.
+/// A hundred healthy nodes.
 fn well() -> Vec<TargetResult> {
     let of_role = |(role, count, services): &(&'static str, usize, &'static [&'static str])| {
         let (role, services) = (*role, *services);
@@ -55,7 +55,7 @@ fn change(results: &mut [TargetResult], node: &str, service: &str, change: impl 
     change(found.unwrap_or_else(|| panic!("no {service} on {node}")));
 }
 
-/// The nodes answer no more, for this reason.
+/// Makes the nodes unreachable for this reason.
 fn lose(results: &mut Vec<TargetResult>, nodes: &[&str], kind: FailureKind, message: &str, hint: &str) {
     for node in nodes {
         let role = results.iter().find(|result| result.node == *node).and_then(|result| result.role.clone());
@@ -162,7 +162,7 @@ fn twelve_faults_in_a_hundred_nodes_fit_on_a_screen() {
 }
 
 #[test]
-fn off_a_terminal_nothing_is_cut_and_all_is_said() {
+fn without_a_terminal_nothing_is_cut() {
     insta::assert_snapshot!(show(PIPE, &twelve_faults()), @"
     database     2/3 nodes healthy      4/4 services  1 down
     config       1/3 nodes healthy      7/9 services  2 failed
@@ -232,7 +232,7 @@ fn a_narrow_terminal_breaks_lines_and_cuts_reasons_only() {
 }
 
 #[test]
-fn what_to_do_is_said_while_it_fits() {
+fn hints_are_shown_while_they_fit() {
     let unknown = || {
         let mut results = well();
         let long = "ssh-keyscan it, compare what it shows with the node's console, and add it to known_hosts or to the inventory";
@@ -405,8 +405,8 @@ proptest! {
             prop_assert!(text::width(line) <= usize::from(width), "{line}");
             prop_assert!(!line.ends_with(' '), "{line:?}");
         }
-        // Blanks apart, which is where lines are broken, every service and node set is there whole, and each reason
-        // from its beginning.
+        // Ignore spaces, since lines break there: every service and node set must be complete, and each reason must
+        // start at its beginning.
         let bare = |text: &str| text.split_whitespace().collect::<String>();
         let screen = bare(&shown.join(""));
         for trouble in &overview.troubles {

@@ -1,7 +1,7 @@
-//! The two lines of the display, fitted to the terminal.
+//! The two lines of the progress display, fitted to the terminal.
 //!
-//! Pure but for the clock it is given. What always holds: no line is wider than the terminal; what is left out first is
-//! what is least needed; who is waited for, why and how long still stay, however narrow it is.
+//! Pure except for the given clock. Invariants: no line is wider than the terminal; the least important part is dropped
+//! first; the node that the run waits for, the reason and the remaining time stay at any width.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,24 +14,24 @@ use crate::nodeset::NodeSet;
 /// Columns of the bar, without its brackets.
 const BAR: u64 = 8;
 
-/// Columns that a text cut short keeps at least.
+/// Minimum columns of a text that is cut.
 const LEAST: usize = 8;
 
-/// Who is busy with what, and since when.
+/// The current activity of each node, and its start.
 #[derive(Debug, Default)]
 pub(super) struct ActivityBoard {
     nodes: BTreeMap<String, (ActivityPhase, Instant)>,
-    /// What the run as a whole waits for.
+    /// The wait of the run as a whole.
     run: Option<(ActivityPhase, Instant)>,
 }
 
-/// What one or more nodes are busy with, or the run as a whole if there are none.
+/// The activity of one or more nodes, or of the run as a whole if there are none.
 struct Activity<'a> {
     phase: &'a ActivityPhase,
     nodes: Vec<&'a str>,
-    /// Since when, of the node that was first.
+    /// The earliest start among the nodes.
     since: Instant,
-    /// What is left until the last of them is given up.
+    /// Time until the last node times out.
     left: Option<Duration>,
 }
 
@@ -66,7 +66,7 @@ impl ActivityBoard {
         }
     }
 
-    /// What is waited for longest, and how many other nodes are busy with something else.
+    /// The longest activity, and the number of nodes with a different one.
     fn foremost(&self, now: Instant) -> Option<(Activity<'_>, usize)> {
         if let Some((phase, since)) = &self.run {
             let left = phase.limit.map(|limit| limit.saturating_sub(now.saturating_duration_since(*since)));
@@ -85,7 +85,7 @@ impl ActivityBoard {
     }
 }
 
-/// Since when a phase lasts. One that is reported again without a time goes on.
+/// The start of a phase. A phase that is reported again without a time keeps its start.
 fn since(known: Option<&(ActivityPhase, Instant)>, phase: &ActivityPhase, now: Instant) -> Instant {
     match known {
         Some((known, since)) if known.is_same(phase) && phase.elapsed.is_zero() => *since,
@@ -93,7 +93,7 @@ fn since(known: Option<&(ActivityPhase, Instant)>, phase: &ActivityPhase, now: I
     }
 }
 
-/// The lines: how far it is, and, if anything is, what is done or waited for.
+/// The lines: the progress, and the current activity or wait if there is one.
 pub(super) fn lines(
     tally: &RunTally,
     activities: &ActivityBoard,
@@ -107,7 +107,7 @@ pub(super) fn lines(
     lines
 }
 
-/// A part of the first line. The one of the highest rank is left out first.
+/// A part of the first line. The part with the highest rank is dropped first.
 struct LinePart {
     text: String,
     rank: u8,
@@ -153,7 +153,7 @@ fn joined(parts: &[LinePart], color: bool) -> String {
     for part in parts {
         match (line.is_empty(), part.rank) {
             (true, _) => {}
-            // What belongs to the part before it.
+            // These parts belong to the part before them.
             (false, 5 | 6) => line.push(' '),
             (false, _) if line.ends_with(']') => line.push(' '),
             (false, _) => line.push_str(" · "),
@@ -167,7 +167,7 @@ fn joined(parts: &[LinePart], color: bool) -> String {
     line
 }
 
-/// `2/6`, or `2` where it is not known of how many.
+/// `2/6`, or `2` if the total is unknown.
 pub(super) fn of(position: &RunPosition) -> String {
     match position.of {
         Some(of) => format!("{}/{of}", position.number),
@@ -184,7 +184,7 @@ fn bar(done: u64, all: u64) -> String {
 }
 
 impl Activity<'_> {
-    /// The longest form that fits; if none does, the last, cut where it may be.
+    /// The longest form that fits; if none does, the last one, cut.
     fn line(&self, tally: &RunTally, others: usize, now: Instant, columns: usize) -> String {
         let passed = now.saturating_duration_since(self.since).as_secs();
         let who = who(&self.nodes, columns);
@@ -267,7 +267,7 @@ fn joint(what: &str, who: &str) -> String {
     if what == "connecting" { format!("{what} to {who}") } else { format!("{what} on {who}") }
 }
 
-/// The node set, folded; where that is too wide, one of them and how many more.
+/// The node set, folded; if that is too wide, one node and the number of the others.
 fn who(nodes: &[&str], columns: usize) -> String {
     let folded = text::visible(&NodeSet::from_names(nodes).to_string()).into_owned();
     match nodes {
@@ -278,7 +278,7 @@ fn who(nodes: &[&str], columns: usize) -> String {
     }
 }
 
-/// The first form that fits, else the last: of its three parts the one in the middle is cut, then all of it.
+/// The first form that fits, else the last one: its middle part is cut first, then the whole.
 fn fit(forms: &[String], (before, middle, after): (&str, &str, &str), columns: usize) -> String {
     if let Some(form) = forms.iter().find(|form| text::width(form) <= columns) {
         return form.clone();

@@ -1,9 +1,9 @@
-//! What is seen while a run goes on: how far it is, what has come of it, what is waited for, and how long still.
+//! The display during a run: its progress, its outcomes so far, and the current wait with the remaining time.
 //!
-//! Here live [`ProgressSink`], two lines that move on a terminal, and [`PlainProgressSink`], a line a batch where nothing can
-//! be drawn; `tally.rs` counts, `lines.rs` fits the two lines to the terminal. They use `event`, `nodeset` and this room.
-//! What always holds: the display is gone from the screen before the run's results are written; a hidden target costs
-//! nothing; it never goes backwards. Start reading at [`ProgressSink::new`].
+//! Here live [`ProgressSink`], two lines that are redrawn on a terminal, and [`PlainProgressSink`], one line per batch
+//! where nothing can be redrawn; `tally.rs` counts, `lines.rs` fits the two lines to the terminal. They use `event`,
+//! `nodeset` and this module. Invariants: the display is erased before the results of the run are written; a hidden
+//! draw target costs nothing; progress never goes backwards. Start reading at [`ProgressSink::new`].
 
 mod lines;
 mod plain;
@@ -21,27 +21,27 @@ pub use self::tally::{OutlineStep, RunOutline};
 use super::{Sink, SinkError, text};
 use crate::event::{EventKind, Ledger, RunEvent};
 
-/// Time between two drawings while nothing happens.
+/// Redraw interval while nothing happens.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Columns where the terminal does not say how many it has.
+/// Columns to assume if the terminal does not report any.
 const COLUMNS: usize = 80;
 
-/// How the display looks.
+/// Style of the display.
 pub struct ProgressOptions {
     /// Whether failures are red.
     pub color: bool,
-    /// How many columns the terminal has now; none where it does not say.
+    /// The current number of columns; `None` if the terminal does not report it.
     pub columns: Box<dyn Fn() -> Option<u16> + Send + Sync>,
 }
 
-/// Two lines that move.
+/// Two lines that are redrawn.
 pub struct ProgressSink {
     bar: ProgressBar,
     display: Arc<Mutex<ProgressDisplay>>,
 }
 
-/// What the lines are made of.
+/// The data of the lines.
 struct ProgressDisplay {
     tally: RunTally,
     activities: ActivityBoard,
@@ -58,7 +58,7 @@ impl ProgressDisplay {
 }
 
 impl ProgressSink {
-    /// Draws on `target` how a run of this outline goes, from its start to its end.
+    /// Draws the progress of a run with this outline on `target`, from its start to its end.
     #[must_use]
     pub fn new(target: ProgressDrawTarget, outline: RunOutline, options: ProgressOptions) -> Self {
         let bar = ProgressBar::with_draw_target(None, target);
@@ -72,17 +72,17 @@ impl ProgressSink {
         let drawn = Arc::clone(&display);
         let draw = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
             let lines = drawn.lock().unwrap_or_else(PoisonError::into_inner).lines(Instant::now());
-            // A frame that cannot be put together is drawn with the next tick.
+            // A frame that cannot be rendered is drawn at the next tick.
             out.write_str(&lines.join("\n")).unwrap_or_default();
         };
-        // The template is ours and fixed; a bar in another style would still be a bar.
+        // The template is a constant, and a bar without the style still works.
         if let Ok(style) = ProgressStyle::with_template("{display}") {
             bar.set_style(style.with_key("display", draw));
         }
         Self { bar, display }
     }
 
-    /// What is drawn on: whoever writes to the same terminal meanwhile suspends it.
+    /// The bar, for other writers of the same terminal to suspend while they write.
     #[must_use]
     pub fn bar(&self) -> ProgressBar {
         self.bar.clone()
@@ -107,7 +107,7 @@ impl Sink for ProgressSink {
             return Ok(());
         }
         {
-            // Not held while it is drawn: drawing takes it.
+            // Released before the bar draws: drawing takes the same lock.
             let mut display = self.display.lock().unwrap_or_else(PoisonError::into_inner);
             display.tally.apply(&event.kind);
             display.activities.apply(&event.kind, Instant::now());

@@ -1,4 +1,4 @@
-//! Progress where nothing can be drawn: a line for each batch, and one when a long wait begins.
+//! Progress without redrawing: one line per batch, and one at the start of a long wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -9,16 +9,16 @@ use super::tally::{RunOutline, RunPosition, RunTally};
 use crate::event::{ActivityPhase, EventKind, Ledger, Outcome, PhaseKind, RunEvent, TargetResult};
 use crate::nodeset::NodeSet;
 
-/// A line for each batch of a run that has several.
+/// One line per batch of a run that has several.
 pub struct PlainProgressSink {
     out: Box<dyn Write + Send>,
     tally: RunTally,
     batch: Option<OpenBatch>,
-    /// Locks that were reported as waited for.
+    /// Locks whose wait has been reported.
     locks: BTreeSet<String>,
 }
 
-/// A batch whose line is still to come.
+/// A batch whose line is not written yet.
 struct OpenBatch {
     number: u32,
     nodes: Vec<String>,
@@ -50,13 +50,13 @@ impl OpenBatch {
 }
 
 impl PlainProgressSink {
-    /// Writes to `out` how a run of this outline goes.
+    /// Writes the progress of a run with this outline to `out`.
     #[must_use]
     pub fn new(outline: RunOutline, out: Box<dyn Write + Send>) -> Self {
         Self { out, tally: RunTally::new(outline), batch: None, locks: BTreeSet::new() }
     }
 
-    /// That the lines cannot be written is nobody's loss.
+    /// Progress is optional, so a failed write is ignored.
     fn say(&mut self, line: &str) {
         drop(writeln!(self.out, "{}", text::single_line(line)).and_then(|()| self.out.flush()));
     }

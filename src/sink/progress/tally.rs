@@ -1,40 +1,40 @@
-//! How far a run is: nodes that are done, batches and steps of how many.
+//! Counts finished nodes, batches and steps, with their totals.
 //!
-//! Pure. What always holds: a node counts once, whatever its services and batches; what is done stays done, so that
-//! the display never goes backwards.
+//! Pure. Invariants: a node counts once, whatever the number of its services and batches; a finished node stays
+//! finished, so that the display never goes backwards.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::event::{EventKind, Outcome, RunHead, TargetResult};
 
-/// What a run is going to do, as far as that is known before it starts.
+/// The parts of a run that are known before it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunOutline {
     /// Its steps, in the order of [`EventKind::BatchStarted`]'s `step`.
     pub steps: Vec<OutlineStep>,
 }
 
-/// One step of an [`RunOutline`].
+/// One step of a [`RunOutline`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutlineStep {
-    /// Index of the task that it belongs to; a rollout has several.
+    /// Index of its task; a rollout has several.
     pub task: usize,
     /// The task's name in the rollout.
     pub name: Option<String>,
-    /// The nodes it visits.
+    /// The nodes that it visits.
     pub nodes: Vec<String>,
-    /// In how many batches, if nothing goes wrong.
+    /// The number of batches if nothing fails.
     pub batches: usize,
 }
 
-/// One of several.
+/// The position of one item in a sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RunPosition {
     /// Counted from 1.
     pub(super) number: usize,
-    /// How many there are; none where that is not known.
+    /// The total; `None` if unknown.
     pub(super) of: Option<usize>,
-    /// The role of a batch, the name of a step. Untrusted text.
+    /// The role of a batch, or the name of a step. Untrusted text.
     pub(super) name: Option<String>,
 }
 
@@ -46,7 +46,7 @@ struct CurrentBatch {
     role: Option<String>,
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Default)]
 pub(super) struct RunTally {
     outline: RunOutline,
@@ -55,11 +55,11 @@ pub(super) struct RunTally {
     finished: BTreeSet<String>,
     worst: BTreeMap<String, Outcome>,
     batch: Option<CurrentBatch>,
-    /// Number of the first batch of this controller, which is not 1 where a run is resumed.
+    /// Number of the first batch of this controller; not 1 if the run is resumed.
     first: usize,
-    /// Batches started, for each step.
+    /// Batches started, by step.
     started: BTreeMap<usize, usize>,
-    /// Nodes whose batch has started, for each step.
+    /// Nodes whose batch has started, by step.
     taken: BTreeMap<usize, BTreeSet<String>>,
     is_stopping: bool,
 }
@@ -108,7 +108,7 @@ impl RunTally {
     fn take(&mut self, result: &TargetResult) {
         let worst = self.worst.entry(result.node.clone()).or_insert(result.outcome);
         *worst = result.outcome.max(*worst);
-        // Of a node that is not visited nothing more is to come; nor of one that a resumed run had done before.
+        // Nothing more arrives for a node without a visit, or for one that the run finished before it was resumed.
         if result.batch.is_none() || !self.visits_left.contains_key(&result.node) && !self.outline.steps.is_empty() {
             self.finished.insert(result.node.clone());
         }
@@ -136,7 +136,7 @@ impl RunTally {
         self.is_stopping
     }
 
-    /// Nodes under their worst outcome, worst first: those that are done, and those where something failed.
+    /// Nodes by their worst outcome, worst first: finished nodes, and nodes with a failure.
     pub(super) fn outcomes(&self) -> Vec<(Outcome, usize)> {
         let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
         for (node, outcome) in &self.worst {
@@ -147,7 +147,7 @@ impl RunTally {
         counts.into_iter().rev().collect()
     }
 
-    /// The batch that started last, of as many as there will be as things are.
+    /// The batch that started last, and the expected total.
     pub(super) fn batch(&self) -> Option<RunPosition> {
         let batch = self.batch.as_ref()?;
         let of = self.batches(batch);
@@ -175,7 +175,7 @@ impl RunTally {
         Some((self.first.saturating_sub(1) + here).max(current.number))
     }
 
-    /// The step of a rollout that is carried out; none where there is but one.
+    /// The current step of a rollout; `None` if there is only one.
     pub(super) fn step(&self) -> Option<RunPosition> {
         let tasks = self.outline.steps.iter().map(|step| step.task + 1).max().filter(|tasks| *tasks > 1)?;
         let step = self.outline.steps.get(self.batch.as_ref()?.step)?;

@@ -1,4 +1,5 @@
-//! What is seen at 160, 80 and 40 columns, and what never is: a line too wide, a step backwards, anything left behind.
+//! The display at 160, 80 and 40 columns. No line is too wide, no count goes backwards, and nothing stays on the
+//! screen.
 
 use std::io;
 use std::num::NonZeroU16;
@@ -10,7 +11,7 @@ use super::super::text;
 use super::*;
 use crate::event::{ActivityPhase, CancelReason, Outcome, PhaseKind, TargetResult};
 
-/// What is seen of these events, some time after the last.
+/// The display of these events, some time after the last one.
 fn seen(columns: usize, outline: RunOutline, kinds: &[EventKind], after: u64) -> String {
     let (mut tally, mut activities) = (RunTally::new(outline), ActivityBoard::default());
     let start = Instant::now();
@@ -38,13 +39,13 @@ fn progress(node: &str, phase: ActivityPhase) -> EventKind {
     EventKind::Progress { node: Some(node.to_owned()), phase }
 }
 
-/// Sixteen nodes at once, five of them done.
+/// Sixteen nodes in parallel, five of them done.
 fn under_way(phase: &ActivityPhase) -> Vec<EventKind> {
     let mut kinds = vec![EventKind::RunStarted(fixtures::head(Some("restart"), 16))];
     kinds.push(EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: (1..=16).map(node).collect() });
     kinds.extend((1..=9).map(|number| EventKind::NodeStarted { batch: 1, node: node(number) }));
     for number in [1, 2, 5, 6, 7] {
-        // Two services of each: a node is one node all the same.
+        // Two services on each node still count as one node.
         for service in ["contrail-api", "contrail-collector"] {
             let result = match number {
                 5 => fixtures::unknown_key(&node(number)),
@@ -83,7 +84,7 @@ fn done(batch: u32, number: u32, outcome: Outcome) -> Vec<EventKind> {
 }
 
 #[test]
-fn the_lines_say_how_far_it_is_and_what_is_done() {
+fn the_lines_show_progress_and_outcomes() {
     let phase = ActivityPhase::work("restarting contrail-collector").within(Duration::ZERO, Duration::from_secs(120));
     insta::assert_snapshot!(all_widths(&RunOutline::default(), &under_way(&phase), 12), @r"
     [=>      ] 5/16 nodes · 1 unreachable · 4 changed · 12 s
@@ -98,7 +99,7 @@ fn the_lines_say_how_far_it_is_and_what_is_done() {
 }
 
 #[test]
-fn what_is_waited_for_is_said_with_who_why_and_how_long_still() {
+fn a_wait_names_the_node_the_reason_and_the_time_left() {
     let wait = |why: &str| ActivityPhase::wait(PhaseKind::Gate, why).of_service("contrail-api:0");
     let phase = wait("initializing (Zookeeper down)").within(Duration::from_secs(104), Duration::from_secs(120));
     insta::assert_snapshot!(all_widths(&RunOutline::default(), &under_way(&phase), 2), @r"
@@ -114,7 +115,7 @@ fn what_is_waited_for_is_said_with_who_why_and_how_long_still() {
 }
 
 #[test]
-fn a_process_that_is_stopping_is_said_with_for_how_long() {
+fn a_stopping_process_is_shown_with_its_time() {
     let phase = ActivityPhase::work("stopping contrail-collector").in_state("STOPPING", Duration::from_secs(10));
     let phase = ActivityPhase { limit: Some(Duration::from_secs(120)), ..phase };
     insta::assert_snapshot!(all_widths(&RunOutline::default(), &under_way(&phase), 2), @r"
@@ -136,7 +137,7 @@ fn the_first_frame_is_empty() {
 }
 
 #[test]
-fn who_is_connected_to_is_said_before_anything_starts() {
+fn connecting_nodes_are_shown_before_the_first_batch() {
     let mut kinds = vec![EventKind::RunStarted(fixtures::head(Some("restart"), 3))];
     let connecting = ActivityPhase::work("connecting").within(Duration::ZERO, Duration::from_secs(5));
     kinds.extend((1..=3).map(|number| progress(&node(number), connecting.clone())));
@@ -239,7 +240,7 @@ fn phases_are_untrusted() {
     ");
 }
 
-/// A terminal, as an emulator has it.
+/// A terminal emulator.
 #[derive(Clone)]
 struct EmulatedTerminal(Arc<Mutex<vt100::Parser>>);
 
@@ -304,7 +305,7 @@ fn sink_on(screen: &EmulatedTerminal, columns: u16) -> ProgressSink {
 }
 
 #[test]
-fn it_is_gone_when_the_run_is_over_and_makes_room_for_what_is_said() {
+fn the_display_is_erased_at_the_end_and_around_messages() {
     for columns in [80, 40] {
         let screen = EmulatedTerminal::new(columns);
         let mut sink = sink_on(&screen, columns);
@@ -334,7 +335,7 @@ fn a_hidden_display_does_nothing() {
     assert_eq!(sink.display.lock().expect("a lock").tally.nodes(), 0);
 }
 
-/// What stands in a log of these events.
+/// The plain log of these events.
 fn logged(outline: RunOutline, kinds: Vec<EventKind>) -> String {
     let out = SharedWriter::default();
     fixtures::play(&mut PlainProgressSink::new(outline, out.writer()), &fixtures::numbered(kinds), 0);
