@@ -1,7 +1,7 @@
-//! What is worse, better or merely different.
+//! Compares two snapshots: each change is for the worse, for the better, or merely different.
 //!
-//! What always holds: the verdict on a state is that of [`TargetHealth`]; of a target each thing that changed is told once; of
-//! a node that could not be read, and of a supervisord that did not answer, nothing more is told than that.
+//! Invariants: [`TargetHealth`] rates every state; each change of a target is reported once; for a node that could not
+//! be read, and for a supervisord that did not answer, only that fact is reported.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,20 +14,20 @@ use super::node::{InstanceKey, NodeSnapshot, ServiceKey, is_well, nodes};
 use crate::event::{FindingKind, NodeFinding, RunScope, TargetResult};
 use crate::overview::{TargetHealth, reason};
 
-/// What a change means to whoever is responsible.
+/// The meaning of a change for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeVerdict {
-    /// Something that was well, or less bad, is not any more.
+    /// Something that was healthy, or less bad, got worse.
     Worse,
-    /// Something that was bad is well, or less bad.
+    /// Something that was bad is healthy, or less bad.
     Better,
     /// Neither.
     Different,
 }
 
 impl ChangeVerdict {
-    /// The word for it.
+    /// The name in output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,26 +38,26 @@ impl ChangeVerdict {
     }
 }
 
-/// What has changed. More may come.
+/// The kind of a change. More may be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// How it is: its state, what it says of its own work, whether it can be reached.
+    /// The state, the functional state, or whether it can be reached.
     State,
-    /// It is there now and was not before.
+    /// It exists now and did not before.
     Came,
-    /// It was there before and is not now.
+    /// It existed before and does not now.
     Went,
-    /// It is another process than before.
+    /// The process is a different one.
     Restarted,
-    /// It is of another version.
+    /// The version differs.
     Version,
-    /// What was found on the node besides.
+    /// A finding on the node beyond its services.
     Finding,
 }
 
 impl ChangeKind {
-    /// The word for it.
+    /// The name in output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -71,30 +71,30 @@ impl ChangeKind {
     }
 }
 
-/// One thing that is not as it was.
+/// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeChange {
     /// Name of the node in the inventory.
     pub node: String,
-    /// The role, where it is one's.
+    /// The role, if the change belongs to one.
     pub role: Option<String>,
-    /// The supervisord instance, where it is one's.
+    /// The supervisord instance, if the change belongs to one.
     pub supervisor: Option<String>,
-    /// The service; none for a supervisord as a whole, and for a node.
+    /// The service; none for a whole supervisord or node.
     pub service: Option<String>,
-    /// What has changed.
+    /// The kind of the change.
     #[serde(rename = "change")]
     pub kind: ChangeKind,
-    /// What that means.
+    /// Its meaning.
     pub verdict: ChangeVerdict,
-    /// How it was; none if it was not there. Untrusted text: sinks make it safe.
+    /// The value before; none if it did not exist. Untrusted text: sinks make it safe.
     pub before: Option<String>,
-    /// How it is; none if it is not there. Untrusted text: sinks make it safe.
+    /// The value after; none if it does not exist. Untrusted text: sinks make it safe.
     pub after: Option<String>,
 }
 
 impl NodeChange {
-    /// Whether both are of one node, supervisord or service.
+    /// Whether both belong to the same node, supervisord or service.
     fn is_of_same(&self, other: &Self) -> bool {
         self.node == other.node
             && self.role == other.role
@@ -103,7 +103,7 @@ impl NodeChange {
     }
 }
 
-/// How many changes there are of each sort.
+/// The number of changes by verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct DiffSummary {
     /// Changes for the worse.
@@ -112,9 +112,9 @@ pub struct DiffSummary {
     pub better: usize,
     /// Other changes.
     pub different: usize,
-    /// Nodes that were compared.
+    /// Nodes compared.
     pub nodes: usize,
-    /// Those of them on which nothing has changed.
+    /// Compared nodes without a change.
     pub nodes_same: usize,
 }
 
@@ -127,27 +127,27 @@ impl DiffSummary {
     }
 }
 
-/// What has become of a cluster.
+/// The differences between two states of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct SnapshotDiff {
-    /// What changed: worse first, and of what is worse, the worst first; else in the order of the nodes.
+    /// The changes: those for the worse first, the most severe on top; the others in the order of the nodes.
     pub changes: Vec<NodeChange>,
-    /// The same, counted.
+    /// Their counts.
     pub summary: DiffSummary,
 }
 
 impl SnapshotDiff {
-    /// Whether anything is worse.
+    /// Whether any change is for the worse.
     #[must_use]
     pub fn is_worse(&self) -> bool {
         self.summary.worse > 0
     }
 
-    /// With the changes of another, of the same nodes, that it does not have yet.
+    /// Adds the changes of another diff of the same nodes, without duplicates.
     pub(super) fn with(mut self, other: Self) -> Self {
         let is_told = |change: &NodeChange| {
             let mut same = self.changes.iter().filter(|own| own.kind == change.kind && own.is_of_same(change));
-            // There may be several findings of one place.
+            // One place may have several findings.
             same.any(|own| change.kind != ChangeKind::Finding || own == change)
         };
         let more: Vec<NodeChange> = other.changes.into_iter().filter(|change| !is_told(change)).collect();
@@ -161,7 +161,7 @@ impl SnapshotDiff {
         self
     }
 
-    /// The changes of several nodes, of each its own, in one.
+    /// Merges the diffs of several nodes into one.
     #[must_use]
     pub fn of_nodes(diffs: impl IntoIterator<Item = Self>) -> Self {
         let mut all = Self::default();
@@ -170,7 +170,7 @@ impl SnapshotDiff {
             all.summary.nodes_same += diff.summary.nodes_same;
             all.changes.extend(diff.changes);
         }
-        // Stable: what is equally bad stays in the order of the nodes.
+        // The sort is stable, so equal verdicts keep the order of the nodes.
         all.changes.sort_by_key(|change| change.verdict);
         all.summary.count(&all.changes);
         all
@@ -182,7 +182,7 @@ impl SnapshotDiff {
     }
 }
 
-/// What has become of the cluster between two snapshots. What only one of them was asked for is not compared.
+/// The differences between two snapshots. Targets that only one of them selected are not compared.
 #[must_use]
 pub fn diff(before: &Snapshot, after: &Snapshot) -> SnapshotDiff {
     let work = DiffContext {
@@ -206,27 +206,27 @@ pub fn diff(before: &Snapshot, after: &Snapshot) -> SnapshotDiff {
         summary.nodes_same += usize::from(at.found.is_empty());
         found.append(&mut at.found);
     }
-    // Stable: what is equally bad stays in the order of the nodes.
+    // The sort is stable, so equal severities keep the order of the nodes.
     found.sort_by_key(|(severity, change)| (change.verdict, Reverse(*severity)));
     let changes: Vec<NodeChange> = found.into_iter().map(|(_, change)| change).collect();
     summary.count(&changes);
     SnapshotDiff { changes, summary }
 }
 
-/// For how long at the least a process has run that was there when the first snapshot was read, and is when the second is.
+/// The minimum uptime of a process that ran at the first snapshot and still runs at the second.
 fn gap(before: &Snapshot, after: &Snapshot) -> Option<Duration> {
     let until = after.started?.duration_since(before.started?);
     Duration::try_from(until).ok()?.checked_sub(before.elapsed)
 }
 
-/// How bad what changed is, or was: what is told first.
+/// The severity of a change, before or after; the most severe is listed first.
 type ChangeSeverity = Option<TargetHealth>;
 
-/// Two snapshots, and what holds for all of their nodes.
+/// Two snapshots, and facts that apply to all of their nodes.
 struct DiffContext<'a> {
     before: &'a Snapshot,
     after: &'a Snapshot,
-    /// Whether both were asked for the same services.
+    /// Whether both selected the same services.
     same_services: bool,
     gap: Option<Duration>,
 }
@@ -237,7 +237,7 @@ struct ChangesAt<'a> {
     found: Vec<(ChangeSeverity, NodeChange)>,
 }
 
-/// Where on a node something has changed.
+/// The place of a change on a node.
 #[derive(Clone, Copy, Default)]
 struct ChangePlace<'a> {
     role: Option<&'a str>,
@@ -276,7 +276,7 @@ impl ChangesAt<'_> {
         self.found.push((severity, change));
     }
 
-    /// Something is not as it was, from `before` to `after`.
+    /// Records a change of state from `before` to `after`.
     fn turned(&mut self, place: ChangePlace<'_>, before: (TargetHealth, String), after: (TargetHealth, String)) {
         let (verdict, severity) = match after.0.cmp(&before.0) {
             Ordering::Greater => (ChangeVerdict::Worse, after.0),
@@ -286,13 +286,13 @@ impl ChangesAt<'_> {
         self.tell(place, (ChangeKind::State, verdict), (Some(before.1), Some(after.1)), Some(severity));
     }
 
-    /// Something is there that was not.
+    /// Records something new.
     fn came(&mut self, place: ChangePlace<'_>, health: TargetHealth, how: String) {
         let verdict = if health == TargetHealth::Well { ChangeVerdict::Different } else { ChangeVerdict::Worse };
         self.tell(place, (ChangeKind::Came, verdict), (None, Some(how)), Some(health));
     }
 
-    /// Something is not there that was. If it was not well, nothing is lost.
+    /// Records something that is gone. Nothing is lost if it was not healthy.
     fn went(&mut self, place: ChangePlace<'_>, health: TargetHealth, how: String) {
         let verdict = if health == TargetHealth::Well { ChangeVerdict::Worse } else { ChangeVerdict::Different };
         let severity = if health == TargetHealth::Well { TargetHealth::Down } else { TargetHealth::Well };
@@ -301,18 +301,19 @@ impl ChangesAt<'_> {
 }
 
 impl DiffContext<'_> {
-    /// Whether what `side` does not tell of is not there: it was asked for all nodes, or for the same as the other.
+    /// Whether a node absent from `side` does not exist: `side` selected all nodes, or the same ones as the other
+    /// snapshot.
     fn tells_of_nodes(&self, side: &Snapshot) -> bool {
         let limited = side.selection.nodes.is_some() || side.selection.exclude.is_some();
         self.tells_of_services(side) && (!limited || self.before.selection == self.after.selection)
     }
 
-    /// The same of services.
+    /// The same for services.
     fn tells_of_services(&self, side: &Snapshot) -> bool {
         side.services.is_empty() || self.same_services
     }
 
-    /// Compares a node. False if that cannot be done.
+    /// Compares a node. False if that is impossible.
     fn node(
         &self,
         at: &mut ChangesAt<'_>,
@@ -326,7 +327,7 @@ impl DiffContext<'_> {
             (Some(before), Some(after)) => self.both(at, before, after),
             (Some(node), None) if self.is_missing(node, self.after) => {
                 let (health, how) = whole(node);
-                // One in maintenance was out of the way already.
+                // A node in maintenance was out of service already, so nothing is lost.
                 let health = if node.resting.is_some() { TargetHealth::Inactive } else { health };
                 at.went(ChangePlace::default(), health, how);
             }
@@ -338,14 +339,14 @@ impl DiffContext<'_> {
 
     /// Whether a node that only the other snapshot has is missing in `side`.
     fn is_missing(&self, node: &NodeSnapshot<'_>, side: &Snapshot) -> bool {
-        // Of one that was not read nobody knows whether it is of the roles that `side` was asked for.
+        // An unread node does not list its roles, so it may lie outside those that `side` selected.
         let is_meant = |row: &TargetResult| {
             side.selection.roles.is_empty() || row.role.is_some() || self.before.selection == self.after.selection
         };
         self.tells_of_nodes(side) && node.lost.or(node.resting).is_none_or(is_meant)
     }
 
-    /// A node that is looked at for the first time, with all that is not well there.
+    /// A node read for the first time, with all of its problems.
     fn arrived(&self, at: &mut ChangesAt<'_>, node: &NodeSnapshot<'_>, before: Option<String>) {
         let (health, how) = whole(node);
         match before {
@@ -373,7 +374,7 @@ impl DiffContext<'_> {
                 self.services(at, before, after);
                 self.findings(at, before, after);
             }
-            // Nobody knew how it was while it was in maintenance.
+            // Its state during maintenance is unknown, so treat the node as new.
             (false, true) if before.resting.is_some() => self.arrived(at, after, Some(old.1)),
             (false, false) => {
                 let kind = |node: &NodeSnapshot<'_>| {
@@ -387,7 +388,7 @@ impl DiffContext<'_> {
         }
     }
 
-    /// Supervisords that do not answer, or did not.
+    /// Supervisords that do not answer, or did not before.
     fn instances(&self, at: &mut ChangesAt<'_>, before: &NodeSnapshot<'_>, after: &NodeSnapshot<'_>) {
         let all: BTreeSet<&InstanceKey<'_>> = before.silent.keys().chain(after.silent.keys()).collect();
         for key in all {
@@ -408,11 +409,11 @@ impl DiffContext<'_> {
     }
 
     fn services(&self, at: &mut ChangesAt<'_>, before: &NodeSnapshot<'_>, after: &NodeSnapshot<'_>) {
-        // Of those whose supervisord did not answer nothing is known.
+        // The services of a silent supervisord are unknown.
         let is_silent = |(instance, _): &ServiceKey<'_>| {
             before.silent.contains_key(instance) || after.silent.contains_key(instance)
         };
-        // What services say of their own work is compared where both could be asked.
+        // Functional states are comparable only if both snapshots have them.
         let asked = before.asks_services() && after.asks_services();
         for (key, old) in before.services.iter().filter(|(key, _)| !is_silent(key)) {
             match after.service(key) {
@@ -461,7 +462,7 @@ impl DiffContext<'_> {
         match ((old.pid, new.pid), (old.uptime_s, new.uptime_s)) {
             ((Some(old), Some(new)), _) => old != new,
             (_, (Some(old), Some(new))) => {
-                // Whole seconds are told.
+                // Uptimes are whole seconds; allow for the rounding.
                 let begun_since = self.gap.is_some_and(|gap| Duration::from_secs(new.saturating_add(1)) < gap);
                 new < old || begun_since
             }
@@ -490,12 +491,12 @@ impl DiffContext<'_> {
     }
 }
 
-/// The result without what a service says of its own work.
+/// The result without its functional state.
 fn by_state(result: &TargetResult) -> TargetResult {
     TargetResult { functional: None, functional_reason: None, ..result.clone() }
 }
 
-/// How a node is as a whole.
+/// The state of a node as a whole.
 fn whole(node: &NodeSnapshot<'_>) -> (TargetHealth, String) {
     match (node.lost, node.resting) {
         (Some(row), _) => (TargetHealth::Unreachable, reason(row)),
@@ -505,10 +506,10 @@ fn whole(node: &NodeSnapshot<'_>) -> (TargetHealth, String) {
     }
 }
 
-/// What a finding is told by: what it is, and of which role.
+/// Identifies a finding: its kind and its role.
 type FindingKey<'a> = (FindingKind, Option<&'a str>);
 
-/// What was found on a node besides its services.
+/// The findings on a node, apart from its services.
 struct FoundOnNode<'a> {
     by_kind: BTreeMap<FindingKey<'a>, Sighting<'a>>,
 }
@@ -518,7 +519,7 @@ struct FoundOnNode<'a> {
 struct Sighting<'a> {
     messages: BTreeSet<&'a str>,
     details: BTreeSet<&'a str>,
-    /// How many there are, of which `details` may not name all.
+    /// The total; `details` may name fewer.
     count: u64,
 }
 
@@ -535,7 +536,7 @@ impl<'a> FoundOnNode<'a> {
         Self { by_kind }
     }
 
-    /// Whether what is not among these is not there: where the node was not searched, nobody knows.
+    /// Whether absence here means that there is none: a node that was not searched proves nothing.
     fn tells_of(&self, kind: FindingKind) -> bool {
         let searched = !self.by_kind.keys().any(|(own, _)| *own == FindingKind::NotSearched);
         searched || matches!(kind, FindingKind::NotSearched | FindingKind::NoIntrospect)
@@ -543,7 +544,7 @@ impl<'a> FoundOnNode<'a> {
 }
 
 impl Sighting<'_> {
-    /// It is there now; `before` is how it was, if it was.
+    /// Records a finding; `before` is its earlier state, if any.
     fn tell(&self, at: &mut ChangesAt<'_>, (kind, role): FindingKey<'_>, before: Option<&Sighting<'_>>) {
         let place = ChangePlace { role, ..ChangePlace::default() };
         let Some(before) = before else {
@@ -583,14 +584,14 @@ impl Sighting<'_> {
         }
     }
 
-    /// It was there, and is not any more.
+    /// Records a finding that is gone.
     fn gone(&self, at: &mut ChangesAt<'_>, (kind, role): FindingKey<'_>) {
         let verdict = if kind == FindingKind::CoreFiles { ChangeVerdict::Better } else { ChangeVerdict::Different };
         let place = ChangePlace { role, ..ChangePlace::default() };
         at.tell(place, (ChangeKind::Finding, verdict), (Some(self.told(&self.details)), None), None);
     }
 
-    /// Whether all of it is named.
+    /// Whether `details` names all of them.
     fn is_whole(&self) -> bool {
         self.count <= self.details.len() as u64
     }

@@ -1,41 +1,41 @@
-//! Changes gathered for people: what is the same on several nodes is told once, under their folded node set.
+//! Groups changes for people: the same change on several nodes appears once, under their folded node set.
 //!
-//! What always holds: every change is in exactly one line; the order is that of the changes.
+//! Invariants: every change is in exactly one line; lines keep the order of the changes.
 
 use std::collections::BTreeMap;
 
 use super::diff::{ChangeKind, ChangeVerdict, NodeChange, SnapshotDiff};
 use crate::nodeset::NodeSet;
 
-/// Of more services than these that are merely different, the number is told.
+/// Above this number of merely different services, only the count appears.
 const MOST_NAMES: usize = 3;
 
 /// The same change on one or more nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeLine {
-    /// What it means.
+    /// The meaning of the change.
     pub verdict: ChangeVerdict,
-    /// What has changed: services, a supervisord; none for nodes as a whole. Untrusted text: sinks make it safe.
+    /// The services or the supervisord; none for whole nodes. Untrusted text: sinks make it safe.
     pub what: Option<String>,
-    /// Where.
+    /// The nodes.
     pub nodes: NodeSet,
-    /// How: one line. Untrusted text: sinks make it safe.
+    /// The change in one line. Untrusted text: sinks make it safe.
     pub text: String,
 }
 
-/// What makes two changes one line.
+/// Changes with the same key share a line.
 type ChangeKey<'a> = (ChangeVerdict, Option<&'a str>, Option<&'a str>, Option<&'a str>, ChangeKind, String);
 
-/// One thing on several nodes.
+/// One change on several nodes.
 struct ChangeGroup<'a> {
     first: &'a NodeChange,
     nodes: Vec<&'a str>,
-    /// Whether all of it reads the same.
+    /// Whether all of them have the same text.
     alike: bool,
 }
 
 impl ChangeLine {
-    /// One change alone.
+    /// The line of a single change.
     #[must_use]
     pub fn of(change: &NodeChange) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl ChangeLine {
 }
 
 impl SnapshotDiff {
-    /// The changes, gathered.
+    /// The changes, grouped.
     #[must_use]
     pub fn lines(&self) -> Vec<ChangeLine> {
         let mut order: Vec<ChangeKey<'_>> = Vec::new();
@@ -87,7 +87,7 @@ impl SnapshotDiff {
     }
 }
 
-/// A line with what it is about.
+/// A line with its subject.
 fn named(role: Option<&str>, services: &[&str], line: ChangeLine) -> ChangeLine {
     let is_minor = line.verdict != ChangeVerdict::Worse && services.len() > MOST_NAMES;
     let what = match (role, services) {
@@ -98,7 +98,7 @@ fn named(role: Option<&str>, services: &[&str], line: ChangeLine) -> ChangeLine 
     ChangeLine { what, ..line }
 }
 
-/// How something has changed, in one line.
+/// A change as one line.
 fn text(change: &NodeChange) -> String {
     let (before, after) = (change.before.as_deref().unwrap_or("-"), change.after.as_deref().unwrap_or("-"));
     match (change.kind, &change.before, &change.after) {
@@ -112,7 +112,7 @@ fn text(change: &NodeChange) -> String {
     }
 }
 
-/// The same without what tells one node from another: the paths of what was found.
+/// The same line without the paths in a finding, which differ from node to node.
 fn head(change: &NodeChange) -> String {
     let short = |told: &Option<String>| {
         told.as_deref().map(|told| told.split_once(": ").map_or(told, |(head, _)| head).to_owned())

@@ -1,10 +1,10 @@
-//! What was true of a cluster at one time, and what has become of it since.
+//! The state of a cluster at one time, and its changes since.
 //!
-//! Here live [`Snapshot`], which is what `ctl status -o json` and `--save` write, read back; and [`diff`], which says what
-//! is worse, better or merely different. The room uses `event`, `overview` and the leaf `nodeset`; but for [`load`], which
-//! reads one file, it is pure. What always holds: no text leads to a panic, nor to more memory than a few times its
-//! length; a newer ctl's fields and words are passed over; what only one of two snapshots was asked for is not compared;
-//! a snapshot differs from itself in nothing. Start reading at [`diff`].
+//! Here live [`Snapshot`], read from the output of `ctl status -o json` or `--save`; and [`diff`], which rates each
+//! change as worse, better or merely different. The module uses `event`, `overview` and the leaf `nodeset`; except for
+//! [`load`], which reads one file, it is pure. Invariants: no input causes a panic, or needs more memory than a few
+//! times its length; fields and values of a newer ctl are ignored; targets that only one of two snapshots selected are
+//! not compared; a snapshot does not differ from itself. Start reading at [`diff`].
 
 mod diff;
 mod fold;
@@ -23,27 +23,27 @@ pub use self::rounds::WatchRounds;
 
 use crate::event::{Ledger, NodeFacts, RunScope, TargetResult};
 
-/// A status, kept.
+/// A saved status.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
-    /// Name of the run that read it; none where that is not known.
+    /// Name of the run that read it; none if unknown.
     pub run: Option<String>,
-    /// When it was begun; none where that is not known.
+    /// Start of that run; none if unknown.
     pub started: Option<jiff::Timestamp>,
-    /// How long it took.
+    /// Duration of that run.
     pub elapsed: Duration,
-    /// The services that were asked for, as they were typed; empty means all.
+    /// The requested services as typed; empty means all.
     pub services: Vec<String>,
-    /// The nodes and roles that were asked for.
+    /// The requested nodes and roles.
     pub selection: RunScope,
-    /// One for each target.
+    /// One result per target.
     pub results: Vec<TargetResult>,
-    /// What the nodes are like beyond their results.
+    /// Facts about the nodes beyond their results.
     pub nodes: Vec<NodeFacts>,
 }
 
 impl Snapshot {
-    /// What it says of one node.
+    /// The part of the snapshot about one node.
     #[must_use]
     pub fn of_node(&self, node: &str) -> Self {
         let results = self.results.iter().filter(|result| result.node == node).cloned().collect();
@@ -59,7 +59,7 @@ impl Snapshot {
         }
     }
 
-    /// What a run has read so far.
+    /// The results of a run so far.
     #[must_use]
     pub fn of(ledger: &Ledger) -> Self {
         let head = ledger.head();

@@ -1,4 +1,4 @@
-//! A snapshot, node by node: what was read of each, and what could not be.
+//! A snapshot by node: the values read on each, and the parts that could not be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,53 +9,53 @@ use crate::overview::TargetHealth;
 /// The role and the name of a supervisord.
 pub(super) type InstanceKey<'a> = (Option<&'a str>, Option<&'a str>);
 
-/// A supervisord and a service of it; of what init runs, no supervisord.
+/// A supervisord and one of its services; a service that init runs has no supervisord.
 pub(super) type ServiceKey<'a> = (InstanceKey<'a>, &'a str);
 
-/// What a snapshot says of one node.
+/// The part of a snapshot about one node.
 #[derive(Default)]
 pub(super) struct NodeSnapshot<'a> {
-    /// The run ended before it came to the node.
+    /// The run ended before it reached the node.
     pub(super) not_begun: bool,
-    /// Why nothing was read: it could not be reached or asked.
+    /// The failure, if the node could not be reached or read.
     pub(super) lost: Option<&'a TargetResult>,
-    /// It was left out on purpose: in maintenance.
+    /// The result, if the node was skipped for maintenance.
     pub(super) resting: Option<&'a TargetResult>,
-    /// The supervisords of which anything was told.
+    /// All supervisords in the results.
     pub(super) instances: BTreeSet<InstanceKey<'a>>,
-    /// Those that did not answer.
+    /// The supervisords that did not answer.
     pub(super) silent: BTreeMap<InstanceKey<'a>, &'a TargetResult>,
-    /// The services that were found, in the order of the snapshot's results.
+    /// The services found, in the order of the results.
     pub(super) services: Vec<(ServiceKey<'a>, &'a TargetResult)>,
-    /// What was found besides.
+    /// Other facts about the node.
     pub(super) facts: Option<&'a NodeFacts>,
 }
 
 impl<'a> NodeSnapshot<'a> {
-    /// What is said of a service.
+    /// The result of a service.
     pub(super) fn service(&self, key: &ServiceKey<'_>) -> Option<&'a TargetResult> {
         self.services.iter().find(|(own, _)| own == key).map(|(_, result)| *result)
     }
 
-    /// Whether it was read.
+    /// Whether the node was read.
     pub(super) fn is_read(&self) -> bool {
         self.lost.is_none() && self.resting.is_none()
     }
 
-    /// Whether its services were asked how they do their work, as far as they can be.
+    /// Whether the functional states of its services were read, as far as they have any.
     pub(super) fn asks_services(&self) -> bool {
         self.facts.is_some_and(|facts| facts.findings.iter().all(|found| found.kind != FindingKind::NoIntrospect))
     }
 
-    /// What was found besides, of these roles.
+    /// The findings for the roles in `scope`.
     pub(super) fn findings<'b>(&self, scope: &'b RunScope) -> impl Iterator<Item = &'a NodeFinding> + use<'a, 'b> {
         let findings = self.facts.map(|facts| facts.findings.as_slice()).unwrap_or_default();
         findings.iter().filter(|finding| scope.concerns(finding.role.as_deref()))
     }
 }
 
-/// The nodes of a snapshot in its order, with what concerns the roles of `other` too. One of which nothing of those roles
-/// is told is not among them.
+/// The nodes of a snapshot in its order, limited to the roles of `other` as well. A node without any result for those
+/// roles is left out.
 pub(super) fn nodes<'a>(snapshot: &'a Snapshot, other: &RunScope) -> Vec<(&'a str, NodeSnapshot<'a>)> {
     let mut order: Vec<&str> = Vec::new();
     let mut rows: BTreeMap<&str, Vec<&TargetResult>> = BTreeMap::new();
@@ -88,7 +88,7 @@ fn node<'a>(rows: &[&'a TargetResult]) -> NodeSnapshot<'a> {
         }
         let nothing = row.state.is_none() && row.outcome.is_bad();
         match (row.outcome, &row.service) {
-            // The node's supervisords do not list it, whether it was asked for by hand or not.
+            // The node does not run the service, whether or not the user named it explicitly.
             (Outcome::NotConfigured, _) => {}
             _ if is_no_such_service(row) => {}
             (Outcome::NotStarted, _) => node.not_begun = true,
@@ -119,7 +119,7 @@ fn is_no_such_service(row: &TargetResult) -> bool {
     row.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoSuchService)
 }
 
-/// Whether a target does its work as it should.
+/// Whether a target is healthy.
 pub(super) fn is_well(result: &TargetResult) -> bool {
     TargetHealth::of(result) == TargetHealth::Well
 }

@@ -1,8 +1,8 @@
-//! From a file, or its text, to a [`Snapshot`].
+//! Parses a file or its text into a [`Snapshot`].
 //!
-//! What always holds: at most [`MAX_BYTES`] are read, whatever the file says of its length; what a newer ctl may have
-//! added, fields and words, is passed over; anything else that is not as `ctl status` writes it is an error. The rows are
-//! made by hand of what was read, each field named, so that a field that is added to a result is not forgotten here.
+//! Invariants: at most [`MAX_BYTES`] are read, whatever length the file reports; fields and values that a newer ctl
+//! added are ignored; any other deviation from the format of `ctl status` is an error. The conversion names every field
+//! explicitly, so that a field added to a result does not compile until it is read here.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -19,55 +19,55 @@ use crate::event::{
 };
 use crate::local::file::{self, ReadBounds};
 
-/// The largest file, in bytes: a status of 10,000 nodes with 20 services each has some 160 MB.
+/// Maximum file size in bytes: a status of 10,000 nodes with 20 services each has about 160 MB.
 pub(super) const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The form that is read.
+/// The supported format.
 const SCHEMA: &str = "ctl/1";
 
-/// The command whose document it is.
+/// The command that writes snapshots.
 const COMMAND: &str = "status";
 
-/// Why a file is no snapshot. What it prints goes on after the file's name and a colon.
+/// Why a file is not a snapshot. The text follows the file's name and a colon.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// It could not be read.
+    /// The file could not be read.
     #[error("{0}")]
     Io(#[source] io::Error),
-    /// It is a folder.
+    /// The path is a directory.
     #[error("it is a directory")]
     Folder,
-    /// It is larger than what is read.
+    /// The file exceeds the size limit.
     #[error("it is larger than {} MiB", MAX_BYTES >> 20)]
     TooLarge,
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("it is empty")]
     Empty,
-    /// It is not JSON, or no object.
+    /// The content is not JSON, or not an object.
     #[error("it is not the JSON of a snapshot: {0}")]
     NotJson(#[source] serde_json::Error),
-    /// It ends too early.
+    /// The JSON is truncated.
     #[error("it is truncated: {0}")]
     Truncated(#[source] serde_json::Error),
-    /// It is JSON of something else.
+    /// The JSON has no schema.
     #[error("it does not have the schema {SCHEMA}")]
     NoSchema,
-    /// It has another form.
+    /// The JSON has a different schema.
     #[error("its schema is {0}; this ctl reads {SCHEMA}")]
     OtherSchema(String),
-    /// It is what another command has written.
+    /// Another command wrote the document.
     #[error("it was written by `ctl {0}`, not by `ctl {COMMAND}`")]
     OtherCommand(String),
-    /// It does not say of which command it is, such as a list of runs.
+    /// The document names no command, such as a list of runs.
     #[error("it was not written by `ctl {COMMAND}`")]
     NoCommand,
-    /// A field is not as it should be.
+    /// A field is invalid.
     #[error("it is not in the form that `ctl {COMMAND}` writes: {0}")]
     Field(#[source] serde_json::Error),
 }
 
 impl SnapshotError {
-    /// What to do.
+    /// Advice for the user.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -85,7 +85,7 @@ impl SnapshotError {
 /// Reads a snapshot from a file.
 ///
 /// # Errors
-/// [`SnapshotError`] if it cannot be read, is larger than 256 MiB, or is none.
+/// [`SnapshotError`] if it cannot be read, is larger than 256 MiB, or is not a snapshot.
 pub fn load(path: &Path) -> Result<Snapshot, SnapshotError> {
     let bounds = ReadBounds { max_bytes: MAX_BYTES, patience: file::PIPE_PATIENCE, only_regular: false };
     let content = file::read(path, bounds).map_err(|error| {
@@ -100,10 +100,10 @@ pub fn load(path: &Path) -> Result<Snapshot, SnapshotError> {
     read(&content.bytes)
 }
 
-/// Reads a snapshot from its text.
+/// Parses a snapshot from its text.
 ///
 /// # Errors
-/// [`SnapshotError`] if it is none.
+/// [`SnapshotError`] if it is not a snapshot.
 pub fn read(text: &[u8]) -> Result<Snapshot, SnapshotError> {
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(SnapshotError::Empty);
@@ -125,12 +125,12 @@ pub fn read(text: &[u8]) -> Result<Snapshot, SnapshotError> {
     Ok(document.into())
 }
 
-/// A word for a message.
+/// Shortens a name for a message.
 fn clip(word: &str) -> String {
     word.chars().take(40).collect()
 }
 
-/// What is looked at first: whose document it is.
+/// Read first: the command that wrote the document.
 #[derive(Deserialize)]
 struct DocumentHead {
     #[serde(default)]
@@ -223,7 +223,7 @@ struct FindingRow {
     count: Option<u64>,
 }
 
-/// The value of a word; none for one that this ctl does not know.
+/// The value of a name; none for a name that this ctl does not know.
 fn known<T: FromStr>(word: &str) -> Option<T> {
     word.parse().ok()
 }
@@ -251,7 +251,7 @@ impl From<ResultRow> for TargetResult {
             role: row.role,
             supervisor: row.supervisor,
             service: row.service,
-            // An outcome of a newer ctl: what it means is not known.
+            // The outcome comes from a newer ctl; its meaning is unknown.
             outcome: known(&row.outcome).unwrap_or(Outcome::Unknown),
             state: row.state.map(|word| known(&word).unwrap_or(ProcessState::Unknown)),
             pid: row.pid,
@@ -273,7 +273,7 @@ impl From<ResultRow> for TargetResult {
 impl From<FailureRow> for Failure {
     fn from(row: FailureRow) -> Self {
         let kind = known::<FailureKind>(&row.kind);
-        // What kind it is stays to be read.
+        // Keep the unknown kind in the message.
         let message = if kind.is_some() { row.message } else { format!("{}: {}", row.kind, row.message) };
         Self {
             stage: known(&row.stage).unwrap_or(Stage::Inspect),
@@ -290,7 +290,7 @@ fn evidence(row: EvidenceRow) -> Option<FailureEvidence> {
 }
 
 impl From<NodeRow> for NodeFacts {
-    /// Without what is of a kind that this ctl does not know: it cannot find the like itself.
+    /// Drops findings of unknown kinds: this ctl could not find any to compare them with.
     fn from(row: NodeRow) -> Self {
         let supervisor = |row: SupervisorRow| {
             let via = known(&row.via)?;

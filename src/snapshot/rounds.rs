@@ -1,7 +1,7 @@
-//! Round after round of a watch: what has changed since the last, and since what could not be read was last read.
+//! The rounds of a watch: changes since the last round, and, after a gap, since the last successful read.
 //!
-//! What always holds: two rounds and what was last known are kept, no more; of what could not be read in between,
-//! nothing is told twice, and nothing that changed meanwhile is lost.
+//! Invariants: it keeps two rounds and the last known state, no more; after a gap, nothing is reported twice, and no
+//! change made during the gap is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +13,14 @@ use crate::event::{FindingKind, NodeFacts, NodeFinding, RunScope, TargetResult};
 /// The rounds of a watch.
 #[derive(Debug, Default)]
 pub struct WatchRounds {
-    /// The round before; none before the first.
+    /// The previous round; none before the first.
     last: Option<Snapshot>,
-    /// Of each node and supervisord what was read when it last could be.
+    /// The last successful read of each node and supervisord.
     known: Snapshot,
 }
 
 impl WatchRounds {
-    /// Takes a round, and says what it has changed. Nothing is known before the first: what is not well then is news.
+    /// Adds a round, and returns its changes. Before the first nothing is known, so all of its problems are new.
     pub fn take(&mut self, now: Snapshot) -> SnapshotDiff {
         let changes = match &self.last {
             None => {
@@ -38,7 +38,7 @@ impl WatchRounds {
         changes
     }
 
-    /// What has become of nodes that could not be read whole in the last round.
+    /// The changes of nodes that the last round could not read completely.
     fn regained(&self, unread: &BTreeSet<&str>, last: &Snapshot, now: &Snapshot) -> SnapshotDiff {
         let known = Snapshot { started: last.started, elapsed: last.elapsed, ..of_nodes(&self.known, unread) };
         let mut now = of_nodes(now, unread);
@@ -53,11 +53,11 @@ impl WatchRounds {
         };
         found.changes.retain(|change| match change.kind {
             ChangeKind::Finding => true,
-            // What is well where nothing was known is no news.
+            // A healthy target without a known earlier state is not news.
             ChangeKind::Came => {
                 change.service.is_some() && (change.verdict == ChangeVerdict::Worse || is_known(change))
             }
-            // That it cannot be reached or asked is told round by round.
+            // Reachability is compared from round to round, so report only services here.
             ChangeKind::State | ChangeKind::Went | ChangeKind::Restarted | ChangeKind::Version => {
                 change.service.is_some()
             }
@@ -65,7 +65,7 @@ impl WatchRounds {
         found
     }
 
-    /// What is known after a round.
+    /// The last known state after a round.
     fn learned(&self, now: &Snapshot) -> Snapshot {
         let mut known: BTreeMap<&str, Vec<&TargetResult>> = BTreeMap::new();
         for result in &self.known.results {
@@ -89,7 +89,7 @@ impl WatchRounds {
             for row in read.iter().filter(|row| !is_silent(row)) {
                 let before = old.iter().find(|old| old.service == row.service && old.supervisor == row.supervisor);
                 learned.results.push(match before {
-                    // What it last said of its own work.
+                    // Keep the last known functional state.
                     Some(before) if row.functional.is_none() && row.state == before.state && !node.asks_services() => {
                         TargetResult {
                             functional: before.functional.clone(),
@@ -108,7 +108,7 @@ impl WatchRounds {
     }
 }
 
-/// The nodes of which not everything could be read.
+/// The nodes that could not be read completely.
 fn unread(snapshot: &Snapshot) -> BTreeSet<&str> {
     let nodes = nodes(snapshot, &RunScope::default()).into_iter();
     let unread = nodes.filter(|(_, node)| {
@@ -121,14 +121,14 @@ fn is_searched(facts: &NodeFacts) -> bool {
     facts.findings.iter().all(|found| found.kind != FindingKind::NotSearched)
 }
 
-/// What was found on a node when it was last searched, now or before; not, that it could not be asked.
+/// The findings of the last search of a node, without the finding that it could not be searched.
 fn findings(now: &NodeFacts, before: Option<&NodeFacts>) -> Vec<NodeFinding> {
     let facts = if is_searched(now) { Some(now) } else { before };
     let findings = facts.map(|facts| facts.findings.as_slice()).unwrap_or_default();
     findings.iter().filter(|found| found.kind != FindingKind::NoIntrospect).cloned().collect()
 }
 
-/// What a snapshot says of these nodes.
+/// The part of a snapshot about these nodes.
 fn of_nodes(snapshot: &Snapshot, names: &BTreeSet<&str>) -> Snapshot {
     Snapshot {
         services: snapshot.services.clone(),

@@ -1,4 +1,4 @@
-//! Tables of the diff, and that what is written is read back.
+//! Tables of the diff, and the round trip through a file.
 
 use proptest::prelude::*;
 
@@ -52,7 +52,7 @@ fn cores(names: &[&str]) -> NodeFinding {
     finding(FindingKind::CoreFiles, "core files in /var/crashes", names)
 }
 
-/// More core files than are named.
+/// More core files than `details` names.
 fn many_cores(names: &[&str], count: u64) -> NodeFinding {
     NodeFinding { count: Some(count), ..finding(FindingKind::CoreFiles, &format!("{count} core files"), names) }
 }
@@ -62,7 +62,7 @@ fn finding(kind: FindingKind, message: &str, details: &[&str]) -> NodeFinding {
     NodeFinding { kind, role: None, message: message.to_owned(), details, count: None }
 }
 
-/// A snapshot of an hour after midnight plus `minutes`, in depth.
+/// A deep snapshot taken at one o'clock plus `minutes`.
 fn at(minutes: i64, results: Vec<TargetResult>) -> Snapshot {
     let mut names: Vec<&str> = results.iter().map(|result| result.node.as_str()).collect();
     names.dedup();
@@ -82,7 +82,7 @@ fn told(diff: &SnapshotDiff) -> Vec<String> {
         .collect()
 }
 
-/// What the change of the results of one node is told as.
+/// The lines for the changed results of one node.
 fn of(before: Vec<TargetResult>, after: Vec<TargetResult>) -> Vec<String> {
     told(&diff(&at(0, before), &at(60, after)))
 }
@@ -141,7 +141,7 @@ fn another_process_is_a_restart_and_no_more() {
     type PidAndUptime = (Option<u32>, Option<u64>);
     let table: &[(PidAndUptime, PidAndUptime, &[&str])] = &[
         ((Some(1), Some(10)), (Some(1), Some(3610)), &[]),
-        // Time does not tell where pids do.
+        // Without pids, times alone prove nothing.
         ((Some(1), Some(5000)), (Some(1), Some(10)), &[]),
         ((Some(1), Some(10)), (Some(2), Some(10)), &["different restarted x: pid 1 > pid 2"]),
         ((None, Some(10)), (None, Some(3610)), &[]),
@@ -156,7 +156,7 @@ fn another_process_is_a_restart_and_no_more() {
     for ((old, was), (new, is), expected) in table {
         assert_eq!(&of(vec![with(*old, *was)], vec![with(*new, *is)]), expected, "{old:?} {was:?} to {new:?} {is:?}");
     }
-    // Without the times only an uptime that fell tells.
+    // Without start times only a smaller uptime proves a restart.
     let bare = |uptime| Snapshot { started: None, ..at(0, vec![with(None, Some(uptime))]) };
     assert_eq!(told(&diff(&bare(10), &bare(11))), [""; 0]);
     assert_eq!(told(&diff(&bare(10), &bare(9))), ["different restarted x: up 10 s > up 9 s"]);
@@ -182,7 +182,7 @@ fn services_come_and_go() {
     for (before, after, expected) in table {
         assert_eq!(&of(before.clone(), after.clone()), expected);
     }
-    // A supervisord that does not list it has it no more.
+    // A supervisord that no longer lists the service.
     let unlisted = TargetResult { outcome: Outcome::NotConfigured, state: None, ..well("n1", "x") };
     assert_eq!(of(vec![x()], vec![unlisted]), ["worse went x: active > -"]);
 }
@@ -253,7 +253,7 @@ fn a_supervisord_that_does_not_answer_is_one_change() {
     );
 }
 
-/// Asked for by hand it has failed, else it is not configured: the node has not got it either way.
+/// Named explicitly, it is a failure, otherwise it is `not_configured`: either way the node does not run it.
 #[test]
 fn a_service_that_a_node_has_not_is_nothing() {
     let asked = |outcome, kind: Option<FailureKind>| TargetResult {
@@ -287,7 +287,7 @@ fn findings_come_and_go() {
                 "better finding n1: core files in /var/crashes: a > -",
             ],
         ),
-        // Of more than are named the number tells.
+        // Beyond the named files, the count decides.
         (vec![many_cores(&many, 25)], vec![many_cores(&many, 26)], vec!["worse finding n1: 25 core files: c00"]),
         (vec![many_cores(&many, 26)], vec![many_cores(&many, 25)], vec!["better finding n1"]),
         (vec![many_cores(&many, 25)], vec![many_cores(&many, 25)], vec![]),
@@ -297,7 +297,7 @@ fn findings_come_and_go() {
         (vec![many_cores(&many, 25)], vec![cores(&["c00"])], vec!["better finding n1"]),
         (vec![], vec![socket()], vec!["different finding n1: - > nothing is listening on /tmp/a.sock"]),
         (vec![socket()], vec![], vec!["different finding n1: nothing is listening on /tmp/a.sock > -"]),
-        // What was not searched for is neither there nor gone.
+        // Without a search, a finding is neither present nor gone.
         (vec![cores(&["a"]), socket()], vec![blind()], vec!["different finding n1: - > not searched: no shell"]),
         (vec![blind()], vec![cores(&["a"])], vec!["different finding n1: not searched: no shell > -"]),
     ];
@@ -313,19 +313,19 @@ fn findings_come_and_go() {
 }
 
 #[test]
-fn what_services_say_is_compared_only_where_both_could_be_asked() {
+fn functional_states_are_compared_only_if_both_were_read() {
     let forbidden = || vec![facts("n1", vec![finding(FindingKind::NoIntrospect, "sshd forbids forwarding", &[])])];
     let bad = || at(0, vec![row("n1", "x", ProcessState::Running, Some("initializing"))]);
     let blind = || at(60, vec![row("n1", "x", ProcessState::Running, None)]);
     let found = diff(&bad(), &Snapshot { nodes: forbidden(), ..blind() });
     assert_eq!(told(&found), ["different finding n1: - > sshd forbids forwarding"]);
     assert_eq!(told(&diff(&bad(), &Snapshot { nodes: Vec::new(), ..blind() })), [""; 0]);
-    // It was asked, and has nothing to say any more: what supervisord says stands.
+    // The service no longer reports a state, so supervisord's state applies.
     assert_eq!(told(&diff(&bad(), &blind())), ["better state x: initializing > active"]);
 }
 
 #[test]
-fn what_only_one_was_asked_for_is_not_compared() {
+fn targets_of_only_one_snapshot_are_not_compared() {
     let config = |node: &str| TargetResult { role: Some("config".to_owned()), ..well(node, "api") };
     let everything = || {
         at(
@@ -365,7 +365,7 @@ fn what_only_one_was_asked_for_is_not_compared() {
         assert_eq!(told(&diff(&everything(), &some)), [""; 0], "{:?}", some.selection);
         assert_eq!(told(&diff(&some, &everything())), [""; 0], "{:?}", some.selection);
     }
-    // Both were asked for the same: what is missing is gone.
+    // Both selected the same targets: a missing one is gone.
     let selection =
         || RunScope { roles: vec!["analytics".to_owned()], nodes: Some("@rack1".to_owned()), exclude: None };
     let (old, new) = (
@@ -373,7 +373,7 @@ fn what_only_one_was_asked_for_is_not_compared() {
         with(selection(), &["x"], vec![well("n1", "x")]),
     );
     assert_eq!(told(&diff(&old, &new)), ["worse went n2: reachable > -"]);
-    // A role that both were asked for, and a node that has lost it.
+    // A role that both selected, and a node that lost it.
     let both = with(
         roles(&["analytics", "config"]),
         &[],
@@ -455,7 +455,7 @@ fn a_document_is_read_back_as_it_was_meant() {
 }
 
 #[test]
-fn what_is_no_snapshot_says_why() {
+fn a_file_that_is_not_a_snapshot_has_an_error() {
     let whole = r#"{"schema":"ctl/1","command":"status","results":[{"node":"n1","outcome":"ok"}]}"#;
     assert!(read(whole.as_bytes()).is_ok());
     let table: &[(&str, &str)] = &[
@@ -537,7 +537,7 @@ proptest! {
     }
 
     #[test]
-    fn the_other_way_round_what_was_worse_is_better(before in any_snapshot(), after in any_snapshot()) {
+    fn a_reversed_diff_turns_worse_into_better(before in any_snapshot(), after in any_snapshot()) {
         let states = |diff: &SnapshotDiff| {
             let of = |change: &NodeChange| (change.node.clone(), change.supervisor.clone(), change.service.clone());
             let states = diff.changes.iter().filter(|change| change.kind == ChangeKind::State);
@@ -577,7 +577,7 @@ proptest! {
     }
 }
 
-/// What each round of a watch is told as, of those after the first.
+/// The changes of each round of a watch after the first.
 fn rounds(all: Vec<Snapshot>) -> Vec<Vec<String>> {
     let mut rounds = WatchRounds::default();
     let all = all.into_iter().map(|now| told(&rounds.take(now)));
@@ -603,7 +603,7 @@ fn a_watch_loses_nothing_while_something_cannot_be_read() {
     let reachable = "better state n1: unreachable (refused: no) > reachable".to_owned();
     let (down, up) = ("up > down (nothing is listening)", "down (nothing is listening) > up");
 
-    // A node that was away for two rounds.
+    // A node that was unreachable for two rounds.
     let told =
         rounds(vec![round(both(), vec![]), gone(), gone(), round(vec![fatal(), other(well("n1", "y"))], vec![])]);
     let back = vec![
@@ -612,11 +612,11 @@ fn a_watch_loses_nothing_while_something_cannot_be_read() {
         "different restarted y: pid 100 > pid 200".to_owned(),
     ];
     assert_eq!(told, [vec![unreachable.clone()], vec![], back]);
-    // One of which nothing was known.
+    // A node without a known earlier state.
     let told = rounds(vec![gone(), round(vec![fatal(), well("n1", "y")], vec![cores(&["a"])])]);
     let news = ["worse came x: - > FATAL", "worse finding n1: - > core files in /var/crashes: a"];
     assert_eq!(told, [[news.map(str::to_owned).to_vec(), vec![reachable.clone()]].concat()]);
-    // Its supervisord was down; what is next is told once.
+    // Its supervisord was down; later changes are reported once.
     let told = rounds(vec![
         round(both(), vec![]),
         round(vec![silent("n1")], vec![]),
@@ -626,7 +626,7 @@ fn a_watch_loses_nothing_while_something_cannot_be_read() {
     let silent_told = vec![format!("worse state supervisor-analytics: {down}")];
     let back = vec!["worse state x: active > FATAL".to_owned(), format!("better state supervisor-analytics: {up}")];
     assert_eq!(told, [silent_told, back, vec![]]);
-    // It could not be searched; that is told by itself.
+    // The failed search is a change of its own.
     let told = rounds(vec![
         round(both(), vec![cores(&["a"])]),
         round(both(), vec![blind()]),
