@@ -1,4 +1,4 @@
-//! A whole status folded: a line a role, and what is not well, worst first.
+//! Folds a whole status: one line per role, and the problems, worst first.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,60 +10,59 @@ use super::roles::{NodeRoles, RoleSummary, summaries};
 use crate::event::{FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, Stage, TargetResult};
 use crate::nodeset::NodeSet;
 
-/// Kinds of reason for which one thing that is wrong gets a trouble each; with more of them, the last is for all that
-/// are left.
+/// Maximum issues for one problem with different kinds of reasons; the last one collects the remaining kinds.
 const REASONS: usize = 3;
 
-/// Reasons that are spelled out where several share a trouble.
+/// Maximum reasons to spell out when several share an issue.
 const SPELLED_OUT: usize = 2;
 
-/// A status at a glance.
+/// The summary of a status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {
-    /// The roles; what has no role comes last.
+    /// The roles; results without a role come last.
     pub roles: Vec<RoleSummary>,
     /// Nodes of any role.
     pub nodes: usize,
-    /// Those on which everything is well.
+    /// Nodes without a problem.
     pub nodes_well: usize,
-    /// What is not well, worst first, then where there is most of it; then the findings.
+    /// The problems: worst first, then most frequent first; the findings follow.
     pub troubles: Vec<ClusterIssue>,
-    /// What is well, and unlike the others of its kind.
+    /// Healthy targets that differ from their peers.
     pub outliers: Vec<Outlier>,
-    /// Nodes that were left out on purpose, and why.
+    /// Nodes that were skipped on purpose, with the reason.
     pub maintenance: Vec<ClusterIssue>,
 }
 
-/// The same thing that is wrong on one or more nodes.
+/// The same problem on one or more nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterIssue {
-    /// How bad it is; none for a finding, which is worth a look and stops nothing.
+    /// The severity; none for a finding, which stops nothing.
     pub health: Option<TargetHealth>,
-    /// What: a service, a supervisord instance, or [`ClusterIssue::NODE`].
+    /// A service, a supervisord instance, or [`ClusterIssue::NODE`].
     pub what: String,
-    /// The role, where it is one's, and the same on all nodes.
+    /// The role, if there is one and it is the same on all nodes.
     pub role: Option<String>,
-    /// Where.
+    /// The nodes.
     pub nodes: NodeSet,
-    /// Why: one line, the first word of which is how it is. Untrusted text: sinks make it safe.
+    /// The reason in one line that starts with the state. Untrusted text: sinks make it safe.
     pub reason: String,
-    /// How many results, or findings, say so: a node that cannot be asked has one for each service that was named.
+    /// Number of results or findings: an unreachable node has one for each service that the user named.
     pub count: usize,
 }
 
 impl ClusterIssue {
-    /// What is wrong where it is the node as a whole. No service has such a name: a program may well be called `node`.
+    /// Subject of an issue of the whole node. No service can have this name, although a program may be called `node`.
     pub const NODE: &'static str = "the node";
 }
 
 impl Overview {
-    /// Folds the results and facts of a status. `results` are one round's: each target once.
+    /// Folds the results and facts of a status. `results` come from one round: each target once.
     #[must_use]
     pub fn of(results: &[TargetResult], facts: &[NodeFacts]) -> Self {
         Self::of_nodes(results, facts, &NodeRoles::default())
     }
 
-    /// The same where the roles of the nodes are known, so that a node that does not answer counts in all of its own.
+    /// The same with known roles, so that an unreachable node counts in all of its roles.
     #[must_use]
     pub fn of_nodes(results: &[TargetResult], facts: &[NodeFacts], known: &NodeRoles) -> Self {
         let mut troubles = of_results(results);
@@ -86,7 +85,7 @@ impl Overview {
     }
 }
 
-/// What is not well where a result is not: the service, unless it shares the fate of its supervisord or its node.
+/// The subject of a problem: the service, unless its supervisord or its node has failed as a whole.
 pub(super) fn what(result: &TargetResult) -> &str {
     let of_service = result.state.is_some()
         || result.failure.as_ref().is_some_and(|failure| {
@@ -102,7 +101,7 @@ pub(super) fn what(result: &TargetResult) -> &str {
     }
 }
 
-/// One thing that is said to be wrong on one node.
+/// One problem on one node.
 struct IssueCase<'a> {
     what: &'a str,
     role: Option<&'a str>,
@@ -111,7 +110,7 @@ struct IssueCase<'a> {
     reason: HealthReason,
 }
 
-/// Cases of one shape.
+/// Cases with the same message template.
 struct SimilarCases<'a, 'b> {
     cases: Vec<&'b IssueCase<'a>>,
 }
@@ -126,10 +125,10 @@ impl SimilarCases<'_, '_> {
     }
 }
 
-/// What is the same thing, whatever the reason.
+/// Identifies a problem, whatever its reason.
 type IssueKey = (String, Option<TargetHealth>, String, Option<FailureKind>);
 
-/// Gathers cases, in the order of the first of each.
+/// Groups cases, in the order of the first of each.
 fn gathered<'a>(cases: impl Iterator<Item = (Option<TargetHealth>, IssueCase<'a>)>) -> Vec<ClusterIssue> {
     let mut order: Vec<IssueKey> = Vec::new();
     let mut groups: HashMap<IssueKey, Vec<IssueCase<'a>>> = HashMap::new();
@@ -144,7 +143,7 @@ fn gathered<'a>(cases: impl Iterator<Item = (Option<TargetHealth>, IssueCase<'a>
     each.flat_map(|(health, cases)| told(health, cases)).collect()
 }
 
-/// The same thing that is wrong, as one trouble for each kind of reason, most nodes first, up to [`REASONS`] of them.
+/// Splits one problem into an issue for each kind of reason, most nodes first, up to [`REASONS`] of them.
 fn told(health: Option<TargetHealth>, cases: &[IssueCase<'_>]) -> Vec<ClusterIssue> {
     let mut kinds: Vec<SimilarCases<'_, '_>> = Vec::new();
     let mut places: HashMap<MessageTemplate, usize> = HashMap::new();
@@ -173,7 +172,7 @@ fn told(health: Option<TargetHealth>, cases: &[IssueCase<'_>]) -> Vec<ClusterIss
     troubles
 }
 
-/// None without any case.
+/// `None` without any case.
 fn trouble(health: Option<TargetHealth>, cases: &[&IssueCase<'_>], why: &str) -> Option<ClusterIssue> {
     let first = cases.first()?;
     Some(ClusterIssue {
@@ -231,7 +230,7 @@ fn of_findings(facts: &[NodeFacts]) -> Vec<ClusterIssue> {
     gathered(found.into_values().flatten())
 }
 
-/// Whose core files they are, and where: a file is named `core.PROGRAM.PID…`.
+/// The programs that left core files, and the place: a file is named `core.PROGRAM.PID…`.
 fn core_files(finding: &NodeFinding) -> String {
     let place = finding.message.strip_prefix("core files ").unwrap_or(&finding.message);
     let program = |path: &'_ String| -> Option<String> {

@@ -1,23 +1,23 @@
-//! How well one target is.
+//! The health of one target.
 
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, TargetResult};
 
-/// How well a target is, from well to worst.
+/// The health of a target, from healthy to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TargetHealth {
-    /// It does its work, or stands by as it should; also what was left out on purpose.
+    /// It works, or is on standby as intended; also a target that was skipped on purpose.
     Well,
-    /// It runs and does not do its work yet, or is being started.
+    /// It is starting, or runs and is not functional yet.
     Initializing,
-    /// It was stopped, or is being stopped.
+    /// It is stopped or stopping.
     Inactive,
     /// It runs and does not answer.
     Timeout,
-    /// It ended by itself, cannot be started, or does not stay up.
+    /// It exited on its own, cannot start, or does not stay up.
     Failed,
-    /// Its supervisord does not answer, or is not there.
+    /// Its supervisord is missing or does not answer.
     Down,
-    /// Nobody knows: its node could not be reached or asked.
+    /// Unknown: its node could not be reached or read.
     Unreachable,
 }
 
@@ -26,7 +26,7 @@ impl TargetHealth {
     pub const ALL: [Self; 7] =
         [Self::Well, Self::Initializing, Self::Inactive, Self::Timeout, Self::Failed, Self::Down, Self::Unreachable];
 
-    /// The word for it.
+    /// The name in output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl TargetHealth {
         }
     }
 
-    /// How well the target of a result is.
+    /// The health of a result's target.
     #[must_use]
     pub fn of(result: &TargetResult) -> Self {
         let kind = result.failure.as_ref().map(|failure| failure.kind);
@@ -81,21 +81,21 @@ impl TargetHealth {
     }
 }
 
-/// Why a target is not well, in one piece: `initializing (Database connection down)`, `FATAL (spawn error)`,
-/// `unreachable (refused: …)`. It begins with one word. Untrusted text: sinks make it safe.
+/// Why a target is not healthy, in one text: `initializing (Database connection down)`, `FATAL (spawn error)`,
+/// `unreachable (refused: …)`. It starts with a single token. Untrusted text: sinks make it safe.
 #[must_use]
 pub fn reason(result: &TargetResult) -> String {
     HealthReason::of(result).to_string()
 }
 
-/// Why a target is not well, in its parts.
+/// Why a target is not healthy, in parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HealthReason {
-    /// The state, or what stands for it: one word; none for a finding.
+    /// The state, or a substitute for it, as a single token; none for a finding.
     pub(super) word: String,
-    /// What kind of failure, where that says more than the word.
+    /// The kind of failure, if it adds something to the state.
     pub(super) kind: Option<FailureKind>,
-    /// More of it; may be empty.
+    /// Details; may be empty.
     pub(super) why: String,
 }
 
@@ -125,7 +125,7 @@ impl HealthReason {
     }
 
     fn of_state(result: &TargetResult) -> Self {
-        // Of the two the one that says how bad it is.
+        // Take the worse of the two states.
         let is_in_word = TargetHealth::of_word(result.functional.as_deref()) > TargetHealth::of_state(result.state);
         let word = match (result.state, &result.functional) {
             (Some(state), _) if state != ProcessState::Running && !is_in_word => state.as_str(),
@@ -141,7 +141,7 @@ impl HealthReason {
         Self { word: word.to_owned(), kind: None, why: why.to_owned() }
     }
 
-    /// The same with other words for why.
+    /// The same reason with different details.
     pub(super) fn with(&self, why: &str) -> String {
         match (self.kind, why) {
             _ if self.word.is_empty() => why.to_owned(),
@@ -159,14 +159,14 @@ impl std::fmt::Display for HealthReason {
     }
 }
 
-/// What is said of an instance, without its name in front, which is told already.
+/// Strips the instance's name from the front of a message, since the output already shows it.
 fn without_name<'a>(message: &'a str, name: Option<&str>) -> &'a str {
     let rest = name.and_then(|name| message.strip_prefix(name));
     rest.map_or(message, |rest| rest.strip_prefix(" is not running").unwrap_or(rest).trim_start_matches([':', ' ']))
 }
 
-/// What is said of a connection, without the node's address in front (`10.0.0.7 port 22: …`, `root@10.0.0.7: …`):
-/// the node is named already.
+/// Strips the node's address from the front of a connection error (`10.0.0.7 port 22: …`, `root@10.0.0.7: …`): the
+/// output already names the node.
 fn without_place<'a>(message: &'a str, address: Option<&str>) -> &'a str {
     let place = message.split_once(": ").filter(|(place, _)| {
         let host = place.split(" port ").next().unwrap_or_default();

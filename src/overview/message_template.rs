@@ -1,27 +1,27 @@
-//! Reasons that say the same but for what changes from node to node: pids, times, addresses, counts.
+//! Matches reasons that differ only in values such as pids, times, addresses and counts.
 //!
-//! Here lives [`MessageTemplate`]. It uses nothing. What always holds: two texts of one shape differ in nothing but such words;
-//! what stands in the text that is told for both is true of both; a text alone is told as it is. Start reading at
+//! Here lives [`MessageTemplate`]. It uses no other module. Invariants: two texts with one template differ only in such
+//! values; the merged text is true for each of them; a single text stays as it is. Start reading at
 //! [`MessageTemplate::of`] and [`common`].
 
-/// What takes the place of a word that is not the same everywhere.
+/// Replaces a token that differs between the texts.
 const ELSE: &str = "…";
 
-/// Words without a digit that are part of a date, as supervisord writes it.
+/// Tokens without a digit that are part of a date in supervisord's format.
 const OF_DATES: [&str; 21] = [
     "AM", "PM", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Mon", "Tue",
     "Wed", "Thu", "Fri", "Sat", "Sun",
 ];
 
-/// Words after which a number is the news: exit status 1 and exit status 127 are two reasons.
+/// After these tokens a number is significant: exit status 1 and exit status 127 are two reasons.
 const TELLING: [&str; 5] = ["status", "code", "exit", "errno", "signal"];
 
-/// What a text is but for the words that change.
+/// A text without its variable tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct MessageTemplate(Vec<Option<String>>);
 
 impl MessageTemplate {
-    /// The shape of a text that was told of a node with these names.
+    /// The template of a text about a node with these names.
     pub(super) fn of(text: &str, names: &[&str]) -> Self {
         let mut before = "";
         let mut words = Vec::new();
@@ -34,7 +34,7 @@ impl MessageTemplate {
     }
 }
 
-/// The word without the marks around it.
+/// The token without the punctuation around it.
 fn core(word: &str) -> &str {
     word.trim_matches(|char: char| matches!(char, '(' | ')' | ',' | ';' | ':' | '.' | '[' | ']' | '\'' | '"' | '`'))
 }
@@ -45,7 +45,7 @@ fn changes(word: &str, before: &str, names: &[&str]) -> bool {
     is_name || OF_DATES.contains(&word) || (has_digit && !TELLING.contains(&before))
 }
 
-/// One text for several of one shape: a word that is not the same in all of them is left out, and told to be.
+/// Merges texts with one template: `…` replaces each token that differs.
 pub(super) fn common(texts: &[&str]) -> String {
     let Some((first, others)) = texts.split_first() else { return String::new() };
     if others.iter().all(|other| other == first) {
@@ -53,7 +53,7 @@ pub(super) fn common(texts: &[&str]) -> String {
     }
     let mut others: Vec<_> = others.iter().map(|text| text.split_whitespace()).collect();
     let mut words: Vec<String> = Vec::new();
-    // The marks in front of a gap that is the last word so far.
+    // The punctuation before a gap at the end of the text so far.
     let mut gap: Option<&str> = None;
     for word in first.split_whitespace() {
         if others.iter_mut().fold(true, |same, other| (other.next() == Some(word)) & same) {
@@ -68,7 +68,7 @@ pub(super) fn common(texts: &[&str]) -> String {
         let before = *gap.get_or_insert(before);
         words.push(format!("{before}{ELSE}{after}"));
     }
-    // Whom it is about is told already: `…: no answer in 5 s`, and a date alone.
+    // Drop a leading subject, and a text that is only a date: the line already names its subject.
     let own = words.first().is_some_and(|word| word == "…:" || (words.len() == 1 && word == ELSE));
     words.get(usize::from(own)..).unwrap_or_default().join(" ")
 }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changes_from_node_to_node_does_not_count() {
+    fn values_that_differ_by_node_are_ignored() {
         let same = [
             ("10.0.0.7:22: no answer", "10.0.0.13:22: no answer", "no answer"),
             ("no answer from 10.0.0.7:22 in 5 s", "no answer from 10.0.0.13:22 in 5 s", "no answer from … in 5 s"),

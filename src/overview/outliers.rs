@@ -1,7 +1,7 @@
-//! What is well and unlike the others of its kind: an uptime, a version.
+//! Finds healthy targets whose uptime or version differs from that of their peers.
 //!
-//! A few unlike many: at most a quarter of at least [`LEAST`] nodes. So a cluster in the middle of a rolling restart
-//! or an upgrade, where nobody can say which half is the odd one, names none.
+//! Outliers are a small minority: at most a quarter of at least [`LEAST`] nodes. A cluster in the middle of a rolling
+//! restart or an upgrade, where neither half is clearly the odd one, has none.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,55 +9,55 @@ use super::health::TargetHealth;
 use crate::event::{NodeFacts, ProcessState, TargetResult};
 use crate::nodeset::NodeSet;
 
-/// Nodes of one kind below which none is an outlier.
+/// Minimum number of peers; fewer nodes have no outliers.
 const LEAST: usize = 4;
 
-/// So many times as long, or as short, is another uptime.
+/// An uptime differs if it is this many times longer or shorter.
 const FAR: u64 = 10;
 
-/// Seconds that something must have been up before a shorter uptime is worth a word: below, all were just started.
+/// Minimum uptime in seconds of the peers of a younger target: below it, all of them have just started.
 const SETTLED: u64 = 600;
 
-/// Something that is well, and unlike the same on other nodes.
+/// Something healthy that differs from the same thing on other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outlier {
     /// Services, in order; a supervisord instance; or empty for the packages of the role.
     pub what: Vec<String>,
     /// The role.
     pub role: Option<String>,
-    /// Where.
+    /// The nodes.
     pub nodes: NodeSet,
-    /// How it is unlike the others.
+    /// The difference.
     pub odd: Oddity,
 }
 
-/// How something is unlike the others. Versions are untrusted text: sinks make them safe.
+/// The difference from the peers. Versions are untrusted text: sinks make them safe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Oddity {
-    /// It was started long after the others were.
+    /// It started long after its peers.
     Younger {
-        /// Seconds that it has been up, at most.
+        /// Its maximum uptime in seconds.
         uptime_s: u64,
-        /// The same of most others.
+        /// The uptime of most peers.
         others_s: u64,
     },
-    /// It was not restarted when the others were.
+    /// It was not restarted with its peers.
     Older {
-        /// Seconds that it has been up, at least.
+        /// Its minimum uptime in seconds.
         uptime_s: u64,
-        /// The same of the others, at most.
+        /// The maximum uptime of its peers.
         others_s: u64,
     },
-    /// It has another version than most: of its packages, or a supervisord's own.
+    /// Its packages, or its supervisord, have a different version from most.
     Version {
         /// Its version.
         found: String,
-        /// That of most others.
+        /// The version of most peers.
         others: String,
     },
 }
 
-/// Seconds, and the node.
+/// The uptime in seconds, and the node.
 type NodeUptime<'a> = (u64, &'a str);
 
 pub(super) fn outliers(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Outlier> {
@@ -67,10 +67,10 @@ pub(super) fn outliers(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<Out
     found
 }
 
-/// Services of a role that are outliers alike, on the same nodes, are told as one: a node that was rebooted.
+/// Services of a role that are outliers on the same nodes become one outlier, as after a reboot.
 fn of_uptimes(results: &[TargetResult]) -> Vec<Outlier> {
     let mut uptimes: BTreeMap<(Option<&str>, &str), Vec<NodeUptime<'_>>> = BTreeMap::new();
-    // What is not well is told already.
+    // Unhealthy targets are reported as issues.
     for result in results.iter().filter(|result| TargetHealth::of(result) == TargetHealth::Well) {
         if let (Some(ProcessState::Running), Some(service), Some(uptime)) =
             (result.state, &result.service, result.uptime_s)
@@ -97,7 +97,7 @@ fn of_uptimes(results: &[TargetResult]) -> Vec<Outlier> {
     order.iter().filter_map(|key| told.remove(key)).collect()
 }
 
-/// What is true of the outliers of two services.
+/// Combines the differences of two services.
 fn both(one: &Oddity, other: Oddity) -> Oddity {
     match (one, other) {
         (Oddity::Younger { uptime_s, others_s }, Oddity::Younger { uptime_s: more, others_s: less }) => {
@@ -110,7 +110,7 @@ fn both(one: &Oddity, other: Oddity) -> Oddity {
     }
 }
 
-/// Those up for less than a tenth of what is in the middle. `uptimes` rise.
+/// Targets with less than a tenth of the median uptime. `uptimes` is sorted.
 fn younger<'a>(uptimes: &[NodeUptime<'a>]) -> Option<(Oddity, Vec<&'a str>)> {
     let (middle, _) = *uptimes.get(uptimes.len() / 2)?;
     let few = uptimes.iter().take_while(|(uptime, _)| uptime.saturating_mul(FAR) < middle).count();
@@ -120,7 +120,7 @@ fn younger<'a>(uptimes: &[NodeUptime<'a>]) -> Option<(Oddity, Vec<&'a str>)> {
     is_odd.then(|| (Oddity::Younger { uptime_s, others_s: middle }, young.iter().map(|(_, node)| *node).collect()))
 }
 
-/// Those up for more than ten times as long as all others, who were started in one go.
+/// Targets with more than ten times the uptime of all others, which started together.
 fn older<'a>(uptimes: &[NodeUptime<'a>]) -> Option<(Oddity, Vec<&'a str>)> {
     let far = |(one, other): (&NodeUptime<'_>, &NodeUptime<'_>)| other.0 > one.0.saturating_mul(FAR).max(SETTLED);
     let at = uptimes.iter().zip(uptimes.iter().skip(1)).position(far)? + 1;
@@ -134,7 +134,7 @@ fn are_few(few: usize, all: usize) -> bool {
     few > 0 && all >= LEAST && few * 4 <= all
 }
 
-/// Versions of the role's packages; those of a node are told by any of its services.
+/// Outliers among the package versions of a role; any service of a node has them.
 fn of_packages(results: &[TargetResult]) -> Vec<Outlier> {
     let told = results
         .iter()
@@ -150,7 +150,7 @@ fn of_supervisors(facts: &[NodeFacts]) -> Vec<Outlier> {
     }))
 }
 
-/// A role, and an instance of it.
+/// A role, and one of its instances.
 type PeerGroup<'a> = (&'a str, Option<&'a str>);
 
 fn of_versions<'a>(told: impl Iterator<Item = (PeerGroup<'a>, &'a str, &'a str)>) -> Vec<Outlier> {
@@ -195,7 +195,7 @@ mod tests {
         uptimes.iter().enumerate().map(node).collect()
     }
 
-    /// `WHAT on NODES: HOW` each.
+    /// `WHAT on NODES: HOW` for each.
     fn told(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<String> {
         let line = |outlier: Outlier| {
             let how = match outlier.odd {
@@ -215,20 +215,20 @@ mod tests {
             (&[9000, 10], &[]),
             (&[9000, 9000, 10], &[]),
             (&[9000, 9100, 10, 9200], &["collector on a3: 10 << 9100"]),
-            // Not far enough.
+            // The difference is too small.
             (&[9000, 9100, 1000, 9200], &[]),
-            // All were just started.
+            // All have just started.
             (&[500, 500, 10, 500], &[]),
-            // Half of them: nobody can say which half is the odd one.
+            // Half of the nodes: neither half is clearly the odd one.
             (&[9000, 9000, 10, 10], &[]),
             (&[9000, 9000, 9000, 9000, 9000, 20, 9000, 10], &["collector on a[6,8]: 20 << 9000"]),
-            // A rolling restart that is under way: neither.
+            // A rolling restart in progress has no outlier.
             (&[9000, 9000, 9000, 9000, 30, 20, 10, 9000], &[]),
-            // The one that was left out.
+            // The node that the restart skipped.
             (&[9000, 60, 50, 70], &["collector on a1: 9000 >> 70"]),
             (&[601, 50, 50, 50], &["collector on a1: 601 >> 50"]),
             (&[590, 50, 50, 50], &[]),
-            // The middle of a restart: the others are not of one age.
+            // In the middle of a restart the others differ in age.
             (&[90_000, 8000, 50, 7000], &["collector on a3: 50 << 8000"]),
             (&[u64::MAX, u64::MAX, u64::MAX, 0], &["collector on a4: 0 << 18446744073709551615"]),
         ];
@@ -246,7 +246,7 @@ mod tests {
             results[place].uptime_s = Some(uptime);
         }
         assert_eq!(told(&results, &[]), ["api+collector on a2: 40 << 8000"]);
-        // One that does not run has no age.
+        // A process that is not running has no uptime.
         results[1].state = Some(ProcessState::Starting);
         assert_eq!(told(&results, &[]), ["collector on a2: 40 << 9000"]);
     }

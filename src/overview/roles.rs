@@ -1,4 +1,4 @@
-//! How each role is, and which roles a node has that could not be asked.
+//! The summary of each role, and the roles of nodes that could not be read.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,26 +7,26 @@ use super::fold::what;
 use super::health::TargetHealth;
 use crate::event::{Outcome, TargetResult};
 
-/// How a role is.
+/// The summary of a role.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RoleSummary {
     /// The role; none for results without one.
     pub role: Option<String>,
-    /// Its nodes, those without any service of it left out.
+    /// Its nodes, without those that run none of its services.
     pub nodes: usize,
-    /// Those on which everything of the role is well.
+    /// Nodes on which the whole role is healthy.
     pub nodes_well: usize,
-    /// Those that were left out on purpose: neither well nor not.
+    /// Nodes skipped on purpose: neither healthy nor unhealthy.
     pub maintenance: usize,
     /// Its services, counted on each node.
     pub services: usize,
-    /// Those that are well.
+    /// Healthy services.
     pub services_well: usize,
-    /// What is not well, worst first: how many services, supervisords and nodes.
+    /// The number of unhealthy services, supervisords and nodes by health, worst first.
     pub wrong: BTreeMap<Reverse<TargetHealth>, usize>,
 }
 
-/// Which roles the nodes have. A node that could not be asked, and has several roles, does not tell in its results.
+/// The roles of each node. The results of an unreachable node with several roles do not list them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeRoles {
     order: Vec<String>,
@@ -34,19 +34,19 @@ pub struct NodeRoles {
 }
 
 impl NodeRoles {
-    /// From the nodes, each with its roles. The roles of an overview are in the order of `order`, others behind them.
+    /// Creates the map from nodes to roles. An overview lists the roles in `order`, with others after them.
     #[must_use]
     pub fn new(order: &[&str], nodes: impl IntoIterator<Item = (String, Vec<String>)>) -> Self {
         Self { order: order.iter().map(|role| (*role).to_owned()).collect(), roles: nodes.into_iter().collect() }
     }
 
-    /// Those of a node; none where they are not known.
+    /// The roles of a node; empty if unknown.
     #[must_use]
     pub fn of(&self, node: &str) -> &[String] {
         self.roles.get(node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Where a role stands in the order; one that is not in it comes behind, what is no role last.
+    /// The rank of a role in the order; unknown roles come after it, and no role comes last.
     #[must_use]
     pub fn place(&self, role: Option<&str>) -> usize {
         let place = role.map(|role| self.order.iter().position(|own| own == role).unwrap_or(self.order.len()));
@@ -54,7 +54,7 @@ impl NodeRoles {
     }
 }
 
-/// What is counted of a role.
+/// The counts of a role.
 #[derive(Default)]
 struct RoleCount<'a> {
     nodes: BTreeSet<&'a str>,
@@ -101,7 +101,7 @@ impl<'a> RoleCount<'a> {
     }
 }
 
-/// A line a role; what has no role comes last.
+/// One summary per role; results without a role come last.
 pub(super) fn summaries<'a>(results: &'a [TargetResult], known: &'a NodeRoles) -> Vec<RoleSummary> {
     let mut seen: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for result in results {
@@ -121,7 +121,7 @@ pub(super) fn summaries<'a>(results: &'a [TargetResult], known: &'a NodeRoles) -
     };
     let mut order: Vec<Option<&str>> = Vec::new();
     let mut counts: BTreeMap<Option<&str>, RoleCount<'_>> = BTreeMap::new();
-    // A node without the service that was asked about is no node of this overview.
+    // A node without the requested service does not belong to this overview.
     for result in results.iter().filter(|result| result.outcome != Outcome::NotConfigured) {
         let health = TargetHealth::of(result);
         for role in roles_of(result) {

@@ -1,4 +1,4 @@
-//! What is folded into what, as tables, and that nothing is lost or told twice.
+//! Tables of the folding, and properties: nothing is lost or counted twice.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ fn saying(result: TargetResult, functional: &str, reason: &str) -> TargetResult 
     TargetResult { functional: Some(functional.to_owned()), functional_reason: Some(reason.to_owned()), ..result }
 }
 
-/// A node that could not be reached, asked about one service or all.
+/// An unreachable node, with a named service or all of them.
 fn unreachable(node: &str, role: Option<&str>, service: Option<&str>, kind: FailureKind, why: &str) -> TargetResult {
     TargetResult {
         role: role.map(str::to_owned),
@@ -51,12 +51,12 @@ fn down(node: &str, role: &str, service: &str, kind: FailureKind) -> TargetResul
     }
 }
 
-/// `WHAT on NODES: REASON` each.
+/// `WHAT on NODES: REASON` for each.
 fn told(troubles: &[ClusterIssue]) -> Vec<String> {
     troubles.iter().map(|trouble| format!("{} on {}: {}", trouble.what, trouble.nodes, trouble.reason)).collect()
 }
 
-/// `ROLE nodes services: WRONG` each.
+/// `ROLE nodes services: WRONG` for each.
 fn summed(roles: &[RoleSummary]) -> Vec<String> {
     let line = |role: &RoleSummary| {
         let wrong: Vec<String> =
@@ -70,7 +70,7 @@ fn summed(roles: &[RoleSummary]) -> Vec<String> {
 }
 
 #[test]
-fn equal_reasons_gather_and_the_worst_stands_first() {
+fn equal_reasons_are_grouped_worst_first() {
     use FailureKind as K;
     use ProcessState as S;
     let stopped = |node: &str, at: &str| TargetResult {
@@ -167,7 +167,7 @@ fn a_node_that_does_not_answer_counts_in_every_role_it_has() {
 }
 
 #[test]
-fn findings_come_after_what_is_wrong() {
+fn findings_come_after_problems() {
     let finding = |kind, message: &str, details: &[&str]| NodeFinding {
         kind,
         role: Some("analytics".to_owned()),
@@ -265,7 +265,7 @@ proptest! {
             };
             prop_assert!(overview.troubles.iter().any(|trouble| is_its(&trouble)), "{result:?}");
         }
-        // No trouble names a node on which nothing is wrong.
+        // An issue names only nodes with a problem.
         for trouble in &overview.troubles {
             let nodes: BTreeSet<&str> = unwell.iter()
                 .filter(|result| fold::what(result) == trouble.what && Some(TargetHealth::of(result)) == trouble.health)
@@ -273,7 +273,7 @@ proptest! {
             prop_assert!(trouble.nodes.iter().all(|node| nodes.contains(node.as_str())));
         }
         prop_assert!(overview.troubles.is_sorted_by_key(|trouble| std::cmp::Reverse(trouble.health)));
-        // Each health of each thing is at most three lines for a word and a kind.
+        // Each health of a subject has at most three lines for one state and kind.
         let unwell_nodes: BTreeSet<&str> = unwell.iter().map(|result| result.node.as_str()).collect();
         prop_assert!(overview.nodes_well + unwell_nodes.len() <= overview.nodes);
         let of_roles: usize = overview.roles.iter().map(|role| role.services - role.services_well).sum();
