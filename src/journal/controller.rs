@@ -1,42 +1,42 @@
-//! Who works at a run, and whether that process still lives.
+//! The controller of a run, and whether its process is still alive.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Largest part of a `/proc/PID/stat` that is read; the kernel writes far less.
+/// Maximum bytes to read from `/proc/PID/stat`; the kernel writes far less.
 const STAT_BYTES: u64 = 4096;
 
-/// What a system call says of a process that went away between opening its `stat` and reading it.
+/// The error of a read when the process exits after its `stat` is opened.
 const ESRCH: i32 = 3;
 
-/// The process that works at a run.
+/// The process that controls a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunController {
-    /// Who started it, as the environment says: a note for people, no proof.
+    /// The user from the environment: a note for people, not a proof.
     pub user: String,
-    /// Name of the host it runs on.
+    /// Its host name.
     pub host: String,
-    /// Its process id there.
+    /// Its process id on that host.
     pub pid: u32,
-    /// When it was started, in clock ticks since the host was booted: tells it from a later process with the same id.
-    /// None where the system does not say.
+    /// Its start time in clock ticks since boot, which distinguishes it from a later process with the same id. `None`
+    /// if the system does not report it.
     pub pid_start: Option<u64>,
 }
 
-/// What can be told of a controller from here.
+/// The liveness of a controller, as seen from this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ControllerLife {
-    /// The process is there.
+    /// The process exists.
     Lives,
-    /// The process is not there any more.
+    /// The process has exited.
     Gone,
-    /// It is on another host, or this system does not say.
+    /// It runs on another host, or this system does not report it.
     Unknown,
 }
 
-/// What the system says of a process id.
+/// The system's answer for a process id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SystemProcess {
     StartedAt(u64),
@@ -56,23 +56,26 @@ impl RunController {
         Self { user: user(), host: host(), pid, pid_start }
     }
 
-    /// Whether it still lives, as seen from the host named `here`.
+    /// Its liveness, as seen from the host named `here`.
     pub(super) fn life(&self, here: &str) -> ControllerLife {
+        // A process id means nothing on another host, so do not look it up here.
         if self.host != here {
             return ControllerLife::Unknown;
         }
         match process(self.pid) {
             SystemProcess::Gone => ControllerLife::Gone,
             SystemProcess::Unknown => ControllerLife::Unknown,
+            // Without a recorded start time, assume that it is the same process: a takeover must never be too early.
             SystemProcess::StartedAt(start) if self.pid_start.is_none_or(|known| known == start) => {
                 ControllerLife::Lives
             }
+            // The pid has been reused by a later process.
             SystemProcess::StartedAt(_) => ControllerLife::Gone,
         }
     }
 }
 
-/// Name of this host; the empty text where the system does not say.
+/// The name of this host; empty if the system does not report it.
 pub(super) fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map(|name| name.trim_end().to_owned())
@@ -91,7 +94,7 @@ fn user() -> String {
 fn process(pid: u32) -> SystemProcess {
     match stat(pid) {
         Ok(stat) => read_stat(&stat),
-        // Without /proc every file is missing there, which says nothing about the process.
+        // Without /proc every file is missing, which proves nothing about the process.
         Err(error) if is_no_such_process(&error) && Path::new("/proc/self/stat").exists() => SystemProcess::Gone,
         Err(_) => SystemProcess::Unknown,
     }
@@ -107,17 +110,17 @@ fn is_no_such_process(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH)
 }
 
-/// Field 22 of a `/proc/PID/stat`. The fields are counted from the last `)`: the name before it is the process's own
-/// choice, and may hold blanks and parentheses.
+/// Reads field 22 of `/proc/PID/stat`. Fields are counted from the last `)`: the process chooses the name before it,
+/// which may contain spaces and parentheses.
 fn read_stat(stat: &[u8]) -> SystemProcess {
     let after_name = stat.iter().rposition(|byte| *byte == b')').map_or(&[][..], |place| &stat[place + 1..]);
     let text = String::from_utf8_lossy(after_name);
     let mut fields = text.split_ascii_whitespace();
-    // Nobody has asked for its exit code yet; it does nothing any more all the same.
+    // A zombie waits for its parent, but does no more work.
     if matches!(fields.next(), Some("Z" | "X" | "x")) {
         return SystemProcess::Gone;
     }
-    // The state, which was field 3, is taken.
+    // The first field here, the state, is field 3 of the file, and is consumed.
     fields.nth(22 - 4).and_then(|start| start.parse().ok()).map_or(SystemProcess::Unknown, SystemProcess::StartedAt)
 }
 

@@ -1,4 +1,4 @@
-//! How the journal fails, and what that means for the person on call.
+//! Errors of the journal, and the remedy for each.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -10,23 +10,23 @@ use super::schema::{BUSY_TIMEOUT, VERSION};
 /// Why the journal could not be opened, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The directory it is to be in cannot be made.
+    /// The directory cannot be created.
     #[error("cannot make the directory {} for the journal: {source}", dir.display())]
     Directory {
         /// The directory.
         dir: PathBuf,
-        /// What the system said.
+        /// The system error.
         source: io::Error,
     },
-    /// The file cannot be made, or not even be looked at.
+    /// The file cannot be created or inspected.
     #[error("cannot open the journal {}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system error.
         source: io::Error,
     },
-    /// Somebody else can have written it, or can write it.
+    /// Another user may have written it, or can write it.
     #[error(
         "others can write to {}, where the journal is kept (uid {uid}, mode {mode:04o}): run chmod go-w on it if it is \
          yours, or set XDG_STATE_HOME", path.display()
@@ -39,13 +39,13 @@ pub enum JournalError {
         /// Its permission bits.
         mode: u32,
     },
-    /// Something else than a file has its name.
+    /// The path exists and is not a regular file.
     #[error("the journal {} is not a regular file: move it away, or set XDG_STATE_HOME", path.display())]
     NotAFile {
-        /// What has its name.
+        /// The path.
         path: PathBuf,
     },
-    /// The file is no database, or the database of another program. It was left as it is.
+    /// The file is not a database, or belongs to another program. It is unchanged.
     #[error(
         "{} is not a ctl journal: move it away and a new one is created (nothing in it was changed)", path.display()
     )]
@@ -53,7 +53,7 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
-    /// A newer `ctl` wrote it. It was left as it is.
+    /// A newer `ctl` wrote it. It is unchanged.
     #[error(
         "the journal {} was written by a newer ctl (format {found}, this ctl supports {VERSION}): use that ctl",
         path.display()
@@ -64,7 +64,7 @@ pub enum JournalError {
         /// Its format.
         found: i64,
     },
-    /// The file may be read only.
+    /// The file is read-only.
     #[error(
         "cannot write the journal {}: fix its permissions and those of its directory, or set XDG_STATE_HOME",
         path.display()
@@ -73,17 +73,17 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
-    /// Another process kept it locked.
+    /// Another process held the lock too long.
     #[error(
         "another process has held the journal {} locked for {} s: try again", path.display(), BUSY_TIMEOUT.as_secs()
     )]
     Busy {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The SQLite error.
         source: rusqlite::Error,
     },
-    /// There is no room for what is to be noted.
+    /// The disk or quota is full.
     #[error(
         "cannot write the journal: no space left on device at {} (free some space there, or set XDG_STATE_HOME)",
         path.parent().unwrap_or(path).display()
@@ -91,10 +91,10 @@ pub enum JournalError {
     Full {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The SQLite error.
         source: rusqlite::Error,
     },
-    /// The file is broken.
+    /// The file is corrupt.
     #[error(
         "the journal {} is damaged ({source}): move it and its -wal file away to keep them, and a new one is \
          created", path.display()
@@ -102,28 +102,28 @@ pub enum JournalError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The SQLite error.
         source: rusqlite::Error,
     },
-    /// Anything else that SQLite meets.
+    /// Any other SQLite error.
     #[error("cannot use the journal {}: {source}", path.display())]
     Storage {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The SQLite error.
         source: rusqlite::Error,
     },
-    /// What is noted of the run makes no sense.
+    /// The record of the run is invalid.
     #[error("the journal {} has an unreadable entry for run `{run}`: {source}", path.display())]
     UnreadableRun {
         /// The file.
         path: PathBuf,
         /// The run.
         run: String,
-        /// Which value, and why.
+        /// The invalid value, and the reason.
         source: rusqlite::Error,
     },
-    /// An event makes no sense, or is of a kind that this `ctl` does not know.
+    /// An event is invalid, or of a kind that this `ctl` does not know.
     #[error(
         "the journal {} has an event that this ctl cannot read, number {seq} of run `{run}`: {source}",
         path.display()
@@ -135,54 +135,54 @@ pub enum JournalError {
         run: String,
         /// Number of the event.
         seq: i64,
-        /// Why.
+        /// The reason.
         source: serde_json::Error,
     },
-    /// The run has more events than are read.
+    /// The run has more events than the limit.
     #[error("run `{run}` has {bytes} bytes of events in the journal {}, more than ctl reads", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
         /// The run.
         run: String,
-        /// Size of its events.
+        /// The size of its events.
         bytes: i64,
     },
-    /// There is no such run.
+    /// No such run.
     #[error("no run `{id}` in the journal {}{}", path.display(), instead(near.as_deref(), newest.as_deref()))]
     NotFound {
         /// The file.
         path: PathBuf,
-        /// What was asked for.
+        /// The requested id.
         id: String,
-        /// The one that is probably meant.
+        /// A run with a similar name.
         near: Option<String>,
         /// The newest run; none in an empty journal.
         newest: Option<String>,
     },
-    /// It could be one of several.
+    /// Several runs match.
     #[error("`{id}` matches run {}{}: give more characters", matches.join(", "), if *more { ", …" } else { "" })]
     Ambiguous {
-        /// What was asked for.
+        /// The requested id.
         id: String,
-        /// Those that hold it, newest first.
+        /// The matching runs, newest first.
         matches: Vec<String>,
         /// Whether there are more of them.
         more: bool,
     },
-    /// It is too little to name a run by.
+    /// The id is too short to identify a run.
     #[error("'{id}' is too short; give at least 4 characters of the run ID, or 'last'")]
     TooShort {
-        /// What was asked for.
+        /// The requested id.
         id: String,
     },
-    /// The name is taken.
+    /// A run with this name exists.
     #[error("run `{run}` is already in the journal")]
     Exists {
         /// The run.
         run: String,
     },
-    /// Another event has this number: somebody else works at the run.
+    /// A different event has this number: another controller has the run.
     #[error("event {seq} of run `{run}` already exists: another ctl has taken over the run")]
     Conflict {
         /// The run.
@@ -190,19 +190,19 @@ pub enum JournalError {
         /// The number.
         seq: u64,
     },
-    /// Somebody else works at the run now.
+    /// Another controller has taken over the run.
     #[error("another ctl has taken over run `{run}`: see `ctl runs show {run}`")]
     TakenOver {
         /// The run.
         run: String,
     },
-    /// Its end is noted, so nothing more is.
+    /// The run has ended, so it accepts no more events.
     #[error("run `{run}` has already ended")]
     Ended {
         /// The run.
         run: String,
     },
-    /// It has a controller, as far as can be told from here.
+    /// Its controller is alive, as far as this host can determine.
     #[error(
         "run `{run}` is still running: pid {pid} on `{host}`; it can only be taken over on that host, once that \
          process has ended"
@@ -215,7 +215,7 @@ pub enum JournalError {
         /// Host of its controller.
         host: String,
     },
-    /// Everything it was to do was done.
+    /// The run is complete.
     #[error("run `{run}` has already finished")]
     Finished {
         /// The run.
@@ -224,7 +224,7 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// What SQLite met at the journal in `path`, sorted by what can be done about it.
+    /// Classifies an SQLite error of the journal in `path` by its remedy.
     pub(super) fn storage(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         let code = source.sqlite_error_code();
@@ -245,14 +245,15 @@ impl JournalError {
     }
 }
 
-/// Whether a full disk or quota is behind an error that SQLite does not tell apart: in WAL mode it has more files than the one.
+/// Whether a full disk or quota explains an error that SQLite does not distinguish: in WAL mode it writes several
+/// files.
 fn has_no_room(path: &Path) -> bool {
     let write = |dir: &Path| tempfile::tempfile_in(dir)?.write_all(&[0; 64 * 1024]);
     let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
     path.parent().and_then(|dir| write(dir).err()).is_some_and(|error| full.contains(&error.kind()))
 }
 
-/// What to ask for instead of a run that is not there.
+/// A suggestion in place of a run that does not exist.
 fn instead(near: Option<&str>, newest: Option<&str>) -> String {
     match (near, newest) {
         (Some(near), _) => format!("; did you mean `{near}`?"),

@@ -1,4 +1,4 @@
-//! Which run is meant by what was typed.
+//! Resolves the id that the user typed to a run.
 
 use std::path::Path;
 
@@ -7,22 +7,22 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 use super::JournalError;
 use super::rows::at;
 
-/// Shortest part that names a run: the letters at its end.
+/// Minimum length of a partial name: that of the letters at its end.
 const PART_CHARS: usize = 4;
 
-/// How many runs are named where a part could be of several.
+/// Maximum runs to list if a partial name is ambiguous.
 const MATCHES_NAMED: usize = 10;
 
-/// Newest runs that are looked at for one that is nearly named as was asked.
+/// Number of newest runs to search for a similar name.
 const NEAR_RUNS: usize = 200;
 
-/// Longest text that is compared with the names of runs, in bytes.
+/// Maximum length in bytes of an id that is compared with run names.
 const NEAR_BYTES: usize = 64;
 
-/// Edits between a name and one that is near.
+/// Maximum edit distance of a similar name.
 const NEAR_EDITS: usize = 3;
 
-/// The name of the run that is meant by `id`: a name, a part of one that no other has, or `last`.
+/// The name of the run with this `id`: a whole name, a part of exactly one name, or `last`.
 pub(super) fn resolve(connection: &Connection, path: &Path, id: &str) -> Result<String, JournalError> {
     if id == "last" {
         let newest = newest(connection, 1).map_err(at(path))?.pop();
@@ -35,8 +35,9 @@ pub(super) fn resolve(connection: &Connection, path: &Path, id: &str) -> Result<
     if id.chars().count() < PART_CHARS {
         return Err(JournalError::TooShort { id: id.to_owned() });
     }
-    // Not LIKE or GLOB, to which some characters mean something.
+    // Not LIKE or GLOB, which give some characters a special meaning.
     let holds = "SELECT run FROM runs WHERE instr(run, ?1) > 0 ORDER BY number DESC LIMIT ?2";
+    // One more than the message lists, to know whether there are others.
     let mut matches = names(connection, holds, params![id, limit(MATCHES_NAMED + 1)]).map_err(at(path))?;
     if matches.len() > 1 {
         let more = matches.len() > MATCHES_NAMED;
@@ -46,7 +47,7 @@ pub(super) fn resolve(connection: &Connection, path: &Path, id: &str) -> Result<
     matches.pop().ok_or_else(|| not_found(connection, path, id))
 }
 
-/// There is no such run; which one may be meant.
+/// The error for a missing run, with a suggestion.
 pub(super) fn not_found(connection: &Connection, path: &Path, id: &str) -> JournalError {
     let newest = match newest(connection, NEAR_RUNS) {
         Ok(newest) => newest,
@@ -66,7 +67,7 @@ pub(super) fn not_found(connection: &Connection, path: &Path, id: &str) -> Journ
     }
 }
 
-/// The names of so many runs, newest first.
+/// The names of the newest `count` runs, newest first.
 fn newest(connection: &Connection, count: usize) -> rusqlite::Result<Vec<String>> {
     names(connection, "SELECT run FROM runs ORDER BY number DESC LIMIT ?1", [limit(count)])
 }

@@ -1,4 +1,4 @@
-//! What goes into the journal of a run, and what comes out.
+//! The journal's input and output for a run.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,78 +9,78 @@ use serde::{Deserialize, Serialize};
 use super::RunController;
 use crate::event::{EventKind, InputDigest, RunEvent, RunHead};
 
-/// What a run was asked, as it is noted before anything of it happens.
+/// The request of a run, recorded before anything happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRequest {
     /// Name of the run, such as `20261123-002634-muat`. Unique in the journal.
     pub run: String,
-    /// The command line after the program's name.
+    /// The command line without the program's name.
     pub words: Vec<String>,
-    /// Where it was typed: relative paths in it count from there.
+    /// The working directory: relative paths start there.
     pub directory: PathBuf,
     /// The inventory.
     pub inventory: SavedFile,
     /// The rollout file, if there was one.
     pub rollout: Option<SavedFile>,
-    /// Who began it.
+    /// Its first controller.
     pub controller: RunController,
-    /// Why, in the operator's words.
+    /// The reason that the user gave.
     pub reason: Option<String>,
-    /// When it began.
+    /// Its start.
     pub started: Timestamp,
     /// The command, such as `service`.
     pub command: String,
-    /// The action, such as `restart`; none for commands that have none.
+    /// The action, such as `restart`; none for commands without actions.
     pub action: Option<String>,
-    /// The services as they were typed.
+    /// The services as typed.
     pub services: Vec<String>,
     /// Number of nodes selected.
     pub nodes: u32,
-    /// The standard input of its command, which is not kept itself.
+    /// A digest of its command's standard input, which is not recorded itself.
     pub input: Option<InputDigest>,
-    /// The run that this one came from, if any.
+    /// The run that this one derives from, if any.
     pub origin: Option<RunOrigin>,
 }
 
 /// A file as it was read at the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedFile {
-    /// Where it was.
+    /// Its path.
     pub path: PathBuf,
-    /// What it said.
+    /// Its content.
     pub text: String,
 }
 
-/// The run that another came from, and how.
+/// The relation to an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum RunOrigin {
-    /// Does again what that run did not get done.
+    /// Repeats the unsuccessful part of that run.
     Retry {
         /// Name of that run.
         run: String,
     },
-    /// Takes back what that run did.
+    /// Reverts that run.
     Undo {
         /// Name of that run.
         run: String,
     },
 }
 
-/// How it stands with a run.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// Its controller lives, or is where nobody here can tell.
+    /// Its controller is alive, or cannot be checked from here.
     Running,
     /// It ended early, or its controller is gone.
     Interrupted,
-    /// Everything it was to do was done.
+    /// It completed.
     Finished,
 }
 
 impl RunState {
-    /// The fixed word for it.
+    /// The name in output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -102,63 +102,63 @@ impl fmt::Display for RunState {
 pub struct RunSummary {
     /// Its name.
     pub run: String,
-    /// When it began.
+    /// Its start.
     pub started: Timestamp,
-    /// When it ended, if it has.
+    /// Its end, if it has ended.
     pub ended: Option<Timestamp>,
-    /// How it stands.
+    /// Its state.
     pub state: RunState,
     /// The command, such as `service`.
     pub command: String,
     /// The action, such as `restart`.
     pub action: Option<String>,
-    /// The services as they were typed.
+    /// The services as typed.
     pub services: Vec<String>,
     /// Number of nodes selected.
     pub nodes: u32,
-    /// Who works at it, or did last.
+    /// The user of its latest controller.
     pub user: String,
     /// Host of that controller.
     pub host: String,
-    /// Why, in the operator's words.
+    /// The reason that the user gave.
     pub reason: Option<String>,
-    /// The exit code it ended with, if it said so.
+    /// Its exit code, if it recorded one.
     pub exit_code: Option<u8>,
-    /// The run that this one came from, if any.
+    /// The run that this one derives from, if any.
     pub origin: Option<RunOrigin>,
 }
 
-/// All that the journal has of a run.
+/// The whole record of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRecord {
-    /// What it was asked; its controller is the one that began it.
+    /// Its request, with its first controller.
     pub request: RunRequest,
-    /// How it stands.
+    /// Its state.
     pub state: RunState,
-    /// When it ended, if it has.
+    /// Its end, if it has ended.
     pub ended: Option<Timestamp>,
-    /// The exit code it ended with, if it said so.
+    /// Its exit code, if it recorded one.
     pub exit_code: Option<u8>,
-    /// Who took it over, in order.
+    /// Its takeovers, in order.
     pub takeovers: Vec<RunTakeover>,
-    /// Its kept events, in the order of their numbers.
+    /// Its kept events, in order.
     pub events: Vec<RunEvent>,
 }
 
 impl RunRecord {
-    /// Who works at it, or did last.
+    /// Its latest controller.
     #[must_use]
     pub fn controller(&self) -> &RunController {
         self.takeovers.last().map_or(&self.request.controller, |takeover| &takeover.controller)
     }
 
-    /// The standard input of its command. A journal of an older `ctl` has it in the first event only.
+    /// The digest of its command's standard input. A journal of an older `ctl` has it only in the first event.
     #[must_use]
     pub fn input(&self) -> Option<&InputDigest> {
         self.request.input.as_ref().or_else(|| self.head()?.input.as_ref())
     }
 
-    /// What it was as it began, if it came so far.
+    /// The head of the run, if it got that far.
     #[must_use]
     pub fn head(&self) -> Option<&RunHead> {
         self.events
@@ -167,11 +167,11 @@ impl RunRecord {
     }
 }
 
-/// A controller that went on with a run of another.
+/// A change of controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunTakeover {
-    /// When.
+    /// The time.
     pub at: Timestamp,
-    /// Who.
+    /// The new controller.
     pub controller: RunController,
 }

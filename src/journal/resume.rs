@@ -1,7 +1,7 @@
-//! What is left of a run: to go on with it, to do again what did not succeed, to start again what it stopped.
+//! The remaining work of a run: to resume it, to retry its failures, or to start the services that it stopped.
 //!
-//! Pure: a record and a plan in, a smaller plan out. What always holds: a target whose good end was noted is never done
-//! again; one that was in flight is first looked at, and a command that was in flight is never run again.
+//! Pure: it reduces a plan by the record of a run. Invariants: a target recorded as successful is never acted on again;
+//! a target that was in flight is inspected first; a command that was in flight never runs again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +10,12 @@ use crate::event::{
 };
 use crate::plan::{Action, Plan, TargetFilter, TargetName};
 
-/// What was noted of a run, step by step.
+/// The events of a run by step.
 #[derive(Debug, Default)]
 struct RunHistory {
-    /// The last word on each target of a step, by step and node.
+    /// The results of each step and node.
     results: BTreeMap<(u32, String), Vec<TargetResult>>,
-    /// Nodes that were begun and not finished, with what they were before.
+    /// Nodes that started and did not finish, with their earlier states.
     in_flight: BTreeMap<(u32, String), Vec<TargetState>>,
     last_batch: u32,
 }
@@ -32,6 +32,7 @@ impl RunHistory {
                     history.last_batch = history.last_batch.max(*batch);
                 }
                 EventKind::Inspected { node, targets } => {
+                    // `Inspected` precedes `NodeStarted`, which knows the batch and thus the step.
                     before.insert(node.clone(), targets.clone());
                 }
                 EventKind::NodeStarted { batch, node } => {
@@ -41,6 +42,8 @@ impl RunHistory {
                     }
                 }
                 EventKind::Result(result) => {
+                    // A result without a batch (unreachable, not started) belongs to no visit, so its node is visited
+                    // again.
                     if let Some(step) = result.batch.and_then(|batch| steps.get(&batch)) {
                         history.results.entry((*step, result.node.clone())).or_default().push(result.clone());
                     }
@@ -65,23 +68,23 @@ impl RunHistory {
     }
 }
 
-/// What is left to do, and what there is to tell of what was done.
+/// The remaining work, and the results that stay valid.
 #[derive(Debug)]
 pub struct RemainingWork {
-    /// The ends that stand.
+    /// The results that stay valid.
     pub results: Vec<TargetResult>,
-    /// The batch that comes next.
+    /// The number of the next batch.
     pub next_batch: u32,
 }
 
-/// Takes out of `plan` what was done, so that it goes on where the run of `events` stopped. What failed stands; what was
-/// never begun, was given up or could not be reached is done.
+/// Removes completed work from `plan`, so that it continues the run of `events`. Failures stay as they are; targets
+/// that were not started, whose result is unknown, or whose node was unreachable before its batch are acted on.
 pub fn resume(plan: &mut Plan, events: &[RunEvent]) -> RemainingWork {
     let stands = |result: &TargetResult| !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown);
     reduce(plan, events, stands, true)
 }
 
-/// Takes out of `plan` what succeeded: what is left is to be tried again.
+/// Removes successful work from `plan`, and keeps the rest for another attempt.
 pub fn retry(plan: &mut Plan, events: &[RunEvent]) -> RemainingWork {
     let stands = |result: &TargetResult| !result.outcome.is_bad();
     reduce(plan, events, stands, false)
@@ -99,6 +102,7 @@ fn reduce(
     for (index, step) in (0_u32..).zip(&mut plan.steps) {
         let Some(task) = plan.tasks.get_mut(step.task) else { continue };
         step.nodes.retain(|node| {
+            // `key` holds the index of the step: a rollout can visit a node several times, and each visit counts alone.
             let Some(name) = plan.nodes.get(*node).map(|selected| selected.node.name.clone()) else { return false };
             let key = (index, name);
             let results = history.results.get(&key).map(Vec::as_slice).unwrap_or_default();
@@ -106,7 +110,7 @@ fn reduce(
             let in_flight = history.in_flight.get(&key);
             let name = key.1;
             rest.results.extend(kept.iter().map(|result| (*result).clone()));
-            // A command may have done its work.
+            // An unknown result is as dangerous as no result: the command may have done its work.
             let given_up = results.iter().any(|result| result.outcome == Outcome::Unknown);
             if task.action == Action::Exec && resumes && (in_flight.is_some() || given_up) {
                 let selected = plan.nodes.get(*node);
@@ -115,9 +119,13 @@ fn reduce(
             }
             let names = kept.iter().map(|result| (result.role.clone(), result.service.clone()));
             done.entry(step.task).or_default().entry(name.clone()).or_default().extend(names);
+            // Drop the node only if its visit finished with results and all of them are final. In flight, some targets
+            // may have no result yet; without any result, nothing proves that work was done.
             if in_flight.is_none() && !results.is_empty() && kept.len() == results.len() {
                 return false;
             }
+            // Only a resumed run continues the visit: it compares with the recorded states to see what its predecessor
+            // did. A retry is a new run and inspects the node itself.
             if let Some(before) = in_flight
                 && resumes
             {
@@ -131,11 +139,12 @@ fn reduce(
             task.targets = TargetFilter::Except(done);
         }
     }
+    // The steps lost nodes, so the plan's idle nodes have changed too.
     plan.recompute_idle();
     rest
 }
 
-/// A command that was in flight when its controller ended.
+/// The result of a command that was in flight when its controller ended.
 fn not_known(node: String, address: Option<String>) -> TargetResult {
     let message = "it was running when its controller ended, and is not run again";
     let failure = Failure::new(Stage::Act, FailureKind::ConnectionLost, message)
@@ -143,7 +152,7 @@ fn not_known(node: String, address: Option<String>) -> TargetResult {
     TargetResult { address, failure: Some(failure), ..TargetResult::new(node, Outcome::Unknown) }
 }
 
-/// The targets that a run has stopped, or may have left stopped, by node.
+/// The targets that a run has stopped, or may have stopped, by node.
 #[must_use]
 pub fn stopped(plan: &Plan, events: &[RunEvent]) -> BTreeMap<String, BTreeSet<TargetName>> {
     let history = RunHistory::read(events);
@@ -151,7 +160,9 @@ pub fn stopped(plan: &Plan, events: &[RunEvent]) -> BTreeMap<String, BTreeSet<Ta
     let action = |step: u32| plan.task_of(usize::try_from(step).ok()?).map(|task| task.action);
     for ((step, node), results) in &history.results {
         let of = results.iter().filter(|result| match action(*step) {
+            // A stop without a known end may have succeeded, so it counts as stopped.
             Some(Action::Stop) => matches!(result.outcome, Outcome::Changed | Outcome::Unknown | Outcome::TimedOut),
+            // These start the service again, so only a failure can leave it stopped.
             Some(Action::Restart | Action::Update) => {
                 result.outcome.is_bad()
                     && result.outcome != Outcome::NotStarted
@@ -164,6 +175,7 @@ pub fn stopped(plan: &Plan, events: &[RunEvent]) -> BTreeMap<String, BTreeSet<Ta
     }
     for ((step, node), before) in &history.in_flight {
         if matches!(action(*step), Some(Action::Stop | Action::Restart | Action::Update)) {
+            // Without a result, any service that ran before may be stopped now.
             let ran = before.iter().filter(|state| state.state == Some(ProcessState::Running));
             let names = ran.map(|state| (state.role.clone(), state.service.clone()));
             stopped.entry(node.clone()).or_default().extend(names);
@@ -254,8 +266,8 @@ mod tests {
         (0..).zip(kinds).map(event).collect()
     }
 
-    /// n0 was done, n1 in flight with one of its two services done, n2 not begun, n3 failed, n4 could not be reached, n5
-    /// was told as not begun.
+    /// n0 finished, n1 was in flight with one of two services done, n2 did not start, n3 failed, n4 was unreachable, n5
+    /// has the result `not_started`.
     fn history() -> Vec<RunEvent> {
         let inspected = |node: usize| EventKind::Inspected {
             node: format!("n{node}"),
@@ -280,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_goes_on_where_it_stopped() {
+    fn a_resumed_run_continues_where_it_stopped() {
         let mut plan = plan(Action::Restart, 6);
         let rest = resume(&mut plan, &history());
         assert_eq!(plan.steps[0].nodes, [1, 2, 4, 5], "what ended, well or badly, stands");
@@ -293,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_succeed_is_tried_again() {
+    fn a_retry_repeats_the_failures() {
         let mut plan = plan(Action::Restart, 6);
         let rest = retry(&mut plan, &history());
         assert_eq!(plan.steps[0].nodes, [1, 2, 3, 4, 5]);
@@ -312,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_is_known() {
+    fn stopped_targets_are_found() {
         let kinds = vec![
             batch(1, &[0, 1, 2]),
             started(1, 0),

@@ -1,4 +1,4 @@
-//! Rows of the tables become values, or errors that name the run.
+//! Converts table rows to values, or to errors that name the run.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -15,10 +15,10 @@ use super::controller::{ControllerLife, RunController};
 use super::record::{RunRecord, RunRequest, RunState, RunSummary, RunTakeover, SavedFile};
 use crate::event::{InputDigest, RunEvent};
 
-/// Bytes of events of one run that are read. Large enough for a million results.
+/// Maximum bytes of events to read for one run, enough for a million results.
 const EVENT_BYTES: i64 = 1 << 30;
 
-/// The runs, each with the controller that works at it, or did last.
+/// The runs, each with its latest controller.
 pub(super) const SELECT_RUNS: &str = "
 SELECT r.number, r.run, r.words, r.directory, r.command, r.action, r.services, r.nodes, r.reason, r.input, r.origin, r.started, r.ended,
        r.exit_code, r.complete, c.number AS controller, c.since, c.user, c.host, c.pid, c.pid_start
@@ -27,22 +27,22 @@ FROM runs r LEFT JOIN controllers c
 
 /// A row of [`SELECT_RUNS`].
 pub(super) struct RunRow {
-    /// Number of the run in this file.
+    /// The number of the run in this file.
     pub(super) number: i64,
     pub(super) summary: RunSummary,
     words: Vec<String>,
     directory: PathBuf,
     input: Option<InputDigest>,
-    /// Who works at it, or did last.
+    /// The latest controller.
     pub(super) controller: RunController,
 }
 
-/// What SQLite met becomes an error that names the file.
+/// Converts an SQLite error to one that names the file.
 pub(super) fn at(path: &Path) -> impl Fn(rusqlite::Error) -> JournalError {
     |error| JournalError::storage(path, error)
 }
 
-/// As [`at`], for what is read of one run: a value that makes no sense is no matter of the file.
+/// As [`at`], for a read of one run: an invalid value is an error of the run, not of the file.
 pub(super) fn unreadable(path: &Path, run: &str) -> impl Fn(rusqlite::Error) -> JournalError {
     |source| match source.sqlite_error_code() {
         Some(_) => JournalError::storage(path, source),
@@ -50,7 +50,7 @@ pub(super) fn unreadable(path: &Path, run: &str) -> impl Fn(rusqlite::Error) -> 
     }
 }
 
-/// The run of exactly this name.
+/// The run with exactly this name.
 pub(super) fn find(
     connection: &Connection,
     path: &Path,
@@ -90,21 +90,23 @@ pub(super) fn noted(row: &Row<'_>, path: &Path, host: &str) -> Result<RunRow, Jo
     read().map_err(unreadable(path, &run))
 }
 
-/// How it stands with a run, as seen from the host named `here`. The time of its end alone does not say how it ended:
-/// until that is noted, its controller is about to, or has died.
+/// The state of a run, as seen from the host named `here`. The time of its end alone is not enough: until the outcome
+/// is recorded, its controller is about to record it, or has died.
 fn state(complete: Option<bool>, ended: bool, controller: &RunController, here: &str) -> RunState {
     match complete {
         Some(true) => RunState::Finished,
+        // It ended on its own, with work left.
         Some(false) => RunState::Interrupted,
         None => match controller.life(here) {
             ControllerLife::Lives => RunState::Running,
+            // In doubt it is still running: a second controller is worse than a wait.
             ControllerLife::Unknown if !ended => RunState::Running,
             ControllerLife::Unknown | ControllerLife::Gone => RunState::Interrupted,
         },
     }
 }
 
-/// All that is noted of a run, but for its events, which are given.
+/// The record of a run, with the given events.
 pub(super) fn record(connection: &Connection, noted: RunRow, events: Vec<RunEvent>) -> rusqlite::Result<RunRecord> {
     let RunRow { number, summary, words, directory, input, controller: _ } = noted;
     let inventory = read_document(connection, number, "inventory")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -139,7 +141,7 @@ pub(super) fn record(connection: &Connection, noted: RunRow, events: Vec<RunEven
     })
 }
 
-/// The event that has this number.
+/// The event with this number.
 pub(super) fn stored(
     connection: &Connection,
     path: &Path,
@@ -154,7 +156,7 @@ pub(super) fn stored(
     rows.next().map_err(at(path))?.map(|row| read_event(row, path, run)).transpose()
 }
 
-/// The events of a run, in the order of their numbers.
+/// The events of a run, in order.
 pub(super) fn read_events(
     connection: &Connection,
     path: &Path,
@@ -164,6 +166,7 @@ pub(super) fn read_events(
     let storage = at(path);
     let size = "SELECT coalesce(sum(octet_length(event)), 0) FROM events WHERE run = ?1";
     let bytes: i64 = connection.query_one(size, [number], |row| row.get(0)).map_err(&storage)?;
+    // Check before reading: the rows may not fit in memory.
     if bytes > EVENT_BYTES {
         return Err(JournalError::TooLarge { path: path.to_owned(), run: run.to_owned(), bytes });
     }
@@ -177,7 +180,7 @@ pub(super) fn read_events(
     Ok(events)
 }
 
-/// An event from a row of its number and its text.
+/// An event from a row with its number and its text.
 fn read_event(row: &Row<'_>, path: &Path, run: &str) -> Result<RunEvent, JournalError> {
     let seq: i64 = row.get(0).map_err(at(path))?;
     let bytes = row.get_ref(1).and_then(|value| Ok(value.as_bytes()?)).map_err(unreadable(path, run))?;
@@ -218,7 +221,7 @@ fn optional_time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timesta
     text.map(|text| text.parse().map_err(|error: jiff::Error| invalid(row, column, error))).transpose()
 }
 
-/// As JSON, in which what has no column of its own is kept.
+/// JSON, for values without a column of their own.
 pub(super) fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
@@ -231,7 +234,7 @@ fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::
     row.get::<_, Option<String>>(column)?.map(|_| from_json(row, column)).transpose()
 }
 
-/// SQLite's integers have a sign.
+/// SQLite integers are signed.
 pub(super) fn integer(number: u64) -> rusqlite::Result<i64> {
     i64::try_from(number).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }

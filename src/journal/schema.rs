@@ -1,7 +1,7 @@
-//! The file: how it is made and opened, its tables, and their versions.
+//! The file: its creation, its tables, and their versions.
 //!
-//! What always holds: a file is changed only once it is known to be ours, or empty. A migration is one transaction,
-//! and a version once released is never edited: what is new comes in a migration of its own.
+//! Invariants: a file is changed only once it is known to be a ctl journal, or empty. A migration is one transaction,
+//! and a released version is never edited: each change is a new migration.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -20,25 +20,25 @@ use crate::local::file::FileAccess;
 /// How long to wait for another process's lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a journal may take to be opened, the wait for another's lock included: longer takes only a dead mount.
+/// Time limit to open a journal, including the wait for a lock: only a dead mount takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long to wait between attempts where SQLite does not wait by itself.
+/// Pause between attempts where SQLite does not wait itself.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The newest version of the tables: the number of migrations.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
-/// `ctlj`: marks a database as a journal of ours.
+/// `ctlj`: marks a database as a ctl journal.
 const APPLICATION_ID: i32 = 0x6374_6c6a;
 
-/// Largest value that is written or read, in bytes.
+/// Maximum size of a value in bytes, for reads and writes.
 const VALUE_BYTES: i32 = 64 << 20;
 
-/// What leads from each version to the next.
+/// The migration from each version to the next.
 ///
-/// `runs.number` counts the runs as they were noted, which no clock can put out of order. Texts of files are in a
-/// table of their own, so that the end of a run does not write them again. Paths may be anything but text.
+/// `runs.number` counts the runs in insertion order, independent of any clock. File texts have a table of their own, so
+/// that the end of a run does not rewrite them. A path need not be UTF-8.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE runs (
@@ -84,7 +84,7 @@ CREATE TABLE events (
     "ALTER TABLE runs ADD COLUMN input TEXT;",
 ];
 
-/// Opens the journal at an absolute path; makes it if it is not there, and brings it to the newest version.
+/// Opens the journal at an absolute path; creates it if needed, and migrates it to the newest version.
 ///
 /// # Errors
 /// Those of [`super::Journal::open`].
@@ -97,21 +97,23 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
 fn open_now(path: &Path) -> Result<Connection, JournalError> {
     make(path)?;
     let storage = |error| JournalError::storage(path, error);
-    // Without SQLITE_OPEN_CREATE: SQLite would let everybody read what it makes.
+    // Without SQLITE_OPEN_CREATE: SQLite would create a file that everybody can read.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(storage)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(storage)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES).map_err(storage)?;
+    // Check the version before any change: the file may belong to another program, or to a newer ctl.
     let version = {
         let snapshot = connection.unchecked_transaction().map_err(storage)?;
         version(&snapshot, path)?
     };
-    // SQLite falls back to reading where it may not write.
+    // SQLite silently falls back to read-only access.
     if connection.is_readonly("main").map_err(storage)? {
         return Err(JournalError::ReadOnly { path: path.to_owned() });
     }
     use_wal(&connection).map_err(storage)?;
-    // In WAL mode this is FULL; with a rollback journal it also makes sure that its removal, the commit, is on disk.
+    // In WAL mode this equals FULL; in rollback mode it also syncs the directory after the journal file is removed,
+    // which is the commit.
     connection.pragma_update(None, "synchronous", "EXTRA").map_err(storage)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(storage)?;
     if version < VERSION {
@@ -120,10 +122,10 @@ fn open_now(path: &Path) -> Result<Connection, JournalError> {
     Ok(connection)
 }
 
-/// Makes the directory and an empty file, which is an empty database, where they are missing.
+/// Creates the directory and an empty file, which is an empty database, if they are missing.
 ///
-/// A file that is there is not opened, not even to look at it: closing it would release the locks that another
-/// connection of this process holds on it.
+/// An existing file is not opened, not even to inspect it: closing it would release the locks that another connection
+/// of this process holds on it.
 fn make(path: &Path) -> Result<(), JournalError> {
     let of_file = |source| JournalError::File { path: path.to_owned(), source };
     let dir = path.parent().unwrap_or(path);
@@ -143,7 +145,7 @@ fn make(path: &Path) -> Result<(), JournalError> {
     make_file(path, dir).map_err(of_file)
 }
 
-/// Nobody else can have written what a run is resumed from: it is carried out on nodes.
+/// Rejects files that others can write: a resumed run executes their content on nodes.
 fn own(path: &Path, metadata: &fs::Metadata) -> Result<(), JournalError> {
     let access = FileAccess::from(metadata);
     if access.is_foreign() || access.mode & 0o022 != 0 {
@@ -152,10 +154,10 @@ fn own(path: &Path, metadata: &fs::Metadata) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Makes the empty file under another name and closes it before it gets its own, for the same reason. Of several that
-/// do so at once, one is first and the others are content with that.
+/// Creates the empty file under a temporary name, and closes it before it gets its own name, for the same reason. If
+/// several processes do so at once, the first wins and the others use its file.
 fn make_file(path: &Path, dir: &Path) -> io::Result<()> {
-    // Its mode is 0600.
+    // tempfile creates it with mode 0600.
     let made = tempfile::NamedTempFile::new_in(dir)?.into_temp_path();
     match made.persist_noclobber(path) {
         Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -163,7 +165,7 @@ fn make_file(path: &Path, dir: &Path) -> io::Result<()> {
     }
 }
 
-/// The version of the tables; 0 for an empty database. To be called within a transaction, as it asks several times.
+/// The version of the tables; 0 for an empty database. Call it within a transaction, as it runs several queries.
 fn version(connection: &Connection, path: &Path) -> Result<usize, JournalError> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let read = || {
@@ -182,13 +184,14 @@ fn version(connection: &Connection, path: &Path) -> Result<usize, JournalError> 
     }
 }
 
-/// Puts the database into WAL mode, which it stays in. Where its file system cannot do that, the rollback journal
-/// makes the same promises, only slower.
+/// Switches the database to WAL mode permanently. On a file system without WAL support the rollback journal gives the
+/// same guarantees, only slower.
 fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
     let give_up = Instant::now() + BUSY_TIMEOUT;
     loop {
         match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0)) {
-            // Two that switch a new journal at once hold what the other waits for, and SQLite refuses without waiting.
+            // Two processes that switch a new journal at once block each other, and SQLite fails without waiting:
+            // retry.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < give_up => {
                 thread::sleep(BUSY_PAUSE);
             }
@@ -200,7 +203,7 @@ fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), JournalError> {
     let storage = |error| JournalError::storage(path, error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(storage)?;
-    // Again, now that nobody else can do the same.
+    // Read the version again under the write lock: another process may have migrated meanwhile.
     let version = version(&transaction, path)?;
     let apply = || {
         for migration in MIGRATIONS.iter().skip(version) {

@@ -1,4 +1,4 @@
-//! One connection to the journal: what is noted, what is taken over, what is read.
+//! One connection to the journal: writes, takeovers and reads.
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -15,39 +15,39 @@ use super::rows::{SELECT_RUNS, at, find, integer, json, noted, read_events, reco
 use super::{JournalError, schema};
 use crate::event::{EventKind, RunEvent};
 
-/// The record of everything that changed a node: one connection to it, for one thread.
+/// The record of every change to a node: one connection for one thread.
 ///
-/// Every method waits up to 10 s for other processes that write, and blocks meanwhile. Any of them may fail with
-/// [`JournalError::Busy`], [`JournalError::Full`], [`JournalError::Damaged`] or [`JournalError::Storage`]; what
-/// failed has changed nothing.
+/// Every method waits up to 10 s for other writers, and blocks meanwhile. Any method may fail with
+/// [`JournalError::Busy`], [`JournalError::Full`], [`JournalError::Damaged`] or [`JournalError::Storage`]; a failed
+/// call changes nothing.
 #[derive(Debug)]
 pub struct Journal {
     connection: Connection,
     path: PathBuf,
     /// Name of this host.
     host: String,
-    /// Runs that were begun or taken over through this connection, with the number that their controller had then.
+    /// Runs started or taken over through this connection, with the number of their controller at that time.
     held: HashMap<String, i64>,
 }
 
 impl Journal {
-    /// Opens the journal; makes it if it is not there (its directory for its owner only, and so the file), and brings
-    /// the tables of an older `ctl` up to date.
+    /// Opens the journal; creates it if needed (with access for the owner only, as for its directory), and migrates the
+    /// tables of an older `ctl`.
     ///
     /// # Errors
-    /// [`JournalError::Directory`], [`JournalError::File`] or [`JournalError::NotAFile`] if there can be no file;
-    /// [`JournalError::NotAJournal`] or [`JournalError::Newer`] for one that is left as it is;
+    /// [`JournalError::Directory`], [`JournalError::File`] or [`JournalError::NotAFile`] if the file cannot exist;
+    /// [`JournalError::NotAJournal`] or [`JournalError::Newer`] for a file that stays unchanged;
     /// [`JournalError::ReadOnly`].
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        // Errors then name the whole path, and SQLite never takes a `file:` at its start for an address.
+        // Errors then show the whole path, and SQLite never reads a leading `file:` as a URI.
         let path = std::path::absolute(path).map_err(|source| JournalError::File { path: path.to_owned(), source })?;
         Ok(Self { connection: schema::open(&path)?, path, host: controller::host(), held: HashMap::new() })
     }
 
-    /// Notes a run, before anything of it happens. `Ok` proves that the journal can be written.
+    /// Records a run before anything happens. `Ok` proves that the journal is writable.
     ///
     /// # Errors
-    /// [`JournalError::Exists`] if there is a run of that name.
+    /// [`JournalError::Exists`] if a run has this name.
     pub fn begin(&mut self, request: &RunRequest) -> Result<(), JournalError> {
         let storage = at(&self.path);
         let transaction = write(&mut self.connection).map_err(&storage)?;
@@ -67,18 +67,18 @@ impl Journal {
         Ok(())
     }
 
-    /// Notes one event of a run; it is on disk when this returns. [`EventKind::Progress`] is not kept.
-    /// [`EventKind::RunFinished`] also gives the time of the run's end; what that end was, [`Journal::end`] says.
+    /// Records one event of a run; it is on disk when this returns. [`EventKind::Progress`] is not recorded.
+    /// [`EventKind::RunFinished`] also sets the end time of the run; [`Journal::end`] sets the outcome.
     ///
     /// # Errors
-    /// [`JournalError::NotFound`] if there is no run of that name; [`JournalError::Conflict`] if another event has its
+    /// [`JournalError::NotFound`] if no run has this name; [`JournalError::Conflict`] if a different event has its
     /// number; [`JournalError::Ended`] for a new event after [`Journal::end`]; [`JournalError::TakenOver`] if the run
-    /// was begun or taken over through this journal, and somebody else has taken it over since.
+    /// was started or taken over through this journal, and another controller has taken it over since.
     pub fn append(&mut self, run: &str, event: &RunEvent) -> Result<(), JournalError> {
         self.append_all(run, std::slice::from_ref(event))
     }
 
-    /// As [`Journal::append`], for several: all of them are noted, or none.
+    /// As [`Journal::append`], for several events: all are recorded, or none.
     ///
     /// # Errors
     /// As [`Journal::append`].
@@ -92,20 +92,23 @@ impl Journal {
         let (number, ended) = open_run(&transaction, &self.path, run, &self.held)?;
         for event in kept {
             if insert_event(&transaction, number, event).map_err(&storage)? {
+                // Only a new event is an error after the end; a repeated one was recorded before it.
                 if ended {
                     return Err(JournalError::Ended { run: run.to_owned() });
                 }
             } else if stored(&transaction, &self.path, run, number, event.seq)?.as_ref() != Some(event) {
+                // The number is taken: the same event is a harmless repetition, a different one proves a second writer.
+                // The early return rolls the whole transaction back.
                 return Err(JournalError::Conflict { run: run.to_owned(), seq: event.seq });
             }
         }
         transaction.commit().map_err(&storage)
     }
 
-    /// Notes how a run ended: its exit code, and whether everything it was to do was done (`complete`).
+    /// Records the end of a run: its exit code, and whether all of its work is done (`complete`).
     ///
     /// # Errors
-    /// [`JournalError::NotFound`] if there is no run of that name; [`JournalError::Ended`] if its end is noted already;
+    /// [`JournalError::NotFound`] if no run has this name; [`JournalError::Ended`] if its end is recorded already;
     /// [`JournalError::TakenOver`] as for [`Journal::append`].
     pub fn end(&mut self, run: &str, exit_code: u8, complete: bool) -> Result<(), JournalError> {
         let storage = at(&self.path);
@@ -123,17 +126,17 @@ impl Journal {
         transaction.commit().map_err(&storage)
     }
 
-    /// Makes `controller` the controller of a run that ended early, or whose controller is gone, and opens the run
-    /// again: its end is forgotten, and events may follow. Of several that try at once, one gets it.
+    /// Makes `controller` the controller of a run that ended early, or whose controller is gone, and reopens the run:
+    /// its end is cleared, and events may follow. Of several simultaneous attempts, one succeeds.
     ///
-    /// A run of another host can be taken over from here only if it ended: nobody here can tell a controller there
-    /// that is gone from one that is slow, and two controllers of one run are worse than a walk to that host.
+    /// A run of another host can be taken over only if it ended: from here a dead controller there looks like a slow
+    /// one, and two controllers of one run are worse than a login to that host.
     ///
     /// # Errors
-    /// [`JournalError::NotFound`] if there is no run of that name; [`JournalError::StillRunning`];
-    /// [`JournalError::Finished`].
+    /// [`JournalError::NotFound`] if no run has this name; [`JournalError::StillRunning`]; [`JournalError::Finished`].
     pub fn take_over(&mut self, run: &str, controller: &RunController) -> Result<(), JournalError> {
         let storage = at(&self.path);
+        // The write lock comes first, so the state that is checked below cannot change before the commit.
         let transaction = write(&mut self.connection).map_err(&storage)?;
         let Some(noted) = find(&transaction, &self.path, &self.host, run)? else {
             return Err(not_found(&transaction, &self.path, run));
@@ -158,7 +161,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The newest runs, newest first: those that were noted last.
+    /// The newest runs, in reverse order of their insertion.
     ///
     /// # Errors
     /// [`JournalError::UnreadableRun`].
@@ -174,15 +177,15 @@ impl Journal {
         Ok(runs)
     }
 
-    /// One run, by its name, by the beginning of its name (4 characters or more, if no other begins so), or by `last`
-    /// for the newest.
+    /// One run, by its name, by a part of it (4 characters or more, if no other name contains it), or by `last` for the
+    /// newest.
     ///
     /// # Errors
-    /// [`JournalError::NotFound`], [`JournalError::Ambiguous`] or [`JournalError::TooShort`] if that names no run, or
-    /// several; [`JournalError::UnreadableRun`], [`JournalError::UnreadableEvent`] or [`JournalError::TooLarge`] if it
-    /// cannot be read.
+    /// [`JournalError::NotFound`], [`JournalError::Ambiguous`] or [`JournalError::TooShort`] if the id matches no run,
+    /// or several; [`JournalError::UnreadableRun`], [`JournalError::UnreadableEvent`] or [`JournalError::TooLarge`] if
+    /// it cannot be read.
     pub fn load(&self, id: &str) -> Result<RunRecord, JournalError> {
-        // One transaction, so that nobody writes between the questions.
+        // One transaction, so that no other process writes between the queries.
         let snapshot = self.connection.unchecked_transaction().map_err(at(&self.path))?;
         let run = resolve(&snapshot, &self.path, id)?;
         let Some(noted) = find(&snapshot, &self.path, &self.host, &run)? else {
@@ -195,18 +198,18 @@ impl Journal {
 
 #[cfg(test)]
 impl Journal {
-    /// What tests put limits on.
+    /// For tests that set limits.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
 }
 
-/// A transaction that has the write lock from its start.
+/// A transaction that takes the write lock at its start.
 fn write(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
-/// Number in this file of a run that is to be written, and whether its end is noted.
+/// The number of a run to write to, and whether its end is recorded.
 fn open_run(
     connection: &Connection,
     path: &Path,
@@ -223,13 +226,14 @@ fn open_run(
         .optional()
         .map_err(at(path))?;
     let (number, ended, controller) = found.ok_or_else(|| not_found(connection, path, run))?;
+    // The controller number rises with each takeover, so a higher one means that this process has lost the run.
     if held.get(run).is_some_and(|ours| controller != Some(*ours)) {
         return Err(JournalError::TakenOver { run: run.to_owned() });
     }
     Ok((number, ended))
 }
 
-/// Gives the run its number; none if the name is taken.
+/// Inserts the run and returns its number; `None` if the name is taken.
 fn insert_run(connection: &Connection, request: &RunRequest) -> rusqlite::Result<Option<i64>> {
     let inserted = connection.execute(
         "INSERT INTO runs (run, words, directory, command, action, services, nodes, reason, input, origin, started)
@@ -263,7 +267,7 @@ fn insert_document(connection: &Connection, run: i64, kind: &str, document: &Sav
         .map(drop)
 }
 
-/// Notes who works at the run from now on; gives the number of that controller. Number 0 began it.
+/// Inserts the run's new controller, and returns its number. Number 0 started the run.
 fn insert_controller(
     connection: &Connection,
     run: i64,
@@ -286,7 +290,7 @@ fn insert_controller(
     )
 }
 
-/// Whether the event is new: its number was free.
+/// Inserts the event if its number is free, and returns whether it was.
 fn insert_event(connection: &Connection, run: i64, event: &RunEvent) -> rusqlite::Result<bool> {
     let inserted = connection.execute(
         "INSERT INTO events (run, seq, event) VALUES (?1, ?2, ?3) ON CONFLICT (run, seq) DO NOTHING",

@@ -1,4 +1,4 @@
-//! Tests of the room as a whole: a journal in a directory of its own, by one `ctl` and by several.
+//! Tests of the whole module: a journal in a temporary directory, used by one `ctl` and by several.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -23,7 +23,7 @@ use crate::event::{
 
 const RUN: &str = "20261123-002634-muat";
 
-/// A place for a journal, removed at its end.
+/// A directory for a journal, removed at the end.
 struct JournalPlace {
     dir: TempDir,
 }
@@ -42,7 +42,7 @@ impl JournalPlace {
         Journal::open(&self.path()).expect("a journal")
     }
 
-    /// A journal with a run in it.
+    /// A journal with one run.
     #[track_caller]
     fn with_run(&self, controller: RunController) -> Journal {
         let mut journal = self.open();
@@ -50,7 +50,7 @@ impl JournalPlace {
         journal
     }
 
-    /// Changes the tables behind the journal's back.
+    /// Changes the tables directly.
     #[track_caller]
     fn tamper(&self, sql: &str) {
         Connection::open(self.path()).and_then(|connection| connection.execute_batch(sql)).expect("a change");
@@ -76,7 +76,7 @@ fn request(run: &str, controller: RunController) -> RunRequest {
     }
 }
 
-/// A controller on this host that is certainly gone.
+/// A controller on this host that has certainly exited.
 fn dead() -> RunController {
     let mut child = Command::new("true").spawn().expect("a process");
     let pid = child.id();
@@ -121,7 +121,7 @@ fn full_result() -> TargetResult {
 }
 
 #[test]
-fn what_was_noted_is_read_back() {
+fn a_record_is_read_back() {
     let place = JournalPlace::new();
     let mut journal = place.open();
     let odd = Path::new(OsStr::from_bytes(b"/tmp/\xff")).to_owned();
@@ -183,7 +183,7 @@ fn the_list_has_the_newest_first() {
     let place = JournalPlace::new();
     let mut journal = place.open();
     assert_eq!(journal.runs(10).expect("a list"), []);
-    // As noted, whatever the clock said.
+    // In insertion order, whatever the clock shows.
     for run in ["20261123-000000-aaaa", "20261123-000000-cccc", "20261122-000000-bbbb"] {
         journal.begin(&request(run, RunController::this())).expect("a new run");
     }
@@ -215,7 +215,7 @@ fn a_list_has_the_words_of_the_contract() {
 }
 
 #[test]
-fn a_run_is_begun_once() {
+fn a_run_name_is_used_once() {
     let place = JournalPlace::new();
     let mut journal = place.with_run(RunController::this());
     let again = journal.begin(&request(RUN, dead()));
@@ -234,7 +234,7 @@ fn another_event_of_the_same_number_is_refused() {
 }
 
 #[test]
-fn nothing_is_noted_of_a_run_that_was_not_begun() {
+fn an_unknown_run_takes_no_events() {
     let place = JournalPlace::new();
     let mut journal = place.open();
     for answer in
@@ -533,7 +533,7 @@ fn where_there_can_be_no_file_the_place_is_named() {
 }
 
 #[test]
-fn a_full_disk_loses_nothing_that_was_noted() {
+fn a_full_disk_loses_no_recorded_events() {
     let place = JournalPlace::new();
     let mut journal = place.with_run(RunController::this());
     journal.append(RUN, &node_started(0, "a")).expect("an event");
@@ -545,7 +545,7 @@ fn a_full_disk_loses_nothing_that_was_noted() {
 }
 
 #[test]
-fn what_is_too_large_to_be_read_is_not_written() {
+fn a_value_too_large_to_read_is_not_written() {
     let place = JournalPlace::new();
     let mut journal = place.with_run(RunController::this());
     let error = journal.append(RUN, &node_started(0, &"x".repeat(65 << 20))).expect_err("too large");
@@ -597,7 +597,7 @@ fn a_run_that_makes_no_sense_is_named() {
     }
 }
 
-/// Any event, but for its number.
+/// Any event, apart from its number.
 fn kind() -> impl Strategy<Value = EventKind> {
     let node = || "[a-c]|\\PC{0,8}";
     let outcome = prop::sample::select(Outcome::ALL);
