@@ -1,4 +1,4 @@
-//! What is true of a node beyond its results, and what its services' logs say.
+//! Facts about a node beyond its results, and the log lines of its services.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::string_enum::string_enum;
 use super::{Failure, Via};
 
-/// What `ctl status` found on a node besides the state of its services.
+/// The findings of `ctl status` on a node, apart from the state of its services.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeFacts {
     /// Name of the node in the inventory.
@@ -16,55 +16,54 @@ pub struct NodeFacts {
     pub supervisors: Vec<SupervisorFacts>,
     /// Versions of the node's Contrail packages by name. Untrusted text: sinks make it safe.
     pub packages: BTreeMap<String, String>,
-    /// What is not as it should be, and is no service's state.
+    /// Problems that are not the state of a service.
     pub findings: Vec<NodeFinding>,
 }
 
 /// A supervisord that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupervisorFacts {
-    /// The role whose instance it is.
+    /// The role of the instance.
     pub role: String,
     /// Name of the instance, such as `supervisor-analytics`.
     pub name: String,
-    /// Where it listens: a socket's path or a URL; none where it was reached through the init wrapper.
+    /// Its socket path or URL; none if it was reached through the init wrapper.
     pub address: Option<String>,
-    /// How it was reached.
+    /// The backend that reached it.
     pub via: Via,
-    /// Version of the supervisor package, where it was told. Untrusted text: sinks make it safe.
+    /// Version of the supervisor package, if reported. Untrusted text: sinks make it safe.
     pub version: Option<String>,
-    /// Process id of supervisord itself, where it was told.
+    /// Process id of supervisord itself, if reported.
     pub pid: Option<u32>,
 }
 
-/// Something on a node that is not as it should be.
+/// A problem on a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeFinding {
-    /// What it is.
+    /// Its kind.
     pub kind: FindingKind,
-    /// The role it concerns, if it is one's.
+    /// The role that it concerns, if any.
     pub role: Option<String>,
-    /// What it is, in a few words that are the same on every node where the same is found. Untrusted text: sinks make
-    /// it safe.
+    /// A short description, the same on every node with this finding. Untrusted text: sinks make it safe.
     pub message: String,
-    /// What shows it: paths, at most 20. Untrusted text: sinks make it safe.
+    /// The evidence: paths, at most 20. Untrusted text: sinks make it safe.
     pub details: Vec<String>,
-    /// How many there are, of core files: `details` may not name them all.
+    /// The number of core files: `details` may not name them all.
     pub count: Option<u64>,
 }
 
 string_enum! {
-    /// What was found on a node. More may come.
+    /// The kind of a finding. More may be added.
     FindingKind {
         /// A process left a core file.
         CoreFiles = "core_files",
-        /// A socket file that nobody listens on: it misleads whoever looks for the socket by its name.
+        /// Nothing listens on a socket file: it misleads a user who looks for the socket by its name.
         StaleSocket = "stale_socket",
         /// The node has the supervisord of a role that the inventory does not give it.
         UnlistedRole = "unlisted_role",
-        /// What services say of their own work cannot be asked there.
+        /// The functional state of services cannot be read there.
         NoIntrospect = "no_introspect",
-        /// The node could not be searched for what lies about there.
+        /// The node could not be searched for stray files.
         NotSearched = "not_searched",
     }
 }
@@ -79,26 +78,26 @@ string_enum! {
     }
 }
 
-/// What an update of a supervisord would change, of what was named: told by a run that only looks ahead.
+/// The changes that an update of a supervisord would make to the named services; only in a dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingUpdate {
     /// Name of the node in the inventory.
     pub node: String,
-    /// The role whose supervisord it is.
+    /// The role of the supervisord.
     pub role: String,
     /// Name of the supervisord instance.
     pub supervisor: String,
-    /// Groups that are new in its configuration. Untrusted text: sinks make it safe.
+    /// Groups new in its configuration. Untrusted text: sinks make it safe.
     pub added: Vec<String>,
-    /// Groups that are another there. Untrusted text: sinks make it safe.
+    /// Groups that differ in its configuration. Untrusted text: sinks make it safe.
     pub changed: Vec<String>,
-    /// Groups that are gone from it. Untrusted text: sinks make it safe.
+    /// Groups removed from its configuration. Untrusted text: sinks make it safe.
     pub removed: Vec<String>,
-    /// Why it is not known.
+    /// Why the changes are unknown.
     pub failure: Option<Failure>,
 }
 
-/// Lines of a service's log, as they came from one node.
+/// Lines of a service's log, in order, from one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLines {
     /// Name of the node in the inventory.
@@ -107,26 +106,26 @@ pub struct LogLines {
     pub role: String,
     /// Name of the supervisord instance.
     pub supervisor: String,
-    /// The service as supervisord prints it.
+    /// The service in supervisord's notation.
     pub service: String,
-    /// Which log.
+    /// The log.
     pub stream: LogStream,
-    /// Whether lines of other services come from its node too, or may.
+    /// Whether the node sends, or may send, lines of other services too.
     pub among_others: bool,
-    /// Whole lines without their ends, broken UTF-8 replaced. Untrusted text: sinks make it safe.
+    /// Complete lines without newlines, invalid UTF-8 replaced. Untrusted text: sinks make it safe.
     pub lines: Vec<String>,
 }
 
-/// Why a service is not up: how it ended, and the end of its log.
+/// Why a service is not up: its exit, and the end of its log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureEvidence {
-    /// Its exit status; none if a signal ended it, or if that is not known.
+    /// Its exit status; none if a signal killed it, or if unknown.
     pub exit_status: Option<i32>,
-    /// How it ended in supervisord's words (`exit status 1; not expected`, `terminated by SIGSEGV`), where known.
-    /// Untrusted text: sinks make it safe.
+    /// Its exit in supervisord's terms (`exit status 1; not expected`, `terminated by SIGSEGV`), if known. Untrusted
+    /// text: sinks make it safe.
     pub ended: Option<String>,
-    /// Which log the lines are from.
+    /// The log of the lines.
     pub stream: LogStream,
-    /// The last lines of the log, oldest first, broken UTF-8 replaced. Untrusted text: sinks make it safe.
+    /// The last lines of the log, oldest first, invalid UTF-8 replaced. Untrusted text: sinks make it safe.
     pub lines: Vec<String>,
 }

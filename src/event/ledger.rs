@@ -1,13 +1,13 @@
-//! The one fold from events to "now": which batches were started, which results there are, how many of what.
+//! Folds events into the current state of a run: the batches started, the results, and their counts.
 //!
-//! Here live [`Ledger`] and [`Summary`]. They use nothing but this room's own types, do no I/O and know no clock: all
-//! they know of time is in the events. What always holds: a target has at most one result in a batch, the first; the
-//! order of [`Ledger::results`] does not depend on the order in which results came in; and a refused event changes
-//! nothing. Start reading at [`Ledger::apply`].
+//! Here live [`Ledger`] and [`Summary`]. They use only the types of this module, do no I/O and read no clock: all times
+//! come from the events. Invariants: a target has at most one result per batch, the first; the order of
+//! [`Ledger::results`] does not depend on the order in which results arrived; and a rejected event changes nothing.
+//! Start reading at [`Ledger::apply`].
 //!
-//! What the fold withstands: events that come twice, [`EventKind::Progress`] that is lost, which is the display's alone. It
-//! tells of a gap in the numbers, and goes on. What it does not withstand: events out of order. A number below the highest one seen counts
-//! as seen.
+//! The fold tolerates repeated events, and lost [`EventKind::Progress`], which only the display uses. It reports a gap
+//! in the numbers, and continues. It does not tolerate reordering: a number below the highest one so far counts as a
+//! repetition.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
@@ -17,26 +17,26 @@ use serde::{Deserialize, Serialize};
 
 use super::{CancelReason, EventKind, NodeFacts, Outcome, RunEvent, RunHead, TargetResult, standby};
 
-/// An event that does not fit what is known of the run.
+/// An event that contradicts the state of the run.
 ///
-/// [`Gap`](Self::Gap) apart, such an event has changed nothing.
+/// Except for [`Gap`](Self::Gap), such an event has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
-    /// Numbers are missing before this event; the event itself was applied.
+    /// Events are missing before this one, which was applied.
     #[error("event {found} came where {expected} was due: those between are lost")]
     Gap {
-        /// The number that was due.
+        /// The expected number.
         expected: u64,
-        /// The number that came.
+        /// The actual number.
         found: u64,
     },
-    /// The run has a head already.
+    /// The run has started already.
     #[error("a second start, of run `{run}`")]
     SecondStart {
-        /// Name of the run that the event speaks of.
+        /// Name of the run in the event.
         run: String,
     },
-    /// The batch has begun already.
+    /// The batch has started already.
     #[error("a second start of batch {batch}")]
     SecondBatch {
         /// Number of the batch.
@@ -54,7 +54,7 @@ pub enum LedgerError {
         /// The service.
         service: Option<String>,
     },
-    /// All results of the node in this batch were said to be given.
+    /// The node has finished this batch already.
     #[error("`{node}` had finished its batch when something more was told of it")]
     NodeWasFinished {
         /// The node.
@@ -62,7 +62,7 @@ pub enum LedgerError {
         /// Number of the batch.
         batch: Option<u32>,
     },
-    /// Nothing more was to happen.
+    /// The run has finished already.
     #[error("event {seq} came after the end of the run")]
     RunWasFinished {
         /// Number of the event.
@@ -70,26 +70,26 @@ pub enum LedgerError {
     },
 }
 
-/// A batch as it was begun.
+/// A batch at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerBatch {
-    /// Its number, from 1 through the whole run.
+    /// Its number, counted from 1 across the whole run.
     pub number: u32,
-    /// The role whose step this is.
+    /// The role of its step.
     pub role: Option<String>,
     /// Its nodes, in order.
     pub nodes: Vec<String>,
 }
 
-/// Facts folded into "now".
+/// The current state of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     head: Option<RunHead>,
     next_seq: u64,
     batches: Vec<LedgerBatch>,
-    /// As they came; never taken out again.
+    /// In order of arrival; append-only.
     arrived: Vec<TargetResult>,
-    /// The same in order of display, made when somebody asks.
+    /// In display order, built on demand.
     ordered: OnceLock<Vec<TargetResult>>,
     ended_targets: HashSet<LedgerKey>,
     facts: BTreeMap<String, NodeFacts>,
@@ -100,7 +100,7 @@ pub struct Ledger {
     finished: bool,
 }
 
-/// What there is one result for.
+/// Identifies a target in a batch: each has one result.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct LedgerKey {
     batch: Option<u32>,
@@ -111,20 +111,23 @@ struct LedgerKey {
 }
 
 impl Ledger {
-    /// Takes one event in. An event whose number was seen already is ignored.
+    /// Applies one event. An event with a number that was seen already is ignored.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Gap`] if numbers are missing before it: then it is applied all the same. Every other error is
-    /// the refusal of an event that does not fit: then nothing is changed, but its number counts as seen.
+    /// [`LedgerError::Gap`] if events are missing before it: the event is applied anyway. Every other error rejects an
+    /// event that contradicts the state: nothing changes, but its number counts as seen.
     pub fn apply(&mut self, event: &RunEvent) -> Result<(), LedgerError> {
+        // Progress shares its number with the next kept event, so it must not count as seen.
         if matches!(event.kind, EventKind::Progress { .. }) {
             return Ok(());
         }
+        // A repetition: it is applied already.
         if event.seq < self.next_seq {
             return Ok(());
         }
         let expected = self.next_seq;
+        // Advance before the checks: a rejected event must not turn the next one into a gap.
         self.next_seq = event.seq.saturating_add(1);
         if self.finished {
             return Err(LedgerError::RunWasFinished { seq: event.seq });
@@ -144,26 +147,28 @@ impl Ledger {
             | EventKind::Gate { .. }
             | EventKind::Result(_)
             | EventKind::NodeFinished { .. }
+            // `max`, since each controller of a resumed run starts its clock at 0.
             | EventKind::CancelBegan { .. } => self.elapsed.max(event.elapsed),
         };
+        // Report the gap only now: the event itself is valid, and has been applied.
         if event.seq == expected { Ok(()) } else { Err(LedgerError::Gap { expected, found: event.seq }) }
     }
 
-    /// What was asked of the run; none before it began.
+    /// The request of the run; none before it starts.
     #[must_use]
     pub fn head(&self) -> Option<&RunHead> {
         self.head.as_ref()
     }
 
-    /// The results so far, in order of batch, node as in its batch, supervisord, service.
+    /// The results so far, by batch, then by node as in its batch, supervisord and service.
     ///
-    /// They are put in order when they are first asked for after a change: ask at the end rather than at each event.
+    /// The first call after a change sorts them, so call it at the end rather than at each event.
     #[must_use]
     pub fn results(&self) -> &[TargetResult] {
         self.ordered.get_or_init(|| self.in_order())
     }
 
-    /// What is known of the nodes beyond their results, in order of their names.
+    /// The facts about the nodes beyond their results, by name.
     #[must_use]
     pub fn facts(&self) -> Vec<NodeFacts> {
         self.facts.values().cloned().collect()
@@ -181,31 +186,31 @@ impl Ledger {
         self.counts.get(&outcome).copied().unwrap_or(0)
     }
 
-    /// The batch that was begun last.
+    /// The batch that started last.
     #[must_use]
     pub fn batch(&self) -> Option<&LedgerBatch> {
         self.batches.last()
     }
 
-    /// The most urgent reason for which the run is being given up, if it is.
+    /// The most urgent reason to end the run, if there is one.
     #[must_use]
     pub fn cancel(&self) -> Option<CancelReason> {
         self.cancel
     }
 
-    /// Whether nothing more will happen.
+    /// Whether the run has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// How long the run had taken at its last kept event; once it is finished, how long it took.
+    /// Elapsed time of the run at its last kept event; once it has ended, its total.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// The results so far, counted.
+    /// The counts of the results so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
         let mut worst: HashMap<&str, Outcome> = HashMap::new();
@@ -233,7 +238,7 @@ impl Ledger {
         }
     }
 
-    /// Checks first, then changes: an error leaves everything as it was.
+    /// Checks first, then changes, so that an error leaves the state as it was.
     fn fold(&mut self, kind: &EventKind) -> Result<(), LedgerError> {
         match kind {
             EventKind::RunStarted(head) => {
@@ -263,11 +268,12 @@ impl Ledger {
                 self.refuse_finished(Some(*batch), node)?;
                 self.finished_visits.insert((*batch, node.clone()));
             }
+            // Ctrl-C during another cancellation raises the reason, never lowers it.
             EventKind::CancelBegan { reason } => self.cancel = self.cancel.max(Some(*reason)),
             EventKind::RunFinished { .. } => {
                 self.finished = true;
                 if let Some(head) = self.head.as_ref().filter(|head| head.action.as_deref() == Some("status")) {
-                    // Nothing comes after this.
+                    // No result follows, so standby can be judged on the complete set.
                     let mut results = self.in_order();
                     standby::judge(&mut results, &head.selection);
                     self.ordered = OnceLock::from(results);
@@ -286,6 +292,7 @@ impl Ledger {
             supervisor: result.supervisor.clone(),
             service: result.service.clone(),
         };
+        // The first result counts: a late second one cannot overwrite a result that was shown.
         if !self.ended_targets.insert(key) {
             return Err(LedgerError::SecondResult {
                 node: result.node.clone(),
@@ -295,13 +302,15 @@ impl Ledger {
             });
         }
         *self.counts.entry(result.outcome).or_insert(0) += 1;
+        // A new result invalidates the sorted copy.
         self.ordered = OnceLock::new();
         self.arrived.push(result.clone());
         Ok(())
     }
 
-    /// A result without a batch is taken for one of the batch that was begun last.
-    /// What is told of no batch can come at any time: a node that is not begun in a later step.
+    /// Rejects an event for a node that has finished its batch.
+    ///
+    /// An event without a batch can come at any time, such as the result of a node that a later step does not start.
     fn refuse_finished(&self, batch: Option<u32>, node: &str) -> Result<(), LedgerError> {
         let finished = batch.is_some_and(|batch| self.finished_visits.contains(&(batch, node.to_owned())));
         if finished { Err(LedgerError::NodeWasFinished { node: node.to_owned(), batch }) } else { Ok(()) }
@@ -318,6 +327,7 @@ impl Ledger {
             .arrived
             .iter()
             .map(|result| {
+                // Results without a batch, and nodes outside their batch, come last.
                 let batch = result.batch.unwrap_or(u32::MAX);
                 let place = places.get(&(batch, result.node.as_str())).copied().unwrap_or(usize::MAX);
                 let target = (&result.node, &result.supervisor, &result.service, &result.role);
@@ -333,10 +343,10 @@ fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
-/// Results, counted: the `summary` of the JSON output, in its order.
+/// Counts of results: the `summary` of the JSON output, in its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Number of nodes that have results.
+    /// Number of nodes with results.
     pub nodes: u64,
     /// Number of results.
     pub results: u64,
@@ -358,7 +368,7 @@ pub struct Summary {
     pub not_started: u64,
     /// Results with [`Outcome::Unknown`].
     pub unknown: u64,
-    /// Number of nodes under each outcome that is the worst of at least one node.
+    /// Number of nodes by their worst outcome.
     pub nodes_by_outcome: BTreeMap<Outcome, u64>,
 }
 
@@ -404,7 +414,7 @@ mod tests {
         RunEvent { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::from_millis(seq), kind }
     }
 
-    /// Numbers the events as a run does.
+    /// Numbers the events like a run.
     fn numbered(kinds: impl IntoIterator<Item = EventKind>) -> Vec<RunEvent> {
         let mut seq = 0;
         let number = |kind| {
@@ -497,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn contradictory_events_are_rejected() {
         let begin = || {
             fold([
                 EventKind::RunStarted(head()),
@@ -526,12 +536,12 @@ mod tests {
             assert_eq!(ledger.apply(&event(4, kind)), Err(wanted));
             assert_eq!(view(&ledger), LedgerView { next_seq: 5, ..view(&begin()) });
         }
-        // The same service in another batch is another target.
+        // In another batch the same service is another target.
         assert_eq!(begin().apply(&event(4, result(2, "a", "x", Outcome::Ok))), Ok(()));
     }
 
     #[test]
-    fn a_gap_is_told_and_the_event_kept() {
+    fn a_gap_is_reported_and_the_event_kept() {
         let mut ledger = fold([EventKind::RunStarted(head())]);
         let gap = LedgerError::Gap { expected: 1, found: 7 };
         assert_eq!(ledger.apply(&event(7, result(1, "a", "x", Outcome::Ok))), Err(gap));
@@ -574,7 +584,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&ledger.summary()).expect("JSON"), wanted);
     }
 
-    /// Everything that a ledger tells.
+    /// The whole visible state of a ledger.
     #[derive(Debug, PartialEq)]
     struct LedgerView {
         next_seq: u64,
@@ -600,7 +610,7 @@ mod tests {
         }
     }
 
-    /// A run as a dispatcher could make it, cut short anywhere: batches of nodes, each node with some services.
+    /// Any run of a dispatcher, cut off anywhere: batches of nodes, each node with some services.
     fn any_run() -> impl Strategy<Value = Vec<RunEvent>> {
         let outcome = proptest::sample::select(Outcome::ALL);
         let services = proptest::collection::vec(outcome, 0..4);
@@ -647,7 +657,7 @@ mod tests {
         ) {
             let wanted = folded(&events);
             prop_assert_eq!(&folded(events.iter().flat_map(|event| [event, event])), &wanted);
-            // After each event any of those before it, once more.
+            // Repeats a random earlier event after each event.
             let repeated = events.iter().enumerate().flat_map(|(place, event)| {
                 let earlier = again.get(place % again.len()).and_then(|index| events.get(index.index(place + 1)));
                 [Some(event), earlier].into_iter().flatten()

@@ -1,9 +1,8 @@
-//! What can happen in a run, as plain data.
+//! The events of a run, as plain data.
 //!
-//! Here live [`RunEvent`] and all it is made of: outcomes, failures, results. It is a leaf: it uses no other
-//! room, holds no channel and does no I/O. What always holds: every event can be written as JSON and read
-//! back, and `seq` counts the kept events of a run without gaps. Start reading at [`EventKind`]; the fold
-//! from events to "now" is in [`ledger`].
+//! Here live [`RunEvent`] and its parts: outcomes, failures, results. A leaf module: it uses no other module, holds no
+//! channel and does no I/O. Invariants: every event can be written as JSON and read back, and `seq` counts the kept
+//! events of a run without gaps. Start reading at [`EventKind`]; the fold to the current state is in [`ledger`].
 
 mod facts;
 pub mod ledger;
@@ -24,128 +23,128 @@ pub use self::phase::{ActivityPhase, PhaseKind};
 pub use self::result::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
 pub use self::string_enum::UnknownWord;
 
-/// One fact of a run, as the journal and the sinks see it.
+/// One event of a run, for the journal and the sinks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunEvent {
     /// Counts the kept events of the run from 0, without gaps. [`EventKind::Progress`], which is not kept, has the
-    /// number of the event after it.
+    /// number of the next event.
     pub seq: u64,
     /// The controller's wall clock.
     pub at: jiff::Timestamp,
-    /// Time since the run began, from a clock that only rises.
+    /// Time since the start of the run, from a monotonic clock.
     pub elapsed: Duration,
-    /// What happened.
+    /// The content.
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The content of an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[expect(clippy::large_enum_variant, reason = "most events are results, and few live at once")]
 pub enum EventKind {
-    /// The run began; its head says what was asked.
+    /// The run started; its head has the request.
     RunStarted(RunHead),
-    /// A batch of nodes may now be worked on. Batches are numbered from 1 through the whole run.
+    /// A batch of nodes started. Batches are numbered from 1 across the whole run.
     BatchStarted {
         /// Number of the batch.
         batch: u32,
         /// Index of its step in the plan.
         step: u32,
-        /// The role whose step this is; none where the run has no role order (`status`, `ping`).
+        /// The role of its step; none if the run has no role order (`status`, `ping`).
         role: Option<String>,
         /// The nodes of the batch, in order.
         nodes: Vec<String>,
     },
-    /// Work on one node of a batch was granted.
+    /// A node of a batch started.
     NodeStarted {
         /// Number of the batch.
         batch: u32,
         /// The node.
         node: String,
     },
-    /// A selected node as it was before anything was changed: what a resumed run compares with.
+    /// The state of a selected node before any change, for a resumed run to compare with.
     Inspected {
         /// The node.
         node: String,
-        /// Every target that was found there.
+        /// Every target found on it.
         targets: Vec<TargetState>,
     },
-    /// What a node is like beyond its results; at most one of a node in a run.
+    /// Facts about a node beyond its results; at most once per node and run.
     NodeFacts(NodeFacts),
-    /// What an update would change; only of a run that looks ahead.
+    /// The changes of an update; only in a dry run.
     PendingUpdate(PendingUpdate),
     /// Lines of a service's log.
     LogLines(LogLines),
-    /// Something about the run as a whole that is worth telling.
+    /// A notice about the run as a whole.
     Notice {
-        /// What.
+        /// Its text.
         message: String,
     },
-    /// A gate is waited for, was met, or was not.
+    /// A gate is waiting, has passed, or has failed.
     Gate {
         /// Number of the batch.
         batch: u32,
         /// The node.
         node: String,
-        /// The service; none for a check, which is of the node.
+        /// The service; none for a check, which concerns the node.
         service: Option<String>,
-        /// Whether it was met; none while it is waited for.
+        /// Whether it passed; none while it is waiting.
         met: Option<bool>,
-        /// What is waited for, and why it is not met yet. Untrusted text: sinks make it safe.
+        /// The condition, and why it does not hold yet. Untrusted text: sinks make it safe.
         waiting_for: String,
     },
-    /// What a node is busy with, for the display only: may be dropped, is not kept.
+    /// The current activity of a node, for the display only: may be dropped, is not kept.
     Progress {
-        /// The node; none where the run as a whole waits.
+        /// The node; none if the run as a whole is waiting.
         node: Option<String>,
-        /// What it is busy with.
+        /// The activity.
         phase: ActivityPhase,
     },
-    /// One target ended. There is exactly one for each (node, supervisor, service) of a batch.
+    /// The result of one target. There is exactly one for each (node, supervisor, service) of a batch.
     Result(TargetResult),
-    /// All results of a node in this batch have been given.
+    /// All results of a node in this batch are complete.
     NodeFinished {
         /// Number of the batch.
         batch: u32,
         /// The node.
         node: String,
     },
-    /// The run is being given up, in part or whole.
+    /// The run is being canceled, in part or as a whole.
     CancelBegan {
-        /// Why.
+        /// The reason.
         reason: CancelReason,
     },
-    /// Nothing more will happen.
+    /// The run ended.
     RunFinished {
-        /// Time the whole run took, in milliseconds.
+        /// Total time of the run in milliseconds.
         elapsed_ms: u64,
     },
 }
 
-/// What was asked of a run.
+/// The request of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunHead {
-    /// Name of the run, sortable by time, unique for all practical purposes.
+    /// Name of the run, sortable by time and practically unique.
     pub run: String,
     /// The command, such as `service`.
     pub command: String,
-    /// The action, such as `restart`; none for commands that have none.
+    /// The action, such as `restart`; none for commands without actions.
     pub action: Option<String>,
-    /// The services as they were typed.
+    /// The services as typed.
     pub services: Vec<String>,
-    /// When the run began.
+    /// Start of the run.
     pub started: jiff::Timestamp,
     /// Number of nodes selected.
     pub nodes: u32,
-    /// The nodes and roles that were asked for.
+    /// The requested nodes and roles.
     #[serde(default)]
     pub selection: RunScope,
-    /// The standard input of its command, which is kept nowhere.
+    /// A digest of its command's standard input, which is never stored.
     #[serde(default)]
     pub input: Option<InputDigest>,
 }
 
-/// By what an input is known again.
+/// Identifies an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputDigest {
     /// Its length.
@@ -154,27 +153,27 @@ pub struct InputDigest {
     pub sha256: String,
 }
 
-/// The nodes and roles that were asked for: what was not asked for cannot be said to be missing.
+/// The requested nodes and roles: anything else cannot be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunScope {
     /// Canonical names of the roles; empty means all.
     pub roles: Vec<String>,
-    /// The node set as it was typed; none means all.
+    /// The node set as typed; none means all.
     pub nodes: Option<String>,
-    /// The node set that was left out, as it was typed.
+    /// The excluded node set as typed.
     pub exclude: Option<String>,
 }
 
 impl RunScope {
-    /// Whether something of `role` was asked for; what is of no role always was.
+    /// Whether the request covers `role`; it always covers targets without a role.
     #[must_use]
     pub fn concerns(&self, role: Option<&str>) -> bool {
         self.roles.is_empty() || role.is_none_or(|role| self.roles.iter().any(|own| own == role))
     }
 }
 
-/// A target as it was before anything was done.
+/// The state of a target before any change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetState {
     /// Its role.
@@ -183,28 +182,28 @@ pub struct TargetState {
     pub supervisor: Option<String>,
     /// The service.
     pub service: Option<String>,
-    /// What supervisord or init said of it.
+    /// Its state in supervisord or init.
     pub state: Option<ProcessState>,
     /// Its pid on the node.
     pub pid: Option<u32>,
-    /// When it was started, in epoch seconds of the node, where that was told.
+    /// Its start in epoch seconds of the node, if reported.
     pub start: Option<i64>,
 }
 
-/// Why a run is given up. The order is of rising urgency, and a run's reason only rises.
+/// Why a run is canceled, in order of rising urgency; the reason of a run only rises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReason {
-    /// Nobody reads the output any more, and the output is all there is to the run.
+    /// The reader closed the output, and the output is the run's only purpose.
     OutputClosed,
-    /// The journal could not be written any more.
+    /// The journal cannot be written.
     JournalLost,
-    /// SIGHUP: the terminal went away.
+    /// SIGHUP: the terminal closed.
     HungUp,
     /// SIGINT: Ctrl-C.
     Interrupted,
     /// SIGTERM.
     Terminated,
-    /// A second signal: waiting is given up.
+    /// A second signal: the run stops waiting.
     GivenUp,
 }

@@ -1,75 +1,74 @@
-//! One result, and the words it is made of. The words are those of the JSON output and never change.
+//! The result of a target, and the names in it. The names are those of the JSON output and never change.
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::FailureEvidence;
 use super::string_enum::string_enum;
 
-/// What became of one target: one (node, role's supervisord, service).
+/// The result of one target: one (node, role's supervisord, service).
 ///
-/// For a node that could not be asked there is one for each service as it was typed.
+/// A node that could not be asked has one for each service as typed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetResult {
     /// Name of the node in the inventory.
     pub node: String,
-    /// The address it was reached at.
+    /// Its address.
     pub address: Option<String>,
-    /// The role whose supervisord this is.
+    /// The role of the supervisord.
     pub role: Option<String>,
     /// Name of the supervisord instance, such as `supervisor-analytics`.
     pub supervisor: Option<String>,
-    /// The service as supervisord prints it (`contrail-api:0`), or as it was typed.
+    /// The service in supervisord's notation (`contrail-api:0`), or as typed.
     pub service: Option<String>,
-    /// What became of our action.
+    /// The outcome of the action.
     pub outcome: Outcome,
-    /// What supervisord (or init) says of the process.
+    /// The state of the process in supervisord (or init).
     pub state: Option<ProcessState>,
     /// Process id on the node.
     pub pid: Option<u32>,
-    /// Seconds since the process was started, by the node's clock.
+    /// Seconds since the process started, by the node's clock.
     pub uptime_s: Option<u64>,
-    /// How the service does its work: `active`, `initializing`, `backup`, `timeout`, `failed`, `inactive`. None where
-    /// it was not asked, or runs and cannot be asked.
+    /// The functional state: `active`, `initializing`, `backup`, `timeout`, `failed`, `inactive`. None if it was not
+    /// read, or if the running service has none to read.
     pub functional: Option<String>,
-    /// Why it is not active, in its own or supervisord's words. Untrusted text: sinks make it safe.
+    /// Why it is not active, from the service or supervisord. Untrusted text: sinks make it safe.
     pub functional_reason: Option<String>,
-    /// Version of the role's package on the node, where it was asked for and is known. Untrusted text: sinks make it
-    /// safe.
+    /// Version of the role's package on the node, if requested and known. Untrusted text: sinks make it safe.
     pub version: Option<String>,
-    /// Something worth telling that is no failure. Untrusted text: sinks make it safe.
+    /// A remark that is not a failure. Untrusted text: sinks make it safe.
     pub message: String,
-    /// Present for every outcome that is bad.
+    /// Present for every bad outcome.
     pub failure: Option<Failure>,
-    /// Why the service is not up, where an action ended so.
+    /// Why the service is not up after an action.
     pub evidence: Option<FailureEvidence>,
-    /// How supervisord was reached.
+    /// The backend that reached supervisord.
     pub via: Option<Via>,
     /// Number of the batch.
     pub batch: Option<u32>,
     /// Time spent on this target, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// What a command did; of `exec` alone.
+    /// The command's output and exit; only for `exec`.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandRun>,
 }
 
-/// What a command printed, and how it ended.
+/// The output and the exit of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRun {
-    /// Exit code; none if a signal ended it, it did not run or its end is not known.
+    /// Exit code; none if a signal killed it, if it did not run, or if its end is unknown.
     pub exit_status: Option<u32>,
-    /// The signal that ended it, without `SIG`: `KILL`.
+    /// The signal that killed it, without `SIG`: `KILL`.
     pub signal: Option<String>,
-    /// Standard output, broken UTF-8 replaced. Untrusted text: sinks make it safe.
+    /// Standard output, invalid UTF-8 replaced. Untrusted text: sinks make it safe.
     pub stdout: String,
-    /// Standard error, broken UTF-8 replaced. Untrusted text: sinks make it safe.
+    /// Standard error, invalid UTF-8 replaced. Untrusted text: sinks make it safe.
     pub stderr: String,
-    /// Whether either was longer than what is kept.
+    /// Whether either exceeded the limit.
     pub truncated: bool,
 }
 
 impl TargetResult {
-    /// A result for `node` that says nothing yet but its outcome.
+    /// A result for `node` with nothing but its outcome.
     #[must_use]
     pub fn new(node: impl Into<String>, outcome: Outcome) -> Self {
         Self {
@@ -96,24 +95,24 @@ impl TargetResult {
     }
 }
 
-/// How a program does its work that has done it, as systemd says of a oneshot unit: `active (exited)`.
+/// The functional state of a program that has finished its work, after systemd's `active (exited)` for a oneshot unit.
 const ENDED_WELL: &str = "active";
 
 impl TargetResult {
-    /// Whether it says that something is down which is to run.
+    /// Whether the target is down but should run.
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.outcome.is_bad()
             || self.state.is_some_and(|state| state != ProcessState::Running && !self.has_ended_well())
     }
 
-    /// Whether it is of a program that is made to end, and has ended as expected.
+    /// Whether the target is a oneshot program that exited as expected.
     #[must_use]
     pub fn has_ended_well(&self) -> bool {
         self.state == Some(ProcessState::Exited) && self.functional.as_deref() == Some(ENDED_WELL)
     }
 
-    /// The same, of a program that is made to end and has ended as expected.
+    /// Marks the target as a oneshot program that exited as expected.
     #[must_use]
     pub fn ended_well(mut self) -> Self {
         self.functional = Some(ENDED_WELL.to_owned());
@@ -122,7 +121,7 @@ impl TargetResult {
         self
     }
 
-    /// The same with the names of the target in its hint.
+    /// Fills the names of the target into its hint.
     #[must_use]
     pub fn with_names_in_hint(mut self) -> Self {
         let names = self.service.as_slice();
@@ -131,16 +130,16 @@ impl TargetResult {
     }
 }
 
-/// Why a target's outcome is bad: for the person on call.
+/// Why an outcome is bad, for the operator on call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What was being done.
+    /// The stage that failed.
     pub stage: Stage,
-    /// What went wrong, as one word that scripts may rely on.
+    /// The kind of failure, a name that scripts may rely on.
     pub kind: FailureKind,
-    /// What went wrong, in a sentence. Untrusted text: sinks make it safe.
+    /// A description. Untrusted text: sinks make it safe.
     pub message: String,
-    /// What to do next.
+    /// The next step for the user.
     pub hint: Option<String>,
 }
 
@@ -151,14 +150,14 @@ impl Failure {
         Self { stage, kind, message: message.into(), hint: None }
     }
 
-    /// The same failure with what to do next.
+    /// Adds a hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same with names in its hint: the code that writes a hint puts `{node}`, `{service}`, `{role}` there.
+    /// Fills names into the hint: its author writes the placeholders `{node}`, `{service}`, `{role}`.
     #[must_use]
     pub fn with_names_in_hint(mut self, node: &str, role: Option<&str>, services: &[String]) -> Self {
         if let Some(hint) = self.hint.as_mut().filter(|hint| hint.contains('{')) {
@@ -173,8 +172,8 @@ impl Failure {
         self
     }
 
-    /// The outcome of a target that could not be read because of it, before anything was changed. A limit of this
-    /// machine does not make its node unreachable.
+    /// The outcome of a target that this failure made unreadable before any change. A limit of this machine does not
+    /// make its node unreachable.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         use FailureKind as K;
@@ -218,25 +217,25 @@ impl Failure {
 }
 
 string_enum! {
-    /// What became of an action on one target. The order is from good to bad: the worst of a node stands for the node.
+    /// The outcome of an action on one target, from good to bad: the worst one of a node stands for the node.
     Outcome {
-        /// Its node's supervisords do not list the service.
+        /// No supervisord of the node lists the service.
         NotConfigured = "not_configured",
-        /// Nothing needed changing, or the status was read.
+        /// No change was needed, or the status was read.
         Ok = "ok",
-        /// The action was done, and proved.
+        /// The action succeeded, and the state that was read back proves it.
         Changed = "changed",
         /// The node is marked `maintenance`.
         Skipped = "skipped",
-        /// Nothing was begun.
+        /// Nothing was started.
         NotStarted = "not_started",
-        /// No session with the node could be had.
+        /// No session with the node.
         Unreachable = "unreachable",
-        /// The action did not end in time.
+        /// The action exceeded its time limit.
         TimedOut = "timed_out",
         /// The action failed.
         Failed = "failed",
-        /// It may have begun, and could not be read again.
+        /// The action may have started, and its result could not be read.
         Unknown = "unknown",
     }
 }
@@ -253,45 +252,45 @@ impl Outcome {
 }
 
 string_enum! {
-    /// What was being done when something failed.
+    /// The stage of an operation.
     Stage {
-        /// Nothing yet.
+        /// Before the first connection.
         Plan = "plan",
-        /// Finding the address and opening the connection, up to the host key.
+        /// Resolving the address and opening the connection, up to the host key.
         Connect = "connect",
         /// Logging in.
         Authenticate = "authenticate",
-        /// Finding the node's supervisords and reading what they list.
+        /// Finding the node's supervisords and reading their process lists.
         Inspect = "inspect",
-        /// Doing what was asked.
+        /// Performing the action.
         Act = "act",
-        /// Reading what became of it.
+        /// Reading the result back.
         Verify = "verify",
     }
 }
 
 string_enum! {
-    /// What went wrong. More may come.
+    /// The kind of a failure. More may be added.
     FailureKind {
-        /// The name has no address.
+        /// The name does not resolve.
         Dns = "dns",
-        /// Nothing listens there.
+        /// Nothing listens on the port.
         Refused = "refused",
-        /// There is no way to that network or host.
+        /// No route to the network or host.
         UnreachableNetwork = "unreachable_network",
-        /// No authenticated session in time.
+        /// No authenticated session within the time limit.
         ConnectTimeout = "connect_timeout",
-        /// What listens there does not greet as an SSH server.
+        /// The peer does not send an SSH banner.
         Banner = "banner",
         /// No common algorithm, or the key exchange failed.
         Negotiation = "negotiation",
-        /// No known_hosts file holds the host's key.
+        /// No known_hosts file has the host's key.
         HostKeyUnknown = "host_key_unknown",
-        /// known_hosts holds another key for this host.
+        /// known_hosts has a different key for this host.
         HostKeyChanged = "host_key_changed",
         /// The host's key is marked `@revoked`.
         HostKeyRevoked = "host_key_revoked",
-        /// The node refused the user or every key.
+        /// The node rejected the user or every key.
         Auth = "auth",
         /// A key file could not be used.
         KeyFile = "key_file",
@@ -301,51 +300,51 @@ string_enum! {
         Proxy = "proxy",
         /// The connection was lost.
         ConnectionLost = "connection_lost",
-        /// This machine, not the node, is out of something: open files, ports, memory.
+        /// This machine, not the node, has run out of a resource: open files, ports, memory.
         Controller = "controller",
-        /// sudo refused.
+        /// sudo failed.
         Sudo = "sudo",
         /// The user may not use the control socket.
         Permission = "permission",
-        /// The instance exists on the node, and nothing answers on its address.
+        /// The instance exists on the node, but does not answer.
         SupervisorDown = "supervisor_down",
         /// The node has no such instance.
         SupervisorMissing = "supervisor_missing",
-        /// None of the node's supervisords lists the service.
+        /// No supervisord of the node lists the service.
         NoSuchService = "no_such_service",
         /// The program could not be spawned.
         SpawnError = "spawn_error",
-        /// The program ended before it counted as started.
+        /// The program exited before it counted as started.
         AbnormalTermination = "abnormal_termination",
-        /// supervisord gave up on it.
+        /// supervisord stopped trying.
         Fatal = "fatal",
         /// It came up and did not stay up.
         Unstable = "unstable",
-        /// The time for the action on one node was over.
+        /// The action on one node exceeded its time limit.
         TimedOut = "timed_out",
-        /// A gate was not met.
+        /// A gate did not pass.
         Gate = "gate",
-        /// The limit on failures was reached.
+        /// The failure limit was reached.
         Limit = "limit",
-        /// The role's cap leaves no room.
+        /// The role's cap allows no more nodes down.
         MaxUnavailable = "max_unavailable",
         /// Another run holds the node.
         Locked = "locked",
-        /// A signal came.
+        /// A signal arrived.
         Interrupted = "interrupted",
-        /// The node's answer makes no sense.
+        /// The node's answer is invalid.
         Protocol = "protocol",
-        /// A command ended with another code than 0.
+        /// A command exited with a code other than 0.
         Command = "command",
         /// supervisord cannot read its configuration.
         Config = "config",
-        /// The service has no such log, or none that can be read this way.
+        /// The service has no such log, or none that this backend can read.
         NoLog = "no_log",
     }
 }
 
 string_enum! {
-    /// How a supervisord is reached.
+    /// The backend that reaches a supervisord.
     Via {
         /// XML-RPC over a forwarded socket.
         Rpc = "rpc",
@@ -357,24 +356,24 @@ string_enum! {
 }
 
 string_enum! {
-    /// State of a process, in supervisord's words (supervisor 3.0 to 4.2.5, `supervisor/states.py`).
-    /// What init says of a service is put into the same words.
+    /// State of a process in supervisord's terms (supervisor 3.0 to 4.2.5, `supervisor/states.py`). States of init
+    /// services are mapped to the same terms.
     ProcessState {
         /// Stopped by request, or never started.
         Stopped = "STOPPED",
-        /// Spawned, and not yet up for `startsecs`.
+        /// Spawned, and up for less than `startsecs`.
         Starting = "STARTING",
         /// Up for `startsecs`.
         Running = "RUNNING",
-        /// Ended too early; supervisord will try again.
+        /// Exited too early; supervisord will retry.
         Backoff = "BACKOFF",
-        /// Told to stop, and not yet gone.
+        /// Asked to stop, and not yet gone.
         Stopping = "STOPPING",
-        /// Ended by itself.
+        /// Exited on its own.
         Exited = "EXITED",
         /// supervisord gave up starting it.
         Fatal = "FATAL",
-        /// A word that supervisord does not use, or its own UNKNOWN.
+        /// A state that supervisord does not define, or its own UNKNOWN.
         Unknown = "UNKNOWN",
     }
 }
@@ -405,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_kept_from_the_node_makes_it_unreachable() {
+    fn only_connection_failures_make_a_node_unreachable() {
         let table = [
             (FailureKind::Refused, Outcome::Unreachable),
             (FailureKind::Auth, Outcome::Unreachable),
@@ -421,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_well_is_not_down() {
+    fn a_finished_oneshot_is_not_down() {
         let exited = || TargetResult { state: Some(ProcessState::Exited), ..TargetResult::new("a1", Outcome::Ok) };
         assert!(exited().is_down() && !exited().ended_well().is_down());
         assert!(!TargetResult { state: Some(ProcessState::Running), ..exited() }.is_down());

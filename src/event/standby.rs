@@ -1,26 +1,26 @@
-//! Services of which one node's works and the others stand by, where none works.
+//! Finds services that run active-standby, and have standbys but no active instance.
 //!
-//! Pure. What always holds: it is said only where every configured node of the service was read; what is not known may be
-//! the one that works.
+//! Pure. Invariant: it reports this only if every configured node of the service was read; an unread one may be active.
 
 use std::collections::BTreeMap;
 
 use super::{FailureKind, Outcome, ProcessState, RunScope, TargetResult};
 
-/// The word for an instance that stands by.
+/// The functional state of a standby.
 const BACKUP: &str = "backup";
 
-/// What is known of a service of one role.
+/// The instances of a service of one role.
 #[derive(Debug, Default)]
 struct StandbyState {
     read: usize,
     backups: Vec<usize>,
-    /// One works, or it is not known whether one does.
+    /// One is active, or may be.
     may_be_active: bool,
 }
 
-/// Gives every instance that stands by for none a reason, by which [`TargetResult::stands_by_for_none`] knows it.
+/// Gives every standby without an active instance a reason, which [`TargetResult::stands_by_for_none`] recognizes.
 pub(super) fn judge(results: &mut [TargetResult], scope: &RunScope) {
+    // The active instance may run on a node outside the selection.
     if scope.nodes.is_some() || scope.exclude.is_some() {
         return;
     }
@@ -33,6 +33,7 @@ pub(super) fn judge(results: &mut [TargetResult], scope: &RunScope) {
         match result.functional.as_deref() {
             Some(BACKUP) => standing.backups.push(index),
             Some("inactive" | "failed") => {}
+            // A stopped process is not active; a running one without a functional state may be.
             None if result.state != Some(ProcessState::Running) => {}
             None | Some(_) => standing.may_be_active = true,
         }
@@ -54,7 +55,7 @@ pub(super) fn judge(results: &mut [TargetResult], scope: &RunScope) {
     }
 }
 
-/// Whether a service of the target may be active without this result telling.
+/// Whether a service of the target may be active although this result does not show it.
 fn is_unread(result: &TargetResult) -> bool {
     let kind = result.failure.as_ref().map(|failure| failure.kind);
     let is_away = matches!(kind, Some(FailureKind::SupervisorDown | FailureKind::SupervisorMissing));
@@ -62,7 +63,7 @@ fn is_unread(result: &TargetResult) -> bool {
 }
 
 impl TargetResult {
-    /// Whether the service stands by, and none of the cluster works.
+    /// Whether the service is a standby, and no node of the cluster is active.
     #[must_use]
     pub fn stands_by_for_none(&self) -> bool {
         let is_given = self.functional_reason.as_deref().is_some_and(|reason| !reason.is_empty());

@@ -1,11 +1,11 @@
-//! Enumerations whose values each have one fixed word.
+//! Enumerations with a fixed name for each value.
 
-/// A word that is not one of an enumeration's.
+/// A name that the enumeration does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown name `{0}`")]
 pub struct UnknownWord(pub String);
 
-/// Declares an enumeration whose variants each have one fixed word, used in JSON and in every display.
+/// Declares an enumeration with a fixed name for each variant, used in JSON and in every display.
 macro_rules! string_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$meta])*
@@ -16,7 +16,7 @@ macro_rules! string_enum {
             /// Every value, in order.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The fixed word for it.
+            /// The name in output.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
