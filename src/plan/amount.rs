@@ -1,14 +1,14 @@
-//! Numbers of nodes as they are typed: `3`, `25%`, lists of them, and limits of failures.
+//! Numbers of nodes as typed: `3`, `25%`, lists of them, and failure limits.
 //!
-//! What always holds: a size is rounded down and never below one node; a failure limit is compared unrounded, or
-//! 10 % of four nodes would forgive one.
+//! Invariants: a size is rounded down, but is at least one node; a failure limit is compared without rounding, since a
+//! rounded 10 % of four nodes would allow a failure.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::inventory::UnavailableCap;
 
-/// So many nodes, or so many of a hundred.
+/// A number of nodes, or a percentage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeAmount {
     /// At least 1.
@@ -17,19 +17,19 @@ pub enum NodeAmount {
     Percent(u8),
 }
 
-/// A number that cannot be meant.
+/// An invalid number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{typed}` is not a valid {what}: {reason}")]
 pub struct AmountError {
     /// As typed.
     typed: String,
-    /// What it was to be.
+    /// Its meaning.
     what: &'static str,
-    /// What would be right.
+    /// The expected value.
     reason: &'static str,
 }
 
-/// Digits, and whether a percent sign follows.
+/// The number, and whether a percent sign follows.
 fn number(typed: &str) -> Option<(u32, bool)> {
     let (digits, percent) = match typed.strip_suffix('%') {
         Some(digits) => (digits, true),
@@ -40,7 +40,7 @@ fn number(typed: &str) -> Option<(u32, bool)> {
 }
 
 impl NodeAmount {
-    /// The number of nodes among `nodes`: a percentage is rounded down, and at least one.
+    /// The number of nodes out of `nodes`: a percentage is rounded down, but is at least one.
     #[must_use]
     pub fn of(self, nodes: usize) -> usize {
         match self {
@@ -85,7 +85,7 @@ impl From<UnavailableCap> for NodeAmount {
     }
 }
 
-/// Sizes of batches, the last one repeated: `1,25%,100%`.
+/// Sizes of batches; the last one repeats: `1,25%,100%`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchSizes(Vec<NodeAmount>);
 
@@ -96,7 +96,7 @@ impl BatchSizes {
         Self(vec![NodeAmount::Nodes(1)])
     }
 
-    /// The size of batch `index`, from 0, of a step over `nodes` nodes.
+    /// The size of batch `index`, from 0, in a step over `nodes` nodes.
     #[must_use]
     pub fn size(&self, index: usize, nodes: usize) -> usize {
         self.0.get(index).or(self.0.last()).map_or(nodes, |amount| amount.of(nodes))
@@ -120,23 +120,24 @@ impl fmt::Display for BatchSizes {
     }
 }
 
-/// How many nodes may fail before no further batch is started.
+/// The number of nodes that may fail before no further batch starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureLimit {
-    /// So many nodes; 0 forgives none.
+    /// A number of nodes; 0 allows no failure.
     Nodes(u32),
-    /// So many of a hundred, 0 to 100.
+    /// A percentage, 0 to 100.
     Percent(u8),
     /// Any number.
     Unlimited,
 }
 
 impl FailureLimit {
-    /// Whether `failed` of `nodes` nodes are too many.
+    /// Whether `failed` of `nodes` nodes exceed the limit.
     #[must_use]
     pub fn is_exceeded(self, failed: usize, nodes: usize) -> bool {
         match self {
             Self::Nodes(limit) => failed > usize::try_from(limit).unwrap_or(usize::MAX),
+            // Multiply both sides instead of dividing: a division would round.
             Self::Percent(percent) => failed.saturating_mul(100) > usize::from(percent).saturating_mul(nodes),
             Self::Unlimited => false,
         }
@@ -169,15 +170,15 @@ impl fmt::Display for FailureLimit {
     }
 }
 
-/// Which caps of the roles hold for a run.
+/// The caps that apply to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CapPolicy {
-    /// Those of the inventory.
+    /// The caps of the inventory.
     #[default]
     Inventory,
-    /// This one, for every role.
+    /// One cap for every role.
     Each(NodeAmount),
-    /// None.
+    /// No cap.
     Off,
 }
 
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn invalid_amounts_are_rejected() {
         for typed in ["0", "0%", "-1", "101%", "abc", "", "1.5", "+1", "%", "1,,2", "1,", "99999999999", "300%"] {
             assert!(typed.parse::<BatchSizes>().is_err(), "{typed}");
         }
@@ -253,7 +254,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_again(typed in "[1-9][0-9]{0,2}(,[1-9][0-9]?%){0,3}") {
+        fn amounts_round_trip(typed in "[1-9][0-9]{0,2}(,[1-9][0-9]?%){0,3}") {
             let serial: BatchSizes = typed.parse().expect("a list");
             prop_assert_eq!(serial.to_string(), typed);
         }

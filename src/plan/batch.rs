@@ -1,44 +1,48 @@
-//! Which nodes go next: the size that was asked for, and the caps of the roles.
+//! Slices waiting nodes into batches by the requested size and the caps of the roles.
 //!
-//! Pure. What always holds: a batch takes nodes in the order in which they wait, those that are down already first;
-//! with a node that is up it never takes a role past its cap; a node that is down costs nothing.
+//! Pure. Invariants: a batch takes nodes in the order in which they wait, except that down nodes come first; a batch
+//! never takes a role past its cap by a node that is up; a node that is down uses no budget.
 
 use std::collections::BTreeSet;
 
-/// How many nodes of a role may be down at once, and which are.
+/// The budget of a role: how many of its nodes may be down at once, and which ones are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DownBudget {
     /// The role.
     pub role: String,
-    /// So many nodes may be down.
+    /// The number of nodes that may be down.
     pub limit: usize,
-    /// All nodes of the role, also those not selected: indexes into the plan's nodes.
+    /// All nodes of the role, even those not selected: indexes into the plan's nodes.
     pub members: BTreeSet<usize>,
-    /// Those of them that are down.
+    /// The members that are down.
     pub down: BTreeSet<usize>,
 }
 
 impl DownBudget {
-    /// Whether one more node may go down, with those of `batch` going down as well.
+    /// Whether `node` may go down together with `batch`.
     fn has_room(&self, node: usize, batch: &[usize]) -> bool {
+        // A node that is down already does not change the count, even past the limit: acting on it can only help.
         if !self.members.contains(&node) || self.down.contains(&node) {
             return true;
         }
+        // Count the rest of this batch as down: its nodes restart at the same time.
         let going = batch.iter().filter(|other| self.members.contains(other) && !self.down.contains(other)).count();
         self.down.len() + going < self.limit
     }
 }
 
-/// The next batch: at most `size` of the nodes that wait, as far as the budgets go. Empty where no node may go.
+/// The next batch: at most `size` of the waiting nodes, as far as the budgets allow. Empty if no node may start.
 #[must_use]
 pub fn next_batch(waiting: &[usize], size: usize, budgets: &[DownBudget]) -> Vec<usize> {
     let is_down = |node: &usize| budgets.iter().any(|budget| budget.down.contains(node));
     let (down, up): (Vec<usize>, Vec<usize>) = waiting.iter().partition(|node| is_down(node));
     let mut batch: Vec<usize> = Vec::new();
+    // Down nodes first: once they are up again they free their budget for the others.
     for node in down.into_iter().chain(up) {
         if batch.len() >= size.max(1) {
             break;
         }
+        // Skip a node that does not fit rather than stop: a later node may have other roles.
         if budgets.iter().all(|budget| budget.has_room(node, &batch)) {
             batch.push(node);
         }
@@ -46,7 +50,7 @@ pub fn next_batch(waiting: &[usize], size: usize, budgets: &[DownBudget]) -> Vec
     batch
 }
 
-/// The batches of a step if nothing goes wrong: what a plan can promise.
+/// The batches of a step if nothing fails: the promise of a plan.
 #[must_use]
 pub fn batches(nodes: &[usize], size: impl Fn(usize) -> usize, budgets: &[DownBudget]) -> Vec<Vec<usize>> {
     let mut waiting = nodes.to_vec();
@@ -54,11 +58,12 @@ pub fn batches(nodes: &[usize], size: impl Fn(usize) -> usize, budgets: &[DownBu
     let mut batches = Vec::new();
     while !waiting.is_empty() {
         let batch = next_batch(&waiting, size(batches.len()), &budgets);
+        // Down nodes outside the step use up a budget, so no further batch is possible.
         if batch.is_empty() {
             break;
         }
         waiting.retain(|node| !batch.contains(node));
-        // What was down comes up with its batch.
+        // The nodes of a batch are up once it completes.
         for budget in &mut budgets {
             budget.down.retain(|node| !batch.contains(node));
         }
@@ -102,16 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_down_goes_first_and_costs_nothing() {
-        // 2 is down already: it goes, alone, since with it down nothing else may go.
+    fn down_nodes_go_first_and_use_no_budget() {
+        // 2 is down already: it goes alone, since no other node may go down with it.
         assert_eq!(next_batch(&[0, 1, 2], 3, &[budget(1, &[0, 1, 2], &[2])]), [2]);
         assert_eq!(next_batch(&[0, 1, 2], 3, &[budget(2, &[0, 1, 2], &[2])]), [2, 0]);
-        // All that is selected is down: it all goes, however many that are.
+        // All selected nodes are down: all of them go, whatever the limit.
         assert_eq!(next_batch(&[0, 1], 3, &[budget(1, &[0, 1, 2], &[0, 1])]), [0, 1]);
     }
 
     #[test]
-    fn what_is_down_elsewhere_costs() {
+    fn down_nodes_outside_the_step_use_budget() {
         assert_eq!(next_batch(&[0, 1], 2, &[budget(1, &[0, 1, 9], &[9])]), [0; 0]);
         assert_eq!(next_batch(&[0, 1], 2, &[budget(2, &[0, 1, 9], &[9])]), [0]);
     }
@@ -119,12 +124,12 @@ mod tests {
     #[test]
     fn a_node_with_two_capped_roles_counts_in_both() {
         let (first, second) = (budget(2, &[0, 1, 2], &[]), budget(1, &[0, 1], &[]));
-        // 1 would be the second one down in the second role; 2 is in the first alone.
+        // 1 would be the second node down in the second role; 2 is only in the first.
         assert_eq!(next_batch(&[0, 1, 2], 3, &[first, second]), [0, 2]);
     }
 
     proptest! {
-        /// Batches partition what waits and respect size and caps; with no cap they keep the order.
+        /// Batches partition the waiting nodes and respect size and caps; without a cap they keep the order.
         #[test]
         fn size_and_caps_hold(
             nodes in 1_usize..30,

@@ -1,6 +1,7 @@
 //! The plan as text and as data, for `--dry-run`.
 //!
-//! Pure. Caps are told as upper bounds: what is down already, and so goes first or costs, is known only from the nodes.
+//! Pure. Caps are shown as upper bounds: only the nodes know which services are down already, and so go first or use
+//! budget.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -14,56 +15,56 @@ use super::{Action, Plan, PlanStep, Task};
 use crate::inventory::Supervisor;
 use crate::nodeset::NodeSet;
 
-/// The plan as `--dry-run -o json` shows it.
+/// The plan in the form of `--dry-run -o json`.
 #[derive(Debug, Serialize)]
 pub struct PlanView {
     /// In order.
     pub steps: Vec<StepView>,
-    /// What the nodes say; none if they were not asked.
+    /// The state of the nodes; none if they were not asked.
     pub live: Option<LiveView>,
 }
 
-/// One step of it.
+/// One step of the plan.
 #[derive(Debug, Serialize)]
 pub struct StepView {
     /// Its name in the rollout.
     pub name: Option<String>,
-    /// Its role; none where all of a node's roles are visited at once.
+    /// Its role; none if it visits all roles of a node at once.
     pub role: Option<String>,
     /// The action.
     pub action: &'static str,
-    /// The services, as they were typed.
+    /// The services, as typed.
     pub services: Vec<String>,
     /// The command, for `exec`.
     pub command: Option<String>,
-    /// Names of the nodes that go together, in order.
+    /// Names of the nodes in each batch, in order.
     pub batches: Vec<Vec<String>>,
-    /// Nodes that are left out since they are in maintenance.
+    /// Nodes skipped for maintenance.
     pub skipped: Vec<String>,
     /// Nodes that could not be read, and so are in no batch.
     pub unreachable: Vec<String>,
-    /// Nodes that a cap, the failure limit or a mistaken name does not let start as things are.
+    /// Nodes that a cap, the failure limit or a wrong name currently keeps from starting.
     pub not_started: Vec<String>,
-    /// How many nodes of each capped role may be down at once.
+    /// The caps of the roles in this step.
     pub caps: Vec<CapView>,
-    /// Services whose stop makes a node manager restart a whole instance: there the node is one unit.
+    /// Services whose stop makes a node manager restart its whole instance: there the whole node is affected.
     pub cascades: Vec<String>,
 }
 
-/// A cap that holds in a step.
+/// A cap in a step.
 #[derive(Debug, Serialize)]
 pub struct CapView {
     /// The role.
     pub role: String,
-    /// So many nodes of it may be down at once.
+    /// The number of its nodes that may be down at once.
     pub max_unavailable: usize,
-    /// How many nodes the role has.
+    /// The number of its nodes.
     pub nodes: usize,
-    /// Those of them that are down now; none if they were not asked.
+    /// The nodes that are down now; none if they were not asked.
     pub down: Option<Vec<String>>,
 }
 
-/// The plan as data. `live`: what the nodes say, if they were asked.
+/// The plan as data. `live`: the state of the nodes, if they were asked.
 #[must_use]
 pub fn view(plan: &Plan, live: Option<&LiveState>) -> PlanView {
     let steps = plan.steps.iter().filter_map(|step| view_step(plan, step, live)).collect();
@@ -127,7 +128,7 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
     })
 }
 
-/// Why nothing of a step would be started as things are, if that is so.
+/// Why currently no node of a step could start, if so.
 fn why_none(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<&'static str> {
     let (task, live) = (plan.tasks.get(step.task)?, live?);
     if task.action.changes() && !live.mistakes.is_empty() {
@@ -149,7 +150,7 @@ fn left(nodes: &[usize], batches: &[Vec<usize>]) -> Vec<usize> {
     nodes.iter().copied().filter(|node| !batches.iter().flatten().any(|other| other == node)).collect()
 }
 
-/// The supervisords that a step goes to, each once.
+/// The supervisords of a step, each once.
 fn supervisors<'a>(plan: &'a Plan, step: &'a PlanStep) -> impl Iterator<Item = &'a Supervisor> {
     let roles = step.nodes.iter().filter_map(|index| plan.nodes.get(*index)).flat_map(|selected| &selected.roles);
     let mut seen = std::collections::BTreeSet::new();
@@ -159,7 +160,7 @@ fn supervisors<'a>(plan: &'a Plan, step: &'a PlanStep) -> impl Iterator<Item = &
         .flat_map(|role| &role.supervisors)
 }
 
-/// The plan as text. `live`: what the nodes say, if they were asked.
+/// The plan as text. `live`: the state of the nodes, if they were asked.
 #[must_use]
 pub fn text(plan: &Plan, live: Option<&LiveState>) -> String {
     let mut text = String::new();
@@ -243,7 +244,7 @@ fn explain_step(
     Ok(())
 }
 
-/// What is asked of the supervisords, as far as the catalogue knows them.
+/// The supervisord requests, as far as the catalogue knows them.
 fn requests(plan: &Plan, step: &PlanStep, task: &Task) -> Vec<String> {
     let verbs = match task.action {
         Action::Start => "startProcess",
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_says_what_is_done_and_what_is_capped() {
+    fn a_plan_shows_its_batches_and_caps() {
         let plan = made(Action::Restart, &["contrail-api", "contrail-collector"], |policy| {
             policy.serial = Some("1,2".parse().expect("a list"));
             policy.check = Some("true".to_owned());
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_plan_says_what_the_nodes_say() {
+    fn a_live_plan_shows_the_state_of_the_nodes() {
         use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, Stage, TargetResult};
         let plan = made(Action::Update, &["contrail-collector"], |policy| {
             policy.max_failures = Some("9".parse().expect("a limit"));

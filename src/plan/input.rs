@@ -1,4 +1,4 @@
-//! Standard input for a command: read once, given to every node.
+//! Standard input of a command: read once, sent to every node.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::event::InputDigest;
 
-/// The whole input of a command, in the form in which it is sent. Clones share it.
+/// The whole input of a command, encoded for sending. Clones share it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CommandInput {
     base64: Arc<str>,
@@ -16,7 +16,7 @@ pub struct CommandInput {
 }
 
 impl CommandInput {
-    /// Of these bytes.
+    /// Encodes these bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -24,13 +24,13 @@ impl CommandInput {
         Self { base64: STANDARD.encode(bytes).into(), digest }
     }
 
-    /// In base64, without line ends.
+    /// The input in base64, without newlines.
     #[must_use]
     pub fn base64(&self) -> &str {
         &self.base64
     }
 
-    /// By what it is known again.
+    /// The digest that identifies it.
     #[must_use]
     pub fn digest(&self) -> &InputDigest {
         &self.digest
@@ -38,7 +38,7 @@ impl CommandInput {
 }
 
 impl std::fmt::Debug for CommandInput {
-    /// Not the input: it may be long, and a secret.
+    /// Omits the input, which may be long or secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("CommandInput").field(&self.digest.bytes).finish()
     }

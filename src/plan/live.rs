@@ -1,7 +1,7 @@
-//! What the nodes say of a plan before it is carried out: for `--dry-run=live`.
+//! The state of the nodes before a plan is executed: for `--dry-run=live`.
 //!
-//! Pure: [`LiveState`] is filled from the results of a run that only reads, and shown with the plan. What always holds: a node
-//! that was not read is never shown as one that can be worked on.
+//! Pure: the results of a read-only run fill [`LiveState`], which is shown with the plan. Invariant: an unread node
+//! never appears as ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -12,27 +12,27 @@ use super::Plan;
 use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, TargetResult};
 use crate::nodeset::NodeSet;
 
-/// What was found to be down, `(role, node)` each.
+/// The `(role, node)` pairs that are down.
 pub type DownServices = BTreeSet<(String, String)>;
 
-/// What the nodes say.
+/// The state of the nodes.
 #[derive(Debug, Clone, Default)]
 pub struct LiveState {
-    /// The roles that are down on nodes.
+    /// The roles that are down on each node.
     pub down: DownServices,
-    /// Nodes that could not be reached or read, and why.
+    /// Nodes that could not be reached or read, with the failure.
     pub unreachable: BTreeMap<String, Failure>,
-    /// Nodes that were not read any more, since a signal came.
+    /// Nodes left unread because of a signal.
     pub unread: BTreeSet<String>,
-    /// Names that no selected node has.
+    /// Service names that no selected node has.
     pub mistakes: BTreeMap<String, Failure>,
-    /// What is down, one each.
+    /// The targets that are down.
     pub(super) targets: Vec<DownTarget>,
-    /// What an update would change.
+    /// The changes of an update.
     pub(super) updates: Vec<PendingUpdate>,
 }
 
-/// A service or a supervisord that is down already.
+/// A service or a supervisord that is down.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct DownTarget {
     node: String,
@@ -43,7 +43,7 @@ pub(super) struct DownTarget {
     failure: Option<Failure>,
 }
 
-/// The same as data.
+/// The state as data.
 #[derive(Debug, Serialize)]
 pub struct LiveView {
     unreachable: Vec<NodeFailure>,
@@ -68,7 +68,7 @@ struct PlanMistake {
 }
 
 impl LiveState {
-    /// Takes in one result of the reading.
+    /// Adds one result of the read-only run.
     pub fn result(&mut self, plan: &Plan, result: &TargetResult) {
         let kind = result.failure.as_ref().map(|failure| failure.kind);
         let Some(roles) = plan.nodes.iter().find(|selected| selected.node.name == result.node) else { return };
@@ -82,8 +82,8 @@ impl LiveState {
                 self.mistakes.entry(name).or_insert_with(|| failure.clone());
                 return;
             }
-            // The node as a whole: a result of one supervisord has its name, and one of a service that init runs has the
-            // way it was asked.
+            // The failure concerns the whole node: the result of a supervisord has its name, and that of an init
+            // service has its backend.
             (Outcome::Unreachable | Outcome::TimedOut | Outcome::Failed, Some(failure))
                 if result.outcome == Outcome::Unreachable
                     || result.supervisor.is_none() && result.state.is_none() && result.via.is_none() =>
@@ -101,24 +101,24 @@ impl LiveState {
             _ => return,
         }
         let own = roles.roles.iter().map(|role| &role.name).filter(|role| {
-            // What is said of the node is said of all its roles.
+            // A failure of the node concerns all of its roles.
             result.role.as_ref().is_none_or(|own| own == *role) || result.outcome == Outcome::Unreachable
         });
         self.down.extend(own.map(|role| (role.clone(), result.node.clone())));
     }
 
-    /// Takes in what an update would change.
+    /// Adds the changes of an update.
     pub fn update(&mut self, pending: PendingUpdate) {
         self.updates.push(pending);
     }
 
-    /// Whether a node can be worked on.
+    /// Whether the node is ready for work.
     #[must_use]
     pub fn can_be_done(&self, node: &str) -> bool {
         !self.unreachable.contains_key(node) && !self.unread.contains(node)
     }
 
-    /// The same as data.
+    /// The state as data.
     #[must_use]
     pub fn view(&self) -> LiveView {
         let mut down = self.targets.clone();
@@ -137,7 +137,7 @@ impl LiveState {
         }
     }
 
-    /// The same for people; nodes of which the same is said stand together.
+    /// The state for people; nodes with the same state share a line.
     pub(super) fn text(&self, text: &mut String) -> std::fmt::Result {
         for failure in self.mistakes.values() {
             let hint = failure.hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -176,12 +176,12 @@ fn pending_text(update: &PendingUpdate) -> String {
     format!("{}: {said}", update.supervisor)
 }
 
-/// A text of a node on one line; what else of it is not safe to show is made visible where it is shown.
+/// A text from a node on one line; its other unsafe characters are escaped when it is shown.
 fn one_line(text: &str) -> String {
     text.split(['\r', '\n']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// A line for each thing that is said, with the nodes of which it is.
+/// One line for each distinct text, with its nodes.
 fn folded(text: &mut String, head: &str, said: impl Iterator<Item = (String, String)>) -> std::fmt::Result {
     let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (what, node) in said {

@@ -1,10 +1,11 @@
-//! What will be done, in which order, as plain data.
+//! The plan of a run, as plain data: its tasks, their nodes, and the order.
 //!
-//! Here live [`Plan`], [`Task`], [`PlanStep`] and [`plan`], which makes one; `amount.rs` and `policy.rs` hold what is said
-//! about batches, limits and gates, `batch.rs` which nodes go next, `explain.rs` the plan as text, `input.rs` what a command reads, `stopped.rs` what
-//! a run itself has stopped, `rollout.rs` the file that describes several tasks. Pure; it uses `select` and `inventory`,
-//! and of `snapshot` the type. What always holds: the steps of a task name every node that it selects, each role's nodes
-//! in one step, steps in the order of the roles.
+//! Here live [`Plan`], [`Task`], [`PlanStep`] and [`plan`], which creates a plan; `amount.rs` and `policy.rs` hold the
+//! settings of batches, limits and gates, `batch.rs` selects the next nodes, `explain.rs` prints the plan, `input.rs`
+//! holds the standard input of a command, `stopped.rs` tracks services that the run itself has stopped, `rollout.rs`
+//! reads the file with several tasks. Pure; it uses `select` and `inventory`, and only the type of `snapshot`.
+//! Invariants: the steps of a task name every node that it selects, each role's nodes in one step, steps in the order
+//! of the roles.
 
 pub mod amount;
 pub mod batch;
@@ -30,64 +31,64 @@ use crate::inventory::{Inventory, ROLE_ORDER, Role};
 use crate::select::{SelectedNode, Selection, ServicePattern};
 use crate::snapshot::Snapshot;
 
-/// What is done to a service, or on a node.
+/// An action on a service, or on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Run it.
+    /// Start it.
     Start,
-    /// Do not run it.
+    /// Stop it.
     Stop,
-    /// Run it anew.
+    /// Restart it.
     Restart,
-    /// Say how it is.
+    /// Read its state.
     Status,
     /// Reread the configuration, then add, remove and restart what changed.
     Update,
-    /// Say whether its node and its supervisord can be reached.
+    /// Check whether its node and its supervisord answer.
     Ping,
     /// Run a command on the node.
     Exec,
-    /// Wait until a service is as wanted.
+    /// Wait until a service reaches a condition.
     Wait,
-    /// Show what a service has written to its log.
+    /// Show a service's log.
     Logs,
 }
 
-/// What of a log is shown.
+/// The part of a log to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogTail {
-    /// Which log.
+    /// The log.
     pub stream: LogStream,
-    /// So many of its last lines.
+    /// The number of lines at its end.
     pub lines: usize,
-    /// Whether what is written from then on is shown as well, without an end.
+    /// Whether to follow new output, without an end.
     pub follow: bool,
 }
 
-/// What `wait` waits for.
+/// The goal of `wait`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitGoal {
-    /// What has to be true of every service.
+    /// The condition of every service.
     pub condition: WaitCondition,
-    /// For how long, with the same pid.
+    /// For how long it must hold, with the same pid.
     pub stable: Duration,
-    /// How long it is waited for.
+    /// How long to wait.
     pub limit: Duration,
 }
 
-/// How a service is wanted.
+/// A condition of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitCondition {
     /// RUNNING.
     Running,
-    /// RUNNING, and active by its own word where it gives one.
+    /// RUNNING, and functionally active if it reports that.
     Active,
     /// Not running.
     Stopped,
 }
 
 impl WaitCondition {
-    /// The word for it.
+    /// The name in output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -99,7 +100,7 @@ impl WaitCondition {
 }
 
 impl Action {
-    /// The word for it.
+    /// The name in output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -124,7 +125,7 @@ impl Action {
         }
     }
 
-    /// Whether it goes role by role: what is done to services does, a command is run once on each node.
+    /// Whether it proceeds role by role: a change of services does, a command runs once on each node.
     const fn goes_by_role(self) -> bool {
         match self {
             Self::Start | Self::Stop | Self::Restart | Self::Update => true,
@@ -132,7 +133,7 @@ impl Action {
         }
     }
 
-    /// Whether it can take a service down that was up.
+    /// Whether it can take down a service that is up.
     const fn takes_down(self) -> bool {
         match self {
             Self::Stop | Self::Restart | Self::Update | Self::Exec => true,
@@ -141,7 +142,7 @@ impl Action {
     }
 }
 
-/// One thing to do, and on what: a command line is one task, a rollout has several.
+/// One action and its targets: a command line is one task, a rollout has several.
 #[derive(Debug, Clone)]
 pub struct Task {
     /// Its name in the rollout.
@@ -152,55 +153,55 @@ pub struct Task {
     pub services: Vec<ServicePattern>,
     /// The command of [`Action::Exec`], for the login shell.
     pub command: Option<String>,
-    /// Its standard input; none reads nothing.
+    /// Its standard input; none is empty input.
     pub input: Option<CommandInput>,
-    /// What [`Action::Wait`] waits for.
+    /// The goal of [`Action::Wait`].
     pub until: Option<WaitGoal>,
-    /// What [`Action::Logs`] shows.
+    /// The part of the log for [`Action::Logs`].
     pub tail: Option<LogTail>,
-    /// Time for the action on one node; none leaves it to the node's own.
+    /// Time limit of the action on one node; none means the node's own.
     pub timeout: Option<Duration>,
-    /// Whether the nodes or roles were named, so that a node without the service is a failure.
+    /// Whether the user named the nodes or roles, so that a node without the service is a failure.
     pub explicit: bool,
-    /// Whether it is done in more than one batch, or its batches must pass something that was asked for. [`plan`] finds
-    /// out; a run that is resumed keeps it, however few nodes are left.
+    /// Whether it has more than one batch, or a gate that the user asked for. [`plan`] determines this; a resumed run
+    /// keeps it, however few nodes are left.
     pub batched: bool,
-    /// Whether services are also asked how their work goes, and nodes for what else is wrong there: `ctl status`.
+    /// Whether to read functional states and search nodes for other problems: `ctl status`.
     pub in_depth: bool,
-    /// Services of which it is told what an update would change now; nothing is applied.
+    /// Services whose pending update is shown but not applied.
     pub looks_ahead: Vec<ServicePattern>,
-    /// Names of services that an earlier task may bring: that no node has them before is no mistake.
+    /// Names of services that an earlier task may add: before that, no node needs to have them.
     pub may_be_new: BTreeSet<String>,
-    /// How carefully.
+    /// Batches, limits and gates.
     pub policy: Policy,
-    /// What the file of [`Policy::gate_snapshot`] holds. Whoever makes the task reads it.
+    /// The content of [`Policy::gate_snapshot`]. The creator of the task reads the file.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// Whether the tasks after it are done although it was stopped by its failure limit, a cap or a gate.
+    /// Whether later tasks run even if the failure limit, a cap or a gate stopped this one.
     pub continue_on_failure: bool,
-    /// Which of the targets that are found are meant.
+    /// The targets to act on.
     pub targets: TargetFilter,
-    /// What the targets of a node were before a controller that is gone began with it, by the node's name: what has
-    /// become another since then was done.
+    /// The state of a node's targets before an earlier controller started on it, by node name: a target that differs
+    /// from it was acted on.
     pub begun: BTreeMap<String, Vec<TargetState>>,
 }
 
-/// Which targets of a task are meant. By the name of their node; `(role, service)` each.
+/// The targets to act on, by node name; `(role, service)` each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TargetFilter {
-    /// All that are found.
+    /// All.
     #[default]
     All,
-    /// These.
+    /// Only these.
     Only(BTreeMap<String, BTreeSet<TargetName>>),
     /// All but these, which are done.
     Except(BTreeMap<String, BTreeSet<TargetName>>),
 }
 
-/// The role and the service of a target, on a node that is known.
+/// The role and the service of a target, on a known node.
 pub type TargetName = (Option<String>, Option<String>);
 
 impl TargetFilter {
-    /// Whether a target is meant.
+    /// Whether the filter includes a target.
     #[must_use]
     pub fn contains(&self, node: &str, role: Option<&str>, service: Option<&str>) -> bool {
         let name = (role.map(str::to_owned), service.map(str::to_owned));
@@ -215,7 +216,7 @@ impl TargetFilter {
 }
 
 impl Task {
-    /// A task without a policy of its own.
+    /// A task with the default policy.
     #[must_use]
     pub fn new(action: Action, services: Vec<ServicePattern>, explicit: bool) -> Self {
         Self {
@@ -241,25 +242,25 @@ impl Task {
     }
 }
 
-/// Everything that a run will do.
+/// The whole plan of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What is done, in order.
+    /// The tasks, in order.
     pub tasks: Vec<Task>,
-    /// The way to the supervisords that the operator asked for; none leaves it to each node.
+    /// The backend that the user asked for; none leaves the choice to each node.
     pub via: Option<Via>,
-    /// The nodes that any task selects, in the order of the inventory, with all roles that are meant in any of them;
-    /// behind them those that are only watched, since they count towards a cap.
+    /// The nodes of all tasks, in the order of the inventory, with all of their roles in any task; after them, nodes
+    /// that are only watched because they count towards a cap.
     pub nodes: Vec<SelectedNode>,
-    /// How many of `nodes` are selected.
+    /// The number of selected nodes in `nodes`.
     pub selected: usize,
     /// In order.
     pub steps: Vec<PlanStep>,
-    /// How many nodes of a role a task may take down.
+    /// The caps of each task's roles.
     pub caps: Vec<RoleCap>,
     /// Selected nodes with nothing left to do.
     pub idle: BTreeSet<usize>,
-    /// Every role that the inventory knows: what else a node may turn out to be.
+    /// Every role of the inventory: a node may turn out to have others than its own.
     pub known_roles: Vec<Arc<Role>>,
 }
 
@@ -268,22 +269,22 @@ pub struct Plan {
 pub struct PlanStep {
     /// Index of the task.
     pub task: usize,
-    /// Its role; none where all of a node's roles are visited at once.
+    /// Its role; none if it visits all roles of a node at once.
     pub role: Option<String>,
     /// Indexes into the plan's nodes, in the order of the inventory.
     pub nodes: Vec<usize>,
 }
 
-/// A cap that holds for a task.
+/// A cap of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleCap {
     /// Index of the task.
     pub task: usize,
     /// The role.
     pub role: String,
-    /// As it was said.
+    /// As given.
     pub amount: NodeAmount,
-    /// So many nodes may be down.
+    /// The number of nodes that may be down.
     pub limit: usize,
     /// All nodes of the role: indexes into the plan's nodes.
     pub members: Vec<usize>,
@@ -296,13 +297,13 @@ impl Plan {
         self.tasks.iter().any(|task| task.action.changes())
     }
 
-    /// The action of the first task, which is that of the run on a command line.
+    /// The action of the first task, which is the run's on a command line.
     #[must_use]
     pub fn action(&self) -> Option<Action> {
         self.tasks.first().map(|task| task.action)
     }
 
-    /// Whether it stays on every node until it is told to stop.
+    /// Whether it stays on every node until it is stopped.
     #[must_use]
     pub fn follows(&self) -> bool {
         self.tasks.iter().any(|task| task.tail.is_some_and(|tail| tail.follow))
@@ -314,7 +315,7 @@ impl Plan {
         self.tasks.get(self.steps.get(step)?.task)
     }
 
-    /// The roles of node `index` that a step of `role` visits.
+    /// The roles of node `index` in a step of `role`.
     #[must_use]
     pub fn roles_in(&self, index: usize, role: Option<&str>) -> Vec<Arc<Role>> {
         let Some(node) = self.nodes.get(index) else { return Vec::new() };
@@ -326,7 +327,7 @@ impl Plan {
         self.tasks.iter().flat_map(|task| &task.services)
     }
 
-    /// Whether any task means every service.
+    /// Whether any task covers every service.
     #[must_use]
     pub fn means_all_services(&self) -> bool {
         self.tasks.iter().any(|task| task.services.is_empty() && task.action != Action::Exec)
@@ -338,7 +339,7 @@ impl Plan {
         index < self.selected && !self.idle.contains(&index)
     }
 
-    /// A plan that reads all that this one means, on the same nodes, and changes nothing.
+    /// A plan that reads all targets of this one on the same nodes, and changes nothing.
     #[must_use]
     pub fn reading(&self) -> Self {
         let all = self.means_all_services();
@@ -364,10 +365,10 @@ impl Plan {
         }
     }
 
-    /// The same for node `index` alone, of a plan that changes nothing.
+    /// The part of a read-only plan for node `index`.
     #[must_use]
     pub fn of_node(&self, index: usize) -> Self {
-        // That this node does not have a name says nothing of the others.
+        // The absence of a name on this node says nothing about the others.
         let task = |task: &Task| Task { targets: TargetFilter::Except(BTreeMap::new()), ..task.clone() };
         let steps = self.steps.iter().filter(|step| step.nodes.contains(&index));
         Self {
@@ -382,7 +383,8 @@ impl Plan {
         }
     }
 
-    /// A plan that reads everything on node `index`, in depth, of all roles that are meant there, and changes nothing.
+    /// A plan that reads everything on node `index`, including functional states, in all of its selected roles, and
+    /// changes nothing.
     #[must_use]
     pub fn reading_of(&self, index: usize) -> Self {
         Self {
@@ -397,8 +399,8 @@ impl Plan {
         }
     }
 
-    /// The nodes of a task of which the snapshot of its gate says nothing in the roles that the run means there: with
-    /// what they were like nothing can be compared.
+    /// The nodes of a task that its gate's snapshot does not cover in their selected roles: there is nothing to compare
+    /// with.
     #[must_use]
     pub fn nodes_not_in_snapshot(&self, task: usize) -> Vec<&str> {
         let Some(snapshot) = self.tasks.get(task).and_then(|task| task.snapshot.as_ref()) else { return Vec::new() };
@@ -416,7 +418,7 @@ impl Plan {
         nodes_not_in_snapshot.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// What of node `index` the run means: all of its roles that are in any step.
+    /// The scope of node `index`: its roles in all steps.
     #[must_use]
     pub fn scope_of(&self, index: usize) -> RunScope {
         let roles = self.roles_in(index, None).iter().map(|role| role.name.clone()).collect();
@@ -424,15 +426,15 @@ impl Plan {
         RunScope { roles, nodes, exclude: None }
     }
 
-    /// Notes that nodes were taken out of the steps: those that are in no step any more are no longer changed, though
-    /// they may still count towards a cap.
+    /// Updates the idle nodes after nodes were removed from steps: a node in no step is not changed any more, but may
+    /// still count towards a cap.
     pub fn recompute_idle(&mut self) {
         self.idle =
             (0..self.selected).filter(|node| !self.steps.iter().any(|step| step.nodes.contains(node))).collect();
     }
 
-    /// Notes which tasks are done in batches, as far as that is known before a node was asked: a node that is down may
-    /// let a cap make more of them.
+    /// Determines which tasks are batched, as far as this is known without the nodes: a down node may make a cap split
+    /// further.
     pub fn find_batched(&mut self) {
         let batched: Vec<bool> = (0..self.tasks.len()).map(|task| self.is_batched(task)).collect();
         for (task, batched) in self.tasks.iter_mut().zip(batched) {
@@ -440,13 +442,14 @@ impl Plan {
         }
     }
 
-    /// Notes which names a command or an update of an earlier task may bring.
+    /// Determines which names a command or an update of an earlier task may add.
     fn find_new_names(&mut self) {
         let mut after_change = false;
         for task in &mut self.tasks {
             if after_change {
                 task.may_be_new = task.services.iter().map(|service| service.as_str().to_owned()).collect();
             }
+            // After the assignment: the names that a task adds are new only for later tasks.
             after_change |= matches!(task.action, Action::Exec | Action::Update);
         }
     }
@@ -462,14 +465,16 @@ impl Plan {
         let mut at_work = 0;
         for (of, nodes) in steps.filter(|(_, nodes)| !nodes.is_empty()) {
             at_work += 1;
+            // If the first batch does not take the whole step, there is a second one.
             if batch::next_batch(&nodes, task.policy.batch_size(0, of), &budgets).len() < nodes.len() {
                 return true;
             }
         }
+        // With `--serial`, several steps are several batches even if each fits into one.
         task.policy.asks_for_gate() || (task.policy.serial.is_some() && at_work > 1)
     }
 
-    /// The budgets of a task, with nothing down.
+    /// The budgets of a task, without down nodes.
     #[must_use]
     pub fn budgets(&self, task: usize) -> Vec<DownBudget> {
         let of_task = self.caps.iter().filter(|cap| cap.task == task);
@@ -484,7 +489,7 @@ impl Plan {
     }
 }
 
-/// What a task is to do, and what was selected for it.
+/// The request for a task, with its selection.
 #[derive(Debug, Clone)]
 pub struct TaskSpec {
     /// The task.
@@ -494,19 +499,19 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
-    /// A task as it was typed.
+    /// A task as typed.
     #[must_use]
     pub fn new(action: Action, selection: Selection) -> Self {
         Self { task: Task::new(action, selection.services, selection.explicit), nodes: selection.nodes }
     }
 }
 
-/// The plan for doing all that is wanted, one task after the other. Reading, and a command, are one step over all
-/// nodes; a change of services goes role by role, in the order in which Contrail is upgraded, so that what others
-/// depend on is up again first.
+/// The plan for the requested tasks, one after the other. Reads and commands are one step over all nodes; a change of
+/// services proceeds role by role, in the order of a Contrail upgrade, so that dependencies are up again first.
 #[must_use]
 pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> Plan {
     let mut nodes: Vec<SelectedNode> = Vec::new();
+    // Several tasks may select one node with different roles: keep it once, with all of them.
     for own in wanted.iter().flat_map(|wanted| &wanted.nodes) {
         match nodes.iter_mut().find(|known| known.node.name == own.node.name) {
             Some(known) => {
@@ -534,6 +539,7 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
     for (index, TaskSpec { task, nodes }) in wanted.into_iter().enumerate() {
         let names: BTreeMap<&str, &SelectedNode> =
             nodes.iter().map(|selected| (selected.node.name.as_str(), selected)).collect();
+        // Only the selected nodes: `cap` appends watched ones, which no step may visit.
         let meant: Vec<(usize, &SelectedNode)> = (0..plan.selected)
             .filter_map(|index| Some((index, *names.get(plan.nodes.get(index)?.node.name.as_str())?)))
             .collect();
@@ -546,7 +552,7 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
     plan
 }
 
-/// Where a role comes in the order of the steps.
+/// The rank of a role in the order of the steps.
 fn place(role: &str) -> usize {
     ROLE_ORDER.iter().position(|name| *name == role).unwrap_or(ROLE_ORDER.len())
 }
@@ -567,12 +573,13 @@ fn steps(index: usize, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<Pla
         meant.iter().filter(|(_, node)| has(node)).map(|(index, _)| *index).collect()
     };
     let mut steps: Vec<PlanStep> = roles.into_iter().map(|role| step(Some(role), with(role))).collect();
+    // A node without a role still gets its step, after all roles.
     steps.push(step(None, meant.iter().filter(|(_, node)| node.roles.is_empty()).map(|(index, _)| *index).collect()));
     steps.retain(|step| !step.nodes.is_empty());
     steps
 }
 
-/// Notes the caps that a task has to keep, and watches all nodes of the roles that have one.
+/// Records the caps of a task, and watches all nodes of the capped roles.
 fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &SelectedNode)], inventory: &Inventory) {
     if !task.action.takes_down() || task.policy.caps == CapPolicy::Off {
         return;
@@ -587,10 +594,11 @@ fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &Select
     for role in roles {
         let amount = match (task.policy.caps, role.max_unavailable) {
             (CapPolicy::Each(amount), _) => amount,
-            // A command is no service of the role: nothing says that it takes one down.
+            // A command need not take a service down, so only a cap given for this run applies to it.
             (CapPolicy::Inventory, Some(cap)) if task.action != Action::Exec => cap.into(),
             (CapPolicy::Inventory | CapPolicy::Off, _) => continue,
         };
+        // All nodes of the role count, not just the selected ones: those outside the selection can be down too.
         let with = inventory.nodes.iter().filter(|node| node.roles.contains(&role.name));
         let mut members = Vec::new();
         for node in with {
@@ -599,6 +607,7 @@ fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &Select
                 plan.nodes.push(SelectedNode { node: Arc::clone(node), roles: Vec::new() });
                 plan.nodes.len() - 1
             });
+            // Only watched nodes gain a role here. A selected one must not: a step would act on it.
             if let Some(watched) = plan.nodes.get_mut(index)
                 && !watched.roles.iter().any(|own| own.name == role.name)
                 && index >= plan.selected
@@ -636,7 +645,7 @@ mod tests {
         })
     }
 
-    /// One node for each of these, with its roles.
+    /// One node for each list of roles.
     fn inventory(nodes: &[&[&str]]) -> Inventory {
         let node = |(index, roles): (usize, &&[&str])| {
             Arc::new(Node {
@@ -658,7 +667,7 @@ mod tests {
         }
     }
 
-    /// Those of its nodes, with all their roles.
+    /// These nodes, with all their roles.
     fn wanted(inventory: &Inventory, action: Action, nodes: &[usize]) -> TaskSpec {
         let select = |index: &usize| {
             let node = Arc::clone(&inventory.nodes[*index]);

@@ -1,48 +1,48 @@
-//! How carefully a task goes: batch sizes, limits, gates. What was not said has its default here and nowhere else.
+//! The settings of a task: batch sizes, limits, gates. All of their defaults are here.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::amount::{BatchSizes, CapPolicy, FailureLimit};
 
-/// Time that a service has to stay up where nothing else was said and the run is batched.
+/// Default stable time of a batched run.
 const STABLE: Duration = Duration::from_secs(5);
 
-/// Time that a gate may take where nothing else was said.
+/// Default time limit of a gate.
 pub const GATE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// When a batch is well enough for the next.
+/// The condition to start the next batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Gate {
-    /// Every service it touched is RUNNING, with its pid unchanged for the stable time.
+    /// Every service of the batch is RUNNING, with its pid unchanged for the stable time.
     #[default]
     Running,
-    /// And says of itself that it is active (or a standby).
+    /// Also functionally active, or a standby.
     Active,
-    /// As soon as the restart is proved.
+    /// None, apart from the verified restart.
     None,
 }
 
-/// What is said of a task on the command line or in a rollout file.
+/// The settings of a task from the command line or a rollout file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Sizes of the batches; none is all at once.
+    /// Sizes of the batches; none means all at once.
     pub serial: Option<BatchSizes>,
-    /// As said; none is the default.
+    /// As given; none means the default.
     pub max_failures: Option<FailureLimit>,
-    /// Which caps hold.
+    /// The caps to apply.
     pub caps: CapPolicy,
-    /// Between batches.
+    /// Pause between batches.
     pub pause: Duration,
-    /// What ends a batch, as said; none is the default.
+    /// The gate as given; none means the default.
     pub gate: Option<Gate>,
-    /// As said; none is the default.
+    /// The stable time as given; none means the default.
     pub stable: Option<Duration>,
-    /// How long a gate may take.
+    /// Time limit of a gate.
     pub gate_timeout: Duration,
     /// A command that must exit 0 on each node of a batch before the next.
     pub check: Option<String>,
-    /// The file of a snapshot than which no node of the batch may be worse before the next.
+    /// A snapshot file: no node of the batch may be worse than in it before the next.
     pub gate_snapshot: Option<PathBuf>,
 }
 
@@ -63,13 +63,13 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// What ends a batch.
+    /// The gate, or the default.
     #[must_use]
     pub fn gate(&self) -> Gate {
         self.gate.unwrap_or_default()
     }
 
-    /// Whether the operator asked for something that a batch must pass before the next.
+    /// Whether the user asked for a gate between batches.
     #[must_use]
     pub fn asks_for_gate(&self) -> bool {
         let by_gate = matches!(self.gate, Some(Gate::Running | Gate::Active));
@@ -77,14 +77,14 @@ impl Policy {
         by_gate || by_time || self.check.is_some() || self.gate_snapshot.is_some()
     }
 
-    /// Nodes that may fail: none when batched ([`Task::batched`](super::Task)), any number otherwise.
+    /// The failure limit: no failures if batched ([`Task::batched`](super::Task)), any number otherwise.
     #[must_use]
     pub fn failure_limit(&self, batched: bool) -> FailureLimit {
         let default = if batched { FailureLimit::Nodes(0) } else { FailureLimit::Unlimited };
         self.max_failures.unwrap_or(default)
     }
 
-    /// Time for which a service has to stay up: 5 s when batched, none otherwise, and none without a gate.
+    /// The stable time: 5 s if batched, otherwise and without a gate 0.
     #[must_use]
     pub fn stable_time(&self, batched: bool) -> Duration {
         match (self.gate(), self.stable) {
@@ -95,7 +95,7 @@ impl Policy {
         }
     }
 
-    /// The size of batch `index`, from 0, of a step over `nodes` nodes.
+    /// The size of batch `index`, from 0, in a step over `nodes` nodes.
     #[must_use]
     pub fn batch_size(&self, index: usize, nodes: usize) -> usize {
         self.serial.as_ref().map_or(nodes, |serial| serial.size(index, nodes))
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_said_depends_on_batches() {
+    fn defaults_depend_on_batches() {
         let all_at_once = Policy::default();
         assert_eq!(all_at_once.failure_limit(false), FailureLimit::Unlimited);
         assert_eq!((all_at_once.stable_time(false), all_at_once.batch_size(0, 9)), (Duration::ZERO, 9));

@@ -1,16 +1,16 @@
-//! What a run itself has stopped: that it is down afterwards is no harm.
+//! Tracks the targets that a run itself has stopped: these are down on purpose.
 
 use super::{Action, Plan, TargetFilter, Task};
 use crate::select::ServicePattern;
 
-/// A target by its names, of which it is asked whether it was stopped.
+/// The names of a target.
 #[derive(Debug, Clone, Copy)]
 pub struct StoppedTarget<'a> {
     /// Its role.
     pub role: Option<&'a str>,
-    /// Its supervisord; none for what init runs.
+    /// Its supervisord; none for an init service.
     pub supervisor: Option<&'a str>,
-    /// The service as supervisord prints it; none for the supervisord itself.
+    /// The service in supervisord's notation; none for the supervisord itself.
     pub service: Option<&'a str>,
 }
 
@@ -32,7 +32,7 @@ impl StoppedTarget<'_> {
 }
 
 impl Plan {
-    /// Whether the last that tasks up to `task` have done with a target of node `index` was to stop it.
+    /// Whether the last action of the tasks up to `task` on a target of node `index` was to stop it.
     #[must_use]
     pub fn has_stopped(&self, task: usize, index: usize, target: &StoppedTarget<'_>) -> bool {
         let Some(node) = self.nodes.get(index) else { return false };
@@ -42,7 +42,7 @@ impl Plan {
                 step.task == *number && step.nodes.contains(&index) && of_role
             });
             let name = |service: Option<&str>| (target.role.map(str::to_owned), service.map(str::to_owned));
-            // What an earlier controller of the run did there is not to be done again.
+            // Targets that an earlier controller of the run has finished count too: they are excluded from this task.
             let done = match &own.targets {
                 TargetFilter::Except(done) => done.get(&node.node.name).is_some_and(|done| {
                     let instance = target.supervisor.is_some() && done.contains(&name(target.supervisor));
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_last_task_has_stopped_is_down_on_purpose() {
+    fn targets_stopped_by_the_last_task_are_down_on_purpose() {
         let plan = made(&[
             (Action::Stop, "analytics", &["contrail-collector"]),
             (Action::Stop, "config", &["contrail-api"]),
@@ -105,11 +105,11 @@ mod tests {
             (1, 1, target("config", config, Some("contrail-api:1")), true),
             (1, 1, target("analytics", analytics, Some("contrail-collector")), false),
             (1, 0, target("config", config, None), false),
-            // A later task has started it again.
+            // A later task started it again.
             (1, 0, target("analytics", analytics, Some("contrail-collector")), true),
             (2, 0, target("analytics", analytics, Some("contrail-collector")), false),
             (2, 0, target("config", config, Some("contrail-api:0")), true),
-            // A whole instance, and what it runs; what init runs.
+            // A whole instance, and its programs; init services.
             (3, 0, target("database", database, None), true),
             (3, 0, target("database", database, Some("kafka")), true),
             (3, 0, target("database", None, Some("contrail-database")), true),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_controller_has_stopped_counts() {
+    fn targets_stopped_by_an_earlier_controller_count() {
         let mut plan = made(&[
             (Action::Stop, "analytics", &["contrail-collector"]),
             (Action::Restart, "analytics", &["contrail-topology"]),

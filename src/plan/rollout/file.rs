@@ -1,8 +1,8 @@
-//! From a file, or its text, to a [`Rollout`].
+//! Parses a file or its text into a [`Rollout`].
 //!
-//! Here live [`load`] and [`read`]: what a whole file must have, and in which order its parts are read. It uses the
-//! other files of this room and the reader of the inventory. What always holds: every fault of a well-formed file is
-//! told at once. Start reading at [`read`].
+//! Here live [`load`] and [`read`]: the required parts of a file, and the order in which they are read. It uses the
+//! other files of this module and the inventory's reader. Invariant: every fault of a well-formed file is reported in
+//! one pass. Start reading at [`read`].
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -19,7 +19,7 @@ use crate::inventory::values::{self, FieldEntry, ValueReader};
 use crate::inventory::{Inventory, PathEnvironment};
 use crate::local::file::FileAccess;
 
-/// The most steps that a rollout may have.
+/// Maximum number of steps in a rollout.
 pub const MAX_STEPS: usize = 1000;
 
 const KIND: FileKind = FileKind { name: "a rollout", max_bytes: 1024 * 1024 };
@@ -37,30 +37,30 @@ const SYNONYMS: [(&str, &str); 6] = [
     ("policy", "defaults"),
 ];
 
-/// The least that a file must have.
+/// The minimal file.
 const EXAMPLE: &str =
     "the minimum is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`";
 
-/// What reading a part needs beside the part.
+/// The context for reading a part.
 pub(super) struct RolloutReader<'w> {
     pub(super) reader: ValueReader<'w>,
     pub(super) text: &'w str,
     pub(super) inventory: &'w Inventory,
 }
 
-/// Reads the text of a rollout from a file; and who may change the file.
+/// Reads the text of a rollout file, and its access rights.
 ///
 /// # Errors
-/// [`RolloutError`] if it cannot be read, is a folder, is larger than 1 MiB, or is not text.
+/// [`RolloutError`] if it cannot be read, is a directory, is larger than 1 MiB, or is not text.
 pub fn load(path: &Path) -> Result<(String, FileAccess), RolloutError> {
     file::load(path, KIND).map_err(|NoText { text, problems }| RolloutError { path: path.to_owned(), text, problems })
 }
 
-/// Reads a rollout from text, and checks it against an inventory without connecting to a node. `path` is where the
-/// text is from, for messages; `vars` are the `-e KEY=VALUE` of the command line, of which the last of a name counts.
+/// Parses a rollout and checks it against an inventory without connecting to a node. `path` is the source of the text,
+/// for messages; `vars` are the `-e KEY=VALUE` of the command line, where the last value of a name wins.
 ///
 /// # Errors
-/// [`RolloutError`] with every fault; with the first alone if the text is not well-formed YAML or larger than 1 MiB.
+/// [`RolloutError`] with every fault; with only the first one if the text is not well-formed YAML or larger than 1 MiB.
 pub fn read(
     path: &Path,
     text: &str,
@@ -72,7 +72,7 @@ pub fn read(
         return Err(RolloutError { path: path.to_owned(), text: String::new(), problems });
     }
     let text = file::without_mark(text);
-    // Variables are those of the file: nothing of the environment is ever expanded.
+    // Only the file's variables apply: the environment is never expanded.
     let environment = PathEnvironment::default();
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let reader = ValueReader { report: ProblemReport::default(), env: &environment, folder };
@@ -112,7 +112,7 @@ fn whole(work: &mut RolloutReader<'_>, root: &RawValue, given: &[(String, String
         }
     }
     let mut fields = values::pairs(&mut work.reader, root, root, "key")?;
-    // Theirs, for instance to hold anchors.
+    // Reserved for users, for instance to hold anchors.
     fields.retain(|field| !field.name.starts_with("x-"));
     let meant = values::keep_known(&mut work.reader, &mut fields, "the rollout", &KEYS, &SYNONYMS);
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);

@@ -1,19 +1,19 @@
 //! The rollout file: an upgrade as an ordered list of steps over roles or node sets.
 //!
-//! Here live [`Rollout`] and its steps, as data, and the way to them: [`load`] from a file, [`read`] from its text. It
-//! uses `select` and `inventory`, whose reader of YAML it shares, so that both files are told wrong in the same words.
-//! [`load`] reads that one file and nothing else is touched: no network, no process, no environment.
+//! Here live [`Rollout`] and its steps, as data, and their readers: [`load`] for a file, [`read`] for its text. It uses
+//! `select` and `inventory`, whose YAML reader it shares, so that errors in both files read the same. [`load`] reads
+//! that one file and accesses nothing else: no network, no process, no environment.
 //!
-//! What always holds:
-//! - A [`Rollout`] has been checked as a whole against the inventory: every step selects a node and does one thing, its
+//! Invariants:
+//! - A [`Rollout`] is validated as a whole against the inventory: every step selects a node and does one thing, its
 //!   names are unique, its roles exist, its services can be services, and no `{{ … }}` is left in it.
-//! - What is wrong is told at once, with its place ([`RolloutError`]); of a file that is not well-formed YAML the first
-//!   fault.
-//! - No text leads to a panic, and there are limits: 1 MiB, [`MAX_STEPS`] steps, and what a variable can blow a value
-//!   up to.
+//! - All faults are reported together, with their places ([`RolloutError`]); for a file that is not well-formed YAML,
+//!   only the first one.
+//! - No text causes a panic, and there are limits: 1 MiB, [`MAX_STEPS`] steps, and the length of a value with its
+//!   variables expanded.
 //!
-//! Where to start reading: here for what comes out; `file.rs` for the way there, which goes through `variables.rs`,
-//! `settings.rs` and `step.rs`. The format is described in `docs/rollout.md`.
+//! Start reading here for the types, and in `file.rs` for the reader, which uses `variables.rs`, `settings.rs` and
+//! `step.rs`. `docs/rollout.md` describes the format.
 
 mod file;
 mod settings;
@@ -33,10 +33,10 @@ use crate::inventory::problem::write_lines;
 
 pub use self::file::{MAX_STEPS, load, read};
 
-/// What is done, step after step.
+/// An ordered list of steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollout {
-    /// What it is called, in one line.
+    /// Its name, in one line.
     pub name: Option<String>,
     /// In order; at least one.
     pub steps: Vec<RolloutStep>,
@@ -45,32 +45,33 @@ pub struct Rollout {
 /// One action on nodes of the inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutStep {
-    /// Its name, in one line; no other step has it.
+    /// Its name, in one line; unique.
     pub name: String,
-    /// Canonical names of the roles, each once; none means whatever roles the nodes have.
+    /// Canonical names of the roles, without duplicates; empty means all roles of the nodes.
     pub roles: Vec<String>,
-    /// A node set, as `--nodes` takes it.
+    /// A node set, as for `--nodes`.
     pub nodes: Option<String>,
-    /// A node set, as `--exclude` takes it.
+    /// A node set, as for `--exclude`.
     pub exclude: Option<String>,
     /// The action.
     pub what: StepAction,
-    /// How carefully.
+    /// Batches, limits and gates.
     pub policy: Policy,
-    /// Time for the action on one node; none leaves it to the node and the program.
+    /// Time limit of the action on one node; none leaves it to the node and the program.
     pub timeout: Option<Duration>,
-    /// Whether the steps after it begin even if it failed (`on_failure: continue`).
+    /// Whether later steps start even if it failed (`on_failure: continue`).
     pub continue_on_failure: bool,
 }
 
-/// What a step does.
+/// The action of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepAction {
     /// An action on services.
     Service {
-        /// As [`ServicePattern`](crate::select::ServicePattern) takes them, each once; at least one.
+        /// Patterns in the syntax of [`ServicePattern`](crate::select::ServicePattern), without duplicates; at least
+        /// one.
         services: Vec<String>,
-        /// One that changes a node.
+        /// An action that changes a node.
         action: Action,
     },
     /// A command.
@@ -80,19 +81,19 @@ pub enum StepAction {
     },
 }
 
-/// A rollout that cannot be used, with every fault that was found in it.
+/// An unusable rollout, with all of its faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutError {
     /// The file.
     pub path: PathBuf,
-    /// Its text, into which the spans of `problems` point. Empty where the file could not be read.
+    /// Its text, which the spans of `problems` point into. Empty if the file could not be read.
     pub text: String,
-    /// What is wrong, in the order of the file. Never empty.
+    /// The problems, in the order of the file. Never empty.
     pub problems: Vec<InventoryProblem>,
 }
 
 impl fmt::Display for RolloutError {
-    /// A line for each problem: `PATH:LINE:COLUMN: MESSAGE (HELP)`.
+    /// One line per problem: `PATH:LINE:COLUMN: MESSAGE (HELP)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_lines(f, &self.path, &self.problems)
     }

@@ -1,7 +1,7 @@
-//! How carefully a step goes: the keys that `defaults` and each step may have.
+//! The settings of a step: the keys that `defaults` and each step may have.
 //!
-//! Here live [`RolloutSettings`] and the readers of their values. The keys of a policy are those of [`POLICY_OPTIONS`]. What
-//! always holds: the settings of a step start as a copy of the `defaults`, and each key that the step has overwrites one.
+//! Here live [`RolloutSettings`], the explicit values, and their reader. Invariant: an absent value stays absent until
+//! [`RolloutSettings::policy`], so that a step's own value, its `defaults` and [`Policy`]'s apply in this order.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -35,10 +35,10 @@ pub(super) const SYNONYMS: [(&str, &str); 12] = [
     ("any_errors_fatal", "on_failure"),
 ];
 
-/// The longest that an amount is looked at, in bytes; what is longer is none.
+/// Maximum length of an amount in bytes; a longer text is not an amount.
 const MAX_AMOUNT: usize = 1000;
 
-/// How a step goes.
+/// The explicit values; none for absent ones.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RolloutSettings {
     pub(super) policy: Policy,
@@ -63,7 +63,7 @@ pub(super) fn defaults(
     read(work, vars, &fields.unwrap_or_default(), &RolloutSettings::default())
 }
 
-/// The settings among the fields of a step; other fields are passed over.
+/// The settings among the fields of a step; other fields are ignored.
 pub(super) fn read(
     work: &mut RolloutReader<'_>,
     vars: &RolloutVariables,
@@ -115,7 +115,7 @@ fn put<T>(set: fn(&mut Policy, T), policy: &mut Policy, value: Option<T>) {
     }
 }
 
-/// The file of a snapshot, which counts from the folder of the rollout file; or `none`.
+/// A snapshot file, relative to the directory of the rollout file; or `none`.
 fn snapshot(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<Option<PathBuf>> {
     let said = text(work, vars, field, "the file of a snapshot, or none")?;
     if said.contains('\0') {
@@ -126,7 +126,7 @@ fn snapshot(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldE
     Some((said != "none").then(|| work.reader.folder.join(said)))
 }
 
-/// Sizes of batches: one amount, several with commas between, or a list of such.
+/// Sizes of batches: one amount, several separated by commas, or a list of such values.
 fn serial(work: &mut RolloutReader<'_>, field: FieldEntry<'_>) -> Option<BatchSizes> {
     const EXPECTED: &str = "a number of nodes, a percentage, or several";
     let items = match &field.value.value {
@@ -139,7 +139,7 @@ fn serial(work: &mut RolloutReader<'_>, field: FieldEntry<'_>) -> Option<BatchSi
             std::slice::from_ref(field.value)
         }
     };
-    // Each by itself, so that the one that is wrong is shown; then as the command line takes them.
+    // Parse each item alone, so that the error points to it; then join them into the command line's form.
     let read =
         items.iter().map(|item| amount::<BatchSizes>(work, field, item, EXPECTED).map(|serial| serial.to_string()));
     let said = read.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?.join(",");
@@ -168,7 +168,7 @@ fn amount<T: FromStr<Err = AmountError>>(
     }
 }
 
-/// One of a few words.
+/// One of a few names.
 pub(super) fn one_of<T: Copy>(work: &mut RolloutReader<'_>, field: FieldEntry<'_>, choices: &[(&str, T)]) -> Option<T> {
     let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
     let expected = match words.split_last() {
@@ -185,7 +185,7 @@ pub(super) fn one_of<T: Copy>(work: &mut RolloutReader<'_>, field: FieldEntry<'_
     found
 }
 
-/// Text that a shell can be given: a command, or what else is `expected`.
+/// Text for a shell: a command, or the `expected` kind.
 pub(super) fn command(
     work: &mut RolloutReader<'_>,
     vars: &RolloutVariables,
@@ -201,7 +201,7 @@ pub(super) fn command(
     None
 }
 
-/// Text that is not empty, with its variables filled in.
+/// Text that is not empty, with its variables expanded.
 pub(super) fn text(
     work: &mut RolloutReader<'_>,
     vars: &RolloutVariables,
@@ -224,7 +224,7 @@ pub(super) fn text(
     Some(filled)
 }
 
-/// Whether a value is what YAML makes of `{{ name }}` without quotes: a mapping whose only key is a mapping.
+/// Whether a value is YAML's reading of `{{ name }}` without quotes: a mapping whose only key is a mapping.
 fn is_unquoted_variable(text: &str, value: &RawValue) -> bool {
     matches!(value.value, Value::Map(_)) && text.get(value.span.start..).is_some_and(|rest| rest.starts_with("{{"))
 }

@@ -1,7 +1,7 @@
-//! One step of a rollout: which nodes, and what is done to them.
+//! One step of a rollout: its nodes, and its action.
 //!
-//! Here lives [`read`]. It uses `select` to see that the step would select what it says. What always holds: a step
-//! that comes out selects at least one node of the inventory, and does one thing. Start reading at [`read`].
+//! Here lives [`read`]. It uses `select` to verify the selection of the step. Invariant: a parsed step selects at least
+//! one node of the inventory, and does one thing. Start reading at [`read`].
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::inventory::values::{self, FieldEntry};
 use crate::plan::Action;
 use crate::select::{NodeQuery, SelectError, ServicePattern, select};
 
-/// Keys of a step beside its settings.
+/// Keys of a step apart from its settings.
 pub(super) const OWN_KEYS: [&str; 7] = ["name", "role", "nodes", "exclude", "exec", "services", "action"];
 const OWN_SYNONYMS: [(&str, &str); 12] = [
     ("roles", "role"),
@@ -39,7 +39,7 @@ const ACTIONS: [(&str, Action); 4] =
 /// The name of a step with its place, if it could be read.
 type StepName = Option<(String, Range<usize>)>;
 
-/// Reads a step, which is an item of `steps`. Its name comes out also where the step is wrong otherwise.
+/// Reads a step, which is an item of `steps`. Its name is returned even if the step has other faults.
 pub(super) fn read(
     work: &mut RolloutReader<'_>,
     vars: &RolloutVariables,
@@ -80,7 +80,7 @@ pub(super) fn read(
     Some((name, whole))
 }
 
-/// A name in one line, of the rollout or of a step.
+/// A one-line name of the rollout or of a step.
 pub(super) fn title(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<String> {
     let title = settings::text(work, vars, field, "a name")?;
     let title = title.trim();
@@ -92,11 +92,11 @@ pub(super) fn title(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field
     Some(title.to_owned())
 }
 
-/// What a step's mapping holds.
+/// The content of a step's mapping.
 struct StepFields<'f, 'r> {
     item: &'r RawValue,
     fields: &'f [FieldEntry<'r>],
-    /// The keys that misspelt ones were meant to be: they are not missing.
+    /// The correct names of misspelled keys: these are not missing.
     meant: &'f [&'f str],
 }
 
@@ -110,7 +110,7 @@ impl<'r> StepFields<'_, 'r> {
     }
 }
 
-/// Which nodes.
+/// The node selection.
 struct StepTargets {
     roles: Vec<String>,
     nodes: Option<String>,
@@ -142,7 +142,7 @@ fn targets(work: &mut RolloutReader<'_>, vars: &RolloutVariables, step: &StepFie
     (are_right && selects(work, &targets, place)).then_some(targets)
 }
 
-/// The canonical names. None where one of them is wrong.
+/// The canonical names. `None` if one of them is invalid.
 fn roles(work: &mut RolloutReader<'_>, field: FieldEntry<'_>) -> Option<Vec<String>> {
     let faults_before = work.reader.report.len();
     let names = values::role_names(&mut work.reader, field, &work.inventory.roles)?;
@@ -153,13 +153,13 @@ fn roles(work: &mut RolloutReader<'_>, field: FieldEntry<'_>) -> Option<Vec<Stri
     (work.reader.report.len() == faults_before).then_some(names)
 }
 
-/// Looks at a pattern alone.
+/// Checks a pattern alone.
 fn pattern_is_right(work: &mut RolloutReader<'_>, field: FieldEntry<'_>, pattern: &str) -> bool {
     let key = quoted(field.name);
     let fault = match select(work.inventory, &NodeQuery { nodes: Some(pattern), ..NodeQuery::default() }) {
         Ok(_) => return true,
         Err(SelectError::Pattern { error, .. }) => {
-            // Variables move what comes after them.
+            // Variables shift the text after them, so the span applies only without them.
             let place = if field.value.as_text() == Some(pattern) { field.value.part(error.span()) } else { 0..0 };
             let place = if place.is_empty() { field.value.place() } else { place };
             Diagnostic::new(place, format!("{key}: {}", error.message())).help_if(error.hint().map(str::to_owned))
@@ -168,7 +168,7 @@ fn pattern_is_right(work: &mut RolloutReader<'_>, field: FieldEntry<'_>, pattern
             let help = hint.unwrap_or_else(|| "`ctl inventory list` lists the nodes".to_owned());
             Diagnostic::new(field.value.place(), format!("{key}: the inventory has no {nodes}")).help(help)
         }
-        // Whether anything is left is seen where the step's other words are known, too.
+        // Whether anything remains is checked once the step's other keys are known.
         Err(SelectError::Nothing { .. }) => return true,
         Err(error @ (SelectError::Role { .. } | SelectError::Service { .. })) => {
             Diagnostic::new(field.value.place(), format!("{key}: {error}"))
@@ -220,7 +220,7 @@ fn what(work: &mut RolloutReader<'_>, vars: &RolloutVariables, step: &StepFields
     }
 }
 
-/// A text is a command as it is; of a list each word arrives as it is written.
+/// A text is a command as it is; each item of a list is quoted as one argument.
 fn command(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<String> {
     let Value::List(items) = &field.value.value else {
         return settings::command(work, vars, field, "a command");
@@ -228,7 +228,7 @@ fn command(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEn
     let mut words = Vec::with_capacity(items.len());
     let mut is_right = true;
     for value in items {
-        // A word may be empty: programs can be given such.
+        // An argument may be empty.
         if value.as_text().is_some_and(str::is_empty) && !words.is_empty() {
             words.push(String::new());
             continue;
@@ -244,7 +244,7 @@ fn command(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEn
     if !is_right || words.is_empty() {
         return None;
     }
-    // Nothing but a NUL cannot be quoted.
+    // Quoting fails only for a NUL.
     shlex::try_join(words.iter().map(String::as_str)).ok()
 }
 

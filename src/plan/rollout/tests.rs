@@ -1,4 +1,4 @@
-//! Tests of the rollout file as a whole: texts in, rollouts or faults out.
+//! Tests of the whole rollout file: from text to rollouts or faults.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ nodes:
   an[1-3]: {roles: [analytics, config]}
 ";
 
-/// A right file with every key, for the tests that change it.
+/// A valid file with every key, for the tests that change it.
 const WHOLE: &str = r#"version: 1
 name: upgrade to {{ release }}
 vars: {release: 3.2.0-19, flags: "-y"}
@@ -87,7 +87,7 @@ fn check(table: &[(&str, &[&str])]) {
     }
 }
 
-/// Keys of a step that is right otherwise, and the faults that they make in it. The keys begin at 3:5.
+/// Keys of an otherwise valid step, and their faults. The keys start at 3:5.
 #[track_caller]
 fn check_steps(table: &[(&str, &[&str])]) {
     for (keys, expected) in table {
@@ -135,7 +135,7 @@ fn every_key() {
 }
 
 #[test]
-fn what_is_not_said_is_the_policy_s_default() {
+fn absent_settings_are_the_defaults_of_the_policy() {
     let rollout = good("version: 1\nsteps: [{name: a, nodes: an1, exec: date}]", &[]);
     assert_eq!(rollout.steps[0].policy, Policy::default());
     assert_eq!(rollout.name, None);
@@ -167,13 +167,13 @@ fn a_variable_is_never_read_again() {
     let text = "version: 1\nvars: {a: x, n: 007, t: true, e: ''}\nsteps: [{name: s, nodes: an1, exec: 'echo {{a}}.{{ n }}{{t}}{{ e }}; }} {}'}]";
     let command = |vars: &[(&str, &str)]| good(text, vars).steps[0].what.clone();
     assert_eq!(command(&[]), StepAction::Exec { command: "echo x.007true; }} {}".into() });
-    // Neither as YAML nor for variables, and into a text as it is.
+    // Neither YAML nor variables are expanded again: the value arrives unchanged.
     let evil = "'}]\nsteps: [{{ n }} {{";
     assert_eq!(command(&[("a", evil)]), StepAction::Exec { command: format!("echo {evil}.007true; }}}} {{}}") });
     let list = "version: 1\nvars: {a: x}\nsteps: [{name: s, nodes: an1, exec: [echo, '{{ a }}']}]";
     let quoted = good(list, &[("a", "x; reboot")]).steps[0].what.clone();
     assert_eq!(quoted, StepAction::Exec { command: "echo 'x; reboot'".into() });
-    // A name that was put together is checked as it came out.
+    // A name composed of variables is checked in its final form.
     let nodes = "version: 1\nvars: {n: 1}\nsteps: [{name: s, nodes: 'an[{{ n }}]', exec: date}]";
     assert_eq!(good(nodes, &[("n", "1-2")]).steps[0].nodes.as_deref(), Some("an[1-2]"));
     assert_eq!(faults(nodes, &[("n", "7-8")]), ["3:26: `nodes`: the inventory has no an[7-8] (did you mean an1?)"]);
@@ -275,7 +275,7 @@ fn a_step_as_a_whole() {
             "version: 1\nsteps:\n  - {name: a, role: database, exec: date}\n  - {name: a, role: config, exec: date}\n",
             &["4:12: two steps are named `a` (give each step a name of its own)"],
         ),
-        // Also where a variable makes them one, and where one of them is wrong.
+        // Also if a variable makes them equal, and if one of them is invalid.
         (
             "version: 1\nvars: {v: a}\nsteps:\n  - {name: a, role: database}\n  - {name: '{{ v }}', role: config, exec: date}\n",
             &[
@@ -342,7 +342,7 @@ fn where_a_step_goes() {
 }
 
 #[test]
-fn what_a_step_does() {
+fn the_action_of_a_step() {
     check_steps(&[
         (
             "role: database",
@@ -435,7 +435,7 @@ fn settings_that_are_wrong() {
     ];
     for (key, expected) in table {
         check_steps(&[(&format!("{PLACE}{key}"), &[expected])]);
-        // In `defaults` they are as wrong, each at its place there.
+        // The same faults apply in `defaults`, at their places there.
         let text = format!("version: 1\ndefaults:\n    {key}\nsteps: [{{name: a, role: database, exec: date}}]\n");
         let moved = expected.replacen("5:", "3:", 1).replace("a step has", "`defaults` has");
         assert_eq!(faults(&text, &[]), [moved], "in\n{text}");
@@ -470,7 +470,7 @@ fn variables_that_are_wrong() {
         ("vars: {release: [1]}", &[], &["2:17: `release` must be text, not a list"]),
         ("vars: {release: 1, release: 2}", &[], &["2:20: the variable `release` is defined twice"]),
         ("vars: {release: 1, a b: 2}", &[], &["2:21: `a b` is not a valid variable name: it contains a space"]),
-        // What they name is not known then, and is not blamed.
+        // The names are unknown then, so their uses are not faults.
         ("variables: {release: 1}", &[("x", "2")], &["2:1: the rollout has no key `variables` (did you mean vars?)"]),
         ("vars: release", &[], &["2:7: `vars` must be a mapping, each variable with its value, not text"]),
     ];
@@ -502,7 +502,7 @@ fn braces_that_are_wrong() {
                 "4:11: YAML reads the braces of `exec` as a mapping (quote a value that begins with `{{`: \"{{ name }}\")",
             ],
         ),
-        // In a block the place is that of the braces, too.
+        // In a block scalar too, the place is that of the braces.
         (
             "role: database\n    exec: |\n      set -e\n      echo {{ y }}",
             &["6:12: no variable `y` (declare it: `vars: {name: value}`)"],
@@ -515,7 +515,7 @@ fn braces_that_are_wrong() {
 }
 
 #[test]
-fn every_fault_is_told_at_once() {
+fn every_fault_is_reported_at_once() {
     let text = "version: 2
 vars: {a: ~}
 defaults: {serial: 0}
@@ -575,7 +575,7 @@ fn files() {
     assert_eq!(read(&path, &text, &[], &inventory()).expect("a rollout").steps.len(), 1);
 }
 
-/// An example of the documentation, against its inventory.
+/// An example from the documentation, with its inventory.
 fn example(rollout: &str, inventory: &str, vars: &[(&str, &str)]) -> Result<Rollout, RolloutError> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
     let inventory =
@@ -588,7 +588,7 @@ fn example(rollout: &str, inventory: &str, vars: &[(&str, &str)]) -> Result<Roll
 fn the_examples_are_right() {
     let upgrade = example("contrail-upgrade.yaml", "contrail-inventory.yaml", &[]).expect("a rollout");
     assert_eq!(upgrade.name.as_deref(), Some("Contrail 3.2.0.0-19"));
-    // The order of Contrail's own upgrade task, after what is stopped first.
+    // The order of Contrail's own upgrade task, after the first stops.
     let mut roles: Vec<&str> = Vec::new();
     for step in upgrade.steps.iter().skip_while(|step| step.roles != ["database"]) {
         if let [role] = &step.roles[..]
@@ -626,7 +626,7 @@ fn the_documented_ones_are_right() {
     }
 }
 
-/// What texts of rollouts are made of.
+/// Fragments of rollout files.
 const PIECES: [&str; 40] = [
     "version: 1\n",
     "steps:\n",
@@ -678,7 +678,7 @@ proptest! {
 
     #[test]
     fn any_pieces_are_read_without_a_panic(pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..60)) {
-        // Whether they are a rollout does not matter; where not, something is told, within the text.
+        // They need not be a valid rollout; if not, every fault lies within the text.
         let text = pieces.concat();
         if let Err(error) = read_with(&text, &[]) {
             prop_assert!(!error.problems.is_empty());
@@ -697,7 +697,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_variable_stands_for_arrives_as_it_is(value in "[^\u{0}]{0,40}") {
+    fn the_value_of_a_variable_is_not_changed(value in "[^\u{0}]{0,40}") {
         let text = "version: 1\nvars: {v: ~}\nsteps: [{name: a, nodes: db1, exec: 'echo \"{{ v }}\"'}]";
         let rollout = good(text, &[("v", &value)]);
         prop_assert_eq!(&rollout.steps[0].what, &StepAction::Exec { command: format!("echo \"{value}\"") });

@@ -1,8 +1,8 @@
 //! The variables of a rollout, and `{{ name }}` in its values.
 //!
-//! Here lives [`RolloutVariables`]. What always holds: what a variable stands for is never looked at again, neither as YAML nor
-//! for further variables, so no value can add a step or a key; a value is never blown up past [`MAX_FILLED`] bytes; and
-//! a function that answers `None` has added a fault, or its cause has one.
+//! Here lives [`RolloutVariables`]. Invariants: a variable's value is never parsed again, neither as YAML nor for
+//! further variables, so no value can add a step or a key; no value grows past [`MAX_FILLED`] bytes; and a function
+//! that returns `None` has reported a fault, or its cause has.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,23 +12,23 @@ use crate::inventory::problem::{Diagnostic, did_you_mean, listed, quoted};
 use crate::inventory::raw::{RawValue, Value};
 use crate::inventory::values::{self, FieldEntry};
 
-/// The most that a value may be with its variables filled in: what Linux gives one argument of a program, which is
-/// what a command becomes for the shell (`MAX_ARG_STRLEN`).
+/// Maximum length of a value with its variables expanded: Linux's limit for one argument of a program, which a command
+/// becomes for the shell (`MAX_ARG_STRLEN`).
 pub(super) const MAX_FILLED: usize = 128 * 1024;
 
 const OPEN: &str = "{{";
 const CLOSE: &str = "}}";
 
-/// What the names stand for.
+/// The values by name.
 pub(super) struct RolloutVariables {
-    /// None where the value is wrong or missing, which has been told.
+    /// `None` for an invalid or missing value, which is reported already.
     values: BTreeMap<String, Option<String>>,
-    /// Whether every name could be read, so that a name that is not there is none.
+    /// Whether every name could be read, so that an absent name is a fault.
     is_complete: bool,
 }
 
 impl RolloutVariables {
-    /// Reads `vars`, with the values `given` on the command line in place of the file's.
+    /// Reads `vars`; the values `given` on the command line replace those of the file.
     pub(super) fn read(
         work: &mut RolloutReader<'_>,
         field: Option<FieldEntry<'_>>,
@@ -100,7 +100,8 @@ impl RolloutVariables {
         if work.reader.report.affords(self.values.len()) { did_you_mean(name, self.names()) } else { None }
     }
 
-    /// The text of a scalar with its variables filled in, for the key `key`. None where it is no scalar, too.
+    /// The text of a scalar with its variables expanded, for the key `key`. `None` also for a value that is not a
+    /// scalar.
     pub(super) fn fill(&self, work: &mut RolloutReader<'_>, key: &str, value: &RawValue) -> Option<String> {
         let mut rest = value.as_text()?;
         let mut filled = String::new();
@@ -116,7 +117,7 @@ impl RolloutVariables {
             };
             match self.value(work, name, value, number) {
                 Some(value) => filled.extend([before, value]),
-                // The rest is still looked through, for more of them.
+                // Continue with the rest, to report all unknown variables together.
                 None => is_right = false,
             }
             if filled.len() > MAX_FILLED {
@@ -133,7 +134,7 @@ impl RolloutVariables {
         is_right.then_some(filled)
     }
 
-    /// What the variable between the `number`th pair of braces of a value stands for.
+    /// The value of the variable between the `number`th pair of braces of a value.
     fn value(&self, work: &mut RolloutReader<'_>, name: &str, within: &RawValue, number: usize) -> Option<&str> {
         let trimmed = name.trim();
         if let Some(value) = self.values.get(trimmed) {
@@ -156,8 +157,8 @@ impl RolloutVariables {
     }
 }
 
-/// Where the `number`th `{{` of a value stands, with what follows it up to the end of `words`; the whole value where the
-/// text has it in another form.
+/// The place of the `number`th `{{` of a value, with the text after it to the end of the match; the whole value if the
+/// source has it in another form.
 fn place(text: &str, value: &RawValue, number: usize, words: &str) -> Range<usize> {
     let source = text.get(value.span.clone()).unwrap_or_default();
     let found = source.match_indices(OPEN).nth(number).map(|(at, _)| at);
