@@ -1,20 +1,20 @@
 //! Contrail's roles, supervisords and services, as data.
 //!
-//! Releases 1.04 to 3.2 of (Open)Contrail, in which supervisord runs the services. Where releases differ, the
-//! catalogue holds the names of all of them: it says what *may* be on a node; what a node's own supervisords list is
-//! the truth. It uses [`super::model`] only. What always holds: roles, instances and programs are unique within what
-//! they belong to, and every instance has an address. Start reading at [`BUILT_IN`].
+//! It covers releases 1.04 to 3.2 of (Open)Contrail, in which supervisord runs the services. Where releases differ, the
+//! catalogue has the names of all of them: it lists the services that *may* be on a node; the list of the node's own
+//! supervisords is authoritative. It uses only [`super::model`]. Invariants: roles, instances and programs are unique
+//! within their parent, and every instance has an address. Start reading at [`BUILT_IN`].
 //!
 //! Sources, by repository under `github.com/Juniper` and branch:
 //!
-//! - instances, configuration files and addresses: `contrail-controller` R3.2 `src/analytics/supervisord_analytics.conf`,
-//!   `src/config/api-server/supervisord_config.conf`, `src/control-node/supervisord_control.conf`,
-//!   `src/vnsw/agent/supervisord_vrouter.conf`; `contrail-packaging` R1.05 to R3.2
-//!   `common/control_files/supervisord_*.conf`;
+//! - instances, configuration files and addresses: `contrail-controller` R3.2
+//!   `src/analytics/supervisord_analytics.conf`, `src/config/api-server/supervisord_config.conf`,
+//!   `src/control-node/supervisord_control.conf`, `src/vnsw/agent/supervisord_vrouter.conf`; `contrail-packaging` R1.05
+//!   to R3.2 `common/control_files/supervisord_*.conf`;
 //! - programs: the `*.ini` files beside those, and `contrail-controller` R3.2 `src/nodemgr/*_nodemgr/*.ini`;
 //! - introspect ports: `contrail-controller` R1.10, R2.20, R3.2 `src/sandesh/common/vns.sandesh`;
 //! - packages: `contrail-packages` R3.2 `rpm/contrail/contrail.spec`, `debian/contrail/debian/control`; those that
-//!   contrail-status asks for (`contrail-controller` R1.10 to R3.2 `src/config/utils/contrail-status.py`) come first;
+//!   contrail-status queries (`contrail-controller` R1.10 to R3.2 `src/config/utils/contrail-status.py`) come first;
 //! - restarts of a whole instance: `contrail-controller` R2.0 to R3.2 `src/config/api-server/contrail-config.rules`,
 //!   `contrail-packaging` R1.10 `common/control_files/contrail-config.rules`.
 
@@ -22,13 +22,13 @@ use std::collections::BTreeMap;
 
 use super::model::{ControlAddress, Role, Supervisor, UnavailableCap};
 
-/// The built-in roles in the order in which they are worked on.
+/// The built-in roles in the order of their steps.
 ///
-/// It is that of Contrail's own upgrade task: `contrail-fabric-utils` R2.20, R3.2 `fabfile/tasks/upgrade.py`.
+/// It is the order of Contrail's own upgrade task: `contrail-fabric-utils` R2.20, R3.2 `fabfile/tasks/upgrade.py`.
 pub const ROLE_ORDER: [&str; 6] = ["database", "config", "analytics", "control", "web-ui", "compute"];
 
-/// Other names of the built-in roles, with the names they stand for: those that Contrail's manuals use, and those of
-/// fabric's `env.roledefs` (`contrail-fabric-utils` R3.2 `fabfile/testbeds/testbed_multibox_example.py`).
+/// Aliases of the built-in roles, with the canonical names: those in Contrail's manuals, and those of fabric's
+/// `env.roledefs` (`contrail-fabric-utils` R3.2 `fabfile/testbeds/testbed_multibox_example.py`).
 pub const ROLE_ALIASES: [(&str, &str); 5] = [
     ("configuration", "config"),
     ("webui", "web-ui"),
@@ -37,11 +37,11 @@ pub const ROLE_ALIASES: [(&str, &str); 5] = [
     ("cfgm", "config"),
 ];
 
-/// Services that manuals give to more roles than the packages do.
+/// Services that the manuals assign to more roles than the packages do.
 ///
-/// The manual page "service (Managing Services)" of Release 1.0 says that contrail-collector runs on nodes of these
-/// roles; its program file is in the analytics instance only (`contrail-controller` R3.2 `src/analytics`). Those
-/// roles often share a node.
+/// The manual page "service (Managing Services)" of Release 1.0 lists contrail-collector on nodes of these roles; its
+/// program file is only in the analytics instance (`contrail-controller` R3.2 `src/analytics`). Those roles often share
+/// a node.
 const WIDER: [(&str, &[&str]); 1] = [("contrail-collector", &["analytics", "config", "web-ui", "database"])];
 
 struct BuiltInRole {
@@ -55,7 +55,7 @@ struct BuiltInRole {
 
 struct BuiltInSupervisor {
     name: &'static str,
-    /// Unix sockets, the newest release's first.
+    /// Unix sockets, those of the newest release first.
     sockets: &'static [&'static str],
     /// TCP port on localhost, in Release 1.0x.
     port: Option<u16>,
@@ -67,18 +67,18 @@ struct BuiltInSupervisor {
 
 /// The catalogue.
 ///
-/// On the addresses: Release 1.0x listens at localhost ports 9002 to 9008; 1.10 to 2.2x and 3.0.2 at sockets in
-/// `/tmp`; 3.0.3, 3.1 and 3.2 in `/var/run`. A node that was upgraded by hand keeps its old ones (Launchpad bug
-/// 1663370), so all are candidates, and the one that answers is used. No user name is set on any.
+/// Addresses: Release 1.0x listens at localhost ports 9002 to 9008; 1.10 to 2.2x and 3.0.2 at sockets in `/tmp`; 3.0.3,
+/// 3.1 and 3.2 in `/var/run`. A node that was upgraded by hand keeps its old ones (Launchpad bug 1663370), so all are
+/// candidates, and the first that answers is used. None of them has a user name.
 ///
-/// On the introspect ports: only of services that publish a NodeStatus. contrail-dns has a port (8092) and none.
+/// Introspect ports: only of services that publish a NodeStatus. contrail-dns has a port (8092) but no NodeStatus.
 const BUILT_IN: [BuiltInRole; 6] = [
     BuiltInRole {
         name: "database",
         supervisors: &[BuiltInSupervisor {
-            // In 1.0x and 1.10 the init service is `supervisord-contrail-database`, at the same addresses. It is no
-            // second instance, which would be found twice: such a cluster's inventory says
-            // `database: {supervisor: supervisord-contrail-database}`.
+            // In 1.0x and 1.10 the init service is `supervisord-contrail-database`, at the same addresses. It is not a
+            // second instance, which would be found twice: the inventory of such a cluster has `database: {supervisor:
+            // supervisord-contrail-database}`.
             name: "supervisor-database",
             sockets: &["/var/run/supervisord_database.sock", "/tmp/supervisord_database.sock"],
             port: Some(9007),
@@ -87,7 +87,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
             cascades: &[],
             optional: false,
         }],
-        // Cassandra: a program of supervisord up to 2.20, a service of init from 3.0 on (`contrail-packaging` R3.2
+        // Cassandra: a supervisord program up to 2.20, an init service from 3.0 on (`contrail-packaging` R3.2
         // `common/control_files/contrail-database.initd`).
         init_services: &["contrail-database"],
         max_unavailable: Some(UnavailableCap::Nodes(1)),
@@ -116,7 +116,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
                 optional: false,
             },
             BuiltInSupervisor {
-                // Since 1.10, and from 2016 on not on EL7, where rabbitmq is a service of init.
+                // Since 1.10; from 2016 on not on EL7, where rabbitmq is an init service.
                 name: "supervisor-support-service",
                 sockets: &["/var/run/supervisord_support_service.sock", "/tmp/supervisord_support_service.sock"],
                 port: None,
@@ -154,7 +154,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
                 "contrail-query-engine",
                 "contrail-snmp-collector",
                 "contrail-topology",
-                // Release 1.0x: what are now analytics-api and query-engine, and two Redis servers.
+                // Release 1.0x: later analytics-api and query-engine, and two Redis servers.
                 "contrail-opserver",
                 "contrail-qe",
                 "redis-query",
@@ -189,7 +189,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
                 optional: false,
             },
             BuiltInSupervisor {
-                // 1.0x, 1.10 and 1.30 on RPM distributions; after that its programs are those of supervisor-control.
+                // 1.0x, 1.10 and 1.30 on RPM distributions; later its programs belong to supervisor-control.
                 name: "supervisor-dns",
                 sockets: &["/tmp/supervisord_dns.sock"],
                 port: Some(9006),
@@ -232,7 +232,7 @@ const BUILT_IN: [BuiltInRole; 6] = [
             sockets: &["/var/run/supervisord_vrouter.sock", "/tmp/supervisord_vrouter.sock"],
             port: Some(9005),
             config_file: "/etc/contrail/supervisord_vrouter.conf",
-            // Beside these one `contrail-tor-agent-N` for each ToR agent, see `TOR_AGENT`. `contrail-vrouter` is the
+            // In addition, each ToR agent has a `contrail-tor-agent-N`, see `TOR_AGENT`. `contrail-vrouter` is the
             // agent's name in Release 1.0x.
             services: &[
                 "contrail-vrouter-agent",
@@ -250,17 +250,17 @@ const BUILT_IN: [BuiltInRole; 6] = [
     },
 ];
 
-/// Programs that are numbered as the cluster is provisioned (`contrail-provisioning` R3.2
+/// Prefix of programs that are numbered at provisioning (`contrail-provisioning` R3.2
 /// `contrail_provisioning/compute/toragent/templates/tor_agent_ini.py`).
 const TOR_AGENT: &str = "contrail-tor-agent-";
 
-/// The name of the role that `name`, perhaps an alias, stands for; `name` itself where it is no alias.
+/// The canonical role of an alias; any other `name` unchanged.
 #[must_use]
 pub fn canonical_role(name: &str) -> &str {
     ROLE_ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, role)| role)
 }
 
-/// The built-in role of this canonical name.
+/// The built-in role with this canonical name.
 #[must_use]
 pub fn built_in_role(name: &str) -> Option<Role> {
     BUILT_IN.iter().find(|role| role.name == name).map(BuiltInRole::to_role)
@@ -272,8 +272,8 @@ pub fn built_in_roles() -> BTreeMap<String, Role> {
     BUILT_IN.iter().map(|role| (role.name.to_owned(), role.to_role())).collect()
 }
 
-/// Packages by whose version a role is told, best first: those of the built-in role of its name, else of the one whose
-/// instances it has; none for other roles.
+/// Packages whose version identifies a role's release, best first: those of the built-in role with its name, else of
+/// the built-in role with its instances; none for other roles.
 #[must_use]
 pub fn packages_of(role: &Role) -> &'static [&'static str] {
     let has = |name: &str| role.supervisors.iter().any(|own| own.name == name);
@@ -282,17 +282,17 @@ pub fn packages_of(role: &Role) -> &'static [&'static str] {
     named.or_else(akin).map_or(&[], |built_in| built_in.packages)
 }
 
-/// The introspect port that a service has unless it is told otherwise.
+/// The default introspect port of a service.
 #[must_use]
 pub fn introspect_port(service: &str) -> Option<u16> {
     let ports = BUILT_IN.iter().flat_map(|role| role.introspect);
     ports.into_iter().find(|(name, _)| *name == service).map(|(_, port)| *port)
 }
 
-/// The built-in roles that a service is given to, in the order of [`ROLE_ORDER`]; none for one that is not known.
+/// The built-in roles of a service, in the order of [`ROLE_ORDER`]; none for an unknown service.
 ///
-/// `service` may be a program (`contrail-api`), a process (`contrail-api:0`), an instance or a service of init.
-/// The list is a wide one: it has every role that Contrail's packages or its manuals give the service to.
+/// `service` may be a program (`contrail-api`), a process (`contrail-api:0`), an instance or an init service. The list
+/// is wide: it has every role to which Contrail's packages or its manuals assign the service.
 #[must_use]
 pub fn roles_of_service(service: &str) -> Vec<&'static str> {
     let group = service.split(':').next().unwrap_or(service);

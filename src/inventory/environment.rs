@@ -1,7 +1,7 @@
-//! `~` and `$VAR` in paths.
+//! Expands `~` and `$VAR` in paths.
 //!
-//! Here live [`PathEnvironment`], what the file's paths may refer to, and [`expand`]. It uses nothing of ours. What always
-//! holds: a variable that is not set is an error, never an empty string. Start reading at [`expand`].
+//! Here live [`PathEnvironment`], the variables that paths in the file may use, and [`expand`]. It uses no other
+//! module. Invariant: an unset variable is an error, never an empty string. Start reading at [`expand`].
 
 use std::collections::HashMap;
 use std::env;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::problem::quoted;
 
-/// What `~` and `$VAR` stand for.
+/// The values of `~` and `$VAR`.
 #[derive(Clone, Default)]
 pub struct PathEnvironment {
     home: Option<PathBuf>,
@@ -20,13 +20,13 @@ pub struct PathEnvironment {
 }
 
 impl PathEnvironment {
-    /// That of this process.
+    /// The environment of this process.
     #[must_use]
     pub fn process() -> Self {
         Self { home: env::home_dir(), variables: env::vars_os().collect() }
     }
 
-    /// One of its own, for tests and for other programs' sake.
+    /// An explicit environment, for tests and for other programs.
     #[must_use]
     pub fn new<K: Into<OsString>, V: Into<OsString>>(
         home: Option<PathBuf>,
@@ -36,7 +36,7 @@ impl PathEnvironment {
         Self { home, variables }
     }
 
-    /// The folder that `~` stands for.
+    /// The directory of `~`.
     #[must_use]
     pub fn home(&self) -> Option<&Path> {
         self.home.as_deref()
@@ -50,7 +50,7 @@ impl PathEnvironment {
 }
 
 impl fmt::Debug for PathEnvironment {
-    /// Without the values, which may be secrets.
+    /// Omits the values, which may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment").field("home", &self.home).finish_non_exhaustive()
     }
@@ -59,13 +59,13 @@ impl fmt::Debug for PathEnvironment {
 /// Why a path could not be expanded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ExpandError {
-    /// The bytes of the path that are at fault.
+    /// The invalid bytes of the path.
     pub(super) span: Range<usize>,
     pub(super) message: String,
     pub(super) help: Option<String>,
 }
 
-/// The path with a leading `~` and every `$NAME` and `${NAME}` replaced.
+/// Expands a leading `~` and every `$NAME` and `${NAME}`.
 pub(super) fn expand(path: &str, env: &PathEnvironment) -> Result<PathBuf, ExpandError> {
     let mut out = OsString::new();
     let mut at = 0;
@@ -104,7 +104,7 @@ pub(super) fn expand(path: &str, env: &PathEnvironment) -> Result<PathBuf, Expan
     Ok(PathBuf::from(out))
 }
 
-/// The name of the variable at a `$`, and the end of it in the path.
+/// The name of the variable at a `$`, and its end in the path.
 fn variable(path: &str, dollar: usize) -> Result<(&str, usize), ExpandError> {
     let rest = path.get(dollar + 1..).unwrap_or_default();
     let braced = rest.strip_prefix('{');
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_cannot_be_expanded_say_where() {
+    fn an_expansion_error_has_a_place() {
         for (path, span, message) in [
             ("/a/$NONE/b", 3..8, "the environment variable `NONE` is not set"),
             ("/a/${NONE}", 3..10, "the environment variable `NONE` is not set"),

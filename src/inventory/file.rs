@@ -1,8 +1,8 @@
-//! Text files that people write in YAML: the inventory, and what other rooms read in the same way.
+//! YAML files that users write: the inventory, and the files of other modules with the same reader.
 //!
-//! Here live [`FileKind`], which says what sort of file it is, [`load`], which makes text of it, and [`tree`], which makes
-//! values with places of the text. It uses [`super::raw`] and [`super::problem`]. What always holds: no more than
-//! [`FileKind::max_bytes`] are read, whatever the file says of its length. Start reading at [`load`].
+//! Here live [`FileKind`], the kind of a file, [`load`], which reads its text, and [`tree`], which parses the text into
+//! values with places. It uses [`super::raw`] and [`super::problem`]. Invariant: at most [`FileKind::max_bytes`] are
+//! read, whatever length the file reports. Start reading at [`load`].
 
 use std::io;
 use std::path::Path;
@@ -11,26 +11,26 @@ use super::problem::{Diagnostic, InventoryProblem, ProblemReport};
 use super::raw::{self, RawValue};
 use crate::local::file::{self, FileAccess, FileContent, ReadBounds};
 
-/// A sort of file, for messages and limits.
+/// A kind of file, for messages and limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileKind {
     /// With its article, such as `an inventory`.
     pub(crate) name: &'static str,
-    /// The largest file, in bytes.
+    /// Maximum size in bytes.
     pub(crate) max_bytes: u64,
 }
 
-/// A file that is not even text, with why.
+/// A file that is not text, with the reason.
 #[derive(Debug)]
 pub(crate) struct NoText {
-    /// As much of the text as the places of the problems need; empty where there is none.
+    /// As much of the text as the places of the problems need; may be empty.
     pub(crate) text: String,
     /// Never empty.
     pub(crate) problems: Vec<InventoryProblem>,
 }
 
 impl FileKind {
-    /// The problem of a file that is larger than [`Self::max_bytes`].
+    /// The problem of a file larger than [`Self::max_bytes`].
     pub(crate) fn too_large(self) -> InventoryProblem {
         let message = format!("it is larger than {} MiB", self.max_bytes >> 20);
         InventoryProblem::of_file(message, Some(&format!("is it {}?", self.name)))
@@ -58,9 +58,9 @@ impl FileKind {
     }
 }
 
-/// The text of a file, and who may change it.
+/// The text of a file, and its access rights.
 pub(crate) fn load(path: &Path, kind: FileKind) -> Result<(String, FileAccess), NoText> {
-    // A command may be writing it at the other end of a pipe.
+    // The file may be a pipe, and a command may still be writing to it.
     let bounds = ReadBounds { max_bytes: kind.max_bytes, patience: file::PIPE_PATIENCE, only_regular: false };
     let FileContent { bytes, access } = file::read(path, bounds)
         .map_err(|error| NoText { text: String::new(), problems: vec![kind.unreadable(&error)] })?;
@@ -73,7 +73,7 @@ pub(crate) fn load(path: &Path, kind: FileKind) -> Result<(String, FileAccess), 
         let fault = Diagnostic::new(at..at + 1, format!("{what}: byte 0x{byte:02x} at offset {at}"));
         let mut report = ProblemReport::default();
         report.add(fault.help(text_file(kind)));
-        // Up to the fault the text is what the bytes are, so the offset is right in it.
+        // Up to the invalid byte the text equals the bytes, so the offset is valid in it.
         let text = String::from_utf8_lossy(bytes).into_owned();
         NoText { problems: report.into_problems(&text), text }
     })?;
@@ -84,14 +84,14 @@ fn text_file(kind: FileKind) -> String {
     format!("{} must be a UTF-8 text file", kind.name)
 }
 
-/// The text without the mark that some editors begin a file with, which is no part of it.
+/// The text without the byte order mark that some editors write.
 pub(crate) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// The values of a text from which the mark has been taken.
+/// The values of a text without a byte order mark.
 ///
-/// None if it is not well-formed, and then `report` says why.
+/// `None` if it is not well-formed; `report` then has the reason.
 pub(crate) fn tree(text: &str, kind: FileKind, report: &mut ProblemReport) -> Option<RawValue> {
     if let Some(at) = text.find('\0') {
         let message = format!("this is not a text file: byte 0x00 at offset {at}");

@@ -1,7 +1,7 @@
-//! The `groups` of an inventory: named node sets, which may be made of one another and of roles.
+//! The `groups` of an inventory: named node sets, which may use each other and roles.
 //!
-//! Here lives [`read`]. It uses `nodeset`. What always holds: a group that is wrong, or that is made of one that is,
-//! is told once, at its cause. Start reading at [`read`].
+//! Here lives [`read`]. It uses `nodeset`. Invariant: a group that is invalid, or that uses an invalid one, is reported
+//! once, at the cause. Start reading at [`read`].
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,7 +14,7 @@ use super::roles::RoleTable;
 use super::values::{self, FieldEntry, ValueReader};
 use crate::nodeset::{GroupResolver, NodeSet, ParseError};
 
-/// How deep groups may be made of one another.
+/// Maximum nesting of groups.
 const MAX_DEPTH: usize = 100;
 
 /// Reads the `groups`, if there are any.
@@ -32,7 +32,7 @@ pub(super) fn read(
             reader.fault(flaw.fault(field.key, "group", field.name));
             continue;
         }
-        // Also of a group that clashes with a role, its expression is looked at.
+        // Check the expression even if the name clashes with a role, to report all faults at once.
         check_role(reader, field, roles);
         let expression = expression(reader, field, &all, nodes.is_complete);
         groups.insert(field.name, GroupEntry { field, expression, set: None, is_open: false });
@@ -45,7 +45,7 @@ pub(super) fn read(
     (work.groups.into_iter()).filter_map(|(name, group)| Some((name.to_owned(), group.set.flatten()?))).collect()
 }
 
-/// `@name` must mean one thing.
+/// `@name` must have one meaning.
 fn check_role(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, roles: &RoleTable) {
     let role = canonical_role(field.name);
     if !roles.all.contains_key(role) {
@@ -68,20 +68,20 @@ fn check_role(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, roles: &RoleT
 struct GroupEntry<'r> {
     field: FieldEntry<'r>,
     expression: Option<GroupExpression<'r>>,
-    /// Its nodes once they are known; none where it is wrong.
+    /// Its nodes once resolved; `Some(None)` if it is invalid.
     set: Option<Option<NodeSet>>,
-    /// Whether it is being resolved just now.
+    /// Whether it is being resolved: a second visit is a cycle.
     is_open: bool,
 }
 
-/// A group's text, well-formed, one item for each element of a list.
+/// A well-formed group, one item per list element.
 struct GroupExpression<'r> {
     items: Vec<FieldEntry<'r>>,
     /// The groups and roles that it uses.
     uses: BTreeSet<String>,
 }
 
-/// The text of a group, and what it uses.
+/// The expression of a group, and the names that it uses.
 fn expression<'r>(
     reader: &mut ValueReader<'_>,
     field: FieldEntry<'r>,
@@ -100,7 +100,7 @@ fn expression<'r>(
     is_good.then(|| GroupExpression { items, uses: uses.names.into_inner() })
 }
 
-/// Says what is wrong with an expression. A glob may match a node whose name could not be read.
+/// Reports an invalid expression. A glob may match a node whose name could not be read.
 fn tell(reader: &mut ValueReader<'_>, item: FieldEntry<'_>, error: &ParseError, is_complete: bool) {
     if !is_complete && item.value.as_text().is_some_and(|said| said.contains(['*', '?'])) {
         return;
@@ -110,7 +110,7 @@ fn tell(reader: &mut ValueReader<'_>, item: FieldEntry<'_>, error: &ParseError, 
     reader.fault(Diagnostic::new(place, error.message()).help_if(error.hint().map(str::to_owned)));
 }
 
-/// Answers every name with the empty set, and remembers it.
+/// Resolves every name to the empty set, and records it.
 struct NameCollector<'a> {
     all: &'a NodeSet,
     names: RefCell<BTreeSet<String>>,
@@ -149,7 +149,7 @@ struct GroupResolution<'r> {
 }
 
 impl<'r> GroupResolution<'r> {
-    /// Works out a group, those that it is made of first.
+    /// Resolves a group after the groups that it uses.
     fn resolve(&mut self, reader: &mut ValueReader<'_>, name: &'r str, depth: usize) {
         let Some(group) = self.groups.get_mut(name).filter(|group| group.set.is_none()) else { return };
         group.is_open = true;
@@ -167,7 +167,7 @@ impl<'r> GroupResolution<'r> {
         }
     }
 
-    /// Whether a name that a group uses has a set; if it is an unknown one or a circle, that is told.
+    /// Whether a name in a group has a set; reports an unknown name or a cycle.
     fn is_usable(&mut self, reader: &mut ValueReader<'_>, user: &'r str, used: &str, depth: usize) -> bool {
         let Some((&used, group)) = self.groups.get_key_value(used) else {
             if self.roles.contains_key(canonical_role(used)) {
@@ -208,7 +208,7 @@ impl<'r> GroupResolution<'r> {
         self.groups.get(used).is_some_and(|group| matches!(group.set, Some(Some(_))))
     }
 
-    /// Where a group's text has `@used`.
+    /// The place of `@used` in a group's text.
     fn place_of(&self, user: &str, used: &str) -> Range<usize> {
         let Some(group) = self.groups.get(user) else { return 0..0 };
         let reference = format!("@{used}");
@@ -245,7 +245,7 @@ impl<'r> GroupResolution<'r> {
         Some(union.unwrap_or_else(|| NodeSet::from_names::<[&str; 0], &str>([])))
     }
 
-    /// A group holds nodes of the inventory only: another name in it is most often misspelt.
+    /// A group has only nodes of the inventory: any other name is probably misspelled.
     fn check_nodes(&self, reader: &mut ValueReader<'_>, item: FieldEntry<'_>, said: &str, set: &NodeSet) {
         let strange = set.difference(&self.all);
         if strange.is_empty() || !self.is_complete {
@@ -258,7 +258,7 @@ impl<'r> GroupResolution<'r> {
         reader.fault(Diagnostic::new(place, message).label("unknown node").help_if(help));
     }
 
-    /// A node whose name is like this one. Names that differ in their digits only are no misspelling.
+    /// A node with a similar name. Names that differ only in their digits are not misspellings.
     fn near_node(&self, reader: &mut ValueReader<'_>, name: &str) -> Option<String> {
         if !reader.report.affords(usize::try_from(self.all.len()).unwrap_or(usize::MAX)) {
             return None;

@@ -1,7 +1,7 @@
-//! Names and addresses of machines, users on them, and ways to them.
+//! Names and addresses of hosts, their users, and jump hosts.
 //!
-//! Here live [`check_host`], [`check_jump`] and [`expand`]. They use [`super::values`] and `nodeset`. What always holds: what is accepted has
-//! nothing in it that a shell, a terminal or ssh would take for something else. Start reading at [`check_host`].
+//! Here live [`check_host`], [`check_jump`] and [`expand`]. They use [`super::values`] and `nodeset`. Invariant: an
+//! accepted value has nothing that a shell, a terminal or ssh interprets. Start reading at [`check_host`].
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -9,21 +9,21 @@ use super::problem::quoted;
 use super::values::{ValueError, check_name, check_user, digits};
 use crate::nodeset::{NodeSet, ParseError, expand_in_order};
 
-/// Why a pattern cannot be written out.
+/// Why a pattern cannot be expanded.
 pub(super) enum UnexpandablePattern {
-    /// It is not well-formed.
+    /// Its syntax is invalid.
     Pattern(ParseError),
-    /// It stands for so many, which is more than were asked for.
+    /// It expands to this number of names, which exceeds the limit.
     TooMany(u64),
 }
 
-/// Whether a name or address is to be written out: without ranges and commas it stands for itself.
+/// Whether a name or address is a pattern: without ranges and commas it is literal.
 pub(super) fn is_pattern(said: &str) -> bool {
     said.contains(['[', ']', ','])
 }
 
-/// The names or addresses that `said` stands for, in the order written; `most` of them, lest a few characters cost
-/// a second each.
+/// The names or addresses of a pattern, in the order written; at most `most` of them, since a few characters could
+/// expand for seconds.
 pub(super) fn expand(said: &str, most: usize) -> Result<Vec<String>, UnexpandablePattern> {
     if !is_pattern(said) {
         return Ok(vec![said.to_owned()]);
@@ -36,8 +36,8 @@ pub(super) fn expand(said: &str, most: usize) -> Result<Vec<String>, Unexpandabl
     expand_in_order(said).map_err(UnexpandablePattern::Pattern)
 }
 
-/// Whether this may be the name of a node or an address: a host's name, or an IP address. With `zone`, an IPv6
-/// address may name its interface (`fe80::1%eth0`).
+/// Whether the text is valid as a node's name or address: a host name, or an IP address. With `zone`, an IPv6 address
+/// may name its interface (`fe80::1%eth0`).
 pub(crate) fn check_host(said: &str, zone: bool) -> Result<(), ValueError> {
     check_name(said, if zone { "._-:%" } else { "._-:" })?;
     let address = said.split('%').next().unwrap_or(said);
@@ -52,8 +52,8 @@ pub(crate) fn check_host(said: &str, zone: bool) -> Result<(), ValueError> {
     }
 }
 
-/// Numbers with dots between them are an IPv4 address as everybody reads it: the C library takes `010.1.2.3` for 8.1.2.3
-/// and `10.1` for 10.0.0.1.
+/// Numbers separated by dots must be a plain IPv4 address: the C library reads `010.1.2.3` as 8.1.2.3 and `10.1` as
+/// 10.0.0.1.
 fn check_numbers(said: &str) -> Result<(), ValueError> {
     let is_hex = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_number = |label: &str| {
@@ -74,7 +74,7 @@ fn check_numbers(said: &str) -> Result<(), ValueError> {
     Err(ValueError { part: 0..said.len(), why: "an IPv4 address has four numbers from 0 to 255".to_owned() })
 }
 
-/// Whether this is a way through bastions, `[user@]host[:port]` with commas between them, or `none`.
+/// Whether the text is a list of jump hosts, `[user@]host[:port]` separated by commas, or `none`.
 pub(super) fn check_jump(said: &str) -> Result<(), ValueError> {
     let mut start = 0;
     for hop in said.split(',') {

@@ -1,7 +1,8 @@
-//! From a file, or its text, to an [`Inventory`].
+//! Parses a file or its text into an [`Inventory`].
 //!
-//! Here live [`load`] and [`parse`]: what a whole file must have, and in which order its parts are read. It uses the
-//! other files of this room. What always holds: every fault of a well-formed file is told at once. Start reading at [`parse`].
+//! Here live [`load`] and [`parse`]: the required parts of a file, and the order in which they are read. It uses the
+//! other files of this module. Invariant: every fault of a well-formed file is reported in one pass. Start reading at
+//! [`parse`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,30 +32,29 @@ const SYNONYMS: [(&str, &str); 7] = [
     ("children", "groups"),
 ];
 
-/// The least that a file must have.
+/// The minimal file.
 const EXAMPLE: &str = "the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`";
 
-/// Reads the inventory in a file.
+/// Reads the inventory from a file.
 ///
 /// # Errors
-/// [`InventoryError`] if it cannot be read, is a folder, is larger than 4 MiB, or is not text; else as [`parse`].
+/// [`InventoryError`] if it cannot be read, is a directory, is larger than 4 MiB, or is not text; else as [`parse`].
 pub fn load(path: &Path, env: &PathEnvironment) -> Result<Inventory, InventoryError> {
     parse(&read(path)?.0, path, env)
 }
 
-/// Reads the text of an inventory from a file; and who may change the file.
+/// Reads the text of an inventory file, and its access rights.
 ///
 /// # Errors
-/// [`InventoryError`] if it cannot be read, is a folder, is larger than 4 MiB, or is not text.
+/// [`InventoryError`] if it cannot be read, is a directory, is larger than 4 MiB, or is not text.
 pub fn read(path: &Path) -> Result<(String, FileAccess), InventoryError> {
     file::load(path, KIND).map_err(|NoText { text, problems }| InventoryError { path: path.to_owned(), text, problems })
 }
 
-/// Reads an inventory from text. `path` is where the text is from: for messages, and relative paths count from its
-/// folder.
+/// Parses an inventory from text. `path` is the source of the text: for messages, and as the base of relative paths.
 ///
 /// # Errors
-/// [`InventoryError`] with every fault; with the first alone if the text is not well-formed YAML.
+/// [`InventoryError`] with every fault; with only the first one if the text is not well-formed YAML.
 pub fn parse(text: &str, path: &Path, env: &PathEnvironment) -> Result<Inventory, InventoryError> {
     let text = file::without_mark(text);
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
@@ -86,7 +86,7 @@ fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf) -> Invent
         }
     }
     let mut fields = values::pairs(reader, root, root, "key").unwrap_or_default();
-    // Theirs, for instance to hold anchors.
+    // Reserved for users, for instance to hold anchors.
     fields.retain(|field| !field.name.starts_with("x-"));
     let meant = values::keep_known(reader, &mut fields, "the inventory", &KEYS, &SYNONYMS);
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);

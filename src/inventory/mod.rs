@@ -1,21 +1,22 @@
-//! The cluster as the operator describes it: nodes, roles and groups, from a YAML file.
+//! The user's description of the cluster: nodes, roles and groups, from a YAML file.
 //!
-//! What lives here: the validated [`Inventory`], the reader that makes one from a file ([`load()`], [`parse`]) and Contrail's roles, sockets and services as data ([`ROLE_ORDER`], [`built_in_roles`],
-//! [`roles_of_service`]). It may use `nodeset` and, of `event`, the word [`Via`](crate::event::Via). It reads files
-//! and nothing else: no network, no other process, and the process environment only through [`PathEnvironment`].
+//! Here live the validated [`Inventory`], its reader ([`load()`], [`parse`]), and Contrail's roles, sockets and
+//! services as data ([`ROLE_ORDER`], [`built_in_roles`], [`roles_of_service`]). It may use `nodeset` and, from `event`,
+//! the enum [`Via`](crate::event::Via). It reads files and accesses nothing else: no network, no other process, and the
+//! process environment only through [`PathEnvironment`].
 //!
-//! What always holds:
-//! - An [`Inventory`] has been checked as a whole: every role of a node exists, every name is unique and safe in a
-//!   command line and at a terminal, every group holds nodes of the inventory.
-//! - What is wrong is told at once, with its place ([`InventoryError`]); of a file that is not well-formed YAML the
-//!   first fault.
-//! - No text leads to a panic, and there are limits on its size (4 MiB, a million values, 24 levels), on what anchors
-//!   repeat, and on the nodes (100,000), so that none takes memory or time without end.
+//! Invariants:
+//! - An [`Inventory`] is validated as a whole: every role of a node exists, every name is unique and safe in a command
+//!   line and at a terminal, every group has only nodes of the inventory.
+//! - All faults are reported together, with their places ([`InventoryError`]); for a file that is not well-formed YAML,
+//!   only the first one.
+//! - No text causes a panic, and there are limits on its size (4 MiB, a million values, 24 levels), on repetition by
+//!   anchors, and on the nodes (100,000), so that memory and time are bounded.
 //!
-//! Where to start reading: `model.rs` for what comes out; `load.rs` for the way there, which goes through `raw.rs`
-//! (YAML to a tree with places), `roles.rs`, `nodes.rs` with `settings.rs` and `ssh_options.rs`, and `groups.rs`; `catalogue.rs` for the
-//! built-in roles. The format is described in `docs/inventory.md`. `file.rs`, `problem.rs`, `raw.rs` and `values.rs` know
-//! nothing of nodes: the rollout file is read with them, too, so that its faults look the same.
+//! Start reading in `model.rs` for the types, and in `load.rs` for the reader, which uses `raw.rs` (YAML to a tree with
+//! places), `roles.rs`, `nodes.rs` with `settings.rs` and `ssh_options.rs`, and `groups.rs`; `catalogue.rs` has the
+//! built-in roles. `docs/inventory.md` describes the format. `file.rs`, `problem.rs`, `raw.rs` and `values.rs` do not
+//! depend on nodes: the rollout file shares them, so that its faults look the same.
 
 mod catalogue;
 mod environment;

@@ -1,4 +1,4 @@
-//! The validated inventory: nodes, roles and groups, as data. No text and no file is read here.
+//! The validated inventory: nodes, roles and groups, as data. This file does no parsing and no I/O.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,55 +9,55 @@ use std::time::Duration;
 use crate::event::Via;
 use crate::nodeset::NodeSet;
 
-/// Everything `ctl` knows of a cluster before it has asked a node.
+/// All facts about a cluster before the first connection.
 #[derive(Debug, Clone)]
 pub struct Inventory {
-    /// The file it was read from.
+    /// Its file.
     pub path: PathBuf,
     /// Every node, in the order of the file.
     pub nodes: Vec<Arc<Node>>,
-    /// Every role by its canonical name: the built-in ones, changed by the file, and the file's own.
+    /// Every role by its canonical name: the built-in ones with the file's changes, and the file's own.
     pub roles: BTreeMap<String, Arc<Role>>,
     /// Every group by name.
     pub groups: BTreeMap<String, NodeSet>,
 }
 
 impl Inventory {
-    /// The node of this name.
+    /// The node with this name.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    /// The role of this name or alias.
+    /// The role with this name or alias.
     #[must_use]
     pub fn role(&self, name: &str) -> Option<&Arc<Role>> {
         self.roles.get(super::catalogue::canonical_role(name))
     }
 }
 
-/// A machine.
+/// A host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its name, as operators type it.
+    /// Its name, as users type it.
     pub name: String,
-    /// Name or address to connect to; the name where the file gives none.
+    /// Host name or address to connect to; defaults to the name.
     pub address: String,
-    /// Canonical names of its roles, in the order of the file, each once.
+    /// Canonical names of its roles, in the order of the file, without duplicates.
     pub roles: Vec<String>,
-    /// How to connect. The node's own settings with the file's `defaults` filled in.
+    /// Connection settings: the node's own, with the file's `defaults` filled in.
     pub ssh: InventorySsh,
-    /// Whether commands on it go through sudo.
+    /// Whether its commands use sudo.
     pub sudo: bool,
-    /// The way to its supervisords; none means `auto`.
+    /// The backend that reaches its supervisords; none means `auto`.
     pub via: Option<Via>,
-    /// Time for the action on it.
+    /// Time limit of an action on it.
     pub timeout: Option<Duration>,
-    /// Why it is not to be touched.
+    /// The reason for its maintenance: `ctl` leaves the node alone.
     pub maintenance: Option<String>,
 }
 
-/// What the inventory says of a node's SSH connection. None means that the file does not say.
+/// A node's SSH settings in the inventory. None means not set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InventorySsh {
     /// TCP port, 1 to 65535.
@@ -66,11 +66,11 @@ pub struct InventorySsh {
     pub user: Option<String>,
     /// Private key files, `~` and `$VAR` expanded.
     pub identities: Vec<PathBuf>,
-    /// Bastions on the way, as written: `[user@]host[:port]`, commas between them.
+    /// Jump hosts as written: `[user@]host[:port]`, separated by commas.
     pub jump: Option<String>,
-    /// Time from the first attempt to an authenticated session.
+    /// Time limit from the first attempt to an authenticated session.
     pub connect_timeout: Option<Duration>,
-    /// What may be negotiated, as `ssh_options` says it: each keyword at most once, in the order of [`SshKeyword::ALL`].
+    /// The algorithms from `ssh_options`: each keyword at most once, in the order of [`SshKeyword::ALL`].
     pub algorithms: Vec<SshOption>,
 }
 
@@ -79,13 +79,14 @@ pub struct InventorySsh {
 pub struct SshOption {
     /// The keyword of ssh_config.
     pub keyword: SshKeyword,
-    /// Its value as ssh_config takes it: names that OpenSSH knows with commas between, perhaps behind `+`, `-` or `^`.
+    /// Its value in the syntax of ssh_config: names that OpenSSH knows, separated by commas, optionally after `+`, `-`
+    /// or `^`.
     pub value: Arc<str>,
-    /// Who says so.
+    /// The source of the value.
     pub origin: OptionOrigin,
 }
 
-/// A keyword that `ssh_options` takes.
+/// A keyword allowed in `ssh_options`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SshKeyword {
     /// Host keys, and the signatures made with them.
@@ -96,16 +97,16 @@ pub enum SshKeyword {
     Ciphers,
     /// `MACs`.
     Macs,
-    /// Signatures with which one logs in.
+    /// Signatures for public key authentication.
     PubkeyAcceptedAlgorithms,
 }
 
 impl SshKeyword {
-    /// All of them.
+    /// Every value, in order.
     pub const ALL: [Self; 5] =
         [Self::HostKeyAlgorithms, Self::KexAlgorithms, Self::Ciphers, Self::Macs, Self::PubkeyAcceptedAlgorithms];
 
-    /// As ssh_config writes it.
+    /// The name in ssh_config.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -124,12 +125,12 @@ impl fmt::Display for SshKeyword {
     }
 }
 
-/// Where a node's setting comes from.
+/// The source of a node's setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OptionOrigin {
     /// Its own entry.
     Node,
-    /// The first of its roles that says so, by canonical name.
+    /// The first of its roles with the setting, by canonical name.
     Role(Arc<str>),
     /// `defaults`.
     Defaults,
@@ -145,25 +146,25 @@ impl fmt::Display for OptionOrigin {
     }
 }
 
-/// A function in the cluster that has its own supervisords.
+/// A function of the cluster, with supervisords of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     /// Canonical name.
     pub name: String,
     /// Its supervisord instances.
     pub supervisors: Vec<Supervisor>,
-    /// Services of the role that init runs, outside supervisord.
+    /// Its services outside supervisord, which init runs.
     pub init_services: Vec<String>,
-    /// How many of its nodes may be down at once; none means any number.
+    /// The number of its nodes that may be down at once; none means no limit.
     pub max_unavailable: Option<UnavailableCap>,
     /// Service to the port of its introspect server.
     pub introspect: BTreeMap<String, u16>,
-    /// Programs, as groups or `group:process`, that are made to end.
+    /// Programs that exit on purpose, as groups or `group:process`.
     pub oneshot: Vec<String>,
 }
 
 impl Role {
-    /// Whether the file says that a process is made to end.
+    /// Whether the file lists a process as oneshot.
     #[must_use]
     pub fn is_oneshot(&self, group: &str, process: &str) -> bool {
         let is_it = |name: &String| match name.split_once(':') {
@@ -173,8 +174,8 @@ impl Role {
         self.oneshot.iter().any(is_it)
     }
 
-    /// Whether the catalogue or the file gives this service to the role. `service` may be a program
-    /// (`contrail-api`), a process (`contrail-api:0`), an instance or an init service.
+    /// Whether the catalogue or the file assigns this service to the role. `service` may be a program (`contrail-api`),
+    /// a process (`contrail-api:0`), an instance or an init service.
     #[must_use]
     pub fn has_service(&self, service: &str) -> bool {
         let group = service.split(':').next().unwrap_or(service);
@@ -188,30 +189,30 @@ impl Role {
 /// One supervisord instance of a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Supervisor {
-    /// Name of the init service that runs it, such as `supervisor-analytics`.
+    /// Name of its init service, such as `supervisor-analytics`.
     pub name: String,
-    /// Where it may listen; the first that answers is used.
+    /// Candidate addresses; the first that answers is used.
     pub addresses: Vec<ControlAddress>,
-    /// Group or program names it is known to run. What it lists itself is the truth.
+    /// Names of its known groups or programs. Its own process list is authoritative.
     pub services: Vec<String>,
-    /// Those of `services` whose stop makes Contrail's node manager restart the whole instance (config: 1.10 to 3.1).
+    /// The `services` whose stop makes Contrail's node manager restart the whole instance (config: 1.10 to 3.1).
     pub cascades: Vec<String>,
-    /// Not every release or distribution has it: where it is missing, that is no fault.
+    /// Not every release or distribution has it: its absence is not a fault.
     pub optional: bool,
-    /// Its configuration file on the node, where known.
+    /// Its configuration file on the node, if known.
     pub config_file: Option<String>,
     /// User name for HTTP basic authentication.
     pub username: Option<String>,
-    /// File on the controller that holds the password; read before anything connects.
+    /// File on the controller with the password; read before the first connection.
     pub password_file: Option<PathBuf>,
 }
 
-/// Where a supervisord listens, on its own node.
+/// An address at which a supervisord listens, on its own node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ControlAddress {
     /// Absolute path of a unix socket.
     Unix(String),
-    /// A TCP port; `host` as seen from the node.
+    /// A TCP port; `host` from the node's point of view.
     Http {
         /// Usually `localhost`.
         host: String,
@@ -221,7 +222,7 @@ pub enum ControlAddress {
 }
 
 impl fmt::Display for ControlAddress {
-    /// The form that `supervisorctl -s` takes.
+    /// The syntax of `supervisorctl -s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{path}"),
@@ -231,11 +232,11 @@ impl fmt::Display for ControlAddress {
     }
 }
 
-/// How many nodes of a role may be down at once.
+/// The number of a role's nodes that may be down at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnavailableCap {
-    /// So many nodes.
+    /// A number of nodes.
     Nodes(u32),
-    /// So many of a hundred, 1 to 100.
+    /// A percentage, 1 to 100.
     Percent(u8),
 }

@@ -1,8 +1,8 @@
 //! The `nodes` and `defaults` of an inventory.
 //!
-//! Here lives [`read`], which writes the patterns out into nodes. It uses [`super::settings`] for the keys of a node,
-//! [`super::ssh_options`] and `nodeset` for the patterns. What always holds: names are unique and safe in a command
-//! line, no two nodes are the same machine, and there are at most [`MAX_NODES`]. Start reading at [`read`].
+//! Here lives [`read`], which expands the patterns into nodes. It uses [`super::settings`] for the keys of a node,
+//! [`super::ssh_options`], and `nodeset` for the patterns. Invariants: names are unique and safe in a command line, no
+//! two nodes are the same host, and there are at most [`MAX_NODES`]. Start reading at [`read`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -18,20 +18,20 @@ use super::ssh_options;
 use super::values::{self, FieldEntry, ValueReader};
 use crate::nodeset::NodeSet;
 
-/// How many nodes an inventory may have.
+/// Maximum number of nodes in an inventory.
 pub(super) const MAX_NODES: usize = 100_000;
 
-/// The port that counts where none is given.
+/// The default port.
 const SSH_PORT: u16 = 22;
 
 /// The nodes of an inventory.
 pub(super) struct NodeTable {
     pub(super) list: Vec<Arc<Node>>,
-    /// Whether every name could be read, so that a name that is not in the list is none.
+    /// Whether every name could be read, so that an absent name is certainly unknown.
     pub(super) is_complete: bool,
 }
 
-/// Reads the `nodes`, with what `defaults` says put in where they say nothing.
+/// Reads the `nodes`, with `defaults` for their absent settings.
 pub(super) fn read(
     reader: &mut ValueReader<'_>,
     defaults: Option<FieldEntry<'_>>,
@@ -68,7 +68,7 @@ pub(super) fn read(
     NodeTable { list, is_complete: !builder.is_broken }
 }
 
-/// What two nodes may not share: address, port and way there.
+/// Two nodes must not share this: address, port and jump hosts.
 type MachineKey = (String, u16, Option<String>);
 
 #[derive(Default)]
@@ -77,15 +77,15 @@ struct NodeBuilder<'r> {
     nodes: Vec<Node>,
     /// Place of each entry's key.
     keys: Vec<Range<usize>>,
-    /// Entry of each name.
+    /// The entry of each name.
     names: HashMap<String, usize>,
-    /// Name, entry and place of each machine.
+    /// Name, entry and place of each host.
     machines: HashMap<MachineKey, (String, usize, Range<usize>)>,
     is_broken: bool,
 }
 
 impl<'r> NodeBuilder<'r> {
-    /// Reads one entry: a pattern, and what holds for all its nodes.
+    /// Reads one entry: a pattern, and the settings of all its nodes.
     fn entry(&mut self, reader: &mut ValueReader<'_>, field: FieldEntry<'r>, roles: &RoleTable) {
         let own = settings::of_node(reader, field, roles);
         let Some(names) = names(reader, field.key) else {
@@ -107,7 +107,7 @@ impl<'r> NodeBuilder<'r> {
         let entry = self.keys.len();
         self.keys.push(field.key.span.clone());
         let names = self.new_names(reader, field.key, entry, names);
-        // A wrong address must not make its node unknown to groups.
+        // Keep the node despite its invalid address: otherwise groups would report it as unknown.
         let addresses = addresses.unwrap_or_else(|| vec![String::new(); names.len()]);
         let place = own.address.map_or_else(|| field.key.span.clone(), |address| address.value.place());
         let mut is_told = BTreeSet::new();
@@ -119,7 +119,7 @@ impl<'r> NodeBuilder<'r> {
         }
     }
 
-    /// The names of an entry, without those that are there already; one fault for each entry that has some of them.
+    /// The new names of an entry; one fault per entry for all names that exist already.
     fn new_names(
         &mut self,
         reader: &mut ValueReader<'_>,
@@ -178,7 +178,7 @@ impl<'r> NodeBuilder<'r> {
         }
     }
 
-    /// Two names for one machine: it would be worked on twice at once.
+    /// Rejects a second name for a host: two workers would act on it at once.
     fn machine(
         &mut self,
         reader: &mut ValueReader<'_>,
@@ -216,7 +216,7 @@ impl<'r> NodeBuilder<'r> {
     }
 }
 
-/// The names that a key stands for, in the order of the pattern.
+/// The names of a key, in the order of the pattern.
 fn names(reader: &mut ValueReader<'_>, key: &RawValue) -> Option<Vec<String>> {
     let said = key.as_text()?;
     let is_pattern = is_pattern(said);

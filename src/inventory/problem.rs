@@ -1,53 +1,52 @@
-//! Everything that is wrong with an inventory, or with another file of YAML, and how it is gathered.
+//! The faults of an inventory or another YAML file, and their collection.
 //!
-//! Here live [`InventoryError`] and [`InventoryProblem`], which callers see, and [`ProblemReport`], in which those who
-//! read such a file collect faults as they go on. It uses nothing of ours. What always holds: a problem's span lies
-//! within the text, on character boundaries; problems are in the order of the file, and none is there twice; what they
-//! say has no control characters in it.
-//! Start reading at [`InventoryProblem`].
+//! Here live [`InventoryError`] and [`InventoryProblem`], for callers, and [`ProblemReport`], in which readers of such
+//! a file collect faults. It uses no other module. Invariants: a problem's span lies within the text, on character
+//! boundaries; problems are in the order of the file, without duplicates; their texts have no control characters. Start
+//! reading at [`InventoryProblem`].
 
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// How many problems of one file are told.
+/// Maximum number of reported problems per file.
 const MAX_PROBLEMS: usize = 1000;
 
-/// How many names are compared with misspelt ones, in one file.
+/// Maximum number of comparisons with misspelled names per file.
 const MAX_COMPARISONS: usize = 2_000_000;
 
-/// An inventory that cannot be used, with every fault that was found in it.
+/// An unusable inventory, with all of its faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InventoryError {
     /// The file.
     pub path: PathBuf,
-    /// Its text, into which the spans of `problems` point. Empty where the file could not be read.
+    /// Its text, which the spans of `problems` point into. Empty if the file could not be read.
     pub text: String,
-    /// What is wrong, in the order of the file. Never empty.
+    /// The problems, in the order of the file. Never empty.
     pub problems: Vec<InventoryProblem>,
 }
 
-/// One fault of an inventory, or of another file that is read in the same way.
+/// One fault of an inventory, or of another file with the same reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InventoryProblem {
-    /// The bytes of the text that are at fault.
+    /// The invalid bytes of the text.
     pub span: Range<usize>,
-    /// Line of the span's start, from 1; 0 where the problem is of the file as a whole.
+    /// Line of the span's start, from 1; 0 for a problem of the whole file.
     pub line: usize,
-    /// Character in the line, from 1; 0 where the problem is of the file as a whole.
+    /// Character in the line, from 1; 0 for a problem of the whole file.
     pub column: usize,
-    /// What is wrong, and what was expected.
+    /// The fault, and the expected value.
     pub message: String,
-    /// A few words for the caret.
+    /// A short text for the caret.
     pub label: Option<String>,
-    /// How to mend it, such as `did you mean analytics?`.
+    /// The fix, such as `did you mean analytics?`.
     pub help: Option<String>,
-    /// Another place that has to do with it, and a few words for that.
+    /// A related place, with a short text.
     pub related: Option<(Range<usize>, String)>,
 }
 
 impl InventoryProblem {
-    /// A problem of the file as a whole, such as that it is not there.
+    /// A problem of the whole file, such as its absence.
     pub(crate) fn of_file(message: impl Into<String>, help: Option<&str>) -> Self {
         Self {
             span: 0..0,
@@ -60,14 +59,14 @@ impl InventoryProblem {
         }
     }
 
-    /// Whether it has a place in the text; if not, it is of the file as a whole.
+    /// Whether it has a place in the text, instead of concerning the whole file.
     #[must_use]
     pub const fn has_place(&self) -> bool {
         self.line > 0
     }
 }
 
-/// A line for each problem: `PATH:LINE:COLUMN: MESSAGE (HELP)`.
+/// One line per problem: `PATH:LINE:COLUMN: MESSAGE (HELP)`.
 pub(crate) fn write_lines(f: &mut fmt::Formatter<'_>, path: &Path, problems: &[InventoryProblem]) -> fmt::Result {
     for (index, problem) in problems.iter().enumerate() {
         if index > 0 {
@@ -86,7 +85,7 @@ pub(crate) fn write_lines(f: &mut fmt::Formatter<'_>, path: &Path, problems: &[I
 }
 
 impl fmt::Display for InventoryError {
-    /// A line for each problem: `PATH:LINE:COLUMN: MESSAGE (HELP)`.
+    /// One line per problem: `PATH:LINE:COLUMN: MESSAGE (HELP)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_lines(f, &self.path, &self.problems)
     }
@@ -94,7 +93,7 @@ impl fmt::Display for InventoryError {
 
 impl std::error::Error for InventoryError {}
 
-/// A problem whose line and column have not been worked out yet.
+/// A problem without its line and column.
 #[derive(Debug, Clone)]
 pub(crate) struct Diagnostic {
     span: Range<usize>,
@@ -140,7 +139,7 @@ pub(crate) struct ProblemReport {
 
 impl ProblemReport {
     pub(crate) fn add(&mut self, fault: Diagnostic) {
-        // A mapping that several nodes share by an anchor is read once for each: its faults are told once.
+        // A mapping that several nodes share by an anchor is read once for each, but its faults are reported once.
         let is_known = (self.faults.iter()).any(|known| known.span == fault.span && known.message == fault.message);
         if is_known {
             return;
@@ -152,34 +151,34 @@ impl ProblemReport {
         }
     }
 
-    /// How many were found.
+    /// The number of faults, including undescribed ones.
     pub(crate) fn len(&self) -> usize {
         self.faults.len() + self.untold
     }
 
-    /// Whether no more are told. Then the trouble of describing one can be spared: [`Self::add_untold`].
+    /// Whether further faults are only counted, with [`Self::add_untold`], so that their description can be skipped.
     pub(crate) fn is_full(&self) -> bool {
         self.faults.len() >= MAX_PROBLEMS
     }
 
-    /// Counts a fault that is not described.
+    /// Counts a fault without describing it.
     pub(crate) fn add_untold(&mut self) {
         self.untold += 1;
     }
 
-    /// Whether there is time to compare a misspelt word with so many names: in a file that is wrong everywhere, not
-    /// every word can be compared with every name.
+    /// Whether the budget allows this number of comparisons with a misspelled name: a file that is wrong everywhere
+    /// could otherwise compare every name with every other.
     pub(crate) fn affords(&mut self, comparisons: usize) -> bool {
         self.comparisons = self.comparisons.saturating_add(comparisons);
         self.comparisons <= MAX_COMPARISONS
     }
 
-    /// The error that says it all.
+    /// The error with all problems.
     pub(super) fn into_error(self, path: &Path, text: &str) -> InventoryError {
         InventoryError { path: path.to_owned(), text: text.to_owned(), problems: self.into_problems(text) }
     }
 
-    /// What was found, in the order of the text.
+    /// The problems, in the order of the text.
     pub(crate) fn into_problems(mut self, text: &str) -> Vec<InventoryProblem> {
         self.faults.sort_by_key(|fault| fault.span.start);
         if self.untold > 0 {
@@ -206,7 +205,7 @@ impl ProblemReport {
     }
 }
 
-/// Line and column of rising offsets, in one walk through the text.
+/// Line and column of rising offsets, in one pass through the text.
 struct LineIndex<'t> {
     text: &'t str,
     line: usize,
@@ -226,7 +225,7 @@ impl LineIndex<'_> {
     }
 }
 
-/// The span, moved onto character boundaries within the text.
+/// Moves the span to character boundaries within the text.
 fn within(text: &str, span: Range<usize>) -> Range<usize> {
     let mut start = span.start.min(text.len());
     while !text.is_char_boundary(start) {
@@ -239,7 +238,7 @@ fn within(text: &str, span: Range<usize>) -> Range<usize> {
     start..end
 }
 
-/// Control characters made visible: what another room says of a text may quote it as it is.
+/// Escapes control characters: a message from another module may quote the text unchanged.
 fn visible(words: String) -> String {
     if !words.contains(char::is_control) {
         return words;
@@ -255,7 +254,7 @@ fn visible(words: String) -> String {
     out
 }
 
-/// Text from the file, in back quotes, cut and with its control characters made visible.
+/// Text from the file, in backquotes, cut and with its control characters escaped.
 pub(crate) fn quoted(text: &str) -> String {
     const LIMIT: usize = 60;
     let cut: String = text.chars().take(LIMIT).collect();
@@ -263,9 +262,9 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("`{}{more}`", visible(cut))
 }
 
-/// The candidate that was most likely meant by `word`, if one is near enough.
+/// The candidate most similar to `word`, if one is similar enough.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Names are short. What is longer is no misspelling, and must not cost time.
+    // Names are short. A longer text is not a misspelling, and must not cost time.
     const LONGEST: usize = 100;
     if word.len() > LONGEST {
         return None;
@@ -285,7 +284,7 @@ pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = 
     nearest(word, candidates).map(|near| format!("did you mean {near}?"))
 }
 
-/// Names with commas between, the first dozen of them.
+/// The first dozen names, separated by commas.
 pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const LIMIT: usize = 12;
     let mut names = names.into_iter();

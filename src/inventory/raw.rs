@@ -1,9 +1,8 @@
-//! YAML as a tree of values that know their places.
+//! YAML as a tree of values with their places.
 //!
-//! Here live [`RawValue`] and [`read`], which makes one from text; it is the only file that names the YAML library.
-//! Mappings are lists of pairs, so that a key given twice is seen with both places. It uses [`super::problem`].
-//! What always holds: the tree is bounded in depth and in size, whatever anchors the text plays with, and `<<` is
-//! expanded. Start reading at [`RawValue`].
+//! Here live [`RawValue`] and [`read`], which parses text; it is the only file that names the YAML library. Mappings
+//! are lists of pairs, so that a duplicate key keeps both places. It uses [`super::problem`]. Invariants: the tree is
+//! bounded in depth and in size, even with nested anchors, and `<<` is expanded. Start reading at [`RawValue`].
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,26 +15,26 @@ use serde_saphyr::{NonFiniteFloatPolicy, Options, Spanned};
 use super::problem::{Diagnostic, ProblemReport};
 use super::syntax::syntax_fault;
 
-/// Mappings and lists in one another. The format needs five.
+/// Maximum nesting of mappings and lists. The format needs five.
 pub(crate) const MAX_DEPTH: usize = 24;
-/// Scalars, mappings and lists, those that anchors repeat included.
+/// Maximum number of scalars, mappings and lists, including those repeated by anchors.
 pub(crate) const MAX_NODES: usize = 1_000_000;
-/// What anchors may repeat of them, in the words of the parser: a scalar is one, a mapping or list two.
+/// Maximum repetition by anchors, as the parser counts it: a scalar is one, a mapping or list two.
 pub(crate) const MAX_REPEATED: usize = 250_000;
 
 /// A value and its place.
 #[derive(Debug, Clone)]
 pub(crate) struct RawValue {
-    /// The bytes it was read from. Of a mapping or list only the first byte, or nothing.
+    /// The bytes of its source. For a mapping or list only the first byte, or nothing.
     pub(crate) span: Range<usize>,
-    /// Where in the text `value`'s characters begin, if they stand there as they are.
+    /// The start of `value`'s characters in the text, if they appear there unchanged.
     content: Option<usize>,
     pub(crate) value: Value,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
-    /// Nothing, `~` or `null`.
+    /// Absent, `~` or `null`.
     Null,
     /// `true` or `false`.
     Bool(bool),
@@ -43,12 +42,12 @@ pub(crate) enum Value {
     Number(String),
     Text(String),
     List(Vec<RawValue>),
-    /// Keys may be there twice.
+    /// Keys may be duplicated.
     Map(Vec<(RawValue, RawValue)>),
 }
 
 impl RawValue {
-    /// The place of a part of the scalar's text; of all of it where the text does not stand there as it is.
+    /// The place of a part of the scalar; of the whole scalar if the text has it in another form.
     pub(crate) fn part(&self, part: Range<usize>) -> Range<usize> {
         match self.content {
             Some(start) => {
@@ -59,7 +58,7 @@ impl RawValue {
         }
     }
 
-    /// Place of a value for a caret: that of its first key or item where it has no characters of its own.
+    /// The place of a value for a caret: that of its first key or item if it has no characters of its own.
     pub(crate) fn place(&self) -> Range<usize> {
         if !self.span.is_empty() {
             return self.span.clone();
@@ -72,7 +71,7 @@ impl RawValue {
         .unwrap_or_else(|| self.span.clone())
     }
 
-    /// A scalar's text, whatever YAML takes it for; none for `~`, nothing, lists and mappings.
+    /// A scalar's text, whatever its YAML type; none for `~`, absent values, lists and mappings.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) | Value::Number(text) => Some(text),
@@ -82,7 +81,7 @@ impl RawValue {
         }
     }
 
-    /// What kind of value it is, for messages.
+    /// The kind of the value, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.value {
             Value::Null => "nothing",
@@ -95,10 +94,10 @@ impl RawValue {
     }
 }
 
-/// Reads one YAML document.
+/// Parses one YAML document.
 ///
-/// None if it is not well-formed, and then `report` says why: only the first fault of the syntax can be told.
-/// A byte order mark must have been taken off the text; `owner` is what it is, such as `an inventory`.
+/// `None` if it is not well-formed; `report` then has the reason: only the first syntax error is known. The text must
+/// have no byte order mark; `owner` is its kind, such as `an inventory`.
 pub(crate) fn read(text: &str, owner: &str, report: &mut ProblemReport) -> Option<RawValue> {
     match serde_saphyr::from_str_with_options::<Spanned<ParsedYaml>>(text, options()) {
         Ok(tree) => Some(raw(text, tree, report)),
@@ -127,7 +126,7 @@ fn options() -> Options {
     }
 }
 
-/// What the YAML library gives, before its places are turned into ours.
+/// The value of the YAML library, before its places are converted.
 enum ParsedYaml {
     Null,
     Bool(bool),
@@ -208,7 +207,7 @@ fn raw(text: &str, node: Spanned<ParsedYaml>, report: &mut ProblemReport) -> Raw
     let value = match node.value {
         ParsedYaml::Null => Value::Null,
         ParsedYaml::Bool(value) => Value::Bool(value),
-        // A plain number stands in the text as it is: `001` must stay `001`.
+        // A plain number keeps its text: `001` must stay `001`.
         ParsedYaml::Number => {
             content = Some(span.start);
             Value::Number(source.to_owned())
@@ -228,8 +227,8 @@ fn raw(text: &str, node: Spanned<ParsedYaml>, report: &mut ProblemReport) -> Raw
     RawValue { span, content, value }
 }
 
-/// The pairs of a mapping, with `<<` replaced by what it stands for: keys of the mapping itself come first and win,
-/// then earlier sources win over later ones.
+/// The pairs of a mapping, with `<<` expanded: keys of the mapping itself come first and win, then earlier sources win
+/// over later ones.
 fn merged(
     text: &str,
     pairs: Vec<(Spanned<ParsedYaml>, Spanned<ParsedYaml>)>,
@@ -266,7 +265,7 @@ fn merged(
     own
 }
 
-/// The bytes of a place that the YAML library names.
+/// The byte range of a location of the YAML library.
 pub(crate) fn bytes(text: &str, location: &serde_saphyr::Location) -> Range<usize> {
     let span = location.span();
     let to_usize = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
@@ -277,7 +276,7 @@ pub(crate) fn bytes(text: &str, location: &serde_saphyr::Location) -> Range<usiz
     if span == serde_saphyr::Span::UNKNOWN {
         return 0..0;
     }
-    // Errors of the scanner know only characters.
+    // Errors of the scanner have only character offsets.
     let mut indices = text.char_indices().map(|(index, _)| index).chain([text.len()]);
     let start = indices.nth(to_usize(span.offset())).unwrap_or(text.len());
     let end = match to_usize(span.len()) {

@@ -1,8 +1,8 @@
-//! The `roles` of an inventory: the built-in ones, changed, and the file's own.
+//! The `roles` of an inventory: the built-in ones with changes, and the file's own.
 //!
-//! Here lives [`read`]. It uses [`super::catalogue`], [`super::values`], [`super::socket`] and
-//! [`super::ssh_options`]. What always holds: every role that the file names is in the result, even one that is wrong,
-//! so that nodes which refer to it are not blamed. Start reading at [`read`].
+//! Here lives [`read`]. It uses [`super::catalogue`], [`super::values`], [`super::socket`] and [`super::ssh_options`].
+//! Invariant: every role in the file is in the result, even an invalid one, so that the nodes that refer to it are not
+//! reported as well. Start reading at [`read`].
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -63,15 +63,15 @@ const INSTANCE_SYNONYMS: [(&str, &str); 7] = [
 
 /// The roles of an inventory.
 pub(super) struct RoleTable {
-    /// All of them, by canonical name.
+    /// All roles, by canonical name.
     pub(super) all: BTreeMap<String, Arc<Role>>,
-    /// Where the file gives them: the name as written, and its place.
+    /// The roles in the file: the name as written, and its place.
     pub(super) keys: BTreeMap<String, (String, Range<usize>)>,
-    /// What they say of the connections to their nodes, by canonical name.
+    /// Their connection settings, by canonical name.
     pub(super) ssh_options: BTreeMap<String, Vec<GivenOption>>,
 }
 
-/// Reads the `roles`, if there are any, onto the built-in ones.
+/// Reads the `roles`, if there are any, on top of the built-in ones.
 pub(super) fn read(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) -> RoleTable {
     let all = built_in_roles().into_iter().map(|(name, role)| (name, Arc::new(role))).collect();
     let mut roles = RoleTable { all, keys: BTreeMap::new(), ssh_options: BTreeMap::new() };
@@ -136,14 +136,14 @@ fn role(reader: &mut ValueReader<'_>, name: &str, field: FieldEntry<'_>) -> (Rol
         role.oneshot = oneshot(reader, field);
     }
     let ssh_options = find("ssh_options").map(|field| ssh_options::read(reader, field)).unwrap_or_default();
-    // What is missing is told only of a role that is right otherwise.
+    // Report missing keys only if the role has no other fault.
     if reader.report.len() == faults_before {
         check_whole(reader, field, &role);
     }
     (role, ssh_options)
 }
 
-/// What the file's keys are put onto.
+/// The role that the file's keys modify.
 fn base(reader: &mut ValueReader<'_>, name: &str, extends: Option<FieldEntry<'_>>) -> Role {
     let own = built_in_role(name);
     let Some(field) = extends else {
@@ -192,7 +192,7 @@ fn new_instance(name: String) -> Supervisor {
     }
 }
 
-/// The short form: changes the role's first instance, or makes its only one.
+/// The short form: changes the role's first instance, or creates its only one.
 fn main_instance(reader: &mut ValueReader<'_>, role: &mut Role, fields: &[FieldEntry<'_>]) {
     if role.supervisors.is_empty() {
         role.supervisors.push(new_instance(format!("supervisor-{}", role.name)));
@@ -203,7 +203,7 @@ fn main_instance(reader: &mut ValueReader<'_>, role: &mut Role, fields: &[FieldE
         && name != instance.name
     {
         instance.name = name;
-        // Another instance has another file, which nobody has named.
+        // A different instance has a different, unknown file.
         instance.config_file = None;
     }
     change(reader, instance, fields);
@@ -221,7 +221,7 @@ fn repeated(instances: &[Supervisor]) -> Option<String> {
     others.iter().find(|other| other.name == first.name).map(|other| other.name.clone())
 }
 
-/// The list of `supervisors`. An entry that is named like one of the role's built-in instances starts as that.
+/// The list of `supervisors`. An entry with the name of a built-in instance of the role starts from that instance.
 fn instances(reader: &mut ValueReader<'_>, role: &Role, field: FieldEntry<'_>) -> Vec<Supervisor> {
     let items: Vec<_> = match &field.value.value {
         Value::List(items) => items.iter().collect(),
@@ -274,12 +274,12 @@ fn instances(reader: &mut ValueReader<'_>, role: &Role, field: FieldEntry<'_>) -
     instances
 }
 
-/// Puts the keys that both forms share onto an instance.
+/// Applies the keys of both forms to an instance.
 fn change(reader: &mut ValueReader<'_>, instance: &mut Supervisor, fields: &[FieldEntry<'_>]) {
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
     if let Some(field) = find("socket") {
         instance.addresses = addresses(reader, field);
-        // Whoever moved the socket may have moved the rest; its absence would prove nothing.
+        // With a moved socket the file may have moved too; its absence would prove nothing.
         instance.config_file = None;
     }
     if let Some(field) = find("services") {
@@ -340,7 +340,7 @@ fn services(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<String> 
     names
 }
 
-/// Programs that are made to end: `program`, or `group:process`.
+/// Oneshot programs: `program`, or `group:process`.
 fn oneshot(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for item in values::texts(reader, field, "the name of a program").unwrap_or_default() {
@@ -394,7 +394,7 @@ fn introspect(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> BTreeMap<S
     ports
 }
 
-/// A role must have something to act on, and know where it listens.
+/// A role must have a target, and an address for it.
 fn check_whole(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, role: &Role) {
     let name = quoted(field.name);
     if role.supervisors.is_empty() && role.init_services.is_empty() {

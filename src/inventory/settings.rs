@@ -1,8 +1,8 @@
-//! The keys of a node, which are those of `defaults` too.
+//! The keys of a node, which `defaults` shares.
 //!
-//! Here live [`NodeSettings`], which may be empty in every part, and the functions that read them. It uses
-//! [`super::values`], [`super::hosts`] and [`super::ssh_options`]. What always holds: what the file does not say is
-//! `None` or empty, so that defaults can be put in. Start reading at [`of_node`].
+//! Here live [`NodeSettings`], where every part is optional, and the functions that read them. It uses
+//! [`super::values`], [`super::hosts`] and [`super::ssh_options`]. Invariant: an absent value stays `None` or empty, so
+//! that defaults can fill it. Start reading at [`of_node`].
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ const KEYS: [&str; 12] = [
     "maintenance",
 ];
 
-/// Keys of Ansible, ssh_config and others.
+/// Keys of Ansible, ssh_config and others, with ours.
 const SYNONYMS: [(&str, &str); 31] = [
     ("role", "roles"),
     ("host", "address"),
@@ -67,11 +67,11 @@ const SYNONYMS: [(&str, &str); 31] = [
     ("PubkeyAcceptedAlgorithms", "ssh_options"),
 ];
 
-/// What the file says of a node, or of all of them.
+/// The settings of one node, or of all.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NodeSettings<'r> {
     pub(super) roles: Option<Vec<String>>,
-    /// As written: how many it stands for is looked at where the names are known.
+    /// As written: its expansion is checked once the names are known.
     pub(super) address: Option<FieldEntry<'r>>,
     pub(super) port: Option<u16>,
     pub(super) user: Option<String>,
@@ -172,7 +172,7 @@ fn via(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Option<Via
     None
 }
 
-/// The reason, in one line. `false` says that there is none.
+/// The reason, in one line. `false` means no maintenance.
 fn maintenance(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<String> {
     match &field.value.value {
         Value::Bool(false) => None,
@@ -189,8 +189,8 @@ fn maintenance(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<St
     }
 }
 
-/// The `count` addresses that an address, perhaps with ranges, stands for. `own` is false where it is that of
-/// `defaults`; `key` is the node's.
+/// The `count` addresses of an address with or without ranges. `own` is false for that of `defaults`; `key` is the
+/// node's.
 pub(super) fn addresses(
     reader: &mut ValueReader<'_>,
     field: FieldEntry<'_>,
@@ -241,7 +241,7 @@ pub(super) fn addresses(
     None
 }
 
-/// So many addresses are given for so many nodes.
+/// Reports a number of addresses that differs from the number of nodes.
 fn unequal(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, given: u64, count: usize, key: &RawValue, own: bool) {
     let (given, needed) = (plural(given, "address", "addresses"), plural(count as u64, "node", "nodes"));
     let said = field.value.as_text().unwrap_or_default();

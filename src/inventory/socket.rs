@@ -1,17 +1,17 @@
-//! Where a supervisord listens, as people write it.
+//! Parses the address of a supervisord.
 //!
-//! Here lives [`control_address`]. It uses [`super::model`]. What always holds: an address that is accepted is a whole
-//! path or has a host and a port. Start reading at [`control_address`].
+//! Here lives [`control_address`]. It uses [`super::model`]. Invariant: an accepted address is an absolute path, or has
+//! a host and a port. Start reading at [`control_address`].
 
 use super::model::ControlAddress;
 use super::values::{check_name, digits};
 
-/// The longest path of a unix socket on Linux, in bytes (`sun_path`, less its end mark).
+/// Maximum length of a unix socket path on Linux, in bytes (`sun_path`, without its NUL).
 const MAX_SOCKET_PATH: usize = 107;
 
-/// Reads `/path`, `unix:///path` or `http://host:port`.
+/// Parses `/path`, `unix:///path` or `http://host:port`.
 ///
-/// The error is what is wrong, to be read after the address, and what to do about it.
+/// The error is a text to follow the address, and the fix.
 pub(super) fn control_address(said: &str) -> Result<ControlAddress, (String, String)> {
     const FORMS: &str = "write /path/of.sock, unix:///path/of.sock or http://localhost:9002";
     let bad = |what: &str, help: &str| Err((what.to_owned(), help.to_owned()));

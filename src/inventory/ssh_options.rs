@@ -1,8 +1,8 @@
-//! `ssh_options`: what may be negotiated with old nodes, in ssh_config's own words.
+//! `ssh_options`: the algorithms for old nodes, in the syntax of ssh_config.
 //!
-//! Here live [`read`], which checks the five keywords and their values, and [`of_nodes`], which says whose word counts.
-//! It uses [`super::values`]. What always holds: a value that is taken is a list of names that OpenSSH knows, perhaps
-//! with its `+`, `-` or `^`; what the list becomes is for whoever reads ssh_config to say. Start reading at [`read`].
+//! Here live [`read`], which checks the five keywords and their values, and [`of_nodes`], which resolves their
+//! precedence. It uses [`super::values`]. Invariant: an accepted value is a list of names that OpenSSH knows, with an
+//! optional `+`, `-` or `^`; the ssh_config reader computes the effective list. Start reading at [`read`].
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,10 +13,10 @@ use super::problem::{Diagnostic, nearest, quoted};
 use super::raw::RawValue;
 use super::values::{self, FieldEntry, ValueReader};
 
-/// The longest value, in bytes: all names of OpenSSH together are shorter.
+/// Maximum length of a value in bytes: all names of OpenSSH together are shorter.
 const MAX_VALUE: usize = 4096;
 
-/// Keywords of ssh_config for which the inventory has keys of its own.
+/// Keywords of ssh_config with a key of their own in the inventory.
 const OWN_KEYS: [(&str, &str); 6] = [
     ("hostname", "address"),
     ("port", "port"),
@@ -26,8 +26,8 @@ const OWN_KEYS: [(&str, &str); 6] = [
     ("connecttimeout", "connect_timeout"),
 ];
 
-/// Signatures of host and user keys. These lists have the names that ssh_config is read with, and no others: what is
-/// taken here must not be refused there.
+/// Signatures of host and user keys. These lists match the names that the ssh_config reader accepts exactly, so that it
+/// never rejects a value accepted here.
 const SIGNATURES: &[&str] = &[
     "ssh-ed25519",
     "ssh-ed25519-cert-v01@openssh.com",
@@ -99,12 +99,12 @@ const MACS: &[&str] = &[
     "hmac-md5-96",
 ];
 
-/// One option as a mapping of the file gives it.
+/// One option of a mapping in the file.
 #[derive(Debug, Clone)]
 pub(super) struct GivenOption {
     keyword: SshKeyword,
     value: Arc<str>,
-    /// Of the value.
+    /// The place of the value.
     place: Range<usize>,
 }
 
@@ -134,7 +134,7 @@ pub(super) fn read(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<G
     given
 }
 
-/// A keyword that does not belong here: where does it?
+/// Reports an unknown keyword, with the key to use instead.
 fn unknown(reader: &mut ValueReader<'_>, option: FieldEntry<'_>) {
     let names = SshKeyword::ALL.map(SshKeyword::name);
     let own = OWN_KEYS.iter().find(|(theirs, _)| option.name.eq_ignore_ascii_case(theirs));
@@ -152,7 +152,7 @@ fn unknown(reader: &mut ValueReader<'_>, option: FieldEntry<'_>) {
     reader.fault(Diagnostic::new(option.key.span.clone(), message).label("unknown keyword").help(help));
 }
 
-/// The value of a keyword, without the blanks around it.
+/// The value of a keyword, trimmed.
 fn list<'r>(reader: &mut ValueReader<'_>, keyword: SshKeyword, option: FieldEntry<'r>) -> Option<&'r str> {
     const EXPECTED: &str = "names of algorithms separated by commas, such as \"+ssh-rsa\"";
     let whole = values::text(reader, option, EXPECTED)?;
@@ -209,9 +209,8 @@ fn list<'r>(reader: &mut ValueReader<'_>, keyword: SshKeyword, option: FieldEntr
     is_right.then_some(said)
 }
 
-/// What holds for the nodes of an entry, keyword by keyword: its own word, then that of its roles, then that of
-/// `defaults`. `key` is the entry's. Roles that contradict each other, and nobody above them says which is right, are
-/// a fault.
+/// The options of an entry's nodes, by keyword: its own value wins, then that of its roles, then that of `defaults`.
+/// `key` is the entry's. Roles that contradict each other are a fault unless the entry itself decides.
 pub(super) fn of_nodes(
     reader: &mut ValueReader<'_>,
     key: &RawValue,

@@ -1,8 +1,8 @@
-//! What the YAML parser says, in words that help.
+//! Explains the errors of the YAML parser.
 //!
-//! Here lives [`syntax_fault`], which turns an error of the YAML library into a [`Diagnostic`]. It uses
-//! [`super::problem`] and [`super::raw`]. What always holds: the fault has the place that the parser named, or, where
-//! a tab is to blame, the place of the tab. Start reading at [`syntax_fault`].
+//! Here lives [`syntax_fault`], which converts an error of the YAML library to a [`Diagnostic`]. It uses
+//! [`super::problem`] and [`super::raw`]. Invariant: the fault has the parser's place, or, if a tab is the cause, the
+//! place of the tab. Start reading at [`syntax_fault`].
 
 use std::ops::Range;
 
@@ -11,9 +11,9 @@ use serde_saphyr::Error;
 use super::problem::{Diagnostic, quoted};
 use super::raw::{MAX_DEPTH, MAX_NODES, MAX_REPEATED, bytes};
 
-/// The fault that a YAML error stands for. `owner` is what the text is, such as `an inventory`.
+/// The fault of a YAML error. `owner` is the kind of text, such as `an inventory`.
 pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Diagnostic {
-    // What is wrong in a place that an alias repeats comes with both places; ours is that of the alias.
+    // An error inside an alias has two places; show that of the alias.
     let cause = if let Error::AliasError { error, .. } = error { error } else { error };
     let span = error.location().map_or(0..0, |location| bytes(text, &location));
     let said = without_place(&error.to_string());
@@ -73,7 +73,7 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Diagnostic
     if help.is_empty() { fault } else { fault.help(help) }
 }
 
-/// A value that YAML takes for something of its own because of its `first` character.
+/// A value that YAML misreads because of its `first` character.
 fn unquoted(text: &str, at: usize, first: char) -> Option<Diagnostic> {
     let rest = text.get(at..).filter(|rest| rest.starts_with(first))?;
     let what = match first {
@@ -87,15 +87,15 @@ fn unquoted(text: &str, at: usize, first: char) -> Option<Diagnostic> {
     Some(Diagnostic::new(at..at + word.len(), message).help(format!("write \"{}\"", word.escape_debug())))
 }
 
-/// The error's text without the place that ends it, which is shown otherwise.
+/// The error's text without the place at its end, which is shown separately.
 fn without_place(said: &str) -> String {
     let said = said.lines().next().unwrap_or_default();
     let end = said.find(" at line ").unwrap_or(said.len());
     said.get(..end).unwrap_or(said).to_owned()
 }
 
-/// A tab that indents the line of an error, or the line after it: the parser sees some only as a strange end of the
-/// line before.
+/// A tab in the indentation of the error's line, or of the line after it: the parser reports some as an unexpected end
+/// of the line before.
 fn tab_in_indentation(text: &str, at: usize) -> Option<Range<usize>> {
     let at = at.min(text.len());
     let start = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);

@@ -1,8 +1,8 @@
 //! Single values of an inventory: text, numbers, durations, paths, roles, and the keys of a mapping.
 //!
-//! Here live [`ValueReader`], which every reading function takes along, and the functions that turn a [`RawValue`] into a typed
-//! value. It uses [`super::raw`], [`super::problem`] and the catalogue. What always holds: a function that answers `None` has added
-//! a fault, so that nobody need say it again; and no value leads to a panic. Start reading at [`fields`].
+//! Here live [`ValueReader`], the context of every reading function, and the functions that convert a [`RawValue`] to a
+//! typed value. It uses [`super::raw`], [`super::problem`] and the catalogue. Invariants: a function that returns
+//! `None` has reported a fault, so that its caller need not; and no value causes a panic. Start reading at [`fields`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -17,16 +17,16 @@ use super::model::Role;
 use super::problem::{Diagnostic, ProblemReport, listed, nearest, quoted};
 use super::raw::{RawValue, Value};
 
-/// The longest time that may be set, lest sums of times overflow.
+/// Maximum duration, so that sums of durations cannot overflow.
 const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The longest name of a node, role, group, service or user, in bytes: what DNS allows.
+/// Maximum length of the name of a node, role, group, service or user, in bytes: the limit of DNS.
 const MAX_NAME: usize = 253;
 
-/// What reading needs beside the value.
+/// The context for reading a value.
 pub(crate) struct ValueReader<'a> {
     pub(crate) report: ProblemReport,
     pub(crate) env: &'a PathEnvironment,
-    /// The folder of the file, from which relative paths count.
+    /// The directory of the file, the base of relative paths.
     pub(crate) folder: PathBuf,
 }
 
@@ -35,7 +35,7 @@ impl ValueReader<'_> {
         self.report.add(fault);
     }
 
-    /// A value of the wrong kind. Where nothing was given, the key is shown instead.
+    /// Reports a value of the wrong kind. For an absent value, the place is that of the key.
     pub(crate) fn wrong_kind(&mut self, key: &RawValue, value: &RawValue, expected: &str) {
         let name = quoted(key.as_text().unwrap_or_default());
         let (place, message) = match value.value {
@@ -56,8 +56,8 @@ pub(crate) struct FieldEntry<'r> {
     pub(crate) value: &'r RawValue,
 }
 
-/// The pairs of a mapping, with every key readable as text and there once. `what` says what its keys are, such as
-/// `key` or `node`; `key` is that of the mapping itself.
+/// The pairs of a mapping, with readable and unique keys. `what` is the kind of its keys, such as `key` or `node`;
+/// `key` is that of the mapping itself.
 pub(crate) fn pairs<'r>(
     reader: &mut ValueReader<'_>,
     key: &RawValue,
@@ -108,8 +108,8 @@ fn distinct<'r>(reader: &mut ValueReader<'_>, pairs: &'r [(RawValue, RawValue)],
     fields
 }
 
-/// The fields of a mapping whose keys are `known`. `owner` says whose they are, such as `a node`; `synonyms` are keys
-/// that people know from elsewhere, and ours for them.
+/// The fields of a mapping whose keys are `known`. `owner` is their owner, such as `a node`; `synonyms` are keys of
+/// other tools, with ours.
 pub(crate) fn fields<'r>(
     reader: &mut ValueReader<'_>,
     key: &RawValue,
@@ -124,7 +124,8 @@ pub(crate) fn fields<'r>(
     Some(fields)
 }
 
-/// Takes out the fields whose keys are not `known`, each with a fault. Gives the keys that were most likely meant.
+/// Removes the fields whose keys are not `known`, each with a fault. Returns the keys that they were probably meant to
+/// be.
 pub(crate) fn keep_known<'k>(
     reader: &mut ValueReader<'_>,
     fields: &mut Vec<FieldEntry<'_>>,
@@ -170,7 +171,7 @@ pub(crate) fn text<'r>(reader: &mut ValueReader<'_>, field: FieldEntry<'r>, expe
     }
 }
 
-/// A scalar or a list of scalars; every item that is none adds a fault.
+/// A scalar or a list of scalars; any other item adds a fault.
 pub(crate) fn texts<'r>(
     reader: &mut ValueReader<'_>,
     field: FieldEntry<'r>,
@@ -215,12 +216,12 @@ pub(crate) fn port(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Optio
     port
 }
 
-/// A whole number, not negative, as people write it.
+/// A non-negative integer in decimal.
 pub(crate) fn number(value: &RawValue) -> Option<u64> {
     digits(value.as_text()?)
 }
 
-/// Decimal digits only: neither sign nor blank nor `0x`.
+/// Only decimal digits: no sign, no space, no `0x`.
 pub(crate) fn digits<T: FromStr>(text: &str) -> Option<T> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -228,12 +229,12 @@ pub(crate) fn digits<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
 
-/// A time: `5s`, `2m`, `500ms`; a bare number is of seconds.
+/// A duration: `5s`, `2m`, `500ms`; a bare number means seconds.
 pub(crate) fn duration(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Duration> {
     time(reader, field, Duration::from_nanos(1), "more than 0 and at most 7 days")
 }
 
-/// A time as [`duration`] takes it, or none at all.
+/// A duration as for [`duration`], or zero.
 pub(crate) fn duration_or_zero(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Duration> {
     time(reader, field, Duration::ZERO, "at most 7 days")
 }
@@ -261,7 +262,7 @@ fn time(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, least: Duration, bo
     }
 }
 
-/// A path on this machine, `~` and `$VAR` expanded; one that is not absolute counts from the folder of the file.
+/// A path on this machine, with `~` and `$VAR` expanded; a relative one starts at the directory of the file.
 pub(crate) fn path(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<PathBuf> {
     let said = text(reader, field, "a path")?;
     if said.chars().any(char::is_control) {
@@ -279,7 +280,7 @@ pub(crate) fn path(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Optio
     }
 }
 
-/// The roles' canonical names, each once. `roles: analytics` and `roles: analytics, config` are lists too.
+/// The roles' canonical names, without duplicates. `roles: analytics` and `roles: analytics, config` are lists too.
 pub(crate) fn role_names(
     reader: &mut ValueReader<'_>,
     field: FieldEntry<'_>,
@@ -319,7 +320,7 @@ fn unknown_role(reader: &mut ValueReader<'_>, place: Range<usize>, said: &str, r
     reader.fault(Diagnostic::new(place, format!("no role {}", quoted(said))).label("unknown role").help(help));
 }
 
-/// A name that may safely be put into a command line or shown at a terminal. `what` says whose it is.
+/// A name that is safe in a command line and at a terminal. `what` is the kind of its owner.
 pub(crate) fn name(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, what: &str) -> Option<String> {
     let said = text(reader, field, &format!("the name of a {what}"))?;
     match check_name(said, "._-:@") {
@@ -331,7 +332,7 @@ pub(crate) fn name(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, what: &s
     }
 }
 
-/// A login name, as strict as OpenSSH is with one on its command line (`valid_ruser` in its ssh.c).
+/// A login name, checked as strictly as OpenSSH checks one on its command line (`valid_ruser` in its ssh.c).
 pub(crate) fn check_user(said: &str) -> Result<(), ValueError> {
     if said.starts_with('-') {
         return Err(ValueError { part: 0..1, why: "it begins with `-`".to_owned() });
@@ -347,7 +348,7 @@ pub(crate) fn check_user(said: &str) -> Result<(), ValueError> {
     length(said)
 }
 
-/// A name of letters, digits and `signs`, which begins with neither `-` nor `@`.
+/// A name of letters, digits and `signs`, which starts with neither `-` nor `@`.
 pub(crate) fn check_name(said: &str, signs: &str) -> Result<(), ValueError> {
     if said.starts_with(['-', '@']) {
         return Err(ValueError { part: 0..1, why: format!("it begins with `{}`", said.get(..1).unwrap_or_default()) });
@@ -371,10 +372,10 @@ fn length(said: &str) -> Result<(), ValueError> {
     }
 }
 
-/// Why a name cannot be one.
+/// Why a name is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ValueError {
-    /// The bytes of the name that are at fault.
+    /// The invalid bytes of the name.
     pub(crate) part: Range<usize>,
     /// Such as ``it begins with `-` ``.
     pub(crate) why: String,
@@ -388,7 +389,7 @@ impl ValueError {
     }
 }
 
-/// A value that is not what was expected.
+/// Reports an unexpected value.
 pub(crate) fn wrong_value(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, expected: &str) {
     match field.value.as_text() {
         Some(said) => {

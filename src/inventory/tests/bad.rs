@@ -1,4 +1,4 @@
-//! Inventories that are wrong: what is said, and where.
+//! Invalid inventories, with the messages and their places.
 
 use super::{bad, faults};
 
@@ -748,16 +748,16 @@ fn syntax() {
 }
 
 #[test]
-fn every_fault_of_a_file_is_told_at_once() {
+fn every_fault_of_a_file_is_reported_at_once() {
     let text = "versoin: 1\ndefaults: {usr: x}\nroles:\n  analytics: {max_unavailable: lots}\ngroups:\n  g: \"@nope\"\n  \
                 compute: a\nnodes:\n  a: {port: 0, roles: [nope]}\n  a[1: {}\n  b: {address: \"c d\"}\n  b: {}\n";
     let places: Vec<(usize, usize)> = bad(text).problems.iter().map(|problem| (problem.line, problem.column)).collect();
     assert_eq!(places, [(1, 1), (2, 12), (4, 32), (6, 7), (7, 3), (9, 13), (9, 24), (10, 4), (11, 18), (12, 3)]);
 }
 
-/// The text under the caret, what is said there, and the text of the other place.
+/// The text under the caret, its label, and the text of the related place.
 #[test]
-fn carets_are_under_what_is_wrong() {
+fn carets_mark_the_fault() {
     let nodes = "version: 1\nnodes:\n";
     for (text, at, label, other) in [
         ("  a: {rols: [analytics]}", "rols", Some("unknown key"), None),

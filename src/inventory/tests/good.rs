@@ -1,4 +1,4 @@
-//! Inventories that are right, and what becomes of them.
+//! Valid inventories and their results.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -133,7 +133,7 @@ fn every_key_of_a_node() {
 }
 
 #[test]
-fn what_is_written_kindly_is_understood() {
+fn lenient_forms_are_accepted() {
     let inventory = good(
         "version: 1\nnodes:\n  a: {roles: analytics, identity: /k, sudo: \"on\", timeout: 30, port: \"22\"}\n  \
          b: {roles: \"analytics, webui\", sudo: No, timeout: 500ms, maintenance: false}\n  c: {roles: [], maintenance: 4711}\n",
@@ -167,7 +167,7 @@ fn durations() {
 }
 
 #[test]
-fn defaults_are_put_in_where_a_node_says_nothing() {
+fn defaults_fill_absent_settings() {
     let inventory = good(
         "version: 1\ndefaults: {roles: [compute], port: 2222, user: root, identity: /d, jump: b, sudo: true, via: rpc, \
          connect_timeout: 1s, timeout: 2s}\nnodes:\n  a: {}\n  b: {roles: [control], port: 22, user: me, identity: [/e], \
@@ -219,7 +219,7 @@ fn anchors_and_merge_keys() {
 }
 
 #[test]
-fn a_built_in_role_keeps_what_the_file_does_not_say() {
+fn a_built_in_role_keeps_its_other_settings() {
     let inventory = good(
         "version: 1\nroles: {cfgm: {max_unavailable: 2}, database: {max_unavailable: none}, webui: }\nnodes: {a: {}}",
     );
@@ -259,7 +259,7 @@ fn the_short_form_changes_the_main_instance_of_a_built_in_role() {
 }
 
 #[test]
-fn the_long_form_replaces_the_instances_but_knows_those_that_are_built_in() {
+fn the_long_form_replaces_the_instances_but_extends_built_in_ones() {
     let inventory = good(
         "version: 1\nroles:\n  config:\n    supervisors:\n      - {name: supervisor-config, socket: [http://localhost:1, /y]}\n      \
          - {name: mine, socket: unix:///m, services: m, username: u, password_file: ~/p}\nnodes: {a: {}}",
@@ -370,7 +370,7 @@ fn ssh_options_of_node_role_and_defaults() {
 }
 
 #[test]
-fn a_node_settles_what_its_roles_disagree_on() {
+fn a_node_overrides_contradictory_roles() {
     let inventory = good(
         "version: 1\nroles:\n  compute: {ssh_options: {MACs: +hmac-sha1}}\n  control: {ssh_options: {MACs: hmac-sha1}}\nnodes:\n  \
          a: {roles: [compute, control], ssh_options: {macs: +hmac-md5}}\n  b: {roles: compute}\n  c: {roles: control}\n",
@@ -380,7 +380,7 @@ fn a_node_settles_what_its_roles_disagree_on() {
     assert_eq!(options(&inventory, "c"), ["MACs hmac-sha1 (the role control)"]);
 }
 
-/// Programs that are made to end, by their group or one process of it.
+/// Oneshot programs, by their group or one of its processes.
 #[test]
 fn programs_that_are_made_to_end() {
     let inventory = good(

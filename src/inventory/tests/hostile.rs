@@ -1,4 +1,4 @@
-//! What no inventory should be: binary, endless, exploding, or random. None may lead to a panic or take long.
+//! Hostile inputs: binary, endless, exploding, or random. None may cause a panic or take long.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::{InventoryError, load};
 use super::{bad, environment, faults, good, read};
 
-/// Far more than any of these needs, far less than one that is out of bounds takes.
+/// Far more than any of these needs, and far less than an unbounded one takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[track_caller]
@@ -21,7 +21,7 @@ fn load_fault(path: &Path) -> (String, InventoryError) {
 }
 
 #[test]
-fn what_is_no_file() {
+fn inputs_that_are_not_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let (said, error) = load_fault(&folder.path().join("none.yaml"));
     assert_eq!(said, ": no such file");
@@ -34,7 +34,7 @@ fn what_is_no_file() {
 fn a_large_file_is_refused_unread() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("large.yaml");
-    // A file with a hole: reading it would take 100 GB.
+    // A sparse file: reading it would take 100 GB.
     std::fs::File::create(&path).and_then(|file| file.set_len(100 << 30)).expect("written");
     let began = Instant::now();
     let (said, _) = load_fault(&path);
@@ -52,7 +52,7 @@ fn an_endless_file_is_refused() {
 }
 
 #[test]
-fn what_is_no_text() {
+fn inputs_that_are_not_text() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("binary.yaml");
     let binary: &[(&[u8], &str)] = &[
@@ -127,7 +127,7 @@ fn a_hundred_thousand_nodes_are_an_inventory() {
 }
 
 #[test]
-fn a_file_that_is_wrong_everywhere_is_told_in_time() {
+fn a_file_with_faults_everywhere_is_reported_in_time() {
     let began = Instant::now();
     let mut text = String::from("version: 1\ngroups:\n");
     for number in 0..5_000 {
@@ -150,7 +150,7 @@ const SEED: &str = "version: 1\nx-a: &a {jump: \"u@b:22\", connect_timeout: 5s}\
     groups:\n  g: \"a[01-03],@h\"\n  h: \"@analytics&a*\"\nnodes:\n  a[01-03]: {<<: *a, roles: [analytics, b]}\n  \
     'x[1-2]': {address: \"10.0.0.[1-2]\", port: 2222, timeout: 2m, maintenance: \"é\"}\n";
 
-/// Everything that must hold for any text.
+/// The properties of any text.
 fn check(text: &str) {
     let Err(error) = read(text) else { return };
     assert!(!error.problems.is_empty());
@@ -169,7 +169,7 @@ fn check(text: &str) {
 }
 
 #[test]
-fn what_another_room_quotes_is_made_visible() {
+fn text_quoted_by_another_module_is_made_visible() {
     for text in [
         "version: 1\nnodes: {\"a[\\x01]\": {}}",
         "version: 1\nnodes: {a: {}}\ngroups: {g: \"a,\\x1b\"}",

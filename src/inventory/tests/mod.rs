@@ -1,4 +1,4 @@
-//! Tests of the room as a whole: texts in, inventories or faults out.
+//! Tests of the whole module: from text to inventories or faults.
 
 mod bad;
 mod good;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Inventory, InventoryError, PathEnvironment, parse};
 
-/// What the texts of these tests may refer to.
+/// The environment of these tests.
 fn environment() -> PathEnvironment {
     PathEnvironment::new(Some(PathBuf::from("/home/op")), [("HOME", "/home/op"), ("KEYS", "/srv/keys")])
 }
