@@ -1,9 +1,9 @@
-//! A command of the operator's on a node: its input given, its output gathered, its end made sure of.
+//! Runs a user's command on a node: sends its input, collects its output, and ensures its end.
 //!
-//! What always holds: when it is given up, when its time is over and when the connection ends, it is ended on the node,
-//! its whole process group; it is started only once all of its input is there; what it had printed is kept, up to
-//! [`OUTPUT_LIMIT`] of each stream; what a login shell printed before it is not taken for its output, and nothing counts as
-//! run that has not shown the mark.
+//! Invariants: a canceled run, a timeout and a lost connection all end the command on the node with its whole process
+//! group; it starts only once all of its input has arrived; its output is kept, up to [`OUTPUT_LIMIT`] per stream;
+//! output of the login shell before it does not count as its own, and a command counts as started only once its mark
+//! has arrived.
 
 use std::time::Duration;
 
@@ -14,40 +14,40 @@ use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
 use crate::remote::{EnterError, Sudo, SudoError, SudoPrompt};
 use crate::transport::{HUNG, OutputDrain, OutputPiece, RemoteCommand, Session, TransportError};
 
-/// Longest output kept of each stream, in bytes; what comes after is read and dropped.
+/// Maximum output to keep per stream, in bytes; the rest is read and dropped.
 pub const OUTPUT_LIMIT: usize = 256 * 1024;
 
-/// How long a command that was told to end may take: it is killed after two seconds.
+/// How long a stopped command may take to exit: it is killed after two seconds.
 const LAST_WORDS: Duration = Duration::from_secs(4);
 
-/// How long the mark of a command that has ended is waited for: sshd may report the end before it has sent the output.
+/// How long to wait for the mark of an exited command: sshd may report the exit before it sends the output.
 const MARK_TIME: Duration = Duration::from_secs(10);
 
-/// Most of what a login shell may print before the command.
+/// Maximum output of a login shell before the command.
 const NOISE_LIMIT: usize = 1024 * 1024;
 
-/// Longest line of a node's that goes into a message, in characters.
+/// Maximum length of a node's line in a message, in characters.
 const SAID_LIMIT: usize = 200;
 
 pub(super) const EXEC: &str = include_str!("exec.sh");
 
-/// What a command printed, and how it ended.
+/// The output of a command, and how it ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandOutput {
     /// Standard output.
     pub stdout: Vec<u8>,
     /// Standard error.
     pub stderr: Vec<u8>,
-    /// Whether either was longer than the limit.
+    /// Whether either exceeded the limit.
     pub truncated: bool,
-    /// Whether it is known to have been started.
+    /// Whether it is known to have started.
     pub started: bool,
     /// How it ended.
     pub end: CommandEnd,
 }
 
 impl CommandOutput {
-    /// The last line that it printed, of standard error where there is one, clipped.
+    /// The last line of output, from standard error if there is any, clipped.
     #[must_use]
     pub fn last_line(&self) -> Option<String> {
         [&self.stderr, &self.stdout].into_iter().find_map(|stream| {
@@ -58,7 +58,7 @@ impl CommandOutput {
     }
 }
 
-/// Why a command was not run.
+/// Why a command did not run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// sudo did not run it.
@@ -67,16 +67,16 @@ pub enum RunError {
     /// It could not be started.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// Its time was over before it was started.
+    /// Its time expired before it started.
     #[error("the command was not started: the node did not answer within {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
-    /// It was given up before it was started.
+    /// The run was canceled before it started.
     #[error("not started: the run was interrupted")]
     GivenUp,
 }
 
 impl RunError {
-    /// The same as a failure of a result.
+    /// The failure for a result.
     #[must_use]
     pub fn failure(&self, stage: Stage) -> Failure {
         match self {
@@ -91,28 +91,28 @@ impl RunError {
 /// How a command ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CommandEnd {
-    /// By itself, with this code.
+    /// It exited with this code.
     Exited(u32),
-    /// By a signal of this name, `KILL`; `UNKNOWN` where sshd has none for it.
+    /// A signal with this name killed it, such as `KILL`; `UNKNOWN` if sshd has no name for it.
     Signalled(String),
-    /// It ended, and the node did not report how.
+    /// It ended, but the node did not report how.
     NoStatus,
-    /// It was not run: the login shell, or what stands in its place, ended with this code.
+    /// It did not run: the login shell, or its replacement, exited with this code.
     NotRun(Option<u32>),
-    /// Its time was over, and it was ended.
+    /// Its time expired, and it was stopped.
     TimedOut,
-    /// It was given up, and was ended.
+    /// The run was canceled, and it was stopped.
     GivenUp,
-    /// The connection was lost: the node ends it.
+    /// The connection was lost: the node stops it.
     #[default]
     Lost,
 }
 
-/// Runs `command` in the login shell, through sudo where asked, with `input` (in base64) as its standard input; without
-/// any it has none. It is ended when `time` is over, and when `give_up` ends.
+/// Runs `command` in the login shell, through sudo if enabled, with `input` (in base64) as its standard input, or none.
+/// It is stopped after `time`, and when `give_up` completes.
 ///
 /// # Errors
-/// [`RunError`] if it was not run. A connection lost later is a [`CommandEnd`].
+/// [`RunError`] if it did not run. A connection lost later is a [`CommandEnd`].
 pub async fn run<S: Session>(
     session: &S,
     command: &str,
@@ -135,18 +135,20 @@ pub async fn run<S: Session>(
     let line = start_line(sudo, &passage, time, &mark, input.len());
     let script = script_and(command);
     let mut running = tokio::select! {
+        // Until the node has all of the input, a stop means that nothing ran.
         started = session.start(&line) => started?,
         how = &mut stop => return Err(not_started(&how, time)),
     };
     let sent = tokio::select! {
         sent = send(&mut running, sudo, &passage, time, [&script, input]) => sent,
-        // It reads all of its input before it starts anything, so nothing was started.
+        // The script reads all of its input before it starts the command, so nothing was started.
         how = &mut stop => {
             running.close().await;
             return Err(not_started(&how, time));
         }
     };
     match sent {
+        // Bytes that arrived right after sudo's dialogue are the start of the stream.
         Ok(rest) => gathered.stdout.take_in(&gathered.mark, rest),
         Err(error) => {
             running.close().await;
@@ -167,13 +169,14 @@ pub async fn run<S: Session>(
         };
         match piece {
             Some(OutputPiece::Exit(code)) => {
-                // The time for the command holds for what it leaves behind, too.
+                // The time limit includes output of processes that the command left running.
                 let stopped = tokio::select! {
                     () = gathered.drain(&mut running) => None,
                     how = &mut stop => Some(how),
                 };
                 let how = match (code, running.signal()) {
-                    // Without a mark as yet nobody knows whether it ran.
+                    // Without the mark, it is unknown whether it ran; a stop that interrupted the wait takes
+                    // precedence.
                     _ if !gathered.has_started() => stopped.unwrap_or(CommandEnd::NotRun(code)),
                     (Some(code), _) => CommandEnd::Exited(code),
                     (None, Some(name)) => CommandEnd::Signalled(name.to_owned()),
@@ -184,6 +187,7 @@ pub async fn run<S: Session>(
             Some(piece) => gathered.take_in(piece),
             None => return Ok(gathered.ended(CommandEnd::Lost)),
         }
+        // A login shell that prints without end would never show the mark: give up instead of buffering it.
         if gathered.is_only_noise() {
             running.close().await;
             return Ok(gathered.ended(CommandEnd::NotRun(None)));
@@ -195,22 +199,23 @@ fn not_started(how: &CommandEnd, time: Duration) -> RunError {
     if *how == CommandEnd::GivenUp { RunError::GivenUp } else { RunError::Silent(time) }
 }
 
-/// What the login shell is given to run.
+/// The command line for the login shell.
 fn start_line(sudo: &Sudo, passage: &SudoPrompt, time: Duration, mark: &str, input: usize) -> String {
-    // The node's own clock is the last resort: a little behind ours.
+    // The node's own limit is the last resort, a little after ours.
     let node_limit = time.as_secs().saturating_add(5).min(86_400 * 30);
-    // What sudo asks comes first, and only what is behind it may read the script.
+    // sudo's dialogue comes first: only the shell behind it may read the script.
     let shell = if sudo.is_on() { read_and_run(passage.mark()) } else { READ_AND_RUN.to_owned() };
-    // The mark is not the last word: a login shell that shows what it runs does not show a line that ends with it.
+    // The mark is not the last argument: a login shell that echoes its command then prints no line that ends with the
+    // mark.
     format!("exec {}/bin/sh -c {shell} ctl-exec {node_limit} {mark} {input}", sudo.prefix(passage))
 }
 
-/// The script, and the command as what `printf %b` turns back.
+/// The script, and the command escaped for `printf %b`.
 fn script_and(command: &str) -> String {
     format!("{}\n{}\n", one_line(EXEC), command.replace('\\', "\\\\").replace('\n', "\\n"))
 }
 
-/// Gets past sudo, and sends what the shell reads. What it printed behind sudo.
+/// Completes sudo's dialogue, and sends the shell's input. Returns the output after the dialogue.
 async fn send<C: RemoteCommand>(
     running: &mut C,
     sudo: &Sudo,
@@ -225,7 +230,7 @@ async fn send<C: RemoteCommand>(
     Ok(rest)
 }
 
-/// Ends a command on the node, and hears its last words.
+/// Stops a command on the node, and collects its last output.
 async fn end<S: Session>(
     session: &S,
     mut running: S::Command,
@@ -233,6 +238,8 @@ async fn end<S: Session>(
     how: CommandEnd,
 ) -> CommandOutput {
     let last = async {
+        // Any line makes the watcher on the node end the process group. A failed write means a lost connection, which
+        // the watcher detects itself.
         if running.write(b"k\n").await.is_err() {
             return;
         }
@@ -245,6 +252,7 @@ async fn end<S: Session>(
         }
     };
     let is_silent = tokio::select! {
+        // Bound the wait: a hung node must not hold up the run.
         ended = timeout(LAST_WORDS, last) => ended.is_err(),
         () = session.falls_silent() => true,
     };
@@ -254,11 +262,11 @@ async fn end<S: Session>(
     gathered.ended(how)
 }
 
-/// What comes of a command, mark and all.
+/// The output of a command, including the mark.
 struct GatheredOutput {
-    /// What stands on a line of its own before the command's output.
+    /// The line before the command's output.
     mark: Vec<u8>,
-    /// The same of standard error, which may go where standard output goes.
+    /// The same for standard error, in case it is redirected to standard output.
     stderr_mark: Vec<u8>,
     stdout: MarkedStream,
     stderr: MarkedStream,
@@ -275,7 +283,7 @@ impl GatheredOutput {
         self.stdout.is_behind || self.stderr.is_behind
     }
 
-    /// Whether so much came without a mark that none will.
+    /// Whether the output without a mark exceeds the limit, so that none is expected.
     fn is_only_noise(&self) -> bool {
         !self.has_started() && self.stdout.before.len() + self.stderr.before.len() > NOISE_LIMIT
     }
@@ -288,7 +296,7 @@ impl GatheredOutput {
         }
     }
 
-    /// Reads on after the end, for the mark and then for the rest of the output.
+    /// Reads after the exit, first for the mark and then for the rest of the output.
     async fn drain<C: RemoteCommand>(&mut self, running: &mut C) {
         let start = |has_started| if has_started { OutputDrain::start() } else { OutputDrain::patient(MARK_TIME) };
         let mut had_started = self.has_started();
@@ -299,6 +307,8 @@ impl GatheredOutput {
             }
             self.take_in(piece);
             if self.has_started() != had_started {
+                // The mark has arrived: from now on only the rest of the output is missing, so the shorter wait
+                // applies.
                 had_started = true;
                 rest = start(true);
             }
@@ -313,10 +323,10 @@ impl GatheredOutput {
     }
 }
 
-/// One stream: what a login shell printed of its own, then the mark, then what the command prints.
+/// One stream: output of the login shell, then the mark, then the output of the command.
 #[derive(Default)]
 struct MarkedStream {
-    /// What came before the mark; once that has come, nothing.
+    /// The output before the mark; empty once that has arrived.
     before: Vec<u8>,
     is_behind: bool,
     output: Vec<u8>,
@@ -328,6 +338,7 @@ impl MarkedStream {
         if self.is_behind {
             return self.keep(&bytes);
         }
+        // The mark may be split between two pieces, so search its length back.
         let searched = self.before.len().saturating_sub(mark.len());
         self.before.extend(bytes);
         let found = self.before.get(searched..).and_then(|new| new.windows(mark.len()).position(|part| part == mark));
@@ -345,7 +356,7 @@ impl MarkedStream {
         self.output.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
-    /// What is kept of it, and whether there was more. Of a command that has not started it is what was printed instead.
+    /// The kept output, and whether there was more. Without a start it is the output of the login shell.
     fn kept(mut self, started: bool) -> (Vec<u8>, bool) {
         if !started {
             let before = std::mem::take(&mut self.before);
@@ -373,13 +384,13 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_the_mark_is_not_the_commands() {
+    fn output_before_the_mark_is_not_the_commands() {
         type Pieces = [(bool, &'static str)];
         let table: [(&Pieces, (&str, &str)); 6] = [
             (&[(false, "MARK\nout\n"), (true, "MARK-2\nerr\n")], ("out\n", "err\n")),
             (&[(false, "Welcome\nno end MA"), (false, "RK"), (false, "\nout")], ("out", "")),
             (&[(true, "warning\nMARK-2\n"), (false, "+ sh ctl-exec MARK 0\nMARK\n")], ("", "")),
-            // Both streams are one, or one of them leads nowhere.
+            // Both streams are one, or one of them is discarded.
             (&[(false, "Welcome\nMARK-2\nMARK\nout\n")], ("out\n", "")),
             (&[(true, "MARK-2\nerr\n")], ("", "err\n")),
             (&[(false, "closed\n"), (true, "for repairs\n")], ("closed\n", "for repairs\n")),

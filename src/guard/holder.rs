@@ -1,26 +1,26 @@
-//! Who holds a lock, as words that stand in the arguments of the guard.
+//! The holder of a lock, encoded in the arguments of the guard.
 //!
-//! Pure. What always holds: the words are one line of plain letters to every shell, and words from a node are untrusted.
+//! Pure. Invariants: the encoding is one line of plain characters for every shell; text from a node is untrusted.
 
-/// Who holds a node.
+/// The holder of a node's lock.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LockHolder {
-    /// The controller itself, by a word that no other has: what it holds under one name it holds under all.
+    /// The unique key of the controller: a lock that it holds under one name of a host is its own under every name.
     pub key: String,
-    /// The run; empty where it is not known.
+    /// The run; empty if unknown.
     pub run: String,
     /// The controller's user.
     pub user: String,
-    /// The controller.
+    /// The controller's host.
     pub host: String,
-    /// Since when, by the controller's clock.
+    /// When it took the lock, by the controller's clock.
     pub since: String,
-    /// Why, as the operator said.
+    /// The reason that the user gave.
     pub reason: String,
 }
 
 impl LockHolder {
-    /// The words that stand in the guard's arguments, where another run finds them.
+    /// The guard's arguments, which another run can read.
     pub(super) fn words(&self) -> String {
         let fields = [
             ("key", &self.key),
@@ -37,7 +37,7 @@ impl LockHolder {
         words
     }
 
-    /// From such words. Untrusted: unknown fields are passed over.
+    /// Decodes such arguments. Untrusted: unknown fields are ignored.
     pub(super) fn read(words: &str) -> Self {
         let mut holder = Self::default();
         for (name, value) in words.split_whitespace().filter_map(|word| word.split_once('=')) {
@@ -66,7 +66,7 @@ impl std::fmt::Display for LockHolder {
     }
 }
 
-/// Letters, digits and a few signs as they are, everything else as `%XX`: one word to every shell.
+/// Keeps letters, digits and a few signs, and encodes the rest as `%XX`: a single argument in every shell.
 fn encode(text: &str) -> String {
     let mut word = String::with_capacity(text.len());
     for byte in text.bytes().take(512) {
@@ -97,7 +97,7 @@ fn decode(word: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Looks at the next two hexadecimal digits.
+/// Peeks at the next two hexadecimal digits.
 trait HexPair {
     fn as_slice_pair(&self) -> Option<u8>;
 }

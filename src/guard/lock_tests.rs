@@ -1,4 +1,4 @@
-//! Who holds a lock, as `lock.sh` finds out on a node; run here.
+//! Tests of `lock.sh`, run locally: it finds the holder of a lock.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A process that waits until it is killed. Killed when dropped.
+/// A process that waits until it is dropped.
 struct WaitingProcess(Child);
 
 impl WaitingProcess {
@@ -19,18 +19,18 @@ impl WaitingProcess {
 
 impl Drop for WaitingProcess {
     fn drop(&mut self) {
-        // What waits for its input ends with it, and with it the lock.
+        // Closing its input ends the process, and with it the lock.
         drop(self.0.stdin.take());
         drop(self.0.wait());
     }
 }
 
-/// What the script says, with the lock on `dir` and with these locks in /proc/locks.
+/// The script's output, with the lock on `dir` and these locks in /proc/locks.
 fn said(dir: &Path, locks: &Path) -> String {
     answered(dir, locks, "")
 }
 
-/// The same where this is answered to it.
+/// The same, with this answer on its input.
 fn answered(dir: &Path, locks: &Path, answer: &str) -> String {
     let script = super::LOCK
         .replace("/run/lock /var/lock /", &dir.display().to_string())
@@ -42,7 +42,7 @@ fn answered(dir: &Path, locks: &Path, answer: &str) -> String {
     String::from_utf8(shell.wait_with_output().expect("an end").stdout).expect("text")
 }
 
-/// A directory that is locked, and the file that stands for /proc/locks.
+/// A locked directory, and a replacement for /proc/locks.
 struct LockedPlace {
     _folder: tempfile::TempDir,
     dir: PathBuf,
@@ -63,7 +63,7 @@ impl LockedPlace {
     }
 }
 
-/// The root of every tmpfs has the same inode, also that of a container whose locks this /proc shows.
+/// The root of every tmpfs has the same inode, even in a container whose locks appear in this /proc.
 #[test]
 fn a_lock_of_another_device_is_not_taken_for_this_one() {
     let LockedPlace { _folder, dir, locks, major, minor, inode } = LockedPlace::new();
@@ -87,7 +87,8 @@ fn a_lock_of_another_device_is_not_taken_for_this_one() {
     assert!(said.contains("mark by mark key run-of-holder"), "{said}");
 }
 
-/// Beside a guard of one's own nothing runs unless the controller says so: its connection may be lost, and its lock with it.
+/// No guard runs beside one of the same controller unless the controller agrees: its connection may be lost, and its
+/// lock with it.
 #[test]
 fn a_lock_of_ones_own_is_asked_about() {
     let LockedPlace { _folder, dir, locks, major, minor, inode } = LockedPlace::new();

@@ -1,12 +1,12 @@
-//! What holds a node while a run owns it: one channel, on which the node's lock is kept and a dead-man's switch is set.
+//! Protects a node while a run owns it: one channel holds the node's lock and a dead-man's switch.
 //!
-//! Here live [`Guard`], what it starts again ([`Rescue`]), who holds a lock ([`LockHolder`]), and the shell text that is sent
-//! to the node (`lock.sh`, `guard.sh`; `exec.sh` is what runs an operator's command). It uses `remote`, `transport` and
-//! the leaf `event`. What always holds: nothing is written on the node; the lock ends with the guard, and the guard ends
-//! with the channel; what was armed is started again when the channel ends without a word of ours, or when nothing
-//! comes for 20 s; nothing is armed that was not tried before, in the same words ([`Guard::arm`]).
+//! Here live [`Guard`], the restarts that it performs ([`Rescue`]), the holder of a lock ([`LockHolder`]), and the
+//! shell scripts for the node (`lock.sh`, `guard.sh`; `exec.sh` runs a user's command). It uses `remote`, `transport`
+//! and the leaf `event`. Invariants: nothing is written to the node's disk; the lock ends with the guard, and the guard
+//! ends with the channel; armed targets are started again when the channel ends without a release, or is silent for 20
+//! s; nothing is armed unless the same command was tried before ([`Guard::arm`]).
 //!
-//! The scripts go over standard input. What the login shell prints of its own is passed over: what is ours begins with a
+//! The scripts are sent over standard input. Output of the login shell is ignored: the guard's lines start with a
 //! random mark.
 
 pub mod command;
@@ -34,63 +34,63 @@ use crate::remote::script::{READ_AND_RUN, one_line, read_and_run};
 use crate::remote::{EnterError, Sudo, SudoError, SudoPrompt};
 use crate::transport::{HUNG, OutputPiece, RemoteCommand, Session, TransportError};
 
-/// Between two signs of life. The guard gives up after 20 s without one: two may be lost on the way and the third be late,
-/// and 10 s are left to start what was stopped within the 30 s that are promised.
+/// Interval of the heartbeat. The guard acts after 20 s without one: two may be lost and the third be late, and 10 s
+/// remain to start the services within the promised 30 s.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How long the guard's answers are waited for.
+/// How long to wait for an answer of the guard.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the answer to what is tried is waited for: longer than the node gives it.
+/// How long to wait for the answer of a trial: longer than the node's own limit.
 const PATIENCE_WITH_TRIALS: Duration = Duration::from_secs(TRIAL_LIMIT as u64 + 4);
 
-/// How long sudo may take to let the guard through.
+/// How long sudo may take to start the guard.
 const PATIENCE_WITH_SUDO: Duration = Duration::from_secs(30);
 
-/// How long a guard that a lost connection has left behind is waited for. Its silence and its rescue take up to 30 s, and
-/// more on a busy node; the time for the node bounds both.
+/// How long to wait for a guard that a lost connection left behind. Its silence and its rescue take up to 30 s, and
+/// more on a busy node; the node's time limit bounds both.
 const PATIENCE_WITH_OLD_GUARD: Duration = Duration::from_secs(60);
 
-/// Between two looks at whether that guard has ended.
+/// Interval of the checks whether that guard has ended.
 const OLD_GUARD_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long the end of a guard is waited for, so that the lock is free when the run says that it is over.
+/// How long to wait for the end of a guard, so that the lock is free when the run reports its end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Longest line of a guard.
+/// Maximum length of a guard's line.
 const LINE_LIMIT: usize = 64 * 1024;
 
-/// Most lines kept of what something that is tried prints, and the most of each in characters.
+/// Maximum number of lines to keep of a trial's output, and of characters in each.
 const ANSWER_LINES: (usize, usize) = (200, 800);
 
-/// Most of what a login shell may print before the guard.
+/// Maximum output of a login shell before the guard.
 const NOISE_LIMIT: usize = 1024 * 1024;
 
-/// Why a node's guard could not be had.
+/// Why a node's guard could not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TakeError {
-    /// Another run has the node.
+    /// Another run holds the node.
     #[error("locked by {0}")]
     Held(LockHolder),
-    /// The node cannot offer it.
+    /// The node lacks a requirement.
     #[error("cannot guard the node: {0}")]
     Unable(String),
-    /// What its shell prints has no end.
+    /// Its shell prints without end.
     #[error("cannot guard the node: its shell printed more than {NOISE_LIMIT} bytes")]
     Endless,
-    /// It did not come up in time.
+    /// It did not start in time.
     #[error("the node did not answer within {} s while taking its lock", .0.as_secs())]
     Silent(Duration),
     /// sudo did not run it.
     #[error(transparent)]
     Sudo(SudoError),
-    /// The connection is gone, or sshd runs no command.
+    /// The connection was lost, or sshd rejected the command.
     #[error(transparent)]
     Transport(TransportError),
 }
 
 impl TakeError {
-    /// Whether the node cannot offer a guard, be it asked or not.
+    /// Whether the node itself cannot provide a guard, so that a run with an optional guard continues without one.
     #[must_use]
     pub fn is_of_the_node(&self) -> bool {
         match self {
@@ -102,7 +102,7 @@ impl TakeError {
         }
     }
 
-    /// The same as a failure of a result.
+    /// The failure for a result.
     #[must_use]
     pub fn failure(&self) -> Failure {
         let (kind, hint) = match self {
@@ -123,44 +123,44 @@ impl TakeError {
 const UNGUARDED: &str = "without a guard, a dropped connection could leave a service stopped and two runs could collide; \
                          use --no-guard to accept that";
 
-/// Why something could not be armed.
+/// Why a rescue could not be armed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArmError {
-    /// The guard is no more: so is the lock.
+    /// The guard has ended, and its lock with it.
     #[error("the guard on the node has exited, so the lock is gone")]
     Gone,
     /// The guard does not answer.
     #[error("the guard on the node did not answer within {} s", .0.as_secs())]
     Silent(Duration),
-    /// The guard could not do it.
+    /// The guard cannot run it.
     #[error("the guard could not start it again: {0}")]
     Unable(String),
-    /// It was tried, and would not work.
+    /// The trial failed.
     #[error("{}", .0.message)]
     Refused(Box<Failure>),
 }
 
-/// A node's guard, as long as the run owns the node.
+/// A node's guard, for as long as the run owns the node.
 #[derive(Debug)]
 pub struct Guard {
     mark: Arc<LiveMark>,
     asks: mpsc::Sender<GuardRequest>,
     alive: Arc<AtomicBool>,
-    /// The code of what was tried and would work.
+    /// The code of successful trials.
     tried: std::sync::Mutex<BTreeSet<String>>,
-    /// What the guard has been handed to read, by its number.
+    /// The settings that the guard has received, by number.
     handed: tokio::sync::Mutex<Vec<ControlSettings>>,
     trials: AtomicU64,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // The task that speaks with it ends a moment later.
+        // Unregister now: the task that serves the guard ends a moment later.
         self.mark.end();
     }
 }
 
-/// What the holder wants of the task that speaks with the guard.
+/// A request to the task that serves the guard.
 #[derive(Debug)]
 enum GuardRequest {
     Hand(u64, ControlSettings),
@@ -171,21 +171,25 @@ enum GuardRequest {
 }
 
 impl Guard {
-    /// Takes the node's lock and starts the guard. Where sudo may ask for a password, the guard itself goes through it:
-    /// nobody could answer later. A guard of this process that a lost connection has left on the node is waited for.
+    /// Takes the node's lock and starts the guard. If sudo may ask for a password, the guard itself runs through sudo:
+    /// later nobody could answer. Waits for a guard of this process that a lost connection left on the node.
     ///
     /// # Errors
     /// [`TakeError`].
     pub async fn take<S: Session>(session: &S, owner: &LockHolder, sudo: &Sudo) -> Result<Self, TakeError> {
-        // Who held it a moment ago may be gone when one looks who it was.
+        // The holder may exit between the failed lock and the lookup of its name: retry.
         let mut attempts = 0;
         let deadline = Instant::now() + PATIENCE_WITH_OLD_GUARD;
         loop {
             attempts += 1;
             match Self::try_take(session, owner, sudo).await {
+                // An unnamed holder is probably that race; a nameless lock of another program still fails after three
+                // attempts.
                 Err(TakeError::Held(holder)) if holder.run.is_empty() && attempts < 3 => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
+                // Our own guard from a lost connection: starting beside it is unsafe, since the lock ends with it, so
+                // wait for its end.
                 Err(TakeError::Held(holder)) if holder.key == owner.key && Instant::now() < deadline => {
                     debug!("waiting for the guard of a lost connection to exit; it still has the lock");
                     tokio::time::sleep(OLD_GUARD_PAUSE).await;
@@ -196,6 +200,7 @@ impl Guard {
     }
 
     async fn try_take<S: Session>(session: &S, owner: &LockHolder, sudo: &Sudo) -> Result<Self, TakeError> {
+        // A new random mark for each guard: lines of an earlier guard or of the login shell can never match it.
         let mark = format!("ctl-{:016x}", rand::random::<u64>());
         let passage = SudoPrompt::new();
         let (prefix, shell) = if sudo.has_password() {
@@ -205,27 +210,29 @@ impl Guard {
         };
         let line = format!("exec {prefix}/bin/sh -c {shell} ctl-guard {mark}{}", owner.words());
         let time = if sudo.has_password() { PATIENCE + PATIENCE_WITH_SUDO } else { PATIENCE };
+        // On a timeout nothing is armed yet: a guard that did start ends with its channel, or after 20 s of silence.
         let opened = timeout(time, GuardChannel::open(session, &line, mark, sudo, &passage)).await;
         let channel = opened.map_err(|_| TakeError::Silent(time))??;
         let (asks, inbox) = mpsc::channel(64);
         let alive = Arc::new(AtomicBool::new(true));
+        // Register only now that the guard has reported ready, and so holds the lock.
         let mark = Arc::new(LiveMark::new(channel.mark.clone()));
         tokio::spawn(keep(channel, inbox, Arc::clone(&mark), Arc::clone(&alive)));
         let (tried, handed, trials) = Default::default();
         Ok(Self { mark, asks, alive, tried, handed, trials })
     }
 
-    /// Whether the guard lives, and with it the lock.
+    /// Whether the guard is alive, and with it the lock.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
     }
 
-    /// Tries what the rescues would run, once for all that go through the same command, with `status` in the place of
-    /// `start`. Nothing is changed by that. What was tried before is not tried again.
+    /// Tries the commands of the rescues, one trial for all with the same command, with `status` in place of `start`.
+    /// This changes nothing. Successful trials are not repeated.
     ///
     /// # Errors
-    /// [`ArmError`] of the first that would not work.
+    /// [`ArmError`] of the first failed trial.
     pub async fn rehearse(&self, rescues: &[Rescue], judge: TrialJudge) -> Result<(), ArmError> {
         let mut open = Vec::new();
         for rescue in rescues {
@@ -242,12 +249,13 @@ impl Guard {
                 judge(rescue, &answer).map_err(|failure| ArmError::Refused(Box::new(failure)))?;
             }
         }
+        // Remember them only after every judgment, so that a failed trial is repeated the next time.
         let codes = open.into_iter().map(|(_, code)| code);
         self.tried.lock().unwrap_or_else(PoisonError::into_inner).extend(codes);
         Ok(())
     }
 
-    /// What a trial's command answers on the node.
+    /// The answer of a trial's command on the node.
     async fn answer(&self, trial: &RescueTrial<'_>) -> Result<TrialAnswer, ArmError> {
         let settings = self.hand(trial.settings).await?;
         let code = trial.code(settings).ok_or_else(not_a_line)?;
@@ -261,9 +269,11 @@ impl Guard {
         Ok(TrialAnswer { command: trial.command().unwrap_or_default(), said: lines.join("\n"), exit })
     }
 
-    /// The number under which the guard has `settings`; it is handed them now unless it has them.
+    /// The number of `settings` in the guard; sends them first if it does not have them.
     async fn hand(&self, settings: Option<&ControlSettings>) -> Result<Option<u64>, ArmError> {
         let Some(settings) = settings else { return Ok(None) };
+        // The lock stays held during the send: a concurrent caller must not use the number before the guard has the
+        // settings.
         let mut handed = self.handed.lock().await;
         let place = match handed.iter().position(|known| known == settings) {
             Some(place) => place,
@@ -278,13 +288,14 @@ impl Guard {
         Ok(Some(place as u64 + 1))
     }
 
-    /// A rescue as the guard's code.
+    /// The guard's code for a rescue.
     async fn code(&self, rescue: &Rescue) -> Result<String, ArmError> {
         let settings = self.hand(rescue.settings()).await?;
         rescue.code(settings).ok_or_else(not_a_line)
     }
 
-    /// From the moment this returns, `rescue` is done if the channel ends. The number disarms it. It was tried before.
+    /// Once this returns, `rescue` runs if the channel ends. The returned number disarms it. Its command is tried
+    /// first.
     ///
     /// # Errors
     /// [`ArmError`]; nothing is armed then.
@@ -292,10 +303,11 @@ impl Guard {
         self.rehearse(std::slice::from_ref(rescue), judge).await?;
         let code = self.code(rescue).await?;
         let (reply, answer) = oneshot::channel();
+        // Wait for the confirmation: only then may the caller stop the service.
         self.ask(GuardRequest::Arm(code, reply), answer, PATIENCE).await
     }
 
-    /// Asks the guard, and waits for its answer.
+    /// Sends a request to the guard, and waits for its answer.
     async fn ask<A>(&self, ask: GuardRequest, answer: oneshot::Receiver<A>, patience: Duration) -> Result<A, ArmError> {
         let asked = async {
             self.asks.send(ask).await.ok()?;
@@ -308,14 +320,14 @@ impl Guard {
         }
     }
 
-    /// It need not be started again any more.
+    /// Disarms a rescue that is not needed any more.
     pub async fn disarm(&self, number: u64) {
         if !matches!(timeout(PATIENCE, self.asks.send(GuardRequest::Disarm(number))).await, Ok(Ok(()))) {
             debug!("the guard has exited or hangs, and was not disarmed");
         }
     }
 
-    /// Lets the node go. Returns when the lock is free, or after a few seconds.
+    /// Releases the node. Returns once the lock is free, or after a few seconds.
     pub async fn release(self) {
         let (reply, released) = oneshot::channel();
         let farewell = async { self.asks.send(GuardRequest::Release(reply)).await.is_ok() && released.await.is_ok() };
@@ -328,7 +340,7 @@ impl Guard {
 const LOCK: &str = include_str!("lock.sh");
 const GUARD: &str = include_str!("guard.sh");
 
-/// Splits what comes into lines; a line that is too long is dropped.
+/// Splits output into lines; a line that is too long is dropped.
 #[derive(Debug, Default)]
 struct GuardLines {
     rest: Vec<u8>,
@@ -353,14 +365,14 @@ struct GuardChannel<C: RemoteCommand> {
     command: C,
     mark: String,
     lines: GuardLines,
-    /// Bytes that came since the last line of the guard's own.
+    /// Bytes received since the guard's last line.
     printed: usize,
-    /// Whether its end was told; otherwise the connection ended.
+    /// Whether its exit was reported; otherwise the connection ended.
     has_ended: bool,
 }
 
 impl<C: RemoteCommand> GuardChannel<C> {
-    /// Starts the guard by this command line, and waits until it is ready.
+    /// Starts the guard with this command line, and waits until it is ready.
     async fn open<S: Session<Command = C>>(
         session: &S,
         line: &str,
@@ -380,17 +392,18 @@ impl<C: RemoteCommand> GuardChannel<C> {
             });
         }
         let mut channel = Self { command, mark, lines: GuardLines::default(), printed: 0, has_ended: false };
+        // Only after sudo's dialogue: sudo would read the script as the password.
         let scripts = format!("{}\n{}\n", one_line(LOCK), one_line(GUARD));
         channel.command.write(scripts.as_bytes()).await.map_err(TakeError::Transport)?;
         channel.greeting().await?;
         Ok(channel)
     }
 
-    /// The next line of the guard's own, without its mark. None: it has ended. May be dropped and asked again.
+    /// The guard's next line, without its mark. `None`: it has ended. Cancel safe.
     async fn line(&mut self, noise: &mut String) -> Option<String> {
         loop {
             while let Some(line) = self.lines.whole.pop_front() {
-                // A login shell may leave its last line without an end.
+                // The login shell's last line may lack its newline, so the mark may not be at the start of the line.
                 match line.split_once(&format!("{} ", self.mark)) {
                     Some((_, said)) => {
                         self.printed = 0;
@@ -400,6 +413,7 @@ impl<C: RemoteCommand> GuardChannel<C> {
                     None => {}
                 }
             }
+            // Stop reading a shell that prints without end; the guard's own lines reset the count.
             if self.printed > NOISE_LIMIT {
                 return None;
             }
@@ -419,18 +433,22 @@ impl<C: RemoteCommand> GuardChannel<C> {
         }
     }
 
-    /// Waits until the guard is ready, or says why it will not be.
+    /// Waits until the guard is ready, or reports why it cannot be.
     async fn greeting(&mut self) -> Result<(), TakeError> {
         let mut noise = String::new();
         let mut held = false;
         while let Some(line) = self.line(&mut noise).await {
             match line.split_once(' ').unwrap_or((line.as_str(), "")) {
                 ("ready", _) => return Ok(()),
+                // `by` follows with the holder, if the node can find it.
                 ("held", _) => held = true,
                 ("own", words) => {
+                    // The guard of a lost connection: its lock ends soon, so nothing may run beside it.
                     if !LiveMark::is_live(words.split(' ').next().unwrap_or_default()) {
                         return Err(TakeError::Held(LockHolder::read(words)));
                     }
+                    // A live guard of this process holds the lock under another name of the host, and covers this one
+                    // too.
                     self.command.write(b"beside\n").await.map_err(TakeError::Transport)?;
                 }
                 ("by", words) => return Err(TakeError::Held(LockHolder::read(words))),
@@ -439,6 +457,7 @@ impl<C: RemoteCommand> GuardChannel<C> {
                 _ => {}
             }
         }
+        // The guard has ended without being ready: find the most specific reason.
         if held {
             return Err(TakeError::Held(LockHolder::default()));
         }
@@ -455,7 +474,7 @@ impl<C: RemoteCommand> GuardChannel<C> {
     }
 }
 
-/// Speaks with the guard until it ends or is let go.
+/// Serves the guard until it ends or is released.
 async fn keep<C: RemoteCommand>(
     mut channel: GuardChannel<C>,
     mut inbox: mpsc::Receiver<GuardRequest>,
@@ -472,6 +491,7 @@ async fn keep<C: RemoteCommand>(
         let send = tokio::select! {
             line = channel.line(&mut noise) => {
                 let Some(line) = line else { break };
+                // Its lines are only answers: nothing to send, so read on.
                 waiting.hear(&line);
                 continue;
             }
@@ -483,6 +503,7 @@ async fn keep<C: RemoteCommand>(
                 }
                 Some(GuardRequest::Arm(code, reply)) => {
                     last += 1;
+                    // Register the reply before the write, so that the answer cannot arrive first.
                     waiting.armed.insert(last, reply);
                     format!("+{last} {code}\n").into()
                 }
@@ -491,22 +512,23 @@ async fn keep<C: RemoteCommand>(
                     released = Some(reply);
                     "q\n".to_owned().into()
                 }
-                // The run is gone without letting go: what is armed stays armed, and the end of the channel tells.
+                // The run dropped the guard without a release: armed rescues stay armed, and the end of the
+                // channel triggers them.
                 None => break,
             },
             _ = beat.tick() => Zeroizing::new(".\n".to_owned()),
         };
-        // A node that takes nothing for so long has its guard end anyway.
+        // If the node accepts no data for this long, its guard has missed its heartbeats and acts anyway.
         if !matches!(timeout(PATIENCE, channel.command.write(send.as_bytes())).await, Ok(Ok(()))) {
             break;
         }
         if released.is_some() {
-            // Nothing more is wanted but its end.
+            // After a release, only the exit remains to be read.
             while channel.line(&mut noise).await.is_some() {}
             break;
         }
     }
-    // In this order: who finds the guard dead takes another, and must not take this one for alive then.
+    // In this order: a caller that finds the guard dead takes a new one, and must not find the old mark live then.
     mark.end();
     alive.store(false, Ordering::Release);
     channel.command.close().await;
@@ -517,17 +539,17 @@ async fn keep<C: RemoteCommand>(
     }
 }
 
-/// Who waits for which of the guard's words.
+/// The callers that wait for an answer of the guard.
 #[derive(Default)]
 struct PendingReplies {
-    /// For a rescue to be armed, by its number.
+    /// By the number of the rescue.
     armed: BTreeMap<u64, oneshot::Sender<u64>>,
-    /// For the end of what is tried, by its number, and what it has said so far.
+    /// By the number of the trial, with its output so far.
     trials: BTreeMap<u64, (oneshot::Sender<Vec<String>>, Vec<String>)>,
 }
 
 impl PendingReplies {
-    /// A line of the guard: what was armed, what something that is tried has said, and that it has ended.
+    /// Handles a line of the guard: a confirmation, output of a trial, or the end of a trial.
     fn hear(&mut self, line: &str) {
         let mut chars = line.chars();
         let kind = chars.next();
@@ -563,8 +585,8 @@ mod lock_tests;
 mod tests {
     use super::*;
 
-    /// What was stopped is started within 30 s of the last sign of life: the silence, and 10 s for the rescue. Two
-    /// signs of life may be lost meanwhile, and the third be late.
+    /// Stopped services start within 30 s of the last heartbeat: the silence, and 10 s for the rescue. Two heartbeats
+    /// may be lost meanwhile, and the third be late.
     #[test]
     fn the_silence_leaves_time_for_the_rescue() {
         let (_, watch) = GUARD.split_once("watch() {").unwrap_or_default();

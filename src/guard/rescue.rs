@@ -1,7 +1,7 @@
-//! What the guard starts again, in which words, and how those words are tried before anything is stopped.
+//! The restarts of the guard: their commands, and the trial of each command before anything is stopped.
 //!
-//! Pure. What always holds: the words that are tried are those that the rescue will run, `status` in the place of
-//! `start`; a password is in none of them, but in [`ControlSettings`], which go over the guard's channel.
+//! Pure. Invariants: the trial runs the same command as the rescue, with `status` in place of `start`; no command
+//! contains a password: passwords are in [`ControlSettings`], which are sent over the guard's channel.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,31 +11,31 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::event::Failure;
 
-/// How long the guard tries to start something again, in seconds: `stopwaitsecs` and `startsecs` of the program, which
-/// supervisord does not tell, and 30 s more. Contrail's programs have at most 10 s and 10 s.
+/// How long the guard tries to start a target, in seconds: `stopwaitsecs` and `startsecs` of the program, which
+/// supervisord does not report, and 30 s more. Contrail's programs have at most 10 s and 10 s.
 const RESCUE_LIMIT: u32 = 120;
 
-/// How long what is tried may take on the node, in seconds.
+/// Time limit of a trial on the node, in seconds.
 pub(super) const TRIAL_LIMIT: u32 = 8;
 
-/// Names that are tried with one command.
+/// Maximum number of names in one trial.
 const NAMES_AT_ONCE: usize = 40;
 
-/// The end of a line inside a line of the guard's protocol.
+/// Encodes a newline inside a line of the guard's protocol.
 const LINE_END: &str = "\u{1f}";
 
-/// What `supervisorctl` reads from its standard input, in the form of its configuration file: it holds a password.
+/// Standard input for `supervisorctl`, in the form of its configuration file: it contains a password.
 #[derive(Clone)]
 pub struct ControlSettings(Arc<SecretString>);
 
 impl ControlSettings {
-    /// With this text, lines and all.
+    /// Wraps this text, with its newlines.
     #[must_use]
     pub fn new(text: SecretString) -> Self {
         Self(Arc::new(text))
     }
 
-    /// As a line of the guard's protocol, under a number.
+    /// The settings as a line of the guard's protocol, with their number.
     pub(super) fn line(&self, number: u64) -> Zeroizing<String> {
         let text = Zeroizing::new(self.0.expose_secret().replace('\r', "").replace('\n', LINE_END));
         Zeroizing::new(format!("={number} {}\n", text.as_str()))
@@ -56,33 +56,33 @@ impl PartialEq for ControlSettings {
 
 impl Eq for ControlSettings {}
 
-/// `supervisorctl` as the guard calls it.
+/// The guard's `supervisorctl` command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlCommand {
     /// `[sudo -n] supervisorctl -s ADDRESS`.
     pub words: Vec<String>,
-    /// What it reads from its standard input.
+    /// Its standard input.
     pub settings: Option<ControlSettings>,
 }
 
-/// What the guard starts again if it has to.
+/// A restart that the guard performs if the connection is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rescue {
     /// A process, through `supervisorctl`.
     Process {
         /// `group:name`.
         name: String,
-        /// `supervisorctl` towards its supervisord.
+        /// The `supervisorctl` command for its supervisord.
         control: ControlCommand,
     },
-    /// A group that an update has taken out.
+    /// A group that an update has removed.
     Group {
         /// Its name.
         name: String,
-        /// `supervisorctl` towards its supervisord.
+        /// The `supervisorctl` command for its supervisord.
         control: ControlCommand,
     },
-    /// A service that init runs.
+    /// An init service.
     Init {
         /// Its name.
         name: String,
@@ -91,21 +91,21 @@ pub enum Rescue {
     },
 }
 
-/// What a rescue's command answered when it was tried with `status`.
+/// The answer of a rescue's command in a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TrialAnswer {
-    /// The command, as one would type it.
+    /// The command, as a user would type it.
     pub command: String,
-    /// What it printed, stderr with it (untrusted, bounded).
+    /// Its output, including stderr (untrusted, bounded).
     pub said: String,
-    /// Its exit code: 137 of one that was ended because it took too long.
+    /// Its exit code: 137 if it exceeded the time limit and was killed.
     pub exit: Option<u32>,
 }
 
-/// Judges an answer: whether the rescue would work.
+/// Decides by the answer whether the rescue would work.
 pub type TrialJudge = fn(&Rescue, &TrialAnswer) -> Result<(), Failure>;
 
-/// Some rescues that are tried with one command.
+/// Rescues that share one trial.
 #[derive(Debug)]
 pub(super) struct RescueTrial<'a> {
     pub(super) rescues: Vec<&'a Rescue>,
@@ -115,7 +115,7 @@ pub(super) struct RescueTrial<'a> {
 }
 
 impl Rescue {
-    /// What it starts.
+    /// The name of its target.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -123,7 +123,7 @@ impl Rescue {
         }
     }
 
-    /// What its command reads from its standard input.
+    /// The standard input of its command.
     pub(super) fn settings(&self) -> Option<&ControlSettings> {
         match self {
             Self::Process { control, .. } | Self::Group { control, .. } => control.settings.as_ref(),
@@ -131,8 +131,8 @@ impl Rescue {
         }
     }
 
-    /// As the guard's code. `settings`: the number under which the guard has what the command reads. None where a word
-    /// holds what no line can.
+    /// The guard's code. `settings`: the number of the command's settings in the guard. `None` if an argument contains
+    /// a character that does not fit on a line.
     pub(super) fn code(&self, settings: Option<u64>) -> Option<String> {
         let (verb, words) = match self {
             Self::Process { control, .. } => ("up", &control.words),
@@ -143,7 +143,7 @@ impl Rescue {
         Some(format!("{verb} {RESCUE_LIMIT} {} {}", key(settings), one_line(words)?))
     }
 
-    /// The words that are tried, up to the name; what else has them is tried with it.
+    /// The arguments of the trial, up to the name; rescues with the same ones share a trial.
     fn trial_words(&self) -> Vec<String> {
         let more: &[&str] = match self {
             Self::Process { .. } | Self::Group { .. } => &["status"],
@@ -156,7 +156,7 @@ impl Rescue {
         words.iter().cloned().chain(more.iter().map(|word| (*word).to_owned())).collect()
     }
 
-    /// What `status` is asked about.
+    /// The argument of `status`.
     fn trial_name(&self) -> Option<String> {
         match self {
             Self::Process { name, .. } => Some(name.clone()),
@@ -167,7 +167,7 @@ impl Rescue {
 }
 
 impl<'a> RescueTrial<'a> {
-    /// One for all rescues that go through the same command.
+    /// One trial for all rescues with the same command.
     pub(super) fn of(rescues: impl IntoIterator<Item = &'a Rescue>) -> Vec<Self> {
         let mut trials: Vec<Self> = Vec::new();
         for rescue in rescues {
@@ -189,23 +189,23 @@ impl<'a> RescueTrial<'a> {
         trials
     }
 
-    /// As the guard's code.
+    /// The guard's code.
     pub(super) fn code(&self, settings: Option<u64>) -> Option<String> {
         Some(format!("ask {TRIAL_LIMIT} {} {}", key(settings), self.command()?))
     }
 
-    /// As one would type it.
+    /// The command, as a user would type it.
     pub(super) fn command(&self) -> Option<String> {
         one_line(self.words.iter().chain(&self.names).map(String::as_str))
     }
 }
 
-/// The number of some settings, as the guard's code has it.
+/// The number of the settings in the guard's code.
 fn key(settings: Option<u64>) -> String {
     settings.map_or_else(|| "-".to_owned(), |number| number.to_string())
 }
 
-/// The words, quoted. None where one holds what no line can.
+/// The arguments, quoted. `None` if one of them contains a character that does not fit on a line.
 fn one_line<'a>(words: impl Iterator<Item = &'a str>) -> Option<String> {
     let quote = |word: &str| {
         let fits = !word.contains(['\n', '\r', '\u{1f}']);
