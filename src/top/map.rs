@@ -1,17 +1,17 @@
-//! The map: a line for each service of a role, a cell for each node or, where there are too many, for a few.
+//! The map: one line for each service of a role, one cell for each node or, with too many of them, for several.
 
 use std::collections::HashMap;
 
 use crate::event::{Outcome, TargetResult};
 use crate::overview::{NodeRoles, TargetHealth};
 
-/// What stands for a role that a result does not have, and for a service that nobody could name.
+/// Placeholder for a missing role, and for an unknown service.
 pub(super) const NONE: &str = "-";
 
 /// The services of all roles.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ServiceMap {
-    /// Those of a role stand together.
+    /// The rows of a role are adjacent.
     pub(super) rows: Vec<MapRow>,
 }
 
@@ -20,12 +20,12 @@ pub(super) struct ServiceMap {
 pub(super) struct MapRow {
     pub(super) role: String,
     pub(super) service: String,
-    /// One for each node of the role, in the order of the results; none: the node does not have the service.
+    /// One for each node of the role, in the order of the results; `None`: the node does not have the service.
     nodes: Vec<Option<TargetHealth>>,
 }
 
 impl MapRow {
-    /// The nodes in at most `columns` cells, each as bad as the worst of its nodes.
+    /// The nodes in at most `columns` cells, each with the worst health of its nodes.
     pub(super) fn cells(&self, columns: usize) -> Vec<Option<TargetHealth>> {
         let count = self.nodes.len();
         let mut cells = vec![None; count.min(columns.max(1))];
@@ -38,27 +38,27 @@ impl MapRow {
         cells
     }
 
-    /// Whether it is well on all its nodes.
+    /// Whether the service is healthy on all its nodes.
     pub(super) fn is_well(&self) -> bool {
         self.nodes.iter().flatten().all(|health| *health == TargetHealth::Well)
     }
 
-    /// How many nodes the role has.
+    /// The number of nodes of the role.
     pub(super) fn width(&self) -> usize {
         self.nodes.len()
     }
 }
 
-/// A role, while the map is made.
+/// A role during the construction of the map.
 #[derive(Default)]
 struct MapRole<'a> {
     nodes: HashMap<&'a str, usize>,
-    /// The services in the order of the results, and where each stands there.
+    /// The services in the order of the results, and their indexes.
     services: Vec<&'a str>,
     places: HashMap<&'a str, usize>,
-    /// `(service, node, health)`, by their places.
+    /// `(service, node, health)`, by index.
     known: Vec<(usize, usize, TargetHealth)>,
-    /// What holds for all services of the role on a node: nobody could ask for them.
+    /// The health of all services of the role on a node that could not be asked.
     whole: Vec<(usize, TargetHealth)>,
 }
 
@@ -111,7 +111,7 @@ impl<'a> MapRole<'a> {
 }
 
 impl ServiceMap {
-    /// Of a round. A node that does not tell its roles has those that are known of it.
+    /// The map of a round. A node without roles in its results has its known roles.
     pub(super) fn of(results: &[TargetResult], known: &NodeRoles) -> Self {
         let mut order: Vec<&str> = Vec::new();
         let mut parts: HashMap<&str, MapRole<'_>> = HashMap::new();
@@ -136,7 +136,7 @@ impl ServiceMap {
         Self { rows: rows.flatten().collect() }
     }
 
-    /// How many roles there are.
+    /// The number of roles.
     pub(super) fn roles(&self) -> usize {
         self.rows.chunk_by(|one, next| one.role == next.role).count()
     }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_cannot_be_asked_stands_in_every_row_of_its_roles() {
+    fn an_unreachable_node_is_in_every_row_of_its_roles() {
         let lost = TargetResult::new("c0002".to_owned(), Outcome::Unreachable);
         let mut down = TargetResult::new("c0003".to_owned(), Outcome::Failed);
         down.role = Some("compute".to_owned());

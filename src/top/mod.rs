@@ -1,10 +1,10 @@
-//! The live view: a cluster on one screen, and what is typed there.
+//! The live view: a cluster on one screen, with keyboard input.
 //!
-//! Here live [`TopModel`], which is what the screen is about, changed by a round's results and by keys; [`draw`], which makes
-//! a frame of it; and [`TopScreen`], which holds the terminal. It uses `event`, `overview`, `nodeset` and, to make text safe,
-//! `sink::text`. What always holds: model and frames are pure and know no network; the model keeps one round; text of a node
-//! is made safe before it is drawn; colour says nothing that a sign or a word does not say; the terminal is left as it was
-//! found. Start reading at [`TopModel`].
+//! Here live [`TopModel`], the state of the view, which results and keys change; [`draw`], which renders a frame; and
+//! [`TopScreen`], which owns the terminal. It uses `event`, `overview`, `nodeset` and, to make text safe, `sink::text`.
+//! Invariants: model and frames are pure and know no network; the model keeps one round; text from a node is made safe
+//! before it is drawn; color repeats a symbol or a label; the terminal is restored at the end. Start reading at
+//! [`TopModel`].
 
 mod map;
 mod model;

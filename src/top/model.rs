@@ -1,4 +1,4 @@
-//! What the screen is about.
+//! The state of the view.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use crate::event::{Ledger, NodeFacts, TargetResult};
 use crate::overview::{NodeRoles, Overview, TargetHealth, reason};
 use crate::plan::Action;
 
-/// A key, as far as one means something here.
+/// A key with a meaning in the view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopKey {
     /// A character.
     Char(char),
-    /// Return.
+    /// Enter.
     Enter,
     /// Escape.
     Escape,
@@ -27,22 +27,22 @@ pub enum TopKey {
     PageUp,
     /// A page down.
     PageDown,
-    /// To the first.
+    /// Home: to the first entry.
     Home,
-    /// To the last.
+    /// End: to the last entry.
     End,
     /// Ctrl-C.
     Interrupt,
 }
 
-/// What a key asks of whoever runs the view.
+/// A request from the view to its caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TopOrder {
-    /// To end.
+    /// Quit.
     Quit,
-    /// To read the end of a service's log on a node.
+    /// Read the end of a service's log on a node.
     ReadLog(TopTarget),
-    /// To act; it has been confirmed.
+    /// Act; the user has confirmed it.
     Act(PendingAction),
 }
 
@@ -51,9 +51,9 @@ pub enum TopOrder {
 pub struct TopTarget {
     /// The node.
     pub node: String,
-    /// The role that it belongs to; none where that is not known.
+    /// Its role; none if unknown.
     pub role: Option<String>,
-    /// The service; none where the node did not tell any.
+    /// The service; none if the node reported none.
     pub service: Option<String>,
 }
 
@@ -67,45 +67,45 @@ impl TopTarget {
     }
 }
 
-/// An action that is to be confirmed.
+/// An action that awaits confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingAction {
-    /// What.
+    /// The action.
     pub action: Action,
     /// The service.
     pub service: String,
-    /// The role that it belongs to.
+    /// Its role.
     pub role: Option<String>,
-    /// Where.
+    /// The nodes.
     pub nodes: Vec<String>,
-    /// What was typed so far.
+    /// The input so far.
     pub typed: String,
 }
 
 impl PendingAction {
-    /// What has to be typed: `y`, or of several nodes their number.
+    /// The required input: `y`, or for several nodes their number.
     #[must_use]
     pub fn wanted(&self) -> String {
         if self.nodes.len() == 1 { "y".to_owned() } else { self.nodes.len().to_string() }
     }
 }
 
-/// In which order the services stand.
+/// The order of the services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum SortOrder {
-    /// What is worst first.
+    /// Worst first.
     #[default]
     Worst,
     /// By node, then service.
     Node,
     /// By service, then node.
     Service,
-    /// What was started last first.
+    /// Most recently started first.
     Youngest,
 }
 
 impl SortOrder {
-    /// The word for it.
+    /// The name on the screen.
     #[must_use]
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -126,7 +126,7 @@ impl SortOrder {
     }
 }
 
-/// What is on the screen.
+/// The page on the screen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum TopPage {
     /// The map and the list.
@@ -136,7 +136,7 @@ pub(super) enum TopPage {
     Map,
     /// One node, with the log of one of its services.
     Node(TopTarget),
-    /// The keys.
+    /// The help.
     Help,
 }
 
@@ -144,52 +144,52 @@ pub(super) enum TopPage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LogEnd {
     pub(super) of: TopTarget,
-    /// None: it is being read.
+    /// `None` while it is being read.
     pub(super) lines: Option<Vec<String>>,
 }
 
-/// What the screen is about.
+/// The state of the view.
 #[derive(Debug, Clone)]
 pub struct TopModel {
     pub(super) results: Vec<TargetResult>,
     pub(super) facts: BTreeMap<String, NodeFacts>,
     pub(super) overview: Overview,
     pub(super) map: ServiceMap,
-    /// How many results are how well.
+    /// The number of results by health.
     pub(super) counts: BTreeMap<TargetHealth, usize>,
     roles: NodeRoles,
-    /// What the filter looks for in each result: all its words, in lower case.
+    /// The searchable text of each result, in lower case.
     texts: Vec<String>,
-    /// How long the last round took.
+    /// Duration of the last round.
     pub(super) took: Duration,
-    /// When it ended, as the operator's clock has it.
+    /// Its end, by the controller's clock.
     pub(super) at: String,
-    /// Who has not answered, in lines that are safe to show.
+    /// The nodes that have not answered, as safe lines.
     pub(super) late: Vec<String>,
     pub(super) interval: Duration,
     /// Rounds so far.
     pub(super) rounds: u64,
     pub(super) filter: String,
-    /// Whether the filter is being typed.
+    /// Whether the user is typing the filter.
     pub(super) is_typing: bool,
     pub(super) sort: SortOrder,
-    /// Indexes of the results that are shown, in their order.
+    /// Indexes of the visible results, in their order.
     pub(super) shown: Vec<usize>,
-    /// Place in `shown`.
+    /// Index in `shown`.
     pub(super) selected: usize,
     pub(super) page: TopPage,
-    /// First line of the whole map that is shown.
+    /// First visible line of the whole map.
     pub(super) map_first: usize,
     pub(super) confirm: Option<PendingAction>,
     pub(super) log: Option<LogEnd>,
-    /// Whether it may be coloured.
+    /// Whether to use color.
     pub(super) color: bool,
-    /// Rows of a page of the list, as last drawn.
+    /// Rows of a page of the list in the last frame.
     page_rows: usize,
 }
 
 impl TopModel {
-    /// Before the first round. `roles`: those of the nodes, as the inventory has them.
+    /// The state before the first round. `roles`: the nodes' roles in the inventory.
     #[must_use]
     pub fn new(roles: NodeRoles, interval: Duration, color: bool) -> Self {
         Self {
@@ -219,7 +219,7 @@ impl TopModel {
         }
     }
 
-    /// The cluster was read. `late`: who has not answered; `at`: the time, as it is shown.
+    /// Applies a round. `late`: the nodes that have not answered; `at`: the time to show.
     pub fn update(&mut self, ledger: &Ledger, late: Vec<String>, at: String) {
         let kept = self.current().map(TopTarget::of);
         let facts = ledger.facts();
@@ -237,35 +237,36 @@ impl TopModel {
         self.late = late;
         self.rounds += 1;
         self.arrange();
-        // What was selected stays so, wherever it stands now.
+        // Keep the selection on its target, wherever it is now.
         let place = kept.and_then(|kept| self.shown().position(|result| kept.is_of(result)));
         self.select(place.unwrap_or(self.selected));
     }
 
-    /// The log of a service was read.
+    /// Applies the log of a service.
     pub fn log_read(&mut self, of: &TopTarget, lines: Vec<String>) {
+        // Ignore a late answer for a log that is no longer shown.
         if let Some(log) = self.log.as_mut().filter(|log| log.of == *of) {
             log.lines = Some(lines);
         }
     }
 
-    /// The service whose log is shown, if one is.
+    /// The service of the visible log, if there is one.
     #[must_use]
     pub fn log_shown(&self) -> Option<&TopTarget> {
         self.log.as_ref().map(|log| &log.of)
     }
 
-    /// How many rows a page has.
+    /// Sets the rows of a page.
     pub(super) fn set_page_rows(&mut self, rows: usize) {
         self.page_rows = rows.max(1);
     }
 
-    /// What is shown in the list.
+    /// The visible results.
     pub(super) fn shown(&self) -> impl Iterator<Item = &TargetResult> {
         self.shown.iter().filter_map(|index| self.results.get(*index))
     }
 
-    /// What is selected.
+    /// The selected result.
     pub(super) fn current(&self) -> Option<&TargetResult> {
         self.shown.get(self.selected).and_then(|index| self.results.get(*index))
     }
@@ -292,12 +293,13 @@ impl TopModel {
         self.shown = shown;
     }
 
-    /// A key was pressed.
+    /// Handles a key.
     #[must_use]
     pub fn key(&mut self, key: TopKey) -> Option<TopOrder> {
         if key == TopKey::Interrupt {
             return Some(TopOrder::Quit);
         }
+        // Taking the question cancels it: only `confirming` can restore it, so no other key can confirm by accident.
         if let Some(confirm) = self.confirm.take() {
             return self.confirming(confirm, key);
         }
@@ -369,7 +371,7 @@ impl TopModel {
         self.go(|place| to(place, rows))
     }
 
-    /// To another place of the list; on a node's page, to another of its services.
+    /// Moves in the list; on a node's page, to another of its services.
     fn go(&mut self, to: impl Fn(usize) -> usize) -> Option<TopOrder> {
         let at = match &self.page {
             TopPage::Node(at) => at,
@@ -411,7 +413,7 @@ impl TopModel {
         Some(TopOrder::ReadLog(target))
     }
 
-    /// Asks whether to act on what is selected, or on all that are shown of the selected service.
+    /// Asks for confirmation to act on the selected target, or on all visible targets with the selected service.
     fn ask(&mut self, action: Action, on_all: bool) {
         let target = match &self.page {
             TopPage::Node(target) => Some(target.clone()),
@@ -431,7 +433,7 @@ impl TopModel {
         } else {
             vec![node]
         };
-        // The filter may hide what a node's page shows.
+        // The filter may hide the target of a node's page.
         if !nodes.is_empty() {
             self.confirm = Some(PendingAction { action, service, role, nodes, typed: String::new() });
         }
@@ -466,7 +468,7 @@ fn by_service(result: Option<&TargetResult>) -> Option<(Option<&str>, &str)> {
     result.map(|result| (result.service.as_deref(), result.node.as_str()))
 }
 
-/// All by which a result may be looked for.
+/// The searchable text of a result.
 fn words_of(result: &TargetResult) -> String {
     let state = result.state.map(|state| state.as_str()).unwrap_or_default();
     let health = TargetHealth::of(result).as_str();

@@ -1,8 +1,8 @@
-//! The terminal, while the view has it.
+//! The terminal, while the view owns it.
 //!
-//! What always holds: it is as it was found when [`TopScreen`] is dropped, and when anything panics; what ends the process
-//! without a word (SIGKILL) leaves it. Keys are read by a thread, and only when asked for: the library's reader does not
-//! come back from a terminal that has gone, and whoever waits for a key has signals to look at.
+//! Invariants: it is restored when [`TopScreen`] is dropped, and on a panic; only SIGKILL leaves it as it is. A thread
+//! reads the keys, and only on request: the library's reader does not return from a terminal that has closed, and the
+//! caller must also handle signals.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -14,58 +14,58 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::TopKey;
 
-/// How long a key is waited for before the waiting is told of.
+/// How long to wait for a key before returning to the caller.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long the reader may take to give the keyboard back.
+/// How long the reader may take to release the keyboard.
 const HANDING_BACK: Duration = Duration::from_secs(1);
 
-/// What comes from the terminal.
+/// Input from the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TerminalInput {
-    /// A key that means something here.
+    /// A key with a meaning in the view.
     Key(TopKey),
-    /// Something that may have changed the picture, such as another size.
+    /// An event that may change the picture, such as a resize.
     Other,
     /// Nothing yet.
     Nothing,
-    /// The terminal has gone.
+    /// The terminal has closed.
     Gone,
 }
 
-/// The terminal: raw, and with the alternate screen.
+/// The terminal in raw mode, with the alternate screen.
 pub struct TopScreen {
     terminal: DefaultTerminal,
-    /// Asks for one event; dropped, it ends the reader.
+    /// Requests one event; dropping it ends the reader.
     ask: Sender<()>,
     told: Receiver<io::Result<Option<Event>>>,
     is_asked: bool,
 }
 
 impl TopScreen {
-    /// Takes the terminal.
+    /// Takes over the terminal.
     ///
     /// # Errors
-    /// If it cannot be made raw, or there is no thread for its keys.
+    /// If raw mode fails, or the thread for the keys cannot start.
     pub fn take() -> io::Result<Self> {
         let ((ask, asked), (tell, told)) = (channel(), channel());
         std::thread::Builder::new().name("keys".to_owned()).spawn(move || read(&asked, &tell))?;
-        // It puts a hook before the panic's own, which gives the terminal back before anything is printed.
+        // This installs a panic hook that restores the terminal before anything is printed.
         Ok(Self { terminal: ratatui::try_init()?, ask, told, is_asked: false })
     }
 
     /// Draws a frame.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the write fails.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         self.terminal.draw(draw).map(drop)
     }
 
-    /// Waits a moment for a key.
+    /// Waits briefly for a key.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the read fails.
     pub fn input(&mut self) -> io::Result<TerminalInput> {
         if has_gone() {
             return Ok(TerminalInput::Gone);
@@ -93,7 +93,7 @@ impl TopScreen {
 
 impl Drop for TopScreen {
     fn drop(&mut self) {
-        // Whoever has the terminal next wants its keys too. A terminal that has gone needs nothing.
+        // The next owner of the terminal needs its keys. A closed terminal needs nothing.
         if self.is_asked {
             drop(self.told.recv_timeout(HANDING_BACK));
         }
@@ -101,7 +101,7 @@ impl Drop for TopScreen {
     }
 }
 
-/// Reads one event each time it is asked.
+/// Reads one event per request.
 fn read(asked: &Receiver<()>, tell: &Sender<io::Result<Option<Event>>>) {
     for () in asked {
         let event = event::poll(LOOK).and_then(|is_there| is_there.then(event::read).transpose());
@@ -111,7 +111,7 @@ fn read(asked: &Receiver<()>, tell: &Sender<io::Result<Option<Event>>>) {
     }
 }
 
-/// Whether nobody is at the other end of the terminal any more. Its signal may have been ignored.
+/// Whether the other end of the terminal has closed. Its signal may be ignored.
 fn has_gone() -> bool {
     let stdin = io::stdin();
     let mut ends = [PollFd::new(&stdin, PollFlags::empty())];
@@ -119,7 +119,7 @@ fn has_gone() -> bool {
         && ends.iter().any(|end| end.revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL))
 }
 
-/// What a key of the terminal means.
+/// The key of a terminal event.
 #[expect(clippy::wildcard_enum_match_arm, reason = "a keyboard has more keys than are used here")]
 fn key_of(event: &KeyEvent) -> Option<TopKey> {
     if event.kind == KeyEventKind::Release {

@@ -38,7 +38,7 @@ fn unreachable(node: &str) -> TargetResult {
     TargetResult { failure: Some(failure), ..TargetResult::new(node, Outcome::Unreachable) }
 }
 
-/// One round.
+/// The ledger of one round.
 fn ledger(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> Ledger {
     let head = RunHead {
         run: "r".to_owned(),
@@ -70,7 +70,7 @@ fn model(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> TopModel {
     model
 }
 
-/// What the screen shows, row by row.
+/// The screen, row by row.
 fn rows(model: &mut TopModel, width: u16, height: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a screen");
     terminal.draw(|frame| draw(frame, model)).expect("a frame");
@@ -182,7 +182,7 @@ fn a_node_and_the_log_of_one_of_its_services() {
     line 100 \x1b[2J
     / filter  o order  m map  Enter node  r restart  s start  x stop  ? keys  q quit
     ");
-    // The next of its services; the log of the one before comes too late.
+    // The next service of the node; the log of the previous one arrives too late.
     let order = model.key(TopKey::Down);
     let Some(TopOrder::ReadLog(next)) = order else { panic!("{order:?}") };
     assert_eq!((next.node.as_str(), next.service.as_deref()), ("a2", Some("contrail-query-engine")));
@@ -193,7 +193,7 @@ fn a_node_and_the_log_of_one_of_its_services() {
 }
 
 #[test]
-fn what_is_selected_stays_so_when_it_moves() {
+fn the_selection_follows_its_target() {
     let mut model = few();
     assert_eq!(press(&mut model, "/query\n"), None);
     assert_eq!(press(&mut model, "j"), None);
@@ -265,7 +265,7 @@ fn an_action_is_confirmed() {
     for words in ["restart contrail-collector of analytics", "on a2", "type y and press Enter, or Esc: ▏"] {
         assert!(screen.contains(words), "{words}: {screen}");
     }
-    // Anything else than what is asked for is a no.
+    // Any other input means no.
     assert_eq!(press(&mut model, "yes\n"), None);
     assert!(!rows(&mut model, 80, 24).join("\n").contains("Really?"));
     assert_eq!(press(&mut model, "ry\n"), restart(&["a2"], "y"));
@@ -273,7 +273,7 @@ fn an_action_is_confirmed() {
     assert!(rows(&mut model, 80, 24).join("\n").contains("type 3, the number of nodes, and press Enter"));
     assert_eq!(press(&mut model, "y\n"), None);
     assert_eq!(press(&mut model, "R3\n"), restart(&["a2", "a1", "a3"], "3"));
-    // Only where the filter shows it.
+    // Only on the nodes that the filter shows.
     assert_eq!(press(&mut model, "/a1\n"), None);
     assert_eq!(press(&mut model, "Ry\n"), restart(&["a1"], "y"));
     assert_eq!(press(&mut model, "x"), None);
@@ -310,7 +310,7 @@ fn the_whole_map_by_role() {
     let screen = shown(&mut model);
     assert_eq!((screen[2].as_str(), screen[3].trim_end()), ("analytics: 1 node", " analytics-00                ·"));
     assert_eq!(screen[18], "compute: 1 node");
-    // An action needs a service that is selected.
+    // An action needs a selected service.
     assert_eq!(press(&mut model, "r\n"), None);
     assert_eq!(model.key(TopKey::End), None);
     let screen = shown(&mut model);
@@ -335,7 +335,7 @@ proptest::proptest! {
     fn no_keys_and_no_size_panic(keys in prop::collection::vec(any_key(), 0..30), width in 1_u16..200, height in 1_u16..60) {
         let mut model = few();
         for key in keys {
-            // Whatever it asks for.
+            // Whatever the key requests.
             drop(model.key(key));
             let screen = rows(&mut model, width, height);
             proptest::prop_assert_eq!(screen.len(), usize::from(height));

@@ -1,4 +1,4 @@
-//! A frame of what the screen is about.
+//! Renders the state of the view as a frame.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,16 +13,16 @@ use crate::nodeset::NodeSet;
 use crate::overview::{TargetHealth, reason};
 use crate::sink::text;
 
-/// The least that is enough to show anything.
+/// Minimum size for any content.
 const LEAST: (u16, u16) = (60, 12);
 
-/// Columns of a service's name in the map.
+/// Column width of a service's name in the map.
 const NAME: usize = 28;
 
-/// Lines that the nodes of an action may take.
+/// Maximum lines for the nodes of an action.
 const NODE_LINES: usize = 4;
 
-/// Lines that say why a service is not well.
+/// Maximum lines for the reason that a service is not healthy.
 const WHY_LINES: usize = 3;
 
 /// Draws a frame.
@@ -52,7 +52,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut TopModel) {
     confirm(frame, model, area);
 }
 
-/// A sign for each health, so that colour is never needed.
+/// A symbol for each health, so that color is never needed.
 const fn sign(health: TargetHealth) -> &'static str {
     match health {
         TargetHealth::Well => "·",
@@ -104,7 +104,7 @@ fn header(model: &TopModel, width: u16) -> Vec<Line<'static>> {
         let words = format!("{} {count} {}  ", sign(*health), health.as_str());
         second.push(Span::styled(words, style(*health, model.color)));
     }
-    // Who is missing is worth more than what is counted of the others.
+    // Missing nodes matter more than the counts of the others.
     let late = model.late.join("; ");
     let second = if late.is_empty() {
         Line::from(second)
@@ -132,10 +132,10 @@ fn cluster(frame: &mut Frame<'_>, model: &mut TopModel, area: Rect) {
     list(frame, model, below);
 }
 
-/// A line of the map: a name, and a sign for each cell.
+/// A line of the map: a name, and a symbol for each cell.
 fn map_line(row: &map::MapRow, name: &str, columns: usize, color: bool) -> Line<'static> {
     let mut spans = vec![Span::raw(format!("{:NAME$} ", text::cut(name, NAME)))];
-    // Cells that are alike are one span: a thousand of them would be slow.
+    // Merge equal cells into one span: a thousand spans would be slow.
     for alike in row.cells(columns).chunk_by(|one, next| one == next) {
         spans.push(match alike.first().copied().flatten() {
             Some(health) => Span::styled(sign(health).repeat(alike.len()), style(health, color)),
@@ -145,7 +145,7 @@ fn map_line(row: &map::MapRow, name: &str, columns: usize, color: bool) -> Line<
     Line::from(spans)
 }
 
-/// A row's name; that of the role where no service is known.
+/// The name of a row; that of the role if it has no known service.
 fn map_name(row: &map::MapRow) -> String {
     match row.service.as_str() {
         map::NONE => format!("({})", text::single_line(&row.role)),
@@ -172,7 +172,7 @@ fn whole_map(model: &TopModel, area: Rect) -> Vec<Line<'static>> {
     lines
 }
 
-/// The whole map if there is room; else its rows without their roles, those that are not well first.
+/// The whole map if it fits; otherwise its rows without role headers, unhealthy ones first.
 fn map_lines(model: &TopModel, area: Rect) -> Vec<Line<'static>> {
     let rows = &model.map.rows;
     let height = usize::from(area.height);
@@ -193,7 +193,7 @@ fn map_lines(model: &TopModel, area: Rect) -> Vec<Line<'static>> {
     lines
 }
 
-/// The services, one a row.
+/// The services, one per row.
 fn list(frame: &mut Frame<'_>, model: &mut TopModel, area: Rect) {
     let rows = usize::from(area.height).saturating_sub(2);
     model.set_page_rows(rows);
@@ -222,7 +222,7 @@ fn marked(line: Line<'static>, is_selected: bool) -> Line<'static> {
 struct ColumnWidths(usize, usize);
 
 impl ColumnWidths {
-    /// As wide as these rows need, within bounds.
+    /// The width that these rows need, within bounds.
     fn of(rows: &[&TargetResult]) -> Self {
         let widest = |name: fn(&TargetResult) -> &str, bound: usize| {
             rows.iter().map(|row| text::width(name(row))).max().unwrap_or_default().clamp(1, bound)
@@ -230,7 +230,7 @@ impl ColumnWidths {
         Self(widest(|row| &row.node, 24), widest(|row| row.service.as_deref().unwrap_or_default(), NAME))
     }
 
-    /// What stands to the left of a state.
+    /// Columns to the left of the state.
     const fn before_the_state(&self) -> usize {
         2 + self.0 + 1 + self.1 + 1 + 7
     }
@@ -269,7 +269,7 @@ fn age(seconds: u64) -> String {
     }
 }
 
-/// A node: what is known of it, its services, and the end of a log.
+/// A node: its facts, its services, and the end of a log.
 fn node(frame: &mut Frame<'_>, model: &mut TopModel, target: &TopTarget, area: Rect) {
     let mut facts = vec![Line::styled(
         format!("node {}  (Esc: back; up and down: its services)", text::single_line(&target.node)),
@@ -294,13 +294,13 @@ fn node(frame: &mut Frame<'_>, model: &mut TopModel, target: &TopTarget, area: R
     let mut why: Vec<Line<'static>> = Vec::new();
     if let Some(result) = own.get(selected).filter(|result| TargetHealth::of(result) != TargetHealth::Well) {
         let words = text::single_line(&reason(result));
-        // What its row has no room for.
+        // The reason that does not fit into its row.
         if text::width(&words) > usize::from(area.width).saturating_sub(columns.before_the_state()) {
             let lines = text::wrap(&words, usize::from(area.width).saturating_sub(2));
             why.extend(lines.into_iter().take(WHY_LINES).map(|line| Line::raw(format!("  {line}"))));
         }
     }
-    // A third each at most for what is known and for the services, the rest for the log.
+    // At most a third each for facts and services, the rest for the log.
     let length = |count: usize| u16::try_from(count).unwrap_or(u16::MAX).min(area.height / 3);
     let rows = usize::from(length(own.len()));
     let heights = [facts.len(), rows, why.len()].map(|count| Constraint::Length(length(count)));
