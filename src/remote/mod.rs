@@ -1,10 +1,10 @@
-//! How something is run on a node: scripts that go over standard input, and sudo before them.
+//! Runs commands on a node: scripts over standard input, with or without sudo.
 //!
-//! Here live [`Sudo`] with all that its dialogue can end in ([`SudoError`], [`EnterError`]), what an executed question
-//! answered ([`CommandAnswer`], [`NoAnswer`]), and what sends a script ([`script`]). The room uses `transport` and the leaf `event`; `supervisor` and `guard` use it. What always holds:
-//! a password is never part of a command line, an environment, a script or a message; it is written to one
-//! command's standard input, and only after that command has shown the random prompt that it was given. Start at
-//! [`Sudo::ask`] and [`Sudo::enter`].
+//! Here live [`Sudo`] with the outcomes of its dialogue ([`SudoError`], [`EnterError`]), the answer of a command
+//! ([`CommandAnswer`], [`NoAnswer`]), and the encoding of scripts ([`script`]). The module uses `transport` and the
+//! leaf `event`; `supervisor` and `guard` use it. Invariant: a password is never part of a command line, an
+//! environment, a script or a message; it is written to the standard input of one command, and only after that command
+//! has printed its own random prompt. Start at [`Sudo::ask`] and [`Sudo::enter`].
 
 mod question;
 pub mod script;

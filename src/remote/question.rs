@@ -1,43 +1,42 @@
-//! An executed question and its answer: what a command printed, between marks, and how it ended.
+//! A quick command and its answer: its output between marks, and its exit status.
 //!
-//! A login shell may refuse the command, end before it, or print before it, with or without the end of a line. So the
-//! shell is given one command, `sh -c`, which prints a random mark on a line of its own, runs the question, and prints the mark
-//! again with the exit status behind it. What always holds: only what stands between the marks is an answer; without the first mark
-//! nothing ran, without the second it did not come to its end. Pure; [`Sudo::ask`](super::Sudo::ask) does the
-//! asking.
+//! A login shell may reject the command, exit before it, or print before it, with or without a final newline. So the
+//! shell gets one command, `sh -c`, which prints a random mark on a line of its own, runs the body, and prints the mark
+//! again with the exit status. Invariants: only output between the marks is an answer; without the first mark nothing
+//! ran, without the second it did not complete. Pure; [`Sudo::ask`](super::Sudo::ask) executes it.
 
 use super::sudo_errors::clip;
 use crate::transport::ExecOutput;
 
-/// Runs `$2` between marks (`$1`) on both streams. No backslash, quote or exclamation mark in it that a login shell
-/// (csh, fish) would read in single quotes.
+/// Runs `$2` between marks (`$1`) on both streams. It has no backslash, quote or exclamation mark that a login shell
+/// (csh, fish) would interpret in single quotes.
 const ASK: &str = r#"printf "\n%s\n" "$1"; printf "\n%s\n" "$1" >&2; eval "$2"; printf "\n%s %s\n" "$1" "$?""#;
 
-/// The same, and what is printed once nobody reads any more is drained: the command runs on to its end even if the connection is
-/// lost. Its stderr is in its stdout.
+/// The same, but the command runs to its end even if the connection is lost: the rest of its output is drained. Its
+/// stderr is merged into its stdout.
 const ASK_TO_THE_END: &str = r#"trap "" HUP; { printf "\n%s\n" "$1"; eval "$2" 2>&1; printf "\n%s %s\n" "$1" "$?"; } | { trap "" PIPE; cat; cat >/dev/null; }"#;
 
-/// How a question is executed.
+/// How a command is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AskMode {
     /// It ends with the connection.
     Attached,
-    /// It goes on to its end even if the connection is lost; stderr is read as stdout.
+    /// It runs to its end even if the connection is lost; stderr is merged into stdout.
     ToTheEnd,
 }
 
-/// What a command printed, and how it ended.
+/// The output of a command, and its exit status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandAnswer {
-    /// Standard output, exactly as printed but for broken UTF-8, which is replaced.
+    /// Standard output, unchanged except that invalid UTF-8 is replaced.
     pub stdout: String,
     /// Standard error, the same.
     pub stderr: String,
-    /// Exit status as a shell has it: 128 and more for a signal.
+    /// The exit status of a shell: 128 and more for a signal.
     pub status: u32,
 }
 
-/// What to do about a node that does not run what it is given.
+/// Advice for a node that does not run commands.
 pub const NOT_RUN: &str = "run a command there with ssh; check the account's login shell and its startup files, ForceCommand in sshd_config, and command= in authorized_keys";
 
 /// Why a command has no answer.
@@ -46,33 +45,33 @@ pub enum NoAnswer {
     /// It did not run.
     #[error("the node did not run the command: it printed {}", quoted(said, *exit))]
     NotRun {
-        /// The last line that was printed instead (untrusted, clipped).
+        /// The last line of output instead (untrusted, clipped).
         said: String,
         /// The exit code of the login shell, if reported.
         exit: Option<u32>,
     },
-    /// It ran, and what ran it was ended before it.
+    /// It started, and its shell ended before it completed.
     #[error("the command ended on the node before it answered; its last line was {}", quoted(said, *exit))]
     CutShort {
-        /// The last line of what it printed (untrusted, clipped).
+        /// The last line of its output (untrusted, clipped).
         said: String,
         /// The exit code of the login shell, if reported.
         exit: Option<u32>,
     },
-    /// It ended as it does not when it answers, and nothing that it printed explains that.
+    /// It exited with an unexpected status, and its output does not explain that.
     #[error("`{command}` {}; it printed {}", ending(*status), quoted(said, None))]
     Failed {
-        /// What was run.
+        /// The command.
         command: String,
-        /// Its exit status as a shell has it.
+        /// The exit status of a shell.
         status: u32,
-        /// The last line of what it printed (untrusted, clipped).
+        /// The last line of its output (untrusted, clipped).
         said: String,
     },
-    /// It printed more than is read.
+    /// Its output exceeds the limit.
     #[error("a command printed more than {limit} bytes")]
     TooLong {
-        /// Most that is read.
+        /// The limit.
         limit: usize,
     },
     /// It cannot be sent.
@@ -81,7 +80,7 @@ pub enum NoAnswer {
 }
 
 impl NoAnswer {
-    /// What can be done about it.
+    /// Advice for the user.
     #[must_use]
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
@@ -94,7 +93,7 @@ impl NoAnswer {
         }
     }
 
-    /// Whether it is known that the command did not run.
+    /// Whether it certainly did not run.
     #[must_use]
     pub const fn did_not_run(&self) -> bool {
         matches!(self, Self::NotRun { .. } | Self::Nul)
@@ -109,7 +108,7 @@ fn quoted(said: &str, exit: Option<u32>) -> String {
     }
 }
 
-/// How a status says that a command ended: `ended with exit code 7`, `was killed by signal 9`.
+/// A status as text: `ended with exit code 7`, `was killed by signal 9`.
 #[must_use]
 pub fn ending(status: u32) -> String {
     match status {
@@ -124,7 +123,7 @@ pub fn last_line(text: &str) -> String {
     clip(text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim())
 }
 
-/// The command line that asks: one that every login shell reads alike.
+/// The command line, which every login shell parses the same way.
 pub(super) fn line_of(mark: &str, body: &str, mode: AskMode) -> Result<String, NoAnswer> {
     let (script, name) = match mode {
         AskMode::Attached => (ASK, "ctl-ask"),
@@ -134,7 +133,7 @@ pub(super) fn line_of(mark: &str, body: &str, mode: AskMode) -> Result<String, N
     Ok(format!("sh -c '{script}' {name} {mark} {body}"))
 }
 
-/// What stands between the marks.
+/// The answer between the marks.
 pub(super) fn read(mark: &str, output: &ExecOutput, limit: usize) -> Result<CommandAnswer, NoAnswer> {
     let exit = output.exit;
     let Some(begun) = behind_mark(&output.stdout, mark) else {
@@ -144,12 +143,13 @@ pub(super) fn read(mark: &str, output: &ExecOutput, limit: usize) -> Result<Comm
         let said = last_line(&output.stderr);
         return Err(NoAnswer::NotRun { said: if said.is_empty() { last_line(&output.stdout) } else { said }, exit });
     };
-    // Where stderr goes into stdout, its mark comes behind the first.
+    // If stderr is merged into stdout, its mark follows the first one.
     let begun = behind_mark(begun, mark).filter(|_| begun.trim_start().starts_with(mark)).unwrap_or(begun);
     let stderr = behind_mark(&output.stderr, mark).unwrap_or_default();
     if output.truncated {
         return Err(NoAnswer::TooLong { limit });
     }
+    // The last mark counts: the output itself may contain an echo of the command line with the mark.
     let end = begun.rmatch_indices(mark).find_map(|(at, _)| {
         let before = begun.get(..at)?.strip_suffix('\n')?;
         let (status, _) = begun.get(at + mark.len()..)?.strip_prefix(' ')?.split_once('\n')?;
@@ -162,7 +162,7 @@ pub(super) fn read(mark: &str, output: &ExecOutput, limit: usize) -> Result<Comm
     Ok(CommandAnswer { stdout: stdout.to_owned(), stderr: stderr.to_owned(), status })
 }
 
-/// Whether the line has come that says how the command ended.
+/// Whether the line with the exit status has arrived.
 pub(super) fn has_status(stdout: &[u8], mark: &str) -> bool {
     let mark = mark.as_bytes();
     stdout.windows(mark.len()).enumerate().filter(|(_, window)| *window == mark).any(|(at, _)| {
@@ -174,7 +174,7 @@ pub(super) fn has_status(stdout: &[u8], mark: &str) -> bool {
     })
 }
 
-/// What stands behind the first line that is the mark and nothing else.
+/// The text after the first line that consists of the mark.
 fn behind_mark<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     text.match_indices(mark).find_map(|(at, _)| {
         let is_first = text.get(..at)?.chars().next_back().is_none_or(|before| before == '\n');
@@ -183,7 +183,7 @@ fn behind_mark<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     })
 }
 
-/// The end of the first line that is the mark and nothing else.
+/// The end of the first line that consists of the mark.
 pub(super) fn end_of_mark(bytes: &[u8], mark: &[u8]) -> Option<usize> {
     let found = bytes.windows(mark.len()).enumerate().filter(|(_, window)| *window == mark);
     found.map(|(at, _)| (at, at + mark.len())).find_map(|(at, end)| {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_stands_between_the_marks_is_an_answer() {
+    fn only_output_between_the_marks_is_an_answer() {
         let table = [
             ("\nM\none\ntwo\n\nM 0\n", "\nM\nwarning\n", answer("one\ntwo\n", "warning\n", 0)),
             ("\nM\n\nM 0\n", "\nM\n", answer("", "", 0)),
@@ -219,7 +219,7 @@ mod tests {
             ("Authorized use only. \nM\na RUNNING\n\nM 0\n", "", answer("a RUNNING\n", "", 0)),
             ("\u{1b}]0;title\u{7}\nM\nx\n\nM 0\n", "", answer("x\n", "", 0)),
             ("10%\r100%\r\nM\nx\n\nM 0\n", "", answer("x\n", "", 0)),
-            // A wrapper that shows what it runs, and one whose stderr goes where stdout goes.
+            // A wrapper that echoes its command, and one that merges stderr into stdout.
             ("running sh -c ' M x'\n\nM\nx\n\nM 0\nbye\n", "", answer("x\n", "", 0)),
             ("\nM\n\nM\nx\n\nM 0\n", "", answer("x\n", "", 0)),
             ("\r\nM\r\nx\r\n\r\nM 0\r\n", "", answer("x\r\n\r", "", 0)),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_run_or_died_says_so() {
+    fn commands_that_did_not_run_or_complete_are_errors() {
         let not_run = |said: &str, exit| Err(NoAnswer::NotRun { said: said.to_owned(), exit: Some(exit) });
         let cut = |said: &str, exit| Err(NoAnswer::CutShort { said: said.to_owned(), exit: Some(exit) });
         let table = [
@@ -258,7 +258,7 @@ mod tests {
             ),
             ("hello\n", "closed\n\n", 1, not_run("closed", 1)),
             ("", "", 0, not_run("", 0)),
-            // Only shown, never run.
+            // Only echoed, never run.
             ("would run: sh -c x ctl-ask M 'y'\n", "", 0, not_run("would run: sh -c x ctl-ask ctl-run-0123 'y'", 0)),
             ("\nM\na RUNNING\n", "", 255, cut("a RUNNING", 255)),
             ("\nM\n", "\nM\nsh: out of memory\n", 137, cut("sh: out of memory", 137)),
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(read(MARK, &cut, 99), Err(NoAnswer::TooLong { limit: 99 }));
     }
 
-    /// What real shells make of the line: sh here, whatever that is, as login shell.
+    /// The line in a real shell: the local sh is the login shell.
     #[test]
     fn the_line_runs() {
         let table = [

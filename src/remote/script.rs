@@ -1,18 +1,18 @@
-//! Scripts for a node's shell, as one line each.
+//! Encodes scripts for a node's shell as one line each.
 //!
-//! The text that the login shell sees is one line, which bash, dash, csh and fish read alike; the scripts themselves go
+//! The login shell gets one line, which bash, dash, csh and fish parse the same way; the scripts themselves are sent
 //! over standard input.
 
-/// Words for `/bin/sh -c`: reads a script from standard input, and becomes it.
+/// Argument of `/bin/sh -c`: reads a script from standard input, and runs it in the same shell.
 pub const READ_AND_RUN: &str = r#"'IFS= read -r s; eval "$(printf %s "$s" | tr "\037" "\n")"'"#;
 
-/// The same, which first says that it runs.
+/// The same, but first prints a mark.
 #[must_use]
 pub fn read_and_run(mark: &str) -> String {
     READ_AND_RUN.replacen('\'', &format!("'echo {mark}; "), 1)
 }
 
-/// A script as one line: comments left out, \x1f for the end of a line. Lines keep what they begin with.
+/// A script as one line: without comments, with \x1f for each newline. Indentation stays.
 #[must_use]
 pub fn one_line(script: &str) -> String {
     let lines = script.lines().map(str::trim_end);
@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_login_shell_sees_is_read_alike_by_all() {
+    fn every_login_shell_parses_the_line_the_same_way() {
         for words in [READ_AND_RUN.to_owned(), read_and_run("ctl-run-0123")] {
             let inside = words.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
             assert!(inside.is_some_and(|inside| !inside.contains(['\'', '!', '\n'])), "{words}");

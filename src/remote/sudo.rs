@@ -1,8 +1,8 @@
-//! A command through sudo: with none, without a password, or with one.
+//! Runs a command without sudo, or through sudo with or without a password.
 //!
-//! What always holds: the password is written only after the prompt with this command's random word has come, at most
-//! once a command; until a node's sudo has accepted it once, one command at a time is answered there, and after a
-//! refusal none is; what sudo printed up to its prompt is not part of what the command printed.
+//! Invariants: the password is written only after the prompt with this command's random token, at most once per
+//! command; until a node's sudo has accepted it once, only one command at a time answers there, and after a rejection
+//! none does; sudo's output up to its prompt is not part of the command's output.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,28 +17,28 @@ use super::question::{self, AskMode, CommandAnswer, NoAnswer};
 use super::sudo_errors::{SudoError, clip};
 use crate::transport::{ExecOutput, OutputDrain, OutputPiece, RemoteCommand, Session, TransportError};
 
-/// Commands that run at once on a node, of those that may ask for the password: sshd's MaxSessions is 10 by default.
+/// Maximum number of parallel commands per node that may ask for the password: sshd's MaxSessions is 10 by default.
 const COMMANDS_AT_ONCE: usize = 3;
 
-/// A line without an end on stderr, and nothing more for so long, is a question.
+/// An incomplete line on stderr, followed by this much silence, is a question.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Most that is read of a command before it says that it runs.
+/// Maximum output of a command before its mark.
 const NOISE_LIMIT: usize = 1024 * 1024;
 
-/// Whether and how commands on a node go through sudo. Clones of one value share what is known of the password there.
+/// How commands on a node use sudo. Clones of one value share the state of the password there.
 #[derive(Debug, Clone, Default)]
 pub enum Sudo {
-    /// They do not.
+    /// Without sudo.
     #[default]
     No,
-    /// They do; no password is known, so it must not ask for one.
+    /// With sudo; there is no password, so sudo must not ask for one.
     Plain,
-    /// They do, and a password may be asked for.
+    /// With sudo, which may ask for a password.
     WithPassword(Arc<SudoPassword>),
 }
 
-/// A password, and what one node's sudo made of it.
+/// A password, and its state in one node's sudo.
 #[derive(Debug)]
 pub struct SudoPassword {
     secret: Arc<SecretString>,
@@ -46,14 +46,14 @@ pub struct SudoPassword {
     commands: Semaphore,
 }
 
-/// What is known of the password on a node.
+/// The state of the password on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PasswordTrust {
-    /// It was not sent yet.
+    /// Not sent yet.
     Untried,
-    /// It was accepted.
+    /// Accepted.
     Accepted,
-    /// It was not, or was sent without an answer.
+    /// Rejected, or sent without a known answer.
     Refused,
 }
 
@@ -68,13 +68,13 @@ pub enum ExecError {
     Transport(#[from] TransportError),
 }
 
-/// Why an executed question has no answer.
+/// Why a quick command has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
-    /// It did not run, or did not come to its end.
+    /// It did not run, or did not complete.
     #[error(transparent)]
     NoAnswer(#[from] NoAnswer),
-    /// What sudo said, or the connection.
+    /// A failure of sudo, or of the connection.
     #[error(transparent)]
     Exec(#[from] ExecError),
 }
@@ -97,12 +97,12 @@ pub enum EnterError {
     /// The connection to the node failed.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// It ended before it ran, for another reason.
+    /// It exited before it ran, for another reason.
     #[error("it exited immediately{}", in_quotes(.said))]
     Ended {
-        /// Its last words (untrusted).
+        /// Its last line (untrusted).
         said: String,
-        /// Its exit code, if that was told.
+        /// Its exit code, if reported.
         exit: Option<u32>,
     },
 }
@@ -111,7 +111,7 @@ fn in_quotes(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(" and printed `{words}`") }
 }
 
-/// The random words of one command through sudo.
+/// The random tokens of one command through sudo.
 #[derive(Debug)]
 pub struct SudoPrompt {
     prompt: String,
@@ -119,14 +119,14 @@ pub struct SudoPrompt {
 }
 
 impl SudoPrompt {
-    /// Words that nobody has seen before.
+    /// New random tokens.
     #[must_use]
     pub fn new() -> Self {
         let random = || rand::random::<u128>();
         Self { prompt: format!("ctl-ask-{:032x}", random()), mark: format!("ctl-run-{:032x}", random()) }
     }
 
-    /// What the command has to print as a line of its own, first of all.
+    /// The command must print this first, as a line of its own.
     #[must_use]
     pub fn mark(&self) -> &str {
         &self.mark
@@ -140,7 +140,7 @@ impl Default for SudoPrompt {
 }
 
 impl Sudo {
-    /// Commands go through sudo, which may ask for this password. One value for each node.
+    /// Commands use sudo, which may ask for this password. Create one value per node.
     #[must_use]
     pub fn with_password(secret: Arc<SecretString>) -> Self {
         let password = SudoPassword {
@@ -151,20 +151,20 @@ impl Sudo {
         Self::WithPassword(Arc::new(password))
     }
 
-    /// Whether commands go through sudo.
+    /// Whether commands use sudo.
     #[must_use]
     pub fn is_on(&self) -> bool {
         !matches!(self, Self::No)
     }
 
-    /// Whether a password is known: then what is to go on without the controller has to be root from its start.
+    /// Whether there is a password: a process that must outlive the connection then has to be root from its start.
     #[must_use]
     pub fn has_password(&self) -> bool {
         matches!(self, Self::WithPassword(_))
     }
 
-    /// What stands before a command of this run: empty, or words with a blank behind them. sudo is told not to translate
-    /// its words; the rest of the command's surroundings stays as it is.
+    /// The prefix of a command of this run: empty, or ending in a space. It turns off the translation of sudo's
+    /// messages; the rest of the command's environment stays as it is.
     #[must_use]
     pub fn prefix(&self, passage: &SudoPrompt) -> String {
         match self {
@@ -174,7 +174,7 @@ impl Sudo {
         }
     }
 
-    /// What stands before a command that the guard runs later, by itself: with a password the guard is root already.
+    /// The prefix of a command that the guard runs later on its own: with a password the guard is root already.
     #[must_use]
     pub fn unattended_words(&self) -> &'static [&'static str] {
         match self {
@@ -183,12 +183,12 @@ impl Sudo {
         }
     }
 
-    /// Executes a question that reads no standard input, and reads its answer: at most `limit` bytes of each stream.
-    /// `body` makes the command, for a POSIX shell, of what stands before it.
+    /// Executes a quick command without standard input, and reads its answer: at most `limit` bytes per stream. `body`
+    /// builds the command, for a POSIX shell, from its prefix.
     ///
     /// # Errors
-    /// [`NoAnswer`] if it did not run or was cut short. [`ExecError::Sudo`] only for what the dialogue shows: a refused
-    /// password, a strange question; whatever else sudo says stands in the answer. [`ExecError::Transport`] as
+    /// [`NoAnswer`] if it did not run or did not complete. [`ExecError::Sudo`] only for failures in the dialogue: a
+    /// rejected password, an unknown question; any other message of sudo is in the answer. [`ExecError::Transport`] as
     /// [`Session::exec`].
     pub async fn ask<S: Session>(
         &self,
@@ -199,9 +199,9 @@ impl Sudo {
         self.ask_as(session, body, limit, AskMode::Attached).await
     }
 
-    /// The same for a command that goes on to its end even if the connection is lost meanwhile: what it prints then is
-    /// drained on the node. Its stderr is read as its stdout. A process that it leaves behind may keep its streams open
-    /// (a daemon of an init script): they are read up to its status.
+    /// The same for a command that runs to its end even if the connection is lost: the node drains the rest of its
+    /// output. Its stderr is merged into its stdout. A process that it leaves running may keep its streams open (a
+    /// daemon of an init script): they are read up to its status.
     ///
     /// # Errors
     /// As [`Sudo::ask`].
@@ -243,16 +243,16 @@ impl Sudo {
         let _permit = password.commands.acquire().await.map_err(|_| lost("its command channels are closed"))?;
         let mut command = session.start(line).await?;
         let ended = password.gather(&mut command, passage, limit, is_whole).await;
-        // A sudo that still asks reads the end of its input, and ends.
+        // Closing the input ends a sudo that still asks.
         command.close().await;
         ended
     }
 
-    /// Waits until a command that was just started says that it runs, with its mark, and answers sudo meanwhile. Returns
-    /// what it printed behind the mark. Only now may something be written to it.
+    /// Waits for the mark of a command that was just started, and answers sudo meanwhile. Returns the output after the
+    /// mark. Only then may the caller write to it.
     ///
     /// # Errors
-    /// [`EnterError`]; the command is then to be closed.
+    /// [`EnterError`]; the caller then closes the command.
     pub async fn enter<C: RemoteCommand>(
         &self,
         command: &mut C,
@@ -272,10 +272,12 @@ impl Sudo {
                 Ok(Some(piece)) => {
                     streams.take_in(piece);
                     dialogue.answer(command, &mut streams).await?;
+                    // The mark proves that the command runs, so sudo accepted the answer, or asked for none.
                     if let Some(end) = find(&streams.stdout, mark.as_bytes(), 0) {
                         dialogue.accepted();
                         return Ok(streams.stdout.split_off(end));
                     }
+                    // A login shell that prints without end would never show the mark.
                     if streams.len() > NOISE_LIMIT {
                         return Err(EnterError::Ended { said: "more than 1 MiB".to_owned(), exit });
                     }
@@ -347,6 +349,7 @@ impl SudoPassword {
                 break;
             }
         }
+        // Without an answer of ours, such a message is output of the command.
         if dialogue.is_answered
             && let Some(error @ SudoError::WrongPassword) = dialogue.refusal(&streams.text())
         {
@@ -361,12 +364,12 @@ impl SudoPassword {
     }
 }
 
-/// What a command has printed.
+/// The output of a command.
 #[derive(Debug, Default)]
 struct CommandStreams {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
-    /// How much of each was looked through for the prompt.
+    /// How much of each stream was searched for the prompt.
     searched: [usize; 2],
 }
 
@@ -383,16 +386,17 @@ impl CommandStreams {
         self.stdout.len() + self.stderr.len()
     }
 
-    /// Both, stderr first: there is what sudo says.
+    /// Both streams, stderr first, since sudo writes there.
     fn text(&self) -> String {
         format!("{}\n{}", String::from_utf8_lossy(&self.stderr), String::from_utf8_lossy(&self.stdout))
     }
 
-    /// Whether the prompt has come. It is taken out, with all that sudo said before it; what a login shell said up to the
-    /// mark of a question stays. A command that goes on to its end has its stderr in its stdout.
+    /// Whether the prompt has arrived. Removes it, with sudo's output before it; output of a login shell up to the
+    /// command's mark stays. A command that runs to its end has its stderr in its stdout.
     fn take_prompt(&mut self, passage: &SudoPrompt) -> bool {
         let prompt = passage.prompt.as_bytes();
         for (stream, searched) in [&mut self.stderr, &mut self.stdout].into_iter().zip(&mut self.searched) {
+            // The prompt may be split between two pieces, so search its length back.
             if let Some(end) = find(stream, prompt, searched.saturating_sub(prompt.len())) {
                 let start = question::end_of_mark(stream, passage.mark.as_bytes()).filter(|start| *start < end);
                 stream.drain(start.unwrap_or_default()..end);
@@ -405,23 +409,23 @@ impl CommandStreams {
     }
 }
 
-/// The end of the first `wanted` in `bytes`, looked for from `start` on.
+/// The end of the first `wanted` in `bytes`, searched from `start`.
 fn find(bytes: &[u8], wanted: &[u8], start: usize) -> Option<usize> {
     let rest = bytes.get(start..)?;
     rest.windows(wanted.len()).position(|window| window == wanted).map(|at| start + at + wanted.len())
 }
 
-/// What is said between one command's sudo and us.
+/// The dialogue with the sudo of one command.
 struct SudoDialogue<'a> {
     password: Option<&'a SudoPassword>,
     passage: &'a SudoPrompt,
-    /// Held while the first answer on this node is on trial.
+    /// Locked while the first answer on this node has no result.
     held: Option<MutexGuard<'a, PasswordTrust>>,
     is_answered: bool,
 }
 
 impl SudoDialogue<'_> {
-    /// Answers the prompt, if it has come: once.
+    /// Answers the prompt, at most once.
     async fn answer<C: RemoteCommand>(
         &mut self,
         command: &mut C,
@@ -431,6 +435,8 @@ impl SudoDialogue<'_> {
         if !streams.take_prompt(self.passage) {
             return Ok(());
         }
+        // A second prompt means that sudo rejected the answer: never send it twice, since failures can lock the
+        // account.
         if std::mem::replace(&mut self.is_answered, true) {
             self.refused().await;
             return Err(SudoError::WrongPassword.into());
@@ -440,7 +446,7 @@ impl SudoDialogue<'_> {
             PasswordTrust::Refused => return Err(SudoError::WrongPassword.into()),
             PasswordTrust::Accepted => drop(trust),
             PasswordTrust::Untried => {
-                // Until the opposite is proved: if this is given up now, nobody knows.
+                // Rejected until proven otherwise: if this command is canceled now, the result stays unknown.
                 *trust = PasswordTrust::Refused;
                 self.held = Some(trust);
             }
@@ -452,7 +458,7 @@ impl SudoDialogue<'_> {
         Ok(command.write(&line).await?)
     }
 
-    /// The command ran: the answer was right, if there was one.
+    /// The command ran: the answer, if there was one, was right.
     fn accepted(&mut self) {
         if let Some(mut trust) = self.held.take() {
             *trust = PasswordTrust::Accepted;
@@ -468,18 +474,18 @@ impl SudoDialogue<'_> {
         }
     }
 
-    /// What sudo said of a command that did not run.
+    /// sudo's reason for not running the command.
     fn refusal(&mut self, text: &str) -> Option<SudoError> {
         let error = SudoError::of_text(text)?;
         if error != SudoError::PasswordWanted || !self.is_answered {
-            // It says so only to whom it has authenticated.
+            // sudo reports this only to an authenticated user.
             self.accepted();
             return Some(error);
         }
         Some(SudoError::WrongPassword)
     }
 
-    /// A line without an end, which nobody answers.
+    /// An incomplete line that nobody answers.
     fn question(&self, streams: &CommandStreams) -> Option<SudoError> {
         let text = String::from_utf8_lossy(&streams.stderr);
         let last = text.rsplit('\n').next().unwrap_or_default().trim();

@@ -1,47 +1,47 @@
-//! What sudo says when it does not run a command, and what to do about it.
+//! sudo's error messages, and advice for each.
 //!
-//! Pure. sudo's words are those of 1.8 and 1.9 (`plugins/sudoers`) and of sudo-rs, untranslated: it is run so that it
-//! does not translate them.
+//! Pure. The messages are those of sudo 1.8 and 1.9 (`plugins/sudoers`) and of sudo-rs, untranslated: its translation
+//! is turned off.
 
 use crate::event::{Failure, FailureKind, Stage};
 
-/// Longest part of a node's words that is told.
+/// Maximum length of a node's message.
 const TOLD: usize = 300;
 
 /// Why sudo did not run a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SudoError {
-    /// It wants a password, and none is known.
+    /// sudo requires a password, and there is none.
     #[error("sudo requires a password")]
     PasswordWanted,
-    /// It did not accept the password.
+    /// sudo rejected the password.
     #[error("sudo did not accept the password")]
     WrongPassword,
-    /// It wants a terminal (`requiretty`).
+    /// sudo requires a terminal (`requiretty`).
     #[error("sudo requires a terminal (`requiretty` in sudoers), which commands do not have")]
     Terminal,
-    /// The user may not use it.
+    /// The user is not in sudoers.
     #[error("the user is not in sudoers")]
     NotSudoer,
-    /// The user may use it, but not for this.
+    /// sudoers does not allow this command.
     #[error("sudo does not allow the user this command")]
     NotAllowed,
-    /// The node has none, or none for this user.
+    /// The node has no sudo, or none for this user.
     #[error("sudo is missing on the node, or the user may not run it")]
     Missing,
-    /// It asks for something that is not the password.
+    /// sudo asks for something other than the password.
     #[error("sudo asks for something other than the password: `{0}`")]
     Question(String),
-    /// It neither ran the command nor asked for the password in time.
+    /// sudo neither ran the command nor asked for the password in time.
     #[error("sudo neither ran the command nor asked for the password in time{0}")]
     Silent(String),
-    /// It cannot work, or the account cannot be used.
+    /// sudo does not work, or the account is unusable.
     #[error("sudo does not work on the node: {0}")]
     Broken(String),
 }
 
 impl SudoError {
-    /// What can be done about it.
+    /// Advice for the user.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -66,13 +66,13 @@ impl SudoError {
         }
     }
 
-    /// The same as a failure of a result.
+    /// The failure for a result.
     #[must_use]
     pub fn failure(&self, stage: Stage) -> Failure {
         Failure::new(stage, FailureKind::Sudo, self.to_string()).with_hint(self.hint())
     }
 
-    /// Reads one line.
+    /// Parses one line.
     #[must_use]
     pub fn of_line(line: &str) -> Option<Self> {
         let lower = line.trim().to_ascii_lowercase();
@@ -89,7 +89,7 @@ impl SudoError {
         if lower == "sorry, try again." {
             return Some(Self::PasswordWanted);
         }
-        // sudo is started by env, which finds it or not.
+        // env starts sudo, and reports if it cannot find it.
         if lower.starts_with("env:") && says(&["sudo"]) && says(&["no such file", "permission denied"]) {
             return Some(Self::Missing);
         }
@@ -129,14 +129,14 @@ impl SudoError {
         .then(|| Self::Broken(clip(line.trim())))
     }
 
-    /// Reads what a command printed before it ran: the first line that tells.
+    /// Parses the output before the command: the first line with a known message.
     #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
         text.lines().find_map(Self::of_line)
     }
 }
 
-/// The first of a node's words, whole characters.
+/// The start of a node's message, cut between characters.
 pub(super) fn clip(text: &str) -> String {
     text.chars().take(TOLD).collect()
 }

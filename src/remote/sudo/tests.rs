@@ -1,4 +1,4 @@
-//! The dialogue, against a sudo that follows a script.
+//! The dialogue with a scripted sudo.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
@@ -10,26 +10,26 @@ use tokio::sync::Notify;
 
 use super::*;
 
-/// What the sudo of a node does.
+/// The behavior of a node's sudo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SudoBehavior {
-    /// Preaches, asks, and accepts `right`.
+    /// Prints its lecture, asks, and accepts `right`.
     Asks,
     /// Runs the command at once.
     Free,
-    /// The same, and what it leaves behind keeps its streams open.
+    /// The same, and a process left behind keeps the streams open.
     HoldsOpen,
     /// Asks for something else.
     AsksElse,
-    /// Accepts the password, and refuses the command.
+    /// Accepts the password, and rejects the command.
     Forbids,
-    /// Runs the command at once, which leaves something behind that prints for ever.
+    /// Runs the command at once, which leaves behind a process that prints forever.
     Leaves,
 }
 
 struct SudoNode {
     nature: SudoBehavior,
-    /// What was written to all its commands.
+    /// The input of all its commands.
     written: Arc<Plain<Vec<String>>>,
 }
 
@@ -56,7 +56,7 @@ impl RunningSudo {
         self.is_closed = true;
     }
 
-    /// Byte by byte: a prompt may come in pieces.
+    /// Byte by byte: a prompt may arrive in pieces.
     fn says(&mut self, text: &str) {
         self.pieces.extend(text.bytes().map(|byte| OutputPiece::Stderr(vec![byte])));
     }
@@ -206,9 +206,9 @@ async fn nothing_is_sent_where_nothing_is_asked() {
     assert!(written(&node).is_empty());
 }
 
-/// It is the command that was asked, and its answer is there.
+/// The command itself has exited, and its answer is complete.
 #[tokio::test(start_paused = true)]
-async fn what_a_command_leaves_behind_is_not_waited_for() {
+async fn processes_left_behind_are_not_waited_for() {
     let (node, sudo) = (node(SudoBehavior::Leaves), sudo("right"));
     let began = Instant::now();
     let output = tokio::time::timeout(Duration::from_secs(60), run(&node, &sudo)).await.unwrap().unwrap();
@@ -216,7 +216,7 @@ async fn what_a_command_leaves_behind_is_not_waited_for() {
     assert_eq!(began.elapsed(), Duration::from_secs(5));
 }
 
-/// What goes on to its end has its answer with its status, whoever keeps its streams open.
+/// The status completes the answer of a command that runs to its end, even if another process keeps the streams open.
 #[tokio::test]
 async fn the_status_is_the_end_of_an_answer() {
     let (node, sudo) = (node(SudoBehavior::HoldsOpen), sudo("right"));
@@ -237,7 +237,7 @@ async fn a_wrong_password_is_sent_once_to_a_node() {
     assert_eq!(written(&node), ["wrong\n"]);
 }
 
-/// Nobody knows whether it was right when the command was given up: it is not tried again.
+/// The command was canceled before the password was accepted or rejected: it is not sent again.
 #[tokio::test(start_paused = true)]
 async fn an_answer_without_an_echo_is_not_repeated() {
     let (node, sudo) = (node(SudoBehavior::Asks), sudo("wrong"));
