@@ -1,8 +1,8 @@
-//! Files that the user names or ssh_config does: read whole, within a size and a time.
+//! Reads files named by the user or by ssh_config, within limits of size and time.
 //!
-//! What always holds: no more than [`ReadBounds::max_bytes`] is read, whatever a file says of its length; a pipe that nobody
-//! writes to and a mount that is dead are given up after [`ReadBounds::patience`]; who owns a file and who may write to it
-//! is told of the very file that was read.
+//! Invariants: at most [`ReadBounds::max_bytes`] are read, whatever length a file reports; a pipe without a writer and
+//! a dead mount time out after [`ReadBounds::patience`]; owner and permissions are those of the open file, not of a
+//! later lookup of its name.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -12,42 +12,42 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
-/// How long a small file may take, such as a key.
+/// Time limit for a small file, such as a key.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a file may take that a command may be writing at the other end of a pipe: `-i <(generate)`.
+/// Time limit for a file that may be a pipe from a running command: `-i <(generate)`.
 pub const PIPE_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Within what a file is read.
+/// The limits of a read.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadBounds {
-    /// The largest content, in bytes.
+    /// Maximum content, in bytes.
     pub max_bytes: u64,
-    /// The longest time.
+    /// Time limit.
     pub patience: Duration,
-    /// Whether pipes and devices are refused.
+    /// Whether to reject pipes and devices.
     pub only_regular: bool,
 }
 
-/// What a file holds, and whose it is.
+/// The content of a file, and its access rights.
 #[derive(Debug)]
 pub struct FileContent {
-    /// All of it.
+    /// The whole content.
     pub bytes: Vec<u8>,
-    /// Who may change it.
+    /// Its access rights.
     pub access: FileAccess,
 }
 
-/// Who may read and write a file.
+/// The access rights of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileAccess {
-    /// The owner's number.
+    /// The owner's id.
     pub uid: u32,
-    /// The group's number.
+    /// The group's id.
     pub gid: u32,
     /// The permission bits.
     pub mode: u32,
-    /// Whether it is a plain file, and no pipe or device.
+    /// Whether it is a regular file, not a pipe or a device.
     pub is_regular: bool,
 }
 
@@ -69,8 +69,8 @@ impl FileAccess {
         self.uid != 0 && self.uid != rustix::process::geteuid().as_raw()
     }
 
-    /// The permission bits, if others may read or write what only its user should. As ssh judges a private key: of another
-    /// user's file that user decides, as far as it is kept from everybody.
+    /// The permission bits, if others can read or write a file that only its user should. ssh judges private keys the
+    /// same way: the owner of a foreign file decides, as long as it is not open to everybody.
     #[must_use]
     pub fn exposed(self) -> Option<u32> {
         let kept = if self.uid == rustix::process::geteuid().as_raw() { 0o077 } else { 0o027 };
@@ -81,8 +81,8 @@ impl FileAccess {
 /// Reads a file.
 ///
 /// # Errors
-/// [`io::ErrorKind::IsADirectory`]; [`io::ErrorKind::FileTooLarge`]; [`io::ErrorKind::TimedOut`], whose text says what
-/// was waited for; [`io::ErrorKind::InvalidInput`] for what is refused by [`ReadBounds::only_regular`]; those of the system.
+/// [`io::ErrorKind::IsADirectory`]; [`io::ErrorKind::FileTooLarge`]; [`io::ErrorKind::TimedOut`], with the cause in its
+/// text; [`io::ErrorKind::InvalidInput`] for a file rejected by [`ReadBounds::only_regular`]; those of the system.
 pub fn read(path: &Path, bounds: ReadBounds) -> io::Result<FileContent> {
     let file = path.to_owned();
     match super::within(bounds.patience, move || read_now(&file, bounds)) {
@@ -95,8 +95,8 @@ pub fn read(path: &Path, bounds: ReadBounds) -> io::Result<FileContent> {
     }
 }
 
-/// Whether there is something of that name. Where a dead mount does not answer in time it is taken to be there: whoever
-/// reads it then says why it cannot be read.
+/// Whether the path exists. If a dead mount does not answer in time, it counts as existing: a later read reports the
+/// reason.
 #[must_use]
 pub fn exists(path: &Path) -> bool {
     let path = path.to_owned();
@@ -106,7 +106,7 @@ pub fn exists(path: &Path) -> bool {
 fn read_now(path: &Path, bounds: ReadBounds) -> io::Result<FileContent> {
     let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     if bounds.only_regular {
-        // To open a pipe would wait for its writer.
+        // Opening a pipe would block until it has a writer.
         flags |= OFlags::NONBLOCK;
     }
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -120,7 +120,7 @@ fn read_now(path: &Path, bounds: ReadBounds) -> io::Result<FileContent> {
     if metadata.len() > bounds.max_bytes {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    // A pipe says that it has no length.
+    // The length of a pipe is unknown, so read up to the limit and check afterwards.
     let mut bytes = Vec::new();
     file.take(bounds.max_bytes + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bounds.max_bytes {
@@ -158,9 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_writes_to_is_given_up() {
+    fn a_pipe_without_a_writer_times_out() {
         let dir = tempfile::tempdir().expect("a folder");
-        // One for each: who gave up on a pipe may still take what comes through it.
+        // One pipe per case: a reader that timed out may still consume the data.
         let [path, written] = ["pipe", "written"].map(|name| dir.path().join(name));
         assert!(Command::new("mkfifo").args([&path, &written]).status().expect("mkfifo").success());
         let error = read(&path, BOUNDS).expect_err("nobody writes");
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there() {
+    fn existing_paths() {
         let dir = tempfile::tempdir().expect("a folder");
         assert!(exists(dir.path()) && !exists(&dir.path().join("none")));
     }

@@ -1,8 +1,8 @@
-//! This machine and this process: files read within bounds, the account, what protects secrets.
+//! This machine and this process: bounded file reads, the account, and the protection of secrets.
 //!
-//! Here live [`mod@file`], which reads what the user names, [`within`], which bounds anything that may hang in the kernel,
-//! [`account`], the user as the password database has them, and [`process`]. A leaf: it uses nothing of ours. What
-//! always holds: no call here waits for longer than it says, whatever a mount or a pipe does. Start reading at
+//! Here live [`mod@file`], which reads files that the user names, [`within`], which bounds work that may hang in the
+//! kernel, [`account`], the user according to the password database, and [`process`]. A leaf module: it uses no other
+//! module. Invariant: no call here blocks longer than its limit, whatever a mount or a pipe does. Start reading at
 //! [`file::read`].
 
 pub mod account;
@@ -14,7 +14,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-/// What `work` gives, if it comes in time. Work that does not end is left to itself: nothing can interrupt a thread that
+/// The result of `work`, if it completes in time. Unfinished work is abandoned: nothing can interrupt a thread that
 /// waits for a dead mount, and the end of the process ends it.
 ///
 /// # Errors
@@ -22,7 +22,7 @@ use std::time::Duration;
 pub fn within<T: Send + 'static>(patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (sender, receiver) = sync_channel(1);
     let worker = thread::Builder::new().name("local".to_owned()).spawn(move || {
-        // Nobody may wait for it any more.
+        // The receiver may have timed out and gone.
         drop(sender.send(work()));
     })?;
     match receiver.recv_timeout(patience) {
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_hangs_is_given_up() {
+    fn hanging_work_times_out() {
         assert_eq!(within(Duration::from_secs(60), || 7).expect("in time"), 7);
         let (_sender, never) = sync_channel::<()>(1);
         let error = within(Duration::from_millis(20), move || never.recv()).expect_err("it waits");

@@ -1,4 +1,4 @@
-//! This process: secrets in its memory, and what it may be out of.
+//! This process: secrets in its memory, and its exhausted resources.
 
 use std::fs::File;
 use std::io;
@@ -6,10 +6,10 @@ use std::sync::Once;
 
 use rustix::io::Errno;
 
-/// Keeps secrets in memory from other processes and from the disk, from now on: no core is written, and no other
-/// process of the user, a debugger for one, can look into this one. To be called before the first secret comes in;
-/// called again it does nothing. `/proc/self/fd` is closed to a user who is not root from then on, so what is named as
-/// `/dev/fd/N` is read first.
+/// Protects secrets in memory from other processes and from the disk, from now on: no core is written, and no other
+/// process of the user, such as a debugger, can read this one. Call it before the first secret arrives; a repeated call
+/// does nothing. From then on `/proc/self/fd` is closed to a user other than root, so read files named as `/dev/fd/N`
+/// first.
 pub fn protect_secrets() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -23,13 +23,14 @@ pub fn protect_secrets() {
     });
 }
 
-/// What this machine or this process is out of, if an error says so; not what a node or a file is to blame for.
+/// The resource of this machine or this process that an error reports as exhausted; none for errors of a node or a
+/// file.
 #[must_use]
 pub fn exhausted(error: &io::Error) -> Option<&'static str> {
     match Errno::from_io_error(error)? {
         Errno::MFILE | Errno::NFILE => Some("open files"),
         Errno::NOMEM | Errno::NOBUFS => Some("memory"),
-        // Of fork(2) and pthread_create(3); what waits for input says it in other words here.
+        // From fork(2) and pthread_create(3); a read without data reports another error here.
         Errno::AGAIN => Some("processes"),
         Errno::ADDRNOTAVAIL => Some("local ports"),
         _ => None,
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_the_controllers_own() {
+    fn exhausted_resources_of_the_controller() {
         for (error, what) in [
             (Errno::MFILE, Some("open files")),
             (Errno::NFILE, Some("open files")),
