@@ -1,14 +1,14 @@
-//! From the inventory and what was typed to what is meant: nodes, their roles, and service patterns.
+//! Resolves the user's selection in the inventory: nodes, their roles, and service patterns.
 //!
-//! Pure; it uses `inventory` and the leaf `nodeset`. What always holds: a [`Selection`] names each node once, in
-//! the order of the inventory; nothing that was typed wrong selects less than was meant, it is an error.
+//! Pure; it uses `inventory` and the leaf `nodeset`. Invariants: a [`Selection`] names each node once, in the order of
+//! the inventory; a misspelled name is an error, and never silently selects less. Start reading at [`select`].
 
 use std::sync::Arc;
 
 use crate::inventory::{Inventory, Node, ROLE_ORDER, Role, canonical_role, roles_of_service};
 use crate::nodeset::{GroupResolver, NodeSet, ParseError};
 
-/// A service name as it was typed, and what it matches.
+/// A service name as typed, with its matching rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePattern {
     typed: String,
@@ -16,10 +16,10 @@ pub struct ServicePattern {
 }
 
 impl ServicePattern {
-    /// Reads a service name or glob.
+    /// Parses a service name or glob.
     ///
     /// # Errors
-    /// [`SelectError::Service`] for an empty name, one with blanks or control characters, or a broken glob.
+    /// [`SelectError::Service`] for an empty name, one with spaces or control characters, or an invalid glob.
     pub fn parse(typed: &str) -> Result<Self, SelectError> {
         let bad = |reason: &str| SelectError::Service { name: typed.to_owned(), reason: reason.to_owned() };
         if typed.is_empty() {
@@ -39,7 +39,7 @@ impl ServicePattern {
         Ok(Self { typed: typed.to_owned(), glob })
     }
 
-    /// As it was typed.
+    /// The text as typed.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.typed
@@ -57,8 +57,8 @@ impl ServicePattern {
         self.typed == "all" || self.typed.contains(['*', '?', '['])
     }
 
-    /// Whether it matches a process. A bare name means its whole group, a glob is held against the group and
-    /// against `group:process`.
+    /// Whether it matches a process. A plain name matches its whole group, a glob is compared with the group and with
+    /// `group:process`.
     #[must_use]
     pub fn matches_process(&self, group: &str, process: &str) -> bool {
         if self.typed.contains(':') {
@@ -74,23 +74,24 @@ impl ServicePattern {
         name == group || self.glob.matches(group)
     }
 
-    /// Whether it means the supervisord instance `name`. `all` and globs never do, unless they begin with `supervisor`.
+    /// Whether it matches the supervisord instance `name`. `all` and globs never do, unless they start with
+    /// `supervisor`.
     #[must_use]
     pub fn matches_instance(&self, name: &str) -> bool {
         self.typed.starts_with("supervisor") && self.glob.matches(name)
     }
 
-    /// Whether it means the service `name` that init runs.
+    /// Whether it matches the init service `name`.
     #[must_use]
     pub fn matches_init_service(&self, name: &str) -> bool {
         self.glob.matches(name)
     }
 }
 
-/// What was typed to say which nodes.
+/// The user's options for the selection.
 #[derive(Debug, Clone, Default)]
 pub struct NodeQuery<'a> {
-    /// `--role`, commas already split.
+    /// `--role`, split at commas.
     pub roles: &'a [String],
     /// `--nodes`.
     pub nodes: Option<&'a str>,
@@ -100,29 +101,29 @@ pub struct NodeQuery<'a> {
     pub services: &'a [String],
 }
 
-/// What was meant.
+/// A resolved selection.
 #[derive(Debug, Clone)]
 pub struct Selection {
     /// The nodes, in the order of the inventory.
     pub nodes: Vec<SelectedNode>,
     /// The services; empty means all.
     pub services: Vec<ServicePattern>,
-    /// Whether the nodes or roles were named, so that a node without the service is a failure.
+    /// Whether the user named the nodes or roles, so that a node without the service is a failure.
     pub explicit: bool,
     /// Whether every node of the inventory is selected.
     pub whole_inventory: bool,
 }
 
-/// A node and those of its roles that are meant.
+/// A node with its selected roles.
 #[derive(Debug, Clone)]
 pub struct SelectedNode {
     /// The node.
     pub node: Arc<Node>,
-    /// The roles whose supervisords are meant, in the order of the steps.
+    /// The selected roles, in the order of the steps.
     pub roles: Vec<Arc<Role>>,
 }
 
-/// What was typed cannot be meant.
+/// Why a selection is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     /// No such role.
@@ -130,17 +131,17 @@ pub enum SelectError {
     Role {
         /// As typed.
         name: String,
-        /// The nearest role, or all of them.
+        /// The most similar role, or all of them.
         hint: String,
     },
-    /// A node set that cannot be read.
+    /// An invalid node set.
     #[error("{option}: {error}")]
     Pattern {
         /// `--nodes` or `--exclude`.
         option: &'static str,
         /// As typed.
         pattern: String,
-        /// What is wrong.
+        /// The error.
         error: ParseError,
     },
     /// Nodes that the inventory does not have.
@@ -150,21 +151,21 @@ pub enum SelectError {
         option: &'static str,
         /// The names, folded.
         nodes: String,
-        /// The nearest name.
+        /// The most similar name.
         hint: Option<String>,
     },
-    /// A service name that can be none.
+    /// An invalid service name.
     #[error("`{name}` is not a valid service name: {reason}")]
     Service {
         /// As typed.
         name: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Nothing is left.
+    /// Nothing is selected.
     #[error("no node is selected: {reason}")]
     Nothing {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -194,10 +195,10 @@ impl GroupResolver for InventoryNames<'_> {
     }
 }
 
-/// Finds out what is meant.
+/// Resolves a selection.
 ///
 /// # Errors
-/// [`SelectError`] for every word that fits nothing, and where nothing is left.
+/// [`SelectError`] for every name without a match, and if nothing is selected.
 pub fn select(inventory: &Inventory, query: &NodeQuery<'_>) -> Result<Selection, SelectError> {
     let services: Vec<_> = query.services.iter().map(|name| ServicePattern::parse(name)).collect::<Result<_, _>>()?;
     let roles = named_roles(inventory, query.roles)?;
@@ -206,6 +207,7 @@ pub fn select(inventory: &Inventory, query: &NodeQuery<'_>) -> Result<Selection,
     let wanted = query.nodes.map(|pattern| node_set("--nodes", pattern, &names)).transpose()?;
     let unwanted = query.exclude.map(|pattern| node_set("--exclude", pattern, &names)).transpose()?;
     let explicit = wanted.is_some() || !roles.is_empty();
+    // Named nodes or roles are authoritative: the catalogue narrows only an open selection.
     let given = if explicit { Vec::new() } else { catalogue_roles(inventory, &services) };
 
     let mut nodes = Vec::new();
@@ -220,6 +222,7 @@ pub fn select(inventory: &Inventory, query: &NodeQuery<'_>) -> Result<Selection,
         let limit = if roles.is_empty() { &given } else { &roles };
         if !limit.is_empty() {
             own.retain(|role| limit.contains(&role.name));
+            // The node has none of the roles: it is outside the selection, not an error.
             if own.is_empty() {
                 continue;
             }
@@ -273,7 +276,8 @@ fn node_set(option: &'static str, pattern: &str, names: &InventoryNames<'_>) -> 
     })
 }
 
-/// The roles that the catalogue or the inventory gives the services to; none if one of them is not known there.
+/// The roles to which the catalogue or the inventory assigns the services; none if one of the services is unknown
+/// there.
 fn catalogue_roles(inventory: &Inventory, services: &[ServicePattern]) -> Vec<String> {
     let mut roles = Vec::new();
     for service in services {
@@ -288,7 +292,7 @@ fn catalogue_roles(inventory: &Inventory, services: &[ServicePattern]) -> Vec<St
                 .map(|role| role.name.clone());
             seed.chain(own).collect()
         };
-        // A service that nobody knows may be anywhere, and a glob may match what the catalogue has never heard of.
+        // An unknown service may run anywhere, and a glob may match services that the catalogue lacks.
         if of_service.is_empty() || (service.is_glob() && !service.as_str().starts_with("supervisor")) {
             return Vec::new();
         }
@@ -325,7 +329,7 @@ fn nothing(query: &NodeQuery<'_>, given: &[String]) -> String {
     format!("no node has a role with that service ({})", given.join(", "))
 }
 
-/// The likeliest word that was meant.
+/// The most similar name.
 fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|word| (strsim::damerau_levenshtein(typed, word), word))
@@ -365,7 +369,7 @@ nodes:
         text.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// What `-r ROLES -w NODES -x EXCLUDE SERVICES` selects; `-` stands for an option that is not given.
+    /// The selection of `-r ROLES -w NODES -x EXCLUDE SERVICES`; `-` stands for an absent option.
     fn selected(roles: &str, nodes: &str, exclude: &str, services: &str) -> Result<Selection, SelectError> {
         let given = |text| (text != "-").then_some(text);
         let (roles, services) = (words(given(roles).unwrap_or_default()), words(services));
@@ -379,7 +383,7 @@ nodes:
 
     #[test]
     fn nodes_come_from_roles_node_sets_and_services() {
-        // Roles, nodes, excluded, services; then the nodes, whether named by hand, whether all there are.
+        // Roles, nodes, excluded, services; then the nodes, whether explicit, whether the whole inventory.
         let table = [
             ("-", "-", "-", "", "a1 a2 a3 d1 d2 c1 w1 b1", false, true),
             ("analytics", "-", "-", "", "a1 a2 a3", true, false),
@@ -394,7 +398,7 @@ nodes:
             ("-", "*", "-", "", "a1 a2 a3 d1 d2 c1 w1 b1", true, true),
             ("-", "-", "a*,@database", "", "c1 w1 b1", false, false),
             ("analytics", "@rack1", "a1", "", "a2", true, false),
-            // The manual gives the collector to four roles; nobody has heard of `nonesuch`.
+            // The manual assigns the collector to four roles; `nonesuch` is unknown.
             ("-", "-", "-", "contrail-collector", "a1 a2 a3 d1 d2 c1 w1", false, false),
             ("-", "-", "-", "contrail-api:0", "c1", false, false),
             ("-", "-", "-", "contrail-control", "a1 a2 a3", false, false),
@@ -425,14 +429,14 @@ nodes:
         let of = |roles_: &str, services: &str| roles(&selected(roles_, "a1", "-", services).expect("a1"));
         assert_eq!(of("-", ""), "analytics control");
         assert_eq!(of("control", ""), "control");
-        // By hand the roles are not limited by what the catalogue says.
+        // An explicit selection is not limited to the roles in the catalogue.
         assert_eq!(of("-", "contrail-control"), "analytics control");
         let by_service = selected("-", "-", "-", "contrail-control").expect("some");
         assert_eq!(roles(&by_service), "control");
     }
 
     #[test]
-    fn what_cannot_be_meant_is_an_error() {
+    fn invalid_selections_are_errors() {
         let table = [
             ("analitics", "-", "-", "", "no role `analitics`"),
             ("-", "a4", "-", "", "--nodes: the inventory has no a4"),
@@ -473,7 +477,7 @@ nodes:
     }
 
     #[test]
-    fn what_a_service_name_matches() {
+    fn service_names_match_processes() {
         // Typed; group, process; whether it matches.
         let table = [
             ("contrail-api", "contrail-api", "0", true),
@@ -501,7 +505,7 @@ nodes:
     }
 
     #[test]
-    fn globs_mean_no_instance_unless_they_say_so() {
+    fn globs_match_no_instance_unless_they_start_with_supervisor() {
         let meant =
             |typed: &str| ServicePattern::parse(typed).is_ok_and(|p| p.matches_instance("supervisor-analytics"));
         for typed in ["supervisor-analytics", "supervisor-*", "supervisor*", "supervisor-a*"] {
@@ -525,7 +529,7 @@ nodes:
     }
 
     proptest! {
-        /// Whatever is typed: no panic, and each node at most once, in the order of the inventory, with a role.
+        /// For any input: no panic, and each node at most once, in the order of the inventory, with a role.
         #[test]
         fn any_words_select_in_order(
             role in prop::option::of("(analytics|webui|data.{0,5}|.{0,8})"),
