@@ -102,6 +102,7 @@ fn expression<'r>(
 
 /// Reports an invalid expression. A glob may match a node whose name could not be read.
 fn tell(reader: &mut ValueReader<'_>, item: FieldEntry<'_>, error: &ParseError, is_complete: bool) {
+    // A fault for it would only follow from the unreadable name, which has its own.
     if !is_complete && item.value.as_text().is_some_and(|said| said.contains(['*', '?'])) {
         return;
     }
@@ -152,12 +153,14 @@ impl<'r> GroupResolution<'r> {
     /// Resolves a group after the groups that it uses.
     fn resolve(&mut self, reader: &mut ValueReader<'_>, name: &'r str, depth: usize) {
         let Some(group) = self.groups.get_mut(name).filter(|group| group.set.is_none()) else { return };
+        // Open until it is resolved, so that a cycle comes back to an open group.
         group.is_open = true;
         let items = group.expression.as_ref().map(|expression| expression.items.clone());
         let uses: Vec<String> =
             group.expression.iter().flat_map(|expression| expression.uses.iter().cloned()).collect();
         let mut is_good = items.is_some();
         for used in &uses {
+            // No short circuit: every unknown name gets its fault.
             is_good &= self.is_usable(reader, name, used, depth);
         }
         let set = items.filter(|_| is_good).and_then(|items| self.evaluate(reader, &items));
@@ -170,9 +173,11 @@ impl<'r> GroupResolution<'r> {
     /// Whether a name in a group has a set; reports an unknown name or a cycle.
     fn is_usable(&mut self, reader: &mut ValueReader<'_>, user: &'r str, used: &str, depth: usize) -> bool {
         let Some((&used, group)) = self.groups.get_key_value(used) else {
+            // Roles have no dependencies.
             if self.roles.contains_key(canonical_role(used)) {
                 return true;
             }
+            // Count it without searching for a similar name, which is the expensive part.
             if reader.report.is_full() {
                 reader.report.add_untold();
                 return false;
@@ -248,6 +253,7 @@ impl<'r> GroupResolution<'r> {
     /// A group has only nodes of the inventory: any other name is probably misspelled.
     fn check_nodes(&self, reader: &mut ValueReader<'_>, item: FieldEntry<'_>, said: &str, set: &NodeSet) {
         let strange = set.difference(&self.all);
+        // With unreadable node names, an unknown name may be one of them.
         if strange.is_empty() || !self.is_complete {
             return;
         }

@@ -53,6 +53,7 @@ pub(super) fn read(
     builder.is_broken |= given.is_none() || reader.report.len() > faults_before;
     for field in given.unwrap_or_default() {
         builder.entry(reader, field, roles);
+        // Check after each entry, so that many large patterns cannot exhaust the memory.
         if builder.nodes.len() > MAX_NODES {
             let message = format!(
                 "with {} there are {} nodes: an inventory may have at most {MAX_NODES}",
@@ -100,6 +101,7 @@ impl<'r> NodeBuilder<'r> {
             &roles.ssh_options,
             &self.defaults.ssh_options,
         );
+        // Before `new_names`: the addresses match the pattern's names one to one, including repeated ones.
         let addresses = match own.address.or(self.defaults.address) {
             Some(address) => settings::addresses(reader, address, names.len(), field.key, own.address.is_some()),
             None => Some(names.clone()),
@@ -110,6 +112,7 @@ impl<'r> NodeBuilder<'r> {
         // Keep the node despite its invalid address: otherwise groups would report it as unknown.
         let addresses = addresses.unwrap_or_else(|| vec![String::new(); names.len()]);
         let place = own.address.map_or_else(|| field.key.span.clone(), |address| address.value.place());
+        // One fault per pair of entries, not per node: two large patterns can share all of their addresses.
         let mut is_told = BTreeSet::new();
         for (name, address) in names.into_iter().zip(addresses) {
             let Some(name) = name else { continue };
@@ -187,10 +190,12 @@ impl<'r> NodeBuilder<'r> {
         place: &Range<usize>,
         is_told: &mut BTreeSet<usize>,
     ) {
+        // Its invalid address has a fault already.
         if node.address.is_empty() {
             return;
         }
         let port = node.ssh.port.unwrap_or(SSH_PORT);
+        // Host names are case insensitive. Behind different jump hosts the same address can be two hosts.
         let machine = (node.address.to_ascii_lowercase(), port, node.ssh.jump.clone());
         let Some((other, other_entry, other_place)) = self.machines.get(&machine) else {
             self.machines.insert(machine, (node.name.clone(), entry, place.clone()));

@@ -213,6 +213,8 @@ fn raw(text: &str, node: Spanned<ParsedYaml>, report: &mut ProblemReport) -> Raw
             Value::Number(source.to_owned())
         }
         ParsedYaml::Text(value) => {
+            // The text is unchanged if it equals the source, or the source without its quotes; otherwise it has escapes
+            // or folded lines, and its parts have no place of their own.
             let inner = source.get(1..source.len().saturating_sub(1));
             if source == value {
                 content = Some(span.start);
@@ -258,6 +260,7 @@ fn merged(
         }
     }
     if !sources.is_empty() {
+        // `retain` keeps the first key, so own keys win over sources, and earlier sources over later ones.
         let mut known: HashSet<String> = own.iter().filter_map(|(key, _)| key.as_text()).map(str::to_owned).collect();
         sources.retain(|(key, _)| key.as_text().is_none_or(|key| known.insert(key.to_owned())));
         own.append(&mut sources);

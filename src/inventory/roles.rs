@@ -81,6 +81,7 @@ pub(super) fn read(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) 
             reader.fault(flaw.fault(field.key, "role", field.name));
             continue;
         }
+        // Compare canonical names: an alias defines the same role.
         let name = canonical_role(field.name);
         match roles.keys.entry(name.to_owned()) {
             Entry::Occupied(before) => {
@@ -149,6 +150,7 @@ fn base(reader: &mut ValueReader<'_>, name: &str, extends: Option<FieldEntry<'_>
     let Some(field) = extends else {
         return own.unwrap_or_else(|| empty(name));
     };
+    // A built-in role has its own base already; `extends` would silently replace it.
     if own.is_some() {
         let message = format!("{} is built in and cannot extend another role", quoted(name));
         reader.fault(Diagnostic::new(field.key.span.clone(), message).help("give the role another name"));
@@ -256,6 +258,7 @@ fn instances(reader: &mut ValueReader<'_>, role: &Role, field: FieldEntry<'_>) -
             continue;
         }
         places.insert(name.clone(), place.clone());
+        // The file need not repeat the addresses and services of a built-in instance.
         let built_in = role.supervisors.iter().find(|own| own.name == name).cloned();
         let mut instance = built_in.unwrap_or_else(|| new_instance(name));
         change(reader, &mut instance, &fields);
@@ -284,6 +287,7 @@ fn change(reader: &mut ValueReader<'_>, instance: &mut Supervisor, fields: &[Fie
     }
     if let Some(field) = find("services") {
         instance.services = services(reader, field);
+        // A service that the instance does not run cannot restart it.
         instance.cascades.retain(|name| instance.services.contains(name));
     }
     let (username, password_file) = (find("username"), find("password_file"));
@@ -293,6 +297,7 @@ fn change(reader: &mut ValueReader<'_>, instance: &mut Supervisor, fields: &[Fie
     if let Some(field) = password_file {
         instance.password_file = values::path(reader, field);
     }
+    // A value from the built-in instance or an earlier key can complete the pair.
     let alone = match (username, password_file) {
         (Some(field), None) if instance.password_file.is_none() => Some((field, "password_file")),
         (None, Some(field)) if instance.username.is_none() => Some((field, "username")),

@@ -176,6 +176,7 @@ fn via(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Option<Via
 fn maintenance(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<String> {
     match &field.value.value {
         Value::Bool(false) => None,
+        // The reason is required: it is the message for users of the node.
         Value::Bool(true) => {
             let fault = Diagnostic::new(field.value.place(), "`maintenance` must be the reason, not true")
                 .help("such as `maintenance: \"disk is being replaced, ask Ana\"`");
@@ -200,6 +201,7 @@ pub(super) fn addresses(
 ) -> Option<Vec<String>> {
     let said = field.value.as_text().unwrap_or_default();
     let is_pattern = is_pattern(said);
+    // Brackets are ranges in a pattern: `[::1]` would expand to nonsense.
     let unbracketed = said.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if let Some(inner) = unbracketed.filter(|inner| inner.parse::<Ipv6Addr>().is_ok()) {
         let fault =
@@ -214,6 +216,7 @@ pub(super) fn addresses(
             reader.fault(Diagnostic::new(place, error.message()).help_if(error.hint().map(str::to_owned)));
             return None;
         }
+        // The pattern is not expanded past the number of nodes: its count is enough for the message.
         Err(UnexpandablePattern::TooMany(given)) => {
             unequal(reader, field, given, count, key, own);
             return None;

@@ -95,6 +95,7 @@ fn distinct<'r>(reader: &mut ValueReader<'_>, pairs: &'r [(RawValue, RawValue)],
             reader.fault(fault);
             continue;
         };
+        // The first definition counts; the second one only gets a fault.
         if let Some(before) = first.get(name) {
             let fault = Diagnostic::new(key.span.clone(), format!("the {what} {} is defined twice", quoted(name)))
                 .label("again")
@@ -139,7 +140,9 @@ pub(crate) fn keep_known<'k>(
         if !is_known {
             let ours = synonyms.iter().find(|(theirs, _)| *theirs == field.name).map(|(_, ours)| *ours);
             let ours = ours.filter(|ours| known.contains(ours));
+            // A known synonym is certain, a similar name only a guess.
             let near = ours.or_else(|| nearest(field.name, known.iter().copied()));
+            // `key:value` without a space is a single key to YAML.
             let glued = field.name.split_once(':').and_then(|(name, _)| known.iter().find(|key| **key == name));
             let help = match (glued, near) {
                 (Some(name), _) => format!("put a space after the colon: `{name}: …`"),
@@ -179,6 +182,7 @@ pub(crate) fn texts<'r>(
 ) -> Option<Vec<FieldEntry<'r>>> {
     let items: Vec<&RawValue> = match &field.value.value {
         Value::List(items) => items.iter().collect(),
+        // A single value is a list of one.
         Value::Text(_) | Value::Number(_) | Value::Bool(_) => vec![field.value],
         Value::Null | Value::Map(_) => {
             reader.wrong_kind(field.key, field.value, &format!("{expected}, or a list of them"));
@@ -242,6 +246,7 @@ pub(crate) fn duration_or_zero(reader: &mut ValueReader<'_>, field: FieldEntry<'
 fn time(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, least: Duration, bounds: &str) -> Option<Duration> {
     const EXPECTED: &str = "a time such as 5s, 2m or 500ms";
     let parsed = field.value.as_text().map(str::trim).and_then(|said| {
+        // humantime requires a unit; a bare number means seconds.
         if said.starts_with(|c: char| c.is_ascii_digit()) && said.bytes().all(|c| c.is_ascii_digit() || c == b'.') {
             said.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         } else {
@@ -271,6 +276,7 @@ pub(crate) fn path(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Optio
         return None;
     }
     match expand(said, reader.env) {
+        // `join` keeps an absolute path.
         Ok(path) => Some(reader.folder.join(path)),
         Err(error) => {
             let place = field.value.part(error.span);
@@ -334,6 +340,7 @@ pub(crate) fn name(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, what: &s
 
 /// A login name, checked as strictly as OpenSSH checks one on its command line (`valid_ruser` in its ssh.c).
 pub(crate) fn check_user(said: &str) -> Result<(), ValueError> {
+    // A leading dash would be an option on a command line.
     if said.starts_with('-') {
         return Err(ValueError { part: 0..1, why: "it begins with `-`".to_owned() });
     }
@@ -350,6 +357,7 @@ pub(crate) fn check_user(said: &str) -> Result<(), ValueError> {
 
 /// A name of letters, digits and `signs`, which starts with neither `-` nor `@`.
 pub(crate) fn check_name(said: &str, signs: &str) -> Result<(), ValueError> {
+    // A leading dash would be an option on a command line, a leading `@` a group in a node set.
     if said.starts_with(['-', '@']) {
         return Err(ValueError { part: 0..1, why: format!("it begins with `{}`", said.get(..1).unwrap_or_default()) });
     }

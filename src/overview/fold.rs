@@ -67,6 +67,7 @@ impl Overview {
     pub fn of_nodes(results: &[TargetResult], facts: &[NodeFacts], known: &NodeRoles) -> Self {
         let mut troubles = of_results(results);
         troubles.sort_by_key(|trouble| Reverse((trouble.health, trouble.nodes.len())));
+        // After the sort: findings have no health and come last.
         troubles.extend(of_findings(facts));
         let asked = || results.iter().filter(|result| result.outcome != Outcome::NotConfigured);
         let nodes: BTreeSet<&str> = asked().map(|result| result.node.as_str()).collect();
@@ -93,6 +94,7 @@ pub(super) fn what(result: &TargetResult) -> &str {
         });
     let service = result.service.as_deref().unwrap_or(ClusterIssue::NODE);
     match (result.outcome, result.supervisor.as_deref(), result.via) {
+        // The cause is the node, however many services the user named.
         (Outcome::Unreachable | Outcome::Skipped, ..) => ClusterIssue::NODE,
         (_, Some(supervisor), _) if !of_service => supervisor,
         (_, Some(_), _) | (_, None, Some(_)) => service,
@@ -155,6 +157,8 @@ fn told(health: Option<TargetHealth>, cases: &[IssueCase<'_>]) -> Vec<ClusterIss
             None => kinds.push(SimilarCases { cases: vec![case] }),
         }
     }
+    // The most frequent reasons get issues of their own; the rest share the last one, so that one broken service with
+    // many different messages cannot fill the screen.
     kinds.sort_by_key(|alike| Reverse(alike.nodes().len()));
     let own = if kinds.len() > REASONS { REASONS - 1 } else { kinds.len() };
     let rest = kinds.split_off(own.min(kinds.len()));
@@ -178,6 +182,7 @@ fn trouble(health: Option<TargetHealth>, cases: &[&IssueCase<'_>], why: &str) ->
     Some(ClusterIssue {
         health,
         what: first.what.to_owned(),
+        // Services of several roles can share a name; then the issue has no role.
         role: first.role.filter(|role| cases.iter().all(|case| case.role == Some(role))).map(str::to_owned),
         nodes: NodeSet::from_names(cases.iter().map(|case| case.node)),
         reason: first.reason.with(why),

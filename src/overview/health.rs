@@ -51,6 +51,8 @@ impl TargetHealth {
                 Some(FailureKind::SupervisorDown | FailureKind::SupervisorMissing) => Self::Down,
                 _ => Self::Failed,
             },
+            // Before the states: EXITED is healthy for a oneshot program, and a standby is unhealthy without an active
+            // node.
             Outcome::Ok | Outcome::Changed if result.has_ended_well() => Self::Well,
             Outcome::Ok | Outcome::Changed if result.stands_by_for_none() => Self::Failed,
             Outcome::Ok | Outcome::Changed => {
@@ -108,6 +110,7 @@ impl HealthReason {
     }
 
     fn of_failure(result: &TargetResult, failure: &Failure) -> Self {
+        // The message repeats the name, which the line shows already.
         if failure.kind == FailureKind::SupervisorDown {
             let why = without_name(&failure.message, result.supervisor.as_deref()).to_owned();
             return Self { word: TargetHealth::Down.as_str().to_owned(), kind: None, why };
@@ -120,6 +123,7 @@ impl HealthReason {
             return Self { word: "missing".to_owned(), kind: None, why };
         }
         let word = result.outcome.as_str().to_owned();
+        // `timed_out (timed_out: …)` would say the same twice.
         let kind = Some(failure.kind).filter(|kind| kind.as_str() != word);
         Self { word, kind, why: without_place(&failure.message, result.address.as_deref()).to_owned() }
     }

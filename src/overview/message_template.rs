@@ -56,12 +56,14 @@ pub(super) fn common(texts: &[&str]) -> String {
     // The punctuation before a gap at the end of the text so far.
     let mut gap: Option<&str> = None;
     for word in first.split_whitespace() {
+        // `&`, not `&&`: every iterator must advance, even after a difference.
         if others.iter_mut().fold(true, |same, other| (other.next() == Some(word)) & same) {
             gap = None;
             words.push(word.to_owned());
             continue;
         }
         let (before, after) = word.split_once(core(word)).unwrap_or_default();
+        // Adjacent differences become a single gap.
         if gap.is_some() {
             words.pop();
         }

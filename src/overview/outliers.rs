@@ -83,6 +83,7 @@ fn of_uptimes(results: &[TargetResult]) -> Vec<Outlier> {
     for ((role, service), mut uptimes) in uptimes {
         uptimes.sort_unstable();
         for (odd, nodes) in [younger(&uptimes), older(&uptimes)].into_iter().flatten() {
+            // Services on the same nodes with the same kind of difference have one cause, so they share an outlier.
             let key = (role, matches!(odd, Oddity::Younger { .. }), nodes.iter().copied().collect::<BTreeSet<_>>());
             if let Some(known) = told.get_mut(&key) {
                 known.what.push(service.to_owned());
@@ -101,6 +102,7 @@ fn of_uptimes(results: &[TargetResult]) -> Vec<Outlier> {
 fn both(one: &Oddity, other: Oddity) -> Oddity {
     match (one, other) {
         (Oddity::Younger { uptime_s, others_s }, Oddity::Younger { uptime_s: more, others_s: less }) => {
+            // The weaker bound holds for both services.
             Oddity::Younger { uptime_s: (*uptime_s).max(more), others_s: (*others_s).min(less) }
         }
         (Oddity::Older { uptime_s, others_s }, Oddity::Older { uptime_s: less, others_s: more }) => {
@@ -113,6 +115,7 @@ fn both(one: &Oddity, other: Oddity) -> Oddity {
 /// Targets with less than a tenth of the median uptime. `uptimes` is sorted.
 fn younger<'a>(uptimes: &[NodeUptime<'a>]) -> Option<(Oddity, Vec<&'a str>)> {
     let (middle, _) = *uptimes.get(uptimes.len() / 2)?;
+    // `uptimes` is sorted, so the young ones are a prefix.
     let few = uptimes.iter().take_while(|(uptime, _)| uptime.saturating_mul(FAR) < middle).count();
     let (young, _) = uptimes.split_at_checked(few)?;
     let (uptime_s, _) = *young.last()?;
@@ -122,6 +125,7 @@ fn younger<'a>(uptimes: &[NodeUptime<'a>]) -> Option<(Oddity, Vec<&'a str>)> {
 
 /// Targets with more than ten times the uptime of all others, which started together.
 fn older<'a>(uptimes: &[NodeUptime<'a>]) -> Option<(Oddity, Vec<&'a str>)> {
+    // The first large gap between neighbors separates the restarted ones from those that were left out.
     let far = |(one, other): (&NodeUptime<'_>, &NodeUptime<'_>)| other.0 > one.0.saturating_mul(FAR).max(SETTLED);
     let at = uptimes.iter().zip(uptimes.iter().skip(1)).position(far)? + 1;
     let (others, old) = uptimes.split_at_checked(at)?;

@@ -74,9 +74,11 @@ impl<'a> RoleCount<'a> {
         }
         if health != TargetHealth::Well {
             self.unwell.insert(node);
+            // A node that failed has a result per service: count it once, at its worst.
             let worst = self.wrong.entry((node, what(result))).or_insert(health);
             *worst = health.max(*worst);
         }
+        // A result without a state is a supervisord or a node, not a service.
         if result.state.is_some() {
             self.services += 1;
             self.services_well += usize::from(health == TargetHealth::Well);
@@ -113,6 +115,7 @@ pub(super) fn summaries<'a>(results: &'a [TargetResult], known: &'a NodeRoles) -
             return vec![Some(role)];
         }
         let node = result.node.as_str();
+        // Prefer the inventory's roles. Without them, another result of the node may name its roles.
         match (known.of(node), seen.get(node).filter(|roles| !roles.is_empty())) {
             ([], Some(roles)) => roles.iter().map(|role| Some(*role)).collect(),
             ([], None) => vec![None],

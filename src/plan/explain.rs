@@ -86,6 +86,7 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
         };
         budget.down = budget.members.iter().filter(is_down).copied().collect();
     }
+    // Percentages refer to the whole step, including skipped and unreachable nodes, as in the run.
     let size = |index| task.policy.batch_size(index, step.nodes.len());
     let batches =
         if why_none(plan, step, live).is_some() { Vec::new() } else { batch::batches(&nodes, size, &budgets) };
@@ -134,6 +135,7 @@ fn why_none(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<&'
     if task.action.changes() && !live.mistakes.is_empty() {
         return Some("a service name is unknown");
     }
+    // The failure limit applies to the whole task, not to this step.
     let of_task = plan.steps.iter().filter(|other| other.task == step.task);
     let nodes: BTreeSet<usize> = of_task.flat_map(|step| step.nodes.iter().copied()).collect();
     let is_away = |node: &&usize| {

@@ -129,6 +129,7 @@ impl NodeText {
         for result in results {
             shown.add(result);
         }
+        // A supervisord that answered has a row, even if none of its programs was requested.
         for found in facts.iter().flat_map(|facts| &facts.supervisors) {
             shown.unit(&found.role, &found.name, true).state.get_or_insert_with(|| "active".to_owned());
         }
@@ -158,6 +159,7 @@ impl NodeText {
                 let unit = self.unit(role, supervisor, true);
                 if is_program && result.state.is_some() {
                     unit.programs.push(program_row(result));
+                    // A program with a state proves that its supervisord answered.
                     unit.state.get_or_insert_with(|| "active".to_owned());
                 } else if result.failure.is_some() || !is_program {
                     unit.state.get_or_insert_with(|| unit_state(result));

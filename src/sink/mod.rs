@@ -133,6 +133,7 @@ impl SinkSet {
     #[must_use]
     pub fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Vec<String> {
         let warnings = self.each(|sink| sink.finish(ledger, exit_code));
+        // Dropping the sinks closes their files.
         self.sinks.clear();
         warnings
     }
@@ -153,6 +154,7 @@ impl SinkSet {
         let mut warnings = Vec::new();
         self.sinks.retain_mut(|(id, sink)| match tell(sink.as_mut()) {
             Ok(()) => true,
+            // Not a failure: `ctl … | head` closes the output on purpose.
             Err(SinkError::Closed) => {
                 self.closed = true;
                 false

@@ -87,6 +87,7 @@ impl OverviewSink {
         let mut said = String::new();
         for hint in hints(ledger, overview) {
             if let Some(left) = room {
+                // Stop at the first hint that does not fit, so that no less important one takes its place.
                 let Some(left) = left.checked_sub(self.rows(&hint)) else { break };
                 room = Some(left);
             }
@@ -314,6 +315,7 @@ impl IssueLine {
         let rest = reason.strip_prefix(&begin).unwrap_or_default().trim_start();
         let painted = self.painted(&begin, options.color);
         match lines.last_mut() {
+            // The reason continues the line of the head; otherwise it starts a line of its own.
             Some(last) if columns == room => last.push_str(&format!(" {painted}")),
             Some(_) | None => lines.push(painted),
         }

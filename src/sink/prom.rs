@@ -168,6 +168,7 @@ fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<StatusMetric> 
             Outcome::Unreachable => false,
             Outcome::NotConfigured | Outcome::Ok | Outcome::Changed | Outcome::TimedOut | Outcome::Failed => true,
         };
+        // One successful result proves that the node was reached.
         *reached.entry(&result.node).or_default() |= this;
     }
     for (node, reached) in reached {
@@ -181,6 +182,7 @@ fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<StatusMetric> 
     );
     for facts in facts {
         let of_kind = |kind| facts.findings.iter().filter(move |finding| finding.kind == kind);
+        // Without a search, 0 would be an invented value.
         if of_kind(FindingKind::NotSearched).next().is_none() {
             cores.set(&[&facts.node], count(of_kind(FindingKind::CoreFiles).map(core_files).sum::<u64>()));
         }
@@ -216,6 +218,7 @@ fn of_supervisors(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<StatusMe
             Outcome::TimedOut | Outcome::Failed => false,
         };
         let key = [&result.node, result.role.as_deref().unwrap_or_default(), supervisor];
+        // One successful result proves that supervisord answered.
         *answered.entry(key).or_default() |= this;
     }
     for (key, answered) in answered {

@@ -140,6 +140,7 @@ impl<'a> TableContent<'a> {
         let results: Vec<&TargetResult> = ledger.results().iter().filter(shown).collect();
         let folded = options.fold.unwrap_or(results.len() > FOLD_PAST);
         let mut rows = if folded { fold(&results) } else { results.into_iter().map(TableRow::new).collect() };
+        // Stable: within one severity the rows keep the order of the ledger.
         rows.sort_by_key(|row| row.trouble(reading));
         Self { options, folded, reading, rows }
     }
@@ -264,6 +265,7 @@ impl<'a> TableRow<'a> {
             (Some(state), Some(word)) => format!("{state} ({word})"),
         };
         let paint = self.first.state.map_or(CellPaint::Plain, state_paint);
+        // Red from supervisord's state is stronger than yellow from the functional state.
         let doubtful = paint != CellPaint::Bad && !functional.is_none_or(is_well);
         let paint = if doubtful { CellPaint::Doubtful } else { paint };
         GridCell::painted(&words, paint)
@@ -296,6 +298,7 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<TableRow<'a>> {
     for result in results {
         let hint = result.failure.as_ref().and_then(|failure| failure.hint.as_deref());
         let hint = hint.map(|hint| hint::of_any_node(hint, &result.node));
+        // Hints are compared without node names: they differ on each node, but give the same advice.
         let says = (result.outcome, result.state, result.functional.as_deref(), message(result), hint);
         let place = *places.entry((result.role.as_deref(), result.service.as_deref(), says)).or_insert(rows.len());
         match rows.get_mut(place) {

@@ -31,6 +31,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     let mut marks = MARKS_LIMIT;
     for char in text.chars() {
         let zero_width = char.width().is_none_or(|width| width == 0);
+        // `marks` starts at the limit, since a mark at the start has no character of its own to stand on.
         marks = if zero_width { marks.saturating_add(1) } else { 0 };
         if is_unsafe(char) || marks > MARKS_LIMIT {
             push_escape(&mut safe, char);
@@ -137,6 +138,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<&str> {
             length => length,
         };
         let (line, after) = rest.split_at(fits);
+        // Break at a space or comma; a token longer than the line breaks anywhere.
         let end = if after.starts_with(' ') { fits } else { line.rfind([' ', ',']).map_or(fits, |place| place + 1) };
         let (line, after) = rest.split_at(end);
         lines.push(line.trim_end());
@@ -158,6 +160,7 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     for char in json.chars() {
         if char != '\n' && is_unsafe(char) {
             let mut units = [0; 2];
+            // JSON escapes are UTF-16 units: a character outside the BMP needs two.
             for unit in char.encode_utf16(&mut units) {
                 safe.push_str(&format!("\\u{unit:04x}"));
             }
@@ -176,11 +179,13 @@ pub(super) fn escape_quoted_yaml(yaml: &str) -> String {
     let mut is_token_start = true;
     while let Some(char) = rest.next() {
         match char {
+            // Only a quote at the start of a token opens a string; within a plain scalar it is an ordinary character.
             '"' if is_token_start => {
                 safe.push('"');
                 while let Some(char) = rest.next() {
                     push_in_double_quotes(&mut safe, char);
                     match char {
+                        // Copy the escaped character too, so that `\"` does not end the string.
                         '\\' => safe.extend(rest.next()),
                         '"' => break,
                         _ => {}
@@ -191,6 +196,7 @@ pub(super) fn escape_quoted_yaml(yaml: &str) -> String {
                 safe.push('"');
                 while let Some(char) = rest.next() {
                     match char {
+                        // A doubled quote is an escaped quote; a single one ends the string.
                         '\'' if rest.next_if_eq(&'\'').is_none() => break,
                         '"' | '\\' => safe.extend(['\\', char]),
                         _ => push_in_double_quotes(&mut safe, char),

@@ -191,6 +191,7 @@ pub fn diff(before: &Snapshot, after: &Snapshot) -> SnapshotDiff {
         same_services: before.services.iter().collect::<BTreeSet<_>>() == after.services.iter().collect(),
         gap: gap(before, after),
     };
+    // Each side is limited to the roles of the other: a role that only one side selected has nothing to compare with.
     let (olds, news) = (nodes(before, &after.selection), nodes(after, &before.selection));
     let old: BTreeMap<&str, &NodeSnapshot<'_>> = olds.iter().map(|(name, node)| (*name, node)).collect();
     let new: BTreeMap<&str, &NodeSnapshot<'_>> = news.iter().map(|(name, node)| (*name, node)).collect();
@@ -320,6 +321,7 @@ impl DiffContext<'_> {
         before: Option<&NodeSnapshot<'_>>,
         after: Option<&NodeSnapshot<'_>>,
     ) -> bool {
+        // An interrupted run did not read the node: its absence proves nothing.
         if before.into_iter().chain(after).any(|node| node.not_begun) {
             return false;
         }
@@ -376,6 +378,7 @@ impl DiffContext<'_> {
             }
             // Its state during maintenance is unknown, so treat the node as new.
             (false, true) if before.resting.is_some() => self.arrived(at, after, Some(old.1)),
+            // Both unread: only a different cause is news, not a different message with the same cause.
             (false, false) => {
                 let kind = |node: &NodeSnapshot<'_>| {
                     (node.resting.is_some(), node.lost.and_then(|row| row.failure.as_ref()).map(|failure| failure.kind))
@@ -399,8 +402,10 @@ impl DiffContext<'_> {
             match (before.silent.get(key), after.silent.get(key)) {
                 (Some(old), Some(new)) if kind(old) == kind(new) => {}
                 (Some(old), Some(new)) => at.turned(place, told(old), told(new)),
+                // It had results before, so it was up.
                 (None, Some(new)) if before.instances.contains(key) => at.turned(place, up(), told(new)),
                 (Some(old), None) if after.instances.contains(key) => at.turned(place, told(old), up()),
+                // It is new or gone only if the other side would have listed it; otherwise it was not asked for.
                 (None, Some(new)) if self.tells_of_services(self.before) => at.came(place, told(new).0, told(new).1),
                 (Some(old), None) if self.tells_of_services(self.after) => at.went(place, told(old).0, told(old).1),
                 _ => {}
@@ -418,6 +423,7 @@ impl DiffContext<'_> {
         for (key, old) in before.services.iter().filter(|(key, _)| !is_silent(key)) {
             match after.service(key) {
                 Some(new) if asked => self.service(at, ChangePlace::service(*key), old, new),
+                // One side lacks the functional states: compare what both have, the states of supervisord.
                 Some(new) => self.service(at, ChangePlace::service(*key), &by_state(old), &by_state(new)),
                 None if self.tells_of_services(self.after) => {
                     at.went(ChangePlace::service(*key), TargetHealth::of(old), reason(old));
@@ -435,6 +441,7 @@ impl DiffContext<'_> {
     fn service(&self, at: &mut ChangesAt<'_>, place: ChangePlace<'_>, old: &TargetResult, new: &TargetResult) {
         let (was, is) = (TargetHealth::of(old), TargetHealth::of(new));
         let kind = |row: &TargetResult| row.failure.as_ref().map(|failure| failure.kind);
+        // A functional state that one side lacks is not a change.
         let no_word = old.functional.is_none() || new.functional.is_none();
         let same_words =
             old.state == new.state && kind(old) == kind(new) && (no_word || old.functional == new.functional);
@@ -460,6 +467,7 @@ impl DiffContext<'_> {
 
     fn is_restarted(&self, old: &TargetResult, new: &TargetResult) -> bool {
         match ((old.pid, new.pid), (old.uptime_s, new.uptime_s)) {
+            // Pids are the best evidence; uptimes count only without them.
             ((Some(old), Some(new)), _) => old != new,
             (_, (Some(old), Some(new))) => {
                 // Uptimes are whole seconds; allow for the rounding.
@@ -471,6 +479,7 @@ impl DiffContext<'_> {
     }
 
     fn findings(&self, at: &mut ChangesAt<'_>, before: &NodeSnapshot<'_>, after: &NodeSnapshot<'_>) {
+        // A status without facts did not search the node.
         if before.facts.is_none() || after.facts.is_none() {
             return;
         }
@@ -558,6 +567,7 @@ impl Sighting<'_> {
             return;
         };
         let is_core = kind == FindingKind::CoreFiles;
+        // Unless both sides name every file, the individual files are not comparable: only the counts are.
         if !is_core || !self.is_whole() || !before.is_whole() {
             let is_new = before.is_whole() && !self.details.is_subset(&before.details);
             let (verdict, severity) = match self.count.cmp(&before.count) {

@@ -86,6 +86,7 @@ fn node<'a>(rows: &[&'a TargetResult]) -> NodeSnapshot<'a> {
         if row.supervisor.is_some() {
             node.instances.insert(instance);
         }
+        // A failure without any reading: it belongs to the supervisord or the node, not to the service.
         let nothing = row.state.is_none() && row.outcome.is_bad();
         match (row.outcome, &row.service) {
             // The node does not run the service, whether or not the user named it explicitly.
@@ -96,11 +97,13 @@ fn node<'a>(rows: &[&'a TargetResult]) -> NodeSnapshot<'a> {
             _ if nothing && row.supervisor.is_none() && row.via.is_none() => {
                 node.lost = node.lost.or(Some(row));
             }
+            // If another row has a state, supervisord did answer, and only this service failed.
             _ if nothing && row.supervisor.is_some() && !answers.contains(&instance) => {
                 node.silent.entry(instance).or_insert(row);
             }
             (_, Some(service)) => {
                 let key = (instance, service.as_str());
+                // A service may be requested by several names: keep its first row.
                 if node.service(&key).is_none() {
                     node.services.push((key, row));
                 }

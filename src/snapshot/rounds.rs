@@ -24,15 +24,18 @@ impl WatchRounds {
     pub fn take(&mut self, now: Snapshot) -> SnapshotDiff {
         let changes = match &self.last {
             None => {
+                // An empty snapshot with the same request: everything that is not healthy is new.
                 let (services, selection) = (now.services.clone(), now.selection.clone());
                 diff(&Snapshot { services, selection, ..Snapshot::default() }, &now)
             }
             Some(last) => {
                 let unread = unread(last);
                 let changes = diff(last, &now);
+                // The last round knows nothing about unread targets, so compare these with their last known state.
                 if unread.is_empty() { changes } else { changes.with(self.regained(&unread, last, &now)) }
             }
         };
+        // After the comparison, which needs the old state.
         self.known = self.learned(&now);
         self.last = Some(now);
         changes
@@ -84,6 +87,7 @@ impl WatchRounds {
                 let instance = (row.role.as_deref(), row.supervisor.as_deref());
                 node.lost.is_some() || node.silent.contains_key(&instance)
             };
+            // A target that could not be read keeps its last known state.
             learned.results.extend(old.iter().filter(|row| is_silent(row)).map(|row| (*row).clone()));
             let read = read.get(name).map(Vec::as_slice).unwrap_or_default();
             for row in read.iter().filter(|row| !is_silent(row)) {

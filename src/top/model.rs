@@ -296,10 +296,11 @@ impl TopModel {
     /// Handles a key.
     #[must_use]
     pub fn key(&mut self, key: TopKey) -> Option<TopOrder> {
+        // Ctrl-C works in every mode, even while typing.
         if key == TopKey::Interrupt {
             return Some(TopOrder::Quit);
         }
-        // Taking the question cancels it: only `confirming` can restore it, so no other key can confirm by accident.
+        // A pending question takes every key, so that none of them starts something else.
         if let Some(confirm) = self.confirm.take() {
             return self.confirming(confirm, key);
         }
@@ -408,6 +409,7 @@ impl TopModel {
     fn show(&mut self, target: TopTarget) -> Option<TopOrder> {
         self.page = TopPage::Node(target.clone());
         self.log = None;
+        // Without a service there is no log to read.
         target.service.as_ref()?;
         self.log = Some(LogEnd { of: target.clone(), lines: None });
         Some(TopOrder::ReadLog(target))
@@ -445,6 +447,7 @@ impl TopModel {
             TopKey::Backspace => {
                 confirm.typed.pop();
             }
+            // Only the exact answer acts; Enter with anything else cancels.
             TopKey::Enter if confirm.typed == confirm.wanted() => return Some(TopOrder::Act(confirm)),
             TopKey::Escape | TopKey::Enter => return None,
             TopKey::Up

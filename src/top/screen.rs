@@ -71,6 +71,7 @@ impl TopScreen {
             return Ok(TerminalInput::Gone);
         }
         let ended = || io::Error::other("the reader of keys has ended");
+        // One request at a time: an unanswered one still holds the reader.
         if !self.is_asked {
             self.ask.send(()).map_err(|_| ended())?;
             self.is_asked = true;
@@ -104,6 +105,7 @@ impl Drop for TopScreen {
 /// Reads one event per request.
 fn read(asked: &Receiver<()>, tell: &Sender<io::Result<Option<Event>>>) {
     for () in asked {
+        // `poll` bounds the wait, so that the reader can notice the end of its owner.
         let event = event::poll(LOOK).and_then(|is_there| is_there.then(event::read).transpose());
         if tell.send(event).is_err() {
             return;

@@ -129,6 +129,7 @@ fn targets(work: &mut RolloutReader<'_>, vars: &RolloutVariables, step: &StepFie
     }
     let patterns: Vec<_> =
         nodes.iter().chain(&exclude).filter_map(|(field, text)| Some((*field, text.as_deref()?))).collect();
+    // No short circuit: both patterns are checked, so that both faults are reported.
     let are_right =
         patterns.into_iter().fold(true, |so_far, (field, pattern)| pattern_is_right(work, field, pattern) && so_far);
     let place = role.or(step.find("nodes"))?.key.span.clone();
@@ -185,6 +186,7 @@ fn selects(work: &mut RolloutReader<'_>, targets: &StepTargets, place: Range<usi
         exclude: targets.exclude.as_deref(),
         services: &[],
     };
+    // Without services: an update or a command of an earlier step may add them.
     let Err(error) = select(work.inventory, &query) else { return true };
     let reason = if let SelectError::Nothing { reason } = error { reason } else { error.to_string() };
     work.reader.fault(Diagnostic::new(place, format!("the step selects no node: {reason}")).label("selects nothing"));
@@ -210,6 +212,7 @@ fn what(work: &mut RolloutReader<'_>, vars: &RolloutVariables, step: &StepFields
         let fault = Diagnostic::new(services.key.span.clone(), "the step has `services` but no `action`");
         work.reader.fault(fault.help("such as `action: restart`"));
     }
+    // Read all of them even after a fault, to report every fault at once.
     let command = exec.map(|field| command(work, vars, field));
     let names = services.map(|field| service_names(work, vars, field));
     let action = action.map(|field| settings::one_of(work, field, &ACTIONS));

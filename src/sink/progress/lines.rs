@@ -52,6 +52,7 @@ impl ActivityBoard {
             EventKind::NodeFinished { node, .. } => {
                 self.nodes.remove(node);
             }
+            // Both end a pause, which may not report its own end.
             EventKind::BatchStarted { .. } | EventKind::CancelBegan { .. } => self.run = None,
             EventKind::RunStarted(_)
             | EventKind::NodeStarted { .. }
@@ -78,6 +79,7 @@ impl ActivityBoard {
         let left = |(phase, since): &(ActivityPhase, Instant)| {
             phase.limit.map(|limit| limit.saturating_sub(now.saturating_duration_since(*since)))
         };
+        // The wait lasts until the last of the nodes times out.
         let left = alike().filter_map(|(_, activity)| left(activity)).max();
         let nodes: Vec<&str> = alike().map(|(node, _)| node.as_str()).collect();
         let others = self.nodes.len() - nodes.len();
@@ -88,6 +90,7 @@ impl ActivityBoard {
 /// The start of a phase. A phase that is reported again without a time keeps its start.
 fn since(known: Option<&(ActivityPhase, Instant)>, phase: &ActivityPhase, now: Instant) -> Instant {
     match known {
+        // A repeated report of the same phase must not reset its timer.
         Some((known, since)) if known.is_same(phase) && phase.elapsed.is_zero() => *since,
         _ => now.checked_sub(phase.elapsed).unwrap_or(now),
     }
@@ -136,6 +139,7 @@ fn status(tally: &RunTally, elapsed: Duration, columns: usize, color: bool) -> S
     parts.extend(step_name.map(|name| part(5, format!("({})", text::single_line(name)))));
     parts.extend(list(false).map(|text| part(7, text)));
     parts.push(part(8, format!("{} s", elapsed.as_secs())));
+    // Measure without color: its escapes have no width.
     while parts.len() > 1 && text::width(&joined(&parts, false)) > columns {
         let Some(least) = parts.iter().enumerate().max_by_key(|(_, part)| part.rank).map(|(index, _)| index) else {
             break;

@@ -97,6 +97,7 @@ impl RunTally {
     fn start_batch(&mut self, batch: u32, step: u32, role: Option<String>, nodes: &[String]) {
         let (number, step) =
             (usize::try_from(batch).unwrap_or(usize::MAX), usize::try_from(step).unwrap_or(usize::MAX));
+        // The first batch of this controller: a resumed run continues the numbers of its predecessor.
         if self.batch.is_none() {
             self.first = number;
         }
@@ -140,6 +141,7 @@ impl RunTally {
     pub(super) fn outcomes(&self) -> Vec<(Outcome, usize)> {
         let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
         for (node, outcome) in &self.worst {
+            // Show failures at once, but successes only when the node is done: a later service may still fail.
             if *outcome != Outcome::NotConfigured && (outcome.is_bad() || self.finished.contains(node)) {
                 *counts.entry(*outcome).or_insert(0) += 1;
             }
@@ -160,6 +162,7 @@ impl RunTally {
         }
         let started = |step: &usize| self.started.get(step).copied().unwrap_or_default();
         let of_step = |(index, step): (usize, &OutlineStep)| match index.cmp(&current.step) {
+            // Past steps are exact, later ones are the plan's estimate.
             std::cmp::Ordering::Less => started(&index),
             std::cmp::Ordering::Greater => step.batches,
             std::cmp::Ordering::Equal => {
@@ -168,6 +171,7 @@ impl RunTally {
                     !taken.is_some_and(|taken| taken.contains(*node)) && !self.finished.contains(*node)
                 };
                 let is_last = !step.nodes.iter().any(|node| waits(&node));
+                // Failures can split a step further than planned: while nodes wait, there is at least one more batch.
                 if is_last { started(&index) } else { step.batches.max(started(&index) + 1) }
             }
         };
