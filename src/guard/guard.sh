@@ -1,22 +1,22 @@
-# The guard of one node: reads lines from the controller, and starts again what was armed if no more come.
-# Sent to a POSIX shell (dash has no read -t, hence the watchdog); $1 marks what it says.
+# The guard of one node: reads lines from the controller, and starts the armed targets again if the lines stop.
+# Sent to a POSIX shell (dash has no read -t, hence the watchdog); $1 marks its output.
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 trap "" HUP PIPE INT QUIT
-# Of what held a secret nothing is to be in the environment of a child, whatever the login brought along.
+# Variables for secrets must not be in the environment of a child, even if the login exported their names.
 unset line settings
 mark=$1
 armed=
 watchdog=
 say() { printf "%s\n" "$mark $*" 2>/dev/null; }
 
-# The seconds since the node was booted: no clock that somebody sets.
+# Seconds since boot: this clock cannot be set.
 now() {
   read -r t rest </proc/uptime
   t=${t%%.*}
 }
 
-# ask SECONDS SETTINGS WORDS...: runs WORDS, for so long at most. SETTINGS is the number of what they read from standard
-# input, or -: it holds a password, so it goes through a pipe and stands in no argument, environment or file.
+# ask SECONDS SETTINGS COMMAND...: runs COMMAND with a time limit. SETTINGS is the number of its standard input, or -:
+# it holds a password, so it is passed through a pipe, and never as an argument, in the environment or in a file.
 ask() {
   seconds=$1 settings=
   [ $2 = - ] || eval "settings=\$settings_$2"
@@ -41,9 +41,9 @@ ask() {
   return $code
 }
 
-# up LIMIT SETTINGS NAME WORDS...: WORDS start NAME, until it is up or given up. supervisord answers the start of a
-# program that is being stopped with an error, and leaves it stopped: so again, until LIMIT seconds are over, or until
-# nobody has answered for 60 s.
+# up LIMIT SETTINGS NAME COMMAND...: COMMAND starts NAME, until it is up or has failed. supervisord rejects the start of
+# a program that is stopping, and leaves it stopped: so retry for LIMIT seconds, or until supervisord has not answered
+# for 60 s.
 up() {
   limit=$1 key=$2 name=$3
   shift 3
@@ -62,7 +62,7 @@ up() {
   done
 }
 
-# grp LIMIT SETTINGS GROUP WORDS...: puts a group in again that an update has taken out.
+# grp LIMIT SETTINGS GROUP COMMAND...: adds a group again that an update has removed.
 grp() {
   limit=$1 key=$2 group=$3
   shift 3
@@ -79,9 +79,9 @@ grp() {
   done
 }
 
-# init LIMIT - NAME WORDS...: a service that init runs. Its restart is one command, which goes on by itself when the
-# connection ends: it is waited for before anything is started beside it. A start that takes its time is waited for as
-# well, and never ended: what it has started may be of its process group.
+# init LIMIT - NAME COMMAND...: starts an init service. Its restart is one command, which continues on its own when the
+# connection ends: wait for it before starting anything beside it. Wait for a slow start too, and never kill it: the
+# service may be in its process group.
 init() {
   limit=$1 name=$3 starter=
   shift 3
@@ -110,8 +110,8 @@ save() {
   [ -z "$rescues" ] || wait $rescues
 }
 
-# Anew after each line: if none comes for 20 s the connection has died without a word, and 10 s are left to start what
-# was stopped. The end of the shell that reads is the end of the lock, so it is ended last.
+# Restarted after each line: after 20 s without one the connection is dead, and 10 s remain to start the stopped
+# services. The lock ends with the shell that reads, so kill that shell last.
 watch() {
   [ -z "$watchdog" ] || kill $watchdog 2>/dev/null
   (
@@ -136,14 +136,14 @@ while IFS= read -r line; do
       line=${line#=}
       i=${line%% *}
       unset settings_$i
-      # A printf that is a program would have it as an argument.
+      # An external printf would get the password as an argument.
       case $(command -v printf) in */*) ;; *) eval "settings_$i=\${line#* }" ;; esac
       ;;
     "?"*)
       line=${line#?}
       i=${line%% *}
       code=${line#* }
-      # Beside what is read: it may take its time, and signs of life come meanwhile.
+      # In the background: it may take long, and heartbeats arrive meanwhile.
       (
         { eval "$code"; echo "exit $?"; } 2>&1 | head -c 16384 | cut -b 1-800 | while IFS= read -r line; do
           say ">$i $line"
@@ -173,7 +173,7 @@ while IFS= read -r line; do
       break
       ;;
   esac
-  # The watchdog knows what was armed when it was begun, so it is begun anew before anything is promised.
+  # The watchdog sees only targets armed before its start, so restart it before confirming.
   watch
   [ -z "$answer" ] || say "$answer"
 done

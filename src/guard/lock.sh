@@ -1,5 +1,5 @@
-# Takes the node's lock, and runs the guard ($g) while it is held. Sent to a POSIX shell; $1 marks what it says,
-# the words behind it say who holds the lock. Nothing is written on the node: the lock is on a directory that is there.
+# Takes the node's lock, and runs the guard ($g) while it is held. Sent to a POSIX shell; $1 marks its output, the other
+# arguments describe the holder of the lock. It writes nothing on the node: it locks an existing directory.
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 trap "" HUP PIPE
 mark=$1
@@ -10,8 +10,8 @@ if ! command -v flock >/dev/null 2>&1; then
   echo "$mark noflock"
   exit 0
 fi
-# flock stays as the guard's parent, so that its pid, which /proc/locks tells, is that of a living process; -o closes
-# the descriptor before the guard runs, so that nothing which the guard starts can inherit the lock.
+# flock stays as the guard's parent, so that its pid in /proc/locks is that of a running process; -o closes the
+# descriptor before the guard runs, so that no child of the guard can inherit the lock.
 flock -n -o $d /bin/sh -c "$g" ctl-guard "$@"
 r=$?
 case $r in
@@ -19,8 +19,8 @@ case $r in
   1) ;;
   *) echo "$mark ended $r"; exit 0 ;;
 esac
-# An inode alone is not enough: the root of every tmpfs has the same, those of containers too. /proc/locks has the device
-# as hexadecimal major:minor, stat as one number.
+# An inode alone is not enough: the root of every tmpfs has the same one, even in containers. /proc/locks has the device
+# as hexadecimal major:minor, stat as a single number.
 n=$(stat -c "%d %i" $d)
 dev=${n% *}
 n=${n#* }
@@ -32,8 +32,8 @@ done </proc/locks
 words=
 [ -z "$holder" ] || words=$(tr "\000" " " </proc/$holder/cmdline 2>/dev/null)
 case " $words " in
-  # What holds it is this very controller: under another name of this machine, or what is left of a connection that it has
-  # lost. Only the controller knows which; beside the latter nobody may begin, as the lock ends with it.
+  # The holder is this same controller: under another name of this host, or from a connection that it has lost. Only the
+  # controller can distinguish them; nothing may start beside the latter, since the lock ends with it.
   *" $2 "*)
     echo "$mark own ${words##*ctl-guard }"
     IFS= read -r answer
