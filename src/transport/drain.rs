@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{OutputPiece, RemoteCommand};
+use super::session::{OutputPiece, RemoteCommand};
 
 /// The longest silence in the rest of the output.
 const SILENCE: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
-//! Where a connection goes, and how: data only.
+//! Where a connection leads, and how: data only.
 //!
-//! Here lives [`Endpoint`] and its parts. It uses nothing of ours. What always holds: an endpoint says all that is to be
-//! known of a connection, so that equal endpoints may share one; no secret stands in it.
+//! Here lives [`Endpoint`] and its parts. It uses nothing of ours. What always holds: an endpoint says everything about
+//! a connection, so that equal endpoints may share one; it holds no secret.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ pub struct Endpoint {
     pub family: AllowedFamilies,
     /// The address to connect from (`BindAddress`).
     pub bind: Option<String>,
-    /// What lies between here and there.
+    /// How it is reached.
     pub proxy: ProxyRoute,
-    /// Who logs in, and with what.
+    /// User and credentials.
     pub login: LoginSettings,
     /// How the key of the host is judged.
     pub host_keys: Arc<HostKeySettings>,
     /// What may be negotiated.
     pub algorithms: Arc<AlgorithmLists>,
-    /// How a peer that died without a word is noticed.
+    /// How a peer that died silently is noticed.
     pub keepalive: Keepalive,
     /// Time from the first attempt to an authenticated session, all attempts together. Each hop has its own.
     pub connect_timeout: Duration,
@@ -46,10 +46,10 @@ pub enum AllowedFamilies {
     Inet6,
 }
 
-/// What lies between here and a host.
+/// How a host is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum ProxyRoute {
-    /// Nothing.
+    /// Directly.
     #[default]
     Direct,
     /// A bastion, which opens the connection to the host. All hosts behind an equal bastion share its connection.
@@ -58,7 +58,7 @@ pub enum ProxyRoute {
     Command(String),
 }
 
-/// Who logs in, and with what.
+/// User and credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LoginSettings {
     /// User on the host.
@@ -66,7 +66,7 @@ pub struct LoginSettings {
     /// Private key files to offer.
     pub identities: Vec<PathBuf>,
     /// Whether `identities` were named by the operator (they are then offered before the agent's other keys,
-    /// and one that cannot be read is worth telling) or are the default ones.
+    /// and one that cannot be read is worth reporting) or are the default ones.
     pub identities_named: bool,
     /// Files with OpenSSH user certificates for them.
     pub certificates: Vec<PathBuf>,
@@ -108,7 +108,7 @@ pub struct HostKeySettings {
     pub min_rsa_bits: u32,
 }
 
-/// What a host is believed to be without a known key.
+/// Whether a host without a known key is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HostKeyPolicy {
     /// Only keys that known_hosts holds.
@@ -119,7 +119,7 @@ pub enum HostKeyPolicy {
     AcceptNew,
 }
 
-/// What may be negotiated, each list in the order of preference and with OpenSSH's names. None: what is good by default.
+/// What may be negotiated, each list in the order of preference and with OpenSSH's names. None: our default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct AlgorithmLists {
     /// `HostKeyAlgorithms`.
@@ -134,11 +134,50 @@ pub struct AlgorithmLists {
     pub accepted: Option<Vec<String>>,
 }
 
-/// How a peer that died without a word is noticed: it is after `interval` × `count`.
+/// How a peer that died silently is noticed: it is after `interval` × `count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Keepalive {
-    /// How long nothing came before the peer is asked for a word; zero: it is never asked.
+    /// How long the peer may send nothing before it is sent a keepalive; zero: none is sent.
     pub interval: Duration,
-    /// Unanswered questions after which it is given up.
+    /// Unanswered keepalives after which it is given up.
     pub count: u32,
+}
+
+/// Endpoints for tests.
+#[cfg(test)]
+pub(super) mod fixtures {
+    use super::*;
+
+    /// An endpoint on loopback that knows no host key and has no key to log in with.
+    pub(in crate::transport) fn loopback(port: u16) -> Endpoint {
+        Endpoint {
+            host: "127.0.0.1".to_owned(),
+            port,
+            family: AllowedFamilies::Any,
+            bind: None,
+            proxy: ProxyRoute::Direct,
+            login: LoginSettings {
+                user: "nobody".to_owned(),
+                identities: Vec::new(),
+                identities_named: false,
+                certificates: Vec::new(),
+                identities_only: false,
+                agent: None,
+                methods: vec![AuthMethod::PublicKey],
+            },
+            host_keys: Arc::new(HostKeySettings {
+                user_files: vec![PathBuf::from("/nonexistent/known_hosts")],
+                global_files: Vec::new(),
+                revoked: Vec::new(),
+                alias: None,
+                policy: HostKeyPolicy::Strict,
+                hash_names: false,
+                min_rsa_bits: 1024,
+            }),
+            algorithms: Arc::default(),
+            keepalive: Keepalive { interval: Duration::from_secs(10), count: 3 },
+            connect_timeout: Duration::from_millis(1500),
+            retries: 1,
+        }
+    }
 }

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::bastion::NO_ROOM;
 use crate::event::{Failure, FailureKind, Stage};
 use crate::local::process::exhausted;
 
@@ -11,6 +10,10 @@ use crate::local::process::exhausted;
 /// socket. It is `SSH_OPEN_CONNECT_FAILED` of RFC 4254, section 5.1. Newer sshds tell a forbidden forwarding apart from
 /// it, older ones do not.
 pub const CONNECT_FAILED: &str = "ConnectFailed";
+
+/// The reason of a [`TransportError::Behind`] when the bastion has no room for another stream: `SSH_OPEN_RESOURCE_SHORTAGE` of
+/// RFC 4254, section 5.1.
+pub(super) const NO_ROOM: &str = "ResourceShortage";
 
 /// The reason of a [`TransportError::CommandRefused`] when sshd was asked to run a command and could not start it.
 pub(super) const REQUEST_FAILED: &str = "it could not start one";

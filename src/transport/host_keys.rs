@@ -29,8 +29,8 @@ use russh::keys::{Algorithm, PublicKey, PublicKeyOrCertificate};
 use self::cache::FileCache;
 use self::revoked::RevokedKeys;
 use self::writing::LockedFile;
-use super::TransportError;
 use super::endpoint::{HostKeyPolicy, HostKeySettings};
+use super::error::TransportError;
 use super::known_hosts::{HostEntries, KnownHosts, KnownHostsVerdict, written_name};
 
 /// A key as `ssh-keygen -l` prints it, with `name` in place of its comment.

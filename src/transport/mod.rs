@@ -1,36 +1,23 @@
 //! The seam to a node: one authenticated session that carries commands and forwarded streams.
 //!
-//! Here live [`Transport`] and [`Session`], what they need to know ([`Endpoint`]) and how they fail
-//! ([`TransportError`]). The room may use the leaf `event`. What always holds: a session is one connection;
+//! Here live [`Transport`] and [`Session`], the data they need ([`Endpoint`]) and how they fail ([`TransportError`]). The
+//! module may use the leaves `event` and `local`. What always holds: a session is one connection;
 //! everything read through it is bounded in size, and everything done through it fails with an error that
-//! names the cause. `endpoint.rs` says where and how, `connect.rs` opens, `session.rs` is what comes of it;
-//! `known_hosts.rs`, `algorithms.rs` and `ssh_config/` touch no network. Start at [`Transport::connect`].
+//! names the cause. `session.rs` is the seam, `endpoint.rs` says where and how to connect, and `ssh/` does it over SSH;
+//! `host_keys.rs` decides about the keys of hosts; `known_hosts.rs` and `ssh_config/` touch no network. No two files use each other, directly
+//! or through others. Start at [`Transport::connect`].
 
-mod algorithms;
-mod auth;
-mod bastion;
-mod connect;
-mod dial;
 mod drain;
 mod endpoint;
 mod error;
-mod handshake;
 mod host_keys;
 pub mod known_hosts;
-mod login_throttle;
-mod proxy_command;
-mod resolver;
 mod session;
+mod ssh;
 pub mod ssh_config;
-mod watched_stream;
-
-use std::future::Future;
 
 pub use russh::keys::PublicKey;
-use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use self::auth::UnlockError;
-pub use self::connect::{RunSshSettings, SshTransport};
 pub use self::drain::OutputDrain;
 pub use self::endpoint::{
     AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings,
@@ -38,111 +25,5 @@ pub use self::endpoint::{
 };
 pub use self::error::{CONNECT_FAILED, HUNG, TransportError};
 pub use self::host_keys::fingerprint;
-pub use self::session::{SshCommand, SshSession};
-
-/// Opens sessions.
-pub trait Transport: Send + Sync + 'static {
-    /// What it opens.
-    type Session: Session;
-
-    /// Connects, checks the host's key and logs in.
-    ///
-    /// # Errors
-    /// Every [`TransportError`] but `CommandTooLong`; never later than the endpoint's `connect_timeout`.
-    fn connect(&self, endpoint: &Endpoint) -> impl Future<Output = Result<Self::Session, TransportError>> + Send;
-}
-
-/// One authenticated connection to a node.
-pub trait Session: Send + Sync + 'static {
-    /// A byte stream to something on the node.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// A command that runs on the node.
-    type Command: RemoteCommand;
-
-    /// Starts a command in the login shell and keeps its streams. When this returns it runs.
-    ///
-    /// # Errors
-    /// [`TransportError::Lost`], [`TransportError::CommandRefused`] if the node runs no command, [`TransportError::Silent`].
-    fn start(&self, command: &str) -> impl Future<Output = Result<Self::Command, TransportError>> + Send;
-
-    /// Runs a command in the login shell and gathers what it prints, at most `limit` bytes of each stream: to its end, or
-    /// until its standard output `is_whole`. What it has left behind may hold its streams open for ever.
-    ///
-    /// # Errors
-    /// [`TransportError::Lost`] if the connection ended before the command's end was told,
-    /// [`TransportError::CommandRefused`] if the node runs no command, [`TransportError::Silent`].
-    fn exec(
-        &self,
-        command: &str,
-        limit: usize,
-        is_whole: impl Fn(&[u8]) -> bool + Send,
-    ) -> impl Future<Output = Result<ExecOutput, TransportError>> + Send;
-
-    /// Opens a stream to a unix socket on the node.
-    ///
-    /// # Errors
-    /// [`TransportError::ChannelRefused`] if the node cannot or will not connect it (a missing socket, a refused
-    /// connection, a missing permission and a forbidden forwarding all look the same), [`TransportError::Lost`],
-    /// [`TransportError::Silent`].
-    fn open_unix(&self, path: &str) -> impl Future<Output = Result<Self::Stream, TransportError>> + Send;
-
-    /// Opens a stream to a TCP port as seen from the node.
-    ///
-    /// # Errors
-    /// As [`Session::open_unix`]; newer nodes tell a forbidden forwarding apart, see [`CONNECT_FAILED`].
-    fn open_tcp(&self, host: &str, port: u16) -> impl Future<Output = Result<Self::Stream, TransportError>> + Send;
-
-    /// Whether the connection has ended.
-    fn is_closed(&self) -> bool;
-
-    /// Asks for a sign of life, and ends if none comes. As long as the other end answers, it does not end. A connection
-    /// that fell silent once is not waited for again.
-    fn falls_silent(&self) -> impl Future<Output = ()> + Send;
-}
-
-/// A command that runs on a node, and its streams. Dropping it closes them; what the node does then is its own affair.
-pub trait RemoteCommand: Send + 'static {
-    /// Writes to its standard input. Waits as long as the node takes nothing: how long that may be is the caller's to say. Of
-    /// a command that has ended nobody reads it, and its end tells.
-    ///
-    /// # Errors
-    /// [`TransportError::Lost`] if the connection ends.
-    fn write(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), TransportError>> + Send;
-
-    /// The next thing that it tells; may be dropped and asked again. None: nothing more comes, and if no
-    /// [`OutputPiece::Exit`] came before, its end was not told.
-    fn next(&mut self) -> impl Future<Output = Option<OutputPiece>> + Send;
-
-    /// The name of the signal that ended it (`KILL`), if [`OutputPiece::Exit`] came without a code for that reason; `UNKNOWN`
-    /// where sshd has no name for it.
-    fn signal(&self) -> Option<&str> {
-        None
-    }
-
-    /// Closes its streams: its standard input ends.
-    fn close(&mut self) -> impl Future<Output = ()> + Send;
-}
-
-/// Something that a command tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OutputPiece {
-    /// Bytes of its standard output.
-    Stdout(Vec<u8>),
-    /// Bytes of its standard error.
-    Stderr(Vec<u8>),
-    /// Its end: the exit code; none if a signal ended it ([`RemoteCommand::signal`]) or the node did not report how.
-    Exit(Option<u32>),
-}
-
-/// What a command printed, and how it ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ExecOutput {
-    /// Standard output, broken UTF-8 replaced.
-    pub stdout: String,
-    /// Standard error, broken UTF-8 replaced.
-    pub stderr: String,
-    /// Exit code; none if a signal ended it or the node did not tell.
-    pub exit: Option<u32>,
-    /// Whether a stream was longer than the limit; the command was then given up.
-    pub truncated: bool,
-}
+pub use self::session::{ExecOutput, OutputPiece, RemoteCommand, Session, Transport};
+pub use self::ssh::{RunSshSettings, SshCommand, SshSession, SshTransport, UnlockError};

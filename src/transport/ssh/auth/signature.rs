@@ -4,7 +4,6 @@
 //! node knows nothing better; what `PubkeyAcceptedAlgorithms` leaves out is not offered.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use russh::keys::agent::{AgentIdentity, AgentSessionBinding};
 use russh::keys::signature::Signer as _;
@@ -14,16 +13,16 @@ use russh::keys::ssh_key::private::KeypairData;
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
 
 use super::agent::AgentHandle;
-use crate::transport::connect::ConnectPhase;
+use crate::transport::ssh::phase::{ConnectPhase, CurrentPhase};
 
-/// What a node says of signatures by RSA keys (`server-sig-algs`).
+/// The signatures by RSA keys that a node accepts (`server-sig-algs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NodeRsa {
-    /// Nothing. OpenSSH says it from 7.2 on.
+    /// It does not say. OpenSSH does from 7.2 on.
     Silent,
-    /// SHA-1 is all it knows.
+    /// SHA-1 only.
     Sha1,
-    /// The best that it knows.
+    /// At best with this hash.
     Sha2(HashAlg),
 }
 
@@ -50,7 +49,7 @@ pub(super) fn choose(
         .into_iter()
         .find(|&hash| rsa(Some(hash)) && (hash == HashAlg::Sha256 || node != NodeRsa::Sha2(HashAlg::Sha256)));
     match (node, sha2) {
-        // Whoever allows SHA-1 has nodes that know nothing else; without that, the better one may still be known.
+        // An operator who allows SHA-1 has nodes that know nothing else; without that, the better one may still be known.
         (NodeRsa::Silent | NodeRsa::Sha1, _) if sha1 => Ok(None),
         (NodeRsa::Sha1, _) => {
             Err("is an RSA key, which the node accepts with SHA-1 only (PubkeyAcceptedAlgorithms +ssh-rsa allows that)")
@@ -61,7 +60,7 @@ pub(super) fn choose(
     }
 }
 
-/// Whoever signs for an offer.
+/// Where the signature of an offer comes from.
 #[derive(Clone)]
 pub(super) enum KeySource {
     File(Arc<PrivateKey>),
@@ -69,11 +68,11 @@ pub(super) enum KeySource {
     Agent(Arc<AgentHandle>, Box<AgentIdentity>),
 }
 
-/// A holder at work for one connection.
+/// Signs for one connection.
 pub(super) struct Signer<'a> {
-    pub(super) holder: &'a KeySource,
+    pub(super) source: &'a KeySource,
     pub(super) binding: Option<AgentSessionBinding>,
-    pub(super) step: &'a AtomicU8,
+    pub(super) phase: &'a CurrentPhase,
 }
 
 /// Why there is no signature.
@@ -96,7 +95,7 @@ impl russh::Signer for Signer<'_> {
         hash: Option<HashAlg>,
         data: Vec<u8>,
     ) -> Result<Vec<u8>, SignError> {
-        match self.holder {
+        match self.source {
             KeySource::File(key) => {
                 let key = Arc::clone(key);
                 // RSA takes its time.
@@ -104,9 +103,9 @@ impl russh::Signer for Signer<'_> {
                 signed.unwrap_or_else(|error| Err(error.to_string())).map_err(SignError::Key)
             }
             KeySource::Agent(agent, identity) => {
-                self.step.store(ConnectPhase::AskingAgent as u8, Ordering::Relaxed);
+                self.phase.enter(ConnectPhase::AskingAgent);
                 let signed = agent.sign(self.binding.as_ref(), identity, hash, data).await;
-                self.step.store(ConnectPhase::Authenticating as u8, Ordering::Relaxed);
+                self.phase.enter(ConnectPhase::Authenticating);
                 signed.map_err(SignError::Agent)
             }
         }

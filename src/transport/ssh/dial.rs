@@ -1,6 +1,6 @@
 //! Tries the addresses of a host until one of them greets as an SSH server.
 //!
-//! Here live [`first_to_greet`] and [`AddressLog`], what is known of each address. What always holds: an address that is
+//! Here live [`first_to_greet`] and [`AddressLog`], the state of each address. What always holds: an address that is
 //! silent, or that accepts connections and says nothing, keeps no other from being tried; the attempts that lost are
 //! dropped, and their connections with them; each address that was tried has a reason of its own.
 
@@ -13,10 +13,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use super::TransportError;
-use super::endpoint::Endpoint;
-use super::error::{AddressFailure, Seconds};
 use super::resolver::DialRoute;
+use crate::transport::endpoint::Endpoint;
+use crate::transport::error::{AddressFailure, Seconds, TransportError};
 
 /// How long one address has for itself before the next is tried as well (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -26,12 +25,12 @@ const HEAD_START: Duration = Duration::from_millis(250);
 enum AddressState {
     NotTried,
     Connecting,
-    /// Its greeting is waited for.
+    /// It has not greeted yet.
     Connected,
     Failed(TransportError),
 }
 
-/// The addresses of a host, each with what became of it. It is read when the time is over, and then the attempts are gone.
+/// The addresses of a host, each with its state. It is read when the time is over, and then the attempts are gone.
 #[derive(Default)]
 pub(super) struct AddressLog(Mutex<Vec<(SocketAddr, AddressState)>>);
 
@@ -85,7 +84,7 @@ fn connect_timeout(endpoint: &Endpoint) -> TransportError {
     }
 }
 
-/// The peer is connected to and silent.
+/// The error for a peer that accepted the connection and is silent.
 pub(super) fn greeting_timeout(endpoint: &Endpoint) -> TransportError {
     let seconds = Seconds(endpoint.connect_timeout.as_millis());
     let reason = format!("connected, but no SSH greeting came within {seconds:.1} s");
@@ -97,7 +96,7 @@ pub(super) fn connect_error(endpoint: &Endpoint, address: SocketAddr, error: &io
     if error.kind() == io::ErrorKind::ConnectionRefused {
         return TransportError::Refused { host, port };
     }
-    // It says too that this machine has no address to come from: of that kind, or the one that was asked for.
+    // The same error says that this machine has no address to connect from: of that kind, or the one that was asked for.
     let is_setting = error.kind() == io::ErrorKind::AddrNotAvailable && (address.is_ipv6() || endpoint.bind.is_some());
     if let Some(own) = TransportError::of_controller(error).filter(|_| !is_setting) {
         return own;
@@ -145,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// What an address does, and when.
+    /// The behavior of an address, and when.
     #[derive(Clone, Copy)]
     enum DialPeer {
         Silent,
@@ -162,7 +161,7 @@ mod tests {
         }
     }
 
-    /// The address that wins and after how many milliseconds, the start of each attempt, and what became of the addresses.
+    /// The address that wins and after how many milliseconds, the start of each attempt, and the log.
     async fn race(peers: &[DialPeer]) -> (Option<(usize, u64)>, Vec<u64>, AddressLog) {
         let routes = (0..peers.len())
             .map(|number| DialRoute::direct(SocketAddr::from(([127, 0, 0, u8::try_from(number).unwrap()], 22))))
@@ -219,7 +218,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_address_keeps_its_reason() {
         let endpoint =
-            Endpoint { connect_timeout: Duration::from_secs(5), ..crate::transport::connect::tests::endpoint(22) };
+            Endpoint { connect_timeout: Duration::from_secs(5), ..crate::transport::endpoint::fixtures::loopback(22) };
         let (won, _, log) = race(&[DialPeer::Silent, DialPeer::Refuses(0), DialPeer::Silent]).await;
         assert_eq!(won, None);
         log.connected(SocketAddr::from(([127, 0, 0, 2], 22)));

@@ -1,10 +1,10 @@
-//! What is offered, and in which order.
+//! The keys to offer, in their order.
 //!
 //! Here lives [`order`]. Pure. Each refused key counts against sshd's MaxAuthTries, so the likely ones go first and none
 //! goes twice. The order is OpenSSH's, with one difference: certificates that were named; the identities that the agent
 //! holds too; then, if the identities were named, the others of them (OpenSSH offers the agent's other keys before those,
-//! which has many a login end before the key that was meant); the agent's other keys, unless IdentitiesOnly; what is left
-//! of the identities. A certificate beside a key file comes after the key itself, as there.
+//! which ends many a login before the key that was meant); the agent's other keys, unless IdentitiesOnly; the remaining
+//! identities. A certificate beside a key file comes after the key itself, as there.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use super::agent::{AgentHandle, AgentKey};
 use super::certificate::{self, CertificateFile};
 use super::key_file::{KeyFile, KeyFileProblem};
 use super::signature::KeySource;
+use crate::transport::ssh::peer_text::printable;
 
 /// Everything that there is to log in with.
 pub(super) struct Credentials {
@@ -44,7 +45,7 @@ pub(super) struct KeyOffer {
     pub(super) name: String,
     pub(super) key: KeyData,
     pub(super) certificate: Option<Arc<Certificate>>,
-    pub(super) holder: KeySource,
+    pub(super) source: KeySource,
     /// Whether the operator named it.
     pub(super) named: bool,
 }
@@ -81,55 +82,55 @@ impl UnusedKey {
 }
 
 /// The offers, and what cannot be one.
-pub(super) fn order(materials: &Credentials) -> (Vec<KeyOffer>, Vec<UnusedKey>) {
-    let mut queue = OfferQueue { materials, offers: Vec::new(), unused: Vec::new() };
-    for file in &materials.certificates {
+pub(super) fn order(credentials: &Credentials) -> (Vec<KeyOffer>, Vec<UnusedKey>) {
+    let mut queue = OfferQueue { credentials, offers: Vec::new(), unused: Vec::new() };
+    for file in &credentials.certificates {
         queue.certificate(file, true);
     }
-    let (held, others): (Vec<_>, Vec<_>) = materials
+    let (held, others): (Vec<_>, Vec<_>) = credentials
         .identities
         .iter()
         .partition(|identity| identity.file.public.as_ref().is_some_and(|key| queue.agent_holds(key)));
     for identity in &held {
         queue.identity(identity);
     }
-    if materials.identities_named {
+    if credentials.identities_named {
         others.iter().for_each(|identity| queue.identity(identity));
     }
-    if !materials.identities_only {
+    if !credentials.identities_only {
         queue.rest_of_the_agent();
     }
-    if !materials.identities_named {
+    if !credentials.identities_named {
         others.iter().for_each(|identity| queue.identity(identity));
     }
     (queue.offers, queue.unused)
 }
 
 struct OfferQueue<'a> {
-    materials: &'a Credentials,
+    credentials: &'a Credentials,
     offers: Vec<KeyOffer>,
     unused: Vec<UnusedKey>,
 }
 
 impl OfferQueue<'_> {
     fn agent_keys(&self) -> &[AgentKey] {
-        self.materials.agent.as_ref().map_or(&[], |(_, keys)| keys)
+        self.credentials.agent.as_ref().map_or(&[], |(_, keys)| keys)
     }
 
     fn agent_holds(&self, key: &KeyData) -> bool {
         self.agent_keys().iter().any(|held| held.key == *key)
     }
 
-    /// Whoever can sign with a key. A file is quicker than the agent, and does not hang; of the agent's names for the
+    /// What can sign with a key. A file is quicker than the agent, and does not hang; of the agent's names for the
     /// key the very one is taken where it has it.
-    fn holder(&self, key: &KeyData, certificate: Option<&Arc<Certificate>>) -> Option<KeySource> {
-        let own = self.materials.identities.iter().find_map(|identity| {
+    fn source(&self, key: &KeyData, certificate: Option<&Arc<Certificate>>) -> Option<KeySource> {
+        let own = self.credentials.identities.iter().find_map(|identity| {
             identity.file.private.as_ref().ok().filter(|private| private.public_key().key_data() == key)
         });
         if let Some(own) = own {
             return Some(KeySource::File(Arc::clone(own)));
         }
-        let (agent, keys) = self.materials.agent.as_ref()?;
+        let (agent, keys) = self.credentials.agent.as_ref()?;
         let mut held: Vec<_> = keys.iter().filter(|held| held.key == *key).collect();
         held.sort_by_key(|held| (held.certificate.as_ref() != certificate, held.certificate.is_some()));
         held.first().map(|held| KeySource::Agent(Arc::clone(agent), Box::new(held.identity())))
@@ -142,16 +143,16 @@ impl OfferQueue<'_> {
         }
     }
 
-    /// One that lies beside a key which cannot be used is not told of: the key is.
+    /// One that lies beside a key which cannot be used is not reported: the key is.
     fn certificate(&mut self, file: &CertificateFile, named: bool) {
         let checked = file.certificate.clone().and_then(|found| certificate::check(&found).map(|()| found));
         let offer = checked.and_then(|found| {
-            let holder = self.holder(found.public_key(), Some(&found)).ok_or(KeyFileProblem::NoKey)?;
+            let source = self.source(found.public_key(), Some(&found)).ok_or(KeyFileProblem::NoKey)?;
             Ok(KeyOffer {
                 name: file.path.display().to_string(),
                 key: found.public_key().clone(),
                 certificate: Some(found),
-                holder,
+                source,
                 named: true,
             })
         });
@@ -164,7 +165,7 @@ impl OfferQueue<'_> {
 
     /// The key, then what certificates there are for it.
     fn identity(&mut self, IdentityKey { file, public, beside }: &IdentityKey) {
-        let named = self.materials.identities_named;
+        let named = self.credentials.identities_named;
         match public {
             Some(certificate) => self.certificate(certificate, named),
             None => self.key_of(file, named),
@@ -180,13 +181,13 @@ impl OfferQueue<'_> {
     }
 
     fn key_of(&mut self, file: &KeyFile, named: bool) {
-        let holder = file.public.as_ref().and_then(|key| Some((key, self.holder(key, None)?)));
-        match (holder, &file.private) {
-            (Some((key, holder)), _) => self.push(KeyOffer {
+        let source = file.public.as_ref().and_then(|key| Some((key, self.source(key, None)?)));
+        match (source, &file.private) {
+            (Some((key, source)), _) => self.push(KeyOffer {
                 name: file.path.display().to_string(),
                 key: key.clone(),
                 certificate: None,
-                holder,
+                source,
                 named,
             }),
             // Nobody misses a file that is there by default only.
@@ -203,11 +204,11 @@ impl OfferQueue<'_> {
     }
 
     fn of_agent(&mut self, held: &AgentKey, named: bool) {
-        let Some((agent, _)) = &self.materials.agent else { return };
+        let Some((agent, _)) = &self.credentials.agent else { return };
         let name = if held.comment.is_empty() {
             "agent key".to_owned()
         } else {
-            format!("agent key {}", super::verdict::words(&held.comment))
+            format!("agent key {}", printable(&held.comment))
         };
         if let Some(Err(problem)) = held.certificate.as_ref().map(|held| certificate::check(held)) {
             let hint = problem.hint(Path::new("-"));
@@ -217,8 +218,8 @@ impl OfferQueue<'_> {
             }
             return;
         }
-        let holder = KeySource::Agent(Arc::clone(agent), Box::new(held.identity()));
-        self.push(KeyOffer { name, key: held.key.clone(), certificate: held.certificate.clone(), holder, named });
+        let source = KeySource::Agent(Arc::clone(agent), Box::new(held.identity()));
+        self.push(KeyOffer { name, key: held.key.clone(), certificate: held.certificate.clone(), source, named });
     }
 }
 
@@ -231,7 +232,7 @@ mod tests {
     use russh::keys::ssh_key::certificate::{Builder, CertType};
 
     use super::*;
-    use crate::transport::auth::agent::AgentPool;
+    use crate::transport::ssh::auth::agent::AgentPool;
 
     fn key(seed: u8) -> PrivateKey {
         let pair = russh::keys::ssh_key::private::Ed25519Keypair::from_seed(&[seed; 32]);
@@ -257,7 +258,7 @@ mod tests {
         AgentKey { key: key(seed).public_key().key_data().clone(), certificate, comment: format!("a{seed}") }
     }
 
-    fn materials(identities: Vec<KeyFile>, held: Vec<AgentKey>) -> Credentials {
+    fn credentials(identities: Vec<KeyFile>, held: Vec<AgentKey>) -> Credentials {
         Credentials {
             certificates: Vec::new(),
             identities: identities.into_iter().map(|file| IdentityKey { file, public: None, beside: None }).collect(),
@@ -268,12 +269,12 @@ mod tests {
     }
 
     /// The offers, each with its kind and who signs, and what is not used.
-    fn shown(materials: &Credentials) -> (Vec<String>, Vec<String>) {
-        let (offers, unused) = order(materials);
+    fn shown(credentials: &Credentials) -> (Vec<String>, Vec<String>) {
+        let (offers, unused) = order(credentials);
         let offer = |offer: KeyOffer| {
             let kind = if offer.certificate.is_some() { " certificate" } else { "" };
-            let holder = if matches!(offer.holder, KeySource::File(_)) { "file" } else { "agent" };
-            format!("{}{kind} by {holder}", offer.name)
+            let source = if matches!(offer.source, KeySource::File(_)) { "file" } else { "agent" };
+            format!("{}{kind} by {source}", offer.name)
         };
         (offers.into_iter().map(offer).collect(), unused.into_iter().map(|unused| unused.name).collect())
     }
@@ -281,7 +282,7 @@ mod tests {
     #[test]
     fn what_was_named_goes_first_and_nothing_twice() {
         let all = || vec![held(1, None), held(2, None), held(3, None)];
-        let mut both = materials(vec![file(7, Ok(())), file(3, Ok(())), file(3, Ok(()))], all());
+        let mut both = credentials(vec![file(7, Ok(())), file(3, Ok(())), file(3, Ok(()))], all());
         let named = ["k3 by file", "k7 by file", "agent key a1 by agent", "agent key a2 by agent"];
         assert_eq!(shown(&both).0, named);
         both.identities_only = true;
@@ -302,10 +303,10 @@ mod tests {
         ];
         let files = || (1..).zip(&files).map(|(seed, problem)| file(seed, Err(problem.clone()))).collect();
         let held = (1..=5).map(|seed| held(seed, None)).collect();
-        let with = Credentials { identities_only: true, ..materials(files(), held) };
+        let with = Credentials { identities_only: true, ..credentials(files(), held) };
         let by_agent: Vec<_> = (1..=5).map(|seed| format!("k{seed} by agent")).collect();
         assert_eq!(shown(&with), (by_agent, Vec::new()));
-        let without = materials(files(), Vec::new());
+        let without = credentials(files(), Vec::new());
         assert_eq!(shown(&without), (Vec::new(), ["k1", "k2", "k3", "k4", "k5"].map(str::to_owned).to_vec()));
         let by_default = Credentials { identities_named: false, ..without };
         assert_eq!(shown(&by_default).1, ["k1", "k2", "k5"], "what is not there by default is not missed");
@@ -314,7 +315,7 @@ mod tests {
     #[test]
     fn certificates_named_beside_and_in_the_agent() {
         let of = |name: &str, certificate| CertificateFile { path: PathBuf::from(name), certificate };
-        let mut all = materials(vec![file(1, Ok(()))], vec![held(2, None), held(2, Some(certificate(2, u64::MAX)))]);
+        let mut all = credentials(vec![file(1, Ok(()))], vec![held(2, None), held(2, Some(certificate(2, u64::MAX)))]);
         all.certificates = vec![
             of("c2", Ok(certificate(2, u64::MAX))),
             of("c3", Ok(certificate(3, u64::MAX))),

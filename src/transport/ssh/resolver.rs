@@ -1,7 +1,7 @@
 //! Looks up the addresses of a host.
 //!
-//! Here live [`NameResolver`] and a [`DialRoute`], one address to try. What always holds: a lookup that hangs holds up nothing but those
-//! who wait for that name, which is why it has a thread of its own: neither the runtime nor the end of the program waits for
+//! Here live [`NameResolver`] and a [`DialRoute`], one address to try. What always holds: a lookup that hangs holds up only the connects
+//! to that name, which is why it has a thread of its own: neither the runtime nor the end of the program waits for
 //! it. A name is looked up by one thread at a time, however many ask.
 
 use std::collections::HashMap;
@@ -14,11 +14,11 @@ use futures_util::future::Shared as SharedFuture;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
-use super::TransportError;
-use super::endpoint::{AllowedFamilies, Endpoint};
 use crate::local::process::file_failure;
+use crate::transport::endpoint::{AllowedFamilies, Endpoint};
+use crate::transport::error::TransportError;
 
-/// What the system's resolver says of a name.
+/// The answer of the system's resolver.
 type ResolverAnswer = Result<Vec<SocketAddr>, Arc<io::Error>>;
 type NameLookup = SharedFuture<oneshot::Receiver<ResolverAnswer>>;
 type LookupTable = Arc<Mutex<HashMap<String, NameLookup>>>;
@@ -26,7 +26,7 @@ type LookupTable = Arc<Mutex<HashMap<String, NameLookup>>>;
 /// The system's resolver.
 #[derive(Default)]
 pub(super) struct NameResolver {
-    under_way: LookupTable,
+    pending: LookupTable,
 }
 
 /// An address to connect to, and where to connect from if that matters.
@@ -78,12 +78,12 @@ impl NameResolver {
             return Ok(vec![SocketAddr::new(address, 0)]);
         }
         let lookup = {
-            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            match under_way.get(host) {
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            match pending.get(host) {
                 Some(lookup) => lookup.clone(),
                 None => {
-                    let lookup = start(host, &self.under_way).map_err(Arc::new)?;
-                    under_way.insert(host.to_owned(), lookup.clone());
+                    let lookup = start(host, &self.pending).map_err(Arc::new)?;
+                    pending.insert(host.to_owned(), lookup.clone());
                     lookup
                 }
             }
@@ -92,14 +92,14 @@ impl NameResolver {
     }
 }
 
-/// Not on the runtime's own threads for blocking work: few of those that hang would hold up reading files.
-fn start(host: &str, under_way: &LookupTable) -> io::Result<NameLookup> {
+/// Not on the runtime's own threads for blocking work: a few that hang would hold up the reading of files.
+fn start(host: &str, pending: &LookupTable) -> io::Result<NameLookup> {
     let (answer, lookup) = oneshot::channel();
-    let (host, under_way) = (host.to_owned(), Arc::clone(under_way));
+    let (host, pending) = (host.to_owned(), Arc::clone(pending));
     std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
         let found = (host.as_str(), 0).to_socket_addrs().map(Iterator::collect);
-        // Waits for whoever started this thread, so the entry is there.
-        under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&host);
+        // Waits until the starter of this thread has made the entry.
+        pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&host);
         // Nobody may be waiting any more.
         drop(answer.send(found.map_err(Arc::new)));
     })?;
@@ -141,7 +141,7 @@ impl DialRoute {
 #[expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 mod tests {
     use super::*;
-    use crate::transport::connect::tests::endpoint;
+    use crate::transport::endpoint::fixtures::loopback;
 
     impl DialRoute {
         pub(in crate::transport) fn direct(to: SocketAddr) -> Self {
@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn addresses_that_the_endpoint_allows() {
         let resolver = NameResolver::default();
-        let base = || Endpoint { host: "::1".to_owned(), ..endpoint(2222) };
+        let base = || Endpoint { host: "::1".to_owned(), ..loopback(2222) };
         let routes = resolver.routes(&base()).await.unwrap();
         assert_eq!(routes, [DialRoute::direct("[::1]:2222".parse().unwrap())]);
         let refused = [
@@ -185,6 +185,6 @@ mod tests {
         let routes = resolver.routes(&bound).await.unwrap();
         assert_eq!(routes[0].from, Some("[::2]:0".parse().unwrap()));
         // Lookups that are over leave nothing behind.
-        assert!(resolver.under_way.lock().unwrap().is_empty());
+        assert!(resolver.pending.lock().unwrap().is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! `ProxyCommand`: a command of the operator whose standard input and output are the connection.
 //!
-//! What always holds: the command ends with its connection; what it says on stderr is kept for the error, bounded; a Ctrl-C
+//! What always holds: the command ends with its connection; its stderr is kept for the error, bounded; a Ctrl-C
 //! at the terminal does not reach it, so that actions in flight can end.
 
 use std::process::Stdio;
@@ -11,17 +11,17 @@ use tokio::io::{AsyncReadExt, Join, join};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use super::TransportError;
+use crate::transport::error::TransportError;
 
-/// So much of what it says is kept, in bytes.
-const SAID: usize = 2048;
+/// How much of its stderr is kept, in bytes.
+const MOST_STDERR: usize = 2048;
 
 /// How long a command that has closed its output is given to end.
 const ENDING: Duration = Duration::from_millis(500);
 
 /// A command that runs. It is killed when this is dropped.
 pub(super) struct ProxyChild {
-    said: Arc<Mutex<Vec<u8>>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
     end: Mutex<Option<JoinHandle<Option<std::process::ExitStatus>>>>,
 }
 
@@ -57,46 +57,46 @@ pub(super) fn start(command: &str) -> Result<(Arc<ProxyChild>, Join<ChildStdout,
     else {
         return Err(failed("it has no standard streams".to_owned()));
     };
-    let said = Arc::new(Mutex::new(Vec::new()));
-    let end = tokio::spawn(attend(child, errors, Arc::clone(&said)));
-    Ok((Arc::new(ProxyChild { said, end: Mutex::new(Some(end)) }), join(output, input)))
+    let stderr = Arc::new(Mutex::new(Vec::new()));
+    let end = tokio::spawn(attend(child, errors, Arc::clone(&stderr)));
+    Ok((Arc::new(ProxyChild { stderr, end: Mutex::new(Some(end)) }), join(output, input)))
 }
 
-/// Reads what it says, so that it never waits for a reader, and waits for its end.
+/// Reads its stderr, so that it never waits for a reader, and waits for its end.
 async fn attend(
     mut child: Child,
     mut errors: ChildStderr,
-    said: Arc<Mutex<Vec<u8>>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
 ) -> Option<std::process::ExitStatus> {
     let mut buffer = [0; 1024];
     while let Ok(count @ 1..) = errors.read(&mut buffer).await {
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = SAID.saturating_sub(said.len()).min(count);
-        said.extend_from_slice(buffer.get(..room).unwrap_or_default());
+        let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MOST_STDERR.saturating_sub(stderr.len()).min(count);
+        stderr.extend_from_slice(buffer.get(..room).unwrap_or_default());
     }
     child.wait().await.ok()
 }
 
 impl ProxyChild {
-    /// Why it ended, in words; none if it goes on, or ended well and without a word.
+    /// Why it ended; none if it still runs, or ended successfully and printed nothing.
     pub(super) async fn end(&self) -> Option<String> {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let stop = end.abort_handle();
         let ended = tokio::time::timeout(ENDING, end).await;
         stop.abort();
         let status = ended.ok().and_then(Result::ok).flatten();
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let said = String::from_utf8_lossy(&said).trim().escape_debug().to_string();
+        let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stderr = String::from_utf8_lossy(&stderr).trim().escape_debug().to_string();
         let status = match status {
-            Some(status) if status.success() && said.is_empty() => return None,
+            Some(status) if status.success() && stderr.is_empty() => return None,
             Some(status) => match status.code() {
                 Some(127) => "no such command (exit code 127)".to_owned(),
                 Some(code) => format!("it ended with exit code {code}"),
                 None => format!("it was ended ({status})"),
             },
-            None if said.is_empty() => return None,
+            None if stderr.is_empty() => return None,
             None => "it did not connect".to_owned(),
         };
-        Some(if said.is_empty() { status } else { format!("{status}: {said}") })
+        Some(if stderr.is_empty() { status } else { format!("{status}: {stderr}") })
     }
 }

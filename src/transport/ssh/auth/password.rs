@@ -4,18 +4,18 @@
 //! no account is locked by us; a question that does not look like one for the password is not answered with it.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use russh::client::{Handle, Handler, KeyboardInteractiveAuthResponse, Prompt};
-use russh::{MethodSet, client::AuthResult};
 use secrecy::{ExposeSecret, SecretString};
 use tracing::debug;
 
-use super::verdict::{PasswordFate, words};
-use super::{AuthAnswer, AuthProgress};
-use crate::transport::connect::ConnectPhase;
-use crate::transport::{AuthMethod, Endpoint};
+use super::answer::AuthAnswer;
+use super::progress::AuthProgress;
+use super::verdict::PasswordOutcome;
+use crate::transport::endpoint::{AuthMethod, Endpoint};
+use crate::transport::ssh::peer_text::printable;
+use crate::transport::ssh::phase::ConnectPhase;
 
 /// Rounds of questions that are listened to.
 const ROUNDS: usize = 10;
@@ -44,39 +44,39 @@ fn place(endpoint: &Endpoint, method: AuthMethod) -> (String, u16, String, AuthM
 pub(super) struct PasswordSender<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) password: &'a SecretString,
-    pub(super) spent: &'a TriedPasswords,
-    pub(super) heard: &'a AuthProgress<'a>,
+    pub(super) tried: &'a TriedPasswords,
+    pub(super) progress: &'a AuthProgress<'a>,
 }
 
 impl PasswordSender<'_> {
     /// Sends it as such.
-    pub(super) async fn send<H: Handler>(&self, handle: &mut Handle<H>) -> (AuthAnswer, Option<PasswordFate>) {
-        if !self.spent.spend(self.endpoint, AuthMethod::Password) {
-            return (AuthAnswer::NotTried, Some(PasswordFate::RefusedBefore));
+    pub(super) async fn send<H: Handler>(&self, handle: &mut Handle<H>) -> (AuthAnswer, Option<PasswordOutcome>) {
+        if !self.tried.spend(self.endpoint, AuthMethod::Password) {
+            return (AuthAnswer::NotTried, Some(PasswordOutcome::RefusedBefore));
         }
         let user = self.endpoint.login.user.clone();
         // A node that demands a new password here is not heard by the library: the time runs out.
-        self.heard.step.store(ConnectPhase::AwaitingPassword as u8, Ordering::Relaxed);
+        self.progress.phase.enter(ConnectPhase::AwaitingPassword);
         let answer = handle.authenticate_password(user, self.password.expose_secret()).await;
-        self.heard.step.store(ConnectPhase::Authenticating as u8, Ordering::Relaxed);
-        let answer = AuthAnswer::of(answer);
-        (answer.clone(), self.fate(&answer, AuthMethod::Password))
+        self.progress.phase.enter(ConnectPhase::Authenticating);
+        let answer = AuthAnswer::new(answer);
+        (answer.clone(), self.outcome(&answer, AuthMethod::Password))
     }
 
-    fn fate(&self, answer: &AuthAnswer, method: AuthMethod) -> Option<PasswordFate> {
+    fn outcome(&self, answer: &AuthAnswer, method: AuthMethod) -> Option<PasswordOutcome> {
         match answer {
             AuthAnswer::Accepted | AuthAnswer::Partial(_) => {
-                self.spent.accepted(self.endpoint, method);
+                self.tried.accepted(self.endpoint, method);
                 None
             }
             // Some nodes end the connection instead of an answer.
-            AuthAnswer::Refused(_) | AuthAnswer::Ended(_) => Some(PasswordFate::Refused),
+            AuthAnswer::Refused(_) | AuthAnswer::Ended(_) => Some(PasswordOutcome::Refused),
             AuthAnswer::NotTried => None,
         }
     }
 
     /// Answers the node's questions with it.
-    pub(super) async fn answer<H: Handler>(&self, handle: &mut Handle<H>) -> (AuthAnswer, Option<PasswordFate>) {
+    pub(super) async fn answer<H: Handler>(&self, handle: &mut Handle<H>) -> (AuthAnswer, Option<PasswordOutcome>) {
         let method = AuthMethod::KeyboardInteractive;
         let user = self.endpoint.login.user.clone();
         let mut response = handle.authenticate_keyboard_interactive_start(user, None).await;
@@ -87,44 +87,44 @@ impl PasswordSender<'_> {
                     (name, instructions, prompts)
                 }
                 Ok(KeyboardInteractiveAuthResponse::Success) => {
-                    return (AuthAnswer::Accepted, self.fate(&AuthAnswer::Accepted, method));
+                    return (AuthAnswer::Accepted, self.outcome(&AuthAnswer::Accepted, method));
                 }
                 Ok(KeyboardInteractiveAuthResponse::Failure { remaining_methods, partial_success }) => {
                     let answer = AuthAnswer::failure(&remaining_methods, partial_success);
-                    let fate = self.fate(&answer, method).filter(|_| answered);
-                    return (answer, fate);
+                    let outcome = self.outcome(&answer, method).filter(|_| answered);
+                    return (answer, outcome);
                 }
                 Err(error) => return (AuthAnswer::Ended(error.to_string()), None),
             };
             if !instructions.trim().is_empty() {
-                debug!(host = self.endpoint.host, "the node says: {}", words(&instructions));
-                *self.heard.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(words(&instructions));
+                debug!(host = self.endpoint.host, "the node says: {}", printable(&instructions));
+                *self.progress.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(printable(&instructions));
             }
             let reply = match reply(&name, &instructions, &prompts, answered) {
                 PromptReply::Nothing => Vec::new(),
-                PromptReply::Password if !self.spent.spend(self.endpoint, method) => {
+                PromptReply::Password if !self.tried.spend(self.endpoint, method) => {
                     return (
                         AuthAnswer::Ended("it asks for the password".to_owned()),
-                        Some(PasswordFate::RefusedBefore),
+                        Some(PasswordOutcome::RefusedBefore),
                     );
                 }
                 PromptReply::Password => {
                     answered = true;
                     vec![self.password.expose_secret().to_owned()]
                 }
-                PromptReply::None(fate) => {
-                    let asked = match &fate {
-                        PasswordFate::Question(question) => format!("it asks: \"{question}\""),
-                        PasswordFate::MustChange => "it requires a new password".to_owned(),
-                        PasswordFate::Refused | PasswordFate::RefusedBefore => "refused".to_owned(),
+                PromptReply::None(outcome) => {
+                    let asked = match &outcome {
+                        PasswordOutcome::Question(question) => format!("it asks: \"{question}\""),
+                        PasswordOutcome::MustChange => "it requires a new password".to_owned(),
+                        PasswordOutcome::Refused | PasswordOutcome::RefusedBefore => "refused".to_owned(),
                     };
-                    return (AuthAnswer::Ended(asked), Some(fate));
+                    return (AuthAnswer::Ended(asked), Some(outcome));
                 }
             };
             debug!(host = self.endpoint.host, prompts = prompts.len(), "answering a question of the node");
             response = handle.authenticate_keyboard_interactive_respond(reply).await;
         }
-        (AuthAnswer::Ended("it keeps asking".to_owned()), Some(PasswordFate::Question("…".to_owned())))
+        (AuthAnswer::Ended("it keeps asking".to_owned()), Some(PasswordOutcome::Question("…".to_owned())))
     }
 }
 
@@ -135,7 +135,7 @@ enum PromptReply {
     Nothing,
     Password,
     /// No answer; why.
-    None(PasswordFate),
+    None(PasswordOutcome),
 }
 
 fn reply(name: &str, instructions: &str, prompts: &[Prompt], answered: bool) -> PromptReply {
@@ -146,13 +146,13 @@ fn reply(name: &str, instructions: &str, prompts: &[Prompt], answered: bool) -> 
     let said = format!("{name} {instructions} {}", first.prompt).to_lowercase();
     let wants_new = ["new password", "current password", "(current)", "change your password", "password has expired"];
     if wants_new.iter().any(|sign| said.contains(sign)) {
-        return PromptReply::None(PasswordFate::MustChange);
+        return PromptReply::None(PasswordOutcome::MustChange);
     }
     if more.is_empty() && !first.echo && asks_for_password(&first.prompt) {
-        return if answered { PromptReply::None(PasswordFate::Refused) } else { PromptReply::Password };
+        return if answered { PromptReply::None(PasswordOutcome::Refused) } else { PromptReply::Password };
     }
     let questions: Vec<&str> = prompts.iter().map(|prompt| prompt.prompt.trim()).collect();
-    PromptReply::None(PasswordFate::Question(words(&questions.join(" / "))))
+    PromptReply::None(PasswordOutcome::Question(printable(&questions.join(" / "))))
 }
 
 /// A password given to another question would be a wrong answer, and be seen by whoever reads the node's logs.
@@ -164,30 +164,6 @@ fn asks_for_password(prompt: &str) -> bool {
     let other = ["one-time", "one time", "onetime", "otp"];
     ["password", "passwd"].iter().any(|word| question.contains(word))
         && !other.iter().any(|word| question.contains(word))
-}
-
-impl AuthAnswer {
-    pub(super) fn of(answer: Result<AuthResult, impl std::fmt::Display>) -> Self {
-        match answer {
-            Ok(AuthResult::Success) => Self::Accepted,
-            Ok(AuthResult::Failure { remaining_methods, partial_success }) => {
-                Self::failure(&remaining_methods, partial_success)
-            }
-            Err(error) => Self::Ended(error.to_string()),
-        }
-    }
-
-    /// Without a method that is left the connection has ended, or is about to.
-    fn failure(remaining: &MethodSet, partial: bool) -> Self {
-        let methods: Vec<&'static str> = remaining.iter().map(<&'static str>::from).collect();
-        if methods.is_empty() {
-            Self::Ended("refused".to_owned())
-        } else if partial {
-            Self::Partial(methods)
-        } else {
-            Self::Refused(methods)
-        }
-    }
 }
 
 #[cfg(test)]
@@ -206,15 +182,15 @@ mod tests {
         assert_eq!(ask(&[("Password: ", false)], false), PromptReply::Password);
         assert_eq!(ask(&[("(root@otp1) Password: ", false)], false), PromptReply::Password);
         assert_eq!(ask(&[("root@otp1's password: ", false)], false), PromptReply::Password);
-        assert_eq!(ask(&[("Password: ", false)], true), PromptReply::None(PasswordFate::Refused));
-        let question = |text: &str| PromptReply::None(PasswordFate::Question(text.to_owned()));
+        assert_eq!(ask(&[("Password: ", false)], true), PromptReply::None(PasswordOutcome::Refused));
+        let question = |text: &str| PromptReply::None(PasswordOutcome::Question(text.to_owned()));
         assert_eq!(ask(&[("Password: ", true)], false), question("Password:"));
         assert_eq!(ask(&[("Verification code: ", false)], false), question("Verification code:"));
         assert_eq!(ask(&[("One-time password (OATH): ", false)], false), question("One-time password (OATH):"));
         assert_eq!(ask(&[("Password: ", false), ("Code: ", false)], false), question("Password: / Code:"));
         assert_eq!(ask(&[("\u{1b}[2Jname?", true)], false), question("\\u{1b}[2Jname?"));
         for prompt in ["New password: ", "Current password: ", "(current) UNIX password: "] {
-            assert_eq!(ask(&[(prompt, false)], true), PromptReply::None(PasswordFate::MustChange), "{prompt}");
+            assert_eq!(ask(&[(prompt, false)], true), PromptReply::None(PasswordOutcome::MustChange), "{prompt}");
         }
     }
 }

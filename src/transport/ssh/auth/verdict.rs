@@ -1,23 +1,19 @@
-//! What was tried, and what to say when nobody was let in.
+//! The attempts of a login, and the error that a login becomes when the node accepts none.
 //!
-//! Here lives [`AuthAttempts`]. What always holds: each attempt is told with its answer; what a node said is cut and made
-//! visible; the kind of the failure is the cause that the operator can mend.
+//! Here lives [`AuthAttempts`]. What always holds: each attempt is reported with its answer; a node's text is printable; the kind of
+//! the failure is the cause that the operator can fix.
 
 use super::order::UnusedKey;
-use crate::transport::{AuthMethod, Endpoint, TransportError};
-
-/// Characters of what a node says that are kept.
-const LONGEST_WORDS: usize = 200;
+use crate::transport::endpoint::{AuthMethod, Endpoint};
+use crate::transport::error::TransportError;
+use crate::transport::ssh::peer_text::NODE_ENDED;
 
 /// Attempts that a message names; a node takes 6 by default.
 const NAMED: usize = 12;
 
-/// How the end of a connection is told that the node wanted.
-pub(in crate::transport) const NODE_ENDED: &str = "the node closed it";
-
-/// What became of the password.
+/// Why a password was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PasswordFate {
+pub(super) enum PasswordOutcome {
     Refused,
     /// It was refused by an earlier connection of the run.
     RefusedBefore,
@@ -35,9 +31,9 @@ pub(super) struct AuthAttempts {
     /// Whether one of them was a key that the operator named.
     pub(super) named_refused: bool,
     pub(super) unused: Vec<UnusedKey>,
-    /// Why the agent is of no use.
+    /// Why the agent cannot be used.
     pub(super) agent: Option<String>,
-    pub(super) password: Option<PasswordFate>,
+    pub(super) password: Option<PasswordOutcome>,
     /// The methods that the node takes, once it has said so.
     pub(super) takes: Option<Vec<&'static str>>,
     /// Methods that the node accepted, without that being enough.
@@ -46,7 +42,7 @@ pub(super) struct AuthAttempts {
     pub(super) rsa_doubt: bool,
 }
 
-/// What the node said besides.
+/// The node's messages besides its answers.
 #[derive(Default)]
 pub(super) struct ServerMessages {
     /// How the connection ended, if it did.
@@ -56,7 +52,7 @@ pub(super) struct ServerMessages {
 }
 
 impl ServerMessages {
-    /// Whether the account itself is not let in, as PAM has it told.
+    /// Whether the account itself is rejected, by the text that PAM has sshd send.
     fn closes_the_account(&self) -> bool {
         let said = self.banner.as_deref().unwrap_or_default().to_lowercase();
         said.contains("account")
@@ -64,24 +60,7 @@ impl ServerMessages {
     }
 }
 
-/// Words of somebody else, cut and made visible.
-pub(in crate::transport) fn words(text: &str) -> String {
-    let mut chars = text.trim().chars();
-    let mut safe = String::new();
-    for char in chars.by_ref().take(LONGEST_WORDS) {
-        if matches!(char, '"' | '\'' | '\\') {
-            safe.push(char);
-        } else {
-            safe.extend(char.escape_debug());
-        }
-    }
-    if chars.next().is_some() {
-        safe.push('…');
-    }
-    safe
-}
-
-/// What is told: cause, hint, kind.
+/// The cause to report, with its hint.
 enum AuthCause {
     Auth(String, String),
     KeyFile(String, String),
@@ -98,13 +77,13 @@ impl AuthAttempts {
     pub(super) fn verdict(self, endpoint: &Endpoint, has_password: bool, said: ServerMessages) -> TransportError {
         let (user, host) = (endpoint.login.user.clone(), endpoint.host.clone());
         let cause = self.cause(&user, has_password, &said);
-        let told = match &cause {
+        let shown = match &cause {
             AuthCause::Auth(reason, _)
             | AuthCause::KeyFile(reason, _)
             | AuthCause::Agent(reason)
             | AuthCause::Lost(reason) => reason,
         };
-        let tried = self.summary(&said, told);
+        let tried = self.summary(&said, shown);
         match cause {
             AuthCause::Auth(reason, hint) => TransportError::Auth { user, host, reason: reason + &tried, hint },
             AuthCause::KeyFile(reason, hint) => TransportError::KeyFile { user, host, reason: reason + &tried, hint },
@@ -116,7 +95,7 @@ impl AuthAttempts {
     fn cause(&self, user: &str, has_password: bool, said: &ServerMessages) -> AuthCause {
         let auth = |reason: &str, hint: &str| AuthCause::Auth(reason.to_owned(), hint.to_owned());
         let ended = said.lost.as_deref().unwrap_or_default();
-        let turned_down = said.lost.is_some() || self.password == Some(PasswordFate::Refused);
+        let turned_down = said.lost.is_some() || self.password == Some(PasswordOutcome::Refused);
         if ended.contains("PAM account configuration") || turned_down && said.closes_the_account() {
             let hint = format!(
                 "the account on the node may have expired or be locked: `chage -l {user}` and `passwd -S {user}` there"
@@ -127,25 +106,25 @@ impl AuthAttempts {
             return AuthCause::Lost(ended.to_owned());
         }
         match &self.password {
-            Some(PasswordFate::Refused) => {
+            Some(PasswordOutcome::Refused) => {
                 return auth(
                     "the node refused the password",
                     "try again; check that it is the user's password on this node, and that its sshd accepts passwords for that user (PermitRootLogin)",
                 );
             }
-            Some(PasswordFate::RefusedBefore) => {
+            Some(PasswordOutcome::RefusedBefore) => {
                 return auth(
                     "the password was rejected before, and is not sent again",
                     "run it again with the right password; a node may lock an account after several wrong ones",
                 );
             }
-            Some(PasswordFate::Question(question)) => {
+            Some(PasswordOutcome::Question(question)) => {
                 return AuthCause::Auth(
                     format!("the node asks: \"{question}\", which ctl cannot answer"),
                     "use a key, or another method (PreferredAuthentications in ssh_config)".to_owned(),
                 );
             }
-            Some(PasswordFate::MustChange) => {
+            Some(PasswordOutcome::MustChange) => {
                 return auth("the node requires a new password", "log in with ssh once and change it");
             }
             None => {}
@@ -208,8 +187,8 @@ impl AuthAttempts {
         AuthCause::Auth(reason, hint)
     }
 
-    /// Everything that is known besides `told`, ready to be added to it.
-    fn summary(&self, said: &ServerMessages, told: &str) -> String {
+    /// Everything that is known besides `shown`, ready to be added to it.
+    fn summary(&self, said: &ServerMessages, shown: &str) -> String {
         let mut parts = Vec::new();
         if !self.tried.is_empty() {
             let more = self.tried.len().saturating_sub(NAMED);
@@ -223,16 +202,16 @@ impl AuthAttempts {
             parts.push(format!("the node accepts {}", takes.join(",")));
         }
         let unused = self.unused.iter().map(|unused| format!("{} {}", unused.name, unused.problem));
-        let unused: Vec<_> = unused.filter(|unused| unused != told).take(NAMED).collect();
+        let unused: Vec<_> = unused.filter(|unused| unused != shown).take(NAMED).collect();
         if !unused.is_empty() {
             parts.push(format!("not used: {}", unused.join(", ")));
         }
         parts.extend(
-            self.agent.as_ref().filter(|agent| *agent != told).map(|agent| format!("the agent failed: {agent}")),
+            self.agent.as_ref().filter(|agent| *agent != shown).map(|agent| format!("the agent failed: {agent}")),
         );
         parts.extend(said.banner.as_ref().map(|banner| format!("the node says: \"{banner}\"")));
         parts.extend(
-            said.lost.as_ref().filter(|lost| *lost != told).map(|lost| format!("then the connection closed: {lost}")),
+            said.lost.as_ref().filter(|lost| *lost != shown).map(|lost| format!("then the connection closed: {lost}")),
         );
         parts.into_iter().map(|part| format!("; {part}")).collect()
     }
@@ -244,17 +223,5 @@ pub(super) fn name(method: AuthMethod) -> &'static str {
         AuthMethod::PublicKey => "publickey",
         AuthMethod::KeyboardInteractive => "keyboard-interactive",
         AuthMethod::Password => "password",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_cut_and_made_visible() {
-        assert_eq!(words(" Password for 'x':\n"), "Password for 'x':");
-        assert_eq!(words("a\u{1b}[2Jb\rc"), "a\\u{1b}[2Jb\\rc");
-        assert_eq!(words(&"x".repeat(300)), format!("{}…", "x".repeat(200)));
     }
 }

@@ -6,22 +6,21 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use russh::client::{self, Handle};
-use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use russh::keys::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
-use tracing::debug;
 
-use super::TransportError;
-use super::auth;
-use super::endpoint::{Endpoint, HostKeySettings};
-use super::host_keys::HostKeyStore;
-use super::watched_stream::{PeerPreamble, StreamOwner, WatchedStream};
+use super::handler::{ClientHandler, HandlerNotes};
+use super::stream::{PeerPreamble, StreamKeeper, WatchedStream};
+use crate::transport::endpoint::Endpoint;
+use crate::transport::error::TransportError;
+use crate::transport::host_keys::HostKeyStore;
 
 /// What the library is given for every connection of an endpoint.
 #[derive(Clone)]
@@ -29,30 +28,17 @@ pub(super) struct HandshakeConfig {
     pub(super) config: Arc<client::Config>,
     pub(super) keys: Arc<HostKeyStore>,
     /// The host's key is only to be seen.
-    pub(super) only_look: bool,
+    pub(super) only_probe: bool,
 }
 
 /// A connection on which the key exchange is under way.
 pub(super) struct KeyExchange {
     connecting: MaybeDone<BoxFuture<'static, Result<Handle<ClientHandler>, russh::Error>>>,
     greeted: Arc<AtomicBool>,
-    seen: PeerPreamble,
+    preamble: PeerPreamble,
     notes: Arc<HandlerNotes>,
     alive: oneshot::Sender<()>,
     ended: watch::Receiver<()>,
-}
-
-/// What the library's callbacks have to say.
-#[derive(Default)]
-pub(super) struct HandlerNotes {
-    /// Why the host's key was not accepted.
-    verdict: Mutex<Option<TransportError>>,
-    /// The key that was only to be seen.
-    shown: Mutex<Option<PublicKey>>,
-    /// How the connection ended.
-    pub(super) lost: Arc<Mutex<Option<String>>>,
-    /// What the host says to whoever logs in.
-    pub(super) banner: Mutex<Option<String>>,
 }
 
 /// How a handshake ended that did not fail.
@@ -69,14 +55,14 @@ pub(super) enum HandshakeEnd {
 }
 
 impl KeyExchange {
-    pub(super) fn start<S>(endpoint: &Endpoint, terms: &HandshakeConfig, stream: S, held: StreamOwner) -> Self
+    pub(super) fn start<S>(endpoint: &Endpoint, terms: &HandshakeConfig, stream: S, keeper: StreamKeeper) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let greeted = Arc::new(AtomicBool::new(false));
         let (alive, closed) = oneshot::channel();
-        let stream = WatchedStream::new(stream, held, Arc::clone(&greeted), closed);
-        let seen = stream.seen();
+        let stream = WatchedStream::new(stream, keeper, Arc::clone(&greeted), closed);
+        let preamble = stream.preamble();
         let notes = Arc::<HandlerNotes>::default();
         let (lives, ended) = watch::channel(());
         let handler = ClientHandler {
@@ -84,12 +70,12 @@ impl KeyExchange {
             settings: Arc::clone(&endpoint.host_keys),
             host: endpoint.host.clone(),
             port: endpoint.port,
-            only_look: terms.only_look,
+            only_probe: terms.only_probe,
             notes: Arc::clone(&notes),
             _lives: lives,
         };
         let connecting = maybe_done(client::connect_stream(Arc::clone(&terms.config), stream, handler).boxed());
-        Self { connecting, greeted, seen, notes, alive, ended }
+        Self { connecting, greeted, preamble, notes, alive, ended }
     }
 
     /// Waits for the greeting.
@@ -106,7 +92,7 @@ impl KeyExchange {
             Some(Err(error)) => error,
             Some(Ok(_)) | None => russh::Error::Disconnect,
         };
-        Err(greeting_error(endpoint, &self.seen.text(), &error))
+        Err(greeting_error(endpoint, &self.preamble.text(), &error))
     }
 
     /// Ready with the greeting, or with the end of the connection. The greeting is seen in the very poll in which the library
@@ -155,55 +141,4 @@ fn greeting_error(endpoint: &Endpoint, said: &str, error: &russh::Error) -> Tran
         format!("what answered is not an SSH server; it said: {}", said.escape_debug())
     };
     TransportError::Banner { host, port, reason }
-}
-
-/// The library's callbacks.
-pub(super) struct ClientHandler {
-    keys: Arc<HostKeyStore>,
-    settings: Arc<HostKeySettings>,
-    host: String,
-    port: u16,
-    only_look: bool,
-    notes: Arc<HandlerNotes>,
-    /// Gone with the connection.
-    _lives: watch::Sender<()>,
-}
-
-impl client::Handler for ClientHandler {
-    type Error = russh::Error;
-
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
-        if self.only_look {
-            *self.notes.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.public_key());
-            return Ok(false);
-        }
-        let judged = self.keys.judge(&self.settings, &self.host, self.port, key).await;
-        let accepted = judged.is_ok();
-        *self.notes.verdict.lock().unwrap_or_else(PoisonError::into_inner) = judged.err();
-        Ok(accepted)
-    }
-
-    async fn auth_banner(&mut self, banner: &str, _session: &mut client::Session) -> Result<(), russh::Error> {
-        let words = auth::words(banner);
-        debug!(host = self.host, "the node says: {words}");
-        *self.notes.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
-        Ok(())
-    }
-
-    async fn disconnected(&mut self, reason: client::DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
-        let text = match reason {
-            client::DisconnectReason::ReceivedDisconnect(info) if info.message.trim().is_empty() => {
-                auth::NODE_ENDED.to_owned()
-            }
-            client::DisconnectReason::ReceivedDisconnect(info) => {
-                format!("{}: {}", auth::NODE_ENDED, auth::words(&info.message))
-            }
-            client::DisconnectReason::Error(russh::Error::NoAuthMethod) => {
-                format!("{}, as far as there are methods in common", auth::NODE_ENDED)
-            }
-            client::DisconnectReason::Error(error) => error.to_string(),
-        };
-        *self.notes.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
-        Ok(())
-    }
 }

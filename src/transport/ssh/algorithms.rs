@@ -10,8 +10,8 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{AlgorithmKind, Preferred, cipher, kex, mac};
 use tracing::debug;
 
-use super::endpoint::AlgorithmLists;
-use super::host_keys::HostKeyRequest;
+use crate::transport::endpoint::AlgorithmLists;
+use crate::transport::host_keys::HostKeyRequest;
 
 /// The extensions that a client announces among its key exchanges: strict key exchange (against Terrapin), and that it
 /// wants to know which signatures the node takes. No setting of the operator takes them away.

@@ -1,52 +1,24 @@
-//! Servers that are none: what is said of them, and that nobody waits past the time to connect.
+//! Servers that do not speak SSH: the errors they cause, and that no connect outlives its budget.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
-use std::path::PathBuf;
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::event::FailureKind;
-use crate::transport::{AllowedFamilies, AuthMethod, HostKeyPolicy, HostKeySettings, LoginSettings};
+use crate::transport::ProxyRoute;
+use crate::transport::endpoint::fixtures::loopback;
 
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-pub(in crate::transport) fn endpoint(port: u16) -> Endpoint {
-    Endpoint {
-        host: "127.0.0.1".to_owned(),
-        port,
-        family: AllowedFamilies::Any,
-        bind: None,
-        proxy: ProxyRoute::Direct,
-        login: LoginSettings {
-            user: "nobody".to_owned(),
-            identities: Vec::new(),
-            identities_named: false,
-            certificates: Vec::new(),
-            identities_only: false,
-            agent: None,
-            methods: vec![AuthMethod::PublicKey],
-        },
-        host_keys: Arc::new(HostKeySettings {
-            user_files: vec![PathBuf::from("/nonexistent/known_hosts")],
-            global_files: Vec::new(),
-            revoked: Vec::new(),
-            alias: None,
-            policy: HostKeyPolicy::Strict,
-            hash_names: false,
-            min_rsa_bits: 1024,
-        }),
-        algorithms: Arc::default(),
-        keepalive: Keepalive { interval: Duration::from_secs(10), count: 3 },
-        connect_timeout: PATIENCE,
-        retries: 1,
-    }
+fn endpoint(port: u16) -> Endpoint {
+    Endpoint { connect_timeout: PATIENCE, ..loopback(port) }
 }
 
-/// What is said of a server that sends `bytes` and then keeps the connection, or closes it.
-async fn said_of(bytes: Vec<u8>, closes: bool) -> TransportError {
+/// The error for a server that sends `bytes` and then keeps the connection, or closes it.
+async fn error_for(bytes: Vec<u8>, closes: bool) -> TransportError {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -64,7 +36,7 @@ async fn said_of(bytes: Vec<u8>, closes: bool) -> TransportError {
     let (transport, _notices) = SshTransport::new(RunSshSettings::default());
     let began = Clock::now();
     let error = tokio::time::timeout(PATIENCE * 20, transport.connect(&endpoint(port))).await;
-    let error = error.unwrap_or_else(|_| panic!("it hangs, {:?} after its begin", began.elapsed())).unwrap_err();
+    let error = error.unwrap_or_else(|_| panic!("it hangs, {:?} after its start", began.elapsed())).unwrap_err();
     assert!(error.to_string().len() < 1000, "{error}");
     assert!(!error.to_string().contains(|c: char| c.is_control()), "{error}");
     error
@@ -81,7 +53,7 @@ async fn servers_that_do_not_greet() {
         ("noise", (0..=255).cycle().take(5000).collect(), true),
         ("an old protocol", b"SSH-1.5-old\r\n".to_vec(), false),
     ] {
-        let error = said_of(bytes, closes).await;
+        let error = error_for(bytes, closes).await;
         let kind = error.failure().kind;
         assert_eq!(kind, FailureKind::Banner, "{what}: {error}");
     }
@@ -89,14 +61,14 @@ async fn servers_that_do_not_greet() {
 
 #[tokio::test]
 async fn a_greeting_and_nothing_more() {
-    let error = said_of(b"SSH-2.0-quiet\r\n".to_vec(), false).await;
+    let error = error_for(b"SSH-2.0-quiet\r\n".to_vec(), false).await;
     assert!(matches!(error, TransportError::Timeout { doing: "exchanging keys", .. }), "{error}");
-    let error = said_of(b"SSH-2.0-noise\r\n".iter().copied().chain(vec![0xff; 1 << 20]).collect(), false).await;
+    let error = error_for(b"SSH-2.0-noise\r\n".iter().copied().chain(vec![0xff; 1 << 20]).collect(), false).await;
     assert_eq!(error.failure().kind, FailureKind::Negotiation, "{error}");
 }
 
 #[tokio::test]
-async fn who_is_turned_away_comes_again() {
+async fn a_client_that_is_turned_away_tries_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let came = tokio::spawn(async move {
@@ -110,7 +82,7 @@ async fn who_is_turned_away_comes_again() {
     });
     let (transport, _notices) = SshTransport::new(RunSshSettings::default());
     let error = transport.connect(&endpoint(port)).await.unwrap_err();
-    // More often than `retries` says; then nobody listens any more.
+    // More often than `retries` says; then nothing listens any more.
     assert!(matches!(error, TransportError::Refused { .. }), "{error}");
     assert_eq!(came.await.unwrap(), 3);
 }

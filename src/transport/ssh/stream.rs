@@ -1,9 +1,10 @@
 //! The bytes of a connection, watched.
 //!
-//! Here live [`WatchedStream`], over whatever leads to the peer, and [`PeerPreamble`], its words before the greeting. What always holds: the
-//! stream ends when its owner is gone; what leads to the peer (a berth at a bastion, a command) lasts as long as the stream;
-//! what is kept of the peer's words is bounded.
+//! Here live [`WatchedStream`], over any stream to the peer, and [`PeerPreamble`], the peer's text before the greeting. Uses
+//! nothing of ours: its [`StreamKeeper`] is only kept. What always holds: the stream ends when its owner is gone; what leads to the
+//! peer (a channel of a bastion, a command) lasts as long as the stream; what is kept of the peer's text is bounded.
 
+use std::any::Any;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,47 +14,39 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-use super::bastion::BastionChannel;
-use super::proxy_command::ProxyChild;
+/// Whatever leads to the peer and must last as long as the stream over it: a channel of a bastion, a command, or nothing.
+pub(super) type StreamKeeper = Box<dyn Any + Send>;
 
-/// What lasts as long as the stream over it.
-#[expect(dead_code, reason = "kept, not read")]
-pub(super) enum StreamOwner {
-    Nothing,
-    Berth(BastionChannel),
-    Child(Arc<ProxyChild>),
-}
-
-/// The first words of a peer, kept until its greeting was seen.
+/// The first bytes of a peer, kept until its greeting was seen.
 #[derive(Clone, Default)]
 pub(super) struct PeerPreamble(Arc<Mutex<Vec<u8>>>);
 
-/// So much of what is no greeting is told, in bytes.
-const TOLD: usize = 200;
+/// The longest text of a peer that did not greet, in bytes.
+const MOST_SHOWN: usize = 200;
 
 impl PeerPreamble {
-    /// The beginning of what was said, as text.
+    /// Its beginning, as text.
     pub(super) fn text(&self) -> String {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(seen.get(..TOLD.min(seen.len())).unwrap_or_default()).trim().to_owned()
+        String::from_utf8_lossy(seen.get(..MOST_SHOWN.min(seen.len())).unwrap_or_default()).trim().to_owned()
     }
 }
 
-/// A stream that tells whether an SSH greeting was seen, and that ends when its owner is gone: a cancelled
+/// A stream that notes whether an SSH greeting was seen, and that ends when its owner is gone: a cancelled
 /// connect would otherwise leave the library's own task and its socket behind for as long as the peer is silent.
 pub(super) struct WatchedStream<S> {
     inner: S,
     greeted: Arc<AtomicBool>,
-    seen: PeerPreamble,
-    _held: StreamOwner,
+    preamble: PeerPreamble,
+    _keeper: StreamKeeper,
     /// None once the owner is gone.
     closed: Option<oneshot::Receiver<()>>,
 }
 
 impl<S> WatchedStream<S> {
     /// Over `inner`. `greeted` is set once the greeting was seen; when the sender of `closed` is dropped, the stream ends.
-    pub(super) fn new(inner: S, held: StreamOwner, greeted: Arc<AtomicBool>, closed: oneshot::Receiver<()>) -> Self {
-        Self { inner, greeted, seen: PeerPreamble::default(), closed: Some(closed), _held: held }
+    pub(super) fn new(inner: S, keeper: StreamKeeper, greeted: Arc<AtomicBool>, closed: oneshot::Receiver<()>) -> Self {
+        Self { inner, greeted, preamble: PeerPreamble::default(), closed: Some(closed), _keeper: keeper }
     }
 
     /// Whether its owner is gone. If not, that wakes the task.
@@ -64,9 +57,9 @@ impl<S> WatchedStream<S> {
         self.closed.is_none()
     }
 
-    /// What the peer says before its greeting.
-    pub(super) fn seen(&self) -> PeerPreamble {
-        self.seen.clone()
+    /// The peer's text before its greeting.
+    pub(super) fn preamble(&self) -> PeerPreamble {
+        self.preamble.clone()
     }
 }
 
@@ -81,7 +74,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         if !self.greeted.load(Ordering::Relaxed) {
-            let mut seen = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = self.preamble.0.lock().unwrap_or_else(PoisonError::into_inner);
             if seen.len() < GREETING_LIMIT {
                 seen.extend_from_slice(buf.filled().get(before..).unwrap_or_default());
                 if seen

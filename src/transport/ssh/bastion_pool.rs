@@ -1,8 +1,9 @@
 //! Bastions: one connection to each, shared by all hosts behind it.
 //!
-//! Here live [`BastionPool`] and a [`BastionChannel`] at one. What always holds: a connection has at most [`STREAMS`] streams, and a second
-//! one is made only for more; while one is being made, all who need it wait for that one and share its failure; a
-//! connection that was lost is made again for who comes next.
+//! Here live [`BastionPool`] and a [`BastionChannel`] of one of its connections. It is handed the function that connects, since a
+//! bastion is connected to as any host is. What always holds: a connection has at most [`STREAMS`] streams, and a second one is made
+//! only for more; while one is being made, everything that needs it waits for that one and shares its failure; a connection
+//! that was lost is made again for the next host.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -15,18 +16,15 @@ use russh::client::Msg;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::connect::SharedState;
-use super::endpoint::Endpoint;
 use super::session::SshSession;
-use super::{Session, TransportError};
+use crate::transport::endpoint::Endpoint;
+use crate::transport::error::{NO_ROOM, TransportError};
+use crate::transport::session::Session;
 
 /// Streams over one connection to a bastion. sshd sets no bound of its own; all of them share one cipher and one window of TCP.
 const STREAMS: usize = 256;
 
-/// What a bastion says that has no room for another stream (RFC 4254, section 5.1: `SSH_OPEN_RESOURCE_SHORTAGE`).
-pub(super) const NO_ROOM: &str = "ResourceShortage";
-
-/// For so long a failure holds for others who come: nodes that are begun one after the other need not find out each by itself.
+/// How long a failure holds for the next hosts: nodes that start one after the other need not each find out by themselves.
 const FAILED_FOR: Duration = Duration::from_secs(1);
 
 /// The bastions of a run.
@@ -42,8 +40,8 @@ struct BastionEntry {
 
 #[derive(Default)]
 struct BastionState {
-    lines: Vec<BastionConnection>,
-    under_way: Option<PendingConnection>,
+    connections: Vec<BastionConnection>,
+    pending: Option<PendingConnection>,
     failed: Option<(Instant, TransportError)>,
 }
 
@@ -54,53 +52,60 @@ struct BastionConnection {
     room: Arc<Semaphore>,
 }
 
+/// Connects to a bastion: what the pool is handed.
+pub(super) type ConnectFuture = BoxFuture<'static, Result<SshSession, TransportError>>;
+
 type PendingConnection = SharedFuture<BoxFuture<'static, Result<BastionConnection, TransportError>>>;
 
 impl BastionPool {
-    /// Room for one stream through a bastion, which is connected to if need be.
+    /// Reserves room for one stream through a bastion, to which `connect` makes a connection if there is none with room.
     ///
     /// # Errors
-    /// [`TransportError::Bastion`] with what kept the connection from being made.
-    pub(super) async fn berth(
+    /// [`TransportError::Bastion`] with the reason why no connection could be made.
+    pub(super) async fn reserve(
         &self,
-        shared: &Arc<SharedState>,
         endpoint: &Arc<Endpoint>,
+        connect: impl Fn(&Arc<Endpoint>) -> ConnectFuture,
     ) -> Result<BastionChannel, TransportError> {
         let bastion = {
             let mut all = self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(Arc::clone(endpoint)).or_default())
         };
         loop {
-            let connecting = match bastion.look(shared, endpoint) {
-                BastionLookup::Berth(berth) => return Ok(berth),
-                BastionLookup::Failed(error) => return Err(of_bastion(endpoint, error)),
+            let connecting = match bastion.look_up(endpoint, &connect) {
+                BastionLookup::Channel(channel) => return Ok(channel),
+                BastionLookup::Failed(error) => return Err(bastion_error(endpoint, error)),
                 BastionLookup::Connecting(connecting) => connecting,
             };
-            connecting.await.map_err(|error| of_bastion(endpoint, error))?;
+            connecting.await.map_err(|error| bastion_error(endpoint, error))?;
         }
     }
 }
 
 enum BastionLookup {
-    Berth(BastionChannel),
+    Channel(BastionChannel),
     Failed(TransportError),
     Connecting(PendingConnection),
 }
 
 impl BastionEntry {
-    fn look(self: &Arc<Self>, shared: &Arc<SharedState>, endpoint: &Arc<Endpoint>) -> BastionLookup {
+    fn look_up(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+        connect: impl Fn(&Arc<Endpoint>) -> ConnectFuture,
+    ) -> BastionLookup {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.lines.retain(|line| !line.session.is_closed());
-        for line in &state.lines {
-            if let Ok(permit) = Arc::clone(&line.room).try_acquire_owned() {
-                return BastionLookup::Berth(BastionChannel {
-                    line: line.clone(),
+        state.connections.retain(|connection| !connection.session.is_closed());
+        for connection in &state.connections {
+            if let Ok(permit) = Arc::clone(&connection.room).try_acquire_owned() {
+                return BastionLookup::Channel(BastionChannel {
+                    connection: connection.clone(),
                     host: endpoint.host.clone(),
                     _permit: permit,
                 });
             }
         }
-        if let Some(connecting) = &state.under_way {
+        if let Some(connecting) = &state.pending {
             return BastionLookup::Connecting(connecting.clone());
         }
         if let Some((at, error)) = &state.failed
@@ -108,10 +113,10 @@ impl BastionEntry {
         {
             return BastionLookup::Failed(error.clone());
         }
-        let (shared, endpoint, this) = (Arc::clone(shared), Arc::clone(endpoint), Arc::downgrade(self));
-        // It goes on even if everybody who waits for it is given up.
+        let (connecting, this) = (connect(endpoint), Arc::downgrade(self));
+        // A task of its own: it continues even if every host that waits for it is given up.
         let work = tokio::spawn(async move {
-            let ended = shared.connect(&endpoint).await.map(|session| BastionConnection {
+            let ended = connecting.await.map(|session| BastionConnection {
                 session: Arc::new(session),
                 room: Arc::new(Semaphore::new(STREAMS)),
             });
@@ -122,7 +127,7 @@ impl BastionEntry {
             async move { work.await.unwrap_or_else(|error| Err(TransportError::Lost { reason: error.to_string() })) }
                 .boxed()
                 .shared();
-        state.under_way = Some(connecting.clone());
+        state.pending = Some(connecting.clone());
         BastionLookup::Connecting(connecting)
     }
 }
@@ -130,17 +135,17 @@ impl BastionEntry {
 fn note(bastion: &Weak<BastionEntry>, ended: &Result<BastionConnection, TransportError>) {
     let Some(bastion) = bastion.upgrade() else { return };
     let mut state = bastion.state.lock().unwrap_or_else(PoisonError::into_inner);
-    state.under_way = None;
+    state.pending = None;
     match ended {
-        Ok(line) => {
-            state.lines.push(line.clone());
+        Ok(connection) => {
+            state.connections.push(connection.clone());
             state.failed = None;
         }
         Err(error) => state.failed = Some((Instant::now(), error.clone())),
     }
 }
 
-fn of_bastion(endpoint: &Endpoint, error: TransportError) -> TransportError {
+fn bastion_error(endpoint: &Endpoint, error: TransportError) -> TransportError {
     // Of several on the way, the one that failed is named alone.
     if let TransportError::Bastion { .. } = error {
         return error;
@@ -150,7 +155,7 @@ fn of_bastion(endpoint: &Endpoint, error: TransportError) -> TransportError {
 
 /// Room for one stream through a bastion. Dropping it gives the room back.
 pub(super) struct BastionChannel {
-    line: BastionConnection,
+    connection: BastionConnection,
     host: String,
     _permit: OwnedSemaphorePermit,
 }
@@ -161,11 +166,11 @@ impl BastionChannel {
     /// # Errors
     /// [`TransportError::Behind`] if it cannot or will not, [`TransportError::Bastion`] if it is lost.
     pub(super) async fn open(&self, host: &str, port: u16) -> Result<ChannelStream<Msg>, TransportError> {
-        match self.line.session.forward(host, port).await {
+        match self.connection.session.forward(host, port).await {
             Err(TransportError::ChannelRefused { reason, .. }) => {
-                // It takes no more over this connection: who comes next gets another.
+                // It takes no more over this connection: the next host gets another one.
                 if reason == NO_ROOM {
-                    self.line.room.close();
+                    self.connection.room.close();
                 }
                 Err(TransportError::Behind { bastion: self.host.clone(), host: host.to_owned(), port, reason })
             }

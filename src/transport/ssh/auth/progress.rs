@@ -1,0 +1,17 @@
+//! The connection of a login, as seen from outside of it.
+//!
+//! Here lives [`AuthProgress`]. The login reads and writes it; the connect that waits for the login reads it when its time is over.
+
+use std::sync::Mutex;
+
+use crate::transport::ssh::phase::CurrentPhase;
+
+/// What is known of a connection besides its answers.
+pub(in crate::transport::ssh) struct AuthProgress<'a> {
+    /// How far the connect has come.
+    pub(in crate::transport::ssh) phase: &'a CurrentPhase,
+    /// How it ended.
+    pub(in crate::transport::ssh) lost: &'a Mutex<Option<String>>,
+    /// The node's last message to the users that log in.
+    pub(in crate::transport::ssh) banner: &'a Mutex<Option<String>>,
+}
