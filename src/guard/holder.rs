@@ -1,11 +1,13 @@
-//! The holder of a lock, encoded in the arguments of the guard.
+//! The holder of a lock, as words in the arguments of the guard.
 //!
-//! Pure. Invariants: the encoding is one line of plain characters for every shell; text from a node is untrusted.
+//! Pure. What always holds: the words are one line of plain characters to every shell, and words from a node are untrusted.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 /// The holder of a node's lock.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LockHolder {
-    /// The unique key of the controller: a lock that it holds under one name of a host is its own under every name.
+    /// The controller itself, by a word that no other has: a node that it holds under one name it holds under all.
     pub key: String,
     /// The run; empty if unknown.
     pub run: String,
@@ -66,48 +68,21 @@ impl std::fmt::Display for LockHolder {
     }
 }
 
-/// Keeps letters, digits and a few signs, and encodes the rest as `%XX`: a single argument in every shell.
+/// Everything but the letters, digits and signs that are plain to every shell.
+const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b':').remove(b'@').remove(b'+').remove(b',').remove(b'-');
+
+/// Bytes of a value that are kept.
+const MOST_BYTES: usize = 512;
+
+/// Plain signs as they are, everything else as `%XX`: one word to every shell.
 fn encode(text: &str) -> String {
-    let mut word = String::with_capacity(text.len());
-    for byte in text.bytes().take(512) {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b':' | b'@' | b'+' | b',' | b'-' => {
-                word.push(char::from(byte));
-            }
-            other => word.push_str(&format!("%{other:02X}")),
-        }
-    }
-    word
+    let kept = text.as_bytes().get(..MOST_BYTES).unwrap_or(text.as_bytes());
+    percent_encode(kept, ENCODED).to_string()
 }
 
 fn decode(word: &str) -> String {
-    let mut bytes = Vec::with_capacity(word.len());
-    let mut rest = word.bytes();
-    while let Some(byte) = rest.next() {
-        let pair = if byte == b'%' { rest.as_slice_pair() } else { None };
-        match pair {
-            Some(value) => {
-                bytes.push(value);
-                rest.next();
-                rest.next();
-            }
-            None => bytes.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Peeks at the next two hexadecimal digits.
-trait HexPair {
-    fn as_slice_pair(&self) -> Option<u8>;
-}
-
-impl HexPair for std::str::Bytes<'_> {
-    fn as_slice_pair(&self) -> Option<u8> {
-        let mut ahead = self.clone();
-        let digits = [ahead.next()?, ahead.next()?];
-        u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
-    }
+    percent_decode_str(word).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -133,6 +108,15 @@ mod tests {
             holder.to_string(),
             "run 20261123-002634-muat of o'neil@c1 since 2026-11-23T00:26:34Z (upgrade; rm -rf / `x` $(y) \"z\" 100% ünïcode\n!)"
         );
+    }
+
+    /// Guards of other versions read these words.
+    #[test]
+    fn the_encoding_is_fixed() {
+        assert_eq!(encode("aZ9._:@+,-"), "aZ9._:@+,-");
+        assert_eq!(encode(" %=/~*'\"\n\u{0}ü"), "%20%25%3D%2F%7E%2A%27%22%0A%00%C3%BC");
+        assert_eq!(encode(&"ü".repeat(300)), "%C3%BC".repeat(256));
+        assert_eq!(decode("%c3%BC%zz%4"), "ü%zz%4");
     }
 
     proptest! {

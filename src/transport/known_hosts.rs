@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use russh::keys::ssh_encoding::base64::{Base64, Encoding};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
@@ -449,14 +449,14 @@ fn hashed_name(line: usize, text: &str) -> Result<HashedName, SkipReason> {
     if salt.len() != hash.len() {
         return Err(SkipReason::BadHash);
     }
-    let mac = <Hmac<Sha1> as Mac>::new_from_slice(&salt).map_err(|_| SkipReason::BadHash)?;
+    let mac = Hmac::<Sha1>::new_from_slice(&salt).map_err(|_| SkipReason::BadHash)?;
     Ok(HashedName { line, mac, hash })
 }
 
 /// A name as `HashKnownHosts` has it written. `salt` must be random.
 pub(super) fn hash_name(name: &str, salt: &[u8; 20]) -> String {
     // An HMAC takes a key of any length; a name that could not be hashed is written plainly.
-    let Ok(mut mac) = <Hmac<Sha1> as Mac>::new_from_slice(salt) else {
+    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(salt) else {
         return name.to_owned();
     };
     mac.update(name.as_bytes());

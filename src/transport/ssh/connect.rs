@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rand::Rng;
 use russh::keys::PublicKey;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
@@ -149,10 +148,10 @@ impl Connector {
                     ));
                 }
                 let most = LONGEST_PAUSE.min(Duration::from_millis(60) * 2_u32.saturating_pow(turned_away.min(6)));
-                rand::rng().random_range(most / 4..=most)
+                rand::random_range(most / 4..=most)
             } else if error.is_transient() && retries < endpoint.retries {
                 retries += 1;
-                Duration::from_millis(rand::rng().random_range(150..=450)) * retries
+                Duration::from_millis(rand::random_range(150..=450)) * retries
             } else {
                 return Err(error);
             };
