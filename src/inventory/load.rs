@@ -104,24 +104,12 @@ fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf) -> Invent
 }
 
 fn version(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) {
-    let Some(field) = field else {
-        let fault = Diagnostic::new(0..0, "the inventory has no `version`").help("begin the file with `version: 1`");
-        reader.fault(fault);
-        return;
-    };
-    match values::number(field.value) {
-        Some(VERSION) => {}
-        Some(other) => {
-            let message = format!("unsupported format version {other}: this ctl supports version {VERSION}");
-            let help = if other > VERSION { "this file was written for a newer ctl" } else { "write `version: 1`" };
-            reader.fault(Diagnostic::new(field.value.place(), message).label("unknown version").help(help));
+    let Some(field) = values::format_version(reader, field, "inventory", VERSION) else { return };
+    match field.value.as_text() {
+        Some(text) => {
+            let message = format!("`version` is {}: expected {VERSION}", quoted(text));
+            reader.fault(Diagnostic::new(field.value.place(), message));
         }
-        None => match field.value.as_text() {
-            Some(said) => {
-                let message = format!("`version` is {}: expected {VERSION}", quoted(said));
-                reader.fault(Diagnostic::new(field.value.place(), message));
-            }
-            None => values::wrong_value(reader, field, "the number 1"),
-        },
+        None => values::wrong_value(reader, field, "the number 1"),
     }
 }

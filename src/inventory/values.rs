@@ -397,7 +397,31 @@ impl ValueError {
     }
 }
 
-/// Reports an unexpected value.
+/// Checks the `version` of a document: `expected` is the only one that this ctl supports. The field, if its value is not a number.
+pub(crate) fn format_version<'r>(
+    reader: &mut ValueReader<'_>,
+    field: Option<FieldEntry<'r>>,
+    document: &str,
+    expected: u64,
+) -> Option<FieldEntry<'r>> {
+    let Some(field) = field else {
+        let missing = format!("the {document} has no `version`");
+        reader.fault(Diagnostic::new(0..0, missing).help("begin the file with `version: 1`"));
+        return None;
+    };
+    match number(field.value) {
+        Some(version) if version == expected => None,
+        Some(other) => {
+            let message = format!("unsupported format version {other}: this ctl supports version {expected}");
+            let help = if other > expected { "this file was written for a newer ctl" } else { "write `version: 1`" };
+            reader.fault(Diagnostic::new(field.value.place(), message).label("unknown version").help(help));
+            None
+        }
+        None => Some(field),
+    }
+}
+
+/// Reports a value of another kind than `expected`.
 pub(crate) fn wrong_value(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, expected: &str) {
     match field.value.as_text() {
         Some(said) => {

@@ -118,7 +118,9 @@ fn whole(work: &mut RolloutReader<'_>, root: &RawValue, given: &[(String, String
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
 
     if find("version").is_some() || !meant.contains(&"version") {
-        version(&mut work.reader, find("version"));
+        if let Some(field) = values::format_version(&mut work.reader, find("version"), "rollout", VERSION) {
+            values::wrong_value(&mut work.reader, field, "the number 1");
+        }
     }
     let vars = RolloutVariables::read(work, find("vars"), given, !meant.contains(&"vars"));
     let name = find("name").and_then(|field| step::title(work, &vars, field));
@@ -133,23 +135,6 @@ fn whole(work: &mut RolloutReader<'_>, root: &RawValue, given: &[(String, String
         }
     };
     Some(Rollout { name, steps })
-}
-
-fn version(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) {
-    let Some(field) = field else {
-        let fault = Diagnostic::new(0..0, "the rollout has no `version`").help("begin the file with `version: 1`");
-        reader.fault(fault);
-        return;
-    };
-    match values::number(field.value) {
-        Some(VERSION) => {}
-        Some(other) => {
-            let message = format!("unsupported format version {other}: this ctl supports version {VERSION}");
-            let help = if other > VERSION { "this file was written for a newer ctl" } else { "write `version: 1`" };
-            reader.fault(Diagnostic::new(field.value.place(), message).label("unknown version").help(help));
-        }
-        None => values::wrong_value(reader, field, "the number 1"),
-    }
 }
 
 fn steps(
