@@ -100,7 +100,7 @@ pub struct HostKeySettings {
     pub revoked: Vec<PathBuf>,
     /// The name that is looked up instead of the host's (`HostKeyAlias`); it has no port.
     pub alias: Option<String>,
-    /// What is done with unknown keys.
+    /// The policy for unknown keys.
     pub policy: HostKeyPolicy,
     /// Whether names are hashed as they are written.
     pub hash_names: bool,

@@ -1,4 +1,6 @@
-//! How a connection fails, and what that means for the person on call.
+//! How a connection fails, as a message, a kind and a hint for the person on call.
+//!
+//! Here lives [`TransportError`]. Uses `event` for the kinds of failure, `local` to recognize an exhausted machine.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -7,7 +9,7 @@ use crate::event::{Failure, FailureKind, Stage};
 use crate::local::process::exhausted;
 
 /// The reason of a [`TransportError::ChannelRefused`] when the node tried to connect and could not: refused, or no such
-/// socket. It is `SSH_OPEN_CONNECT_FAILED` of RFC 4254, section 5.1. Newer sshds tell a forbidden forwarding apart from
+/// socket. It is `SSH_OPEN_CONNECT_FAILED` of RFC 4254, section 5.1. Newer sshds distinguish a forbidden forwarding from
 /// it, older ones do not.
 pub const CONNECT_FAILED: &str = "ConnectFailed";
 
@@ -29,7 +31,7 @@ pub enum TransportError {
     Dns {
         /// The name.
         host: String,
-        /// What the resolver said.
+        /// The resolver's reason.
         reason: String,
     },
     /// Nothing listens on the port.
@@ -47,7 +49,7 @@ pub enum TransportError {
         host: String,
         /// Port.
         port: u16,
-        /// What the system said.
+        /// The system's reason.
         reason: String,
     },
     /// The time to connect was over while `doing`.
@@ -59,7 +61,7 @@ pub enum TransportError {
         port: u16,
         /// The budget, in seconds.
         seconds: Seconds,
-        /// What was being waited for.
+        /// The step that did not end.
         doing: &'static str,
     },
     /// The peer did not greet as an SSH server.
@@ -69,7 +71,7 @@ pub enum TransportError {
         host: String,
         /// Port.
         port: u16,
-        /// What it did instead.
+        /// The peer's behavior.
         reason: String,
     },
     /// The peer closed the connection before its greeting, as sshd does while too many log in at once.
@@ -107,7 +109,7 @@ pub enum TransportError {
         host: String,
         /// Port.
         port: u16,
-        /// What it said; [`CONNECT_FAILED`] if it tried.
+        /// Its reason; [`CONNECT_FAILED`] if it tried.
         reason: String,
     },
     /// The command that is the way to the host failed.
@@ -115,7 +117,7 @@ pub enum TransportError {
     Proxy {
         /// The command.
         proxy: String,
-        /// What became of it.
+        /// How it failed.
         reason: String,
     },
     /// The key exchange failed.
@@ -125,7 +127,7 @@ pub enum TransportError {
         host: String,
         /// Port.
         port: u16,
-        /// What the two sides did not agree on.
+        /// The disagreement.
         reason: String,
         /// The setting that would help, where one is known.
         hint: Option<String>,
@@ -155,7 +157,7 @@ pub enum TransportError {
         key: String,
         /// The key that is known, with its file and line: `FILE:LINE holds …`.
         known: String,
-        /// The command that forgets what is known of the host.
+        /// The command that removes the host's known keys.
         remove: Option<String>,
     },
     /// The key is revoked.
@@ -165,7 +167,7 @@ pub enum TransportError {
         name: String,
         /// The revoked key, as `ssh-keygen -l` prints it.
         key: String,
-        /// What is revoked: the host's key, its certificate, or the authority that signed that.
+        /// The revoked object: the host's key, its certificate, or the authority that signed that.
         what: String,
         /// File and line of the revocation; the file alone if it is a key revocation list.
         place: String,
@@ -183,13 +185,13 @@ pub enum TransportError {
     /// known_hosts could not be used.
     #[error("{reason}")]
     KnownHosts {
-        /// What went wrong, with the file.
+        /// The problem, with the file.
         reason: String,
     },
     /// A file of revoked keys could not be read, so that every key might be revoked.
     #[error("{reason}")]
     RevokedKeys {
-        /// What went wrong, with the file.
+        /// The problem, with the file.
         reason: String,
     },
     /// The node did not let the user in.
@@ -199,7 +201,7 @@ pub enum TransportError {
         user: String,
         /// Host as asked for.
         host: String,
-        /// What it comes down to; each attempt with its answer, the methods that the node would take, what was not used.
+        /// The cause; then each attempt with its answer, the methods that the node accepts, the unused keys.
         reason: String,
         /// What to do about it.
         hint: String,
@@ -211,39 +213,39 @@ pub enum TransportError {
         user: String,
         /// Host as asked for.
         host: String,
-        /// The file and what is wrong with it, and what was tried.
+        /// The file and its problem, and the attempts.
         reason: String,
         /// What to do about it.
         hint: String,
     },
-    /// The agent failed, and without it nobody was let in.
+    /// The agent failed, and no other key was accepted.
     #[error("{user}@{host}: the SSH agent failed: {reason}")]
     Agent {
         /// User.
         user: String,
         /// Host as asked for.
         host: String,
-        /// What became of it, and what was tried.
+        /// The agent's error, and the attempts.
         reason: String,
     },
     /// This machine could not do its part.
     #[error("ctl is out of {what} on this machine: {reason}")]
     Controller {
-        /// What it is out of.
+        /// The exhausted resource.
         what: &'static str,
-        /// What the system said.
+        /// The system's reason.
         reason: String,
     },
     /// The connection ended.
     #[error("the connection was lost: {reason}")]
     Lost {
-        /// What is known of the cause.
+        /// The cause, as far as it is known.
         reason: String,
     },
     /// The connection is there, and a request is not answered.
     #[error("the node did not answer {what} within {seconds:.0} s")]
     Silent {
-        /// What was asked.
+        /// The request.
         what: String,
         /// How long it was waited for.
         seconds: Seconds,
@@ -251,15 +253,15 @@ pub enum TransportError {
     /// The node runs no commands for this user.
     #[error("sshd refused to run a command: {reason}")]
     CommandRefused {
-        /// What the node said.
+        /// The node's reason.
         reason: String,
     },
     /// The node opened no channel.
     #[error("the node did not open {what}: {reason}")]
     ChannelRefused {
-        /// What was asked for.
+        /// The other end that was requested.
         what: String,
-        /// What the node said; [`CONNECT_FAILED`] if it tried.
+        /// The node's reason; [`CONNECT_FAILED`] if it tried.
         reason: String,
     },
 }
@@ -269,7 +271,7 @@ pub enum TransportError {
 pub struct AddressFailure {
     /// The address.
     pub address: IpAddr,
-    /// What became of it; none if the time was over before it was tried.
+    /// How it failed; none if the time was over before it was tried.
     pub error: Option<TransportError>,
 }
 
@@ -291,7 +293,7 @@ fn each_address(failures: &[AddressFailure]) -> String {
 }
 
 impl TransportError {
-    /// This machine's own want, if that is what the error is.
+    /// The error as one of this machine's resources, if it is one.
     pub(super) fn of_controller(error: &std::io::Error) -> Option<Self> {
         let what = exhausted(error)?;
         Some(Self::Controller { what, reason: error.to_string() })
@@ -399,8 +401,8 @@ impl TransportError {
         self.is_transient() || matches!(self, Self::Timeout { .. })
     }
 
-    /// Whether the node tried to open a stream and found nobody at its end, as far as it tells the causes apart: see
-    /// [`CONNECT_FAILED`]. A forwarding that is said to be forbidden proves nothing about who listens.
+    /// Whether the node tried to open a stream and nothing listened at its end, as far as it distinguishes the causes: see
+    /// [`CONNECT_FAILED`]. A forbidden forwarding proves nothing about listeners.
     #[must_use]
     pub fn nobody_listens(&self) -> bool {
         matches!(self, Self::ChannelRefused { reason, .. } if reason == CONNECT_FAILED)
@@ -423,7 +425,7 @@ impl TransportError {
             },
             Self::Bastion { bastion, source } => {
                 let inner = source.failure();
-                // What is wrong with a bastion's key or login is mended as with a node's.
+                // A problem with a bastion's key or login is fixed as with a node's.
                 let kept =
                     [K::HostKeyUnknown, K::HostKeyChanged, K::HostKeyRevoked, K::Auth, K::KeyFile, K::Agent];
                 let kind = if kept.contains(&inner.kind) { inner.kind } else { K::Proxy };

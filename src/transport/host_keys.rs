@@ -1,4 +1,4 @@
-//! Judges the key that a host shows, by the files that its endpoint names, and writes down what is taken.
+//! Judges the key that a host shows, by the files that its endpoint names, and writes accepted keys down.
 //!
 //! Here lives [`HostKeyStore`], one for all connections of a run. It uses the SSH library's key types, `known_hosts.rs`
 //! and [`super::endpoint`]; below it `certificate.rs`, `revoked.rs` and `krl.rs` are pure readers, `cache.rs` keeps what
@@ -7,7 +7,7 @@
 //! that cannot be read lets no key through; nothing here blocks the runtime. Start at [`HostKeyStore::judge`].
 //!
 //! The decisions are those of OpenSSH 9.2 (`sshconnect.c`, `verify_host_key` and `check_host_key`). Where it is known
-//! to differ, `known_hosts.rs` and `certificate.rs` say so; besides, `ssh` goes on when it cannot write a new key down
+//! to differ, `known_hosts.rs` and `certificate.rs` say so; besides, `ssh` continues when it cannot write a new key down
 //! or cannot read a known_hosts file, and here that is an error: the next run would take any key again.
 
 mod cache;
@@ -39,7 +39,7 @@ pub fn fingerprint(key: &PublicKey, name: &str) -> String {
     fingerprint::line(key.key_data(), name)
 }
 
-/// What a host is asked to show.
+/// The kinds of key that a host is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct HostKeyRequest {
     /// Signature algorithms of the keys that are known for the host: they are preferred, or a host known by its RSA key
@@ -60,7 +60,7 @@ pub(super) struct HostKeyStore {
 }
 
 impl HostKeyStore {
-    /// What the host is to be asked for.
+    /// The kinds of key to ask the host for.
     ///
     /// # Errors
     /// [`TransportError::KnownHosts`] if a file cannot be read.
@@ -78,7 +78,7 @@ impl HostKeyStore {
         .await
     }
 
-    /// Judges what a host shows. A key that is taken is written down first.
+    /// Judges the key that a host shows. An accepted key is written down first.
     ///
     /// # Errors
     /// [`TransportError::HostKeyUnknown`], [`TransportError::HostKeyChanged`], [`TransportError::HostKeyRevoked`],
@@ -160,7 +160,7 @@ impl HostKeyStore {
             .map_err(|error| TransportError::RevokedKeys { reason: error.to_string() })
     }
 
-    /// What the files say of a host now.
+    /// The lines of the files about a host, as they are now.
     fn entries(&self, asked: &QueriedHost) -> Result<HostEntries, TransportError> {
         let mut entries = HostEntries::default();
         for file in asked.files() {
@@ -205,11 +205,11 @@ impl HostKeyStore {
         let line = writing::line(&asked.host, asked.port, key, salt)
             .ok_or_else(|| unwritable(&"the name has a special meaning there"))?;
 
-        // Whoever waits for another connection of this run has no more time for a lock that another process holds.
+        // A wait for another connection of this run leaves no more time for a lock that another process holds.
         let deadline = Instant::now() + writing::LOCK_PATIENCE;
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = LockedFile::open(path, deadline).map_err(|error| unwritable(&error))?;
-        // Only what the files say under the lock counts.
+        // Only the lines that are read under the lock count.
         let entries = self.entries(asked)?;
         if let KeyDecision::Known = asked.by_entries(&entries, key, flaw)? {
             return Ok(());
@@ -233,7 +233,7 @@ impl HostKeyStore {
     }
 }
 
-/// Runs what reads and locks files where it holds nobody up.
+/// Runs work that reads and locks files on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TransportError> + Send + 'static,
 ) -> Result<T, TransportError> {
@@ -242,14 +242,14 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|error| Err(TransportError::KnownHosts { reason: format!("host keys: {error}") }))
 }
 
-/// What the files say of a shown key.
+/// The decision about a shown key.
 enum KeyDecision {
     Known,
     /// Nothing is known of the host; and why the certificate that it showed does not hold.
     Unknown(Option<String>),
 }
 
-/// What a host shows.
+/// The key that a host shows.
 struct ShownKey {
     key: KeyData,
     certificate: Option<Certificate>,

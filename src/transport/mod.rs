@@ -11,7 +11,7 @@ mod drain;
 mod endpoint;
 mod error;
 mod host_keys;
-pub mod known_hosts;
+mod known_hosts;
 mod session;
 mod ssh;
 pub mod ssh_config;

@@ -12,7 +12,7 @@ use super::error::TransportError;
 
 /// Opens sessions.
 pub trait Transport: Send + Sync + 'static {
-    /// What it opens.
+    /// The sessions that it opens.
     type Session: Session;
 
     /// Connects, checks the host's key and logs in.
@@ -35,11 +35,11 @@ pub trait Session: Send + Sync + 'static {
     /// [`TransportError::Lost`], [`TransportError::CommandRefused`] if the node runs no command, [`TransportError::Silent`].
     fn start(&self, command: &str) -> impl Future<Output = Result<Self::Command, TransportError>> + Send;
 
-    /// Runs a command in the login shell and gathers what it prints, at most `limit` bytes of each stream: to its end, or
-    /// until its standard output `is_whole`. What it has left behind may hold its streams open for ever.
+    /// Runs a command in the login shell and collects its output, at most `limit` bytes of each stream: to its end, or
+    /// until its standard output `is_whole`. A process that it leaves behind may hold its streams open for ever.
     ///
     /// # Errors
-    /// [`TransportError::Lost`] if the connection ended before the command's end was told,
+    /// [`TransportError::Lost`] if the connection ended before the node reported the command's end,
     /// [`TransportError::CommandRefused`] if the node runs no command, [`TransportError::Silent`].
     fn exec(
         &self,
@@ -59,28 +59,28 @@ pub trait Session: Send + Sync + 'static {
     /// Opens a stream to a TCP port as seen from the node.
     ///
     /// # Errors
-    /// As [`Session::open_unix`]; newer nodes tell a forbidden forwarding apart, see [`CONNECT_FAILED`].
+    /// As [`Session::open_unix`]; newer nodes distinguish a forbidden forwarding, see [`CONNECT_FAILED`].
     fn open_tcp(&self, host: &str, port: u16) -> impl Future<Output = Result<Self::Stream, TransportError>> + Send;
 
     /// Whether the connection has ended.
     fn is_closed(&self) -> bool;
 
-    /// Asks for a sign of life, and ends if none comes. As long as the other end answers, it does not end. A connection
-    /// that fell silent once is not waited for again.
+    /// Asks for a sign of life, and ends if none comes. As long as the other end answers, it does not end. For a connection
+    /// that fell silent once it ends at once.
     fn falls_silent(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// A command that runs on a node, and its streams. Dropping it closes them; what the node does then is its own affair.
+/// A command that runs on a node, and its streams. Dropping it closes them; the node decides whether that ends the command.
 pub trait RemoteCommand: Send + 'static {
-    /// Writes to its standard input. Waits as long as the node takes nothing: how long that may be is the caller's to say. Of
-    /// a command that has ended nobody reads it, and its end tells.
+    /// Writes to its standard input. Waits as long as the node reads nothing: the caller bounds that time. Input to
+    /// a command that has ended is lost without an error, since its end is reported.
     ///
     /// # Errors
     /// [`TransportError::Lost`] if the connection ends.
     fn write(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), TransportError>> + Send;
 
-    /// The next thing that it tells; may be dropped and asked again. None: nothing more comes, and if no
-    /// [`OutputPiece::Exit`] came before, its end was not told.
+    /// The next piece of its output; may be dropped and called again. None: nothing more comes, and if no
+    /// [`OutputPiece::Exit`] came before, the node did not report its end.
     fn next(&mut self) -> impl Future<Output = Option<OutputPiece>> + Send;
 
     /// The name of the signal that ended it (`KILL`), if [`OutputPiece::Exit`] came without a code for that reason; `UNKNOWN`
@@ -93,7 +93,7 @@ pub trait RemoteCommand: Send + 'static {
     fn close(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// Something that a command tells.
+/// A piece of a command's output, or its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputPiece {
     /// Bytes of its standard output.
@@ -104,14 +104,14 @@ pub enum OutputPiece {
     Exit(Option<u32>),
 }
 
-/// What a command printed, and how it ended.
+/// The output of a command, and how it ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecOutput {
     /// Standard output, broken UTF-8 replaced.
     pub stdout: String,
     /// Standard error, broken UTF-8 replaced.
     pub stderr: String,
-    /// Exit code; none if a signal ended it or the node did not tell.
+    /// Exit code; none if a signal ended it or the node did not report it.
     pub exit: Option<u32>,
     /// Whether a stream was longer than the limit; the command was then given up.
     pub truncated: bool,

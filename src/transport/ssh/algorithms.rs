@@ -1,10 +1,10 @@
-//! What is offered when a connection is negotiated, and what to say when the two sides have nothing in common:
+//! The algorithms that a negotiation offers, and the error when the two sides have none in common:
 //! OpenSSH's names become the library's.
 //!
-//! Here live [`preferred`] and [`disagreement`], and the lists of what is offered by default and of what only old nodes
-//! need. Pure; uses `endpoint.rs` and `host_keys.rs` for their data. What always holds: without a word of the operator
-//! only what is good today is offered, and no signature with SHA-1; a name that the library does not
-//! have is left out, and a list of which nothing is left is an error; what a node said is cut and made visible.
+//! Here live [`preferred`] and [`disagreement`], the lists that are offered by default, and the lists that only old nodes
+//! need. Pure; uses `endpoint.rs` and `host_keys.rs` for their data. What always holds: without a setting of the operator
+//! only algorithms that are secure today are offered, and no signature with SHA-1; a name that the library does not
+//! have is left out, and a list of which nothing is left is an error; text of a node is cut and printable.
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{AlgorithmKind, Preferred, cipher, kex, mac};
@@ -64,10 +64,10 @@ const HOST_KEYS: [Algorithm; 6] = [
 ];
 const OLD_HOST_KEYS: [Algorithm; 1] = [Algorithm::Rsa { hash: None }];
 
-/// Two sides that cannot talk, in words.
+/// Why two sides cannot negotiate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NegotiationFailure {
-    /// What is missing.
+    /// The missing algorithm.
     pub(super) reason: String,
     /// What to do about it.
     pub(super) hint: String,
@@ -111,7 +111,7 @@ impl NegotiatedList {
         }
     }
 
-    /// What the operator said.
+    /// The operator's list.
     fn asked(self, asked: &AlgorithmLists) -> Option<&[String]> {
         let list = match self {
             Self::HostKeys => &asked.host_keys,

@@ -52,7 +52,7 @@ struct BastionConnection {
     room: Arc<Semaphore>,
 }
 
-/// Connects to a bastion: what the pool is handed.
+/// A connect to a bastion, made by the function that the pool is handed.
 pub(super) type ConnectFuture = BoxFuture<'static, Result<SshSession, TransportError>>;
 
 type PendingConnection = SharedFuture<BoxFuture<'static, Result<BastionConnection, TransportError>>>;

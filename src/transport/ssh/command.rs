@@ -138,7 +138,7 @@ impl RemoteCommand for SshCommand {
         let sent = write.data(bytes);
         tokio::pin!(sent);
         loop {
-            // The library waits for room in the node's window, and would wait on when there is nobody to give it.
+            // The library waits for room in the node's window, and would keep waiting after the connection has ended.
             tokio::select! {
                 biased;
                 sent = &mut sent => return sent.map_err(|error| lost.error(&error.to_string())),

@@ -11,7 +11,7 @@ use crate::transport::error::TransportError;
 /// How a connection ended, once it has.
 #[derive(Clone)]
 pub(super) struct ConnectionLoss {
-    /// What the peer or the library said, if it said anything.
+    /// The reason that the peer or the library gave, if any.
     pub(super) reason: Arc<Mutex<Option<String>>>,
     /// Its sender is gone once the connection is.
     pub(super) ended: watch::Receiver<()>,

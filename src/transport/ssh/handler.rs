@@ -1,7 +1,7 @@
 //! The callbacks that the SSH library makes during a connection.
 //!
 //! Here live [`ClientHandler`] and [`HandlerNotes`], where it leaves what it learns. What always holds: a host's key is accepted
-//! only as [`HostKeyStore::judge`] says, and never where it is only probed; what the node says is made safe before it is kept.
+//! only as [`HostKeyStore::judge`] says, and never where it is only probed; text of the node is made printable before it is kept.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,16 +15,16 @@ use crate::transport::endpoint::HostKeySettings;
 use crate::transport::error::TransportError;
 use crate::transport::host_keys::HostKeyStore;
 
-/// What the library's callbacks have to say.
+/// The notes that the callbacks leave.
 #[derive(Default)]
 pub(super) struct HandlerNotes {
     /// Why the host's key was not accepted.
     pub(super) verdict: Mutex<Option<TransportError>>,
-    /// The key that was only to be seen.
+    /// The key that was only probed.
     pub(super) shown: Mutex<Option<PublicKey>>,
     /// How the connection ended.
     pub(super) lost: Arc<Mutex<Option<String>>>,
-    /// What the host says to whoever logs in.
+    /// The host's last message to the users that log in.
     pub(super) banner: Mutex<Option<String>>,
 }
 

@@ -1,7 +1,7 @@
 //! The beginning of an SSH connection: greetings, key exchange, the host's key.
 //!
-//! Here lives [`KeyExchange`]. What always holds: dropping one ends its connection; until it has greeted, the peer has got
-//! nothing but our own greeting, so of several that are tried at once only the one that is gone on with costs a login; a
+//! Here lives [`KeyExchange`]. What always holds: dropping one ends its connection; until the peer has greeted, it gets
+//! nothing but our own greeting, so of several that are tried at once only the chosen one costs a login; a
 //! key that is not accepted ends it.
 
 use std::pin::Pin;
@@ -22,12 +22,12 @@ use crate::transport::endpoint::Endpoint;
 use crate::transport::error::TransportError;
 use crate::transport::host_keys::HostKeyStore;
 
-/// What the library is given for every connection of an endpoint.
+/// The settings of every handshake with an endpoint.
 #[derive(Clone)]
 pub(super) struct HandshakeConfig {
     pub(super) config: Arc<client::Config>,
     pub(super) keys: Arc<HostKeyStore>,
-    /// The host's key is only to be seen.
+    /// Only the host's key is wanted.
     pub(super) only_probe: bool,
 }
 
@@ -43,14 +43,14 @@ pub(super) struct KeyExchange {
 
 /// How a handshake ended that did not fail.
 pub(super) enum HandshakeEnd {
-    /// Nobody is logged in yet. It ends when `alive` is dropped; the sender of `ended` is gone once it has ended.
+    /// The login comes next. The connection ends when `alive` is dropped; the sender of `ended` is gone once it has ended.
     Connection {
         handle: Handle<ClientHandler>,
         notes: Arc<HandlerNotes>,
         alive: oneshot::Sender<()>,
         ended: watch::Receiver<()>,
     },
-    /// The key that was only to be seen.
+    /// The key that was wanted, and nothing more.
     Key(PublicKey),
 }
 
@@ -96,7 +96,7 @@ impl KeyExchange {
     }
 
     /// Ready with the greeting, or with the end of the connection. The greeting is seen in the very poll in which the library
-    /// reads it, so whoever drops the other attempts then drops them before they come further.
+    /// reads it, so a caller that drops the other attempts then drops them before they come further.
     fn poll_greeting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let ended = Pin::new(&mut self.connecting).poll(cx);
         if self.greeted.load(Ordering::Relaxed) { Poll::Ready(()) } else { ended }
@@ -105,7 +105,7 @@ impl KeyExchange {
     /// Goes on after the greeting until keys are exchanged and the host's key is accepted, or seen.
     ///
     /// # Errors
-    /// What the host's key was judged to be; otherwise `failed` of what the library says.
+    /// The error of the host's key, if it was not accepted; otherwise `failed` with the error of the library.
     pub(super) async fn finish(
         mut self,
         failed: impl FnOnce(&russh::Error) -> TransportError,
@@ -127,7 +127,7 @@ impl KeyExchange {
     }
 }
 
-/// `said` is what came instead of a greeting.
+/// The error for a peer that did not greet; `said` is the text that came instead.
 fn greeting_error(endpoint: &Endpoint, said: &str, error: &russh::Error) -> TransportError {
     let (host, port) = (endpoint.host.clone(), endpoint.port);
     let closed =

@@ -1,34 +1,34 @@
-//! How many logins are under way at one host: as many as it takes.
+//! How many logins are pending at one host: as many as it accepts.
 //!
-//! sshd drops connections at random while many wait to log in (MaxStartups). Here live [`LoginThrottle`], which count those that are
-//! under way, and let fewer in at a host once it has turned some away. What always holds: who has entered leaves when its
-//! [`LoginPermit`] is dropped; a door never closes entirely.
+//! sshd drops connections at random while many wait to log in (MaxStartups). Here lives [`LoginThrottle`], which counts the pending
+//! ones, and allows fewer at a host once it has rejected some. What always holds: a login is counted until its
+//! [`LoginPermit`] is dropped; one login at a host is always allowed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// All hosts of a run. The ports of a host are one door: they may belong to one sshd.
+/// All hosts of a run. The ports of a host share one limit: they may belong to one sshd.
 #[derive(Default)]
 pub(super) struct LoginThrottle {
-    doors: Mutex<HashMap<String, Arc<HostLimit>>>,
+    hosts: Mutex<HashMap<String, Arc<HostLimit>>>,
 }
 
 impl LoginThrottle {
     /// Waits until there is room to log in.
-    pub(super) async fn enter(&self, host: &str) -> LoginPermit {
-        let door = {
-            let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(doors.entry(host.to_owned()).or_default())
+    pub(super) async fn enter(&self, name: &str) -> LoginPermit {
+        let host = {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(hosts.entry(name.to_owned()).or_default())
         };
         loop {
-            let freed = door.freed.notified();
+            let freed = host.freed.notified();
             tokio::pin!(freed);
-            // Counted as waiting before the look, so that no word is missed.
+            // Registered as waiting before the check, so that no notification is missed.
             freed.as_mut().enable();
-            if door.try_enter() {
-                return LoginPermit { door: Arc::clone(&door) };
+            if host.try_enter() {
+                return LoginPermit { host: Arc::clone(&host) };
             }
             freed.await;
         }
@@ -44,7 +44,7 @@ struct HostLimit {
 #[derive(Default)]
 struct LimitState {
     inside: usize,
-    /// None: it has turned nobody away yet.
+    /// None: it has rejected none yet.
     limit: Option<usize>,
 }
 
@@ -59,22 +59,22 @@ impl HostLimit {
 
 /// Room to log in at a host. Dropping it lets the next one in.
 pub(super) struct LoginPermit {
-    door: Arc<HostLimit>,
+    host: Arc<HostLimit>,
 }
 
 impl LoginPermit {
-    /// Counts one more connection to the host. It does not wait: it belongs to a login that has entered already.
+    /// Counts one more connection to the host. It does not wait: it belongs to a login that is counted already.
     pub(super) fn beside(&self) -> Self {
-        self.door.state.lock().unwrap_or_else(PoisonError::into_inner).inside += 1;
-        Self { door: Arc::clone(&self.door) }
+        self.host.state.lock().unwrap_or_else(PoisonError::into_inner).inside += 1;
+        Self { host: Arc::clone(&self.host) }
     }
 
-    /// Notes that this one was turned away: half as many may be under way from now on, if that is news. The new number,
+    /// Notes that this one was rejected: half as many may be pending from now on, if that is news. The new number,
     /// where it is lower than before.
     pub(super) fn turned_away(&self) -> Option<usize> {
-        let mut state = self.door.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.host.state.lock().unwrap_or_else(PoisonError::into_inner);
         let fewer = (state.inside / 2).max(1);
-        // Those that were under way with this one are turned away for the same reason.
+        // Those that were pending with this one are rejected for the same reason.
         let is_news = state.limit.is_none_or(|limit| state.inside <= limit && fewer < limit);
         if is_news && state.inside > 1 {
             state.limit = Some(fewer);
@@ -87,10 +87,10 @@ impl LoginPermit {
 
 impl Drop for LoginPermit {
     fn drop(&mut self) {
-        let mut state = self.door.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.host.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.inside = state.inside.saturating_sub(1);
         drop(state);
-        self.door.freed.notify_waiters();
+        self.host.freed.notify_waiters();
     }
 }
 
@@ -104,37 +104,37 @@ mod tests {
 
     #[tokio::test]
     async fn fewer_enter_once_some_were_turned_away() {
-        let doors = LoginThrottle::default();
-        let mut places = Vec::new();
+        let logins = LoginThrottle::default();
+        let mut permits = Vec::new();
         for _ in 0..8 {
-            places.push(doors.enter("b").await);
+            permits.push(logins.enter("b").await);
         }
-        assert_eq!(places[7].turned_away(), Some(4));
-        places.truncate(7);
-        // Others of the same burst are no news.
-        assert_eq!(places[6].turned_away(), None);
-        places.truncate(6);
-        // Six are left: nobody enters before three more have left.
-        let mut next = std::pin::pin!(doors.enter("b"));
+        assert_eq!(permits[7].turned_away(), Some(4));
+        permits.truncate(7);
+        // Others of the same burst change nothing.
+        assert_eq!(permits[6].turned_away(), None);
+        permits.truncate(6);
+        // Six are left: none enters before three more have left.
+        let mut next = std::pin::pin!(logins.enter("b"));
         assert!(waits(next.as_mut()));
-        places.truncate(4);
+        permits.truncate(4);
         assert!(waits(next.as_mut()));
-        places.truncate(3);
+        permits.truncate(3);
         assert!(!waits(next.as_mut()));
-        // Another host has its own door.
-        assert!(!waits(std::pin::pin!(doors.enter("c"))));
+        // Another host has its own limit.
+        assert!(!waits(std::pin::pin!(logins.enter("c"))));
     }
 
     #[tokio::test]
     async fn a_second_connection_of_a_login_counts() {
-        let doors = LoginThrottle::default();
-        let first = doors.enter("b").await;
-        let second = doors.enter("b").await;
+        let logins = LoginThrottle::default();
+        let first = logins.enter("b").await;
+        let second = logins.enter("b").await;
         assert_eq!(second.turned_away(), Some(1));
         drop(second);
         let beside = first.beside();
         drop(first);
-        let mut next = std::pin::pin!(doors.enter("b"));
+        let mut next = std::pin::pin!(logins.enter("b"));
         assert!(waits(next.as_mut()));
         drop(beside);
         assert!(!waits(next.as_mut()));
@@ -142,11 +142,11 @@ mod tests {
 
     #[tokio::test]
     async fn one_always_may() {
-        let doors = LoginThrottle::default();
+        let logins = LoginThrottle::default();
         for _ in 0..3 {
-            let place = doors.enter("b").await;
-            place.turned_away();
+            let permit = logins.enter("b").await;
+            permit.turned_away();
         }
-        assert!(!waits(std::pin::pin!(doors.enter("b"))));
+        assert!(!waits(std::pin::pin!(logins.enter("b"))));
     }
 }

@@ -1,7 +1,7 @@
 //! How far a connect has come.
 //!
-//! Here live [`ConnectPhase`] and [`CurrentPhase`]. Uses nothing of ours: whoever connects or logs in sets the phase, and the one
-//! whose time is over reads it.
+//! Here live [`ConnectPhase`] and [`CurrentPhase`]. Uses nothing of ours: connect and login set the phase, and a connect whose time is over
+//! reads it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -17,7 +17,7 @@ pub(super) enum ConnectPhase {
     Greeting,
     Negotiating,
     Authenticating,
-    /// The operator's agent is waited for.
+    /// The operator's agent has not answered yet.
     AskingAgent,
     /// The password was sent.
     AwaitingPassword,

@@ -1,8 +1,8 @@
 //! The bytes of a connection, watched.
 //!
 //! Here live [`WatchedStream`], over any stream to the peer, and [`PeerPreamble`], the peer's text before the greeting. Uses
-//! nothing of ours: its [`StreamKeeper`] is only kept. What always holds: the stream ends when its owner is gone; what leads to the
-//! peer (a channel of a bastion, a command) lasts as long as the stream; what is kept of the peer's text is bounded.
+//! nothing of ours: its [`StreamKeeper`] is only kept. What always holds: the stream ends when its owner is gone; its keeper
+//! (a channel of a bastion, a command) lasts as long as the stream; the text that is kept is bounded.
 
 use std::any::Any;
 use std::io;

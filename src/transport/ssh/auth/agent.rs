@@ -71,7 +71,7 @@ impl AgentHandle {
         Self { socket: socket.to_owned(), places: Semaphore::new(AT_ONCE), keys: OnceCell::new() }
     }
 
-    /// What it holds, in its order. The first who asks says how long an answer may take.
+    /// Its keys, in its order. The first caller sets how long the answer may take.
     pub(super) async fn keys(&self, patience: Duration) -> Result<Arc<[AgentKey]>, String> {
         let list = async {
             match tokio::time::timeout(patience, self.list()).await {

@@ -1,6 +1,6 @@
 //! A node's answer to one attempt to log in.
 //!
-//! Here lives [`AuthAnswer`]: what the library reports becomes one of five cases.
+//! Here lives [`AuthAnswer`], which the results of the library become.
 
 use russh::MethodSet;
 use russh::client::AuthResult;

@@ -1,4 +1,4 @@
-//! Key files: what is in them, and whether they can be used.
+//! Key files: their keys, and whether they can be used.
 //!
 //! Here lives [`KeyFile`]. What always holds: a private key that others can read is not used, as with OpenSSH; a file is
 //! bounded before it is read; of a key that cannot be used the public half is known where it stands in the file or beside
@@ -91,7 +91,7 @@ impl KeyFileProblem {
     }
 }
 
-/// What a passphrase did for a file.
+/// Why a passphrase did not decrypt a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnlockError {
     /// It is not the passphrase of the file.

@@ -24,7 +24,7 @@ const AGENT_PATIENCE: Duration = Duration::from_secs(5);
 /// Key files that are read at once.
 const FILES_AT_ONCE: usize = 32;
 
-/// What the operator can log in with.
+/// The operator's keys, certificates, agents and password.
 #[derive(Default)]
 pub(in crate::transport::ssh) struct KeyRing {
     files: Mutex<HashMap<PathBuf, KeyFile>>,
@@ -132,7 +132,7 @@ impl KeyRing {
                 let held = credentials.agent.map(|(_, keys)| keys).unwrap_or_default();
                 let accepted = endpoint.algorithms.accepted.as_deref();
                 for IdentityKey { file, .. } in credentials.identities {
-                    // What the node says of RSA keys is not known yet.
+                    // The RSA signatures that the node accepts are not known yet.
                     let offered = file.public.as_ref().is_none_or(|key| {
                         !held.iter().any(|held| held.key == *key)
                             && [false, true].iter().any(|&certified| {

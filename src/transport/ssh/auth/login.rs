@@ -1,4 +1,4 @@
-//! One login: which method and which key are tried next, and what the answers mean.
+//! One login: the method and the key to try next, after each answer.
 //!
 //! Here lives [`authenticate`]. What always holds: a method that was not allowed is not used; a key that was refused is not
 //! offered again on this connection; each attempt is recorded with its answer.

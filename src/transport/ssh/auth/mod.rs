@@ -1,7 +1,7 @@
 //! Logging in: with keys and certificates of files and of the agent, with answers to the node's questions, with a
 //! password.
 //!
-//! Here live [`KeyRing`], which has everything to log in with, and [`authenticate`], which tries it. `order.rs` says what is
+//! Here live [`KeyRing`], which has everything to log in with, and [`authenticate`], which tries it. `order.rs` says which keys are
 //! offered in which order, `signature.rs` who signs and how, `verdict.rs` which error a failed login becomes;
 //! `key_file.rs`, `certificate.rs` and `agent.rs` are where keys come from, `password.rs` is for the rest.
 //!

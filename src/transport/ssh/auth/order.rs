@@ -25,7 +25,7 @@ pub(super) struct Credentials {
     pub(super) identities: Vec<IdentityKey>,
     pub(super) identities_named: bool,
     pub(super) identities_only: bool,
-    /// The agent and what it holds.
+    /// The agent and its keys.
     pub(super) agent: Option<(Arc<AgentHandle>, Arc<[AgentKey]>)>,
 }
 
@@ -268,7 +268,7 @@ mod tests {
         }
     }
 
-    /// The offers, each with its kind and who signs, and what is not used.
+    /// The offers, each with its kind and its signer, and the names of the unused keys.
     fn shown(credentials: &Credentials) -> (Vec<String>, Vec<String>) {
         let (offers, unused) = order(credentials);
         let offer = |offer: KeyOffer| {

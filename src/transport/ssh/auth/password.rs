@@ -1,4 +1,4 @@
-//! The password: as such, and as the answer to a question of the node.
+//! The password: sent as such, and as the answer to a question of the node.
 //!
 //! What always holds: a password that may have been refused is not sent to that node again for the same method, so that
 //! no account is locked by us; a question that does not look like one for the password is not answered with it.
@@ -128,7 +128,7 @@ impl PasswordSender<'_> {
     }
 }
 
-/// What is answered to a round of questions.
+/// The reply to a round of questions.
 #[derive(Debug, PartialEq, Eq)]
 enum PromptReply {
     /// There was no question.
@@ -155,7 +155,7 @@ fn reply(name: &str, instructions: &str, prompts: &[Prompt], answered: bool) -> 
     PromptReply::None(PasswordOutcome::Question(printable(&questions.join(" / "))))
 }
 
-/// A password given to another question would be a wrong answer, and be seen by whoever reads the node's logs.
+/// A password given to another question would be a wrong answer, and readers of the node's logs would see it.
 fn asks_for_password(prompt: &str) -> bool {
     let prompt = prompt.trim().to_lowercase();
     // OpenSSH puts the user and the host first, whose names may hold any word.

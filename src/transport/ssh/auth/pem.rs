@@ -1,7 +1,7 @@
 //! PEM keys that are encrypted in the old way, with `Proc-Type` and `DEK-Info` lines: RFC 1421, as OpenSSL writes them.
 //!
-//! Pure. What always holds: no more is taken than what `ssh-keygen -m PEM` writes today, AES in CBC mode; whoever has
-//! older keys is told.
+//! Pure. What always holds: only the ciphers that `ssh-keygen -m PEM` writes today are read, AES in CBC mode; an
+//! older key is an error that says so.
 
 use aes::{Aes128, Aes192, Aes256};
 use base64::Engine as _;

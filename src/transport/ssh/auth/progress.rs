@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crate::transport::ssh::phase::CurrentPhase;
 
-/// What is known of a connection besides its answers.
+/// Facts about a connection besides the answers of the node.
 pub(in crate::transport::ssh) struct AuthProgress<'a> {
     /// How far the connect has come.
     pub(in crate::transport::ssh) phase: &'a CurrentPhase,

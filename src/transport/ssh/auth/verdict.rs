@@ -23,7 +23,7 @@ pub(super) enum PasswordOutcome {
     MustChange,
 }
 
-/// What was tried so far.
+/// The attempts so far.
 #[derive(Default)]
 pub(super) struct AuthAttempts {
     /// Each with its answer.
@@ -38,7 +38,7 @@ pub(super) struct AuthAttempts {
     pub(super) takes: Option<Vec<&'static str>>,
     /// Methods that the node accepted, without that being enough.
     pub(super) passed: Vec<&'static str>,
-    /// Whether an RSA key was refused by a node that does not say what it takes.
+    /// Whether an RSA key was refused by a node that does not say which signatures it accepts.
     pub(super) rsa_doubt: bool,
 }
 

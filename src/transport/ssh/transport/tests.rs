@@ -101,7 +101,7 @@ async fn proxy_commands_that_fail() {
         assert!(error.to_string().contains(words), "{command}: {error}");
         assert_eq!(error.failure().kind, FailureKind::Proxy, "{command}: {error}");
     }
-    // One that says nothing and goes on is given up.
+    // One that prints nothing and keeps running is given up.
     let (transport, _notices) = SshTransport::new(RunSshSettings::default());
     let endpoint = Endpoint { proxy: ProxyRoute::Command("sleep 60".to_owned()), ..endpoint(22) };
     let error = transport.connect(&endpoint).await.unwrap_err();
