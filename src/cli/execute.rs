@@ -73,9 +73,11 @@ pub(super) fn execute(
     if let (Some(what), Some(change)) = (&job.confirm, change) {
         confirm(what, &job.plan, change)?;
     }
-    if job.reads_stdin && dry_run.is_none() {
-        let input = input::read(output.quiet)?;
-        job.plan.tasks.iter_mut().for_each(|task| task.input.clone_from(&input));
+    if job.reads_stdin
+        && dry_run.is_none()
+        && let Some(input) = input::read(output.quiet)?
+    {
+        job.plan.set_input(&input);
     }
     let keeps = job.plan.follows() || job.plan.changes() && dry_run.is_none();
     let session = Session::open(&job.plan, access, settings, keeps)?;
@@ -109,7 +111,7 @@ fn run(
 ) -> Result<ExitStatus, CliError> {
     let action = job.plan.action().unwrap_or(Action::Status);
     let changes = job.plan.changes();
-    let tail = job.plan.tasks.first().and_then(|task| task.tail);
+    let tail = job.plan.tasks.first().and_then(|task| task.work.tail());
     let reason = change.and_then(|change| change.reason.clone());
     let head = head(&job, settings, resumed.as_ref());
     let is_resumed = resumed.is_some();
@@ -170,7 +172,7 @@ fn head(job: &CliJob, settings: &Settings, resumed: Option<&ResumedRun>) -> RunH
         started: resumed.map_or_else(jiff::Timestamp::now, |resumed| resumed.request.started),
         nodes: u32::try_from(job.plan.selected).unwrap_or(u32::MAX),
         selection: settings::scope(settings),
-        input: job.plan.tasks.iter().find_map(|task| Some(task.input.as_ref()?.digest().clone())),
+        input: job.plan.input().map(|input| input.digest().clone()),
     }
 }
 
@@ -182,8 +184,7 @@ fn locks(head: &RunHead, plan: &Plan, change: Option<&ChangeSettings>, reason: O
 
 /// Whether guards on the nodes would start again what the run has stopped.
 fn is_guarded(plan: &Plan, change: Option<&ChangeSettings>) -> bool {
-    let starts_again = plan.tasks.iter().any(|task| matches!(task.action, Action::Restart | Action::Update));
-    starts_again && !change.is_some_and(|change| change.no_guard)
+    plan.restarts() && !change.is_some_and(|change| change.no_guard)
 }
 
 fn recorder(

@@ -7,8 +7,8 @@ use super::settings::{self, SavedInputs, Settings};
 use crate::inventory::Inventory;
 use crate::journal::{RunOrigin, SavedFile};
 use crate::plan::policy::Policy;
-use crate::plan::{Action, LogTail, Plan, TaskSpec, WaitGoal, plan};
-use crate::select::{NodeQuery, select};
+use crate::plan::{Plan, TaskSpec, Work, plan};
+use crate::select::{NodeQuery, ServicePattern, select};
 
 /// A plan, and what is told of it.
 pub(super) struct CliJob {
@@ -37,27 +37,20 @@ pub(super) struct StatusDisplay {
 }
 
 /// What a command asks for.
-pub(super) struct JobRequest<'a> {
+pub(super) struct JobRequest<'a, W> {
     pub(super) command: &'a str,
-    pub(super) action: Action,
     pub(super) services: &'a [String],
-    /// The command of `exec`.
-    pub(super) line: Option<String>,
-    /// What `wait` waits for.
-    pub(super) until: Option<WaitGoal>,
-    /// What `logs` shows.
-    pub(super) tail: Option<LogTail>,
-    /// Whether services are asked how their work goes, and nodes for what else is wrong there.
-    pub(super) in_depth: bool,
-    /// How carefully; none for what changes nothing.
+    /// The work on the services, once their names are resolved.
+    pub(super) work: W,
+    /// The policy options; none for what changes nothing.
     pub(super) change: Option<&'a Policy>,
     pub(super) settings: &'a Settings,
 }
 
-impl<'a> JobRequest<'a> {
-    /// A request that changes nothing.
-    pub(super) fn new(command: &'a str, action: Action, services: &'a [String], settings: &'a Settings) -> Self {
-        Self { command, action, services, line: None, until: None, tail: None, in_depth: false, change: None, settings }
+impl<'a, W: FnOnce(Vec<ServicePattern>) -> Work> JobRequest<'a, W> {
+    /// A request without policy options.
+    pub(super) const fn new(command: &'a str, services: &'a [String], settings: &'a Settings, work: W) -> Self {
+        Self { command, services, work, change: None, settings }
     }
 
     /// What it means.
@@ -68,7 +61,7 @@ impl<'a> JobRequest<'a> {
 
     /// What it means in an inventory that has been read.
     pub(super) fn job_in(self, inventory: &Inventory, document: SavedFile) -> Result<CliJob, CliError> {
-        let Self { action, settings, .. } = self;
+        let settings = self.settings;
         let query = NodeQuery {
             roles: &settings.roles,
             nodes: settings.nodes.as_deref(),
@@ -76,26 +69,24 @@ impl<'a> JobRequest<'a> {
             services: self.services,
         };
         let selection = select(inventory, &query)?;
-        let what = match (&self.line, self.services) {
-            (Some(line), _) => format!("runs `{line}`"),
-            (None, [all]) if all == "all" => format!("{}s every service", action.as_str()),
-            (None, services) => format!("{}s {}", action.as_str(), services.join(", ")),
+        let is_whole = selection.whole_inventory;
+        let mut wanted = TaskSpec::new(selection, self.work);
+        let action = wanted.task.work.action().as_str();
+        let what = match (&wanted.task.work, self.services) {
+            (Work::Exec { command, .. }, _) => format!("runs `{command}`"),
+            (_, [all]) if all == "all" => format!("{action}s every service"),
+            (_, services) => format!("{action}s {}", services.join(", ")),
         };
-        let confirm = selection.whole_inventory.then_some(what);
-        let mut wanted = TaskSpec::new(action, selection);
-        wanted.task.command = self.line;
-        wanted.task.until = self.until;
-        wanted.task.tail = self.tail;
-        wanted.task.in_depth = self.in_depth;
+        let is_ping = matches!(wanted.task.work, Work::Ping);
         wanted.task.policy = self.change.cloned().unwrap_or_default();
         let mut wanted = [wanted];
         settings::gate_snapshots(&mut wanted)?;
         Ok(CliJob {
             command: self.command.to_owned(),
-            action: (action != Action::Ping).then(|| action.as_str().to_owned()),
+            action: (!is_ping).then(|| action.to_owned()),
             services: self.services.to_vec(),
             plan: plan(wanted.into(), inventory, settings.via),
-            confirm,
+            confirm: is_whole.then_some(what),
             inventory: document,
             rollout: None,
             origin: None,

@@ -28,7 +28,7 @@ use crate::event::{
 use crate::inventory::{Inventory, PathEnvironment, parse};
 use crate::journal::{Journal, RunController, RunOrigin, RunRequest, SavedFile};
 use crate::plan::live::LiveState;
-use crate::plan::{Action, Plan, TaskSpec, plan};
+use crate::plan::{Action, Plan, TaskSpec, Work, plan};
 use crate::select::{NodeQuery, select};
 use crate::sink::{JsonSink, JsonlSink, LogJsonSink, Sink, snapshot_diff};
 use crate::snapshot::{ChangeKind, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff};
@@ -471,10 +471,9 @@ fn planned(inventory: &Inventory, action: Action) -> Plan {
     } else {
         NodeQuery { roles: &roles, services: &services, ..NodeQuery::default() }
     };
-    let mut wanted = TaskSpec::new(action, select(inventory, &query).expect("a selection"));
-    if action == Action::Exec {
-        wanted.task.command = text("uptime");
-    } else {
+    let selection = select(inventory, &query).expect("a selection");
+    let mut wanted = TaskSpec::new(selection, |services| Work::example(action, services));
+    if action != Action::Exec {
         wanted.task.name = text("restart the API");
     }
     plan(vec![wanted], inventory, None)

@@ -119,7 +119,7 @@ impl NodeRounds {
             }
         };
         let nodes = access.iter().enumerate().take(plan.selected).map(node).collect();
-        let is_name = |task: &Task| task.services.iter().any(|service| !service.is_glob());
+        let is_name = |task: &Task| task.work.services().iter().any(|service| !service.is_glob());
         Self {
             unjudged: plan.tasks.iter().any(is_name).then(|| plan.clone()),
             head,

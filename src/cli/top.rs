@@ -24,7 +24,7 @@ use super::{output, reading, terminal, watch};
 use crate::event::{CancelReason, EventKind, LogStream, RunHead};
 use crate::inventory::Inventory;
 use crate::nodeset::NodeSet;
-use crate::plan::{Action, LogTail, TaskSpec, plan};
+use crate::plan::{Action, LogTail, TaskSpec, Work, plan};
 use crate::run::{JournalAck, NodeAccess, WorkerPool};
 use crate::select::{NodeQuery, select};
 use crate::top::{PendingAction, TerminalInput, TopModel, TopOrder, TopScreen, TopTarget, draw};
@@ -50,7 +50,7 @@ pub(super) fn run(names: &[String], interval: Duration, settings: Settings) -> R
         return Err(CliError::usage("`ctl top` needs a terminal")
             .with_hint("without one, `ctl status --watch` prints one line per change"));
     }
-    let request = JobRequest { in_depth: true, ..JobRequest::new("status", Action::Status, names, &settings) };
+    let request = JobRequest::new("status", names, &settings, Work::deep_status);
     let (inventory, document) = settings::inventory(settings.inventory.as_deref(), &SavedInputs::default())?;
     let job = request.job_in(&inventory, document)?;
     let access = watch::access(&settings, &job.plan)?;
@@ -225,8 +225,9 @@ impl TopLogReader {
         let roles: Vec<String> = target.role.clone().into_iter().collect();
         let query = NodeQuery { roles: &roles, nodes: Some(&target.node), exclude: None, services: &services };
         let of = |stream| {
-            let mut wanted = TaskSpec::new(Action::Logs, select(&self.inventory, &query)?);
-            wanted.task.tail = Some(LogTail { stream, lines: LOG_LINES, follow: false });
+            let tail = LogTail { stream, lines: LOG_LINES, follow: false };
+            let selection = select(&self.inventory, &query)?;
+            let mut wanted = TaskSpec::new(selection, |services| Work::Logs { services, tail });
             wanted.task.continue_on_failure = true;
             Ok::<_, CliError>(wanted)
         };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::event::{
     EventKind, Failure, FailureKind, Outcome, ProcessState, RunEvent, Stage, TargetResult, TargetState,
 };
-use crate::plan::{Action, Plan, TargetFilter, TargetName};
+use crate::plan::{Plan, ServiceVerb, TargetFilter, TargetName, Work};
 
 /// The events of a run by step.
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ fn reduce(
             rest.results.extend(kept.iter().map(|result| (*result).clone()));
             // An unknown result is as dangerous as no result: the command may have done its work.
             let given_up = results.iter().any(|result| result.outcome == Outcome::Unknown);
-            if task.action == Action::Exec && resumes && (in_flight.is_some() || given_up) {
+            if matches!(task.work, Work::Exec { .. }) && resumes && (in_flight.is_some() || given_up) {
                 let selected = plan.nodes.get(*node);
                 rest.results.push(not_known(name, selected.map(|selected| selected.node.address.clone())));
                 return false;
@@ -129,7 +129,7 @@ fn reduce(
             if let Some(before) = in_flight
                 && resumes
             {
-                task.begun.insert(name, before.clone());
+                task.in_flight.insert(name, before.clone());
             }
             true
         });
@@ -157,25 +157,24 @@ fn not_known(node: String, address: Option<String>) -> TargetResult {
 pub fn stopped(plan: &Plan, events: &[RunEvent]) -> BTreeMap<String, BTreeSet<TargetName>> {
     let history = RunHistory::read(events);
     let mut stopped: BTreeMap<String, BTreeSet<TargetName>> = BTreeMap::new();
-    let action = |step: u32| plan.task_of(usize::try_from(step).ok()?).map(|task| task.action);
+    let verb = |step: u32| plan.task_of(usize::try_from(step).ok()?)?.work.verb();
     for ((step, node), results) in &history.results {
-        let of = results.iter().filter(|result| match action(*step) {
-            // A stop without a known end may have succeeded, so it counts as stopped.
-            Some(Action::Stop) => matches!(result.outcome, Outcome::Changed | Outcome::Unknown | Outcome::TimedOut),
-            // These start the service again, so only a failure can leave it stopped.
-            Some(Action::Restart | Action::Update) => {
+        let of = results.iter().filter(|result| match verb(*step) {
+            Some(ServiceVerb::Stop) => {
+                matches!(result.outcome, Outcome::Changed | Outcome::Unknown | Outcome::TimedOut)
+            }
+            Some(ServiceVerb::Restart | ServiceVerb::Update) => {
                 result.outcome.is_bad()
                     && result.outcome != Outcome::NotStarted
                     && result.state != Some(ProcessState::Running)
             }
-            _ => false,
+            Some(ServiceVerb::Start) | None => false,
         });
         let names = of.map(|result| (result.role.clone(), result.service.clone()));
         stopped.entry(node.clone()).or_default().extend(names);
     }
     for ((step, node), before) in &history.in_flight {
-        if matches!(action(*step), Some(Action::Stop | Action::Restart | Action::Update)) {
-            // Without a result, any service that ran before may be stopped now.
+        if verb(*step).is_some_and(ServiceVerb::takes_down) {
             let ran = before.iter().filter(|state| state.state == Some(ProcessState::Running));
             let names = ran.map(|state| (state.role.clone(), state.service.clone()));
             stopped.entry(node.clone()).or_default().extend(names);
@@ -191,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::inventory::{InventorySsh, Node, Role};
-    use crate::plan::{PlanStep, Task};
+    use crate::plan::{Action, PlanStep, Task};
     use crate::select::{SelectedNode, ServicePattern};
 
     fn plan(action: Action, nodes: usize) -> Plan {
@@ -219,7 +218,7 @@ mod tests {
         let services = vec![ServicePattern::parse("x").expect("a name")];
         let role = (action != Action::Exec).then(|| "r".to_owned());
         Plan {
-            tasks: vec![Task::new(action, services, true)],
+            tasks: vec![Task::new(Work::example(action, services), true)],
             via: None,
             nodes: (0..nodes).map(node).collect(),
             selected: nodes,
@@ -299,8 +298,8 @@ mod tests {
         assert_eq!((rest.next_batch, rest.results.len()), (3, 3));
         let is_meant = |node: &str, service: &str| plan.tasks[0].targets.contains(node, Some("r"), Some(service));
         assert!(!is_meant("n1", "x:0") && is_meant("n1", "x:1") && is_meant("n2", "x:0"));
-        assert_eq!(plan.tasks[0].begun.keys().collect::<Vec<_>>(), ["n1"]);
-        assert_eq!(plan.tasks[0].begun["n1"][1].pid, Some(11));
+        assert_eq!(plan.tasks[0].in_flight.keys().collect::<Vec<_>>(), ["n1"]);
+        assert_eq!(plan.tasks[0].in_flight["n1"][1].pid, Some(11));
         assert!(plan.is_selected(1) && !plan.is_selected(0) && !plan.is_selected(3));
     }
 
@@ -309,7 +308,7 @@ mod tests {
         let mut plan = plan(Action::Restart, 6);
         let rest = retry(&mut plan, &history());
         assert_eq!(plan.steps[0].nodes, [1, 2, 3, 4, 5]);
-        assert!(plan.tasks[0].begun.is_empty(), "a new run begins anew");
+        assert!(plan.tasks[0].in_flight.is_empty(), "a new run begins anew");
         assert_eq!(rest.results.len(), 2);
     }
 

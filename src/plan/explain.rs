@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::batch;
 use super::live::{LiveState, LiveView};
 use super::policy::Gate;
-use super::{Action, Plan, PlanStep, Task};
+use super::{Plan, PlanStep, ServiceVerb, Task, Work};
 use crate::inventory::Supervisor;
 use crate::nodeset::NodeSet;
 
@@ -94,22 +94,20 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
     let caps = plan.caps.iter().filter(|cap| cap.task == step.task && here(&cap.role));
     let mut cascades: Vec<String> = supervisors(plan, step)
         .flat_map(|supervisor| supervisor.cascades.iter().map(move |program| (program, &supervisor.name)))
-        .filter(|(program, _)| {
-            task.services.is_empty() || task.services.iter().any(|service| service.matches_group(program))
-        })
+        .filter(|(program, _)| is_meant(task, program))
         .map(|(program, instance)| format!("{program} ({instance})"))
         .collect();
     cascades.sort();
     cascades.dedup();
-    if !matches!(task.action, Action::Stop | Action::Restart | Action::Update) {
+    if !task.work.verb().is_some_and(ServiceVerb::takes_down) {
         cascades.clear();
     }
     Some(StepView {
         name: task.name.clone(),
         role: step.role.clone(),
-        action: task.action.as_str(),
-        services: task.services.iter().map(|service| service.as_str().to_owned()).collect(),
-        command: task.command.clone(),
+        action: task.work.action().as_str(),
+        services: task.work.services().iter().map(|service| service.as_str().to_owned()).collect(),
+        command: if let Work::Exec { command, .. } = &task.work { Some(command.clone()) } else { None },
         batches: batches.iter().map(|batch| batch.iter().filter_map(name).collect()).collect(),
         skipped: skipped.iter().filter_map(name).collect(),
         caps: caps
@@ -132,7 +130,7 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
 /// Why currently no node of a step could start, if so.
 fn why_none(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<&'static str> {
     let (task, live) = (plan.tasks.get(step.task)?, live?);
-    if task.action.changes() && !live.mistakes.is_empty() {
+    if task.work.changes() && !live.mistakes.is_empty() {
         return Some("a service name is unknown");
     }
     // The failure limit applies to the whole task, not to this step.
@@ -189,10 +187,10 @@ fn explain_step(
     task: &Task,
     (view, why): (&StepView, &str),
 ) -> std::fmt::Result {
-    let what = match &task.command {
-        Some(command) => format!("exec: {command}"),
-        None if task.services.is_empty() => format!("{} all services", view.action),
-        None => format!("{} {}", view.action, view.services.join(" ")),
+    let what = match &task.work {
+        Work::Exec { command, .. } => format!("exec: {command}"),
+        work if work.means_all_services() => format!("{} all services", view.action),
+        _ => format!("{} {}", view.action, view.services.join(" ")),
     };
     let role = view.role.as_ref().map(|role| format!(", role {role}")).unwrap_or_default();
     let name = view.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
@@ -240,7 +238,7 @@ fn explain_step(
     if !nodes_not_in_snapshot.is_empty() {
         writeln!(text, "  not in the snapshot, and not checked: {}", fold(&nodes_not_in_snapshot))?;
     }
-    if task.action.changes() {
+    if task.work.changes() {
         writeln!(text, "  {}", rules(task, task.batched || view.batches.len() > 1))?;
     }
     Ok(())
@@ -248,24 +246,22 @@ fn explain_step(
 
 /// The supervisord requests, as far as the catalogue knows them.
 fn requests(plan: &Plan, step: &PlanStep, task: &Task) -> Vec<String> {
-    let verbs = match task.action {
-        Action::Start => "startProcess",
-        Action::Stop => "stopProcess",
-        Action::Restart => "stopProcess, startProcess",
-        Action::Update => "reloadConfig, removeProcessGroup, addProcessGroup",
-        Action::Status | Action::Ping | Action::Exec | Action::Wait | Action::Logs => return Vec::new(),
+    let Some(verb) = task.work.verb() else { return Vec::new() };
+    let verbs = match verb {
+        ServiceVerb::Start => "startProcess",
+        ServiceVerb::Stop => "stopProcess",
+        ServiceVerb::Restart => "stopProcess, startProcess",
+        ServiceVerb::Update => "reloadConfig, removeProcessGroup, addProcessGroup",
     };
     let mut lines = Vec::new();
     for supervisor in supervisors(plan, step) {
-        for service in &task.services {
+        for service in task.work.services() {
             if service.matches_instance(&supervisor.name) {
-                lines.push(format!("service {} {}", supervisor.name, task.action.as_str()));
+                lines.push(format!("service {} {}", supervisor.name, verb.as_str()));
             }
         }
-        let meant = |name: &&String| {
-            task.services.is_empty() || task.services.iter().any(|service| service.matches_group(name))
-        };
-        let known: Vec<&str> = supervisor.services.iter().filter(meant).map(String::as_str).collect();
+        let known = supervisor.services.iter().map(String::as_str).filter(|name| is_meant(task, name));
+        let known: Vec<&str> = known.collect();
         if !known.is_empty() {
             let addresses: Vec<String> = supervisor.addresses.iter().map(ToString::to_string).collect();
             lines.push(format!("{verbs} of {} at {} ({})", known.join(", "), supervisor.name, addresses.join(" or ")));
@@ -274,10 +270,16 @@ fn requests(plan: &Plan, step: &PlanStep, task: &Task) -> Vec<String> {
     lines
 }
 
+/// Whether a task means a program.
+fn is_meant(task: &Task, program: &str) -> bool {
+    let services = task.work.services();
+    services.is_empty() || services.iter().any(|service| service.matches_group(program))
+}
+
 fn rules(task: &Task, batched: bool) -> String {
-    let Task { action, policy, .. } = task;
+    let policy = &task.policy;
     let mut rules = vec![format!("failure limit {}", policy.failure_limit(batched))];
-    if !matches!(action, Action::Exec | Action::Stop) {
+    if task.work.verb().is_some_and(|verb| verb != ServiceVerb::Stop) {
         let stable = policy.stable_time(batched);
         rules.push(match policy.gate() {
             Gate::None => "no gate".to_owned(),
@@ -315,7 +317,7 @@ mod tests {
     use super::*;
     use crate::inventory::{PathEnvironment, parse};
     use crate::plan::policy::Policy;
-    use crate::plan::{TaskSpec, plan};
+    use crate::plan::{Action, TaskSpec, plan};
     use crate::select::{NodeQuery, select};
 
     fn made(action: Action, services: &[&str], edit: impl Fn(&mut Policy)) -> Plan {
@@ -325,7 +327,8 @@ mod tests {
         let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
         let roles = ["analytics".to_owned(), "config".to_owned()];
         let query = NodeQuery { roles: &roles, services: &services, ..NodeQuery::default() };
-        let mut wanted = TaskSpec::new(action, select(&inventory, &query).expect("a selection"));
+        let mut wanted =
+            TaskSpec::new(select(&inventory, &query).expect("a selection"), |services| Work::example(action, services));
         edit(&mut wanted.task.policy);
         plan(vec![wanted], &inventory, None)
     }
@@ -416,8 +419,7 @@ mod tests {
 
     #[test]
     fn a_command_is_one_step() {
-        let mut plan = made(Action::Exec, &[], |_| {});
-        plan.tasks[0].command = Some("uptime".to_owned());
+        let plan = made(Action::Exec, &[], |_| {});
         insta::assert_snapshot!(text(&plan, None), @r#"
         step 1: exec: uptime, 1 batch on 8 nodes
           batch 1: a[1-4],cfg[1-3] (7)

@@ -1,13 +1,16 @@
 //! The plan of a run, as plain data: its tasks, their nodes, and the order.
 //!
-//! Here live [`Plan`], [`Task`], [`PlanStep`] and [`plan`], which creates a plan; `amount.rs` and `policy.rs` hold the
-//! settings of batches, limits and gates, `batch.rs` selects the next nodes, `explain.rs` prints the plan, `input.rs`
-//! holds the standard input of a command, `stopped.rs` tracks services that the run itself has stopped, `rollout.rs`
-//! reads the file with several tasks. Pure; it uses `select` and `inventory`, and only the type of `snapshot`.
-//! Invariants: the steps of a task name every node that it selects, each role's nodes in one step, steps in the order
-//! of the roles.
+//! Here live [`Plan`] and [`PlanStep`]. Start at `task.rs`, which holds [`Task`] and its [`Work`]; `action.rs` has the names
+//! of actions, `assemble.rs` makes a plan of tasks ([`plan()`]), `amount.rs` and `policy.rs` describe batches, limits and gates, `batch.rs`
+//! chooses the nodes of the next batch, `explain.rs` and `live.rs` show a plan, `input.rs` is the standard input of a command,
+//! `targets.rs` and `stopped.rs` say which targets are left and which the run itself stopped, `rollout/` reads the
+//! file that describes several tasks. Pure; it uses `select` and `inventory`,
+//! and of `snapshot` the type. What always holds: the steps of a task name every node that it selects, each role's nodes
+//! in one step, steps in the order of the roles.
 
+mod action;
 pub mod amount;
+mod assemble;
 pub mod batch;
 pub mod explain;
 mod input;
@@ -16,231 +19,23 @@ pub mod options;
 pub mod policy;
 pub mod rollout;
 mod stopped;
+mod targets;
+mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use self::amount::{CapPolicy, NodeAmount};
+pub use self::action::{Action, ServiceVerb};
+use self::amount::NodeAmount;
+pub use self::assemble::plan;
 use self::batch::DownBudget;
 pub use self::input::CommandInput;
-use self::policy::Policy;
 pub use self::stopped::StoppedTarget;
-use crate::event::{LogStream, RunScope, TargetResult, TargetState, Via};
-use crate::inventory::{Inventory, ROLE_ORDER, Role};
-use crate::select::{SelectedNode, Selection, ServicePattern};
-use crate::snapshot::Snapshot;
-
-/// An action on a service, or on a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Start it.
-    Start,
-    /// Stop it.
-    Stop,
-    /// Restart it.
-    Restart,
-    /// Read its state.
-    Status,
-    /// Reread the configuration, then add, remove and restart what changed.
-    Update,
-    /// Check whether its node and its supervisord answer.
-    Ping,
-    /// Run a command on the node.
-    Exec,
-    /// Wait until a service reaches a condition.
-    Wait,
-    /// Show a service's log.
-    Logs,
-}
-
-/// The part of a log to show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogTail {
-    /// The log.
-    pub stream: LogStream,
-    /// The number of lines at its end.
-    pub lines: usize,
-    /// Whether to follow new output, without an end.
-    pub follow: bool,
-}
-
-/// The goal of `wait`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WaitGoal {
-    /// The condition of every service.
-    pub condition: WaitCondition,
-    /// For how long it must hold, with the same pid.
-    pub stable: Duration,
-    /// How long to wait.
-    pub limit: Duration,
-}
-
-/// A condition of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitCondition {
-    /// RUNNING.
-    Running,
-    /// RUNNING, and functionally active if it reports that.
-    Active,
-    /// Not running.
-    Stopped,
-}
-
-impl WaitCondition {
-    /// The name in output.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Active => "active",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-impl Action {
-    /// The name in output.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Restart => "restart",
-            Self::Status => "status",
-            Self::Update => "update",
-            Self::Ping => "ping",
-            Self::Exec => "exec",
-            Self::Wait => "wait",
-            Self::Logs => "logs",
-        }
-    }
-
-    /// Whether it changes a node.
-    #[must_use]
-    pub const fn changes(self) -> bool {
-        match self {
-            Self::Start | Self::Stop | Self::Restart | Self::Update | Self::Exec => true,
-            Self::Status | Self::Ping | Self::Wait | Self::Logs => false,
-        }
-    }
-
-    /// Whether it proceeds role by role: a change of services does, a command runs once on each node.
-    const fn goes_by_role(self) -> bool {
-        match self {
-            Self::Start | Self::Stop | Self::Restart | Self::Update => true,
-            Self::Status | Self::Ping | Self::Exec | Self::Wait | Self::Logs => false,
-        }
-    }
-
-    /// Whether it can take down a service that is up.
-    const fn takes_down(self) -> bool {
-        match self {
-            Self::Stop | Self::Restart | Self::Update | Self::Exec => true,
-            Self::Start | Self::Status | Self::Ping | Self::Wait | Self::Logs => false,
-        }
-    }
-}
-
-/// One action and its targets: a command line is one task, a rollout has several.
-#[derive(Debug, Clone)]
-pub struct Task {
-    /// Its name in the rollout.
-    pub name: Option<String>,
-    /// The action.
-    pub action: Action,
-    /// The services; empty means all.
-    pub services: Vec<ServicePattern>,
-    /// The command of [`Action::Exec`], for the login shell.
-    pub command: Option<String>,
-    /// Its standard input; none is empty input.
-    pub input: Option<CommandInput>,
-    /// The goal of [`Action::Wait`].
-    pub until: Option<WaitGoal>,
-    /// The part of the log for [`Action::Logs`].
-    pub tail: Option<LogTail>,
-    /// Time limit of the action on one node; none means the node's own.
-    pub timeout: Option<Duration>,
-    /// Whether the user named the nodes or roles, so that a node without the service is a failure.
-    pub explicit: bool,
-    /// Whether it has more than one batch, or a gate that the user asked for. [`plan`] determines this; a resumed run
-    /// keeps it, however few nodes are left.
-    pub batched: bool,
-    /// Whether to read functional states and search nodes for other problems: `ctl status`.
-    pub in_depth: bool,
-    /// Services whose pending update is shown but not applied.
-    pub looks_ahead: Vec<ServicePattern>,
-    /// Names of services that an earlier task may add: before that, no node needs to have them.
-    pub may_be_new: BTreeSet<String>,
-    /// Batches, limits and gates.
-    pub policy: Policy,
-    /// The content of [`Policy::gate_snapshot`]. The creator of the task reads the file.
-    pub snapshot: Option<Arc<Snapshot>>,
-    /// Whether later tasks run even if the failure limit, a cap or a gate stopped this one.
-    pub continue_on_failure: bool,
-    /// The targets to act on.
-    pub targets: TargetFilter,
-    /// The state of a node's targets before an earlier controller started on it, by node name: a target that differs
-    /// from it was acted on.
-    pub begun: BTreeMap<String, Vec<TargetState>>,
-}
-
-/// The targets to act on, by node name; `(role, service)` each.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum TargetFilter {
-    /// All.
-    #[default]
-    All,
-    /// Only these.
-    Only(BTreeMap<String, BTreeSet<TargetName>>),
-    /// All but these, which are done.
-    Except(BTreeMap<String, BTreeSet<TargetName>>),
-}
-
-/// The role and the service of a target, on a known node.
-pub type TargetName = (Option<String>, Option<String>);
-
-impl TargetFilter {
-    /// Whether the filter includes a target.
-    #[must_use]
-    pub fn contains(&self, node: &str, role: Option<&str>, service: Option<&str>) -> bool {
-        let name = (role.map(str::to_owned), service.map(str::to_owned));
-        let listed =
-            |targets: &BTreeMap<String, BTreeSet<TargetName>>| targets.get(node).is_some_and(|own| own.contains(&name));
-        match self {
-            Self::All => true,
-            Self::Only(targets) => listed(targets),
-            Self::Except(targets) => !listed(targets),
-        }
-    }
-}
-
-impl Task {
-    /// A task with the default policy.
-    #[must_use]
-    pub fn new(action: Action, services: Vec<ServicePattern>, explicit: bool) -> Self {
-        Self {
-            name: None,
-            action,
-            services,
-            command: None,
-            input: None,
-            until: None,
-            tail: None,
-            timeout: None,
-            explicit,
-            batched: false,
-            in_depth: false,
-            looks_ahead: Vec::new(),
-            may_be_new: BTreeSet::new(),
-            policy: Policy::default(),
-            snapshot: None,
-            continue_on_failure: false,
-            targets: TargetFilter::All,
-            begun: BTreeMap::new(),
-        }
-    }
-}
+pub use self::targets::{TargetFilter, TargetName};
+pub use self::task::{LogTail, Task, TaskSpec, WaitCondition, WaitGoal, Work};
+use crate::event::{RunScope, TargetResult, Via};
+use crate::inventory::Role;
+use crate::select::{SelectedNode, ServicePattern};
 
 /// The whole plan of a run.
 #[derive(Debug, Clone)]
@@ -294,19 +89,40 @@ impl Plan {
     /// Whether any task changes a node.
     #[must_use]
     pub fn changes(&self) -> bool {
-        self.tasks.iter().any(|task| task.action.changes())
+        self.tasks.iter().any(|task| task.work.changes())
     }
 
     /// The action of the first task, which is the run's on a command line.
     #[must_use]
     pub fn action(&self) -> Option<Action> {
-        self.tasks.first().map(|task| task.action)
+        self.tasks.first().map(|task| task.work.action())
     }
 
-    /// Whether it stays on every node until it is stopped.
+    /// Whether it stays on every node until a signal stops it.
     #[must_use]
     pub fn follows(&self) -> bool {
-        self.tasks.iter().any(|task| task.tail.is_some_and(|tail| tail.follow))
+        self.tasks.iter().any(|task| task.work.tail().is_some_and(|tail| tail.follow))
+    }
+
+    /// Whether any task stops services for a moment to start them again.
+    #[must_use]
+    pub fn restarts(&self) -> bool {
+        self.tasks.iter().any(|task| matches!(task.work.verb(), Some(ServiceVerb::Restart | ServiceVerb::Update)))
+    }
+
+    /// The standard input of its commands, if they have one.
+    #[must_use]
+    pub fn input(&self) -> Option<&CommandInput> {
+        self.tasks.iter().find_map(|task| if let Work::Exec { input, .. } = &task.work { input.as_ref() } else { None })
+    }
+
+    /// Gives every command this standard input.
+    pub fn set_input(&mut self, new: &CommandInput) {
+        for task in &mut self.tasks {
+            if let Work::Exec { input, .. } = &mut task.work {
+                *input = Some(new.clone());
+            }
+        }
     }
 
     /// The task of a step.
@@ -324,13 +140,13 @@ impl Plan {
 
     /// The services of all tasks.
     pub fn services(&self) -> impl Iterator<Item = &ServicePattern> {
-        self.tasks.iter().flat_map(|task| &task.services)
+        self.tasks.iter().flat_map(|task| task.work.services())
     }
 
     /// Whether any task covers every service.
     #[must_use]
     pub fn means_all_services(&self) -> bool {
-        self.tasks.iter().any(|task| task.services.is_empty() && task.action != Action::Exec)
+        self.tasks.iter().any(|task| task.work.means_all_services())
     }
 
     /// Whether a task may change node `index`.
@@ -344,17 +160,20 @@ impl Plan {
     pub fn reading(&self) -> Self {
         let all = self.means_all_services();
         let services = if all { Vec::new() } else { self.services().cloned().collect() };
-        let updates = self.tasks.iter().filter(|task| task.action == Action::Update);
-        let looks_ahead = updates.flat_map(|task| task.services.clone()).collect();
+        let updates = self.tasks.iter().filter(|task| task.work.verb() == Some(ServiceVerb::Update));
+        let update_preview = updates.flat_map(|task| task.work.services()).cloned().collect();
         let is_known = |name: &str| {
             let tasks = self.tasks.iter().filter(|task| !task.may_be_new.contains(name));
-            tasks.flat_map(|task| &task.services).any(|service| service.as_str() == name)
+            tasks.flat_map(|task| task.work.services()).any(|service| service.as_str() == name)
         };
         let new = self.tasks.iter().flat_map(|task| &task.may_be_new).filter(|name| !is_known(name));
         let may_be_new = new.cloned().collect();
         let nodes: Vec<usize> = (0..self.nodes.len()).collect();
         Self {
-            tasks: vec![Task { looks_ahead, may_be_new, ..Task::new(Action::Status, services, false) }],
+            tasks: vec![Task {
+                may_be_new,
+                ..Task::new(Work::Status { services, update_preview, deep: false }, false)
+            }],
             via: self.via,
             nodes: self.nodes.clone(),
             selected: nodes.len(),
@@ -388,7 +207,7 @@ impl Plan {
     #[must_use]
     pub fn reading_of(&self, index: usize) -> Self {
         Self {
-            tasks: vec![Task { in_depth: true, ..Task::new(Action::Status, Vec::new(), false) }],
+            tasks: vec![Task::new(Work::deep_status(Vec::new()), false)],
             via: self.via,
             nodes: self.nodes.get(index).cloned().into_iter().collect(),
             selected: 1,
@@ -447,15 +266,14 @@ impl Plan {
         let mut after_change = false;
         for task in &mut self.tasks {
             if after_change {
-                task.may_be_new = task.services.iter().map(|service| service.as_str().to_owned()).collect();
+                task.may_be_new = task.work.services().iter().map(|service| service.as_str().to_owned()).collect();
             }
-            // After the assignment: the names that a task adds are new only for later tasks.
-            after_change |= matches!(task.action, Action::Exec | Action::Update);
+            after_change |= matches!(task.work, Work::Exec { .. } | Work::Service { verb: ServiceVerb::Update, .. });
         }
     }
 
     fn is_batched(&self, index: usize) -> bool {
-        let Some(task) = self.tasks.get(index).filter(|task| task.action.changes()) else { return false };
+        let Some(task) = self.tasks.get(index).filter(|task| task.work.changes()) else { return false };
         let budgets = self.budgets(index);
         let rests = |node: &&usize| self.nodes.get(**node).is_some_and(|own| own.node.maintenance.is_some());
         let steps = self.steps.iter().filter(|step| step.task == index);
@@ -486,341 +304,5 @@ impl Plan {
                 down: BTreeSet::new(),
             })
             .collect()
-    }
-}
-
-/// The request for a task, with its selection.
-#[derive(Debug, Clone)]
-pub struct TaskSpec {
-    /// The task.
-    pub task: Task,
-    /// Its nodes.
-    pub nodes: Vec<SelectedNode>,
-}
-
-impl TaskSpec {
-    /// A task as typed.
-    #[must_use]
-    pub fn new(action: Action, selection: Selection) -> Self {
-        Self { task: Task::new(action, selection.services, selection.explicit), nodes: selection.nodes }
-    }
-}
-
-/// The plan for the requested tasks, one after the other. Reads and commands are one step over all nodes; a change of
-/// services proceeds role by role, in the order of a Contrail upgrade, so that dependencies are up again first.
-#[must_use]
-pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> Plan {
-    let mut nodes: Vec<SelectedNode> = Vec::new();
-    // Several tasks may select one node with different roles: keep it once, with all of them.
-    for own in wanted.iter().flat_map(|wanted| &wanted.nodes) {
-        match nodes.iter_mut().find(|known| known.node.name == own.node.name) {
-            Some(known) => {
-                let new = own.roles.iter().filter(|role| !known.roles.iter().any(|other| other.name == role.name));
-                let new: Vec<_> = new.cloned().collect();
-                known.roles.extend(new);
-                known.roles.sort_by_key(|role| place(&role.name));
-            }
-            None => nodes.push(own.clone()),
-        }
-    }
-    let order: BTreeMap<&str, usize> =
-        inventory.nodes.iter().enumerate().map(|(place, node)| (node.name.as_str(), place)).collect();
-    nodes.sort_by_key(|selected| order.get(selected.node.name.as_str()).copied());
-    let mut plan = Plan {
-        tasks: Vec::new(),
-        via,
-        selected: nodes.len(),
-        nodes,
-        steps: Vec::new(),
-        caps: Vec::new(),
-        idle: BTreeSet::new(),
-        known_roles: inventory.roles.values().cloned().collect(),
-    };
-    for (index, TaskSpec { task, nodes }) in wanted.into_iter().enumerate() {
-        let names: BTreeMap<&str, &SelectedNode> =
-            nodes.iter().map(|selected| (selected.node.name.as_str(), selected)).collect();
-        // Only the selected nodes: `cap` appends watched ones, which no step may visit.
-        let meant: Vec<(usize, &SelectedNode)> = (0..plan.selected)
-            .filter_map(|index| Some((index, *names.get(plan.nodes.get(index)?.node.name.as_str())?)))
-            .collect();
-        plan.steps.extend(steps(index, &task, &meant));
-        cap(&mut plan, index, &task, &meant, inventory);
-        plan.tasks.push(task);
-    }
-    plan.find_batched();
-    plan.find_new_names();
-    plan
-}
-
-/// The rank of a role in the order of the steps.
-fn place(role: &str) -> usize {
-    ROLE_ORDER.iter().position(|name| *name == role).unwrap_or(ROLE_ORDER.len())
-}
-
-fn steps(index: usize, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<PlanStep> {
-    let step = |role: Option<&str>, nodes: Vec<usize>| PlanStep { task: index, role: role.map(str::to_owned), nodes };
-    if !task.action.goes_by_role() {
-        return vec![step(None, meant.iter().map(|(index, _)| *index).collect())];
-    }
-    let mut roles: Vec<&str> = ROLE_ORDER.to_vec();
-    for role in meant.iter().flat_map(|(_, node)| &node.roles) {
-        if !roles.contains(&role.name.as_str()) {
-            roles.push(&role.name);
-        }
-    }
-    let with = |role: &str| -> Vec<usize> {
-        let has = |node: &SelectedNode| node.roles.iter().any(|own| own.name == role);
-        meant.iter().filter(|(_, node)| has(node)).map(|(index, _)| *index).collect()
-    };
-    let mut steps: Vec<PlanStep> = roles.into_iter().map(|role| step(Some(role), with(role))).collect();
-    // A node without a role still gets its step, after all roles.
-    steps.push(step(None, meant.iter().filter(|(_, node)| node.roles.is_empty()).map(|(index, _)| *index).collect()));
-    steps.retain(|step| !step.nodes.is_empty());
-    steps
-}
-
-/// Records the caps of a task, and watches all nodes of the capped roles.
-fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &SelectedNode)], inventory: &Inventory) {
-    if !task.action.takes_down() || task.policy.caps == CapPolicy::Off {
-        return;
-    }
-    let mut roles: Vec<&Arc<Role>> = Vec::new();
-    for role in meant.iter().flat_map(|(_, node)| &node.roles) {
-        if !roles.iter().any(|known| known.name == role.name) {
-            roles.push(role);
-        }
-    }
-    roles.sort_by_key(|role| place(&role.name));
-    for role in roles {
-        let amount = match (task.policy.caps, role.max_unavailable) {
-            (CapPolicy::Each(amount), _) => amount,
-            // A command need not take a service down, so only a cap given for this run applies to it.
-            (CapPolicy::Inventory, Some(cap)) if task.action != Action::Exec => cap.into(),
-            (CapPolicy::Inventory | CapPolicy::Off, _) => continue,
-        };
-        // All nodes of the role count, not just the selected ones: those outside the selection can be down too.
-        let with = inventory.nodes.iter().filter(|node| node.roles.contains(&role.name));
-        let mut members = Vec::new();
-        for node in with {
-            let known = plan.nodes.iter().position(|known| known.node.name == node.name);
-            let index = known.unwrap_or_else(|| {
-                plan.nodes.push(SelectedNode { node: Arc::clone(node), roles: Vec::new() });
-                plan.nodes.len() - 1
-            });
-            // Only watched nodes gain a role here. A selected one must not: a step would act on it.
-            if let Some(watched) = plan.nodes.get_mut(index)
-                && !watched.roles.iter().any(|own| own.name == role.name)
-                && index >= plan.selected
-            {
-                watched.roles.push(Arc::clone(role));
-            }
-            members.push(index);
-        }
-        let limit = amount.of(members.len());
-        plan.caps.push(RoleCap { task: task_index, role: role.name.clone(), amount, limit, members });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::inventory::{InventorySsh, Node};
-    use crate::select::SelectedNode;
-
-    const CHANGES: [Action; 4] = [Action::Start, Action::Stop, Action::Restart, Action::Update];
-    const QUESTIONS: [Action; 2] = [Action::Status, Action::Ping];
-
-    fn role(name: &str) -> Arc<Role> {
-        Arc::new(Role {
-            name: name.to_owned(),
-            supervisors: Vec::new(),
-            init_services: Vec::new(),
-            max_unavailable: None,
-            introspect: std::collections::BTreeMap::new(),
-            oneshot: Vec::new(),
-        })
-    }
-
-    /// One node for each list of roles.
-    fn inventory(nodes: &[&[&str]]) -> Inventory {
-        let node = |(index, roles): (usize, &&[&str])| {
-            Arc::new(Node {
-                name: format!("n{index:02}"),
-                address: format!("10.0.0.{index}"),
-                roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-                ssh: InventorySsh::default(),
-                sudo: false,
-                via: None,
-                timeout: None,
-                maintenance: None,
-            })
-        };
-        Inventory {
-            path: "inventory.yaml".into(),
-            nodes: nodes.iter().enumerate().map(node).collect(),
-            roles: nodes.iter().copied().flatten().map(|name| ((*name).to_owned(), role(name))).collect(),
-            groups: BTreeMap::new(),
-        }
-    }
-
-    /// These nodes, with all their roles.
-    fn wanted(inventory: &Inventory, action: Action, nodes: &[usize]) -> TaskSpec {
-        let select = |index: &usize| {
-            let node = Arc::clone(&inventory.nodes[*index]);
-            let roles = node.roles.iter().map(|name| Arc::clone(&inventory.roles[name])).collect();
-            SelectedNode { node, roles }
-        };
-        TaskSpec { task: Task::new(action, Vec::new(), false), nodes: nodes.iter().map(select).collect() }
-    }
-
-    fn plan_all(nodes: &[&[&str]], action: Action, via: Option<Via>) -> Plan {
-        let inventory = inventory(nodes);
-        let all: Vec<usize> = (0..nodes.len()).collect();
-        plan(vec![wanted(&inventory, action, &all)], &inventory, via)
-    }
-
-    fn steps(plan: &Plan) -> Vec<String> {
-        plan.steps.iter().map(|step| format!("{}: {:?}", step.role.as_deref().unwrap_or("-"), step.nodes)).collect()
-    }
-
-    #[test]
-    fn a_change_goes_role_by_role() {
-        let nodes: [&[&str]; 7] = [
-            &["compute"],
-            &["analytics", "config"],
-            &["database"],
-            &["billing"],
-            &["web-ui", "control"],
-            &["config"],
-            &[],
-        ];
-        for action in CHANGES {
-            let plan = plan_all(&nodes, action, None);
-            assert_eq!(
-                steps(&plan),
-                [
-                    "database: [2]",
-                    "config: [1, 5]",
-                    "analytics: [1]",
-                    "control: [4]",
-                    "web-ui: [4]",
-                    "compute: [0]",
-                    "billing: [3]",
-                    "-: [6]"
-                ]
-            );
-            let of = |index, role| plan.roles_in(index, role).iter().map(|role| role.name.clone()).collect::<Vec<_>>();
-            assert_eq!((of(1, Some("config")), of(1, None)), (words("config"), words("analytics config")));
-            assert_eq!((of(1, Some("compute")), of(6, None), of(99, None)), (Vec::new(), Vec::new(), Vec::new()));
-        }
-    }
-
-    fn words(text: &str) -> Vec<String> {
-        text.split_whitespace().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn a_question_goes_to_all_at_once() {
-        let nodes: [&[&str]; 3] = [&["compute"], &["analytics", "config"], &["database"]];
-        for action in QUESTIONS {
-            let plan = plan_all(&nodes, action, Some(Via::Rpc));
-            assert_eq!(steps(&plan), ["-: [0, 1, 2]"]);
-            assert_eq!((plan.action(), plan.via), (Some(action), Some(Via::Rpc)));
-        }
-    }
-
-    #[test]
-    fn actions_have_their_words() {
-        let words = ["start", "stop", "restart", "update"];
-        assert_eq!(CHANGES.map(Action::as_str), words);
-        assert!(CHANGES.into_iter().all(Action::changes) && !QUESTIONS.into_iter().any(Action::changes));
-    }
-
-    proptest! {
-        /// Every role of every node is visited exactly once, steps are in the order of the roles, batches are counted.
-        #[test]
-        fn every_role_of_every_node_is_visited_once(
-            nodes in prop::collection::vec(prop::sample::subsequence(
-                vec!["database", "config", "analytics", "control", "web-ui", "compute", "billing", "mail"], 0..4), 1..20),
-            change in 0_usize..4,
-        ) {
-            let slices: Vec<&[&str]> = nodes.iter().map(Vec::as_slice).collect();
-            let plan = plan_all(&slices, CHANGES[change], None);
-            let mut visits: Vec<(usize, String)> = Vec::new();
-            for step in &plan.steps {
-                prop_assert!(!step.nodes.is_empty() && step.nodes.is_sorted());
-                for index in &step.nodes {
-                    match &step.role {
-                        Some(role) => visits.push((*index, role.clone())),
-                        None => prop_assert!(nodes[*index].is_empty()),
-                    }
-                }
-            }
-            visits.sort();
-            let mut expected: Vec<(usize, String)> = nodes.iter().enumerate()
-                .flat_map(|(index, roles)| roles.iter().map(move |role| (index, (*role).to_owned())))
-                .collect();
-            expected.sort();
-            prop_assert_eq!(visits, expected);
-            let place = |role: &str| ROLE_ORDER.iter().position(|name| *name == role);
-            let known: Vec<usize> = plan.steps.iter().filter_map(|step| place(step.role.as_deref()?)).collect();
-            prop_assert!(known.is_sorted_by(|a, b| a < b));
-        }
-    }
-
-    #[test]
-    fn a_command_is_run_once_on_a_node() {
-        let plan = plan_all(&[&["config", "database"], &["config"]], Action::Exec, None);
-        assert_eq!(steps(&plan), ["-: [0, 1]"]);
-    }
-
-    #[test]
-    fn a_capped_role_is_watched_whole() {
-        let mut inventory = inventory(&[&["database"], &["database", "config"], &["config"], &["compute"]]);
-        let capped =
-            Role { max_unavailable: Some(crate::inventory::UnavailableCap::Nodes(1)), ..(*role("database")).clone() };
-        inventory.roles.insert("database".to_owned(), Arc::new(capped));
-        let of = |action, caps, nodes: &[usize]| {
-            let mut wanted = wanted(&inventory, action, nodes);
-            wanted.task.policy.caps = caps;
-            let plan = plan(vec![wanted], &inventory, None);
-            let caps: Vec<_> = plan.caps.iter().map(|cap| (cap.role.clone(), cap.limit, cap.members.clone())).collect();
-            (plan.selected, plan.nodes.len(), caps)
-        };
-        let database = |members: &[usize]| vec![("database".to_owned(), 1, members.to_vec())];
-        assert_eq!(of(Action::Restart, CapPolicy::Inventory, &[1]), (1, 2, database(&[1, 0])));
-        assert_eq!(of(Action::Restart, CapPolicy::Inventory, &[2]), (1, 1, Vec::new()));
-        assert_eq!(of(Action::Restart, CapPolicy::Off, &[1]), (1, 1, Vec::new()));
-        assert_eq!(of(Action::Start, CapPolicy::Inventory, &[1]), (1, 1, Vec::new()), "a start takes nothing down");
-        assert_eq!(of(Action::Exec, CapPolicy::Inventory, &[1]), (1, 1, Vec::new()));
-        let each = CapPolicy::Each(NodeAmount::Nodes(1));
-        assert_eq!(of(Action::Exec, each, &[0]), (1, 2, database(&[0, 1])));
-    }
-
-    #[test]
-    fn a_rollout_has_the_steps_of_all_its_tasks() {
-        let inventory = inventory(&[&["database"], &["config"], &["compute"]]);
-        let tasks = vec![
-            wanted(&inventory, Action::Stop, &[1]),
-            wanted(&inventory, Action::Exec, &[0, 1]),
-            wanted(&inventory, Action::Start, &[1, 0]),
-        ];
-        let plan = plan(tasks, &inventory, None);
-        let steps: Vec<_> = plan.steps.iter().map(|step| (step.task, step.role.clone(), step.nodes.clone())).collect();
-        let role = |name: &str| Some(name.to_owned());
-        assert_eq!(
-            steps,
-            [
-                (0, role("config"), vec![1]),
-                (1, None, vec![0, 1]),
-                (2, role("database"), vec![0]),
-                (2, role("config"), vec![1])
-            ]
-        );
-        assert_eq!(plan.selected, 2);
     }
 }

@@ -1,6 +1,6 @@
 //! Tracks the targets that a run itself has stopped: these are down on purpose.
 
-use super::{Action, Plan, TargetFilter, Task};
+use super::{Plan, ServiceVerb, TargetFilter, Task};
 use crate::select::ServicePattern;
 
 /// The names of a target.
@@ -51,10 +51,10 @@ impl Plan {
                 TargetFilter::All | TargetFilter::Only(_) => false,
             };
             let meant = own.targets.contains(&node.node.name, target.role, target.service);
-            own.action.goes_by_role() && ((here && meant && target.is_meant_by(&own.services)) || done)
+            own.work.verb().is_some() && ((here && meant && target.is_meant_by(own.work.services())) || done)
         };
         let last = self.tasks.iter().enumerate().take(task + 1).rfind(acts);
-        last.is_some_and(|(_, task)| task.action == Action::Stop)
+        last.is_some_and(|(_, task)| task.work.verb() == Some(ServiceVerb::Stop))
     }
 }
 
@@ -65,18 +65,19 @@ mod tests {
 
     use super::*;
     use crate::inventory::{PathEnvironment, parse};
-    use crate::plan::{TaskSpec, plan};
+    use crate::plan::{TaskSpec, Work, plan};
     use crate::select::{NodeQuery, select};
 
-    /// One task each: action, role, services.
-    fn made(tasks: &[(Action, &str, &[&str])]) -> Plan {
+    /// One task each: verb, role, services.
+    fn made(tasks: &[(ServiceVerb, &str, &[&str])]) -> Plan {
         let text = "version: 1\nnodes: {n1: {roles: [analytics, config, database]}, n2: {roles: [config]}}";
         let inventory = parse(text, Path::new("inventory.yaml"), &PathEnvironment::default()).expect("an inventory");
-        let wanted = tasks.iter().map(|(action, role, services)| {
+        let wanted = tasks.iter().map(|(verb, role, services)| {
             let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
             let roles = [(*role).to_owned()];
             let query = NodeQuery { roles: &roles, services: &services, ..NodeQuery::default() };
-            TaskSpec::new(*action, select(&inventory, &query).expect("a selection"))
+            let selection = select(&inventory, &query).expect("a selection");
+            TaskSpec::new(selection, |services| Work::Service { verb: *verb, services })
         });
         plan(wanted.collect(), &inventory, None)
     }
@@ -88,10 +89,10 @@ mod tests {
     #[test]
     fn targets_stopped_by_the_last_task_are_down_on_purpose() {
         let plan = made(&[
-            (Action::Stop, "analytics", &["contrail-collector"]),
-            (Action::Stop, "config", &["contrail-api"]),
-            (Action::Restart, "analytics", &["contrail-*"]),
-            (Action::Stop, "database", &["contrail-database", "supervisor-database"]),
+            (ServiceVerb::Stop, "analytics", &["contrail-collector"]),
+            (ServiceVerb::Stop, "config", &["contrail-api"]),
+            (ServiceVerb::Restart, "analytics", &["contrail-*"]),
+            (ServiceVerb::Stop, "database", &["contrail-database", "supervisor-database"]),
         ]);
         let (analytics, config, database) =
             (Some("supervisor-analytics"), Some("supervisor-config"), Some("supervisor-database"));
@@ -119,7 +120,7 @@ mod tests {
         for (task, node, target, expected) in table {
             assert_eq!(plan.has_stopped(task, node, &target), expected, "{task} {node} {target:?}");
         }
-        let all = made(&[(Action::Stop, "analytics", &["all"])]);
+        let all = made(&[(ServiceVerb::Stop, "analytics", &["all"])]);
         assert!(all.has_stopped(0, 0, &target("analytics", analytics, Some("contrail-topology"))));
         assert!(!all.has_stopped(0, 0, &target("analytics", analytics, None)));
     }
@@ -127,8 +128,8 @@ mod tests {
     #[test]
     fn targets_stopped_by_an_earlier_controller_count() {
         let mut plan = made(&[
-            (Action::Stop, "analytics", &["contrail-collector"]),
-            (Action::Restart, "analytics", &["contrail-topology"]),
+            (ServiceVerb::Stop, "analytics", &["contrail-collector"]),
+            (ServiceVerb::Restart, "analytics", &["contrail-topology"]),
         ]);
         let collector = target("analytics", Some("supervisor-analytics"), Some("contrail-collector"));
         plan.steps.retain(|step| step.task == 1);

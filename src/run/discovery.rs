@@ -148,11 +148,12 @@ impl<T: Transport> DiscoveredNode<T> {
     pub(super) async fn names(&self, task: usize) -> NameCensus {
         let mut census = NameCensus { task, ..NameCensus::default() };
         let Some(task) = self.rows.plan.tasks.get(task) else { return census };
-        let names = task.services.iter().filter(|service| !service.is_glob());
+        let action = task.work.action();
+        let names = task.work.services().iter().filter(|service| !service.is_glob());
         let mut missing = Vec::new();
         for service in names {
-            let has = self.has(service, task.action)
-                || task.action != Action::Update && self.init_has(service, &mut census.unsure).await;
+            let has = self.has(service, action)
+                || action != Action::Update && self.init_has(service, &mut census.unsure).await;
             if has {
                 census.found.push(service.as_str().to_owned());
             } else {
@@ -168,7 +169,7 @@ impl<T: Transport> DiscoveredNode<T> {
             reached.as_ref().err().is_some_and(|failure| !(supervisor.optional && is_absent(failure)))
         });
         // What is new in a configuration is listed by nobody yet.
-        for instance in self.reached().filter(|_| task.action == Action::Update || !task.looks_ahead.is_empty()) {
+        for instance in self.reached().filter(|_| action == Action::Update || !task.work.update_preview().is_empty()) {
             match pending(instance).await {
                 Ok(UpdateSummary { added, changed, removed }) => {
                     let groups = [added, changed, removed].concat();
@@ -185,16 +186,17 @@ impl<T: Transport> DiscoveredNode<T> {
         census
     }
 
-    /// What an update would change now of the services that a task looks ahead to.
+    /// What an update would change now, for the services that a task previews.
     pub(super) async fn pending_updates(&self, task: usize) -> Vec<PendingUpdate> {
-        let Some(task) = self.rows.plan.tasks.get(task).filter(|task| !task.looks_ahead.is_empty()) else {
+        let preview = self.rows.plan.tasks.get(task).map(|task| task.work.update_preview()).unwrap_or_default();
+        if preview.is_empty() {
             return Vec::new();
-        };
+        }
         let named = |mut groups: Vec<String>| {
-            groups.retain(|group| task.looks_ahead.iter().any(|service| service.matches_group(group)));
+            groups.retain(|group| preview.iter().any(|service| service.matches_group(group)));
             groups
         };
-        let meant: Vec<String> = task.looks_ahead.iter().map(|service| service.as_str().to_owned()).collect();
+        let meant: Vec<String> = preview.iter().map(|service| service.as_str().to_owned()).collect();
         let of_instance = async |instance: &Arc<LiveInstance<T>>| {
             let (node, role) =
                 (super::results::node_name(&self.rows.plan, self.rows.index), instance.role.name.clone());

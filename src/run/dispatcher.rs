@@ -22,7 +22,7 @@ use crate::event::{
 use crate::nodeset::NodeSet;
 use crate::plan::amount::FailureLimit;
 use crate::plan::batch::{DownBudget, next_batch};
-use crate::plan::{Action, Plan, PlanStep, Task};
+use crate::plan::{Plan, PlanStep, ServiceVerb, Task};
 
 /// Between two attempts at locks that another run holds.
 const LOCK_POLL: Duration = Duration::from_secs(1);
@@ -329,7 +329,7 @@ impl<'a> Dispatcher<'a> {
 
     fn has_check(&self, step: usize) -> bool {
         self.task(step)
-            .is_some_and(|task| task.action.changes() && (task.policy.check.is_some() || task.snapshot.is_some()))
+            .is_some_and(|task| task.work.changes() && (task.policy.check.is_some() || task.snapshot.is_some()))
     }
 
     fn ended(&mut self, item: WorkItem, end: WorkItemEnd, effects: &mut Vec<Effect>) {
@@ -504,7 +504,7 @@ impl<'a> Dispatcher<'a> {
     /// At the end of a step that reads, and wherever a run ends early: what waited is told as it turned out.
     fn give_all(&mut self, step: usize, effects: &mut Vec<Effect>) {
         let task = self.plan.steps.get(step).map_or(0, |step| step.task);
-        if self.task(step).is_some_and(|task| !task.action.changes()) && self.cancel.is_none() {
+        if self.task(step).is_some_and(|task| !task.work.changes()) && self.cancel.is_none() {
             self.say_missing(task, effects);
         }
         let released = self.names.release_all();
@@ -587,7 +587,7 @@ impl<'a> Dispatcher<'a> {
     fn has_to_finish(&self, item: WorkItem) -> bool {
         match item {
             WorkItem::Batch(node_batch) | WorkItem::Check(node_batch) => {
-                self.task(node_batch.step).is_some_and(|task| task.action.changes() || task.tail.is_some())
+                self.task(node_batch.step).is_some_and(|task| task.work.changes() || task.work.tail().is_some())
             }
             WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => true,
         }
@@ -765,7 +765,7 @@ impl<'a> Dispatcher<'a> {
 
     /// A stop that takes more of a role down than its cap allows is refused as a whole, before anything is changed.
     fn refuse_stops(&mut self, effects: &mut Vec<Effect>) {
-        let stops = self.plan.tasks.iter().enumerate().filter(|(_, task)| task.action == Action::Stop);
+        let stops = self.plan.tasks.iter().enumerate().filter(|(_, task)| task.work.verb() == Some(ServiceVerb::Stop));
         for (index, _) in stops {
             let selected: BTreeSet<usize> = self
                 .plan
@@ -890,7 +890,7 @@ impl<'a> Dispatcher<'a> {
             self.close_step(index, effects);
             return;
         }
-        if task.action.changes()
+        if task.work.changes()
             && batch.len() < waiting.len()
             && let Some(cut) = self.cut.get_mut(step.task)
         {

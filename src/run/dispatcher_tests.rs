@@ -20,7 +20,7 @@ use crate::event::{
 use crate::inventory::{InventorySsh, Node, Role};
 use crate::plan::amount::{BatchSizes, FailureLimit, NodeAmount};
 use crate::plan::policy::Policy;
-use crate::plan::{Action, Plan, PlanStep, RoleCap, Task};
+use crate::plan::{Action, Plan, PlanStep, RoleCap, Task, Work};
 use crate::select::{SelectedNode, ServicePattern};
 
 /// What a node does when it is its turn.
@@ -88,7 +88,7 @@ fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: A
     let step =
         |(role, nodes): &(&str, Vec<usize>)| PlanStep { task: 0, role: Some((*role).to_owned()), nodes: nodes.clone() };
     let mut plan = Plan {
-        tasks: vec![Task { policy, ..Task::new(action, vec![service], true) }],
+        tasks: vec![Task { policy, ..Task::new(Work::example(action, vec![service]), true) }],
         via: None,
         nodes: (0..nodes + watched).map(of).collect(),
         selected: nodes,

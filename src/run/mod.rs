@@ -168,7 +168,7 @@ impl<T: Transport> WorkerPool<T> {
     pub fn new(setup: RunSetup<T>) -> Self {
         let RunSetup { plan, head: _, access, forks, hangs_up, transport, notices, guarding, first_seq, first_batch } =
             setup;
-        let reads_logs = plan.tasks.iter().any(|task| task.tail.is_some());
+        let reads_logs = plan.tasks.iter().any(|task| task.work.tail().is_some());
         let (update, inbox) = mpsc::channel(if reads_logs { LOG_NEWS_LIMIT } else { NEWS_LIMIT });
         let (stop_waiting, _) = watch::channel(false);
         let (give_up, _) = watch::channel(false);

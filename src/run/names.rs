@@ -10,7 +10,7 @@ use super::message::{NameCensus, NodeBatch};
 use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult};
 use crate::inventory::Role;
 use crate::nodeset::NodeSet;
-use crate::plan::{Action, Plan, TargetFilter, Task};
+use crate::plan::{Plan, TargetFilter, Task};
 
 /// Most names of services that are remembered for suggestions.
 const MAX_LISTED: usize = 4096;
@@ -102,7 +102,7 @@ impl<'a> NameBook<'a> {
     /// Whether a result has to wait: its name may be a mistake, and only the last node tells.
     pub(super) fn is_open(&self, node_batch: NodeBatch, result: &TargetResult) -> bool {
         let Some(task) = self.plan.steps.get(node_batch.step).map(|step| step.task) else { return false };
-        let reads = self.plan.tasks.get(task).is_some_and(|task| !task.action.changes());
+        let reads = self.plan.tasks.get(task).is_some_and(|task| !task.work.changes());
         let names = self.tasks.get(task);
         reads
             && result.outcome == Outcome::NotConfigured
@@ -248,8 +248,8 @@ impl<'a> NameBook<'a> {
 /// The names of a task that are looked for: of a run that is resumed, the nodes that have one may be done;
 /// what an earlier task may bring is not there yet.
 fn sought(task: &Task) -> impl Iterator<Item = &str> {
-    let is_whole = task.targets == TargetFilter::All && task.action != Action::Exec;
-    let names = task.services.iter().filter(move |service| is_whole && !service.is_glob());
+    let is_whole = task.targets == TargetFilter::All;
+    let names = task.work.services().iter().filter(move |service| is_whole && !service.is_glob());
     names.map(|service| service.as_str()).filter(|name| !task.may_be_new.contains(*name))
 }
 

@@ -33,7 +33,7 @@ use crate::event::{
 };
 use crate::guard::{Guard, LockHolder, TakeError};
 use crate::plan::policy::Gate;
-use crate::plan::{Action, LogTail, Plan, WaitGoal};
+use crate::plan::{Action, CommandInput, LogTail, Plan, WaitGoal, Work};
 use crate::select::ServicePattern;
 use crate::transport::{ProxyRoute, Transport, TransportError};
 
@@ -345,14 +345,11 @@ impl<T: Transport> NodeWorker<T> {
     /// Does a batch's work on this node.
     pub(super) async fn node_batch(&mut self, node_batch: NodeBatch) -> WorkItemEnd {
         let item = WorkItem::Batch(node_batch);
-        if self.rows.action(node_batch) == Action::Exec {
-            return self.exec(node_batch).await;
-        }
-        if let Some(until) = self.rows.task(node_batch).and_then(|task| task.until) {
-            return self.wait(node_batch, until).await;
-        }
-        if let Some(tail) = self.rows.task(node_batch).and_then(|task| task.tail) {
-            return self.logs(node_batch, tail).await;
+        match self.rows.task(node_batch).map(|task| task.work.clone()) {
+            Some(Work::Exec { command, input }) => return self.exec(node_batch, &command, input.as_ref()).await,
+            Some(Work::Wait { goal, .. }) => return self.wait(node_batch, goal).await,
+            Some(Work::Logs { tail, .. }) => return self.logs(node_batch, tail).await,
+            Some(Work::Service { .. } | Work::Status { .. } | Work::Ping) | None => {}
         }
         let mut give_up = self.signals.give_up.clone();
         let book = JobTable::default();
@@ -403,8 +400,8 @@ impl<T: Transport> NodeWorker<T> {
             }
         }
         let deadline = Instant::now() + time;
-        let in_depth = self.rows.task(node_batch).is_some_and(|task| task.in_depth);
-        if in_depth {
+        let deep = self.rows.task(node_batch).is_some_and(|task| task.work.is_deep());
+        if deep {
             let via = self.rows.plan.via.or(self.access.via);
             self.depth = Some(DeepStatus::begin(&self.link, &self.rows, via, self.packages.take(), deadline));
         }
@@ -422,7 +419,7 @@ impl<T: Transport> NodeWorker<T> {
                     self.send(item, WorkerUpdate::Pending(Box::new(pending))).await;
                 }
             }
-            if in_depth {
+            if deep {
                 self.show(item, ActivityPhase::work("querying services")).await;
             }
             let VisitPlan { jobs, results } = view.agenda(node_batch);
@@ -457,7 +454,7 @@ impl<T: Transport> NodeWorker<T> {
             BatchEnd::Done
         };
         // What was read in depth until the time was over is told.
-        let end = if in_depth { deadline + deep_status::GRACE } else { deadline };
+        let end = if deep { deadline + deep_status::GRACE } else { deadline };
         let ended = timeout_at(end, work).await.unwrap_or(BatchEnd::Early(EarlyExitCause::TimedOut));
         if let (BatchEnd::Early(_), Some(depth)) = (&ended, &self.depth) {
             let facts = depth.facts(None).await;
@@ -732,14 +729,14 @@ impl<T: Transport> NodeWorker<T> {
     /// What a target was before a controller that is gone began with it.
     fn begun(&self, node_batch: NodeBatch, key: &TargetKey) -> Option<&TargetState> {
         let name = &self.rows.plan.nodes.get(self.rows.index)?.node.name;
-        let states = self.rows.task(node_batch)?.begun.get(name)?;
+        let states = self.rows.task(node_batch)?.in_flight.get(name)?;
         states
             .iter()
             .find(|state| state.role == key.role && state.supervisor == key.supervisor && state.service == key.service)
     }
 
     /// Runs the operator's command.
-    async fn exec(&mut self, node_batch: NodeBatch) -> WorkItemEnd {
+    async fn exec(&mut self, node_batch: NodeBatch, command: &str, input: Option<&CommandInput>) -> WorkItemEnd {
         let item = WorkItem::Batch(node_batch);
         if let Err(end) = self.make_ready(item, true).await {
             if let WorkItemEnd::Lost(outcome, failure) = &end {
@@ -749,16 +746,13 @@ impl<T: Transport> NodeWorker<T> {
             }
             return end;
         }
-        let task = self.rows.task(node_batch);
-        let line = task.and_then(|task| task.command.clone()).unwrap_or_default();
-        let input = task.and_then(|task| task.input.clone());
         let key = TargetKey::of(&self.rows.empty(node_batch, Outcome::Ok));
         self.send(item, WorkerUpdate::Begun(key)).await;
         self.show(item, within("running the command", self.timeout(node_batch))).await;
         let began = Instant::now();
         let mut give_up = self.signals.give_up.clone();
         let access = NodeAccess { timeout: self.timeout(node_batch), ..self.access.clone() };
-        let ended = exec::run(&self.link, &line, input.as_ref(), &access, wait_until_set(&mut give_up)).await;
+        let ended = exec::run(&self.link, command, input, &access, wait_until_set(&mut give_up)).await;
         let mut result = exec::judged(self.rows.empty(node_batch, Outcome::Changed), ended, &access);
         result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
         self.send(item, WorkerUpdate::Result(Box::new(result))).await;

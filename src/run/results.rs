@@ -40,7 +40,7 @@ pub(super) fn as_requested(
     index: usize,
     outcome: Outcome,
 ) -> Vec<TargetResult> {
-    let services = plan.task_of(step).map(|task| task.services.as_slice()).unwrap_or_default();
+    let services = plan.task_of(step).map(|task| task.work.services()).unwrap_or_default();
     let names: Vec<Option<String>> = if services.is_empty() {
         vec![None]
     } else {
@@ -64,12 +64,12 @@ impl ResultBuilder {
 
     /// The services of a visit's task.
     pub(super) fn services(&self, node_batch: NodeBatch) -> &[ServicePattern] {
-        self.task(node_batch).map(|task| task.services.as_slice()).unwrap_or_default()
+        self.task(node_batch).map(|task| task.work.services()).unwrap_or_default()
     }
 
     /// What a visit does.
     pub(super) fn action(&self, node_batch: NodeBatch) -> Action {
-        self.task(node_batch).map_or(Action::Status, |task| task.action)
+        self.task(node_batch).map_or(Action::Status, |task| task.work.action())
     }
 
     fn explicit(&self, node_batch: NodeBatch) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::map::ServiceMap;
 use crate::event::{Ledger, NodeFacts, TargetResult};
 use crate::overview::{NodeRoles, Overview, TargetHealth, reason};
-use crate::plan::Action;
+use crate::plan::ServiceVerb;
 
 /// A key with a meaning in the view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +70,8 @@ impl TopTarget {
 /// An action that awaits confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingAction {
-    /// The action.
-    pub action: Action,
+    /// What.
+    pub action: ServiceVerb,
     /// The service.
     pub service: String,
     /// Its role.
@@ -326,10 +326,10 @@ impl TopModel {
             TopKey::Home | TopKey::Char('g') => return self.go(|_| 0),
             TopKey::End | TopKey::Char('G') => return self.go(|_| usize::MAX),
             TopKey::Enter => return self.open(),
-            TopKey::Char('s') => self.ask(Action::Start, false),
-            TopKey::Char('x') => self.ask(Action::Stop, false),
-            TopKey::Char('r') => self.ask(Action::Restart, false),
-            TopKey::Char('R') => self.ask(Action::Restart, true),
+            TopKey::Char('s') => self.ask(ServiceVerb::Start, false),
+            TopKey::Char('x') => self.ask(ServiceVerb::Stop, false),
+            TopKey::Char('r') => self.ask(ServiceVerb::Restart, false),
+            TopKey::Char('R') => self.ask(ServiceVerb::Restart, true),
             TopKey::Char(_) | TopKey::Backspace | TopKey::Interrupt => {}
         }
         None
@@ -415,8 +415,8 @@ impl TopModel {
         Some(TopOrder::ReadLog(target))
     }
 
-    /// Asks for confirmation to act on the selected target, or on all visible targets with the selected service.
-    fn ask(&mut self, action: Action, on_all: bool) {
+    /// Asks whether to act on what is selected, or on all that are shown of the selected service.
+    fn ask(&mut self, action: ServiceVerb, on_all: bool) {
         let target = match &self.page {
             TopPage::Node(target) => Some(target.clone()),
             TopPage::Cluster => self.current().map(TopTarget::of),

@@ -10,7 +10,7 @@ use crate::event::{
     RunHead, RunScope, Stage, SupervisorFacts, TargetResult, Via,
 };
 use crate::overview::NodeRoles;
-use crate::plan::Action;
+use crate::plan::ServiceVerb;
 
 const SERVICES: [&str; 3] = ["contrail-collector", "contrail-query-engine", "contrail-topology"];
 
@@ -249,7 +249,7 @@ fn orders() {
 fn an_action_is_confirmed() {
     let restart = |nodes: &[&str], typed: &str| {
         Some(TopOrder::Act(PendingAction {
-            action: Action::Restart,
+            action: ServiceVerb::Restart,
             service: "contrail-collector".to_owned(),
             role: Some("analytics".to_owned()),
             nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),

@@ -7,7 +7,7 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::job::{CliJob, JobRequest};
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
-use crate::plan::Action;
+use crate::plan::Work;
 
 pub(in crate::cli) fn run(args: &ExecArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);
@@ -27,10 +27,6 @@ pub(in crate::cli) fn job(args: &ExecArgs, settings: &Settings, sources: &SavedI
     if line.trim().is_empty() {
         return Err(CliError::usage("the command is empty"));
     }
-    JobRequest {
-        line: Some(line),
-        change: Some(&args.change.policy.policy),
-        ..JobRequest::new("exec", Action::Exec, &[], settings)
-    }
-    .job(sources)
+    let work = |_| Work::Exec { command: line, input: None };
+    JobRequest { change: Some(&args.change.policy.policy), ..JobRequest::new("exec", &[], settings, work) }.job(sources)
 }

@@ -9,7 +9,7 @@ use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
 use crate::event::LogStream;
-use crate::plan::{Action, LogTail};
+use crate::plan::{LogTail, Work};
 
 pub(in crate::cli) fn run(args: &LogsArgs) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);
@@ -25,8 +25,8 @@ pub(in crate::cli) fn run(args: &LogsArgs) -> Result<ExitStatus, CliError> {
     start_log(output)?;
     let stream = if args.stderr { LogStream::Stderr } else { LogStream::Stdout };
     let lines = usize::try_from(args.lines).unwrap_or(usize::MAX);
-    let tail = Some(LogTail { stream, lines, follow: args.follow });
+    let tail = LogTail { stream, lines, follow: args.follow };
     let services = [args.name.clone()];
-    let request = JobRequest { tail, ..JobRequest::new("logs", Action::Logs, &services, &settings) };
+    let request = JobRequest::new("logs", &services, &settings, |services| Work::Logs { services, tail });
     execute(request.job(&SavedInputs::default())?, &settings, None, &[], None)
 }

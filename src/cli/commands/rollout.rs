@@ -13,7 +13,7 @@ use crate::cli::terminal;
 use crate::cli::{trust, waiting};
 use crate::journal::SavedFile;
 use crate::plan::rollout::{self, RolloutStep, StepAction};
-use crate::plan::{Action, Task, TaskSpec, plan};
+use crate::plan::{Task, TaskSpec, Work, plan};
 use crate::select::{NodeQuery, Selection, select};
 
 pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<ExitStatus, CliError> {
@@ -91,17 +91,16 @@ pub(in crate::cli) fn job(args: &RolloutArgs, settings: &Settings, sources: &Sav
 }
 
 fn task(step: RolloutStep, selection: Selection) -> TaskSpec {
-    let (action, command) = match step.what {
-        StepAction::Service { action, .. } => (action, None),
-        StepAction::Exec { command } => (Action::Exec, Some(command)),
+    let work = match step.what {
+        StepAction::Service { verb, .. } => Work::Service { verb, services: selection.services },
+        StepAction::Exec { command } => Work::Exec { command, input: None },
     };
     let task = Task {
         name: Some(step.name),
-        command,
         timeout: step.timeout,
         policy: step.policy,
         continue_on_failure: step.continue_on_failure,
-        ..Task::new(action, selection.services, true)
+        ..Task::new(work, true)
     };
     TaskSpec { task, nodes: selection.nodes }
 }

@@ -21,7 +21,7 @@ use crate::cli::{input, terminal};
 use crate::event::{EventKind, RunEvent, TargetResult};
 use crate::journal::resume;
 use crate::journal::{Journal, JournalError, RunController, RunOrigin, RunRecord, RunRequest, RunState, RunSummary};
-use crate::plan::{Action, Plan, TargetFilter, Task, TaskSpec, plan};
+use crate::plan::{Action, Plan, ServiceVerb, TargetFilter, Task, TaskSpec, Work, plan};
 use crate::select::{NodeQuery, select};
 use crate::sink::SinkSet;
 use crate::sink::{plain_table, text};
@@ -244,7 +244,7 @@ fn input_again(plan: &mut Plan, record: &RunRecord, how: &str, output: &OutputSe
     let Some(wanted) = record.input().filter(|_| is_left) else { return Ok(()) };
     let run = &record.request.run;
     let input = input::read_again(wanted, run, &format!("ctl runs {how} {run}"), output.quiet)?;
-    plan.tasks.iter_mut().for_each(|task| task.input = Some(input.clone()));
+    plan.set_input(&input);
     Ok(())
 }
 
@@ -349,7 +349,8 @@ fn undo(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
         let (inventory, _) = settings::inventory(None, &sources)?;
         let nodes = stopped.keys().cloned().collect::<Vec<_>>().join(",");
         let query = NodeQuery { nodes: Some(&nodes), services: &services, ..NodeQuery::default() };
-        let mut wanted = TaskSpec::new(Action::Start, select(&inventory, &query)?);
+        let start = |services| Work::Service { verb: ServiceVerb::Start, services };
+        let mut wanted = TaskSpec::new(select(&inventory, &query)?, start);
         wanted.task.targets = TargetFilter::Only(stopped);
         job.plan = plan(vec![wanted], &inventory, settings.via);
     }

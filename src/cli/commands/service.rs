@@ -7,10 +7,11 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::job::{CliJob, JobRequest};
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
-use crate::plan::Action;
+use crate::plan::{Action, ServiceVerb, Work};
 
-/// The actions by their words.
-const ACTIONS: [Action; 5] = [Action::Start, Action::Stop, Action::Restart, Action::Status, Action::Update];
+/// The actions: a change, or none for the status.
+const ACTIONS: [Option<ServiceVerb>; 5] =
+    [Some(ServiceVerb::Start), Some(ServiceVerb::Stop), Some(ServiceVerb::Restart), None, Some(ServiceVerb::Update)];
 
 pub(in crate::cli) fn run(args: &ServiceArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);
@@ -21,43 +22,48 @@ pub(in crate::cli) fn run(args: &ServiceArgs, words: &[String]) -> Result<ExitSt
 
 /// What the words mean.
 pub(in crate::cli) fn job(args: &ServiceArgs, settings: &Settings, sources: &SavedInputs) -> Result<CliJob, CliError> {
-    let (services, action) = split(&args.words)?;
-    if !action.changes()
+    let (services, verb) = split(&args.words)?;
+    if verb.is_none()
         && let Some(option) = &args.change.policy.first_given
     {
-        return Err(CliError::usage(format!(
-            "{option} cannot be used with `{}`, which changes nothing",
-            action.as_str()
-        )));
+        return Err(CliError::usage(format!("{option} cannot be used with `{}`, which changes nothing", name(verb))));
     }
-    JobRequest { change: Some(&args.change.policy.policy), ..JobRequest::new("service", action, &services, settings) }
+    let work = |services| match verb {
+        Some(verb) => Work::Service { verb, services },
+        None => Work::status(services),
+    };
+    JobRequest { change: Some(&args.change.policy.policy), ..JobRequest::new("service", &services, settings, work) }
         .job(sources)
 }
 
+fn name(verb: Option<ServiceVerb>) -> &'static str {
+    verb.map_or(Action::Status, ServiceVerb::action).as_str()
+}
+
 /// The action is the last word, as with `service`, or the first.
-fn split(words: &[String]) -> Result<(Vec<String>, Action), CliError> {
+fn split(words: &[String]) -> Result<(Vec<String>, Option<ServiceVerb>), CliError> {
     let action_of =
-        |word: Option<&String>| ACTIONS.into_iter().find(|action| word.is_some_and(|word| word == action.as_str()));
+        |word: Option<&String>| ACTIONS.into_iter().find(|verb| word.is_some_and(|word| word == name(*verb)));
     let (first, last) = (action_of(words.first()), action_of(words.last()));
-    let actions = ACTIONS.map(Action::as_str).join(", ");
+    let actions = ACTIONS.map(name).join(", ");
     match (first, last, words) {
         (Some(_), _, [_]) => Err(CliError::usage("no service given")
             .with_hint("usage: ctl service NAME... ACTION, for example `ctl service contrail-collector restart`")),
         (Some(first), Some(last), _) => Err(CliError::usage(format!(
             "two actions, `{}` first and `{}` last; give only one",
-            first.as_str(),
-            last.as_str()
+            name(first),
+            name(last)
         ))),
-        (Some(action), None, [_, services @ ..]) => Ok((services.to_vec(), action)),
-        (None, Some(action), [services @ .., _]) => Ok((services.to_vec(), action)),
+        (Some(verb), None, [_, services @ ..]) => Ok((services.to_vec(), verb)),
+        (None, Some(verb), [services @ .., _]) => Ok((services.to_vec(), verb)),
         _ => {
             let near = words.last().and_then(|word| {
-                let distance = |action: &Action| strsim::damerau_levenshtein(word, action.as_str());
-                ACTIONS.into_iter().min_by_key(distance).filter(|action| distance(action) <= 2)
+                let distance = |verb: &Option<ServiceVerb>| strsim::damerau_levenshtein(word, name(*verb));
+                ACTIONS.into_iter().min_by_key(distance).filter(|verb| distance(verb) <= 2)
             });
             let error = CliError::usage(format!("no action given: expected one of {actions} after the services"));
             Err(match near {
-                Some(action) => error.with_hint(format!("did you mean {}?", action.as_str())),
+                Some(verb) => error.with_hint(format!("did you mean {}?", name(verb))),
                 None => error,
             })
         }

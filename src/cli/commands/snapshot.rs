@@ -14,7 +14,7 @@ use crate::cli::settings::{self, SavedInputs, Settings};
 use crate::cli::terminal;
 use crate::event::{CancelReason, Ledger};
 use crate::nodeset::NodeSet;
-use crate::plan::{Action, TaskSpec, plan};
+use crate::plan::{Action, TaskSpec, Work, plan};
 use crate::select::{NodeQuery, select};
 use crate::sink::{SinkError, snapshot_diff, text};
 use crate::snapshot::{Snapshot, SnapshotDiff, diff};
@@ -96,9 +96,7 @@ fn live(old: &Snapshot, settings: &Settings) -> Result<(Snapshot, Option<CancelR
     if selection.nodes.is_empty() {
         return Err(CliError::usage("none of the snapshot's nodes is selected"));
     }
-    let mut wanted = TaskSpec::new(Action::Status, selection);
-    wanted.task.in_depth = true;
-    let plan = plan(vec![wanted], &inventory, settings.via);
+    let plan = plan(vec![TaskSpec::new(selection, Work::deep_status)], &inventory, settings.via);
     let (ledger, cancel) = reading::read(plan, settings)?;
     let read = Snapshot { selection: asked, services: old.services.clone(), ..Snapshot::of(&ledger) };
     Ok((read, cancel))

@@ -10,7 +10,7 @@ use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows};
 use crate::cli::settings::{SavedInputs, Settings};
 use crate::cli::{terminal, watch};
-use crate::plan::Action;
+use crate::plan::Work;
 
 pub(in crate::cli) fn run(args: &StatusArgs) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);
@@ -19,7 +19,7 @@ pub(in crate::cli) fn run(args: &StatusArgs) -> Result<ExitStatus, CliError> {
         terminal::say("note: HTML is for a browser; use --out report.html to write it to a file");
     }
     start_log(output)?;
-    let request = JobRequest { in_depth: true, ..JobRequest::new("status", Action::Status, &args.names, &settings) };
+    let request = JobRequest::new("status", &args.names, &settings, Work::deep_status);
     let mut job = request.job(&SavedInputs::default())?;
     if let Some(interval) = args.watch {
         if !matches!(output.format.encoding(), Encoding::Text { wide: false } | Encoding::JsonLines) {

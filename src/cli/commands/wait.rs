@@ -7,7 +7,7 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
-use crate::plan::{Action, WaitCondition, WaitGoal};
+use crate::plan::{WaitCondition, WaitGoal, Work};
 
 pub(in crate::cli) fn run(args: &WaitArgs) -> Result<ExitStatus, CliError> {
     let condition = match args.condition {
@@ -17,7 +17,7 @@ pub(in crate::cli) fn run(args: &WaitArgs) -> Result<ExitStatus, CliError> {
     };
     let settings = Settings::from(&args.fanout);
     start_log(&settings.output)?;
-    let until = Some(WaitGoal { condition, stable: args.stable, limit: args.wait_timeout });
-    let request = JobRequest { until, ..JobRequest::new("wait", Action::Wait, &args.names, &settings) };
+    let goal = WaitGoal { condition, stable: args.stable, limit: args.wait_timeout };
+    let request = JobRequest::new("wait", &args.names, &settings, |services| Work::Wait { services, goal });
     execute(request.job(&SavedInputs::default())?, &settings, None, &[], None)
 }

@@ -26,7 +26,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Action;
+use super::ServiceVerb;
 use super::policy::Policy;
 pub use crate::inventory::InventoryProblem;
 use crate::inventory::problem::write_lines;
@@ -66,13 +66,13 @@ pub struct RolloutStep {
 /// The action of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepAction {
-    /// An action on services.
+    /// A change of services.
     Service {
         /// Patterns in the syntax of [`ServicePattern`](crate::select::ServicePattern), without duplicates; at least
         /// one.
         services: Vec<String>,
-        /// An action that changes a node.
-        action: Action,
+        /// How they change.
+        verb: ServiceVerb,
     },
     /// A command.
     Exec {

@@ -13,7 +13,7 @@ use super::{RolloutStep, StepAction};
 use crate::inventory::problem::{Diagnostic, quoted};
 use crate::inventory::raw::{RawValue, Value};
 use crate::inventory::values::{self, FieldEntry};
-use crate::plan::Action;
+use crate::plan::ServiceVerb;
 use crate::select::{NodeQuery, SelectError, ServicePattern, select};
 
 /// Keys of a step apart from its settings.
@@ -33,8 +33,12 @@ const OWN_SYNONYMS: [(&str, &str); 12] = [
     ("state", "action"),
 ];
 
-const ACTIONS: [(&str, Action); 4] =
-    [("restart", Action::Restart), ("start", Action::Start), ("stop", Action::Stop), ("update", Action::Update)];
+const ACTIONS: [(&str, ServiceVerb); 4] = [
+    ("restart", ServiceVerb::Restart),
+    ("start", ServiceVerb::Start),
+    ("stop", ServiceVerb::Stop),
+    ("update", ServiceVerb::Update),
+];
 
 /// The name of a step with its place, if it could be read.
 type StepName = Option<(String, Range<usize>)>;
@@ -218,7 +222,7 @@ fn what(work: &mut RolloutReader<'_>, vars: &RolloutVariables, step: &StepFields
     let action = action.map(|field| settings::one_of(work, field, &ACTIONS));
     match (command, names, action) {
         (Some(command), None, None) => Some(StepAction::Exec { command: command? }),
-        (None, Some(services), Some(action)) => Some(StepAction::Service { services: services?, action: action? }),
+        (None, Some(services), Some(action)) => Some(StepAction::Service { services: services?, verb: action? }),
         _ => None,
     }
 }

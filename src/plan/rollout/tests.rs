@@ -127,7 +127,7 @@ fn every_key() {
     assert_eq!(restart.roles, ["analytics", "config"]);
     assert_eq!((restart.nodes.as_deref(), restart.exclude.as_deref()), (Some("an[1-2],@database"), Some("an2")));
     let services = vec!["contrail-schema".into(), "contrail-api".into()];
-    assert_eq!(restart.what, StepAction::Service { services, action: Action::Restart });
+    assert_eq!(restart.what, StepAction::Service { services, verb: ServiceVerb::Restart });
     assert_eq!(restart.policy.serial, Some("1".parse().expect("a size")));
     assert_eq!((restart.policy.pause, restart.policy.gate_timeout), (Duration::from_secs(5), GATE_TIMEOUT));
     assert!(!restart.continue_on_failure && restart.timeout.is_none());

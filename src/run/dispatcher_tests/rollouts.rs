@@ -8,7 +8,10 @@ use super::*;
 fn rollout(services: &[&str], nodes: usize, watched: usize) -> Plan {
     let selected: Vec<usize> = (0..nodes).collect();
     let mut plan = plan_of(nodes, watched, &[("r", selected.clone())], Action::Restart, Policy::default());
-    let task = |name: &&str| Task::new(Action::Restart, vec![ServicePattern::parse(name).expect("a name")], true);
+    let task = |name: &&str| {
+        let services = vec![ServicePattern::parse(name).expect("a name")];
+        Task::new(Work::example(Action::Restart, services), true)
+    };
     plan.tasks = services.iter().map(task).collect();
     let step = |task| PlanStep { task, role: Some("r".to_owned()), nodes: selected.clone() };
     plan.steps = (0..services.len()).map(step).collect();
