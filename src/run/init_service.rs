@@ -250,6 +250,7 @@ fn was_refused(error: &SupervisorError) -> bool {
         SupervisorError::Transport(_)
         | SupervisorError::Fault { .. }
         | SupervisorError::Down(_)
+        | SupervisorError::NoSocket(_)
         | SupervisorError::Protocol(_)
         | SupervisorError::Unsupported(_)
         | SupervisorError::Silent(_) => false,

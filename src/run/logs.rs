@@ -579,7 +579,7 @@ fn late(time: Duration) -> SupervisorError {
 /// Whether a supervisord, or a process of it, may be back later.
 fn comes_back(error: &SupervisorError) -> bool {
     match error {
-        SupervisorError::Down(_) | SupervisorError::Silent(_) => true,
+        SupervisorError::Down(_) | SupervisorError::NoSocket(_) | SupervisorError::Silent(_) => true,
         SupervisorError::Transport(error) => matches!(error, TransportError::ChannelRefused { .. }),
         SupervisorError::Fault { fault, .. } => *fault == RpcFault::BadName,
         SupervisorError::Permission(_)

@@ -669,6 +669,7 @@ fn was_not_heard(error: &SupervisorError) -> bool {
     match error {
         SupervisorError::Transport(_)
         | SupervisorError::Down(_)
+        | SupervisorError::NoSocket(_)
         | SupervisorError::Protocol(_)
         | SupervisorError::NoAnswer(_)
         | SupervisorError::Silent(_) => true,
@@ -730,7 +731,7 @@ impl Outage {
     /// what no waiting can mend ends the wait.
     fn tolerate(&mut self, error: &SupervisorError, patience: Duration) -> Result<(), Box<ActionVerdict>> {
         let passes = match error {
-            SupervisorError::Down(_) | SupervisorError::Silent(_) => true,
+            SupervisorError::Down(_) | SupervisorError::NoSocket(_) | SupervisorError::Silent(_) => true,
             SupervisorError::Transport(crate::transport::TransportError::ChannelRefused { .. }) => true,
             SupervisorError::Transport(error) if error.may_come_back() => return Ok(()),
             // A login or a host key that is refused will be refused again, and each attempt counts against us.

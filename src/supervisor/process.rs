@@ -152,6 +152,10 @@ pub enum SupervisorError {
     /// It is not there to answer: nobody listens, or it is shutting down.
     #[error("{0}")]
     Down(String),
+    /// The socket at this path does not exist. Only the relay tells this apart: for a socket that sshd cannot open, all reasons
+    /// look the same.
+    #[error("unix://{0} no such file")]
+    NoSocket(String),
     /// The user may not ask.
     #[error("{0}")]
     Permission(String),
@@ -221,7 +225,7 @@ impl SupervisorError {
             Self::Transport(error) => return Failure { stage, ..error.failure() },
             Self::Fault { fault: RpcFault::CantReread, text } => return cannot_reread(stage, text),
             Self::Fault { fault, .. } => (fault.kind().unwrap_or(FailureKind::Protocol), None),
-            Self::Down(_) => (FailureKind::SupervisorDown, None),
+            Self::Down(_) | Self::NoSocket(_) => (FailureKind::SupervisorDown, None),
             Self::Permission(text) if asks_for_password(text) => (
                 FailureKind::Permission,
                 Some(

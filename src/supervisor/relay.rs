@@ -242,7 +242,7 @@ async fn pump(mut stream: ReadHalf<DuplexStream>, number: u16, asks: mpsc::Sende
 /// Why a socket could not be opened, by its errno on Linux.
 fn refused(path: &str, errno: &str) -> SupervisorError {
     match errno {
-        "2" => SupervisorError::Down(format!("unix://{path} no such file")),
+        "2" => SupervisorError::NoSocket(path.to_owned()),
         "111" => SupervisorError::Down(format!("unix://{path} refused connection")),
         "1" | "13" => SupervisorError::Permission(format!("unix://{path}: permission denied, even through sudo")),
         "110" => SupervisorError::Silent(format!("unix://{path}")),
@@ -314,7 +314,8 @@ mod tests {
     #[test]
     fn why_a_socket_does_not_open() {
         let kind = |errno| refused("/run/x.sock", errno);
-        assert!(matches!(kind("2"), SupervisorError::Down(text) if text.contains("no such file")));
+        assert!(matches!(kind("2"), SupervisorError::NoSocket(path) if path == "/run/x.sock"));
+        assert_eq!(kind("2").to_string(), "unix:///run/x.sock no such file");
         assert!(matches!(kind("111"), SupervisorError::Down(text) if text.contains("refused")));
         assert!(matches!(kind("13"), SupervisorError::Permission(_)));
         assert!(matches!(kind("110"), SupervisorError::Silent(_)));

@@ -205,6 +205,7 @@ fn is_final(error: &SupervisorError) -> bool {
         SupervisorError::Protocol(_) | SupervisorError::Silent(_) | SupervisorError::Fault { .. } => true,
         SupervisorError::Permission(_) => true,
         SupervisorError::Down(_)
+        | SupervisorError::NoSocket(_)
         | SupervisorError::Transport(_)
         | SupervisorError::NoAnswer(_)
         | SupervisorError::CommandMissing(_)
@@ -235,7 +236,7 @@ impl<S: Session> BackendSearch<'_, S> {
     async fn explain(&self, error: &SupervisorError, diagnosis: Diagnosis) -> Failure {
         // That a way has nothing to ask with says nothing of the instance.
         let has_no_command = matches!(error, SupervisorError::CommandMissing(_));
-        let is_down = matches!(error, SupervisorError::Down(_));
+        let is_down = matches!(error, SupervisorError::Down(_) | SupervisorError::NoSocket(_));
         if !has_no_command && (!is_down || diagnosis == Diagnosis::Spare) {
             return self.failure(error);
         }
@@ -318,10 +319,9 @@ impl<S: Session> BackendSearch<'_, S> {
                 Err(error) if error.is_connection_lost() => return Err(error),
                 Err(error) => {
                     debug!(supervisor = self.supervisor.name, %address, why = %error, "does not answer");
-                    // One that answered something, if only nonsense, tells more than one that cannot be opened.
+                    // An answer, even an invalid one, says more than a socket that cannot be opened.
                     let says_little = |worst: &SupervisorError| {
-                        matches!(worst, SupervisorError::Transport(_))
-                            || matches!(worst, SupervisorError::Down(text) if text.ends_with("no such file"))
+                        matches!(worst, SupervisorError::Transport(_) | SupervisorError::NoSocket(_))
                     };
                     if worst.as_ref().is_none_or(says_little) {
                         worst = Some(error);
@@ -344,7 +344,7 @@ impl<S: Session> BackendSearch<'_, S> {
                     let snapshot = SupervisorReading { version: String::new(), pid: None, processes, unnamed: 0 };
                     return Ok(ReachedSupervisor { client: SupervisorClient::Supervisorctl(client), snapshot });
                 }
-                Err(error @ SupervisorError::Down(_)) => worst = error,
+                Err(error @ (SupervisorError::Down(_) | SupervisorError::NoSocket(_))) => worst = error,
                 Err(error) => return Err(error),
             }
         }
@@ -489,10 +489,10 @@ impl SocketProbe {
                 .with_hint("log in as root, or set `sudo: true` for the node (or --sudo)");
         }
         if self.sockets.iter().any(|socket| matches!(socket, ProbedSocket::Writable | ProbedSocket::Forbidden)) {
-            let why = if let SupervisorError::Down(why) = error {
-                why
+            let why = if matches!(error, SupervisorError::Down(_) | SupervisorError::NoSocket(_)) {
+                error.to_string()
             } else {
-                "the socket exists but nothing is listening on it"
+                "the socket exists but nothing is listening on it".to_owned()
             };
             return failure(FailureKind::SupervisorDown, format!("{name}: {why} ({places})")).with_hint(start);
         }
