@@ -25,6 +25,12 @@ const WATCH: Duration = Duration::from_secs(1);
 /// How long a supervisord may be away before the wait for it is given up: its own restart stops every program first.
 const AWAY: Duration = Duration::from_secs(15);
 
+/// How long a process may stay as it was before a request without a reply counts as not obeyed.
+const OBEYED: Duration = Duration::from_secs(1);
+
+/// How long a process may stay down while a node manager restarts its whole instance, which first stops every program.
+const INSTANCE_RESTART: Duration = Duration::from_secs(10);
+
 /// How often a start that was not heard is sent again to a process that is STOPPED.
 const RESENDS: u32 = 20;
 
@@ -336,21 +342,25 @@ impl<T: Transport> ProcessAction<'_, T> {
     ) -> Result<ProcessReading, Box<ActionVerdict>> {
         let mut away = Outage::default();
         let mut seen = StateWatch::default();
-        let mut looks = 0;
+        let mut answering = None;
         loop {
             match self.look().await {
                 Ok(now) => {
                     away = Outage::default();
-                    looks += 1;
+                    let waited = time_since(&mut answering);
                     let another =
                         now.process.is_another_than(&before.process) || now.supervisor_pid != before.supervisor_pid;
-                    let still_up = is_up(now.process.state) && !another && (!doubtful || looks <= 10);
+                    let still_up = is_up(now.process.state) && !another && (!doubtful || waited < OBEYED);
                     if now.process.state != ProcessState::Stopping && !still_up {
                         return Ok(now);
                     }
                     self.say_state(now.process.state, &mut seen).await;
                 }
-                Err(error) => away.tolerate(&error, Duration::MAX)?,
+                Err(error) => {
+                    away.tolerate(&error, Duration::MAX)?;
+                    // A supervisord that is away obeys nothing: the time counts from its next answer.
+                    answering = None;
+                }
             }
             sleep(POLL).await;
         }
@@ -424,7 +434,7 @@ impl<T: Transport> ProcessAction<'_, T> {
         let mut stable: Option<(Instant, ProcessReading)> = None;
         let mut retrying: Option<Instant> = None;
         let mut resent = 0_u32;
-        let mut looks = 0_u32;
+        let mut answering = None;
         let mut made: Option<ProgramPurpose> = None;
         loop {
             let now = match self.look().await {
@@ -434,12 +444,14 @@ impl<T: Transport> ProcessAction<'_, T> {
                     if let Err(verdict) = away.tolerate(&error, patience) {
                         return *verdict;
                     }
+                    // What an instance has to do once it is back takes its full time, whatever the outage took.
+                    answering = None;
                     sleep(POLL).await;
                     continue;
                 }
             };
             away = Outage::default();
-            looks += 1;
+            let waited = time_since(&mut answering);
             let instance_restarted = before.supervisor_pid.is_some()
                 && now.supervisor_pid.is_some()
                 && before.supervisor_pid != now.supervisor_pid;
@@ -448,7 +460,7 @@ impl<T: Transport> ProcessAction<'_, T> {
             match process.state {
                 ProcessState::Running if was_up && !is_new(&process, &before.process, note.as_ref()) => {
                     // The same process still: nothing was done, or the lost request is not obeyed yet.
-                    if looks > 10 {
+                    if waited >= OBEYED {
                         return self.not_restarted(process, note.as_ref());
                     }
                 }
@@ -495,9 +507,9 @@ impl<T: Transport> ProcessAction<'_, T> {
                     // The stop is done and the start was never heard: it is owed, and it was not obeyed.
                     resent += 1;
                     note = self.send_start().await.err();
-                    looks = 0;
+                    answering = None;
                 }
-                ProcessState::Stopped if cascades && looks < 100 => {}
+                ProcessState::Stopped if cascades && waited < INSTANCE_RESTART => {}
                 ProcessState::Backoff if stable.is_none() && !is_spawn_error(&process, note.as_ref()) => {
                     if retrying.get_or_insert_with(Instant::now).elapsed() >= RETRIES {
                         return did_not_come_up(process, note.as_ref(), false);
@@ -515,7 +527,7 @@ impl<T: Transport> ProcessAction<'_, T> {
                 | ProcessState::Fatal
                 | ProcessState::Unknown => {
                     // A node manager that restarts the instance first stops everything.
-                    if cascades && stable.is_some() && looks < 100 {
+                    if cascades && stable.is_some() && waited < INSTANCE_RESTART {
                         sleep(POLL).await;
                         continue;
                     }
@@ -718,6 +730,11 @@ impl StateWatch {
             lasts
         })
     }
+}
+
+/// The time since a reading was noted first; notes this one if there is none.
+fn time_since(first: &mut Option<Instant>) -> Duration {
+    first.get_or_insert_with(Instant::now).elapsed()
 }
 
 /// For how long a supervisord has not answered.
