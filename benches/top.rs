@@ -49,7 +49,7 @@ fn round(number: usize) -> Ledger {
             service: Some(format!("contrail-{role}-{service}")),
             state: Some(ProcessState::Running),
             uptime_s: Some(u64::try_from(place).unwrap_or_default()),
-            functional: Some(word.to_owned()),
+            functional: Some(word.into()),
             functional_reason: (!is_well).then(|| "Database:Cassandra connection down".to_owned()),
             ..TargetResult::new(format!("n{node:04}"), Outcome::Ok)
         }

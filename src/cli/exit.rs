@@ -108,9 +108,7 @@ fn of_result(result: &TargetResult, action: Action) -> ExitStatus {
         }
         Outcome::Failed | Outcome::TimedOut | Outcome::Unknown => ExitStatus::Failed,
         Outcome::Ok if reading && result.is_down() => ExitStatus::NotRunning,
-        Outcome::Ok
-            if reading && result.functional.as_deref().is_some_and(|word| !matches!(word, "active" | "backup")) =>
-        {
+        Outcome::Ok if reading && result.functional.as_ref().is_some_and(|status| !status.is_healthy()) => {
             ExitStatus::NotRunning
         }
         Outcome::Ok if reading && result.stands_by_for_none() => ExitStatus::NotRunning,

@@ -365,7 +365,7 @@ fn result() -> TargetResult {
         state: Some(ProcessState::Backoff),
         pid: Some(7),
         uptime_s: Some(8),
-        functional: text("failed"),
+        functional: Some("failed".into()),
         functional_reason: text("a reason"),
         version: text("3.2"),
         message: "a message".to_owned(),

@@ -5,6 +5,7 @@
 //! events of a run without gaps. Start reading at [`EventKind`]; the fold to the current state is in [`ledger`].
 
 mod facts;
+mod functional;
 pub mod ledger;
 mod phase;
 mod result;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::facts::{
     FailureEvidence, FindingKind, LogLines, LogStream, NodeFacts, NodeFinding, PendingUpdate, SupervisorFacts,
 };
+pub use self::functional::FunctionalStatus;
 pub use self::ledger::{Ledger, Summary};
 pub use self::phase::{ActivityPhase, PhaseKind};
 pub use self::result::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};

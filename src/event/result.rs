@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::FailureEvidence;
+use super::functional::FunctionalStatus;
 use super::string_enum::string_enum;
 
 /// The result of one target: one (node, role's supervisord, service).
@@ -28,10 +29,9 @@ pub struct TargetResult {
     pub pid: Option<u32>,
     /// Seconds since the process started, by the node's clock.
     pub uptime_s: Option<u64>,
-    /// The functional state: `active`, `initializing`, `backup`, `timeout`, `failed`, `inactive`. None if it was not
-    /// read, or if the running service has none to read.
-    pub functional: Option<String>,
-    /// Why it is not active, from the service or supervisord. Untrusted text: sinks make it safe.
+    /// The functional state of the service. None if it was not queried, or runs and cannot be queried.
+    pub functional: Option<FunctionalStatus>,
+    /// Why it is not active, as the service or supervisord puts it. Untrusted text: sinks make it safe.
     pub functional_reason: Option<String>,
     /// Version of the role's package on the node, if requested and known. Untrusted text: sinks make it safe.
     pub version: Option<String>,
@@ -95,8 +95,8 @@ impl TargetResult {
     }
 }
 
-/// The functional state of a program that has finished its work, after systemd's `active (exited)` for a oneshot unit.
-const ENDED_WELL: &str = "active";
+/// The functional state of a program that has done its work, as systemd shows a oneshot unit: `active (exited)`.
+const ENDED_WELL: FunctionalStatus = FunctionalStatus::Active;
 
 impl TargetResult {
     /// Whether the target is down but should run.
@@ -109,13 +109,13 @@ impl TargetResult {
     /// Whether the target is a oneshot program that exited as expected.
     #[must_use]
     pub fn has_ended_well(&self) -> bool {
-        self.state == Some(ProcessState::Exited) && self.functional.as_deref() == Some(ENDED_WELL)
+        self.state == Some(ProcessState::Exited) && self.functional == Some(ENDED_WELL)
     }
 
     /// Marks the target as a oneshot program that exited as expected.
     #[must_use]
     pub fn ended_well(mut self) -> Self {
-        self.functional = Some(ENDED_WELL.to_owned());
+        self.functional = Some(ENDED_WELL);
         self.functional_reason = Some("ended as expected".to_owned());
         self.message = "ended as expected".to_owned();
         self

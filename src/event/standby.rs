@@ -4,10 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{FailureKind, Outcome, ProcessState, RunScope, TargetResult};
-
-/// The functional state of a standby.
-const BACKUP: &str = "backup";
+use super::{FailureKind, FunctionalStatus, Outcome, ProcessState, RunScope, TargetResult};
 
 /// The instances of a service of one role.
 #[derive(Debug, Default)]
@@ -30,10 +27,9 @@ pub(super) fn judge(results: &mut [TargetResult], scope: &RunScope) {
         let group = service.split(':').next().unwrap_or(service).to_owned();
         let standing = services.entry((result.role.clone(), group)).or_default();
         standing.read += 1;
-        match result.functional.as_deref() {
-            Some(BACKUP) => standing.backups.push(index),
-            Some("inactive" | "failed") => {}
-            // A stopped process is not active; a running one without a functional state may be.
+        match &result.functional {
+            Some(FunctionalStatus::Backup) => standing.backups.push(index),
+            Some(FunctionalStatus::Inactive | FunctionalStatus::Failed) => {}
             None if result.state != Some(ProcessState::Running) => {}
             None | Some(_) => standing.may_be_active = true,
         }
@@ -67,7 +63,7 @@ impl TargetResult {
     #[must_use]
     pub fn stands_by_for_none(&self) -> bool {
         let is_given = self.functional_reason.as_deref().is_some_and(|reason| !reason.is_empty());
-        self.functional.as_deref() == Some(BACKUP) && is_given
+        self.functional == Some(FunctionalStatus::Backup) && is_given
     }
 }
 
@@ -81,7 +77,7 @@ mod tests {
             role: Some("config".to_owned()),
             service: Some("contrail-schema".to_owned()),
             state: Some(state),
-            functional: functional.map(str::to_owned),
+            functional: functional.map(FunctionalStatus::from),
             ..TargetResult::new(node, Outcome::Ok)
         }
     }

@@ -1,6 +1,6 @@
 //! The health of one target.
 
-use crate::event::{Failure, FailureKind, Outcome, ProcessState, TargetResult};
+use crate::event::{Failure, FailureKind, FunctionalStatus, Outcome, ProcessState, TargetResult};
 
 /// The health of a target, from healthy to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,7 +56,7 @@ impl TargetHealth {
             Outcome::Ok | Outcome::Changed if result.has_ended_well() => Self::Well,
             Outcome::Ok | Outcome::Changed if result.stands_by_for_none() => Self::Failed,
             Outcome::Ok | Outcome::Changed => {
-                Self::of_state(result.state).max(Self::of_word(result.functional.as_deref()))
+                Self::of_state(result.state).max(Self::of_functional(result.functional.as_ref()))
             }
         }
     }
@@ -72,13 +72,13 @@ impl TargetHealth {
         }
     }
 
-    fn of_word(functional: Option<&str>) -> Self {
+    const fn of_functional(functional: Option<&FunctionalStatus>) -> Self {
         match functional {
-            None | Some("active" | "backup") => Self::Well,
-            Some("initializing") => Self::Initializing,
-            Some("inactive") => Self::Inactive,
-            Some("timeout") => Self::Timeout,
-            Some(_) => Self::Failed,
+            None | Some(FunctionalStatus::Active | FunctionalStatus::Backup) => Self::Well,
+            Some(FunctionalStatus::Initializing) => Self::Initializing,
+            Some(FunctionalStatus::Inactive) => Self::Inactive,
+            Some(FunctionalStatus::Timeout) => Self::Timeout,
+            Some(FunctionalStatus::Failed | FunctionalStatus::Other(_)) => Self::Failed,
         }
     }
 }
@@ -129,11 +129,11 @@ impl HealthReason {
     }
 
     fn of_state(result: &TargetResult) -> Self {
-        // Take the worse of the two states.
-        let is_in_word = TargetHealth::of_word(result.functional.as_deref()) > TargetHealth::of_state(result.state);
+        // Of the two the one that says how bad it is.
+        let is_in_word = TargetHealth::of_functional(result.functional.as_ref()) > TargetHealth::of_state(result.state);
         let word = match (result.state, &result.functional) {
             (Some(state), _) if state != ProcessState::Running && !is_in_word => state.as_str(),
-            (_, Some(word)) => word.split_whitespace().next().unwrap_or_default(),
+            (_, Some(status)) => status.as_str().split_whitespace().next().unwrap_or_default(),
             (_, None) if result.outcome.is_bad() => result.outcome.as_str(),
             (_, None) => TargetHealth::of(result).as_str(),
         };
@@ -187,7 +187,7 @@ mod tests {
     fn with(state: ProcessState, functional: Option<&str>) -> TargetResult {
         TargetResult {
             state: Some(state),
-            functional: functional.map(str::to_owned),
+            functional: functional.map(FunctionalStatus::from),
             ..TargetResult::new("n", Outcome::Ok)
         }
     }

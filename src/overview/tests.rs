@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    Failure, FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, ProcessState, Stage, TargetResult, Via,
+    Failure, FailureKind, FindingKind, FunctionalStatus, NodeFacts, NodeFinding, Outcome, ProcessState, Stage,
+    TargetResult, Via,
 };
 
 fn service(node: &str, role: &str, service: &str, state: ProcessState) -> TargetResult {
@@ -26,7 +27,7 @@ fn running(node: &str, role: &str, name: &str) -> TargetResult {
 }
 
 fn saying(result: TargetResult, functional: &str, reason: &str) -> TargetResult {
-    TargetResult { functional: Some(functional.to_owned()), functional_reason: Some(reason.to_owned()), ..result }
+    TargetResult { functional: Some(functional.into()), functional_reason: Some(reason.to_owned()), ..result }
 }
 
 /// An unreachable node, with a named service or all of them.
@@ -238,7 +239,7 @@ fn any_result() -> impl Strategy<Value = TargetResult> {
                 supervisor: supervisor.map(|name| format!("supervisor-{name}")),
                 service: service.map(|name| format!("s{name}")),
                 state: state.filter(|_| !outcome.is_bad()),
-                functional: functional.filter(|_| !outcome.is_bad()).map(str::to_owned),
+                functional: functional.filter(|_| !outcome.is_bad()).map(FunctionalStatus::from),
                 functional_reason: Some(why.to_owned()),
                 failure,
                 ..TargetResult::new(format!("n{node}"), outcome)

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::LiveInstance;
 use super::job::TargetContext;
-use crate::event::{ActivityPhase, Failure, FailureKind, PhaseKind, Stage};
+use crate::event::{ActivityPhase, Failure, FailureKind, FunctionalStatus, PhaseKind, Stage};
 use crate::supervisor::ProcessInfo;
 use crate::supervisor::introspect::{self, FunctionalState};
 use crate::transport::Transport;
@@ -20,11 +20,14 @@ const POLL: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a process says of itself now; none where it has no introspect port or the node cannot be asked.
-pub(super) async fn functional<T: Transport>(instance: &LiveInstance<T>, process: &ProcessInfo) -> Option<String> {
+pub(super) async fn functional<T: Transport>(
+    instance: &LiveInstance<T>,
+    process: &ProcessInfo,
+) -> Option<FunctionalStatus> {
     let port = introspect::port_of(&instance.role.introspect, &process.group, &process.name)?;
     let session = instance.link.session().await.ok()?;
     let said = introspect::ask(session.as_ref(), &process.group, port, PATIENCE).await.ok()?;
-    Some(said.as_str().to_owned())
+    Some(said.status())
 }
 
 /// Waits until a process says that it is active, or a standby. What it said last, and a failure if it was not well
@@ -34,7 +37,7 @@ pub(super) async fn active<T: Transport>(
     process: &ProcessInfo,
     limit: Duration,
     context: &TargetContext<'_, T>,
-) -> (Option<String>, Option<Failure>) {
+) -> (Option<FunctionalStatus>, Option<Failure>) {
     let Some(port) = introspect::port_of(&instance.role.introspect, &process.group, &process.name) else {
         return (None, None);
     };
@@ -49,13 +52,13 @@ pub(super) async fn active<T: Transport>(
         };
         let waited = began.elapsed();
         let (functional, text) = now;
-        let word = functional.as_ref().map(|functional| functional.as_str().to_owned());
-        if functional.as_ref().is_some_and(FunctionalState::is_well) {
+        let status = functional.as_ref().map(FunctionalState::status);
+        if status.as_ref().is_some_and(FunctionalStatus::is_healthy) {
             context.gate(Some(true), text).await;
-            return (word, None);
+            return (status, None);
         }
         if context.waits_no_more() {
-            return (word, None);
+            return (status, None);
         }
         if waited >= limit {
             context.gate(Some(false), text.clone()).await;
@@ -63,7 +66,7 @@ pub(super) async fn active<T: Transport>(
             let failure = Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(
                 "look at its log: `ctl logs {service} --stderr -w {node}`; allow more time with --gate-timeout",
             );
-            return (word, Some(failure));
+            return (status, Some(failure));
         }
         if said.as_ref() != Some(&text) {
             context.gate(None, text.clone()).await;

@@ -16,7 +16,9 @@ use super::job::NodeJob;
 use super::message::{NameCensus, NodeBatch};
 use super::oneshot;
 use super::results::ResultBuilder;
-use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetResult};
+use crate::event::{
+    ActivityPhase, Failure, FailureKind, FunctionalStatus, Outcome, PhaseKind, ProcessState, Stage, TargetResult,
+};
 use crate::plan::{Action, WaitCondition, WaitGoal};
 use crate::transport::Transport;
 
@@ -159,9 +161,7 @@ async fn look<T: Transport>(
         let running = result.state == Some(ProcessState::Running) || result.has_ended_well();
         let met = match condition {
             WaitCondition::Running => running,
-            WaitCondition::Active => {
-                running && result.functional.as_deref().is_none_or(|word| matches!(word, "active" | "backup"))
-            }
+            WaitCondition::Active => running && result.functional.as_ref().is_none_or(FunctionalStatus::is_healthy),
             WaitCondition::Stopped => {
                 matches!(result.state, Some(ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal))
             }

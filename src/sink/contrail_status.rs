@@ -265,7 +265,8 @@ fn program_state(result: &TargetResult) -> String {
         ProcessState::Stopped | ProcessState::Stopping => "inactive",
         ProcessState::Backoff | ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown => "failed",
     };
-    let word = result.functional.as_deref().map_or_else(|| by_state.to_owned(), text::single_line);
+    let word = result.functional.as_ref();
+    let word = word.map_or_else(|| by_state.to_owned(), |status| text::single_line(status.as_str()));
     let told = why(result);
     match state {
         // `contrail-status` has no term for these states, or the wrong one.
@@ -345,7 +346,7 @@ mod tests {
 
     fn functional(node: &str, service: &str, word: &str, reason: Option<&str>) -> TargetResult {
         TargetResult {
-            functional: Some(word.to_owned()),
+            functional: Some(word.into()),
             functional_reason: reason.map(str::to_owned),
             ..program(node, service, ProcessState::Running)
         }

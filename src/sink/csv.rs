@@ -99,7 +99,7 @@ fn record(result: &TargetResult) -> [String; HEADER.len()] {
         result.state.map(|state| state.to_string()).unwrap_or_default(),
         number(result.pid.map(u64::from)),
         number(result.uptime_s),
-        maybe(&result.functional),
+        result.functional.as_ref().map(|status| cell(status.as_str())).unwrap_or_default(),
         cell(&result.message),
         failure.map(|failure| failure.stage.to_string()).unwrap_or_default(),
         failure.map(|failure| failure.kind.to_string()).unwrap_or_default(),

@@ -268,8 +268,8 @@ fn of_services(results: &[TargetResult]) -> Vec<StatusMetric> {
         healthy.set(&labels, flag(TargetHealth::of(result) == TargetHealth::Well));
         up.set(&labels, flag(is == ProcessState::Running));
         state.set(&with(is.as_str()), 1.0);
-        if let Some(word) = &result.functional {
-            functional.set(&with(word), 1.0);
+        if let Some(status) = &result.functional {
+            functional.set(&with(status.as_str()), 1.0);
         }
         if let Some(seconds) = result.uptime_s {
             uptime.set(&labels, count(seconds));
@@ -297,7 +297,7 @@ fn count(number: impl TryInto<u32>) -> f64 {
 mod tests {
     use super::super::fixtures::{self, SharedWriter};
     use super::*;
-    use crate::event::{EventKind, Failure, FailureKind, Stage, SupervisorFacts, Via};
+    use crate::event::{EventKind, Failure, FailureKind, FunctionalStatus, Stage, SupervisorFacts, Via};
 
     fn exposition(results: Vec<TargetResult>, facts: Vec<NodeFacts>) -> String {
         let out = SharedWriter::default();
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn services_nodes_and_supervisords_have_their_series() {
         let running = TargetResult {
-            functional: Some("initializing".to_owned()),
+            functional: Some(FunctionalStatus::Initializing),
             version: Some("3.2.1.0-27".to_owned()),
             ..fixtures::running("a6s01", Outcome::Ok, 900, 60)
         };

@@ -177,7 +177,7 @@ mod tests {
                 .zip(pids)
                 .map(|(node, pid)| {
                     let mut result = fixtures::running(node, Outcome::Ok, pid, 4);
-                    result.functional = Some(if node == "a6s01" { word } else { "active" }.to_owned());
+                    result.functional = Some(if node == "a6s01" { word } else { "active" }.into());
                     result.functional_reason =
                         (word == "initializing").then(|| "\u{1b}[2J\u{9b}31m\n, \"x\"".to_owned());
                     result

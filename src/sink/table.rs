@@ -12,7 +12,7 @@ use super::command_output::printed;
 use super::footer::notes;
 use super::grid::{CellPaint, Grid, GridCell};
 use super::{Sink, SinkError, hint, text};
-use crate::event::{Ledger, Outcome, ProcessState, RunEvent, TargetResult};
+use crate::event::{FunctionalStatus, Ledger, Outcome, ProcessState, RunEvent, TargetResult};
 use crate::nodeset::NodeSet;
 use crate::overview::TargetHealth;
 
@@ -257,16 +257,15 @@ impl<'a> TableRow<'a> {
 
     /// The state, and the functional state of the service if it adds something.
     fn state(&self) -> GridCell {
-        let functional = self.first.functional.as_deref().filter(|word| *word != "active");
-        let words = match (self.first.state, functional.map(text::single_line)) {
+        let functional = self.first.functional.as_ref().filter(|status| **status != FunctionalStatus::Active);
+        let words = match (self.first.state, functional.map(|status| text::single_line(status.as_str()))) {
             (None, None) => return GridCell::new("-"),
             (None, Some(word)) => word,
             (Some(state), None) => state.to_string(),
             (Some(state), Some(word)) => format!("{state} ({word})"),
         };
         let paint = self.first.state.map_or(CellPaint::Plain, state_paint);
-        // Red from supervisord's state is stronger than yellow from the functional state.
-        let doubtful = paint != CellPaint::Bad && !functional.is_none_or(is_well);
+        let doubtful = paint != CellPaint::Bad && !functional.is_none_or(FunctionalStatus::is_healthy);
         let paint = if doubtful { CellPaint::Doubtful } else { paint };
         GridCell::painted(&words, paint)
     }
@@ -298,8 +297,7 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<TableRow<'a>> {
     for result in results {
         let hint = result.failure.as_ref().and_then(|failure| failure.hint.as_deref());
         let hint = hint.map(|hint| hint::of_any_node(hint, &result.node));
-        // Hints are compared without node names: they differ on each node, but give the same advice.
-        let says = (result.outcome, result.state, result.functional.as_deref(), message(result), hint);
+        let says = (result.outcome, result.state, result.functional.as_ref(), message(result), hint);
         let place = *places.entry((result.role.as_deref(), result.service.as_deref(), says)).or_insert(rows.len());
         match rows.get_mut(place) {
             Some(row) => row.results.push(result),
@@ -316,11 +314,6 @@ fn message(result: &TargetResult) -> String {
     let told = [failure.as_ref(), reason, Some(&result.message)].into_iter().flatten();
     let told: Vec<&str> = told.map(String::as_str).filter(|words| !words.is_empty()).collect();
     text::single_line(&told.join("; "))
-}
-
-/// Whether the functional state of a service is healthy.
-fn is_well(functional: &str) -> bool {
-    matches!(functional, "active" | "backup")
 }
 
 const fn outcome_paint(outcome: Outcome) -> CellPaint {
@@ -443,11 +436,11 @@ mod tests {
         };
         let initializing = TargetResult {
             service: Some("contrail-api:0".to_owned()),
-            functional: Some("initializing".to_owned()),
+            functional: Some(FunctionalStatus::Initializing),
             ..fixtures::running("a6s02", Outcome::Ok, 300, 7503)
         };
         let running = TargetResult {
-            functional: Some("active".to_owned()),
+            functional: Some(FunctionalStatus::Active),
             ..fixtures::running("a6s02", Outcome::Ok, 4711, 266_400)
         };
         let events = fixtures::run(Some("status"), vec![stopped, initializing, running, not_configured("db1")]);

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::Snapshot;
 use crate::event::{
-    Failure, FailureEvidence, FailureKind, LogStream, NodeFacts, NodeFinding, Outcome, ProcessState, RunScope, Stage,
-    SupervisorFacts, TargetResult,
+    Failure, FailureEvidence, FailureKind, FunctionalStatus, LogStream, NodeFacts, NodeFinding, Outcome, ProcessState,
+    RunScope, Stage, SupervisorFacts, TargetResult,
 };
 use crate::local::file::{self, ReadBounds};
 
@@ -164,7 +164,7 @@ struct ResultRow {
     state: Option<String>,
     pid: Option<u32>,
     uptime_s: Option<u64>,
-    functional: Option<String>,
+    functional: Option<FunctionalStatus>,
     functional_reason: Option<String>,
     version: Option<String>,
     #[serde(default)]

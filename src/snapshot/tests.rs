@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{Failure, FailureKind, FindingKind, NodeFinding, Outcome, ProcessState, Stage, Via};
+use crate::event::{
+    Failure, FailureKind, FindingKind, FunctionalStatus, NodeFinding, Outcome, ProcessState, Stage, Via,
+};
 
 fn row(node: &str, service: &str, state: ProcessState, functional: Option<&str>) -> TargetResult {
     TargetResult {
@@ -13,7 +15,7 @@ fn row(node: &str, service: &str, state: ProcessState, functional: Option<&str>)
         state: Some(state),
         pid: (state == ProcessState::Running).then_some(100),
         uptime_s: (state == ProcessState::Running).then_some(1000),
-        functional: functional.map(str::to_owned),
+        functional: functional.map(FunctionalStatus::from),
         version: Some("3.1".to_owned()),
         via: Some(Via::Rpc),
         ..TargetResult::new(node, Outcome::Ok)
@@ -410,7 +412,7 @@ fn the_same_on_several_nodes_is_one_line_worse_first() {
             if ["a6s03", "a6s07"].contains(&result.node.as_str())
                 && result.service.as_deref() == Some("contrail-collector")
             {
-                result.functional = Some("initializing".to_owned());
+                result.functional = Some("initializing".into());
                 result.functional_reason = Some("Database connection down".to_owned());
             }
         }),

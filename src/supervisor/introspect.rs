@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::supervisorctl::clip;
+use crate::event::FunctionalStatus;
 use crate::transport::{Session, TransportError};
 
 /// Longest answer read.
@@ -65,14 +66,14 @@ pub enum FunctionalState {
 }
 
 impl FunctionalState {
-    /// The word that `contrail-status` has for it.
+    /// The state without its reason, as a result holds it. Its name is that of `contrail-status`.
     #[must_use]
-    pub fn as_str(&self) -> &'static str {
+    pub const fn status(&self) -> FunctionalStatus {
         match self {
-            Self::Active => "active",
-            Self::Initializing { .. } => "initializing",
-            Self::Backup => "backup",
-            Self::Timeout => "timeout",
+            Self::Active => FunctionalStatus::Active,
+            Self::Initializing { .. } => FunctionalStatus::Initializing,
+            Self::Backup => FunctionalStatus::Backup,
+            Self::Timeout => FunctionalStatus::Timeout,
         }
     }
 
@@ -88,7 +89,7 @@ impl FunctionalState {
     /// Whether nothing is wrong: it works, or stands by as it should.
     #[must_use]
     pub fn is_well(&self) -> bool {
-        matches!(self, Self::Active | Self::Backup)
+        self.status().is_healthy()
     }
 
     fn initializing(reason: &str) -> Self {
@@ -101,7 +102,7 @@ impl FunctionalState {
 /// As `contrail-status` prints it: `initializing (Zookeeper: connection down)`.
 impl fmt::Display for FunctionalState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())?;
+        f.write_str(self.status().as_str())?;
         match self {
             Self::Initializing { reason: Some(reason) } => write!(f, " ({reason})"),
             Self::Initializing { reason: None } | Self::Active | Self::Backup | Self::Timeout => Ok(()),

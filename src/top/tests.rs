@@ -19,7 +19,7 @@ fn running(node: &str, role: &str, service: &str) -> TargetResult {
         role: Some(role.to_owned()),
         service: Some(service.to_owned()),
         state: Some(ProcessState::Running),
-        functional: Some("active".to_owned()),
+        functional: Some("active".into()),
         uptime_s: Some(3_700),
         ..TargetResult::new(node, Outcome::Ok)
     }
@@ -27,7 +27,7 @@ fn running(node: &str, role: &str, service: &str) -> TargetResult {
 
 fn initializing(node: &str, why: &str) -> TargetResult {
     TargetResult {
-        functional: Some("initializing".to_owned()),
+        functional: Some("initializing".into()),
         functional_reason: Some(why.to_owned()),
         ..running(node, "analytics", SERVICES[0])
     }

@@ -241,7 +241,11 @@ fn row(result: &TargetResult, columns: &ColumnWidths, color: bool) -> Line<'stat
     let uptime = result.uptime_s.map(age).unwrap_or_default();
     let service = result.service.as_deref().map_or_else(|| "-".to_owned(), text::single_line);
     let state = match health {
-        TargetHealth::Well => result.functional.clone().or_else(|| result.state.map(|state| state.as_str().to_owned())),
+        TargetHealth::Well => result
+            .functional
+            .as_ref()
+            .map(ToString::to_string)
+            .or_else(|| result.state.map(|state| state.as_str().to_owned())),
         TargetHealth::Initializing
         | TargetHealth::Inactive
         | TargetHealth::Timeout

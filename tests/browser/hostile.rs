@@ -35,7 +35,7 @@ fn status(text: &str, number: usize) -> Status {
         ..running(&node, text, text)
     };
     let starting = TargetResult {
-        functional: Some(text.to_owned()),
+        functional: Some(text.into()),
         functional_reason: Some(text.to_owned()),
         ..running(&node, "analytics", "contrail-collector")
     };

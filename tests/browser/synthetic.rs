@@ -28,7 +28,7 @@ pub(crate) fn running(node: &str, role: &str, service: &str) -> TargetResult {
         state: Some(ProcessState::Running),
         pid: Some(4711),
         uptime_s: Some(266_864),
-        functional: Some("active".to_owned()),
+        functional: Some("active".into()),
         via: Some(Via::Rpc),
         batch: Some(1),
         duration_ms: Some(12),
@@ -67,7 +67,7 @@ pub(crate) fn large(nodes: usize, services: usize) -> Status {
             if number % 97 == 0 {
                 match number % 3 {
                     0 => {
-                        result.functional = Some("initializing".to_owned());
+                        result.functional = Some("initializing".into());
                         result.functional_reason = Some("Database:Cassandra connection down".to_owned());
                     }
                     1 => {

@@ -182,7 +182,7 @@ mod tests {
             state: Some(ProcessState::Backoff),
             pid: Some(7),
             uptime_s: Some(8),
-            functional: text("failed"),
+            functional: Some("failed".into()),
             functional_reason: text("a \"reason\"\n\u{9b}"),
             version: text("3.2"),
             message: "a message".to_owned(),

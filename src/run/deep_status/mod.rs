@@ -24,7 +24,9 @@ use self::unstable::InstancePast;
 use super::connection::{LiveInstance, NodeConnection};
 use super::discovery::DiscoveredNode;
 use super::results::ResultBuilder;
-use crate::event::{FindingKind, NodeFacts, NodeFinding, Outcome, ProcessState, SupervisorFacts, TargetResult, Via};
+use crate::event::{
+    FindingKind, FunctionalStatus, NodeFacts, NodeFinding, Outcome, ProcessState, SupervisorFacts, TargetResult, Via,
+};
 use crate::inventory::{ControlAddress, Role, Supervisor, introspect_port, packages_of};
 use crate::supervisor::ProcessInfo;
 use crate::supervisor::introspect::{self, AnswerSource, FunctionalState, IntrospectAnswer};
@@ -82,13 +84,13 @@ struct NodeSearch {
 /// How a service does its work, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ServiceStatement {
-    word: &'static str,
+    status: FunctionalStatus,
     reason: Option<String>,
 }
 
 impl From<FunctionalState> for ServiceStatement {
     fn from(said: FunctionalState) -> Self {
-        Self { word: said.as_str(), reason: said.reason().map(str::to_owned) }
+        Self { status: said.status(), reason: said.reason().map(str::to_owned) }
     }
 }
 
@@ -161,7 +163,7 @@ impl<T: Transport> DeepStatus<T> {
         };
         let unstable = async {
             let reason = self.past(instance).unstable(instance, process).await?;
-            Some(ServiceStatement { word: "failed", reason: Some(reason) })
+            Some(ServiceStatement { status: FunctionalStatus::Failed, reason: Some(reason) })
         };
         let both = futures_util::future::join(ask, unstable);
         match timeout_at(self.deadline, both).await {
@@ -170,7 +172,7 @@ impl<T: Transport> DeepStatus<T> {
             Err(_) => {
                 introspect::port_of(&instance.role.introspect, &process.group, &process.name)?;
                 let reason = "no answer before the node's timeout expired".to_owned();
-                Some(ServiceStatement { word: "timeout", reason: Some(reason) })
+                Some(ServiceStatement { status: FunctionalStatus::Timeout, reason: Some(reason) })
             }
         }
     }
@@ -215,9 +217,10 @@ impl<T: Transport> DeepStatus<T> {
                 self.cannot_be_asked(&error.to_string());
                 None
             }
-            IntrospectReply::Lost(error) => {
-                Some(ServiceStatement { word: "timeout", reason: Some(format!("cannot query it: {error}")) })
-            }
+            IntrospectReply::Lost(error) => Some(ServiceStatement {
+                status: FunctionalStatus::Timeout,
+                reason: Some(format!("cannot query it: {error}")),
+            }),
         }
     }
 
@@ -399,21 +402,21 @@ fn is_settled(asked: &IntrospectReply) -> bool {
 /// What a state says of the work that is done.
 fn of_state(state: ProcessState, description: &str) -> Option<ServiceStatement> {
     let described = Some(description.to_owned()).filter(|text| !text.is_empty());
-    let (word, reason) = match state {
+    let (status, reason) = match state {
         ProcessState::Running => return None,
-        ProcessState::Starting => ("initializing", None),
+        ProcessState::Starting => (FunctionalStatus::Initializing, None),
         // When it was stopped is said beside its state.
-        ProcessState::Stopped => ("inactive", described.filter(|text| text == "Not started")),
-        ProcessState::Stopping => ("inactive", None),
+        ProcessState::Stopped => (FunctionalStatus::Inactive, described.filter(|text| text == "Not started")),
+        ProcessState::Stopping => (FunctionalStatus::Inactive, None),
         ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown | ProcessState::Backoff => {
-            ("failed", described)
+            (FunctionalStatus::Failed, described)
         }
     };
-    Some(ServiceStatement { word, reason })
+    Some(ServiceStatement { status, reason })
 }
 
-fn split(said: Option<ServiceStatement>) -> (Option<String>, Option<String>) {
-    said.map_or((None, None), |said| (Some(said.word.to_owned()), said.reason))
+fn split(said: Option<ServiceStatement>) -> (Option<FunctionalStatus>, Option<String>) {
+    said.map_or((None, None), |said| (Some(said.status), said.reason))
 }
 
 fn of_instance<T: Transport>(instance: &Arc<LiveInstance<T>>) -> SupervisorFacts {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::HealthMark;
-use crate::event::{Ledger, NodeFacts, Summary, TargetResult};
+use crate::event::{FunctionalStatus, Ledger, NodeFacts, Summary, TargetResult};
 use crate::overview::{self, Overview, TargetHealth, reason};
 use crate::sink::overview::outlier_words;
 use crate::sink::{SinkError, text};
@@ -158,7 +158,7 @@ fn row(result: &TargetResult, texts: &mut TextTable) -> [DataCell; 18] {
         texts.place(result.state.map(|state| state.as_str())),
         result.pid.map(u64::from),
         result.uptime_s,
-        texts.place(result.functional.as_deref()),
+        texts.place(result.functional.as_ref().map(FunctionalStatus::as_str)),
         texts.place(result.version.as_deref()),
         texts.place(Some(why.as_str()).filter(|why| !why.is_empty())),
         texts.place(failure.and_then(|failure| failure.hint.as_deref())),

@@ -34,7 +34,7 @@ fn running(role: &str, node: &str, service: &str) -> TargetResult {
         role: Some(role.to_owned()),
         supervisor: Some(format!("supervisor-{role}")),
         service: Some(service.to_owned()),
-        functional: Some("active".to_owned()),
+        functional: Some("active".into()),
         ..fixtures::running(node, Outcome::Ok, 4711, 266_400)
     }
 }
@@ -111,7 +111,7 @@ fn twelve_faults() -> Vec<RunEvent> {
     ];
     for (node, service, state, word, why) in states {
         change(&mut results, node, service, |result| {
-            (result.state, result.functional) = (Some(state), Some(word.to_owned()));
+            (result.state, result.functional) = (Some(state), Some(word.into()));
             result.functional_reason = Some(why.to_owned());
         });
     }

@@ -192,7 +192,7 @@ fn words_and_wellness() {
         (FunctionalState::Initializing { reason: None }, "initializing", false),
     ];
     for (status, word, well) in tables {
-        assert_eq!((status.as_str(), status.to_string().as_str(), status.is_well()), (word, word, well));
+        assert_eq!((status.status().as_str(), status.to_string().as_str(), status.is_well()), (word, word, well));
     }
     let status = FunctionalState::initializing("Zookeeper: connection\ndown");
     assert_eq!((status.to_string().as_str(), status.is_well()), ("initializing (Zookeeper: connection down)", false));
