@@ -1,4 +1,4 @@
-//! The result of a target, and the names in it. The names are those of the JSON output and never change.
+//! One result, and the enums it is made of. Their names are those of the JSON output and never change.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::string_enum::string_enum;
 
 /// The result of one target: one (node, role's supervisord, service).
 ///
-/// A node that could not be asked has one for each service as typed.
+/// A node that could not be read has one result for each service as the user typed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetResult {
     /// Name of the node in the inventory.
@@ -19,9 +19,9 @@ pub struct TargetResult {
     pub role: Option<String>,
     /// Name of the supervisord instance, such as `supervisor-analytics`.
     pub supervisor: Option<String>,
-    /// The service in supervisord's notation (`contrail-api:0`), or as typed.
+    /// The service as supervisord prints it (`contrail-api:0`), or as the user typed it.
     pub service: Option<String>,
-    /// The outcome of the action.
+    /// The outcome of our action.
     pub outcome: Outcome,
     /// The state of the process in supervisord (or init).
     pub state: Option<ProcessState>,
@@ -33,9 +33,9 @@ pub struct TargetResult {
     pub functional: Option<FunctionalStatus>,
     /// Why it is not active, as the service or supervisord puts it. Untrusted text: sinks make it safe.
     pub functional_reason: Option<String>,
-    /// Version of the role's package on the node, if requested and known. Untrusted text: sinks make it safe.
+    /// Version of the role's package on the node, if it was queried and is known. Untrusted text: sinks make it safe.
     pub version: Option<String>,
-    /// A remark that is not a failure. Untrusted text: sinks make it safe.
+    /// A note that is no failure. Untrusted text: sinks make it safe.
     pub message: String,
     /// Present for every bad outcome.
     pub failure: Option<Failure>,
@@ -47,12 +47,12 @@ pub struct TargetResult {
     pub batch: Option<u32>,
     /// Time spent on this target, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// The command's output and exit; only for `exec`.
+    /// The output and the end of the command; for `exec` only.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandRun>,
 }
 
-/// The output and the exit of a command.
+/// The output of a command, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRun {
     /// Exit code; none if a signal killed it, if it did not run, or if its end is unknown.
@@ -63,7 +63,7 @@ pub struct CommandRun {
     pub stdout: String,
     /// Standard error, invalid UTF-8 replaced. Untrusted text: sinks make it safe.
     pub stderr: String,
-    /// Whether either exceeded the limit.
+    /// Whether either was longer than the limit and was cut.
     pub truncated: bool,
 }
 
@@ -99,20 +99,20 @@ impl TargetResult {
 const ENDED_WELL: FunctionalStatus = FunctionalStatus::Active;
 
 impl TargetResult {
-    /// Whether the target is down but should run.
+    /// Whether a service or supervisord that should run is down.
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.outcome.is_bad()
             || self.state.is_some_and(|state| state != ProcessState::Running && !self.has_ended_well())
     }
 
-    /// Whether the target is a oneshot program that exited as expected.
+    /// Whether its program runs once, and has ended as expected.
     #[must_use]
     pub fn has_ended_well(&self) -> bool {
         self.state == Some(ProcessState::Exited) && self.functional == Some(ENDED_WELL)
     }
 
-    /// Marks the target as a oneshot program that exited as expected.
+    /// The same result for a program that runs once and has ended as expected.
     #[must_use]
     pub fn ended_well(mut self) -> Self {
         self.functional = Some(ENDED_WELL);
@@ -130,14 +130,14 @@ impl TargetResult {
     }
 }
 
-/// Why an outcome is bad, for the operator on call.
+/// Why a target's outcome is bad, for the person on call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The stage that failed.
+    /// The stage at which it failed.
     pub stage: Stage,
-    /// The kind of failure, a name that scripts may rely on.
+    /// Its kind, a name that scripts may rely on.
     pub kind: FailureKind,
-    /// A description. Untrusted text: sinks make it safe.
+    /// Its description, in a sentence. Untrusted text: sinks make it safe.
     pub message: String,
     /// The next step for the user.
     pub hint: Option<String>,
@@ -150,14 +150,14 @@ impl Failure {
         Self { stage, kind, message: message.into(), hint: None }
     }
 
-    /// Adds a hint.
+    /// The same failure with a hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Fills names into the hint: its author writes the placeholders `{node}`, `{service}`, `{role}`.
+    /// The same with its placeholders `{node}`, `{service}` and `{role}` in the hint replaced.
     #[must_use]
     pub fn with_names_in_hint(mut self, node: &str, role: Option<&str>, services: &[String]) -> Self {
         if let Some(hint) = self.hint.as_mut().filter(|hint| hint.contains('{')) {
@@ -172,8 +172,8 @@ impl Failure {
         self
     }
 
-    /// The outcome of a target that this failure made unreadable before any change. A limit of this machine does not
-    /// make its node unreachable.
+    /// The outcome of a target that this failure kept from being read, before anything was changed. A limit of this
+    /// machine does not make its node unreachable.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         use FailureKind as K;
@@ -217,25 +217,25 @@ impl Failure {
 }
 
 string_enum! {
-    /// The outcome of an action on one target, from good to bad: the worst one of a node stands for the node.
+    /// The outcome of an action on one target, from good to bad: the worst of a node stands for the node.
     Outcome {
         /// No supervisord of the node lists the service.
         NotConfigured = "not_configured",
         /// No change was needed, or the status was read.
         Ok = "ok",
-        /// The action succeeded, and the state that was read back proves it.
+        /// The action is done, and verified.
         Changed = "changed",
         /// The node is marked `maintenance`.
         Skipped = "skipped",
         /// Nothing was started.
         NotStarted = "not_started",
-        /// No session with the node.
+        /// No session with the node could be opened.
         Unreachable = "unreachable",
         /// The action exceeded its time limit.
         TimedOut = "timed_out",
         /// The action failed.
         Failed = "failed",
-        /// The action may have started, and its result could not be read.
+        /// It may have started, and its result could not be read.
         Unknown = "unknown",
     }
 }
@@ -252,9 +252,9 @@ impl Outcome {
 }
 
 string_enum! {
-    /// The stage of an operation.
+    /// The stage of a run at which something failed.
     Stage {
-        /// Before the first connection.
+        /// Before any connection.
         Plan = "plan",
         /// Resolving the address and opening the connection, up to the host key.
         Connect = "connect",
@@ -262,15 +262,15 @@ string_enum! {
         Authenticate = "authenticate",
         /// Finding the node's supervisords and reading their process lists.
         Inspect = "inspect",
-        /// Performing the action.
+        /// Executing the action.
         Act = "act",
-        /// Reading the result back.
+        /// Reading its result.
         Verify = "verify",
     }
 }
 
 string_enum! {
-    /// The kind of a failure. More may be added.
+    /// The kind of a failure. Later versions may add kinds.
     FailureKind {
         /// The name does not resolve.
         Dns = "dns",
@@ -367,7 +367,7 @@ string_enum! {
         Running = "RUNNING",
         /// Exited too early; supervisord will retry.
         Backoff = "BACKOFF",
-        /// Asked to stop, and not yet gone.
+        /// Stopping, and not yet gone.
         Stopping = "STOPPING",
         /// Exited on its own.
         Exited = "EXITED",

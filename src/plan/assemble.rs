@@ -11,9 +11,9 @@ use crate::event::Via;
 use crate::inventory::{Inventory, ROLE_ORDER, Role};
 use crate::select::SelectedNode;
 
-/// The plan for doing all that is wanted, one task after the other. Reading, and a command, are one step over all
-/// nodes; a change of services goes role by role, in the order in which Contrail is upgraded, so that what others
-/// depend on is up again first.
+/// The plan that runs these tasks one after the other. Reading, and a command, are one step over all nodes; a change of
+/// services goes role by role, in the order of a Contrail upgrade, so that a service is up again before those that
+/// depend on it.
 #[must_use]
 pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> Plan {
     let mut nodes: Vec<SelectedNode> = Vec::new();
@@ -23,13 +23,13 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
                 let new = own.roles.iter().filter(|role| !known.roles.iter().any(|other| other.name == role.name));
                 let new: Vec<_> = new.cloned().collect();
                 known.roles.extend(new);
-                known.roles.sort_by_key(|role| place(&role.name));
+                known.roles.sort_by_key(|role| role_rank(&role.name));
             }
             None => nodes.push(own.clone()),
         }
     }
     let order: BTreeMap<&str, usize> =
-        inventory.nodes.iter().enumerate().map(|(place, node)| (node.name.as_str(), place)).collect();
+        inventory.nodes.iter().enumerate().map(|(rank, node)| (node.name.as_str(), rank)).collect();
     nodes.sort_by_key(|selected| order.get(selected.node.name.as_str()).copied());
     let mut plan = Plan {
         tasks: Vec::new(),
@@ -56,8 +56,8 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
     plan
 }
 
-/// Where a role comes in the order of the steps.
-fn place(role: &str) -> usize {
+/// The rank of a role in the order of the steps.
+fn role_rank(role: &str) -> usize {
     ROLE_ORDER.iter().position(|name| *name == role).unwrap_or(ROLE_ORDER.len())
 }
 
@@ -82,7 +82,7 @@ fn steps(index: usize, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<Pla
     steps
 }
 
-/// Notes the caps that a task has to keep, and watches all nodes of the roles that have one.
+/// Adds the caps that a task has to keep, and watches all nodes of the roles that have one.
 fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &SelectedNode)], inventory: &Inventory) {
     let takes_down = match &task.work {
         Work::Service { verb, .. } => verb.takes_down(),
@@ -98,11 +98,11 @@ fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &Select
             roles.push(role);
         }
     }
-    roles.sort_by_key(|role| place(&role.name));
+    roles.sort_by_key(|role| role_rank(&role.name));
     for role in roles {
         let amount = match (task.policy.caps, role.max_unavailable) {
             (CapPolicy::Each(amount), _) => amount,
-            // A command is no service of the role: nothing says that it takes one down.
+            // Nothing shows that a command takes a service of the role down, so only an explicit cap limits it.
             (CapPolicy::Inventory, Some(cap)) if task.work.verb().is_some() => cap.into(),
             (CapPolicy::Inventory | CapPolicy::Off, _) => continue,
         };

@@ -1,4 +1,4 @@
-//! Slices waiting nodes into batches by the requested size and the caps of the roles.
+//! The nodes of the next batch: as many as the user asked for, within the caps of the roles.
 //!
 //! Pure. Invariants: a batch takes nodes in the order in which they wait, except that down nodes come first; a batch
 //! never takes a role past its cap by a node that is up; a node that is down uses no budget.
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 pub struct DownBudget {
     /// The role.
     pub role: String,
-    /// The number of nodes that may be down.
+    /// How many nodes may be down.
     pub limit: usize,
     /// All nodes of the role, even those not selected: indexes into the plan's nodes.
     pub members: BTreeSet<usize>,
@@ -63,7 +63,7 @@ pub fn batches(nodes: &[usize], size: impl Fn(usize) -> usize, budgets: &[DownBu
             break;
         }
         waiting.retain(|node| !batch.contains(node));
-        // The nodes of a batch are up once it completes.
+        // Nodes that were down come up with their batch.
         for budget in &mut budgets {
             budget.down.retain(|node| !batch.contains(node));
         }

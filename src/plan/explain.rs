@@ -1,7 +1,6 @@
 //! The plan as text and as data, for `--dry-run`.
 //!
-//! Pure. Caps are shown as upper bounds: only the nodes know which services are down already, and so go first or use
-//! budget.
+//! Pure. Caps are shown as upper bounds: only the nodes know which services are down already, and such nodes go first.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -18,9 +17,9 @@ use crate::nodeset::NodeSet;
 /// The plan in the form of `--dry-run -o json`.
 #[derive(Debug, Serialize)]
 pub struct PlanView {
-    /// In order.
+    /// The steps, in the order in which they run.
     pub steps: Vec<StepView>,
-    /// The state of the nodes; none if they were not asked.
+    /// The state of the nodes; none if they were not read.
     pub live: Option<LiveView>,
 }
 
@@ -39,11 +38,11 @@ pub struct StepView {
     pub command: Option<String>,
     /// Names of the nodes in each batch, in order.
     pub batches: Vec<Vec<String>>,
-    /// Nodes skipped for maintenance.
+    /// Nodes that are skipped because they are in maintenance.
     pub skipped: Vec<String>,
     /// Nodes that could not be read, and so are in no batch.
     pub unreachable: Vec<String>,
-    /// Nodes that a cap, the failure limit or a wrong name currently keeps from starting.
+    /// Nodes that would not be started in their present state, because of a cap, the failure limit or an unknown name.
     pub not_started: Vec<String>,
     /// The caps of the roles in this step.
     pub caps: Vec<CapView>,
@@ -56,15 +55,15 @@ pub struct StepView {
 pub struct CapView {
     /// The role.
     pub role: String,
-    /// The number of its nodes that may be down at once.
+    /// How many nodes of it may be down at once.
     pub max_unavailable: usize,
     /// The number of its nodes.
     pub nodes: usize,
-    /// The nodes that are down now; none if they were not asked.
+    /// Those of them that are down now; none if they were not read.
     pub down: Option<Vec<String>>,
 }
 
-/// The plan as data. `live`: the state of the nodes, if they were asked.
+/// The plan as data. `live`: the state of the nodes, if they were read.
 #[must_use]
 pub fn view(plan: &Plan, live: Option<&LiveState>) -> PlanView {
     let steps = plan.steps.iter().filter_map(|step| view_step(plan, step, live)).collect();
@@ -127,7 +126,7 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
     })
 }
 
-/// Why currently no node of a step could start, if so.
+/// Why no node of a step would be started in the present state, if so.
 fn why_none(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<&'static str> {
     let (task, live) = (plan.tasks.get(step.task)?, live?);
     if task.work.changes() && !live.mistakes.is_empty() {
@@ -160,7 +159,7 @@ fn supervisors<'a>(plan: &'a Plan, step: &'a PlanStep) -> impl Iterator<Item = &
         .flat_map(|role| &role.supervisors)
 }
 
-/// The plan as text. `live`: the state of the nodes, if they were asked.
+/// The plan as text. `live`: the state of the nodes, if they were read.
 #[must_use]
 pub fn text(plan: &Plan, live: Option<&LiveState>) -> String {
     let mut text = String::new();
@@ -187,10 +186,10 @@ fn explain_step(
     task: &Task,
     (view, why): (&StepView, &str),
 ) -> std::fmt::Result {
-    let what = match &task.work {
-        Work::Exec { command, .. } => format!("exec: {command}"),
-        work if work.means_all_services() => format!("{} all services", view.action),
-        _ => format!("{} {}", view.action, view.services.join(" ")),
+    let what = match (&view.command, view.services.as_slice()) {
+        (Some(command), _) => format!("exec: {command}"),
+        (None, []) => format!("{} all services", view.action),
+        (None, services) => format!("{} {}", view.action, services.join(" ")),
     };
     let role = view.role.as_ref().map(|role| format!(", role {role}")).unwrap_or_default();
     let name = view.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
@@ -244,7 +243,7 @@ fn explain_step(
     Ok(())
 }
 
-/// The supervisord requests, as far as the catalogue knows them.
+/// The requests to the supervisords, as far as the catalogue knows their services.
 fn requests(plan: &Plan, step: &PlanStep, task: &Task) -> Vec<String> {
     let Some(verb) = task.work.verb() else { return Vec::new() };
     let verbs = match verb {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::event::InputDigest;
 
-/// The whole input of a command, encoded for sending. Clones share it.
+/// The whole input of a command, encoded as it is sent. Clones share it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CommandInput {
     base64: Arc<str>,
@@ -30,7 +30,7 @@ impl CommandInput {
         &self.base64
     }
 
-    /// The digest that identifies it.
+    /// Its length and hash, by which a resumed run recognizes it.
     #[must_use]
     pub fn digest(&self) -> &InputDigest {
         &self.digest
@@ -38,7 +38,7 @@ impl CommandInput {
 }
 
 impl std::fmt::Debug for CommandInput {
-    /// Omits the input, which may be long or secret.
+    /// Shows the length only: the input may be long, and secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("CommandInput").field(&self.digest.bytes).finish()
     }

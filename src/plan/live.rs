@@ -12,23 +12,23 @@ use super::Plan;
 use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, TargetResult};
 use crate::nodeset::NodeSet;
 
-/// The `(role, node)` pairs that are down.
+/// Roles that are down on a node, `(role, node)` each.
 pub type DownServices = BTreeSet<(String, String)>;
 
-/// The state of the nodes.
+/// The state of the nodes of a plan.
 #[derive(Debug, Clone, Default)]
 pub struct LiveState {
     /// The roles that are down on each node.
     pub down: DownServices,
     /// Nodes that could not be reached or read, with the failure.
     pub unreachable: BTreeMap<String, Failure>,
-    /// Nodes left unread because of a signal.
+    /// Nodes that were not read because a signal ended the run.
     pub unread: BTreeSet<String>,
     /// Service names that no selected node has.
     pub mistakes: BTreeMap<String, Failure>,
-    /// The targets that are down.
+    /// The services and supervisords that are down.
     pub(super) targets: Vec<DownTarget>,
-    /// The changes of an update.
+    /// The changes that an update would make.
     pub(super) updates: Vec<PendingUpdate>,
 }
 
@@ -82,8 +82,8 @@ impl LiveState {
                 self.mistakes.entry(name).or_insert_with(|| failure.clone());
                 return;
             }
-            // The failure concerns the whole node: the result of a supervisord has its name, and that of an init
-            // service has its backend.
+            // A failure of the node as a whole: a result of one supervisord has its name, and one of a service that init
+            // runs has its `via`.
             (Outcome::Unreachable | Outcome::TimedOut | Outcome::Failed, Some(failure))
                 if result.outcome == Outcome::Unreachable
                     || result.supervisor.is_none() && result.state.is_none() && result.via.is_none() =>
@@ -101,13 +101,13 @@ impl LiveState {
             _ => return,
         }
         let own = roles.roles.iter().map(|role| &role.name).filter(|role| {
-            // A failure of the node concerns all of its roles.
+            // A failure of the node concerns all its roles.
             result.role.as_ref().is_none_or(|own| own == *role) || result.outcome == Outcome::Unreachable
         });
         self.down.extend(own.map(|role| (role.clone(), result.node.clone())));
     }
 
-    /// Adds the changes of an update.
+    /// Takes in the changes that an update would make.
     pub fn update(&mut self, pending: PendingUpdate) {
         self.updates.push(pending);
     }
@@ -137,7 +137,7 @@ impl LiveState {
         }
     }
 
-    /// The state for people; nodes with the same state share a line.
+    /// The same as text; nodes with the same line are folded.
     pub(super) fn text(&self, text: &mut String) -> std::fmt::Result {
         for failure in self.mistakes.values() {
             let hint = failure.hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -171,20 +171,20 @@ fn pending_text(update: &PendingUpdate) -> String {
     }
     let lists = [("adds", &update.added), ("restarts", &update.changed), ("removes", &update.removed)];
     let lists = lists.iter().filter(|(_, groups)| !groups.is_empty());
-    let said: Vec<String> = lists.map(|(verb, groups)| format!("{verb} {}", groups.join(", "))).collect();
-    let said = if said.is_empty() { "changes nothing".to_owned() } else { said.join("; ") };
-    format!("{}: {said}", update.supervisor)
+    let changes: Vec<String> = lists.map(|(verb, groups)| format!("{verb} {}", groups.join(", "))).collect();
+    let changes = if changes.is_empty() { "changes nothing".to_owned() } else { changes.join("; ") };
+    format!("{}: {changes}", update.supervisor)
 }
 
-/// A text from a node on one line; its other unsafe characters are escaped when it is shown.
+/// A text of a node on one line. The sinks make its control characters visible.
 fn one_line(text: &str) -> String {
     text.split(['\r', '\n']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// One line for each distinct text, with its nodes.
-fn folded(text: &mut String, head: &str, said: impl Iterator<Item = (String, String)>) -> std::fmt::Result {
+/// One line for each different text, with its nodes.
+fn folded(text: &mut String, head: &str, texts: impl Iterator<Item = (String, String)>) -> std::fmt::Result {
     let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (what, node) in said {
+    for (what, node) in texts {
         nodes.entry(what).or_default().push(node);
     }
     for (what, nodes) in nodes {

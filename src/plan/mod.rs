@@ -1,12 +1,12 @@
 //! The plan of a run, as plain data: its tasks, their nodes, and the order.
 //!
-//! Here live [`Plan`] and [`PlanStep`]. Start at `task.rs`, which holds [`Task`] and its [`Work`]; `action.rs` has the names
-//! of actions, `assemble.rs` makes a plan of tasks ([`plan()`]), `amount.rs` and `policy.rs` describe batches, limits and gates, `batch.rs`
-//! chooses the nodes of the next batch, `explain.rs` and `live.rs` show a plan, `input.rs` is the standard input of a command,
-//! `targets.rs` and `stopped.rs` say which targets are left and which the run itself stopped, `rollout/` reads the
-//! file that describes several tasks. Pure; it uses `select` and `inventory`,
-//! and of `snapshot` the type. What always holds: the steps of a task name every node that it selects, each role's nodes
-//! in one step, steps in the order of the roles.
+//! Here live [`Plan`] and [`PlanStep`]. Start at `task.rs`, which holds [`Task`] and its [`Work`]; `action.rs` has the
+//! names of actions. `assemble.rs` makes a plan of tasks ([`plan()`]); `amount.rs` and `policy.rs` describe batches, limits
+//! and gates, and `batch.rs` chooses the nodes of the next batch. `explain.rs` and `live.rs` show a plan, `input.rs` holds
+//! the standard input of a command, `targets.rs` and `stopped.rs` the targets that are left and those that the run itself
+//! stopped, and `rollout/` reads the file that describes several tasks. Pure; it uses `select` and `inventory`, and of
+//! `snapshot` the type. What always holds: the steps of a task name every node that it selects, each role's nodes in one
+//! step, steps in the order of the roles.
 
 mod action;
 pub mod amount;
@@ -37,19 +37,19 @@ use crate::event::{RunScope, TargetResult, Via};
 use crate::inventory::Role;
 use crate::select::{SelectedNode, ServicePattern};
 
-/// The whole plan of a run.
+/// Everything that a run does.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The tasks, in order.
+    /// The tasks, in the order in which they run.
     pub tasks: Vec<Task>,
-    /// The backend that the user asked for; none leaves the choice to each node.
+    /// The way to the supervisords that the user chose; none leaves it to each node.
     pub via: Option<Via>,
-    /// The nodes of all tasks, in the order of the inventory, with all of their roles in any task; after them, nodes
-    /// that are only watched because they count towards a cap.
+    /// The nodes that any task selects, in the order of the inventory, with all roles that any task means there;
+    /// behind them the nodes that are only watched, since they count towards a cap.
     pub nodes: Vec<SelectedNode>,
     /// The number of selected nodes in `nodes`.
     pub selected: usize,
-    /// In order.
+    /// The steps of all tasks, in the order in which they run.
     pub steps: Vec<PlanStep>,
     /// The caps of each task's roles.
     pub caps: Vec<RoleCap>,
@@ -77,9 +77,9 @@ pub struct RoleCap {
     pub task: usize,
     /// The role.
     pub role: String,
-    /// As given.
+    /// The cap as the user or the inventory states it.
     pub amount: NodeAmount,
-    /// The number of nodes that may be down.
+    /// How many nodes may be down.
     pub limit: usize,
     /// All nodes of the role: indexes into the plan's nodes.
     pub members: Vec<usize>,
@@ -155,7 +155,7 @@ impl Plan {
         index < self.selected && !self.idle.contains(&index)
     }
 
-    /// A plan that reads all targets of this one on the same nodes, and changes nothing.
+    /// A plan that reads every service that this one means, on the same nodes, and changes nothing.
     #[must_use]
     pub fn reading(&self) -> Self {
         let all = self.means_all_services();
@@ -187,7 +187,7 @@ impl Plan {
     /// The part of a read-only plan for node `index`.
     #[must_use]
     pub fn of_node(&self, index: usize) -> Self {
-        // The absence of a name on this node says nothing about the others.
+        // A name that this node lacks may exist on the other nodes, so it must not count as a mistake here.
         let task = |task: &Task| Task { targets: TargetFilter::Except(BTreeMap::new()), ..task.clone() };
         let steps = self.steps.iter().filter(|step| step.nodes.contains(&index));
         Self {
@@ -202,8 +202,7 @@ impl Plan {
         }
     }
 
-    /// A plan that reads everything on node `index`, including functional states, in all of its selected roles, and
-    /// changes nothing.
+    /// A plan that reads what `ctl status` shows of node `index`, for all roles that this one means there.
     #[must_use]
     pub fn reading_of(&self, index: usize) -> Self {
         Self {
@@ -218,8 +217,8 @@ impl Plan {
         }
     }
 
-    /// The nodes of a task that its gate's snapshot does not cover in their selected roles: there is nothing to compare
-    /// with.
+    /// The nodes of a task for which the snapshot of its gate has no result in the roles that the run means there: the
+    /// gate cannot compare them.
     #[must_use]
     pub fn nodes_not_in_snapshot(&self, task: usize) -> Vec<&str> {
         let Some(snapshot) = self.tasks.get(task).and_then(|task| task.snapshot.as_ref()) else { return Vec::new() };
@@ -237,7 +236,7 @@ impl Plan {
         nodes_not_in_snapshot.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The scope of node `index`: its roles in all steps.
+    /// The part of node `index` that the run means: all of its roles that are in any step.
     #[must_use]
     pub fn scope_of(&self, index: usize) -> RunScope {
         let roles = self.roles_in(index, None).iter().map(|role| role.name.clone()).collect();
@@ -245,15 +244,15 @@ impl Plan {
         RunScope { roles, nodes, exclude: None }
     }
 
-    /// Updates the idle nodes after nodes were removed from steps: a node in no step is not changed any more, but may
+    /// Recomputes `idle` after nodes were removed from steps: a node in no step is no longer changed, though it may
     /// still count towards a cap.
     pub fn recompute_idle(&mut self) {
         self.idle =
             (0..self.selected).filter(|node| !self.steps.iter().any(|step| step.nodes.contains(node))).collect();
     }
 
-    /// Determines which tasks are batched, as far as this is known without the nodes: a down node may make a cap split
-    /// further.
+    /// Sets `batched` of each task, as far as it is known before any node is read: with a node that is down, a cap may
+    /// make more batches.
     pub fn find_batched(&mut self) {
         let batched: Vec<bool> = (0..self.tasks.len()).map(|task| self.is_batched(task)).collect();
         for (task, batched) in self.tasks.iter_mut().zip(batched) {
@@ -261,7 +260,7 @@ impl Plan {
         }
     }
 
-    /// Determines which names a command or an update of an earlier task may add.
+    /// Sets the names that a command or an update of an earlier task may bring.
     fn find_new_names(&mut self) {
         let mut after_change = false;
         for task in &mut self.tasks {
@@ -280,16 +279,14 @@ impl Plan {
         let steps = steps.map(|step| -> (usize, Vec<usize>) {
             (step.nodes.len(), step.nodes.iter().filter(|node| !rests(node)).copied().collect())
         });
-        let mut at_work = 0;
+        let mut active_steps = 0;
         for (of, nodes) in steps.filter(|(_, nodes)| !nodes.is_empty()) {
-            at_work += 1;
-            // If the first batch does not take the whole step, there is a second one.
+            active_steps += 1;
             if batch::next_batch(&nodes, task.policy.batch_size(0, of), &budgets).len() < nodes.len() {
                 return true;
             }
         }
-        // With `--serial`, several steps are several batches even if each fits into one.
-        task.policy.asks_for_gate() || (task.policy.serial.is_some() && at_work > 1)
+        task.policy.asks_for_gate() || (task.policy.serial.is_some() && active_steps > 1)
     }
 
     /// The budgets of a task, without down nodes.

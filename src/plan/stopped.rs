@@ -1,9 +1,11 @@
-//! Tracks the targets that a run itself has stopped: these are down on purpose.
+//! Targets that the run itself has stopped: their being down is no failure.
+//!
+//! Pure.
 
 use super::{Plan, ServiceVerb, TargetFilter, Task};
 use crate::select::ServicePattern;
 
-/// The names of a target.
+/// The names of a target that may have been stopped.
 #[derive(Debug, Clone, Copy)]
 pub struct StoppedTarget<'a> {
     /// Its role.
@@ -32,7 +34,7 @@ impl StoppedTarget<'_> {
 }
 
 impl Plan {
-    /// Whether the last action of the tasks up to `task` on a target of node `index` was to stop it.
+    /// Whether, of the tasks up to `task`, the last one that acted on a target of node `index` stopped it.
     #[must_use]
     pub fn has_stopped(&self, task: usize, index: usize, target: &StoppedTarget<'_>) -> bool {
         let Some(node) = self.nodes.get(index) else { return false };
@@ -42,7 +44,7 @@ impl Plan {
                 step.task == *number && step.nodes.contains(&index) && of_role
             });
             let name = |service: Option<&str>| (target.role.map(str::to_owned), service.map(str::to_owned));
-            // Targets that an earlier controller of the run has finished count too: they are excluded from this task.
+            // Work that an earlier controller of the run has done there still counts, though it is not repeated.
             let done = match &own.targets {
                 TargetFilter::Except(done) => done.get(&node.node.name).is_some_and(|done| {
                     let instance = target.supervisor.is_some() && done.contains(&name(target.supervisor));

@@ -1,8 +1,8 @@
 //! Parses a file or its text into a [`Rollout`].
 //!
-//! Here live [`load`] and [`read`]: the required parts of a file, and the order in which they are read. It uses the
-//! other files of this module and the inventory's reader. Invariant: every fault of a well-formed file is reported in
-//! one pass. Start reading at [`read`].
+//! Here live [`load`] and [`read`]: what a whole file must have, and in which order its parts are read. It uses the
+//! other files of this module and the reader of the inventory. What always holds: every error in a well-formed file is
+//! reported at once. Start reading at [`read`].
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -1,16 +1,16 @@
 //! The rollout file: an upgrade as an ordered list of steps over roles or node sets.
 //!
-//! Here live [`Rollout`] and its steps, as data, and their readers: [`load`] for a file, [`read`] for its text. It uses
-//! `select` and `inventory`, whose YAML reader it shares, so that errors in both files read the same. [`load`] reads
-//! that one file and accesses nothing else: no network, no process, no environment.
+//! Here live [`Rollout`] and its steps, as data, and the way to them: [`load`] from a file, [`read`] from its text. It
+//! uses `select` and `inventory`, whose YAML reader it shares, so that errors in both files read alike.
+//! [`load`] reads that one file and nothing else is touched: no network, no process, no environment.
 //!
 //! Invariants:
 //! - A [`Rollout`] is validated as a whole against the inventory: every step selects a node and does one thing, its
 //!   names are unique, its roles exist, its services can be services, and no `{{ … }}` is left in it.
-//! - All faults are reported together, with their places ([`RolloutError`]); for a file that is not well-formed YAML,
-//!   only the first one.
-//! - No text causes a panic, and there are limits: 1 MiB, [`MAX_STEPS`] steps, and the length of a value with its
-//!   variables expanded.
+//! - All errors are reported at once, with their places ([`RolloutError`]); for a file that is not well-formed YAML, only the
+//!   first one.
+//! - No text leads to a panic, and there are limits: 1 MiB, [`MAX_STEPS`] steps, and what a variable can blow a value
+//!   up to.
 //!
 //! Start reading here for the types, and in `file.rs` for the reader, which uses `variables.rs`, `settings.rs` and
 //! `step.rs`. `docs/rollout.md` describes the format.
@@ -33,7 +33,7 @@ use crate::inventory::problem::write_lines;
 
 pub use self::file::{MAX_STEPS, load, read};
 
-/// An ordered list of steps.
+/// A rollout: its steps, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollout {
     /// Its name, in one line.
@@ -81,7 +81,7 @@ pub enum StepAction {
     },
 }
 
-/// An unusable rollout, with all of its faults.
+/// A rollout that cannot be used, with every problem found in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutError {
     /// The file.

@@ -1,4 +1,4 @@
-//! One step of a rollout: its nodes, and its action.
+//! One step of a rollout: its nodes and its action.
 //!
 //! Here lives [`read`]. It uses `select` to verify the selection of the step. Invariant: a parsed step selects at least
 //! one node of the inventory, and does one thing. Start reading at [`read`].
@@ -100,7 +100,7 @@ pub(super) fn title(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field
 struct StepFields<'f, 'r> {
     item: &'r RawValue,
     fields: &'f [FieldEntry<'r>],
-    /// The correct names of misspelled keys: these are not missing.
+    /// The keys for which a misspelt one stands: they are not reported as missing.
     meant: &'f [&'f str],
 }
 

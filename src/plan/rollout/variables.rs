@@ -21,7 +21,7 @@ const CLOSE: &str = "}}";
 
 /// The values by name.
 pub(super) struct RolloutVariables {
-    /// `None` for an invalid or missing value, which is reported already.
+    /// The values by name; none if the value is invalid or missing, which is reported already.
     values: BTreeMap<String, Option<String>>,
     /// Whether every name could be read, so that an absent name is a fault.
     is_complete: bool,
