@@ -3,6 +3,7 @@
 //! Pure; it uses `inventory` and the leaf `nodeset`. Invariants: a [`Selection`] names each node once, in the order of
 //! the inventory; a misspelled name is an error, and never silently selects less. Start reading at [`select`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::inventory::{Inventory, Node, ROLE_ORDER, Role, canonical_role, roles_of_service};
@@ -127,7 +128,7 @@ pub struct SelectedNode {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     /// No such role.
-    #[error("no role `{name}`")]
+    #[error("unknown role `{name}`")]
     Role {
         /// As typed.
         name: String,
@@ -145,7 +146,7 @@ pub enum SelectError {
         error: ParseError,
     },
     /// Nodes that the inventory does not have.
-    #[error("{option}: the inventory has no {nodes}")]
+    #[error("{option}: the inventory has no node {nodes}")]
     Nodes {
         /// `--nodes` or `--exclude`.
         option: &'static str,
@@ -162,8 +163,8 @@ pub enum SelectError {
         /// The reason.
         reason: String,
     },
-    /// Nothing is selected.
-    #[error("no node is selected: {reason}")]
+    /// Nothing is left.
+    #[error("no nodes selected: {reason}")]
     Nothing {
         /// The reason.
         reason: String,
@@ -310,23 +311,21 @@ fn has_match(role: &Role, service: &ServicePattern) -> bool {
 
 fn nothing(query: &NodeQuery<'_>, given: &[String]) -> String {
     if !query.roles.is_empty() {
-        return format!(
-            "no node has the role {}{}",
-            query.roles.join(", "),
-            if query.nodes.is_some() || query.exclude.is_some() { " in that node set" } else { "" }
-        );
+        let scope = if query.nodes.is_some() || query.exclude.is_some() { " in that node set" } else { "" };
+        return format!("no node{scope} has the role {}", query.roles.join(", "));
     }
     if let Some(pattern) = query.nodes {
         return if pattern.trim().is_empty() {
             "--nodes is empty".to_owned()
         } else {
-            format!("`{pattern}` matches none")
+            format!("`{pattern}` matches no node")
         };
     }
     if query.exclude.is_some() {
-        return "--exclude leaves no node".to_owned();
+        return "--exclude leaves no nodes".to_owned();
     }
-    format!("no node has a role with that service ({})", given.join(", "))
+    let roles: BTreeSet<&str> = given.iter().map(String::as_str).collect();
+    format!("no node has the role of that service ({})", roles.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// The most similar name.
@@ -438,16 +437,16 @@ nodes:
     #[test]
     fn invalid_selections_are_errors() {
         let table = [
-            ("analitics", "-", "-", "", "no role `analitics`"),
-            ("-", "a4", "-", "", "--nodes: the inventory has no a4"),
-            ("-", "a[1-5]", "-", "", "--nodes: the inventory has no a[4-5]"),
-            ("-", "-", "z9", "", "--exclude: the inventory has no z9"),
+            ("analitics", "-", "-", "", "unknown role `analitics`"),
+            ("-", "a4", "-", "", "--nodes: the inventory has no node a4"),
+            ("-", "a[1-5]", "-", "", "--nodes: the inventory has no node a[4-5]"),
+            ("-", "-", "z9", "", "--exclude: the inventory has no node z9"),
             ("-", "a[3-1]", "-", "", "--nodes: range `3-1` runs backwards"),
             ("-", "@rack9", "-", "", "--nodes: unknown group `@rack9`"),
-            ("compute", "-", "-", "", "no node is selected: no node has the role compute"),
-            ("database", "a1", "-", "", "no node is selected: no node has the role database in that node set"),
-            ("-", "a1!a1", "-", "", "no node is selected: `a1!a1` matches none"),
-            ("-", "-", "*", "", "no node is selected: --exclude leaves no node"),
+            ("compute", "-", "-", "", "no nodes selected: no node has the role compute"),
+            ("database", "a1", "-", "", "no nodes selected: no node in that node set has the role database"),
+            ("-", "a1!a1", "-", "", "no nodes selected: `a1!a1` matches no node"),
+            ("-", "-", "*", "", "no nodes selected: --exclude leaves no nodes"),
             (
                 "-",
                 "-",

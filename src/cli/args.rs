@@ -27,13 +27,13 @@ pub(super) enum CliCommand {
     Service(ServiceArgs),
     /// Run a command on the nodes and collect its output
     Exec(ExecArgs),
-    /// Run a rollout file: an upgrade as ordered steps, each in batches with gates
+    /// Run the steps of a rollout file, such as an upgrade, in batches with gates
     Rollout(RolloutArgs),
     /// List, show, resume, retry or undo past runs
     Runs(RunsArgs),
     /// Wait until services are running, active or stopped
     Wait(WaitArgs),
-    /// Show what is not healthy in the cluster, or in the named services
+    /// Show the problems of the cluster, or of the named services
     Status(StatusArgs),
     /// Show a full-screen live view of the cluster
     Top(TopArgs),
@@ -41,7 +41,7 @@ pub(super) enum CliCommand {
     Logs(LogsArgs),
     /// Compare a snapshot from `ctl status --save` with another one or with the live cluster
     Snapshot(SnapshotArgs),
-    /// Connect to the nodes and find their supervisords; show what is wrong and how to fix it
+    /// Connect to the nodes and find their supervisords; report problems and how to fix them
     Ping(PingArgs),
     /// Show or check the inventory
     Inventory(InventoryArgs),
@@ -84,7 +84,7 @@ pub(super) struct ExecArgs {
 /// ctl rollout FILE
 #[derive(Debug, ClapArgs)]
 pub(super) struct RolloutArgs {
-    /// The rollout file; docs/rollout.md explains it
+    /// Rollout file; see docs/rollout.md
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
     /// Set a variable of the file; can be repeated
@@ -136,7 +136,7 @@ pub(super) enum RunsCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Retry what did not succeed, as a new run
+    /// Retry everything that did not succeed, as a new run
     Retry {
         /// Run ID, any unique part of it, or `last`
         #[arg(value_name = "ID")]
@@ -219,16 +219,16 @@ pub(super) struct GoArgs {
     /// How long to wait for a lock held by another run [default: 0s]
     #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, help_heading = "Locks")]
     pub(super) lock_wait: Option<std::time::Duration>,
-    /// Change nodes without guard and lock where they are not available
+    /// Change nodes even if the guard and the lock are not available there
     #[arg(long, help_heading = "Locks")]
     pub(super) no_guard: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum DryRun {
-    /// Without connecting
+    /// Do not connect
     Plan,
-    /// With the current state of the nodes
+    /// Also read the current state of the nodes
     Live,
 }
 
@@ -239,7 +239,7 @@ pub(super) struct StatusArgs {
     /// Services [default: all]
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
-    /// Show everything, not only what is not healthy
+    /// Show everything, not only problems
     #[arg(long)]
     pub(super) all: bool,
     /// Repeat every DURATION over the same connections and mark changes
@@ -322,7 +322,7 @@ pub(super) struct FanoutArgs {
     /// Inventory file [default: $CTL_INVENTORY, ./inventory.yaml, $XDG_CONFIG_HOME/ctl/inventory.yaml, /etc/ctl/inventory.yaml]
     #[arg(short, long, value_name = "FILE", help_heading = "Nodes")]
     pub(super) inventory: Option<PathBuf>,
-    /// Select nodes with any of these roles; only the supervisords of these roles are acted on
+    /// Select nodes with any of these roles, and act only on the supervisords of these roles
     #[arg(short, long, value_name = "ROLE", value_delimiter = ',', help_heading = "Nodes")]
     pub(super) role: Vec<String>,
     /// Select the nodes of this node set: names, node[01-40], globs, @group, @role, and the operators , ! & ^
@@ -396,7 +396,7 @@ pub(super) struct OutputArgs {
     /// Write the results to a file, completely or not at all
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) out: Option<PathBuf>,
-    /// Combine rows with the same outcome into one with a folded node set [default: above 32 rows at a terminal]
+    /// Combine rows with the same content into one row with a folded node set [default: above 32 rows at a terminal]
     #[arg(long, overrides_with = "no_fold", help_heading = "Output")]
     pub(super) fold: bool,
     /// Show one row per result
@@ -405,7 +405,7 @@ pub(super) struct OutputArgs {
     /// Show results only: no progress, no summary
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
     pub(super) quiet: bool,
-    /// Log what is done, and why; -vv also logs the SSH protocol
+    /// Log each step and the reason for it; -vv also logs the SSH protocol
     #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Output")]
     pub(super) verbose: u8,
     /// Color the output
@@ -443,7 +443,7 @@ pub(super) enum InventoryCommand {
         #[command(flatten)]
         ssh: Box<SshArgs>,
     },
-    /// Check the file and show what is wrong with it
+    /// Check the file and show all its errors
     Check,
 }
 
@@ -469,11 +469,11 @@ pub(super) struct NodesetArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NodesetCommand {
-    /// Write a node set in its shortest form
+    /// Print a node set in its shortest form
     Fold(PatternArgs),
-    /// List every name, in order
+    /// Print every name, in order
     Expand(PatternArgs),
-    /// Count the names
+    /// Print the number of names
     Count(PatternArgs),
 }
 
@@ -494,13 +494,13 @@ pub(super) enum HostKey {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ViaArg {
-    /// First of the others that works
+    /// The first method that works
     Auto,
     /// XML-RPC over a forwarded socket
     Rpc,
-    /// supervisorctl, run on the node
+    /// The supervisorctl command on the node
     Supervisorctl,
-    /// Init script of the service
+    /// The init script of the service
     Service,
 }
 
@@ -519,7 +519,7 @@ impl ViaArg {
 pub(super) enum ColorChoice {
     /// At a terminal, unless NO_COLOR is set
     Auto,
-    /// Also if the output is not a terminal
+    /// Even if the output is not a terminal
     Always,
     /// Never
     Never,
@@ -546,8 +546,9 @@ pub(super) fn duration_or_zero(text: &str) -> Result<std::time::Duration, String
 pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let duration = match text.parse::<u64>() {
         Ok(seconds) => std::time::Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|error| format!("{error} (expected a duration such as 500ms, 5s or 2m)"))?,
+        Err(_) => {
+            humantime::parse_duration(text).map_err(|_| "expected a duration such as 500ms, 5s or 2m".to_owned())?
+        }
     };
     if duration.is_zero() || duration > std::time::Duration::from_secs(86_400) {
         return Err("expected a duration from 1ms to 1day".to_owned());

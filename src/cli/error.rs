@@ -251,11 +251,11 @@ error: two steps are named `up`
 4 |   - {name: up, role: database, exec: 'yum {{ relase }}'}
   |            -- first defined here
 5 |   - {name: up, role: databse, exec: date}
-  |            ^^ again
+  |            ^^ defined again here
   |
   = help: give each step a name of its own
 
-error: no role `databse`
+error: unknown role `databse`
  --> up.yaml:5:22
   |
 5 |   - {name: up, role: databse, exec: date}

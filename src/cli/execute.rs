@@ -306,7 +306,7 @@ fn confirm(what: &str, plan: &Plan, change: &ChangeSettings) -> Result<(), CliEr
     }
     if !terminal::can_ask() {
         return Err(CliError::usage(format!(
-            "this {what} on all {count} nodes of the inventory: without a terminal it needs --yes"
+            "this {what} on all {count} nodes of the inventory; without a terminal, confirm it with --yes"
         ))
         .with_hint("select nodes or roles with -w or -r, or add -y"));
     }

@@ -241,8 +241,10 @@ pub(super) fn find_inventory(named: Option<&Path>) -> Result<InventoryPath, CliE
         return Ok(InventoryPath { path: found.clone(), is_named: false });
     }
     let looked = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
-    Err(CliError::usage(format!("no inventory: neither -i nor $CTL_INVENTORY is set, and there is none at {looked}"))
-        .with_hint("see inventory.example.yaml for an example; check yours with `ctl inventory check -i FILE`"))
+    Err(CliError::usage(format!(
+        "no inventory found: -i and $CTL_INVENTORY are not set, and none of these files exists: {looked}"
+    ))
+    .with_hint("see inventory.example.yaml for an example; check yours with `ctl inventory check -i FILE`"))
 }
 
 /// The nodes and roles that are asked for.

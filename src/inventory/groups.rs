@@ -186,7 +186,7 @@ impl<'r> GroupResolution<'r> {
             let affords = reader.report.affords(self.groups.len() + self.roles.len());
             let names = names.chain(ROLE_ALIASES.map(|(alias, _)| alias));
             let near = if affords { nearest(used, names) } else { None };
-            let fault = Diagnostic::new(self.place_of(user, used), format!("no group or role {}", quoted(used)))
+            let fault = Diagnostic::new(self.place_of(user, used), format!("unknown group or role {}", quoted(used)))
                 .label("unknown group")
                 .help_if(near.map(|near| format!("did you mean @{near}?")));
             reader.fault(fault);

@@ -107,7 +107,7 @@ fn version(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) {
     let Some(field) = values::format_version(reader, field, "inventory", VERSION) else { return };
     match field.value.as_text() {
         Some(text) => {
-            let message = format!("`version` is {}: expected {VERSION}", quoted(text));
+            let message = format!("invalid value {} for `version`: expected {VERSION}", quoted(text));
             reader.fault(Diagnostic::new(field.value.place(), message));
         }
         None => values::wrong_value(reader, field, "the number 1"),

@@ -149,7 +149,7 @@ impl<'r> NodeBuilder<'r> {
             let fault = Diagnostic::new(key.span.clone(), message);
             let before = self.keys.get(other).filter(|_| other != entry).cloned();
             reader.fault(match before {
-                Some(before) => fault.label("again").related(before, "first defined here"),
+                Some(before) => fault.label("defined again here").related(before, "first defined here"),
                 None => fault.label("twice in this pattern"),
             });
         }

@@ -89,7 +89,7 @@ pub(super) fn read(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) 
                 let message =
                     format!("{} is another name for {}, which is also defined", quoted(field.name), quoted(said));
                 let fault = Diagnostic::new(field.key.span.clone(), message)
-                    .label("again")
+                    .label("defined again here")
                     .related(place.clone(), "first defined here");
                 reader.fault(fault);
                 continue;
@@ -254,7 +254,11 @@ fn instances(reader: &mut ValueReader<'_>, role: &Role, field: FieldEntry<'_>) -
         let place = name_field.value.place();
         if let Some(before) = places.get(&name) {
             let message = format!("the supervisord {} is defined twice", quoted(&name));
-            reader.fault(Diagnostic::new(place, message).label("again").related(before.clone(), "first defined here"));
+            reader.fault(
+                Diagnostic::new(place, message)
+                    .label("defined again here")
+                    .related(before.clone(), "first defined here"),
+            );
             continue;
         }
         places.insert(name.clone(), place.clone());
@@ -373,9 +377,8 @@ fn cap(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Option<Una
     };
     match cap {
         Some(UnavailableCap::Nodes(0) | UnavailableCap::Percent(0)) => {
-            let fault =
-                Diagnostic::new(field.value.place(), "with a `max_unavailable` of 0 nothing could ever be restarted")
-                    .label(format!("expected {EXPECTED}"));
+            let fault = Diagnostic::new(field.value.place(), "a `max_unavailable` of 0 would prevent every restart")
+                .label(format!("expected {EXPECTED}"));
             reader.fault(fault);
             None
         }

@@ -248,7 +248,7 @@ pub(super) fn addresses(
 fn unequal(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, given: u64, count: usize, key: &RawValue, own: bool) {
     let (given, needed) = (plural(given, "address", "addresses"), plural(count as u64, "node", "nodes"));
     let said = field.value.as_text().unwrap_or_default();
-    let fault = Diagnostic::new(field.value.place(), format!("{} is {given} for {needed}", quoted(said))).label(given);
+    let fault = Diagnostic::new(field.value.place(), format!("{} has {given} for {needed}", quoted(said))).label(given);
     let words = if own { needed } else { format!("{needed} without an `address`") };
     let fault = fault.related(key.span.clone(), words);
     reader.fault(fault.help("the ranges of a node's name and address must have the same length"));

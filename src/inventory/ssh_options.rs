@@ -121,7 +121,7 @@ pub(super) fn read(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<G
         let before = given.iter().zip(&keys).find(|(known, _)| known.keyword == keyword);
         if let Some((_, before)) = before {
             let fault = Diagnostic::new(option.key.span.clone(), format!("the keyword `{keyword}` is defined twice"))
-                .label("again")
+                .label("defined again here")
                 .related(before.span.clone(), "first defined here");
             reader.fault(fault);
             continue;
@@ -148,7 +148,7 @@ fn unknown(reader: &mut ValueReader<'_>, option: FieldEntry<'_>) {
             None => format!("it supports {}; set anything else in ssh_config", names.join(", ")),
         },
     };
-    let message = format!("`ssh_options` has no keyword {}", quoted(option.name));
+    let message = format!("unknown keyword {} in `ssh_options`", quoted(option.name));
     reader.fault(Diagnostic::new(option.key.span.clone(), message).label("unknown keyword").help(help));
 }
 

@@ -18,7 +18,7 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Diagnostic
     let span = error.location().map_or(0..0, |location| bytes(text, &location));
     let said = without_place(&error.to_string());
     if let Some(tab) = tab_in_indentation(text, span.start) {
-        return Diagnostic::new(tab, "a tab in the indentation, where YAML allows only spaces")
+        return Diagnostic::new(tab, "tab in the indentation; YAML allows only spaces")
             .label("this is a tab")
             .help("indent with spaces");
     }
@@ -47,7 +47,7 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Diagnostic
     );
     if is_limit || said.contains("recursion limit") {
         return Diagnostic::new(span, format!("too large or too deeply nested for {owner}")).help(format!(
-            "it may have {MAX_NODES} values, {MAX_REPEATED} of them repeated by anchors, and {MAX_DEPTH} levels"
+            "the limits are {MAX_NODES} values, {MAX_REPEATED} of them repeated by anchors, and {MAX_DEPTH} levels"
         ));
     }
     if let Some(fault) = ['@', '%', '`'].into_iter().find_map(|first| unquoted(text, span.start, first)) {

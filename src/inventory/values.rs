@@ -98,7 +98,7 @@ fn distinct<'r>(reader: &mut ValueReader<'_>, pairs: &'r [(RawValue, RawValue)],
         // The first definition counts; the second one only gets a fault.
         if let Some(before) = first.get(name) {
             let fault = Diagnostic::new(key.span.clone(), format!("the {what} {} is defined twice", quoted(name)))
-                .label("again")
+                .label("defined again here")
                 .related(before.clone(), "first defined here");
             reader.fault(fault);
             continue;
@@ -150,7 +150,7 @@ pub(crate) fn keep_known<'k>(
                 (None, None) => format!("the keys are {}", known.join(", ")),
             };
             meant.extend(glued.copied().or(near));
-            let message = format!("{owner} has no key {}", quoted(field.name));
+            let message = format!("unknown key {} in {owner}", quoted(field.name));
             reader.fault(Diagnostic::new(field.key.span.clone(), message).label("unknown key").help(help));
         }
         is_known
@@ -323,7 +323,7 @@ fn unknown_role(reader: &mut ValueReader<'_>, place: Range<usize>, said: &str, r
         Some(near) => format!("did you mean {near}?"),
         None => format!("the roles are {}", listed(all())),
     };
-    reader.fault(Diagnostic::new(place, format!("no role {}", quoted(said))).label("unknown role").help(help));
+    reader.fault(Diagnostic::new(place, format!("unknown role {}", quoted(said))).label("unknown role").help(help));
 }
 
 /// A name that is safe in a command line and at a terminal. `what` is the kind of its owner.
@@ -425,7 +425,7 @@ pub(crate) fn format_version<'r>(
 pub(crate) fn wrong_value(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, expected: &str) {
     match field.value.as_text() {
         Some(said) => {
-            let message = format!("{} is {}: expected {expected}", quoted(field.name), quoted(said));
+            let message = format!("invalid value {} for {}: expected {expected}", quoted(said), quoted(field.name));
             let fault = Diagnostic::new(field.value.place(), message).label(format!("expected {expected}"));
             reader.fault(fault);
         }

@@ -185,7 +185,7 @@ impl<'a> Scanner<'a> {
             let range = NumberRange::parse(item, open..close + 1)?;
             list.check(&range, item)?;
             if item.text.contains('/') && list.after.is_some() {
-                return Err(ParseError::new(after, "digits right after a range with a step")
+                return Err(ParseError::new(after, "digits directly after a range with a step")
                     .with_hint("write the numbers with these digits inside the brackets"));
             }
             list.items.push(range);
@@ -205,7 +205,7 @@ impl<'a> Scanner<'a> {
 
 /// A number that does not fit.
 fn too_long(span: Range<usize>) -> ParseError {
-    ParseError::new(span, format!("number of more than {MAX_DIGITS} digits"))
+    ParseError::new(span, format!("number has more than {MAX_DIGITS} digits"))
 }
 
 /// A part of the text that knows where it stands.
@@ -321,7 +321,8 @@ impl NumberList {
             // It could mean each number behind these digits, or all numbers from one end to the other.
             Some(before) if !range.even() => {
                 let NumberRange { low, high, step } = range;
-                let message = format!("digits right before `{}`, whose numbers differ in length", item.text);
+                let message =
+                    format!("digits directly before the range `{}`, whose numbers differ in length", item.text);
                 let step = if *step > 1 { format!("/{step}") } else { String::new() };
                 let after = self.after.map(|after| after.to_string()).unwrap_or_default();
                 let inside = format!("[{before}{low}-{before}{high}{step}]{after}");

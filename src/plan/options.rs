@@ -51,8 +51,8 @@ pub enum PolicySetter {
 /// The gates by their names, each with its meaning in one line.
 pub const GATES: [(&str, Gate, &str); 3] = [
     ("running", Gate::Running, "Every changed service is RUNNING and stays RUNNING"),
-    ("active", Gate::Active, "The same, and active according to its introspect port"),
-    ("none", Gate::None, "No condition beyond proof that the action took effect"),
+    ("active", Gate::Active, "The same, and active or on standby according to its introspect port"),
+    ("none", Gate::None, "Only proof that the action took effect"),
 ];
 
 /// All of them, in the order in which help texts show them.

@@ -222,9 +222,17 @@ pub(in crate::cli) fn check(inventory: &Inventory, format: OutputFormat) -> Resu
         return document(&check, format);
     }
     Ok(format!(
-        "{}: {} nodes with {} roles, {} groups; no problems found",
-        check.file, check.nodes, check.roles, check.groups
+        "{}: {}, {}, {}; no problems found",
+        check.file,
+        counted(check.nodes, "node"),
+        counted(check.roles, "role"),
+        counted(check.groups, "group")
     ))
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
 }
 
 fn document(value: &impl Serialize, format: OutputFormat) -> Result<String, CliError> {

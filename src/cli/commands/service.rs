@@ -50,7 +50,7 @@ fn split(words: &[String]) -> Result<(Vec<String>, Option<ServiceVerb>), CliErro
         (Some(_), _, [_]) => Err(CliError::usage("no service given")
             .with_hint("usage: ctl service NAME... ACTION, for example `ctl service contrail-collector restart`")),
         (Some(first), Some(last), _) => Err(CliError::usage(format!(
-            "two actions, `{}` first and `{}` last; give only one",
+            "two actions given, `{}` and `{}`; expected only one",
             name(first),
             name(last)
         ))),

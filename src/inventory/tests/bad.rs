@@ -26,8 +26,8 @@ fn the_version() {
             "version: 0\nnodes: {a: {}}\n",
             &["1:10: unsupported format version 0: this ctl supports version 1 (write `version: 1`)"],
         ),
-        ("version: one\nnodes: {a: {}}\n", &["1:10: `version` is `one`: expected 1"]),
-        ("version: 1.0\nnodes: {a: {}}\n", &["1:10: `version` is `1.0`: expected 1"]),
+        ("version: one\nnodes: {a: {}}\n", &["1:10: invalid value `one` for `version`: expected 1"]),
+        ("version: 1.0\nnodes: {a: {}}\n", &["1:10: invalid value `1.0` for `version`: expected 1"]),
         ("version:\nnodes: {a: {}}\n", &["1:1: `version` has no value: expected the number 1"]),
         ("version: [1]\nnodes: {a: {}}\n", &["1:10: `version` must be the number 1, not a list"]),
     ]);
@@ -61,12 +61,15 @@ fn the_file_as_a_whole() {
         ("version: 1\nnodes:\n", &["2:1: the inventory has no nodes (such as `nodes: {node1: {roles: [analytics]}}`)"]),
         ("version: 1\nnodes: [a, b]\n", &["2:8: `nodes` must be a mapping, each node with its value, not a list"]),
         ("version: 1\nnodes: a\n", &["2:8: `nodes` must be a mapping, each node with its value, not text"]),
-        ("version: 1\nnodes: {a: {}}\ngroop: {}\n", &["3:1: the inventory has no key `groop` (did you mean groups?)"]),
+        (
+            "version: 1\nnodes: {a: {}}\ngroop: {}\n",
+            &["3:1: unknown key `groop` in the inventory (did you mean groups?)"],
+        ),
         (
             "version: 1\nnodes: {a: {}}\nzzz: {}\n",
-            &["3:1: the inventory has no key `zzz` (the keys are version, defaults, roles, groups, nodes)"],
+            &["3:1: unknown key `zzz` in the inventory (the keys are version, defaults, roles, groups, nodes)"],
         ),
-        ("version: 1\nhosts: {a: {}}\n", &["2:1: the inventory has no key `hosts` (did you mean nodes?)"]),
+        ("version: 1\nhosts: {a: {}}\n", &["2:1: unknown key `hosts` in the inventory (did you mean nodes?)"]),
         ("version: 1\nnodes: {a: {}}\ngroups: {}\nnodes: {b: {}}\n", &["4:1: the key `nodes` is defined twice"]),
         (
             "version: 1\nnodes: {a: {}}\n[x]: {}\n",
@@ -85,20 +88,23 @@ fn the_file_as_a_whole() {
 #[test]
 fn names_and_keys_of_nodes() {
     check(&[
-        ("version: 1\nnodes:\n  a: {rols: [analytics]}\n", &["3:7: a node has no key `rols` (did you mean roles?)"]),
+        (
+            "version: 1\nnodes:\n  a: {rols: [analytics]}\n",
+            &["3:7: unknown key `rols` in a node (did you mean roles?)"],
+        ),
         (
             "version: 1\nnodes:\n  a: {colour: red}\n",
             &[
-                "3:7: a node has no key `colour` (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, ssh_options, maintenance)",
+                "3:7: unknown key `colour` in a node (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, ssh_options, maintenance)",
             ],
         ),
         (
             "version: 1\nnodes:\n  a: {ansible_host: 10.0.0.1}\n",
-            &["3:7: a node has no key `ansible_host` (did you mean address?)"],
+            &["3:7: unknown key `ansible_host` in a node (did you mean address?)"],
         ),
         (
             "version: 1\nnodes:\n  a: {port:22}\n",
-            &["3:7: a node has no key `port:22` (put a space after the colon: `port: …`)"],
+            &["3:7: unknown key `port:22` in a node (put a space after the colon: `port: …`)"],
         ),
         ("version: 1\nnodes:\n  a: {port: 22, user: x, port: 23}\n", &["3:26: the key `port` is defined twice"]),
         ("version: 1\nnodes:\n  a: {}\n  b: {}\n  a: {port: 1}\n", &["5:3: the node `a` is defined twice"]),
@@ -111,32 +117,47 @@ fn names_and_keys_of_nodes() {
         ("version: 1\nnodes:\n  'a[1,1]': {}\n", &["3:3: the node `a1` is defined twice"]),
         ("version: 1\nnodes:\n  a: analytics\n", &["3:6: `a` must be a mapping such as {roles: …}, not text"]),
         ("version: 1\nnodes:\n  a: [analytics]\n", &["3:6: `a` must be a mapping such as {roles: …}, not a list"]),
-        ("version: 1\nnodes:\n  a: {port: abc}\n", &["3:13: `port` is `abc`: expected a port from 1 to 65535"]),
-        ("version: 1\nnodes:\n  a: {port: 99999}\n", &["3:13: `port` is `99999`: expected a port from 1 to 65535"]),
-        ("version: 1\nnodes:\n  a: {port: 0}\n", &["3:13: `port` is `0`: expected a port from 1 to 65535"]),
-        ("version: 1\nnodes:\n  a: {port: -1}\n", &["3:13: `port` is `-1`: expected a port from 1 to 65535"]),
-        ("version: 1\nnodes:\n  a: {port: 0x16}\n", &["3:13: `port` is `0x16`: expected a port from 1 to 65535"]),
+        (
+            "version: 1\nnodes:\n  a: {port: abc}\n",
+            &["3:13: invalid value `abc` for `port`: expected a port from 1 to 65535"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {port: 99999}\n",
+            &["3:13: invalid value `99999` for `port`: expected a port from 1 to 65535"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {port: 0}\n",
+            &["3:13: invalid value `0` for `port`: expected a port from 1 to 65535"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {port: -1}\n",
+            &["3:13: invalid value `-1` for `port`: expected a port from 1 to 65535"],
+        ),
+        (
+            "version: 1\nnodes:\n  a: {port: 0x16}\n",
+            &["3:13: invalid value `0x16` for `port`: expected a port from 1 to 65535"],
+        ),
         ("version: 1\nnodes:\n  a: {port: }\n", &["3:7: `port` has no value: expected a port from 1 to 65535"]),
         ("version: 1\nnodes:\n  a: {port: [22]}\n", &["3:13: `port` must be a port from 1 to 65535, not a list"]),
         (
             "version: 1\nnodes:\n  a: {port: 99999999999999999999999}\n",
-            &["3:13: `port` is `99999999999999999999999`: expected a port from 1 to 65535"],
+            &["3:13: invalid value `99999999999999999999999` for `port`: expected a port from 1 to 65535"],
         ),
         (
             "version: 1\nnodes:\n  a: {roles: [config, analytcs]}\n",
-            &["3:23: no role `analytcs` (did you mean analytics?)"],
+            &["3:23: unknown role `analytcs` (did you mean analytics?)"],
         ),
         (
             "version: 1\nnodes:\n  a: {roles: [zookeeper]}\n",
-            &["3:15: no role `zookeeper` (the roles are analytics, compute, config, control, database, web-ui)"],
+            &["3:15: unknown role `zookeeper` (the roles are analytics, compute, config, control, database, web-ui)"],
         ),
         (
             "version: 1\nnodes:\n  a: {roles: confguration}\n",
-            &["3:14: no role `confguration` (did you mean configuration?)"],
+            &["3:14: unknown role `confguration` (did you mean configuration?)"],
         ),
         (
             "version: 1\nnodes:\n  a: {roles: \"config, analytcs\"}\n",
-            &["3:23: no role `analytcs` (did you mean analytics?)"],
+            &["3:23: unknown role `analytcs` (did you mean analytics?)"],
         ),
         ("version: 1\nnodes:\n  a: {roles: [\"\"]}\n", &["3:15: `roles` is empty: expected the name of a role"]),
         ("version: 1\nnodes:\n  a: {roles: \"config,,\"}\n", &["3:14: an empty role name in `config,,`"]),
@@ -188,7 +209,10 @@ fn names_and_keys_of_nodes() {
         ("version: 1\nnodes:\n  a;reboot: {}\n", &["3:4: `a;reboot` is not a valid node name: it contains `;`"]),
         ("version: 1\nnodes:\n  $(reboot): {}\n", &["3:3: `$(reboot)` is not a valid node name: it contains `$`"]),
         ("version: 1\nnodes:\n  nœud: {}\n", &["3:4: `nœud` is not a valid node name: it contains `œ`"]),
-        ("version: 1\nnodes:\n  a: {user: \"né\", prt: 1}\n", &["3:19: a node has no key `prt` (did you mean port?)"]),
+        (
+            "version: 1\nnodes:\n  a: {user: \"né\", prt: 1}\n",
+            &["3:19: unknown key `prt` in a node (did you mean port?)"],
+        ),
         ("version: 1\nnodes:\n  \"\": {}\n", &["3:3: `` is not a valid node name: it is empty"]),
         (
             "version: 1\nnodes:\n  a:22: {}\n",
@@ -217,31 +241,31 @@ fn addresses_of_nodes() {
         (
             "version: 1\nnodes:\n  db[1-3]: {address: \"10.0.0.[11-12]\"}\n",
             &[
-                "3:22: `10.0.0.[11-12]` is 2 addresses for 3 nodes (the ranges of a node's name and address must have the same length)",
+                "3:22: `10.0.0.[11-12]` has 2 addresses for 3 nodes (the ranges of a node's name and address must have the same length)",
             ],
         ),
         (
             "version: 1\nnodes:\n  db[1-2]: {address: \"10.0.0.[11-13]\"}\n",
             &[
-                "3:22: `10.0.0.[11-13]` is 3 addresses for 2 nodes (the ranges of a node's name and address must have the same length)",
+                "3:22: `10.0.0.[11-13]` has 3 addresses for 2 nodes (the ranges of a node's name and address must have the same length)",
             ],
         ),
         (
             "version: 1\nnodes:\n  db[1-3]: {address: 10.0.0.1}\n",
             &[
-                "3:22: `10.0.0.1` is 1 address for 3 nodes (the ranges of a node's name and address must have the same length)",
+                "3:22: `10.0.0.1` has 1 address for 3 nodes (the ranges of a node's name and address must have the same length)",
             ],
         ),
         (
             "version: 1\nnodes:\n  db1: {address: \"10.0.0.[1-9]\"}\n",
             &[
-                "3:18: `10.0.0.[1-9]` is 9 addresses for 1 node (the ranges of a node's name and address must have the same length)",
+                "3:18: `10.0.0.[1-9]` has 9 addresses for 1 node (the ranges of a node's name and address must have the same length)",
             ],
         ),
         (
             "version: 1\nnodes:\n  db1: {address: \"10.[0-999999].[0-999999].[0-99999]\"}\n",
             &[
-                "3:18: `10.[0-999999].[0-999999].[0-99999]` is 100000000000000000 addresses for 1 node (the ranges of a node's name and address must have the same length)",
+                "3:18: `10.[0-999999].[0-999999].[0-99999]` has 100000000000000000 addresses for 1 node (the ranges of a node's name and address must have the same length)",
             ],
         ),
         (
@@ -319,7 +343,7 @@ fn addresses_of_nodes() {
         (
             "version: 1\ndefaults: {address: 10.0.0.1}\nnodes:\n  a[1-2]: {}\n",
             &[
-                "2:21: `10.0.0.1` is 1 address for 2 nodes (the ranges of a node's name and address must have the same length)",
+                "2:21: `10.0.0.1` has 1 address for 2 nodes (the ranges of a node's name and address must have the same length)",
             ],
         ),
     ]);
@@ -350,29 +374,34 @@ fn settings_of_nodes() {
                 "3:13: `b,,c` is not a valid list of bastions: one of the bastions has no name (write `[user@]host[:port]`, separated by commas)",
             ],
         ),
-        ("version: 1\nnodes:\n  a: {sudo: perhaps}\n", &["3:13: `sudo` is `perhaps`: expected true or false"]),
-        ("version: 1\nnodes:\n  a: {sudo: 1}\n", &["3:13: `sudo` is `1`: expected true or false"]),
+        (
+            "version: 1\nnodes:\n  a: {sudo: perhaps}\n",
+            &["3:13: invalid value `perhaps` for `sudo`: expected true or false"],
+        ),
+        ("version: 1\nnodes:\n  a: {sudo: 1}\n", &["3:13: invalid value `1` for `sudo`: expected true or false"]),
         (
             "version: 1\nnodes:\n  a: {via: ssh}\n",
-            &["3:12: `via` is `ssh`: expected auto, rpc, supervisorctl or service"],
+            &["3:12: invalid value `ssh` for `via`: expected auto, rpc, supervisorctl or service"],
         ),
         (
             "version: 1\nnodes:\n  a: {timeout: soon}\n",
-            &["3:16: `timeout` is `soon`: expected a time such as 5s, 2m or 500ms"],
+            &["3:16: invalid value `soon` for `timeout`: expected a time such as 5s, 2m or 500ms"],
         ),
         ("version: 1\nnodes:\n  a: {timeout: 0}\n", &["3:16: `timeout` must be more than 0 and at most 7 days"]),
         (
             "version: 1\nnodes:\n  a: {timeout: -5s}\n",
-            &["3:16: `timeout` is `-5s`: expected a time such as 5s, 2m or 500ms"],
+            &["3:16: invalid value `-5s` for `timeout`: expected a time such as 5s, 2m or 500ms"],
         ),
         ("version: 1\nnodes:\n  a: {timeout: 30days}\n", &["3:16: `timeout` must be more than 0 and at most 7 days"]),
         (
             "version: 1\nnodes:\n  a: {timeout: 99999999999999999999999999999}\n",
-            &["3:16: `timeout` is `99999999999999999999999999999`: expected a time such as 5s, 2m or 500ms"],
+            &[
+                "3:16: invalid value `99999999999999999999999999999` for `timeout`: expected a time such as 5s, 2m or 500ms",
+            ],
         ),
         (
             "version: 1\nnodes:\n  a: {connect_timeout: 5x}\n",
-            &["3:24: `connect_timeout` is `5x`: expected a time such as 5s, 2m or 500ms"],
+            &["3:24: invalid value `5x` for `connect_timeout`: expected a time such as 5s, 2m or 500ms"],
         ),
         (
             "version: 1\nnodes:\n  a: {connect_timeout: [5]}\n",
@@ -395,7 +424,7 @@ fn settings_of_nodes() {
         (
             "version: 1\ndefaults: {maintenance: x}\nnodes: {a: {}}\n",
             &[
-                "2:12: `defaults` has no key `maintenance` (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, ssh_options)",
+                "2:12: unknown key `maintenance` in `defaults` (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, ssh_options)",
             ],
         ),
         ("version: 1\nnodes:\n  a: {identity: $NOPE/id}\n", &["3:17: the environment variable `NOPE` is not set"]),
@@ -420,7 +449,7 @@ fn settings_of_nodes() {
         ),
         (
             "version: 1\nx-c: &c {port: abc}\nnodes:\n  a: {<<: *c}\n  b: {<<: *c}\n",
-            &["2:16: `port` is `abc`: expected a port from 1 to 65535"],
+            &["2:16: invalid value `abc` for `port`: expected a port from 1 to 65535"],
         ),
     ]);
 }
@@ -446,11 +475,11 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  analytics: {max_unavailble: 1}\n",
-            &["4:15: a role has no key `max_unavailble` (did you mean max_unavailable?)"],
+            &["4:15: unknown key `max_unavailble` in a role (did you mean max_unavailable?)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, programs: [x]}\n",
-            &["4:19: a role has no key `programs` (did you mean services?)"],
+            &["4:19: unknown key `programs` in a role (did you mean services?)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, supervisors: [{name: x, socket: /b}]}\n",
@@ -484,11 +513,11 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: x}\n",
-            &["4:20: `supervisors` is `x`: expected a list of `{name: …, socket: …}`"],
+            &["4:20: invalid value `x` for `supervisors`: expected a list of `{name: …, socket: …}`"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {supervisors: [{name: x, sock: /a}]}\n",
-            &["4:31: a supervisord has no key `sock` (did you mean socket?)"],
+            &["4:31: unknown key `sock` in a supervisord (did you mean socket?)"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: b.sock}\n",
@@ -530,19 +559,23 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: 0}\n",
-            &["4:36: with a `max_unavailable` of 0 nothing could ever be restarted"],
+            &["4:36: a `max_unavailable` of 0 would prevent every restart"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: 101%}\n",
-            &["4:36: `max_unavailable` is `101%`: expected a number of nodes, a percentage such as 25%, or none"],
+            &[
+                "4:36: invalid value `101%` for `max_unavailable`: expected a number of nodes, a percentage such as 25%, or none",
+            ],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: 0%}\n",
-            &["4:36: with a `max_unavailable` of 0 nothing could ever be restarted"],
+            &["4:36: a `max_unavailable` of 0 would prevent every restart"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: few}\n",
-            &["4:36: `max_unavailable` is `few`: expected a number of nodes, a percentage such as 25%, or none"],
+            &[
+                "4:36: invalid value `few` for `max_unavailable`: expected a number of nodes, a percentage such as 25%, or none",
+            ],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: }\n",
@@ -550,11 +583,13 @@ fn roles() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, max_unavailable: 1.5}\n",
-            &["4:36: `max_unavailable` is `1.5`: expected a number of nodes, a percentage such as 25%, or none"],
+            &[
+                "4:36: invalid value `1.5` for `max_unavailable`: expected a number of nodes, a percentage such as 25%, or none",
+            ],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, introspect: {x: 0}}\n",
-            &["4:35: `x` is `0`: expected a port from 1 to 65535"],
+            &["4:35: invalid value `0` for `x`: expected a port from 1 to 65535"],
         ),
         (
             "version: 1\nnodes: {a: {}}\nroles:\n  b: {socket: /a, introspect: [x]}\n",
@@ -624,12 +659,12 @@ fn groups() {
     check(&[
         (
             "version: 1\nnodes: {a: {}}\ngroups:\n  g: \"a,@rak1\"\n  rack1: a\n",
-            &["4:9: no group or role `rak1` (did you mean @rack1?)"],
+            &["4:9: unknown group or role `rak1` (did you mean @rack1?)"],
         ),
-        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@nothing\"\n", &["4:7: no group or role `nothing`"]),
+        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@nothing\"\n", &["4:7: unknown group or role `nothing`"]),
         (
             "version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@analytcs\"\n",
-            &["4:7: no group or role `analytcs` (did you mean @analytics?)"],
+            &["4:7: unknown group or role `analytcs` (did you mean @analytics?)"],
         ),
         ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@g\"\n", &["4:7: group `g` includes itself"]),
         (
@@ -681,19 +716,19 @@ fn groups() {
             "version: 1\nnodes: {a: {}}\ngroups: [a]\n",
             &["3:9: `groups` must be a mapping, each group with its value, not a list"],
         ),
-        ("version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@h,a\"\n  h: \"@nope\"\n", &["5:7: no group or role `nope`"]),
+        (
+            "version: 1\nnodes: {a: {}}\ngroups:\n  g: \"@h,a\"\n  h: \"@nope\"\n",
+            &["5:7: unknown group or role `nope`"],
+        ),
     ]);
 }
 
 #[test]
 fn syntax() {
     check(&[
-        ("a: 1\n\tb: 2\n", &["2:1: a tab in the indentation, where YAML allows only spaces (indent with spaces)"]),
-        ("a:\n\tb: 2\n", &["2:1: a tab in the indentation, where YAML allows only spaces (indent with spaces)"]),
-        (
-            "a:\n  b: 1\n \tc: 2\n",
-            &["3:2: a tab in the indentation, where YAML allows only spaces (indent with spaces)"],
-        ),
+        ("a: 1\n\tb: 2\n", &["2:1: tab in the indentation; YAML allows only spaces (indent with spaces)"]),
+        ("a:\n\tb: 2\n", &["2:1: tab in the indentation; YAML allows only spaces (indent with spaces)"]),
+        ("a:\n  b: 1\n \tc: 2\n", &["3:2: tab in the indentation; YAML allows only spaces (indent with spaces)"]),
         (
             "a: \"b\nc: 1\n",
             &["1:4: this is not valid YAML: unclosed quote (the quote that begins here is never closed)"],
@@ -770,9 +805,9 @@ fn carets_mark_the_fault() {
         ("  \"\\x61;b\": {}", "\"\\x61;b\"", None, None),
         ("  a: {identity: [x, \"$NOPE/y\"]}", "$NOPE", None, None),
         ("  a: {jump: \"b,c:x\"}", "x", None, None),
-        ("  a: {}\n  b: {}\n  a: {port: 1}", "a", Some("again"), Some(("a", "first defined here"))),
-        ("  a[1-3]: {}\n  b,a2: {}", "b,a2", Some("again"), Some(("a[1-3]", "first defined here"))),
-        ("  a: {port: 1, port: 2}", "port", Some("again"), Some(("port", "first defined here"))),
+        ("  a: {}\n  b: {}\n  a: {port: 1}", "a", Some("defined again here"), Some(("a", "first defined here"))),
+        ("  a[1-3]: {}\n  b,a2: {}", "b,a2", Some("defined again here"), Some(("a[1-3]", "first defined here"))),
+        ("  a: {port: 1, port: 2}", "port", Some("defined again here"), Some(("port", "first defined here"))),
         ("  d[1-3]: {address: \"b[1-2]\"}", "\"b[1-2]\"", Some("2 addresses"), Some(("d[1-3]", "3 nodes"))),
         ("  a: {address: x}\n  b: {address: x}", "x", None, Some(("x", "the address of `a`"))),
         ("  a: {}\ngroups: {g: \"a,@nope!a\"}", "@nope", Some("unknown group"), None),
@@ -784,7 +819,12 @@ fn carets_mark_the_fault() {
         ),
         ("  a: {}\ngroups: {g: \"a,b\"}", "b", Some("unknown node"), None),
         ("  a: {}\nroles: {r: {socket: /x}}\ngroups: {r: a}", "r", Some("this group"), Some(("r", "this role"))),
-        ("  a: {}\nroles: {webui: , web-ui: }", "web-ui", Some("again"), Some(("webui", "first defined here"))),
+        (
+            "  a: {}\nroles: {webui: , web-ui: }",
+            "web-ui",
+            Some("defined again here"),
+            Some(("webui", "first defined here")),
+        ),
         ("  a:\n\tport: 1", "\t", Some("this is a tab"), None),
         ("  a: {user: \"é\", jump: \"ü;\"}", "ü", None, None),
     ] {
@@ -815,23 +855,23 @@ fn ssh_options() {
     for (options, expected) in [
         (
             "{HostKeyAlgoritms: +ssh-rsa}",
-            "3:21: `ssh_options` has no keyword `HostKeyAlgoritms` (did you mean HostKeyAlgorithms?)",
+            "3:21: unknown keyword `HostKeyAlgoritms` in `ssh_options` (did you mean HostKeyAlgorithms?)",
         ),
         (
             "{PubkeyAcceptedKeyTypes: +ssh-rsa}",
-            "3:21: `ssh_options` has no keyword `PubkeyAcceptedKeyTypes` (did you mean PubkeyAcceptedAlgorithms?)",
+            "3:21: unknown keyword `PubkeyAcceptedKeyTypes` in `ssh_options` (did you mean PubkeyAcceptedAlgorithms?)",
         ),
         (
             "{port: 22}",
-            "3:21: `ssh_options` has no keyword `port` (the inventory has a separate key for it, outside `ssh_options`: `port`)",
+            "3:21: unknown keyword `port` in `ssh_options` (the inventory has a separate key for it, outside `ssh_options`: `port`)",
         ),
         (
             "{ProxyJump: b}",
-            "3:21: `ssh_options` has no keyword `ProxyJump` (the inventory has a separate key for it, outside `ssh_options`: `jump`)",
+            "3:21: unknown keyword `ProxyJump` in `ssh_options` (the inventory has a separate key for it, outside `ssh_options`: `jump`)",
         ),
         (
             "{ForwardAgent: yes}",
-            "3:21: `ssh_options` has no keyword `ForwardAgent` (it supports HostKeyAlgorithms, KexAlgorithms, Ciphers, MACs, PubkeyAcceptedAlgorithms; set anything else in ssh_config)",
+            "3:21: unknown keyword `ForwardAgent` in `ssh_options` (it supports HostKeyAlgorithms, KexAlgorithms, Ciphers, MACs, PubkeyAcceptedAlgorithms; set anything else in ssh_config)",
         ),
         ("{MACs: hmac-sha1, macs: hmac-md5}", "3:38: the keyword `MACs` is defined twice"),
         ("{MACs: hmac-sha1, MACs: hmac-md5}", "3:38: the keyword `MACs` is defined twice"),
@@ -886,7 +926,7 @@ fn ssh_options() {
     check(&[
         (
             "version: 1\nnodes:\n  a: {Ciphers: +aes128-cbc}\n",
-            &["3:7: a node has no key `Ciphers` (did you mean ssh_options?)"],
+            &["3:7: unknown key `Ciphers` in a node (did you mean ssh_options?)"],
         ),
         (
             "version: 1\ndefaults: {ssh_options: {MACs: x}}\nroles:\n  control: {ssh_options: {MACs: y}}\nnodes: {a: {}}\n",

@@ -162,7 +162,7 @@ fn steps(
         if let Some((said, place)) = name {
             if let Some(before) = names.get(&said) {
                 let fault = Diagnostic::new(place, format!("two steps are named {}", quoted(&said)))
-                    .label("again")
+                    .label("defined again here")
                     .related(before.clone(), "first defined here")
                     .help("give each step a name of its own");
                 work.reader.fault(fault);

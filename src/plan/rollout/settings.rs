@@ -178,7 +178,7 @@ pub(super) fn one_of<T: Copy>(work: &mut RolloutReader<'_>, field: FieldEntry<'_
     let said = values::text(&mut work.reader, field, &expected)?.trim();
     let found = choices.iter().find(|(word, _)| *word == said).map(|(_, choice)| *choice);
     if found.is_none() {
-        let message = format!("{} is {}: expected {expected}", quoted(field.name), quoted(said));
+        let message = format!("invalid value {} for {}: expected {expected}", quoted(said), quoted(field.name));
         let fault = Diagnostic::new(field.value.place(), message).label(format!("expected {expected}"));
         work.reader.fault(fault.help_if(did_you_mean(said, words)));
     }

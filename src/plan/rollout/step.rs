@@ -171,7 +171,7 @@ fn pattern_is_right(work: &mut RolloutReader<'_>, field: FieldEntry<'_>, pattern
         }
         Err(SelectError::Nodes { nodes, hint, .. }) => {
             let help = hint.unwrap_or_else(|| "`ctl inventory list` lists the nodes".to_owned());
-            Diagnostic::new(field.value.place(), format!("{key}: the inventory has no {nodes}")).help(help)
+            Diagnostic::new(field.value.place(), format!("{key}: the inventory has no node {nodes}")).help(help)
         }
         // Whether anything remains is checked once the step's other keys are known.
         Err(SelectError::Nothing { .. }) => return true,

@@ -176,7 +176,10 @@ fn a_variable_is_never_read_again() {
     // A name composed of variables is checked in its final form.
     let nodes = "version: 1\nvars: {n: 1}\nsteps: [{name: s, nodes: 'an[{{ n }}]', exec: date}]";
     assert_eq!(good(nodes, &[("n", "1-2")]).steps[0].nodes.as_deref(), Some("an[1-2]"));
-    assert_eq!(faults(nodes, &[("n", "7-8")]), ["3:26: `nodes`: the inventory has no an[7-8] (did you mean an1?)"]);
+    assert_eq!(
+        faults(nodes, &[("n", "7-8")]),
+        ["3:26: `nodes`: the inventory has no node an[7-8] (did you mean an1?)"]
+    );
 }
 
 #[test]
@@ -230,11 +233,11 @@ fn the_file_as_a_whole() {
         ),
         (
             "version: one\nsteps: [{name: a, role: database, exec: date}]\n",
-            &["1:10: `version` is `one`: expected the number 1"],
+            &["1:10: invalid value `one` for `version`: expected the number 1"],
         ),
         ("version: 1\nsteps: {a: b}\n", &["2:8: `steps` must be a list of steps, each with a `-`, not a mapping"]),
         ("version: 1\nsteps:\n", &["2:1: `steps` has no value: expected a list of steps, each with a `-`"]),
-        ("version: 1\ntasks: []\n", &["2:1: the rollout has no key `tasks` (did you mean steps?)"]),
+        ("version: 1\ntasks: []\n", &["2:1: unknown key `tasks` in the rollout (did you mean steps?)"]),
         (
             "version: 1\nsteps: []\nsteps: []\n",
             &[
@@ -244,7 +247,7 @@ fn the_file_as_a_whole() {
         ),
         (
             "version: 1\nsteps:\n\t- name: a\n",
-            &["3:1: a tab in the indentation, where YAML allows only spaces (indent with spaces)"],
+            &["3:1: tab in the indentation; YAML allows only spaces (indent with spaces)"],
         ),
         (
             "version: 1\nsteps: [{name: 'a}]\n",
@@ -290,8 +293,8 @@ fn a_step_as_a_whole() {
         (
             "version: 1\nsteps:\n  - {nam: a, role: database, exce: date}\n",
             &[
-                "3:6: a step has no key `nam` (did you mean name?)",
-                "3:30: a step has no key `exce` (did you mean exec?)",
+                "3:6: unknown key `nam` in a step (did you mean name?)",
+                "3:30: unknown key `exce` in a step (did you mean exec?)",
             ],
         ),
         ("version: 1\nsteps:\n  - date\n", &["3:5: a step must be a mapping with a `name`, not text"]),
@@ -308,20 +311,20 @@ fn where_a_step_goes() {
                 "3:5: the step has neither `role` nor `nodes` (for example `role: analytics`; `nodes: \"@*\"` selects all of them)",
             ],
         ),
-        ("role: databse\n    exec: date", &["3:11: no role `databse` (did you mean database?)"]),
+        ("role: databse\n    exec: date", &["3:11: unknown role `databse` (did you mean database?)"]),
         (
             "role: [database, collector, xyz]\n    exec: date",
-            &["3:33: no role `xyz` (the roles are analytics, compute, config, control, database, web-ui)"],
+            &["3:33: unknown role `xyz` (the roles are analytics, compute, config, control, database, web-ui)"],
         ),
         ("role: []\n    exec: date", &["3:5: `role` is an empty list (leave the key out and use `nodes`)"]),
         ("role: compute\n    exec: date", &["3:5: the step selects no node: no node has the role compute"]),
         (
             "role: config\n    nodes: db[1-2]\n    exec: date",
-            &["3:5: the step selects no node: no node has the role config in that node set"],
+            &["3:5: the step selects no node: no node in that node set has the role config"],
         ),
-        ("nodes: db1\n    exclude: 'db*'\n    exec: date", &["3:5: the step selects no node: `db1` matches none"]),
-        ("nodes: '@none'\n    exec: date", &["3:5: the step selects no node: `@none` matches none"]),
-        ("nodes: db[1-4]\n    exec: date", &["3:12: `nodes`: the inventory has no db4 (did you mean db1?)"]),
+        ("nodes: db1\n    exclude: 'db*'\n    exec: date", &["3:5: the step selects no node: `db1` matches no node"]),
+        ("nodes: '@none'\n    exec: date", &["3:5: the step selects no node: `@none` matches no node"]),
+        ("nodes: db[1-4]\n    exec: date", &["3:12: `nodes`: the inventory has no node db4 (did you mean db1?)"]),
         ("nodes: db[1-\n    exec: date", &["3:14: `nodes`: `[` without `]`"]),
         (
             "nodes: '@rack2'\n    exec: date",
@@ -332,9 +335,9 @@ fn where_a_step_goes() {
         (
             "nodes: x1\n    exclude: y1\n    role: z\n    exec: date",
             &[
-                "3:12: `nodes`: the inventory has no x1 (`ctl inventory list` lists the nodes)",
-                "4:14: `exclude`: the inventory has no y1 (`ctl inventory list` lists the nodes)",
-                "5:11: no role `z` (the roles are analytics, compute, config, control, database, web-ui)",
+                "3:12: `nodes`: the inventory has no node x1 (`ctl inventory list` lists the nodes)",
+                "4:14: `exclude`: the inventory has no node y1 (`ctl inventory list` lists the nodes)",
+                "5:11: unknown role `z` (the roles are analytics, compute, config, control, database, web-ui)",
             ],
         ),
         ("nodes: [db1]\n    exec: date", &["3:12: `nodes` must be a node set, not a list"]),
@@ -366,11 +369,13 @@ fn the_action_of_a_step() {
         ),
         (
             "role: database\n    services: all\n    action: restrat",
-            &["5:13: `action` is `restrat`: expected restart, start, stop or update (did you mean restart?)"],
+            &[
+                "5:13: invalid value `restrat` for `action`: expected restart, start, stop or update (did you mean restart?)",
+            ],
         ),
         (
             "role: database\n    services: all\n    action: status",
-            &["5:13: `action` is `status`: expected restart, start, stop or update"],
+            &["5:13: invalid value `status` for `action`: expected restart, start, stop or update"],
         ),
         (
             "role: database\n    services: a, b\n    action: stop",
@@ -422,28 +427,31 @@ fn settings_that_are_wrong() {
             "max_unavailable: 0",
             "5:22: `0` is not a valid cap: expected a number of nodes from 1, a percentage from 1% to 100%, or none",
         ),
-        ("gate: runing", "5:11: `gate` is `runing`: expected running, active or none (did you mean running?)"),
-        ("stable: 5 parsecs", "5:13: `stable` is `5 parsecs`: expected a time such as 5s, 2m or 500ms"),
+        (
+            "gate: runing",
+            "5:11: invalid value `runing` for `gate`: expected running, active or none (did you mean running?)",
+        ),
+        ("stable: 5 parsecs", "5:13: invalid value `5 parsecs` for `stable`: expected a time such as 5s, 2m or 500ms"),
         ("pause: 8d", "5:12: `pause` must be at most 7 days"),
         ("timeout: 0", "5:14: `timeout` must be more than 0 and at most 7 days"),
         ("gate_timeout: 0s", "5:19: `gate_timeout` must be more than 0 and at most 7 days"),
-        ("on_failure: abort", "5:17: `on_failure` is `abort`: expected stop or continue"),
+        ("on_failure: abort", "5:17: invalid value `abort` for `on_failure`: expected stop or continue"),
         ("gate_snapshot: [a]", "5:20: `gate_snapshot` must be the file of a snapshot, or none, not a list"),
         ("check: [a]", "5:12: `check` must be a command, not a list"),
         ("check: '{{ x }}'", "5:13: no variable `x` (declare it: `vars: {name: value}`)"),
-        ("max_unavailible: 1", "5:5: a step has no key `max_unavailible` (did you mean max_unavailable?)"),
+        ("max_unavailible: 1", "5:5: unknown key `max_unavailible` in a step (did you mean max_unavailable?)"),
     ];
     for (key, expected) in table {
         check_steps(&[(&format!("{PLACE}{key}"), &[expected])]);
         // The same faults apply in `defaults`, at their places there.
         let text = format!("version: 1\ndefaults:\n    {key}\nsteps: [{{name: a, role: database, exec: date}}]\n");
-        let moved = expected.replacen("5:", "3:", 1).replace("a step has", "`defaults` has");
+        let moved = expected.replacen("5:", "3:", 1).replace("in a step", "in `defaults`");
         assert_eq!(faults(&text, &[]), [moved], "in\n{text}");
     }
     check(&[(
         "version: 1\ndefaults: {role: database}\nsteps: [{name: a, role: database, exec: date}]\n",
         &[
-            "2:12: `defaults` has no key `role` (the keys are serial, max_failures, max_unavailable, pause, gate, stable, gate_timeout, gate_snapshot, check, timeout, on_failure)",
+            "2:12: unknown key `role` in `defaults` (the keys are serial, max_failures, max_unavailable, pause, gate, stable, gate_timeout, gate_snapshot, check, timeout, on_failure)",
         ],
     )]);
 }
@@ -470,8 +478,12 @@ fn variables_that_are_wrong() {
         ("vars: {release: [1]}", &[], &["2:17: `release` must be text, not a list"]),
         ("vars: {release: 1, release: 2}", &[], &["2:20: the variable `release` is defined twice"]),
         ("vars: {release: 1, a b: 2}", &[], &["2:21: `a b` is not a valid variable name: it contains a space"]),
-        // The names are unknown then, so their uses are not faults.
-        ("variables: {release: 1}", &[("x", "2")], &["2:1: the rollout has no key `variables` (did you mean vars?)"]),
+        // What they name is not known then, and is not blamed.
+        (
+            "variables: {release: 1}",
+            &[("x", "2")],
+            &["2:1: unknown key `variables` in the rollout (did you mean vars?)"],
+        ),
         ("vars: release", &[], &["2:7: `vars` must be a mapping, each variable with its value, not text"]),
     ];
     for (vars, given, expected) in table {

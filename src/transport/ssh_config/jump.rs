@@ -46,7 +46,7 @@ impl JumpHosts {
 
 /// A value of ProxyJump that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("bad jump host {hop:?}: [user@]host[:port] or ssh://[user@]host[:port] is expected")]
+#[error("{hop:?} is not a valid jump host: expected [user@]host[:port] or ssh://[user@]host[:port]")]
 pub struct JumpError {
     /// The part that is not understood.
     pub hop: String,
