@@ -271,7 +271,7 @@ impl NumberRange {
         };
         if let Some(step) = step {
             if range.step == 0 {
-                return Err(ParseError::new(step.span(), "step of 0").with_hint("the smallest step is 1"));
+                return Err(ParseError::new(step.span(), "the step is 0").with_hint("the smallest step is 1"));
             }
             if high.is_none() && range.step > 1 {
                 return Err(ParseError::new(item.span(), "step after a single number")

@@ -421,7 +421,7 @@ mod tests {
             ("a[1,é]", "é", "`é` is not a number"),
             ("a[+1]", "+1", "`+1` is not a number"),
             ("a[1!2]", "1!2", "`1!2` is not a number"),
-            ("a[1-3/0]", "0", "step of 0"),
+            ("a[1-3/0]", "0", "the step is 0"),
             ("a[1-3/]", "", "`` is not a number"),
             ("a[5/2]", "5/2", "step after a single number"),
             ("a[1-4/2]3", "3", "digits directly after a range with a step"),
