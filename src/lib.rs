@@ -1,26 +1,27 @@
 //! Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
 //!
-//! The modules, in the order in which data flows through them:
+//! The modules, in the order in which data goes through them:
 //!
-//! - [`local`]: bounded reads of local files, and the account and process of the user.
-//! - [`nodeset`]: folded sets of node names; pure.
-//! - [`inventory`]: parses the YAML of a cluster into validated nodes, roles and groups.
-//! - [`select`]: resolves the user's arguments to nodes, roles and services.
-//! - [`plan`]: the tasks of a run and their order, as data.
+//! - [`local`]: files of this machine, read within bounds, and the account and process of the user.
+//! - [`inventory`]: the YAML of a cluster becomes validated nodes, roles and groups.
+//! - [`select`]: words of the command line become nodes, roles and services.
+//! - [`plan`]: the actions to be done and their order, as data.
 //! - [`transport`]: one authenticated SSH session with a node.
 //! - [`remote`]: runs commands on a node, with or without sudo.
 //! - [`supervisor`]: one supervisord over a session.
-//! - [`guard`]: protects a node while a run owns it: its lock, and a dead-man's switch.
-//! - [`journal`]: the record of every change to a node; on disk before it is shown.
-//! - [`run`]: executes a plan and emits events.
-//! - [`event`]: the events as data, and the ledger that folds them into the current state.
+//! - [`guard`]: a run's hold on a node: its lock, and a dead-man's switch.
+//! - [`journal`]: the record of everything that changed a node; on disk before it is reported.
+//! - [`run`]: the plan is carried out; events come out.
+//! - [`event`]: everything that can happen, as data, and the ledger that folds it into "now".
 //! - [`overview`]: the problems of a cluster, worst first; pure.
-//! - [`snapshot`]: a saved status, and the changes since.
-//! - [`sink`]: renders events as tables, JSON, progress.
+//! - [`snapshot`]: a saved status, and how the cluster differs from it.
+//! - [`sink`]: events become tables, JSON, progress.
 //! - [`top`]: the live view: a model, its frames, the terminal.
 //! - [`cli`]: arguments, terminals and exit codes; the only module that knows them.
 //!
-//! `tests/layers.rs` checks the dependencies between modules; `docs/architecture.md` has the diagram.
+//! Below them stand the crates in `crates/`, which use nothing of this one: [`nodeset`], sets of node names, written short.
+//!
+//! The dependencies between modules are checked by `tests/layers.rs`; the picture is in `docs/architecture.md`.
 
 pub mod cli;
 pub mod event;
@@ -28,7 +29,6 @@ pub mod guard;
 pub mod inventory;
 pub mod journal;
 pub mod local;
-pub mod nodeset;
 pub mod overview;
 pub mod plan;
 pub mod remote;

@@ -1,13 +1,14 @@
 //! Resolves the user's selection in the inventory: nodes, their roles, and service patterns.
 //!
-//! Pure; it uses `inventory` and the leaf `nodeset`. Invariants: a [`Selection`] names each node once, in the order of
-//! the inventory; a misspelled name is an error, and never silently selects less. Start reading at [`select`].
+//! Pure; it uses `inventory` and the crate `nodeset`. What always holds: a [`Selection`] names each node once, in
+//! the order of the inventory; nothing that was typed wrong selects less than was meant, it is an error.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use nodeset::{GroupResolver, NodeSet, ParseError};
+
 use crate::inventory::{Inventory, Node, ROLE_ORDER, Role, canonical_role, roles_of_service};
-use crate::nodeset::{GroupResolver, NodeSet, ParseError};
 
 /// A service name as typed, with its matching rules.
 #[derive(Debug, Clone, PartialEq, Eq)]

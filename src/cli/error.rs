@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use nodeset::ParseError;
 
 use super::exit::ExitStatus;
 use super::terminal;
 use crate::event::{CancelReason, Failure};
 use crate::inventory::{InventoryError, InventoryProblem};
 use crate::journal::JournalError;
-use crate::nodeset::ParseError;
 use crate::plan::rollout::RolloutError;
 use crate::select::SelectError;
 use crate::sink::text;

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nodeset::NodeSet;
 use tokio::sync::mpsc;
 
 use super::args::DryRun;
@@ -23,7 +24,6 @@ use super::{input, output_closed, reading, terminal};
 use crate::event::{CancelReason, FailureKind, Outcome, RunHead, TargetResult};
 use crate::journal::resume::RemainingWork;
 use crate::journal::{Journal, RunController, RunRequest};
-use crate::nodeset::NodeSet;
 use crate::plan::{Action, LogTail, Plan};
 use crate::run::LockPolicy;
 use crate::sink::{JsonSink, SinkId};

@@ -7,6 +7,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use nodeset::NodeSet;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -15,7 +16,6 @@ use super::limits::FileBudget;
 use super::reading;
 use super::settings::Settings;
 use crate::event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
-use crate::nodeset::NodeSet;
 use crate::plan::{Plan, Task};
 use crate::run::{JournalAck, MissingName, NameCensus, NodeAccess, WorkerPool, missing_names};
 use crate::sink::text;

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use nodeset::NodeSet;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 

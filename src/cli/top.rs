@@ -8,6 +8,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nodeset::NodeSet;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -23,7 +24,6 @@ use super::signals::signals;
 use super::{output, reading, terminal, watch};
 use crate::event::{CancelReason, EventKind, LogStream, RunHead};
 use crate::inventory::Inventory;
-use crate::nodeset::NodeSet;
 use crate::plan::{Action, LogTail, TaskSpec, Work, plan};
 use crate::run::{JournalAck, NodeAccess, WorkerPool};
 use crate::select::{NodeQuery, select};

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nodeset::NodeSet;
+
 use super::terminal;
-use crate::nodeset::NodeSet;
 
 /// A wait that lasts longer is named.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -7,12 +7,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
+use nodeset::{GroupResolver, NodeSet, ParseError};
+
 use super::catalogue::{ROLE_ALIASES, canonical_role};
 use super::nodes::NodeTable;
 use super::problem::{Diagnostic, nearest, quoted};
 use super::roles::RoleTable;
 use super::values::{self, FieldEntry, ValueReader};
-use crate::nodeset::{GroupResolver, NodeSet, ParseError};
 
 /// Maximum nesting of groups.
 const MAX_DEPTH: usize = 100;

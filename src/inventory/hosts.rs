@@ -5,9 +5,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use nodeset::{NodeSet, ParseError, expand_in_order};
+
 use super::problem::quoted;
 use super::values::{ValueError, check_name, check_user, digits};
-use crate::nodeset::{NodeSet, ParseError, expand_in_order};
 
 /// Why a pattern cannot be expanded.
 pub(super) enum UnexpandablePattern {

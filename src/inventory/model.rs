@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nodeset::NodeSet;
+
 use crate::event::Via;
-use crate::nodeset::NodeSet;
 
 /// All facts about a cluster before the first connection.
 #[derive(Debug, Clone)]

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+use nodeset::NodeSet;
+
 use super::hosts::{UnexpandablePattern, check_host, expand, is_pattern};
 use super::model::{InventorySsh, Node, SshOption};
 use super::problem::{Diagnostic, quoted};
@@ -16,7 +18,6 @@ use super::roles::RoleTable;
 use super::settings::{self, NodeSettings};
 use super::ssh_options;
 use super::values::{self, FieldEntry, ValueReader};
-use crate::nodeset::NodeSet;
 
 /// Maximum number of nodes in an inventory.
 pub(super) const MAX_NODES: usize = 100_000;

@@ -3,12 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use nodeset::NodeSet;
+
 use super::health::{HealthReason, TargetHealth};
 use super::message_template::{MessageTemplate, common};
 use super::outliers::{Outlier, outliers};
 use super::roles::{NodeRoles, RoleSummary, summaries};
 use crate::event::{FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, Stage, TargetResult};
-use crate::nodeset::NodeSet;
 
 /// Maximum issues for one problem with different kinds of reasons; the last one collects the remaining kinds.
 const REASONS: usize = 3;

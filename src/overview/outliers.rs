@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use nodeset::NodeSet;
+
 use super::health::TargetHealth;
 use crate::event::{NodeFacts, ProcessState, TargetResult};
-use crate::nodeset::NodeSet;
 
 /// Minimum number of peers; fewer nodes have no outliers.
 const LEAST: usize = 4;

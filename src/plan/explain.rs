@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use nodeset::NodeSet;
 use serde::Serialize;
 
 use super::batch;
@@ -12,7 +13,6 @@ use super::live::{LiveState, LiveView};
 use super::policy::Gate;
 use super::{Plan, PlanStep, ServiceVerb, Task, Work};
 use crate::inventory::Supervisor;
-use crate::nodeset::NodeSet;
 
 /// The plan in the form of `--dry-run -o json`.
 #[derive(Debug, Serialize)]

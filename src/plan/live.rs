@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use nodeset::NodeSet;
 use serde::Serialize;
 
 use super::Plan;
 use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, TargetResult};
-use crate::nodeset::NodeSet;
 
 /// Roles that are down on a node, `(role, node)` each.
 pub type DownServices = BTreeSet<(String, String)>;

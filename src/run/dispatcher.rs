@@ -10,6 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use nodeset::NodeSet;
+
 use super::message::{
     NameCensus, NodeBatch, NodeInspection, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate,
 };
@@ -19,7 +21,6 @@ use crate::event::{
     ActivityPhase, CancelReason, EventKind, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage as At,
     TargetResult,
 };
-use crate::nodeset::NodeSet;
 use crate::plan::amount::FailureLimit;
 use crate::plan::batch::{DownBudget, next_batch};
 use crate::plan::{Plan, PlanStep, ServiceVerb, Task};

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nodeset::NodeSet;
+
 use super::message::{NameCensus, NodeBatch};
 use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult};
 use crate::inventory::Role;
-use crate::nodeset::NodeSet;
 use crate::plan::{Plan, TargetFilter, Task};
 
 /// Most names of services that are remembered for suggestions.

@@ -3,9 +3,10 @@
 //! Uses `event`, `nodeset` and this module. Invariants: all captured output appears; each line is made safe and
 //! otherwise unchanged; two groups always differ in their visible text.
 
+use nodeset::NodeSet;
+
 use super::text;
 use crate::event::{CommandRun, TargetResult};
-use crate::nodeset::NodeSet;
 
 /// Nodes with the same output and the same exit.
 struct OutputGroup<'a> {

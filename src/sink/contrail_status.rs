@@ -15,11 +15,12 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use nodeset::NodeSet;
+
 use super::{Sink, SinkError, text};
 use crate::event::{
     FailureKind, FindingKind, Ledger, NodeFacts, NodeFinding, Outcome, ProcessState, RunEvent, TargetResult,
 };
-use crate::nodeset::NodeSet;
 
 /// Column width of a name.
 const NAME_WIDTH: usize = 30;

@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 
+use nodeset::NodeSet;
+
 use super::text;
 use crate::event::{FailureEvidence, Ledger};
-use crate::nodeset::NodeSet;
 
 /// Maximum number of groups to show; the JSON has them all.
 const SHOWN: usize = 12;

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
+use nodeset::NodeSet;
+
 use super::evidence::evidence;
 use super::{hint, text};
 use crate::event::{CancelReason, Failure, FailureKind, Ledger, Outcome};
-use crate::nodeset::NodeSet;
 
 /// The lines below a table. `empty`: the table has no rows.
 pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {

@@ -2,8 +2,9 @@
 //!
 //! Pure. Invariant: hints that differ only in the node of `-w` become one hint with a node set.
 
+use nodeset::NodeSet;
+
 use super::text;
-use crate::nodeset::NodeSet;
 
 /// Placeholder for the node name.
 const NODES: &str = "-w {nodes}`";

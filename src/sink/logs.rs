@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use console::Style;
+use nodeset::NodeSet;
 use serde::Serialize;
 
 use super::footer::failures;
 use super::json::RunDocument;
 use super::{Sink, SinkError, encode, text};
 use crate::event::{EventKind, Ledger, LogLines, Outcome, RunEvent, TargetResult};
-use crate::nodeset::NodeSet;
 
 /// Colors readable on light and dark backgrounds, without red, which marks failures.
 const COLORS: [u8; 12] = [31, 35, 64, 66, 96, 103, 130, 133, 136, 166, 37, 98];

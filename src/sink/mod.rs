@@ -1,9 +1,9 @@
 //! Turns events into output for people and scripts: tables, JSON, progress.
 //!
-//! Here live the sinks, one format per file, and [`SinkSet`], which passes each event to all of them. The module uses
-//! `event`, `overview` and the leaf `nodeset`, and knows no command line. Invariants: a sink decides nothing, it shows
-//! the state of the [`Ledger`]; a failing sink is dropped with one warning, and affects neither the run nor another
-//! sink; text from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
+//! Here live the sinks, one form a file, and [`SinkSet`], which hands each event to all of them. The room uses `event`,
+//! `overview` and the crate `nodeset`, and knows no command line. What always holds: a sink decides nothing, it shows what the
+//! [`Ledger`] says; a sink that fails is dropped with one warning, and neither the run nor another sink notices; text
+//! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
 
 mod command_output;
 mod contrail_status;

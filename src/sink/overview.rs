@@ -6,12 +6,13 @@
 
 use std::io::Write;
 
+use nodeset::NodeSet;
+
 use super::footer::{counted, given_up, notes, took};
 use super::grid::CellPaint;
 use super::table::age;
 use super::{Sink, SinkError, hint, text};
 use crate::event::{Ledger, RunEvent};
-use crate::nodeset::NodeSet;
 use crate::overview::{ClusterIssue, NodeRoles, Oddity, Outlier, Overview, RoleSummary, TargetHealth};
 
 /// Indentation of a continuation line.

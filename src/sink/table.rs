@@ -8,12 +8,13 @@
 use std::collections::HashMap;
 use std::io::Write;
 
+use nodeset::NodeSet;
+
 use super::command_output::printed;
 use super::footer::notes;
 use super::grid::{CellPaint, Grid, GridCell};
 use super::{Sink, SinkError, hint, text};
 use crate::event::{FunctionalStatus, Ledger, Outcome, ProcessState, RunEvent, TargetResult};
-use crate::nodeset::NodeSet;
 use crate::overview::TargetHealth;
 
 /// Folding starts above this number of rows, unless the user decides otherwise.

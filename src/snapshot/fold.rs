@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use nodeset::NodeSet;
+
 use super::diff::{ChangeKind, ChangeVerdict, NodeChange, SnapshotDiff};
-use crate::nodeset::NodeSet;
 
 /// Above this number of merely different services, only the count appears.
 const MOST_NAMES: usize = 3;

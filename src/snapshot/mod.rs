@@ -1,10 +1,10 @@
 //! The state of a cluster at one time, and its changes since.
 //!
-//! Here live [`Snapshot`], read from the output of `ctl status -o json` or `--save`; and [`diff`], which rates each
-//! change as worse, better or merely different. The module uses `event`, `overview` and the leaf `nodeset`; except for
-//! [`load`], which reads one file, it is pure. Invariants: no input causes a panic, or needs more memory than a few
-//! times its length; fields and values of a newer ctl are ignored; targets that only one of two snapshots selected are
-//! not compared; a snapshot does not differ from itself. Start reading at [`diff`].
+//! Here live [`Snapshot`], which is what `ctl status -o json` and `--save` write, read back; and [`diff`], which says what
+//! is worse, better or merely different. The room uses `event`, `overview` and the crate `nodeset`; but for [`load`], which
+//! reads one file, it is pure. What always holds: no text leads to a panic, nor to more memory than a few times its
+//! length; a newer ctl's fields and words are passed over; what only one of two snapshots was asked for is not compared;
+//! a snapshot differs from itself in nothing. Start reading at [`diff`].
 
 mod diff;
 mod fold;

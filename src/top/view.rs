@@ -1,5 +1,6 @@
 //! Renders the state of the view as a frame.
 
+use nodeset::NodeSet;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -9,7 +10,6 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 use super::map;
 use super::model::{TopModel, TopPage, TopTarget};
 use crate::event::TargetResult;
-use crate::nodeset::NodeSet;
 use crate::overview::{TargetHealth, reason};
 use crate::sink::text;
 

@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 
+use nodeset::NodeSet;
+
 use crate::cli::args::{NodesetArgs, NodesetCommand};
 use crate::cli::error::{CliError, pattern_error};
 use crate::cli::exit::ExitStatus;
-use crate::nodeset::NodeSet;
 use crate::sink::text;
 
 /// Longest text read from standard input, in bytes.

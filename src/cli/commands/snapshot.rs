@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use nodeset::NodeSet;
+
 use crate::cli::args::{SnapshotArgs, SnapshotCommand};
 use crate::cli::error::CliError;
 use crate::cli::exit::{self, ExitStatus};
@@ -13,7 +15,6 @@ use crate::cli::reading;
 use crate::cli::settings::{self, SavedInputs, Settings};
 use crate::cli::terminal;
 use crate::event::{CancelReason, Ledger};
-use crate::nodeset::NodeSet;
 use crate::plan::{Action, TaskSpec, Work, plan};
 use crate::select::{NodeQuery, select};
 use crate::sink::{SinkError, snapshot_diff, text};

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use nodeset::NodeSet;
+
 use super::super::text;
 use super::tally::{RunPosition, RunTally};
 use crate::event::{ActivityPhase, EventKind, PhaseKind};
-use crate::nodeset::NodeSet;
 
 /// Columns of the bar, without its brackets.
 const BAR: u64 = 8;

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
+use nodeset::NodeSet;
+
 use super::super::{Sink, SinkError, text};
 use super::lines::of;
 use super::tally::{RunOutline, RunPosition, RunTally};
 use crate::event::{ActivityPhase, EventKind, Ledger, Outcome, PhaseKind, RunEvent, TargetResult};
-use crate::nodeset::NodeSet;
 
 /// One line per batch of a run that has several.
 pub struct PlainProgressSink {

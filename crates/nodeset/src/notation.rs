@@ -16,27 +16,27 @@ use std::ops::Range;
 
 /// An operand with the operation that joins it to what stands before.
 #[derive(Debug)]
-pub(super) struct NotationTerm<'a> {
-    pub(super) op: SetOperation,
+pub(crate) struct NotationTerm<'a> {
+    pub(crate) op: SetOperation,
     /// Where the operator stands, if one does.
-    pub(super) op_at: Option<usize>,
-    pub(super) operand: Operand<'a>,
+    pub(crate) op_at: Option<usize>,
+    pub(crate) operand: Operand<'a>,
 }
 
 /// A name, perhaps with ranges; perhaps a group or a glob.
 #[derive(Debug)]
-pub(super) struct Operand<'a> {
+pub(crate) struct Operand<'a> {
     /// As it was written.
-    pub(super) text: &'a str,
+    pub(crate) text: &'a str,
     /// Where it begins.
-    pub(super) start: usize,
+    pub(crate) start: usize,
     /// Text and ranges in turn; empty if there are no ranges.
-    pub(super) parts: Vec<OperandPart<'a>>,
+    pub(crate) parts: Vec<OperandPart<'a>>,
 }
 
 /// A part of an operand.
 #[derive(Debug)]
-pub(super) enum OperandPart<'a> {
+pub(crate) enum OperandPart<'a> {
     /// Taken as it is.
     Text(&'a str),
     /// One number out of several.
@@ -45,7 +45,7 @@ pub(super) enum OperandPart<'a> {
 
 /// What stands in brackets, with the digits right before and behind them.
 #[derive(Debug)]
-pub(super) struct NumberList {
+pub(crate) struct NumberList {
     items: Vec<NumberRange>,
     before: Option<PaddedNumber>,
     after: Option<PaddedNumber>,
@@ -63,10 +63,10 @@ struct NumberRange {
 const NUMBER_WORK: u64 = 32;
 
 /// Cuts a text into terms.
-pub(super) struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     text: &'a str,
     at: usize,
-    begun: bool,
+    started: bool,
 }
 
 /// The operation an operator stands for.
@@ -82,21 +82,21 @@ fn operation(sign: char) -> Option<SetOperation> {
 
 impl<'a> Scanner<'a> {
     /// Starts at the beginning of `text`.
-    pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, begun: false }
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, at: 0, started: false }
     }
 
     /// The next operand with its operation; `None` at the end.
     ///
     /// # Errors
     /// A missing operand, and all that can be wrong with brackets.
-    pub(super) fn next_term(&mut self) -> Result<Option<NotationTerm<'a>>, ParseError> {
+    pub(crate) fn next_term(&mut self) -> Result<Option<NotationTerm<'a>>, ParseError> {
         self.skip_blanks();
         let Some(sign) = self.peek() else {
             return Ok(None);
         };
         let (op, op_at) = match operation(sign) {
-            Some(_) if !self.begun => {
+            Some(_) if !self.started => {
                 let message = format!("nothing before operator `{sign}`");
                 return Err(ParseError::new(self.at..self.at + 1, message));
             }
@@ -112,7 +112,7 @@ impl<'a> Scanner<'a> {
             }
             None => (SetOperation::Union, None),
         };
-        self.begun = true;
+        self.started = true;
         let operand = self.operand()?;
         Ok(Some(NotationTerm { op, op_at, operand }))
     }
@@ -334,12 +334,12 @@ impl NumberList {
     }
 
     /// How many numbers, each time it is written counted.
-    pub(super) fn count(&self) -> u128 {
+    pub(crate) fn count(&self) -> u128 {
         self.items.iter().map(|item| u128::from(item.count())).sum()
     }
 
     /// The numbers in the order written, with the digits around.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = PaddedNumber> {
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = PaddedNumber> {
         self.items.iter().flat_map(NumberRange::numbers).filter_map(|number| self.glue(number))
     }
 
@@ -380,8 +380,8 @@ impl NumberList {
 
 /// Why an operand is no set of names.
 #[derive(Debug)]
-pub(super) enum NotASet<S> {
-    /// It has ranges further right than numbers are told apart.
+pub(crate) enum NotASet<S> {
+    /// It has ranges further right than numbers are distinguished.
     Axes,
     /// The meter stopped it.
     Stopped(S),
@@ -395,17 +395,17 @@ impl<S> From<S> for NotASet<S> {
 
 impl Operand<'_> {
     /// The bytes it takes up in the text.
-    pub(super) fn span(&self) -> Range<usize> {
+    pub(crate) fn span(&self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
 
     /// Whether it is a group.
-    pub(super) fn is_group(&self) -> bool {
+    pub(crate) fn is_group(&self) -> bool {
         self.text.starts_with('@')
     }
 
     /// Whether it is a glob.
-    pub(super) fn is_glob(&self) -> bool {
+    pub(crate) fn is_glob(&self) -> bool {
         self.text.contains(['*', '?'])
     }
 
@@ -413,7 +413,7 @@ impl Operand<'_> {
     ///
     /// # Errors
     /// [`NotASet`].
-    pub(super) fn pattern<M: CostMeter>(&self, meter: &mut M) -> Result<(String, Vec<IndexSet>), NotASet<M::Stop>> {
+    pub(crate) fn pattern<M: CostMeter>(&self, meter: &mut M) -> Result<(String, Vec<IndexSet>), NotASet<M::Stop>> {
         let (mut pattern, mut indexes, mut sides) = (String::new(), Vec::new(), Vec::new());
         for part in &self.parts {
             match part {

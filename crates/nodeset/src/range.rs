@@ -16,7 +16,7 @@ use std::{
 };
 
 /// The most digits a number may have; a longer run of digits in a name is plain text.
-pub(super) const MAX_DIGITS: usize = 19;
+pub(crate) const MAX_DIGITS: usize = 19;
 
 /// Powers of ten, 10^0 to 10^19.
 const POWERS: [u64; MAX_DIGITS + 1] = {
@@ -40,19 +40,19 @@ const BASES: [u64; MAX_DIGITS + 2] = {
     bases
 };
 
-/// One number as written: so many digits, leading zeros among them.
+/// One number as written, with its number of digits, leading zeros included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PaddedNumber {
+pub(crate) struct PaddedNumber {
     width: usize,
     value: u64,
 }
 
 /// Orders numbers as texts (`1`, `10`, `2`), as ClusterShell does when it folds several axes.
-pub(super) type TextKey = (u64, usize);
+pub(crate) type TextKey = (u64, usize);
 
 impl PaddedNumber {
     /// Reads 1 to 19 ASCII digits.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > MAX_DIGITS {
             return None;
         }
@@ -67,50 +67,50 @@ impl PaddedNumber {
     }
 
     /// `value` without leading zeros, or with `width` digits; `None` when it does not fit.
-    pub(super) fn new(value: u64, width: Option<usize>) -> Option<Self> {
+    pub(crate) fn new(value: u64, width: Option<usize>) -> Option<Self> {
         let width = width.unwrap_or_else(|| natural_width(value));
         (width <= MAX_DIGITS && value < POWERS[width]).then_some(Self { width, value })
     }
 
     /// The number with this ordinal.
-    pub(super) fn from_ordinal(ordinal: u64) -> Self {
+    pub(crate) fn from_ordinal(ordinal: u64) -> Self {
         let width = width_of(ordinal);
         Self { width, value: ordinal - BASES[width] }
     }
 
     /// The place of this number among all, shorter ones first, then by value.
-    pub(super) fn ordinal(self) -> u64 {
+    pub(crate) fn ordinal(self) -> u64 {
         BASES[self.width] + self.value
     }
 
     /// How many digits.
-    pub(super) fn width(self) -> usize {
+    pub(crate) fn width(self) -> usize {
         self.width
     }
 
     /// What the digits amount to.
-    pub(super) fn value(self) -> u64 {
+    pub(crate) fn value(self) -> u64 {
         self.value
     }
 
     /// Whether it begins with a zero that could be left out.
-    pub(super) fn padded(self) -> bool {
+    pub(crate) fn padded(self) -> bool {
         self.width > 1 && self.value < POWERS[self.width - 1]
     }
 
     /// These digits with `next` written right behind; `None` past 19 digits.
-    pub(super) fn concat(self, next: Self) -> Option<Self> {
+    pub(crate) fn concat(self, next: Self) -> Option<Self> {
         let width = self.width + next.width;
         (width <= MAX_DIGITS).then(|| Self { width, value: self.value * POWERS[next.width] + next.value })
     }
 
     /// A key that sorts as the text does.
-    pub(super) fn text_key(self) -> TextKey {
+    pub(crate) fn text_key(self) -> TextKey {
         (self.value * POWERS[MAX_DIGITS - self.width], self.width)
     }
 
     /// Appends the digits to `text`.
-    pub(super) fn push_to(self, text: &mut String) {
+    pub(crate) fn push_to(self, text: &mut String) {
         let mut buffer = [b'0'; MAX_DIGITS];
         let mut rest = self.value;
         for byte in buffer[..self.width].iter_mut().rev() {
@@ -128,7 +128,7 @@ impl fmt::Display for PaddedNumber {
 }
 
 /// How many digits `value` has when written without leading zeros (20 for the largest).
-pub(super) fn natural_width(value: u64) -> usize {
+pub(crate) fn natural_width(value: u64) -> usize {
     value.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
@@ -142,7 +142,7 @@ fn width_of(ordinal: u64) -> usize {
 }
 
 /// A number scrambled so that sums of such numbers hardly ever coincide (the finaliser of splitmix64).
-pub(super) fn scramble(number: u64) -> u64 {
+pub(crate) fn scramble(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -150,11 +150,11 @@ pub(super) fn scramble(number: u64) -> u64 {
 }
 
 /// A hash map for keys that are one number each: much faster than the usual hasher.
-pub(super) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
+pub(crate) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
 
 /// See [`NumberMap`].
 #[derive(Default)]
-pub(super) struct NumberHasher(u64);
+pub(crate) struct NumberHasher(u64);
 
 impl Hasher for NumberHasher {
     fn finish(&self) -> u64 {
@@ -176,19 +176,19 @@ impl Hasher for NumberHasher {
 
 /// Ordinals from `start` up to but not including `end`; never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct OrdinalSpan {
-    pub(super) start: u64,
-    pub(super) end: u64,
+pub(crate) struct OrdinalSpan {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
 }
 
 impl OrdinalSpan {
     /// The span of one ordinal.
-    pub(super) fn one(ordinal: u64) -> Self {
+    pub(crate) fn one(ordinal: u64) -> Self {
         Self { start: ordinal, end: ordinal + 1 }
     }
 
     /// The spans, one for each width, of the numbers `low` to `high` written without padding.
-    pub(super) fn unpadded(low: u64, high: u64) -> impl Iterator<Item = Self> {
+    pub(crate) fn unpadded(low: u64, high: u64) -> impl Iterator<Item = Self> {
         let widths = natural_width(low)..=natural_width(high).min(MAX_DIGITS);
         widths.map(move |width| {
             let least = if width == 1 { 0 } else { POWERS[width - 1] };
@@ -197,7 +197,7 @@ impl OrdinalSpan {
     }
 
     /// How many ordinals.
-    pub(super) fn count(self) -> u64 {
+    pub(crate) fn count(self) -> u64 {
         self.end - self.start
     }
 
@@ -217,18 +217,18 @@ impl OrdinalSpan {
 
 /// A set of numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct IndexSet {
+pub(crate) struct IndexSet {
     spans: Vec<OrdinalSpan>,
 }
 
 impl IndexSet {
     /// The set of one ordinal.
-    pub(super) fn one(ordinal: u64) -> Self {
+    pub(crate) fn one(ordinal: u64) -> Self {
         Self { spans: vec![OrdinalSpan::one(ordinal)] }
     }
 
     /// The set of all ordinals in these spans, which may come in any order and overlap.
-    pub(super) fn from_spans(mut spans: Vec<OrdinalSpan>) -> Self {
+    pub(crate) fn from_spans(mut spans: Vec<OrdinalSpan>) -> Self {
         if !spans.is_sorted() {
             spans.sort_unstable();
         }
@@ -244,28 +244,28 @@ impl IndexSet {
     }
 
     /// The sorted spans, which do not touch.
-    pub(super) fn spans(&self) -> &[OrdinalSpan] {
+    pub(crate) fn spans(&self) -> &[OrdinalSpan] {
         &self.spans
     }
 
     /// Whether nothing is in it.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
     /// How many numbers. All there are fit a `u64`.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.spans.iter().map(|span| span.count()).sum()
     }
 
     /// Whether the number with this ordinal is in it.
-    pub(super) fn contains(&self, ordinal: u64) -> bool {
+    pub(crate) fn contains(&self, ordinal: u64) -> bool {
         let after = self.spans.partition_point(|span| span.start <= ordinal);
         after > 0 && ordinal < self.spans[after - 1].end
     }
 
     /// Puts one ordinal in.
-    pub(super) fn insert(&mut self, ordinal: u64) {
+    pub(crate) fn insert(&mut self, ordinal: u64) {
         let at = self.spans.partition_point(|span| span.start <= ordinal);
         let joins_left = at > 0 && self.spans[at - 1].end >= ordinal;
         let joins_right = self.spans.get(at).is_some_and(|span| span.start == ordinal + 1);
@@ -284,7 +284,7 @@ impl IndexSet {
     }
 
     /// The numbers for which `keep(in self, in other)` holds; `keep(false, false)` must not.
-    pub(super) fn combine(&self, other: &Self, keep: impl Fn(bool, bool) -> bool) -> Self {
+    pub(crate) fn combine(&self, other: &Self, keep: impl Fn(bool, bool) -> bool) -> Self {
         let mut spans = Vec::with_capacity(self.spans.len().max(other.spans.len()));
         let (mut left, mut right) = (SpanEdges::new(&self.spans), SpanEdges::new(&other.spans));
         let mut opened = None;
@@ -308,7 +308,7 @@ impl IndexSet {
 
     /// The ranges a folded set shows, as ClusterShell cuts them: consecutive numbers of one width,
     /// and on past 9, 99, … as long as nothing is padded.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (PaddedNumber, PaddedNumber)> {
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (PaddedNumber, PaddedNumber)> {
         let mut pieces = self
             .spans
             .iter()
@@ -327,7 +327,7 @@ impl IndexSet {
     }
 
     /// The number that comes first when they are sorted as texts; 0 for an empty set.
-    pub(super) fn first_as_text(&self) -> u64 {
+    pub(crate) fn first_as_text(&self) -> u64 {
         self.spans
             .iter()
             .flat_map(|span| span.by_width())
@@ -338,7 +338,7 @@ impl IndexSet {
 
     /// A number equal for equal sets and adding up (wrapping) for disjoint ones: each span gives the
     /// difference of its scrambled ends, and where two spans touch those cancel out.
-    pub(super) fn print(&self) -> u64 {
+    pub(crate) fn print(&self) -> u64 {
         self.spans
             .iter()
             .fold(0, |sum: u64, span| sum.wrapping_add(scramble(span.end)).wrapping_sub(scramble(span.start)))

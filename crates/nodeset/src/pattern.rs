@@ -11,12 +11,12 @@
 use super::range::{IndexSet, PaddedNumber};
 use std::{fmt, sync::Arc};
 
-/// The most numbers of a name that are told apart from its text; those further right are text.
-pub(super) const MAX_AXES: usize = 16;
+/// The most numbers of a name that are kept apart from its text; those further right are text.
+pub(crate) const MAX_AXES: usize = 16;
 
 /// Takes a name apart: its pattern is appended to `pattern`, the ordinals of its numbers to `indexes`.
 /// Numbers of more than 19 digits, and those past [`MAX_AXES`] in `indexes`, are text.
-pub(super) fn split(name: &str, pattern: &mut String, indexes: &mut Vec<u64>) {
+pub(crate) fn split(name: &str, pattern: &mut String, indexes: &mut Vec<u64>) {
     let mut rest = name;
     while !rest.is_empty() {
         let text_end = rest.bytes().position(|byte| byte.is_ascii_digit()).unwrap_or(rest.len());
@@ -48,13 +48,13 @@ fn push_text(text: &str, pattern: &mut String) {
 
 /// A pattern ready to be filled in: one more text than there are axes.
 #[derive(Clone, Debug)]
-pub(super) struct PatternPieces {
+pub(crate) struct PatternPieces {
     texts: Vec<String>,
 }
 
 impl PatternPieces {
     /// Cuts a pattern at its numbers.
-    pub(super) fn of(pattern: &str) -> Self {
+    pub(crate) fn of(pattern: &str) -> Self {
         let mut texts = Vec::new();
         let mut text = String::new();
         let mut rest = pattern;
@@ -74,7 +74,7 @@ impl PatternPieces {
     }
 
     /// The name with these ordinals for its numbers.
-    pub(super) fn name(&self, ordinals: impl IntoIterator<Item = u64>) -> String {
+    pub(crate) fn name(&self, ordinals: impl IntoIterator<Item = u64>) -> String {
         let mut ordinals = ordinals.into_iter();
         let mut name = String::with_capacity(self.texts.iter().map(|text| text.len() + 6).sum());
         for text in &self.texts {
@@ -87,7 +87,7 @@ impl PatternPieces {
     }
 
     /// Writes the names of one box: `rack[1-2]-node7`, brackets only around more than one number.
-    pub(super) fn write_folded(&self, sides: &[Arc<IndexSet>], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(crate) fn write_folded(&self, sides: &[Arc<IndexSet>], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut sides = sides.iter();
         for text in &self.texts {
             f.write_str(text)?;

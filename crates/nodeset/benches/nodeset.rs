@@ -1,9 +1,9 @@
 //! Node sets of a million names: folding, counting, reading, operators.
 //!
-//!     cargo bench --bench nodeset
+//!     cargo bench -p nodeset
 
-use contrail_ctl::nodeset::NodeSet;
 use divan::{Bencher, black_box};
+use nodeset::NodeSet;
 
 fn main() {
     divan::main();

@@ -1,7 +1,7 @@
 //! The node set itself.
 //!
 //! What lives here: [`NodeSet`] with its operations, and [`UnionBatch`], which gathers many operands and
-//! joins them at once. What it may use: every other file of this room but `parse`, to which
+//! joins them at once. What it may use: every other module of this crate but `parse`, to which
 //! [`NodeSet::parse`] hands over. What always holds: no pattern without names, so equal sets are equal
 //! values. Where to start reading: [`NodeSet`], then [`NodeSet::apply`].
 
@@ -36,7 +36,7 @@ impl NodeSet {
     ///
     /// # Errors
     /// [`ParseError`], with the place in `text`, for anything that is not an expression, for groups
-    /// and globs, and for sets past the limits named in the module's documentation.
+    /// and globs, and for sets past the limits of the crate's documentation.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         parse::evaluate::<parse::NoInventory>(text, None)
     }
@@ -132,7 +132,7 @@ impl NodeSet {
     }
 
     /// The names in no particular order, without the cost of folding.
-    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         self.patterns.iter().flat_map(|(pattern, space)| {
             let mut boxes = Vec::new();
             space.each_box(&mut |sides| boxes.push(sides.to_vec()));
@@ -141,12 +141,12 @@ impl NodeSet {
     }
 
     /// How many names are in the set, at most `u128::MAX`.
-    pub(super) fn count(&self) -> u128 {
+    pub(crate) fn count(&self) -> u128 {
         self.patterns.values().map(TupleSpace::count).fold(0, u128::saturating_add)
     }
 
     /// Roughly how much work it is to copy the set.
-    pub(super) fn weight(&self) -> u64 {
+    pub(crate) fn weight(&self) -> u64 {
         self.patterns.values().map(TupleSpace::weight).sum::<u64>().saturating_mul(16)
     }
 
@@ -160,7 +160,7 @@ impl NodeSet {
     ///
     /// # Errors
     /// What the meter says; the set is then left in between.
-    pub(super) fn apply<M: CostMeter>(&mut self, op: SetOperation, other: &Self, meter: &mut M) -> Result<(), M::Stop> {
+    pub(crate) fn apply<M: CostMeter>(&mut self, op: SetOperation, other: &Self, meter: &mut M) -> Result<(), M::Stop> {
         meter.work(other.patterns.len() as u64)?;
         if op == SetOperation::Intersection {
             meter.work(self.patterns.len() as u64)?;
@@ -250,7 +250,7 @@ impl Iterator for NodeNames {
 }
 
 impl IndexPlace {
-    /// Goes on to the next number, or back to the first behind the last; says whether it went back.
+    /// Advances to the next number, or back to the first behind the last; says whether it went back.
     fn advance(&mut self, side: &IndexSet) -> bool {
         let spans = side.spans();
         self.ordinal += 1;
@@ -265,7 +265,7 @@ impl IndexPlace {
 
 /// Names and boxes gathered to be joined at once, which takes far less than one union for each.
 #[derive(Default)]
-pub(super) struct UnionBatch {
+pub(crate) struct UnionBatch {
     patterns: Vec<UnionPart>,
     places: HashMap<Box<str>, usize>,
     last: usize,
@@ -287,7 +287,7 @@ struct UnionPart {
 
 impl UnionBatch {
     /// Adds one name, taken literally; an empty one is left out.
-    pub(super) fn add_name(&mut self, name: &str) {
+    pub(crate) fn add_name(&mut self, name: &str) {
         if name.is_empty() {
             return;
         }
@@ -308,7 +308,7 @@ impl UnionBatch {
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn add_box<M: CostMeter>(
+    pub(crate) fn add_box<M: CostMeter>(
         &mut self,
         pattern: &str,
         sides: Vec<IndexSet>,
@@ -325,7 +325,7 @@ impl UnionBatch {
     }
 
     /// Adds all names of a set.
-    pub(super) fn add_set(&mut self, set: &NodeSet) {
+    pub(crate) fn add_set(&mut self, set: &NodeSet) {
         for (pattern, space) in &set.patterns {
             match space {
                 TupleSpace::Unit => {
@@ -362,7 +362,7 @@ impl UnionBatch {
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn finish<M: CostMeter>(self, meter: &mut M) -> Result<NodeSet, M::Stop> {
+    pub(crate) fn finish<M: CostMeter>(self, meter: &mut M) -> Result<NodeSet, M::Stop> {
         let mut patterns = Vec::with_capacity(self.patterns.len());
         for gathered in self.patterns {
             let pattern = gathered.pattern.clone();

@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 
 /// Watches over the cost of an operation and may stop it.
-pub(super) trait CostMeter {
+pub(crate) trait CostMeter {
     /// Why the operation was stopped.
     type Stop;
 
@@ -20,7 +20,7 @@ pub(super) trait CostMeter {
 }
 
 /// No limits.
-pub(super) struct Unmetered;
+pub(crate) struct Unmetered;
 
 impl CostMeter for Unmetered {
     type Stop = Infallible;
@@ -36,7 +36,7 @@ impl CostMeter for Unmetered {
 
 /// What stopped an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exhausted {
+pub(crate) enum Exhausted {
     /// Working it out would take too long or too much memory.
     Work,
     /// The set falls into too many separate boxes.
@@ -46,7 +46,7 @@ pub(super) enum Exhausted {
 }
 
 /// The limits for one expression: work (growing with the length of the text), boxes and names.
-pub(super) struct ExpressionBudget {
+pub(crate) struct ExpressionBudget {
     left: u64,
 }
 
@@ -59,7 +59,7 @@ impl ExpressionBudget {
     const BOXES: u64 = 1 << 22;
 
     /// The limits for an expression of `bytes` bytes.
-    pub(super) fn for_text(bytes: usize) -> Self {
+    pub(crate) fn for_text(bytes: usize) -> Self {
         let extra = u64::try_from(bytes).unwrap_or(u64::MAX);
         Self { left: Self::BASE.saturating_add(extra.saturating_mul(Self::PER_BYTE)) }
     }

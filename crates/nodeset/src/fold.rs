@@ -31,7 +31,7 @@ const MAX_ROWS: u64 = 1 << 21;
 const MAX_LOOKS: usize = 1 << 27;
 
 /// The boxes of a set, in the order in which they are printed.
-pub(super) fn boxes(space: &TupleSpace) -> Vec<Vec<Arc<IndexSet>>> {
+pub(crate) fn boxes(space: &TupleSpace) -> Vec<Vec<Arc<IndexSet>>> {
     let mut plain = Vec::new();
     if space.boxes() == 1 || space.rows() > MAX_ROWS {
         space.each_box(&mut |sides| plain.push(sides.to_vec()));
@@ -49,7 +49,7 @@ pub(super) fn boxes(space: &TupleSpace) -> Vec<Vec<Arc<IndexSet>>> {
     folded.map(|cell| cell.sides.iter().map(|side| Arc::clone(&side.set)).collect()).collect()
 }
 
-/// One side of a box, with what is asked of it often.
+/// One side of a box, with the values that are needed often.
 #[derive(Debug)]
 struct BoxSide {
     set: Arc<IndexSet>,
@@ -164,7 +164,7 @@ struct GrowingBox {
     grown: bool,
 }
 
-/// The axis on which a box has grown last, and what its side there will be made of.
+/// The axis on which a box has grown last, and the parts of its side there.
 struct OpenAxis {
     axis: usize,
     parts: Vec<Rc<BoxSide>>,
@@ -212,7 +212,7 @@ impl GrowingBox {
         true
     }
 
-    /// Puts together what has been taken in.
+    /// Joins the boxes that it has received.
     fn settle(&mut self) {
         if let Some(open) = self.open.take() {
             let spans = open.parts.iter().flat_map(|part| part.set.spans()).copied().collect();
@@ -295,15 +295,15 @@ impl PointMerger {
                 BoxSide::shared(&Arc::new(others))
             })
         };
-        let mut begun = GrowingBox::new(FoldBox::new(sides_with(rest)));
-        begun.grown = rest.count > 1;
-        if let Some(done) = self.current.replace(begun) {
+        let mut next = GrowingBox::new(FoldBox::new(sides_with(rest)));
+        next.grown = rest.count > 1;
+        if let Some(done) = self.current.replace(next) {
             self.done.push(done);
         }
     }
 }
 
-/// The numbers of a branch, sorted as texts, with what is behind each.
+/// The numbers of a branch, sorted as texts, with the subtree behind each.
 fn in_text_order(branch: &SpaceBranch) -> Vec<(u64, &TupleSpace)> {
     let mut numbers: Vec<_> = branch.numbers().collect();
     numbers.sort_by_cached_key(|(ordinal, _)| PaddedNumber::from_ordinal(*ordinal).text_key());

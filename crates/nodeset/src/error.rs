@@ -1,4 +1,4 @@
-//! What can be wrong with an expression.
+//! The errors of an expression.
 //!
 //! What lives here: [`ParseError`]. What it may use: nothing of ours. What always holds: the span lies
 //! within the text that was read, on character boundaries. Where to start reading: [`ParseError`].
@@ -16,11 +16,11 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { span, message: message.into(), hint: None, unknown_group: None }
     }
 
-    pub(super) fn for_unknown_group(span: Range<usize>, name: &str) -> Self {
+    pub(crate) fn for_unknown_group(span: Range<usize>, name: &str) -> Self {
         Self { unknown_group: Some(name.into()), ..Self::new(span, format!("unknown group `@{name}`")) }
     }
 
@@ -35,7 +35,7 @@ impl ParseError {
         self.span.clone()
     }
 
-    /// What is wrong: lower case, no full stop.
+    /// The problem: lower case, no full stop.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -45,7 +45,7 @@ impl ParseError {
         self.hint.as_deref()
     }
 
-    /// The group (without `@`) that the resolver did not know, if that is what is wrong.
+    /// The group (without `@`) that the resolver does not know, if that is the problem.
     pub fn unknown_group(&self) -> Option<&str> {
         self.unknown_group.as_deref()
     }

@@ -5,7 +5,7 @@
 //! empty, and children stand in the order in which their first number comes; so a set has one form and
 //! equal sets are equal values. Where to start reading: [`SpaceBranch`], then [`TupleSpace::combine`].
 //!
-//! A branch cuts its axis into segments and says for each what is on the axes behind. A box such as
+//! A branch cuts its axis into segments and holds for each its tuples on the axes behind. A box such as
 //! `rack[1-1000]-node[1-1000]` is one segment with one child, whatever its size, and an operation
 //! costs no more than the segments of both sides: no pair of boxes is ever compared.
 
@@ -17,7 +17,7 @@ use std::{collections::hash_map::Entry, sync::Arc};
 
 /// What a set operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SetOperation {
+pub(crate) enum SetOperation {
     /// In one or both.
     Union,
     /// In both.
@@ -30,7 +30,7 @@ pub(super) enum SetOperation {
 
 impl SetOperation {
     /// Whether a name stays that is in the left set, or in the right one.
-    pub(super) fn keeps(self, left: bool, right: bool) -> bool {
+    pub(crate) fn keeps(self, left: bool, right: bool) -> bool {
         match self {
             Self::Union => left || right,
             Self::Intersection => left && right,
@@ -42,7 +42,7 @@ impl SetOperation {
 
 /// A set of tuples with one ordinal for each axis of a pattern; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum TupleSpace {
+pub(crate) enum TupleSpace {
     /// No axis: the name itself.
     Unit,
     /// The last axis.
@@ -53,7 +53,7 @@ pub(super) enum TupleSpace {
 
 /// An axis with others behind it.
 #[derive(Debug)]
-pub(super) struct SpaceBranch {
+pub(crate) struct SpaceBranch {
     /// Sorted, apart; two that touch lead to different children.
     segments: Vec<SpaceSegment>,
     /// What may be on the axes behind, each once.
@@ -89,7 +89,7 @@ impl Eq for SpaceBranch {}
 
 impl SpaceBranch {
     /// The numbers that lead to each child, with the child.
-    pub(super) fn blocks(&self) -> Vec<(Arc<IndexSet>, &TupleSpace)> {
+    pub(crate) fn blocks(&self) -> Vec<(Arc<IndexSet>, &TupleSpace)> {
         let mut spans = vec![Vec::new(); self.children.len()];
         for segment in &self.segments {
             spans[segment.child as usize].push(segment.span);
@@ -98,7 +98,7 @@ impl SpaceBranch {
     }
 
     /// Every number with its child, ascending.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = (u64, &TupleSpace)> {
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (u64, &TupleSpace)> {
         self.segments.iter().flat_map(|segment| {
             let child = &self.children[segment.child as usize];
             (segment.span.start..segment.span.end).map(move |ordinal| (ordinal, child))
@@ -111,7 +111,7 @@ impl TupleSpace {
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn of_box<M: CostMeter>(sides: &[Arc<IndexSet>], meter: &mut M) -> Result<Option<Self>, M::Stop> {
+    pub(crate) fn of_box<M: CostMeter>(sides: &[Arc<IndexSet>], meter: &mut M) -> Result<Option<Self>, M::Stop> {
         let Some((last, front)) = sides.split_last() else {
             return Ok(Some(Self::Unit));
         };
@@ -137,7 +137,7 @@ impl TupleSpace {
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn of_points<M: CostMeter>(points: &[u64], axes: usize, meter: &mut M) -> Result<Option<Self>, M::Stop> {
+    pub(crate) fn of_points<M: CostMeter>(points: &[u64], axes: usize, meter: &mut M) -> Result<Option<Self>, M::Stop> {
         match axes {
             0 => return Ok(Some(Self::Unit)),
             2 => return Self::of_pairs(points, meter),
@@ -189,7 +189,7 @@ impl TupleSpace {
     }
 
     /// How many tuples, at most `u128::MAX`.
-    pub(super) fn count(&self) -> u128 {
+    pub(crate) fn count(&self) -> u128 {
         match self {
             Self::Unit => 1,
             Self::Line(line) => u128::from(line.count()),
@@ -198,7 +198,7 @@ impl TupleSpace {
     }
 
     /// How many boxes it spells out, at most `u64::MAX`.
-    pub(super) fn boxes(&self) -> u64 {
+    pub(crate) fn boxes(&self) -> u64 {
         match self {
             Self::Unit | Self::Line(_) => 1,
             Self::Branch(branch) => branch.boxes,
@@ -206,7 +206,7 @@ impl TupleSpace {
     }
 
     /// How many tuples there are without their last number, at most `u64::MAX`.
-    pub(super) fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         match self {
             Self::Unit | Self::Line(_) => 1,
             Self::Branch(branch) => branch.rows,
@@ -214,7 +214,7 @@ impl TupleSpace {
     }
 
     /// How many axes.
-    pub(super) fn axes(&self) -> usize {
+    pub(crate) fn axes(&self) -> usize {
         match self {
             Self::Unit => 0,
             Self::Line(_) => 1,
@@ -222,8 +222,8 @@ impl TupleSpace {
         }
     }
 
-    /// Roughly how much work it is to walk over it once, without what is shared.
-    pub(super) fn weight(&self) -> u64 {
+    /// Roughly how much work it is to walk over it once, without the shared parts.
+    pub(crate) fn weight(&self) -> u64 {
         let length = match self {
             Self::Unit => 1,
             Self::Line(line) => line.spans().len(),
@@ -242,7 +242,7 @@ impl TupleSpace {
     }
 
     /// Whether the tuple is in it.
-    pub(super) fn contains(&self, tuple: &[u64]) -> bool {
+    pub(crate) fn contains(&self, tuple: &[u64]) -> bool {
         match (self, tuple) {
             (Self::Unit, []) => true,
             (Self::Line(line), [ordinal]) => line.contains(*ordinal),
@@ -258,7 +258,7 @@ impl TupleSpace {
     }
 
     /// Puts one tuple in.
-    pub(super) fn insert(&mut self, tuple: &[u64]) {
+    pub(crate) fn insert(&mut self, tuple: &[u64]) {
         if let (Self::Line(line), [ordinal]) = (&mut *self, tuple) {
             Arc::make_mut(line).insert(*ordinal);
         } else if !self.contains(tuple) {
@@ -274,7 +274,7 @@ impl TupleSpace {
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn combine<M: CostMeter>(
+    pub(crate) fn combine<M: CostMeter>(
         &self,
         op: SetOperation,
         other: &Self,
@@ -302,7 +302,7 @@ impl TupleSpace {
     ///
     /// # Errors
     /// What the meter says.
-    pub(super) fn union_of<M: CostMeter>(mut spaces: Vec<Self>, meter: &mut M) -> Result<Option<Self>, M::Stop> {
+    pub(crate) fn union_of<M: CostMeter>(mut spaces: Vec<Self>, meter: &mut M) -> Result<Option<Self>, M::Stop> {
         while spaces.len() > 1 {
             let mut joined = Vec::with_capacity(spaces.len().div_ceil(2));
             for pair in spaces.chunks(2) {
@@ -317,7 +317,7 @@ impl TupleSpace {
     }
 
     /// The disjoint boxes this set spells out: the sides of each are handed to `found`.
-    pub(super) fn each_box(&self, found: &mut impl FnMut(&[Arc<IndexSet>])) {
+    pub(crate) fn each_box(&self, found: &mut impl FnMut(&[Arc<IndexSet>])) {
         self.each_box_behind(&mut Vec::new(), found);
     }
 
@@ -410,7 +410,7 @@ impl<'a> SegmentWalk<'a> {
             .map_or(u64::MAX, |segment| if segment.span.start > at { segment.span.start } else { segment.span.end })
     }
 
-    /// The child at `at`, which must not lie before what has been passed.
+    /// The child at `at`, which must not lie before those that were passed.
     fn child_at(&self, at: u64) -> Option<u32> {
         let segment = self.segments.first()?;
         (segment.span.start <= at).then_some(segment.child)

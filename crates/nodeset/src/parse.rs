@@ -1,7 +1,7 @@
 //! What an expression means: text to sets.
 //!
 //! What lives here: [`evaluate`], which works an expression out, [`expand_in_order`], which writes
-//! patterns out as they stand, and [`GroupResolver`]. What it may use: every other file of this room. What
+//! patterns out as they stand, and [`GroupResolver`]. What it may use: every other module of this crate. What
 //! always holds: any text gives a set or an error that points into the text; nothing panics, and a
 //! meter watches all that can grow. Where to start reading: [`evaluate`].
 //!
@@ -30,7 +30,7 @@ pub trait GroupResolver {
 }
 
 /// A resolver that cannot exist.
-pub(super) enum NoInventory {}
+pub(crate) enum NoInventory {}
 
 impl GroupResolver for NoInventory {
     fn group(&self, _name: &str) -> Option<NodeSet> {
@@ -56,7 +56,7 @@ const LISTED_GROUPS: usize = 10;
 ///
 /// # Errors
 /// See [`NodeSet::parse`] and [`NodeSet::parse_with`].
-pub(super) fn evaluate<R: GroupResolver>(text: &str, resolver: Option<&R>) -> Result<NodeSet, ParseError> {
+pub(crate) fn evaluate<R: GroupResolver>(text: &str, resolver: Option<&R>) -> Result<NodeSet, ParseError> {
     let mut evaluation = Evaluation {
         resolver,
         total: NodeSet::default(),
@@ -91,7 +91,7 @@ struct Evaluation<'r, R> {
     resolver: Option<&'r R>,
     /// The result, but for the operands in the batch.
     total: NodeSet,
-    /// What is to be done with the batch.
+    /// The operation that takes the batch.
     op: SetOperation,
     batch: UnionBatch,
     batch_span: Range<usize>,
