@@ -19,7 +19,8 @@
 //! - [`top`]: the live view: a model, its frames, the terminal.
 //! - [`cli`]: arguments, terminals and exit codes; the only module that knows them.
 //!
-//! Below them stand the crates in `crates/`, which use nothing of this one: [`nodeset`], sets of node names, written short.
+//! Below them stand the crates in `crates/`, which use nothing of this one: [`nodeset`], sets of node names,
+//! written short, and [`openssh_config`], the settings of a host in ssh_config.
 //!
 //! The dependencies between modules are checked by `tests/layers.rs`; the picture is in `docs/architecture.md`.
 

@@ -11,17 +11,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use openssh_config::{
+    ConfigFile, ConfigOrigin, ExecRunner, FileReader, HostQuery, JumpHop, OperatorEnv, OverrideValue, ResolvedHost,
+    ResolvedSetting, SshConfig, StrictHostKeyChecking,
+};
+
 use super::args::HostKey;
 use super::error::CliError;
 use super::settings::SshOverrides;
 use super::terminal;
 use crate::inventory::{Node, SshKeyword, ValueError, check_host, check_user};
-use crate::local;
+use crate::local::account;
+use crate::local::file::{self, FileAccess, ReadBounds};
 use crate::sink::text;
-use crate::transport::ssh_config::{
-    self, ConfigOrigin, ExecRunner, HostQuery, JumpHop, OperatorEnv, OverrideValue, ResolvedHost, ResolvedSetting,
-    SshConfig, StrictHostKeyChecking,
-};
 use crate::transport::{
     AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings,
     ProxyRoute,
@@ -64,7 +66,7 @@ pub(super) struct EndpointResolver<'a> {
 impl<'a> EndpointResolver<'a> {
     /// Reads the ssh_config files.
     pub(super) fn new(args: &'a SshOverrides) -> Result<Self, CliError> {
-        let operator = OperatorEnv::of_process();
+        let operator = operator_env();
         check_names(args, &operator)?;
         let config = match args.ssh_config.as_deref() {
             Some(file) if file == Path::new("none") => SshConfig::empty(),
@@ -73,7 +75,7 @@ impl<'a> EndpointResolver<'a> {
         };
         if let Some(file) = &args.known_hosts
             && args.host_key != Some(HostKey::AcceptNew)
-            && !local::file::exists(file)
+            && !file::exists(file)
         {
             return Err(CliError::usage(format!("--known-hosts: no such file: {}", file.display())));
         }
@@ -184,11 +186,11 @@ impl<'a> EndpointResolver<'a> {
     /// The way to a host, `depth` bastions away from the node.
     fn proxy(&self, resolved: &ResolvedHost, common: CommonSettings<'_>, depth: usize) -> Result<ProxyRoute, CliError> {
         match &resolved.proxy.value {
-            ssh_config::ConfigProxy::Direct => Ok(ProxyRoute::Direct),
-            ssh_config::ConfigProxy::Command(_) => {
+            openssh_config::ConfigProxy::Direct => Ok(ProxyRoute::Direct),
+            openssh_config::ConfigProxy::Command(_) => {
                 Ok(resolved.proxy_command(&self.operator)?.map_or(ProxyRoute::Direct, ProxyRoute::Command))
             }
-            ssh_config::ConfigProxy::Jump(jump) => self.bastion(jump.hops(), &resolved.proxy.origin, common, depth),
+            openssh_config::ConfigProxy::Jump(jump) => self.bastion(jump.hops(), &resolved.proxy.origin, common, depth),
         }
     }
 
@@ -260,9 +262,9 @@ impl<'a> EndpointResolver<'a> {
             host: resolved.host_name.value.to_string(),
             port: resolved.port.value,
             family: match resolved.address_family.value {
-                ssh_config::ConfigFamily::Any => AllowedFamilies::Any,
-                ssh_config::ConfigFamily::Inet => AllowedFamilies::Inet,
-                ssh_config::ConfigFamily::Inet6 => AllowedFamilies::Inet6,
+                openssh_config::ConfigFamily::Any => AllowedFamilies::Any,
+                openssh_config::ConfigFamily::Inet => AllowedFamilies::Inet,
+                openssh_config::ConfigFamily::Inet6 => AllowedFamilies::Inet6,
             },
             bind: resolved.bind_address.as_ref().map(|bind| bind.value.to_string()),
             proxy,
@@ -285,9 +287,9 @@ impl<'a> EndpointResolver<'a> {
 
     fn agent(&self, resolved: &ResolvedHost) -> Option<PathBuf> {
         match &resolved.identity_agent.value {
-            ssh_config::ConfigAgent::None => None,
-            ssh_config::ConfigAgent::Socket(path) => Some(path.clone()),
-            ssh_config::ConfigAgent::FromEnvironment => {
+            openssh_config::ConfigAgent::None => None,
+            openssh_config::ConfigAgent::Socket(path) => Some(path.clone()),
+            openssh_config::ConfigAgent::FromEnvironment => {
                 let socket = self.operator.variables.get("SSH_AUTH_SOCK");
                 socket.filter(|path| !path.is_empty()).map(PathBuf::from)
             }
@@ -355,6 +357,18 @@ impl<'a> EndpointResolver<'a> {
     }
 }
 
+/// The user and this machine, as ssh_config needs them. Its files are read within the usual time, so that a dead mount
+/// cannot hang `ctl`.
+fn operator_env() -> OperatorEnv {
+    let read_file = |path: &Path, max_bytes| {
+        let bounds = ReadBounds { max_bytes, patience: file::PATIENCE, only_regular: false };
+        let content = file::read(path, bounds)?;
+        let FileAccess { uid, mode, .. } = content.access;
+        Ok(ConfigFile { bytes: content.bytes, uid, mode })
+    };
+    OperatorEnv { read_file: FileReader(read_file), ..OperatorEnv::of_process(account::name_and_home()) }
+}
+
 /// Users and hosts of the command line obey the rules of the inventory: they may reach the shell of a `ProxyCommand` or a
 /// `Match exec`, as `%r` and `%h`. What ssh_config itself says is trusted, as `ssh` does.
 fn check_names(args: &SshOverrides, operator: &OperatorEnv) -> Result<(), CliError> {
@@ -373,7 +387,7 @@ fn check_names(args: &SshOverrides, operator: &OperatorEnv) -> Result<(), CliErr
         return Err(CliError::usage(format!("--jump: '{said}' contains a space, a control character or `#`"))
             .with_hint("expected [user@]host[:port], separated by commas"));
     }
-    let hops = args.jump.as_deref().map_or(Ok(Vec::new()), |jump| ssh_config::parse_jump(jump, operator));
+    let hops = args.jump.as_deref().map_or(Ok(Vec::new()), |jump| openssh_config::parse_jump(jump, operator));
     let hops = hops.map_err(|error| CliError::usage(format!("--jump: {}", text::single_line(&error.to_string()))))?;
     for JumpHop { user, host, .. } in &hops {
         if let Some(user) = user {
@@ -422,7 +436,7 @@ fn host_keys(resolved: &ResolvedHost) -> HostKeySettings {
 
 /// What is not asked for stays at what is good by default.
 fn algorithms(resolved: &ResolvedHost) -> AlgorithmLists {
-    let asked = |setting: &ResolvedSetting<ssh_config::ConfigAlgorithms>| {
+    let asked = |setting: &ResolvedSetting<openssh_config::ConfigAlgorithms>| {
         (setting.origin != ConfigOrigin::Default).then(|| setting.value.iter().map(str::to_owned).collect())
     };
     AlgorithmLists {

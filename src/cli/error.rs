@@ -4,6 +4,7 @@ use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use nodeset::ParseError;
+use openssh_config::SshConfigError;
 
 use super::exit::ExitStatus;
 use super::terminal;
@@ -14,7 +15,6 @@ use crate::plan::rollout::RolloutError;
 use crate::select::SelectError;
 use crate::sink::text;
 use crate::transport::TransportError;
-use crate::transport::ssh_config::SshConfigError;
 
 /// Why a command did not begin. Nothing was touched.
 #[derive(Debug)]

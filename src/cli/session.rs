@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use nodeset::NodeSet;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 

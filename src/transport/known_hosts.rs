@@ -1,9 +1,9 @@
 //! Reads known_hosts files, and decides about host keys as OpenSSH does.
 //!
-//! Here live [`KnownHosts`], the index of one file or several, and [`HostEntries`], their lines about one host. The file
-//! uses the SSH library's key types and nothing of ours; `host_keys.rs` keeps the index, and writes. What always
-//! holds: a revoked key is never known, keys are compared without their comments, a bad line is skipped
-//! alone and remembered, and the size of files and lines is bounded. Start reading at [`HostEntries::check`].
+//! Here live [`KnownHosts`], the index of one file or several, and [`HostEntries`], what they say of one host. The file
+//! uses the SSH library's key types and the pattern lists of `openssh_config`; `host_keys.rs` keeps what was read, and writes. What always
+//! holds: a revoked key is never known, a key is compared by what it is and not by its comment, a bad line is skipped
+//! alone and remembered, and what is read is bounded. Start reading at [`HostEntries::check`].
 //!
 //! The decisions are those of OpenSSH 9.2 (`hostfile.c`, `sshconnect.c`, and tried against its `ssh` and
 //! `ssh-keygen -F`): also that a host known only by keys of other types has changed, since it is the peer who
@@ -15,10 +15,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
+use openssh_config::{MAX_PATTERN_LENGTH, PatternList};
 use russh::keys::ssh_encoding::base64::{Base64, Encoding};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
@@ -32,9 +34,9 @@ const DEFAULT_PORT: u16 = 22;
 const MAX_FILE: u64 = 64 << 20;
 /// A line longer than this, in bytes, is skipped.
 const MAX_LINE: usize = 256 << 10;
-/// OpenSSH matches nothing with a list that holds a longer name (`match.c`, `match_pattern_list`).
-pub(super) const MAX_NAME: usize = 1022;
-/// How many skipped lines are remembered; the others are only counted.
+/// A line with a longer name, in bytes, is skipped: OpenSSH matches nothing with it.
+pub(super) const MAX_NAME: usize = MAX_PATTERN_LENGTH;
+/// So many skipped lines are remembered; the others are only counted.
 const MAX_SKIPPED: usize = 100;
 
 /// The verdict about a key that a host shows.
@@ -140,19 +142,13 @@ struct HashedName {
     hash: [u8; 20],
 }
 
-#[derive(Clone)]
-struct KnownHostPattern {
-    negated: bool,
-    text: String,
-}
-
 /// The keys of known_hosts files, indexed by host.
 #[derive(Clone, Default)]
 pub(super) struct KnownHosts {
     lines: Vec<Arc<ParsedLine>>,
     exact: HashMap<String, Vec<usize>>,
     hashed: Vec<HashedName>,
-    patterns: Vec<(usize, Vec<KnownHostPattern>)>,
+    patterns: Vec<(usize, PatternList)>,
     /// Lines of the last file read, so that one more has its number.
     last_line: usize,
     skipped: Vec<SkippedLine>,
@@ -222,7 +218,7 @@ impl KnownHosts {
                 found.push(hashed.line);
             }
         }
-        found.extend(self.patterns.iter().filter(|(_, list)| list_matches(list, name)).map(|(line, _)| *line));
+        found.extend(self.patterns.iter().filter(|(_, list)| list.matches(iter::once(name))).map(|(line, _)| *line));
         found.sort_unstable();
         found.dedup();
         found
@@ -270,22 +266,14 @@ impl KnownHosts {
             self.hashed.push(hashed_name(line, names)?);
             return Ok(());
         }
-        let names: Vec<String> = names.split(',').map(str::to_ascii_lowercase).collect();
-        if names.iter().any(|name| name.len() > MAX_NAME) {
+        if names.split(',').any(|name| name.len() > MAX_NAME) {
             return Err(SkipReason::TooLong);
         }
-        if names.iter().any(|name| name.starts_with('!') || name.contains(['*', '?'])) {
-            let list = names
-                .iter()
-                .map(|name| match name.strip_prefix('!') {
-                    Some(rest) => KnownHostPattern { negated: true, text: rest.to_owned() },
-                    None => KnownHostPattern { negated: false, text: name.clone() },
-                })
-                .collect();
-            self.patterns.push((line, list));
+        if names.split(',').any(|name| name.starts_with('!') || name.contains(['*', '?'])) {
+            self.patterns.push((line, PatternList::lowercase(names)));
         } else {
-            for name in names {
-                self.exact.entry(name).or_default().push(line);
+            for name in names.split(',') {
+                self.exact.entry(name.to_ascii_lowercase()).or_default().push(line);
             }
         }
         Ok(())
@@ -425,50 +413,6 @@ pub(super) fn hash_name(name: &str, salt: &[u8; 20]) -> String {
     mac.update(name.as_bytes());
     let hash = mac.finalize().into_bytes();
     format!("|1|{}|{}", Base64::encode_string(salt), Base64::encode_string(hash.as_slice()))
-}
-
-/// A negated pattern that matches ends it; else one that matches is enough (`match.c`, `match_pattern_list`).
-fn list_matches(list: &[KnownHostPattern], name: &str) -> bool {
-    let mut positive = false;
-    for pattern in list {
-        if wildcard(&pattern.text, name) {
-            if pattern.negated {
-                return false;
-            }
-            positive = true;
-        }
-    }
-    positive
-}
-
-/// Whether `text` matches a pattern in which `*` stands for any text and `?` for any one byte
-/// (`match.c`, `match_pattern`). Never takes longer than the product of both lengths.
-pub(super) fn wildcard(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    // Where the last `*` stands, and how much of the text it has taken.
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(byte) if *byte == b'?' || Some(byte) == text.get(t) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((at, taken)) => {
-                    p = at + 1;
-                    t = taken + 1;
-                    star = Some((at, t));
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.iter().skip(p).all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 //! Here live [`Transport`] and [`Session`], the data they need ([`Endpoint`]) and how they fail ([`TransportError`]). The
 //! module may use the leaves `event` and `local`. What always holds: a session is one connection;
 //! everything read through it is bounded in size, and everything done through it fails with an error that
-//! names the cause. `session.rs` is the seam, `endpoint.rs` says where and how to connect, and `ssh/` does it over SSH;
-//! `host_keys.rs` decides about the keys of hosts; `known_hosts.rs` and `ssh_config/` touch no network. No two files use each other, directly
-//! or through others. Start at [`Transport::connect`].
+//! names the cause. `endpoint.rs` says where and how, `connect.rs` opens, `session.rs` is what comes of it;
+//! `known_hosts.rs` and `algorithms.rs` touch no network. Start at [`Transport::connect`].
 
 mod drain;
 mod endpoint;
@@ -14,7 +13,6 @@ mod host_keys;
 mod known_hosts;
 mod session;
 mod ssh;
-pub mod ssh_config;
 
 pub use russh::keys::PublicKey;
 

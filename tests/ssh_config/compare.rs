@@ -6,9 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use contrail_ctl::transport::ssh_config::{
-    ConfigOrigin, ExecRunner, HostQuery, OperatorEnv, ResolvedSetting, SshConfig,
-};
+use contrail_ctl::local::account;
+use openssh_config::{ConfigOrigin, ExecRunner, HostQuery, OperatorEnv, ResolvedSetting, SshConfig};
 
 /// In so many cases both failed.
 pub(crate) static FAILING: AtomicUsize = AtomicUsize::new(0);
@@ -98,7 +97,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let mut operator = OperatorEnv::of_process();
+        let mut operator = OperatorEnv::of_process(account::name_and_home());
         let home = operator.homes.get(&operator.user).cloned().expect("a user in /etc/passwd");
         let variables: BTreeMap<String, String> = [
             ("PATH", "/usr/bin:/bin"),

@@ -13,7 +13,6 @@ use crate::cli::settings;
 use crate::cli::terminal;
 use crate::inventory::{Inventory, Node, SshKeyword};
 use crate::sink::{encode, plain_table, text};
-use crate::transport::ssh_config;
 
 pub(in crate::cli) fn run(args: InventoryArgs) -> Result<ExitStatus, CliError> {
     let (inventory, _) = settings::inventory(args.inventory.as_deref(), &settings::SavedInputs::default())?;
@@ -102,15 +101,15 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<SettingOrigin>, CliError
         terminal::say(&format!("note: {line}"));
     }
     let mut settings = Vec::new();
-    let mut add = |setting, value: String, from: &ssh_config::ConfigOrigin| {
+    let mut add = |setting, value: String, from: &openssh_config::ConfigOrigin| {
         settings.push(SettingOrigin { setting, value, from: from.to_string() });
     };
     add("address", resolved.host_name.value.to_string(), &resolved.host_name.origin);
     add("port", resolved.port.value.to_string(), &resolved.port.origin);
     add("user", resolved.user.value.to_string(), &resolved.user.origin);
     let identities = resolved.identity_paths(ways.operator())?;
-    if identities.iter().all(|identity| identity.origin == ssh_config::ConfigOrigin::Default) {
-        add("identity", "the agent's keys and the usual files".to_owned(), &ssh_config::ConfigOrigin::Default);
+    if identities.iter().all(|identity| identity.origin == openssh_config::ConfigOrigin::Default) {
+        add("identity", "the agent's keys and the usual files".to_owned(), &openssh_config::ConfigOrigin::Default);
     } else {
         for identity in identities {
             add("identity", identity.value.display().to_string(), &identity.origin);
@@ -121,9 +120,9 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<SettingOrigin>, CliError
     }
     let proxy = &resolved.proxy;
     match &proxy.value {
-        ssh_config::ConfigProxy::Direct => add("jump", "none".to_owned(), &proxy.origin),
-        ssh_config::ConfigProxy::Jump(jump) => add("jump", jump.as_str().to_owned(), &proxy.origin),
-        ssh_config::ConfigProxy::Command(_) => {
+        openssh_config::ConfigProxy::Direct => add("jump", "none".to_owned(), &proxy.origin),
+        openssh_config::ConfigProxy::Jump(jump) => add("jump", jump.as_str().to_owned(), &proxy.origin),
+        openssh_config::ConfigProxy::Command(_) => {
             add("proxy command", resolved.proxy_command(ways.operator())?.unwrap_or_default(), &proxy.origin);
         }
     }
@@ -151,8 +150,10 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<SettingOrigin>, CliError
         // The inventory's are shown as they were written; `ctl ssh-config` has the whole list.
         let written = node.ssh.algorithms.iter().find(|option| option.keyword == keyword);
         match (&list.origin, written) {
-            (ssh_config::ConfigOrigin::Default, _) => {}
-            (ssh_config::ConfigOrigin::Inventory(_), Some(option)) => add(name, option.value.to_string(), &list.origin),
+            (openssh_config::ConfigOrigin::Default, _) => {}
+            (openssh_config::ConfigOrigin::Inventory(_), Some(option)) => {
+                add(name, option.value.to_string(), &list.origin)
+            }
             (origin, _) => add(name, list.value.as_str().to_owned(), origin),
         }
     }

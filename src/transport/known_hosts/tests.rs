@@ -178,26 +178,6 @@ fn preferred_algorithms() {
 }
 
 #[test]
-fn wildcards() {
-    let cases = [
-        ("", "", true),
-        ("", "a", false),
-        ("*", "", true),
-        ("**", "abc", true),
-        ("?", "", false),
-        ("a*b?c", "axxbyc", true),
-        ("a*b?c", "axxbyb", false),
-        ("*a*a*a", "aaaa", true),
-        ("*.dc1", ".dc1", true),
-        ("a?", "a", false),
-    ];
-    for (pattern, text, expected) in cases {
-        assert_eq!(wildcard(pattern, text), expected, "{pattern} {text}");
-    }
-    assert!(!wildcard(&"*a".repeat(500), &"b".repeat(100_000)));
-}
-
-#[test]
 fn files_missing_and_unreadable() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let missing = dir.path().join("none");
@@ -310,18 +290,5 @@ proptest! {
         let verdict = known.check("n1", 22, &key(ED1));
         let revoked = known.lookup("n1", 22).revoked(key(ED1).key_data()).is_some();
         prop_assert_eq!(revoked, matches!(verdict, KnownHostsVerdict::Revoked(_)));
-    }
-
-    #[test]
-    fn wildcard_agrees_with_a_plain_matcher(pattern in "[ab*?]{0,8}", text in "[ab]{0,10}") {
-        fn plain(p: &[u8], t: &[u8]) -> bool {
-            match p.split_first() {
-                None => t.is_empty(),
-                Some((b'*', rest)) => (0..=t.len()).any(|n| plain(rest, &t[n..])),
-                Some((b'?', rest)) => !t.is_empty() && plain(rest, &t[1..]),
-                Some((c, rest)) => t.first() == Some(c) && plain(rest, &t[1..]),
-            }
-        }
-        prop_assert_eq!(wildcard(&pattern, &text), plain(pattern.as_bytes(), text.as_bytes()));
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::operator::OperatorEnv;
 
-/// A command may run so long.
+/// The longest that a command may run.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs commands in the operator's shell and remembers what became of them.

@@ -8,15 +8,15 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// A list of networks in CIDR notation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NetworkList(Vec<(IpAddr, u8)>);
+pub(crate) struct NetworkList(Vec<(IpAddr, u8)>);
 
 impl NetworkList {
     /// Reads addresses, each with or without `/LENGTH`, with commas between them. The error is the part that is none.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         text.split(',').map(|part| network(part).ok_or_else(|| part.to_owned())).collect::<Result<_, _>>().map(Self)
     }
 
-    pub(super) fn contain_any(&self, addresses: &[IpAddr]) -> bool {
+    pub(crate) fn contain_any(&self, addresses: &[IpAddr]) -> bool {
         self.0.iter().any(|&(network, length)| {
             addresses.iter().any(|address| {
                 address.is_ipv4() == network.is_ipv4() && prefix(*address, length) == prefix(network, length)
@@ -54,10 +54,10 @@ fn prefix(address: IpAddr, length: u8) -> u128 {
     bits(address) & mask
 }
 
-/// The addresses of the interfaces that are up; none if this machine does not tell them.
+/// The addresses of the interfaces that are up; `None` if this machine does not list them.
 ///
 /// Without the link-local ones of IPv6: `ssh` compares them with their interface, and no network of a list has one.
-pub(super) fn local_addresses() -> Option<Vec<IpAddr>> {
+pub(crate) fn local_addresses() -> Option<Vec<IpAddr>> {
     let four = fs::read_to_string("/proc/net/fib_trie").ok()?;
     // Not there where IPv6 is switched off.
     let six = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();

@@ -14,7 +14,7 @@ use super::tokens;
 
 /// The patterns of a `Host` line.
 #[derive(Debug)]
-pub(super) struct HostLine(Vec<HostPattern>);
+pub(crate) struct HostLine(Vec<HostPattern>);
 
 #[derive(Debug)]
 enum HostPattern {
@@ -25,7 +25,7 @@ enum HostPattern {
 }
 
 impl HostLine {
-    pub(super) fn new(words: &[String]) -> Self {
+    pub(crate) fn new(words: &[String]) -> Self {
         Self(
             words
                 .iter()
@@ -39,7 +39,7 @@ impl HostLine {
     }
 
     /// Whether one pattern matches one of the names, and no negated one does. `never` is a block that cannot apply.
-    pub(super) fn matches(&self, names: &[&str], never: bool) -> Result<bool, ConfigProblem> {
+    pub(crate) fn matches(&self, names: &[&str], never: bool) -> Result<bool, ConfigProblem> {
         let mut positive = false;
         for pattern in &self.0 {
             match pattern {
@@ -56,10 +56,10 @@ impl HostLine {
 
 /// The criteria of a `Match` line.
 #[derive(Debug)]
-pub(super) struct MatchLine {
+pub(crate) struct MatchLine {
     criteria: Vec<(CriterionSign, MatchCriterion)>,
     /// Whether it asks for a second pass.
-    pub(super) wants_final: bool,
+    pub(crate) wants_final: bool,
 }
 
 /// Whether a criterion is to hold, or not to.
@@ -97,25 +97,25 @@ enum MatchCriterion {
 const SESSION_TYPE: &str = "exec";
 
 /// What `Match` may ask for.
-pub(super) struct MatchFacts<'a> {
-    /// What is connected to, as far as it is known, in lower case; with the other names of the host.
-    pub(super) hosts: &'a [&'a str],
+pub(crate) struct MatchFacts<'a> {
+    /// The name to connect to, as far as it is known, in lower case; with the other names of the host.
+    pub(crate) hosts: &'a [&'a str],
     /// The name as typed, in lower case; with the other names of the host.
-    pub(super) original_hosts: &'a [&'a str],
+    pub(crate) original_hosts: &'a [&'a str],
     /// Who logs in, as far as it is known.
-    pub(super) user: &'a str,
-    /// Whoever runs `ctl`, and the machine it runs on.
-    pub(super) operator: &'a OperatorEnv,
+    pub(crate) user: &'a str,
+    /// The user of this process and the machine it runs on.
+    pub(crate) operator: &'a OperatorEnv,
     /// The value of `Tag`, as far as it is known.
-    pub(super) tag: &'a str,
-    pub(super) second_pass: bool,
+    pub(crate) tag: &'a str,
+    pub(crate) second_pass: bool,
     /// Runs a command whose tokens are not resolved yet.
-    pub(super) exec: &'a dyn Fn(&str) -> Result<bool, ConfigProblem>,
+    pub(crate) exec: &'a dyn Fn(&str) -> Result<bool, ConfigProblem>,
 }
 
 impl MatchLine {
     /// Reads what follows `Match`.
-    pub(super) fn new(text: &str) -> Result<Self, ConfigProblem> {
+    pub(crate) fn new(text: &str) -> Result<Self, ConfigProblem> {
         let bad = |reason: String| Err(ConfigProblem::Match(reason));
         let mut fields = LineFields::new(text);
         let mut criteria: Vec<(CriterionSign, MatchCriterion)> = Vec::new();
@@ -160,10 +160,10 @@ impl MatchLine {
             criteria.push((
                 sign,
                 match name.as_str() {
-                    "host" => MatchCriterion::Host(PatternList::new(&value, true)),
-                    "originalhost" => MatchCriterion::OriginalHost(PatternList::new(&value, true)),
-                    "user" => MatchCriterion::User(PatternList::new(&value, false)),
-                    "localuser" => MatchCriterion::LocalUser(PatternList::new(&value, false)),
+                    "host" => MatchCriterion::Host(PatternList::lowercase(&value)),
+                    "originalhost" => MatchCriterion::OriginalHost(PatternList::lowercase(&value)),
+                    "user" => MatchCriterion::User(PatternList::new(&value)),
+                    "localuser" => MatchCriterion::LocalUser(PatternList::new(&value)),
                     "exec" => {
                         tokens::check(&value, tokens::CLIENT)?;
                         MatchCriterion::Exec(value.into())
@@ -174,9 +174,9 @@ impl MatchLine {
                             return bad(format!("localnetwork expects networks such as 10.0.0.0/8, not {part:?}"));
                         }
                     },
-                    "tagged" => MatchCriterion::Tagged((!value.is_empty()).then(|| PatternList::new(&value, false))),
-                    "version" => MatchCriterion::Version(PatternList::new(&value, false)),
-                    "sessiontype" => MatchCriterion::SessionType(PatternList::new(&value, false)),
+                    "tagged" => MatchCriterion::Tagged((!value.is_empty()).then(|| PatternList::new(&value))),
+                    "version" => MatchCriterion::Version(PatternList::new(&value)),
+                    "sessiontype" => MatchCriterion::SessionType(PatternList::new(&value)),
                     "command" => MatchCriterion::Command { is_empty: value.is_empty() },
                     _ => return bad(format!("unknown criterion {name}")),
                 },
@@ -194,7 +194,7 @@ impl MatchLine {
     }
 
     /// Whether all criteria hold. A command is run only if those before it do.
-    pub(super) fn matches(&self, facts: &MatchFacts<'_>) -> Result<bool, ConfigProblem> {
+    pub(crate) fn matches(&self, facts: &MatchFacts<'_>) -> Result<bool, ConfigProblem> {
         for (sign, criterion) in &self.criteria {
             let holds = match criterion {
                 MatchCriterion::All => true,

@@ -1,24 +1,24 @@
 //! One line of a file: its keyword and its words.
 //!
-//! `ssh` splits a line in two ways, and both live here. [`LineFields`] ends a word at blanks, one `=` and double quotes;
+//! `ssh` splits a line in two ways, and both live here. [`LineFields`] ends a word at spaces, one `=` and double quotes;
 //! it finds the keyword, and the criteria of `Match`. [`arguments`] knows both kinds of quotes, escapes and trailing
 //! comments; it finds the values of every other keyword, and no line may break its rules.
 
 use std::borrow::Cow;
 
-const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
+const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// A line that says something.
 #[derive(Debug)]
-pub(super) struct ConfigLine<'a> {
+pub(crate) struct ConfigLine<'a> {
     /// In lower case.
-    pub(super) keyword: String,
-    /// All that follows, comments included, from its first character that is no blank; empty if there is none.
-    pub(super) rest: &'a str,
+    pub(crate) keyword: String,
+    /// All that follows, comments included, from its first character that is not a space; empty if there is none.
+    pub(crate) rest: &'a str,
 }
 
-/// Finds the keyword; `None` for a line without one: blank, a comment, or a keyword whose quote is not closed.
-pub(super) fn split(line: &str) -> Option<ConfigLine<'_>> {
+/// Finds the keyword; `None` for a line without one: an empty line, a comment, or a keyword whose quote is not closed.
+pub(crate) fn split(line: &str) -> Option<ConfigLine<'_>> {
     // Its first character always stays, even if it is a form feed, which then is a bad keyword.
     let first = line.chars().next()?.len_utf8();
     let (head, tail) = line.split_at(first);
@@ -31,26 +31,26 @@ pub(super) fn split(line: &str) -> Option<ConfigLine<'_>> {
     if keyword.is_empty() || keyword.starts_with('#') {
         return None;
     }
-    let rest = fields.rest().unwrap_or("").trim_start_matches(BLANK);
+    let rest = fields.rest().unwrap_or("").trim_start_matches(SPACE);
     Some(ConfigLine { keyword: keyword.to_ascii_lowercase(), rest })
 }
 
-/// The words of a text that are parted by blanks, and by at most one `=` each.
+/// The words of a text, separated by spaces and by at most one `=` each.
 #[derive(Debug)]
-pub(super) struct LineFields<'a>(Option<&'a str>);
+pub(crate) struct LineFields<'a>(Option<&'a str>);
 
 impl<'a> LineFields<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self(Some(text))
     }
 
-    /// What was not taken yet; `None` once the text is used up.
-    pub(super) fn rest(&self) -> Option<&'a str> {
+    /// The text not taken yet; `None` once the text is used up.
+    pub(crate) fn rest(&self) -> Option<&'a str> {
         self.0
     }
 
     /// Takes the rest, which is a comment.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.0 = None;
     }
 }
@@ -62,7 +62,7 @@ impl<'a> Iterator for LineFields<'a> {
     /// and ends everything if it is not closed.
     fn next(&mut self) -> Option<Self::Item> {
         let text = self.0.take()?;
-        let delimiter = |c: char| BLANK.contains(&c) || c == '"' || c == '=';
+        let delimiter = |c: char| SPACE.contains(&c) || c == '"' || c == '=';
         let Some((at, found)) = text.char_indices().find(|(_, c)| delimiter(*c)) else {
             return Some(Cow::Borrowed(text));
         };
@@ -70,14 +70,14 @@ impl<'a> Iterator for LineFields<'a> {
         let tail = tail.get(1..)?;
         if found == '"' {
             let (quoted, rest) = tail.split_once('"')?;
-            self.0 = Some(rest.trim_start_matches(BLANK));
+            self.0 = Some(rest.trim_start_matches(SPACE));
             return Some(if head.is_empty() { Cow::Borrowed(quoted) } else { Cow::Owned(format!("{head}{quoted}")) });
         }
-        let mut rest = tail.trim_start_matches(BLANK);
+        let mut rest = tail.trim_start_matches(SPACE);
         if found != '='
             && let Some(more) = rest.strip_prefix('=')
         {
-            rest = more.trim_start_matches(BLANK);
+            rest = more.trim_start_matches(SPACE);
         }
         self.0 = Some(rest);
         Some(Cow::Borrowed(head))
@@ -85,7 +85,7 @@ impl<'a> Iterator for LineFields<'a> {
 }
 
 /// The values of a line, without quotes, escapes and a comment at the end; `None` if a quote is not closed.
-pub(super) fn arguments(text: &str) -> Option<Vec<String>> {
+pub(crate) fn arguments(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut chars = text.chars().peekable();
     loop {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_end_at_blanks_quotes_and_one_equals_sign() {
+    fn fields_end_at_spaces_quotes_and_one_equals_sign() {
         let all = |text| LineFields::new(text).map(Cow::into_owned).collect::<Vec<_>>();
         assert_eq!(all("host a user=b"), ["host", "a", "user", "b"]);
         assert_eq!(all("host \"a b\"user b"), ["host", "a b", "user", "b"]);

@@ -1,4 +1,4 @@
-//! What can be wrong with an ssh_config file, told with the file and the line.
+//! The errors of an ssh_config file, with the file and the line.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Something in the ssh_config files, or about them, with which `ssh` would not go on either.
+/// Something in the ssh_config files, or about them, that stops `ssh` too.
 #[derive(Debug)]
 pub struct SshConfigError {
     /// The file, if one is at fault.
     pub file: Option<PathBuf>,
     /// The line in it, from 1.
     pub line: Option<usize>,
-    /// What is wrong.
+    /// The problem.
     pub problem: ConfigProblem,
 }
 
@@ -21,7 +21,7 @@ fn unreadable(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound { "no such file".to_owned() } else { format!("cannot read it: {error}") }
 }
 
-/// What is wrong. The texts are for the person who is to mend the file.
+/// A problem. The texts are for the person who has to fix the file.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigProblem {
     /// The file cannot be read.
@@ -84,7 +84,7 @@ pub enum ConfigProblem {
         keyword: String,
         /// As in the file.
         value: String,
-        /// What is taken instead.
+        /// The values that are accepted.
         expected: Cow<'static, str>,
     },
     /// A `Match` line that is not understood.
@@ -146,11 +146,11 @@ pub enum ConfigProblem {
 }
 
 impl SshConfigError {
-    pub(super) fn at(file: &Path, line: usize, problem: ConfigProblem) -> Self {
+    pub(crate) fn at(file: &Path, line: usize, problem: ConfigProblem) -> Self {
         Self { file: Some(file.to_owned()), line: (line > 0).then_some(line), problem }
     }
 
-    pub(super) fn of_file(file: &Path, problem: ConfigProblem) -> Self {
+    pub(crate) fn of_file(file: &Path, problem: ConfigProblem) -> Self {
         Self { file: Some(file.to_owned()), line: None, problem }
     }
 }
@@ -193,8 +193,8 @@ pub enum ConfigOrigin {
 }
 
 impl ConfigOrigin {
-    /// An error about what was set there.
-    pub(super) fn error(&self, problem: ConfigProblem) -> SshConfigError {
+    /// An error about the value set there.
+    pub(crate) fn error(&self, problem: ConfigProblem) -> SshConfigError {
         match self {
             Self::File { path, line } => SshConfigError::at(path, *line, problem),
             Self::CommandLine | Self::Inventory(_) | Self::Default => {

@@ -1,22 +1,39 @@
-//! ssh_config: what it says about a host, exactly as `ssh -G` of OpenSSH 9.2 would.
+//! ssh_config: the settings of a host, exactly as `ssh -G` of OpenSSH 9.2 prints them.
 //!
-//! Files are read once into an [`SshConfig`], and each host is then resolved without touching them: a [`HostQuery`] says
-//! what is settled already, [`ResolvedHost`] what holds in the end and where each value comes from. Values that `ctl`
-//! cannot honour are named in [`ResolvedHost::unhonoured`].
+//! Files are read once into an [`SshConfig`], and each host is then resolved without reading them again: a [`HostQuery`]
+//! holds the settings that are fixed beforehand, [`ResolvedHost`] the values in force and the origin of each. Values that
+//! `ctl` cannot honour are named in [`ResolvedHost::unhonoured`].
 //!
-//! This room within the room uses nothing of ours but the pattern matcher of `known_hosts`. What always holds: every keyword that OpenSSH knows has its row in
-//! `keyword.rs`; an error of `ssh` is an error here, with file and line; the environment and the machine are known by
-//! way of [`OperatorEnv`] only, and commands are run by whoever calls.
+//! ```
+//! use std::path::Path;
 //!
-//! A line's way: `line.rs` splits it, `value.rs` reads its value, `matching.rs` its patterns; `parse.rs` keeps the
-//! statements of all files, `walk.rs` goes through them for one host, `resolve.rs` makes the result of what it finds,
-//! `print.rs` shows it. Start reading at
-//! [`SshConfig::resolve`].
+//! use openssh_config::{HostQuery, OperatorEnv, SshConfig};
+//!
+//! let operator = OperatorEnv { user: "ops".to_owned(), ..OperatorEnv::default() };
+//! let config = SshConfig::parse(b"Host a6s*\n  Port 2222\n", Path::new("config"), &operator)?;
+//! let query = HostQuery { host: "a6s01", ..HostQuery::default() };
+//! let node = config.resolve(&query, &operator, &|_command| false)?;
+//! assert_eq!((node.port.value, node.port.origin.to_string()), (2222, "config:2".to_owned()));
+//! # Ok::<(), openssh_config::SshConfigError>(())
+//! ```
+//!
+//! The crate uses no other crate of this workspace, and no network. Everything it may know of the user and of this machine
+//! is in an [`OperatorEnv`]: the caller gives it the account, and may give it a [`FileReader`] with a time limit, which
+//! OpenSSH does not have. Commands of `Match exec` are run by the caller, for instance with an [`ExecRunner`].
+//! [`PatternList`] is public because known_hosts has the same patterns.
+//!
+//! What always holds: every keyword that OpenSSH knows has its row in `keyword.rs`; an error of `ssh` is an error here,
+//! with file and line.
+//!
+//! The path of a line: `line.rs` splits it, `value.rs` reads its value, `matching.rs` its patterns; `parse.rs` keeps the
+//! statements of all files, `walk.rs` goes through them for one host, `resolve.rs` makes the result of the values found,
+//! `print.rs` shows it. Start reading at [`SshConfig::resolve`].
 
 mod algorithms;
 mod check;
 mod error;
 mod exec;
+mod file;
 mod jump;
 mod keyword;
 mod line;
@@ -37,8 +54,10 @@ use std::path::Path;
 
 pub use error::{ConfigOrigin, ConfigProblem, SshConfigError};
 pub use exec::ExecRunner;
+pub use file::{ConfigFile, FileReader};
 pub use jump::{JumpError, JumpHop, JumpHosts, parse_jump};
 pub use operator::OperatorEnv;
+pub use pattern::{MAX_PATTERN_LENGTH, PatternList};
 pub use resolve::{HostQuery, OverrideValue};
 pub use resolved::{
     ConfigAgent, ConfigAlgorithms, ConfigFamily, ConfigProxy, PubkeyAuthentication, ResolvedHost, ResolvedSetting,
@@ -107,7 +126,7 @@ impl SshConfig {
         Ok(Self { files: vec![parsed], wants_final: parser.wants_final })
     }
 
-    /// What holds for a host.
+    /// The settings in force for a host.
     ///
     /// `exec` runs a command of `Match exec`, tokens resolved, and says whether it ended with 0; see [`ExecRunner`].
     ///

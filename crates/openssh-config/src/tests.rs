@@ -1,5 +1,5 @@
-//! What `ssh -G` cannot be asked in a test: both files together, what is given beforehand, where values come from,
-//! what is not honoured. The rest is compared with `ssh` itself in `tests/ssh_config.rs`.
+//! The cases that `ssh -G` cannot be asked in a test: both files together, settings given beforehand, origins of values,
+//! keywords that are not honoured. The rest is compared with `ssh` itself in `tests/ssh_config.rs`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -21,8 +21,11 @@ impl ConfigWorld {
     fn new(files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let home = directory.path().join("home");
-        let mut operator =
-            OperatorEnv { user: "op".to_owned(), hostname: "vm.example.org".to_owned(), ..OperatorEnv::of_process() };
+        let mut operator = OperatorEnv {
+            user: "op".to_owned(),
+            hostname: "vm.example.org".to_owned(),
+            ..OperatorEnv::of_process(None)
+        };
         operator.variables.insert("HOME".to_owned(), home.to_str().expect("UTF-8").to_owned());
         operator.home = Some(home);
         let world = Self { directory, operator };
@@ -163,7 +166,7 @@ fn files_that_others_can_write_are_refused() {
             }
         }
     }
-    // `ssh -F` trusts whoever names the file.
+    // `ssh -F` trusts the user that names the file.
     let world = ConfigWorld::new(&[("config", "User u\n")]);
     fs::set_permissions(world.path("config"), Permissions::from_mode(0o666)).expect("chmod");
     assert!(SshConfig::load(&world.path("config"), &world.operator).is_ok());
@@ -310,11 +313,11 @@ fn agents() {
     }
 }
 
-/// What is not honoured, as `keyword:line`, with `!` for what is refused.
+/// The keywords not honoured, as `keyword:line`, with `!` before those refused.
 fn unhonoured(text: &str) -> Vec<String> {
     let resolved = resolve(text, &host("h")).expect("resolvable");
-    let told = |it: &UnsupportedKeyword| format!("{}{}:{}", if it.refused { "!" } else { "" }, it.keyword, it.line);
-    resolved.unhonoured.iter().map(told).collect()
+    let shown = |it: &UnsupportedKeyword| format!("{}{}:{}", if it.refused { "!" } else { "" }, it.keyword, it.line);
+    resolved.unhonoured.iter().map(shown).collect()
 }
 
 #[test]

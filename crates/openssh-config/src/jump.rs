@@ -8,7 +8,7 @@ use super::time;
 /// A bastion.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JumpHop {
-    /// Who logs in there; else whoever ssh_config or the operator's name says.
+    /// The user to log in as; by default that of ssh_config or the operator.
     pub user: Option<String>,
     /// Its name or address, without brackets.
     pub host: String,
@@ -61,11 +61,11 @@ pub fn parse_jump(text: &str, operator: &OperatorEnv) -> Result<Vec<JumpHop>, Ju
 }
 
 /// As [`parse_jump`]; `service` finds the port of a name.
-pub(super) fn parse(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result<Option<JumpHosts>, JumpError> {
+pub(crate) fn parse(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result<Option<JumpHosts>, JumpError> {
     if text.eq_ignore_ascii_case("none") {
         return Ok(None);
     }
-    // What follows a blank or a comment does not count, except that then `none` is a name.
+    // Text after a space or a comment does not count, except that then `none` is a name.
     let chain = text.split(['#', ' ', '\t', '\r', '\n']).next().unwrap_or("");
     let hop = |part: &str| hop(part, service).ok_or_else(|| JumpError { hop: part.to_owned() });
     let hops = chain.split(',').map(hop).collect::<Result<Vec<_>, _>>()?;
@@ -97,8 +97,8 @@ fn is_valid_host(host: &str) -> bool {
 }
 
 /// Whether OpenSSH takes this for a user on its command line.
-pub(super) fn is_valid_user(user: &str) -> bool {
-    let option_follows = |(blank, next): (char, char)| blank.is_ascii_whitespace() && next == '-';
+pub(crate) fn is_valid_user(user: &str) -> bool {
+    let option_follows = |(space, next): (char, char)| space.is_ascii_whitespace() && next == '-';
     !user.starts_with('-')
         && !user.ends_with('\\')
         && !user.contains(|c: char| c.is_control() || "'`\";&<>|(){}".contains(c))
@@ -106,7 +106,7 @@ pub(super) fn is_valid_user(user: &str) -> bool {
 }
 
 /// A port by number, or else by name.
-pub(super) fn port(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Option<u16> {
+pub(crate) fn port(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Option<u16> {
     let number = time::number(text, i64::from(u16::MAX)).and_then(|number| u16::try_from(number).ok());
     number.or_else(|| service(text)).filter(|port| *port > 0)
 }
@@ -169,7 +169,7 @@ fn host(place: &str) -> Option<(&str, Option<char>, &str)> {
 }
 
 /// Letters, digits, `-`, `_` and single dots, beginning with a letter or a digit.
-pub(super) fn is_domain(name: &str) -> bool {
+pub(crate) fn is_domain(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && !name.contains("..")
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))

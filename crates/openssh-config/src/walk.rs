@@ -3,6 +3,7 @@
 //! What always holds: the first value obtained counts, except for IdentityFile and CertificateFile, which add up; a
 //! block that cannot apply, because the file was included within one that does not, is still read for its errors.
 
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,54 +12,54 @@ use super::keyword::{KeywordEntry, SettingKey};
 use super::matching::{MatchFacts, MatchLine};
 use super::operator::OperatorEnv;
 use super::parse::{ParsedFile, StatementKind};
-use super::pattern;
+use super::pattern::PatternList;
 use super::resolve::HostQuery;
 use super::tokens::{self, PercentTokens};
 use super::value::ConfigValue;
 
-/// So many IdentityFile lines are taken, and so many CertificateFile lines.
+/// How many IdentityFile lines are taken, and how many CertificateFile lines.
 const MAX_IDENTITIES: usize = 100;
-/// So many files one keyword may name.
+/// How many files one keyword may name.
 const MAX_FILES: usize = 32;
 
 /// A value and where it stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ConfigHit<'c> {
-    pub(super) value: &'c ConfigValue,
-    pub(super) file: &'c ParsedFile,
-    pub(super) line: usize,
+pub(crate) struct ConfigHit<'c> {
+    pub(crate) value: &'c ConfigValue,
+    pub(crate) file: &'c ParsedFile,
+    pub(crate) line: usize,
 }
 
 impl ConfigHit<'_> {
-    pub(super) fn origin(self) -> ConfigOrigin {
+    pub(crate) fn origin(self) -> ConfigOrigin {
         ConfigOrigin::File { path: Arc::clone(&self.file.path), line: self.line }
     }
 }
 
 /// A keyword that is not honoured, where it first stands in force.
-pub(super) struct IgnoredKeyword<'c> {
-    pub(super) keyword: &'static KeywordEntry,
-    pub(super) harmless: bool,
-    pub(super) path: &'c Path,
-    pub(super) line: usize,
+pub(crate) struct IgnoredKeyword<'c> {
+    pub(crate) keyword: &'static KeywordEntry,
+    pub(crate) harmless: bool,
+    pub(crate) path: &'c Path,
+    pub(crate) line: usize,
 }
 
-/// What was found so far.
-pub(super) struct ConfigWalk<'c, 'q> {
-    pub(super) query: &'q HostQuery<'q>,
-    pub(super) operator: &'q OperatorEnv,
-    pub(super) exec: &'q dyn Fn(&str) -> bool,
-    pub(super) hits: [Option<ConfigHit<'c>>; SettingKey::COUNT],
-    pub(super) identities: Vec<ConfigHit<'c>>,
-    pub(super) certificates: Vec<ConfigHit<'c>>,
-    pub(super) others: Vec<IgnoredKeyword<'c>>,
-    /// What is connected to, once it is settled: in the second pass.
-    pub(super) connected: Option<String>,
+/// The values found so far.
+pub(crate) struct ConfigWalk<'c, 'q> {
+    pub(crate) query: &'q HostQuery<'q>,
+    pub(crate) operator: &'q OperatorEnv,
+    pub(crate) exec: &'q dyn Fn(&str) -> bool,
+    pub(crate) hits: [Option<ConfigHit<'c>>; SettingKey::COUNT],
+    pub(crate) identities: Vec<ConfigHit<'c>>,
+    pub(crate) certificates: Vec<ConfigHit<'c>>,
+    pub(crate) others: Vec<IgnoredKeyword<'c>>,
+    /// The name to connect to, once it is fixed: in the second pass.
+    pub(crate) connected: Option<String>,
 }
 
 impl<'c> ConfigWalk<'c, '_> {
     /// `active` says whether the lines before the first block apply, `never` that no block can.
-    pub(super) fn file(&mut self, file: &'c ParsedFile, active: bool, never: bool) -> Result<(), SshConfigError> {
+    pub(crate) fn file(&mut self, file: &'c ParsedFile, active: bool, never: bool) -> Result<(), SshConfigError> {
         let mut active = active;
         for statement in &file.statements {
             let problem = |problem| SshConfigError::at(&file.path, statement.line, problem);
@@ -75,7 +76,9 @@ impl<'c> ConfigWalk<'c, '_> {
                 }
                 StatementKind::Unknown(keyword) => {
                     let ignored = self.text(SettingKey::IgnoreUnknown);
-                    if !ignored.is_some_and(|patterns| pattern::list_matches(patterns, keyword, true)) {
+                    if !ignored
+                        .is_some_and(|patterns| PatternList::lowercase(patterns).matches(iter::once(keyword.as_str())))
+                    {
                         return Err(problem(ConfigProblem::UnknownKeyword { keyword: keyword.clone() }));
                     }
                 }
@@ -125,19 +128,19 @@ impl<'c> ConfigWalk<'c, '_> {
         }
     }
 
-    pub(super) fn hit(&self, key: SettingKey) -> Option<ConfigHit<'c>> {
+    pub(crate) fn hit(&self, key: SettingKey) -> Option<ConfigHit<'c>> {
         self.hits.get(key as usize).copied().flatten()
     }
 
-    pub(super) fn text(&self, key: SettingKey) -> Option<&'c Arc<str>> {
+    pub(crate) fn text(&self, key: SettingKey) -> Option<&'c Arc<str>> {
         self.hit(key)?.value.as_text()
     }
 
-    pub(super) fn choice(&self, key: SettingKey) -> Option<&'static str> {
+    pub(crate) fn choice(&self, key: SettingKey) -> Option<&'static str> {
         self.hit(key)?.value.as_choice()
     }
 
-    pub(super) fn number(&self, key: SettingKey) -> Option<u64> {
+    pub(crate) fn number(&self, key: SettingKey) -> Option<u64> {
         self.hit(key)?.value.as_number()
     }
 
@@ -186,19 +189,19 @@ impl<'c> ConfigWalk<'c, '_> {
         })
     }
 
-    pub(super) fn user(&self) -> &str {
+    pub(crate) fn user(&self) -> &str {
         match &self.query.user {
             Some(given) => &given.value,
             None => self.text(SettingKey::User).map_or(&self.operator.user, |user| user),
         }
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         let given = self.query.port.as_ref().map(|port| port.value);
         given.or_else(|| u16::try_from(self.number(SettingKey::Port)?).ok()).unwrap_or(22)
     }
 
-    /// What is connected to, as far as it is known.
+    /// The name to connect to, as far as it is known.
     fn expanded_host_name(&self) -> Result<String, ConfigProblem> {
         match (&self.query.address, self.text(SettingKey::HostName)) {
             (Some(address), _) => Ok(address.value.to_owned()),
@@ -207,7 +210,7 @@ impl<'c> ConfigWalk<'c, '_> {
         }
     }
 
-    pub(super) fn host_name(&self) -> Result<String, SshConfigError> {
+    pub(crate) fn host_name(&self) -> Result<String, SshConfigError> {
         let name = self.expanded_host_name().map_err(|problem| {
             self.hit(SettingKey::HostName).map_or(ConfigOrigin::Default, ConfigHit::origin).error(problem)
         })?;
@@ -230,7 +233,7 @@ impl<'a> HostNames<'a> {
     }
 }
 
-/// Adds a file, unless it is there; the user's own and the system's are told apart.
+/// Adds a file, unless it is there; the user's own and the system's are kept apart.
 fn add<'c>(files: &mut Vec<ConfigHit<'c>>, hit: ConfigHit<'c>, keyword: &'static str) -> Result<(), ConfigProblem> {
     if files.len() >= MAX_IDENTITIES {
         return Err(ConfigProblem::TooMany { keyword, limit: MAX_IDENTITIES });

@@ -15,34 +15,33 @@ use super::matching::{HostLine, MatchLine};
 use super::operator::OperatorEnv;
 use super::tokens;
 use super::value::{self, ConfigValue};
-use crate::local::file::{self, FileAccess, ReadBounds};
 
-/// Included files may include others so deep.
+/// How deep included files may include others.
 const MAX_DEPTH: usize = 16;
-/// So many included files are read in all.
+/// How many included files are read in all.
 const MAX_INCLUDED: usize = 4096;
 /// A file larger than this, in bytes, is an error.
 const MAX_FILE: u64 = 4 << 20;
 
 /// A file that was read.
 #[derive(Debug)]
-pub(super) struct ParsedFile {
-    pub(super) path: Arc<Path>,
+pub(crate) struct ParsedFile {
+    pub(crate) path: Arc<Path>,
     /// Whether it is the user's own, or was included by one that is.
-    pub(super) users: bool,
-    pub(super) statements: Vec<ConfigStatement>,
+    pub(crate) users: bool,
+    pub(crate) statements: Vec<ConfigStatement>,
 }
 
 /// A line that says something.
 #[derive(Debug)]
-pub(super) struct ConfigStatement {
+pub(crate) struct ConfigStatement {
     /// From 1.
-    pub(super) line: usize,
-    pub(super) kind: StatementKind,
+    pub(crate) line: usize,
+    pub(crate) kind: StatementKind,
 }
 
 #[derive(Debug)]
-pub(super) enum StatementKind {
+pub(crate) enum StatementKind {
     Host(HostLine),
     Match(MatchLine),
     Include(Vec<ParsedFile>),
@@ -57,24 +56,24 @@ pub(super) enum StatementKind {
 }
 
 /// Reads files for one operator.
-pub(super) struct ConfigParser<'a> {
-    pub(super) operator: &'a OperatorEnv,
+pub(crate) struct ConfigParser<'a> {
+    pub(crate) operator: &'a OperatorEnv,
     /// Whether the files are the user's own.
-    pub(super) users: bool,
+    pub(crate) users: bool,
     /// Where relative includes are looked for; a user's are in `~/.ssh`.
-    pub(super) system_directory: &'a Path,
+    pub(crate) system_directory: &'a Path,
     included: usize,
     /// Whether some `Match` asks for a second pass.
-    pub(super) wants_final: bool,
+    pub(crate) wants_final: bool,
 }
 
 impl<'a> ConfigParser<'a> {
-    pub(super) fn new(operator: &'a OperatorEnv, users: bool, system_directory: &'a Path) -> Self {
+    pub(crate) fn new(operator: &'a OperatorEnv, users: bool, system_directory: &'a Path) -> Self {
         Self { operator, users, system_directory, included: 0, wants_final: false }
     }
 
     /// Reads a file; `None` if there is none.
-    pub(super) fn file(&mut self, path: &Path, trusted: bool) -> Result<Option<ParsedFile>, SshConfigError> {
+    pub(crate) fn file(&mut self, path: &Path, trusted: bool) -> Result<Option<ParsedFile>, SshConfigError> {
         self.nested_file(path, trusted, 0)
     }
 
@@ -82,15 +81,33 @@ impl<'a> ConfigParser<'a> {
         if depth > MAX_DEPTH {
             return Err(SshConfigError::of_file(path, ConfigProblem::TooDeep { limit: MAX_DEPTH }));
         }
-        let read = read(path, if trusted { None } else { Some(self.operator) });
-        match read.map_err(|problem| SshConfigError::of_file(path, problem))? {
+        match self.content(path, trusted).map_err(|problem| SshConfigError::of_file(path, problem))? {
             Some(bytes) => self.text(path, &bytes, depth).map(Some),
             None => Ok(None),
         }
     }
 
+    /// The content of a file; `None` if there is none. A directory is empty.
+    fn content(&self, path: &Path, trusted: bool) -> Result<Option<Vec<u8>>, ConfigProblem> {
+        let file = match (self.operator.read_file.0)(path, MAX_FILE) {
+            Ok(file) => file,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(Some(Vec::new())),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(ConfigProblem::TooLarge { limit: MAX_FILE });
+            }
+            Err(error) => return Err(ConfigProblem::Read(error)),
+        };
+        if !trusted && (file.mode & 0o022 != 0 || file.uid != 0 && file.uid != self.operator.uid) {
+            return Err(ConfigProblem::Permissions);
+        }
+        Ok(Some(file.bytes))
+    }
+
     /// Reads text that is at hand.
-    pub(super) fn text(&mut self, path: &Path, bytes: &[u8], depth: usize) -> Result<ParsedFile, SshConfigError> {
+    pub(crate) fn text(&mut self, path: &Path, bytes: &[u8], depth: usize) -> Result<ParsedFile, SshConfigError> {
         let mut statements = Vec::new();
         for (index, bytes) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -273,29 +290,6 @@ fn translated(pattern: &str) -> String {
         }
     }
     text
-}
-
-/// The content of a file; `None` if there is none. A directory is empty.
-fn read(path: &Path, check_for: Option<&OperatorEnv>) -> Result<Option<Vec<u8>>, ConfigProblem> {
-    let bounds = ReadBounds { max_bytes: MAX_FILE, patience: file::PATIENCE, only_regular: false };
-    let content = match file::read(path, bounds) {
-        Ok(content) => content,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(Some(Vec::new())),
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            return Err(ConfigProblem::TooLarge { limit: MAX_FILE });
-        }
-        Err(error) => return Err(ConfigProblem::Read(error)),
-    };
-    let FileAccess { uid, mode, .. } = content.access;
-    if let Some(operator) = check_for
-        && (mode & 0o022 != 0 || uid != 0 && uid != operator.uid)
-    {
-        return Err(ConfigProblem::Permissions);
-    }
-    Ok(Some(content.bytes))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::walk::{ConfigHit, ConfigWalk};
 /// A value given by a stronger source than any file.
 pub type OverrideValue<T> = ResolvedSetting<T>;
 
-/// A host that one is about to connect to, and what is settled about it.
+/// A host that one is about to connect to, and the settings fixed beforehand.
 #[derive(Debug, Clone, Default)]
 pub struct HostQuery<'a> {
     /// The name as typed: `Host` and `Match originalhost` look at it.
@@ -58,7 +58,7 @@ pub struct HostQuery<'a> {
 }
 
 /// Resolves one host against files that were read.
-pub(super) fn resolve(
+pub(crate) fn resolve(
     files: &[ParsedFile],
     wants_final: bool,
     query: &HostQuery<'_>,
@@ -99,7 +99,7 @@ impl ConfigWalk<'_, '_> {
         self.hit(key).map_or(ConfigOrigin::Default, ConfigHit::origin)
     }
 
-    /// What was given, else what a file says, else the default.
+    /// The value given, else that of a file, else the default.
     fn setting<T: Clone>(
         &self,
         given: Option<&OverrideValue<T>>,

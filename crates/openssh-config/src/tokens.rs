@@ -11,34 +11,34 @@ use super::operator::OperatorEnv;
 
 /// What the tokens stand for, for one host.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PercentTokens<'a> {
-    pub(super) operator: &'a OperatorEnv,
+pub(crate) struct PercentTokens<'a> {
+    pub(crate) operator: &'a OperatorEnv,
     /// `%h`
-    pub(super) host: &'a str,
+    pub(crate) host: &'a str,
     /// `%n`
-    pub(super) original: &'a str,
+    pub(crate) original: &'a str,
     /// `%k`
-    pub(super) alias: &'a str,
+    pub(crate) alias: &'a str,
     /// `%p`
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// `%r`
-    pub(super) user: &'a str,
+    pub(crate) user: &'a str,
 }
 
 /// The tokens of ProxyCommand.
-pub(super) const PROXY: &str = "hknpr";
+pub(crate) const PROXY: &str = "hknpr";
 /// The tokens of files and agents, and of `Match exec`.
-pub(super) const CLIENT: &str = "CLdhiklnpru";
+pub(crate) const CLIENT: &str = "CLdhiklnpru";
 
 impl PercentTokens<'_> {
     /// A path with `~`, tokens and environment variables resolved.
-    pub(super) fn path(&self, text: &str) -> Result<String, ConfigProblem> {
+    pub(crate) fn path(&self, text: &str) -> Result<String, ConfigProblem> {
         let expanded = tilde(text, self.operator)?;
         if expanded.contains(['%', '$']) { self.expand(&expanded, CLIENT, true) } else { Ok(expanded.into_owned()) }
     }
 
     /// The text with the tokens of `allowed` resolved, and environment variables if `variables` says so.
-    pub(super) fn expand(&self, text: &str, allowed: &str, variables: bool) -> Result<String, ConfigProblem> {
+    pub(crate) fn expand(&self, text: &str, allowed: &str, variables: bool) -> Result<String, ConfigProblem> {
         expand(text, &self.operator.variables, variables, |token, out| {
             if !allowed.contains(token) {
                 return Ok(false);
@@ -77,7 +77,7 @@ impl PercentTokens<'_> {
 }
 
 /// HostName with `%h`, the only token it knows.
-pub(super) fn host_name(text: &str, host: &str) -> Result<String, ConfigProblem> {
+pub(crate) fn host_name(text: &str, host: &str) -> Result<String, ConfigProblem> {
     expand(text, &Default::default(), false, |token, out| {
         if token == 'h' {
             out.push_str(host);
@@ -87,12 +87,12 @@ pub(super) fn host_name(text: &str, host: &str) -> Result<String, ConfigProblem>
 }
 
 /// Whether every token of the text is one of `allowed`.
-pub(super) fn check(text: &str, allowed: &str) -> Result<(), ConfigProblem> {
+pub(crate) fn check(text: &str, allowed: &str) -> Result<(), ConfigProblem> {
     expand(text, &Default::default(), false, |token, _| Ok(allowed.contains(token))).map(|_| ())
 }
 
 /// The environment variables of a text; tokens stay.
-pub(super) fn variables(text: &str, operator: &OperatorEnv) -> Result<String, ConfigProblem> {
+pub(crate) fn variables(text: &str, operator: &OperatorEnv) -> Result<String, ConfigProblem> {
     expand(text, &operator.variables, true, |token, out| {
         out.push('%');
         out.push(token);
@@ -101,12 +101,12 @@ pub(super) fn variables(text: &str, operator: &OperatorEnv) -> Result<String, Co
 }
 
 /// `~` and `~user` at the front of a path.
-pub(super) fn tilde<'t>(text: &'t str, operator: &OperatorEnv) -> Result<Cow<'t, str>, ConfigProblem> {
+pub(crate) fn tilde<'t>(text: &'t str, operator: &OperatorEnv) -> Result<Cow<'t, str>, ConfigProblem> {
     tilde_as(text, operator.home.as_deref(), operator)
 }
 
 /// The same in `Include`: OpenSSH leaves it to its glob(3) there, which takes `HOME` where it is set, if only to nothing.
-pub(super) fn tilde_of_glob<'t>(text: &'t str, operator: &OperatorEnv) -> Result<Cow<'t, str>, ConfigProblem> {
+pub(crate) fn tilde_of_glob<'t>(text: &'t str, operator: &OperatorEnv) -> Result<Cow<'t, str>, ConfigProblem> {
     let variable = operator.variables.get("HOME").map(Path::new);
     tilde_as(text, variable.or(operator.home.as_deref()), operator)
 }

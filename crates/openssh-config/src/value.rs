@@ -15,7 +15,7 @@ use super::tokens;
 
 /// A value, in the form in which it is used.
 #[derive(Debug)]
-pub(super) enum ConfigValue {
+pub(crate) enum ConfigValue {
     Text(Arc<str>),
     /// A word of a choice, as `ssh -G` writes it.
     Choice(&'static str),
@@ -32,25 +32,25 @@ pub(super) enum ConfigValue {
 }
 
 impl ConfigValue {
-    pub(super) fn as_text(&self) -> Option<&Arc<str>> {
+    pub(crate) fn as_text(&self) -> Option<&Arc<str>> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 
-    pub(super) fn as_choice(&self) -> Option<&'static str> {
+    pub(crate) fn as_choice(&self) -> Option<&'static str> {
         if let Self::Choice(word) = self { Some(word) } else { None }
     }
 
-    pub(super) fn as_number(&self) -> Option<u64> {
+    pub(crate) fn as_number(&self) -> Option<u64> {
         if let Self::Number(number) = self { Some(*number) } else { None }
     }
 
     /// The bastions; `None` as well if there are to be none.
-    pub(super) fn as_jump(&self) -> Option<&Arc<JumpHosts>> {
+    pub(crate) fn as_jump(&self) -> Option<&Arc<JumpHosts>> {
         if let Self::Jump(jump) = self { jump.as_ref() } else { None }
     }
 
-    /// The value in lower case, to be compared with what is harmless.
-    pub(super) fn folded(&self) -> String {
+    /// The value in lower case, to be compared with the harmless values.
+    pub(crate) fn folded(&self) -> String {
         match self {
             Self::Text(text) => text.to_ascii_lowercase(),
             Self::Choice(word) => (*word).to_owned(),
@@ -115,7 +115,7 @@ impl LineArguments<'_> {
 /// Reads the value of a keyword, which was written as `written`; `None` if it sets nothing, as no words at all do.
 ///
 /// `rest` is what follows the keyword, `words` the same without quotes and comments.
-pub(super) fn read(
+pub(crate) fn read(
     keyword: &KeywordEntry,
     written: &str,
     rest: &str,
@@ -263,7 +263,7 @@ fn one_value(
     }))
 }
 
-/// What is taken as it stands: quotes and comments are part of it.
+/// A value taken as it stands: quotes and comments are part of it.
 fn command(rest: &str) -> &str {
     rest.trim_start_matches([' ', '\t', '\r', '\n', '='])
 }

@@ -1,14 +1,14 @@
 //! ssh_config for 5,000 nodes: a file of about a hundred lines with `Match` and `Include` is read once, and resolved
 //! for each node.
 //!
-//!     cargo bench --bench ssh_config
+//!     cargo bench -p openssh-config
 
 use std::fmt::Write;
 use std::fs;
 
-use contrail_ctl::transport::ssh_config::{ConfigOrigin, HostQuery, OperatorEnv, ResolvedSetting, SshConfig};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use openssh_config::{ConfigOrigin, HostQuery, OperatorEnv, ResolvedSetting, SshConfig};
 
 const NODES: usize = 5_000;
 

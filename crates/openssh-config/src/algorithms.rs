@@ -1,15 +1,16 @@
-//! Lists of algorithms: which names there are, what is meant by `+`, `-`, `^` and wildcards.
+//! Lists of algorithms: the names that exist, and the meaning of `+`, `-`, `^` and wildcards.
 //!
 //! The names and their order are OpenSSH 9.2's. What always holds: a [`AlgorithmKind`] assembled here has no name twice, and
 //! none that OpenSSH does not know.
 
+use std::iter;
 use std::sync::{Arc, LazyLock};
 
-use super::pattern::{self, ConfigPattern};
+use super::pattern::{ConfigPattern, PatternList};
 
 /// Which list a keyword sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AlgorithmKind {
+pub(crate) enum AlgorithmKind {
     Ciphers,
     Macs,
     Kex,
@@ -34,7 +35,7 @@ impl AlgorithmKind {
         }
     }
 
-    /// What holds without a setting.
+    /// The list in force without a setting.
     fn default_names(self) -> &'static [&'static str] {
         match self {
             Self::Ciphers => DEFAULT_CIPHERS,
@@ -46,8 +47,8 @@ impl AlgorithmKind {
         }
     }
 
-    /// What holds without a setting, joined by commas.
-    pub(super) fn default_text(self) -> Arc<str> {
+    /// The list in force without a setting, joined by commas.
+    pub(crate) fn default_text(self) -> Arc<str> {
         static TEXTS: LazyLock<[Arc<str>; 6]> = LazyLock::new(|| {
             let lists = [
                 AlgorithmKind::Ciphers,
@@ -72,8 +73,8 @@ impl AlgorithmKind {
 
     /// Whether `ssh` reads the value at all: every name up to the first empty one is known.
     ///
-    /// What is to be taken away (`-`) is not looked at. Of keys, patterns pass that say something of any key.
-    pub(super) fn reads(self, value: &str) -> bool {
+    /// Names to remove (`-`) are not checked. Of keys, patterns pass that say something of any key.
+    pub(crate) fn reads(self, value: &str) -> bool {
         if value.starts_with('-') {
             return true;
         }
@@ -98,11 +99,12 @@ impl AlgorithmKind {
     /// The names that a value stands for, joined by commas; `None` if it has a negation or stands for none.
     ///
     /// Only `-` may leave nothing.
-    pub(super) fn assemble(self, value: &str) -> Option<Arc<str>> {
+    pub(crate) fn assemble(self, value: &str) -> Option<Arc<str>> {
         let mut chosen: Vec<&str> = Vec::new();
         let defaults = self.default_names();
         if let Some(removed) = value.strip_prefix('-') {
-            chosen.extend(defaults.iter().filter(|name| !pattern::list_matches(removed, name, false)));
+            let removed = PatternList::new(removed);
+            chosen.extend(defaults.iter().filter(|name| !removed.matches(iter::once(**name))));
             return Some(chosen.join(",").into());
         }
         let named = |names: &'static str| names;
@@ -126,7 +128,7 @@ impl AlgorithmKind {
     }
 }
 
-/// What is appended to the default ends at an empty name.
+/// The names appended to the default end at an empty one.
 fn until_empty(names: &str) -> Vec<&str> {
     names.split(',').take_while(|name| !name.is_empty()).collect()
 }
@@ -158,7 +160,7 @@ const CIPHERS: &[&str] = &[
     "aes256-gcm@openssh.com",
     "chacha20-poly1305@openssh.com",
 ];
-/// What is offered without a setting, the best first.
+/// The algorithms offered without a setting, the best first.
 const DEFAULT_CIPHERS: &[&str] = &[
     "chacha20-poly1305@openssh.com",
     "aes128-ctr",
@@ -186,7 +188,7 @@ const MACS: &[&str] = &[
     "umac-64-etm@openssh.com",
     "umac-128-etm@openssh.com",
 ];
-/// What is offered without a setting, the best first.
+/// The algorithms offered without a setting, the best first.
 const DEFAULT_MACS: &[&str] = &[
     "umac-64-etm@openssh.com",
     "umac-128-etm@openssh.com",
@@ -217,7 +219,7 @@ const KEX: &[&str] = &[
     "sntrup761x25519-sha512@openssh.com",
     "mlkem768x25519-sha256",
 ];
-/// What is offered without a setting, the best first.
+/// The algorithms offered without a setting, the best first.
 const DEFAULT_KEX: &[&str] = &[
     "sntrup761x25519-sha512",
     "sntrup761x25519-sha512@openssh.com",
@@ -255,7 +257,7 @@ const KEYS: &[&str] = &[
     "rsa-sha2-512",
     "rsa-sha2-512-cert-v01@openssh.com",
 ];
-/// What is offered without a setting, the best first.
+/// The algorithms offered without a setting, the best first.
 const DEFAULT_KEYS: &[&str] = &[
     "ssh-ed25519-cert-v01@openssh.com",
     "ecdsa-sha2-nistp256-cert-v01@openssh.com",

@@ -8,7 +8,7 @@ use super::algorithms::AlgorithmKind;
 /// A keyword whose value is honoured, or decides about another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum SettingKey {
+pub(crate) enum SettingKey {
     AddressFamily,
     BatchMode,
     BindAddress,
@@ -50,12 +50,12 @@ pub(super) enum SettingKey {
 
 impl SettingKey {
     /// How many there are.
-    pub(super) const COUNT: usize = Self::UserKnownHostsFile as usize + 1;
+    pub(crate) const COUNT: usize = Self::UserKnownHostsFile as usize + 1;
 }
 
 /// What becomes of a value.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Treatment {
+pub(crate) enum Treatment {
     /// It is honoured.
     Honoured(SettingKey),
     /// It is about what `ctl` does not do, so that ignoring it is no loss.
@@ -68,11 +68,11 @@ pub(super) enum Treatment {
 }
 
 /// Words for values, and how `ssh -G` writes each.
-pub(super) type ValueChoices = &'static [(&'static str, &'static str)];
+pub(crate) type ValueChoices = &'static [(&'static str, &'static str)];
 
 /// What a keyword takes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum ValueSyntax {
+pub(crate) enum ValueSyntax {
     /// Anything, without a look at it.
     Anything,
     /// One word.
@@ -106,7 +106,7 @@ pub(super) enum ValueSyntax {
 
 /// Which end listens, and whether the target is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ForwardingKind {
+pub(crate) enum ForwardingKind {
     Local,
     Remote,
     Dynamic,
@@ -114,22 +114,22 @@ pub(super) enum ForwardingKind {
 
 /// One keyword.
 #[derive(Debug)]
-pub(super) struct KeywordEntry {
+pub(crate) struct KeywordEntry {
     /// As ssh_config(5) writes it.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Other names, in lower case.
     aliases: &'static [&'static str],
-    pub(super) syntax: ValueSyntax,
-    pub(super) treatment: Treatment,
+    pub(crate) syntax: ValueSyntax,
+    pub(crate) treatment: Treatment,
 }
 
 /// Finds a keyword by its name in lower case.
-pub(super) fn find(name: &str) -> Option<&'static KeywordEntry> {
+pub(crate) fn find(name: &str) -> Option<&'static KeywordEntry> {
     KEYWORDS.iter().find(|keyword| keyword.name.eq_ignore_ascii_case(name) || keyword.aliases.contains(&name))
 }
 
 /// `yes` and `no`.
-pub(super) const FLAG: ValueChoices = &[("true", "yes"), ("false", "no"), ("yes", "yes"), ("no", "no")];
+pub(crate) const FLAG: ValueChoices = &[("true", "yes"), ("false", "no"), ("yes", "yes"), ("no", "no")];
 const STRICT: ValueChoices = &[
     ("true", "true"),
     ("false", "false"),
@@ -197,7 +197,7 @@ const YES_NO: ValueSyntax = ValueSyntax::Choice(FLAG);
 use Treatment::{Honoured, Ignored, Named, Refused};
 
 /// All of them, in the order of the alphabet; the three that shape the file come first, and are read by parse.rs.
-pub(super) const KEYWORDS: &[KeywordEntry] = keywords! {
+pub(crate) const KEYWORDS: &[KeywordEntry] = keywords! {
     "Host" => Anything, Ignored;
     "Match" => Anything, Ignored;
     "Include" => Anything, Ignored;
@@ -335,10 +335,10 @@ pub(super) const KEYWORDS: &[KeywordEntry] = keywords! {
 };
 
 /// Why hostnames that are to be made canonical are refused.
-pub(super) const CANONICALIZE_REFUSED: &str =
+pub(crate) const CANONICALIZE_REFUSED: &str =
     "ctl does not make host names canonical, and would connect under another name";
 /// Why commands that are to run here are named.
-pub(super) const LOCAL_COMMAND_NAMED: &str = "ctl runs no local command after it has connected";
+pub(crate) const LOCAL_COMMAND_NAMED: &str = "ctl runs no local command after it has connected";
 
 #[cfg(test)]
 mod tests {

@@ -1,19 +1,19 @@
-//! Whoever runs `ctl`, and the machine it runs on, as far as ssh_config asks.
+//! The user of this process and the machine it runs on, as far as ssh_config needs them.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::file::FileReader;
 use super::{jump, network};
-use crate::local::{self, account};
 
-/// What the resolver may know of the operator and the operator's machine. Nothing else is looked up.
+/// All that the resolver may know of the operator and the operator's machine. Nothing else is looked up.
 #[derive(Debug, Clone, Default)]
 pub struct OperatorEnv {
     /// The home directory: `~` and `%d`, and where the user's own file lies.
@@ -30,31 +30,34 @@ pub struct OperatorEnv {
     pub homes: BTreeMap<String, PathBuf>,
     /// TCP ports by name: `Port http`.
     pub services: BTreeMap<String, u16>,
-    /// The addresses of this machine, once they were asked for; none if it does not tell them.
+    /// The addresses of this machine, once they were needed; `None` if it does not list them.
     pub addresses: OnceLock<Option<Vec<IpAddr>>>,
-    /// What the `ssh` of this machine calls itself, once it was asked.
+    /// The version of this machine's `ssh`, once it was needed.
     pub ssh_version: OnceLock<String>,
+    /// How the files and those they include are read.
+    pub read_file: FileReader,
 }
 
-/// What is followed where no `ssh` is installed.
+/// The version that is followed where no `ssh` is installed.
 const FOLLOWED_VERSION: &str = "OpenSSH_9.2";
 
-/// So much of what `ssh -V` prints is read, in bytes.
+/// How much of the output of `ssh -V` is read, in bytes.
 const VERSION_LENGTH: usize = 256;
 
 /// How long `ssh -V` may take.
 const VERSION_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long at least what it has printed may take to be read.
+/// The least time for reading its output.
 const READ_PATIENCE: Duration = Duration::from_millis(100);
 
 impl OperatorEnv {
-    /// Of the process: its environment, its user in the password database, /etc/services and the name in /proc.
+    /// Of the process: its environment, /etc/services and the name in /proc, and `account`, the name and home of its user
+    /// in the password database, which only the C library can read.
     ///
     /// As with OpenSSH the home is that of the database, whatever `HOME` says, and so is the name. OpenSSH refuses a user whom
-    /// the database does not have; here `HOME`, and `USER` or `LOGNAME` stand in. A name that OpenSSH would refuse is passed
-    /// over: it reaches the shell of a ProxyCommand.
-    pub fn of_process() -> Self {
+    /// the database does not have; here `HOME`, and `USER` or `LOGNAME` stand in. A name that OpenSSH would refuse is ignored:
+    /// it reaches the shell of a ProxyCommand.
+    pub fn of_process(account: Option<(String, PathBuf)>) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let variables: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -69,7 +72,7 @@ impl OperatorEnv {
         }
         let variable = |name: &str| variables.get(name).filter(|value| !value.is_empty());
         let named = |name: &str| variable(name).filter(|user| jump::is_valid_user(user));
-        let (user, home) = account::name_and_home().unzip();
+        let (user, home) = account.unzip();
         Self {
             home: home.or_else(|| variable("HOME").map(PathBuf::from)),
             user: user.or_else(|| named("USER").or_else(|| named("LOGNAME")).cloned()).unwrap_or_default(),
@@ -80,31 +83,32 @@ impl OperatorEnv {
             addresses: OnceLock::new(),
             ssh_version: OnceLock::new(),
             variables,
+            read_file: FileReader::default(),
         }
     }
 
     /// The machine's name without its domain.
-    pub(super) fn short_hostname(&self) -> &str {
+    pub(crate) fn short_hostname(&self) -> &str {
         self.hostname.split('.').next().unwrap_or("")
     }
 
     /// The addresses of the interfaces that are up (`Match localnetwork`).
-    pub(super) fn addresses(&self) -> Option<&[IpAddr]> {
+    pub(crate) fn addresses(&self) -> Option<&[IpAddr]> {
         self.addresses.get_or_init(network::local_addresses).as_deref()
     }
 
-    /// What `ssh` compares with `Match version`: files that choose by it choose as for the `ssh` beside `ctl`.
-    pub(super) fn ssh_version(&self) -> &str {
+    /// The version that `ssh` compares with `Match version`: files that choose by it choose as for the `ssh` beside `ctl`.
+    pub(crate) fn ssh_version(&self) -> &str {
         self.ssh_version.get_or_init(|| version_of(Command::new("ssh")).unwrap_or_else(|| FOLLOWED_VERSION.to_owned()))
     }
 
     /// The port of a service.
-    pub(super) fn service(&self, name: &str) -> Option<u16> {
+    pub(crate) fn service(&self, name: &str) -> Option<u16> {
         self.services.get(name).copied()
     }
 }
 
-/// The first part of what `ssh -V` prints, `OpenSSH_9.2p1 Debian-2`, which is what it compares itself.
+/// The first part of the output of `ssh -V`, `OpenSSH_9.2p1 Debian-2`, which `ssh` itself compares.
 fn version_of(mut ssh: Command) -> Option<String> {
     let mut child = ssh.arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
     let deadline = Instant::now() + VERSION_PATIENCE;
@@ -119,14 +123,19 @@ fn version_of(mut ssh: Command) -> Option<String> {
         drop(child.try_wait());
         return None;
     }
-    // One read and no more, and a short one: a wrapper may have left somebody behind who holds the pipe open.
+    // A wrapper may have left a process behind that holds the pipe open: so there is one short read, and the thread that
+    // waits for it is given up after a time. Nothing can interrupt it; it ends with the pipe or with the process.
     let mut pipe = child.stderr?;
-    let read = local::within(deadline.saturating_duration_since(Instant::now()).max(READ_PATIENCE), move || {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let reader = move || {
         let mut bytes = [0; VERSION_LENGTH];
-        let length = pipe.read(&mut bytes)?;
-        io::Result::Ok(bytes.get(..length).unwrap_or_default().to_owned())
-    });
-    let bytes = read.ok()?.ok()?;
+        let read = pipe.read(&mut bytes).map(|length| bytes.get(..length).unwrap_or_default().to_owned());
+        // The receiver may have given up.
+        drop(sender.send(read));
+    };
+    thread::Builder::new().name("ssh -V".to_owned()).spawn(reader).ok()?;
+    let patience = deadline.saturating_duration_since(Instant::now()).max(READ_PATIENCE);
+    let bytes = receiver.recv_timeout(patience).ok()?.ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let version = text.split([',', '\n']).next()?.trim();
     version.starts_with("OpenSSH_").then(|| version.to_owned())
@@ -159,7 +168,7 @@ mod tests {
         );
     }
 
-    /// A wrapper that ends without a word, and leaves somebody behind who holds its output open.
+    /// A wrapper that ends without output, and leaves a process behind that holds its output open.
     #[test]
     fn a_version_is_not_waited_for() {
         let version = |script: &str| {
@@ -176,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_process_has_a_user() {
-        let operator = OperatorEnv::of_process();
+        let operator = OperatorEnv::of_process(None);
         assert_ne!(operator.uid, u32::MAX);
         assert!(!operator.hostname.is_empty());
         assert!(operator.ssh_version().starts_with("OpenSSH_"), "{}", operator.ssh_version());

@@ -5,7 +5,7 @@
 const MOST: i64 = i32::MAX as i64;
 
 /// Seconds of a time such as `90`, `1m30s` or `2W`; `None` if it is none.
-pub(super) fn seconds(text: &str) -> Option<u64> {
+pub(crate) fn seconds(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut total: i64 = 0;
     if rest.is_empty() {
@@ -29,18 +29,18 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
     u64::try_from(total).ok()
 }
 
-/// A whole number from 0 to `most`, with nothing behind it; blanks and a sign before it pass.
-pub(super) fn number(text: &str, most: i64) -> Option<i64> {
+/// A whole number from 0 to `most`, with nothing behind it; spaces and a sign before it pass.
+pub(crate) fn number(text: &str, most: i64) -> Option<i64> {
     let (value, rest) = leading_number(text)?;
     (rest.is_empty() && (0..=most).contains(&value)).then_some(value)
 }
 
 /// A whole number from 0 to i32::MAX.
-pub(super) fn integer(text: &str) -> Option<i64> {
+pub(crate) fn integer(text: &str) -> Option<i64> {
     number(text, MOST)
 }
 
-/// The number at the front and what follows it, as strtol(3) takes it; what is out of range is none.
+/// The number at the front and what follows it, as strtol(3) takes it; `None` if it is out of range.
 fn leading_number(text: &str) -> Option<(i64, &str)> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let (negative, digits) = match text.strip_prefix(['-', '+']) {

@@ -1,4 +1,4 @@
-//! The values of keywords that are read only to tell whether `ssh` would read them.
+//! The values of keywords that are read only to know if `ssh` would read them.
 
 use super::jump;
 use super::keyword::ForwardingKind;
@@ -6,11 +6,11 @@ use super::operator::OperatorEnv;
 use super::time;
 use super::tokens;
 
-pub(super) fn control_persist(value: &str) -> bool {
+pub(crate) fn control_persist(value: &str) -> bool {
     matches!(value, "no" | "false" | "yes" | "true") || time::seconds(value).is_some()
 }
 
-pub(super) fn escape_char(value: &str) -> bool {
+pub(crate) fn escape_char(value: &str) -> bool {
     value == "none"
         || match value.as_bytes() {
             [_] => true,
@@ -19,17 +19,17 @@ pub(super) fn escape_char(value: &str) -> bool {
         }
 }
 
-pub(super) fn fingerprint_hash(value: &str) -> bool {
+pub(crate) fn fingerprint_hash(value: &str) -> bool {
     ["md5", "sha1", "sha256", "sha384", "sha512"].iter().any(|name| name.eq_ignore_ascii_case(value))
 }
 
-pub(super) fn log_level(value: &str) -> bool {
+pub(crate) fn log_level(value: &str) -> bool {
     ["quiet", "fatal", "error", "info", "verbose", "debug", "debug1", "debug2", "debug3"]
         .iter()
         .any(|name| name.eq_ignore_ascii_case(value))
 }
 
-pub(super) fn facility(value: &str) -> bool {
+pub(crate) fn facility(value: &str) -> bool {
     let named = ["daemon", "user", "auth", "authpriv"].iter().any(|name| name.eq_ignore_ascii_case(value));
     let local = value.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("local"))
         && matches!(value.as_bytes(), [.., b'0'..=b'7'])
@@ -38,14 +38,14 @@ pub(super) fn facility(value: &str) -> bool {
 }
 
 /// Octal, as strtol(3) reads it: what follows the digits does not count.
-pub(super) fn bind_mask(value: &str) -> bool {
+pub(crate) fn bind_mask(value: &str) -> bool {
     let value = value.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let (negative, value) = (value.starts_with('-'), value.strip_prefix(['+', '-']).unwrap_or(value));
     let digits = value.get(..value.find(|c: char| !c.is_digit(8)).unwrap_or(value.len())).unwrap_or("");
     !digits.is_empty() && i64::from_str_radix(digits, 8).is_ok_and(|mask| mask == 0 || !negative && mask <= 0o777)
 }
 
-pub(super) fn tunnel_device(value: &str) -> bool {
+pub(crate) fn tunnel_device(value: &str) -> bool {
     let one = |text: &str| text.eq_ignore_ascii_case("any") || time::number(text, i64::from(i32::MAX) - 1).is_some();
     match value.split_once(':') {
         Some((local, remote)) => one(local) && one(remote),
@@ -53,24 +53,24 @@ pub(super) fn tunnel_device(value: &str) -> bool {
     }
 }
 
-pub(super) fn environment_name(value: &str) -> bool {
+pub(crate) fn environment_name(value: &str) -> bool {
     !value.is_empty() && !value.contains('=')
 }
 
-pub(super) fn environment_setting(value: &str) -> bool {
+pub(crate) fn environment_setting(value: &str) -> bool {
     value.contains('=')
 }
 
 /// The name of a variable after a `$`.
-pub(super) fn variable_name(value: &str) -> bool {
+pub(crate) fn variable_name(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-pub(super) fn permitted_cname(value: &str) -> bool {
+pub(crate) fn permitted_cname(value: &str) -> bool {
     value == "*" || value.split_once(':').is_some_and(|(_, targets)| !targets.is_empty())
 }
 
-pub(super) fn permitted_open(value: &str, operator: &OperatorEnv) -> bool {
+pub(crate) fn permitted_open(value: &str, operator: &OperatorEnv) -> bool {
     let end = match value.strip_prefix('[') {
         Some(inner) => match inner.find(']') {
             Some(end) => end + 2,
@@ -83,7 +83,7 @@ pub(super) fn permitted_open(value: &str, operator: &OperatorEnv) -> bool {
 }
 
 /// The first value of RekeyLimit: a count of bytes with a unit.
-pub(super) fn rekey_bytes(value: &str) -> bool {
+pub(crate) fn rekey_bytes(value: &str) -> bool {
     if value == "default" {
         return true;
     }
@@ -149,7 +149,7 @@ const QOS: &[&str] = &[
 ];
 
 /// One value of IPQoS: a name or a number of up to a byte.
-pub(super) fn qos(value: &str) -> bool {
+pub(crate) fn qos(value: &str) -> bool {
     if QOS.iter().any(|name| name.eq_ignore_ascii_case(value)) {
         return true;
     }
@@ -168,7 +168,7 @@ struct ForwardField {
 }
 
 /// A forwarding: `[host:]port` or a path, and where to, all joined by colons.
-pub(super) fn forwarding(spec: &str, kind: ForwardingKind, with_target: bool, operator: &OperatorEnv) -> bool {
+pub(crate) fn forwarding(spec: &str, kind: ForwardingKind, with_target: bool, operator: &OperatorEnv) -> bool {
     let Ok(expanded) = tokens::variables(spec, operator) else { return false };
     let Some(fields) = fields(expanded.trim_start()) else { return false };
     let port = |text: &str| {

@@ -1,4 +1,4 @@
-//! What holds for one host, with the place each setting comes from.
+//! The settings of one host, with the origin of each.
 //!
 //! What always holds: nothing here needs the files any more. Values whose resolving may fail, and which not every
 //! connection needs, are resolved by methods: [`ResolvedHost::identity_paths`], [`ResolvedHost::certificate_paths`] and
@@ -58,7 +58,7 @@ pub enum StrictHostKeyChecking {
 }
 
 impl StrictHostKeyChecking {
-    pub(super) fn from_word(word: &str) -> Self {
+    pub(crate) fn from_word(word: &str) -> Self {
         match word {
             "true" => Self::Yes,
             "false" => Self::No,
@@ -97,7 +97,7 @@ impl PubkeyAuthentication {
         self != Self::No
     }
 
-    pub(super) fn from_word(word: &str) -> Self {
+    pub(crate) fn from_word(word: &str) -> Self {
         match word {
             "false" => Self::No,
             "unbound" => Self::Unbound,
@@ -106,7 +106,7 @@ impl PubkeyAuthentication {
         }
     }
 
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Yes => "true",
             Self::No => "false",
@@ -128,7 +128,7 @@ pub enum ConfigFamily {
 }
 
 impl ConfigFamily {
-    pub(super) fn from_word(word: &str) -> Self {
+    pub(crate) fn from_word(word: &str) -> Self {
         match word {
             "inet" => Self::Inet,
             "inet6" => Self::Inet6,
@@ -136,7 +136,7 @@ impl ConfigFamily {
         }
     }
 
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Any => "any",
             Self::Inet => "inet",
@@ -150,7 +150,7 @@ impl ConfigFamily {
 pub struct ConfigAlgorithms(Arc<str>);
 
 impl ConfigAlgorithms {
-    pub(super) fn new(names: Arc<str>) -> Self {
+    pub(crate) fn new(names: Arc<str>) -> Self {
         Self(names)
     }
 
@@ -185,7 +185,7 @@ pub struct UnsupportedKeyword {
 pub struct ResolvedHost {
     /// The name as typed.
     pub host: Arc<str>,
-    /// What is connected to, in lower case: HostName, or else the name as typed.
+    /// The name to connect to, in lower case: HostName, or else the name as typed.
     pub host_name: ResolvedSetting<Arc<str>>,
     /// Who logs in.
     pub user: ResolvedSetting<Arc<str>>,
@@ -195,14 +195,14 @@ pub struct ResolvedHost {
     pub proxy: ResolvedSetting<ConfigProxy>,
     /// The values of IdentityFile, with their tokens; none at all means the usual files.
     pub identity_files: Vec<ResolvedSetting<Arc<str>>>,
-    pub(super) identities_given: bool,
+    pub(crate) identities_given: bool,
     /// The values of CertificateFile, with their tokens.
     pub certificate_files: Vec<ResolvedSetting<Arc<str>>>,
     /// Whether an agent's other keys are left out.
     pub identities_only: ResolvedSetting<bool>,
     /// The agent.
     pub identity_agent: ResolvedSetting<ConfigAgent>,
-    pub(super) identity_agent_text: Option<String>,
+    pub(crate) identity_agent_text: Option<String>,
     /// The known_hosts files of the operator; empty for `none`.
     pub user_known_hosts_files: ResolvedSetting<Vec<PathBuf>>,
     /// The known_hosts files of the machine, empty for `none`. As in `ssh`, they have neither tokens nor `~`.
@@ -253,12 +253,12 @@ pub struct ResolvedHost {
     pub required_rsa_size: ResolvedSetting<u32>,
     /// Whether nothing may be asked.
     pub batch_mode: ResolvedSetting<bool>,
-    /// What is in force and not honoured.
+    /// The settings in force that are not honoured.
     pub unhonoured: Vec<UnsupportedKeyword>,
 }
 
 /// What `ssh` tries where no IdentityFile is set, in its order.
-pub(super) const DEFAULT_IDENTITIES: [&str; 7] = [
+pub(crate) const DEFAULT_IDENTITIES: [&str; 7] = [
     "~/.ssh/id_rsa",
     "~/.ssh/id_ecdsa",
     "~/.ssh/id_ecdsa_sk",
