@@ -9,12 +9,12 @@ use crate::event::{Failure, FailureKind, Stage};
 use crate::local::process::exhausted;
 
 /// The reason of a [`TransportError::ChannelRefused`] when the node tried to connect and could not: refused, or no such
-/// socket. It is `SSH_OPEN_CONNECT_FAILED` of RFC 4254, section 5.1. Newer sshds distinguish a forbidden forwarding from
-/// it, older ones do not.
+/// socket. It is `SSH_OPEN_CONNECT_FAILED` of RFC 4254, section 5.1. Newer sshds distinguish a forbidden forwarding
+/// from it, older ones do not.
 pub const CONNECT_FAILED: &str = "ConnectFailed";
 
-/// The reason of a [`TransportError::Behind`] when the bastion has no room for another stream: `SSH_OPEN_RESOURCE_SHORTAGE` of
-/// RFC 4254, section 5.1.
+/// The reason of a [`TransportError::Behind`] when the bastion has no room for another stream:
+/// `SSH_OPEN_RESOURCE_SHORTAGE` of RFC 4254, section 5.1.
 pub(super) const NO_ROOM: &str = "ResourceShortage";
 
 /// The reason of a [`TransportError::CommandRefused`] when sshd was asked to run a command and could not start it.
@@ -391,8 +391,8 @@ impl TransportError {
         ) || matches!(self, Self::Behind { reason, .. } if reason == CONNECT_FAILED || reason == NO_ROOM)
     }
 
-    /// Whether the node, or the bastion on the way to it, may be there again later, as one that is starting is. A login or a
-    /// host key that is refused will be refused again.
+    /// Whether the node, or the bastion on the way to it, may be there again later, as one that is starting is. A login
+    /// or a host key that is refused will be refused again.
     #[must_use]
     pub fn may_come_back(&self) -> bool {
         if let Self::Bastion { source, .. } = self {
@@ -401,8 +401,8 @@ impl TransportError {
         self.is_transient() || matches!(self, Self::Timeout { .. })
     }
 
-    /// Whether the node tried to open a stream and nothing listened at its end, as far as it distinguishes the causes: see
-    /// [`CONNECT_FAILED`]. A forbidden forwarding proves nothing about listeners.
+    /// Whether the node tried to open a stream and nothing listened at its end, as far as it distinguishes the causes:
+    /// see [`CONNECT_FAILED`]. A forbidden forwarding proves nothing about listeners.
     #[must_use]
     pub fn nobody_listens(&self) -> bool {
         matches!(self, Self::ChannelRefused { reason, .. } if reason == CONNECT_FAILED)

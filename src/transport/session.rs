@@ -1,7 +1,7 @@
 //! The seam to a node, as traits: how a session is opened, and what can be done over it.
 //!
-//! Here live [`Transport`], [`Session`] and [`RemoteCommand`], and the data that they return. `error.rs` says how they fail. What
-//! always holds: a session is one connection; everything read through it is bounded in size.
+//! Here live [`Transport`], [`Session`] and [`RemoteCommand`], and the data that they return. `error.rs` says how they
+//! fail. What always holds: a session is one connection; everything read through it is bounded in size.
 
 use std::future::Future;
 
@@ -32,7 +32,8 @@ pub trait Session: Send + Sync + 'static {
     /// Starts a command in the login shell and keeps its streams. When this returns it runs.
     ///
     /// # Errors
-    /// [`TransportError::Lost`], [`TransportError::CommandRefused`] if the node runs no command, [`TransportError::Silent`].
+    /// [`TransportError::Lost`], [`TransportError::CommandRefused`] if the node runs no command,
+    /// [`TransportError::Silent`].
     fn start(&self, command: &str) -> impl Future<Output = Result<Self::Command, TransportError>> + Send;
 
     /// Runs a command in the login shell and collects its output, at most `limit` bytes of each stream: to its end, or
@@ -59,18 +60,19 @@ pub trait Session: Send + Sync + 'static {
     /// Opens a stream to a TCP port as seen from the node.
     ///
     /// # Errors
-    /// As [`Session::open_unix`]; newer nodes distinguish a forbidden forwarding, see [`CONNECT_FAILED`].
+    /// As [`Session::open_unix`]; newer nodes distinguish a forbidden forwarding, see [`CONNECT_FAILED`](super::error::CONNECT_FAILED).
     fn open_tcp(&self, host: &str, port: u16) -> impl Future<Output = Result<Self::Stream, TransportError>> + Send;
 
     /// Whether the connection has ended.
     fn is_closed(&self) -> bool;
 
-    /// Asks for a sign of life, and ends if none comes. As long as the other end answers, it does not end. For a connection
-    /// that fell silent once it ends at once.
+    /// Asks for a sign of life, and ends if none comes. As long as the other end answers, it does not end. For a
+    /// connection that fell silent once it ends at once.
     fn falls_silent(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// A command that runs on a node, and its streams. Dropping it closes them; the node decides whether that ends the command.
+/// A command that runs on a node, and its streams. Dropping it closes them; the node decides whether that ends the
+/// command.
 pub trait RemoteCommand: Send + 'static {
     /// Writes to its standard input. Waits as long as the node reads nothing: the caller bounds that time. Input to
     /// a command that has ended is lost without an error, since its end is reported.
@@ -83,8 +85,8 @@ pub trait RemoteCommand: Send + 'static {
     /// [`OutputPiece::Exit`] came before, the node did not report its end.
     fn next(&mut self) -> impl Future<Output = Option<OutputPiece>> + Send;
 
-    /// The name of the signal that ended it (`KILL`), if [`OutputPiece::Exit`] came without a code for that reason; `UNKNOWN`
-    /// where sshd has no name for it.
+    /// The name of the signal that ended it (`KILL`), if [`OutputPiece::Exit`] came without a code for that reason;
+    /// `UNKNOWN` where sshd has no name for it.
     fn signal(&self) -> Option<&str> {
         None
     }

@@ -117,10 +117,10 @@ fn whole(work: &mut RolloutReader<'_>, root: &RawValue, given: &[(String, String
     let meant = values::keep_known(&mut work.reader, &mut fields, "the rollout", &KEYS, &SYNONYMS);
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
 
-    if find("version").is_some() || !meant.contains(&"version") {
-        if let Some(field) = values::format_version(&mut work.reader, find("version"), "rollout", VERSION) {
-            values::wrong_value(&mut work.reader, field, "the number 1");
-        }
+    if (find("version").is_some() || !meant.contains(&"version"))
+        && let Some(field) = values::format_version(&mut work.reader, find("version"), "rollout", VERSION)
+    {
+        values::wrong_value(&mut work.reader, field, "the number 1");
     }
     let vars = RolloutVariables::read(work, find("vars"), given, !meant.contains(&"vars"));
     let name = find("name").and_then(|field| step::title(work, &vars, field));

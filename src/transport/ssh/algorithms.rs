@@ -1,10 +1,10 @@
-//! The algorithms that a negotiation offers, and the error when the two sides have none in common:
-//! OpenSSH's names become the library's.
+//! The algorithms that a negotiation offers, and the error when the two sides have none in common: OpenSSH's names
+//! become the library's.
 //!
-//! Here live [`preferred`] and [`disagreement`], the lists that are offered by default, and the lists that only old nodes
-//! need. Pure; uses `endpoint.rs` and `host_keys.rs` for their data. What always holds: without a setting of the operator
-//! only algorithms that are secure today are offered, and no signature with SHA-1; a name that the library does not
-//! have is left out, and a list of which nothing is left is an error; text of a node is cut and printable.
+//! Here live [`preferred`] and [`disagreement`], the lists that are offered by default, and the lists that only old
+//! nodes need. Pure; uses `endpoint.rs` and `host_keys.rs` for their data. What always holds: without a setting of the
+//! operator only algorithms that are secure today are offered, and no signature with SHA-1; a name that the library
+//! does not have is left out, and a list of which nothing is left is an error; text of a node is cut and printable.
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{AlgorithmKind, Preferred, cipher, kex, mac};
@@ -192,10 +192,10 @@ fn select<T: AsRef<str> + Clone>(
 /// The host keys to ask for, and those whose certificates are asked for before any of them: the order of OpenSSH
 /// (`sshconnect2.c`, `order_hostkeyalgs`), as far as the library can say it.
 ///
-/// If the kind of key that is liked best is known, or none is, the list stands as it is. Certificates come first in it also where no authority
-/// is known: a host may have two keys of a kind, and shows the certified one only in its certificate; the key in that is then
-/// judged as if it had come alone. Otherwise the known kinds come first, and certificates only of those, or of all if an
-/// authority is known.
+/// If the kind of key that is liked best is known, or none is, the list stands as it is. Certificates come first in it
+/// also where no authority is known: a host may have two keys of a kind, and shows the certified one only in its
+/// certificate; the key in that is then judged as if it had come alone. Otherwise the known kinds come first, and
+/// certificates only of those, or of all if an authority is known.
 fn host_keys(
     asked: &AlgorithmLists,
     wanted: &HostKeyRequest,

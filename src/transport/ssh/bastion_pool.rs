@@ -1,9 +1,9 @@
 //! Bastions: one connection to each, shared by all hosts behind it.
 //!
-//! Here live [`BastionPool`] and a [`BastionChannel`] of one of its connections. It is handed the function that connects, since a
-//! bastion is connected to as any host is. What always holds: a connection has at most [`STREAMS`] streams, and a second one is made
-//! only for more; while one is being made, everything that needs it waits for that one and shares its failure; a connection
-//! that was lost is made again for the next host.
+//! Here live [`BastionPool`] and a [`BastionChannel`] of one of its connections. It is handed the function that
+//! connects, since a bastion is connected to as any host is. What always holds: a connection has at most [`STREAMS`]
+//! streams, and a second one is made only for more; while one is being made, everything that needs it waits for that
+//! one and shares its failure; a connection that was lost is made again for the next host.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -21,10 +21,12 @@ use crate::transport::endpoint::Endpoint;
 use crate::transport::error::{NO_ROOM, TransportError};
 use crate::transport::session::Session;
 
-/// Streams over one connection to a bastion. sshd sets no bound of its own; all of them share one cipher and one window of TCP.
+/// Streams over one connection to a bastion. sshd sets no bound of its own; all of them share one cipher and one window
+/// of TCP.
 const STREAMS: usize = 256;
 
-/// How long a failure holds for the next hosts: nodes that start one after the other need not each find out by themselves.
+/// How long a failure holds for the next hosts: nodes that start one after the other need not each find out by
+/// themselves.
 const FAILED_FOR: Duration = Duration::from_secs(1);
 
 /// The bastions of a run.
@@ -58,7 +60,8 @@ pub(super) type ConnectFuture = BoxFuture<'static, Result<SshSession, TransportE
 type PendingConnection = SharedFuture<BoxFuture<'static, Result<BastionConnection, TransportError>>>;
 
 impl BastionPool {
-    /// Reserves room for one stream through a bastion, to which `connect` makes a connection if there is none with room.
+    /// Reserves room for one stream through a bastion, to which `connect` makes a connection if there is none with
+    /// room.
     ///
     /// # Errors
     /// [`TransportError::Bastion`] with the reason why no connection could be made.

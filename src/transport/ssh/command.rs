@@ -1,8 +1,8 @@
 //! A command that runs on a channel of its own.
 //!
-//! Here lives [`SshCommand`], the [`RemoteCommand`] of SSH. What always holds: a node is asked once to run it, and no input is sent before
-//! it runs; writing ends with the connection, and reads on meanwhile, so that neither side waits for the other; the channel
-//! is closed when the command is dropped.
+//! Here lives [`SshCommand`], the [`RemoteCommand`] of SSH. What always holds: a node is asked once to run it, and no
+//! input is sent before it runs; writing ends with the connection, and reads on meanwhile, so that neither side waits
+//! for the other; the channel is closed when the command is dropped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ const CLOSE_TIME: Duration = Duration::from_secs(1);
 /// Messages of a command that are kept while something is written to it.
 const KEPT: usize = 64;
 
-/// The name of a signal as people write it. For one that the protocol does not know sshd sends one of its memory addresses.
+/// The name of a signal as people write it. For one that the protocol does not know sshd sends one of its memory
+/// addresses.
 fn signal_name(signal: &Sig) -> String {
     let Sig::Custom(name) = signal else { return format!("{signal:?}") };
     let is_word = (1..16).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -76,8 +77,8 @@ impl SshCommand {
         }
     }
 
-    /// Has the node run the command, and waits until it says that it does: sshd takes no input before, and none ever if it
-    /// could not start it.
+    /// Has the node run the command, and waits until it says that it does: sshd takes no input before, and none ever if
+    /// it could not start it.
     ///
     /// # Errors
     /// [`TransportError::CommandRefused`], [`TransportError::Lost`].

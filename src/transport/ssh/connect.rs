@@ -1,8 +1,8 @@
 //! Opens SSH connections: the route to the host, its key, the login.
 //!
-//! Here lives [`Connector`]. What always holds: a connect never outlives its budget, and leaves no half-open connection behind; the key
-//! of a host is checked before anything is sent to it; an endpoint behind a bastion is never reached without it. Start at
-//! [`Connector::connect`].
+//! Here lives [`Connector`]. What always holds: a connect never outlives its budget, and leaves no half-open connection
+//! behind; the key of a host is checked before anything is sent to it; an endpoint behind a bastion is never reached
+//! without it. Start at [`Connector::connect`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,8 +99,8 @@ impl Connector {
         async move { this.connect(&bastion).await }.boxed()
     }
 
-    /// The function by which a session opens further connections. It does not keep this connector, which ends with the run and not
-    /// with the last session.
+    /// The function by which a session opens further connections. It does not keep this connector, which ends with the
+    /// run and not with the last session.
     fn reconnect_function(self: &Arc<Self>, endpoint: &Endpoint) -> ConnectFurther {
         let (this, endpoint) = (Arc::downgrade(self), Arc::new(endpoint.clone()));
         Box::new(move || {
@@ -109,8 +109,8 @@ impl Connector {
         })
     }
 
-    /// Attempts until one succeeds, the time is over, or a failure is not transient. Waiting for the bastion, and for other
-    /// logins at the same host, takes none of the time.
+    /// Attempts until one succeeds, the time is over, or a failure is not transient. Waiting for the bastion, and for
+    /// other logins at the same host, takes none of the time.
     async fn open(
         self: &Arc<Self>,
         endpoint: &Endpoint,

@@ -104,8 +104,8 @@ pub(super) fn connect_error(endpoint: &Endpoint, address: SocketAddr, error: &io
     TransportError::Network { host, port, reason: error.to_string() }
 }
 
-/// Starts an attempt at each route, the next one as soon as one has failed and at the latest after [`HEAD_START`]; `attempt`
-/// ends with the greeting. The first that ends well is the result. None: all have failed, and `log` says how.
+/// Starts an attempt at each route, the next one as soon as one has failed and at the latest after [`HEAD_START`];
+/// `attempt` ends with the greeting. The first that ends well is the result. None: all have failed, and `log` says how.
 pub(super) async fn first_to_greet<T, A>(
     routes: Vec<DialRoute>,
     log: &AddressLog,

@@ -1,7 +1,8 @@
 //! The callbacks that the SSH library makes during a connection.
 //!
-//! Here live [`ClientHandler`] and [`HandlerNotes`], where it leaves what it learns. What always holds: a host's key is accepted
-//! only as [`HostKeyStore::judge`] says, and never where it is only probed; text of the node is made printable before it is kept.
+//! Here live [`ClientHandler`] and [`HandlerNotes`], where it leaves what it learns. What always holds: a host's key is
+//! accepted only as [`HostKeyStore::judge`] says, and never where it is only probed; text of the node is made printable
+//! before it is kept.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

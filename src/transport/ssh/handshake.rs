@@ -43,7 +43,8 @@ pub(super) struct KeyExchange {
 
 /// How a handshake ended that did not fail.
 pub(super) enum HandshakeEnd {
-    /// The login comes next. The connection ends when `alive` is dropped; the sender of `ended` is gone once it has ended.
+    /// The login comes next. The connection ends when `alive` is dropped; the sender of `ended` is gone once it has
+    /// ended.
     Connection {
         handle: Handle<ClientHandler>,
         notes: Arc<HandlerNotes>,
@@ -81,8 +82,8 @@ impl KeyExchange {
     /// Waits for the greeting.
     ///
     /// # Errors
-    /// [`TransportError::TurnedAway`] if the peer closed the connection without a word, [`TransportError::Banner`] if it
-    /// said something else.
+    /// [`TransportError::TurnedAway`] if the peer closed the connection without a word, [`TransportError::Banner`] if
+    /// it said something else.
     pub(super) async fn greeting(&mut self, endpoint: &Endpoint) -> Result<(), TransportError> {
         std::future::poll_fn(|cx| self.poll_greeting(cx)).await;
         if self.greeted.load(Ordering::Relaxed) {
@@ -95,8 +96,8 @@ impl KeyExchange {
         Err(greeting_error(endpoint, &self.preamble.text(), &error))
     }
 
-    /// Ready with the greeting, or with the end of the connection. The greeting is seen in the very poll in which the library
-    /// reads it, so a caller that drops the other attempts then drops them before they come further.
+    /// Ready with the greeting, or with the end of the connection. The greeting is seen in the very poll in which the
+    /// library reads it, so a caller that drops the other attempts then drops them before they come further.
     fn poll_greeting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let ended = Pin::new(&mut self.connecting).poll(cx);
         if self.greeted.load(Ordering::Relaxed) { Poll::Ready(()) } else { ended }

@@ -1,15 +1,15 @@
 //! Sessions over SSH: the route to a host, its key, the login, and the channels of the connection.
 //!
-//! Here lives [`SshTransport`], the only part of the crate that speaks SSH. It uses the data of [`super::endpoint`], judges keys
-//! by [`super::host_keys`] and implements the traits of [`super::session`]. What always holds: a connect never outlives its
-//! budget, and leaves no half-open connection behind; nothing is sent to a host before its key is checked; an endpoint
-//! behind a bastion is never reached without it.
+//! Here lives [`SshTransport`], the only part of the crate that speaks SSH. It uses the data of [`super::endpoint`],
+//! judges keys by [`super::host_keys`] and implements the traits of [`super::session`]. What always holds: a connect
+//! never outlives its budget, and leaves no half-open connection behind; nothing is sent to a host before its key is
+//! checked; an endpoint behind a bastion is never reached without it.
 //!
-//! `transport.rs` is the face, `connect.rs` makes one connection after the other until one holds: `resolver.rs` and `dial.rs` find the
-//! address, `bastion_pool.rs` and `proxy_command.rs` lead there, `handshake.rs` exchanges keys over a `stream.rs`, `auth/` logs
-//! in, and `session.rs` with `command.rs` is the result. A file uses only files that do not use it: `phase.rs` and `handler.rs`
-//! exist because both ends of that chain need them, and whatever must connect again (a bastion, a further connection) is handed a
-//! function that does. Start at [`SshTransport::new`].
+//! `transport.rs` is the face, `connect.rs` makes one connection after the other until one holds: `resolver.rs` and
+//! `dial.rs` find the address, `bastion_pool.rs` and `proxy_command.rs` lead there, `handshake.rs` exchanges keys over
+//! a `stream.rs`, `auth/` logs in, and `session.rs` with `command.rs` is the result. A file uses only files that do not
+//! use it: `phase.rs` and `handler.rs` exist because both ends of that chain need them, and whatever must connect again
+//! (a bastion, a further connection) is handed a function that does. Start at [`SshTransport::new`].
 
 mod algorithms;
 mod auth;

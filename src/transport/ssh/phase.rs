@@ -1,7 +1,7 @@
 //! How far a connect has come.
 //!
-//! Here live [`ConnectPhase`] and [`CurrentPhase`]. Uses nothing of ours: connect and login set the phase, and a connect whose time is over
-//! reads it.
+//! Here live [`ConnectPhase`] and [`CurrentPhase`]. Uses nothing of ours: connect and login set the phase, and a
+//! connect whose time is over reads it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -1,8 +1,8 @@
 //! Looks up the addresses of a host.
 //!
-//! Here live [`NameResolver`] and a [`DialRoute`], one address to try. What always holds: a lookup that hangs holds up only the connects
-//! to that name, which is why it has a thread of its own: neither the runtime nor the end of the program waits for
-//! it. A name is looked up by one thread at a time, however many ask.
+//! Here live [`NameResolver`] and a [`DialRoute`], one address to try. What always holds: a lookup that hangs holds up
+//! only the connects to that name, which is why it has a thread of its own: neither the runtime nor the end of the
+//! program waits for it. A name is looked up by one thread at a time, however many ask.
 
 use std::collections::HashMap;
 use std::io;
@@ -37,8 +37,8 @@ pub(super) struct DialRoute {
 }
 
 impl NameResolver {
-    /// The addresses of a host in the order in which they are tried: as the system sorts them, but the kinds in turn, so that
-    /// a network without IPv6 (or IPv4) costs one attempt and not one for each address of that kind.
+    /// The addresses of a host in the order in which they are tried: as the system sorts them, but the kinds in turn,
+    /// so that a network without IPv6 (or IPv4) costs one attempt and not one for each address of that kind.
     ///
     /// # Errors
     /// [`TransportError::Dns`] if there is none that the endpoint allows.

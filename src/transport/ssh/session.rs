@@ -1,9 +1,10 @@
 //! An SSH connection that is logged in, and its channels.
 //!
-//! Here lives [`SshSession`]; `command.rs` is what runs on a channel of it. What always holds: a node is asked for a channel or a
-//! command no longer than [`ANSWER_TIME`]; every wait for the node ends with the connection; the output of a command is
-//! bounded; an error about a connection that ended gives the peer's reason, if there is one; a further connection is made only to an
-//! sshd that takes no more commands on this one (MaxSessions), by the function in [`Reconnect`].
+//! Here lives [`SshSession`]; `command.rs` is what runs on a channel of it. What always holds: a node is asked for a
+//! channel or a command no longer than [`ANSWER_TIME`]; every wait for the node ends with the connection; the output of
+//! a command is bounded; an error about a connection that ended gives the peer's reason, if there is one; a further
+//! connection is made only to an sshd that takes no more commands on this one (MaxSessions), by the function in
+//! [`Reconnect`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +32,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(15);
 /// sshd's MaxSessions is 10 by default and counts commands, not forwarded streams; some room is left for others.
 const COMMANDS_AT_ONCE: usize = 3;
 
-/// Connections to one node whose sshd takes only one command on each: for the guard, a relay, and three commands beside them.
+/// Connections to one node whose sshd takes only one command on each: for the guard, a relay, and three commands beside
+/// them.
 const MOST_CONNECTIONS: usize = 6;
 
 /// How long a node may take to answer when it is only asked whether it is there.

@@ -1,8 +1,8 @@
 //! The bytes of a connection, watched.
 //!
-//! Here live [`WatchedStream`], over any stream to the peer, and [`PeerPreamble`], the peer's text before the greeting. Uses
-//! nothing of ours: its [`StreamKeeper`] is only kept. What always holds: the stream ends when its owner is gone; its keeper
-//! (a channel of a bastion, a command) lasts as long as the stream; the text that is kept is bounded.
+//! Here live [`WatchedStream`], over any stream to the peer, and [`PeerPreamble`], the peer's text before the greeting.
+//! Uses nothing of ours: its [`StreamKeeper`] is only kept. What always holds: the stream ends when its owner is gone;
+//! its keeper (a channel of a bastion, a command) lasts as long as the stream; the text that is kept is bounded.
 
 use std::any::Any;
 use std::io;
@@ -14,7 +14,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-/// Whatever leads to the peer and must last as long as the stream over it: a channel of a bastion, a command, or nothing.
+/// Whatever leads to the peer and must last as long as the stream over it: a channel of a bastion, a command, or
+/// nothing.
 pub(super) type StreamKeeper = Box<dyn Any + Send>;
 
 /// The first bytes of a peer, kept until its greeting was seen.
@@ -44,7 +45,8 @@ pub(super) struct WatchedStream<S> {
 }
 
 impl<S> WatchedStream<S> {
-    /// Over `inner`. `greeted` is set once the greeting was seen; when the sender of `closed` is dropped, the stream ends.
+    /// Over `inner`. `greeted` is set once the greeting was seen; when the sender of `closed` is dropped, the stream
+    /// ends.
     pub(super) fn new(inner: S, keeper: StreamKeeper, greeted: Arc<AtomicBool>, closed: oneshot::Receiver<()>) -> Self {
         Self { inner, greeted, preamble: PeerPreamble::default(), closed: Some(closed), _keeper: keeper }
     }

@@ -1,7 +1,7 @@
 //! The transport of a run: everything that the rest of `ctl` asks of SSH.
 //!
-//! Here lives [`SshTransport`], a handle to the one [`Connector`] of the run. What always holds: known hosts and keys are read
-//! once, and all connections share them, as they share the connections to bastions.
+//! Here lives [`SshTransport`], a handle to the one [`Connector`] of the run. What always holds: known hosts and keys
+//! are read once, and all connections share them, as they share the connections to bastions.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -71,14 +71,14 @@ impl SshTransport {
         is_new.is_ok_and(|is_new| is_new)
     }
 
-    /// Reads the key files and certificates of all endpoints and of the bastions on the route, so that no login waits for
-    /// one. The logins that would need a file report that it cannot be read.
+    /// Reads the key files and certificates of all endpoints and of the bastions on the route, so that no login waits
+    /// for one. The logins that would need a file report that it cannot be read.
     pub async fn read_key_files(&self, endpoints: &[&Endpoint]) {
         self.connector.keys.read_files(endpoints).await;
     }
 
-    /// The encrypted key files that would be offered to these hosts and to the bastions on the route, and whose keys no agent
-    /// holds: each once, in the order of the endpoints. The operator can be asked for their passphrases now.
+    /// The encrypted key files that would be offered to these hosts and to the bastions on the route, and whose keys no
+    /// agent holds: each once, in the order of the endpoints. The operator can be asked for their passphrases now.
     pub async fn locked_identities(&self, endpoints: impl Iterator<Item = &Endpoint>) -> Vec<PathBuf> {
         self.connector.keys.locked(endpoints.collect()).await
     }
@@ -91,8 +91,8 @@ impl SshTransport {
         self.connector.keys.unlock(file, passphrase).await
     }
 
-    /// The key that a host shows, unjudged; nothing is sent to the host but the key exchange. A host behind a bastion is
-    /// reached through it, after a login there.
+    /// The key that a host shows, unjudged; nothing is sent to the host but the key exchange. A host behind a bastion
+    /// is reached through it, after a login there.
     ///
     /// # Errors
     /// As [`Transport::connect`].

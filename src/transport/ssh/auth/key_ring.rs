@@ -170,8 +170,8 @@ impl KeyRing {
     }
 }
 
-/// The value that was read from a file before, else the one that is read now, away from the runtime; `unreadable` makes the value
-/// for a file that could not even be read so.
+/// The value that was read from a file before, else the one that is read now, away from the runtime; `unreadable` makes
+/// the value for a file that could not even be read so.
 async fn once_read<T: Clone + Send + 'static>(
     files: &Mutex<HashMap<PathBuf, T>>,
     path: &Path,

@@ -1,7 +1,7 @@
 //! One login: the method and the key to try next, after each answer.
 //!
-//! Here lives [`authenticate`]. What always holds: a method that was not allowed is not used; a key that was refused is not
-//! offered again on this connection; each attempt is recorded with its answer.
+//! Here lives [`authenticate`]. What always holds: a method that was not allowed is not used; a key that was refused is
+//! not offered again on this connection; each attempt is recorded with its answer.
 
 use std::collections::VecDeque;
 use std::path::Path;

@@ -1,10 +1,10 @@
 //! The keys to offer, in their order.
 //!
-//! Here lives [`order`]. Pure. Each refused key counts against sshd's MaxAuthTries, so the likely ones go first and none
-//! goes twice. The order is OpenSSH's, with one difference: certificates that were named; the identities that the agent
-//! holds too; then, if the identities were named, the others of them (OpenSSH offers the agent's other keys before those,
-//! which ends many a login before the key that was meant); the agent's other keys, unless IdentitiesOnly; the remaining
-//! identities. A certificate beside a key file comes after the key itself, as there.
+//! Here lives [`order`]. Pure. Each refused key counts against sshd's MaxAuthTries, so the likely ones go first and
+//! none goes twice. The order is OpenSSH's, with one difference: certificates that were named; the identities that the
+//! agent holds too; then, if the identities were named, the others of them (OpenSSH offers the agent's other keys
+//! before those, which ends many a login before the key that was meant); the agent's other keys, unless IdentitiesOnly;
+//! the remaining identities. A certificate beside a key file comes after the key itself, as there.
 
 use std::path::Path;
 use std::sync::Arc;

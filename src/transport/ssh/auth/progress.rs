@@ -1,6 +1,7 @@
 //! The connection of a login, as seen from outside of it.
 //!
-//! Here lives [`AuthProgress`]. The login reads and writes it; the connect that waits for the login reads it when its time is over.
+//! Here lives [`AuthProgress`]. The login reads and writes it; the connect that waits for the login reads it when its
+//! time is over.
 
 use std::sync::Mutex;
 
