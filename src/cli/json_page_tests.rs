@@ -383,12 +383,11 @@ fn result() -> TargetResult {
     }
 }
 
-/// Results with every field set, with none, and of commands.
+/// Results with every field set, with none, and of commands that were started and were not.
 fn results() -> Vec<TargetResult> {
     let [_, failure] = failures();
     let ran = |exit_status: Option<u32>, signal: Option<String>| {
-        let (stdout, stderr) = ("out".to_owned(), "err".to_owned());
-        Some(CommandRun { exit_status, signal, stdout, stderr, truncated: false })
+        Some(CommandRun { exit_status, signal, stdout: text("out"), stderr: text("err"), truncated: Some(false) })
     };
     let evidence = FailureEvidence { exit_status: None, ended: None, stream: LogStream::Stdout, lines: Vec::new() };
     vec![
@@ -397,6 +396,7 @@ fn results() -> Vec<TargetResult> {
         TargetResult::new("a3", Outcome::Ok),
         TargetResult { command: ran(Some(1), None), ..TargetResult::new("a4", Outcome::Failed) },
         TargetResult { command: ran(None, text("KILL")), ..TargetResult::new("a5", Outcome::Failed) },
+        TargetResult { command: Some(CommandRun::NOT_STARTED), ..TargetResult::new("a6", Outcome::Unreachable) },
     ]
 }
 

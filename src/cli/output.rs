@@ -19,6 +19,7 @@ use crate::overview::NodeRoles;
 use crate::plan::live::LiveState;
 use crate::plan::{Plan, PlanStep, explain};
 use crate::select::SelectedNode;
+use crate::sink::encode::SchemaName;
 use crate::sink::text;
 use crate::sink::{
     JsonlSink, LogJsonSink, LogSink, OutlineStep, PlainProgressSink, ProgressOptions, ProgressSink, RunOutline, Sink,
@@ -234,6 +235,26 @@ impl ResultOutput {
     }
 }
 
+/// A document: the schema's name, and its own fields.
+#[derive(Serialize)]
+pub(super) struct OutputDocument<'a, T: Serialize> {
+    schema: SchemaName,
+    #[serde(flatten)]
+    data: &'a T,
+}
+
+impl<'a, T: Serialize> OutputDocument<'a, T> {
+    pub(super) const fn new(data: &'a T) -> Self {
+        Self { schema: SchemaName::Ctl1, data }
+    }
+}
+
+/// What `--dry-run` shows.
+#[derive(Serialize)]
+struct PlanDocument {
+    plan: explain::PlanView,
+}
+
 /// Shows the plan.
 pub(super) fn dry_run(
     plan: &Plan,
@@ -241,13 +262,9 @@ pub(super) fn dry_run(
     output: &OutputSettings,
     out: ResultOutput,
 ) -> Result<(), CliError> {
-    #[derive(Serialize)]
-    struct ShownDocument {
-        plan: explain::PlanView,
-    }
     // What nodes say stands in it.
     let for_people = || explain::text(plan, live).lines().map(|line| format!("{}\n", text::visible(line))).collect();
-    document(output.format, out, for_people, &ShownDocument { plan: explain::view(plan, live) })
+    document(output.format, out, for_people, &PlanDocument { plan: explain::view(plan, live) })
 }
 
 /// Writes one document in the form that was asked for: `for_people` for people, else the schema's name and `data`.
@@ -257,14 +274,8 @@ pub(super) fn document(
     for_people: impl FnOnce() -> String,
     data: &impl Serialize,
 ) -> Result<(), CliError> {
-    #[derive(Serialize)]
-    struct OutputDocument<'a, T: Serialize> {
-        schema: &'static str,
-        #[serde(flatten)]
-        data: &'a T,
-    }
     let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("cannot write the output: {error}"));
-    let document = OutputDocument { schema: "ctl/1", data };
+    let document = OutputDocument::new(data);
     let text = match format.encoding() {
         Encoding::Text { .. } => for_people(),
         Encoding::Json => encode::json(&document).map_err(|error| failed(&error))?,

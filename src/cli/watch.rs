@@ -23,7 +23,8 @@ use crate::event::{CancelReason, Ledger};
 use crate::overview::NodeRoles;
 use crate::plan::{Action, Plan};
 use crate::run::NodeAccess;
-use crate::sink::{OverviewOptions, encode, watch_frame, watch_lines};
+use crate::sink::encode::{self, SchemaName};
+use crate::sink::{OverviewOptions, watch_frame, watch_lines};
 use crate::snapshot::NodeChange;
 
 /// Time for one node in a round, unless another is typed: one that hangs must not hold the picture back.
@@ -176,7 +177,7 @@ enum WatchLine<'a> {
 
 #[derive(Serialize)]
 struct TaggedChange<'a> {
-    schema: &'static str,
+    schema: SchemaName,
     #[serde(flatten)]
     line: WatchLine<'a>,
 }
@@ -201,7 +202,7 @@ pub(super) fn json_lines(picture: &ClusterState, is_first: bool, at: jiff::Times
     let changes = picture.changes.changes.iter().map(|change| WatchLine::Change { at, change });
     let mut lines = String::new();
     for line in start.into_iter().chain(changes) {
-        match encode::json_line(&TaggedChange { schema: "ctl/1", line }) {
+        match encode::json_line(&TaggedChange { schema: SchemaName::Ctl1, line }) {
             Ok(json) => lines.push_str(&json),
             Err(error) => tracing::error!(%error, "a change without a form in JSON"),
         }

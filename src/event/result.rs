@@ -47,24 +47,31 @@ pub struct TargetResult {
     pub batch: Option<u32>,
     /// Time spent on this target, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// The output and the end of the command; for `exec` only.
+    /// The command of `exec`; none for every other action.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandRun>,
 }
 
-/// The output of a command, and how it ended.
+/// What a command printed, and how it ended. A command that was not started has none of it: see [`Self::NOT_STARTED`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRun {
     /// Exit code; none if a signal killed it, if it did not run, or if its end is unknown.
     pub exit_status: Option<u32>,
     /// The signal that killed it, without `SIG`: `KILL`.
     pub signal: Option<String>,
-    /// Standard output, invalid UTF-8 replaced. Untrusted text: sinks make it safe.
-    pub stdout: String,
-    /// Standard error, invalid UTF-8 replaced. Untrusted text: sinks make it safe.
-    pub stderr: String,
-    /// Whether either was longer than the limit and was cut.
-    pub truncated: bool,
+    /// Standard output, broken UTF-8 replaced. Untrusted text: sinks make it safe.
+    pub stdout: Option<String>,
+    /// Standard error, broken UTF-8 replaced. Untrusted text: sinks make it safe.
+    pub stderr: Option<String>,
+    /// Whether either was longer than what is kept.
+    // An absent field is an error here, unlike null: results of other actions are read back without a command.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub truncated: Option<bool>,
+}
+
+impl CommandRun {
+    /// A command that was not started.
+    pub const NOT_STARTED: Self = Self { exit_status: None, signal: None, stdout: None, stderr: None, truncated: None };
 }
 
 impl TargetResult {
@@ -121,7 +128,13 @@ impl TargetResult {
         self
     }
 
-    /// Fills the names of the target into its hint.
+    /// The command of `exec`, if it was started: only then it has an output, which may be empty.
+    #[must_use]
+    pub fn started_command(&self) -> Option<&CommandRun> {
+        self.command.as_ref().filter(|run| run.stdout.is_some())
+    }
+
+    /// The same with the names of the target in its hint.
     #[must_use]
     pub fn with_names_in_hint(mut self) -> Self {
         let names = self.service.as_slice();
@@ -416,6 +429,20 @@ mod tests {
         ];
         for (kind, outcome) in table {
             assert_eq!(Failure::new(Stage::Connect, kind, "x").outcome(), outcome, "{kind}");
+        }
+    }
+
+    #[test]
+    fn only_results_of_exec_have_the_fields_of_a_command() {
+        let other = TargetResult::new("a1", Outcome::Unreachable);
+        let ran = CommandRun { exit_status: Some(1), stdout: Some("x".to_owned()), ..CommandRun::NOT_STARTED };
+        for command in [None, Some(CommandRun::NOT_STARTED), Some(ran)] {
+            let result = TargetResult { command, ..other.clone() };
+            let json = serde_json::to_value(&result).expect("JSON");
+            for field in ["exit_status", "signal", "stdout", "stderr", "truncated"] {
+                assert_eq!(json.get(field).is_some(), result.command.is_some(), "{field} of {json}");
+            }
+            assert_eq!(serde_json::from_value::<TargetResult>(json).expect("a result"), result);
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{
-    EventKind, Failure, FailureKind, Outcome, ProcessState, RunEvent, Stage, TargetResult, TargetState,
+    CommandRun, EventKind, Failure, FailureKind, Outcome, ProcessState, RunEvent, Stage, TargetResult, TargetState,
 };
 use crate::plan::{Plan, ServiceVerb, TargetFilter, TargetName, Work};
 
@@ -149,7 +149,8 @@ fn not_known(node: String, address: Option<String>) -> TargetResult {
     let message = "it was running when its controller ended, and is not run again";
     let failure = Failure::new(Stage::Act, FailureKind::ConnectionLost, message)
         .with_hint("it may have done some or all of its work; check the node");
-    TargetResult { address, failure: Some(failure), ..TargetResult::new(node, Outcome::Unknown) }
+    let command = Some(CommandRun::NOT_STARTED);
+    TargetResult { address, failure: Some(failure), command, ..TargetResult::new(node, Outcome::Unknown) }
 }
 
 /// The targets that a run has stopped, or may have stopped, by node.

@@ -89,9 +89,9 @@ pub(super) fn judged(
     result.command = Some(CommandRun {
         exit_status,
         signal,
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        truncated: output.truncated,
+        stdout: Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+        stderr: Some(String::from_utf8_lossy(&output.stderr).into_owned()),
+        truncated: Some(output.truncated),
     });
     result
 }

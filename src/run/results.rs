@@ -8,9 +8,9 @@ use super::connection::LiveInstance;
 use super::init_service::InitVerdict;
 use super::message::NodeBatch;
 use super::process::ActionVerdict;
-use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
+use crate::event::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
 use crate::inventory::{Role, Supervisor};
-use crate::plan::{Action, Plan, Task};
+use crate::plan::{Action, Plan, Task, Work};
 use crate::select::ServicePattern;
 use crate::supervisor::ProcessInfo;
 use crate::transport::Transport;
@@ -20,7 +20,8 @@ pub(super) fn node_name(plan: &Plan, index: usize) -> String {
     plan.nodes.get(index).map(|selected| selected.node.name.clone()).unwrap_or_default()
 }
 
-/// A result of a node alone. The role is that of the step, or the only one that is meant.
+/// A result of a node alone. The role is that of the step, or the only one that is meant. Every result is made from it, so
+/// that those of `exec` always have the fields of a command.
 pub(super) fn of_node(plan: &Plan, step: usize, batch: Option<u32>, index: usize, outcome: Outcome) -> TargetResult {
     let selected = plan.nodes.get(index);
     let mut result = TargetResult::new(node_name(plan, index), outcome);
@@ -29,6 +30,8 @@ pub(super) fn of_node(plan: &Plan, step: usize, batch: Option<u32>, index: usize
     let only = selected.filter(|selected| selected.roles.len() == 1).and_then(|selected| selected.roles.first());
     let role = plan.steps.get(step).and_then(|step| step.role.clone());
     result.role = role.or_else(|| only.map(|role| role.name.clone()));
+    let is_exec = plan.task_of(step).is_some_and(|task| matches!(task.work, Work::Exec { .. }));
+    result.command = is_exec.then_some(CommandRun::NOT_STARTED);
     result
 }
 

@@ -18,7 +18,7 @@ struct OutputGroup<'a> {
 /// The output of all commands, in the order of the results; empty if there was no command. `each`: one group per node.
 pub(super) fn printed(results: &[TargetResult], each: bool) -> String {
     let mut groups: Vec<OutputGroup<'_>> = Vec::new();
-    for (result, run) in results.iter().filter_map(|result| Some((result, result.command.as_ref()?))) {
+    for (result, run) in results.iter().filter_map(|result| Some((result, result.started_command()?))) {
         let ended = ended(result, run);
         let same = |group: &&mut OutputGroup<'_>| !each && group.ended == ended && look_alike(group.run, run);
         match groups.iter_mut().find(same) {
@@ -31,12 +31,13 @@ pub(super) fn printed(results: &[TargetResult], each: bool) -> String {
 
 /// Whether both runs look the same on the screen.
 fn look_alike(one: &CommandRun, other: &CommandRun) -> bool {
-    let same = |one: &str, other: &str| shown_lines(one).eq(shown_lines(other));
+    let same = |one: &Option<String>, other: &Option<String>| shown_lines(one).eq(shown_lines(other));
     one.truncated == other.truncated && same(&one.stdout, &other.stdout) && same(&one.stderr, &other.stderr)
 }
 
-/// The lines of the output. A missing final newline is ignored.
-fn shown_lines(output: &str) -> impl Iterator<Item = &str> {
+/// Its lines. That the last one has no end is not shown.
+fn shown_lines(output: &Option<String>) -> impl Iterator<Item = &str> {
+    let output = output.as_deref().unwrap_or_default();
     let whole = output.strip_suffix('\n').unwrap_or(output);
     (!output.is_empty()).then(|| whole.split('\n')).into_iter().flatten()
 }
@@ -57,14 +58,14 @@ impl OutputGroup<'_> {
         let mut text = format!("== {}{count}: {}\n", text::visible(&nodes), self.ended);
         lines(&mut text, &self.run.stdout, "");
         lines(&mut text, &self.run.stderr, "stderr: ");
-        if self.run.truncated {
+        if self.run.truncated == Some(true) {
             text.push_str("(output truncated)\n");
         }
         text
     }
 }
 
-fn lines(text: &mut String, output: &str, before: &str) {
+fn lines(text: &mut String, output: &Option<String>, before: &str) {
     for line in shown_lines(output) {
         text.push_str(before);
         text.push_str(&text::printed_line(line));
@@ -78,8 +79,8 @@ mod tests {
     use crate::event::Outcome;
 
     fn result(node: &str, exit: Option<u32>, stdout: &str, stderr: &str) -> TargetResult {
-        let (stdout, stderr) = (stdout.to_owned(), stderr.to_owned());
-        let command = Some(CommandRun { exit_status: exit, signal: None, stdout, stderr, truncated: false });
+        let (stdout, stderr) = (Some(stdout.to_owned()), Some(stderr.to_owned()));
+        let command = Some(CommandRun { exit_status: exit, signal: None, stdout, stderr, truncated: Some(false) });
         let outcome = if exit == Some(0) { Outcome::Changed } else { Outcome::TimedOut };
         TargetResult { command, ..TargetResult::new(node, outcome) }
     }
@@ -91,7 +92,7 @@ mod tests {
             result("n2", Some(0), "up 4 days\n", "a warning\n"),
             result("n3", Some(0), "up 3 days\nload 1\n", ""),
             result("n4", None, "\u{1b}[31mred", ""),
-            TargetResult::new("n5", Outcome::Unreachable),
+            TargetResult { command: Some(CommandRun::NOT_STARTED), ..TargetResult::new("n5", Outcome::Unreachable) },
         ];
         insta::assert_snapshot!(printed(&results, false), @r"
         == n[1,3] (2): exit 0

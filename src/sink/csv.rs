@@ -54,8 +54,8 @@ impl Sink for CsvSink {
     fn finish(&mut self, ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
         let mut table = csv::Writer::from_writer(&mut self.out);
         let results = ledger.results();
-        // A run with commands has extra columns for them.
-        let commands = results.iter().any(|result| result.command.is_some());
+        // What a command did has columns of its own, where there was one.
+        let commands = results.iter().any(|result| result.started_command().is_some());
         let more = if commands { COMMAND_HEADER.as_slice() } else { &[] };
         table.write_record(HEADER.iter().chain(more))?;
         for result in results {
@@ -75,13 +75,14 @@ pub(super) fn cell(text: &str) -> String {
 }
 
 fn command(result: &TargetResult) -> [String; COMMAND_HEADER.len()] {
-    let Some(run) = &result.command else { return Default::default() };
+    let Some(run) = result.started_command() else { return Default::default() };
+    let maybe = |text: &Option<String>| text.as_deref().map(cell).unwrap_or_default();
     [
         run.exit_status.map(|code| code.to_string()).unwrap_or_default(),
-        cell(&run.stdout),
-        cell(&run.stderr),
-        run.truncated.to_string(),
-        run.signal.as_deref().map(cell).unwrap_or_default(),
+        maybe(&run.stdout),
+        maybe(&run.stderr),
+        run.truncated.map(|truncated| truncated.to_string()).unwrap_or_default(),
+        maybe(&run.signal),
     ]
 }
 

@@ -1,13 +1,21 @@
 //! Values as JSON and YAML that is safe to show; every document and every JSON line goes through here.
 //!
-//! Here live [`json`], [`json_line`] and [`yaml`]. They use [`text`]. Invariants: a parser gets the original values;
-//! apart from line ends, the text has no character that a terminal acts on or hides.
+//! Here live [`json`], [`json_line`], [`yaml`] and the [`SchemaName`] that each begins with. They use [`text`]. What always holds: a reader of the text gets the
+//! values as they are; the text has no character that a terminal would act on or hide, line ends apart.
 
 use serde::Serialize;
 
 use super::{SinkError, text};
 
-/// One document over several lines, with a final newline.
+/// Name and version of the form of every document and line. It changes when a field is removed or changes its meaning.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub enum SchemaName {
+    /// The only one so far.
+    #[serde(rename = "ctl/1")]
+    Ctl1,
+}
+
+/// One document, over several lines; it ends with a line end.
 ///
 /// # Errors
 /// [`SinkError::Json`].

@@ -9,18 +9,16 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::{Sink, SinkError, encode};
+use super::encode::{self, SchemaName};
+use super::{Sink, SinkError};
 use crate::event::{
     EventKind, Ledger, LogLines, LogStream, NodeFacts, RunEvent, RunHead, RunScope, Summary, TargetResult,
 };
 
-/// Name and version of the format. It changes when a field is removed or changes its meaning.
-pub(super) const SCHEMA: &str = "ctl/1";
-
 /// A whole run.
 #[derive(Debug, Serialize)]
 pub(super) struct RunDocument<'a, R> {
-    schema: &'static str,
+    schema: SchemaName,
     run: Option<&'a str>,
     command: Option<&'a str>,
     action: Option<&'a str>,
@@ -46,7 +44,7 @@ impl<'a, R> RunDocument<'a, R> {
     pub(super) fn with_results(ledger: &'a Ledger, exit_code: u8, results: R) -> Self {
         let head = ledger.head();
         Self {
-            schema: SCHEMA,
+            schema: SchemaName::Ctl1,
             run: head.map(|head| head.run.as_str()),
             command: head.map(|head| head.command.as_str()),
             action: head.and_then(|head| head.action.as_deref()),
@@ -103,7 +101,7 @@ impl JsonlSink {
     }
 
     fn line(&mut self, line: &EventLine<'_>) -> Result<(), SinkError> {
-        self.out.write_all(encode::json_line(&TaggedEvent { schema: SCHEMA, line })?.as_bytes())?;
+        self.out.write_all(encode::json_line(&TaggedEvent { schema: SchemaName::Ctl1, line })?.as_bytes())?;
         Ok(self.out.flush()?)
     }
 }
@@ -111,8 +109,8 @@ impl JsonlSink {
 /// A line with the fields that every line starts with.
 #[derive(Serialize)]
 struct TaggedEvent<'a> {
-    schema: &'static str,
-    // Serialized only, never parsed back, so the flattened fields cannot be ambiguous.
+    schema: SchemaName,
+    // Only ever written: nothing has to find out which fields are whose.
     #[serde(flatten)]
     line: &'a EventLine<'a>,
 }

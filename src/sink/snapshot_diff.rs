@@ -8,9 +8,9 @@ use console::Style;
 use serde::Serialize;
 
 use super::csv::cell;
+use super::encode::{self, SchemaName};
 use super::grid::{CellPaint, Grid, GridCell};
-use super::json::SCHEMA;
-use super::{SinkError, encode, text};
+use super::{SinkError, text};
 use crate::snapshot::{ChangeLine, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff};
 
 const TITLES: [&str; 8] = ["VERDICT", "NODE", "ROLE", "SUPERVISOR", "SERVICE", "CHANGE", "BEFORE", "AFTER"];
@@ -105,7 +105,7 @@ pub fn jsonl(diff: &SnapshotDiff) -> Result<String, SinkError> {
     let changes = diff.changes.iter().map(TaggedLine::Change);
     let mut lines = String::new();
     for line in changes.chain([TaggedLine::DiffFinished { summary: &diff.summary }]) {
-        lines.push_str(&encode::json_line(&ChangeEvent { schema: SCHEMA, line })?);
+        lines.push_str(&encode::json_line(&ChangeEvent { schema: SchemaName::Ctl1, line })?);
     }
     Ok(lines)
 }
@@ -136,22 +136,22 @@ pub fn csv(diff: &SnapshotDiff) -> Result<String, SinkError> {
 
 #[derive(Serialize)]
 struct ChangeDocument<'a> {
-    schema: &'static str,
+    schema: SchemaName,
     changes: &'a [NodeChange],
     summary: &'a DiffSummary,
 }
 
 impl<'a> ChangeDocument<'a> {
     fn of(diff: &'a SnapshotDiff) -> Self {
-        Self { schema: SCHEMA, changes: &diff.changes, summary: &diff.summary }
+        Self { schema: SchemaName::Ctl1, changes: &diff.changes, summary: &diff.summary }
     }
 }
 
 /// A line with the fields that every line starts with.
 #[derive(Serialize)]
 struct ChangeEvent<'a> {
-    schema: &'static str,
-    // Serialized only, never parsed back, so the flattened fields cannot be ambiguous.
+    schema: SchemaName,
+    // Only ever written: nothing has to find out which fields are whose.
     #[serde(flatten)]
     line: TaggedLine<'a>,
 }

@@ -164,6 +164,9 @@ fn batches_of_commands() {
         ["n01 - changed", "n02 - failed command", "n03 - not_started limit", "n04 - not_started limit"],
         "{run}"
     );
+    for field in ["exit_status", "signal", "stdout", "stderr", "truncated"] {
+        assert_eq!(run.result("n03").get(field), Some(&serde_json::Value::Null), "{field}\n{run}");
+    }
     let finished = || cluster.nodes().iter().map(|node| node.commands().finished).collect::<Vec<_>>();
     assert_eq!(finished(), [1, 1, 0, 0], "{run}");
     let run = json(&cluster, "--serial 1 --max-failures 1", &["cat", "/etc/flag"]).expect(1);

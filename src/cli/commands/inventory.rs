@@ -9,6 +9,7 @@ use crate::cli::endpoints::{self, EndpointResolver};
 use crate::cli::error::CliError;
 use crate::cli::exit::ExitStatus;
 use crate::cli::format::{Encoding, OutputFormat};
+use crate::cli::output::OutputDocument;
 use crate::cli::settings;
 use crate::cli::terminal;
 use crate::inventory::{Inventory, Node, SshKeyword};
@@ -47,6 +48,29 @@ struct NodeView<'a> {
     maintenance: Option<&'a str>,
 }
 
+/// What `inventory list` shows.
+#[derive(Serialize)]
+struct InventoryListing<'a> {
+    nodes: Vec<NodeView<'a>>,
+}
+
+/// What `inventory show` shows.
+#[derive(Serialize)]
+struct ShownInventory<'a> {
+    #[serde(flatten)]
+    node: NodeView<'a>,
+    connection: Vec<SettingOrigin>,
+}
+
+/// What `inventory check` shows.
+#[derive(Serialize)]
+struct InventoryCheck {
+    file: String,
+    nodes: usize,
+    roles: usize,
+    groups: usize,
+}
+
 fn view<'a>(inventory: &'a Inventory, node: &'a Node) -> NodeView<'a> {
     let groups = inventory.groups.iter().filter(|(_, set)| set.contains(&node.name)).map(|(name, _)| name.as_str());
     NodeView {
@@ -69,12 +93,7 @@ fn view<'a>(inventory: &'a Inventory, node: &'a Node) -> NodeView<'a> {
 pub(in crate::cli) fn list(inventory: &Inventory, format: OutputFormat) -> Result<String, CliError> {
     let views: Vec<_> = inventory.nodes.iter().map(|node| view(inventory, node)).collect();
     if !format.is_text() {
-        #[derive(Serialize)]
-        struct InventoryListing<'a> {
-            schema: &'static str,
-            nodes: Vec<NodeView<'a>>,
-        }
-        return document(&InventoryListing { schema: "ctl/1", nodes: views }, format);
+        return document(&InventoryListing { nodes: views }, format);
     }
     let rows = views.iter().map(|view| {
         let note = view.maintenance.map(|why| format!("maintenance: {}", text::single_line(why))).unwrap_or_default();
@@ -173,12 +192,6 @@ pub(in crate::cli) fn show(
     let view = view(inventory, node);
     let connection = connection(node, ssh)?;
     if !format.is_text() {
-        #[derive(Serialize)]
-        struct ShownInventory<'a> {
-            #[serde(flatten)]
-            node: NodeView<'a>,
-            connection: Vec<SettingOrigin>,
-        }
         return document(&ShownInventory { node: view, connection }, format);
     }
     let row = |name: &str, value: &str| vec![name.to_owned(), value.to_owned()];
@@ -205,13 +218,6 @@ pub(in crate::cli) fn show(
 }
 
 pub(in crate::cli) fn check(inventory: &Inventory, format: OutputFormat) -> Result<String, CliError> {
-    #[derive(Serialize)]
-    struct InventoryCheck {
-        file: String,
-        nodes: usize,
-        roles: usize,
-        groups: usize,
-    }
     let used = inventory.roles.keys().filter(|role| inventory.nodes.iter().any(|node| node.roles.contains(role)));
     let check = InventoryCheck {
         file: inventory.path.display().to_string(),
@@ -236,8 +242,9 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{ending}")
 }
 
-fn document(value: &impl Serialize, format: OutputFormat) -> Result<String, CliError> {
+fn document(data: &impl Serialize, format: OutputFormat) -> Result<String, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("cannot write the output: {error}"));
-    let text = if format.encoding() == Encoding::Yaml { encode::yaml(value) } else { encode::json(value) };
+    let document = OutputDocument::new(data);
+    let text = if format.encoding() == Encoding::Yaml { encode::yaml(&document) } else { encode::json(&document) };
     text.map_err(|error| failed(&error))
 }

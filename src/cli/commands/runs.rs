@@ -60,12 +60,14 @@ pub(in crate::cli) fn run(args: &RunsArgs) -> Result<ExitStatus, CliError> {
     }
 }
 
+/// What `runs list` shows.
+#[derive(Serialize)]
+struct RunListing {
+    runs: Vec<RunSummary>,
+}
+
 pub(in crate::cli) fn list(journal: &Journal, limit: u32, output: &OutputSettings) -> Result<ExitStatus, CliError> {
     output::can_fold(output, FoldRows::None("runs list"))?;
-    #[derive(Serialize)]
-    struct RunListing {
-        runs: Vec<RunSummary>,
-    }
     let list = RunListing { runs: journal.runs(limit)? };
     let rows = || {
         let rows = list.runs.iter().map(|run| {
