@@ -14,6 +14,8 @@ mod input;
 mod job;
 #[cfg(test)]
 mod json_page_tests;
+#[cfg(test)]
+mod json_schema_tests;
 mod limits;
 mod log;
 mod output;

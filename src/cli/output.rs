@@ -237,6 +237,7 @@ impl ResultOutput {
 
 /// A document: the schema's name, and its own fields.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "{T}Document"))]
 pub(super) struct OutputDocument<'a, T: Serialize> {
     schema: SchemaName,
     #[serde(flatten)]
@@ -249,9 +250,10 @@ impl<'a, T: Serialize> OutputDocument<'a, T> {
     }
 }
 
-/// What `--dry-run` shows.
+/// The document of `--dry-run`.
 #[derive(Serialize)]
-struct PlanDocument {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Plan"))]
+pub(super) struct PlanDocument {
     plan: explain::PlanView,
 }
 

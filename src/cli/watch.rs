@@ -163,11 +163,19 @@ fn clock() -> String {
 struct ChangeLines;
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum WatchLine<'a> {
+pub(super) enum WatchLine<'a> {
     /// The first round is over.
-    WatchStarted { at: jiff::Timestamp, run: Option<&'a str>, nodes: u64, results: u64 },
-    /// Something has changed; in the first round: is not well.
+    WatchStarted {
+        at: jiff::Timestamp,
+        // There is no first round without a run.
+        #[cfg_attr(test, schemars(with = "String"))]
+        run: Option<&'a str>,
+        nodes: u64,
+        results: u64,
+    },
+    /// Something has changed; in the first round, something is not healthy.
     Change {
         at: jiff::Timestamp,
         #[serde(flatten)]
@@ -175,8 +183,10 @@ enum WatchLine<'a> {
     },
 }
 
+/// One line of a watch.
 #[derive(Serialize)]
-struct TaggedChange<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "WatchLine"))]
+pub(super) struct TaggedChange<'a> {
     schema: SchemaName,
     #[serde(flatten)]
     line: WatchLine<'a>,

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::string_enum::string_enum;
 use super::{Failure, Via};
 
-/// The findings of `ctl status` on a node, apart from the state of its services.
+/// Facts about a node beyond the state of its services, from `ctl status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Node"))]
 pub struct NodeFacts {
     /// Name of the node in the inventory.
     pub node: String,
@@ -22,6 +23,7 @@ pub struct NodeFacts {
 
 /// A supervisord that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Supervisord"))]
 pub struct SupervisorFacts {
     /// The role of the instance.
     pub role: String,
@@ -39,6 +41,7 @@ pub struct SupervisorFacts {
 
 /// A problem on a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Finding"))]
 pub struct NodeFinding {
     /// Its kind.
     pub kind: FindingKind,
@@ -53,7 +56,7 @@ pub struct NodeFinding {
 }
 
 string_enum! {
-    /// The kind of a finding. More may be added.
+    /// Kind of a finding. Later versions can add values.
     FindingKind {
         /// A process left a core file.
         CoreFiles = "core_files",
@@ -78,8 +81,9 @@ string_enum! {
     }
 }
 
-/// The changes that an update of a supervisord would make to the named services; only in a dry run.
+/// Changes that an update of a supervisord would make to the named groups, from a run that only reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PendingUpdate {
     /// Name of the node in the inventory.
     pub node: String,
@@ -118,6 +122,7 @@ pub struct LogLines {
 
 /// Why a service is not up: its exit, and the end of its log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Evidence"))]
 pub struct FailureEvidence {
     /// Its exit status; none if a signal killed it, or if unknown.
     pub exit_status: Option<i32>,

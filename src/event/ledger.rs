@@ -343,8 +343,9 @@ fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
-/// Counts of results: the `summary` of the JSON output, in its order.
+/// Results and nodes, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Summary {
     /// Number of nodes with results.
     pub nodes: u64,
@@ -368,7 +369,8 @@ pub struct Summary {
     pub not_started: u64,
     /// Results with [`Outcome::Unknown`].
     pub unknown: u64,
-    /// Number of nodes by their worst outcome.
+    /// Number of nodes under each outcome that is the worst of at least one node.
+    #[cfg_attr(test, schemars(extend("propertyNames" = {"$ref": "#/$defs/Outcome"})))]
     pub nodes_by_outcome: BTreeMap<Outcome, u64>,
 }
 

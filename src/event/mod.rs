@@ -123,8 +123,9 @@ pub enum EventKind {
     },
 }
 
-/// The request of a run.
+/// Start of a run: the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RunStarted"))]
 pub struct RunHead {
     /// Name of the run, sortable by time and practically unique.
     pub run: String,
@@ -146,8 +147,9 @@ pub struct RunHead {
     pub input: Option<InputDigest>,
 }
 
-/// Identifies an input.
+/// Digest of an input, by which it is recognized.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Input"))]
 pub struct InputDigest {
     /// Its length.
     pub bytes: u64,
@@ -155,8 +157,9 @@ pub struct InputDigest {
     pub sha256: String,
 }
 
-/// The requested nodes and roles: anything else cannot be missing.
+/// The nodes and roles that were asked for. Nothing outside them counts as missing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Selection"))]
 #[serde(default)]
 pub struct RunScope {
     /// Canonical names of the roles; empty means all.

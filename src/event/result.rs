@@ -6,10 +6,11 @@ use super::facts::FailureEvidence;
 use super::functional::FunctionalStatus;
 use super::string_enum::string_enum;
 
-/// The result of one target: one (node, role's supervisord, service).
+/// Result of one target: one (node, role's supervisord, service).
 ///
-/// A node that could not be read has one result for each service as the user typed it.
+/// A node that could not be asked has one for each service as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Result"))]
 pub struct TargetResult {
     /// Name of the node in the inventory.
     pub node: String,
@@ -30,6 +31,7 @@ pub struct TargetResult {
     /// Seconds since the process started, by the node's clock.
     pub uptime_s: Option<u64>,
     /// The functional state of the service. None if it was not queried, or runs and cannot be queried.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub functional: Option<FunctionalStatus>,
     /// Why it is not active, as the service or supervisord puts it. Untrusted text: sinks make it safe.
     pub functional_reason: Option<String>,
@@ -54,6 +56,7 @@ pub struct TargetResult {
 
 /// What a command printed, and how it ended. A command that was not started has none of it: see [`Self::NOT_STARTED`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CommandRun {
     /// Exit code; none if a signal killed it, if it did not run, or if its end is unknown.
     pub exit_status: Option<u32>,
@@ -143,8 +146,9 @@ impl TargetResult {
     }
 }
 
-/// Why a target's outcome is bad, for the person on call.
+/// Why an outcome is bad.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Failure {
     /// The stage at which it failed.
     pub stage: Stage,
@@ -230,7 +234,7 @@ impl Failure {
 }
 
 string_enum! {
-    /// The outcome of an action on one target, from good to bad: the worst of a node stands for the node.
+    /// Outcome of an action on one target. The order is from good to bad: the worst of a node stands for the node.
     Outcome {
         /// No supervisord of the node lists the service.
         NotConfigured = "not_configured",
@@ -248,7 +252,7 @@ string_enum! {
         TimedOut = "timed_out",
         /// The action failed.
         Failed = "failed",
-        /// It may have started, and its result could not be read.
+        /// It may have been done, and could not be read again.
         Unknown = "unknown",
     }
 }
@@ -265,7 +269,7 @@ impl Outcome {
 }
 
 string_enum! {
-    /// The stage of a run at which something failed.
+    /// The stage that failed. Later versions can add values.
     Stage {
         /// Before any connection.
         Plan = "plan",
@@ -275,15 +279,15 @@ string_enum! {
         Authenticate = "authenticate",
         /// Finding the node's supervisords and reading their process lists.
         Inspect = "inspect",
-        /// Executing the action.
+        /// The action itself.
         Act = "act",
-        /// Reading its result.
+        /// Reading the result.
         Verify = "verify",
     }
 }
 
 string_enum! {
-    /// The kind of a failure. Later versions may add kinds.
+    /// Cause of a failure. Later versions can add values.
     FailureKind {
         /// The name does not resolve.
         Dns = "dns",
@@ -369,8 +373,8 @@ string_enum! {
 }
 
 string_enum! {
-    /// State of a process in supervisord's terms (supervisor 3.0 to 4.2.5, `supervisor/states.py`). States of init
-    /// services are mapped to the same terms.
+    /// State of a process, in supervisord's words (supervisor 3.0 to 4.2.5, `supervisor/states.py`).
+    /// The state of a service that init runs is mapped to the same words.
     ProcessState {
         /// Stopped by request, or never started.
         Stopped = "STOPPED",
@@ -380,7 +384,7 @@ string_enum! {
         Running = "RUNNING",
         /// Exited too early; supervisord will retry.
         Backoff = "BACKOFF",
-        /// Stopping, and not yet gone.
+        /// Asked to stop, and still there.
         Stopping = "STOPPING",
         /// Exited on its own.
         Exited = "EXITED",

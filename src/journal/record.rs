@@ -51,31 +51,33 @@ pub struct SavedFile {
     pub text: String,
 }
 
-/// The relation to an earlier run.
+/// The run that another comes from, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Origin"))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum RunOrigin {
-    /// Repeats the unsuccessful part of that run.
+    /// Repeats the parts of that run that did not succeed.
     Retry {
         /// Name of that run.
         run: String,
     },
-    /// Reverts that run.
+    /// Starts the services again that the run stopped.
     Undo {
         /// Name of that run.
         run: String,
     },
 }
 
-/// The state of a run.
+/// State of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// Its controller is alive, or cannot be checked from here.
+    /// Its controller is running, or cannot be checked from here.
     Running,
     /// It ended early, or its controller is gone.
     Interrupted,
-    /// It completed.
+    /// Everything was done.
     Finished,
 }
 
@@ -97,8 +99,9 @@ impl fmt::Display for RunState {
     }
 }
 
-/// A run in a list.
+/// A run in the list of runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RecordedRun"))]
 pub struct RunSummary {
     /// Its name.
     pub run: String,
@@ -111,6 +114,8 @@ pub struct RunSummary {
     /// The command, such as `service`.
     pub command: String,
     /// The action, such as `restart`.
+    // Only runs that change nodes are listed, and all of those have an action.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub action: Option<String>,
     /// The services as typed.
     pub services: Vec<String>,

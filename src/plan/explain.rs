@@ -16,6 +16,7 @@ use crate::inventory::Supervisor;
 
 /// The plan in the form of `--dry-run -o json`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Plan"))]
 pub struct PlanView {
     /// The steps, in the order in which they run.
     pub steps: Vec<StepView>,
@@ -23,8 +24,9 @@ pub struct PlanView {
     pub live: Option<LiveView>,
 }
 
-/// One step of the plan.
+/// One step of a plan.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Step"))]
 pub struct StepView {
     /// Its name in the rollout.
     pub name: Option<String>,
@@ -52,6 +54,7 @@ pub struct StepView {
 
 /// A cap in a step.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Cap"))]
 pub struct CapView {
     /// The role.
     pub role: String,

@@ -34,6 +34,7 @@ pub struct LiveState {
 
 /// A service or a supervisord that is down.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "DownService"))]
 pub(super) struct DownTarget {
     node: String,
     role: Option<String>,
@@ -43,8 +44,9 @@ pub(super) struct DownTarget {
     failure: Option<Failure>,
 }
 
-/// The state as data.
+/// State of the nodes now, from `--dry-run=live`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "LivePlan"))]
 pub struct LiveView {
     unreachable: Vec<NodeFailure>,
     not_read: Vec<String>,
@@ -53,14 +55,18 @@ pub struct LiveView {
     no_such_service: Vec<PlanMistake>,
 }
 
+/// A node that could not be reached or read.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UnreachableNode"))]
 struct NodeFailure {
     node: String,
     #[serde(flatten)]
     failure: Failure,
 }
 
+/// A service name that no selected node has.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UnknownService"))]
 struct PlanMistake {
     service: String,
     #[serde(flatten)]

@@ -9,6 +9,7 @@ use super::{SinkError, text};
 
 /// Name and version of the form of every document and line. It changes when a field is removed or changes its meaning.
 #[derive(Debug, Clone, Copy, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub enum SchemaName {
     /// The only one so far.
     #[serde(rename = "ctl/1")]

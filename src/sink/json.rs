@@ -17,6 +17,7 @@ use crate::event::{
 
 /// A whole run.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Run"))]
 pub(super) struct RunDocument<'a, R> {
     schema: SchemaName,
     run: Option<&'a str>,
@@ -106,9 +107,10 @@ impl JsonlSink {
     }
 }
 
-/// A line with the fields that every line starts with.
+/// One line of a run.
 #[derive(Serialize)]
-struct TaggedEvent<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RunLine"))]
+pub(super) struct TaggedEvent<'a> {
     schema: SchemaName,
     // Only ever written: nothing has to find out which fields are whose.
     #[serde(flatten)]
@@ -117,8 +119,9 @@ struct TaggedEvent<'a> {
 
 /// The content of one line.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum EventLine<'a> {
+pub(super) enum EventLine<'a> {
     RunStarted(&'a RunHead),
     BatchStarted { batch: u32, role: Option<&'a str>, nodes: &'a [String] },
     Result(&'a TargetResult),

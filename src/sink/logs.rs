@@ -141,10 +141,11 @@ pub struct LogJsonSink {
 /// Identifies the target of a line.
 type LogKey = (String, Option<String>, Option<String>, Option<String>);
 
-/// A result with its lines.
+/// A result of `logs`, with the lines that were read.
 #[derive(Serialize)]
-struct WithLines<'a> {
-    // Serialized only, never parsed back, so the flattened fields cannot be ambiguous.
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "LogResult"))]
+pub(super) struct WithLines<'a> {
+    // Only ever written: nothing has to find out which fields are whose.
     #[serde(flatten)]
     result: &'a TargetResult,
     stream: Option<crate::event::LogStream>,

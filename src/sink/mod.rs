@@ -21,6 +21,8 @@ mod logs;
 mod overview;
 mod progress;
 mod prom;
+#[cfg(test)]
+pub(crate) mod schema;
 pub mod snapshot_diff;
 mod table;
 pub mod text;

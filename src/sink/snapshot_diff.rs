@@ -134,8 +134,10 @@ pub fn csv(diff: &SnapshotDiff) -> Result<String, SinkError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The differences between two snapshots.
 #[derive(Serialize)]
-struct ChangeDocument<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SnapshotDiff"))]
+pub(super) struct ChangeDocument<'a> {
     schema: SchemaName,
     changes: &'a [NodeChange],
     summary: &'a DiffSummary,
@@ -147,9 +149,10 @@ impl<'a> ChangeDocument<'a> {
     }
 }
 
-/// A line with the fields that every line starts with.
+/// One line of a snapshot diff.
 #[derive(Serialize)]
-struct ChangeEvent<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "DiffLine"))]
+pub(super) struct ChangeEvent<'a> {
     schema: SchemaName,
     // Only ever written: nothing has to find out which fields are whose.
     #[serde(flatten)]
@@ -157,8 +160,9 @@ struct ChangeEvent<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum TaggedLine<'a> {
+pub(super) enum TaggedLine<'a> {
     Change(&'a NodeChange),
     DiffFinished { summary: &'a DiffSummary },
 }

@@ -14,13 +14,14 @@ use super::node::{InstanceKey, NodeSnapshot, ServiceKey, is_well, nodes};
 use crate::event::{FindingKind, NodeFinding, RunScope, TargetResult};
 use crate::overview::{TargetHealth, reason};
 
-/// The meaning of a change for the operator.
+/// Whether a change is for the worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeVerdict {
-    /// Something that was healthy, or less bad, got worse.
+    /// Something is worse than before.
     Worse,
-    /// Something that was bad is healthy, or less bad.
+    /// Something that was bad is better than before.
     Better,
     /// Neither.
     Different,
@@ -38,11 +39,12 @@ impl ChangeVerdict {
     }
 }
 
-/// The kind of a change. More may be added.
+/// Kind of a change. Later versions can add values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// The state, the functional state, or whether it can be reached.
+    /// Its state, its report on its own work, or whether it can be reached.
     State,
     /// It exists now and did not before.
     Came,
@@ -52,7 +54,7 @@ pub enum ChangeKind {
     Restarted,
     /// The version differs.
     Version,
-    /// A finding on the node beyond its services.
+    /// A finding on the node.
     Finding,
 }
 
@@ -71,8 +73,9 @@ impl ChangeKind {
     }
 }
 
-/// One change.
+/// One difference between two states of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Change"))]
 pub struct NodeChange {
     /// Name of the node in the inventory.
     pub node: String,
@@ -103,8 +106,9 @@ impl NodeChange {
     }
 }
 
-/// The number of changes by verdict.
+/// Changes by verdict, and nodes, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DiffSummary {
     /// Changes for the worse.
     pub worse: usize,

@@ -30,9 +30,10 @@ pub(in crate::cli) fn run(args: InventoryArgs) -> Result<ExitStatus, CliError> {
     }
 }
 
-/// A node as it is shown.
+/// A node of the inventory.
 #[derive(Serialize)]
-struct NodeView<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "InventoryNode"))]
+pub(in crate::cli) struct NodeView<'a> {
     node: &'a str,
     address: &'a str,
     roles: &'a [String],
@@ -48,23 +49,26 @@ struct NodeView<'a> {
     maintenance: Option<&'a str>,
 }
 
-/// What `inventory list` shows.
+/// The document of `inventory list`.
 #[derive(Serialize)]
-struct InventoryListing<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Inventory"))]
+pub(in crate::cli) struct InventoryListing<'a> {
     nodes: Vec<NodeView<'a>>,
 }
 
-/// What `inventory show` shows.
+/// The document of `inventory show`.
 #[derive(Serialize)]
-struct ShownInventory<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "InventoryShow"))]
+pub(in crate::cli) struct ShownInventory<'a> {
     #[serde(flatten)]
     node: NodeView<'a>,
     connection: Vec<SettingOrigin>,
 }
 
-/// What `inventory check` shows.
+/// The document of `inventory check`.
 #[derive(Serialize)]
-struct InventoryCheck {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::cli) struct InventoryCheck {
     file: String,
     nodes: usize,
     roles: usize,
@@ -104,7 +108,8 @@ pub(in crate::cli) fn list(inventory: &Inventory, format: OutputFormat) -> Resul
 
 /// A setting of the connection, and where it comes from.
 #[derive(Serialize)]
-struct SettingOrigin {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionSetting"))]
+pub(in crate::cli) struct SettingOrigin {
     setting: &'static str,
     value: String,
     from: String,

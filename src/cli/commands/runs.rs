@@ -60,9 +60,10 @@ pub(in crate::cli) fn run(args: &RunsArgs) -> Result<ExitStatus, CliError> {
     }
 }
 
-/// What `runs list` shows.
+/// The document of `runs list`.
 #[derive(Serialize)]
-struct RunListing {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RunList"))]
+pub(in crate::cli) struct RunListing {
     runs: Vec<RunSummary>,
 }
 

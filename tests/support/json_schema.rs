@@ -1,0 +1,50 @@
+//! What `ctl` prints as JSON, held against the published schema: docs/schema/ctl-1.json.
+//!
+//! Scripts must accept what later versions add; here that part of the schema is left out, so that a new line or kind
+//! that is not published is a failure.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, Validator};
+use serde_json::Value;
+
+/// Asserts that a document or a line is as published.
+#[track_caller]
+pub(crate) fn assert_valid(document: &Value) {
+    static VALIDATOR: OnceLock<Validator> = OnceLock::new();
+    let validator = VALIDATOR.get_or_init(|| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema/ctl-1.json");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut schema: Value = serde_json::from_str(&text).expect("a schema in JSON");
+        close(&mut schema);
+        jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema")
+    });
+    let errors = causes(&validator.iter_errors(document).collect::<Vec<_>>());
+    assert!(errors.is_empty(), "not as docs/schema/ctl-1.json has it:\n{}\n{document:#}", errors.join("\n"));
+}
+
+/// Leaves only what this version prints: no lines with other events, and no other values of open enumerations.
+fn close(schema: &mut Value) {
+    let others = serde_json::json!({"$ref": "#/$defs/OtherLine"});
+    schema["anyOf"].as_array_mut().expect("documents and lines").retain(|document| *document != others);
+    for definition in schema["$defs"].as_object_mut().expect("definitions").values_mut() {
+        if definition["type"] == "string"
+            && let Some(values) = definition.get_mut("anyOf").and_then(Value::as_array_mut)
+        {
+            values.truncate(1);
+        }
+    }
+}
+
+/// The errors that say most. Where one of several schemas must hold, those of the one that fits best.
+fn causes(errors: &[ValidationError<'_>]) -> Vec<String> {
+    let cause = |error: &ValidationError<'_>| match error.kind() {
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            context.iter().map(|branch| causes(branch)).min_by_key(Vec::len).unwrap_or_default()
+        }
+        _ => vec![format!("{}: {}", error.instance_path(), error.masked())],
+    };
+    errors.iter().flat_map(cause).collect()
+}
