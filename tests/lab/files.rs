@@ -5,7 +5,7 @@ use std::time::Duration;
 use contrail_lab::{Fault, State};
 use serde_json::Value;
 
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Running, list, uniform, word};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Running, list, parsed, uniform, word};
 
 /// A document without what differs from run to run.
 fn timeless(mut document: Value) -> Value {
@@ -87,7 +87,7 @@ fn out_is_whole_or_not_at_all() {
         let text = std::fs::read_to_string(&file).expect("a file");
         assert!(text.contains("n01") && text.contains("RUNNING") && text.ends_with('\n'), "{form}\n{text}");
         if form == "json" {
-            let document: Value = serde_json::from_str(&text).expect("JSON");
+            let document = parsed(&text);
             assert_eq!((list(&document["results"]).len(), word(&document["schema"])), (1, "ctl/1"));
         }
         let mut names: Vec<_> = std::fs::read_dir(cluster.path("")).expect("a folder").collect();
@@ -124,7 +124,7 @@ fn out_of_an_interrupted_run() {
         run.until_said(said);
     }
     run.finish().expect(130);
-    let document: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("a file")).expect("JSON");
+    let document = parsed(&std::fs::read_to_string(&file).expect("a file"));
     assert_eq!((document["exit_code"].as_u64(), list(&document["results"]).len()), (Some(130), 2), "{document:#}");
 }
 

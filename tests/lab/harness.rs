@@ -3,6 +3,9 @@
 //! Start at [`Cluster`]. Always holds: `ctl` runs in an environment of its own (an empty home, no agent), with its
 //! standard input closed; a wait is for a condition and ends at [`PATIENCE`]; nothing of a run outlives its test.
 
+#[path = "../support/json_schema.rs"]
+mod json_schema;
+
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,6 +19,8 @@ use contrail_lab::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+
+use self::json_schema::assert_valid;
 
 /// How long anything may take before it counts as hanging; no test is to come near it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
@@ -331,12 +336,16 @@ impl Finished {
         self
     }
 
-    /// The one JSON document on stdout, its own promises checked: see [`check`].
+    /// The one JSON document on stdout, which is as published: see [`parsed`].
+    #[track_caller]
+    pub(crate) fn document(&self) -> Value {
+        parsed(&self.stdout)
+    }
+
+    /// The document of a run, its own promises checked: see [`check`].
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        let document: Value = serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("stdout is no JSON document: {error}\n{self}"));
-        assert_eq!(document["schema"], "ctl/1", "{self}");
+        let document = self.document();
         assert_eq!(document["exit_code"].as_i64(), self.status.code().map(i64::from), "{self}");
         check(&document["results"], &document["summary"], self);
         document
@@ -345,8 +354,7 @@ impl Finished {
     /// The lines of `-o jsonl`.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {
-        let event = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}\n{self}"));
-        self.stdout.lines().map(event).collect()
+        self.stdout.lines().map(parsed).collect()
     }
 
     /// The nodes of each batch, from `-o jsonl`.
@@ -402,6 +410,14 @@ impl Finished {
         lines.sort();
         lines
     }
+}
+
+/// A document or a line, which is as docs/schema/ctl-1.json has it.
+#[track_caller]
+pub(crate) fn parsed(json: &str) -> Value {
+    let value = serde_json::from_str(json).unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{json}"));
+    assert_valid(&value);
+    value
 }
 
 /// How a result ended: its outcome, and the failure's kind where there is one.

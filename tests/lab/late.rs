@@ -4,7 +4,7 @@ use contrail_lab::{Fault, Introspect};
 use serde_json::Value;
 
 use crate::following::Following;
-use crate::harness::{COLLECTOR, Cluster, eventually, uniform, word};
+use crate::harness::{COLLECTOR, Cluster, eventually, parsed, uniform, word};
 use crate::terminal::{Left, Terminal};
 
 /// Ways not to answer.
@@ -65,8 +65,7 @@ fn a_watch_off_a_terminal_begins_without_it() {
     not_functional(&cluster, "n03");
     watch.until("a change", |lines, _| lines.iter().any(|line| line.contains("n03")));
     watch.interrupt();
-    let lines: Vec<Value> =
-        watch.lines().iter().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let lines: Vec<Value> = watch.lines().iter().map(|line| parsed(line)).collect();
     assert_eq!((word(&lines[0]["event"]), lines[0]["nodes"].as_u64()), ("watch_started", Some(3)), "{watch}");
     let of_others = lines[1..].iter().all(|line| line["event"] == "change" && line["node"] == "n03");
     assert!(of_others, "nothing is said of what was not read: {watch}");

@@ -8,7 +8,7 @@ use contrail_lab::{Fault, Introspect, State};
 use serde_json::Value;
 
 use crate::following::Following;
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, eventually, uniform, word};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, eventually, parsed, uniform, word};
 use crate::terminal::{Left, Terminal};
 
 const WHY: &str = "Database:Global connection down";
@@ -154,7 +154,7 @@ fn a_watch_is_drawn_in_place() {
 
 /// The objects of a watch.
 fn objects(watch: &Following) -> Vec<Value> {
-    watch.lines().iter().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    watch.lines().iter().map(|line| parsed(line)).collect()
 }
 
 #[test]

@@ -6,8 +6,7 @@ use serde_json::Value;
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, uniform};
 
 fn plan(run: &Finished) -> Value {
-    let document: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
-    document["plan"].clone()
+    run.document()["plan"].clone()
 }
 
 /// A node that cannot be reached is in no batch, and the exit code says so.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use contrail_lab::Fault;
 
 use crate::following::Following;
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Running, uniform};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Running, parsed, uniform};
 
 fn write(cluster: &Cluster, node: &str, text: &str) {
     assert!(cluster.node(node).write_log(ANALYTICS, COLLECTOR, false, text.as_bytes()), "{node}");
@@ -169,7 +169,7 @@ fn forms_that_logs_have_and_have_not() {
     write(&cluster, "n01", "line 1 of n01\n");
     logs.until("an object", |lines, _| lines.iter().any(|line| line.contains(r#""line":"line 1 of n01"}"#)));
     logs.interrupt();
-    let last: serde_json::Value = serde_json::from_str(logs.lines().last().expect("a line")).expect("JSON");
+    let last = parsed(logs.lines().last().expect("a line"));
     assert_eq!((&last["event"], &last["exit_code"]), (&"run_finished".into(), &130.into()), "{logs}");
 }
 
@@ -188,7 +188,7 @@ fn evidence_of_many_nodes_is_told_once() {
     assert!(notes.contains("except for numbers") || notes.contains("on n[01-37]: exit status 1"), "{finished}");
     assert!(notes.lines().count() < 20, "{finished}");
     let document = Running::start(cluster.bare("runs show last -o json")).finish();
-    let shown: serde_json::Value = serde_json::from_str(&document.stdout).expect("JSON");
+    let shown = document.document();
     let results = shown["results"].as_array().expect("results");
     let with = results.iter().filter(|result| result["evidence"]["exit_status"] == 1).count();
     assert_eq!(with, 37, "{document}");

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use contrail_lab::{ClusterSpec, Fault, NodeSpec, Release, Role, SpawnKind, State};
-use serde_json::Value;
 
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, is_guard, list, uniform, word};
 
@@ -44,7 +43,7 @@ fn batches() {
         ("50", 22, vec![22]),
     ] {
         let run = restart(&cluster, &format!("--serial {serial} -w n[01-{nodes:02}] --dry-run -o json")).expect(0);
-        let plan: Value = serde_json::from_str(&run.stdout).expect("a document");
+        let plan = run.document();
         let steps = list(&plan["plan"]["steps"]);
         assert_eq!((steps.len(), word(&steps[0]["role"]), word(&steps[0]["action"])), (1, "analytics", "restart"));
         assert_eq!(list(&steps[0]["services"]), [COLLECTOR], "{run}");
@@ -87,7 +86,7 @@ fn batches_of_each_role() {
     let cluster = Cluster::start(ClusterSpec::demo(12).timing(FAST));
     let line = "service *-nodemgr restart -y --serial 50% -r analytics,control,database --dry-run -o json";
     let run = cluster.ctl(line).expect(0);
-    let plan: Value = serde_json::from_str(&run.stdout).expect("a document");
+    let plan = run.document();
     let steps: Vec<(&str, Vec<usize>)> = list(&plan["plan"]["steps"])
         .iter()
         .map(|step| (word(&step["role"]), list(&step["batches"]).iter().map(|batch| list(batch).len()).collect()))
@@ -319,7 +318,7 @@ fn a_live_plan() {
     let cluster = Cluster::start(databases(3).fault("db3", Fault::Fatal(KAFKA.to_owned())));
     cluster.wait_for("db3", DATABASE, KAFKA, State::Fatal);
     let run = cluster.ctl(&format!("service {KAFKA} restart -y --dry-run=live -o json")).expect(3);
-    let plan: Value = serde_json::from_str(&run.stdout).expect("a document");
+    let plan = run.document();
     let step = &plan["plan"]["steps"][0];
     assert_eq!(list(&list(&step["batches"])[0]), ["db3"], "what is down goes first\n{run}");
     // Whether the others go depends on what becomes of it; none is missing.

@@ -26,8 +26,7 @@ fn saved(count: usize) -> Cluster {
 /// The changes of a diff: `verdict change what on node`, sorted.
 #[track_caller]
 fn changes(run: &Finished) -> Vec<String> {
-    let document: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
-    assert_eq!(document["schema"], "ctl/1", "{run}");
+    let document = run.document();
     let what = |change: &Value| {
         let names = ["service", "supervisor", "node"].map(|field| change[field].as_str().map(str::to_owned));
         names.into_iter().flatten().next().unwrap_or_default()

@@ -1,6 +1,6 @@
 //! What is printed, and what is asked first, with real nodes behind it.
 
-use crate::harness::{Cluster, Instance, NodeSpec, Program, Running};
+use crate::harness::{Cluster, Instance, NodeSpec, Program, Running, parsed};
 
 fn webui() -> NodeSpec {
     NodeSpec::new(Instance::webui().with(Program::steady("contrail-webui")))
@@ -97,8 +97,7 @@ fn every_form_of_output() {
             assert!(finished.stdout.lines().any(|line| line.contains("a1") && line.contains("RUNNING")), "{finished}");
         }
     }
-    let events: Vec<serde_json::Value> =
-        status("jsonl").stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = status("jsonl").events();
     assert!(events.iter().all(|event| event["schema"] == "ctl/1"), "{events:#?}");
     assert_eq!(events.first().unwrap()["event"], "run_started");
     assert_eq!(events.iter().filter(|event| event["event"] == "result").count(), 2);
@@ -108,7 +107,7 @@ fn every_form_of_output() {
     let file = cluster.path("out.json");
     let to_file = cluster.ctl(&format!("service contrail-webui status -o json --out {}", file.display())).expect(0);
     assert!(to_file.stdout.is_empty(), "{to_file}");
-    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let written = parsed(&std::fs::read_to_string(&file).unwrap());
     assert_eq!(written["summary"]["ok"], 2);
 }
 

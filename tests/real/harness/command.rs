@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::json_schema::assert_valid;
 use super::{PATIENCE, eventually};
 
 /// A program that runs. Killed when dropped.
@@ -153,6 +154,14 @@ fn collect(mut pipe: impl Read + Send + 'static, so_far: Arc<Mutex<Vec<u8>>>) ->
     })
 }
 
+/// A document or a line, which is as docs/schema/ctl-1.json has it.
+#[track_caller]
+pub(crate) fn parsed(json: &str) -> Value {
+    let value = serde_json::from_str(json).unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{json}"));
+    assert_valid(&value);
+    value
+}
+
 impl Finished {
     /// Asserts the exit code, and hands itself on.
     #[track_caller]
@@ -166,10 +175,16 @@ impl Finished {
         self.status.code()
     }
 
-    /// The one JSON document on stdout.
+    /// The one JSON document on stdout, which is as published: see [`parsed`].
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("stdout is no JSON document: {error}\n{self}"))
+        parsed(&self.stdout)
+    }
+
+    /// The lines of `-o jsonl`, which are as published.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.stdout.lines().map(parsed).collect()
     }
 
     /// The results of the JSON document.

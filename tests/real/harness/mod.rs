@@ -15,6 +15,8 @@
 mod bastion;
 mod cluster;
 mod command;
+#[path = "../../support/json_schema.rs"]
+mod json_schema;
 mod node;
 mod rpc;
 mod screen;
@@ -27,7 +29,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use bastion::Bastion;
 pub(crate) use cluster::{Cluster, HostKey};
-pub(crate) use command::{Finished, Running};
+pub(crate) use command::{Finished, Running, parsed};
 pub(crate) use node::Node;
 pub(crate) use rpc::Process;
 pub(crate) use screen::Screen;
