@@ -242,7 +242,7 @@ impl Page {
         match &schema["type"] {
             Value::String(own) => drop(types.insert(own.clone())),
             Value::Array(own) => types.extend(own.iter().filter_map(Value::as_str).map(str::to_owned)),
-            _ => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {}
         }
         for several in ["anyOf", "oneOf"] {
             let parts = schema[several].as_array().into_iter().flatten();

@@ -40,11 +40,17 @@ fn close(schema: &mut Value) {
 
 /// The errors that say most. Where one of several schemas must hold, those of the one that fits best.
 fn causes(errors: &[ValidationError<'_>]) -> Vec<String> {
-    let cause = |error: &ValidationError<'_>| match error.kind() {
-        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
-            context.iter().map(|branch| causes(branch)).min_by_key(Vec::len).unwrap_or_default()
+    let cause = |error: &ValidationError<'_>| {
+        if let ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } = error.kind() {
+            // An error below the value speaks for the schema: the fields that tell documents apart fit.
+            let misfit = |branch: &&Vec<ValidationError<'_>>| {
+                let own = branch.iter().filter(|below| below.instance_path() == error.instance_path());
+                (own.count(), branch.len())
+            };
+            context.iter().min_by_key(misfit).map(|branch| causes(branch)).unwrap_or_default()
+        } else {
+            vec![format!("{}: {}", error.instance_path(), error.masked())]
         }
-        _ => vec![format!("{}: {}", error.instance_path(), error.masked())],
     };
     errors.iter().flat_map(cause).collect()
 }
