@@ -90,7 +90,7 @@ pub(super) fn execute(
 }
 
 fn say_which_nodes_no_snapshot_has(plan: &Plan) {
-    for task in 0..plan.tasks.len() {
+    for task in plan.tasks.indexes() {
         let missing = plan.nodes_not_in_snapshot(task);
         if !missing.is_empty() {
             let set = NodeSet::from_names(&missing);

@@ -145,7 +145,7 @@ fn outline(plan: &Plan) -> RunOutline {
     let view = explain::view(plan, None);
     let name = |index: &usize| plan.nodes.get(*index).map(|selected| selected.node.name.clone());
     let step = |(step, view): (&PlanStep, &explain::StepView)| OutlineStep {
-        task: step.task,
+        task: step.task.into(),
         name: view.name.clone(),
         nodes: step.nodes.iter().filter_map(name).collect(),
         batches: view.batches.len(),

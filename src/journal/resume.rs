@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::event::{
     CommandRun, EventKind, Failure, FailureKind, Outcome, ProcessState, RunEvent, Stage, TargetResult, TargetState,
 };
-use crate::plan::{Plan, ServiceVerb, TargetFilter, TargetName, Work};
+use crate::plan::{Plan, ServiceVerb, StepIndex, TargetFilter, TargetName, TaskIndex, Work};
 
 /// The events of a run by step.
 #[derive(Debug, Default)]
@@ -98,7 +98,7 @@ fn reduce(
 ) -> RemainingWork {
     let history = RunHistory::read(events);
     let mut rest = RemainingWork { results: Vec::new(), next_batch: history.last_batch + 1 };
-    let mut done: BTreeMap<usize, BTreeMap<String, BTreeSet<TargetName>>> = BTreeMap::new();
+    let mut done: BTreeMap<TaskIndex, BTreeMap<String, BTreeSet<TargetName>>> = BTreeMap::new();
     for (index, step) in (0_u32..).zip(&mut plan.steps) {
         let Some(task) = plan.tasks.get_mut(step.task) else { continue };
         step.nodes.retain(|node| {
@@ -158,7 +158,7 @@ fn not_known(node: String, address: Option<String>) -> TargetResult {
 pub fn stopped(plan: &Plan, events: &[RunEvent]) -> BTreeMap<String, BTreeSet<TargetName>> {
     let history = RunHistory::read(events);
     let mut stopped: BTreeMap<String, BTreeSet<TargetName>> = BTreeMap::new();
-    let verb = |step: u32| plan.task_of(usize::try_from(step).ok()?)?.work.verb();
+    let verb = |step: u32| plan.task_of(StepIndex::from(usize::try_from(step).ok()?))?.work.verb();
     for ((step, node), results) in &history.results {
         let of = results.iter().filter(|result| match verb(*step) {
             Some(ServiceVerb::Stop) => {
@@ -219,11 +219,11 @@ mod tests {
         let services = vec![ServicePattern::parse("x").expect("a name")];
         let role = (action != Action::Exec).then(|| "r".to_owned());
         Plan {
-            tasks: vec![Task::new(Work::example(action, services), true)],
+            tasks: vec![Task::new(Work::example(action, services), true)].into(),
             via: None,
             nodes: (0..nodes).map(node).collect(),
             selected: nodes,
-            steps: vec![PlanStep { task: 0, role, nodes: (0..nodes).collect() }],
+            steps: vec![PlanStep { task: TaskIndex::default(), role, nodes: (0..nodes).collect() }].into(),
             caps: Vec::new(),
             idle: BTreeSet::new(),
             known_roles: Vec::new(),

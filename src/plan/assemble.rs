@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::amount::CapPolicy;
-use super::{Plan, PlanStep, RoleCap, Task, TaskSpec, Work};
+use super::{IndexVec, Plan, PlanStep, RoleCap, Task, TaskIndex, TaskSpec, Work};
 use crate::event::Via;
 use crate::inventory::{Inventory, ROLE_ORDER, Role};
 use crate::select::SelectedNode;
@@ -32,23 +32,24 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
         inventory.nodes.iter().enumerate().map(|(rank, node)| (node.name.as_str(), rank)).collect();
     nodes.sort_by_key(|selected| order.get(selected.node.name.as_str()).copied());
     let mut plan = Plan {
-        tasks: Vec::new(),
+        tasks: IndexVec::default(),
         via,
         selected: nodes.len(),
         nodes,
-        steps: Vec::new(),
+        steps: IndexVec::default(),
         caps: Vec::new(),
         idle: BTreeSet::new(),
         known_roles: inventory.roles.values().cloned().collect(),
     };
     for (index, TaskSpec { task, nodes }) in wanted.into_iter().enumerate() {
+        let task_index = TaskIndex::from(index);
         let names: BTreeMap<&str, &SelectedNode> =
             nodes.iter().map(|selected| (selected.node.name.as_str(), selected)).collect();
         let meant: Vec<(usize, &SelectedNode)> = (0..plan.selected)
             .filter_map(|index| Some((index, *names.get(plan.nodes.get(index)?.node.name.as_str())?)))
             .collect();
-        plan.steps.extend(steps(index, &task, &meant));
-        cap(&mut plan, index, &task, &meant, inventory);
+        plan.steps.extend(steps(task_index, &task, &meant));
+        cap(&mut plan, task_index, &task, &meant, inventory);
         plan.tasks.push(task);
     }
     plan.find_batched();
@@ -61,7 +62,7 @@ fn role_rank(role: &str) -> usize {
     ROLE_ORDER.iter().position(|name| *name == role).unwrap_or(ROLE_ORDER.len())
 }
 
-fn steps(index: usize, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<PlanStep> {
+fn steps(index: TaskIndex, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<PlanStep> {
     let step = |role: Option<&str>, nodes: Vec<usize>| PlanStep { task: index, role: role.map(str::to_owned), nodes };
     if task.work.verb().is_none() {
         return vec![step(None, meant.iter().map(|(index, _)| *index).collect())];
@@ -83,7 +84,7 @@ fn steps(index: usize, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<Pla
 }
 
 /// Adds the caps that a task has to keep, and watches all nodes of the roles that have one.
-fn cap(plan: &mut Plan, task_index: usize, task: &Task, meant: &[(usize, &SelectedNode)], inventory: &Inventory) {
+fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &SelectedNode)], inventory: &Inventory) {
     let takes_down = match &task.work {
         Work::Service { verb, .. } => verb.takes_down(),
         Work::Exec { .. } => true,
@@ -314,7 +315,8 @@ mod tests {
             wanted(&inventory, Action::Start, &[1, 0]),
         ];
         let plan = plan(tasks, &inventory, None);
-        let steps: Vec<_> = plan.steps.iter().map(|step| (step.task, step.role.clone(), step.nodes.clone())).collect();
+        let steps: Vec<_> =
+            plan.steps.iter().map(|step| (usize::from(step.task), step.role.clone(), step.nodes.clone())).collect();
         let role = |name: &str| Some(name.to_owned());
         assert_eq!(
             steps,

@@ -2,7 +2,8 @@
 //!
 //! Here live [`Plan`] and [`PlanStep`]. Start at `task.rs`, which holds [`Task`] and its [`Work`]; `action.rs` has the
 //! names of actions. `assemble.rs` makes a plan of tasks ([`plan()`]); `amount.rs` and `policy.rs` describe batches, limits
-//! and gates, and `batch.rs` chooses the nodes of the next batch. `explain.rs` and `live.rs` show a plan, `input.rs` holds
+//! and gates, and `batch.rs` chooses the nodes of the next batch. `index.rs` has the
+//! types of the indexes, `explain.rs` and `live.rs` show a plan, `input.rs` holds
 //! the standard input of a command, `targets.rs` and `stopped.rs` the targets that are left and those that the run itself
 //! stopped, and `rollout/` reads the file that describes several tasks. Pure; it uses `select` and `inventory`, and of
 //! `snapshot` the type. What always holds: the steps of a task name every node that it selects, each role's nodes in one
@@ -13,6 +14,7 @@ pub mod amount;
 mod assemble;
 pub mod batch;
 pub mod explain;
+mod index;
 mod input;
 pub mod live;
 pub mod options;
@@ -29,6 +31,7 @@ pub use self::action::{Action, ServiceVerb};
 use self::amount::NodeAmount;
 pub use self::assemble::plan;
 use self::batch::DownBudget;
+pub use self::index::{IndexVec, StepIndex, TaskIndex};
 pub use self::input::CommandInput;
 pub use self::stopped::StoppedTarget;
 pub use self::targets::{TargetFilter, TargetName};
@@ -41,7 +44,7 @@ use crate::select::{SelectedNode, ServicePattern};
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The tasks, in the order in which they run.
-    pub tasks: Vec<Task>,
+    pub tasks: IndexVec<TaskIndex, Task>,
     /// The way to the supervisords that the user chose; none leaves it to each node.
     pub via: Option<Via>,
     /// The nodes that any task selects, in the order of the inventory, with all roles that any task means there;
@@ -50,8 +53,8 @@ pub struct Plan {
     /// The number of selected nodes in `nodes`.
     pub selected: usize,
     /// The steps of all tasks, in the order in which they run.
-    pub steps: Vec<PlanStep>,
-    /// The caps of each task's roles.
+    pub steps: IndexVec<StepIndex, PlanStep>,
+    /// How many nodes of a role a task may take down.
     pub caps: Vec<RoleCap>,
     /// Selected nodes with nothing left to do.
     pub idle: BTreeSet<usize>,
@@ -62,9 +65,9 @@ pub struct Plan {
 /// A task on the nodes of one role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanStep {
-    /// Index of the task.
-    pub task: usize,
-    /// Its role; none if it visits all roles of a node at once.
+    /// Its task.
+    pub task: TaskIndex,
+    /// Its role; none where all of a node's roles are visited at once.
     pub role: Option<String>,
     /// Indexes into the plan's nodes, in the order of the inventory.
     pub nodes: Vec<usize>,
@@ -73,8 +76,8 @@ pub struct PlanStep {
 /// A cap of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleCap {
-    /// Index of the task.
-    pub task: usize,
+    /// Its task.
+    pub task: TaskIndex,
     /// The role.
     pub role: String,
     /// The cap as the user or the inventory states it.
@@ -127,7 +130,7 @@ impl Plan {
 
     /// The task of a step.
     #[must_use]
-    pub fn task_of(&self, step: usize) -> Option<&Task> {
+    pub fn task_of(&self, step: StepIndex) -> Option<&Task> {
         self.tasks.get(self.steps.get(step)?.task)
     }
 
@@ -173,11 +176,12 @@ impl Plan {
             tasks: vec![Task {
                 may_be_new,
                 ..Task::new(Work::Status { services, update_preview, deep: false }, false)
-            }],
+            }]
+            .into(),
             via: self.via,
             nodes: self.nodes.clone(),
             selected: nodes.len(),
-            steps: vec![PlanStep { task: 0, role: None, nodes }],
+            steps: vec![PlanStep { task: TaskIndex::default(), role: None, nodes }].into(),
             caps: Vec::new(),
             idle: BTreeSet::new(),
             known_roles: self.known_roles.clone(),
@@ -206,11 +210,11 @@ impl Plan {
     #[must_use]
     pub fn reading_of(&self, index: usize) -> Self {
         Self {
-            tasks: vec![Task::new(Work::deep_status(Vec::new()), false)],
+            tasks: vec![Task::new(Work::deep_status(Vec::new()), false)].into(),
             via: self.via,
             nodes: self.nodes.get(index).cloned().into_iter().collect(),
             selected: 1,
-            steps: vec![PlanStep { task: 0, role: None, nodes: vec![0] }],
+            steps: vec![PlanStep { task: TaskIndex::default(), role: None, nodes: vec![0] }].into(),
             caps: Vec::new(),
             idle: BTreeSet::new(),
             known_roles: self.known_roles.clone(),
@@ -220,7 +224,7 @@ impl Plan {
     /// The nodes of a task for which the snapshot of its gate has no result in the roles that the run means there: the
     /// gate cannot compare them.
     #[must_use]
-    pub fn nodes_not_in_snapshot(&self, task: usize) -> Vec<&str> {
+    pub fn nodes_not_in_snapshot(&self, task: TaskIndex) -> Vec<&str> {
         let Some(snapshot) = self.tasks.get(task).and_then(|task| task.snapshot.as_ref()) else { return Vec::new() };
         let mut known: BTreeMap<&str, Vec<&TargetResult>> = BTreeMap::new();
         for result in &snapshot.results {
@@ -254,7 +258,7 @@ impl Plan {
     /// Sets `batched` of each task, as far as it is known before any node is read: with a node that is down, a cap may
     /// make more batches.
     pub fn find_batched(&mut self) {
-        let batched: Vec<bool> = (0..self.tasks.len()).map(|task| self.is_batched(task)).collect();
+        let batched: Vec<bool> = self.tasks.indexes().map(|task| self.is_batched(task)).collect();
         for (task, batched) in self.tasks.iter_mut().zip(batched) {
             task.batched = batched;
         }
@@ -271,7 +275,7 @@ impl Plan {
         }
     }
 
-    fn is_batched(&self, index: usize) -> bool {
+    fn is_batched(&self, index: TaskIndex) -> bool {
         let Some(task) = self.tasks.get(index).filter(|task| task.work.changes()) else { return false };
         let budgets = self.budgets(index);
         let rests = |node: &&usize| self.nodes.get(**node).is_some_and(|own| own.node.maintenance.is_some());
@@ -291,7 +295,7 @@ impl Plan {
 
     /// The budgets of a task, without down nodes.
     #[must_use]
-    pub fn budgets(&self, task: usize) -> Vec<DownBudget> {
+    pub fn budgets(&self, task: TaskIndex) -> Vec<DownBudget> {
         let of_task = self.caps.iter().filter(|cap| cap.task == task);
         of_task
             .map(|cap| DownBudget {

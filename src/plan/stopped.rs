@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use super::{Plan, ServiceVerb, TargetFilter, Task};
+use super::{Plan, ServiceVerb, TargetFilter, Task, TaskIndex};
 use crate::select::ServicePattern;
 
 /// The names of a target that may have been stopped.
@@ -36,9 +36,9 @@ impl StoppedTarget<'_> {
 impl Plan {
     /// Whether, of the tasks up to `task`, the last one that acted on a target of node `index` stopped it.
     #[must_use]
-    pub fn has_stopped(&self, task: usize, index: usize, target: &StoppedTarget<'_>) -> bool {
+    pub fn has_stopped(&self, task: TaskIndex, index: usize, target: &StoppedTarget<'_>) -> bool {
         let Some(node) = self.nodes.get(index) else { return false };
-        let acts = |(number, own): &(usize, &Task)| {
+        let acts = |(number, own): &(TaskIndex, &Task)| {
             let here = self.steps.iter().any(|step| {
                 let of_role = step.role.is_none() || step.role.as_deref() == target.role;
                 step.task == *number && step.nodes.contains(&index) && of_role
@@ -55,7 +55,7 @@ impl Plan {
             let meant = own.targets.contains(&node.node.name, target.role, target.service);
             own.work.verb().is_some() && ((here && meant && target.is_meant_by(own.work.services())) || done)
         };
-        let last = self.tasks.iter().enumerate().take(task + 1).rfind(acts);
+        let last = self.tasks.indexed().rev().skip_while(|(number, _)| *number > task).find(acts);
         last.is_some_and(|(_, task)| task.work.verb() == Some(ServiceVerb::Stop))
     }
 }
@@ -120,11 +120,11 @@ mod tests {
             (3, 9, target("database", None, Some("contrail-database")), false),
         ];
         for (task, node, target, expected) in table {
-            assert_eq!(plan.has_stopped(task, node, &target), expected, "{task} {node} {target:?}");
+            assert_eq!(plan.has_stopped(TaskIndex::from(task), node, &target), expected, "{task} {node} {target:?}");
         }
         let all = made(&[(ServiceVerb::Stop, "analytics", &["all"])]);
-        assert!(all.has_stopped(0, 0, &target("analytics", analytics, Some("contrail-topology"))));
-        assert!(!all.has_stopped(0, 0, &target("analytics", analytics, None)));
+        assert!(all.has_stopped(TaskIndex::from(0), 0, &target("analytics", analytics, Some("contrail-topology"))));
+        assert!(!all.has_stopped(TaskIndex::from(0), 0, &target("analytics", analytics, None)));
     }
 
     #[test]
@@ -134,11 +134,11 @@ mod tests {
             (ServiceVerb::Restart, "analytics", &["contrail-topology"]),
         ]);
         let collector = target("analytics", Some("supervisor-analytics"), Some("contrail-collector"));
-        plan.steps.retain(|step| step.task == 1);
-        assert!(!plan.has_stopped(1, 0, &collector));
+        plan.steps.retain(|step| step.task == TaskIndex::from(1));
+        assert!(!plan.has_stopped(TaskIndex::from(1), 0, &collector));
         let done = [(Some("analytics".to_owned()), Some("contrail-collector".to_owned()))];
         plan.tasks[0].targets = TargetFilter::Except(BTreeMap::from([("n1".to_owned(), done.into())]));
-        assert!(plan.has_stopped(1, 0, &collector));
-        assert!(!plan.has_stopped(1, 1, &collector), "on that node");
+        assert!(plan.has_stopped(TaskIndex::from(1), 0, &collector));
+        assert!(!plan.has_stopped(TaskIndex::from(1), 1, &collector), "on that node");
     }
 }

@@ -20,7 +20,7 @@ use super::results::ResultBuilder;
 use crate::event::{Failure, FailureKind, Outcome, PendingUpdate, ProcessState, Stage, TargetResult, TargetState, Via};
 use crate::guard::Rescue;
 use crate::inventory::{Role, Supervisor};
-use crate::plan::Action;
+use crate::plan::{Action, TaskIndex};
 use crate::select::ServicePattern;
 use crate::supervisor::init::InitState;
 use crate::supervisor::{ProcessInfo, SupervisorError, UpdateSummary};
@@ -110,12 +110,12 @@ impl<T: Transport> DiscoveredNode<T> {
     pub(super) async fn inspect(&self, link: &NodeConnection<T>) -> NodeInspection {
         let mut inspection = NodeInspection::default();
         let plan = &self.rows.plan;
-        for task in 0..plan.tasks.len() {
+        for task in plan.tasks.indexes() {
             if plan.steps.iter().any(|step| step.task == task && step.nodes.contains(&self.rows.index)) {
                 inspection.names.push(self.names(task).await);
             }
         }
-        for (index, step) in plan.steps.iter().enumerate() {
+        for (index, step) in plan.steps.indexed() {
             let Some(role) = &step.role else { continue };
             let is_member = |cap: &crate::plan::RoleCap| {
                 cap.task == step.task && cap.role == *role && cap.members.contains(&self.rows.index)
@@ -145,7 +145,7 @@ impl<T: Transport> DiscoveredNode<T> {
     }
 
     /// What the node has of the names of a task.
-    pub(super) async fn names(&self, task: usize) -> NameCensus {
+    pub(super) async fn names(&self, task: TaskIndex) -> NameCensus {
         let mut census = NameCensus { task, ..NameCensus::default() };
         let Some(task) = self.rows.plan.tasks.get(task) else { return census };
         let action = task.work.action();
@@ -187,7 +187,7 @@ impl<T: Transport> DiscoveredNode<T> {
     }
 
     /// What an update would change now, for the services that a task previews.
-    pub(super) async fn pending_updates(&self, task: usize) -> Vec<PendingUpdate> {
+    pub(super) async fn pending_updates(&self, task: TaskIndex) -> Vec<PendingUpdate> {
         let preview = self.rows.plan.tasks.get(task).map(|task| task.work.update_preview()).unwrap_or_default();
         if preview.is_empty() {
             return Vec::new();
@@ -256,7 +256,7 @@ impl<T: Transport> DiscoveredNode<T> {
 
     /// What the guard would have to start again, of all that this run stops and starts on the node.
     pub(super) fn rescues(&self, link: &NodeConnection<T>) -> Vec<Rescue> {
-        let steps = self.rows.plan.steps.iter().enumerate();
+        let steps = self.rows.plan.steps.indexed();
         let own = steps.filter(|(_, step)| step.nodes.contains(&self.rows.index));
         let mut rescues = Vec::new();
         for (step, _) in own {

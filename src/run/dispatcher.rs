@@ -23,7 +23,7 @@ use crate::event::{
 };
 use crate::plan::amount::FailureLimit;
 use crate::plan::batch::{DownBudget, next_batch};
-use crate::plan::{Plan, PlanStep, ServiceVerb, Task};
+use crate::plan::{IndexVec, Plan, PlanStep, ServiceVerb, StepIndex, Task, TaskIndex};
 
 /// Between two attempts at locks that another run holds.
 const LOCK_POLL: Duration = Duration::from_secs(1);
@@ -115,18 +115,18 @@ pub(super) struct Dispatcher<'a> {
     /// The step at work.
     step: Option<AtStep>,
     /// Its index, or that of the step that comes next. It survives the loss of a lock, so that no step is repeated.
-    step_index: usize,
+    step_index: StepIndex,
     batches: u32,
     /// Whether a batch was begun.
     begun: bool,
     /// What is known to be down, for each task.
-    budgets: Vec<Vec<DownBudget>>,
+    budgets: IndexVec<TaskIndex, Vec<DownBudget>>,
     /// Nodes that failed, and of what, for each task.
-    failed: Vec<BTreeMap<usize, FailureKind>>,
+    failed: IndexVec<TaskIndex, BTreeMap<usize, FailureKind>>,
     /// Tasks of which a batch was cut out of more nodes, by whatever was down, where the plan did not know it.
-    cut: Vec<bool>,
+    cut: IndexVec<TaskIndex, bool>,
     /// Why a task is not gone on with.
-    stopped: Vec<Option<Failure>>,
+    stopped: IndexVec<TaskIndex, Option<Failure>>,
     /// A lock that another run holds, and whether it is waited for.
     locked: Option<(Failure, bool)>,
     /// Why nothing is begun at all.
@@ -138,7 +138,7 @@ pub(super) struct Dispatcher<'a> {
     /// Which of the names that were typed were found.
     names: NameBook<'a>,
     /// Names that no selected node has, for each task.
-    mistakes: BTreeMap<usize, BTreeMap<String, Failure>>,
+    mistakes: BTreeMap<TaskIndex, BTreeMap<String, Failure>>,
     /// Nodes that are shown as waited for, since another run holds their locks.
     lock_waits: BTreeSet<usize>,
     /// Results that wait for the check of their batch.
@@ -188,13 +188,13 @@ impl<'a> Dispatcher<'a> {
             lost: BTreeSet::new(),
             connected: BTreeSet::new(),
             step: None,
-            step_index: 0,
+            step_index: StepIndex::default(),
             batches: first_batch.saturating_sub(1),
             begun: false,
-            budgets: (0..tasks).map(|task| plan.budgets(task)).collect(),
-            failed: vec![BTreeMap::new(); tasks],
-            cut: vec![false; tasks],
-            stopped: vec![None; tasks],
+            budgets: plan.tasks.indexes().map(|task| plan.budgets(task)).collect(),
+            failed: vec![BTreeMap::new(); tasks].into(),
+            cut: vec![false; tasks].into(),
+            stopped: vec![None; tasks].into(),
             locked: None,
             halted: None,
             unlocked: BTreeSet::new(),
@@ -230,7 +230,7 @@ impl<'a> Dispatcher<'a> {
         self.cancel
     }
 
-    fn task(&self, step: usize) -> Option<&'a Task> {
+    fn task(&self, step: StepIndex) -> Option<&'a Task> {
         self.plan.task_of(step)
     }
 
@@ -316,7 +316,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Counts a node that failed: once, whatever failed on it. A lock that another run holds is no failure.
-    fn count(&mut self, step: usize, node: usize, result: &TargetResult) {
+    fn count(&mut self, step: StepIndex, node: usize, result: &TargetResult) {
         let counts =
             matches!(result.outcome, Outcome::Failed | Outcome::Unreachable | Outcome::TimedOut | Outcome::Unknown);
         if counts
@@ -328,7 +328,7 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn has_check(&self, step: usize) -> bool {
+    fn has_check(&self, step: StepIndex) -> bool {
         self.task(step)
             .is_some_and(|task| task.work.changes() && (task.policy.check.is_some() || task.snapshot.is_some()))
     }
@@ -349,8 +349,8 @@ impl<'a> Dispatcher<'a> {
                 self.note_down(node_batch, progress.down || misses || is_lost);
                 if let WorkItemEnd::Lost(outcome, failure) = &end {
                     self.mark_down(node_batch.node);
-                    let task = self.plan.steps.get(node_batch.step).map_or(0, |step| step.task);
-                    self.lose(node_batch.node, task + 1, *outcome, failure, effects);
+                    let task = self.plan.steps.get(node_batch.step).map_or_else(TaskIndex::default, |step| step.task);
+                    self.lose(node_batch.node, task.next(), *outcome, failure, effects);
                 }
                 if !self.held.contains_key(&node_batch) {
                     self.finish_node(node_batch, effects);
@@ -408,7 +408,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// A node that is not visited any more. Results of earlier tasks stand; it counts as failed in each task from `task` on.
-    fn lose(&mut self, node: usize, task: usize, outcome: Outcome, failure: &Failure, effects: &mut Vec<Effect>) {
+    fn lose(&mut self, node: usize, task: TaskIndex, outcome: Outcome, failure: &Failure, effects: &mut Vec<Effect>) {
         if self.plan.is_selected(node) && !self.rests(node) && self.lost.insert(node) {
             let fail = |result: &mut TargetResult| result.failure = Some(failure.clone());
             self.report_unvisited(node, task, outcome, fail, effects);
@@ -419,13 +419,13 @@ impl<'a> Dispatcher<'a> {
     fn report_unvisited(
         &mut self,
         node: usize,
-        task: usize,
+        task: TaskIndex,
         outcome: Outcome,
         explain: impl Fn(&mut TargetResult),
         effects: &mut Vec<Effect>,
     ) {
         let mut reported = None;
-        for (index, step) in self.plan.steps.iter().enumerate() {
+        for (index, step) in self.plan.steps.indexed() {
             if step.task < task || !step.nodes.contains(&node) || reported.replace(step.task) == Some(step.task) {
                 continue;
             }
@@ -441,8 +441,8 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// The task of the step at work, or of the one that comes next.
-    fn task_at_hand(&self) -> usize {
-        self.plan.steps.get(self.step_index).map_or(0, |step| step.task)
+    fn task_at_hand(&self) -> TaskIndex {
+        self.plan.steps.get(self.step_index).map_or_else(TaskIndex::default, |step| step.task)
     }
 
     fn mark_down(&mut self, node: usize) {
@@ -454,7 +454,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn inspected(&mut self, node: usize, inspection: NodeInspection, effects: &mut Vec<Effect>) {
-        for (task, budgets) in self.budgets.iter_mut().enumerate() {
+        for (task, budgets) in self.plan.tasks.indexes().zip(&mut self.budgets) {
             for budget in budgets.iter_mut().filter(|budget| budget.members.contains(&node)) {
                 if inspection.down.iter().any(|(of, role)| *of == task && *role == budget.role) {
                     budget.down.insert(node);
@@ -503,8 +503,8 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// At the end of a step that reads, and wherever a run ends early: what waited is told as it turned out.
-    fn give_all(&mut self, step: usize, effects: &mut Vec<Effect>) {
-        let task = self.plan.steps.get(step).map_or(0, |step| step.task);
+    fn give_all(&mut self, step: StepIndex, effects: &mut Vec<Effect>) {
+        let task = self.plan.steps.get(step).map_or_else(TaskIndex::default, |step| step.task);
         if self.task(step).is_some_and(|task| !task.work.changes()) && self.cancel.is_none() {
             self.say_missing(task, effects);
         }
@@ -513,7 +513,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Says which names were found nowhere, or nowhere that could be asked.
-    fn say_missing(&self, task: usize, effects: &mut Vec<Effect>) {
+    fn say_missing(&self, task: TaskIndex, effects: &mut Vec<Effect>) {
         for (_, verdict) in self.names.verdicts(task) {
             let message = match verdict {
                 MissingName::Mistake(Failure { message, hint, .. }) => match hint {
@@ -528,7 +528,7 @@ impl<'a> Dispatcher<'a> {
 
     /// A name that no selected node has is a mistake, and nothing is changed.
     fn refuse_mistakes(&mut self, effects: &mut Vec<Effect>) {
-        for task in 0..self.plan.tasks.len() {
+        for task in self.plan.tasks.indexes() {
             self.say_missing(task, effects);
             let mistakes = self.names.mistakes(task);
             if let Some(failure) = mistakes.values().next() {
@@ -705,7 +705,7 @@ impl<'a> Dispatcher<'a> {
             RunStage::LockRest => {
                 let waited_for = std::mem::take(&mut self.lock_waits);
                 self.show_idle(waited_for, effects);
-                if self.step_index == 0 {
+                if self.step_index == StepIndex::default() {
                     self.stage = RunStage::Inspect;
                     self.waiting = self.connected.iter().copied().map(WorkItem::Inspect).collect();
                 } else {
@@ -746,15 +746,15 @@ impl<'a> Dispatcher<'a> {
     fn is_hopeless(&self) -> bool {
         let continue_on_failure = self.plan.tasks.first().is_none_or(|task| task.continue_on_failure);
         let is_left = |node: &usize| self.plan.is_selected(*node) && !self.lost.contains(node);
-        !self.connected.iter().any(is_left) || (self.is_over_limit(0) && !continue_on_failure)
+        !self.connected.iter().any(is_left) || (self.is_over_limit(TaskIndex::default()) && !continue_on_failure)
     }
 
     /// Whether a task goes in more than one batch.
-    fn is_batched(&self, task: usize) -> bool {
+    fn is_batched(&self, task: TaskIndex) -> bool {
         self.plan.tasks.get(task).is_some_and(|task| task.batched) || self.cut.get(task).copied().unwrap_or(false)
     }
 
-    fn is_over_limit(&self, task: usize) -> bool {
+    fn is_over_limit(&self, task: TaskIndex) -> bool {
         let batched = self.is_batched(task);
         let Some(limit) = self.plan.tasks.get(task).map(|task| task.policy.failure_limit(batched)) else {
             return false;
@@ -766,7 +766,7 @@ impl<'a> Dispatcher<'a> {
 
     /// A stop that takes more of a role down than its cap allows is refused as a whole, before anything is changed.
     fn refuse_stops(&mut self, effects: &mut Vec<Effect>) {
-        let stops = self.plan.tasks.iter().enumerate().filter(|(_, task)| task.work.verb() == Some(ServiceVerb::Stop));
+        let stops = self.plan.tasks.indexed().filter(|(_, task)| task.work.verb() == Some(ServiceVerb::Stop));
         for (index, _) in stops {
             let selected: BTreeSet<usize> = self
                 .plan
@@ -809,7 +809,7 @@ impl<'a> Dispatcher<'a> {
             .with_hint("fix the nodes that are down first, or allow more with --max-unavailable")
     }
 
-    fn next_in_steps(&mut self, index: usize, effects: &mut Vec<Effect>) {
+    fn next_in_steps(&mut self, index: StepIndex, effects: &mut Vec<Effect>) {
         if let Some(step) = &mut self.step {
             if step.checked {
                 self.next_batch(index, effects);
@@ -863,7 +863,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Begins the next batch of the step at work, or ends the step.
-    fn next_batch(&mut self, index: usize, effects: &mut Vec<Effect>) {
+    fn next_batch(&mut self, index: StepIndex, effects: &mut Vec<Effect>) {
         let (Some(step), Some(task), Some(at)) = (self.plan.steps.get(index), self.task(index), &mut self.step) else {
             return;
         };
@@ -920,7 +920,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Why a task is not gone on with, if that is so: its own limit, or an earlier task that was to be the last then.
-    fn stop_of(&mut self, index: usize, task: &Task, waiting: &[usize]) -> Option<Failure> {
+    fn stop_of(&mut self, index: TaskIndex, task: &Task, waiting: &[usize]) -> Option<Failure> {
         if self.stopped.get(index).is_some_and(Option::is_none) && self.is_over_limit(index) {
             let spent = self.spent_before_limit(index, task, waiting);
             let failure = spent.unwrap_or_else(|| self.limit_failure(index, task));
@@ -928,14 +928,14 @@ impl<'a> Dispatcher<'a> {
                 *stopped = Some(failure);
             }
         }
-        let earlier = self.plan.tasks.iter().zip(&self.stopped).take(index);
+        let earlier = self.plan.tasks.iter().zip(&self.stopped).take(index.into());
         let earlier = earlier.filter(|(task, _)| !task.continue_on_failure).find_map(|(_, stopped)| stopped.clone());
         earlier.or_else(|| self.stopped.get(index).cloned().flatten())
     }
 
     /// Where the cap alone has made the batches, a spent cap is what keeps the others from being started: to allow more
     /// failures would not help them.
-    fn spent_before_limit(&self, index: usize, task: &Task, waiting: &[usize]) -> Option<Failure> {
+    fn spent_before_limit(&self, index: TaskIndex, task: &Task, waiting: &[usize]) -> Option<Failure> {
         let policy = &task.policy;
         if policy.max_failures.is_some() || policy.serial.is_some() || policy.asks_for_gate() || waiting.is_empty() {
             return None;
@@ -949,14 +949,14 @@ impl<'a> Dispatcher<'a> {
         Some(self.spent(spent, "no other node may go down"))
     }
 
-    fn begin_batch(&mut self, index: usize, batch: &[usize], effects: &mut Vec<Effect>) {
+    fn begin_batch(&mut self, index: StepIndex, batch: &[usize], effects: &mut Vec<Effect>) {
         self.batches += 1;
         self.begun = true;
         let number = self.batches;
         let batched = self.plan.steps.get(index).is_some_and(|step| self.is_batched(step.task));
         let role = self.plan.steps.get(index).and_then(|step| step.role.clone());
         let nodes = batch.iter().map(|node| results::node_name(self.plan, *node)).collect();
-        let step = u32::try_from(index).unwrap_or(u32::MAX);
+        let step = u32::try_from(usize::from(index)).unwrap_or(u32::MAX);
         effects.push(Effect::Record(EventKind::BatchStarted { batch: number, step, role, nodes }));
         self.waiting = batch
             .iter()
@@ -986,16 +986,16 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn close_step(&mut self, index: usize, effects: &mut Vec<Effect>) {
+    fn close_step(&mut self, index: StepIndex, effects: &mut Vec<Effect>) {
         self.step = None;
         self.give_all(index, effects);
-        let task = |index: usize| self.plan.steps.get(index).map(|step| step.task);
-        self.outdated |= task(index) != task(index + 1);
-        self.step_index = index + 1;
+        let task = |index: StepIndex| self.plan.steps.get(index).map(|step| step.task);
+        self.outdated |= task(index) != task(index.next());
+        self.step_index = index.next();
     }
 
     /// Why no further batch of a task is started.
-    fn limit_failure(&self, index: usize, task: &Task) -> Failure {
+    fn limit_failure(&self, index: TaskIndex, task: &Task) -> Failure {
         let failed = self.failed.get(index).cloned().unwrap_or_default();
         let names: Vec<String> = failed.keys().map(|node| results::node_name(self.plan, *node)).collect();
         let set = NodeSet::from_names(names.iter().map(String::as_str));
@@ -1029,13 +1029,13 @@ impl<'a> Dispatcher<'a> {
         for node_batch in self.held.keys().copied().collect::<Vec<_>>() {
             self.release(node_batch, None, effects);
         }
-        self.give_all(0, effects);
+        self.give_all(StepIndex::default(), effects);
         let mut first = self.step_index;
         if let Some(step) = self.step.take() {
             self.not_begun(first, &step.waiting, failure, effects);
-            first += 1;
+            first = first.next();
         }
-        for (index, step) in self.plan.steps.iter().enumerate().skip(first) {
+        for (index, step) in self.plan.steps.indexed().skip(first.into()) {
             self.open_step(step, effects);
             let waiting = self.step.take().map(|step| step.waiting).unwrap_or_default();
             self.not_begun(index, &waiting, failure, effects);
@@ -1044,7 +1044,7 @@ impl<'a> Dispatcher<'a> {
         effects.push(Effect::Finish);
     }
 
-    fn not_begun(&mut self, step: usize, nodes: &[usize], failure: &Failure, effects: &mut Vec<Effect>) {
+    fn not_begun(&mut self, step: StepIndex, nodes: &[usize], failure: &Failure, effects: &mut Vec<Effect>) {
         let task = self.plan.steps.get(step).map(|step| step.task);
         for node in nodes.iter().filter(|node| !self.lost.contains(node)) {
             for mut result in results::as_requested(self.plan, step, None, *node, Outcome::NotStarted) {

@@ -20,7 +20,7 @@ use crate::event::{
 use crate::inventory::{InventorySsh, Node, Role};
 use crate::plan::amount::{BatchSizes, FailureLimit, NodeAmount};
 use crate::plan::policy::Policy;
-use crate::plan::{Action, Plan, PlanStep, RoleCap, Task, Work};
+use crate::plan::{Action, Plan, PlanStep, RoleCap, StepIndex, Task, TaskIndex, Work};
 use crate::select::{SelectedNode, ServicePattern};
 
 /// What a node does when it is its turn.
@@ -85,10 +85,13 @@ fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: A
         let roles: Vec<&str> = steps.iter().filter(|(_, own)| own.contains(&index)).map(|(role, _)| *role).collect();
         node(&format!("n{index:02}"), &roles)
     };
-    let step =
-        |(role, nodes): &(&str, Vec<usize>)| PlanStep { task: 0, role: Some((*role).to_owned()), nodes: nodes.clone() };
+    let step = |(role, nodes): &(&str, Vec<usize>)| PlanStep {
+        task: TaskIndex::default(),
+        role: Some((*role).to_owned()),
+        nodes: nodes.clone(),
+    };
     let mut plan = Plan {
-        tasks: vec![Task { policy, ..Task::new(Work::example(action, vec![service]), true) }],
+        tasks: vec![Task { policy, ..Task::new(Work::example(action, vec![service]), true) }].into(),
         via: None,
         nodes: (0..nodes + watched).map(of).collect(),
         selected: nodes,
@@ -103,7 +106,7 @@ fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: A
 
 fn capped(mut plan: Plan, role: &str, limit: usize, members: Vec<usize>) -> Plan {
     let amount = NodeAmount::Nodes(u32::try_from(limit).expect("few"));
-    plan.caps.push(RoleCap { task: 0, role: role.to_owned(), amount, limit, members });
+    plan.caps.push(RoleCap { task: TaskIndex::default(), role: role.to_owned(), amount, limit, members });
     plan.find_batched();
     plan
 }
@@ -248,7 +251,11 @@ impl<'a> TestRun<'a> {
             }
             (WorkItem::Lock(_), NodeBehavior::Held) => WorkItemEnd::Held(failure(FailureKind::Locked), false),
             (WorkItem::Inspect(node), _) => {
-                let down = self.down.iter().filter(|(_, other)| *other == node).map(|(role, _)| (0, role.clone()));
+                let down = self
+                    .down
+                    .iter()
+                    .filter(|(_, other)| *other == node)
+                    .map(|(role, _)| (TaskIndex::default(), role.clone()));
                 let down = down.collect();
                 WorkItemEnd::Inspected(NodeInspection { down, ..NodeInspection::default() })
             }
@@ -263,7 +270,7 @@ impl<'a> TestRun<'a> {
 
     fn visited(&mut self, node_batch: NodeBatch, nature: NodeBehavior) -> Vec<DispatcherInput> {
         let item = WorkItem::Batch(node_batch);
-        let role = self.plan.steps[node_batch.step].role.clone();
+        let role = self.plan.steps.get(node_batch.step).expect("a step").role.clone();
         let key = TargetKey { role: role.clone(), supervisor: None, service: Some("x".to_owned()) };
         let update = |update| DispatcherInput::Message(WorkerMessage { item, update });
         let mut result = TargetResult::new(self.plan.nodes[node_batch.node].node.name.clone(), Outcome::Changed);
@@ -337,7 +344,7 @@ fn a_change_connects_locks_and_reads_before_it_acts() {
         .iter()
         .filter_map(|effect| if let Effect::Start(item) = effect { Some(*item) } else { None })
         .collect();
-    let node_batch = |node| WorkItem::Batch(NodeBatch { step: 0, batch: 1, node, batched: false });
+    let node_batch = |node| WorkItem::Batch(NodeBatch { step: StepIndex::default(), batch: 1, node, batched: false });
     assert_eq!(
         duties,
         [
@@ -423,7 +430,7 @@ fn a_lock_that_is_waited_for_is_asked_for_again() {
 fn a_name_that_no_node_has_is_refused() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
     let census = |found: &[&str], unsure: bool| NameCensus {
-        task: 0,
+        task: TaskIndex::default(),
         found: found.iter().map(|name| (*name).to_owned()).collect(),
         unsure,
         listed: ["xy".to_owned()].into(),
@@ -603,10 +610,15 @@ fn a_lost_journal_begins_nothing_new() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Status, Policy::default());
     let mut dispatcher = Dispatcher::new(&plan, 1, 1);
     let first = dispatcher.handle(DispatcherInput::Begin);
-    assert!(first.contains(&Effect::Start(WorkItem::Batch(NodeBatch { step: 0, batch: 1, node: 0, batched: false }))));
+    assert!(first.contains(&Effect::Start(WorkItem::Batch(NodeBatch {
+        step: StepIndex::default(),
+        batch: 1,
+        node: 0,
+        batched: false
+    }))));
     drop(dispatcher.handle(DispatcherInput::JournalLost));
     let effects = dispatcher.handle(DispatcherInput::Ended(
-        WorkItem::Batch(NodeBatch { step: 0, batch: 1, node: 0, batched: false }),
+        WorkItem::Batch(NodeBatch { step: StepIndex::default(), batch: 1, node: 0, batched: false }),
         WorkItemEnd::Done,
     ));
     assert!(effects.contains(&Effect::Finish) && !effects.iter().any(|effect| matches!(effect, Effect::Start(_))));

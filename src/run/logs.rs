@@ -19,7 +19,7 @@ use super::job::NodeJob;
 use super::message::{NodeBatch, TargetKey, WorkItem, WorkerMessage, WorkerUpdate};
 use super::results::{ResultBuilder, node_name};
 use crate::event::{ActivityPhase, Failure, FailureKind, LogLines, Outcome, Stage, TargetResult, Via};
-use crate::plan::LogTail;
+use crate::plan::{LogTail, TaskIndex};
 use crate::select::ServicePattern;
 use crate::supervisor::command::TAIL_LIMIT;
 use crate::supervisor::follow::{LogPosition, RpcLog};
@@ -207,7 +207,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
         if let Some(failure) = view.connection_lost() {
             return Err((failure.clone(), true));
         }
-        let task = self.rows.plan.steps.get(self.node_batch.step).map_or(0, |step| step.task);
+        let task = self.rows.plan.steps.get(self.node_batch.step).map_or_else(TaskIndex::default, |step| step.task);
         self.sender.send(WorkerUpdate::Names(view.names(task).await)).await;
         let VisitPlan { jobs, results } = view.agenda(self.node_batch);
         let is_down = |result: &TargetResult| {

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::event::{ActivityPhase, Failure, LogLines, NodeFacts, Outcome, PendingUpdate, TargetResult, TargetState};
+use crate::plan::{StepIndex, TaskIndex};
 
 /// A batch's work on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct NodeBatch {
-    /// Index of the step.
-    pub(super) step: usize,
+    /// Its step.
+    pub(super) step: StepIndex,
     /// Number of the batch.
     pub(super) batch: u32,
     /// Index of the node in the plan.
@@ -77,7 +78,7 @@ pub(super) struct NodeInspection {
     /// Every target that was found, each once.
     pub(super) targets: Vec<TargetState>,
     /// The tasks and roles of which something is down here.
-    pub(super) down: Vec<(usize, String)>,
+    pub(super) down: Vec<(TaskIndex, String)>,
     /// What it has of the names of each task.
     pub(super) names: Vec<NameCensus>,
     /// Why it must not be changed although it was read: a service stopped there could not be started again.
@@ -88,7 +89,7 @@ pub(super) struct NodeInspection {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameCensus {
     /// Index of the task.
-    pub(super) task: usize,
+    pub(super) task: TaskIndex,
     /// The names, as typed, of which it has something.
     pub(super) found: Vec<String>,
     /// Whether the others may be there all the same: a supervisord, or init, did not answer.

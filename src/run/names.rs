@@ -11,7 +11,7 @@ use nodeset::NodeSet;
 use super::message::{NameCensus, NodeBatch};
 use crate::event::{Failure, FailureKind, Outcome, Stage, TargetResult};
 use crate::inventory::Role;
-use crate::plan::{Plan, TargetFilter, Task};
+use crate::plan::{IndexVec, Plan, TargetFilter, Task, TaskIndex};
 
 /// Most names of services that are remembered for suggestions.
 const MAX_LISTED: usize = 4096;
@@ -22,7 +22,7 @@ const SUGGESTIONS: usize = 3;
 /// What is known of the names of each task.
 pub(super) struct NameBook<'a> {
     plan: &'a Plan,
-    tasks: Vec<TaskNames>,
+    tasks: IndexVec<TaskIndex, TaskNames>,
     /// What any node lists.
     listed: BTreeSet<String>,
     /// Results that say a node does not have a name, while it is open whether any has it; by visit.
@@ -63,7 +63,7 @@ pub fn missing_names<'c>(plan: &Plan, census: impl IntoIterator<Item = (usize, &
     for (node, census) in census {
         book.note(node, census.clone());
     }
-    book.verdicts(0).into_iter().map(|(_, verdict)| verdict).collect()
+    book.verdicts(TaskIndex::default()).into_iter().map(|(_, verdict)| verdict).collect()
 }
 
 impl<'a> NameBook<'a> {
@@ -97,7 +97,7 @@ impl<'a> NameBook<'a> {
     pub(super) fn census(&self) -> Option<NameCensus> {
         let names = self.tasks.first().filter(|names| !names.read.is_empty())?;
         let (found, unsure) = (names.found.iter().cloned().collect(), !names.unsure.is_empty());
-        Some(NameCensus { task: 0, found, unsure, listed: self.listed.clone() })
+        Some(NameCensus { task: TaskIndex::default(), found, unsure, listed: self.listed.clone() })
     }
 
     /// Whether a result has to wait: its name may be a mistake, and only the last node tells.
@@ -143,13 +143,13 @@ impl<'a> NameBook<'a> {
 
     /// Everything that is still held. What is a mistake is one failed result a node; the rest is as it was.
     pub(super) fn release_all(&mut self) -> Vec<(NodeBatch, Vec<TargetResult>, bool)> {
-        let mut verdicts: BTreeMap<usize, BTreeMap<String, Failure>> = BTreeMap::new();
-        for task in 0..self.tasks.len() {
+        let mut verdicts: BTreeMap<TaskIndex, BTreeMap<String, Failure>> = BTreeMap::new();
+        for task in self.tasks.indexes() {
             verdicts.insert(task, self.mistakes(task));
         }
         let mut released = Vec::new();
         for (node_batch, results) in std::mem::take(&mut self.held) {
-            let task = self.plan.steps.get(node_batch.step).map_or(0, |step| step.task);
+            let task = self.plan.steps.get(node_batch.step).map_or_else(TaskIndex::default, |step| step.task);
             let mut reported: BTreeSet<String> = BTreeSet::new();
             let mut given = Vec::new();
             for mut result in results {
@@ -173,7 +173,7 @@ impl<'a> NameBook<'a> {
     }
 
     /// The names of a task that are mistakes for certain, each with what is wrong.
-    pub(super) fn mistakes(&self, task: usize) -> BTreeMap<String, Failure> {
+    pub(super) fn mistakes(&self, task: TaskIndex) -> BTreeMap<String, Failure> {
         let verdicts = self.verdicts(task).into_iter();
         verdicts
             .filter_map(|(name, verdict)| match verdict {
@@ -184,7 +184,7 @@ impl<'a> NameBook<'a> {
     }
 
     /// What is to be said of each name of a task that was found nowhere.
-    pub(super) fn verdicts(&self, task: usize) -> Vec<(String, MissingName)> {
+    pub(super) fn verdicts(&self, task: TaskIndex) -> Vec<(String, MissingName)> {
         let Some(names) = self.tasks.get(task) else { return Vec::new() };
         let steps = self.plan.steps.iter().filter(|step| step.task == task);
         let nodes: BTreeSet<usize> = steps.flat_map(|step| step.nodes.iter().copied()).collect();

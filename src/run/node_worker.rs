@@ -33,7 +33,7 @@ use crate::event::{
 };
 use crate::guard::{Guard, LockHolder, TakeError};
 use crate::plan::policy::Gate;
-use crate::plan::{Action, CommandInput, LogTail, Plan, WaitGoal, Work};
+use crate::plan::{Action, CommandInput, LogTail, Plan, TaskIndex, WaitGoal, Work};
 use crate::select::ServicePattern;
 use crate::transport::{ProxyRoute, Transport, TransportError};
 
@@ -53,7 +53,7 @@ pub(super) struct NodeWorker<T: Transport> {
     access: NodeAccess,
     link: Arc<NodeConnection<T>>,
     /// What was read, and for which task.
-    view: Option<(usize, Arc<DiscoveredNode<T>>)>,
+    view: Option<(TaskIndex, Arc<DiscoveredNode<T>>)>,
     /// What is read beyond it, if it is to be.
     depth: Option<DeepStatus<T>>,
     /// Versions of its packages, as they were read last.
@@ -267,7 +267,7 @@ impl<T: Transport> NodeWorker<T> {
             Err(end) => return Err(end),
         }
         let first = self.rows.plan.steps.iter().find(|step| step.nodes.contains(&self.rows.index));
-        self.view = Some((first.map_or(0, |step| step.task), view));
+        self.view = Some((first.map_or_else(TaskIndex::default, |step| step.task), view));
         Ok(inspection)
     }
 
@@ -413,7 +413,7 @@ impl<T: Transport> NodeWorker<T> {
                 return BatchEnd::Lost(lost(failure.clone()));
             }
             if !changes {
-                let task = self.rows.plan.steps.get(node_batch.step).map_or(0, |step| step.task);
+                let task = self.rows.plan.steps.get(node_batch.step).map_or_else(TaskIndex::default, |step| step.task);
                 self.send(item, WorkerUpdate::Names(view.names(task).await)).await;
                 for pending in view.pending_updates(task).await {
                     self.send(item, WorkerUpdate::Pending(Box::new(pending))).await;
@@ -465,7 +465,7 @@ impl<T: Transport> NodeWorker<T> {
 
     /// What was read for this visit's task; read anew if it was read for another.
     async fn view(&mut self, node_batch: NodeBatch) -> Arc<DiscoveredNode<T>> {
-        let task = self.rows.plan.steps.get(node_batch.step).map_or(0, |step| step.task);
+        let task = self.rows.plan.steps.get(node_batch.step).map_or_else(TaskIndex::default, |step| step.task);
         if let Some((of, view)) = &self.view
             && *of == task
         {

@@ -10,7 +10,7 @@ use super::message::NodeBatch;
 use super::process::ActionVerdict;
 use crate::event::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
 use crate::inventory::{Role, Supervisor};
-use crate::plan::{Action, Plan, Task, Work};
+use crate::plan::{Action, Plan, StepIndex, Task, Work};
 use crate::select::ServicePattern;
 use crate::supervisor::ProcessInfo;
 use crate::transport::Transport;
@@ -20,9 +20,14 @@ pub(super) fn node_name(plan: &Plan, index: usize) -> String {
     plan.nodes.get(index).map(|selected| selected.node.name.clone()).unwrap_or_default()
 }
 
-/// A result of a node alone. The role is that of the step, or the only one that is meant. Every result is made from it, so
-/// that those of `exec` always have the fields of a command.
-pub(super) fn of_node(plan: &Plan, step: usize, batch: Option<u32>, index: usize, outcome: Outcome) -> TargetResult {
+/// A result of a node alone. The role is that of the step, or the only one that is meant.
+pub(super) fn of_node(
+    plan: &Plan,
+    step: StepIndex,
+    batch: Option<u32>,
+    index: usize,
+    outcome: Outcome,
+) -> TargetResult {
     let selected = plan.nodes.get(index);
     let mut result = TargetResult::new(node_name(plan, index), outcome);
     result.address = selected.map(|selected| selected.node.address.clone());
@@ -38,7 +43,7 @@ pub(super) fn of_node(plan: &Plan, step: usize, batch: Option<u32>, index: usize
 /// One result for each service of a step as it was typed.
 pub(super) fn as_requested(
     plan: &Plan,
-    step: usize,
+    step: StepIndex,
     batch: Option<u32>,
     index: usize,
     outcome: Outcome,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::message::{NodeBatch, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
 use super::node_worker::{NodeWorker, wait_until_set};
 use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, RunScope, Stage};
-use crate::plan::StoppedTarget;
+use crate::plan::{StepIndex, StoppedTarget};
 use crate::snapshot::{NodeChange, Snapshot, SnapshotDiff, diff};
 use crate::transport::Transport;
 
@@ -96,7 +96,8 @@ impl<'a, T: Transport> SnapshotGate<'a, T> {
 
     /// The node as it is now.
     async fn read(&mut self) -> Snapshot {
-        let node_batch = NodeBatch { step: 0, batch: self.node_batch.batch, node: 0, batched: false };
+        let node_batch =
+            NodeBatch { step: StepIndex::default(), batch: self.node_batch.batch, node: 0, batched: false };
         let selection = self.scope();
         let (reader, inbox) = (&mut self.reader, &mut self.inbox);
         reader.forget();

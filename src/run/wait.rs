@@ -19,7 +19,7 @@ use super::results::ResultBuilder;
 use crate::event::{
     ActivityPhase, Failure, FailureKind, FunctionalStatus, Outcome, PhaseKind, ProcessState, Stage, TargetResult,
 };
-use crate::plan::{Action, WaitCondition, WaitGoal};
+use crate::plan::{Action, TaskIndex, WaitCondition, WaitGoal};
 use crate::transport::Transport;
 
 /// Between two looks at a node.
@@ -125,7 +125,8 @@ async fn look<T: Transport>(
     if let Some(failure) = view.connection_lost() {
         return Err(failure.clone());
     }
-    let names = view.names(rows.plan.steps.get(node_batch.step).map_or(0, |step| step.task)).await;
+    let names =
+        view.names(rows.plan.steps.get(node_batch.step).map_or_else(TaskIndex::default, |step| step.task)).await;
     let VisitPlan { jobs, results } = view.agenda(node_batch);
     let mut seen: WaitReading = results
         .into_iter()

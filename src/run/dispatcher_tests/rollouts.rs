@@ -13,10 +13,10 @@ fn rollout(services: &[&str], nodes: usize, watched: usize) -> Plan {
         Task::new(Work::example(Action::Restart, services), true)
     };
     plan.tasks = services.iter().map(task).collect();
-    let step = |task| PlanStep { task, role: Some("r".to_owned()), nodes: selected.clone() };
+    let step = |task| PlanStep { task: TaskIndex::from(task), role: Some("r".to_owned()), nodes: selected.clone() };
     plan.steps = (0..services.len()).map(step).collect();
     let cap = |task| RoleCap {
-        task,
+        task: TaskIndex::from(task),
         role: "r".to_owned(),
         amount: NodeAmount::Nodes(1),
         limit: 1,
@@ -53,7 +53,7 @@ fn replay(plan: &Plan, mut answer: impl FnMut(&Effect) -> Option<DispatcherInput
 /// The step and the node of each visit.
 fn visits(log: &[Effect]) -> Vec<(usize, usize)> {
     let node_batch = |order: &Effect| match order {
-        Effect::Start(WorkItem::Batch(node_batch)) => Some((node_batch.step, node_batch.node)),
+        Effect::Start(WorkItem::Batch(node_batch)) => Some((node_batch.step.into(), node_batch.node)),
         _ => None,
     };
     log.iter().filter_map(node_batch).collect()
@@ -146,7 +146,7 @@ fn a_node_that_is_lost_has_a_result_in_each_task_to_come() {
     let log = replay(&plan, nth_time(WorkItem::Inspect(0), 2, refused()));
     assert_eq!(of_first(&log), results(&["y", "z"]));
     assert_eq!(visits(&log), [(0, 0), (0, 1)]);
-    let node_batch = WorkItem::Batch(NodeBatch { step: 0, batch: 1, node: 0, batched: true });
+    let node_batch = WorkItem::Batch(NodeBatch { step: StepIndex::default(), batch: 1, node: 0, batched: true });
     let log = replay(&plan, nth_time(node_batch, 1, refused()));
     assert_eq!(of_first(&log), results(&["y", "z"]));
     // Tasks that mean the same have one result.
@@ -176,7 +176,7 @@ fn a_watched_node_that_cannot_be_locked_counts_if_it_is_down() {
                 Some(DispatcherInput::Ended(*item, lost(Outcome::Failed, FailureKind::Command)))
             }
             Effect::Start(item @ WorkItem::Inspect(2)) if is_down => {
-                let down = vec![(0, "r".to_owned())];
+                let down = vec![(TaskIndex::default(), "r".to_owned())];
                 Some(DispatcherInput::Ended(
                     *item,
                     WorkItemEnd::Inspected(NodeInspection { down, ..NodeInspection::default() }),
@@ -200,7 +200,7 @@ fn a_node_that_may_not_be_changed_counts_as_it_was_read() {
     plan.tasks[0].policy.max_failures = Some(FailureLimit::Nodes(1));
     let failed = || (Outcome::Failed, Failure::new(Stage::Act, FailureKind::Command, "x"));
     let refused = |role: Option<&str>| NodeInspection {
-        down: role.map(|role| (0, role.to_owned())).into_iter().collect(),
+        down: role.map(|role| (TaskIndex::default(), role.to_owned())).into_iter().collect(),
         refusal: Some(failed()),
         ..NodeInspection::default()
     };
