@@ -22,7 +22,7 @@ use crate::guard::Rescue;
 use crate::inventory::{Role, Supervisor};
 use crate::plan::{Action, TaskIndex};
 use crate::select::ServicePattern;
-use crate::supervisor::init::InitState;
+use crate::supervisor::parse::init::InitState;
 use crate::supervisor::{ProcessInfo, SupervisorError, UpdateSummary};
 use crate::transport::Transport;
 

@@ -14,7 +14,7 @@ use super::process::Obligation;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState};
 use crate::plan::Action;
 use crate::supervisor::SupervisorError;
-use crate::supervisor::init::{self, InitState, InitStatus};
+use crate::supervisor::parse::init::{self, InitState, InitStatus};
 use crate::transport::{Transport, TransportError};
 
 const POLL: Duration = Duration::from_millis(250);

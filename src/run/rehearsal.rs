@@ -6,8 +6,9 @@
 use crate::event::{Failure, FailureKind, Stage};
 use crate::guard::{ArmError, Guard, Rescue, TrialAnswer};
 use crate::remote::SudoError;
-use crate::supervisor::init::{self, InitState};
-use crate::supervisor::supervisorctl::{self, ControlProblem};
+use crate::supervisor::parse::init::{self, InitState};
+use crate::supervisor::parse::problem::ControlProblem;
+use crate::supervisor::parse::supervisorctl;
 
 /// The exit code of a command that was ended because it took too long.
 const KILLED: u32 = 137;

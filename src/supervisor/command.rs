@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::init::{self, InitProblem, InitStatus};
+use super::parse::init::{self, InitProblem, InitStatus};
+use super::parse::problem::ControlProblem;
+use super::parse::supervisorctl::{self, TailOutput};
 use super::relay::Relay;
-use super::supervisorctl::{self, ControlProblem, TailOutput};
 use super::tail_follower::TailFollower;
 use super::{ProcessInfo, RpcFault, SupervisorError, UpdateSummary};
 use crate::event::LogStream;

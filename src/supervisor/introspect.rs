@@ -26,7 +26,7 @@ use quick_xml::events::{BytesRef, Event};
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use super::supervisorctl::clip;
+use super::parse::text::clip;
 use crate::event::FunctionalStatus;
 use crate::transport::{Session, TransportError};
 

@@ -9,15 +9,14 @@
 
 pub mod command;
 pub mod follow;
-pub mod init;
 pub mod introspect;
 pub mod line_buffer;
 pub mod log;
 pub mod node_scan;
+pub mod parse;
 mod process;
 mod relay;
 pub mod rpc;
-pub mod supervisorctl;
 pub mod tail_follower;
 pub mod via;
 pub mod xmlrpc;

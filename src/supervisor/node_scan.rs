@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SupervisorError;
 use super::command::NodeShell;
-use super::supervisorctl::clip;
+use super::parse::text::clip;
 use crate::remote::{CommandAnswer, NoAnswer, SudoError, last_line};
 use crate::transport::Session;
 

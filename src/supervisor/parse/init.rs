@@ -10,7 +10,9 @@
 //! (`status_of_proc`), `/usr/sbin/service` of init-system-helpers, initctl(8) of upstart 1.x, systemctl(1) of
 //! systemd 208 to 252.
 
-use super::supervisorctl::{self, ControlProblem};
+use super::problem::{ControlProblem, sudo_problem};
+use super::supervisorctl::status_line;
+use super::text::clip;
 use crate::event::ProcessState;
 
 /// So many lines of an output are read.
@@ -25,7 +27,7 @@ pub struct InitStatus {
     pub pid: Option<u32>,
     /// When systemd saw the service enter this state, as it prints it: to be compared only, never to be read.
     pub since: Option<String>,
-    /// The line that told the state, or the first one (untrusted, at most 512 bytes).
+    /// The line that names the state, or the first one (untrusted, at most 512 bytes).
     pub text: String,
 }
 
@@ -86,7 +88,7 @@ pub fn parse_status(name: &str, stdout: &str, stderr: &str, exit: Option<u32>) -
     let err: Vec<String> = lines(stderr).collect();
     let all = || out.iter().chain(&err);
     if let Some(line) = all().find(|line| is_sudo(line)) {
-        return told(InitState::Denied, None, line);
+        return status_from(InitState::Denied, None, line);
     }
     if let Some(status) = systemd(&out).or_else(|| systemd(&err)) {
         return status;
@@ -100,12 +102,12 @@ pub fn parse_status(name: &str, stdout: &str, stderr: &str, exit: Option<u32>) -
     };
     status.unwrap_or_else(|| {
         let state = if exit == Some(3) { InitState::Stopped } else { InitState::Unknown };
-        told(state, None, all().find(|line| !line.is_empty()).map_or("", String::as_str))
+        status_from(state, None, all().find(|line| !line.is_empty()).map_or("", String::as_str))
     })
 }
 
-fn told(state: InitState, pid: Option<u32>, line: &str) -> InitStatus {
-    InitStatus { state, pid, since: None, text: supervisorctl::clip(line) }
+fn status_from(state: InitState, pid: Option<u32>, line: &str) -> InitStatus {
+    InitStatus { state, pid, since: None, text: clip(line) }
 }
 
 /// The first line that says that it does not run, else the first that says that it does.
@@ -115,14 +117,14 @@ fn by_lines(name: &str, lines: &[String]) -> Option<InitStatus> {
         let Some((state, pid)) = one_line(name, line) else { continue };
         match state {
             InitState::Running | InitState::Starting | InitState::Stopping => {
-                running.get_or_insert(told(state, pid, line));
+                running.get_or_insert(status_from(state, pid, line));
             }
             InitState::Stopped
             | InitState::Failed
             | InitState::Exited
             | InitState::NotFound
             | InitState::Denied
-            | InitState::Unknown => return Some(told(state, pid, line)),
+            | InitState::Unknown => return Some(status_from(state, pid, line)),
         }
     }
     running
@@ -133,10 +135,10 @@ fn by_lines(name: &str, lines: &[String]) -> Option<InitStatus> {
 #[must_use]
 pub fn parse_action(stdout: &str, stderr: &str, exit: Option<u32>) -> Option<InitProblem> {
     for line in lines(stdout).chain(lines(stderr)) {
-        if let Some(problem) = supervisorctl::sudo_problem(&line) {
+        if let Some(problem) = sudo_problem(&line) {
             return Some(InitProblem::Command(problem));
         }
-        let text = || supervisorctl::clip(&line);
+        let text = || clip(&line);
         // A script that ended 0 may have complained on its way.
         match refusal(&line).filter(|_| exit != Some(0)) {
             Some(InitState::NotFound) => return Some(InitProblem::NotFound { text: text() }),
@@ -197,7 +199,7 @@ fn plain(line: &str) -> String {
 }
 
 fn is_sudo(line: &str) -> bool {
-    matches!(supervisorctl::sudo_problem(line), Some(ControlProblem::Sudo(_)))
+    matches!(sudo_problem(line), Some(ControlProblem::Sudo(_)))
 }
 
 /// Reads systemctl's block, up to the empty line behind which it shows the journal.
@@ -221,10 +223,10 @@ fn systemd(lines: &[String]) -> Option<InitStatus> {
     };
     let since = active.and_then(|(_, text)| text.split_once(" since ")).map(|(_, rest)| {
         let end = rest.find(';').unwrap_or(rest.len());
-        supervisorctl::clip(rest.get(..end).unwrap_or_default().trim())
+        clip(rest.get(..end).unwrap_or_default().trim())
     });
     let pid = field("Main PID:").filter(|_| alive).and_then(|(_, text)| main_pid(text));
-    Some(InitStatus { state, pid, since, text: supervisorctl::clip(line) })
+    Some(InitStatus { state, pid, since, text: clip(line) })
 }
 
 /// `active (running) since …`, `failed (Result: exit-code) since …`
@@ -263,7 +265,7 @@ fn one_line(name: &str, line: &str) -> Option<(InitState, Option<u32>)> {
         return Some((state, None));
     }
     // Contrail's wrapper of a program is supervisorctl.
-    if let Some(status) = supervisorctl::status_line(line) {
+    if let Some(status) = status_line(line) {
         let state = match status.state {
             ProcessState::Running => InitState::Running,
             ProcessState::Starting | ProcessState::Backoff => InitState::Starting,
@@ -372,13 +374,13 @@ fn sysv(line: &str) -> Option<(InitState, Option<u32>)> {
     let position = words.iter().position(|word| *word == "running")?;
     let before = position.checked_sub(1).and_then(|at| words.get(at)).copied();
     let names_process_or_ends = words.get(position + 1).is_none_or(|word| matches!(*word, "pid" | "pids" | "process"));
-    let told = match before {
+    let is_said = match before {
         Some("is" | "are" | "already" | "still" | "currently" | "and") => true,
         // `(pid 12) running`, `x: running`, `running`: nothing else is said.
         Some(word) => word.bytes().all(|byte| byte.is_ascii_digit()) || position == 1 && names_process_or_ends,
         None => names_process_or_ends,
     };
-    told.then(|| (InitState::Running, first_pid(&words)))
+    is_said.then(|| (InitState::Running, first_pid(&words)))
 }
 
 /// The number behind the first `pid`, `pids` or `process`.

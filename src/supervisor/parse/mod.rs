@@ -1,0 +1,12 @@
+//! Text that a node's commands print becomes values.
+//!
+//! Pure: no I/O, no session. The files use the leaf `event` and `remote::SudoError`. What always holds: no text makes a
+//! reader panic, what is kept is bounded, and what is not understood is never a success. Start at
+//! [`supervisorctl::parse_status`].
+
+pub mod init;
+pub mod problem;
+pub mod supervisorctl;
+#[cfg(test)]
+mod supervisorctl_tests;
+pub(in crate::supervisor) mod text;
