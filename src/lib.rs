@@ -8,8 +8,8 @@
 //! - [`plan`]: the actions to be done and their order, as data.
 //! - [`transport`]: one authenticated SSH session with a node.
 //! - [`remote`]: runs commands on a node, with or without sudo.
-//! - [`supervisor`]: one supervisord over a session.
 //! - [`guard`]: a run's hold on a node: its lock, and a dead-man's switch.
+//! - [`supervisor`]: one supervisord over a session, through one of several backends.
 //! - [`journal`]: the record of everything that changed a node; on disk before it is reported.
 //! - [`run`]: the plan is carried out; events come out.
 //! - [`event`]: everything that can happen, as data, and the ledger that folds it into "now".

@@ -22,9 +22,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plan", &["snapshot", "select", "inventory", "local", "event"]),
     ("transport", &["local", "event"]),
     ("remote", &["transport", "event"]),
-    // Of the inventory only the description of an instance: its addresses are data.
-    ("supervisor", &["remote", "transport", "inventory", "event"]),
     ("guard", &["remote", "transport", "event"]),
+    // Of the inventory only the description of an instance: its addresses are data. Of the guard only the type of a rescue:
+    // a backend knows the words that start a service.
+    ("supervisor", &["guard", "remote", "transport", "inventory", "event"]),
     // Of `select` and `inventory` only its tests: a plan is made of their types.
     ("journal", &["plan", "select", "inventory", "local", "event"]),
     (

@@ -1,22 +1,26 @@
 //! A node's one connection, made again when it was lost, and the supervisords reached over it.
+//!
+//! Which backend reaches a supervisord is not known here: [`LiveInstance`] asks its capabilities, or calls a method.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use secrecy::zeroize::Zeroizing;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::sync::{Mutex, OnceCell};
 use tracing::debug;
 
 use super::{NodeAccess, PasswordFiles};
 use crate::event::{ProcessState, Via};
-use crate::guard::{ControlCommand, ControlSettings, Rescue};
+use crate::guard::Rescue;
 use crate::inventory::{ControlAddress, Role, Supervisor};
 use crate::remote::Sudo;
 use crate::select::ServicePattern;
-use crate::supervisor::command::{InitService, InitWrapper, NodeShell, Supervisorctl};
-use crate::supervisor::rpc::{RpcClient, SocketRoute, SupervisorReading};
-use crate::supervisor::via::{self, Diagnosis};
+use crate::supervisor::backend::interface::Capabilities;
+use crate::supervisor::backend::search::{self, Diagnosis};
+use crate::supervisor::init_service::InitService;
+use crate::supervisor::process::{ProcessReading, SupervisorReading};
+use crate::supervisor::rescue::{self, RescueContext};
+use crate::supervisor::shell::NodeShell;
 use crate::supervisor::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError};
 use crate::transport::{Endpoint, Session, Transport, TransportError};
 
@@ -37,12 +41,7 @@ impl<T: Transport> NodeConnection<T> {
 
     /// How the guard starts a service that init runs again.
     pub(super) fn rescue_of_init(&self, name: &str) -> Rescue {
-        Rescue::Init { name: name.to_owned(), prefix: self.unattended_sudo() }
-    }
-
-    /// What stands before a command that the node's guard runs.
-    fn unattended_sudo(&self) -> Vec<String> {
-        self.sudo.unattended_words().iter().map(|word| (*word).to_owned()).collect()
+        rescue::of_init(&self.sudo, name)
     }
 
     /// The connection that is open, else a new one.
@@ -85,18 +84,17 @@ impl<T: Transport> NodeConnection<T> {
     }
 }
 
-/// A supervisord on a node: which one, how it was reached, what it listed.
+/// A supervisord on a node: which one, the client that reaches it, and its first answer.
 pub(super) struct LiveInstance<T: Transport> {
     pub(super) link: Arc<NodeConnection<T>>,
     pub(super) role: Arc<Role>,
     pub(super) supervisor: Supervisor,
-    way: InstanceRoute,
     authorization: Option<String>,
-    client: Mutex<ConnectedClient<T::Session>>,
-    /// What it listed when it was first asked.
+    client: std::sync::Mutex<ConnectedClient<T::Session>>,
+    /// Its first answer.
     pub(super) snapshot: SupervisorReading,
-    /// Programs whose init wrapper was run: it acts on all processes of the program at once.
-    wrapped: std::sync::Mutex<BTreeSet<String>>,
+    /// Programs that were acted on, where an action reaches all processes of a program at once.
+    acted_on: std::sync::Mutex<BTreeSet<String>>,
     /// Processes whose `startsecs` is 0, once supervisord has answered; none if it does not have that in its answer.
     up_at_once: OnceCell<Option<BTreeSet<(String, String)>>>,
     /// Groups that an update has taken out and not yet put in again.
@@ -109,24 +107,8 @@ struct ConnectedClient<S: Session> {
     client: Arc<SupervisorClient<S>>,
 }
 
-#[derive(Clone)]
-enum InstanceRoute {
-    Rpc(ControlAddress, SocketRoute),
-    Supervisorctl(ControlAddress),
-    Service,
-}
-
-/// What one look at a process shows.
-#[derive(Debug, Clone)]
-pub(super) struct ProcessReading {
-    /// supervisord's own pid, where it matters and the way can tell.
-    pub(super) supervisor_pid: Option<u32>,
-    /// The process.
-    pub(super) process: ProcessInfo,
-}
-
 impl<T: Transport> LiveInstance<T> {
-    /// Finds the way to an instance.
+    /// Finds the backend that reaches an instance.
     pub(super) async fn reach(
         link: &Arc<NodeConnection<T>>,
         role: &Arc<Role>,
@@ -136,56 +118,48 @@ impl<T: Transport> LiveInstance<T> {
         let shell = link.shell().await.map_err(|error| error.failure())?;
         let authorization = authorization(supervisor, &link.passwords)?;
         let diagnosis = if supervisor.optional { Diagnosis::Spare } else { Diagnosis::Look };
-        let reached = via::reach(&shell, supervisor, wanted, authorization.clone(), diagnosis).await?;
-        let way = match &reached.client {
-            SupervisorClient::Rpc(client) => InstanceRoute::Rpc(client.address().clone(), client.road()),
-            SupervisorClient::Supervisorctl(client) => InstanceRoute::Supervisorctl(client.address().clone()),
-            SupervisorClient::Service(_) => InstanceRoute::Service,
-        };
+        let reached = search::reach(&shell, supervisor, wanted, authorization.clone(), diagnosis).await?;
         let session = Arc::clone(shell.session());
         Ok(Self {
             link: Arc::clone(link),
             role: Arc::clone(role),
             supervisor: supervisor.clone(),
-            way,
             authorization,
-            client: Mutex::new(ConnectedClient { session, client: Arc::new(reached.client) }),
+            client: std::sync::Mutex::new(ConnectedClient { session, client: Arc::new(reached.client) }),
             snapshot: reached.snapshot,
-            wrapped: std::sync::Mutex::default(),
+            acted_on: std::sync::Mutex::default(),
             up_at_once: OnceCell::new(),
             owed_groups: std::sync::Mutex::default(),
         })
     }
 
-    /// Whether the init wrapper of a program is to be run: once a run, whichever of its processes comes first.
-    pub(super) fn is_first_wrapped(&self, program: &str) -> bool {
-        self.wrapped.lock().unwrap_or_else(PoisonError::into_inner).insert(program.to_owned())
+    /// Whether the action on a program is still to be sent, where it reaches all its processes: once a run, whichever of them
+    /// comes first.
+    pub(super) fn is_first_of_program(&self, program: &str) -> bool {
+        self.acted_on.lock().unwrap_or_else(PoisonError::into_inner).insert(program.to_owned())
     }
 
-    /// Drops processes that another instance of the node lists as well: an init wrapper does not say whose they are.
+    /// Drops processes that another instance of the node lists as well, where the backend does not say whose they are.
     pub(super) fn leave_to_others(&mut self, taken: &mut BTreeSet<(String, String)>) {
-        if self.via() == Via::Service {
+        if self.capabilities().lists_other_instances {
             self.snapshot.processes.retain(|process| taken.insert((process.group.clone(), process.name.clone())));
         }
     }
 
-    /// Whether supervisord's configuration says that a process is up as soon as it is spawned; none if that is not known.
-    /// An answer is asked for once; a question that failed is asked again.
-    pub(super) async fn is_up_at_once(&self, rpc: &RpcClient<T::Session>, process: &ProcessInfo) -> Option<bool> {
-        match self.up_at_once.get_or_try_init(|| rpc.up_at_once()).await {
+    /// Whether supervisord's configuration says that a process is up as soon as it is spawned; none if that is not known. It is
+    /// read once; a query that failed is repeated.
+    pub(super) async fn is_up_at_once(
+        &self,
+        client: &SupervisorClient<T::Session>,
+        process: &ProcessInfo,
+    ) -> Option<bool> {
+        match self.up_at_once.get_or_try_init(|| client.up_at_once()).await {
             Ok(at_once) => at_once.as_ref().map(|all| all.contains(&(process.group.clone(), process.name.clone()))),
             Err(error) => {
                 debug!(supervisor = self.supervisor.name, %error, "cannot read the configuration of its programs");
                 None
             }
         }
-    }
-
-    /// supervisorctl beside the init wrapper, which does not tell how a process has ended.
-    pub(super) async fn beside_wrapper(&self) -> Option<Vec<Supervisorctl<T::Session>>> {
-        let shell = self.link.shell().await.ok()?;
-        let addresses = self.supervisor.addresses.iter();
-        Some(addresses.map(|address| Supervisorctl::new(shell.clone(), address.clone())).collect())
     }
 
     /// Notes that a group was taken out to be put in again.
@@ -216,7 +190,7 @@ impl<T: Transport> LiveInstance<T> {
         }
     }
 
-    /// Whether a group is in, and was told to start.
+    /// Whether a group is in, and a start was sent to it.
     async fn put_in(&self, group: &str) -> Result<bool, SupervisorError> {
         let client = self.client().await?;
         match client.add_group(group).await {
@@ -231,133 +205,84 @@ impl<T: Transport> LiveInstance<T> {
         client.start_group(group).await.map(|()| true)
     }
 
-    pub(super) fn via(&self) -> Via {
-        match self.way {
-            InstanceRoute::Rpc(..) => Via::Rpc,
-            InstanceRoute::Supervisorctl(_) => Via::Supervisorctl,
-            InstanceRoute::Service => Via::Service,
-        }
+    /// The client on the connection that was open last.
+    fn last_client(&self) -> Arc<SupervisorClient<T::Session>> {
+        Arc::clone(&self.client.lock().unwrap_or_else(PoisonError::into_inner).client)
     }
 
-    /// Where it was reached.
-    pub(super) fn address(&self) -> String {
-        match &self.way {
-            InstanceRoute::Rpc(address, _) | InstanceRoute::Supervisorctl(address) => address.to_string(),
-            InstanceRoute::Service => format!("the init wrappers of {}", self.supervisor.name),
-        }
+    /// Which backend reaches it.
+    pub(super) fn via(&self) -> Via {
+        self.last_client().via()
+    }
+
+    /// What that backend is like.
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.last_client().capabilities()
+    }
+
+    /// Where it listens, if the backend knows.
+    pub(super) fn address(&self) -> Option<ControlAddress> {
+        self.last_client().address().cloned()
     }
 
     /// The unix socket at which it was reached.
-    pub(super) fn socket(&self) -> Option<&str> {
-        match &self.way {
-            InstanceRoute::Rpc(ControlAddress::Unix(path), _)
-            | InstanceRoute::Supervisorctl(ControlAddress::Unix(path)) => Some(path),
-            InstanceRoute::Rpc(..) | InstanceRoute::Supervisorctl(_) | InstanceRoute::Service => None,
+    pub(super) fn socket(&self) -> Option<String> {
+        match self.address() {
+            Some(ControlAddress::Unix(path)) => Some(path),
+            Some(ControlAddress::Http { .. }) | None => None,
         }
     }
 
     /// Whether sshd has opened a TCP port for it.
     pub(super) fn is_forwarded_to_tcp(&self) -> bool {
-        matches!(self.way, InstanceRoute::Rpc(ControlAddress::Http { .. }, SocketRoute::Forwarded))
+        self.last_client().is_forwarded_to_tcp()
     }
 
     /// The client, on the connection that is open now.
     pub(super) async fn client(&self) -> Result<Arc<SupervisorClient<T::Session>>, TransportError> {
         let shell = self.link.shell().await?;
         let session = Arc::clone(shell.session());
-        let mut client = self.client.lock().await;
-        if !Arc::ptr_eq(&client.session, &session) {
-            let new = match self.way.clone() {
-                InstanceRoute::Rpc(address, road) => {
-                    SupervisorClient::Rpc(RpcClient::new(shell, road, address, self.authorization.clone()))
-                }
-                InstanceRoute::Supervisorctl(address) => {
-                    SupervisorClient::Supervisorctl(Supervisorctl::new(shell, address))
-                }
-                InstanceRoute::Service => {
-                    SupervisorClient::Service(InitWrapper::new(shell, self.supervisor.services.clone()))
-                }
-            };
-            *client = ConnectedClient { session, client: Arc::new(new) };
+        let mut connected = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&connected.session, &session) {
+            let client = Arc::new(connected.client.on(shell));
+            *connected = ConnectedClient { session, client };
         }
-        Ok(Arc::clone(&client.client))
+        Ok(Arc::clone(&connected.client))
     }
 
-    /// The process as it is now. supervisord's own pid is asked for where a stop of the program restarts it all.
+    /// The process as it is now. supervisord's own pid is read where a stop of the program restarts it all.
     pub(super) async fn look(&self, group: &str, name: &str) -> Result<ProcessReading, SupervisorError> {
         let client = self.client().await?;
-        let cascades = self.may_be_restarted();
-        match client.as_ref() {
-            SupervisorClient::Rpc(rpc) => {
-                let (supervisor_pid, process) = rpc.look(&rpc_name(group, name)).await?;
-                Ok(ProcessReading { supervisor_pid, process })
-            }
-            SupervisorClient::Supervisorctl(_) | SupervisorClient::Service(_) => {
-                let supervisor_pid = if cascades { client.pid().await? } else { None };
-                let found =
-                    client.list().await?.into_iter().find(|process| process.group == group && process.name == name);
-                let process = found.ok_or_else(|| SupervisorError::Fault {
-                    fault: RpcFault::BadName,
-                    text: format!("{} no longer lists it", self.supervisor.name),
-                })?;
-                Ok(ProcessReading { supervisor_pid, process })
-            }
-        }
+        let reading = client.read(group, name, self.may_be_restarted()).await?;
+        reading.ok_or_else(|| SupervisorError::Fault {
+            fault: RpcFault::BadName,
+            text: format!("{} no longer lists it", self.supervisor.name),
+        })
     }
 
     /// How the guard starts a process of it again.
     pub(super) fn rescue(&self, group: &str, name: &str) -> Rescue {
-        match &self.way {
-            InstanceRoute::Rpc(..) | InstanceRoute::Supervisorctl(_) => {
-                Rescue::Process { name: rpc_name(group, name), control: self.control() }
-            }
-            InstanceRoute::Service => self.link.rescue_of_init(group),
-        }
+        self.last_client().rescue(&self.rescue_context(), group, name)
     }
 
-    /// How the guard puts a group of it in again.
-    pub(super) fn rescue_group(&self, group: &str) -> Rescue {
-        Rescue::Group { name: group.to_owned(), control: self.control() }
+    /// How the guard adds a group of it again; none where an update can remove no group.
+    pub(super) fn rescue_group(&self, group: &str) -> Option<Rescue> {
+        self.last_client().rescue_group(&self.rescue_context(), group)
     }
 
     /// The same for all its groups that are meant.
     pub(super) fn rescues_of_groups(&self, services: &[ServicePattern]) -> Vec<Rescue> {
-        if self.via() == Via::Service {
-            // A wrapper cannot update anything.
-            return Vec::new();
-        }
         let groups: BTreeSet<&String> = self.snapshot.processes.iter().map(|process| &process.group).collect();
         let meant = groups.into_iter().filter(|group| services.iter().any(|service| service.matches_group(group)));
-        meant.map(|group| self.rescue_group(group)).collect()
+        meant.filter_map(|group| self.rescue_group(group)).collect()
     }
 
-    /// `supervisorctl` as the guard calls it. A password is never sent as an argument: the node's own configuration has
-    /// it where the inventory names that, else supervisorctl reads it from its standard input.
-    fn control(&self) -> ControlCommand {
-        let address = match &self.way {
-            InstanceRoute::Rpc(address, _) | InstanceRoute::Supervisorctl(address) => address.to_string(),
-            InstanceRoute::Service => String::new(),
-        };
-        let (option, value, settings) = match (&self.supervisor.config_file, self.login()) {
-            (Some(file), Some(_)) => ("-c", file.clone(), None),
-            (None, Some((user, password))) => {
-                let version = &self.snapshot.version;
-                ("-c", "/dev/stdin".to_owned(), Some(settings(&address, &user, &password, version)))
-            }
-            (_, None) => ("-s", address, None),
-        };
-        let mut words = self.link.unattended_sudo();
-        words.extend(["supervisorctl".to_owned(), option.to_owned(), value]);
-        ControlCommand { words, settings }
-    }
-
-    /// The user and the password that supervisord asks for, as they stand in the header that it is sent.
-    fn login(&self) -> Option<(String, SecretString)> {
-        use base64::Engine;
-        let pair = self.authorization.as_ref()?.strip_prefix("Basic ")?;
-        let pair = Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(pair).ok()?);
-        let (user, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
-        Some((user.to_owned(), password.into()))
+    fn rescue_context(&self) -> RescueContext<'_> {
+        RescueContext {
+            supervisor: &self.supervisor,
+            authorization: self.authorization.as_deref(),
+            version: &self.snapshot.version,
+        }
     }
 
     /// Whether the instance is another than when it was first asked, and the process with it.
@@ -379,28 +304,6 @@ impl<T: Transport> LiveInstance<T> {
     pub(super) fn cascades(&self, group: &str) -> bool {
         self.supervisor.cascades.iter().any(|name| name == group)
     }
-}
-
-/// The name that the API takes: always with the group.
-pub(super) fn rpc_name(group: &str, name: &str) -> String {
-    format!("{group}:{name}")
-}
-
-/// A configuration for supervisorctl. It expands what begins with a per cent sign from supervisor 3.2 on
-/// (`options.py`, `saneget`).
-fn settings(address: &str, user: &str, password: &SecretString, version: &str) -> ControlSettings {
-    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
-    let is_older =
-        matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(3), Some(0 | 1)) | (Some(0..=2), _));
-    let literal = |text: &str| Zeroizing::new(if is_older { text.to_owned() } else { text.replace('%', "%%") });
-    let (address, user, password) = (literal(address), literal(user), literal(password.expose_secret()));
-    let text = format!(
-        "[supervisorctl]\nserverurl={}\nusername={}\npassword={}",
-        address.as_str(),
-        user.as_str(),
-        password.as_str()
-    );
-    ControlSettings::new(text.into())
 }
 
 /// A service that init runs, over the connection that is open now.

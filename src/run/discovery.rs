@@ -22,6 +22,7 @@ use crate::guard::Rescue;
 use crate::inventory::{Role, Supervisor};
 use crate::plan::{Action, TaskIndex};
 use crate::select::ServicePattern;
+use crate::supervisor::backend::may_run_commands;
 use crate::supervisor::parse::init::InitState;
 use crate::supervisor::{ProcessInfo, SupervisorError, UpdateSummary};
 use crate::transport::Transport;
@@ -347,7 +348,10 @@ impl<T: Transport> DiscoveredNode<T> {
         };
         for process in listed.iter().filter(|process| meant(process)) {
             let alone = |other: &ProcessInfo| other.group != process.group || meant(other);
-            if self.rows.action(node_batch).changes() && instance.via() == Via::Service && !listed.iter().all(alone) {
+            if self.rows.action(node_batch).changes()
+                && instance.capabilities().acts_on_programs
+                && !listed.iter().all(alone)
+            {
                 let message = format!(
                     "the init wrapper acts on all of {} at once, but only part of it was selected",
                     process.group
@@ -388,7 +392,7 @@ impl<T: Transport> DiscoveredNode<T> {
                     .is_ok_and(|instance| instance.snapshot.processes.iter().any(|process| process.group == *name))
             });
             // XML-RPC alone was asked for: nothing is executed on the node then, unless the service itself was named.
-            let spared = self.via == Some(Via::Rpc) && asked_by.is_none_or(ServicePattern::is_glob);
+            let spared = !may_run_commands(self.via) && asked_by.is_none_or(ServicePattern::is_glob);
             if by_supervisord
                 || spared
                 || (asked_by.is_none() && !services.is_empty())

@@ -10,7 +10,6 @@ use tracing::debug;
 
 use super::connection::LiveInstance;
 use crate::event::{FailureEvidence, FailureKind, LogStream, ProcessState, TargetResult};
-use crate::supervisor::log::{LogFile, LogPiece, last_lines};
 use crate::supervisor::{ProcessInfo, SupervisorClient};
 use crate::transport::{Session, Transport};
 
@@ -59,7 +58,7 @@ async fn end_of_log<T: Transport>(
 ) -> Option<(LogStream, Vec<String>)> {
     let client = instance.client().await.ok()?;
     for stream in [LogStream::Stderr, LogStream::Stdout] {
-        match last_lines(&client, process, stream, LINES).await {
+        match client.last_lines(process, stream, LINES).await {
             Ok(lines) if lines.iter().all(|line| line.trim().is_empty()) => {}
             Ok(lines) => return Some((stream, fitting(lines))),
             Err(error) => debug!(service = process.full_name(), %stream, %error, "its log was not read"),
@@ -75,35 +74,29 @@ async fn how_it_ended<T: Transport>(
     is_only: bool,
 ) -> (Option<i32>, Option<String>) {
     let Ok(client) = instance.client().await else { return (None, None) };
-    if is_only && let Some(log) = own_log(&client).await {
+    if is_only
+        && client.capabilities().reads_own_log
+        && let Some(log) = own_log(&client).await
+    {
         let ended = last_end(&log, &process.name);
         if let Some(words) = ended {
             return (exit_status(&words), Some(words));
         }
     }
-    match client.as_ref() {
-        // Of one that ended before it was up, supervisord forgets how it ended.
-        SupervisorClient::Rpc(rpc) => match rpc.exit_status(&process.api_name()).await {
-            Ok(status) => (status, None),
-            Err(error) => {
-                debug!(service = process.full_name(), %error, "its exit status was not read");
-                (None, None)
-            }
-        },
-        SupervisorClient::Supervisorctl(_) | SupervisorClient::Service(_) => (None, None),
+    // Of one that ended before it was up, supervisord forgets how it ended.
+    match client.exit_status(process).await {
+        Ok(status) => (status, None),
+        Err(error) => {
+            debug!(service = process.full_name(), %error, "its exit status was not read");
+            (None, None)
+        }
     }
 }
 
 /// The end of supervisord's own log.
 pub(super) async fn own_log<S: Session>(client: &SupervisorClient<S>) -> Option<String> {
-    let read = match client {
-        SupervisorClient::Rpc(rpc) => rpc.end_of_log(LogFile::Own, OWN_LOG).await,
-        SupervisorClient::Supervisorctl(control) => control.own_log(OWN_LOG).await.map(LogPiece::Bytes),
-        SupervisorClient::Service(_) => return None,
-    };
-    match read {
-        Ok(LogPiece::Bytes(bytes)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        Ok(LogPiece::NotText) => None,
+    match client.own_log(OWN_LOG).await {
+        Ok(bytes) => Some(String::from_utf8_lossy(&bytes?).into_owned()),
         Err(error) => {
             debug!(%error, "supervisord's log was not read");
             None

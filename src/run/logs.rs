@@ -1,8 +1,8 @@
-//! `logs`: reads what a node's services have written, and goes on with it where that was asked for.
+//! `logs`: reads the logs of a node's services, and follows them on request.
 //!
-//! What always holds: nothing is changed; what is read goes on only as fast as it is shown; while following, what cannot
-//! be reached for a while is told once and tried again, and reading goes on where it was. Start at [`LogFollower::show`]; how
-//! far a log was read, and what becomes of it when it is rotated, is known to [`LogPosition`].
+//! What always holds: nothing is changed; reading is only as fast as the output; while following, an outage is reported once
+//! and retried, and reading continues where it was. Start at [`LogFollower::show`]; how
+//! far a log was read, and what happens when it is rotated, is known to [`LogReader`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +18,12 @@ use super::discovery::{DiscoveredNode, VisitPlan};
 use super::job::NodeJob;
 use super::message::{NodeBatch, TargetKey, WorkItem, WorkerMessage, WorkerUpdate};
 use super::results::{ResultBuilder, node_name};
-use crate::event::{ActivityPhase, Failure, FailureKind, LogLines, Outcome, Stage, TargetResult, Via};
+use crate::event::{ActivityPhase, Failure, FailureKind, LogLines, Outcome, Stage, TargetResult};
 use crate::plan::{LogTail, TaskIndex};
 use crate::select::ServicePattern;
-use crate::supervisor::command::TAIL_LIMIT;
-use crate::supervisor::follow::{LogPosition, RpcLog};
-use crate::supervisor::line_buffer::LineBuffer;
-use crate::supervisor::log::no_logs_by_init;
-use crate::supervisor::tail_follower::{TRUNCATED, TailFollower, after_last};
-use crate::supervisor::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError};
+use crate::supervisor::backend::may_run_commands;
+use crate::supervisor::logs::reader::{LogEvent, LogReader, LogRequest, NextStep};
+use crate::supervisor::{ProcessInfo, RpcFault, SupervisorError};
 use crate::transport::{Session, Transport, TransportError};
 
 /// Between two looks at logs to which something was written lately, and at quiet ones.
@@ -56,7 +53,7 @@ pub(super) struct LogFollower<'a, T: Transport> {
     followed: Vec<FollowedLog<T>>,
     /// Why the node cannot be read now, and whether that is for good.
     away: Option<Failure>,
-    /// What was told at once.
+    /// Results that were sent at once.
     reported: Vec<TargetResult>,
 }
 
@@ -84,16 +81,7 @@ struct FollowedLog<T: Transport> {
     process: ProcessInfo,
     /// Its lines without the words.
     head: LogLines,
-    reader: LogPosition,
-    lines: LineBuffer,
-    /// Where supervisorctl follows it.
-    tailed: Option<TailFollower<<T::Session as Session>::Command>>,
-    /// The last bytes that were told of it, where no offset is known.
-    seen: Vec<u8>,
-    /// Whether the place to begin at was found.
-    begun: bool,
-    /// Where to end; none: nowhere.
-    goal: Option<u64>,
+    reader: LogReader<<T::Session as Session>::Command>,
     /// When something came last.
     last: Instant,
     /// Why it cannot be read now.
@@ -103,13 +91,7 @@ struct FollowedLog<T: Transport> {
     end: Option<Result<String, SupervisorError>>,
 }
 
-/// Bytes by which a log is known again where no offset is known.
-const SEEN: usize = 512;
-
-/// So much of the end of a log is read to find them.
-const END: usize = 64 * 1024;
-
-/// What a turn at a log came to.
+/// The outcome of a turn at a log.
 enum LogTurn {
     /// There is more to read.
     Busy,
@@ -142,7 +124,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
         }
     }
 
-    /// Shows the logs: to their ends, or on and on. May be dropped at any point; [`LogFollower::results`] tells what came of it.
+    /// Shows the logs: to their ends, or without an end. May be dropped at any point; [`LogFollower::results`] has the outcome.
     pub(super) async fn show(&mut self) {
         if self.tail.follow {
             self.open_at_last().await;
@@ -151,8 +133,8 @@ impl<'a, T: Transport> LogFollower<'a, T> {
             let time = self.access.timeout;
             let work = async {
                 self.away = self.open().await.err().map(|(failure, _)| failure);
-                let (tail, sender) = (self.tail, self.sender);
-                let logs: Vec<_> = self.followed.iter_mut().map(|log| log.read_out(tail, sender)).collect();
+                let sender = self.sender;
+                let logs: Vec<_> = self.followed.iter_mut().map(|log| log.read_out(sender)).collect();
                 stream::iter(logs).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
             };
             if timeout(time, work).await.is_err() {
@@ -166,7 +148,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
         }
     }
 
-    /// What is to be said of each target that was not told yet.
+    /// The result of each target that has none yet.
     pub(super) fn results(self) -> Vec<TargetResult> {
         let rows = self.rows;
         let mut results = self.reported;
@@ -238,7 +220,10 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                         among_others,
                         lines: Vec::new(),
                     };
-                    self.followed.push(FollowedLog::new(instance, process, head, via != Some(Via::Rpc)));
+                    let LogTail { lines, follow, .. } = self.tail;
+                    let request = LogRequest { stream: self.tail.stream, lines, follow };
+                    let reader = LogReader::new(request, may_run_commands(via));
+                    self.followed.push(FollowedLog::new(instance, process, head, reader));
                 }
                 NodeJob::Init { role, service, is_instance, .. } => {
                     let mut result = self.rows.empty(self.node_batch, Outcome::Failed);
@@ -255,14 +240,14 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                 NodeJob::Update { .. } => {}
             }
         }
-        // What does not depend on how the reading goes is told at once.
+        // Results that do not depend on the reading are sent at once.
         for result in std::mem::take(&mut self.reported) {
             self.sender.send(WorkerUpdate::Result(Box::new(result))).await;
         }
         Ok(())
     }
 
-    /// Connects and finds the logs; what may pass is tried again and again.
+    /// Connects and finds the logs; a transient failure is retried.
     async fn open_at_last(&mut self) {
         let node = node_name(&self.rows.plan, self.rows.index);
         let mut back_off = BackOff::default();
@@ -290,10 +275,10 @@ impl<'a, T: Transport> LogFollower<'a, T> {
         }
     }
 
-    /// Reads on and on. Ends only when there is nothing left that may be written to.
+    /// Follows the logs. Ends only when none is left that may be written to.
     async fn follow(&mut self) {
         let node = node_name(&self.rows.plan, self.rows.index);
-        let (tail, sender) = (self.tail, self.sender);
+        let sender = self.sender;
         let mut back_off = BackOff::default();
         while self.followed.iter().any(|log| log.end.is_none()) {
             let is_open = self.link.is_open();
@@ -320,7 +305,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                 sender.send(WorkerUpdate::Notice(format!("{node}: the connection was lost and restored"))).await;
             }
             let open = self.followed.iter_mut().filter(|log| log.end.is_none() && log.next <= Instant::now());
-            let steps: Vec<_> = open.map(|log| log.step(tail, sender)).collect();
+            let steps: Vec<_> = open.map(|log| log.step(sender)).collect();
             let turns: Vec<TurnOutcome> = stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
             if let Some(reason) = turns.iter().find_map(TurnOutcome::lost) {
                 if self.away.is_none() {
@@ -342,7 +327,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
     }
 }
 
-/// What a turn came to, as the node sees it.
+/// The outcome of a turn for the node.
 enum TurnOutcome {
     Busy,
     Idle,
@@ -357,34 +342,25 @@ impl TurnOutcome {
 }
 
 impl<T: Transport> FollowedLog<T> {
-    fn new(instance: Arc<LiveInstance<T>>, process: ProcessInfo, head: LogLines, may_run: bool) -> Self {
-        Self {
-            instance,
-            process,
-            head,
-            reader: LogPosition::new(may_run),
-            lines: LineBuffer::default(),
-            tailed: None,
-            seen: Vec::new(),
-            begun: false,
-            goal: None,
-            last: Instant::now(),
-            away: None,
-            next: Instant::now(),
-            end: None,
-        }
+    fn new(
+        instance: Arc<LiveInstance<T>>,
+        process: ProcessInfo,
+        head: LogLines,
+        reader: LogReader<<T::Session as Session>::Command>,
+    ) -> Self {
+        let now = Instant::now();
+        Self { instance, process, head, reader, last: now, away: None, next: now, end: None }
     }
 
     /// Shows what there is, and no more.
-    async fn read_out(&mut self, tail: LogTail, sender: LogSender<'_>) {
+    async fn read_out(&mut self, sender: LogSender<'_>) {
         let end = loop {
-            match self.turn(tail, sender).await {
+            match self.turn(sender).await {
                 Ok(LogTurn::Busy) => {}
                 Ok(LogTurn::Idle) => {
-                    let rest = self.lines.finish();
+                    let rest = self.reader.finish();
                     sender.send(self.update(rest)).await;
-                    let nothing = self.goal == Some(0);
-                    break Ok(if nothing { "nothing was written to it yet" } else { "" }.to_owned());
+                    break Ok(if self.reader.was_empty() { "nothing was written to it yet" } else { "" }.to_owned());
                 }
                 Err(error) => break Err(error),
             }
@@ -392,128 +368,37 @@ impl<T: Transport> FollowedLog<T> {
         self.end = Some(end);
     }
 
-    /// Reads some of what was not read yet.
-    async fn turn(&mut self, tail: LogTail, sender: LogSender<'_>) -> Result<LogTurn, SupervisorError> {
+    /// Reads on for one turn.
+    async fn turn(&mut self, sender: LogSender<'_>) -> Result<LogTurn, SupervisorError> {
         let client = self.instance.client().await?;
-        match client.as_ref() {
-            SupervisorClient::Rpc(rpc) => {
-                let name = self.process.api_name();
-                let source = RpcLog { rpc, name: &name, stream: tail.stream };
-                if !self.begun {
-                    let size = self.reader.begin(&source, tail.lines).await?;
-                    self.begun = true;
-                    self.goal = (!tail.follow).then_some(size);
-                }
-                for _ in 0..IN_A_ROW {
-                    if self.goal.is_some_and(|goal| self.reader.offset() >= goal) {
-                        return Ok(LogTurn::Idle);
-                    }
-                    let update = self.reader.next(&source).await?;
-                    if !update.bytes.is_empty() {
-                        self.last = Instant::now();
-                        let lines = self.lines.feed(&update.bytes);
-                        sender.send(self.update(lines)).await;
-                    }
-                    if update.rotated {
-                        let rest = self.lines.finish();
-                        sender.send(self.update(rest)).await;
-                        let what = if update.missing {
-                            "its log was rotated or cleared: the last lines before that may be missing"
-                        } else {
-                            "its log was rotated"
-                        };
-                        sender.send(self.notice(what)).await;
-                    }
-                    if !update.more || (update.rotated && self.goal.is_some()) {
-                        return Ok(LogTurn::Idle);
-                    }
-                }
-                Ok(LogTurn::Busy)
+        for _ in 0..IN_A_ROW {
+            let step = client.read_log(&self.process, &mut self.reader).await?;
+            if step.has_grown {
+                self.last = Instant::now();
             }
-            SupervisorClient::Supervisorctl(control) => {
-                let name = self.process.full_name();
-                let mut bytes = tail.lines.saturating_mul(256).clamp(4096, TAIL_LIMIT);
-                if !tail.follow {
-                    let (read, lines) = loop {
-                        let read = control.tail(&name, tail.stream, bytes).await?;
-                        let is_part = read.len() >= bytes;
-                        let lines = LineBuffer::last_of(&read, is_part, tail.lines);
-                        // The lines are longer than was thought.
-                        if !is_part || lines.len() >= tail.lines || bytes >= TAIL_LIMIT {
-                            break (read, lines);
-                        }
-                        bytes = bytes.saturating_mul(4).min(TAIL_LIMIT);
-                    };
-                    self.goal = Some(u64::try_from(read.len()).unwrap_or_default());
-                    sender.send(self.update(lines)).await;
-                    return Ok(LogTurn::Idle);
-                }
-                let mut tailed = match self.tailed.take() {
-                    Some(tailed) => tailed,
-                    None => {
-                        // Of a log that is kept nowhere, following tells nothing at all.
-                        if !self.begun {
-                            control.tail(&name, tail.stream, SEEN).await?;
-                        }
-                        let mut tailed = control.follow(&name, tail.stream).await?;
-                        // What was written before is read after the other has begun, so that nothing falls between.
-                        let end = control.tail(&name, tail.stream, bytes.max(END)).await?;
-                        tailed.join(&end);
-                        self.join(&end, tail.lines, sender).await;
-                        tailed
-                    }
+            for event in step.events {
+                let update = match event {
+                    LogEvent::Lines(lines) => self.update(lines),
+                    LogEvent::Notice(what) => self.notice(what),
                 };
-                let bytes = tailed.next(POLLS.0).await?;
-                self.tailed = Some(tailed);
-                if bytes.is_empty() {
-                    return Ok(LogTurn::Idle);
-                }
-                self.take(&bytes, sender).await;
-                Ok(LogTurn::Busy)
+                sender.send(update).await;
             }
-            SupervisorClient::Service(_) => Err(no_logs_by_init()),
-        }
-    }
-
-    /// Takes the end of a log in that is followed from there on: its last lines at first, later what is new in it.
-    async fn join(&mut self, end: &[u8], lines: usize, sender: LogSender<'_>) {
-        if !self.begun {
-            self.begun = true;
-            let start = LineBuffer::start_of_last(end, lines);
-            self.seen = end.get(..start).unwrap_or_default().to_vec();
-            self.take(end.get(start..).unwrap_or_default(), sender).await;
-            return;
-        }
-        match after_last(&self.seen, end) {
-            Some(new) => self.take(new, sender).await,
-            None => {
-                sender.send(self.notice("its log was rotated, or written too fast: lines may be missing")).await;
-                self.take(end, sender).await;
+            match step.next {
+                NextStep::Now => {}
+                NextStep::Soon => return Ok(LogTurn::Busy),
+                NextStep::Later => return Ok(LogTurn::Idle),
             }
         }
+        Ok(LogTurn::Busy)
     }
 
-    /// Tells what was written.
-    async fn take(&mut self, bytes: &[u8], sender: LogSender<'_>) {
-        self.last = Instant::now();
-        self.seen.extend_from_slice(bytes);
-        let spare = self.seen.len().saturating_sub(SEEN);
-        self.seen.drain(..spare);
-        let mut lines = self.lines.feed(bytes);
-        if lines.iter().any(|line| line == TRUNCATED) {
-            lines.retain(|line| line != TRUNCATED);
-            sender.send(self.notice("its log was rotated")).await;
-        }
-        sender.send(self.update(lines)).await;
-    }
-
-    /// A turn, and what came of it.
-    async fn step(&mut self, tail: LogTail, sender: LogSender<'_>) -> TurnOutcome {
-        let turn = self.turn(tail, sender).await;
+    /// A turn, and its outcome for the node.
+    async fn step(&mut self, sender: LogSender<'_>) -> TurnOutcome {
+        let turn = self.turn(sender).await;
         self.tolerate(turn, sender).await
     }
 
-    /// Takes what a turn came to: what may pass is told once.
+    /// Handles the outcome of a turn: a transient failure is reported once.
     async fn tolerate(&mut self, turn: Result<LogTurn, SupervisorError>, sender: LogSender<'_>) -> TurnOutcome {
         let now = Instant::now();
         match turn {
@@ -545,13 +430,13 @@ impl<T: Transport> FollowedLog<T> {
         }
     }
 
-    /// Something to be told of it at once.
+    /// A notice about the log.
     fn notice(&self, what: &str) -> WorkerUpdate {
         let LogLines { node, service, .. } = &self.head;
         WorkerUpdate::Notice(format!("{node} {service}: {what}"))
     }
 
-    /// Lines to be told.
+    /// Lines of the log.
     fn update(&self, lines: impl IntoIterator<Item = String>) -> WorkerUpdate {
         WorkerUpdate::Lines(LogLines { lines: lines.into_iter().collect(), ..self.head.clone() })
     }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::connection::LiveInstance;
 use super::evidence;
 use crate::event::ProcessState;
-use crate::supervisor::rpc::RpcClient;
 use crate::supervisor::{ProcessInfo, SupervisorClient};
 use crate::transport::Transport;
 
@@ -31,7 +30,7 @@ pub(super) enum ProgramPurpose {
 /// How a program that is made to end has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OneshotEnd {
-    /// Whether as its configuration expects; none where that is not told.
+    /// Whether as its configuration expects; none where that is not reported.
     pub(super) as_expected: Option<bool>,
     /// In supervisord's words (untrusted).
     pub(super) words: Option<String>,
@@ -47,8 +46,9 @@ pub(super) async fn made_to_end<T: Transport>(instance: &LiveInstance<T>, proces
         return ProgramPurpose::ToStay;
     }
     let at_once = match instance.client().await.as_deref() {
-        Ok(client @ SupervisorClient::Rpc(rpc)) => is_up_at_once(instance, client, rpc, process).await,
-        Ok(SupervisorClient::Supervisorctl(_) | SupervisorClient::Service(_)) => process.uptime == Some(Duration::ZERO),
+        Ok(client) if client.capabilities().reads_program_settings => is_up_at_once(instance, client, process).await,
+        // To read supervisord's log would cost a command.
+        Ok(_) => process.uptime == Some(Duration::ZERO),
         Err(_) => false,
     };
     if at_once { ProgramPurpose::MaybeToEnd } else { ProgramPurpose::ToStay }
@@ -58,10 +58,9 @@ pub(super) async fn made_to_end<T: Transport>(instance: &LiveInstance<T>, proces
 async fn is_up_at_once<T: Transport>(
     instance: &LiveInstance<T>,
     client: &SupervisorClient<T::Session>,
-    rpc: &RpcClient<T::Session>,
     process: &ProcessInfo,
 ) -> bool {
-    match instance.is_up_at_once(rpc, process).await {
+    match instance.is_up_at_once(client, process).await {
         Some(at_once) => at_once,
         None => is_up_at_once_in_log(&log_of(instance, client, process).await, &process.name),
     }
@@ -86,8 +85,8 @@ pub(super) async fn end_of<T: Transport>(instance: &LiveInstance<T>, process: &P
     }
     let is_listed = instance.role.is_oneshot(&process.group, &process.name);
     let client = instance.client().await.ok()?;
-    if let SupervisorClient::Rpc(rpc) = client.as_ref() {
-        if !is_listed && !is_up_at_once(instance, &client, rpc, process).await {
+    if client.capabilities().reports_exits {
+        if !is_listed && !is_up_at_once(instance, &client, process).await {
             return None;
         }
         let words = Some(process.description.clone()).filter(|_| process.exited_as_expected == Some(false));
@@ -116,22 +115,7 @@ async fn log_of<T: Transport>(
     if instance.snapshot.processes.iter().filter(same_name).count() > 1 {
         return String::new();
     }
-    let log = match client {
-        // The wrapper reports none; the supervisorctl that it calls does.
-        SupervisorClient::Service(_) => log_beside_wrapper(instance).await,
-        SupervisorClient::Rpc(_) | SupervisorClient::Supervisorctl(_) => evidence::own_log(client).await,
-    };
-    log.unwrap_or_default()
-}
-
-async fn log_beside_wrapper<T: Transport>(instance: &LiveInstance<T>) -> Option<String> {
-    for control in instance.beside_wrapper().await? {
-        // An address where nobody listens has no log either.
-        if control.list().await.is_ok() {
-            return evidence::own_log(&SupervisorClient::Supervisorctl(control)).await;
-        }
-    }
-    None
+    evidence::own_log(client).await.unwrap_or_default()
 }
 
 /// Whether supervisord's log shows that a process which has EXITED was up as soon as it was spawned: it says how long that

@@ -1,6 +1,6 @@
 //! One process: start, stop, restart, and the proof that it happened.
 //!
-//! What always holds: the state read afterwards decides, not the reply; an action that may have begun is never
+//! What always holds: the state read afterwards decides, not the reply; an action that may have started is never
 //! sent twice; a start is owed for every stop that was sent, and [`Obligation`] remembers it until it is paid.
 
 use std::convert::Infallible;
@@ -9,11 +9,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::connection::{LiveInstance, ProcessReading, rpc_name};
+use super::connection::LiveInstance;
 use super::job::TargetContext;
 use super::oneshot::{self, OneshotEnd, ProgramPurpose};
-use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetState, Via};
-use crate::supervisor::{ProcessInfo, RpcFault, SupervisorClient, SupervisorError};
+use crate::event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, ProcessState, Stage, TargetState};
+use crate::supervisor::process::{ProcessReading, ProcessVerb};
+use crate::supervisor::{ProcessInfo, RpcFault, SupervisorError};
 use crate::transport::Transport;
 
 /// How often a state that is on its way is read.
@@ -121,7 +122,7 @@ pub(super) struct ProcessAction<'a, T: Transport> {
     pub(super) instance: &'a LiveInstance<T>,
     /// As listed when the node was first asked.
     pub(super) listed: &'a ProcessInfo,
-    /// Told before anything is sent.
+    /// Informed before anything is sent.
     pub(super) context: &'a TargetContext<'a, T>,
     /// How long it has to stay up.
     pub(super) stable: Duration,
@@ -228,9 +229,9 @@ impl<T: Transport> ProcessAction<'_, T> {
         if let Err(verdict) = self.set_obligation(Obligation::MustStart).await {
             return *verdict;
         }
-        if self.instance.via() != Via::Rpc {
+        if self.instance.capabilities().restarts {
             // One command for both: what stops it also starts it again, whatever becomes of us.
-            let sent = self.send("restart").await;
+            let sent = self.send(ProcessVerb::Restart).await;
             return self.restarted(look, sent.err()).await;
         }
         if is_up(look.process.state) || look.process.state == ProcessState::Stopping {
@@ -278,23 +279,23 @@ impl<T: Transport> ProcessAction<'_, T> {
 
     /// The state before anything is done: read anew, since other work may have come between.
     async fn read_before(&self) -> Result<ProcessReading, Box<ActionVerdict>> {
-        if self.instance.via() == Via::Service {
-            // The wrapper may have been run for a sibling already: what was listed is what was before.
+        if self.instance.capabilities().acts_on_programs {
+            // The action may have been sent for a sibling already: the list is older than it.
             return Ok(ProcessReading { supervisor_pid: None, process: self.listed.clone() });
         }
         self.look().await.map_err(|error| Box::new(ActionVerdict::error(&error, Stage::Inspect)))
     }
 
     async fn send_stop(&self) -> Result<(), SupervisorError> {
-        self.send("stop").await
+        self.send(ProcessVerb::Stop).await
     }
 
     async fn send_start(&self) -> Result<(), SupervisorError> {
-        self.send("start").await
+        self.send(ProcessVerb::Start).await
     }
 
     /// Sends it, and shows the state of the process while the answer is waited for: it comes when the action is over.
-    async fn send(&self, verb: &str) -> Result<(), SupervisorError> {
+    async fn send(&self, verb: ProcessVerb) -> Result<(), SupervisorError> {
         tokio::select! {
             sent = self.request(verb) => sent,
             never = self.watch() => match never {},
@@ -303,8 +304,8 @@ impl<T: Transport> ProcessAction<'_, T> {
 
     /// Shows the state that the process is in, without an end. A look that fails says nothing: the action's own answer does.
     async fn watch(&self) -> Infallible {
-        if self.instance.via() == Via::Service {
-            // Its wrapper must not run twice at once.
+        if self.instance.capabilities().acts_on_programs {
+            // The command that reads must not run beside the one that acts: they are the same script.
             return std::future::pending().await;
         }
         let mut seen = StateWatch::from(Instant::now());
@@ -316,19 +317,14 @@ impl<T: Transport> ProcessAction<'_, T> {
         }
     }
 
-    async fn request(&self, verb: &str) -> Result<(), SupervisorError> {
+    async fn request(&self, verb: ProcessVerb) -> Result<(), SupervisorError> {
         let client = self.instance.client().await?;
-        let sent = match client.as_ref() {
-            SupervisorClient::Rpc(rpc) => {
-                let name = rpc_name(&self.listed.group, &self.listed.name);
-                if verb == "stop" { rpc.stop(&name).await } else { rpc.start(&name, true).await }
-            }
-            SupervisorClient::Supervisorctl(control) => control.act(verb, &self.listed.full_name()).await,
-            SupervisorClient::Service(_) if !self.instance.is_first_wrapped(&self.listed.group) => return Ok(()),
-            SupervisorClient::Service(wrapper) => wrapper.act(verb, &self.listed.group).await,
-        };
+        if client.capabilities().acts_on_programs && !self.instance.is_first_of_program(&self.listed.group) {
+            return Ok(());
+        }
+        let sent = client.act(verb, self.listed).await;
         if let Err(error) = &sent {
-            debug!(service = self.listed.full_name(), verb, %error, "answered");
+            debug!(service = self.listed.full_name(), %verb, %error, "answered");
         }
         sent
     }
@@ -666,8 +662,8 @@ fn did_not_come_up(process: ProcessInfo, note: Option<&SupervisorError>, was_up:
     ActionVerdict::failed(Some(process), Stage::Verify, kind, message).hinted(hint)
 }
 
-/// Whether a process is another than before. Where neither pid nor start time was told of the one before
-/// (`supervisorctl` does not, of one that is STARTING), the word of whoever restarted it has to do.
+/// Whether a process is another than before. Where neither pid nor start time is known of the one before
+/// (`supervisorctl` prints none of one that is STARTING), the answer to the restart has to do.
 fn is_new(now: &ProcessInfo, before: &ProcessInfo, note: Option<&SupervisorError>) -> bool {
     now.is_another_than(before) || (before.pid.is_none() && before.start.is_none() && note.is_none())
 }
@@ -694,7 +690,7 @@ fn was_not_heard(error: &SupervisorError) -> bool {
 }
 
 /// Whether the program never ran at all. supervisord answers SPAWN_ERROR also for one that ended too early, and
-/// tells the two apart only in its words (supervisor 3.0 to 4.2.5, `process.py`, `finish`).
+/// distinguishes the two only in its text (supervisor 3.0 to 4.2.5, `process.py`, `finish`).
 fn is_spawn_error(process: &ProcessInfo, note: Option<&SupervisorError>) -> bool {
     match note.and_then(fault_of) {
         Some(RpcFault::NoFile | RpcFault::NotExecutable) => true,
@@ -745,7 +741,7 @@ struct Outage {
 
 impl Outage {
     /// Takes an error of a look. While the action may still be under way, that is waited for, up to `patience`;
-    /// what no waiting can mend ends the wait.
+    /// what no waiting can fix ends the wait.
     fn tolerate(&mut self, error: &SupervisorError, patience: Duration) -> Result<(), Box<ActionVerdict>> {
         let passes = match error {
             SupervisorError::Down(_) | SupervisorError::NoSocket(_) | SupervisorError::Silent(_) => true,

@@ -1,5 +1,5 @@
 //! The end of a visit that came early, by the clock or by a second signal: what is owed is paid as far as that can
-//! be done, and what is known is told.
+//! be done, and the rest is reported.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::debug;
 
 use super::NodeAccess;
-use super::connection::{LiveInstance, NodeConnection, rpc_name};
+use super::connection::{LiveInstance, NodeConnection};
 use super::init_service::InitTarget;
 use super::job::{JobTable, NodeJob};
 use super::message::NodeBatch;
@@ -16,10 +16,10 @@ use super::process::{Obligation, is_up};
 use super::results::ResultBuilder;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
 use crate::plan::Action;
-use crate::supervisor::{ProcessInfo, SupervisorClient};
+use crate::supervisor::ProcessInfo;
 use crate::transport::Transport;
 
-/// Once the time for a node is over, so much is left to read and mend.
+/// Once the time for a node is over, so much is left to read and fix.
 const LAST_LOOK: Duration = Duration::from_millis(700);
 
 /// After the wait was given up, a start that is owed is tried for so long: a process that is being stopped cannot
@@ -48,7 +48,7 @@ pub(super) struct EarlyExit<'a, T: Transport> {
 }
 
 impl<T: Transport> EarlyExit<'_, T> {
-    /// Pays and tells: one result for each job that has none yet; for a node that was not yet understood, one for
+    /// Pays and reports: one result for each job that has none yet; for a node that was not yet understood, one for
     /// each service as it was typed.
     pub(super) async fn results(&self) -> Vec<TargetResult> {
         let jobs = self.book.jobs();
@@ -176,12 +176,7 @@ pub(super) async fn fulfil<T: Transport>(
         }
         if matches!(now.state, ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal) {
             let Ok(client) = instance.client().await else { continue };
-            let started = match client.as_ref() {
-                SupervisorClient::Rpc(rpc) => rpc.start(&rpc_name(&now.group, &now.name), false).await,
-                SupervisorClient::Supervisorctl(control) => control.act("start", &now.full_name()).await,
-                SupervisorClient::Service(wrapper) => wrapper.act("start", &now.group).await,
-            };
-            if started.is_ok() {
+            if client.send_start(now).await.is_ok() {
                 if let Ok(Ok(look)) = timeout(LAST_LOOK, instance.look(&process.group, &process.name)).await {
                     *seen = Some(look.process);
                 }

@@ -160,7 +160,11 @@ impl ResultBuilder {
         let count = instance.snapshot.processes.len();
         let noun = if count == 1 { "process" } else { "processes" };
         let version = if version.is_empty() { String::new() } else { format!("supervisor {version} ") };
-        result.message = format!("{version}at {}, {count} {noun}", instance.address());
+        let place = match instance.address() {
+            Some(address) => address.to_string(),
+            None => format!("the init wrappers of {}", instance.supervisor.name),
+        };
+        result.message = format!("{version}at {place}, {count} {noun}");
         result
     }
 

@@ -23,7 +23,7 @@ use crate::transport::Transport;
 
 const POLL: Duration = Duration::from_millis(100);
 
-/// How often a step is begun when the connection is lost meanwhile.
+/// How often a step is started when the connection is lost meanwhile.
 const ATTEMPTS: u32 = 5;
 
 /// Applies what changed of the named groups; one verdict for each of them that the instance lists or is to list. What it
@@ -63,7 +63,7 @@ pub(super) async fn update<T: Transport>(
         verdicts.push((group.clone(), verdict));
     }
     for group in summary.changed.iter().filter(named) {
-        if let Err(failure) = context.set_obligation(Obligation::MustStart, Some(instance.rescue_group(group))).await {
+        if let Err(failure) = context.set_obligation(Obligation::MustStart, instance.rescue_group(group)).await {
             verdicts.push((group.clone(), not_begun(failure)));
             continue;
         }

@@ -7,9 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::SupervisorError;
-use super::command::NodeShell;
+use super::error::SupervisorError;
 use super::parse::text::clip;
+use super::shell::NodeShell;
 use crate::remote::{CommandAnswer, NoAnswer, SudoError, last_line};
 use crate::transport::Session;
 
@@ -233,7 +233,7 @@ pub async fn scan<S: Session>(shell: &NodeShell<S>, places: &ScanPaths) -> Resul
     let words: Vec<String> = sockets.chain(files).filter_map(quoted).collect();
     let packages = if places.packages { "packages" } else { "-" };
     let line = format!("sh -c '{}' ctl-scan {packages} {}", one_line(SCRIPT), words.join(" "));
-    let answer = shell.ask_within(|sudo| format!("{sudo}{line}"), LIMIT).await?;
+    let answer = shell.query_within(|sudo| format!("{sudo}{line}"), LIMIT).await?;
     NodeScan::of_output(&answer.stdout).ok_or_else(|| unfinished("the search of the node", &answer))
 }
 
@@ -242,7 +242,7 @@ pub async fn scan<S: Session>(shell: &NodeShell<S>, places: &ScanPaths) -> Resul
 /// # Errors
 /// As [`scan`].
 pub async fn open_ports<S: Session>(shell: &NodeShell<S>) -> Result<BTreeSet<u16>, SupervisorError> {
-    let answer = shell.ask_within(|sudo| format!("{sudo}sh -c '{PORTS}' ctl-ports"), LIMIT).await?;
+    let answer = shell.query_within(|sudo| format!("{sudo}sh -c '{PORTS}' ctl-ports"), LIMIT).await?;
     if !answer.stdout.lines().any(|line| line == "ctl-end") {
         return Err(unfinished("the search for open ports", &answer));
     }

@@ -1,10 +1,8 @@
-//! What a supervisord tells of its processes, whichever way it was asked, and how asking fails.
+//! The processes of a supervisord as values, whichever backend read them.
 
 use std::time::Duration;
 
-use crate::event::{Failure, FailureKind, ProcessState, Stage};
-use crate::remote::{AskError, ExecError, NoAnswer, SudoError};
-use crate::transport::TransportError;
+use crate::event::ProcessState;
 
 /// One process as its supervisord describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,11 +15,11 @@ pub struct ProcessInfo {
     pub state: ProcessState,
     /// Process id, while there is one.
     pub pid: Option<u32>,
-    /// When it was started, in epoch seconds of the node; not told by `supervisorctl`.
+    /// When it was started, in epoch seconds of the node; `supervisorctl` does not print it.
     pub start: Option<i64>,
     /// Time since then, by the node's own clock.
     pub uptime: Option<Duration>,
-    /// Of one that has EXITED: whether it ended as its configuration expects, where the way tells.
+    /// Of one that has EXITED: whether it ended as its configuration expects, where the backend reports that.
     pub exited_as_expected: Option<bool>,
     /// supervisord's own words (untrusted).
     pub description: String,
@@ -43,9 +41,76 @@ impl ProcessInfo {
     /// Whether `self` is known to be another process than `before`: another pid, or another start time.
     #[must_use]
     pub fn is_another_than(&self, before: &Self) -> bool {
-        let told = self.pid.is_some() && before.pid.is_some();
-        (told && self.pid != before.pid)
+        let both_known = self.pid.is_some() && before.pid.is_some();
+        (both_known && self.pid != before.pid)
             || (self.start.is_some() && before.start.is_some() && self.start != before.start)
+    }
+}
+
+/// One supervisord as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SupervisorReading {
+    /// Version of the supervisor package; empty where the backend does not report it.
+    pub version: String,
+    /// Process id of supervisord itself, where the backend reports it.
+    pub pid: Option<u32>,
+    /// All its processes.
+    pub processes: Vec<ProcessInfo>,
+    /// Entries of its list that name no process.
+    pub unnamed: usize,
+}
+
+impl SupervisorReading {
+    /// Of a backend that lists processes and nothing else.
+    #[must_use]
+    pub const fn of_processes(processes: Vec<ProcessInfo>) -> Self {
+        Self { version: String::new(), pid: None, processes, unnamed: 0 }
+    }
+}
+
+/// One process as it was read, and its supervisord with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessReading {
+    /// supervisord's own pid, where it matters and the backend reports it.
+    pub supervisor_pid: Option<u32>,
+    /// The process.
+    pub process: ProcessInfo,
+}
+
+impl ProcessReading {
+    /// The process in a list.
+    pub(super) fn find(listed: Vec<ProcessInfo>, group: &str, name: &str, supervisor_pid: Option<u32>) -> Option<Self> {
+        let process = listed.into_iter().find(|process| process.group == group && process.name == name)?;
+        Some(Self { supervisor_pid, process })
+    }
+}
+
+/// What can be requested of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessVerb {
+    /// Start it.
+    Start,
+    /// Stop it.
+    Stop,
+    /// Both, in this order.
+    Restart,
+}
+
+impl ProcessVerb {
+    /// As supervisorctl and init take it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+impl std::fmt::Display for ProcessVerb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -58,210 +123,6 @@ pub struct UpdateSummary {
     pub changed: Vec<String>,
     /// Gone from it.
     pub removed: Vec<String>,
-}
-
-/// Fault numbers of supervisord, the same from 3.0 to 4.2.5 (`supervisor/xmlrpc.py`, class Faults).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RpcFault {
-    /// 1: the method is not known.
-    UnknownMethod,
-    /// 6: supervisord is shutting down or restarting.
-    ShutdownState,
-    /// 10: no such process or group.
-    BadName,
-    /// 20: the program's file is missing.
-    NoFile,
-    /// 21: the program's file is not executable.
-    NotExecutable,
-    /// 30: failed.
-    Failed,
-    /// 40: it ended before it was up.
-    AbnormalTermination,
-    /// 50: it could not be spawned.
-    SpawnError,
-    /// 60: it runs already.
-    AlreadyStarted,
-    /// 70: it does not run.
-    NotRunning,
-    /// 90: the group is there already.
-    AlreadyAdded,
-    /// 91: processes of the group still run.
-    StillRunning,
-    /// 92: the configuration cannot be read.
-    CantReread,
-    /// Any other.
-    Other(i32),
-}
-
-impl RpcFault {
-    /// From the number on the wire.
-    #[must_use]
-    pub const fn from_code(code: i32) -> Self {
-        match code {
-            1 => Self::UnknownMethod,
-            6 => Self::ShutdownState,
-            10 => Self::BadName,
-            20 => Self::NoFile,
-            21 => Self::NotExecutable,
-            30 => Self::Failed,
-            40 => Self::AbnormalTermination,
-            50 => Self::SpawnError,
-            60 => Self::AlreadyStarted,
-            70 => Self::NotRunning,
-            90 => Self::AlreadyAdded,
-            91 => Self::StillRunning,
-            92 => Self::CantReread,
-            other => Self::Other(other),
-        }
-    }
-
-    /// The failure kind that explains a start or stop which ended badly.
-    #[must_use]
-    pub const fn kind(self) -> Option<FailureKind> {
-        match self {
-            Self::NoFile | Self::NotExecutable | Self::SpawnError => Some(FailureKind::SpawnError),
-            Self::AbnormalTermination => Some(FailureKind::AbnormalTermination),
-            Self::BadName => Some(FailureKind::NoSuchService),
-            Self::UnknownMethod
-            | Self::ShutdownState
-            | Self::Failed
-            | Self::AlreadyStarted
-            | Self::NotRunning
-            | Self::AlreadyAdded
-            | Self::StillRunning
-            | Self::Other(_) => None,
-            Self::CantReread => Some(FailureKind::Config),
-        }
-    }
-}
-
-/// Why a supervisord did not answer a question.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SupervisorError {
-    /// The connection to the node failed.
-    #[error(transparent)]
-    Transport(TransportError),
-    /// It answered with a fault.
-    #[error("{text}")]
-    Fault {
-        /// Which.
-        fault: RpcFault,
-        /// Its text (untrusted).
-        text: String,
-    },
-    /// It is not there to answer: nobody listens, or it is shutting down.
-    #[error("{0}")]
-    Down(String),
-    /// The socket at this path does not exist. Only the relay tells this apart: for a socket that sshd cannot open, all reasons
-    /// look the same.
-    #[error("unix://{0} no such file")]
-    NoSocket(String),
-    /// The user may not ask.
-    #[error("{0}")]
-    Permission(String),
-    /// sudo refused.
-    #[error(transparent)]
-    Sudo(#[from] SudoError),
-    /// What was executed to ask did not run, did not come to its end, or failed without a word that is understood.
-    #[error(transparent)]
-    NoAnswer(#[from] NoAnswer),
-    /// The program to ask with is not on the node.
-    #[error("{0}")]
-    CommandMissing(String),
-    /// What came makes no sense, or is too long.
-    #[error("{0}")]
-    Protocol(String),
-    /// The way in use cannot do this.
-    #[error("{0}")]
-    Unsupported(String),
-    /// No answer in time to a question that should take no time.
-    #[error("no answer from {0}")]
-    Silent(String),
-}
-
-impl From<TransportError> for SupervisorError {
-    fn from(error: TransportError) -> Self {
-        // The connection is there: it is a question without an answer, like others.
-        if let TransportError::Silent { what, .. } = error {
-            return Self::Silent(format!("the node to {what}"));
-        }
-        Self::Transport(error)
-    }
-}
-
-impl From<ExecError> for SupervisorError {
-    fn from(error: ExecError) -> Self {
-        match error {
-            ExecError::Sudo(error) => Self::Sudo(error),
-            ExecError::Transport(error) => error.into(),
-        }
-    }
-}
-
-impl From<AskError> for SupervisorError {
-    fn from(error: AskError) -> Self {
-        match error {
-            AskError::NoAnswer(error) => Self::NoAnswer(error),
-            AskError::Exec(error) => error.into(),
-        }
-    }
-}
-
-impl SupervisorError {
-    /// Whether the connection to the node itself is gone.
-    #[must_use]
-    pub fn is_connection_lost(&self) -> bool {
-        let refused = |error: &TransportError| {
-            matches!(error, TransportError::ChannelRefused { .. } | TransportError::CommandRefused { .. })
-        };
-        matches!(self, Self::Transport(error) if !refused(error))
-    }
-
-    /// The same as a failure of a result.
-    #[must_use]
-    pub fn failure(&self, stage: Stage) -> Failure {
-        let (kind, hint) = match self {
-            Self::Transport(TransportError::ChannelRefused { .. }) => (FailureKind::SupervisorDown, None),
-            Self::Transport(error) => return Failure { stage, ..error.failure() },
-            Self::Fault { fault: RpcFault::CantReread, text } => return cannot_reread(stage, text),
-            Self::Fault { fault, .. } => (fault.kind().unwrap_or(FailureKind::Protocol), None),
-            Self::Down(_) | Self::NoSocket(_) => (FailureKind::SupervisorDown, None),
-            Self::Permission(text) if asks_for_password(text) => (
-                FailureKind::Permission,
-                Some(
-                    "set both in the inventory: `roles: {{role}: {username: NAME, password_file: FILE}}`; \
-                     only `--via rpc` uses them"
-                        .to_owned(),
-                ),
-            ),
-            Self::Permission(_) => (
-                FailureKind::Permission,
-                Some("log in as root, or set `sudo: true` for the node (or --sudo)".to_owned()),
-            ),
-            Self::Sudo(error) => return error.failure(stage),
-            Self::CommandMissing(_) => (FailureKind::Command, None),
-            Self::NoAnswer(NoAnswer::TooLong { .. }) => (FailureKind::Protocol, None),
-            Self::NoAnswer(error) => (FailureKind::Command, error.hint().map(str::to_owned)),
-            Self::Protocol(_) | Self::Unsupported(_) => (FailureKind::Protocol, None),
-            Self::Silent(_) => (FailureKind::TimedOut, None),
-        };
-        Failure { stage, kind, message: self.to_string(), hint }
-    }
-}
-
-/// Whether it was refused for want of a password: no right on the node would help.
-fn asks_for_password(text: &str) -> bool {
-    text.contains("asks for a user name and a password") || text.contains("requires authentication")
-}
-
-/// A configuration that supervisord cannot read: what it runs stays as it is.
-fn cannot_reread(stage: Stage, text: &str) -> Failure {
-    // The fault's name stands before its text, and behind what supervisorctl makes of it.
-    let said = text.split_once("CANT_REREAD: ").map_or(text, |(_, said)| said).trim();
-    let said = if said.is_empty() { "no reason given" } else { said };
-    Failure::new(stage, FailureKind::Config, format!("supervisord cannot read its configuration: {said}")).with_hint(
-        "nothing was changed; fix the file on the node, then update again: `ctl service {service} update -w {node}`",
-    )
 }
 
 /// A state from the word that supervisord uses for it; any other word is [`ProcessState::Unknown`].
@@ -282,30 +143,5 @@ pub(super) const fn state_from_code(code: i64) -> ProcessState {
         100 => ProcessState::Exited,
         200 => ProcessState::Fatal,
         _ => ProcessState::Unknown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_configuration_that_cannot_be_read_has_its_own_kind() {
-        let of = |text: &str| {
-            let error = SupervisorError::Fault { fault: RpcFault::CantReread, text: text.to_owned() };
-            let failure = error.failure(Stage::Inspect);
-            assert_eq!(failure.kind, FailureKind::Config);
-            assert!(failure.hint.is_some_and(|hint| hint.contains("ctl service {service} update -w {node}")));
-            failure.message
-        };
-        let said = "supervisord cannot read its configuration: ";
-        for text in [
-            "CANT_REREAD: no section headers. file: 'x.conf', line: 1",
-            "error: <class 'xmlrpclib.Fault'>, <Fault 92: 'CANT_REREAD: no section headers. file: 'x.conf', line: 1",
-            "no section headers. file: 'x.conf', line: 1",
-        ] {
-            assert_eq!(of(text), format!("{said}no section headers. file: 'x.conf', line: 1"));
-        }
-        assert_eq!(of("CANT_REREAD: "), format!("{said}no reason given"));
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::SupervisorError;
+use super::error::SupervisorError;
 use crate::remote::script::{READ_AND_RUN, one_line};
 use crate::remote::{EnterError, Sudo, SudoPrompt};
 use crate::transport::{OutputPiece, RemoteCommand, Session, TransportError};
@@ -201,7 +201,7 @@ impl<C: RemoteCommand> RelayDesk<C> {
                 }
             }
             (b'd', Some(RelayStream::Open(mut write))) => {
-                // Whoever reads no more closes the stream: the pump tells.
+                // A reader that is gone closes the stream: the pump reports it.
                 if let Err(error) = write.write_all(&data).await {
                     debug!(%error, "nothing reads the stream any longer");
                 }

@@ -29,6 +29,7 @@ use crate::event::{
 };
 use crate::inventory::{ControlAddress, Role, Supervisor, introspect_port, packages_of};
 use crate::supervisor::ProcessInfo;
+use crate::supervisor::backend::may_run_commands;
 use crate::supervisor::introspect::{self, AnswerSource, FunctionalState, IntrospectAnswer};
 use crate::supervisor::node_scan::{self, NodeScan, ScanPaths};
 use crate::transport::{Transport, TransportError};
@@ -113,7 +114,7 @@ impl<T: Transport> DeepStatus<T> {
         deadline: Instant,
     ) -> Self {
         let packages = packages.filter(|(since, _)| since.elapsed() < FRESH);
-        let search = (via != Some(Via::Rpc)).then(|| NodeSearch::begin(link, rows, packages.is_none()));
+        let search = may_run_commands(via).then(|| NodeSearch::begin(link, rows, packages.is_none()));
         Self {
             link: Arc::clone(link),
             rows: rows.clone(),
@@ -353,7 +354,6 @@ impl<T: Transport> DeepStatus<T> {
         let is_own = |role: &&Arc<Role>| selected.node.roles.contains(&role.name);
         let (own, others): (Vec<_>, Vec<_>) = plan.known_roles.iter().partition(is_own);
         let answering = view.into_iter().flat_map(DiscoveredNode::reached).filter_map(|instance| instance.socket());
-        let answering = answering.map(str::to_owned);
         let silent = view.into_iter().flat_map(DiscoveredNode::not_reached).flat_map(sockets).map(str::to_owned);
         let reported: BTreeSet<String> = answering.chain(silent).collect();
         findings::of(scan, &own, &others, &reported)
@@ -423,7 +423,7 @@ fn of_instance<T: Transport>(instance: &Arc<LiveInstance<T>>) -> SupervisorFacts
     SupervisorFacts {
         role: instance.role.name.clone(),
         name: instance.supervisor.name.clone(),
-        address: (instance.via() != Via::Service).then(|| instance.address()),
+        address: instance.address().map(|address| address.to_string()),
         via: instance.via(),
         version: Some(instance.snapshot.version.clone()).filter(|version| !version.is_empty()),
         pid: instance.snapshot.pid,

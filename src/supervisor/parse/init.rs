@@ -1,8 +1,8 @@
-//! Reads what a node's init says of a service: `service NAME status`, and `start`, `stop`, `restart`.
+//! Reads how a node's init describes a service: `service NAME status`, and `start`, `stop`, `restart`.
 //!
 //! Here live [`parse_status`] and [`parse_action`], for SysV scripts (EL6, EL7, Debian's LSB functions), upstart
-//! and systemd. The file uses its neighbour `supervisorctl` (sudo's refusals, and the status line that Contrail's
-//! wrappers print) and the leaf `event`; it does no I/O. What always holds: the text decides, and an exit code
+//! and systemd. The file uses its neighbors `problem` (sudo's refusals) and `supervisorctl` (the status line that
+//! Contrail's wrappers print) and the leaf `event`; it does no I/O. What always holds: the text decides, and an exit code
 //! only where no line is understood, and then never for "running"; "not running" is never running; what is read
 //! is bounded, and no text makes it panic. Start reading at [`parse_status`].
 //!
@@ -18,12 +18,12 @@ use crate::event::ProcessState;
 /// So many lines of an output are read.
 const MAX_LINES: usize = 2_000;
 
-/// What init says of a service.
+/// A service as init describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InitStatus {
     /// Its state.
     pub state: InitState,
-    /// Main process, where init tells which it is and it lives. Of several the first.
+    /// Main process, where init names it and it lives. Of several the first.
     pub pid: Option<u32>,
     /// When systemd saw the service enter this state, as it prints it: to be compared only, never to be read.
     pub since: Option<String>,
@@ -130,7 +130,7 @@ fn by_lines(name: &str, lines: &[String]) -> Option<InitStatus> {
     running
 }
 
-/// What kept `service NAME start`, `stop` or `restart` from being tried at all, if anything did. Whether it
+/// The reason why `service NAME start`, `stop` or `restart` was not tried at all, if there is one. Whether it
 /// succeeded is not read here: its texts and codes are not to be trusted, the status afterwards is.
 #[must_use]
 pub fn parse_action(stdout: &str, stderr: &str, exit: Option<u32>) -> Option<InitProblem> {
@@ -214,7 +214,7 @@ fn systemd(lines: &[String]) -> Option<InitStatus> {
         Some((_, text)) => active_state(text),
         None => InitState::Unknown,
     };
-    // A unit whose file was taken away goes on running.
+    // A unit whose file was removed keeps running.
     let alive = matches!(state, InitState::Running | InitState::Starting | InitState::Stopping | InitState::Exited);
     let (state, line) = match (gone && !alive, loaded, active) {
         (true, Some((line, _)), _) => (InitState::NotFound, line),
@@ -253,7 +253,7 @@ fn main_pid(text: &str) -> Option<u32> {
     pid.parse().ok().filter(|pid| *pid != 0)
 }
 
-/// What one line that is not systemctl's block says.
+/// The state in one line that is not of systemctl's block.
 fn one_line(name: &str, line: &str) -> Option<(InitState, Option<u32>)> {
     if line.is_empty() {
         return None;

@@ -2,7 +2,7 @@
 //!
 //! Here lives [`ControlProblem`], and the reading of single lines for it. Pure; uses its neighbor `text` and
 //! `remote::SudoError`. What always holds: the text decides, since supervisorctl 3.x exits with 0 after any error; an exit
-//! code only tells apart what the text leaves open. Start reading at [`classify`].
+//! code only decides where the text leaves it open. Start reading at [`classify`].
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub(super) const MAX_LINES: usize = 20_000;
 /// So many problems of an output are kept.
 pub(super) const MAX_PROBLEMS: usize = 64;
 
-/// What kept a command from doing its work.
+/// The reason why a command did not do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlProblem {
     /// Nothing listens at the address.
@@ -31,12 +31,12 @@ pub enum ControlProblem {
     PermissionDenied,
     /// supervisord has no such process.
     NoSuchProcess {
-        /// As it was asked for.
+        /// As it was given to the command.
         name: String,
     },
     /// supervisord has no such group.
     NoSuchGroup {
-        /// As it was asked for.
+        /// As it was given to the command.
         name: String,
     },
     /// supervisord is shutting down or restarting.
@@ -82,14 +82,14 @@ impl fmt::Display for ControlProblem {
     }
 }
 
-/// What to do with a line that is not recognised.
+/// How to treat a line that is not recognized.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum UnknownLine {
     Keep,
     Drop,
 }
 
-/// Gathers problems from the lines of an output.
+/// Collects problems from the lines of an output.
 pub(super) struct ControlProblems {
     exit: Option<u32>,
     found: Vec<ControlProblem>,
@@ -128,12 +128,11 @@ impl ControlProblems {
     }
 
     fn recognise(&self, line: &str) -> Option<ControlProblem> {
-        // A command that ended 0 was found, whatever a script within it missed.
+        // A command that exited with 0 was found, whatever a script within it missed.
         classify(line).or_else(|| shell_problem(line).filter(|_| self.exit != Some(0)))
     }
 
-    /// Reads stderr too. Lines there that nobody knows (a warning, a greeting) count only where nothing else
-    /// was said at all.
+    /// Reads stderr too. Unknown lines there (a warning, a greeting) count only where nothing else was printed.
     pub(super) fn finish(mut self, stderr: &str, answered: bool) -> Vec<ControlProblem> {
         for line in stderr.lines().take(MAX_LINES) {
             self.read(line, UnknownLine::Drop);
@@ -168,7 +167,7 @@ fn is_warning(line: &str) -> bool {
         || lower.starts_with("sudo: unable to resolve host")
 }
 
-/// What a line of supervisorctl or of sudo says went wrong.
+/// The problem that a line of supervisorctl or of sudo reports.
 pub(super) fn classify(line: &str) -> Option<ControlProblem> {
     if let Some(problem) = sudo_problem(line) {
         return Some(problem);
@@ -213,7 +212,7 @@ pub(super) fn classify(line: &str) -> Option<ControlProblem> {
     }
 }
 
-/// What an exception that supervisorctl did not foresee means: Python 2 writes `socket.error` where Python 3 writes
+/// The problem behind an exception that supervisorctl did not foresee: Python 2 writes `socket.error` where Python 3 writes
 /// `PermissionError`, and 2.4 `(13, 'Permission denied')` for `[Errno 13] Permission denied`.
 fn exception(text: &str) -> ControlProblem {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -242,7 +241,7 @@ fn exception(text: &str) -> ControlProblem {
     }
     let reset = ["[Errno 104]", "(104, ", "[Errno 32]", "(32, ", "[Errno 54]"];
     let of_connection = of_socket || says(&["ConnectionResetError", "BrokenPipeError", "ConnectionAbortedError"]);
-    // An answer that ends early: no status line, half a body, or no element in what came of it.
+    // An answer that ends early: no status line, half a body, or no element in it.
     let cut_short = ["RemoteDisconnected", "BadStatusLine", "IncompleteRead", "ExpatError'>, no element found"];
     if of_connection && says(&reset) || says(&cut_short) {
         return ControlProblem::HungUp;
@@ -250,7 +249,7 @@ fn exception(text: &str) -> ControlProblem {
     ControlProblem::PythonError { text: clip(text) }
 }
 
-/// What sudo says when it does not run the command.
+/// The problem that a line of sudo reports when it does not run the command.
 pub(super) fn sudo_problem(line: &str) -> Option<ControlProblem> {
     if let Some(error) = SudoError::of_line(line) {
         return Some(ControlProblem::Sudo(error));
@@ -260,7 +259,7 @@ pub(super) fn sudo_problem(line: &str) -> Option<ControlProblem> {
     (of_sudo && lower.contains("command not found")).then_some(ControlProblem::CommandNotFound)
 }
 
-/// What the login shell says when it cannot run the command: sh (dash), bash, ksh, zsh and csh, and `env`.
+/// The problem that the login shell reports when it cannot run the command: sh (dash), bash, ksh, zsh and csh, and `env`.
 fn shell_problem(line: &str) -> Option<ControlProblem> {
     const SHELLS: &[&str] =
         &["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "csh", "tcsh", "fish", "busybox", "env"];

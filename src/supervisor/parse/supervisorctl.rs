@@ -16,7 +16,7 @@ use crate::event::ProcessState;
 /// Both layouts of `status` put the state at this column or behind it (3.0: 33, 3.1 and later: 33 or more).
 const STATE_COLUMN: usize = 30;
 
-/// What `supervisorctl status` printed.
+/// The output of `supervisorctl status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StatusOutput {
     /// The processes, in the order printed.
@@ -44,7 +44,7 @@ pub struct StatusLine {
     pub description: String,
 }
 
-/// What an action printed.
+/// The output of an action.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActionOutput {
     /// The results, in the order printed. A restart prints two for each process.
@@ -59,13 +59,13 @@ pub struct ActionLine {
     /// The name as printed. For groups and `all`, 3.0 prints only the process part (`0` for `contrail-api:0`);
     /// empty where a line names nothing.
     pub name: String,
-    /// What became of it.
+    /// The result.
     pub result: ActionResult,
     /// The line (untrusted, at most 512 bytes).
     pub text: String,
 }
 
-/// What became of an action on one process or group.
+/// The result of an action on one process or group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActionResult {
     /// `started`
@@ -110,7 +110,7 @@ pub enum ActionResult {
     Other,
 }
 
-/// What `reread` printed: the groups that differ between the configuration and the running supervisord.
+/// The output of `reread`: the groups that differ between the configuration and the running supervisord.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RereadOutput {
     /// New groups.
@@ -119,7 +119,7 @@ pub struct RereadOutput {
     pub changed: Vec<String>,
     /// Groups that are no longer there.
     pub disappeared: Vec<String>,
-    /// What is wrong with the configuration (untrusted, at most 512 bytes).
+    /// The error in the configuration (untrusted, at most 512 bytes).
     pub error: Option<String>,
     /// Whether it said what differs, or that nothing does.
     pub is_understood: bool,
@@ -143,8 +143,8 @@ pub fn parse_status(stdout: &str, stderr: &str, exit: Option<u32>) -> StatusOutp
     StatusOutput { processes, problems }
 }
 
-/// The output of `status` without what sudo's PAM modules print before it (a password that will expire): lines in which nothing
-/// could be a process, before the first that is one.
+/// The output of `status` without the lines that sudo's PAM modules print before it (a password that will expire): those in
+/// which nothing could be a process, before the first that is one.
 #[must_use]
 pub fn without_preface(stdout: &str) -> &str {
     let mut rest = stdout;
@@ -176,18 +176,18 @@ pub fn parse_action(stdout: &str, stderr: &str, exit: Option<u32>) -> ActionOutp
     ActionOutput { lines, problems }
 }
 
-/// The number that `pid` printed; 0 is said of a process that does not run.
+/// The number that `pid` printed: 0 for a process that does not run.
 #[must_use]
 pub fn parse_pid(stdout: &str) -> Option<u32> {
     stdout.lines().take(MAX_LINES).find_map(|line| number(line.trim()))
 }
 
-/// What `tail` printed.
+/// The output of `tail`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TailOutput {
     /// The end of the log.
     Text(String),
-    /// On Python 3: the log is not UTF-8, or a character is cut at the beginning of what was asked for.
+    /// On Python 3: the log is not UTF-8, or a character is cut at the start of the requested part.
     NotText,
     /// The process has no such log.
     NoLog,
@@ -195,12 +195,12 @@ pub enum TailOutput {
     Unreadable,
     /// There is no such process.
     NoProcess,
-    /// supervisorctl could not ask; [`parse_status`] tells why.
+    /// supervisorctl could not query supervisord; [`parse_status`] reads why.
     Refused,
 }
 
-/// Reads the output of `tail -BYTES NAME`. What supervisorctl itself has to say is always one line alone, and begins as no
-/// log is likely to.
+/// Reads the output of `tail -BYTES NAME`. An error of supervisorctl itself is always one line alone, and starts as no log is
+/// likely to.
 #[must_use]
 pub fn parse_tail(name: &str, stdout: &str, stderr: &str) -> TailOutput {
     let text = stdout.strip_suffix('\n').unwrap_or(stdout);

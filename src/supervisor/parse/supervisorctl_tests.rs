@@ -1,4 +1,4 @@
-//! What every version prints, and what was made of it.
+//! Output of every version, and how it is read.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Bytes of a log become whole lines, wherever the pieces that they came in were cut.
+//! Bytes of a log become whole lines, wherever the pieces were cut.
 //!
 //! Pure. What always holds: the lines do not depend on the cuts; a line is kept up to [`LONGEST`] bytes and marked
 //! where more of it was left out; broken UTF-8 is replaced.
@@ -6,13 +6,13 @@
 /// Longest part of a line that is kept, in bytes.
 pub const LONGEST: usize = 64 * 1024;
 
-/// What stands behind a line of which a part was left out.
+/// Appended to a line of which a part was left out.
 pub const CUT: &str = "… (the line is longer)";
 
 /// Puts lines together.
 #[derive(Debug, Clone, Default)]
 pub struct LineBuffer {
-    /// The beginning of a line whose end has not come.
+    /// The start of a line whose end was not read yet.
     open: Vec<u8>,
     /// Whether a part of it was left out.
     is_cut: bool,
@@ -37,12 +37,12 @@ impl LineBuffer {
         lines
     }
 
-    /// The line whose end has not come, if there is one: nothing more will come of it.
+    /// The line whose end was not read, if there is one: nothing more will follow.
     pub fn finish(&mut self) -> Option<String> {
         (!self.open.is_empty()).then(|| self.close())
     }
 
-    /// Bytes of the line whose end has not come.
+    /// Bytes of the line whose end was not read yet.
     #[must_use]
     pub fn open_bytes(&self) -> usize {
         self.open.len()
@@ -61,7 +61,7 @@ impl LineBuffer {
         line
     }
 
-    /// Where the last `most` lines of `bytes` begin. The end of the last line begins no other.
+    /// Where the last `most` lines of `bytes` start. The end of the last line starts no other.
     #[must_use]
     pub fn start_of_last(bytes: &[u8], most: usize) -> usize {
         let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);

@@ -1,31 +1,31 @@
 //! A log that `supervisorctl tail -f` follows: for nodes where only that works.
 //!
-//! It begins with the last 1,024 bytes of the log and does not say where they are; [`TailFollower::join`] finds that out from the
-//! end of the log read once more. What always holds: the command ends with the channel; what is kept is bounded.
+//! It starts with the last 1,024 bytes of the log without their offset; [`TailFollower::join`] finds their place in the end of the
+//! log, read once more. What always holds: the command ends with the channel; what is kept is bounded.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::SupervisorError;
 use crate::remote::script::{one_line, read_and_run};
 use crate::remote::{EnterError, NoAnswer, Sudo, SudoPrompt};
+use crate::supervisor::error::SupervisorError;
 use crate::transport::{OutputPiece, RemoteCommand, Session};
 
-/// What supervisorctl says before the log.
+/// The line that supervisorctl prints before the log.
 const GREETING: &[u8] = b"==> Press Ctrl-C to exit <==\n";
 
-/// What supervisord says in the midst of a log when its file has become shorter.
+/// The line that supervisord inserts into a log when its file has become shorter.
 pub const TRUNCATED: &str = "==> File truncated <==";
 
-/// How long it may take to begin: a Python has to start, and sudo may have to be answered.
+/// How long it may take to start: a Python has to start, and sudo may have to be answered.
 const START_TIME: Duration = Duration::from_secs(30);
 
-/// After the first words nothing more for so long: that was the end of the log as it was.
+/// After the first bytes nothing more for so long: that was the end of the log at the start.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// Most that is taken for the beginning.
+/// Most that is read as the start.
 const HEAD_LIMIT: usize = 64 * 1024;
 
 const TAIL: &str = include_str!("tail.sh");
@@ -34,15 +34,15 @@ const TAIL: &str = include_str!("tail.sh");
 #[derive(Debug)]
 pub struct TailFollower<C: RemoteCommand> {
     command: C,
-    /// What came first.
+    /// The first bytes.
     head: Vec<u8>,
-    /// Bytes that will come and are known already.
+    /// Bytes that will follow and are known already.
     skip: usize,
 }
 
 impl<C: RemoteCommand> TailFollower<C> {
     /// Starts the command, quoted for a shell, and waits until it follows.
-    pub(super) async fn start<S: Session<Command = C>>(
+    pub(in crate::supervisor) async fn start<S: Session<Command = C>>(
         session: &S,
         sudo: &Sudo,
         line: &str,
@@ -56,7 +56,7 @@ impl<C: RemoteCommand> TailFollower<C> {
     async fn begin<S: Session<Command = C>>(session: &S, sudo: &Sudo, line: &str) -> Result<Self, SupervisorError> {
         let passage = SudoPrompt::new();
         let shell = read_and_run(passage.mark());
-        // Words that hold a NUL were refused before.
+        // Words with a NUL were refused before.
         let quoted = shlex::try_quote(line).unwrap_or_default();
         let all = format!("exec {}/bin/sh -c {shell} ctl-tail {quoted}", sudo.prefix(&passage));
         debug!(command = all, "following");
@@ -79,7 +79,7 @@ impl<C: RemoteCommand> TailFollower<C> {
         Ok(tailed)
     }
 
-    /// Waits for the greeting, and for what comes right behind it.
+    /// Waits for the greeting, and for the bytes right behind it.
     async fn greet(&mut self) -> Result<(), SupervisorError> {
         loop {
             let is_there = self.head.windows(GREETING.len()).position(|window| window == GREETING);
@@ -113,12 +113,12 @@ impl<C: RemoteCommand> TailFollower<C> {
         SupervisorError::Down(format!("supervisorctl tail -f has exited{said}"))
     }
 
-    /// Takes the end of the log in, read after this was started: what it holds will not be told again.
+    /// Takes the end of the log in, read after this was started: its bytes are not returned again.
     pub fn join(&mut self, end: &[u8]) {
         self.skip = known_of(&std::mem::take(&mut self.head), end);
     }
 
-    /// What is written next; none within `patience`: nothing.
+    /// The next bytes; empty if none were written within `patience`.
     ///
     /// # Errors
     /// [`SupervisorError::Down`] when it has ended.
@@ -136,12 +136,12 @@ impl<C: RemoteCommand> TailFollower<C> {
     }
 }
 
-/// How many bytes of `end` stand behind `head` there: they are still to come. None if `head` is not in it.
+/// How many bytes of `end` follow `head` there: the follower will print them too. 0 if `head` is not in it.
 fn known_of(head: &[u8], end: &[u8]) -> usize {
     after_last(head, end).map_or(0, <[u8]>::len)
 }
 
-/// What stands in `text` behind the last place where `wanted` is; none if it is not there.
+/// The part of `text` behind the last place where `wanted` is; none if it is not there.
 #[must_use]
 pub fn after_last<'a>(wanted: &[u8], text: &'a [u8]) -> Option<&'a [u8]> {
     if wanted.is_empty() {

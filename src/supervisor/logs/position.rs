@@ -1,121 +1,37 @@
-//! One log read from its last lines on, and then on and on, whatever happens to the file meanwhile.
+//! One log read by offset, from its last lines on, whatever happens to the file meanwhile.
 //!
-//! Here lives [`LogPosition`]: it knows how far a log was read, and reads what comes next. It uses `log.rs` and holds no
-//! connection, so that it goes on over another one. What always holds: each byte is told once and in order; each request asks again for the
-//! last bytes that are known, so that a file which is not the same any more (rotated, cleared, another path) is noticed
-//! even when it has grown past the old one's size; a file that was moved aside is read to its end first; what is read at
-//! once is bounded. Start at [`LogPosition::next`].
-
-use std::future::Future;
+//! Here lives [`LogPosition`]: it knows how far a log was read, and reads the next piece. It uses a [`LogSource`] and holds no
+//! connection, so it goes on over another one. What always holds: each byte is returned once and in order; each request
+//! includes the last bytes that are known, so that a file which was replaced (rotated, cleared, another path) is noticed even
+//! when it has grown past the old one's size; a file that was moved aside is read to its end first; a read is bounded. Start
+//! at [`LogPosition::next`].
 
 use tracing::debug;
 
-use super::log::{LogFile, LogPiece, PIECE, kept_nowhere, no_log};
-use super::rpc::RpcClient;
-use super::{RpcFault, SupervisorError};
-use crate::event::LogStream;
-use crate::transport::Session;
+use super::source::{LogPiece, LogSource, PIECE, kept_nowhere, no_log};
+use crate::supervisor::error::{RpcFault, SupervisorError};
 
-/// Bytes before the place that was read to, asked for again to know the file by.
+/// Bytes before the offset that are read again to recognize the file.
 const CONTEXT: usize = 64;
 
-/// Most that is looked through for the beginning of the last lines.
+/// Most that is searched for the start of the last lines.
 const SCAN_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// Sizes of the pieces that are looked through, the last again and again: most want few lines.
+/// Sizes of the pieces that are searched, the last one repeatedly: most users want few lines.
 const SCANS: [u64; 3] = [8 * 1024, 64 * 1024, 256 * 1024];
 
-/// Files that were moved aside are looked for under so many numbers: `PATH.1` is the last one, `PATH.2` that before it.
-/// So supervisord rotates, which by itself keeps ten of them (supervisor 3.0 to 4.2.5, `options.py` and `loggers.py`), and
-/// logrotate.
+/// Rotated files are tried up to this number: `PATH.1` is the newest, `PATH.2` the one before. So rotates supervisord, which
+/// keeps ten of them by default (supervisor 3.0 to 4.2.5, `options.py` and `loggers.py`), and so does logrotate.
 const MOVED: u8 = 10;
 
-/// What a reader asks of a node.
-pub trait LogSource: Sync {
-    /// Which of the process's logs it is.
-    fn stream(&self) -> LogStream;
-
-    /// At most so many bytes of the log from an offset on, as supervisord tells them.
-    ///
-    /// # Errors
-    /// As [`RpcClient::read_log`].
-    fn piece(&self, offset: u64, length: usize) -> impl Future<Output = Result<LogPiece, SupervisorError>> + Send;
-
-    /// As [`RpcClient::log_size`].
-    ///
-    /// # Errors
-    /// As [`RpcClient::log_size`].
-    fn size(&self) -> impl Future<Output = Result<Option<u64>, SupervisorError>> + Send;
-
-    /// Where the log is.
-    ///
-    /// # Errors
-    /// As [`RpcClient::log_path`].
-    fn path(&self) -> impl Future<Output = Result<Option<String>, SupervisorError>> + Send;
-
-    /// At most so many bytes of a file from an offset on, read by a command.
-    ///
-    /// # Errors
-    /// What kept the command from reading.
-    fn file(
-        &self,
-        path: &str,
-        offset: u64,
-        length: usize,
-    ) -> impl Future<Output = Result<Vec<u8>, SupervisorError>> + Send;
-
-    /// The size of a file, told by a command.
-    ///
-    /// # Errors
-    /// As [`LogSource::file`].
-    fn file_size(&self, path: &str) -> impl Future<Output = Result<u64, SupervisorError>> + Send;
-}
-
-/// A process's log, reached over XML-RPC.
-#[derive(Debug)]
-pub struct RpcLog<'a, S: Session> {
-    /// The client.
-    pub rpc: &'a RpcClient<S>,
-    /// The process, as the API takes it.
-    pub name: &'a str,
-    /// Which log.
-    pub stream: LogStream,
-}
-
-impl<S: Session> LogSource for RpcLog<'_, S> {
-    fn stream(&self) -> LogStream {
-        self.stream
-    }
-
-    async fn piece(&self, offset: u64, length: usize) -> Result<LogPiece, SupervisorError> {
-        self.rpc.read_log(LogFile::Of(self.name, self.stream), offset, length).await
-    }
-
-    async fn size(&self) -> Result<Option<u64>, SupervisorError> {
-        self.rpc.log_size(self.name, self.stream).await
-    }
-
-    async fn path(&self) -> Result<Option<String>, SupervisorError> {
-        self.rpc.log_path(self.name, self.stream).await
-    }
-
-    async fn file(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>, SupervisorError> {
-        self.rpc.shell().read_file(path, offset, length).await
-    }
-
-    async fn file_size(&self, path: &str) -> Result<u64, SupervisorError> {
-        self.rpc.shell().file_size(path).await
-    }
-}
-
-/// What came next in a log.
+/// The next part of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogNews {
-    /// What was written, in order.
+    /// The bytes, in order.
     pub bytes: Vec<u8>,
-    /// Whether the file behind it is another one now: what comes next is from its beginning.
+    /// Whether the file was replaced: the next part is from the start of the new one.
     pub rotated: bool,
-    /// Whether the old file was not found: what was written to it last may be missing.
+    /// Whether the old file was not found: its last bytes may be missing.
     pub missing: bool,
     /// Whether there may be more already.
     pub more: bool,
@@ -124,14 +40,14 @@ pub struct LogNews {
 /// How far a log was read.
 #[derive(Debug, Clone)]
 pub struct LogPosition {
-    /// Whether commands may be run on the node where supervisord cannot tell what is wanted.
+    /// Whether commands may be run on the node where supervisord cannot return the log.
     may_run: bool,
     /// The file, where it is read by a command: it is not UTF-8, or past 2 GiB.
     by_command: Option<String>,
     offset: u64,
     /// The last bytes before `offset`.
     context: Vec<u8>,
-    /// The size at which supervisord could not tell what came: the end of a character may be missing.
+    /// The size at which supervisord could not return the new bytes: the end of a character may be missing.
     stuck: Option<u64>,
     /// The number of the file that is read, where it was moved aside.
     moved: Option<u8>,
@@ -163,7 +79,7 @@ impl LogPosition {
         self.offset
     }
 
-    /// Goes to the beginning of the last `lines`. Returns the size of the log, which is 0 if it was not written yet.
+    /// Moves to the start of the last `lines`. Returns the size of the log, which is 0 if it was not written yet.
     ///
     /// # Errors
     /// [`no_log`] for a log that goes to no file; else what kept it from being read.
@@ -184,7 +100,7 @@ impl LogPosition {
             let (start, bytes) = self.read_whole(source, start, end).await?;
             let mut text = bytes.as_slice();
             if std::mem::take(&mut is_last) {
-                // The end of the last line begins no other.
+                // The end of the last line starts no other.
                 text = text.strip_suffix(b"\n").unwrap_or(text);
             }
             while wanted > 0
@@ -206,14 +122,14 @@ impl LogPosition {
         if first > 0 {
             let before = first.saturating_sub(u64::try_from(CONTEXT).unwrap_or_default());
             let (start, context) = self.read_whole(source, before, first).await?;
-            // A character of which only a part has come is read again when it is whole.
+            // A character that is only partly written is read again when it is complete.
             self.offset = start.saturating_add(u64::try_from(context.len()).unwrap_or_default());
             self.context = context;
         }
         Ok(size)
     }
 
-    /// Reads what comes next, at most 32 KiB. Empty: nothing has come.
+    /// Reads the next part, at most 32 KiB. Empty: nothing was written.
     ///
     /// # Errors
     /// What kept it from being read; the reader can go on later, over another connection.
@@ -224,8 +140,8 @@ impl LogPosition {
         if news.bytes.is_empty() && !news.rotated {
             return Ok(news);
         }
-        // The first bytes of a file say nothing of which file it is, and between two reads the numbers may have moved on.
-        // They only grow: if the predecessor has its number still, what was read then is what followed it.
+        // The first bytes of a file do not identify it, and between two reads the numbers may have grown. They never shrink:
+        // if the predecessor still has its number, the bytes that were read are from the file that followed it.
         match find_predecessor(source, &predecessor).await? {
             Some(number) if number == predecessor.number => {
                 self.predecessor = self.predecessor.take().filter(|next| *next != predecessor);
@@ -288,14 +204,14 @@ impl LogPosition {
         self.offset.saturating_sub(u64::try_from(self.context.len()).unwrap_or_default())
     }
 
-    /// Notes what was read.
+    /// Moves past bytes that were read.
     fn took(&mut self, new: &[u8], more: bool) -> LogNews {
         self.stuck = None;
         self.offset = self.offset.saturating_add(u64::try_from(new.len()).unwrap_or_default());
         self.context.extend_from_slice(new.get(new.len().saturating_sub(CONTEXT)..).unwrap_or(new));
         let spare = self.context.len().saturating_sub(CONTEXT);
         self.context.drain(..spare);
-        // supervisord could not tell what begins within a character; a command can.
+        // supervisord cannot return a piece that starts within a character; a command can.
         if self.by_command.is_none() {
             let inside = self.context.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
             self.context.drain(..inside);
@@ -303,20 +219,20 @@ impl LogPosition {
         LogNews { bytes: new.to_vec(), more, ..LogNews::default() }
     }
 
-    /// The file is another one. What was written to the old one meanwhile is read first, if that is still there.
+    /// The file was replaced. The rest of the old one is read first, if it still exists.
     async fn rotated(&mut self, source: &impl LogSource) -> Result<LogNews, SupervisorError> {
         self.stuck = None;
         self.next_of_moved(source, 1).await
     }
 
-    /// Reads on in the file that was moved aside to `number`, or by now to a later one; at its end, goes on to the next.
+    /// Reads on in the file that was rotated to `number`, or to a higher one since; at its end, turns to the next file.
     async fn next_of_moved(&mut self, source: &impl LogSource, number: u8) -> Result<LogNews, SupervisorError> {
         let path = if self.may_run { source.path().await? } else { None };
         let whole = self.context.len() + PIECE;
         let mut found = None;
         let is_next = self.moved.is_some() && self.context.is_empty();
         if let Some(path) = &path {
-            // What nothing is known of yet is known by its number only.
+            // A file of which nothing was read is identified by its number only.
             let last = match (is_next, self.context.is_empty()) {
                 (true, _) => number,
                 (false, true) => 0,
@@ -352,7 +268,7 @@ impl LogPosition {
         Ok(LogNews { rotated: true, ..news })
     }
 
-    /// Goes on at the beginning of the next file: one that was moved aside as well, or the log as it is now.
+    /// Continues at the start of the next file: one that was rotated as well, or the current log.
     fn turn_to(&mut self, moved: Option<u8>, path: Option<String>) {
         (self.offset, self.moved) = (0, moved);
         self.context.clear();
@@ -361,7 +277,7 @@ impl LogPosition {
         }
     }
 
-    /// supervisord could not tell what comes next: the file is another one, a character has come in part, or it is not
+    /// supervisord could not return the next part: the file was replaced, a character is only partly written, or it is not
     /// UTF-8. Each attempt that fails costs a page of supervisord's log.
     async fn not_text(&mut self, source: &impl LogSource) -> Result<LogNews, SupervisorError> {
         let (from, known) = (self.context_start(), self.context.len());
@@ -413,8 +329,8 @@ impl LogPosition {
     }
 
     async fn next_by_command(&mut self, source: &impl LogSource, path: &str) -> Result<LogNews, SupervisorError> {
-        // Most of the time nothing has come, and no command is needed to know that. A file that was rotated meanwhile, and
-        // is of the same size to the byte, is noticed when it grows.
+        // Most of the time nothing was written, and the size shows that without a command. A file that was rotated to one of
+        // the same size to the byte is noticed when it grows.
         let size = match source.size().await? {
             Some(size) => size,
             None => source.file_size(path).await?,
@@ -444,8 +360,8 @@ impl LogPosition {
         }
     }
 
-    /// The bytes between two places, the first of them a few later if it is within a character; the last a few earlier
-    /// if the end of one has not come, and no command may be run.
+    /// The bytes between two offsets; the first is moved up if it is within a character, the last down if a character is not
+    /// complete there and no command may be run.
     async fn read_whole(
         &mut self,
         source: &impl LogSource,
@@ -472,7 +388,7 @@ impl LogPosition {
     }
 }
 
-/// The number that a file has now, if it is still there. It is looked for where it was first.
+/// The number that a file has now, if it still exists. Its last known number is tried first.
 async fn find_predecessor(source: &impl LogSource, file: &RotatedLog) -> Result<Option<u8>, SupervisorError> {
     let Some(path) = source.path().await? else { return Ok(None) };
     for number in file.number..=MOVED {
@@ -489,7 +405,7 @@ async fn find_predecessor(source: &impl LogSource, file: &RotatedLog) -> Result<
     Ok(None)
 }
 
-/// Whether what stands before `end` is a part of a character that is no byte by itself.
+/// Whether the byte before `end` is a part of a longer character.
 async fn ends_within_character(source: &impl LogSource, end: u64) -> Result<bool, SupervisorError> {
     Ok(source.piece(end.saturating_sub(1), 1).await? == LogPiece::NotText)
 }
@@ -503,12 +419,13 @@ mod tests {
 
     use super::super::line_buffer::LineBuffer;
     use super::*;
+    use crate::event::LogStream;
 
     /// A supervisord on Python 3, and the files of its node.
     #[derive(Default)]
     struct FakeSupervisord {
         files: Mutex<BTreeMap<String, Vec<u8>>>,
-        /// Pieces that it could not tell, each a page of its own log.
+        /// Pieces that it could not return, each a page of its own log.
         raised: Mutex<usize>,
         commands: Mutex<usize>,
         /// Before which requests, counted from now on, something is written and the log is rotated.

@@ -1,0 +1,115 @@
+//! What the answer of a command on the node comes to: processes, nothing, or a [`SupervisorError`].
+//!
+//! For every command whose answer is that of supervisorctl, also behind another name. Pure. What always holds: an exit code
+//! is never proof of success; an answer of which no line is understood, or that ended as answers do not, is an error and
+//! never an empty list.
+
+use super::error::{RpcFault, SupervisorError};
+use super::parse::problem::ControlProblem;
+use super::parse::supervisorctl::{self, ActionResult};
+use super::process::ProcessInfo;
+use crate::remote::{CommandAnswer, NoAnswer, last_line};
+
+/// The processes of a `status`: all of them, or an error. A supervisord without programs prints nothing and ends with 0.
+pub(super) fn processes(
+    command: &str,
+    answer: &CommandAnswer,
+    is_behind_sudo: bool,
+    is_usual: impl Fn(u32) -> bool,
+) -> Result<Vec<ProcessInfo>, SupervisorError> {
+    let stdout = if is_behind_sudo { supervisorctl::without_preface(&answer.stdout) } else { &answer.stdout };
+    let status = supervisorctl::parse_status(stdout, &answer.stderr, Some(answer.status));
+    refuse(&status.problems)?;
+    let unread = status
+        .problems
+        .iter()
+        .find_map(|problem| if let ControlProblem::Unrecognised { line } = problem { Some(line) } else { None });
+    let is_explained = status.problems.iter().any(|problem| !matches!(problem, ControlProblem::Unrecognised { .. }));
+    if !is_usual(answer.status) || (status.processes.is_empty() && answer.status != 0 && !is_explained) {
+        return Err(failed(command, answer));
+    }
+    if let Some(line) = unread {
+        let text = format!("`{command}` printed a line that is not a process of its list: `{line}`");
+        return Err(SupervisorError::Protocol(text));
+    }
+    let process = |line: supervisorctl::StatusLine| ProcessInfo {
+        group: line.group,
+        name: line.process,
+        state: line.state,
+        pid: line.pid,
+        start: None,
+        uptime: line.uptime,
+        exited_as_expected: None,
+        description: line.description,
+    };
+    Ok(status.processes.into_iter().map(process).collect())
+}
+
+/// What kept a command from doing its work.
+pub(super) fn problems_of(answer: &CommandAnswer) -> Vec<ControlProblem> {
+    supervisorctl::parse_status(&answer.stdout, &answer.stderr, Some(answer.status)).problems
+}
+
+/// A command that ended, and of whose answer nothing explains how.
+pub(super) fn failed(command: &str, answer: &CommandAnswer) -> SupervisorError {
+    let said = last_line(if answer.stdout.trim().is_empty() { &answer.stderr } else { &answer.stdout });
+    NoAnswer::Failed { command: command.to_owned(), status: answer.status, said }.into()
+}
+
+/// The first problem that kept supervisorctl from doing its work at all.
+pub(super) fn refuse(problems: &[ControlProblem]) -> Result<(), SupervisorError> {
+    for problem in problems {
+        let text = problem.to_string();
+        return Err(match problem {
+            ControlProblem::Refused { .. }
+            | ControlProblem::NoSuchFile { .. }
+            | ControlProblem::ShuttingDown
+            | ControlProblem::HungUp => SupervisorError::Down(text),
+            ControlProblem::PermissionDenied | ControlProblem::Unauthorized => SupervisorError::Permission(text),
+            ControlProblem::Sudo(error) => SupervisorError::Sudo(error.clone()),
+            ControlProblem::CommandNotFound => SupervisorError::CommandMissing(text),
+            ControlProblem::PythonError { .. } => SupervisorError::Protocol(text),
+            ControlProblem::NoSuchProcess { .. }
+            | ControlProblem::NoSuchGroup { .. }
+            | ControlProblem::Unrecognised { .. } => continue,
+        });
+    }
+    Ok(())
+}
+
+/// Whether a start, stop or restart was refused, by the words of supervisorctl.
+pub(super) fn acted(command: &str, answer: &CommandAnswer) -> Result<(), SupervisorError> {
+    use ActionResult as R;
+
+    let action = supervisorctl::parse_action(&answer.stdout, &answer.stderr, Some(answer.status));
+    refuse(&action.problems)?;
+    if action.lines.is_empty() {
+        return Err(failed(command, answer));
+    }
+    for line in &action.lines {
+        let fault = match line.result {
+            R::SpawnError => RpcFault::SpawnError,
+            R::AbnormalTermination => RpcFault::AbnormalTermination,
+            R::NoSuchFile => RpcFault::NoFile,
+            R::NotExecutable => RpcFault::NotExecutable,
+            R::NoSuchProcess | R::NoSuchGroup => RpcFault::BadName,
+            // "not running" before "started" is what a restart of a stopped program prints.
+            R::Started
+            | R::Stopped
+            | R::Signalled
+            | R::Cleared
+            | R::Added
+            | R::Removed
+            | R::Updated
+            | R::AlreadyStarted
+            | R::NotRunning
+            | R::BadSignal
+            | R::AlreadyAdded
+            | R::StillRunning
+            | R::Failed
+            | R::Other => continue,
+        };
+        return Err(SupervisorError::Fault { fault, text: line.text.clone() });
+    }
+    Ok(())
+}
