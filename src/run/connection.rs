@@ -225,6 +225,11 @@ impl<T: Transport> LiveInstance<T> {
         self.last_client().address().cloned()
     }
 
+    /// Where it was reached, for people to read.
+    pub(super) fn place(&self) -> String {
+        self.last_client().place(&self.supervisor.name)
+    }
+
     /// The unix socket at which it was reached.
     pub(super) fn socket(&self) -> Option<String> {
         match self.address() {

@@ -160,11 +160,7 @@ impl ResultBuilder {
         let count = instance.snapshot.processes.len();
         let noun = if count == 1 { "process" } else { "processes" };
         let version = if version.is_empty() { String::new() } else { format!("supervisor {version} ") };
-        let place = match instance.address() {
-            Some(address) => address.to_string(),
-            None => format!("the init wrappers of {}", instance.supervisor.name),
-        };
-        result.message = format!("{version}at {place}, {count} {noun}");
+        result.message = format!("{version}at {}, {count} {noun}", instance.place());
         result
     }
 

@@ -71,6 +71,10 @@ impl<S: Session> Backend for InitWrapperBackend<S> {
         Self { shell, programs: self.programs.clone(), addresses: self.addresses.clone() }
     }
 
+    fn place(&self, instance: &str) -> String {
+        format!("the init wrappers of {instance}")
+    }
+
     /// The processes of all programs whose wrapper the node has: [`SupervisorError::CommandMissing`] if it has none of them.
     async fn list(&self) -> Result<Vec<ProcessInfo>, SupervisorError> {
         let answers = join_all(self.programs.iter().map(|program| self.list_program(program))).await;

@@ -51,6 +51,11 @@ pub(in crate::supervisor) trait Backend: Sized + Sync {
         None
     }
 
+    /// Where an instance of this name was reached, for people to read.
+    fn place(&self, instance: &str) -> String {
+        self.address().map_or_else(|| format!("{} of {instance}", Self::NAME), ToString::to_string)
+    }
+
     /// Whether sshd has opened a TCP port for it.
     fn is_forwarded_to_tcp(&self) -> bool {
         false

@@ -104,6 +104,11 @@ impl<S: Session> SupervisorClient<S> {
         dispatch!(self, backend => backend.address())
     }
 
+    /// Where an instance of this name was reached, for people to read.
+    pub fn place(&self, instance: &str) -> String {
+        dispatch!(self, backend => backend.place(instance))
+    }
+
     /// Whether sshd has opened a TCP port for it.
     pub fn is_forwarded_to_tcp(&self) -> bool {
         dispatch!(self, backend => backend.is_forwarded_to_tcp())

@@ -1,7 +1,7 @@
 //! One log as lines, whichever backend reads it: the last of them, or those and what follows.
 //!
 //! Here lives [`LogReader`], the state between two steps; a backend's `read_log` makes a step, by offset
-//! ([`LogReader::read_pieces`]) or by a command that follows ([`LogReader::join`]). It holds no connection but that
+//! (`LogReader::read_pieces`) or by a command that follows (`LogReader::join`). It holds no connection but that
 //! command's, so it goes on over another one. What always holds: lines come in order; a [`LogStep`] is small enough to be
 //! shown before the next is made; what is kept is bounded.
 
