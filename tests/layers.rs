@@ -115,11 +115,7 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
 
 /// Every breach in one file; `file` is relative to `src`.
 fn check(file: &Path, text: &str) -> Vec<Breach> {
-    let mut module: Vec<String> =
-        file.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    if module.last().is_some_and(|last| last == "mod") {
-        module.pop();
-    }
+    let module = module_of(file);
     let breach =
         |line, from: &str, to: &str| Breach { file: file.to_owned(), line, from: from.to_owned(), to: to.to_owned() };
     let room = match module.first().map(String::as_str) {
@@ -363,4 +359,128 @@ fn the_list_has_no_circle() {
             );
         }
     }
+}
+
+/// Modules within which files use each other in one direction only.
+const WITHOUT_CIRCLE: &[&str] = &["supervisor"];
+
+#[test]
+fn files_use_each_other_in_one_direction() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for module in WITHOUT_CIRCLE {
+        let mut files = Vec::new();
+        collect(&src.join(module), &mut files);
+        let sources: Vec<(Vec<String>, String)> = files
+            .iter()
+            .map(|file| {
+                let text = fs::read_to_string(file).expect("a readable source file");
+                (module_of(file.strip_prefix(&src).expect("a file below src")), text)
+            })
+            .collect();
+        assert_eq!(circle(&sources), Vec::<String>::new(), "files that use each other in a circle");
+    }
+}
+
+/// The module that a file is, as a path from the crate's root.
+fn module_of(file: &Path) -> Vec<String> {
+    let mut module: Vec<String> =
+        file.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if module.last().is_some_and(|last| last == "mod") {
+        module.pop();
+    }
+    module
+}
+
+/// Files that reach themselves over others, if there are any. Test modules inside a file do not count.
+fn circle(sources: &[(Vec<String>, String)]) -> Vec<String> {
+    let place = |path: &[String]| {
+        (1..=path.len()).rev().find_map(|end| sources.iter().position(|(module, _)| module == &path[..end]))
+    };
+    let uses: Vec<Vec<usize>> = sources
+        .iter()
+        .enumerate()
+        .map(|(own, (module, text))| {
+            let code = code_only(text);
+            let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            used_paths(code, module).iter().filter_map(|path| place(path)).filter(|used| *used != own).collect()
+        })
+        .collect();
+    let reaches_itself = |start: usize| {
+        let (mut seen, mut next) = (vec![false; uses.len()], uses[start].clone());
+        while let Some(at) = next.pop() {
+            if !std::mem::replace(&mut seen[at], true) {
+                next.extend(&uses[at]);
+            }
+        }
+        seen[start]
+    };
+    (0..sources.len()).filter(|start| reaches_itself(*start)).map(|start| sources[start].0.join("::")).collect()
+}
+
+/// Every path in the code that starts at the crate's root or at a parent, from the root on.
+fn used_paths(code: &str, module: &[String]) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < code.len() {
+        let word = if code.is_char_boundary(at) { word_at(code, at) } else { "" };
+        let is_visibility = code.get(..at).is_some_and(|before| before.trim_end().ends_with("(in"));
+        let prefix = match word {
+            "crate" if !is_visibility => Some(Vec::new()),
+            "super" => Some(module[..module.len().saturating_sub(1)].to_vec()),
+            _ => None,
+        };
+        if let (Some(prefix), Some(next)) = (prefix, after_colons(code, at + word.len())) {
+            extend_path(code, next, prefix, &mut found);
+        }
+        at += word.len().max(1);
+    }
+    found
+}
+
+/// Adds the path at `start`, or each of those in the braces there, behind `prefix`. Returns where it ends.
+fn extend_path(code: &str, start: usize, mut prefix: Vec<String>, found: &mut Vec<Vec<String>>) -> usize {
+    if !code[start..].starts_with('{') {
+        let word = word_at(code, start);
+        match word {
+            "super" => drop(prefix.pop()),
+            "self" => {}
+            _ => prefix.push(word.to_owned()),
+        }
+        let end = start + word.len();
+        return match after_colons(code, end).filter(|_| !word.is_empty()) {
+            Some(next) => extend_path(code, next, prefix, found),
+            None => {
+                found.push(prefix);
+                end
+            }
+        };
+    }
+    let mut at = start + 1;
+    while let Some(symbol) = code[at..].chars().next().filter(|symbol| *symbol != '}') {
+        let is_path = symbol == '{' || symbol.is_alphanumeric() || symbol == '_';
+        at = if is_path { extend_path(code, at, prefix.clone(), found) } else { at + symbol.len_utf8() };
+    }
+    at + 1
+}
+
+/// The search itself.
+#[test]
+fn a_circle_is_found() {
+    let circle_of = |files: &[(&str, &str)]| {
+        let files: Vec<_> = files.iter().map(|(file, text)| (module_of(Path::new(file)), (*text).to_owned())).collect();
+        circle(&files)
+    };
+    let line = [
+        ("a/mod.rs", "mod b;\nmod c;\npub use self::b::B;"),
+        (
+            "a/b.rs",
+            "use super::c::{D as E, self};\npub(in crate::a) struct B;\n#[cfg(test)]\nmod tests {\n use super::*; }",
+        ),
+        ("a/c.rs", "// use super::b::B;"),
+    ];
+    assert_eq!(circle_of(&line), Vec::<String>::new());
+    let back = [line[0], line[1], ("a/c.rs", "use crate::{event::Event, a::{x::Y, b::B}};")];
+    assert_eq!(circle_of(&back), ["a::b", "a::c"]);
+    let parent = [("a/mod.rs", "use self::b::B; fn f(_: crate::a::b::B) {}"), ("a/b.rs", "fn f(_: super::A) {}")];
+    assert_eq!(circle_of(&parent), ["a", "a::b"]);
 }
