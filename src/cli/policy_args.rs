@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use super::args::{ChangeArgs, duration, duration_or_zero};
 use crate::plan::amount::{BatchSizes, CapPolicy, FailureLimit};
 use crate::plan::options::{GATES, POLICY_OPTIONS, PolicyOption, PolicySetter};
-use crate::plan::policy::{Gate, Policy};
+use crate::plan::policy::{GateLevel, Policy};
 
 const HEADING: &str = "Batches";
 const ROLLING: &str = "rolling";
@@ -61,7 +61,7 @@ fn argument(option: &PolicyOption) -> Arg {
 
 fn gate_parser() -> ValueParser {
     let names = GATES.map(|(name, _, help)| PossibleValue::new(name).help(help));
-    let gate = |name: String| GATES.into_iter().find(|gate| gate.0 == name).map_or(Gate::default(), |gate| gate.1);
+    let gate = |name: String| GATES.into_iter().find(|gate| gate.0 == name).map_or(GateLevel::default(), |gate| gate.1);
     PossibleValuesParser::new(names).map(gate).into()
 }
 

@@ -281,25 +281,12 @@ fn is_meant(task: &Task, program: &str) -> bool {
 fn rules(task: &Task, batched: bool) -> String {
     let policy = &task.policy;
     let mut rules = vec![format!("failure limit {}", policy.failure_limit(batched))];
+    let (of_node, of_service): (Vec<Gate>, Vec<Gate>) = policy.gates(batched).into_iter().partition(Gate::is_of_node);
     if task.work.verb().is_some_and(|verb| verb != ServiceVerb::Stop) {
-        let stable = policy.stable_time(batched);
-        rules.push(match policy.gate() {
-            Gate::None => "no gate".to_owned(),
-            Gate::Running => format!("gate: RUNNING for {}", humantime::format_duration(stable)),
-            Gate::Active => format!(
-                "gate: RUNNING for {} and active, within {}",
-                humantime::format_duration(stable),
-                humantime::format_duration(policy.gate_timeout)
-            ),
-        });
+        let words: Vec<String> = of_service.iter().map(ToString::to_string).collect();
+        rules.push(if words.is_empty() { "no gate".to_owned() } else { format!("gate: {}", words.join(" and ")) });
     }
-    if let Some(check) = &policy.check {
-        rules.push(format!("check: {check}"));
-    }
-    if let Some(path) = &policy.gate_snapshot {
-        let limit = humantime::format_duration(policy.gate_timeout);
-        rules.push(format!("no worse than {}, within {limit}", path.display()));
-    }
+    rules.extend(of_node.iter().map(ToString::to_string));
     if !policy.pause.is_zero() {
         rules.push(format!("pause {}", humantime::format_duration(policy.pause)));
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::amount::{BatchSizes, CapPolicy, FailureLimit};
-use super::policy::{Gate, Policy};
+use super::policy::{GateLevel, Policy};
 
 /// One option that says how carefully nodes are changed.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub enum PolicySetter {
     /// A duration, or zero.
     DurationOrZero(fn(&mut Policy, Duration)),
     /// One of [`GATES`].
-    Gate(fn(&mut Policy, Gate)),
+    Gate(fn(&mut Policy, GateLevel)),
     /// A command for the login shell of a node.
     Command(fn(&mut Policy, String)),
     /// The file of a snapshot; in a rollout file, `none` takes back what the `defaults` have set.
@@ -49,10 +49,10 @@ pub enum PolicySetter {
 }
 
 /// The gates by their names, each with its meaning in one line.
-pub const GATES: [(&str, Gate, &str); 3] = [
-    ("running", Gate::Running, "Every changed service is RUNNING and stays RUNNING"),
-    ("active", Gate::Active, "The same, and active or on standby according to its introspect port"),
-    ("none", Gate::None, "Only proof that the action took effect"),
+pub const GATES: [(&str, GateLevel, &str); 3] = [
+    ("running", GateLevel::Running, "Every changed service is RUNNING and stays RUNNING"),
+    ("active", GateLevel::Active, "The same, and active or on standby according to its introspect port"),
+    ("none", GateLevel::None, "Only proof that the action took effect"),
 ];
 
 /// All of them, in the order in which help texts show them.
@@ -140,7 +140,7 @@ mod tests {
                 PolicySetter::Duration(set) | PolicySetter::DurationOrZero(set) => {
                     set(&mut policy, Duration::from_secs(7));
                 }
-                PolicySetter::Gate(set) => set(&mut policy, Gate::Active),
+                PolicySetter::Gate(set) => set(&mut policy, GateLevel::Active),
                 PolicySetter::Command(set) => set(&mut policy, "true".to_owned()),
                 PolicySetter::Snapshot(set) => set(&mut policy, Some("before.json".into())),
             }

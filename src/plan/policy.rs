@@ -1,7 +1,10 @@
 //! The settings of a task: batch sizes, limits, gates. All of their defaults are here.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use humantime::format_duration;
 
 use super::amount::{BatchSizes, CapPolicy, FailureLimit};
 
@@ -11,19 +14,67 @@ const STABLE: Duration = Duration::from_secs(5);
 /// Default time limit of a gate.
 pub const GATE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The condition to start the next batch.
+/// The value of `--gate`: which of the gates each service of a batch must meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Gate {
-    /// Every service of the batch is RUNNING, with its pid unchanged for the stable time.
+pub enum GateLevel {
+    /// RUNNING, with its pid unchanged for the stable time.
     #[default]
     Running,
-    /// Also functionally active, or a standby.
+    /// Also reports over its introspect port that it is active (or a standby).
     Active,
     /// None, apart from the verified restart.
     None,
 }
 
-/// The settings of a task from the command line or a rollout file.
+/// One condition that a batch must meet before the next one starts. [`Policy::gates`] lists those of a task; the file of
+/// the same name in `run/gate/` waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gate {
+    /// Each service stays RUNNING with its pid unchanged for this long.
+    Stable(Duration),
+    /// Each service reports within this time that it is active, or a standby.
+    Active(Duration),
+    /// The operator's command exits 0 on each node.
+    Check(String),
+    /// No node is worse than in the snapshot of this file, within this time.
+    Snapshot(PathBuf, Duration),
+}
+
+impl Gate {
+    /// Whether it is met by a node as a whole, after its services were acted on, and not by each service.
+    #[must_use]
+    pub const fn is_of_node(&self) -> bool {
+        match self {
+            Self::Stable(_) | Self::Active(_) => false,
+            Self::Check(_) | Self::Snapshot(..) => true,
+        }
+    }
+
+    /// The time that it adds to that of the action on a node. A gate of the node has a time of its own.
+    #[must_use]
+    pub const fn time_in_action(&self) -> Duration {
+        match self {
+            Self::Stable(time) | Self::Active(time) => *time,
+            Self::Check(_) | Self::Snapshot(..) => Duration::ZERO,
+        }
+    }
+}
+
+impl fmt::Display for Gate {
+    /// As a plan shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stable(time) => write!(f, "RUNNING for {}", format_duration(*time)),
+            Self::Active(limit) => write!(f, "active, within {}", format_duration(*limit)),
+            Self::Check(command) => write!(f, "check: {command}"),
+            Self::Snapshot(path, limit) => {
+                write!(f, "no worse than {}, within {}", path.display(), format_duration(*limit))
+            }
+        }
+    }
+}
+
+/// The options of a task, from the command line or a rollout file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Sizes of the batches; none means all at once.
@@ -34,9 +85,9 @@ pub struct Policy {
     pub caps: CapPolicy,
     /// Pause between batches.
     pub pause: Duration,
-    /// The gate as given; none means the default.
-    pub gate: Option<Gate>,
-    /// The stable time as given; none means the default.
+    /// Which gates each service must meet, as said; none is the default.
+    pub gate: Option<GateLevel>,
+    /// As said; none is the default.
     pub stable: Option<Duration>,
     /// Time limit of a gate.
     pub gate_timeout: Duration,
@@ -63,17 +114,35 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The gate, or the default.
+    /// Every gate of a task, in the order in which they are met: those of each service, then those of the node.
     #[must_use]
-    pub fn gate(&self) -> Gate {
+    pub fn gates(&self, batched: bool) -> Vec<Gate> {
+        let stable = || Gate::Stable(self.stable_time(batched));
+        let mut gates = match self.level() {
+            GateLevel::None => Vec::new(),
+            GateLevel::Running => vec![stable()],
+            GateLevel::Active => vec![stable(), Gate::Active(self.gate_timeout)],
+        };
+        gates.extend(self.check.clone().map(Gate::Check));
+        gates.extend(self.gate_snapshot.clone().map(|path| Gate::Snapshot(path, self.gate_timeout)));
+        gates
+    }
+
+    /// The time that the gate [`Gate::Active`] may take, where it holds.
+    #[must_use]
+    pub fn active_limit(&self) -> Option<Duration> {
+        (self.level() == GateLevel::Active).then_some(self.gate_timeout)
+    }
+
+    fn level(&self) -> GateLevel {
         self.gate.unwrap_or_default()
     }
 
     /// Whether the user asked for a gate between batches.
     #[must_use]
     pub fn asks_for_gate(&self) -> bool {
-        let by_gate = matches!(self.gate, Some(Gate::Running | Gate::Active));
-        let by_time = self.gate() != Gate::None && self.stable.is_some_and(|stable| !stable.is_zero());
+        let by_gate = matches!(self.gate, Some(GateLevel::Running | GateLevel::Active));
+        let by_time = self.level() != GateLevel::None && self.stable.is_some_and(|stable| !stable.is_zero());
         by_gate || by_time || self.check.is_some() || self.gate_snapshot.is_some()
     }
 
@@ -87,11 +156,11 @@ impl Policy {
     /// The stable time: 5 s if batched, otherwise and without a gate 0.
     #[must_use]
     pub fn stable_time(&self, batched: bool) -> Duration {
-        match (self.gate(), self.stable) {
-            (Gate::None, _) => Duration::ZERO,
-            (Gate::Running | Gate::Active, Some(stable)) => stable,
-            (Gate::Running | Gate::Active, None) if batched => STABLE,
-            (Gate::Running | Gate::Active, None) => Duration::ZERO,
+        match (self.level(), self.stable) {
+            (GateLevel::None, _) => Duration::ZERO,
+            (GateLevel::Running | GateLevel::Active, Some(stable)) => stable,
+            (GateLevel::Running | GateLevel::Active, None) if batched => STABLE,
+            (GateLevel::Running | GateLevel::Active, None) => Duration::ZERO,
         }
     }
 
@@ -116,7 +185,7 @@ mod tests {
         assert_eq!((rolling.stable_time(true), rolling.batch_size(3, 9)), (STABLE, 1));
         let said = Policy { stable: Some(Duration::ZERO), max_failures: Some(FailureLimit::Percent(50)), ..rolling };
         assert_eq!((said.stable_time(true), said.failure_limit(true)), (Duration::ZERO, FailureLimit::Percent(50)));
-        let gateless = Policy { gate: Some(Gate::None), stable: Some(STABLE), ..said };
+        let gateless = Policy { gate: Some(GateLevel::None), stable: Some(STABLE), ..said };
         assert_eq!(gateless.stable_time(true), Duration::ZERO);
     }
 
@@ -127,10 +196,30 @@ mod tests {
             edit(&mut policy);
             policy.asks_for_gate()
         };
-        assert!(!asks(|_| {}) && !asks(|policy| policy.gate = Some(Gate::None)));
+        assert!(!asks(|_| {}) && !asks(|policy| policy.gate = Some(GateLevel::None)));
         assert!(!asks(|policy| policy.stable = Some(Duration::ZERO)));
-        assert!(asks(|policy| policy.gate = Some(Gate::Running)) && asks(|policy| policy.gate = Some(Gate::Active)));
+        assert!(
+            asks(|policy| policy.gate = Some(GateLevel::Running))
+                && asks(|policy| policy.gate = Some(GateLevel::Active))
+        );
         assert!(asks(|policy| policy.stable = Some(STABLE)) && asks(|policy| policy.check = Some("true".to_owned())));
         assert!(asks(|policy| policy.gate_snapshot = Some("before.json".into())));
+    }
+
+    #[test]
+    fn gates_are_listed_in_the_order_in_which_they_are_met() {
+        let shown = |policy: &Policy| policy.gates(true).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(shown(&Policy::default()), ["RUNNING for 5s"]);
+        let all = Policy {
+            gate: Some(GateLevel::Active),
+            check: Some("true".to_owned()),
+            gate_snapshot: Some("before.json".into()),
+            ..Policy::default()
+        };
+        let expected = ["RUNNING for 5s", "active, within 2m", "check: true", "no worse than before.json, within 2m"];
+        assert_eq!(shown(&all), expected);
+        let of_node: Vec<bool> = all.gates(true).iter().map(Gate::is_of_node).collect();
+        assert_eq!(of_node, [false, false, true, true]);
+        assert!(Policy { gate: Some(GateLevel::None), ..Policy::default() }.gates(true).is_empty());
     }
 }

@@ -23,6 +23,7 @@ use crate::event::{
 };
 use crate::plan::amount::FailureLimit;
 use crate::plan::batch::{DownBudget, next_batch};
+use crate::plan::policy::Gate;
 use crate::plan::{IndexVec, Plan, PlanStep, ServiceVerb, StepIndex, Task, TaskIndex};
 
 /// Between two attempts at locks that another run holds.
@@ -329,8 +330,8 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn has_check(&self, step: StepIndex) -> bool {
-        self.task(step)
-            .is_some_and(|task| task.work.changes() && (task.policy.check.is_some() || task.snapshot.is_some()))
+        let has_node_gate = |task: &Task| task.policy.gates(task.batched).iter().any(Gate::is_of_node);
+        self.task(step).is_some_and(|task| task.work.changes() && has_node_gate(task))
     }
 
     fn ended(&mut self, item: WorkItem, end: WorkItemEnd, effects: &mut Vec<Effect>) {

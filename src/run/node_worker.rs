@@ -394,10 +394,7 @@ impl<T: Transport> NodeWorker<T> {
         let policy = self.rows.task(node_batch).map(|task| task.policy.clone()).unwrap_or_default();
         let mut time = self.timeout(node_batch);
         if changes {
-            time += policy.stable_time(node_batch.batched);
-            if policy.gate() == Gate::Active {
-                time += policy.gate_timeout;
-            }
+            time += policy.gates(node_batch.batched).iter().map(Gate::time_in_action).sum::<Duration>();
         }
         let deadline = Instant::now() + time;
         let deep = self.rows.task(node_batch).is_some_and(|task| task.work.is_deep());
@@ -613,8 +610,11 @@ impl<T: Transport> NodeWorker<T> {
                         ..result.ended_well()
                     }]);
                 }
-                if policy.gate() == Gate::Active && action != Action::Stop && !verdict.outcome.is_bad() {
-                    let (said, failure) = gate::active(instance, process, policy.gate_timeout, &context).await;
+                if let Some(limit) = policy.active_limit()
+                    && action != Action::Stop
+                    && !verdict.outcome.is_bad()
+                {
+                    let (said, failure) = gate::active(instance, process, limit, &context).await;
                     functional = said;
                     if let Some(failure) = failure {
                         verdict.outcome = Outcome::Failed;

@@ -16,7 +16,7 @@ use super::oneshot;
 use super::process::{ActionVerdict, Obligation, ProcessAction};
 use super::recovery::PAYING;
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage};
-use crate::plan::policy::{Gate, Policy};
+use crate::plan::policy::Policy;
 use crate::select::ServicePattern;
 use crate::supervisor::{ProcessInfo, RpcFault, SupervisorError};
 use crate::transport::Transport;
@@ -222,8 +222,11 @@ async fn hold<T: Transport>(
     let work = ProcessAction { instance, listed: process, context: &context, stable, begun: None };
     let mut verdict = work.verify_started().await;
     let is_up = verdict.process.as_ref().is_some_and(|now| now.state == ProcessState::Running);
-    if policy.gate() == Gate::Active && is_up && !verdict.outcome.is_bad() {
-        let (_, failure) = gate::active(instance, process, policy.gate_timeout, &context).await;
+    if let Some(limit) = policy.active_limit()
+        && is_up
+        && !verdict.outcome.is_bad()
+    {
+        let (_, failure) = gate::active(instance, process, limit, &context).await;
         if failure.is_some() {
             verdict = ActionVerdict { outcome: Outcome::Failed, failure, ..verdict };
         }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::inventory::{Inventory, PathEnvironment, parse};
 use crate::plan::amount::{CapPolicy, FailureLimit, NodeAmount};
-use crate::plan::policy::{GATE_TIMEOUT, Gate};
+use crate::plan::policy::{GATE_TIMEOUT, GateLevel};
 
 const INVENTORY: &str = "
 version: 1
@@ -114,7 +114,7 @@ fn every_key() {
                 max_failures: Some(FailureLimit::Percent(10)),
                 caps: CapPolicy::Off,
                 pause: Duration::ZERO,
-                gate: Some(Gate::Active),
+                gate: Some(GateLevel::Active),
                 stable: Some(Duration::ZERO),
                 gate_timeout: Duration::from_secs(300),
                 check: Some("test -e /opt/4.0".into()),
