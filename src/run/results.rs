@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use super::connection::LiveInstance;
-use super::init_service::InitVerdict;
-use super::message::NodeBatch;
-use super::process::ActionVerdict;
+use super::engine::message::NodeBatch;
+use super::node::connection::LiveInstance;
+use super::verdict::{ActionVerdict, InitVerdict};
 use crate::event::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
 use crate::inventory::{Role, Supervisor};
 use crate::plan::{Action, Plan, StepIndex, Task, Work};
@@ -65,17 +64,17 @@ pub(super) struct ResultBuilder {
 }
 
 impl ResultBuilder {
-    /// The task of a visit.
+    /// The task of a batch.
     pub(super) fn task(&self, node_batch: NodeBatch) -> Option<&Task> {
         self.plan.task_of(node_batch.step)
     }
 
-    /// The services of a visit's task.
+    /// The services of a batch's task.
     pub(super) fn services(&self, node_batch: NodeBatch) -> &[ServicePattern] {
         self.task(node_batch).map(|task| task.work.services()).unwrap_or_default()
     }
 
-    /// What a visit does.
+    /// The action of a batch.
     pub(super) fn action(&self, node_batch: NodeBatch) -> Action {
         self.task(node_batch).map_or(Action::Status, |task| task.work.action())
     }
@@ -327,7 +326,7 @@ impl ResultBuilder {
         of_node(&self.plan, node_batch.step, Some(node_batch.batch), self.index, outcome)
     }
 
-    /// The role of the step that a visit belongs to.
+    /// The role of the step that a batch belongs to.
     pub(super) fn role_of(&self, node_batch: NodeBatch) -> Option<&str> {
         self.plan.steps.get(node_batch.step).and_then(|step| step.role.as_deref())
     }

@@ -1,0 +1,173 @@
+//! The messages between workers and the dispatcher. Private to `run`: only events leave it.
+
+use std::collections::BTreeSet;
+
+use crate::event::{ActivityPhase, Failure, LogLines, NodeFacts, Outcome, PendingUpdate, TargetResult, TargetState};
+use crate::plan::{StepIndex, TaskIndex};
+
+/// A batch's work on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::run) struct NodeBatch {
+    /// Its step.
+    pub(in crate::run) step: StepIndex,
+    /// Number of the batch.
+    pub(in crate::run) batch: u32,
+    /// Index of the node in the plan.
+    pub(in crate::run) node: usize,
+    /// Whether its task goes in more than one batch.
+    pub(in crate::run) batched: bool,
+}
+
+/// One piece of work for a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::run) enum WorkItem {
+    /// Connect to the node.
+    Connect(usize),
+    /// Take its lock, and start its guard.
+    Lock(usize),
+    /// Read the state of everything that is meant there.
+    Inspect(usize),
+    /// Act.
+    Batch(NodeBatch),
+    /// Run the check on it.
+    Check(NodeBatch),
+}
+
+impl WorkItem {
+    /// Index of the node.
+    pub(in crate::run) const fn node(self) -> usize {
+        match self {
+            Self::Connect(node) | Self::Lock(node) | Self::Inspect(node) => node,
+            Self::Batch(node_batch) | Self::Check(node_batch) => node_batch.node,
+        }
+    }
+}
+
+impl std::fmt::Display for WorkItem {
+    /// For the log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connect(_) => f.write_str("connect"),
+            Self::Lock(_) => f.write_str("lock"),
+            Self::Inspect(_) => f.write_str("read before the first change"),
+            Self::Batch(node_batch) => write!(f, "batch {}", node_batch.batch),
+            Self::Check(node_batch) => write!(f, "check of batch {}", node_batch.batch),
+        }
+    }
+}
+
+/// How a work item ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::run) enum WorkItemEnd {
+    /// Everything was reported; of a check: it was passed.
+    Done,
+    /// The node cannot be worked on, with the outcome that says so: later work items would only fail in the same way. Of a
+    /// check: it was not passed.
+    Lost(Outcome, Failure),
+    /// Another run has the node; whether it is worth to ask again.
+    Held(Failure, bool),
+    /// The state that was read.
+    Inspected(NodeInspection),
+    /// The worker panicked: an internal error.
+    Broken,
+}
+
+impl WorkItemEnd {
+    /// The end of a node that cannot be worked on: it is not reached, does not answer, or runs nothing.
+    pub(in crate::run) fn of_failure(failure: Failure) -> Self {
+        Self::Lost(failure.outcome(), failure)
+    }
+}
+
+/// What a node looks like before it is touched.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(in crate::run) struct NodeInspection {
+    /// Every target that was found, each once.
+    pub(in crate::run) targets: Vec<TargetState>,
+    /// The tasks and roles of which something is down here.
+    pub(in crate::run) down: Vec<(TaskIndex, String)>,
+    /// What it has of the names of each task.
+    pub(in crate::run) names: Vec<NameCensus>,
+    /// Why it must not be changed although it was read: a service stopped there could not be started again.
+    pub(in crate::run) refusal: Option<(Outcome, Failure)>,
+}
+
+/// What a node has of the names that were typed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NameCensus {
+    /// Index of the task.
+    pub(in crate::run) task: TaskIndex,
+    /// The names, as typed, of which it has something.
+    pub(in crate::run) found: Vec<String>,
+    /// Whether the others may be there all the same: a supervisord, or init, did not answer.
+    pub(in crate::run) unsure: bool,
+    /// Groups and processes that its supervisords list.
+    pub(in crate::run) listed: BTreeSet<String>,
+}
+
+impl NameCensus {
+    /// Whether every supervisord that may run them has answered.
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        !self.unsure
+    }
+}
+
+/// One service of one supervisord on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::run) struct TargetKey {
+    /// Role.
+    pub(in crate::run) role: Option<String>,
+    /// Supervisord instance; none for a service that init runs.
+    pub(in crate::run) supervisor: Option<String>,
+    /// Service.
+    pub(in crate::run) service: Option<String>,
+}
+
+impl TargetKey {
+    /// The key of a result.
+    pub(in crate::run) fn of(result: &TargetResult) -> Self {
+        Self { role: result.role.clone(), supervisor: result.supervisor.clone(), service: result.service.clone() }
+    }
+}
+
+/// From a worker, about its node.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::run) struct WorkerMessage {
+    /// The work item.
+    pub(in crate::run) item: WorkItem,
+    /// What.
+    pub(in crate::run) update: WorkerUpdate,
+}
+
+/// An update of a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::run) enum WorkerUpdate {
+    /// What it is busy with.
+    Phase(ActivityPhase),
+    /// The targets it found; each will have a result.
+    Targets(Vec<TargetKey>),
+    /// From now on the target may be changed.
+    Begun(TargetKey),
+    /// A gate is waited for, or was met or not.
+    Gate {
+        /// The service.
+        service: Option<String>,
+        /// Whether it was met; none while it is waited for.
+        met: Option<bool>,
+        /// The condition, and why it is not met yet.
+        waiting_for: String,
+    },
+    /// What the node has of the names that were typed.
+    Names(NameCensus),
+    /// What the node is like beyond its results.
+    Facts(Box<NodeFacts>),
+    /// What an update would change.
+    Pending(Box<PendingUpdate>),
+    /// Lines of a service's log.
+    Lines(LogLines),
+    /// A notice for the operator.
+    Notice(String),
+    /// A target's end.
+    Result(Box<TargetResult>),
+}
