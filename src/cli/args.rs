@@ -337,7 +337,7 @@ pub(super) struct FanoutArgs {
     /// Time limit for the action on one node [default: 120s]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Connection")]
     pub(super) timeout: Option<std::time::Duration>,
-    /// Further connection attempts after the first, within --connect-timeout
+    /// Number of connection retries, within --connect-timeout
     #[arg(long, value_name = "N", default_value_t = RETRIES, value_parser = clap::value_parser!(u32).range(0..=20), help_heading = "Connection")]
     pub(super) retries: u32,
     #[command(flatten)]
