@@ -1,12 +1,17 @@
-//! The arrows between the rooms of `src/`: fails on a path that leads from a room to one that it may not use.
+//! The dependencies between the modules of `src/`: fails if a module uses one that it may not use.
 //!
-//! Reads the sources as text, comments and literals taken out, and looks at every `crate::…` path and every `super::…`
-//! path that leaves its room, in test modules too. What it cannot see: paths made by macros, and re-exports. The list
-//! of allowed arrows is [`MAY_USE`]; docs/architecture.md has the picture.
+//! Reads the sources as text without comments and literals, and looks at every `crate::…` path and every `super::…`
+//! path that leaves its module, in test modules too. It does not see paths made by macros, nor re-exports. The allowed
+//! dependencies are in [`MAY_USE`]; docs/architecture.md describes them.
+
+#[path = "support/source_code.rs"]
+mod source_code;
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use self::source_code::{code_only, rust_files};
 
 /// Every module, and its allowed dependencies. `local` and `event` are the leaf modules, open to every module but
 /// each other. `run` must never see `sink`, and no module may use `cli`. The crates in `crates/` are open to every module
@@ -69,7 +74,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// One arrow that the list does not have.
+/// One dependency that the list does not have.
 #[derive(Debug, PartialEq, Eq)]
 struct Breach {
     file: PathBuf,
@@ -85,10 +90,9 @@ impl fmt::Display for Breach {
 }
 
 #[test]
-fn no_room_uses_what_it_may_not() {
+fn no_module_uses_another_that_it_may_not() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    collect(&src, &mut files);
+    let files = rust_files(&src);
     assert!(!files.is_empty(), "no sources below {}", src.display());
     let mut breaches = Vec::new();
     for file in files {
@@ -97,20 +101,7 @@ fn no_room_uses_what_it_may_not() {
         breaches.extend(check(relative, &text));
     }
     let report: Vec<String> = breaches.iter().map(ToString::to_string).collect();
-    assert!(report.is_empty(), "arrows that tests/layers.rs does not allow:\n{}", report.join("\n"));
-}
-
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(dir).expect("a readable directory").map(|entry| entry.expect("an entry").path()).collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
+    assert!(report.is_empty(), "dependencies that tests/layers.rs does not allow:\n{}", report.join("\n"));
 }
 
 /// Every breach in one file; `file` is relative to `src`.
@@ -118,28 +109,28 @@ fn check(file: &Path, text: &str) -> Vec<Breach> {
     let module = module_of(file);
     let breach =
         |line, from: &str, to: &str| Breach { file: file.to_owned(), line, from: from.to_owned(), to: to.to_owned() };
-    let room = match module.first().map(String::as_str) {
-        // The map: names every room, holds no logic.
+    let top = match module.first().map(String::as_str) {
+        // The map: it names every module and holds no logic.
         Some("lib") if module.len() == 1 => return Vec::new(),
         // Sees the library as a user does.
         Some("main") if module.len() == 1 => "main",
-        Some(room) => room,
+        Some(top) => top,
         None => return Vec::new(),
     };
-    let allowed = match MAY_USE.iter().find(|(name, _)| *name == room) {
+    let allowed = match MAY_USE.iter().find(|(name, _)| *name == top) {
         Some((_, allowed)) => *allowed,
-        None if room == "main" => &["cli"],
-        None => return vec![breach(1, room, "anything: it has no place in MAY_USE")],
+        None if top == "main" => &["cli"],
+        None => return vec![breach(1, top, "anything: it has no place in MAY_USE")],
     };
-    used_rooms(&code_only(text), &module)
+    used_modules(&code_only(text), &module)
         .into_iter()
-        .filter(|(_, to)| to != room && !allowed.contains(&to.as_str()))
-        .map(|(line, to)| breach(line, room, &to))
+        .filter(|(_, to)| to != top && !allowed.contains(&to.as_str()))
+        .map(|(line, to)| breach(line, top, &to))
         .collect()
 }
 
-/// Every room that the code names by a path from the crate's root, with the line.
-fn used_rooms(code: &str, module: &[String]) -> Vec<(usize, String)> {
+/// Every top-level module that the code names by a path from the crate's root, with the line.
+fn used_modules(code: &str, module: &[String]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let bytes = code.as_bytes();
     let mut at = 0;
@@ -162,13 +153,13 @@ fn used_rooms(code: &str, module: &[String]) -> Vec<(usize, String)> {
                     next = after_colons(code, end);
                 }
                 // A module inside the file adds a level that is not seen here, so `super` may seem to lead to the
-                // root when it does not; what follows is then no room's name.
+                // root when it does not; what follows is then no module's name.
                 next.filter(|_| depth >= module.len())
             }
             _ => None,
         };
         if let Some(start) = from_root {
-            let known = |name: &&str| word != "super" || MAY_USE.iter().any(|(room, _)| room == name);
+            let known = |name: &&str| word != "super" || MAY_USE.iter().any(|(top, _)| top == name);
             found.extend(first_names(code, start).into_iter().filter(known).map(|name| (line, name.to_owned())));
         }
         at = end;
@@ -228,84 +219,7 @@ fn first_names(code: &str, start: usize) -> Vec<&str> {
     names
 }
 
-/// The text with comments and literals blanked out, line breaks kept.
-fn code_only(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let mut out = String::with_capacity(text.len());
-    let mut at = 0;
-    let blank = |out: &mut String, from: usize, to: usize| {
-        // A literal ends a word, so it leaves at least one blank.
-        out.push(' ');
-        out.extend(chars[from..to].iter().filter(|symbol| **symbol == '\n'));
-    };
-    while at < chars.len() {
-        let end = literal_or_comment(&chars, at);
-        if end > at {
-            blank(&mut out, at, end);
-            at = end;
-        } else {
-            out.push(chars[at]);
-            at += 1;
-        }
-    }
-    out
-}
-
-/// The end of the comment or literal that begins at `at`, or `at` if none does.
-fn literal_or_comment(chars: &[char], at: usize) -> usize {
-    let starts =
-        |offset: usize, text: &str| text.chars().enumerate().all(|(n, symbol)| chars.get(offset + n) == Some(&symbol));
-    let len = chars.len();
-    if starts(at, "//") {
-        return (at..len).find(|n| chars[*n] == '\n').unwrap_or(len);
-    }
-    if starts(at, "/*") {
-        let (mut depth, mut n) = (0, at);
-        while n < len {
-            if starts(n, "/*") {
-                depth += 1;
-                n += 2;
-            } else if starts(n, "*/") {
-                depth -= 1;
-                n += 2;
-                if depth == 0 {
-                    return n;
-                }
-            } else {
-                n += 1;
-            }
-        }
-        return len;
-    }
-    let in_word = at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_');
-    if chars[at] == 'r' && (!in_word || chars[at - 1] == 'b') {
-        let hashes = chars[at + 1..].iter().take_while(|symbol| **symbol == '#').count();
-        if chars.get(at + 1 + hashes) == Some(&'"') {
-            let close: String = std::iter::once('"').chain(std::iter::repeat_n('#', hashes)).collect();
-            let body = at + 2 + hashes;
-            return (body..len).find(|n| starts(*n, &close)).map_or(len, |n| n + 1 + hashes);
-        }
-    }
-    if chars[at] == '"' {
-        let mut n = at + 1;
-        while n < len && chars[n] != '"' {
-            n += if chars[n] == '\\' { 2 } else { 1 };
-        }
-        return (n + 1).min(len);
-    }
-    if chars[at] == '\'' {
-        // 'a' and '\n' are literals; 'a without the closing quote is a lifetime.
-        if chars.get(at + 1) == Some(&'\\') {
-            return (at + 3..len).find(|n| chars[*n] == '\'').map_or(len, |n| n + 1);
-        }
-        if chars.get(at + 2) == Some(&'\'') {
-            return at + 3;
-        }
-    }
-    at
-}
-
-/// A file, its text, and the breaches that must be found in it: line, and the room that is used.
+/// A file, its text, and the breaches that must be found in it: the line, and the module used there.
 type Sample = (&'static str, &'static str, &'static [(usize, &'static str)]);
 
 /// The checker itself.
@@ -347,15 +261,15 @@ fn the_checker_sees_what_it_must() {
     }
 }
 
-/// The list itself has no arrow that style forbids, and no circle.
+/// The list itself has no circle.
 #[test]
 fn the_list_has_no_circle() {
-    for (place, (room, allowed)) in MAY_USE.iter().enumerate() {
+    for (place, (top, allowed)) in MAY_USE.iter().enumerate() {
         for used in *allowed {
             let used_place = MAY_USE.iter().position(|(name, _)| name == used);
             assert!(
                 used_place.is_some_and(|used_place| used_place < place),
-                "`{room}` uses `{used}`, which stands after it"
+                "`{top}` uses `{used}`, which stands after it"
             );
         }
     }
@@ -368,8 +282,7 @@ const WITHOUT_CIRCLE: &[&str] = &["supervisor"];
 fn files_use_each_other_in_one_direction() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for module in WITHOUT_CIRCLE {
-        let mut files = Vec::new();
-        collect(&src.join(module), &mut files);
+        let files = rust_files(&src.join(module));
         let sources: Vec<(Vec<String>, String)> = files
             .iter()
             .map(|file| {

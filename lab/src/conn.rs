@@ -26,7 +26,7 @@ pub(crate) enum CutKind {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ConnectionState {
     kind: CutKind,
     readers: Option<Waker>,
     writers: Option<Waker>,
@@ -34,7 +34,7 @@ struct State {
 
 /// The handle by which a connection is cut, frozen or thawed.
 #[derive(Debug, Default)]
-pub(crate) struct Switch(Mutex<State>);
+pub(crate) struct Switch(Mutex<ConnectionState>);
 
 impl Switch {
     /// Puts the connection into that condition. An ended one stays ended.

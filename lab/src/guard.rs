@@ -50,7 +50,7 @@ struct Live {
 }
 
 #[derive(Default)]
-struct State {
+struct GuardState {
     /// The lock's holder: its words and the number of its guard; no number when it was taken from outside.
     holder: Option<(Option<u64>, String)>,
     live: BTreeMap<u64, Live>,
@@ -61,7 +61,7 @@ struct State {
 
 /// The lock of one node, and its guards.
 #[derive(Default)]
-pub(crate) struct Guards(Mutex<State>);
+pub(crate) struct Guards(Mutex<GuardState>);
 
 /// What came of asking for the lock.
 enum Taken {

@@ -85,10 +85,10 @@ impl Settings {
 /// What a connect to a TCP port of the node finds.
 pub(crate) struct Page {
     program: String,
-    answer: Answer,
+    answer: IntrospectAnswer,
 }
 
-enum Answer {
+enum IntrospectAnswer {
     /// NodeStatus; with a description when it is Non-Functional.
     Status(Option<String>),
     Silence,
@@ -122,7 +122,7 @@ fn listeners(node: &NodeInner) -> Vec<(u16, Page)> {
 }
 
 /// What a process answers: as a fault has it, or as it is set. `None` when its port is closed.
-fn answer(node: &NodeInner, process: &Process, state: Introspect) -> Option<Answer> {
+fn answer(node: &NodeInner, process: &Process, state: Introspect) -> Option<IntrospectAnswer> {
     let (group, name) = (&process.config.group, &process.config.name);
     let faults = node.shared.faults();
     let has = |is: fn(&Fault) -> Option<&String>| faults.iter().filter_map(is).any(|n| names(n, group, name));
@@ -130,23 +130,23 @@ fn answer(node: &NodeInner, process: &Process, state: Introspect) -> Option<Answ
         return None;
     }
     if has(|f| if let Fault::IntrospectHang(n) = f { Some(n) } else { None }) {
-        return Some(Answer::Silence);
+        return Some(IntrospectAnswer::Silence);
     }
     if let Some(description) = faults.non_functional(group, name) {
-        return Some(Answer::Status(Some(description.to_owned())));
+        return Some(IntrospectAnswer::Status(Some(description.to_owned())));
     }
     Some(match state {
         Introspect::Refused => return None,
-        Introspect::Functional => Answer::Status(None),
-        Introspect::NonFunctional(description) => Answer::Status(Some(description)),
+        Introspect::Functional => IntrospectAnswer::Status(None),
+        Introspect::NonFunctional(description) => IntrospectAnswer::Status(Some(description)),
         Introspect::FunctionalAfter(time) => {
             let since = node.shared.clock.epoch_now() - process.start;
-            Answer::Status((since < time.as_secs_f64()).then(|| NOT_YET.to_owned()))
+            IntrospectAnswer::Status((since < time.as_secs_f64()).then(|| NOT_YET.to_owned()))
         }
-        Introspect::Silent => Answer::Silence,
-        Introspect::ServerError => Answer::ServerError,
-        Introspect::Garbage => Answer::Garbage,
-        Introspect::GarbageXml => Answer::GarbageXml,
+        Introspect::Silent => IntrospectAnswer::Silence,
+        Introspect::ServerError => IntrospectAnswer::ServerError,
+        Introspect::Garbage => IntrospectAnswer::Garbage,
+        Introspect::GarbageXml => IntrospectAnswer::GarbageXml,
     })
 }
 
@@ -204,12 +204,12 @@ where
         )
     };
     let reply = match &page.answer {
-        Answer::Silence => return node.shared.until_closing().await,
-        Answer::ServerError => http("500 Internal Server Error", "<html>500</html>"),
-        Answer::Garbage => "\u{1}\u{2}no HTTP here\r\n".repeat(3),
-        Answer::GarbageXml => http("200 OK", "<<& \u{1}no XML </NodeStatus"),
-        Answer::Status(wrong) if known => http("200 OK", &body(&node, &page.program, wrong.as_deref())),
-        Answer::Status(_) => http("404 Not Found", "<html>not simulated</html>"),
+        IntrospectAnswer::Silence => return node.shared.until_closing().await,
+        IntrospectAnswer::ServerError => http("500 Internal Server Error", "<html>500</html>"),
+        IntrospectAnswer::Garbage => "\u{1}\u{2}no HTTP here\r\n".repeat(3),
+        IntrospectAnswer::GarbageXml => http("200 OK", "<<& \u{1}no XML </NodeStatus"),
+        IntrospectAnswer::Status(wrong) if known => http("200 OK", &body(&node, &page.program, wrong.as_deref())),
+        IntrospectAnswer::Status(_) => http("404 Not Found", "<html>not simulated</html>"),
     };
     // The peer may be gone already.
     let _gone = stream.write_all(reply.as_bytes()).await.is_err() || stream.shutdown().await.is_err();

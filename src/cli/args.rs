@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::change_args::{ChangeArgs, GoArgs};
+use super::durations::{duration, duration_or_zero};
 use super::format::{self, Content, OutputFormat};
-use super::policy_args::PolicyArgs;
 use crate::event::Via;
 
 /// Nodes worked on at once, unless another number is given.
@@ -193,43 +194,6 @@ pub(super) enum ConditionArg {
     Active,
     /// Not running
     Stopped,
-}
-
-/// What every action that changes a node takes.
-#[derive(Debug, ClapArgs)]
-pub(super) struct ChangeArgs {
-    #[command(flatten)]
-    pub(super) policy: PolicyArgs,
-    #[command(flatten)]
-    pub(super) go: GoArgs,
-}
-
-/// How a changing run begins, and how it keeps nodes to itself.
-#[derive(Debug, Clone, ClapArgs)]
-pub(super) struct GoArgs {
-    /// Do not ask for confirmation
-    #[arg(short, long)]
-    pub(super) yes: bool,
-    /// Show the plan and change nothing; `live` also reads the nodes
-    #[arg(long, value_name = "live", num_args = 0..=1, require_equals = true, default_missing_value = "plan")]
-    pub(super) dry_run: Option<DryRun>,
-    /// Reason for the run: kept in the journal, and shown to anyone who hits the lock
-    #[arg(long, value_name = "TEXT", help_heading = "Locks")]
-    pub(super) reason: Option<String>,
-    /// How long to wait for a lock held by another run [default: 0s]
-    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, help_heading = "Locks")]
-    pub(super) lock_wait: Option<std::time::Duration>,
-    /// Change nodes even if the guard and the lock are not available there
-    #[arg(long, help_heading = "Locks")]
-    pub(super) no_guard: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum DryRun {
-    /// Do not connect
-    Plan,
-    /// Also read the current state of the nodes
-    Live,
 }
 
 /// ctl status [NAME...]
@@ -531,27 +495,4 @@ fn variable(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE".to_owned()),
     }
-}
-
-/// A time that may be none: `0s`, else as [`duration`].
-pub(super) fn duration_or_zero(text: &str) -> Result<std::time::Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(time) if time.is_zero() => Ok(time),
-        _ if text == "0" => Ok(std::time::Duration::ZERO),
-        _ => duration(text),
-    }
-}
-
-/// `5s`, `2m`, `500ms`; a bare number is seconds. From a millisecond to a day.
-pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let duration = match text.parse::<u64>() {
-        Ok(seconds) => std::time::Duration::from_secs(seconds),
-        Err(_) => {
-            humantime::parse_duration(text).map_err(|_| "expected a duration such as 500ms, 5s or 2m".to_owned())?
-        }
-    };
-    if duration.is_zero() || duration > std::time::Duration::from_secs(86_400) {
-        return Err("expected a duration from 1ms to 1day".to_owned());
-    }
-    Ok(duration)
 }

@@ -18,17 +18,22 @@ use openssh_config::{
 
 use super::args::HostKey;
 use super::error::CliError;
-use super::settings::SshOverrides;
-use super::terminal;
+use super::settings::{Settings, SshOverrides};
+use super::{terminal, waiting};
 use crate::inventory::{Node, SshKeyword, ValueError, check_host, check_user};
 use crate::local::account;
 use crate::local::file::{self, FileAccess, ReadBounds};
+use crate::remote::Sudo;
+use crate::run::NodeAccess;
+use crate::select::SelectedNode;
 use crate::sink::text;
 use crate::transport::{
     AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings,
     ProxyRoute,
 };
 
+/// Time for an action on one node, unless another is given.
+const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that has died without a word is noticed after half a minute.
 const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(10), count: 3 };
@@ -367,6 +372,24 @@ fn operator_env() -> OperatorEnv {
         Ok(ConfigFile { bytes: content.bytes, uid, mode })
     };
     OperatorEnv { read_file: FileReader(read_file), ..OperatorEnv::of_process(account::name_and_home()) }
+}
+
+/// How each node of a plan is reached.
+pub(super) fn access(settings: &Settings, nodes: &[SelectedNode]) -> Result<Vec<NodeAccess>, CliError> {
+    let ways = waiting::on("the ssh_config", || EndpointResolver::new(&settings.ssh))?;
+    let access = nodes.iter().map(|selected| {
+        let node = &selected.node;
+        Ok(NodeAccess {
+            endpoint: ways.endpoint(node, settings.retries)?,
+            sudo: if settings.sudo || node.sudo { Sudo::Plain } else { Sudo::No },
+            via: node.via,
+            timeout: settings.timeout.or(node.timeout).unwrap_or(ACTION_TIMEOUT),
+            passwords: Arc::default(),
+        })
+    });
+    let access = access.collect::<Result<_, CliError>>()?;
+    ways.verdict(settings.output.quiet)?;
+    Ok(access)
 }
 
 /// Users and hosts of the command line obey the rules of the inventory: they may reach the shell of a `ProxyCommand` or a

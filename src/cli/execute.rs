@@ -10,17 +10,17 @@ use std::sync::Arc;
 use nodeset::NodeSet;
 use tokio::sync::mpsc;
 
-use super::args::DryRun;
+use super::change_args::DryRun;
 use super::error::CliError;
 use super::exit::{self, ExitStatus};
 use super::job::CliJob;
 use super::output::{self, FoldRows, ResultOutput};
 use super::recorder::EventRecorder;
-use super::session::{RunIdentity, Session};
+use super::session::{RunIdentity, RunSession};
 use super::settings::{self, ChangeSettings, Settings};
 use super::signals::{StopTexts, signals};
 use super::terminal::StderrMessages;
-use super::{input, output_closed, reading, terminal};
+use super::{endpoints, input, output_closed, reading, terminal};
 use crate::event::{CancelReason, FailureKind, Outcome, RunHead, TargetResult};
 use crate::journal::resume::RemainingWork;
 use crate::journal::{Journal, RunController, RunRequest};
@@ -58,7 +58,7 @@ pub(super) fn execute(
     let output = &settings.output;
     let dry_run = change.and_then(|change| change.dry_run);
     output::can_fold(output, FoldRows::of_run(dry_run.is_some(), &job.command))?;
-    let access = settings::access(settings, &job.plan.nodes)?;
+    let access = endpoints::access(settings, &job.plan.nodes)?;
     let files = ResultFiles {
         out: ResultOutput::open(output.out.as_deref())?,
         saved: job.shown.save.as_deref().map(|path| ResultOutput::file("--save", path)).transpose()?,
@@ -80,7 +80,7 @@ pub(super) fn execute(
         job.plan.set_input(&input);
     }
     let keeps = job.plan.follows() || job.plan.changes() && dry_run.is_none();
-    let session = Session::open(&job.plan, access, settings, keeps)?;
+    let session = RunSession::open(&job.plan, access, settings, keeps)?;
     if dry_run == Some(DryRun::Live) {
         let (live, exit) = reading::look_ahead(session, &job.plan, settings)?;
         output::dry_run(&job.plan, Some(&live), output, files.out)?;
@@ -102,7 +102,7 @@ fn say_which_nodes_no_snapshot_has(plan: &Plan) {
 /// Runs a job over an open session, and shows and records its results.
 fn run(
     job: CliJob,
-    session: Session,
+    session: RunSession,
     settings: &Settings,
     change: Option<&ChangeSettings>,
     words: &[String],

@@ -1,10 +1,12 @@
-//! The command line: words in, exit code out. The only room that knows clap, terminals and exit codes.
+//! The command line: words in, exit code out. The only module that knows clap, terminals and exit codes.
 //!
-//! It may use every other room; none uses it. `args.rs` holds the words as typed, `settings.rs` what they mean,
+//! It may use every other module; none uses it. `args.rs` holds the words as typed, `settings.rs` what they mean,
 //! `commands/` one file a command, `exit.rs` the exit codes, `report.rs` how errors are shown. Start at [`main`].
 
 mod args;
+mod change_args;
 mod commands;
+mod durations;
 mod endpoints;
 mod error;
 mod execute;
@@ -20,7 +22,6 @@ mod limits;
 mod log;
 mod output;
 mod output_closed;
-mod policy_args;
 mod prompts;
 mod reading;
 mod recorder;
@@ -89,7 +90,7 @@ fn run(args: CliArgs, words: &[String]) -> Result<ExitStatus, CliError> {
         CliCommand::Wait(wait) => commands::wait::run(&wait),
         CliCommand::Service(service) => commands::service::run(&service, words),
         CliCommand::Status(status) => commands::status::run(&status),
-        CliCommand::Top(top) => commands::top::run(&top),
+        CliCommand::Top(top) => commands::top::run(&top, &main),
         CliCommand::Logs(logs) => commands::logs::run(&logs),
         CliCommand::Snapshot(snapshot) => commands::snapshot::run(&snapshot),
         CliCommand::Ping(ping) => commands::ping::run(&ping),

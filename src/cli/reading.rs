@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::endpoints;
 use super::error::CliError;
 use super::exit::{self, ExitStatus};
 use super::limits::FileBudget;
 use super::recorder::EventRecorder;
-use super::session::{RunIdentity, Session};
+use super::session::{RunIdentity, RunSession};
 use super::settings::{self, Settings};
 use super::signals::{StopTexts, signals};
 use crate::event::{CancelReason, EventKind, Ledger, RunEvent, RunHead};
@@ -71,8 +72,8 @@ fn no_locks(plan: &Plan) -> LockPolicy {
 /// # Errors
 /// If the session cannot be opened.
 pub(super) fn read(plan: Plan, settings: &Settings) -> Result<(Ledger, Option<CancelReason>), CliError> {
-    let access = settings::access(settings, &plan.nodes)?;
-    let session = Session::open(&plan, access, settings, false)?;
+    let access = endpoints::access(settings, &plan.nodes)?;
+    let session = RunSession::open(&plan, access, settings, false)?;
     let mut recorder = EventRecorder::progress_only(&plan, &settings.output, StopTexts::Comparing);
     let cancel = run(session, plan, settings, &mut recorder, |_| {})?;
     Ok((recorder.ledger, cancel))
@@ -83,7 +84,7 @@ pub(super) fn read(plan: Plan, settings: &Settings) -> Result<(Ledger, Option<Ca
 /// # Errors
 /// If signals cannot be caught.
 pub(super) fn look_ahead(
-    session: Session,
+    session: RunSession,
     plan: &Plan,
     settings: &Settings,
 ) -> Result<(LiveState, ExitStatus), CliError> {
@@ -108,7 +109,7 @@ pub(super) fn look_ahead(
 }
 
 fn run(
-    session: Session,
+    session: RunSession,
     plan: Plan,
     settings: &Settings,
     recorder: &mut EventRecorder,

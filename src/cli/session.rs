@@ -1,6 +1,6 @@
 //! What every command that goes to nodes shares: a runtime, a transport, and the way to each node.
 //!
-//! Here lives [`Session`]: opened once everything that only the operator knows has been asked for, and used up by one run or by
+//! Here lives [`RunSession`]: opened once everything that only the operator knows has been asked for, and used up by one run or by
 //! the rounds of a watch. Uses `run` and `transport`. What always holds: nothing has been connected to when it is open,
 //! except to ask for host keys that are not known.
 
@@ -19,7 +19,7 @@ use crate::run::{JournalAck, LockPolicy, NodeAccess, RunSetup, run};
 use crate::transport::{RunSshSettings, SshTransport};
 
 /// What a run needs besides its plan.
-pub(super) struct Session {
+pub(super) struct RunSession {
     pub(super) runtime: Runtime,
     pub(super) transport: Arc<SshTransport>,
     /// What the transport has to say, for all nodes together.
@@ -38,7 +38,7 @@ pub(super) struct RunIdentity {
     pub(super) first_batch: u32,
 }
 
-impl Session {
+impl RunSession {
     /// Makes room for the connections, which are kept to the end of the run if it `keeps` them; asks for passwords,
     /// passphrases and unknown host keys.
     ///

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{ColorChoice, DryRun, FanoutArgs, GoArgs, HostKey, OutputArgs, SshArgs};
-use super::endpoints::EndpointResolver;
+use super::args::{ColorChoice, FanoutArgs, HostKey, OutputArgs, SshArgs};
+use super::change_args::{DryRun, GoArgs};
 use super::error::CliError;
 use super::format::OutputFormat;
 use super::{trust, waiting};
@@ -19,13 +19,8 @@ use crate::inventory::{self, Inventory, PathEnvironment};
 use crate::journal::{Journal, SavedFile};
 use crate::local;
 use crate::plan::TaskSpec;
-use crate::remote::Sudo;
-use crate::run::NodeAccess;
-use crate::select::SelectedNode;
 use crate::sink::text;
 use crate::snapshot::{self, Snapshot};
-
-const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the options of a command that goes to nodes mean.
 #[derive(Debug, Clone)]
@@ -302,22 +297,4 @@ pub(super) fn lock_holder(run: &str, started: jiff::Timestamp, reason: Option<&s
 pub(super) fn run_id() -> String {
     let letters: String = (0..4).map(|_| char::from(rand::random_range(b'a'..=b'z'))).collect();
     format!("{}-{letters}", jiff::Zoned::now().strftime("%Y%m%d-%H%M%S"))
-}
-
-/// How each node of a plan is reached.
-pub(super) fn access(settings: &Settings, nodes: &[SelectedNode]) -> Result<Vec<NodeAccess>, CliError> {
-    let ways = waiting::on("the ssh_config", || EndpointResolver::new(&settings.ssh))?;
-    let access = nodes.iter().map(|selected| {
-        let node = &selected.node;
-        Ok(NodeAccess {
-            endpoint: ways.endpoint(node, settings.retries)?,
-            sudo: if settings.sudo || node.sudo { Sudo::Plain } else { Sudo::No },
-            via: node.via,
-            timeout: settings.timeout.or(node.timeout).unwrap_or(ACTION_TIMEOUT),
-            passwords: Arc::default(),
-        })
-    });
-    let access = access.collect::<Result<_, CliError>>()?;
-    ways.verdict(settings.output.quiet)?;
-    Ok(access)
 }

@@ -4,7 +4,9 @@
 //! this program, with journal, guard and lock, for which the terminal is given back.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::Write;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use super::exit::ExitStatus;
 use super::job::JobRequest;
 use super::limits::FileBudget;
 use super::rounds::{ClusterState, NodeRounds};
-use super::session::Session;
+use super::session::RunSession;
 use super::settings::{self, OutputSettings, SavedInputs, Settings, SshOverrides};
 use super::signals::signals;
 use super::{output, reading, terminal, watch};
@@ -41,11 +43,19 @@ enum TopInput {
     Log(TopTarget, Vec<String>),
 }
 
+/// Runs a command line, the program's name first.
+pub(super) type RunWords = dyn Fn(Vec<OsString>) -> ExitCode;
+
 /// Shows the cluster until `q` is pressed or a signal comes.
 ///
 /// # Errors
 /// If there is no terminal, the inventory or the options are wrong, or no node has a named service.
-pub(super) fn run(names: &[String], interval: Duration, settings: Settings) -> Result<ExitStatus, CliError> {
+pub(super) fn run(
+    names: &[String],
+    interval: Duration,
+    settings: Settings,
+    run_words: &RunWords,
+) -> Result<ExitStatus, CliError> {
     if !terminal::can_ask() || !terminal::stdin_is_terminal() || !terminal::stdout_is_terminal() {
         return Err(CliError::usage("`ctl top` needs a terminal")
             .with_hint("without one, `ctl status --watch` prints one line per change"));
@@ -56,7 +66,8 @@ pub(super) fn run(names: &[String], interval: Duration, settings: Settings) -> R
     let access = watch::access(&settings, &job.plan)?;
     let color = terminal::color(settings.output.color);
     let model = TopModel::new(output::node_roles(&job.plan), interval, color);
-    let Session { runtime, transport, notices, access, budget } = Session::open(&job.plan, access, &settings, false)?;
+    let RunSession { runtime, transport, notices, access, budget } =
+        RunSession::open(&job.plan, access, &settings, false)?;
     let reader = TopLogReader {
         transport: Arc::clone(&transport),
         access: job.plan.nodes.iter().map(|node| node.node.name.clone()).zip(access.iter().cloned()).collect(),
@@ -74,7 +85,7 @@ pub(super) fn run(names: &[String], interval: Duration, settings: Settings) -> R
     };
     let rounds = runtime.spawn(read_rounds(rounds, sender.clone()));
     runtime.spawn(reader.serve(wanted, sender));
-    let exit = TopLoop { model, rounds, inbox, logs, signals, settings }.run();
+    let exit = TopLoop { model, rounds, inbox, logs, signals, settings }.run(run_words);
     runtime.shutdown_background();
     exit
 }
@@ -92,7 +103,7 @@ struct TopLoop {
 }
 
 impl TopLoop {
-    fn run(mut self) -> Result<ExitStatus, CliError> {
+    fn run(mut self, run_words: &RunWords) -> Result<ExitStatus, CliError> {
         let failed = |error: std::io::Error| CliError::usage(format!("cannot set up the terminal: {error}"));
         let mut screen = TopScreen::take().map_err(failed)?;
         let mut is_drawn = false;
@@ -122,7 +133,7 @@ impl TopLoop {
                 Some(TopOrder::Act(confirm)) => {
                     // The action has the terminal to itself.
                     drop(screen);
-                    act(&confirm, &self.settings);
+                    act(&confirm, &self.settings, run_words);
                     // Ctrl-C was meant for the action; the other signals are meant for the whole process.
                     let mut pending = std::iter::from_fn(|| self.signals.try_recv().ok());
                     if let Some(reason) = pending.find(|reason| *reason != CancelReason::Interrupted) {
@@ -280,14 +291,14 @@ async fn end_of_log(pool: &mut WorkerPool<SshTransport>, head: &RunHead) -> Vec<
 }
 
 /// Carries out what was confirmed, as if it had been typed.
-fn act(confirm: &PendingAction, settings: &Settings) {
+fn act(confirm: &PendingAction, settings: &Settings, run_words: &RunWords) {
     let mut words = vec!["ctl".to_owned(), "service".to_owned(), confirm.service.clone()];
     words.push(confirm.action.as_str().to_owned());
     words.extend(["-w".to_owned(), NodeSet::from_names(&confirm.nodes).to_string(), "-y".to_owned()]);
     words.extend(confirm.role.iter().flat_map(|role| ["--role".to_owned(), role.clone()]));
     words.extend(same_way(settings));
     terminal::say(&format!("$ {}", words.join(" ")));
-    super::main(words.into_iter().map(Into::into));
+    run_words(words.into_iter().map(Into::into).collect());
     drop(std::io::stdout().flush());
     if let Err(error) = terminal::ask("\nPress Enter to return to the view\n") {
         tracing::debug!(%error, "nobody answers");

@@ -15,10 +15,10 @@ use super::exit::{self, ExitStatus};
 use super::job::CliJob;
 use super::output;
 use super::rounds::{ClusterState, NodeRounds};
-use super::session::Session;
-use super::settings::{self, Settings};
+use super::session::RunSession;
+use super::settings::Settings;
 use super::signals::signals;
-use super::terminal;
+use super::{endpoints, terminal};
 use crate::event::{CancelReason, Ledger};
 use crate::overview::NodeRoles;
 use crate::plan::{Action, Plan};
@@ -34,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn run(job: CliJob, settings: &Settings, interval: Duration) -> Result<ExitStatus, CliError> {
     let access = access(settings, &job.plan)?;
     let roles = output::node_roles(&job.plan);
-    let Session { runtime, transport, notices, access, budget } = Session::open(&job.plan, access, settings, false)?;
+    let RunSession { runtime, transport, notices, access, budget } =
+        RunSession::open(&job.plan, access, settings, false)?;
     let rounds =
         NodeRounds::new(&job.plan, &job.services, &access, settings, (&transport, notices), (budget, interval));
     let view: Box<dyn WatchView> = if terminal::stdout_is_terminal() && !settings.output.format.is_stream() {
@@ -59,7 +60,7 @@ pub(super) fn run(job: CliJob, settings: &Settings, interval: Duration) -> Resul
 
 /// How the nodes are reached, round after round.
 pub(super) fn access(settings: &Settings, plan: &Plan) -> Result<Vec<NodeAccess>, CliError> {
-    let mut access = settings::access(settings, &plan.nodes)?;
+    let mut access = endpoints::access(settings, &plan.nodes)?;
     if settings.timeout.is_none() {
         for node in &mut access {
             node.timeout = node.timeout.min(PATIENCE);

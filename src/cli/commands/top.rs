@@ -6,11 +6,12 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows};
 use crate::cli::settings::Settings;
-use crate::cli::top;
+use crate::cli::top::{self, RunWords};
 
-pub(in crate::cli) fn run(args: &TopArgs) -> Result<ExitStatus, CliError> {
+/// `run_words` runs another command line in this process.
+pub(in crate::cli) fn run(args: &TopArgs, run_words: &RunWords) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);
     start_log(&settings.output)?;
     output::can_fold(&settings.output, FoldRows::None("top"))?;
-    top::run(&args.names, args.interval, settings)
+    top::run(&args.names, args.interval, settings, run_words)
 }

@@ -1,8 +1,8 @@
-//! `logs`: reads the logs of a node's services, and follows them with `-f`.
+//! `logs`: reads the logs of a node's services, and follows them on request.
 //!
-//! What always holds: nothing is changed; what is read goes on only as fast as it is shown; while following, what cannot
-//! be reached for a while is told once and tried again, and reading goes on where it was. Start at [`run`]; how
-//! far a log was read, and what becomes of it when it is rotated, is known to [`LogPosition`].
+//! What always holds: nothing is changed; reading is only as fast as the output; while following, an outage is reported once
+//! and retried, and reading continues where it was. Start at [`LogFollower::show`]; how
+//! far a log was read, and what happens when it is rotated, is known to [`LogReader`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ struct LogFollower<'a, T: Transport> {
     followed: Vec<FollowedLog<T>>,
     /// Why the node cannot be read now, and whether that is for good.
     away: Option<Failure>,
-    /// Results that were reported at once.
+    /// Results that were sent at once.
     reported: Vec<TargetResult>,
 }
 
@@ -134,8 +134,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
         }
     }
 
-    /// Shows the logs: to their ends, or on and on. May be dropped at any point; [`LogFollower::results`] has
-    /// the results.
+    /// Shows the logs: to their ends, or without an end. May be dropped at any point; [`LogFollower::results`] has the outcome.
     async fn show(&mut self) {
         if self.tail.follow {
             self.open_at_last().await;
@@ -159,7 +158,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
         }
     }
 
-    /// What is to be said of each target that was not told yet.
+    /// The result of each target that has none yet.
     fn results(self) -> Vec<TargetResult> {
         let rows = self.rows;
         let mut results = self.reported;
@@ -441,13 +440,13 @@ impl<T: Transport> FollowedLog<T> {
         }
     }
 
-    /// A notice about it.
+    /// A notice about the log.
     fn notice(&self, what: &str) -> WorkerUpdate {
         let LogLines { node, service, .. } = &self.head;
         WorkerUpdate::Notice(format!("{node} {service}: {what}"))
     }
 
-    /// Lines to send.
+    /// Lines of the log.
     fn update(&self, lines: impl IntoIterator<Item = String>) -> WorkerUpdate {
         WorkerUpdate::Lines(LogLines { lines: lines.into_iter().collect(), ..self.head.clone() })
     }

@@ -109,7 +109,7 @@ struct ConnectedClient<S: Session> {
 }
 
 impl<T: Transport> LiveInstance<T> {
-    /// Finds the way to an instance.
+    /// Finds the backend that reaches an instance.
     pub(in crate::run) async fn reach(
         link: &Arc<NodeConnection<T>>,
         role: &Arc<Role>,
@@ -191,7 +191,7 @@ impl<T: Transport> LiveInstance<T> {
         }
     }
 
-    /// Whether a group is in, and a start was sent.
+    /// Whether a group is in, and a start was sent to it.
     async fn put_in(&self, group: &str) -> Result<bool, SupervisorError> {
         let client = self.client().await?;
         match client.add_group(group).await {
@@ -256,7 +256,7 @@ impl<T: Transport> LiveInstance<T> {
         Ok(Arc::clone(&connected.client))
     }
 
-    /// The process as it is now. supervisord's own pid is asked for where a stop of the program restarts it all.
+    /// The process as it is now. supervisord's own pid is read where a stop of the program restarts it all.
     pub(in crate::run) async fn look(&self, group: &str, name: &str) -> Result<ProcessReading, SupervisorError> {
         let client = self.client().await?;
         let reading = client.read(group, name, self.may_be_restarted()).await?;

@@ -1,6 +1,6 @@
-//! The policy options as arguments, made from the rows of [`POLICY_OPTIONS`].
+//! The options of every command that changes nodes: how carefully, and how the run begins.
 //!
-//! Here lives [`PolicyArgs`], which implements clap's traits by hand, since its arguments are data. What always holds: an
+//! Here live [`ChangeArgs`] and its parts. The policy options are made from the rows of [`POLICY_OPTIONS`]: [`PolicyArgs`] implements clap's traits by hand, since its arguments are data. What always holds: an
 //! option that is added to the rows is an argument, is in every help text, and is refused where nothing is changed.
 
 use std::path::PathBuf;
@@ -8,15 +8,52 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 
-use super::args::{ChangeArgs, duration, duration_or_zero};
+use super::durations::{duration, duration_or_zero};
 use crate::plan::amount::{BatchSizes, CapPolicy, FailureLimit};
 use crate::plan::options::{GATES, POLICY_OPTIONS, PolicyOption, PolicySetter};
 use crate::plan::policy::{GateLevel, Policy};
 
 const HEADING: &str = "Batches";
 const ROLLING: &str = "rolling";
+
+/// What every action that changes a node takes.
+#[derive(Debug, Args)]
+pub(super) struct ChangeArgs {
+    #[command(flatten)]
+    pub(super) policy: PolicyArgs,
+    #[command(flatten)]
+    pub(super) go: GoArgs,
+}
+
+/// How a changing run begins, and how it keeps nodes to itself.
+#[derive(Debug, Clone, Args)]
+pub(super) struct GoArgs {
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    /// Show the plan and change nothing; `live` also reads the nodes
+    #[arg(long, value_name = "live", num_args = 0..=1, require_equals = true, default_missing_value = "plan")]
+    pub(super) dry_run: Option<DryRun>,
+    /// Reason for the run: kept in the journal, and shown to anyone who hits the lock
+    #[arg(long, value_name = "TEXT", help_heading = "Locks")]
+    pub(super) reason: Option<String>,
+    /// How long to wait for a lock held by another run [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, help_heading = "Locks")]
+    pub(super) lock_wait: Option<std::time::Duration>,
+    /// Change nodes even if the guard and the lock are not available there
+    #[arg(long, help_heading = "Locks")]
+    pub(super) no_guard: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum DryRun {
+    /// Do not connect
+    Plan,
+    /// Also read the current state of the nodes
+    Live,
+}
 
 /// Batches, limits and gates.
 #[derive(Debug)]
