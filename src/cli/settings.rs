@@ -17,7 +17,7 @@ use crate::event::{RunScope, Via};
 use crate::guard::LockHolder;
 use crate::inventory::{self, Inventory, PathEnvironment};
 use crate::journal::{Journal, SavedFile};
-use crate::local;
+use crate::local::{self, account};
 use crate::plan::TaskSpec;
 use crate::sink::text;
 use crate::snapshot::{self, Snapshot};
@@ -143,28 +143,15 @@ impl From<&GoArgs> for ChangeSettings {
     }
 }
 
-/// The operator's own surroundings.
-pub(super) struct UserEnv {
-    pub(super) home: Option<PathBuf>,
-    user: Option<String>,
-}
-
-impl UserEnv {
-    pub(super) fn read() -> Self {
-        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        Self { home: path("HOME"), user: text("USER").or_else(|| text("LOGNAME")) }
-    }
-
-    fn in_home(&self, file: &str) -> Option<PathBuf> {
-        self.home.as_ref().map(|home| home.join(file))
-    }
+/// The home directory of the environment, as the XDG specification means it.
+pub(super) fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// A base directory of the XDG specification, else `fallback` in the home. A relative path there is to be ignored.
 fn base_directory(variable: &str, fallback: &str) -> Option<PathBuf> {
     let named = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    named.or_else(|| UserEnv::read().in_home(fallback))
+    named.or_else(|| Some(home()?.join(fallback)))
 }
 
 /// Finds and reads the inventory.
@@ -209,11 +196,6 @@ fn journal_path() -> Result<PathBuf, CliError> {
     };
     let path = state.join("ctl/journal.db");
     std::path::absolute(&path).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
-}
-
-/// The operator's name on this host.
-pub(super) fn user() -> String {
-    UserEnv::read().user.unwrap_or_else(user_id)
 }
 
 /// Where the inventory is.
@@ -273,21 +255,13 @@ pub(super) fn gate_snapshots(wanted: &mut [TaskSpec]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The user's number, where the surroundings do not tell the name (proc(5), `Uid`).
-fn user_id() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let id = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next());
-    format!("uid-{}", id.unwrap_or("unknown"))
-}
-
 /// Who holds the locks of a run, as others see it.
 pub(super) fn lock_holder(run: &str, started: jiff::Timestamp, reason: Option<&str>) -> LockHolder {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     LockHolder {
         key: format!("{:016x}", rand::random::<u64>()),
         run: run.to_owned(),
-        user: user(),
-        host: host.trim().to_owned(),
+        user: account::user(),
+        host: account::host(),
         since: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         reason: reason.unwrap_or_default().to_owned(),
     }

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use crate::local::account;
 
 /// Maximum bytes to read from `/proc/PID/stat`; the kernel writes far less.
 const STAT_BYTES: u64 = 4096;
@@ -14,7 +15,7 @@ const ESRCH: i32 = 3;
 /// The process that controls a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunController {
-    /// The user from the environment: a note for people, not a proof.
+    /// The user of the process.
     pub user: String,
     /// Its host name.
     pub host: String,
@@ -53,7 +54,7 @@ impl RunController {
             SystemProcess::StartedAt(start) => Some(start),
             SystemProcess::Gone | SystemProcess::Unknown => None,
         };
-        Self { user: user(), host: host(), pid, pid_start }
+        Self { user: account::user(), host: account::host(), pid, pid_start }
     }
 
     /// Its liveness, as seen from the host named `here`.
@@ -73,22 +74,6 @@ impl RunController {
             SystemProcess::StartedAt(_) => ControllerLife::Gone,
         }
     }
-}
-
-/// The name of this host; empty if the system does not report it.
-pub(super) fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map(|name| name.trim_end().to_owned())
-        .or_else(|_| std::env::var("HOSTNAME"))
-        .unwrap_or_default()
-}
-
-fn user() -> String {
-    let named = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
-    named("USER").or_else(|| named("LOGNAME")).unwrap_or_else(|| match std::fs::metadata("/proc/self") {
-        Ok(metadata) => format!("uid {}", metadata.uid()),
-        Err(_) => "unknown".to_owned(),
-    })
 }
 
 fn process(pid: u32) -> SystemProcess {
