@@ -30,12 +30,15 @@ impl ServicePattern {
         if typed.starts_with('-') {
             return Err(bad("it begins with `-`"));
         }
+        // supervisord allows neither spaces nor slashes in a name (`process_or_group_name` in its `datatypes.py`).
         if typed.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/' || c == '\\') {
             return Err(bad("a service name cannot contain spaces, slashes or control characters"));
         }
+        // supervisord joins group and process with one colon, and allows none inside a name.
         if typed.matches(':').count() > 1 {
             return Err(bad("expected `program`, `group:program` or a glob"));
         }
+        // `all` is supervisorctl's own word for every process.
         let glob = if typed == "all" { "*" } else { typed };
         let glob = glob::Pattern::new(glob).map_err(|error| bad(error.msg))?;
         Ok(Self { typed: typed.to_owned(), glob })
@@ -63,6 +66,7 @@ impl ServicePattern {
     /// `group:process`.
     #[must_use]
     pub fn matches_process(&self, group: &str, process: &str) -> bool {
+        // With a colon it names one process of a group, so the group alone is not enough.
         if self.typed.contains(':') {
             return self.glob.matches(&format!("{group}:{process}"));
         }
@@ -72,6 +76,7 @@ impl ServicePattern {
     /// Whether it matches a group as a whole.
     #[must_use]
     pub fn matches_group(&self, group: &str) -> bool {
+        // `group:*` is how supervisorctl writes a whole group.
         let name = self.typed.strip_suffix(":*").unwrap_or(&self.typed);
         name == group || self.glob.matches(group)
     }
@@ -235,6 +240,7 @@ pub fn select(inventory: &Inventory, query: &NodeQuery<'_>) -> Result<Selection,
     if nodes.is_empty() {
         return Err(SelectError::Nothing { reason: nothing(query, &given) });
     }
+    // Each node occurs once, so equal counts mean the same nodes.
     let whole_inventory = nodes.len() == inventory.nodes.len();
     Ok(Selection { nodes, services, explicit, whole_inventory })
 }
@@ -247,6 +253,7 @@ fn named_roles(inventory: &Inventory, typed: &[String]) -> Result<Vec<String>, S
             Some(role) => roles.push(role.name.clone()),
             None => {
                 let known: Vec<&str> = inventory.roles.keys().map(String::as_str).collect();
+                // Aliases count as well: the user may have mistyped one of them.
                 let hint = nearest(
                     name,
                     known.iter().copied().chain(["configuration", "webui", "vrouter", "collector", "cfgm"]),
@@ -265,6 +272,7 @@ fn node_set(option: &'static str, pattern: &str, names: &InventoryNames<'_>) -> 
         pattern: pattern.to_owned(),
         error,
     })?;
+    // Without this check, a mistyped name would silently select, or exclude, fewer nodes.
     let strange = set.difference(&names.all);
     if strange.is_empty() {
         return Ok(set);
@@ -331,6 +339,8 @@ fn nothing(query: &NodeQuery<'_>, given: &[String]) -> String {
 
 /// The most similar name.
 fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // A third of the word's length, so that a short word does not suggest an unrelated one; ties go to the first in
+    // alphabetical order.
     known
         .map(|word| (strsim::damerau_levenshtein(typed, word), word))
         .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
