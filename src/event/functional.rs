@@ -45,6 +45,7 @@ impl FunctionalStatus {
     /// Whether nothing is wrong: the service works, or is on standby as it should be.
     #[must_use]
     pub const fn is_healthy(&self) -> bool {
+        // A backup does its part while another node is active.
         matches!(self, Self::Active | Self::Backup)
     }
 }
@@ -58,6 +59,7 @@ impl From<String> for FunctionalStatus {
             "timeout" => Self::Timeout,
             "failed" => Self::Failed,
             "inactive" => Self::Inactive,
+            // A newer version may have written it into a snapshot, which must read back unchanged.
             _ => Self::Other(name),
         }
     }

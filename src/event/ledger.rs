@@ -128,12 +128,14 @@ impl Ledger {
         }
         let expected = self.next_seq;
         // Advance before the checks: a rejected event must not turn the next one into a gap.
+        // Saturate: a damaged journal may hold the highest number.
         self.next_seq = event.seq.saturating_add(1);
         if self.finished {
             return Err(LedgerError::RunWasFinished { seq: event.seq });
         }
         self.fold(&event.kind)?;
         self.elapsed = match &event.kind {
+            // The total that the run itself reports counts, even if an earlier controller ran for longer.
             EventKind::RunFinished { elapsed_ms } => Duration::from_millis(*elapsed_ms),
             EventKind::RunStarted(_)
             | EventKind::BatchStarted { .. }
@@ -216,6 +218,7 @@ impl Ledger {
         let mut worst: HashMap<&str, Outcome> = HashMap::new();
         for result in &self.arrived {
             let known = worst.entry(&result.node).or_insert(result.outcome);
+            // The order of the outcomes is their severity.
             *known = result.outcome.max(*known);
         }
         let mut nodes_by_outcome = BTreeMap::new();
@@ -253,10 +256,12 @@ impl Ledger {
                 }
                 self.batches.push(LedgerBatch { number: *batch, role: role.clone(), nodes: nodes.clone() });
             }
+            // A start changes no state, but must not follow the node's end.
             EventKind::NodeStarted { batch, node } => self.refuse_finished(Some(*batch), node)?,
             EventKind::NodeFacts(facts) => {
                 self.facts.insert(facts.node.clone(), facts.clone());
             }
+            // These are shown or compared as they arrive; the state of the run does not depend on them.
             EventKind::Inspected { .. }
             | EventKind::LogLines(_)
             | EventKind::PendingUpdate(_)
@@ -320,6 +325,7 @@ impl Ledger {
         let mut places: HashMap<(u32, &str), usize> = HashMap::new();
         for batch in &self.batches {
             for (place, node) in batch.nodes.iter().enumerate() {
+                // A node that its batch lists twice keeps its first place.
                 places.entry((batch.number, node)).or_insert(place);
             }
         }
@@ -330,6 +336,8 @@ impl Ledger {
                 // Results without a batch, and nodes outside their batch, come last.
                 let batch = result.batch.unwrap_or(u32::MAX);
                 let place = places.get(&(batch, result.node.as_str())).copied().unwrap_or(usize::MAX);
+                // Together with the batch, this is the whole key of a target, so the order never depends on the
+                // arrival.
                 let target = (&result.node, &result.supervisor, &result.service, &result.role);
                 ((batch, place, target), result)
             })

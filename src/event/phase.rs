@@ -77,6 +77,7 @@ impl ActivityPhase {
     /// Whether both are the same activity, regardless of time.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
+        // The times differ in every report of one wait, so they do not count.
         self.kind == other.kind && self.what == other.what && self.why == other.why && self.service == other.service
     }
 }

@@ -113,6 +113,7 @@ impl TargetResult {
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.outcome.is_bad()
+            // A program that runs once is not down after its expected end, although it no longer runs.
             || self.state.is_some_and(|state| state != ProcessState::Running && !self.has_ended_well())
     }
 
@@ -134,6 +135,7 @@ impl TargetResult {
     /// The command of `exec`, if it was started: only then it has an output, which may be empty.
     #[must_use]
     pub fn started_command(&self) -> Option<&CommandRun> {
+        // A started command has its output, even if empty; only `NOT_STARTED` has none.
         self.command.as_ref().filter(|run| run.stdout.is_some())
     }
 
@@ -177,10 +179,13 @@ impl Failure {
     /// The same with its placeholders `{node}`, `{service}` and `{role}` in the hint replaced.
     #[must_use]
     pub fn with_names_in_hint(mut self, node: &str, role: Option<&str>, services: &[String]) -> Self {
+        // Only a hint with placeholders changes.
         if let Some(hint) = self.hint.as_mut().filter(|hint| hint.contains('{')) {
+            // Quoting fails only for a NUL character, which no name contains.
             let quoted = services.iter().map(|name| shlex::try_quote(name).unwrap_or_default());
             let services = quoted.collect::<Vec<_>>().join(" ");
             *hint = match services.as_str() {
+                // Without a service, its space goes as well.
                 "" => hint.replace("{service} ", ""),
                 services => hint.replace("{service}", services),
             };
@@ -193,6 +198,7 @@ impl Failure {
     /// machine does not make its node unreachable.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
+        // No wildcard: a new kind must choose its outcome here.
         use FailureKind as K;
         match self.kind {
             K::Dns

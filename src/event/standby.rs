@@ -24,17 +24,23 @@ pub(super) fn judge(results: &mut [TargetResult], scope: &RunScope) {
     let mut services: BTreeMap<(Option<String>, String), StandbyState> = BTreeMap::new();
     for (index, result) in results.iter().enumerate() {
         let Some(service) = result.service.as_deref().filter(|_| result.outcome == Outcome::Ok) else { continue };
+        // All processes of a program (`contrail-schema:0`) are instances of one service.
         let group = service.split(':').next().unwrap_or(service).to_owned();
         let standing = services.entry((result.role.clone(), group)).or_default();
         standing.read += 1;
         match &result.functional {
+            // Keep the index, not the result: the reason is written only after all results are counted.
             Some(FunctionalStatus::Backup) => standing.backups.push(index),
+            // Neither state can be the active one.
             Some(FunctionalStatus::Inactive | FunctionalStatus::Failed) => {}
+            // A process that does not run is not active, whatever its service last reported.
             None if result.state != Some(ProcessState::Running) => {}
+            // A running process that cannot be queried, or is still initializing, may be the active one.
             None | Some(_) => standing.may_be_active = true,
         }
     }
     for ((role, _), standing) in services {
+        // An unread target without a role may belong to any role.
         let is_unread = |result: &TargetResult| is_unread(result) && (result.role.is_none() || result.role == role);
         if standing.may_be_active || standing.backups.is_empty() || results.iter().any(is_unread) {
             continue;
@@ -54,6 +60,7 @@ pub(super) fn judge(results: &mut [TargetResult], scope: &RunScope) {
 /// Whether a service of the target may be active although this result does not show it.
 fn is_unread(result: &TargetResult) -> bool {
     let kind = result.failure.as_ref().map(|failure| failure.kind);
+    // Without a supervisord, none of its services runs there, so none can be active.
     let is_away = matches!(kind, Some(FailureKind::SupervisorDown | FailureKind::SupervisorMissing));
     !matches!(result.outcome, Outcome::Ok | Outcome::Changed | Outcome::NotConfigured) && !is_away
 }
