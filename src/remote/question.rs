@@ -112,6 +112,7 @@ fn quoted(said: &str, exit: Option<u32>) -> String {
 #[must_use]
 pub fn ending(status: u32) -> String {
     match status {
+        // A POSIX shell reports 128 plus the signal, and Linux has 64 signals.
         129..=192 => format!("was killed by signal {}", status - 128),
         _ => format!("ended with exit code {status}"),
     }
@@ -137,9 +138,11 @@ pub(super) fn line_of(mark: &str, body: &str, mode: AskMode) -> Result<String, N
 pub(super) fn read(mark: &str, output: &ExecOutput, limit: usize) -> Result<CommandAnswer, NoAnswer> {
     let exit = output.exit;
     let Some(begun) = behind_mark(&output.stdout, mark) else {
+        // The mark may lie beyond the limit, so it is unknown whether the command ran.
         if output.truncated {
             return Err(NoAnswer::TooLong { limit });
         }
+        // A shell that rejects a command says so on stderr.
         let said = last_line(&output.stderr);
         return Err(NoAnswer::NotRun { said: if said.is_empty() { last_line(&output.stdout) } else { said }, exit });
     };
@@ -166,6 +169,7 @@ pub(super) fn read(mark: &str, output: &ExecOutput, limit: usize) -> Result<Comm
 pub(super) fn has_status(stdout: &[u8], mark: &str) -> bool {
     let mark = mark.as_bytes();
     stdout.windows(mark.len()).enumerate().filter(|(_, window)| *window == mark).any(|(at, _)| {
+        // The script prints a line end before its mark; a mark inside a line is an echo of the command line.
         let is_first = at.checked_sub(1).and_then(|before| stdout.get(before)) == Some(&b'\n');
         let rest = stdout.get(at + mark.len()..).and_then(|rest| rest.strip_prefix(b" "));
         let line = rest.and_then(|rest| rest.split_inclusive(|byte| *byte == b'\n').next());

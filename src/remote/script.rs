@@ -15,6 +15,7 @@ pub fn read_and_run(mark: &str) -> String {
 /// A script as one line: without comments, with \x1f for each newline. Indentation stays.
 #[must_use]
 pub fn one_line(script: &str) -> String {
+    // `read` takes one line, so 0x1F stands for the line ends until `tr` restores them on the node.
     let lines = script.lines().map(str::trim_end);
     let lines = lines.filter(|line| !line.is_empty() && !line.trim_start().starts_with('#'));
     lines.collect::<Vec<_>>().join("\u{1f}")

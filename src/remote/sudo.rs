@@ -238,6 +238,7 @@ impl Sudo {
         is_whole: impl Fn(&[u8]) -> bool + Send,
     ) -> Result<ExecOutput, ExecError> {
         debug!(command = line, "executing");
+        // Without a password there is no dialogue: any message of sudo is part of the answer.
         let Self::WithPassword(password) = self else { return Ok(session.exec(line, limit, is_whole).await?) };
         let lost = |what: &str| TransportError::Lost { reason: what.to_owned() };
         let _permit = password.commands.acquire().await.map_err(|_| lost("its command channels are closed"))?;
@@ -286,6 +287,7 @@ impl Sudo {
                     let text = streams.text();
                     let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
                     let ended = EnterError::Ended { said: clip(last.trim()), exit };
+                    // sudo's own reason is more precise than the last line.
                     return Err(dialogue.refusal(&text).map_or(ended, EnterError::Sudo));
                 }
                 Err(_) => {
@@ -318,6 +320,7 @@ impl SudoPassword {
         let mut rest: Option<OutputDrain> = None;
         loop {
             let next = match rest {
+                // After its exit, wait only briefly: a process it left behind may keep the streams open.
                 Some(rest) => Ok(rest.next(command).await),
                 None => timeout(QUIET, command.next()).await,
             };
@@ -330,17 +333,20 @@ impl SudoPassword {
                     streams.take_in(piece);
                     dialogue.answer(command, &mut streams).await?;
                 }
+                // The command reported no exit code, so the connection ended and not the command.
                 Ok(None) if rest.is_none() => {
                     let reason = "it closed while a command was running".to_owned();
                     return Err(TransportError::Lost { reason }.into());
                 }
                 Ok(None) => break,
                 Err(_) => {
+                    // Silence without a question is a command that takes its time.
                     if let Some(question) = dialogue.question(&streams) {
                         return Err(question.into());
                     }
                 }
             }
+            // More output cannot make the answer valid: the reader rejects a truncated one.
             if streams.stdout.len() > limit || streams.stderr.len() > limit {
                 output.truncated = true;
                 break;
@@ -443,7 +449,9 @@ impl SudoDialogue<'_> {
         }
         let mut trust = password.trust.lock().await;
         match *trust {
+            // A second attempt could lock the account, so no command tries again.
             PasswordTrust::Refused => return Err(SudoError::WrongPassword.into()),
+            // Release the lock, so that the commands of this node can answer in parallel.
             PasswordTrust::Accepted => drop(trust),
             PasswordTrust::Untried => {
                 // Rejected until proven otherwise: if this command is canceled now, the result stays unknown.
@@ -467,6 +475,7 @@ impl SudoDialogue<'_> {
 
     /// The answer was wrong.
     async fn refused(&mut self) {
+        // While the lock is held, the state is `Refused` already: releasing it is enough.
         if self.held.take().is_none()
             && let Some(password) = self.password
         {
@@ -487,6 +496,7 @@ impl SudoDialogue<'_> {
 
     /// An incomplete line that nobody answers.
     fn question(&self, streams: &CommandStreams) -> Option<SudoError> {
+        // After our answer, or without a password, an incomplete line is the command's own output.
         let text = String::from_utf8_lossy(&streams.stderr);
         let last = text.rsplit('\n').next().unwrap_or_default().trim();
         (self.password.is_some() && !self.is_answered && !last.is_empty()).then(|| SudoError::Question(clip(last)))

@@ -93,6 +93,7 @@ impl SudoError {
         if lower.starts_with("env:") && says(&["sudo"]) && says(&["no such file", "permission denied"]) {
             return Some(Self::Missing);
         }
+        // Every other message starts with the program's name; without it the line comes from the command or a shell.
         if !lower.starts_with("sudo:") && !lower.starts_with("sudo-rs:") {
             return None;
         }
@@ -109,6 +110,7 @@ impl SudoError {
         ]) {
             return Some(Self::PasswordWanted);
         }
+        // sudo-rs rejects a command with these words.
         if says(&["i'm afraid i can't do that"]) {
             return Some(Self::NotAllowed);
         }
