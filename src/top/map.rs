@@ -31,7 +31,9 @@ impl MapRow {
         let mut cells = vec![None; count.min(columns.max(1))];
         let width = cells.len();
         for (place, health) in self.nodes.iter().enumerate() {
+            // Spreads the nodes evenly; `place < count` keeps the index below `width`.
             if let Some(cell) = cells.get_mut(place * width / count.max(1)) {
+                // The order of the values is their severity, and no service ranks below all of them.
                 *cell = (*cell).max(*health);
             }
         }
@@ -76,12 +78,14 @@ impl<'a> MapRole<'a> {
                 }
                 self.known.push((place, node, health));
             }
+            // Without a state, the failure concerns the node, and so each of its services.
             _ if health != TargetHealth::Well => self.whole.push((node, health)),
             _ => {}
         }
     }
 
     fn rows(self, role: &str) -> Vec<MapRow> {
+        // A role without a readable service keeps one row, so that its nodes stay visible.
         let names = if self.services.is_empty() { vec![NONE] } else { self.services };
         let mut rows: Vec<MapRow> = names
             .into_iter()
@@ -131,6 +135,7 @@ impl ServiceMap {
                 (None, roles) => roles.iter().for_each(|role| take(role)),
             }
         }
+        // The sort is stable, so roles that the inventory does not know keep the order of the results.
         order.sort_by_key(|role| known.place(Some(*role).filter(|role| *role != NONE)));
         let rows = order.iter().filter_map(|role| Some(parts.remove(role)?.rows(role)));
         Self { rows: rows.flatten().collect() }

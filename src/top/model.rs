@@ -215,12 +215,14 @@ impl TopModel {
             confirm: None,
             log: None,
             color,
+            // A guess, until the first frame sets it.
             page_rows: 10,
         }
     }
 
     /// Applies a round. `late`: the nodes that have not answered; `at`: the time to show.
     pub fn update(&mut self, ledger: &Ledger, late: Vec<String>, at: String) {
+        // Remember it by name: the new results have other indexes.
         let kept = self.current().map(TopTarget::of);
         let facts = ledger.facts();
         self.overview = Overview::of_nodes(ledger.results(), &facts, &self.roles);
@@ -239,6 +241,7 @@ impl TopModel {
         self.arrange();
         // Keep the selection on its target, wherever it is now.
         let place = kept.and_then(|kept| self.shown().position(|result| kept.is_of(result)));
+        // A target that disappeared leaves the selection on its row.
         self.select(place.unwrap_or(self.selected));
     }
 
@@ -283,10 +286,12 @@ impl TopModel {
         let mut shown: Vec<usize> = found.map(|(index, _)| index).collect();
         let of = |index: &usize| self.results.get(*index);
         match self.sort {
+            // The sort is stable, so equal ones keep the order of the results.
             SortOrder::Worst => shown.sort_by_key(|index| std::cmp::Reverse(of(index).map(TargetHealth::of))),
             SortOrder::Node => shown.sort_by(|one, other| by_node(of(one)).cmp(&by_node(of(other)))),
             SortOrder::Service => shown.sort_by(|one, other| by_service(of(one)).cmp(&by_service(of(other)))),
             SortOrder::Youngest => {
+                // Without an uptime it may never have started: last.
                 shown.sort_by_key(|index| of(index).map(|one| one.uptime_s.unwrap_or(u64::MAX)));
             }
         }
@@ -317,6 +322,7 @@ impl TopModel {
             TopKey::Char('o') => {
                 self.sort = self.sort.next();
                 self.arrange();
+                // The old index would now point to an arbitrary service.
                 self.select(0);
             }
             TopKey::Up | TopKey::Char('k') => return self.go(|place| place.saturating_sub(1)),
@@ -324,6 +330,7 @@ impl TopModel {
             TopKey::PageUp => return self.go_pages(usize::saturating_sub),
             TopKey::PageDown => return self.go_pages(usize::saturating_add),
             TopKey::Home | TopKey::Char('g') => return self.go(|_| 0),
+            // `select` and its callers limit the place.
             TopKey::End | TopKey::Char('G') => return self.go(|_| usize::MAX),
             TopKey::Enter => return self.open(),
             TopKey::Char('s') => self.ask(ServiceVerb::Start, false),
@@ -336,6 +343,7 @@ impl TopModel {
     }
 
     fn back(&mut self) {
+        // On the cluster page there is nothing to go back to, so Escape clears the filter; elsewhere the filter stays.
         if self.page == TopPage::Cluster {
             self.filter.clear();
             self.arrange();
@@ -382,6 +390,7 @@ impl TopModel {
             }
             TopPage::Map => {
                 let last = (self.map.rows.len() + self.map.roles()).saturating_sub(self.page_rows);
+                // Each role adds its title line.
                 self.map_first = to(self.map_first).min(last);
                 return None;
             }
@@ -425,6 +434,7 @@ impl TopModel {
         let Some(TopTarget { node, role, service: Some(service) }) = target else { return };
         let nodes = if on_all {
             let mut nodes: Vec<String> = Vec::new();
+            // Two roles may have a service of the same name.
             let is_it = |result: &&TargetResult| result.service.as_ref() == Some(&service) && result.role == role;
             for result in self.shown().filter(is_it) {
                 if !nodes.contains(&result.node) {

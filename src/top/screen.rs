@@ -67,6 +67,7 @@ impl TopScreen {
     /// # Errors
     /// If the read fails.
     pub fn input(&mut self) -> io::Result<TerminalInput> {
+        // Check first: the reader does not return from a closed terminal.
         if has_gone() {
             return Ok(TerminalInput::Gone);
         }
@@ -76,6 +77,7 @@ impl TopScreen {
             self.ask.send(()).map_err(|_| ended())?;
             self.is_asked = true;
         }
+        // The reader answers within one interval; the second one covers its own delay.
         let event = match self.told.recv_timeout(LOOK * 2) {
             Ok(event) => event?,
             Err(RecvTimeoutError::Timeout) => return Ok(TerminalInput::Nothing),
@@ -98,6 +100,7 @@ impl Drop for TopScreen {
         if self.is_asked {
             drop(self.told.recv_timeout(HANDING_BACK));
         }
+        // Ignore an error: `drop` cannot report one, and a closed terminal needs no restoring.
         drop(ratatui::try_restore());
     }
 }
@@ -116,6 +119,7 @@ fn read(asked: &Receiver<()>, tell: &Sender<io::Result<Option<Event>>>) {
 /// Whether the other end of the terminal has closed. Its signal may be ignored.
 fn has_gone() -> bool {
     let stdin = io::stdin();
+    // poll(2) always reports these three events, even if none is requested.
     let mut ends = [PollFd::new(&stdin, PollFlags::empty())];
     poll(&mut ends, Some(&Timespec::default())).is_ok()
         && ends.iter().any(|end| end.revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL))
@@ -124,12 +128,14 @@ fn has_gone() -> bool {
 /// The key of a terminal event.
 #[expect(clippy::wildcard_enum_match_arm, reason = "a keyboard has more keys than are used here")]
 fn key_of(event: &KeyEvent) -> Option<TopKey> {
+    // Some terminals report releases, too, which would double each key.
     if event.kind == KeyEventKind::Release {
         return None;
     }
     let control = event.modifiers.contains(KeyModifiers::CONTROL);
     Some(match event.code {
         KeyCode::Char('c') if control => TopKey::Interrupt,
+        // Not text: it must reach neither the filter nor the answer to a question.
         KeyCode::Char(_) if control => return None,
         KeyCode::Char(char) => TopKey::Char(char),
         KeyCode::Enter => TopKey::Enter,

@@ -41,6 +41,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut TopModel) {
         TopPage::Node(target) => node(frame, model, &target, body),
         TopPage::Map => {
             let lines = whole_map(model, body);
+            // The terminal may have grown since the last key, so limit the first line again.
             let first = model.map_first.min(lines.len().saturating_sub(usize::from(body.height)));
             let lines: Vec<Line<'static>> = lines.into_iter().skip(first).collect();
             frame.render_widget(Paragraph::new(lines), body);
@@ -49,6 +50,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut TopModel) {
         TopPage::Help => frame.render_widget(Paragraph::new(help()), body),
     }
     frame.render_widget(Paragraph::new(footer(model)), foot);
+    // Last, so that it covers the page.
     confirm(frame, model, area);
 }
 
@@ -95,6 +97,7 @@ fn header(model: &TopModel, width: u16) -> Vec<Line<'static>> {
             format!("read in {:.1} s, every {interval}", model.took.as_secs_f64()),
         ];
         parts.into_iter().fold("ctl top".to_owned(), |line, part| {
+            // The first parts matter most: a narrow terminal drops those that do not fit.
             let longer = format!("{line} · {part}");
             if text::width(&longer) <= usize::from(width) { longer } else { line }
         })
@@ -126,6 +129,7 @@ fn footer(model: &TopModel) -> Line<'static> {
 /// The map above, the list below.
 fn cluster(frame: &mut Frame<'_>, model: &mut TopModel, area: Rect) {
     let wanted = u16::try_from(model.map.rows.len() + model.map.roles()).unwrap_or(u16::MAX);
+    // At most half, so that the list keeps its place.
     let map_height = wanted.min(area.height / 2);
     let [above, below] = Layout::vertical([Constraint::Length(map_height), Constraint::Min(3)]).areas(area);
     frame.render_widget(Paragraph::new(map_lines(model, above)), above);
@@ -197,6 +201,7 @@ fn map_lines(model: &TopModel, area: Rect) -> Vec<Line<'static>> {
 fn list(frame: &mut Frame<'_>, model: &mut TopModel, area: Rect) {
     let rows = usize::from(area.height).saturating_sub(2);
     model.set_page_rows(rows);
+    // Scroll only as far as the selected row requires.
     let first = (model.selected + 1).saturating_sub(rows);
     let shown: Vec<&TargetResult> = model.shown().skip(first).take(rows).collect();
     let columns = ColumnWidths::of(&shown);
@@ -232,6 +237,7 @@ impl ColumnWidths {
 
     /// Columns to the left of the state.
     const fn before_the_state(&self) -> usize {
+        // The sign, the node, the service, and the uptime, each with a space.
         2 + self.0 + 1 + self.1 + 1 + 7
     }
 }
@@ -325,6 +331,7 @@ fn node(frame: &mut Frame<'_>, model: &mut TopModel, target: &TopTarget, area: R
         Some(None) => vec![Line::raw("reading it …")],
         Some(Some(lines)) => {
             let from = lines.len().saturating_sub(room);
+            // Log lines are untrusted: control characters must not reach the terminal.
             lines.iter().skip(from).map(|line| Line::raw(text::single_line(line))).collect()
         }
     };
@@ -372,6 +379,7 @@ fn confirm(frame: &mut Frame<'_>, model: &TopModel, area: Rect) {
     lines.push(String::new());
     lines.push(format!("{wanted}, or Esc: {}▏", text::single_line(&confirm.typed)));
     let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX).min(area.height);
+    // Neither subtraction underflows: both sizes are bounded by the area.
     let place = Rect { x: (area.width - width) / 2, y: (area.height - height) / 3, width, height };
     let lines: Vec<Line<'static>> = lines.into_iter().map(Line::raw).collect();
     frame.render_widget(Clear, place);
