@@ -33,6 +33,7 @@ const MAX_LOOKS: usize = 1 << 27;
 /// The boxes of a set, in the order in which they are printed.
 pub(crate) fn boxes(space: &TupleSpace) -> Vec<Vec<Arc<IndexSet>>> {
     let mut plain = Vec::new();
+    // A single box needs no folding, and too many rows must not be walked one by one.
     if space.boxes() == 1 || space.rows() > MAX_ROWS {
         space.each_box(&mut |sides| plain.push(sides.to_vec()));
     }
@@ -85,6 +86,7 @@ impl BoxSide {
             count: set.count(),
             print: set.print(),
             first: key(set.spans().first().map(|span| span.start)),
+            // Spans are never empty, so `end - 1` is in the span.
             last: key(set.spans().last().map(|span| span.end - 1)),
             set,
         }
@@ -101,12 +103,15 @@ impl BoxSide {
 
 impl PartialEq for BoxSide {
     fn eq(&self, other: &Self) -> bool {
+        // The same side is shared by many boxes, and a different print settles most other comparisons: sets are
+        // compared only when they are almost certainly equal.
         std::ptr::eq(self, other) || (self.print == other.print && self.count == other.count && self.set == other.set)
     }
 }
 
 impl FoldBox {
     fn new(sides: Vec<Rc<BoxSide>>) -> Self {
+        // Saturates: 16 axes of up to 10^19 numbers exceed a `u128`.
         let names = sides.iter().map(|side| u128::from(side.count)).fold(1, u128::saturating_mul);
         Self { sides, names }
     }
@@ -141,6 +146,7 @@ impl FoldPass {
     fn sorted(mut self) -> Vec<FoldBox> {
         self.grown.sort_unstable_by(FoldBox::by_size);
         let mut sorted = Vec::with_capacity(self.len());
+        // `kept` has stayed in order, so a merge needs about one comparison for each box.
         let mut kept = self.kept.into_iter().peekable();
         for grown in self.grown {
             while let Some(before) = kept.next_if(|kept| kept.by_size(&grown).is_lt()) {
@@ -180,6 +186,7 @@ impl GrowingBox {
     /// The count and print of the side on this axis.
     fn measure(&self, axis: usize) -> (u64, u64) {
         match &self.open {
+            // The parts are not joined yet; they are disjoint, so their counts and prints add up.
             Some(open) if open.axis == axis => (open.count, open.print),
             Some(_) | None => (self.cell.sides[axis].count, self.cell.sides[axis].print),
         }
@@ -192,9 +199,11 @@ impl GrowingBox {
         let (Some(axis), None) = (differing.next(), differing.next()) else {
             return false;
         };
+        // The sides compared below must be complete.
         if self.open.as_ref().is_some_and(|open| open.axis != axis) {
             self.settle();
         }
+        // Equal prints may be a coincidence: compare the sides themselves.
         if (0..next.len()).any(|other| other != axis && self.cell.sides[other] != next[other]) {
             return false;
         }
@@ -215,6 +224,7 @@ impl GrowingBox {
     /// Joins the boxes that it has received.
     fn settle(&mut self) {
         if let Some(open) = self.open.take() {
+            // One sort for all parts, instead of one union for each.
             let spans = open.parts.iter().flat_map(|part| part.set.spans()).copied().collect();
             self.cell.sides[open.axis] = Rc::new(BoxSide::new(Arc::new(IndexSet::from_spans(spans))));
         }
@@ -264,6 +274,7 @@ impl PointMerger {
             TupleSpace::Line(line) => self.row(line, front),
             TupleSpace::Branch(branch) => {
                 for (ordinal, behind) in in_text_order(branch) {
+                    // The same number comes under many branches: share its side.
                     let side = self.sides.entry(ordinal).or_insert_with(|| BoxSide::one(ordinal));
                     front.push(Rc::clone(side));
                     self.visit(behind, front);
@@ -276,6 +287,7 @@ impl PointMerger {
     /// Adds a row. Its first point may still go to the current box, if that has the same last number
     /// and differs on one axis; the others then begin a new box, as does the whole row if not.
     fn row(&mut self, line: &Arc<IndexSet>, front: &[Rc<BoxSide>]) {
+        // Equal rows share one set, so its address finds them; `space` keeps it alive during the walk.
         let row = self.rows.entry(Arc::as_ptr(line).addr()).or_insert_with(|| {
             let all = BoxSide::shared(line);
             let first = if all.count == 1 { Rc::clone(&all) } else { BoxSide::one(line.first_as_text()) };
@@ -296,6 +308,7 @@ impl PointMerger {
             })
         };
         let mut next = GrowingBox::new(FoldBox::new(sides_with(rest)));
+        // A row of several points has merged them already, so its place in the order has changed.
         next.grown = rest.count > 1;
         if let Some(done) = self.current.replace(next) {
             self.done.push(done);
@@ -306,6 +319,7 @@ impl PointMerger {
 /// The numbers of a branch, sorted as texts, with the subtree behind each.
 fn in_text_order(branch: &SpaceBranch) -> Vec<(u64, &TupleSpace)> {
     let mut numbers: Vec<_> = branch.numbers().collect();
+    // Computing a key costs more than comparing two.
     numbers.sort_by_cached_key(|(ordinal, _)| PaddedNumber::from_ordinal(*ordinal).text_key());
     numbers
 }
@@ -317,9 +331,12 @@ fn merge_all(mut pass: FoldPass) -> Vec<FoldBox> {
     loop {
         let cells = pass.sorted();
         let before = cells.len();
+        // Bounds the time for sets that shrink by a few boxes in each pass.
         looks += before;
         pass = if thorough { merge_any(cells) } else { merge_neighbours(cells) };
         if pass.len() == before || looks > MAX_LOOKS {
+            // ClusterShell compares neighbours until nothing changes, then all pairs. Past the limit, one pass over all
+            // pairs is the last.
             if thorough {
                 return pass.sorted();
             }
@@ -338,6 +355,7 @@ fn merge_neighbours(cells: Vec<FoldBox>) -> FoldPass {
     for next in cells {
         if !current.absorb(&next.cell.sides) {
             pass.push(std::mem::replace(&mut current, next));
+            // Only adjacent boxes merge here, so this one is complete.
         }
     }
     pass.push(current);
@@ -360,15 +378,19 @@ fn merge_any(cells: Vec<FoldBox>) -> FoldPass {
             let key = key_of((0..axes).map(|axis| current.measure(axis).1));
             let nearest = partners.iter_mut().enumerate().filter_map(|(axis, partners)| {
                 if current.grown {
+                    // Its key has changed with its growth; the index still has the old one.
                     let without = key.wrapping_sub(key_part(axis, current.measure(axis).1));
                     partners.next(without, from, &taken)
                 } else {
+                    // The box itself is in the index, which saves a search.
                     partners.next_of_same(place, &taken)
                 }
             });
             let Some(partner) = nearest.min() else { break };
+            // Equal keys may be a coincidence; then the other box stays free.
             taken[partner] = current.absorb(&cells[partner].sides);
             from = partner + 1;
+            // A coincidence: `next_of_same` would find the same box again without end.
             if !current.grown {
                 break;
             }
@@ -385,6 +407,7 @@ fn key_of(prints: impl Iterator<Item = u64>) -> u64 {
 
 /// What the side on one axis adds to the key of a box.
 fn key_part(axis: usize, print: u64) -> u64 {
+    // The axis goes into the hash, so that equal sides on two axes do not cancel out.
     scramble(print ^ scramble(axis as u64))
 }
 
@@ -405,6 +428,7 @@ impl PartnerIndex {
             key.wrapping_sub(key_part(axis, cell.sides[axis].print))
         };
         let mut entries: Vec<_> = cells.iter().map(without_axis).zip(0..).collect();
+        // Boxes with equal keys become adjacent, in the order of their places.
         entries.sort_unstable();
         let mut entry_of = vec![0; entries.len()];
         for (entry, (_, place)) in entries.iter().enumerate() {
@@ -439,6 +463,7 @@ impl PartnerIndex {
                 Some(_) | None => break None,
             }
         };
+        // Shorten the path, as union-find does: later searches pass the taken entries in one step.
         let mut walked = begin;
         while walked < at {
             let next = self.skip[walked].max(walked + 1);

@@ -61,6 +61,7 @@ impl ExpressionBudget {
     /// The limits for an expression of `bytes` bytes.
     pub(crate) fn for_text(bytes: usize) -> Self {
         let extra = u64::try_from(bytes).unwrap_or(u64::MAX);
+        // Saturates: a long text must get a large budget, not wrap around to a small one.
         Self { left: Self::BASE.saturating_add(extra.saturating_mul(Self::PER_BYTE)) }
     }
 }
@@ -69,6 +70,7 @@ impl CostMeter for ExpressionBudget {
     type Stop = Exhausted;
 
     fn work(&mut self, units: u64) -> Result<(), Exhausted> {
+        // A failed subtraction leaves the rest as it is; the expression ends with the error anyway.
         self.left = self.left.checked_sub(units).ok_or(Exhausted::Work)?;
         Ok(())
     }
@@ -76,6 +78,7 @@ impl CostMeter for ExpressionBudget {
     fn shape(&mut self, boxes: u64, names: u128) -> Result<(), Exhausted> {
         if boxes > Self::BOXES {
             Err(Exhausted::Boxes)
+            // The length of a set is a `u64`.
         } else if names > u128::from(u64::MAX) {
             Err(Exhausted::Names)
         } else {

@@ -110,6 +110,7 @@ impl<'a> Scanner<'a> {
                 }
                 (op, Some(op_at))
             }
+            // Without an operator, the blank before the operand counts as a `,`.
             None => (SetOperation::Union, None),
         };
         self.started = true;
@@ -123,6 +124,7 @@ impl<'a> Scanner<'a> {
 
     fn skip_blanks(&mut self) {
         let rest = &self.text[self.at..];
+        // Count bytes, since a blank may have several.
         self.at += rest.len() - rest.trim_start().len();
     }
 
@@ -138,7 +140,10 @@ impl<'a> Scanner<'a> {
             let text = &self.text[text_start..self.at];
             match self.peek() {
                 Some('[') => {
+                    // Digits before the bracket belong to each number of the range: `a1[2-3]` is `a[12-13]`, as in
+                    // ClusterShell.
                     let name = text.trim_end_matches(|char: char| char.is_ascii_digit());
+                    // Two lists side by side would form one run of digits, and so one number.
                     if name.is_empty() && !parts.is_empty() {
                         return Err(ParseError::new(self.at..self.at + 1, "second `[` right after `]`")
                             .with_hint("put text between two ranges, or write one range with all numbers"));
@@ -151,6 +156,7 @@ impl<'a> Scanner<'a> {
                     return Err(ParseError::new(self.at..self.at + 1, "`]` without `[` before it"));
                 }
                 Some(_) | None => {
+                    // Without brackets there are no parts: the text says it all.
                     if !parts.is_empty() && !text.is_empty() {
                         parts.push(OperandPart::Text(text));
                     }
@@ -165,6 +171,7 @@ impl<'a> Scanner<'a> {
     fn number_list(&mut self, before: Range<usize>) -> Result<NumberList, ParseError> {
         let open = self.at;
         let inside = &self.text[open + 1..];
+        // A `[` before the next `]` means that the first one is not closed.
         let Some(length) = inside.find([']', '[']).filter(|at| inside[*at..].starts_with(']')) else {
             return Err(ParseError::new(open..open + 1, "`[` without `]`"));
         };
@@ -189,6 +196,7 @@ impl<'a> Scanner<'a> {
                     .with_hint("write the numbers with these digits inside the brackets"));
             }
             list.items.push(range);
+            // Behind the comma.
             start += text.len() + 1;
         }
         Ok(list)
@@ -196,6 +204,7 @@ impl<'a> Scanner<'a> {
 
     fn glued_digits(&self, place: Range<usize>) -> Result<Option<PaddedNumber>, ParseError> {
         let text = &self.text[place.clone()];
+        // No digits at all: also `None`, but no error.
         match PaddedNumber::parse(text) {
             None if !text.is_empty() => Err(too_long(place)),
             digits => Ok(digits),
@@ -233,6 +242,7 @@ impl<'a> LocatedText<'a> {
     }
 
     fn number(self) -> Result<PaddedNumber, ParseError> {
+        // Rejects signs and digits of other scripts, too.
         if self.text.is_empty() || !self.text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(ParseError::new(self.span(), format!("`{}` is not a number", self.text)));
         }
@@ -273,12 +283,14 @@ impl NumberRange {
             if range.step == 0 {
                 return Err(ParseError::new(step.span(), "the step is 0").with_hint("the smallest step is 1"));
             }
+            // ClusterShell accepts a step of 1 after a single number.
             if high.is_none() && range.step > 1 {
                 return Err(ParseError::new(item.span(), "step after a single number")
                     .with_hint(format!("a step needs a range, as in `0-8/{}`", range.step)));
             }
         }
         let Self { low, high, .. } = range;
+        // The padding could mean either width.
         if low.width() != high.width() && (low.padded() || high.padded()) {
             let width = low.width().max(high.width());
             let hint = format!("use the same number of digits: {:0width$}-{:0width$}", low.value(), high.value());
@@ -304,8 +316,10 @@ impl NumberRange {
 
     /// The numbers, ascending.
     fn numbers(&self) -> impl Iterator<Item = PaddedNumber> {
+        // Ends of different length are never padded here, so each number has its natural width.
         let width = self.even().then(|| self.low.width());
         let (low, step) = (self.low.value(), self.step);
+        // The last number is at most `high`, so nothing overflows.
         (0..self.count()).filter_map(move |place| PaddedNumber::new(low + place * step, width))
     }
 }
@@ -351,14 +365,18 @@ impl NumberList {
         let mut spans = Vec::new();
         for item in &self.items {
             let ends = (self.glue(item.low), self.glue(item.high));
+            // With a step, or with digits behind, the numbers are not consecutive: each becomes a span of its own, and
+            // the meter bounds their number.
             if item.step > 1 || self.after.is_some() {
                 meter.work(item.count().saturating_mul(NUMBER_WORK))?;
                 let numbers = item.numbers().filter_map(|number| self.glue(number));
                 spans.extend(numbers.map(|number| OrdinalSpan::one(number.ordinal())));
+                // Numbers of one width have consecutive ordinals, whatever digits stand before them.
             } else if let ((Some(low), Some(high)), true) = (ends, item.even()) {
                 let (start, end) = (low.ordinal(), high.ordinal() + 1);
                 spans.push(OrdinalSpan { start, end });
             } else {
+                // Ends of different length have no padding and no digits before them, which `check` ensures.
                 spans.extend(OrdinalSpan::unpadded(item.low.value(), item.high.value()));
             }
         }
@@ -419,13 +437,16 @@ impl Operand<'_> {
             match part {
                 OperandPart::Text(text) => {
                     split(text, &mut pattern, &mut indexes);
+                    // Only the numbers that this text has added.
                     sides.extend(indexes[sides.len()..].iter().map(|ordinal| IndexSet::one(*ordinal)));
                 }
                 OperandPart::Numbers(list) => {
+                    // As text, a range would have to be written out.
                     if sides.len() == MAX_AXES {
                         return Err(NotASet::Axes);
                     }
                     pattern.push_str("%s");
+                    // A placeholder: `split` counts the axes by the length of `indexes`.
                     indexes.push(0);
                     sides.push(list.to_set(meter)?);
                 }

@@ -68,6 +68,7 @@ pub(crate) fn evaluate<R: GroupResolver>(text: &str, resolver: Option<&R>) -> Re
     };
     let mut scanner = Scanner::new(text);
     while let Some(term) = scanner.next_term()? {
+        // `a!b!c` is `a!(b,c)`, but `a&b&c` is not `a&(b,c)`; the same holds for `^`.
         let gathers = matches!(term.op, SetOperation::Union | SetOperation::Difference) && term.op == evaluation.op;
         let span = term.operand.span();
         if gathers {
@@ -80,6 +81,7 @@ pub(crate) fn evaluate<R: GroupResolver>(text: &str, resolver: Option<&R>) -> Re
         evaluation.add(&term.operand)?;
     }
     evaluation.flush()?;
+    // The meter checks each pattern, but their sum may still be too large.
     if evaluation.total.count() > u128::from(u64::MAX) {
         return Err(too_large(Exhausted::Names, 0..text.len()));
     }
@@ -105,6 +107,7 @@ impl<'r, R: GroupResolver> Evaluation<'r, R> {
     fn flush(&mut self) -> Result<(), ParseError> {
         let batch = std::mem::take(&mut self.batch);
         let applied = batch.finish(&mut self.meter).and_then(|operand| {
+            // The first operand is the result so far: no union is needed.
             if self.op == SetOperation::Union && self.total.is_empty() {
                 self.total = operand;
                 Ok(())
@@ -154,8 +157,10 @@ impl<'r, R: GroupResolver> Evaluation<'r, R> {
     fn add_glob(&mut self, operand: &Operand<'_>) -> Result<(), ParseError> {
         let resolver = self.resolver(operand, "a glob")?;
         let masks = self.lookups(operand)?;
+        // Report the cost before the names are written out and compared.
         let work = resolver.all().count().saturating_mul(masks.len() as u128 * operand.text.len() as u128);
         self.meter.work(u64::try_from(work).unwrap_or(u64::MAX)).map_err(|reason| too_large(reason, operand.span()))?;
+        // Write the names out once for all globs of the expression.
         let names = self.all_names.get_or_insert_with(|| resolver.all().names().collect());
         let mut matched = false;
         for name in names.iter().filter(|name| masks.iter().any(|mask| glob_matches(mask, name))) {
@@ -191,8 +196,10 @@ impl<'r, R: GroupResolver> Evaluation<'r, R> {
             return Ok(vec![operand.text.to_owned()]);
         }
         let mut batch = UnionBatch::default();
+        // A set, so that a name written twice is looked up once.
         add_names(operand, &mut batch, &mut self.meter)?;
         let set = batch.finish(&mut self.meter).map_err(|reason| too_large(reason, operand.span()))?;
+        // Check the count before the names are written out.
         if set.count() > MAX_LOOKUPS {
             let message = format!("`{}` expands to more than {MAX_LOOKUPS} groups or globs", operand.text);
             return Err(ParseError::new(operand.span(), message));
@@ -203,6 +210,7 @@ impl<'r, R: GroupResolver> Evaluation<'r, R> {
 
 /// Adds the names of an operand that is neither group nor glob.
 fn add_names(operand: &Operand<'_>, batch: &mut UnionBatch, meter: &mut ExpressionBudget) -> Result<(), ParseError> {
+    // Most operands are plain names: add them without building sets.
     if operand.parts.is_empty() {
         batch.add_name(operand.text);
         return Ok(());
@@ -227,6 +235,7 @@ fn too_large(reason: Exhausted, span: Range<usize>) -> ParseError {
 /// A hint that names the groups there are.
 fn known_groups(resolver: &impl GroupResolver) -> Option<String> {
     let mut names = resolver.group_names();
+    // The resolver lists them in any order.
     names.sort_unstable();
     let more = if names.len() > LISTED_GROUPS { ", …" } else { "" };
     names.truncate(LISTED_GROUPS);
@@ -253,6 +262,8 @@ fn glob_matches(mask: &str, name: &str) -> bool {
             (None, None) => return true,
             (Some(_) | None, _) => {}
         }
+        // Only the last `*` can take more: whatever an earlier one took is enough, so the time is at most the product
+        // of the two lengths.
         let Some((mask_behind, name_behind)) = &mut retry else {
             return false;
         };
@@ -289,10 +300,12 @@ pub fn expand_in_order(pattern: &str) -> Result<Vec<String>, ParseError> {
             let message = format!("`{}` is a group or glob; only names and ranges are allowed here", operand.text);
             return Err(ParseError::new(operand.span(), message));
         }
+        // Count before writing anything out: a short pattern may stand for billions of names.
         let count = operand.parts.iter().fold(1, |count: u128, part| match part {
             OperandPart::Text(_) => count,
             OperandPart::Numbers(list) => count.saturating_mul(list.count()),
         });
+        // No number is longer than its text in the pattern, so this bounds the length of the names.
         bytes += count.saturating_mul(operand.text.len() as u128);
         if count.saturating_add(names.len() as u128) > MAX_EXPANDED || bytes > MAX_EXPANDED_BYTES {
             let message = format!("more than {MAX_EXPANDED} names, or very long ones");
@@ -316,6 +329,7 @@ fn write_out(operand: &Operand<'_>) -> Vec<String> {
         match part {
             OperandPart::Text(text) => names.iter_mut().for_each(|name| name.push_str(text)),
             OperandPart::Numbers(list) => {
+                // Each name gets all numbers in turn, so the last range changes fastest.
                 let longer = |name: String| list.numbers().map(move |number| format!("{name}{number}"));
                 names = names.into_iter().flat_map(longer).collect();
             }

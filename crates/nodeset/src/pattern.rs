@@ -23,9 +23,11 @@ pub(crate) fn split(name: &str, pattern: &mut String, indexes: &mut Vec<u64>) {
         push_text(&rest[..text_end], pattern);
         rest = &rest[text_end..];
         let digits_end = rest.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        // Only at the end of a name: every other text ends at a digit.
         if digits_end == 0 {
             continue;
         }
+        // `None`: too many digits for a number, so they are text.
         match PaddedNumber::parse(&rest[..digits_end]) {
             Some(digits) if indexes.len() < MAX_AXES => {
                 pattern.push_str("%s");
@@ -39,6 +41,7 @@ pub(crate) fn split(name: &str, pattern: &mut String, indexes: &mut Vec<u64>) {
 
 /// Appends text without numbers to a pattern.
 fn push_text(text: &str, pattern: &mut String) {
+    // `%s` marks a number, so a percent sign is doubled. Most names have none: copy those directly.
     if text.contains('%') {
         pattern.push_str(&text.replace('%', "%%"));
     } else {
@@ -65,6 +68,7 @@ impl PatternPieces {
                 rest = after_axis;
             } else {
                 text.push('%');
+                // `%%`; a lone `%` does not occur, since `push_text` doubles each.
                 rest = after.strip_prefix('%').unwrap_or(after);
             }
         }
@@ -76,9 +80,11 @@ impl PatternPieces {
     /// The name with these ordinals for its numbers.
     pub(crate) fn name(&self, ordinals: impl IntoIterator<Item = u64>) -> String {
         let mut ordinals = ordinals.into_iter();
+        // Room for six digits per number avoids a second allocation for most names.
         let mut name = String::with_capacity(self.texts.iter().map(|text| text.len() + 6).sum());
         for text in &self.texts {
             name.push_str(text);
+            // The last text has no number behind it.
             if let Some(ordinal) = ordinals.next() {
                 PaddedNumber::from_ordinal(ordinal).push_to(&mut name);
             }

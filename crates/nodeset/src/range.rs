@@ -56,6 +56,7 @@ impl PaddedNumber {
         if text.is_empty() || text.len() > MAX_DIGITS {
             return None;
         }
+        // 19 digits fit a `u64`, so nothing below overflows.
         let mut value = 0;
         for byte in text.bytes() {
             if !byte.is_ascii_digit() {
@@ -106,6 +107,7 @@ impl PaddedNumber {
 
     /// A key that sorts as the text does.
     pub(crate) fn text_key(self) -> TextKey {
+        // As if padded with zeros on the right, which is how texts compare; of `1` and `10` the shorter comes first.
         (self.value * POWERS[MAX_DIGITS - self.width], self.width)
     }
 
@@ -114,6 +116,7 @@ impl PaddedNumber {
         let mut buffer = [b'0'; MAX_DIGITS];
         let mut rest = self.value;
         for byte in buffer[..self.width].iter_mut().rev() {
+            // A remainder of 10 always fits: the fallback is never used.
             *byte = b'0' + u8::try_from(rest % 10).unwrap_or(0);
             rest /= 10;
         }
@@ -134,6 +137,7 @@ pub(crate) fn natural_width(value: u64) -> usize {
 
 /// The width of the number with this ordinal.
 fn width_of(ordinal: u64) -> usize {
+    // At most 18 steps, and one or two for the numbers of most names.
     let mut width = 1;
     while width < MAX_DIGITS && ordinal >= BASES[width + 1] {
         width += 1;
@@ -229,10 +233,12 @@ impl IndexSet {
 
     /// The set of all ordinals in these spans, which may come in any order and overlap.
     pub(crate) fn from_spans(mut spans: Vec<OrdinalSpan>) -> Self {
+        // Most callers add spans in order: the check is cheaper than the sort.
         if !spans.is_sorted() {
             spans.sort_unstable();
         }
         spans.dedup_by(|next, kept| {
+            // Spans that touch are joined as well, so that a set has one form.
             let touching = next.start <= kept.end;
             if touching {
                 kept.end = kept.end.max(next.end);
@@ -269,6 +275,7 @@ impl IndexSet {
         let at = self.spans.partition_point(|span| span.start <= ordinal);
         let joins_left = at > 0 && self.spans[at - 1].end >= ordinal;
         let joins_right = self.spans.get(at).is_some_and(|span| span.start == ordinal + 1);
+        // It is in the set already.
         if joins_left && self.spans[at - 1].end > ordinal {
             return;
         }
@@ -284,12 +291,14 @@ impl IndexSet {
     }
 
     /// The numbers for which `keep(in self, in other)` holds; `keep(false, false)` must not.
+    // A sweep over the edges of both: one step for each, whatever the spans hold.
     pub(crate) fn combine(&self, other: &Self, keep: impl Fn(bool, bool) -> bool) -> Self {
         let mut spans = Vec::with_capacity(self.spans.len().max(other.spans.len()));
         let (mut left, mut right) = (SpanEdges::new(&self.spans), SpanEdges::new(&other.spans));
         let mut opened = None;
         loop {
             let at = left.next_edge().min(right.next_edge());
+            // No ordinal is that large: 19 digits end at about 1.1 · 10^19.
             if at == u64::MAX {
                 return Self { spans };
             }
@@ -331,6 +340,7 @@ impl IndexSet {
         self.spans
             .iter()
             .flat_map(|span| span.by_width())
+            // Within one width the order of texts is that of values, so only the first of a piece can be the least.
             .map(|piece| piece.start)
             .min_by_key(|start| PaddedNumber::from_ordinal(*start).text_key())
             .unwrap_or_default()

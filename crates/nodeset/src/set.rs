@@ -62,6 +62,7 @@ impl NodeSet {
         for name in names {
             batch.add_name(name.as_ref());
         }
+        // `Unmetered` never stops, so there is no error.
         let Ok(set) = batch.finish(&mut Unmetered);
         set
     }
@@ -135,6 +136,7 @@ impl NodeSet {
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         self.patterns.iter().flat_map(|(pattern, space)| {
             let mut boxes = Vec::new();
+            // The boxes of the diagram will do: folding only matters for the order.
             space.each_box(&mut |sides| boxes.push(sides.to_vec()));
             names_of(pattern, boxes)
         })
@@ -164,6 +166,7 @@ impl NodeSet {
         meter.work(other.patterns.len() as u64)?;
         if op == SetOperation::Intersection {
             meter.work(self.patterns.len() as u64)?;
+            // The loop below visits only the other set's patterns, so the rest must go first.
             self.patterns.retain(|pattern, _| other.patterns.contains_key(pattern));
         }
         for (pattern, theirs) in &other.patterns {
@@ -171,6 +174,7 @@ impl NodeSet {
                 Some(ours) => match ours.combine(op, theirs, meter)? {
                     Some(result) => *ours = result,
                     None => {
+                        // A pattern without names would break the equality of equal sets.
                         self.patterns.remove(pattern);
                     }
                 },
@@ -203,6 +207,7 @@ impl fmt::Display for NodeSet {
 /// The names of these boxes, box by box, the last axis changing fastest.
 fn names_of(pattern: &str, boxes: Vec<Vec<Arc<IndexSet>>>) -> impl Iterator<Item = String> + use<> {
     let mut names = NodeNames { pieces: PatternPieces::of(pattern), boxes: boxes.into_iter(), current: None };
+    // The iterator starts on a box, not before it.
     names.next_box();
     names
 }
@@ -241,6 +246,7 @@ impl Iterator for NodeNames {
     fn next(&mut self) -> Option<String> {
         let current = self.current.as_mut()?;
         let name = self.pieces.name(current.iter().map(|(_, place)| place.ordinal));
+        // Like an odometer: `all` stops at the first axis that did not wrap.
         let wrapped = current.iter_mut().rev().all(|(side, place)| place.advance(side));
         if wrapped {
             self.next_box();
@@ -291,12 +297,14 @@ impl UnionBatch {
         if name.is_empty() {
             return;
         }
+        // Reuse both buffers: a million names need no million allocations.
         let mut pattern = std::mem::take(&mut self.pattern);
         let mut indexes = std::mem::take(&mut self.indexes);
         split(name, &mut pattern, &mut indexes);
         let gathered = self.gathered(&pattern, indexes.len());
         match indexes[..] {
             [ordinal] => gathered.spans.push(OrdinalSpan::one(ordinal)),
+            // Without numbers there is nothing to add: the part itself stands for the name.
             _ => gathered.points.extend_from_slice(&indexes),
         }
         pattern.clear();
@@ -329,6 +337,7 @@ impl UnionBatch {
         for (pattern, space) in &set.patterns {
             match space {
                 TupleSpace::Unit => {
+                    // The part itself stands for the name.
                     self.gathered(pattern, 0);
                 }
                 TupleSpace::Line(line) => self.gathered(pattern, 1).spans.extend_from_slice(line.spans()),
@@ -338,6 +347,7 @@ impl UnionBatch {
     }
 
     fn gathered(&mut self, pattern: &str, axes: usize) -> &mut UnionPart {
+        // Names mostly come sorted, so the last pattern often recurs: this saves the hash.
         let is_last = self.patterns.get(self.last).is_some_and(|last| *last.pattern == *pattern);
         if !is_last {
             self.last = match self.places.get(pattern) {

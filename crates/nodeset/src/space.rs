@@ -76,6 +76,7 @@ struct SpaceSegment {
 }
 
 impl PartialEq for SpaceBranch {
+    // Different prints settle it without a walk over the segments.
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
             || (self.print == other.print
@@ -115,9 +116,11 @@ impl TupleSpace {
         let Some((last, front)) = sides.split_last() else {
             return Ok(Some(Self::Unit));
         };
+        // A product with an empty side is empty.
         if sides.iter().any(|side| side.is_empty()) {
             return Ok(None);
         }
+        // From the last axis to the first, since a branch needs its children.
         let mut space = Self::Line(Arc::clone(last));
         for side in front.iter().rev() {
             let mut branch = BranchBuilder::default();
@@ -139,6 +142,7 @@ impl TupleSpace {
     /// What the meter says.
     pub(crate) fn of_points<M: CostMeter>(points: &[u64], axes: usize, meter: &mut M) -> Result<Option<Self>, M::Stop> {
         match axes {
+            // The name itself; `chunks_exact` below would panic at 0.
             0 => return Ok(Some(Self::Unit)),
             2 => return Self::of_pairs(points, meter),
             _ => {}
@@ -179,6 +183,7 @@ impl TupleSpace {
             return Ok(Some(Self::Line(Arc::new(IndexSet::from_spans(spans)))));
         }
         let mut branch = BranchBuilder::default();
+        // The tuples are sorted, so equal numbers are adjacent.
         for group in tuples.chunk_by(|left, right| at(left) == at(right)) {
             if let Some(space) = Self::of_sorted_from(group, axis + 1, meter)? {
                 let child = branch.child(space);
@@ -218,6 +223,7 @@ impl TupleSpace {
         match self {
             Self::Unit => 0,
             Self::Line(_) => 1,
+            // All children have the same axes, so one of them is enough.
             Self::Branch(branch) => 1 + branch.children.first().map_or(0, Self::axes),
         }
     }
@@ -260,6 +266,7 @@ impl TupleSpace {
     /// Puts one tuple in.
     pub(crate) fn insert(&mut self, tuple: &[u64]) {
         if let (Self::Line(line), [ordinal]) = (&mut *self, tuple) {
+            // Copies the line only if another set shares it.
             Arc::make_mut(line).insert(*ordinal);
         } else if !self.contains(tuple) {
             let Ok(point) = Self::of_points(tuple, tuple.len(), &mut Unmetered);
@@ -287,6 +294,7 @@ impl TupleSpace {
                 Ok((!line.is_empty()).then(|| Self::Line(Arc::new(line))))
             }
             (Self::Branch(left), Self::Branch(right)) => {
+                // Equal operands: the result is all of it or nothing, whatever the operation.
                 if Arc::ptr_eq(left, right) {
                     return Ok(op.keeps(true, true).then(|| self.clone()));
                 }
@@ -303,6 +311,8 @@ impl TupleSpace {
     /// # Errors
     /// What the meter says.
     pub(crate) fn union_of<M: CostMeter>(mut spaces: Vec<Self>, meter: &mut M) -> Result<Option<Self>, M::Stop> {
+        // Joining in pairs takes a logarithmic number of rounds; one after the other would walk over the growing result
+        // each time.
         while spaces.len() > 1 {
             let mut joined = Vec::with_capacity(spaces.len().div_ceil(2));
             for pair in spaces.chunks(2) {
@@ -359,8 +369,10 @@ fn combine_branches<M: CostMeter>(
     let (mut lefts, mut rights) = (SegmentWalk::new(left), SegmentWalk::new(right));
     while let Some(start) = lefts.start().into_iter().chain(rights.start()).min() {
         meter.work(PIECE_WORK)?;
+        // Between two changes both children stay the same, so one combination serves all numbers.
         let end = lefts.change_after(start).min(rights.change_after(start));
         let pair = (lefts.child_at(start), rights.child_at(start));
+        // 0 stands for no child.
         let numbered = |child: Option<u32>| child.map_or(0, |child| u64::from(child) + 1);
         let child = match known.entry(numbered(pair.0) << 32 | numbered(pair.1)) {
             Entry::Occupied(entry) => *entry.get(),
@@ -437,6 +449,7 @@ struct BranchBuilder {
 impl BranchBuilder {
     /// The number of this child, which is pushed next if it is a new one.
     fn child(&mut self, space: TupleSpace) -> u32 {
+        // Different children may have the same print: look on at the next number, as in open addressing.
         let mut print = space.print();
         while let Some(known) = self.by_print.get(&print) {
             if self.children[*known as usize] == space {
@@ -454,6 +467,7 @@ impl BranchBuilder {
     /// Adds numbers behind all those added before.
     fn push(&mut self, span: OrdinalSpan, child: u32) {
         match self.segments.last_mut() {
+            // Adjacent numbers with the same child are one segment, so that a set has one form.
             Some(last) if last.child == child && last.span.end == span.start => last.span.end = span.end,
             Some(_) | None => self.segments.push(SpaceSegment { span, child }),
         }
@@ -465,11 +479,13 @@ impl BranchBuilder {
             return Ok(None);
         }
         let (mut count, mut rows, mut print) = (0_u128, 0_u64, 1);
+        // Once for each child: many segments may share one.
         let behind: Vec<_> = self.children.iter().map(|child| (child.count(), child.rows(), child.print())).collect();
         for SpaceSegment { span, child } in &self.segments {
             let (child_count, child_rows, child_print) = behind[*child as usize];
             count = count.saturating_add(u128::from(span.count()).saturating_mul(child_count));
             rows = rows.saturating_add(span.count().saturating_mul(child_rows));
+            // The order of the parts counts: a sum would not notice two segments that swap their children.
             for part in [span.start, span.end, child_print] {
                 print = scramble(print ^ part);
             }
