@@ -307,8 +307,10 @@ impl BuiltInRole {
     fn has_service(&self, service: &str, group: &str) -> bool {
         let is_tor_agent = || {
             let number = group.strip_prefix(TOR_AGENT).unwrap_or_default();
+            // Provisioning numbers the ToR agents; any other suffix is another program.
             self.name == "compute" && !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit())
         };
+        // Init services have no groups, so the whole name counts.
         self.init_services.contains(&service)
             || self.supervisors.iter().any(|own| own.name == service || own.services.contains(&group))
             || is_tor_agent()
@@ -329,6 +331,7 @@ impl BuiltInRole {
 impl BuiltInSupervisor {
     fn to_supervisor(&self) -> Supervisor {
         let sockets = self.sockets.iter().map(|path| ControlAddress::Unix((*path).to_owned()));
+        // ctl opens the port from the node, so `localhost` is the node.
         let port = self.port.map(|port| ControlAddress::Http { host: "localhost".to_owned(), port });
         Supervisor {
             name: self.name.to_owned(),

@@ -78,6 +78,7 @@ pub(super) fn expand(path: &str, env: &PathEnvironment) -> Result<PathBuf, Expan
         out.push(home);
         at = 1;
     } else if path.starts_with('~') {
+        // Another user's home would need the user database, which may be remote.
         let end = path.find('/').unwrap_or(path.len());
         return Err(ExpandError {
             span: 0..end,
@@ -115,6 +116,7 @@ fn variable(path: &str, dollar: usize) -> Result<(&str, usize), ExpandError> {
                 message: "`${` without a closing `}`".to_owned(),
                 help: None,
             })?;
+            // `${` before the name, `}` after it.
             (inner.get(..len).unwrap_or_default(), dollar + 2 + len + 1)
         }
         None => {

@@ -67,6 +67,7 @@ pub(crate) fn load(path: &Path, kind: FileKind) -> Result<(String, FileAccess), 
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let bytes = error.as_bytes();
+        // The byte order marks of UTF-16, little and big endian.
         let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
         let what = if wide { "this is UTF-16" } else { "this is not UTF-8" };
         let byte = bytes.get(at).copied().unwrap_or_default();
@@ -93,6 +94,7 @@ pub(crate) fn without_mark(text: &str) -> &str {
 ///
 /// `None` if it is not well-formed; `report` then has the reason.
 pub(crate) fn tree(text: &str, kind: FileKind, report: &mut ProblemReport) -> Option<RawValue> {
+    // NUL is valid UTF-8, but not valid YAML; it also reveals UTF-16 without a mark.
     if let Some(at) = text.find('\0') {
         let message = format!("this is not a text file: byte 0x00 at offset {at}");
         report.add(Diagnostic::new(at..at + 1, message).help(text_file(kind)));

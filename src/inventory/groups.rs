@@ -28,6 +28,7 @@ pub(super) fn read(
     let all = NodeSet::from_names(nodes.list.iter().map(|node| node.name.as_str()));
     let given = field.and_then(|field| values::pairs(reader, field.key, field.value, "group")).unwrap_or_default();
     let mut groups = BTreeMap::new();
+    // The name must be usable as `@name` in an expression.
     for field in given {
         if let Err(flaw) = values::check_name(field.name, "._-") {
             reader.fault(flaw.fault(field.key, "group", field.name));
@@ -39,6 +40,7 @@ pub(super) fn read(
         groups.insert(field.name, GroupEntry { field, expression, set: None, is_open: false });
     }
     let mut work = GroupResolution { all, roles: role_sets(roles, nodes), groups, is_complete: nodes.is_complete };
+    // A copy of the names, since each resolution changes the groups.
     let names: Vec<&str> = work.groups.keys().copied().collect();
     for name in names {
         work.resolve(reader, name, 0);
@@ -108,6 +110,7 @@ fn tell(reader: &mut ValueReader<'_>, item: FieldEntry<'_>, error: &ParseError, 
         return;
     }
     let place = item.value.part(error.span());
+    // An error at the end of the text has an empty span, which nothing could underline.
     let place = if place.is_empty() { item.value.place() } else { place };
     reader.fault(Diagnostic::new(place, error.message()).help_if(error.hint().map(str::to_owned)));
 }
@@ -120,6 +123,7 @@ struct NameCollector<'a> {
 
 impl GroupResolver for NameCollector<'_> {
     fn group(&self, name: &str) -> Option<NodeSet> {
+        // Every name exists for now: `is_usable` reports the unknown ones.
         self.names.borrow_mut().insert(name.to_owned());
         Some(NodeSet::from_names::<[&str; 0], &str>([]))
     }
@@ -129,11 +133,13 @@ impl GroupResolver for NameCollector<'_> {
     }
 
     fn group_names(&self) -> Vec<String> {
+        // Only an unknown group needs them, and here every group is known.
         Vec::new()
     }
 }
 
 fn role_sets(roles: &RoleTable, nodes: &NodeTable) -> HashMap<String, NodeSet> {
+    // A role without nodes is known, too: `@role` is empty then.
     let mut names: HashMap<&str, Vec<&str>> = roles.all.keys().map(|role| (role.as_str(), Vec::new())).collect();
     for node in &nodes.list {
         for role in &node.roles {
@@ -153,6 +159,7 @@ struct GroupResolution<'r> {
 impl<'r> GroupResolution<'r> {
     /// Resolves a group after the groups that it uses.
     fn resolve(&mut self, reader: &mut ValueReader<'_>, name: &'r str, depth: usize) {
+        // Another group may have resolved it already.
         let Some(group) = self.groups.get_mut(name).filter(|group| group.set.is_none()) else { return };
         // Open until it is resolved, so that a cycle comes back to an open group.
         group.is_open = true;
@@ -205,6 +212,7 @@ impl<'r> GroupResolution<'r> {
             reader.fault(fault);
             return false;
         }
+        // Bounds the recursion, and with it the stack.
         if depth >= MAX_DEPTH {
             let message = format!("groups may be nested at most {MAX_DEPTH} deep");
             reader.fault(Diagnostic::new(self.place_of(user, used), message));
@@ -223,11 +231,13 @@ impl<'r> GroupResolution<'r> {
             let said = item.value.as_text().unwrap_or_default();
             for (at, _) in said.match_indices(&reference) {
                 let after = said.get(at + reference.len()..).and_then(|rest| rest.chars().next());
+                // `@rack1` must not match the beginning of `@rack10`.
                 if !after.is_some_and(|c| c.is_alphanumeric() || "._-".contains(c)) {
                     return item.value.part(at..at + reference.len());
                 }
             }
         }
+        // The name is written with a range, such as `@rack[1-3]`.
         group.field.value.place()
     }
 
@@ -260,6 +270,7 @@ impl<'r> GroupResolution<'r> {
         }
         let first = strange.iter().next().unwrap_or_default();
         let help = self.near_node(reader, &first);
+        // A name from a range is not in the text.
         let place = said.find(&first).map_or_else(|| item.value.place(), |at| item.value.part(at..at + first.len()));
         let message = format!("the inventory has no node {}", quoted(&strange.to_string()));
         reader.fault(Diagnostic::new(place, message).label("unknown node").help_if(help));
@@ -270,6 +281,7 @@ impl<'r> GroupResolution<'r> {
         if !reader.report.affords(usize::try_from(self.all.len()).unwrap_or(usize::MAX)) {
             return None;
         }
+        // In a series such as `node[01-99]`, every node is equally near: such a hint would not help.
         let letters = |name: &str| name.replace(|c: char| c.is_ascii_digit(), "");
         let wanted = letters(name);
         let names: Vec<String> = self.all.iter().filter(|known| letters(known) != wanted).collect();

@@ -29,6 +29,8 @@ pub(super) fn expand(said: &str, most: usize) -> Result<Vec<String>, Unexpandabl
     if !is_pattern(said) {
         return Ok(vec![said.to_owned()]);
     }
+    // Count first, without expanding: a short pattern may stand for billions of names. `expand_in_order` reports any
+    // error.
     if let Ok(set) = NodeSet::parse(said)
         && set.len() > most as u64
     {
@@ -41,6 +43,7 @@ pub(super) fn expand(said: &str, most: usize) -> Result<Vec<String>, Unexpandabl
 /// may name its interface (`fe80::1%eth0`).
 pub(crate) fn check_host(said: &str, zone: bool) -> Result<(), ValueError> {
     check_name(said, if zone { "._-:%" } else { "._-:" })?;
+    // Only a link-local IPv6 address has a zone, as in `fe80::1%eth0`.
     let address = said.split('%').next().unwrap_or(said);
     let is_v6 = address.parse::<Ipv6Addr>().is_ok();
     let sign = if is_v6 { None } else { said.find([':', '%']) };
@@ -58,6 +61,7 @@ pub(crate) fn check_host(said: &str, zone: bool) -> Result<(), ValueError> {
 fn check_numbers(said: &str) -> Result<(), ValueError> {
     let is_hex = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_number = |label: &str| {
+        // inet_aton(3), which many programs use, also reads hexadecimal and octal numbers.
         let hex = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
         hex.map_or(!label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()), is_hex)
     };
@@ -79,6 +83,7 @@ fn check_numbers(said: &str) -> Result<(), ValueError> {
 pub(super) fn check_jump(said: &str) -> Result<(), ValueError> {
     let mut start = 0;
     for hop in said.split(',') {
+        // `check_hop` reports the empty name if the whole text is empty.
         if hop.is_empty() && !said.is_empty() {
             return Err(ValueError { part: start..start, why: "one of the bastions has no name".to_owned() });
         }
@@ -90,6 +95,7 @@ pub(super) fn check_jump(said: &str) -> Result<(), ValueError> {
 }
 
 fn check_hop(hop: &str) -> Result<(), ValueError> {
+    // The last `@` counts, as in ssh: a user name may contain one.
     let (user, rest) = match hop.rsplit_once('@') {
         Some((user, rest)) => (Some(user), rest),
         None => (None, hop),
@@ -112,6 +118,7 @@ fn check_hop(hop: &str) -> Result<(), ValueError> {
             };
             (host, begin + 1, port)
         }
+        // An IPv6 address without brackets has no port, since its own colons would be ambiguous.
         None if rest.parse::<Ipv6Addr>().is_ok() => (rest, begin, None),
         None => match rest.split_once(':') {
             Some((host, port)) => (host, begin, Some(port)),

@@ -91,12 +91,14 @@ fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf) -> Invent
     let meant = values::keep_known(reader, &mut fields, "the inventory", &KEYS, &SYNONYMS);
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
 
+    // A misspelled key already has its fault: do not report it as missing, too.
     if find("version").is_some() || !meant.contains(&"version") {
         version(reader, find("version"));
     }
     if find("nodes").is_none() && !meant.contains(&"nodes") {
         reader.fault(Diagnostic::new(0..0, "the inventory has no `nodes`").help(EXAMPLE));
     }
+    // Nodes refer to roles, groups to both.
     let roles = roles::read(reader, find("roles"));
     let nodes = nodes::read(reader, find("defaults"), find("nodes"), &roles);
     let groups = groups::read(reader, find("groups"), &roles, &nodes);

@@ -51,6 +51,7 @@ pub(super) fn read(
         }
         Some(pairs)
     });
+    // A faulty pair is left out, and with it the nodes that it names.
     builder.is_broken |= given.is_none() || reader.report.len() > faults_before;
     for field in given.unwrap_or_default() {
         builder.entry(reader, field, roles);
@@ -89,6 +90,7 @@ struct NodeBuilder<'r> {
 impl<'r> NodeBuilder<'r> {
     /// Reads one entry: a pattern, and the settings of all its nodes.
     fn entry(&mut self, reader: &mut ValueReader<'_>, field: FieldEntry<'r>, roles: &RoleTable) {
+        // Read the settings even if the name turns out to be invalid, to report their faults as well.
         let own = settings::of_node(reader, field, roles);
         let Some(names) = names(reader, field.key) else {
             self.is_broken = true;
@@ -202,6 +204,7 @@ impl<'r> NodeBuilder<'r> {
             self.machines.insert(machine, (node.name.clone(), entry, place.clone()));
             return;
         };
+        // The two entries have their fault already.
         if !is_told.insert(*other_entry) {
             return;
         }
@@ -213,6 +216,7 @@ impl<'r> NodeBuilder<'r> {
         );
         let fault = Diagnostic::new(place.clone(), message)
             .help("each node must be a machine of its own, with its own `address` or `port`");
+        // Nodes of one entry, or with the address of `defaults`: there is no second place to show.
         let fault = if other_place == place {
             fault
         } else {
@@ -248,6 +252,7 @@ fn names(reader: &mut ValueReader<'_>, key: &RawValue) -> Option<Vec<String>> {
             } else {
                 flaw.fault(key, "node", name)
             };
+            // The user probably expects a node set expression here.
             let is_expression = said.contains(['@', '!', '&', '^', '*', '?']);
             let fault = if is_expression {
                 fault.help("a node key can only have names and ranges, such as `node[01-40]`")

@@ -140,6 +140,7 @@ pub(crate) struct ProblemReport {
 impl ProblemReport {
     pub(crate) fn add(&mut self, fault: Diagnostic) {
         // A mapping that several nodes share by an anchor is read once for each, but its faults are reported once.
+        // A linear search is enough: the list is bounded.
         let is_known = (self.faults.iter()).any(|known| known.span == fault.span && known.message == fault.message);
         if is_known {
             return;
@@ -182,6 +183,7 @@ impl ProblemReport {
     pub(crate) fn into_problems(mut self, text: &str) -> Vec<InventoryProblem> {
         self.faults.sort_by_key(|fault| fault.span.start);
         if self.untold > 0 {
+            // At the end of the text, so that it stays the last problem.
             let end = text.len();
             let message = format!("{} more problems are not shown", self.untold);
             self.faults.push(Diagnostic::new(end..end, message).help("fix the first ones first"));
@@ -215,12 +217,14 @@ struct LineIndex<'t> {
 
 impl LineIndex<'_> {
     fn of(&mut self, offset: usize) -> (usize, usize) {
+        // The problems are sorted, so the text is walked over only once.
         for (index, _) in self.text.get(self.at..offset).unwrap_or_default().match_indices('\n') {
             self.line += 1;
             self.line_start = self.at + index + 1;
         }
         self.at = offset.max(self.at);
         let before = self.text.get(self.line_start..offset).unwrap_or_default();
+        // Editors count characters, not bytes.
         (self.line, before.chars().count() + 1)
     }
 }
@@ -257,6 +261,7 @@ fn visible(words: String) -> String {
 /// Text from the file, in backquotes, cut and with its control characters escaped.
 pub(crate) fn quoted(text: &str) -> String {
     const LIMIT: usize = 60;
+    // Cut before escaping, so that no escape sequence is cut in two.
     let cut: String = text.chars().take(LIMIT).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
     format!("`{}{more}`", visible(cut))
@@ -270,10 +275,13 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         return None;
     }
     let lower = word.to_lowercase();
+    // One error for every three characters.
     let most = (word.chars().count() + 1) / 3;
     (candidates.into_iter())
+        // The distance is at least the difference in length: skip the costly comparison.
         .filter(|candidate| candidate.len().abs_diff(word.len()) <= most)
         .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        // If every character differs, nothing is similar.
         .filter(|(distance, candidate)| *distance <= most && *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

@@ -63,6 +63,7 @@ impl RawValue {
         if !self.span.is_empty() {
             return self.span.clone();
         }
+        // A collection without a span of its own begins at its first element.
         match &self.value {
             Value::List(items) => items.first().map(Self::place),
             Value::Map(pairs) => pairs.first().map(|(key, _)| key.place()),
@@ -114,11 +115,15 @@ fn options() -> Options {
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
             max_nodes: MAX_NODES,
+            // A collection has two events, its beginning and its end; any other value has one.
             max_events: 2 * MAX_NODES,
         },
+        // Nested anchors could repeat a small text exponentially ("billion laughs").
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPEATED },
+        // `values` reports a duplicate key with both places, and `merged` expands `<<`.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
+        // As in YAML 1.2: `no` and `on` stay text, since a name may be spelled so.
         strict_booleans: true,
         reject_unsupported_tags: true,
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
@@ -240,6 +245,7 @@ fn merged(
     let mut sources = Vec::new();
     for (key, value) in pairs {
         let (key, value) = (raw(text, key, report), raw(text, value, report));
+        // Only the plain key merges: a quoted `"<<"` is an ordinary one.
         if text.get(key.span.clone()) != Some("<<") {
             own.push((key, value));
             continue;
@@ -281,6 +287,7 @@ pub(crate) fn bytes(text: &str, location: &serde_saphyr::Location) -> Range<usiz
     }
     // Errors of the scanner have only character offsets.
     let mut indices = text.char_indices().map(|(index, _)| index).chain([text.len()]);
+    // `nth` consumes the iterator, so the length below counts from the start of the span.
     let start = indices.nth(to_usize(span.offset())).unwrap_or(text.len());
     let end = match to_usize(span.len()) {
         0 => start,

@@ -92,6 +92,7 @@ pub(super) fn read(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) 
                     .label("defined again here")
                     .related(place.clone(), "first defined here");
                 reader.fault(fault);
+                // The first definition counts.
                 continue;
             }
             Entry::Vacant(entry) => entry.insert((field.name.to_owned(), field.key.span.clone())),
@@ -218,6 +219,7 @@ fn main_instance(reader: &mut ValueReader<'_>, role: &mut Role, fields: &[FieldE
     }
 }
 
+// Only the first instance was renamed, so only its name can clash.
 fn repeated(instances: &[Supervisor]) -> Option<String> {
     let (first, others) = instances.split_first()?;
     others.iter().find(|other| other.name == first.name).map(|other| other.name.clone())
@@ -227,6 +229,7 @@ fn repeated(instances: &[Supervisor]) -> Option<String> {
 fn instances(reader: &mut ValueReader<'_>, role: &Role, field: FieldEntry<'_>) -> Vec<Supervisor> {
     let items: Vec<_> = match &field.value.value {
         Value::List(items) => items.iter().collect(),
+        // A single mapping is a list of one.
         Value::Map(_) => vec![field.value],
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {
             values::wrong_value(reader, field, "a list of `{name: …, socket: …}`");
@@ -273,6 +276,7 @@ fn instances(reader: &mut ValueReader<'_>, role: &Role, field: FieldEntry<'_>) -
         instances.push(instance);
     }
     if matches!(&field.value.value, Value::List(items) if items.is_empty()) {
+        // Only an empty list: one with faulty items has faults already.
         reader.fault(
             Diagnostic::new(field.value.place(), "`supervisors` is empty")
                 .help("leave it out if the role has only init services"),
@@ -317,6 +321,7 @@ fn addresses(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<Control
     const EXPECTED: &str = "a socket's path, or http://localhost:PORT";
     let mut addresses = Vec::new();
     let items = values::texts(reader, field, EXPECTED);
+    // A list with faulty items is empty as well, but has faults already.
     if items.as_ref().is_some_and(Vec::is_empty) && matches!(&field.value.value, Value::List(items) if items.is_empty())
     {
         reader.fault(Diagnostic::new(field.value.place(), format!("`socket` is an empty list: expected {EXPECTED}")));
@@ -326,6 +331,7 @@ fn addresses(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<Control
         let said = item.value.as_text().unwrap_or_default();
         match control_address(said.trim()) {
             Ok(address) if known.insert(address.clone()) => addresses.push(address),
+            // A repeated address is harmless, and one attempt per address is enough.
             Ok(_) => {}
             Err((message, help)) => {
                 let message = format!("{} {message}", quoted(said));
@@ -366,6 +372,7 @@ fn oneshot(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<String> {
 fn cap(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Option<UnavailableCap>> {
     const EXPECTED: &str = "a number of nodes, a percentage such as 25%, or none";
     let said = field.value.as_text().unwrap_or_default().trim();
+    // Removes the cap of a built-in role.
     if said == "none" {
         return Some(None);
     }

@@ -93,6 +93,7 @@ pub(super) fn of_node<'r>(reader: &mut ValueReader<'_>, field: FieldEntry<'r>, r
 
 /// The settings of `defaults`.
 pub(super) fn defaults<'r>(reader: &mut ValueReader<'_>, field: FieldEntry<'r>, roles: &RoleTable) -> NodeSettings<'r> {
+    // `maintenance`, the last key, concerns a single node.
     let keys = KEYS.split_last().map_or(&[] as &[&str], |(_, keys)| keys);
     read(reader, field, "`defaults`", keys, roles)
 }
@@ -109,6 +110,7 @@ fn read<'r>(
     for field in fields.unwrap_or_default() {
         match field.name {
             "roles" => settings.roles = values::role_names(reader, field, &roles.all),
+            // Keep the text: it may be a pattern, which needs the names of the node to expand.
             "address" => settings.address = values::text(reader, field, "a host's name or address").map(|_| field),
             "port" => settings.port = values::port(reader, field),
             "user" => settings.user = user(reader, field),
@@ -120,6 +122,7 @@ fn read<'r>(
             "timeout" => settings.timeout = values::duration(reader, field),
             "ssh_options" => settings.ssh_options = ssh_options::read(reader, field),
             "maintenance" => settings.maintenance = maintenance(reader, field),
+            // `fields` has removed unknown keys.
             _ => {}
         }
     }
@@ -185,6 +188,7 @@ fn maintenance(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<St
         }
         Value::Null | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
             let said = values::text(reader, field, "the reason, in words")?;
+            // One line, since a message quotes it.
             Some(said.split_whitespace().collect::<Vec<_>>().join(" "))
         }
     }
@@ -226,6 +230,7 @@ pub(super) fn addresses(
         if let Err(flaw) = check_host(address, true) {
             let message = format!("{} is not a valid address: {}", quoted(address), flaw.why);
             let place = if is_pattern { field.value.place() } else { field.value.part(flaw.part) };
+            // The two most frequent mistakes: `user@host` and `host:port`.
             let help = if said.contains('@') {
                 Some("use the separate key for the user: `user: root`")
             } else if said.contains(':') {

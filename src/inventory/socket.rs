@@ -21,6 +21,7 @@ pub(super) fn control_address(said: &str) -> Result<ControlAddress, (String, Str
     if said.starts_with("https://") {
         return bad("is not supported: supervisord has no TLS", "write http://localhost:PORT");
     }
+    // supervisord's own configuration writes `unix:///path`; `unix:/path` is accepted as well.
     let path = match said.strip_prefix("unix:") {
         Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
         None => said,
@@ -29,6 +30,7 @@ pub(super) fn control_address(said: &str) -> Result<ControlAddress, (String, Str
         if path.chars().any(char::is_control) {
             return bad("contains a control character", FORMS);
         }
+        // `sun_path` of Linux has 108 bytes, with a NUL at the end.
         if path.len() > MAX_SOCKET_PATH {
             return bad("is longer than 107 bytes, the limit for the path of a socket", "is it a path on the node?");
         }
@@ -37,6 +39,7 @@ pub(super) fn control_address(said: &str) -> Result<ControlAddress, (String, Str
     if path.starts_with(['~', '$']) {
         return bad("is not an absolute path", "the path is on the node: neither `~` nor `$` is expanded");
     }
+    // `host:port` without a scheme, as in supervisord's `[inet_http_server]`.
     let port = said.rsplit(':').next().unwrap_or_default();
     if digits::<u16>(port).is_some() {
         let host = said.strip_suffix(port).and_then(|host| host.strip_suffix(':')).filter(|host| !host.is_empty());
@@ -50,6 +53,7 @@ pub(super) fn control_address(said: &str) -> Result<ControlAddress, (String, Str
 
 fn http(rest: &str) -> Result<ControlAddress, (String, String)> {
     let bad = |what: &str, help: &str| Err((what.to_owned(), help.to_owned()));
+    // supervisord answers XML-RPC at `/RPC2`, so some clients' URLs end with it.
     let authority = rest.strip_suffix("/RPC2").or_else(|| rest.strip_suffix('/')).unwrap_or(rest);
     if authority.contains('@') {
         return bad("contains a user name", "use `username` and `password_file` instead");
@@ -57,6 +61,7 @@ fn http(rest: &str) -> Result<ControlAddress, (String, String)> {
     if authority.contains('/') {
         return bad("contains a path", "write http://localhost:PORT");
     }
+    // The last colon: an IPv6 address has others.
     let Some((host, port)) = authority.rsplit_once(':') else {
         return bad("has no port", "write http://localhost:PORT");
     };

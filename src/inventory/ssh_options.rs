@@ -113,6 +113,7 @@ pub(super) fn read(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Vec<G
     let mut given: Vec<GivenOption> = Vec::new();
     let mut keys: Vec<&RawValue> = Vec::new();
     for option in values::pairs(reader, field.key, field.value, "keyword").unwrap_or_default() {
+        // Keywords of ssh_config ignore case.
         let Some(keyword) = SshKeyword::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(option.name))
         else {
             unknown(reader, option);
@@ -140,6 +141,7 @@ fn unknown(reader: &mut ValueReader<'_>, option: FieldEntry<'_>) {
     let own = OWN_KEYS.iter().find(|(theirs, _)| option.name.eq_ignore_ascii_case(theirs));
     let help = match own {
         Some((_, ours)) => format!("the inventory has a separate key for it, outside `ssh_options`: `{ours}`"),
+        // Its name before OpenSSH 8.5.
         None if option.name.eq_ignore_ascii_case("PubkeyAcceptedKeyTypes") => {
             "did you mean PubkeyAcceptedAlgorithms?".to_owned()
         }
@@ -186,6 +188,7 @@ fn list<'r>(reader: &mut ValueReader<'_>, keyword: SshKeyword, option: FieldEntr
                 Some("separate the names with commas only".to_owned()),
             )
         } else if name.contains(['*', '?']) {
+            // As in ssh_config(5): only a list that removes algorithms may have wildcards.
             if takes_away {
                 continue;
             }
@@ -229,6 +232,7 @@ pub(super) fn of_nodes(
         let (given, origin) = if let Some(given) = find(own, keyword) {
             (given, OptionOrigin::Node)
         } else if let Some((role, given)) = said.next() {
+            // The order of the roles means nothing, so a contradiction has no winner.
             if let Some((other, against)) = said.find(|(_, other)| other.value != given.value) {
                 let message = format!(
                     "the roles {} and {} of {} have different values for `{keyword}`",

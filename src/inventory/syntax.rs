@@ -17,6 +17,7 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Diagnostic
     let cause = if let Error::AliasError { error, .. } = error { error } else { error };
     let span = error.location().map_or(0..0, |location| bytes(text, &location));
     let said = without_place(&error.to_string());
+    // First: the parser's own message about a tab points to something else.
     if let Some(tab) = tab_in_indentation(text, span.start) {
         return Diagnostic::new(tab, "tab in the indentation; YAML allows only spaces")
             .label("this is a tab")
@@ -30,6 +31,7 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Diagnostic
         return Diagnostic::new(span, "this anchor contains itself");
     }
     if let Error::UnknownAnchor { .. } = error {
+        // `*` begins an alias in YAML, so this may be a glob without quotes.
         return unquoted(text, span.start, '*')
             .unwrap_or_else(|| Diagnostic::new(span, "this alias has no anchor before it"));
     }
@@ -50,6 +52,7 @@ pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Diagnostic
             "the limits are {MAX_NODES} values, {MAX_REPEATED} of them repeated by anchors, and {MAX_DEPTH} levels"
         ));
     }
+    // YAML reserves `@` and `` ` ``, and `%` begins a directive: no plain value may begin with them.
     if let Some(fault) = ['@', '%', '`'].into_iter().find_map(|first| unquoted(text, span.start, first)) {
         return fault;
     }

@@ -39,6 +39,7 @@ impl ValueReader<'_> {
     pub(crate) fn wrong_kind(&mut self, key: &RawValue, value: &RawValue, expected: &str) {
         let name = quoted(key.as_text().unwrap_or_default());
         let (place, message) = match value.value {
+            // An absent value has no place: show its key.
             Value::Null => (key.span.clone(), format!("{name} has no value: expected {expected}")),
             Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
                 (value.place(), format!("{name} must be {expected}, not {}", value.kind()))
@@ -76,6 +77,7 @@ fn mapping<'r>(
 ) -> Option<Vec<FieldEntry<'r>>> {
     match &value.value {
         Value::Map(pairs) => Some(distinct(reader, pairs, what)),
+        // A key without a value, such as `node1:`, has no settings.
         Value::Null => Some(Vec::new()),
         Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
             reader.wrong_kind(key, value, expected);
@@ -91,6 +93,7 @@ fn distinct<'r>(reader: &mut ValueReader<'_>, pairs: &'r [(RawValue, RawValue)],
         let Some(name) = key.as_text() else {
             let fault = Diagnostic::new(key.place(), format!("a {what} must be text, not {}", key.kind()));
             let is_list = matches!(key.value, Value::List(_));
+            // YAML reads such a key as a list.
             let fault = if is_list { fault.help("a key that begins with `[` must be quoted") } else { fault };
             reader.fault(fault);
             continue;
@@ -201,6 +204,7 @@ pub(crate) fn texts<'r>(
 
 pub(crate) fn boolean(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<bool> {
     let said = field.value.as_text().map(str::to_lowercase);
+    // The spellings of YAML 1.1, too, which the parser leaves as text.
     match said.as_deref() {
         Some("true" | "yes" | "on") => Some(true),
         Some("false" | "no" | "off") => Some(false),
@@ -227,6 +231,7 @@ pub(crate) fn number(value: &RawValue) -> Option<u64> {
 
 /// Only decimal digits: no sign, no space, no `0x`.
 pub(crate) fn digits<T: FromStr>(text: &str) -> Option<T> {
+    // `parse` alone would accept a sign.
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -248,6 +253,7 @@ fn time(reader: &mut ValueReader<'_>, field: FieldEntry<'_>, least: Duration, bo
     let parsed = field.value.as_text().map(str::trim).and_then(|said| {
         // humantime requires a unit; a bare number means seconds.
         if said.starts_with(|c: char| c.is_ascii_digit()) && said.bytes().all(|c| c.is_ascii_digit() || c == b'.') {
+            // Rejects a number that is too large for a duration.
             said.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         } else {
             humantime::parse_duration(said).ok()
@@ -297,6 +303,7 @@ pub(crate) fn role_names(
     for item in texts(reader, field, "the name of a role")? {
         let said = item.value.as_text().unwrap_or_default();
         let mut start = 0;
+        // Accept commas inside a text, too, as `--role` does.
         for part in said.split(',') {
             let trimmed = part.trim();
             let at = start + (part.len() - part.trim_start().len());
@@ -344,6 +351,7 @@ pub(crate) fn check_user(said: &str) -> Result<(), ValueError> {
     if said.starts_with('-') {
         return Err(ValueError { part: 0..1, why: "it begins with `-`".to_owned() });
     }
+    // The characters that OpenSSH rejects (`valid_ruser` in ssh.c), and besides them `$` and every space.
     if let Some(found) =
         said.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control() || "'`\";&<>|(){}$".contains(*c))
     {
