@@ -20,6 +20,7 @@ pub(super) fn printed(results: &[TargetResult], each: bool) -> String {
     let mut groups: Vec<OutputGroup<'_>> = Vec::new();
     for (result, run) in results.iter().filter_map(|result| Some((result, result.started_command()?))) {
         let ended = ended(result, run);
+        // Compare the visible lines: groups that differ only in hidden characters would look like a mistake.
         let same = |group: &&mut OutputGroup<'_>| !each && group.ended == ended && look_alike(group.run, run);
         match groups.iter_mut().find(same) {
             Some(group) => group.nodes.push(&result.node),
@@ -38,7 +39,9 @@ fn look_alike(one: &CommandRun, other: &CommandRun) -> bool {
 /// Its lines. That the last one has no end is not shown.
 fn shown_lines(output: &Option<String>) -> impl Iterator<Item = &str> {
     let output = output.as_deref().unwrap_or_default();
+    // One final line end is usual, and would show as an empty line.
     let whole = output.strip_suffix('\n').unwrap_or(output);
+    // Splitting an empty text would give one empty line.
     (!output.is_empty()).then(|| whole.split('\n')).into_iter().flatten()
 }
 

@@ -68,6 +68,7 @@ fn render(ledger: &Ledger, fold: Option<bool>) -> String {
     let mut nodes: Vec<(&str, Vec<&TargetResult>)> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for result in ledger.results() {
+        // A node may be in several batches: its results belong together, at its first place.
         let place = *places.entry(&result.node).or_insert(nodes.len());
         match nodes.get_mut(place) {
             Some((_, results)) => results.push(result),
@@ -85,6 +86,7 @@ fn render(ledger: &Ledger, fold: Option<bool>) -> String {
             Some((names, _)) => names.push(node),
             None => {
                 if fold {
+                    // Only folding merges nodes with the same text.
                     same.insert(shown.clone(), texts.len());
                 }
                 texts.push((vec![node], shown));
@@ -156,6 +158,7 @@ impl NodeText {
                 }
             }
             (_, Some(role), Some(supervisor), service) => {
+                // A result with the name of its supervisord concerns the instance itself.
                 let is_program = service.is_some_and(|service| service != supervisor);
                 let unit = self.unit(role, supervisor, true);
                 if is_program && result.state.is_some() {
@@ -163,9 +166,11 @@ impl NodeText {
                     // A program with a state proves that its supervisord answered.
                     unit.state.get_or_insert_with(|| "active".to_owned());
                 } else if result.failure.is_some() || !is_program {
+                    // A state that a program has already proved stays.
                     unit.state.get_or_insert_with(|| unit_state(result));
                 }
             }
+            // Init runs this service: it has a row like an instance.
             (_, Some(role), None, Some(service)) if result.state.is_some() => {
                 let state = unit_state(result);
                 self.unit(role, service, false).state = Some(state);
@@ -228,6 +233,7 @@ impl NodeText {
 
 impl StatusUnit {
     fn rows(&self, name: &str) -> Vec<String> {
+        // No result has reported a failure of it.
         let state = self.state.as_deref().unwrap_or("active");
         let row = format!("{}{state}", padded(&format!("{}:", text::single_line(name)), NAME_WIDTH));
         std::iter::once(row).chain(self.programs.iter().cloned()).collect()
@@ -241,6 +247,7 @@ fn section_of(role: &str, name: &str, is_supervisor: bool) -> StatusSection {
         ("control", _) => (1, "== Contrail Control =="),
         ("analytics", _) => (2, "== Contrail Analytics =="),
         ("config", "supervisor-support-service") => (8, "== Contrail Support Services =="),
+        // Without the space, as `contrail-status` prints it.
         ("config", "contrail-database") => (4, "== Contrail Config Database=="),
         ("config", _) => (3, "== Contrail Config =="),
         ("web-ui", _) => (5, "== Contrail Web UI =="),
@@ -267,6 +274,7 @@ fn program_state(result: &TargetResult) -> String {
         ProcessState::Backoff | ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown => "failed",
     };
     let word = result.functional.as_ref();
+    // `contrail-status` shows the functional state of a service that reports one, else that of supervisord.
     let word = word.map_or_else(|| by_state.to_owned(), |status| text::single_line(status.as_str()));
     let told = why(result);
     match state {
@@ -331,6 +339,7 @@ fn with_reason(word: &str, reason: &str) -> String {
 
 /// Safe text in at least `columns` columns; a longer text gets one space after it.
 fn padded(text: &str, columns: usize) -> String {
+    // A long name still needs one space before its state.
     let missing = columns.saturating_sub(text::width(text));
     format!("{text}{}", " ".repeat(missing.max(usize::from(columns == NAME_WIDTH))))
 }

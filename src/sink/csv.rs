@@ -57,6 +57,7 @@ impl Sink for CsvSink {
         // What a command did has columns of its own, where there was one.
         let commands = results.iter().any(|result| result.started_command().is_some());
         let more = if commands { COMMAND_HEADER.as_slice() } else { &[] };
+        // Every record has as many fields as the header (RFC 4180); the writer rejects any other.
         table.write_record(HEADER.iter().chain(more))?;
         for result in results {
             let more = if commands { command(result).to_vec() } else { Vec::new() };
@@ -70,7 +71,10 @@ impl Sink for CsvSink {
 /// lists these characters; its tab and carriage return are already escaped here.
 pub(super) fn cell(text: &str) -> String {
     let safe = text::visible(text);
+    // Spreadsheets read these as the start of a formula, in full width as well. Tab and CR, which some also read so,
+    // are escapes by now.
     let is_formula = safe.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
+    // An apostrophe makes a spreadsheet take the rest as text.
     if is_formula { format!("'{safe}") } else { safe.into_owned() }
 }
 

@@ -22,6 +22,7 @@ pub enum SchemaName {
 /// [`SinkError::Json`].
 pub fn json(value: &impl Serialize) -> Result<String, SinkError> {
     let json = serde_json::to_string_pretty(value).map_err(SinkError::Json)?;
+    // JSON has unsafe characters only inside strings, where an escape means the same.
     Ok(text::escape_json(&json).into_owned() + "\n")
 }
 
@@ -40,6 +41,7 @@ pub fn json_line(value: &impl Serialize) -> Result<String, SinkError> {
 /// [`SinkError::Yaml`].
 pub fn yaml(value: &impl Serialize) -> Result<String, SinkError> {
     let yaml = serde_saphyr::to_string(value).map_err(SinkError::Yaml)?;
+    // Nearly always: plain scalars are easier to read than quoted ones.
     if text::is_plain(&yaml) {
         return Ok(yaml);
     }

@@ -33,6 +33,7 @@ pub(super) fn evidence(ledger: &Ledger) -> String {
         let Some(own) = &result.evidence else { continue };
         let service = result.service.as_deref().unwrap_or("it");
         let (lines, plain) = last_attempt(&own.lines);
+        // Without numbers, so that times, pids and addresses do not make two causes of one.
         let place = *places.entry((service, ended(own), own.stream, plain)).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) if group.lines == lines => group.same.push(&result.node),
@@ -72,6 +73,7 @@ impl EvidenceGroup<'_> {
 
 /// How the process ended, in short.
 fn ended(own: &FailureEvidence) -> Option<String> {
+    // Only services that should be up have evidence, so "not expected" adds nothing.
     let words = own.ended.as_deref().map(|words| words.trim_end_matches("; not expected").to_owned());
     words.or_else(|| own.exit_status.map(|status| format!("exit status {status}")))
 }
@@ -81,6 +83,7 @@ fn ended(own: &FailureEvidence) -> Option<String> {
 fn last_attempt(lines: &[String]) -> (&[String], Vec<String>) {
     let plain: Vec<String> = lines.iter().map(|line| without_numbers(line)).collect();
     let repeats = |period: &usize| plain.iter().zip(plain.iter().skip(*period)).all(|(one, next)| one == next);
+    // A service that fails in a loop repeats itself: find the shortest period, and keep its last turn.
     let start = (1..=lines.len() / 2).find(repeats).map_or(0, |period| lines.len() - period);
     (lines.get(start..).unwrap_or_default(), plain.into_iter().skip(start).collect())
 }
@@ -92,6 +95,7 @@ fn without_numbers(line: &str) -> String {
     while !rest.is_empty() {
         let end = rest.find(|char: char| !char.is_ascii_alphanumeric()).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
+        // A word with a digit may be a time, a pid or a hexadecimal address.
         plain.push_str(if word.bytes().any(|byte| byte.is_ascii_digit()) { "0" } else { word });
         let mut chars = after.chars();
         plain.extend(chars.next());

@@ -37,6 +37,7 @@ struct HintGroup<'a> {
 impl HintGroup<'_> {
     fn lines(&self) -> String {
         let nodes = NodeSet::from_names(&self.nodes).to_string();
+        // A group has at least the message of its first failure.
         let others = match self.messages.len() - 1 {
             0 => String::new(),
             1 => " (and another message)".to_owned(),
@@ -63,6 +64,7 @@ fn groups(ledger: &Ledger) -> Vec<HintGroup<'_>> {
     let mut places: std::collections::HashMap<(FailureKind, Option<String>), usize> = std::collections::HashMap::new();
     for result in ledger.results() {
         let Some(failure) = &result.failure else { continue };
+        // The hint names its node: compare it without, so that the same advice is one group.
         let hint = failure.hint.as_deref().map(|hint| hint::of_any_node(hint, &result.node));
         let place = *places.entry((failure.kind, hint)).or_insert(groups.len());
         match groups.get_mut(place) {
@@ -115,6 +117,7 @@ pub(super) fn counted(count: u64, what: &str) -> String {
 /// `0.8 s`, `3 min 5 s`.
 pub(super) fn took(time: Duration) -> String {
     match time.as_secs() {
+        // Cut, not rounded: 59.96 s must not show as 60.0 s.
         seconds @ 0..60 => format!("{seconds}.{} s", time.subsec_millis() / 100),
         seconds => format!("{} min {} s", seconds / 60, seconds % 60),
     }
@@ -123,6 +126,7 @@ pub(super) fn took(time: Duration) -> String {
 /// Why the run ended early, as the end of a line; empty if it did not.
 pub(super) fn given_up(ledger: &Ledger) -> &'static str {
     match ledger.cancel() {
+        // The reader has closed the output and cannot read a reason.
         None | Some(CancelReason::OutputClosed) => "",
         Some(CancelReason::JournalLost) => "; stopped: cannot write the journal",
         Some(CancelReason::HungUp) => "; stopped: the terminal was closed",

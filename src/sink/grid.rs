@@ -86,8 +86,10 @@ impl Grid {
             let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| text::width(&cell.text));
             let widest = cells.max().unwrap_or(0).max(self.titles.get(column).map_or(0, |title| text::width(title)));
             let breaks = column + 1 == columns || (column == 0 && self.break_first);
+            // A column that wraps needs only its least width.
             if breaks { widest.min(usize::from(LEAST_LAST)) } else { widest }
         };
+        // The last column has no gap behind it.
         (0..columns).map(|column| widest(column) + usize::from(GAP)).sum::<usize>() > width + usize::from(GAP)
     }
 
@@ -96,6 +98,7 @@ impl Grid {
         let mut table = Table::new();
         table
             .load_style(comfy_table::presets::NOTHING)
+            // The caller has decided on width and color; the library must not look at the terminal again.
             .force_no_tty()
             .set_content_arrangement(ContentArrangement::Disabled);
         if self.color {
@@ -113,6 +116,7 @@ impl Grid {
                     Some(width) if column == 0 && self.break_first => {
                         text::wrap(&cell.text, (width / 4).max(usize::from(LEAST_FIRST))).join("\n")
                     }
+                    // A huge message would push the rows off the screen.
                     Some(_) if column == last => text::cut(&cell.text, LONGEST_BROKEN).to_string(),
                     Some(_) | None => cell.text.clone(),
                 };
@@ -120,6 +124,7 @@ impl Grid {
             }));
         }
         for column in table.column_iter_mut() {
+            // A gap on the right only: `trim_end` below removes that of the last column.
             column.set_padding((0, GAP));
         }
         if let Some(width) = self.width {
@@ -142,6 +147,7 @@ impl Grid {
             lines.push_str(line.trim_end());
             lines.push('\n');
         }
+        // An empty table has one empty line.
         if lines == "\n" { String::new() } else { lines }
     }
 }

@@ -155,6 +155,7 @@ impl ReportPage {
             exit_code,
             exit_words: exit_words(exit_code),
             given_up: footer::given_up(ledger).trim_start_matches("; "),
+            // A node in maintenance is no problem, so it must not lower the share.
             nodes: HealthyShare { well: overview.nodes_well + left, all: overview.nodes },
             left,
             targets: HealthyShare { well, all: results.len() },
@@ -209,6 +210,7 @@ fn outlier_row(outlier: &Outlier) -> TroubleRow {
 /// The Content-Security-Policy. It names the script and the style by their hashes, so that nothing else runs, whatever
 /// text gets into the page.
 fn policy() -> String {
+    // Hashes, since a file has no server that could issue a nonce.
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'",
@@ -224,6 +226,7 @@ fn exit_words(code: u8) -> &'static str {
         1 => "something could not be read",
         3 => "something is not healthy",
         4 => "a node was unreachable",
+        // 128 plus the signal, as in a shell.
         129 | 130 | 143 => "stopped before its end",
         _ => "see docs/exit-codes.md",
     }

@@ -103,6 +103,7 @@ impl JsonlSink {
 
     fn line(&mut self, line: &EventLine<'_>) -> Result<(), SinkError> {
         self.out.write_all(encode::json_line(&TaggedEvent { schema: SchemaName::Ctl1, line })?.as_bytes())?;
+        // A reader follows the run line by line.
         Ok(self.out.flush()?)
     }
 }

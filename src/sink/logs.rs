@@ -55,6 +55,7 @@ impl LogSink {
         let mut all = String::new();
         for line in &from.lines {
             all.push_str(&name);
+            // No trailing space behind the name.
             if !line.is_empty() {
                 all.push(' ');
                 all.push_str(&text::log_line(line, usize::MAX));
@@ -124,6 +125,7 @@ fn empty_logs(ledger: &Ledger) -> String {
 
 /// The color of a node, derived from its name so that it stays the same in every run.
 fn style_of(node: &str) -> Style {
+    // FNV-1a: the hash of the standard library may differ between versions, and with it the color of a node.
     let hash = node
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));

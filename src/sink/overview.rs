@@ -272,6 +272,7 @@ impl IssueLine {
     }
 
     fn of_outlier(outlier: &Outlier) -> Self {
+        // At least two remain, so that "1 other services" never appears.
         let named = if outlier.what.len() > OUTLIERS_NAMED { OUTLIERS_NAMED - 1 } else { OUTLIERS_NAMED };
         let mut what: Vec<String> = outlier.what.iter().take(named).map(|what| text::single_line(what)).collect();
         if outlier.what.len() > named {

@@ -36,6 +36,7 @@ impl Sink for PromSink {
     fn finish(&mut self, ledger: &Ledger, exit_code: u8) -> Result<(), SinkError> {
         let families: Vec<MetricFamily> =
             families(ledger, exit_code).into_iter().filter_map(StatusMetric::into_metrics).collect();
+        // Encode all of it first: an error must not leave half a file.
         let mut exposition = Vec::new();
         TextEncoder::new().encode(&families, &mut exposition).map_err(SinkError::Prom)?;
         self.out.write_all(&exposition)?;
@@ -66,11 +67,13 @@ impl StatusMetric {
 
     /// Sets a series. Label values are made safe and bounded here, whatever their content.
     fn set(&mut self, values: &[&str], value: f64) {
+        // The format does not bound a label, but text from a node must not make one of any length.
         self.series.insert(values.iter().map(|value| text::single_line(value)).collect(), value);
     }
 
     /// `None` if it has no series: a family without a series is invalid.
     fn into_metrics(self) -> Option<MetricFamily> {
+        // The encoder rejects a family without samples.
         if self.series.is_empty() {
             return None;
         }
@@ -110,6 +113,7 @@ fn of_run(ledger: &Ledger, exit_code: u8) -> Vec<StatusMetric> {
     let mut build = StatusMetric::new("ctl_build_info", "Version of the ctl that wrote this, always 1.", &["version"]);
     build.set(&[env!("CARGO_PKG_VERSION")], 1.0);
     let mut results = StatusMetric::new("ctl_status_results", "Results of the status by outcome.", &["outcome"]);
+    // Every outcome, even with 0: a series that appears only with the first failure breaks `rate` and alerts.
     for outcome in Outcome::ALL {
         results.set(&[outcome.as_str()], count(ledger.count(*outcome)));
     }
@@ -118,6 +122,7 @@ fn of_run(ledger: &Ledger, exit_code: u8) -> Vec<StatusMetric> {
         all.push(StatusMetric::single(
             "ctl_status_timestamp_seconds",
             "When the status was started, in seconds since the epoch.",
+            // Prometheus counts in base units: seconds with a fraction.
             head.started.as_millisecond() as f64 / 1000.0,
         ));
     }
@@ -164,6 +169,7 @@ fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<StatusMetric> 
     let mut reached: BTreeMap<&str, bool> = BTreeMap::new();
     for result in results {
         let this = match result.outcome {
+            // No login was tried, or its end is unknown.
             Outcome::Skipped | Outcome::NotStarted | Outcome::Unknown => continue,
             Outcome::Unreachable => false,
             Outcome::NotConfigured | Outcome::Ok | Outcome::Changed | Outcome::TimedOut | Outcome::Failed => true,
@@ -199,6 +205,7 @@ fn of_nodes(results: &[TargetResult], facts: &[NodeFacts]) -> Vec<StatusMetric> 
 
 /// The number of core files; an older snapshot has no count, so the named files are counted.
 fn core_files(finding: &NodeFinding) -> u64 {
+    // A finding without a count stands for at least one file.
     finding.count.unwrap_or(finding.details.len().max(1) as u64)
 }
 
@@ -260,6 +267,7 @@ fn of_services(results: &[TargetResult]) -> Vec<StatusMetric> {
     let mut pid = StatusMetric::new("ctl_service_pid", "Process id; a change means a restart.", LABELS);
     let mut info = StatusMetric::new("ctl_service_info", "Version of the service's package, always 1.", WITH_VERSION);
     for result in results {
+        // Without a state, the service was not read: it has no series.
         let (Some(service), Some(is)) = (&result.service, result.state) else { continue };
         let role = result.role.as_deref().unwrap_or_default();
         let supervisor = result.supervisor.as_deref().unwrap_or_default();
@@ -290,6 +298,7 @@ fn flag(is: bool) -> f64 {
 
 /// A count as a sample value. No real count exceeds `u32`.
 fn count(number: impl TryInto<u32>) -> f64 {
+    // An `f64` holds every `u32` exactly, and no count comes near the limit.
     f64::from(number.try_into().unwrap_or(u32::MAX))
 }
 

@@ -131,6 +131,7 @@ pub fn csv(diff: &SnapshotDiff) -> Result<String, SinkError> {
         ])?;
     }
     let bytes = table.into_inner().map_err(|error| SinkError::Io(error.into_error()))?;
+    // Every cell is a `String`, so nothing is lost.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -158,6 +158,7 @@ impl<'a> TableContent<'a> {
                 if !grid.is_crowded() {
                     break;
                 }
+                // A grid measures all of its columns: build it anew without this one.
                 columns.retain(|column| *column != spare);
                 grid = self.grid(&columns);
             }
@@ -180,6 +181,7 @@ impl<'a> TableContent<'a> {
     /// A terminal shows only the kind of a failure here, and the whole failure below the table.
     fn cell(&self, row: &TableRow<'_>, column: TableColumn) -> GridCell {
         match (&row.first.failure, column) {
+            // The footer has the message with its hint, once for all nodes: the table only names the kind.
             (Some(failure), TableColumn::Message) if self.options.width.is_some() && !self.options.wide => {
                 GridCell::painted(failure.kind.as_str(), message_paint(row.first.outcome))
             }
@@ -198,6 +200,7 @@ impl<'a> TableContent<'a> {
             | TableColumn::Batch
             | TableColumn::Time => self.options.wide,
             TableColumn::Outcome => {
+                // If a status read every row, a column of `ok` says nothing.
                 let read = |row: &TableRow<'_>| row.first.outcome == Outcome::Ok;
                 self.options.wide || !self.reading || !self.rows.iter().all(read)
             }
@@ -258,6 +261,7 @@ impl<'a> TableRow<'a> {
 
     /// The state, and the functional state of the service if it adds something.
     fn state(&self) -> GridCell {
+        // `active` adds nothing to a state.
         let functional = self.first.functional.as_ref().filter(|status| **status != FunctionalStatus::Active);
         let words = match (self.first.state, functional.map(|status| text::single_line(status.as_str()))) {
             (None, None) => return GridCell::new("-"),
@@ -266,6 +270,7 @@ impl<'a> TableRow<'a> {
             (Some(state), Some(word)) => format!("{state} ({word})"),
         };
         let paint = self.first.state.map_or(CellPaint::Plain, state_paint);
+        // A service that runs but does not work must not be green.
         let doubtful = paint != CellPaint::Bad && !functional.is_none_or(FunctionalStatus::is_healthy);
         let paint = if doubtful { CellPaint::Doubtful } else { paint };
         GridCell::painted(&words, paint)
@@ -274,6 +279,7 @@ impl<'a> TableRow<'a> {
     /// The value that all results of the row share.
     fn common(&self, value: impl Fn(&TargetResult) -> Option<String>) -> GridCell {
         let first = value(self.first);
+        // A row of several nodes shows only values that all of them share.
         let same = self.results.iter().all(|result| value(result) == first);
         match first.filter(|_| same) {
             Some(words) => GridCell::new(&words),
@@ -284,6 +290,7 @@ impl<'a> TableRow<'a> {
     fn range(&self, value: impl Fn(&TargetResult) -> Option<u64>, show: impl Fn(u64) -> String) -> GridCell {
         let values = || self.results.iter().filter_map(|result| value(result));
         match (values().min().map(&show), values().max().map(&show)) {
+            // Compare the shown values: two that round alike are no range.
             (Some(least), Some(most)) if least != most => GridCell::new(&format!("{least}..{most}")),
             (Some(only), _) => GridCell::new(&only),
             (None, _) => GridCell::new("-"),
@@ -297,6 +304,7 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<TableRow<'a>> {
     let mut places = HashMap::new();
     for result in results {
         let hint = result.failure.as_ref().and_then(|failure| failure.hint.as_deref());
+        // The hint names its node: compare it without, so that nodes with the same advice fold.
         let hint = hint.map(|hint| hint::of_any_node(hint, &result.node));
         let says = (result.outcome, result.state, result.functional.as_ref(), message(result), hint);
         let place = *places.entry((result.role.as_deref(), result.service.as_deref(), says)).or_insert(rows.len());
@@ -311,6 +319,7 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<TableRow<'a>> {
 /// The message of a result: its failure first, then the reason that the service is not active.
 fn message(result: &TargetResult) -> String {
     let failure = result.failure.as_ref().map(|failure| format!("{}: {}", failure.kind, failure.message));
+    // A result may have its reason as its message, too, such as one that ended as expected.
     let reason = result.functional_reason.as_ref().filter(|reason| **reason != result.message);
     let told = [failure.as_ref(), reason, Some(&result.message)].into_iter().flatten();
     let told: Vec<&str> = told.map(String::as_str).filter(|words| !words.is_empty()).collect();
@@ -356,6 +365,7 @@ pub(super) fn age(seconds: u64) -> String {
 
 /// Milliseconds as seconds with one decimal.
 fn seconds(milliseconds: u64) -> String {
+    // Cut to tenths, not rounded, like the summary.
     format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100)
 }
 

@@ -24,6 +24,7 @@ const MARKS_LIMIT: usize = 3;
 /// The text with every character made visible that a terminal acts on or hides.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
+    // Nearly all text is printable ASCII, and needs neither a copy nor a table of widths.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
@@ -73,11 +74,13 @@ pub fn single_line(text: &str) -> String {
 #[must_use]
 pub fn log_line(line: &str, columns: usize) -> String {
     let mut safe = String::with_capacity(line.len());
+    // Bounds the work on a huge line, as in `single_line`.
     let near = line.char_indices().nth(columns.saturating_mul(MARKS_LIMIT + 1)).map_or(line.len(), |(end, _)| end);
     let (near, far) = line.split_at(near);
     let mut taken = 0;
     for (place, part) in near.split('\t').enumerate() {
         if place > 0 {
+            // Tab stops count from the start of the line, so expand before anything precedes it.
             let room = TAB - taken % TAB;
             safe.extend(std::iter::repeat_n(' ', room));
             taken += room;
@@ -121,6 +124,7 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
         return Cow::Borrowed(text);
     }
+    // Not even the ellipsis fits.
     let Some(room) = columns.checked_sub(1) else { return Cow::Borrowed("") };
     Cow::Owned(format!("{}…", head(text, room)))
 }
@@ -128,6 +132,7 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
 /// Safe text in lines of at most `columns` columns (at least 1), broken after a space or a comma if there is one.
 #[must_use]
 pub fn wrap(text: &str, columns: usize) -> Vec<&str> {
+    // At least one column, so that each turn makes progress.
     let columns = columns.max(1);
     let mut lines = Vec::new();
     let mut rest = text;
@@ -153,6 +158,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<&str> {
 /// JSON text with the characters escaped that a terminal acts on or hides, as JSON allows. A parser gets the same
 /// values: such characters occur only inside strings.
 pub fn escape_json(json: &str) -> Cow<'_, str> {
+    // Between its values, JSON may have line ends; inside strings they are escapes.
     if json.chars().all(|char| matches!(char, '\n' | ' '..='~') || !is_unsafe(char)) {
         return Cow::Borrowed(json);
     }
@@ -217,6 +223,7 @@ pub(super) fn escape_quoted_yaml(yaml: &str) -> String {
 fn push_in_double_quotes(yaml: &mut String, char: char) {
     if !is_unsafe(char) {
         yaml.push(char);
+        // YAML has `\u` with four digits and `\U` with eight (YAML 1.2, section 5.7).
     } else if let Ok(unit) = u16::try_from(u32::from(char)) {
         yaml.push_str(&format!("\\u{unit:04x}"));
     } else {
@@ -233,6 +240,7 @@ pub(super) fn is_plain(text: &str) -> bool {
 fn head(text: &str, columns: usize) -> &str {
     let mut taken = 0;
     for (place, char) in text.char_indices() {
+        // Control characters have no width; those that matter are escapes by now.
         taken += char.width().unwrap_or(0);
         if taken > columns {
             return &text[..place];

@@ -130,6 +130,8 @@ fn for_script(json: &str) -> String {
     let mut safe = String::with_capacity(json.len() + 64);
     for char in json.chars() {
         match char {
+            // `<` could end the script element or start a comment in it; U+2028 and U+2029 end a line in older
+            // JavaScript.
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => safe.push_str(&format!("\\u{:04x}", u32::from(char))),
             _ => safe.push(char),
         }

@@ -74,6 +74,7 @@ impl ActivityBoard {
             let left = phase.limit.map(|limit| limit.saturating_sub(now.saturating_duration_since(*since)));
             return Some((Activity { phase, nodes: Vec::new(), since: *since, left }, 0));
         }
+        // The activity that has lasted longest is most likely the one that holds up the run.
         let (first, _) = self.nodes.values().min_by_key(|(_, since)| *since)?;
         let alike = || self.nodes.iter().filter(|(_, (phase, _))| phase.is_same(first));
         let since = alike().map(|(_, (_, since))| *since).min()?;
@@ -181,6 +182,7 @@ pub(super) fn of(position: &RunPosition) -> String {
 }
 
 fn bar(done: u64, all: u64) -> String {
+    // The number of nodes is 0 until the run starts.
     let filled = (done * BAR).checked_div(all).unwrap_or(0).min(BAR);
     let columns = |count: u64| usize::try_from(count).unwrap_or(0);
     let head = if filled > 0 && filled < BAR { ">" } else { "" };

@@ -64,6 +64,7 @@ impl PlainProgressSink {
 
     fn end_batch(&mut self) {
         let (Some(batch), Some(position)) = (self.batch.take(), self.tally.batch()) else { return };
+        // A run of one batch needs no line: its results follow at once.
         if position.number == 1 && position.of.is_none_or(|of| of < 2) {
             return;
         }
@@ -84,6 +85,7 @@ impl PlainProgressSink {
                 let next = next.map(|next| format!(" before batch {}", of(&next))).unwrap_or_default();
                 self.say(&format!("pausing {} s{next}", limit.unwrap_or_default()));
             }
+            // The wait is reported repeatedly, but one line per node is enough.
             (PhaseKind::Lock, Some(node)) if self.locks.insert(node.to_owned()) => {
                 let why = phase.why.as_deref().unwrap_or_default();
                 let limit = limit.map(|limit| format!(", up to {limit} s")).unwrap_or_default();
