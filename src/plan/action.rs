@@ -47,6 +47,7 @@ impl Action {
     #[must_use]
     pub const fn changes(self) -> bool {
         match self {
+            // A command may change anything.
             Self::Start | Self::Stop | Self::Restart | Self::Update | Self::Exec => true,
             Self::Status | Self::Ping | Self::Wait | Self::Logs => false,
         }
@@ -88,6 +89,7 @@ impl ServiceVerb {
     #[must_use]
     pub const fn takes_down(self) -> bool {
         match self {
+            // An update stops the programs that it changes or removes.
             Self::Stop | Self::Restart | Self::Update => true,
             Self::Start => false,
         }

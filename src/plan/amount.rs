@@ -35,6 +35,7 @@ fn number(typed: &str) -> Option<(u32, bool)> {
         Some(digits) => (digits, true),
         None => (typed, false),
     };
+    // `parse` alone would accept a sign.
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     Some((digits.parse().ok().filter(|_| plain)?, percent))
 }
@@ -45,6 +46,7 @@ impl NodeAmount {
     pub fn of(self, nodes: usize) -> usize {
         match self {
             Self::Nodes(count) => usize::try_from(count).unwrap_or(usize::MAX).max(1),
+            // At least one: a batch of no nodes would never make progress.
             Self::Percent(percent) => (nodes.saturating_mul(usize::from(percent)) / 100).max(1),
         }
     }
@@ -99,6 +101,7 @@ impl BatchSizes {
     /// The size of batch `index`, from 0, in a step over `nodes` nodes.
     #[must_use]
     pub fn size(&self, index: usize, nodes: usize) -> usize {
+        // The last size repeats for the rest of the nodes.
         self.0.get(index).or(self.0.last()).map_or(nodes, |amount| amount.of(nodes))
     }
 }
@@ -150,6 +153,7 @@ impl FromStr for FailureLimit {
     fn from_str(typed: &str) -> Result<Self, AmountError> {
         let bad = |reason| AmountError { typed: typed.to_owned(), what: "failure limit", reason };
         match number(typed.trim()) {
+            // 0 is a valid limit: the first failure exceeds it.
             Some((count, false)) => Ok(Self::Nodes(count)),
             Some((percent, true)) => match u8::try_from(percent) {
                 Ok(percent) if percent <= 100 => Ok(Self::Percent(percent)),

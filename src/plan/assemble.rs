@@ -19,6 +19,7 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
     let mut nodes: Vec<SelectedNode> = Vec::new();
     for own in wanted.iter().flat_map(|wanted| &wanted.nodes) {
         match nodes.iter_mut().find(|known| known.node.name == own.node.name) {
+            // Several tasks may select the same node with different roles: the plan has it once, with all of them.
             Some(known) => {
                 let new = own.roles.iter().filter(|role| !known.roles.iter().any(|other| other.name == role.name));
                 let new: Vec<_> = new.cloned().collect();
@@ -30,6 +31,7 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
     }
     let order: BTreeMap<&str, usize> =
         inventory.nodes.iter().enumerate().map(|(rank, node)| (node.name.as_str(), rank)).collect();
+    // The order of the inventory, whatever the order of the tasks.
     nodes.sort_by_key(|selected| order.get(selected.node.name.as_str()).copied());
     let mut plan = Plan {
         tasks: IndexVec::default(),
@@ -46,12 +48,14 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
         let names: BTreeMap<&str, &SelectedNode> =
             nodes.iter().map(|selected| (selected.node.name.as_str(), selected)).collect();
         let meant: Vec<(usize, &SelectedNode)> = (0..plan.selected)
+            // Only up to `selected`: behind it are nodes that a cap of an earlier task added.
             .filter_map(|index| Some((index, *names.get(plan.nodes.get(index)?.node.name.as_str())?)))
             .collect();
         plan.steps.extend(steps(task_index, &task, &meant));
         cap(&mut plan, task_index, &task, &meant, inventory);
         plan.tasks.push(task);
     }
+    // After all tasks, since it depends on the steps and caps.
     plan.find_batched();
     plan.find_new_names();
     plan
@@ -64,10 +68,12 @@ fn role_rank(role: &str) -> usize {
 
 fn steps(index: TaskIndex, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<PlanStep> {
     let step = |role: Option<&str>, nodes: Vec<usize>| PlanStep { task: index, role: role.map(str::to_owned), nodes };
+    // Only changes of services follow the order of the roles.
     if task.work.verb().is_none() {
         return vec![step(None, meant.iter().map(|(index, _)| *index).collect())];
     }
     let mut roles: Vec<&str> = ROLE_ORDER.to_vec();
+    // Roles that only the inventory has come last, in the order of the nodes.
     for role in meant.iter().flat_map(|(_, node)| &node.roles) {
         if !roles.contains(&role.name.as_str()) {
             roles.push(&role.name);
@@ -78,6 +84,7 @@ fn steps(index: TaskIndex, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec
         meant.iter().filter(|(_, node)| has(node)).map(|(index, _)| *index).collect()
     };
     let mut steps: Vec<PlanStep> = roles.into_iter().map(|role| step(Some(role), with(role))).collect();
+    // Nodes without roles come last, in a step of their own.
     steps.push(step(None, meant.iter().filter(|(_, node)| node.roles.is_empty()).map(|(index, _)| *index).collect()));
     steps.retain(|step| !step.nodes.is_empty());
     steps
@@ -87,6 +94,7 @@ fn steps(index: TaskIndex, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec
 fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &SelectedNode)], inventory: &Inventory) {
     let takes_down = match &task.work {
         Work::Service { verb, .. } => verb.takes_down(),
+        // A command may take down anything.
         Work::Exec { .. } => true,
         Work::Status { .. } | Work::Wait { .. } | Work::Logs { .. } | Work::Ping => false,
     };
@@ -107,14 +115,17 @@ fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &Se
             (CapPolicy::Inventory, Some(cap)) if task.work.verb().is_some() => cap.into(),
             (CapPolicy::Inventory | CapPolicy::Off, _) => continue,
         };
+        // A cap concerns the whole role: nodes outside the selection count as well.
         let with = inventory.nodes.iter().filter(|node| node.roles.contains(&role.name));
         let mut members = Vec::new();
         for node in with {
             let known = plan.nodes.iter().position(|known| known.node.name == node.name);
             let index = known.unwrap_or_else(|| {
+                // Behind the selected nodes, so that no step acts on it.
                 plan.nodes.push(SelectedNode { node: Arc::clone(node), roles: Vec::new() });
                 plan.nodes.len() - 1
             });
+            // A selected node keeps the roles that the user selected.
             if let Some(watched) = plan.nodes.get_mut(index)
                 && !watched.roles.iter().any(|own| own.name == role.name)
                 && index >= plan.selected

@@ -100,7 +100,9 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
         .map(|(program, instance)| format!("{program} ({instance})"))
         .collect();
     cascades.sort();
+    // Several nodes have the same instances.
     cascades.dedup();
+    // Only stopping a program makes its node manager act.
     if !task.work.verb().is_some_and(ServiceVerb::takes_down) {
         cascades.clear();
     }
@@ -117,6 +119,7 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
                 role: cap.role.clone(),
                 max_unavailable: cap.limit,
                 nodes: cap.members.len(),
+                // Without a reading, nothing is known: that is not an empty list.
                 down: live.map(|_| {
                     let budget = budgets.iter().find(|budget| budget.role == cap.role);
                     budget.map(|budget| budget.down.iter().filter_map(name).collect()).unwrap_or_default()
@@ -132,6 +135,7 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
 /// Why no node of a step would be started in the present state, if so.
 fn why_none(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<&'static str> {
     let (task, live) = (plan.tasks.get(step.task)?, live?);
+    // The run then halts before its first step.
     if task.work.changes() && !live.mistakes.is_empty() {
         return Some("a service name is unknown");
     }
@@ -140,6 +144,7 @@ fn why_none(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<&'
     let nodes: BTreeSet<usize> = of_task.flat_map(|step| step.nodes.iter().copied()).collect();
     let is_away = |node: &&usize| {
         let selected = plan.nodes.get(**node);
+        // A node in maintenance is skipped, which is no failure.
         selected.is_some_and(|own| own.node.maintenance.is_none() && live.unreachable.contains_key(&own.node.name))
     };
     let failed = nodes.iter().filter(is_away).count();
@@ -155,6 +160,7 @@ fn left(nodes: &[usize], batches: &[Vec<usize>]) -> Vec<usize> {
 /// The supervisords of a step, each once.
 fn supervisors<'a>(plan: &'a Plan, step: &'a PlanStep) -> impl Iterator<Item = &'a Supervisor> {
     let roles = step.nodes.iter().filter_map(|index| plan.nodes.get(*index)).flat_map(|selected| &selected.roles);
+    // Many nodes share a role: each counts once.
     let mut seen = std::collections::BTreeSet::new();
     roles
         .filter(|role| step.role.as_deref().is_none_or(|own| role.name == own))
@@ -169,6 +175,7 @@ pub fn text(plan: &Plan, live: Option<&LiveState>) -> String {
     for (number, step) in (1..).zip(&plan.steps) {
         let (Some(view), Some(task)) = (view_step(plan, step, live), plan.tasks.get(step.task)) else { continue };
         let why = why_none(plan, step, live).unwrap_or("limited by a cap");
+        // Writing to a `String` does not fail, so there is no error to report.
         if explain_step(&mut text, plan, number, step, task, (&view, why)).is_err() {
             break;
         }
@@ -235,6 +242,7 @@ fn explain_step(
         writeln!(text, "  one unit: stopping {program} can make its node manager restart the whole instance")?;
     }
     let nodes_not_in_snapshot = plan.nodes_not_in_snapshot(step.task);
+    // Of a node that is not acted on, nothing needs checking.
     let nodes_not_in_snapshot: Vec<String> =
         view.batches.iter().flatten().filter(|name| nodes_not_in_snapshot.contains(&name.as_str())).cloned().collect();
     if !nodes_not_in_snapshot.is_empty() {
@@ -282,6 +290,7 @@ fn rules(task: &Task, batched: bool) -> String {
     let policy = &task.policy;
     let mut rules = vec![format!("failure limit {}", policy.failure_limit(batched))];
     let (of_node, of_service): (Vec<Gate>, Vec<Gate>) = policy.gates(batched).into_iter().partition(Gate::is_of_node);
+    // A stopped service has no state to wait for.
     if task.work.verb().is_some_and(|verb| verb != ServiceVerb::Stop) {
         let words: Vec<String> = of_service.iter().map(ToString::to_string).collect();
         rules.push(if words.is_empty() { "no gate".to_owned() } else { format!("gate: {}", words.join(" and ")) });

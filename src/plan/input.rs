@@ -21,6 +21,7 @@ impl CommandInput {
     pub fn new(bytes: &[u8]) -> Self {
         let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let digest = InputDigest { bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX), sha256 };
+        // Encoded once for all nodes.
         Self { base64: STANDARD.encode(bytes).into(), digest }
     }
 

@@ -79,12 +79,14 @@ impl LiveState {
         let kind = result.failure.as_ref().map(|failure| failure.kind);
         let Some(roles) = plan.nodes.iter().find(|selected| selected.node.name == result.node) else { return };
         match (result.outcome, &result.failure) {
+            // A node in maintenance takes no part in the plan.
             (Outcome::Skipped, _) => return,
             (Outcome::NotStarted, _) => {
                 self.unread.insert(result.node.clone());
             }
             (Outcome::Failed, Some(failure)) if kind == Some(FailureKind::NoSuchService) => {
                 let name = result.service.clone().unwrap_or_default();
+                // Every node reports the same mistake: one is enough.
                 self.mistakes.entry(name).or_insert_with(|| failure.clone());
                 return;
             }
@@ -94,6 +96,7 @@ impl LiveState {
                 if result.outcome == Outcome::Unreachable
                     || result.supervisor.is_none() && result.state.is_none() && result.via.is_none() =>
             {
+                // Each of its services reports the same failure: one is enough.
                 self.unreachable.entry(result.node.clone()).or_insert_with(|| failure.clone());
             }
             _ if result.is_down() => self.targets.push(DownTarget {
@@ -128,6 +131,7 @@ impl LiveState {
     #[must_use]
     pub fn view(&self) -> LiveView {
         let mut down = self.targets.clone();
+        // The results arrive in any order.
         down.sort_by(|a, b| (&a.node, &a.role, &a.service).cmp(&(&b.node, &b.role, &b.service)));
         let mut updates = self.updates.clone();
         updates.sort_by(|a, b| (&a.node, &a.supervisor).cmp(&(&b.node, &b.supervisor)));

@@ -116,6 +116,7 @@ impl Plan {
     /// The standard input of its commands, if they have one.
     #[must_use]
     pub fn input(&self) -> Option<&CommandInput> {
+        // All commands of a run share one standard input.
         self.tasks.iter().find_map(|task| if let Work::Exec { input, .. } = &task.work { input.as_ref() } else { None })
     }
 
@@ -162,15 +163,18 @@ impl Plan {
     #[must_use]
     pub fn reading(&self) -> Self {
         let all = self.means_all_services();
+        // An empty list means all services, which includes every other task's.
         let services = if all { Vec::new() } else { self.services().cloned().collect() };
         let updates = self.tasks.iter().filter(|task| task.work.verb() == Some(ServiceVerb::Update));
         let update_preview = updates.flat_map(|task| task.work.services()).cloned().collect();
+        // A name that some task needs before a change must exist now.
         let is_known = |name: &str| {
             let tasks = self.tasks.iter().filter(|task| !task.may_be_new.contains(name));
             tasks.flat_map(|task| task.work.services()).any(|service| service.as_str() == name)
         };
         let new = self.tasks.iter().flat_map(|task| &task.may_be_new).filter(|name| !is_known(name));
         let may_be_new = new.cloned().collect();
+        // With the nodes behind `selected`: the caps need their state as well.
         let nodes: Vec<usize> = (0..self.nodes.len()).collect();
         Self {
             tasks: vec![Task {
@@ -237,6 +241,7 @@ impl Plan {
         let indices = self.steps.iter().filter(|step| step.task == task).flat_map(|step| step.nodes.iter().copied());
         let names = indices.filter_map(|index| Some((index, self.nodes.get(index)?.node.name.as_str())));
         let nodes_not_in_snapshot = names.filter(|(index, name)| !is_known(*index, name)).map(|(_, name)| name);
+        // Sorted, and each name once although several steps have it.
         nodes_not_in_snapshot.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
@@ -268,6 +273,7 @@ impl Plan {
     fn find_new_names(&mut self) {
         let mut after_change = false;
         for task in &mut self.tasks {
+            // A command or an update may add programs, so the names of later tasks may not exist yet.
             if after_change {
                 task.may_be_new = task.work.services().iter().map(|service| service.as_str().to_owned()).collect();
             }
@@ -278,18 +284,22 @@ impl Plan {
     fn is_batched(&self, index: TaskIndex) -> bool {
         let Some(task) = self.tasks.get(index).filter(|task| task.work.changes()) else { return false };
         let budgets = self.budgets(index);
+        // A node in maintenance needs no batch.
         let rests = |node: &&usize| self.nodes.get(**node).is_some_and(|own| own.node.maintenance.is_some());
         let steps = self.steps.iter().filter(|step| step.task == index);
         let steps = steps.map(|step| -> (usize, Vec<usize>) {
+            // Percentages refer to the whole step, as in the run.
             (step.nodes.len(), step.nodes.iter().filter(|node| !rests(node)).copied().collect())
         });
         let mut active_steps = 0;
         for (of, nodes) in steps.filter(|(_, nodes)| !nodes.is_empty()) {
             active_steps += 1;
+            // The first batch cannot hold them all, so there is a second one.
             if batch::next_batch(&nodes, task.policy.batch_size(0, of), &budgets).len() < nodes.len() {
                 return true;
             }
         }
+        // Asking for a gate, or for `serial` over several steps, asks for the rules of a batched run.
         task.policy.asks_for_gate() || (task.policy.serial.is_some() && active_steps > 1)
     }
 
@@ -302,6 +312,7 @@ impl Plan {
                 role: cap.role.clone(),
                 limit: cap.limit,
                 members: cap.members.iter().copied().collect(),
+                // Only a reading of the nodes can fill it.
                 down: BTreeSet::new(),
             })
             .collect()

@@ -121,6 +121,7 @@ impl Policy {
         let mut gates = match self.level() {
             GateLevel::None => Vec::new(),
             GateLevel::Running => vec![stable()],
+            // An active service must also stay up, or the gate would accept one that restarts in a loop.
             GateLevel::Active => vec![stable(), Gate::Active(self.gate_timeout)],
         };
         gates.extend(self.check.clone().map(Gate::Check));
@@ -149,6 +150,7 @@ impl Policy {
     /// The failure limit: no failures if batched ([`Task::batched`](super::Task)), any number otherwise.
     #[must_use]
     pub fn failure_limit(&self, batched: bool) -> FailureLimit {
+        // Batches exist to limit the damage, so the first failure ends a batched run.
         let default = if batched { FailureLimit::Nodes(0) } else { FailureLimit::Unlimited };
         self.max_failures.unwrap_or(default)
     }
@@ -157,8 +159,10 @@ impl Policy {
     #[must_use]
     pub fn stable_time(&self, batched: bool) -> Duration {
         match (self.level(), self.stable) {
+            // Without a gate, nothing waits for stability, whatever `stable` says.
             (GateLevel::None, _) => Duration::ZERO,
             (GateLevel::Running | GateLevel::Active, Some(stable)) => stable,
+            // A single batch has no successor that a late crash could endanger.
             (GateLevel::Running | GateLevel::Active, None) if batched => STABLE,
             (GateLevel::Running | GateLevel::Active, None) => Duration::ZERO,
         }

@@ -21,6 +21,7 @@ impl StoppedTarget<'_> {
         let is_meant = |pattern: &ServicePattern| {
             let instance = self.supervisor.is_some_and(|name| pattern.matches_instance(name));
             let service = self.service.is_some_and(|name| {
+                // supervisord puts a program outside any group into a group of its own name.
                 let (group, process) = name.split_once(':').unwrap_or((name, name));
                 match self.supervisor {
                     Some(_) => pattern.matches_process(group, process),
@@ -29,6 +30,7 @@ impl StoppedTarget<'_> {
             });
             instance || service
         };
+        // No pattern means all services, but not the instance itself.
         (patterns.is_empty() && self.service.is_some()) || patterns.iter().any(is_meant)
     }
 }
@@ -55,6 +57,7 @@ impl Plan {
             let meant = own.targets.contains(&node.node.name, target.role, target.service);
             own.work.verb().is_some() && ((here && meant && target.is_meant_by(own.work.services())) || done)
         };
+        // The last task that acts on the target decides: a later start cancels a stop.
         let last = self.tasks.indexed().rev().skip_while(|(number, _)| *number > task).find(acts);
         last.is_some_and(|(_, task)| task.work.verb() == Some(ServiceVerb::Stop))
     }

@@ -110,6 +110,7 @@ impl Work {
     /// Whether it means every service.
     #[must_use]
     pub fn means_all_services(&self) -> bool {
+        // A command concerns no services, so its empty list does not mean all of them.
         self.services().is_empty() && !matches!(self, Self::Exec { .. })
     }
 

@@ -67,6 +67,7 @@ pub fn read(
     vars: &[(String, String)],
     inventory: &Inventory,
 ) -> Result<Rollout, RolloutError> {
+    // `load` limits a file, but the text of a resumed run comes from its journal.
     if text.len() as u64 > KIND.max_bytes {
         let problems = vec![KIND.too_large()];
         return Err(RolloutError { path: path.to_owned(), text: String::new(), problems });
@@ -117,6 +118,7 @@ fn whole(work: &mut RolloutReader<'_>, root: &RawValue, given: &[(String, String
     let meant = values::keep_known(&mut work.reader, &mut fields, "the rollout", &KEYS, &SYNONYMS);
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
 
+    // A misspelled key already has its fault: do not report it as missing, too.
     if (find("version").is_some() || !meant.contains(&"version"))
         && let Some(field) = values::format_version(&mut work.reader, find("version"), "rollout", VERSION)
     {

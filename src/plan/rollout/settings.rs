@@ -70,6 +70,7 @@ pub(super) fn read(
     fields: &[FieldEntry<'_>],
     defaults: &RolloutSettings,
 ) -> RolloutSettings {
+    // The step's own values replace those of `defaults`.
     let mut settings = defaults.clone();
     for field in fields.iter().copied() {
         if let Some(option) = POLICY_OPTIONS.iter().find(|option| option.key == field.name) {
@@ -118,6 +119,7 @@ fn put<T>(set: fn(&mut Policy, T), policy: &mut Policy, value: Option<T>) {
 /// A snapshot file, relative to the directory of the rollout file; or `none`.
 fn snapshot(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<Option<PathBuf>> {
     let said = text(work, vars, field, "the file of a snapshot, or none")?;
+    // A NUL ends a path for the kernel.
     if said.contains('\0') {
         let message = format!("the path in {} contains a NUL character", quoted(field.name));
         work.reader.fault(Diagnostic::new(field.value.place(), message));
@@ -193,6 +195,7 @@ pub(super) fn command(
     expected: &str,
 ) -> Option<String> {
     let filled = text(work, vars, field, expected)?;
+    // A NUL cannot be part of an argument.
     if !filled.contains('\0') {
         return Some(filled);
     }
@@ -208,12 +211,14 @@ pub(super) fn text(
     field: FieldEntry<'_>,
     expected: &str,
 ) -> Option<String> {
+    // To YAML, `{{` without quotes begins a mapping within a mapping.
     if is_unquoted_variable(work.text, field.value) {
         let message = format!("YAML reads the braces of {} as a mapping", quoted(field.name));
         let fault = Diagnostic::new(field.value.place(), message).label("not quoted");
         work.reader.fault(fault.help("quote a value that begins with `{{`: \"{{ name }}\""));
         return None;
     }
+    // Check the written text first: the error about an empty value then names the right cause.
     values::text(&mut work.reader, field, expected)?;
     let filled = vars.fill(work, field.name, field.value)?;
     if filled.trim().is_empty() {
