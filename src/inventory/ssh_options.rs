@@ -2,11 +2,14 @@
 //!
 //! Here live [`read`], which checks the five keywords and their values, and [`of_nodes`], which resolves their
 //! precedence. It uses [`super::values`]. Invariant: an accepted value is a list of names that OpenSSH knows, with an
-//! optional `+`, `-` or `^`; the ssh_config reader computes the effective list. Start reading at [`read`].
+//! optional `+`, `-` or `^`: the names are those of the ssh_config reader, which computes the effective list and so never
+//! rejects one of them. Start reading at [`read`].
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+
+use openssh_config::AlgorithmKind;
 
 use super::model::{OptionOrigin, SshKeyword, SshOption};
 use super::problem::{Diagnostic, nearest, quoted};
@@ -24,79 +27,6 @@ const OWN_KEYS: [(&str, &str); 6] = [
     ("identityfile", "identity"),
     ("proxyjump", "jump"),
     ("connecttimeout", "connect_timeout"),
-];
-
-/// Signatures of host and user keys. These lists match the names that the ssh_config reader accepts exactly, so that it
-/// never rejects a value accepted here.
-const SIGNATURES: &[&str] = &[
-    "ssh-ed25519",
-    "ssh-ed25519-cert-v01@openssh.com",
-    "sk-ssh-ed25519@openssh.com",
-    "sk-ssh-ed25519-cert-v01@openssh.com",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp256-cert-v01@openssh.com",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp384-cert-v01@openssh.com",
-    "ecdsa-sha2-nistp521",
-    "ecdsa-sha2-nistp521-cert-v01@openssh.com",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-    "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
-    "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
-    "rsa-sha2-512",
-    "rsa-sha2-512-cert-v01@openssh.com",
-    "rsa-sha2-256",
-    "rsa-sha2-256-cert-v01@openssh.com",
-    "ssh-rsa",
-    "ssh-rsa-cert-v01@openssh.com",
-    "ssh-dss",
-    "ssh-dss-cert-v01@openssh.com",
-];
-const KEX: &[&str] = &[
-    "mlkem768x25519-sha256",
-    "sntrup761x25519-sha512",
-    "sntrup761x25519-sha512@openssh.com",
-    "curve25519-sha256",
-    "curve25519-sha256@libssh.org",
-    "ecdh-sha2-nistp256",
-    "ecdh-sha2-nistp384",
-    "ecdh-sha2-nistp521",
-    "diffie-hellman-group-exchange-sha256",
-    "diffie-hellman-group-exchange-sha1",
-    "diffie-hellman-group18-sha512",
-    "diffie-hellman-group16-sha512",
-    "diffie-hellman-group14-sha256",
-    "diffie-hellman-group14-sha1",
-    "diffie-hellman-group1-sha1",
-];
-const CIPHERS: &[&str] = &[
-    "chacha20-poly1305@openssh.com",
-    "aes256-gcm@openssh.com",
-    "aes128-gcm@openssh.com",
-    "aes256-ctr",
-    "aes192-ctr",
-    "aes128-ctr",
-    "aes256-cbc",
-    "aes192-cbc",
-    "aes128-cbc",
-    "3des-cbc",
-];
-const MACS: &[&str] = &[
-    "hmac-sha2-512-etm@openssh.com",
-    "hmac-sha2-256-etm@openssh.com",
-    "umac-128-etm@openssh.com",
-    "umac-64-etm@openssh.com",
-    "hmac-sha1-etm@openssh.com",
-    "hmac-sha1-96-etm@openssh.com",
-    "hmac-md5-etm@openssh.com",
-    "hmac-md5-96-etm@openssh.com",
-    "hmac-sha2-512",
-    "hmac-sha2-256",
-    "umac-128@openssh.com",
-    "umac-64@openssh.com",
-    "hmac-sha1",
-    "hmac-sha1-96",
-    "hmac-md5",
-    "hmac-md5-96",
 ];
 
 /// One option of a mapping in the file.
@@ -166,11 +96,12 @@ fn list<'r>(reader: &mut ValueReader<'_>, keyword: SshKeyword, option: FieldEntr
         return None;
     }
     let known = match keyword {
-        SshKeyword::HostKeyAlgorithms | SshKeyword::PubkeyAcceptedAlgorithms => SIGNATURES,
-        SshKeyword::KexAlgorithms => KEX,
-        SshKeyword::Ciphers => CIPHERS,
-        SshKeyword::Macs => MACS,
+        SshKeyword::HostKeyAlgorithms | SshKeyword::PubkeyAcceptedAlgorithms => AlgorithmKind::Keys,
+        SshKeyword::KexAlgorithms => AlgorithmKind::Kex,
+        SshKeyword::Ciphers => AlgorithmKind::Ciphers,
+        SshKeyword::Macs => AlgorithmKind::Macs,
     };
+    let known = known.names();
     let names = said.strip_prefix(['+', '-', '^']).unwrap_or(said);
     let takes_away = said.starts_with('-');
     let mut at = start + (said.len() - names.len());

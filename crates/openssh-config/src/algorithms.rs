@@ -10,9 +10,12 @@ use super::pattern::{ConfigPattern, PatternList};
 
 /// Which list a keyword sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AlgorithmKind {
+pub enum AlgorithmKind {
+    /// `Ciphers`.
     Ciphers,
+    /// `MACs`.
     Macs,
+    /// `KexAlgorithms`.
     Kex,
     /// Host keys, and keys and certificates to authenticate with.
     Keys,
@@ -23,8 +26,9 @@ pub(crate) enum AlgorithmKind {
 }
 
 impl AlgorithmKind {
-    /// Every name that can be chosen.
-    fn all(self) -> &'static [&'static str] {
+    /// Every name that can be chosen, as `ssh -Q` lists them.
+    #[must_use]
+    pub const fn names(self) -> &'static [&'static str] {
         match self {
             Self::Ciphers => CIPHERS,
             Self::Macs => MACS,
@@ -84,7 +88,7 @@ impl AlgorithmKind {
 
     fn knows(self, name: &str) -> bool {
         match self {
-            Self::Ciphers | Self::Macs => self.all().contains(&name),
+            Self::Ciphers | Self::Macs => self.names().contains(&name),
             // The name of the mechanism may follow.
             Self::Gssapi => GSSAPI.iter().any(|known| name.starts_with(known)),
             Self::Kex => KEX.contains(&name) || Self::Gssapi.knows(name),
@@ -118,7 +122,7 @@ impl AlgorithmKind {
                 return None;
             }
             let pattern = ConfigPattern::new(name);
-            for known in self.all() {
+            for known in self.names() {
                 if pattern.matches(known) && !chosen.contains(known) {
                     chosen.push(known);
                 }

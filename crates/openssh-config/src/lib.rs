@@ -52,6 +52,7 @@ mod walk;
 
 use std::path::Path;
 
+pub use algorithms::AlgorithmKind;
 pub use error::{ConfigOrigin, ConfigProblem, SshConfigError};
 pub use exec::ExecRunner;
 pub use file::{ConfigFile, FileReader};
