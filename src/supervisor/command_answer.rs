@@ -1,4 +1,4 @@
-//! What the answer of a command on the node comes to: processes, nothing, or a [`SupervisorError`].
+//! Turns the answer of a command on the node into processes, nothing, or a [`SupervisorError`].
 //!
 //! For every command whose answer is that of supervisorctl, also behind another name. Pure. What always holds: an exit code
 //! is never proof of success; an answer of which no line is understood, or that ended as answers do not, is an error and
@@ -17,17 +17,21 @@ pub(super) fn processes(
     is_behind_sudo: bool,
     is_usual: impl Fn(u32) -> bool,
 ) -> Result<Vec<ProcessInfo>, SupervisorError> {
+    // sudo's PAM modules may print before the answer, for example that a password expires.
     let stdout = if is_behind_sudo { supervisorctl::without_preface(&answer.stdout) } else { &answer.stdout };
     let status = supervisorctl::parse_status(stdout, &answer.stderr, Some(answer.status));
+    // A problem that kept the command from working explains every other line, so it goes first.
     refuse(&status.problems)?;
     let unread = status
         .problems
         .iter()
         .find_map(|problem| if let ControlProblem::Unrecognised { line } = problem { Some(line) } else { None });
     let is_explained = status.problems.iter().any(|problem| !matches!(problem, ControlProblem::Unrecognised { .. }));
+    // After an unusual exit code the list may be incomplete, even where each line of it can be read.
     if !is_usual(answer.status) || (status.processes.is_empty() && answer.status != 0 && !is_explained) {
         return Err(failed(command, answer));
     }
+    // The line that cannot be read may be the very process that the caller looks for, so a partial list is an error.
     if let Some(line) = unread {
         let text = format!("`{command}` printed a line that is not a process of its list: `{line}`");
         return Err(SupervisorError::Protocol(text));
@@ -45,7 +49,7 @@ pub(super) fn processes(
     Ok(status.processes.into_iter().map(process).collect())
 }
 
-/// What kept a command from doing its work.
+/// The problems that kept a command from doing its work.
 pub(super) fn problems_of(answer: &CommandAnswer) -> Vec<ControlProblem> {
     supervisorctl::parse_status(&answer.stdout, &answer.stderr, Some(answer.status)).problems
 }
@@ -69,6 +73,7 @@ pub(super) fn refuse(problems: &[ControlProblem]) -> Result<(), SupervisorError>
             ControlProblem::Sudo(error) => SupervisorError::Sudo(error.clone()),
             ControlProblem::CommandNotFound => SupervisorError::CommandMissing(text),
             ControlProblem::PythonError { .. } => SupervisorError::Protocol(text),
+            // These concern one name or one line; the command itself has worked.
             ControlProblem::NoSuchProcess { .. }
             | ControlProblem::NoSuchGroup { .. }
             | ControlProblem::Unrecognised { .. } => continue,
@@ -83,6 +88,7 @@ pub(super) fn acted(command: &str, answer: &CommandAnswer) -> Result<(), Supervi
 
     let action = supervisorctl::parse_action(&answer.stdout, &answer.stderr, Some(answer.status));
     refuse(&action.problems)?;
+    // An action that prints nothing has proved nothing, whatever its exit code.
     if action.lines.is_empty() {
         return Err(failed(command, answer));
     }
@@ -93,7 +99,8 @@ pub(super) fn acted(command: &str, answer: &CommandAnswer) -> Result<(), Supervi
             R::NoSuchFile => RpcFault::NoFile,
             R::NotExecutable => RpcFault::NotExecutable,
             R::NoSuchProcess | R::NoSuchGroup => RpcFault::BadName,
-            // "not running" before "started" is what a restart of a stopped program prints.
+            // A restart of a stopped program prints "not running" before "started", so neither line alone is a
+            // refusal.
             R::Started
             | R::Stopped
             | R::Signalled

@@ -125,7 +125,7 @@ pub enum SupervisorError {
 
 impl From<TransportError> for SupervisorError {
     fn from(error: TransportError) -> Self {
-        // The connection is there: it is a question without an answer, like others.
+        // The connection itself still works: this is one query without an answer, as any other backend may have.
         if let TransportError::Silent { what, .. } = error {
             return Self::Silent(format!("the node to {what}"));
         }
@@ -155,6 +155,7 @@ impl SupervisorError {
     /// Whether the connection to the node itself is gone.
     #[must_use]
     pub fn is_connection_lost(&self) -> bool {
+        // A channel or command that sshd refuses leaves the connection usable (RFC 4254, 5.1 and 6.5).
         let refused = |error: &TransportError| {
             matches!(error, TransportError::ChannelRefused { .. } | TransportError::CommandRefused { .. })
         };
@@ -165,9 +166,13 @@ impl SupervisorError {
     #[must_use]
     pub fn failure(&self, stage: Stage) -> Failure {
         let (kind, hint) = match self {
+            // sshd refuses a channel the same way whether the socket is missing, dead or forbidden: no more than "down"
+            // is known.
             Self::Transport(TransportError::ChannelRefused { .. }) => (FailureKind::SupervisorDown, None),
+            // The transport's failure already has the better kind and hint; only the stage is known here.
             Self::Transport(error) => return Failure { stage, ..error.failure() },
             Self::Fault { fault: RpcFault::CantReread, text } => return cannot_reread(stage, text),
+            // A fault that explains no failure by itself is an answer that the call did not expect.
             Self::Fault { fault, .. } => (fault.kind().unwrap_or(FailureKind::Protocol), None),
             Self::Down(_) | Self::NoSocket(_) => (FailureKind::SupervisorDown, None),
             Self::Permission(text) if asks_for_password(text) => (
@@ -184,6 +189,7 @@ impl SupervisorError {
             ),
             Self::Sudo(error) => return error.failure(stage),
             Self::CommandMissing(_) => (FailureKind::Command, None),
+            // Endless output comes from a broken peer, not from a command that failed.
             Self::NoAnswer(NoAnswer::TooLong { .. }) => (FailureKind::Protocol, None),
             Self::NoAnswer(error) => (FailureKind::Command, error.hint().map(str::to_owned)),
             Self::Protocol(_) | Self::Unsupported(_) => (FailureKind::Protocol, None),

@@ -1,9 +1,8 @@
-//! What lies about on a node: core files, sockets, configuration files, packages. Read with one command.
+//! Files and settings found on a node: core files, sockets, configuration files, packages. Read with one command.
 //!
-//! Here live [`ScanPaths`], which says what is looked for, [`scan`], and [`open_ports`] for a question that seldom comes
-//! up. It uses `remote` and `transport`; the command is `scan.sh`. What always holds: nothing on the node is changed;
-//! what is printed is read up to [`LIMIT`] bytes, and a line that is not understood is passed over. Start reading at
-//! [`scan`].
+//! Here live [`ScanPaths`], the paths to look for, [`scan`], and [`open_ports`] for a query that is seldom needed.
+//! It uses `remote` and `transport`; the command is `node_scan.sh`. What always holds: nothing on the node is changed;
+//! output is read up to [`LIMIT`] bytes, and a line that is not understood is passed over. Start reading at [`scan`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +12,10 @@ use super::shell::NodeShell;
 use crate::remote::{CommandAnswer, NoAnswer, SudoError, last_line};
 use crate::transport::Session;
 
-/// Core files that are named; of more only the number is told.
+/// Core files that are named; of more only the number is reported.
 pub const CORE_FILES: usize = 20;
 
-/// Most packages that are told.
+/// Most packages that are reported.
 pub const PACKAGES: usize = 60;
 
 /// Longest output read.
@@ -31,7 +30,7 @@ const PORTS: &str = concat!(
     "/proc/net/tcp /proc/net/tcp6 2>/dev/null | sort -u | head -n 1500; echo ctl-end"
 );
 
-/// What is looked for.
+/// The paths and facts to look for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScanPaths {
     /// Paths of sockets.
@@ -42,7 +41,7 @@ pub struct ScanPaths {
     pub packages: bool,
 }
 
-/// What was found. All of it is untrusted.
+/// The result of a scan. All of it is untrusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeScan {
     /// Core files, at most [`CORE_FILES`].
@@ -59,9 +58,9 @@ pub struct NodeScan {
     pub packages: BTreeMap<String, String>,
     /// Introspect ports of programs, as their command line says, else as their configuration file says.
     pub ports: BTreeMap<String, u16>,
-    /// What is known of the sockets that are there, by their path.
+    /// Details of the sockets that exist, by their path.
     known_sockets: BTreeMap<String, SocketFile>,
-    /// Sockets that a process listens on, as they were bound; none where the node does not tell.
+    /// Sockets that a process listens on, as they were bound; none where the node does not say.
     listening: Option<Vec<BoundSocket>>,
     /// Device and inode of sockets that a process listens on.
     bound_files: BTreeSet<FileId>,
@@ -80,6 +79,8 @@ impl FileId {
     fn of_stat(text: &str) -> Option<Self> {
         let (device, inode) = text.trim().split_once(':')?;
         let device: u64 = device.parse().ok()?;
+        // glibc's encoding: the low 12 bits of the major and the low 8 of the minor are in place, the rest above
+        // (`gnu_dev_major`).
         let major = ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff);
         let minor = (device & 0xff) | ((device >> 12) & !0xff);
         Some(Self { major, minor, inode: inode.parse().ok()? })
@@ -90,6 +91,7 @@ impl FileId {
     fn of_ss(text: &str) -> Option<Self> {
         let mut numbers = text.split(' ').map(|number| number.parse::<u64>().ok());
         let (major, minor, inode) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        // This undoes the C library's split of the number, and splits it as the kernel does (`MINORBITS` is 20).
         let device = (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xff_ff00) << 12);
         Some(Self { major: device >> 20, minor: device & 0xf_ffff, inode })
     }
@@ -114,16 +116,17 @@ struct BoundSocket {
 }
 
 impl NodeScan {
-    /// What the command printed; none if it did not come to its end.
+    /// Reads the output of the command; none if it was cut short.
     #[must_use]
     pub fn of_output(output: &str) -> Option<Self> {
         let mut scan = Self::default();
         let mut is_whole = false;
-        // Whose folder is told next.
+        // The socket that the next `real`, `dir` and `file` lines describe.
         let mut socket = "";
         for line in output.lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match word {
+                // Names past the limit are dropped; `cores` still carries the full count.
                 "core" if scan.core_files.len() < CORE_FILES => scan.core_files.push(clip(rest)),
                 "cores" => scan.core_count = rest.trim().parse().unwrap_or_default(),
                 "closed" => scan.closed = Some(clip(rest)),
@@ -136,6 +139,7 @@ impl NodeScan {
                 "config" => {
                     scan.config_files.insert(rest.to_owned());
                 }
+                // Printed even if nothing listens: it separates "no listener" from "the node cannot say".
                 "listening" => scan.listening = Some(Vec::new()),
                 "listens" => {
                     if let Some(listening) = &mut scan.listening {
@@ -144,6 +148,7 @@ impl NodeScan {
                 }
                 "bound" => scan.bound_files.extend(FileId::of_ss(rest)),
                 "port" => {
+                    // A program's command line overrides its configuration file, whichever of them is printed first.
                     if let Some((program, port, is_command)) = port(rest)
                         && (is_command || !scan.ports.contains_key(program))
                     {
@@ -155,6 +160,7 @@ impl NodeScan {
                         scan.packages.insert(name.to_owned(), clip(version));
                     }
                 }
+                // The script's last line: without it the output was cut short, and a missing entry would prove nothing.
                 "ctl-end" => is_whole = true,
                 _ => {}
             }
@@ -164,6 +170,7 @@ impl NodeScan {
 
     /// Notes where the socket that was named last is, or the folder of the last one that is listened on.
     fn note_place(&mut self, socket: &str, word: &str, rest: &str) {
+        // The script prints the listeners after all sockets, so a `dir` behind `listening` belongs to a listener.
         if let (Some(bound), "dir") = (self.listening.as_mut().and_then(|all| all.last_mut()), word) {
             bound.folder = FileId::of_stat(rest);
         } else if let Some(known) = self.known_sockets.get_mut(socket) {
@@ -175,8 +182,8 @@ impl NodeScan {
         }
     }
 
-    /// Whether a process listens on a socket; none where the node does not tell. Its path may be another name of the one that
-    /// it was bound with.
+    /// Whether a process listens on a socket; none where the node does not say. Its path may be another name of the
+    /// one that it was bound with.
     ///
     /// supervisord binds its socket under another name, with its pid behind, and gives it the right one then
     /// (supervisor 3.0 to 4.2.5, `supervisor/http.py`, `supervisor_af_unix_http_server`).
@@ -184,6 +191,7 @@ impl NodeScan {
     pub fn listens(&self, path: &str) -> Option<bool> {
         let listening = self.listening.as_ref()?;
         let known = self.known_sockets.get(path);
+        // Device and inode are the strongest proof, since they do not depend on the path. Only a node with ss has them.
         if known.and_then(|known| known.file).is_some_and(|file| self.bound_files.contains(&file)) {
             return Some(true);
         }
@@ -191,6 +199,8 @@ impl NodeScan {
         let folder = known.and_then(|known| known.folder);
         let is_it = |bound: &BoundSocket| {
             let named = |path: &str| is_bound_as(canonical(path), canonical(&bound.path));
+            // The bound path may lead to the same folder by another name (a bind mount or link), which only the inode
+            // shows.
             let is_same_folder = folder.is_some() && bound.folder == folder;
             named(path) || named(real) || (is_same_folder && is_bound_as(base_name(real), base_name(&bound.path)))
         };
@@ -215,34 +225,37 @@ fn canonical(path: &str) -> &str {
     path.strip_prefix("/var").filter(|rest| rest.starts_with("/run/")).unwrap_or(path)
 }
 
-/// A script as one line, which it can be: each of its lines ends a command.
+/// A script as one line; this works because each of its lines ends a command.
 fn one_line(script: &str) -> String {
     let lines = script.lines().map(str::trim);
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect::<Vec<_>>().join(" ")
 }
 
-/// Looks around, through sudo where asked.
+/// Scans the node, through sudo where it is on.
 ///
 /// # Errors
 /// [`SupervisorError`] of a command that could not be run; [`SupervisorError::Protocol`] if it did not come to its end.
 pub async fn scan<S: Session>(shell: &NodeShell<S>, places: &ScanPaths) -> Result<NodeScan, SupervisorError> {
+    // A path with a NUL byte cannot exist, so leaving it out loses nothing.
     let quoted =
         |(mark, path): (&str, &String)| shlex::try_quote(&format!("{mark}{path}")).map(|word| word.into_owned()).ok();
     let sockets = places.sockets.iter().map(|path| ("s:", path));
     let files = places.config_files.iter().map(|path| ("c:", path));
     let words: Vec<String> = sockets.chain(files).filter_map(quoted).collect();
     let packages = if places.packages { "packages" } else { "-" };
+    // The script contains no single quote, so single quotes carry it through any login shell unchanged.
     let line = format!("sh -c '{}' ctl-scan {packages} {}", one_line(SCRIPT), words.join(" "));
     let answer = shell.query_within(|sudo| format!("{sudo}{line}"), LIMIT).await?;
     NodeScan::of_output(&answer.stdout).ok_or_else(|| unfinished("the search of the node", &answer))
 }
 
-/// The TCP ports at which `localhost` finds somebody. Empty also where the node does not tell.
+/// The TCP ports on which `localhost` accepts connections. Empty also where the node does not say.
 ///
 /// # Errors
 /// As [`scan`].
 pub async fn open_ports<S: Session>(shell: &NodeShell<S>) -> Result<BTreeSet<u16>, SupervisorError> {
     let answer = shell.query_within(|sudo| format!("{sudo}sh -c '{PORTS}' ctl-ports"), LIMIT).await?;
+    // A list that was cut short would make an open port look closed.
     if !answer.stdout.lines().any(|line| line == "ctl-end") {
         return Err(unfinished("the search for open ports", &answer));
     }
@@ -251,6 +264,7 @@ pub async fn open_ports<S: Session>(shell: &NodeShell<S>) -> Result<BTreeSet<u16
 
 /// Behind sudo the script may not have run, or not to its end, though the question did.
 fn unfinished(what: &str, answer: &CommandAnswer) -> SupervisorError {
+    // A refusal by sudo has a hint of its own, which a plain exit code has not.
     if let Some(error) = SudoError::of_text(&answer.stderr) {
         return error.into();
     }
@@ -261,13 +275,16 @@ fn unfinished(what: &str, answer: &CommandAnswer) -> SupervisorError {
 /// The port of a listener that `localhost` leads to: one of any address, of 127.0.0.0/8, or of ::1.
 fn local_port(listener: &str) -> Option<u16> {
     let (address, port) = listener.split_once(':')?;
-    // Each word of an address is written as the machine holds it, so on the usual ones its bytes are in reverse.
+    // Each word of an address is printed in the machine's byte order, so its bytes are reversed on little-endian
+    // ones.
     let v4 = |address: &str| address == "00000000" || address.ends_with("7F");
     let local = match address.len() {
         8 => v4(address),
         32 => {
+            // An IPv4 address mapped into IPv6 (`::ffff:a.b.c.d`, RFC 4291, 2.5.5.2).
             let mapped = address.strip_prefix("0000000000000000FFFF0000");
             address == "00000000000000000000000000000000"
+                // `::1`, reversed within its last word.
                 || address == "00000000000000000000000001000000"
                 || mapped.is_some_and(v4)
         }
@@ -292,6 +309,7 @@ fn port(line: &str) -> Option<(&str, u16, bool)> {
     let file = path.rsplit('/').next()?;
     if let Some(program) = file.strip_suffix(".ini") {
         let (_, rest) = setting.split_once("--http_server_port")?;
+        // The option's value may follow after a space or an equals sign.
         let value = rest.trim_start_matches([' ', '=']).split(' ').next()?;
         return Some((program, value.parse().ok()?, true));
     }

@@ -1,4 +1,4 @@
-//! What the guard on a node runs to start something again, in the words of its service manager.
+//! The commands that the guard on a node runs to start something again, in the words of its service manager.
 //!
 //! Pure. What always holds: sudo is called so that it never asks; a password is never an argument: the node's own
 //! configuration has it where the inventory names that file, else supervisorctl reads it from its standard input.
@@ -11,7 +11,7 @@ use crate::guard::{ControlCommand, ControlSettings, Rescue};
 use crate::inventory::{ControlAddress, Supervisor};
 use crate::remote::Sudo;
 
-/// What a rescue has to know of an instance besides where it listens.
+/// The facts about an instance that a rescue needs besides where it listens.
 #[derive(Debug, Clone, Copy)]
 pub struct RescueContext<'a> {
     /// The instance, as the inventory describes it.
@@ -46,11 +46,13 @@ fn unattended(sudo: &Sudo) -> Vec<String> {
 /// `supervisorctl` as the guard calls it.
 fn control(context: &RescueContext<'_>, sudo: &Sudo, address: &ControlAddress) -> ControlCommand {
     let address = address.to_string();
+    // Every user of the node can read the arguments of a process, so a password goes through a file or standard input.
     let (option, value, settings) = match (&context.supervisor.config_file, login(context.authorization)) {
         (Some(file), Some(_)) => ("-c", file.clone(), None),
         (None, Some((user, password))) => {
             ("-c", "/dev/stdin".to_owned(), Some(settings(&address, &user, &password, context.version)))
         }
+        // Without a password nothing needs hiding, and the address alone is enough.
         (_, None) => ("-s", address, None),
     };
     let mut words = unattended(sudo);
@@ -60,8 +62,10 @@ fn control(context: &RescueContext<'_>, sudo: &Sudo, address: &ControlAddress) -
 
 /// The user and the password that supervisord asks for, as they stand in the header.
 fn login(authorization: Option<&str>) -> Option<(String, SecretString)> {
+    // supervisord accepts only Basic authentication (`http.py`, `supervisor_auth_handler`).
     let pair = authorization?.strip_prefix("Basic ")?;
     let pair = Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(pair).ok()?);
+    // The first colon ends the user name, which cannot contain one; the password can (RFC 7617).
     let (user, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
     Some((user.to_owned(), password.into()))
 }
@@ -70,6 +74,8 @@ fn login(authorization: Option<&str>) -> Option<(String, SecretString)> {
 /// (`options.py`, `saneget`).
 fn settings(address: &str, user: &str, password: &SecretString, version: &str) -> ControlSettings {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+    // 3.0 and 3.1 take `%` literally, so doubling it there would change the password. An unknown version counts as
+    // newer.
     let is_older =
         matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(3), Some(0 | 1)) | (Some(0..=2), _));
     let literal = |text: &str| Zeroizing::new(if is_older { text.to_owned() } else { text.replace('%', "%%") });

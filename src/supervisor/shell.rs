@@ -1,4 +1,4 @@
-//! Commands on a node, through sudo where asked, and the relay that is started the same way.
+//! Commands on a node, through sudo where the inventory says so, and the relay that is started the same way.
 //!
 //! Here lives [`NodeShell`], the one thing that backends, `init_service` and `node_scan` share. What always holds: each
 //! word is quoted, so that no name is ever a command; output is read up to [`OUTPUT_LIMIT`]; a query has a time limit, an
@@ -31,7 +31,7 @@ pub(super) fn quote_words(words: &[&str]) -> Result<String, SupervisorError> {
     Ok(words.iter().map(quote).collect::<Result<Vec<_>, _>>()?.join(" "))
 }
 
-/// Runs commands on a node, through sudo where asked. Clones are the same shell.
+/// Runs commands on a node, through sudo where it is on. Clones are the same shell.
 pub struct NodeShell<S: Session> {
     inner: Arc<ShellState<S>>,
 }
@@ -66,7 +66,9 @@ impl<S: Session> NodeShell<S> {
 
     /// The node's relay, started now unless it runs already.
     pub(super) async fn relay(&self) -> Result<Arc<Relay>, SupervisorError> {
+        // The lock is held while the relay starts, so that calls which come at the same time share one relay.
         let mut current = self.inner.relay.lock().await;
+        // A relay ends with its channel, and a closed one cannot be reopened, so the next call starts another.
         if let Some(relay) = current.as_ref().filter(|relay| relay.is_alive()) {
             return Ok(Arc::clone(relay));
         }
@@ -75,9 +77,10 @@ impl<S: Session> NodeShell<S> {
         Ok(relay)
     }
 
-    /// Runs the words as one command, through sudo where asked: a query, which is answered in [`QUERY_TIME`].
+    /// Runs the words as one command, through sudo where it is on: a query, which is answered in [`QUERY_TIME`].
     pub(super) async fn run(&self, words: &[&str]) -> Result<CommandAnswer, SupervisorError> {
         let line = quote_words(words)?;
+        // The unquoted words only name the command in an error; the quoted line is what runs.
         self.query_in_time(&words.join(" "), |sudo| format!("{sudo}{line}")).await
     }
 
@@ -89,6 +92,7 @@ impl<S: Session> NodeShell<S> {
     ) -> Result<CommandAnswer, SupervisorError> {
         match timeout(QUERY_TIME, self.query(body)).await {
             Ok(answer) => answer,
+            // A query changes nothing, so it is safe to give up on one that may still run on the node.
             Err(_) => Err(SupervisorError::Silent(what.to_owned())),
         }
     }
@@ -98,7 +102,8 @@ impl<S: Session> NodeShell<S> {
     /// start. stderr is read as stdout.
     pub(super) async fn run_to_its_end(&self, words: &[&str]) -> Result<CommandAnswer, SupervisorError> {
         let words = quote_words(words)?;
-        // Where sudo may have to be answered, its input is ours.
+        // sudo may read a password from standard input, so it stays open there; otherwise nothing may wait for
+        // input.
         let input = if self.sudo().has_password() { "" } else { " </dev/null" };
         let body = |sudo: &str| format!("{sudo}{words}{input}");
         Ok(self.sudo().ask_to_the_end(self.session().as_ref(), body, OUTPUT_LIMIT).await?)
@@ -122,23 +127,28 @@ impl<S: Session> NodeShell<S> {
         Ok(Sudo::No.ask(self.session().as_ref(), |_| script.to_owned(), OUTPUT_LIMIT).await?)
     }
 
-    /// At most `length` bytes of a file from `offset` on, read by a command, through sudo where asked.
+    /// At most `length` bytes of a file from `offset` on, read by a command, through sudo where it is on.
     ///
     /// # Errors
-    /// [`SupervisorError::Permission`] or [`SupervisorError::CommandMissing`] with what the node said, and every error
+    /// [`SupervisorError::Permission`] or [`SupervisorError::CommandMissing`] with the node's own message, and
+    /// every error
     /// of running a command.
     pub async fn read_file(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>, SupervisorError> {
         let path = shlex::try_quote(path)
             .map_err(|_| SupervisorError::Unsupported("a path contains a NUL character".to_owned()))?;
+        // `tail -c +N` counts from 1 (POSIX).
         let first = offset.saturating_add(1);
-        // As text, so that nothing of it is replaced on its way.
+        // base64 keeps the bytes as they are: output is read as text, where invalid UTF-8 would be replaced.
         let output = self.query(|sudo| format!("{sudo}tail -c +{first} -- {path} | head -c {length} | base64")).await?;
+        // base64 breaks its output into lines of 76 characters.
         let text: String = output.stdout.split_ascii_whitespace().collect();
         let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+        // The exit status is that of base64, the last command, so only stderr shows why tail or sudo failed.
         match output.stderr.lines().find(|line| !line.trim().is_empty()) {
-            // A tail whose reader has gone has done its work.
+            // `tail` may also complain that `head` closed the pipe; bytes that were read count more than that.
             Some(said) if bytes.as_ref().is_ok_and(Vec::is_empty) => {
                 let said: String = said.chars().take(200).collect();
+                // The first letter is left out because its case differs between tools and the kernel's message.
                 let denied = said.contains("ermission denied") || said.contains("password is required");
                 Err(if denied { SupervisorError::Permission(said) } else { SupervisorError::CommandMissing(said) })
             }
@@ -146,15 +156,17 @@ impl<S: Session> NodeShell<S> {
         }
     }
 
-    /// The size of a file, read by a command, through sudo where asked.
+    /// The size of a file, read by a command, through sudo where it is on.
     ///
     /// # Errors
     /// As [`NodeShell::read_file`].
     pub async fn file_size(&self, path: &str) -> Result<u64, SupervisorError> {
         let path = shlex::try_quote(path)
             .map_err(|_| SupervisorError::Unsupported("a path contains a NUL character".to_owned()))?;
+        // `-L` follows symbolic links: the size of the link itself would be the length of its target's path.
         let output = self.query(|sudo| format!("{sudo}stat -L -c %s -- {path}")).await?;
         output.stdout.trim().parse().map_err(|_| {
+            // stat explains a failure on stderr only, and its exit code is the same for all of them.
             let said: String = output.stderr.trim().chars().take(200).collect();
             SupervisorError::CommandMissing(format!("cannot read the size of its log: {said}"))
         })

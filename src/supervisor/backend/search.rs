@@ -55,14 +55,15 @@ pub async fn reach<S: Session>(
     match wanted {
         Some(Via::Rpc) => match search.rpc(authorization).await {
             Ok(reached) => Ok(reached),
+            // Another look on the node cannot change these errors, or the caller does not need the cause.
             Err(error) if error.is_connection_lost() || is_final(&error) || diagnosis == Diagnosis::Spare => {
                 Err(search.failure(&error))
             }
-            // The user may open no socket, and the relay does not run.
+            // The user may not open the sockets, and the relay does not run: the probe would find no more than that.
             Err(error @ (SupervisorError::Sudo(_) | SupervisorError::CommandMissing(_))) => Err(search.failure(&error)),
             Err(error) => {
                 let seen = socket_probe::probe(shell, supervisor).await;
-                // Whether nobody listens or sshd does not forward: only a query on the node itself distinguishes them.
+                // Either nobody listens or sshd refuses to forward: only a query on the node itself can show which.
                 if seen.has_writable() && search.supervisorctl(Some(&seen)).await.is_ok() {
                     return Err(search.not_forwarded());
                 }
@@ -85,10 +86,12 @@ pub async fn reach<S: Session>(
 /// every command.
 fn is_final(error: &SupervisorError) -> bool {
     match error {
-        // The relay may be forbidden where supervisorctl is not.
+        // sudoers may forbid the relay's Python and still allow supervisorctl.
         SupervisorError::Sudo(SudoError::PasswordWanted | SudoError::NotAllowed) => false,
         SupervisorError::Sudo(_) => true,
+        // supervisord answered something, so any other backend would reach the same supervisord.
         SupervisorError::Protocol(_) | SupervisorError::Silent(_) | SupervisorError::Fault { .. } => true,
+        // A right is missing at supervisord itself, or on a socket that even the relay as root may not open.
         SupervisorError::Permission(_) => true,
         SupervisorError::Down(_)
         | SupervisorError::NoSocket(_)
@@ -123,12 +126,14 @@ impl<S: Session> BackendSearch<'_, S> {
         // That the node lacks a command says nothing about the instance.
         let has_no_command = matches!(error, SupervisorError::CommandMissing(_));
         let is_down = matches!(error, SupervisorError::Down(_) | SupervisorError::NoSocket(_));
+        // Only a missing command or a silent socket needs the probe; any other error explains itself.
         if !has_no_command && (!is_down || diagnosis == Diagnosis::Spare) {
             return self.failure(error);
         }
         let seen = socket_probe::probe(self.shell, self.supervisor).await;
         let failure = seen.explain(self.supervisor, self.shell.sudo().is_on(), error);
         let is_gone = seen.is_gone();
+        // The missing command is the cause unless the probe shows that the instance itself is gone.
         if has_no_command && !is_gone && failure.kind != FailureKind::SupervisorMissing {
             return self.failure(error);
         }
@@ -139,11 +144,13 @@ impl<S: Session> BackendSearch<'_, S> {
         let name = &self.supervisor.name;
         let rpc = match self.rpc(authorization).await {
             Ok(reached) => return Ok(reached),
+            // These errors are the same for every backend, and trying the others would only cost time.
             Err(error) if error.is_connection_lost() || is_final(&error) => return Err(self.failure(&error)),
             Err(error) => error,
         };
         debug!(supervisor = name, why = %rpc, "not by XML-RPC");
         let seen = socket_probe::probe(self.shell, self.supervisor).await;
+        // Each further backend starts a Python on the node, so it is tried only where a socket promises an answer.
         if !seen.may_help(sudo) {
             return Err(seen.explain(self.supervisor, sudo, &rpc));
         }
@@ -152,8 +159,10 @@ impl<S: Session> BackendSearch<'_, S> {
             Err(error) => error,
         };
         debug!(supervisor = name, why = %control, "not by supervisorctl");
+        // Once supervisorctl has run, the wrapper cannot do better: it is supervisorctl behind another name.
         if !matches!(control, SupervisorError::CommandMissing(_)) {
             let failure = self.failure(&control);
+            // The probe knows why nothing answers; supervisorctl only knows that.
             return Err(if failure.kind == FailureKind::SupervisorDown {
                 seen.explain(self.supervisor, sudo, &rpc)
             } else {
@@ -165,6 +174,7 @@ impl<S: Session> BackendSearch<'_, S> {
             Err(error) => {
                 debug!(supervisor = name, why = %error, "not by the init wrapper");
                 let mut failure = seen.explain(self.supervisor, sudo, &rpc);
+                // All three reasons are shown, since any of them may be the one to fix.
                 failure.message = format!("{}; supervisorctl: {control}; service: {error}", failure.message);
                 Err(failure)
             }
@@ -174,15 +184,18 @@ impl<S: Session> BackendSearch<'_, S> {
     /// Over the socket that sshd opens, else over the one that the relay opens.
     async fn rpc(&self, authorization: Option<String>) -> Result<ReachedSupervisor<S>, SupervisorError> {
         let refused = match self.rpc_over(SocketRoute::Forwarded, authorization.clone()).await {
+            // Only a channel that sshd refused can fare better as root; other errors come from supervisord or the
+            // connection.
             Err(error @ SupervisorError::Transport(_)) if !error.is_connection_lost() => error,
             reached => return reached,
         };
         let is_unix = |address: &ControlAddress| matches!(address, ControlAddress::Unix(_));
+        // The relay opens unix sockets only: sudo changes nothing for a TCP port.
         if !self.shell.sudo().is_on() || !self.supervisor.addresses.iter().any(is_unix) {
             return Err(refused);
         }
         debug!(supervisor = self.supervisor.name, why = %refused, "not through sshd");
-        // Before the first call, which has little time.
+        // Started before the first call, whose time limit leaves no room for sudo and Python.
         self.shell.relay().await?;
         self.rpc_over(SocketRoute::Relayed, authorization).await
     }
@@ -202,6 +215,7 @@ impl<S: Session> BackendSearch<'_, S> {
                     debug!(supervisor = self.supervisor.name, %address, %route, "answers by XML-RPC");
                     return Ok(ReachedSupervisor { client: SupervisorClient::Rpc(client), snapshot });
                 }
+                // All addresses are reached over this one connection, so the rest would fail too.
                 Err(error) if error.is_connection_lost() => return Err(error),
                 Err(error) => {
                     debug!(supervisor = self.supervisor.name, %address, why = %error, "does not answer");
@@ -221,6 +235,7 @@ impl<S: Session> BackendSearch<'_, S> {
     async fn supervisorctl(&self, seen: Option<&SocketProbe>) -> Result<ReachedSupervisor<S>, SupervisorError> {
         let mut worst = SupervisorError::Down("the inventory names no address for it".to_owned());
         for (index, address) in self.supervisor.addresses.iter().enumerate() {
+            // A missing socket is not worth the start of a Python.
             if seen.is_some_and(|seen| !seen.worth_asking(index)) {
                 continue;
             }
@@ -230,6 +245,7 @@ impl<S: Session> BackendSearch<'_, S> {
                     let snapshot = SupervisorReading::of_processes(processes);
                     return Ok(ReachedSupervisor { client: SupervisorClient::Supervisorctl(client), snapshot });
                 }
+                // The instance may listen at the next address; any other error would only repeat there.
                 Err(error @ (SupervisorError::Down(_) | SupervisorError::NoSocket(_))) => worst = error,
                 Err(error) => return Err(error),
             }
