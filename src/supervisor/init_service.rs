@@ -29,10 +29,12 @@ impl<S: Session> InitService<S> {
         let output = self.shell.run(&["service", &self.name, "status"]).await?;
         let mut status = init::parse_status(&self.name, &output.stdout, &output.stderr, Some(output.status));
         if status.state == InitState::Denied {
+            // Denied also covers a refusal by sudo, which has a remedy of its own.
             refuse(&problems_of(&output))?;
             return Err(SupervisorError::Permission(status.text));
         }
         if status.state == InitState::Unknown {
+            // A known problem, such as a missing command, explains more than the exit code.
             refuse(&problems_of(&output))?;
             return Err(failed(&format!("service {} status", self.name), &output));
         }
@@ -44,6 +46,7 @@ impl<S: Session> InitService<S> {
 
     async fn pid_file(&self) -> Result<Option<u32>, SupervisorError> {
         let Ok(name) = shlex::try_quote(&self.name) else { return Ok(None) };
+        // Either file may be missing; cat still prints the other one.
         let output = self.shell.script(&format!("cat /var/run/{name}.pid /var/run/{name}/{name}.pid")).await?;
         Ok(output.stdout.lines().find_map(|line| line.trim().parse().ok()))
     }
@@ -53,6 +56,7 @@ impl<S: Session> InitService<S> {
     /// # Errors
     /// [`SupervisorError`] where it was not even tried: sudo refused, init does not know the service.
     pub async fn act(&self, verb: &str) -> Result<(), SupervisorError> {
+        // The action must finish even if the connection drops, or a restart could end between its stop and its start.
         let output = self.shell.run_to_its_end(&["service", &self.name, verb]).await?;
         match init::parse_action(&output.stdout, &output.stderr, Some(output.status)) {
             None => Ok(()),

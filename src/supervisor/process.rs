@@ -41,6 +41,7 @@ impl ProcessInfo {
     /// Whether `self` is known to be another process than `before`: another pid, or another start time.
     #[must_use]
     pub fn is_another_than(&self, before: &Self) -> bool {
+        // A pid can be reused and supervisorctl prints no start time, so a difference in either of them is enough.
         let both_known = self.pid.is_some() && before.pid.is_some();
         (both_known && self.pid != before.pid)
             || (self.start.is_some() && before.start.is_some() && self.start != before.start)
@@ -85,7 +86,7 @@ impl ProcessReading {
     }
 }
 
-/// What can be requested of a process.
+/// An action on a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessVerb {
     /// Start it.
@@ -114,7 +115,7 @@ impl std::fmt::Display for ProcessVerb {
     }
 }
 
-/// What a configuration reload would change, as group names.
+/// The changes that a configuration reload would make, as group names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpdateSummary {
     /// New in the configuration.

@@ -74,10 +74,12 @@ impl Relay {
                 return Err(match error {
                     EnterError::Sudo(error) => SupervisorError::Sudo(error),
                     EnterError::Transport(error) => error.into(),
+                    // The node has no Python that could run the relay (`relay.sh`).
                     EnterError::Ended { .. } => SupervisorError::CommandMissing(format!("no relay: {error}")),
                 });
             }
         };
+        // The program is sent only now, because sudo reads its password from the same standard input.
         command.write(format!("{}\n", one_line(RELAY)).as_bytes()).await?;
         let (asks, inbox) = mpsc::channel(16);
         let desk = RelayDesk {
@@ -85,6 +87,7 @@ impl Relay {
             frames: FrameReader { rest },
             streams: HashMap::new(),
             last: 0,
+            // A weak sender: the desk must not keep its own inbox open, or it would never end.
             asks: asks.downgrade(),
         };
         tokio::spawn(desk.work(inbox));
@@ -103,6 +106,7 @@ impl Relay {
     pub(super) async fn open(&self, path: &str) -> Result<DuplexStream, SupervisorError> {
         let gone = || SupervisorError::Down("the relay on the node has exited".to_owned());
         let (reply, answer) = oneshot::channel();
+        // One limit for both waits, since the desk itself may be blocked in a write to the node.
         let asked = async {
             self.asks.send(RelayRequest::Open(path.to_owned(), reply)).await.ok()?;
             answer.await.ok()
@@ -132,6 +136,7 @@ enum RelayStream {
 impl<C: RemoteCommand> RelayDesk<C> {
     async fn work(mut self, mut inbox: mpsc::Receiver<RelayRequest>) {
         let ended = loop {
+            // Complete frames go to their streams before more input is read, so that they cannot pile up.
             while let Some(frame) = self.frames.next() {
                 self.take(frame).await;
             }
@@ -148,7 +153,9 @@ impl<C: RemoteCommand> RelayDesk<C> {
                     Some(OutputPiece::Exit(_)) | None => break "it ended",
                 },
                 ask = inbox.recv() => match ask {
+                    // A write that blocks means that the node reads no more, and every stream would wait with it.
                     Some(ask) => timeout(OPEN_TIME, self.ask(ask)).await.unwrap_or_else(|_| Err(silent())),
+                    // The handle and all streams were dropped.
                     None => break "no longer needed",
                 },
             };
@@ -163,10 +170,12 @@ impl<C: RemoteCommand> RelayDesk<C> {
     async fn ask(&mut self, ask: RelayRequest) -> Result<(), TransportError> {
         match ask {
             RelayRequest::Open(path, reply) => {
+                // A number is free again once its stream has closed; the relay opens at most 64 at a time (`relay.py`).
                 while self.streams.contains_key(&self.last) {
                     self.last = self.last.wrapping_add(1);
                 }
                 let number = self.last;
+                // The next stream gets another number, so that late frames of a closed one find no stream.
                 self.last = self.last.wrapping_add(1);
                 let frame = frame(b'o', number, path.as_bytes());
                 self.streams.insert(number, RelayStream::Opening(path, reply));
@@ -176,6 +185,7 @@ impl<C: RemoteCommand> RelayDesk<C> {
             RelayRequest::Close(number) if self.streams.remove(&number).is_some() => {
                 self.command.write(&frame(b'c', number, &[])).await
             }
+            // The node closed the stream first and has forgotten its number.
             RelayRequest::Close(_) => Ok(()),
         }
     }
@@ -183,6 +193,7 @@ impl<C: RemoteCommand> RelayDesk<C> {
     /// A frame of the node's. What makes no sense is passed over.
     async fn take(&mut self, frame: RelayFrame) {
         let RelayFrame { kind, number, data } = frame;
+        // Most frames consume the state of their stream; the arms below put back the streams that stay.
         match (kind, self.streams.remove(&number)) {
             (b'o', Some(RelayStream::Opening(_, reply))) => {
                 let (ours, theirs) = tokio::io::duplex(STREAM_BUFFER);
@@ -205,14 +216,17 @@ impl<C: RemoteCommand> RelayDesk<C> {
                 if let Err(error) = write.write_all(&data).await {
                     debug!(%error, "nothing reads the stream any longer");
                 }
+                // The entry stays until the pump sends the close, which frees the number on the node as well.
                 self.streams.insert(number, RelayStream::Open(write));
             }
             (b'c', Some(RelayStream::Open(mut write))) => {
+                // The reader still gets the data before the end of the stream.
                 if let Err(error) = write.shutdown().await {
                     debug!(%error, "nothing reads the stream any longer");
                 }
             }
             (_, Some(stream)) => {
+                // A frame that does not fit the state of its stream changes nothing.
                 self.streams.insert(number, stream);
             }
             (_, None) => {}
@@ -224,12 +238,13 @@ fn silent() -> TransportError {
     TransportError::Lost { reason: "the relay on the node accepts no data".to_owned() }
 }
 
-/// Carries what is written to a stream, until it is closed.
+/// Sends the bytes that are written to a stream, until it is closed.
 async fn pump(mut stream: ReadHalf<DuplexStream>, number: u16, asks: mpsc::Sender<RelayRequest>) {
     let mut buffer = vec![0; FRAME_DATA];
     loop {
         let ask = match stream.read(&mut buffer).await {
             Ok(length) if length > 0 => RelayRequest::Data(number, buffer.get(..length).unwrap_or_default().to_vec()),
+            // An error ends the stream as its regular end does: the node only has to know that it is over.
             Ok(_) | Err(_) => RelayRequest::Close(number),
         };
         let is_last = matches!(ask, RelayRequest::Close(_));
@@ -281,6 +296,7 @@ impl FrameReader {
     fn next(&mut self) -> Option<RelayFrame> {
         let [kind, n1, n0, l1, l0, rest @ ..] = self.rest.as_slice() else { return None };
         let size = usize::from(u16::from_be_bytes([*l1, *l0]));
+        // None until the whole frame has arrived.
         let frame =
             RelayFrame { kind: *kind, number: u16::from_be_bytes([*n1, *n0]), data: rest.get(..size)?.to_vec() };
         self.rest.drain(..HEAD + size);

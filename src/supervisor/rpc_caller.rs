@@ -112,6 +112,7 @@ impl<S: Session> RpcCaller<S> {
         match self.send_call(method, params).await? {
             RpcAnswer::Body(body) => self.decode(&body),
             RpcAnswer::Raised => {
+                // supervisord writes the reason only to its own log.
                 Err(self.protocol_error(&format!("HTTP status {}", StatusCode::INTERNAL_SERVER_ERROR)))
             }
         }
@@ -154,6 +155,7 @@ impl<S: Session> RpcCaller<S> {
 
     /// One request and its answer; the channel comes back if it may be used again.
     async fn exchange(&self, body: String) -> Result<(RpcAnswer, Option<SendRequest<Full<Bytes>>>), SupervisorError> {
+        // HTTP/1.1 requires a Host (RFC 9112, 3.2), and a unix socket has no name to put there.
         let mut request = Request::post("/RPC2").header(HOST, "localhost").header(CONTENT_TYPE, "text/xml");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
@@ -163,6 +165,7 @@ impl<S: Session> RpcCaller<S> {
         let (response, channel) = self.send(request).await?;
         match response.status() {
             StatusCode::OK => {}
+            // The channel is dropped: after an error it is not used again.
             StatusCode::INTERNAL_SERVER_ERROR => return Ok((RpcAnswer::Raised, None)),
             StatusCode::UNAUTHORIZED => {
                 let text = format!("{} asks for a user name and a password", self.address);
@@ -180,6 +183,7 @@ impl<S: Session> RpcCaller<S> {
                 Err(error) => return Err(self.protocol_error(&error.to_string())),
             },
         };
+        // A channel that supervisord closes after its answer is of no more use.
         Ok((RpcAnswer::Body(answer), (!channel.is_closed()).then_some(channel)))
     }
 
@@ -194,7 +198,9 @@ impl<S: Session> RpcCaller<S> {
             match channel.try_send_request(request).await {
                 Ok(response) => return Ok((response, channel)),
                 Err(mut error) => match error.take_message() {
+                    // No byte was sent, so the same request cannot act twice.
                     Some(unsent) => request = unsent,
+                    // supervisord may have read the request, and repeating it could start or stop something twice.
                     None => return Err(self.http(error.error())),
                 },
             }
@@ -207,6 +213,7 @@ impl<S: Session> RpcCaller<S> {
     fn idle_channel(&self) -> Option<SendRequest<Full<Bytes>>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(channel) = idle.pop() {
+            // supervisord may have closed the channel meanwhile; then dropping it is all that is left to do.
             if channel.is_ready() {
                 return Some(channel);
             }
@@ -234,6 +241,7 @@ impl<S: Session> RpcCaller<S> {
     ) -> Result<SendRequest<Full<Bytes>>, SupervisorError> {
         let (mut channel, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.http(&error))?;
+        // hyper requires its connection to be polled as long as the channel is used.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 debug!(%error, "a channel to supervisord closed");
@@ -247,6 +255,7 @@ impl<S: Session> RpcCaller<S> {
         if error.is_parse() {
             return self.protocol_error(&format!("not HTTP ({error})"));
         }
+        // The stream also ends when the connection to the node does; only the session knows which of the two it was.
         if self.shell.session().is_closed() {
             let reason = "it closed while querying supervisord".to_owned();
             return SupervisorError::Transport(TransportError::Lost { reason });
@@ -263,9 +272,11 @@ impl<S: Session> RpcCaller<S> {
 /// A fault as an error.
 pub(super) fn fault_error(code: i32, text: String) -> SupervisorError {
     let fault = RpcFault::from_code(code);
+    // Soon nothing listens there any more, so callers can treat it as down already.
     if fault == RpcFault::ShutdownState {
         return SupervisorError::Down("supervisord is shutting down".to_owned());
     }
+    // The text is untrusted and ends up in messages, so its length is limited.
     SupervisorError::Fault { fault, text: text.chars().take(512).collect() }
 }
 

@@ -17,7 +17,7 @@ use crate::supervisor::rescue::{self, RescueContext};
 use crate::supervisor::shell::NodeShell;
 use crate::transport::Session;
 
-/// What this backend is like.
+/// The properties of this backend.
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
     runs_commands: true,
     restarts: true,
@@ -46,10 +46,11 @@ impl<S: Session> InitWrapperBackend<S> {
     async fn list_program(&self, program: &str) -> Result<Vec<ProcessInfo>, SupervisorError> {
         let output = self.shell.run(&["service", program, "status"]).await?;
         let status = init::parse_status(program, &output.stdout, &output.stderr, Some(output.status));
+        // A node need not have the wrapper of every program, so the caller skips this one.
         if status.state == InitState::NotFound {
             return Err(SupervisorError::CommandMissing(format!("`service {program}` does not exist on the node")));
         }
-        // A script may end with whatever its last command did.
+        // A script ends with the exit code of its last command; only 126 and above come from the shell or a signal.
         let listed =
             processes(&format!("service {program} status"), &output, self.shell.sudo().is_on(), |status| status < 126)?;
         Ok(listed.into_iter().filter(|process| process.group == program).collect())
@@ -77,12 +78,14 @@ impl<S: Session> Backend for InitWrapperBackend<S> {
 
     /// The processes of all programs whose wrapper the node has: [`SupervisorError::CommandMissing`] if it has none of them.
     async fn list(&self) -> Result<Vec<ProcessInfo>, SupervisorError> {
+        // Each wrapper starts a Python, so they run at the same time.
         let answers = join_all(self.programs.iter().map(|program| self.list_program(program))).await;
         let mut found = Vec::new();
         let mut any = false;
         for answer in answers {
             match answer {
                 Ok(processes) => {
+                    // Even an empty list proves that the node has a wrapper.
                     any = true;
                     found.extend(processes);
                 }

@@ -1,7 +1,7 @@
-//! What a backend offers: the one list that a new backend is written from.
+//! The calls that a backend offers: the one list that a new backend is written from.
 //!
-//! Here live `Backend`, the calls, and [`Capabilities`], what `run` may ask about a backend without knowing which one it
-//! is. What a backend cannot do has a default body that says so. What always holds: nothing here does I/O.
+//! Here live `Backend`, the calls, and [`Capabilities`], the facts that `run` may use without knowing which backend it
+//! has. Default bodies answer the calls that a backend cannot make. What always holds: nothing here does I/O.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -16,7 +16,7 @@ use crate::supervisor::rescue::RescueContext;
 use crate::supervisor::shell::NodeShell;
 use crate::transport::Session;
 
-/// What a backend is like, as data.
+/// The properties of a backend, as data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// It runs commands on the node. One that does not is the choice of a user who wants none to run.
@@ -64,7 +64,7 @@ pub(in crate::supervisor) trait Backend: Sized + Sync {
     /// All processes.
     fn list(&self) -> impl Future<Output = Result<Vec<ProcessInfo>, SupervisorError>> + Send;
 
-    /// All processes, and what the backend reports of supervisord itself.
+    /// All processes, and the facts about supervisord itself that the backend reports.
     fn read_all(&self) -> impl Future<Output = Result<SupervisorReading, SupervisorError>> + Send {
         async { Ok(SupervisorReading::of_processes(self.list().await?)) }
     }
@@ -144,7 +144,7 @@ pub(in crate::supervisor) trait Backend: Sized + Sync {
         None
     }
 
-    /// The answer to what the backend cannot do.
+    /// The answer to a call that the backend cannot make.
     fn unsupported(what: &str) -> SupervisorError {
         SupervisorError::Unsupported(format!("{} cannot {what}; use --via rpc or supervisorctl", Self::NAME))
     }

@@ -1,10 +1,10 @@
 //! The ways to control a supervisord, and the one place that knows which one is in use.
 //!
-//! Each way is one file: [`rpc`], [`supervisorctl`], [`init_wrapper`]. `interface` lists what they offer, `search` finds the
-//! one that works on a node, and [`SupervisorClient`] here passes each call on. The directory uses the rest of `supervisor`,
-//! `guard` for the words of a rescue, `transport`, `inventory` and `event`. What always holds: whoever uses a client asks
-//! [`Capabilities`] or calls a method, and matches on no variant. Start at [`search::reach`]; to add a backend, see
-//! docs/decisions/0011-backends.md.
+//! Each way is one file: [`rpc`], [`supervisorctl`], [`init_wrapper`]. `interface` lists what they offer, `search`
+//! finds the one that works on a node, and [`SupervisorClient`] here passes each call on. The directory uses the rest
+//! of `supervisor`, `guard` for the words of a rescue, `transport`, `inventory` and `event`. What always holds: the
+//! users of a client look at its [`Capabilities`] or call a method, and match on no variant. Start at
+//! [`search::reach`]; to add a backend, see docs/decisions/0011-backends.md.
 
 pub mod init_wrapper;
 pub mod interface;
@@ -43,7 +43,7 @@ pub enum SupervisorClient<S: Session> {
     Service(InitWrapperBackend<S>),
 }
 
-/// What the backend of this name is like.
+/// The properties of the backend of this name.
 #[must_use]
 pub const fn capabilities(via: Via) -> Capabilities {
     match via {
@@ -83,7 +83,7 @@ impl<S: Session> SupervisorClient<S> {
         }
     }
 
-    /// What the backend is like.
+    /// The properties of the backend.
     #[must_use]
     pub const fn capabilities(&self) -> Capabilities {
         capabilities(self.via())
@@ -183,8 +183,10 @@ impl<S: Session> SupervisorClient<S> {
         stream: LogStream,
         lines: usize,
     ) -> Result<Vec<String>, SupervisorError> {
+        // Log lines are seldom longer than 256 bytes; longer ones only mean that fewer are shown.
         let bytes = lines.saturating_mul(256).clamp(4096, LAST_LINES_LIMIT);
         let read = dispatch!(self, backend => backend.log_end(process, stream, bytes).await)?;
+        // As many bytes as requested: the log goes further back, and the first line may be cut.
         Ok(LineBuffer::last_of(&read, read.len() >= bytes, lines))
     }
 

@@ -31,7 +31,7 @@ use crate::supervisor::shell::NodeShell;
 use crate::supervisor::xmlrpc;
 use crate::transport::Session;
 
-/// What this backend is like.
+/// The properties of this backend.
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
     runs_commands: false,
     restarts: false,
@@ -81,6 +81,7 @@ impl<S: Session> RpcBackend<S> {
 
     /// At most `length` bytes of a log from `offset` on; none past its end.
     async fn read_from(&self, log: LogFile<'_>, offset: u64, length: usize) -> Result<LogPiece, SupervisorError> {
+        // The integers of XML-RPC have 32 bits.
         let (Ok(offset), Ok(length)) = (i32::try_from(offset), i32::try_from(length.max(1))) else {
             return Err(SupervisorError::Unsupported("logs past 2 GiB cannot be read through supervisord".to_owned()));
         };
@@ -111,9 +112,11 @@ impl<S: Session> RpcBackend<S> {
             }
         };
         match answer {
+            // On Python 3 supervisord raises where the piece is not whole UTF-8 (see the head of this file).
             RpcAnswer::Raised => Ok(LogPiece::NotText),
             RpcAnswer::Body(body) => match xmlrpc::raw_text(&body) {
                 Some(bytes) => Ok(LogPiece::Bytes(bytes)),
+                // An answer without a text is a fault, or makes no sense.
                 None => Err(self.caller.not_text(&body)),
             },
         }
@@ -125,10 +128,12 @@ impl<S: Session> RpcBackend<S> {
             LogStream::Stdout => "supervisor.tailProcessStdoutLog",
             LogStream::Stderr => "supervisor.tailProcessStderrLog",
         };
+        // supervisord raises where the size does not fit an XML-RPC integer: past 2 GiB.
         let RpcAnswer::Body(body) = self.caller.try_call(method, &(name.to_owned(), 0, 0)).await? else {
             return Ok(None);
         };
         let answer = self.caller.decode(&body)?;
+        // The answer is `[text, offset, overflow]`, and the offset is the size of the log (`options.py`, `tailFile`).
         let size = xmlrpc::items(&answer).and_then(|items| items.get(1)).and_then(xmlrpc::integer);
         Ok(size.and_then(|size| u64::try_from(size).ok()))
     }
@@ -140,6 +145,7 @@ impl<S: Session> RpcBackend<S> {
             LogStream::Stderr => "stderr_logfile",
         };
         let path = self.process_text(name, key).await?;
+        // An empty path stands for a log that is written to no file (`stdout_logfile=NONE`).
         Ok(path.filter(|path| !path.is_empty()))
     }
 }
@@ -167,6 +173,7 @@ impl<S: Session> Backend for RpcBackend<S> {
 
     /// Version, own pid and all processes, in one request.
     async fn read_all(&self) -> Result<SupervisorReading, SupervisorError> {
+        // One multicall saves two round trips for every supervisord.
         let methods = ["supervisor.getSupervisorVersion", "supervisor.getPID", "supervisor.getAllProcessInfo"];
         let calls: Vec<(String, Vec<Value>)> = methods.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
         let calls = dxr::multicall::into_multicall_params(calls)
@@ -176,12 +183,14 @@ impl<S: Session> Backend for RpcBackend<S> {
         let [version, pid, processes] = parts else {
             return Err(self.caller.protocol_error("three answers were asked for"));
         };
+        // Each part of a multicall may fail by itself, for example while supervisord shuts down.
         for part in parts {
             if let Some(fault) = fault_of(part) {
                 return Err(fault_error(fault.0, fault.1));
             }
         }
         let entries = xmlrpc::items(processes).ok_or_else(|| self.caller.protocol_error("no list of processes"))?;
+        // An entry without a name cannot be shown or acted on; counting it keeps it from getting lost.
         let processes: Vec<ProcessInfo> = entries.iter().filter_map(process).collect();
         Ok(SupervisorReading {
             version: xmlrpc::text(version).unwrap_or_default().to_owned(),
@@ -209,6 +218,7 @@ impl<S: Session> Backend for RpcBackend<S> {
         let Some([pid, entry]) = xmlrpc::items(&answer) else {
             return Err(self.caller.protocol_error("two answers were asked for"));
         };
+        // Each part of a multicall may fail by itself; a process that is gone is a fault here.
         for part in [pid, entry] {
             if let Some((code, text)) = fault_of(part) {
                 return Err(fault_error(code, text));
@@ -222,6 +232,7 @@ impl<S: Session> Backend for RpcBackend<S> {
     /// After any error but a fault the outcome is not known.
     async fn act(&self, verb: ProcessVerb, process: &ProcessInfo) -> Result<(), SupervisorError> {
         match verb {
+            // With `wait`, supervisord answers once `startsecs` is over, so its answer is the outcome.
             ProcessVerb::Start => self.start(process, true).await,
             ProcessVerb::Stop => {
                 self.caller.call("supervisor.stopProcess", &(process.api_name(), true)).await.map(drop)
@@ -237,6 +248,7 @@ impl<S: Session> Backend for RpcBackend<S> {
 
     async fn reload_config(&self) -> Result<UpdateSummary, SupervisorError> {
         let answer = self.caller.call_quick("supervisor.reloadConfig", &()).await?;
+        // supervisord wraps the three lists in one more array: `[[added, changed, removed]]`.
         let lists = xmlrpc::items(&answer)
             .and_then(|outer| xmlrpc::items(outer.first()?))
             .filter(|lists| lists.len() == 3)
@@ -249,6 +261,7 @@ impl<S: Session> Backend for RpcBackend<S> {
     }
 
     async fn remove_group(&self, group: &str) -> Result<(), SupervisorError> {
+        // supervisord refuses to remove a group while its processes run (fault 91, STILL_RUNNING).
         self.caller.call("supervisor.stopProcessGroup", &(group.to_owned(), true)).await?;
         self.caller.call("supervisor.removeProcessGroup", &(group.to_owned(),)).await.map(drop)
     }
@@ -273,6 +286,8 @@ impl<S: Session> Backend for RpcBackend<S> {
         let answer = self.caller.call_quick("supervisor.getProcessInfo", &(process.api_name(),)).await?;
         let members =
             xmlrpc::members(&answer).ok_or_else(|| self.caller.protocol_error("a process is not a structure"))?;
+        // In other states the field belongs to an earlier end; after a signal it is -1 (`options.py`,
+        // `decode_wait_status`).
         let has_exited = members.get("statename").and_then(xmlrpc::text) == Some(ProcessState::Exited.as_str());
         let status = members.get("exitstatus").and_then(xmlrpc::integer).filter(|status| has_exited && *status >= 0);
         Ok(status.and_then(|status| i32::try_from(status).ok()))
@@ -292,12 +307,14 @@ impl<S: Session> Backend for RpcBackend<S> {
         bytes: usize,
     ) -> Result<Vec<u8>, SupervisorError> {
         let name = process.api_name();
+        // supervisord returns an empty text for a log that goes to a device, so the path has to decide first.
         if let Some(error) = kept_nowhere(stream, self.log_path(&name, stream).await?.as_deref()) {
             return Err(error);
         }
         match self.end_of_log(LogFile::Of(&name, stream), bytes).await? {
             LogPiece::Bytes(read) => Ok(read),
             LogPiece::NotText => {
+                // A command can read the bytes that supervisord cannot return.
                 let path = self.log_path(&name, stream).await?.ok_or_else(|| no_log(stream))?;
                 let size = self.caller.shell().file_size(&path).await?;
                 let start = size.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -373,13 +390,15 @@ fn process(entry: &Value) -> Option<ProcessInfo> {
     let group = text("group").filter(|group| !group.is_empty()).unwrap_or_else(|| name.clone());
     let word = text("statename");
     let by_word = word.as_deref().map_or(ProcessState::Unknown, state_from_word);
+    // The number helps where the name of the state is missing or unknown.
     let state =
         if by_word == ProcessState::Unknown { number("state").map_or(by_word, state_from_code) } else { by_word };
+    // supervisord keeps the start time of a process that has ended, so it gives an uptime only while the process lives.
     let alive = matches!(state, ProcessState::Running | ProcessState::Starting | ProcessState::Stopping);
     let start = number("start").filter(|start| *start > 0);
     let uptime = start.zip(number("now")).and_then(|(start, now)| u64::try_from(now - start).ok());
     let spawn_error = text("spawnerr").filter(|text| !text.is_empty());
-    // Of an end that was not expected it says so there (supervisor 3.0 to 4.2.5, `process.py`, `finish`).
+    // supervisord sets `spawnerr` after an end that was not expected (supervisor 3.0 to 4.2.5, `process.py`, `finish`).
     let exited_as_expected = (state == ProcessState::Exited).then_some(spawn_error.is_none());
     let description = spawn_error.or_else(|| text("description"));
     let odd = (state == ProcessState::Unknown)
@@ -399,6 +418,7 @@ fn process(entry: &Value) -> Option<ProcessInfo> {
 /// The programs of a configuration whose `startsecs` is 0; none if no entry has `startsecs` at all.
 fn without_startsecs(programs: &[Value]) -> Option<BTreeSet<(String, String)>> {
     let startsecs = |value: &Value| xmlrpc::members(value)?.get("startsecs").and_then(xmlrpc::integer);
+    // Releases before 4.0 report no `startsecs` at all, which must not be read as 0.
     programs.iter().any(|value| startsecs(value).is_some()).then(|| {
         let at_once = programs.iter().filter(|value| startsecs(value) == Some(0)).filter_map(|value| {
             let members = xmlrpc::members(value)?;

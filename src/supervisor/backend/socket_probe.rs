@@ -11,7 +11,7 @@ use crate::supervisor::error::SupervisorError;
 use crate::supervisor::shell::NodeShell;
 use crate::transport::Session;
 
-/// What the node's file system shows of an instance.
+/// The traces of an instance in the node's file system.
 pub(super) struct SocketProbe {
     /// Why nothing could be seen.
     pub(super) blind: Option<SupervisorError>,
@@ -55,9 +55,11 @@ impl SocketProbe {
 
     /// Whether a command on the node can do what forwarding could not.
     pub(super) fn may_help(&self, sudo: bool) -> bool {
+        // A node that cannot run the probe cannot run supervisorctl either.
         if matches!(self.blind, Some(SupervisorError::NoAnswer(_))) {
             return false;
         }
+        // With nothing seen, only an attempt can show whether supervisorctl works.
         self.blind.is_some()
             || self.sockets.iter().any(|socket| match socket {
                 ProbedSocket::Tcp | ProbedSocket::Writable => true,
@@ -74,19 +76,23 @@ impl SocketProbe {
             "start it with `ctl service {name} start -w {{node}}`, or `restart` if init says that it is already running"
         );
         let failure = |kind, message: String| Failure::new(Stage::Inspect, kind, message);
+        // No command runs on the node, which is a problem of its own; nothing is known about the sockets.
         if let Some(blind @ SupervisorError::NoAnswer(_)) = &self.blind {
             let failure = blind.failure(Stage::Inspect);
             return Failure { message: format!("{name}: {}; by XML-RPC: {error}", failure.message), ..failure };
         }
+        // Nothing was seen, so every cause stays possible, and the hint lists them.
         if self.blind.is_some() {
             return failure(FailureKind::SupervisorDown, format!("{name} does not answer at {places}: {error}")).with_hint(format!(
                 "the socket may be missing, refused or forbidden, or sshd forbids forwarding; if it is down, {start}"
             ));
         }
+        // The user's rights are in the way, whether or not a supervisord listens there.
         if !sudo && self.sockets.contains(&ProbedSocket::Forbidden) {
             return failure(FailureKind::Permission, format!("{name}: the user may not open its socket ({places})"))
                 .with_hint("log in as root, or set `sudo: true` for the node (or --sudo)");
         }
+        // The file of a socket outlives a supervisord that was killed.
         if self.sockets.iter().any(|socket| matches!(socket, ProbedSocket::Writable | ProbedSocket::Forbidden)) {
             let why = if matches!(error, SupervisorError::Down(_) | SupervisorError::NoSocket(_)) {
                 error.to_string()
@@ -95,6 +101,7 @@ impl SocketProbe {
             };
             return failure(FailureKind::SupervisorDown, format!("{name}: {why} ({places})")).with_hint(start);
         }
+        // None of the three traces exists, so the instance is not installed, or listens elsewhere.
         if let Some(config) = supervisor.config_file.as_deref().filter(|_| !self.config && !self.init) {
             let message =
                 format!("the node has no {name}: no socket ({places}), no configuration ({config}), no init script");
@@ -132,10 +139,12 @@ pub(super) async fn probe<S: Session>(shell: &NodeShell<S>, supervisor: &Supervi
     }
     test("-e", &format!("/etc/init.d/{}", supervisor.name), "ctl-init");
     test("-e", &format!("/etc/init/{}.conf", supervisor.name), "ctl-init");
+    // `:` ends the script with 0, since a missing file is no failure of the probe.
     script.push(':');
     let (output, blind) = match shell.script(&script).await {
         Ok(answer) => (answer.stdout, None),
         Err(error) => {
+            // The failure gets less exact without the probe, but it is still reported.
             debug!(%error, "cannot check the sockets");
             (String::new(), Some(error))
         }
@@ -157,6 +166,7 @@ pub(super) async fn probe<S: Session>(shell: &NodeShell<S>, supervisor: &Supervi
         alive: None,
     };
     let is_gone = |socket: &ProbedSocket| matches!(socket, ProbedSocket::Missing | ProbedSocket::Tcp);
+    // Only an installed instance without a socket is worth a search through /proc.
     if seen.blind.is_none() && seen.config && seen.sockets.iter().all(is_gone) {
         seen.alive = find_alive(shell, supervisor).await;
     }

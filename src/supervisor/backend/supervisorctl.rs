@@ -22,7 +22,7 @@ use crate::supervisor::rescue::{self, RescueContext};
 use crate::supervisor::shell::{NodeShell, quote_words};
 use crate::transport::Session;
 
-/// What this backend is like.
+/// The properties of this backend.
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
     runs_commands: true,
     restarts: true,
@@ -36,10 +36,10 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
 /// Most that is read of a log at once, in bytes.
 const TAIL_LIMIT: usize = 256 * 1024;
 
-/// So much of the end of a log is read when it is followed anew, to find what was shown already.
+/// How much of the end of a log is read when following starts anew, to find the lines that were shown before.
 const JOIN_BYTES: usize = 64 * 1024;
 
-/// A log that is followed is given so long to have something new.
+/// How long a followed log is given to produce something new.
 const FOLLOW_TIME: Duration = Duration::from_millis(250);
 
 /// Prints where a log of a process is: address, process, key. `supervisor.xmlrpc` has both names in 3.0 to 4.2.5.
@@ -80,6 +80,7 @@ impl<S: Session> SupervisorctlBackend<S> {
     /// supervisord's own pid.
     async fn pid(&self) -> Result<Option<u32>, SupervisorError> {
         let output = self.query(&["pid"]).await?;
+        // Whatever kept supervisorctl from asking explains more than the missing number.
         refuse(&problems_of(&output))?;
         // It prints 0 for one that does not run.
         let pid = supervisorctl::parse_pid(&output.stdout).ok_or_else(|| failed("supervisorctl pid", &output))?;
@@ -95,15 +96,18 @@ impl<S: Session> SupervisorctlBackend<S> {
             let output = self.query(&["tail", &format!("-{}", bytes + more), name, stream.as_str()]).await?;
             match supervisorctl::parse_tail(name, &output.stdout, &output.stderr) {
                 TailOutput::Text(text) if output.status == 0 && text.is_empty() => {
+                    // supervisord also reports an empty log for one that goes to a device, so the path has to decide.
                     let path = self.log_path(name, stream).await?;
                     let nowhere = path.and_then(|path| kept_nowhere(stream, Some(&path)));
                     return nowhere.map_or_else(|| Ok(Vec::new()), Err);
                 }
                 TailOutput::Text(text) if output.status == 0 => return Ok(text.into_bytes()),
                 TailOutput::Text(_) => return Err(failed("supervisorctl tail", &output)),
+                // One more byte may reach the start of the character that was cut.
                 TailOutput::NotText => {}
                 TailOutput::NoLog => return Err(no_log(stream)),
                 TailOutput::Unreadable => {
+                    // supervisord cannot read from an offset of a device, and the path shows whether the log is one.
                     let path = self.log_path(name, stream).await?;
                     let nowhere = path.and_then(|path| kept_nowhere(stream, Some(&path)));
                     let text = "supervisord cannot read its log".to_owned();
@@ -114,6 +118,7 @@ impl<S: Session> SupervisorctlBackend<S> {
                     return Err(SupervisorError::Fault { fault: RpcFault::BadName, text });
                 }
                 TailOutput::Refused => {
+                    // A known problem explains the refusal better than the general error below.
                     refuse(&problems_of(&output))?;
                     return Err(SupervisorError::Protocol("supervisorctl cannot read the log".to_owned()));
                 }
@@ -132,6 +137,7 @@ impl<S: Session> SupervisorctlBackend<S> {
         let mut bytes = likely_bytes(wanted);
         loop {
             let read = self.tail(name, stream, bytes).await?;
+            // Fewer bytes than requested are the whole log.
             let is_part = read.len() >= bytes;
             let lines = LineBuffer::last_of(&read, is_part, wanted);
             if !is_part || lines.len() >= wanted || bytes >= TAIL_LIMIT {
@@ -146,9 +152,11 @@ impl<S: Session> SupervisorctlBackend<S> {
     /// runs it can ask, where the user may run it.
     async fn log_path(&self, name: &str, stream: LogStream) -> Result<Option<String>, SupervisorError> {
         let words = quote_words(&["-c", LOG_PATH, &self.address.to_string(), name, &format!("{stream}_logfile")])?;
+        // The Python in the first line of supervisorctl has the `supervisor` package for sure; another one may not.
         let find = r#"own=$(command -v supervisorctl); own=$(sed -n "1s/^#! *//p" "$own")"#;
         let body = |sudo: &str| format!("{find}; {sudo}$own {words}");
         let answer = self.shell.query_in_time("the Python of supervisorctl", body).await?;
+        // Without the mark the program did not run: the path stays unknown, which is no error.
         let path = answer.stdout.strip_prefix("log:").filter(|_| answer.status == 0);
         Ok(path.map(|path| path.trim_end_matches('\n').to_owned()).filter(|path| !path.is_empty()))
     }
@@ -186,6 +194,7 @@ impl<S: Session> Backend for SupervisorctlBackend<S> {
         name: &str,
         with_supervisor: bool,
     ) -> Result<Option<ProcessReading>, SupervisorError> {
+        // The pid costs one more start of a Python, so it is read only where a restart of supervisord itself matters.
         let pid = if with_supervisor { self.pid().await? } else { None };
         Ok(ProcessReading::find(self.list().await?, group, name, pid))
     }
@@ -201,6 +210,7 @@ impl<S: Session> Backend for SupervisorctlBackend<S> {
         if let Some(error) = read.error {
             return Err(SupervisorError::Fault { fault: RpcFault::CantReread, text: error });
         }
+        // An answer of which nothing is understood does not prove that nothing has changed.
         if !read.is_understood || output.status != 0 {
             return Err(failed("supervisorctl reread", &output));
         }
@@ -208,6 +218,7 @@ impl<S: Session> Backend for SupervisorctlBackend<S> {
     }
 
     async fn remove_group(&self, group: &str) -> Result<(), SupervisorError> {
+        // supervisord refuses to remove a group while its processes run (fault 91, STILL_RUNNING).
         self.send("stop", &format!("{group}:*")).await?;
         self.send("remove", group).await?;
         // supervisorctl exits with 0 after a refusal too: the list decides.
@@ -250,6 +261,7 @@ impl<S: Session> Backend for SupervisorctlBackend<S> {
         reader: &mut LogReader<S::Command>,
     ) -> Result<LogStep, SupervisorError> {
         let (name, request) = (process.full_name(), reader.request());
+        // Without following, one read of the end is all there is to do.
         if !request.follow {
             let (read, lines) = self.last_lines(&name, request.stream, request.lines).await?;
             return Ok(reader.read_out(&read, lines));
