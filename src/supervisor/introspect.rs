@@ -1,10 +1,11 @@
-//! What a Contrail service says of its own work: its NodeStatus, asked of its introspect port over the session.
+//! The state that a Contrail service reports of its own work: its NodeStatus, read from its introspect port over the
+//! session.
 //!
-//! Here live [`FunctionalState`], [`ask`], [`question`] and [`port_of`]. The module uses `transport`, hyper as `rpc.rs` does, and quick-xml.
-//! What always holds: one question is one channel, gone when the answer is there or the time is over; an answer is at
-//! most [`BODY_LIMIT`] bytes and [`DEPTH_LIMIT`] elements deep; entities that a document defines are not expanded; what is
-//! not understood is never taken for well. A RUNNING process may well be `initializing`: supervisord sees processes, not
-//! their work. Start reading at [`ask`].
+//! Here live [`FunctionalState`], [`ask`], [`question`] and [`port_of`]. The module uses `transport`, hyper as
+//! `rpc_caller.rs` does, and quick-xml. What always holds: one query is one channel, gone when the answer is there or
+//! the time is over; an answer is at most [`BODY_LIMIT`] bytes and [`DEPTH_LIMIT`] elements deep; entities that a
+//! document defines are not expanded; an answer that is not understood never counts as healthy. A RUNNING process may
+//! well be `initializing`: supervisord sees processes, not their work. Start reading at [`ask`].
 //!
 //! The meanings are those of Contrail's own `contrail-status` (`contrail-controller` R1.10 to R3.2
 //! `src/config/utils/contrail-status.py`); the elements come from `src/base/sandesh/process_info.sandesh` and
@@ -49,14 +50,14 @@ const HOST_NAME: &str = "localhost";
 /// (`BackupImplementedServices` in `contrail-controller` R2.20 to R3.2 `src/sandesh/common/vns.sandesh`.)
 const STAND_BY: [&str; 3] = ["contrail-device-manager", "contrail-schema", "contrail-svc-monitor"];
 
-/// What a service says of its own work.
+/// How a service does its work, by its own account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FunctionalState {
     /// It does its work.
     Active,
-    /// It runs and does not do its work, or cannot tell.
+    /// It runs and does not do its work, or cannot say whether it does.
     Initializing {
-        /// What it lacks in its own words, or why it could not tell: one line of at most 512 bytes.
+        /// The missing part in its own words, or why it did not say: one line of at most 512 bytes.
         reason: Option<String>,
     },
     /// It stands by, and another node's does the work.
@@ -110,7 +111,7 @@ impl fmt::Display for FunctionalState {
     }
 }
 
-/// Why a question had no good answer. What it prints goes on after `port N`.
+/// Why a query had no good answer. Its text continues a sentence that starts with `port N`.
 #[derive(Debug, thiserror::Error)]
 enum IntrospectProblem {
     #[error(transparent)]
@@ -139,15 +140,15 @@ enum IntrospectProblem {
     OtherState(String),
 }
 
-/// Asks a service how its work goes: one question, answered within `patience`. Whoever gets [`FunctionalState::Timeout`] or
-/// [`FunctionalState::Initializing`] may ask again; nothing is retried here.
+/// Asks a service how its work goes: one query, answered within `patience`. The caller may ask again after
+/// [`FunctionalState::Timeout`] or [`FunctionalState::Initializing`]; nothing is retried here.
 ///
 /// `service` is the group's name, such as `contrail-schema`: for those that stand by, a refused connection means
 /// [`FunctionalState::Backup`]. A forwarding that the node says to forbid means that for none.
 ///
 /// # Errors
-/// What the session says when the connection to the node itself is gone: [`TransportError::Lost`]. Whatever the
-/// service does is no error.
+/// The session's own error when the connection to the node itself is gone: [`TransportError::Lost`]. Nothing that the
+/// service does is an error.
 pub async fn ask<S: Session>(
     session: &S,
     service: &str,
@@ -160,10 +161,10 @@ pub async fn ask<S: Session>(
     }
 }
 
-/// What came of one question.
+/// The result of one query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntrospectAnswer {
-    /// What is to be said of the service.
+    /// The state of the service.
     pub said: FunctionalState,
     /// Whose words they are.
     pub source: AnswerSource,
@@ -180,7 +181,7 @@ pub enum AnswerSource {
     Noise,
 }
 
-/// The same, for whoever can do without an answer: that a forwarding is forbidden says nothing of the service.
+/// The same, for callers that can do without an answer: a forbidden forwarding says nothing about the service.
 ///
 /// # Errors
 /// As [`ask`]; [`TransportError::ChannelRefused`] if the node says to forbid the forwarding.
@@ -200,6 +201,7 @@ pub async fn question<S: Session>(
     let noise = |said| Ok(IntrospectAnswer { said, source: AnswerSource::Noise });
     match problem {
         Some(IntrospectProblem::Transport(error)) if error.nobody_listens() => {
+            // Only the instance that won the election opens its port, so a refusal is normal for these.
             let stands_by = STAND_BY.contains(&service);
             let nobody = || FunctionalState::initializing(&format!("nothing is listening on port {port}"));
             Ok(IntrospectAnswer {
@@ -236,7 +238,7 @@ pub fn port_of(ports: &BTreeMap<String, u16>, group: &str, process: &str) -> Opt
 /// One request on a channel of its own, and the body of its answer.
 async fn exchange<S: Session>(session: &S, port: u16) -> Result<Bytes, IntrospectProblem> {
     let stream = session.open_tcp(HOST_NAME, port).await?;
-    // The servers are Python's and C++'s of many years: what they write in a head is none of our business.
+    // The servers are Python and C++ of many years, and not all of their headers are valid; only the body matters.
     let mut http = http1::Builder::new();
     http.max_buf_size(HEAD_LIMIT)
         .ignore_invalid_headers_in_responses(true)
@@ -269,6 +271,7 @@ fn of_http(error: &hyper::Error) -> IntrospectProblem {
 
 /// What an answer says.
 fn status_in(body: &[u8]) -> Result<FunctionalState, IntrospectProblem> {
+    // A broken character in a description must not hide the state.
     let status = first_process_status(&String::from_utf8_lossy(body))?;
     match status.state.trim() {
         "Functional" => Ok(FunctionalState::Active),
@@ -315,7 +318,7 @@ impl XmlElement {
 struct ProcessStatus {
     state: String,
     description: String,
-    /// What a ToR agent says of its switch, which tells more than its description.
+    /// The state of a ToR agent's switch, which explains more than its description.
     tor: Option<String>,
 }
 
@@ -341,6 +344,7 @@ impl ConnectionInfo {
 fn first_process_status(text: &str) -> Result<ProcessStatus, IntrospectProblem> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
+    // A bare `&` in a description must not make the whole answer unreadable.
     reader.config_mut().allow_dangling_amp = true;
     let mut path: Vec<XmlElement> = Vec::new();
     let mut value = String::new();
@@ -356,6 +360,7 @@ fn first_process_status(text: &str) -> Result<ProcessStatus, IntrospectProblem> 
                 let element = XmlElement::of(tag.name().into_inner());
                 match element {
                     XmlElement::NodeStatus => seen_node_status = true,
+                    // The values of an earlier entry must not leak into this one.
                     XmlElement::Process => status = ProcessStatus::default(),
                     XmlElement::Connection => connection = ConnectionInfo::default(),
                     XmlElement::Processes
@@ -367,6 +372,7 @@ fn first_process_status(text: &str) -> Result<ProcessStatus, IntrospectProblem> 
                     | XmlElement::Other => {}
                 }
                 path.push(element);
+                // Text before a child element is no part of a value.
                 value.clear();
             }
             Event::End(_) => {
@@ -389,6 +395,7 @@ fn first_process_status(text: &str) -> Result<ProcessStatus, IntrospectProblem> 
             Event::Text(text) => value.push_str(&text),
             Event::CData(text) => value.push_str(&text),
             Event::GeneralRef(reference) => push_reference(&mut value, &reference),
+            // The document ended inside an element, so it was cut short.
             Event::Eof if !path.is_empty() => return Err(IntrospectProblem::NotXml),
             Event::Eof if seen_node_status => return Err(IntrospectProblem::NoProcessStatus),
             Event::Eof => return Err(IntrospectProblem::NoNodeStatus),

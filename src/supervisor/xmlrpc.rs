@@ -1,6 +1,6 @@
 //! XML-RPC as bytes: calls out, answers in. Bounded, and never panics on any bytes.
 //!
-//! The codec itself is the `dxr` crate; here is what a hostile or broken peer makes necessary around it.
+//! The codec itself is the `dxr` crate; this file adds the checks that a hostile or broken peer makes necessary.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -41,15 +41,19 @@ pub fn encode(method: &str, params: &impl TryToParams) -> Result<String, XmlRpcE
 /// [`XmlRpcError::Fault`] for a fault, [`XmlRpcError::Malformed`] for anything that is no answer.
 pub fn decode(body: &[u8]) -> Result<Value, XmlRpcError> {
     let text = String::from_utf8_lossy(body);
+    // The parser recurses, so the depth is checked before it runs.
     if depth(&text) > DEPTH_LIMIT {
         return Err(XmlRpcError::Malformed("nested too deeply".to_owned()));
     }
     let parsed = MethodResponse::from_xml(&text).or_else(|error| {
+        // Only the answer of another server needs the second attempt; supervisord's own values parse as they are.
         let usual = with_usual_values(&text);
+        // The first error is the one about the answer as it came.
         MethodResponse::from_xml(&usual).map_err(|_| error)
     });
     match parsed {
         Ok(response) => Ok(response.value),
+        // A fault is a different document, which the first parser rejects.
         Err(error) => match FaultResponse::from_xml(&text) {
             Ok(FaultResponse { fault }) => {
                 Err(XmlRpcError::Fault { code: fault.code(), text: fault.string().to_owned() })
@@ -59,8 +63,8 @@ pub fn decode(body: &[u8]) -> Result<Value, XmlRpcError> {
     }
 }
 
-/// The one text that an answer holds, byte for byte: no line's end is changed, and what is not UTF-8 stays. None if the
-/// answer is anything else.
+/// The one text that an answer holds, byte for byte: line ends stay as they are, and so do bytes that are not UTF-8.
+/// None if the answer is anything else.
 #[must_use]
 pub fn raw_text(body: &[u8]) -> Option<Vec<u8>> {
     const OPEN: &[u8] = b"<value><string>";
@@ -83,6 +87,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
         let escapes: [(&[u8], u8); 5] =
             [(b"&amp;", b'&'), (b"&lt;", b'<'), (b"&gt;", b'>'), (b"&quot;", b'"'), (b"&apos;", b'\'')];
         let escape = escapes.iter().find_map(|(escape, byte)| Some((rest.strip_prefix(*escape)?, *byte)));
+        // An unknown escape stays as it is, so that no byte of a log gets lost.
         let (left, byte) = if *first == b'&' { escape.unwrap_or((after, b'&')) } else { (after, *first) };
         bytes.push(byte);
         rest = left;
@@ -97,6 +102,7 @@ fn depth(text: &str) -> usize {
     let mut deepest = 0;
     for (index, part) in text.split('<').skip(1).enumerate() {
         let tag = part.split('>').next().unwrap_or(part);
+        // The XML declaration may stand at the start, and nowhere else.
         if tag.starts_with('?') && index == 0 {
             continue;
         }
@@ -123,6 +129,7 @@ fn with_usual_values(text: &str) -> String {
     for part in parts {
         usual.push_str("<value>");
         match part.split_once("</value>") {
+            // Arrays and structures hold values of their own, which follow as parts.
             Some((value, rest))
                 if !value.trim_start().starts_with("<array>") && !value.trim_start().starts_with("<struct>") =>
             {
@@ -303,7 +310,8 @@ mod tests {
         }
     }
 
-    /// The parser recurses: what is deeper than any answer of supervisord's never gets to it, however it is dressed.
+    /// The parser recurses: an answer that is nested deeper than any of supervisord's never reaches it, however it is
+    /// written.
     #[test]
     fn a_tower_is_refused() {
         assert!(decode(tower(10, "").as_bytes()).is_ok());

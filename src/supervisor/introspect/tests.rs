@@ -134,7 +134,7 @@ fn what_is_no_page_says_nothing() {
     for (text, expected) in tables {
         assert_eq!(said(text), *expected, "{text}");
     }
-    // Once the process is whole, nothing that follows can change what was said.
+    // Once the process is complete, nothing that follows can change the answer.
     let end = good.find("</ProcessStatus>").unwrap_or_default() + "</ProcessStatus>".len();
     assert_eq!(said(&good[..end]), "active");
 }

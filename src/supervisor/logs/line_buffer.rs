@@ -27,6 +27,7 @@ impl LineBuffer {
                 Some((b'\n', text)) => (text, true),
                 _ => (part, false),
             };
+            // The rest of a longer line is dropped as it arrives, which bounds the memory.
             let room = LONGEST.saturating_sub(self.open.len());
             self.is_cut |= text.len() > room;
             self.open.extend(text.iter().take(room));
@@ -51,6 +52,7 @@ impl LineBuffer {
     fn close(&mut self) -> String {
         let is_cut = std::mem::take(&mut self.is_cut);
         let mut bytes = std::mem::take(&mut self.open);
+        // `\r\n` ends a line as well; where the line was cut, its last byte is not its end.
         if bytes.last() == Some(&b'\r') && !is_cut {
             bytes.pop();
         }
@@ -76,6 +78,7 @@ impl LineBuffer {
         let mut lines = Self::default();
         let mut all = lines.feed(bytes);
         all.extend(lines.finish());
+        // A line without its beginning is better than none, so it is dropped only where others are left.
         let spare = usize::from(is_part && all.len() > 1);
         all.split_off(all.len().saturating_sub(most).max(spare))
     }

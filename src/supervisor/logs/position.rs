@@ -1,10 +1,10 @@
 //! One log read by offset, from its last lines on, whatever happens to the file meanwhile.
 //!
-//! Here lives [`LogPosition`]: it knows how far a log was read, and reads the next piece. It uses a [`LogSource`] and holds no
-//! connection, so it goes on over another one. What always holds: each byte is returned once and in order; each request
-//! includes the last bytes that are known, so that a file which was replaced (rotated, cleared, another path) is noticed even
-//! when it has grown past the old one's size; a file that was moved aside is read to its end first; a read is bounded. Start
-//! at [`LogPosition::next`].
+//! Here lives [`LogPosition`]: it knows how far a log was read, and reads the next piece. It uses a [`LogSource`] and
+//! holds no connection, so it can continue over another one. What always holds: each byte is returned once and in
+//! order; each request includes the last bytes that are known, so that a file which was replaced (rotated, cleared,
+//! another path) is noticed even when it has grown past the old one's size; a file that was moved aside is read to its
+//! end first; a read is bounded. Start at [`LogPosition::next`].
 
 use tracing::debug;
 
@@ -110,15 +110,18 @@ impl LogPosition {
                 wanted -= 1;
                 text = text.get(..place).unwrap_or_default();
             }
+            // Without progress the loop would never end: the file has become shorter, or its bytes cannot be read.
             if bytes.is_empty() || start >= end {
                 break;
             }
             end = start;
         }
+        // The log has fewer lines than wanted, so it is shown from its start.
         if wanted > 0 && end == 0 {
             first = 0;
         }
         self.offset = first;
+        // The bytes before the first line let the very first read notice that the file was replaced.
         if first > 0 {
             let before = first.saturating_sub(u64::try_from(CONTEXT).unwrap_or_default());
             let (start, context) = self.read_whole(source, before, first).await?;
@@ -135,8 +138,10 @@ impl LogPosition {
     /// What kept it from being read; the reader can go on later, over another connection.
     pub async fn next(&mut self, source: &impl LogSource) -> Result<LogNews, SupervisorError> {
         let Some(predecessor) = self.predecessor.clone() else { return self.read_next(source).await };
+        // The state to go back to, should the bytes turn out to come from the wrong file.
         let before = self.clone();
         let news = self.read_next(source).await?;
+        // Without new bytes nothing can come from the wrong file.
         if news.bytes.is_empty() && !news.rotated {
             return Ok(news);
         }
@@ -144,12 +149,14 @@ impl LogPosition {
         // if the predecessor still has its number, the bytes that were read are from the file that followed it.
         match find_predecessor(source, &predecessor).await? {
             Some(number) if number == predecessor.number => {
+                // `read_next` may have noted the next predecessor already, and that one stays.
                 self.predecessor = self.predecessor.take().filter(|next| *next != predecessor);
                 Ok(news)
             }
             Some(number) => {
                 debug!(number, "rotated again meanwhile: going back to the next file");
                 *self = Self {
+                    // Number 0 is the log itself, which has no suffix.
                     moved: number.checked_sub(1).filter(|next| *next > 0),
                     predecessor: Some(RotatedLog { number, ..predecessor }),
                     ..before
@@ -157,6 +164,7 @@ impl LogPosition {
                 Ok(LogNews { more: true, ..LogNews::default() })
             }
             None => {
+                // Nobody can know any more whether a file in between was skipped, so lines may be missing.
                 self.predecessor = self.predecessor.take().filter(|next| *next != predecessor);
                 Ok(LogNews { rotated: true, missing: true, ..news })
             }
@@ -170,26 +178,31 @@ impl LogPosition {
         if let Some(path) = self.by_command.clone() {
             return self.next_by_command(source, &path).await;
         }
+        // supervisord failed at this size before, and only more bytes can complete the character.
         if let Some(stuck) = self.stuck
             && self.size(source).await? == stuck
         {
             if !self.may_run {
                 return Ok(LogNews::default());
             }
+            // Nothing came meanwhile, so it is not a character in the making: the log is not UTF-8.
             self.take_command(source).await?;
             return Ok(LogNews { more: true, ..LogNews::default() });
         }
         self.stuck = None;
         let known = self.context.len();
+        // The known bytes in front show whether it is still the same file.
         match source.piece(self.context_start(), known + PIECE).await {
             Ok(LogPiece::Bytes(bytes)) => match bytes.strip_prefix(self.context.as_slice()) {
                 Some(new) => Ok(self.took(new, bytes.len() >= known + PIECE)),
                 None => self.rotated(source).await,
             },
             Ok(LogPiece::NotText) => self.not_text(source).await,
+            // A file that was read before and is gone now was moved aside.
             Err(SupervisorError::Fault { fault: RpcFault::NoFile, .. }) if self.offset > 0 => {
                 self.rotated(source).await
             }
+            // Nothing was read yet, so the file is one that was not written yet.
             Err(SupervisorError::Fault { fault: RpcFault::NoFile, .. }) => Ok(LogNews::default()),
             // Past 2 GiB.
             Err(SupervisorError::Unsupported(_)) if self.may_run => {
@@ -227,6 +240,7 @@ impl LogPosition {
 
     /// Reads on in the file that was rotated to `number`, or to a higher one since; at its end, turns to the next file.
     async fn next_of_moved(&mut self, source: &impl LogSource, number: u8) -> Result<LogNews, SupervisorError> {
+        // Without commands a file that was moved aside is out of reach.
         let path = if self.may_run { source.path().await? } else { None };
         let whole = self.context.len() + PIECE;
         let mut found = None;
@@ -240,10 +254,12 @@ impl LogPosition {
             };
             for number in number..=last {
                 match source.file(&format!("{path}.{number}"), self.context_start(), whole).await {
+                    // The right file still has the bytes that were read last at their offset.
                     Ok(bytes) if !bytes.is_empty() && bytes.starts_with(&self.context) => {
                         found = Some((number, bytes));
                         break;
                     }
+                    // It may have been rotated once more, to a higher number.
                     Ok(_) => {}
                     Err(error) if error.is_connection_lost() => return Err(error),
                     Err(error) => {
@@ -258,11 +274,13 @@ impl LogPosition {
             return Ok(LogNews { rotated: true, missing: !is_next, more: true, ..LogNews::default() });
         };
         let new = bytes.get(self.context.len()..).unwrap_or_default();
+        // A full piece means that the old file may have more.
         let news = self.took(new, true);
         if bytes.len() >= whole {
             self.moved = Some(number);
             return Ok(news);
         }
+        // The old file is read to its end; from now on it identifies the file that followed it.
         self.predecessor = Some(RotatedLog { number, start: self.context_start(), end: self.context.clone() });
         self.turn_to(number.checked_sub(1).filter(|next| *next > 0), path);
         Ok(LogNews { rotated: true, ..news })
@@ -272,6 +290,7 @@ impl LogPosition {
     fn turn_to(&mut self, moved: Option<u8>, path: Option<String>) {
         (self.offset, self.moved) = (0, moved);
         self.context.clear();
+        // supervisord may write to another path by now.
         if self.by_command.is_some() {
             self.by_command = path;
         }
@@ -281,6 +300,7 @@ impl LogPosition {
     /// UTF-8. Each attempt that fails costs a page of supervisord's log.
     async fn not_text(&mut self, source: &impl LogSource) -> Result<LogNews, SupervisorError> {
         let (from, known) = (self.context_start(), self.context.len());
+        // supervisord reports no size past 2 GiB, and a command has to take over.
         let Some(size) = source.size().await? else {
             self.take_command(source).await?;
             return Ok(LogNews { more: true, ..LogNews::default() });
@@ -289,6 +309,7 @@ impl LogPosition {
             return self.rotated(source).await;
         }
         if known > 0 {
+            // The known bytes could be read before; if they cannot any more, the file is another one.
             match source.piece(from, known).await? {
                 LogPiece::Bytes(bytes) if bytes == self.context => {}
                 LogPiece::Bytes(_) | LogPiece::NotText => return self.rotated(source).await,
@@ -296,6 +317,7 @@ impl LogPosition {
         }
         let whole = known + PIECE;
         let there = usize::try_from(size - from).map_or(whole, |there| there.min(whole));
+        // A character has at most three bytes before its last one.
         for cut in 1..=3 {
             let length = there.saturating_sub(cut);
             if length <= known {
@@ -307,6 +329,7 @@ impl LogPosition {
                 return Ok(self.took(new, there == whole));
             }
         }
+        // Only the beginning of one character is new: it is read once the rest is written.
         if there - known <= 3 && ends_within_character(source, size).await? {
             self.stuck = Some(size);
             return Ok(LogNews::default());
@@ -371,10 +394,13 @@ impl LogPosition {
         let length = |start: u64, end: u64| usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
         if self.by_command.is_none() {
             for cut in 0..=3 {
+                // A shorter end helps only where it cuts a character, and is needed only where no command may read the
+                // rest.
                 if cut == 1 && (self.may_run || !ends_within_character(source, end).await?) {
                     break;
                 }
                 let last = end.saturating_sub(cut);
+                // The start may lie within a character; the next one begins at most three bytes later.
                 for start in (start..=start.saturating_add(3)).take_while(|start| *start < last) {
                     if let LogPiece::Bytes(bytes) = source.piece(start, length(start, last)).await? {
                         return Ok((start, bytes));
@@ -391,7 +417,9 @@ impl LogPosition {
 /// The number that a file has now, if it still exists. Its last known number is tried first.
 async fn find_predecessor(source: &impl LogSource, file: &RotatedLog) -> Result<Option<u8>, SupervisorError> {
     let Some(path) = source.path().await? else { return Ok(None) };
+    // The numbers never shrink, so lower ones need no look.
     for number in file.number..=MOVED {
+        // One byte more than the known end, since the file has to end there.
         match source.file(&format!("{path}.{number}"), file.start, file.end.len() + 1).await {
             Ok(bytes) if bytes == file.end => return Ok(Some(number)),
             Ok(_) => {}
@@ -616,7 +644,7 @@ mod tests {
                 }
                 source.write(b"now\n");
                 wanted.extend(b"now\n");
-                // Without commands what was moved aside is out of reach, and that is said.
+                // Without commands the file that was moved aside is out of reach, and the reader reports that.
                 let wanted = if may_run { (wanted, rotations) } else { (b"now\n".to_vec(), 1) };
                 let read = all(&mut reader, &source).await;
                 assert!(read == wanted, "{rotations} {may_run}: {} bytes of {}", read.0.len(), wanted.0.len());
@@ -654,7 +682,7 @@ mod tests {
                 *source.requests.lock().expect("no panic before") = 0;
                 *source.rotates_before.lock().expect("no panic before") = rotations.to_vec();
                 let mut read = all(&mut reader, &source).await.0;
-                // What is rotated in the last two reads is seen by the next.
+                // The next read notices a file that is rotated during the last two reads.
                 let requests = *source.requests.lock().expect("no panic before");
                 source.rotates_before.lock().expect("no panic before").clear();
                 source.write(b"last\n");
@@ -723,7 +751,7 @@ mod tests {
                 _ => "one\ngrün\n",
             };
             assert_eq!(String::from_utf8_lossy(&told), wanted, "{lines} lines");
-            // What is no character is told as soon as it is certain.
+            // Bytes that are not a character are shown as soon as that is certain.
             source.write(b"caf\xe9\n and more\n");
             let read = loop {
                 match reader.next(&source).await {
@@ -770,8 +798,8 @@ mod tests {
                 for (pair, rotates) in places.windows(2).zip(rotations) {
                     let piece = &bytes[pair[0]..pair[1]];
                     // Where commands read it, a file that is rotated and as long as before is not looked at. One that
-                    // begins with all that the old one held cannot be told from it. Of a character that a rotation cuts
-                    // in two, in a file that has little else, a part may be lost.
+                    // begins with all that the old one held looks the same. Of a character that a rotation cuts in two,
+                    // in a file that has little else, a part may be lost.
                     let is_told_apart = !piece.starts_with(&file) && piece.len() as u64 != reader.offset();
                     if rotates && is_told_apart && text.is_char_boundary(pair[0]) {
                         file.clear();

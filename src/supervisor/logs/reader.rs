@@ -2,8 +2,8 @@
 //!
 //! Here lives [`LogReader`], the state between two steps; a backend's `read_log` makes a step, by offset
 //! (`LogReader::read_pieces`) or by a command that follows (`LogReader::join`). It holds no connection but that
-//! command's, so it goes on over another one. What always holds: lines come in order; a [`LogStep`] is small enough to be
-//! shown before the next is made; what is kept is bounded.
+//! command's, so it can continue over another one. What always holds: lines come in order; a [`LogStep`] is small
+//! enough to be shown before the next is made; the buffers are bounded.
 
 use super::line_buffer::LineBuffer;
 use super::position::LogPosition;
@@ -23,11 +23,11 @@ pub struct LogRequest {
     pub stream: LogStream,
     /// The last lines that are shown first.
     pub lines: usize,
-    /// Whether what is written later is shown too.
+    /// Whether lines that are written later are shown too.
     pub follow: bool,
 }
 
-/// What a step has to show.
+/// Something that a step has to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogEvent {
     /// Lines of the log.
@@ -39,7 +39,7 @@ pub enum LogEvent {
 /// When the next step is worth making.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStep {
-    /// Now: this was a part of what is there.
+    /// Now: this was only a part of the log.
     Now,
     /// After the node's other logs had a turn.
     Soon,
@@ -47,7 +47,7 @@ pub enum NextStep {
     Later,
 }
 
-/// What a step of reading came to.
+/// The result of a step of reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogStep {
     /// To be shown, in order.
@@ -119,8 +119,10 @@ impl<C: RemoteCommand> LogReader<C> {
         source: &impl LogSource,
     ) -> Result<LogStep, SupervisorError> {
         if !self.has_started {
+            // Done once: after a reconnection the position continues where it was.
             let size = self.position.begin(source, self.request.lines).await?;
             self.has_started = true;
+            // Without following, the size at the start is the goal, so that a log which keeps growing still ends.
             self.goal = (!self.request.follow).then_some(size);
         }
         if self.goal.is_some_and(|goal| self.position.offset() >= goal) {
@@ -132,6 +134,7 @@ impl<C: RemoteCommand> LogReader<C> {
             events.push(LogEvent::Lines(self.lines.feed(&news.bytes)));
         }
         if news.rotated {
+            // The end of a line that the old file left open will never come.
             events.push(LogEvent::Lines(self.lines.finish().into_iter().collect()));
             events.push(LogEvent::Notice(if news.missing {
                 "its log was rotated or cleared: the last lines before that may be missing"
@@ -156,27 +159,30 @@ impl<C: RemoteCommand> LogReader<C> {
         self.follower.take()
     }
 
-    /// A step that starts to follow, with the end of the log read after the follower had started: its last lines at first,
-    /// after a reconnection what is new in it.
+    /// A step that starts to follow, with the end of the log read after the follower had started: its last lines at
+    /// first, after a reconnection only the new part of it.
     pub(in crate::supervisor) fn join(&mut self, follower: TailFollower<C>, end: &[u8]) -> LogStep {
         self.follower = Some(follower);
         let mut events = Vec::new();
         if self.has_started {
+            // After a reconnection the last bytes that were shown mark the place to continue at.
             let new = after_last(&self.known, end);
             if new.is_none() {
                 events.push(LogEvent::Notice("its log was rotated, or written too fast: lines may be missing"));
             }
+            // Without that place everything is shown: a line shown twice is better than one that is lost.
             self.show(new.unwrap_or(end), &mut events);
         } else {
             self.has_started = true;
             let start = LineBuffer::start_of_last(end, self.request.lines);
+            // The bytes before the first line that is shown only serve to find the place again.
             self.known = end.get(..start).unwrap_or_default().to_vec();
             self.show(end.get(start..).unwrap_or_default(), &mut events);
         }
         LogStep { events, next: NextStep::Now, has_grown: true }
     }
 
-    /// A step with what the follower has read; nothing if nothing came.
+    /// A step with the bytes that the follower has read; it shows nothing if there are none.
     pub(in crate::supervisor) fn follow(&mut self, follower: TailFollower<C>, bytes: &[u8]) -> LogStep {
         self.follower = Some(follower);
         if bytes.is_empty() {
@@ -192,6 +198,7 @@ impl<C: RemoteCommand> LogReader<C> {
         let spare = self.known.len().saturating_sub(KNOWN_BYTES);
         self.known.drain(..spare);
         let mut lines = self.lines.feed(bytes);
+        // A notice of supervisord's, not a line of the log (`http.py`, `tail_f_producer`).
         if lines.iter().any(|line| line == TRUNCATED) {
             lines.retain(|line| line != TRUNCATED);
             events.push(LogEvent::Notice("its log was rotated"));

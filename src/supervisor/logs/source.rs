@@ -1,7 +1,7 @@
 //! Where the pieces of a log come from, and the logs of which there are none.
 //!
-//! Here live [`LogSource`], which `position.rs` reads by offset, and [`kept_nowhere`]. What always holds: what is read is
-//! bounded, and is exactly the bytes of the file.
+//! Here live [`LogSource`], which `position.rs` reads by offset, and [`kept_nowhere`]. What always holds: a read is
+//! bounded, and returns exactly the bytes of the file.
 
 use std::future::Future;
 
@@ -67,15 +67,17 @@ pub fn no_log(stream: LogStream) -> SupervisorError {
     SupervisorError::Fault { fault: RpcFault::NoFile, text: format!("supervisord keeps no {stream} log for it") }
 }
 
-/// Why no log is kept at a path that supervisord reports for one: none, or no file but what supervisord's own output, or
-/// nothing, goes to. supervisord reads nothing of these, and reports an empty log.
+/// Why no log is kept at a path that supervisord reports: there is no path, or it leads to a device, such as /dev/null
+/// or supervisord's own output. supervisord reads nothing from these, and reports an empty log.
 #[must_use]
 pub fn kept_nowhere(stream: LogStream, path: Option<&str>) -> Option<SupervisorError> {
     let path = match path {
         None => return Some(no_log(stream)),
         Some(path) => path,
     };
+    // /dev/shm is a file system in memory, and its files are ordinary ones.
     let is_device = path.starts_with("/dev/") && !path.starts_with("/dev/shm/");
+    // A path such as `/proc/self/fd/1` leads to supervisord's own output.
     let is_descriptor = path.starts_with("/proc/") && path.contains("/fd/");
     let path: String = path.chars().take(200).collect();
     (is_device || is_descriptor).then(|| SupervisorError::Fault {

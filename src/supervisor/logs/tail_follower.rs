@@ -1,7 +1,7 @@
 //! A log that `supervisorctl tail -f` follows: for nodes where only that works.
 //!
-//! It starts with the last 1,024 bytes of the log without their offset; [`TailFollower::join`] finds their place in the end of the
-//! log, read once more. What always holds: the command ends with the channel; what is kept is bounded.
+//! It starts with the last 1,024 bytes of the log without their offset; [`TailFollower::join`] finds their place in the
+//! end of the log, read once more. What always holds: the command ends with the channel; the buffers are bounded.
 
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ impl<C: RemoteCommand> TailFollower<C> {
             Err(error) => {
                 command.close().await;
                 return Err(match error {
+                    // Without sudo there is no password prompt, so the silence is the login shell's.
                     EnterError::Sudo(_) if !sudo.is_on() => SupervisorError::Silent("the login shell".to_owned()),
                     EnterError::Sudo(error) => SupervisorError::Sudo(error),
                     EnterError::Transport(error) => error.into(),
@@ -73,6 +74,7 @@ impl<C: RemoteCommand> TailFollower<C> {
                 });
             }
         };
+        // The script is sent only now, because sudo reads its password from the same standard input.
         command.write(format!("{}\n", one_line(TAIL)).as_bytes()).await?;
         let mut tailed = Self { command, head, skip: 0 };
         tailed.greet().await?;
@@ -82,6 +84,7 @@ impl<C: RemoteCommand> TailFollower<C> {
     /// Waits for the greeting, and for the bytes right behind it.
     async fn greet(&mut self) -> Result<(), SupervisorError> {
         loop {
+            // sudo or the login shell may print something first, so the greeting may stand anywhere.
             let is_there = self.head.windows(GREETING.len()).position(|window| window == GREETING);
             if let Some(start) = is_there {
                 self.head.drain(..start + GREETING.len());
@@ -95,6 +98,7 @@ impl<C: RemoteCommand> TailFollower<C> {
                 _ => return Err(self.ended()),
             }
         }
+        // supervisord sends the end of the log at once, so a pause means that it is complete.
         while self.head.len() < HEAD_LIMIT {
             match timeout(QUIET, self.command.next()).await {
                 Ok(Some(OutputPiece::Stdout(bytes))) => self.head.extend(bytes),
@@ -125,11 +129,13 @@ impl<C: RemoteCommand> TailFollower<C> {
     pub async fn next(&mut self, patience: Duration) -> Result<Vec<u8>, SupervisorError> {
         match timeout(patience, self.command.next()).await {
             Ok(Some(OutputPiece::Stdout(mut bytes))) => {
+                // These bytes were in the end of the log that `join` took, and are shown already.
                 let known = self.skip.min(bytes.len());
                 self.skip -= known;
                 bytes.drain(..known);
                 Ok(bytes)
             }
+            // Nothing new is no error: the caller has other logs to read meanwhile.
             Ok(Some(OutputPiece::Stderr(_))) | Err(_) => Ok(Vec::new()),
             Ok(Some(OutputPiece::Exit(_)) | None) => Err(self.ended()),
         }

@@ -1,10 +1,10 @@
 //! Reads how a node's init describes a service: `service NAME status`, and `start`, `stop`, `restart`.
 //!
-//! Here live [`parse_status`] and [`parse_action`], for SysV scripts (EL6, EL7, Debian's LSB functions), upstart
-//! and systemd. The file uses its neighbors `problem` (sudo's refusals) and `supervisorctl` (the status line that
-//! Contrail's wrappers print) and the leaf `event`; it does no I/O. What always holds: the text decides, and an exit code
-//! only where no line is understood, and then never for "running"; "not running" is never running; what is read
-//! is bounded, and no text makes it panic. Start reading at [`parse_status`].
+//! Here live [`parse_status`] and [`parse_action`], for SysV scripts (EL6, EL7, Debian's LSB functions), upstart and
+//! systemd. The file uses its neighbors `problem` (sudo's refusals) and `supervisorctl` (the status line that
+//! Contrail's wrappers print) and the leaf module `event`; it does no I/O. What always holds: the text decides, and an
+//! exit code only where no line is understood, and then never for "running"; "not running" is never running; reads are
+//! bounded, and no text makes it panic. Start reading at [`parse_status`].
 //!
 //! Sources: EL6's `/etc/rc.d/init.d/functions` (`status()`), Debian's `/lib/lsb/init-functions`
 //! (`status_of_proc`), `/usr/sbin/service` of init-system-helpers, initctl(8) of upstart 1.x, systemctl(1) of
@@ -81,12 +81,13 @@ pub enum InitProblem {
 /// where stdout says nothing, or says that nothing runs to a user who may not know. `exit` counts only where no
 /// line is understood: 3 is stopped (LSB), everything else unknown.
 ///
-/// `name` is the service as it was asked for.
+/// `name` is the service as the caller named it.
 #[must_use]
 pub fn parse_status(name: &str, stdout: &str, stderr: &str, exit: Option<u32>) -> InitStatus {
     let out: Vec<String> = lines(stdout).collect();
     let err: Vec<String> = lines(stderr).collect();
     let all = || out.iter().chain(&err);
+    // sudo refuses before init runs, so nothing else in the output is about the service.
     if let Some(line) = all().find(|line| is_sudo(line)) {
         return status_from(InitState::Denied, None, line);
     }
@@ -95,12 +96,14 @@ pub fn parse_status(name: &str, stdout: &str, stderr: &str, exit: Option<u32>) -
     }
     let (said, complaint) = (by_lines(name, &out), by_lines(name, &err));
     let status = match (said, complaint) {
+        // A script that may not read the pid file can call a running service stopped, so the denial on stderr wins.
         (Some(said), Some(complaint)) if said.state == InitState::Stopped && complaint.state == InitState::Denied => {
             Some(complaint)
         }
         (said, complaint) => said.or(complaint),
     };
     status.unwrap_or_else(|| {
+        // LSB: status 3 is "program is not running". No other code is used alike by all scripts.
         let state = if exit == Some(3) { InitState::Stopped } else { InitState::Unknown };
         status_from(state, None, all().find(|line| !line.is_empty()).map_or("", String::as_str))
     })
@@ -117,6 +120,7 @@ fn by_lines(name: &str, lines: &[String]) -> Option<InitStatus> {
         let Some((state, pid)) = one_line(name, line) else { continue };
         match state {
             InitState::Running | InitState::Starting | InitState::Stopping => {
+                // A negative line that follows would win, so the search continues.
                 running.get_or_insert(status_from(state, pid, line));
             }
             InitState::Stopped
@@ -184,9 +188,11 @@ fn plain(line: &str) -> String {
             continue;
         }
         match chars.next() {
+            // The last byte of a control sequence is one from `@` to `~` (ECMA-48).
             Some('[') => while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {},
             Some(']') => {
                 while let Some(c) = chars.next() {
+                    // An operating system command ends with BEL or with `ESC \`.
                     if c == '\u{7}' || c == '\u{1b}' && chars.next_if_eq(&'\\').is_some() {
                         break;
                     }
@@ -222,9 +228,11 @@ fn systemd(lines: &[String]) -> Option<InitStatus> {
         (_, None, None) => return None,
     };
     let since = active.and_then(|(_, text)| text.split_once(" since ")).map(|(_, rest)| {
+        // The part behind the semicolon (`2h ago`) changes with every query.
         let end = rest.find(';').unwrap_or(rest.len());
         clip(rest.get(..end).unwrap_or_default().trim())
     });
+    // systemctl also prints the pid of a process that has ended.
     let pid = field("Main PID:").filter(|_| alive).and_then(|(_, text)| main_pid(text));
     Some(InitStatus { state, pid, since, text: clip(line) })
 }
@@ -268,6 +276,7 @@ fn one_line(name: &str, line: &str) -> Option<(InitState, Option<u32>)> {
     if let Some(status) = status_line(line) {
         let state = match status.state {
             ProcessState::Running => InitState::Running,
+            // supervisord will start a process in BACKOFF again.
             ProcessState::Starting | ProcessState::Backoff => InitState::Starting,
             ProcessState::Stopping => InitState::Stopping,
             ProcessState::Stopped => InitState::Stopped,
@@ -281,6 +290,7 @@ fn one_line(name: &str, line: &str) -> Option<(InitState, Option<u32>)> {
 
 /// `NAME start/running, process 1234`, `NAME (INSTANCE) stop/waiting`: goal, state and process of initctl(8).
 fn upstart(name: &str, line: &str) -> Option<(InitState, Option<u32>)> {
+    // The name of another job may begin with this one.
     let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(' '))?.trim_start();
     let rest = match rest.strip_prefix('(') {
         Some(instance) => instance.split_once(')')?.1.trim_start(),
@@ -368,6 +378,7 @@ fn sysv(line: &str) -> Option<(InitState, Option<u32>)> {
     if stopped.iter().any(|words| phrase(words)) || matches!(words.as_slice(), ["stopped"] | [_, "stopped"]) {
         return Some((InitState::Stopped, None));
     }
+    // A negation that is none of the phrases above leaves the state open, since it must never count as running.
     if negated {
         return None;
     }

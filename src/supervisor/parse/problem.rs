@@ -1,4 +1,4 @@
-//! What kept a command from doing its work: whether supervisorctl, the login shell or sudo says so.
+//! The problems that kept a command from doing its work, whether supervisorctl, the login shell or sudo reports them.
 //!
 //! Here lives [`ControlProblem`], and the reading of single lines for it. Pure; uses its neighbor `text` and
 //! `remote::SudoError`. What always holds: the text decides, since supervisorctl 3.x exits with 0 after any error; an exit
@@ -137,11 +137,14 @@ impl ControlProblems {
         for line in stderr.lines().take(MAX_LINES) {
             self.read(line, UnknownLine::Drop);
         }
+        // A traceback that was cut short does not name its exception.
         if self.in_traceback {
             self.push(ControlProblem::PythonError { text: "an exception".to_owned() });
         }
         let recognised = self.found.iter().any(|problem| !matches!(problem, ControlProblem::Unrecognised { .. }));
         if !answered && !recognised {
+            // The codes of the shell itself: 127 for a command that it did not find, 126 for one that it may not
+            // execute (POSIX).
             match self.exit {
                 Some(127) => self.push(ControlProblem::CommandNotFound),
                 Some(126) => self.push(ControlProblem::PermissionDenied),
@@ -232,6 +235,7 @@ fn exception(text: &str) -> ControlProblem {
     if of_socket && says(&["[Errno 13]", "(13, ", "[Errno 1]", "(1, "]) {
         return ControlProblem::PermissionDenied;
     }
+    // ECONNREFUSED is 111 on Linux and 61 on BSD.
     if of_socket && says(&["[Errno 111]", "(111, ", "[Errno 61]", "(61, "]) {
         return ControlProblem::Refused { address: String::new() };
     }
@@ -239,6 +243,7 @@ fn exception(text: &str) -> ControlProblem {
     if of_socket && says(&["[Errno 2] No such file or directory: file: ", "(2, 'No such file or directory')"]) {
         return ControlProblem::NoSuchFile { address: String::new() };
     }
+    // ECONNRESET is 104 on Linux and 54 on BSD; EPIPE is 32 on both.
     let reset = ["[Errno 104]", "(104, ", "[Errno 32]", "(32, ", "[Errno 54]"];
     let of_connection = of_socket || says(&["ConnectionResetError", "BrokenPipeError", "ConnectionAbortedError"]);
     // An answer that ends early: no status line, half a body, or no element in it.
@@ -265,6 +270,7 @@ fn shell_problem(line: &str) -> Option<ControlProblem> {
         &["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "csh", "tcsh", "fish", "busybox", "env"];
     let lower = line.to_ascii_lowercase();
     let (teller, rest) = lower.split_once(':')?;
+    // A login shell calls itself `-bash`.
     let teller = teller.trim_start_matches('-');
     let of_shell = SHELLS.contains(&teller.rsplit('/').next().unwrap_or(teller));
     // csh names only the command: `supervisorctl: Command not found.`

@@ -1,9 +1,9 @@
 //! Reads what `supervisorctl` prints, of any version from 3.0 to 4.2.5.
 //!
 //! Here live the readers of `status`, of the actions, of `pid`, of `tail` and of `reread`. The file uses its neighbors
-//! `problem` and `text` and the leaf `event`, and does no I/O. What always holds: the text decides, since 3.x exits with 0
-//! after any error; what is read is bounded, and no text makes it panic. What a node prints is untrusted and kept as
-//! it came. Start reading at [`parse_status`]. The tests are in `supervisorctl_tests.rs`.
+//! `problem` and `text` and the leaf module `event`, and does no I/O. What always holds: the text decides, since 3.x
+//! exits with 0 after any error; reads are bounded, and no text makes it panic. Text from a node is untrusted and kept
+//! unchanged. Start reading at [`parse_status`]. The tests are in `supervisorctl_tests.rs`.
 //!
 //! The texts are those of `supervisor/supervisorctl.py` in supervisor 3.0, 3.1.4, 3.4.0 and 4.2.5.
 
@@ -152,6 +152,7 @@ pub fn without_preface(stdout: &str) -> &str {
         if status_line(line).is_some() {
             return rest;
         }
+        // A line that could be a process in an unknown state must not be taken for a preface.
         let like_a_state = |word: &str| word.len() >= 4 && word.bytes().all(|byte| byte.is_ascii_uppercase());
         if classify(line.trim()).is_some() || line.split_whitespace().any(like_a_state) {
             return stdout;
@@ -210,6 +211,7 @@ pub fn parse_tail(name: &str, stdout: &str, stderr: &str) -> TailOutput {
         _ => text,
     };
     if text.is_empty() {
+        // Without a log on stdout, stderr shows whether the log is empty or was not read at all.
         let problems = parse_status("", stderr, None).problems;
         let said = problems.iter().any(|problem| !matches!(problem, ControlProblem::Unrecognised { .. }));
         return if said { TailOutput::Refused } else { TailOutput::Text(String::new()) };
@@ -223,6 +225,7 @@ pub fn parse_tail(name: &str, stdout: &str, stderr: &str) -> TailOutput {
             _ => {}
         }
     }
+    // A log may quote such an error, so both its start and its form have to match.
     let own = |line: &str| {
         let begins = ["unix://", "http://", "error: <class ", "Server requires authentication"];
         begins.iter().any(|begin| line.starts_with(begin)) && classify(line).is_some()
@@ -238,7 +241,7 @@ pub fn parse_tail(name: &str, stdout: &str, stderr: &str) -> TailOutput {
     }
 }
 
-/// Reads the output of `reread`. For what kept it from being asked at all see [`parse_status`].
+/// Reads the output of `reread`. [`parse_status`] reads why it was not even sent.
 #[must_use]
 pub fn parse_reread(stdout: &str) -> RereadOutput {
     let mut read = RereadOutput::default();
@@ -265,6 +268,7 @@ pub fn parse_reread(stdout: &str) -> RereadOutput {
             "disappeared" => &mut read.disappeared,
             _ => continue,
         };
+        // A group has no space in its name; a sentence does.
         if !name.contains(char::is_whitespace) {
             list.push(clip(name));
             read.is_understood = true;
@@ -308,6 +312,7 @@ pub(super) fn status_line(line: &str) -> Option<StatusLine> {
         Ok(state) => state,
         Err(_) => {
             let column = line.len() - rest.len();
+            // An unknown word counts as a state only in the column where states stand.
             let like_a_state = (4..=12).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_uppercase());
             (like_a_state && column >= STATE_COLUMN).then_some(ProcessState::Unknown)?
         }
@@ -322,6 +327,7 @@ pub(super) fn status_line(line: &str) -> Option<StatusLine> {
         | ProcessState::Fatal
         | ProcessState::Unknown => (None, None),
     };
+    // supervisorctl prints one name where group and process have the same.
     let (group, process) = name.split_once(':').unwrap_or((name, name));
     Some(StatusLine {
         name: clip(name),
