@@ -52,6 +52,7 @@ impl<T: Transport> NodeConnection<T> {
 
     /// The shell on the connection that is open, else on a new one.
     pub(in crate::run) async fn shell(&self) -> Result<NodeShell<T::Session>, TransportError> {
+        // The lock is held while connecting, so that a node never gets two connections.
         let mut current = self.current.lock().await;
         if let Some(shell) = current.as_ref().filter(|shell| !shell.session().is_closed()) {
             return Ok(shell.clone());
@@ -67,6 +68,7 @@ impl<T: Transport> NodeConnection<T> {
 
     /// Ends once it is known that the node does not answer over the connection that is open; as long as it does, or if none is open, never.
     pub(in crate::run) async fn falls_silent(&self) {
+        // A lock that is held means a connect under way, whose silence the connect itself notices.
         let session = self.current.try_lock().ok().and_then(|current| Some(Arc::clone(current.as_ref()?.session())));
         match session {
             Some(session) => session.falls_silent().await,
@@ -118,6 +120,7 @@ impl<T: Transport> LiveInstance<T> {
     ) -> Result<Self, crate::event::Failure> {
         let shell = link.shell().await.map_err(|error| error.failure())?;
         let authorization = authorization(supervisor, &link.passwords)?;
+        // An optional instance may simply not exist, so its absence needs no explanation.
         let diagnosis = if supervisor.optional { Diagnosis::Spare } else { Diagnosis::Look };
         let reached = search::reach(&shell, supervisor, wanted, authorization.clone(), diagnosis).await?;
         let session = Arc::clone(shell.session());
@@ -143,6 +146,7 @@ impl<T: Transport> LiveInstance<T> {
     /// Drops processes that another instance of the node lists as well, where the backend does not say whose they are.
     pub(in crate::run) fn leave_to_others(&mut self, taken: &mut BTreeSet<(String, String)>) {
         if self.capabilities().lists_other_instances {
+            // The first instance that lists a process keeps it.
             self.snapshot.processes.retain(|process| taken.insert((process.group.clone(), process.name.clone())));
         }
     }
@@ -183,6 +187,7 @@ impl<T: Transport> LiveInstance<T> {
             for group in owed {
                 match self.put_in(&group).await {
                     Ok(true) => self.group_is_in(&group),
+                    // A process of the group is still stopping, so the next round tries again.
                     Ok(false) => {}
                     Err(error) => debug!(group, %error, "not added again yet"),
                 }
@@ -203,6 +208,7 @@ impl<T: Transport> LiveInstance<T> {
         if client.list().await?.iter().any(stopping) {
             return Ok(false);
         }
+        // A removal stops the processes before it takes the group out, so a group that is still in may be stopped.
         client.start_group(group).await.map(|()| true)
     }
 
@@ -249,6 +255,7 @@ impl<T: Transport> LiveInstance<T> {
         let shell = self.link.shell().await?;
         let session = Arc::clone(shell.session());
         let mut connected = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        // The node was reconnected: the client moves to the new connection and keeps its backend.
         if !Arc::ptr_eq(&connected.session, &session) {
             let client = Arc::new(connected.client.on(shell));
             *connected = ConnectedClient { session, client };
@@ -256,7 +263,7 @@ impl<T: Transport> LiveInstance<T> {
         Ok(Arc::clone(&connected.client))
     }
 
-    /// The process as it is now. supervisord's own pid is read where a stop of the program restarts it all.
+    /// The process as it is now. supervisord's own pid is read as well where a stop of the program restarts all of it.
     pub(in crate::run) async fn look(&self, group: &str, name: &str) -> Result<ProcessReading, SupervisorError> {
         let client = self.client().await?;
         let reading = client.read(group, name, self.may_be_restarted()).await?;
@@ -291,10 +298,11 @@ impl<T: Transport> LiveInstance<T> {
         }
     }
 
-    /// Whether the instance is another than when it was first asked, and the process with it.
+    /// Whether the instance was restarted since it was first read, and the process with it.
     pub(in crate::run) fn was_restarted(&self, now: &ProcessReading) -> bool {
         let listed = self.snapshot.processes.iter();
         let mut listed = listed.filter(|known| known.group == now.process.group && known.name == now.process.name);
+        // A new supervisord alone is not enough, since it may not have started the process yet.
         self.snapshot.pid.is_some()
             && now.supervisor_pid.is_some()
             && self.snapshot.pid != now.supervisor_pid

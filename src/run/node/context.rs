@@ -1,4 +1,5 @@
-//! What every action and every gate gets of a node: its connection, its results, the channel for updates, the signals.
+//! The parts of a node that every action and every gate gets: its connection, its results, the channel for updates, the
+//! signals.
 //!
 //! Here lives [`NodeContext`]. It uses the messages, the results and the connection, and knows no action, no gate and no
 //! worker, so that each of them can be read and tested alone. What always holds: a context belongs to one node of one
@@ -19,7 +20,7 @@ use crate::run::node::signals::RunSignals;
 use crate::run::results::{ResultBuilder, node_name};
 use crate::transport::{ProxyRoute, Transport};
 
-/// A node, and everything that work on it needs.
+/// A node, and everything that the work on it needs.
 pub(in crate::run) struct NodeContext<T: Transport> {
     /// Makes its results; knows the plan and the index of the node.
     pub(in crate::run) results: ResultBuilder,
@@ -52,6 +53,7 @@ impl<T: Transport> NodeContext<T> {
         Self {
             results: ResultBuilder { plan: Arc::new(self.results.plan.reading_of(self.results.index)), index: 0 },
             connection: Arc::clone(&self.connection),
+            // A reading for a gate must not outlast the gate.
             access: NodeAccess { timeout: timeout.min(self.access.timeout), ..self.access.clone() },
             updates,
             signals: self.signals.clone(),
@@ -101,6 +103,7 @@ impl<T: Transport> NodeContext<T> {
     /// Sends an update to the dispatcher. It waits while the dispatcher has too much to read.
     pub(in crate::run) async fn send(&self, item: WorkItem, update: WorkerUpdate) {
         if self.updates.send(WorkerMessage { item, update }).await.is_err() {
+            // The receiver is gone only once the run is over, and the work ends by itself then.
             debug!("the run no longer listens");
         }
     }

@@ -34,7 +34,7 @@ pub(in crate::run) struct DiscoveredNode<T: Transport> {
     link: Arc<NodeConnection<T>>,
     instances: Vec<DiscoveredInstance<T>>,
     rows: ResultBuilder,
-    /// The way that was asked for.
+    /// The backend that the user chose.
     via: Option<Via>,
 }
 
@@ -92,9 +92,9 @@ impl<T: Transport> DiscoveredNode<T> {
         let roles = rows.plan.roles_in(rows.index, None);
         let services: Vec<&ServicePattern> = rows.plan.services().collect();
         let via = rows.plan.via.or(access.via);
-        // To restart an instance one need not ask it, and it may be down.
+        // A restart of an instance goes through init, so the instance need not answer, and may be down.
         let ask = rows.plan.means_all_services() || services.iter().any(|service| !is_instance_only(service, &roles));
-        // An init wrapper can only be asked by name, so what nobody is known to have may be anyone's.
+        // An init wrapper can only be queried by name, and a name that no role knows may belong to any instance.
         let stray = services.iter().filter(|service| !service.is_glob()).map(|service| service.group());
         let stray: Vec<&str> = stray.filter(|name| !roles.iter().any(|role| role.has_service(name))).collect();
         let with_stray = |supervisor: &Supervisor| {
@@ -120,7 +120,7 @@ impl<T: Transport> DiscoveredNode<T> {
         Self { link: Arc::clone(link), instances, rows, via }
     }
 
-    /// A failure that says the connection ended while the supervisords were asked.
+    /// A failure that shows that the connection ended while the supervisords were queried.
     pub(in crate::run) fn connection_lost(&self) -> Option<&Failure> {
         let failures = self.instances.iter().filter_map(|found| found.reached.as_ref().err());
         failures.into_iter().find(|failure| {
@@ -160,17 +160,20 @@ impl<T: Transport> DiscoveredNode<T> {
             };
             let capped = plan.caps.iter().any(is_member);
             let selected = step.nodes.contains(&self.rows.index);
+            // Nodes that only count towards a cap are read too, to know whether they are down.
             if !capped && !selected {
                 continue;
             }
             let agenda = self.agenda(NodeBatch { step: index, batch: 0, node: self.rows.index, batched: false });
             let mut is_down = agenda.results.iter().any(|result| {
+                // A service that is nowhere on the node cannot be down there.
                 let kind = result.failure.as_ref().map(|failure| failure.kind);
                 result.outcome.is_bad() && kind != Some(FailureKind::NoSuchService)
             });
             for job in &agenda.jobs {
                 let Some(state) = state_of(job, link).await else { continue };
                 is_down |= state.state != Some(ProcessState::Running) && !has_ended_well(job).await;
+                // Several steps may mean the same target.
                 if selected && !inspection.targets.contains(&state) {
                     inspection.targets.push(state);
                 }
@@ -182,7 +185,7 @@ impl<T: Transport> DiscoveredNode<T> {
         inspection
     }
 
-    /// What the node has of the names of a task.
+    /// The names of a task that the node has.
     pub(in crate::run) async fn names(&self, task: TaskIndex) -> NameCensus {
         let mut census = NameCensus { task, ..NameCensus::default() };
         let Some(task) = self.rows.plan.tasks.get(task) else { return census };
@@ -190,6 +193,7 @@ impl<T: Transport> DiscoveredNode<T> {
         let names = task.work.services().iter().filter(|service| !service.is_glob());
         let mut missing = Vec::new();
         for service in names {
+            // An update reads supervisord's configuration, in which init has no part.
             let has = self.has(service, action)
                 || action != Action::Update && self.init_has(service, &mut census.unsure).await;
             if has {
@@ -198,11 +202,13 @@ impl<T: Transport> DiscoveredNode<T> {
                 missing.push(service);
             }
         }
+        // The lists below only serve to judge missing names.
         if missing.is_empty() {
             return census;
         }
         let processes = self.reached().flat_map(|instance| &instance.snapshot.processes);
         census.listed = processes.flat_map(|process| [process.group.clone(), process.full_name()]).collect();
+        // A supervisord that should answer and does not may have the missing names.
         census.unsure |= self.instances.iter().any(|DiscoveredInstance { supervisor, reached, .. }| {
             reached.as_ref().err().is_some_and(|failure| !(supervisor.optional && is_absent(failure)))
         });
@@ -217,6 +223,7 @@ impl<T: Transport> DiscoveredNode<T> {
                 }
                 Err(error) => {
                     debug!(instance = instance.supervisor.name, %error, "its configuration was not reread");
+                    // Without its configuration nobody can say that the name is missing.
                     census.unsure = true;
                 }
             }
@@ -282,6 +289,7 @@ impl<T: Transport> DiscoveredNode<T> {
             };
             match asked {
                 Ok(status) if status.state == InitState::NotFound => {}
+                // Any other state means that init knows the name.
                 Ok(_) => return true,
                 Err(error) => {
                     debug!(service = name, %error, "init did not report whether it has the service");
@@ -292,7 +300,7 @@ impl<T: Transport> DiscoveredNode<T> {
         false
     }
 
-    /// What the guard would have to start again, of all that this run stops and starts on the node.
+    /// The commands with which the guard would start again all that this run stops and starts on the node.
     pub(in crate::run) fn rescues(&self, link: &NodeConnection<T>) -> Vec<Rescue> {
         let steps = self.rows.plan.steps.indexed();
         let own = steps.filter(|(_, step)| step.nodes.contains(&self.rows.index));
@@ -301,6 +309,7 @@ impl<T: Transport> DiscoveredNode<T> {
             let node_batch = NodeBatch { step, batch: 0, batched: false, node: self.rows.index };
             let action = self.rows.action(node_batch);
             for job in self.agenda(node_batch).jobs {
+                // Only a restart and an update owe a start: a stop is meant to last.
                 match (job, action) {
                     (NodeJob::Process { instance, process }, Action::Restart) => {
                         rescues.push(instance.rescue(&process.group, &process.name));
@@ -338,6 +347,7 @@ impl<T: Transport> DiscoveredNode<T> {
                 Ok(instance) => self.processes(node_batch, instance, &mut jobs, &mut results),
             }
         }
+        // One job for all instances, since only all of them together show that a name is in no configuration.
         if let Some(role) = roles.first().filter(|_| !updated.is_empty()) {
             jobs.push(NodeJob::Update { role: Arc::clone(role), instances: updated });
         }
@@ -361,6 +371,7 @@ impl<T: Transport> DiscoveredNode<T> {
             self.init_services(node_batch, role, &mut jobs);
         }
         self.not_found(node_batch, &roles, &jobs, &mut results);
+        // A resumed run acts only on the targets that are left.
         if let Some(task) = self.rows.task(node_batch) {
             let node = crate::run::results::node_name(&self.rows.plan, self.rows.index);
             let meant = |key: TargetKey| task.targets.contains(&node, key.role.as_deref(), key.service.as_deref());
@@ -384,6 +395,7 @@ impl<T: Transport> DiscoveredNode<T> {
             services.is_empty() || services.iter().any(|service| service.matches_process(&process.group, &process.name))
         };
         for process in listed.iter().filter(|process| meant(process)) {
+            // This backend reaches all processes of a program at once, whether or not they were selected.
             let alone = |other: &ProcessInfo| other.group != process.group || meant(other);
             if self.rows.action(node_batch).changes()
                 && instance.capabilities().acts_on_programs
@@ -402,6 +414,7 @@ impl<T: Transport> DiscoveredNode<T> {
             jobs.push(NodeJob::Process { instance: Arc::clone(instance), process: process.clone() });
         }
         let unnamed = instance.snapshot.unnamed;
+        // An entry without a name may be a process that was meant, so it must not disappear silently.
         if unnamed > 0 && (services.is_empty() || services.iter().any(ServicePattern::is_glob)) {
             let result = self.rows.of(node_batch, instance, Outcome::Failed);
             let entries = if unnamed == 1 { "1 entry".to_owned() } else { format!("{unnamed} entries") };
@@ -417,8 +430,8 @@ impl<T: Transport> DiscoveredNode<T> {
         }
     }
 
-    /// The services of a role that init runs and that are meant. In older releases supervisord runs them, and then
-    /// what it lists is the truth.
+    /// The services of a role that init runs and that are meant. In older releases supervisord runs some of them, and
+    /// then its list decides.
     fn init_services(&self, node_batch: NodeBatch, role: &Arc<Role>, jobs: &mut Vec<NodeJob<T>>) {
         let services = self.rows.services(node_batch);
         for name in &role.init_services {
@@ -428,7 +441,7 @@ impl<T: Transport> DiscoveredNode<T> {
                     .as_ref()
                     .is_ok_and(|instance| instance.snapshot.processes.iter().any(|process| process.group == *name))
             });
-            // XML-RPC alone was asked for: nothing is executed on the node then, unless the service itself was named.
+            // With XML-RPC alone no command may run on the node, unless the user named the service itself.
             let spared = !may_run_commands(self.via) && asked_by.is_none_or(ServicePattern::is_glob);
             if by_supervisord
                 || spared
@@ -451,6 +464,7 @@ impl<T: Transport> DiscoveredNode<T> {
         jobs: &[NodeJob<T>],
         results: &mut Vec<TargetResult>,
     ) {
+        // An update has a result of its own for a name that is in no configuration.
         if self.rows.action(node_batch) == Action::Update {
             return;
         }
@@ -466,11 +480,12 @@ impl<T: Transport> DiscoveredNode<T> {
             let anywhere = all_roles.iter().any(by_init)
                 || self.instances.iter().any(|DiscoveredInstance { supervisor, reached, .. }| match reached {
                     Ok(instance) => lists(instance),
-                    // It cannot be said of one that does not answer, unless it need not be there.
+                    // Nothing is known of one that does not answer, unless it need not exist.
                     Err(failure) => !(supervisor.optional && is_absent(failure)),
                 });
             let first_visit = all_roles.first().is_none_or(|first| roles.iter().any(|role| role.name == first.name));
             if !anywhere && self.rows.task(node_batch).is_some_and(|task| task.explicit) {
+                // The name is missing on the whole node, so only the step of the first role reports it.
                 if first_visit {
                     results.push(self.rows.no_such_service(node_batch, service, &self.listed()));
                 }
@@ -479,10 +494,11 @@ impl<T: Transport> DiscoveredNode<T> {
             for role in roles.iter().filter(|role| !by_init(role)) {
                 let of_role = || self.instances.iter().filter(|found| found.role.name == role.name);
                 let reached = || of_role().filter_map(|found| found.reached.as_ref().ok());
-                // One of the role's supervisords has it: that the others have not goes without saying.
+                // One of the role's supervisords has it, so it is no news that the others have not.
                 if reached().any(|instance| lists(instance)) {
                     continue;
                 }
+                // An optional instance is not expected to have the service.
                 for instance in reached().filter(|instance| !instance.supervisor.optional) {
                     let mut result = self.rows.of(node_batch, instance, Outcome::NotConfigured);
                     result.service = Some(service.as_str().to_owned());
@@ -491,6 +507,7 @@ impl<T: Transport> DiscoveredNode<T> {
                 }
             }
         }
+        // Without these results the node would have none at all for this batch.
         if jobs.is_empty() && results.is_empty() {
             for service in self.rows.services(node_batch) {
                 let mut result = self.rows.empty(node_batch, Outcome::NotConfigured);
@@ -518,7 +535,7 @@ fn is_absent(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::SupervisorMissing | FailureKind::SupervisorDown)
 }
 
-/// Whether a name means instances only, which are not asked themselves.
+/// Whether a name means only instances, which need not answer for that.
 fn is_instance_only(service: &ServicePattern, roles: &[Arc<Role>]) -> bool {
     roles.iter().flat_map(|role| &role.supervisors).any(|supervisor| service.matches_instance(&supervisor.name))
 }

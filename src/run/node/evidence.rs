@@ -1,7 +1,7 @@
 //! Why a service is not up: how it ended, and the end of its log, fetched once when an action has ended badly.
 //!
-//! What always holds: it takes at most [`TIME`], is at most [`LINES`] lines of together [`BYTES`] bytes, and makes no outcome
-//! another; what cannot be had is left out. What a program that was never run has written is no evidence.
+//! What always holds: it takes at most [`TIME`], is at most [`LINES`] lines of together [`BYTES`] bytes, and changes no
+//! outcome; parts that cannot be read are left out. The log of a program that was never run is no evidence.
 
 use std::time::Duration;
 
@@ -33,10 +33,11 @@ pub(in crate::run) fn is_called_for(result: &TargetResult) -> bool {
     let kind = result.failure.as_ref().map(|failure| failure.kind);
     let by_kind = matches!(kind, Some(FailureKind::Fatal | FailureKind::AbnormalTermination | FailureKind::Unstable));
     let by_state = matches!(result.state, Some(ProcessState::Fatal | ProcessState::Backoff | ProcessState::Exited));
+    // A program that could not be spawned wrote nothing this time, so its log is about an earlier life.
     result.outcome.is_bad() && kind != Some(FailureKind::SpawnError) && (by_kind || by_state)
 }
 
-/// What there is to be had of a process now.
+/// Gathers the evidence of a process.
 pub(in crate::run) async fn gather<T: Transport>(
     instance: &LiveInstance<T>,
     process: &ProcessInfo,
@@ -44,6 +45,7 @@ pub(in crate::run) async fn gather<T: Transport>(
     let same_name = |other: &&ProcessInfo| other.name == process.name;
     // supervisord's log names a process without its group.
     let is_only = instance.snapshot.processes.iter().filter(same_name).count() <= 1;
+    // Each part has the whole time, and one that is late does not cost the other.
     let log = async { timeout(TIME, end_of_log(instance, process)).await.unwrap_or_default() };
     let end = async { timeout(TIME, how_it_ended(instance, process, is_only)).await.unwrap_or_default() };
     let (log, (exit_status, ended)) = tokio::join!(log, end);
@@ -60,6 +62,7 @@ async fn end_of_log<T: Transport>(
     process: &ProcessInfo,
 ) -> Option<(LogStream, Vec<String>)> {
     let client = instance.client().await.ok()?;
+    // A program that fails mostly says why on stderr.
     for stream in [LogStream::Stderr, LogStream::Stdout] {
         match client.last_lines(process, stream, LINES).await {
             Ok(lines) if lines.iter().all(|line| line.trim().is_empty()) => {}
@@ -82,6 +85,7 @@ async fn how_it_ended<T: Transport>(
         && let Some(log) = own_log(&client).await
     {
         let ended = last_end(&log, &process.name);
+        // The log also has the signal, and whether supervisord expected the end.
         if let Some(words) = ended {
             return (exit_status(&words), Some(words));
         }
@@ -131,6 +135,7 @@ fn fitting(lines: Vec<String>) -> Vec<String> {
             room -= line.len();
             kept.push(line);
         } else {
+            // One long line is better cut than left out; behind a whole line it is left out.
             if kept.is_empty() {
                 let end = (0..=room).rev().find(|place| line.is_char_boundary(*place)).unwrap_or_default();
                 kept.push(format!("{}…", line.get(..end).unwrap_or_default()));

@@ -76,7 +76,7 @@ impl NodeLock {
         self.policy.is_optional
     }
 
-    /// Drops the guard without disarming it. The end of its channel makes it start what it is armed with.
+    /// Drops the guard without disarming it. The end of its channel makes it start the services that it is armed for.
     pub(in crate::run) fn leave_to_guard(&mut self) {
         self.guard = None;
     }
@@ -88,6 +88,7 @@ impl NodeLock {
         item: WorkItem,
     ) -> Result<(), WorkItemEnd> {
         let taken = self.try_take(node, item).await;
+        // Remembered for the rehearsal, which has no guard to try anything with on such a node.
         self.is_unlockable = matches!(taken, Err(WorkItemEnd::Lost(Outcome::Failed, _)));
         taken
     }
@@ -118,6 +119,7 @@ impl NodeLock {
             }
             Err(TakeError::Held(holder)) => {
                 let end = self.held(node, holder);
+                // Only a lock that is waited for is shown as a phase; any other ends the attempt.
                 if let (WorkItemEnd::Held(failure, true), WorkItem::Lock(_)) = (&end, item) {
                     node.show(item, self.wait_phase(node, failure)).await;
                 }
@@ -129,6 +131,7 @@ impl NodeLock {
                 debug!(%error, "continuing without a guard");
                 Ok(())
             }
+            // `Failed` makes the dispatcher refuse changes only: a node that cannot be locked can still be read.
             Err(TakeError::Sudo(error)) => Err(WorkItemEnd::Lost(Outcome::Failed, error.failure(Stage::Inspect))),
             Err(error) => Err(WorkItemEnd::of_failure(error.failure())),
         }
@@ -191,14 +194,15 @@ impl NodeLock {
         item: WorkItem,
     ) -> Result<(), WorkItemEnd> {
         debug!("the connection dropped before everything was started; reconnecting");
-        // We do not ask whether the guard lives: it may not have noticed the loss yet. If it does, closing its channel
-        // makes it start what it is armed with and release the lock, and only then can the next lock be had.
+        // We do not check whether the guard lives: it may not have noticed the loss yet. If it does, closing its
+        // channel makes it start the services that it is armed for and release the lock, and only then can the next
+        // lock be had.
         self.guard = None;
         self.take(node, item).await.map_err(not_started)
     }
 
-    /// Has the guard try what it may have to do. A node that could not be locked is only read; the dispatcher has the
-    /// reason.
+    /// Lets the guard try the commands that it may have to run. A node that could not be locked is only read; the
+    /// dispatcher has the reason.
     pub(in crate::run) async fn rehearse<T: Transport>(
         &mut self,
         node: &NodeContext<T>,
@@ -207,16 +211,18 @@ impl NodeLock {
         if self.policy.is_optional || self.is_unlockable {
             return Ok(());
         }
-        // A guard that went with its connection is replaced before it is asked.
+        // A guard ends with its connection, so the rehearsal may need a new one.
         self.take(node, WorkItem::Inspect(node.results.index)).await?;
         let Some(guard) = &self.guard else { return Ok(()) };
         let Err(failure) = rehearsal::rehearse(guard, rescues, Stage::Inspect).await else {
             return Ok(());
         };
         if failure.kind == FailureKind::ConnectionLost {
+            // A guard whose channel is gone can do nothing more; the next attempt takes another one.
             self.guard = None;
         }
         let is_lost = matches!(failure.kind, FailureKind::ConnectionLost | FailureKind::TimedOut);
+        // A node that does not answer is lost; any other refusal concerns changes only, and the node can still be read.
         Err(if is_lost { WorkItemEnd::of_failure(failure) } else { WorkItemEnd::Lost(Outcome::Failed, failure) })
     }
 

@@ -16,7 +16,7 @@ use crate::transport::Transport;
 /// other `startsecs` asks for.
 pub(in crate::run) const SETTLE: Duration = Duration::from_secs(1);
 
-/// What a program that is RUNNING is made for.
+/// The purpose of a program that is RUNNING.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::run) enum ProgramPurpose {
     /// To run on.
@@ -36,7 +36,7 @@ pub(in crate::run) struct OneshotEnd {
     pub(in crate::run) words: Option<String>,
 }
 
-/// What a program that was just started and is RUNNING is made for.
+/// The purpose of a program that was just started and is RUNNING.
 pub(in crate::run) async fn made_to_end<T: Transport>(
     instance: &LiveInstance<T>,
     process: &ProcessInfo,
@@ -50,8 +50,10 @@ pub(in crate::run) async fn made_to_end<T: Transport>(
     }
     let at_once = match instance.client().await.as_deref() {
         Ok(client) if client.capabilities().reads_program_settings => is_up_at_once(instance, client, process).await,
-        // To read supervisord's log would cost a command.
+        // supervisord's log would cost a command. supervisorctl prints whole seconds, and RUNNING within the first of
+        // them fits only a `startsecs` of 0.
         Ok(_) => process.uptime == Some(Duration::ZERO),
+        // Without a connection nothing is known, and the proof of the start notices the loss itself.
         Err(_) => false,
     };
     if at_once { ProgramPurpose::MaybeToEnd } else { ProgramPurpose::ToStay }
@@ -98,11 +100,13 @@ pub(in crate::run) async fn end_of<T: Transport>(
         let words = Some(process.description.clone()).filter(|_| process.exited_as_expected == Some(false));
         return Some(OneshotEnd { as_expected: process.exited_as_expected, words });
     }
+    // Only supervisord's own log has the end of a process where the backend does not report it.
     let log = log_of(instance, &client, process).await;
     if !is_listed && !is_up_at_once_in_log(&log, &process.name) {
         return None;
     }
     let words = evidence::last_end(&log, &process.name);
+    // supervisord's words (supervisor 3.0 to 4.2.5, `process.py`, `finish`).
     let as_expected = words.as_deref().and_then(|words| match words {
         _ if words.ends_with("; expected") => Some(true),
         _ if words.ends_with("; not expected") => Some(false),
@@ -136,13 +140,16 @@ fn is_up_at_once_in_log(log: &str, name: &str) -> bool {
     let mut since: Option<u64> = None;
     for line in log.lines() {
         if line.contains(&spawned) {
+            // A new life: whatever the log says of the one before no longer counts.
             (since, at_once) = (time_of(line), false);
         } else if line.contains(&success) {
             at_once = line.contains("for > than 0 seconds (startsecs)");
             since = None;
         } else if line.contains(&exited)
             && let (Some(since), Some(now)) = (since.take(), time_of(line))
+        // Without a success line in between, the time since the spawn decides.
         {
+            // After midnight the time of day is smaller than before, and then nothing is claimed.
             at_once = now.checked_sub(since).is_some_and(|took| took < 1000);
         }
     }

@@ -19,7 +19,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// The permission bits with which others may write a file.
 const WRITABLE: u32 = 0o022;
 
-/// What was read, by file.
+/// The passwords by file, and the warnings about the files.
 #[derive(Debug, Default)]
 pub struct PasswordFiles {
     passwords: BTreeMap<PathBuf, Result<SecretString, Failure>>,
@@ -60,6 +60,7 @@ impl PasswordFiles {
 
 fn password(file: &Path, warnings: &mut Vec<String>) -> Result<SecretString, Failure> {
     process::protect_secrets();
+    // A pipe or a device could block the read, or never end.
     let bounds = ReadBounds { max_bytes: MAX_BYTES, patience: file::PATIENCE, only_regular: true };
     let FileContent { bytes, access } = file::read(file, bounds).map_err(|error| {
         let reason = if error.kind() == io::ErrorKind::FileTooLarge {
@@ -79,6 +80,7 @@ fn password(file: &Path, warnings: &mut Vec<String>) -> Result<SecretString, Fai
             .push(format!("the password file {} can be read by others (mode {mode:04o}): {remedy}", file.display()));
     }
     let text = String::from_utf8(bytes).map_err(|_| unusable(file, "is not text"))?;
+    // Editors end a file with a newline, which is no part of the password.
     Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
 }
 

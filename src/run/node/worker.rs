@@ -61,7 +61,7 @@ impl<T: Transport> NodeWorker<T> {
                 let mut signal = if is_check { signals.give_up.clone() } else { signals.stop_waiting.clone() };
                 tokio::select! {
                     end = self.prepare(item) => end,
-                    // The dispatcher reports what was not changed.
+                    // The dispatcher reports the targets that were not changed.
                     () = wait_until_set(&mut signal) => WorkItemEnd::Done,
                 }
             }
@@ -116,6 +116,7 @@ impl<T: Transport> NodeWorker<T> {
     async fn try_inspect(&mut self) -> Result<NodeInspection, WorkItemEnd> {
         let node = &self.node;
         let found = Arc::new(DiscoveredNode::take(&node.connection, node.results.clone(), &node.access).await);
+        // Results of a node that went away halfway would blame its supervisords, so the whole reading is dropped.
         if let Some(failure) = found.connection_lost() {
             return Err(WorkItemEnd::of_failure(failure.clone()));
         }
@@ -129,6 +130,7 @@ impl<T: Transport> NodeWorker<T> {
             Err(end) => return Err(end),
         }
         let results = &node.results;
+        // The reading serves the first task of this node; a later task may have changed the node and reads it again.
         let first = results.plan.steps.iter().find(|step| step.nodes.contains(&results.index));
         self.memory.discovery.set(first.map_or_else(TaskIndex::default, |step| step.task), found);
         Ok(inspection)

@@ -1,8 +1,8 @@
-//! What was found on a node, judged: core files, sockets that nobody listens on, roles that the inventory does not know
+//! Judges the findings on a node: core files, sockets that nobody listens on, roles that the inventory does not know
 //! of. Pure.
 //!
-//! What always holds: a socket is stale only where the node tells who listens; a role is missing from the inventory only
-//! if what shows it can be nothing that the inventory gives the node; each place is told once.
+//! What always holds: a socket is stale only where the node reports who listens; a role is missing from the inventory
+//! only if its trace can belong to nothing that the inventory gives the node; each place is reported once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -60,6 +60,7 @@ pub(super) fn of(
     let expected: Vec<&Supervisor> = own.iter().flat_map(|role| &role.supervisors).collect();
     for role in others {
         for supervisor in role.supervisors.iter().filter(|supervisor| !supervisor.optional) {
+            // The trace may belong to the instance of a role that the inventory does give the node.
             if expected.iter().any(|known| is_same(known, supervisor)) {
                 continue;
             }
@@ -86,14 +87,15 @@ fn is_same(one: &Supervisor, other: &Supervisor) -> bool {
         || one.addresses.iter().any(|address| other.addresses.contains(address))
 }
 
-/// What shows that the node has an instance, and where.
+/// The trace that shows that the node has an instance, and its place.
 fn shown<'a>(scan: &NodeScan, supervisor: &'a Supervisor) -> Option<(&'static str, &'a str)> {
     let there = |path: &&str| scan.sockets.contains(*path);
     let running = sockets(supervisor).filter(there).find(|path| scan.listens(path) == Some(true));
     let installed = supervisor.config_file.as_deref().filter(|file| scan.config_files.contains(*file));
-    // Where the node does not tell who listens, a socket shows that it is there.
+    // Where the node does not report who listens, the socket alone is a trace.
     let socket = sockets(supervisor).filter(there).find(|path| scan.listens(path).is_none());
     let running = running.map(|path| ("runs", path));
+    // A running instance is the stronger claim, so it goes first.
     running.or_else(|| installed.or(socket).map(|place| ("is installed", place)))
 }
 
@@ -161,7 +163,7 @@ mod tests {
         // An instance that the node need not have.
         let support = "/var/run/supervisord_support_service.sock";
         assert_eq!(told_of(&seen(&[support], &[]), &[&config], &[], &[]), [format!("stale_socket config {support}")]);
-        // A role that the node has not: what was left behind is no role.
+        // A role that the node does not have: files left behind do not make it one.
         assert_eq!(
             told_of(&seen(&[old], &[]), &[&config], &[&analytics], &[]),
             [format!("stale_socket analytics {old}")]

@@ -1,11 +1,12 @@
-//! What `ctl status` reads beyond supervisord's states: how services do their work, and what lies about on the node.
+//! The part of `ctl status` beyond supervisord's states: how services do their work, and the files left behind on the
+//! node.
 //!
-//! Here lives [`DeepStatus`], one of a node and a visit: begun before its supervisords are asked, asked for each process, and
-//! in the end for the facts of the node. `findings.rs` judges what was found on the node, `unstable.rs` who does
-//! not stay up. It uses `supervisor`. What always holds: nothing is changed; nothing is claimed that was not asked; a
-//! service is asked again before it is called bad; each question is bounded in time, all of them by the node's own; none
-//! makes the node fail. Nothing is kept for the next visit but the versions of packages, and these for [`FRESH`]. Start
-//! reading at [`DeepStatus::begin`] and [`DeepStatus::judge`].
+//! Here lives [`DeepStatus`], one for each reading of a node: it starts before the supervisords are queried, judges
+//! each process, and in the end collects the facts of the node. `findings.rs` judges the files on the node,
+//! `unstable.rs` finds processes that do not stay up. It uses `supervisor`. What always holds: nothing is changed;
+//! nothing is claimed that was not read; a service is queried a second time before it is called bad; each query is
+//! bounded in time, all of them by the node's own; none makes the node fail. Nothing is kept for the next reading but
+//! the versions of packages, and these for [`FRESH`]. Start reading at [`DeepStatus::begin`] and [`DeepStatus::judge`].
 
 mod findings;
 mod unstable;
@@ -34,11 +35,11 @@ use crate::supervisor::introspect::{self, AnswerSource, FunctionalState, Introsp
 use crate::supervisor::node_scan::{self, NodeScan, ScanPaths};
 use crate::transport::{Transport, TransportError};
 
-/// How long one answer is waited for: what contrail-status came to after it was raised three times, since busy nodes are
+/// How long to wait for one answer: the limit of contrail-status after it was raised three times, since busy nodes are
 /// slow.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Before a service is asked again that answered at once, and not as it should.
+/// The pause before a second query of a service that answered at once, and not as it should.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long a node may take to be searched.
@@ -62,15 +63,15 @@ pub(in crate::run) struct DeepStatus<T: Transport> {
     rows: ResultBuilder,
     /// When the time for the node is over.
     deadline: Instant,
-    /// None: it is not searched, since XML-RPC alone was asked for, and nothing may be executed there.
+    /// None: it is not searched, since the user chose XML-RPC alone, and no command may run there.
     search: Option<NodeSearch>,
     /// Versions that were read not long ago.
     packages: Option<PackageVersions>,
-    /// What supervisords have noted, by role and instance.
+    /// The notes of supervisords, by role and instance.
     pasts: Mutex<BTreeMap<(String, String), Arc<InstancePast>>>,
     /// Whether something on the node was heard over a forwarded port: then sshd forwards.
     heard: AtomicBool,
-    /// Why services cannot be asked.
+    /// Why services cannot be queried.
     unheard: OnceLock<String>,
     /// The ports that the node itself finds open.
     open_ports: OnceCell<BTreeSet<u16>>,
@@ -113,6 +114,7 @@ impl<T: Transport> DeepStatus<T> {
         packages: Option<PackageVersions>,
         deadline: Instant,
     ) -> Self {
+        // Older versions are read again, by a search that runs anyway.
         let packages = packages.filter(|(since, _)| since.elapsed() < FRESH);
         let search = may_run_commands(via).then(|| NodeSearch::begin(link, rows, packages.is_none()));
         Self {
@@ -140,7 +142,7 @@ impl<T: Transport> DeepStatus<T> {
         self.note_version(result).await;
     }
 
-    /// The same for a result that no supervisord was asked for: of a service that init runs, of one that is not there.
+    /// The same for a result that no supervisord gave: of a service that init runs, of one that is not there.
     pub(in crate::run) async fn judge_other(&self, result: &mut TargetResult) {
         if result.outcome == Outcome::Ok
             && let Some(state) = result.state
@@ -178,29 +180,33 @@ impl<T: Transport> DeepStatus<T> {
         }
     }
 
-    /// What a process says of itself; none where it has no introspect port, or cannot be asked.
+    /// The report of a process about itself; none where it has no introspect port, or cannot be queried.
     ///
-    /// A port is looked up as contrail-status does it (`contrail-controller` R3.2 `src/config/utils/contrail-status.py`),
-    /// but for the order: what the inventory says is tried first, which mostly is the table that both start from, and what
-    /// is said on the node where the first answer is not well. So nobody waits for the node to be searched.
+    /// A port is found as contrail-status does it (`contrail-controller` R3.2 `src/config/utils/contrail-status.py`),
+    /// but in another order: first the port from the inventory, which mostly is the table that both start from, then,
+    /// where that answer is not healthy, the one that the node itself names. So nobody waits for the search of the
+    /// node.
     async fn ask(&self, instance: &Arc<LiveInstance<T>>, process: &ProcessInfo) -> Option<ServiceStatement> {
         let group = &process.group;
         let (port, is_given) = match introspect::port_of(&instance.role.introspect, group, &process.name) {
-            // Another than the usual one was written into the inventory by somebody.
+            // Somebody wrote another port than the usual one into the inventory.
             Some(port) => (port, introspect_port(group) != Some(port)),
-            // They are numbered as the cluster is provisioned, and so are their ports.
+            // ToR agents and their ports are numbered when the cluster is provisioned, so no table has them.
             None if group.starts_with(TOR_AGENT) => (self.port_on_node(group).await?, true),
             None => return None,
         };
+        // A supervisord that is reached over a forwarded TCP port proves that sshd forwards.
         if instance.is_forwarded_to_tcp() {
             self.heard.store(true, Ordering::Relaxed);
         }
         let mut port = port;
         let mut asked = self.question(group, port).await;
         if !is_settled(&asked) {
+            // After a timeout the service has had its pause already.
             if !matches!(&asked, IntrospectReply::Answer(answer) if answer.said == FunctionalState::Timeout) {
                 sleep(PAUSE).await;
             }
+            // A port that somebody wrote into the inventory is not replaced by another one.
             if !is_given && let Some(other) = self.port_on_node(group).await {
                 port = other;
             }
@@ -232,6 +238,7 @@ impl<T: Transport> DeepStatus<T> {
         };
         match introspect::question(session.as_ref(), service, port, PATIENCE).await {
             Ok(answer) => {
+                // Any other answer came over a forwarded channel.
                 if answer.source != AnswerSource::Refusal {
                     self.heard.store(true, Ordering::Relaxed);
                 }
@@ -244,17 +251,19 @@ impl<T: Transport> DeepStatus<T> {
 
     fn cannot_be_asked(&self, why: &str) {
         debug!(why, "cannot query services");
+        // The first reason is enough, since the node has one sshd.
         self.unheard.get_or_init(|| why.to_owned());
     }
 
-    /// Whether a refused connection is sshd's doing. Older ones do not tell a forbidden forwarding from a port that
-    /// nobody listens on; but on a node where nothing at all was heard, a port that is open there tells.
+    /// Whether sshd itself refused the connection. Older versions report a forbidden forwarding like a port that nobody
+    /// listens on; but if nothing at all was heard from a node, a port that is open there shows the difference.
     async fn is_forbidden(&self, port: u16) -> bool {
+        // Without a search no command may run, so the open ports cannot be listed either.
         if self.search.is_none() {
             return false;
         }
         if !self.heard.load(Ordering::Relaxed) {
-            // The other services are asked at the same time.
+            // The other services are queried at the same time, and one of them may answer meanwhile.
             sleep(PAUSE).await;
         }
         if self.heard.load(Ordering::Relaxed) {
@@ -265,8 +274,10 @@ impl<T: Transport> DeepStatus<T> {
                 let shell = self.link.shell().await.map_err(|error| debug!(%error, "no shell")).ok()?;
                 node_scan::open_ports(&shell).await.map_err(|error| debug!(%error, "cannot list its ports")).ok()
             };
+            // Without a list there is no proof, so an error counts as no open port.
             timeout(PATIENCE, asked).await.ok().flatten().unwrap_or_default()
         });
+        // Another service may have answered while the ports were listed.
         ports.await.contains(&port) && !self.heard.load(Ordering::Relaxed)
     }
 
@@ -281,13 +292,14 @@ impl<T: Transport> DeepStatus<T> {
         Arc::clone(self.pasts.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
     }
 
-    /// What was found on the node; none if it is not searched. A search that is not done when the time for the node is
-    /// over has failed.
+    /// The result of the search; none if the node is not searched. A search that is not done when the time for the node
+    /// is over has failed.
     async fn found(&self) -> Option<NodeSearchResult> {
         let mut found = self.search.as_ref()?.found.clone();
         let over = || Arc::new(Err("the node's timeout expired".to_owned()));
         match timeout_at(self.deadline, found.wait_for(Option::is_some)).await {
             Ok(Ok(found)) => Some(found.clone().unwrap_or_else(over)),
+            // The sender is gone only if the search itself was aborted.
             Ok(Err(_)) | Err(_) => Some(over()),
         }
     }
@@ -380,6 +392,7 @@ impl NodeSearch {
             };
             let silent = |_| Err(format!("no answer within {} s", SEARCH.as_secs()));
             let scan = timeout(SEARCH, search).await.unwrap_or_else(silent);
+            // Nobody may wait for the result any more, which is no error.
             drop(report.send(Some(Arc::new(scan))));
         };
         task.spawn(work.in_current_span());
@@ -387,14 +400,15 @@ impl NodeSearch {
     }
 }
 
-/// What the programs of ToR agents are called, before their number.
+/// The names of the programs of ToR agents, before their number.
 const TOR_AGENT: &str = "contrail-tor-agent-";
 
-/// Whether asking again would bring nothing else.
+/// Whether a second query would bring nothing new.
 fn is_settled(asked: &IntrospectReply) -> bool {
     match asked {
-        // What stands by refuses, and is well.
+        // A standby refuses connections, and is healthy.
         IntrospectReply::Answer(answer) => answer.source == AnswerSource::Itself || answer.said.is_well(),
+        // sshd's configuration forbids the forwarding, which a second query does not change (RFC 4254, 5.1).
         IntrospectReply::Refused(TransportError::ChannelRefused { reason, .. }) => {
             reason == "AdministrativelyProhibited"
         }
@@ -402,13 +416,13 @@ fn is_settled(asked: &IntrospectReply) -> bool {
     }
 }
 
-/// What a state says of the work that is done.
+/// The state of a service's work, as far as the state of its process shows it.
 fn of_state(state: ProcessState, description: &str) -> Option<ServiceStatement> {
     let described = Some(description.to_owned()).filter(|text| !text.is_empty());
     let (status, reason) = match state {
         ProcessState::Running => return None,
         ProcessState::Starting => (FunctionalStatus::Initializing, None),
-        // When it was stopped is said beside its state.
+        // The time of the stop stands beside its state already.
         ProcessState::Stopped => (FunctionalStatus::Inactive, described.filter(|text| text == "Not started")),
         ProcessState::Stopping => (FunctionalStatus::Inactive, None),
         ProcessState::Exited | ProcessState::Fatal | ProcessState::Unknown | ProcessState::Backoff => {

@@ -1,19 +1,19 @@
-//! Who comes up and does not stay up, though it is RUNNING whenever one looks.
+//! Finds processes that come up and do not stay up, though they are RUNNING at each reading.
 //!
-//! Here lives [`InstancePast`], what is known of an instance's past. The evidence is supervisord's own log: it notes each end of a
-//! process as `exited: NAME (exit status 1; not expected)`, or `expected`, unless it was told to stop it
+//! Here lives [`InstancePast`], the known past of an instance. The evidence is supervisord's own log: it notes each end
+//! of a process as `exited: NAME (exit status 1; not expected)`, or `expected`, unless supervisord was to stop it
 //! (`stopped: NAME (…)`), and each beginning as `spawned: 'NAME' with pid N` (supervisor 3.0 to 4.2.5,
 //! `supervisor/process.py`, `finish` and `spawn`). NAME is the process without its group. Times are compared with each
 //! other and with the uptime alone, since the log's clock has no zone.
 //!
-//! A process does not stay up if it has ended by itself [`ENDS`] times or more within [`RECENT`], and has not been up for
-//! much longer since than it used to be. Forgiven is what was before supervisord was told to stop it, gave it up, or was
-//! itself begun: somebody has looked after it since.
+//! A process does not stay up if it has ended by itself [`ENDS`] times or more within [`RECENT`], and has not been up
+//! for much longer since than it used to be. Ends do not count if they came before a stop, before supervisord gave the
+//! process up, or before supervisord itself was started: somebody has looked after it since.
 //!
-//! What always holds: the log is looked at only if some process was begun not long ago, and counts only where it holds
-//! the beginning of the life that the process lives now; it may have been rotated, or be written without such lines.
-//! Otherwise a process that has been up for less than [`NEW`] is looked at a second time, after [`AGAIN`]. Start reading
-//! at [`InstancePast::unstable`] and [`reported`].
+//! What always holds: the log is read only if some process was started recently, and counts only where it holds the
+//! beginning of the life that the process lives now; it may have been rotated, or be written without such lines.
+//! Otherwise a process that has been up for less than [`NEW`] is read a second time, after [`AGAIN`]. Start reading at
+//! [`InstancePast::unstable`] and [`log_history`].
 
 use std::time::Duration;
 
@@ -79,6 +79,7 @@ impl InstancePast {
             return None;
         }
         let reported = match self.log(instance).await {
+            // The log names a process without its group, so a name that two processes may have proves nothing.
             Some(log) if is_only(&instance.snapshot.processes, process) => log_history(log, process),
             Some(_) | None => LogHistory::Nothing,
         };
@@ -87,10 +88,12 @@ impl InstancePast {
             LogHistory::Steady => return None,
             LogHistory::Nothing => debug!(service = process.full_name(), "the log does not tell whether it stays up"),
         }
+        // It has outlived the time in which one more second could show anything.
         if process.uptime.is_some_and(|uptime| uptime >= NEW) {
             return None;
         }
         let same = |other: &&ProcessInfo| other.group == process.group && other.name == process.name;
+        // A process that is no longer listed was removed, which is no end of its own.
         let now = self.second_look(instance).await.iter().find(same)?;
         let seconds = AGAIN.as_secs();
         match now.state {
@@ -113,6 +116,7 @@ impl InstancePast {
             let client = instance.client().await.ok()?;
             evidence::own_log(&client).await
         };
+        // A log that is late counts as none, and is not read again for the next process.
         self.log.get_or_init(|| async { timeout(LOG, read).await.ok().flatten() }).await.as_deref()
     }
 
@@ -155,7 +159,7 @@ fn log_history(log: &str, process: &ProcessInfo) -> LogHistory {
         (format!("exited: {name} ("), format!("stopped: {name} ("), format!("gave up: {name} "));
     let spawned = format!("spawned: '{name}' with pid ");
     let mut ends: Vec<(DateTime, &str)> = Vec::new();
-    // The life that it lived when it was looked at; it may be another one by the time the log is read.
+    // The life that was read: the log may already show the next one.
     let is_its_own = |pid: &str| process.pid.is_none_or(|own| pid.trim().parse() == Ok(own));
     let mut begun: Option<DateTime> = None;
     let mut last = None;
@@ -166,16 +170,22 @@ fn log_history(log: &str, process: &ProcessInfo) -> LogHistory {
         } else if let Some(pid) = words.strip_prefix(&spawned) {
             begun = if is_its_own(pid) { Some(at) } else { begun };
         } else if words.starts_with(&stopped) || words.starts_with(&given_up) {
+            // Ends before a stop, or before supervisord gave it up, no longer count.
             ends.clear();
         } else if words.starts_with("supervisord started with pid ") {
+            // A restart of supervisord ends every process, through no fault of theirs.
             ends.clear();
             begun = None;
         }
     }
+    // Without the beginning of this life the record is incomplete: the log may have been rotated.
     let (Some(begun), Some(last)) = (begun, last) else { return LogHistory::Nothing };
     let up = process.uptime.and_then(|uptime| SignedDuration::try_from(uptime).ok());
+    // Without an uptime the last line of the log stands for the present.
     let up = up.unwrap_or_else(|| last.duration_since(begun));
+    // The log's clock has no zone, so the present is the beginning plus the uptime.
     let now = Span::try_from(up).ok().and_then(|up| begun.checked_add(up).ok()).unwrap_or(last);
+    // An end that was noted after the reading moves the present forward.
     let now = ends.last().map_or(now, |(at, _)| now.max(*at));
     let long_ago = SignedDuration::try_from(RECENT).unwrap_or(SignedDuration::MAX);
     ends.retain(|(at, _)| now.duration_since(*at) < long_ago);
@@ -186,6 +196,7 @@ fn log_history(log: &str, process: &ProcessInfo) -> LogHistory {
     });
     let longest = lives.max().unwrap_or(SignedDuration::ZERO);
     let new = SignedDuration::try_from(NEW).unwrap_or(SignedDuration::ZERO);
+    // A process that is up for much longer than between its ends has recovered.
     if ends.len() < ENDS || up > longest.saturating_mul(FOR_GOOD).max(new) {
         return LogHistory::Steady;
     }
