@@ -1,6 +1,6 @@
-//! Results of a node, put together: each says node, role, supervisord and service, and what became of it.
+//! Builds the results of a node: each names node, role, supervisord and service, and the end of the work on it.
 //!
-//! Pure: nothing is asked or decided here.
+//! Pure: no I/O and no decisions here.
 
 use std::sync::Arc;
 
@@ -134,6 +134,7 @@ impl ResultBuilder {
         };
         let meant: Vec<&ServicePattern> =
             services.iter().filter(|service| !service.matches_instance(&supervisor.name)).collect();
+        // Without names the instance as a whole is meant.
         if services.is_empty() {
             return vec![with(Some(supervisor.name.clone()))];
         }
@@ -171,6 +172,7 @@ impl ResultBuilder {
         process: &ProcessInfo,
     ) -> TargetResult {
         let mut result = self.of_process(node_batch, instance, process, Outcome::Ok);
+        // The description of a RUNNING process only repeats its pid and uptime.
         if process.state != ProcessState::Running {
             result.message.clone_from(&process.description);
         }
@@ -188,6 +190,7 @@ impl ResultBuilder {
     ) -> TargetResult {
         let process = verdict.process.as_ref().unwrap_or(listed);
         let mut result = self.of_process(node_batch, instance, process, verdict.outcome);
+        // The process could not be read, so the state from the list must not pass for the present one.
         if verdict.process.is_none() {
             (result.state, result.pid, result.uptime_s) = (None, None, None);
         }
@@ -217,11 +220,12 @@ impl ResultBuilder {
         if has_ended { result.ended_well() } else { result }
     }
 
-    /// Of a service that an update was asked for, and that no supervisord of the role lists or has in its configuration.
+    /// Of a service of an update that no supervisord of the role lists or has in its configuration.
     pub(super) fn not_in_any_configuration(&self, node_batch: NodeBatch, service: &ServicePattern) -> TargetResult {
         let message = "no supervisord lists it, and no configuration has it";
         let mut result = self.empty(node_batch, Outcome::NotConfigured);
         result.service = Some(service.as_str().to_owned());
+        // Only a name that the user typed is a mistake; a glob or a plan may name more than a node has.
         if self.explicit(node_batch) && !service.is_glob() {
             result.outcome = Outcome::Failed;
             result.failure = Some(
@@ -251,6 +255,7 @@ impl ResultBuilder {
         result.via = Some(Via::Service);
         let Some(verdict) = verdict else {
             result.message = "init does not know it".to_owned();
+            // An instance belongs to its role, so its absence is a failure in any case.
             if is_instance || (named && self.explicit(node_batch)) {
                 let (kind, what) = if is_instance {
                     (FailureKind::SupervisorMissing, "instance")

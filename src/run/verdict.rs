@@ -1,6 +1,6 @@
-//! Verdicts: what became of a process, or of a service that init runs, without the names of a result.
+//! Verdicts: the end of the work on a process, or on a service that init runs, without the names of a result.
 //!
-//! Data and what follows from it; nothing is asked here. Every action ends in one, and `results.rs` makes results of them.
+//! Data and conclusions from it, without I/O. Every action ends in one, and `results.rs` makes results of them.
 
 use crate::event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState};
 use crate::supervisor::{ProcessInfo, SupervisorError};
@@ -49,6 +49,7 @@ impl ActionVerdict {
             let now = self.process.as_ref().map(|process| process.state);
             before.state.is_some_and(is_up) != now.is_some_and(is_up)
         });
+        // Nothing was left to do, yet the state differs from the record: the controller that is gone changed it.
         if self.outcome == Outcome::Ok && differs {
             self.outcome = Outcome::Changed;
         }
@@ -63,6 +64,7 @@ impl ActionVerdict {
                 failure.hint = Some("it may still be stopped: start it, and check the node".to_owned());
             }
         }
+        // The newest reading is the one to report.
         self.process = seen.or(self.process.take());
     }
 

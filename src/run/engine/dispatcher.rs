@@ -54,7 +54,7 @@ pub(in crate::run) struct Dispatcher<'a> {
     plan: &'a Plan,
     forks: usize,
     stage: RunStage,
-    /// Duties that wait for a fork.
+    /// Work items that wait for a fork.
     waiting: VecDeque<WorkItem>,
     running: BTreeMap<WorkItem, ItemProgress>,
     /// Nodes that are not worked on any more; they have all their results.
@@ -160,7 +160,7 @@ impl<'a> Dispatcher<'a> {
         self.plan.task_of(step)
     }
 
-    /// What the nodes have of the names that were typed.
+    /// The typed names that the nodes have.
     pub(in crate::run) fn census(&self) -> Option<NameCensus> {
         self.names.census()
     }
@@ -237,6 +237,7 @@ impl<'a> Dispatcher<'a> {
         if self.names.is_open(node_batch, &result) {
             self.names.hold(node_batch, result);
         } else if self.has_check(node_batch.step) {
+            // Results wait for the gates of the node, which may still turn them into failures.
             self.held.entry(node_batch).or_default().push(result);
         } else {
             effects.push(Effect::Record(EventKind::Result(result)));
@@ -253,6 +254,7 @@ impl<'a> Dispatcher<'a> {
         let Some(progress) = self.running.remove(&item) else { return };
         match item {
             WorkItem::Connect(node) | WorkItem::Lock(node) | WorkItem::Inspect(node) => {
+                // A lock that is held is tried again, and its node stays shown meanwhile.
                 let is_waited_for = matches!(end, WorkItemEnd::Held(..));
                 self.prepared(item, node, end, effects);
                 if progress.is_shown && !is_waited_for {
@@ -262,12 +264,15 @@ impl<'a> Dispatcher<'a> {
             WorkItem::Batch(node_batch) => {
                 let is_lost = matches!(end, WorkItemEnd::Lost(..) | WorkItemEnd::Broken);
                 let misses = self.report_missing(node_batch, &progress, &end, effects);
+                // A node whose work was cut short counts as down until it is read again.
                 self.limits.note_down(node_batch, progress.down || misses || is_lost);
                 if let WorkItemEnd::Lost(outcome, failure) = &end {
+                    // The results of this task stand; the node is lost for the tasks that follow.
                     self.limits.mark_down(node_batch.node);
                     let task = self.plan.steps.get(node_batch.step).map_or_else(TaskIndex::default, |step| step.task);
                     self.lose(node_batch.node, task.next(), *outcome, failure, effects);
                 }
+                // A node whose results wait for a check ends with that check.
                 if !self.held.contains_key(&node_batch) {
                     self.finish_node(node_batch, effects);
                 }
@@ -321,7 +326,7 @@ impl<'a> Dispatcher<'a> {
         self.plan.steps.get(self.step_index).map_or_else(TaskIndex::default, |step| step.task)
     }
 
-    /// Tells results that had waited for what other nodes have.
+    /// Records results that had waited for the names of other nodes.
     fn give(&mut self, released: Vec<(NodeBatch, Vec<TargetResult>, bool)>, effects: &mut Vec<Effect>) {
         for (node_batch, results, is_over) in released {
             for result in results {
@@ -337,6 +342,7 @@ impl<'a> Dispatcher<'a> {
     /// At the end of a step that reads, and wherever a run ends early: results that waited are recorded.
     fn give_all(&mut self, step: StepIndex, effects: &mut Vec<Effect>) {
         let task = self.plan.steps.get(step).map_or_else(TaskIndex::default, |step| step.task);
+        // An interrupted run has not read every node, so it says nothing about missing names.
         if self.task(step).is_some_and(|task| !task.work.changes()) && self.cancel.is_none() {
             self.say_missing(task, effects);
         }
@@ -344,7 +350,7 @@ impl<'a> Dispatcher<'a> {
         self.give(released, effects);
     }
 
-    /// Says which names were found nowhere, or nowhere that could be asked.
+    /// Reports the names that were found nowhere, or on no node that answered.
     fn say_missing(&self, task: TaskIndex, effects: &mut Vec<Effect>) {
         for (_, verdict) in self.names.verdicts(task) {
             let message = match verdict {
@@ -366,9 +372,10 @@ impl<'a> Dispatcher<'a> {
         effects.push(Effect::Record(EventKind::NodeFinished { batch: node_batch.batch, node }));
     }
 
-    /// Tells the results that waited for a check; `failure` says why it was not passed.
+    /// Records the results that waited for a check; `failure` says why it was not passed.
     fn release(&mut self, node_batch: NodeBatch, failure: Option<&Failure>, effects: &mut Vec<Effect>) {
         for mut result in self.held.remove(&node_batch).unwrap_or_default() {
+            // A result that is bad already keeps its own failure.
             if let Some(failure) = failure
                 && !result.outcome.is_bad()
                 && result.outcome != Outcome::NotConfigured
@@ -387,8 +394,8 @@ impl<'a> Dispatcher<'a> {
         match self.signals {
             1 => {
                 self.stop(reason, effects);
-                // What only reads ends at once. Before the first change the tasks end by themselves, and keep their guards
-                // to be released.
+                // Work that only reads ends at once. Before the first change the workers end by themselves, and keep
+                // their guards to be released.
                 if !self.running.keys().any(|item| self.has_to_finish(*item)) {
                     self.abandon(effects);
                 }
@@ -398,13 +405,13 @@ impl<'a> Dispatcher<'a> {
                 effects.push(Effect::Record(EventKind::CancelBegan { reason: CancelReason::GivenUp }));
                 effects.push(Effect::GiveUp);
             }
-            // A third one leaves at once. The guards on the nodes start what was stopped.
+            // A third signal exits at once. The guards on the nodes start the services that were stopped.
             _ => self.abandon(effects),
         }
     }
 
-    /// Whether a first signal lets a work item finish: it may have changed something or hold a lock, or its results are as
-    /// asked (logs).
+    /// Whether a first signal lets a work item finish: it may have changed something or hold a lock, or its results are
+    /// complete at any moment (logs).
     fn has_to_finish(&self, item: WorkItem) -> bool {
         match item {
             WorkItem::Batch(node_batch) | WorkItem::Check(node_batch) => {
@@ -427,6 +434,7 @@ impl<'a> Dispatcher<'a> {
         let misses = missing.iter().any(is_down);
         for result in missing {
             self.limits.count(node_batch.step, node_batch.node, &result);
+            // The results of a node come out together, so this one joins those that wait.
             if self.held.contains_key(&node_batch) {
                 self.held.entry(node_batch).or_default().push(result);
             } else {
@@ -436,7 +444,7 @@ impl<'a> Dispatcher<'a> {
         misses
     }
 
-    /// Drops what is running; its targets have the results that are true of them now.
+    /// Drops the running work; its targets get the results that are true now.
     fn abandon(&mut self, effects: &mut Vec<Effect>) {
         effects.push(Effect::Abandon);
         // Taken out of the table first: an update of a dropped worker that still comes in finds no work item, so no target
@@ -459,6 +467,7 @@ impl<'a> Dispatcher<'a> {
     /// Nothing new is started from here on.
     fn stop(&mut self, reason: CancelReason, effects: &mut Vec<Effect>) {
         self.cancel = self.cancel.max(Some(reason));
+        // The pause belongs to a batch that will not start any more.
         self.pausing = false;
         effects.push(Effect::Record(EventKind::CancelBegan { reason }));
         effects.push(Effect::StopWaiting);
@@ -474,6 +483,7 @@ impl<'a> Dispatcher<'a> {
             {
                 self.start(item, effects);
             }
+            // The end of the work under way may change the next decision.
             if !self.running.is_empty() || self.pausing {
                 return;
             }
@@ -488,7 +498,7 @@ impl<'a> Dispatcher<'a> {
         if self.cancel.is_some() { Some(interrupted()) } else { self.halted.clone() }
     }
 
-    /// What waited for a fork when the run was given up.
+    /// Drops the work that waited for a fork when the run was given up.
     fn drop_what_waits(&mut self, failure: &Failure, effects: &mut Vec<Effect>) {
         for item in std::mem::take(&mut self.waiting) {
             match item {

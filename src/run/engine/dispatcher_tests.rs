@@ -126,7 +126,7 @@ struct TestRun<'a> {
     running: Vec<WorkItem>,
     pausing: bool,
     finished: bool,
-    /// What is down in truth: a role on a node.
+    /// The roles that are really down, each on a node.
     down: BTreeSet<(String, usize)>,
     log: Vec<Effect>,
     ledger: Ledger,
@@ -174,7 +174,7 @@ impl<'a> TestRun<'a> {
                 return self;
             }
             let chance = script.next().unwrap_or(0);
-            // Few runs are told to stop.
+            // Few runs get a signal.
             if chance > 250 {
                 self.signals += 1;
                 let effects = dispatcher.handle(DispatcherInput::Signal(CancelReason::Interrupted));
@@ -225,7 +225,7 @@ impl<'a> TestRun<'a> {
         }
     }
 
-    /// What must hold when something is begun.
+    /// The rules that hold when something is started.
     fn begin(&mut self, item: WorkItem) {
         let WorkItem::Batch(node_batch) = item else { return };
         assert_eq!(self.signals, 0, "a visit after a signal: {:?}", self.log);
@@ -426,7 +426,7 @@ fn a_lock_that_is_waited_for_is_asked_for_again() {
     assert_eq!(dispatcher.handle(DispatcherInput::PauseOver), [Effect::Start(WorkItem::Lock(0))]);
 }
 
-/// Names are looked for on every node before the first change, and a name is a mistake only when all could be asked.
+/// Names are looked for on every node before the first change, and a name is a mistake only when every node answered.
 #[test]
 fn a_name_that_no_node_has_is_refused() {
     let plan = plan_of(2, 0, &[("r", vec![0, 1])], Action::Restart, Policy::default());
@@ -510,7 +510,7 @@ fn a_stop_that_breaks_the_cap_is_refused() {
     assert_eq!((of(vec![0, 1]), of(vec![0])), (0, 1));
 }
 
-/// What is a failure, and how many batches there were, of three nodes of which the first fails its gate, and then of all.
+/// The failures and the number of batches, of three nodes of which the first fails its gate, and then of all.
 #[test]
 fn a_gate_stops_a_run_that_the_cap_has_cut() {
     let gate = |count: usize| {
@@ -537,12 +537,12 @@ fn a_gate_stops_a_run_that_the_cap_has_cut() {
     let (batches, outcomes) = of(Policy::default(), natures, 3);
     assert_eq!(batches, [["n00", "n01"]]);
     assert_eq!(outcomes, ["n00 failed/gate", "n01 changed", "n02 not_started/gate"]);
-    // What was said is what holds.
+    // A limit that the user sets counts, however the batches came about.
     let said = Policy { max_failures: Some(FailureLimit::Nodes(3)), ..Policy::default() };
     assert_eq!(of(said, gate(3), 1).0.len(), 3);
 }
 
-/// Batches are batches, whoever makes them; so is a gate that was asked for.
+/// Batches are batches, however they come about; so is a gate that the user requested.
 #[test]
 fn a_run_is_batched_when_it_has_batches_or_a_gate_that_was_asked_for() {
     let one = || vec![("r", vec![0, 1, 2])];
@@ -560,7 +560,7 @@ fn a_run_is_batched_when_it_has_batches_or_a_gate_that_was_asked_for() {
     assert!(!batched(&reads));
 }
 
-/// The visits of a run that a cap cuts know it, so that what they wait for is what batches wait for.
+/// The visits of a run that a cap cuts know it, so that they wait for the same gates as batches do.
 #[test]
 fn visits_know_that_there_are_more_batches() {
     let visits = |limit: usize, natures: Vec<NodeBehavior>| -> Vec<bool> {
@@ -625,7 +625,7 @@ fn a_lost_journal_begins_nothing_new() {
     assert!(effects.contains(&Effect::Finish) && !effects.iter().any(|effect| matches!(effect, Effect::Start(_))));
 }
 
-/// What is running, and the effects that a first signal gives, after so many duties have ended well.
+/// The running work items, and the effects of a first signal, after so many of them have ended well.
 fn interrupted_after(plan: &Plan, ended: usize) -> (Vec<WorkItem>, Vec<Effect>) {
     let mut dispatcher = Dispatcher::new(plan, 8, 1);
     let started = |effects: &[Effect]| -> Vec<WorkItem> {
@@ -643,7 +643,7 @@ fn interrupted_after(plan: &Plan, ended: usize) -> (Vec<WorkItem>, Vec<Effect>) 
     }
     let mut effects = dispatcher.handle(DispatcherInput::Signal(CancelReason::Interrupted));
     if !effects.contains(&Effect::Abandon) {
-        // They end by themselves when they are told to.
+        // They end by themselves after the signal.
         assert!(effects.contains(&Effect::StopWaiting), "{effects:?}");
         for item in running.iter().copied().filter(|item| !matches!(item, WorkItem::Batch(_))) {
             effects.extend(dispatcher.handle(DispatcherInput::Ended(item, WorkItemEnd::Done)));
@@ -695,7 +695,7 @@ fn what_is_read_after_a_lost_journal_is_dropped_by_a_signal() {
     assert_eq!(dispatcher.handle(DispatcherInput::Signal(CancelReason::Terminated)).last(), Some(&Effect::Finish));
 }
 
-/// What is shown of a duty, or of the run as a whole.
+/// The phases that are shown of a work item, or of the run as a whole.
 fn shown(effects: &[Effect]) -> Vec<(Option<&str>, &ActivityPhase)> {
     let shown = |effect| match effect {
         &Effect::Record(EventKind::Progress { ref node, ref phase }) => Some((node.as_deref(), phase)),
@@ -716,7 +716,7 @@ fn who_is_not_waited_for_any_more_is_not_shown() {
     let effects = dispatcher.handle(DispatcherInput::Ended(WorkItem::Connect(0), WorkItemEnd::Done));
     assert_eq!(shown(&effects), [(Some("n00"), &ActivityPhase::default())]);
     drop(dispatcher.handle(DispatcherInput::Ended(WorkItem::Connect(1), WorkItemEnd::Done)));
-    // A lock that is waited for stays shown while it is asked for again.
+    // A lock that is waited for stays shown during further attempts.
     let lock = ActivityPhase::wait(PhaseKind::Lock, "locked by x");
     let failure = Failure::new(Stage::Plan, FailureKind::Locked, "x");
     drop(dispatcher.handle(update(WorkItem::Lock(0), lock)));
@@ -772,7 +772,7 @@ fn any_plan() -> impl Strategy<Value = (Plan, Vec<NodeBehavior>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2048))]
 
-    /// Whatever fails and whoever interrupts: the run ends; every target ends exactly once (the ledger refuses a second
+    /// Whatever fails or interrupts: the run ends; every target ends exactly once (the ledger refuses a second
     /// end); no more than the cap is down by the run's own doing and no visit follows a signal (both in `begin`); and no
     /// batch begins after the limit is exceeded.
     #[test]

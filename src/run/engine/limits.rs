@@ -68,6 +68,7 @@ impl<'a> RunLimits<'a> {
             && let Some(failed) = self.failed.get_mut(task)
         {
             let kind = result.failure.as_ref().map_or(FailureKind::Protocol, |failure| failure.kind);
+            // The first failure of a node counts; later ones mostly follow from it.
             failed.entry(node).or_insert(kind);
         }
     }
@@ -88,6 +89,7 @@ impl<'a> RunLimits<'a> {
                 if inspection.down.iter().any(|(of, role)| *of == task && *role == budget.role) {
                     budget.down.insert(node);
                 } else {
+                    // The node was read, so an older reading no longer counts.
                     budget.down.remove(&node);
                 }
             }
@@ -97,6 +99,7 @@ impl<'a> RunLimits<'a> {
     /// After a batch: whether the role of its step is up on the node.
     pub(in crate::run) fn note_down(&mut self, node_batch: NodeBatch, is_down: bool) {
         let Some(step) = self.plan.steps.get(node_batch.step) else { return };
+        // A step without a role acts on every role of the node.
         let own = |budget: &&mut DownBudget| step.role.as_deref().is_none_or(|role| role == budget.role);
         let Some(budgets) = self.budgets.get_mut(step.task) else { return };
         for budget in budgets.iter_mut().filter(own).filter(|budget| budget.members.contains(&node_batch.node)) {
@@ -128,6 +131,7 @@ impl<'a> RunLimits<'a> {
     pub(in crate::run) fn refusal_of_stop(&self, task: TaskIndex, selected: &BTreeSet<usize>) -> Option<Failure> {
         let broken = self.budgets(task).iter().find(|budget| {
             let going = selected.iter().filter(|node| budget.members.contains(node));
+            // A node that is down already takes nothing more down.
             let going = going.filter(|node| !budget.down.contains(node)).count();
             going > 0 && budget.down.len() + going > budget.limit
         })?;
@@ -157,6 +161,7 @@ impl<'a> RunLimits<'a> {
             // Kept, although more may fail or come up later: nodes that were refused must not be started after others.
             self.stop(index, failure);
         }
+        // An earlier task that was stopped stops this one too, unless that task says otherwise.
         let earlier = self.plan.tasks.iter().zip(&self.stopped).take(index.into());
         let earlier = earlier.filter(|(task, _)| !task.continue_on_failure).find_map(|(_, stopped)| stopped.clone());
         earlier.or_else(|| self.stopped.get(index).cloned().flatten())
@@ -166,6 +171,7 @@ impl<'a> RunLimits<'a> {
     /// failures would not help them.
     fn spent_before_limit(&self, index: TaskIndex, task: &Task, waiting: &[usize]) -> Option<Failure> {
         let policy = &task.policy;
+        // With another limit or a gate, the cap alone did not make the batches.
         if policy.max_failures.is_some() || policy.serial.is_some() || policy.asks_for_gate() || waiting.is_empty() {
             return None;
         }

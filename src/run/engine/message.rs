@@ -64,7 +64,7 @@ pub(in crate::run) enum WorkItemEnd {
     /// The node cannot be worked on, with the outcome that says so: later work items would only fail in the same way. Of a
     /// check: it was not passed.
     Lost(Outcome, Failure),
-    /// Another run has the node; whether it is worth to ask again.
+    /// Another run has the node; whether another attempt is worthwhile.
     Held(Failure, bool),
     /// The state that was read.
     Inspected(NodeInspection),
@@ -79,20 +79,20 @@ impl WorkItemEnd {
     }
 }
 
-/// What a node looks like before it is touched.
+/// The state of a node before it is touched.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(in crate::run) struct NodeInspection {
     /// Every target that was found, each once.
     pub(in crate::run) targets: Vec<TargetState>,
     /// The tasks and roles of which something is down here.
     pub(in crate::run) down: Vec<(TaskIndex, String)>,
-    /// What it has of the names of each task.
+    /// The names of each task that the node has.
     pub(in crate::run) names: Vec<NameCensus>,
     /// Why it must not be changed although it was read: a service stopped there could not be started again.
     pub(in crate::run) refusal: Option<(Outcome, Failure)>,
 }
 
-/// What a node has of the names that were typed.
+/// The typed names that a node has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameCensus {
     /// Index of the task.
@@ -136,14 +136,14 @@ impl TargetKey {
 pub(in crate::run) struct WorkerMessage {
     /// The work item.
     pub(in crate::run) item: WorkItem,
-    /// What.
+    /// Its content.
     pub(in crate::run) update: WorkerUpdate,
 }
 
 /// An update of a worker.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::run) enum WorkerUpdate {
-    /// What it is busy with.
+    /// The phase to show.
     Phase(ActivityPhase),
     /// The targets it found; each will have a result.
     Targets(Vec<TargetKey>),
@@ -158,11 +158,11 @@ pub(in crate::run) enum WorkerUpdate {
         /// The condition, and why it is not met yet.
         waiting_for: String,
     },
-    /// What the node has of the names that were typed.
+    /// The typed names that the node has.
     Names(NameCensus),
-    /// What the node is like beyond its results.
+    /// The facts of the node beyond its results.
     Facts(Box<NodeFacts>),
-    /// What an update would change.
+    /// The changes that an update would make.
     Pending(Box<PendingUpdate>),
     /// Lines of a service's log.
     Lines(LogLines),

@@ -1,6 +1,6 @@
 //! The results that a work item leaves out: it panicked, was dropped, or found nothing to do.
 //!
-//! Pure. What always holds: each target that was found and each service that was asked for has a result in the end; a
+//! Pure. What always holds: each target that was found and each service that was requested has a result in the end; a
 //! target that may have been changed and was not read again is `unknown`, never `not_started`.
 
 use std::collections::BTreeSet;
@@ -45,6 +45,7 @@ pub(in crate::run) fn missing_results(
         result.failure = Some(if broken { defect() } else { given_up(begun) });
         missing.push(result);
     }
+    // Nothing was found or reported, so the results go by the services as they were requested.
     if progress.found.is_empty() && progress.ended.is_empty() {
         let begun = !progress.begun.is_empty();
         let (outcome, failure) = match (broken, cancel) {
@@ -52,6 +53,7 @@ pub(in crate::run) fn missing_results(
             (false, Some(_)) if begun => (Outcome::Unknown, Some(given_up(true))),
             (true, _) => (Outcome::Failed, Some(defect())),
             (false, Some(_)) => (Outcome::NotStarted, Some(interrupted())),
+            // The work ended by itself and found no target.
             (false, None) => (Outcome::NotConfigured, None),
         };
         for mut result in results::as_requested(plan, node_batch.step, Some(node_batch.batch), node_batch.node, outcome)
@@ -68,6 +70,7 @@ pub(in crate::run) fn missing_results(
 
 /// Whether a result says that something is down.
 pub(in crate::run) fn is_down(result: &TargetResult) -> bool {
+    // A service that is nowhere on the node cannot be down there.
     let is_nowhere = result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoSuchService);
     match result.state {
         Some(state) => state != ProcessState::Running && !result.has_ended_well(),

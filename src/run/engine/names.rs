@@ -23,7 +23,7 @@ const SUGGESTIONS: usize = 3;
 pub(in crate::run) struct NameBook<'a> {
     plan: &'a Plan,
     tasks: IndexVec<TaskIndex, TaskNames>,
-    /// What any node lists.
+    /// The names that any node lists.
     listed: BTreeSet<String>,
     /// Results that say a node does not have a name, while it is open whether any has it; by batch and node.
     held: BTreeMap<NodeBatch, Vec<TargetResult>>,
@@ -48,7 +48,7 @@ struct TaskNames {
 pub enum MissingName {
     /// No selected node has it.
     Mistake(Failure),
-    /// No node that could be asked has it; the message names the others.
+    /// No node that answered has it; the message names the others.
     Unsure(String),
 }
 
@@ -79,7 +79,7 @@ impl<'a> NameBook<'a> {
         }
     }
 
-    /// Takes in what a node has of a task's names.
+    /// Notes the names of a task that a node has.
     pub(in crate::run) fn note(&mut self, node: usize, census: NameCensus) {
         if let Some(task) = self.tasks.get_mut(census.task) {
             task.read.insert(node);
@@ -89,11 +89,12 @@ impl<'a> NameBook<'a> {
             task.missing.retain(|name| !census.found.contains(name));
             task.found.extend(census.found);
         }
+        // The names only serve as suggestions, so some of them may be left out.
         let room = MAX_LISTED.saturating_sub(self.listed.len());
         self.listed.extend(census.listed.into_iter().take(room));
     }
 
-    /// What all nodes together have of the names of the first task; none if no node was read.
+    /// The names of the first task that all nodes together have; none if no node was read.
     pub(in crate::run) fn census(&self) -> Option<NameCensus> {
         let names = self.tasks.first().filter(|names| !names.read.is_empty())?;
         let (found, unsure) = (names.found.iter().cloned().collect(), !names.unsure.is_empty());
@@ -103,6 +104,7 @@ impl<'a> NameBook<'a> {
     /// Whether a result has to wait: its name may be a mistake, and only the last node decides.
     pub(in crate::run) fn is_open(&self, node_batch: NodeBatch, result: &TargetResult) -> bool {
         let Some(task) = self.plan.steps.get(node_batch.step).map(|step| step.task) else { return false };
+        // A run that changes nodes checks all names before its first change, so no result has to wait there.
         let reads = self.plan.tasks.get(task).is_some_and(|task| !task.work.changes());
         let names = self.tasks.get(task);
         reads
@@ -119,7 +121,8 @@ impl<'a> NameBook<'a> {
         self.held.contains_key(&node_batch) && self.ended.insert(node_batch)
     }
 
-    /// What need not wait any longer, as it is: visits and their results, and whether the visit is over with them.
+    /// The results that need not wait any longer, unchanged, by batch and node; and whether the batch is over with
+    /// them.
     pub(in crate::run) fn release_found(&mut self) -> Vec<(NodeBatch, Vec<TargetResult>, bool)> {
         let (plan, tasks) = (self.plan, &self.tasks);
         let mut released = Vec::new();
@@ -141,7 +144,7 @@ impl<'a> NameBook<'a> {
         released
     }
 
-    /// Everything that is still held. What is a mistake is one failed result a node; the rest is as it was.
+    /// Everything that is still held. A mistake becomes one failed result a node; the rest stays as it was.
     pub(in crate::run) fn release_all(&mut self) -> Vec<(NodeBatch, Vec<TargetResult>, bool)> {
         let mut verdicts: BTreeMap<TaskIndex, BTreeMap<String, Failure>> = BTreeMap::new();
         for task in self.tasks.indexes() {
@@ -155,11 +158,13 @@ impl<'a> NameBook<'a> {
             for mut result in results {
                 let name = result.service.clone().unwrap_or_default();
                 match verdicts.get(&task).and_then(|mistakes| mistakes.get(&name)) {
+                    // One result a node is enough for a name that exists nowhere.
                     Some(_) if !reported.insert(name) => continue,
                     Some(failure) => {
                         result.outcome = Outcome::Failed;
                         result.failure = Some(failure.clone());
                         result.message.clear();
+                        // The name belongs to no role, so the result must not claim one.
                         (result.role, result.supervisor, result.via) = (None, None, None);
                     }
                     None => {}
@@ -188,10 +193,12 @@ impl<'a> NameBook<'a> {
         let Some(names) = self.tasks.get(task) else { return Vec::new() };
         let steps = self.plan.steps.iter().filter(|step| step.task == task);
         let nodes: BTreeSet<usize> = steps.flat_map(|step| step.nodes.iter().copied()).collect();
+        // A node in maintenance is never read, so it leaves no doubt either.
         let rests = |node: &usize| self.plan.nodes.get(*node).is_some_and(|own| own.node.maintenance.is_some());
         let asked = nodes.iter().filter(|node| !rests(node));
         let doubtful: Vec<usize> =
             asked.clone().filter(|node| !names.read.contains(node) || names.unsure.contains(node)).copied().collect();
+        // Without any answer nothing can be said about a name.
         if asked.count() == doubtful.len() {
             return Vec::new();
         }
@@ -219,6 +226,7 @@ impl<'a> NameBook<'a> {
         let selected: BTreeMap<&str, &Role> = selected.map(|role| (role.name.as_str(), role.as_ref())).collect();
         let group = typed.split(':').next().unwrap_or(typed);
         let mut instances = selected.values().flat_map(|role| &role.supervisors);
+        // The catalogue knows the program, so its spelling is right.
         if let Some(owner) = instances.find(|instance| instance.services.iter().any(|name| name == group)) {
             let name = &owner.name;
             return Some(if all_answer && !owner.optional {
@@ -246,8 +254,8 @@ impl<'a> NameBook<'a> {
     }
 }
 
-/// The names of a task that are looked for: of a run that is resumed, the nodes that have one may be done;
-/// what an earlier task may bring is not there yet.
+/// The names of a task that are checked: none of a run that is resumed, since the nodes that have one may be done; and
+/// none that an earlier task may bring, since it is not there yet.
 fn sought(task: &Task) -> impl Iterator<Item = &str> {
     let is_whole = task.targets == TargetFilter::All;
     let names = task.work.services().iter().filter(move |service| is_whole && !service.is_glob());
@@ -260,7 +268,7 @@ fn names_of(role: &Role) -> impl Iterator<Item = &str> {
     instances.chain(services.chain(&role.init_services).map(String::as_str))
 }
 
-/// The names that are nearest to what was typed, if any is near enough.
+/// The names nearest to the typed one, if any is near enough.
 fn suggestions<'n>(typed: &str, known: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
     let mut near: Vec<(usize, &str)> = known
         .filter(|name| *name != typed)

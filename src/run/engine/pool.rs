@@ -123,7 +123,7 @@ impl<T: Transport> WorkerPool<T> {
         }
     }
 
-    /// Which of the names that were typed the nodes of the last round have; none if none of them could be read.
+    /// The typed names that the nodes of the last round have; none if none of them could be read.
     #[must_use]
     pub fn census(&self) -> Option<&NameCensus> {
         self.census.as_ref()
@@ -138,6 +138,7 @@ impl<T: Transport> WorkerPool<T> {
         };
         for (index, place) in self.workers.iter_mut().enumerate() {
             match (place.as_mut(), self.access.get(index)) {
+                // A round must not rely on the readings of the one before.
                 (Some(worker), _) => worker.forget(),
                 (None, Some(access)) => {
                     let (plan, transport, guarding) =
@@ -259,7 +260,7 @@ impl<T: Transport, F: FnMut(&[RunEvent]) -> JournalAck> Round<'_, T, F> {
         }
     }
 
-    /// Carries out one effect. Break: the dispatcher was asked again.
+    /// Carries out one effect. Break: the dispatcher decided anew.
     async fn apply(&mut self, effect: Effect) -> ControlFlow<()> {
         match effect {
             Effect::Record(_) | Effect::Recorded | Effect::Finish => {}
@@ -268,8 +269,8 @@ impl<T: Transport, F: FnMut(&[RunEvent]) -> JournalAck> Round<'_, T, F> {
             Effect::StopWaiting => set(self.stop_waiting),
             Effect::GiveUp => set(self.give_up),
             Effect::Unlock => release(self.workers).await,
-            // What they have changed is not lost: the dispatcher has a result for each target by now, and the guards on
-            // the nodes start what was stopped when their channels end.
+            // Their changes are not lost: the dispatcher has a result for each target by now, and the guards on the
+            // nodes start the stopped services when their channels end.
             Effect::Abandon => self.running.abort_all(),
         }
         ControlFlow::Continue(())
@@ -358,6 +359,7 @@ impl<T: Transport, F: FnMut(&[RunEvent]) -> JournalAck> Round<'_, T, F> {
         match joined {
             Ok((id, (item, worker, end))) => {
                 self.items.remove(&id);
+                // The worker goes back to its place, for the next work item of its node.
                 if let Some(place) = self.workers.get_mut(item.node()) {
                     *place = Some(worker);
                 }
@@ -365,6 +367,7 @@ impl<T: Transport, F: FnMut(&[RunEvent]) -> JournalAck> Round<'_, T, F> {
             }
             Err(broken) => {
                 let item = self.items.remove(&broken.id())?;
+                // Only a panic is an error; an aborted task was dropped on purpose.
                 if broken.is_panic() {
                     error!(%broken, "a worker ended because of an internal error");
                 }
@@ -374,6 +377,7 @@ impl<T: Transport, F: FnMut(&[RunEvent]) -> JournalAck> Round<'_, T, F> {
     }
 
     async fn finish(mut self) -> (Option<CancelReason>, Option<NameCensus>) {
+        // The run counts as finished only once its locks are free for others.
         release(self.workers).await;
         let elapsed_ms = self.recorder.elapsed_ms();
         self.recorder.record([EventKind::RunFinished { elapsed_ms }]);

@@ -49,6 +49,7 @@ impl<F: FnMut(&[RunEvent]) -> JournalAck> Recorder<F> {
             self.seq += u64::from(kept);
         }
         if !events.is_empty() {
+            // Once an event is lost the journal has a gap, so the flag stays set.
             self.is_lost |= (self.observe)(&events) == JournalAck::No;
         }
     }

@@ -1,6 +1,6 @@
 //! The gate of a service's own word: it reports over its introspect port that it is active, or a standby.
 //!
-//! What always holds: a question that fails or is not answered in time is asked again until the gate's own time is over.
+//! What always holds: a query that fails or is not answered in time is repeated until the gate's own time is over.
 
 use std::time::Duration;
 
@@ -19,12 +19,13 @@ const POLL: Duration = Duration::from_millis(500);
 /// How long one answer may take: contrail-status, too, waits 2 s, since busy nodes are slow.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The state that a process reports of itself now; none where it has no introspect port or the node cannot be asked.
+/// The state that a process reports of itself now; none where it has no introspect port or the node cannot be queried.
 pub(in crate::run) async fn functional<T: Transport>(
     instance: &LiveInstance<T>,
     process: &ProcessInfo,
 ) -> Option<FunctionalStatus> {
     let port = introspect::port_of(&instance.role.introspect, &process.group, &process.name)?;
+    // Without an answer the caller judges the process by its state alone.
     let session = instance.link.session().await.ok()?;
     let said = introspect::ask(session.as_ref(), &process.group, port, PATIENCE).await.ok()?;
     Some(said.status())
@@ -71,6 +72,7 @@ pub(super) async fn wait<T: Transport>(
             );
             return (status, Some(failure));
         }
+        // Each reason is recorded once, not at every query.
         if said.as_ref() != Some(&text) {
             context.gate(None, text.clone()).await;
             said = Some(text.clone());

@@ -25,7 +25,7 @@ use crate::transport::Transport;
 /// The end of the gates of a service.
 #[derive(Debug, Default)]
 pub(super) struct ServiceGateEnd {
-    /// What the service reported last of its own work, where it was asked.
+    /// The last report of the service about its own work, where it was queried.
     pub(super) functional: Option<FunctionalStatus>,
     /// Why a gate was not met.
     pub(super) failure: Option<Failure>,
@@ -52,6 +52,7 @@ pub(super) async fn wait_at_service_gates<T: Transport>(
             }
             // Met already: without it the action has no proof, and does not come here.
             Gate::Stable(_) => {}
+            // Gates of the node, which come after all of its services.
             Gate::Check(_) | Gate::Snapshot(..) => {}
         }
         if end.failure.is_some() {
@@ -68,6 +69,7 @@ pub(super) async fn wait_at_node_gates<T: Transport>(node: &NodeContext<T>, node
         let end = match gate {
             Gate::Check(command) => check::wait(node, node_batch, command).await,
             Gate::Snapshot(path, limit) => snapshot::wait(node, node_batch, path, *limit).await,
+            // Gates of each service, met right after the action on it.
             Gate::Stable(_) | Gate::Active(_) => WorkItemEnd::Done,
         };
         if end != WorkItemEnd::Done {

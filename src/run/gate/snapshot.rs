@@ -1,9 +1,9 @@
 //! The gate that compares: a node of a batch must be no worse than in a snapshot.
 //!
-//! Here lives [`SnapshotGate`]. What always holds: the node is read as `ctl status` reads it, all that is meant there and
-//! not only what was acted on, over the connection that the run has; nothing is changed; a restart is no harm, nor is a
-//! service that this run stopped; the node is read again until the gate's own time is over, or a signal ends the
-//! waiting. Start reading at [`wait`].
+//! Here lives [`SnapshotGate`]. What always holds: the node is read as `ctl status` reads it, everything that is meant
+//! there and not only the targets of the action, over the connection of the run; nothing is changed; a restart is no
+//! harm, nor is a service that this run stopped; the node is read again until the gate's own time is over, or a signal
+//! ends the waiting. Start reading at [`wait`].
 
 use std::path::Path;
 use std::time::Duration;
@@ -62,6 +62,7 @@ struct SnapshotGate<'a, T: Transport> {
 impl<T: Transport> SnapshotGate<'_, T> {
     async fn wait(mut self) -> WorkItemEnd {
         let scope = self.scope();
+        // A node that is not in the snapshot cannot be worse than there.
         if !self.before.results.iter().any(|result| scope.concerns(result.role.as_deref())) {
             self.gate(Some(true), "not in the snapshot".to_owned()).await;
             return WorkItemEnd::Done;
@@ -93,6 +94,7 @@ impl<T: Transport> SnapshotGate<'_, T> {
                 self.gate(Some(false), worse.clone()).await;
                 return WorkItemEnd::Lost(Outcome::Failed, self.failure(&worse));
             }
+            // Each finding is recorded once; the phase below is shown at every reading.
             if said.as_ref() != Some(&worse) {
                 self.gate(None, worse.clone()).await;
             }
@@ -114,6 +116,7 @@ impl<T: Transport> SnapshotGate<'_, T> {
             NodeBatch { step: StepIndex::default(), batch: self.node_batch.batch, node: 0, batched: false };
         let selection = self.scope();
         let Self { reader, memory, inbox, .. } = self;
+        // The gate needs the node as it is now, not as the batch found it.
         memory.discovery.clear();
         // Updates of a reading that was dropped at its deadline.
         while inbox.try_recv().is_ok() {}
@@ -133,6 +136,7 @@ impl<T: Transport> SnapshotGate<'_, T> {
                 _ = &mut work => break,
             }
         }
+        // The reading has ended, but its last updates may still be in the inbox.
         while let Ok(message) = inbox.try_recv() {
             take(message.update);
         }

@@ -1,4 +1,4 @@
-//! The gate of time: a service stays up as the same process for as long as the operator asked.
+//! The gate of time: a service stays up as the same process for the time that the user set.
 //!
 //! The proof of a start watches the process anyway, so the proof itself waits; this file shows that, and whether the gate
 //! was met. What always holds: without a time nothing is shown; the time is shown once a second.
@@ -37,6 +37,7 @@ impl<'a, T: Transport> StableGate<'a, T> {
 
     /// Shows for how long a process has been up, each second.
     pub(in crate::run) async fn show(&mut self, service: &str, up: Duration) {
+        // The process is read more often than once a second.
         if self.time.is_zero() || self.shown == Some(up.as_secs()) {
             return;
         }

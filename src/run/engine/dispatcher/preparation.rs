@@ -27,6 +27,7 @@ impl Dispatcher<'_> {
             RunStage::Connect if self.is_hopeless() => self.stage = RunStage::Steps,
             RunStage::Connect => {
                 self.stage = RunStage::LockFirst;
+                // One lock alone: of two runs that start at once one gets it, and the other holds no lock meanwhile.
                 self.waiting = self.by_name().first().map(|node| WorkItem::Lock(*node)).into_iter().collect();
             }
             RunStage::LockFirst => {
@@ -34,6 +35,7 @@ impl Dispatcher<'_> {
                 self.waiting = self.by_name().into_iter().skip(1).map(WorkItem::Lock).collect();
             }
             RunStage::LockRest => {
+                // All locks are taken, so no node is shown as waited for any more.
                 let waited_for = std::mem::take(&mut self.lock_waits);
                 self.show_idle(waited_for, effects);
                 if self.step_index == StepIndex::default() {
@@ -45,6 +47,7 @@ impl Dispatcher<'_> {
                 }
             }
             RunStage::Inspect | RunStage::InspectAgain => {
+                // Names and stops are checked once; later readings only serve the caps.
                 if self.stage == RunStage::Inspect {
                     self.refuse_mistakes(effects);
                     if self.halted.is_none() {
@@ -63,6 +66,7 @@ impl Dispatcher<'_> {
         match (end, item) {
             (WorkItemEnd::Inspected(inspection), _) => self.inspected(node, inspection, effects),
             (WorkItemEnd::Held(failure, again), _) => {
+                // Waiting for the other locks is pointless if one of them will not become free soon.
                 let again = again && self.locked.as_ref().is_none_or(|(_, again)| *again);
                 self.locked = Some((failure, again));
             }
@@ -100,6 +104,7 @@ impl Dispatcher<'_> {
 
     fn inspected(&mut self, node: usize, inspection: NodeInspection, effects: &mut Vec<Effect>) {
         self.limits.note_inspected(node, &inspection);
+        // A node that is only watched is read for its caps alone.
         if self.stage == RunStage::Inspect && self.plan.is_selected(node) {
             for census in inspection.names {
                 self.names.note(node, census);
@@ -120,6 +125,7 @@ impl Dispatcher<'_> {
             if let Some(failure) = mistakes.values().next() {
                 let message = format!("not started: {}", failure.message);
                 let why = Failure { message, ..failure.clone() };
+                // The first reason found is the one that is shown.
                 self.halted.get_or_insert(why);
                 self.mistakes.insert(task, mistakes);
             }
@@ -129,12 +135,14 @@ impl Dispatcher<'_> {
     /// A node is connected to before the first change if it is to be changed, or counts towards a cap.
     fn needs_connection(&self, node: usize) -> bool {
         let is_capped = self.plan.caps.iter().any(|cap| cap.members.contains(&node));
+        // No task changes a node in maintenance.
         let rests = self.plan.nodes.get(node).is_some_and(|selected| selected.node.maintenance.is_some());
         is_capped || (self.plan.is_selected(node) && !rests)
     }
 
     /// The nodes that are connected to, by name.
     fn by_name(&self) -> Vec<usize> {
+        // The same order in every run, so that two runs compete for the same first lock.
         let mut nodes: Vec<usize> = self.connected.iter().copied().collect();
         nodes.sort_by_cached_key(|node| results::node_name(self.plan, *node));
         nodes
@@ -151,6 +159,7 @@ impl Dispatcher<'_> {
     fn refuse_stops(&mut self, effects: &mut Vec<Effect>) {
         let stops = self.plan.tasks.indexed().filter(|(_, task)| task.work.verb() == Some(ServiceVerb::Stop));
         for (index, _) in stops {
+            // Nodes that are lost or in maintenance are not stopped, and leave the role as it is.
             let selected: BTreeSet<usize> = self
                 .plan
                 .steps

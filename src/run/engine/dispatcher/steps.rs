@@ -29,6 +29,7 @@ impl Dispatcher<'_> {
             return;
         };
         let capped = !self.limits.budgets(step.task).is_empty();
+        // An earlier task may have taken nodes down or up, so the nodes of a capped step are read again.
         if capped && self.outdated {
             self.inspect_again();
             return;
@@ -46,13 +47,14 @@ impl Dispatcher<'_> {
             match maintenance {
                 None => waiting.push(*node),
                 Some(reason) => {
-                    // One word for all steps of a task: a node is not in maintenance once a step.
+                    // Reported once for the whole task, not once for each of its steps.
                     self.lost.insert(*node);
                     let explain = |result: &mut TargetResult| result.message = format!("maintenance: {reason}");
                     self.report_unvisited(*node, step.task, Outcome::Skipped, explain, effects);
                 }
             }
         }
+        // No pause comes before the first batch of a run or of a task.
         let is_first = !self.begun || self.outdated;
         self.step = Some(AtStep { waiting, batches: 0, checked: true, paused: is_first });
     }
@@ -76,6 +78,7 @@ impl Dispatcher<'_> {
         let size = task.policy.batch_size(batches, step.nodes.len());
         let batch = next_batch(&waiting, size, self.limits.budgets(step.task));
         if batch.is_empty() {
+            // A batch is empty only because a cap is spent; anything else is an internal error.
             let failure = self.limits.spent_cap(step.task, &waiting).unwrap_or_else(defect);
             self.not_begun(index, &waiting, &failure, effects);
             self.limits.stop(step.task, failure);
@@ -96,7 +99,7 @@ impl Dispatcher<'_> {
             effects.push(Effect::Pause(pause));
             return;
         }
-        // The cap is reported where it binds: fewer nodes go at once than the operator asked for.
+        // The cap is reported where it binds: fewer nodes go at once than the user requested.
         if batches == 0
             && batch.len() < size.min(waiting.len())
             && let Some(message) = self.limits.binding_cap(step.task, &waiting)
@@ -154,6 +157,7 @@ impl Dispatcher<'_> {
     /// After a signal, or where nothing may start: every node that was not started gets results that say so.
     pub(super) fn end_early(&mut self, failure: &Failure, effects: &mut Vec<Effect>) {
         for node_batch in self.held.keys().copied().collect::<Vec<_>>() {
+            // Their checks will not run any more, so the results stand as they are.
             self.release(node_batch, None, effects);
         }
         self.give_all(StepIndex::default(), effects);
@@ -163,6 +167,7 @@ impl Dispatcher<'_> {
             first = first.next();
         }
         for (index, step) in self.plan.steps.indexed().skip(first.into()) {
+            // Opening the step gives its nodes in maintenance their own results.
             self.open_step(step, effects);
             let waiting = self.step.take().map(|step| step.waiting).unwrap_or_default();
             self.not_begun(index, &waiting, failure, effects);
