@@ -77,7 +77,7 @@ pub(in crate::run) async fn report<T: Transport>(
     table.mark_reported(&key);
 }
 
-/// Sends what the work has left to report. `is_guarded`: the guard of the node lives.
+/// Sends the results that the work has left open. `is_guarded`: the guard of the node lives.
 pub(in crate::run) async fn finish<T: Transport>(
     node: &NodeContext<T>,
     node_batch: NodeBatch,

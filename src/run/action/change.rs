@@ -81,6 +81,7 @@ async fn change_in_time<T: Transport>(
         }
         let (jobs, results) = batch::open(node, node_batch, &found, table).await;
         let work = ServiceChange { node, node_batch, table, gates: &gates, lock: &*lock };
+        // Results that are known already do not wait for the work.
         tokio::join!(node.send_results(item, results), work.do_all(&jobs));
         let again = table.take_put_off();
         if again.is_empty() {
@@ -143,6 +144,7 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
 
     async fn do_all(&self, jobs: &[Arc<NodeJob<T>>]) {
         let (first, rest) = batch::chains(jobs, true);
+        // The stop of such a program restarts its whole instance, so nothing else may be under way on it.
         for chain in first {
             self.do_chain(chain).await;
         }
@@ -208,6 +210,7 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
         for result in &mut results {
             result.duration_ms = took;
         }
+        // Only a target that ended badly has evidence worth reading.
         suspects.retain(|(place, ..)| results.get(*place).is_some_and(evidence::is_called_for));
         if !suspects.is_empty() {
             // The outcome is certain here. Should the time for the node end while the evidence is read, these results
@@ -261,6 +264,7 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
             return JobEnd { results: vec![result.ended_well()], suspects: Vec::new() };
         }
         let mut functional = None;
+        // A stopped service has no gate to meet, and one that failed already has its reason.
         if action != Action::Stop && !verdict.outcome.is_bad() {
             let end = gate::wait_at_service_gates(instance, process, self.gates, context).await;
             functional = end.functional;

@@ -82,6 +82,7 @@ fn judged(mut result: TargetResult, ended_with: Result<CommandOutput, RunError>,
         CommandEnd::TimedOut => {
             (Outcome::TimedOut, Some(FailureKind::TimedOut), Some("allow more time with --timeout"))
         }
+        // Nobody saw the end of these two, so they may have done part of their work.
         CommandEnd::GivenUp => (Outcome::Unknown, Some(FailureKind::Interrupted), Some(HALF_DONE)),
         CommandEnd::Lost => (Outcome::Unknown, Some(FailureKind::ConnectionLost), Some(HALF_DONE)),
     };
@@ -135,7 +136,7 @@ pub(in crate::run) fn ended(output: &CommandOutput, access: &NodeAccess) -> Stri
     }
 }
 
-/// What became of the login shell instead.
+/// The words of the login shell, which ran instead.
 fn not_run(said: Option<String>, code: Option<u32>) -> String {
     let code = code.map(|code| format!(" and exited {code}")).unwrap_or_default();
     match said {

@@ -20,7 +20,7 @@ use crate::transport::{Transport, TransportError};
 
 const POLL: Duration = Duration::from_millis(250);
 
-/// How long init's word is waited for after its own command has ended.
+/// How long to wait for init's report after its own command has ended.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// A service by its name in init, on a node.
@@ -64,6 +64,7 @@ impl<T: Transport> InitTarget<'_, T> {
         };
         if let Some(context) = context {
             let rescue = self.link.rescue_of_init(self.name);
+            // Only a restart owes a start: a start or stop that is cut off leaves nothing to be made good.
             let owed = if action == Action::Restart {
                 context.set_obligation(Obligation::MustStart, Some(rescue)).await
             } else {
@@ -84,7 +85,8 @@ impl<T: Transport> InitTarget<'_, T> {
             Ok(()) => {}
             Err(error) if was_refused(&error) => {
                 if let Some(context) = context {
-                    // The words of a refusal may be the script's own, after its stop: a service that was up is asked of init.
+                    // The refusal may be the script's own, printed after its stop: only an unchanged state proves that
+                    // nothing was stopped.
                     let is_owed = up && !self.status().await.is_ok_and(|now| now.state == before.state);
                     if !is_owed && let Err(failure) = context.set_obligation(Obligation::None, None).await {
                         debug!(failure.message, "not disarmed");
@@ -92,12 +94,13 @@ impl<T: Transport> InitTarget<'_, T> {
                 }
                 return Some(self.error(&error, Stage::Act));
             }
-            // It may have run: what init says then decides.
+            // The command may have run, so the state that init reports decides.
             Err(error) => debug!(service = self.name, %error, "answered"),
         }
         let mut verdict = self.verify(action, &before).await;
         if let Some(context) = context {
             if action == Action::Restart && is_start_owed(verdict.state) {
+                // The start stays owed, and the message says who sends it.
                 if let Some(failure) = verdict.failure.as_mut().filter(|_| verdict.state.is_none()) {
                     left_open(failure, context.table.entry(&context.key).is_armed());
                 }
@@ -142,6 +145,7 @@ impl<T: Transport> InitTarget<'_, T> {
                 Err(error) if error.is_connection_lost() => continue,
                 Err(error) => return self.error(&error, Stage::Verify),
             };
+            // Where init names no pid, its state has to be enough.
             let same = now.pid.is_none() || first.pid.is_none() || now.pid == first.pid;
             if now.state != InitState::Running || !same {
                 gate.not_met().await;
@@ -171,6 +175,7 @@ impl<T: Transport> InitTarget<'_, T> {
                 }
                 Err(error) => return self.error(&error, Stage::Verify),
             };
+            // The time counts from the first answer, since the node may be away before it.
             let waited = since.get_or_insert_with(Instant::now).elapsed();
             let down = matches!(now.state, InitState::Stopped | InitState::Failed | InitState::Exited);
             if action == Action::Stop && down {
@@ -181,6 +186,7 @@ impl<T: Transport> InitTarget<'_, T> {
                 if !was_running || proves_restart(before, &now) {
                     return self.verdict(Outcome::Changed, &now, None);
                 }
+                // Without a pid and a start time no later reading can prove the restart either.
                 if !can_prove(&now) {
                     let message = "init says it is running, but reports neither its pid nor its start time: the restart is not proven";
                     return self.failed(Outcome::Unknown, &now, FailureKind::Protocol, message);

@@ -1,8 +1,8 @@
 //! `logs`: reads the logs of a node's services, and follows them on request.
 //!
-//! What always holds: nothing is changed; reading is only as fast as the output; while following, an outage is reported once
-//! and retried, and reading continues where it was. Start at [`LogFollower::show`]; how
-//! far a log was read, and what happens when it is rotated, is known to [`LogReader`].
+//! What always holds: nothing is changed; reading goes no faster than the lines are shown; while following, a node or a
+//! service that cannot be reached for a while is reported once and tried again, and reading continues where it was.
+//! Start at [`run`]; [`LogPosition`] knows how far a log was read, and what happens to it when it is rotated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ const POLLS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// A log counts as quiet after so long.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Between two attempts at something that is away: first, and at most.
+/// Between two attempts at something that does not answer: first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// Logs of a node that are read at the same time.
@@ -43,7 +43,7 @@ const AT_ONCE: usize = 4;
 /// Pieces of one log that are read before another one is looked at.
 const IN_A_ROW: usize = 16;
 
-/// Does the work of a batch that shows logs. A signal ends it, and then it was as asked.
+/// Does the work of a batch that shows logs. A signal ends it, and its results are complete then.
 pub(in crate::run) async fn run<T: Transport>(
     node: &NodeContext<T>,
     node_batch: NodeBatch,
@@ -148,6 +148,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                 stream::iter(logs).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
             };
             if timeout(time, work).await.is_err() {
+                // Lines that were shown stay shown; only the logs that did not end are late.
                 for log in self.followed.iter_mut().filter(|log| log.end.is_none()) {
                     log.end = Some(Err(late(time)));
                 }
@@ -158,10 +159,11 @@ impl<'a, T: Transport> LogFollower<'a, T> {
         }
     }
 
-    /// The result of each target that has none yet.
+    /// The results of the targets that have none yet.
     fn results(self) -> Vec<TargetResult> {
         let rows = self.rows;
         let mut results = self.reported;
+        // The node was never read, so the results go by the services as they were requested.
         if let (Some(failure), true) = (&self.away, self.followed.is_empty()) {
             results.extend(rows.as_requested(self.node_batch, failure.outcome(), failure));
         }
@@ -174,6 +176,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                     result.failure = Some(failure);
                 }
                 (Some(Ok(message)), _) => result.message = message,
+                // Only a signal ends the following, so this is its regular end.
                 (None, None) if self.tail.follow => {}
                 (None, None) => {
                     result.outcome = Outcome::NotStarted;
@@ -188,6 +191,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
 
     /// Connects and finds the logs; an error says why not, and whether trying again may help.
     async fn open(&mut self) -> Result<(), (Failure, bool)> {
+        // Following stays on all nodes at once, but only as many as there are forks may connect at the same time.
         let _turn = self.turns.acquire().await;
         self.sender.send(WorkerUpdate::Phase(ActivityPhase::work("connecting"))).await;
         self.link.session().await.map_err(|error| (error.failure(), error.may_come_back()))?;
@@ -205,6 +209,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
         let is_down = |result: &TargetResult| {
             result.failure.as_ref().filter(|failure| failure.kind == FailureKind::SupervisorDown).cloned()
         };
+        // While following, a supervisord that is down may come back, so the logs are looked for again.
         if self.tail.follow
             && jobs.is_empty()
             && let Some(failure) = results.iter().find_map(is_down)
@@ -274,6 +279,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                     return;
                 }
                 Err((failure, true)) => {
+                    // Reported once, not at every attempt.
                     if self.away.is_none() {
                         let message = format!("{node}: {}; trying again", failure.message);
                         self.sender.send(WorkerUpdate::Notice(message)).await;
@@ -294,6 +300,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
             let is_open = self.link.is_open();
             let was_lost = !is_open && self.away.is_none();
             let session = {
+                // Only a new connection needs a turn.
                 let _turn = if is_open { None } else { self.turns.acquire().await.ok() };
                 self.link.session().await
             };
@@ -302,6 +309,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                     sender.send(WorkerUpdate::Notice(format!("{node}: {error}; trying again"))).await;
                 }
                 self.away = Some(error.failure());
+                // A refused login or host key will be refused again, so no log of the node can be read any more.
                 if !error.may_come_back() {
                     for log in self.followed.iter_mut().filter(|log| log.end.is_none()) {
                         log.end = Some(Err(SupervisorError::Transport(error.clone())));
@@ -329,6 +337,7 @@ impl<'a, T: Transport> LogFollower<'a, T> {
                 sender.send(WorkerUpdate::Notice(format!("{node}: connected again"))).await;
             }
             back_off = BackOff::default();
+            // The lower bound keeps a log that is due at once from keeping the node busy.
             if !turns.iter().any(|turned| matches!(turned, TurnOutcome::Busy)) {
                 let next = self.followed.iter().filter(|log| log.end.is_none()).map(|log| log.next).min();
                 tokio::time::sleep_until(next.unwrap_or_else(Instant::now).max(Instant::now() + POLLS.0 / 2)).await;
@@ -368,6 +377,7 @@ impl<T: Transport> FollowedLog<T> {
             match self.turn(sender).await {
                 Ok(LogTurn::Busy) => {}
                 Ok(LogTurn::Idle) => {
+                    // The last line of a log may have no end yet.
                     let rest = self.reader.finish();
                     sender.send(self.update(rest)).await;
                     break Ok(if self.reader.was_empty() { "nothing was written to it yet" } else { "" }.to_owned());
@@ -420,9 +430,11 @@ impl<T: Transport> FollowedLog<T> {
                     self.next = now;
                     return TurnOutcome::Busy;
                 }
+                // A log that was written to recently is read more often.
                 self.next = now + if self.last.elapsed() < QUIET { POLLS.0 } else { POLLS.1 };
                 TurnOutcome::Idle
             }
+            // The connection belongs to the node, which reports the loss once for all of its logs.
             Err(error) if error.is_connection_lost() => TurnOutcome::Lost(error.failure(Stage::Inspect)),
             Err(error) if comes_back(&error) => {
                 if self.away.is_none() {
@@ -433,6 +445,7 @@ impl<T: Transport> FollowedLog<T> {
                 TurnOutcome::Idle
             }
             Err(error) => {
+                // Any other error lasts, so this log is given up.
                 sender.send(self.notice(&failure_of(&error).message)).await;
                 self.end = Some(Err(error));
                 TurnOutcome::Idle
@@ -462,6 +475,7 @@ impl BackOff {
     fn next(&mut self) -> Duration {
         let time = BACK_OFF.0.saturating_mul(2_u32.saturating_pow(self.attempts)).min(BACK_OFF.1);
         self.attempts = self.attempts.saturating_add(1);
+        // Nodes that lost their connections together must not all come back at the same moment.
         time.mul_f64(rand::random_range(0.8..1.2))
     }
 }

@@ -53,7 +53,7 @@ pub(in crate::run) struct JobState {
     pub(in crate::run) settled: Vec<TargetResult>,
     /// The guard is being armed for it.
     pub(in crate::run) arming: bool,
-    /// What the guard on the node starts again for it.
+    /// The numbers of the rescues that the guard on the node runs for it.
     armed: Vec<u64>,
     /// It is done once more, over another connection.
     is_repeated: bool,
@@ -139,6 +139,7 @@ impl<T: Transport> JobTable<T> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(key.clone()).or_default();
         entry.obligation = obligation;
+        // The first obligation marks the start of the work; later ones do not move it.
         entry.since.get_or_insert_with(Instant::now);
     }
 
@@ -198,6 +199,7 @@ impl<T: Transport> TargetContext<'_, T> {
                 }
                 self.phase(self.work(format!("restarting {name}"))).await;
             }
+            // Without a guard or a rescue this run alone owes the start.
             (Obligation::MustStart, _, _) => {}
             (Obligation::Sent | Obligation::None, _, guard) => {
                 // Only after the process is known to be up, or nothing was stopped at all.
@@ -217,7 +219,7 @@ impl<T: Transport> TargetContext<'_, T> {
         Ok(())
     }
 
-    /// What a gate waits for, or whether it was met.
+    /// Records the condition that a gate waits for, or whether it was met.
     pub(in crate::run) async fn gate(&self, met: Option<bool>, waiting_for: impl Into<String>) {
         self.send(WorkerUpdate::Gate { service: self.key.service.clone(), met, waiting_for: waiting_for.into() }).await;
     }
@@ -231,6 +233,7 @@ impl<T: Transport> TargetContext<'_, T> {
     /// The same while the process is in a state that has lasted for so long.
     pub(in crate::run) fn work_in_state(&self, what: String, state: ProcessState, lasts: Duration) -> ActivityPhase {
         let (began, limit) = self.time;
+        // The phase counts from the beginning of the state, the limit from the beginning of the work.
         let left = limit.saturating_sub(began.elapsed());
         ActivityPhase { limit: Some(lasts + left), ..ActivityPhase::work(what).in_state(state.as_str(), lasts) }
     }

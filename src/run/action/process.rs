@@ -38,6 +38,7 @@ impl<T: Transport> ProcessAction<'_, T> {
         match look.process.state {
             ProcessState::Running => return ActionVerdict::good(Outcome::Ok, look.process, "already running"),
             ProcessState::Backoff => {
+                // A start would only meet supervisord's own attempts.
                 let message = format!(
                     "supervisord is already trying to start it, but it does not come up: {}",
                     look.process.description
@@ -83,7 +84,7 @@ impl<T: Transport> ProcessAction<'_, T> {
             ProcessState::Stopped | ProcessState::Exited | ProcessState::Fatal => {
                 return ActionVerdict::good(Outcome::Ok, look.process, "not running");
             }
-            // supervisord stops only what it knows to run.
+            // supervisord stops only processes that it knows to be running.
             ProcessState::Unknown => {
                 let message = format!("cannot stop it in an unknown state: {}", look.process.description);
                 return ActionVerdict::failed(Some(look.process), Stage::Act, FailureKind::Protocol, message)
@@ -121,7 +122,7 @@ impl<T: Transport> ProcessAction<'_, T> {
         }
         if self.target.instance.was_restarted(&look) {
             // The stop of another program of the instance has restarted this one with it. It is another process than
-            // when the node was read, so the restart that was asked for is done.
+            // when the node was read, so the requested restart is done.
             let before = ProcessReading {
                 supervisor_pid: self.target.instance.snapshot.pid,
                 process: self.target.listed.clone(),
@@ -243,6 +244,7 @@ impl<T: Transport> ProcessAction<'_, T> {
         now: ProcessReading,
         note: Option<&SupervisorError>,
     ) -> ActionVerdict {
+        // The same process is still there, so the stop was never obeyed.
         if !now.process.is_another_than(&before.process) {
             let (kind, said) = note.map_or((FailureKind::Protocol, String::new()), |note| {
                 (note.failure(Stage::Act).kind, format!(": {note}"))

@@ -1,7 +1,7 @@
 //! One process on one supervisord: reading it, sending it an action, showing what it does meanwhile.
 //!
-//! What always holds: an action is sent once, and its answer is returned but decides nothing; what decides is read. It is
-//! used by the actions (`process.rs`) and by the proof of a start (`start_proof.rs`).
+//! What always holds: an action is sent once, and its answer is returned but decides nothing; the readings decide. It
+//! is used by the actions (`process.rs`) and by the proof of a start (`start_proof.rs`).
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -141,7 +141,7 @@ pub(in crate::run) struct Outage {
 }
 
 impl Outage {
-    /// Takes an error of a reading. While the action may still be under way, waiting goes on for up to `patience`; an
+    /// Takes an error of a reading. While the action may still be under way, waiting continues for up to `patience`; an
     /// error that no waiting can fix ends it.
     pub(in crate::run) fn tolerate(
         &mut self,
@@ -169,6 +169,7 @@ impl Outage {
             return Ok(());
         }
         let failure = Some(error.failure(Stage::Verify));
+        // A supervisord that stays away is a failure; any other error leaves open how the action ended.
         let outcome = if passes { Outcome::Failed } else { Outcome::Unknown };
         Err(Box::new(ActionVerdict { outcome, process: None, message: String::new(), failure }))
     }

@@ -49,8 +49,8 @@ pub(in crate::run) struct EarlyExit<'a, T: Transport> {
 }
 
 impl<T: Transport> EarlyExit<'_, T> {
-    /// One result for each job that has none yet, after what is owed was sent; for a node that was not yet read, one for
-    /// each service as it was typed.
+    /// One result for each job that has none yet, after the starts that are owed were sent; for a node that was not yet
+    /// read, one for each service as it was typed.
     pub(in crate::run) async fn results(&self) -> Vec<TargetResult> {
         let jobs = self.table.jobs();
         if jobs.is_empty() {
@@ -62,8 +62,10 @@ impl<T: Transport> EarlyExit<'_, T> {
             };
             return self.node.results.as_requested(self.node_batch, outcome, &failure);
         }
+        // After the time for the node only a last reading fits in; after a signal an owed start gets its full time.
         let deadline = Instant::now() + if self.cause == EarlyExitCause::TimedOut { LAST_LOOK } else { PAYING };
         let open: Vec<_> = jobs.iter().filter(|job| !self.table.entry(&job.key()).is_reported).collect();
+        // These results are certain, and only their evidence is missing.
         let (settled, open): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|job| !self.table.entry(&job.key()).settled.is_empty());
         let mut results: Vec<TargetResult> =
@@ -100,6 +102,7 @@ impl<T: Transport> EarlyExit<'_, T> {
                         join_all(instances.iter().map(|instance| instance.put_in_owed_groups())).await;
                         paid = true;
                     }
+                    // Without an owed start there is nothing to send here.
                     NodeJob::Init { .. } => {}
                 }
             };
@@ -137,6 +140,7 @@ impl<T: Transport> EarlyExit<'_, T> {
                 job.result(&self.node.results, self.node_batch, outcome)
             }
         };
+        // Without a reading the process may be stopped.
         let stopped = now.as_ref().is_none_or(|process| !is_up(process.state));
         if entry.obligation == Obligation::MustStart && stopped && !paid && !guarded {
             let name = key.service.clone().unwrap_or_default();
@@ -169,6 +173,7 @@ pub(in crate::run) async fn fulfil<T: Transport>(
     seen: &mut Option<ProcessInfo>,
 ) -> bool {
     loop {
+        // A node or supervisord that does not answer may come back within the caller's time.
         let Ok(Ok(look)) = timeout(patience, instance.look(&process.group, &process.name)).await else {
             sleep(Duration::from_millis(100)).await;
             continue;

@@ -19,18 +19,19 @@ const NOT_RUN: u32 = 126;
 /// Longest part of an answer that is shown.
 const TOLD: usize = 300;
 
-/// Tries what the guard would run for all of these. A failure says that nothing of it may be stopped.
+/// Tries the commands that the guard would run for all of these. After a failure none of their services may be stopped.
 pub(in crate::run) async fn rehearse(guard: &Guard, rescues: &[Rescue], stage: Stage) -> Result<(), Failure> {
     guard.rehearse(rescues, judge_first).await.map_err(|error| failure(error, stage))
 }
 
-/// Arms the guard with a rescue. A failure says that nothing of it may be stopped.
+/// Arms the guard with a rescue. After a failure its service must not be stopped.
 pub(in crate::run) async fn arm(guard: &Guard, rescue: &Rescue) -> Result<u64, Failure> {
     guard.arm(rescue, judge).await.map_err(|error| failure(error, Stage::Act))
 }
 
 fn failure(error: ArmError, stage: Stage) -> Failure {
     let kind = match error {
+        // The refusal already has its own kind and hint; only the stage is known here.
         ArmError::Refused(failure) => return Failure { stage, ..*failure },
         ArmError::Gone => FailureKind::ConnectionLost,
         ArmError::Silent(_) => FailureKind::TimedOut,
@@ -64,6 +65,7 @@ fn judge(rescue: &Rescue, answer: &TrialAnswer) -> Result<(), Failure> {
 /// Whether supervisorctl reported the state of the process, and the problem if it did not.
 fn of_supervisorctl(answer: &TrialAnswer, is_meant: impl Fn(&str, &str) -> bool) -> (bool, Option<ControlProblem>) {
     let status = supervisorctl::parse_status(&answer.said, "", answer.exit);
+    // An answer about other processes does not prove that this one can be started.
     let is_known = status.processes.iter().any(|line| is_meant(&line.group, &line.process));
     (is_known, status.problems.into_iter().next())
 }
@@ -93,6 +95,7 @@ fn short(name: &str) -> &str {
 }
 
 fn refused(rescue: &Rescue, answer: &TrialAnswer, problem: Option<ControlProblem>) -> Failure {
+    // A refusal by sudo explains more than anything that was printed after it.
     let problem = SudoError::of_text(&answer.said).map(ControlProblem::Sudo).or(problem);
     let is_forbidden = matches!(
         problem,

@@ -48,7 +48,7 @@ pub(in crate::run) struct StartProof<'a, T: Transport> {
     gate: StableGate<'a, T>,
     before: ProcessReading,
     was_up: bool,
-    /// The last answer to what was sent, if it was an error.
+    /// The last answer to a request, if it was an error.
     note: Option<SupervisorError>,
     /// Whether a node manager may restart the whole instance meanwhile.
     cascades: bool,
@@ -141,6 +141,7 @@ impl<'a, T: Transport> StartProof<'a, T> {
                 }
             }
             ProcessState::Running => self.running(now).await,
+            // It is on its way, and the next readings decide.
             ProcessState::Starting | ProcessState::Stopping => ControlFlow::Continue(()),
             ProcessState::Stopped if self.resent < RESENDS && self.note.as_ref().is_some_and(was_not_heard) => {
                 // The stop is done, and the start was never heard: it is owed, and cannot be under way, since the
@@ -159,6 +160,7 @@ impl<'a, T: Transport> StartProof<'a, T> {
                 }
                 ControlFlow::Continue(())
             }
+            // A program that is made to end may have ended already.
             ProcessState::Exited if self.is_spawned_anew(&process) => {
                 ControlFlow::Break(match oneshot::end_of(self.target.instance, &process).await {
                     Some(end) => ended(process, end),
@@ -184,6 +186,7 @@ impl<'a, T: Transport> StartProof<'a, T> {
     async fn running(&mut self, now: ProcessReading) -> Judged {
         let process = now.process.clone();
         let since = match &self.stable {
+            // Still the same process, so its window continues.
             Some((since, first)) if !process.is_another_than(&first.process) => *since,
             Some((_, first)) if first.supervisor_pid == now.supervisor_pid => {
                 let message = "it came up, but was then replaced by another process";
@@ -231,8 +234,8 @@ impl<'a, T: Transport> StartProof<'a, T> {
         }
     }
 
-    /// Whether a process that has EXITED is another than before, or was spawned by what this run has sent. The reply does
-    /// not tell how it ended: of a program that ends at once supervisord reports whatever it sees first.
+    /// Whether a process that has EXITED is another than before, or was spawned by this run. The reply does not show
+    /// how it ended: of a program that ends at once supervisord reports whatever it sees first.
     fn is_spawned_anew(&self, now: &ProcessInfo) -> bool {
         let spawned = match &self.note {
             None => true,

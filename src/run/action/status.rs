@@ -26,10 +26,10 @@ use crate::transport::Transport;
 /// Targets of one node that are read at once; each takes a channel of its own.
 const AT_ONCE: usize = 8;
 
-/// The same where services are also asked how they do their work.
+/// The same where services are also queried about their work.
 const SERVICES_AT_ONCE: usize = 32;
 
-/// What is kept of a node between two readings.
+/// The parts of a reading of a node that are kept for the next one.
 pub(in crate::run) struct NodeMemory<T: Transport> {
     /// Its supervisords, as they were read last.
     pub(in crate::run) discovery: DiscoveryCache<T>,
@@ -78,13 +78,14 @@ async fn read_in_time<T: Transport>(
         DeepStatus::begin(&node.connection, &node.results, via, packages.take(), deadline)
     });
     let work = read_all(node, node_batch, discovery, deep.as_ref(), deadline, table);
-    // A deep status ends its own questions at the deadline, and reports what was read until then.
+    // A deep status ends its own queries at the deadline, and reports the facts that were read until then.
     let end = if is_deep { deadline + deep_status::GRACE } else { deadline };
     let ended = timeout_at(end, work).await.unwrap_or(BatchEnd::Early(EarlyExitCause::TimedOut));
     if let Some(deep) = &deep {
         match &ended {
             BatchEnd::Done => *packages = deep.packages().await,
             BatchEnd::Early(_) => {
+                // The facts that were read in time are shown anyway.
                 let facts = deep.facts(None).await;
                 node.send(item, WorkerUpdate::Facts(Box::new(facts))).await;
             }
@@ -103,6 +104,7 @@ async fn read_all<T: Transport>(
     table: &JobTable<T>,
 ) -> BatchEnd {
     let item = WorkItem::Batch(node_batch);
+    // The node's own deadline: the grace time is only for the results of a deep status.
     let Ok(found) = timeout_at(deadline, discovery.get(node, node_batch)).await else {
         return BatchEnd::Early(EarlyExitCause::TimedOut);
     };

@@ -53,6 +53,7 @@ pub(in crate::run) async fn update<T: Transport>(
     let named = |group: &&String| services.iter().any(|service| service.matches_group(group));
     let mut verdicts = Vec::new();
     let mut started = Vec::new();
+    // The order of supervisorctl's own `update` (`supervisorctl.py`, `do_update`).
     for group in summary.removed.iter().filter(named) {
         verdicts.push((group.clone(), apply_removed(instance, group, context).await));
     }
@@ -68,6 +69,7 @@ pub(in crate::run) async fn update<T: Transport>(
     for end in held {
         let group = end.process.as_ref().map(|process| &process.group);
         let verdict = verdicts.iter_mut().find(|(name, _)| Some(name) == group).map(|(_, verdict)| verdict);
+        // A group that failed already keeps its own reason.
         if let Some(verdict) = verdict.filter(|verdict| !verdict.outcome.is_bad()) {
             keep(verdict, end);
         }
@@ -124,6 +126,7 @@ async fn apply_changed<T: Transport>(
     if !verdict.leaves_it_down()
         && let Err(failure) = context.set_obligation(Obligation::Sent, None).await
     {
+        // The guard then adds a group that is in, which supervisord refuses: no harm is done.
         tracing::debug!(failure.message, "not disarmed");
     }
     verdict
@@ -193,6 +196,7 @@ async fn add<T: Transport>(
         };
         let mine: Vec<ProcessInfo> = match listed {
             Ok(listed) => listed.into_iter().filter(|process| process.group == group).collect(),
+            // A lost connection is no verdict, and the next round reads over a new one.
             Err(error) if error.is_connection_lost() => Vec::new(),
             Err(error) => return ActionVerdict::error(&error, Stage::Verify),
         };
@@ -230,6 +234,7 @@ async fn add<T: Transport>(
         let settled = |process: &ProcessInfo| {
             matches!(process.state, ProcessState::Running | ProcessState::Stopped | ProcessState::Exited)
         };
+        // An empty list may only mean that the connection was lost.
         if !mine.is_empty() && mine.iter().all(settled) {
             started.extend(mine.iter().filter(|process| process.state == ProcessState::Running).cloned());
             return ActionVerdict { process: mine.into_iter().next(), ..plain(Outcome::Changed, message) };

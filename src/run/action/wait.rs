@@ -1,6 +1,6 @@
 //! `wait`: reads a node repeatedly until the condition is true there, or the time is over.
 //!
-//! What always holds: nothing is changed; a node that cannot be reached yet is asked again until the time is over.
+//! What always holds: nothing is changed; a node that cannot be reached yet is tried again until the time is over.
 
 use std::time::Duration;
 
@@ -73,6 +73,7 @@ async fn wait<T: Transport>(
                 lost = None;
                 let pids: Vec<_> = seen.iter().map(|(result, _)| result.pid).collect();
                 if seen.iter().all(|(_, met)| *met) {
+                    // A process that was replaced meanwhile has to stay up for the whole time again.
                     let (first, _) = since.take_if(|(_, same)| *same == pids).unwrap_or((Instant::now(), Vec::new()));
                     if first.elapsed() >= until.stable {
                         return (seen.into_iter().map(|(result, _)| result).collect(), names);
@@ -88,9 +89,11 @@ async fn wait<T: Transport>(
                 last = Some(seen);
             }
             Ok(Err(failure)) => {
+                // A node that cannot be read does not prove that everything stayed as wanted.
                 since = None;
                 lost = Some(failure);
             }
+            // The deadline cut this reading off; the last complete one counts.
             Err(_) => {}
         }
         if Instant::now() + POLL >= deadline {
@@ -158,6 +161,7 @@ async fn look<T: Transport>(
             let down = kind == Some(FailureKind::SupervisorDown);
             // A service that is not there is not waited for: a supervisord lists all that it may run.
             let absent = result.outcome == Outcome::NotConfigured || kind == Some(FailureKind::NoSuchService);
+            // A supervisord that is down runs none of its processes.
             let met = absent || (down && condition == WaitCondition::Stopped);
             (result, met)
         })
